@@ -1,0 +1,1 @@
+"""Fetches candle history over REST into SQLite."""

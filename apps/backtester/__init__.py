@@ -1,0 +1,1 @@
+"""Replays strategies over stored candles."""

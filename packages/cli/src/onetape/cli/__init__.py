@@ -1,0 +1,1 @@
+"""Exit codes, one-line errors, --json, settings from YAML, environment and flags."""

@@ -1,0 +1,58 @@
+"""Run a Typer app so that every failure is one line on stderr and a documented exit code."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from onetape.core.errors import OnetapeError, UsageError
+
+if TYPE_CHECKING:
+    import typer
+
+#: Set to any text to see the traceback of an unexpected error.
+TRACEBACK_VARIABLE = "ONETAPE_TRACEBACK"
+#: Ended by Ctrl-C, as shells count it.
+EXIT_INTERRUPTED = 130
+
+
+def run_app(app: "typer.Typer", name: str, arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a Typer app and end the process.
+
+    Args:
+        app: The program.
+        name: What the user typed to start it; it opens each error line.
+        arguments: Command line without the program's name; None takes the process's own.
+    """
+    sys.exit(exit_code_of(app, name, arguments))
+
+
+def exit_code_of(app: "typer.Typer", name: str, arguments: Sequence[str] | None = None) -> int:
+    """Run a Typer app and return its exit code; errors become one line on stderr."""
+    import click
+
+    try:
+        result = app(args=arguments, prog_name=name, standalone_mode=False)
+    except click.ClickException as error:
+        return _fail(name, f"{error.format_message()} See: {name} --help", UsageError.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail(name, "interrupted", EXIT_INTERRUPTED)
+    except OnetapeError as error:
+        return _fail(name, str(error), error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): nothing is wrong, and nobody listens.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        text = f"unexpected {type(error).__name__}: {error}"
+        hint = f"set {TRACEBACK_VARIABLE}=1 to see where, and please report it"
+        return _fail(name, f"{text} ({hint})", OnetapeError.exit_code)
+    return result if isinstance(result, int) else 0
+
+
+def _fail(name: str, text: str, exit_code: int) -> int:
+    line = " ".join(text.split())
+    sys.stderr.write(f"{name}: {line}\n")
+    return exit_code

@@ -1,0 +1,1 @@
+"""Candle and order types, timeframes, clock, errors, steps and rounding."""

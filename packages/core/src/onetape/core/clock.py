@@ -1,0 +1,85 @@
+"""Market time and wall time, both injected wherever time matters.
+
+Market time decides candles, closing, the age of a signal and schedules; in a simulation it may run
+fast or stand still. Wall time is monotonic and decides timeouts, backoff, idle timers and leases.
+"""
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Market time."""
+
+    def now_ms(self) -> int:
+        """Return the market time in epoch milliseconds UTC."""
+        ...
+
+    def wall_seconds(self, market_ms: int) -> float:
+        """Return how long `market_ms` of market time take on the wall clock, in seconds."""
+        ...
+
+
+class SystemClock:
+    """Market time is the computer's time."""
+
+    def now_ms(self) -> int:
+        """Return the computer's time in epoch milliseconds UTC."""
+        return time.time_ns() // 1_000_000
+
+    def wall_seconds(self, market_ms: int) -> float:
+        """Return `market_ms` in seconds."""
+        return market_ms / 1_000
+
+
+class ScaledClock:
+    """Market time that began at an anchor and runs `speed` times as fast as the wall clock."""
+
+    def __init__(self, anchor_ms: int, speed: float) -> None:
+        """Start at `anchor_ms` (epoch milliseconds) now; a `speed` of 60 passes a minute a second.
+
+        Raises:
+            ValueError: speed is not above zero.
+        """
+        if not speed > 0:
+            msg = f"speed must be above zero, found {speed}"
+            raise ValueError(msg)
+        self._anchor_ms = anchor_ms
+        self._started = time.monotonic()
+        self.speed = speed
+
+    def now_ms(self) -> int:
+        """Return the market time in epoch milliseconds UTC."""
+        elapsed = time.monotonic() - self._started
+        return self._anchor_ms + int(elapsed * self.speed * 1_000)
+
+    def wall_seconds(self, market_ms: int) -> float:
+        """Return how long `market_ms` of market time take on the wall clock, in seconds."""
+        return market_ms / 1_000 / self.speed
+
+
+class SteppedClock:
+    """Market time that stands still until somebody moves it forward."""
+
+    def __init__(self, now_ms: int) -> None:
+        """Start at `now_ms`, epoch milliseconds."""
+        self._now_ms = now_ms
+
+    def now_ms(self) -> int:
+        """Return the market time in epoch milliseconds UTC."""
+        return self._now_ms
+
+    def wall_seconds(self, market_ms: int) -> float:
+        """Return zero: whoever moves the clock decides when, so nobody can wait for it."""
+        del market_ms
+        return 0.0
+
+    def advance_to(self, now_ms: int) -> None:
+        """Move to `now_ms`; an earlier time leaves the clock where it is: it never runs back."""
+        self._now_ms = max(self._now_ms, now_ms)
+
+
+def utc_text(timestamp: int) -> str:
+    """Return epoch seconds as `2024-01-31 14:00`, UTC."""
+    return datetime.fromtimestamp(timestamp, tz=UTC).strftime("%Y-%m-%d %H:%M")

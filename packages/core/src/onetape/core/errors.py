@@ -1,0 +1,76 @@
+"""Every error that Onetape raises on purpose, sorted by what the operator must do.
+
+OnetapeError                1  report it: this one should not reach a user
+├── UsageError              2  mend the command line
+├── ConfigurationError      3  mend a configuration file, the environment or a folder
+├── DataError               4  data is missing, damaged or cannot be trusted
+│   ├── CandleGapError         a range of candles has holes
+│   └── StoreError             the database file cannot be used as it is
+├── ExchangeError           5  the exchange or the network
+│   ├── ExchangeUnreachable    no usable answer came; trying again later may help
+│   └── ExchangeRefused        the exchange answered no; trying again will not help
+├── CheckFailed             6  a comparison that must hold does not
+└── SafetyRefusal           7  going on could cost money; a person decides
+
+The number is the exit code of the program that the error ends. 0 means done, or stopped cleanly.
+"""
+
+from typing import ClassVar
+
+
+class OnetapeError(Exception):
+    """Root of all errors of Onetape; its text is one line: what, where, and how to mend it."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(OnetapeError):
+    """A flag or argument that cannot be used; nothing was read or written."""
+
+    exit_code = 2
+
+
+class ConfigurationError(OnetapeError):
+    """A setting, file or folder that cannot be used; nothing was written."""
+
+    exit_code = 3
+
+
+class DataError(OnetapeError):
+    """Stored data is missing, damaged, or not of the kind that was asked for."""
+
+    exit_code = 4
+
+
+class CandleGapError(DataError):
+    """Candles are missing inside a range; the text names the first hole and the repair command."""
+
+
+class StoreError(DataError):
+    """The database file is damaged, locked, read-only, too new, or no SQLite file."""
+
+
+class ExchangeError(OnetapeError):
+    """The exchange or the network did not do what was asked."""
+
+    exit_code = 5
+
+
+class ExchangeUnreachable(ExchangeError):
+    """No usable answer: refused, timed out, overloaded, or cut short. Reads may be tried again."""
+
+
+class ExchangeRefused(ExchangeError):
+    """The exchange answered no: blocked, unknown symbol, bad key. Trying again will not help."""
+
+
+class CheckFailed(OnetapeError):
+    """Two results that must agree do not."""
+
+    exit_code = 6
+
+
+class SafetyRefusal(OnetapeError):
+    """Going on could lose money or repeat an order, so the program stops for a person."""
+
+    exit_code = 7

@@ -1,0 +1,75 @@
+"""Steps and rounding: the one module that turns prices and amounts into what a market accepts.
+
+Inside the engine a price or an amount is a whole number of steps (an int). A Decimal appears when a
+value is booked or sent: `Decimal(steps) * step`, which is exact.
+"""
+
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+
+#: A float that should be a whole number of steps may miss it by this part of one step.
+STEP_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class MarketSteps:
+    """What one market accepts, as the exchange states it."""
+
+    price_step: Decimal | None
+    """Quote currency; prices are whole multiples of it. None: any price."""
+    amount_step: Decimal | None
+    """Base currency; amounts are whole multiples of it. None: any amount."""
+    min_amount: Decimal
+    """Base currency; a smaller order is refused. Zero: no minimum."""
+    min_notional: Decimal
+    """Quote currency; an order worth less is refused. Zero: no minimum."""
+
+
+#: No steps and no minimum: `market: ideal`.
+IDEAL_MARKET = MarketSteps(None, None, Decimal(0), Decimal(0))
+
+
+def floor_steps(value: float, step: Decimal) -> int:
+    """Return how many whole steps fit into a value; one that misses a step by noise gets it.
+
+    Args:
+        value: Not negative, in the unit of `step`.
+        step: Above zero.
+    """
+    count = value / float(step)
+    nearest = round(count)
+    if abs(count - nearest) <= STEP_TOLERANCE:
+        return nearest
+    return math.floor(count)
+
+
+def nearest_steps(value: float, step: Decimal) -> int:
+    """Return the number of steps nearest to a value (both in the unit of `step`)."""
+    return round(value / float(step))
+
+
+def floor_to_step(value: float, step: Decimal | None) -> float:
+    """Return the value rounded down to a whole number of steps; unchanged without a step."""
+    return value if step is None else floor_steps(value, step) * float(step)
+
+
+def nearest_to_step(value: float, step: Decimal | None) -> float:
+    """Return the value rounded to the nearest step; unchanged without a step."""
+    return value if step is None else nearest_steps(value, step) * float(step)
+
+
+def booked(value: float, step: Decimal | None) -> Decimal:
+    """Return a value as it is booked: a whole number of steps, exact.
+
+    Without a step the shortest decimal that reads back as the same float is taken.
+    """
+    if step is None:
+        return Decimal(repr(value))
+    return nearest_steps(value, step) * step
+
+
+def decimal_text(value: Decimal) -> str:
+    """Return a Decimal as plain digits, without exponent and trailing zeros."""
+    text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text

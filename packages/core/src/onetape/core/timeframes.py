@@ -1,0 +1,100 @@
+"""Timeframes: their length, and the open of the candle that holds a moment. All times are UTC.
+
+`1w` opens on Monday 00:00 and `1M` on the first of the month at 00:00, as on Binance. Everything
+else is a fixed number of seconds counted from the epoch.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from onetape.core.errors import UsageError
+
+SECONDS_PER_UNIT: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+#: 1970-01-01 was a Thursday; the first Monday after it is 4 days on.
+FIRST_MONDAY_SECONDS: Final = 4 * 86_400
+_PATTERN: Final = re.compile(r"([1-9]\d{0,3})([smhdwM])")
+
+
+@dataclass(frozen=True, slots=True)
+class Timeframe:
+    """A candle length under its CCXT name, such as `1h` or `1M`."""
+
+    name: str
+    """CCXT's name: a count and one of s, m, h, d, w, M (month)."""
+    count: int
+    """How many units."""
+    unit: str
+    """One of s, m, h, d, w, M."""
+
+    @classmethod
+    def parse(cls, name: str) -> "Timeframe":
+        """Return the timeframe of that name.
+
+        Raises:
+            UsageError: the name is no timeframe.
+        """
+        match = _PATTERN.fullmatch(name)
+        if match is None:
+            raise UsageError(
+                f"timeframe {name!r} was not understood; use a count and a unit, "
+                "such as 1m, 15m, 1h, 4h, 1d, 1w or 1M (month)"
+            )
+        return cls(name=name, count=int(match[1]), unit=match[2])
+
+    @property
+    def is_month(self) -> bool:
+        """Whether candles differ in length because they follow the calendar."""
+        return self.unit == "M"
+
+    @property
+    def seconds(self) -> int:
+        """Length in seconds; for months the nominal 30 days, for estimates only."""
+        if self.is_month:
+            return self.count * 30 * 86_400
+        return self.count * SECONDS_PER_UNIT[self.unit]
+
+    def floor(self, timestamp: int) -> int:
+        """Return the open of the candle that holds `timestamp` (both epoch seconds)."""
+        if self.is_month:
+            return _month_start(_month_index(timestamp) // self.count * self.count)
+        anchor = FIRST_MONDAY_SECONDS if self.unit == "w" else 0
+        return (timestamp - anchor) // self.seconds * self.seconds + anchor
+
+    def next(self, timestamp: int) -> int:
+        """Return the open of the candle after the one that holds `timestamp`, so its close."""
+        if self.is_month:
+            month = _month_index(timestamp) // self.count * self.count
+            return _month_start(month + self.count)
+        return self.floor(timestamp) + self.seconds
+
+    def ceil(self, timestamp: int) -> int:
+        """Return the first candle open at or after `timestamp`."""
+        start = self.floor(timestamp)
+        return start if start == timestamp else self.next(timestamp)
+
+    def shift(self, timestamp: int, candles: int) -> int:
+        """Return the open of the candle `candles` after (or, negative, before) the one given."""
+        start = self.floor(timestamp)
+        if self.is_month:
+            return _month_start(_month_index(start) + candles * self.count)
+        return start + candles * self.seconds
+
+    def count_between(self, start: int, end: int) -> int:
+        """Return how many candles open in `[start, end)`, epoch seconds."""
+        first, last = self.ceil(start), self.ceil(end)
+        if last <= first:
+            return 0
+        if self.is_month:
+            return (_month_index(last) - _month_index(first)) // self.count
+        return (last - first) // self.seconds
+
+
+def _month_index(timestamp: int) -> int:
+    moment = datetime.fromtimestamp(timestamp, tz=UTC)
+    return moment.year * 12 + moment.month - 1
+
+
+def _month_start(index: int) -> int:
+    return int(datetime(index // 12, index % 12 + 1, 1, tzinfo=UTC).timestamp())

@@ -1,0 +1,27 @@
+"""Small helpers for the sentences that people read."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?` for the known name nearest to a wrong one, or nothing."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    if not near:
+        folded = {candidate.casefold(): candidate for candidate in known}
+        near = [folded[name.casefold()]] if name.casefold() in folded else []
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun: `1 candle`, `4,320 candles`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def price_text(value: float) -> str:
+    """Return a price with the digits that matter: `61,240`, `3,412.5`, `0.00000812`."""
+    if value >= 10_000:
+        return f"{value:,.0f}"
+    if value >= 1:
+        return f"{value:,.2f}"
+    return f"{value:.8f}"

@@ -1,0 +1,1 @@
+"""Fill rules, accounting and metrics, the same for backtest and paper."""

@@ -1,0 +1,1 @@
+"""RSI, MACD, SMA cross and the interface of your own."""

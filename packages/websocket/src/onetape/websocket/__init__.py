@@ -1,0 +1,1 @@
+"""WebSocketManager: live candles and tickers through CCXT Pro."""

@@ -1,0 +1,23 @@
+"""Git clean filter for uv.lock: standard input without index addresses to standard output.
+
+uv records the address of every file it may download. The committed lock holds names, versions and
+hashes only, so it works behind any mirror. `requires-python` is replaced as well: where it differs
+from the project's, uv resolves again with the recorded versions and fills the addresses in.
+"""
+
+import re
+import sys
+
+PLACEHOLDER_REQUIRES_PYTHON = ">=3"
+
+
+def clean(lock: str) -> str:
+    """Return the lock text without addresses; a clean lock comes back unchanged."""
+    lock = re.sub(r'url = "[^"]*/([^"/]+)"', r'filename = "\1"', lock)
+    lock = re.sub(r'source = \{ registry = "[^"]*" \}', 'source = { registry = "index" }', lock)
+    line = f'requires-python = "{PLACEHOLDER_REQUIRES_PYTHON}"'
+    return re.sub(r"^requires-python = .*$", line, lock, count=1, flags=re.MULTILINE)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(clean(sys.stdin.read()))
