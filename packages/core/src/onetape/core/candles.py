@@ -1,16 +1,56 @@
 """Candles as NumPy columns, and the key of the series that they belong to."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from math import isfinite
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from onetape.core.timeframes import Timeframe
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+
+
+#: The last second a candle may open at: the year 3000. Milliseconds taken for seconds exceed it.
+LATEST_TIMESTAMP = 32_503_680_000
+#: No price in any quote currency reaches it; infinity does.
+PRICE_LIMIT = 1e15
+#: No volume in any base currency reaches it.
+VOLUME_LIMIT = 1e18
+
+
+class Candle(NamedTuple):
+    """One candle as it travels: epoch seconds, prices in quote, volume in base currency."""
+
+    timestamp: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+
+def candle_fault(candle: Candle, timeframe: Timeframe) -> str | None:
+    """Return why a candle may not be stored, in a few words, or None where it is sound."""
+    timestamp, open_, high, low, close, volume = candle
+    if not 0 <= timestamp <= LATEST_TIMESTAMP:
+        return "time out of range"
+    if timeframe.floor(timestamp) != timestamp:
+        return f"time is not the open of a {timeframe.name} candle"
+    if not all(isfinite(value) for value in candle[1:]):
+        return "a value is not a finite number"
+    if not 0 < min(open_, high, low, close) <= max(open_, high, low, close) < PRICE_LIMIT:
+        return "a price is out of range"
+    if not 0 <= volume < VOLUME_LIMIT:
+        return "volume is out of range"
+    if high < max(open_, close) or low > min(open_, close):
+        return "high or low does not hold open and close"
+    return None
 
 
 @dataclass(frozen=True, slots=True)

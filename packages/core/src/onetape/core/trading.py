@@ -1,0 +1,106 @@
+"""Sessions, decisions, orders and trades: what a trader writes down.
+
+Times are epoch milliseconds unless a field says otherwise.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+Mode = Literal["paper", "live"]
+Side = Literal["buy", "sell"]
+Action = Literal["BUY", "SELL", "HOLD"]
+OrderStatus = Literal["intent", "open", "closed", "canceled", "rejected", "expired", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One run of a trader, from its start to its end."""
+
+    session: str
+    """Unique id."""
+    app: str
+    mode: Mode
+    account: str
+    """Whose money it trades; trades of one account make its positions."""
+    exchange: str
+    symbol: str
+    timeframe: str
+    strategy: str
+    parameters: Mapping[str, object]
+    code_digest: str
+    """sha256 of the strategy's source, so that an audit knows what decided."""
+    started_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a strategy said about one closed candle, and what became of it."""
+
+    decision: str
+    """Unique id."""
+    session: str
+    timestamp: int
+    """The candle's open, epoch SECONDS, as in `ohlcv_data`."""
+    signal: int
+    """1 BUY, -1 SELL, 0 HOLD."""
+    indicators: Mapping[str, float | None]
+    gates: Mapping[str, str]
+    """Each check an order must pass, with its verdict: `ok`, or why not."""
+    action: Action
+    """What was done: HOLD where a gate or the position stopped the signal."""
+    decided_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order from intent to final state."""
+
+    client_order_id: str
+    session: str
+    mode: Mode
+    account: str
+    exchange: str
+    symbol: str
+    timeframe: str
+    side: Side
+    type: str
+    """CCXT's order type, such as `market`."""
+    status: OrderStatus
+    decision: str
+    signal_timestamp: int
+    """The open of the candle that gave the signal, epoch SECONDS."""
+    decided_ms: int
+    bid: float | None
+    """Best bid when decided, quote currency; None before the first ticker."""
+    ask: float | None
+    """Best ask when decided, quote currency."""
+    intended_price: Decimal
+    """The close that the signal was computed from, quote currency."""
+    reason: str
+    strategy: str
+    parameters: Mapping[str, object]
+    code_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """An execution. Positions are sums of trades and are stored nowhere else."""
+
+    exchange: str
+    symbol: str
+    exchange_trade_id: str
+    client_order_id: str
+    session: str
+    mode: Mode
+    account: str
+    side: Side
+    price: Decimal
+    """Quote currency per base currency."""
+    amount: Decimal
+    """Base currency, before any fee taken from it."""
+    fee: Decimal
+    """Paid to the exchange, in `fee_currency`; negative for a maker rebate."""
+    fee_currency: str
+    executed_ms: int

@@ -1,0 +1,58 @@
+"""Leases: only one process at a time may trade an account. Times are wall-clock milliseconds."""
+
+from onetape.core.errors import SafetyRefusal
+from onetape.store.database import Store
+
+
+def acquire_lease(store: Store, name: str, holder: str, *, now_ms: int, seconds: float) -> int:
+    """Take a lease that is free or has run out, and return its fencing token.
+
+    Args:
+        store: The open database.
+        name: What is leased, such as an account.
+        holder: Who takes it, in words that help a person find the process.
+        now_ms: Wall-clock epoch milliseconds.
+        seconds: How long it lasts unless renewed.
+
+    Raises:
+        SafetyRefusal: another process holds it.
+    """
+    with store.write() as connection:
+        rows = connection.execute(
+            "SELECT holder, token, expires_ms FROM leases WHERE name = ?", (name,)
+        ).fetchall()
+        if rows and rows[0][2] > now_ms:
+            left = (rows[0][2] - now_ms) / 1_000
+            raise SafetyRefusal(
+                f"{name} is traded by {rows[0][0]} already; stop that process first "
+                f"(if it was killed, its lease ends in {left:.0f} s)"
+            )
+        token = rows[0][1] + 1 if rows else 1
+        connection.execute(
+            "INSERT OR REPLACE INTO leases (name, holder, token, expires_ms) VALUES (?, ?, ?, ?)",
+            (name, holder, token, now_ms + int(seconds * 1_000)),
+        )
+        return token
+
+
+def renew_lease(store: Store, name: str, token: int, *, now_ms: int, seconds: float) -> None:
+    """Extend a lease.
+
+    Raises:
+        SafetyRefusal: it ran out and another process took it.
+    """
+    with store.write() as connection:
+        connection.execute(
+            "UPDATE leases SET expires_ms = ? WHERE name = ? AND token = ?",
+            (now_ms + int(seconds * 1_000), name, token),
+        )
+        if connection.changes() != 1:
+            raise SafetyRefusal(f"{name}: another process took over; this one trades no more")
+
+
+def release_lease(store: Store, name: str, token: int) -> None:
+    """Give a lease back; one that another process took is left alone."""
+    with store.write() as connection:
+        connection.execute(
+            "UPDATE leases SET expires_ms = 0 WHERE name = ? AND token = ?", (name, token)
+        )
