@@ -221,5 +221,5 @@ def _order_values(order: Order) -> dict[str, Value]:
 
 
 def _trade(row: tuple[Any, ...]) -> Trade:
-    price, amount, fee = (Decimal(value) for value in row[8:11])
-    return Trade(*row[:8], price, amount, fee, *row[11:])
+    values: list[Any] = [*row[:8], *(Decimal(value) for value in row[8:11]), *row[11:]]
+    return Trade(*values)

@@ -1,0 +1,74 @@
+"""Moments and ranges as people write them. Everything is UTC, ranges are half-open."""
+
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+from onetape.core.errors import UsageError
+
+_EPOCH: Final = re.compile(r"\d{10}|\d{13}")
+_COMPACT: Final = ("%Y%m%d", "%Y%m%dT%H%M", "%Y%m%dT%H%M%S")
+
+
+def parse_moment(text: str, flag: str) -> int:
+    """Return epoch seconds of `2024-01-31`, ISO 8601, `20240131`, or an epoch of 10 or 13 digits.
+
+    Args:
+        text: What was typed; without an offset it is UTC.
+        flag: Where, for the error.
+
+    Raises:
+        UsageError: the text is no moment.
+    """
+    if _EPOCH.fullmatch(text):
+        return int(text[:10])
+    for pattern in _COMPACT:
+        try:
+            return int(datetime.strptime(text, pattern).replace(tzinfo=UTC).timestamp())
+        except ValueError:
+            continue
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(
+            f"{flag} {text!r} was not understood; write a UTC day such as 2024-01-31, "
+            "or 2024-01-31T14:00"
+        ) from error
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return int(moment.timestamp())
+
+
+def parse_timerange(text: str) -> tuple[str | None, str | None]:
+    """Return both ends of freqtrade's `20240101-20240201`; an open end is None.
+
+    Raises:
+        UsageError: the text is no range.
+    """
+    start, dash, end = text.partition("-")
+    if not dash or "-" in end or not (start or end):
+        raise UsageError(
+            f"--timerange {text!r} was not understood; write 20240101-20240201, 20240101- "
+            "or -20240201"
+        )
+    return start or None, end or None
+
+
+def check_range(start: int, end: int) -> None:
+    """Refuse a range that ends before it starts, or at once.
+
+    Raises:
+        UsageError: `--to` is not after `--from`.
+    """
+    if end <= start:
+        raise UsageError(
+            f"--to {day_text(end)} is not after --from {day_text(start)}; "
+            "--to is exclusive, so name a later day"
+        )
+
+
+def day_text(timestamp: int) -> str:
+    """Return epoch seconds as `2024-01-31`, or with the time where there is one."""
+    moment = datetime.fromtimestamp(timestamp, tz=UTC)
+    midnight = moment.hour == moment.minute == moment.second == 0
+    return moment.strftime("%Y-%m-%d" if midnight else "%Y-%m-%d %H:%M")

@@ -1,0 +1,32 @@
+"""Spot symbols as CCXT writes them, such as `BTC/USDT`."""
+
+import re
+from typing import Final
+
+from onetape.core.errors import UsageError
+
+_SPOT: Final = re.compile(r"[A-Z0-9]{1,30}/[A-Z0-9]{1,30}")
+
+
+def spot_symbol(text: str) -> str:
+    """Return the CCXT symbol of what a person typed: `btc-usdt` and `BTC/USDT` are alike.
+
+    Raises:
+        UsageError: a derivative (`BTC/USDT:USDT`), or no symbol at all.
+    """
+    symbol = text.strip().upper()
+    if ":" in symbol:
+        spot = symbol.partition(":")[0]
+        raise UsageError(
+            f"symbol {text!r} is a derivative and Onetape trades spot only; did you mean {spot!r}?"
+        )
+    symbol = symbol.replace("-", "/", 1) if "/" not in symbol else symbol
+    if not _SPOT.fullmatch(symbol):
+        raise UsageError(f"symbol {text!r} was not understood; write base/quote, such as BTC/USDT")
+    return symbol
+
+
+def base_and_quote(symbol: str) -> tuple[str, str]:
+    """Return both currencies of a spot symbol."""
+    base, _, quote = symbol.partition("/")
+    return base, quote

@@ -1,0 +1,78 @@
+"""The settings of a CCXT client, the same for REST and for CCXT Pro."""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from onetape.core.errors import ConfigurationError
+
+#: The id that stands for our offline exchange; URL overrides exist for it alone.
+SIMULATOR_ID = "simulator"
+#: How long one REST request may take, milliseconds.
+REST_TIMEOUT_MS = 10_000
+#: CCXT notices a dead connection after three of these (milliseconds); Binance's own are 180 s.
+WS_KEEP_ALIVE_MS = 10_000
+#: Candles that CCXT Pro remembers of each stream: we read them at once.
+WS_CANDLES_KEPT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Which exchange to talk to, and where the simulator listens if it is that one."""
+
+    exchange: str
+    """CCXT exchange id, or `simulator`."""
+    simulator_url: str | None = None
+    """Such as `http://127.0.0.1:8790`; only for the simulator."""
+
+    def __post_init__(self) -> None:
+        """Refuse an address for anything but the simulator: it could send orders elsewhere."""
+        if (self.exchange == SIMULATOR_ID) != (self.simulator_url is not None):
+            raise ConfigurationError(
+                f"exchange {self.exchange!r}: an address is given for the exchange "
+                f"{SIMULATOR_ID!r}, and only for it"
+            )
+
+    @property
+    def ccxt_class(self) -> str:
+        """Name of the CCXT class: the simulator speaks Binance's protocol."""
+        return "binance" if self.exchange == SIMULATOR_ID else self.exchange
+
+
+def client_settings(endpoint: Endpoint) -> dict[str, Any]:
+    """Return what the CCXT class is constructed with."""
+    simulated = endpoint.exchange == SIMULATOR_ID
+    settings: dict[str, Any] = {
+        "timeout": REST_TIMEOUT_MS,
+        # Only we use the simulator, and it has no limits of its own unless told.
+        "enableRateLimit": not simulated,
+        "streaming": {"keepAlive": WS_KEEP_ALIVE_MS},
+        "options": {"defaultType": "spot", "OHLCVLimit": WS_CANDLES_KEPT},
+    }
+    if endpoint.ccxt_class == "binance":
+        # One exchangeInfo call instead of four, and one socket for all streams of a symbol.
+        settings["options"] |= {
+            "fetchMarkets": {"types": ["spot"]},
+            "fetchCurrencies": False,
+            "streamLimits": {"spot": 1},
+        }
+    return settings
+
+
+def redirect(urls: dict[str, Any], simulator_url: str) -> None:
+    """Point every address of a CCXT Binance client at the simulator, in place.
+
+    Args:
+        urls: The client's `urls["api"]`.
+        simulator_url: Such as `http://127.0.0.1:8790`.
+    """
+    host = urlsplit(simulator_url).netloc
+    for name, value in urls.items():
+        if isinstance(value, dict):
+            redirect(value, simulator_url)  # pyright: ignore[reportUnknownArgumentType] - CCXT's own
+        elif str(value).startswith("ws"):
+            # CCXT tells spot from swap by `/stream` in the address.
+            urls[name] = f"ws://{host}/stream/ws"
+        elif str(value).startswith("http"):
+            path = urlsplit(str(value)).path
+            urls[name] = f"http://{host}{path}"
