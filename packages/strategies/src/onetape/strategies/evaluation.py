@@ -1,0 +1,119 @@
+"""Run a strategy and check what it returns, so that nothing behind it meets junk."""
+
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from onetape.core.candles import Candles
+from onetape.core.clock import utc_text
+from onetape.core.errors import ConfigurationError, DataError, OnetapeError
+from onetape.core.words import counted
+from onetape.strategies.interface import Signals, Strategy
+
+
+def checked_signals(
+    strategy: Strategy, candles: Candles, higher: Mapping[str, Candles] | None = None
+) -> Signals:
+    """Return what the strategy says about the candles, proven to be usable.
+
+    Args:
+        strategy: Any strategy, a user's own included.
+        candles: Closed candles, oldest first, at least one.
+        higher: Candles of the strategy's `higher_timeframes`.
+
+    Raises:
+        ConfigurationError: the strategy raised, or returned something else than one of -1, 0 and 1
+            for each candle; the mend is in the strategy's file. The text names strategy and bar.
+        DataError: a stored candle has a price that is no number.
+    """
+    _check_candles(strategy, candles)
+    try:
+        signals = strategy.evaluate(candles, higher or {})
+    except OnetapeError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(
+            f"strategy {strategy.name} failed on the {counted(len(candles), 'candle')} up to "
+            f"{utc_text(int(candles.timestamp[-1]))}: {type(error).__name__}: {error}"
+            f"{_place(error)}; mend it there"
+        ) from error
+    return _checked(strategy, candles, signals)
+
+
+def _check_candles(strategy: Strategy, candles: Candles) -> None:
+    if len(candles) == 0:
+        raise DataError(f"strategy {strategy.name} was given no candles; backfill the range first")
+    bad = ~np.isfinite(candles.close)
+    if bad.any():
+        raise DataError(
+            f"strategy {strategy.name} cannot read the candle {_bar(candles, int(bad.argmax()))}: "
+            "its close is no number; delete that row and backfill it again"
+        )
+
+
+def _checked(strategy: Strategy, candles: Candles, signals: Any) -> Signals:
+    if not isinstance(signals, Signals):
+        raise _junk(strategy, f"returned {type(signals).__name__}", "return Signals(...)")
+    values: Any = np.asarray(signals.signal)
+    if values.shape != (len(candles),):
+        raise _junk(
+            strategy,
+            f"returned signals of shape {values.shape} for {counted(len(candles), 'candle')} from "
+            f"{_bar(candles, 0)}",
+            "return one signal per candle",
+        )
+    _check_values(strategy, candles, values)
+    for name, column in signals.indicators.items():
+        if np.shape(column) != (len(candles),):
+            raise _junk(
+                strategy,
+                f"returned indicator {name!r} of shape {np.shape(column)} for "
+                f"{counted(len(candles), 'candle')}",
+                "return one value per candle, NaN where not known",
+            )
+    if values.dtype == np.int8:
+        return signals
+    return Signals(
+        values.astype(np.int8),
+        signals.indicators,
+        signals.overlays,
+        signals.levels,
+        signals.reason,
+        signals.reason_texts,
+    )
+
+
+def _check_values(strategy: Strategy, candles: Candles, values: Any) -> None:
+    if values.dtype.kind not in "iuf":
+        raise _junk(
+            strategy, f"returned signals of type {values.dtype}", "use whole numbers -1, 0 and 1"
+        )
+    if values.dtype == np.int8:
+        wrong = (values > 1) | (values < -1)
+    else:
+        wrong = ~np.isin(values, (-1, 0, 1))
+    if wrong.any():
+        index = int(wrong.argmax())
+        raise _junk(
+            strategy,
+            f"gave the signal {values[index]} on the candle {_bar(candles, index)}",
+            "only 1 (BUY), -1 (SELL) and 0 (HOLD) are signals",
+        )
+
+
+def _junk(strategy: Strategy, found: str, remedy: str) -> ConfigurationError:
+    return ConfigurationError(f"strategy {strategy.name} {found}; {remedy}")
+
+
+def _bar(candles: Candles, index: int) -> str:
+    return f"{utc_text(int(candles.timestamp[index]))} UTC"
+
+
+def _place(error: Exception) -> str:
+    """Return ` (file, line n)` of the innermost frame of the strategy's own code."""
+    frames = traceback.extract_tb(error.__traceback__)
+    # NumPy's and our own frames do not help the person who wrote the strategy.
+    own = [frame for frame in frames[1:] if "site-packages" not in frame.filename]
+    return f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""

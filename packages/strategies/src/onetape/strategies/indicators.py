@@ -1,0 +1,268 @@
+"""Indicators in NumPy alone: SMA, EMA, Wilder's average, RSI and MACD.
+
+Everything here comes down to one sum over a sliding window, weighted by powers of a ratio:
+
+    S_w[i] = x[i] + r x[i-1] + r^2 x[i-2] + ... + r^(w-1) x[i-w+1]
+
+A plain mean has r = 1. An exponential average y[i] = a x[i] + (1-a) y[i-1] is a S with r = 1 - a
+and an endless window; the window is cut where the weights left out sum to at most MEMORY_TOLERANCE,
+and the rest is scaled to one again. The sum is built by doubling, S_2k[i] = S_k[i] + r^k S_k[i-k],
+so it takes about log2(w) passes over the array and no Python per bar.
+
+This has a property that a running sum or a recursion lacks: the value at bar i is the same to the
+last bit whatever came before its window, because the same numbers are added in the same order. So a
+trader that reads the last few hundred candles and a backtest over years decide alike at an exact
+tie, too; `*_lookback` says how many candles that takes.
+
+All arrays have shape (n,), oldest first; values are NaN until the first one is known.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onetape.core.candles import FloatArray
+
+#: Weight that an exponential average may leave out: far below what a price carries in digits.
+MEMORY_TOLERANCE = 1e-12
+#: Relative difference of two prices or averages that rounding alone can make.
+NOISE = 1e-12
+#: Rows worked on at a time, so that the passes of one sum stay in the processor's cache.
+_CHUNK_ROWS = 16_384
+
+
+class Macd(NamedTuple):
+    """The three lines of MACD."""
+
+    macd: FloatArray
+    """Fast EMA minus slow EMA, in the unit of the prices."""
+    signal: FloatArray
+    """EMA of `macd`."""
+    histogram: FloatArray
+    """`macd` minus `signal`."""
+
+
+def sma(values: FloatArray, window: int) -> FloatArray:
+    """Return the simple moving average.
+
+    Args:
+        values: Prices or any series; NaN at its start is skipped.
+        window: Bars to average, at least 1.
+
+    Returns:
+        The mean of the last `window` values; NaN before there are that many.
+
+    Raises:
+        ValueError: window is under 1.
+    """
+    _require_positive(window)
+    sums = _weighted_sums(values, window, 1.0)
+    sums /= window
+    sums[: window - 1] = np.nan
+    return sums
+
+
+def ema(values: FloatArray, window: int) -> FloatArray:
+    """Return the exponential moving average with a = 2 / (window + 1).
+
+    Seeded with the mean of the first `window` values, as TA-Lib does.
+
+    Args:
+        values: Prices or any series; NaN at its start is skipped.
+        window: Nominal length in bars, at least 1.
+
+    Raises:
+        ValueError: window is under 1.
+    """
+    _require_positive(window)
+    return _exponential(values, window, 2.0 / (window + 1))
+
+
+def wilder(values: FloatArray, period: int) -> FloatArray:
+    """Return Wilder's average: a = 1 / period, seeded with the mean of the first `period` values.
+
+    Source: J. Welles Wilder, New Concepts in Technical Trading Systems, 1978.
+
+    Raises:
+        ValueError: period is under 1.
+    """
+    _require_positive(period)
+    return _exponential(values, period, 1.0 / period)
+
+
+def rsi(close: FloatArray, period: int) -> FloatArray:
+    """Return Wilder's relative strength index, 0 to 100.
+
+    RSI = 100 g / (g + l), with g and l the Wilder averages of the gains and the losses. The first
+    value stands on bar `period`. Where no price moved within the averages' memory the index is
+    undefined and NaN (TA-Lib gives 0 there, which reads as a signal to buy a dead market).
+
+    Raises:
+        ValueError: period is under 1.
+    """
+    _require_positive(period)
+    index = np.full(len(close), np.nan)
+    if len(close) <= period:
+        return index
+    change = np.diff(close)
+    gain = wilder(np.maximum(change, 0.0), period)
+    np.negative(change, out=change)
+    loss = wilder(np.maximum(change, 0.0), period)
+    loss += gain
+    with np.errstate(invalid="ignore"):
+        np.divide(gain, loss, out=index[1:])
+    index *= 100.0
+    return index
+
+
+def macd(close: FloatArray, fast: int, slow: int, signal: int) -> Macd:
+    """Return moving average convergence and divergence, seeded as in TA-Lib.
+
+    Both EMAs begin on bar `slow - 1`, each with the mean of its own last bars; the signal line is
+    an EMA of their difference. All three lines begin on bar `slow + signal - 2`.
+
+    Raises:
+        ValueError: a window is under 1, or fast is not under slow.
+    """
+    _require_positive(min(fast, signal))
+    if fast >= slow:
+        raise ValueError(f"fast must be under slow, found {fast} and {slow}")
+    difference = np.full(len(close), np.nan)
+    if len(close) >= slow:
+        late = ema(close[slow - fast :], fast)[fast - 1 :]
+        difference[slow - 1 :] = late - ema(close, slow)[slow - 1 :]
+    line = ema(difference, signal)
+    difference[: slow + signal - 2] = np.nan
+    return Macd(difference, line, difference - line)
+
+
+def crosses(
+    first: FloatArray, second: FloatArray | float, noise: FloatArray | float
+) -> NDArray[np.int8]:
+    """Return where one line crosses another: int8, 1 up, -1 down, 0 neither.
+
+    Up on bar t means first < second on bar t-1 and first > second on bar t. Touching is not
+    crossing, and NaN crosses nothing.
+
+    Args:
+        first: The line that moves.
+        second: The line or level that it crosses.
+        noise: The lines count as equal where they differ by no more than this: what rounding can
+            do to them, such as `close * NOISE`.
+    """
+    difference = first - second
+    side = (difference > noise).view(np.int8) - (difference < -noise).view(np.int8)
+    crossed = np.zeros(len(difference), dtype=np.int8)
+    step = np.diff(side)
+    np.subtract((step == 2).view(np.int8), (step == -2).view(np.int8), out=crossed[1:])
+    return crossed
+
+
+def ema_lookback(window: int) -> int:
+    """Return how many candles give the last EMA as exactly as all candles do."""
+    return window + _memory(1.0 - 2.0 / (window + 1))
+
+
+def rsi_lookback(period: int) -> int:
+    """Return how many candles give the last RSI as exactly as all candles do."""
+    return 1 + period + _memory(1.0 - 1.0 / period)
+
+
+def macd_lookback(slow: int, signal: int) -> int:
+    """Return how many candles give the last MACD lines as exactly as all candles do."""
+    return ema_lookback(slow) + max(ema_lookback(signal) - signal, signal)
+
+
+def _require_positive(window: int) -> None:
+    if window < 1:
+        raise ValueError(f"a window must be 1 bar or more, found {window}")
+
+
+def _memory(ratio: float) -> int:
+    """Return the bars after which `ratio` has decayed to MEMORY_TOLERANCE.
+
+    Rounded up to a number with at most three bits set, which saves passes over the array.
+    """
+    if ratio <= 0.0:
+        return 1
+    bars = math.ceil(math.log(MEMORY_TOLERANCE) / math.log(ratio))
+    grain = 1 << max(bars.bit_length() - 3, 0)
+    return -(-bars // grain) * grain
+
+
+def _exponential(values: FloatArray, window: int, weight: float) -> FloatArray:
+    """Return y[i] = weight x[i] + (1 - weight) y[i-1], seeded with the first window's mean."""
+    average = np.full(len(values), np.nan)
+    first = _leading_nans(values) + window - 1
+    if first >= len(values):
+        return average
+    ratio = 1.0 - weight
+    memory = _memory(ratio)
+    terms = values[first:] * weight
+    terms[0] = values[first - window + 1 : first + 1].mean()
+    sums = _weighted_sums(terms, memory, ratio)
+    # From here on the oldest terms are left out: scale the weights of the others to one.
+    sums[memory:] /= 1.0 - ratio**memory
+    average[first:] = sums
+    return average
+
+
+def _leading_nans(values: FloatArray) -> int:
+    if len(values) == 0 or not math.isnan(values[0]):
+        return 0
+    known = np.isfinite(values)
+    return int(known.argmax()) if known.any() else len(values)
+
+
+def _weighted_sums(values: FloatArray, window: int, ratio: float) -> FloatArray:
+    """Return S_window of the module's docstring; the sums at the start have fewer terms.
+
+    Each sum is the same to the last bit whatever stands outside its window, so the array may be
+    cut into chunks that overlap by a window.
+    """
+    count = len(values)
+    sums = np.empty(count)
+    rows = max(_CHUNK_ROWS, 4 * window)
+    for start in range(0, count, rows):
+        left = max(0, start - window + 1)
+        stop = min(start + rows, count)
+        sums[start:stop] = _chunk_sums(values[left:stop], window, ratio)[start - left :]
+    return sums
+
+
+def _chunk_sums(values: FloatArray, window: int, ratio: float) -> FloatArray:
+    """Return the sums of one chunk: widths are doubled, and those that are needed added up."""
+    count = len(values)
+    sums = np.zeros(count)
+    power, grown, scratch = values, np.empty(count), np.empty(count)
+    width, taken = 1, 0
+    while True:
+        if window & width:
+            # The bits of `window`, lowest first: this part covers the terms after those taken.
+            _add_shifted(sums, sums, power, taken, ratio, scratch)
+            taken += width
+        width *= 2
+        if width > window:
+            return sums
+        _add_shifted(grown, power, power, width // 2, ratio, scratch)
+        power, grown = grown, np.empty(count) if power is values else power
+
+
+def _add_shifted(
+    out: FloatArray,
+    base: FloatArray,
+    addend: FloatArray,
+    shift: int,
+    ratio: float,
+    scratch: FloatArray,
+) -> None:
+    """Write base[i] + ratio**shift * addend[i - shift] to `out`; only base where i < shift."""
+    kept = max(len(base) - shift, 0)
+    shifted = addend[:kept]
+    if ratio != 1.0:
+        shifted = np.multiply(shifted, ratio**shift, out=scratch[:kept])
+    np.add(base[shift:], shifted, out=out[shift:])
+    if out is not base:
+        out[:shift] = base[:shift]

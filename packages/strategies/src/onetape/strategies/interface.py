@@ -1,0 +1,139 @@
+"""What a strategy is: a frozen dataclass of parameters with one pure method.
+
+    from dataclasses import dataclass
+    from typing import ClassVar
+    from onetape.strategies import Signals, Strategy, indicators, parameter
+
+    @dataclass(frozen=True)
+    class Mine(Strategy):
+        name: ClassVar[str] = "mine"
+        period: int = parameter(20, ge=2, le=500, help="Bars of the average.")
+
+        @property
+        def lookback(self) -> int:
+            return self.period + 1
+
+        def evaluate(self, candles, higher):
+            average = indicators.sma(candles.close, self.period)
+            signal = indicators.crosses(candles.close, average, candles.close * indicators.NOISE)
+            return Signals(signal, {"average": average}, overlays=frozenset({"average"}))
+
+The signal of bar t is known at its close and filled at the open of bar t + 1. BUY while long and
+SELL while flat do nothing.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onetape.core.candles import Candles, FloatArray
+from onetape.strategies.parameters import checked_parameters
+
+SignalArray = NDArray[np.int8]
+
+BUY = 1
+HOLD = 0
+SELL = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What a strategy says about each candle; all arrays have shape (n,)."""
+
+    signal: SignalArray
+    """1 BUY, -1 SELL, 0 HOLD."""
+    indicators: Mapping[str, FloatArray]
+    """Named columns in the order in which they are drawn; NaN where not known."""
+    overlays: frozenset[str] = frozenset()
+    """The indicators in the unit of the price, drawn over the candles.
+
+    The others get panes of their own; names that begin with the same word share one, such as
+    `MACD` and `MACD signal`.
+    """
+    levels: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
+    """Guide lines to draw in an indicator's pane."""
+    reason: NDArray[np.int8] | None = None
+    """A code per candle that says why; its words are in `reason_texts`."""
+    reason_texts: Mapping[int, str] = field(default_factory=dict[int, str])
+    """The words of each reason code."""
+
+    def __len__(self) -> int:
+        """Return the number of candles spoken about."""
+        return len(self.signal)
+
+    def reason_text(self, index: int) -> str:
+        """Return why the signal of a candle is what it is; empty where nothing was said."""
+        return "" if self.reason is None else self.reason_texts.get(int(self.reason[index]), "")
+
+
+@dataclass(frozen=True)
+class Strategy(ABC):
+    """Base of all strategies. Subclasses are frozen dataclasses whose fields are the parameters.
+
+    `evaluate` is pure: no file, no network, no clock, no state kept between calls. It may be called
+    from several threads.
+    """
+
+    name: ClassVar[str]
+    """How the strategy is chosen on the command line: lower case, digits, underscores."""
+    higher_timeframes: ClassVar[tuple[str, ...]] = ()
+    """CCXT timeframes above the traded one that `evaluate` wants in `higher`."""
+
+    def __post_init__(self) -> None:
+        """Check the parameters; a subclass that overrides this calls it first.
+
+        Raises:
+            UsageError: a parameter is out of bounds or of the wrong type.
+        """
+        checked_parameters(self)
+
+    @property
+    @abstractmethod
+    def lookback(self) -> int:
+        """How many candles make the last signal the one that all candles would give."""
+
+    @abstractmethod
+    def evaluate(self, candles: Candles, higher: Mapping[str, Candles]) -> Signals:
+        """Return the signals of these candles.
+
+        Args:
+            candles: Closed candles, oldest first, at least one.
+            higher: Closed candles of each of `higher_timeframes`.
+
+        Returns:
+            One signal per candle; that of candle i depends on candles 0 to i only.
+        """
+
+    def describe(self, signals: Signals, index: int, *, holding: bool) -> str:
+        """Return what the strategy sees on one candle, for the trader's line.
+
+        Args:
+            signals: What `evaluate` returned.
+            index: The candle; -1 is the last.
+            holding: Whether a position is open, so that selling is what comes next.
+        """
+        del holding
+        shown = (
+            f"{name} {value_text(column[index])}" for name, column in signals.indicators.items()
+        )
+        return ", ".join(shown)
+
+
+def value_text(value: float) -> str:
+    """Return an indicator's value with the digits that matter: `61,240`, `-12.3`, `0.00081`."""
+    size = abs(value)
+    if math.isnan(value):
+        return "unknown"
+    if size >= 10_000:
+        return f"{value:,.0f}"
+    if size >= 100 or size == 0:
+        return f"{value:,.1f}"
+    if size >= 1:
+        return f"{value:.2f}"
+    decimals = min(2 - math.floor(math.log10(size)), 12)
+    return f"{value:.{decimals}f}"

@@ -1,0 +1,182 @@
+"""Parameters of a strategy: type, default, bounds and help, declared where the field stands."""
+
+import dataclasses
+import math
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from onetape.core.errors import ConfigurationError, UsageError
+from onetape.core.words import did_you_mean
+
+#: What one parameter may hold.
+ParameterValue = int | float | str | bool
+
+_Value = TypeVar("_Value", int, float, str, bool)
+_METADATA_KEY = "onetape"
+_KINDS: dict[type, str] = {int: "a whole number", float: "a number", str: "text", bool: "yes or no"}
+_YES_NO = {"true": True, "yes": True, "false": False, "no": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What `parameter` was told about a field."""
+
+    ge: float | None
+    """Smallest value allowed."""
+    le: float | None
+    """Largest value allowed."""
+    choices: tuple[ParameterValue, ...]
+    """The values allowed; empty: any within the bounds."""
+    help: str
+    """One sentence for the command line and the docs."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterInfo:
+    """One parameter of a strategy, as help texts, a search and a report need it."""
+
+    name: str
+    """Field name."""
+    type: type[Any]
+    """int, float, str or bool."""
+    default: ParameterValue
+    """Taken where nothing else is said."""
+    ge: float | None
+    """Smallest value allowed; None: no bound."""
+    le: float | None
+    """Largest value allowed; None: no bound."""
+    choices: tuple[ParameterValue, ...]
+    """The values allowed; empty: any within the bounds."""
+    help: str
+    """One sentence."""
+
+    @property
+    def allowed(self) -> str:
+        """Return the allowed values in words, such as `2 to 500` or `below, cross_up`."""
+        if self.choices:
+            return ", ".join(str(choice) for choice in self.choices)
+        if self.ge is not None and self.le is not None:
+            return f"{self.ge:g} to {self.le:g}"
+        if self.ge is not None:
+            return f"{self.ge:g} or more"
+        return f"{self.le:g} or less" if self.le is not None else _KINDS[self.type]
+
+
+def parameter(
+    default: _Value,
+    *,
+    ge: float | None = None,
+    le: float | None = None,
+    choices: Sequence[_Value] = (),
+    help: str = "",  # noqa: A002 - the word of Typer and argparse
+) -> _Value:
+    """Declare a parameter in the body of a strategy's class.
+
+    Args:
+        default: Value where nothing else is said; the field's annotation is its type.
+        ge: Smallest value allowed.
+        le: Largest value allowed.
+        choices: The values allowed, where they are few.
+        help: One sentence for the command line and the docs.
+    """
+    bounds = Bounds(ge, le, tuple(choices), help)
+    # Typed as its value, as dataclasses.field is: the class decorator turns it into a field.
+    return dataclasses.field(default=default, metadata={_METADATA_KEY: bounds})
+
+
+def parameters_of(strategy: Any) -> tuple[ParameterInfo, ...]:
+    """Return the parameters of a strategy (an instance or its class), in the order written.
+
+    Raises:
+        ConfigurationError: a field has no default, or a type other than int, float, str and bool.
+    """
+    cls = strategy if isinstance(strategy, type) else type(strategy)
+    types = typing.get_type_hints(cls)
+    return tuple(_info(cls, field, types[field.name]) for field in dataclasses.fields(cls))
+
+
+def checked_parameters(strategy: Any) -> None:
+    """Check every parameter of a strategy against its declaration.
+
+    Raises:
+        UsageError: a value is out of bounds or of the wrong type; the text names the strategy, the
+            parameter, what is allowed and what was found.
+    """
+    for info in parameters_of(strategy):
+        _check(strategy.name, info, getattr(strategy, info.name))
+
+
+def converted_parameters(cls: Any, given: typing.Mapping[str, object]) -> dict[str, Any]:
+    """Return parameters as a strategy takes them: text such as "14" becomes the declared type.
+
+    Raises:
+        UsageError: the strategy has no such parameter, or the text is no value of its type.
+    """
+    known = {info.name: info for info in parameters_of(cls)}
+    for name in given:
+        if name not in known:
+            names = ", ".join(known) or "none"
+            raise UsageError(
+                f"strategy {cls.name} has no parameter {name!r}{did_you_mean(name, known)} "
+                f"(it has: {names})"
+            )
+    return {name: _converted(cls.name, known[name], value) for name, value in given.items()}
+
+
+def _info(cls: type, field: "dataclasses.Field[Any]", kind: Any) -> ParameterInfo:
+    if kind not in _KINDS:
+        raise ConfigurationError(
+            f"strategy class {cls.__name__}: parameter {field.name} has type {kind!r}; "
+            "use int, float, str or bool"
+        )
+    if field.default is dataclasses.MISSING:
+        raise ConfigurationError(
+            f"strategy class {cls.__name__}: parameter {field.name} has no default; "
+            f"write {field.name}: {kind.__name__} = parameter(...)"
+        )
+    bounds = field.metadata.get(_METADATA_KEY, Bounds(None, None, (), ""))
+    return ParameterInfo(
+        field.name, kind, field.default, bounds.ge, bounds.le, bounds.choices, bounds.help
+    )
+
+
+def _check(strategy: str, info: ParameterInfo, value: object) -> None:
+    fits = isinstance(value, (int, float) if info.type is float else info.type)
+    if info.type is not bool and isinstance(value, bool):
+        fits = False
+    if not fits:
+        raise _refused(strategy, info, value, _KINDS[info.type])
+    if info.choices and value not in info.choices:
+        hint = did_you_mean(str(value), [str(choice) for choice in info.choices])
+        raise _refused(strategy, info, value, f"one of {info.allowed}", hint)
+    if isinstance(value, (int, float)) and not _within(info, value):
+        raise _refused(strategy, info, value, info.allowed)
+
+
+def _within(info: ParameterInfo, value: float) -> bool:
+    if math.isnan(value):
+        return False
+    return (info.ge is None or value >= info.ge) and (info.le is None or value <= info.le)
+
+
+def _converted(strategy: str, info: ParameterInfo, value: object) -> object:
+    if not isinstance(value, str) or info.type is str:
+        is_whole = info.type is int and isinstance(value, float) and value.is_integer()
+        return int(typing.cast("float", value)) if is_whole else value
+    text = value.strip()
+    if info.type is bool:
+        if text.lower() in _YES_NO:
+            return _YES_NO[text.lower()]
+        raise _refused(strategy, info, value, _KINDS[bool])
+    try:
+        return info.type(text)
+    except ValueError as error:
+        raise _refused(strategy, info, value, _KINDS[info.type]) from error
+
+
+def _refused(
+    strategy: str, info: ParameterInfo, value: object, allowed: str, hint: str = ""
+) -> UsageError:
+    return UsageError(f"strategy {strategy}: {info.name} must be {allowed}, found {value!r}{hint}")

@@ -1,0 +1,191 @@
+"""Find a strategy by its name or in a user's own file, and give it its parameters.
+
+Three ways to name one: `rsi` (built in), `mine` (user/strategies/mine.py) and
+`path/to/file.py:Class`. A user's file runs only when it is asked for.
+"""
+
+import hashlib
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Mapping
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import module_from_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from onetape.core.errors import ConfigurationError, UsageError
+from onetape.core.words import did_you_mean
+from onetape.strategies.interface import Strategy
+from onetape.strategies.parameters import converted_parameters
+
+#: Module and class of each strategy that comes with Onetape.
+BUILT_IN: Final[Mapping[str, tuple[str, str]]] = {
+    "macd": ("onetape.strategies.macd", "MacdCross"),
+    "rsi": ("onetape.strategies.rsi", "Rsi"),
+    "sma_cross": ("onetape.strategies.sma_cross", "SmaCross"),
+}
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+#: What every strategy's signals depend on besides its own file.
+_SHARED_MODULES: Final = ("onetape.strategies.indicators", "onetape.strategies.interface")
+
+
+class _UserFile(SourceFileLoader):
+    """Loads a user's file from its text, never from a cache: a quick second save must count."""
+
+    source: bytes = b""
+
+    def get_code(self, fullname: str) -> Any:
+        """Return the compiled text and keep it for the digest."""
+        self.source = self.get_data(self.path)
+        return self.source_to_code(self.source, self.path)
+
+
+def strategy_names(user_folder: Path | None = None) -> tuple[str, ...]:
+    """Return the names that `load_strategy` takes: built in, and the files of the user."""
+    own = _own_files(user_folder)
+    return (*BUILT_IN, *(name for name in own if name not in BUILT_IN))
+
+
+def load_strategy(
+    name: str, parameters: Mapping[str, object] | None = None, user_folder: Path | None = None
+) -> Strategy:
+    """Return the strategy of that name with these parameters.
+
+    Args:
+        name: `rsi`, the name of a file in user_folder/strategies, or `path/to/file.py:Class`.
+        parameters: Values by name; text is converted to the declared type. Others keep defaults.
+        user_folder: The user's folder, which holds `strategies`; None: built in and paths only.
+
+    Raises:
+        UsageError: no such strategy or parameter, or a value that it does not allow.
+        ConfigurationError: the user's file cannot be run or holds no usable strategy.
+    """
+    cls = strategy_class(name, user_folder)
+    return cls(**converted_parameters(cls, parameters or {}))
+
+
+def strategy_class(name: str, user_folder: Path | None = None) -> type[Strategy]:
+    """Return the class of a strategy; arguments and errors as in `load_strategy`."""
+    path_text, colon, class_name = name.rpartition(":")
+    if colon and path_text.endswith(".py"):
+        return _class_in_file(Path(path_text), class_name)
+    if name.endswith(".py"):
+        return _class_in_file(Path(name), None)
+    own = _own_files(user_folder)
+    if name in BUILT_IN and name in own:
+        raise UsageError(
+            f"strategy {name!r} is built in and also {own[name]}; rename the file, or give its path"
+        )
+    if name in BUILT_IN:
+        module_name, built_in_class = BUILT_IN[name]
+        return getattr(importlib.import_module(module_name), built_in_class)
+    if name in own:
+        return _class_in_file(own[name], None)
+    known = strategy_names(user_folder)
+    raise UsageError(
+        f"strategy {name!r} does not exist{did_you_mean(name, known)} (there are: "
+        f"{', '.join(known)}; or path/to/file.py:Class)"
+    )
+
+
+def digest(strategy: Strategy) -> str:
+    """Return the SHA-256, in hex, of the source that decides a strategy's signals.
+
+    That is its own file as it was loaded, then our indicators and interface. Other files that a
+    user's strategy imports are not part of it.
+    """
+    total = hashlib.sha256()
+    for module_name in (type(strategy).__module__, *_SHARED_MODULES):
+        total.update(_source(importlib.import_module(module_name)))
+        total.update(b"\0")
+    return total.hexdigest()
+
+
+def _source(module: ModuleType) -> bytes:
+    loader = module.__spec__.loader if module.__spec__ else None
+    if isinstance(loader, _UserFile):
+        return loader.source
+    return Path(module.__file__).read_bytes() if module.__file__ else b""
+
+
+def _own_files(user_folder: Path | None) -> dict[str, Path]:
+    if user_folder is None:
+        return {}
+    files = sorted((user_folder / "strategies").glob("*.py"))
+    return {file.stem: file for file in files if _NAME.fullmatch(file.stem)}
+
+
+def _class_in_file(path: Path, class_name: str | None) -> type[Strategy]:
+    if not path.is_file():
+        raise UsageError(f"strategy file {path} does not exist; give the path of a .py file")
+    found = _strategies_in(_run(path))
+    names = ", ".join(sorted(found)) or "none"
+    if class_name is not None:
+        if class_name not in found:
+            hint = did_you_mean(class_name, found)
+            raise UsageError(
+                f"{path} has no strategy class {class_name!r}{hint} (it has: {names}); a strategy "
+                "is a class that derives from onetape.strategies.Strategy"
+            )
+        return _usable(path, found[class_name])
+    if len(found) != 1:
+        raise UsageError(
+            f"{path} must hold one strategy to be used without a class name (it has: {names}); "
+            f"say which: {path}:Class"
+        )
+    return _usable(path, next(iter(found.values())))
+
+
+def _run(path: Path) -> ModuleType:
+    """Run a user's file as a module of its own."""
+    where = path.resolve()
+    module_name = f"onetape_user_{path.stem}_{hashlib.sha256(str(where).encode()).hexdigest()[:12]}"
+    loader = _UserFile(module_name, str(where))
+    module = module_from_spec(ModuleSpec(module_name, loader, origin=str(where)))
+    # dataclasses look up the module of a class by its name.
+    sys.modules[module_name] = module
+    try:
+        loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[module_name]
+        raise ConfigurationError(
+            f"strategy file {path}, line {_line(error, where)}: {type(error).__name__}: "
+            f"{getattr(error, 'msg', error)}; mend the file"
+        ) from error
+    return module
+
+
+def _line(error: Exception, path: Path) -> int:
+    if isinstance(error, SyntaxError) and error.lineno:
+        return error.lineno
+    line, step = 1, error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code.co_filename == str(path):
+            line = step.tb_lineno
+        step = step.tb_next
+    return line
+
+
+def _strategies_in(module: ModuleType) -> dict[str, type[Strategy]]:
+    own = (
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and value.__module__ == module.__name__
+    )
+    return {cls.__name__: cls for cls in own if issubclass(cls, Strategy)}
+
+
+def _usable(path: Path, cls: type[Strategy]) -> type[Strategy]:
+    """Return the class if it keeps to the interface's form."""
+    where = f"strategy class {cls.__name__} in {path}"
+    if "__dataclass_fields__" not in vars(cls):
+        raise ConfigurationError(f"{where}: write @dataclass(frozen=True) above the class")
+    if not _NAME.fullmatch(getattr(cls, "name", "")):
+        raise ConfigurationError(f'{where}: write name: ClassVar[str] = "{path.stem}" into it')
+    missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
+    if missing:
+        raise ConfigurationError(f"{where}: it must define {missing}")
+    return cls
