@@ -1,1 +1,15 @@
-"""The self-contained HTML report."""
+"""The self-contained HTML report: `ReportData` in, one file that works offline out."""
+
+from onetape.report.data import Headline, MetricRow, ReportData, ReportTitle, ReportTrade
+from onetape.report.render import render_report
+from onetape.report.write import write_report
+
+__all__ = [
+    "Headline",
+    "MetricRow",
+    "ReportData",
+    "ReportTitle",
+    "ReportTrade",
+    "render_report",
+    "write_report",
+]

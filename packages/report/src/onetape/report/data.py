@@ -1,0 +1,151 @@
+"""What a report shows: plain arrays and texts, free of engine and strategy types."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from onetape.core.candles import Candles, FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class ReportTitle:
+    """What was run, on which market, and by which rules."""
+
+    exchange: str
+    """CCXT exchange id."""
+    symbol: str
+    """CCXT spot symbol; the part after the slash names the quote currency."""
+    timeframe: str
+    """CCXT timeframe of the candles."""
+    start_timestamp: int
+    """First moment of the range, epoch seconds UTC."""
+    end_timestamp: int
+    """End of the range, exclusive, epoch seconds UTC."""
+    strategy: str
+    """The strategy's name as people say it, such as `RSI`."""
+    generated_at_ms: int
+    """When the run was made, epoch milliseconds UTC."""
+    parameters: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The strategy's parameters, in the order to show."""
+    rules: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Cash, fee, slippage, market steps or ideal ...: label and value, in the order to show."""
+    notes: tuple[str, ...] = ()
+    """Sentences a reader must know: known outages, ambiguous bars, the check's verdict."""
+    invented: bool = False
+    """Whether the market was made up by the simulator; the page then says so in a banner."""
+
+    @property
+    def quote(self) -> str:
+        """Return the quote currency, empty where the symbol names none."""
+        return self.symbol.partition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The four numbers that come first; the engine's own, so that no two places disagree."""
+
+    strategy_return: float
+    """Ratio: 0.123 is +12.3 %."""
+    buy_and_hold_return: float
+    """Ratio."""
+    fees_quote: float
+    """All fees, in quote currency."""
+    max_drawdown: float
+    """Deepest fall from an earlier peak, as a ratio; 0.18 and -0.18 both mean -18 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """One line of the metrics table."""
+
+    label: str
+    """What is measured, with its unit where the value does not show it."""
+    strategy: str
+    """The strategy's value as text."""
+    buy_and_hold: str = ""
+    """The same for buying and holding; empty where it has no meaning."""
+    help: str = ""
+    """One sentence that says how the number is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportTrade:
+    """One round trip, or the open one at the end valued at the last close."""
+
+    entry_timestamp: int
+    """When it was filled, epoch seconds UTC."""
+    exit_timestamp: int
+    """When it was filled, or the last candle's open for an open trade; epoch seconds UTC."""
+    entry_price: float
+    """Quote currency per coin."""
+    exit_price: float
+    """Quote currency per coin; the valuation price of an open trade."""
+    amount: float
+    """Base currency."""
+    profit_quote: float
+    """After fees, in quote currency."""
+    profit_ratio: float
+    """After fees, of what was paid; 0.05 is +5 %."""
+    fee_quote: float
+    """Both fees, in quote currency."""
+    open_at_end: bool = False
+    """Whether it was still open when the range ended."""
+    entry_reason: str = ""
+    """Why it was bought, in words."""
+    exit_reason: str = ""
+    """Why it was sold, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportData:
+    """Everything on one page. All arrays have the shape (n,) of the candles."""
+
+    title: ReportTitle
+    headline: Headline
+    candles: Candles
+    """The closed candles of the range shown."""
+    equity: FloatArray
+    """The account's worth at each candle's close, in quote currency."""
+    buy_and_hold: FloatArray
+    """The same for buying at the start and holding."""
+    metrics: tuple[MetricRow, ...] = ()
+    """In the order to show."""
+    trades: tuple[ReportTrade, ...] = ()
+    """In the order of entry."""
+    indicators: Mapping[str, FloatArray] = field(default_factory=dict[str, FloatArray])
+    """Columns by name; NaN where there is no value yet."""
+    overlays: tuple[str, ...] = ()
+    """Indicators drawn over the candles; every other one gets a pane."""
+    panes: tuple[tuple[str, ...], ...] = ()
+    """Indicators that share a pane, such as (`macd`, `signal`, `histogram`)."""
+    histograms: tuple[str, ...] = ()
+    """Indicators drawn as columns from zero instead of a line."""
+    levels: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
+    """Guide lines of an indicator, in its own unit, such as `rsi`: (30, 70)."""
+
+    def __post_init__(self) -> None:
+        """Check that the arrays are as long as the candles and that every name is known.
+
+        Raises:
+            ValueError: a column has another length, or a name has no indicator.
+        """
+        count = len(self.candles)
+        columns = {"equity": self.equity, "buy_and_hold": self.buy_and_hold, **self.indicators}
+        for name, column in columns.items():
+            if column.shape != (count,):
+                msg = f"report column {name} must have shape ({count},), found {column.shape}"
+                raise ValueError(msg)
+        grouped = [name for pane in self.panes for name in pane]
+        for name in (*self.overlays, *grouped, *self.histograms, *self.levels):
+            if name not in self.indicators:
+                msg = f"report names indicator {name!r}, known are {sorted(self.indicators)}"
+                raise ValueError(msg)
+
+    def pane_names(self) -> tuple[tuple[str, ...], ...]:
+        """Return the indicators of each pane below the candles, in the order to draw."""
+        grouped = {name: pane for pane in self.panes for name in pane}
+        panes: list[tuple[str, ...]] = []
+        for name in self.indicators:
+            pane = grouped.get(name, (name,))
+            if name not in self.overlays and pane not in panes:
+                panes.append(pane)
+        return tuple(panes)

@@ -1,0 +1,273 @@
+// The chart: panes, lines, markers, legends, colours, and moving it.
+
+const PANE_HEIGHTS = { price: 380, indicator: 120, equity: 170, drawdown: 110 };
+const MOST_LABELLED_TRADES = 60; // more arrows than this in view are drawn small and without words
+
+function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+function chartOptions() {
+  return {
+    autoSize: true,
+    layout: {
+      background: { type: "solid", color: colour("--card") }, textColor: colour("--soft"), fontSize: 11,
+      fontFamily: getComputedStyle(document.body).fontFamily, attributionLogo: false, // the footer names it
+      panes: { separatorColor: colour("--line"), separatorHoverColor: colour("--chosen") },
+    },
+    grid: { vertLines: { color: colour("--grid") }, horzLines: { color: colour("--grid") } },
+    crosshair: { mode: 0 },
+    rightPriceScale: { borderColor: colour("--line"), minimumWidth: 70 },
+    timeScale: {
+      borderColor: colour("--line"), timeVisible: true, secondsVisible: false, minBarSpacing: 0.001,
+      rightOffset: 2, enableConflation: true,
+    },
+    localization: { locale: "en-GB", timeFormatter: (time) => timeText(time) + " UTC" },
+    handleScroll: { vertTouchDrag: false },
+  };
+}
+
+// A drawn line: how to make it, its colours by scheme, and its words in the legend.
+function addLine(view, pane, label, values, decimals, paint, kind, options) {
+  const made = { lastValueVisible: false, priceLineVisible: false, priceFormat: priceFormat(decimals), ...options };
+  const series = view.chart.addSeries(LightweightCharts[kind], { ...made, ...paint() }, pane);
+  series.setData(linePoints(values, view.times));
+  const line = { series, label, values, decimals, paint };
+  view.panes[pane].push(line);
+  return line;
+}
+
+function linePaint(name) {
+  return () => ({ color: colour(name), lineWidth: 2, crosshairMarkerRadius: 3 });
+}
+
+function addIndicator(view, pane, indicator, position) {
+  const name = `--line-${position % 5}`;
+  const kind = indicator.histogram ? "HistogramSeries" : "LineSeries";
+  const paint = indicator.histogram ? () => ({ color: colour("--hold") }) : linePaint(name);
+  const line = addLine(view, pane, indicator.name, indicator.values, indicator.decimals, paint, kind, { lineWidth: 1.5 });
+  line.swatch = indicator.histogram ? "--hold" : name;
+  line.guides = indicator.levels.map((price) =>
+    line.series.createPriceLine({ price, color: colour("--hold"), lineWidth: 1, lineStyle: 2, axisLabelVisible: true, title: "" }),
+  );
+}
+
+function addPricePane(view) {
+  const { chart, data, times } = view;
+  view.panes.push([]);
+  view.volume = chart.addSeries(LightweightCharts.HistogramSeries, {
+    priceScaleId: "volume", color: colour("--volume"), lastValueVisible: false, priceLineVisible: false,
+    priceFormat: { type: "volume" },
+  });
+  view.volume.setData(linePoints(data.volume, times));
+  view.volume.priceScale().applyOptions({ scaleMargins: { top: 0.84, bottom: 0 } });
+  view.candles = chart.addSeries(LightweightCharts.CandlestickSeries, {
+    ...candlePaint(), priceFormat: priceFormat(data.price_decimals), priceLineVisible: false,
+  });
+  view.candles.setData(candlePoints(data, times));
+  view.candles.priceScale().applyOptions({ scaleMargins: { top: 0.1, bottom: 0.2 } });
+  data.overlays.forEach((indicator, position) =>
+    addIndicator(view, 0, { ...indicator, decimals: data.price_decimals }, position),
+  );
+  view.band = new TradeBand();
+  view.candles.attachPrimitive(view.band);
+  view.markers = LightweightCharts.createSeriesMarkers(view.candles, [], { zOrder: "top" });
+}
+
+function candlePaint() {
+  const [up, down] = [colour("--up"), colour("--down")];
+  return { upColor: up, downColor: down, borderVisible: false, wickUpColor: up, wickDownColor: down };
+}
+
+function addMoneyPanes(view) {
+  const { data } = view;
+  view.panes.push([]);
+  const equity = view.panes.length - 1;
+  addLine(view, equity, "buy and hold", data.buy_and_hold, data.money_decimals, () => ({ ...linePaint("--hold")(), lineStyle: 2 }), "LineSeries", {}).swatch = "--hold";
+  addLine(view, equity, `equity, ${data.quote}`, data.equity, data.money_decimals, linePaint("--line-0"), "LineSeries", {}).swatch = "--line-0";
+  view.panes.push([]);
+  const paint = () => ({
+    topFillColor1: colour("--card"), topFillColor2: colour("--card"), topLineColor: colour("--loss"),
+    bottomLineColor: colour("--loss"), bottomFillColor1: colour("--loss") + "22", bottomFillColor2: colour("--loss") + "66", lineWidth: 1,
+  });
+  const options = { baseValue: { type: "price", price: 0 } };
+  addLine(view, equity + 1, "drawdown, %", data.drawdown, 1, paint, "BaselineSeries", options).swatch = "--loss";
+}
+
+function sizePanes(view) {
+  const indicators = view.panes.length - 3;
+  const heights = [PANE_HEIGHTS.price, ...Array(indicators).fill(PANE_HEIGHTS.indicator), PANE_HEIGHTS.equity, PANE_HEIGHTS.drawdown];
+  const narrow = window.innerWidth < 600 ? 0.78 : 1;
+  view.element.style.height = `${Math.round(heights.reduce((sum, height) => sum + height, 30) * narrow)}px`;
+  view.chart.panes().forEach((pane, index) => pane.setStretchFactor(heights[index]));
+}
+
+function makeChart(element, data) {
+  const times = unpackTimes(data.times, data.close.length);
+  const view = { element, data, times, panes: [], chart: LightweightCharts.createChart(element, chartOptions()) };
+  addPricePane(view);
+  for (const indicators of data.panes) {
+    view.panes.push([]);
+    indicators.forEach((indicator, position) => addIndicator(view, view.panes.length - 1, indicator, position));
+  }
+  addMoneyPanes(view);
+  sizePanes(view);
+  refreshMarkers(view, true);
+  makeLegends(view);
+  const scale = view.chart.timeScale();
+  scale.subscribeVisibleLogicalRangeChange(() => refreshMarkers(view, false));
+  view.chart.subscribeCrosshairMove((event) => fillLegends(view, event.logical));
+  scale.fitContent();
+  return view;
+}
+
+function repaint(view) {
+  view.chart.applyOptions(chartOptions());
+  view.candles.applyOptions(candlePaint());
+  view.volume.applyOptions({ color: colour("--volume") });
+  for (const line of view.panes.flat()) {
+    line.series.applyOptions(line.paint());
+    for (const guide of line.guides || []) guide.applyOptions({ color: colour("--hold") });
+  }
+  refreshMarkers(view, true);
+  makeLegends(view);
+}
+
+function refreshMarkers(view, always) {
+  const range = view.chart.timeScale().getVisibleLogicalRange();
+  const inside = (bar) => !range || (bar >= range.from && bar <= range.to);
+  const small = view.data.trades.entry_bar.filter(inside).length > MOST_LABELLED_TRADES;
+  if (!always && small === view.smallMarkers) return;
+  view.smallMarkers = small;
+  view.markers.setMarkers(tradeMarkers(view.data, view.times, colour, small));
+}
+
+// Legends are text over the canvas, one block a pane; they follow the crosshair.
+
+function makeLegends(view) {
+  const box = document.getElementById("legends");
+  view.legends = view.panes.map((lines, pane) => {
+    const legend = document.createElement("div");
+    if (pane === 0) legend.append(document.createElement("span"));
+    for (const line of lines) {
+      const [entry, swatch, value] = ["span", "i", "b"].map((tag) => document.createElement(tag));
+      swatch.style.background = colour(line.swatch);
+      entry.append(swatch, `${line.label} `, value);
+      legend.append(entry);
+    }
+    return legend;
+  });
+  box.replaceChildren(...view.legends);
+  placeLegends(view);
+  fillLegends(view, undefined);
+}
+
+function placeLegends(view) {
+  let top = 0;
+  view.chart.panes().forEach((pane, index) => {
+    if (view.legends[index]) view.legends[index].style.top = `${top + 4}px`;
+    top += pane.getHeight() + 1;
+  });
+}
+
+function fillLegends(view, logical) {
+  const last = view.times.length - 1;
+  const bar = Math.min(Math.max(Math.round(logical ?? last), 0), last);
+  const { data } = view;
+  const price = (name) => numberText(data[name][bar], data.price_decimals);
+  view.legends.forEach((legend, pane) => {
+    const values = legend.querySelectorAll("b");
+    view.panes[pane].forEach((line, index) => {
+      values[index].textContent = numberText(line.values[bar], line.decimals);
+    });
+  });
+  if (last < 0) return;
+  view.legends[0].firstChild.textContent =
+    `${timeText(view.times[bar])}  O ${price("open")}  H ${price("high")}  L ${price("low")}  C ${price("close")}  V ${shortText(data.volume[bar], 2)}`;
+}
+
+// Moving. Ranges are in bars; times are of a bar's open, in seconds.
+
+function visibleRange(view) {
+  const range = view.chart.timeScale().getVisibleLogicalRange();
+  if (!range) return null;
+  const last = view.times.length - 1;
+  const at = (bar) => view.times[Math.min(Math.max(Math.round(bar), 0), last)];
+  return { from: range.from, to: range.to, fromTime: at(range.from), toTime: at(range.to) };
+}
+
+function showBars(view, from, to) {
+  view.chart.timeScale().setVisibleLogicalRange({ from, to });
+}
+
+function showAll(view) {
+  view.chart.timeScale().fitContent();
+}
+
+function zoom(view, factor) {
+  const range = visibleRange(view);
+  if (!range) return;
+  const [middle, half] = [(range.from + range.to) / 2, ((range.to - range.from) / 2) * factor];
+  if (half < 2) return;
+  if (half * 2 > view.times.length) showAll(view);
+  else showBars(view, middle - half, middle + half);
+}
+
+function pan(view, share) {
+  const range = visibleRange(view);
+  if (!range) return;
+  const shift = (range.to - range.from) * share;
+  showBars(view, range.from + shift, range.to + shift);
+}
+
+function showLast(view, seconds) {
+  const last = view.times.length - 1;
+  const from = view.times.findIndex((time) => time > view.times[last] - seconds);
+  showBars(view, from - 0.5, last + 2);
+}
+
+function showTrade(view, index) {
+  const { trades } = view.data;
+  const [entry, exit] = [trades.entry_bar[index], trades.exit_bar[index]];
+  const margin = Math.max(25, (exit - entry) * 0.6);
+  view.band.show(view, index, colour(trades.profit[index] >= 0 ? "--gain" : "--loss"));
+  showBars(view, entry - margin, exit + margin);
+}
+
+// The chosen trade: a shaded band from entry to exit, and a line between the two prices.
+class TradeBand {
+  attached({ requestUpdate }) {
+    this.requestUpdate = requestUpdate;
+  }
+
+  show(view, index, paint) {
+    this.view = view;
+    this.index = index;
+    this.paint = paint;
+    this.requestUpdate();
+  }
+
+  paneViews() {
+    return [{ zOrder: () => "bottom", renderer: () => ({ draw: (target) => this.draw(target) }) }];
+  }
+
+  draw(target) {
+    if (this.view === undefined) return;
+    const { chart, candles, data } = this.view;
+    const { trades } = data;
+    const x = [trades.entry_bar, trades.exit_bar].map((bars) => chart.timeScale().logicalToCoordinate(bars[this.index]));
+    const y = [trades.entry_price, trades.exit_price].map((prices) => candles.priceToCoordinate(prices[this.index]));
+    if ([...x, ...y].includes(null)) return;
+    target.useMediaCoordinateSpace(({ context, mediaSize }) => {
+      context.fillStyle = this.paint + "24";
+      context.fillRect(x[0] - 3, 0, x[1] - x[0] + 6, mediaSize.height);
+      context.strokeStyle = this.paint;
+      context.lineWidth = 1.5;
+      context.setLineDash([5, 4]);
+      context.beginPath();
+      context.moveTo(x[0], y[0]);
+      context.lineTo(x[1], y[1]);
+      context.stroke();
+    });
+  }
+}

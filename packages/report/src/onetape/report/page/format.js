@@ -1,0 +1,37 @@
+// Numbers and times as text, in one form everywhere.
+
+const numberFormats = new Map();
+
+function numberText(value, decimals) {
+  if (value === null || value === undefined || !Number.isFinite(value)) return "-";
+  if (!numberFormats.has(decimals)) {
+    const digits = { minimumFractionDigits: decimals, maximumFractionDigits: decimals };
+    numberFormats.set(decimals, new Intl.NumberFormat("en-US", digits));
+  }
+  const text = numberFormats.get(decimals).format(value);
+  return /^-[0.,]*$/.test(text) ? text.slice(1) : text; // no "-0.00"
+}
+
+function signedText(value, decimals) {
+  const text = numberText(value, decimals);
+  return value > 0 && /[1-9]/.test(text) ? "+" + text : text;
+}
+
+// The fewest decimals, up to `most`, that write the value exactly; for amounts of any size.
+function shortText(value, most) {
+  const text = numberText(value, most);
+  return text.includes(".") ? text.replace(/\.?0+$/, "") : text;
+}
+
+function timeText(seconds) {
+  return new Date(seconds * 1000).toISOString().slice(0, 16).replace("T", " ");
+}
+
+function durationText(seconds) {
+  const days = Math.floor(seconds / 86400);
+  const hours = Math.floor((seconds % 86400) / 3600);
+  const minutes = Math.floor((seconds % 3600) / 60);
+  if (days) return hours ? `${days} d ${hours} h` : `${days} d`;
+  if (hours) return minutes ? `${hours} h ${minutes} min` : `${hours} h`;
+  return `${minutes} min`;
+}

@@ -1,0 +1,77 @@
+// Puts the page together, and offers `window.onetapeReport` to tests and to the curious.
+
+const RANGES = [
+  ["1 day", 86400], ["1 week", 7 * 86400], ["1 month", 30 * 86400], ["3 months", 91 * 86400], ["1 year", 365 * 86400],
+];
+
+function makeRangeButtons(view) {
+  const group = document.getElementById("ranges");
+  const span = view.times.length ? view.times[view.times.length - 1] - view.times[0] : 0;
+  const add = (label, title, move) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = label;
+    button.title = title;
+    button.addEventListener("click", move);
+    group.append(button);
+  };
+  add("All", "The whole range", () => showAll(view));
+  for (const [label, seconds] of RANGES.slice().reverse()) {
+    if (seconds < span) add(`Last ${label}`, `The last ${label} of the range`, () => showLast(view, seconds));
+  }
+}
+
+function chartKey(view, event) {
+  const moves = {
+    ArrowLeft: () => pan(view, -0.15), ArrowRight: () => pan(view, 0.15), Home: () => showAll(view),
+    "+": () => zoom(view, 0.7), "=": () => zoom(view, 0.7), "-": () => zoom(view, 1 / 0.7),
+  };
+  if (!moves[event.key] || event.ctrlKey || event.metaKey) return;
+  moves[event.key]();
+  event.preventDefault();
+}
+
+function describeTrade(data, index) {
+  const cells = tradeCells(data, index);
+  const { trades } = data;
+  const held = durationText(trades.exit_time[index] - trades.entry_time[index]);
+  const ending = trades.open[index] ? "still open at the end" : `sold ${cells[2]} at ${cells[6]}`;
+  const title = document.createElement("strong");
+  title.textContent = `Trade ${cells[0]} of ${trades.open.length}: ${cells[3]}`;
+  return [title, ` bought ${cells[1]} at ${cells[5]}, ${ending}, held ${held}`];
+}
+
+function start() {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const view = makeChart(document.getElementById("chart"), data);
+  const byId = (name) => document.getElementById(name);
+  const choose = (index, scroll = true) => {
+    markRow(list, index);
+    showTrade(view, index);
+    byId("selected").replaceChildren(...describeTrade(data, index));
+    byId("previous-trade").disabled = index <= 0;
+    byId("next-trade").disabled = index >= list.count - 1;
+    if (scroll) byId("chart-title").scrollIntoView({ block: "nearest" });
+  };
+  const list = makeTradeList(data, choose);
+  byId("previous-trade").addEventListener("click", () => choose(Math.max(list.chosen - 1, 0), false));
+  byId("next-trade").addEventListener("click", () => choose(list.chosen + 1, false));
+  byId("previous-trade").disabled = true;
+  byId("next-trade").disabled = list.count === 0;
+  byId("zoom-in").addEventListener("click", () => zoom(view, 0.6));
+  byId("zoom-out").addEventListener("click", () => zoom(view, 1 / 0.6));
+  view.element.addEventListener("keydown", (event) => chartKey(view, event));
+  makeRangeButtons(view);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => repaint(view));
+  new ResizeObserver(() => requestAnimationFrame(() => placeLegends(view))).observe(view.element);
+  window.onetapeReport = {
+    visibleRange: () => visibleRange(view),
+    showTrade: (index) => choose(index),
+    chosenTrade: () => list.chosen,
+    markers: () => view.markers.markers().length,
+    panes: () => view.chart.panes().length,
+    background: () => view.chart.options().layout.background.color,
+  };
+}
+
+start();

@@ -1,0 +1,163 @@
+"""Fill the page: escaped texts, the data, the scripts, and a policy that forbids all loading."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from html import escape
+from importlib.resources import files
+from typing import Final
+
+from onetape.core.words import counted
+from onetape.report.data import MetricRow, ReportData, ReportTitle
+from onetape.report.library import chart_library
+from onetape.report.payload import payload_text
+from onetape.report.thin import MAX_DRAWN_CANDLES, group
+
+_PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
+_SCRIPTS: Final = ("format.js", "series.js", "chart.js", "trades.js", "report.js")
+
+
+def render_report(data: ReportData) -> str:
+    """Return the report as one HTML page that loads nothing; equal data gives an equal page.
+
+    Raises:
+        ConfigurationError: the chart library is not installed.
+    """
+    library, script, style = chart_library(), _script(), _asset("report.css")
+    return _fill(
+        _asset("report.html"),
+        {
+            "policy": _policy((library, script), style),
+            "title": escape(f"{data.title.strategy} on {data.title.symbol} {data.title.timeframe}"),
+            "style": style,
+            "market": _market(data.title),
+            "headline": _headline(data),
+            "banner": _banner(data.title),
+            "drawn": _drawn(data),
+            "metrics": "\n".join(_metric(row) for row in data.metrics),
+            "parameters": _definitions(data.title.parameters),
+            "rules": _definitions(data.title.rules),
+            "notes": _notes(data.title.notes),
+            "trade_count": escape(_trade_count(data)),
+            "quote": escape(data.title.quote),
+            "generated": _moment(data.title.generated_at_ms // 1000),
+            "library": library,
+            "data": payload_text(data),
+            "script": script,
+        },
+    )
+
+
+def _asset(name: str) -> str:
+    return (files("onetape.report") / "page" / name).read_text(encoding="utf-8").strip()
+
+
+def _script() -> str:
+    """Return our scripts as one, in a scope of its own."""
+    parts = "\n".join(_asset(name) for name in _SCRIPTS)
+    return f'(() => {{\n"use strict";\n{parts}\n}})();'
+
+
+def _fill(template: str, values: Mapping[str, str]) -> str:
+    """Return the template with every place filled, in one pass: what was filled in stays as is."""
+    return _PLACE.sub(lambda place: values[place[1]], template)
+
+
+def _policy(scripts: Iterable[str], style: str) -> str:
+    """Return a Content-Security-Policy: nothing loads; only these scripts and this style run."""
+    allowed = " ".join(_digest(script) for script in scripts)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src {_digest(style)}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _digest(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def _market(title: ReportTitle) -> str:
+    words = f"{title.exchange} {title.symbol} {title.timeframe}"
+    start, end = _moment(title.start_timestamp), _moment(title.end_timestamp)
+    return f"Backtest of {escape(words)}, {start} to {end} UTC, end excluded"
+
+
+def _headline(data: ReportData) -> str:
+    line = data.headline
+    fees = f"{line.fees_quote:,.2f}" if line.fees_quote >= 1 else f"{line.fees_quote:.8g}"
+    fees = escape(f"{fees} {data.title.quote}".strip())
+    return (
+        f"{escape(data.title.strategy)} made {_percent(line.strategy_return)}, "
+        f"buying and holding {_percent(line.buy_and_hold_return)}; "
+        f'<span class="figure">fees {fees}</span>; '
+        f"worst drawdown {_percent(-abs(line.max_drawdown))}"
+    )
+
+
+def _percent(ratio: float) -> str:
+    text = f"{ratio * 100:+,.1f} %"
+    if float(f"{ratio * 100:.1f}") == 0:
+        return '<span class="figure">0.0 %</span>'
+    return f'<span class="figure {"gain" if ratio > 0 else "loss"}">{text}</span>'
+
+
+def _banner(title: ReportTitle) -> str:
+    if not title.invented:
+        return ""
+    return (
+        '<p class="banner" role="note"><strong>Invented market.</strong> These prices were made '
+        "up by the simulator. They show how the programs work; they say nothing about what this "
+        "strategy would earn.</p>"
+    )
+
+
+def _drawn(data: ReportData) -> str:
+    groups = group(data.candles)
+    if not groups.name:
+        return ""
+    length = "longer" if groups.name == "merged" else groups.name
+    return (
+        f'<p class="hint" id="drawn">Drawn as {len(groups.starts):,} {length} candles: the range '
+        f"has {counted(len(data.candles), f'{data.title.timeframe} candle')}, and above "
+        f"{MAX_DRAWN_CANDLES:,} they are merged for drawing. Trades, equity figures and metrics "
+        "come from every candle.</p>"
+    )
+
+
+def _metric(row: MetricRow) -> str:
+    explained = f'<span class="help">{escape(row.help)}</span>' if row.help else ""
+    return (
+        f'<tr><th scope="row">{escape(row.label)}{explained}</th>'
+        f"<td>{escape(row.strategy)}</td><td>{escape(row.buy_and_hold)}</td></tr>"
+    )
+
+
+def _definitions(values: Mapping[str, str]) -> str:
+    if not values:
+        return "<div><dt>none</dt><dd></dd></div>"
+    rows = (
+        f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>"
+        for name, text in values.items()
+    )
+    return "\n".join(rows)
+
+
+def _notes(notes: Iterable[str]) -> str:
+    lines = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return f'<ul class="notes">{lines}</ul>' if lines else ""
+
+
+def _trade_count(data: ReportData) -> str:
+    still_open = sum(trade.open_at_end for trade in data.trades)
+    ending = f", {still_open} still open at the end" if still_open else ""
+    return f"{counted(len(data.trades), 'trade')}{ending}"
+
+
+def _moment(timestamp: int) -> str:
+    """Return a time as people read it: the day alone at midnight, else with hour and minute."""
+    moment = datetime.fromtimestamp(timestamp, tz=UTC)
+    form = "%Y-%m-%d" if timestamp % 86_400 == 0 else "%Y-%m-%d %H:%M"
+    return moment.strftime(form)

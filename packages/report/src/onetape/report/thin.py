@@ -1,0 +1,77 @@
+"""Fewer, longer candles for drawing, where a range has more than a browser draws smoothly."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from onetape.core.candles import Candles, FloatArray, IntArray
+
+#: Above this many candles the chart draws longer ones; each then stands for several.
+MAX_DRAWN_CANDLES: Final = 50_000
+_STEPS: Final = {
+    "1m": 60, "3m": 180, "5m": 300, "15m": 900, "30m": 1_800, "1h": 3_600, "2h": 7_200,
+    "4h": 14_400, "6h": 21_600, "12h": 43_200, "1d": 86_400, "3d": 259_200, "10d": 864_000,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """Which candles are drawn as one."""
+
+    name: str
+    """Length of a drawn candle, such as `5m`; empty where each stands for itself."""
+    starts: IntArray
+    """Index of the first candle of each group, strictly increasing, shape (groups,)."""
+    timestamp: IntArray
+    """Open of each drawn candle, epoch seconds UTC, shape (groups,)."""
+
+    def last(self, column: FloatArray) -> FloatArray:
+        """Return each group's last value, shape (groups,)."""
+        return column if not self.name else column[np.append(self.starts[1:], len(column)) - 1]
+
+    def lowest(self, column: FloatArray) -> FloatArray:
+        """Return each group's lowest value, shape (groups,)."""
+        return column if not self.name else np.fmin.reduceat(column, self.starts)
+
+    def bar_of(self, timestamp: IntArray) -> IntArray:
+        """Return the index of the drawn candle that holds each moment (epoch seconds)."""
+        bars = np.searchsorted(self.timestamp, timestamp, side="right") - 1
+        return np.clip(bars, 0, max(len(self.timestamp) - 1, 0))
+
+
+def group(candles: Candles, limit: int = MAX_DRAWN_CANDLES) -> Grouping:
+    """Return the shortest usual timeframe in which the candles are at most `limit`."""
+    count = len(candles)
+    if count <= limit:
+        return Grouping("", np.arange(count), candles.timestamp)
+    for name, seconds in _STEPS.items():
+        buckets = candles.timestamp // seconds
+        starts = np.flatnonzero(np.diff(buckets, prepend=buckets[0] - 1))
+        if len(starts) <= limit:
+            return Grouping(name, starts, buckets[starts] * seconds)
+    name, size = "merged", -(-count // limit)
+    starts = np.arange(0, count, size)
+    return Grouping(name, starts, candles.timestamp[starts])
+
+
+def drawn_candles(candles: Candles, groups: Grouping) -> Candles:
+    """Return the candles to draw: first open, highest high, lowest low, last close, all volume."""
+    if not groups.name:
+        return candles
+    return Candles(
+        timestamp=groups.timestamp,
+        open=candles.open[groups.starts],
+        high=np.fmax.reduceat(candles.high, groups.starts),
+        low=groups.lowest(candles.low),
+        close=groups.last(candles.close),
+        volume=np.add.reduceat(candles.volume, groups.starts),
+    )
+
+
+def drawn_indicators(
+    indicators: Mapping[str, FloatArray], groups: Grouping
+) -> dict[str, FloatArray]:
+    """Return each indicator's last value per drawn candle."""
+    return {name: groups.last(column) for name, column in indicators.items()}
