@@ -14,11 +14,13 @@ import msgspec
 import yaml
 
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
+from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.words import did_you_mean
 
 #: The user's own files, which git ignores.
 USER_FOLDER = Path("user")
 CONFIG_FOLDER = Path("config")
+DATA_FOLDER = Path("data")
 
 S = TypeVar("S", bound=msgspec.Struct)
 Tree = dict[str, Any]
@@ -65,6 +67,13 @@ def settings_file(app: str, given: Path | None) -> Path | None:
         return given
     candidates = (USER_FOLDER / "config" / f"{app}.yaml", CONFIG_FOLDER / f"{app}.yaml")
     return next((path for path in candidates if path.is_file()), None)
+
+
+def database_path(db: Path | None, exchange: str) -> Path:
+    """Return the database file: the one named, or the usual one of the kind of exchange."""
+    if db is not None:
+        return db
+    return DATA_FOLDER / ("simulator.db" if exchange == SIMULATOR_ID else "onetape.db")
 
 
 def load_settings(
@@ -222,4 +231,4 @@ def _fields_at(model: type[msgspec.Struct], key: str) -> list[str]:
         if not (isinstance(annotation, type) and issubclass(annotation, msgspec.Struct)):
             return []
         model = annotation
-    return list(model.__struct_fields__)
+    return list(model.__struct_encode_fields__)

@@ -5,6 +5,8 @@ from typing import Final
 
 from onetape.core.errors import UsageError
 
+#: The exchange id of our offline exchange; its candles live in a file of their own.
+SIMULATOR_ID: Final = "simulator"
 _SPOT: Final = re.compile(r"[A-Z0-9]{1,30}/[A-Z0-9]{1,30}")
 
 

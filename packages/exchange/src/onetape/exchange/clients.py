@@ -5,9 +5,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from onetape.core.errors import ConfigurationError
+from onetape.core.symbols import SIMULATOR_ID
 
-#: The id that stands for our offline exchange; URL overrides exist for it alone.
-SIMULATOR_ID = "simulator"
 #: How long one REST request may take, milliseconds.
 REST_TIMEOUT_MS = 10_000
 #: CCXT notices a dead connection after three of these (milliseconds); Binance's own are 180 s.

@@ -17,9 +17,9 @@ from onetape.core.candles import Candle
 from onetape.core.clock import Clock, ScaledClock, SteppedClock, SystemClock
 from onetape.core.errors import ExchangeUnreachable, UsageError
 from onetape.core.steps import MarketSteps
-from onetape.core.symbols import base_and_quote
+from onetape.core.symbols import SIMULATOR_ID, base_and_quote
 from onetape.core.words import did_you_mean
-from onetape.exchange.clients import SIMULATOR_ID, Endpoint, client_settings, redirect
+from onetape.exchange.clients import Endpoint, client_settings, redirect
 from onetape.exchange.quirks import Quirks, quirks_of
 from onetape.exchange.translate import translated, way_out
 
@@ -101,6 +101,7 @@ class RestExchange:
             # Whatever CCXT stamps with a time must carry the market's.
             client.milliseconds = self.clock.now_ms
         self._client = client
+        self._ahead_ms = 0
         self._random = random.Random()  # noqa: S311 - jitter, no secret
 
     async def __aenter__(self) -> Self:
@@ -134,6 +135,31 @@ class RestExchange:
                 f"{did_you_mean(symbol, spot)}"
             )
         return _market(symbol, info, self._client.precisionMode)
+
+    def now_ms(self) -> int:
+        """Return the market time, held back where the computer's clock runs ahead of it."""
+        return self.clock.now_ms() - self._ahead_ms
+
+    async def compare_clocks(self) -> int:
+        """Ask for the exchange's time and return how far ours is ahead (negative: behind), in ms.
+
+        A clock that runs ahead would take a forming candle for a closed one.
+
+        Raises:
+            ExchangeUnreachable: no usable answer.
+        """
+        if not self._client.has.get("fetchTime"):
+            return 0
+
+        async def fetch() -> int:
+            before = self.clock.now_ms()
+            theirs: Any = await self._client.fetch_time()
+            # The answer is at most one round trip old: no credit for a part that cannot be known.
+            return before - int(theirs)
+
+        ahead_ms = await self._try(fetch)
+        self._ahead_ms = max(0, ahead_ms)
+        return ahead_ms
 
     def check_timeframe(self, timeframe: str) -> None:
         """Refuse a timeframe that the exchange does not serve.

@@ -13,7 +13,7 @@ from typing import Final
 import ccxt
 
 from onetape.core.errors import ExchangeError, ExchangeRefused, ExchangeUnreachable
-from onetape.exchange.clients import SIMULATOR_ID
+from onetape.core.symbols import SIMULATOR_ID
 
 #: HTTP statuses that another attempt will not change.
 _FINAL_STATUS: Final = {

@@ -1,0 +1,100 @@
+"""The backfiller: fetch candle history over REST into SQLite."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from onetape.cli.program import run_app
+
+if TYPE_CHECKING:
+    pass
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.callback(invoke_without_command=True)
+def backfill(
+    context: typer.Context,
+    *,
+    symbol: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--symbol", "-p", metavar="BASE/QUOTE", help="Spot symbol; repeat for several."
+        ),
+    ] = None,
+    exchange: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="CCXT exchange id, or simulator for the offline one."),
+    ] = None,
+    timeframe: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--timeframe", "-t", metavar="NAME", help="Such as 1m, 1h or 1d; repeat for several."
+        ),
+    ] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="YYYY-MM-DD", help="First day, UTC.")
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="YYYY-MM-DD",
+            help="Stop before this day, UTC (exclusive).  [default: the newest closed candle]",
+        ),
+    ] = None,
+    days: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="The last N days, instead of --from and --to."),
+    ] = None,
+    timerange: Annotated[
+        str | None,
+        typer.Option(
+            "--timerange", metavar="START-END", help="As in freqtrade: 20240101-20240201."
+        ),
+    ] = None,
+    db: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Database file.  [default: data/onetape.db]"),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="YAML file.  [default: config/backfiller.yaml]"),
+    ] = None,
+    simulator_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where a simulator listens.")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Fetch candle history over REST into SQLite. Run again, it fetches only what is missing."""
+    if context.invoked_subcommand is not None:
+        return
+    from backfiller.run import backfill_all
+    from backfiller.settings import BackfillerSettings
+    from onetape.cli.dates import parse_timerange
+    from onetape.cli.settings import load_settings, settings_file
+
+    if timerange is not None:
+        from_, to = parse_timerange(timerange)
+    flags = {
+        "symbol": symbol,
+        "exchange": exchange,
+        "timeframe": timeframe,
+        "from": from_,
+        "to": to,
+        "db": db,
+        "simulator_url": simulator_url,
+    }
+    settings: BackfillerSettings = load_settings(
+        BackfillerSettings, "backfiller", settings_file("backfiller", config), flags
+    )
+    backfill_all(settings, days=days, as_json=json_)
+
+
+def run() -> NoReturn:
+    """Run the program."""
+    run_app(app, "backfiller")
+
+
+if __name__ == "__main__":
+    run()

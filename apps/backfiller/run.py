@@ -1,0 +1,97 @@
+"""One run of the backfiller: check what was asked for, fetch each series, say what was done."""
+
+import asyncio
+from contextlib import ExitStack
+from pathlib import Path
+
+from backfiller.fetch import Summary, fetch_series
+from backfiller.progress import shown_progress
+from backfiller.settings import BackfillerSettings
+from onetape.cli.dates import check_range, parse_moment
+from onetape.cli.output import print_json, print_line
+from onetape.cli.settings import database_path
+from onetape.core.candles import SeriesKey
+from onetape.core.symbols import SIMULATOR_ID, spot_symbol
+from onetape.core.timeframes import Timeframe
+from onetape.exchange.clients import Endpoint
+from onetape.exchange.rest import RestExchange, check_exchange
+from onetape.store.database import Store, open_store
+from onetape.store.market_data import save_market
+
+
+def backfill_all(settings: BackfillerSettings, *, days: int | None, as_json: bool) -> None:
+    """Fetch every series of the settings and print the summaries.
+
+    Raises:
+        OnetapeError: as its class says; what was stored before stays stored.
+    """
+    check_exchange(settings.exchange)
+    keys = series_of(settings)
+    start = parse_moment(settings.from_, "--from")
+    end = None if settings.to is None else parse_moment(settings.to, "--to")
+    if days is None and end is not None:
+        check_range(start, end)
+    with ExitStack() as stack:
+        path = database_path(settings.db, settings.exchange)
+        # A file that exists is looked at before anything is asked for; a new one is made after.
+        store = stack.enter_context(open_store(path, create=False)) if path.exists() else None
+        endpoint = _endpoint(settings, stack)
+        job = _fetch(endpoint, keys, store, path, (start, end), days, stack)
+        summaries = asyncio.run(job)
+    if as_json:
+        print_json({"database": path, "series": [summary.document() for summary in summaries]})
+        return
+    for summary in summaries:
+        print_line(summary.line())
+    print_line(f"database: {path}")
+
+
+def series_of(settings: BackfillerSettings) -> list[SeriesKey]:
+    """Return the series that the settings name.
+
+    Raises:
+        UsageError: a symbol or timeframe that cannot be read.
+    """
+    symbols = dict.fromkeys(spot_symbol(symbol) for symbol in settings.symbol)
+    timeframes = dict.fromkeys(Timeframe.parse(name).name for name in settings.timeframe)
+    return [SeriesKey(settings.exchange, symbol, name) for symbol in symbols for name in timeframes]
+
+
+def _endpoint(settings: BackfillerSettings, stack: ExitStack) -> Endpoint:
+    if settings.exchange != SIMULATOR_ID:
+        return Endpoint(settings.exchange)
+    from onetape.simulator.embedded import find_or_start
+
+    return Endpoint(SIMULATOR_ID, stack.enter_context(find_or_start(settings.simulator_url)))
+
+
+async def _fetch(
+    endpoint: Endpoint,
+    keys: list[SeriesKey],
+    store: Store | None,
+    path: Path,
+    wanted: tuple[int, int | None],
+    days: int | None,
+    stack: ExitStack,
+) -> list[Summary]:
+    summaries: list[Summary] = []
+    async with RestExchange(endpoint) as exchange:
+        markets = [await exchange.market(key.symbol) for key in keys]
+        for key in keys:
+            exchange.check_timeframe(key.timeframe)
+        await exchange.compare_clocks()
+        start, end = wanted
+        if days is not None:
+            start, end = exchange.now_ms() // 1_000 - days * 86_400, None
+        check_range(start, exchange.now_ms() // 1_000)
+        if store is None:
+            store = stack.enter_context(open_store(path, create=True))
+        for key, market in zip(keys, markets, strict=True):
+            save_market(store, key.exchange, key.symbol, market.steps, exchange.now_ms())
+            with shown_progress(str(key)) as progress:
+                summaries.append(
+                    await fetch_series(
+                        exchange, store, key, start=start, end=end, progress=progress
+                    )
+                )
+    return summaries
