@@ -29,13 +29,14 @@ def run_app(app: "typer.Typer", name: str, arguments: Sequence[str] | None = Non
 
 def exit_code_of(app: "typer.Typer", name: str, arguments: Sequence[str] | None = None) -> int:
     """Run a Typer app and return its exit code; errors become one line on stderr."""
-    import click
+    from typer.exceptions import Abort, TyperException
 
     try:
         result = app(args=arguments, prog_name=name, standalone_mode=False)
-    except click.ClickException as error:
-        return _fail(name, f"{error.format_message()} See: {name} --help", UsageError.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except TyperException as error:
+        text = error.format_message().rstrip(".")
+        return _fail(name, f"{text}; see {name} --help", UsageError.exit_code)
+    except (Abort, KeyboardInterrupt):
         return _fail(name, "interrupted", EXIT_INTERRUPTED)
     except OnetapeError as error:
         return _fail(name, str(error), error.exit_code)
