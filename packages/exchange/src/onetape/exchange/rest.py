@@ -136,6 +136,16 @@ class RestExchange:
             )
         return _market(symbol, info, self._client.precisionMode)
 
+    async def ccxt_markets(self) -> list[dict[str, Any]]:
+        """Return CCXT's own market records, so that a streaming client need not fetch them again.
+
+        Raises:
+            ExchangeUnreachable: no usable answer.
+        """
+        if not self._client.markets:
+            await self._try(self._load_markets)
+        return list(self._client.markets.values())
+
     def now_ms(self) -> int:
         """Return the market time, held back where the computer's clock runs ahead of it."""
         return self.clock.now_ms() - self._ahead_ms
