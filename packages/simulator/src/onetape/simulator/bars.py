@@ -1,0 +1,117 @@
+"""Bars: candles as integer columns, and how larger ones are built from smaller ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Final
+
+import numpy as np
+
+from onetape.core.timeframes import Timeframe
+from onetape.simulator.noise import IntArray
+
+#: Every interval of Binance spot but 1s.
+INTERVALS: Final = (
+    "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M",
+)  # fmt: skip
+TIMEFRAMES: Final = {name: Timeframe.parse(name) for name in INTERVALS}
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """Candles of one market, oldest first; all arrays have shape (n,)."""
+
+    timestamp: IntArray
+    """The bar's open, epoch seconds UTC, strictly increasing."""
+    open: IntArray
+    """First price, in ticks."""
+    high: IntArray
+    """Highest price, in ticks."""
+    low: IntArray
+    """Lowest price, in ticks."""
+    close: IntArray
+    """Last price, in ticks."""
+    volume: IntArray
+    """Traded amount, in steps."""
+    quote: IntArray
+    """Traded value, in ticks times steps."""
+    trades: IntArray
+    """Number of trades."""
+    first_id: IntArray
+    """Id of the first trade; ids run without a hole, so the last is first_id + trades - 1."""
+    buy_volume: IntArray
+    """The part of `volume` whose taker bought."""
+    buy_quote: IntArray
+    """The part of `quote` whose taker bought."""
+
+    def __len__(self) -> int:
+        """Return the number of bars."""
+        return len(self.timestamp)
+
+    def __getitem__(self, rows: slice) -> "Bars":
+        """Return the bars of a slice, as views of the same memory."""
+        return Bars(*(column[rows] for column in self.columns()))
+
+    def columns(self) -> tuple[IntArray, ...]:
+        """Return the columns in the order of the fields."""
+        return tuple(getattr(self, name) for name in COLUMNS)
+
+    def between(self, start: int, end: int) -> "Bars":
+        """Return the bars that open in `[start, end)`, epoch seconds."""
+        low, high = np.searchsorted(self.timestamp, (start, end))
+        return self[int(low) : int(high)]
+
+
+COLUMNS: Final = tuple(field.name for field in fields(Bars))
+NO_BARS: Final = Bars(*(np.empty(0, dtype=np.int64) for _ in COLUMNS))
+
+
+def joined(parts: Sequence[Bars]) -> Bars:
+    """Return bars one after the other."""
+    full = [part for part in parts if len(part)]
+    if len(full) <= 1:
+        return full[0] if full else NO_BARS
+    columns = zip(*(part.columns() for part in full), strict=True)
+    return Bars(*(np.concatenate(column) for column in columns))
+
+
+def opens_between(timeframe: Timeframe, start: int, end: int) -> IntArray:
+    """Return the opens of all candles that open in `[start, end)`, epoch seconds, shape (n,)."""
+    first = timeframe.ceil(start)
+    if not timeframe.is_month:
+        return np.arange(first, max(end, first), timeframe.seconds, dtype=np.int64)
+    opens: list[int] = []
+    while first < end:
+        opens.append(first)
+        first = timeframe.next(first)
+    return np.array(opens, dtype=np.int64)
+
+
+def grouped(bars: Bars, opens: IntArray) -> Bars:
+    """Return one bar for each open that has bars: those before the next open belong to it.
+
+    Args:
+        bars: Small bars, none before `opens[0]`.
+        opens: Opens of the large bars, epoch seconds, ascending, shape (k,).
+
+    Returns:
+        At most k bars; an open without small bars gives none.
+    """
+    if not len(bars):
+        return NO_BARS
+    edge = np.searchsorted(bars.timestamp, opens)
+    ends = np.append(edge[1:], len(bars))
+    full = ends > edge
+    edge, ends = edge[full], ends[full]
+    return Bars(
+        opens[full],
+        bars.open[edge],
+        np.maximum.reduceat(bars.high, edge),
+        np.minimum.reduceat(bars.low, edge),
+        bars.close[ends - 1],
+        np.add.reduceat(bars.volume, edge),
+        np.add.reduceat(bars.quote, edge),
+        np.add.reduceat(bars.trades, edge),
+        bars.first_id[edge],
+        np.add.reduceat(bars.buy_volume, edge),
+        np.add.reduceat(bars.buy_quote, edge),
+    )

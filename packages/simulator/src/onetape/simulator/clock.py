@@ -1,0 +1,54 @@
+"""The simulator's market time: real, accelerated, or stepped by a driver."""
+
+from typing import Final
+
+from onetape.core.clock import Clock, ScaledClock, SteppedClock, SystemClock
+from onetape.core.errors import ConfigurationError
+from onetape.simulator.path import END_SECONDS, ORIGIN_SECONDS
+
+REAL: Final = "real"
+ACCELERATED: Final = "accelerated"
+STEPPED: Final = "stepped"
+
+
+def make_clock(*, start_ms: int | None = None, speed: float = 1.0, stepped: bool = False) -> Clock:
+    """Return the market clock of these settings.
+
+    Args:
+        start_ms: Market time at the start, epoch milliseconds; None takes the computer's time.
+        speed: How many times as fast as the wall clock market time runs; above zero.
+        stepped: Stand still until a driver moves the clock.
+
+    Raises:
+        ConfigurationError: the speed is not above zero, a stepped clock has a speed, or the market
+            has no prices at that time.
+    """
+    if not 0 < speed < float("inf"):
+        raise ConfigurationError(f"speed must be above 0, found {speed:g}")
+    if stepped and speed != 1:
+        raise ConfigurationError(f"a stepped clock has no speed, found {speed:g}; leave one out")
+    now_ms = SystemClock().now_ms() if start_ms is None else start_ms
+    if not ORIGIN_SECONDS * 1_000 <= now_ms < END_SECONDS * 1_000:
+        raise ConfigurationError(
+            "the simulated market has prices from 2010-01-01 to 2041-11-24 only; "
+            "choose a start between them"
+        )
+    if stepped:
+        return SteppedClock(now_ms)
+    if start_ms is None and speed == 1:
+        return SystemClock()
+    return ScaledClock(now_ms, speed)
+
+
+def clock_kind(clock: Clock) -> str:
+    """Return `stepped`, `real` (the computer's time) or `accelerated` (every other running one)."""
+    if isinstance(clock, SteppedClock):
+        return STEPPED
+    return REAL if isinstance(clock, SystemClock) else ACCELERATED
+
+
+def clock_speed(clock: Clock) -> float:
+    """Return how many times as fast as the wall clock it runs; 0 for a stepped clock."""
+    if isinstance(clock, SteppedClock):
+        return 0.0
+    return clock.speed if isinstance(clock, ScaledClock) else 1.0

@@ -1,0 +1,123 @@
+"""The simulator's own endpoints under /simulator: its clock, its faults and its ledger."""
+
+import json
+from typing import Final, cast
+
+from aiohttp import web
+
+from onetape.core.clock import Clock, SteppedClock
+from onetape.simulator import refusals
+from onetape.simulator.bars import TIMEFRAMES
+from onetape.simulator.clock import clock_kind, clock_speed
+from onetape.simulator.market import Market
+from onetape.simulator.streams import Streams
+from onetape.simulator.symbols import UnknownSymbol
+from onetape.simulator.wire import JsonObject, json_text, kline_rows
+
+#: `GET /simulator/ledger` answers with at most so many candles.
+MOST_LEDGER_ROWS: Final = 200_000
+
+
+class Control:
+    """Endpoints that Binance does not have.
+
+    - `GET /simulator/clock`: `{"kind": "real" | "accelerated" | "stepped", "market_ms": int,
+      "speed": float, "seed": int}`; a stepped clock has speed 0.
+    - `POST /simulator/clock {"advance_to_ms": int}`: moves a stepped clock forward and answers like
+      GET once every socket has been sent what became due. An earlier time moves nothing. 409 for a
+      clock that runs by itself.
+    - `POST /simulator/disconnect {"refuse_seconds": float}` (body optional): cuts every WebSocket
+      at once, and resets new ones for so long (wall time). Answers `{"disconnected": int}`.
+    - `GET /simulator/ledger?symbol=&interval=&startTime=&endTime=`: the closed candles that open in
+      `[startTime, endTime)`, milliseconds; `symbol` as `BTC/USDT` or `BTCUSDT`. The oracle: rows
+      like those of klines, and never the forming candle. At most 200,000 rows, else 400.
+    """
+
+    def __init__(self, market: Market, clock: Clock, streams: Streams) -> None:
+        """Rule over this market, clock and these streams."""
+        self._market = market
+        self._clock = clock
+        self._streams = streams
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the endpoints to an application."""
+        app.router.add_get("/simulator/clock", self._get_clock)
+        app.router.add_post("/simulator/clock", self._post_clock)
+        app.router.add_post("/simulator/disconnect", self._disconnect)
+        app.router.add_get("/simulator/ledger", self._ledger)
+
+    async def advance_to_ms(self, market_ms: int) -> None:
+        """Move a stepped clock forward; return when every socket has been sent what became due.
+
+        Raises:
+            TypeError: the clock runs by itself.
+        """
+        if not isinstance(self._clock, SteppedClock):
+            msg = f"only a stepped clock can be advanced; this one is {clock_kind(self._clock)}"
+            raise TypeError(msg)
+        self._clock.advance_to(market_ms)
+        self._streams.wake()
+        await self._streams.reached(self._clock.now_ms())
+
+    def clock_state(self) -> JsonObject:
+        """Return what `GET /simulator/clock` answers."""
+        return {
+            "kind": clock_kind(self._clock),
+            "market_ms": self._clock.now_ms(),
+            "speed": clock_speed(self._clock),
+            "seed": self._market.seed,
+        }
+
+    async def _get_clock(self, request: web.Request) -> web.Response:
+        del request
+        return _json(self.clock_state())
+
+    async def _post_clock(self, request: web.Request) -> web.Response:
+        target = (await _body(request)).get("advance_to_ms")
+        if not isinstance(target, int) or isinstance(target, bool):
+            return _json({"error": "advance_to_ms must be a whole number of milliseconds"}, 400)
+        try:
+            await self.advance_to_ms(target)
+        except TypeError as error:
+            return _json({"error": str(error)}, 409)
+        return _json(self.clock_state())
+
+    async def _disconnect(self, request: web.Request) -> web.Response:
+        seconds = (await _body(request)).get("refuse_seconds", 0.0)
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
+            return _json({"error": "refuse_seconds must be a number, 0 or more"}, 400)
+        return _json({"disconnected": self._streams.disconnect(float(seconds))})
+
+    async def _ledger(self, request: web.Request) -> web.Response:
+        query = request.query
+        try:
+            symbol = self._market.symbol(query.get("symbol", ""))
+            timeframe = TIMEFRAMES[query.get("interval", "")]
+            start, end = (-(-int(query[name]) // 1_000) for name in ("startTime", "endTime"))
+        except UnknownSymbol:
+            raise refusals.invalid_symbol() from None
+        except (KeyError, ValueError):
+            text = "the ledger needs symbol, interval, startTime and endTime (milliseconds)"
+            return _json({"error": text}, 400)
+        closed = timeframe.floor(self._clock.now_ms() // 1_000)
+        start, end = max(start, timeframe.floor(symbol.listed)), min(end, closed)
+        if timeframe.count_between(start, max(start, end)) > MOST_LEDGER_ROWS:
+            text = f"more than {MOST_LEDGER_ROWS} candles; ask for a shorter range"
+            return _json({"error": text}, 400)
+        bars = self._market.bars(symbol, timeframe, start, end)
+        return _json(list(kline_rows(symbol, timeframe, bars)))
+
+
+async def _body(request: web.Request) -> JsonObject:
+    try:
+        body = cast("object", json.loads(await request.text() or "{}"))
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        text = json_text({"error": "the body must be a JSON object"})
+        raise web.HTTPBadRequest(text=text, content_type="application/json")
+    return cast("JsonObject", body)
+
+
+def _json(value: object, status: int = 200) -> web.Response:
+    return web.Response(text=json_text(value), content_type="application/json", status=status)

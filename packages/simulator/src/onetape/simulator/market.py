@@ -1,0 +1,196 @@
+"""The market: bars, forming bars, trades and day statistics as functions of seed, symbol, time."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from onetape.core.candles import Candles
+from onetape.core.timeframes import Timeframe
+from onetape.simulator.bars import NO_BARS, TIMEFRAMES, Bars, grouped, joined, opens_between
+from onetape.simulator.minutes import minutes
+from onetape.simulator.path import END_SECONDS, ORIGIN_SECONDS
+from onetape.simulator.symbols import SYMBOLS, SpotSymbol, symbol_named
+from onetape.simulator.trades import Trades, trades_of_minute
+
+_DAY: Final = 86_400
+_HOUR: Final = 3_600
+#: Days computed in one go: long enough to use NumPy well, short enough to stay in the cache.
+BATCH_DAYS: Final = 32
+#: Days of minute bars kept (130 KB each).
+KEPT_MINUTE_DAYS: Final = 96
+#: Days of hour bars kept (2 KB each): eight markets over four years.
+KEPT_HOUR_DAYS: Final = 12_000
+KEPT_TRADE_MINUTES: Final = 64
+
+_DayKey = tuple[str, int]
+
+
+class Market:
+    """Everything that happens in the invented market of one seed.
+
+    What it returns depends on the arguments alone; it keeps results only to be faster. Not to be
+    shared between threads.
+    """
+
+    def __init__(self, seed: int, symbols: tuple[SpotSymbol, ...] = SYMBOLS) -> None:
+        """Make the market of this seed."""
+        self.seed = seed
+        self.symbols = symbols
+        self._minute_days: OrderedDict[_DayKey, Bars] = OrderedDict()
+        self._hour_days: OrderedDict[_DayKey, Bars] = OrderedDict()
+        self._trades: OrderedDict[tuple[str, int], Trades] = OrderedDict()
+
+    def symbol(self, name: str) -> SpotSymbol:
+        """Return the market named `BTCUSDT` or `BTC/USDT`.
+
+        Raises:
+            UnknownSymbol: there is none.
+        """
+        return symbol_named(name, self.symbols)
+
+    def candles(self, name: str, timeframe: str, start: int, end: int) -> Candles:
+        """Return whole candles that open in `[start, end)`, epoch seconds, whatever the time is.
+
+        Args:
+            name: `BTC/USDT` or `BTCUSDT`.
+            timeframe: One of `bars.INTERVALS`.
+            start: First open, epoch seconds UTC.
+            end: Exclusive.
+
+        Raises:
+            UnknownSymbol: there is no such market.
+            KeyError: there is no such timeframe.
+        """
+        symbol = self.symbol(name)
+        bars = self.bars(symbol, TIMEFRAMES[timeframe], start, end)
+        tick, step = 10.0**symbol.price_digits, 10.0**symbol.amount_digits
+        return Candles(
+            bars.timestamp,
+            bars.open / tick,
+            bars.high / tick,
+            bars.low / tick,
+            bars.close / tick,
+            bars.volume / step,
+        )
+
+    def bars(self, symbol: SpotSymbol, timeframe: Timeframe, start: int, end: int) -> Bars:
+        """Return whole bars that open in `[start, end)`, epoch seconds, whatever the time is."""
+        first = timeframe.ceil(max(start, timeframe.floor(symbol.listed)))
+        last = timeframe.ceil(min(end, symbol.delisted or END_SECONDS, END_SECONDS))
+        if first >= last:
+            return NO_BARS
+        if timeframe.seconds < _HOUR:
+            small = self._minutes_between(symbol, first, last)
+        else:
+            small = self._hours_between(symbol, first, last)
+        if timeframe.name in ("1m", "1h"):
+            return small
+        return grouped(small, opens_between(timeframe, first, last))
+
+    def forming(self, symbol: SpotSymbol, timeframe: Timeframe, now_ms: int) -> Bars:
+        """Return the one bar that holds the moment `now_ms`, as far as it has come.
+
+        It is built from the finished minutes and the running minute's trades up to and including
+        `now_ms`. Empty before the listing and after the delisting.
+        """
+        now = now_ms // 1_000
+        minute = now - now % 60
+        if not self.is_open(symbol, now):
+            return NO_BARS
+        opened = timeframe.floor(now)
+        hour = max(opened, now - now % _HOUR)
+        parts = [self.running_trades(symbol, now_ms).bar(minute)]
+        if hour < minute:
+            parts.insert(0, self._minutes_between(symbol, hour, minute))
+        if opened < hour:
+            parts.insert(0, self._hours_between(symbol, opened, hour))
+        return grouped(joined(parts), np.array([opened], dtype=np.int64))
+
+    def is_open(self, symbol: SpotSymbol, now: int) -> bool:
+        """Return whether the market trades at `now`, epoch seconds."""
+        return symbol.listed <= now < (symbol.delisted or END_SECONDS)
+
+    def running_trades(self, symbol: SpotSymbol, now_ms: int) -> Trades:
+        """Return the trades of the running minute up to and including `now_ms`."""
+        minute = now_ms // 60_000 * 60
+        return self.trades(symbol, minute).until(now_ms)
+
+    def trades(self, symbol: SpotSymbol, minute: int) -> Trades:
+        """Return all trades of the minute that opens at `minute`, epoch seconds."""
+        key = (symbol.id, minute)
+        found = self._trades.get(key)
+        if found is None:
+            found = trades_of_minute(self.seed, symbol, minute)
+            self._trades[key] = found
+            if len(self._trades) > KEPT_TRADE_MINUTES:
+                self._trades.popitem(last=False)
+        return found
+
+    def last_day(self, symbol: SpotSymbol, now_ms: int) -> Bars:
+        """Return the minutes of the last 24 hours, the running one as far as it has come."""
+        minute = now_ms // 60_000 * 60
+        whole = self._minutes_between(symbol, minute - _DAY + 60, minute)
+        if not self.is_open(symbol, minute):
+            return whole
+        return joined((whole, self.running_trades(symbol, now_ms).bar(minute)))
+
+    def _minutes_between(self, symbol: SpotSymbol, start: int, end: int) -> Bars:
+        return self._days_between(self._minute_days, KEPT_MINUTE_DAYS, symbol, start, end, _same)
+
+    def _hours_between(self, symbol: SpotSymbol, start: int, end: int) -> Bars:
+        return self._days_between(self._hour_days, KEPT_HOUR_DAYS, symbol, start, end, _hourly)
+
+    def _days_between(
+        self,
+        kept: "OrderedDict[_DayKey, Bars]",
+        limit: int,
+        symbol: SpotSymbol,
+        start: int,
+        end: int,
+        shape: Callable[[Bars], Bars],
+    ) -> Bars:
+        """Return the bars of `[start, end)` day by day, computing missing days in long runs."""
+        parts: list[Bars] = []
+        day, last = start // _DAY, (end - 1) // _DAY
+        while day <= last:
+            found = kept.get((symbol.id, day))
+            if found is not None:
+                kept.move_to_end((symbol.id, day))
+                parts.append(found)
+                day += 1
+                continue
+            run = day + 1
+            while run <= last and run - day < BATCH_DAYS and (symbol.id, run) not in kept:
+                run += 1
+            computed = shape(self._computed_days(symbol, day, run))
+            for new in range(day, run):
+                part = computed.between(new * _DAY, (new + 1) * _DAY)
+                parts.append(part)
+                # A copy, so that one day kept does not keep the memory of the whole run.
+                kept[symbol.id, new] = Bars(*(column.copy() for column in part.columns()))
+            while len(kept) > limit:
+                kept.popitem(last=False)
+            day = run
+        return joined(parts).between(start, end)
+
+    def _computed_days(self, symbol: SpotSymbol, day: int, end: int) -> Bars:
+        """Return the minutes of the days `day` to `end - 1` (since 1970) that were traded."""
+        start = max(day * _DAY, symbol.listed)
+        stop = min(end * _DAY, symbol.delisted or END_SECONDS, END_SECONDS)
+        if start >= stop:
+            return NO_BARS
+        first, last = (start - ORIGIN_SECONDS) // 60, (stop - ORIGIN_SECONDS) // 60
+        return minutes(self.seed, symbol, first, last).bars
+
+
+def _same(bars: Bars) -> Bars:
+    return bars
+
+
+def _hourly(bars: Bars) -> Bars:
+    if not len(bars):
+        return NO_BARS
+    first = int(bars.timestamp[0]) // _HOUR * _HOUR
+    return grouped(bars, opens_between(TIMEFRAMES["1h"], first, int(bars.timestamp[-1]) + 1))

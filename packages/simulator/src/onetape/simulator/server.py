@@ -1,0 +1,160 @@
+"""The simulator as a server on loopback."""
+
+import asyncio
+import errno
+import ipaddress
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Final
+
+from aiohttp import web
+
+from onetape.core.clock import Clock, SystemClock
+from onetape.core.errors import ConfigurationError, SafetyRefusal
+from onetape.simulator.control import Control
+from onetape.simulator.market import Market
+from onetape.simulator.refusals import Refusal
+from onetape.simulator.rest import PublicRest
+from onetape.simulator.streams import Streams
+from onetape.simulator.symbols import SYMBOLS, SpotSymbol
+from onetape.simulator.wire import json_text
+
+DEFAULT_SEED: Final = 7
+_NOT_FOUND: Final = "<html><body><h2>404 Not found</h2></body></html>"
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Simulator:
+    """An exchange with an invented market; `async with Simulator() as simulator: simulator.url`."""
+
+    def __init__(
+        self,
+        *,
+        seed: int = DEFAULT_SEED,
+        clock: Clock | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        allow_remote: bool = False,
+        symbols: tuple[SpotSymbol, ...] = SYMBOLS,
+    ) -> None:
+        """Make a simulator that does not listen yet.
+
+        Args:
+            seed: Which market; the same seed is the same market for ever.
+            clock: Market time (`clock.make_clock`); None is the computer's time.
+            host: Address to listen on.
+            port: Port to listen on; 0 takes a free one.
+            allow_remote: Permit an address that other machines can reach.
+            symbols: The markets to list.
+
+        Raises:
+            SafetyRefusal: the address is not loopback and `allow_remote` is not set.
+        """
+        if not allow_remote and not is_loopback(host):
+            raise SafetyRefusal(
+                f"{host} can be reached from other machines and the simulator asks nobody for a "
+                "password; use 127.0.0.1, or say --allow-remote"
+            )
+        self.market = Market(seed, symbols)
+        self.clock: Clock = SystemClock() if clock is None else clock
+        self.streams = Streams(self.market, self.clock)
+        self._control = Control(self.market, self.clock, self.streams)
+        self._host = host
+        self._port = port
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens, such as `http://127.0.0.1:8790`."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}"
+
+    async def start(self) -> None:
+        """Begin to listen.
+
+        Raises:
+            ConfigurationError: the address cannot be used, for example because it is in use.
+        """
+        app = web.Application(middlewares=[_binance_errors])
+        PublicRest(self.market, self.clock).add_to(app)
+        self.streams.add_to(app)
+        self._control.add_to(app)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self._host, self._port).start()
+        except OSError as error:
+            await runner.cleanup()
+            raise ConfigurationError(_cannot_listen(self._host, self._port, error)) from None
+        self._runner = runner
+        self._port = int(runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """Cut all sockets and stop listening."""
+        self.streams.disconnect()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def advance_to_ms(self, market_ms: int) -> None:
+        """Move a stepped clock forward and send what became due.
+
+        Args:
+            market_ms: Epoch milliseconds; an earlier time moves nothing.
+
+        Raises:
+            TypeError: the clock runs by itself.
+        """
+        await self._control.advance_to_ms(market_ms)
+
+    async def disconnect(self, refuse_seconds: float = 0.0) -> int:
+        """Cut every WebSocket at once and return how many there were.
+
+        Args:
+            refuse_seconds: Wall time for which new ones are reset.
+        """
+        cut = self.streams.disconnect(refuse_seconds)
+        await asyncio.sleep(0)
+        return cut
+
+    async def __aenter__(self) -> "Simulator":
+        """Begin to listen."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop listening."""
+        del kind, error, traceback
+        await self.stop()
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address is reachable from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is in use; stop what runs there or choose another --port"
+    return f"cannot listen on {host} port {port}: {error.strerror or error}"
+
+
+@web.middleware
+async def _binance_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn refusals and unknown paths into Binance's replies."""
+    try:
+        return await handler(request)
+    except Refusal as refusal:
+        return web.Response(
+            text=json_text(refusal.body()), status=refusal.status, content_type="application/json"
+        )
+    except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
+        return web.Response(text=_NOT_FOUND, status=404, content_type="text/html")

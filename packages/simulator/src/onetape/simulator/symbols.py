@@ -1,0 +1,111 @@
+"""The short list of markets: names, steps, listing dates and how their prices hang together."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class SpotSymbol:
+    """One market. Prices are whole ticks and amounts whole steps, both powers of ten."""
+
+    base: str
+    """Asset that is bought and sold, such as `BTC`."""
+    quote: str
+    """Asset that pays, such as `USDT`."""
+    price_digits: int
+    """Digits after the point of a price; a tick is 10**-price_digits."""
+    amount_digits: int
+    """Digits after the point of an amount; a step is 10**-amount_digits."""
+    anchor: float
+    """The price that the market wanders about, in quote currency."""
+    weights: tuple[tuple[str, float], ...]
+    """How much of each shared path moves the log price; 0.6 alone means 60 % volatility a year."""
+    lot: int
+    """Mean amount of one trade, in steps."""
+    listed: int
+    """First minute with trades, epoch seconds UTC."""
+    max_quantity: str
+    """LOT_SIZE maximum, base currency, as Binance writes it."""
+    max_market_quantity: str
+    """MARKET_LOT_SIZE maximum, base currency."""
+    max_price: str
+    """PRICE_FILTER maximum, quote currency."""
+    min_notional: str
+    """NOTIONAL minimum, quote currency."""
+    delisted: int | None = None
+    """First minute without trades, epoch seconds UTC; such a market has the status BREAK."""
+
+    @property
+    def id(self) -> str:
+        """Binance's name, such as `BTCUSDT`."""
+        return self.base + self.quote
+
+    @property
+    def name(self) -> str:
+        """CCXT's name, such as `BTC/USDT`."""
+        return f"{self.base}/{self.quote}"
+
+    @property
+    def status(self) -> str:
+        """`TRADING`, or `BREAK` for a market that was closed for good."""
+        return "TRADING" if self.delisted is None else "BREAK"
+
+
+def _utc(year: int, month: int, day: int, hour: int = 0, minute: int = 0) -> int:
+    return int(datetime(year, month, day, hour, minute, tzinfo=UTC).timestamp())
+
+
+# Steps and limits as Binance stated them in 2025. ETH/BTC shares its paths with ETH/USDT and
+# BTC/USDT (0.55 - 0.6 and 0.5), so that the three prices fit together.
+SYMBOLS: Final = (
+    SpotSymbol(
+        "BTC", "USDT", 2, 5, 60_000.0, (("BTC", 0.6),), 9_000, _utc(2017, 8, 17, 4),
+        "9000.00000000", "97.09521512", "1000000.00000000", "5.00000000",
+    ),
+    SpotSymbol(
+        "ETH", "USDT", 2, 4, 3_000.0, (("BTC", 0.55), ("ETH", 0.5)), 15_000, _utc(2017, 8, 17, 4),
+        "9000.00000000", "2109.49087083", "1000000.00000000", "5.00000000",
+    ),
+    SpotSymbol(
+        "SOL", "USDT", 2, 3, 150.0, (("BTC", 0.6), ("SOL", 0.75)), 30_000, _utc(2020, 8, 11, 6),
+        "90000.00000000", "11540.30012500", "100000.00000000", "5.00000000",
+    ),
+    SpotSymbol(
+        "XRP", "USDT", 4, 1, 0.6, (("BTC", 0.5), ("XRP", 0.7)), 40_000, _utc(2018, 5, 4, 8, 11),
+        "9222449.00000000", "1024315.22083333", "10000.00000000", "5.00000000",
+    ),
+    SpotSymbol(
+        "BNB", "USDT", 2, 3, 550.0, (("BTC", 0.45), ("BNB", 0.4)), 4_000, _utc(2017, 11, 6, 3, 54),
+        "900000.00000000", "1106.98091666", "100000.00000000", "5.00000000",
+    ),
+    SpotSymbol(
+        "ETH", "BTC", 5, 4, 0.05, (("BTC", -0.05), ("ETH", 0.5)), 30_000, _utc(2017, 7, 14, 4),
+        "100000.00000000", "1378.22417541", "922327.00000000", "0.00010000",
+    ),
+    SpotSymbol(
+        "DOGE", "USDT", 5, 0, 0.15, (("BTC", 0.6), ("DOGE", 0.85)), 25_000, _utc(2019, 7, 5, 12),
+        "90000000.00000000", "7230451.87500000", "1000.00000000", "1.00000000",
+    ),
+    SpotSymbol(
+        "BCC", "USDT", 2, 5, 900.0, (("BTC", 0.5), ("BCC", 0.8)), 90_000, _utc(2017, 11, 20, 4),
+        "900000.00000000", "1240.47916666", "100000.00000000", "5.00000000",
+        delisted=_utc(2018, 11, 16, 4),
+    ),
+)  # fmt: skip
+
+
+class UnknownSymbol(KeyError):
+    """The list has no market of that name."""
+
+
+def symbol_named(name: str, symbols: tuple[SpotSymbol, ...] = SYMBOLS) -> SpotSymbol:
+    """Return the market of that name, in Binance's form (`BTCUSDT`) or CCXT's (`BTC/USDT`).
+
+    Raises:
+        UnknownSymbol: there is none.
+    """
+    for symbol in symbols:
+        if name in (symbol.id, symbol.name):
+            return symbol
+    raise UnknownSymbol(name)

@@ -1,0 +1,150 @@
+"""Tickers: the best bid and ask, and the statistics of the last 24 hours."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from onetape.simulator.bars import TIMEFRAMES
+from onetape.simulator.market import Market
+from onetape.simulator.noise import hashed, key_of, part16
+from onetape.simulator.symbols import SpotSymbol
+from onetape.simulator.wire import JsonObject, Texts, decimal_8
+
+_DAY_MS: Final = 86_400_000
+#: REST name and stream name of each field of a 24-hour ticker.
+_STREAM_KEYS: Final = {
+    "symbol": "s", "priceChange": "p", "priceChangePercent": "P", "weightedAvgPrice": "w",
+    "prevClosePrice": "x", "lastPrice": "c", "lastQty": "Q", "bidPrice": "b", "bidQty": "B",
+    "askPrice": "a", "askQty": "A", "openPrice": "o", "highPrice": "h", "lowPrice": "l",
+    "volume": "v", "quoteVolume": "q", "openTime": "O", "closeTime": "C", "firstId": "F",
+    "lastId": "L", "count": "n",
+}  # fmt: skip
+_MINI_KEYS: Final = ("s", "c", "o", "h", "l", "v", "q")
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """The best offers at a moment, and the trade that left them."""
+
+    update_id: int
+    bid: int
+    """In ticks; at least one tick below `ask`."""
+    bid_amount: int
+    """In steps."""
+    ask: int
+    """In ticks."""
+    ask_amount: int
+    """In steps."""
+    last: int
+    """Price of the last trade, in ticks."""
+    last_amount: int
+    """Amount of the last trade, in steps."""
+
+
+def book(market: Market, symbol: SpotSymbol, now_ms: int) -> Book | None:
+    """Return the best offers at a moment: the last taker hit one side, the other is a tick away.
+
+    None while the market does not trade.
+    """
+    if not market.is_open(symbol, now_ms // 1_000):
+        return None
+    trades = market.running_trades(symbol, now_ms)
+    last, bought, update_id = int(trades.price[-1]), bool(trades.buys[-1]), int(trades.id[-1])
+    bid = max(last - 1, 1) if bought else last
+    key = key_of(market.seed, symbol.id, "book")
+    noise = hashed(key, np.array([update_id], dtype=np.int64))
+    sizes = [1 + (int(part16(noise, part)[0]) * symbol.lot >> 13) for part in (0, 1)]
+    return Book(update_id, bid, sizes[0], bid + 1, sizes[1], last, int(trades.amount[-1]))
+
+
+def book_ticker(market: Market, symbol: SpotSymbol, now_ms: int) -> JsonObject:
+    """Return an entry of `GET /api/v3/ticker/bookTicker`."""
+    return {"symbol": symbol.id, **_offers(symbol, book(market, symbol, now_ms))}
+
+
+def book_event(market: Market, symbol: SpotSymbol, now_ms: int) -> JsonObject | None:
+    """Return an event of the stream `bookTicker`; None while the market does not trade."""
+    found = book(market, symbol, now_ms)
+    if found is None:
+        return None
+    texts = _offers(symbol, found)
+    return {
+        "u": found.update_id,
+        "s": symbol.id,
+        "b": texts["bidPrice"],
+        "B": texts["bidQty"],
+        "a": texts["askPrice"],
+        "A": texts["askQty"],
+    }
+
+
+def day_event(market: Market, symbol: SpotSymbol, now_ms: int) -> JsonObject:
+    """Return an event of the stream `ticker`."""
+    ticker = day_ticker(market, symbol, now_ms)
+    renamed = {_STREAM_KEYS[name]: value for name, value in ticker.items()}
+    return {"e": "24hrTicker", "E": now_ms, **renamed}
+
+
+def mini_event(market: Market, symbol: SpotSymbol, now_ms: int) -> JsonObject:
+    """Return an event of the stream `miniTicker`: prices and volumes only."""
+    event = day_event(market, symbol, now_ms)
+    return {"e": "24hrMiniTicker", "E": now_ms} | {name: event[name] for name in _MINI_KEYS}
+
+
+def day_ticker(market: Market, symbol: SpotSymbol, now_ms: int) -> JsonObject:
+    """Return an entry of `GET /api/v3/ticker/24hr`.
+
+    The window is the last 1,440 minutes, of which the running one as far as it has come.
+    """
+    texts = Texts(symbol)
+    bars = market.last_day(symbol, now_ms)
+    offers = book(market, symbol, now_ms)
+    times = {"openTime": now_ms - _DAY_MS, "closeTime": now_ms}
+    if not len(bars):
+        return _silent_day(symbol) | times
+    opened, last = int(bars.open[0]), int(bars.close[-1])
+    volume, quote = int(bars.volume.sum()), int(bars.quote.sum())
+    start = int(bars.timestamp[0])
+    before = market.bars(symbol, TIMEFRAMES["1m"], start - 60, start)
+    previous = int(before.close[-1]) if len(before) else opened
+    # In ticks with 8 more digits than the tick has, then cut to 8 digits altogether.
+    average = quote * 10**8 // volume
+    return {
+        "symbol": symbol.id,
+        "priceChange": texts.price(last - opened),
+        "priceChangePercent": f"{(last - opened) / opened * 100:.3f}",
+        "weightedAvgPrice": decimal_8(average, symbol.price_digits + 8),
+        "prevClosePrice": texts.price(previous),
+        "lastPrice": texts.price(last),
+        "lastQty": texts.amount(offers.last_amount if offers else 0),
+        **_offers(symbol, offers),
+        "openPrice": texts.price(opened),
+        "highPrice": texts.price(int(bars.high.max())),
+        "lowPrice": texts.price(int(bars.low.min())),
+        "volume": texts.amount(volume),
+        "quoteVolume": texts.value(quote),
+        **times,
+        "firstId": int(bars.first_id[0]),
+        "lastId": int(bars.first_id[-1] + bars.trades[-1]) - 1,
+        "count": int(bars.trades.sum()),
+    }
+
+
+def _offers(symbol: SpotSymbol, found: Book | None) -> JsonObject:
+    texts = Texts(symbol)
+    return {
+        "bidPrice": texts.price(found.bid if found else 0),
+        "bidQty": texts.amount(found.bid_amount if found else 0),
+        "askPrice": texts.price(found.ask if found else 0),
+        "askQty": texts.amount(found.ask_amount if found else 0),
+    }
+
+
+def _silent_day(symbol: SpotSymbol) -> JsonObject:
+    """Return what Binance says of a market without a trade in 24 hours: zeros, and ids of -1."""
+    zero = "0.00000000"
+    ticker: JsonObject = {name: zero for name in _STREAM_KEYS if name not in ("symbol", "count")}
+    return {"symbol": symbol.id} | ticker | {
+        "priceChangePercent": "0.000", "firstId": -1, "lastId": -1, "count": 0,
+    }  # fmt: skip

@@ -1,0 +1,161 @@
+"""The trades of one minute: together they are exactly that minute's candle."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onetape.simulator.bars import NO_BARS, Bars
+from onetape.simulator.minutes import Minutes, minutes
+from onetape.simulator.noise import HashArray, IntArray, hashed, key_of, part16, rehashed
+from onetape.simulator.path import ORIGIN_SECONDS
+from onetape.simulator.symbols import SpotSymbol
+
+_MINUTE_MS: Final = 60_000
+BoolArray = NDArray[np.bool_]
+#: Price in ticks, amount in steps, whether the taker buys; one row a trade.
+_Columns = tuple[IntArray, IntArray, BoolArray]
+
+
+@dataclass(frozen=True, slots=True)
+class Trades:
+    """Trades of one market, oldest first; all arrays have shape (n,)."""
+
+    id: IntArray
+    """Rises by one from trade to trade."""
+    time_ms: IntArray
+    """Epoch milliseconds UTC; several trades may share one."""
+    price: IntArray
+    """In ticks."""
+    amount: IntArray
+    """In steps."""
+    buys: BoolArray
+    """Whether the taker bought."""
+
+    def __len__(self) -> int:
+        """Return the number of trades."""
+        return len(self.id)
+
+    def __getitem__(self, rows: slice) -> "Trades":
+        """Return the trades of a slice, as views of the same memory."""
+        return Trades(
+            self.id[rows], self.time_ms[rows], self.price[rows], self.amount[rows], self.buys[rows]
+        )
+
+    def until(self, now_ms: int) -> "Trades":
+        """Return the trades up to and including a moment, epoch milliseconds."""
+        return self[: int(np.searchsorted(self.time_ms, now_ms, side="right"))]
+
+    def bar(self, timestamp: int) -> Bars:
+        """Return the one candle of these trades, opened at `timestamp`; none without trades."""
+        if not len(self):
+            return NO_BARS
+        value = self.price * self.amount
+        cells = (
+            timestamp,
+            self.price[0],
+            self.price.max(),
+            self.price.min(),
+            self.price[-1],
+            self.amount.sum(),
+            value.sum(),
+            len(self),
+            self.id[0],
+            self.amount[self.buys].sum(),
+            value[self.buys].sum(),
+        )
+        return Bars(*(np.array([cell], dtype=np.int64) for cell in cells))
+
+
+def trades_of_minute(seed: int, symbol: SpotSymbol, timestamp: int) -> Trades:
+    """Return all trades of the minute that opens at `timestamp`, epoch seconds.
+
+    The first trade comes at the very start of the minute, so a candle has a price from its open on.
+    """
+    index = (timestamp - ORIGIN_SECONDS) // 60
+    parts = minutes(seed, symbol, index, index + 1)
+    bar = parts.bars
+    count = int(bar.trades[0])
+    noise = hashed(key_of(seed, symbol.id, "trades", index), np.arange(count, dtype=np.int64))
+    high_first = _high_comes_first(bar, noise)
+    pairs = _pairs(parts, noise, count // 2 - 2)
+    legs = _legs(bar, pairs, high_first)
+    high = _special(bar.high, parts.high_amount, buys=True)
+    low = _special(bar.low, parts.low_amount, buys=False)
+    pieces = (
+        _special(bar.open, parts.first_amount, buys=bool(parts.first_buys[0])),
+        legs[0],
+        high if high_first else low,
+        legs[1],
+        low if high_first else high,
+        legs[2],
+        _special(bar.close, parts.last_amount, buys=bool(parts.last_buys[0])),
+    )
+    offsets = np.sort(rehashed(noise) % np.uint64(_MINUTE_MS)).astype(np.int64)
+    offsets[0] = 0
+    return Trades(
+        np.arange(count, dtype=np.int64) + bar.first_id[0],
+        offsets + timestamp * 1_000,
+        np.concatenate([piece[0] for piece in pieces]),
+        np.concatenate([piece[1] for piece in pieces]),
+        np.concatenate([piece[2] for piece in pieces]),
+    )
+
+
+def _special(price: IntArray, amount: IntArray, *, buys: bool) -> _Columns:
+    return price, amount, np.array([buys])
+
+
+def _high_comes_first(bar: Bars, noise: HashArray) -> bool:
+    """Return whether the high precedes the low: in a falling minute mostly, in a rising one not."""
+    chance = int(part16(noise[-1:], 3)[0])
+    falling = bool(bar.close[0] < bar.open[0])
+    return chance < (49_152 if falling else 16_384)
+
+
+def _pairs(parts: Minutes, noise: HashArray, pairs: int) -> _Columns:
+    """Return the trades between the special ones: halves with one amount and mirrored prices."""
+    low, high = parts.bars.low[0], parts.bars.high[0]
+    one = noise[:pairs]
+    price = low + (part16(one, 0) * (high - low + 1) >> 16)
+    buyers = pairs // 2
+    amount = np.concatenate(
+        (
+            _shared_out(int(parts.buy_lots[0]), part16(one[:buyers], 1)),
+            _shared_out(int(parts.sell_lots[0]), part16(one[buyers:], 1)),
+        )
+    )
+    buys = np.arange(pairs) < buyers
+    return (
+        np.concatenate((price, low + high - price)),
+        np.concatenate((amount, amount)),
+        np.concatenate((buys, buys)),
+    )
+
+
+def _shared_out(total: int, weights: IntArray) -> IntArray:
+    """Return at least 1 for each weight, the rest by weight; together exactly `total`."""
+    running = np.cumsum(weights + 1)
+    steps = running * (total - len(weights)) // running[-1]
+    return np.diff(steps, prepend=0) + 1
+
+
+def _legs(bar: Bars, pairs: _Columns, high_first: bool) -> list[_Columns]:
+    """Return the trades of the three legs: open to first extreme, to the other, and to close."""
+    price, amount, buys = pairs
+    high, low = bar.high[0], bar.low[0]
+    begin, end = (high, low) if high_first else (low, high)
+    coin = (amount + price) % 3
+    lead = (coin == 0) & _within(price, bar.open[0], begin)
+    tail = (coin == 1) & _within(price, end, bar.close[0])
+    up = 1 if high_first else -1
+    legs: list[_Columns] = []
+    for chosen, direction in ((lead, up), (~lead & ~tail, -up), (tail, up)):
+        order = np.argsort(price[chosen] * direction, kind="stable")
+        legs.append((price[chosen][order], amount[chosen][order], buys[chosen][order]))
+    return legs
+
+
+def _within(price: IntArray, one: np.int64, other: np.int64) -> BoolArray:
+    return (price >= min(one, other)) & (price <= max(one, other))

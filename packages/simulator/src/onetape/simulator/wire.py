@@ -1,0 +1,113 @@
+"""How numbers and bars look in Binance's messages: decimals as strings of 8 digits, times in ms."""
+
+import json
+from collections.abc import Iterator
+from typing import Final
+
+from onetape.core.timeframes import Timeframe
+from onetape.simulator.bars import Bars
+from onetape.simulator.symbols import SpotSymbol
+
+JsonValue = object
+JsonObject = dict[str, JsonValue]
+
+_DIGITS: Final = 8
+_ONE: Final = 10**_DIGITS
+
+
+def json_text(value: object) -> str:
+    """Return a value as compact JSON."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def decimal_8(value: int, digits: int) -> str:
+    """Return `value * 10**-digits` with 8 digits after the point; further digits are cut off."""
+    sign = "-" if value < 0 else ""
+    value = abs(value)
+    value = value * 10 ** (_DIGITS - digits) if digits <= _DIGITS else value // 10 ** (digits - 8)
+    return f"{sign}{value // _ONE}.{value % _ONE:08d}"
+
+
+class Texts:
+    """Writes the prices, amounts and values of one market."""
+
+    def __init__(self, symbol: SpotSymbol) -> None:
+        """Take the digits of this market."""
+        self._price_digits = symbol.price_digits
+        self._amount_digits = symbol.amount_digits
+
+    def price(self, ticks: int) -> str:
+        """Return a price given in ticks."""
+        return decimal_8(ticks, self._price_digits)
+
+    def amount(self, steps: int) -> str:
+        """Return an amount given in steps."""
+        return decimal_8(steps, self._amount_digits)
+
+    def value(self, ticks_times_steps: int) -> str:
+        """Return a value in quote currency."""
+        return decimal_8(ticks_times_steps, self._price_digits + self._amount_digits)
+
+
+def kline_rows(symbol: SpotSymbol, timeframe: Timeframe, bars: Bars) -> Iterator[list[JsonValue]]:
+    """Yield bars as the rows of `GET /api/v3/klines`."""
+    texts = Texts(symbol)
+    columns = (column.tolist() for column in bars.columns())
+    for opened, first, high, low, last, volume, quote, trades, _, bought, spent in zip(
+        *columns, strict=True
+    ):
+        yield [
+            opened * 1_000,
+            texts.price(first),
+            texts.price(high),
+            texts.price(low),
+            texts.price(last),
+            texts.amount(volume),
+            timeframe.next(opened) * 1_000 - 1,
+            texts.value(quote),
+            trades,
+            texts.amount(bought),
+            texts.value(spent),
+            "0",
+        ]
+
+
+def kline_events(
+    symbol: SpotSymbol, timeframe: Timeframe, bars: Bars, now_ms: int, *, closed: bool
+) -> Iterator[JsonObject]:
+    """Yield bars as kline events of a stream.
+
+    Args:
+        symbol: The market.
+        timeframe: Length of the bars.
+        bars: Oldest first.
+        now_ms: Event time, epoch milliseconds.
+        closed: Whether these bars are final (`x`).
+    """
+    first_ids = bars.first_id.tolist()
+    for row, first_id in zip(kline_rows(symbol, timeframe, bars), first_ids, strict=True):
+        opened, first, high, low, last, volume, ends, quote, trades, bought, spent, rest = row
+        yield {
+            "e": "kline",
+            "E": now_ms,
+            "s": symbol.id,
+            "k": {
+                "t": opened,
+                "T": ends,
+                "s": symbol.id,
+                "i": timeframe.name,
+                "f": first_id,
+                "L": first_id + trades - 1 if isinstance(trades, int) else first_id,
+                "o": first,
+                "c": last,
+                "h": high,
+                "l": low,
+                "v": volume,
+                "n": trades,
+                "x": closed,
+                "q": quote,
+                "V": bought,
+                "Q": spent,
+                "B": rest,
+            },
+        }
