@@ -19,13 +19,13 @@ def decimals_for(column: FloatArray, significant: int) -> int:
 
 
 def price_decimals(candles: Candles) -> int:
-    """Return the decimals of the prices: those they are quoted in, at most seven digits' worth.
+    """Return the decimals of the prices: those they are quoted in, at most eight digits' worth.
 
     Prices of a real market are multiples of a step, so a few decimals hold them exactly: 2 for
     61240.12, 8 for 0.00000812. Prices without a step would need all of a float's digits.
     """
     prices = np.concatenate((candles.open, candles.high, candles.low, candles.close))
-    most = decimals_for(prices, 7)
+    most = decimals_for(prices, 8)
     for decimals in range(most):
         if np.allclose(np.round(prices, decimals), prices, rtol=1e-9, atol=0.0, equal_nan=True):
             return decimals

@@ -1,7 +1,9 @@
 // The chart: panes, lines, markers, legends, colours, and moving it.
 
 const PANE_HEIGHTS = { price: 380, indicator: 120, equity: 170, drawdown: 110 };
-const MOST_LABELLED_TRADES = 60; // more arrows than this in view are drawn small and without words
+// Arrows closer together than so many pixels are drawn smaller and without words.
+const MARKER_SIZES = [[40, 1.2], [6, 0.6], [0, 0.2]];
+const LEGEND_PIXELS = 24; // kept free for the legend at the top of each pane
 
 function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -17,10 +19,10 @@ function chartOptions() {
     },
     grid: { vertLines: { color: colour("--grid") }, horzLines: { color: colour("--grid") } },
     crosshair: { mode: 0 },
-    rightPriceScale: { borderColor: colour("--line"), minimumWidth: 70 },
+    rightPriceScale: { borderColor: colour("--line"), minimumWidth: 70, entireTextOnly: true },
     timeScale: {
       borderColor: colour("--line"), timeVisible: true, secondsVisible: false, minBarSpacing: 0.001,
-      rightOffset: 2, enableConflation: true,
+      rightOffset: 2, enableConflation: true, lockVisibleTimeRangeOnResize: true,
     },
     localization: { locale: "en-GB", timeFormatter: (time) => timeText(time) + " UTC" },
     handleScroll: { vertTouchDrag: false },
@@ -37,15 +39,16 @@ function addLine(view, pane, label, values, decimals, paint, kind, options) {
   return line;
 }
 
-function linePaint(name) {
-  return () => ({ color: colour(name), lineWidth: 2, crosshairMarkerRadius: 3 });
+function linePaint(name, lineWidth) {
+  return () => ({ color: colour(name), lineWidth, crosshairMarkerRadius: 3 });
 }
 
 function addIndicator(view, pane, indicator, position) {
   const name = `--line-${position % 5}`;
   const kind = indicator.histogram ? "HistogramSeries" : "LineSeries";
-  const paint = indicator.histogram ? () => ({ color: colour("--hold") }) : linePaint(name);
-  const line = addLine(view, pane, indicator.name, indicator.values, indicator.decimals, paint, kind, { lineWidth: 1.5 });
+  const paint = indicator.histogram ? () => ({ color: colour("--hold") }) : linePaint(name, 1.5);
+  const options = pane > 0 ? { priceFormat: priceFormat(indicator.decimals, shortText) } : {};
+  const line = addLine(view, pane, indicator.name, indicator.values, indicator.decimals, paint, kind, options);
   line.swatch = indicator.histogram ? "--hold" : name;
   line.guides = indicator.levels.map((price) =>
     line.series.createPriceLine({ price, color: colour("--hold"), lineWidth: 1, lineStyle: 2, axisLabelVisible: true, title: "" }),
@@ -81,17 +84,24 @@ function candlePaint() {
 
 function addMoneyPanes(view) {
   const { data } = view;
-  view.panes.push([]);
-  const equity = view.panes.length - 1;
-  addLine(view, equity, "buy and hold", data.buy_and_hold, data.money_decimals, () => ({ ...linePaint("--hold")(), lineStyle: 2 }), "LineSeries", {}).swatch = "--hold";
-  addLine(view, equity, `equity, ${data.quote}`, data.equity, data.money_decimals, linePaint("--line-0"), "LineSeries", {}).swatch = "--line-0";
-  view.panes.push([]);
+  const equity = view.panes.push([]) - 1;
+  const add = (label, values, name, more) => {
+    const paint = () => ({ ...linePaint(name, 2)(), ...more });
+    addLine(view, equity, label, values, data.money_decimals, paint, "LineSeries", {}).swatch = name;
+  };
+  add("buy and hold", data.buy_and_hold, "--hold", { lineStyle: 2 });
+  add(`equity, ${data.quote}`, data.equity, "--line-0", {}); // added last, so drawn on top
+  view.panes[equity].reverse();
+  addDrawdown(view, view.panes.push([]) - 1);
+}
+
+function addDrawdown(view, pane) {
   const paint = () => ({
     topFillColor1: colour("--card"), topFillColor2: colour("--card"), topLineColor: colour("--loss"),
     bottomLineColor: colour("--loss"), bottomFillColor1: colour("--loss") + "22", bottomFillColor2: colour("--loss") + "66", lineWidth: 1,
   });
   const options = { baseValue: { type: "price", price: 0 } };
-  addLine(view, equity + 1, "drawdown, %", data.drawdown, 1, paint, "BaselineSeries", options).swatch = "--loss";
+  addLine(view, pane, "drawdown, %", view.data.drawdown, 1, paint, "BaselineSeries", options).swatch = "--loss";
 }
 
 function sizePanes(view) {
@@ -99,7 +109,11 @@ function sizePanes(view) {
   const heights = [PANE_HEIGHTS.price, ...Array(indicators).fill(PANE_HEIGHTS.indicator), PANE_HEIGHTS.equity, PANE_HEIGHTS.drawdown];
   const narrow = window.innerWidth < 600 ? 0.78 : 1;
   view.element.style.height = `${Math.round(heights.reduce((sum, height) => sum + height, 30) * narrow)}px`;
-  view.chart.panes().forEach((pane, index) => pane.setStretchFactor(heights[index]));
+  view.chart.panes().forEach((pane, index) => {
+    pane.setStretchFactor(heights[index]);
+    const top = LEGEND_PIXELS / (heights[index] * narrow);
+    if (index > 0) view.panes[index][0].series.priceScale().applyOptions({ scaleMargins: { top, bottom: 0.06 } });
+  });
 }
 
 function makeChart(element, data) {
@@ -112,10 +126,12 @@ function makeChart(element, data) {
   }
   addMoneyPanes(view);
   sizePanes(view);
-  refreshMarkers(view, true);
   makeLegends(view);
   const scale = view.chart.timeScale();
-  scale.subscribeVisibleLogicalRangeChange(() => refreshMarkers(view, false));
+  scale.subscribeVisibleLogicalRangeChange(() => {
+    refreshMarkers(view);
+    fillLegends(view, undefined);
+  });
   view.chart.subscribeCrosshairMove((event) => fillLegends(view, event.logical));
   scale.fitContent();
   return view;
@@ -129,17 +145,20 @@ function repaint(view) {
     line.series.applyOptions(line.paint());
     for (const guide of line.guides || []) guide.applyOptions({ color: colour("--hold") });
   }
-  refreshMarkers(view, true);
+  view.markerSize = undefined;
+  refreshMarkers(view);
   makeLegends(view);
 }
 
-function refreshMarkers(view, always) {
-  const range = view.chart.timeScale().getVisibleLogicalRange();
+function refreshMarkers(view) {
+  const scale = view.chart.timeScale();
+  const range = scale.getVisibleLogicalRange();
   const inside = (bar) => !range || (bar >= range.from && bar <= range.to);
-  const small = view.data.trades.entry_bar.filter(inside).length > MOST_LABELLED_TRADES;
-  if (!always && small === view.smallMarkers) return;
-  view.smallMarkers = small;
-  view.markers.setMarkers(tradeMarkers(view.data, view.times, colour, small));
+  const pixels = scale.width() / view.data.trades.entry_bar.filter(inside).length; // Infinity without trades
+  const size = MARKER_SIZES.find(([apart]) => pixels >= apart)[1];
+  if (size === view.markerSize) return;
+  view.markerSize = size;
+  view.markers.setMarkers(tradeMarkers(view.data, view.times, colour, size));
 }
 
 // Legends are text over the canvas, one block a pane; they follow the crosshair.
@@ -170,10 +189,13 @@ function placeLegends(view) {
   });
 }
 
+// The values at the crosshair, or at the last bar in view.
 function fillLegends(view, logical) {
   const last = view.times.length - 1;
-  const bar = Math.min(Math.max(Math.round(logical ?? last), 0), last);
+  if (last < 0) return;
   const { data } = view;
+  const shown = logical ?? view.chart.timeScale().getVisibleLogicalRange()?.to ?? last;
+  const bar = Math.min(Math.max(Math.round(shown), 0), last);
   const price = (name) => numberText(data[name][bar], data.price_decimals);
   view.legends.forEach((legend, pane) => {
     const values = legend.querySelectorAll("b");
@@ -181,9 +203,9 @@ function fillLegends(view, logical) {
       values[index].textContent = numberText(line.values[bar], line.decimals);
     });
   });
-  if (last < 0) return;
-  view.legends[0].firstChild.textContent =
-    `${timeText(view.times[bar])}  O ${price("open")}  H ${price("high")}  L ${price("low")}  C ${price("close")}  V ${shortText(data.volume[bar], 2)}`;
+  const columns = window.innerWidth < 600 ? ["close"] : ["open", "high", "low", "close"];
+  const prices = columns.map((name) => `${name[0].toUpperCase()} ${price(name)}`).join("  ");
+  view.legends[0].firstChild.textContent = `${timeText(view.times[bar])}  ${prices}  V ${shortText(data.volume[bar], 2)}`;
 }
 
 // Moving. Ranges are in bars; times are of a bar's open, in seconds.
@@ -230,7 +252,7 @@ function showTrade(view, index) {
   const { trades } = view.data;
   const [entry, exit] = [trades.entry_bar[index], trades.exit_bar[index]];
   const margin = Math.max(25, (exit - entry) * 0.6);
-  view.band.show(view, index, colour(trades.profit[index] >= 0 ? "--gain" : "--loss"));
+  view.band.show(view, index);
   showBars(view, entry - margin, exit + margin);
 }
 
@@ -240,34 +262,43 @@ class TradeBand {
     this.requestUpdate = requestUpdate;
   }
 
-  show(view, index, paint) {
+  show(view, index) {
     this.view = view;
     this.index = index;
-    this.paint = paint;
     this.requestUpdate();
   }
 
   paneViews() {
-    return [{ zOrder: () => "bottom", renderer: () => ({ draw: (target) => this.draw(target) }) }];
+    const part = (zOrder, paint) => ({
+      zOrder: () => zOrder,
+      renderer: () => ({ draw: (target) => this.draw(target, paint) }),
+    });
+    return [part("bottom", drawBand), part("top", drawPath)];
   }
 
-  draw(target) {
+  draw(target, paint) {
     if (this.view === undefined) return;
     const { chart, candles, data } = this.view;
     const { trades } = data;
     const x = [trades.entry_bar, trades.exit_bar].map((bars) => chart.timeScale().logicalToCoordinate(bars[this.index]));
     const y = [trades.entry_price, trades.exit_price].map((prices) => candles.priceToCoordinate(prices[this.index]));
     if ([...x, ...y].includes(null)) return;
-    target.useMediaCoordinateSpace(({ context, mediaSize }) => {
-      context.fillStyle = this.paint + "24";
-      context.fillRect(x[0] - 3, 0, x[1] - x[0] + 6, mediaSize.height);
-      context.strokeStyle = this.paint;
-      context.lineWidth = 1.5;
-      context.setLineDash([5, 4]);
-      context.beginPath();
-      context.moveTo(x[0], y[0]);
-      context.lineTo(x[1], y[1]);
-      context.stroke();
-    });
+    const name = trades.profit[this.index] >= 0 ? "--gain" : "--loss";
+    target.useMediaCoordinateSpace(({ context, mediaSize }) => paint(context, x, y, colour(name), mediaSize.height));
   }
+}
+
+function drawBand(context, x, y, paint, height) {
+  context.fillStyle = `${paint}24`;
+  context.fillRect(x[0] - 3, 0, x[1] - x[0] + 6, height);
+}
+
+function drawPath(context, x, y, paint) {
+  context.strokeStyle = paint;
+  context.lineWidth = 1.5;
+  context.setLineDash([5, 4]);
+  context.beginPath();
+  context.moveTo(x[0], y[0]);
+  context.lineTo(x[1], y[1]);
+  context.stroke();
 }

@@ -21,11 +21,11 @@ function linePoints(values, times) {
   return times.map((time, bar) => (values[bar] === null ? { time } : { time, value: values[bar] }));
 }
 
-function priceFormat(decimals) {
+function priceFormat(decimals, text = numberText) {
   return {
     type: "custom",
     minMove: 10 ** -decimals,
-    formatter: (value) => numberText(value, decimals),
+    formatter: (value) => text(value, decimals),
     tickmarksFormatter: (values) => values.map((value) => numberText(value, tickDecimals(values, decimals))),
   };
 }
@@ -39,12 +39,11 @@ function tickDecimals(values, most) {
   return most;
 }
 
-function tradeMarkers(data, times, colour, small) {
+function tradeMarkers(data, times, colour, size) {
   const trades = data.trades;
   const markers = [];
   trades.entry_bar.forEach((entry, index) => {
-    const size = small ? 0.6 : 1.2;
-    const label = (text) => (small ? undefined : text);
+    const label = (text) => (size < 1 ? undefined : text);
     markers.push({
       time: times[entry], position: "belowBar", shape: "arrowUp", color: colour("--buy"),
       text: label("buy"), id: `entry-${index}`, size,

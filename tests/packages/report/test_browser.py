@@ -1,0 +1,224 @@
+"""The page in a real headless Chromium."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from onetape.core.candles import Candles
+from onetape.report import ReportData
+
+if TYPE_CHECKING:
+    from conftest import Page
+
+Opener = Callable[..., "Page"]
+Maker = Callable[..., ReportData]
+
+#: Counts the colours that the biggest canvas of each pane shows: an empty canvas has one.
+COLOURS = """
+[...document.querySelectorAll('#chart tr')].map(row => {
+  const canvases = [...row.querySelectorAll('canvas')].sort((a, b) => b.width - a.width);
+  if (!canvases.length) return 0;
+  const {width, height} = canvases[0];
+  const colours = new Set();
+  for (const canvas of canvases.filter(one => one.width === width)) {
+    const data = new Uint32Array(canvas.getContext('2d').getImageData(0, 0, width, height).data.buffer);
+    data.forEach(pixel => colours.add(pixel));
+  }
+  return colours.size;
+}).filter(count => count > 0)
+"""  # noqa: E501
+RANGE = "window.onetapeReport.visibleRange()"
+
+
+def visible(page: "Page") -> dict[str, Any]:
+    page.settle()
+    return page.run(RANGE)
+
+
+def width_of(bars: dict[str, Any]) -> float:
+    return bars["to"] - bars["from"]
+
+
+def test_the_console_stays_silent_and_nothing_is_requested(
+    report: Maker, open_report: Opener
+) -> None:
+    page = open_report(report(invented=True))
+    page.dark(on=True)
+    page.run("document.querySelector('#trade-table tbody tr').click()")
+    assert page.complaints() == []
+    assert [url for url in page.requests() if not url.startswith(("file:", "data:"))] == []
+
+
+def test_every_pane_is_drawn(report: Maker, open_report: Opener) -> None:
+    page = open_report(report())
+    colours = page.run(COLOURS)
+    assert page.run("window.onetapeReport.panes()") == 5
+    assert all(count > 3 for count in colours[:5]), colours
+
+
+def test_each_trade_has_an_entry_and_an_exit_marker(report: Maker, open_report: Opener) -> None:
+    data = report()
+    page = open_report(data)
+    assert page.run("window.onetapeReport.markers()") == 2 * len(data.trades)
+
+
+def test_the_whole_range_is_shown_at_first(report: Maker, open_report: Opener) -> None:
+    bars = visible(open_report(report(700)))
+    assert bars["from"] == pytest.approx(0, abs=1)
+    assert bars["to"] == pytest.approx(700, abs=3)
+
+
+def test_the_wheel_zooms_in(report: Maker, open_report: Opener) -> None:
+    page = open_report(report())
+    before = width_of(visible(page))
+    x, y = page.centre("#chart")
+    page.mouse("mouseWheel", x, y, deltaX=0, deltaY=-400)
+    page.wait_for(f"{RANGE}.to - {RANGE}.from < {before * 0.95}")
+
+
+def test_dragging_pans(report: Maker, open_report: Opener) -> None:
+    page = open_report(report())
+    page.run("document.querySelectorAll('#ranges button')[1].click()")
+    before = visible(page)
+    x, y = page.centre("#chart")
+    page.mouse("mousePressed", x, y, button="left", clickCount=1)
+    for step in (40, 80, 120):
+        page.mouse("mouseMoved", x + step, y, button="left", buttons=1)
+    page.mouse("mouseReleased", x + 120, y, button="left", clickCount=1)
+    after = visible(page)
+    assert after["from"] < before["from"] - 5
+
+
+@pytest.mark.parametrize(("button", "factor"), [("#zoom-in", 0.6), ("#zoom-out", 1.0)])
+def test_the_zoom_buttons_change_the_visible_range(
+    report: Maker, open_report: Opener, button: str, factor: float
+) -> None:
+    page = open_report(report())
+    before = width_of(visible(page))
+    page.click(*page.centre(button))
+    assert width_of(visible(page)) == pytest.approx(before * factor, rel=0.02)
+
+
+def test_the_last_week_button_shows_the_last_week(report: Maker, open_report: Opener) -> None:
+    page = open_report(report())
+    page.run("[...document.querySelectorAll('#ranges button')].at(-2).click()")
+    bars = visible(page)
+    assert bars["toTime"] - bars["fromTime"] == pytest.approx(7 * 86_400, abs=2 * 3_600)
+
+
+def test_a_click_on_a_trade_moves_the_chart_to_it(report: Maker, open_report: Opener) -> None:
+    data = report(3_000)
+    page = open_report(data)
+    page.click(*page.centre("#trade-table tbody tr:nth-child(6)"))
+    bars = visible(page)
+    trade = data.trades[5]
+    assert bars["fromTime"] < trade.entry_timestamp < trade.exit_timestamp < bars["toTime"]
+    assert width_of(bars) < 200
+    assert page.run("window.onetapeReport.chosenTrade()") == 5
+
+
+def test_enter_on_a_row_reached_by_arrow_keys_moves_the_chart(
+    report: Maker, open_report: Opener
+) -> None:
+    page = open_report(report(3_000))
+    page.run("document.querySelector('#trade-table tbody tr').focus()")
+    page.key("ArrowDown")
+    page.key("Enter")
+    assert page.run("window.onetapeReport.chosenTrade()") == 1
+    assert page.run("document.querySelector('[aria-current]').cells[0].textContent") == "2"
+
+
+def test_a_click_scrolls_the_chart_into_view(report: Maker, open_report: Opener) -> None:
+    page = open_report(report(3_000))
+    page.click(*page.centre("#trade-table tbody tr:nth-child(3)"))
+    top = page.run("document.getElementById('chart').getBoundingClientRect().top")
+    assert 0 <= top < 300
+
+
+def test_an_open_trade_is_marked_as_such(report: Maker, open_report: Opener) -> None:
+    data = report(500, every=480, held=40)
+    page = open_report(data)
+    assert data.trades[-1].open_at_end
+    assert "open at the end" in page.run("document.querySelector('#trade-table').innerText")
+
+
+def test_reason_texts_are_shown_as_text(report: Maker, open_report: Opener) -> None:
+    data = report()
+    hostile = "<img src=x onerror=alert(1)>"
+    trades = tuple(replace(trade, entry_reason=hostile) for trade in data.trades)
+    page = open_report(replace(data, trades=trades))
+    assert hostile in page.run("document.querySelector('#trade-table tbody tr').innerText")
+    assert page.run("document.images.length") == 0
+
+
+def test_the_chart_changes_its_colours_with_the_scheme(report: Maker, open_report: Opener) -> None:
+    page = open_report(report())
+    shown: list[str] = []
+    for on in (False, True):
+        page.dark(on=on)
+        shown.append(page.run("window.onetapeReport.background()"))
+    assert shown == ["#ffffff", "#171c24"]
+
+
+@pytest.mark.parametrize("width", [360, 390, 1280])
+def test_the_page_never_scrolls_sideways(report: Maker, open_report: Opener, width: int) -> None:
+    data = report(
+        3_000,
+        invented=True,
+        symbol="LONGCOINNAME/LONGQUOTE",
+        parameters={"an_unbroken_name_of_a_parameter": "x" * 80},
+    )
+    page = open_report(data, width=width, height=844)
+    assert page.run("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_tiny_prices_are_written_without_exponent(report: Maker, open_report: Opener) -> None:
+    data = report()
+    # In whole steps of 0.00000001, near 0.000008.
+    columns = (data.candles.open, data.candles.high, data.candles.low, data.candles.close)
+    small = [np.round(column / 5e9, 8) for column in columns]
+    candles = Candles(
+        data.candles.timestamp, small[0], small[1], small[2], small[3], data.candles.volume
+    )
+    trade = replace(data.trades[0], entry_price=0.000_008_12, exit_price=0.000_008_2)
+    page = open_report(replace(data, candles=candles, trades=(trade,)))
+    cells = page.run(
+        "[...document.querySelector('#trade-table tbody tr').cells].map(cell => cell.textContent)"
+    )
+    assert cells[5:7] == ["0.00000812", "0.00000820"]
+
+
+@pytest.mark.parametrize("candles", [0, 1, 2])
+def test_hardly_any_candles_make_a_page_without_complaint(
+    report: Maker, open_report: Opener, candles: int
+) -> None:
+    assert open_report(report(candles)).complaints() == []
+
+
+def test_a_quarter_of_a_million_minutes_are_drawn_and_can_be_walked(
+    report: Maker, open_report: Opener
+) -> None:
+    data = report(250_000, step_seconds=60, timeframe="1m", every=500, held=90)
+    page = open_report(data)
+    assert page.run("window.onetapeReport.markers()") == 2 * len(data.trades)
+    page.run("window.onetapeReport.showTrade(300)")
+    bars = visible(page)
+    assert bars["fromTime"] < data.trades[300].entry_timestamp < bars["toTime"]
+    assert page.complaints() == []
+
+
+def test_real_candles_with_gaps_open_without_complaint(
+    shared: Path, report: Maker, open_report: Opener
+) -> None:
+    path = shared / "data" / "candles" / "binance_BTC-USDT_1h_20170817_20240421.csv.gz"
+    table = np.loadtxt(path, delimiter=",", skiprows=1, max_rows=8_760)
+    open_, high, low, close, volume = table.T[1:]
+    candles = Candles(table[:, 0].astype(np.int64), open_, high, low, close, volume)
+    data = replace(report(len(candles)), candles=candles)
+    page = open_report(data)
+    assert page.complaints() == []
+    assert visible(page)["fromTime"] == int(candles.timestamp[0])

@@ -1,0 +1,29 @@
+"""What a report refuses, and which panes it makes."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from onetape.report import ReportData
+
+
+def test_a_column_of_another_length_is_refused(report: Callable[..., ReportData]) -> None:
+    data = report(10)
+    with pytest.raises(ValueError, match=r"equity must have shape \(10,\), found \(9,\)"):
+        replace(data, equity=np.zeros(9))
+
+
+def test_a_level_for_an_unknown_indicator_is_refused(report: Callable[..., ReportData]) -> None:
+    data = report(10)
+    with pytest.raises(ValueError, match="indicator 'rsx'"):
+        replace(data, levels={"rsx": (30.0,)})
+
+
+def test_indicators_share_the_pane_they_were_grouped_in(report: Callable[..., ReportData]) -> None:
+    assert report(10).pane_names() == (("RSI",), ("histogram", "macd", "signal"))
+
+
+def test_an_overlay_has_no_pane_of_its_own(report: Callable[..., ReportData]) -> None:
+    assert all("SMA" not in pane for pane in report(10).pane_names())

@@ -1,0 +1,133 @@
+"""Compact columns: what they keep, and what merging candles for drawing keeps."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from onetape.core.candles import Candles
+from onetape.report import ReportData
+from onetape.report.digits import decimals_for, price_decimals, rounded
+from onetape.report.payload import drawdown_percent, payload, payload_text, time_runs
+from onetape.report.thin import drawn_candles, group
+
+positive_steps = some.lists(some.integers(1, 10_000_000), max_size=60)
+prices = some.lists(some.floats(0.01, 1e6), min_size=1, max_size=80)
+
+
+def candles_of(values: list[float], step_seconds: int = 60) -> Candles:
+    column = np.array(values)
+    stamps = np.arange(len(values), dtype=np.int64) * step_seconds
+    return Candles(stamps, column, column + 1.0, column - 0.005, column, column)
+
+
+def unpacked(runs: dict[str, Any]) -> list[int]:
+    """Read the runs as the page's script does."""
+    times = [runs["start"]]
+    for count, step in runs["runs"]:
+        times += [times[-1] + step * (place + 1) for place in range(count)]
+    return times
+
+
+@given(positive_steps)
+def test_time_runs_give_back_every_time(steps: list[int]) -> None:
+    stamps = np.cumsum(np.array([1_600_000_000, *steps], dtype=np.int64))
+    assert unpacked(time_runs(stamps)) == stamps.tolist()
+
+
+def test_a_year_without_gaps_is_one_run() -> None:
+    stamps = np.arange(8_760, dtype=np.int64) * 3_600
+    assert time_runs(stamps) == {"start": 0, "runs": [[8_759, 3_600]]}
+
+
+@given(prices)
+def test_drawdown_is_never_above_zero(values: list[float]) -> None:
+    assert (drawdown_percent(np.array(values)) <= 0.0).all()
+
+
+def test_drawdown_is_measured_from_the_earlier_peak() -> None:
+    equity = np.array([100.0, 120.0, 90.0, 130.0])
+    assert drawdown_percent(equity).tolist() == pytest.approx([0.0, 0.0, -25.0, 0.0])
+
+
+@given(prices, some.integers(1, 20))
+def test_merged_candles_keep_volume_extremes_and_ends(values: list[float], limit: int) -> None:
+    candles = candles_of(values)
+    drawn = drawn_candles(candles, group(candles, limit))
+    assert len(drawn) <= limit
+    assert drawn.volume.sum() == pytest.approx(candles.volume.sum())
+    assert (drawn.high.max(), drawn.low.min()) == (candles.high.max(), candles.low.min())
+    assert (drawn.open[0], drawn.close[-1]) == (candles.open[0], candles.close[-1])
+
+
+@given(prices, some.integers(1, 20))
+def test_every_candle_falls_into_the_merged_one_that_holds_its_time(
+    values: list[float], limit: int
+) -> None:
+    candles = candles_of(values)
+    groups = group(candles, limit)
+    bars = groups.bar_of(candles.timestamp)
+    sizes = np.diff(np.append(groups.starts, len(candles)))
+    assert np.bincount(bars, minlength=len(sizes)).tolist() == sizes.tolist()
+
+
+def test_merging_takes_the_shortest_usual_timeframe_that_fits() -> None:
+    groups = group(candles_of([1.0] * 100), limit=40)
+    assert (groups.name, len(groups.starts)) == ("3m", 34)
+
+
+def test_the_worst_drawdown_survives_merging(report: Callable[..., ReportData]) -> None:
+    data = report(60_000, step_seconds=60, timeframe="1m")
+    drawn = payload(data)["drawdown"]
+    assert min(drawn) == pytest.approx(drawdown_percent(data.equity).min(), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("price", "decimals"),
+    [(61_240.0, 0), (61_240.12, 2), (0.000_008_12, 8), (1.5, 1), (0.0, 0)],
+)
+def test_prices_get_the_decimals_they_are_quoted_in(price: float, decimals: int) -> None:
+    column = np.array([price])
+    candles = Candles(np.zeros(1, dtype=np.int64), column, column, column, column, column)
+    assert price_decimals(candles) == decimals
+
+
+def test_prices_without_a_step_get_eight_digits() -> None:
+    column = np.array([123.456_789_012])
+    candles = Candles(np.zeros(1, dtype=np.int64), column, column, column, column, column)
+    assert price_decimals(candles) == 5
+
+
+def test_a_column_of_nothing_has_two_decimals() -> None:
+    assert decimals_for(np.array([np.nan, 0.0]), 6) == 2
+
+
+def test_values_that_are_no_number_become_null() -> None:
+    column = np.array([1.25, np.nan, np.inf])
+    assert rounded(column, 1) == [1.2, None, None]
+
+
+def test_the_json_in_the_page_holds_no_character_that_could_end_it(
+    report: Callable[..., ReportData],
+) -> None:
+    data = report(50, symbol="</script><script>alert(1)</script>&\u2028/USDT")
+    text = payload_text(data)
+    assert not set("<>&\u2028") & set(text)
+    assert json.loads(text)["symbol"] == data.title.symbol
+
+
+def test_reasons_are_stored_once(report: Callable[..., ReportData]) -> None:
+    trades = payload(report(2_000))["trades"]
+    assert trades["reasons"] == ["RSI over 70", "RSI under 30"]
+
+
+def test_a_fill_inside_a_candle_belongs_to_that_candle(report: Callable[..., ReportData]) -> None:
+    data = report(500)
+    trade = replace(data.trades[0], exit_timestamp=data.trades[0].exit_timestamp + 1_800)
+    moved = payload(replace(data, trades=(trade,)))["trades"]["exit_bar"]
+    assert moved == payload(data)["trades"]["exit_bar"][:1]
