@@ -106,13 +106,11 @@ def make_report(candles: Candles, *, every: int = 200, held: int = 40, **title: 
         indicators={
             "SMA": warm,
             "RSI": 50 + 30 * swing,
-            "macd": swing,
-            "signal": swing * 0.8,
-            "histogram": swing * 0.2,
+            "MACD": swing,
+            "MACD signal": swing * 0.8,
+            "MACD histogram": swing * 0.2,
         },
         overlays=("SMA",),
-        panes=(("histogram", "macd", "signal"),),
-        histograms=("histogram",),
         levels={"RSI": (30.0, 70.0)},
     )
 

@@ -21,8 +21,13 @@ def test_a_level_for_an_unknown_indicator_is_refused(report: Callable[..., Repor
         replace(data, levels={"rsx": (30.0,)})
 
 
-def test_indicators_share_the_pane_they_were_grouped_in(report: Callable[..., ReportData]) -> None:
-    assert report(10).pane_names() == (("RSI",), ("histogram", "macd", "signal"))
+def test_names_that_begin_with_the_same_word_share_a_pane(
+    report: Callable[..., ReportData],
+) -> None:
+    assert report(10).pane_names() == (
+        ("RSI",),
+        ("MACD", "MACD signal", "MACD histogram"),
+    )
 
 
 def test_an_overlay_has_no_pane_of_its_own(report: Callable[..., ReportData]) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 from onetape.core.candles import Candles
 from onetape.report import ReportData
 from onetape.report.digits import decimals_for, price_decimals, rounded
-from onetape.report.payload import drawdown_percent, payload, payload_text, time_runs
+from onetape.report.payload import payload, payload_text, time_runs
 from onetape.report.thin import drawn_candles, group
 
 positive_steps = some.lists(some.integers(1, 10_000_000), max_size=60)
@@ -45,14 +45,10 @@ def test_a_year_without_gaps_is_one_run() -> None:
     assert time_runs(stamps) == {"start": 0, "runs": [[8_759, 3_600]]}
 
 
-@given(prices)
-def test_drawdown_is_never_above_zero(values: list[float]) -> None:
-    assert (drawdown_percent(np.array(values)) <= 0.0).all()
-
-
-def test_drawdown_is_measured_from_the_earlier_peak() -> None:
-    equity = np.array([100.0, 120.0, 90.0, 130.0])
-    assert drawdown_percent(equity).tolist() == pytest.approx([0.0, 0.0, -25.0, 0.0])
+def test_the_start_cash_counts_as_a_peak(report: Callable[..., ReportData]) -> None:
+    data = report(3)
+    shown = payload(replace(data, equity=np.array([90.0, 120.0, 60.0]), start_cash=100.0))
+    assert shown["drawdown"] == pytest.approx([-10.0, 0.0, -50.0])
 
 
 @given(prices, some.integers(1, 20))
@@ -84,7 +80,8 @@ def test_merging_takes_the_shortest_usual_timeframe_that_fits() -> None:
 def test_the_worst_drawdown_survives_merging(report: Callable[..., ReportData]) -> None:
     data = report(60_000, step_seconds=60, timeframe="1m")
     drawn = payload(data)["drawdown"]
-    assert min(drawn) == pytest.approx(drawdown_percent(data.equity).min(), abs=1e-3)
+    deepest = (data.equity / np.maximum.accumulate(data.equity) - 1.0).min() * 100.0
+    assert min(drawn) == pytest.approx(deepest, abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +116,18 @@ def test_the_json_in_the_page_holds_no_character_that_could_end_it(
     text = payload_text(data)
     assert not set("<>&\u2028") & set(text)
     assert json.loads(text)["symbol"] == data.title.symbol
+
+
+def test_overlays_are_drawn_in_the_order_of_the_indicators(
+    report: Callable[..., ReportData],
+) -> None:
+    data = replace(report(10), overlays=frozenset({"MACD", "SMA", "RSI"}))
+    assert [line["name"] for line in payload(data)["overlays"]] == ["SMA", "RSI", "MACD"]
+
+
+def test_a_histogram_is_told_by_the_end_of_its_name(report: Callable[..., ReportData]) -> None:
+    lines = payload(report(10))["panes"][1]
+    assert [line["histogram"] for line in lines] == [False, False, True]
 
 
 def test_reasons_are_stored_once(report: Callable[..., ReportData]) -> None:

@@ -87,9 +87,13 @@ def test_hostile_text_in_every_place_stays_text(report: Callable[..., ReportData
     metrics = (MetricRow(HOSTILE, HOSTILE, HOSTILE, HOSTILE),)
     indicators = {HOSTILE: data.equity}
     data = replace(
-        data, trades=trades, metrics=metrics, indicators=indicators, overlays=(), panes=(),
-        histograms=(), levels={HOSTILE: (1.0,)},
-    )  # fmt: skip
+        data,
+        trades=trades,
+        metrics=metrics,
+        indicators=indicators,
+        overlays=(),
+        levels={HOSTILE: (1.0,)},
+    )
     hostile, plain = (Elements(render_report(made)) for made in (data, report()))
     assert "img" not in {tag for tag, _ in hostile.found}
     count = [sum(tag == "script" for tag, _ in page.found) for page in (hostile, plain)]

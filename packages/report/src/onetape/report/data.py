@@ -1,6 +1,6 @@
 """What a report shows: plain arrays and texts, free of engine and strategy types."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from onetape.core.candles import Candles, FloatArray
@@ -107,18 +107,23 @@ class ReportData:
     """The account's worth at each candle's close, in quote currency."""
     buy_and_hold: FloatArray
     """The same for buying at the start and holding."""
+    start_cash: float = 0.0
+    """Quote currency before the first candle; it counts as a peak that equity can fall from."""
     metrics: tuple[MetricRow, ...] = ()
     """In the order to show."""
     trades: tuple[ReportTrade, ...] = ()
     """In the order of entry."""
     indicators: Mapping[str, FloatArray] = field(default_factory=dict[str, FloatArray])
-    """Columns by name; NaN where there is no value yet."""
-    overlays: tuple[str, ...] = ()
-    """Indicators drawn over the candles; every other one gets a pane."""
-    panes: tuple[tuple[str, ...], ...] = ()
-    """Indicators that share a pane, such as (`macd`, `signal`, `histogram`)."""
-    histograms: tuple[str, ...] = ()
-    """Indicators drawn as columns from zero instead of a line."""
+    """Columns by name, in the order to draw; NaN where there is no value yet.
+
+    One whose name ends in the word `histogram` is drawn as columns from zero, others as lines.
+    """
+    overlays: Collection[str] = ()
+    """Indicators in the unit of the price, drawn over the candles.
+
+    Every other one gets a pane below; names that begin with the same word share one, such as `MACD`
+    and `MACD signal`.
+    """
     levels: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
     """Guide lines of an indicator, in its own unit, such as `rsi`: (30, 70)."""
 
@@ -134,18 +139,15 @@ class ReportData:
             if column.shape != (count,):
                 msg = f"report column {name} must have shape ({count},), found {column.shape}"
                 raise ValueError(msg)
-        grouped = [name for pane in self.panes for name in pane]
-        for name in (*self.overlays, *grouped, *self.histograms, *self.levels):
+        for name in (*self.overlays, *self.levels):
             if name not in self.indicators:
                 msg = f"report names indicator {name!r}, known are {sorted(self.indicators)}"
                 raise ValueError(msg)
 
     def pane_names(self) -> tuple[tuple[str, ...], ...]:
         """Return the indicators of each pane below the candles, in the order to draw."""
-        grouped = {name: pane for pane in self.panes for name in pane}
-        panes: list[tuple[str, ...]] = []
+        panes: dict[str, list[str]] = {}
         for name in self.indicators:
-            pane = grouped.get(name, (name,))
-            if name not in self.overlays and pane not in panes:
-                panes.append(pane)
-        return tuple(panes)
+            if name not in self.overlays:
+                panes.setdefault(name.partition(" ")[0], []).append(name)
+        return tuple(tuple(names) for names in panes.values())

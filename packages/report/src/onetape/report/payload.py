@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from onetape.core.candles import FloatArray, IntArray
+from onetape.engine import drawdown_curve
 from onetape.report.data import ReportData, ReportTrade
 from onetape.report.digits import decimals_for, price_decimals, rounded
 from onetape.report.thin import Grouping, drawn_candles, drawn_indicators, group
@@ -31,6 +32,7 @@ def payload(data: ReportData) -> Json:
     """Return what the page's script reads."""
     groups = group(data.candles)
     candles = drawn_candles(data.candles, groups)
+    fall = drawdown_curve(data.equity, data.start_cash)
     decimals = price_decimals(data.candles) if len(data.candles) else 2
     return {
         "symbol": data.title.symbol,
@@ -45,7 +47,7 @@ def payload(data: ReportData) -> Json:
         "volume": _rounded_to(candles.volume, _OVERVIEW_DIGITS),
         "equity": _rounded_to(groups.last(data.equity), _MONEY_DIGITS),
         "buy_and_hold": _rounded_to(groups.last(data.buy_and_hold), _MONEY_DIGITS),
-        "drawdown": rounded(groups.lowest(drawdown_percent(data.equity)), 3),
+        "drawdown": rounded(groups.lowest(fall * 100.0), 3),
         "money_decimals": min(decimals_for(data.equity, _MONEY_DIGITS), 8),
         **_indicators(data, groups),
         "trades": _trades(data.trades, groups),
@@ -63,15 +65,6 @@ def time_runs(timestamp: IntArray) -> Json:
     return {"start": int(timestamp[0]), "runs": runs}
 
 
-def drawdown_percent(equity: FloatArray) -> FloatArray:
-    """Return how far equity is under its earlier peak, in percent, 0 or below, shape (n,)."""
-    if not len(equity):
-        return equity
-    peak = np.maximum.accumulate(equity)
-    safe = np.where(peak > 0, peak, 1.0)
-    return np.where(peak > 0, (equity / safe - 1.0) * 100.0, 0.0)
-
-
 def _rounded_to(column: FloatArray, significant: int) -> list[float | None]:
     return rounded(column, decimals_for(column, significant))
 
@@ -86,11 +79,11 @@ def _indicators(data: ReportData, groups: Grouping) -> Json:
             "values": _rounded_to(column, _MONEY_DIGITS),
             "decimals": decimals_for(column, 4),
             "levels": list(data.levels.get(name, ())),
-            "histogram": name in data.histograms,
+            "histogram": name.lower().endswith("histogram"),
         }
 
     return {
-        "overlays": [line(name) for name in data.overlays],
+        "overlays": [line(name) for name in data.indicators if name in data.overlays],
         "panes": [[line(name) for name in pane] for pane in data.pane_names()],
     }
 

@@ -49,6 +49,7 @@ function addIndicator(view, pane, indicator, position) {
   const paint = indicator.histogram ? () => ({ color: colour("--hold") }) : linePaint(name, 1.5);
   const options = pane > 0 ? { priceFormat: priceFormat(indicator.decimals, shortText) } : {};
   const line = addLine(view, pane, indicator.name, indicator.values, indicator.decimals, paint, kind, options);
+  if (indicator.histogram) line.series.setSeriesOrder(0); // behind the lines
   line.swatch = indicator.histogram ? "--hold" : name;
   line.guides = indicator.levels.map((price) =>
     line.series.createPriceLine({ price, color: colour("--hold"), lineWidth: 1, lineStyle: 2, axisLabelVisible: true, title: "" }),
