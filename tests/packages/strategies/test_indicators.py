@@ -1,0 +1,177 @@
+"""Indicators against TA-Lib, published tables, and their own promise: a window is enough."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import talib
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from onetape.core.candles import FloatArray
+from onetape.strategies import indicators
+
+#: A random walk: its seed, its length and how far a bar moves.
+walks = st.tuples(st.integers(0, 2**32), st.integers(2, 1500), st.sampled_from([1e-4, 1e-2, 0.1]))
+
+
+def walk(of: tuple[int, int, float]) -> FloatArray:
+    seed, count, spread = of
+    steps = np.random.default_rng(seed).normal(0.0, spread, count)
+    return 100.0 * np.exp(np.cumsum(steps - np.mean(steps)))
+
+
+def table(path: Path) -> dict[str, FloatArray]:
+    with gzip.open(path, "rt") as file:
+        read: Any = np.genfromtxt(file, delimiter=",", names=True)
+    return {name: np.asarray(read[name], dtype=np.float64) for name in read.dtype.names}
+
+
+@given(walks, st.integers(2, 60))
+def test_sma_equals_ta_lib_on_random_walks(of: tuple[int, int, float], window: int):
+    close = walk(of)
+    assert_allclose(indicators.sma(close, window), talib.SMA(close, window), rtol=1e-9)
+
+
+@given(walks, st.integers(2, 60))
+def test_ema_equals_ta_lib_on_random_walks(of: tuple[int, int, float], window: int):
+    close = walk(of)
+    assert_allclose(indicators.ema(close, window), talib.EMA(close, window), rtol=1e-9)
+
+
+@given(walks, st.integers(2, 60))
+def test_rsi_equals_ta_lib_on_random_walks(of: tuple[int, int, float], period: int):
+    close = walk(of)
+    assert_allclose(indicators.rsi(close, period), talib.RSI(close, period), rtol=0, atol=1e-7)
+
+
+@given(walks, st.integers(2, 20), st.integers(1, 20), st.integers(1, 15))
+def test_macd_equals_ta_lib_on_random_walks(
+    of: tuple[int, int, float], fast: int, more: int, signal: int
+):
+    close = walk(of)
+    ours = indicators.macd(close, fast, fast + more, signal)
+    for mine, theirs in zip(ours, talib.MACD(close, fast, fast + more, signal), strict=True):
+        assert_allclose(mine, theirs, rtol=0, atol=1e-9 * float(close.max()))
+
+
+@pytest.mark.parametrize(
+    ("file", "names", "relative"),
+    [
+        ("indicators_daily502.csv.gz", ("sma20", "ema20", "rsi14"), 1e-12),
+        ("talib_binance_ETH-USDT_1d.csv.gz", ("sma20", "ema20", "rsi14"), 1e-9),
+    ],
+)
+def test_published_tables_come_out(
+    shared: Path, file: str, names: tuple[str, ...], relative: float
+):
+    columns = table(shared / "data" / "reference" / file)
+    if "close" not in columns:
+        pytest.fail(f"{file} has no closes")
+    ours = {
+        "sma20": indicators.sma(columns["close"], 20),
+        "ema20": indicators.ema(columns["close"], 20),
+        "rsi14": indicators.rsi(columns["close"], 14),
+    }
+    for name in names:
+        assert_allclose(ours[name], columns[name], rtol=relative, err_msg=name)
+
+
+def test_recorded_macd_of_ta_lib_comes_out_from_its_first_value(shared: Path):
+    columns = table(shared / "data" / "reference" / "talib_binance_ETH-USDT_1d.csv.gz")
+    ours = indicators.macd(columns["close"], 12, 26, 9)
+    for name, mine in zip(("macd", "macd_signal", "macd_hist"), ours, strict=True):
+        assert_allclose(mine, columns[name], rtol=1e-8, atol=1e-7, err_msg=name)
+
+
+def test_published_rsi_examples_come_out(shared: Path):
+    text = (shared / "data" / "reference" / "indicators_rsi_worked_examples.json").read_text()
+    for example in json.loads(text)["examples"]:
+        expected = np.array(example["rsi14"], dtype=np.float64)
+        ours = indicators.rsi(np.array(example["close"]), 14)
+        assert_allclose(ours, expected, rtol=0, atol=example["tolerance"], err_msg=example["name"])
+
+
+@pytest.mark.parametrize("name", ["sma", "rsi"])
+def test_small_published_arrays_come_out(shared: Path, name: str):
+    text = (shared / "data" / "reference" / "indicators_tulip_small.json").read_text()
+    case = next(case for case in json.loads(text)["cases"] if case["indicator"] == name)
+    close, expected = (np.array(array) for array in case["arrays"])
+    ours = getattr(indicators, name)(close, int(case["options"][0]))
+    assert_allclose(ours[-len(expected) :], expected, rtol=0, atol=6e-4)
+
+
+@given(walks, st.integers(1, 40))
+def test_an_average_of_the_past_never_changes_when_candles_are_added(
+    of: tuple[int, int, float], window: int
+):
+    close = walk(of)
+    half = close[: len(close) // 2]
+    for average in (indicators.sma, indicators.ema, indicators.wilder):
+        assert_array_equal(average(half, window), average(close, window)[: len(half)])
+
+
+@given(walks)
+def test_lookback_candles_give_the_last_value_to_the_last_bit(of: tuple[int, int, float]):
+    close = walk(of)
+    assert_array_equal(
+        indicators.rsi(close[-indicators.rsi_lookback(14) :], 14)[-1:],
+        indicators.rsi(close, 14)[-1:],
+    )
+    assert_array_equal(
+        indicators.ema(close[-indicators.ema_lookback(20) :], 20)[-1:],
+        indicators.ema(close, 20)[-1:],
+    )
+
+
+def test_sums_do_not_depend_on_where_the_array_was_cut_into_chunks():
+    close = walk((7, 40_000, 0.01))
+    whole = indicators.ema(close, 30)
+    late = indicators.ema(close[12_345:], 30)
+    assert_array_equal(whole[-20_000:], late[-20_000:])
+
+
+def test_rsi_of_a_market_that_stands_still_is_not_known():
+    assert np.isnan(indicators.rsi(np.full(600, 8.1e-6), 14)).all()
+
+
+def test_rsi_is_100_when_the_price_only_rises():
+    assert_array_equal(indicators.rsi(np.arange(1.0, 40.0), 14)[14:], 100.0)
+
+
+def test_fewer_candles_than_the_window_give_no_value_and_no_error():
+    close = np.array([1.0, 2.0])
+    lines = [indicators.sma(close, 5), indicators.ema(close, 5), indicators.rsi(close, 5)]
+    assert np.isnan([*lines, *indicators.macd(close, 5, 9, 3)]).all()
+
+
+def test_one_price_that_is_no_number_spoils_only_the_windows_that_hold_it():
+    close = np.arange(1.0, 101.0)
+    close[50] = np.nan
+    assert_array_equal(np.flatnonzero(np.isnan(indicators.sma(close, 10))[9:]) + 9, range(50, 60))
+
+
+def test_averages_skip_values_that_are_missing_at_the_start():
+    close = walk((3, 300, 0.01))
+    late = np.concatenate((np.full(7, np.nan), close))
+    assert_array_equal(indicators.ema(late, 10)[7:], indicators.ema(close, 10))
+
+
+def test_touching_is_not_crossing():
+    first = np.array([1.0, 2.0, 3.0, 2.0, 2.0, 1.0, 3.0])
+    assert indicators.crosses(first, 2.0, 0.0).tolist() == [0, 0, 0, 0, 0, 0, 1]
+
+
+def test_a_difference_that_rounding_can_make_is_no_crossing():
+    first = np.array([100.0 - 1e-13, 100.0 + 1e-13])
+    assert indicators.crosses(first, 100.0, 100.0 * indicators.NOISE).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("average", [indicators.sma, indicators.ema, indicators.wilder])
+def test_a_window_of_no_bars_is_refused(average: Any):
+    with pytest.raises(ValueError, match="1 bar or more, found 0"):
+        average(np.ones(3), 0)

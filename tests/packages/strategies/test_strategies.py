@@ -1,0 +1,155 @@
+"""The built-in strategies: the same decision from a window, and words that a person reads."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onetape.core.candles import Candles, FloatArray
+from onetape.core.errors import UsageError
+from onetape.strategies import Strategy, checked_signals, load_strategy
+from onetape.strategies.macd import MacdCross
+from onetape.strategies.rsi import Rsi
+from onetape.strategies.sma_cross import SmaCross
+
+STRATEGIES = [
+    Rsi(),
+    Rsi(period=3, buy=45, sell=55),
+    Rsi(entry="cross_up"),
+    SmaCross(),
+    SmaCross(fast=1, slow=2),
+    MacdCross(),
+    MacdCross(fast=2, slow=5, signal=20),
+]
+
+
+def candles_of(close: FloatArray) -> Candles:
+    timestamp = np.arange(len(close), dtype=np.int64) * 3_600
+    return Candles.from_columns(timestamp, close, close, close, close, np.ones_like(close))
+
+
+def tick_walk(seed: int, count: int) -> FloatArray:
+    """Return prices on a coarse grid that often stand still: ties are what breaks equality."""
+    rng = np.random.default_rng(seed)
+    moves = rng.integers(-3, 4, count) * (rng.random(count) < rng.choice([0.05, 0.5, 1.0]))
+    return (1_000 + np.abs(np.cumsum(moves))) * 0.01
+
+
+def last_signal(strategy: Strategy, candles: Candles, end: int) -> int:
+    window = candles[max(0, end - strategy.lookback) : end]
+    return int(checked_signals(strategy, window).signal[-1])
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
+@settings(max_examples=6, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_lookback_candles_decide_as_the_whole_range_on_every_bar(strategy: Strategy, seed: int):
+    candles = candles_of(tick_walk(seed, 1_200))
+    whole = checked_signals(strategy, candles).signal
+    windows = [last_signal(strategy, candles, end) for end in range(1, len(candles) + 1)]
+    assert windows == whole.tolist()
+
+
+@pytest.mark.parametrize("strategy", [Rsi(), Rsi(entry="cross_up"), SmaCross(), MacdCross()])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "binance_BTC-USDT_1h_20170817_20240421",
+        "binance_BRD-BTC_1m_20210410_20210520",
+        "kraken_BTC-USD_1h_20131006_20230107",
+    ],
+)
+def test_lookback_candles_decide_as_the_whole_range_on_recorded_candles(
+    recorded: Callable[[str], Candles], name: str, strategy: Strategy
+):
+    candles = recorded(name)
+    whole = checked_signals(strategy, candles).signal
+    # Every bar of every file would take minutes: a seeded choice, half of it bars that signal.
+    rng = np.random.default_rng(5)
+    signalled = rng.choice(np.flatnonzero(whole), 150)
+    ends = np.concatenate((signalled, rng.integers(0, len(candles), 150))) + 1
+    assert [last_signal(strategy, candles, int(end)) for end in ends] == whole[ends - 1].tolist()
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
+def test_prices_in_another_unit_give_the_same_signals(strategy: Strategy):
+    close = tick_walk(11, 2_000)
+    doubled = checked_signals(strategy, candles_of(close * 2.0)).signal
+    assert doubled.tolist() == checked_signals(strategy, candles_of(close)).signal.tolist()
+
+
+@pytest.mark.parametrize("strategy", [SmaCross(), MacdCross(), Rsi(), Rsi(entry="cross_up")])
+def test_a_market_that_falls_asleep_gives_no_signal_once_it_stands_still(strategy: Strategy):
+    close = np.concatenate((tick_walk(4, 300), np.full(2_000, 9.37)))
+    signal = checked_signals(strategy, candles_of(close)).signal
+    assert not signal[-1_000:].any()
+
+
+def test_rsi_buys_on_every_bar_under_the_level_and_sells_on_every_bar_over_it():
+    close = np.concatenate((np.linspace(100, 50, 60), np.linspace(50, 120, 80)))
+    signals = checked_signals(Rsi(), candles_of(close))
+    rsi = signals.indicators["RSI"]
+    assert np.array_equal(signals.signal == 1, rsi < 30)
+    assert np.array_equal(signals.signal == -1, rsi > 70)
+
+
+def test_rsi_cross_up_buys_on_the_bar_that_comes_back_over_the_level_only():
+    close = np.concatenate((np.linspace(100, 50, 60), np.linspace(50, 120, 80)))
+    signals = checked_signals(Rsi(entry="cross_up"), candles_of(close))
+    rsi = signals.indicators["RSI"]
+    (bought,) = np.flatnonzero(signals.signal == 1)
+    assert rsi[bought - 1] < 30 < rsi[bought]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "holding", "words"),
+    [
+        (Rsi(), False, "RSI 100.0 (buys under 30)"),
+        (Rsi(), True, "RSI 100.0 (sells over 70)"),
+        (Rsi(entry="cross_up"), False, "RSI 100.0 (buys when it crosses above 30)"),
+        (Rsi(period=200), False, "RSI not known yet (buys under 30)"),
+        (SmaCross(), False, "SMA20 140.5 over SMA50 125.5 (buys on a cross up)"),
+        (SmaCross(), True, "SMA20 140.5 over SMA50 125.5 (sells on a cross down)"),
+        (MacdCross(), True, "MACD 7.00 over signal 7.00 (sells on a cross down)"),
+    ],
+)
+def test_the_traders_line_says_what_was_seen_and_what_it_waits_for(
+    strategy: Strategy, holding: bool, words: str
+):
+    signals = checked_signals(strategy, candles_of(np.arange(51.0, 151.0)))
+    said = strategy.describe(signals, -1, holding=holding)
+    assert said.replace("under signal", "over signal") == words
+
+
+def test_reasons_name_the_rule_that_gave_the_signal():
+    signals = checked_signals(Rsi(), candles_of(np.linspace(100, 50, 60)))
+    assert (signals.reason_text(-1), signals.reason_text(0)) == ("under 30", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "text"),
+    [
+        ("rsi", {"period": 1}, "rsi: period must be 2 to 500, found 1"),
+        ("rsi", {"period": 14.5}, "rsi: period must be a whole number, found 14.5"),
+        ("rsi", {"period": True}, "rsi: period must be a whole number, found True"),
+        ("rsi", {"period": "1e3"}, "rsi: period must be a whole number, found '1e3'"),
+        ("rsi", {"buy": "nan"}, "rsi: buy must be 0 to 100, found nan"),
+        ("rsi", {"buy": 80}, "buy must be under sell, found buy 80 and sell 70"),
+        ("rsi", {"entry": "crossup"}, "one of below, cross_up, found 'crossup'; did you mean"),
+        ("sma_cross", {"fast": 50}, "fast must be under slow, found fast 50 and slow 50"),
+        ("macd", {"slow": 9}, "fast must be under slow, found fast 12 and slow 9"),
+        ("macd", {"singal": 9}, "no parameter 'singal'; did you mean 'signal'? (it has: fast,"),
+    ],
+)
+def test_parameters_that_cannot_be_used_are_refused_by_name_and_bound(
+    name: str, parameters: dict[str, object], text: str
+):
+    with pytest.raises(UsageError) as caught:
+        load_strategy(name, parameters)
+    assert text in str(caught.value)
+
+
+def test_text_from_a_command_line_becomes_the_declared_type():
+    assert load_strategy("rsi", {"period": " 9 ", "buy": "25"}) == Rsi(period=9, buy=25.0)
