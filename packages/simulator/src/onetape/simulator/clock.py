@@ -3,7 +3,7 @@
 from typing import Final
 
 from onetape.core.clock import Clock, ScaledClock, SteppedClock, SystemClock
-from onetape.core.errors import ConfigurationError
+from onetape.core.errors import UsageError
 from onetape.simulator.path import END_SECONDS, ORIGIN_SECONDS
 
 REAL: Final = "real"
@@ -20,16 +20,16 @@ def make_clock(*, start_ms: int | None = None, speed: float = 1.0, stepped: bool
         stepped: Stand still until a driver moves the clock.
 
     Raises:
-        ConfigurationError: the speed is not above zero, a stepped clock has a speed, or the market
+        UsageError: the speed is not above zero, a stepped clock has a speed, or the market
             has no prices at that time.
     """
     if not 0 < speed < float("inf"):
-        raise ConfigurationError(f"speed must be above 0, found {speed:g}")
+        raise UsageError(f"speed must be above 0, found {speed:g}")
     if stepped and speed != 1:
-        raise ConfigurationError(f"a stepped clock has no speed, found {speed:g}; leave one out")
+        raise UsageError(f"a stepped clock has no speed, found {speed:g}; leave one out")
     now_ms = SystemClock().now_ms() if start_ms is None else start_ms
     if not ORIGIN_SECONDS * 1_000 <= now_ms < END_SECONDS * 1_000:
-        raise ConfigurationError(
+        raise UsageError(
             "the simulated market has prices from 2010-01-01 to 2041-11-24 only; "
             "choose a start between them"
         )

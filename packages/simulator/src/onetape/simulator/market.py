@@ -10,6 +10,7 @@ from onetape.core.candles import Candles
 from onetape.core.timeframes import Timeframe
 from onetape.simulator.bars import NO_BARS, TIMEFRAMES, Bars, grouped, joined, opens_between
 from onetape.simulator.minutes import minutes
+from onetape.simulator.noise import IntArray
 from onetape.simulator.path import END_SECONDS, ORIGIN_SECONDS
 from onetape.simulator.symbols import SYMBOLS, SpotSymbol, symbol_named
 from onetape.simulator.trades import Trades, trades_of_minute
@@ -20,11 +21,12 @@ _HOUR: Final = 3_600
 BATCH_DAYS: Final = 32
 #: Days of minute bars kept (130 KB each).
 KEPT_MINUTE_DAYS: Final = 96
-#: Days of hour bars kept (2 KB each): eight markets over four years.
-KEPT_HOUR_DAYS: Final = 12_000
+#: Days of hour bars kept (2 KB each): eight markets over nearly three years.
+KEPT_HOUR_DAYS: Final = 8_000
 KEPT_TRADE_MINUTES: Final = 64
 
-_DayKey = tuple[str, int]
+#: Blocks of bars by market and day since 1970; a block has a row for each column of `Bars`.
+_Days = OrderedDict[tuple[str, int], IntArray]
 
 
 class Market:
@@ -38,8 +40,8 @@ class Market:
         """Make the market of this seed."""
         self.seed = seed
         self.symbols = symbols
-        self._minute_days: OrderedDict[_DayKey, Bars] = OrderedDict()
-        self._hour_days: OrderedDict[_DayKey, Bars] = OrderedDict()
+        self._minute_days: _Days = OrderedDict()
+        self._hour_days: _Days = OrderedDict()
         self._trades: OrderedDict[tuple[str, int], Trades] = OrderedDict()
 
     def symbol(self, name: str) -> SpotSymbol:
@@ -144,7 +146,7 @@ class Market:
 
     def _days_between(
         self,
-        kept: "OrderedDict[_DayKey, Bars]",
+        kept: "_Days",
         limit: int,
         symbol: SpotSymbol,
         start: int,
@@ -152,7 +154,7 @@ class Market:
         shape: Callable[[Bars], Bars],
     ) -> Bars:
         """Return the bars of `[start, end)` day by day, computing missing days in long runs."""
-        parts: list[Bars] = []
+        parts: list[IntArray] = []
         day, last = start // _DAY, (end - 1) // _DAY
         while day <= last:
             found = kept.get((symbol.id, day))
@@ -166,14 +168,14 @@ class Market:
                 run += 1
             computed = shape(self._computed_days(symbol, day, run))
             for new in range(day, run):
-                part = computed.between(new * _DAY, (new + 1) * _DAY)
-                parts.append(part)
-                # A copy, so that one day kept does not keep the memory of the whole run.
-                kept[symbol.id, new] = Bars(*(column.copy() for column in part.columns()))
+                # A block of its own, so that one day kept does not keep the whole run.
+                block = np.stack(computed.between(new * _DAY, (new + 1) * _DAY).columns())
+                kept[symbol.id, new] = block
+                parts.append(block)
             while len(kept) > limit:
                 kept.popitem(last=False)
             day = run
-        return joined(parts).between(start, end)
+        return Bars(*np.concatenate(parts, axis=1)).between(start, end)
 
     def _computed_days(self, symbol: SpotSymbol, day: int, end: int) -> Bars:
         """Return the minutes of the days `day` to `end - 1` (since 1970) that were traded."""

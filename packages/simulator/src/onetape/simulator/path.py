@@ -24,7 +24,7 @@ MINUTES_PER_YEAR: Final = 525_960.0
 #: The variance of the whole path, such that a weight of 1 means 100 % volatility a year.
 TOTAL_VARIANCE: Final = MINUTES / MINUTES_PER_YEAR
 #: A half gets 0.5 +- this much of its parent's variance, uniformly spread.
-SPLIT_SPREAD: Final = 0.19
+SPLIT_SPREAD: Final = 0.23
 #: The swings of many years are held back, so that a price stays within the same power of ten.
 LONG_SWINGS: Final = (0.25, 0.3, 0.4, 0.5, 0.7, 0.85)
 

@@ -12,6 +12,7 @@ from aiohttp import web
 from onetape.core.clock import Clock, SystemClock
 from onetape.core.errors import ConfigurationError, SafetyRefusal
 from onetape.simulator.control import Control
+from onetape.simulator.embedded import DEFAULT_SEED
 from onetape.simulator.market import Market
 from onetape.simulator.refusals import Refusal
 from onetape.simulator.rest import PublicRest
@@ -19,7 +20,6 @@ from onetape.simulator.streams import Streams
 from onetape.simulator.symbols import SYMBOLS, SpotSymbol
 from onetape.simulator.wire import json_text
 
-DEFAULT_SEED: Final = 7
 _NOT_FOUND: Final = "<html><body><h2>404 Not found</h2></body></html>"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

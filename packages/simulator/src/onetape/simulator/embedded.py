@@ -1,0 +1,207 @@
+"""A simulator inside the running program: a thread of its own, gone when the block ends."""
+
+import asyncio
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Coroutine, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from urllib.parse import urlsplit
+
+from onetape.core.errors import ConfigurationError, ExchangeUnreachable
+
+if TYPE_CHECKING:
+    from onetape.core.clock import Clock
+    from onetape.simulator.server import Simulator
+
+#: Where `uv run simulator` listens unless told otherwise, and where programs look for one.
+DEFAULT_PORT: Final = 8790
+DEFAULT_URL: Final = f"http://127.0.0.1:{DEFAULT_PORT}"
+#: Which market is invented unless somebody chooses another.
+DEFAULT_SEED: Final = 7
+#: Whoever listens on loopback answers within this, or is no simulator.
+PROBE_SECONDS: Final = 2.0
+
+T = TypeVar("T")
+
+
+class EmbeddedSimulator:
+    """Calls into the simulator's thread; each returns when it is done there."""
+
+    def __init__(self, simulator: "Simulator", loop: asyncio.AbstractEventLoop) -> None:
+        """Take a simulator that listens, and the loop it runs in."""
+        self._simulator = simulator
+        self._loop = loop
+
+    @property
+    def url(self) -> str:
+        """Where it listens, such as `http://127.0.0.1:40123`."""
+        return self._simulator.url
+
+    @property
+    def clock(self) -> "Clock":
+        """The market's clock; move a stepped one by `advance_to_ms` only."""
+        return self._simulator.clock
+
+    def advance_to_ms(self, market_ms: int) -> None:
+        """Move a stepped clock forward and send what became due.
+
+        A coroutine that itself reads the streams calls it through `asyncio.to_thread`: this waits
+        until they are sent.
+
+        Raises:
+            TypeError: the clock runs by itself.
+        """
+        self._call(self._simulator.advance_to_ms(market_ms))
+
+    def disconnect(self, refuse_seconds: float = 0.0) -> int:
+        """Cut every WebSocket at once and return how many there were.
+
+        Args:
+            refuse_seconds: Wall time for which new ones are reset.
+        """
+        return self._call(self._simulator.disconnect(refuse_seconds))
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+class _Thread(threading.Thread):
+    """Runs one simulator until it is told to stop."""
+
+    def __init__(self, simulator: "Simulator") -> None:
+        super().__init__(name="onetape-simulator", daemon=True)
+        self._simulator = simulator
+        self._started_event = threading.Event()
+        self._stop_event: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        """Serve; an error of the start is kept for the thread that waits for it."""
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._started_event.set()
+
+    def ready(self) -> EmbeddedSimulator:
+        """Wait until it listens.
+
+        Raises:
+            ConfigurationError: the address cannot be used.
+        """
+        self._started_event.wait()
+        if self._error is not None:
+            self.join()
+            raise self._error
+        assert self._loop is not None  # noqa: S101 - set before the event
+        return EmbeddedSimulator(self._simulator, self._loop)
+
+    def stop(self) -> None:
+        """Stop serving and wait until the thread has ended."""
+        if self._loop is not None and self._stop_event is not None:
+            self._loop.call_soon_threadsafe(self._stop_event.set)
+        self.join()
+        if self._error is not None:
+            raise self._error
+
+    async def _serve(self) -> None:
+        stop = asyncio.Event()
+        async with self._simulator:
+            self._loop, self._stop_event = asyncio.get_running_loop(), stop
+            self._started_event.set()
+            await stop.wait()
+
+
+@contextmanager
+def embedded_simulator(
+    *, seed: int = DEFAULT_SEED, clock: "Clock | None" = None, port: int = 0
+) -> Generator[EmbeddedSimulator]:
+    """Run a simulator on 127.0.0.1 in a thread of this process while the block lasts.
+
+    Args:
+        seed: Which market.
+        clock: Market time (`clock.make_clock`); None is the computer's time.
+        port: 0 takes a free one.
+
+    Raises:
+        ConfigurationError: the port cannot be used.
+    """
+    from onetape.simulator.server import Simulator
+
+    thread = _Thread(Simulator(seed=seed, clock=clock, port=port))
+    thread.start()
+    simulator = thread.ready()
+    try:
+        yield simulator
+    finally:
+        thread.stop()
+
+
+@contextmanager
+def find_or_start(
+    url: str | None = None, *, seed: int = DEFAULT_SEED, clock: "Clock | None" = None
+) -> Generator[str]:
+    """Yield the address of a running simulator; without one, start one in this process.
+
+    Args:
+        url: Where somebody said that one runs; None looks at `DEFAULT_URL` and, where nothing
+            listens there, starts an embedded one. An address that was given is never replaced by
+            another market.
+        seed: Of the embedded simulator.
+        clock: Of the embedded simulator.
+
+    Raises:
+        ConfigurationError: something else listens at the address, or it is no http address.
+        ExchangeUnreachable: an address was given and nothing listens there.
+    """
+    if is_running(url or DEFAULT_URL):
+        yield (url or DEFAULT_URL).rstrip("/")
+        return
+    if url is not None:
+        port = urlsplit(url).port or 80
+        raise ExchangeUnreachable(
+            f"no simulator listens at {url}; start one (uv run simulator --port {port}), "
+            "or leave the address out to use one inside this program"
+        )
+    with embedded_simulator(seed=seed, clock=clock) as simulator:
+        yield simulator.url
+
+
+def is_running(url: str) -> bool:
+    """Return whether a simulator answers at an address; False where nothing listens.
+
+    Raises:
+        ConfigurationError: something else listens there, or it is no http address.
+    """
+    if urlsplit(url).scheme != "http" or not urlsplit(url).hostname:
+        raise ConfigurationError(
+            f"{url!r} is no address of a simulator; it looks like {DEFAULT_URL}"
+        )
+    # No proxy: loopback is never behind one, whatever the environment says.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{url.rstrip('/')}/simulator/clock", timeout=PROBE_SECONDS) as answer:
+            state = cast("object", json.loads(answer.read(100_000)))
+    except urllib.error.HTTPError as error:
+        raise _something_else(url, f"status {error.code}") from None
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, TimeoutError):
+            raise _something_else(url, "no answer in time") from None
+        return False
+    except (OSError, ValueError) as error:
+        raise _something_else(url, str(error) or type(error).__name__) from None
+    if not isinstance(state, dict) or "market_ms" not in state:
+        raise _something_else(url, "another document")
+    return True
+
+
+def _something_else(url: str, found: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"something listens at {url} that is no simulator ({found}); "
+        "stop it, or name the simulator's own address"
+    )
