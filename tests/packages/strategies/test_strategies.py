@@ -43,10 +43,10 @@ def last_signal(strategy: Strategy, candles: Candles, end: int) -> int:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_lookback_candles_decide_as_the_whole_range_on_every_bar(strategy: Strategy, seed: int):
-    candles = candles_of(tick_walk(seed, 1_200))
+    candles = candles_of(tick_walk(seed, 900))
     whole = checked_signals(strategy, candles).signal
     windows = [last_signal(strategy, candles, end) for end in range(1, len(candles) + 1)]
     assert windows == whole.tolist()

@@ -1,0 +1,199 @@
+"""The fill model: prices and amounts that a market takes, money that adds up."""
+
+from decimal import ROUND_FLOOR, Context, Decimal
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from onetape.core.errors import UsageError
+from onetape.core.steps import MarketSteps
+from onetape.engine import Refused, Rules, booked_fill, buy_fill, sell_fill
+from onetape.engine.fills import Fill
+
+BTC = MarketSteps(Decimal("0.01"), Decimal("0.00001"), Decimal("0.00001"), Decimal(5))
+EXACT = Context(prec=80)
+
+
+@st.composite
+def rules_of(draw: st.DrawFn) -> Rules:
+    """Return any rules, ideal market included."""
+    step = st.sampled_from([None, *(Decimal(1).scaleb(-digits) for digits in range(9))])
+    steps = MarketSteps(
+        draw(step),
+        draw(step),
+        draw(st.sampled_from([Decimal(0), Decimal("0.001")])),
+        draw(st.sampled_from([Decimal(0), Decimal(5)])),
+    )
+    return Rules(
+        cash=draw(st.floats(1, 1e7)),
+        fee_rate=draw(st.sampled_from([0.0, 0.001, 0.00075, 0.01])),
+        fee_coin=draw(st.sampled_from(["quote", "received"])),
+        slippage_bps=draw(st.sampled_from([0.0, 1.0, 12.5])),
+        steps=steps,
+    )
+
+
+prices = st.floats(0.01, 200_000)
+
+
+def filled(fill: Fill | Refused) -> Fill:
+    assert isinstance(fill, Fill), fill
+    return fill
+
+
+def test_a_buy_with_all_cash_pays_its_fee_out_of_it():
+    fill = filled(buy_fill(Rules(cash=1001.0), 1001.0, 10.0))
+    assert (fill.amount, fill.cash_change) == (pytest.approx(100.0), -1001.0)
+    assert (fill.fee, fill.fee_in) == (pytest.approx(1.0), "quote")
+
+
+def test_a_fee_in_the_received_coin_is_kept_from_the_coins_bought():
+    fill = filled(buy_fill(Rules(fee_coin="received"), 1000.0, 10.0))
+    assert (fill.amount, fill.fee, fill.fee_in) == (100.0, pytest.approx(0.1), "base")
+    assert fill.base_change == pytest.approx(99.9)
+    assert fill.fee_quote == pytest.approx(1.0)
+
+
+def test_a_fixed_order_value_is_spent_fee_included():
+    rules = Rules(sizing="quote_amount", quote_amount=50.05)
+    fill = filled(buy_fill(rules, 10_000.0, 10.0))
+    assert (fill.amount, fill.cash_change) == (pytest.approx(5.0), pytest.approx(-50.05))
+
+
+def test_slippage_and_price_step_both_work_against_the_trader():
+    rules = Rules(slippage_bps=10, steps=MarketSteps(Decimal(1), None, Decimal(0), Decimal(0)))
+    assert filled(buy_fill(rules, 1e6, 1234.0)).price == 1236.0
+    assert filled(sell_fill(rules, 1.0, 1234.0)).price == 1232.0
+
+
+def test_an_open_that_is_a_price_of_the_market_is_filled_at_exactly_that():
+    rules = Rules(steps=BTC)
+    assert filled(buy_fill(rules, 1e4, 61_240.07)).price == pytest.approx(61_240.07, rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("order", "text"),
+    [
+        (buy_fill(Rules(steps=BTC), 4.0, 60_000.0), "buy worth 3.6 is under the market's least"),
+        (buy_fill(Rules(steps=BTC), 0.1, 60_000.0), "buy of 0 is under the market's least amount"),
+        (sell_fill(Rules(steps=BTC), 0.000009, 60_000.0), "sell of 0 is under the market's least"),
+        (sell_fill(Rules(steps=BTC), 0.00005, 60_000.0), "sell worth 3 is under the market's"),
+        (
+            buy_fill(Rules(sizing="quote_amount", quote_amount=100.0), 40.0, 10.0),
+            "cash 40 is less than the order of 100",
+        ),
+    ],
+)
+def test_an_order_that_the_market_would_refuse_is_not_filled_and_says_why(
+    order: Fill | Refused, text: str
+):
+    assert isinstance(order, Refused)
+    assert text in order.reason
+
+
+def test_coins_under_a_step_stay_as_dust_when_the_rest_is_sold():
+    fill = filled(sell_fill(Rules(steps=BTC), 0.123456789, 60_000.0))
+    assert fill.amount == pytest.approx(0.12345, rel=1e-15)
+
+
+@given(rules_of(), prices)
+def test_nobody_spends_more_than_the_cash_or_sells_more_than_the_coins(rules: Rules, price: float):
+    buy = buy_fill(rules, rules.cash, price)
+    assume(isinstance(buy, Fill))
+    bought = filled(buy)
+    assert 0 <= rules.cash + bought.cash_change < rules.cash
+    sell = sell_fill(rules, bought.base_change, price)
+    assert isinstance(sell, Refused) or 0 < -sell.base_change <= bought.base_change
+
+
+@given(rules_of(), prices)
+def test_what_a_fill_moves_and_its_fee_add_up_at_its_price(rules: Rules, price: float):
+    buy = buy_fill(rules, rules.cash, price)
+    assume(isinstance(buy, Fill))
+    bought = filled(buy)
+    sell = sell_fill(rules, bought.base_change, price)
+    for fill in (bought, sell):
+        if isinstance(fill, Fill):
+            worth = fill.cash_change + fill.base_change * fill.price + fill.fee_quote
+            assert worth == pytest.approx(0.0, abs=1e-9 * rules.cash)
+
+
+@given(rules_of(), prices)
+def test_a_fill_is_never_better_than_the_open(rules: Rules, price: float):
+    noise = price * 1e-6 + float(rules.steps.price_step or 0) * 1e-6
+    buy, sell = buy_fill(rules, rules.cash, price), sell_fill(rules, 1e6, price)
+    assert isinstance(buy, Refused) or buy.price >= price - noise
+    assert isinstance(sell, Refused) or sell.price <= price + noise
+
+
+@given(rules_of(), prices)
+def test_buying_and_selling_at_one_price_never_makes_money(rules: Rules, price: float):
+    buy = buy_fill(rules, rules.cash, price)
+    assume(isinstance(buy, Fill))
+    sell = sell_fill(rules, filled(buy).base_change, price)
+    assume(isinstance(sell, Fill))
+    gain = filled(buy).cash_change + filled(sell).cash_change
+    assert gain <= rules.cash * 1e-6 * (rules.steps.price_step is not None) + 1e-9 * rules.cash
+
+
+@settings(max_examples=300)
+@given(rules_of(), st.lists(st.floats(0.95, 1.06), min_size=2, max_size=20))
+def test_booked_decimals_add_up_to_the_accounts_of_the_floats(rules: Rules, moves: list[float]):
+    cash, base, price = rules.cash, 0.0, 1_000.0
+    exact_cash, exact_base = Decimal(repr(cash)), Decimal(0)
+    for number, move in enumerate(moves):
+        price = round(price * move, 2)
+        is_buy = number % 2 == 0
+        fill = buy_fill(rules, cash, price) if is_buy else sell_fill(rules, base, price)
+        if isinstance(fill, Refused):
+            break
+        cash, base = cash + fill.cash_change, base + fill.base_change
+        booked = booked_fill(fill, rules)
+        value = EXACT.multiply(booked.price, booked.amount)
+        sign = 1 if is_buy else -1
+        exact_cash = EXACT.subtract(exact_cash, sign * value)
+        exact_base = EXACT.add(exact_base, sign * booked.amount)
+        if booked.fee_in == "quote":
+            exact_cash = EXACT.subtract(exact_cash, booked.fee)
+        else:
+            exact_base = EXACT.subtract(exact_base, booked.fee)
+    assert cash == pytest.approx(float(exact_cash), abs=1e-9 * rules.cash)
+    assert base == pytest.approx(float(exact_base), abs=1e-9 * rules.cash / 1_000.0)
+
+
+@given(st.integers(1_00, 100_000_00), st.integers(10_00, 200_000_00))
+def test_amounts_in_steps_equal_a_decimal_recomputation(cents: int, price_cents: int):
+    rules = Rules(steps=MarketSteps(BTC.price_step, BTC.amount_step, Decimal(0), Decimal(0)))
+    fill = buy_fill(rules, cents / 100, price_cents / 100)
+    price, cash = Decimal(price_cents) / 100, Decimal(cents) / 100
+    most = EXACT.divide(cash, price * Decimal("1.001"))
+    expected = most.quantize(Decimal("0.00001"), rounding=ROUND_FLOOR)
+    if isinstance(fill, Refused):
+        assert expected == 0
+    else:
+        booked = booked_fill(fill, rules)
+        assert (booked.price, booked.amount) == (price, expected)
+        assert booked.fee == price * expected * Decimal("0.001")
+
+
+@pytest.mark.parametrize(
+    ("given_rules", "text"),
+    [
+        ({"cash": 0.0}, "cash must be above 0, found 0.0"),
+        ({"cash": float("nan")}, "cash must be above 0, found nan"),
+        ({"cash": float("inf")}, "cash must be above 0"),
+        ({"fee_rate": 1.0}, "fee_rate must be 0 or more and under 1, found 1.0"),
+        ({"fee_rate": -0.001}, "fee_rate must be 0 or more"),
+        ({"slippage_bps": -1.0}, "slippage_bps must be 0 or more"),
+        ({"fee_coin": "recieved"}, "one of quote, received, found 'recieved'; did you mean"),
+        ({"sizing": "all-in"}, "one of all_in, quote_amount, found 'all-in'; did you mean"),
+        ({"sizing": "quote_amount"}, "quote_amount must be above 0 with sizing quote_amount"),
+        ({"quote_amount": 5.0}, "quote_amount must be left out with sizing all_in"),
+    ],
+)
+def test_rules_that_cannot_be_used_are_refused(given_rules: dict[str, Any], text: str):
+    with pytest.raises(UsageError) as caught:
+        Rules(**given_rules)
+    assert text in str(caught.value)

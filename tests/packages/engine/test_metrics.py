@@ -1,0 +1,123 @@
+"""Metrics: worked by hand, sane where there is nothing to measure, and fair to buy-and-hold."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from onetape.core.candles import Candles
+from onetape.engine import Rules, max_drawdown, metrics_of, simulate
+from onetape.engine.metrics import cagr, period_returns, profit_factor, sharpe, sortino, volatility
+
+DAY = 86_400
+
+
+def candles_of(close: list[float], seconds: int = DAY) -> Candles:
+    prices = np.array(close, dtype=np.float64)
+    open_ = np.append(prices[:1], prices[:-1])
+    timestamp = np.arange(len(close), dtype=np.int64) * seconds
+    high, low = np.maximum(open_, prices), np.minimum(open_, prices)
+    return Candles.from_columns(timestamp, open_, high, low, prices, np.ones_like(prices))
+
+
+def test_no_trades_leave_every_undefined_number_none_and_none_is_nan():
+    metrics = metrics_of(simulate(candles_of([1.0] * 5), np.zeros(5, np.int8), Rules()))
+    found = metrics.as_dict()
+    undefined = {name for name, value in found.items() if value is None}
+    assert undefined == {
+        "sharpe",
+        "sortino",
+        "calmar",
+        "win_rate",
+        "profit_factor",
+        "expectancy",
+        "average_trade",
+        "best_trade",
+        "worst_trade",
+    }
+    json.dumps(found, allow_nan=False)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_range_of_no_or_one_candle_has_metrics(count: int):
+    metrics = metrics_of(simulate(candles_of([1.0] * count), np.zeros(count, np.int8), Rules()))
+    assert (metrics.total_return, metrics.cagr, metrics.buy_and_hold) == (0.0, None, None)
+    json.dumps(metrics.as_dict(), allow_nan=False)
+
+
+def test_trades_are_counted_and_averaged_after_fees():
+    candles = candles_of([10, 20, 10, 10, 5, 5])
+    signal = np.array([1, -1, 1, 0, -1, 0], dtype=np.int8)
+    metrics = metrics_of(simulate(candles, signal, Rules(cash=100.0, fee_rate=0.0)))
+    assert (metrics.trades, metrics.wins, metrics.win_rate) == (2, 1, 0.5)
+    assert metrics.profit_factor == pytest.approx(100 / 100)
+    assert (metrics.best_trade, metrics.worst_trade) == (1.0, -0.5)
+    assert (metrics.average_trade, metrics.expectancy) == (0.25, 0.0)
+
+
+def test_fees_in_the_received_coin_are_counted_in_quote_currency():
+    candles = candles_of([10.0] * 4)
+    rules = Rules(cash=1_000.0, fee_rate=0.01, fee_coin="received")
+    metrics = metrics_of(simulate(candles, np.array([1, 0, -1, 0], np.int8), rules))
+    assert metrics.fees == pytest.approx(10 + 9.9)
+
+
+def test_buy_and_hold_is_bought_with_the_same_fee_and_slippage_at_the_second_open():
+    candles = candles_of([10, 11, 22])
+    rules = Rules(cash=1_000.0, fee_rate=0.01, slippage_bps=100)
+    held = metrics_of(simulate(candles, np.zeros(3, np.int8), rules)).buy_and_hold
+    assert held is not None
+    assert held.total_return == pytest.approx(22 / (10 * 1.01 * 1.01) - 1)
+
+
+def test_a_strategy_that_buys_first_and_never_sells_equals_buy_and_hold():
+    candles = candles_of([10, 11, 7, 22])
+    metrics = metrics_of(simulate(candles, np.array([1, 0, 0, 0], np.int8), Rules()))
+    assert metrics.buy_and_hold is not None
+    assert metrics.final_equity == metrics.buy_and_hold.final_equity
+    assert metrics.max_drawdown == metrics.buy_and_hold.max_drawdown
+
+
+def test_a_fall_lasts_from_its_high_until_the_high_is_regained():
+    fall = max_drawdown(np.array([10.0, 12, 9, 6, 11, 12, 3, 11]), 10.0)
+    assert (fall.ratio, fall.peak, fall.trough, fall.end) == (-0.75, 5, 6, 7)
+    first = max_drawdown(np.array([10.0, 12, 9, 6, 11, 12, 8]), 10.0)
+    assert (first.ratio, first.peak, first.trough, first.end) == (-0.5, 1, 3, 5)
+
+
+def test_the_cash_before_the_first_close_counts_as_a_high():
+    fall = max_drawdown(np.array([8.0, 9.0]), 10.0)
+    assert (fall.ratio, fall.peak, fall.end) == (pytest.approx(-0.2), -1, 1)
+
+
+def test_returns_are_daily_where_candles_are_shorter():
+    equity = np.array([100.0, 110.0, 90.0, 99.0])
+    returns, periods = period_returns(100.0, equity, np.array([0, 12, 24, 36]) * 3_600)
+    assert returns.tolist() == pytest.approx([0.1, -0.1])
+    assert periods == 365
+
+
+def test_weekly_candles_are_measured_by_the_week():
+    returns, periods = period_returns(1.0, np.ones(3), np.arange(3) * 7 * DAY)
+    assert (len(returns), periods) == (3, pytest.approx(365 / 7))
+
+
+def test_risk_figures_follow_their_formulas():
+    returns = np.array([0.02, -0.01, 0.03, -0.02])
+    deviation = math.sqrt(sum((r - 0.005) ** 2 for r in returns) / 3)
+    downside = math.sqrt((0.01**2 + 0.02**2) / 4)
+    assert volatility(returns, 365) == pytest.approx(deviation * math.sqrt(365))
+    assert sharpe(returns, 365) == pytest.approx(0.005 / deviation * math.sqrt(365))
+    assert sortino(returns, 365) == pytest.approx(0.005 / downside * math.sqrt(365))
+
+
+def test_ratios_without_risk_or_loss_are_not_defined():
+    steady = np.full(5, 0.01)
+    assert (sharpe(steady, 365), sortino(steady, 365)) == (None, None)
+    assert profit_factor(np.array([1.0, 2.0])) is None
+
+
+@pytest.mark.parametrize(("start", "end", "seconds"), [(1, 0, DAY), (1, 2, 0), (1, 1e300, 60)])
+def test_growth_that_no_year_can_state_is_not_defined(start: float, end: float, seconds: int):
+    assert cagr(start, end, seconds) is None

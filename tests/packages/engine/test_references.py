@@ -1,0 +1,122 @@
+"""The recorded long-only runs and the published small cases come out of our engine."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from onetape.core.candles import Candles
+from onetape.engine import Result, Rules, buy_fill, metrics_of, sell_fill, simulate
+from onetape.engine.drawdown import drawdown_curve, max_drawdown
+from onetape.engine.fills import Fill
+from onetape.engine.metrics import cagr, expectancy_ratio
+from onetape.strategies import Strategy, checked_signals, load_strategy
+
+RUNS = ["btc_1d_sma_20_50", "eth_1d_rsi14_30_70", "btc_1h_sma_50_200", "eth_1h_macd"]
+DAY_SECONDS = 86_400
+
+
+def reference(shared: Path, name: str) -> Any:
+    return json.loads((shared / "data" / "reference" / name).read_text())
+
+
+def strategy_of(run: Mapping[str, Any]) -> Strategy:
+    given = run["params"]
+    if run["strategy"] == "rsi":
+        levels = {"buy": given["buy_above"], "sell": given["sell_below"]}
+        return load_strategy("rsi", {"period": given["period"], **levels, "entry": "cross_up"})
+    return load_strategy({"sma": "sma_cross", "macd": "macd"}[run["strategy"]], given)
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def run(
+    shared: Path, recorded: Callable[[str], Candles], request: pytest.FixtureRequest
+) -> tuple[Mapping[str, Any], Result]:
+    runs = reference(shared, "backtests_long_only.json")["runs"]
+    expected = next(run for run in runs if run["name"] == request.param)
+    candles = recorded(Path(expected["candles"]).name.removesuffix(".csv.gz"))
+    rules = Rules(cash=expected["start_cash"], fee_rate=expected["fee_per_side"])
+    signals = checked_signals(strategy_of(expected), candles)
+    return expected, simulate(candles, signals.signal, rules)
+
+
+def test_every_trade_of_the_recorded_run_comes_out(run: tuple[Mapping[str, Any], Result]):
+    expected, result = run
+    closed = [trade for trade in result.trades if not trade.open_at_end]
+    ours = [
+        [trade.entry_timestamp, trade.entry_price, trade.exit_timestamp, trade.exit_price]
+        for trade in closed
+    ]
+    assert ours == [trade[:4] for trade in expected["trades"]]
+    ratios = [trade.profit_ratio for trade in closed]
+    assert ratios == pytest.approx([trade[4] for trade in expected["trades"]], abs=2e-12)
+
+
+def test_the_recorded_run_ends_with_the_same_money(run: tuple[Mapping[str, Any], Result]):
+    expected, result = run
+    assert result.final_equity == pytest.approx(expected["final_equity"], rel=1e-12)
+    assert round(result.final_equity, 2) == round(expected["final_equity"], 2)
+
+
+def test_metrics_of_the_recorded_run_come_out(run: tuple[Mapping[str, Any], Result]):
+    expected, result = run
+    metrics = metrics_of(result)
+    assert (metrics.trades, metrics.wins) == (expected["closed_trades"], expected["wins"])
+    assert metrics.open_at_end == (expected["open_at_end"] is not None)
+    assert metrics.total_return * 100 == pytest.approx(expected["return_pct"])
+    assert metrics.max_drawdown * 100 == pytest.approx(expected["max_drawdown_pct"])
+    assert metrics.market_change is not None
+    assert metrics.market_change * 100 == pytest.approx(expected["buy_hold_pct"])
+
+
+def test_the_position_open_at_the_end_is_the_recorded_one(run: tuple[Mapping[str, Any], Result]):
+    expected, result = run
+    left = [
+        {"entry_time": trade.entry_timestamp, "entry_price": trade.entry_price}
+        for trade in result.trades
+        if trade.open_at_end
+    ]
+    assert left == ([expected["open_at_end"]] if expected["open_at_end"] else [])
+
+
+def test_published_trade_profits_come_out(shared: Path):
+    for row in reference(shared, "pnl_and_metrics_small.json")["trade_pnl"]["rows"]:
+        paid = 60.0 * (1 + row["fee"])
+        rules = Rules(cash=paid, fee_rate=row["fee"])
+        buy = buy_fill(rules, paid, 2.0)
+        assert isinstance(buy, Fill)
+        assert buy.amount == pytest.approx(30.0)
+        sell = sell_fill(rules, 30.0, row.get("close", 2.0))
+        assert isinstance(sell, Fill)
+        back = sell.cash_change
+        ours = {"cost": -buy.cash_change, "proceeds": back, "profit": back - paid}
+        ours["ratio"] = back / paid - 1.0
+        for name in ours.keys() & row.keys():
+            assert ours[name] == pytest.approx(row[name], abs=1e-8), (name, row)
+
+
+def test_published_growth_rates_come_out(shared: Path):
+    for start, end, days, expected in reference(shared, "pnl_and_metrics_small.json")["cagr"][
+        "rows"
+    ]:
+        assert cagr(start, end, days * DAY_SECONDS) == pytest.approx(expected, abs=5e-5)
+
+
+def test_the_published_largest_fall_by_part_is_not_the_largest_by_amount(shared: Path):
+    case = reference(shared, "pnl_and_metrics_small.json")["max_drawdown"]
+    equity = case["starting_balance"] + np.cumsum(case["profits"])
+    fall = max_drawdown(equity, case["starting_balance"])
+    assert -fall.ratio == pytest.approx(case["max_relative"])
+    assert -fall.amount == pytest.approx(case["max_relative_abs"])
+    last = drawdown_curve(equity, case["starting_balance"])[-1]
+    assert -last == pytest.approx(case["max_abs_relative"], abs=1e-6)
+
+
+def test_published_expectancy_comes_out(shared: Path):
+    case = reference(shared, "pnl_and_metrics_small.json")["expectancy"]
+    profits = np.array(case["profits"], dtype=np.float64)
+    assert float(profits.mean()) == case["expectancy"]
+    assert expectancy_ratio(profits) == pytest.approx(case["expectancy_ratio"])
