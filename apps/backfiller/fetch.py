@@ -12,6 +12,7 @@ from onetape.exchange.pages import closed_pages, last_closed_open
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import insert_closed, missing_between
 from onetape.store.database import Store
+from onetape.store.gaps import CONFIRMED, record_gap, unexplained
 
 Range = tuple[int, int]
 #: Called after each page with how many candles of the plan have been asked for, and the total.
@@ -75,7 +76,7 @@ async def fetch_series(
     timeframe = Timeframe.parse(key.timeframe)
     newest = last_closed_open(timeframe, exchange.now_ms(), exchange.quirks.close_grace_ms)
     stop = timeframe.next(newest) if end is None else min(end, timeframe.next(newest))
-    holes = missing_between(store, key, start, stop)
+    holes = unexplained(store, key, missing_between(store, key, start, stop))
     plan = _joined(holes, timeframe, exchange.quirks.page_limit)
     total = sum(timeframe.count_between(*part) for part in plan)
     inserted = present = quarantined = pages = done = 0
@@ -90,6 +91,9 @@ async def fetch_series(
             pages += 1
             progress(done + timeframe.count_between(part_start, page.reached), total)
         done += timeframe.count_between(part_start, part_end)
+    await _ask_again(
+        exchange, store, key, unexplained(store, key, missing_between(store, key, start, stop))
+    )
     left = missing_between(store, key, start, stop)
     missing = sum(timeframe.count_between(*hole) for hole in left)
     return Summary(
@@ -107,6 +111,20 @@ async def fetch_series(
         pages=pages,
         seconds=round(time.monotonic() - began, 3),
     )
+
+
+async def _ask_again(
+    exchange: RestExchange, store: Store, key: SeriesKey, holes: list[Range]
+) -> None:
+    """Ask once more for what did not come; what is missing twice, the exchange does not have."""
+    timeframe = Timeframe.parse(key.timeframe)
+    for start, end in holes:
+        async for page in closed_pages(exchange, key.symbol, timeframe, start=start, end=end):
+            insert_closed(store, key, page.rows, source="rest", seen_ms=exchange.now_ms())
+        for left_start, left_end in missing_between(store, key, start, end):
+            record_gap(
+                store, key, left_start, left_end, state=CONFIRMED, asked_ms=exchange.now_ms()
+            )
 
 
 def _joined(holes: list[Range], timeframe: Timeframe, page_limit: int) -> list[Range]:

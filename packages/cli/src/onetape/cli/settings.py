@@ -34,7 +34,7 @@ class StrategySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     name: str = "rsi"
     """A built-in's name, a name in user/strategies, or `path/to/file.py:Class`."""
-    parameters: dict[str, str] = {}
+    parameters: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     """Parameters that differ from the strategy's defaults."""
 
 
@@ -50,9 +50,9 @@ class AccountSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     slippage_bps: float = 0.0
     """How much worse than the open a market order fills, in hundredths of a percent."""
     sizing: str = "all_in"
-    """all_in, or fixed: `quote_amount` for each entry."""
+    """all_in, or quote_amount: the same amount for each entry."""
     quote_amount: float | None = None
-    """Quote currency per entry, for `sizing: fixed`."""
+    """Quote currency per entry, fee included; only with `sizing: quote_amount`."""
 
 
 def settings_file(app: str, given: Path | None) -> Path | None:

@@ -129,6 +129,19 @@ class Candles:
             self.volume[rows],
         )
 
+    def joined(self, later: "Candles") -> "Candles":
+        """Return these candles followed by later ones."""
+        if not len(self):
+            return later
+        return Candles(
+            np.concatenate((self.timestamp, later.timestamp)),
+            np.concatenate((self.open, later.open)),
+            np.concatenate((self.high, later.high)),
+            np.concatenate((self.low, later.low)),
+            np.concatenate((self.close, later.close)),
+            np.concatenate((self.volume, later.volume)),
+        )
+
     def frame(self) -> "pd.DataFrame":
         """Return the candles as a pandas DataFrame, indexed by their open (UTC datetimes)."""
         import pandas as pd

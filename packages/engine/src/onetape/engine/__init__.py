@@ -10,7 +10,7 @@ from onetape.engine.fills import (
     buy_fill,
     sell_fill,
 )
-from onetape.engine.metrics import BuyAndHold, Metrics, metrics_of
+from onetape.engine.metrics import BuyAndHold, Metrics, buy_and_hold_equity, metrics_of
 from onetape.engine.rules import Rules
 from onetape.engine.simulate import Result, simulate
 from onetape.engine.trades import Trade
@@ -27,6 +27,7 @@ __all__ = [
     "Rules",
     "Trade",
     "booked_fill",
+    "buy_and_hold_equity",
     "buy_fill",
     "drawdown_curve",
     "max_drawdown",

@@ -129,10 +129,20 @@ def metrics_of(result: Result) -> Metrics:
 
 
 def buy_and_hold(candles: Candles, rules: Rules) -> BuyAndHold | None:
-    """Return what all cash would be worth, bought at the second candle's open and kept.
+    """Return what buying and holding made; None where there was nothing to buy."""
+    equity = buy_and_hold_equity(candles, rules)
+    if equity is None:
+        return None
+    final = float(equity[-1])
+    return BuyAndHold(final, final / rules.cash - 1.0, max_drawdown(equity).ratio)
+
+
+def buy_and_hold_equity(candles: Candles, rules: Rules) -> FloatArray | None:
+    """Return what all cash is worth at each close, bought at the second candle's open and kept.
 
     The second, because a signal of the first close fills there at the earliest. Same fee, slippage
-    and steps as the strategy's fills; the last close counts, without selling.
+    and steps as the strategy's fills; the last close counts, without selling. None where there was
+    no second candle, or the market refuses an order of that size.
     """
     if len(candles) < 2:
         return None
@@ -148,8 +158,7 @@ def buy_and_hold(candles: Candles, rules: Rules) -> BuyAndHold | None:
         return None
     equity = candles.close * fill.base_change + (rules.cash + fill.cash_change)
     equity[0] = rules.cash
-    final = float(equity[-1])
-    return BuyAndHold(final, final / rules.cash - 1.0, max_drawdown(equity).ratio)
+    return equity
 
 
 def cagr(start: float, end: float, seconds: float) -> float | None:

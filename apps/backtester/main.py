@@ -1,0 +1,123 @@
+"""The backtester: replay a strategy over stored candles."""
+
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from onetape.cli.program import run_app
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.callback(invoke_without_command=True)
+def backtest(
+    context: typer.Context,
+    *,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="YYYY-MM-DD",
+            help="First day, UTC.  [default: the first stored candle]",
+        ),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="YYYY-MM-DD",
+            help="Stop before this day, UTC (exclusive).  [default: the newest stored candle]",
+        ),
+    ] = None,
+    timerange: Annotated[
+        str | None,
+        typer.Option(metavar="START-END", help="As in freqtrade: 20240101-20240201."),
+    ] = None,
+    symbol: Annotated[
+        str | None, typer.Option("--symbol", "-p", metavar="BASE/QUOTE", help="Spot symbol.")
+    ] = None,
+    exchange: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="CCXT exchange id, or simulator for the offline one."),
+    ] = None,
+    timeframe: Annotated[
+        str | None,
+        typer.Option("--timeframe", "-t", "-i", metavar="NAME", help="Such as 1m, 1h or 1d."),
+    ] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            "--strategy", "-s", metavar="NAME", help="rsi, macd, sma_cross, or FILE.py:Class."
+        ),
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A strategy parameter; repeat for several."),
+    ] = None,
+    cash: Annotated[
+        float | None, typer.Option(metavar="AMOUNT", help="Start, in quote currency.")
+    ] = None,
+    fee: Annotated[
+        float | None, typer.Option(metavar="RATIO", help="Per trade; 0.001 is 0.1 %.")
+    ] = None,
+    market: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="exchange: its steps and minimums; ideal: none."),
+    ] = None,
+    allow_gaps: Annotated[
+        bool | None, typer.Option("--allow-gaps", help="Go on over candles missing unexplained.")
+    ] = None,
+    db: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Database file.  [default: data/onetape.db]"),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="HTML report.  [default: one in data/reports]"),
+    ] = None,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.")] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", "-c", metavar="FILE", help="YAML file.  [default: config/backtester.yaml]"
+        ),
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Replay a strategy over stored candles: signal on the close, fill on the next open."""
+    if context.invoked_subcommand is not None:
+        return
+    from backtester.run import run_backtest
+    from backtester.settings import BacktesterSettings
+    from onetape.cli.dates import parse_timerange
+    from onetape.cli.parameters import parse_parameters
+    from onetape.cli.settings import load_settings, settings_file
+
+    if timerange is not None:
+        from_, to = parse_timerange(timerange)
+    flags = {
+        "symbol": symbol,
+        "exchange": exchange,
+        "timeframe": timeframe,
+        "from": from_,
+        "to": to,
+        "strategy": {"name": strategy, "parameters": parse_parameters(param)},
+        "account": {"cash": cash, "fee_rate": fee},
+        "market": market,
+        "allow_gaps": allow_gaps,
+        "db": db,
+        "report": report,
+    }
+    settings: BacktesterSettings = load_settings(
+        BacktesterSettings, "backtester", settings_file("backtester", config), flags
+    )
+    run_backtest(settings, as_json=json_, with_report=not no_report)
+
+
+def run() -> NoReturn:
+    """Run the program."""
+    run_app(app, "backtester")
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,130 @@
+"""One run of the backtester: read, evaluate, simulate, measure, say, draw."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from backtester.load import Tape, load_tape
+from backtester.settings import BacktesterSettings
+from backtester.words import result_document, result_text
+from onetape.cli.output import print_json, print_line
+from onetape.cli.settings import DATA_FOLDER, USER_FOLDER, database_path
+from onetape.core.candles import SeriesKey
+from onetape.core.clock import utc_text
+from onetape.core.errors import ConfigurationError, DataError
+from onetape.core.steps import IDEAL_MARKET, MarketSteps
+from onetape.core.symbols import spot_symbol
+from onetape.core.timeframes import Timeframe
+from onetape.core.words import did_you_mean
+from onetape.engine import Metrics, Result, Rules, metrics_of, simulate
+from onetape.store.database import Store, open_store
+from onetape.store.market_data import market_steps
+from onetape.strategies import Signals, Strategy, checked_signals, load_strategy
+
+MARKETS = ("exchange", "ideal")
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """A finished run and all that it rests on."""
+
+    settings: BacktesterSettings
+    database: Path
+    strategy: Strategy
+    tape: Tape
+    signals: Signals
+    """Of the whole tape, warm-up included."""
+    result: Result
+    metrics: Metrics
+    market: str
+    """How the market's steps were treated, in words."""
+    seconds: float
+
+
+def run_backtest(settings: BacktesterSettings, *, as_json: bool, with_report: bool) -> None:
+    """Run a backtest, write its report and print the result.
+
+    Raises:
+        OnetapeError: as its class says; nothing is written then.
+    """
+    backtest = backtested(settings)
+    report = _write_report(backtest) if with_report else None
+    if as_json:
+        print_json(result_document(backtest, report))
+    else:
+        print_line(result_text(backtest, report))
+
+
+def backtested(settings: BacktesterSettings) -> Backtest:
+    """Return the finished run of these settings; reads the tables only."""
+    began = time.monotonic()
+    key = SeriesKey(
+        settings.exchange, spot_symbol(settings.symbol), Timeframe.parse(settings.timeframe).name
+    )
+    if settings.market not in MARKETS:
+        hint = did_you_mean(settings.market, MARKETS)
+        raise ConfigurationError(
+            f"market must be one of {', '.join(MARKETS)}, found {settings.market!r}{hint}"
+        )
+    strategy = load_strategy(
+        settings.strategy.name, settings.strategy.parameters, user_folder=USER_FOLDER
+    )
+    # Rules are checked before the tape is read: a wrong fee should not take a second to notice.
+    Rules(**account_rules(settings), steps=IDEAL_MARKET)
+    path = database_path(settings.db, settings.exchange)
+    with open_store(path, create=False) as store:
+        tape = load_tape(store, key, settings, lookback=strategy.lookback)
+        steps, market = _steps(store, key, settings)
+    rules = Rules(**account_rules(settings), steps=steps)
+    if not len(tape.candles) - tape.warm_up:
+        raise DataError(f"{key} has no closed candle in the range; choose a longer one")
+    signals = checked_signals(strategy, tape.candles)
+    result = simulate(tape.candles, signals.signal, rules, start_index=tape.warm_up)
+    return Backtest(
+        settings=settings,
+        database=path,
+        strategy=strategy,
+        tape=tape,
+        signals=signals,
+        result=result,
+        metrics=metrics_of(result),
+        market=market,
+        seconds=round(time.monotonic() - began, 3),
+    )
+
+
+def account_rules(settings: BacktesterSettings) -> dict[str, Any]:
+    """Return the settings of the account under the names of the engine's rules."""
+    account = settings.account
+    return {field: getattr(account, field) for field in account.__struct_fields__}
+
+
+def _steps(store: Store, key: SeriesKey, settings: BacktesterSettings) -> tuple[MarketSteps, str]:
+    if settings.market == "ideal":
+        return IDEAL_MARKET, "ideal (no steps, no minimum)"
+    steps = market_steps(store, key.exchange, key.symbol)
+    if steps is None:
+        return IDEAL_MARKET, f"ideal, because the steps of {key.exchange} are not stored"
+    return steps, (
+        f"steps of {key.exchange}: price {steps.price_step or 'any'}, "
+        f"amount {steps.amount_step or 'any'}, least order {steps.min_notional}"
+    )
+
+
+def _write_report(backtest: Backtest) -> Path:
+    # The report is on no path that has to be fast.
+    from backtester.report_data import report_data
+    from onetape.report import write_report
+
+    settings, tape = backtest.settings, backtest.tape
+    path = settings.report or DATA_FOLDER / "reports" / _report_name(backtest, tape)
+    return write_report(report_data(backtest), path)
+
+
+def _report_name(backtest: Backtest, tape: Tape) -> str:
+    key = tape.key
+    start, end = (utc_text(moment)[:10].replace("-", "") for moment in (tape.start, tape.end))
+    symbol = key.symbol.replace("/", "-")
+    name = backtest.strategy.name
+    return f"{key.exchange}_{symbol}_{key.timeframe}_{name}_{start}_{end}.html"

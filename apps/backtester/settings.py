@@ -1,0 +1,32 @@
+"""What the backtester can be told, in config/backtester.yaml, the environment or by flags."""
+
+from pathlib import Path
+
+import msgspec
+
+from onetape.cli.settings import AccountSettings, StrategySettings
+
+
+class BacktesterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What to replay, with which strategy and which money."""
+
+    exchange: str = "binance"
+    """CCXT exchange id, or `simulator`."""
+    symbol: str = "BTC/USDT"
+    """Spot symbol as CCXT writes it."""
+    timeframe: str = "1h"
+    """CCXT timeframe."""
+    from_: str | None = msgspec.field(default=None, name="from")
+    """First day or moment, UTC; none: the first stored candle."""
+    to: str | None = None
+    """Stop before this day or moment, UTC (exclusive); none: after the newest stored candle."""
+    strategy: StrategySettings = StrategySettings()
+    account: AccountSettings = AccountSettings()
+    market: str = "exchange"
+    """exchange: its price and amount steps and minimums; ideal: none of them."""
+    allow_gaps: bool = False
+    """Whether to go on over missing candles that nobody can explain."""
+    db: Path | None = None
+    """Database file; none: data/onetape.db, or data/simulator.db for the simulator."""
+    report: Path | None = None
+    """HTML file; none: one in data/reports, named after the run."""

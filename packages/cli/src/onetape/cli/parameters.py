@@ -1,0 +1,20 @@
+"""`--param name=value`, as often as wanted."""
+
+from collections.abc import Sequence
+
+from onetape.core.errors import UsageError
+
+
+def parse_parameters(given: Sequence[str] | None) -> dict[str, str]:
+    """Return the values by name.
+
+    Raises:
+        UsageError: one is not written as name=value.
+    """
+    parsed: dict[str, str] = {}
+    for text in given or ():
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"--param {text!r} was not understood; write name=value, as period=10")
+        parsed[name.strip()] = value.strip()
+    return parsed
