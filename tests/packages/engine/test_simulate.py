@@ -104,7 +104,7 @@ def test_dust_left_by_a_sell_is_not_a_position_and_is_kept_in_the_equity():
     rules = Rules(cash=100.0, fee_coin="received", steps=STEPS)
     result = run_of([7, 7, 7, 7, 7], [1, -1, 1, 0, 0], rules)
     assert where(result) == [(1, 2), (3, None)]
-    (_, bought), (_, sold) = result.buys[0], result.sells[0]
+    bought, sold = result.buys[0], result.sells[0]
     assert bought.base_change - sold.amount == pytest.approx(14.285 * 0.999 - 14.27)
     fees = (bought.amount + sold.amount) * 7 * 0.001
     assert result.equity[2] == pytest.approx(100 - fees)
@@ -120,7 +120,7 @@ def test_cash_plus_position_value_equals_equity_on_every_bar(
 ):
     candles, signal, rules = of
     result = simulate(candles, np.array(signal, dtype=np.int8), rules)
-    fills = dict([*result.buys, *result.sells])
+    fills = dict(zip(result.indices, result.fills, strict=True))
     cash, base = rules.cash, 0.0
     for index, close in enumerate(candles.close.tolist()):
         if index in fills:
@@ -141,15 +141,15 @@ def test_trades_are_those_of_a_bar_by_bar_account(of: tuple[Candles, list[int], 
         if wanted == (-1 if held else 1) and index not in refused:
             (sold if held else bought).append(index)
             held = not held
-    assert [index for index, _ in result.buys] == bought
-    assert [index for index, _ in result.sells] == sold
+    assert list(result.indices[0::2]) == bought
+    assert list(result.indices[1::2]) == sold
 
 
 @given(runs())
 def test_before_slippage_no_fill_lies_outside_its_candle(of: tuple[Candles, list[int], Rules]):
     candles, signal, rules = of
     result = simulate(candles, np.array(signal, dtype=np.int8), replace(rules, slippage_bps=0.0))
-    for index, fill in (*result.buys, *result.sells):
+    for index, fill in zip(result.indices, result.fills, strict=True):
         noise = fill.price * 1e-12
         assert candles.low[index] - noise <= fill.price <= candles.high[index] + noise
 

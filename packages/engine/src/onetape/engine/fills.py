@@ -104,10 +104,14 @@ class FillModel:
         budget = cash if self.quote_amount is None else self.quote_amount
         if budget > cash * (1 + _CASH_NOISE):
             return Refused(f"cash {cash:.8g} is less than the order of {budget:.8g}")
-        price = _stepped_up(open_price * (1 + self.slippage), self.price_step)
+        price = open_price * (1 + self.slippage)
+        if self.price_step:
+            price = -_floor_count(-price / self.price_step) * self.price_step
         fee_rate = self.fee_rate
         unit_cost = price if self.fee_in_base else price * (1 + fee_rate)
-        amount = self._affordable(budget, unit_cost)
+        amount = budget / unit_cost
+        if self.amount_step:
+            amount = self._affordable(budget, unit_cost)
         notional = price * amount
         if amount <= 0 or amount < self.min_amount or notional < self.min_notional:
             return self._too_small("buy", amount, notional)
@@ -127,9 +131,12 @@ class FillModel:
             base: Base currency at hand.
             open_price: Open of the candle that fills the order.
         """
-        price = _stepped_down(open_price * (1 - self.slippage), self.price_step)
-        amount = _stepped_down(base, self.amount_step) if self.amount_step else base
-        amount = min(amount, base)
+        price = open_price * (1 - self.slippage)
+        if self.price_step:
+            price = _floor_count(price / self.price_step) * self.price_step
+        amount = base
+        if self.amount_step:
+            amount = min(_floor_count(base / self.amount_step) * self.amount_step, base)
         notional = price * amount
         if amount <= 0 or amount < self.min_amount or notional < self.min_notional:
             return self._too_small("sell", amount, notional)
@@ -138,8 +145,6 @@ class FillModel:
 
     def _affordable(self, budget: float, unit_cost: float) -> float:
         step = self.amount_step
-        if not step:
-            return budget / unit_cost
         count = _floor_count(budget / unit_cost / step)
         if count * step * unit_cost > budget * (1 + _CASH_NOISE):
             count -= 1
@@ -180,11 +185,3 @@ def booked_fill(fill: Fill, rules: Rules) -> BookedFill:
 def _floor_count(count: float) -> int:
     nearest = round(count)
     return nearest if abs(count - nearest) <= STEP_TOLERANCE else math.floor(count)
-
-
-def _stepped_down(value: float, step: float) -> float:
-    return _floor_count(value / step) * step if step else value
-
-
-def _stepped_up(value: float, step: float) -> float:
-    return -_floor_count(-value / step) * step if step else value

@@ -114,7 +114,7 @@ def metrics_of(result: Result) -> Metrics:
         max_drawdown_seconds=_seconds(fall, candles.timestamp),
         exposure=result.exposure,
         trades=len(profits),
-        open_at_end=len(result.buys) > len(result.sells),
+        open_at_end=result.is_open_at_end,
         wins=wins,
         win_rate=wins / len(profits) if len(profits) else None,
         profit_factor=profit_factor(profits),
@@ -122,7 +122,7 @@ def metrics_of(result: Result) -> Metrics:
         average_trade=float(ratios.mean()) if len(ratios) else None,
         best_trade=float(ratios.max()) if len(ratios) else None,
         worst_trade=float(ratios.min()) if len(ratios) else None,
-        fees=sum(fill.fee_quote for _, fill in (*result.buys, *result.sells)),
+        fees=sum(fill.fee_quote for fill in result.fills),
         refused_orders=len(result.refused),
         buy_and_hold=buy_and_hold(candles, result.rules),
     )
@@ -251,9 +251,9 @@ def _ratio(mean: float, deviation: float, periods: float) -> float | None:
 
 def _closed_profits(result: Result) -> tuple[FloatArray, FloatArray]:
     """Return profit and profit ratio of each closed trade, without making the trades."""
-    back = np.asarray([fill.cash_change for _, fill in result.sells], dtype=np.float64)
+    back = np.asarray([fill.cash_change for fill in result.sells], dtype=np.float64)
     closed = result.buys[: len(back)]
-    paid = np.asarray([-fill.cash_change for _, fill in closed], dtype=np.float64)
+    paid = np.asarray([-fill.cash_change for fill in closed], dtype=np.float64)
     return back - paid, back / paid - 1.0
 
 

@@ -28,21 +28,36 @@ class Result:
     """Quote currency left at the end."""
     base: float
     """Base currency held at the end: an open position, or dust that could not be sold."""
-    buys: tuple[tuple[int, Fill], ...]
-    """Index of the filling candle and the fill, in time order."""
-    sells: tuple[tuple[int, Fill], ...]
-    """The k-th sell ends the k-th buy; one fewer where a position is open at the end."""
+    indices: tuple[int, ...]
+    """Candle at whose open each fill happened, in time order."""
+    fills: tuple[Fill, ...]
+    """A buy and a sell in turn, beginning with a buy."""
     refused: tuple[tuple[int, Refused], ...]
     """Orders that the market's minimums kept from being filled, with the candle's index."""
+
+    @property
+    def buys(self) -> tuple[Fill, ...]:
+        """Return the fills that opened a position."""
+        return self.fills[0::2]
+
+    @property
+    def sells(self) -> tuple[Fill, ...]:
+        """Return the fills that ended one: the k-th sell ends the k-th buy."""
+        return self.fills[1::2]
+
+    @property
+    def is_open_at_end(self) -> bool:
+        """Return whether the range ended before the last position did."""
+        return len(self.fills) % 2 == 1
 
     @cached_property
     def trades(self) -> tuple[Trade, ...]:
         """Return the round trips in time order; the last may be open at the end."""
-        exits: list[tuple[int, Fill] | None] = [*self.sells]
-        exits += [None] * (len(self.buys) - len(self.sells))
+        fills = list(zip(self.indices, self.fills, strict=True))
+        exits = [*fills[1::2], None] if self.is_open_at_end else fills[1::2]
         return tuple(
             trade_of(self.candles, entry, leave)
-            for entry, leave in zip(self.buys, exits, strict=True)
+            for entry, leave in zip(fills[0::2], exits, strict=True)
         )
 
     @property
@@ -55,11 +70,8 @@ class Result:
         """Return the part of the candles at whose close a position was open, 0 to 1."""
         if not len(self.candles):
             return 0.0
-        starts = sum(index for index, _ in self.buys)
-        ends = sum(index for index, _ in self.sells)
-        if len(self.buys) > len(self.sells):
-            ends += len(self.candles)
-        return (ends - starts) / len(self.candles)
+        ends = sum(self.indices[1::2]) + (len(self.candles) if self.is_open_at_end else 0)
+        return (ends - sum(self.indices[0::2])) / len(self.candles)
 
 
 def simulate(
@@ -85,36 +97,33 @@ def simulate(
             f"{len(signal)} signals and start_index {start_index} do not fit {len(candles)} candles"
         )
     traded = candles[start_index:]
-    run = _Run(traded, rules)
-    run.trade(signal[start_index:])
+    account = _Account(traded, rules)
+    account.trade(signal[start_index:])
     return Result(
         rules=rules,
         candles=traded,
         start_index=start_index,
-        equity=run.equity(),
-        cash=run.cash,
-        base=run.base,
-        buys=tuple(run.buys),
-        sells=tuple(run.sells),
-        refused=tuple(run.refused),
+        equity=account.equity(),
+        cash=account.cash,
+        base=account.base,
+        indices=tuple(account.indices),
+        fills=tuple(account.fills),
+        refused=tuple(account.refused),
     )
 
 
-class _Run:
-    """The account while the signals are gone through."""
+class _Account:
+    """Cash and coins while the signals are gone through."""
 
     def __init__(self, candles: Candles, rules: Rules) -> None:
         self.candles = candles
         self.model = FillModel.of(rules)
         self.cash = rules.cash
+        self._start_cash = rules.cash
         self.base = 0.0
-        self.buys: list[tuple[int, Fill]] = []
-        self.sells: list[tuple[int, Fill]] = []
+        self.indices: list[int] = []
+        self.fills: list[Fill] = []
         self.refused: list[tuple[int, Refused]] = []
-        # The account after each fill, for the equity curve; first before any.
-        self._indices = [0]
-        self._cash = [self.cash]
-        self._base = [0.0]
 
     def trade(self, signal: NDArray[np.int8]) -> None:
         """Fill what the signals ask for."""
@@ -127,30 +136,34 @@ class _Run:
         firsts = np.flatnonzero(np.diff(sides, prepend=-sides[:1]))
         bounds = [*firsts.tolist(), len(events)]
         filled_at = events[firsts] + 1
-        for run, (is_buy, index, open_price) in enumerate(
-            zip(
-                (sides[firsts] > 0).tolist(),
-                filled_at.tolist(),
-                self.candles.open[filled_at].tolist(),
-                strict=True,
-            )
-        ):
-            is_long = len(self.buys) > len(self.sells)
-            if is_buy != is_long and not self._fill(index, open_price, is_buy=is_buy):
-                self._retry(events[bounds[run] + 1 : bounds[run + 1]] + 1, is_buy=is_buy)
+        opens = self.candles.open[filled_at].tolist()
+        is_buy = bool(sides[0] > 0)
+        is_long = False
+        # Runs take turns, so the side need not be looked up.
+        for run, (index, open_price) in enumerate(zip(filled_at.tolist(), opens, strict=True)):
+            if is_buy != is_long and (
+                self._fill(index, open_price, is_buy=is_buy)
+                or self._retry(events[bounds[run] + 1 : bounds[run + 1]] + 1, is_buy=is_buy)
+            ):
+                is_long = is_buy
+            is_buy = not is_buy
 
     def equity(self) -> FloatArray:
         """Return cash and position at each close."""
-        lengths = np.diff(np.asarray([*self._indices, len(self.candles)]))
-        worth = np.repeat(self._base, lengths)
+        lengths = np.diff(np.asarray([0, *self.indices, len(self.candles)]))
+        # A running sum adds in the order in which the account did: the same to the last bit.
+        cash = np.cumsum([self._start_cash, *(fill.cash_change for fill in self.fills)])
+        base = np.cumsum([0.0, *(fill.base_change for fill in self.fills)])
+        worth = np.repeat(base, lengths)
         worth *= self.candles.close
-        worth += np.repeat(self._cash, lengths)
+        worth += np.repeat(cash, lengths)
         return worth
 
-    def _retry(self, indices: IntArray, *, is_buy: bool) -> None:
-        for index in indices.tolist():
-            if self._fill(index, float(self.candles.open[index]), is_buy=is_buy):
-                return
+    def _retry(self, indices: IntArray, *, is_buy: bool) -> bool:
+        return any(
+            self._fill(index, float(self.candles.open[index]), is_buy=is_buy)
+            for index in indices.tolist()
+        )
 
     def _fill(self, index: int, open_price: float, *, is_buy: bool) -> bool:
         if is_buy:
@@ -160,10 +173,8 @@ class _Run:
         if isinstance(fill, Refused):
             self.refused.append((index, fill))
             return False
-        (self.buys if is_buy else self.sells).append((index, fill))
+        self.indices.append(index)
+        self.fills.append(fill)
         self.cash += fill.cash_change
         self.base += fill.base_change
-        self._indices.append(index)
-        self._cash.append(self.cash)
-        self._base.append(self.base)
         return True
