@@ -8,11 +8,12 @@ from typing import Any
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import utc_text
 from onetape.core.timeframes import Timeframe
-from onetape.exchange.pages import closed_pages, last_closed_open
+from onetape.exchange.pages import Page, last_closed_open
 from onetape.exchange.rest import RestExchange
-from onetape.store.candles import insert_closed, missing_between
+from onetape.history.fetch import FetchReport, confirm_gaps, fetch_closed
+from onetape.store.candles import missing_between
 from onetape.store.database import Store
-from onetape.store.gaps import CONFIRMED, record_gap, unexplained
+from onetape.store.gaps import unexplained
 
 Range = tuple[int, int]
 #: Called after each page with how many candles of the plan have been asked for, and the total.
@@ -79,21 +80,19 @@ async def fetch_series(
     holes = unexplained(store, key, missing_between(store, key, start, stop))
     plan = _joined(holes, timeframe, exchange.quirks.page_limit)
     total = sum(timeframe.count_between(*part) for part in plan)
-    inserted = present = quarantined = pages = done = 0
+    fetched, done = FetchReport(), 0
     for part_start, part_end in plan:
+
+        def report(page: Page, before: int = done, since: int = part_start) -> None:
+            progress(before + timeframe.count_between(since, page.reached), total)
+
         # One candle of overlap with what is stored: a late revision of it is seen.
         first = timeframe.shift(part_start, -1) if part_start > start else part_start
-        async for page in closed_pages(exchange, key.symbol, timeframe, start=first, end=part_end):
-            report = insert_closed(store, key, page.rows, source="rest", seen_ms=exchange.now_ms())
-            inserted += report.inserted
-            present += report.present
-            quarantined += report.quarantined
-            pages += 1
-            progress(done + timeframe.count_between(part_start, page.reached), total)
+        fetched = fetched.plus(
+            await fetch_closed(exchange, store, key, start=first, end=part_end, on_page=report)
+        )
         done += timeframe.count_between(part_start, part_end)
-    await _ask_again(
-        exchange, store, key, unexplained(store, key, missing_between(store, key, start, stop))
-    )
+    fetched = fetched.plus(await confirm_gaps(exchange, store, key, start=start, end=stop))
     left = missing_between(store, key, start, stop)
     missing = sum(timeframe.count_between(*hole) for hole in left)
     return Summary(
@@ -103,28 +102,14 @@ async def fetch_series(
         start=timeframe.ceil(start),
         end=stop,
         stored=timeframe.count_between(start, stop) - missing,
-        inserted=inserted,
-        present=present,
-        quarantined=quarantined,
+        inserted=fetched.inserted,
+        present=fetched.present,
+        quarantined=fetched.quarantined,
         missing=missing,
         gaps=len(left),
-        pages=pages,
+        pages=fetched.pages,
         seconds=round(time.monotonic() - began, 3),
     )
-
-
-async def _ask_again(
-    exchange: RestExchange, store: Store, key: SeriesKey, holes: list[Range]
-) -> None:
-    """Ask once more for what did not come; what is missing twice, the exchange does not have."""
-    timeframe = Timeframe.parse(key.timeframe)
-    for start, end in holes:
-        async for page in closed_pages(exchange, key.symbol, timeframe, start=start, end=end):
-            insert_closed(store, key, page.rows, source="rest", seen_ms=exchange.now_ms())
-        for left_start, left_end in missing_between(store, key, start, end):
-            record_gap(
-                store, key, left_start, left_end, state=CONFIRMED, asked_ms=exchange.now_ms()
-            )
 
 
 def _joined(holes: list[Range], timeframe: Timeframe, page_limit: int) -> list[Range]:

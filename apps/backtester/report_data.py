@@ -30,6 +30,7 @@ def report_data(backtest: "Backtest") -> ReportData:
             max_drawdown=metrics.max_drawdown,
         ),
         candles=result.candles,
+        start_cash=result.rules.cash,
         equity=result.equity,
         buy_and_hold=np.full(len(result.candles), result.rules.cash) if held is None else held,
         metrics=tuple(MetricRow(*line) for line in metric_lines(backtest)),

@@ -182,6 +182,17 @@ def row_at(store: Store, key: SeriesKey, timestamp: int) -> Candle | None:
     return Candle(*rows[0]) if rows else None
 
 
+def first_row_after(store: Store, key: SeriesKey, timestamp: int) -> Candle | None:
+    """Return the first candle that opens after `timestamp`, forming or closed, or None."""
+    with store.read() as connection:
+        rows = connection.execute(
+            f"SELECT {_COLUMNS} FROM ohlcv_data WHERE {_SERIES} AND timestamp > ? "
+            "ORDER BY timestamp LIMIT 1",
+            (*_series(key), timestamp),
+        ).fetchall()
+    return Candle(*rows[0]) if rows else None
+
+
 @dataclass(frozen=True, slots=True)
 class SeriesSummary:
     """What the tape holds of one series."""

@@ -157,6 +157,16 @@ def cancel_unfinished_orders(store: Store, account: str, *, finished_ms: int, re
         return connection.changes()
 
 
+def last_decided(store: Store, account: str, symbol: str, timeframe: str) -> int | None:
+    """Return the open (epoch SECONDS) of the newest candle that an account decided on, or None."""
+    with store.read() as connection:
+        return connection.execute(
+            "SELECT max(timestamp) FROM decisions JOIN sessions USING (session) "
+            "WHERE account = ? AND symbol = ? AND timeframe = ?",
+            (account, symbol, timeframe),
+        ).get
+
+
 def trades_of(store: Store, account: str, symbol: str) -> list[Trade]:
     """Return the trades of an account in one symbol, oldest first."""
     with store.read() as connection:

@@ -1,0 +1,178 @@
+"""Decide on closed candles: read the last ones from the database, ask the strategy, pass the gates.
+
+Every closed candle since the last decision is decided on, in order, so that the record has no
+holes; only the newest one can become an order.
+"""
+
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import uuid4
+
+from onetape.core.candles import Candles
+from onetape.core.clock import utc_text
+from onetape.core.trading import Action, Decision, Order, Side
+from onetape.exchange.rest import RestExchange
+from onetape.store.candles import closed_timestamps, last_closed, missing_between
+from onetape.store.gaps import unexplained
+from onetape.store.ledger import insert_decision, last_decided
+from onetape.strategies import BUY, SELL, Signals, checked_signals
+from trader.job import Job
+from trader.paper import PaperBroker
+from trader.tape import Tape
+
+OK = "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A decision with what is needed to put it into words."""
+
+    decision: Decision
+    close: float
+    """Close of the candle, quote currency."""
+    seen: str
+    """What the strategy saw, in its own words."""
+    blocked: str | None
+    """Why a signal became no order, in words."""
+
+
+class Decider:
+    """Turns closed candles into decisions and orders."""
+
+    def __init__(self, job: Job, exchange: RestExchange, tape: Tape, broker: PaperBroker) -> None:
+        """Go on where an earlier session of the account stopped deciding."""
+        self._job = job
+        self._exchange = exchange
+        self._tape = tape
+        self._broker = broker
+        key = job.key
+        account = job.session.account
+        self._decided = last_decided(job.store, account, key.symbol, key.timeframe)
+
+    def decide_first(self) -> Verdict | None:
+        """Decide on the newest closed candle; None where nothing is stored.
+
+        Where an earlier session of the account decided on it, its words are repeated and nothing
+        more: a restart never sends the order of a candle again.
+        """
+        newest = last_closed(self._job.store, self._job.key, 1)
+        if not len(newest):
+            return None
+        timestamp = int(newest.timestamp[-1])
+        if self._decided is not None and self._decided >= timestamp:
+            return self._verdict(timestamp, is_newest=False, again=True)
+        self._decided = timestamp
+        return self._verdict(timestamp, is_newest=True)
+
+    def decide_new(self) -> list[Verdict]:
+        """Decide on every candle that closed since the last call, oldest first."""
+        if self._decided is None:
+            first = self.decide_first()
+            return [first] if first else []
+        fresh = closed_timestamps(self._job.store, self._job.key, after=self._decided)
+        verdicts: list[Verdict] = []
+        for timestamp in fresh:
+            self._decided = timestamp
+            verdicts.append(self._verdict(timestamp, is_newest=timestamp == fresh[-1]))
+        return verdicts
+
+    def _verdict(self, timestamp: int, *, is_newest: bool, again: bool = False) -> Verdict:
+        job = self._job
+        candles = last_closed(job.store, job.key, job.window, up_to=timestamp)
+        signals = checked_signals(job.strategy, candles)
+        signal = int(signals.signal[-1])
+        holding = self._broker.is_long
+        gates = self._gates(timestamp, candles, is_newest=is_newest, again=again)
+        blocked = next((verdict for verdict in gates.values() if verdict != OK), None)
+        action = _action(signal, holding=holding) if blocked is None else "HOLD"
+        wanted = _action(signal, holding=holding)
+        decision = Decision(
+            decision=uuid4().hex,
+            session=job.session.session,
+            timestamp=timestamp,
+            signal=signal,
+            indicators=_last_values(signals),
+            gates=gates,
+            action=action,
+            decided_ms=self._exchange.now_ms(),
+        )
+        seen = job.strategy.describe(signals, -1, holding=holding)
+        if not again:
+            self._record(decision, candles, seen)
+        reason = blocked if wanted != "HOLD" and action == "HOLD" else None
+        return Verdict(decision, float(candles.close[-1]), seen, reason)
+
+    def _gates(
+        self, timestamp: int, candles: Candles, *, is_newest: bool, again: bool
+    ) -> dict[str, str]:
+        """Return each check that an order must pass, with its verdict."""
+        job = self._job
+        close_ms = job.timeframe.next(timestamp) * 1_000
+        age_ms = max(0, self._exchange.now_ms() - close_ms)
+        # On the wall clock: in a simulation that runs fast, an hour may pass while we think.
+        age_seconds = self._exchange.clock.wall_seconds(age_ms)
+        too_old = age_seconds > job.settings.max_signal_age_seconds
+        holes = missing_between(job.store, job.key, int(candles.timestamp[0]), timestamp)
+        missing = unexplained(job.store, job.key, holes)
+        return {
+            "decided before": "decided by an earlier session" if again else OK,
+            "newest candle": OK if is_newest or again else "learned too late, after a break",
+            "signal age": f"{_span(age_seconds)} too late" if too_old else OK,
+            "candles": f"candles missing from {utc_text(missing[0][0])}" if missing else OK,
+            "stream": OK if self._tape.live else "the stream is not up",
+            "open order": "an order is open" if self._broker.has_open_order else OK,
+        }
+
+    def _record(self, decision: Decision, candles: Candles, seen: str) -> None:
+        order = None
+        if decision.action != "HOLD":
+            side: Side = "buy" if decision.action == "BUY" else "sell"
+            order = self._order(decision, side, float(candles.close[-1]), seen)
+        insert_decision(self._job.store, decision, order)
+        if order is not None:
+            self._broker.place(order)
+
+    def _order(self, decision: Decision, side: Side, close: float, seen: str) -> Order:
+        job = self._job
+        session = job.session
+        ticker = self._tape.ticker
+        return Order(
+            client_order_id=f"onetape-{decision.decision[:24]}",
+            session=session.session,
+            mode=session.mode,
+            account=session.account,
+            exchange=session.exchange,
+            symbol=session.symbol,
+            timeframe=session.timeframe,
+            side=side,
+            type="market",
+            status="open",
+            decision=decision.decision,
+            signal_timestamp=decision.timestamp,
+            decided_ms=decision.decided_ms,
+            bid=ticker.bid if ticker else None,
+            ask=ticker.ask if ticker else None,
+            intended_price=Decimal(repr(close)),
+            reason=seen,
+            strategy=session.strategy,
+            parameters=session.parameters,
+            code_digest=session.code_digest,
+        )
+
+
+def _action(signal: int, *, holding: bool) -> Action:
+    if signal == BUY and not holding:
+        return "BUY"
+    if signal == SELL and holding:
+        return "SELL"
+    return "HOLD"
+
+
+def _last_values(signals: Signals) -> dict[str, float | None]:
+    values = {name: float(column[-1]) for name, column in signals.indicators.items()}
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

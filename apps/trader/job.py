@@ -1,0 +1,34 @@
+"""What one trader works on: the market, the strategy, the money and the file."""
+
+from dataclasses import dataclass
+
+from onetape.core.candles import SeriesKey
+from onetape.core.timeframes import Timeframe
+from onetape.core.trading import Session
+from onetape.engine import Rules
+from onetape.exchange.rest import Market
+from onetape.store.database import Store
+from onetape.strategies import Strategy
+from trader.settings import TraderSettings
+
+#: The strategy is never given fewer candles, so that a strategy with a short lookback warms up.
+LEAST_CANDLES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything that stays the same while a trader runs."""
+
+    settings: TraderSettings
+    key: SeriesKey
+    timeframe: Timeframe
+    market: Market
+    strategy: Strategy
+    rules: Rules
+    store: Store
+    session: Session
+
+    @property
+    def window(self) -> int:
+        """Return how many closed candles the strategy is given."""
+        return max(LEAST_CANDLES, self.strategy.lookback)

@@ -1,0 +1,104 @@
+"""One run of the trader: check what was asked for, open exchange and file, trade until stopped."""
+
+import asyncio
+from contextlib import ExitStack
+from uuid import uuid4
+
+from onetape.cli.settings import USER_FOLDER, database_path
+from onetape.core.candles import SeriesKey
+from onetape.core.errors import ConfigurationError
+from onetape.core.steps import IDEAL_MARKET, MarketSteps
+from onetape.core.symbols import SIMULATOR_ID, spot_symbol
+from onetape.core.timeframes import Timeframe
+from onetape.core.trading import Session
+from onetape.engine import Rules
+from onetape.exchange.clients import Endpoint
+from onetape.exchange.rest import RestExchange, check_exchange
+from onetape.store.database import open_store
+from onetape.store.market_data import save_market
+from onetape.strategies import Strategy, digest, load_strategy, parameters_of
+from trader.job import Job
+from trader.session import run_session
+from trader.settings import TraderSettings
+
+
+def run_trader(settings: TraderSettings) -> None:
+    """Trade until SIGTERM or Ctrl-C.
+
+    Raises:
+        OnetapeError: as its class says; what was stored before stays stored.
+    """
+    if settings.mode != "paper":
+        raise ConfigurationError(
+            f"mode {settings.mode!r} is not available: this version trades on paper only; "
+            "set mode: paper"
+        )
+    check_exchange(settings.exchange)
+    key = SeriesKey(
+        settings.exchange, spot_symbol(settings.symbol), Timeframe.parse(settings.timeframe).name
+    )
+    strategy = load_strategy(
+        settings.strategy.name, settings.strategy.parameters, user_folder=USER_FOLDER
+    )
+    # Checked before anything is opened; the market's own steps come later.
+    _rules(settings, IDEAL_MARKET)
+    with ExitStack() as stack:
+        path = database_path(settings.db, settings.exchange)
+        if path.exists():
+            # A file that cannot be used is named before the network is asked for anything.
+            open_store(path, create=False).close()
+        asyncio.run(_trade(settings, _endpoint(settings, stack), key, strategy))
+
+
+def _rules(settings: TraderSettings, steps: MarketSteps) -> Rules:
+    account = settings.account
+    values = {field: getattr(account, field) for field in account.__struct_fields__}
+    return Rules(**values, steps=steps)
+
+
+def _endpoint(settings: TraderSettings, stack: ExitStack) -> Endpoint:
+    if settings.exchange != SIMULATOR_ID:
+        return Endpoint(settings.exchange)
+    from onetape.simulator.embedded import find_or_start
+
+    return Endpoint(SIMULATOR_ID, stack.enter_context(find_or_start(settings.simulator_url)))
+
+
+async def _trade(
+    settings: TraderSettings, endpoint: Endpoint, key: SeriesKey, strategy: Strategy
+) -> None:
+    async with RestExchange(endpoint) as exchange:
+        market = await exchange.market(key.symbol)
+        exchange.check_timeframe(key.timeframe)
+        await exchange.compare_clocks()
+        with open_store(database_path(settings.db, key.exchange), create=True) as store:
+            save_market(store, key.exchange, key.symbol, market.steps, exchange.now_ms())
+            job = Job(
+                settings=settings,
+                key=key,
+                timeframe=Timeframe.parse(key.timeframe),
+                market=market,
+                strategy=strategy,
+                rules=_rules(settings, market.steps),
+                store=store,
+                session=_session(settings, key, strategy, exchange.now_ms()),
+            )
+            await run_session(job, exchange)
+
+
+def _session(settings: TraderSettings, key: SeriesKey, strategy: Strategy, now_ms: int) -> Session:
+    account = settings.account_name or f"paper {key}"
+    parameters = {info.name: getattr(strategy, info.name) for info in parameters_of(strategy)}
+    return Session(
+        session=uuid4().hex,
+        app="trader",
+        mode="paper",
+        account=account,
+        exchange=key.exchange,
+        symbol=key.symbol,
+        timeframe=key.timeframe,
+        strategy=strategy.name,
+        parameters=parameters,
+        code_digest=digest(strategy),
+        started_ms=now_ms,
+    )

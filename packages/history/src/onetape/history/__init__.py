@@ -1,0 +1,1 @@
+"""Closed candles from REST into the tape, and the ledger of what is missing."""
