@@ -18,6 +18,8 @@ SEND_SECONDS: Final = 10.0
 #: The server pings so often, and cuts a socket that has been silent for so long, as Binance does.
 PING_SECONDS: Final = 20.0
 SILENT_SECONDS: Final = 60.0
+#: After so many events of one stream everybody else in the loop has a turn.
+TURN_EVENTS: Final = 50
 MOST_STREAMS: Final = 1_024
 _METHODS: Final = (
     "SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY",
@@ -152,10 +154,12 @@ class Connection:
         for name, feed in list(self._feeds.items()):
             if self._due.get(name, 0.0) > wall:
                 continue
-            for event in feed.events(now_ms):
+            for count, event in enumerate(feed.events(now_ms), 1):
                 if self._closed or name not in self._feeds:
                     return
                 await self._send({"stream": name, "data": event} if self._combined else event)
+                if count % TURN_EVENTS == 0:
+                    await asyncio.sleep(0)
             if name in self._feeds:
                 self._due[name] = time.monotonic() + feed.wait_seconds(self._clock)
 

@@ -1,6 +1,7 @@
 """A simulator inside the running program: a thread of its own, gone when the block ends."""
 
 import asyncio
+import http.client
 import json
 import threading
 import urllib.error
@@ -193,7 +194,7 @@ def is_running(url: str) -> bool:
         if isinstance(error.reason, TimeoutError):
             raise _something_else(url, "no answer in time") from None
         return False
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise _something_else(url, str(error) or type(error).__name__) from None
     if not isinstance(state, dict) or "market_ms" not in state:
         raise _something_else(url, "another document")

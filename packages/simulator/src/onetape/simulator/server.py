@@ -91,7 +91,7 @@ class Simulator:
 
     async def stop(self) -> None:
         """Cut all sockets and stop listening."""
-        self.streams.disconnect()
+        self.streams.disconnect(refuse_seconds=float("inf"))
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

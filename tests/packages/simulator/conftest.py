@@ -1,0 +1,70 @@
+"""Real CCXT clients on a simulator that listens on a free port of this machine."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import pytest
+
+from onetape.core.clock import Clock
+from onetape.simulator.clock import make_clock
+from onetape.simulator.server import Simulator
+
+T = TypeVar("T")
+#: 2024-03-01 00:00 UTC, epoch milliseconds.
+MARCH_MS = 1_709_251_200_000
+#: No test waits longer for anything.
+PATIENCE_SECONDS = 20.0
+
+
+@pytest.fixture
+def run() -> Callable[[Coroutine[Any, Any, T]], T]:
+    """Return a function that runs a coroutine in a loop of its own, for a bounded time."""
+
+    def runner(work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run(asyncio.wait_for(work, PATIENCE_SECONDS))
+
+    return runner
+
+
+@pytest.fixture
+def stepped() -> Callable[[int], Clock]:
+    """Return a function that makes a clock that stands at so many milliseconds after March 2024."""
+    return lambda after_ms: make_clock(start_ms=MARCH_MS + after_ms, stepped=True)
+
+
+@pytest.fixture
+def ccxt_client() -> Callable[..., AbstractAsyncContextManager[Any]]:
+    """Return a function that opens CCXT's own Binance client on a simulator."""
+    return _ccxt_client
+
+
+@asynccontextmanager
+async def _ccxt_client(simulator: Simulator, *, pro: bool = False) -> AsyncGenerator[Any]:
+    import ccxt.async_support
+    import ccxt.pro
+
+    kind: Any = ccxt.pro.binance if pro else ccxt.async_support.binance
+    client = kind(
+        {
+            "enableRateLimit": False,
+            "options": {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False},
+        }
+    )
+    _redirect(client.urls["api"], urlsplit(simulator.url).netloc)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+def _redirect(urls: dict[str, Any], host: str) -> None:
+    for name, value in urls.items():
+        if isinstance(value, dict):
+            _redirect(value, host)  # pyright: ignore[reportUnknownArgumentType] - CCXT's own
+        elif str(value).startswith("ws"):
+            urls[name] = f"ws://{host}/stream/ws"
+        elif str(value).startswith("http"):
+            urls[name] = f"http://{host}{urlsplit(str(value)).path}"

@@ -1,0 +1,91 @@
+"""`simulator` as a real process."""
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "onetape.simulator.main"]
+
+
+@contextmanager
+def program(*arguments: str) -> Generator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_where_it_listens_and_stops_cleanly(number: signal.Signals) -> None:
+    with program("--port", "0", "--start", "2024-03-01", "--speed", "60", "--seed", "5") as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("simulator: invented market, seed 5, at http://127.0.0.1:")
+        assert "market time 2024-03-01 00:00 UTC, 60 times as fast" in line
+        url = line.split(" at ")[1].split(";")[0]
+        with urllib.request.urlopen(f"{url}/api/v3/ping", timeout=5) as answer:  # noqa: S310 - loopback
+            assert answer.read() == b"{}"
+        process.send_signal(number)
+        out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_a_port_in_use_is_one_line_and_code_3() -> None:
+    with program("--port", "0") as process:
+        assert process.stdout is not None
+        port = process.stdout.readline().split(";")[0].rsplit(":", 1)[1]
+        second = finished("--port", port)
+    assert second.returncode == 3
+    assert second.stderr.startswith(f"simulator: port {port} on 127.0.0.1 is in use")
+    assert second.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["--host", "0.0.0.0"], 7, "can be reached from other machines"),  # noqa: S104 - refused
+        (["--speed", "0"], 2, "speed must be above 0"),
+        (["--stepped", "--speed", "2"], 2, "a stepped clock has no speed"),
+        (["--start", "yesterday"], 2, "'yesterday' was not understood"),
+        (["--start", "1999-01-01"], 2, "2010-01-01 to 2041-11-24"),
+        (["--port", "70000"], 2, "65535"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_its_code(
+    arguments: list[str], code: int, text: str
+) -> None:
+    result = finished(*arguments)
+    assert result.returncode == code
+    assert text in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_help_loads_neither_the_server_nor_numpy() -> None:
+    code = (
+        "import sys\n"
+        "from onetape.cli.program import exit_code_of\n"
+        "from onetape.simulator.main import app\n"
+        "exit_code_of(app, 'simulator', ['--help'])\n"
+        "heavy = {'aiohttp', 'numpy', 'pandas', 'ccxt', 'asyncio'} & set(sys.modules)\n"
+        "sys.exit(f'loaded: {heavy}' if heavy - {'asyncio'} else 0)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "--seed" in result.stdout
+
+
+def finished(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "200"}
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=20, env=environment
+    )
