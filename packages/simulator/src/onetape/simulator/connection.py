@@ -39,9 +39,11 @@ class CommandError(Exception):
 
 
 class Connection:
-    """One client. It sends at its own pace: a slow reader gets fewer forming candles, never fewer
-    closed ones, and holds up nobody else.
-    """  # noqa: D205
+    """One client, served by a task of its own at the pace of its reader.
+
+    A slow reader gets fewer forming candles, never fewer closed ones, and holds up nobody else.
+    Nothing is queued: what is due is worked out when the socket can take it.
+    """
 
     def __init__(
         self,

@@ -1,11 +1,15 @@
 """How numbers and bars look in Binance's messages: decimals as strings of 8 digits, times in ms."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Final
 
+import numpy as np
+
 from onetape.core.timeframes import Timeframe
 from onetape.simulator.bars import Bars
+from onetape.simulator.noise import IntArray
 from onetape.simulator.symbols import SpotSymbol
 
 JsonValue = object
@@ -51,25 +55,38 @@ class Texts:
 
 def kline_rows(symbol: SpotSymbol, timeframe: Timeframe, bars: Bars) -> Iterator[list[JsonValue]]:
     """Yield bars as the rows of `GET /api/v3/klines`."""
-    texts = Texts(symbol)
-    columns = (column.tolist() for column in bars.columns())
-    for opened, first, high, low, last, volume, quote, trades, _, bought, spent in zip(
-        *columns, strict=True
-    ):
-        yield [
-            opened * 1_000,
-            texts.price(first),
-            texts.price(high),
-            texts.price(low),
-            texts.price(last),
-            texts.amount(volume),
-            timeframe.next(opened) * 1_000 - 1,
-            texts.value(quote),
-            trades,
-            texts.amount(bought),
-            texts.value(spent),
-            "0",
-        ]
+    price, amount = symbol.price_digits, symbol.amount_digits
+    opens = bars.timestamp.tolist()
+    if timeframe.is_month:
+        ends = [timeframe.next(opened) * 1_000 - 1 for opened in opens]
+    else:
+        ends = ((bars.timestamp + timeframe.seconds) * 1_000 - 1).tolist()
+    columns = (
+        (bars.timestamp * 1_000).tolist(),
+        _decimals_8(bars.open, price),
+        _decimals_8(bars.high, price),
+        _decimals_8(bars.low, price),
+        _decimals_8(bars.close, price),
+        _decimals_8(bars.volume, amount),
+        ends,
+        _decimals_8(bars.quote, price + amount),
+        bars.trades.tolist(),
+        _decimals_8(bars.buy_volume, amount),
+        _decimals_8(bars.buy_quote, price + amount),
+        itertools.repeat("0", len(bars)),
+    )
+    for row in zip(*columns, strict=True):
+        yield list(row)
+
+
+def _decimals_8(values: IntArray, digits: int) -> list[str]:
+    """Return `decimal_8` of each value; none is negative."""
+    if digits > _DIGITS:
+        values, digits = values // 10 ** (digits - _DIGITS), _DIGITS
+    # Split before scaling: a month's volume with 8 digits more would not fit into 64 bits.
+    whole, part = np.divmod(values, 10**digits)
+    part = part * 10 ** (_DIGITS - digits)
+    return [f"{w}.{p:08d}" for w, p in zip(whole.tolist(), part.tolist(), strict=True)]
 
 
 def kline_events(

@@ -1,0 +1,291 @@
+"""`uv run demo`: history, backtest and paper trading on an invented market, all on this machine.
+
+The three apps run as processes of their own against the simulator on loopback, through the
+unchanged CCXT classes, so what is shown is what a user gets.
+"""
+
+import signal
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn
+
+import typer
+
+from onetape.cli.program import run_app
+from onetape.core.errors import CheckFailed
+from onetape.simulator.screen import Screen
+
+#: The market of the demo; the same every time.
+SEED: Final = 7
+SYMBOL: Final = "BTC/USDT"
+TIMEFRAME: Final = "1h"
+#: Market time at which the live part begins: 2026-03-02 00:00 UTC. In what the seed invents from
+#: here on, the strategy below makes a round trip within 27 candles.
+LIVE_FROM: Final = 1_772_409_600
+HISTORY_DAYS: Final = 200
+BACKTEST_DAYS: Final = 180
+PARAMETERS: Final = {"period": "7", "buy": "35", "sell": "65"}
+#: How many times as fast as the clock: half a second for a candle of an hour.
+SPEED: Final = 7_200.0
+#: Where the machine cannot keep up, once more at this part of the speed.
+SLOWER: Final = 0.4
+#: How long sockets are refused after the cut, in candles.
+CUT_CANDLES: Final = 3.0
+HOUR: Final = 3_600
+DAY: Final = 24 * HOUR
+#: A round trip that has not come after this many candles will not come.
+PATIENCE_CANDLES: Final = 90
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What the live part showed."""
+
+    account: str
+    first_decision: int
+    """Open of the first candle that could have become an order, epoch seconds."""
+    late: int
+    """Decisions that came too late for an order, apart from the cut."""
+
+
+@app.command()
+def demo(
+    db: Annotated[Path, typer.Option(metavar="FILE", help="Made anew each time.")] = Path(
+        "data/demo.db"
+    ),
+    report: Annotated[
+        Path, typer.Option(metavar="FILE", help="HTML report of the backtest.")
+    ] = Path("data/reports/demo.html"),
+) -> None:
+    """Show the whole chain on an invented market: no account, no key, no network, one minute."""
+    screen = Screen()
+    screen.say("Onetape demo: no account, no key, nothing leaves this machine.")
+    began = time.monotonic()
+    # A SIGTERM must end the trader too: as an exception it passes every `finally`.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    common = ("--exchange", "simulator", "--symbol", SYMBOL, "--timeframe", TIMEFRAME)
+    _start_afresh(db)
+    _fetch_history(screen, db, common)
+    _backtest_history(screen, db, report, common)
+    for speed in (SPEED, SPEED * SLOWER):
+        live = _trade_live(screen, db, common, speed)
+        differences = _compare(screen, db, common, live)
+        if not differences:
+            break
+        if not live.late:
+            raise CheckFailed(f"the trader's trades differ from the backtest's: {differences[0]}")
+        screen.say("     this machine was too slow for that speed; once more, slower")
+        _start_afresh(db)
+        _fetch_history(screen, db, common)
+    else:
+        raise CheckFailed("this machine was too slow to trade in time; try again when it is idle")
+    _say_what_next(screen, db, report, time.monotonic() - began)
+
+
+def _start_afresh(db: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        db.with_name(db.name + suffix).unlink(missing_ok=True)
+
+
+def _fetch_history(screen: Screen, db: Path, common: tuple[str, ...]) -> None:
+    from onetape.simulator.clock import make_clock
+    from onetape.simulator.embedded import embedded_simulator
+    from onetape.simulator.programs import run_json
+
+    screen.begin("simulator")
+    with embedded_simulator(
+        seed=SEED, clock=make_clock(start_ms=LIVE_FROM * 1_000, stepped=True)
+    ) as simulator:
+        screen.done(f"speaks Binance's protocol at {simulator.url}; market INVENTED, seed {SEED}")
+        screen.begin("history")
+        document = run_json(
+            "backfiller",
+            *common,
+            *("--simulator-url", simulator.url, "--db", str(db)),
+            *("--from", str(LIVE_FROM - HISTORY_DAYS * DAY)),
+        )
+    series = document["series"][0]
+    gaps = f"{series['gaps']} gaps" if series["gaps"] else "no gaps"
+    screen.done(
+        f"{series['inserted']:,} candles of {TIMEFRAME} {SYMBOL} over CCXT REST, "
+        f"{series['pages']} pages, {gaps}"
+    )
+
+
+def _backtest_history(screen: Screen, db: Path, report: Path, common: tuple[str, ...]) -> None:
+    from onetape.simulator.programs import run_json
+
+    screen.begin("backtest")
+    document = run_json(
+        "backtester",
+        *common,
+        *_strategy(),
+        *("--db", str(db), "--report", str(report)),
+        *("--from", str(LIVE_FROM - BACKTEST_DAYS * DAY)),
+    )
+    metrics = document["metrics"]
+    screen.done(
+        f"rsi {metrics['total_return']:+.1%}, buy and hold "
+        f"{metrics['buy_and_hold']['total_return']:+.1%}, {metrics['trades']} trades, "
+        f"fees {metrics['fees']:,.2f} USDT"
+    )
+
+
+def _trade_live(screen: Screen, db: Path, common: tuple[str, ...], speed: float) -> Live:
+    """Run the trader on the accelerated stream until it has made a round trip."""
+    from onetape.simulator.clock import make_clock
+    from onetape.simulator.embedded import embedded_simulator
+    from onetape.simulator.programs import running
+
+    screen.begin("trader")
+    with ExitStack() as stack:
+        clock = make_clock(start_ms=LIVE_FROM * 1_000, speed=speed)
+        simulator = stack.enter_context(embedded_simulator(seed=SEED, clock=clock))
+        trader = stack.enter_context(
+            running(
+                "trader",
+                *common,
+                *_strategy(),
+                *("--simulator-url", simulator.url, "--db", str(db)),
+            )
+        )
+        follower = _Follower(screen, refuse_seconds=CUT_CANDLES * HOUR / speed)
+        for line in trader.lines():
+            if follower.wants_cut(line):
+                simulator.disconnect(follower.refuse_seconds)
+            if follower.is_done(line):
+                break
+        trader.check()
+        trader.stop()
+        _fetch_rest(db, common, simulator.url)
+    screen.done(
+        f"{follower.decisions} candles live at {speed:,.0f} times the clock, socket cut once, "
+        f"{follower.refilled} refilled, one round trip, stopped cleanly"
+    )
+    return _read_live(db)
+
+
+def _fetch_rest(db: Path, common: tuple[str, ...], url: str) -> None:
+    """Fetch what closed last, so that the tape ends with a closed candle."""
+    from onetape.simulator.programs import run_json
+
+    run_json("backfiller", *common, "--simulator-url", url, "--db", str(db), "--days", "30")
+
+
+class _Follower:
+    """Reads the trader's lines: cuts its socket after the first buy, ends after a round trip."""
+
+    def __init__(self, screen: Screen, *, refuse_seconds: float) -> None:
+        self._screen = screen
+        self.refuse_seconds = refuse_seconds
+        self.decisions = 0
+        self.refilled = "nothing"
+        self._cut = self._sold = False
+
+    def wants_cut(self, line: str) -> bool:
+        """Return whether this is the line after which the socket is cut; the first buy's."""
+        if self._cut or not line.startswith("bought"):
+            return False
+        self._cut = True
+        return True
+
+    def is_done(self, line: str) -> bool:
+        """Take a line in; return whether the trader has shown what it is here for."""
+        is_decision = ", next " in line
+        if is_decision:
+            self.decisions += 1
+            self._screen.progress(line)
+        elif line.startswith(("bought", "sold", "stream lost")):
+            self._screen.detail(line)
+        elif line.startswith("stream is back"):
+            self._screen.detail(line)
+            self.refilled = line.partition(", ")[2].partition(" filled")[0]
+        self._sold = self._sold or line.startswith("sold")
+        if self.decisions > PATIENCE_CANDLES:
+            raise CheckFailed(f"no round trip within {PATIENCE_CANDLES} candles; try again")
+        # One more candle must close: the sale's own is still forming when it is filled.
+        return self._sold and is_decision
+
+
+def _read_live(db: Path) -> Live:
+    from onetape.store.database import open_store
+    from onetape.store.ledger import decisions_of_last_session
+
+    with open_store(db, create=False) as store:
+        session, decisions = decisions_of_last_session(store)
+    late = sum("too late" in " ".join(decision.gates.values()) for decision in decisions)
+    able = [one for one in decisions if all(gate == "ok" for gate in one.gates.values())]
+    return Live(session.account, able[0].timestamp, late)
+
+
+def _compare(screen: Screen, db: Path, common: tuple[str, ...], live: Live) -> list[str]:
+    """Compare the trader's trades with a backtest over the same candles; return what differs."""
+    from onetape.simulator.programs import run_json
+    from onetape.store.database import open_store
+    from onetape.store.ledger import trades_of
+
+    screen.begin("comparison")
+    document = run_json(
+        "backtester",
+        *common,
+        *_strategy(),
+        *("--db", str(db), "--no-report", "--from", str(live.first_decision)),
+    )
+    expected = [fill for trade in document["trades"] for fill in _fills(trade)]
+    with open_store(db, create=False) as store:
+        trades = trades_of(store, live.account, SYMBOL)
+    differences: list[str] = []
+    for trade, (side, price, amount) in zip(trades, expected, strict=False):
+        same = (
+            trade.side == side
+            and abs(float(trade.price) - price) < 1e-9 * price
+            and abs(float(trade.amount) - amount) < 1e-9 * amount
+        )
+        paper = f"{trade.side} {trade.amount} at {trade.price:,}"
+        verdict = "equal" if same else f"DIFFERS from {side} {amount:.8g} at {price:,.2f}"
+        screen.detail(f"paper {paper}: {verdict}")
+        if not same:
+            differences.append(f"paper {paper}, backtest {side} {amount:.8g} at {price:,.2f}")
+    if len(trades) != len(expected):
+        differences.append(f"{len(trades)} paper trades, {len(expected)} in the backtest")
+    equal = len(trades) - len(differences)
+    screen.done(f"{equal} of {len(trades)} paper trades equal to a backtest of the same candles")
+    return differences
+
+
+def _fills(trade: dict[str, Any]) -> list[tuple[str, float, float]]:
+    fills = [("buy", trade["entry_price"], trade["amount"])]
+    if not trade["open_at_end"]:
+        fills.append(("sell", trade["exit_price"], trade["amount"]))
+    return fills
+
+
+def _strategy() -> list[str]:
+    words = ["--strategy", "rsi"]
+    for name, value in PARAMETERS.items():
+        words += ["--param", f"{name}={value}"]
+    return words
+
+
+def _say_what_next(screen: Screen, db: Path, report: Path, seconds: float) -> None:
+    screen.say(f"Done in {seconds:.0f} s; nothing is left running.")
+    screen.say(f"report:   {report}  (open it in a browser)")
+    screen.say(f"database: {db}")
+    screen.say("next, with real prices (no key needed; offline add --exchange simulator):")
+    screen.say("  uv run backfiller --symbol BTC/USDT")
+    screen.say("  uv run backtester --from 2024-01-01 --to 2024-06-30")
+    screen.say("  uv run trader --symbol BTC/USDT --exchange binance --timeframe 1h")
+
+
+def run() -> NoReturn:
+    """Run the program."""
+    run_app(app, "demo")
+
+
+if __name__ == "__main__":
+    run()
