@@ -72,10 +72,20 @@ class Decider:
             return [first] if first else []
         fresh = closed_timestamps(self._job.store, self._job.key, after=self._decided)
         verdicts: list[Verdict] = []
-        for timestamp in fresh:
+        for timestamp in self._contiguous(fresh):
             self._decided = timestamp
             verdicts.append(self._verdict(timestamp, is_newest=timestamp == fresh[-1]))
         return verdicts
+
+    def _contiguous(self, fresh: list[int]) -> list[int]:
+        """Return the candles before the first hole: a hole is filled, or known, before going on."""
+        if self._decided is None or not fresh:
+            return fresh
+        job = self._job
+        start = job.timeframe.next(self._decided)
+        holes = missing_between(job.store, job.key, start, fresh[-1])
+        missing = unexplained(job.store, job.key, holes)
+        return [timestamp for timestamp in fresh if not missing or timestamp < missing[0][0]]
 
     def _verdict(self, timestamp: int, *, is_newest: bool, again: bool = False) -> Verdict:
         job = self._job

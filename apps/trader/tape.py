@@ -19,8 +19,10 @@ from onetape.history.fetch import confirm_gaps, fetch_closed
 from onetape.store.candles import (
     last_closed_before,
     mark_closed,
+    missing_between,
     replace_forming,
 )
+from onetape.store.gaps import unexplained
 from onetape.store.ledger import close_blind_intervals, open_blind_interval
 from onetape.store.market_data import Ticker, delete_tickers_before, insert_ticker
 from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost, TickerUpdate
@@ -51,7 +53,7 @@ class Tape:
         self._ask_again_at = 0.0
         self._went_live = asyncio.Event()
         self.closed = asyncio.Event()
-        """Set whenever a candle was closed; whoever waits for it clears it."""
+        """Set whenever a candle ended or was closed; whoever waits for it clears it."""
         self.ticker: Ticker | None = None
         """The newest best prices."""
 
@@ -88,31 +90,33 @@ class Tape:
 
     async def close_overdue(self) -> None:
         """Ask REST for candles that ended by the clock and were not closed by the stream."""
-        last = last_closed_before(self._job.store, self._job.key, NEVER)
-        due = self._newest_due()
-        if last is not None and last >= due:
+        missing_from = self._first_missing()
+        if missing_from is None:
             self._pause_seconds = FIRST_PAUSE_SECONDS
+            self._ask_again_at = 0.0
             return
         if time.monotonic() < self._ask_again_at:
             return
         try:
-            await self._fetch(self._after_last_closed())
+            await self._fetch(missing_from)
         except ExchangeUnreachable as error:
             print_line(f"REST: {error}; trying again in {self._pause_seconds:.0f} s")
         # Where nobody traded there may be no candle: ask more and more rarely.
         self._ask_again_at = time.monotonic() + self._pause_seconds
         self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
 
+    def _first_missing(self) -> int | None:
+        """Return the first candle of the window that should be closed and is not, or None."""
+        job = self._job
+        due = self._newest_due()
+        start = job.timeframe.shift(due, 1 - job.window)
+        holes = missing_between(job.store, job.key, start, job.timeframe.next(due))
+        missing = unexplained(job.store, job.key, holes)
+        return missing[0][0] if missing else None
+
     def _newest_due(self) -> int:
         grace_ms = self._exchange.quirks.close_grace_ms
         return last_closed_open(self._job.timeframe, self._exchange.now_ms(), grace_ms)
-
-    def _after_last_closed(self) -> int:
-        job = self._job
-        last = last_closed_before(job.store, job.key, NEVER)
-        due = self._newest_due()
-        oldest = job.timeframe.shift(due, 1 - job.window)
-        return oldest if last is None else max(oldest, job.timeframe.next(last))
 
     async def _fetch(self, start: int) -> int:
         """Store the closed candles from `start` on; return how many were new."""
@@ -150,7 +154,7 @@ class Tape:
         again = self._connection is not None
         self._went_live.clear()
         try:
-            filled = await self._fetch(self._after_last_closed())
+            filled = await self._fetch(self._first_missing() or self._newest_due())
         except ExchangeUnreachable as error:
             # The next frame comes here again; until then the tape ends where it ended.
             print_line(f"stream is back, but what it missed is not: {error}")
@@ -170,8 +174,11 @@ class Tape:
             return
         job = self._job
         # Seen from its open to its end on one connection: our row of it is the final one.
-        proven = row.timestamp > self._newest > self._first_seen
-        if proven and mark_closed(job.store, job.key, self._newest):
+        ended = row.timestamp > self._newest > 0
+        if ended and self._newest > self._first_seen:
+            mark_closed(job.store, job.key, self._newest)
+        if ended:
+            # Closed, or for REST to close: either way the strategy loop has something to do.
             self.closed.set()
         if replace_forming(job.store, job.key, row, seen_ms=self._exchange.now_ms()):
             self._newest = max(self._newest, row.timestamp)

@@ -54,6 +54,8 @@ def client_settings(endpoint: Endpoint) -> dict[str, Any]:
             "fetchMarkets": {"types": ["spot"]},
             "fetchCurrencies": False,
             "streamLimits": {"spot": 1},
+            # CCXT's default, miniTicker, has neither bid nor ask.
+            "watchTickers": {"name": "ticker"},
         }
     return settings
 

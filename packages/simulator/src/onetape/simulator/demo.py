@@ -67,7 +67,7 @@ def demo(
     screen.say("Onetape demo: no account, no key, nothing leaves this machine.")
     began = time.monotonic()
     # A SIGTERM must end the trader too: as an exception it passes every `finally`.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, _exit_on_signal)
     common = ("--exchange", "simulator", "--symbol", SYMBOL, "--timeframe", TIMEFRAME)
     _start_afresh(db)
     _fetch_history(screen, db, common)
@@ -85,6 +85,11 @@ def demo(
     else:
         raise CheckFailed("this machine was too slow to trade in time; try again when it is idle")
     _say_what_next(screen, db, report, time.monotonic() - began)
+
+
+def _exit_on_signal(number: int, frame: object) -> None:
+    del frame
+    sys.exit(128 + number)
 
 
 def _start_afresh(db: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from onetape.core.errors import StoreError
 from onetape.core.steps import decimal_text
 from onetape.core.trading import Decision, Order, OrderStatus, Session, Trade
 from onetape.store.connection import Connection, Value
@@ -167,6 +168,28 @@ def last_decided(store: Store, account: str, symbol: str, timeframe: str) -> int
         ).get
 
 
+def decisions_of_last_session(store: Store) -> tuple[Session, list[Decision]]:
+    """Return the session that started last, and its decisions, oldest first.
+
+    Raises:
+        StoreError: the file has no session.
+    """
+    with store.read() as connection:
+        sessions = connection.execute(
+            "SELECT session, app, mode, account, exchange, symbol, timeframe, strategy, "
+            "parameters, code_digest, started_ms FROM sessions ORDER BY started_ms DESC LIMIT 1"
+        ).fetchall()
+        if not sessions:
+            raise StoreError(f"{store.path} has no trading session; run: uv run trader")
+        rows = connection.execute(
+            "SELECT decision, session, timestamp, signal, indicators, gates, action, decided_ms "
+            "FROM decisions WHERE session = ? ORDER BY timestamp",
+            (sessions[0][0],),
+        ).fetchall()
+    head: list[Any] = [*sessions[0][:8], json.loads(sessions[0][8]), *sessions[0][9:]]
+    return Session(*head), [_decision(row) for row in rows]
+
+
 def trades_of(store: Store, account: str, symbol: str) -> list[Trade]:
     """Return the trades of an account in one symbol, oldest first."""
     with store.read() as connection:
@@ -228,6 +251,11 @@ def _order_values(order: Order) -> dict[str, Value]:
         "parameters": json.dumps(dict(order.parameters), sort_keys=True),
         "code_digest": order.code_digest,
     }
+
+
+def _decision(row: tuple[Any, ...]) -> Decision:
+    values: list[Any] = [*row[:4], json.loads(row[4]), json.loads(row[5]), *row[6:]]
+    return Decision(*values)
 
 
 def _trade(row: tuple[Any, ...]) -> Trade:
