@@ -65,7 +65,8 @@ def booked(value: float, step: Decimal | None) -> Decimal:
     Without a step the shortest decimal that reads back as the same float is taken.
     """
     if step is None:
-        return Decimal(repr(value))
+        # NumPy's floats are floats, but not to repr.
+        return Decimal(repr(float(value)))
     return nearest_steps(value, step) * step
 
 

@@ -14,7 +14,7 @@ from onetape.core.errors import UsageError
 SECONDS_PER_UNIT: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 #: 1970-01-01 was a Thursday; the first Monday after it is 4 days on.
 FIRST_MONDAY_SECONDS: Final = 4 * 86_400
-_PATTERN: Final = re.compile(r"([1-9]\d{0,3})([smhdwM])")
+_PATTERN: Final = re.compile(r"([1-9][0-9]{0,3})([smhdwM])")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the known name nearest to a wrong one, or nothing."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if not near:
-        folded = {candidate.casefold(): candidate for candidate in known}
+        folded = {candidate.casefold(): candidate for candidate in names}
         near = [folded[name.casefold()]] if name.casefold() in folded else []
     return f"; did you mean {near[0]!r}?" if near else ""
 

@@ -1,0 +1,97 @@
+"""Candles: which rows may be stored, and the columns that strategies read."""
+
+from math import inf, nan
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onetape.core.candles import Candle, Candles, candle_fault
+from onetape.core.timeframes import Timeframe
+
+HOUR = Timeframe.parse("1h")
+SOUND = Candle(1_704_067_200, 100.0, 110.0, 90.0, 105.0, 12.5)
+PRICES = ("open", "high", "low", "close")
+
+
+def test_a_sound_candle_has_no_fault() -> None:
+    assert candle_fault(SOUND, HOUR) is None
+
+
+def test_a_flat_candle_without_volume_is_sound() -> None:
+    assert candle_fault(Candle(0, 1e-8, 1e-8, 1e-8, 1e-8, 0.0), HOUR) is None
+
+
+@pytest.mark.parametrize("field", [*PRICES, "volume"])
+@pytest.mark.parametrize("value", [nan, inf, -inf, -1.0, 1e300])
+def test_a_value_that_no_market_has_is_a_fault(field: str, value: float) -> None:
+    assert candle_fault(SOUND._replace(**{field: value}), HOUR) is not None
+
+
+@pytest.mark.parametrize("field", PRICES)
+def test_a_price_of_zero_is_a_fault(field: str) -> None:
+    assert candle_fault(SOUND._replace(**{field: 0.0}), HOUR) is not None
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (SOUND._replace(timestamp=SOUND.timestamp * 1_000), "time out of range"),
+        (SOUND._replace(timestamp=-1), "time out of range"),
+        (SOUND._replace(timestamp=2**50), "time out of range"),
+        (SOUND._replace(timestamp=SOUND.timestamp + 60), "not the open of a 1h candle"),
+        (SOUND._replace(high=89.0), "high or low"),
+        (SOUND._replace(high=104.0), "high or low"),
+        (SOUND._replace(low=101.0), "high or low"),
+    ],
+)
+def test_the_fault_is_named(row: Candle, words: str) -> None:
+    assert words in (candle_fault(row, HOUR) or "")
+
+
+@given(
+    st.integers(-(2**60), 2**60),
+    st.tuples(*[st.floats(allow_nan=True, allow_infinity=True)] * 5),
+    st.sampled_from(["1m", "1h", "1d", "1w", "1M"]),
+)
+def test_any_row_is_either_sound_or_has_a_fault_in_words(
+    timestamp: int, values: tuple[float, ...], name: str
+) -> None:
+    fault = candle_fault(Candle(timestamp, *values), Timeframe.parse(name))
+    assert fault is None or fault
+
+
+def columns(*timestamps: int) -> Candles:
+    values = np.array([float(timestamp) for timestamp in timestamps])
+    return Candles(np.array(timestamps, dtype=np.int64), *[values] * 5)
+
+
+def test_columns_of_different_lengths_are_refused() -> None:
+    short, long = np.ones(1), np.ones(2)
+    with pytest.raises(ValueError, match=r"one length, found \[1, 2\]"):
+        Candles.from_columns(np.array([0]), short, short, short, short, long)
+
+
+def test_joined_candles_follow_each_other() -> None:
+    joined = columns(1, 2).joined(columns(3))
+    assert joined.timestamp.tolist() == [1, 2, 3]
+    assert joined.volume.tolist() == [1.0, 2.0, 3.0]
+
+
+def test_no_candles_joined_with_some_are_those() -> None:
+    assert Candles.empty().joined(columns(3)).timestamp.tolist() == [3]
+    assert columns(3).joined(Candles.empty()).timestamp.tolist() == [3]
+    assert len(Candles.empty()) == 0
+
+
+def test_a_slice_keeps_all_columns_in_step() -> None:
+    part = columns(1, 2, 3, 4)[1:3]
+    assert part.timestamp.tolist() == [2, 3]
+    assert part.close.tolist() == [2.0, 3.0]
+
+
+def test_the_frame_is_indexed_by_utc_opens() -> None:
+    frame = columns(1_704_067_200).frame()
+    assert list(frame.columns) == ["open", "high", "low", "close", "volume"]
+    assert str(frame.index[0]) == "2024-01-01 00:00:00+00:00"
