@@ -9,12 +9,14 @@ import re
 import sys
 
 PLACEHOLDER_REQUIRES_PYTHON = ">=3"
+PLACEHOLDER_REGISTRY = "index"
 
 
 def clean(lock: str) -> str:
     """Return the lock text without addresses; a clean lock comes back unchanged."""
     lock = re.sub(r'url = "[^"]*/([^"/]+)"', r'filename = "\1"', lock)
-    lock = re.sub(r'source = \{ registry = "[^"]*" \}', 'source = { registry = "index" }', lock)
+    source = f'source = {{ registry = "{PLACEHOLDER_REGISTRY}" }}'
+    lock = re.sub(r'source = \{ registry = "[^"]*" \}', source, lock)
     line = f'requires-python = "{PLACEHOLDER_REQUIRES_PYTHON}"'
     return re.sub(r"^requires-python = .*$", line, lock, count=1, flags=re.MULTILINE)
 

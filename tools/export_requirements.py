@@ -1,0 +1,57 @@
+"""Write requirements/*.txt from uv.lock: versions, hashes and markers for pip, no address.
+
+`--check` writes nothing and fails where a file differs from what the lock says.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "requirements"
+#: What each file holds, as arguments of `uv export`.
+EXPORTS = {
+    "backfiller": ("--package=onetape-backfiller", "--no-dev"),
+    "backtester": ("--package=onetape-backtester", "--no-dev"),
+    "trader": ("--package=onetape-trader", "--no-dev"),
+    "build": ("--only-group=build",),
+}
+STYLE = ("--no-emit-workspace", "--no-annotate", "--no-header", "--format=requirements.txt")
+
+
+def export(name: str) -> str:
+    """Return what a requirements file must hold by the completed lock.
+
+    Raises:
+        SystemExit: uv failed, or its answer names an address.
+    """
+    command = ["uv", "export", "-q", "--locked", *EXPORTS[name], *STYLE]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"uv export of {name} failed: {done.stderr.strip()}; run: uv lock")
+    if "://" in done.stdout:
+        raise SystemExit(f"uv export of {name} names an index address; no file may hold one")
+    return done.stdout
+
+
+def main() -> None:
+    """Write the files, or with --check compare them."""
+    check = sys.argv[1:] == ["--check"]
+    if sys.argv[1:] and not check:
+        raise SystemExit("usage: export_requirements.py [--check]")
+    stale: list[str] = []
+    for name in EXPORTS:
+        file, text = FOLDER / f"{name}.txt", export(name)
+        if check:
+            stale += [name] if not file.exists() or file.read_text(encoding="utf-8") != text else []
+        else:
+            FOLDER.mkdir(exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        print(f"requirements/{name}.txt: {text.count(' --hash=') and text.count('==')} packages")
+    if stale:
+        names = ", ".join(f"requirements/{name}.txt" for name in stale)
+        raise SystemExit(f"{names}: differs from uv.lock; run: make requirements")
+
+
+if __name__ == "__main__":
+    main()

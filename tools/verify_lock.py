@@ -1,0 +1,102 @@
+"""Compare the lock in git, which names no address, with the one that uv completed from it.
+
+uv fills the addresses in without comparing hashes, so this does: the versions must be the same, and
+a file that both name must have the same hash. An index may have gained files since.
+
+    verify_lock.py [COMMITTED] [COMPLETED]    default: what git would commit, and uv.lock
+"""
+
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from clean_lock import PLACEHOLDER_REGISTRY, clean
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Keys of a package that name files; everything else must be equal.
+FILE_KEYS = ("sdist", "wheels")
+
+Lock = dict[str, Any]
+Package = dict[str, Any]
+
+
+def findings(committed: str, completed: str) -> list[str]:
+    """Return what is wrong with a pair of locks, one line each; none where all is well."""
+    found = [
+        f"line {number} of the committed lock names an address: {line.strip()}"
+        for number, line in enumerate(committed.splitlines(), start=1)
+        if "://" in line
+    ]
+    if found:
+        return found
+    if clean(committed) != committed:
+        found.append("the committed lock is not in its clean form; set the git filter and add it")
+    if f'registry = "{PLACEHOLDER_REGISTRY}"' in completed:
+        return [
+            *found,
+            "the lock beside it is not completed yet, so nothing is proved; run: uv lock",
+        ]
+    one, other = tomllib.loads(committed), tomllib.loads(clean(completed))
+    found += [
+        f"{key} differs"
+        for key in sorted((one.keys() | other.keys()) - {"package"})
+        if one.get(key) != other.get(key)
+    ]
+    ours, theirs = packages(one), packages(other)
+    found += [f"{name} is in one lock only" for name in sorted(ours.keys() ^ theirs.keys())]
+    for name in sorted(ours.keys() & theirs.keys()):
+        found += [f"{name}: {text}" for text in package_findings(ours[name], theirs[name])]
+    return found
+
+
+def package_findings(ours: Package, theirs: Package) -> Iterator[str]:
+    """Yield what differs between a package of the committed and of the completed lock."""
+    rest = [
+        {key: value for key, value in package.items() if key not in FILE_KEYS}
+        for package in (ours, theirs)
+    ]
+    if rest[0] != rest[1]:
+        yield "dependencies or metadata differ"
+    known, now = file_hashes(ours), file_hashes(theirs)
+    for file in sorted(known.keys() & now.keys()):
+        if not known[file] or known[file] != now[file]:
+            yield f"{file} has hash {now[file]}, the committed lock says {known[file]}"
+    if known and not known.keys() & now.keys():
+        yield "the index has none of the files that the committed lock names"
+
+
+def packages(lock: Lock) -> dict[str, Package]:
+    """Return the packages of a lock by name and version; workspace members have no version."""
+    return {f"{one['name']} {one.get('version', '')}".strip(): one for one in lock["package"]}
+
+
+def file_hashes(package: Package) -> dict[str, str]:
+    """Return the hash of each file by its name."""
+    files = [*package.get("wheels", []), *([package["sdist"]] if "sdist" in package else [])]
+    return {file["filename"]: file.get("hash", "") for file in files}
+
+
+def main() -> None:
+    """Compare the two locks and fail on the first difference that matters."""
+    paths = [Path(name) for name in sys.argv[1:3]]
+    if paths:
+        committed = paths[0].read_text(encoding="utf-8")
+    else:
+        show = ["git", "show", ":uv.lock"]
+        committed = subprocess.check_output(show, cwd=ROOT, text=True, encoding="utf-8")
+    completed = (paths[1] if len(paths) > 1 else ROOT / "uv.lock").read_text(encoding="utf-8")
+    found = findings(committed, completed)
+    for line in found:
+        print(f"uv.lock: {line}", file=sys.stderr)
+    if found:
+        raise SystemExit(1)
+    files = sum(len(file_hashes(one)) for one in packages(tomllib.loads(committed)).values())
+    gained = "" if clean(completed) == committed else "; the index has gained or lost files"
+    print(f"uv.lock: {files} files, every hash as committed, no address{gained}")
+
+
+if __name__ == "__main__":
+    main()
