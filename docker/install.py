@@ -1,0 +1,121 @@
+"""Install one app into a virtual environment, as the Dockerfile does and CI repeats.
+
+Run it from the root of the checkout, first `requirements` (other people's wheels, each proved by
+its hash), then `members` (our packages, no dependencies), then `compile`. Where pip finds its index
+is the business of the machine: its own configuration and environment decide.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+import venv
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PREFIX = "onetape-"
+
+
+def member_folders(app: str, root: Path = ROOT) -> list[Path]:
+    """Return the folders of an app and of every workspace member it needs, sorted.
+
+    Raises:
+        SystemExit: there is no such app.
+    """
+    folders: dict[str, Path] = {}
+    needs: dict[str, list[str]] = {}
+    for file in [*root.glob("apps/*/pyproject.toml"), *root.glob("packages/*/pyproject.toml")]:
+        project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
+        folders[project["name"]] = file.parent
+        needs[project["name"]] = project.get("dependencies", [])
+    wanted, found = [PREFIX + app], set[str]()
+    if wanted[0] not in folders:
+        raise SystemExit(f"no app {app} in {root / 'apps'}")
+    while wanted:
+        name = wanted.pop()
+        if name not in found:
+            found.add(name)
+            wanted += [need for need in needs[name] if need.startswith(PREFIX)]
+    return sorted(folders[name] for name in found)
+
+
+def install_requirements(app: str, target: Path) -> None:
+    """Make the environment and install what requirements/APP.txt lists, wheels only."""
+    make_environment(target)
+    pip_install(target, f"requirements/{app}.txt")
+
+
+def install_members(app: str, target: Path) -> None:
+    """Build our packages with the pinned build backends and install them, nothing else."""
+    with tempfile.TemporaryDirectory() as scratch:
+        # The backends live in an environment of their own, so that the app's stays free of them.
+        builder, wheels = Path(scratch, "builder"), Path(scratch, "wheels")
+        make_environment(builder)
+        pip_install(builder, "requirements/build.txt")
+        folders = [str(folder) for folder in member_folders(app)]
+        # uv-build is a program beside its Python module, and is looked for on the path.
+        path = os.pathsep.join([str(builder / "bin"), os.environ["PATH"]])
+        isolated = ["--no-deps", "--no-build-isolation", f"-w{wheels}"]
+        pip(builder, "wheel", *isolated, *folders, path=path)
+        built = [str(wheel) for wheel in sorted(wheels.glob("*.whl"))]
+        pip(target, "install", "--no-deps", "--no-index", "--no-compile", *built)
+
+
+def compile_environment(target: Path) -> None:
+    """Drop the test suites that pandas and numpy ship, then compile what is left.
+
+    The bytecode is not checked against file times: copying an image may change them.
+    """
+    for package in ("numpy", "pandas"):
+        for tests in target.glob(f"lib/*/site-packages/{package}/**/tests"):
+            shutil.rmtree(tests)
+    options = ["-q", "-j0", "--invalidation-mode=unchecked-hash"]
+    run([str(target / "bin/python"), "-m", "compileall", *options, str(target / "lib")])
+
+
+def make_environment(target: Path) -> None:
+    """Make an empty environment without pip; the pip of the calling Python fills it."""
+    venv.create(target, symlinks=True, with_pip=False)
+
+
+def pip_install(target: Path, requirements: str) -> None:
+    """Install a list of wheels, each with a hash, and nothing that the list does not name."""
+    proved = ["--require-hashes", "--no-deps", "--only-binary=:all:", "--no-compile"]
+    pip(target, "install", *proved, "-r", str(ROOT / requirements))
+
+
+def pip(target: Path, *arguments: str, path: str | None = None) -> None:
+    """Run the calling Python's pip for another environment, with another PATH if one is given."""
+    python = str(target / "bin/python")
+    run([sys.executable, "-m", "pip", "--python", python, "-q", *arguments], path)
+
+
+def run(command: Sequence[str], path: str | None = None) -> None:
+    """Run a command; end with its exit code where it fails."""
+    environment = os.environ | ({"PATH": path} if path else {})
+    code = subprocess.run(command, env=environment, check=False).returncode
+    if code:
+        raise SystemExit(code)
+
+
+def main() -> None:
+    """Run the steps named on the command line."""
+    steps = {"requirements": install_requirements, "members": install_members}
+    parser = argparse.ArgumentParser(description="Install one app into a virtual environment.")
+    parser.add_argument("--app", required=True, metavar="APP")
+    parser.add_argument("--venv", required=True, type=Path, metavar="FOLDER")
+    parser.add_argument("steps", nargs="*", metavar="STEP", help="requirements members compile")
+    options = parser.parse_args()
+    for step in options.steps or [*steps, "compile"]:
+        if step == "compile":
+            compile_environment(options.venv)
+        else:
+            steps[step](options.app, options.venv)
+
+
+if __name__ == "__main__":
+    main()
