@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from backtester.words import assumptions, metric_lines, notes
+from backtester.words import assumptions, metric_lines, notes, parameter_values
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.engine import Trade, buy_and_hold_equity
 from onetape.report import Headline, MetricRow, ReportData, ReportTitle, ReportTrade
@@ -43,6 +43,9 @@ def report_data(backtest: "Backtest") -> ReportData:
 
 def _title(backtest: "Backtest") -> ReportTitle:
     tape = backtest.tape
+    rules = assumptions(backtest)
+    # The page has a place of its own for them.
+    del rules["parameters"]
     return ReportTitle(
         exchange=tape.key.exchange,
         symbol=tape.key.symbol,
@@ -51,7 +54,8 @@ def _title(backtest: "Backtest") -> ReportTitle:
         end_timestamp=tape.end,
         strategy=backtest.strategy.name,
         generated_at_ms=time.time_ns() // 1_000_000,
-        rules=assumptions(backtest),
+        parameters={name: str(value) for name, value in parameter_values(backtest).items()},
+        rules=rules,
         notes=tuple(notes(backtest)),
         invented=tape.key.exchange == SIMULATOR_ID,
     )

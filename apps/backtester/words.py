@@ -50,7 +50,7 @@ def assumptions(backtest: "Backtest") -> dict[str, str]:
     quote = base_and_quote(backtest.tape.key.symbol)[1]
     sizing = "all in" if rules.quote_amount is None else f"{rules.quote_amount:g} {quote} an entry"
     fee_coin = "quote currency" if rules.fee_coin == "quote" else "the received coin"
-    parameters = ", ".join(f"{name} {value}" for name, value in _parameters(backtest).items())
+    parameters = ", ".join(f"{name} {value}" for name, value in parameter_values(backtest).items())
     return {
         "parameters": parameters or "none",
         "fills": f"signal on the close, filled at the next open, {rules.slippage_bps:g} bps worse",
@@ -145,7 +145,7 @@ def result_document(backtest: "Backtest", report: Path | None) -> dict[str, Any]
         "known_outages": tape.known_outages,
         "unexplained_gaps": tape.unexplained,
         "strategy": backtest.strategy.name,
-        "parameters": _parameters(backtest),
+        "parameters": parameter_values(backtest),
         "assumptions": assumptions(backtest),
         "notes": notes(backtest),
         "metrics": backtest.metrics.as_dict(),
@@ -156,7 +156,8 @@ def result_document(backtest: "Backtest", report: Path | None) -> dict[str, Any]
     }
 
 
-def _parameters(backtest: "Backtest") -> dict[str, Any]:
+def parameter_values(backtest: "Backtest") -> dict[str, Any]:
+    """Return the strategy's parameters by name."""
     strategy = backtest.strategy
     return {info.name: getattr(strategy, info.name) for info in parameters_of(strategy)}
 

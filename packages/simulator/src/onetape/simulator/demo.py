@@ -147,7 +147,7 @@ def _trade_live(screen: Screen, db: Path, common: tuple[str, ...], speed: float)
     from onetape.simulator.embedded import embedded_simulator
     from onetape.simulator.programs import running
 
-    screen.begin("trader")
+    screen.begin("paper trader on the live stream")
     with ExitStack() as stack:
         clock = make_clock(start_ms=LIVE_FROM * 1_000, speed=speed)
         simulator = stack.enter_context(embedded_simulator(seed=SEED, clock=clock))
@@ -234,7 +234,7 @@ def _compare(screen: Screen, db: Path, common: tuple[str, ...], live: Live) -> l
     from onetape.store.database import open_store
     from onetape.store.ledger import trades_of
 
-    screen.begin("comparison")
+    screen.begin("paper against backtest")
     document = run_json(
         "backtester",
         *common,

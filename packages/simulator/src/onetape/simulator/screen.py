@@ -5,6 +5,8 @@ import sys
 import time
 
 CLEAR_LINE = "\r\x1b[2K"
+#: Lines below a step's number.
+INDENT = "    "
 
 
 class Screen:
@@ -16,6 +18,7 @@ class Screen:
         self._number = 0
         self._title = ""
         self._began = time.monotonic()
+        self._has_details = False
 
     def say(self, text: str) -> None:
         """Print a line of its own, at once."""
@@ -25,6 +28,7 @@ class Screen:
         """Start a step; in a terminal its line shows that it is under way."""
         self._number += 1
         self._title = title
+        self._has_details = False
         self._began = time.monotonic()
         self.progress("...")
 
@@ -35,10 +39,13 @@ class Screen:
             self._write(CLEAR_LINE + self._line(text)[:width])
 
     def detail(self, text: str) -> None:
-        """Print a line below the step's title, which stays under way."""
-        if self._is_terminal:
-            self._write(CLEAR_LINE)
-        self._write(f"     {text}\n")
+        """Print a line below the step's number and title, which are printed before the first."""
+        clear = CLEAR_LINE if self._is_terminal else ""
+        if not self._has_details:
+            self._write(f"{clear} {self._number}. {self._title}:\n")
+            clear = ""
+        self._has_details = True
+        self._write(f"{clear}{INDENT}{text}\n")
 
     def done(self, text: str) -> None:
         """Fill the step in, with the seconds it took."""
@@ -47,6 +54,8 @@ class Screen:
         self._write(f"{clear}{self._line(text)} ({seconds:.1f} s)\n")
 
     def _line(self, text: str) -> str:
+        if self._has_details:
+            return f"{INDENT}{text}"
         return f" {self._number}. {self._title}: {text}"
 
     def _write(self, text: str) -> None:
