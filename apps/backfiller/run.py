@@ -15,7 +15,8 @@ from onetape.core.symbols import SIMULATOR_ID, spot_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange, check_exchange
-from onetape.store.database import Store, open_store
+from onetape.store.candles import check_kind
+from onetape.store.database import Store, open_if_exists, open_store
 from onetape.store.market_data import save_market
 
 
@@ -34,7 +35,9 @@ def backfill_all(settings: BackfillerSettings, *, days: int | None, as_json: boo
     with ExitStack() as stack:
         path = database_path(settings.db, settings.exchange)
         # A file that exists is looked at before anything is asked for; a new one is made after.
-        store = stack.enter_context(open_store(path, create=False)) if path.exists() else None
+        store = open_if_exists(path)
+        if store is not None:
+            check_kind(stack.enter_context(store), settings.exchange)
         endpoint = _endpoint(settings, stack)
         job = _fetch(endpoint, keys, store, path, (start, end), days, stack)
         summaries = asyncio.run(job)

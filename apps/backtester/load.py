@@ -11,6 +11,7 @@ from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted, did_you_mean
 from onetape.store.candles import (
     closed_between,
+    closed_range,
     last_closed,
     missing_between,
     stored_series,
@@ -84,11 +85,10 @@ def load_tape(store: Store, key: SeriesKey, settings: BacktesterSettings, *, loo
 
 
 def _stored_range(store: Store, key: SeriesKey) -> tuple[int, int]:
-    series = stored_series(store)
-    for summary in series:
-        if summary.key == key:
-            return summary.first, summary.last
-    hint = did_you_mean(str(key), [str(summary.key) for summary in series])
+    stored = closed_range(store, key)
+    if stored is not None:
+        return stored
+    hint = did_you_mean(str(key), [str(summary.key) for summary in stored_series(store)])
     raise DataError(
         f"{store.path} holds no candles of {key}{hint}; run: uv run backfiller "
         f"--exchange {key.exchange} --symbol {key.symbol} --timeframe {key.timeframe}"

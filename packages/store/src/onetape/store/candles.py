@@ -14,6 +14,7 @@ import numpy as np
 
 from onetape.core.candles import Candle, Candles, SeriesKey, candle_fault
 from onetape.core.errors import StoreError
+from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.timeframes import Timeframe
 from onetape.store.connection import Connection, Value
 from onetape.store.database import Store
@@ -191,6 +192,36 @@ def first_row_after(store: Store, key: SeriesKey, timestamp: int) -> Candle | No
             (*_series(key), timestamp),
         ).fetchall()
     return Candle(*rows[0]) if rows else None
+
+
+def closed_range(store: Store, key: SeriesKey) -> tuple[int, int] | None:
+    """Return the opens of the first and the last closed candle, or None where there is none."""
+    ends: list[int] = []
+    with store.read() as connection:
+        for order in ("ASC", "DESC"):
+            rows = connection.execute(
+                f"SELECT timestamp FROM ohlcv_data WHERE {_SERIES} AND {_CLOSED} "
+                f"ORDER BY timestamp {order} LIMIT 1",
+                (*_series(key), *_series(key)),
+            ).fetchall()
+            ends += [timestamp for (timestamp,) in rows]
+    return (ends[0], ends[1]) if ends else None
+
+
+def check_kind(store: Store, exchange: str) -> None:
+    """Refuse a file that holds the other kind of candles: invented ones, or real ones.
+
+    Raises:
+        StoreError: candles of this exchange may not go into the file.
+    """
+    with store.read() as connection:
+        simulated = connection.execute("SELECT simulated FROM store_kind").get
+    if simulated is not None and bool(simulated) != (exchange == SIMULATOR_ID):
+        kind = "invented candles of the simulator" if simulated else "candles of a real exchange"
+        raise StoreError(
+            f"{store.path} holds {kind}, which never share a file with those of {exchange}; "
+            "choose another file with --db"
+        )
 
 
 @dataclass(frozen=True, slots=True)

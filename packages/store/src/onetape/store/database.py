@@ -8,6 +8,7 @@ closing the other handle drops the locks of this one.
 
 import os
 import random
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Generator
@@ -19,7 +20,7 @@ import apsw
 
 from onetape.core.errors import ConfigurationError, OnetapeError, StoreError
 from onetape.store.connection import Connection, connect
-from onetape.store.migrations import migrate
+from onetape.store.migrations import check_ours, migrate
 
 BUSY_TIMEOUT_MS = 1_000
 #: How long a write waits for other processes in all, seconds.
@@ -67,7 +68,9 @@ class Store:
             try:
                 yield self._connection
             finally:
-                self._connection.execute("ROLLBACK")
+                # A failed read may have ended the transaction by itself.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
 
     @contextmanager
     def write(self, *, durable: bool = False) -> Generator[Connection]:
@@ -121,24 +124,55 @@ def open_store(path: Path, *, create: bool) -> Store:
             f"SQLite {apsw.sqlite_lib_version()} can corrupt a file with several writers; "
             "install apsw >= 3.51.3"
         )
-    if not path.exists():
+    if not _usable(path):
         if not create:
             raise StoreError(
                 f"{path} does not exist; fill it first: uv run backfiller --symbol BTC/USDT"
             )
         _create(path)
-    elif not path.is_file():
-        raise StoreError(f"{path} is no file; name a database file, such as data/onetape.db")
-    elif path.stat().st_size == 0:
-        raise StoreError(f"{path} is empty (0 bytes); restore it, or delete it to start afresh")
     with translated(path):
         connection = _connect(path)
         try:
+            # Looked at before anything is set: WAL mode would be written into a foreign file.
+            check_ours(connection, path)
+            _share(connection)
             migrate(connection, path)
         except BaseException:
             connection.close()
             raise
     return Store(path, connection)
+
+
+def open_if_exists(path: Path) -> Store | None:
+    """Open a database file as `open_store` does, or return None where there is nothing.
+
+    Raises:
+        StoreError: as for `open_store`.
+        ConfigurationError: the path cannot be looked at.
+    """
+    return open_store(path, create=False) if _usable(path) else None
+
+
+def _usable(path: Path) -> bool:
+    """Return whether there is a file that may be a database; False where there is nothing.
+
+    Raises:
+        StoreError: what is there is no file, or empty.
+        ConfigurationError: the path cannot be looked at.
+    """
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot use {path}: {error.strerror}; choose another file with --db"
+        ) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise StoreError(f"{path} is no file; name a database file, such as data/onetape.db")
+    if status.st_size == 0:
+        raise StoreError(f"{path} is empty (0 bytes); restore it, or delete it to start afresh")
+    return True
 
 
 def _sqlite_version() -> tuple[int, ...]:
@@ -163,6 +197,7 @@ def _create(path: Path) -> None:
     try:
         with translated(path):
             connection = _connect(draft)
+            _share(connection)
             migrate(connection, path)
             connection.close()
         try:
@@ -183,9 +218,13 @@ def _connect(path: Path) -> Connection:
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA trusted_schema = OFF")
+    return connection
+
+
+def _share(connection: Connection) -> None:
+    """Prepare a file of ours for several processes."""
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA journal_size_limit = 67108864")
-    return connection
 
 
 @contextmanager

@@ -19,13 +19,13 @@ def migrate(connection: Connection, path: Path) -> None:
     Raises:
         StoreError: the file was written by a newer Onetape, or by another program.
     """
-    _check(connection, path)
+    check_ours(connection, path)
     if _version(connection) == NEWEST_VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
         # Another process may have migrated between the look and the lock.
-        _check(connection, path)
+        check_ours(connection, path)
         for version in range(_version(connection), NEWEST_VERSION):
             script = files("onetape.store").joinpath(SCRIPTS[version]).read_text(encoding="utf-8")
             connection.execute(script)
@@ -38,17 +38,22 @@ def migrate(connection: Connection, path: Path) -> None:
         raise
 
 
-def _check(connection: Connection, path: Path) -> None:
+def check_ours(connection: Connection, path: Path) -> None:
+    """Refuse a file that we may not write; only reads.
+
+    Raises:
+        StoreError: the file was written by a newer Onetape, or by another program.
+    """
     version = _version(connection)
+    application = connection.execute("PRAGMA application_id").get
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").get
+    if application != APPLICATION_ID and (tables or application or version):
+        raise StoreError(f"{path} is a database of another program; choose another file with --db")
     if version > NEWEST_VERSION:
         raise StoreError(
             f"{path} has schema {version}, this Onetape knows {NEWEST_VERSION}: "
             "update Onetape, or choose another file with --db"
         )
-    application = connection.execute("PRAGMA application_id").get
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").get
-    if application != APPLICATION_ID and (tables or application or version):
-        raise StoreError(f"{path} is a database of another program; choose another file with --db")
 
 
 def _version(connection: Connection) -> int:

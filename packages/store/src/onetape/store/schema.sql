@@ -45,7 +45,8 @@ BEGIN
     SELECT RAISE(ABORT, 'simulated and real candles may not share a file');
 END;
 
-CREATE TRIGGER ohlcv_data_first_row_decides_kind BEFORE INSERT ON ohlcv_data
+-- After, not before: a row that OR IGNORE drops must decide nothing.
+CREATE TRIGGER ohlcv_data_first_row_decides_kind AFTER INSERT ON ohlcv_data
 WHEN NOT EXISTS (SELECT 1 FROM store_kind)
 BEGIN
     INSERT INTO store_kind (only_row, simulated) VALUES (1, NEW.exchange = 'simulator');
@@ -190,9 +191,9 @@ CREATE TABLE trades (
     mode TEXT NOT NULL CHECK (mode IN ('paper', 'live')),
     account TEXT NOT NULL,
     side TEXT NOT NULL CHECK (side IN ('buy', 'sell')),
-    price TEXT NOT NULL CHECK (CAST(price AS REAL) > 0),
-    amount TEXT NOT NULL CHECK (CAST(amount AS REAL) > 0),
-    fee TEXT NOT NULL,
+    price TEXT NOT NULL CHECK (CAST(price AS REAL) > 0 AND CAST(price AS REAL) < 1e15),
+    amount TEXT NOT NULL CHECK (CAST(amount AS REAL) > 0 AND CAST(amount AS REAL) < 1e18),
+    fee TEXT NOT NULL CHECK (abs(CAST(fee AS REAL)) < 1e15),
     fee_currency TEXT NOT NULL,
     executed_ms INTEGER NOT NULL,
     UNIQUE (exchange, symbol, mode, account, exchange_trade_id)

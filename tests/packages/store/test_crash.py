@@ -1,0 +1,117 @@
+"""SIGKILL at any moment: what was acknowledged is there, and a row left half done gives way."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onetape.core.candles import Candle, SeriesKey
+from onetape.store.candles import closed_between, insert_closed
+from onetape.store.database import open_store
+
+KEY = SeriesKey("binance", "BTC/USDT", "1h")
+#: Stores the newest state of a forming candle, says so, and waits to be killed.
+FORMING = """
+import sys, time
+from pathlib import Path
+from onetape.core.candles import Candle, SeriesKey
+from onetape.store.candles import replace_forming
+from onetape.store.database import open_store
+store = open_store(Path(sys.argv[1]), create=True)
+key = SeriesKey("binance", "BTC/USDT", "1h")
+replace_forming(store, key, Candle(3600, 100.0, 101.0, 99.0, 100.5, 1.0), seen_ms=1)
+print("stored", flush=True)
+time.sleep(60)
+"""
+#: Stores batches of 50 without end and names each one that was committed.
+BATCHES = """
+import sys
+from itertools import count
+from pathlib import Path
+from onetape.core.candles import Candle, SeriesKey
+from onetape.store.candles import insert_closed
+from onetape.store.database import open_store
+store = open_store(Path(sys.argv[1]), create=True)
+key = SeriesKey("binance", "BTC/USDT", "1h")
+for batch in count():
+    rows = [Candle((batch * 50 + i) * 3600, 1.0, 1.0, 1.0, 1.0, 0.0) for i in range(50)]
+    insert_closed(store, key, rows, source="rest", seen_ms=1)
+    print(batch, flush=True)
+"""
+FINAL = Candle(3_600, 100.0, 120.0, 80.0, 110.0, 55.0)
+
+
+@contextmanager
+def running(script: str, path: Path, environment: dict[str, str]) -> Generator[Any]:
+    """Run a script, and kill it at the end of the block."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", script, str(path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    assert child.stdout is not None
+    try:
+        yield child.stdout
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+
+
+@pytest.fixture
+def abandoned(path: Path, child_environment: dict[str, str]) -> Path:
+    """Return a database in which a killed process left a forming row."""
+    with running(FORMING, path, child_environment) as output:
+        assert output.readline() == "stored\n"
+    return path
+
+
+def test_the_final_candle_displaces_a_forming_row_that_a_killed_process_left(
+    abandoned: Path,
+) -> None:
+    with open_store(abandoned, create=False) as store:
+        report = insert_closed(store, KEY, [FINAL], source="rest", seen_ms=1)
+        assert (report.inserted, report.present) == (1, 0)
+        assert closed_between(store, KEY, 0, 10_000).high.tolist() == [120.0]
+
+
+def test_without_the_delete_a_forming_row_would_block_the_final_one_for_ever(
+    abandoned: Path, foreign: Any
+) -> None:
+    insert = (
+        "INSERT OR IGNORE INTO ohlcv_data VALUES "
+        "('binance', 'BTC/USDT', '1h', 3600, 100, 120, 80, 110, 55, 1, 'rest')"
+    )
+    read = "SELECT high, closed FROM ohlcv_data"
+    assert foreign(abandoned, insert, read)[1] == [[101.0, 0]]
+
+
+@pytest.mark.parametrize("batches", [1, 7, 30])
+def test_a_kill_between_two_commits_loses_nothing_that_was_acknowledged(
+    path: Path, child_environment: dict[str, str], foreign: Any, batches: int
+) -> None:
+    with running(BATCHES, path, child_environment) as output:
+        for _ in range(batches):
+            acknowledged = int(output.readline())
+        # Somewhere inside the next transactions, wherever the scheduler has it.
+        time.sleep(0.002 * batches)
+    rows, integrity = foreign(path, "SELECT count(*) FROM ohlcv_data", "PRAGMA integrity_check")
+    assert rows[0][0] >= (acknowledged + 1) * 50
+    assert rows[0][0] % 50 == 0
+    assert integrity == [["ok"]]
+
+
+def test_an_error_inside_a_write_leaves_nothing_of_it(path: Path) -> None:
+    with open_store(path, create=True) as store:
+        with pytest.raises(RuntimeError), store.write() as connection:
+            connection.execute("INSERT INTO store_kind VALUES (1, 0)")
+            raise RuntimeError
+        with store.read() as connection:
+            assert connection.execute("SELECT count(*) FROM store_kind").get == 0

@@ -1,0 +1,54 @@
+"""Leases: one holder at a time, and a token that tells an old holder from the new one."""
+
+import pytest
+
+from onetape.core.errors import SafetyRefusal
+from onetape.store.database import Store
+from onetape.store.leases import acquire_lease, release_lease, renew_lease
+
+NAME = "paper/binance/BTC/USDT"
+
+
+def take(store: Store, holder: str, now_ms: int) -> int:
+    return acquire_lease(store, NAME, holder, now_ms=now_ms, seconds=30)
+
+
+def test_a_second_process_is_refused_and_told_who_holds_it(store: Store) -> None:
+    take(store, "process 17", 0)
+    with pytest.raises(SafetyRefusal, match=r"process 17 already.*ends in 20 s"):
+        take(store, "process 18", 10_000)
+
+
+def test_a_lease_that_ran_out_is_taken_over_and_the_old_holder_stops(store: Store) -> None:
+    old = take(store, "process 17", 0)
+    new = take(store, "process 18", 30_000)
+    assert new > old
+    with pytest.raises(SafetyRefusal, match="another process took over"):
+        renew_lease(store, NAME, old, now_ms=31_000, seconds=30)
+    renew_lease(store, NAME, new, now_ms=31_000, seconds=30)
+
+
+def test_a_renewed_lease_holds_for_longer(store: Store) -> None:
+    token = take(store, "process 17", 0)
+    renew_lease(store, NAME, token, now_ms=20_000, seconds=30)
+    with pytest.raises(SafetyRefusal):
+        take(store, "process 18", 40_000)
+
+
+def test_a_released_lease_is_free_at_once_and_the_token_goes_on(store: Store) -> None:
+    token = take(store, "process 17", 0)
+    release_lease(store, NAME, token)
+    assert take(store, "process 18", 1) == token + 1
+
+
+def test_an_old_holder_cannot_release_what_another_took(store: Store) -> None:
+    old = take(store, "process 17", 0)
+    take(store, "process 18", 30_000)
+    release_lease(store, NAME, old)
+    with pytest.raises(SafetyRefusal):
+        take(store, "process 19", 31_000)
+
+
+def test_leases_of_different_names_do_not_meet(store: Store) -> None:
+    take(store, "process 17", 0)
+    assert acquire_lease(store, "another", "process 18", now_ms=0, seconds=30) == 1

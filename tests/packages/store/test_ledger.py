@@ -1,0 +1,206 @@
+"""Sessions, decisions, orders and trades, and the positions that trades add up to."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onetape.core.errors import StoreError
+from onetape.core.steps import MarketSteps
+from onetape.core.trading import Decision, Order, Session, Trade
+from onetape.store.database import Store
+from onetape.store.ledger import (
+    cancel_unfinished_orders,
+    close_blind_intervals,
+    end_session,
+    finish_order,
+    insert_decision,
+    insert_trade,
+    last_decided,
+    open_blind_interval,
+    position_of,
+    start_session,
+    trades_of,
+)
+from onetape.store.market_data import (
+    Ticker,
+    delete_tickers_before,
+    insert_ticker,
+    last_ticker,
+    market_steps,
+    save_market,
+)
+
+SESSION = Session(
+    "s1", "trader", "paper", "a", "binance", "BTC/USDT", "1h", "rsi", {"period": 14}, "d1", 1
+)
+DECISION = Decision("d1", "s1", 3_600, 1, {"rsi": 28.5, "none": None}, {"fresh": "ok"}, "BUY", 2)
+ORDER = Order(
+    client_order_id="o1",
+    session="s1",
+    mode="paper",
+    account="a",
+    exchange="binance",
+    symbol="BTC/USDT",
+    timeframe="1h",
+    side="buy",
+    type="market",
+    status="intent",
+    decision="d1",
+    signal_timestamp=3_600,
+    decided_ms=2,
+    bid=99.5,
+    ask=None,
+    intended_price=Decimal("61240.10"),
+    reason="rsi under 30",
+    strategy="rsi",
+    parameters={"period": 14},
+    code_digest="d1",
+)
+TRADE = Trade(
+    exchange="binance",
+    symbol="BTC/USDT",
+    exchange_trade_id="t1",
+    client_order_id="o1",
+    session="s1",
+    mode="paper",
+    account="a",
+    side="buy",
+    price=Decimal("61240.12"),
+    amount=Decimal("1E-5"),
+    fee=Decimal("0.00000001"),
+    fee_currency="BTC",
+    executed_ms=3,
+)
+
+
+@pytest.fixture
+def ordered(store: Store) -> Store:
+    start_session(store, SESSION)
+    insert_decision(store, DECISION, ORDER)
+    return store
+
+
+def status(store: Store) -> tuple[str, str | None, str]:
+    with store.read() as connection:
+        return connection.execute("SELECT status, amount, reason FROM orders").fetchall()[0]  # pyright: ignore[reportReturnType] - three columns
+
+
+def test_a_trade_comes_back_as_it_was_booked_and_closes_its_order(ordered: Store) -> None:
+    insert_trade(ordered, TRADE, order_amount=Decimal("0.00001"), finished_ms=4)
+    assert trades_of(ordered, "a", "BTC/USDT") == [TRADE]
+    assert status(ordered) == ("closed", "0.00001", "rsi under 30")
+
+
+def test_a_trade_is_stored_once(ordered: Store) -> None:
+    insert_trade(ordered, TRADE, order_amount=TRADE.amount, finished_ms=4)
+    with pytest.raises(StoreError, match="UNIQUE constraint failed"):
+        insert_trade(ordered, TRADE, order_amount=TRADE.amount, finished_ms=4)
+    assert len(trades_of(ordered, "a", "BTC/USDT")) == 1
+
+
+def test_a_trade_needs_its_order(ordered: Store) -> None:
+    with pytest.raises(StoreError, match="FOREIGN KEY"):
+        insert_trade(
+            ordered, replace(TRADE, client_order_id="o2"), order_amount=TRADE.amount, finished_ms=4
+        )
+
+
+def test_a_candle_is_decided_on_once_and_a_refused_decision_leaves_no_order(
+    ordered: Store,
+) -> None:
+    again = replace(DECISION, decision="d2")
+    with pytest.raises(StoreError, match="UNIQUE constraint failed"):
+        insert_decision(ordered, again, replace(ORDER, client_order_id="o2", decision="d2"))
+    with ordered.read() as connection:
+        assert connection.execute("SELECT count(*) FROM orders").get == 1
+    assert last_decided(ordered, "a", "BTC/USDT", "1h") == 3_600
+    assert last_decided(ordered, "b", "BTC/USDT", "1h") is None
+
+
+def test_an_order_without_a_trade_ends_with_a_reason(ordered: Store) -> None:
+    finish_order(ordered, "o1", "rejected", finished_ms=9, reason="under the minimum")
+    assert status(ordered) == ("rejected", None, "rsi under 30; under the minimum")
+
+
+def test_orders_left_by_an_earlier_session_are_canceled_once(ordered: Store) -> None:
+    assert cancel_unfinished_orders(ordered, "b", finished_ms=9, reason="restart") == 0
+    assert cancel_unfinished_orders(ordered, "a", finished_ms=9, reason="restart") == 1
+    assert cancel_unfinished_orders(ordered, "a", finished_ms=9, reason="restart") == 0
+    assert status(ordered)[0] == "canceled"
+
+
+def test_a_session_knows_when_it_was_blind_and_how_it_ended(ordered: Store) -> None:
+    open_blind_interval(ordered, "s1", from_ms=10, reason="socket closed")
+    open_blind_interval(ordered, "s1", from_ms=10, reason="socket closed")
+    close_blind_intervals(ordered, "s1", to_ms=20)
+    end_session(ordered, "s1", ended_ms=30, reason="stopped")
+    with ordered.read() as connection:
+        blind = connection.execute("SELECT from_ms, to_ms FROM blind_intervals").fetchall()
+        ended = connection.execute("SELECT ended_ms, end_reason FROM sessions").fetchall()
+    assert (blind, ended) == ([(10, 20)], [(30, "stopped")])
+
+
+def trade(side: str, amount: str, price: str, fee: str, currency: str) -> Trade:
+    return replace(
+        TRADE,
+        side=side,  # pyright: ignore[reportArgumentType] - a literal as text
+        amount=Decimal(amount),
+        price=Decimal(price),
+        fee=Decimal(fee),
+        fee_currency=currency,
+    )
+
+
+def test_a_position_takes_each_fee_from_the_currency_it_was_paid_in() -> None:
+    trades = [
+        trade("buy", "0.3", "100.1", "0.0003", "BTC"),
+        trade("sell", "0.1", "110.2", "0.01102", "USDT"),
+        trade("sell", "0.1", "120", "0.0001", "BNB"),
+    ]
+    position = position_of(trades, "BTC", "USDT")
+    assert position.base == Decimal("0.0997")
+    assert position.quote == Decimal("-30.03") + Decimal("11.02") + 12 - Decimal("0.01102")
+    assert position.trades == 3
+
+
+def test_no_trades_are_no_position() -> None:
+    position = position_of([], "BTC", "USDT")
+    assert (position.base, position.quote, position.trades) == (0, 0, 0)
+
+
+amounts = st.integers(1, 10**12).map(lambda units: Decimal(units).scaleb(-8))
+
+
+@given(st.lists(st.tuples(amounts, amounts), max_size=20))
+def test_buying_and_selling_the_same_leaves_nothing(fills: list[tuple[Decimal, Decimal]]) -> None:
+    trades = [
+        trade(side, str(amount), str(price), "0", "USDT")
+        for amount, price in fills
+        for side in ("buy", "sell")
+    ]
+    position = position_of(trades, "BTC", "USDT")
+    assert (position.base, position.quote) == (0, 0)
+
+
+def test_tickers_are_read_newest_first_and_old_ones_go(store: Store) -> None:
+    for moment, bid in ((1, 10.0), (3, 30.0), (2, 20.0)):
+        insert_ticker(store, "binance", "BTC/USDT", Ticker(moment, bid, None, None))
+    assert last_ticker(store, "binance", "BTC/USDT") == Ticker(3, 30.0, None, None)
+    assert delete_tickers_before(store, "binance", "BTC/USDT", 3) == 2
+    assert last_ticker(store, "binance", "ETH/USDT") is None
+
+
+def test_a_ticker_with_a_price_of_zero_is_refused(store: Store) -> None:
+    with pytest.raises(StoreError, match="CHECK constraint failed"):
+        insert_ticker(store, "binance", "BTC/USDT", Ticker(1, 0.0, None, None))
+
+
+def test_market_steps_come_back_exact(store: Store) -> None:
+    steps = MarketSteps(Decimal("0.01"), None, Decimal("1E-5"), Decimal(5))
+    assert market_steps(store, "binance", "BTC/USDT") is None
+    save_market(store, "binance", "BTC/USDT", steps, seen_ms=1)
+    save_market(store, "binance", "BTC/USDT", steps, seen_ms=2)
+    assert market_steps(store, "binance", "BTC/USDT") == steps

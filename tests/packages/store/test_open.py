@@ -1,0 +1,189 @@
+"""Opening a file: who may, what is refused, and that a refusal changes nothing."""
+
+import os
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onetape.core.errors import ConfigurationError, StoreError
+from onetape.store.database import open_if_exists, open_store
+from onetape.store.migrations import NEWEST_VERSION
+
+OPENERS = 16
+#: Opens the database when told to, so that all of them do it at once.
+OPEN = """
+import sys
+from pathlib import Path
+from onetape.store.database import open_store
+print("ready", flush=True)
+sys.stdin.readline()
+with open_store(Path(sys.argv[1]), create=True) as store:
+    with store.write() as connection:
+        connection.execute(
+            "INSERT INTO leases (name, holder, token, expires_ms) VALUES (?, '', 1, 0)",
+            (sys.argv[2],),
+        )
+"""
+#: Opens a database in a folder that it may not write.
+OPEN_LOCKED = """
+import sys
+from pathlib import Path
+from onetape.core.errors import OnetapeError
+from onetape.store.database import open_store
+try:
+    open_store(Path(sys.argv[1]), create=True)
+except OnetapeError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def digest(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def refusal(path: Path) -> str:
+    """Return why a file is refused, having checked that it stays as it was."""
+    before = digest(path)
+    with pytest.raises(StoreError) as caught:
+        open_store(path, create=True)
+    assert digest(path) == before
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_new_database_is_private(path: Path) -> None:
+    with open_store(path, create=True) as store:
+        with store.write() as connection:
+            connection.execute("INSERT INTO store_kind VALUES (1, 0)")
+        modes = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in path.parent.iterdir()}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert modes == {"onetape.db": 0o600, "onetape.db-wal": 0o600, "onetape.db-shm": 0o600}
+
+
+def test_a_missing_database_is_not_made_unless_asked_for(path: Path) -> None:
+    with pytest.raises(StoreError, match="does not exist; fill it first"):
+        open_store(path, create=False)
+    assert open_if_exists(path) is None
+    assert not path.parent.exists()
+
+
+def test_a_closed_database_leaves_one_file(path: Path) -> None:
+    open_store(path, create=True).close()
+    assert [entry.name for entry in path.parent.iterdir()] == ["onetape.db"]
+
+
+def test_a_text_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database " * 500)
+    assert "is no SQLite database" in refusal(path)
+
+
+def test_a_file_of_0_bytes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "empty.db"
+    path.touch()
+    assert "is empty (0 bytes)" in refusal(path)
+
+
+def test_a_truncated_database_is_refused(path: Path) -> None:
+    open_store(path, create=True).close()
+    os.truncate(path, path.stat().st_size // 2)
+    assert "is damaged" in refusal(path)
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="is no file"):
+        open_store(tmp_path, create=True)
+
+
+@pytest.mark.parametrize("version", [0, 1, 70])
+def test_a_database_of_another_program_is_refused_and_stays_as_it_was(
+    tmp_path: Path, version: int
+) -> None:
+    path = tmp_path / "places.sqlite"
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE bookmarks (url TEXT)")
+    other.execute(f"PRAGMA user_version = {version}")
+    other.close()
+    assert "is a database of another program" in refusal(path)
+
+
+def test_a_newer_schema_is_refused(path: Path) -> None:
+    with open_store(path, create=True) as store, store.write() as connection:
+        connection.execute(f"PRAGMA user_version = {NEWEST_VERSION + 1}")
+    assert f"has schema {NEWEST_VERSION + 1}" in refusal(path)
+
+
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="choose another file with --db"):
+        open_store(tmp_path / ("x" * 300), create=True)
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    with pytest.raises(ConfigurationError, match="cannot create"):
+        open_store(blocker / "data" / "onetape.db", create=True)
+
+
+def unprivileged(command: list[str]) -> list[str]:
+    """Return a command that file permissions stop, also where the tests run as root."""
+    if os.geteuid() != 0:
+        return command
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("root may write anywhere, and setpriv is not there to give that up")
+    return [setpriv, "--bounding-set=-all", "--inh-caps=-all", *command]
+
+
+def test_a_folder_that_is_not_writable_is_refused(
+    tmp_path: Path, child_environment: dict[str, str]
+) -> None:
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o500)
+    done = subprocess.run(
+        unprivileged([sys.executable, "-c", OPEN_LOCKED, str(folder / "onetape.db")]),
+        env=child_environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert done.stdout.startswith("ConfigurationError cannot create")
+    assert "make the folder writable" in done.stdout
+    assert list(folder.iterdir()) == []
+
+
+def test_many_processes_may_open_a_fresh_file_at_once(
+    path: Path, foreign: Any, child_environment: dict[str, str]
+) -> None:
+    openers = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPEN, str(path), str(number)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=child_environment,
+        )
+        for number in range(OPENERS)
+    ]
+    for opener in openers:
+        assert opener.stdout is not None
+        assert opener.stdout.readline() == "ready\n"
+    for opener in openers:
+        assert opener.stdin is not None
+        opener.stdin.write("go\n")
+        opener.stdin.flush()
+    errors = [opener.communicate(timeout=60)[1] for opener in openers]
+    assert errors == [""] * OPENERS
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+    leases, integrity = foreign(path, "SELECT count(*) FROM leases", "PRAGMA integrity_check")
+    assert (leases, integrity) == ([[OPENERS]], [["ok"]])
