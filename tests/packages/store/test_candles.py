@@ -1,6 +1,7 @@
 """Candles go in by one rule each, closed ones stay, and every batch adds up."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from math import inf, nan
 
 import pytest
@@ -192,7 +193,7 @@ def test_the_holes_and_the_candles_of_a_range_make_it_whole(
     }
     listed = [moment for hole in holes for moment in range(*hole, HOUR)]
     assert listed == sorted(absent)
-    assert all(left[1] < right[0] for left, right in zip(holes, holes[1:], strict=False))
+    assert all(left[1] < right[0] for left, right in pairwise(holes))
 
 
 def test_a_month_without_candles_is_one_hole_by_the_calendar(store: Store) -> None:

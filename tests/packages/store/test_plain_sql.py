@@ -141,34 +141,12 @@ def test_the_columns_that_the_design_names_are_there(store: Store, foreign: Any)
         "SELECT name FROM pragma_table_list WHERE type = 'table' AND NOT strict "
         "AND name NOT LIKE 'sqlite_%'",
     )
-    assert [name for (name,) in candles] == [
-        *[
-            "exchange",
-            "symbol",
-            "timeframe",
-            "timestamp",
-            "open",
-            "high",
-            "low",
-            "close",
-            "volume",
-            "closed",
-            "source",
-        ]
-    ]
+    assert " ".join(name for (name,) in candles) == (
+        "exchange symbol timeframe timestamp open high low close volume closed source"
+    )
     assert {"bid", "ask", "last", "timestamp_ms"} <= {name for (name,) in ticker}
-    wanted = [
-        "side",
-        "price",
-        "amount",
-        "fee",
-        "fee_currency",
-        "exchange_trade_id",
-        "session",
-        "mode",
-        "account",
-    ]
-    assert set(wanted) <= {name for (name,) in trades}
+    assert {"side", "price", "amount", "fee", "fee_currency"} <= {name for (name,) in trades}
+    assert {"exchange_trade_id", "session", "mode", "account"} <= {name for (name,) in trades}
     assert strict == []
 
 
