@@ -1,9 +1,13 @@
 """Fixtures for all tests, and the guard of the namespace that the packages share."""
 
 import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from browser import Chromium, Page
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -31,3 +35,29 @@ def shared() -> Path:
     if not (path / "data").is_dir():
         pytest.fail(f"ONETAPE_SHARED={folder} has no folder data")
     return path
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    """Return a running headless Chromium; skip where there is none."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("needs Chromium on the path (Debian: apt-get install chromium)")
+    browser = Chromium(program, tmp_path_factory.mktemp("chromium-profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def open_page(chromium: Chromium) -> Iterator[Callable[..., Page]]:
+    """Return a function that opens a file in a tab of the given size, in CSS pixels."""
+    pages: list[Page] = []
+
+    def opened(path: Path, width: int = 1280, height: int = 900) -> Page:
+        page = Page(chromium, width, height)
+        pages.append(page)
+        return page.open(path)
+
+    yield opened
+    for page in pages:
+        page.close()

@@ -3,18 +3,16 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 
+from browser import Page
 from onetape.core.candles import Candles
 from onetape.report import ReportData
 
-if TYPE_CHECKING:
-    from conftest import Page
-
-Opener = Callable[..., "Page"]
+Opener = Callable[..., Page]
 Maker = Callable[..., ReportData]
 
 #: Counts the colours that the biggest canvas of each pane shows: an empty canvas has one.
@@ -34,7 +32,7 @@ COLOURS = """
 RANGE = "window.onetapeReport.visibleRange()"
 
 
-def visible(page: "Page") -> dict[str, Any]:
+def visible(page: Page) -> dict[str, Any]:
     page.settle()
     return page.run(RANGE)
 

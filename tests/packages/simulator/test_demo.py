@@ -1,0 +1,143 @@
+"""`uv run demo` as a new user runs it, once; everything it leaves is looked at."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from browser import Page
+from onetape.core.candles import Candle
+from onetape.simulator.market import Market
+
+#: What one command may take after the install, seconds.
+LIMIT_SECONDS = 60
+READ_ROWS = """
+import json, sqlite3, sys
+rows = sqlite3.connect(sys.argv[1]).execute(
+    "SELECT exchange, symbol, timeframe, closed, timestamp, open, high, low, close, volume "
+    "FROM ohlcv_data ORDER BY timestamp").fetchall()
+print(json.dumps(rows))
+"""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the demo printed and left."""
+
+    folder: Path
+    exit_code: int
+    lines: list[str]
+    errors: str
+
+    @property
+    def text(self) -> str:
+        """Return all lines."""
+        return "\n".join(self.lines)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Shown:
+    """Run the demo in an empty folder."""
+    folder = tmp_path_factory.mktemp("demo")
+    done = subprocess.run(
+        [sys.executable, "-m", "onetape.simulator.demo"],
+        cwd=folder,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""},
+        capture_output=True,
+        text=True,
+        timeout=3 * LIMIT_SECONDS,
+        check=False,
+    )
+    return Shown(folder, done.returncode, done.stdout.splitlines(), done.stderr)
+
+
+def test_it_ends_well_and_says_nothing_on_stderr(demo: Shown) -> None:
+    assert (demo.exit_code, demo.errors) == (0, "")
+
+
+def test_the_first_line_says_that_nothing_leaves_this_machine(demo: Shown) -> None:
+    assert demo.lines[0] == "Onetape demo: no account, no key, nothing leaves this machine."
+
+
+def test_its_numbered_lines_fit_on_one_screen(demo: Shown) -> None:
+    numbers = [int(line[1]) for line in demo.lines if re.match(r" \d\. ", line)]
+    assert numbers == [1, 2, 3, 4, 5]
+    assert len(demo.lines) <= 24
+
+
+def test_the_market_is_marked_as_invented(demo: Shown) -> None:
+    assert "market INVENTED" in demo.lines[1]
+
+
+def test_at_least_180_days_of_history_come_without_a_gap(demo: Shown) -> None:
+    match = re.search(r"2\. history: ([\d,]+) candles of 1h .* (\d+) pages, no gaps", demo.text)
+    assert match is not None
+    assert int(match[1].replace(",", "")) >= 180 * 24
+
+
+def test_the_backtest_stands_beside_buy_and_hold_with_its_fees(demo: Shown) -> None:
+    assert re.search(r"rsi [+-][\d.]+%, buy and hold [+-][\d.]+%, .* fees [\d,.]+ USDT", demo.text)
+
+
+def test_the_socket_is_cut_once_and_the_missed_candles_are_refilled(demo: Shown) -> None:
+    assert demo.text.count("stream lost") == 1
+    match = re.search(r"stream is back, (\d+) missed candles? filled over REST", demo.text)
+    assert match is not None
+    assert int(match[1]) >= 1
+
+
+def test_every_paper_trade_equals_the_backtest_of_the_same_candles(demo: Shown) -> None:
+    match = re.search(r"(\d+) of (\d+) paper trades equal", demo.text)
+    assert match is not None
+    assert match[1] == match[2]
+    assert int(match[1]) >= 2
+
+
+def test_it_ends_with_the_paths_and_the_next_three_commands(demo: Shown) -> None:
+    assert (demo.folder / "data/reports/demo.html").is_file()
+    assert (demo.folder / "data/demo.db").is_file()
+    commands = [line.split()[2] for line in demo.lines[-3:]]
+    assert commands == ["backfiller", "backtester", "trader"]
+
+
+def test_every_stored_candle_is_closed_and_equals_the_simulators_own(demo: Shown) -> None:
+    # A foreign client reads the file, in a process of its own.
+    done = subprocess.run(
+        [sys.executable, "-c", READ_ROWS, str(demo.folder / "data/demo.db")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rows = json.loads(done.stdout)
+    assert {tuple(row[:4]) for row in rows} == {("simulator", "BTC/USDT", "1h", 1)}
+    stored = [Candle(*row[4:]) for row in rows]
+    first, last = stored[0].timestamp, stored[-1].timestamp
+    ledger = Market(7).candles("BTC/USDT", "1h", first, last + 3_600)
+    columns = (getattr(ledger, name).tolist() for name in Candle._fields)
+    assert stored == [Candle(*row) for row in zip(*columns, strict=True)]
+
+
+def test_the_report_shows_candles_indicator_markers_and_equity(
+    demo: Shown, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(demo.folder / "data/reports/demo.html")
+    # Candles with RSI, equity and drawdown below them.
+    assert page.run("window.onetapeReport.panes()") == 4
+    assert page.run("window.onetapeReport.markers()") > 10
+    assert page.complaints() == []
+
+
+def test_nothing_is_left_running(demo: Shown) -> None:
+    own = str(demo.folder)
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            folder = (entry / "cwd").readlink()
+        except OSError:
+            continue
+        assert str(folder) != own, (entry / "cmdline").read_bytes()
