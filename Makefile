@@ -1,0 +1,61 @@
+# `make help` prints the verbs: every target with a `##` comment is one.
+.DEFAULT_GOAL := help
+APP ?= trader
+
+.PHONY: help
+help: ## Print these verbs
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
+
+.PHONY: setup
+setup: ## Install everything, and teach git to keep addresses out of uv.lock
+	git config filter.uvlock.clean 'python3 tools/clean_lock.py'
+	git config filter.uvlock.required true
+	uv sync
+
+.PHONY: test
+test: ## Run the tests
+	uv run pytest
+
+.PHONY: lint
+lint: ## Check style and format with ruff
+	uv run ruff check
+	uv run ruff format --check
+
+.PHONY: format
+format: ## Format the code and mend what ruff can mend
+	uv run ruff check --fix
+	uv run ruff format
+
+.PHONY: types
+types: ## Check types with pyright (strict; it needs node)
+	uv run pyright
+
+.PHONY: imports
+imports: ## Check that imports point down
+	uv run lint-imports
+
+.PHONY: lock
+lock: ## Prove uv.lock and requirements/ equal to what git holds
+	uv lock
+	uv run python tools/verify_lock.py
+	uv run python tools/export_requirements.py --check
+
+.PHONY: requirements
+requirements: ## Write requirements/ anew from uv.lock
+	uv run python tools/export_requirements.py
+
+.PHONY: services
+services: ## Start each service of docker-compose.yml as a plain process, offline
+	uv run python tools/check_services.py
+
+.PHONY: demo
+demo: ## Show the whole chain in a minute, offline
+	uv run demo
+
+.PHONY: image
+image: ## Build a container image, APP=trader by default (needs docker)
+	docker build --build-arg APP=$(APP) -t onetape-$(APP) .
+
+.PHONY: ci
+ci: ## Run every check, as CI does
+	bash .ci/run
