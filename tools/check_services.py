@@ -1,0 +1,169 @@
+"""Start every service of docker-compose.yml as a plain process, offline, and see it do its work.
+
+Each app gets an environment made by docker/install.py, as in its image. The services run one after
+the other in one folder laid out like the image's, with `--exchange simulator` behind their own
+command, so that no test needs a network.
+"""
+
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+OFFLINE = ("--exchange", "simulator")
+RUN_TIMEOUT_SECONDS = 120
+#: The trader promises its first decision within 10 s; the rest is for a machine that is busy.
+DECISION_TIMEOUT_SECONDS = 30
+STOP_TIMEOUT_SECONDS = 30
+DECISION = re.compile(r": (BUY|SELL|HOLD)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service of the compose file."""
+
+    name: str
+    app: str
+    command: tuple[str, ...]
+
+
+def read_services(file: Path) -> list[Service]:
+    """Return the services of a compose file, in the order backfiller, backtester, trader."""
+    document: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    services = [
+        Service(name, entry["build"]["args"]["APP"], tuple(entry["command"]))
+        for name, entry in document["services"].items()
+    ]
+    return sorted(services, key=lambda service: service.app)
+
+
+def install(app: str, target: Path) -> None:
+    """Make the environment of an app with the Dockerfile's script and a Python that has pip."""
+    python = Path(sys.base_prefix) / "bin" / "python3"
+    command = [str(python), str(ROOT / "docker/install.py"), "--app", app, "--venv", str(target)]
+    subprocess.run(command, cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
+
+
+def make_folder(folder: Path) -> None:
+    """Lay a working folder out as the Dockerfile does."""
+    shutil.copytree(ROOT / "config", folder / "config")
+    (folder / "data").mkdir(mode=0o700)
+    (folder / "user").mkdir()
+
+
+def start(service: Service, environments: Path, folder: Path) -> "subprocess.Popen[str]":
+    """Start a service's command from its app's environment."""
+    programs = environments / service.app / "bin"
+    kept = {key: os.environ[key] for key in ("HOME", "LANG", "TZ") if key in os.environ}
+    return subprocess.Popen(
+        [str(programs / service.app), *service.command, *OFFLINE],
+        cwd=folder,
+        env={**kept, "PATH": f"{programs}:{os.defpath}", "PYTHONUNBUFFERED": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def check_run(service: Service, environments: Path, folder: Path) -> None:
+    """Run a service to its end.
+
+    Raises:
+        SystemExit: it failed, took too long, or stored nothing.
+    """
+    process = start(service, environments, folder)
+    try:
+        output, _ = process.communicate(timeout=RUN_TIMEOUT_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise SystemExit(f"{service.name}: not done after {RUN_TIMEOUT_SECONDS} s") from None
+    print(output, end="")
+    if process.returncode:
+        raise SystemExit(f"{service.name}: exit code {process.returncode}")
+    print(f"{service.name}: exit code 0, {stored_rows(folder):,} candles in the tape")
+
+
+def check_until_stopped(service: Service, environments: Path, folder: Path) -> None:
+    """Run a service until its first decision, then stop it as a container engine would.
+
+    Raises:
+        SystemExit: it decided nothing in time, or its stop was not clean.
+    """
+    process = start(service, environments, folder)
+    decisions: list[str] = []
+    settled = threading.Event()
+    reader = threading.Thread(target=watch, args=(process, decisions, settled))
+    reader.start()
+    settled.wait(DECISION_TIMEOUT_SECONDS)
+    process.send_signal(signal.SIGTERM)
+    try:
+        code = process.wait(STOP_TIMEOUT_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise SystemExit(f"{service.name}: SIGTERM did not stop it") from None
+    finally:
+        reader.join()
+    if not decisions:
+        raise SystemExit(f"{service.name}: no decision within {DECISION_TIMEOUT_SECONDS} s")
+    if code:
+        raise SystemExit(f"{service.name}: exit code {code} on SIGTERM")
+    print(f"{service.name}: decided, and exit code 0 on SIGTERM")
+
+
+def watch(process: "subprocess.Popen[str]", decisions: list[str], settled: threading.Event) -> None:
+    """Print each line as it comes; settled is set at the first decision, or at the end."""
+    for line in process.stdout or ():
+        print(line, end="")
+        if DECISION.search(line):
+            decisions.append(line)
+            settled.set()
+    settled.set()
+
+
+def stored_rows(folder: Path) -> int:
+    """Return how many candles the simulator's tape holds.
+
+    Raises:
+        SystemExit: it holds none.
+    """
+    connection = sqlite3.connect(folder / "data/simulator.db")
+    (rows,) = connection.execute("SELECT count(*) FROM ohlcv_data").fetchone()
+    connection.close()
+    if not rows:
+        raise SystemExit("the tape holds no candle")
+    return int(rows)
+
+
+def main() -> None:
+    """Install the apps, then start each service."""
+    services = read_services(ROOT / "docker-compose.yml")
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as scratch:
+        environments, folder = Path(scratch, "environments"), Path(scratch, "app")
+        make_folder(folder)
+        apps = sorted({service.app for service in services})
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(install, apps, [environments / app for app in apps]))
+        print(f"{', '.join(apps)} installed in {time.monotonic() - began:.0f} s")
+        for service in services:
+            print(f"--- {service.name}: {service.app} {' '.join([*service.command, *OFFLINE])}")
+            check = check_until_stopped if service.app == "trader" else check_run
+            check(service, environments, folder)
+
+
+if __name__ == "__main__":
+    main()
