@@ -6,6 +6,8 @@ What CCXT Pro leaves to its user, and this class does:
 - A break between two calls raises nothing: each connection gets a number of its own.
 - Rows come back cut from the tail of a cache, and change under the caller: the cache is read by
   timestamp, and copied at once.
+- A dial goes on after the client is closed, and a peer that is gone holds up the closing: both end
+  with the manager.
 """
 
 import asyncio
@@ -14,18 +16,21 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self
 
-import ccxt.pro as ccxt_pro
-from ccxt import ExchangeClosedByUser, NetworkError, OperationFailed
+from ccxt import BaseError, ExchangeClosedByUser, NetworkError, OperationFailed
 
-from onetape.core.candles import Candle
-from onetape.core.errors import ExchangeError
-from onetape.exchange.clients import client_settings, redirect
+from onetape.core.errors import ExchangeUnreachable
 from onetape.exchange.rest import RestExchange, candle_of
 from onetape.exchange.translate import translated
+from onetape.websocket.client import close_client, drop, guarded_client
 from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost, TickerUpdate
 
-#: Pause after a break that CCXT did not slow down itself, so that no fault can make a tight loop.
-PAUSE_AFTER_BREAK_SECONDS = 0.2
+#: Pauses after a break, beside those of CCXT between dials: the first, doubling to the longest.
+FIRST_PAUSE_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 5.0
+#: The idle timer looks at least this often, whatever it is told.
+LEAST_LOOK_SECONDS = 0.05
+
+Reader = Callable[[], Awaitable[StreamEvent | None]]
 
 
 class WebSocketManager:
@@ -37,11 +42,14 @@ class WebSocketManager:
         Args:
             exchange: Its markets are shared, so that they are fetched once.
             stale_after_seconds: Without any message for this long the connection is made anew.
+
+        Raises:
+            UsageError: CCXT has no streams of the exchange.
         """
         self._rest = exchange
         self._stale_after_seconds = stale_after_seconds
-        self._client = _guarded_client(exchange)
-        self._last_message = time.monotonic()
+        self._client = guarded_client(exchange.endpoint, on_connected=self._heard)
+        self._heard()
 
     async def __aenter__(self) -> Self:
         """Return the manager."""
@@ -53,19 +61,21 @@ class WebSocketManager:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close every socket."""
-        await self._client.close()
+        """Close every socket; one whose other side is gone within 2 s."""
+        await close_client(self._client)
 
     async def events(self, symbol: str, timeframe: str) -> AsyncGenerator[StreamEvent]:
         """Yield candles and tickers of one market for ever, and say when the stream was lost.
+
+        Close it (`contextlib.aclosing`) where the loop over it may be left early.
 
         Raises:
             ExchangeRefused: the exchange answered no, for example to an unknown symbol.
             ExchangeUnreachable: the list of markets could not be read.
         """
         self._client.set_markets(await self._rest.ccxt_markets())
-        self._last_message = time.monotonic()
-        queue: asyncio.Queue[StreamEvent | ExchangeError] = asyncio.Queue()
+        self._heard()
+        queue: asyncio.Queue[StreamEvent | Exception] = asyncio.Queue()
         tasks = [
             asyncio.create_task(self._watch(read, queue))
             for read in (self._candle_reader(symbol, timeframe), self._ticker_reader(symbol))
@@ -74,7 +84,7 @@ class WebSocketManager:
         try:
             while True:
                 event = await queue.get()
-                if isinstance(event, ExchangeError):
+                if isinstance(event, Exception):
                     raise event
                 yield event
         finally:
@@ -82,23 +92,24 @@ class WebSocketManager:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _candle_reader(
-        self, symbol: str, timeframe: str
-    ) -> Callable[[], Awaitable[StreamEvent | None]]:
-        seen: dict[int, Candle] = {}
+    def _heard(self) -> None:
+        self._last_message = time.monotonic()
+
+    def _candle_reader(self, symbol: str, timeframe: str) -> Reader:
+        seen: dict[int | None, list[Any]] = {}
 
         async def read() -> StreamEvent | None:
             nonlocal seen
             await self._client.watch_ohlcv(symbol, timeframe)
-            cache = self._client.ohlcvs[symbol][timeframe]
-            rows = {row.timestamp: row for row in map(candle_of, cache)}
-            changed = tuple(row for ts, row in sorted(rows.items()) if seen.get(ts) != row)
+            # Compared as CCXT has them: a NaN of ours would differ from itself for ever.
+            rows = {row[0]: list(row) for row in self._client.ohlcvs[symbol][timeframe]}
+            changed = sorted(candle_of(row) for ts, row in rows.items() if seen.get(ts) != row)
             seen = rows
-            return CandleUpdate(changed, self._client.connections) if changed else None
+            return CandleUpdate(tuple(changed), self._client.connections) if changed else None
 
         return read
 
-    def _ticker_reader(self, symbol: str) -> Callable[[], Awaitable[StreamEvent | None]]:
+    def _ticker_reader(self, symbol: str) -> Reader:
         async def read() -> StreamEvent | None:
             ticker: dict[str, Any] = await self._client.watch_ticker(symbol)
             return TickerUpdate(
@@ -107,85 +118,60 @@ class WebSocketManager:
 
         return read
 
-    async def _watch(
-        self,
-        read: Callable[[], Awaitable[StreamEvent | None]],
-        queue: "asyncio.Queue[StreamEvent | ExchangeError]",
-    ) -> None:
-        exchange = self._rest.endpoint.exchange
+    async def _watch(self, read: Reader, queue: "asyncio.Queue[StreamEvent | Exception]") -> None:
+        """Read for ever; what ends it goes into the queue: a task that fails alone is not heard."""
+        pause_seconds = FIRST_PAUSE_SECONDS
         while True:
             try:
-                event = await read()
-            except ExchangeClosedByUser:
-                return
-            except OperationFailed as error:
-                queue.put_nowait(StreamLost(" ".join(str(error).split())[:200]))
-                await asyncio.sleep(PAUSE_AFTER_BREAK_SECONDS)
+                event = await self._read(read)
+            except ExchangeUnreachable as error:
+                queue.put_nowait(StreamLost(str(error)))
+                await asyncio.sleep(pause_seconds)
+                pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
                 continue
             except Exception as error:
-                # The reader of the queue raises it: a task that fails alone would go unnoticed.
-                queue.put_nowait(_final(exchange, error))
+                queue.put_nowait(error)
                 return
-            self._last_message = time.monotonic()
+            pause_seconds = FIRST_PAUSE_SECONDS
+            self._heard()
             if event is not None:
                 queue.put_nowait(event)
+
+    async def _read(self, read: Reader) -> StreamEvent | None:
+        """Read once.
+
+        Raises:
+            ExchangeUnreachable: reading again may help; the text says why it broke.
+            ExchangeRefused: it will not.
+        """
+        try:
+            return await read()
+        except (OperationFailed, ExchangeClosedByUser) as error:
+            raise ExchangeUnreachable(_one_line(error)) from error
+        except BaseError:
+            with translated(self._rest.endpoint.exchange):
+                raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Nobody cancelled us: CCXT cancels what waits for a socket that it closes.
+            raise ExchangeUnreachable("CCXT closed the stream") from None
 
     async def _break_when_stale(self) -> None:
         """Break a connection that carries nothing; the watchers then dial again."""
         while True:
             idle_seconds = time.monotonic() - self._last_message
             if idle_seconds < self._stale_after_seconds:
-                await asyncio.sleep(self._stale_after_seconds - idle_seconds)
+                left = self._stale_after_seconds - idle_seconds
+                await asyncio.sleep(max(left, LEAST_LOOK_SECONDS))
                 continue
-            self._last_message = time.monotonic()
+            self._heard()
             for client in list(self._client.clients.values()):
-                client.on_error(NetworkError(f"no message for {idle_seconds:.0f} s"))
+                # A dial has a timeout of its own, and would go on beside the new one.
+                if not client.closed():
+                    drop(client, NetworkError(f"no message for {idle_seconds:.0f} s"))
 
 
-def _final(exchange: str, error: Exception) -> ExchangeError:
-    try:
-        with translated(exchange):
-            raise error
-    except ExchangeError as ours:
-        return ours
-
-
-def _guarded_client(exchange: RestExchange) -> Any:
-    """Return CCXT Pro's client of the exchange, guarded against frames that end its loop."""
-    base: Any = getattr(ccxt_pro, exchange.endpoint.ccxt_class)
-
-    class Guarded(base):
-        """CCXT Pro's class with two hooks."""
-
-        connections = 0
-
-        def on_connected(self, client: Any, message: Any = None) -> None:
-            """Count the connections."""
-            self.connections += 1
-            parent: Any = super()
-            parent.on_connected(client, message)
-
-        def client(self, url: str) -> Any:
-            """Return the client of an address, its message handler guarded once."""
-            parent: Any = super()
-            client: Any = parent.client(url)
-            if "handle_message" not in vars(client):
-                client.handle_message = _guard(client, client.handle_message)
-            return client
-
-    settings = client_settings(exchange.endpoint)
-    client: Any = Guarded(settings)
-    if exchange.endpoint.simulator_url is not None:
-        redirect(client.urls["api"], exchange.endpoint.simulator_url)
-    return client
-
-
-def _guard(client: Any, handle: Callable[[Any], None]) -> Callable[[Any], None]:
-    def guarded(message: Any) -> None:
-        try:
-            handle(message)
-        except Exception as error:
-            # Whatever CCXT stumbles over, its loop would end silently: report the stream lost.
-            client.on_error(NetworkError(f"bad frame ({type(error).__name__}: {error})"))
-
-    return guarded
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

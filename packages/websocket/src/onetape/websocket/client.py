@@ -1,0 +1,117 @@
+"""CCXT Pro's client of an exchange, with the hooks that make it safe to wait on."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import ccxt.pro as ccxt_pro
+from ccxt import NetworkError
+
+from onetape.core.errors import UsageError
+from onetape.exchange.clients import Endpoint, client_settings, redirect
+
+#: How long the other side may take to answer that it heard the end of a connection.
+CLOSE_SECONDS = 2.0
+
+
+def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> Any:
+    """Return CCXT Pro's client of the exchange, guarded against frames that end its loop.
+
+    Args:
+        endpoint: Which exchange.
+        on_connected: Called after each connection was made.
+
+    Raises:
+        UsageError: CCXT has no streams of the exchange.
+    """
+    base: Any = getattr(ccxt_pro, endpoint.ccxt_class, None)
+    if base is None:
+        raise UsageError(
+            f"CCXT has no live streams of {endpoint.exchange}; choose another exchange to trade on"
+        )
+
+    class Guarded(base):
+        """CCXT Pro's class with two hooks."""
+
+        connections = 0
+
+        def on_connected(self, client: Any, message: Any = None) -> None:
+            """Count the connections."""
+            self.connections += 1
+            on_connected()
+            parent: Any = super()
+            parent.on_connected(client, message)
+
+        def client(self, url: str) -> Any:
+            """Return the client of an address, guarded once."""
+            parent: Any = super()
+            client: Any = parent.client(url)
+            if "handle_message" not in vars(client):
+                client.handle_message = _guard(client, client.handle_message)
+                client.open = _remembered(self.dials, client.open)
+            return client
+
+    client: Any = Guarded(client_settings(endpoint))
+    client.dials = set[asyncio.Task[Any]]()
+    if endpoint.simulator_url is not None:
+        redirect(client.urls["api"], endpoint.simulator_url)
+    return client
+
+
+def drop(client: Any, error: NetworkError) -> None:
+    """End a connection at once: who waits on it gets the error, the other side is not waited for.
+
+    Args:
+        client: One of the values of a CCXT exchange's `clients`, connected.
+        error: Why.
+    """
+    raw = client.connection.get_extra_info("socket")
+    client.on_error(error)
+    try:
+        raw.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        # Gone already, which is what was wanted.
+        return
+
+
+async def close_client(client: Any) -> None:
+    """Close a guarded client: its sockets, and the dials that CCXT would let go on."""
+    dials: list[asyncio.Task[Any]] = list(client.dials)
+    for task in dials:
+        task.cancel()
+    closing = [asyncio.create_task(one.close()) for one in client.clients.values()]
+    if closing:
+        # A peer that is gone answers nothing; aiohttp alone would wait 10 s for it.
+        _, late = await asyncio.wait(closing, timeout=CLOSE_SECONDS)
+        for task in late:
+            task.cancel()
+    await asyncio.gather(*dials, *closing, return_exceptions=True)
+    client.clients.clear()
+    await client.close()
+
+
+def _guard(client: Any, handle: Callable[[Any], None]) -> Callable[[Any], None]:
+    def guarded(message: Any) -> None:
+        try:
+            handle(message)
+        except Exception as error:
+            # Whatever CCXT stumbles over, its loop would end silently: report the stream lost.
+            client.on_error(NetworkError(f"bad frame ({type(error).__name__}: {error})"))
+
+    return guarded
+
+
+def _remembered(
+    dials: set[asyncio.Task[Any]], dial: Callable[..., Awaitable[None]]
+) -> Callable[..., Awaitable[None]]:
+    """Return the same coroutine function, whose running tasks are in `dials`."""
+
+    async def remembered(*arguments: Any) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            dials.add(task)
+            task.add_done_callback(dials.discard)
+        await dial(*arguments)
+
+    return remembered

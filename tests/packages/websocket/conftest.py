@@ -1,0 +1,233 @@
+"""The real manager on a simulator, and on a server of our own that misbehaves by script."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from typing import Any, TypeVar
+
+import ccxt.async_support
+import pytest
+from aiohttp import ClientSession, WSMsgType, web
+
+from onetape.exchange.clients import Endpoint
+from onetape.exchange.rest import RestExchange
+from onetape.simulator.clock import make_clock
+from onetape.simulator.server import Simulator
+from onetape.websocket.events import CandleUpdate, StreamEvent
+from onetape.websocket.websocket import WebSocketManager
+
+T = TypeVar("T")
+#: 2024-03-01 00:00 UTC, epoch milliseconds.
+MARCH_MS = 1_709_251_200_000
+PATIENCE_SECONDS = 20.0
+
+
+class Stream:
+    """Reads a manager's events in a task of its own and keeps them."""
+
+    def __init__(self, manager: WebSocketManager, symbol: str, timeframe: str) -> None:
+        self.manager = manager
+        self.events: list[StreamEvent] = []
+        self._news = asyncio.Event()
+        self._task = asyncio.create_task(self._read(symbol, timeframe))
+
+    async def _read(self, symbol: str, timeframe: str) -> None:
+        try:
+            async with aclosing(self.manager.events(symbol, timeframe)) as events:
+                async for event in events:
+                    self.events.append(event)
+                    self._news.set()
+        finally:
+            self._news.set()
+
+    async def until(self, found: Callable[[list[StreamEvent]], T | None]) -> T:
+        """Wait until something is found among the events; an error of the stream is raised."""
+        while True:
+            what = found(self.events)
+            if what:
+                return what
+            if self._task.done():
+                await self._task
+            self._news.clear()
+            await self._news.wait()
+
+    @property
+    def candle_updates(self) -> list[CandleUpdate]:
+        return [event for event in self.events if isinstance(event, CandleUpdate)]
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+class Misbehaving:
+    """Answers REST as the simulator does, and WebSockets only as a test says."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
+        self.sockets: list[web.WebSocketResponse] = []
+        self.dials = 0
+        self.dial_status: int | None = None
+        """Answer handshakes with this HTTP status."""
+        self.mute = False
+        """Read nothing from a socket, so that not even a ping is answered."""
+        self._opened = asyncio.Event()
+        self.url = ""
+
+    async def send(self, *frames: object) -> None:
+        """Send on the newest socket: text as it is, everything else as JSON."""
+        for frame in frames:
+            await self.sockets[-1].send_str(frame if isinstance(frame, str) else json.dumps(frame))
+
+    async def wait_for_socket(self, count: int = 1) -> None:
+        """Wait until so many sockets have been subscribed on in all."""
+        while len(self.sockets) < count:
+            self._opened.clear()
+            await self._opened.wait()
+
+    async def rest(self, request: web.Request) -> web.Response:
+        url = f"{self._simulator.url}{request.path_qs}"
+        async with ClientSession() as session, session.get(url) as answer:
+            return web.Response(
+                body=await answer.read(), status=answer.status, content_type="application/json"
+            )
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        self.dials += 1
+        if self.dial_status is not None:
+            return web.Response(status=self.dial_status)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        # Each of the two streams is subscribed to by a message of its own.
+        for _ in range(2):
+            message = await socket.receive()
+            if message.type is not WSMsgType.TEXT:
+                return socket
+        self.sockets.append(socket)
+        self._opened.set()
+        if self.mute:
+            await asyncio.sleep(PATIENCE_SECONDS)
+        async for _ in socket:
+            pass
+        return socket
+
+
+@asynccontextmanager
+async def _misbehaving() -> AsyncGenerator[Misbehaving]:
+    async with Simulator(clock=make_clock(start_ms=MARCH_MS, stepped=True)) as simulator:
+        server = Misbehaving(simulator)
+        app = web.Application()
+        app.router.add_get("/stream/ws/{number}", server.stream)
+        app.router.add_get("/{path:.*}", server.rest)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        try:
+            yield server
+        finally:
+            await runner.cleanup()
+
+
+@asynccontextmanager
+async def _manager(
+    url: str, *, stale_after_seconds: float = 30.0
+) -> AsyncGenerator[WebSocketManager]:
+    # The constructor asks for the time and waits, and the simulator answers in this very loop.
+    exchange = await asyncio.to_thread(RestExchange, Endpoint("simulator", url))
+    async with (
+        exchange,
+        WebSocketManager(exchange, stale_after_seconds=stale_after_seconds) as manager,
+    ):
+        yield manager
+
+
+@asynccontextmanager
+async def _watching(
+    url: str, *, timeframe: str = "1h", stale_after_seconds: float = 30.0
+) -> AsyncGenerator[Stream]:
+    async with _manager(url, stale_after_seconds=stale_after_seconds) as manager:
+        stream = Stream(manager, "BTC/USDT", timeframe)
+        try:
+            yield stream
+        finally:
+            await stream.stop()
+
+
+def _kline(hour: int, close: float | str | None, **other: object) -> dict[str, Any]:
+    """Return a kline event of Binance; `other` replaces or adds keys of `k`."""
+    opened = MARCH_MS + hour * 3_600_000
+    bar = {
+        "t": opened, "T": opened + 3_599_999, "s": "BTCUSDT", "i": "1h", "f": 1, "L": 2,
+        "o": "100", "c": close if close is None else str(close), "h": "200", "l": "50", "v": "7",
+        "n": 2, "x": False, "q": "700", "V": "3", "Q": "300", "B": "0",
+    }  # fmt: skip
+    return {"e": "kline", "E": opened, "s": "BTCUSDT", "k": bar | other}
+
+
+@pytest.fixture
+def run() -> Callable[[Coroutine[Any, Any, T]], T]:
+    """Return a function that runs a coroutine for a bounded time and expects nothing left behind.
+
+    Whatever asyncio would only log (an exception that nobody fetched) fails the test.
+    """
+
+    def runner(work: Coroutine[Any, Any, T]) -> T:
+        complaints: list[str] = []
+
+        async def watched() -> T:
+            def complain(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+                complaints.append(f"{context.get('message')}: {context.get('exception')!r}")
+
+            asyncio.get_running_loop().set_exception_handler(complain)
+            return await asyncio.wait_for(work, PATIENCE_SECONDS)
+
+        result = asyncio.run(watched())
+        assert complaints == []
+        return result
+
+    return runner
+
+
+@pytest.fixture
+def watching() -> Callable[..., AbstractAsyncContextManager[Stream]]:
+    """Return a function that watches BTC/USDT at an address."""
+    return _watching
+
+
+@pytest.fixture
+def manager() -> Callable[..., AbstractAsyncContextManager[WebSocketManager]]:
+    """Return a function that opens a manager at an address."""
+    return _manager
+
+
+@pytest.fixture
+def misbehaving() -> Callable[[], AbstractAsyncContextManager[Misbehaving]]:
+    """Return a function that starts the server that misbehaves."""
+    return _misbehaving
+
+
+@pytest.fixture
+def stepped() -> Callable[[int], Simulator]:
+    """Return a function that makes a simulator standing so many milliseconds after March 2024."""
+    return lambda after_ms: Simulator(clock=make_clock(start_ms=MARCH_MS + after_ms, stepped=True))
+
+
+@pytest.fixture
+def kline() -> Callable[..., dict[str, Any]]:
+    """Return a function that makes a kline event: hour after March 2024, close."""
+    return _kline
+
+
+@pytest.fixture(autouse=True)
+def quick_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CCXT sleeps 0.25 s in each close, for the sake of TLS, which is not used here."""
+    monkeypatch.setattr(ccxt.async_support.Exchange, "timeout_on_exit", 10)
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the pause after a break, for tests with many of them."""
+    monkeypatch.setattr("onetape.websocket.websocket.FIRST_PAUSE_SECONDS", 0.01)

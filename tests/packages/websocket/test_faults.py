@@ -1,0 +1,252 @@
+"""WebSocketManager on a server that misbehaves: never a hang, never a wrong row."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+
+from onetape.core.candles import Candle
+from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost
+
+MARCH = 1_709_251_200
+HOUR = 3_600
+
+Run = Callable[[Any], Any]
+Kline = Callable[..., dict[str, Any]]
+Watching = Callable[..., AbstractAsyncContextManager[Any]]
+MisbehavingServer = Callable[[], AbstractAsyncContextManager[Any]]
+
+MALFORMED = {
+    "truncated JSON": '{"e": "kline", "k": {"t": 17',
+    "a literal NaN": '{"e": "kline", "k": {"t": NaN}}',
+    "k missing": {"e": "kline", "E": 1, "s": "BTCUSDT"},
+    "k a list": {"e": "kline", "E": 1, "s": "BTCUSDT", "k": [1, 2]},
+    "an unknown interval": {"e": "kline", "s": "BTCUSDT", "k": {"t": 1, "s": "BTCUSDT", "i": "7x"}},
+    "deep nesting": "[" * 100_000,
+    "a ticker without a symbol": {"e": "24hrTicker", "E": 1},
+}
+#: CCXT ignores these, and so do we: what follows on the same socket arrives.
+IGNORED = {
+    "text": "hello",
+    "null": "null",
+    "a number": "17",
+    "nothing": "",
+    "an array": '[{"e": "kline"}]',
+    "an unknown symbol": {"e": "kline", "k": {"t": 1, "s": "NOPEUSDT", "i": "1h"}},
+    "an unknown event": {"e": "dance", "s": "BTCUSDT"},
+}
+
+
+def close_of(timestamp: int, close: float) -> Callable[[list[StreamEvent]], bool]:
+    return lambda events: any(
+        row.timestamp == timestamp and row.close == close
+        for event in events
+        if isinstance(event, CandleUpdate)
+        for row in event.rows
+    )
+
+
+def lost(events: list[StreamEvent]) -> list[StreamLost]:
+    return [event for event in events if isinstance(event, StreamLost)]
+
+
+def lost_often(events: list[StreamEvent]) -> bool:
+    return len(lost(events)) >= 6
+
+
+@pytest.mark.parametrize("what", MALFORMED)
+def test_a_malformed_frame_loses_the_stream_and_it_recovers(
+    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline, what: str
+) -> None:
+    async def scene() -> None:
+        async with misbehaving() as server, watching(server.url) as stream:
+            await server.wait_for_socket()
+            await server.send(kline(0, 101))
+            await stream.until(close_of(MARCH, 101))
+            began = time.monotonic()
+            await server.send(MALFORMED[what])
+            await stream.until(lost)
+            await server.wait_for_socket(2)
+            await server.send(kline(0, 102))
+            await stream.until(close_of(MARCH, 102))
+            assert time.monotonic() - began < 2
+            assert stream.candle_updates[-1].connection == 2
+            assert "bad frame" in lost(stream.events)[0].reason
+
+    run(scene())
+
+
+@pytest.mark.parametrize("what", IGNORED)
+def test_a_frame_that_says_nothing_is_passed_over(
+    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline, what: str
+) -> None:
+    async def scene() -> None:
+        async with misbehaving() as server, watching(server.url) as stream:
+            await server.wait_for_socket()
+            await server.send(IGNORED[what], kline(0, 101))
+            await stream.until(close_of(MARCH, 101))
+            assert lost(stream.events) == []
+
+    run(scene())
+
+
+def test_out_of_order_frames_are_all_emitted_by_timestamp(
+    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline
+) -> None:
+    async def scene() -> None:
+        async with misbehaving() as server, watching(server.url) as stream:
+            await server.wait_for_socket()
+            for hour in (1, 2, 5, 3):
+                await server.send(kline(hour, 100 + hour))
+                await stream.until(close_of(MARCH + hour * HOUR, 100 + hour))
+            count = len(stream.candle_updates)
+            await server.send(kline(1, 111))
+            await stream.until(close_of(MARCH + HOUR, 111))
+            rows = stream.candle_updates[count].rows
+            assert rows == (Candle(MARCH + HOUR, 100, 200, 50, 111, 7),)
+
+    run(scene())
+
+
+def test_frames_of_one_burst_are_emitted_together_in_order(
+    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline
+) -> None:
+    async def scene() -> None:
+        async with misbehaving() as server, watching(server.url) as stream:
+            await server.wait_for_socket()
+            await server.send(kline(2, 102), kline(4, 104), kline(3, 103), kline(4, 114))
+            await stream.until(close_of(MARCH + 4 * HOUR, 114))
+            await stream.until(close_of(MARCH + 3 * HOUR, 103))
+            for update in stream.candle_updates:
+                assert list(update.rows) == sorted(update.rows)
+
+    run(scene())
+
+
+def test_a_value_that_is_no_number_is_emitted_once_not_with_every_frame(
+    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline
+) -> None:
+    async def scene() -> None:
+        async with misbehaving() as server, watching(server.url) as stream:
+            await server.wait_for_socket()
+            await server.send(kline(0, None), kline(1, 101))
+            await stream.until(close_of(MARCH + HOUR, 101))
+            for close in (102, 103, 104):
+                await server.send(kline(1, close))
+                await stream.until(close_of(MARCH + HOUR, close))
+            rows = [row for update in stream.candle_updates for row in update.rows]
+            assert sum(row.timestamp == MARCH for row in rows) == 1
+
+    run(scene())
+
+
+def test_a_socket_that_answers_pings_and_carries_nothing_is_broken_by_the_idle_timer(
+    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline
+) -> None:
+    async def scene() -> None:
+        async with misbehaving() as server, watching(server.url, stale_after_seconds=0.4) as stream:
+            await server.wait_for_socket()
+            await server.send(kline(0, 101))
+            await stream.until(close_of(MARCH, 101))
+            await stream.until(lost)
+            assert lost(stream.events)[0].reason.startswith("no message for")
+            await server.wait_for_socket(2)
+            await server.send(kline(0, 102))
+            await stream.until(close_of(MARCH, 102))
+            assert stream.candle_updates[-1].connection == 2
+
+    run(scene())
+
+
+def test_a_half_open_socket_is_broken_by_the_idle_timer_and_closing_does_not_wait_for_it(
+    run: Run, misbehaving: MisbehavingServer, watching: Watching
+) -> None:
+    async def scene() -> None:
+        async with misbehaving() as server:
+            server.mute = True
+            async with watching(server.url, stale_after_seconds=0.4) as stream:
+                await server.wait_for_socket(2)
+                assert lost(stream.events)
+                began = time.monotonic()
+            assert time.monotonic() - began < 3
+            assert [task for task in asyncio.all_tasks() if "ccxt" in repr(task)] == []
+
+    run(scene())
+
+
+def test_a_stream_that_speaks_is_not_broken(
+    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline
+) -> None:
+    async def scene() -> None:
+        async with misbehaving() as server, watching(server.url, stale_after_seconds=0.3) as stream:
+            await server.wait_for_socket()
+            for close in range(100, 110):
+                await server.send(kline(0, close))
+                await asyncio.sleep(0.1)
+            assert lost(stream.events) == []
+
+    run(scene())
+
+
+def test_the_idle_timer_leaves_a_dial_alone(
+    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline
+) -> None:
+    async def scene() -> None:
+        async with misbehaving() as server:
+            server.dial_status = 503
+            async with watching(server.url, stale_after_seconds=0.1) as stream:
+                await stream.until(lost_often)
+                assert server.dials <= 6
+                server.dial_status = None
+                await server.wait_for_socket()
+                await server.send(kline(0, 101))
+                await stream.until(close_of(MARCH, 101))
+                assert not any("no message" in event.reason for event in lost(stream.events))
+                assert len(server.sockets) == 1
+
+    run(scene())
+
+
+def test_a_close_by_the_server_is_told_with_its_code(
+    run: Run, misbehaving: MisbehavingServer, watching: Watching
+) -> None:
+    async def scene() -> None:
+        async with misbehaving() as server, watching(server.url) as stream:
+            await server.wait_for_socket()
+            await server.sockets[-1].close(code=1012)
+            await stream.until(lost)
+            assert "1012" in lost(stream.events)[0].reason
+            await server.wait_for_socket(2)
+
+    run(scene())
+
+
+def test_an_error_of_the_server_loses_the_stream_once_and_it_goes_on(
+    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline
+) -> None:
+    async def scene() -> None:
+        async with misbehaving() as server, watching(server.url) as stream:
+            await server.wait_for_socket()
+            await server.send({"error": {"code": 503, "msg": "busy"}, "id": None})
+            await stream.until(lost)
+            await asyncio.sleep(0.5)
+            await server.send(kline(0, 101))
+            await stream.until(close_of(MARCH, 101))
+
+    run(scene())
+
+
+def test_a_frame_over_ten_megabytes_loses_the_stream(
+    run: Run, misbehaving: MisbehavingServer, watching: Watching
+) -> None:
+    async def scene() -> None:
+        async with misbehaving() as server, watching(server.url) as stream:
+            await server.wait_for_socket()
+            await server.send("x" * 11_000_000)
+            await stream.until(lost)
+            await server.wait_for_socket(2)
+
+    run(scene())

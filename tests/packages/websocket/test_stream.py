@@ -1,0 +1,269 @@
+"""WebSocketManager on the simulator: what arrives, and what a cut does."""
+
+import asyncio
+import gc
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, aclosing
+from typing import Any
+
+import pytest
+
+from onetape.core.candles import Candle
+from onetape.core.errors import ExchangeRefused
+from onetape.simulator.server import Simulator
+from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost, TickerUpdate
+from onetape.websocket.websocket import WebSocketManager
+
+MARCH = 1_709_251_200
+HOUR_MS = 3_600_000
+MARCH_MS = MARCH * 1_000
+
+Run = Callable[[Any], Any]
+Stepped = Callable[[int], Simulator]
+Watching = Callable[..., AbstractAsyncContextManager[Any]]
+Manager = Callable[..., AbstractAsyncContextManager[WebSocketManager]]
+
+
+def newest_rows(events: list[StreamEvent]) -> dict[int, Candle]:
+    return {
+        row.timestamp: row
+        for event in events
+        if isinstance(event, CandleUpdate)
+        for row in event.rows
+    }
+
+
+def has(timestamp: int) -> Callable[[list[StreamEvent]], Candle | None]:
+    return lambda events: newest_rows(events).get(timestamp)
+
+
+def differs(row: Candle) -> Callable[[list[StreamEvent]], Candle | None]:
+    def found(events: list[StreamEvent]) -> Candle | None:
+        newest = newest_rows(events)[row.timestamp]
+        return newest if newest != row else None
+
+    return found
+
+
+def lost(events: list[StreamEvent]) -> list[StreamLost]:
+    return [event for event in events if isinstance(event, StreamLost)]
+
+
+def tickers(events: list[StreamEvent]) -> list[TickerUpdate]:
+    return [event for event in events if isinstance(event, TickerUpdate)]
+
+
+def lost_six_times(events: list[StreamEvent]) -> bool:
+    return len(lost(events)) >= 6
+
+
+def truth(simulator: Simulator, start: int, count: int, timeframe: str = "1h") -> list[Candle]:
+    seconds = {"1h": 3_600, "1m": 60}[timeframe]
+    bars = simulator.market.candles("BTC/USDT", timeframe, start, start + count * seconds)
+    columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
+    return [Candle(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+
+
+def test_the_forming_candle_changes_until_its_final_row_is_emitted(
+    run: Run, stepped: Stepped, watching: Watching
+) -> None:
+    async def scene() -> None:
+        async with stepped(600_000) as simulator, watching(simulator.url) as stream:
+            first = await stream.until(has(MARCH))
+            await simulator.advance_to_ms(MARCH_MS + 1_800_000)
+            second = await stream.until(differs(first))
+            await simulator.advance_to_ms(MARCH_MS + HOUR_MS + 1_000)
+            await stream.until(has(MARCH + 3_600))
+            assert first.open == second.open
+            assert second.volume > first.volume
+            assert newest_rows(stream.events)[MARCH] == truth(simulator, MARCH, 1)[0]
+
+    run(scene())
+
+
+def test_the_final_row_of_every_closed_candle_is_emitted(
+    run: Run, stepped: Stepped, watching: Watching
+) -> None:
+    async def scene() -> None:
+        async with stepped(0) as simulator, watching(simulator.url) as stream:
+            await stream.until(has(MARCH))
+            # Fewer than CCXT keeps, all in one burst.
+            await simulator.advance_to_ms(MARCH_MS + 15 * HOUR_MS)
+            await stream.until(has(MARCH + 15 * 3_600))
+            seen = newest_rows(stream.events)
+            expected = truth(simulator, MARCH, 15)
+            assert [seen[row.timestamp] for row in expected] == expected
+
+    run(scene())
+
+
+def test_rows_are_copies_that_do_not_change_later(
+    run: Run, stepped: Stepped, watching: Watching
+) -> None:
+    async def scene() -> None:
+        async with stepped(600_000) as simulator, watching(simulator.url) as stream:
+            first = await stream.until(has(MARCH))
+            kept = stream.candle_updates[0].rows
+            await simulator.advance_to_ms(MARCH_MS + 3_000_000)
+            await stream.until(differs(first))
+            assert kept == (first,)
+            assert stream.candle_updates[0].rows is kept
+
+    run(scene())
+
+
+def test_an_update_holds_only_rows_that_changed(
+    run: Run, stepped: Stepped, watching: Watching
+) -> None:
+    async def scene() -> None:
+        async with stepped(600_000) as simulator, watching(simulator.url) as stream:
+            await stream.until(has(MARCH))
+            for hour in range(1, 6):
+                await simulator.advance_to_ms(MARCH_MS + hour * HOUR_MS + 60_000)
+                await stream.until(has(MARCH + hour * 3_600))
+            rows = [row for update in stream.candle_updates for row in update.rows]
+            assert len(rows) == len(set(rows))
+            assert all(list(update.rows) == sorted(update.rows) for update in stream.candle_updates)
+
+    run(scene())
+
+
+def test_tickers_carry_bid_ask_and_last(run: Run, stepped: Stepped, watching: Watching) -> None:
+    async def scene() -> None:
+        async with stepped(600_000) as simulator, watching(simulator.url) as stream:
+            ticker = (await stream.until(tickers))[0]
+            assert ticker.timestamp_ms == MARCH_MS + 600_000
+            assert ticker.bid < ticker.ask
+            assert ticker.bid <= ticker.last <= ticker.ask
+
+    run(scene())
+
+
+def test_a_cut_is_told_and_the_next_rows_carry_a_new_connection(
+    run: Run, stepped: Stepped, watching: Watching
+) -> None:
+    async def scene() -> None:
+        async with stepped(600_000) as simulator, watching(simulator.url) as stream:
+            await stream.until(has(MARCH))
+            before = stream.candle_updates[-1].connection
+            began = time.monotonic()
+            await simulator.disconnect()
+            await stream.until(lost)
+            await simulator.advance_to_ms(MARCH_MS + HOUR_MS)
+            await stream.until(has(MARCH + 3_600))
+            assert stream.candle_updates[-1].connection > before
+            assert time.monotonic() - began < 1.5
+
+    run(scene())
+
+
+def test_a_server_that_refuses_for_a_while_is_not_hammered_and_found_again(
+    run: Run, stepped: Stepped, watching: Watching
+) -> None:
+    async def scene() -> None:
+        async with stepped(600_000) as simulator, watching(simulator.url) as stream:
+            await stream.until(has(MARCH))
+            await simulator.disconnect(refuse_seconds=1.5)
+            await simulator.advance_to_ms(MARCH_MS + HOUR_MS)
+            await stream.until(has(MARCH + 3_600))
+            assert 2 <= len(lost(stream.events)) <= 16
+
+    run(scene())
+
+
+def test_every_cut_of_many_is_recovered_from(
+    run: Run, stepped: Stepped, watching: Watching, short_pauses: None
+) -> None:
+    async def scene() -> None:
+        async with stepped(600_000) as simulator, watching(simulator.url) as stream:
+            await stream.until(has(MARCH))
+            for hour in range(1, 21):
+                await simulator.disconnect()
+                await simulator.advance_to_ms(MARCH_MS + hour * HOUR_MS)
+                await stream.until(has(MARCH + hour * 3_600))
+            numbers = [update.connection for update in stream.candle_updates]
+            assert numbers == sorted(numbers)
+            assert numbers[-1] >= 20
+            assert len(asyncio.all_tasks()) < 40
+
+    run(scene())
+
+
+def test_an_unknown_symbol_is_refused(run: Run, stepped: Stepped, manager: Manager) -> None:
+    async def scene() -> None:
+        async with (
+            stepped(0) as simulator,
+            manager(simulator.url) as opened,
+            aclosing(opened.events("NOPE/USDT", "1h")) as events,
+        ):
+            await anext(events)
+
+    with pytest.raises(ExchangeRefused, match="NOPE/USDT"):
+        run(scene())
+
+
+def test_closing_leaves_no_task_socket_or_warning(
+    run: Run, stepped: Stepped, watching: Watching
+) -> None:
+    async def scene() -> None:
+        async with stepped(600_000) as simulator:
+            before = asyncio.all_tasks()
+            async with watching(simulator.url) as stream:
+                await stream.until(has(MARCH))
+            # The server's side of the socket ends a moment later.
+            while left := asyncio.all_tasks() - before:
+                assert all("simulator" in repr(task) or "aiohttp" in repr(task) for task in left)
+                await asyncio.sleep(0.01)
+            assert await simulator.disconnect() == 0
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(scene())
+        gc.collect()
+
+
+def test_closing_while_the_server_refuses_ends_the_dial_too(
+    run: Run, stepped: Stepped, watching: Watching
+) -> None:
+    async def scene() -> None:
+        async with stepped(600_000) as simulator:
+            before = asyncio.all_tasks()
+            async with watching(simulator.url) as stream:
+                await stream.until(has(MARCH))
+                await simulator.disconnect(refuse_seconds=60)
+                await stream.until(lost_six_times)
+                began = time.monotonic()
+            assert time.monotonic() - began < 1.5
+            left = asyncio.all_tasks() - before
+            assert [task for task in left if "ccxt" in repr(task)] == []
+
+    run(scene())
+
+
+def test_a_reader_cancelled_while_it_waits_leaves_the_manager_usable(
+    run: Run, stepped: Stepped, manager: Manager
+) -> None:
+    async def scene() -> None:
+        async with stepped(600_000) as simulator, manager(simulator.url) as opened:
+
+            async def first_candle() -> Candle:
+                async with aclosing(opened.events("BTC/USDT", "1h")) as events:
+                    async for event in events:
+                        if isinstance(event, CandleUpdate):
+                            return event.rows[-1]
+                raise AssertionError
+
+            assert (await first_candle()).timestamp == MARCH
+            waiting = asyncio.create_task(first_candle())
+            await asyncio.sleep(0)
+            waiting.cancel()
+            assert await asyncio.gather(waiting, return_exceptions=True) != []
+            assert waiting.cancelled()
+            again = asyncio.create_task(first_candle())
+            await asyncio.sleep(0)
+            await simulator.advance_to_ms(MARCH_MS + HOUR_MS)
+            assert (await again).timestamp == MARCH + 3_600
+
+    run(scene())
