@@ -1,0 +1,89 @@
+"""What the README says is true: commands, flags, exit codes, tables, and the example strategy."""
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from onetape.core import errors
+from onetape.strategies import load_strategy
+
+APPS = ("backfiller", "backtester", "trader", "simulator", "demo")
+MODULES = {
+    "backfiller": "backfiller.main",
+    "backtester": "backtester.main",
+    "trader": "trader.main",
+    "simulator": "onetape.simulator.main",
+    "demo": "onetape.simulator.demo",
+}
+
+
+@pytest.fixture(scope="module")
+def readme(repository: Path) -> str:
+    """Return the README."""
+    return (repository / "README.md").read_text(encoding="utf-8")
+
+
+def _flags_of(app: str) -> set[str]:
+    """Return every flag that an app takes, read from the app itself."""
+    from typer.main import get_command
+
+    command = get_command(importlib.import_module(MODULES[app]).app)
+    return {"--help", *(flag for option in command.params for flag in option.opts)}
+
+
+def test_both_set_up_commands_stand_within_the_first_twenty_lines(readme: str) -> None:
+    head = readme.splitlines()[:20]
+    assert "pip install 'uv==0.13.*' && uv run demo" in head
+    assert "uv run pytest" in head
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_every_flag_in_the_readme_exists(app: str, readme: str) -> None:
+    commands = re.findall(rf"uv run {app}\b([^\n`|]*)", readme)
+    assert commands
+    used = {
+        word
+        for command in commands
+        for word in shlex.split(command, comments=True)
+        if word.startswith("-")
+    }
+    assert used <= _flags_of(app)
+
+
+def test_the_exit_codes_are_those_of_the_errors(readme: str) -> None:
+    listed = {int(code) for code in re.findall(r"^\| (\d) \|", readme, flags=re.MULTILINE)}
+    known = {
+        error.exit_code
+        for error in vars(errors).values()
+        if isinstance(error, type) and issubclass(error, errors.OnetapeError)
+    }
+    assert listed == {0, *known}
+
+
+def test_every_table_is_named(readme: str, repository: Path) -> None:
+    schema = (repository / "packages/store/src/onetape/store/schema.sql").read_text("utf-8")
+    tables = set(re.findall(r"^CREATE (?:TABLE|VIEW) (\w+)", schema, flags=re.MULTILINE))
+    tables.discard("store_kind")
+    assert {table for table in tables if f"`{table}`" not in readme} == set()
+
+
+def test_the_example_strategy_loads_and_takes_its_parameter(readme: str, tmp_path: Path) -> None:
+    match = re.search(r"```python\n(# user/strategies/breakout\.py\n.*?)```", readme, re.DOTALL)
+    assert match is not None
+    (tmp_path / "strategies").mkdir()
+    (tmp_path / "strategies/breakout.py").write_text(match[1], encoding="utf-8")
+    strategy = load_strategy("breakout", {"period": "30"}, user_folder=tmp_path)
+    assert strategy.lookback == 30
+
+
+@pytest.mark.parametrize("app", APPS[:3])
+def test_every_setting_stands_in_the_config_file(app: str, repository: Path) -> None:
+    text = (repository / f"config/{app}.yaml").read_text(encoding="utf-8")
+    written = yaml.safe_load(text)
+    module = importlib.import_module(f"{app}.settings")
+    model = getattr(module, f"{app.capitalize()}Settings")
+    assert set(written) == set(model.__struct_encode_fields__)
