@@ -1,14 +1,12 @@
 """The backfiller: fetch candle history over REST into SQLite."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from onetape.cli.program import run_app
-
-if TYPE_CHECKING:
-    pass
+from onetape.core.errors import UsageError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -71,11 +69,12 @@ def backfill(
         return
     from backfiller.run import backfill_all
     from backfiller.settings import BackfillerSettings
-    from onetape.cli.dates import parse_timerange
+    from onetape.cli.dates import range_flags
     from onetape.cli.settings import load_settings, settings_file
 
-    if timerange is not None:
-        from_, to = parse_timerange(timerange)
+    from_, to = range_flags(from_, to, timerange)
+    if days is not None and (from_ is not None or to is not None):
+        raise UsageError("--days counts back from now; leave out --from, --to and --timerange")
     flags = {
         "symbol": symbol,
         "exchange": exchange,

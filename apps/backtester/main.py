@@ -89,12 +89,11 @@ def backtest(
         return
     from backtester.run import run_backtest
     from backtester.settings import BacktesterSettings
-    from onetape.cli.dates import parse_timerange
+    from onetape.cli.dates import range_flags
     from onetape.cli.parameters import parse_parameters
     from onetape.cli.settings import load_settings, settings_file
 
-    if timerange is not None:
-        from_, to = parse_timerange(timerange)
+    from_, to = range_flags(from_, to, timerange)
     flags = {
         "symbol": symbol,
         "exchange": exchange,

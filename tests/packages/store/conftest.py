@@ -64,7 +64,11 @@ def fresh_keys() -> Iterator[SeriesKey]:
 @pytest.fixture(scope="session")
 def foreign() -> Foreign:
     def run(path: Path, *statements: Statement) -> list[Any]:
-        batch = [(each, []) if isinstance(each, str) else each for each in statements]
+        batch: list[tuple[str, Sequence[Any]]] = [
+            (each, []) if isinstance(each, str) else each for each in statements
+        ]
+            (each, []) if isinstance(each, str) else each for each in statements
+        ]
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-c", FOREIGN, str(path)],
             input=json.dumps(batch),

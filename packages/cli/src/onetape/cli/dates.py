@@ -4,9 +4,10 @@ import re
 from datetime import UTC, datetime
 from typing import Final
 
+from onetape.core.candles import LATEST_TIMESTAMP
 from onetape.core.errors import UsageError
 
-_EPOCH: Final = re.compile(r"\d{10}|\d{13}")
+_EPOCH: Final = re.compile(r"[0-9]{10}|[0-9]{13}")
 _COMPACT: Final = ("%Y%m%d", "%Y%m%dT%H%M", "%Y%m%dT%H%M%S")
 
 
@@ -20,6 +21,18 @@ def parse_moment(text: str, flag: str) -> int:
     Raises:
         UsageError: the text is no moment.
     """
+    timestamp = _timestamp(text)
+    if timestamp is None:
+        raise UsageError(
+            f"{flag} {text!r} was not understood; write a UTC day such as 2024-01-31, "
+            "or 2024-01-31T14:00"
+        )
+    if not 0 <= timestamp <= LATEST_TIMESTAMP:
+        raise UsageError(f"{flag} {text!r} lies outside the years 1970 to 2999")
+    return timestamp
+
+
+def _timestamp(text: str) -> int | None:
     if _EPOCH.fullmatch(text):
         return int(text[:10])
     for pattern in _COMPACT:
@@ -29,14 +42,26 @@ def parse_moment(text: str, flag: str) -> int:
             continue
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(
-            f"{flag} {text!r} was not understood; write a UTC day such as 2024-01-31, "
-            "or 2024-01-31T14:00"
-        ) from error
+    except ValueError:
+        return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return int(moment.timestamp())
+
+
+def range_flags(
+    from_: str | None, to: str | None, timerange: str | None
+) -> tuple[str | None, str | None]:
+    """Return both ends, given as `--from` and `--to` or as freqtrade's `--timerange`.
+
+    Raises:
+        UsageError: the timerange is none, or the other two are given as well.
+    """
+    if timerange is None:
+        return from_, to
+    if from_ is not None or to is not None:
+        raise UsageError("--timerange says the same as --from and --to; leave one of them out")
+    return parse_timerange(timerange)
 
 
 def parse_timerange(text: str) -> tuple[str | None, str | None]:

@@ -36,12 +36,14 @@ def exit_code_of(app: "typer.Typer", name: str, arguments: Sequence[str] | None 
     except TyperException as error:
         text = error.format_message().rstrip(".")
         return _fail(name, f"{text}; see {name} --help", UsageError.exit_code)
-    except (Abort, KeyboardInterrupt):
+    except Abort:
         return _fail(name, "interrupted", EXIT_INTERRUPTED)
     except OnetapeError as error:
         return _fail(name, str(error), error.exit_code)
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`): nothing is wrong, and nobody listens.
+    except SystemExit as ended:
+        # Typer ends with 1 where the reader of our output went away (`| head`): nothing is wrong.
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
@@ -50,6 +52,8 @@ def exit_code_of(app: "typer.Typer", name: str, arguments: Sequence[str] | None 
         text = f"unexpected {type(error).__name__}: {error}"
         hint = f"set {TRACEBACK_VARIABLE}=1 to see where, and please report it"
         return _fail(name, f"{text} ({hint})", OnetapeError.exit_code)
+    if result == EXIT_INTERRUPTED:  # which is how Typer reports Ctrl-C
+        return _fail(name, "interrupted", EXIT_INTERRUPTED)
     return result if isinstance(result, int) else 0
 
 

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeGuard, TypeVar, cast, get_origin
 
 import msgspec
 import yaml
@@ -21,6 +21,9 @@ from onetape.core.words import did_you_mean
 USER_FOLDER = Path("user")
 CONFIG_FOLDER = Path("config")
 DATA_FOLDER = Path("data")
+
+#: No setting lies deeper than this.
+DEEPEST = 10
 
 S = TypeVar("S", bound=msgspec.Struct)
 Tree = dict[str, Any]
@@ -125,7 +128,7 @@ def _read(file: Path) -> tuple[Tree, dict[str, int]]:
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
     lines: dict[str, int] = {}
-    if node is None:
+    if node is None or node.tag == "tag:yaml.org,2002:null":
         return {}, lines
     if not isinstance(node, yaml.MappingNode):
         raise ConfigurationError(f"{file}:1: expected `key: value` lines, found something else")
@@ -135,9 +138,11 @@ def _read(file: Path) -> tuple[Tree, dict[str, int]]:
 def _mapping(file: Path, node: yaml.MappingNode, prefix: str, lines: dict[str, int]) -> Tree:
     tree: Tree = {}
     for key_node, value_node in cast("list[tuple[yaml.Node, yaml.Node]]", node.value):
-        key = str(key_node.value)
         line = key_node.start_mark.line + 1
-        if key in tree:
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise ConfigurationError(f"{file}:{line}: a key must be one word, such as `symbol:`")
+        key = str(key_node.value)
+        if prefix + key in lines:
             raise ConfigurationError(
                 f"{file}:{line}: {prefix}{key} is set twice, first in line {lines[prefix + key]}"
             )
@@ -149,30 +154,37 @@ def _mapping(file: Path, node: yaml.MappingNode, prefix: str, lines: dict[str, i
 
 
 def _value(file: Path, node: yaml.Node, prefix: str, lines: dict[str, int]) -> Any:
+    line = node.start_mark.line + 1
+    if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag:
+        raise ConfigurationError(f"{file}:{line}: the tag {node.tag} is not allowed here")
+    if prefix.count(".") > DEEPEST:
+        # An alias inside its own anchor never ends.
+        raise ConfigurationError(f"{file}:{line}: {prefix[:40]}... is nested too deeply")
     if isinstance(node, yaml.MappingNode):
         return _mapping(file, node, prefix, lines)
     if isinstance(node, yaml.SequenceNode):
         items = cast("list[yaml.Node]", node.value)
-        return [_value(file, item, prefix, lines) for item in items]
-    if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag:
-        line = node.start_mark.line + 1
-        raise ConfigurationError(f"{file}:{line}: the tag {node.tag} is not allowed here")
+        return [_value(file, item, f"{prefix}.", lines) for item in items]
     return "" if node.tag.endswith(":null") else str(node.value)
 
 
 def _from_environment(app: str, environment: Mapping[str, str]) -> Tree:
     tree: Tree = {}
     start = f"{app.upper()}__"
-    for name, value in environment.items():
-        if name.startswith(start):
-            _put(tree, name.removeprefix(start).lower().split("__"), value)
+    # Empty is not given, as in the file: compose files set variables to nothing.
+    given = [name for name, value in environment.items() if name.startswith(start) and value]
+    for name in sorted(given):
+        *sections, key = name.removeprefix(start).lower().split("__")
+        at = tree
+        for section in sections:
+            below: object = at.setdefault(section, {})
+            if not isinstance(below, dict):
+                raise ConfigurationError(
+                    f"{start}{section.upper()} is one value, so {name} has no place; unset one"
+                )
+            at = cast("Tree", below)
+        at[key] = environment[name]
     return tree
-
-
-def _put(tree: Tree, path: list[str], value: str) -> None:
-    for part in path[:-1]:
-        tree = tree.setdefault(part, {})
-    tree[path[-1]] = value
 
 
 def _without_none(flags: Mapping[str, Any]) -> Tree:
@@ -200,9 +212,33 @@ def _convert(
     model: type[S], tree: Tree, place: Callable[[str], str], error_class: type[OnetapeError]
 ) -> S:
     try:
-        return msgspec.convert(tree, model, strict=False)
+        return msgspec.convert(_split_lists(model, tree), model, strict=False, dec_hook=_from_text)
     except msgspec.ValidationError as error:
         raise error_class(_explain(model, str(error), tree, place)) from error
+
+
+def _split_lists(model: type[msgspec.Struct], tree: Tree) -> Tree:
+    """Return the tree with `a, b` as a list wherever the model wants a list."""
+    split = dict(tree)
+    for field in msgspec.structs.fields(model):
+        value = tree.get(field.encode_name)
+        if isinstance(value, str) and get_origin(field.type) is list:
+            split[field.encode_name] = [part.strip() for part in value.split(",") if part.strip()]
+        elif isinstance(value, dict) and _is_struct(field.type):
+            split[field.encode_name] = _split_lists(field.type, cast("Tree", value))
+    return split
+
+
+def _is_struct(kind: object) -> TypeGuard[type[msgspec.Struct]]:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _from_text(kind: type, value: object) -> object:
+    """Convert what msgspec does not know: a path is text in a file and in the environment."""
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    msg = f"Expected `{kind.__name__}`"
+    raise TypeError(msg)  # which msgspec completes with the place
 
 
 def _explain(
@@ -227,8 +263,8 @@ def _explain(
 
 def _fields_at(model: type[msgspec.Struct], key: str) -> list[str]:
     for part in filter(None, key.split(".")):
-        annotation = model.__annotations__.get(part)
-        if not (isinstance(annotation, type) and issubclass(annotation, msgspec.Struct)):
+        annotation: object = model.__annotations__.get(part)
+        if not _is_struct(annotation):
             return []
         model = annotation
     return list(model.__struct_encode_fields__)

@@ -1,0 +1,121 @@
+"""Every failure of a program is one line on stderr and a documented exit code."""
+
+import subprocess
+import sys
+from typing import Annotated
+
+import pytest
+import typer
+
+from onetape.cli.program import TRACEBACK_VARIABLE, exit_code_of, run_app
+from onetape.core import errors
+
+RAISED: dict[str, BaseException] = {
+    "usage": errors.UsageError("a flag"),
+    "configuration": errors.ConfigurationError("a file"),
+    "data": errors.DataError("no data"),
+    "gap": errors.CandleGapError("a hole"),
+    "store": errors.StoreError("a file"),
+    "unreachable": errors.ExchangeUnreachable("nobody"),
+    "refused": errors.ExchangeRefused("no"),
+    "check": errors.CheckFailed("differs"),
+    "safety": errors.SafetyRefusal("stop"),
+    "root": errors.OnetapeError("own\n  fault"),
+    "unexpected": ZeroDivisionError("division\nby zero"),
+    "interrupted": KeyboardInterrupt(),
+}
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def act(
+    what: Annotated[str, typer.Argument()] = "",
+    count: Annotated[int, typer.Option(min=1)] = 1,
+) -> None:
+    """Do what was asked for."""
+    del count
+    if what == "exit":
+        raise typer.Exit(9)
+    if what == "abort":
+        raise typer.Abort
+    if what:
+        raise RAISED[what]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "line"),
+    [
+        ([], 0, ""),
+        (["--help"], 0, ""),
+        (["usage"], 2, "app: a flag"),
+        (["configuration"], 3, "app: a file"),
+        (["data"], 4, "app: no data"),
+        (["gap"], 4, "app: a hole"),
+        (["store"], 4, "app: a file"),
+        (["unreachable"], 5, "app: nobody"),
+        (["refused"], 5, "app: no"),
+        (["check"], 6, "app: differs"),
+        (["safety"], 7, "app: stop"),
+        (["root"], 1, "app: own fault"),
+        (["interrupted"], 130, "app: interrupted"),
+        (["abort"], 130, "app: interrupted"),
+        (["exit"], 9, ""),
+        (["--cuont", "3"], 2, "app: No such option: --cuont"),
+        (["--count", "x"], 2, "app: Invalid value for '--count'"),
+        (["--count", "0"], 2, "app: Invalid value for '--count'"),
+        (["a", "b"], 2, "app: Got unexpected extra argument(s) (b); see app --help"),
+    ],
+)
+def test_each_end_has_its_exit_code_and_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, line: str
+) -> None:
+    assert exit_code_of(app, "app", arguments) == code
+    printed = capsys.readouterr().err
+    assert printed.startswith(line)
+    assert printed.count("\n") == (1 if line else 0)
+
+
+def test_an_unexpected_error_is_one_line_without_a_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(TRACEBACK_VARIABLE, raising=False)
+    assert exit_code_of(app, "app", ["unexpected"]) == 1
+    assert capsys.readouterr().err == (
+        "app: unexpected ZeroDivisionError: division by zero "
+        "(set ONETAPE_TRACEBACK=1 to see where, and please report it)\n"
+    )
+
+
+def test_the_traceback_is_there_for_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TRACEBACK_VARIABLE, "1")
+    with pytest.raises(ZeroDivisionError):
+        exit_code_of(app, "app", ["unexpected"])
+
+
+def test_running_an_app_ends_the_process_with_its_code() -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_app(app, "app", ["data"])
+    assert ended.value.code == 4
+
+
+def test_a_reader_that_went_away_is_no_error() -> None:
+    script = (
+        "import sys, typer\n"
+        "from onetape.cli.output import print_line\n"
+        "from onetape.cli.program import run_app\n"
+        "app = typer.Typer()\n"
+        "@app.command()\n"
+        "def act() -> None:\n"
+        "    for _ in range(100_000): print_line('x' * 100)\n"
+        "run_app(app, 'app', [])\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.readline()
+        child.stdout.close()
+        assert child.stderr.read() == b""
+    assert child.returncode == 0

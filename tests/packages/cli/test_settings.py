@@ -1,0 +1,235 @@
+"""Settings: which place wins, and what each mistake is answered with."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from onetape.cli.settings import (
+    AccountSettings,
+    StrategySettings,
+    database_path,
+    load_settings,
+    settings_file,
+)
+from onetape.core.errors import ConfigurationError, UsageError
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    exchange: str = "binance"
+    symbol: list[str] = msgspec.field(default_factory=lambda: ["BTC/USDT"])
+    from_: str | None = msgspec.field(default=None, name="from")
+    allow_gaps: bool = False
+    db: Path | None = None
+    strategy: StrategySettings = StrategySettings()
+    account: AccountSettings = AccountSettings()
+
+
+def load(
+    file: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Settings:
+    return load_settings(Settings, "app", file, flags or {}, environment or {})
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "app.yaml"
+
+
+def refusal(file: Path, text: str) -> str:
+    """Return the error of a settings file without the file's folder, having checked its form."""
+    file.write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        load(file)
+    assert str(caught.value).startswith(f"{file}:")
+    return str(caught.value).removeprefix(f"{file.parent}/")
+
+
+@pytest.mark.parametrize(
+    ("in_file", "in_environment", "as_flag", "cash"),
+    [
+        (False, False, False, 10_000.0),
+        (True, False, False, 1.0),
+        (True, True, False, 2.0),
+        (True, True, True, 3.0),
+        (False, True, False, 2.0),
+        (True, False, True, 3.0),
+    ],
+)
+def test_a_flag_beats_the_environment_which_beats_the_file_which_beats_the_default(
+    file: Path, in_file: bool, in_environment: bool, as_flag: bool, cash: float
+) -> None:
+    file.write_text("account: {cash: 1, fee_rate: 0.5}\n")
+    found = load(
+        file if in_file else None,
+        {"account": {"cash": 3.0 if as_flag else None}},
+        {"APP__ACCOUNT__CASH": "2"} if in_environment else {},
+    )
+    assert found.account.cash == cash
+    assert found.account.fee_rate == (0.5 if in_file else 0.001)
+
+
+def test_parameters_of_all_places_are_joined_by_name(file: Path) -> None:
+    file.write_text("strategy: {name: rsi, parameters: {period: 1, buy: 10}}\n")
+    environment = {"APP__STRATEGY__PARAMETERS__PERIOD": "2", "APP__STRATEGY__PARAMETERS__SELL": "5"}
+    found = load(file, {"strategy": {"parameters": {"sell": "6"}}}, environment)
+    assert found.strategy.parameters == {"period": "2", "buy": "10", "sell": "6"}
+
+
+def test_every_kind_of_value_means_the_same_in_a_file_and_in_the_environment(file: Path) -> None:
+    file.write_text("symbol: [A/B, C/D]\nfrom: 2024-01-01\nallow_gaps: true\ndb: x/y.db\n")
+    environment = {
+        "APP__SYMBOL": "A/B, C/D",
+        "APP__FROM": "2024-01-01",
+        "APP__ALLOW_GAPS": "true",
+        "APP__DB": "x/y.db",
+    }
+    assert load(file) == load(None, {}, environment)
+    assert load(file).db == Path("x/y.db")
+
+
+def test_one_symbol_needs_no_brackets(file: Path) -> None:
+    file.write_text("symbol: ETH/USDT\n")
+    assert load(file).symbol == ["ETH/USDT"]
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "from:\ndb: ~\nstrategy:\n"])
+def test_what_is_empty_is_not_given(file: Path, text: str) -> None:
+    file.write_text(text)
+    assert load(file, {}, {"APP__FROM": "", "APP__SYMBOL": ""}) == Settings()
+
+
+def test_variables_of_other_programs_are_left_alone() -> None:
+    assert load(None, {}, {"APPLE__X": "1", "APP_X": "1", "PATH": "/bin"}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (
+            "exchange: binance\nsymbl: [A/B]\n",
+            "app.yaml:2: unknown key 'symbl'; did you mean 'symbol'?",
+        ),
+        (
+            "account:\n  cash: 5\n  fee_rat: 1\n",
+            "app.yaml:3: unknown key 'account.fee_rat'; did you mean 'fee_rate'?",
+        ),
+        (
+            "account:\n  cash: much\n",
+            "app.yaml:2: account.cash: expected a number, found 'much'",
+        ),
+        ("allow_gaps: maybe\n", "app.yaml:1: allow_gaps: expected bool, found 'maybe'"),
+        ("symbol: {a: b}\n", "app.yaml:1: symbol: expected array, found {'a': 'b'}"),
+        ("db: [a]\n", "app.yaml:1: db: expected Path, found ['a']"),
+        ("account: 5\n", "app.yaml:1: account: expected object, found '5'"),
+        (
+            "exchange: a\nexchange: b\n",
+            "app.yaml:2: exchange is set twice, first in line 1",
+        ),
+        ("from:\nfrom: 2024-01-01\n", "app.yaml:2: from is set twice, first in line 1"),
+        (
+            "exchange: !!python/name:os.system\n",
+            "app.yaml:1: the tag tag:yaml.org,2002:python/name:os.system is not allowed here",
+        ),
+        (
+            "symbol: !!python/object/apply:os.system [id]\n",
+            "app.yaml:1: the tag tag:yaml.org,2002:python/object/apply:os.system is not "
+            "allowed here",
+        ),
+        (
+            "account: !!python/object:os.X {cash: 1}\n",
+            "app.yaml:1: the tag tag:yaml.org,2002:python/object:os.X is not allowed here",
+        ),
+        ("exchange: !mine x\n", "app.yaml:1: the tag !mine is not allowed here"),
+        ("- a\n- b\n", "app.yaml:1: expected `key: value` lines, found something else"),
+        ("? [a, b]\n: c\n", "app.yaml:1: a key must be one word, such as `symbol:`"),
+    ],
+)
+def test_a_mistake_is_answered_with_its_line(file: Path, text: str, answer: str) -> None:
+    assert refusal(file, text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("a: [1\nb: 2\n", 2), ("a: b: c\n", 1), ("x\n---\ny\n", 2), ("a: *b\n", 1)]
+)
+def test_malformed_yaml_is_answered_with_its_line(file: Path, text: str, line: int) -> None:
+    assert refusal(file, text).startswith(f"app.yaml:{line}: no valid YAML: ")
+
+
+@pytest.mark.parametrize("text", ["strategy: &a {parameters: *a}\n", "symbol: &a [*a]\n"])
+def test_a_file_that_contains_itself_is_refused(file: Path, text: str) -> None:
+    assert "nested too deeply" in refusal(file, text)
+
+
+def test_a_file_that_is_no_text_is_refused(file: Path) -> None:
+    file.write_bytes(b"exchange: \xff\xfe\n")
+    with pytest.raises(ConfigurationError, match="no valid YAML"):
+        load(file)
+    file.write_bytes(b"exchange: a\0b\n")
+    with pytest.raises(ConfigurationError, match="no valid YAML"):
+        load(file)
+
+
+@pytest.mark.parametrize(
+    ("environment", "answer"),
+    [
+        ({"APP__ACCOUNT__CASH": "x"}, "APP__ACCOUNT__CASH: account.cash: expected a number"),
+        ({"APP__EXCHANG": "x"}, "APP__EXCHANG: unknown key 'exchang'; did you mean 'exchange'"),
+        ({"APP__STRATEGY": "rsi", "APP__STRATEGY__NAME": "macd"}, "APP__STRATEGY is one value"),
+    ],
+)
+def test_a_mistake_in_the_environment_names_the_variable(
+    environment: dict[str, str], answer: str
+) -> None:
+    with pytest.raises(ConfigurationError, match="^" + answer):
+        load(None, {}, environment)
+
+
+def test_a_mistake_in_a_flag_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match=r"^--allow-gaps: allow_gaps: expected bool, found 'x'"):
+        load(None, {"allow_gaps": "x"})
+
+
+@settings(
+    max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(
+    st.text(max_size=60)
+    | st.text("abc:{}[]&*!?|>-#'\",% \n\t", max_size=60)
+    | st.lists(
+        st.sampled_from(["account:", "  cash: 1", "symbol: [a", "from:", "- x", "*a", "&a {b: *a}"])
+    ).map("\n".join)
+)
+def test_any_text_is_either_settings_or_one_line(file: Path, text: str) -> None:
+    file.write_text(text, encoding="utf-8", errors="replace")
+    answer = ""
+    try:
+        load(file)
+    except ConfigurationError as error:
+        answer = str(error)
+    assert not answer or answer.startswith(f"{file}:")
+
+
+def test_the_users_own_file_comes_before_the_projects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert settings_file("app", None) is None
+    for folder in ("config", "user/config"):
+        Path(folder).mkdir(parents=True)
+        Path(folder, "app.yaml").write_text("")
+        assert settings_file("app", None) == Path(folder, "app.yaml")
+    with pytest.raises(ConfigurationError, match=r"^other.yaml does not exist"):
+        settings_file("app", Path("other.yaml"))
+
+
+def test_the_simulators_candles_have_a_file_of_their_own() -> None:
+    assert database_path(None, "binance") == Path("data/onetape.db")
+    assert database_path(None, "simulator") == Path("data/simulator.db")
+    assert database_path(Path("x.db"), "simulator") == Path("x.db")
