@@ -11,6 +11,7 @@ setup: ## Install everything, and teach git to keep addresses out of uv.lock
 	git config filter.uvlock.clean 'python3 tools/clean_lock.py'
 	git config filter.uvlock.required true
 	uv sync
+	git add uv.lock
 
 .PHONY: test
 test: ## Run the tests
