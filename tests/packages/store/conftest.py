@@ -67,8 +67,6 @@ def foreign() -> Foreign:
         batch: list[tuple[str, Sequence[Any]]] = [
             (each, []) if isinstance(each, str) else each for each in statements
         ]
-            (each, []) if isinstance(each, str) else each for each in statements
-        ]
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-c", FOREIGN, str(path)],
             input=json.dumps(batch),
