@@ -9,7 +9,7 @@ COPY requirements requirements
 RUN python docker/install.py --app "$APP" --venv /opt/venv requirements
 COPY packages packages
 COPY apps apps
-RUN python docker/install.py --app "$APP" --venv /opt/venv members compile
+RUN python docker/install.py --app "$APP" --venv /opt/venv members
 
 FROM python:3.11-slim-bookworm
 ARG APP

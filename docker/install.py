@@ -1,8 +1,8 @@
 """Install one app into a virtual environment, as the Dockerfile does and CI repeats.
 
-Run it from the root of the checkout, first `requirements` (other people's wheels, each proved by
-its hash), then `members` (our packages, no dependencies), then `compile`. Where pip finds its index
-is the business of the machine: its own configuration and environment decide.
+First `requirements`: other people's wheels, each proved by its hash. Then `members`: our packages,
+no dependencies. Where pip finds its index is the business of the machine: its own configuration and
+environment decide.
 """
 
 import argparse
@@ -44,9 +44,20 @@ def member_folders(app: str, root: Path = ROOT) -> list[Path]:
 
 
 def install_requirements(app: str, target: Path) -> None:
-    """Make the environment and install what requirements/APP.txt lists, wheels only."""
+    """Make the environment and install what requirements/APP.txt lists, wheels only.
+
+    Raises:
+        SystemExit: there is no such list, or pip failed.
+    """
+    if not (ROOT / f"requirements/{app}.txt").is_file():
+        raise SystemExit(f"no requirements/{app}.txt; name an app, as in APP=trader")
     make_environment(target)
     pip_install(target, f"requirements/{app}.txt")
+    libraries = site_packages(target)
+    for package in ("numpy", "pandas"):  # their own tests are a sixth of the environment
+        for tests in libraries.glob(f"{package}/**/tests"):
+            shutil.rmtree(tests)
+    compile_folders(target, [libraries])
 
 
 def install_members(app: str, target: Path) -> None:
@@ -63,18 +74,19 @@ def install_members(app: str, target: Path) -> None:
         pip(builder, "wheel", *isolated, *folders, path=path)
         built = [str(wheel) for wheel in sorted(wheels.glob("*.whl"))]
         pip(target, "install", "--no-deps", "--no-index", "--no-compile", *built)
+    compile_folders(target, [site_packages(target) / name for name in ("onetape", app)])
 
 
-def compile_environment(target: Path) -> None:
-    """Drop the test suites that pandas and numpy ship, then compile what is left.
+def site_packages(target: Path) -> Path:
+    """Return where an environment keeps its packages."""
+    return next(target.glob("lib/python3*/site-packages"))
 
-    The bytecode is not checked against file times: copying an image may change them.
-    """
-    for package in ("numpy", "pandas"):
-        for tests in target.glob(f"lib/*/site-packages/{package}/**/tests"):
-            shutil.rmtree(tests)
+
+def compile_folders(target: Path, folders: Sequence[Path]) -> None:
+    """Compile to bytecode that is not checked against file times: copying an image changes them."""
     options = ["-q", "-j0", "--invalidation-mode=unchecked-hash"]
-    run([str(target / "bin/python"), "-m", "compileall", *options, str(target / "lib")])
+    paths = [str(folder) for folder in folders]
+    run([str(target / "bin/python"), "-m", "compileall", *options, *paths])
 
 
 def make_environment(target: Path) -> None:
@@ -108,13 +120,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Install one app into a virtual environment.")
     parser.add_argument("--app", required=True, metavar="APP")
     parser.add_argument("--venv", required=True, type=Path, metavar="FOLDER")
-    parser.add_argument("steps", nargs="*", metavar="STEP", help="requirements members compile")
+    parser.add_argument("step", nargs="?", choices=steps, help="default: one after the other")
     options = parser.parse_args()
-    for step in options.steps or [*steps, "compile"]:
-        if step == "compile":
-            compile_environment(options.venv)
-        else:
-            steps[step](options.app, options.venv)
+    for step in [options.step] if options.step else steps:
+        steps[step](options.app, options.venv)
 
 
 if __name__ == "__main__":
