@@ -7,10 +7,11 @@ from pathlib import Path
 from backfiller.fetch import Summary, fetch_series
 from backfiller.progress import shown_progress
 from backfiller.settings import BackfillerSettings
-from onetape.cli.dates import check_range, parse_moment
+from onetape.cli.dates import check_range, day_text, parse_moment
 from onetape.cli.output import print_json, print_line
 from onetape.cli.settings import database_path
 from onetape.core.candles import SeriesKey
+from onetape.core.errors import UsageError
 from onetape.core.symbols import SIMULATOR_ID, spot_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.clients import Endpoint
@@ -79,14 +80,18 @@ async def _fetch(
 ) -> list[Summary]:
     summaries: list[Summary] = []
     async with RestExchange(endpoint) as exchange:
-        markets = [await exchange.market(key.symbol) for key in keys]
         for key in keys:
             exchange.check_timeframe(key.timeframe)
+        markets = [await exchange.market(key.symbol) for key in keys]
         await exchange.compare_clocks()
         start, end = wanted
         if days is not None:
             start, end = exchange.now_ms() // 1_000 - days * 86_400, None
-        check_range(start, exchange.now_ms() // 1_000)
+        now = exchange.now_ms() // 1_000
+        if start >= now:
+            raise UsageError(
+                f"--from {day_text(start)} lies in the future: it is {day_text(now)} UTC"
+            )
         if store is None:
             store = stack.enter_context(open_store(path, create=True))
         for key, market in zip(keys, markets, strict=True):

@@ -48,8 +48,11 @@ async def closed_pages(
         answer = await exchange.candles(
             symbol, timeframe.name, since_ms=cursor * 1_000, limit=limit
         )
-        rows = sorted(row for row in answer if start <= row.timestamp < stop)
-        last = max((row.timestamp for row in answer), default=cursor)
+        # A time that cannot be read stays in, so that the store's quarantine sees it.
+        rows = sorted(row for row in answer if start <= row.timestamp < stop or row.timestamp < 0)
+        # A time after the forming candle is a fault: following it would skip what lies between.
+        forming = timeframe.floor(exchange.now_ms() // 1_000)
+        last = max((row.timestamp for row in answer if row.timestamp <= forming), default=cursor)
         # Nothing beyond the overlap: step over an empty stretch by what a page could have held.
         moved = last > cursor
         cursor = last if moved else timeframe.shift(cursor, limit)

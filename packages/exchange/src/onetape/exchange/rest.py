@@ -86,8 +86,14 @@ def market_clock(endpoint: Endpoint) -> Clock:
 class RestExchange:
     """One exchange over REST. Use it as an async context manager: CCXT holds open connections."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        """Prepare; nothing is sent before the first call.
+    def __init__(
+        self, endpoint: Endpoint, *, first_pause_seconds: float = FIRST_PAUSE_SECONDS
+    ) -> None:
+        """Prepare; nothing but the simulator's clock is asked before the first call.
+
+        Args:
+            endpoint: Which exchange.
+            first_pause_seconds: Before the second attempt of a read; doubles from then on.
 
         Raises:
             UsageError: CCXT does not know the exchange.
@@ -101,8 +107,11 @@ class RestExchange:
             redirect(client.urls["api"], endpoint.simulator_url)
             # Whatever CCXT stamps with a time must carry the market's.
             client.milliseconds = self.clock.now_ms
+        # Off by default; without it an empty list of candles looks like no answer at all.
+        client.enableLastJsonResponse = True
         self._client = client
         self._ahead_ms = 0
+        self._first_pause_seconds = first_pause_seconds
         self._random = random.Random()  # noqa: S311 - jitter, no secret
 
     async def __aenter__(self) -> Self:
@@ -199,8 +208,8 @@ class RestExchange:
 
         async def fetch() -> list[Candle]:
             rows = await self._client.fetch_ohlcv(symbol, timeframe, since_ms, limit)
-            if not rows and not self._answered_with_data():
-                # CCXT reads HTML, a cut body, null and {} alike as "no candles".
+            if not rows and not self._answered_with_candles():
+                # CCXT reads HTML, a cut body, null, {} and garbage alike as "no candles".
                 raise ExchangeUnreachable(
                     f"{self.endpoint.exchange} sent an answer without data (HTTP 200)"
                 )
@@ -213,13 +222,17 @@ class RestExchange:
         if not self._client.markets:
             raise ExchangeUnreachable(f"{self.endpoint.exchange} sent an empty list of markets")
 
-    def _answered_with_data(self) -> bool:
+    def _answered_with_candles(self) -> bool:
         answer: object = self._client.last_json_response
-        return isinstance(answer, list) or bool(answer)
+        if not isinstance(answer, list) or not answer:
+            return isinstance(answer, list) or bool(answer)
+        # Rows came and CCXT dropped them all: older than asked for, which is fine, or unreadable.
+        parsed: list[list[Any]] = self._client.parse_ohlcvs(answer)
+        return any(row[0] is not None for row in parsed)
 
     async def _try(self, read: Callable[[], Awaitable[T]]) -> T:
         """Run a read; try again after a pause while it may help."""
-        pause_seconds = FIRST_PAUSE_SECONDS
+        pause_seconds = self._first_pause_seconds
         for _ in range(ATTEMPTS - 1):
             try:
                 with translated(self.endpoint.exchange):

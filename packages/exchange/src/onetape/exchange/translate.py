@@ -22,7 +22,9 @@ _FINAL_STATUS: Final = {
     404: "the address is wrong (HTTP 404)",
     451: "the exchange does not serve this region (HTTP 451)",
 }
-_STATUS: Final = re.compile(r"\b(4\d\d|5\d\d) ")
+#: CCXT writes `binance GET https://... 451 Unavailable BODY` or `binance 429 Too Many BODY`; a
+#: number in the body is no status.
+_STATUS: Final = re.compile(r"\S+ (?:[A-Z]+ \S+ )?([45]\d\d) ")
 _CAUSES: Final = (
     ("Name or service not known", "its host name was not found"),
     ("Temporary failure in name resolution", "its host name was not found"),
@@ -46,7 +48,7 @@ def translated(exchange: str) -> Generator[None]:
         raise
     except ccxt.BaseError as error:
         raise _ours(exchange, error) from error
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         # CCXT parses without looking: a body of another type surfaces as one of these.
         raise ExchangeUnreachable(
             f"{exchange} sent an answer that could not be read ({type(error).__name__}: {error})"
@@ -55,7 +57,7 @@ def translated(exchange: str) -> Generator[None]:
 
 def _ours(exchange: str, error: ccxt.BaseError) -> ExchangeError:
     text = " ".join(str(error).split())
-    match = _STATUS.search(text)
+    match = _STATUS.match(text)
     status = int(match[1]) if match else None
     if status in _FINAL_STATUS:
         return ExchangeRefused(f"{exchange}: {_FINAL_STATUS[status]}; {way_out(exchange)}")

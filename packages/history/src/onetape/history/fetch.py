@@ -7,9 +7,9 @@ from onetape.core.candles import SeriesKey
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.pages import Page, closed_pages
 from onetape.exchange.rest import RestExchange
-from onetape.store.candles import insert_closed, missing_between
+from onetape.store.candles import first_row_after, insert_closed, missing_between
 from onetape.store.database import Store
-from onetape.store.gaps import CONFIRMED, record_gap, unexplained
+from onetape.store.gaps import CONFIRMED, GapState, record_gap, unexplained
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,9 @@ async def confirm_gaps(
 ) -> FetchReport:
     """Ask once more for what is missing in `[start, end)`, which must have been asked for already.
 
-    What is missing twice, the exchange does not have: the gap ledger keeps it, with the date.
+    What is missing twice while the exchange has a later candle, it does not have at all: the gap
+    ledger keeps it, with the date. Without a later candle the exchange may merely lag, and a row
+    that went to quarantine may come back sound: such a gap stays unknown and is asked for again.
 
     Raises:
         ExchangeUnreachable: the exchange stopped answering; nothing unproven was written down.
@@ -76,8 +78,21 @@ async def confirm_gaps(
     total = FetchReport()
     holes = unexplained(store, key, missing_between(store, key, start, end))
     for hole_start, hole_end in holes:
-        total = total.plus(await fetch_closed(exchange, store, key, start=hole_start, end=hole_end))
-        now_ms = exchange.now_ms()
+        again = await fetch_closed(exchange, store, key, start=hole_start, end=hole_end)
+        total = total.plus(again)
         for left_start, left_end in missing_between(store, key, hole_start, hole_end):
-            record_gap(store, key, left_start, left_end, state=CONFIRMED, asked_ms=now_ms)
+            sound = again.quarantined == 0
+            proven = sound and await _goes_on_after(exchange, store, key, left_end)
+            state: GapState = CONFIRMED if proven else "unknown"
+            record_gap(store, key, left_start, left_end, state=state, asked_ms=exchange.now_ms())
     return total
+
+
+async def _goes_on_after(
+    exchange: RestExchange, store: Store, key: SeriesKey, timestamp: int
+) -> bool:
+    """Return whether the exchange has a candle, be it the forming one, at or after a time."""
+    if first_row_after(store, key, timestamp - 1) is not None:
+        return True
+    rows = await exchange.candles(key.symbol, key.timeframe, since_ms=timestamp * 1_000, limit=1)
+    return any(row.timestamp >= timestamp for row in rows)

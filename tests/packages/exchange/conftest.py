@@ -1,0 +1,170 @@
+"""The simulator at a known moment, and a server that answers whatever a test tells it to."""
+
+import asyncio
+import json
+import threading
+import urllib.request
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, TypeVar, cast
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from onetape.exchange.clients import Endpoint
+from onetape.exchange.rest import RestExchange
+from onetape.simulator.clock import make_clock
+from onetape.simulator.embedded import embedded_simulator
+
+T = TypeVar("T")
+#: 2024-03-01 00:20 UTC: twenty minutes into an hour.
+NOW_MS = 1_709_252_400_000
+#: No test waits longer for anything.
+PATIENCE_SECONDS = 30.0
+Query = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server sends: a status, a body and, of the body, only a part if `cut` is set."""
+
+    body: Any = "[]"
+    status: int = 200
+    content_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+    cut: bool = False
+
+    def payload(self) -> bytes:
+        body: object = self.body
+        return (body if isinstance(body, str) else json.dumps(body)).encode()
+
+
+Script = Callable[[Query], Answer]
+
+
+class ScriptedServer(ThreadingHTTPServer):
+    """Answers klines by a script; its clock stands still and its markets are the simulator's."""
+
+    daemon_threads = True
+
+    def __init__(self, exchange_info: bytes) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.fixed = {
+            "/simulator/clock": json.dumps(
+                {"market_ms": NOW_MS, "speed": 0, "kind": "stepped"}
+            ).encode(),
+            "/api/v3/time": json.dumps({"serverTime": NOW_MS}).encode(),
+            "/api/v3/exchangeInfo": exchange_info,
+        }
+        self.script: Script = lambda _: Answer()
+        self.asked: list[Query] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint("simulator", self.url)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        server = cast("ScriptedServer", self.server)
+        parts = urlsplit(self.path)
+        fixed = server.fixed.get(parts.path)
+        if fixed is not None:
+            self._send(Answer(), fixed)
+            return
+        query = dict(parse_qsl(parts.query))
+        server.asked.append(query)
+        answer = server.script(query)
+        self._send(answer, answer.payload())
+
+    def _send(self, answer: Answer, payload: bytes) -> None:
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.content_type)
+        self.send_header("Content-Length", str(len(payload) * (2 if answer.cut else 1)))
+        self.send_header("Connection", "close")
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(payload)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        """Stay silent."""
+
+
+@pytest.fixture(scope="session")
+def simulator_url() -> Iterator[str]:
+    clock = make_clock(start_ms=NOW_MS, stepped=True)
+    with embedded_simulator(clock=clock) as simulator:
+        yield simulator.url
+
+
+@pytest.fixture(scope="session")
+def _exchange_info(simulator_url: str) -> bytes:
+    with urllib.request.urlopen(f"{simulator_url}/api/v3/exchangeInfo") as answer:  # noqa: S310
+        return answer.read()
+
+
+@pytest.fixture(scope="session")
+def _server(_exchange_info: bytes) -> Generator[ScriptedServer]:
+    with _listening(ScriptedServer(_exchange_info)) as listening:
+        yield listening
+
+
+@pytest.fixture
+def server(_server: ScriptedServer) -> ScriptedServer:
+    """Return the scripted server, which answers with an empty list until told otherwise."""
+    _server.script = lambda _: Answer()
+    _server.asked.clear()
+    return _server
+
+
+@contextmanager
+def _listening(server: ScriptedServer) -> Generator[ScriptedServer]:
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture(scope="session")
+def run() -> Generator[Callable[[Coroutine[Any, Any, T]], T]]:
+    """Return a function that runs a coroutine for a bounded time, always in the same loop."""
+    with asyncio.Runner() as runner:
+
+        def bounded(work: Coroutine[Any, Any, T]) -> T:
+            return runner.run(asyncio.wait_for(work, PATIENCE_SECONDS))
+
+        yield bounded
+
+
+@pytest.fixture(scope="session")
+def ask(
+    run: Callable[[Coroutine[Any, Any, T]], T],
+) -> Generator[Callable[[Endpoint, Callable[[RestExchange], Coroutine[Any, Any, T]]], T]]:
+    """Return a function that asks an exchange something.
+
+    Clients are kept from test to test: CCXT takes a quarter of a second to close one.
+    """
+    opened: dict[Endpoint, RestExchange] = {}
+
+    def asker(endpoint: Endpoint, question: Callable[[RestExchange], Coroutine[Any, Any, T]]) -> T:
+        if endpoint not in opened:
+            opened[endpoint] = RestExchange(endpoint, first_pause_seconds=0.001)
+        return run(question(opened[endpoint]))
+
+    yield asker
+
+    async def close() -> None:
+        await asyncio.gather(*(one.__aexit__(None, None, None) for one in opened.values()))
+
+    run(close())  # pyright: ignore[reportArgumentType] - returns nothing

@@ -1,0 +1,341 @@
+"""What an exchange may answer: which answers are data, which are tried again, which are final."""
+
+import json
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from itertools import pairwise
+from math import inf, isnan, nan
+from pathlib import Path
+from typing import Any
+
+import ccxt
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from onetape.core.candles import Candle
+from onetape.core.errors import ExchangeError, ExchangeRefused, ExchangeUnreachable
+from onetape.core.timeframes import Timeframe
+from onetape.exchange.clients import Endpoint
+from onetape.exchange.pages import Page, closed_pages
+from onetape.exchange.rest import ATTEMPTS, RestExchange, candle_of, market_clock
+from onetape.exchange.translate import translated
+
+Ask = Callable[..., Any]
+HOUR = 3_600
+#: Where the running hour of the scripted server opened.
+FORMING = 1_709_252_400 - 20 * 60
+START = FORMING - 10 * HOUR
+#: Replies that concern the moment, not the request: a read may be tried again.
+RETRIED_CODES = {-1000, -1001, -1003, -1006, -1007, -1008, -1015, -1021}
+
+
+def kline(opened: int, price: str = "100.5") -> list[Any]:
+    end_ms = (opened + HOUR) * 1_000 - 1
+    return [opened * 1_000, price, price, price, price, "1.5", end_ms, "150", 3, "1", "100", "0"]
+
+
+async def fetched(exchange: RestExchange) -> list[Candle]:
+    return await exchange.candles("BTC/USDT", "1h", since_ms=START * 1_000, limit=1_000)
+
+
+def one_page(ask: Ask, endpoint: Endpoint) -> list[Candle]:
+    return ask(endpoint, fetched)
+
+
+def walk(ask: Ask, endpoint: Endpoint, start: int = START, end: int = FORMING) -> list[Page]:
+    async def pages(exchange: RestExchange) -> list[Page]:
+        hour = Timeframe.parse("1h")
+        return [
+            page async for page in closed_pages(exchange, "BTC/USDT", hour, start=start, end=end)
+        ]
+
+    return ask(endpoint, pages)
+
+
+def may_pass(reply: dict[str, Any]) -> bool:
+    body: Any = reply["body"]
+    code = None if isinstance(body, str) else int(body["code"])
+    return reply["status"] in (418, 429) or reply["status"] >= 500 or code in RETRIED_CODES
+
+
+def answers(server: Any, **fields: Any) -> None:
+    """Make the server give one answer, always."""
+    answer = replace(server.script({}), **fields)
+
+    def always(query: dict[str, str]) -> Any:
+        del query
+        return answer
+
+    server.script = always
+
+
+def test_an_empty_list_is_an_answer_and_means_no_candles(ask: Ask, server: Any) -> None:
+    answers(server, body="[]")
+    assert one_page(ask, server.endpoint) == []
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        ("<html><body>maintenance</body></html>", "text/html"),
+        ("null", "application/json"),
+        ("{}", "application/json"),
+        ("", "application/json"),
+        (json.dumps([kline(START)])[:-20], "application/json"),
+        ('"text"', "application/json"),
+        ("[1, 2]", "application/json"),
+        ('["abc"]', "application/json"),
+        ('[{"a": 1}]', "application/json"),
+        ('[["x", "y", "z", "1", "2", "3"]]', "application/json"),
+        ("[[1e400, 1, 1, 1, 1, 1]]", "application/json"),
+    ],
+)
+def test_status_200_without_candles_in_it_is_an_error_and_never_no_candles(
+    ask: Ask, server: Any, body: str, content_type: str
+) -> None:
+    answers(server, body=body, content_type=content_type)
+    with pytest.raises(ExchangeUnreachable) as caught:
+        one_page(ask, server.endpoint)
+    assert "\n" not in str(caught.value)
+    assert len(server.asked) == ATTEMPTS
+
+
+def test_a_body_cut_short_is_tried_again(ask: Ask, server: Any) -> None:
+    answers(server, body=[kline(START)], cut=True)
+    with pytest.raises(ExchangeUnreachable):
+        one_page(ask, server.endpoint)
+    assert len(server.asked) >= ATTEMPTS
+
+
+def test_a_fault_that_passes_costs_nothing(ask: Ask, server: Any) -> None:
+    base = server.script({})
+    good = replace(base, body=[kline(START)])
+    bad = replace(base, body="<html></html>", status=503)
+
+    def at_last(query: dict[str, str]) -> Any:
+        del query
+        return bad if len(server.asked) < ATTEMPTS else good
+
+    server.script = at_last
+    assert [row.timestamp for row in one_page(ask, server.endpoint)] == [START]
+
+
+def test_the_recorded_error_replies_are_tried_again_or_final_as_they_should(shared: Path) -> None:
+    recorded = json.loads((shared / "data/payloads/binance/errors.json").read_text())["items"]
+    binance: Any = ccxt.binance()
+    # CCXT chooses among Binance's error tables by the address, so it must be the real one.
+    url = "https://api.binance.com/api/v3/klines?interval=1h&limit=451"
+
+    def received(reply: dict[str, Any]) -> ExchangeError:
+        body = reply["body"]
+        text = body if isinstance(body, str) else json.dumps(body)
+        status, parsed = reply["status"], None if isinstance(body, str) else body
+        try:
+            with translated("binance"):
+                binance.handle_errors(status, "Reason", url, "GET", {}, text, parsed, {}, None)
+                binance.handle_http_status_code(status, "Reason", url, "GET", text)
+        except ExchangeError as error:
+            return error
+        pytest.fail(f"{status} {text} is no error")
+
+    found = [received(reply) for reply in recorded]
+    expected = [ExchangeUnreachable if may_pass(one) else ExchangeRefused for one in recorded]
+    assert len(recorded) == 41
+    assert [type(error) for error in found] == expected
+    assert all("\n" not in str(error) and len(str(error)) < 400 for error in found)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error", "asked"),
+    [
+        (429, {"code": -1003, "msg": "Too many requests"}, ExchangeUnreachable, ATTEMPTS),
+        (500, {"code": -1006, "msg": "unexpected response"}, ExchangeUnreachable, ATTEMPTS),
+        (502, "<html>502 Bad Gateway</html>", ExchangeUnreachable, ATTEMPTS),
+        (400, {"code": -1121, "msg": "Invalid symbol."}, ExchangeRefused, 1),
+        (401, {"code": -2015, "msg": "Invalid API-key"}, ExchangeRefused, 1),
+    ],
+)
+def test_what_may_pass_is_asked_for_again_and_what_is_final_once(
+    ask: Ask, server: Any, status: int, body: Any, error: type[Exception], asked: int
+) -> None:
+    answers(server, body=body, status=status)
+    with pytest.raises(error):
+        one_page(ask, server.endpoint)
+    assert len(server.asked) == asked
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(451, "does not serve this region"), (403, "forbidden"), (404, "wrong")]
+)
+def test_a_final_status_says_what_it_means_and_how_to_go_on(
+    ask: Ask, server: Any, status: int, words: str
+) -> None:
+    answers(server, body="<html>no</html>", status=status, content_type="text/html")
+    with pytest.raises(ExchangeRefused, match=words):
+        one_page(ask, server.endpoint)
+    assert len(server.asked) == 1
+
+
+def test_the_status_is_not_read_out_of_the_body(ask: Ask, server: Any) -> None:
+    body = {"code": -1001, "msg": "Internal error 404 in 403 of 451 places."}
+    answers(server, body=body, status=500)
+    with pytest.raises(ExchangeUnreachable):
+        one_page(ask, server.endpoint)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_a_refused_connection_is_one_line_with_the_reason_and_the_way_out() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(ExchangeUnreachable, match=r"refused.*start one: uv run simulator"):
+        market_clock(Endpoint("simulator", url))
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("refused", "the connection was refused"),
+        ("no-such-host.invalid", "its host name was not found"),
+    ],
+)
+def test_an_exchange_that_cannot_be_reached_is_named_with_the_reason(
+    run: Callable[[Any], Any], host: str, reason: str
+) -> None:
+    async def work() -> None:
+        async with RestExchange(Endpoint("binance"), first_pause_seconds=0.001) as exchange:
+            address = f"127.0.0.1:{free_port()}" if host == "refused" else host
+            urls: dict[str, Any] = exchange._client.urls["api"]  # pyright: ignore[reportPrivateUsage] - no network
+            for name in list(urls):
+                urls[name] = f"http://{address}/api/v3"
+            await exchange.market("BTC/USDT")
+
+    with pytest.raises(ExchangeUnreachable) as caught:
+        run(work())
+    assert str(caught.value) == (
+        f"cannot reach binance: {reason}; check the network, or work offline: --exchange simulator"
+    )
+
+
+def test_no_markets_are_an_error_and_asked_for_again(
+    run: Callable[[Any], Any], server: Any
+) -> None:
+    whole = server.fixed["/api/v3/exchangeInfo"]
+    server.fixed["/api/v3/exchangeInfo"] = b"<html></html>"
+
+    async def twice() -> str:
+        async with RestExchange(server.endpoint, first_pause_seconds=0.001) as exchange:
+            with pytest.raises(ExchangeUnreachable):
+                await exchange.market("BTC/USDT")
+            server.fixed["/api/v3/exchangeInfo"] = whole
+            return (await exchange.market("BTC/USDT")).symbol
+
+    assert run(twice()) == "BTC/USDT"
+
+
+def recorded_pages(shared: Path) -> list[list[Any]]:
+    items = json.loads((shared / "data/payloads/binance/rest_klines.json").read_text())["items"]
+    pages = [item["body"] for item in items if "interval=1h&limit=1000" in item["query"]]
+    return [row for page in pages for row in page]
+
+
+def test_a_real_hole_inside_a_full_page_is_walked_over_and_nothing_is_lost(
+    ask: Ask, server: Any, shared: Path
+) -> None:
+    rows = recorded_pages(shared)
+    start, last = rows[0][0] // 1_000, rows[-1][0] // 1_000
+
+    def page(query: dict[str, str]) -> Any:
+        since = int(query["startTime"])
+        found = [row for row in rows if row[0] >= since][: int(query["limit"])]
+        return type(base)(body=found)
+
+    base = server.script({})
+    server.script = page
+    walked = walk(ask, server.endpoint, start, last + HOUR)
+    opens = sorted({row.timestamp for one in walked for row in one.rows})
+    assert opens == [row[0] // 1_000 for row in rows]
+    holes = [(a, b) for a, b in pairwise(opens) if b - a != HOUR]
+    assert [(b - a) // HOUR - 1 for a, b in holes] == [3]
+    assert len(server.asked) == 2
+    assert walked[-1].reached == last + HOUR
+
+
+def test_rows_out_of_order_and_twice_are_put_in_order(ask: Ask, server: Any) -> None:
+    opens = [START + 2 * HOUR, START, START + HOUR, START]
+    answers(server, body=[kline(opened) for opened in opens])
+    (page, *_) = walk(ask, server.endpoint, START, START + 3 * HOUR)
+    assert [row.timestamp for row in page.rows] == sorted(opens)
+
+
+def test_a_time_in_the_future_does_not_make_the_walker_skip_the_rest(ask: Ask, server: Any) -> None:
+    def page(query: dict[str, str]) -> Any:
+        since = int(query["startTime"]) // 1_000
+        rows = [kline(opened) for opened in range(since, FORMING, HOUR)][:3]
+        return type(base)(body=[*rows, [2**50 // 1_000 * 1_000, *kline(START)[1:]]])
+
+    base = server.script({})
+    server.script = page
+    walked = walk(ask, server.endpoint)
+    found = {row.timestamp for one in walked for row in one.rows}
+    assert found == set(range(START, FORMING, HOUR))
+
+
+def test_a_row_without_a_readable_time_is_handed_on_for_the_quarantine(
+    ask: Ask, server: Any
+) -> None:
+    answers(server, body=[kline(START), [START * 1_000 + 7, *kline(START)[1:]]])
+    page = walk(ask, server.endpoint, START, START + HOUR)[0]
+    assert [row.timestamp for row in page.rows] == [-1, START]
+
+
+def test_an_exchange_that_answers_with_nothing_ends_the_walk(ask: Ask, server: Any) -> None:
+    answers(server, body="[]")
+    walked = walk(ask, server.endpoint, FORMING - 2_500 * HOUR, FORMING)
+    assert [page.rows for page in walked] == [[], [], []]
+    assert walked[-1].reached == FORMING
+
+
+def test_what_is_no_number_becomes_one_that_the_store_refuses() -> None:
+    assert candle_of([1_000, 1, 2, 3, 4, 5]) == Candle(1, 1, 2, 3, 4, 5)
+    missing = candle_of([None, None])
+    assert missing.timestamp == -1
+    assert all(isnan(value) for value in missing[1:])
+    assert candle_of([1_500, 1, 1, 1, 1, 1]).timestamp == -1
+
+
+values = (
+    st.none()
+    | st.integers(-(2**60), 2**60)
+    | st.floats()
+    | st.text("0123456789.eE-nain", max_size=8)
+    | st.sampled_from([nan, inf, START * 1_000])
+)
+bodies = (
+    st.lists(st.lists(values, max_size=9), max_size=4)
+    | st.dictionaries(st.text(max_size=4), values, max_size=3)
+    | values
+)
+
+
+@settings(
+    max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(st.lists(bodies, min_size=20, max_size=20))
+def test_any_json_is_either_candles_or_an_error_of_ours(
+    ask: Ask, server: Any, bodies: list[Any]
+) -> None:
+    async def each(exchange: RestExchange) -> None:
+        for body in bodies:
+            answers(server, body=json.dumps(body))
+            with suppress(ExchangeError):
+                assert all(len(row) == 6 for row in await fetched(exchange))
+
+    ask(server.endpoint, each)

@@ -1,0 +1,157 @@
+"""The real CCXT class on the simulator: markets, clock and pages equal the simulator's own."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from onetape.core.candles import Candle
+from onetape.core.errors import ConfigurationError, UsageError
+from onetape.core.timeframes import Timeframe
+from onetape.exchange.clients import Endpoint
+from onetape.exchange.pages import Page, closed_pages, last_closed_open
+from onetape.exchange.rest import Market as RestMarket
+from onetape.exchange.rest import RestExchange, check_exchange
+from onetape.simulator.embedded import DEFAULT_SEED
+from onetape.simulator.market import Market
+
+Ask = Callable[..., Any]
+HOUR = 3_600
+NOW = 1_709_252_400
+#: Where the running hour opened.
+FORMING = NOW - 20 * 60
+
+
+@pytest.fixture(scope="module")
+def endpoint(simulator_url: str) -> Endpoint:
+    return Endpoint("simulator", simulator_url)
+
+
+def own(timeframe: str, start: int, end: int, symbol: str = "BTC/USDT") -> list[Candle]:
+    candles = Market(DEFAULT_SEED).candles(symbol, timeframe, start, end)
+    columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
+    rows = zip(candles.timestamp.tolist(), *(column.tolist() for column in columns), strict=True)
+    return [Candle(*row) for row in rows]
+
+
+def pages(ask: Ask, endpoint: Endpoint, timeframe: str, start: int, end: int) -> list[Page]:
+    async def walk(exchange: RestExchange) -> list[Page]:
+        walker = closed_pages(
+            exchange, "BTC/USDT", Timeframe.parse(timeframe), start=start, end=end
+        )
+        return [page async for page in walker]
+
+    return ask(endpoint, walk)
+
+
+def the_market(ask: Ask, endpoint: Endpoint, symbol: str) -> RestMarket:
+    async def market(exchange: RestExchange) -> RestMarket:
+        return await exchange.market(symbol)
+
+    return ask(endpoint, market)
+
+
+def rows_of(walked: list[Page]) -> dict[int, Candle]:
+    return {row.timestamp: row for page in walked for row in page.rows}
+
+
+@pytest.mark.parametrize(
+    ("timeframe", "start", "most_pages"),
+    [("1h", FORMING - 2_500 * HOUR, 3), ("1d", FORMING - 40 * 86_400, 1), ("1m", NOW - 7_300, 1)],
+)
+def test_the_pages_equal_the_simulators_own_candles(
+    ask: Ask, endpoint: Endpoint, timeframe: str, start: int, most_pages: int
+) -> None:
+    walked = pages(ask, endpoint, timeframe, start, NOW + 10 * 86_400)
+    forming = Timeframe.parse(timeframe).floor(NOW)
+    assert list(rows_of(walked).values()) == own(timeframe, start, forming)
+    assert len(walked) <= most_pages
+    assert walked[-1].reached == forming
+
+
+def test_the_forming_candle_is_served_but_never_among_the_closed_ones(
+    ask: Ask, endpoint: Endpoint
+) -> None:
+    async def newest(exchange: RestExchange) -> list[Candle]:
+        return await exchange.candles("BTC/USDT", "1h", since_ms=(FORMING - HOUR) * 1_000, limit=5)
+
+    assert [row.timestamp for row in ask(endpoint, newest)] == [FORMING - HOUR, FORMING]
+    assert list(rows_of(pages(ask, endpoint, "1h", FORMING - HOUR, NOW))) == [FORMING - HOUR]
+    assert pages(ask, endpoint, "1h", FORMING, NOW) == []
+
+
+def test_a_range_is_half_open(ask: Ask, endpoint: Endpoint) -> None:
+    walked = pages(ask, endpoint, "1h", FORMING - 5 * HOUR, FORMING - 2 * HOUR)
+    assert list(rows_of(walked)) == [FORMING - hours * HOUR for hours in (5, 4, 3)]
+
+
+def test_time_before_the_listing_is_walked_over_without_an_error(
+    ask: Ask, endpoint: Endpoint
+) -> None:
+    listed = Market(DEFAULT_SEED).symbol("BTC/USDT").listed
+    first = Timeframe.parse("1d").floor(listed)
+    walked = pages(ask, endpoint, "1d", first - 1_500 * 86_400, first + 3 * 86_400)
+    assert list(rows_of(walked)) == [first + day * 86_400 for day in range(3)]
+
+
+def test_a_range_without_any_candle_is_asked_for_and_empty(ask: Ask, endpoint: Endpoint) -> None:
+    listed = Market(DEFAULT_SEED).symbol("BTC/USDT").listed
+    start = Timeframe.parse("1h").floor(listed) - 3_000 * HOUR
+    walked = pages(ask, endpoint, "1h", start, start + 10 * HOUR)
+    assert [page.rows for page in walked] == [[]]
+    assert walked[-1].reached == start + 10 * HOUR
+
+
+def test_a_closed_candle_is_certain_only_after_the_grace() -> None:
+    hour = Timeframe.parse("1h")
+    assert last_closed_open(hour, FORMING * 1_000, 0) == FORMING - HOUR
+    assert last_closed_open(hour, FORMING * 1_000 + 1_999, 2_000) == FORMING - 2 * HOUR
+    assert last_closed_open(hour, FORMING * 1_000 + 2_000, 2_000) == FORMING - HOUR
+
+
+def test_a_market_states_its_steps_as_exact_decimals(ask: Ask, endpoint: Endpoint) -> None:
+    market = the_market(ask, endpoint, "BTC/USDT")
+    symbol = Market(DEFAULT_SEED).symbol("BTC/USDT")
+    assert (market.base, market.quote, market.active) == ("BTC", "USDT", True)
+    assert market.steps.price_step == Decimal(1).scaleb(-symbol.price_digits)
+    assert market.steps.amount_step == Decimal(1).scaleb(-symbol.amount_digits)
+    assert market.steps.min_notional > 0
+
+
+def test_an_unknown_market_is_answered_with_a_near_one(ask: Ask, endpoint: Endpoint) -> None:
+    with pytest.raises(UsageError, match=r"no spot market 'BTC/USDR'; did you mean 'BTC/USDT'\?"):
+        the_market(ask, endpoint, "BTC/USDR")
+
+
+def test_an_unknown_exchange_is_answered_with_a_near_one() -> None:
+    with pytest.raises(UsageError, match=r"'binanse' is not known to CCXT; did you mean 'binance"):
+        check_exchange("binanse")
+
+
+def test_a_timeframe_that_is_not_served_is_answered_with_those_that_are(
+    ask: Ask, endpoint: Endpoint
+) -> None:
+    async def check(exchange: RestExchange) -> None:
+        exchange.check_timeframe("1h")
+        exchange.check_timeframe("7h")
+
+    with pytest.raises(UsageError, match=r"serves no '7h' candles.*it serves 1s, 1m"):
+        ask(endpoint, check)
+
+
+def test_market_time_is_the_simulators(ask: Ask, endpoint: Endpoint) -> None:
+    async def times(exchange: RestExchange) -> tuple[int, int]:
+        return exchange.now_ms(), await exchange.compare_clocks()
+
+    assert ask(endpoint, times) == (NOW * 1_000, 0)
+
+
+@pytest.mark.parametrize(
+    ("exchange", "url"), [("binance", "http://127.0.0.1:1"), ("simulator", None)]
+)
+def test_only_the_simulator_has_an_address_and_it_must_have_one(
+    exchange: str, url: str | None
+) -> None:
+    with pytest.raises(ConfigurationError, match="and only for it"):
+        Endpoint(exchange, url)

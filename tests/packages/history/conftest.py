@@ -1,0 +1,117 @@
+"""An exchange whose candles a test chooses: the simulator's protocol, klines from a dictionary."""
+
+import asyncio
+import json
+import threading
+import urllib.request
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, TypeVar, cast
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from onetape.exchange.clients import Endpoint
+from onetape.exchange.rest import RestExchange
+from onetape.simulator.clock import make_clock
+from onetape.simulator.embedded import embedded_simulator
+from onetape.store.database import Store, open_store
+
+T = TypeVar("T")
+HOUR = 3_600
+#: 2024-03-01 00:20 UTC.
+NOW_MS = 1_709_252_400_000
+FORMING = NOW_MS // 1_000 - 20 * 60
+
+
+class ChosenServer(ThreadingHTTPServer):
+    """Serves the hours it is told to have, each flat at its price, and counts what is asked."""
+
+    daemon_threads = True
+
+    def __init__(self, exchange_info: bytes) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        clock = {"market_ms": NOW_MS, "speed": 0, "kind": "stepped"}
+        self.fixed = {
+            "/simulator/clock": json.dumps(clock).encode(),
+            "/api/v3/exchangeInfo": exchange_info,
+        }
+        self.prices: dict[int, float] = {}
+        self.requests = 0
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint("simulator", f"http://127.0.0.1:{self.server_port}")
+
+    def has(self, *hours_before: int, price: float = 100.0) -> None:
+        """Have the candles that opened so many hours before the forming one."""
+        self.prices |= {FORMING - hours * HOUR: price for hours in hours_before}
+
+    def klines(self, since: int, limit: int) -> list[list[Any]]:
+        self.requests += 1
+        opens = sorted(opened for opened in self.prices if opened >= since)[:limit]
+        return [[opened * 1_000, *[str(self.prices[opened])] * 4, "1"] for opened in opens]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        server = cast("ChosenServer", self.server)
+        parts = urlsplit(self.path)
+        payload = server.fixed.get(parts.path)
+        if payload is None:
+            query = dict(parse_qsl(parts.query))
+            rows = server.klines(int(query["startTime"]) // 1_000, int(query["limit"]))
+            payload = json.dumps(rows).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(payload)))
+        self.end_headers()
+        self.wfile.write(payload)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        """Stay silent."""
+
+
+@pytest.fixture(scope="session")
+def _listening() -> Iterator[ChosenServer]:
+    with (
+        embedded_simulator(clock=make_clock(start_ms=NOW_MS, stepped=True)) as simulator,
+        urllib.request.urlopen(f"{simulator.url}/api/v3/exchangeInfo") as answer,  # noqa: S310
+    ):
+        server = ChosenServer(answer.read())
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def exchange(_listening: ChosenServer) -> ChosenServer:
+    """Return an exchange that has no candle yet."""
+    _listening.prices.clear()
+    _listening.requests = 0
+    return _listening
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Generator[Store]:
+    with open_store(tmp_path / "simulator.db", create=True) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def ask(
+    _listening: ChosenServer,
+) -> Generator[Callable[[Callable[[RestExchange], Coroutine[Any, Any, T]]], T]]:
+    """Return a function that works with a client of the exchange, kept from test to test."""
+    with asyncio.Runner() as runner:
+        client = RestExchange(_listening.endpoint, first_pause_seconds=0.001)
+
+        def asker(work: Callable[[RestExchange], Coroutine[Any, Any, T]]) -> T:
+            return runner.run(asyncio.wait_for(work(client), 30))
+
+        yield asker
+        runner.run(client.__aexit__(None, None, None))

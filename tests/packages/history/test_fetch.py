@@ -1,0 +1,137 @@
+"""Closed candles from REST into the tape, and which gaps count as the exchange's own."""
+
+from collections.abc import Callable
+from math import nan
+from typing import Any
+
+import pytest
+
+from onetape.core.candles import Candle, SeriesKey
+from onetape.exchange.rest import RestExchange
+from onetape.history.fetch import FetchReport, confirm_gaps, fetch_closed
+from onetape.store.candles import closed_between, missing_between, replace_forming
+from onetape.store.database import Store
+from onetape.store.gaps import confirmed_gaps
+
+Ask = Callable[..., Any]
+KEY = SeriesKey("simulator", "BTC/USDT", "1h")
+HOUR = 3_600
+FORMING = 1_709_252_400 - 20 * 60
+
+
+def ago(hours: int) -> int:
+    return FORMING - hours * HOUR
+
+
+def fetch(ask: Ask, store: Store, start: int, end: int = FORMING) -> FetchReport:
+    async def work(client: RestExchange) -> FetchReport:
+        return await fetch_closed(client, store, KEY, start=start, end=end)
+
+    return ask(work)
+
+
+def confirm(ask: Ask, store: Store, start: int, end: int = FORMING) -> FetchReport:
+    async def work(client: RestExchange) -> FetchReport:
+        return await confirm_gaps(client, store, KEY, start=start, end=end)
+
+    return ask(work)
+
+
+def states(store: Store) -> list[tuple[int, int, str]]:
+    with store.read() as connection:
+        statement = "SELECT from_timestamp, to_timestamp, state FROM gaps ORDER BY 1"
+        return [(row[0], row[1], row[2]) for row in connection.execute(statement)]
+
+
+def test_what_came_is_stored_and_counted(ask: Ask, store: Store, exchange: Any) -> None:
+    exchange.has(*range(6))
+    assert fetch(ask, store, ago(5)) == FetchReport(5, 0, 0, 1)
+    assert fetch(ask, store, ago(5)) == FetchReport(0, 5, 0, 1)
+    stored = closed_between(store, KEY, 0, 2**40).timestamp.tolist()
+    assert stored == [ago(hours) for hours in (5, 4, 3, 2, 1)]
+
+
+def test_the_forming_row_of_a_killed_process_gives_way_to_the_final_one(
+    ask: Ask, store: Store, exchange: Any
+) -> None:
+    replace_forming(store, KEY, Candle(ago(2), 90.0, 90.0, 90.0, 90.0, 1.0), seen_ms=1)
+    exchange.has(*range(4))
+    fetch(ask, store, ago(3))
+    assert closed_between(store, KEY, 0, 2**40).close.tolist() == [100.0] * 3
+
+
+def test_a_late_revision_is_noted_and_the_first_value_stays(
+    ask: Ask, store: Store, exchange: Any
+) -> None:
+    exchange.has(*range(4))
+    fetch(ask, store, ago(3))
+    exchange.has(2, price=101.0)
+    fetch(ask, store, ago(3))
+    with store.read() as connection:
+        revisions = connection.execute("SELECT timestamp, new_close FROM revisions").fetchall()
+    assert revisions == [(ago(2), 101.0)]
+    assert set(closed_between(store, KEY, 0, 2**40).close.tolist()) == {100.0}
+
+
+def test_a_hole_that_the_exchange_has_twice_is_its_own_and_not_asked_for_again(
+    ask: Ask, store: Store, exchange: Any
+) -> None:
+    exchange.has(0, 1, 2, 6, 7)
+    fetch(ask, store, ago(7))
+    confirm(ask, store, ago(7))
+    assert states(store) == [(ago(5), ago(2), "none at exchange")]
+    exchange.requests = 0
+    confirm(ask, store, ago(7))
+    assert exchange.requests == 0
+
+
+def test_a_hole_that_is_filled_at_the_second_asking_is_no_gap(
+    ask: Ask, store: Store, exchange: Any
+) -> None:
+    exchange.has(0, 1, 2, 4, 5)
+    fetch(ask, store, ago(5))
+    exchange.has(3)
+    assert confirm(ask, store, ago(5)).inserted == 1
+    assert states(store) == []
+    assert missing_between(store, KEY, ago(5), FORMING) == []
+
+
+def test_the_newest_candles_of_an_exchange_that_lags_are_not_taken_for_a_gap(
+    ask: Ask, store: Store, exchange: Any
+) -> None:
+    exchange.has(4, 5)
+    fetch(ask, store, ago(5))
+    confirm(ask, store, ago(5))
+    assert confirmed_gaps(store, KEY) == []
+    exchange.has(*range(4))
+    assert confirm(ask, store, ago(5)).inserted == 3
+    assert missing_between(store, KEY, ago(5), FORMING) == []
+
+
+def test_a_candle_missing_right_before_the_forming_one_is_the_exchanges_own_gap(
+    ask: Ask, store: Store, exchange: Any
+) -> None:
+    exchange.has(0, 2, 3)
+    fetch(ask, store, ago(3))
+    confirm(ask, store, ago(3))
+    assert confirmed_gaps(store, KEY) == [(ago(1), FORMING)]
+
+
+def test_time_before_the_first_candle_is_a_gap_of_the_exchange(
+    ask: Ask, store: Store, exchange: Any
+) -> None:
+    exchange.has(0, 1, 2)
+    fetch(ask, store, ago(1_500))
+    confirm(ask, store, ago(1_500))
+    assert confirmed_gaps(store, KEY) == [(ago(1_500), ago(2))]
+
+
+@pytest.mark.parametrize("price", [nan, -1.0, 0.0])
+def test_a_refused_candle_leaves_a_gap_that_is_not_the_exchanges(
+    ask: Ask, store: Store, exchange: Any, price: float
+) -> None:
+    exchange.has(0, 1, 3)
+    exchange.has(2, price=price)
+    assert fetch(ask, store, ago(3)).quarantined == 1
+    confirm(ask, store, ago(3))
+    assert states(store) == [(ago(2), ago(1), "unknown")]
