@@ -5,18 +5,26 @@ holes; only the newest one can become an order.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from uuid import uuid4
 
 from onetape.core.candles import Candles
 from onetape.core.clock import utc_text
+from onetape.core.errors import ConfigurationError
 from onetape.core.trading import Action, Decision, Order, Side
 from onetape.exchange.rest import RestExchange
-from onetape.store.candles import closed_timestamps, last_closed, missing_between
+from onetape.store.candles import (
+    closed_timestamps,
+    last_closed,
+    last_closed_before,
+    missing_between,
+)
 from onetape.store.gaps import unexplained
 from onetape.store.ledger import insert_decision, last_decided
 from onetape.strategies import BUY, SELL, Signals, checked_signals
+from trader.fill import NEVER
 from trader.job import Job
 from trader.paper import PaperBroker
 from trader.tape import Tape
@@ -40,15 +48,37 @@ class Verdict:
 class Decider:
     """Turns closed candles into decisions and orders."""
 
-    def __init__(self, job: Job, exchange: RestExchange, tape: Tape, broker: PaperBroker) -> None:
-        """Go on where an earlier session of the account stopped deciding."""
+    def __init__(
+        self,
+        job: Job,
+        exchange: RestExchange,
+        tape: Tape,
+        broker: PaperBroker,
+        *,
+        confirm: Callable[[], None],
+    ) -> None:
+        """Go on where an earlier session of the account stopped deciding.
+
+        Args:
+            job: What is traded.
+            exchange: Its clock dates the decisions.
+            tape: Tells whether the stream is up.
+            broker: Takes the orders.
+            confirm: Called right before an order is stored; raises where it may not be.
+        """
         self._job = job
+        self._confirm = confirm
         self._exchange = exchange
         self._tape = tape
         self._broker = broker
         key = job.key
         account = job.session.account
         self._decided = last_decided(job.store, account, key.symbol, key.timeframe)
+
+    @property
+    def job(self) -> Job:
+        """Return what is traded."""
+        return self._job
 
     def decide_first(self) -> Verdict | None:
         """Decide on the newest closed candle; None where nothing is stored.
@@ -71,10 +101,11 @@ class Decider:
             first = self.decide_first()
             return [first] if first else []
         fresh = closed_timestamps(self._job.store, self._job.key, after=self._decided)
+        newest = last_closed_before(self._job.store, self._job.key, NEVER)
         verdicts: list[Verdict] = []
         for timestamp in self._contiguous(fresh):
             self._decided = timestamp
-            verdicts.append(self._verdict(timestamp, is_newest=timestamp == fresh[-1]))
+            verdicts.append(self._verdict(timestamp, is_newest=timestamp == newest))
         return verdicts
 
     def _contiguous(self, fresh: list[int]) -> list[int]:
@@ -90,9 +121,10 @@ class Decider:
     def _verdict(self, timestamp: int, *, is_newest: bool, again: bool = False) -> Verdict:
         job = self._job
         candles = last_closed(job.store, job.key, job.window, up_to=timestamp)
+        holding = self._broker.is_long
         signals = checked_signals(job.strategy, candles)
         signal = int(signals.signal[-1])
-        holding = self._broker.is_long
+        indicators, seen = _told(job, timestamp, signals, holding=holding)
         gates = self._gates(timestamp, candles, is_newest=is_newest, again=again)
         blocked = next((verdict for verdict in gates.values() if verdict != OK), None)
         action = _action(signal, holding=holding) if blocked is None else "HOLD"
@@ -102,12 +134,11 @@ class Decider:
             session=job.session.session,
             timestamp=timestamp,
             signal=signal,
-            indicators=_last_values(signals),
+            indicators=indicators,
             gates=gates,
             action=action,
             decided_ms=self._exchange.now_ms(),
         )
-        seen = job.strategy.describe(signals, -1, holding=holding)
         if not again:
             self._record(decision, candles, seen)
         reason = blocked if wanted != "HOLD" and action == "HOLD" else None
@@ -139,6 +170,7 @@ class Decider:
         if decision.action != "HOLD":
             side: Side = "buy" if decision.action == "BUY" else "sell"
             order = self._order(decision, side, float(candles.close[-1]), seen)
+            self._confirm()
         insert_decision(self._job.store, decision, order)
         if order is not None:
             self._broker.place(order)
@@ -177,6 +209,24 @@ def _action(signal: int, *, holding: bool) -> Action:
     if signal == SELL and holding:
         return "SELL"
     return "HOLD"
+
+
+def _told(
+    job: Job, timestamp: int, signals: Signals, *, holding: bool
+) -> tuple[dict[str, float | None], str]:
+    """Return the indicators' last values, and what the strategy sees, in one line of its words.
+
+    Raises:
+        ConfigurationError: the strategy's own code failed.
+    """
+    try:
+        seen = str(job.strategy.describe(signals, -1, holding=holding))
+        return _last_values(signals), " ".join(seen.split())
+    except Exception as error:
+        raise ConfigurationError(
+            f"strategy {job.strategy.name} could not describe the candle {utc_text(timestamp)} "
+            f"({type(error).__name__}: {error}); mend its describe() or its indicators"
+        ) from error
 
 
 def _last_values(signals: Signals) -> dict[str, float | None]:

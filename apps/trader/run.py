@@ -1,9 +1,11 @@
 """One run of the trader: check what was asked for, open exchange and file, trade until stopped."""
 
 import asyncio
+import math
 from contextlib import ExitStack
 from uuid import uuid4
 
+from onetape.cli.output import print_line
 from onetape.cli.settings import USER_FOLDER, database_path
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import ConfigurationError
@@ -13,13 +15,17 @@ from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Session
 from onetape.engine import Rules
 from onetape.exchange.clients import Endpoint
-from onetape.exchange.rest import RestExchange, check_exchange
+from onetape.exchange.rest import Market, RestExchange, check_exchange
 from onetape.store.database import open_store
 from onetape.store.market_data import save_market
 from onetape.strategies import Strategy, digest, load_strategy, parameters_of
 from trader.job import Job
 from trader.session import run_session
 from trader.settings import TraderSettings
+from trader.stop import StopRequest
+
+#: A shorter idle timer would break streams that are only quiet.
+LEAST_STALE_SECONDS = 1.0
 
 
 def run_trader(settings: TraderSettings) -> None:
@@ -33,6 +39,7 @@ def run_trader(settings: TraderSettings) -> None:
             f"mode {settings.mode!r} is not available: this version trades on paper only; "
             "set mode: paper"
         )
+    _check_limits(settings)
     check_exchange(settings.exchange)
     key = SeriesKey(
         settings.exchange, spot_symbol(settings.symbol), Timeframe.parse(settings.timeframe).name
@@ -48,6 +55,22 @@ def run_trader(settings: TraderSettings) -> None:
             # A file that cannot be used is named before the network is asked for anything.
             open_store(path, create=False).close()
         asyncio.run(_trade(settings, _endpoint(settings, stack), key, strategy))
+
+
+def _check_limits(settings: TraderSettings) -> None:
+    """Refuse a number that would switch a guard off.
+
+    Raises:
+        ConfigurationError: the text names it.
+    """
+    limits = {
+        "stale_after_seconds": (settings.stale_after_seconds, LEAST_STALE_SECONDS),
+        "max_signal_age_seconds": (settings.max_signal_age_seconds, 0.0),
+        "ticker_days": (settings.ticker_days, 0.0),
+    }
+    for name, (value, least) in limits.items():
+        if not (math.isfinite(value) and value >= least):
+            raise ConfigurationError(f"{name} must be a number from {least:g} up, found {value}")
 
 
 def _rules(settings: TraderSettings, steps: MarketSteps) -> Rules:
@@ -67,10 +90,12 @@ def _endpoint(settings: TraderSettings, stack: ExitStack) -> Endpoint:
 async def _trade(
     settings: TraderSettings, endpoint: Endpoint, key: SeriesKey, strategy: Strategy
 ) -> None:
+    stop = StopRequest()
     async with RestExchange(endpoint) as exchange:
-        market = await exchange.market(key.symbol)
-        exchange.check_timeframe(key.timeframe)
-        await exchange.compare_clocks()
+        market = await stop.unless_stopped(_ask(exchange, key))
+        if market is None:
+            print_line(f"{stop.name}: stopped before trading began")
+            return
         with open_store(database_path(settings.db, key.exchange), create=True) as store:
             save_market(store, key.exchange, key.symbol, market.steps, exchange.now_ms())
             job = Job(
@@ -83,7 +108,15 @@ async def _trade(
                 store=store,
                 session=_session(settings, key, strategy, exchange.now_ms()),
             )
-            await run_session(job, exchange)
+            await run_session(job, exchange, stop)
+
+
+async def _ask(exchange: RestExchange, key: SeriesKey) -> Market:
+    """Return the market, after a look at the exchange's timeframes and clock."""
+    market = await exchange.market(key.symbol)
+    exchange.check_timeframe(key.timeframe)
+    await exchange.compare_clocks()
+    return market
 
 
 def _session(settings: TraderSettings, key: SeriesKey, strategy: Strategy, now_ms: int) -> Session:

@@ -2,7 +2,7 @@
 
 from onetape.core.clock import utc_text
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import price_text
+from onetape.core.words import counted, price_text
 from trader.decide import Verdict
 from trader.job import Job
 from trader.paper import PaperBroker
@@ -19,7 +19,7 @@ def opening_lines(job: Job, broker: PaperBroker, new_candles: int) -> list[str]:
     return [
         f"{session.mode} trading {job.key} with {session.strategy} ({parameters}), times UTC",
         f"account {session.account}: {broker.cash:,.2f} {quote}, {held}, "
-        f"{len(broker.trades)} trades so far",
+        f"{counted(len(broker.trades), 'trade')} so far",
         f"tape: the last {job.window} closed candles, {new_candles} of them new, "
         f"in {job.store.path}",
     ]
@@ -42,7 +42,8 @@ def closing_line(job: Job, broker: PaperBroker, reason: str) -> str:
     base, quote = job.market.base, job.market.quote
     held = f"{broker.position.base} {base}" if broker.is_long else f"no {base}"
     return (
-        f"{reason}: stopped with {broker.cash:,.2f} {quote} and {held}, {len(broker.trades)} trades"
+        f"{reason}: stopped with {broker.cash:,.2f} {quote} and {held}, "
+        f"{counted(len(broker.trades), 'trade')}"
     )
 
 

@@ -108,6 +108,18 @@ def replace_forming(
     return True
 
 
+def quarantine(
+    store: Store, key: SeriesKey, row: Candle, *, source: Source, fault: str, seen_ms: int
+) -> None:
+    """Write down a candle that may not be stored, with the reason in a few words.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    with store.write() as connection:
+        _quarantine(connection, key, row, source=source, fault=fault, seen_ms=seen_ms)
+
+
 def mark_closed(store: Store, key: SeriesKey, timestamp: int) -> bool:
     """Declare a forming candle final, on proof; return whether there was one.
 

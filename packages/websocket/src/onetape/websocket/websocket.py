@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from ccxt import BaseError, ExchangeClosedByUser, NetworkError, OperationFailed
 
-from onetape.core.errors import ExchangeUnreachable
+from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
 from onetape.exchange.rest import RestExchange, candle_of
 from onetape.exchange.translate import translated
 from onetape.websocket.client import close_client, drop, guarded_client
@@ -148,9 +148,9 @@ class WebSocketManager:
             return await read()
         except (OperationFailed, ExchangeClosedByUser) as error:
             raise ExchangeUnreachable(_one_line(error)) from error
-        except BaseError:
-            with translated(self._rest.endpoint.exchange):
-                raise
+        except BaseError as error:
+            final = _refusal(self._rest.endpoint.exchange, error)
+            raise final or ExchangeUnreachable(_one_line(error)) from error
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -171,6 +171,17 @@ class WebSocketManager:
                 # A dial has a timeout of its own, and would go on beside the new one.
                 if not client.closed():
                     drop(client, NetworkError(f"no message for {idle_seconds:.0f} s"))
+
+
+def _refusal(exchange: str, error: BaseError) -> ExchangeRefused | None:
+    """Return the error as ours where reading again will not help."""
+    try:
+        with translated(exchange):
+            raise error
+    except ExchangeRefused as refused:
+        return refused
+    except ExchangeUnreachable:
+        return None
 
 
 def _one_line(error: Exception) -> str:

@@ -1,0 +1,30 @@
+"""A pause that grows while something keeps failing. Wall time."""
+
+import time
+
+
+class Pause:
+    """When something may be tried again."""
+
+    def __init__(self, *, first_seconds: float, longest_seconds: float) -> None:
+        """Begin with no pause; the first is `first_seconds`, each next one twice as long."""
+        self._first_seconds = first_seconds
+        self._longest_seconds = longest_seconds
+        self.reset()
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether it may be tried now."""
+        return time.monotonic() >= self._until
+
+    def lengthen(self) -> float:
+        """Begin the next pause, and return its length in seconds."""
+        seconds = self._next_seconds
+        self._until = time.monotonic() + seconds
+        self._next_seconds = min(2 * seconds, self._longest_seconds)
+        return seconds
+
+    def reset(self) -> None:
+        """End the pause; the next one is short again."""
+        self._until = 0.0
+        self._next_seconds = self._first_seconds

@@ -1,0 +1,45 @@
+"""SIGTERM and Ctrl-C, turned into something to wait for."""
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class StopRequest:
+    """Made inside the running loop; from then on both signals end the trader cleanly."""
+
+    def __init__(self) -> None:
+        """Take over the signals."""
+        self._event = asyncio.Event()
+        self.name = ""
+        """What was asked: `SIGTERM` or `Ctrl-C`; empty until then."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, number)
+
+    def request(self, name: str) -> None:
+        """Ask for the stop, in the name of whoever wants it."""
+        self.name = name
+        self._event.set()
+
+    def _stop(self, number: signal.Signals) -> None:
+        self.request("Ctrl-C" if number == signal.SIGINT else "SIGTERM")
+
+    async def wait(self) -> None:
+        """Wait until somebody asks."""
+        await self._event.wait()
+
+    async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Return what the work gives, or None where the stop came first: it is cancelled then."""
+        working = asyncio.create_task(work)
+        stopped = asyncio.create_task(self.wait())
+        try:
+            await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (working, stopped):
+                task.cancel()
+            await asyncio.gather(working, stopped, return_exceptions=True)
+        return None if working.cancelled() else working.result()

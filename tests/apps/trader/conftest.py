@@ -1,0 +1,89 @@
+"""What the trader's tests share; see tests/support for the market and the session."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import ccxt.async_support
+import pytest
+
+T = TypeVar("T")
+PATIENCE_SECONDS = 30.0
+
+#: Buys after a falling candle and sells after a rising one, so that it trades all the time.
+OFTEN = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onetape.strategies import Signals, Strategy
+
+
+@dataclass(frozen=True)
+class Often(Strategy):
+    name: ClassVar[str] = "often"
+
+    @property
+    def lookback(self):
+        return 1
+
+    def evaluate(self, candles, higher):
+        rose = np.sign(candles.close - candles.open)
+        return Signals(-rose.astype(np.int8), {"change": candles.close - candles.open})
+"""
+
+
+@pytest.fixture
+def run() -> Callable[[Coroutine[Any, Any, T]], T]:
+    """Return a function that runs a coroutine in a loop of its own, for a bounded time.
+
+    Whatever asyncio would only log (an exception that nobody fetched) fails the test.
+    """
+
+    def runner(work: Coroutine[Any, Any, T]) -> T:
+        complaints: list[str] = []
+
+        async def watched() -> T:
+            def complain(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+                complaints.append(f"{context.get('message')}: {context.get('exception')!r}")
+
+            asyncio.get_running_loop().set_exception_handler(complain)
+            return await asyncio.wait_for(work, PATIENCE_SECONDS)
+
+        result = asyncio.run(watched())
+        assert complaints == []
+        return result
+
+    return runner
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    """Return where a database may be made."""
+    return tmp_path / "data" / "simulator.db"
+
+
+@pytest.fixture
+def strategy_file(tmp_path: Path) -> Callable[..., str]:
+    """Return a function that writes a strategy file and returns the name to load it by."""
+
+    def write(source: str = OFTEN, name: str = "often") -> str:
+        path = tmp_path / f"{name}.py"
+        path.write_text(source, encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten pauses that only matter to an exchange far away."""
+    # CCXT sleeps in each close for the sake of TLS, which is not used here.
+    monkeypatch.setattr(ccxt.async_support.Exchange, "timeout_on_exit", 10)
+    monkeypatch.setattr("onetape.exchange.rest.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("onetape.websocket.websocket.FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr("trader.fill.FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("trader.fill.LONGEST_PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr("trader.session.LOOP_SECONDS", 0.1)

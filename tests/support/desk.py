@@ -1,0 +1,174 @@
+"""A trader's session inside the test, on a simulator whose clock the test moves."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from gate import Gate
+from onetape.core.candles import Candle, SeriesKey
+from onetape.core.timeframes import Timeframe
+from onetape.core.trading import Session, Trade
+from onetape.engine import Rules
+from onetape.exchange.clients import Endpoint
+from onetape.exchange.rest import RestExchange
+from onetape.simulator.clock import make_clock
+from onetape.simulator.server import Simulator
+from onetape.store.database import Store, open_store
+from onetape.store.ledger import trades_of
+from onetape.strategies import load_strategy
+from trader.job import Job
+from trader.session import run_session
+from trader.settings import TraderSettings
+from trader.stop import StopRequest
+
+#: 2024-03-01 00:00 UTC.
+MARCH = 1_709_251_200
+HOUR = 3_600
+KEY = SeriesKey("simulator", "BTC/USDT", "1h")
+ACCOUNT = "test"
+
+
+class Market:
+    """A stepped simulator and the gate before it."""
+
+    def __init__(self, simulator: Simulator, gate: Gate) -> None:
+        """Take both, running."""
+        self.simulator = simulator
+        self.gate = gate
+
+    async def go_to(self, hours: float) -> None:
+        """Move the market to so many hours after March 2024."""
+        await self.simulator.advance_to_ms(int((MARCH + hours * HOUR) * 1_000))
+
+    def truth(self, start: int, end: int) -> dict[int, Candle]:
+        """Return the simulator's own final candles that open in `[start, end)`, epoch seconds."""
+        bars = self.simulator.market.candles(KEY.symbol, KEY.timeframe, start, end)
+        columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        return {row[0]: Candle(*row) for row in rows}
+
+
+@asynccontextmanager
+async def market(hours: float = 0.25) -> AsyncGenerator[Market]:
+    """Open a market that stands so many hours after March 2024."""
+    clock = make_clock(start_ms=int((MARCH + hours * HOUR) * 1_000), stepped=True)
+    async with Simulator(clock=clock) as simulator, Gate(simulator.url) as gate:
+        yield Market(simulator, gate)
+
+
+class Desk:
+    """One running session and its database."""
+
+    def __init__(self, job: Job, stop: StopRequest, task: "asyncio.Task[None]") -> None:
+        """Take a session that has begun."""
+        self.job = job
+        self.stop = stop
+        self.task = task
+
+    @property
+    def store(self) -> Store:
+        """Return the session's database."""
+        return self.job.store
+
+    async def until(self, holds: Callable[[], Any], seconds: float = 10.0) -> None:
+        """Wait until a condition holds; an error of the session is raised."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while not holds():
+            if self.task.done():
+                self.task.result()
+                raise AssertionError("the session ended")
+            if asyncio.get_running_loop().time() > deadline:
+                raise AssertionError("the condition did not come true in time")
+            await asyncio.sleep(0.005)
+
+    async def until_decided(self, hour: int) -> None:
+        """Wait until the candle that opens so many hours after March 2024 was decided on."""
+        await self.until(lambda: MARCH + hour * HOUR in self.decided())
+
+    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        with self.store.read() as connection:
+            return connection.execute(sql, values).fetchall()
+
+    def decided(self) -> list[int]:
+        """Return the candles that this session decided on, in the order of deciding."""
+        rows = self.query(
+            "SELECT timestamp FROM decisions WHERE session = ? ORDER BY decided_ms, timestamp",
+            self.job.session.session,
+        )
+        return [row[0] for row in rows]
+
+    def closed_rows(self) -> dict[int, Candle]:
+        """Return every row of the tape that is marked closed."""
+        rows = self.query(
+            "SELECT timestamp, open, high, low, close, volume FROM ohlcv_data WHERE closed = 1"
+        )
+        return {row[0]: Candle(*row) for row in rows}
+
+    def source(self, hour: int) -> tuple[Any, ...] | None:
+        """Return (closed, source) of a candle's row."""
+        rows = self.query(
+            "SELECT closed, source FROM ohlcv_data WHERE timestamp = ?", MARCH + hour * HOUR
+        )
+        return rows[0] if rows else None
+
+    def trades(self) -> list[Trade]:
+        """Return the account's trades."""
+        return trades_of(self.store, ACCOUNT, KEY.symbol)
+
+    @property
+    def is_live(self) -> bool:
+        """Return whether the stream was up and filled in when the session last said so."""
+        rows = self.query("SELECT count(*) FROM blind_intervals WHERE to_ms IS NULL")
+        return rows[0][0] == 0
+
+
+@asynccontextmanager
+async def desk(
+    market: Market, db: Path, *, strategy: str = "rsi", number: int = 1, **settings: Any
+) -> AsyncGenerator[Desk]:
+    """Run a session while the block lasts; then stop it cleanly."""
+    endpoint = Endpoint("simulator", market.gate.url)
+    # The constructor asks for the time and waits; the simulator answers in this very loop.
+    exchange = await asyncio.to_thread(RestExchange, endpoint)
+    # One clock for both, so that a candle is due exactly when the test says.
+    exchange.clock = market.simulator.clock
+    stop = StopRequest()
+    values = TraderSettings(exchange="simulator", account_name=ACCOUNT, **settings)
+    async with exchange:
+        info = await exchange.market(KEY.symbol)
+        chosen = load_strategy(strategy)
+        account = {name: getattr(values.account, name) for name in values.account.__struct_fields__}
+        with open_store(db, create=True) as store:
+            job = Job(
+                settings=values,
+                key=KEY,
+                timeframe=Timeframe.parse(KEY.timeframe),
+                market=info,
+                strategy=chosen,
+                rules=Rules(**account, steps=info.steps),
+                store=store,
+                session=Session(
+                    session=f"session-{number}",
+                    app="trader",
+                    mode="paper",
+                    account=ACCOUNT,
+                    exchange=KEY.exchange,
+                    symbol=KEY.symbol,
+                    timeframe=KEY.timeframe,
+                    strategy=chosen.name,
+                    parameters={},
+                    code_digest="0",
+                    started_ms=exchange.now_ms(),
+                ),
+            )
+            running = Desk(job, stop, asyncio.create_task(run_session(job, exchange, stop)))
+            try:
+                yield running
+            finally:
+                stop.request("the test")
+                await asyncio.gather(running.task, return_exceptions=True)
+        if not running.task.cancelled():
+            running.task.result()

@@ -1,0 +1,146 @@
+"""A proxy between a program and the simulator, that loses, holds back and invents what it is told.
+
+REST answers and WebSocket frames pass through it unchanged unless a switch says otherwise.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, web
+
+
+class Gate:
+    """Use it as an async context manager; `url` is where it listens."""
+
+    def __init__(self, behind: str) -> None:
+        """Stand before the simulator at `behind`."""
+        self._behind = behind
+        self._runner: web.AppRunner | None = None
+        self._sockets: dict[web.WebSocketResponse, web.Request] = {}
+        self.url = ""
+        self.rest_is_down = False
+        """Reset every REST connection."""
+        self.hidden_candles: set[int] = set()
+        """Opens, in milliseconds, of candles that REST answers leave out."""
+        self.refuses_sockets = False
+        """Reset every new WebSocket."""
+        self.is_half_open = False
+        """Swallow everything on the WebSockets, pings too, and keep them open."""
+        self.lets_pass: Callable[[dict[str, Any]], bool] = lambda _: True
+        """Frames for which it says no are swallowed."""
+        self.kline_requests: list[dict[str, str]] = []
+        """The query of every request for candles, answered or not."""
+        self.dials = 0
+        """WebSockets that were asked for, refused ones included."""
+
+    def cut(self) -> int:
+        """Reset every WebSocket and return how many there were."""
+        cut = list(self._sockets.items())
+        self._sockets.clear()
+        for _, request in cut:
+            if request.transport is not None:
+                request.transport.abort()
+        return len(cut)
+
+    async def inject(self, frame: dict[str, Any] | str) -> None:
+        """Send a frame of our own on every socket."""
+        text = frame if isinstance(frame, str) else json.dumps(frame)
+        for socket in list(self._sockets):
+            await socket.send_str(text)
+
+    async def __aenter__(self) -> Self:
+        """Begin to listen."""
+        app = web.Application()
+        app.router.add_get("/stream/ws/{number}", self._stream)
+        app.router.add_route("*", "/{path:.*}", self._rest)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop listening."""
+        self.refuses_sockets = True
+        self.cut()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _rest(self, request: web.Request) -> web.Response:
+        if request.path.endswith("/klines"):
+            self.kline_requests.append(dict(request.query))
+        if self.rest_is_down:
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response(status=503)
+        url = f"{self._behind}{request.path_qs}"
+        body = await request.read()
+        async with (
+            ClientSession() as session,
+            session.request(request.method, url, data=body) as answer,
+        ):
+            content = await answer.read()
+            if request.path.endswith("/klines") and self.hidden_candles:
+                rows = [row for row in json.loads(content) if row[0] not in self.hidden_candles]
+                content = json.dumps(rows).encode()
+            return web.Response(body=content, status=answer.status, content_type="application/json")
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        self.dials += 1
+        if self.refuses_sockets:
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response(status=503)
+        socket = web.WebSocketResponse(autoping=False)
+        await socket.prepare(request)
+        self._sockets[socket] = request
+        try:
+            async with self._upstream(request) as upstream:
+                tasks = [
+                    asyncio.create_task(self._up(socket, upstream)),
+                    asyncio.create_task(self._down(upstream, socket)),
+                ]
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            self._sockets.pop(socket, None)
+            if request.transport is not None:
+                request.transport.abort()
+        return socket
+
+    @asynccontextmanager
+    async def _upstream(self, request: web.Request) -> AsyncGenerator[ClientWebSocketResponse]:
+        url = f"{self._behind}{request.path_qs}"
+        async with ClientSession() as session, session.ws_connect(url) as upstream:
+            yield upstream
+
+    async def _up(self, socket: web.WebSocketResponse, upstream: ClientWebSocketResponse) -> None:
+        async for message in socket:
+            if self.is_half_open:
+                continue
+            if message.type is WSMsgType.TEXT:
+                await upstream.send_str(message.data)
+            elif message.type is WSMsgType.PING:
+                await socket.pong(message.data)
+
+    async def _down(self, upstream: ClientWebSocketResponse, socket: web.WebSocketResponse) -> None:
+        async for message in upstream:
+            if message.type is not WSMsgType.TEXT or self.is_half_open:
+                continue
+            if self.lets_pass(json.loads(message.data)):
+                await socket.send_str(message.data)
+
+
+def kline(open_ms: int, close: float | str, **other: object) -> dict[str, Any]:
+    """Return a kline event of BTC/USDT 1h as Binance sends it; `other` replaces keys of `k`."""
+    bar = {
+        "t": open_ms, "T": open_ms + 3_599_999, "s": "BTCUSDT", "i": "1h", "f": 1, "L": 2,
+        "o": str(close), "c": str(close), "h": str(close), "l": str(close), "v": "7", "n": 2,
+        "x": False, "q": "700", "V": "3", "Q": "300", "B": "0",
+    }  # fmt: skip
+    return {"e": "kline", "E": open_ms, "s": "BTCUSDT", "k": bar | other}
