@@ -92,6 +92,7 @@ def test_every_kind_of_value_means_the_same_in_a_file_and_in_the_environment(fil
     }
     assert load(file) == load(None, {}, environment)
     assert load(file).db == Path("x/y.db")
+    assert load(None, {"db": Path("x/y.db")}).db == Path("x/y.db")
 
 
 def test_one_symbol_needs_no_brackets(file: Path) -> None:

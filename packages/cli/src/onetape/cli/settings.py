@@ -235,7 +235,7 @@ def _is_struct(kind: object) -> TypeGuard[type[msgspec.Struct]]:
 
 def _from_text(kind: type, value: object) -> object:
     """Convert what msgspec does not know: a path is text in a file and in the environment."""
-    if kind is Path and isinstance(value, str):
+    if kind is Path and isinstance(value, str | Path):
         return Path(value)
     msg = f"Expected `{kind.__name__}`"
     raise TypeError(msg)  # which msgspec completes with the place
