@@ -87,7 +87,8 @@ async def fetch_series(
             progress(before + timeframe.count_between(since, page.reached), total)
 
         # One candle of overlap with what is stored: a late revision of it is seen.
-        first = timeframe.shift(part_start, -1) if part_start > start else part_start
+        overlaps = part_start > timeframe.ceil(start)
+        first = timeframe.shift(part_start, -1) if overlaps else part_start
         fetched = fetched.plus(
             await fetch_closed(exchange, store, key, start=first, end=part_end, on_page=report)
         )

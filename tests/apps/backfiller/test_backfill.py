@@ -1,0 +1,173 @@
+"""The backfiller end to end: what it stores equals what the exchange has, however it came."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from onetape.core.candles import Candles, SeriesKey
+from onetape.simulator.embedded import DEFAULT_SEED
+from onetape.simulator.market import Market
+from onetape.store.candles import closed_between, replace_forming, row_at, stored_series
+from onetape.store.database import Store, open_store
+from onetape.store.market_data import market_steps
+
+Run = Callable[..., Any]
+DATABASE = Path("data/simulator.db")
+HOUR, DAY = 3_600, 86_400
+#: 2024-03-01 00:00 UTC: the running hour of the simulator opened here.
+FORMING = 1_709_251_200
+KEY = SeriesKey("simulator", "BTC/USDT", "1h")
+
+
+def tape(key: SeriesKey = KEY) -> Candles:
+    with open_store(DATABASE, create=False) as store:
+        return closed_between(store, key, 0, 2**40)
+
+
+def same(left: Candles, right: Candles) -> bool:
+    names = ("timestamp", "open", "high", "low", "close", "volume")
+    return all(getattr(left, name).tolist() == getattr(right, name).tolist() for name in names)
+
+
+def own(start: int, end: int = FORMING, timeframe: str = "1h") -> Candles:
+    return Market(DEFAULT_SEED).candles("BTC/USDT", timeframe, start, end)
+
+
+def test_a_first_run_stores_the_closed_candles_and_a_second_asks_for_nothing(
+    simulated: Run,
+) -> None:
+    first = simulated("--from", "2024-01-15")
+    assert (first.code, first.err) == (0, "")
+    start = FORMING - 46 * DAY
+    assert same(tape(), own(start))
+    (summary,) = first.series
+    assert (summary["start"], summary["end"]) == (start, FORMING)
+    assert (summary["inserted"], summary["stored"], summary["pages"]) == (46 * 24, 46 * 24, 2)
+    assert (summary["gaps"], summary["missing"], summary["quarantined"]) == (0, 0, 0)
+
+    (second,) = simulated("--from", "2024-01-15").series
+    assert (second["inserted"], second["pages"], second["stored"]) == (0, 0, 46 * 24)
+    with open_store(DATABASE, create=False) as store:
+        assert market_steps(store, "simulator", "BTC/USDT") is not None
+
+
+def test_an_earlier_start_extends_backwards_and_a_later_end_forwards(simulated: Run) -> None:
+    simulated("--from", "2024-02-10", "--to", "2024-02-12")
+    (earlier,) = simulated("--from", "2024-02-08", "--to", "2024-02-12").series
+    assert earlier["inserted"] == 48
+    (later,) = simulated("--from", "2024-02-08").series
+    assert later["inserted"] == 18 * 24
+    assert same(tape(), own(FORMING - 22 * DAY))
+
+
+def delete(store: Store, start: int, end: int) -> None:
+    with store.write() as connection:
+        connection.execute(
+            "DELETE FROM ohlcv_data WHERE timestamp >= ? AND timestamp < ?", (start, end)
+        )
+
+
+def test_holes_in_the_middle_are_filled_and_a_forming_row_left_behind_is_replaced(
+    simulated: Run,
+) -> None:
+    simulated("--days", "20")
+    whole = tape()
+    with open_store(DATABASE, create=False) as store:
+        delete(store, FORMING - 200 * HOUR, FORMING - 190 * HOUR)
+        delete(store, FORMING - 100 * HOUR, FORMING - 97 * HOUR)
+        left = row_at(store, KEY, FORMING - 50 * HOUR)
+        assert left is not None
+        delete(store, left.timestamp, left.timestamp + 1)
+        replace_forming(store, KEY, left._replace(close=left.low), seen_ms=1)
+    (summary,) = simulated("--days", "20").series
+    assert (summary["inserted"], summary["gaps"]) == (14, 0)
+    assert same(tape(), whole)
+
+
+def test_several_series_go_into_one_file(simulated: Run) -> None:
+    arguments = ("-p", "BTC/USDT", "-p", "eth-usdt", "-t", "1h", "-t", "1d", "--days", "3")
+    ended = simulated(*arguments)
+    names = [f"{one['symbol']} {one['timeframe']}" for one in ended.series]
+    assert names == ["BTC/USDT 1h", "BTC/USDT 1d", "ETH/USDT 1h", "ETH/USDT 1d"]
+    with open_store(DATABASE, create=False) as store:
+        assert [one.rows for one in stored_series(store)] == [3, 72, 3, 72]
+
+
+def test_the_settings_file_and_the_environment_are_read(
+    simulated: Run, folder: Path, monkeypatch: Any
+) -> None:
+    (folder / "config").mkdir()
+    (folder / "config/backfiller.yaml").write_text("timeframe: 1d\nfrom: 2024-02-20\ndb: my.db\n")
+    monkeypatch.setenv("BACKFILLER__SYMBOL", "BTC/USDT,ETH/USDT")
+    ended = simulated("--from", "2024-02-25")
+    assert json.loads(ended.out)["database"] == "my.db"
+    assert [(one["symbol"], one["stored"]) for one in ended.series] == [
+        ("BTC/USDT", 5),
+        ("ETH/USDT", 5),
+    ]
+
+
+def test_a_run_for_people_ends_with_a_summary_and_the_file(
+    backfiller: Run, simulator_url: str
+) -> None:
+    ended = backfiller(
+        "--exchange", "simulator", "--simulator-url", simulator_url, "--from", "2024-02-28"
+    )
+    first, second = ended.out.splitlines()
+    assert first.startswith(
+        "simulator BTC/USDT 1h: 48 candles from 2024-02-28 00:00 to 2024-03-01 00:00 UTC, "
+        "48 new in 1 pages, no gaps, "
+    )
+    assert second == "database: data/simulator.db"
+
+
+def child(*arguments: str, folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "backfiller.main", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_process_of_its_own_needs_nothing_but_a_folder(folder: Path) -> None:
+    process = child("--exchange", "simulator", "--days", "2", "--json", folder=folder)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    (summary,) = json.loads(out)["series"]
+    assert summary["stored"] in (47, 48, 49)
+    assert same(tape(), own(summary["start"], summary["end"]))
+    assert [entry.name for entry in (folder / "data").iterdir()] == ["simulator.db"]
+    assert stat.S_IMODE((folder / DATABASE).stat().st_mode) == 0o600
+
+
+def test_a_killed_run_goes_on_where_it_was_and_ends_in_the_same_table(
+    simulated: Run, simulator_url: str, folder: Path
+) -> None:
+    minutes = SeriesKey("simulator", "BTC/USDT", "1m")
+    arguments = ("--timeframe", "1m", "--days", "20")
+    address = ("--exchange", "simulator", "--simulator-url", simulator_url)
+    process = child(*address, *arguments, folder=folder)
+    deadline = time.monotonic() + 60
+    while not DATABASE.exists() or len(tape(minutes)) < 3_000:
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    killed_at = len(tape(minutes))
+    assert 3_000 <= killed_at < 20 * 1_440
+
+    (summary,) = simulated(*arguments).series
+    assert summary["inserted"] == 20 * 1_440 - killed_at
+    first = FORMING + 20 * 60 - 20 * DAY
+    assert same(tape(minutes), own(first, FORMING + 20 * 60, "1m"))
