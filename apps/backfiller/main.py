@@ -43,7 +43,9 @@ def backfill(
     ] = None,
     days: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="The last N days, instead of --from and --to."),
+        typer.Option(
+            min=1, metavar="N", help="The last N days and today, instead of --from and --to."
+        ),
     ] = None,
     timerange: Annotated[
         str | None,

@@ -86,7 +86,8 @@ async def _fetch(
         await exchange.compare_clocks()
         start, end = wanted
         if days is not None:
-            start, end = exchange.now_ms() // 1_000 - days * 86_400, None
+            # From midnight on, as in freqtrade, so that a day has all its candles.
+            start, end = (exchange.now_ms() // 86_400_000 - days) * 86_400, None
         now = exchange.now_ms() // 1_000
         if start >= now:
             raise UsageError(

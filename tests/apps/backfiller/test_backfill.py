@@ -144,7 +144,7 @@ def test_a_process_of_its_own_needs_nothing_but_a_folder(folder: Path) -> None:
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
     (summary,) = json.loads(out)["series"]
-    assert summary["stored"] in (47, 48, 49)
+    assert 48 <= summary["stored"] <= 72
     assert same(tape(), own(summary["start"], summary["end"]))
     assert [entry.name for entry in (folder / "data").iterdir()] == ["simulator.db"]
     assert stat.S_IMODE((folder / DATABASE).stat().st_mode) == 0o600
@@ -165,9 +165,9 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_in_the_same_table(
     process.send_signal(signal.SIGKILL)
     process.communicate()
     killed_at = len(tape(minutes))
-    assert 3_000 <= killed_at < 20 * 1_440
+    wanted = 20 * 1_440 + 20
+    assert 3_000 <= killed_at < wanted
 
     (summary,) = simulated(*arguments).series
-    assert summary["inserted"] == 20 * 1_440 - killed_at
-    first = FORMING + 20 * 60 - 20 * DAY
-    assert same(tape(minutes), own(first, FORMING + 20 * 60, "1m"))
+    assert summary["inserted"] == wanted - killed_at
+    assert same(tape(minutes), own(FORMING - 20 * DAY, FORMING + 20 * 60, "1m"))
