@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import ipaddress
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Final
 
@@ -13,6 +13,11 @@ from onetape.core.clock import Clock, SystemClock
 from onetape.core.errors import ConfigurationError, SafetyRefusal
 from onetape.simulator.control import Control
 from onetape.simulator.embedded import DEFAULT_SEED
+from onetape.simulator.faults.control import FaultControl
+from onetape.simulator.faults.model import Fault
+from onetape.simulator.faults.registry import Faults
+from onetape.simulator.faults.rest import RestFaults
+from onetape.simulator.faults.states import States
 from onetape.simulator.market import Market
 from onetape.simulator.refusals import Refusal
 from onetape.simulator.rest import PublicRest
@@ -36,6 +41,7 @@ class Simulator:
         port: int = 0,
         allow_remote: bool = False,
         symbols: tuple[SpotSymbol, ...] = SYMBOLS,
+        faults: Faults | Iterable[Fault] = (),
     ) -> None:
         """Make a simulator that does not listen yet.
 
@@ -46,6 +52,7 @@ class Simulator:
             port: Port to listen on; 0 takes a free one.
             allow_remote: Permit an address that other machines can reach.
             symbols: The markets to list.
+            faults: What goes wrong; more can be added to `faults` while it runs.
 
         Raises:
             SafetyRefusal: the address is not loopback and `allow_remote` is not set.
@@ -57,6 +64,9 @@ class Simulator:
             )
         self.market = Market(seed, symbols)
         self.clock: Clock = SystemClock() if clock is None else clock
+        self.faults = faults if isinstance(faults, Faults) else Faults(faults)
+        self.faults.start(self.clock, seed)
+        self._states = States(self.faults, self.clock)
         self.streams = Streams(self.market, self.clock)
         self._control = Control(self.market, self.clock, self.streams)
         self._host = host
@@ -75,10 +85,14 @@ class Simulator:
         Raises:
             ConfigurationError: the address cannot be used, for example because it is in use.
         """
-        app = web.Application(middlewares=[_binance_errors])
+        self.faults.start(self.clock, self.market.seed)
+        # Faults come first: they may keep a request from the exchange, or its answer from a client.
+        outermost = RestFaults(self.faults, self._states).middleware
+        app = web.Application(middlewares=[outermost, _binance_errors])
         PublicRest(self.market, self.clock).add_to(app)
         self.streams.add_to(app)
         self._control.add_to(app)
+        FaultControl(self.faults).add_to(app)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await runner.setup()
         try:

@@ -1,0 +1,95 @@
+"""Bodies and frames that no client expects, each as CCXT was seen to meet it."""
+
+import json
+from typing import Final, cast
+
+from onetape.simulator.wire import JsonObject, json_text
+
+HTML: Final = (
+    "<html>\r\n<head><title>Just a moment...</title></head>\r\n"
+    "<body><h1>Checking your browser</h1></body>\r\n</html>\r\n"
+)
+_TRUE_BODY: Final = frozenset({"truncated", "octet_stream", "no_symbols"})
+_FIXED: Final = {
+    "html": (HTML, "text/html"),
+    "null": ("null", "application/json"),
+    "empty_object": ("{}", "application/json"),
+    "empty_list": ("[]", "application/json"),
+    "empty": ("", "application/json"),
+    "text": ("upstream connect error or disconnect/reset before headers", "text/plain"),
+}
+#: Binance's own texts of the errors that are most often told.
+TEXTS: Final = {
+    -1000: "An unknown error occurred while processing the request.",
+    -1001: "Internal error; unable to process your request. Please try again.",
+    -1003: "Too much request weight used; current limit is 6000 request weight per 1 MINUTE. "
+    "Please use WebSocket Streams for live updates to avoid polling the API.",
+    -1006: "An unexpected response was received from the message bus. Execution status unknown.",
+    -1007: "Timeout waiting for response from backend server. Send status unknown; "
+    "execution status unknown.",
+    -1008: "Server is currently overloaded with other requests. Please try again in a few minutes.",
+    -1013: "Filter failure: NOTIONAL",
+    -1015: "Too many new orders; current limit is 50 orders per 10 SECOND.",
+    -1016: "This service is no longer available.",
+    -1021: "Timestamp for this request is outside of the recvWindow.",
+    -1022: "Signature for this request is not valid.",
+    -1111: "Parameter 'quantity' has too much precision.",
+    -1121: "Invalid symbol.",
+    -2010: "Account has insufficient balance for requested action.",
+    -2011: "Unknown order sent.",
+    -2013: "Order does not exist.",
+    -2014: "API-key format invalid.",
+    -2015: "Invalid API-key, IP, or permissions for action.",
+    0: "Service unavailable from a restricted location according to 'b. Eligibility' in "
+    "https://www.binance.com/en/terms. Please contact customer service if you believe you "
+    "received this message in error.",
+}
+
+
+def page(status: int, reason: str) -> str:
+    """Return the page that a proxy in front of an exchange answers with."""
+    title = f"{status} {reason}".strip()
+    return (
+        f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n"
+        f"<center><h1>{title}</h1></center>\r\n</body>\r\n</html>\r\n"
+    )
+
+
+def wrong_body(shape: str, true_body: bytes) -> tuple[bytes, str]:
+    """Return a body of this shape, made from the true one where it needs it, and its content type."""
+    if shape not in _TRUE_BODY:
+        text, content_type = _FIXED[shape]
+        return text.encode(), content_type
+    if shape == "truncated":
+        return true_body[: max(len(true_body) * 2 // 3, 1)], "application/json"
+    if shape == "octet_stream":
+        return true_body, "application/octet-stream"
+    document = json.loads(true_body or b"{}")
+    if isinstance(document, dict) and "symbols" in document:
+        document["symbols"] = []
+    return json_text(cast("object", document)).encode(), "application/json"
+
+
+def bad_frame(shape: str, value: JsonObject) -> str | bytes:
+    """Return a frame of this shape in place of an event; bytes are sent as they are, as text."""
+    text = json_text(value)
+    candle = cast("JsonObject", value.get("k", {}))
+    symbol = value.get("s", "BTCUSDT")
+    made: dict[str, str | bytes] = {
+        "truncated": text[: len(text) // 2],
+        "array": "[1,2,3]",
+        "no_k": json_text({name: item for name, item in value.items() if name != "k"}),
+        "k_list": json_text({**value, "k": [1, 2, 3]}),
+        "unknown_interval": json_text({**value, "k": {**candle, "i": "7q"}}),
+        "invalid_utf8": b'{"e":"kline","s":"\xff\xfe"}',
+        "nan": '{"e":"kline","E":NaN,"s":"' + str(symbol) + '","k":{"t":NaN}}',
+        "deep": "[" * 100_000 + "]" * 100_000,
+        "text": "hello",
+        "null": "null",
+        "number": "42",
+        "empty": "",
+        "unknown_symbol": json_text({**value, "s": "NOPENOPE", "k": {**candle, "s": "NOPENOPE"}}),
+        "unknown_event": json_text({"e": "somethingNew", "E": value.get("E"), "s": symbol}),
+        "error": json_text({"error": {"code": 2, "msg": "Invalid request: something broke"}}),
+    }
+    return made[shape]

@@ -1,0 +1,90 @@
+"""Candles spoiled on purpose: rows of `GET /api/v3/klines` and kline events of a stream."""
+
+from random import Random
+from typing import Any, Final
+
+from onetape.simulator.faults.registry import Firing
+from onetape.simulator.faults.spans import moment_ms
+from onetape.simulator.wire import JsonObject, JsonValue
+
+#: Columns of a row, and the names of the same values in an event.
+_TIME, _OPEN, _HIGH, _LOW, _CLOSE = range(5)
+_NAMES: Final = ("t", "o", "h", "l", "c")
+Row = list[JsonValue]
+
+
+def chosen_rows(firing: Firing, opens_ms: list[int]) -> list[int]:
+    """Return the places of the candles that a fault spoils; one is drawn where it names none."""
+    fault = firing.fault
+    if fault.candle_from is None and fault.candle_to is None:
+        # Not the last of a page: that one forms, and a client fetches it again anyway.
+        count = max(len(opens_ms) - 1, min(len(opens_ms), 1))
+        return [firing.random.randrange(count)] if count else []
+    first = 0 if fault.candle_from is None else moment_ms(fault.candle_from, firing.began_ms)
+    end = 1 << 62
+    if fault.candle_to is not None:
+        end = moment_ms(fault.candle_to, firing.began_ms)
+    elif fault.candle_from is not None:
+        fitting = [opened for opened in opens_ms if opened >= first]
+        end = min(fitting, default=first) + 1
+    return [place for place, opened in enumerate(opens_ms) if first <= opened < end]
+
+
+def spoil_rows(firing: Firing, rows: list[Row]) -> list[Row]:
+    """Return the rows of a page with some of them spoiled."""
+    opens = [int(str(row[_TIME])) for row in rows]
+    places = set(chosen_rows(firing, opens))
+    shape = firing.fault.variant
+    spoiled: list[Row] = []
+    for place, row in enumerate(rows):
+        if place not in places:
+            spoiled.append(row)
+        elif shape == "duplicate":
+            spoiled += [row, list(row)]
+        elif shape == "reordered":
+            spoiled.insert(max(len(spoiled) - 1, 0), row)
+        elif shape != "missing":
+            values = spoiled_values(shape, row[: _CLOSE + 1], firing.random)
+            spoiled.append([*values, *row[_CLOSE + 1 :]])
+    return spoiled
+
+
+def spoil_event(firing: Firing, event: JsonObject) -> JsonObject:
+    """Return a kline event with its candle spoiled; shapes of order are the socket's business."""
+    candle: Any = event["k"]
+    values = spoiled_values(firing.fault.variant, [candle[name] for name in _NAMES], firing.random)
+    return {**event, "k": {**candle, **dict(zip(_NAMES, values, strict=True))}}
+
+
+def spoiled_values(shape: str, values: Row, random: Random) -> Row:
+    """Return open time, open, high, low and close with what the shape says put in."""
+    time_ms = int(str(values[_TIME]))
+    times: dict[str, JsonValue] = {
+        "time_none": None,
+        "time_seconds": time_ms // 1_000,
+        "time_huge": 2**50,
+        "time_negative": -time_ms,
+        "time_off_grid": time_ms + 1_234,
+    }
+    if shape in times:
+        return [times[shape], *values[1:]]
+    prices = [float(str(value)) for value in values[1:]]
+    word = {
+        "nan": "NaN", "infinity": "Infinity", "overflow": "1e400", "zero": "0.00000000",
+        "none": None,
+    }  # fmt: skip
+    if shape in word:
+        return [time_ms, *values[1:_CLOSE], word[shape]]
+    if shape == "negative":
+        return [time_ms, *values[1:_CLOSE], _text(-prices[3])]
+    if shape == "high_below_low":
+        return [time_ms, values[1], values[3], values[2], values[4]]
+    if shape == "close_outside":
+        return [time_ms, *values[1:_CLOSE], _text(prices[1] * 2)]
+    # Revised: another history of the same length, from which everybody can see that it moved.
+    factor = 1 + (random.random() - 0.5) / 50
+    return [time_ms, *(_text(price * factor) for price in prices)]
+
+
+def _text(price: float) -> str:
+    return f"{price:.8f}"

@@ -1,0 +1,97 @@
+"""The kinds of fault: where each acts, its variants, and the settings that it takes."""
+
+from dataclasses import dataclass
+from typing import Final
+
+#: When a fault acts on a request: before the exchange did anything, after, or inside the answer.
+WHENS: Final = ("before", "after", "body")
+#: Wrong bodies of an answer with status 200.
+BODY_SHAPES: Final = (
+    "html", "null", "empty_object", "empty_list", "truncated", "octet_stream", "empty", "text",
+    "no_symbols",
+)  # fmt: skip
+#: Frames that no client expects: the first half ends CCXT's receive loop, the second is ignored.
+FRAME_SHAPES: Final = (
+    "truncated", "array", "no_k", "k_list", "unknown_interval", "invalid_utf8", "nan", "deep",
+    "text", "null", "number", "empty", "unknown_symbol", "unknown_event", "error",
+)  # fmt: skip
+#: Candles that no strategy may see, or that come in a way it must survive.
+CANDLE_SHAPES: Final = (
+    "duplicate", "reordered", "revised", "missing", "nan", "infinity", "overflow", "negative",
+    "zero", "none", "high_below_low", "close_outside", "time_none", "time_seconds", "time_huge",
+    "time_negative", "time_off_grid",
+)  # fmt: skip
+EVENT_SHAPES: Final = ("lost", "delayed", "duplicated", "reordered")
+REFUSE_SHAPES: Final = ("status", "page", "hang", "reset")
+
+#: Settings that say on what, when and how often a fault fires; every kind takes them.
+_ALWAYS: Final = frozenset(
+    {"kind", "name", "symbol", "nth", "count", "probability", "market_from", "market_to",
+     "market_for", "wall_from", "wall_to", "wall_for"}
+)  # fmt: skip
+_REST: Final = frozenset({"method", "path"})
+_STREAM: Final = frozenset({"stream", "event"})
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What one kind of fault takes."""
+
+    place: str
+    """`rest`, `handshake`, `command`, `event` or `state`."""
+    settings: frozenset[str] = frozenset()
+    """Its own settings, beside those that every kind takes."""
+    needs: frozenset[str] = frozenset()
+    """Settings that it cannot do without."""
+    shapes: tuple[str, ...] = ()
+    """Its variants; the first is the usual one."""
+    whens: tuple[str, ...] = ()
+    """When it may act; the first is the usual one."""
+
+    @property
+    def allowed(self) -> frozenset[str]:
+        """Every setting that it takes."""
+        extra = {"shape"} if self.shapes else set[str]()
+        extra |= {"when"} if self.whens else set[str]()
+        return _ALWAYS | self.settings | extra
+
+
+def _rest(*settings: str, **rest: tuple[str, ...]) -> Kind:
+    needs = frozenset(rest.pop("needs", ()))
+    return Kind("rest", _REST | set(settings), needs, **rest)
+
+
+def _event(*settings: str, shapes: tuple[str, ...] = ()) -> Kind:
+    return Kind("event", _STREAM | set(settings), shapes=shapes)
+
+
+KINDS: Final[dict[str, Kind]] = {
+    "latency": _rest("seconds", "jitter_seconds", needs=("seconds",)),
+    "timeout": _rest("seconds", whens=("before", "after")),
+    "reset": _rest(whens=("before", "after", "body")),
+    "cut_body": _rest("part"),
+    "drip": _rest("seconds"),
+    "wrong_body": _rest(shapes=BODY_SHAPES, whens=("after", "before")),
+    "status": _rest(
+        "status", "code", "text", "headers", needs=("status",), whens=("before", "after")
+    ),
+    "ws_refuse": Kind(
+        "handshake", frozenset({"path", "seconds", "status", "headers"}), shapes=REFUSE_SHAPES
+    ),
+    "ws_reject": Kind("command", frozenset({"stream", "code", "text"})),
+    "ws_no_ack": Kind("command", frozenset({"stream"})),
+    "ws_close": _event("code", "text"),
+    "ws_abort": _event(),
+    "ws_silence": _event(),
+    "ws_half_open": _event(),
+    "ws_garbage": _event(shapes=FRAME_SHAPES),
+    "ws_big_frame": _event("bytes"),
+    "ws_flood": _event("per_second", "seconds"),
+    "candles": Kind("rest", _REST | _STREAM | {"candle_from", "candle_to"}, shapes=CANDLE_SHAPES),
+    "events": _event("seconds", shapes=EVENT_SHAPES),
+    "fills": _event("seconds", shapes=EVENT_SHAPES),
+    "clock_skew": Kind("state", frozenset({"seconds"}), frozenset({"seconds"})),
+    "maintenance": Kind("state", frozenset({"text"})),
+    "halted": Kind("state", needs=frozenset({"symbol"})),
+    "delisted": Kind("state", needs=frozenset({"symbol"})),
+}

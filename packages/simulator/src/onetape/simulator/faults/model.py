@@ -1,0 +1,208 @@
+"""One fault: its kind, what it acts on, when and how often. Frozen, and checked when it is made."""
+
+import re
+from typing import Any, cast
+
+import msgspec
+
+from onetape.core.errors import UsageError
+from onetape.core.words import did_you_mean
+from onetape.simulator.faults.kinds import KINDS, Kind
+from onetape.simulator.faults.spans import moment_ms, span_ms
+
+_MOMENTS = ("market_from", "market_to", "candle_from", "candle_to")
+_SPANS = ("market_for", "wall_from", "wall_to", "wall_for")
+_ENDS = (("market_to", "market_for"), ("wall_to", "wall_for"))
+
+
+class FaultError(UsageError):
+    """A fault that cannot be; `key` is the setting that is wrong."""
+
+    def __init__(self, key: str, text: str) -> None:
+        """Say which setting is wrong, and how to mend it."""
+        super().__init__(f"{key}: {text}")
+        self.key = key
+        self.text = text
+
+
+class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One line of a timeline. What is left out does not matter to the choice.
+
+    `Fault("timeout", method="POST", path="/api/v3/order", nth=2, when="after")` lets the second
+    order be done and never answers it.
+    """
+
+    kind: str
+    """One of `kinds.KINDS`."""
+    name: str = ""
+    """What the log calls it."""
+
+    method: str | None = None
+    """HTTP method of the requests that it acts on."""
+    path: str | None = None
+    """Path of the requests, such as `/api/v3/klines`; `*` stands for any text."""
+    stream: str | None = None
+    """Name of the stream, such as `btcusdt@kline_*`; `user` is the user data stream."""
+    event: str | None = None
+    """Type of the stream's event, such as `kline` or `executionReport`."""
+    symbol: str | None = None
+    """`BTC/USDT` or `BTCUSDT`."""
+    nth: int | None = None
+    """Fires at the nth call that fits and, without `count`, at no other; 1 is the first."""
+    count: int | None = None
+    """Fires so often and no more; without it as long as its time lasts."""
+    probability: float = 1.0
+    """Of each call that fits; drawn from the seed and the numbers of the fault and the call."""
+    market_from: str | None = None
+    """Market time at which it begins: `2024-03-01T00:10` (UTC), or `+10m` after it was added."""
+    market_to: str | None = None
+    """Market time at which it has ended."""
+    market_for: str | None = None
+    """Instead of `market_to`: how long it lasts, such as `2m`."""
+    wall_from: str | None = None
+    """Real time after which it begins, counted from when it was added, such as `5s`."""
+    wall_to: str | None = None
+    """Real time after which it has ended, counted from when it was added."""
+    wall_for: str | None = None
+    """Instead of `wall_to`: how long it lasts."""
+
+    shape: str | None = None
+    """Variant of the kind, such as `html` of `wrong_body`."""
+    when: str | None = None
+    """`before` or `after` the exchange did what was asked, or inside the `body` of its answer."""
+    seconds: float | None = None
+    """Real time: of a delay, of a silence, between two bytes; market time of `clock_skew`."""
+    jitter_seconds: float | None = None
+    """Up to so much is added to `seconds`, drawn from the seed."""
+    status: int | None = None
+    """HTTP status."""
+    code: int | None = None
+    """Binance's error code, or the close code of a socket."""
+    text: str | None = None
+    """Text of the error; known codes have Binance's own."""
+    headers: dict[str, str] | None = None
+    """Headers of the answer, such as `Retry-After: 30`."""
+    part: float | None = None
+    """How much of the body is sent before it is cut, 0 to 1."""
+    bytes: int | None = None
+    """Size of a big frame."""
+    per_second: int | None = None
+    """Messages of a flood."""
+    candle_from: str | None = None
+    """The first candle's open, market time; without it one candle of the page is drawn."""
+    candle_to: str | None = None
+    """The open of the first candle after those."""
+
+    def __post_init__(self) -> None:
+        """Check everything that a type cannot say.
+
+        Raises:
+            FaultError: a setting has no place in this kind, is missing, or has a wrong value.
+        """
+        kind = KINDS.get(self.kind)
+        if kind is None:
+            hint = did_you_mean(self.kind, KINDS) or f"; one of {', '.join(KINDS)}"
+            raise FaultError("kind", f"unknown kind {self.kind!r}{hint}")
+        self._check_settings(kind)
+        self._check_variant(kind)
+        self._check_numbers()
+        self._check_times()
+
+    @property
+    def place(self) -> Kind:
+        """What its kind takes."""
+        return KINDS[self.kind]
+
+    @property
+    def variant(self) -> str:
+        """Its shape, or the usual one of its kind."""
+        return self.shape or self.place.shapes[0]
+
+    @property
+    def moment(self) -> str:
+        """When it acts, or the usual moment of its kind."""
+        return self.when or self.place.whens[0]
+
+    def given(self) -> dict[str, Any]:
+        """Return the settings that differ from the defaults, as in a timeline."""
+        return cast("dict[str, Any]", msgspec.to_builtins(self))
+
+    def _check_settings(self, kind: Kind) -> None:
+        given = self.given()
+        for key in given:
+            if key not in kind.allowed:
+                raise FaultError(key, f"{self.kind} takes no {key}")
+        for key in sorted(kind.needs):
+            if key not in given:
+                raise FaultError(key, f"{self.kind} needs {key}")
+
+    def _check_variant(self, kind: Kind) -> None:
+        for key, known in (("shape", kind.shapes), ("when", kind.whens)):
+            value = cast("str | None", getattr(self, key))
+            if value is not None and value not in known:
+                hint = did_you_mean(value, known)
+                raise FaultError(key, f"{self.kind} has {', '.join(known)}, found {value!r}{hint}")
+
+    def _check_numbers(self) -> None:
+        if not 0 < self.probability <= 1:
+            raise FaultError("probability", f"above 0 and at most 1, found {self.probability:g}")
+        for key in ("nth", "count", "bytes", "per_second"):
+            value = cast("int | None", getattr(self, key))
+            if value is not None and value < 1:
+                raise FaultError(key, f"1 or more, found {value}")
+        if self.part is not None and not 0 <= self.part < 1:
+            raise FaultError("part", f"0 or more and below 1, found {self.part:g}")
+        if self.status is not None and not 200 <= self.status <= 599:
+            raise FaultError("status", f"an HTTP status of 200 to 599, found {self.status}")
+        for key in ("seconds", "jitter_seconds"):
+            value = cast("float | None", getattr(self, key))
+            if value is None:
+                continue
+            if not abs(value) < 1e9 or (value < 0 and self.kind != "clock_skew"):
+                raise FaultError(key, f"a number of seconds, 0 or more, found {value:g}")
+        if self.kind == "ws_close" and not 1_000 <= (self.code or 1_000) <= 4_999:
+            raise FaultError("code", f"a close code of 1000 to 4999, found {self.code}")
+
+    def _check_times(self) -> None:
+        for key in (*_MOMENTS, *_SPANS):
+            text = cast("str | None", getattr(self, key))
+            if text is None:
+                continue
+            try:
+                _ = moment_ms(text, 0) if key in _MOMENTS else span_ms(text)
+            except ValueError as error:
+                raise FaultError(key, str(error)) from None
+        for end, length in _ENDS:
+            if getattr(self, end) is not None and getattr(self, length) is not None:
+                raise FaultError(length, f"leave out {end} or {length}")
+
+
+def make_fault(settings: dict[str, Any], *, strict: bool = True) -> Fault:
+    """Return a fault from a mapping, such as the body of a request.
+
+    Args:
+        settings: Names and values; an unknown one is an error.
+        strict: Whether a number must be a number; otherwise its text will do.
+
+    Raises:
+        FaultError: a setting is unknown, has the wrong type or makes no sense.
+    """
+    if "kind" not in settings:
+        raise FaultError("kind", f"missing; one of {', '.join(KINDS)}")
+    try:
+        return msgspec.convert(settings, Fault, strict=strict)
+    except msgspec.ValidationError as error:
+        raise _explained(str(error), settings) from None
+
+
+def _explained(text: str, settings: dict[str, Any]) -> FaultError:
+    unknown = re.search(r"unknown field `(.*?)`", text)
+    if unknown:
+        hint = did_you_mean(unknown[1], Fault.__struct_fields__)
+        return FaultError(unknown[1], f"unknown setting{hint}")
+    at = re.search(r" - at `\$\.?(\w+).*?`$", text)
+    key = at[1] if at else "kind"
+    expected = re.search(r"Expected `(.*?)`", text)
+    wanted = expected[1].replace(" | null", "") if expected else "another value"
+    wanted = wanted.replace("float", "a number").replace("int", "a whole number")
+    return FaultError(key, f"expected {wanted}, found {settings.get(key)!r}")

@@ -1,0 +1,313 @@
+"""All faults of a simulator: which of them fires now, and the log of those that did."""
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from random import Random
+from typing import Any, Final
+
+from onetape.core.clock import Clock, SystemClock
+from onetape.simulator.faults.model import Fault, make_fault
+from onetape.simulator.faults.spans import moment_ms, moment_text, span_ms
+from onetape.simulator.wire import JsonObject
+
+#: The log keeps the first so many firings; a flood of them tells nothing more.
+MOST_LOGGED: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request, a handshake, a command or an event that a fault may fit."""
+
+    place: str
+    """`rest`, `handshake`, `command`, `event` or `state`."""
+    on: str
+    """What the log calls it, such as `GET /api/v3/klines` or `btcusdt@kline_1m`."""
+    method: str = ""
+    path: str = ""
+    stream: str = ""
+    event: str = ""
+    symbol: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """One line of the log: with the same seed and timeline the same lines come again."""
+
+    number: int
+    """Counts the firings of this simulator from 1."""
+    fault: int
+    """Number of the fault."""
+    kind: str
+    name: str
+    on: str
+    symbol: str
+    call: int
+    """Which call that fitted this fault it was, from 1."""
+    market_ms: int
+    seed: int
+    """Of the timeline; with `fault` and `call` it gives everything that was drawn."""
+
+    def document(self) -> JsonObject:
+        """Return it as in `GET /simulator/faults/log`."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def line(self) -> str:
+        """Return it as one line for a person."""
+        label = f" ({self.name})" if self.name else ""
+        return (
+            f"fault {self.fault}{label}: {self.kind} on {self.on}, call {self.call}, "
+            f"market time {moment_text(self.market_ms)}, seed {self.seed}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """A fault that fires now, and a source of chance of its own."""
+
+    fault: Fault
+    number: int
+    call: int
+    random: Random
+    began_ms: int
+    """Market time at which the fault began, epoch milliseconds."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    number: int
+    fault: Fault
+    added_ms: int
+    added_wall: float
+    calls: int = 0
+    fired: int = 0
+
+    def began_ms(self) -> int:
+        text = self.fault.market_from
+        return self.added_ms if text is None else moment_ms(text, self.added_ms)
+
+    def is_on(self, now_ms: int, wall: float) -> bool:
+        """Return whether its time has come and has not passed."""
+        fault = self.fault
+        began_ms = self.began_ms()
+        if fault.market_from is not None and now_ms < began_ms:
+            return False
+        if fault.market_to is not None and now_ms >= moment_ms(fault.market_to, self.added_ms):
+            return False
+        if fault.market_for is not None and now_ms >= began_ms + span_ms(fault.market_for):
+            return False
+        passed_ms = (wall - self.added_wall) * 1_000
+        begins = 0 if fault.wall_from is None else span_ms(fault.wall_from)
+        if passed_ms < begins:
+            return False
+        if fault.wall_to is not None and passed_ms >= span_ms(fault.wall_to):
+            return False
+        return fault.wall_for is None or passed_ms < begins + span_ms(fault.wall_for)
+
+    def fits(self, call: Call) -> bool:
+        """Return whether it acts on such a call."""
+        fault = self.fault
+        return (
+            (fault.place.place == call.place or (fault.kind == "candles" and _candles(fault, call)))
+            and _is(fault.method, call.method.upper())
+            and _is(fault.path, call.path)
+            and _is(fault.stream, call.stream)
+            and (fault.event is None or fault.event == call.event)
+            and (fault.symbol is None or _plain(fault.symbol) == call.symbol)
+            and (fault.kind != "fills" or call.event == "executionReport")
+        )
+
+    def may_fire(self) -> bool:
+        """Return whether the call that was just counted is one of those it fires at."""
+        fault = self.fault
+        if fault.nth is not None and self.calls < fault.nth:
+            return False
+        most = fault.count if fault.count is not None else (1 if fault.nth is not None else None)
+        return most is None or self.fired < most
+
+
+class Faults:
+    """The faults of one simulator. Every method may be called from any thread."""
+
+    def __init__(self, faults: Iterable[Fault] = (), *, seed: int | None = None) -> None:
+        """Take the faults of a timeline; their offsets count from the start of the simulator.
+
+        Args:
+            faults: In the order of the timeline; the first that fits a call is the one that fires.
+            seed: Of everything that is drawn; None takes the market's.
+        """
+        self._lock = threading.RLock()
+        self._clock: Clock = SystemClock()
+        self._wall: Callable[[], float] = time.monotonic
+        self._seed = 0 if seed is None else seed
+        self._own_seed = seed is not None
+        self._entries: tuple[_Entry, ...] = ()
+        self._numbers = 0
+        self._log: list[Fired] = []
+        self._fired = 0
+        #: Told of each firing; `--verbose` prints it.
+        self.listener: Callable[[Fired], None] | None = None
+        for fault in faults:
+            self.add(fault)
+
+    def start(self, clock: Clock, seed: int) -> None:
+        """Count the offsets of all faults from now on this clock; the simulator calls it."""
+        with self._lock:
+            self._clock = clock
+            if not self._own_seed:
+                self._seed = seed
+            for entry in self._entries:
+                entry.added_ms, entry.added_wall = clock.now_ms(), self._wall()
+
+    @property
+    def seed(self) -> int:
+        """Seed of everything that is drawn."""
+        return self._seed
+
+    @property
+    def any(self) -> bool:
+        """Whether there is any fault at all."""
+        return bool(self._entries)
+
+    @property
+    def log(self) -> tuple[Fired, ...]:
+        """Every firing, oldest first."""
+        with self._lock:
+            return tuple(self._log)
+
+    def add(self, fault: Fault | None = None, /, **settings: Any) -> int:
+        """Add a fault, or one of these settings; return its number.
+
+        Its offsets count from now.
+
+        Raises:
+            FaultError: the settings make no fault.
+        """
+        made = make_fault(settings) if fault is None else fault
+        with self._lock:
+            self._numbers += 1
+            entry = _Entry(self._numbers, made, self._clock.now_ms(), self._wall())
+            self._entries = (*self._entries, entry)
+            return entry.number
+
+    def remove(self, number: int) -> bool:
+        """Remove a fault; return whether there was one of that number."""
+        with self._lock:
+            kept = tuple(entry for entry in self._entries if entry.number != number)
+            found = len(kept) < len(self._entries)
+            self._entries = kept
+            return found
+
+    def clear(self) -> int:
+        """Remove all faults and return how many there were; the log stays."""
+        with self._lock:
+            count = len(self._entries)
+            self._entries = ()
+            return count
+
+    def listed(self) -> list[JsonObject]:
+        """Return every fault with its number, when it was added and how often it fired."""
+        with self._lock:
+            return [
+                {
+                    "number": entry.number,
+                    "added_ms": entry.added_ms,
+                    "calls": entry.calls,
+                    "fired": entry.fired,
+                    "fault": entry.fault.given(),
+                }
+                for entry in self._entries
+            ]
+
+    def fire(self, call: Call, only_one: Collection[str] = ()) -> tuple[Firing, ...]:
+        """Count a call for every fault that fits it, and return those that fire.
+
+        Args:
+            call: What happens.
+            only_one: Kinds of which a call can bear one; after it the others do not even count.
+        """
+        if not self._entries:
+            return ()
+        with self._lock:
+            now_ms, wall = self._clock.now_ms(), self._wall()
+            firings: list[Firing] = []
+            taken = False
+            for entry in self._entries:
+                lone = entry.fault.kind in only_one
+                if (taken and lone) or not entry.fits(call) or not entry.is_on(now_ms, wall):
+                    continue
+                firing = self._counted(entry, call, now_ms)
+                if firing is not None:
+                    firings.append(firing)
+                    taken = taken or lone
+            return tuple(firings)
+
+    def states(self, kind: str, on: str, symbol: str = "") -> tuple[Firing, ...]:
+        """Return the faults of a lasting kind that hold now; each is logged once.
+
+        Args:
+            kind: `maintenance`, `halted`, `delisted` or `clock_skew`.
+            on: What the log says that it was first seen on.
+            symbol: Only those of this market, as `BTCUSDT`; empty is all.
+        """
+        if not self._entries:
+            return ()
+        with self._lock:
+            now_ms, wall = self._clock.now_ms(), self._wall()
+            found: list[Firing] = []
+            for entry in self._entries:
+                fault = entry.fault
+                if fault.kind != kind or not entry.is_on(now_ms, wall):
+                    continue
+                if symbol and fault.symbol is not None and _plain(fault.symbol) != symbol:
+                    continue
+                if entry.calls == 0:
+                    entry.calls = 1
+                    self._note(entry, Call("state", on, symbol=_plain(fault.symbol or "")), now_ms)
+                found.append(self._firing(entry))
+            return tuple(found)
+
+    def _counted(self, entry: _Entry, call: Call, now_ms: int) -> Firing | None:
+        entry.calls += 1
+        if not entry.may_fire():
+            return None
+        firing = self._firing(entry)
+        if entry.fault.probability < 1 and firing.random.random() >= entry.fault.probability:
+            return None
+        self._note(entry, call, now_ms)
+        return firing
+
+    def _firing(self, entry: _Entry) -> Firing:
+        # A source of its own for each call: what other calls drew before does not matter.
+        random = Random(f"{self._seed}/{entry.number}/{entry.calls}")  # noqa: S311 - no secret
+        return Firing(entry.fault, entry.number, entry.calls, random, entry.began_ms())
+
+    def _note(self, entry: _Entry, call: Call, now_ms: int) -> None:
+        entry.fired += 1
+        self._fired += 1
+        fault = entry.fault
+        fired = Fired(
+            self._fired, entry.number, fault.kind, fault.name, call.on, call.symbol, entry.calls,
+            now_ms, self._seed,
+        )  # fmt: skip
+        if len(self._log) < MOST_LOGGED:
+            self._log.append(fired)
+        if self.listener is not None:
+            self.listener(fired)
+
+
+def _candles(fault: Fault, call: Call) -> bool:
+    """Return whether candles are spoiled here: on REST, on streams, or on both as it says."""
+    if call.place == "rest":
+        return not (fault.stream or fault.event) and call.path.endswith("/klines")
+    return call.place == "event" and not (fault.path or fault.method) and call.event == "kline"
+
+
+def _is(pattern: str | None, text: str) -> bool:
+    return pattern is None or pattern == text or fnmatchcase(text, pattern)
+
+
+def _plain(symbol: str) -> str:
+    return symbol.replace("/", "").upper()

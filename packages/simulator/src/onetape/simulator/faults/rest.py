@@ -1,0 +1,204 @@
+"""Faults of requests: a middleware outside everything else that answers them."""
+
+import asyncio
+import http
+import json
+from collections.abc import Awaitable, Callable
+from typing import Final, cast
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from onetape.simulator.faults.bodies import TEXTS, page, wrong_body
+from onetape.simulator.faults.candles import Row, spoil_rows
+from onetape.simulator.faults.registry import Call, Faults, Firing
+from onetape.simulator.faults.states import States
+from onetape.simulator.faults.transport import hang, reset
+from onetape.simulator.wire import json_text
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+#: A request that is held "for ever" is held so long.
+HANG_SECONDS: Final = 3_600.0
+#: Paths that no fault touches: the simulator's own.
+OWN: Final = "/simulator"
+#: A request bears one of these; after the first the others wait for the next request.
+TERMINAL: Final = frozenset({"timeout", "reset", "cut_body", "drip", "wrong_body", "status"})
+
+
+class RestFaults:
+    """Does to requests and handshakes what the faults say."""
+
+    def __init__(self, faults: Faults, states: States) -> None:
+        """Ask these faults at each request."""
+        self._faults = faults
+        self._states = states
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer a request, or do not."""
+        if not self._faults.any or request.path.startswith(OWN):
+            return await handler(request)
+        symbol = await symbol_of(request)
+        if is_handshake(request):
+            return await self._handshake(request, handler)
+        refused = self._states.refusal(request.method, request.path, symbol)
+        if refused is not None:
+            return refused
+        call = Call(
+            "rest", f"{request.method} {request.path}", method=request.method, path=request.path,
+            symbol=symbol,
+        )  # fmt: skip
+        firings = self._faults.fire(call, TERMINAL)
+        return await self._answered(request, handler, firings)
+
+    async def _answered(
+        self, request: web.Request, handler: Handler, firings: tuple[Firing, ...]
+    ) -> web.StreamResponse:
+        terminal = None
+        for firing in firings:
+            if firing.fault.kind == "latency":
+                jitter = (firing.fault.jitter_seconds or 0.0) * firing.random.random()
+                await hang(request, (firing.fault.seconds or 0.0) + jitter)
+            elif firing.fault.kind in TERMINAL:
+                terminal = firing
+        early = terminal is not None and terminal.fault.when == "before"
+        if terminal is not None and (early or _is_before(terminal)):
+            return await _ended(request, terminal, web.Response(text="{}"))
+        answer = self._states.edited(request, await handler(request))
+        for firing in firings:
+            if firing.fault.kind == "candles":
+                answer = _spoiled(firing, answer)
+        return answer if terminal is None else await _ended(request, terminal, answer)
+
+    async def _handshake(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self._states.in_maintenance("a handshake"):
+            return self._states.unavailable()
+        call = Call("handshake", f"handshake {request.path}", path=request.path)
+        for firing in self._faults.fire(call, frozenset({"ws_refuse"})):
+            return await _refused(request, firing)
+        return await handler(request)
+
+
+def is_handshake(request: web.Request) -> bool:
+    """Return whether a request opens a WebSocket."""
+    return request.headers.get("Upgrade", "").lower() == "websocket"
+
+
+async def symbol_of(request: web.Request) -> str:
+    """Return the market that a request names, in its address or in its form, or nothing."""
+    if "symbol" in request.query:
+        return request.query["symbol"]
+    if request.method == "GET" or not request.can_read_body:
+        return ""
+    return dict(parse_qsl((await request.read()).decode("utf-8", "replace"))).get("symbol", "")
+
+
+def _is_before(firing: Firing) -> bool:
+    whens = firing.fault.place.whens
+    return bool(whens) and firing.fault.moment == "before"
+
+
+async def _ended(
+    request: web.Request, firing: Firing, answer: web.StreamResponse
+) -> web.StreamResponse:
+    """Bring a request to the end that a fault has in mind, given the true answer."""
+    fault = firing.fault
+    if fault.kind == "timeout":
+        await hang(request, fault.seconds or HANG_SECONDS)
+        return answer
+    if fault.kind == "status":
+        return _status_answer(firing)
+    body = _body(answer)
+    if fault.kind == "wrong_body":
+        made, content_type = wrong_body(fault.variant, body)
+        return web.Response(body=made, content_type=content_type)
+    if fault.kind == "drip":
+        return await _dripped(request, answer, body, fault.seconds)
+    part = 0.5 if fault.part is None else fault.part
+    if fault.kind == "cut_body" or fault.when == "body":
+        sent = await _begun(request, answer, body, part)
+        if request.transport is not None and fault.kind == "cut_body":
+            request.transport.close()
+        else:
+            reset(request.transport)
+        return sent
+    reset(request.transport)
+    return web.Response(status=503)
+
+
+def _status_answer(firing: Firing) -> web.Response:
+    fault = firing.fault
+    status = fault.status or 500
+    headers = {**(fault.headers or {})}
+    if fault.code is None and fault.text is None:
+        text = page(status, _reason(status))
+        headers.setdefault("Content-Type", "text/html")
+    else:
+        code = 0 if fault.code is None else fault.code
+        message = TEXTS.get(code, "") if fault.text is None else fault.text
+        text = json_text({"code": code, "msg": message})
+        headers.setdefault("Content-Type", "application/json;charset=UTF-8")
+    return web.Response(body=text.encode(), status=status, headers=headers)
+
+
+def _reason(status: int) -> str:
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+async def _begun(
+    request: web.Request, answer: web.StreamResponse, body: bytes, part: float
+) -> web.StreamResponse:
+    """Send the head of an answer, which promises all of it, and a part of the body."""
+    sent = web.StreamResponse(status=answer.status)
+    sent.content_type = answer.content_type
+    sent.content_length = max(len(body), 2)
+    await sent.prepare(request)
+    await sent.write(body[: max(int(len(body) * part), 1)] or b"{")
+    # The transport writes at once; a turn of the loop lets the client see the beginning.
+    await asyncio.sleep(0.01)
+    return sent
+
+
+async def _dripped(
+    request: web.Request, answer: web.StreamResponse, body: bytes, seconds: float | None
+) -> web.StreamResponse:
+    sent = web.StreamResponse(status=answer.status)
+    sent.content_type = answer.content_type
+    sent.content_length = len(body)
+    await sent.prepare(request)
+    for place in range(len(body)):
+        await sent.write(body[place : place + 1])
+        await hang(request, 1.0 if seconds is None else seconds)
+        if request.transport is None or request.transport.is_closing():
+            break
+    return sent
+
+
+async def _refused(request: web.Request, firing: Firing) -> web.StreamResponse:
+    fault = firing.fault
+    shape = fault.variant
+    if shape == "hang":
+        await hang(request, fault.seconds or HANG_SECONDS)
+        reset(request.transport)
+        return web.Response(status=503)
+    if shape == "reset":
+        reset(request.transport)
+        return web.Response(status=503)
+    status = 200 if shape == "page" else fault.status or 503
+    text = page(status, _reason(status))
+    return web.Response(text=text, status=status, headers=fault.headers, content_type="text/html")
+
+
+def _spoiled(firing: Firing, answer: web.StreamResponse) -> web.StreamResponse:
+    if answer.status != 200:
+        return answer
+    rows = cast("list[Row]", json.loads(_body(answer)))
+    return web.Response(text=json_text(spoil_rows(firing, rows)), content_type="application/json")
+
+
+def _body(answer: web.StreamResponse) -> bytes:
+    body = answer.body if isinstance(answer, web.Response) else b""
+    return bytes(body) if isinstance(body, bytes | bytearray) else b""

@@ -1,0 +1,111 @@
+"""A timeline of faults in a YAML file, read so that an error names its line and key."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from onetape.core.errors import ConfigurationError
+from onetape.simulator.faults.model import Fault, FaultError, make_fault
+
+# The stub leaves the stream and the node untyped.
+_compose = cast("Callable[..., yaml.Node | None]", yaml.compose)  # pyright: ignore[reportUnknownMemberType]
+_FORM = "a timeline has `seed: N` (optional) and `faults:` with one `- kind: ...` each"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """What a file says."""
+
+    faults: tuple[Fault, ...]
+    seed: int | None = None
+    """Of everything that is drawn; None takes the market's."""
+
+
+def read_timeline(file: Path) -> Timeline:
+    """Read a timeline.
+
+    Raises:
+        ConfigurationError: the file cannot be read or a line of it cannot be used.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+        node = _compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        raise ConfigurationError(f"{file}:{line}: no valid YAML: {error.problem}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file}: no valid YAML: {error}") from error
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
+    entries = _entries(file, node, "the file")
+    for key, (_, line) in entries.items():
+        if key not in ("seed", "faults"):
+            raise ConfigurationError(f"{file}:{line}: unknown key {key!r}; {_FORM}")
+    return Timeline(_faults(file, entries), _seed(file, entries))
+
+
+_Entries = dict[str, tuple[yaml.Node, int]]
+
+
+def _seed(file: Path, entries: _Entries) -> int | None:
+    if "seed" not in entries:
+        return None
+    node, line = entries["seed"]
+    try:
+        return int(str(node.value))
+    except ValueError:
+        text = f"seed: expected a whole number, found {node.value!r}"
+        raise ConfigurationError(f"{file}:{line}: {text}") from None
+
+
+def _faults(file: Path, entries: _Entries) -> tuple[Fault, ...]:
+    if "faults" not in entries:
+        raise ConfigurationError(f"{file}:1: no `faults:`; {_FORM}")
+    node, line = entries["faults"]
+    if not isinstance(node, yaml.SequenceNode):
+        raise ConfigurationError(f"{file}:{line}: faults: expected a list, each `- kind: ...`")
+    items = cast("list[yaml.Node]", node.value)
+    return tuple(_fault(file, item, f"faults[{row}]") for row, item in enumerate(items))
+
+
+def _fault(file: Path, node: yaml.Node, place: str) -> Fault:
+    entries = _entries(file, node, place)
+    settings: dict[str, Any] = {}
+    for key, (value, line) in entries.items():
+        if isinstance(value, yaml.MappingNode):
+            inner = _entries(file, value, f"{place}.{key}")
+            settings[key] = {name: str(one.value) for name, (one, _) in inner.items()}
+        elif isinstance(value, yaml.ScalarNode):
+            # Text as it stands: `null` is a shape here and 2024-03-01 a moment.
+            settings[key] = str(value.value)
+        else:
+            raise ConfigurationError(f"{file}:{line}: {place}.{key}: expected one value")
+    try:
+        return make_fault(settings, strict=False)
+    except FaultError as error:
+        line = entries[error.key][1] if error.key in entries else node.start_mark.line + 1
+        text = f"{file}:{line}: {place}.{error.key}: {error.text}"
+        raise ConfigurationError(text) from None
+
+
+def _entries(file: Path, node: yaml.Node | None, place: str) -> _Entries:
+    line = node.start_mark.line + 1 if node is not None else 1
+    if not isinstance(node, yaml.MappingNode):
+        raise ConfigurationError(f"{file}:{line}: {place}: expected `key: value` lines; {_FORM}")
+    entries: _Entries = {}
+    for key_node, value in cast("list[tuple[yaml.Node, yaml.Node]]", node.value):
+        line, key = key_node.start_mark.line + 1, str(key_node.value)
+        if key in entries:
+            first = entries[key][1]
+            raise ConfigurationError(
+                f"{file}:{line}: {place}: {key} is set twice, first in line {first}"
+            )
+        tag = value.tag
+        if not tag.startswith("tag:yaml.org,2002:") or "python" in tag:
+            raise ConfigurationError(f"{file}:{line}: the tag {tag} is not allowed here")
+        entries[key] = (value, line)
+    return entries

@@ -1,0 +1,30 @@
+"""Ways to end a connection that a well-behaved server never takes."""
+
+import asyncio
+import contextlib
+import struct
+from socket import SO_LINGER, SOL_SOCKET
+
+from aiohttp import web
+
+
+def reset(transport: asyncio.Transport | None) -> None:
+    """End a connection with a TCP reset: nothing more is sent, not even what waits."""
+    if transport is None:
+        return
+    socket = transport.get_extra_info("socket")
+    if socket is not None:
+        # A linger of 0 s makes the close a reset; otherwise it would be a polite end.
+        with contextlib.suppress(OSError):
+            socket.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
+async def hang(request: web.Request, seconds: float) -> None:
+    """Hold a request for some real time, or until its client has gone."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while (left := end - loop.time()) > 0:
+        if request.transport is None or request.transport.is_closing():
+            return
+        await asyncio.sleep(min(left, 0.05))
