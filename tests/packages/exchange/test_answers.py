@@ -20,7 +20,8 @@ from onetape.core.errors import ExchangeError, ExchangeRefused, ExchangeUnreacha
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.pages import Page, closed_pages
-from onetape.exchange.rest import ATTEMPTS, RestExchange, candle_of, market_clock
+from onetape.exchange.market_clock import market_clock
+from onetape.exchange.rest import ATTEMPTS, RestExchange, candle_of
 from onetape.exchange.translate import translated
 
 Ask = Callable[..., Any]

@@ -1,9 +1,7 @@
 """CCXT's REST classes: markets, candles and the exchange's clock. Every read may be tried again."""
 
 import asyncio
-import json
 import random
-import urllib.request
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,20 +12,19 @@ import ccxt
 import ccxt.async_support as ccxt_async
 
 from onetape.core.candles import Candle
-from onetape.core.clock import Clock, ScaledClock, SteppedClock, SystemClock
+from onetape.core.clock import Clock
 from onetape.core.errors import ExchangeUnreachable, UsageError
 from onetape.core.steps import MarketSteps
 from onetape.core.symbols import SIMULATOR_ID, base_and_quote
 from onetape.core.words import did_you_mean
 from onetape.exchange.clients import Endpoint, client_settings, redirect
+from onetape.exchange.market_clock import SimulatorClock, market_clock
 from onetape.exchange.quirks import Quirks, quirks_of
-from onetape.exchange.translate import translated, way_out
+from onetape.exchange.translate import translated
 
 #: Attempts of one read in all; the pauses between them double from the first.
 ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 0.5
-#: A local simulator answers at once or not at all.
-CLOCK_TIMEOUT_SECONDS = 5.0
 
 T = TypeVar("T")
 
@@ -61,28 +58,6 @@ def check_exchange(exchange: str) -> str:
     return exchange
 
 
-def market_clock(endpoint: Endpoint) -> Clock:
-    """Return the clock of the market: the simulator's own, or the computer's.
-
-    Raises:
-        ExchangeUnreachable: the simulator did not tell its time.
-    """
-    if endpoint.simulator_url is None:
-        return SystemClock()
-    try:
-        # A proxy of the environment is for the outside; the simulator is on this machine.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        address = f"{endpoint.simulator_url}/simulator/clock"
-        with opener.open(address, timeout=CLOCK_TIMEOUT_SECONDS) as answer:
-            state = json.load(answer)
-            market_ms, speed, kind = int(state["market_ms"]), float(state["speed"]), state["kind"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ExchangeUnreachable(
-            f"no simulator answers at {endpoint.simulator_url} ({error}); {way_out(SIMULATOR_ID)}"
-        ) from error
-    return SteppedClock(market_ms) if kind == "stepped" else ScaledClock(market_ms, speed)
-
-
 class RestExchange:
     """One exchange over REST. Use it as an async context manager: CCXT holds open connections."""
 
@@ -106,7 +81,7 @@ class RestExchange:
         if endpoint.simulator_url is not None:
             redirect(client.urls["api"], endpoint.simulator_url)
             # Whatever CCXT stamps with a time must carry the market's.
-            client.milliseconds = self.clock.now_ms
+            client.milliseconds = self.now_ms
         # Off by default; without it an empty list of candles looks like no answer at all.
         client.enableLastJsonResponse = True
         self._client = client
@@ -126,6 +101,8 @@ class RestExchange:
     ) -> None:
         """Close CCXT's connections."""
         await self._client.close()
+        if isinstance(self.clock, SimulatorClock):
+            self.clock.close()
 
     async def market(self, symbol: str) -> Market:
         """Return a spot market.

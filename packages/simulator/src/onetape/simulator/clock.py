@@ -11,6 +11,30 @@ ACCELERATED: Final = "accelerated"
 STEPPED: Final = "stepped"
 
 
+class PacedClock(ScaledClock):
+    """Market time that runs fast, but never past what its driver has allowed.
+
+    So a program under test cannot fall behind, however slow the machine: the driver allows the next
+    stretch when it has seen what the program did in the last.
+    """
+
+    def __init__(self, anchor_ms: int, speed: float) -> None:
+        """Start at `anchor_ms`, epoch milliseconds, and stand there until time is allowed."""
+        super().__init__(anchor_ms, speed)
+        self._limit_ms = anchor_ms
+        self._lost_ms = 0
+
+    def now_ms(self) -> int:
+        """Return the market time in epoch milliseconds UTC."""
+        return min(super().now_ms() - self._lost_ms, self._limit_ms)
+
+    def allow_until(self, limit_ms: int) -> None:
+        """Let time run on to `limit_ms`; an earlier time than allowed already changes nothing."""
+        # Time that passed while it stood still is not made up for by a jump.
+        self._lost_ms += max(0, super().now_ms() - self._lost_ms - self._limit_ms)
+        self._limit_ms = max(self._limit_ms, limit_ms)
+
+
 def make_clock(*, start_ms: int | None = None, speed: float = 1.0, stepped: bool = False) -> Clock:
     """Return the market clock of these settings.
 
