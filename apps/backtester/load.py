@@ -1,6 +1,8 @@
 """Read the candles of a run from the tables, and refuse a range that cannot be trusted."""
 
+import shlex
 from dataclasses import dataclass
+from pathlib import Path
 
 from backtester.settings import BacktesterSettings
 from onetape.cli.dates import check_range, day_text, parse_moment
@@ -16,7 +18,7 @@ from onetape.store.candles import (
     missing_between,
     stored_series,
 )
-from onetape.store.database import Store
+from onetape.store.database import Store, open_if_exists
 from onetape.store.gaps import unexplained
 
 #: The trader never evaluates fewer candles than this.
@@ -43,32 +45,69 @@ class Tape:
     """Candles of the range that are missing for no known reason; 0 unless gaps are allowed."""
 
 
-def load_tape(store: Store, key: SeriesKey, settings: BacktesterSettings, *, lookback: int) -> Tape:
+#: First and last moment (epoch seconds, exclusive) that were asked for; None: as far as it goes.
+Wanted = tuple[int | None, int | None]
+
+
+def wanted_range(settings: BacktesterSettings) -> Wanted:
+    """Return the range that the settings name.
+
+    Raises:
+        UsageError: an end that cannot be read, or the range ends before it starts.
+    """
+    start = None if settings.from_ is None else parse_moment(settings.from_, "--from")
+    end = None if settings.to is None else parse_moment(settings.to, "--to")
+    if start is not None and end is not None:
+        check_range(start, end)
+    return start, end
+
+
+def open_tape(path: Path, key: SeriesKey, settings: BacktesterSettings) -> Store:
+    """Return the open database.
+
+    Raises:
+        DataError: there is none; the text has the command that fills it.
+        StoreError: what is there cannot be used.
+    """
+    store = open_if_exists(path)
+    if store is None:
+        raise DataError(f"{path} does not exist; fill it first: {_repair(key, settings)}")
+    return store
+
+
+def load_tape(
+    store: Store, key: SeriesKey, settings: BacktesterSettings, wanted: Wanted, *, lookback: int
+) -> Tape:
     """Return the candles of the range and enough before it to warm the strategy up.
 
     Raises:
-        UsageError: the range ends before it starts.
+        UsageError: the range ends before the tape starts, or starts after it ends.
         DataError: nothing is stored of the series, or nothing of the range.
         CandleGapError: candles are missing in the range and nobody can say why.
     """
-    first, last = _stored_range(store, key)
+    first, last = _stored_range(store, key, settings)
     timeframe = Timeframe.parse(key.timeframe)
     after = timeframe.next(last)
-    start = first if settings.from_ is None else parse_moment(settings.from_, "--from")
-    end = after if settings.to is None else parse_moment(settings.to, "--to")
-    check_range(start, end)
+    start = first if wanted[0] is None else wanted[0]
+    end = after if wanted[1] is None else wanted[1]
     if end <= first or start >= after:
+        asked = " ".join(
+            f"{word} {day_text(moment)}"
+            for word, moment in zip(("from", "to"), wanted, strict=True)
+            if moment is not None
+        )
         raise DataError(
-            f"nothing is stored of {key} from {day_text(start)} to {day_text(end)} (stored: "
-            f"{utc_text(first)} to {utc_text(after)} UTC); run: {_repair(key, start, end)}"
+            f"nothing is stored of {key} {asked} (stored: {utc_text(first)} to "
+            f"{utc_text(after)} UTC); run: {_repair(key, settings, *wanted)}"
         )
     holes = missing_between(store, key, start, end)
     bad = unexplained(store, key, holes)
     if bad and not settings.allow_gaps:
         stored = f"{utc_text(first)} to {utc_text(after)} UTC"
-        raise CandleGapError(_gap_text(key, timeframe, bad, (start, end), stored))
-    wanted = max(LEAST_WARM_UP, lookback)
-    before = last_closed(store, key, wanted, up_to=start - 1)
+        repair = _repair(key, settings, start, end)
+        raise CandleGapError(_gap_text(key, timeframe, bad, stored, repair))
+    warm_up = max(LEAST_WARM_UP, lookback)
+    before = last_closed(store, key, warm_up, up_to=start - 1)
     inside = closed_between(store, key, start, end)
     missing = sum(timeframe.count_between(*hole) for hole in holes)
     unknown = sum(timeframe.count_between(*hole) for hole in bad)
@@ -76,7 +115,7 @@ def load_tape(store: Store, key: SeriesKey, settings: BacktesterSettings, *, loo
         key=key,
         candles=before.joined(inside),
         warm_up=len(before),
-        wanted_warm_up=wanted,
+        wanted_warm_up=warm_up,
         start=start,
         end=end,
         known_outages=missing - unknown,
@@ -84,14 +123,13 @@ def load_tape(store: Store, key: SeriesKey, settings: BacktesterSettings, *, loo
     )
 
 
-def _stored_range(store: Store, key: SeriesKey) -> tuple[int, int]:
+def _stored_range(store: Store, key: SeriesKey, settings: BacktesterSettings) -> tuple[int, int]:
     stored = closed_range(store, key)
     if stored is not None:
         return stored
     hint = did_you_mean(str(key), [str(summary.key) for summary in stored_series(store)])
     raise DataError(
-        f"{store.path} holds no candles of {key}{hint}; run: uv run backfiller "
-        f"--exchange {key.exchange} --symbol {key.symbol} --timeframe {key.timeframe}"
+        f"{store.path} holds no closed candle of {key}{hint}; run: {_repair(key, settings)}"
     )
 
 
@@ -99,20 +137,26 @@ def _gap_text(
     key: SeriesKey,
     timeframe: Timeframe,
     bad: list[tuple[int, int]],
-    wanted: tuple[int, int],
     stored: str,
+    repair: str,
 ) -> str:
     missing = sum(timeframe.count_between(*hole) for hole in bad)
     many = f" in {len(bad)} places, first" if len(bad) > 1 else ""
     return (
         f"{key} has {counted(missing, 'candle')} missing{many} from {utc_text(bad[0][0])} UTC "
-        f"(stored: {stored}); run: {_repair(key, *wanted)} (or go on without them: --allow-gaps)"
+        f"(stored: {stored}); run: {repair} (or go on without them: --allow-gaps)"
     )
 
 
-def _repair(key: SeriesKey, start: int, end: int) -> str:
-    return (
+def _repair(
+    key: SeriesKey, settings: BacktesterSettings, start: int | None = None, end: int | None = None
+) -> str:
+    """Return the command that fetches what is missing into the same file."""
+    command = (
         f"uv run backfiller --exchange {key.exchange} --symbol {key.symbol} "
-        f"--timeframe {key.timeframe} --from {day_text(start).replace(' ', 'T')} "
-        f"--to {day_text(end).replace(' ', 'T')}"
+        f"--timeframe {key.timeframe}"
     )
+    for flag, moment in (("--from", start), ("--to", end)):
+        if moment is not None:
+            command += f" {flag} {day_text(moment).replace(' ', 'T')}"
+    return command if settings.db is None else f"{command} --db {shlex.quote(str(settings.db))}"

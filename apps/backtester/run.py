@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backtester.load import Tape, load_tape
+from backtester.load import Tape, load_tape, open_tape, wanted_range
 from backtester.settings import BacktesterSettings
 from backtester.words import result_document, result_text
 from onetape.cli.output import print_json, print_line
@@ -18,7 +18,7 @@ from onetape.core.symbols import spot_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import did_you_mean
 from onetape.engine import Metrics, Result, Rules, metrics_of, simulate
-from onetape.store.database import Store, open_store
+from onetape.store.database import Store
 from onetape.store.market_data import market_steps
 from onetape.strategies import Signals, Strategy, checked_signals, load_strategy
 
@@ -67,14 +67,15 @@ def backtested(settings: BacktesterSettings) -> Backtest:
         raise ConfigurationError(
             f"market must be one of {', '.join(MARKETS)}, found {settings.market!r}{hint}"
         )
+    wanted = wanted_range(settings)
     strategy = load_strategy(
         settings.strategy.name, settings.strategy.parameters, user_folder=USER_FOLDER
     )
     # Rules are checked before the tape is read: a wrong fee should not take a second to notice.
     Rules(**account_rules(settings), steps=IDEAL_MARKET)
     path = database_path(settings.db, settings.exchange)
-    with open_store(path, create=False) as store:
-        tape = load_tape(store, key, settings, lookback=strategy.lookback)
+    with open_tape(path, key, settings) as store:
+        tape = load_tape(store, key, settings, wanted, lookback=strategy.lookback)
         steps, market = _steps(store, key, settings)
     rules = Rules(**account_rules(settings), steps=steps)
     if not len(tape.candles) - tape.warm_up:

@@ -1,0 +1,114 @@
+"""The backtester in an empty folder, and a tape of the simulator's candles."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backtester.main import app
+from onetape.cli.program import exit_code_of
+from onetape.core.candles import Candle, Candles, SeriesKey
+from onetape.core.clock import SystemClock
+from onetape.simulator.embedded import DEFAULT_SEED
+from onetape.simulator.market import Market
+from onetape.store.candles import insert_closed
+from onetape.store.database import Store, open_store
+
+HOUR, DAY = 3_600, 86_400
+#: 2024-01-01 00:00 UTC.
+START = 1_704_067_200
+#: Days of candles on the tape.
+DAYS = 120
+KEY = SeriesKey("simulator", "BTC/USDT", "1h")
+DATABASE = Path("data/simulator.db")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The result of a --json run, whose stdout must be one document."""
+        assert (self.code, self.err) == (0, "")
+        return json.loads(self.out)
+
+
+def put(store: Store, key: SeriesKey, candles: Candles) -> None:
+    """Store candles as the backfiller would."""
+    columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
+    rows = zip(candles.timestamp.tolist(), *(column.tolist() for column in columns), strict=True)
+    report = insert_closed(
+        store,
+        key,
+        [Candle(*row) for row in rows],
+        source="rest",
+        seen_ms=SystemClock().now_ms(),
+    )
+    assert report.inserted == len(candles)
+
+
+@pytest.fixture(scope="session")
+def candles() -> Candles:
+    """Return what is on the tape."""
+    return Market(DEFAULT_SEED).candles(KEY.symbol, KEY.timeframe, START, START + DAYS * DAY)
+
+
+@pytest.fixture(scope="session")
+def recorded_tape(tmp_path_factory: pytest.TempPathFactory, candles: Candles) -> Path:
+    path = tmp_path_factory.mktemp("tape") / "simulator.db"
+    with open_store(path, create=True) as store:
+        put(store, KEY, candles)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return an empty folder that the program runs in."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("BACKTESTER__")]:
+        monkeypatch.delenv(name)
+    return tmp_path
+
+
+@pytest.fixture
+def tape(folder: Path, recorded_tape: Path) -> Path:
+    """Return a copy of the tape, where the program looks for it."""
+    del folder
+    DATABASE.parent.mkdir()
+    shutil.copy(recorded_tape, DATABASE)
+    return DATABASE
+
+
+@pytest.fixture
+def backtester(folder: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Return a function that runs the program with these arguments."""
+    del folder
+
+    def run(*arguments: str) -> Ended:
+        capsys.readouterr()
+        code = exit_code_of(app, "backtester", arguments)
+        printed = capsys.readouterr()
+        return Ended(code, printed.out, printed.err)
+
+    return run
+
+
+@pytest.fixture
+def on_tape(tape: Path, backtester: Callable[..., Ended]) -> Callable[..., Ended]:
+    """Return a function that runs the program on the simulator's tape and prints JSON."""
+    del tape
+
+    def run(*arguments: str) -> Ended:
+        return backtester("--exchange", "simulator", "--json", "--no-report", *arguments)
+
+    return run

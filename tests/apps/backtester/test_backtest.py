@@ -1,0 +1,215 @@
+"""A backtest from the tables to the printed result."""
+
+import csv
+import gzip
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from onetape.core.candles import Candle, Candles, SeriesKey
+from onetape.core.steps import IDEAL_MARKET, MarketSteps
+from onetape.engine import Result, Rules, metrics_of, simulate
+from onetape.store.candles import insert_closed, replace_forming, row_at
+from onetape.store.database import open_store
+from onetape.store.gaps import record_gap
+from onetape.store.market_data import save_market
+from onetape.strategies import checked_signals, load_strategy
+
+Run = Callable[..., Any]
+KEY = SeriesKey("simulator", "BTC/USDT", "1h")
+HOUR, DAY = 3_600, 86_400
+START = 1_704_067_200
+END = START + 120 * DAY
+STEPS = MarketSteps(Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5))
+
+
+def engine(candles: Candles, start: int, steps: MarketSteps, **parameters: str) -> Result:
+    """Return what the engine makes of the candles, traded from `start` on."""
+    strategy = load_strategy("rsi", parameters)
+    signals = checked_signals(strategy, candles)
+    first = int(np.searchsorted(candles.timestamp, start))
+    rules = Rules(cash=10_000.0, fee_rate=0.001, steps=steps)
+    return simulate(candles, signals.signal, rules, start_index=first)
+
+
+def same(document: dict[str, Any], result: Result) -> None:
+    printed = json.loads(json.dumps([asdict(trade) for trade in result.trades]))
+    assert document["trades"] == printed
+    assert document["metrics"] == json.loads(json.dumps(metrics_of(result).as_dict()))
+    assert document["candles"] == len(result.candles)
+
+
+def test_the_result_is_the_engines_on_the_same_candles(on_tape: Run, candles: Candles) -> None:
+    document = on_tape("--param", "buy=35", "--param", "sell=65").document
+    result = engine(candles, START, IDEAL_MARKET, buy="35", sell="65")
+    assert len(result.trades) > 3
+    same(document, result)
+    assert (document["from"], document["to"], document["warm_up"]) == (START, END, 0)
+    assert document["parameters"]["buy"] == 35
+    assert document["assumptions"]["market"].startswith("ideal, because the steps of simulator")
+    assert all(isinstance(trade["entry_timestamp"], int) for trade in document["trades"])
+
+
+def test_a_range_is_traded_alone_and_warmed_up_by_what_lies_before(
+    on_tape: Run, candles: Candles
+) -> None:
+    document = on_tape("--from", "2024-02-01", "--to", "2024-04-01").document
+    start, end = START + 31 * DAY, START + 91 * DAY
+    lookback = load_strategy("rsi", {}).lookback
+    warm_up = max(100, lookback)
+    part = candles[(start - START) // HOUR - warm_up : (end - START) // HOUR]
+    same(document, engine(part, start, IDEAL_MARKET))
+    assert document["warm_up"] == warm_up
+    assert not any("warm-up" in note for note in document["notes"])
+
+
+def test_a_warm_up_that_is_too_short_is_stated(on_tape: Run) -> None:
+    notes = on_tape("--from", "2024-01-02").document["notes"]
+    assert any(note.startswith("only 24 candles of warm-up") for note in notes)
+
+
+def test_the_markets_steps_are_used_unless_it_is_told_to_be_ideal(
+    on_tape: Run, tape: Path, candles: Candles
+) -> None:
+    with open_store(tape, create=False) as store:
+        save_market(store, "simulator", "BTC/USDT", STEPS, seen_ms=1)
+    stepped = on_tape().document
+    same(stepped, engine(candles, START, STEPS))
+    assert stepped["trades"]
+    steps = [Decimal(str(trade["amount"])) * 1_000 for trade in stepped["trades"]]
+    assert all(count == count.to_integral_value() for count in steps)
+    assert stepped["assumptions"]["market"] == (
+        "steps of simulator: price 0.01, amount 0.001, least order 5"
+    )
+    ideal = on_tape("--market", "ideal").document
+    same(ideal, engine(candles, START, IDEAL_MARKET))
+
+
+def test_an_invented_market_is_called_invented(on_tape: Run) -> None:
+    assert "this market is invented by the simulator" in on_tape().document["notes"]
+
+
+def test_a_run_without_a_trade_is_a_result_too(on_tape: Run) -> None:
+    document = on_tape("--param", "buy=1", "--param", "sell=99").document
+    assert document["trades"] == []
+    assert document["metrics"]["final_equity"] == 10_000.0
+
+
+def test_a_forming_candle_that_a_trader_left_is_not_the_end_of_the_range(
+    on_tape: Run, tape: Path
+) -> None:
+    with open_store(tape, create=False) as store:
+        last = row_at(store, KEY, END - HOUR)
+        assert last is not None
+        replace_forming(store, KEY, last._replace(timestamp=END), seen_ms=1)
+    assert on_tape().document["to"] == END
+
+
+def delete(tape: Path, start: int, end: int) -> None:
+    with open_store(tape, create=False) as store, store.write() as connection:
+        connection.execute(
+            "DELETE FROM ohlcv_data WHERE timestamp >= ? AND timestamp < ?", (start, end)
+        )
+
+
+def test_a_hole_is_refused_with_the_command_that_repairs_it(on_tape: Run, tape: Path) -> None:
+    delete(tape, START + 240 * HOUR, START + 243 * HOUR)
+    delete(tape, START + 300 * HOUR, START + 301 * HOUR)
+    ended = on_tape("--db", str(tape), "--to", "2024-02-01")
+    assert (ended.code, ended.out) == (4, "")
+    assert ended.err == (
+        "backtester: simulator BTC/USDT 1h has 4 candles missing in 2 places, first from "
+        "2024-01-11 00:00 UTC (stored: 2024-01-01 00:00 to 2024-04-30 00:00 UTC); run: uv run "
+        "backfiller --exchange simulator --symbol BTC/USDT --timeframe 1h --from 2024-01-01 "
+        "--to 2024-02-01 --db data/simulator.db (or go on without them: --allow-gaps)\n"
+    )
+
+
+def test_a_hole_outside_the_range_does_not_matter(on_tape: Run, tape: Path) -> None:
+    delete(tape, START + 240 * HOUR, START + 243 * HOUR)
+    assert on_tape("--from", "2024-02-01").document["unexplained_gaps"] == 0
+
+
+def test_an_allowed_hole_is_stated(on_tape: Run, tape: Path) -> None:
+    delete(tape, START + 240 * HOUR, START + 243 * HOUR)
+    document = on_tape("--allow-gaps").document
+    assert (document["unexplained_gaps"], document["candles"]) == (3, 120 * 24 - 3)
+    assert "3 candles missing unexplained, allowed by --allow-gaps" in document["notes"]
+
+
+def test_an_outage_of_the_exchange_is_stated_and_no_reason_to_refuse(
+    on_tape: Run, tape: Path
+) -> None:
+    start, end = START + 240 * HOUR, START + 243 * HOUR
+    delete(tape, start, end)
+    with open_store(tape, create=False) as store:
+        record_gap(store, KEY, start, end, state="none at exchange", asked_ms=1)
+    document = on_tape().document
+    assert (document["known_outages"], document["unexplained_gaps"]) == (3, 0)
+    assert "3 candles missing because the exchange has none there" in document["notes"]
+
+
+def test_a_report_is_written_that_needs_no_network(backtester: Run, tape: Path) -> None:
+    del tape
+    ended = backtester("--exchange", "simulator", "--to", "2024-02-01")
+    assert (ended.code, ended.err) == (0, "")
+    (named,) = re.findall(r"^report: (.*)$", ended.out, re.MULTILINE)
+    page = Path(named).read_text()
+    assert Path(named).name == "simulator_BTC-USDT_1h_rsi_20240101_20240201.html"
+    assert page.lstrip().lower().startswith("<!doctype html>")
+    # A link to follow is fine; nothing is loaded from anywhere.
+    assert not re.search(r"""<(?:script|img|link|iframe)[^>]*["'](?:https?:)?//""", page)
+    assert "database: data/simulator.db" in ended.out
+    assert "this market is invented by the simulator" in ended.out
+
+
+def test_the_report_goes_where_it_is_told_to_go(backtester: Run, tape: Path) -> None:
+    del tape
+    arguments = ("--exchange", "simulator", "--to", "2024-02-01", "--json")
+    document = backtester(*arguments, "--report", "mine/r.html").document
+    assert Path(document["report"]) == Path("mine/r.html").resolve()
+    assert Path("mine/r.html").stat().st_size > 10_000
+    assert not Path("data/reports").exists()
+
+
+def test_a_run_for_json_without_a_report_leaves_the_folder_as_it_was(
+    on_tape: Run, tape: Path
+) -> None:
+    before = tape.read_bytes()
+    assert on_tape().document["report"] is None
+    assert [entry.name for entry in tape.parent.iterdir()] == [tape.name]
+    assert tape.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["btc_1d_sma_20_50", "eth_1d_rsi14_30_70"])
+def test_a_recorded_run_comes_out_of_the_tables_to_the_cent(
+    backtester: Run, shared: Path, name: str
+) -> None:
+    runs = json.loads((shared / "data/reference/backtests_long_only.json").read_text())["runs"]
+    expected = next(run for run in runs if run["name"] == name)
+    symbol = "BTC/USDT" if name.startswith("btc") else "ETH/USDT"
+    with gzip.open(shared / "data" / expected["candles"], "rt") as file:
+        rows = [(int(row[0]), *map(float, row[1:])) for row in list(csv.reader(file))[1:]]
+    with open_store(Path("data/onetape.db"), create=True) as store:
+        key = SeriesKey("binance", symbol, "1d")
+        insert_closed(store, key, [Candle(*row) for row in rows], source="import", seen_ms=1)
+    if expected["strategy"] == "sma":
+        chosen = ["--strategy", "sma_cross", "--param", "fast=20", "--param", "slow=50"]
+    else:
+        chosen = ["--strategy", "rsi", "--param", "entry=cross_up"]
+    document = backtester(
+        *("--symbol", symbol, "--timeframe", "1d", "--market", "ideal", "--json", "--no-report"),
+        *chosen,
+    ).document
+    closed = [trade for trade in document["trades"] if not trade["open_at_end"]]
+    assert len(closed) == expected["closed_trades"]
+    assert round(document["metrics"]["final_equity"], 2) == round(expected["final_equity"], 2)
+    entries = [(trade["entry_timestamp"], trade["exit_timestamp"]) for trade in closed]
+    assert entries == [(trade[0], trade[2]) for trade in expected["trades"]]

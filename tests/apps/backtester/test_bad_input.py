@@ -1,0 +1,96 @@
+"""Bad input to the backtester: one line, the right exit code, and nothing written."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def check(ended: Any, code: int, words: str) -> None:
+    assert (ended.code, ended.out) == (code, "")
+    assert ended.err.startswith("backtester: ")
+    assert ended.err.count("\n") == 1
+    assert words in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ("--strategy rsii", 2, "did you mean 'rsi'"),
+        ("--param perod=10", 2, "did you mean 'period'"),
+        ("--param period=x", 2, "period"),
+        ("--param period=-1", 2, "period"),
+        ("--param period", 2, "write name=value"),
+        ("--symbol BTC/USDT:USDT", 2, "is a derivative"),
+        ("--symbol BTC/USDR", 4, "did you mean 'simulator BTC/USDT 1h'?; run: uv run backfiller"),
+        ("--timeframe 1x", 2, "was not understood"),
+        ("--timeframe 4h", 4, "holds no closed candle of simulator BTC/USDT 4h"),
+        ("--exchange simulatr", 4, "does not exist; fill it first"),
+        ("--from 2024-03-02 --to 2024-03-01", 2, "is not after --from"),
+        ("--from 2024-03-01 --to 2024-03-01", 2, "is not after --from"),
+        ("--from nonsense", 2, "--from 'nonsense' was not understood"),
+        ("--timerange 20240101- --to 2024-02-01", 2, "leave one of them out"),
+        ("--from 2025-01-01", 4, "nothing is stored of simulator BTC/USDT 1h from 2025-01-01"),
+        ("--to 2023-01-01", 4, "nothing is stored of simulator BTC/USDT 1h to 2023-01-01"),
+        ("--from 2023-12-01", 4, "--from 2023-12-01 --to 2024-04-30"),
+        ("--to 2024-06-01", 4, "missing from 2024-04-30 00:00 UTC"),
+        ("--cash 0", 2, "cash must be above 0"),
+        ("--cash nan", 2, "cash must be above 0"),
+        ("--fee 1.5", 2, "fee_rate must be"),
+        ("--market reel", 3, "market must be one of exchange, ideal"),
+        ("--stratgy rsi", 2, "No such option: --stratgy"),
+        ("--config none.yaml", 3, "none.yaml does not exist"),
+        ("--config broken.yaml", 3, "broken.yaml:2: no valid YAML"),
+        ("--config unknown.yaml", 3, "unknown.yaml:2: unknown key 'strategy.nam'; did you mean"),
+        ("--db notes.txt", 4, "notes.txt is no SQLite database"),
+        ("--db none.db", 4, "none.db does not exist; fill it first: uv run backfiller"),
+    ],
+)
+def test_bad_input_is_one_line_and_changes_nothing(
+    on_tape: Run, folder: Path, arguments: str, code: int, words: str
+) -> None:
+    (folder / "notes.txt").write_text("no database " * 200)
+    (folder / "broken.yaml").write_text("symbol: [A/B\nfrom: 2024-01-01\n")
+    (folder / "unknown.yaml").write_text("strategy:\n  nam: rsi\n")
+    before = contents(folder)
+    check(on_tape(*arguments.split(" ")), code, words)
+    assert contents(folder) == before
+
+
+def test_a_missing_database_is_answered_with_the_command_that_fills_it(
+    backtester: Run, folder: Path
+) -> None:
+    ended = backtester("--symbol", "ETH/USDT", "--db", "my data/x.db")
+    check(
+        ended,
+        4,
+        "my data/x.db does not exist; fill it first: uv run backfiller --exchange binance "
+        "--symbol ETH/USDT --timeframe 1h --db 'my data/x.db'",
+    )
+    assert contents(folder) == {}
+
+
+def test_a_wrong_range_is_named_before_the_database_is_looked_for(backtester: Run) -> None:
+    check(backtester("--from", "2024-02-01", "--to", "2024-01-01"), 2, "is not after --from")
+
+
+def test_a_report_that_cannot_be_written_is_named(
+    backtester: Run, tape: Path, folder: Path
+) -> None:
+    del tape
+    (folder / "file").write_text("")
+    before = contents(folder)
+    ended = backtester("--exchange", "simulator", "--report", "file/report.html")
+    check(ended, 3, "cannot be written")
+    assert contents(folder) == before
