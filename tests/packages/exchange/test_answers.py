@@ -19,8 +19,8 @@ from onetape.core.candles import Candle
 from onetape.core.errors import ExchangeError, ExchangeRefused, ExchangeUnreachable
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.clients import Endpoint
-from onetape.exchange.pages import Page, closed_pages
 from onetape.exchange.market_clock import market_clock
+from onetape.exchange.pages import Page, closed_pages
 from onetape.exchange.rest import ATTEMPTS, RestExchange, candle_of
 from onetape.exchange.translate import translated
 
