@@ -9,9 +9,13 @@ from typing import Final, cast
 from aiohttp import ClientError, WSMsgType, web
 
 from onetape.core.clock import Clock, SteppedClock
+from onetape.simulator.faults.gate import Gate
+from onetape.simulator.faults.transport import reset
 from onetape.simulator.feeds import Feed, InvalidStream, make_feed
+from onetape.simulator.house import House
+from onetape.simulator.limits import MessageLimit
 from onetape.simulator.market import Market
-from onetape.simulator.wire import JsonObject, json_text
+from onetape.simulator.wire import JsonObject
 
 #: A socket whose reader lets nothing through for so long (wall time) is cut.
 SEND_SECONDS: Final = 10.0
@@ -24,6 +28,9 @@ MOST_STREAMS: Final = 1_024
 _METHODS: Final = (
     "SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY",
 )  # fmt: skip
+#: A socket lives so long (market time), and is told so long before.
+LIFE_MS: Final = 24 * 3_600_000
+WARNING_MS: Final = 10 * 60_000
 #: What goes wrong on a socket whose other side is gone; there is nobody left to tell.
 GONE: Final = (ConnectionError, ClientError, RuntimeError)
 
@@ -51,10 +58,11 @@ class Connection:
         request: web.Request,
         market: Market,
         clock: Clock,
+        house: House,
         *,
         combined: bool,
     ) -> None:
-        """Take an open socket; `combined` wraps each event with the name of its stream."""
+        """Take a socket; `combined` wraps each event with the name of its stream."""
         self._socket = socket
         self._transport = request.transport
         self._market = market
@@ -67,6 +75,11 @@ class Connection:
         self._reached_ms = -1
         self._last_heard = time.monotonic()
         self._closed = False
+        self._began_ms = clock.now_ms()
+        self._warned = False
+        self._is_mortal = house.sockets_end
+        self._messages = MessageLimit(enforced=house.limits.enforced)
+        self._gate = Gate(socket, self._transport, house.faults, house.states, self._put)
 
     def subscribe(self, names: list[str]) -> None:
         """Add streams; those that are there already go on as they are.
@@ -97,8 +110,7 @@ class Connection:
         """Cut the connection at once, without a word: the client sees a broken socket."""
         self._closed = True
         self._wake.set()
-        if self._transport is not None:
-            self._transport.abort()
+        reset(self._transport)
 
     async def reached(self, market_ms: int) -> None:
         """Wait until everything up to this market time was sent, or the connection ended."""
@@ -112,6 +124,7 @@ class Connection:
             await self._read_loop()
         finally:
             self._closed = True
+            self._gate.end()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -121,14 +134,35 @@ class Connection:
     async def _read_loop(self) -> None:
         async for message in self._socket:
             self._last_heard = time.monotonic()
+            if self._gate.half_open:
+                continue
+            if self._messages.is_over():
+                await self._socket.close(code=1008, message=b"Too many requests")
+                return
             if message.type is WSMsgType.TEXT:
-                await self._send(self._answer(cast("str", message.data)))
+                await self._reply(cast("str", message.data))
             elif message.type is WSMsgType.PING:
                 await self._socket.pong(cast("bytes", message.data))
+
+    async def _reply(self, text: str) -> None:
+        """Answer a command, or leave the client without an answer where a fault says so."""
+        firing = self._gate.command(_streams_in(text))
+        if firing is not None and firing.fault.kind == "ws_reject":
+            error = CommandError(
+                2 if firing.fault.code is None else firing.fault.code,
+                firing.fault.text or "Invalid request: invalid stream",
+            )
+            await self._gate.send(_refusal(error, _parsed(text).get("id")))
+            return
+        answer = self._answer(text)
+        if firing is None:
+            await self._gate.send(answer)
 
     async def _ping_loop(self) -> None:
         while True:
             await asyncio.sleep(PING_SECONDS)
+            if self._gate.half_open:
+                continue
             if time.monotonic() - self._last_heard > SILENT_SECONDS:
                 self.abort()
                 return
@@ -142,6 +176,7 @@ class Connection:
             self._wake.clear()
             now_ms = self._clock.now_ms()
             try:
+                await self._grow_old(now_ms)
                 await self._send_due(now_ms)
             except GONE:
                 self.abort()
@@ -151,6 +186,18 @@ class Connection:
                 self._progress.notify_all()
             await self._until_due()
 
+    async def _grow_old(self, now_ms: int) -> None:
+        """Warn the client before the end of the socket's life, and end it then."""
+        if not self._is_mortal:
+            return
+        age_ms = now_ms - self._began_ms
+        if age_ms >= LIFE_MS - WARNING_MS and not self._warned:
+            self._warned = True
+            await self._send({"e": "serverShutdown", "E": now_ms}, "serverShutdown")
+        if age_ms >= LIFE_MS:
+            self._closed = True
+            await self._socket.close(code=1001, message=b"24 hours are over")
+
     async def _send_due(self, now_ms: int) -> None:
         wall = time.monotonic()
         for name, feed in list(self._feeds.items()):
@@ -159,7 +206,7 @@ class Connection:
             for count, event in enumerate(feed.events(now_ms), 1):
                 if self._closed or name not in self._feeds:
                     return
-                await self._send({"stream": name, "data": event} if self._combined else event)
+                await self._send(event, name)
                 if count % TURN_EVENTS == 0:
                     await asyncio.sleep(0)
             if name in self._feeds:
@@ -176,10 +223,18 @@ class Connection:
         except TimeoutError:
             return
 
-    async def _send(self, value: JsonObject) -> None:
+    async def _send(self, event: JsonObject, stream: str) -> None:
+        """Send an event; every event of every stream passes here, and its faults with it."""
+        value: JsonObject = {"stream": stream, "data": event} if self._combined else event
+        await self._gate.send(value, stream)
+
+    async def _put(self, frame: str | bytes) -> None:
         try:
             async with asyncio.timeout(SEND_SECONDS):
-                await self._socket.send_str(json_text(value))
+                if isinstance(frame, str):
+                    await self._socket.send_str(frame)
+                else:  # a text frame that is no UTF-8, which `send_str` would refuse
+                    await self._socket.send_frame(frame, WSMsgType.TEXT)
         except TimeoutError:
             self.abort()
 
@@ -191,8 +246,7 @@ class Connection:
             number = command.get("id")
             return {"result": self._done(command), "id": number}
         except CommandError as error:
-            reply: JsonObject = {"error": {"code": error.code, "msg": error.message}}
-            return reply if number is None else reply | {"id": number}
+            return _refusal(error, number)
 
     def _done(self, command: JsonObject) -> object:
         """Carry out a command and return its result."""
@@ -225,6 +279,23 @@ class Connection:
         if len(params) != 2 or params[0] != "combined" or not isinstance(params[1], bool):
             raise CommandError(0, "Unknown property")
         self._combined = params[1]
+
+
+def _refusal(error: CommandError, number: object) -> JsonObject:
+    reply: JsonObject = {"error": {"code": error.code, "msg": error.message}}
+    return reply if number is None else reply | {"id": number}
+
+
+def _streams_in(text: str) -> list[str]:
+    """Return the streams that a command subscribes to; none where it is another command."""
+    try:
+        command = _parsed(text)
+    except CommandError:
+        return []
+    params = command.get("params")
+    if command.get("method") != "SUBSCRIBE" or not isinstance(params, list):
+        return []
+    return [str(name) for name in cast("list[object]", params)]
 
 
 def _parsed(text: str) -> JsonObject:

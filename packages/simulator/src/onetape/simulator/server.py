@@ -11,6 +11,7 @@ from aiohttp import web
 
 from onetape.core.clock import Clock, SystemClock
 from onetape.core.errors import ConfigurationError, SafetyRefusal
+from onetape.simulator.clock import REAL, clock_kind
 from onetape.simulator.control import Control
 from onetape.simulator.embedded import DEFAULT_SEED
 from onetape.simulator.faults.control import FaultControl
@@ -18,6 +19,8 @@ from onetape.simulator.faults.model import Fault
 from onetape.simulator.faults.registry import Faults
 from onetape.simulator.faults.rest import RestFaults
 from onetape.simulator.faults.states import States
+from onetape.simulator.house import House
+from onetape.simulator.limits import Limits
 from onetape.simulator.market import Market
 from onetape.simulator.refusals import Refusal
 from onetape.simulator.rest import PublicRest
@@ -26,6 +29,8 @@ from onetape.simulator.symbols import SYMBOLS, SpotSymbol
 from onetape.simulator.wire import json_text
 
 _NOT_FOUND: Final = "<html><body><h2>404 Not found</h2></body></html>"
+#: So often somebody looks whether maintenance has begun, seconds.
+_KEEP_SECONDS: Final = 0.05
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -42,6 +47,7 @@ class Simulator:
         allow_remote: bool = False,
         symbols: tuple[SpotSymbol, ...] = SYMBOLS,
         faults: Faults | Iterable[Fault] = (),
+        limits: bool = False,
     ) -> None:
         """Make a simulator that does not listen yet.
 
@@ -53,6 +59,8 @@ class Simulator:
             allow_remote: Permit an address that other machines can reach.
             symbols: The markets to list.
             faults: What goes wrong; more can be added to `faults` while it runs.
+            limits: Refuse what goes beyond Binance's limits, ban who goes on, and end each socket
+                after 24 hours of market time (in real time that end comes in any case).
 
         Raises:
             SafetyRefusal: the address is not loopback and `allow_remote` is not set.
@@ -67,11 +75,15 @@ class Simulator:
         self.faults = faults if isinstance(faults, Faults) else Faults(faults)
         self.faults.start(self.clock, seed)
         self._states = States(self.faults, self.clock)
-        self.streams = Streams(self.market, self.clock)
+        self._limits = Limits(self.clock, enforced=limits)
+        ends = limits or clock_kind(self.clock) == REAL
+        self.house = House(self.faults, self._states, self._limits, sockets_end=ends)
+        self.streams = Streams(self.market, self.clock, self.house)
         self._control = Control(self.market, self.clock, self.streams)
         self._host = host
         self._port = port
         self._runner: web.AppRunner | None = None
+        self._keeper: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
@@ -88,7 +100,7 @@ class Simulator:
         self.faults.start(self.clock, self.market.seed)
         # Faults come first: they may keep a request from the exchange, or its answer from a client.
         outermost = RestFaults(self.faults, self._states).middleware
-        app = web.Application(middlewares=[outermost, _binance_errors])
+        app = web.Application(middlewares=[outermost, self._limits.middleware, _binance_errors])
         PublicRest(self.market, self.clock).add_to(app)
         self.streams.add_to(app)
         self._control.add_to(app)
@@ -101,10 +113,14 @@ class Simulator:
             await runner.cleanup()
             raise ConfigurationError(_cannot_listen(self._host, self._port, error)) from None
         self._runner = runner
+        self._keeper = asyncio.create_task(self._keep_house())
         self._port = int(runner.addresses[0][1])
 
     async def stop(self) -> None:
         """Cut all sockets and stop listening."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            self._keeper = None
         self.streams.disconnect(refuse_seconds=float("inf"))
         if self._runner is not None:
             await self._runner.cleanup()
@@ -130,6 +146,13 @@ class Simulator:
         cut = self.streams.disconnect(refuse_seconds)
         await asyncio.sleep(0)
         return cut
+
+    async def _keep_house(self) -> None:
+        """Cut the sockets that are open when maintenance begins, also those without an event."""
+        while True:
+            await asyncio.sleep(_KEEP_SECONDS)
+            if self.faults.any and self._states.in_maintenance("all sockets"):
+                self.streams.cut()
 
     async def __aenter__(self) -> "Simulator":
         """Begin to listen."""

@@ -7,6 +7,8 @@ from aiohttp import web
 
 from onetape.core.clock import Clock
 from onetape.simulator.connection import CommandError, Connection
+from onetape.simulator.faults.transport import reset
+from onetape.simulator.house import House
 from onetape.simulator.market import Market
 
 
@@ -18,10 +20,11 @@ class Streams:
     spreads its subscriptions over several sockets so). Commands add and remove streams.
     """
 
-    def __init__(self, market: Market, clock: Clock) -> None:
-        """Send from this market at this clock's time."""
+    def __init__(self, market: Market, clock: Clock, house: House) -> None:
+        """Send from this market at this clock's time, by the rules of the house."""
         self._market = market
         self._clock = clock
+        self._house = house
         self._open: set[Connection] = set()
         self._refuse_until = 0.0
 
@@ -46,6 +49,10 @@ class Streams:
             refuse_seconds: While they last every new socket is reset before its handshake.
         """
         self._refuse_until = time.monotonic() + refuse_seconds
+        return self.cut()
+
+    def cut(self) -> int:
+        """Cut all sockets at once; return how many there were."""
         cut = list(self._open)
         self._open.clear()
         for connection in cut:
@@ -54,15 +61,16 @@ class Streams:
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         if time.monotonic() < self._refuse_until:
-            if request.transport is not None:
-                request.transport.abort()
+            reset(request.transport)
             return web.Response(status=503)
         combined = request.path == "/stream"
         names = request.query.get("streams", "") or request.match_info.get("names", "")
         socket = web.WebSocketResponse(autoping=False, compress=False)
         if not socket.can_prepare(request).ok:
             return web.Response(status=400, text="this address speaks WebSocket only")
-        connection = Connection(socket, request, self._market, self._clock, combined=combined)
+        connection = Connection(
+            socket, request, self._market, self._clock, self._house, combined=combined
+        )
         try:
             connection.subscribe([name for name in names.split("/") if name and not name.isdigit()])
         except CommandError as error:

@@ -9,12 +9,13 @@ HTML: Final = (
     "<html>\r\n<head><title>Just a moment...</title></head>\r\n"
     "<body><h1>Checking your browser</h1></body>\r\n</html>\r\n"
 )
-_TRUE_BODY: Final = frozenset({"truncated", "octet_stream", "no_symbols"})
+_TRUE_BODY: Final = frozenset({"truncated", "no_symbols"})
 _FIXED: Final = {
     "html": (HTML, "text/html"),
     "null": ("null", "application/json"),
     "empty_object": ("{}", "application/json"),
     "empty_list": ("[]", "application/json"),
+    "octet_stream": ("\x00\x01not what was asked for", "application/octet-stream"),
     "empty": ("", "application/json"),
     "text": ("upstream connect error or disconnect/reset before headers", "text/plain"),
 }
@@ -56,14 +57,12 @@ def page(status: int, reason: str) -> str:
 
 
 def wrong_body(shape: str, true_body: bytes) -> tuple[bytes, str]:
-    """Return a body of this shape, made from the true one where it needs it, and its content type."""
+    """Return a body of this shape, made from the true one if need be, and its content type."""
     if shape not in _TRUE_BODY:
         text, content_type = _FIXED[shape]
         return text.encode(), content_type
     if shape == "truncated":
         return true_body[: max(len(true_body) * 2 // 3, 1)], "application/json"
-    if shape == "octet_stream":
-        return true_body, "application/octet-stream"
     document = json.loads(true_body or b"{}")
     if isinstance(document, dict) and "symbols" in document:
         document["symbols"] = []

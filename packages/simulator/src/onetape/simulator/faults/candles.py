@@ -20,10 +20,10 @@ def chosen_rows(firing: Firing, opens_ms: list[int]) -> list[int]:
         # Not the last of a page: that one forms, and a client fetches it again anyway.
         count = max(len(opens_ms) - 1, min(len(opens_ms), 1))
         return [firing.random.randrange(count)] if count else []
-    first = 0 if fault.candle_from is None else moment_ms(fault.candle_from, firing.began_ms)
+    first = 0 if fault.candle_from is None else moment_ms(fault.candle_from, firing.added_ms)
     end = 1 << 62
     if fault.candle_to is not None:
-        end = moment_ms(fault.candle_to, firing.began_ms)
+        end = moment_ms(fault.candle_to, firing.added_ms)
     elif fault.candle_from is not None:
         fitting = [opened for opened in opens_ms if opened >= first]
         end = min(fitting, default=first) + 1

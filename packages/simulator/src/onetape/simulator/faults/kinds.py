@@ -10,7 +10,7 @@ BODY_SHAPES: Final = (
     "html", "null", "empty_object", "empty_list", "truncated", "octet_stream", "empty", "text",
     "no_symbols",
 )  # fmt: skip
-#: Frames that no client expects: the first half ends CCXT's receive loop, the second is ignored.
+#: Frames that no client expects: up to `deep` they end CCXT's receive loop, the rest it ignores.
 FRAME_SHAPES: Final = (
     "truncated", "array", "no_k", "k_list", "unknown_interval", "invalid_utf8", "nan", "deep",
     "text", "null", "number", "empty", "unknown_symbol", "unknown_event", "error",
@@ -38,7 +38,7 @@ class Kind:
     """What one kind of fault takes."""
 
     place: str
-    """`rest`, `handshake`, `command`, `event` or `state`."""
+    """`rest`, `handshake`, `command`, `event`, `candles` or `state`."""
     settings: frozenset[str] = frozenset()
     """Its own settings, beside those that every kind takes."""
     needs: frozenset[str] = frozenset()
@@ -87,7 +87,9 @@ KINDS: Final[dict[str, Kind]] = {
     "ws_garbage": _event(shapes=FRAME_SHAPES),
     "ws_big_frame": _event("bytes"),
     "ws_flood": _event("per_second", "seconds"),
-    "candles": Kind("rest", _REST | _STREAM | {"candle_from", "candle_to"}, shapes=CANDLE_SHAPES),
+    "candles": Kind(
+        "candles", _REST | _STREAM | {"candle_from", "candle_to"}, shapes=CANDLE_SHAPES
+    ),
     "events": _event("seconds", shapes=EVENT_SHAPES),
     "fills": _event("seconds", shapes=EVENT_SHAPES),
     "clock_skew": Kind("state", frozenset({"seconds"}), frozenset({"seconds"})),

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from random import Random
 from typing import Any, Final
@@ -15,6 +15,8 @@ from onetape.simulator.wire import JsonObject
 
 #: The log keeps the first so many firings; a flood of them tells nothing more.
 MOST_LOGGED: Final = 100_000
+#: Kinds that hold for many events of a socket; the log has the first only.
+LASTING: Final = frozenset({"ws_silence", "ws_half_open"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class Call:
     """A request, a handshake, a command or an event that a fault may fit."""
 
     place: str
-    """`rest`, `handshake`, `command`, `event` or `state`."""
+    """`rest`, `handshake`, `command`, `event`, `candles` or `state`."""
     on: str
     """What the log calls it, such as `GET /api/v3/klines` or `btcusdt@kline_1m`."""
     method: str = ""
@@ -30,6 +32,10 @@ class Call:
     stream: str = ""
     event: str = ""
     symbol: str = ""
+    opens_ms: tuple[int, int] = (0, 0)
+    """Of `candles`: the open of the first and the end of the last."""
+    socket: int = 0
+    """Which socket an event leaves by; a fault that lasts is logged once for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,8 @@ class Firing:
     random: Random
     began_ms: int
     """Market time at which the fault began, epoch milliseconds."""
+    added_ms: int
+    """Market time from which its offsets count."""
 
 
 @dataclass(slots=True)
@@ -83,6 +91,7 @@ class _Entry:
     added_wall: float
     calls: int = 0
     fired: int = 0
+    sockets: set[int] = field(default_factory=set[int])
 
     def began_ms(self) -> int:
         text = self.fault.market_from
@@ -110,14 +119,22 @@ class _Entry:
         """Return whether it acts on such a call."""
         fault = self.fault
         return (
-            (fault.place.place == call.place or (fault.kind == "candles" and _candles(fault, call)))
+            fault.place.place == call.place
             and _is(fault.method, call.method.upper())
             and _is(fault.path, call.path)
             and _is(fault.stream, call.stream)
             and (fault.event is None or fault.event == call.event)
             and (fault.symbol is None or _plain(fault.symbol) == call.symbol)
             and (fault.kind != "fills" or call.event == "executionReport")
+            and (fault.kind != "candles" or self._holds_candle(call.opens_ms))
         )
+
+    def _holds_candle(self, opens_ms: tuple[int, int]) -> bool:
+        """Return whether one of the candles is one that the fault names."""
+        fault, (first, end) = self.fault, opens_ms
+        if fault.candle_to is not None and first >= moment_ms(fault.candle_to, self.added_ms):
+            return False
+        return fault.candle_from is None or end > moment_ms(fault.candle_from, self.added_ms)
 
     def may_fire(self) -> bool:
         """Return whether the call that was just counted is one of those it fires at."""
@@ -276,13 +293,19 @@ class Faults:
         firing = self._firing(entry)
         if entry.fault.probability < 1 and firing.random.random() >= entry.fault.probability:
             return None
-        self._note(entry, call, now_ms)
+        if entry.fault.kind not in LASTING:
+            self._note(entry, call, now_ms)
+        elif call.socket not in entry.sockets:
+            entry.sockets.add(call.socket)
+            self._note(entry, call, now_ms)
         return firing
 
     def _firing(self, entry: _Entry) -> Firing:
         # A source of its own for each call: what other calls drew before does not matter.
         random = Random(f"{self._seed}/{entry.number}/{entry.calls}")  # noqa: S311 - no secret
-        return Firing(entry.fault, entry.number, entry.calls, random, entry.began_ms())
+        return Firing(
+            entry.fault, entry.number, entry.calls, random, entry.began_ms(), entry.added_ms
+        )
 
     def _note(self, entry: _Entry, call: Call, now_ms: int) -> None:
         entry.fired += 1
@@ -296,13 +319,6 @@ class Faults:
             self._log.append(fired)
         if self.listener is not None:
             self.listener(fired)
-
-
-def _candles(fault: Fault, call: Call) -> bool:
-    """Return whether candles are spoiled here: on REST, on streams, or on both as it says."""
-    if call.place == "rest":
-        return not (fault.stream or fault.event) and call.path.endswith("/klines")
-    return call.place == "event" and not (fault.path or fault.method) and call.event == "kline"
 
 
 def _is(pattern: str | None, text: str) -> bool:

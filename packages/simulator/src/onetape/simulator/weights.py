@@ -1,0 +1,63 @@
+"""What each request weighs, as Binance's documentation of the spot interface says."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Final, cast
+
+Query = Mapping[str, str]
+
+
+def _depth(query: Query) -> int:
+    limit = int(query["limit"]) if query.get("limit", "").isdecimal() else 100
+    if limit <= 100:
+        return 5
+    return 25 if limit <= 500 else 50 if limit <= 1_000 else 250
+
+
+def _day_ticker(query: Query) -> int:
+    if "symbol" in query:
+        return 2
+    count = _named(query)
+    return 80 if count == 0 or count > 100 else 40 if count > 20 else 2
+
+
+def _named(query: Query) -> int:
+    """Return how many markets `symbols` names; 0 is all of them."""
+    try:
+        names = cast("object", json.loads(query.get("symbols", "")))
+    except ValueError:
+        return 0
+    return len(cast("list[object]", names)) if isinstance(names, list) else 0
+
+
+def _one_or_all(one: int, every: int) -> Callable[[Query], int]:
+    return lambda query: one if "symbol" in query else every
+
+
+def _own_trades(query: Query) -> int:
+    return 5 if "orderId" in query else 20
+
+
+_FIXED: Final = {
+    ("GET", "exchangeInfo"): 20, ("GET", "klines"): 2, ("GET", "uiKlines"): 2,
+    ("GET", "trades"): 25, ("GET", "historicalTrades"): 25, ("GET", "aggTrades"): 4,
+    ("GET", "avgPrice"): 2, ("GET", "account"): 20, ("GET", "order"): 4, ("GET", "allOrders"): 20,
+    ("GET", "account/commission"): 20, ("GET", "rateLimit/order"): 40, ("GET", "myFilters"): 40,
+    ("POST", "userDataStream"): 2, ("PUT", "userDataStream"): 2, ("DELETE", "userDataStream"): 2,
+}  # fmt: skip
+_ASKED: Final[dict[tuple[str, str], Callable[[Query], int]]] = {
+    ("GET", "depth"): _depth,
+    ("GET", "ticker/24hr"): _day_ticker,
+    ("GET", "ticker/price"): _one_or_all(2, 4),
+    ("GET", "ticker/bookTicker"): _one_or_all(2, 4),
+    ("GET", "openOrders"): _one_or_all(6, 80),
+    ("GET", "myTrades"): _own_trades,
+}
+
+
+def request_weight(method: str, path: str, query: Query) -> int:
+    """Return the weight of a request; what the documentation does not list weighs 1."""
+    key = method, path.removeprefix("/api/v3/")
+    if key in _ASKED:
+        return _ASKED[key](query)
+    return _FIXED.get(key, 1)
