@@ -89,6 +89,8 @@ def opens_between(timeframe: Timeframe, start: int, end: int) -> IntArray:
 def grouped(bars: Bars, opens: IntArray) -> Bars:
     """Return one bar for each open that has bars: those before the next open belong to it.
 
+    As on Binance, a bar of volume 0 supplies no open, high or low to a larger one that has volume.
+
     Args:
         bars: Small bars, none before `opens[0]`.
         opens: Opens of the large bars, epoch seconds, ascending, shape (k,).
@@ -102,11 +104,12 @@ def grouped(bars: Bars, opens: IntArray) -> Bars:
     ends = np.append(edge[1:], len(bars))
     full = ends > edge
     edge, ends = edge[full], ends[full]
+    opened, high, low = _traded_prices(bars, edge, ends)
     return Bars(
         opens[full],
-        bars.open[edge],
-        np.maximum.reduceat(bars.high, edge),
-        np.minimum.reduceat(bars.low, edge),
+        opened,
+        high,
+        low,
         bars.close[ends - 1],
         np.add.reduceat(bars.volume, edge),
         np.add.reduceat(bars.quote, edge),
@@ -114,4 +117,27 @@ def grouped(bars: Bars, opens: IntArray) -> Bars:
         bars.first_id[edge],
         np.add.reduceat(bars.buy_volume, edge),
         np.add.reduceat(bars.buy_quote, edge),
+    )
+
+
+def _traded_prices(
+    bars: Bars, edge: IntArray, ends: IntArray
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Return open, high and low of the groups `[edge, ends)` by their bars that have volume."""
+    opened, high, low = bars.open[edge], bars.high, bars.low
+    quiet = bars.volume == 0
+    if not quiet.any():
+        return opened, np.maximum.reduceat(high, edge), np.minimum.reduceat(low, edge)
+    # The next bar with volume, for each bar; a group without one is flat at its close.
+    traded = np.append(np.flatnonzero(~quiet), len(bars))
+    first = traded[np.searchsorted(traded, edge)]
+    silent = first >= ends
+    close = bars.close[ends - 1]
+    highest = np.maximum.reduceat(np.where(quiet, 0, high), edge)
+    lowest = np.minimum.reduceat(np.where(quiet, np.iinfo(np.int64).max, low), edge)
+    opened = bars.open[np.minimum(first, len(bars) - 1)]
+    return (
+        np.where(silent, close, opened),
+        np.where(silent, close, highest),
+        np.where(silent, close, lowest),
     )

@@ -50,7 +50,12 @@ class KlineFeed:
         self._shown: tuple[int, int] | None = None
 
     def events(self, now_ms: int) -> Iterator[JsonObject]:
-        """Yield the closing event of every candle that ended, then the forming one if it moved."""
+        """Yield the closing event of every candle that ended, then the forming one if it moved.
+
+        Nothing while an outage lasts: what ended meanwhile is closed when it is over.
+        """
+        if self._market.is_silent(now_ms // 1_000):
+            return
         current = self._timeframe.floor(now_ms // 1_000)
         while self._open is not None and self._open < current:
             end = min(current, self._timeframe.shift(self._open, _PIECE))
@@ -91,7 +96,10 @@ class TickerFeed:
 
     def events(self, now_ms: int) -> Iterator[JsonObject]:
         """Yield one event while the market trades."""
-        if now_ms != self._shown_ms and self._market.is_open(self._symbol, now_ms // 1_000):
+        now = now_ms // 1_000
+        if self._market.is_silent(now) or not self._market.is_open(self._symbol, now):
+            return
+        if now_ms != self._shown_ms:
             self._shown_ms = now_ms
             yield self._event(self._market, self._symbol, now_ms)
 

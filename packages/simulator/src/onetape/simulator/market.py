@@ -12,6 +12,7 @@ from onetape.simulator.bars import NO_BARS, TIMEFRAMES, Bars, grouped, joined, o
 from onetape.simulator.minutes import minutes
 from onetape.simulator.noise import IntArray
 from onetape.simulator.path import END_SECONDS, ORIGIN_SECONDS
+from onetape.simulator.silence import last_traded, minute_of, outage_at
 from onetape.simulator.symbols import SYMBOLS, SpotSymbol, symbol_named
 from onetape.simulator.trades import Trades, trades_of_minute
 
@@ -95,7 +96,8 @@ class Market:
         """Return the one bar that holds the moment `now_ms`, as far as it has come.
 
         It is built from the finished minutes and the running minute's trades up to and including
-        `now_ms`. Empty before the listing and after the delisting.
+        `now_ms`. Empty before the listing, after the delisting, and where nothing of it exists yet
+        because of an outage.
         """
         now = now_ms // 1_000
         minute = now - now % 60
@@ -103,7 +105,7 @@ class Market:
             return NO_BARS
         opened = timeframe.floor(now)
         hour = max(opened, now - now % _HOUR)
-        parts = [self.running_trades(symbol, now_ms).bar(minute)]
+        parts = [self._running_minute(symbol, now_ms)]
         if hour < minute:
             parts.insert(0, self._minutes_between(symbol, hour, minute))
         if opened < hour:
@@ -114,10 +116,34 @@ class Market:
         """Return whether the market trades at `now`, epoch seconds."""
         return symbol.listed <= now < (symbol.delisted or END_SECONDS)
 
+    def is_silent(self, now: int) -> bool:
+        """Return whether there is no candle and no event at `now`, epoch seconds: an outage."""
+        outage = outage_at(self.seed, minute_of(now))
+        return outage is not None and minute_of(now) >= outage.start
+
     def running_trades(self, symbol: SpotSymbol, now_ms: int) -> Trades:
         """Return the trades of the running minute up to and including `now_ms`."""
         minute = now_ms // 60_000 * 60
         return self.trades(symbol, minute).until(now_ms)
+
+    def last_trades(self, symbol: SpotSymbol, now_ms: int) -> Trades:
+        """Return the trades up to and including `now_ms` of the last minute that has any.
+
+        Empty before the first trade ever.
+        """
+        running = self.running_trades(symbol, now_ms)
+        if len(running):
+            return running
+        minute = last_traded(self.seed, symbol, minute_of(now_ms // 1_000))
+        return self.trades(symbol, minute * 60 + ORIGIN_SECONDS).until(now_ms)
+
+    def _running_minute(self, symbol: SpotSymbol, now_ms: int) -> Bars:
+        """Return the running minute's bar as far as it has come, flat where nobody trades in it."""
+        minute = now_ms // 60_000 * 60
+        trades = self.running_trades(symbol, now_ms)
+        if len(trades):
+            return trades.bar(minute)
+        return self._minutes_between(symbol, minute, minute + 60)
 
     def trades(self, symbol: SpotSymbol, minute: int) -> Trades:
         """Return all trades of the minute that opens at `minute`, epoch seconds."""
@@ -136,7 +162,7 @@ class Market:
         whole = self._minutes_between(symbol, minute - _DAY + 60, minute)
         if not self.is_open(symbol, minute):
             return whole
-        return joined((whole, self.running_trades(symbol, now_ms).bar(minute)))
+        return joined((whole, self._running_minute(symbol, now_ms)))
 
     def _minutes_between(self, symbol: SpotSymbol, start: int, end: int) -> Bars:
         return self._days_between(self._minute_days, KEPT_MINUTE_DAYS, symbol, start, end, _same)

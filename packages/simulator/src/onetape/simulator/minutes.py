@@ -4,17 +4,20 @@ Every trade of a minute is either one of four (the first, one at the high, one a
 or half of a pair with equal amounts whose prices lie as far below the middle of high and low as
 above it. So the value of all pairs is known without making a single trade, and a minute's sums are
 exactly those of its trades (`trades.py`).
+
+A minute without a trade is flat at the previous close; an outage has no minutes (`silence.py`).
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onetape.simulator.bars import Bars
+from onetape.simulator.bars import NO_BARS, Bars
 from onetape.simulator.noise import (
     FloatArray,
+    HashArray,
     IntArray,
     exponential,
     hashed,
@@ -24,18 +27,37 @@ from onetape.simulator.noise import (
     rehashed,
     uniform,
 )
-from onetape.simulator.path import MINUTES_PER_YEAR, ORIGIN_SECONDS, path
+from onetape.simulator.path import MINUTES, MINUTES_PER_YEAR, ORIGIN_SECONDS, path
+from onetape.simulator.silence import (
+    BoolArray,
+    last_traded,
+    missing_mask,
+    outages,
+    traded_mask,
+)
 from onetape.simulator.symbols import SpotSymbol
 
-#: Pairs of trades in the calmest minute: two halves for the four special trades, and two real ones.
-QUIET_PAIRS: Final = 4.0
-#: Pairs of trades that come on top in a minute of mean variance.
-BUSY_PAIRS: Final = 8.0
+#: Pairs of trades in the calmest minute (two halves are the four special trades), and what comes on
+#: top in a minute of mean variance: in a lively market, and in one with quiet minutes.
+LIVELY_PAIRS: Final = (4, 8.0)
+THIN_PAIRS: Final = (2, 2.0)
+#: Trades that an outage kept back come within so many minutes after it.
+CATCH_UP_MINUTES: Final = 256
+#: One minute of 2**18 has a wick: a price far away, gone at once. Least depth, and what the cube
+#: of a uniform number adds.
+WICK_MASK: Final = (1 << 18) - 1
+WICK_LEAST: Final = 0.02
+WICK_MORE: Final = 0.28
+#: A large move brings more volume, up to that of a move of so many standard deviations.
+MOST_SURGE: Final = 12.0
 
 
 @dataclass(frozen=True, slots=True)
 class Minutes:
-    """One-minute candles and what their trades need; all arrays have shape (n,)."""
+    """One-minute candles and what their trades need; arrays have shape (n,).
+
+    Amounts are 0 where nobody traded.
+    """
 
     bars: Bars
     first_amount: IntArray
@@ -46,68 +68,191 @@ class Minutes:
     """Amount of the trade at the low, in steps; its taker sells."""
     last_amount: IntArray
     """Amount of the last trade, in steps."""
-    first_buys: NDArray[np.bool_]
+    first_buys: BoolArray
     """Whether the taker of the first trade buys."""
-    last_buys: NDArray[np.bool_]
+    last_buys: BoolArray
     """Whether the taker of the last trade buys."""
     buy_lots: IntArray
     """Amount of one half of all pairs whose takers buy, in steps."""
     sell_lots: IntArray
     """Amount of one half of all pairs whose takers sell, in steps."""
 
+    def __getitem__(self, rows: slice) -> "Minutes":
+        """Return the minutes of a slice."""
+        return Minutes(self.bars[rows], *(column[rows] for column in self._extras()))
+
+    def picked(self, rows: IntArray) -> "Minutes":
+        """Return the minutes of these row numbers."""
+        bars = Bars(*(column[rows] for column in self.bars.columns()))
+        return Minutes(bars, *(column[rows] for column in self._extras()))
+
+    def _extras(self) -> tuple[NDArray[Any], ...]:
+        return (
+            self.first_amount, self.high_amount, self.low_amount, self.last_amount,
+            self.first_buys, self.last_buys, self.buy_lots, self.sell_lots,
+        )  # fmt: skip
+
+
+_NONE: Final = np.empty(0, dtype=np.int64)
+NO_MINUTES: Final = Minutes(
+    NO_BARS,
+    _NONE,
+    _NONE,
+    _NONE,
+    _NONE,
+    _NONE.astype(np.bool_),
+    _NONE.astype(np.bool_),
+    _NONE,
+    _NONE,
+)
+
 
 def minutes(seed: int, symbol: SpotSymbol, first: int, last: int) -> Minutes:
     """Return the minutes `first` to `last - 1` of a market, counted from 2010.
 
+    Outages leave holes, and nothing comes before the first trade ever.
+
     Raises:
         ValueError: the range is empty or outside 2010 to 2041.
     """
-    log_price, variance = _weighted_paths(seed, symbol, first, last)
+    begin = first
+    if not traded_mask(seed, symbol, max(first - 1, 0), first + 1).all():
+        # The previous close, and how many trades there were, hang on the last traded minute.
+        begin = last_traded(seed, symbol, first)
+    traded = traded_mask(seed, symbol, begin, last)
+    rows = np.flatnonzero(traded)
+    if not len(rows):
+        return NO_MINUTES
+    found = _traded(seed, symbol, begin, last, rows)
+    if len(rows) < len(traded):
+        found = _with_quiet(found, begin, rows, ~missing_mask(seed, begin, last))
+    cut = int(np.searchsorted(found.bars.timestamp, first * 60 + ORIGIN_SECONDS))
+    return found[cut:] if cut else found
+
+
+def _traded(seed: int, symbol: SpotSymbol, begin: int, last: int, rows: IntArray) -> Minutes:
+    """Return the minutes `begin + rows`, of which each has trades."""
+    log_price, variance, swing = _weighted_paths(seed, symbol, begin, last)
     tick_price = exponential(log_price) * (symbol.anchor * 10.0**symbol.price_digits)
     bounds = np.maximum(np.rint(tick_price), 1.0)
-    index = np.arange(first, last, dtype=np.int64)
+    ids = _pairs_before(seed, symbol, variance, begin, last)
+    # Whoever wanted to trade in quiet minutes does so in the next that is not.
+    pairs_before = np.append(ids[rows[0]], ids[rows + 1])
+    index = rows + begin
     noise = hashed(key_of(seed, symbol.id, "minute"), index)
     nudge = part16(noise, 0) & 3
-    opened = np.maximum(bounds[:-1] + (nudge == 3) - (nudge == 0), 1.0)
-    closed = bounds[1:]
-    sigma = bounds[:-1] * np.sqrt(variance[1:] - variance[:-1])
+    opened = np.maximum(bounds[rows] + (nudge == 3) - (nudge == 0), 1.0)
+    closed = bounds[rows + 1]
+    sigma = bounds[rows] * np.sqrt(swing[rows])
     high, low = _extremes(seed, symbol, index, opened, closed, sigma)
-    strength = np.minimum(np.abs(closed - opened) / np.maximum(sigma, 1.0), 3.0)
-    toward = strength * np.where(closed >= opened, 1.0, -1.0)
-    pairs_before = _pairs_before(symbol, variance, first, last)
+    surge = np.minimum(np.abs(closed - opened) / np.maximum(sigma, 1.0), MOST_SURGE)
+    toward = np.minimum(surge, 3.0) * np.where(closed >= opened, 1.0, -1.0)
     return _priced(
         symbol,
         index,
         (opened.astype(np.int64), high, low, closed.astype(np.int64)),
-        (uniform(noise), strength, toward),
+        (uniform(noise), surge, toward),
         rehashed(noise),
         pairs_before,
     )
 
 
+def _with_quiet(found: Minutes, begin: int, rows: IntArray, exists: BoolArray) -> Minutes:
+    """Return traded minutes with a flat one, of volume 0, wherever one exists without trades.
+
+    Args:
+        found: The minutes `begin + rows`.
+        begin: First minute.
+        rows: Which have trades, shape (k,).
+        exists: Which have a candle, shape (n,); False before `rows[0]` is not needed.
+    """
+    exists[: rows[0]] = False
+    # For each minute the last traded one at or before it.
+    source = np.searchsorted(rows, np.arange(len(exists)), side="right") - 1
+    source = source[exists]
+    place = np.flatnonzero(exists)
+    quiet = rows[source] != place
+    picked = found.picked(source)
+    bars = picked.bars
+    bars, close = picked.bars, picked.bars.close
+    loud = np.where(quiet, 0, 1)
+    return Minutes(
+        Bars(
+            timestamp=(place + begin) * 60 + ORIGIN_SECONDS,
+            open=np.where(quiet, close, bars.open),
+            high=np.where(quiet, close, bars.high),
+            low=np.where(quiet, close, bars.low),
+            close=close,
+            volume=bars.volume * loud,
+            quote=bars.quote * loud,
+            trades=bars.trades * loud,
+            first_id=bars.first_id + np.where(quiet, bars.trades, 0),
+            buy_volume=bars.buy_volume * loud,
+            buy_quote=bars.buy_quote * loud,
+        ),
+        first_amount=picked.first_amount * loud,
+        high_amount=picked.high_amount * loud,
+        low_amount=picked.low_amount * loud,
+        last_amount=picked.last_amount * loud,
+        first_buys=picked.first_buys,
+        last_buys=picked.last_buys,
+        buy_lots=picked.buy_lots * loud,
+        sell_lots=picked.sell_lots * loud,
+    )
+
+
 def _weighted_paths(
     seed: int, symbol: SpotSymbol, first: int, last: int
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     level = np.zeros(last - first + 1)
     variance = np.zeros(last - first + 1)
+    swing = np.zeros(last - first)
     for name, weight in symbol.weights:
         shared = path(key_of(seed, "path", name), first, last)
         level += shared.level * weight
         variance += shared.variance * (weight * weight)
-    return level, variance
+        swing += shared.swing * (weight * weight)
+    return level, variance, swing
 
 
-def _pairs_before(symbol: SpotSymbol, variance: FloatArray, first: int, last: int) -> IntArray:
+def _pairs_before(
+    seed: int, symbol: SpotSymbol, variance: FloatArray, first: int, last: int
+) -> IntArray:
     """Return how many pairs of trades came before each minute boundary since 2010.
 
-    More variance, more trades. Read from running sums, so that trade ids need no counting.
+    More variance, more trades. Read from running sums, so that trade ids need no counting. In an
+    outage the sum stands still, and after it catches up.
     """
+    index = np.arange(first, last + 1, dtype=np.int64)
+    pairs = _pairs_spent(symbol, variance, index)
+    for outage in outages(seed):
+        end = min(outage.end + CATCH_UP_MINUTES, MINUTES)
+        if outage.halt >= last or end <= first:
+            continue
+        before, after = (
+            int(_pairs_spent(symbol, _variance_at(seed, symbol, at), np.array([at]))[0])
+            for at in (outage.halt, end)
+        )
+        since = np.maximum(index - outage.end, 0)
+        caught_up = before + (after - before) * since // CATCH_UP_MINUTES
+        within = (index >= outage.halt) & (index < end)
+        pairs = np.where(within, caught_up, pairs)
+    return pairs
+
+
+def _pairs_spent(symbol: SpotSymbol, variance: FloatArray, index: IntArray) -> IntArray:
+    """Return the pairs that the variance since 2010 has brought at each minute boundary."""
     yearly = 0.0
     for _, weight in symbol.weights:
         yearly += weight * weight
-    busy = variance * (BUSY_PAIRS * MINUTES_PER_YEAR / yearly)
-    quiet = np.arange(first, last + 1, dtype=np.int64) * QUIET_PAIRS
-    return np.floor(quiet + busy).astype(np.int64)
+    calm, busy = THIN_PAIRS if symbol.quiet else LIVELY_PAIRS
+    return index * calm + np.floor(variance * (busy * MINUTES_PER_YEAR / yearly)).astype(np.int64)
+
+
+def _variance_at(seed: int, symbol: SpotSymbol, boundary: int) -> FloatArray:
+    """Return the variance spent at one boundary, shape (1,)."""
+    first = min(boundary, MINUTES - 1)
+    return _weighted_paths(seed, symbol, first, first + 1)[1][boundary - first :][:1]
 
 
 def _extremes(
@@ -121,7 +266,7 @@ def _extremes(
     """Return high and low: the extremes of a Brownian bridge from open to close, each on its own.
 
     The maximum of a bridge is (a + b + sqrt((b - a)**2 - 2 sigma**2 ln U)) / 2; -2 ln U is the sum
-    of two squared normal numbers.
+    of two squared normal numbers. Once in a while a wick reaches much farther.
     """
     move = (closed - opened) * (closed - opened)
     power = sigma * sigma
@@ -133,7 +278,12 @@ def _extremes(
         noise = rehashed(rehashed(noise))
     both = opened + closed
     high = np.floor((both + reaches[0]) * 0.5)
-    low = np.maximum(np.ceil((both - reaches[1]) * 0.5), 1.0)
+    low = np.ceil((both - reaches[1]) * 0.5)
+    wick, strength = (noise & np.uint64(WICK_MASK)) == 0, uniform(rehashed(noise))
+    depth = np.where(wick, strength * strength * strength * WICK_MORE + WICK_LEAST, 0.0)
+    up = part16(noise, 3) & 1
+    high = np.floor(high * (1.0 + depth * up))
+    low = np.maximum(np.ceil(low * (1.0 - depth * (1 - up))), 1.0)
     return high.astype(np.int64), low.astype(np.int64)
 
 
@@ -142,22 +292,23 @@ def _priced(
     index: IntArray,
     prices: tuple[IntArray, IntArray, IntArray, IntArray],
     mood: tuple[FloatArray, FloatArray, FloatArray],
-    noise: NDArray[np.uint64],
+    noise: HashArray,
     pairs_before: IntArray,
 ) -> Minutes:
     """Return the minutes with amounts; `mood` is chance, strength and direction of the move."""
     opened, high, low, closed = prices
-    chance, strength, toward = mood
+    chance, surge, toward = mood
     pairs = pairs_before[1:] - pairs_before[:-1]
     first_amount, high_amount, low_amount, last_amount = (
         1 + ((part16(noise, part) * symbol.lot) >> 15) for part in range(4)
     )
     real = pairs - 2
-    size = real * (symbol.lot * (0.4 + 1.2 * chance) * (1.0 + 0.5 * strength))
+    size = real * (symbol.lot * (0.4 + 1.2 * chance) * (1.0 + 0.5 * surge))
     lots = np.maximum(size.astype(np.int64), real)
     buyers = real // 2
     wish = (lots * (0.5 + 0.1 * toward)).astype(np.int64)
     buy_lots = np.minimum(np.maximum(wish, buyers), lots - (real - buyers))
+    buy_lots = np.where(buyers > 0, buy_lots, 0)
     first_buys = (part16(noise, 0) & 1) == 1
     last_buys = closed >= opened
     first_bought, last_bought = first_amount * first_buys, last_amount * last_buys

@@ -5,6 +5,11 @@ draws from the hash of its node how the interval's variance divides between its 
 calm and wild stretches come at every scale: volatility clusters, regimes and fat tails) and where
 the path stands in the middle (a Brownian bridge in that uneven time). A value depends on its 24
 ancestors only, so any range gives the same numbers whatever was asked before.
+
+Regimes: halvings of days to weeks divide the variance very unevenly (calm and wild stretches), and
+every three days draw how rough they are inside: smooth ones are trends, since their ends stay where
+they are. Jumps: a block of days may hold one, a step in one minute that a slope over the whole
+block takes back, so that the block's ends stay where they are.
 """
 
 from dataclasses import dataclass
@@ -12,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from onetape.simulator.noise import FloatArray, hashed, normal, rehashed, uniform
+from onetape.simulator.noise import FloatArray, hashed, normal, part16, rehashed, uniform
 
 DEPTH: Final = 24
 MINUTES: Final = 1 << DEPTH
@@ -27,16 +32,33 @@ TOTAL_VARIANCE: Final = MINUTES / MINUTES_PER_YEAR
 SPLIT_SPREAD: Final = 0.23
 #: The swings of many years are held back, so that a price stays within the same power of ten.
 LONG_SWINGS: Final = (0.25, 0.3, 0.4, 0.5, 0.7, 0.85)
+#: Halvings that make regimes, of stretches of 23 days down to 1.4 days, and their spread.
+REGIME_DEPTHS: Final = range(9, 14)
+REGIME_SPREAD: Final = 0.33
+#: From this depth on (stretches of 2.8 days) a stretch has a roughness of its own: a trend, twice
+#: as ever, or to and fro.
+ROUGH_DEPTH: Final = 12
+ROUGHNESS: Final = (0.4, 1.0, 1.0, 1.25)
+#: A block of 2**13 minutes (5.7 days) holds a jump with this chance, of this size (1 is a factor
+#: of e in a path of weight 1): least, and what the cube of a uniform number adds.
+JUMP_BITS: Final = 13
+JUMP_CHANCE: Final = 0.35
+JUMP_LEAST: Final = 0.012
+JUMP_MORE: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """The path at the boundaries of n minutes; all arrays have shape (n + 1,)."""
+    """The path of n minutes."""
 
     level: FloatArray
-    """Where the path stands; a log price once weighted. It begins and ends (2041) at 0."""
+    """Where the path stands at each boundary, shape (n + 1,); a log price once weighted. It begins
+    and ends (2041) at 0."""
     variance: FloatArray
-    """Variance spent since the origin: the market's own, uneven time. Strictly increasing."""
+    """Variance spent since the origin at each boundary, shape (n + 1,): the market's own, uneven
+    time. Strictly increasing."""
+    swing: FloatArray
+    """Variance that the level has within each minute, shape (n,); jumps not counted."""
 
 
 def path(key: int, first: int, last: int) -> Path:
@@ -59,34 +81,48 @@ def path(key: int, first: int, last: int) -> Path:
     level = np.zeros(2)
     clock = np.array([0.0, TOTAL_VARIANCE])
     spent = np.array([TOTAL_VARIANCE])
+    rough = np.ones(1)
     for depth in range(DEPTH):
         node = np.arange(start, start + len(spent), dtype=np.int64) + (1 << depth)
         value = hashed(key, node)
-        share = uniform(rehashed(value)) * (2.0 * SPLIT_SPREAD) + (0.5 - SPLIT_SPREAD)
+        spread = REGIME_SPREAD if depth in REGIME_DEPTHS else SPLIT_SPREAD
+        share = uniform(rehashed(value)) * (2.0 * spread) + (0.5 - spread)
+        if depth == ROUGH_DEPTH:
+            rough = np.array(ROUGHNESS)[part16(rehashed(rehashed(value)), 0) & 3]
         early = spent * share
         late = spent - early
         swing = LONG_SWINGS[depth] if depth < len(LONG_SWINGS) else 1.0
-        bend = np.sqrt(early * (1.0 - share)) * normal(value) * swing
+        bend = np.sqrt(early * (1.0 - share)) * normal(value) * (rough * swing)
         middle = level[:-1] + (level[1:] - level[:-1]) * share + bend
         width = DEPTH - depth - 1
         low = (first >> width) - 2 * start
         high = ((last - 1) >> width) + 1 - 2 * start
         level = _interleaved(level, middle)[low : high + 1]
         clock = _interleaved(clock, clock[:-1] + early)[low : high + 1]
-        spent = _alternating(early, late)[low:high]
+        spent = _interleaved(early, late)[low:high]
+        if depth >= ROUGH_DEPTH:
+            rough = np.repeat(rough, 2)[low:high]
         start = 2 * start + low
-    return Path(level, clock)
+    return Path(level + _jumps(key, first, last), clock, spent * (rough * rough))
 
 
-def _interleaved(bounds: FloatArray, middles: FloatArray) -> FloatArray:
-    joined = np.empty(len(bounds) + len(middles))
-    joined[0::2] = bounds
-    joined[1::2] = middles
-    return joined
+def _jumps(key: int, first: int, last: int) -> FloatArray:
+    """Return what jumps add to the level at each boundary, shape (last - first + 1,)."""
+    offset = first >> JUMP_BITS
+    value = hashed(key ^ JUMP_BITS, np.arange(offset, (last >> JUMP_BITS) + 1, dtype=np.int64))
+    chance, strength = uniform(value), uniform(rehashed(value))
+    size = strength * strength * strength * JUMP_MORE + JUMP_LEAST
+    sign = np.where(value & np.uint64(1), 1.0, -1.0)
+    size = size * np.where(chance < JUMP_CHANCE, sign, 0.0)
+    place = part16(rehashed(rehashed(value)), 0) >> (16 - JUMP_BITS)
+    boundary = np.arange(first, last + 1, dtype=np.int64)
+    block, within = (boundary >> JUMP_BITS) - offset, boundary & ((1 << JUMP_BITS) - 1)
+    step = (within > place[block]).astype(np.float64)
+    return size[block] * (step - within.astype(np.float64) * 2.0**-JUMP_BITS)
 
 
-def _alternating(early: FloatArray, late: FloatArray) -> FloatArray:
-    joined = np.empty(2 * len(early))
-    joined[0::2] = early
-    joined[1::2] = late
+def _interleaved(even: FloatArray, odd: FloatArray) -> FloatArray:
+    joined = np.empty(len(even) + len(odd))
+    joined[0::2] = even
+    joined[1::2] = odd
     return joined

@@ -35,6 +35,8 @@ class SpotSymbol:
     """NOTIONAL minimum, quote currency."""
     delisted: int | None = None
     """First minute without trades, epoch seconds UTC; such a market has the status BREAK."""
+    quiet: float = 0.0
+    """Share of the minutes in which nobody trades, 0 to 0.5."""
 
     @property
     def id(self) -> str:
@@ -86,6 +88,12 @@ SYMBOLS: Final = (
     SpotSymbol(
         "DOGE", "USDT", 5, 0, 0.15, (("BTC", 0.6), ("DOGE", 0.85)), 25_000, _utc(2019, 7, 5, 12),
         "90000000.00000000", "7230451.87500000", "1000.00000000", "1.00000000",
+    ),
+    # A thin market of tiny prices: four minutes of ten pass without a trade.
+    SpotSymbol(
+        "BRD", "BTC", 8, 0, 0.000_008, (("BTC", -0.1), ("BRD", 0.9)), 60, _utc(2017, 12, 8, 7),
+        "90000000.00000000", "51238.62500000", "1000.00000000", "0.00010000",
+        quiet=0.4,
     ),
     SpotSymbol(
         "BCC", "USDT", 2, 5, 900.0, (("BTC", 0.5), ("BCC", 0.8)), 90_000, _utc(2017, 11, 20, 4),

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from onetape.simulator.bars import TIMEFRAMES
+from onetape.simulator.bars import TIMEFRAMES, grouped
 from onetape.simulator.market import Market
 from onetape.simulator.noise import hashed, key_of, part16
 from onetape.simulator.symbols import SpotSymbol
@@ -45,11 +45,13 @@ class Book:
 def book(market: Market, symbol: SpotSymbol, now_ms: int) -> Book | None:
     """Return the best offers at a moment: the last taker hit one side, the other is a tick away.
 
-    None while the market does not trade.
+    Where nobody trades they stay as the last trade left them. None while the market is not open.
     """
     if not market.is_open(symbol, now_ms // 1_000):
         return None
-    trades = market.running_trades(symbol, now_ms)
+    trades = market.last_trades(symbol, now_ms)
+    if not len(trades):
+        return None
     last, bought, update_id = int(trades.price[-1]), bool(trades.buys[-1]), int(trades.id[-1])
     bid = max(last - 1, 1) if bought else last
     key = key_of(market.seed, symbol.id, "book")
@@ -101,11 +103,12 @@ def day_ticker(market: Market, symbol: SpotSymbol, now_ms: int) -> JsonObject:
     bars = market.last_day(symbol, now_ms)
     offers = book(market, symbol, now_ms)
     times = {"openTime": now_ms - _DAY_MS, "closeTime": now_ms}
-    if not len(bars):
+    if not bars.volume.any():
         return _silent_day(symbol) | times
-    opened, last = int(bars.open[0]), int(bars.close[-1])
-    volume, quote = int(bars.volume.sum()), int(bars.quote.sum())
     start = int(bars.timestamp[0])
+    day = grouped(bars, bars.timestamp[:1])
+    opened, last = int(day.open[0]), int(day.close[0])
+    volume, quote = int(day.volume[0]), int(day.quote[0])
     before = market.bars(symbol, TIMEFRAMES["1m"], start - 60, start)
     previous = int(before.close[-1]) if len(before) else opened
     # In ticks with 8 more digits than the tick has, then cut to 8 digits altogether.
@@ -120,14 +123,14 @@ def day_ticker(market: Market, symbol: SpotSymbol, now_ms: int) -> JsonObject:
         "lastQty": texts.amount(offers.last_amount if offers else 0),
         **_offers(symbol, offers),
         "openPrice": texts.price(opened),
-        "highPrice": texts.price(int(bars.high.max())),
-        "lowPrice": texts.price(int(bars.low.min())),
+        "highPrice": texts.price(int(day.high[0])),
+        "lowPrice": texts.price(int(day.low[0])),
         "volume": texts.amount(volume),
         "quoteVolume": texts.value(quote),
         **times,
-        "firstId": int(bars.first_id[0]),
-        "lastId": int(bars.first_id[-1] + bars.trades[-1]) - 1,
-        "count": int(bars.trades.sum()),
+        "firstId": int(day.first_id[0]),
+        "lastId": int(day.first_id[0] + day.trades[0]) - 1,
+        "count": int(day.trades[0]),
     }
 
 

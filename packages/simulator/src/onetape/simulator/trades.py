@@ -68,14 +68,21 @@ class Trades:
         return Bars(*(np.array([cell], dtype=np.int64) for cell in cells))
 
 
+_NONE: Final = np.empty(0, dtype=np.int64)
+NO_TRADES: Final = Trades(_NONE, _NONE, _NONE, _NONE, _NONE.astype(np.bool_))
+
+
 def trades_of_minute(seed: int, symbol: SpotSymbol, timestamp: int) -> Trades:
     """Return all trades of the minute that opens at `timestamp`, epoch seconds.
 
     The first trade comes at the very start of the minute, so a candle has a price from its open on.
+    Empty where nobody traded.
     """
     index = (timestamp - ORIGIN_SECONDS) // 60
     parts = minutes(seed, symbol, index, index + 1)
     bar = parts.bars
+    if not bar.volume.any():
+        return NO_TRADES
     count = int(bar.trades[0])
     noise = hashed(key_of(seed, symbol.id, "trades", index), np.arange(count, dtype=np.int64))
     high_first = _high_comes_first(bar, noise)
@@ -136,6 +143,8 @@ def _pairs(parts: Minutes, noise: HashArray, pairs: int) -> _Columns:
 
 def _shared_out(total: int, weights: IntArray) -> IntArray:
     """Return at least 1 for each weight, the rest by weight; together exactly `total`."""
+    if not len(weights):
+        return weights
     running = np.cumsum(weights + 1)
     steps = running * (total - len(weights)) // running[-1]
     return np.diff(steps, prepend=0) + 1

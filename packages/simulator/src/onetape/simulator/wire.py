@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 
@@ -113,8 +113,8 @@ def kline_events(
                 "T": ends,
                 "s": symbol.id,
                 "i": timeframe.name,
-                "f": first_id,
-                "L": first_id + trades - 1 if isinstance(trades, int) else first_id,
+                "f": first_id if trades else -1,
+                "L": first_id + cast("int", trades) - 1 if trades else -1,
                 "o": first,
                 "c": last,
                 "h": high,
