@@ -13,6 +13,7 @@ from onetape.simulator.market import Market
 from onetape.simulator.streams import Streams
 from onetape.simulator.symbols import UnknownSymbol
 from onetape.simulator.wire import JsonObject, json_text, kline_rows
+from onetape.simulator.ws_api import WsApi
 
 #: `GET /simulator/ledger` answers with at most so many candles.
 MOST_LEDGER_ROWS: Final = 200_000
@@ -33,11 +34,12 @@ class Control:
       like those of klines, and never the forming candle. At most 200,000 rows, else 400.
     """
 
-    def __init__(self, market: Market, clock: Clock, streams: Streams) -> None:
-        """Rule over this market, clock and these streams."""
+    def __init__(self, market: Market, clock: Clock, streams: Streams, account: WsApi) -> None:
+        """Rule over this market, clock, these streams and the account's sockets."""
         self._market = market
         self._clock = clock
         self._streams = streams
+        self._account = account
 
     def add_to(self, app: web.Application) -> None:
         """Add the endpoints to an application."""
@@ -58,6 +60,12 @@ class Control:
         self._clock.advance_to(market_ms)
         self._streams.wake()
         await self._streams.reached(self._clock.now_ms())
+        await self._account.reached(self._clock.now_ms())
+
+    def disconnect(self, refuse_seconds: float) -> int:
+        """Cut every WebSocket and refuse new ones for some wall time; return how many were cut."""
+        cut = self._streams.disconnect(refuse_seconds)
+        return cut + self._account.disconnect(refuse_seconds)
 
     def clock_state(self) -> JsonObject:
         """Return what `GET /simulator/clock` answers."""
@@ -86,7 +94,7 @@ class Control:
         seconds = (await _body(request)).get("refuse_seconds", 0.0)
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
             return _json({"error": "refuse_seconds must be a number, 0 or more"}, 400)
-        return _json({"disconnected": self._streams.disconnect(float(seconds))})
+        return _json({"disconnected": self.disconnect(float(seconds))})
 
     async def _ledger(self, request: web.Request) -> web.Response:
         query = request.query

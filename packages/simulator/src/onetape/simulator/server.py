@@ -3,7 +3,8 @@
 import asyncio
 import errno
 import ipaddress
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from decimal import Decimal
 from types import TracebackType
 from typing import Final
 
@@ -11,6 +12,7 @@ from aiohttp import web
 
 from onetape.core.clock import Clock, SystemClock
 from onetape.core.errors import ConfigurationError, SafetyRefusal
+from onetape.simulator.account_service import AccountService
 from onetape.simulator.clock import REAL, clock_kind
 from onetape.simulator.control import Control
 from onetape.simulator.embedded import DEFAULT_SEED
@@ -20,12 +22,14 @@ from onetape.simulator.faults.registry import Faults
 from onetape.simulator.faults.rest import RestFaults
 from onetape.simulator.faults.states import States
 from onetape.simulator.house import House
+from onetape.simulator.keys import DEFAULT_KEYS, ApiKey
 from onetape.simulator.limits import Limits
 from onetape.simulator.market import Market
 from onetape.simulator.refusals import Refusal
 from onetape.simulator.rest import PublicRest
 from onetape.simulator.streams import Streams
 from onetape.simulator.symbols import SYMBOLS, SpotSymbol
+from onetape.simulator.trading.fees import Fees
 from onetape.simulator.wire import json_text
 
 _NOT_FOUND: Final = "<html><body><h2>404 Not found</h2></body></html>"
@@ -48,6 +52,9 @@ class Simulator:
         symbols: tuple[SpotSymbol, ...] = SYMBOLS,
         faults: Faults | Iterable[Fault] = (),
         limits: bool = False,
+        balance: Mapping[str, Decimal] | None = None,
+        fees: Fees | None = None,
+        keys: tuple[ApiKey, ...] = DEFAULT_KEYS,
     ) -> None:
         """Make a simulator that does not listen yet.
 
@@ -59,6 +66,9 @@ class Simulator:
             allow_remote: Permit an address that other machines can reach.
             symbols: The markets to list.
             faults: What goes wrong; more can be added to `faults` while it runs.
+            balance: What the account holds at the start; None is 10,000 USDT.
+            fees: Fee rates; None is 0.1 % in the received coin.
+            keys: API keys that may use the account.
             limits: Refuse what goes beyond Binance's limits, ban who goes on, and end each socket
                 after 24 hours of market time (in real time that end comes in any case).
 
@@ -79,7 +89,10 @@ class Simulator:
         ends = limits or clock_kind(self.clock) == REAL
         self.house = House(self.faults, self._states, self._limits, sockets_end=ends)
         self.streams = Streams(self.market, self.clock, self.house)
-        self._control = Control(self.market, self.clock, self.streams)
+        self.account = AccountService(
+            self.market, self.clock, balance=balance, fees=fees, keys=keys
+        )
+        self._control = Control(self.market, self.clock, self.streams, self.account.sockets)
         self._host = host
         self._port = port
         self._runner: web.AppRunner | None = None
@@ -103,6 +116,7 @@ class Simulator:
         app = web.Application(middlewares=[outermost, self._limits.middleware, _binance_errors])
         PublicRest(self.market, self.clock).add_to(app)
         self.streams.add_to(app)
+        self.account.add_to(app)
         self._control.add_to(app)
         FaultControl(self.faults).add_to(app)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
@@ -122,6 +136,7 @@ class Simulator:
             self._keeper.cancel()
             self._keeper = None
         self.streams.disconnect(refuse_seconds=float("inf"))
+        self.account.sockets.disconnect(refuse_seconds=float("inf"))
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -143,7 +158,7 @@ class Simulator:
         Args:
             refuse_seconds: Wall time for which new ones are reset.
         """
-        cut = self.streams.disconnect(refuse_seconds)
+        cut = self._control.disconnect(refuse_seconds)
         await asyncio.sleep(0)
         return cut
 

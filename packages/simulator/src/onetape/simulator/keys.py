@@ -1,0 +1,98 @@
+"""API keys: what each may do, and whether a signed request is genuine and in time."""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from onetape.core.clock import Clock
+from onetape.simulator import refusals
+from onetape.simulator.clock import clock_speed
+from onetape.simulator.trading import forms, refused
+
+_KEY: Final = "[A-Za-z0-9_-]{1,64}"
+DEFAULT_WINDOW_MS: Final = 5_000
+MOST_WINDOW_MS: Final = 60_000
+#: How far a client's clock may be ahead.
+AHEAD_MS: Final = 1_000
+#: In a market that stands still a client's own clock runs on; only one of another age is refused.
+STANDING_MS: Final = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key of the account, as its owner would have made it."""
+
+    key: str
+    secret: str
+    reading: bool = True
+    trading: bool = True
+    """Spot trading."""
+    withdrawals: bool = False
+
+
+#: The keys of every simulator. Nothing is secret here: whoever reaches it may trade.
+DEFAULT_KEYS: Final = (
+    ApiKey("simulator", "simulator"),
+    ApiKey("reader", "reader", trading=False),
+    ApiKey("withdrawer", "withdrawer", withdrawals=True),
+)
+
+
+class KeyRing:
+    """Checks who asks, whether they may, and whether the request is signed and fresh."""
+
+    def __init__(self, keys: tuple[ApiKey, ...], clock: Clock) -> None:
+        """Take the keys and the market's time."""
+        self._keys = {key.key: key for key in keys}
+        self._clock = clock
+
+    def known(self, name: str | None, *, trading: bool = False) -> ApiKey:
+        """Return the key of that name.
+
+        Raises:
+            Refusal: -2014 for something that is no key, -2015 for an unknown one or one that may
+                not do this.
+        """
+        if name is None or not re.fullmatch(_KEY, name):
+            raise refused.bad_key_format()
+        key = self._keys.get(name)
+        if key is None or not key.reading or (trading and not key.trading):
+            raise refused.key_refused()
+        return key
+
+    def check(self, key: ApiKey, params: Mapping[str, str], signed_text: str) -> None:
+        """Check timestamp and signature of a request.
+
+        Args:
+            key: Whose.
+            params: All parameters.
+            signed_text: What the signature was made of.
+
+        Raises:
+            Refusal: -1102, -1021, -1131 or -1022.
+        """
+        forms.needed(params, "timestamp")
+        forms.needed(params, "signature")
+        self._check_time(params)
+        digest = hmac.new(key.secret.encode(), signed_text.encode(), hashlib.sha256).hexdigest()
+        if not hmac.compare_digest(digest, params["signature"].lower()):
+            raise refused.bad_signature()
+
+    def _check_time(self, params: Mapping[str, str]) -> None:
+        """Check the timestamp; in a market that runs faster every allowance is that much longer."""
+        window = forms.whole(params, "recvWindow")
+        sent = forms.whole(params, "timestamp")
+        if sent is None:
+            raise refusals.missing("timestamp")
+        window = DEFAULT_WINDOW_MS if window is None else window
+        if window > MOST_WINDOW_MS:
+            raise refused.window_too_long()
+        now_ms, speed = self._clock.now_ms(), clock_speed(self._clock)
+        ahead = STANDING_MS if speed == 0 else AHEAD_MS * max(speed, 1.0)
+        if sent > now_ms + ahead:
+            raise refused.ahead_of_server(AHEAD_MS)
+        if speed and now_ms - sent > window * max(speed, 1.0):
+            raise refused.outside_window()

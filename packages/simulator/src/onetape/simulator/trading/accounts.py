@@ -1,0 +1,87 @@
+"""What the account holds: free and locked, by asset."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from onetape.simulator.trading.ledger import Ledger
+from onetape.simulator.trading.money import ZERO, text_8
+
+
+@dataclass(slots=True)
+class Balance:
+    """One asset of the account."""
+
+    free: Decimal = ZERO
+    locked: Decimal = ZERO
+    """Set aside for open orders."""
+
+
+class Overdrawn(Exception):
+    """A change would leave less than nothing. The exchange checks before, so this is a bug."""
+
+
+class Account:
+    """All balances. Every change is written to the ledger with its reason."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        """Begin with nothing."""
+        self._ledger = ledger
+        self._balances: dict[str, Balance] = {}
+        self.updated_ms = 0
+        """Time of the last change, epoch milliseconds."""
+
+    def free(self, asset: str) -> Decimal:
+        """Return what is not set aside."""
+        found = self._balances.get(asset)
+        return ZERO if found is None else found.free
+
+    def locked(self, asset: str) -> Decimal:
+        """Return what is set aside for open orders."""
+        found = self._balances.get(asset)
+        return ZERO if found is None else found.locked
+
+    def assets(self) -> list[str]:
+        """Return the assets that were ever held, in alphabetical order."""
+        return sorted(self._balances)
+
+    def change(
+        self,
+        time_ms: int,
+        asset: str,
+        reason: str,
+        *,
+        free: Decimal = ZERO,
+        locked: Decimal = ZERO,
+        order_id: int | None = None,
+    ) -> None:
+        """Add to free and to locked (less than zero takes away) and write it down.
+
+        Raises:
+            Overdrawn: less than nothing would be left.
+        """
+        if not free and not locked:
+            return
+        balance = self._balances.setdefault(asset, Balance())
+        if balance.free + free < 0 or balance.locked + locked < 0:
+            raise Overdrawn(f"{asset}: {balance} cannot take free {free:+f}, locked {locked:+f}")
+        balance.free += free
+        balance.locked += locked
+        self.updated_ms = time_ms
+        self._ledger.balances.append(
+            {
+                "n": len(self._ledger.balances),
+                "time_ms": time_ms,
+                "asset": asset,
+                "reason": reason,
+                "order_id": order_id,
+                "free_change": text_8(free),
+                "locked_change": text_8(locked),
+                "free": text_8(balance.free),
+                "locked": text_8(balance.locked),
+            }
+        )
+
+    def rows(self, assets: Iterable[str]) -> list[tuple[str, Decimal, Decimal]]:
+        """Return asset, free and locked of these assets."""
+        return [(asset, self.free(asset), self.locked(asset)) for asset in assets]

@@ -1,0 +1,86 @@
+"""What the user data stream says about orders and balances, in Binance's form."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from onetape.simulator.trading.money import text_8
+from onetape.simulator.trading.orders import Fill, Order
+from onetape.simulator.wire import JsonObject, Texts
+
+#: Recorded orders carry it; nothing here trades with itself.
+SELF_TRADE_PREVENTION = "EXPIRE_MAKER"
+
+
+def execution_report(
+    order: Order,
+    execution: str,
+    time_ms: int,
+    fill: Fill | None = None,
+    cancel_id: str = "",
+    number: int = 0,
+) -> JsonObject:
+    """Return an `executionReport`.
+
+    Args:
+        order: As it is after what happened.
+        execution: `NEW`, `TRADE`, `CANCELED` or `EXPIRED`.
+        time_ms: When it happened, epoch milliseconds.
+        fill: Of a TRADE.
+        cancel_id: Client id of the cancellation, of CANCELED.
+        number: Rises from event to event.
+    """
+    texts, request = Texts(order.symbol), order.request
+    zero = texts.amount(0)
+    report: JsonObject = {
+        "e": "executionReport",
+        "E": time_ms,
+        "s": order.symbol.id,
+        "c": cancel_id or order.client_id,
+        "S": order.side,
+        "o": request.type,
+        "f": request.time_in_force,
+        "q": texts.amount(order.quantity),
+        "p": texts.price(request.price),
+        "P": texts.price(request.stop),
+        "F": zero,
+        "g": -1,
+        "C": order.client_id if cancel_id else "",
+        "x": execution,
+        "X": order.status,
+        "r": "NONE",
+        "i": order.id,
+        "l": texts.amount(fill.quantity) if fill else zero,
+        "z": texts.amount(order.filled),
+        "L": texts.price(fill.price) if fill else texts.price(0),
+        "n": text_8(fill.fee) if fill else "0",
+        "N": fill.fee_asset if fill else None,
+        "T": time_ms,
+        "t": fill.id if fill else -1,
+        "I": number,
+        "w": order.is_open and not order.is_waiting and request.type != "MARKET",
+        "m": fill.maker if fill else False,
+        "M": fill is not None,
+        "O": order.time_ms,
+        "Z": text_8(order.value),
+        "Y": text_8(fill.value) if fill else zero,
+        "Q": text_8(request.quote_quantity),
+    }
+    if not order.is_waiting:
+        report["W"] = order.working_ms
+    report["V"] = SELF_TRADE_PREVENTION
+    return report
+
+
+def account_position(rows: Iterable[tuple[str, Decimal, Decimal]], time_ms: int) -> JsonObject:
+    """Return an `outboundAccountPosition`: the assets that may have changed, free and locked."""
+    return {
+        "e": "outboundAccountPosition",
+        "E": time_ms,
+        "u": time_ms,
+        "B": [{"a": asset, "f": text_8(free), "l": text_8(locked)} for asset, free, locked in rows],
+    }
+
+
+def balance_update(asset: str, change: Decimal, time_ms: int) -> JsonObject:
+    """Return a `balanceUpdate`: something other than an order changed a balance."""
+    return {"e": "balanceUpdate", "E": time_ms, "a": asset, "d": text_8(change), "T": time_ms}

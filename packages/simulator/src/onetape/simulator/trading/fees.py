@@ -1,0 +1,77 @@
+"""What an execution costs, and in which coin."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from onetape.simulator.symbols import SpotSymbol
+from onetape.simulator.trading.money import ZERO, down
+from onetape.simulator.trading.tape import Side
+
+#: Fees paid in BNB are a quarter lower.
+BNB: Final = "BNB"
+BNB_SHARE: Final = Decimal("0.75")
+#: The last price of BASE/QUOTE in whole quote currency; None where there is no such market.
+PriceOf = Callable[[str, str], Decimal | None]
+
+
+@dataclass(slots=True)
+class Fees:
+    """The account's fee rates."""
+
+    maker: Decimal = Decimal("0.001")
+    """Share of what is received, for an order that stood in the book."""
+    taker: Decimal = Decimal("0.001")
+    """Share of what is received, for an order that met what stood there."""
+    in_bnb: bool = False
+    """Whether fees are taken from the account's BNB while it holds enough."""
+
+    def charge(
+        self,
+        symbol: SpotSymbol,
+        side: Side,
+        moved: tuple[Decimal, Decimal],
+        bnb_free: Decimal,
+        price_of: PriceOf,
+        *,
+        maker: bool,
+    ) -> tuple[Decimal, str]:
+        """Return the fee of an execution and its asset.
+
+        In the coin that is received, or, where the account pays in BNB and holds enough, in BNB at
+        three quarters of the rate and BNB's last price. Units finer than eight digits are waived.
+
+        Args:
+            symbol: The market.
+            side: Of the order.
+            moved: Base and quote currency that change hands.
+            bnb_free: BNB that can pay, after the execution.
+            price_of: Last prices.
+            maker: Which rate.
+        """
+        quantity, value = moved
+        rate = self.maker if maker else self.taker
+        received, asset = (quantity, symbol.base) if side == "BUY" else (value, symbol.quote)
+        if not self.in_bnb:
+            return down(received * rate), asset
+        discounted = rate * BNB_SHARE
+        if asset == BNB:
+            return down(received * discounted), BNB
+        worth = quantity if symbol.base == BNB else in_bnb(value, symbol.quote, price_of)
+        fee = None if worth is None else down(worth * discounted)
+        if fee is None or fee > bnb_free or fee == ZERO:
+            return down(received * rate), asset
+        return fee, BNB
+
+
+def in_bnb(value: Decimal, asset: str, price_of: PriceOf) -> Decimal | None:
+    """Return what an amount of an asset is worth in BNB, directly or by way of USDT."""
+    if asset == BNB:
+        return value
+    direct = price_of(BNB, asset)
+    if direct:
+        return value / direct
+    in_usdt = Decimal(1) if asset == "USDT" else price_of(asset, "USDT")
+    bnb_usdt = price_of(BNB, "USDT")
+    return value * in_usdt / bnb_usdt if in_usdt and bnb_usdt else None

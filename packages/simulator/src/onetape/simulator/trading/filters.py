@@ -1,0 +1,106 @@
+"""The market's filters: which orders it takes."""
+
+from decimal import Decimal
+from typing import Final
+
+from onetape.simulator.symbols import SpotSymbol
+from onetape.simulator.trading import refused
+from onetape.simulator.trading.money import scaled
+from onetape.simulator.trading.orders import STOPS, OrderRequest, exact_value
+
+#: PERCENT_PRICE_BY_SIDE: a limit price lies within these multiples of the five-minute mean.
+PRICE_UP: Final = 5
+PRICE_DOWN: Final = Decimal("0.2")
+#: NOTIONAL: largest value of an order with a limit, quote currency.
+MOST_NOTIONAL: Final = Decimal(9_000_000)
+#: MAX_NUM_ORDERS and MAX_NUM_ALGO_ORDERS: open orders of one market, and those with a stop price.
+MOST_ORDERS: Final = 200
+MOST_STOPS: Final = 5
+
+
+def check_filters(request: OrderRequest, average: Decimal | None, open_types: list[str]) -> None:
+    """Refuse an order outside the filters that `exchangeInfo` states.
+
+    Args:
+        request: In whole ticks and steps.
+        average: Mean price of the last five minutes, in ticks; None lets every price pass.
+        open_types: The type of each open order of the market.
+
+    Raises:
+        Refusal: with Binance's code and the name of the filter.
+    """
+    _check_prices(request, average)
+    if request.quantity:
+        _check_quantity(request)
+    _check_value(request, average)
+    if len(open_types) >= MOST_ORDERS:
+        raise refused.filter_failure("MAX_NUM_ORDERS")
+    stops = sum(kind in STOPS for kind in open_types)
+    if request.type in STOPS and stops >= MOST_STOPS:
+        raise refused.filter_failure("MAX_NUM_ALGO_ORDERS")
+
+
+def steps_of(symbol: SpotSymbol, quantity: Decimal) -> int:
+    """Return a quantity in whole steps.
+
+    Raises:
+        Refusal: it lies between two steps.
+    """
+    return _whole(quantity, symbol.amount_digits, "LOT_SIZE")
+
+
+def ticks_of(symbol: SpotSymbol, price: Decimal) -> int:
+    """Return a price in whole ticks.
+
+    Raises:
+        Refusal: it lies between two ticks.
+    """
+    return _whole(price, symbol.price_digits, "PRICE_FILTER")
+
+
+def _whole(value: Decimal, digits: int, name: str) -> int:
+    units = value.scaleb(digits)
+    if units != int(units):
+        raise refused.filter_failure(name)
+    return int(units)
+
+
+def _check_prices(request: OrderRequest, average: Decimal | None) -> None:
+    symbol = request.symbol
+    highest = Decimal(symbol.max_price)
+    for price in (request.price, request.stop):
+        if scaled(price, symbol.price_digits) > highest:
+            raise refused.filter_failure("PRICE_FILTER")
+    if (
+        request.price
+        and average is not None
+        and not average * PRICE_DOWN <= request.price <= average * PRICE_UP
+    ):
+        raise refused.filter_failure("PERCENT_PRICE_BY_SIDE")
+
+
+def _check_quantity(request: OrderRequest) -> None:
+    symbol = request.symbol
+    quantity = scaled(request.quantity, symbol.amount_digits)
+    if quantity > Decimal(symbol.max_quantity):
+        raise refused.filter_failure("LOT_SIZE")
+    by_market = request.type in ("MARKET", "STOP_LOSS")
+    if by_market and quantity > Decimal(symbol.max_market_quantity):
+        raise refused.filter_failure("MARKET_LOT_SIZE")
+
+
+def _check_value(request: OrderRequest, average: Decimal | None) -> None:
+    """Check NOTIONAL: by the limit, else by the stop price, else by the five-minute mean."""
+    symbol = request.symbol
+    limit = request.price or request.stop
+    if request.quote_quantity:
+        value = request.quote_quantity
+    elif limit:
+        value = exact_value(symbol, limit, request.quantity)
+    elif average is not None:
+        value = exact_value(symbol, 1, request.quantity) * average
+    else:
+        return
+    too_much = bool(request.price) and value > MOST_NOTIONAL
+    if value < Decimal(symbol.min_notional) or too_much:
+        raise refused.filter_failure("NOTIONAL")

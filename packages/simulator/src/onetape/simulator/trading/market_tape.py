@@ -1,0 +1,145 @@
+"""The invented market as the exchange's tape: the very trades that its streams send."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Final
+
+import numpy as np
+
+from onetape.simulator.bars import TIMEFRAMES, joined
+from onetape.simulator.market import BATCH_DAYS, Market
+from onetape.simulator.noise import hashed, key_of, part16
+from onetape.simulator.symbols import SpotSymbol
+from onetape.simulator.trades import Trades
+from onetape.simulator.trading.tape import Cursor, Side, Tick
+
+_MINUTE: Final = TIMEFRAMES["1m"]
+_PIECE_SECONDS: Final = BATCH_DAYS * 86_400
+#: Minutes of the mean price that filters use (`avgPriceMins`).
+AVERAGE_MINUTES: Final = 5
+#: How deep a taker can reach.
+LEVELS: Final = 1_000
+#: In a stepped market everything is to be had at the last price.
+_ENDLESS: Final = 1 << 60
+
+
+class MarketTape:
+    """Reads a `Market`; keeps nothing of its own.
+
+    Two models of what a taker finds:
+
+    - A market that runs: the best offer of `bookTicker` with its amount, then one level a tick
+      further on, each of them larger than the one before by the size of the first.
+    - A market that stands still (`held`): everything at the price of the last trade. So a market
+      order sent on the close of a bar fills at the open of the next, as in a backtest.
+    """
+
+    def __init__(self, market: Market, *, held: bool) -> None:
+        """Take the market; `held` while a driver steps its clock."""
+        self._market = market
+        self._held = held
+
+    def is_trading(self, symbol: SpotSymbol, now_ms: int) -> bool:
+        """Return whether orders are taken: the market is listed and the exchange has no outage."""
+        now = now_ms // 1_000
+        return self._market.is_open(symbol, now) and not self._market.is_silent(now)
+
+    def last(self, symbol: SpotSymbol, now_ms: int) -> Tick | None:
+        """Return the last trade up to and including `now_ms`; None while the market is closed."""
+        if not self._market.is_open(symbol, now_ms // 1_000):
+            return None
+        trades = self._market.last_trades(symbol, now_ms)
+        return _tick(trades, len(trades) - 1) if len(trades) else None
+
+    def next_hit(
+        self, symbol: SpotSymbol, after: Cursor, until_ms: int, low: int | None, high: int | None
+    ) -> Tick | None:
+        """Return the first trade after the cursor at `low` or lower or at `high` or higher."""
+        if low is None and high is None:
+            return None
+        first, last = after[0] // 60_000 * 60, until_ms // 60_000 * 60
+        found = self._hit_in(symbol, first, after, until_ms, low, high)
+        start = first + 60
+        while found is None and start < last:
+            end = min(start + _PIECE_SECONDS, last)
+            for minute in self._minutes_that_reach(symbol, start, end, low, high):
+                found = self._hit_in(symbol, minute, after, until_ms, low, high)
+                if found is not None:
+                    return found
+            start = end
+        if found is None and last > first:
+            found = self._hit_in(symbol, last, after, until_ms, low, high)
+        return found
+
+    def offers(self, symbol: SpotSymbol, tick: Tick, side: Side) -> Iterator[tuple[int, int]]:
+        """Yield price and amount of what a taker finds after a trade, best first."""
+        if self._held:
+            yield tick.price, _ENDLESS
+            return
+        bid = max(tick.price - 1, 1) if tick.buys else tick.price
+        noise = hashed(
+            key_of(self._market.seed, symbol.id, "book"), np.array([tick.id], dtype=np.int64)
+        )
+        part, price, away = (1, bid + 1, 1) if side == "BUY" else (0, bid, -1)
+        size = 1 + (int(part16(noise, part)[0]) * symbol.lot >> 13)
+        for level in range(LEVELS):
+            if price + away * level < 1:
+                return
+            yield price + away * level, size * (level + 1)
+
+    def average(self, symbol: SpotSymbol, now_ms: int) -> Decimal | None:
+        """Return the mean price of the last five minutes by volume, in ticks."""
+        minute = now_ms // 60_000 * 60
+        start = minute - (AVERAGE_MINUTES - 1) * 60
+        whole = self._market.bars(symbol, _MINUTE, start, minute)
+        bars = joined((whole, self._market.running_trades(symbol, now_ms).bar(minute)))
+        volume = int(bars.volume.sum())
+        if volume:
+            return Decimal(int(bars.quote.sum())) / volume
+        last = self.last(symbol, now_ms)
+        return None if last is None else Decimal(last.price)
+
+    def _minutes_that_reach(
+        self, symbol: SpotSymbol, start: int, end: int, low: int | None, high: int | None
+    ) -> list[int]:
+        bars = self._market.bars(symbol, _MINUTE, start, end)
+        reached = np.zeros(len(bars), dtype=np.bool_)
+        if low is not None:
+            reached |= bars.low <= low
+        if high is not None:
+            reached |= bars.high >= high
+        minutes: list[int] = bars.timestamp[reached & (bars.volume > 0)].tolist()
+        return minutes
+
+    def _hit_in(
+        self,
+        symbol: SpotSymbol,
+        minute: int,
+        after: Cursor,
+        until_ms: int,
+        low: int | None,
+        high: int | None,
+    ) -> Tick | None:
+        if not self._market.is_open(symbol, minute):
+            return None
+        trades = self._market.trades(symbol, minute)
+        to_come = (trades.time_ms > after[0]) | (
+            (trades.time_ms == after[0]) & (trades.id > after[1])
+        )
+        reached = np.zeros(len(trades), dtype=np.bool_)
+        if low is not None:
+            reached |= trades.price <= low
+        if high is not None:
+            reached |= trades.price >= high
+        rows = np.flatnonzero(reached & to_come & (trades.time_ms <= until_ms))
+        return _tick(trades, int(rows[0])) if len(rows) else None
+
+
+def _tick(trades: Trades, row: int) -> Tick:
+    return Tick(
+        int(trades.id[row]),
+        int(trades.time_ms[row]),
+        int(trades.price[row]),
+        int(trades.amount[row]),
+        bool(trades.buys[row]),
+    )

@@ -1,0 +1,28 @@
+"""Money as Decimals of eight digits, the finest unit that Binance books."""
+
+from decimal import ROUND_DOWN, ROUND_UP, Decimal
+from typing import Final
+
+ZERO: Final = Decimal(0)
+#: Smallest unit of every asset.
+UNIT: Final = Decimal("0.00000001")
+
+
+def down(value: Decimal) -> Decimal:
+    """Return a value of zero or more without what is finer than a unit."""
+    return value.quantize(UNIT, rounding=ROUND_DOWN)
+
+
+def up(value: Decimal) -> Decimal:
+    """Return a value of zero or more, raised to a whole unit."""
+    return value.quantize(UNIT, rounding=ROUND_UP)
+
+
+def scaled(value: int, digits: int) -> Decimal:
+    """Return `value * 10**-digits` exactly."""
+    return Decimal(value).scaleb(-digits)
+
+
+def text_8(value: Decimal) -> str:
+    """Return a booked value as Binance writes it: eight digits after the point."""
+    return f"{value:.8f}"

@@ -1,0 +1,140 @@
+"""Orders and what became of them."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final, Literal
+
+from onetape.simulator.symbols import SpotSymbol
+from onetape.simulator.trading.money import ZERO, down, scaled, up
+from onetape.simulator.trading.tape import Side
+
+OrderType = Literal["MARKET", "LIMIT", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"]
+TimeInForce = Literal["GTC", "IOC", "FOK"]
+Status = Literal["NEW", "PARTIALLY_FILLED", "FILLED", "CANCELED", "REJECTED", "EXPIRED"]
+#: Orders that wait until a price is reached.
+STOPS: Final = ("STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT")
+#: Orders that never pay more, or take less, than their own price.
+LIMITS: Final = ("LIMIT", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT")
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """An order as it was asked for, in whole ticks and steps."""
+
+    symbol: SpotSymbol
+    side: Side
+    type: OrderType
+    time_in_force: TimeInForce = "GTC"
+    quantity: int = 0
+    """In steps; 0 where `quote_quantity` says how much."""
+    quote_quantity: Decimal = ZERO
+    """How much quote currency a market order spends or brings; 0 where `quantity` says it."""
+    price: int = 0
+    """Limit in ticks; 0 without one."""
+    stop: int = 0
+    """Price that wakes the order, in ticks; 0 without one."""
+    client_id: str = ""
+    """Chosen by the client; empty lets the exchange choose."""
+
+
+@dataclass(slots=True)
+class Order:
+    """An order of the account, changed only by the exchange."""
+
+    request: OrderRequest
+    id: int
+    client_id: str
+    time_ms: int
+    """When it came, epoch milliseconds."""
+    quantity: int
+    """In steps; of a market order by value what it came to."""
+    status: Status = "NEW"
+    filled: int = 0
+    """In steps."""
+    value: Decimal = ZERO
+    """Quote currency that changed hands, fees apart."""
+    locked: Decimal = ZERO
+    """Still set aside for it, in the asset that it spends."""
+    update_ms: int = 0
+    working_ms: int = -1
+    """When it began to trade or stood in the book; -1 while it waits for its stop price."""
+
+    @property
+    def symbol(self) -> SpotSymbol:
+        """The market."""
+        return self.request.symbol
+
+    @property
+    def side(self) -> Side:
+        """Whether it buys or sells."""
+        return self.request.side
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything can still happen to it."""
+        return self.status in ("NEW", "PARTIALLY_FILLED")
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for its stop price."""
+        return self.working_ms < 0
+
+    @property
+    def remaining(self) -> int:
+        """What is not filled yet, in steps."""
+        return self.quantity - self.filled
+
+    @property
+    def spends(self) -> str:
+        """The asset that it gives away."""
+        return self.symbol.quote if self.side == "BUY" else self.symbol.base
+
+    @property
+    def falls_to_stop(self) -> bool:
+        """Whether a falling price reaches its stop: a stop of a sale, a target of a purchase."""
+        return (self.request.type != "TAKE_PROFIT_LIMIT") == (self.side == "SELL")
+
+    def stopped_by(self, price: int) -> bool:
+        """Return whether a trade at this price (ticks) wakes it."""
+        stop = self.request.stop
+        return price <= stop if self.falls_to_stop else price >= stop
+
+    def needed_lock(self) -> Decimal:
+        """Return what must be set aside for the rest of it, in the asset that it spends."""
+        kind = self.request.type
+        if not self.is_open or kind == "MARKET" or (kind == "STOP_LOSS" and not self.is_waiting):
+            return ZERO
+        if self.side == "SELL":
+            return scaled(self.remaining, self.symbol.amount_digits)
+        price = self.request.price or self.request.stop
+        return up(exact_value(self.symbol, price, self.remaining))
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One execution of an order."""
+
+    id: int
+    order_id: int
+    symbol: SpotSymbol
+    side: Side
+    price: int
+    """In ticks."""
+    quantity: int
+    """In steps."""
+    value: Decimal
+    """Quote currency that changed hands."""
+    fee: Decimal
+    fee_asset: str
+    time_ms: int
+    maker: bool
+
+
+def exact_value(symbol: SpotSymbol, price: int, quantity: int) -> Decimal:
+    """Return price times quantity in quote currency, however many digits it has."""
+    return scaled(price * quantity, symbol.price_digits + symbol.amount_digits)
+
+
+def booked_value(symbol: SpotSymbol, price: int, quantity: int) -> Decimal:
+    """Return the quote currency that an execution moves: what is finer than a unit is cut off."""
+    return down(exact_value(symbol, price, quantity))

@@ -1,0 +1,146 @@
+"""Orders, executions and balances as the signed REST endpoints show them."""
+
+from collections.abc import Iterable
+
+from onetape.simulator.trading.events import SELF_TRADE_PREVENTION
+from onetape.simulator.trading.fees import BNB_SHARE, Fees
+from onetape.simulator.trading.money import text_8
+from onetape.simulator.trading.orders import Fill, Order
+from onetape.simulator.wire import JsonObject, Texts
+
+#: The account's number; there is only one.
+USER_ID = 354_937_868
+
+
+def new_order(order: Order, kind: str, fills: Iterable[Fill], now_ms: int) -> JsonObject:
+    """Return the reply to a new order: ACK, RESULT or FULL."""
+    reply: JsonObject = {
+        "symbol": order.symbol.id,
+        "orderId": order.id,
+        "orderListId": -1,
+        "clientOrderId": order.client_id,
+        "transactTime": now_ms,
+    }
+    if kind == "ACK":
+        return reply
+    reply |= _state(order)
+    if order.request.stop:
+        reply["stopPrice"] = Texts(order.symbol).price(order.request.stop)
+    reply["workingTime"] = order.working_ms
+    if kind == "FULL":
+        reply["fills"] = [_short_fill(fill) for fill in fills]
+    reply["selfTradePreventionMode"] = SELF_TRADE_PREVENTION
+    return reply
+
+
+def order_status(order: Order) -> JsonObject:
+    """Return an order as `GET /api/v3/order`, `openOrders` and `allOrders` show it."""
+    texts = Texts(order.symbol)
+    state = _state(order)
+    quote_quantity = state.pop("origQuoteOrderQty")
+    return {
+        "symbol": order.symbol.id,
+        "orderId": order.id,
+        "orderListId": -1,
+        "clientOrderId": order.client_id,
+        **state,
+        "stopPrice": texts.price(order.request.stop),
+        "icebergQty": texts.amount(0),
+        "time": order.time_ms,
+        "updateTime": order.update_ms,
+        "isWorking": not order.is_waiting,
+        "workingTime": order.working_ms,
+        "origQuoteOrderQty": quote_quantity,
+        "selfTradePreventionMode": SELF_TRADE_PREVENTION,
+    }
+
+
+def canceled_order(order: Order, cancel_id: str) -> JsonObject:
+    """Return the reply to a cancellation."""
+    reply: JsonObject = {
+        "symbol": order.symbol.id,
+        "origClientOrderId": order.client_id,
+        "orderId": order.id,
+        "orderListId": -1,
+        "clientOrderId": cancel_id,
+        "transactTime": order.update_ms,
+        **_state(order),
+    }
+    if order.request.stop:
+        reply["stopPrice"] = Texts(order.symbol).price(order.request.stop)
+    reply["selfTradePreventionMode"] = SELF_TRADE_PREVENTION
+    return reply
+
+
+def own_trade(fill: Fill) -> JsonObject:
+    """Return an execution as `GET /api/v3/myTrades` shows it."""
+    texts = Texts(fill.symbol)
+    return {
+        "symbol": fill.symbol.id,
+        "id": fill.id,
+        "orderId": fill.order_id,
+        "orderListId": -1,
+        "price": texts.price(fill.price),
+        "qty": texts.amount(fill.quantity),
+        "quoteQty": text_8(fill.value),
+        "commission": text_8(fill.fee),
+        "commissionAsset": fill.fee_asset,
+        "time": fill.time_ms,
+        "isBuyer": fill.side == "BUY",
+        "isMaker": fill.maker,
+        "isBestMatch": True,
+    }
+
+
+def commission(symbol: str, fees: Fees) -> JsonObject:
+    """Return `GET /api/v3/account/commission`."""
+    none = {"maker": "0.00000000", "taker": "0.00000000", "buyer": "0.00000000",
+            "seller": "0.00000000"}  # fmt: skip
+    return {
+        "symbol": symbol,
+        "standardCommission": rates(fees),
+        "specialCommission": none,
+        "taxCommission": none,
+        "discount": {
+            "enabledForAccount": fees.in_bnb,
+            "enabledForSymbol": True,
+            "discountAsset": "BNB",
+            "discount": text_8(BNB_SHARE),
+        },
+    }
+
+
+def rates(fees: Fees) -> JsonObject:
+    """Return the fee rates by role."""
+    return {
+        "maker": text_8(fees.maker),
+        "taker": text_8(fees.taker),
+        "buyer": "0.00000000",
+        "seller": "0.00000000",
+    }
+
+
+def _state(order: Order) -> JsonObject:
+    texts, request = Texts(order.symbol), order.request
+    return {
+        "price": texts.price(request.price),
+        "origQty": texts.amount(order.quantity),
+        "executedQty": texts.amount(order.filled),
+        "origQuoteOrderQty": text_8(request.quote_quantity),
+        "cummulativeQuoteQty": text_8(order.value),
+        "status": order.status,
+        "timeInForce": request.time_in_force,
+        "type": request.type,
+        "side": order.side,
+    }
+
+
+def _short_fill(fill: Fill) -> JsonObject:
+    texts = Texts(fill.symbol)
+    return {
+        "price": texts.price(fill.price),
+        "qty": texts.amount(fill.quantity),
+        "commission": text_8(fill.fee),
+        "commissionAsset": fill.fee_asset,
+        "tradeId": fill.id,
+    }
