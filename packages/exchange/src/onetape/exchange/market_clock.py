@@ -13,7 +13,8 @@ from onetape.exchange.clients import Endpoint
 from onetape.exchange.translate import way_out
 
 #: A local simulator answers at once or not at all.
-TIMEOUT_SECONDS = 5.0
+TIMEOUT_SECONDS = 2.0
+_NO_ANSWER = (OSError, http.client.HTTPException, ValueError, KeyError, TypeError)
 
 
 class SimulatorClock:
@@ -43,7 +44,7 @@ class SimulatorClock:
         self._speed = 1.0
         try:
             self._ask()
-        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+        except _NO_ANSWER as error:
             self._connection.close()
             raise ExchangeUnreachable(
                 f"no simulator answers at {url} ({error}); {way_out(SIMULATOR_ID)}"
@@ -53,10 +54,10 @@ class SimulatorClock:
         """Return the market time in epoch milliseconds UTC."""
         try:
             self._ask()
-        except (OSError, http.client.HTTPException):
+        except _NO_ANSWER:
             # A connection kept open may have been closed meanwhile: the next one is new.
             self._connection.close()
-            with contextlib.suppress(OSError, http.client.HTTPException):
+            with contextlib.suppress(*_NO_ANSWER):
                 self._ask()
         return self._now_ms
 

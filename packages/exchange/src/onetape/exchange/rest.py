@@ -75,7 +75,8 @@ class RestExchange:
         """
         check_exchange(endpoint.exchange)
         self.endpoint = endpoint
-        self.clock: Clock = market_clock(endpoint)
+        self._own_clock = market_clock(endpoint)
+        self.clock: Clock = self._own_clock
         self.quirks: Quirks = quirks_of(endpoint.exchange)
         client: Any = getattr(ccxt_async, endpoint.ccxt_class)(client_settings(endpoint))
         if endpoint.simulator_url is not None:
@@ -101,8 +102,8 @@ class RestExchange:
     ) -> None:
         """Close CCXT's connections."""
         await self._client.close()
-        if isinstance(self.clock, SimulatorClock):
-            self.clock.close()
+        if isinstance(self._own_clock, SimulatorClock):
+            self._own_clock.close()
 
     async def market(self, symbol: str) -> Market:
         """Return a spot market.
