@@ -23,6 +23,7 @@ from onetape.core.clock import Clock
 from onetape.core.errors import UsageError
 from onetape.simulator.account_api import AccountApi
 from onetape.simulator.clock import STEPPED, clock_kind
+from onetape.simulator.house import House
 from onetape.simulator.keys import DEFAULT_KEYS, ApiKey, KeyRing
 from onetape.simulator.market import Market
 from onetape.simulator.signed import SignedRest
@@ -50,6 +51,7 @@ class AccountService:
         self,
         market: Market,
         clock: Clock,
+        house: House,
         *,
         balance: Mapping[str, Decimal] | None = None,
         fees: Fees | None = None,
@@ -60,6 +62,7 @@ class AccountService:
         Args:
             market: Where orders are matched.
             clock: Market time; one that is stepped holds the price for the orders of a bar.
+            house: Faults, states and limits of its sockets; skewed time is checked as skewed.
             balance: What it holds; None is 10,000 USDT.
             fees: Fee rates; None is 0.1 % in the received coin.
             keys: Who may ask.
@@ -75,9 +78,9 @@ class AccountService:
             fees=fees,
         )
         self._hands = Hands(self.exchange)
-        ring = KeyRing(keys, clock)
+        ring = KeyRing(keys, clock, house.states.skew_ms)
         api = AccountApi(self.exchange, clock)
-        self.sockets = WsApi(self.exchange, api, ring, clock)
+        self.sockets = WsApi(self.exchange, api, ring, clock, house)
         self._rest = SignedRest(self.exchange, api, ring, clock, self.sockets.wake)
 
     def add_to(self, app: web.Application) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,10 +44,13 @@ DEFAULT_KEYS: Final = (
 class KeyRing:
     """Checks who asks, whether they may, and whether the request is signed and fresh."""
 
-    def __init__(self, keys: tuple[ApiKey, ...], clock: Clock) -> None:
-        """Take the keys and the market's time."""
+    def __init__(
+        self, keys: tuple[ApiKey, ...], clock: Clock, skew_ms: Callable[[], int] = int
+    ) -> None:
+        """Take the keys, the market's time, and how far the exchange's own clock is off."""
         self._keys = {key.key: key for key in keys}
         self._clock = clock
+        self._skew_ms = skew_ms
 
     def known(self, name: str | None, *, trading: bool = False) -> ApiKey:
         """Return the key of that name.
@@ -90,7 +93,8 @@ class KeyRing:
         window = DEFAULT_WINDOW_MS if window is None else window
         if window > MOST_WINDOW_MS:
             raise refused.window_too_long()
-        now_ms, speed = self._clock.now_ms(), clock_speed(self._clock)
+        now_ms = self._clock.now_ms() + self._skew_ms()
+        speed = clock_speed(self._clock)
         ahead = STANDING_MS if speed == 0 else AHEAD_MS * max(speed, 1.0)
         if sent > now_ms + ahead:
             raise refused.ahead_of_server(AHEAD_MS)

@@ -90,7 +90,7 @@ class Simulator:
         self.house = House(self.faults, self._states, self._limits, sockets_end=ends)
         self.streams = Streams(self.market, self.clock, self.house)
         self.account = AccountService(
-            self.market, self.clock, balance=balance, fees=fees, keys=keys
+            self.market, self.clock, self.house, balance=balance, fees=fees, keys=keys
         )
         self._control = Control(self.market, self.clock, self.streams, self.account.sockets)
         self._host = host
@@ -168,6 +168,7 @@ class Simulator:
             await asyncio.sleep(_KEEP_SECONDS)
             if self.faults.any and self._states.in_maintenance("all sockets"):
                 self.streams.cut()
+                self.account.sockets.cut()
 
     async def __aenter__(self) -> "Simulator":
         """Begin to listen."""

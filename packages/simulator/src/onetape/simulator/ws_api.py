@@ -10,27 +10,42 @@ from aiohttp import WSMsgType, web
 
 from onetape.core.clock import Clock, SteppedClock
 from onetape.simulator.account_api import TRADING, AccountApi
-from onetape.simulator.connection import GONE, PING_SECONDS, SEND_SECONDS, SILENT_SECONDS
+from onetape.simulator.connection import (
+    GONE,
+    LIFE_MS,
+    PING_SECONDS,
+    SEND_SECONDS,
+    SILENT_SECONDS,
+    WARNING_MS,
+)
+from onetape.simulator.faults.gate import Gate
+from onetape.simulator.faults.transport import reset
+from onetape.simulator.house import House
 from onetape.simulator.keys import KeyRing
 from onetape.simulator.refusals import Refusal
 from onetape.simulator.trading.exchange import Exchange
-from onetape.simulator.wire import JsonObject, json_text
+from onetape.simulator.wire import JsonObject
 
 #: Wall seconds between two looks for fills while nobody asks anything.
 LOOK_SECONDS: Final = 0.1
 SUBSCRIBE: Final = "userDataStream.subscribe.signature"
 UNSUBSCRIBE: Final = "userDataStream.unsubscribe"
+#: Name of the user data stream where faults are told which stream they are for.
+STREAM: Final = "user"
 
 
 class WsApi:
     """All sockets of the WebSocket API."""
 
-    def __init__(self, exchange: Exchange, api: AccountApi, keys: KeyRing, clock: Clock) -> None:
-        """Serve this account."""
+    def __init__(
+        self, exchange: Exchange, api: AccountApi, keys: KeyRing, clock: Clock, house: House
+    ) -> None:
+        """Serve this account by the rules of the house."""
         self.exchange = exchange
         self.api = api
         self.keys = keys
         self.clock = clock
+        self.house = house
         self._open: set[ApiSocket] = set()
         self._refuse_until = 0.0
 
@@ -52,6 +67,10 @@ class WsApi:
     def disconnect(self, refuse_seconds: float = 0.0) -> int:
         """Cut all sockets at once and refuse new ones for some wall time; return how many."""
         self._refuse_until = time.monotonic() + refuse_seconds
+        return self.cut()
+
+    def cut(self) -> int:
+        """Cut all sockets at once; return how many there were."""
         cut = list(self._open)
         self._open.clear()
         for socket in cut:
@@ -60,8 +79,7 @@ class WsApi:
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         if time.monotonic() < self._refuse_until:
-            if request.transport is not None:
-                request.transport.abort()
+            reset(request.transport)
             return web.Response(status=503)
         response = web.WebSocketResponse(autoping=False, compress=False)
         if not response.can_prepare(request).ok:
@@ -92,6 +110,10 @@ class ApiSocket:
         self._reached_ms = -1
         self._last_heard = time.monotonic()
         self._closed = False
+        self._began_ms = hub.clock.now_ms()
+        self._warned = False
+        house = hub.house
+        self._gate = Gate(socket, self._transport, house.faults, house.states, self._put)
 
     def wake(self) -> None:
         """Look for new events now."""
@@ -101,8 +123,7 @@ class ApiSocket:
         """Cut the connection at once, without a word."""
         self._closed = True
         self._wake.set()
-        if self._transport is not None:
-            self._transport.abort()
+        reset(self._transport)
 
     async def reached(self, market_ms: int) -> None:
         """Wait until all events up to this market time were sent, or the connection ended."""
@@ -113,24 +134,32 @@ class ApiSocket:
         """Answer requests and send events until the socket ends."""
         tasks = [asyncio.create_task(self._send_loop()), asyncio.create_task(self._ping_loop())]
         try:
-            async for message in self._socket:
-                self._last_heard = time.monotonic()
-                if message.type is WSMsgType.TEXT:
-                    await self._send(self._answer(cast("str", message.data)))
-                    self._hub.wake()
-                elif message.type is WSMsgType.PING:
-                    await self._socket.pong(cast("bytes", message.data))
+            await self._read_loop()
         finally:
             self._closed = True
+            self._gate.end()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             async with self._progress:
                 self._progress.notify_all()
 
+    async def _read_loop(self) -> None:
+        async for message in self._socket:
+            self._last_heard = time.monotonic()
+            if self._gate.half_open:
+                continue
+            if message.type is WSMsgType.TEXT:
+                await self._send(self._answer(cast("str", message.data)))
+                self._hub.wake()
+            elif message.type is WSMsgType.PING:
+                await self._socket.pong(cast("bytes", message.data))
+
     async def _ping_loop(self) -> None:
         while True:
             await asyncio.sleep(PING_SECONDS)
+            if self._gate.half_open:
+                continue
             if time.monotonic() - self._last_heard > SILENT_SECONDS:
                 self.abort()
                 return
@@ -146,6 +175,7 @@ class ApiSocket:
             self._wake.clear()
             now_ms = self._hub.clock.now_ms()
             try:
+                await self._grow_old(now_ms)
                 await self._send_new(now_ms)
             except GONE:
                 self.abort()
@@ -159,23 +189,43 @@ class ApiSocket:
             except TimeoutError:
                 continue
 
-    async def _send_new(self, now_ms: int) -> None:
-        self._hub.exchange.settle(now_ms)
-        events = self._hub.exchange.ledger.events
-        while self._sent_events < len(events):
-            number = self._subscription
-            if number is None:
-                return
-            event = events[self._sent_events]
-            # Counted before it leaves: what a broken socket swallowed is not sent again.
-            self._sent_events += 1
-            await self._send({"subscriptionId": number, "event": event})
+    async def _grow_old(self, now_ms: int) -> None:
+        """Warn the client before the end of the socket's life, and end it then."""
+        if not self._hub.house.sockets_end:
+            return
+        age_ms = now_ms - self._began_ms
+        if age_ms >= LIFE_MS - WARNING_MS and not self._warned:
+            self._warned = True
+            await self._send({"e": "serverShutdown", "E": now_ms}, "serverShutdown")
+        if age_ms >= LIFE_MS:
+            self._closed = True
+            await self._socket.close(code=1001, message=b"24 hours are over")
 
-    async def _send(self, value: JsonObject) -> None:
-        """Send one message: every message of this socket passes here."""
+    async def _send_new(self, now_ms: int) -> None:
+        if self._subscription is not None:
+            self._hub.exchange.settle(now_ms)
+        while (value := self._next_event()) is not None:
+            await self._send(value, STREAM)
+
+    def _next_event(self) -> JsonObject | None:
+        """Return the next event of the subscription; counted as sent, whether it arrives or not."""
+        events = self._hub.exchange.ledger.events
+        if self._closed or self._subscription is None or self._sent_events >= len(events):
+            return None
+        self._sent_events += 1
+        return {"subscriptionId": self._subscription, "event": events[self._sent_events - 1]}
+
+    async def _send(self, value: JsonObject, stream: str = "") -> None:
+        """Send an event or (without a stream) a reply; every message passes here."""
+        await self._gate.send(value, stream)
+
+    async def _put(self, frame: str | bytes) -> None:
         try:
             async with asyncio.timeout(SEND_SECONDS):
-                await self._socket.send_str(json_text(value))
+                if isinstance(frame, str):
+                    await self._socket.send_str(frame)
+                else:  # a text frame that is no UTF-8, which `send_str` would refuse
+                    await self._socket.send_frame(frame, WSMsgType.TEXT)
         except TimeoutError:
             self.abort()
 
@@ -188,11 +238,14 @@ class ApiSocket:
             result = self._done(str(request.get("method")), _text_params(request.get("params")))
         except Refusal as refusal:
             return {"id": number, "status": refusal.status, "error": refusal.body()}
-        weight: JsonObject = {
+        reply: JsonObject = {"id": number, "status": 200, "result": result}
+        if request.get("method") in (SUBSCRIBE, UNSUBSCRIBE):
+            return reply
+        weight = {
             "rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1,
             "limit": 6000, "count": 1,
         }  # fmt: skip
-        return {"id": number, "status": 200, "result": result, "rateLimits": [weight]}
+        return reply | {"rateLimits": [weight]}
 
     def _done(self, method: str, params: dict[str, str]) -> object:
         hub = self._hub
@@ -226,7 +279,7 @@ class ApiSocket:
 
 
 def _signed_text(params: dict[str, str]) -> str:
-    """Return what a WebSocket request is signed over: the parameters by name, without the last."""
+    """Return what a WebSocket request is signed over: the parameters by name, but the signature."""
     names = sorted(name for name in params if name != "signature")
     return "&".join(f"{name}={params[name]}" for name in names)
 
