@@ -68,7 +68,6 @@ def test_a_plain_backtest_loads_nothing_heavy_of_ours(plain: set[str]) -> None:
     assert plain & (HEAVY - {"pydantic"}) == set()
 
 
-@pytest.mark.xfail(reason="typer 0.29 reads flags with pydantic (0.1 s); typer 0.28 did not")
 def test_a_plain_backtest_loads_only_what_is_on_the_list(plain: set[str]) -> None:
     names = {name for name in plain if not name.startswith("_cython_")}
     assert names - ALLOWED - OURS - STARTERS - set(sys.stdlib_module_names) == set()
