@@ -1,6 +1,6 @@
 """A CCXT client on a simulator with faults; the fixtures of the folder above are there too."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -38,12 +38,3 @@ def faulty(ccxt_client: Client, stepped: Callable[[int], Clock]) -> Opened:
 def _settings(fault: object) -> dict[str, Any]:
     assert isinstance(fault, dict)
     return dict(fault)  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType] - JSON
-
-
-async def raised(work: Awaitable[Any]) -> BaseException | None:
-    """Return the error that a call ends with, or None."""
-    try:
-        await work
-    except Exception as error:  # noqa: BLE001 - which one it is, is the question
-        return error
-    return None

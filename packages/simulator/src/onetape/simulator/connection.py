@@ -233,8 +233,11 @@ class Connection:
             async with asyncio.timeout(SEND_SECONDS):
                 if isinstance(frame, str):
                     await self._socket.send_str(frame)
-                else:  # a text frame that is no UTF-8, which `send_str` would refuse
+                elif frame.startswith(b"{"):
+                    # A text frame that is no UTF-8, which `send_str` would refuse.
                     await self._socket.send_frame(frame, WSMsgType.TEXT)
+                else:
+                    await self._socket.send_bytes(frame)
         except TimeoutError:
             self.abort()
 

@@ -80,6 +80,7 @@ def bad_frame(shape: str, value: JsonObject) -> str | bytes:
         "no_k": json_text({name: item for name, item in value.items() if name != "k"}),
         "k_list": json_text({**value, "k": [1, 2, 3]}),
         "unknown_interval": json_text({**value, "k": {**candle, "i": "7q"}}),
+        "binary": b"\xff\xfe\x00",
         "invalid_utf8": b'{"e":"kline","s":"\xff\xfe"}',
         "nan": '{"e":"kline","E":NaN,"s":"' + str(symbol) + '","k":{"t":NaN}}',
         "deep": "[" * 100_000 + "]" * 100_000,

@@ -1,0 +1,270 @@
+"""Each fault of a socket, as the unchanged CCXT Pro class meets it."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager, suppress
+from itertools import pairwise
+from typing import Any
+
+import ccxt
+import pytest
+
+from onetape.simulator.clock import make_clock
+from onetape.simulator.faults.kinds import FRAME_SHAPES
+from onetape.simulator.faults.model import Fault
+from onetape.simulator.server import Simulator
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+Opened = Callable[..., AbstractAsyncContextManager[tuple[Simulator, Any]]]
+#: 2024-03-01 00:00 UTC.
+MARCH_MS = 1_709_251_200_000
+#: CCXT gives a socket up after three of these without an answer, milliseconds.
+KEEP_ALIVE_MS = 200
+
+
+def running() -> Any:
+    """Return a clock on which a minute takes a tenth of a second, so that frames come quickly."""
+    return make_clock(start_ms=MARCH_MS, speed=600)
+
+
+async def outcome(client: Any, seconds: float = 4.0) -> Any:
+    """Watch candles until CCXT raises; return the error, or None if it raised none in time."""
+    errors: list[object] = []
+    loop = asyncio.get_running_loop()
+    # A dead receive loop is told to this handler only.
+    loop.set_exception_handler(lambda _, context: errors.append(context))
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while True:
+                try:
+                    await client.watch_ohlcv("BTC/USDT", "1m")
+                except ccxt.BaseError as error:
+                    return error
+    return None
+
+
+def kind_of(error: Exception | None) -> type[Exception] | None:
+    return None if error is None else type(error)
+
+
+async def each(
+    scene: Callable[[str], Coroutine[Any, Any, Any]], names: Iterable[str]
+) -> dict[str, Any]:
+    """Play a scene for each name at the same time, as most of each is waiting."""
+    asked = list(names)
+    return dict(zip(asked, await asyncio.gather(*map(scene, asked)), strict=True))
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1008, 1012, 4000])
+def test_row_28_a_close_is_a_network_error_at_once(run: Run, faulty: Opened, code: int) -> None:
+    fault = Fault("ws_close", stream="btcusdt@kline_1m", code=code, nth=3)
+
+    async def scene() -> Any:
+        async with faulty([fault], pro=True, clock=running()) as (_, client):
+            error = await outcome(client)
+            return error, await client.watch_ohlcv("BTC/USDT", "1m")
+
+    error, rows = run(scene())
+    assert type(error) is ccxt.NetworkError
+    assert f"closing code {code}" in str(error)
+    assert rows, "the next call dials and subscribes by itself"
+
+
+def test_row_28_an_abort_is_a_network_error_at_once(run: Run, faulty: Opened) -> None:
+    async def scene() -> Any:
+        async with faulty([Fault("ws_abort", nth=3)], pro=True, clock=running()) as (_, client):
+            return await outcome(client), await client.watch_ohlcv("BTC/USDT", "1m")
+
+    error, rows = run(scene())
+    assert isinstance(error, ccxt.NetworkError)
+    assert rows
+
+
+def test_row_29_a_close_between_two_calls_raises_nothing(run: Run, faulty: Opened) -> None:
+    async def scene() -> None:
+        async with faulty([], pro=True, clock=running()) as (simulator, client):
+            await client.watch_ohlcv("BTC/USDT", "1m")
+            fired = asyncio.Event()
+            simulator.faults.listener = lambda _: fired.set()
+            simulator.faults.add(kind="ws_close", count=1)
+            await fired.wait()
+            while client.clients:  # noqa: ASYNC110 - CCXT has nothing to wait for
+                await asyncio.sleep(0.01)
+            assert await client.watch_ohlcv("BTC/USDT", "1m")
+
+    run(scene())
+
+
+def test_row_30_candles_that_close_while_the_socket_is_away_never_come(
+    run: Run, faulty: Opened
+) -> None:
+    async def scene() -> list[int]:
+        fault = Fault("ws_close", nth=3)
+        async with faulty([fault], pro=True, clock=running()) as (_, client):
+            opens: list[int] = []
+            while len(set(opens)) < 4:
+                try:
+                    opens += [row[0] for row in await client.watch_ohlcv("BTC/USDT", "1m")]
+                except ccxt.NetworkError:
+                    await asyncio.sleep(0.5)
+            return sorted(set(opens))
+
+    opens = run(scene())
+    steps = [later - earlier for earlier, later in pairwise(opens)]
+    assert max(steps) > 60_000
+
+
+def test_row_31_silence_with_pongs_never_raises(run: Run, faulty: Opened) -> None:
+    async def scene() -> Any:
+        fault = Fault("ws_silence", nth=3, count=1_000_000)
+        async with faulty([fault], pro=True, clock=running()) as (simulator, client):
+            client.streaming["keepAlive"] = KEEP_ALIVE_MS
+            error = await outcome(client, 2.0)
+            return error, [fired.kind for fired in simulator.faults.log]
+
+    assert run(scene()) == (None, ["ws_silence"])
+
+
+def test_row_32_half_open_is_found_after_three_pings(run: Run, faulty: Opened) -> None:
+    async def scene() -> Any:
+        fault = Fault("ws_half_open", nth=3)
+        async with faulty([fault], pro=True, clock=running()) as (_, client):
+            client.streaming["keepAlive"] = KEEP_ALIVE_MS
+            return await outcome(client)
+
+    error = run(scene())
+    assert type(error) is ccxt.RequestTimeout
+    assert "ping-pong keepalive missing" in str(error)
+
+
+def test_a_bad_frame_ends_the_receive_loop_without_a_word(run: Run, faulty: Opened) -> None:
+    async def scene(shape: str) -> Any:
+        fault = Fault("ws_garbage", shape=shape, nth=3)
+        async with faulty([fault], pro=True, clock=running()) as (_, client):
+            client.streaming["keepAlive"] = KEEP_ALIVE_MS
+            return kind_of(await outcome(client))
+
+    deadly = FRAME_SHAPES[: FRAME_SHAPES.index("deep") + 1]
+    assert run(each(scene, deadly)) == dict.fromkeys(deadly, ccxt.RequestTimeout)
+
+
+def test_a_frame_that_says_nothing_is_ignored(run: Run, faulty: Opened) -> None:
+    async def scene(shape: str) -> Any:
+        fault = Fault("ws_garbage", shape=shape, nth=3)
+        async with faulty([fault], pro=True, clock=running()) as (simulator, client):
+            return await outcome(client, 1.0), len(simulator.faults.log)
+
+    harmless = ("text", "null", "number", "empty", "unknown_symbol", "unknown_event")
+    assert run(each(scene, harmless)) == dict.fromkeys(harmless, (None, 1))
+
+
+def test_text_that_is_no_text_is_a_network_error(run: Run, faulty: Opened) -> None:
+    async def scene() -> Any:
+        fault = Fault("ws_garbage", shape="invalid_utf8", nth=3)
+        async with faulty([fault], pro=True, clock=running()) as (_, client):
+            return await outcome(client)
+
+    error = run(scene())
+    assert type(error) is ccxt.NetworkError
+    assert "1007" in str(error)
+
+
+def test_an_error_payload_is_raised_at_once(run: Run, faulty: Opened) -> None:
+    async def scene() -> Any:
+        fault = Fault("ws_garbage", shape="error", nth=3)
+        async with faulty([fault], pro=True, clock=running()) as (_, client):
+            return await outcome(client)
+
+    assert isinstance(run(scene()), ccxt.ExchangeError)
+
+
+def test_row_34_eleven_megabytes_are_a_network_error(run: Run, faulty: Opened) -> None:
+    async def scene() -> Any:
+        async with faulty([Fault("ws_big_frame", nth=3)], pro=True, clock=running()) as (_, client):
+            return await outcome(client)
+
+    error = run(scene())
+    assert type(error) is ccxt.NetworkError
+    assert "1009" in str(error)
+
+
+def test_row_34_after_a_flood_the_newest_candle_is_right(run: Run, faulty: Opened) -> None:
+    async def scene() -> None:
+        fault = Fault("ws_flood", nth=3, per_second=10_000, seconds=0.5)
+        async with faulty([fault], pro=True, clock=running()) as (simulator, client):
+            assert await outcome(client, 2.0) is None
+            rows = await client.watch_ohlcv("BTC/USDT", "1m")
+            assert rows[-1][0] >= simulator.clock.now_ms() - 120_000
+
+    run(scene())
+
+
+REFUSALS = {
+    "403": Fault("ws_refuse", status=403),
+    "418": Fault("ws_refuse", status=418),
+    "429": Fault("ws_refuse", status=429, headers={"Retry-After": "1"}),
+    "503": Fault("ws_refuse", status=503),
+    "a page": Fault("ws_refuse", shape="page"),
+    "a reset": Fault("ws_refuse", shape="reset"),
+    "no answer": Fault("ws_refuse", shape="hang"),
+}
+
+
+def test_row_35_a_refused_handshake_is_a_network_error(run: Run, faulty: Opened) -> None:
+    async def scene(name: str) -> Any:
+        async with faulty([REFUSALS[name]], pro=True, clock=running()) as (_, client):
+            client.streaming["connectionTimeout"] = 1_000
+            return kind_of(await outcome(client))
+
+    expected = dict.fromkeys(REFUSALS, ccxt.NetworkError) | {"no answer": ccxt.RequestTimeout}
+    assert run(each(scene, REFUSALS)) == expected
+
+
+def test_row_35_ccxt_waits_as_long_as_a_refused_handshake_says(run: Run, faulty: Opened) -> None:
+    async def scene() -> float:
+        fault = Fault("ws_refuse", status=429, headers={"Retry-After": "1"}, count=1)
+        async with faulty([fault], pro=True, clock=running()) as (_, client):
+            assert isinstance(await outcome(client), ccxt.NetworkError)
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            await client.watch_ohlcv("BTC/USDT", "1m")
+            return loop.time() - began
+
+    assert run(scene()) >= 0.9
+
+
+def test_row_36_without_an_acknowledgement_data_flows(run: Run, faulty: Opened) -> None:
+    async def scene() -> Any:
+        async with faulty([Fault("ws_no_ack")], pro=True, clock=running()) as (simulator, client):
+            error = await outcome(client, 0.5)
+            return error, len(client.ohlcvs["BTC/USDT"]["1m"]) > 0, len(simulator.faults.log)
+
+    assert run(scene()) == (None, True, 1)
+
+
+def test_row_36_a_rejected_subscription_is_an_exchange_error(run: Run, faulty: Opened) -> None:
+    fault = Fault("ws_reject", symbol="BTC/USDT", text="Invalid request: unknown stream")
+
+    async def scene() -> Any:
+        async with faulty([fault], pro=True, clock=running()) as (_, client):
+            return await outcome(client)
+
+    error = run(scene())
+    assert isinstance(error, ccxt.ExchangeError)
+
+
+def test_row_10_maintenance_cuts_and_refuses_sockets(run: Run, faulty: Opened) -> None:
+    async def scene() -> Any:
+        fault = Fault("maintenance", wall_from="300ms", wall_for="600ms")
+        async with faulty([fault], pro=True, clock=running()) as (_, client):
+            error = await outcome(client)
+            with pytest.raises(ccxt.ExchangeNotAvailable):
+                await client.fetch_ohlcv("BTC/USDT", "1m")
+            with pytest.raises(ccxt.NetworkError):
+                await client.watch_ohlcv("BTC/USDT", "1m")
+            await asyncio.sleep(0.7)
+            return error, await client.watch_ohlcv("BTC/USDT", "1m")
+
+    error, rows = run(scene())
+    assert isinstance(error, ccxt.NetworkError)
+    assert rows
