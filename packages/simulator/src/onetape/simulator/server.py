@@ -1,8 +1,6 @@
 """The simulator as a server on loopback."""
 
 import asyncio
-import errno
-import ipaddress
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from decimal import Decimal
 from types import TracebackType
@@ -11,7 +9,6 @@ from typing import Final
 from aiohttp import web
 
 from onetape.core.clock import Clock, SystemClock
-from onetape.core.errors import ConfigurationError, SafetyRefusal
 from onetape.simulator.account_service import AccountService
 from onetape.simulator.clock import REAL, clock_kind
 from onetape.simulator.control import Control
@@ -24,8 +21,11 @@ from onetape.simulator.faults.states import States
 from onetape.simulator.house import House
 from onetape.simulator.keys import DEFAULT_KEYS, ApiKey
 from onetape.simulator.limits import Limits
+from onetape.simulator.listening import listen, refuse_remote, url_of
 from onetape.simulator.market import Market
 from onetape.simulator.refusals import Refusal
+from onetape.simulator.replay import Replay
+from onetape.simulator.replay_market import ReplayMarket
 from onetape.simulator.rest import PublicRest
 from onetape.simulator.streams import Streams
 from onetape.simulator.symbols import SYMBOLS, SpotSymbol
@@ -50,6 +50,7 @@ class Simulator:
         port: int = 0,
         allow_remote: bool = False,
         symbols: tuple[SpotSymbol, ...] = SYMBOLS,
+        replay: Replay | None = None,
         faults: Faults | Iterable[Fault] = (),
         limits: bool = False,
         balance: Mapping[str, Decimal] | None = None,
@@ -65,6 +66,8 @@ class Simulator:
             port: Port to listen on; 0 takes a free one.
             allow_remote: Permit an address that other machines can reach.
             symbols: The markets to list.
+            replay: Recorded candles (`replay.read_replay`) in place of an invented market; its
+                markets are the ones listed.
             faults: What goes wrong; more can be added to `faults` while it runs.
             balance: What the account holds at the start; None is 10,000 USDT.
             fees: Fee rates; None is 0.1 % in the received coin.
@@ -75,12 +78,8 @@ class Simulator:
         Raises:
             SafetyRefusal: the address is not loopback and `allow_remote` is not set.
         """
-        if not allow_remote and not is_loopback(host):
-            raise SafetyRefusal(
-                f"{host} can be reached from other machines and the simulator asks nobody for a "
-                "password; use 127.0.0.1, or say --allow-remote"
-            )
-        self.market = Market(seed, symbols)
+        refuse_remote(host, allow_remote=allow_remote)
+        self.market = Market(seed, symbols) if replay is None else ReplayMarket(seed, replay)
         self.clock: Clock = SystemClock() if clock is None else clock
         self.faults = faults if isinstance(faults, Faults) else Faults(faults)
         self.faults.start(self.clock, seed)
@@ -101,8 +100,7 @@ class Simulator:
     @property
     def url(self) -> str:
         """Where it listens, such as `http://127.0.0.1:8790`."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        return url_of(self._host, self._port)
 
     async def start(self) -> None:
         """Begin to listen.
@@ -119,16 +117,8 @@ class Simulator:
         self.account.add_to(app)
         self._control.add_to(app)
         FaultControl(self.faults).add_to(app)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, self._host, self._port).start()
-        except OSError as error:
-            await runner.cleanup()
-            raise ConfigurationError(_cannot_listen(self._host, self._port, error)) from None
-        self._runner = runner
+        self._runner, self._port = await listen(app, self._host, self._port)
         self._keeper = asyncio.create_task(self._keep_house())
-        self._port = int(runner.addresses[0][1])
 
     async def stop(self) -> None:
         """Cut all sockets and stop listening."""
@@ -184,20 +174,6 @@ class Simulator:
         """Stop listening."""
         del kind, error, traceback
         await self.stop()
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether an address is reachable from this machine only."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _cannot_listen(host: str, port: int, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is in use; stop what runs there or choose another --port"
-    return f"cannot listen on {host} port {port}: {error.strerror or error}"
 
 
 @web.middleware

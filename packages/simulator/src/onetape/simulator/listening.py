@@ -1,0 +1,56 @@
+"""Listening on an address of this machine, and refusing every other one unless told."""
+
+import errno
+import ipaddress
+
+from aiohttp import web
+
+from onetape.core.errors import ConfigurationError, SafetyRefusal
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address is reachable from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def refuse_remote(host: str, *, allow_remote: bool) -> None:
+    """Raise where others could reach an address and nobody said that they may.
+
+    Raises:
+        SafetyRefusal: the address is not loopback and `allow_remote` is not set.
+    """
+    if not allow_remote and not is_loopback(host):
+        raise SafetyRefusal(
+            f"{host} can be reached from other machines and the simulator asks nobody for a "
+            "password; use 127.0.0.1, or say --allow-remote"
+        )
+
+
+async def listen(app: web.Application, host: str, port: int) -> tuple[web.AppRunner, int]:
+    """Serve an application; return its runner and the port, which 0 leaves to the system.
+
+    Raises:
+        ConfigurationError: the address cannot be used, for example because it is in use.
+    """
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise ConfigurationError(_cannot_listen(host, port, error)) from None
+    return runner, int(runner.addresses[0][1])
+
+
+def url_of(host: str, port: int) -> str:
+    """Return the address of a server, such as `http://127.0.0.1:8790`."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is in use; stop what runs there or choose another --port"
+    return f"cannot listen on {host} port {port}: {error.strerror or error}"

@@ -1,0 +1,145 @@
+"""Recorded replies and messages of an exchange, read from JSON files.
+
+A file is `{"items": [...]}` (or the list alone). A reply has `path` and `body`, and may have
+`method` (GET), `query` (`a=1&b=2` or a mapping), `status` (200) and `headers`; a stream's message
+has `message`. An item with only a `name` becomes a reply through a route: `http_ohlc` and
+`GET /0/public/OHLC`. Whatever else an item holds is left alone.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, cast
+from urllib.parse import parse_qsl
+
+from onetape.core.errors import ConfigurationError, UsageError
+
+#: What differs from call to call and says nothing about what is asked.
+VOLATILE: Final = frozenset({"timestamp", "recvWindow", "signature", "nonce"})
+Query = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One reply as it was recorded."""
+
+    method: str
+    path: str
+    query: Query
+    status: int
+    body: object
+    """A document, or text that is sent as it stands."""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def __str__(self) -> str:
+        """Return what was asked, as `GET /path?query`."""
+        return asked_text(self.method, self.path, self.query)
+
+
+@dataclass(frozen=True, slots=True)
+class Reel:
+    """All that one or more files hold."""
+
+    replies: tuple[Recording, ...]
+    messages: tuple[object, ...]
+
+
+def asked_text(method: str, path: str, query: Query) -> str:
+    """Return a request as `GET /path?query`."""
+    text = "&".join(f"{name}={value}" for name, value in query)
+    return f"{method} {path}{'?' if text else ''}{text}"
+
+
+def plain_query(pairs: Iterable[tuple[str, str]]) -> Query:
+    """Return what a query asks, sorted and without what differs from call to call."""
+    return tuple(sorted(pair for pair in pairs if pair[0] not in VOLATILE))
+
+
+def parse_route(text: str) -> tuple[str, str]:
+    """Return name and request of `http_ohlc=GET /0/public/OHLC`.
+
+    Raises:
+        UsageError: it has another form.
+    """
+    name, separator, request = text.partition("=")
+    method, space, path = request.strip().partition(" ")
+    if not separator or not name or not space or not path.startswith("/"):
+        raise UsageError(
+            f"--route {text!r} was not understood; write 'http_ohlc=GET /0/public/OHLC'"
+        )
+    return name.strip(), f"{method.upper()} {path}"
+
+
+def read_reel(files: Iterable[Path], routes: Mapping[str, str] | None = None) -> Reel:
+    """Read files of recordings, in order.
+
+    Args:
+        files: JSON.
+        routes: Name of an item to `METHOD /path?query`, for items without a path of their own.
+
+    Raises:
+        ConfigurationError: a file cannot be read, or holds no recording.
+        UsageError: a route names an item that no file has.
+    """
+    named = dict(routes or {})
+    replies: list[Recording] = []
+    messages: list[object] = []
+    used: set[str] = set()
+    for file in files:
+        found = len(replies) + len(messages)
+        for item in _items(file):
+            name = str(item.get("name", ""))
+            if name in named:
+                used.add(name)
+                method, _, path = named[name].partition(" ")
+                item = {"method": method, "path": path, **item}
+            if "path" in item and "body" in item:
+                replies.append(_recording(item))
+            elif "message" in item:
+                messages.append(item["message"])
+        if found == len(replies) + len(messages):
+            raise ConfigurationError(
+                f"{file} holds no item with path and body, none with message, and none that a "
+                "--route names; see simulator play --help"
+            )
+    if named.keys() - used:
+        missing = sorted(named.keys() - used)[0]
+        raise UsageError(f"--route: no item of the files has the name {missing!r}")
+    return Reel(tuple(replies), tuple(messages))
+
+
+def _items(file: Path) -> list[dict[str, Any]]:
+    try:
+        document = cast("object", json.loads(file.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigurationError(f"{file} is no valid JSON: {error}") from error
+    items: object = document
+    if isinstance(document, dict):
+        items = cast("dict[str, object]", document).get("items")
+    if not isinstance(items, list):
+        raise ConfigurationError(f'{file} holds no list of items, as in {{"items": [...]}}')
+    listed = cast("list[object]", items)
+    return [cast("dict[str, Any]", item) for item in listed if isinstance(item, dict)]
+
+
+def _recording(item: Mapping[str, Any]) -> Recording:
+    path, _, in_path = str(item["path"]).partition("?")
+    query: object = item.get("query") or ""
+    if isinstance(query, Mapping):
+        given = cast("Mapping[str, object]", query)
+        pairs = [(name, str(value)) for name, value in given.items()]
+    else:
+        pairs = parse_qsl(str(query), keep_blank_values=True)
+    headers = cast("Mapping[str, object]", item.get("headers") or {})
+    pairs += parse_qsl(in_path, keep_blank_values=True)
+    return Recording(
+        method=str(item.get("method", "GET")).upper(),
+        path=path,
+        query=plain_query(pairs),
+        status=int(item.get("status", 200)),
+        body=item["body"],
+        headers={name: str(value) for name, value in headers.items()},
+    )
