@@ -112,12 +112,22 @@ def grouped(bars: Bars, opens: IntArray) -> Bars:
         low,
         bars.close[ends - 1],
         np.add.reduceat(bars.volume, edge),
-        np.add.reduceat(bars.quote, edge),
+        _sums(bars.quote, edge),
         np.add.reduceat(bars.trades, edge),
         bars.first_id[edge],
         np.add.reduceat(bars.buy_volume, edge),
-        np.add.reduceat(bars.buy_quote, edge),
+        _sums(bars.buy_quote, edge),
     )
+
+
+def _sums(values: IntArray, edge: IntArray) -> IntArray:
+    """Return exact sums of groups: as Python's integers where 64 bits might not hold them."""
+    if (
+        float(values.max()) * len(values) >= 2.0**62
+        and float(values.astype(float).sum()) >= 2.0**62
+    ):
+        values = values.astype(object)
+    return np.add.reduceat(values, edge)
 
 
 def _traded_prices(

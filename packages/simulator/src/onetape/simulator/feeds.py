@@ -54,7 +54,7 @@ class KlineFeed:
 
         Nothing while an outage lasts: what ended meanwhile is closed when it is over.
         """
-        if self._market.is_silent(now_ms // 1_000):
+        if self._market.is_silent(now_ms // 1_000, self._symbol):
             return
         current = self._timeframe.floor(now_ms // 1_000)
         while self._open is not None and self._open < current:
@@ -97,7 +97,7 @@ class TickerFeed:
     def events(self, now_ms: int) -> Iterator[JsonObject]:
         """Yield one event while the market trades."""
         now = now_ms // 1_000
-        if self._market.is_silent(now) or not self._market.is_open(self._symbol, now):
+        if self._market.is_silent(now, self._symbol) or not self._market.is_open(self._symbol, now):
             return
         if now_ms != self._shown_ms:
             self._shown_ms = now_ms

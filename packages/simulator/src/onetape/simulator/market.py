@@ -13,7 +13,7 @@ from onetape.simulator.minutes import minutes
 from onetape.simulator.noise import IntArray
 from onetape.simulator.path import END_SECONDS, ORIGIN_SECONDS
 from onetape.simulator.silence import last_traded, minute_of, outage_at
-from onetape.simulator.symbols import SYMBOLS, SpotSymbol, symbol_named
+from onetape.simulator.symbols import SYMBOLS, SpotSymbol, UnknownSymbol
 from onetape.simulator.trades import Trades, trades_of_minute
 
 _DAY: Final = 86_400
@@ -41,6 +41,7 @@ class Market:
         """Make the market of this seed."""
         self.seed = seed
         self.symbols = symbols
+        self._named = {name: one for one in symbols for name in (one.id, one.name)}
         self._minute_days: _Days = OrderedDict()
         self._hour_days: _Days = OrderedDict()
         self._trades: OrderedDict[tuple[str, int], Trades] = OrderedDict()
@@ -51,7 +52,15 @@ class Market:
         Raises:
             UnknownSymbol: there is none.
         """
-        return symbol_named(name, self.symbols)
+        try:
+            return self._named[name]
+        except KeyError:
+            raise UnknownSymbol(name) from None
+
+    def smallest(self, symbol: SpotSymbol) -> Timeframe:
+        """Return the timeframe that all others of a market are built from."""
+        del symbol
+        return TIMEFRAMES["1m"]
 
     def candles(self, name: str, timeframe: str, start: int, end: int) -> Candles:
         """Return whole candles that open in `[start, end)`, epoch seconds, whatever the time is.
@@ -116,8 +125,14 @@ class Market:
         """Return whether the market trades at `now`, epoch seconds."""
         return symbol.listed <= now < (symbol.delisted or END_SECONDS)
 
-    def is_silent(self, now: int) -> bool:
-        """Return whether there is no candle and no event at `now`, epoch seconds: an outage."""
+    def is_silent(self, now: int, symbol: SpotSymbol | None = None) -> bool:
+        """Return whether there is no candle and no event at `now`, epoch seconds: an outage.
+
+        Args:
+            now: The moment.
+            symbol: Where; an outage is everywhere.
+        """
+        del symbol
         outage = outage_at(self.seed, minute_of(now))
         return outage is not None and minute_of(now) >= outage.start
 

@@ -79,6 +79,7 @@ class Simulator:
             SafetyRefusal: the address is not loopback and `allow_remote` is not set.
         """
         refuse_remote(host, allow_remote=allow_remote)
+        self.replay = replay
         self.market = Market(seed, symbols) if replay is None else ReplayMarket(seed, replay)
         self.clock: Clock = SystemClock() if clock is None else clock
         self.faults = faults if isinstance(faults, Faults) else Faults(faults)

@@ -107,13 +107,37 @@ class UnknownSymbol(KeyError):
     """The list has no market of that name."""
 
 
-def symbol_named(name: str, symbols: tuple[SpotSymbol, ...] = SYMBOLS) -> SpotSymbol:
-    """Return the market of that name, in Binance's form (`BTCUSDT`) or CCXT's (`BTC/USDT`).
+def many_symbols(count: int) -> tuple[SpotSymbol, ...]:
+    """Return a list as long as Binance's own: the short list, and made-up markets after it.
 
-    Raises:
-        UnknownSymbol: there is none.
+    Those are called `AAA`, `AAB` and so on; every second one is in BREAK, as on Binance in 2025,
+    and every fifth that trades is thin.
+
+    Args:
+        count: How many, 1 to 17,576 more than the short list has.
     """
-    for symbol in symbols:
-        if name in (symbol.id, symbol.name):
-            return symbol
-    raise UnknownSymbol(name)
+    invented = [_invented(number) for number in range(count - len(SYMBOLS))]
+    return (*SYMBOLS[:count], *invented)
+
+
+def _invented(number: int) -> SpotSymbol:
+    letters = "".join(chr(65 + number // 26**place % 26) for place in (2, 1, 0))
+    quote = ("USDT", "BTC", "USDC", "TRY", "FDUSD")[number % 5]
+    price_digits = 8 if quote == "BTC" else 2 + number % 4
+    listed = _utc(2018, 1, 1) + number % 2_000 * 86_400
+    return SpotSymbol(
+        letters,
+        quote,
+        price_digits,
+        number % 6 if quote == "BTC" else 5 - number % 4,
+        (1 + number % 97) * 10.0 ** (3 - price_digits),
+        (("BTC", 0.5), (letters, 0.6)),
+        5_000,
+        listed,
+        "9000000.00000000",
+        "90000.00000000",
+        "1000000.00000000",
+        "0.00010000" if quote == "BTC" else "5.00000000",
+        delisted=listed + 700 * 86_400 if number % 2 else None,
+        quiet=0.35 if number % 10 == 0 else 0.0,
+    )

@@ -12,7 +12,6 @@ from onetape.simulator.noise import HashArray, IntArray, hashed, key_of, part16,
 from onetape.simulator.path import ORIGIN_SECONDS
 from onetape.simulator.symbols import SpotSymbol
 
-_MINUTE_MS: Final = 60_000
 BoolArray = NDArray[np.bool_]
 #: Price in ticks, amount in steps, whether the taker buys; one row a trade.
 _Columns = tuple[IntArray, IntArray, BoolArray]
@@ -47,6 +46,11 @@ class Trades:
         """Return the trades up to and including a moment, epoch milliseconds."""
         return self[: int(np.searchsorted(self.time_ms, now_ms, side="right"))]
 
+    def within(self, start_ms: int, end_ms: int) -> "Trades":
+        """Return the trades of `[start_ms, end_ms)`, epoch milliseconds."""
+        low, high = np.searchsorted(self.time_ms, (start_ms, end_ms))
+        return self[int(low) : int(high)]
+
     def bar(self, timestamp: int) -> Bars:
         """Return the one candle of these trades, opened at `timestamp`; none without trades."""
         if not len(self):
@@ -80,13 +84,24 @@ def trades_of_minute(seed: int, symbol: SpotSymbol, timestamp: int) -> Trades:
     """
     index = (timestamp - ORIGIN_SECONDS) // 60
     parts = minutes(seed, symbol, index, index + 1)
+    return trades_of_bar(parts, key_of(seed, symbol.id, "trades", index), 60)
+
+
+def trades_of_bar(parts: Minutes, key: int, length_seconds: int) -> Trades:
+    """Return all trades of one bar, the first at its very start; empty where nobody traded.
+
+    Args:
+        parts: The bar and the amounts of its trades, one row (or none).
+        key: What is drawn depends on it, from `noise.key_of`.
+        length_seconds: Length of the bar.
+    """
     bar = parts.bars
     if not bar.volume.any():
         return NO_TRADES
     count = int(bar.trades[0])
-    noise = hashed(key_of(seed, symbol.id, "trades", index), np.arange(count, dtype=np.int64))
+    noise = hashed(key, np.arange(count, dtype=np.int64))
     high_first = _high_comes_first(bar, noise)
-    pairs = _pairs(parts, noise, count // 2 - 2)
+    pairs = _pairs(parts, noise, max(count // 2 - 2, 0))
     legs = _legs(bar, pairs, high_first)
     high = _special(bar.high, parts.high_amount, buys=True)
     low = _special(bar.low, parts.low_amount, buys=False)
@@ -99,11 +114,12 @@ def trades_of_minute(seed: int, symbol: SpotSymbol, timestamp: int) -> Trades:
         legs[2],
         _special(bar.close, parts.last_amount, buys=bool(parts.last_buys[0])),
     )
-    offsets = np.sort(rehashed(noise) % np.uint64(_MINUTE_MS)).astype(np.int64)
+    length_ms = length_seconds * 1_000
+    offsets = np.sort(rehashed(noise) % np.uint64(length_ms)).astype(np.int64)
     offsets[0] = 0
     return Trades(
         np.arange(count, dtype=np.int64) + bar.first_id[0],
-        offsets + timestamp * 1_000,
+        offsets + bar.timestamp[0] * 1_000,
         np.concatenate([piece[0] for piece in pieces]),
         np.concatenate([piece[1] for piece in pieces]),
         np.concatenate([piece[2] for piece in pieces]),
@@ -111,7 +127,8 @@ def trades_of_minute(seed: int, symbol: SpotSymbol, timestamp: int) -> Trades:
 
 
 def _special(price: IntArray, amount: IntArray, *, buys: bool) -> _Columns:
-    return price, amount, np.array([buys])
+    traded = amount > 0
+    return price[traded], amount[traded], np.array([buys])[traded]
 
 
 def _high_comes_first(bar: Bars, noise: HashArray) -> bool:
