@@ -6,7 +6,7 @@ import json
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
@@ -14,7 +14,12 @@ from urllib.parse import urlsplit
 from onetape.core.errors import ConfigurationError, ExchangeUnreachable
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from onetape.core.clock import Clock
+    from onetape.simulator.account_service import AccountService
+    from onetape.simulator.faults.model import Fault
+    from onetape.simulator.faults.registry import Faults
     from onetape.simulator.server import Simulator
 
 #: Where `uv run simulator` listens unless told otherwise, and where programs look for one.
@@ -45,6 +50,22 @@ class EmbeddedSimulator:
     def clock(self) -> "Clock":
         """The market's clock; move a stepped one by `advance_to_ms` only."""
         return self._simulator.clock
+
+    @property
+    def faults(self) -> "Faults":
+        """What goes wrong; faults may be added, removed and read from this thread."""
+        return self._simulator.faults
+
+    def on_account(self, work: "Callable[[AccountService], T]") -> T:
+        """Do something with the account in the simulator's thread and return what comes of it.
+
+        `simulator.on_account(lambda account: account.deposit("BTC", Decimal("0.5")))`
+        """
+
+        async def done() -> T:
+            return work(self._simulator.account)
+
+        return self._call(done())
 
     def advance_to_ms(self, market_ms: int) -> None:
         """Move a stepped clock forward and send what became due.
@@ -120,7 +141,13 @@ class _Thread(threading.Thread):
 
 @contextmanager
 def embedded_simulator(
-    *, seed: int = DEFAULT_SEED, clock: "Clock | None" = None, port: int = 0
+    *,
+    seed: int = DEFAULT_SEED,
+    clock: "Clock | None" = None,
+    port: int = 0,
+    balance: "Mapping[str, Decimal] | None" = None,
+    faults: "Faults | Iterable[Fault]" = (),
+    limits: bool = False,
 ) -> Generator[EmbeddedSimulator]:
     """Run a simulator on 127.0.0.1 in a thread of this process while the block lasts.
 
@@ -128,13 +155,19 @@ def embedded_simulator(
         seed: Which market.
         clock: Market time (`clock.make_clock`); None is the computer's time.
         port: 0 takes a free one.
+        balance: What the account holds; None is 10,000 USDT.
+        faults: What goes wrong; more can be added while it runs.
+        limits: Refuse what goes beyond Binance's limits.
 
     Raises:
         ConfigurationError: the port cannot be used.
     """
     from onetape.simulator.server import Simulator
 
-    thread = _Thread(Simulator(seed=seed, clock=clock, port=port))
+    simulated = Simulator(
+        seed=seed, clock=clock, port=port, balance=balance, faults=faults, limits=limits
+    )
+    thread = _Thread(simulated)
     thread.start()
     simulator = thread.ready()
     try:

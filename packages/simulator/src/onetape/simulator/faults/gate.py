@@ -103,7 +103,10 @@ class Gate:
             event = {**event, "E": cast("int", event["E"]) + skew_ms}
             value = _wrapped(value, key, event)
         kind = str(event.get("e", "bookTicker"))
-        call = Call("event", stream, stream=stream, event=kind, symbol=symbol, socket=self._number)
+        call = Call(
+            "event", stream, stream=stream, event=kind, symbol=symbol, socket=self._number,
+            is_fill=kind == "executionReport" and event.get("x") == "TRADE",
+        )  # fmt: skip
         frames: list[Frame] = [value]
         for firing in self._fired(call, event):
             if firing.fault.kind in _ENDS:

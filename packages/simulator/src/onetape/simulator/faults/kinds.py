@@ -13,8 +13,8 @@ BODY_SHAPES: Final = (
 #: Frames that no client expects. Up to `deep` they end CCXT's receive loop without a word;
 #: `invalid_utf8` ends the socket, `error` is an answer that says no, and the rest is ignored.
 FRAME_SHAPES: Final = (
-    "truncated", "array", "no_k", "k_list", "unknown_interval", "binary", "nan", "deep", "invalid_utf8",
-    "text", "null", "number", "empty", "unknown_symbol", "unknown_event", "error",
+    "truncated", "array", "no_k", "k_list", "unknown_interval", "binary", "nan", "deep",
+    "invalid_utf8", "text", "null", "number", "empty", "unknown_symbol", "unknown_event", "error",
 )  # fmt: skip
 #: Candles that no strategy may see, or that come in a way it must survive.
 CANDLE_SHAPES: Final = (

@@ -34,6 +34,8 @@ class Call:
     symbol: str = ""
     opens_ms: tuple[int, int] = (0, 0)
     """Of `candles`: the open of the first and the end of the last."""
+    is_fill: bool = False
+    """Whether an event of the user data stream tells of a fill."""
     socket: int = 0
     """Which socket an event leaves by; a fault that lasts is logged once for each."""
 
@@ -125,7 +127,7 @@ class _Entry:
             and _is(fault.stream, call.stream)
             and (fault.event is None or fault.event == call.event)
             and (fault.symbol is None or _plain(fault.symbol) == call.symbol)
-            and (fault.kind != "fills" or call.event == "executionReport")
+            and (fault.kind != "fills" or call.is_fill)
             and (fault.kind != "candles" or self._holds_candle(call.opens_ms))
         )
 
