@@ -1,15 +1,17 @@
 """The simulator: an offline exchange with an invented market, for tests, demos and practice."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from onetape.cli.program import run_app
 from onetape.core.errors import UsageError
-from onetape.simulator.embedded import DEFAULT_PORT, DEFAULT_SEED
+from onetape.simulator.embedded import DEFAULT_PORT, DEFAULT_SEED, DEFAULT_URL
 
 if TYPE_CHECKING:
+    from onetape.simulator.faults.registry import Faults
     from onetape.simulator.server import Simulator
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -17,6 +19,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.callback(invoke_without_command=True)
 def simulate(
+    context: typer.Context,
     *,
     port: Annotated[
         int, typer.Option(min=0, max=65_535, metavar="PORT", help="Listen here; 0 takes any.")
@@ -31,8 +34,27 @@ def simulate(
         str | None,
         typer.Option(
             metavar="YYYY-MM-DD",
-            help="Market time to begin at, UTC; a time may follow.  [default: now]",
+            help="Market time to begin at, UTC; a time may follow.  [default: now, or in --data]",
         ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Replay these candles: a database of ours, a .csv or .csv.gz."
+        ),
+    ] = None,
+    data_symbol: Annotated[
+        str | None, typer.Option(metavar="BASE/QUOTE", help="Only this market of --data.")
+    ] = None,
+    data_timeframe: Annotated[
+        str | None, typer.Option(metavar="TF", help="Only candles of this timeframe of --data.")
+    ] = None,
+    data_exchange: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only candles of this exchange of --data.")
+    ] = None,
+    symbols: Annotated[
+        int | None,
+        typer.Option(min=1, max=10_000, metavar="N", help="List so many markets, most made up."),
     ] = None,
     stepped: Annotated[
         bool, typer.Option("--stepped", help="Stand still until POST /simulator/clock.")
@@ -43,21 +65,159 @@ def simulate(
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Permit an address that others can reach.")
     ] = False,
+    faults: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Let go wrong what this YAML timeline says."),
+    ] = None,
+    limits: Annotated[
+        bool, typer.Option("--limits", help="Refuse what goes beyond Binance's request limits.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Tell of every fault that fires, on stderr.")
+    ] = False,
+    balance: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ASSET=AMOUNT,...",
+            help="What the account holds, such as USDT=10000,BTC=0.5.  [default: USDT=10000]",
+        ),
+    ] = None,
 ) -> None:
-    """Serve an invented market as Binance spot would, until Ctrl-C.
+    """Serve an invented market, or recorded candles, as Binance spot would, until Ctrl-C.
 
     Trading programs connect with --exchange simulator. The market can be read from 2010 to 2041
-    and is the same for the same seed, whatever the clock does.
+    and is the same for the same seed, whatever the clock does. With --data the closed candles are
+    those of the file and what happens inside them is invented to fit; market time begins after
+    the first 500 candles. The account's API key and its secret are both "simulator"; the key
+    "reader" may look and not trade.
     """
+    if context.invoked_subcommand is not None:
+        return
     import asyncio
 
+    from onetape.simulator.account_service import parse_balance
     from onetape.simulator.clock import make_clock
     from onetape.simulator.server import Simulator
+    from onetape.simulator.symbols import SYMBOLS, many_symbols
 
+    replay = None
+    if data is not None:
+        from onetape.simulator.replay import read_replay
+
+        replay = read_replay(
+            data, symbol=data_symbol, timeframe=data_timeframe, exchange=data_exchange
+        )
     start_ms = None if start is None else _market_ms(start)
+    if start_ms is None and replay is not None:
+        start_ms = replay.start_ms
     clock = make_clock(start_ms=start_ms, speed=speed, stepped=stepped)
-    simulator = Simulator(seed=seed, clock=clock, host=host, port=port, allow_remote=allow_remote)
+    simulator = Simulator(
+        seed=seed,
+        clock=clock,
+        host=host,
+        port=port,
+        allow_remote=allow_remote,
+        symbols=SYMBOLS if symbols is None else many_symbols(symbols),
+        replay=replay,
+        balance=None if balance is None else parse_balance(balance),
+        faults=_faults(faults),
+        limits=limits,
+    )
+    if verbose:
+        simulator.faults.listener = lambda fired: typer.echo(f"simulator: {fired.line()}", err=True)
     asyncio.run(_serve(simulator))
+
+
+@app.command()
+def play(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings, JSON.")],
+    *,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, metavar="PORT", help="Listen here; 0 takes any.")
+    ] = DEFAULT_PORT + 1,
+    in_order: Annotated[
+        bool, typer.Option("--in-order", help="Ignore queries: replies of a path in their order.")
+    ] = False,
+    route: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=REQUEST",
+            help="Give an item without a path one: 'http_ohlc=GET /0/public/OHLC'; repeatable.",
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on, of this machine only.")
+    ] = "127.0.0.1",
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Permit an address that others can reach.")
+    ] = False,
+) -> None:
+    """Serve recorded replies of any exchange as they were recorded, until Ctrl-C.
+
+    A file is {"items": [...]}: a reply has method, path, query, status, headers and body, a
+    WebSocket message has message. What was not recorded is a 404 that says so.
+    """
+    from onetape.simulator.play_command import play_recordings
+
+    play_recordings(
+        files, route or [], in_order=in_order, host=host, port=port, allow_remote=allow_remote
+    )
+
+
+@app.command()
+def ledger(
+    *,
+    url: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where the simulator listens.")
+    ] = DEFAULT_URL,
+    symbol: Annotated[
+        str | None,
+        typer.Option(metavar="BASE/QUOTE", help="Add this market's closed candles."),
+    ] = None,
+    timeframe: Annotated[
+        str, typer.Option("--timeframe", "-t", metavar="TF", help="Of the candles.")
+    ] = "1h",
+    start: Annotated[
+        str, typer.Option("--from", metavar="YYYY-MM-DD", help="First candle, UTC.")
+    ] = "2010-01-01",
+    end: Annotated[
+        str, typer.Option("--to", metavar="YYYY-MM-DD", help="Stop before this day, UTC.")
+    ] = "2041-11-24",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document: every row on the books.")
+    ] = False,
+) -> None:
+    """Show what a running simulator has on its books: balances, orders, fills.
+
+    With --json: "account" (free and locked by asset now), "orders" (a row for each thing that
+    happened to an order), "fills", "balances" (a row for each change), and "candles" with --symbol.
+    """
+    from onetape.cli.output import print_json
+    from onetape.simulator.ledger_command import read_ledger, summary
+
+    candles = None
+    if symbol is not None:
+        candles = {
+            "symbol": symbol,
+            "interval": timeframe,
+            "startTime": str(_market_ms(start, "--from")),
+            "endTime": str(_market_ms(end, "--to")),
+        }
+    document = read_ledger(url, candles)
+    if as_json:
+        print_json(document)
+    else:
+        typer.echo(summary(document))
+
+
+def _faults(file: Path | None) -> "Faults":
+    from onetape.simulator.faults.registry import Faults
+    from onetape.simulator.faults.timeline import read_timeline
+
+    if file is None:
+        return Faults()
+    timeline = read_timeline(file)
+    return Faults(timeline.faults, seed=timeline.seed)
 
 
 async def _serve(simulator: "Simulator") -> None:
@@ -82,18 +242,21 @@ def _greeting(simulator: "Simulator") -> str:
         kind, f"{clock_speed(simulator.clock):g} times as fast as the clock"
     )
     now = utc_text(simulator.clock.now_ms() // 1_000)
+    source = "invented market"
+    if simulator.replay is not None:
+        source = f"replay of {simulator.replay.path}"
     return (
-        f"simulator: invented market, seed {simulator.market.seed}, at {simulator.url}; "
+        f"simulator: {source}, seed {simulator.market.seed}, at {simulator.url}; "
         f"market time {now} UTC, {pace}. Ctrl-C stops it."
     )
 
 
-def _market_ms(text: str) -> int:
+def _market_ms(text: str, option: str = "--start") -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(
-            f"--start {text!r} was not understood; write 2024-01-31 or 2024-01-31T14:00, UTC"
+            f"{option} {text!r} was not understood; write 2024-01-31 or 2024-01-31T14:00, UTC"
         ) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

@@ -1,0 +1,65 @@
+"""`simulator ledger`: what a running simulator has on its books."""
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any, Final, cast
+
+from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
+from onetape.simulator.embedded import is_running
+
+_READ_SECONDS: Final = 30.0
+#: Sections of the document, and where each is read.
+SECTIONS: Final = {
+    "account": "account",
+    "orders": "ledger/orders",
+    "fills": "ledger/fills",
+    "balances": "ledger/balances",
+}
+
+
+def read_ledger(url: str, candles: dict[str, str] | None = None) -> dict[str, Any]:
+    """Return all that a running simulator has on its books.
+
+    Args:
+        url: Where it listens.
+        candles: Query of `GET /simulator/ledger`; None leaves candles out.
+
+    Raises:
+        ExchangeUnreachable: no simulator listens there.
+        ExchangeRefused: it did not answer the question.
+    """
+    if not is_running(url):
+        raise ExchangeUnreachable(
+            f"no simulator listens at {url}; start one (uv run simulator), or say --url ADDRESS"
+        )
+    document = {name: _read(url, path) for name, path in SECTIONS.items()}
+    document["account"] = cast("dict[str, Any]", document["account"])["balances"]
+    if candles is not None:
+        document["candles"] = _read(url, f"ledger?{urllib.parse.urlencode(candles)}")
+    return document
+
+
+def summary(document: dict[str, Any]) -> str:
+    """Return the books in a few lines for a person."""
+    lines = [f"{'asset':<8}{'free':>24}{'locked':>24}"]
+    for asset, balance in document["account"].items():
+        lines.append(f"{asset:<8}{balance['free']:>24}{balance['locked']:>24}")
+    open_orders = {row["order_id"]: row["status"] for row in document["orders"]}
+    still_open = sum(status in ("NEW", "PARTIALLY_FILLED") for status in open_orders.values())
+    orders = len([number for number in open_orders if number > 0])
+    lines.append(f"orders {orders}, of them open {still_open}; fills {len(document['fills'])}")
+    return "\n".join(lines)
+
+
+def _read(url: str, path: str) -> object:
+    # No proxy: loopback is never behind one, whatever the environment says.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        address = f"{url.rstrip('/')}/simulator/{path}"
+        with opener.open(address, timeout=_READ_SECONDS) as answer:
+            return cast("object", json.loads(answer.read()))
+    except urllib.error.HTTPError as error:
+        body = error.read(2_000).decode(errors="replace")
+        raise ExchangeRefused(f"the simulator refused {path}: {body}") from None
