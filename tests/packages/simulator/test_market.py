@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onetape.simulator.bars import INTERVALS, TIMEFRAMES, Bars, grouped, joined
 from onetape.simulator.market import Market
 from onetape.simulator.path import END_SECONDS
-from onetape.simulator.symbols import SYMBOLS, SpotSymbol, UnknownSymbol
+from onetape.simulator.symbols import SYMBOLS, SpotSymbol, UnknownSymbol, many_symbols
 
 MARCH = 1_709_251_200
 DAY = 86_400
@@ -226,3 +226,15 @@ def test_memory_of_days_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_symbol_is_named() -> None:
     with pytest.raises(UnknownSymbol, match="NOPE"):
         Market(7).candles("NOPE", "1h", 0, 1)
+
+
+def test_the_long_list_has_names_of_its_own_and_markets_that_move() -> None:
+    symbols = many_symbols(3_000)
+    assert len({symbol.id for symbol in symbols}) == 3_000
+    assert {symbol.status for symbol in symbols} == {"TRADING", "BREAK"}
+    market = Market(7, symbols)
+    for symbol in symbols[9:3_000:311]:
+        start = symbol.listed + 9 * DAY
+        bars = market.bars(symbol, TIMEFRAMES["1h"], start, start + 2 * DAY)
+        assert len(bars) >= 37
+        assert np.any(bars.high > bars.low)

@@ -229,7 +229,7 @@ def test_bad_requests_get_binances_own_replies(
         assert body == {"code": code, "msg": text}
 
 
-@pytest.mark.parametrize("path", ["/api/v3/nope", "/sapi/v1/capital/config/getall", "/"])
+@pytest.mark.parametrize("path", ["/api/v3/nope", "/sapi/v1/nope", "/"])
 def test_what_is_not_served_is_a_404_page(run: Run, stepped: Stepped, path: str) -> None:
     async def scene() -> Any:
         async with Simulator(clock=stepped(0)) as simulator:
@@ -248,7 +248,7 @@ def test_ccxt_tells_an_unknown_symbol_and_a_missing_endpoint_apart(
             with pytest.raises(ccxt.BadRequest):
                 await client.public_get_klines({"symbol": "BTCUSDT", "interval": "7m"})
             with pytest.raises(ccxt.ExchangeNotAvailable):
-                await client.public_get_depth({"symbol": "BTCUSDT"})
+                await client.public_get_ticker_tradingday({"symbol": "BTCUSDT"})
 
     run(scene())
 

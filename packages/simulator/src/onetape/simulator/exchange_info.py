@@ -1,9 +1,10 @@
 """`GET /api/v3/exchangeInfo`: the rules of the exchange and of each market, in Binance's form."""
 
+from functools import lru_cache
 from typing import Final
 
 from onetape.simulator.symbols import SpotSymbol
-from onetape.simulator.wire import JsonObject, JsonValue, decimal_8
+from onetape.simulator.wire import JsonObject, JsonValue, decimal_8, json_text
 
 RATE_LIMITS: Final[list[JsonValue]] = [
     {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000},
@@ -36,6 +37,20 @@ def exchange_info(
         "exchangeFilters": [],
         "symbols": [_symbol_entry(symbol, permission_sets) for symbol in symbols],
     }
+
+
+def exchange_info_text(
+    symbols: tuple[SpotSymbol, ...], now_ms: int, *, permission_sets: bool = True
+) -> bytes:
+    """Return the whole reply as JSON; the text of each market is made once and kept."""
+    head = json_text(exchange_info((), now_ms, permission_sets=permission_sets))
+    entries = ",".join(_symbol_text(symbol, permission_sets) for symbol in symbols)
+    return f"{head[:-2]}{entries}]}}".encode()
+
+
+@lru_cache(maxsize=8_192)
+def _symbol_text(symbol: SpotSymbol, permission_sets: bool) -> str:
+    return json_text(_symbol_entry(symbol, permission_sets))
 
 
 def _symbol_entry(symbol: SpotSymbol, permission_sets: bool) -> JsonObject:

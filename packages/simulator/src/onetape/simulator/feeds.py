@@ -8,6 +8,7 @@ from onetape.core.clock import Clock
 from onetape.core.timeframes import Timeframe
 from onetape.simulator.bars import TIMEFRAMES
 from onetape.simulator.market import Market
+from onetape.simulator.public_trades import aggregate
 from onetape.simulator.symbols import SpotSymbol, UnknownSymbol
 from onetape.simulator.tickers import book_event, day_event, mini_event
 from onetape.simulator.trades import Trades
@@ -22,7 +23,7 @@ SHOWN_PER_CANDLE: Final = 8
 #: Closed candles are read in pieces of this many.
 _PIECE: Final = 500
 _STREAM: Final = re.compile(
-    r"([a-z0-9\-_.]{1,20})@(kline_(\w+)|ticker|miniTicker|bookTicker|trade)"
+    r"([a-z0-9\-_.]{1,20})@(kline_(\w+)|ticker|miniTicker|bookTicker|trade|aggTrade)"
 )
 
 
@@ -132,8 +133,9 @@ class BookFeed:
 class TradeFeed:
     """Every single trade."""
 
-    def __init__(self, market: Market, symbol: SpotSymbol) -> None:
-        """Begin with the first trade after the first look."""
+    def __init__(self, market: Market, symbol: SpotSymbol, *, aggregated: bool = False) -> None:
+        """Begin with the first trade after the first look; `aggregated` sends `aggTrade` events."""
+        self._aggregated = aggregated
         self._market = market
         self._symbol = symbol
         self._seen_ms: int | None = None
@@ -162,6 +164,10 @@ class TradeFeed:
             trades.buys.tolist(),
             strict=True,
         ):
+            if self._aggregated:
+                cells = aggregate(texts, number, time_ms, (price, amount, buys))
+                yield {"e": "aggTrade", "E": now_ms, "s": self._symbol.id, **cells}
+                continue
             # Order ids are invented: an order of its own on each side of each trade.
             yield {
                 "e": "trade",
@@ -213,7 +219,9 @@ def make_feed(name: str, market: Market) -> Feed:
         return KlineFeed(market, symbol, TIMEFRAMES[match[3]])
     if match[2] in ("ticker", "miniTicker"):
         return TickerFeed(market, symbol, mini=match[2] == "miniTicker")
-    return BookFeed(market, symbol) if match[2] == "bookTicker" else TradeFeed(market, symbol)
+    if match[2] == "bookTicker":
+        return BookFeed(market, symbol)
+    return TradeFeed(market, symbol, aggregated=match[2] == "aggTrade")
 
 
 def _look_seconds(clock: Clock) -> float:

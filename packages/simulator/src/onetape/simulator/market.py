@@ -121,9 +121,13 @@ class Market:
             parts.insert(0, self._hours_between(symbol, opened, hour))
         return grouped(joined(parts), np.array([opened], dtype=np.int64))
 
+    def end(self, symbol: SpotSymbol) -> int:
+        """Return the first moment after the last candle ever, epoch seconds."""
+        return symbol.delisted or END_SECONDS
+
     def is_open(self, symbol: SpotSymbol, now: int) -> bool:
         """Return whether the market trades at `now`, epoch seconds."""
-        return symbol.listed <= now < (symbol.delisted or END_SECONDS)
+        return symbol.listed <= now < self.end(symbol)
 
     def is_silent(self, now: int, symbol: SpotSymbol | None = None) -> bool:
         """Return whether there is no candle and no event at `now`, epoch seconds: an outage.

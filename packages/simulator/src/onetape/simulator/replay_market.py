@@ -48,7 +48,7 @@ class ReplayMarket(Market):
         recorded = self._parts[symbol.id].bars
         base = self._series[symbol.id].timeframe
         first = timeframe.ceil(max(start, timeframe.floor(symbol.listed)))
-        last = timeframe.ceil(min(end, base.next(int(recorded.timestamp[-1]))))
+        last = timeframe.ceil(min(end, self.end(symbol)))
         if first >= last:
             return NO_BARS
         if timeframe.name == base.name:
@@ -76,11 +76,10 @@ class ReplayMarket(Market):
             parts.append(self._running_bar(symbol, recorded, start, now_ms))
         return grouped(joined(parts), np.array([opened], dtype=np.int64))
 
-    def is_open(self, symbol: SpotSymbol, now: int) -> bool:
-        """Return whether `now`, epoch seconds, lies between the first and the last candle."""
+    def end(self, symbol: SpotSymbol) -> int:
+        """Return the first moment after the last candle, epoch seconds."""
         series = self._series[symbol.id]
-        last = int(series.candles.timestamp[-1])
-        return symbol.listed <= now < series.timeframe.next(last)
+        return series.timeframe.next(int(series.candles.timestamp[-1]))
 
     def is_silent(self, now: int, symbol: SpotSymbol | None = None) -> bool:
         """Return whether `now`, epoch seconds, falls into a hole between recorded candles.

@@ -1,6 +1,7 @@
 """The public REST endpoints of Binance spot under /api/v3, answered from the market."""
 
 import asyncio
+import inspect
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -9,20 +10,27 @@ from typing import Final, cast
 from aiohttp import web
 
 from onetape.core.clock import Clock
-from onetape.core.timeframes import Timeframe
 from onetape.simulator import refusals
-from onetape.simulator.bars import TIMEFRAMES, Bars, joined
-from onetape.simulator.exchange_info import exchange_info
-from onetape.simulator.market import BATCH_DAYS, Market
+from onetape.simulator.exchange_info import PERMISSIONS, exchange_info_text
+from onetape.simulator.klines import Klines, limit_of, number_of
+from onetape.simulator.market import Market
+from onetape.simulator.public_trades import aggregate_rows, last_rows, rows_from_id
 from onetape.simulator.symbols import SpotSymbol, UnknownSymbol
-from onetape.simulator.tickers import book_ticker, day_ticker
-from onetape.simulator.wire import JsonObject, json_text, kline_rows
+from onetape.simulator.tickers import (
+    DEPTH_LEVELS,
+    average_price,
+    book_ticker,
+    day_ticker,
+    depth,
+    price_ticker,
+)
+from onetape.simulator.wire import JsonObject, json_text
 
-DEFAULT_KLINES: Final = 500
-MOST_KLINES: Final = 1_000
+DEFAULT_DEPTH: Final = 100
+DEFAULT_TRADES: Final = 500
+MOST_TRADES: Final = 1_000
+STATUSES: Final = ("TRADING", "HALT", "BREAK")
 _SYMBOL: Final = "^[A-Z0-9-_.]{1,20}$"
-_NUMBER: Final = "^[0-9]{1,20}$"
-_DAY: Final = 86_400
 #: What `type=MINI` leaves of a 24-hour ticker.
 _MINI_KEYS: Final = (
     "symbol", "openPrice", "highPrice", "lowPrice", "lastPrice", "volume", "quoteVolume",
@@ -35,14 +43,16 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 class PublicRest:
     """Answers the endpoints that need no key.
 
-    Served: `ping`, `time`, `exchangeInfo`, `klines`, `ticker/24hr`, `ticker/price` and
-    `ticker/bookTicker`. Every other path gets Binance's 404 page.
+    Served: `ping`, `time`, `exchangeInfo`, `klines`, `depth`, `avgPrice`, `trades`,
+    `historicalTrades`, `aggTrades`, `ticker/24hr`, `ticker/price` and `ticker/bookTicker`. Every
+    other path gets Binance's 404 page. There are no candles of one second.
     """
 
     def __init__(self, market: Market, clock: Clock) -> None:
         """Answer from this market at this clock's time."""
         self._market = market
         self._clock = clock
+        self._pages = Klines(market)
 
     def add_to(self, app: web.Application) -> None:
         """Add the endpoints to an application."""
@@ -50,77 +60,97 @@ class PublicRest:
             "ping": lambda _: {},
             "time": lambda _: {"serverTime": self._clock.now_ms()},
             "exchangeInfo": self._exchange_info,
+            "depth": self._depth,
+            "avgPrice": self._average,
+            "trades": self._trades,
+            "historicalTrades": self._old_trades,
+            "aggTrades": self._aggregates,
             "ticker/24hr": self._day_tickers,
-            "ticker/price": self._price_tickers,
-            "ticker/bookTicker": self._book_tickers,
+            "ticker/price": lambda query: self._each(query, price_ticker),
+            "ticker/bookTicker": lambda query: self._each(query, book_ticker),
         }
         for path, answer in answers.items():
             app.router.add_get(f"/api/v3/{path}", _handler(answer))
-        app.router.add_get("/api/v3/klines", self._klines)
+        for path in ("klines", "uiKlines"):
+            app.router.add_get(f"/api/v3/{path}", self._klines)
 
-    def _exchange_info(self, query: Query) -> JsonObject:
+    def _exchange_info(self, query: Query) -> bytes:
+        named = "symbol" in query or "symbols" in query
+        status = query.get("symbolStatus")
+        if named and ("permissions" in query or status is not None):
+            raise refusals.bad_combination()
+        if status not in (None, *STATUSES):
+            raise refusals.illegal("symbolStatus", "TRADING|HALT|BREAK")
         symbols, _ = self._asked_symbols(query)
+        if "permissions" in query and not _permitted(query["permissions"]):
+            symbols = ()
+        if status is not None:
+            symbols = tuple(symbol for symbol in symbols if symbol.status == status)
         shown = query.get("showPermissionSets", "true") != "false"
-        return exchange_info(symbols, self._clock.now_ms(), permission_sets=shown)
+        return exchange_info_text(symbols, self._clock.now_ms(), permission_sets=shown)
 
     async def _klines(self, request: web.Request) -> web.Response:
-        """Answer with closed candles and the forming one, as Binance chooses and orders them.
-
-        `startTime` and `endTime` (milliseconds, both inclusive) bound the opens. With `startTime`
-        the first `limit` candles from there on, else the last `limit` up to `endTime` or now.
-        """
         query = request.query
         symbol = self._symbol(query)
-        timeframe = _interval(query)
-        limit = _limit(query)
-        start_ms, end_ms = _number(query, "startTime"), _number(query, "endTime")
-        if query.get("timeZone", "0") not in ("0", "0:00", "00:00", "+00:00"):
-            raise refusals.not_valid("timeZone")
-        now_ms = self._clock.now_ms()
-        start, end = _opens(symbol, timeframe, (start_ms, end_ms), limit, now_ms)
-        for day in range(start - start % _DAY, end, BATCH_DAYS * _DAY):
-            # Computed piece by piece, so that streams go on while a long page is made.
-            self._market.bars(symbol, timeframe, day, min(day + BATCH_DAYS * _DAY, end))
-            await asyncio.sleep(0)
-        bars = self._known_bars(symbol, timeframe, start, end, now_ms)
-        bars = bars[:limit] if start_ms is not None else bars[max(len(bars) - limit, 0) :]
-        return _json(list(kline_rows(symbol, timeframe, bars)))
+        body = await self._pages.answer(symbol, query, self._clock.now_ms())
+        return web.Response(body=body, content_type="application/json", charset="utf-8")
 
-    def _known_bars(
-        self, symbol: SpotSymbol, timeframe: Timeframe, start: int, end: int, now_ms: int
-    ) -> Bars:
-        """Return the bars that open in `[start, end)`, the forming one as far as it has come."""
-        forming = timeframe.floor(now_ms // 1_000)
-        closed = self._market.bars(symbol, timeframe, start, min(end, forming))
-        if not start <= forming < end:
-            return closed
-        return joined((closed, self._market.forming(symbol, timeframe, now_ms)))
+    def _depth(self, query: Query) -> object:
+        limit = limit_of(query, DEFAULT_DEPTH, DEPTH_LEVELS)
+        return depth(self._market, self._symbol(query), self._clock.now_ms(), limit)
 
-    def _day_tickers(self, query: Query) -> object:
+    def _average(self, query: Query) -> object:
+        return average_price(self._market, self._symbol(query), self._clock.now_ms())
+
+    def _trades(self, query: Query) -> object:
+        limit = limit_of(query, DEFAULT_TRADES, MOST_TRADES)
+        return last_rows(self._market, self._symbol(query), self._clock.now_ms(), limit)
+
+    def _old_trades(self, query: Query) -> object:
+        from_id = number_of(query, "fromId")
+        if from_id is None:
+            return self._trades(query)
+        limit = limit_of(query, DEFAULT_TRADES, MOST_TRADES)
+        symbol, now_ms = self._symbol(query), self._clock.now_ms()
+        return rows_from_id(self._market, symbol, from_id, now_ms, limit)
+
+    def _aggregates(self, query: Query) -> object:
+        from_id, start_ms, end_ms = (
+            number_of(query, name) for name in ("fromId", "startTime", "endTime")
+        )
+        if from_id is not None and (start_ms is not None or end_ms is not None):
+            raise refusals.bad_combination()
+        return aggregate_rows(
+            self._market,
+            self._symbol(query),
+            self._clock.now_ms(),
+            limit_of(query, DEFAULT_TRADES, MOST_TRADES),
+            from_id=from_id,
+            start_ms=start_ms,
+            end_ms=end_ms,
+        )
+
+    async def _day_tickers(self, query: Query) -> object:
         if query.get("type", "FULL") not in ("FULL", "MINI"):
             raise refusals.not_valid("type")
         mini = query.get("type") == "MINI"
 
-        def entry(symbol: SpotSymbol, now_ms: int) -> JsonObject:
-            ticker = day_ticker(self._market, symbol, now_ms)
+        def entry(market: Market, symbol: SpotSymbol, now_ms: int) -> JsonObject:
+            ticker = day_ticker(market, symbol, now_ms)
             return {name: ticker[name] for name in _MINI_KEYS} if mini else ticker
 
-        return self._each(query, entry)
+        return await self._each(query, entry)
 
-    def _price_tickers(self, query: Query) -> object:
-        def entry(symbol: SpotSymbol, now_ms: int) -> JsonObject:
-            ticker = day_ticker(self._market, symbol, now_ms)
-            return {"symbol": symbol.id, "price": ticker["lastPrice"]}
-
-        return self._each(query, entry)
-
-    def _book_tickers(self, query: Query) -> object:
-        return self._each(query, lambda symbol, now_ms: book_ticker(self._market, symbol, now_ms))
-
-    def _each(self, query: Query, entry: Callable[[SpotSymbol, int], JsonObject]) -> object:
+    async def _each(
+        self, query: Query, entry: Callable[[Market, SpotSymbol, int], JsonObject]
+    ) -> object:
         symbols, single = self._asked_symbols(query)
         now_ms = self._clock.now_ms()
-        entries = [entry(symbol, now_ms) for symbol in symbols]
+        entries: list[JsonObject] = []
+        for symbol in symbols:
+            entries.append(entry(self._market, symbol, now_ms))
+            # A list of 3,000 takes its time; streams go on meanwhile.
+            await asyncio.sleep(0)
         return entries[0] if single else entries
 
     def _asked_symbols(self, query: Query) -> tuple[tuple[SpotSymbol, ...], bool]:
@@ -152,7 +182,7 @@ class PublicRest:
             symbol = self._market.symbol(name)
         except UnknownSymbol:
             raise refusals.invalid_symbol() from None
-        if symbol not in self._listed() or name != symbol.id:
+        if symbol.listed > self._clock.now_ms() // 1_000 or name != symbol.id:
             raise refusals.invalid_symbol()
         return symbol
 
@@ -161,63 +191,22 @@ class PublicRest:
         return tuple(symbol for symbol in self._market.symbols if symbol.listed <= now)
 
 
+def _permitted(text: str) -> bool:
+    """Return whether our markets have one of the permissions that a query names."""
+    names = re.findall(r"[A-Z0-9_]+", text)
+    if not names:
+        raise refusals.not_valid("permissions")
+    return any(name in PERMISSIONS for name in names)
+
+
 def _handler(answer: Callable[[Query], object]) -> Handler:
     async def handle(request: web.Request) -> web.Response:
-        return _json(answer(request.query))
+        found = answer(request.query)
+        return _json(await found if inspect.isawaitable(found) else found)
 
     return handle
 
 
 def _json(value: object) -> web.Response:
-    return web.Response(text=json_text(value), content_type="application/json", charset="utf-8")
-
-
-def _interval(query: Query) -> Timeframe:
-    name = query.get("interval", "")
-    if not name:
-        raise refusals.missing("interval")
-    if name not in TIMEFRAMES:
-        raise refusals.invalid_interval()
-    return TIMEFRAMES[name]
-
-
-def _number(query: Query, name: str) -> int | None:
-    text = query.get(name, "")
-    if not text:
-        return None
-    if not re.match(_NUMBER, text):
-        raise refusals.illegal(name, _NUMBER)
-    return int(text)
-
-
-def _limit(query: Query) -> int:
-    """Return the asked number of candles; Binance cuts more than it gives to its maximum."""
-    limit = _number(query, "limit")
-    if limit is None:
-        return DEFAULT_KLINES
-    if limit == 0:
-        raise refusals.not_valid("limit")
-    return min(limit, MOST_KLINES)
-
-
-def _opens(
-    symbol: SpotSymbol,
-    timeframe: Timeframe,
-    bounds_ms: tuple[int | None, int | None],
-    limit: int,
-    now_ms: int,
-) -> tuple[int, int]:
-    """Return the range `[start, end)` of opens, epoch seconds, that holds the answer."""
-    start_ms, end_ms = bounds_ms
-    last = now_ms // 1_000
-    if end_ms is not None:
-        last = min(last, end_ms // 1_000)
-    if symbol.delisted is not None:
-        last = min(last, symbol.delisted - 1)
-    first = timeframe.floor(symbol.listed)
-    end = timeframe.next(max(last, 0))
-    if start_ms is None:
-        return max(timeframe.shift(max(last, 0), 1 - limit), first), end
-    # A start inside a second counts from the next: opens are whole seconds.
-    start = max(timeframe.ceil(min(-(-start_ms // 1_000), end)), first)
-    return min(start, end), min(end, timeframe.shift(start, limit))
+    body = value if isinstance(value, bytes) else json_text(value).encode()
+    return web.Response(body=body, content_type="application/json", charset="utf-8")

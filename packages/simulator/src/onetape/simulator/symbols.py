@@ -110,7 +110,7 @@ class UnknownSymbol(KeyError):
 def many_symbols(count: int) -> tuple[SpotSymbol, ...]:
     """Return a list as long as Binance's own: the short list, and made-up markets after it.
 
-    Those are called `AAA`, `AAB` and so on; every second one is in BREAK, as on Binance in 2025,
+    Those are called `XAAA`, `XAAB` and so on; every second one is in BREAK, as on Binance in 2025,
     and every fifth that trades is thin.
 
     Args:
@@ -121,7 +121,7 @@ def many_symbols(count: int) -> tuple[SpotSymbol, ...]:
 
 
 def _invented(number: int) -> SpotSymbol:
-    letters = "".join(chr(65 + number // 26**place % 26) for place in (2, 1, 0))
+    letters = "X" + "".join(chr(65 + number // 26**place % 26) for place in (2, 1, 0))
     quote = ("USDT", "BTC", "USDC", "TRY", "FDUSD")[number % 5]
     price_digits = 8 if quote == "BTC" else 2 + number % 4
     listed = _utc(2018, 1, 1) + number % 2_000 * 86_400

@@ -5,13 +5,17 @@ from typing import Final
 
 import numpy as np
 
-from onetape.simulator.bars import TIMEFRAMES, grouped
+from onetape.simulator.bars import TIMEFRAMES, grouped, joined
 from onetape.simulator.market import Market
 from onetape.simulator.noise import hashed, key_of, part16
 from onetape.simulator.symbols import SpotSymbol
 from onetape.simulator.wire import JsonObject, Texts, decimal_8
 
 _DAY_MS: Final = 86_400_000
+#: How many offers a side has; Binance tells of 5,000 at most.
+DEPTH_LEVELS: Final = 1_000
+#: Minutes of the mean price (`avgPriceMins` of the filters).
+AVERAGE_MINUTES: Final = 5
 #: REST name and stream name of each field of a 24-hour ticker.
 _STREAM_KEYS: Final = {
     "symbol": "s", "priceChange": "p", "priceChangePercent": "P", "weightedAvgPrice": "w",
@@ -63,6 +67,58 @@ def book(market: Market, symbol: SpotSymbol, now_ms: int) -> Book | None:
 def book_ticker(market: Market, symbol: SpotSymbol, now_ms: int) -> JsonObject:
     """Return an entry of `GET /api/v3/ticker/bookTicker`."""
     return {"symbol": symbol.id, **_offers(symbol, book(market, symbol, now_ms))}
+
+
+def depth(market: Market, symbol: SpotSymbol, now_ms: int, limit: int) -> JsonObject:
+    """Return the reply of `GET /api/v3/depth`: the best offers, and larger ones tick by tick.
+
+    Args:
+        market: Where.
+        symbol: What is offered.
+        now_ms: Market time, epoch milliseconds.
+        limit: Levels of each side.
+    """
+    found = book(market, symbol, now_ms)
+    if found is None:
+        return {"lastUpdateId": 0, "bids": [], "asks": []}
+    texts = Texts(symbol)
+    levels = range(min(limit, DEPTH_LEVELS))
+    return {
+        "lastUpdateId": found.update_id,
+        "bids": [
+            [texts.price(found.bid - away), texts.amount(found.bid_amount * (away + 1))]
+            for away in levels
+            if found.bid > away
+        ],
+        "asks": [
+            [texts.price(found.ask + away), texts.amount(found.ask_amount * (away + 1))]
+            for away in levels
+        ],
+    }
+
+
+def average_price(market: Market, symbol: SpotSymbol, now_ms: int) -> JsonObject:
+    """Return the reply of `GET /api/v3/avgPrice`: the last five minutes weighted by volume."""
+    minute = now_ms // 60_000 * 60
+    start = minute - (AVERAGE_MINUTES - 1) * 60
+    whole = market.bars(symbol, TIMEFRAMES["1m"], start, minute)
+    bars = joined((whole, market.running_trades(symbol, now_ms).bar(minute)))
+    volume, last = int(bars.volume.sum()), market.last_trades(symbol, now_ms)
+    if volume:
+        price = int(bars.quote.sum()) * 10**8 // volume
+    else:
+        price = int(last.price[-1]) * 10**8 if len(last) else 0
+    return {
+        "mins": AVERAGE_MINUTES,
+        "price": decimal_8(price, symbol.price_digits + 8),
+        "closeTime": int(last.time_ms[-1]) if len(last) else 0,
+    }
+
+
+def price_ticker(market: Market, symbol: SpotSymbol, now_ms: int) -> JsonObject:
+    """Return an entry of `GET /api/v3/ticker/price`."""
+    found = book(market, symbol, now_ms)
+    return {"symbol": symbol.id, "price": Texts(symbol).price(found.last if found else 0)}
 
 
 def book_event(market: Market, symbol: SpotSymbol, now_ms: int) -> JsonObject | None:

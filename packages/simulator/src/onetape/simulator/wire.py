@@ -1,6 +1,5 @@
 """How numbers and bars look in Binance's messages: decimals as strings of 8 digits, times in ms."""
 
-import itertools
 import json
 from collections.abc import Iterator
 from typing import Final, cast
@@ -55,13 +54,27 @@ class Texts:
 
 def kline_rows(symbol: SpotSymbol, timeframe: Timeframe, bars: Bars) -> Iterator[list[JsonValue]]:
     """Yield bars as the rows of `GET /api/v3/klines`."""
+    for row in _kline_cells(symbol, timeframe, bars):
+        yield [*row, "0"]
+
+
+def kline_texts(symbol: SpotSymbol, timeframe: Timeframe, bars: Bars) -> Iterator[bytes]:
+    """Yield bars as the JSON text of the rows of `GET /api/v3/klines`."""
+    for t, o, h, low, c, v, ends, q, n, bought, spent in _kline_cells(symbol, timeframe, bars):
+        text = f'[{t},"{o}","{h}","{low}","{c}","{v}",{ends},"{q}",{n},"{bought}","{spent}","0"]'
+        yield text.encode()
+
+
+def _kline_cells(
+    symbol: SpotSymbol, timeframe: Timeframe, bars: Bars
+) -> Iterator[tuple[int, str, str, str, str, str, int, str, int, str, str]]:
     price, amount = symbol.price_digits, symbol.amount_digits
     opens = bars.timestamp.tolist()
     if timeframe.is_month:
         ends = [timeframe.next(opened) * 1_000 - 1 for opened in opens]
     else:
         ends = ((bars.timestamp + timeframe.seconds) * 1_000 - 1).tolist()
-    columns = (
+    return zip(
         (bars.timestamp * 1_000).tolist(),
         _decimals_8(bars.open, price),
         _decimals_8(bars.high, price),
@@ -73,10 +86,8 @@ def kline_rows(symbol: SpotSymbol, timeframe: Timeframe, bars: Bars) -> Iterator
         bars.trades.tolist(),
         _decimals_8(bars.buy_volume, amount),
         _decimals_8(bars.buy_quote, price + amount),
-        itertools.repeat("0", len(bars)),
+        strict=True,
     )
-    for row in zip(*columns, strict=True):
-        yield list(row)
 
 
 def _decimals_8(values: IntArray, digits: int) -> list[str]:
