@@ -22,6 +22,8 @@ from onetape.simulator.weights import request_weight
 from onetape.simulator.wire import json_text
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+#: Real time in seconds.
+WALL: Callable[[], float] = time.monotonic
 _UNITS: Final = {"SECOND": 1, "MINUTE": 60, "HOUR": 3_600, "DAY": 86_400}
 _LETTERS: Final = {"SECOND": "S", "MINUTE": "M", "HOUR": "H", "DAY": "D"}
 #: After so many refusals within its window a client that goes on is banned.
@@ -100,23 +102,16 @@ class _Client:
 class Limits:
     """Counts what each address uses, tells it in headers, and refuses where limits are on."""
 
-    def __init__(
-        self,
-        clock: Clock,
-        *,
-        enforced: bool,
-        wall: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, clock: Clock, *, enforced: bool) -> None:
         """Count from nothing.
 
         Args:
             clock: For the end of a ban, which Binance tells in its own time.
             enforced: Whether anything is refused; otherwise the headers only are sent.
-            wall: Real time in seconds.
         """
         self._clock = clock
         self.enforced = enforced
-        self._wall = wall
+        self._wall = WALL
         (self._weight,) = rates("REQUEST_WEIGHT")
         (self._raw,) = rates("RAW_REQUESTS")
         self._orders = rates("ORDERS")
@@ -217,10 +212,10 @@ class Limits:
 class MessageLimit:
     """What one socket's client may send in a second."""
 
-    def __init__(self, *, enforced: bool, wall: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, enforced: bool) -> None:
         """Count from nothing."""
         self._enforced = enforced
-        self._wall = wall
+        self._wall = WALL
         self._times: deque[float] = deque(maxlen=MOST_MESSAGES)
 
     def is_over(self) -> bool:

@@ -112,8 +112,8 @@ class Gate:
             if firing.fault.kind in _ENDS:
                 await self._ended(firing)
                 return []
-            frames = await self._bent(firing, frames, stream, (key, event))
-        waiting = self._held.pop(stream, []) if frames else []
+            frames = await self._bent(firing, frames, call, (key, event))
+        waiting = self._held.pop(_row_of(call), []) if frames else []
         return [*frames, *waiting]
 
     def _fired(self, call: Call, event: JsonObject) -> tuple[Firing, ...]:
@@ -148,7 +148,7 @@ class Gate:
         self,
         firing: Firing,
         frames: list[Frame],
-        stream: str,
+        call: Call,
         found: tuple[str, JsonObject],
     ) -> list[Frame]:
         """Return the frames with one fault in them."""
@@ -168,9 +168,9 @@ class Gate:
         if shape in ("duplicate", "duplicated"):
             return [*frames, *frames]
         if shape == "reordered":
-            if stream in self._held:
+            if _row_of(call) in self._held:
                 return frames
-            self._held.setdefault(stream, []).extend(frames)
+            self._held[_row_of(call)] = frames
             return []
         if shape == "delayed":
             self._later(self._sent_late(fault.seconds, frames))
@@ -207,6 +207,11 @@ class Gate:
         task = asyncio.create_task(finish())
         self._late.add(task)
         task.add_done_callback(self._late.discard)
+
+
+def _row_of(call: Call) -> str:
+    """Return which events stand in one row, so that one of them can change place with the next."""
+    return f"{call.stream} {call.event} {call.is_fill}"
 
 
 def _inner(value: JsonObject) -> tuple[str, JsonObject]:
