@@ -1,0 +1,113 @@
+"""CCXT's own Binance classes with a key, on a simulator whose clock the test steps."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from onetape.core.clock import Clock
+from onetape.simulator.clock import make_clock
+from onetape.simulator.server import Simulator
+from onetape.simulator.trading.fees import Fees
+
+#: 2024-03-01 00:00 UTC, epoch milliseconds.
+MARCH_MS = 1_709_251_200_000
+PATIENCE_SECONDS = 20.0
+
+
+@dataclass
+class Scene:
+    """A simulator, a client of it, and the time it is."""
+
+    simulator: Simulator
+    client: Any
+
+    @property
+    def now_ms(self) -> int:
+        return self.simulator.clock.now_ms()
+
+    @property
+    def ledger(self) -> Any:
+        return self.simulator.account.exchange.ledger
+
+    async def last(self, symbol: str = "BTC/USDT") -> Decimal:
+        ticker = await self.client.fetch_ticker(symbol)
+        return Decimal(str(ticker["last"]))
+
+    async def step(self, seconds: float) -> None:
+        await self.simulator.advance_to_ms(self.now_ms + int(seconds * 1_000))
+
+
+Opened = Callable[..., AbstractAsyncContextManager[Scene]]
+
+
+@pytest.fixture
+def run() -> Callable[[Coroutine[Any, Any, Any]], Any]:
+    """Return a function that runs a coroutine in a loop of its own, for a bounded time."""
+
+    def runner(work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run(asyncio.wait_for(work, PATIENCE_SECONDS))
+
+    return runner
+
+
+@pytest.fixture
+def scene() -> Opened:
+    """Return a function that opens a simulator and an unchanged CCXT client on it."""
+    return _scene
+
+
+@asynccontextmanager
+async def _scene(
+    *,
+    pro: bool = False,
+    key: str = "simulator",
+    secret: str | None = None,
+    clock: Clock | None = None,
+    in_bnb: bool = False,
+    **balance: str,
+) -> AsyncGenerator[Scene]:
+    import ccxt.async_support
+    import ccxt.pro
+
+    clock = clock or make_clock(start_ms=MARCH_MS, stepped=True)
+    held = {asset: Decimal(amount) for asset, amount in balance.items()}
+    simulator = Simulator(
+        seed=3,
+        clock=clock,
+        balance=held or {"USDT": Decimal(10_000), "BTC": Decimal(1)},
+        fees=Fees(in_bnb=in_bnb),
+    )
+    kind: Any = ccxt.pro.binance if pro else ccxt.async_support.binance
+    client = kind(
+        {
+            "apiKey": key,
+            "secret": key if secret is None else secret,
+            "enableRateLimit": False,
+            "options": {"fetchMarkets": {"types": ["spot"]}},
+        }
+    )
+    client.milliseconds = clock.now_ms
+    async with simulator:
+        _redirect(client.urls["api"], urlsplit(simulator.url).netloc)
+        try:
+            yield Scene(simulator, client)
+        finally:
+            await client.close()
+
+
+def _redirect(urls: dict[str, Any], host: str) -> None:
+    for name, value in urls.items():
+        if isinstance(value, dict):
+            _redirect(value, host)  # pyright: ignore[reportUnknownArgumentType] - CCXT's own
+        elif "ws-api" in str(value):
+            urls[name] = f"ws://{host}/ws-api/v3"
+        elif str(value).startswith("ws"):
+            urls[name] = f"ws://{host}/stream/ws"
+        elif str(value).startswith("http"):
+            urls[name] = f"http://{host}{urlsplit(str(value)).path}"

@@ -1,0 +1,92 @@
+"""An exchange on a tape of trades that a test writes down itself."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from onetape.simulator.symbols import SYMBOLS, SpotSymbol
+from onetape.simulator.trading.exchange import Exchange
+from onetape.simulator.trading.fees import Fees
+from onetape.simulator.trading.orders import OrderRequest
+from onetape.simulator.trading.tape import Cursor, Side, Tick
+
+#: Whole dollars and whole coins, so that a test can be read.
+COIN = replace(SYMBOLS[0], base="COIN", price_digits=0, amount_digits=0)
+BNB = replace(SYMBOLS[0], base="BNB", price_digits=0, amount_digits=0)
+Trade = tuple[int, int, int]
+
+
+class ListTape:
+    """Trades as (time_ms, price, amount); ten coins are offered at each of five prices."""
+
+    def __init__(self, trades: list[Trade], bnb_price: int = 500) -> None:
+        self._ticks = [
+            Tick(number, time_ms, price, amount, buys=True)
+            for number, (time_ms, price, amount) in enumerate(trades, 1)
+        ]
+        self._bnb = [Tick(1, 0, bnb_price, 1, buys=True)]
+        self.trading = True
+
+    def is_trading(self, symbol: SpotSymbol, now_ms: int) -> bool:
+        del symbol, now_ms
+        return self.trading
+
+    def last(self, symbol: SpotSymbol, now_ms: int) -> Tick | None:
+        past = [tick for tick in self._of(symbol) if tick.time_ms <= now_ms]
+        return past[-1] if past else None
+
+    def next_hit(
+        self, symbol: SpotSymbol, after: Cursor, until_ms: int, low: int | None, high: int | None
+    ) -> Tick | None:
+        for tick in self._of(symbol):
+            to_come = after < (tick.time_ms, tick.id) and tick.time_ms <= until_ms
+            below = low is not None and tick.price <= low
+            if to_come and (below or (high is not None and tick.price >= high)):
+                return tick
+        return None
+
+    def offers(self, symbol: SpotSymbol, tick: Tick, side: Side) -> Iterator[tuple[int, int]]:
+        del symbol
+        for level in range(5):
+            yield tick.price + (level if side == "BUY" else -level), 10
+
+    def average(self, symbol: SpotSymbol, now_ms: int) -> Decimal | None:
+        last = self.last(symbol, now_ms)
+        return None if last is None else Decimal(last.price)
+
+    def _of(self, symbol: SpotSymbol) -> list[Tick]:
+        return self._bnb if symbol == BNB else self._ticks
+
+
+Open = Callable[..., Exchange]
+
+
+@pytest.fixture
+def open_exchange() -> Open:
+    """Return a function that opens an exchange on trades (time_ms, price, amount)."""
+
+    def opened(
+        trades: list[Trade], *, in_bnb: bool = False, fee: str = "0.001", **balance: str
+    ) -> Exchange:
+        held = balance or {"USDT": "100000", "COIN": "100"}
+        return Exchange(
+            ListTape(trades),
+            (COIN, BNB),
+            balance={asset: Decimal(amount) for asset, amount in held.items()},
+            now_ms=0,
+            fees=Fees(Decimal(fee), Decimal(fee), in_bnb),
+        )
+
+    return opened
+
+
+@pytest.fixture
+def ask() -> Callable[..., OrderRequest]:
+    """Return a function that writes an order for whole coins."""
+
+    def asked(side: Side, kind: str, quantity: int = 0, **more: object) -> OrderRequest:
+        return OrderRequest(COIN, side, kind, quantity=quantity, **more)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - a test's shorthand
+
+    return asked
