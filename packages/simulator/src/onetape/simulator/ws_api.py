@@ -235,11 +235,13 @@ class ApiSocket:
         try:
             request = _parsed(text)
             number = request.get("id")
-            result = self._done(str(request.get("method")), _text_params(request.get("params")))
+            params = _text_params(request.get("params"))
+            result = self._done(str(request.get("method")), params)
         except Refusal as refusal:
             return {"id": number, "status": refusal.status, "error": refusal.body()}
         reply: JsonObject = {"id": number, "status": 200, "result": result}
-        if request.get("method") in (SUBSCRIBE, UNSUBSCRIBE):
+        quiet = params.get("returnRateLimits") == "false"
+        if quiet or request.get("method") in (SUBSCRIBE, UNSUBSCRIBE):
             return reply
         weight = {
             "rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1,

@@ -28,7 +28,7 @@ _AMOUNTS: Final = ("timeInForce", "quantity", "quoteOrderQty", "price", "stopPri
 #: Read of every new order; the other side of a trade is never the account itself.
 _COMMON: Final = (
     "symbol", "side", "type", "newClientOrderId", "newOrderRespType", "selfTradePreventionMode",
-    "strategyId", "strategyType", "computeCommissionRates",
+    "strategyId", "strategyType", "computeCommissionRates", "returnRateLimits",
     "timestamp", "recvWindow", "signature", "apiKey",
 )  # fmt: skip
 #: Digits of an asset's quantities (`baseAssetPrecision`).

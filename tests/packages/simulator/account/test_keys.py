@@ -1,0 +1,120 @@
+"""Keys, signatures and the time of a request."""
+
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import aiohttp
+import ccxt
+import pytest
+
+from onetape.simulator.clock import make_clock
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+#: Opens a simulator and a client; what it yields is the `Scene` of the folder's conftest.
+Opened = Callable[..., AbstractAsyncContextManager[Any]]
+MARCH_MS = 1_709_251_200_000
+
+
+@pytest.mark.parametrize(
+    ("speed", "behind_seconds", "accepted"),
+    [(1, 4, True), (1, 6, False), (100, 400, True), (100, 700, False)],
+)
+def test_a_faster_market_allows_a_request_more_market_time(
+    run: Run, scene: Opened, speed: float, behind_seconds: int, *, accepted: bool
+) -> None:
+    async def play() -> bool:
+        async with scene(clock=make_clock(start_ms=MARCH_MS, speed=speed)) as at:
+            at.client.options["recvWindow"] = 5_000
+            at.client.milliseconds = lambda: at.now_ms - behind_seconds * 1_000
+            try:
+                await at.client.private_get_account()
+            except ccxt.InvalidNonce:
+                return False
+            return True
+
+    assert run(play()) is accepted
+
+
+def test_a_market_that_stands_still_forgives_a_client_that_has_not_moved(
+    run: Run, scene: Opened
+) -> None:
+    async def play() -> None:
+        async with scene() as at:
+            began = at.now_ms
+            at.client.milliseconds = lambda: began
+            await at.step(86_400)
+            await at.client.private_get_account()
+
+    run(play())
+
+
+def test_a_window_above_a_minute_is_refused(run: Run, scene: Opened) -> None:
+    async def play() -> None:
+        async with scene() as at:
+            with pytest.raises(ccxt.BaseError, match="-1131"):
+                await at.client.private_get_account({"recvWindow": 60_001})
+
+    run(play())
+
+
+@pytest.mark.parametrize("missing", ["timestamp", "signature"])
+def test_a_request_without_time_or_signature_is_refused(
+    run: Run, scene: Opened, missing: str
+) -> None:
+    async def play() -> Any:
+        async with scene() as at, aiohttp.ClientSession() as session:
+            query = {"timestamp": str(at.now_ms), "signature": "00"}
+            del query[missing]
+            url = f"{at.simulator.url}/api/v3/account"
+            headers = {"X-MBX-APIKEY": "simulator"}
+            async with session.get(url, params=query, headers=headers) as answer:
+                return answer.status, await answer.json()
+
+    status, body = run(play())
+    assert (status, body["code"]) == (400, -1102)
+    assert missing in body["msg"]
+
+
+def test_a_request_without_a_key_is_refused(run: Run, scene: Opened) -> None:
+    async def play() -> Any:
+        async with (
+            scene() as at,
+            aiohttp.ClientSession() as session,
+            session.get(f"{at.simulator.url}/api/v3/account") as answer,
+        ):
+            return answer.status, (await answer.json())["code"]
+
+    assert run(play()) == (401, -2014)
+
+
+@pytest.mark.parametrize("path", ["order", "openOrders"])
+def test_a_key_that_may_only_read_cancels_nothing(run: Run, scene: Opened, path: str) -> None:
+    async def play() -> None:
+        async with scene(key="reader") as at:
+            delete = getattr(at.client, f"private_delete_{path.lower()}")
+            with pytest.raises(ccxt.AuthenticationError, match="-2015"):
+                await delete({"symbol": "BTCUSDT", "orderId": 1})
+
+    run(play())
+
+
+def test_an_unknown_key_is_refused(run: Run, scene: Opened) -> None:
+    async def play() -> None:
+        async with scene(key="somebody") as at:
+            with pytest.raises(ccxt.AuthenticationError, match="-2015"):
+                await at.client.private_get_account()
+
+    run(play())
+
+
+def test_a_key_tells_what_it_may(run: Run, scene: Opened) -> None:
+    async def play() -> list[tuple[bool, bool]]:
+        found: list[tuple[bool, bool]] = []
+        for key in ("simulator", "reader", "withdrawer"):
+            async with scene(key=key) as at:
+                rights = await at.client.sapi_get_account_apirestrictions()
+                found.append((rights["enableSpotAndMarginTrading"], rights["enableWithdrawals"]))
+        return found
+
+    assert run(play()) == [(True, False), (False, False), (True, True)]
