@@ -1,10 +1,10 @@
 """A trading session: the stream and the strategy loop side by side, until somebody stops it."""
 
 import asyncio
+import contextlib
 import importlib
 import sys
 from collections.abc import Coroutine
-from contextlib import aclosing
 from typing import Any
 
 from onetape.cli.output import print_line
@@ -18,7 +18,7 @@ from trader.fill import NEVER, Filler
 from trader.job import Job
 from trader.lease import Lease
 from trader.paper import PaperBroker
-from trader.stop import StopRequest
+from trader.stop import StopRequest, ended
 from trader.tape import Tape
 from trader.words import closing_line, decision_line, opening_lines
 
@@ -98,9 +98,7 @@ async def _run_until_stopped(stop: StopRequest, *work: Coroutine[Any, Any, None]
         for task in done:
             task.result()
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await ended(*tasks)
 
 
 async def _watch(job: Job, exchange: RestExchange, tape: Tape) -> None:
@@ -110,7 +108,7 @@ async def _watch(job: Job, exchange: RestExchange, tape: Tape) -> None:
     stale_after_seconds = job.settings.stale_after_seconds
     async with (
         WebSocketManager(exchange, stale_after_seconds=stale_after_seconds) as manager,
-        aclosing(manager.events(job.key.symbol, job.key.timeframe)) as events,
+        contextlib.aclosing(manager.events(job.key.symbol, job.key.timeframe)) as events,
     ):
         async for event in events:
             await tape.handle(event)
@@ -177,7 +175,6 @@ def _can_still_write() -> bool:
 
 async def _within(seconds: float, event: asyncio.Event) -> None:
     """Wait for an event, at most this long."""
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

@@ -8,6 +8,27 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+#: A task that swallowed its cancellation is cancelled again after this.
+CANCEL_AGAIN_SECONDS = 0.5
+
+
+async def ended(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks and wait until each has ended; their results and errors stay in them.
+
+    Python 3.11's `wait_for`, which CCXT uses, may swallow a cancellation that comes just as what it
+    waits for is done: asked once, such a task would go on for ever.
+    """
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
+    for task in tasks:
+        if not task.cancelled():
+            # Whoever wants the error reads it again; asyncio would log one that nobody has read.
+            task.exception()
+
+
 class StopRequest:
     """Made inside the running loop; from then on both signals end the trader cleanly."""
 
@@ -39,7 +60,5 @@ class StopRequest:
         try:
             await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (working, stopped):
-                task.cancel()
-            await asyncio.gather(working, stopped, return_exceptions=True)
+            await ended(working, stopped)
         return None if working.cancelled() else working.result()

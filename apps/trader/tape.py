@@ -11,7 +11,6 @@ import math
 
 from onetape.cli.output import print_line
 from onetape.core.candles import PRICE_LIMIT, Candle, candle_fault
-from onetape.core.clock import SteppedClock
 from onetape.core.words import counted
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import mark_closed, quarantine, replace_forming
@@ -79,7 +78,8 @@ class Tape:
     async def wait_until_live(self, seconds: float) -> None:
         """Wait until the stream is up, at most this long on the wall clock."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._went_live.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._went_live.wait()
 
     async def _candles(self, update: CandleUpdate) -> None:
         rows = [row for row in update.rows if self._is_sound(row)]
@@ -102,7 +102,6 @@ class Tape:
             now_ms = self._exchange.now_ms()
             quarantine(job.store, job.key, row, source="ws", fault=fault, seen_ms=now_ms)
             return False
-        self._follow(row.timestamp * 1_000)
         return True
 
     def _misplaced(self, row: Candle) -> str | None:
@@ -115,12 +114,6 @@ class Tape:
         if row.timestamp < job.timeframe.shift(now_ms // 1_000, -job.window):
             return "time is long past"
         return None
-
-    def _follow(self, market_ms: int) -> None:
-        """Move a stepped clock: it is at least as late as what the market sends."""
-        clock = self._exchange.clock
-        if isinstance(clock, SteppedClock):
-            clock.advance_to(market_ms)
 
     def _skips(self, rows: list[Candle]) -> bool:
         """Return whether a candle is missing between our newest row and those that came."""
@@ -169,7 +162,6 @@ class Tape:
         time_ms = update.timestamp_ms
         if time_ms is None or abs(time_ms - now_ms) > DAY_MS:
             time_ms = now_ms
-        self._follow(time_ms)
         ticker = Ticker(time_ms, _price(update.bid), _price(update.ask), _price(update.last))
         self.ticker = ticker
         if ticker.bid is None and ticker.ask is None and ticker.last is None:

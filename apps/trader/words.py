@@ -31,8 +31,9 @@ def decision_line(job: Job, verdict: Verdict) -> str:
     closed = job.timeframe.next(decision.timestamp)
     following = job.timeframe.next(closed)
     blocked = f" ({verdict.blocked}: no order)" if verdict.blocked else ""
+    seen = f" {verdict.seen}" if verdict.seen else ""
     return (
-        f"{_time(job.timeframe, closed)} close {price_text(verdict.close)} {verdict.seen}: "
+        f"{_time(job.timeframe, closed)} close {price_text(verdict.close)}{seen}: "
         f"{decision.action}{blocked}, next {_time(job.timeframe, following)}"
     )
 

@@ -87,6 +87,18 @@ class Desk:
         """Wait until the candle that opens so many hours after March 2024 was decided on."""
         await self.until(lambda: MARCH + hour * HOUR in self.decided())
 
+    async def until_live(self, market: "Market") -> None:
+        """Wait until this session writes what the stream tells; the market moves on meanwhile."""
+        newest = "SELECT * FROM ohlcv_data WHERE closed = 0 ORDER BY timestamp DESC LIMIT 1"
+        before = self.query(newest)
+        now_ms = market.simulator.clock.now_ms()
+        while self.query(newest) == before:
+            now_ms += 1_000
+            await market.simulator.advance_to_ms(now_ms)
+            await asyncio.sleep(0.01)
+            if self.task.done():
+                self.task.result()
+
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
         with self.store.read() as connection:
@@ -131,9 +143,8 @@ async def desk(
 ) -> AsyncGenerator[Desk]:
     """Run a session while the block lasts; then stop it cleanly."""
     endpoint = Endpoint("simulator", market.gate.url)
-    # The constructor asks for the time and waits; the simulator answers in this very loop.
-    exchange = await asyncio.to_thread(RestExchange, endpoint)
-    # One clock for both, so that a candle is due exactly when the test says.
+    # Asking for the time waits, and the simulator answers in this very loop: one clock for both.
+    exchange = await asyncio.to_thread(RestExchange, endpoint, first_pause_seconds=0.01)
     exchange.clock = market.simulator.clock
     stop = StopRequest()
     values = TraderSettings(exchange="simulator", account_name=ACCOUNT, **settings)
@@ -169,6 +180,6 @@ async def desk(
                 yield running
             finally:
                 stop.request("the test")
-                await asyncio.gather(running.task, return_exceptions=True)
+                await asyncio.wait({running.task})
         if not running.task.cancelled():
             running.task.result()

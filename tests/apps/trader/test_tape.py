@@ -187,19 +187,24 @@ def test_a_candle_that_the_stream_leaves_out_is_fetched(run: Run, db: Path) -> N
     run(scene())
 
 
-def test_a_break_longer_than_the_window_is_filled_whole(run: Run, db: Path) -> None:
+def test_a_break_longer_than_the_window_is_filled_whole(
+    run: Run, db: Path, strategy_file: Callable[..., str]
+) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        name = strategy_file()
+        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
             await go_live(opened, trading, 0)
+            await trading.until_decided(-1)
+            assert trading.job.window == 100
             opened.gate.refuses_sockets = True
             opened.gate.rest_is_down = True
             opened.gate.cut()
-            await opened.go_to(250.5)
+            await opened.go_to(150.5)
             opened.gate.refuses_sockets = False
             opened.gate.rest_is_down = False
-            await trading.until_decided(249)
-            assert_true(opened, trading, until_hour=250)
-            assert len(trading.decided()) == 251
+            await trading.until_decided(149)
+            assert_true(opened, trading, until_hour=150)
+            assert trading.decided() == [MARCH + hour * HOUR for hour in range(-1, 150)]
 
     run(scene())
 

@@ -10,6 +10,7 @@ import ccxt.async_support
 import pytest
 from aiohttp import ClientSession, WSMsgType, web
 
+from onetape.core.clock import SystemClock
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.simulator.clock import make_clock
@@ -135,8 +136,9 @@ async def _misbehaving() -> AsyncGenerator[Misbehaving]:
 async def _manager(
     url: str, *, stale_after_seconds: float = 30.0
 ) -> AsyncGenerator[WebSocketManager]:
-    # The constructor asks for the time and waits, and the simulator answers in this very loop.
+    # Asking for the time waits, and the simulator answers in this very loop.
     exchange = await asyncio.to_thread(RestExchange, Endpoint("simulator", url))
+    exchange.clock = SystemClock()
     async with (
         exchange,
         WebSocketManager(exchange, stale_after_seconds=stale_after_seconds) as manager,

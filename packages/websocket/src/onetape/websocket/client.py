@@ -77,16 +77,18 @@ def drop(client: Any, error: NetworkError) -> None:
 
 async def close_client(client: Any) -> None:
     """Close a guarded client: its sockets, and the dials that CCXT would let go on."""
-    dials: list[asyncio.Task[Any]] = list(client.dials)
-    for task in dials:
-        task.cancel()
+    while client.dials:
+        # Python 3.11's `wait_for`, in which a dial waits, may swallow a cancellation.
+        for task in client.dials:
+            task.cancel()
+        await asyncio.wait(client.dials, timeout=CLOSE_SECONDS)
     closing = [asyncio.create_task(one.close()) for one in client.clients.values()]
     if closing:
         # A peer that is gone answers nothing; aiohttp alone would wait 10 s for it.
         _, late = await asyncio.wait(closing, timeout=CLOSE_SECONDS)
         for task in late:
             task.cancel()
-    await asyncio.gather(*dials, *closing, return_exceptions=True)
+    await asyncio.gather(*closing, return_exceptions=True)
     client.clients.clear()
     await client.close()
 

@@ -1,0 +1,391 @@
+"""What is decided, what keeps an order from being placed, and what an order gets."""
+
+import json
+import os
+import random
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from desk import ACCOUNT, HOUR, KEY, MARCH, Desk, Market, desk, market
+from onetape.cli.settings import AccountSettings
+from onetape.core.candles import Candles
+from onetape.core.clock import SteppedClock, SystemClock
+from onetape.core.trading import Decision, Order, Session, Trade
+from onetape.engine import BookedFill, booked_fill, simulate
+from onetape.store.database import open_store
+from onetape.store.ledger import insert_decision, position_of, start_session
+from onetape.strategies import checked_signals
+
+Run = Callable[[Any], Any]
+StrategyFile = Callable[..., str]
+
+ALWAYS_BUY = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onetape.strategies import Signals, Strategy
+
+
+@dataclass(frozen=True)
+class Always(Strategy):
+    name: ClassVar[str] = "always"
+
+    @property
+    def lookback(self):
+        return 1
+
+    def evaluate(self, candles, higher):
+        return Signals(np.ones(len(candles), dtype=np.int8), {})
+"""
+
+
+async def step_to(opened: Market, trading: Desk, hours: range) -> None:
+    """Go through the hours one by one; each candle is decided on before the next one closes."""
+    for hour in hours:
+        await opened.go_to(hour + 0.1)
+        await trading.until(lambda hour=hour: trading.source(hour))
+        await trading.until_decided(hour - 1)
+
+
+def columns(trading: Desk, names: str) -> list[tuple[Any, ...]]:
+    return trading.query(f"SELECT {names} FROM decisions ORDER BY timestamp")
+
+
+def candles_of(opened: Market, start: int, end: int) -> Candles:
+    rows = opened.truth(start, end).values()
+    opens, *prices = (np.array(column) for column in zip(*rows, strict=True))
+    return Candles.from_columns(opens.astype(np.int64), *prices)
+
+
+def backtest(opened: Market, trading: Desk, last_hour: int) -> list[tuple[str, BookedFill]]:
+    """Return the fills of the engine's own run over the candles from the first decision on."""
+    first = trading.decided()[0]
+    candles = candles_of(opened, first - HOUR, MARCH + (last_hour + 1) * HOUR)
+    signals = checked_signals(trading.job.strategy, candles)
+    result = simulate(candles, signals.signal, trading.job.rules, start_index=1)
+    return [(fill.side, booked_fill(fill, trading.job.rules)) for fill in result.fills]
+
+
+def as_booked(trade: Trade) -> tuple[str, BookedFill]:
+    fee_in = "quote" if trade.fee_currency == "USDT" else "base"
+    return trade.side, BookedFill(trade.price, trade.amount, trade.fee, fee_in)
+
+
+ACCOUNTS = {
+    "fee in quote": AccountSettings(),
+    "fee in the coin received": AccountSettings(fee_coin="received"),
+    "slippage": AccountSettings(slippage_bps=7.5, fee_rate=0.00075),
+    "a fixed amount": AccountSettings(sizing="quote_amount", quote_amount=137.0),
+}
+
+
+@pytest.mark.parametrize("account", ACCOUNTS)
+def test_paper_fills_equal_the_backtest_trade_by_trade(
+    run: Run, db: Path, strategy_file: StrategyFile, account: str
+) -> None:
+    async def scene() -> None:
+        name = strategy_file()
+        async with (
+            market(0.25) as opened,
+            desk(opened, db, strategy=name, account=ACCOUNTS[account]) as trading,
+        ):
+            await step_to(opened, trading, range(41))
+            await trading.until(
+                lambda: not trading.query("SELECT 1 FROM orders WHERE status='open'")
+            )
+            fills = backtest(opened, trading, 40)
+            assert len(fills) > 10
+            assert [as_booked(trade) for trade in trading.trades()] == fills
+
+    run(scene())
+
+
+def test_one_decision_for_each_closed_candle_and_none_for_a_forming_one(
+    run: Run, db: Path, strategy_file: StrategyFile
+) -> None:
+    async def scene() -> None:
+        async with (
+            market(0.25) as opened,
+            desk(opened, db, strategy=strategy_file()) as trading,
+        ):
+            await trading.until_live(opened)
+            await step_to(opened, trading, range(1, 6))
+            for part in range(1, 9):
+                await opened.go_to(5 + 0.1 * part)
+            await step_to(opened, trading, range(6, 8))
+            rows = columns(trading, "timestamp, decided_ms")
+            assert [row[0] for row in rows] == [MARCH + hour * HOUR for hour in range(-1, 7)]
+            assert all(decided >= (timestamp + HOUR) * 1_000 for timestamp, decided in rows)
+
+    run(scene())
+
+
+def test_the_values_decided_on_are_those_of_the_final_candles(
+    run: Run, db: Path, strategy_file: StrategyFile
+) -> None:
+    async def scene() -> None:
+        async with (
+            market(0.25) as opened,
+            desk(opened, db, strategy=strategy_file()) as trading,
+        ):
+            await step_to(opened, trading, range(1, 9))
+            truth = opened.truth(MARCH - HOUR, MARCH + 8 * HOUR)
+            for timestamp, indicators in columns(trading, "timestamp, indicators"):
+                row = truth[timestamp]
+                assert json.loads(indicators)["change"] == row.close - row.open
+
+    run(scene())
+
+
+def test_buy_while_long_and_sell_while_flat_do_nothing(
+    run: Run, db: Path, strategy_file: StrategyFile
+) -> None:
+    async def scene() -> None:
+        async with (
+            market(0.25) as opened,
+            desk(opened, db, strategy=strategy_file()) as trading,
+        ):
+            await step_to(opened, trading, range(31))
+            is_long = False
+            signals: set[tuple[int, str]] = set()
+            for signal, action in columns(trading, "signal, action"):
+                wanted = {(1, False): "BUY", (-1, True): "SELL"}.get((signal, is_long), "HOLD")
+                assert action == wanted
+                is_long = {"BUY": True, "SELL": False}.get(action, is_long)
+                signals.add((signal, action))
+            assert signals >= {(1, "BUY"), (1, "HOLD"), (-1, "SELL"), (-1, "HOLD")}
+
+    run(scene())
+
+
+async def gates_of(trading: Desk, hour: int) -> dict[str, str]:
+    """Return the gates of a decision, which became no order."""
+    await trading.until_decided(hour)
+    ((gates, action, signal),) = trading.query(
+        "SELECT gates, action, signal FROM decisions WHERE timestamp = ?", MARCH + hour * HOUR
+    )
+    assert (signal, action) == (1, "HOLD")
+    orders = "SELECT 1 FROM orders WHERE signal_timestamp = ?"
+    assert trading.query(orders, MARCH + hour * HOUR) == []
+    return {name: verdict for name, verdict in json.loads(gates).items() if verdict != "ok"}
+
+
+def test_a_stale_signal_becomes_no_order(
+    run: Run,
+    db: Path,
+    strategy_file: StrategyFile,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(SteppedClock, "wall_seconds", SystemClock.wall_seconds)
+
+    async def scene() -> None:
+        name = strategy_file(ALWAYS_BUY, "always")
+        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
+            # Restarted in the middle of the candle: 15 minutes after the close.
+            assert await gates_of(trading, -1) == {"signal age": "15 min too late"}
+
+    run(scene())
+    assert "HOLD (15 min too late: no order), next 01:00" in capsys.readouterr().out
+
+
+def test_while_the_stream_is_down_a_signal_becomes_no_order(
+    run: Run, db: Path, strategy_file: StrategyFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trader.session.FIRST_DECISION_PATIENCE_SECONDS", 0.1)
+
+    async def scene() -> None:
+        name = strategy_file(ALWAYS_BUY, "always")
+        async with market(0.25) as opened:
+            opened.gate.refuses_sockets = True
+            async with desk(opened, db, strategy=name) as trading:
+                assert await gates_of(trading, -1) == {"stream": "the stream is not up"}
+                await opened.go_to(1.1)
+                assert await gates_of(trading, 0) == {"stream": "the stream is not up"}
+
+    run(scene())
+
+
+def test_candles_learned_after_a_break_become_no_order_except_the_newest(
+    run: Run, db: Path, strategy_file: StrategyFile
+) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened:
+            name = strategy_file(ALWAYS_BUY, "always")
+            # A start that places no order, so that the break is what keeps it back.
+            async with desk(opened, db, strategy="rsi") as trading:
+                await trading.until_decided(-1)
+            async with desk(opened, db, strategy=name, number=2) as trading:
+                await trading.until_live(opened)
+                opened.gate.refuses_sockets = opened.gate.rest_is_down = True
+                opened.gate.cut()
+                await opened.go_to(3.5)
+                opened.gate.refuses_sockets = opened.gate.rest_is_down = False
+                assert "learned too late" in (await gates_of(trading, 0))["newest candle"]
+                assert "learned too late" in (await gates_of(trading, 1))["newest candle"]
+
+    run(scene())
+
+
+def test_a_hole_in_the_window_keeps_orders_back_until_it_is_filled(
+    run: Run, db: Path, strategy_file: StrategyFile
+) -> None:
+    async def verdict(trading: Desk, hour: int) -> str:
+        await trading.until_decided(hour)
+        query = "SELECT gates FROM decisions WHERE timestamp = ?"
+        return json.loads(trading.query(query, MARCH + hour * HOUR)[0][0])["candles"]
+
+    async def scene() -> None:
+        name = strategy_file()
+        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
+            await trading.until_live(opened)
+            # The candle that was joined midway is REST's to close.
+            await step_to(opened, trading, range(1, 2))
+            opened.gate.rest_is_down = True
+            with trading.store.write() as connection:
+                hole = "DELETE FROM ohlcv_data WHERE timestamp = ?"
+                connection.execute(hole, (MARCH - 50 * HOUR,))
+            await opened.go_to(2.1)
+            assert await verdict(trading, 1) == "candles missing from 2024-02-27 22:00"
+            opened.gate.rest_is_down = False
+            await trading.until(lambda: trading.source(-50) == (1, "rest"))
+            await opened.go_to(3.1)
+            assert await verdict(trading, 2) == "ok"
+
+    run(scene())
+
+
+def test_a_restart_in_the_middle_of_a_candle_repeats_no_order(
+    run: Run, db: Path, strategy_file: StrategyFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scene() -> None:
+        name = strategy_file(ALWAYS_BUY, "always")
+        async with market(0.25) as opened:
+            async with desk(opened, db, strategy=name) as trading:
+                await trading.until(trading.trades)
+            for number in (2, 3):
+                async with desk(opened, db, strategy=name, number=number) as trading:
+                    await trading.until_live(opened)
+                    await trading.until(lambda number=number: capsys_count(capsys) >= number - 1)
+                    assert trading.decided() == []
+                    assert trading.query("SELECT count(*) FROM orders") == [(1,)]
+
+    seen: list[str] = []
+
+    def capsys_count(capture: pytest.CaptureFixture[str]) -> int:
+        seen.append(capture.readouterr().out)
+        return "".join(seen).count("next 01:00") - 1
+
+    run(scene())
+
+
+def test_position_and_cash_after_a_restart_are_the_sum_of_the_trades(
+    run: Run, db: Path, strategy_file: StrategyFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scene() -> list[Trade]:
+        name = strategy_file()
+        async with market(0.25) as opened:
+            async with desk(opened, db, strategy=name) as trading:
+                await step_to(opened, trading, range(12))
+                before = trading.trades()
+                if len(before) % 2 == 0:
+                    hour = 12
+                    while len(trading.trades()) == len(before):
+                        await step_to(opened, trading, range(hour, hour + 1))
+                        hour += 1
+                before = trading.trades()
+            capsys.readouterr()
+            async with desk(opened, db, strategy=name, number=2) as trading:
+                await trading.until(lambda: "trades so far" in capsys_text())
+                assert trading.trades() == before
+        return before
+
+    text: list[str] = []
+
+    def capsys_text() -> str:
+        text.append(capsys.readouterr().out)
+        return "".join(text)
+
+    trades = run(scene())
+    base = sum((t.amount if t.side == "buy" else -t.amount for t in trades), Decimal(0))
+    cash = Decimal(10_000)
+    for trade in trades:
+        worth = trade.price * trade.amount
+        cash += (-worth if trade.side == "buy" else worth) - trade.fee
+    assert f"account {ACCOUNT}: {cash:,.2f} USDT, {base} BTC, {len(trades)} trades" in capsys_text()
+    assert position_of(trades, "BTC", "USDT").quote == cash - 10_000
+
+
+def test_an_open_order_of_a_killed_session_is_canceled_and_never_filled(run: Run, db: Path) -> None:
+    leave_open_order(db)
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await opened.go_to(1.1)
+            await trading.until_decided(0)
+            assert trading.trades() == []
+            ((status, reason),) = trading.query("SELECT status, reason FROM orders")
+            assert status == "canceled"
+            assert reason == "because; the session that placed it ended"
+
+    run(scene())
+
+
+def leave_open_order(db: Path) -> None:
+    """Write what a session leaves that was killed between its order and the fill."""
+    session = Session(
+        "session-0", "trader", "paper", ACCOUNT, *(KEY.exchange, KEY.symbol, KEY.timeframe),
+        "rsi", {}, "0", 0,
+    )  # fmt: skip
+    decision = Decision("d", "session-0", MARCH - 2 * HOUR, 1, {}, {}, "BUY", 0)
+    order = Order(
+        "onetape-d", "session-0", "paper", ACCOUNT, KEY.exchange, KEY.symbol, KEY.timeframe, "buy",
+        "market", "open", "d", MARCH - 2 * HOUR, 0, None, None, Decimal(1), "because", "rsi", {},
+        "0",
+    )  # fmt: skip
+    with open_store(db, create=True) as store:
+        start_session(store, session)
+        insert_decision(store, decision, order)
+
+
+def test_random_restarts_change_nothing_about_the_trades(
+    run: Run, db: Path, strategy_file: StrategyFile
+) -> None:
+    seed = int(os.environ.get("ONETAPE_TEST_SEED", random.SystemRandom().randrange(10**6)))
+    choose = random.Random(seed)  # noqa: S311 - a scenario, no secret
+
+    async def scene() -> None:
+        name = strategy_file()
+        hour = 0
+        async with market(0.05) as opened:
+            for number in range(1, 8):
+                async with desk(opened, db, strategy=name, number=number) as trading:
+                    first = trading.query("SELECT min(timestamp) FROM decisions")[0][0]
+                    await trading.until_live(opened)
+                    await trading.until(
+                        lambda hour=hour: trading.query(
+                            "SELECT 1 FROM decisions WHERE timestamp = ?", MARCH + (hour - 1) * HOUR
+                        )
+                    )
+                    steps = choose.randrange(1, 6)
+                    await step_to(opened, trading, range(hour + 1, hour + steps + 1))
+                    hour += steps
+                    if number == 7:
+                        candles = candles_of(opened, first, MARCH + (hour + 1) * HOUR)
+                        signals = checked_signals(trading.job.strategy, candles)
+                        result = simulate(candles, signals.signal, trading.job.rules)
+                        rules = trading.job.rules
+                        fills = [(one.side, booked_fill(one, rules)) for one in result.fills]
+                        trades = [as_booked(trade) for trade in trading.trades()]
+                        assert trades == fills, f"ONETAPE_TEST_SEED={seed}"
+                        twice = "SELECT count(*) - count(DISTINCT timestamp) FROM decisions"
+                        assert trading.query(twice) == [(0,)]
+
+    run(scene())
