@@ -2,7 +2,7 @@
 
 Each app gets an environment made by docker/install.py, as in its image. The services run one after
 the other in one folder laid out like the image's, with `--exchange simulator` behind their own
-command, so that no test needs a network.
+command, so that no test needs a network; the simulator itself on loopback and any free port.
 """
 
 import os
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +25,13 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 OFFLINE = ("--exchange", "simulator")
+#: What stands behind the simulator's own command: its last word on where it listens.
+LOOPBACK = ("--host", "127.0.0.1", "--port", "0")
 RUN_TIMEOUT_SECONDS = 120
 #: The trader promises its first decision within 10 s; the rest is for a machine that is busy.
 DECISION_TIMEOUT_SECONDS = 30
 STOP_TIMEOUT_SECONDS = 30
+GREETING = re.compile(r"^simulator: .* at (http://127\.0\.0\.1:\d+);")
 DECISION = re.compile(r": (BUY|SELL|HOLD)\b")
 
 
@@ -37,17 +41,26 @@ class Service:
 
     name: str
     app: str
+    """Whose image it runs in."""
+    program: str
+    """What it starts: the app, or another program of its environment."""
     command: tuple[str, ...]
+
+    @property
+    def offline(self) -> tuple[str, ...]:
+        """What is added to its command, so that it needs no network and none reaches it."""
+        return OFFLINE if self.program == self.app else LOOPBACK
 
 
 def read_services(file: Path) -> list[Service]:
-    """Return the services of a compose file, in the order backfiller, backtester, trader."""
+    """Return the services of a compose file: backfiller, backtester, trader, then the simulator."""
     document: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    services = [
-        Service(name, entry["build"]["args"]["APP"], tuple(entry["command"]))
-        for name, entry in document["services"].items()
-    ]
-    return sorted(services, key=lambda service: service.app)
+    services: list[Service] = []
+    for name, entry in document["services"].items():
+        app = entry["build"]["args"]["APP"]
+        program = entry.get("entrypoint", [app])[0]
+        services.append(Service(name, app, program, tuple(entry["command"])))
+    return sorted(services, key=lambda service: (service.program != service.app, service.app))
 
 
 def install(app: str, target: Path) -> None:
@@ -69,7 +82,7 @@ def start(service: Service, environments: Path, folder: Path) -> "subprocess.Pop
     programs = environments / service.app / "bin"
     kept = {key: os.environ[key] for key in ("HOME", "LANG", "TZ") if key in os.environ}
     return subprocess.Popen(
-        [str(programs / service.app), *service.command, *OFFLINE],
+        [str(programs / service.program), *service.command, *service.offline],
         cwd=folder,
         env={**kept, "PATH": f"{programs}:{os.defpath}", "PYTHONUNBUFFERED": "1"},
         stdin=subprocess.DEVNULL,
@@ -124,6 +137,32 @@ def check_until_stopped(service: Service, environments: Path, folder: Path) -> N
     print(f"{service.name}: decided, and exit code 0 on SIGTERM")
 
 
+def check_answers(service: Service, environments: Path, folder: Path) -> None:
+    """Start the simulator, ask it something, then stop it as a container engine would.
+
+    Raises:
+        SystemExit: it did not say where it listens, did not answer, or its stop was not clean.
+    """
+    process = start(service, environments, folder)
+    try:
+        line = process.stdout.readline() if process.stdout else ""
+        print(line, end="")
+        greeting = GREETING.match(line)
+        if greeting is None:
+            raise SystemExit(f"{service.name}: it did not say where it listens")
+        url = f"{greeting[1]}/api/v3/ping"
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own loopback
+            if answer.read() != b"{}":
+                raise SystemExit(f"{service.name}: it does not answer as Binance does")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=STOP_TIMEOUT_SECONDS)
+    finally:
+        process.kill()
+    if process.returncode:
+        raise SystemExit(f"{service.name}: exit code {process.returncode} on SIGTERM")
+    print(f"{service.name}: answered, and exit code 0 on SIGTERM")
+
+
 def watch(process: "subprocess.Popen[str]", decisions: list[str], settled: threading.Event) -> None:
     """Print each line as it comes; settled is set at the first decision, or at the end."""
     for line in process.stdout or ():
@@ -160,9 +199,10 @@ def main() -> None:
             list(pool.map(install, apps, [environments / app for app in apps]))
         print(f"{', '.join(apps)} installed in {time.monotonic() - began:.0f} s")
         for service in services:
-            print(f"--- {service.name}: {service.app} {' '.join([*service.command, *OFFLINE])}")
-            check = check_until_stopped if service.app == "trader" else check_run
-            check(service, environments, folder)
+            words = " ".join([service.program, *service.command, *service.offline])
+            print(f"--- {service.name}: {words}")
+            checks = {"trader": check_until_stopped, "simulator": check_answers}
+            checks.get(service.program, check_run)(service, environments, folder)
 
 
 if __name__ == "__main__":

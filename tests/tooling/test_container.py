@@ -24,7 +24,20 @@ def test_an_unknown_app_is_refused():
 def test_every_app_has_a_service(repository: Path):
     services = read_services(repository / "docker-compose.yml")
     apps = sorted(path.parent.name for path in repository.glob("apps/*/pyproject.toml"))
-    assert [service.app for service in services] == apps
+    assert [service.app for service in services if service.program == service.app] == apps
+
+
+def test_the_simulator_is_a_service_that_only_other_services_reach(repository: Path):
+    (service,) = (
+        one
+        for one in read_services(repository / "docker-compose.yml")
+        if one.program == "simulator"
+    )
+    assert "onetape-simulator" in (repository / "apps" / service.app / "pyproject.toml").read_text(
+        encoding="utf-8"
+    )
+    assert "--allow-remote" in service.command
+    assert service.offline == ("--host", "127.0.0.1", "--port", "0")
 
 
 def test_no_service_can_gain_rights_write_outside_its_volume_or_be_reached(repository: Path):
