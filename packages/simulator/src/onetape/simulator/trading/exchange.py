@@ -14,25 +14,20 @@ Orders are matched lazily: `settle(now_ms)` works off all trades since the last 
 over all markets, whether that is a moment or a year.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Final
+from functools import partial
 
 from onetape.simulator.refusals import Refusal
 from onetape.simulator.symbols import SpotSymbol
 from onetape.simulator.trading import refused
-from onetape.simulator.trading.accounts import Account
-from onetape.simulator.trading.events import account_position, balance_update, execution_report
-from onetape.simulator.trading.fees import BNB, Fees
+from onetape.simulator.trading.books import Books
+from onetape.simulator.trading.fees import Fees
 from onetape.simulator.trading.filters import check_filters
-from onetape.simulator.trading.ledger import Ledger
 from onetape.simulator.trading.money import ZERO, scaled
-from onetape.simulator.trading.orders import LIMITS, STOPS, Fill, Order, OrderRequest, booked_value
+from onetape.simulator.trading.orders import LIMITS, STOPS, Order, OrderRequest, booked_value
 from onetape.simulator.trading.tape import AFTER_ALL, Cursor, Side, Tape, Tick
 
-_LETTERS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_CLIENT_ID_LENGTH: Final = 22
 Level = tuple[int, int]
 
 
@@ -57,29 +52,19 @@ class Exchange:
             now_ms: The time, epoch milliseconds.
             fees: Fee rates; None is 0.1 % in the received coin.
         """
-        self.ledger = Ledger()
-        self.account = Account(self.ledger)
-        self.fees = fees or Fees()
+        self._books = Books(balance, fees or Fees(), now_ms)
+        self.ledger = self._books.ledger
+        self.account = self._books.account
+        self.fees = self._books.fees
+        self.orders = self._books.orders
+        self.fills = self._books.fills
+        self.open_orders = self._books.open_orders
         self.symbols = symbols
         self.opened_ms = now_ms
-        self.orders: dict[int, Order] = {}
-        self.fills: list[Fill] = []
         self._tape = tape
-        self._open: dict[str, dict[int, Order]] = {}
         self._cursors: dict[str, Cursor] = {}
         self._settled_ms = now_ms
         self._by_name = {(symbol.base, symbol.quote): symbol for symbol in symbols}
-        self._touched: dict[str, None] = {}
-        for asset, amount in balance.items():
-            self.account.change(now_ms, asset, "opening", free=amount)
-
-    # ------------------------------------------------------------------ questions
-
-    def open_orders(self, symbol: SpotSymbol | None = None) -> list[Order]:
-        """Return the open orders of one market or all, oldest first."""
-        names = self._open if symbol is None else [symbol.id]
-        found = [order for name in names for order in self._open.get(name, {}).values()]
-        return sorted(found, key=lambda order: order.id)
 
     def find(self, symbol: SpotSymbol, order_id: int | None, client_id: str | None) -> Order | None:
         """Return an order by its id, or the newest with a client id; None where there is none."""
@@ -99,8 +84,6 @@ class Exchange:
             return None
         return scaled(last.price, symbol.price_digits)
 
-    # ------------------------------------------------------------------ requests
-
     def check(self, request: OrderRequest, now_ms: int) -> Tick:
         """Return the market's last trade if the exchange would take the order, else refuse it.
 
@@ -112,7 +95,7 @@ class Exchange:
         last = self._tape.last(symbol, now_ms)
         if last is None or not self._tape.is_trading(symbol, now_ms):
             raise refused.market_closed()
-        same = self._open.get(symbol.id, {}).values()
+        same = self._books.open.get(symbol.id, {}).values()
         average = self._tape.average(symbol, now_ms)
         check_filters(request, average, [order.request.type for order in same])
         if request.client_id and any(order.client_id == request.client_id for order in same):
@@ -143,20 +126,22 @@ class Exchange:
             reason = f"{refusal.code} {refusal.message}"
             self.ledger.order(refused_order, "REJECTED", now_ms, reason)
             raise
-        order = self._accepted(request, now_ms)
+        order = self._books.accept(request, now_ms)
+        self._cursors.setdefault(order.symbol.id, (now_ms, AFTER_ALL))
         if request.type == "MARKET":
             order.working_ms = now_ms
             levels, _ = self._market_plan(request, last)
             order.quantity = request.quantity or sum(amount for _, amount in levels)
-            self._report(order, "NEW", now_ms)
+            self._books.report(order, "NEW", now_ms)
             for price, amount in levels:
-                self._fill(order, price, amount, now_ms, maker=False)
-            self._expire_rest(order, now_ms)
+                self._fill(order, (price, amount), now_ms, maker=False)
+            if order.is_open:
+                self._books.end(order, "EXPIRED", now_ms)
             return order
         waits = request.type in STOPS
         order.working_ms = -1 if waits else now_ms
-        self._relock(order, now_ms, "order placed")
-        self._report(order, "NEW", now_ms)
+        self._books.relock(order, now_ms, "order placed")
+        self._books.report(order, "NEW", now_ms)
         if not waits:
             self._take(order, last, now_ms)
         return order
@@ -170,8 +155,8 @@ class Exchange:
         self.settle(now_ms)
         if not order.is_open:
             raise refused.unknown_order()
-        cancel_id = cancel_id or self._new_client_id("cancel", order.id)
-        self._end(order, "CANCELED", now_ms, cancel_id)
+        cancel_id = cancel_id or self._books.new_client_id("cancel", order.id)
+        self._books.end(order, "CANCELED", now_ms, cancel_id)
         return cancel_id
 
     def adjust(self, asset: str, change: Decimal, now_ms: int, reason: str) -> None:
@@ -183,11 +168,7 @@ class Exchange:
         self.settle(now_ms)
         if self.account.free(asset) + change < 0:
             raise refused.insufficient_balance()
-        self.account.change(now_ms, asset, reason, free=change)
-        self.ledger.events.append(balance_update(asset, change, now_ms))
-        self.ledger.events.append(account_position(self.account.rows([asset]), now_ms))
-
-    # ------------------------------------------------------------------ time
+        self._books.adjust(asset, change, now_ms, reason)
 
     def settle(self, now_ms: int) -> None:
         """Match all open orders against every trade up to and including `now_ms`."""
@@ -195,7 +176,7 @@ class Exchange:
             return
         hits: dict[str, Tick | None] = {}
         while True:
-            for name, orders in self._open.items():
+            for name, orders in self._books.open.items():
                 if name not in hits and orders:
                     hits[name] = self._next_hit(name, now_ms)
             due = [(tick.time_ms, name, tick) for name, tick in hits.items() if tick is not None]
@@ -206,19 +187,19 @@ class Exchange:
             self._cursors[name] = (tick.time_ms, tick.id)
             self._match(name, tick)
         self._settled_ms = now_ms
-        for name, orders in self._open.items():
+        for name, orders in self._books.open.items():
             self._cursors[name] = (now_ms, AFTER_ALL)
             for order in list(orders.values()):
                 delisted = order.symbol.delisted
                 if delisted is not None and delisted * 1_000 <= now_ms:
-                    self._end(order, "EXPIRED", delisted * 1_000)
+                    self._books.end(order, "EXPIRED", delisted * 1_000)
 
     def _next_hit(self, name: str, until_ms: int) -> Tick | None:
         """Return the next trade that fills or wakes an open order of a market."""
         falls: list[int] = []
         rises: list[int] = []
         symbol: SpotSymbol | None = None
-        for order in self._open[name].values():
+        for order in self._books.open[name].values():
             symbol = order.symbol
             if order.is_waiting:
                 (falls if order.falls_to_stop else rises).append(order.request.stop)
@@ -234,7 +215,7 @@ class Exchange:
 
     def _match(self, name: str, tick: Tick) -> None:
         """Fill and wake what one trade reaches."""
-        orders = list(self._open[name].values())
+        orders = list(self._books.open[name].values())
         left = tick.amount
         for order in sorted(orders, key=_priority):
             price = order.request.price
@@ -244,16 +225,14 @@ class Exchange:
                 continue
             amount = min(left, order.remaining)
             if amount:
-                self._fill(order, price, amount, tick.time_ms, maker=True)
+                self._fill(order, (price, amount), tick.time_ms, maker=True)
                 left -= amount
         for order in orders:
             if order.is_open and order.is_waiting and order.stopped_by(tick.price):
                 order.working_ms = order.update_ms = tick.time_ms
-                self._relock(order, tick.time_ms, "stop reached")
-                self._report(order, "TRIGGERED", tick.time_ms)
+                self._books.relock(order, tick.time_ms, "stop reached")
+                self._books.report(order, "TRIGGERED", tick.time_ms)
                 self._take(order, tick, tick.time_ms)
-
-    # ------------------------------------------------------------------ matching
 
     def _market_plan(self, request: OrderRequest, last: Tick) -> tuple[list[Level], Decimal]:
         """Return what a market order takes (price, steps), and what it spends of its asset."""
@@ -278,6 +257,10 @@ class Exchange:
         sold = request.quantity or sum(amount for _, amount in levels)
         return levels, scaled(sold, symbol.amount_digits)
 
+    def _fill(self, order: Order, level: Level, now_ms: int, *, maker: bool) -> None:
+        prices = partial(self.price_of, now_ms=now_ms)
+        self._books.fill(order, level, now_ms, prices, maker=maker)
+
     def _take(self, order: Order, tick: Tick, now_ms: int) -> None:
         """Take what the market offers within the order's limit; the rest stands or expires."""
         levels = list(self._within_limit(order, tick))
@@ -285,9 +268,10 @@ class Exchange:
         enough = sum(amount for _, amount in levels) >= order.remaining
         if enough or kind != "FOK":
             for price, amount in levels:
-                self._fill(order, price, amount, now_ms, maker=False)
-        if order.request.type not in LIMITS or kind != "GTC":
-            self._expire_rest(order, now_ms)
+                self._fill(order, (price, amount), now_ms, maker=False)
+        stands = order.request.type in LIMITS and kind == "GTC"
+        if order.is_open and not stands:
+            self._books.end(order, "EXPIRED", now_ms)
 
     def _within_limit(self, order: Order, tick: Tick) -> Iterator[Level]:
         """Yield the offers that an order takes after a trade, as far as the account can pay."""
@@ -306,129 +290,6 @@ class Exchange:
                 return
             left -= amount
             yield price, amount
-
-    def _fill(self, order: Order, price: int, amount: int, now_ms: int, *, maker: bool) -> None:
-        """Book one execution: what the order gives, what it gets, and the fee."""
-        symbol = order.symbol
-        value = booked_value(symbol, price, amount)
-        quantity = scaled(amount, symbol.amount_digits)
-        bought = order.side == "BUY"
-        given, got = (value, quantity) if bought else (quantity, value)
-        order.filled += amount
-        order.value += value
-        order.update_ms = now_ms
-        order.status = "FILLED" if not order.remaining else "PARTIALLY_FILLED"
-        released = order.locked - order.needed_lock()
-        order.locked -= released
-        self._move(now_ms, order.spends, "trade", order, free=released - given, locked=-released)
-        received = symbol.base if bought else symbol.quote
-        self._move(now_ms, received, "trade", order, free=got)
-        fee, fee_asset = self.fees.charge(
-            symbol,
-            order.side,
-            (quantity, value),
-            self._bnb_to_spare(order),
-            lambda base, quote: self.price_of(base, quote, now_ms),
-            maker=maker,
-        )
-        self._move(now_ms, fee_asset, "fee", order, free=-fee)
-        number = len(self.fills) + 1
-        fill = Fill(
-            number,
-            order.id,
-            symbol,
-            order.side,
-            price,
-            amount,
-            value,
-            fee,
-            fee_asset,
-            now_ms,
-            maker,
-        )
-        self.fills.append(fill)
-        self.ledger.fill(fill)
-        if not order.is_open:
-            del self._open[symbol.id][order.id]
-        self._report(order, "TRADE", now_ms, fill=fill)
-
-    def _bnb_to_spare(self, order: Order) -> Decimal:
-        """Return the free BNB that the rest of an order that locks nothing does not need."""
-        free = self.account.free(BNB)
-        if order.spends != BNB or order.locked or not order.is_open:
-            return free
-        if order.side == "BUY":
-            return ZERO
-        return free - scaled(order.remaining, order.symbol.amount_digits)
-
-    # ------------------------------------------------------------------ bookkeeping
-
-    def _accepted(self, request: OrderRequest, now_ms: int) -> Order:
-        number = len(self.orders) + 1
-        client_id = request.client_id or self._new_client_id("order", number)
-        order = Order(request, number, client_id, now_ms, request.quantity, update_ms=now_ms)
-        self.orders[number] = order
-        self._cursors.setdefault(order.symbol.id, (now_ms, AFTER_ALL))
-        self._open.setdefault(order.symbol.id, {})[number] = order
-        return order
-
-    def _new_client_id(self, kind: str, number: int) -> str:
-        value = int.from_bytes(hashlib.sha256(f"{kind} {number}".encode()).digest(), "big")
-        letters: list[str] = []
-        for _ in range(_CLIENT_ID_LENGTH):
-            value, place = divmod(value, len(_LETTERS))
-            letters.append(_LETTERS[place])
-        return "".join(letters)
-
-    def _expire_rest(self, order: Order, now_ms: int) -> None:
-        if order.is_open:
-            self._end(order, "EXPIRED", now_ms)
-
-    def _end(self, order: Order, event: str, now_ms: int, cancel_id: str = "") -> None:
-        """Close an order that is not filled and release what it held."""
-        order.status = "CANCELED" if event == "CANCELED" else "EXPIRED"
-        order.update_ms = now_ms
-        del self._open[order.symbol.id][order.id]
-        self._relock(order, now_ms, f"order {event.lower()}")
-        self._report(order, event, now_ms, cancel_id=cancel_id)
-
-    def _relock(self, order: Order, now_ms: int, reason: str) -> None:
-        """Set aside exactly what the rest of the order needs."""
-        change = order.needed_lock() - order.locked
-        order.locked += change
-        self._move(now_ms, order.spends, reason, order, free=-change, locked=change)
-
-    def _move(
-        self,
-        now_ms: int,
-        asset: str,
-        reason: str,
-        order: Order,
-        *,
-        free: Decimal,
-        locked: Decimal = ZERO,
-    ) -> None:
-        self.account.change(now_ms, asset, reason, free=free, locked=locked, order_id=order.id)
-        if free or locked:
-            self._touched[asset] = None
-
-    def _report(
-        self,
-        order: Order,
-        event: str,
-        now_ms: int,
-        *,
-        fill: Fill | None = None,
-        cancel_id: str = "",
-    ) -> None:
-        """Write what happened to the ledger and the stream, with the balances after it."""
-        self.ledger.order(order, event, now_ms)
-        execution = "NEW" if event == "TRIGGERED" else event
-        events = self.ledger.events
-        events.append(execution_report(order, execution, now_ms, fill, cancel_id, len(events) + 1))
-        if self._touched:
-            events.append(account_position(self.account.rows(sorted(self._touched)), now_ms))
-            self._touched.clear()
 
 
 def _priority(order: Order) -> tuple[int, int]:

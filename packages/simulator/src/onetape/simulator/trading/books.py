@@ -1,0 +1,185 @@
+"""The books of the account: every order, execution and movement of money is entered here."""
+
+import hashlib
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Final
+
+from onetape.simulator.symbols import SpotSymbol
+from onetape.simulator.trading.accounts import Account
+from onetape.simulator.trading.events import account_position, balance_update, execution_report
+from onetape.simulator.trading.fees import BNB, Fees, PriceOf
+from onetape.simulator.trading.ledger import Ledger
+from onetape.simulator.trading.money import ZERO, scaled
+from onetape.simulator.trading.orders import Fill, Order, OrderRequest, booked_value
+
+_LETTERS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_CLIENT_ID_LENGTH: Final = 22
+
+
+class Books:
+    """Enters what the exchange decides, so that balances, ledger and user data stream agree."""
+
+    def __init__(self, balance: Mapping[str, Decimal], fees: Fees, now_ms: int) -> None:
+        """Open the account with a balance."""
+        self.ledger = Ledger()
+        self.account = Account(self.ledger)
+        self.fees = fees
+        self.orders: dict[int, Order] = {}
+        """All orders by their number, oldest first."""
+        self.fills: list[Fill] = []
+        self.open: dict[str, dict[int, Order]] = {}
+        """The open orders by market and number."""
+        self._touched: dict[str, None] = {}
+        for asset, amount in balance.items():
+            self.account.change(now_ms, asset, "opening", free=amount)
+
+    def open_orders(self, symbol: SpotSymbol | None = None) -> list[Order]:
+        """Return the open orders of one market or all, oldest first."""
+        names = self.open if symbol is None else [symbol.id]
+        found = [order for name in names for order in self.open.get(name, {}).values()]
+        return sorted(found, key=lambda order: order.id)
+
+    def accept(self, request: OrderRequest, now_ms: int) -> Order:
+        """Enter an order that was taken; nothing is set aside for it yet."""
+        number = len(self.orders) + 1
+        client_id = request.client_id or self.new_client_id("order", number)
+        order = Order(request, number, client_id, now_ms, request.quantity, update_ms=now_ms)
+        self.orders[number] = order
+        self.open.setdefault(order.symbol.id, {})[number] = order
+        return order
+
+    def new_client_id(self, kind: str, number: int) -> str:
+        """Return a client id of the exchange's own making, as random as Binance's looks."""
+        value = int.from_bytes(hashlib.sha256(f"{kind} {number}".encode()).digest(), "big")
+        letters: list[str] = []
+        for _ in range(_CLIENT_ID_LENGTH):
+            value, place = divmod(value, len(_LETTERS))
+            letters.append(_LETTERS[place])
+        return "".join(letters)
+
+    def fill(
+        self,
+        order: Order,
+        level: tuple[int, int],
+        now_ms: int,
+        price_of: PriceOf,
+        *,
+        maker: bool,
+    ) -> None:
+        """Enter one execution: what the order gives, what it gets, and the fee.
+
+        Args:
+            order: An open order.
+            level: Price in ticks and amount in steps.
+            now_ms: When, epoch milliseconds.
+            price_of: Last prices at that time, for a fee in BNB.
+            maker: Whether the order stood in the book.
+        """
+        symbol, (price, amount) = order.symbol, level
+        value = booked_value(symbol, price, amount)
+        quantity = scaled(amount, symbol.amount_digits)
+        bought = order.side == "BUY"
+        given, got = (value, quantity) if bought else (quantity, value)
+        order.filled += amount
+        order.value += value
+        order.update_ms = now_ms
+        order.status = "FILLED" if not order.remaining else "PARTIALLY_FILLED"
+        released = order.locked - order.needed_lock()
+        order.locked -= released
+        self._move(now_ms, order.spends, "trade", order, free=released - given, locked=-released)
+        received = symbol.base if bought else symbol.quote
+        self._move(now_ms, received, "trade", order, free=got)
+        fee, fee_asset = self.fees.charge(
+            symbol,
+            order.side,
+            (quantity, value),
+            self._bnb_to_spare(order),
+            price_of,
+            maker=maker,
+        )
+        self._move(now_ms, fee_asset, "fee", order, free=-fee)
+        number = len(self.fills) + 1
+        fill = Fill(
+            number,
+            order.id,
+            symbol,
+            order.side,
+            price,
+            amount,
+            value,
+            fee,
+            fee_asset,
+            now_ms,
+            maker,
+        )
+        self.fills.append(fill)
+        self.ledger.fill(fill)
+        if not order.is_open:
+            del self.open[symbol.id][order.id]
+        self.report(order, "TRADE", now_ms, fill=fill)
+
+    def _bnb_to_spare(self, order: Order) -> Decimal:
+        """Return the free BNB that the rest of an order that locks nothing does not need."""
+        free = self.account.free(BNB)
+        if order.spends != BNB or order.locked or not order.is_open:
+            return free
+        if order.side == "BUY":
+            return ZERO
+        return free - scaled(order.remaining, order.symbol.amount_digits)
+
+    def end(self, order: Order, event: str, now_ms: int, cancel_id: str = "") -> None:
+        """Close an order that is not filled (`CANCELED` or `EXPIRED`), release what it held."""
+        order.status = "CANCELED" if event == "CANCELED" else "EXPIRED"
+        order.update_ms = now_ms
+        del self.open[order.symbol.id][order.id]
+        self.relock(order, now_ms, f"order {event.lower()}")
+        self.report(order, event, now_ms, cancel_id=cancel_id)
+
+    def relock(self, order: Order, now_ms: int, reason: str) -> None:
+        """Set aside exactly what the rest of the order needs."""
+        change = order.needed_lock() - order.locked
+        order.locked += change
+        self._move(now_ms, order.spends, reason, order, free=-change, locked=change)
+
+    def adjust(self, asset: str, change: Decimal, now_ms: int, reason: str) -> None:
+        """Add to what is free (less than zero takes away) by other means than an order.
+
+        Raises:
+            Overdrawn: less than nothing would be left.
+        """
+        self.account.change(now_ms, asset, reason, free=change)
+        self.ledger.events.append(balance_update(asset, change, now_ms))
+        self.ledger.events.append(account_position(self.account.rows([asset]), now_ms))
+
+    def _move(
+        self,
+        now_ms: int,
+        asset: str,
+        reason: str,
+        order: Order,
+        *,
+        free: Decimal,
+        locked: Decimal = ZERO,
+    ) -> None:
+        self.account.change(now_ms, asset, reason, free=free, locked=locked, order_id=order.id)
+        if free or locked:
+            self._touched[asset] = None
+
+    def report(
+        self,
+        order: Order,
+        event: str,
+        now_ms: int,
+        *,
+        fill: Fill | None = None,
+        cancel_id: str = "",
+    ) -> None:
+        """Write what happened to the ledger and the stream, with the balances after it."""
+        self.ledger.order(order, event, now_ms)
+        execution = "NEW" if event == "TRIGGERED" else event
+        events = self.ledger.events
+        events.append(execution_report(order, execution, now_ms, fill, cancel_id, len(events) + 1))
+        if self._touched:
+            events.append(account_position(self.account.rows(sorted(self._touched)), now_ms))
+            self._touched.clear()
