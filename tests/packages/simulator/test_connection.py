@@ -105,7 +105,9 @@ def test_a_reader_that_stands_still_is_cut_and_holds_up_nobody(
             host, port = simulator.url.removeprefix("http://").split(":")
             reader, writer = await asyncio.open_connection(host, int(port), limit=1_024)
             writer.write(
-                b"GET /ws/btcusdt@trade HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
+                b"GET /ws/btcusdt@trade/btcusdt@aggTrade/ethusdt@trade/ethusdt@aggTrade"
+                b"/solusdt@trade/solusdt@aggTrade/xrpusdt@trade/xrpusdt@aggTrade HTTP/1.1\r\n"
+                b"Host: x\r\nConnection: Upgrade\r\n"
                 b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
                 b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
             )

@@ -1,6 +1,7 @@
 """One WebSocket: its subscriptions, its commands, and the task that sends what becomes due."""
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import Callable
@@ -10,12 +11,13 @@ from aiohttp import ClientError, WSMsgType, web
 
 from onetape.core.clock import Clock, SteppedClock
 from onetape.simulator.faults.gate import Gate
-from onetape.simulator.faults.transport import reset
+from onetape.simulator.faults.transport import reset, send_frame
 from onetape.simulator.feeds import Feed, InvalidStream, make_feed
+from onetape.simulator.frames import text_frames
 from onetape.simulator.house import House
 from onetape.simulator.limits import MessageLimit
 from onetape.simulator.market import Market
-from onetape.simulator.wire import JsonObject
+from onetape.simulator.wire import JsonObject, json_text
 
 #: A socket whose reader lets nothing through for so long (wall time) is cut.
 SEND_SECONDS: Final = 10.0
@@ -24,6 +26,9 @@ PING_SECONDS: Final = 20.0
 SILENT_SECONDS: Final = 60.0
 #: After so many events of one stream everybody else in the loop has a turn.
 TURN_EVENTS: Final = 50
+#: What may wait for a slow reader, and how often somebody looks how far it is.
+MOST_UNSENT_BYTES: Final = 256 * 1_024
+DRAIN_SECONDS: Final = 0.002
 MOST_STREAMS: Final = 1_024
 _METHODS: Final = (
     "SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY",
@@ -203,11 +208,12 @@ class Connection:
         for name, feed in list(self._feeds.items()):
             if self._due.get(name, 0.0) > wall:
                 continue
-            for count, event in enumerate(feed.events(now_ms), 1):
+            events = feed.events(now_ms)
+            while batch := list(itertools.islice(events, TURN_EVENTS)):
                 if self._closed or name not in self._feeds:
                     return
-                await self._send(event, name)
-                if count % TURN_EVENTS == 0:
+                await self._send_all(batch, name)
+                if len(batch) == TURN_EVENTS:
                     await asyncio.sleep(0)
             if name in self._feeds:
                 self._due[name] = time.monotonic() + feed.wait_seconds(self._clock)
@@ -228,16 +234,27 @@ class Connection:
         value: JsonObject = {"stream": stream, "data": event} if self._combined else event
         await self._gate.send(value, stream)
 
+    async def _send_all(self, events: list[JsonObject], stream: str) -> None:
+        """Send some events of one stream, in one piece where no fault may change them."""
+        if not self._gate.is_plain or self._transport is None or len(events) == 1:
+            for event in events:
+                if self._closed or stream not in self._feeds:
+                    return
+                await self._send(event, stream)
+            return
+        # A call of the socket for each frame would cost more than the frame.
+        values = [{"stream": stream, "data": event} for event in events]
+        self._transport.write(text_frames(map(json_text, values if self._combined else events)))
+        patience = time.monotonic() + SEND_SECONDS
+        while self._transport.get_write_buffer_size() > MOST_UNSENT_BYTES:
+            if time.monotonic() > patience or self._transport.is_closing():
+                raise ConnectionResetError("the reader stands still, or is gone")
+            await asyncio.sleep(DRAIN_SECONDS)
+
     async def _put(self, frame: str | bytes) -> None:
         try:
             async with asyncio.timeout(SEND_SECONDS):
-                if isinstance(frame, str):
-                    await self._socket.send_str(frame)
-                elif frame.startswith(b"{"):
-                    # A text frame that is no UTF-8, which `send_str` would refuse.
-                    await self._socket.send_frame(frame, WSMsgType.TEXT)
-                else:
-                    await self._socket.send_bytes(frame)
+                await send_frame(self._socket, frame)
         except TimeoutError:
             self.abort()
 

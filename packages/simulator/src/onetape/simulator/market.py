@@ -9,7 +9,7 @@ import numpy as np
 from onetape.core.candles import Candles
 from onetape.core.timeframes import Timeframe
 from onetape.simulator.bars import NO_BARS, TIMEFRAMES, Bars, grouped, joined, opens_between
-from onetape.simulator.minutes import minutes
+from onetape.simulator.minutes import Minutes, minutes
 from onetape.simulator.noise import IntArray
 from onetape.simulator.path import END_SECONDS, ORIGIN_SECONDS
 from onetape.simulator.silence import last_traded, minute_of, outage_at
@@ -25,6 +25,9 @@ KEPT_MINUTE_DAYS: Final = 96
 #: Days of hour bars kept (2 KB each): eight markets over nearly three years.
 KEPT_HOUR_DAYS: Final = 8_000
 KEPT_TRADE_MINUTES: Final = 64
+#: Blocks of minutes kept for their trades (8 KB each).
+KEPT_PARTS: Final = 256
+_BLOCK_MINUTES: Final = 64
 
 #: Blocks of bars by market and day since 1970; a block has a row for each column of `Bars`.
 _Days = OrderedDict[tuple[str, int], IntArray]
@@ -45,6 +48,7 @@ class Market:
         self._minute_days: _Days = OrderedDict()
         self._hour_days: _Days = OrderedDict()
         self._trades: OrderedDict[tuple[str, int], Trades] = OrderedDict()
+        self._parts: OrderedDict[tuple[str, int], Minutes] = OrderedDict()
 
     def symbol(self, name: str) -> SpotSymbol:
         """Return the market named `BTCUSDT` or `BTC/USDT`.
@@ -169,11 +173,30 @@ class Market:
         key = (symbol.id, minute)
         found = self._trades.get(key)
         if found is None:
-            found = trades_of_minute(self.seed, symbol, minute)
+            found = trades_of_minute(self.seed, symbol, self._minute_parts(symbol, minute))
             self._trades[key] = found
             if len(self._trades) > KEPT_TRADE_MINUTES:
                 self._trades.popitem(last=False)
         return found
+
+    def _minute_parts(self, symbol: SpotSymbol, minute: int) -> Minutes:
+        """Return what the trades of a minute need, one row or none; minutes come 64 at a time."""
+        index = minute_of(minute)
+        block = index // _BLOCK_MINUTES
+        found = self._parts.get((symbol.id, block))
+        if found is None:
+            first, last = block * _BLOCK_MINUTES, (block + 1) * _BLOCK_MINUTES
+            found = minutes(
+                self.seed,
+                symbol,
+                max(first, min(minute_of(symbol.listed), index)),
+                min(last, max(minute_of(self.end(symbol)), index + 1)),
+            )
+            self._parts[symbol.id, block] = found
+            if len(self._parts) > KEPT_PARTS:
+                self._parts.popitem(last=False)
+        low, high = np.searchsorted(found.bars.timestamp, (minute, minute + 60))
+        return found[int(low) : int(high)]
 
     def last_day(self, symbol: SpotSymbol, now_ms: int) -> Bars:
         """Return the minutes of the last 24 hours, the running one as far as it has come."""

@@ -35,7 +35,7 @@ class ReplayMarket(Market):
         """Take the recorded candles; the seed decides what happens inside them."""
         super().__init__(seed, tuple(one.symbol for one in replay.series))
         self._series = {one.symbol.id: one for one in replay.series}
-        self._parts = {one.symbol.id: _parts(seed, one) for one in replay.series}
+        self._recorded = {one.symbol.id: _parts(seed, one) for one in replay.series}
         self._candle_trades: OrderedDict[tuple[str, int], Trades] = OrderedDict()
         self._candle_minutes: OrderedDict[tuple[str, int], Bars] = OrderedDict()
 
@@ -45,7 +45,7 @@ class ReplayMarket(Market):
 
     def bars(self, symbol: SpotSymbol, timeframe: Timeframe, start: int, end: int) -> Bars:
         """Return whole bars that open in `[start, end)`, epoch seconds, whatever the time is."""
-        recorded = self._parts[symbol.id].bars
+        recorded = self._recorded[symbol.id].bars
         base = self._series[symbol.id].timeframe
         first = timeframe.ceil(max(start, timeframe.floor(symbol.listed)))
         last = timeframe.ceil(min(end, self.end(symbol)))
@@ -69,7 +69,7 @@ class ReplayMarket(Market):
         opened, candle = timeframe.floor(now), base.floor(now)
         parts: list[Bars] = []
         if opened < candle:
-            parts.append(self._parts[symbol.id].bars.between(opened, candle))
+            parts.append(self._recorded[symbol.id].bars.between(opened, candle))
         recorded = self._candle(symbol, candle)
         if len(recorded):
             start = max(opened, candle)
@@ -102,7 +102,7 @@ class ReplayMarket(Market):
 
     def last_trades(self, symbol: SpotSymbol, now_ms: int) -> Trades:
         """Return the trades up to and including `now_ms` of the last minute that has any."""
-        bars = self._parts[symbol.id].bars
+        bars = self._recorded[symbol.id].bars
         row = int(np.searchsorted(bars.timestamp, now_ms // 1_000, side="right")) - 1
         traded = np.flatnonzero(bars.volume[: row + 1])
         if not len(traded):
@@ -113,14 +113,14 @@ class ReplayMarket(Market):
         return trades.within(minute_ms, minute_ms + 60_000)
 
     def _candle(self, symbol: SpotSymbol, opened: int) -> Bars:
-        return self._parts[symbol.id].bars.between(opened, opened + 1)
+        return self._recorded[symbol.id].bars.between(opened, opened + 1)
 
     def _trades_in(self, symbol: SpotSymbol, opened: int) -> Trades:
         """Return all trades of a recorded candle; empty where there is none."""
         key = (symbol.id, opened)
         found = self._candle_trades.get(key)
         if found is None:
-            parts = self._parts[symbol.id]
+            parts = self._recorded[symbol.id]
             row = int(np.searchsorted(parts.bars.timestamp, opened))
             one = parts[row : row + 1]
             found = NO_TRADES
@@ -143,7 +143,7 @@ class ReplayMarket(Market):
 
     def _minutes_between(self, symbol: SpotSymbol, start: int, end: int) -> Bars:
         base = self._series[symbol.id].timeframe
-        recorded = self._parts[symbol.id].bars.between(base.floor(start), end)
+        recorded = self._recorded[symbol.id].bars.between(base.floor(start), end)
         if base.name == "1m":
             return recorded.between(start, end)
         rows = [self._minutes_of(symbol, recorded[row : row + 1]) for row in range(len(recorded))]

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onetape.simulator.bars import NO_BARS, Bars
-from onetape.simulator.minutes import Minutes, minutes
+from onetape.simulator.minutes import Minutes
 from onetape.simulator.noise import HashArray, IntArray, hashed, key_of, part16, rehashed
-from onetape.simulator.path import ORIGIN_SECONDS
+from onetape.simulator.silence import minute_of
 from onetape.simulator.symbols import SpotSymbol
 
 BoolArray = NDArray[np.bool_]
@@ -76,15 +76,20 @@ _NONE: Final = np.empty(0, dtype=np.int64)
 NO_TRADES: Final = Trades(_NONE, _NONE, _NONE, _NONE, _NONE.astype(np.bool_))
 
 
-def trades_of_minute(seed: int, symbol: SpotSymbol, timestamp: int) -> Trades:
-    """Return all trades of the minute that opens at `timestamp`, epoch seconds.
+def trades_of_minute(seed: int, symbol: SpotSymbol, part: Minutes) -> Trades:
+    """Return all trades of one minute of an invented market; empty where nobody traded.
 
     The first trade comes at the very start of the minute, so a candle has a price from its open on.
-    Empty where nobody traded.
+
+    Args:
+        seed: Which market.
+        symbol: What was traded.
+        part: That minute, one row (or none).
     """
-    index = (timestamp - ORIGIN_SECONDS) // 60
-    parts = minutes(seed, symbol, index, index + 1)
-    return trades_of_bar(parts, key_of(seed, symbol.id, "trades", index), 60)
+    if not part.bars.volume.any():
+        return NO_TRADES
+    index = minute_of(int(part.bars.timestamp[0]))
+    return trades_of_bar(part, key_of(seed, symbol.id, "trades", index), 60)
 
 
 def trades_of_bar(parts: Minutes, key: int, length_seconds: int) -> Trades:

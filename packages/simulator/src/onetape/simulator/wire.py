@@ -14,13 +14,14 @@ from onetape.simulator.symbols import SpotSymbol
 JsonValue = object
 JsonObject = dict[str, JsonValue]
 
+_encoded: Final = json.JSONEncoder(separators=(",", ":")).encode
 _DIGITS: Final = 8
 _ONE: Final = 10**_DIGITS
 
 
 def json_text(value: object) -> str:
     """Return a value as compact JSON."""
-    return json.dumps(value, separators=(",", ":"))
+    return _encoded(value)
 
 
 def decimal_8(value: int, digits: int) -> str:

@@ -57,6 +57,11 @@ class Gate:
         self.half_open = False
         self._closing = False
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether events pass as they are: no fault is known, and the socket is whole."""
+        return not (self._faults.any or self.half_open or self._closing)
+
     async def send(self, value: JsonObject, stream: str = "") -> None:
         """Send an event of a stream, or (without a stream) the reply to a command.
 

@@ -1,0 +1,23 @@
+"""WebSocket text frames as a server sends them: many in one piece of memory, sent with one call."""
+
+from collections.abc import Iterable
+from typing import Final
+
+#: The last frame of a message, and its text.
+_TEXT: Final = 0x81
+
+
+def text_frames(texts: Iterable[str]) -> bytes:
+    """Return each text as a frame of its own (RFC 6455, 5.2: unmasked, not compressed)."""
+    parts: list[bytes] = []
+    for text in texts:
+        payload = text.encode()
+        length = len(payload)
+        if length < 126:
+            parts.append(bytes((_TEXT, length)))
+        elif length < 1 << 16:
+            parts.append(bytes((_TEXT, 126)) + length.to_bytes(2, "big"))
+        else:
+            parts.append(bytes((_TEXT, 127)) + length.to_bytes(8, "big"))
+        parts.append(payload)
+    return b"".join(parts)
