@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,7 +26,11 @@ class Scene:
     """A simulator, a client of it, and the time it is."""
 
     simulator: Simulator
-    client: Any
+    make_client: Callable[[], Any]
+
+    @cached_property
+    def client(self) -> Any:
+        return self.make_client()
 
     @property
     def now_ms(self) -> int:
@@ -72,9 +77,6 @@ async def _scene(
     in_bnb: bool = False,
     **balance: str,
 ) -> AsyncGenerator[Scene]:
-    import ccxt.async_support
-    import ccxt.pro
-
     clock = clock or make_clock(start_ms=MARCH_MS, stepped=True)
     held = {asset: Decimal(amount) for asset, amount in balance.items()}
     simulator = Simulator(
@@ -83,22 +85,31 @@ async def _scene(
         balance=held or {"USDT": Decimal(10_000), "BTC": Decimal(1)},
         fees=Fees(in_bnb=in_bnb),
     )
+    async with simulator:
+        at = Scene(simulator, lambda: _client(simulator, pro, key, secret or key))
+        try:
+            yield at
+        finally:
+            if "client" in vars(at):
+                await at.client.close()
+
+
+def _client(simulator: Simulator, pro: bool, key: str, secret: str) -> Any:
+    import ccxt.async_support
+    import ccxt.pro
+
     kind: Any = ccxt.pro.binance if pro else ccxt.async_support.binance
     client = kind(
         {
             "apiKey": key,
-            "secret": key if secret is None else secret,
+            "secret": secret,
             "enableRateLimit": False,
             "options": {"fetchMarkets": {"types": ["spot"]}},
         }
     )
-    client.milliseconds = clock.now_ms
-    async with simulator:
-        _redirect(client.urls["api"], urlsplit(simulator.url).netloc)
-        try:
-            yield Scene(simulator, client)
-        finally:
-            await client.close()
+    client.milliseconds = simulator.clock.now_ms
+    _redirect(client.urls["api"], urlsplit(simulator.url).netloc)
+    return client
 
 
 def _redirect(urls: dict[str, Any], host: str) -> None:

@@ -40,12 +40,12 @@ async def duplicate(at: Any) -> Any:
 
 async def unsigned(at: Any) -> Any:
     at.client.secret = "another"  # noqa: S105 - of a simulator
-    return await at.client.fetch_balance()
+    return await at.client.private_get_account()
 
 
 async def with_key(at: Any, key: str) -> Any:
     at.client.apiKey = key
-    return await at.client.fetch_balance()
+    return await at.client.private_get_account()
 
 
 async def read_only(at: Any) -> Any:
@@ -55,7 +55,7 @@ async def read_only(at: Any) -> Any:
 
 async def off_by(at: Any, seconds: float) -> Any:
     at.client.milliseconds = lambda: at.now_ms + int(seconds * 1_000)
-    return await at.client.fetch_balance()
+    return await at.client.private_get_account()
 
 
 MARKET = {"type": "MARKET", "timeInForce": None, "price": None}
@@ -147,7 +147,6 @@ def test_a_refusal_is_as_recorded(
     async def play() -> tuple[BaseException, int, Any]:
         # Real time by a clock of its own: a stepped one forgives a timestamp of the past.
         async with scene(clock=make_clock(start_ms=1_709_251_200_000)) as at:
-            await at.client.load_markets()
             at.client.options["hasAlreadyAuthenticatedSuccessfully"] = False
             status: list[int] = []
             handle = at.client.handle_errors

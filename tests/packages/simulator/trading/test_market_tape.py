@@ -1,0 +1,86 @@
+"""The invented market read as a tape."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onetape.simulator.market import Market
+from onetape.simulator.symbols import SYMBOLS
+from onetape.simulator.tickers import book
+from onetape.simulator.trading.market_tape import MarketTape
+from onetape.simulator.trading.tape import Tick
+
+MARCH_MS = 1_709_251_200_000
+MARKET = Market(3)
+BTC = MARKET.symbol("BTCUSDT")
+THIN = next(symbol for symbol in SYMBOLS if symbol.quiet)
+TAPE = MarketTape(MARKET, held=False)
+
+
+def walked(
+    symbol_id: str, after: tuple[int, int], until_ms: int, low: int, high: int
+) -> Tick | None:
+    """Return what `next_hit` must, by looking at every trade."""
+    symbol = MARKET.symbol(symbol_id)
+    for minute in range(after[0] // 60_000 * 60, until_ms // 1_000 + 1, 60):
+        trades = MARKET.trades(symbol, minute)
+        for row in range(len(trades)):
+            when, number = int(trades.time_ms[row]), int(trades.id[row])
+            price = int(trades.price[row])
+            if after < (when, number) and when <= until_ms and (price <= low or price >= high):
+                amount, buys = int(trades.amount[row]), bool(trades.buys[row])
+                return Tick(number, when, price, amount, buys)
+    return None
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([BTC.id, THIN.id]),
+    st.integers(0, 200_000),
+    st.integers(0, 900_000),
+    st.integers(0, 12),
+)
+def test_the_next_hit_is_the_first_trade_that_reaches_the_price(
+    symbol_id: str, start_ms: int, length_ms: int, away: int
+) -> None:
+    symbol = MARKET.symbol(symbol_id)
+    after = (MARCH_MS + start_ms, 1 << 62)
+    until_ms = after[0] + length_ms
+    last = TAPE.last(symbol, after[0])
+    assert last is not None
+    unit = max(last.price // 10_000, 1)
+    low, high = last.price - away * unit, last.price + away * unit
+    assert TAPE.next_hit(symbol, after, until_ms, low, high) == walked(
+        symbol_id, after, until_ms, low, high
+    )
+
+
+def test_a_hit_months_away_is_found_at_once() -> None:
+    after = (MARCH_MS, 1 << 62)
+    until_ms = MARCH_MS + 300 * 86_400_000
+    last = TAPE.last(BTC, MARCH_MS)
+    assert last is not None
+    hit = TAPE.next_hit(BTC, after, until_ms, last.price * 9 // 10, None)
+    assert hit is not None
+    assert hit.price <= last.price * 9 // 10
+
+
+def test_the_first_offer_is_that_of_the_book_ticker() -> None:
+    found, last = book(MARKET, BTC, MARCH_MS + 1), TAPE.last(BTC, MARCH_MS + 1)
+    assert found is not None
+    assert last is not None
+    assert next(TAPE.offers(BTC, last, "BUY")) == (found.ask, found.ask_amount)
+    assert next(TAPE.offers(BTC, last, "SELL")) == (found.bid, found.bid_amount)
+
+
+def test_a_held_market_offers_everything_at_the_last_price() -> None:
+    tape = MarketTape(MARKET, held=True)
+    last = tape.last(BTC, MARCH_MS)
+    assert last is not None
+    ((price, amount),) = tape.offers(BTC, last, "BUY")
+    assert price == last.price == int(MARKET.trades(BTC, MARCH_MS // 1_000).price[0])
+    assert amount > 10**15
+
+
+def test_a_market_before_its_listing_has_no_last_trade() -> None:
+    assert TAPE.last(BTC, BTC.listed * 1_000 - 1) is None
+    assert not TAPE.is_trading(BTC, BTC.listed * 1_000 - 1)
