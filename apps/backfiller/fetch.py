@@ -8,6 +8,7 @@ from typing import Any
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import utc_text
 from onetape.core.timeframes import Timeframe
+from onetape.core.words import counted
 from onetape.exchange.pages import Page, last_closed_open
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import FetchReport, confirm_gaps, fetch_closed
@@ -44,12 +45,14 @@ class Summary:
 
     def line(self) -> str:
         """Return the summary in one line."""
-        gaps = f"{self.gaps} gaps ({self.missing:,} candles)" if self.gaps else "no gaps"
+        missing = counted(self.missing, "candle")
+        gaps = f"{counted(self.gaps, 'gap')} ({missing})" if self.gaps else "no gaps"
         refused = f", {self.quarantined:,} refused (see quarantine)" if self.quarantined else ""
+        stored = counted(self.stored, "candle")
         return (
-            f"{self.exchange} {self.symbol} {self.timeframe}: {self.stored:,} candles from "
+            f"{self.exchange} {self.symbol} {self.timeframe}: {stored} from "
             f"{utc_text(self.start)} to {utc_text(self.end)} UTC, {self.inserted:,} new in "
-            f"{self.pages} pages, {gaps}{refused}, {self.seconds:.1f} s"
+            f"{counted(self.pages, 'page')}, {gaps}{refused}, {self.seconds:.1f} s"
         )
 
     def document(self) -> dict[str, Any]:

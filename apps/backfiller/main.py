@@ -11,9 +11,8 @@ from onetape.core.errors import UsageError
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def backfill(
-    context: typer.Context,
     *,
     symbol: Annotated[
         list[str] | None,
@@ -59,7 +58,9 @@ def backfill(
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", help="YAML file.  [default: config/backfiller.yaml]"),
+        typer.Option(
+            "--config", "-c", metavar="FILE", help="YAML file.  [default: config/backfiller.yaml]"
+        ),
     ] = None,
     simulator_url: Annotated[
         str | None, typer.Option(metavar="URL", help="Where a simulator listens.")
@@ -67,8 +68,6 @@ def backfill(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Fetch candle history over REST into SQLite. Run again, it fetches only what is missing."""
-    if context.invoked_subcommand is not None:
-        return
     from backfiller.run import backfill_all
     from backfiller.settings import BackfillerSettings
     from onetape.cli.dates import range_flags

@@ -8,7 +8,7 @@ from backfiller.fetch import Summary, fetch_series
 from backfiller.progress import shown_progress
 from backfiller.settings import BackfillerSettings
 from onetape.cli.dates import check_range, day_text, parse_moment
-from onetape.cli.output import print_json, print_line
+from onetape.cli.output import print_json, print_line, tell
 from onetape.cli.settings import database_path
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import UsageError
@@ -79,6 +79,7 @@ async def _fetch(
     stack: ExitStack,
 ) -> list[Summary]:
     summaries: list[Summary] = []
+    tell(f"asking {endpoint.exchange} for its markets")
     async with RestExchange(endpoint) as exchange:
         for key in keys:
             exchange.check_timeframe(key.timeframe)

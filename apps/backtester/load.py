@@ -129,7 +129,7 @@ def _stored_range(store: Store, key: SeriesKey, settings: BacktesterSettings) ->
         return stored
     hint = did_you_mean(str(key), [str(summary.key) for summary in stored_series(store)])
     raise DataError(
-        f"{store.path} holds no closed candle of {key}{hint}; run: {_repair(key, settings)}"
+        f"{store.path} holds no closed candle of {key}; run: {_repair(key, settings)}{hint}"
     )
 
 

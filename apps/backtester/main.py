@@ -10,9 +10,8 @@ from onetape.cli.program import run_app
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def backtest(
-    context: typer.Context,
     *,
     from_: Annotated[
         str | None,
@@ -85,8 +84,6 @@ def backtest(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Replay a strategy over stored candles: signal on the close, fill on the next open."""
-    if context.invoked_subcommand is not None:
-        return
     from backtester.run import run_backtest
     from backtester.settings import BacktesterSettings
     from onetape.cli.dates import range_flags

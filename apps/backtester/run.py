@@ -120,7 +120,8 @@ def _write_report(backtest: Backtest) -> Path:
 
     settings, tape = backtest.settings, backtest.tape
     path = settings.report or DATA_FOLDER / "reports" / _report_name(backtest, tape)
-    return write_report(report_data(backtest), path)
+    write_report(report_data(backtest), path)
+    return path
 
 
 def _report_name(backtest: Backtest, tape: Tape) -> str:

@@ -123,7 +123,7 @@ def test_a_run_for_people_ends_with_a_summary_and_the_file(
     first, second = ended.out.splitlines()
     assert first.startswith(
         "simulator BTC/USDT 1h: 48 candles from 2024-02-28 00:00 to 2024-03-01 00:00 UTC, "
-        "48 new in 1 pages, no gaps, "
+        "48 new in 1 page, no gaps, "
     )
     assert second == "database: data/simulator.db"
 

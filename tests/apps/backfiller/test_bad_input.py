@@ -41,7 +41,7 @@ def check(ended: Any, code: int, words: str) -> None:
         ("--symbol BTC/USDT:USDT", 2, "is a derivative"),
         ("--symbol BTCUSDT", 2, "was not understood"),
         ("--timeframe 1x", 2, "was not understood"),
-        ("--timeframe 7h", 2, "it serves 1s, 1m"),
+        ("--timeframe 7h", 2, "it serves 1m, 3m"),
         ("--symbol BTC/USDR", 2, "did you mean 'BTC/USDT'?"),
         ("--from 2024-02-02 --to 2024-02-01", 2, "is not after --from"),
         ("--from 2024-02-01 --to 2024-02-01", 2, "is not after --from"),

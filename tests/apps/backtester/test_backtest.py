@@ -174,7 +174,7 @@ def test_the_report_goes_where_it_is_told_to_go(backtester: Run, tape: Path) -> 
     del tape
     arguments = ("--exchange", "simulator", "--to", "2024-02-01", "--json")
     document = backtester(*arguments, "--report", "mine/r.html").document
-    assert Path(document["report"]) == Path("mine/r.html").resolve()
+    assert document["report"] == "mine/r.html"
     assert Path("mine/r.html").stat().st_size > 10_000
     assert not Path("data/reports").exists()
 

@@ -33,7 +33,7 @@ def check(ended: Any, code: int, words: str) -> None:
         ("--param period=-1", 2, "period"),
         ("--param period", 2, "write name=value"),
         ("--symbol BTC/USDT:USDT", 2, "is a derivative"),
-        ("--symbol BTC/USDR", 4, "did you mean 'simulator BTC/USDT 1h'?; run: uv run backfiller"),
+        ("--symbol BTC/USDR", 4, "did you mean 'simulator BTC/USDT 1h'?"),
         ("--timeframe 1x", 2, "was not understood"),
         ("--timeframe 4h", 4, "holds no closed candle of simulator BTC/USDT 4h"),
         ("--exchange simulatr", 4, "does not exist; fill it first"),

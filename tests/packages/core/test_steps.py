@@ -13,6 +13,7 @@ from onetape.core.steps import (
     decimal_text,
     floor_steps,
     floor_to_step,
+    multiple,
     nearest_steps,
     nearest_to_step,
 )
@@ -82,3 +83,13 @@ def test_a_decimal_is_written_in_plain_digits(value: str, text: str) -> None:
 @given(st.decimals(-(10**12), 10**12, allow_nan=False, allow_infinity=False))
 def test_the_text_of_a_decimal_reads_back_equal(value: Decimal) -> None:
     assert Decimal(decimal_text(value)) == value
+
+
+def test_a_number_of_steps_is_the_float_that_a_person_would_write() -> None:
+    assert [multiple(283, 0.001), multiple(3, 0.1), multiple(7, 25.0)] == [0.283, 0.3, 175.0]
+
+
+@given(st.integers(0, 10**9), st.integers(0, 8))
+def test_a_number_of_decimal_steps_is_the_nearest_float(count: int, digits: int) -> None:
+    step = Decimal(1).scaleb(-digits)
+    assert multiple(count, float(step)) == float(count * step)

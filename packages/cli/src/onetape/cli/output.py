@@ -18,6 +18,12 @@ def note(text: str) -> None:
     sys.stderr.flush()
 
 
+def tell(text: str) -> None:
+    """Tell whoever watches what is under way: a line on stderr, where that is a terminal."""
+    if sys.stderr.isatty():
+        note(text)
+
+
 def print_json(document: Mapping[str, Any]) -> None:
     """Print the one document of a --json run."""
     print_line(json.dumps(document, indent=2, default=str, allow_nan=False))

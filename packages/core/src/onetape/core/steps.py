@@ -30,6 +30,17 @@ class MarketSteps:
 IDEAL_MARKET = MarketSteps(None, None, Decimal(0), Decimal(0))
 
 
+def multiple(count: int, step: float) -> float:
+    """Return `count` steps as the float nearest to the decimal: 283 of 0.001 are 0.283.
+
+    The product would be 0.28300000000000003; where a step divides one, dividing is exact.
+    """
+    per_unit = round(1 / step)
+    if per_unit and abs(per_unit * step - 1) < STEP_TOLERANCE:
+        return count / per_unit
+    return count * step
+
+
 def floor_steps(value: float, step: Decimal) -> int:
     """Return how many whole steps fit into a value; one that misses a step by noise gets it.
 
@@ -51,12 +62,12 @@ def nearest_steps(value: float, step: Decimal) -> int:
 
 def floor_to_step(value: float, step: Decimal | None) -> float:
     """Return the value rounded down to a whole number of steps; unchanged without a step."""
-    return value if step is None else floor_steps(value, step) * float(step)
+    return value if step is None else multiple(floor_steps(value, step), float(step))
 
 
 def nearest_to_step(value: float, step: Decimal | None) -> float:
     """Return the value rounded to the nearest step; unchanged without a step."""
-    return value if step is None else nearest_steps(value, step) * float(step)
+    return value if step is None else multiple(nearest_steps(value, step), float(step))
 
 
 def booked(value: float, step: Decimal | None) -> Decimal:

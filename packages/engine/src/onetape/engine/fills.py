@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import Literal, NamedTuple
 
-from onetape.core.steps import STEP_TOLERANCE, booked
+from onetape.core.steps import STEP_TOLERANCE, booked, multiple
 from onetape.engine.rules import Rules
 
 #: Relative part of the cash by which rounding may miss it.
@@ -146,9 +146,9 @@ class FillModel:
     def _affordable(self, budget: float, unit_cost: float) -> float:
         step = self.amount_step
         count = _floor_count(budget / unit_cost / step)
-        if count * step * unit_cost > budget * (1 + _CASH_NOISE):
+        if multiple(count, step) * unit_cost > budget * (1 + _CASH_NOISE):
             count -= 1
-        return count * step
+        return multiple(count, step)
 
     def _too_small(self, side: str, amount: float, notional: float) -> Refused:
         if amount <= 0 or amount < self.min_amount:

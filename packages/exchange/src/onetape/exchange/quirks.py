@@ -12,12 +12,14 @@ class Quirks:
     """Candles in one answer at most."""
     close_grace_ms: int
     """How long after a candle's end REST may still answer with a value that is not final."""
+    unserved_timeframes: frozenset[str] = frozenset()
+    """Timeframes that CCXT names and the exchange does not serve."""
 
 
 #: CCXT's `fetch_ohlcv` documentation of each exchange, and the recorded answers we test with.
 QUIRKS: Final = {
     "binance": Quirks(page_limit=1_000, close_grace_ms=2_000),
-    "simulator": Quirks(page_limit=1_000, close_grace_ms=0),
+    "simulator": Quirks(1_000, close_grace_ms=0, unserved_timeframes=frozenset({"1s"})),
     "kraken": Quirks(page_limit=720, close_grace_ms=5_000),
     "okx": Quirks(page_limit=300, close_grace_ms=3_000),
     "coinbase": Quirks(page_limit=300, close_grace_ms=5_000),

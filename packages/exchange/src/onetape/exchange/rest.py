@@ -165,11 +165,13 @@ class RestExchange:
         Raises:
             UsageError: the text lists the ones it serves.
         """
-        served = list(self._client.timeframes or {})
+        unserved = self.quirks.unserved_timeframes
+        known: list[str] = list(self._client.timeframes or {})
+        served = [name for name in known if name not in unserved]
         if timeframe not in served:
             raise UsageError(
-                f"{self.endpoint.exchange} serves no {timeframe!r} candles"
-                f"{did_you_mean(timeframe, served)}; it serves {', '.join(served)}"
+                f"{self.endpoint.exchange} serves no {timeframe!r} candles "
+                f"(it serves {', '.join(served)}){did_you_mean(timeframe, served)}"
             )
 
     async def candles(

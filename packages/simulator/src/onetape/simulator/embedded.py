@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
+from onetape.cli.output import tell
 from onetape.core.errors import ConfigurationError, ExchangeUnreachable
 
 if TYPE_CHECKING:
@@ -182,6 +183,8 @@ def find_or_start(
 ) -> Generator[str]:
     """Yield the address of a running simulator; without one, start one in this process.
 
+    A line in the terminal says which, because they may differ in market and time.
+
     Args:
         url: Where somebody said that one runs; None looks at `DEFAULT_URL` and, where nothing
             listens there, starts an embedded one. An address that was given is never replaced by
@@ -193,8 +196,10 @@ def find_or_start(
         ConfigurationError: something else listens at the address, or it is no http address.
         ExchangeUnreachable: an address was given and nothing listens there.
     """
-    if is_running(url or DEFAULT_URL):
-        yield (url or DEFAULT_URL).rstrip("/")
+    running = (url or DEFAULT_URL).rstrip("/")
+    if is_running(running):
+        tell(f"simulator: the one that runs at {running}")
+        yield running
         return
     if url is not None:
         port = urlsplit(url).port or 80
@@ -202,6 +207,7 @@ def find_or_start(
             f"no simulator listens at {url}; start one (uv run simulator --port {port}), "
             "or leave the address out to use one inside this program"
         )
+    tell(f"simulator: one inside this program, none runs at {DEFAULT_URL}")
     with embedded_simulator(seed=seed, clock=clock) as simulator:
         yield simulator.url
 
