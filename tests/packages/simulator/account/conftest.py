@@ -107,6 +107,7 @@ def _client(simulator: Simulator, pro: bool, key: str, secret: str) -> Any:
             "options": {"fetchMarkets": {"types": ["spot"]}},
         }
     )
+    client.timeout_on_exit = 0  # CCXT waits a quarter of a second for TLS, which is not used here
     client.milliseconds = simulator.clock.now_ms
     _redirect(client.urls["api"], urlsplit(simulator.url).netloc)
     return client

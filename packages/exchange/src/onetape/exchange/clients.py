@@ -71,6 +71,8 @@ def redirect(urls: dict[str, Any], simulator_url: str) -> None:
     for name, value in urls.items():
         if isinstance(value, dict):
             redirect(value, simulator_url)  # pyright: ignore[reportUnknownArgumentType] - CCXT's own
+        elif str(value).startswith("ws") and "/ws-api/" in str(value):
+            urls[name] = f"ws://{host}/ws-api/v3"
         elif str(value).startswith("ws"):
             # CCXT tells spot from swap by `/stream` in the address.
             urls[name] = f"ws://{host}/stream/ws"
