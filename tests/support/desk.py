@@ -28,6 +28,28 @@ MARCH = 1_709_251_200
 HOUR = 3_600
 KEY = SeriesKey("simulator", "BTC/USDT", "1h")
 ACCOUNT = "test"
+#: Buys after a falling candle and sells after a rising one, so that it trades all the time.
+OFTEN = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onetape.strategies import Signals, Strategy
+
+
+@dataclass(frozen=True)
+class Often(Strategy):
+    name: ClassVar[str] = "often"
+
+    @property
+    def lookback(self):
+        return 1
+
+    def evaluate(self, candles, higher):
+        rose = np.sign(candles.close - candles.open)
+        return Signals(-rose.astype(np.int8), {"change": candles.close - candles.open})
+"""
 
 
 class Market:

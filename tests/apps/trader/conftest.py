@@ -8,31 +8,10 @@ from typing import Any, TypeVar
 import ccxt.async_support
 import pytest
 
+from desk import OFTEN
+
 T = TypeVar("T")
 PATIENCE_SECONDS = 30.0
-
-#: Buys after a falling candle and sells after a rising one, so that it trades all the time.
-OFTEN = """
-from dataclasses import dataclass
-from typing import ClassVar
-
-import numpy as np
-
-from onetape.strategies import Signals, Strategy
-
-
-@dataclass(frozen=True)
-class Often(Strategy):
-    name: ClassVar[str] = "often"
-
-    @property
-    def lookback(self):
-        return 1
-
-    def evaluate(self, candles, higher):
-        rose = np.sign(candles.close - candles.open)
-        return Signals(-rose.astype(np.int8), {"change": candles.close - candles.open})
-"""
 
 
 @pytest.fixture

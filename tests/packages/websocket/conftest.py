@@ -224,12 +224,9 @@ def kline() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture(autouse=True)
-def quick_exit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CCXT sleeps 0.25 s in each close, for the sake of TLS, which is not used here."""
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten pauses that only matter to an exchange far away."""
+    # CCXT sleeps in each close for the sake of TLS, which is not used here.
     monkeypatch.setattr(ccxt.async_support.Exchange, "timeout_on_exit", 10)
-
-
-@pytest.fixture
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten the pause after a break, for tests with many of them."""
-    monkeypatch.setattr("onetape.websocket.websocket.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("onetape.websocket.websocket.FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr("onetape.websocket.client.CLOSE_SECONDS", 0.5)

@@ -1,0 +1,272 @@
+"""The trader as a user runs it: a process against the simulator's process."""
+
+import json
+import re
+import signal
+import socket
+import threading
+import time
+import urllib.request
+from collections.abc import Generator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from desk import OFTEN
+from onetape.cli.program import exit_code_of
+from onetape.store.database import open_store
+from programs import Program
+from trader.main import app
+
+#: One minute of market takes a quarter of a second.
+SPEED = "240"
+DECISION = re.compile(
+    r"\d\d:\d\d close [\d,]+ change -?[\d.,]+: (BUY|SELL|HOLD)( \(.*: no order\))?, next \d\d:\d\d"
+)
+
+
+@pytest.fixture(scope="module")
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    """Return the address of a simulator's process."""
+    arguments = ("--port", "0", "--speed", SPEED, "--start", "2024-03-01T00:00:20")
+    with Program("simulator", *arguments, folder=tmp_path_factory.mktemp("simulator")) as program:
+        greeting = program.until("simulator:")
+        yield re.findall(r"http://[\d.:]+\d", greeting)[0]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder like a user's, with a strategy of their own."""
+    own = tmp_path / "user" / "strategies"
+    own.mkdir(parents=True)
+    (own / "often.py").write_text(OFTEN, encoding="utf-8")
+    return tmp_path
+
+
+def trader(folder: Path, url: str, *arguments: str) -> Program:
+    common = ("--exchange", "simulator", "--simulator-url", url, "--timeframe", "1m")
+    return Program("trader", *common, "--strategy", "often", *arguments, folder=folder)
+
+
+def ask(url: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(f"{url}{path}", data, timeout=5) as answer:  # noqa: S310 - loopback
+        return json.load(answer)
+
+
+def query(folder: Path, sql: str) -> list[tuple[Any, ...]]:
+    """Return rows of the database of a trader that has ended."""
+    with open_store(folder / "data" / "simulator.db", create=False) as store, store.read() as one:
+        return one.execute(sql).fetchall()
+
+
+def ledger(url: str, start: int, end: int) -> dict[int, tuple[float, ...]]:
+    rows = ask(
+        url,
+        f"/simulator/ledger?symbol=BTC/USDT&interval=1m&startTime={start}000&endTime={end}000",
+    )
+    return {row[0] // 1_000: tuple(float(value) for value in row[1:6]) for row in rows}
+
+
+def test_a_run_says_what_it_does_line_by_line_and_stops_cleanly(
+    folder: Path, simulator: str
+) -> None:
+    with trader(folder, simulator) as program:
+        program.until("paper trading simulator BTC/USDT 1m with often")
+        first = program.until("", inside=", next ")
+        assert time.monotonic() - program.began < 10
+        with trader(folder, simulator) as second:
+            assert second.ends() == 7
+            assert "is traded by process" in second.errors[0]
+            assert len(second.errors) == 1
+        program.until("", 3, inside=", next ")
+        ask(simulator, "/simulator/disconnect", {"refuse_seconds": 0.8})
+        program.until("stream lost:")
+        program.until("stream is back,")
+        program.until("", 3, inside=", next ")
+        began = time.monotonic()
+        program.send(signal.SIGTERM)
+        assert program.ends() == 0
+        assert time.monotonic() - began < 4
+    assert program.lines[-1].startswith("SIGTERM: stopped with ")
+    assert program.errors == []
+    decisions = [line for line in program.lines if ", next " in line]
+    assert decisions[0] == first
+    assert all(DECISION.fullmatch(line) for line in decisions)
+    minutes = [line[:5] for line in decisions]
+    assert minutes == sorted(set(minutes)), "one line for each closed candle, in order"
+
+    rows = query(
+        folder,
+        "SELECT timestamp, open, high, low, close, volume FROM ohlcv_data WHERE closed = 1",
+    )
+    stored = {row[0]: row[1:] for row in rows}
+    assert stored == ledger(simulator, min(stored), max(stored) + 60)
+    assert query(folder, "SELECT end_reason FROM sessions") == [("SIGTERM",)]
+    decided = query(folder, "SELECT count(*), count(DISTINCT timestamp) FROM decisions")
+    assert decided == [(len(decisions), len(decisions))]
+
+
+def test_ctrl_c_stops_while_the_stream_is_down(folder: Path, simulator: str) -> None:
+    with trader(folder, simulator) as program:
+        program.until("", inside=", next ")
+        ask(simulator, "/simulator/disconnect", {"refuse_seconds": 4})
+        program.until("stream lost:")
+        time.sleep(0.5)
+        began = time.monotonic()
+        program.send(signal.SIGINT)
+        assert program.ends() == 0
+        assert time.monotonic() - began < 4
+    assert program.lines[-1].startswith("Ctrl-C: stopped with ")
+    assert program.errors == []
+
+
+def test_a_killed_trader_starts_again_and_repeats_nothing(folder: Path, simulator: str) -> None:
+    with trader(folder, simulator) as program:
+        program.until("bought")
+        program.until("", 2, inside=", next ")
+        program.send(signal.SIGKILL)
+        assert program.ends() == -signal.SIGKILL
+    left = query(folder, "SELECT closed FROM ohlcv_data ORDER BY timestamp DESC LIMIT 1")
+    assert left == [(0,)]
+    with trader(folder, simulator) as refused:
+        assert refused.ends() == 7
+        assert "if it was killed, its lease ends in" in refused.errors[0]
+    # Twenty seconds later.
+    with (
+        open_store(folder / "data" / "simulator.db", create=False) as store,
+        store.write() as connection,
+    ):
+        connection.execute("UPDATE leases SET expires_ms = 0")
+    trades = query(folder, "SELECT count(*) FROM trades")[0][0]
+    with trader(folder, simulator) as program:
+        account = program.until("account ")
+        program.until("", 3, inside=", next ")
+        program.send(signal.SIGTERM)
+        assert program.ends() == 0
+    assert f"{trades} trade" in account
+    twice = "SELECT count(*) - count(DISTINCT timestamp) FROM decisions"
+    assert query(folder, twice) == [(0,)]
+    assert query(folder, "SELECT count(*) FROM orders WHERE status = 'open'") == [(0,)]
+    rows = query(
+        folder,
+        "SELECT timestamp, open, high, low, close, volume FROM ohlcv_data WHERE closed = 1",
+    )
+    stored = {row[0]: row[1:] for row in rows}
+    assert stored == ledger(simulator, min(stored), max(stored) + 60)
+    newest = query(folder, "SELECT max(timestamp) FROM ohlcv_data")[0][0]
+    assert query(folder, "SELECT timestamp FROM ohlcv_data WHERE closed = 0") in (
+        [],
+        [(newest,)],
+        [(newest - 60,), (newest,)],
+    )
+
+
+@contextmanager
+def hanging(behind: str, path: str) -> Generator[tuple[str, threading.Event]]:
+    """Serve what the simulator answers, except for one path: its questions hang."""
+    asked, stop = threading.Event(), threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path.startswith(path):
+                asked.set()
+                stop.wait(20)
+                return
+            with urllib.request.urlopen(f"{behind}{self.path}", timeout=5) as answer:  # noqa: S310
+                body = answer.read()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its own name
+            del format, args
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", asked
+        stop.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("path", "number", "name"),
+    [
+        ("/api/v3/exchangeInfo", signal.SIGTERM, "SIGTERM"),
+        ("/api/v3/klines", signal.SIGINT, "Ctrl-C"),
+    ],
+    ids=["start-up", "warm-up"],
+)
+def test_a_stop_before_the_first_decision_is_clean(
+    folder: Path, simulator: str, path: str, number: signal.Signals, name: str
+) -> None:
+    with hanging(simulator, path) as (url, asked), trader(folder, url) as program:
+        assert asked.wait(10)
+        began = time.monotonic()
+        program.send(number)
+        assert program.ends() == 0
+        assert time.monotonic() - began < 4
+    assert program.lines[-1].startswith(f"{name}: stopped")
+    assert program.errors == []
+
+
+def test_an_exchange_that_cannot_be_reached_is_exit_5_in_one_line(folder: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with trader(folder, url) as program:
+        assert program.ends() == 5
+    assert program.lines == []
+    assert len(program.errors) == 1
+    assert url in program.errors[0]
+    assert not (folder / "data").exists()
+
+
+CONFIGS = {
+    "an unknown key": "stale_after_second: 30",
+    "an idle timer of nothing": "stale_after_seconds: 0",
+    "a signal age that is no number": "max_signal_age_seconds: .nan",
+    "a bound that is infinite": "ticker_days: .inf",
+    "live trading": "mode: live",
+    "malformed YAML": "strategy: [",
+}
+
+
+@pytest.mark.parametrize("what", CONFIGS)
+def test_a_bad_setting_is_exit_3_in_one_line_and_nothing_is_written(
+    folder: Path,
+    what: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "trader.yaml").write_text(CONFIGS[what], encoding="utf-8")
+    arguments = ["--exchange", "simulator", "--config", "trader.yaml"]
+    assert exit_code_of(app, "trader", arguments) == 3
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("trader: ")
+    assert err.count("\n") == 1
+    assert not (folder / "data").exists()
+
+
+def test_a_strategy_that_fails_later_is_exit_3_in_one_line(folder: Path, simulator: str) -> None:
+    counting = OFTEN.replace(
+        "        rose =",
+        "        calls.append(1)\n        if len(calls) > 3:\n"
+        "            raise ValueError('no more')\n        rose =",
+    ).replace("@dataclass", "calls = []\n\n\n@dataclass")
+    (folder / "user" / "strategies" / "often.py").write_text(counting, encoding="utf-8")
+    with trader(folder, simulator) as program:
+        assert program.ends() == 3
+    assert sum(", next " in line for line in program.lines) == 3
+    assert program.lines[-1].startswith("an error: stopped with ")
+    (error,) = program.errors
+    assert "strategy often failed on the 100 candles" in error
+    assert "often.py, line " in error

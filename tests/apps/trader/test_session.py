@@ -1,0 +1,242 @@
+"""How a session ends when something in it goes wrong, and what it leaves behind."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from desk import HOUR, KEY, MARCH, Desk, desk, market
+from onetape.core.candles import Candle
+from onetape.core.errors import (
+    ConfigurationError,
+    DataError,
+    OnetapeError,
+    SafetyRefusal,
+    StoreError,
+)
+from onetape.store.candles import insert_closed
+from onetape.store.database import open_store
+
+Run = Callable[[Any], Any]
+StrategyFile = Callable[..., str]
+
+#: Works for candles that open before 01:00, then does what the test says; BUY in the beginning.
+UNTIL_ONE = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onetape.strategies import Signals, Strategy
+
+
+@dataclass(frozen=True)
+class UntilOne(Strategy):
+    name: ClassVar[str] = "until_one"
+
+    @property
+    def lookback(self):
+        return 1
+
+    def evaluate(self, candles, higher):
+        signals = Signals(np.ones(len(candles), dtype=np.int8), {{"close": candles.close}})
+        if candles.timestamp[-1] < 1_709_251_200:
+            return signals
+        {evaluate}
+        return signals
+
+    def describe(self, signals, index, *, holding):
+        if holding:
+            {describe}
+        return "fine"
+"""
+FAILING = {
+    "raises": ("raise ZeroDivisionError('no volume')", "pass"),
+    "returns None": ("return None", "pass"),
+    "returns too few signals": ("signals = Signals(signals.signal[1:], {})", "pass"),
+    "returns a signal of 7": ("signals.signal[-1] = 7", "pass"),
+    "returns words": ("signals = Signals(np.array(['BUY'] * len(candles)), {})", "pass"),
+    "an indicator of words": (
+        "signals = Signals(signals.signal, {'x': np.array(['a'] * len(candles))})",
+        "pass",
+    ),
+    "describe raises": ("pass", "raise KeyError('nothing')"),
+}
+
+
+@contextmanager
+def locked(db: Path) -> Generator[None]:
+    """Let another process hold the write lock while the block lasts."""
+    holder = (
+        "import apsw, sys; c = apsw.Connection(sys.argv[1]); c.execute('BEGIN IMMEDIATE'); "
+        "print('held', flush=True); sys.stdin.read(); c.execute('ROLLBACK')"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, str(db)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        yield
+        other.communicate("")
+
+
+async def error_of(trading: Desk) -> OnetapeError:
+    """Return the error that ends the session."""
+    try:
+        await trading.until(lambda: False)
+    except OnetapeError as error:
+        return error
+    raise AssertionError("the session ended without an error")
+
+
+@pytest.mark.parametrize("how", FAILING)
+def test_a_strategy_that_fails_in_the_middle_of_a_run_ends_the_session_with_one_line(
+    run: Run, db: Path, strategy_file: StrategyFile, how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate, describe = FAILING[how]
+    name = strategy_file(UNTIL_ONE.format(evaluate=evaluate, describe=describe), "until_one")
+
+    async def scene() -> OnetapeError:
+        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
+            await trading.until(trading.trades)
+            await opened.go_to(1.1)
+            return await error_of(trading)
+
+    with pytest.raises(ConfigurationError) as ended:
+        run(scene())
+    text = str(ended.value)
+    assert "until_one" in text
+    assert "\n" not in text
+    with open_store(db, create=False) as store, store.read() as connection:
+        assert connection.execute("SELECT end_reason FROM sessions").fetchall() == [(text,)]
+        assert connection.execute("SELECT expires_ms FROM leases").get == 0
+        assert connection.execute("SELECT count(*) FROM trades").get == 1
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1].startswith("an error: stopped with ")
+    assert "BTC, 1 trade" in out.splitlines()[-1]
+
+
+def test_a_session_whose_lease_was_taken_places_no_order(
+    run: Run, db: Path, strategy_file: StrategyFile
+) -> None:
+    name = strategy_file()
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
+            await trading.until_live(opened)
+            await trading.until_decided(-1)
+            with trading.store.write() as connection:
+                connection.execute("UPDATE leases SET token = token + 1")
+            orders = trading.query("SELECT client_order_id FROM orders")
+            await opened.go_to(1.1)
+            error = await error_of(trading)
+            assert "another process took over" in str(error)
+            assert trading.query("SELECT client_order_id FROM orders") == orders
+
+    with pytest.raises(SafetyRefusal):
+        run(scene())
+
+
+def test_a_lease_lost_while_the_strategy_thinks_keeps_its_order_from_being_stored(
+    run: Run, db: Path, strategy_file: StrategyFile
+) -> None:
+    # The strategy itself stands for the other process: it acts while ours is busy.
+    take = f"import apsw; apsw.Connection({str(db)!r}).execute('UPDATE leases SET token = 99')"
+    source = UNTIL_ONE.format(evaluate=f"{take}; signals.signal[-1] = -1", describe="pass")
+    name = strategy_file(source, "until_one")
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
+            await trading.until(trading.trades)
+            await opened.go_to(1.1)
+            await error_of(trading)
+
+    with pytest.raises(SafetyRefusal):
+        run(scene())
+    with open_store(db, create=False) as store, store.read() as connection:
+        assert connection.execute("SELECT side FROM orders").fetchall() == [("buy",)]
+
+
+def test_a_second_session_of_the_account_is_refused_and_changes_nothing(run: Run, db: Path) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_decided(-1)
+            with pytest.raises(SafetyRefusal, match="is traded by process"):
+                async with desk(opened, db, number=2) as second:
+                    await second.until(lambda: False)
+            assert trading.query("SELECT session FROM sessions") == [("session-1",)]
+            await opened.go_to(1.1)
+            await trading.until_decided(0)
+
+    run(scene())
+
+
+def test_a_file_that_stays_locked_ends_the_session_and_stays_sound(
+    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onetape.store.database.WRITE_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("onetape.store.database.BUSY_TIMEOUT_MS", 50)
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_decided(-1)
+            with locked(db):
+                error = await error_of(trading)
+            assert isinstance(error, StoreError)
+            assert "stayed locked by another process" in str(error)
+            assert trading.query("PRAGMA quick_check") == [("ok",)]
+
+    with pytest.raises(StoreError):
+        run(scene())
+
+
+def test_a_file_that_is_ahead_of_the_market_is_refused(run: Run, db: Path) -> None:
+    with open_store(db, create=True) as store:
+        later = Candle(MARCH + 1_000 * HOUR, 1.0, 1.0, 1.0, 1.0, 1.0)
+        insert_closed(store, KEY, [later], source="rest", seen_ms=0)
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await error_of(trading)
+
+    with pytest.raises(DataError, match=r"up to 2024-04-11 16:00.*time is 2024-03-01 00:15"):
+        run(scene())
+
+
+def test_a_session_leaves_no_task_and_gives_its_account_back(run: Run, db: Path) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened:
+            for number in (1, 2):
+                async with desk(opened, db, number=number) as trading:
+                    await trading.until_live(opened)
+            with open_store(db, create=False) as store, store.read() as connection:
+                ended = connection.execute("SELECT end_reason FROM sessions").fetchall()
+                assert ended == [("the test",), ("the test",)]
+
+    run(scene())
+
+
+def test_blind_intervals_are_written_down_with_their_end(run: Run, db: Path) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_live(opened)
+            opened.gate.refuses_sockets = True
+            opened.gate.cut()
+            await trading.until(lambda: not trading.is_live)
+            await opened.go_to(2.5)
+            opened.gate.refuses_sockets = False
+            await trading.until(lambda: trading.is_live)
+            ((start, end, reason),) = trading.query(
+                "SELECT from_ms, to_ms, reason FROM blind_intervals"
+            )
+            assert start < (MARCH + HOUR) * 1_000 < end
+            assert "closed" in reason
+
+    run(scene())

@@ -1,0 +1,100 @@
+"""Real programs as child processes of a test: their lines as they come, and how they end."""
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+PATIENCE_SECONDS = 20.0
+
+
+class Program:
+    """A program of ours that runs. Use it as a context manager: it is killed at the end."""
+
+    def __init__(self, name: str, *arguments: str, folder: Path) -> None:
+        """Start it in a folder."""
+        # The interpreter's own folder holds the console scripts of the environment.
+        script = Path(sys.executable).parent / name
+        # Without bytecode CCXT takes seconds to import.
+        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": ""}
+        self.began = time.monotonic()
+        self._process = subprocess.Popen(
+            [str(script), *arguments],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[str] = []
+        """What it has printed."""
+        self.errors: list[str] = []
+        """What it has printed on stderr."""
+        self._news: queue.Queue[str] = queue.Queue()
+        self._threads = [
+            threading.Thread(target=self._read_output),
+            threading.Thread(target=self._read_errors),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def until(self, beginning: str, count: int = 1, *, inside: str = "") -> str:
+        """Wait for the next line that begins so and has `inside`, the count-th; return it."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                line = self._news.get(timeout=max(deadline - time.monotonic(), 0.01))
+            except queue.Empty:
+                raise AssertionError(
+                    f"no line {beginning!r} in time; stdout {self.lines}, stderr {self.errors}"
+                ) from None
+            if line.startswith(beginning) and inside in line:
+                count -= 1
+                if count == 0:
+                    return line
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def ends(self) -> int:
+        """Wait for its end and return its exit code."""
+        code = self._process.wait(PATIENCE_SECONDS)
+        for thread in self._threads:
+            thread.join()
+        return code
+
+    def __enter__(self) -> Self:
+        """Return the program."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End it, if it has not ended."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self.ends()
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()
+
+    def _read_output(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.lines.append(line.rstrip("\n"))
+            self._news.put(line.rstrip("\n"))
+
+    def _read_errors(self) -> None:
+        assert self._process.stderr is not None
+        self.errors += [line.rstrip("\n") for line in self._process.stderr]
