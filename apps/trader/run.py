@@ -24,6 +24,8 @@ from trader.session import run_session
 from trader.settings import TraderSettings
 from trader.stop import StopRequest
 
+#: A clock that is slower than this is worth a line.
+SLOW_CLOCK_SECONDS = 5.0
 #: A shorter idle timer would break streams that are only quiet.
 LEAST_STALE_SECONDS = 1.0
 
@@ -115,7 +117,12 @@ async def _ask(exchange: RestExchange, key: SeriesKey) -> Market:
     """Return the market, after a look at the exchange's timeframes and clock."""
     market = await exchange.market(key.symbol)
     exchange.check_timeframe(key.timeframe)
-    await exchange.compare_clocks()
+    behind_seconds = -await exchange.compare_clocks() / 1_000
+    if exchange.clock.wall_seconds(int(behind_seconds * 1_000)) > SLOW_CLOCK_SECONDS:
+        print_line(
+            f"this computer's clock is {behind_seconds:,.0f} s behind {key.exchange}'s, so candles "
+            "are decided on that much later; set the clock"
+        )
     return market
 
 

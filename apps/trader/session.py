@@ -140,14 +140,17 @@ async def _decide(
     while True:
         filler.closed.clear()
         lease.renew()
-        _say_fill(broker, exchange)
+        _say_fill(broker, exchange, lease)
         for verdict in decider.decide_new():
             print_line(decision_line(decider.job, verdict))
-        _say_fill(broker, exchange)
+        _say_fill(broker, exchange, lease)
         await _within(LOOP_SECONDS, filler.closed)
 
 
-def _say_fill(broker: PaperBroker, exchange: RestExchange) -> None:
+def _say_fill(broker: PaperBroker, exchange: RestExchange, lease: Lease) -> None:
+    if broker.has_open_order:
+        # The strategy may have thought for long since the last time.
+        lease.renew()
     said = broker.fill_open_order(exchange.now_ms())
     if said is not None:
         print_line(said)

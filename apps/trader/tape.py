@@ -73,7 +73,7 @@ class Tape:
         """Try again to fill what a break swallowed: the next frame may take long to come."""
         async with self._lock:
             if self._pending is not None:
-                await self._candles(self._pending)
+                await self._sound_rows(self._pending)
 
     async def wait_until_live(self, seconds: float) -> None:
         """Wait until the stream is up, at most this long on the wall clock."""
@@ -82,16 +82,18 @@ class Tape:
                 await self._went_live.wait()
 
     async def _candles(self, update: CandleUpdate) -> None:
-        rows = [row for row in update.rows if self._is_sound(row)]
-        if not rows:
-            return
+        rows = tuple(row for row in update.rows if self._is_sound(row))
+        if rows:
+            await self._sound_rows(CandleUpdate(rows, update.connection))
+
+    async def _sound_rows(self, update: CandleUpdate) -> None:
         is_new = update.connection != self._connection
-        if is_new or self._skips(rows):
-            await self._connected(update.connection, rows, is_new=is_new)
+        if is_new or self._skips(update.rows):
+            await self._connected(update, is_new=is_new)
         # Rows that are written while something before them is missing would hide the hole.
         is_filled = self._connection == update.connection
         self._pending = None if is_filled else update
-        for row in rows if is_filled else ():
+        for row in update.rows if is_filled else ():
             self._row(row)
 
     def _is_sound(self, row: Candle) -> bool:
@@ -115,7 +117,7 @@ class Tape:
             return "time is long past"
         return None
 
-    def _skips(self, rows: list[Candle]) -> bool:
+    def _skips(self, rows: tuple[Candle, ...]) -> bool:
         """Return whether a candle is missing between our newest row and those that came."""
         last = self._newest
         for row in rows:
@@ -124,7 +126,7 @@ class Tape:
             last = max(last, row.timestamp)
         return False
 
-    async def _connected(self, connection: int, rows: list[Candle], *, is_new: bool) -> None:
+    async def _connected(self, update: CandleUpdate, *, is_new: bool) -> None:
         """Fill what was missed before anything that comes after it is written."""
         self._connection = None
         self._went_live.clear()
@@ -132,8 +134,8 @@ class Tape:
         if filled is None:
             # To be tried again; until then the tape ends where it ended.
             return
-        self._connection = connection
-        self._first_seen = rows[-1].timestamp
+        self._connection = update.connection
+        self._first_seen = update.rows[-1].timestamp
         self._newest = 0
         self._went_live.set()
         self._is_blind = False
