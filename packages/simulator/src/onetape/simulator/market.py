@@ -19,7 +19,7 @@ from onetape.simulator.trades import Trades, trades_of_minute
 _DAY: Final = 86_400
 _HOUR: Final = 3_600
 #: Days computed in one go: long enough to use NumPy well, short enough to stay in the cache.
-BATCH_DAYS: Final = 32
+BATCH_DAYS: Final = 16
 #: Days of minute bars kept (130 KB each).
 KEPT_MINUTE_DAYS: Final = 96
 #: Days of hour bars kept (2 KB each): eight markets over nearly three years.

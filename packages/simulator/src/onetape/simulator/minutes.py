@@ -141,9 +141,13 @@ def _traded(seed: int, symbol: SpotSymbol, begin: int, last: int, rows: IntArray
     index = rows + begin
     noise = hashed(key_of(seed, symbol.id, "minute"), index)
     nudge = part16(noise, 0) & 3
-    opened = np.maximum(bounds[rows] + (nudge == 3) - (nudge == 0), 1.0)
-    closed = bounds[rows + 1]
-    sigma = bounds[rows] * np.sqrt(swing[rows])
+    if len(rows) == last - begin:
+        # Every minute: views cost nothing.
+        start, closed = bounds[:-1], bounds[1:]
+    else:
+        start, closed, swing = bounds[rows], bounds[rows + 1], swing[rows]
+    opened = np.maximum(start + (nudge == 3) - (nudge == 0), 1.0)
+    sigma = start * np.sqrt(swing)
     high, low = _extremes(seed, symbol, index, opened, closed, sigma)
     surge = np.minimum(np.abs(closed - opened) / np.maximum(sigma, 1.0), MOST_SURGE)
     toward = np.minimum(surge, 3.0) * np.where(closed >= opened, 1.0, -1.0)
