@@ -4,9 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +40,37 @@ def test_it_says_where_it_listens_and_stops_cleanly(number: signal.Signals) -> N
         process.send_signal(number)
         out, err = process.communicate(timeout=10)
     assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_a_timeline_is_read_and_each_fault_told_on_stderr(tmp_path: Path) -> None:
+    file = tmp_path / "faults.yaml"
+    file.write_text("faults:\n  - {kind: status, path: /api/v3/ping, status: 418}\n")
+    with program("--port", "0", "--faults", str(file), "--verbose") as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split(" at ")[1].split(";")[0]
+        with pytest.raises(urllib.error.HTTPError, match="418"):
+            urllib.request.urlopen(f"{url}/api/v3/ping", timeout=5)  # noqa: S310 - loopback
+        process.terminate()
+        _, err = process.communicate(timeout=10)
+    assert err.startswith("simulator: fault 1: status on GET /api/v3/ping, call 1, market time ")
+    assert process.returncode == 0
+
+
+def test_recordings_are_played_and_what_was_missed_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "recorded.json"
+    file.write_text('{"items": [{"name": "x", "body": {"a": 1}}]}')
+    with program("play", str(file), "--route", "x=GET /x", "--port", "0") as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("simulator play: 1 reply, 0 messages, at http://127.0.0.1:")
+        url = line.split(" at ")[1].split(". ")[0]
+        with urllib.request.urlopen(f"{url}/x", timeout=5) as answer:  # noqa: S310 - loopback
+            assert answer.read() == b'{"a":1}'
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"{url}/y", timeout=5)  # noqa: S310 - loopback
+        process.terminate()
+        _, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (0, "not recorded: GET /y\n")
 
 
 def test_a_port_in_use_is_one_line_and_code_3() -> None:

@@ -19,9 +19,10 @@ from onetape.simulator.connection import (
     WARNING_MS,
 )
 from onetape.simulator.faults.gate import Gate
-from onetape.simulator.faults.transport import reset
+from onetape.simulator.faults.transport import reset, send_frame
 from onetape.simulator.house import House
 from onetape.simulator.keys import KeyRing
+from onetape.simulator.limits import MessageLimit
 from onetape.simulator.refusals import Refusal
 from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.wire import JsonObject
@@ -113,6 +114,7 @@ class ApiSocket:
         self._began_ms = hub.clock.now_ms()
         self._warned = False
         house = hub.house
+        self._messages = MessageLimit(enforced=house.limits.enforced)
         self._gate = Gate(socket, self._transport, house.faults, house.states, self._put)
 
     def wake(self) -> None:
@@ -149,6 +151,9 @@ class ApiSocket:
             self._last_heard = time.monotonic()
             if self._gate.half_open:
                 continue
+            if self._messages.is_over():
+                await self._socket.close(code=1008, message=b"Too many requests")
+                return
             if message.type is WSMsgType.TEXT:
                 await self._send(self._answer(cast("str", message.data)))
                 self._hub.wake()
@@ -222,10 +227,7 @@ class ApiSocket:
     async def _put(self, frame: str | bytes) -> None:
         try:
             async with asyncio.timeout(SEND_SECONDS):
-                if isinstance(frame, str):
-                    await self._socket.send_str(frame)
-                else:  # a text frame that is no UTF-8, which `send_str` would refuse
-                    await self._socket.send_frame(frame, WSMsgType.TEXT)
+                await send_frame(self._socket, frame)
         except TimeoutError:
             self.abort()
 

@@ -94,28 +94,34 @@ class _Entry:
     calls: int = 0
     fired: int = 0
     sockets: set[int] = field(default_factory=set[int])
+    began_ms: int = 0
+    market: tuple[float, float] = (0.0, 0.0)
+    """First millisecond of its market time, and the first after it."""
+    wall: tuple[float, float] = (0.0, 0.0)
+    """The same of real time, in seconds."""
 
-    def began_ms(self) -> int:
-        text = self.fault.market_from
-        return self.added_ms if text is None else moment_ms(text, self.added_ms)
+    def __post_init__(self) -> None:
+        self.anchor(self.added_ms, self.added_wall)
+
+    def anchor(self, added_ms: int, added_wall: float) -> None:
+        """Count all offsets from these two moments."""
+        fault, forever = self.fault, float("inf")
+        self.added_ms, self.added_wall = added_ms, added_wall
+        begins = added_ms if fault.market_from is None else moment_ms(fault.market_from, added_ms)
+        ends = forever if fault.market_to is None else moment_ms(fault.market_to, added_ms)
+        if fault.market_for is not None:
+            ends = begins + span_ms(fault.market_for)
+        self.began_ms = begins
+        self.market = (-forever if fault.market_from is None else begins, ends)
+        first = 0 if fault.wall_from is None else span_ms(fault.wall_from)
+        last = forever if fault.wall_to is None else span_ms(fault.wall_to)
+        if fault.wall_for is not None:
+            last = first + span_ms(fault.wall_for)
+        self.wall = (added_wall + first / 1_000, added_wall + last / 1_000)
 
     def is_on(self, now_ms: int, wall: float) -> bool:
         """Return whether its time has come and has not passed."""
-        fault = self.fault
-        began_ms = self.began_ms()
-        if fault.market_from is not None and now_ms < began_ms:
-            return False
-        if fault.market_to is not None and now_ms >= moment_ms(fault.market_to, self.added_ms):
-            return False
-        if fault.market_for is not None and now_ms >= began_ms + span_ms(fault.market_for):
-            return False
-        passed_ms = (wall - self.added_wall) * 1_000
-        begins = 0 if fault.wall_from is None else span_ms(fault.wall_from)
-        if passed_ms < begins:
-            return False
-        if fault.wall_to is not None and passed_ms >= span_ms(fault.wall_to):
-            return False
-        return fault.wall_for is None or passed_ms < begins + span_ms(fault.wall_for)
+        return self.market[0] <= now_ms < self.market[1] and self.wall[0] <= wall < self.wall[1]
 
     def fits(self, call: Call) -> bool:
         """Return whether it acts on such a call."""
@@ -178,7 +184,7 @@ class Faults:
             if not self._own_seed:
                 self._seed = seed
             for entry in self._entries:
-                entry.added_ms, entry.added_wall = clock.now_ms(), self._wall()
+                entry.anchor(clock.now_ms(), self._wall())
 
     @property
     def seed(self) -> int:
@@ -306,7 +312,7 @@ class Faults:
         # A source of its own for each call: what other calls drew before does not matter.
         random = Random(f"{self._seed}/{entry.number}/{entry.calls}")  # noqa: S311 - no secret
         return Firing(
-            entry.fault, entry.number, entry.calls, random, entry.began_ms(), entry.added_ms
+            entry.fault, entry.number, entry.calls, random, entry.began_ms, entry.added_ms
         )
 
     def _note(self, entry: _Entry, call: Call, now_ms: int) -> None:

@@ -5,7 +5,7 @@ import contextlib
 import struct
 from socket import SO_LINGER, SOL_SOCKET
 
-from aiohttp import web
+from aiohttp import WSMsgType, web
 
 
 def reset(transport: asyncio.Transport | None) -> None:
@@ -18,6 +18,16 @@ def reset(transport: asyncio.Transport | None) -> None:
         with contextlib.suppress(OSError):
             socket.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
+
+
+async def send_frame(socket: web.WebSocketResponse, frame: str | bytes) -> None:
+    """Send one frame; bytes that look like an object go as a text frame that is no UTF-8."""
+    if isinstance(frame, str):
+        await socket.send_str(frame)
+    elif frame.startswith(b"{"):
+        await socket.send_frame(frame, WSMsgType.TEXT)
+    else:
+        await socket.send_bytes(frame)
 
 
 async def hang(request: web.Request, seconds: float) -> None:
