@@ -30,6 +30,8 @@ class Filler:
         self._complete_until: int | None = None
         self._absent = _pause()
         self._failed = _pause()
+        self.inserted = 0
+        """Candles that REST has added to the tape in this session."""
         self.closed = asyncio.Event()
         """Set whenever a candle was closed; whoever waits for it clears it."""
 
@@ -42,22 +44,22 @@ class Filler:
         job = self._job
         return await self._fetch(job.timeframe.shift(self.newest_due(), 1 - job.window))
 
-    async def fill(self) -> int | None:
-        """Fetch what is missing; return how many candles were new.
+    async def fill(self) -> bool:
+        """Fetch what is missing; return whether REST has answered.
 
-        None means that REST failed, now or so shortly ago that it is not asked again yet.
+        Where it failed shortly ago it is not asked again yet.
         """
         async with self._lock:
             if not self._failed.is_over:
-                return None
+                return False
             try:
-                inserted = await self._fetch(self.first_missing() or self.newest_due())
+                await self._fetch(self.first_missing() or self.newest_due())
             except ExchangeUnreachable as error:
                 seconds = self._failed.lengthen()
                 print_line(f"REST: {error}; trying again in {seconds:.0f} s")
-                return None
+                return False
             self._failed.reset()
-            return inserted
+            return True
 
     async def close_overdue(self) -> None:
         """Ask for candles that ended by the clock and were not closed by the stream."""
@@ -66,7 +68,9 @@ class Filler:
             return
         if not self._absent.is_over:
             return
-        if await self.fill():
+        before = self.inserted
+        await self.fill()
+        if self.inserted > before:
             self._absent.reset()
         else:
             # Where nobody traded there may be no candle: ask more and more rarely.
@@ -108,6 +112,7 @@ class Filler:
         # only the stream has proves nothing: REST may lag behind it.
         again = await confirm_gaps(self._exchange, job.store, job.key, start=start, end=newest)
         inserted = fetched.inserted + again.inserted
+        self.inserted += inserted
         if inserted:
             self.closed.set()
         return inserted

@@ -17,7 +17,7 @@ from onetape.store.candles import mark_closed, quarantine, replace_forming
 from onetape.store.ledger import close_blind_intervals, open_blind_interval
 from onetape.store.market_data import Ticker, delete_tickers_before, insert_ticker
 from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost, TickerUpdate
-from trader.fill import Filler
+from trader.fill import NEVER, Filler
 from trader.job import Job
 
 #: Old tickers are deleted this often, milliseconds of market time.
@@ -46,6 +46,7 @@ class Tape:
         self._cleaned_ms = 0
         self._is_blind = False
         self._was_live = False
+        self._inserted_at_loss = NEVER
         self._lock = asyncio.Lock()
         self._went_live = asyncio.Event()
         self.ended = asyncio.Event()
@@ -130,8 +131,8 @@ class Tape:
         """Fill what was missed before anything that comes after it is written."""
         self._connection = None
         self._went_live.clear()
-        filled = await self._filler.fill()
-        if filled is None:
+        before = self._filler.inserted
+        if not await self._filler.fill():
             # To be tried again; until then the tape ends where it ended.
             return
         self._connection = update.connection
@@ -144,8 +145,10 @@ class Tape:
         )
         if self._was_live:
             what = "stream is back" if is_new else "the stream left candles out"
+            filled = self._filler.inserted - min(before, self._inserted_at_loss)
             print_line(f"{what}, {counted(filled, 'missed candle')} filled over REST")
         self._was_live = True
+        self._inserted_at_loss = NEVER
 
     def _row(self, row: Candle) -> None:
         job = self._job
@@ -186,6 +189,7 @@ class Tape:
         if self._is_blind:
             return
         self._is_blind = True
+        self._inserted_at_loss = self._filler.inserted
         print_line(f"stream lost: {reason}; connecting anew, no entries meanwhile")
         open_blind_interval(
             self._job.store,

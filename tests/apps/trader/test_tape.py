@@ -54,7 +54,9 @@ def test_a_candle_seen_whole_is_closed_by_the_stream_and_another_by_rest(
     run(scene())
 
 
-def test_the_gap_of_a_cut_is_filled_before_the_next_decision(run: Run, db: Path) -> None:
+def test_the_gap_of_a_cut_is_filled_before_the_next_decision(
+    run: Run, db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:
             await go_live(opened, trading, 0)
@@ -72,6 +74,7 @@ def test_the_gap_of_a_cut_is_filled_before_the_next_decision(run: Run, db: Path)
             assert missing == 0
 
     run(scene())
+    assert "stream is back, 5 missed candles filled over REST" in capsys.readouterr().out
 
 
 def test_a_reconnect_that_nobody_was_told_of_is_noticed(run: Run, db: Path) -> None:
