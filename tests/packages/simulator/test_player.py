@@ -34,6 +34,7 @@ async def get(player: Player, path: str) -> tuple[int, str]:
 async def client_of(kind: Any, player: Player) -> AsyncGenerator[Any]:
     client = kind({"enableRateLimit": False, "options": {"fetchCurrencies": False}})
     _redirect(client.urls["api"], urlsplit(player.url).netloc)
+    client.timeout_on_exit = 0  # it would wait for TLS to end, and there is none
     try:
         yield client
     finally:

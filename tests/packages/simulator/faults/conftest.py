@@ -24,6 +24,7 @@ def faulty(ccxt_client: Client, stepped: Callable[[int], Clock]) -> Opened:
     ) -> AsyncGenerator[tuple[Simulator, Any]]:
         simulator = Simulator(clock=clock or stepped(90_000), faults=faults, **options)
         async with simulator, ccxt_client(simulator, pro=pro) as client:
+            client.timeout_on_exit = 0  # it would wait for TLS to end, and there is none
             # The faults begin to matter when the markets are known.
             kept = simulator.faults.listed()
             simulator.faults.clear()
