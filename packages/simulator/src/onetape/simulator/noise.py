@@ -52,9 +52,13 @@ def key_of(*parts: object) -> int:
 
 def mixed(value: HashArray) -> HashArray:
     """Return each number with its bits mixed (the finaliser of splitmix64; wraps at 64 bits)."""
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
+    value = value ^ (value >> np.uint64(30))
+    # In place from here on: a new array for each step would cost more than the step.
+    value *= np.uint64(0xBF58476D1CE4E5B9)
+    value ^= value >> np.uint64(27)
+    value *= np.uint64(0x94D049BB133111EB)
+    value ^= value >> np.uint64(31)
+    return value
 
 
 def hashed(key: int, index: IntArray) -> HashArray:
@@ -64,7 +68,10 @@ def hashed(key: int, index: IntArray) -> HashArray:
         key: From `key_of`.
         index: Not negative, shape (n,).
     """
-    return mixed(index.astype(np.uint64) * np.uint64(_GOLDEN) + np.uint64(key & _MASK))
+    value = index.astype(np.uint64)
+    value *= np.uint64(_GOLDEN)
+    value += np.uint64(key & _MASK)
+    return mixed(value)
 
 
 def rehashed(value: HashArray) -> HashArray:
@@ -74,7 +81,9 @@ def rehashed(value: HashArray) -> HashArray:
 
 def uniform(value: HashArray) -> FloatArray:
     """Return numbers in [0, 1) from hashes; multiples of 2**-53, so exact."""
-    return (value >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    number = (value >> np.uint64(11)).astype(np.float64)
+    number *= 2.0**-53
+    return number
 
 
 def normal(value: HashArray) -> FloatArray:
@@ -83,14 +92,23 @@ def normal(value: HashArray) -> FloatArray:
     The sum of four uniform numbers (Irwin-Hall): nearly normal, never beyond 3.47. The fat tails of
     the market come from its changing variance, not from here.
     """
-    pairs = (value & np.uint64(_LOW_HALVES)) + ((value >> np.uint64(16)) & np.uint64(_LOW_HALVES))
-    total = (pairs & np.uint64(0xFFFFFFFF)) + (pairs >> np.uint64(32))
-    return (total.astype(np.float64) - _SUM_MEAN) / _SUM_DEVIATION
+    pairs = value >> np.uint64(16)
+    pairs &= np.uint64(_LOW_HALVES)
+    pairs += value & np.uint64(_LOW_HALVES)
+    total = pairs >> np.uint64(32)
+    pairs &= np.uint64(0xFFFFFFFF)
+    total += pairs
+    number = total.astype(np.float64)
+    number -= _SUM_MEAN
+    number /= _SUM_DEVIATION
+    return number
 
 
 def part16(value: HashArray, part: int) -> IntArray:
     """Return the 16-bit part 0, 1, 2 or 3 of hashes, each 0 to 65535."""
-    return ((value >> np.uint64(16 * part)) & np.uint64(0xFFFF)).astype(np.int64)
+    number = value >> np.uint64(16 * part)
+    number &= np.uint64(0xFFFF)
+    return number.astype(np.int64)
 
 
 def exponential(value: FloatArray) -> FloatArray:
@@ -103,7 +121,8 @@ def exponential(value: FloatArray) -> FloatArray:
     rest = (value - twos * _LN2_HIGH) - twos * _LN2_LOW
     total = np.full_like(rest, 1.0 / _FACTORIALS[0])
     for factorial in _FACTORIALS[1:]:
-        total = total * rest + 1.0 / factorial
+        total *= rest
+        total += 1.0 / factorial
     # The bits of 2**k: multiplying by it is exact.
     power = ((twos.astype(np.int64) + 1023) << 52).view(np.float64)
     return total * power

@@ -86,14 +86,24 @@ def path(key: int, first: int, last: int) -> Path:
         node = np.arange(start, start + len(spent), dtype=np.int64) + (1 << depth)
         value = hashed(key, node)
         spread = REGIME_SPREAD if depth in REGIME_DEPTHS else SPLIT_SPREAD
-        share = uniform(rehashed(value)) * (2.0 * spread) + (0.5 - spread)
+        # In place where it can be: a new array for each step would cost more than the step.
+        share = uniform(rehashed(value))
+        share *= 2.0 * spread
+        share += 0.5 - spread
         if depth == ROUGH_DEPTH:
             rough = np.array(ROUGHNESS)[part16(rehashed(rehashed(value)), 0) & 3]
         early = spent * share
         late = spent - early
         swing = LONG_SWINGS[depth] if depth < len(LONG_SWINGS) else 1.0
-        bend = np.sqrt(early * (1.0 - share)) * normal(value) * (rough * swing)
-        middle = level[:-1] + (level[1:] - level[:-1]) * share + bend
+        bend = 1.0 - share
+        bend *= early
+        np.sqrt(bend, out=bend)
+        bend *= normal(value)
+        bend *= rough * swing
+        middle = level[1:] - level[:-1]
+        middle *= share
+        middle += level[:-1]
+        middle += bend
         width = DEPTH - depth - 1
         low = (first >> width) - 2 * start
         high = ((last - 1) >> width) + 1 - 2 * start
