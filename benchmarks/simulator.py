@@ -1,0 +1,232 @@
+"""How fast the simulator answers: first pages, candles a second over REST, messages a second.
+
+    uv run python benchmarks/simulator.py > benchmarks/results/simulator.json
+
+The simulator runs in a process of its own, the client here reads raw sockets: what CCXT would take
+to parse is not measured. Prints one JSON document with every sample. Unset
+PYTHONDONTWRITEBYTECODE, or the imports of the server are what is measured.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+SEED: Final = 7
+TIMEFRAMES: Final = {"1m": 60, "5m": 300, "1h": 3_600, "4h": 14_400, "1d": 86_400}
+SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT")
+MONTHS: Final = [(year, month) for year in range(2018, 2026) for month in range(1, 13)]
+#: Pages that the warm measurement asks for, again and again.
+WARM_PAGES: Final = 50
+PAGE: Final = 1_000
+
+
+class Client:
+    """One connection that is read as fast as the socket gives."""
+
+    def __init__(self, port: int) -> None:
+        """Connect to a simulator on loopback."""
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def get(self, path: str) -> bytes:
+        """Return the body of a reply."""
+        self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: simulator\r\n\r\n".encode())
+        received = bytearray()
+        while b"\r\n\r\n" not in received:
+            received += self._read()
+        head, _, body = bytes(received).partition(b"\r\n\r\n")
+        length = re.search(rb"Content-Length: (\d+)", head)
+        if not head.startswith(b"HTTP/1.1 200") or length is None:
+            raise SystemExit(f"{path} was answered with {head[:200]!r}")
+        parts, missing = [body], int(length[1]) - len(body)
+        while missing > 0:
+            parts.append(self._read())
+            missing -= len(parts[-1])
+        return b"".join(parts)
+
+    def open_streams(self, names: list[str]) -> None:
+        """Turn the connection into a socket of combined streams."""
+        self.socket.sendall(
+            f"GET /stream?streams={'/'.join(names)} HTTP/1.1\r\nHost: simulator\r\n"
+            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        )
+        received = b""
+        while b"\r\n\r\n" not in received:
+            received += self._read()
+        self.rest = received.partition(b"\r\n\r\n")[2]
+
+    def frames(self) -> int:
+        """Wait for some bytes and return how many whole frames have come."""
+        data, at, count = self.rest + self._read(), 0, 0
+        while len(data) - at >= 10:
+            length, header = data[at + 1], 2
+            if length == 126:
+                length, header = int.from_bytes(data[at + 2 : at + 4], "big"), 4
+            elif length == 127:
+                length, header = int.from_bytes(data[at + 2 : at + 10], "big"), 10
+            if at + header + length > len(data):
+                break
+            at += header + length
+            count += 1
+        self.rest = data[at:]
+        return count
+
+    def _read(self) -> bytes:
+        chunk = self.socket.recv(1 << 20)
+        if not chunk:
+            raise SystemExit("the simulator closed the connection")
+        return chunk
+
+
+@contextmanager
+def simulator(*arguments: str) -> Generator[Client]:
+    """Run a simulator in a process of its own and connect to it."""
+    process = subprocess.Popen(  # noqa: S603 - our own program, no shell
+        [
+            *(sys.executable, "-m", "onetape.simulator.main"),
+            *("--port", "0", "--seed", str(SEED), *arguments),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None  # noqa: S101 - asked for above
+        greeting = re.search(r"127\.0\.0\.1:(\d+)", process.stdout.readline())
+        if greeting is None:
+            raise SystemExit("the simulator did not start")
+        yield Client(int(greeting[1]))
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def first_pages(months: int) -> Generator[dict[str, Any]]:
+    """Measure the first page of months that nobody asked for before, in fresh processes."""
+    chosen = random.Random(SEED)  # noqa: S311 - the same months every time
+    for name in TIMEFRAMES:
+        samples: list[float] = []
+        with simulator("--start", "2026-05-01", "--stepped") as client:
+            for year, month in chosen.sample(MONTHS, months):
+                start_ms = int(datetime(year, month, 1, tzinfo=UTC).timestamp()) * 1_000
+                symbol = "BTCUSDT" if year < 2021 else chosen.choice(SYMBOLS)
+                query = f"symbol={symbol}&interval={name}&startTime={start_ms}&limit={PAGE}"
+                began = time.perf_counter()
+                client.get(f"/api/v3/klines?{query}")
+                samples.append(time.perf_counter() - began)
+        yield measure(f"first page of a month, {name}", "s", samples, goal=1.0, wanted="below")
+
+
+def candles(seconds: int) -> dict[str, Any]:
+    """Measure candles a second over REST, from pages that were asked for before."""
+    with simulator("--start", "2026-05-01", "--stepped") as client:
+        first = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp())
+        paths = [
+            f"/api/v3/klines?symbol=BTCUSDT&interval=1m&limit={PAGE}"
+            f"&startTime={(first + 60 * PAGE * number) * 1_000}"
+            for number in range(WARM_PAGES)
+        ]
+        for path in paths:
+            rows: list[Any] = json.loads(client.get(path))
+            if len(rows) != PAGE:
+                raise SystemExit(f"{path} gave {len(rows)} candles")
+        number = 0
+
+        def page() -> int:
+            nonlocal number
+            client.get(paths[number % WARM_PAGES])
+            number += 1
+            return PAGE
+
+        samples = rates(page, seconds)
+    return measure("candles over REST, warm", "1/s", samples, goal=100_000, wanted="above")
+
+
+def messages(seconds: int) -> dict[str, Any]:
+    """Measure messages a second of four trade streams on one socket, each read as a frame."""
+    with simulator("--start", "2024-03-01", "--speed", "36000") as client:
+        client.open_streams([f"{symbol.lower()}@trade" for symbol in SYMBOLS])
+        # The first second is not counted: code is loaded, caches are filled.
+        rates(client.frames, 1)
+        samples = rates(client.frames, seconds)
+    return measure("stream messages, warm", "1/s", samples, goal=10_000, wanted="above")
+
+
+def rates(work: Any, seconds: int) -> list[float]:
+    """Return how much `work` did in each of some seconds."""
+    samples: list[float] = []
+    for _ in range(seconds):
+        done, began = 0, time.perf_counter()
+        while (length := time.perf_counter() - began) < 1.0:
+            done += work()
+        samples.append(done / length)
+    return samples
+
+
+def measure(
+    name: str, unit: str, samples: list[float], *, goal: float, wanted: str
+) -> dict[str, Any]:
+    """Return one measurement as it is written down."""
+    return {"name": name, "unit": unit, "goal": goal, "wanted": wanted, "samples": samples}
+
+
+def git(*arguments: str) -> str:
+    """Return what git says of this repository."""
+    done = subprocess.run(  # noqa: S603 - fixed arguments
+        ["git", *arguments],  # noqa: S607 - git of the path
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="Measure the simulator; prints JSON.")
+    parser.add_argument("--months", type=int, default=20, help="months of each timeframe")
+    parser.add_argument("--seconds", type=int, default=10, help="of each warm measurement")
+    asked = parser.parse_args()
+    if os.environ.get("PYTHONDONTWRITEBYTECODE"):
+        raise SystemExit("unset PYTHONDONTWRITEBYTECODE first: it makes every start slower")
+    command = (
+        f"uv run python benchmarks/simulator.py --months {asked.months} --seconds {asked.seconds}"
+    )
+    document = {
+        "benchmark": "simulator",
+        "command": command,
+        "commit": git("rev-parse", "HEAD"),
+        "changed": bool(git("status", "--porcelain", "packages/simulator", "benchmarks")),
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "cpus": os.cpu_count(),
+            "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.machine()}",
+            "load_before": os.getloadavg()[0],
+        },
+        "seed": SEED,
+        "measurements": [
+            *first_pages(asked.months),
+            candles(asked.seconds),
+            messages(asked.seconds),
+        ],
+    }
+    print(json.dumps(document, indent=1))  # noqa: T201 - this is what it is for
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Write the tables of benchmarks/README.md from the raw results beside it.
+
+uv run python benchmarks/tables.py
+"""
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any, Final
+
+FOLDER: Final = Path(__file__).resolve().parent
+BEGIN: Final = "<!-- tables: written by benchmarks/tables.py -->\n"
+END: Final = "<!-- end of tables -->\n"
+
+
+def tables(results: Path) -> str:
+    """Return a section for each result file, by name."""
+    documents = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
+    return "\n".join(_section(document) for document in documents)
+
+
+def with_tables(text: str, written: str) -> str:
+    """Return a page with its tables replaced.
+
+    Raises:
+        ValueError: the page has no place for tables.
+    """
+    if BEGIN not in text or END not in text:
+        raise ValueError(f"the page lacks the lines {BEGIN.strip()} and {END.strip()}")
+    head, _, rest = text.partition(BEGIN)
+    return f"{head}{BEGIN}\n{written}\n{END}{rest.partition(END)[2]}"
+
+
+def _section(document: dict[str, Any]) -> str:
+    machine = document["machine"]
+    changed = ", with changes" if document["changed"] else ""
+    lines = [
+        f"## {document['benchmark']}",
+        "",
+        f"`{document['command']}`, commit {document['commit'][:10]}{changed}, seed "
+        f"{document['seed']}, {document['measured'][:10]}; {machine['cpus']} cores, Python "
+        f"{machine['python']}, {machine['system']}, load {machine['load_before']:.1f} before.",
+        "",
+        "| measured | unit | median | worst | samples | goal |",
+        "|---|---|---|---|---|---|",
+    ]
+    return "\n".join([*lines, *(_row(one) for one in document["measurements"])]) + "\n"
+
+
+def _row(measured: dict[str, Any]) -> str:
+    samples, below = measured["samples"], measured["wanted"] == "below"
+    worst = max(samples) if below else min(samples)
+    goal = f"{measured['wanted']} {_number(measured['goal'])}"
+    cells = (
+        measured["name"],
+        measured["unit"],
+        _number(statistics.median(samples)),
+        _number(worst),
+        str(len(samples)),
+        goal,
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def main() -> None:
+    """Write the page."""
+    page = FOLDER / "README.md"
+    page.write_text(with_tables(page.read_text(), tables(FOLDER / "results")))
+
+
+if __name__ == "__main__":
+    main()
