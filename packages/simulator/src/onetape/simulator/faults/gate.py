@@ -67,6 +67,8 @@ class Gate:
 
         The event may be wrapped, as `{"stream", "data"}` or `{"subscriptionId", "event"}`.
         """
+        if self.half_open or self._closing:
+            return
         if not stream or not self._faults.any:
             await self._put_all([value])
             return
@@ -139,8 +141,8 @@ class Gate:
             code = 1001 if fault.code is None else fault.code
             # Not awaited to the end: a client that answers late must not hold up the stream.
             self._closing = True
-            closing = self._socket.close(code=code, message=(fault.text or "").encode())
-            self._later(closing)
+            message = (fault.text or "").encode()
+            self._later(lambda: self._socket.close(code=code, message=message))
             await asyncio.sleep(0)
         elif fault.kind == "ws_abort":
             reset(self._transport)
@@ -178,7 +180,7 @@ class Gate:
             self._held[_row_of(call)] = frames
             return []
         if shape == "delayed":
-            self._later(self._sent_late(fault.seconds, frames))
+            self._later(lambda: self._sent_late(fault.seconds, frames))
             return []
         spoiled = spoil_event(firing, event)
         return [_wrapped(cast("JsonObject", frame), key, spoiled) for frame in frames]
@@ -202,10 +204,10 @@ class Gate:
         await asyncio.sleep(DELAY_SECONDS if seconds is None else seconds)
         await self._put_all(frames)
 
-    def _later(self, work: Awaitable[object]) -> None:
+    def _later(self, work: Callable[[], Awaitable[object]]) -> None:
         async def finish() -> None:
             try:
-                await work
+                await work()
             except (ConnectionError, RuntimeError):
                 return  # the socket has gone, and there is nobody left to tell
 
