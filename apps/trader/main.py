@@ -1,5 +1,7 @@
 """The trader: run a strategy on live candles, on paper."""
 
+import signal
+import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -10,9 +12,8 @@ from onetape.cli.program import run_app
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def trade(
-    context: typer.Context,
     *,
     symbol: Annotated[
         str | None, typer.Option("--symbol", "-p", metavar="BASE/QUOTE", help="Spot symbol.")
@@ -59,8 +60,6 @@ def trade(
     ] = None,
 ) -> None:
     """Run a strategy on live candles, on paper, until Ctrl-C or SIGTERM."""
-    if context.invoked_subcommand is not None:
-        return
     from onetape.cli.parameters import parse_parameters
     from onetape.cli.settings import load_settings, settings_file
     from trader.run import run_trader
@@ -83,8 +82,17 @@ def trade(
 
 
 def run() -> NoReturn:
-    """Run the program."""
+    """Run the program; until it trades, a signal ends it cleanly at once."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop_before_trading)
     run_app(app, "trader")
+
+
+def _stop_before_trading(number: int, frame: object) -> None:
+    del frame
+    name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
+    sys.stdout.write(f"{name}: stopped before trading began\n")
+    sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -10,17 +10,23 @@ from typing import Any
 from onetape.cli.output import print_line
 from onetape.core.clock import utc_text
 from onetape.core.errors import DataError, OnetapeError, StoreError
+from onetape.core.symbols import SIMULATOR_ID
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import last_closed_before
-from onetape.store.ledger import cancel_unfinished_orders, end_session, start_session
-from trader.decide import Decider
+from onetape.store.ledger import (
+    cancel_unfinished_orders,
+    close_blind_intervals,
+    end_session,
+    start_session,
+)
+from trader.decide import Decider, Verdict
 from trader.fill import NEVER, Filler
 from trader.job import Job
 from trader.lease import Lease
 from trader.paper import PaperBroker
 from trader.stop import StopRequest, ended
 from trader.tape import Tape
-from trader.words import closing_line, decision_line, opening_lines
+from trader.words import Diary, closing_line, opening_lines
 
 #: The strategy looks at least this often, and at once when a candle closes.
 LOOP_SECONDS = 1.0
@@ -61,7 +67,7 @@ async def _trade(job: Job, exchange: RestExchange, stop: StopRequest, lease: Lea
     try:
         new_candles = await stop.unless_stopped(_warm_up(filler))
         if new_candles is not None:
-            for line in opening_lines(job, broker, new_candles):
+            for line in opening_lines(job, exchange, broker, new_candles):
                 print_line(line)
             decider = Decider(job, exchange, tape, broker, confirm=lease.renew)
             await _run_until_stopped(
@@ -78,6 +84,7 @@ async def _trade(job: Job, exchange: RestExchange, stop: StopRequest, lease: Lea
         # A file that cannot be written would be waited for again; the next session tidies up.
         if _can_still_write():
             now_ms = exchange.now_ms()
+            close_blind_intervals(job.store, job.session.session, to_ms=now_ms)
             broker.cancel_open_order(now_ms, f"session ended by {reason}")
             end_session(job.store, job.session.session, ended_ms=now_ms, reason=reason)
             print_line(closing_line(job, broker, stop.name or "an error"))
@@ -134,17 +141,23 @@ async def _decide(
     """Run the strategy every second, and at once when a candle closes, for ever."""
     await tape.wait_until_live(FIRST_DECISION_PATIENCE_SECONDS)
     lease.renew()
+    diary = Diary(decider.job)
     first = decider.decide_first()
-    if first is not None:
-        print_line(decision_line(decider.job, first))
+    for verdict in [first] if first is not None else []:
+        _say(diary, verdict)
     while True:
         filler.closed.clear()
         lease.renew()
         _say_fill(broker, exchange, lease)
         for verdict in decider.decide_new():
-            print_line(decision_line(decider.job, verdict))
+            _say(diary, verdict)
         _say_fill(broker, exchange, lease)
         await _within(LOOP_SECONDS, filler.closed)
+
+
+def _say(diary: Diary, verdict: Verdict) -> None:
+    for line in diary.lines(verdict):
+        print_line(line)
 
 
 def _say_fill(broker: PaperBroker, exchange: RestExchange, lease: Lease) -> None:
@@ -165,9 +178,11 @@ def _check_market_time(job: Job, exchange: RestExchange) -> None:
     newest = last_closed_before(job.store, job.key, NEVER)
     now = exchange.now_ms() // 1_000
     if newest is not None and newest > now:
+        simulated = job.key.exchange == SIMULATOR_ID
+        remedy = "start the simulator with a later --start" if simulated else "set the clock"
         raise DataError(
             f"{job.store.path} holds {job.key} candles up to {utc_text(newest)}, but the market's "
-            f"time is {utc_text(now)}: set the clock, or choose another file with --db"
+            f"time is {utc_text(now)}; {remedy}, or choose another file with --db"
         )
 
 

@@ -3,6 +3,7 @@
 from onetape.core.clock import utc_text
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted, price_text
+from onetape.exchange.rest import RestExchange
 from trader.decide import Verdict
 from trader.job import Job
 from trader.paper import PaperBroker
@@ -10,19 +11,43 @@ from trader.paper import PaperBroker
 DAY_SECONDS = 86_400
 
 
-def opening_lines(job: Job, broker: PaperBroker, new_candles: int) -> list[str]:
+def opening_lines(
+    job: Job, exchange: RestExchange, broker: PaperBroker, new_candles: int
+) -> list[str]:
     """Return what a person should know before the first decision."""
     session = job.session
+    url = exchange.endpoint.simulator_url
+    source = f", market INVENTED by the simulator at {url}" if url else ""
     parameters = ", ".join(f"{name} {value}" for name, value in session.parameters.items())
     base, quote = job.market.base, job.market.quote
     held = f"{broker.position.base} {base}" if broker.is_long else f"no {base}"
     return [
-        f"{session.mode} trading {job.key} with {session.strategy} ({parameters}), times UTC",
+        f"{session.mode} trading {job.key} with {session.strategy} ({parameters}){source}",
         f"account {session.account}: {broker.cash:,.2f} {quote}, {held}, "
         f"{counted(len(broker.trades), 'trade')} so far",
         f"tape: the last {job.window} closed candles, {new_candles} of them new, "
         f"in {job.store.path}",
+        f"it is {utc_text(exchange.now_ms() // 1_000)}; all times are UTC",
     ]
+
+
+class Diary:
+    """The lines of the decisions, with a line for each new day in front."""
+
+    def __init__(self, job: Job) -> None:
+        """Begin without a day."""
+        self._job = job
+        self._day = utc_text(job.session.started_ms // 1_000)[:10]
+
+    def lines(self, verdict: Verdict) -> list[str]:
+        """Return the line of a decision, and before it the day where it is another one."""
+        closed = self._job.timeframe.next(verdict.decision.timestamp)
+        day = utc_text(closed)[:10]
+        line = decision_line(self._job, verdict)
+        if day == self._day or self._job.timeframe.seconds >= DAY_SECONDS:
+            return [line]
+        self._day = day
+        return [day, line]
 
 
 def decision_line(job: Job, verdict: Verdict) -> str:

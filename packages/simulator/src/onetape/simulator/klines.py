@@ -150,12 +150,12 @@ class Klines:
     async def _block(
         self, symbol: SpotSymbol, timeframe: Timeframe, number: int, forming: int
     ) -> Block:
-        """Return a block; one that is not full yet is made anew when another candle has closed."""
+        """Return a block; one that was not full is made anew when another candle has closed."""
         key = (symbol.id, timeframe.name, number)
         length = _block_seconds(timeframe)
         start, end = timeframe.ceil(number * length), timeframe.ceil((number + 1) * length)
         found = self._blocks.get(key)
-        if found is not None and (end <= forming or found.end == forming):
+        if found is not None and found.end == min(end, forming):
             self._blocks.move_to_end(key)
             return found
         end = min(end, forming)
