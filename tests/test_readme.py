@@ -1,8 +1,11 @@
 """What the README says is true: commands, flags, exit codes, tables, and the example strategy."""
 
 import importlib
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,3 +90,27 @@ def test_every_setting_stands_in_the_config_file(app: str, repository: Path) -> 
     module = importlib.import_module(f"{app}.settings")
     model = getattr(module, f"{app.capitalize()}Settings")
     assert set(written) == set(model.__struct_encode_fields__)
+
+
+def test_the_printed_runs_are_what_the_commands_print(readme: str, tmp_path: Path) -> None:
+    blocks = re.findall(r"```text\n\$ (uv run back[^\n]+)\n(.*?)```", readme, re.DOTALL)
+    offline = [(command, shown) for command, shown in blocks if "--exchange simulator" in command]
+    assert len(offline) == 2
+    for command, shown in offline:
+        words = shlex.split(command)[2:]
+        done = subprocess.run(
+            [sys.executable, "-m", f"{words[0]}.main", *words[1:]],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        # How long it took differs; everything else is the same on every machine.
+        printed = {_without_seconds(line) for line in done.stdout.splitlines()}
+        lines = {_without_seconds(line) for line in shown.splitlines() if line not in ("", "...")}
+        assert lines <= printed
+
+
+def _without_seconds(line: str) -> str:
+    return re.sub(r", [\d.]+ s$", "", line)

@@ -4,6 +4,7 @@ The three apps run as processes of their own against the simulator on loopback, 
 unchanged CCXT classes, so what is shown is what a user gets.
 """
 
+import re
 import signal
 import sys
 import time
@@ -207,17 +208,18 @@ class _Follower:
             self._is_cut = True
             self._simulator.disconnect(REFUSE_SECONDS)
         self._has_sold = self._has_sold or line.startswith("sold")
+        filled = re.match(r"stream is back, (\d+) missed", line)
+        if filled:
+            self.missed += int(filled[1])
 
     def _decided(self, line: str) -> None:
         self.decisions += 1
         self._screen.progress(line)
         if self.decisions > PATIENCE_CANDLES:
             raise CheckFailed(f"no round trip within {PATIENCE_CANDLES} candles; please report it")
-        if self._is_cut and self._cut_at is not None:
-            self.missed = self.decisions - self._cut_at
-            if self.missed >= CUT_CANDLES:
-                self._is_cut = False
-                self._simulator.disconnect(0)
+        if self._is_cut and self.decisions - (self._cut_at or 0) >= CUT_CANDLES:
+            self._is_cut = False
+            self._simulator.disconnect(0)
         # The first decision is on the candle that closed when the market began; the order of one
         # fills at the next open. So the candle after may form, and close after the next decision.
         closed = LIVE_FROM + (self.decisions - 1) * HOUR
