@@ -1,5 +1,6 @@
 """`simulator` as a real process."""
 
+import json
 import os
 import signal
 import subprocess
@@ -122,3 +123,30 @@ def finished(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *arguments], capture_output=True, text=True, timeout=20, env=environment
     )
+
+
+def test_recorded_candles_are_replayed_from_inside_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine_BTC-USDT_1h.csv"
+    rows = [f"{1_709_251_200 + 3_600 * row},100,{101 + row},99,100,5" for row in range(8)]
+    file.write_text("\n".join(["timestamp,open,high,low,close,volume", *rows]) + "\n")
+    with program("--port", "0", "--data", str(file), "--stepped") as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith(f"simulator: replay of {file}, seed 7, at http://127.0.0.1:")
+        assert "market time 2024-03-01 04:00 UTC" in line
+        url = line.split(" at ")[1].split(";")[0]
+        path = f"{url}/api/v3/klines?symbol=BTCUSDT&interval=1h&endTime=1709265599999"
+        with urllib.request.urlopen(path, timeout=5) as answer:  # noqa: S310 - loopback
+            candles = json.loads(answer.read())
+        process.terminate()
+        process.communicate(timeout=10)
+    assert [row[2] for row in candles] == [f"{101 + row}.00000000" for row in range(4)]
+
+
+def test_a_file_that_cannot_be_replayed_is_one_line_and_code_2(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "--data", str(tmp_path / "nope.db")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "there is no such file" in done.stderr

@@ -1,5 +1,6 @@
 """Minutes without a trade, and outages of the whole exchange: what history and streams show."""
 
+import hashlib
 from typing import cast
 
 import numpy as np
@@ -20,6 +21,22 @@ DAY = 86_400
 MARCH = 1_709_251_200
 BITCOIN = SYMBOLS[0]
 THIN = next(symbol for symbol in SYMBOLS if symbol.quiet)
+
+
+#: Changes only when somebody means to change the market; the same on every Python.
+GOLDEN = "4849605dc4cce900"
+
+
+def test_quiet_minutes_and_outages_of_seed_7_are_the_ones_that_were_published() -> None:
+    total = hashlib.sha256(repr(outages(7)).encode())
+    one = outages(7)[20]
+    for symbol in (BITCOIN, THIN):
+        bars = Market(7).bars(
+            symbol, TIMEFRAMES["1m"], seconds(one.halt - 300), seconds(one.end + 300)
+        )
+        for column in bars.columns():
+            total.update(column.astype("<i8").tobytes())
+    assert total.hexdigest()[:16] == GOLDEN
 
 
 def seconds(minute: int) -> int:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from onetape.simulator.account_service import AccountService
     from onetape.simulator.faults.model import Fault
     from onetape.simulator.faults.registry import Faults
+    from onetape.simulator.replay import Replay
     from onetape.simulator.server import Simulator
 
 #: Where `uv run simulator` listens unless told otherwise, and where programs look for one.
@@ -149,6 +150,7 @@ def embedded_simulator(
     balance: "Mapping[str, Decimal] | None" = None,
     faults: "Faults | Iterable[Fault]" = (),
     limits: bool = False,
+    replay: "Replay | None" = None,
 ) -> Generator[EmbeddedSimulator]:
     """Run a simulator on 127.0.0.1 in a thread of this process while the block lasts.
 
@@ -159,6 +161,7 @@ def embedded_simulator(
         balance: What the account holds; None is 10,000 USDT.
         faults: What goes wrong; more can be added while it runs.
         limits: Refuse what goes beyond Binance's limits.
+        replay: Recorded candles (`replay.read_replay`) in place of an invented market.
 
     Raises:
         ConfigurationError: the port cannot be used.
@@ -166,7 +169,13 @@ def embedded_simulator(
     from onetape.simulator.server import Simulator
 
     simulated = Simulator(
-        seed=seed, clock=clock, port=port, balance=balance, faults=faults, limits=limits
+        seed=seed,
+        clock=clock,
+        port=port,
+        balance=balance,
+        faults=faults,
+        limits=limits,
+        replay=replay,
     )
     thread = _Thread(simulated)
     thread.start()
