@@ -6,8 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from browser import Chromium, Page
+
+# A busy machine makes an example slow, not wrong; a failure prints what reproduces it.
+settings.register_profile("onetape", deadline=None, print_blob=True)
+settings.load_profile("onetape")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
