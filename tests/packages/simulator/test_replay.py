@@ -20,6 +20,7 @@ from onetape.simulator.feeds import make_feed
 from onetape.simulator.replay import Replay, Series, read_replay
 from onetape.simulator.replay_market import ReplayMarket
 from onetape.simulator.server import Simulator
+from onetape.simulator.trading.market_tape import MarketTape
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
 
@@ -50,6 +51,8 @@ HOURS = [
     Candle(MARCH + 3 * 3_600, 104.0, 120.0, 103.0, 119.75, 0.03),
     Candle(MARCH + 4 * 3_600, 119.75, 119.75, 90.0, 90.0, 7.77),
 ]
+#: What the third hour would have been.
+HOLE_FILLER = Candle(MARCH + 2 * 3_600, 105.0, 106.0, 104.0, 104.0, 1.0)
 
 
 @pytest.fixture
@@ -253,3 +256,15 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def same(one: Bars, other: Bars) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(one.columns(), other.columns(), strict=True))
+
+
+def test_no_order_is_taken_in_a_hole_of_its_own_market(tmp_path: Path) -> None:
+    path = tmp_path / "two.db"
+    with open_store(path, create=True) as store:
+        for symbol, rows in (("BTC/USDT", HOURS), ("ETH/USDT", [*HOURS, HOLE_FILLER])):
+            insert_closed(store, SeriesKey("binance", symbol, "1h"), rows, source="rest", seen_ms=0)
+    market = ReplayMarket(7, read_replay(path))
+    tape = MarketTape(market, held=True)
+    in_hole_ms = (MARCH + 2 * 3_600 + 60) * 1_000
+    trading = {symbol.id: tape.is_trading(symbol, in_hole_ms) for symbol in market.symbols}
+    assert trading == {"BTCUSDT": False, "ETHUSDT": True}

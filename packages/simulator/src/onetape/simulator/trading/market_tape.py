@@ -42,7 +42,7 @@ class MarketTape:
     def is_trading(self, symbol: SpotSymbol, now_ms: int) -> bool:
         """Return whether orders are taken: the market is listed and the exchange has no outage."""
         now = now_ms // 1_000
-        return self._market.is_open(symbol, now) and not self._market.is_silent(now)
+        return self._market.is_open(symbol, now) and not self._market.is_silent(now, symbol)
 
     def last(self, symbol: SpotSymbol, now_ms: int) -> Tick | None:
         """Return the last trade up to and including `now_ms`; None while the market is closed."""
