@@ -1,6 +1,7 @@
 """Which fault fires when: nth call, count, chance, market time and real time."""
 
 import threading
+import time
 
 import pytest
 from hypothesis import given
@@ -45,6 +46,16 @@ def fires(registry: Faults, calls: int, call: Call = KLINES) -> list[int]:
 def test_a_fault_fires_at_the_calls_that_it_names(fault: Fault, expected: list[int]) -> None:
     registry, _ = begun(fault)
     assert fires(registry, 5) == expected
+
+
+def test_a_fault_begins_and_ends_in_its_real_time() -> None:
+    began = time.monotonic()
+    registry, _ = begun(Fault("drip", wall_from="20ms"), Fault("drip", wall_for="20ms"))
+    numbers: set[int] = set()
+    while numbers != {1} and time.monotonic() < began + 20:
+        numbers = {firing.number for firing in registry.fire(KLINES)}
+    assert numbers == {1}
+    assert time.monotonic() >= began + 0.02
 
 
 @pytest.mark.parametrize(
