@@ -5,6 +5,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from onetape.cli import options
 from onetape.cli.program import run_app
 from onetape.core.errors import UsageError
 
@@ -20,10 +21,7 @@ def backfill(
             "--symbol", "-p", metavar="BASE/QUOTE", help="Spot symbol; repeat for several."
         ),
     ] = None,
-    exchange: Annotated[
-        str | None,
-        typer.Option(metavar="ID", help="CCXT exchange id, or simulator for the offline one."),
-    ] = None,
+    exchange: options.Exchange = None,
     timeframe: Annotated[
         list[str] | None,
         typer.Option(
@@ -46,26 +44,16 @@ def backfill(
             min=1, metavar="N", help="The last N days and today, instead of --from and --to."
         ),
     ] = None,
-    timerange: Annotated[
-        str | None,
-        typer.Option(
-            "--timerange", metavar="START-END", help="As in freqtrade: 20240101-20240201."
-        ),
-    ] = None,
-    db: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Database file.  [default: data/onetape.db]"),
-    ] = None,
+    timerange: options.Timerange = None,
+    db: options.Database = None,
     config: Annotated[
         Path | None,
         typer.Option(
             "--config", "-c", metavar="FILE", help="YAML file.  [default: config/backfiller.yaml]"
         ),
     ] = None,
-    simulator_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where a simulator listens.")
-    ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    simulator_url: options.SimulatorUrl = None,
+    json_: options.Json = False,
 ) -> None:
     """Fetch candle history over REST into SQLite. Run again, it fetches only what is missing."""
     from backfiller.run import backfill_all

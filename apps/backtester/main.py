@@ -5,6 +5,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from onetape.cli import options
 from onetape.cli.program import run_app
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -28,37 +29,14 @@ def backtest(
             help="Stop before this day, UTC (exclusive).  [default: the newest stored candle]",
         ),
     ] = None,
-    timerange: Annotated[
-        str | None,
-        typer.Option(metavar="START-END", help="As in freqtrade: 20240101-20240201."),
-    ] = None,
-    symbol: Annotated[
-        str | None, typer.Option("--symbol", "-p", metavar="BASE/QUOTE", help="Spot symbol.")
-    ] = None,
-    exchange: Annotated[
-        str | None,
-        typer.Option(metavar="ID", help="CCXT exchange id, or simulator for the offline one."),
-    ] = None,
-    timeframe: Annotated[
-        str | None,
-        typer.Option("--timeframe", "-t", "-i", metavar="NAME", help="Such as 1m, 1h or 1d."),
-    ] = None,
-    strategy: Annotated[
-        str | None,
-        typer.Option(
-            "--strategy", "-s", metavar="NAME", help="rsi, macd, sma_cross, or FILE.py:Class."
-        ),
-    ] = None,
-    param: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="A strategy parameter; repeat for several."),
-    ] = None,
-    cash: Annotated[
-        float | None, typer.Option(metavar="AMOUNT", help="Start, in quote currency.")
-    ] = None,
-    fee: Annotated[
-        float | None, typer.Option(metavar="RATIO", help="Per trade; 0.001 is 0.1 %.")
-    ] = None,
+    timerange: options.Timerange = None,
+    symbol: options.Symbol = None,
+    exchange: options.Exchange = None,
+    timeframe: options.OneTimeframe = None,
+    strategy: options.StrategyName = None,
+    param: options.Parameters = None,
+    cash: options.Cash = None,
+    fee: options.Fee = None,
     market: Annotated[
         str | None,
         typer.Option(metavar="KIND", help="exchange: its steps and minimums; ideal: none."),
@@ -66,10 +44,7 @@ def backtest(
     allow_gaps: Annotated[
         bool | None, typer.Option("--allow-gaps", help="Go on over candles missing unexplained.")
     ] = None,
-    db: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Database file.  [default: data/onetape.db]"),
-    ] = None,
+    db: options.Database = None,
     report: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="HTML report.  [default: one in data/reports]"),
@@ -81,7 +56,7 @@ def backtest(
             "--config", "-c", metavar="FILE", help="YAML file.  [default: config/backtester.yaml]"
         ),
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    json_: options.Json = False,
 ) -> None:
     """Replay a strategy over stored candles: signal on the close, fill on the next open."""
     from backtester.run import run_backtest

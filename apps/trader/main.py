@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from onetape.cli import options
 from onetape.cli.program import run_app
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -15,49 +16,24 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command()
 def trade(
     *,
-    symbol: Annotated[
-        str | None, typer.Option("--symbol", "-p", metavar="BASE/QUOTE", help="Spot symbol.")
-    ] = None,
-    exchange: Annotated[
-        str | None,
-        typer.Option(metavar="ID", help="CCXT exchange id, or simulator for the offline one."),
-    ] = None,
-    timeframe: Annotated[
-        str | None,
-        typer.Option("--timeframe", "-t", "-i", metavar="NAME", help="Such as 1m, 1h or 1d."),
-    ] = None,
-    strategy: Annotated[
-        str | None,
-        typer.Option(
-            "--strategy", "-s", metavar="NAME", help="rsi, macd, sma_cross, or FILE.py:Class."
-        ),
-    ] = None,
-    param: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="A strategy parameter; repeat for several."),
-    ] = None,
-    cash: Annotated[
-        float | None, typer.Option(metavar="AMOUNT", help="Start, in quote currency.")
-    ] = None,
-    fee: Annotated[
-        float | None, typer.Option(metavar="RATIO", help="Per trade; 0.001 is 0.1 %.")
-    ] = None,
+    symbol: options.Symbol = None,
+    exchange: options.Exchange = None,
+    timeframe: options.OneTimeframe = None,
+    strategy: options.StrategyName = None,
+    param: options.Parameters = None,
+    cash: options.Cash = None,
+    fee: options.Fee = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Trade on paper, which is all this version does.")
     ] = False,
-    db: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Database file.  [default: data/onetape.db]"),
-    ] = None,
+    db: options.Database = None,
     config: Annotated[
         Path | None,
         typer.Option(
             "--config", "-c", metavar="FILE", help="YAML file.  [default: config/trader.yaml]"
         ),
     ] = None,
-    simulator_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where a simulator listens.")
-    ] = None,
+    simulator_url: options.SimulatorUrl = None,
 ) -> None:
     """Run a strategy on live candles, on paper, until Ctrl-C or SIGTERM."""
     from onetape.cli.parameters import parse_parameters

@@ -1,0 +1,40 @@
+"""Flags that several programs take, worded once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Symbol = Annotated[
+    str | None, typer.Option("--symbol", "-p", metavar="BASE/QUOTE", help="Spot symbol.")
+]
+Exchange = Annotated[
+    str | None,
+    typer.Option(metavar="ID", help="CCXT exchange id, or simulator for the offline one."),
+]
+OneTimeframe = Annotated[
+    str | None,
+    typer.Option("--timeframe", "-t", "-i", metavar="NAME", help="Such as 1m, 1h or 1d."),
+]
+Timerange = Annotated[
+    str | None,
+    typer.Option(metavar="START-END", help="As in freqtrade: 20240101-20240201."),
+]
+StrategyName = Annotated[
+    str | None,
+    typer.Option(
+        "--strategy", "-s", metavar="NAME", help="rsi, macd, sma_cross, or FILE.py:Class."
+    ),
+]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=VALUE", help="A strategy parameter; repeat for several."),
+]
+Cash = Annotated[float | None, typer.Option(metavar="AMOUNT", help="Start, in quote currency.")]
+Fee = Annotated[float | None, typer.Option(metavar="RATIO", help="Per trade; 0.001 is 0.1 %.")]
+Database = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Database file.  [default: data/onetape.db]"),
+]
+SimulatorUrl = Annotated[str | None, typer.Option(metavar="URL", help="Where a simulator listens.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
