@@ -16,6 +16,7 @@ from onetape.core.trading import Session
 from onetape.engine import Rules
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import Market, RestExchange, check_exchange
+from onetape.store.candles import check_kind
 from onetape.store.database import open_store
 from onetape.store.market_data import save_market
 from onetape.strategies import Strategy, digest, load_strategy, parameters_of
@@ -99,6 +100,7 @@ async def _trade(
             print_line(f"{stop.name}: stopped before trading began")
             return
         with open_store(database_path(settings.db, key.exchange), create=True) as store:
+            check_kind(store, key.exchange)
             save_market(store, key.exchange, key.symbol, market.steps, exchange.now_ms())
             job = Job(
                 settings=settings,

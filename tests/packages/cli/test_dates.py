@@ -105,3 +105,9 @@ def test_parameters_are_names_and_values() -> None:
 def test_what_is_no_parameter_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="write name=value"):
         parse_parameters([text])
+
+
+@pytest.mark.parametrize("text", ["202411", "2024111", "20241"])
+def test_a_date_with_digits_missing_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="was not understood"):
+        parse_moment(text, "--from")

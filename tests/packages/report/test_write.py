@@ -46,3 +46,19 @@ def test_text_that_utf8_cannot_hold_is_replaced(
 ) -> None:
     path = write_report(report(strategy="lone \ud800 half"), tmp_path / "report.html")
     assert "lone ? half" in path.read_text(encoding="utf-8")
+
+
+def test_what_is_no_page_is_never_replaced(
+    report: Callable[..., ReportData], tmp_path: Path
+) -> None:
+    database = tmp_path / "tape.db"
+    database.write_bytes(b"SQLite format 3\x00 and all my trades")
+    with pytest.raises(ConfigurationError, match="no HTML page stands there"):
+        write_report(report(), database)
+    assert database.read_bytes().endswith(b"all my trades")
+
+
+def test_a_device_is_never_replaced(report: Callable[..., ReportData]) -> None:
+    with pytest.raises(ConfigurationError, match="no HTML page stands there"):
+        write_report(report(), Path("/dev/null"))
+    assert Path("/dev/null").is_char_device()

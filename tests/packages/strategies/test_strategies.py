@@ -1,6 +1,8 @@
 """The built-in strategies: the same decision from a window, and words that a person reads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -8,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onetape.core.candles import Candles, FloatArray
-from onetape.core.errors import UsageError
-from onetape.strategies import Strategy, checked_signals, load_strategy
+from onetape.core.errors import ConfigurationError, UsageError
+from onetape.strategies import Signals, Strategy, checked_signals, load_strategy, parameter
 from onetape.strategies.macd import MacdCross
 from onetape.strategies.rsi import Rsi
 from onetape.strategies.sma_cross import SmaCross
@@ -153,3 +155,30 @@ def test_parameters_that_cannot_be_used_are_refused_by_name_and_bound(
 
 def test_text_from_a_command_line_becomes_the_declared_type():
     assert load_strategy("rsi", {"period": " 9 ", "buy": "25"}) == Rsi(period=9, buy=25.0)
+
+
+@dataclass(frozen=True)
+class Careless(Strategy):
+    """Does to its candles, or to the program, what nobody should."""
+
+    name: ClassVar[str] = "careless"
+    act: str = parameter("mutate", choices=("mutate", "exit"))
+
+    @property
+    def lookback(self) -> int:
+        return 1
+
+    def evaluate(self, candles: Candles, higher: Mapping[str, Candles]) -> Signals:
+        if self.act == "exit":
+            raise SystemExit(0)
+        candles.close[:] = 1.0
+        return Signals(np.zeros(len(candles), dtype=np.int8), {})
+
+
+@pytest.mark.parametrize("act", ["mutate", "exit"])
+def test_a_strategy_that_changes_its_candles_or_exits_is_refused_in_one_line(act: str) -> None:
+    column = np.arange(1.0, 4.0)
+    candles = Candles(np.arange(3) * 60, column, column, column, column.copy(), column)
+    with pytest.raises(ConfigurationError, match="strategy careless failed"):
+        checked_signals(Careless(act=act), candles)
+    assert candles.close.tolist() == [1.0, 2.0, 3.0]

@@ -99,6 +99,24 @@ def test_the_final_row_of_every_closed_candle_is_emitted(
     run(scene())
 
 
+def test_more_candles_than_ccxt_keeps_count_as_a_break(
+    run: Run, stepped: Stepped, watching: Watching
+) -> None:
+    async def scene() -> None:
+        async with stepped(0) as simulator, watching(simulator.url) as stream:
+            await stream.until(has(MARCH))
+            before = stream.candle_updates[-1].connection
+            # The last frame of the candle known so far may be gone with it.
+            await simulator.advance_to_ms(MARCH_MS + 45 * HOUR_MS)
+            await stream.until(has(MARCH + 45 * 3_600))
+            numbers = [update.connection for update in stream.candle_updates]
+            seen = newest_rows(stream.events)
+            whole = all(seen.get(row.timestamp) == row for row in truth(simulator, MARCH, 45))
+            assert whole or max(numbers) > before
+
+    run(scene())
+
+
 def test_rows_are_copies_that_do_not_change_later(
     run: Run, stepped: Stepped, watching: Watching
 ) -> None:

@@ -8,6 +8,9 @@ from onetape.core.errors import ConfigurationError
 from onetape.report.data import ReportData
 from onetape.report.render import render_report
 
+#: How every HTML page begins; a file that begins so may be replaced by a newer report.
+_BEGINNING = b"<!doctype html>"
+
 
 def write_report(data: ReportData, path: Path) -> Path:
     """Write the report beside its final place, then rename it; return its absolute path.
@@ -18,6 +21,7 @@ def write_report(data: ReportData, path: Path) -> Path:
         ConfigurationError: the folder or the file cannot be written; nothing is left behind.
     """
     target = path.expanduser().resolve()
+    _refuse_to_destroy(target)
     text = render_report(data)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -28,6 +32,28 @@ def write_report(data: ReportData, path: Path) -> Path:
             "choose a folder that is writable"
         ) from error
     return target
+
+
+def _refuse_to_destroy(target: Path) -> None:
+    """Refuse a path where something stands that is no report: a database, a device, a folder.
+
+    Raises:
+        ConfigurationError: the text names it.
+    """
+    try:
+        if not target.exists():
+            return
+        if target.is_file():
+            with target.open("rb") as file:
+                if file.read(len(_BEGINNING)).lower() in (_BEGINNING, b""):
+                    return
+    except OSError as error:
+        raise ConfigurationError(
+            f"report {target} cannot be looked at: {error.strerror or error}; choose another file"
+        ) from error
+    raise ConfigurationError(
+        f"report {target}: something that is no HTML page stands there; choose another file"
+    )
 
 
 def _replace(target: Path, content: bytes) -> None:

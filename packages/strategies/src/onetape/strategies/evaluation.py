@@ -30,16 +30,30 @@ def checked_signals(
     """
     _check_candles(strategy, candles)
     try:
-        signals = strategy.evaluate(candles, higher or {})
+        signals = strategy.evaluate(_protected(candles), higher or {})
     except OnetapeError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigurationError(
             f"strategy {strategy.name} failed on the {counted(len(candles), 'candle')} up to "
             f"{utc_text(int(candles.timestamp[-1]))}: {type(error).__name__}: {error}"
             f"{_place(error)}; mend it there"
         ) from error
     return _checked(strategy, candles, signals)
+
+
+def _protected(candles: Candles) -> Candles:
+    """Return the candles as views that cannot be written: they are used again after the strategy.
+
+    A strategy that changes them in place is told so by NumPy, in its own line.
+    """
+    columns = [
+        getattr(candles, name).view()
+        for name in ("timestamp", "open", "high", "low", "close", "volume")
+    ]
+    for column in columns:
+        column.flags.writeable = False
+    return Candles(*columns)
 
 
 def _check_candles(strategy: Strategy, candles: Candles) -> None:
@@ -111,7 +125,7 @@ def _bar(candles: Candles, index: int) -> str:
     return f"{utc_text(int(candles.timestamp[index]))} UTC"
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """Return ` (file, line n)` of the innermost frame of the strategy's own code."""
     frames = traceback.extract_tb(error.__traceback__)
     # NumPy's and our own frames do not help the person who wrote the strategy.

@@ -149,7 +149,7 @@ def _run(path: Path) -> ModuleType:
     sys.modules[module_name] = module
     try:
         loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[module_name]
         raise ConfigurationError(
             f"strategy file {path}, line {_line(error, where)}: {type(error).__name__}: "
@@ -158,7 +158,7 @@ def _run(path: Path) -> ModuleType:
     return module
 
 
-def _line(error: Exception, path: Path) -> int:
+def _line(error: BaseException, path: Path) -> int:
     if isinstance(error, SyntaxError) and error.lineno:
         return error.lineno
     line, step = 1, error.__traceback__

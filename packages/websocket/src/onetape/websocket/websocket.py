@@ -97,15 +97,21 @@ class WebSocketManager:
 
     def _candle_reader(self, symbol: str, timeframe: str) -> Reader:
         seen: dict[int | None, list[Any]] = {}
+        overruns = 0
 
         async def read() -> StreamEvent | None:
-            nonlocal seen
+            nonlocal seen, overruns
             await self._client.watch_ohlcv(symbol, timeframe)
             # Compared as CCXT has them: a NaN of ours would differ from itself for ever.
             rows = {row[0]: list(row) for row in self._client.ohlcvs[symbol][timeframe]}
             changed = sorted(candle_of(row) for ts, row in rows.items() if seen.get(ts) != row)
+            if any(ts is not None and ts not in rows for ts in list(seen)[-1:]):
+                # So much came while nobody read that the newest candle known left CCXT's cache, and
+                # maybe its last frame with it: as good as a break of the connection.
+                overruns += 1
             seen = rows
-            return CandleUpdate(tuple(changed), self._client.connections) if changed else None
+            number = self._client.connections + overruns
+            return CandleUpdate(tuple(changed), number) if changed else None
 
         return read
 
