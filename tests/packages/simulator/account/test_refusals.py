@@ -114,7 +114,7 @@ OUT_OF_REACH: dict[tuple[int, str] | int, str] = {
     -1000: STATE,
     -1016: STATE,
     (-1013, "Filter failure: MIN_NOTIONAL"): "the older filter; the markets state NOTIONAL",
-    (-2010, "Market is closed."): "real captures of a closed market say -1013: tested below",
+    (-2010, "Market is closed."): "needs the symbol that is closed: tested below",
     (-2010, "Order would immediately match and take."): "LIMIT_MAKER is not offered yet",
     (-2010, "Stop price would trigger immediately."): "an older wording of the same",
     (-2010, "This symbol is not permitted for this account."): "every market is permitted",
@@ -209,7 +209,7 @@ def test_a_closed_market_takes_no_orders(run: Run, scene: Opened) -> None:
         async with scene() as at:
             with pytest.raises(ccxt.MarketClosed, match="Market is closed"):
                 await placed(at, symbol="BCCUSDT")
-            assert json.loads(at.client.last_http_response)["code"] == -1013
+            assert json.loads(at.client.last_http_response)["code"] == -2010
 
     run(play())
 

@@ -1,7 +1,7 @@
 """Market time and wall time, both injected wherever time matters.
 
 Market time decides candles, closing, the age of a signal and schedules; in a simulation it may run
-fast or stand still. Wall time is monotonic and decides timeouts, backoff, idle timers and leases.
+fast or stand still. Wall time is monotonic and decides timeouts, backoff and idle timers.
 """
 
 import time

@@ -9,6 +9,7 @@ from onetape.core.clock import Clock
 from onetape.simulator.faults.bodies import page
 from onetape.simulator.faults.registry import Faults
 from onetape.simulator.refusals import Refusal, invalid_symbol
+from onetape.simulator.trading.refused import market_closed
 from onetape.simulator.wire import JsonObject, json_text
 
 _ORDERS: Final = ("/api/v3/order", "/api/v3/order/test")
@@ -55,7 +56,7 @@ class States:
             return _refused(invalid_symbol())
         orders = path in _ORDERS and method == "POST"
         if orders and self._faults.states("halted", on, symbol):
-            return _refused(Refusal(-2010, "Market is closed."))
+            return _refused(market_closed())
         return None
 
     def edited(self, request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:

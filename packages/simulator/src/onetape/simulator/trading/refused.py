@@ -10,7 +10,7 @@ def filter_failure(name: str) -> Refusal:
 
 def market_closed() -> Refusal:
     """Return the reply to an order in a market that does not trade."""
-    return Refusal(-1013, "Market is closed.")
+    return Refusal(-2010, "Market is closed.")
 
 
 def insufficient_balance() -> Refusal:
