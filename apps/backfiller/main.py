@@ -1,10 +1,11 @@
 """The backfiller: fetch candle history over REST into SQLite."""
 
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
+from backfiller.commands.common import CONFIG
+from backfiller.commands.list import list_series
 from onetape.cli import options
 from onetape.cli.program import run_app
 from onetape.core.errors import UsageError
@@ -12,22 +13,13 @@ from onetape.core.errors import UsageError
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@app.command()
+@app.callback(invoke_without_command=True)
 def backfill(
+    context: typer.Context,
     *,
-    symbol: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--symbol", "-p", metavar="BASE/QUOTE", help="Spot symbol; repeat for several."
-        ),
-    ] = None,
-    exchange: options.Exchange = None,
-    timeframe: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--timeframe", "-t", metavar="NAME", help="Such as 1m, 1h or 1d; repeat for several."
-        ),
-    ] = None,
+    symbol: options.Symbols = None,
+    exchange: options.Exchanges = None,
+    timeframe: options.Timeframes = None,
     from_: Annotated[
         str | None, typer.Option("--from", metavar="YYYY-MM-DD", help="First day, UTC.")
     ] = None,
@@ -46,16 +38,14 @@ def backfill(
     ] = None,
     timerange: options.Timerange = None,
     db: options.Database = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config", "-c", metavar="FILE", help="YAML file.  [default: config/backfiller.yaml]"
-        ),
-    ] = None,
+    config: CONFIG = None,
     simulator_url: options.SimulatorUrl = None,
     json_: options.Json = False,
 ) -> None:
     """Fetch candle history over REST into SQLite. Run again, it fetches only what is missing."""
+    if context.invoked_subcommand is not None:
+        _refuse_flags_before(context)
+        return
     from backfiller.run import backfill_all
     from backfiller.settings import BackfillerSettings
     from onetape.cli.dates import range_flags
@@ -77,6 +67,22 @@ def backfill(
         BackfillerSettings, "backfiller", settings_file("backfiller", config), flags
     )
     backfill_all(settings, days=days, as_json=json_)
+
+
+app.command("list")(list_series)
+
+
+def _refuse_flags_before(context: typer.Context) -> None:
+    """A flag before the command would be taken for the fetch and silently ignored.
+
+    Raises:
+        UsageError: there is one.
+    """
+    given = [name for name, value in context.params.items() if value]
+    if given:
+        flag = f"--{given[0].strip('_').replace('_', '-')}"
+        name = context.invoked_subcommand
+        raise UsageError(f"put {flag} behind the command: backfiller {name} {flag} ...")
 
 
 def run() -> NoReturn:

@@ -8,8 +8,8 @@ import msgspec
 class BackfillerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What to fetch, from where, into which file."""
 
-    exchange: str = "binance"
-    """CCXT exchange id, or `simulator` for the offline exchange."""
+    exchange: list[str] = msgspec.field(default_factory=lambda: ["binance"])
+    """CCXT exchange ids, or `simulator` for the offline exchange."""
     symbol: list[str] = msgspec.field(default_factory=lambda: ["BTC/USDT"])
     """Spot symbols as CCXT writes them."""
     timeframe: list[str] = msgspec.field(default_factory=lambda: ["1h"])

@@ -12,6 +12,24 @@ Exchange = Annotated[
     str | None,
     typer.Option(metavar="ID", help="CCXT exchange id, or simulator for the offline one."),
 ]
+Symbols = Annotated[
+    list[str] | None,
+    typer.Option("--symbol", "-p", metavar="BASE/QUOTE", help="Spot symbol; repeat for several."),
+]
+Exchanges = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exchange",
+        metavar="ID",
+        help="CCXT exchange id, or simulator for the offline one; repeat for several.",
+    ),
+]
+Timeframes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--timeframe", "-t", metavar="NAME", help="Such as 1m, 1h or 1d; repeat for several."
+    ),
+]
 OneTimeframe = Annotated[
     str | None,
     typer.Option("--timeframe", "-t", "-i", metavar="NAME", help="Such as 1m, 1h or 1d."),

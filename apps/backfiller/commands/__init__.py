@@ -1,0 +1,1 @@
+"""The backfiller's subcommands, one a file; main.py registers them."""

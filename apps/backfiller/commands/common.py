@@ -1,0 +1,97 @@
+"""What the subcommands share: the database that is meant, and the series chosen in it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onetape.core.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from onetape.core.candles import SeriesKey
+    from onetape.store.database import Store
+
+CONFIG = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", metavar="FILE", help="YAML file.  [default: config/backfiller.yaml]"
+    ),
+]
+
+
+def open_database(db: Path | None, config: Path | None, exchange: list[str] | None) -> "Store":
+    """Open the database that flags and settings name; it must exist.
+
+    Args:
+        db: As --db gives it; None takes the settings' file or the usual one.
+        config: As --config gives it.
+        exchange: As --exchange gives it; the simulator's candles have a file of their own.
+
+    Raises:
+        ConfigurationError: the settings cannot be read.
+        DataError: there is no such file.
+        StoreError: it cannot be used.
+    """
+    from backfiller.settings import BackfillerSettings
+    from onetape.cli.settings import load_settings, settings_file
+    from onetape.store.database import open_if_exists
+
+    settings: BackfillerSettings = load_settings(
+        BackfillerSettings,
+        "backfiller",
+        settings_file("backfiller", config),
+        {"db": db, "exchange": exchange},
+    )
+    path = database_of(settings.db, settings.exchange)
+    store = open_if_exists(path)
+    if store is None:
+        raise DataError(f"{path} does not exist; fill it first: uv run backfiller --help")
+    return store
+
+
+def chosen_series(
+    store: "Store",
+    exchange: list[str] | None,
+    symbol: list[str] | None,
+    timeframe: list[str] | None,
+) -> list["SeriesKey"]:
+    """Return the stored series that the flags leave, all of them where there are no flags.
+
+    Raises:
+        UsageError: a symbol or timeframe that cannot be read.
+        DataError: nothing is left.
+    """
+    from onetape.core.symbols import spot_symbol
+    from onetape.core.timeframes import Timeframe
+    from onetape.core.words import did_you_mean
+    from onetape.store.candles import stored_series
+
+    symbols = {spot_symbol(name) for name in symbol or ()}
+    timeframes = {Timeframe.parse(name).name for name in timeframe or ()}
+    stored = [one.key for one in stored_series(store)]
+    chosen = [
+        key
+        for key in stored
+        if (not exchange or key.exchange in exchange)
+        and (not symbols or key.symbol in symbols)
+        and (not timeframes or key.timeframe in timeframes)
+    ]
+    if stored and not chosen:
+        wanted = " ".join([*(exchange or ()), *sorted(symbols), *sorted(timeframes)])
+        hint = did_you_mean(wanted, [str(key) for key in stored])
+        raise DataError(f"{store.path} holds no candles of {wanted}{hint}")
+    return chosen
+
+
+def database_of(db: Path | None, exchanges: list[str]) -> Path:
+    """Return the database file of these exchanges.
+
+    Raises:
+        UsageError: the simulator is one of several: its candles share a file with no others.
+    """
+    from onetape.cli.settings import database_path
+    from onetape.core.symbols import SIMULATOR_ID
+
+    if SIMULATOR_ID in exchanges and len(exchanges) > 1:
+        raise UsageError("--exchange simulator goes alone: its candles have a file of their own")
+    return database_path(db, exchanges[0])
