@@ -5,7 +5,6 @@ holes; only the newest one can become an order.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from uuid import uuid4
@@ -14,6 +13,7 @@ from onetape.core.candles import Candles
 from onetape.core.clock import utc_text
 from onetape.core.errors import ConfigurationError
 from onetape.core.trading import Action, Decision, Order, Side
+from onetape.core.words import counted
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import (
     closed_timestamps,
@@ -22,10 +22,11 @@ from onetape.store.candles import (
     missing_between,
 )
 from onetape.store.gaps import unexplained
-from onetape.store.ledger import insert_decision, last_decided
+from onetape.store.ledger import insert_decision, last_decided, open_blind_interval
 from onetape.strategies import BUY, SELL, Signals, checked_signals
 from trader.fill import NEVER
 from trader.job import Job
+from trader.lease import Lease
 from trader.paper import PaperBroker
 from trader.tape import Tape
 
@@ -54,8 +55,7 @@ class Decider:
         exchange: RestExchange,
         tape: Tape,
         broker: PaperBroker,
-        *,
-        confirm: Callable[[], None],
+        lease: Lease,
     ) -> None:
         """Go on where an earlier session of the account stopped deciding.
 
@@ -64,16 +64,14 @@ class Decider:
             exchange: Its clock dates the decisions.
             tape: Tells whether the stream is up.
             broker: Takes the orders.
-            confirm: Called right before an order is stored; raises where it may not be.
+            lease: Proven right before an order is stored.
         """
         self._job = job
-        self._confirm = confirm
+        self._lease = lease
         self._exchange = exchange
         self._tape = tape
         self._broker = broker
-        key = job.key
-        account = job.session.account
-        self._decided = last_decided(job.store, account, key.symbol, key.timeframe)
+        self._decided = last_decided(job.store, job.session)
 
     @property
     def job(self) -> Job:
@@ -92,6 +90,7 @@ class Decider:
         timestamp = int(newest.timestamp[-1])
         if self._decided is not None and self._decided >= timestamp:
             return self._verdict(timestamp, is_newest=False, again=True)
+        self._note_undecided(timestamp)
         self._decided = timestamp
         return self._verdict(timestamp, is_newest=True)
 
@@ -107,6 +106,21 @@ class Decider:
             self._decided = timestamp
             verdicts.append(self._verdict(timestamp, is_newest=timestamp == newest))
         return verdicts
+
+    def _note_undecided(self, timestamp: int) -> None:
+        """Write down which candles passed between two sessions: nobody decides on them any more."""
+        timeframe = self._job.timeframe
+        if self._decided is None or timeframe.next(self._decided) >= timestamp:
+            return
+        start = timeframe.next(self._decided)
+        passed = counted(timeframe.count_between(start, timestamp), "candle")
+        open_blind_interval(
+            self._job.store,
+            self._job.session.session,
+            from_ms=start * 1_000,
+            to_ms=timestamp * 1_000,
+            reason=f"no session ran; {passed} without a decision",
+        )
 
     def _contiguous(self, fresh: list[int]) -> list[int]:
         """Return the candles before the first hole: a hole is filled, or known, before going on."""
@@ -170,8 +184,8 @@ class Decider:
         if decision.action != "HOLD":
             side: Side = "buy" if decision.action == "BUY" else "sell"
             order = self._order(decision, side, float(candles.close[-1]), seen)
-            self._confirm()
-        insert_decision(self._job.store, decision, order)
+            self._lease.renew()
+        insert_decision(self._job.store, decision, order, self._lease.fence)
         if order is not None:
             self._broker.place(order)
 

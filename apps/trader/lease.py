@@ -4,7 +4,7 @@ import os
 import socket
 import time
 
-from onetape.store.leases import acquire_lease, release_lease, renew_lease
+from onetape.store.leases import Fence, acquire_lease, release_lease, renew_lease
 from trader.job import Job
 
 #: A killed trader's account is free again after this.
@@ -21,26 +21,27 @@ class Lease:
             SafetyRefusal: another process holds it.
         """
         self._store = job.store
-        self._name = job.session.account
+        account = job.session.account
         holder = f"process {os.getpid()} on {socket.gethostname()}"
-        self._token = acquire_lease(
-            job.store, self._name, holder, now_ms=_wall_ms(), seconds=LEASE_SECONDS
-        )
+        token = acquire_lease(job.store, account, holder, now_ms=_wall_ms(), seconds=LEASE_SECONDS)
+        self.fence = Fence(account, token)
+        """What each write to the account proves first."""
 
     def renew(self) -> None:
         """Prove that it is still ours, and extend it.
 
-        Called right before an order or a trade is written too: a strategy may think for long, and
-        a suspended process does not notice that time passes.
+        Called right before an order or a trade is written too: a strategy may think for long. A
+        process that is suspended even after that is stopped by the fence, inside the write.
 
         Raises:
             SafetyRefusal: it ran out, and another process took it.
         """
-        renew_lease(self._store, self._name, self._token, now_ms=_wall_ms(), seconds=LEASE_SECONDS)
+        fence = self.fence
+        renew_lease(self._store, fence.name, fence.token, now_ms=_wall_ms(), seconds=LEASE_SECONDS)
 
     def release(self) -> None:
         """Give it back."""
-        release_lease(self._store, self._name, self._token)
+        release_lease(self._store, self.fence.name, self.fence.token)
 
 
 def _wall_ms() -> int:

@@ -8,6 +8,7 @@ from onetape.core.candles import Candle
 from onetape.core.trading import Order, Trade
 from onetape.engine import Fill, Refused, booked_fill, buy_fill, sell_fill
 from onetape.store.candles import first_row_after
+from onetape.store.leases import Fence
 from onetape.store.ledger import Position, finish_order, insert_trade, position_of, trades_of
 from trader.job import Job
 
@@ -15,11 +16,23 @@ from trader.job import Job
 class PaperBroker:
     """The account of one trader. At most one order is open at a time."""
 
-    def __init__(self, job: Job) -> None:
-        """Add the account's trades up."""
+    def __init__(self, job: Job, fence: Fence) -> None:
+        """Add the account's trades up.
+
+        Args:
+            job: What is traded.
+            fence: The lease of the account; nothing is booked once it is lost.
+        """
         self._job = job
+        self._fence = fence
         self._open: Order | None = None
-        self._trades = trades_of(job.store, job.session.account, job.key.symbol)
+        self._trades = trades_of(
+            job.store,
+            job.session.account,
+            job.key.symbol,
+            exchange=job.key.exchange,
+            mode=job.session.mode,
+        )
 
     @property
     def trades(self) -> list[Trade]:
@@ -55,6 +68,7 @@ class PaperBroker:
 
         Raises:
             StoreError: the trade could not be stored; the order stays open.
+            SafetyRefusal: another process trades the account, or finished the order.
         """
         order = self._open
         if order is None:
@@ -72,6 +86,7 @@ class PaperBroker:
                 self._job.store,
                 order.client_order_id,
                 "rejected",
+                self._fence,
                 finished_ms=now_ms,
                 reason=fill.reason,
             )
@@ -86,6 +101,7 @@ class PaperBroker:
                 self._job.store,
                 self._open.client_order_id,
                 "canceled",
+                self._fence,
                 finished_ms=now_ms,
                 reason=reason,
             )
@@ -109,7 +125,13 @@ class PaperBroker:
             fee_currency=market.quote if booked.fee_in == "quote" else market.base,
             executed_ms=max(now_ms, row.timestamp * 1_000),
         )
-        insert_trade(self._job.store, trade, order_amount=booked.amount, finished_ms=now_ms)
+        insert_trade(
+            self._job.store,
+            trade,
+            self._fence,
+            order_amount=booked.amount,
+            finished_ms=now_ms,
+        )
         self._trades.append(trade)
         self._open = None
         verb = "bought" if trade.side == "buy" else "sold"

@@ -4,15 +4,12 @@ import asyncio
 import contextlib
 import importlib
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
 from typing import Any
 
 from onetape.cli.output import print_line
-from onetape.core.clock import utc_text
-from onetape.core.errors import DataError, OnetapeError, StoreError
-from onetape.core.symbols import SIMULATOR_ID
+from onetape.core.errors import ConfigurationError, OnetapeError, SafetyRefusal, StoreError
 from onetape.exchange.rest import RestExchange
-from onetape.store.candles import last_closed_before
 from onetape.store.ledger import (
     cancel_unfinished_orders,
     close_blind_intervals,
@@ -20,10 +17,11 @@ from onetape.store.ledger import (
     start_session,
 )
 from trader.decide import Decider, Verdict
-from trader.fill import NEVER, Filler
+from trader.fill import Filler
 from trader.job import Job
 from trader.lease import Lease
 from trader.paper import PaperBroker
+from trader.same_market import check_same_market
 from trader.stop import StopRequest, ended
 from trader.tape import Tape
 from trader.words import Diary, closing_line, opening_lines
@@ -32,6 +30,8 @@ from trader.words import Diary, closing_line, opening_lines
 LOOP_SECONDS = 1.0
 #: How long the first decision waits for the stream, which it needs to become an order.
 FIRST_DECISION_PATIENCE_SECONDS = 3.0
+#: How long a session whose file failed waits for it once more, to write how it ended.
+TIDY_PATIENCE_SECONDS = 0.5
 
 
 async def run_session(job: Job, exchange: RestExchange, stop: StopRequest) -> None:
@@ -39,37 +39,38 @@ async def run_session(job: Job, exchange: RestExchange, stop: StopRequest) -> No
 
     Raises:
         SafetyRefusal: another process trades the account.
-        DataError: the file holds candles of another market time.
+        DataError: the file holds candles of another market, or of a later market time.
         ConfigurationError: the strategy failed on a candle, or answered with junk.
         OnetapeError: the session cannot go on; it is written down as ended by that.
     """
-    _check_market_time(job, exchange)
+    await check_same_market(job, exchange)
     lease = Lease(job)
     try:
-        start_session(job.store, job.session)
+        start_session(job.store, job.session, lease.fence)
         cancel_unfinished_orders(
             job.store,
             job.session.account,
+            lease.fence,
             finished_ms=exchange.now_ms(),
             reason="the session that placed it ended",
         )
         await _trade(job, exchange, stop, lease)
     finally:
-        if _can_still_write():
+        with _tidying(job):
             lease.release()
 
 
 async def _trade(job: Job, exchange: RestExchange, stop: StopRequest, lease: Lease) -> None:
     filler = Filler(job, exchange)
     tape = Tape(job, exchange, filler)
-    broker = PaperBroker(job)
+    broker = PaperBroker(job, lease.fence)
     reason = "an error"
     try:
         new_candles = await stop.unless_stopped(_warm_up(filler))
         if new_candles is not None:
             for line in opening_lines(job, exchange, broker, new_candles):
                 print_line(line)
-            decider = Decider(job, exchange, tape, broker, confirm=lease.renew)
+            decider = Decider(job, exchange, tape, broker, lease)
             await _run_until_stopped(
                 stop,
                 _watch(job, exchange, tape),
@@ -81,13 +82,12 @@ async def _trade(job: Job, exchange: RestExchange, stop: StopRequest, lease: Lea
         reason = str(error) if isinstance(error, OnetapeError) else f"{type(error).__name__}"
         raise
     finally:
-        # A file that cannot be written would be waited for again; the next session tidies up.
-        if _can_still_write():
-            now_ms = exchange.now_ms()
+        now_ms = exchange.now_ms()
+        with _tidying(job):
             close_blind_intervals(job.store, job.session.session, to_ms=now_ms)
-            broker.cancel_open_order(now_ms, f"session ended by {reason}")
             end_session(job.store, job.session.session, ended_ms=now_ms, reason=reason)
-            print_line(closing_line(job, broker, stop.name or "an error"))
+            broker.cancel_open_order(now_ms, f"session ended by {reason}")
+        print_line(closing_line(job, broker, stop.name or "an error"))
 
 
 async def _warm_up(filler: Filler) -> int:
@@ -169,26 +169,20 @@ def _say_fill(broker: PaperBroker, exchange: RestExchange, lease: Lease) -> None
         print_line(said)
 
 
-def _check_market_time(job: Job, exchange: RestExchange) -> None:
-    """Refuse a file that is ahead of the market: nothing in it would be decided on.
+@contextlib.contextmanager
+def _tidying(job: Job) -> Generator[None]:
+    """Let a session write how it ended, also where an error is on its way out.
 
-    Raises:
-        DataError: a closed candle opens later than now.
+    Where that error comes from the file or the lease, it is tried once more, for a moment only: the
+    lock may be gone by now, but nobody should wait twice for one that is not. What fails then is
+    part of the error that is already known; the next session tidies up.
     """
-    newest = last_closed_before(job.store, job.key, NEVER)
-    now = exchange.now_ms() // 1_000
-    if newest is not None and newest > now:
-        simulated = job.key.exchange == SIMULATOR_ID
-        remedy = "start the simulator with a later --start" if simulated else "set the clock"
-        raise DataError(
-            f"{job.store.path} holds {job.key} candles up to {utc_text(newest)}, but the market's "
-            f"time is {utc_text(now)}; {remedy}, or choose another file with --db"
-        )
-
-
-def _can_still_write() -> bool:
-    """Return whether the error on its way out, if any, leaves the file usable."""
-    return not isinstance(sys.exception(), StoreError)
+    if not isinstance(sys.exception(), StoreError | SafetyRefusal):
+        yield
+        return
+    job.store.patience_seconds = TIDY_PATIENCE_SECONDS
+    with contextlib.suppress(StoreError, ConfigurationError, SafetyRefusal):
+        yield
 
 
 async def _within(seconds: float, event: asyncio.Event) -> None:

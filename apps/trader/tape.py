@@ -11,6 +11,7 @@ import math
 
 from onetape.cli.output import print_line
 from onetape.core.candles import PRICE_LIMIT, Candle, candle_fault
+from onetape.core.errors import ExchangeUnreachable
 from onetape.core.words import counted
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import mark_closed, quarantine, replace_forming
@@ -19,6 +20,7 @@ from onetape.store.market_data import Ticker, delete_tickers_before, insert_tick
 from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost, TickerUpdate
 from trader.fill import NEVER, Filler
 from trader.job import Job
+from trader.same_market import check_same_market
 
 #: Old tickers are deleted this often, milliseconds of market time.
 CLEAN_EVERY_MS = 3_600_000
@@ -132,6 +134,10 @@ class Tape:
         self._connection = None
         self._went_live.clear()
         before = self._filler.inserted
+        try:
+            await check_same_market(self._job, self._exchange)
+        except ExchangeUnreachable:
+            return  # to be tried again, as below
         if not await self._filler.fill():
             # To be tried again; until then the tape ends where it ended.
             return

@@ -18,6 +18,7 @@ from onetape.core.clock import SteppedClock, SystemClock
 from onetape.core.trading import Decision, Order, Session, Trade
 from onetape.engine import BookedFill, booked_fill, simulate
 from onetape.store.database import open_store
+from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import insert_decision, position_of, start_session
 from onetape.strategies import checked_signals
 
@@ -351,8 +352,9 @@ def leave_open_order(db: Path) -> None:
         "0",
     )  # fmt: skip
     with open_store(db, create=True) as store:
-        start_session(store, session)
-        insert_decision(store, decision, order)
+        token = acquire_lease(store, ACCOUNT, "a session that was killed", now_ms=0, seconds=0)
+        start_session(store, session, Fence(ACCOUNT, token))
+        insert_decision(store, decision, order, Fence(ACCOUNT, token))
 
 
 def test_random_restarts_change_nothing_about_the_trades(

@@ -1,16 +1,19 @@
 """Sessions, decisions, orders and trades, and the positions that trades add up to."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onetape.core.errors import StoreError
+from onetape.core.errors import SafetyRefusal, StoreError
 from onetape.core.steps import MarketSteps
 from onetape.core.trading import Decision, Order, Session, Trade
 from onetape.store.database import Store
+from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import (
     cancel_unfinished_orders,
     close_blind_intervals,
@@ -75,11 +78,14 @@ TRADE = Trade(
     executed_ms=3,
 )
 
+FENCE = Fence("a", 1)
+
 
 @pytest.fixture
 def ordered(store: Store) -> Store:
-    start_session(store, SESSION)
-    insert_decision(store, DECISION, ORDER)
+    assert acquire_lease(store, "a", "process 17", now_ms=0, seconds=30) == FENCE.token
+    start_session(store, SESSION, FENCE)
+    insert_decision(store, DECISION, ORDER, FENCE)
     return store
 
 
@@ -89,22 +95,26 @@ def status(store: Store) -> tuple[str, str | None, str]:
 
 
 def test_a_trade_comes_back_as_it_was_booked_and_closes_its_order(ordered: Store) -> None:
-    insert_trade(ordered, TRADE, order_amount=Decimal("0.00001"), finished_ms=4)
+    insert_trade(ordered, TRADE, FENCE, order_amount=Decimal("0.00001"), finished_ms=4)
     assert trades_of(ordered, "a", "BTC/USDT") == [TRADE]
     assert status(ordered) == ("closed", "0.00001", "rsi under 30")
 
 
 def test_a_trade_is_stored_once(ordered: Store) -> None:
-    insert_trade(ordered, TRADE, order_amount=TRADE.amount, finished_ms=4)
-    with pytest.raises(StoreError, match="UNIQUE constraint failed"):
-        insert_trade(ordered, TRADE, order_amount=TRADE.amount, finished_ms=4)
+    insert_trade(ordered, TRADE, FENCE, order_amount=TRADE.amount, finished_ms=4)
+    with pytest.raises(SafetyRefusal, match="o1 is not open any more"):
+        insert_trade(ordered, TRADE, FENCE, order_amount=TRADE.amount, finished_ms=4)
     assert len(trades_of(ordered, "a", "BTC/USDT")) == 1
 
 
 def test_a_trade_needs_its_order(ordered: Store) -> None:
-    with pytest.raises(StoreError, match="FOREIGN KEY"):
+    with pytest.raises(SafetyRefusal, match="o2 is not open any more"):
         insert_trade(
-            ordered, replace(TRADE, client_order_id="o2"), order_amount=TRADE.amount, finished_ms=4
+            ordered,
+            replace(TRADE, client_order_id="o2"),
+            FENCE,
+            order_amount=TRADE.amount,
+            finished_ms=4,
         )
 
 
@@ -113,22 +123,77 @@ def test_a_candle_is_decided_on_once_and_a_refused_decision_leaves_no_order(
 ) -> None:
     again = replace(DECISION, decision="d2")
     with pytest.raises(StoreError, match="UNIQUE constraint failed"):
-        insert_decision(ordered, again, replace(ORDER, client_order_id="o2", decision="d2"))
+        insert_decision(ordered, again, replace(ORDER, client_order_id="o2", decision="d2"), FENCE)
     with ordered.read() as connection:
         assert connection.execute("SELECT count(*) FROM orders").get == 1
-    assert last_decided(ordered, "a", "BTC/USDT", "1h") == 3_600
-    assert last_decided(ordered, "b", "BTC/USDT", "1h") is None
+
+
+@pytest.mark.parametrize(
+    "other", [{"account": "b"}, {"mode": "live"}, {"exchange": "kraken"}, {"symbol": "ETH/USDT"}]
+)
+def test_decisions_and_trades_of_another_account_mode_or_market_do_not_count(
+    ordered: Store, other: dict[str, Any]
+) -> None:
+    insert_trade(ordered, TRADE, FENCE, order_amount=TRADE.amount, finished_ms=4)
+    assert last_decided(ordered, SESSION) == 3_600
+    session = replace(SESSION, session="s2", **other)
+    assert last_decided(ordered, session) is None
+    same, market = {"exchange": session.exchange, "mode": session.mode}, session.symbol
+    assert trades_of(ordered, session.account, market, **same) == []
+
+
+def test_nothing_of_an_account_is_written_once_another_process_has_its_lease(
+    ordered: Store,
+) -> None:
+    acquire_lease(ordered, "a", "process 18", now_ms=60_000, seconds=30)
+    again = replace(DECISION, decision="d2", timestamp=7_200)
+    writes: list[Callable[[], object]] = [
+        lambda: insert_trade(ordered, TRADE, FENCE, order_amount=TRADE.amount, finished_ms=4),
+        lambda: insert_decision(ordered, again, None, FENCE),
+        lambda: finish_order(ordered, "o1", "canceled", FENCE, finished_ms=9, reason="late"),
+        lambda: cancel_unfinished_orders(ordered, "a", FENCE, finished_ms=9, reason="late"),
+        lambda: start_session(ordered, replace(SESSION, session="s2"), FENCE),
+    ]
+    for write in writes:
+        with pytest.raises(SafetyRefusal, match="another process took over"):
+            write()
+    assert status(ordered) == ("intent", None, "rsi under 30")
+    with ordered.read() as connection:
+        counts = "SELECT (SELECT count(*) FROM trades), (SELECT count(*) FROM decisions)"
+        assert connection.execute(counts).fetchall() == [(0, 1)]
+        assert connection.execute("SELECT count(*) FROM sessions").get == 1
+
+
+def test_an_order_that_was_canceled_meanwhile_is_not_filled(ordered: Store) -> None:
+    finish_order(ordered, "o1", "canceled", FENCE, finished_ms=3, reason="by hand")
+    with pytest.raises(SafetyRefusal, match="o1 is not open any more"):
+        insert_trade(ordered, TRADE, FENCE, order_amount=TRADE.amount, finished_ms=4)
+    assert trades_of(ordered, "a", "BTC/USDT") == []
+    assert status(ordered)[0] == "canceled"
+
+
+def test_a_session_that_was_killed_is_ended_by_the_one_that_takes_over(ordered: Store) -> None:
+    open_blind_interval(ordered, "s1", from_ms=10, reason="socket closed")
+    fence = Fence("a", acquire_lease(ordered, "a", "process 18", now_ms=60_000, seconds=30))
+    start_session(ordered, replace(SESSION, session="s2", started_ms=50), fence)
+    end_session(ordered, "s1", ended_ms=99, reason="its own, too late")
+    with ordered.read() as connection:
+        ended = connection.execute("SELECT session, ended_ms, end_reason FROM sessions").fetchall()
+        blind = connection.execute("SELECT to_ms FROM blind_intervals").fetchall()
+    words = "lost: it wrote no end; process 18 took over as session s2"
+    assert ended == [("s1", 50, words), ("s2", None, None)]
+    assert blind == [(50,)]
 
 
 def test_an_order_without_a_trade_ends_with_a_reason(ordered: Store) -> None:
-    finish_order(ordered, "o1", "rejected", finished_ms=9, reason="under the minimum")
+    finish_order(ordered, "o1", "rejected", FENCE, finished_ms=9, reason="under the minimum")
     assert status(ordered) == ("rejected", None, "rsi under 30; under the minimum")
 
 
 def test_orders_left_by_an_earlier_session_are_canceled_once(ordered: Store) -> None:
-    assert cancel_unfinished_orders(ordered, "b", finished_ms=9, reason="restart") == 0
-    assert cancel_unfinished_orders(ordered, "a", finished_ms=9, reason="restart") == 1
-    assert cancel_unfinished_orders(ordered, "a", finished_ms=9, reason="restart") == 0
+    assert cancel_unfinished_orders(ordered, "b", FENCE, finished_ms=9, reason="restart") == 0
+    assert cancel_unfinished_orders(ordered, "a", FENCE, finished_ms=9, reason="restart") == 1
+    assert cancel_unfinished_orders(ordered, "a", FENCE, finished_ms=9, reason="restart") == 0
     assert status(ordered)[0] == "canceled"
 
 

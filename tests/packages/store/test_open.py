@@ -62,7 +62,7 @@ def refusal(path: Path) -> str:
 def test_a_new_database_is_private(path: Path) -> None:
     with open_store(path, create=True) as store:
         with store.write() as connection:
-            connection.execute("INSERT INTO store_kind VALUES (1, 0)")
+            connection.execute("INSERT INTO store_kind (only_row, simulated) VALUES (1, 0)")
         modes = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in path.parent.iterdir()}
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert modes == {"onetape.db": 0o600, "onetape.db-wal": 0o600, "onetape.db-shm": 0o600}

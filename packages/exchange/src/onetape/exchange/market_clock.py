@@ -42,6 +42,8 @@ class SimulatorClock:
         )
         self._now_ms = 0
         self._speed = 1.0
+        self.seed = 0
+        """Which market the simulator invents."""
         try:
             self._ask()
         except _NO_ANSWER as error:
@@ -73,6 +75,7 @@ class SimulatorClock:
         self._connection.request("GET", "/simulator/clock")
         state: dict[str, Any] = json.loads(self._connection.getresponse().read())
         self._now_ms, self._speed = int(state["market_ms"]), float(state["speed"])
+        self.seed = int(state["seed"])
 
 
 def market_clock(endpoint: Endpoint) -> Clock:
@@ -84,3 +87,16 @@ def market_clock(endpoint: Endpoint) -> Clock:
     if endpoint.simulator_url is None:
         return SystemClock()
     return SimulatorClock(endpoint.simulator_url)
+
+
+def simulator_seed(endpoint: Endpoint) -> int | None:
+    """Return which market the simulator invents; None for a real exchange. It waits: use a thread.
+
+    Raises:
+        ExchangeUnreachable: the simulator did not tell.
+    """
+    if endpoint.simulator_url is None:
+        return None
+    clock = SimulatorClock(endpoint.simulator_url)
+    clock.close()
+    return clock.seed

@@ -37,7 +37,10 @@ class Store:
     def __init__(self, path: Path, connection: Connection) -> None:
         """Wrap an open connection; use `open_store`."""
         self.path = path
+        self.patience_seconds = WRITE_PATIENCE_SECONDS
+        """How long a write waits for other processes in all."""
         self._connection = connection
+        self._identity = _identity(path)
         self._random = random.Random()  # noqa: S311 - jitter, no secret
 
     def __enter__(self) -> "Store":
@@ -81,9 +84,11 @@ class Store:
                 it a power cut may lose the last commits, which candles survive (fetched again).
 
         Raises:
-            StoreError: the file cannot be written, or others kept it locked for 10 s.
+            StoreError: the file cannot be written, was deleted or replaced, or others kept it
+                locked for `patience_seconds`.
         """
         connection = self._connection
+        self.check_in_place()
         with translated(self.path):
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
@@ -95,8 +100,22 @@ class Store:
                     connection.execute("ROLLBACK")
                 raise
 
+    def check_in_place(self) -> None:
+        """Look whether the path still leads to the open file; every write does so first.
+
+        A file that was deleted stays writable for whoever has it open, and is gone with them.
+
+        Raises:
+            StoreError: it was deleted, or another file has its name.
+        """
+        if self._identity is None or _identity(self.path) != self._identity:
+            raise StoreError(
+                f"{self.path} was deleted or replaced while it was open, and what was written "
+                "since is not in it; run again to go on with what is there now"
+            )
+
     def _patiently(self, action: Callable[[], T]) -> T:
-        deadline = time.monotonic() + WRITE_PATIENCE_SECONDS
+        deadline = time.monotonic() + self.patience_seconds
         while True:
             try:
                 return action()
@@ -173,6 +192,15 @@ def _usable(path: Path) -> bool:
     if status.st_size == 0:
         raise StoreError(f"{path} is empty (0 bytes); restore it, or delete it to start afresh")
     return True
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return device and inode of a file, or None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _sqlite_version() -> tuple[int, ...]:

@@ -1,7 +1,18 @@
 """Leases: only one process at a time may trade an account. Times are wall-clock milliseconds."""
 
+from dataclasses import dataclass
+
 from onetape.core.errors import SafetyRefusal
+from onetape.store.connection import Connection
 from onetape.store.database import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """A lease and the token of who took it; a write inside the fence proves first that it holds."""
+
+    name: str
+    token: int
 
 
 def acquire_lease(store: Store, name: str, holder: str, *, now_ms: int, seconds: float) -> int:
@@ -47,7 +58,21 @@ def renew_lease(store: Store, name: str, token: int, *, now_ms: int, seconds: fl
             (now_ms + int(seconds * 1_000), name, token),
         )
         if connection.changes() != 1:
-            raise SafetyRefusal(f"{name}: another process took over; this one trades no more")
+            raise _lost(name)
+
+
+def check_lease(connection: Connection, fence: Fence) -> str:
+    """Return the holder of a lease, inside the transaction of the write that needs it.
+
+    Raises:
+        SafetyRefusal: another process took it.
+    """
+    rows = connection.execute(
+        "SELECT holder FROM leases WHERE name = ? AND token = ?", (fence.name, fence.token)
+    ).fetchall()
+    if not rows:
+        raise _lost(fence.name)
+    return rows[0][0]
 
 
 def release_lease(store: Store, name: str, token: int) -> None:
@@ -56,3 +81,7 @@ def release_lease(store: Store, name: str, token: int) -> None:
         connection.execute(
             "UPDATE leases SET expires_ms = 0 WHERE name = ? AND token = ?", (name, token)
         )
+
+
+def _lost(name: str) -> SafetyRefusal:
+    return SafetyRefusal(f"{name}: another process took over; this one trades no more")

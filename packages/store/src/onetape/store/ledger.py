@@ -1,6 +1,7 @@
 """What a trader writes down: sessions, decisions, orders and trades. Times are epoch milliseconds.
 
-Orders and trades are committed to the disk before the call returns.
+Orders and trades are committed to the disk before the call returns. What changes an account is
+written inside the fence of its lease: the transaction that writes has seen that the lease holds.
 """
 
 import json
@@ -9,11 +10,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from onetape.core.errors import StoreError
+from onetape.core.errors import SafetyRefusal, StoreError
 from onetape.core.steps import decimal_text
 from onetape.core.trading import Decision, Order, OrderStatus, Session, Trade
 from onetape.store.connection import Connection, Value
 from onetape.store.database import Store
+from onetape.store.leases import Fence, check_lease
+
+_UNFINISHED = "status IN ('intent', 'open')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +31,14 @@ class Position:
     trades: int
 
 
-def start_session(store: Store, session: Session) -> None:
-    """Write down that a session began.
+def start_session(store: Store, session: Session, fence: Fence) -> None:
+    """Write down that a session began, and that those of the account before it have ended.
+
+    A session that was killed could not say so itself; when it ended is not known, so its end is the
+    moment of the takeover, and the reason says who took over.
 
     Raises:
+        SafetyRefusal: another process took the account over.
         StoreError: the file cannot be written.
     """
     values: dict[str, Value] = {
@@ -47,24 +55,42 @@ def start_session(store: Store, session: Session) -> None:
         "started_ms": session.started_ms,
     }
     with store.write() as connection:
+        holder = check_lease(connection, fence)
+        unended = "SELECT session FROM sessions WHERE account = ? AND ended_ms IS NULL"
+        connection.execute(
+            f"UPDATE blind_intervals SET to_ms = ? WHERE to_ms IS NULL AND session IN ({unended})",
+            (session.started_ms, session.account),
+        )
+        connection.execute(
+            f"UPDATE sessions SET ended_ms = ?, end_reason = ? WHERE session IN ({unended})",
+            (
+                session.started_ms,
+                f"lost: it wrote no end; {holder} took over as session {session.session}",
+                session.account,
+            ),
+        )
         _insert(connection, "sessions", values)
 
 
 def end_session(store: Store, session: str, *, ended_ms: int, reason: str) -> None:
-    """Write down that a session ended, and why."""
+    """Write down that a session ended, and why; what a takeover said of it stays."""
     with store.write() as connection:
         connection.execute(
-            "UPDATE sessions SET ended_ms = ?, end_reason = ? WHERE session = ?",
+            "UPDATE sessions SET ended_ms = ?, end_reason = ? "
+            "WHERE session = ? AND ended_ms IS NULL",
             (ended_ms, reason, session),
         )
 
 
-def open_blind_interval(store: Store, session: str, *, from_ms: int, reason: str) -> None:
-    """Write down that a session cannot see the market from now on."""
+def open_blind_interval(
+    store: Store, session: str, *, from_ms: int, reason: str, to_ms: int | None = None
+) -> None:
+    """Write down that a session cannot see the market from now on, or did not until `to_ms`."""
     with store.write() as connection:
         connection.execute(
-            "INSERT OR IGNORE INTO blind_intervals (session, from_ms, reason) VALUES (?, ?, ?)",
-            (session, from_ms, reason),
+            "INSERT OR IGNORE INTO blind_intervals (session, from_ms, to_ms, reason) "
+            "VALUES (?, ?, ?, ?)",
+            (session, from_ms, to_ms, reason),
         )
 
 
@@ -77,13 +103,15 @@ def close_blind_intervals(store: Store, session: str, *, to_ms: int) -> None:
         )
 
 
-def insert_decision(store: Store, decision: Decision, order: Order | None) -> None:
+def insert_decision(store: Store, decision: Decision, order: Order | None, fence: Fence) -> None:
     """Store a decision and the intent of its order, if any, in one transaction.
 
     Raises:
+        SafetyRefusal: another process took the account over.
         StoreError: the file cannot be written, or the session decided on that candle before.
     """
     with store.write(durable=order is not None) as connection:
+        check_lease(connection, fence)
         _insert(
             connection,
             "decisions",
@@ -102,13 +130,23 @@ def insert_decision(store: Store, decision: Decision, order: Order | None) -> No
             _insert(connection, "orders", _order_values(order))
 
 
-def insert_trade(store: Store, trade: Trade, *, order_amount: Decimal, finished_ms: int) -> None:
+def insert_trade(
+    store: Store, trade: Trade, fence: Fence, *, order_amount: Decimal, finished_ms: int
+) -> None:
     """Store the trade that fills an order whole, and close the order, in one transaction.
 
     Raises:
+        SafetyRefusal: another process took the account over, or the order is not open.
         StoreError: the file cannot be written, or the trade is there already.
     """
     with store.write(durable=True) as connection:
+        check_lease(connection, fence)
+        connection.execute(
+            "UPDATE orders SET status = 'closed', amount = ?, finished_ms = ? "
+            f"WHERE client_order_id = ? AND {_UNFINISHED}",
+            (decimal_text(order_amount), finished_ms, trade.client_order_id),
+        )
+        _check_one_changed(connection, trade.client_order_id)
         _insert(
             connection,
             "trades",
@@ -128,43 +166,65 @@ def insert_trade(store: Store, trade: Trade, *, order_amount: Decimal, finished_
                 "executed_ms": trade.executed_ms,
             },
         )
-        connection.execute(
-            "UPDATE orders SET status = 'closed', amount = ?, finished_ms = ? "
-            "WHERE client_order_id = ?",
-            (decimal_text(order_amount), finished_ms, trade.client_order_id),
-        )
 
 
 def finish_order(
-    store: Store, client_order_id: str, status: OrderStatus, *, finished_ms: int, reason: str
+    store: Store,
+    client_order_id: str,
+    status: OrderStatus,
+    fence: Fence,
+    *,
+    finished_ms: int,
+    reason: str,
 ) -> None:
-    """Give an order its final state without a trade; the reason is added to the one it has."""
+    """Give an open order its final state without a trade; the reason is added to the one it has.
+
+    Raises:
+        SafetyRefusal: another process took the account over, or the order is not open.
+        StoreError: the file cannot be written.
+    """
     with store.write(durable=True) as connection:
+        check_lease(connection, fence)
         connection.execute(
             "UPDATE orders SET status = ?, finished_ms = ?, reason = reason || '; ' || ? "
-            "WHERE client_order_id = ?",
+            f"WHERE client_order_id = ? AND {_UNFINISHED}",
             (status, finished_ms, reason, client_order_id),
         )
+        _check_one_changed(connection, client_order_id)
 
 
-def cancel_unfinished_orders(store: Store, account: str, *, finished_ms: int, reason: str) -> int:
-    """Cancel the paper orders that an earlier session of the account left open; return how many."""
+def cancel_unfinished_orders(
+    store: Store, account: str, fence: Fence, *, finished_ms: int, reason: str
+) -> int:
+    """Cancel the paper orders that an earlier session of the account left open; return how many.
+
+    Raises:
+        SafetyRefusal: another process took the account over.
+        StoreError: the file cannot be written.
+    """
     with store.write(durable=True) as connection:
+        check_lease(connection, fence)
         connection.execute(
             "UPDATE orders SET status = 'canceled', finished_ms = ?, reason = reason || '; ' || ? "
-            "WHERE account = ? AND mode = 'paper' AND status IN ('intent', 'open')",
+            f"WHERE account = ? AND mode = 'paper' AND {_UNFINISHED}",
             (finished_ms, reason, account),
         )
         return connection.changes()
 
 
-def last_decided(store: Store, account: str, symbol: str, timeframe: str) -> int | None:
-    """Return the open (epoch SECONDS) of the newest candle that an account decided on, or None."""
+def last_decided(store: Store, session: Session) -> int | None:
+    """Return the newest candle that sessions like this one decided on, or None.
+
+    Like it: of the same account, mode, exchange, symbol and timeframe.
+
+    Returns:
+        The candle's open, epoch SECONDS.
+    """
     with store.read() as connection:
         return connection.execute(
             "SELECT max(timestamp) FROM decisions JOIN sessions USING (session) "
-            "WHERE account = ? AND symbol = ? AND timeframe = ?",
-            (account, symbol, timeframe),
+            "WHERE account = ? AND mode = ? AND exchange = ? AND symbol = ? AND timeframe = ?",
+            (session.account, session.mode, session.exchange, session.symbol, session.timeframe),
         ).get
 
 
@@ -190,14 +250,25 @@ def decisions_of_last_session(store: Store) -> tuple[Session, list[Decision]]:
     return Session(*head), [_decision(row) for row in rows]
 
 
-def trades_of(store: Store, account: str, symbol: str) -> list[Trade]:
-    """Return the trades of an account in one symbol, oldest first."""
+def trades_of(
+    store: Store, account: str, symbol: str, *, exchange: str | None = None, mode: str | None = None
+) -> list[Trade]:
+    """Return the trades of an account in one symbol, oldest first.
+
+    Args:
+        store: The open database.
+        account: Whose.
+        symbol: Of which market.
+        exchange: On which exchange; None: on any.
+        mode: `paper` or `live`; None: both.
+    """
     with store.read() as connection:
         rows = connection.execute(
             "SELECT exchange, symbol, exchange_trade_id, client_order_id, session, mode, account, "
             "side, price, amount, fee, fee_currency, executed_ms FROM trades "
-            "WHERE account = ? AND symbol = ? ORDER BY executed_ms, id",
-            (account, symbol),
+            "WHERE account = ? AND symbol = ? AND exchange = ifnull(?, exchange) "
+            "AND mode = ifnull(?, mode) ORDER BY executed_ms, id",
+            (account, symbol, exchange, mode),
         ).fetchall()
     return [_trade(row) for row in rows]
 
@@ -220,6 +291,15 @@ def position_of(trades: Sequence[Trade], base: str, quote: str) -> Position:
         elif trade.fee_currency == quote:
             money -= trade.fee
     return Position(held, money, len(trades))
+
+
+def _check_one_changed(connection: Connection, client_order_id: str) -> None:
+    """Refuse to go on, which rolls back, where an order that should be finished was not open."""
+    if connection.changes() != 1:
+        raise SafetyRefusal(
+            f"order {client_order_id} is not open any more; another program finished it, and "
+            "nothing was written; look at the tables orders and trades"
+        )
 
 
 def _insert(connection: Connection, table: str, values: dict[str, Value]) -> None:

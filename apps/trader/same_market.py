@@ -1,0 +1,46 @@
+"""Whether a file and the market belong together: asked at the start and on each connection.
+
+A simulator may be started anew behind a running trader, with another seed or at an earlier time.
+"""
+
+import asyncio
+
+from onetape.core.clock import utc_text
+from onetape.core.errors import DataError
+from onetape.core.symbols import SIMULATOR_ID
+from onetape.exchange.market_clock import simulator_seed
+from onetape.exchange.rest import RestExchange
+from onetape.store.candles import last_closed_before
+from onetape.store.seed import hold_to_seed
+from trader.fill import NEVER
+from trader.job import Job
+
+
+async def check_same_market(job: Job, exchange: RestExchange) -> None:
+    """Refuse a market that is not the one the file holds.
+
+    Raises:
+        StoreError: the file belongs to another seed of the simulator.
+        DataError: a closed candle lies later than now: nothing in the file would be decided on.
+        ExchangeUnreachable: the simulator does not say which market it is.
+    """
+    seed = await asyncio.to_thread(simulator_seed, exchange.endpoint)
+    if seed is not None:
+        hold_to_seed(job.store, seed)
+    _check_time(job, exchange)
+
+
+def _check_time(job: Job, exchange: RestExchange) -> None:
+    newest = last_closed_before(job.store, job.key, NEVER)
+    if newest is None:
+        return
+    simulated = job.key.exchange == SIMULATOR_ID
+    # The clock of the simulator is its market's own; the computer's may be slow by a little.
+    known = job.timeframe.next(newest) if simulated else newest
+    now = exchange.now_ms() // 1_000
+    if known > now:
+        remedy = "start the simulator with a later --start" if simulated else "set the clock"
+        raise DataError(
+            f"{job.store.path} holds {job.key} candles up to {utc_text(newest)}, but the market's "
+            f"time is {utc_text(now)}; {remedy}, or choose another file with --db"
+        )
