@@ -98,7 +98,7 @@ def test_a_bad_stream_in_the_address_is_a_bad_request(run: Run, stepped: Stepped
 def test_a_reader_that_stands_still_is_cut_and_holds_up_nobody(
     run: Run, stepped: Stepped, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("onetape.simulator.connection.SEND_SECONDS", 0.3)
+    monkeypatch.setattr("onetape.simulator.sockets.SEND_SECONDS", 0.3)
 
     async def scene() -> None:
         async with Simulator(clock=stepped(0)) as simulator:
@@ -128,8 +128,8 @@ def test_a_reader_that_stands_still_is_cut_and_holds_up_nobody(
 def test_the_server_pings_and_cuts_a_socket_that_never_answers(
     run: Run, stepped: Stepped, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("onetape.simulator.connection.PING_SECONDS", 0.05)
-    monkeypatch.setattr("onetape.simulator.connection.SILENT_SECONDS", 0.2)
+    monkeypatch.setattr("onetape.simulator.sockets.PING_SECONDS", 0.05)
+    monkeypatch.setattr("onetape.simulator.sockets.SILENT_SECONDS", 0.2)
 
     async def scene() -> Any:
         async with (

@@ -1,4 +1,4 @@
-"""One WebSocket: its subscriptions, its commands, and the task that sends what becomes due."""
+"""One socket of market streams: its subscriptions, its commands, and what becomes due on them."""
 
 import asyncio
 import itertools
@@ -7,37 +7,22 @@ import time
 from collections.abc import Callable
 from typing import Final, cast
 
-from aiohttp import ClientError, WSMsgType, web
+from aiohttp import web
 
 from onetape.core.clock import Clock, SteppedClock
-from onetape.simulator.faults.gate import Gate
-from onetape.simulator.faults.transport import reset, send_frame
 from onetape.simulator.feeds import Feed, InvalidStream, make_feed
 from onetape.simulator.frames import text_frames
 from onetape.simulator.house import House
-from onetape.simulator.limits import MessageLimit
 from onetape.simulator.market import Market
+from onetape.simulator.sockets import Socket
 from onetape.simulator.wire import JsonObject, json_text
 
-#: A socket whose reader lets nothing through for so long (wall time) is cut.
-SEND_SECONDS: Final = 10.0
-#: The server pings so often, and cuts a socket that has been silent for so long, as Binance does.
-PING_SECONDS: Final = 20.0
-SILENT_SECONDS: Final = 60.0
 #: After so many events of one stream everybody else in the loop has a turn.
 TURN_EVENTS: Final = 50
-#: What may wait for a slow reader, and how often somebody looks how far it is.
-MOST_UNSENT_BYTES: Final = 256 * 1_024
-DRAIN_SECONDS: Final = 0.002
 MOST_STREAMS: Final = 1_024
 _METHODS: Final = (
     "SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY",
 )  # fmt: skip
-#: A socket lives so long (market time), and is told so long before.
-LIFE_MS: Final = 24 * 3_600_000
-WARNING_MS: Final = 10 * 60_000
-#: What goes wrong on a socket whose other side is gone; there is nobody left to tell.
-GONE: Final = (ConnectionError, ClientError, RuntimeError)
 
 
 class CommandError(Exception):
@@ -50,8 +35,8 @@ class CommandError(Exception):
         self.message = message
 
 
-class Connection:
-    """One client, served by a task of its own at the pace of its reader.
+class Connection(Socket):
+    """One client of market streams.
 
     A slow reader gets fewer forming candles, never fewer closed ones, and holds up nobody else.
     Nothing is queued: what is due is worked out when the socket can take it.
@@ -68,23 +53,11 @@ class Connection:
         combined: bool,
     ) -> None:
         """Take a socket; `combined` wraps each event with the name of its stream."""
-        self._socket = socket
-        self._transport = request.transport
+        super().__init__(socket, request, clock, house)
         self._market = market
-        self._clock = clock
         self._combined = combined
         self._feeds: dict[str, Feed] = {}
         self._due: dict[str, float] = {}
-        self._wake = asyncio.Event()
-        self._progress = asyncio.Condition()
-        self._reached_ms = -1
-        self._last_heard = time.monotonic()
-        self._closed = False
-        self._began_ms = clock.now_ms()
-        self._warned = False
-        self._is_mortal = house.sockets_end
-        self._messages = MessageLimit(enforced=house.limits.enforced)
-        self._gate = Gate(socket, self._transport, house.faults, house.states, self._put)
 
     def subscribe(self, names: list[str]) -> None:
         """Add streams; those that are there already go on as they are.
@@ -109,47 +82,9 @@ class Connection:
     def wake(self) -> None:
         """Look at the market now: a driver moved the clock."""
         self._due = dict.fromkeys(self._due, 0.0)
-        self._wake.set()
+        super().wake()
 
-    def abort(self) -> None:
-        """Cut the connection at once, without a word: the client sees a broken socket."""
-        self._closed = True
-        self._wake.set()
-        reset(self._transport)
-
-    async def reached(self, market_ms: int) -> None:
-        """Wait until everything up to this market time was sent, or the connection ended."""
-        async with self._progress:
-            await self._progress.wait_for(lambda: self._closed or self._reached_ms >= market_ms)
-
-    async def serve(self) -> None:
-        """Answer commands and send events until the socket ends."""
-        tasks = [asyncio.create_task(self._send_loop()), asyncio.create_task(self._ping_loop())]
-        try:
-            await self._read_loop()
-        finally:
-            self._closed = True
-            self._gate.end()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            async with self._progress:
-                self._progress.notify_all()
-
-    async def _read_loop(self) -> None:
-        async for message in self._socket:
-            self._last_heard = time.monotonic()
-            if self._gate.half_open:
-                continue
-            if self._messages.is_over():
-                await self._socket.close(code=1008, message=b"Too many requests")
-                return
-            if message.type is WSMsgType.TEXT:
-                await self._reply(cast("str", message.data))
-            elif message.type is WSMsgType.PING:
-                await self._socket.pong(cast("bytes", message.data))
-
-    async def _reply(self, text: str) -> None:
+    async def _received(self, text: str) -> None:
         """Answer a command, or leave the client without an answer where a fault says so."""
         firing = self._gate.command(_streams_in(text))
         if firing is not None and firing.fault.kind == "ws_reject":
@@ -162,46 +97,6 @@ class Connection:
         answer = self._answer(text)
         if firing is None:
             await self._gate.send(answer)
-
-    async def _ping_loop(self) -> None:
-        while True:
-            await asyncio.sleep(PING_SECONDS)
-            if self._gate.half_open:
-                continue
-            if time.monotonic() - self._last_heard > SILENT_SECONDS:
-                self.abort()
-                return
-            try:
-                await self._socket.ping(str(self._clock.now_ms()).encode())
-            except GONE:
-                return
-
-    async def _send_loop(self) -> None:
-        while not self._closed:
-            self._wake.clear()
-            now_ms = self._clock.now_ms()
-            try:
-                await self._grow_old(now_ms)
-                await self._send_due(now_ms)
-            except GONE:
-                self.abort()
-                return
-            async with self._progress:
-                self._reached_ms = now_ms
-                self._progress.notify_all()
-            await self._until_due()
-
-    async def _grow_old(self, now_ms: int) -> None:
-        """Warn the client before the end of the socket's life, and end it then."""
-        if not self._is_mortal:
-            return
-        age_ms = now_ms - self._began_ms
-        if age_ms >= LIFE_MS - WARNING_MS and not self._warned:
-            self._warned = True
-            await self._send({"e": "serverShutdown", "E": now_ms}, "serverShutdown")
-        if age_ms >= LIFE_MS:
-            self._closed = True
-            await self._socket.close(code=1001, message=b"24 hours are over")
 
     async def _send_due(self, now_ms: int) -> None:
         wall = time.monotonic()
@@ -218,25 +113,18 @@ class Connection:
             if name in self._feeds:
                 self._due[name] = time.monotonic() + feed.wait_seconds(self._clock)
 
-    async def _until_due(self) -> None:
-        """Sleep until a stream is due, or until something wakes the connection."""
-        timeout = None
-        if self._due and not isinstance(self._clock, SteppedClock):
-            timeout = max(min(self._due.values()) - time.monotonic(), 0.0)
-        try:
-            async with asyncio.timeout(timeout):
-                await self._wake.wait()
-        except TimeoutError:
-            return
+    def _idle_seconds(self) -> float | None:
+        if not self._due or isinstance(self._clock, SteppedClock):
+            return None
+        return max(min(self._due.values()) - time.monotonic(), 0.0)
 
     async def _send(self, event: JsonObject, stream: str) -> None:
-        """Send an event; every event of every stream passes here, and its faults with it."""
         value: JsonObject = {"stream": stream, "data": event} if self._combined else event
-        await self._gate.send(value, stream)
+        await super()._send(value, stream)
 
     async def _send_all(self, events: list[JsonObject], stream: str) -> None:
         """Send some events of one stream, in one piece where no fault may change them."""
-        if not self._gate.is_plain or self._transport is None or len(events) == 1:
+        if not self._gate.is_plain or len(events) == 1:
             for event in events:
                 if self._closed or stream not in self._feeds:
                     return
@@ -244,19 +132,7 @@ class Connection:
             return
         # A call of the socket for each frame would cost more than the frame.
         values = [{"stream": stream, "data": event} for event in events]
-        self._transport.write(text_frames(map(json_text, values if self._combined else events)))
-        patience = time.monotonic() + SEND_SECONDS
-        while self._transport.get_write_buffer_size() > MOST_UNSENT_BYTES:
-            if time.monotonic() > patience or self._transport.is_closing():
-                raise ConnectionResetError("the reader stands still, or is gone")
-            await asyncio.sleep(DRAIN_SECONDS)
-
-    async def _put(self, frame: str | bytes) -> None:
-        try:
-            async with asyncio.timeout(SEND_SECONDS):
-                await send_frame(self._socket, frame)
-        except TimeoutError:
-            self.abort()
+        await self._put_frames(text_frames(map(json_text, values if self._combined else events)))
 
     def _answer(self, text: str) -> JsonObject:
         """Return the reply to a command, in Binance's form."""

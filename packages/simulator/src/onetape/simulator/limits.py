@@ -18,8 +18,8 @@ from onetape.core.clock import Clock
 from onetape.simulator.clock import clock_speed
 from onetape.simulator.exchange_info import RATE_LIMITS
 from onetape.simulator.faults.rest import is_handshake
-from onetape.simulator.weights import request_weight
-from onetape.simulator.wire import json_text
+from onetape.simulator.weights import DIAL_WEIGHT, request_weight
+from onetape.simulator.wire import JsonObject, json_text
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 #: Real time in seconds.
@@ -32,6 +32,8 @@ FIRST_BAN_SECONDS: Final = 120.0
 LONGEST_BAN_SECONDS: Final = 3 * 86_400.0
 MOST_DIALS: Final = 300
 DIALS_SECONDS: Final = 300.0
+#: Where the WebSocket API listens; its requests count as those over REST do.
+WS_API_PATH: Final = "/ws-api/v3"
 #: What a client may send on one socket in one second: commands, pings and pongs together.
 MOST_MESSAGES: Final = 5
 
@@ -49,6 +51,16 @@ class Rate:
     def seconds(self) -> int:
         """Length of its window."""
         return self.count * _UNITS[self.unit]
+
+    def document(self, count: int) -> JsonObject:
+        """Return it as in a reply's `rateLimits`, with how much of it is used."""
+        return {
+            "rateLimitType": self.kind,
+            "interval": self.unit,
+            "intervalNum": self.count,
+            "limit": self.limit,
+            "count": count,
+        }
 
     @property
     def header(self) -> str:
@@ -99,6 +111,17 @@ class _Client:
     dials: deque[float] = field(default_factory=deque[float])
 
 
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """Why a request is refused: it is one too many."""
+
+    status: int
+    code: int
+    text: str
+    left_seconds: float
+    """After how much real time the next request is served."""
+
+
 class Limits:
     """Counts what each address uses, tells it in headers, and refuses where limits are on."""
 
@@ -124,25 +147,64 @@ class Limits:
             return self.dialled(request) or await handler(request)
         if not request.path.startswith(("/api/", "/sapi/")):
             return await handler(request)
-        client, now = self._client(request), self._wall()
+        address = request.remote or ""
+        orders = request.method == "POST" and request.path == "/api/v3/order"
+        weight = request_weight(request.method, request.path, request.query)
+        excess = self.count(address, weight, orders=orders)
+        answer = await handler(request) if excess is None else _answer(excess)
+        if not answer.prepared:
+            if orders and answer.status == 200:
+                self.count_order(address)
+            self._tell(address, answer, orders)
+        return answer
+
+    def count(self, address: str, weight: int, *, orders: bool) -> Excess | None:
+        """Count a request of an address; return why it is refused, if it is.
+
+        Args:
+            address: Who asks.
+            weight: What the request weighs.
+            orders: Whether it is a new order; `count_order` counts those that were taken.
+        """
+        client, now = self._client(address), self._wall()
         if client.banned_until > now:
             return self._banned(client, now)
-        client.weight.at(now)
-        client.raw.at(now)
-        client.weight.used += request_weight(request.method, request.path, request.query)
-        client.raw.used += 1
-        orders = request.method == "POST" and request.path == "/api/v3/order"
-        refusal = self._refusal(client, now, orders) if self.enforced else None
-        answer = await handler(request) if refusal is None else refusal
-        if not answer.prepared:
-            self._tell(client, answer, orders)
-        return answer
+        for window, used in ((client.weight, weight), (client.raw, 1)):
+            window.at(now)
+            window.used += used
+        return self._excess(client, now, orders) if self.enforced else None
+
+    def count_order(self, address: str) -> None:
+        """Count an order that was taken."""
+        now = self._wall()
+        for window in self._client(address).orders:
+            window.at(now)
+            window.used += 1
+
+    def used(self, address: str, *, orders: bool) -> list[JsonObject]:
+        """Return the `rateLimits` of a reply: the limits that a request counts in."""
+        client, now = self._client(address), self._wall()
+        windows = (*client.orders, client.weight) if orders else (client.weight,)
+        return [window.rate.document(window.at(now)) for window in windows]
+
+    def is_banned(self, address: str) -> bool:
+        """Return whether nothing of an address is served now."""
+        return self._client(address).banned_until > self._wall()
+
+    def served_ms(self, excess: Excess) -> int:
+        """Return the market time at which a refused client is served again, milliseconds."""
+        return self._market_ms(excess.left_seconds)
 
     def dialled(self, request: web.Request) -> web.Response | None:
         """Count a handshake; return the refusal of one too many, else None."""
+        client, now = self._client(request.remote or ""), self._wall()
+        if request.path == WS_API_PATH:
+            if client.banned_until > now:
+                return _answer(self._banned(client, now))
+            client.weight.at(now)
+            client.weight.used += DIAL_WEIGHT
         if not self.enforced:
             return None
-        client, now = self._client(request), self._wall()
         while client.dials and client.dials[0] <= now - DIALS_SECONDS:
             client.dials.popleft()
         if len(client.dials) < MOST_DIALS:
@@ -151,21 +213,20 @@ class Limits:
         wait = math.ceil(client.dials[0] + DIALS_SECONDS - now)
         return web.Response(status=429, headers={"Retry-After": str(wait)})
 
-    def _client(self, request: web.Request) -> _Client:
-        name = request.remote or ""
-        if name not in self._clients:
-            self._clients[name] = _Client(
+    def _client(self, address: str) -> _Client:
+        if address not in self._clients:
+            self._clients[address] = _Client(
                 _Window(self._weight), _Window(self._raw), tuple(map(_Window, self._orders))
             )
-        return self._clients[name]
+        return self._clients[address]
 
-    def _refusal(self, client: _Client, now: float, orders: bool) -> web.Response | None:
+    def _excess(self, client: _Client, now: float, orders: bool) -> Excess | None:
         over = next((one for one in (client.weight, client.raw) if one.used > one.rate.limit), None)
         if over is not None:
             client.refusals += 1
             if client.refusals > PATIENT_REFUSALS:
                 return self._ban(client, now)
-            return _answer(429, -1003, _too_much(over.rate), over.left_seconds(now))
+            return Excess(429, -1003, _too_much(over.rate), over.left_seconds(now))
         if client.weight.used <= self._weight.limit // 2:
             client.refusals = 0
         if not orders:
@@ -177,35 +238,37 @@ class Limits:
                     f"Too many new orders; current limit is {rate.limit} orders per "
                     f"{rate.count} {rate.unit}."
                 )
-                return _answer(429, -1015, text, window.left_seconds(now))
+                return Excess(429, -1015, text, window.left_seconds(now))
         return None
 
-    def _ban(self, client: _Client, now: float) -> web.Response:
+    def _ban(self, client: _Client, now: float) -> Excess:
         seconds = min(FIRST_BAN_SECONDS * 2**client.bans, LONGEST_BAN_SECONDS)
         client.bans += 1
         client.refusals = 0
         client.banned_until = now + seconds
         return self._banned(client, now)
 
-    def _banned(self, client: _Client, now: float) -> web.Response:
+    def _banned(self, client: _Client, now: float) -> Excess:
         left = client.banned_until - now
-        until_ms = self._clock.now_ms() + round(left * 1_000 * (clock_speed(self._clock) or 1.0))
         text = (
-            f"Way too much request weight used; IP banned until {until_ms}. "
+            f"Way too much request weight used; IP banned until {self._market_ms(left)}. "
             "Please use WebSocket Streams for live updates to avoid bans."
         )
-        return _answer(418, -1003, text, math.ceil(left))
+        return Excess(418, -1003, text, left)
 
-    def _tell(self, client: _Client, answer: web.StreamResponse, orders: bool) -> None:
+    def _market_ms(self, left_seconds: float) -> int:
+        """Return the market time after so much real time."""
+        speed = clock_speed(self._clock) or 1.0
+        return self._clock.now_ms() + round(left_seconds * 1_000 * speed)
+
+    def _tell(self, address: str, answer: web.StreamResponse, orders: bool) -> None:
+        client = self._client(address)
         used = str(client.weight.used)
         answer.headers["X-MBX-USED-WEIGHT"] = used
         answer.headers[f"X-MBX-USED-WEIGHT-{self._weight.header}"] = used
         if not orders or answer.status != 200:
             return
-        now = self._wall()
         for window in client.orders:
-            window.at(now)
-            window.used += 1
             answer.headers[f"X-MBX-ORDER-COUNT-{window.rate.header}"] = str(window.used)
 
 
@@ -239,10 +302,10 @@ def _too_much(rate: Rate) -> str:
     )
 
 
-def _answer(status: int, code: int, text: str, retry_seconds: int) -> web.Response:
+def _answer(excess: Excess) -> web.Response:
     return web.Response(
-        text=json_text({"code": code, "msg": text}),
-        status=status,
-        headers={"Retry-After": str(retry_seconds)},
+        text=json_text({"code": excess.code, "msg": excess.text}),
+        status=excess.status,
+        headers={"Retry-After": str(math.ceil(excess.left_seconds))},
         content_type="application/json",
     )

@@ -38,6 +38,12 @@ def _own_trades(query: Query) -> int:
     return 5 if "orderId" in query else 20
 
 
+def _tested_order(query: Query) -> int:
+    return 20 if query.get("computeCommissionRates") == "true" else 1
+
+
+#: What a dial of the WebSocket API weighs.
+DIAL_WEIGHT: Final = 2
 _FIXED: Final = {
     ("GET", "exchangeInfo"): 20, ("GET", "klines"): 2, ("GET", "uiKlines"): 2,
     ("GET", "trades"): 25, ("GET", "historicalTrades"): 25, ("GET", "aggTrades"): 4,
@@ -52,6 +58,20 @@ _ASKED: Final[dict[tuple[str, str], Callable[[Query], int]]] = {
     ("GET", "ticker/bookTicker"): _one_or_all(2, 4),
     ("GET", "openOrders"): _one_or_all(6, 80),
     ("GET", "myTrades"): _own_trades,
+    ("POST", "order/test"): _tested_order,
+}
+#: The request over REST that weighs the same as a method of the WebSocket API.
+_SAME: Final = {
+    "account.status": ("GET", "account"),
+    "account.commission": ("GET", "account/commission"),
+    "account.rateLimits.orders": ("GET", "rateLimit/order"),
+    "order.test": ("POST", "order/test"),
+    "order.status": ("GET", "order"),
+    "openOrders.status": ("GET", "openOrders"),
+    "allOrders": ("GET", "allOrders"),
+    "myTrades": ("GET", "myTrades"),
+    "userDataStream.subscribe.signature": ("POST", "userDataStream"),
+    "userDataStream.unsubscribe": ("DELETE", "userDataStream"),
 }
 
 
@@ -61,3 +81,9 @@ def request_weight(method: str, path: str, query: Query) -> int:
     if key in _ASKED:
         return _ASKED[key](query)
     return _FIXED.get(key, 1)
+
+
+def method_weight(method: str, params: Query) -> int:
+    """Return the weight of a method of the WebSocket API; what is not listed weighs 1."""
+    verb, path = _SAME.get(method, ("", ""))
+    return request_weight(verb, path, params)

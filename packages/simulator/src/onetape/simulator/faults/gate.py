@@ -12,6 +12,7 @@ from onetape.simulator.faults.candles import spoil_event
 from onetape.simulator.faults.registry import Call, Faults, Firing
 from onetape.simulator.faults.states import States
 from onetape.simulator.faults.transport import reset
+from onetape.simulator.frames import text_frames
 from onetape.simulator.wire import JsonObject, json_text
 
 #: More than any client takes in one frame: CCXT and aiohttp stop at 10 MB.
@@ -19,6 +20,7 @@ BIG_BYTES: Final = 11_000_000
 FLOOD_PER_SECOND: Final = 15_000
 FLOOD_SECONDS: Final = 5.0
 DELAY_SECONDS: Final = 5.0
+TURN_SECONDS: Final = 0.01
 #: An event takes one of these; after it the others wait for the next event.
 _ENDS: Final = frozenset({"ws_close", "ws_abort", "ws_half_open"})
 _numbers = itertools.count(1)
@@ -84,6 +86,29 @@ class Gate:
                 return firing
         return None
 
+    async def put(self, frame: str | bytes) -> None:
+        """Send one frame as it stands, whatever it is."""
+        await self._put_all([frame])
+
+    def reset(self) -> None:
+        """End the connection with a reset."""
+        self._closing = True
+        reset(self._transport)
+
+    async def cut_in(self, text: str, part: float, *, politely: bool) -> None:
+        """Send a part of a text's frame and end the connection: with a reset, or a close."""
+        if self._transport is None or self.half_open or self._closing:
+            return
+        frame = text_frames([text])
+        self._closing = True
+        self._transport.write(frame[: max(int(len(frame) * part), 1)])
+        # The transport writes at once; a turn of the loop lets the client see the beginning.
+        await asyncio.sleep(TURN_SECONDS)
+        if politely:
+            self._transport.close()
+        else:
+            reset(self._transport)
+
     def end(self) -> None:
         """Forget what was held back: the socket has ended."""
         for task in self._late:
@@ -142,7 +167,7 @@ class Gate:
             # Not awaited to the end: a client that answers late must not hold up the stream.
             self._closing = True
             message = (fault.text or "").encode()
-            self._later(lambda: self._socket.close(code=code, message=message))
+            self.later(lambda: self._socket.close(code=code, message=message))
             await asyncio.sleep(0)
         elif fault.kind == "ws_abort":
             reset(self._transport)
@@ -180,7 +205,7 @@ class Gate:
             self._held[_row_of(call)] = frames
             return []
         if shape == "delayed":
-            self._later(lambda: self._sent_late(fault.seconds, frames))
+            self.later(lambda: self._sent_late(fault.seconds, frames))
             return []
         spoiled = spoil_event(firing, event)
         return [_wrapped(cast("JsonObject", frame), key, spoiled) for frame in frames]
@@ -204,7 +229,9 @@ class Gate:
         await asyncio.sleep(DELAY_SECONDS if seconds is None else seconds)
         await self._put_all(frames)
 
-    def _later(self, work: Callable[[], Awaitable[object]]) -> None:
+    def later(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Do something in a task of its own, which ends with the socket."""
+
         async def finish() -> None:
             try:
                 await work()

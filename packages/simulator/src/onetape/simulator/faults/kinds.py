@@ -25,6 +25,11 @@ CANDLE_SHAPES: Final = (
 EVENT_SHAPES: Final = ("lost", "delayed", "duplicated", "reordered")
 REFUSE_SHAPES: Final = ("status", "page", "hang", "reset")
 
+#: Kinds of place `rest` that act on a request over the WebSocket API (place `request`) as well:
+#: a reply is one frame there, which cannot come byte by byte between others.
+OVER_WEBSOCKET: Final = frozenset(
+    {"latency", "timeout", "reset", "cut_body", "wrong_body", "status"}
+)
 #: Settings that say on what, when and how often a fault fires; every kind takes them.
 _ALWAYS: Final = frozenset(
     {"kind", "name", "symbol", "nth", "count", "probability", "market_from", "market_to",
@@ -39,7 +44,7 @@ class Kind:
     """What one kind of fault takes."""
 
     place: str
-    """`rest`, `handshake`, `command`, `event`, `candles` or `state`."""
+    """`rest`, `handshake`, `command`, `event`, `candles` or `state`; `rest` is a request."""
     settings: frozenset[str] = frozenset()
     """Its own settings, beside those that every kind takes."""
     needs: frozenset[str] = frozenset()

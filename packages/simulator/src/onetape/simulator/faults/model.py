@@ -38,9 +38,9 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     """What the log calls it."""
 
     method: str | None = None
-    """HTTP method of the requests that it acts on."""
+    """HTTP method of the requests that it acts on, or the WebSocket API's, as `order.place`."""
     path: str | None = None
-    """Path of the requests, such as `/api/v3/klines`; `*` stands for any text."""
+    """Path of the requests, such as `/api/v3/klines`, or `/ws-api/v3`; `*` is any text."""
     stream: str | None = None
     """Name of the stream, such as `btcusdt@kline_*`; `user` is the user data stream."""
     event: str | None = None
@@ -122,6 +122,11 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     def moment(self) -> str:
         """When it acts, or the usual moment of its kind."""
         return self.when or self.place.whens[0]
+
+    @property
+    def is_before(self) -> bool:
+        """Whether it keeps the request from the exchange."""
+        return bool(self.place.whens) and self.moment == "before"
 
     def given(self) -> dict[str, Any]:
         """Return the settings that differ from the defaults, as in a timeline."""

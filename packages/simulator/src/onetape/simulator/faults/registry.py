@@ -9,6 +9,7 @@ from random import Random
 from typing import Any, Final
 
 from onetape.core.clock import Clock, SystemClock
+from onetape.simulator.faults.kinds import OVER_WEBSOCKET
 from onetape.simulator.faults.model import Fault, make_fault
 from onetape.simulator.faults.spans import moment_ms, moment_text, span_ms
 from onetape.simulator.wire import JsonObject
@@ -24,7 +25,8 @@ class Call:
     """A request, a handshake, a command or an event that a fault may fit."""
 
     place: str
-    """`rest`, `handshake`, `command`, `event`, `candles` or `state`."""
+    """`rest`, `request` (over the WebSocket API), `handshake`, `command`, `event`, `candles` or
+    `state`."""
     on: str
     """What the log calls it, such as `GET /api/v3/klines` or `btcusdt@kline_1m`."""
     method: str = ""
@@ -84,6 +86,11 @@ class Firing:
     added_ms: int
     """Market time from which its offsets count."""
 
+    def delay_seconds(self) -> float:
+        """Return how late it makes an answer; what is random in it is drawn at each call."""
+        jitter = (self.fault.jitter_seconds or 0.0) * self.random.random()
+        return (self.fault.seconds or 0.0) + jitter
+
 
 @dataclass(slots=True)
 class _Entry:
@@ -127,8 +134,8 @@ class _Entry:
         """Return whether it acts on such a call."""
         fault = self.fault
         return (
-            fault.place.place == call.place
-            and _is(fault.method, call.method.upper())
+            _acts_at(fault, call.place)
+            and _is(fault.method, call.method)
             and _is(fault.path, call.path)
             and _is(fault.stream, call.stream)
             and (fault.event is None or fault.event == call.event)
@@ -327,6 +334,12 @@ class Faults:
             self._log.append(fired)
         if self.listener is not None:
             self.listener(fired)
+
+
+def _acts_at(fault: Fault, place: str) -> bool:
+    if place == "request":
+        return fault.kind in OVER_WEBSOCKET
+    return fault.place.place == place
 
 
 def _is(pattern: str | None, text: str) -> bool:

@@ -11,10 +11,11 @@ from aiohttp import web
 
 from onetape.simulator.faults.bodies import TEXTS, page, wrong_body
 from onetape.simulator.faults.candles import Row, spoil_rows
+from onetape.simulator.faults.model import Fault
 from onetape.simulator.faults.registry import Call, Faults, Firing
 from onetape.simulator.faults.states import States
 from onetape.simulator.faults.transport import hang, reset
-from onetape.simulator.wire import json_text
+from onetape.simulator.wire import JsonObject, json_text
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 #: A request that is held "for ever" is held so long.
@@ -57,12 +58,10 @@ class RestFaults:
         terminal = None
         for firing in firings:
             if firing.fault.kind == "latency":
-                jitter = (firing.fault.jitter_seconds or 0.0) * firing.random.random()
-                await hang(request, (firing.fault.seconds or 0.0) + jitter)
+                await hang(request, firing.delay_seconds())
             elif firing.fault.kind in TERMINAL:
                 terminal = firing
-        early = terminal is not None and terminal.fault.when == "before"
-        if terminal is not None and (early or _is_before(terminal)):
+        if terminal is not None and terminal.fault.is_before:
             return await _ended(request, terminal, web.Response(text="{}"))
         answer = self._states.edited(request, await handler(request))
         if request.path.endswith("/klines") and answer.status == 200:
@@ -108,11 +107,6 @@ async def symbol_of(request: web.Request) -> str:
     return dict(parse_qsl((await request.read()).decode("utf-8", "replace"))).get("symbol", "")
 
 
-def _is_before(firing: Firing) -> bool:
-    whens = firing.fault.place.whens
-    return bool(whens) and firing.fault.moment == "before"
-
-
 async def _ended(
     request: web.Request, firing: Firing, answer: web.StreamResponse
 ) -> web.StreamResponse:
@@ -149,11 +143,15 @@ def _status_answer(firing: Firing) -> web.Response:
         text = page(status, _reason(status))
         headers.setdefault("Content-Type", "text/html")
     else:
-        code = 0 if fault.code is None else fault.code
-        message = TEXTS.get(code, "") if fault.text is None else fault.text
-        text = json_text({"code": code, "msg": message})
+        text = json_text(error_of(fault))
         headers.setdefault("Content-Type", "application/json;charset=UTF-8")
     return web.Response(body=text.encode(), status=status, headers=headers)
+
+
+def error_of(fault: Fault) -> JsonObject:
+    """Return the error that a fault answers with, in Binance's form."""
+    code = 0 if fault.code is None else fault.code
+    return {"code": code, "msg": TEXTS.get(code, "") if fault.text is None else fault.text}
 
 
 def _reason(status: int) -> str:

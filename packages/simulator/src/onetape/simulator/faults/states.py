@@ -50,13 +50,23 @@ class States:
         on = f"{method} {path}"
         if self.in_maintenance(on):
             return self.unavailable()
+        closed = self.closed(on, symbol, orders=path in _ORDERS and method == "POST")
+        return None if closed is None else _refused(closed)
+
+    def closed(self, on: str, symbol: str, *, orders: bool) -> Refusal | None:
+        """Return why a market refuses a request, or None.
+
+        Args:
+            on: What asks, for the log.
+            symbol: The market that it names, if any.
+            orders: Whether it is a new order.
+        """
         if not symbol:
             return None
         if self._faults.states("delisted", on, symbol):
-            return _refused(invalid_symbol())
-        orders = path in _ORDERS and method == "POST"
+            return invalid_symbol()
         if orders and self._faults.states("halted", on, symbol):
-            return _refused(market_closed())
+            return market_closed()
         return None
 
     def edited(self, request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:

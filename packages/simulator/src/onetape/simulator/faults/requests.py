@@ -1,0 +1,102 @@
+"""Faults of requests over the WebSocket API: a reply is late, lost, wrong, or cut with its socket.
+
+What has a meaning for one frame among others is done as over REST; `drip` has none. A reply has no
+headers: `Retry-After` of a `status` fault comes as `error.data.retryAfter`, as Binance tells it.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from onetape.core.clock import Clock
+from onetape.simulator.faults.bodies import TEXTS, wrong_body
+from onetape.simulator.faults.gate import Gate
+from onetape.simulator.faults.model import Fault
+from onetape.simulator.faults.registry import Call, Faults, Firing
+from onetape.simulator.faults.rest import TERMINAL, error_of
+from onetape.simulator.limits import WS_API_PATH
+from onetape.simulator.wire import JsonObject, json_text
+
+Work = Callable[[], JsonObject]
+_UNKNOWN = -1000
+
+
+class RequestFaults:
+    """The faults of one socket's requests. Whoever answers a request does it through `answer`."""
+
+    def __init__(self, faults: Faults, gate: Gate, clock: Clock) -> None:
+        """Ask these faults at each request, and send replies through this gate."""
+        self._faults = faults
+        self._gate = gate
+        self._clock = clock
+
+    async def answer(self, method: str, symbol: str, number: object, work: Work) -> None:
+        """Answer a request, or do not.
+
+        Args:
+            method: Such as `order.place`.
+            symbol: The market that it names, or nothing.
+            number: Its id.
+            work: Does what is asked for and returns the reply.
+        """
+        call = Call(
+            "request", f"{method} over WebSocket", method=method, path=WS_API_PATH, symbol=symbol
+        )
+        firings = self._faults.fire(call, TERMINAL)
+        late = [firing.delay_seconds() for firing in firings if firing.fault.kind == "latency"]
+        ends = [firing for firing in firings if firing.fault.kind in TERMINAL]
+
+        async def answered() -> None:
+            await asyncio.sleep(sum(late))
+            await self._ended(ends, number, work)
+
+        if late:
+            # In a task of its own: pings and other requests are answered meanwhile.
+            self._gate.later(answered)
+        else:
+            await self._ended(ends, number, work)
+
+    async def _ended(self, ends: list[Firing], number: object, work: Work) -> None:
+        """Bring a request to the end that a fault has in mind, if there is one."""
+        if not ends:
+            await self._gate.send(work())
+            return
+        fault = ends[0].fault
+        reply = {} if fault.is_before else work()
+        text = json_text(reply)
+        if fault.kind == "status":
+            await self._gate.send(self._refusal(fault, number))
+        elif fault.kind == "wrong_body":
+            body, content_type = wrong_body(fault.variant, text.encode())
+            is_text = not content_type.endswith("octet-stream")
+            await self._gate.put(body.decode("utf-8", "replace") if is_text else body)
+        elif fault.kind == "timeout":
+            self._never(fault, reply)
+        elif fault.kind == "cut_body" or fault.moment == "body":
+            part = 0.5 if fault.part is None else fault.part
+            await self._gate.cut_in(text, part, politely=fault.kind == "cut_body")
+        else:
+            self._gate.reset()
+
+    def _never(self, fault: Fault, reply: JsonObject) -> None:
+        """Leave a request without an answer, or with one when its time is over."""
+        seconds = fault.seconds
+        if seconds is None or not reply:
+            return
+
+        async def at_last() -> None:
+            await asyncio.sleep(seconds)
+            await self._gate.send(reply)
+
+        self._gate.later(at_last)
+
+    def _refusal(self, fault: Fault, number: object) -> JsonObject:
+        error = error_of(fault)
+        if fault.code is None and fault.text is None:
+            # Over REST it would be a proxy's page; here is no proxy that could answer.
+            error = {"code": _UNKNOWN, "msg": TEXTS[_UNKNOWN]}
+        wait = (fault.headers or {}).get("Retry-After", "")
+        if wait.isdecimal():
+            now_ms = self._clock.now_ms()
+            data = {"serverTime": now_ms, "retryAfter": now_ms + int(wait) * 1_000}
+            error = {**error, "data": data}
+        return {"id": number, "status": fault.status, "error": error}
