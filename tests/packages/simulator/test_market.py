@@ -75,6 +75,19 @@ def test_any_range_is_a_part_of_any_larger_range(
     assert same(alone, within.between(start, end))
 
 
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 3_000 * DAY * 1_000))
+def test_days_worked_out_together_are_those_worked_out_singly(after_ms: int) -> None:
+    now_ms = 1_500_000_000_000 + after_ms
+    symbols = many_symbols(24)
+    together, singly = Market(7, symbols), Market(7, symbols)
+    together.prepare_last_day(symbols, now_ms)
+    for symbol in symbols:
+        one, other = (market.last_day(symbol, now_ms) for market in (together, singly))
+        assert same(one.bar, other.bar)
+        assert one.previous == other.previous
+
+
 def test_what_was_asked_before_changes_nothing() -> None:
     symbol, hour = SYMBOLS[0], TIMEFRAMES["1h"]
     used, fresh = Market(7), Market(7)

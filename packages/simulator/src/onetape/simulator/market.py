@@ -1,7 +1,8 @@
 """The market: bars, forming bars, trades and day statistics as functions of seed, symbol, time."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -9,12 +10,12 @@ import numpy as np
 from onetape.core.candles import Candles
 from onetape.core.timeframes import Timeframe
 from onetape.simulator.bars import NO_BARS, TIMEFRAMES, Bars, grouped, joined, opens_between
-from onetape.simulator.minutes import Minutes, minutes
+from onetape.simulator.minutes import Minutes, minutes, minutes_of_many
 from onetape.simulator.noise import IntArray
 from onetape.simulator.path import END_SECONDS, ORIGIN_SECONDS
 from onetape.simulator.silence import last_traded, minute_of, outage_at
 from onetape.simulator.symbols import SYMBOLS, SpotSymbol, UnknownSymbol
-from onetape.simulator.trades import Trades, trades_of_minute
+from onetape.simulator.trades import NO_TRADES, Trades, trades_of_minute
 
 _DAY: Final = 86_400
 _HOUR: Final = 3_600
@@ -24,13 +25,24 @@ BATCH_DAYS: Final = 16
 KEPT_MINUTE_DAYS: Final = 96
 #: Days of hour bars kept (2 KB each): eight markets over nearly three years.
 KEPT_HOUR_DAYS: Final = 8_000
-KEPT_TRADE_MINUTES: Final = 64
+#: Minutes of trades kept (2 KB each): two of every market of the long list.
+KEPT_TRADE_MINUTES: Final = 8_192
 #: Blocks of minutes kept for their trades (8 KB each).
 KEPT_PARTS: Final = 256
 _BLOCK_MINUTES: Final = 64
 
 #: Blocks of bars by market and day since 1970; a block has a row for each column of `Bars`.
 _Days = OrderedDict[tuple[str, int], IntArray]
+
+
+@dataclass(frozen=True, slots=True)
+class LastDay:
+    """The last 1,440 minutes of a market, of which the running one as far as it has come."""
+
+    bar: Bars
+    """One bar, which opens with the first of these minutes that has a candle; or none."""
+    previous: int | None
+    """Close of the minute before, in ticks; None where it has no candle."""
 
 
 class Market:
@@ -48,6 +60,8 @@ class Market:
         self._minute_days: _Days = OrderedDict()
         self._hour_days: _Days = OrderedDict()
         self._trades: OrderedDict[tuple[str, int], Trades] = OrderedDict()
+        # Of each market the day that was asked for last: its running minute, and the others.
+        self._last_days: dict[str, tuple[int, LastDay]] = {}
         self._parts: OrderedDict[tuple[str, int], Minutes] = OrderedDict()
 
     def symbol(self, name: str) -> SpotSymbol:
@@ -174,10 +188,13 @@ class Market:
         found = self._trades.get(key)
         if found is None:
             found = trades_of_minute(self.seed, symbol, self._minute_parts(symbol, minute))
-            self._trades[key] = found
-            if len(self._trades) > KEPT_TRADE_MINUTES:
-                self._trades.popitem(last=False)
+            self._keep_trades(key, found)
         return found
+
+    def _keep_trades(self, key: tuple[str, int], trades: Trades) -> None:
+        self._trades[key] = trades
+        if len(self._trades) > KEPT_TRADE_MINUTES:
+            self._trades.popitem(last=False)
 
     def _minute_parts(self, symbol: SpotSymbol, minute: int) -> Minutes:
         """Return what the trades of a minute need, one row or none; minutes come 64 at a time."""
@@ -198,13 +215,56 @@ class Market:
         low, high = np.searchsorted(found.bars.timestamp, (minute, minute + 60))
         return found[int(low) : int(high)]
 
-    def last_day(self, symbol: SpotSymbol, now_ms: int) -> Bars:
-        """Return the minutes of the last 24 hours, the running one as far as it has come."""
+    def last_day(self, symbol: SpotSymbol, now_ms: int) -> LastDay:
+        """Return the last 24 hours of a market."""
         minute = now_ms // 60_000 * 60
-        whole = self._minutes_between(symbol, minute - _DAY + 60, minute)
+        kept_minute, day = self._last_days.get(symbol.id, (-1, None))
+        if day is None or kept_minute != minute:
+            closed = self.end(symbol) <= minute - _DAY
+            bars = NO_BARS if closed else self._minutes_between(symbol, minute - _DAY, minute)
+            day = self._keep_day(symbol, minute, bars)
         if not self.is_open(symbol, minute):
-            return whole
-        return joined((whole, self._running_minute(symbol, now_ms)))
+            return day
+        running = self.running_trades(symbol, now_ms)
+        if not len(running):
+            return day
+        both = joined((day.bar, running.bar(minute)))
+        return LastDay(grouped(both, both.timestamp[:1]), day.previous)
+
+    def prepare_last_day(self, symbols: Sequence[SpotSymbol], now_ms: int) -> None:
+        """Work out the last 24 hours of some markets together: several times as fast as singly."""
+        minute = now_ms // 60_000 * 60
+        wanted = [
+            symbol
+            for symbol in symbols
+            if symbol.listed <= minute - _DAY
+            and self.is_open(symbol, minute)
+            and self._last_days.get(symbol.id, (-1,))[0] != minute
+        ]
+        if not wanted:
+            return
+        first, last = minute_of(minute - _DAY), minute_of(minute) + 1
+        every = minutes_of_many(self.seed, wanted, first, last)
+        for symbol, found in zip(wanted, every, strict=True):
+            whole = int(np.searchsorted(found.bars.timestamp, minute))
+            self._keep_day(symbol, minute, found.bars[:whole])
+            # The last trades too: of the running minute, or where it has none, of one before it.
+            self._keep_trades((symbol.id, minute), NO_TRADES)
+            for row in np.flatnonzero(found.bars.volume)[-1:].tolist():
+                part = found[row : row + 1]
+                trades = trades_of_minute(self.seed, symbol, part)
+                self._keep_trades((symbol.id, int(part.bars.timestamp[0])), trades)
+
+    def _keep_day(self, symbol: SpotSymbol, minute: int, bars: Bars) -> LastDay:
+        """Keep the day that a minute runs in; `bars` are the 1,440 minutes before that one."""
+        cut = int(np.searchsorted(bars.timestamp, minute - _DAY + 60))
+        within = bars[cut:]
+        previous = None
+        if cut and len(within) and int(within.timestamp[0]) == minute - _DAY + 60:
+            previous = int(bars.close[cut - 1])
+        day = LastDay(grouped(within, within.timestamp[:1]), previous)
+        self._last_days[symbol.id] = minute, day
+        return day
 
     def _minutes_between(self, symbol: SpotSymbol, start: int, end: int) -> Bars:
         return self._days_between(self._minute_days, KEPT_MINUTE_DAYS, symbol, start, end, _same)

@@ -8,6 +8,7 @@ exactly those of its trades (`trades.py`).
 A minute without a trade is flat at the previous close; an outage has no minutes (`silence.py`).
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,8 +28,9 @@ from onetape.simulator.noise import (
     rehashed,
     uniform,
 )
-from onetape.simulator.path import MINUTES, MINUTES_PER_YEAR, ORIGIN_SECONDS, path
+from onetape.simulator.path import MINUTES, MINUTES_PER_YEAR, ORIGIN_SECONDS, Path, path, paths
 from onetape.simulator.silence import (
+    LONGEST_QUIET,
     BoolArray,
     last_traded,
     missing_mask,
@@ -37,6 +39,8 @@ from onetape.simulator.silence import (
 )
 from onetape.simulator.symbols import SpotSymbol
 
+#: Key, first minute and last minute (exclusive) of a path.
+ReadPath = Callable[[int, int, int], Path]
 #: Pairs of trades in the calmest minute (two halves are the four special trades), and what comes on
 #: top in a minute of mean variance: in a lively market, and in one with quiet minutes.
 LIVELY_PAIRS: Final = (4, 8.0)
@@ -107,10 +111,11 @@ NO_MINUTES: Final = Minutes(
 )
 
 
-def minutes(seed: int, symbol: SpotSymbol, first: int, last: int) -> Minutes:
+def minutes(seed: int, symbol: SpotSymbol, first: int, last: int, read: ReadPath = path) -> Minutes:
     """Return the minutes `first` to `last - 1` of a market, counted from 2010.
 
-    Outages leave holes, and nothing comes before the first trade ever.
+    Outages leave holes, and nothing comes before the first trade ever. `read` may know some paths
+    already.
 
     Raises:
         ValueError: the range is empty or outside 2010 to 2041.
@@ -123,16 +128,37 @@ def minutes(seed: int, symbol: SpotSymbol, first: int, last: int) -> Minutes:
     rows = np.flatnonzero(traded)
     if not len(rows):
         return NO_MINUTES
-    found = _traded(seed, symbol, begin, last, rows)
+    found = _traded(seed, symbol, begin, last, rows, read)
     if len(rows) < len(traded):
         found = _with_quiet(found, begin, rows, ~missing_mask(seed, begin, last))
     cut = int(np.searchsorted(found.bars.timestamp, first * 60 + ORIGIN_SECONDS))
     return found[cut:] if cut else found
 
 
-def _traded(seed: int, symbol: SpotSymbol, begin: int, last: int, rows: IntArray) -> Minutes:
+def minutes_of_many(
+    seed: int, symbols: Sequence[SpotSymbol], first: int, last: int
+) -> list[Minutes]:
+    """Return what `minutes` does for each market; their paths are computed together."""
+    keys = list(
+        dict.fromkeys(_path_key(seed, name) for symbol in symbols for name, _ in symbol.weights)
+    )
+    # A thin market needs its last traded minute too.
+    known_first = max(first - LONGEST_QUIET, 0)
+    known = dict(zip(keys, paths(keys, known_first, last), strict=True))
+
+    def read(key: int, begin: int, end: int) -> Path:
+        if begin < known_first or end > last:
+            return path(key, begin, end)
+        return known[key].cut(begin - known_first, end - known_first)
+
+    return [minutes(seed, symbol, first, last, read) for symbol in symbols]
+
+
+def _traded(
+    seed: int, symbol: SpotSymbol, begin: int, last: int, rows: IntArray, read: ReadPath
+) -> Minutes:
     """Return the minutes `begin + rows`, of which each has trades."""
-    log_price, variance, swing = _weighted_paths(seed, symbol, begin, last)
+    log_price, variance, swing = _weighted_paths(seed, symbol, begin, last, read)
     tick_price = exponential(log_price) * (symbol.anchor * 10.0**symbol.price_digits)
     bounds = np.maximum(np.rint(tick_price), 1.0)
     ids = _pairs_before(seed, symbol, variance, begin, last)
@@ -205,14 +231,18 @@ def _with_quiet(found: Minutes, begin: int, rows: IntArray, exists: BoolArray) -
     )
 
 
+def _path_key(seed: int, name: str) -> int:
+    return key_of(seed, "path", name)
+
+
 def _weighted_paths(
-    seed: int, symbol: SpotSymbol, first: int, last: int
+    seed: int, symbol: SpotSymbol, first: int, last: int, read: ReadPath = path
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     level = np.zeros(last - first + 1)
     variance = np.zeros(last - first + 1)
     swing = np.zeros(last - first)
     for name, weight in symbol.weights:
-        shared = path(key_of(seed, "path", name), first, last)
+        shared = read(_path_key(seed, name), first, last)
         level += shared.level * weight
         variance += shared.variance * (weight * weight)
         swing += shared.swing * (weight * weight)

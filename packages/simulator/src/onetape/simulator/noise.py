@@ -6,6 +6,7 @@ are not: their last bit depends on the processor or the NumPy version, and so wo
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -72,6 +73,18 @@ def hashed(key: int, index: IntArray) -> HashArray:
     value *= np.uint64(_GOLDEN)
     value += np.uint64(key & _MASK)
     return mixed(value)
+
+
+def hashed_each(keys: Sequence[int], index: IntArray) -> HashArray:
+    """Return what `hashed` does for each key, shape (k, n).
+
+    Args:
+        keys: From `key_of`, k of them.
+        index: Not negative, shape (n,).
+    """
+    value = index.astype(np.uint64)
+    value *= np.uint64(_GOLDEN)
+    return mixed(value + np.array([[key & _MASK] for key in keys], dtype=np.uint64))
 
 
 def rehashed(value: HashArray) -> HashArray:

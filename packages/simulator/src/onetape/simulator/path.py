@@ -12,12 +12,13 @@ they are. Jumps: a block of days may hold one, a step in one minute that a slope
 block takes back, so that the block's ends stay where they are.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from onetape.simulator.noise import FloatArray, hashed, normal, part16, rehashed, uniform
+from onetape.simulator.noise import FloatArray, hashed_each, normal, part16, rehashed, uniform
 
 DEPTH: Final = 24
 MINUTES: Final = 1 << DEPTH
@@ -60,6 +61,12 @@ class Path:
     swing: FloatArray
     """Variance that the level has within each minute, shape (n,); jumps not counted."""
 
+    def cut(self, begin: int, end: int) -> "Path":
+        """Return its minutes `begin` to `end - 1`, counted from its first, as views."""
+        return Path(
+            self.level[begin : end + 1], self.variance[begin : end + 1], self.swing[begin:end]
+        )
+
 
 def path(key: int, first: int, last: int) -> Path:
     """Return the path over the minutes `first` to `last - 1`, counted from 2010.
@@ -74,17 +81,32 @@ def path(key: int, first: int, last: int) -> Path:
     Raises:
         ValueError: the range is empty or outside the path.
     """
+    return paths((key,), first, last)[0]
+
+
+def paths(keys: Sequence[int], first: int, last: int) -> list[Path]:
+    """Return several paths over the same minutes, in the vectorised steps of one.
+
+    Args:
+        keys: Which paths, from `noise.key_of`.
+        first: First minute, at least 0.
+        last: One past the last minute, above `first` and at most `MINUTES`.
+
+    Raises:
+        ValueError: the range is empty or outside the path.
+    """
     if not 0 <= first < last <= MINUTES:
         msg = f"minutes {first} to {last} are not within 0 to {MINUTES}"
         raise ValueError(msg)
-    start = 0
-    level = np.zeros(2)
-    clock = np.array([0.0, TOTAL_VARIANCE])
-    spent = np.array([TOTAL_VARIANCE])
-    rough = np.ones(1)
+    # One row for each path.
+    start, count = 0, len(keys)
+    level = np.zeros((count, 2))
+    clock = np.array([[0.0, TOTAL_VARIANCE]] * count)
+    spent = np.full((count, 1), TOTAL_VARIANCE)
+    rough = np.ones((count, 1))
     for depth in range(DEPTH):
-        node = np.arange(start, start + len(spent), dtype=np.int64) + (1 << depth)
-        value = hashed(key, node)
+        node = np.arange(start, start + spent.shape[1], dtype=np.int64) + (1 << depth)
+        value = hashed_each(keys, node)
         spread = REGIME_SPREAD if depth in REGIME_DEPTHS else SPLIT_SPREAD
         # In place where it can be: a new array for each step would cost more than the step.
         share = uniform(rehashed(value))
@@ -100,26 +122,28 @@ def path(key: int, first: int, last: int) -> Path:
         np.sqrt(bend, out=bend)
         bend *= normal(value)
         bend *= rough * swing
-        middle = level[1:] - level[:-1]
+        middle = level[:, 1:] - level[:, :-1]
         middle *= share
-        middle += level[:-1]
+        middle += level[:, :-1]
         middle += bend
         width = DEPTH - depth - 1
         low = (first >> width) - 2 * start
         high = ((last - 1) >> width) + 1 - 2 * start
-        level = _interleaved(level, middle)[low : high + 1]
-        clock = _interleaved(clock, clock[:-1] + early)[low : high + 1]
-        spent = _interleaved(early, late)[low:high]
+        level = _interleaved(level, middle)[:, low : high + 1]
+        clock = _interleaved(clock, clock[:, :-1] + early)[:, low : high + 1]
+        spent = _interleaved(early, late)[:, low:high]
         if depth >= ROUGH_DEPTH:
-            rough = np.repeat(rough, 2)[low:high]
+            rough = np.repeat(rough, 2, axis=1)[:, low:high]
         start = 2 * start + low
-    return Path(level + _jumps(key, first, last), clock, spent * (rough * rough))
+    level = level + _jumps(keys, first, last)
+    return list(map(Path, level, clock, spent * (rough * rough)))
 
 
-def _jumps(key: int, first: int, last: int) -> FloatArray:
-    """Return what jumps add to the level at each boundary, shape (last - first + 1,)."""
+def _jumps(keys: Sequence[int], first: int, last: int) -> FloatArray:
+    """Return what jumps add to the level at each boundary, shape (k, last - first + 1)."""
     offset = first >> JUMP_BITS
-    value = hashed(key ^ JUMP_BITS, np.arange(offset, (last >> JUMP_BITS) + 1, dtype=np.int64))
+    blocks = np.arange(offset, (last >> JUMP_BITS) + 1, dtype=np.int64)
+    value = hashed_each([key ^ JUMP_BITS for key in keys], blocks)
     chance, strength = uniform(value), uniform(rehashed(value))
     size = strength * strength * strength * JUMP_MORE + JUMP_LEAST
     sign = np.where(value & np.uint64(1), 1.0, -1.0)
@@ -127,12 +151,13 @@ def _jumps(key: int, first: int, last: int) -> FloatArray:
     place = part16(rehashed(rehashed(value)), 0) >> (16 - JUMP_BITS)
     boundary = np.arange(first, last + 1, dtype=np.int64)
     block, within = (boundary >> JUMP_BITS) - offset, boundary & ((1 << JUMP_BITS) - 1)
-    step = (within > place[block]).astype(np.float64)
-    return size[block] * (step - within.astype(np.float64) * 2.0**-JUMP_BITS)
+    step = (within > place[:, block]).astype(np.float64)
+    return size[:, block] * (step - within.astype(np.float64) * 2.0**-JUMP_BITS)
 
 
 def _interleaved(even: FloatArray, odd: FloatArray) -> FloatArray:
-    joined = np.empty(len(even) + len(odd))
-    joined[0::2] = even
-    joined[1::2] = odd
+    """Return the columns of two arrays by turns."""
+    joined = np.empty((len(even), even.shape[1] + odd.shape[1]))
+    joined[:, 0::2] = even
+    joined[:, 1::2] = odd
     return joined

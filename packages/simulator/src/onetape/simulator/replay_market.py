@@ -7,6 +7,7 @@ invented trades. Where the file has no candle nothing happens.
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Final, TypeVar
 
 import numpy as np
@@ -111,6 +112,9 @@ class ReplayMarket(Market):
         trades = self._trades_in(symbol, int(bars.timestamp[traded[-1]])).until(now_ms)
         minute_ms = int(trades.time_ms[-1]) // 60_000 * 60_000
         return trades.within(minute_ms, minute_ms + 60_000)
+
+    def prepare_last_day(self, symbols: Sequence[SpotSymbol], now_ms: int) -> None:
+        """Do nothing: what was recorded needs no working out."""
 
     def _candle(self, symbol: SpotSymbol, opened: int) -> Bars:
         return self._recorded[symbol.id].bars.between(opened, opened + 1)

@@ -36,6 +36,8 @@ _MINI_KEYS: Final = (
     "symbol", "openPrice", "highPrice", "lowPrice", "lastPrice", "volume", "quoteVolume",
     "openTime", "closeTime", "firstId", "lastId", "count",
 )  # fmt: skip
+#: So many markets of a list are worked out in one go.
+_TOGETHER: Final = 32
 Query = Mapping[str, str]
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -146,12 +148,16 @@ class PublicRest:
     ) -> object:
         symbols, single = self._asked_symbols(query)
         now_ms = self._clock.now_ms()
+        if single:
+            return entry(self._market, symbols[0], now_ms)
         entries: list[JsonObject] = []
-        for symbol in symbols:
-            entries.append(entry(self._market, symbol, now_ms))
+        for first in range(0, len(symbols), _TOGETHER):
+            some = symbols[first : first + _TOGETHER]
+            self._market.prepare_last_day(some, now_ms)
+            entries += [entry(self._market, symbol, now_ms) for symbol in some]
             # A list of 3,000 takes its time; streams go on meanwhile.
             await asyncio.sleep(0)
-        return entries[0] if single else entries
+        return entries
 
     def _asked_symbols(self, query: Query) -> tuple[tuple[SpotSymbol, ...], bool]:
         """Return the markets that `symbol` or `symbols` name, and whether it was `symbol`."""

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from onetape.simulator.bars import TIMEFRAMES, grouped, joined
+from onetape.simulator.bars import TIMEFRAMES, joined
 from onetape.simulator.market import Market
 from onetape.simulator.noise import hashed, key_of, part16
 from onetape.simulator.symbols import SpotSymbol
@@ -156,17 +156,15 @@ def day_ticker(market: Market, symbol: SpotSymbol, now_ms: int) -> JsonObject:
     The window is the last 1,440 minutes, of which the running one as far as it has come.
     """
     texts = Texts(symbol)
-    bars = market.last_day(symbol, now_ms)
+    found = market.last_day(symbol, now_ms)
+    day = found.bar
     offers = book(market, symbol, now_ms)
     times = {"openTime": now_ms - _DAY_MS, "closeTime": now_ms}
-    if not bars.volume.any():
+    if not day.volume.any():
         return _silent_day(symbol) | times
-    start = int(bars.timestamp[0])
-    day = grouped(bars, bars.timestamp[:1])
     opened, last = int(day.open[0]), int(day.close[0])
     volume, quote = int(day.volume[0]), int(day.quote[0])
-    before = market.bars(symbol, TIMEFRAMES["1m"], start - 60, start)
-    previous = int(before.close[-1]) if len(before) else opened
+    previous = opened if found.previous is None else found.previous
     # In ticks with 8 more digits than the tick has, then cut to 8 digits altogether.
     average = quote * 10**8 // volume
     return {
