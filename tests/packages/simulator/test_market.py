@@ -1,6 +1,5 @@
 """The market is a pure function of seed, symbol and time, and every view of it agrees."""
 
-import hashlib
 import subprocess
 import sys
 
@@ -9,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from market_digest import GOLDEN, digest
 from onetape.simulator.bars import INTERVALS, TIMEFRAMES, Bars, grouped, joined
 from onetape.simulator.market import Market
 from onetape.simulator.path import END_SECONDS
@@ -16,22 +16,6 @@ from onetape.simulator.symbols import SYMBOLS, SpotSymbol, UnknownSymbol, many_s
 
 MARCH = 1_709_251_200
 DAY = 86_400
-#: Changes only when somebody means to change the market: then old seeds give other candles.
-GOLDEN = "56ce93f798f637cb"
-
-
-def digest(market: Market) -> str:
-    total = hashlib.sha256()
-    for symbol in market.symbols:
-        opened = symbol.listed + 90 * DAY
-        for timeframe, span in (("1m", 7_200), ("1h", 3 * DAY), ("1d", 40 * DAY), ("1M", 99 * DAY)):
-            bars = market.bars(symbol, TIMEFRAMES[timeframe], opened, opened + span)
-            for column in bars.columns():
-                total.update(column.astype("<i8").tobytes())
-        trades = market.trades(symbol, opened - opened % 60)
-        for column in (trades.id, trades.time_ms, trades.price, trades.amount, trades.buys):
-            total.update(column.astype("<i8").tobytes())
-    return total.hexdigest()[:16]
 
 
 def same(one: Bars, other: Bars) -> bool:
