@@ -35,6 +35,8 @@ def exchange_info(
         "serverTime": now_ms,
         "rateLimits": RATE_LIMITS,
         "exchangeFilters": [],
+        # Smart order routing: Binance lists what is routed, and nothing is here.
+        "sors": [],
         "symbols": [_symbol_entry(symbol, permission_sets) for symbol in symbols],
     }
 
@@ -68,10 +70,12 @@ def _symbol_entry(symbol: SpotSymbol, permission_sets: bool) -> JsonObject:
         "icebergAllowed": True,
         "ocoAllowed": True,
         "otoAllowed": True,
+        "opoAllowed": True,
         "quoteOrderQtyMarketAllowed": True,
         "allowTrailingStop": True,
         "cancelReplaceAllowed": True,
         "amendAllowed": True,
+        "pegInstructionsAllowed": True,
         "isSpotTradingAllowed": True,
         "isMarginTradingAllowed": True,
         "filters": _filters(symbol),

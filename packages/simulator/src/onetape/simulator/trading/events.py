@@ -68,6 +68,8 @@ def execution_report(
     if not order.is_waiting:
         report["W"] = order.working_ms
     report["V"] = SELF_TRADE_PREVENTION
+    if execution == "EXPIRED":
+        report["eR"] = order.expiry_reason
     return report
 
 

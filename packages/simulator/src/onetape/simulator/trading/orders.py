@@ -94,6 +94,19 @@ class Order:
         """Whether a falling price reaches its stop: a stop of a sale, a target of a purchase."""
         return (self.request.type != "TAKE_PROFIT_LIMIT") == (self.side == "SELL")
 
+    @property
+    def expiry_reason(self) -> str:
+        """Why it expired, by Binance's name for it."""
+        request = self.request
+        if self.is_waiting:
+            return "EXCHANGE_CANCELED"  # its market was delisted
+        if request.type in LIMITS:
+            unfilled = {"IOC": "UNFILLED_IOC_QUANTITY_EXPIRED", "FOK": "UNFILLED_FOK_ORDER_EXPIRED"}
+            return unfilled.get(request.time_in_force, "EXCHANGE_CANCELED")
+        if request.type == "STOP_LOSS" and self.side == "BUY":
+            return "REJECTED"  # it woke, and the account could not pay what it cost by then
+        return "INSUFFICIENT_LIQUIDITY"
+
     def stopped_by(self, price: int) -> bool:
         """Return whether a trade at this price (ticks) wakes it."""
         stop = self.request.stop

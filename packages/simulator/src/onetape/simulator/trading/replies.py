@@ -30,7 +30,7 @@ def new_order(order: Order, kind: str, fills: Iterable[Fill], now_ms: int) -> Js
     if kind == "FULL":
         reply["fills"] = [_short_fill(fill) for fill in fills]
     reply["selfTradePreventionMode"] = SELF_TRADE_PREVENTION
-    return reply
+    return reply | _expiry(order)
 
 
 def order_status(order: Order) -> JsonObject:
@@ -52,6 +52,7 @@ def order_status(order: Order) -> JsonObject:
         "workingTime": order.working_ms,
         "origQuoteOrderQty": quote_quantity,
         "selfTradePreventionMode": SELF_TRADE_PREVENTION,
+        **_expiry(order),
     }
 
 
@@ -133,6 +134,11 @@ def _state(order: Order) -> JsonObject:
         "type": request.type,
         "side": order.side,
     }
+
+
+def _expiry(order: Order) -> JsonObject:
+    """Return why an order expired, if it did."""
+    return {"expiryReason": order.expiry_reason} if order.status == "EXPIRED" else {}
 
 
 def _short_fill(fill: Fill) -> JsonObject:
