@@ -69,11 +69,11 @@ FAILING = {
 
 
 @contextmanager
-def locked(db: Path) -> Generator[None]:
-    """Let another process hold the write lock while the block lasts."""
+def locked(db: Path, until: str = "sys.stdin.read()") -> Generator[None]:
+    """Let another process hold the write lock while the block lasts, or until it has run this."""
     holder = (
-        "import apsw, sys; c = apsw.Connection(sys.argv[1]); c.execute('BEGIN IMMEDIATE'); "
-        "print('held', flush=True); sys.stdin.read(); c.execute('ROLLBACK')"
+        "import apsw, sys, time; c = apsw.Connection(sys.argv[1]); c.execute('BEGIN IMMEDIATE'); "
+        f"print('held', flush=True); {until}; c.execute('ROLLBACK')"
     )
     with subprocess.Popen(
         [sys.executable, "-c", holder, str(db)],
@@ -195,6 +195,43 @@ def test_a_file_that_stays_locked_ends_the_session_and_stays_sound(
 
     with pytest.raises(StoreError):
         run(scene())
+
+
+def test_a_session_ended_by_a_lock_gives_its_account_back_once_the_lock_is_gone(
+    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onetape.store.database.WRITE_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("onetape.store.database.BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr("trader.session.TIDY_PATIENCE_SECONDS", 10)
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_decided(-1)
+            with locked(db, until="time.sleep(1)"):
+                error = await error_of(trading)
+            assert "stayed locked by another process" in str(error)
+            assert trading.query("SELECT expires_ms FROM leases") == [(0,)]
+            assert trading.query("SELECT end_reason FROM sessions") == [(str(error),)]
+
+    with pytest.raises(StoreError):
+        run(scene())
+
+
+def test_candles_that_passed_between_two_sessions_are_written_down_as_such(
+    run: Run, db: Path
+) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened:
+            async with desk(opened, db) as trading:
+                await trading.until_decided(-1)
+            await opened.go_to(3.25)
+            async with desk(opened, db, number=2) as trading:
+                await trading.until_decided(2)
+                spans = trading.query("SELECT * FROM blind_intervals WHERE session = 'session-2'")
+                why = "no session ran; 2 candles without a decision"
+                assert spans == [("session-2", MARCH * 1_000, (MARCH + 2 * HOUR) * 1_000, why)]
+
+    run(scene())
 
 
 def test_a_file_that_is_ahead_of_the_market_is_refused(run: Run, db: Path) -> None:

@@ -1,0 +1,126 @@
+"""A file or a simulator that is exchanged under a running trader ends it with one line."""
+
+import re
+import signal
+from collections.abc import Callable, Generator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from desk import OFTEN
+from onetape.core.errors import StoreError
+from onetape.store.database import open_store
+from onetape.store.seed import hold_to_seed
+from programs import Program
+
+#: One minute of market takes a quarter of a second.
+SPEED = "240"
+NOON = "2024-03-01T12:00:20"
+
+StartSimulator = Callable[..., tuple[Program, str]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder like a user's, with a strategy of their own."""
+    own = tmp_path / "user" / "strategies"
+    own.mkdir(parents=True)
+    (own / "often.py").write_text(OFTEN, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def simulator(folder: Path) -> Generator[StartSimulator]:
+    """Return a function that starts a simulator and returns it with its address."""
+    with ExitStack() as stack:
+
+        def start(*arguments: str, port: str = "0") -> tuple[Program, str]:
+            every = ("--port", port, "--speed", SPEED, *arguments)
+            program = stack.enter_context(Program("simulator", *every, folder=folder))
+            greeting = program.until("simulator:")
+            return program, re.findall(r"http://[\d.:]+\d", greeting)[0]
+
+        yield start
+
+
+def trader(folder: Path, url: str) -> Program:
+    common = ("--exchange", "simulator", "--simulator-url", url, "--timeframe", "1m")
+    return Program("trader", *common, "--strategy", "often", folder=folder)
+
+
+def refusal(program: Program) -> str:
+    """Return the one line of a program that refuses the data."""
+    assert program.ends() == 4
+    (line,) = program.errors
+    return line
+
+
+def delete(db: Path) -> None:
+    db.unlink()
+
+
+def replace(db: Path) -> None:
+    other = db.with_name("other.db")
+    open_store(other, create=True).close()
+    other.replace(db)
+
+
+@pytest.mark.parametrize("harm", [delete, replace])
+def test_a_database_that_is_taken_away_ends_the_trader(
+    folder: Path, simulator: StartSimulator, harm: Callable[[Path], None]
+) -> None:
+    _, url = simulator("--start", NOON)
+    with trader(folder, url) as program:
+        program.until("", inside=", next ")
+        harm(folder / "data" / "simulator.db")
+        assert "was deleted or replaced while it was open" in refusal(program)
+
+
+def test_a_simulator_that_starts_again_at_an_earlier_time_ends_the_trader(
+    folder: Path, simulator: StartSimulator
+) -> None:
+    first, url = simulator("--start", NOON)
+    with trader(folder, url) as program:
+        program.until("", inside=", next ")
+        first.send(signal.SIGKILL)
+        first.ends()
+        simulator("--start", "2024-03-01T06:00", port=url.rpartition(":")[2])
+        assert "but the market's time is 2024-03-01 06:" in refusal(program)
+    with open_store(folder / "data" / "simulator.db", create=False) as store, store.read() as one:
+        assert one.execute("SELECT count(*) FROM revisions").get == 0
+        assert one.execute("SELECT expires_ms FROM leases").get == 0
+
+
+def test_a_simulator_that_starts_again_with_another_seed_ends_the_trader(
+    folder: Path, simulator: StartSimulator
+) -> None:
+    first, url = simulator("--start", NOON, "--seed", "1")
+    with trader(folder, url) as program:
+        program.until("", inside=", next ")
+        first.send(signal.SIGKILL)
+        first.ends()
+        simulator("--start", "2024-03-01T13:00", "--seed", "2", port=url.rpartition(":")[2])
+        assert "start it with --seed 1, or choose another file with --db" in refusal(program)
+
+
+def test_a_file_of_one_seed_is_refused_to_another_by_all_programs(
+    folder: Path, simulator: StartSimulator
+) -> None:
+    with open_store(folder / "data" / "simulator.db", create=True) as store:
+        hold_to_seed(store, 2**70)
+    _, url = simulator("--start", NOON, "--seed", "2")
+    common = ("--exchange", "simulator", "--simulator-url", url)
+    for name in ("trader", "backfiller"):
+        with Program(name, *common, folder=folder) as program:
+            assert f"start it with --seed {2**70}" in refusal(program)
+
+
+def test_a_file_without_a_seed_takes_the_first_one(tmp_path: Path) -> None:
+    with open_store(tmp_path / "one.db", create=True) as store:
+        with store.write() as connection:
+            connection.execute("INSERT INTO store_kind (only_row, simulated) VALUES (1, 1)")
+        hold_to_seed(store, 7)
+        hold_to_seed(store, 7)
+        with pytest.raises(StoreError, match="--seed 7"):
+            hold_to_seed(store, 8)
