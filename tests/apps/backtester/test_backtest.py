@@ -18,7 +18,7 @@ from onetape.core.steps import IDEAL_MARKET, MarketSteps
 from onetape.engine import Result, Rules, metrics_of, simulate
 from onetape.store.candles import insert_closed, replace_forming, row_at
 from onetape.store.database import open_store
-from onetape.store.gaps import record_gap
+from onetape.store.gaps import set_gap
 from onetape.store.market_data import save_market
 from onetape.strategies import checked_signals, load_strategy
 
@@ -150,7 +150,7 @@ def test_an_outage_of_the_exchange_is_stated_and_no_reason_to_refuse(
     start, end = START + 240 * HOUR, START + 243 * HOUR
     delete(tape, start, end)
     with open_store(tape, create=False) as store:
-        record_gap(store, KEY, start, end, state="none at exchange", asked_ms=1)
+        set_gap(store, KEY, start, end, state="none at exchange", asked_ms=1)
     document = on_tape().document
     assert (document["known_outages"], document["unexplained_gaps"]) == (3, 0)
     assert "3 candles missing because the exchange has none there" in document["notes"]

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 
 from onetape.core.candles import SeriesKey
 from onetape.store.database import Store
-from onetape.store.gaps import CONFIRMED, confirmed_gaps, record_gap, unexplained
+from onetape.store.gaps import (
+    CONFIRMED,
+    NOT_FETCHED,
+    UNKNOWN_IMPORT,
+    confirmed_gaps,
+    set_gap,
+    unexplained,
+)
 
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
 
@@ -42,33 +49,31 @@ def test_what_is_unexplained_is_the_holes_less_the_confirmed_gaps(
     holes: list[tuple[int, int]],
 ) -> None:
     key = next(fresh_keys)
-    last_known: dict[int, int] = {}
     for start, end in known:
-        record_gap(shared_store, key, start, end, state=CONFIRMED, asked_ms=1)
-        last_known[start] = end
+        set_gap(shared_store, key, start, end, state=CONFIRMED, asked_ms=1)
     left = unexplained(shared_store, key, holes)
-    assert moments(left) == moments(holes) - moments(list(last_known.items()))
+    assert moments(left) == moments(holes) - moments(known)
     assert left == sorted(left)
     assert all(start < end for start, end in left)
 
 
 def test_only_a_confirmed_gap_explains(store: Store) -> None:
-    record_gap(store, KEY, 0, 10, state="unknown", asked_ms=1)
-    record_gap(store, KEY, 20, 30, state="not fetched", asked_ms=1)
+    set_gap(store, KEY, 0, 10, state=UNKNOWN_IMPORT, asked_ms=1)
+    set_gap(store, KEY, 20, 30, state=NOT_FETCHED, asked_ms=1)
     assert unexplained(store, KEY, [(0, 40)]) == [(0, 40)]
 
 
 def test_a_gap_that_is_asked_for_again_keeps_the_date_it_was_first_seen(store: Store) -> None:
-    record_gap(store, KEY, 0, 10, state="unknown", asked_ms=1)
-    record_gap(store, KEY, 0, 8, state=CONFIRMED, asked_ms=5)
+    set_gap(store, KEY, 0, 10, state=UNKNOWN_IMPORT, asked_ms=1)
+    set_gap(store, KEY, 0, 8, state=CONFIRMED, asked_ms=5)
     with store.read() as connection:
         rows = connection.execute(
-            "SELECT to_timestamp, state, first_seen_ms, last_asked_ms FROM gaps"
+            "SELECT from_timestamp, to_timestamp, state, first_seen_ms, last_asked_ms FROM gaps"
         ).fetchall()
-    assert rows == [(8, CONFIRMED, 1, 5)]
+    assert rows == [(0, 8, CONFIRMED, 1, 5), (8, 10, UNKNOWN_IMPORT, 1, 1)]
     assert confirmed_gaps(store, KEY) == [(0, 8)]
 
 
 def test_gaps_of_another_series_explain_nothing(store: Store) -> None:
-    record_gap(store, SeriesKey("binance", "ETH/USDT", "1h"), 0, 10, state=CONFIRMED, asked_ms=1)
+    set_gap(store, SeriesKey("binance", "ETH/USDT", "1h"), 0, 10, state=CONFIRMED, asked_ms=1)
     assert unexplained(store, KEY, [(0, 10)]) == [(0, 10)]

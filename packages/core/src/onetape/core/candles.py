@@ -64,6 +64,11 @@ class SeriesKey:
     timeframe: str
     """CCXT timeframe, such as `1h`."""
 
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """Exchange, symbol and timeframe, as the tables name them."""
+        return self.exchange, self.symbol, self.timeframe
+
     def __str__(self) -> str:
         """Return the key as a person writes it."""
         return f"{self.exchange} {self.symbol} {self.timeframe}"

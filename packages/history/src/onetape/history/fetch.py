@@ -9,7 +9,7 @@ from onetape.exchange.pages import Page, closed_pages
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import first_row_after, insert_closed, missing_between
 from onetape.store.database import Store
-from onetape.store.gaps import CONFIRMED, GapState, record_gap, unexplained
+from onetape.store.gaps import CONFIRMED, NOT_FETCHED, GapState, set_gap, unexplained
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,8 @@ async def confirm_gaps(
 
     What is missing twice while the exchange has a later candle, it does not have at all: the gap
     ledger keeps it, with the date. Without a later candle the exchange may merely lag, and a row
-    that went to quarantine may come back sound: such a gap stays unknown and is asked for again.
+    that went to quarantine may come back sound: such a gap stays "not fetched", and is asked for
+    again.
 
     Raises:
         ExchangeUnreachable: the exchange stopped answering; nothing unproven was written down.
@@ -83,8 +84,8 @@ async def confirm_gaps(
         for left_start, left_end in missing_between(store, key, hole_start, hole_end):
             sound = again.quarantined == 0
             proven = sound and await _goes_on_after(exchange, store, key, left_end)
-            state: GapState = CONFIRMED if proven else "unknown"
-            record_gap(store, key, left_start, left_end, state=state, asked_ms=exchange.now_ms())
+            state: GapState = CONFIRMED if proven else NOT_FETCHED
+            set_gap(store, key, left_start, left_end, state=state, asked_ms=exchange.now_ms())
     return total
 
 

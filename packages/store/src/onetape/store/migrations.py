@@ -9,7 +9,7 @@ from onetape.store.connection import Connection
 #: "OTAP" in the header marks a file as ours.
 APPLICATION_ID = 0x4F544150
 #: One script a version, in order; a released script is never edited.
-SCRIPTS = ("schema.sql", "seed.sql")
+SCRIPTS = ("schema.sql", "schema_2.sql")
 NEWEST_VERSION = len(SCRIPTS)
 
 

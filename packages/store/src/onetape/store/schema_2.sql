@@ -1,0 +1,74 @@
+-- Version 2: the seed of a simulated file, disjoint gaps with new states, silences, bounded quarantine.
+
+-- Which of the simulator's markets a simulated file holds; NULL until a program has said. TEXT,
+-- because a seed may be any whole number.
+ALTER TABLE store_kind ADD COLUMN seed TEXT;
+
+-- Ranges of candles that are missing, and why. The ranges of a series never overlap. A hole without
+-- a row is "not fetched"; with one it was asked for at last_asked_ms and could not be proven.
+ALTER TABLE gaps RENAME TO gaps_1;
+CREATE TABLE gaps (
+    exchange TEXT NOT NULL,
+    symbol TEXT NOT NULL,
+    timeframe TEXT NOT NULL,
+    from_timestamp INTEGER NOT NULL,
+    to_timestamp INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('none at exchange', 'not fetched', 'unknown: import')),
+    first_seen_ms INTEGER NOT NULL,
+    last_asked_ms INTEGER NOT NULL,
+    PRIMARY KEY (exchange, symbol, timeframe, from_timestamp),
+    CHECK (to_timestamp > from_timestamp)
+) STRICT, WITHOUT ROWID;
+
+-- Version 1 let ranges overlap: those that do become one. What is proven stays whole, and what was
+-- only asked for is kept where it touches nothing proven; without its row it means the same.
+WITH marked AS (
+    SELECT *, state = 'none at exchange' AS proven,
+        max(to_timestamp) OVER (
+            PARTITION BY exchange, symbol, timeframe, state = 'none at exchange'
+            ORDER BY from_timestamp ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ) AS covered_to
+    FROM gaps_1
+), numbered AS (
+    SELECT *, sum(covered_to IS NULL OR from_timestamp >= covered_to) OVER (
+        PARTITION BY exchange, symbol, timeframe, proven ORDER BY from_timestamp
+    ) AS island
+    FROM marked
+), merged AS (
+    SELECT exchange, symbol, timeframe, proven, min(from_timestamp) AS from_timestamp,
+        max(to_timestamp) AS to_timestamp, min(first_seen_ms) AS first_seen_ms,
+        max(last_asked_ms) AS last_asked_ms
+    FROM numbered GROUP BY exchange, symbol, timeframe, proven, island
+)
+INSERT INTO gaps
+SELECT exchange, symbol, timeframe, from_timestamp, to_timestamp,
+    iif(proven, 'none at exchange', 'not fetched'), first_seen_ms, last_asked_ms
+FROM merged
+WHERE proven OR NOT EXISTS (
+    SELECT 1 FROM merged m WHERE m.proven AND m.exchange = merged.exchange
+    AND m.symbol = merged.symbol AND m.timeframe = merged.timeframe
+    AND m.from_timestamp < merged.to_timestamp AND m.to_timestamp > merged.from_timestamp
+);
+DROP TABLE gaps_1;
+
+-- Until when no process on this file asks an exchange, by the computer's time.
+CREATE TABLE silences (
+    exchange TEXT PRIMARY KEY CHECK (exchange <> ''),
+    until_ms INTEGER NOT NULL,
+    reason TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- How many rows were refused. Of each series and fault, quarantine keeps only the first ones.
+CREATE TABLE quarantine_counts (
+    exchange TEXT NOT NULL,
+    symbol TEXT NOT NULL,
+    timeframe TEXT NOT NULL,
+    fault TEXT NOT NULL,
+    refused INTEGER NOT NULL CHECK (refused > 0),
+    first_seen_ms INTEGER NOT NULL,
+    last_seen_ms INTEGER NOT NULL,
+    PRIMARY KEY (exchange, symbol, timeframe, fault)
+) STRICT, WITHOUT ROWID;
+INSERT INTO quarantine_counts
+SELECT exchange, symbol, timeframe, fault, count(*), min(seen_ms), max(seen_ms)
+FROM quarantine GROUP BY exchange, symbol, timeframe, fault;
