@@ -1,0 +1,171 @@
+"""Larger candles from smaller ones, as Binance builds them.
+
+A small candle with volume 0 only repeats the last price: it supplies no open, high, low or close to
+a larger one in which something was traded. Nothing is invented: a window without any small candle
+gives no large one.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from onetape.core.candles import Candles, FloatArray, IntArray
+from onetape.core.errors import UsageError
+from onetape.core.timeframes import FIRST_MONDAY_SECONDS, Timeframe
+
+#: Volumes are decimals with at most so many digits.
+_MOST_DIGITS: Final = 8
+#: Every whole number up to here is a double.
+_WHOLE_LIMIT: Final = 2.0**53
+_MONTHS_BEFORE_EPOCH: Final = 1970 * 12
+_SECONDS_PER_DAY: Final = 86_400
+
+
+def resample(candles: Candles, from_timeframe: Timeframe, to_timeframe: Timeframe) -> Candles:
+    """Return the larger candles that these smaller ones make.
+
+    Open, high, low and close come from the small candles with volume; a window that has none of
+    those is flat at the close of its last small candle, which is the last price before it. Volumes
+    are added as decimals, so a sum is the double nearest to the exchange's own text. Weeks open on
+    Monday and months on the first, UTC. The last window is left out unless its last small candle
+    is there. A window in which small candles are missing is built from those that exist, as the
+    exchange does after an outage: `incomplete_windows` tells which.
+
+    Args:
+        candles: Small candles, oldest first, shape (n,).
+        from_timeframe: Theirs.
+        to_timeframe: The larger one, a multiple of it.
+
+    Returns:
+        At most one candle for each window that holds small ones.
+
+    Raises:
+        UsageError: the larger timeframe is not made of whole smaller ones.
+    """
+    check_multiple(from_timeframe, to_timeframe)
+    if not len(candles):
+        return candles
+    windows = opens_of(to_timeframe, candles.timestamp)
+    starts = np.flatnonzero(np.diff(windows, prepend=windows[0] - 1))
+    ends = np.append(starts[1:], len(candles))
+    open_, high, low, close = _prices(candles, starts, ends)
+    whole = Candles(windows[starts], open_, high, low, close, _sums(candles.volume, starts, ends))
+    last = int(candles.timestamp[-1])
+    finished = from_timeframe.next(last) >= to_timeframe.next(last)
+    return whole if finished else whole[:-1]
+
+
+def incomplete_windows(
+    candles: Candles, from_timeframe: Timeframe, to_timeframe: Timeframe
+) -> IntArray:
+    """Return the opens of the windows that `resample` builds although small candles are missing.
+
+    Raises:
+        UsageError: the larger timeframe is not made of whole smaller ones.
+    """
+    built = resample(candles, from_timeframe, to_timeframe).timestamp
+    if not len(built):
+        return built
+    last_end = to_timeframe.next(int(built[-1]))
+    edges = np.searchsorted(candles.timestamp, np.append(built, last_end))
+    return built[np.diff(edges) < _room(built, from_timeframe, to_timeframe)]
+
+
+def check_multiple(from_timeframe: Timeframe, to_timeframe: Timeframe) -> None:
+    """Refuse a larger timeframe that is not made of whole smaller ones.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not _is_multiple(from_timeframe, to_timeframe):
+        raise UsageError(
+            f"{to_timeframe.name} candles are not made of whole {from_timeframe.name} candles; "
+            "choose a smaller one to start from, such as 1m, or a larger one to build"
+        )
+
+
+def opens_of(timeframe: Timeframe, timestamps: IntArray) -> IntArray:
+    """Return the open of the candle that holds each moment, as `Timeframe.floor` for one.
+
+    Args:
+        timeframe: The candles' length.
+        timestamps: Epoch seconds, shape (n,).
+    """
+    if timeframe.is_month:
+        months = timestamps.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
+        first = (months + _MONTHS_BEFORE_EPOCH) // timeframe.count * timeframe.count
+        return _month_starts(first - _MONTHS_BEFORE_EPOCH)
+    anchor = _anchor(timeframe)
+    return (timestamps - anchor) // timeframe.seconds * timeframe.seconds + anchor
+
+
+def _prices(
+    candles: Candles, starts: IntArray, ends: IntArray
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Return open, high, low and close of the groups `[starts, ends)`, each of shape (k,)."""
+    traded = np.flatnonzero(candles.volume > 0)
+    first = np.searchsorted(traded, starts)
+    last = np.searchsorted(traded, ends) - 1
+    silent = last < first
+    flat = candles.close[ends - 1]
+    if not len(traded):
+        return flat, flat.copy(), flat.copy(), flat.copy()
+    opener = traded[np.minimum(first, len(traded) - 1)]
+    closer = traded[np.maximum(last, 0)]
+    quiet = candles.volume <= 0
+    high = np.maximum.reduceat(np.where(quiet, -np.inf, candles.high), starts)
+    low = np.minimum.reduceat(np.where(quiet, np.inf, candles.low), starts)
+    return (
+        np.where(silent, flat, candles.open[opener]),
+        np.where(silent, flat, high),
+        np.where(silent, flat, low),
+        np.where(silent, flat, candles.close[closer]),
+    )
+
+
+def _sums(volume: FloatArray, starts: IntArray, ends: IntArray) -> FloatArray:
+    """Return the sums of the groups: exact where volumes are decimals of at most 8 digits.
+
+    Whole numbers add up exactly in any order; other values are added from left to right, one after
+    the other, so that every machine gets the same.
+    """
+    for digits in range(_MOST_DIGITS + 1):
+        scale = 10.0**digits
+        steps = np.rint(volume * scale)
+        # Dividing a whole number by a power of ten gives the double nearest to that decimal.
+        if np.array_equal(steps / scale, volume):
+            sums = np.add.reduceat(steps, starts)
+            if sums.max() < _WHOLE_LIMIT:
+                return sums / scale
+            break
+    group = np.repeat(np.arange(len(starts)), ends - starts)
+    return np.bincount(group, weights=volume).astype(np.float64)
+
+
+def _room(opens: IntArray, from_timeframe: Timeframe, to_timeframe: Timeframe) -> IntArray:
+    """Return how many small candles each window has room for, shape (n,)."""
+    if not to_timeframe.is_month:
+        return np.full(len(opens), to_timeframe.seconds // from_timeframe.seconds)
+    if from_timeframe.is_month:
+        return np.full(len(opens), to_timeframe.count // from_timeframe.count)
+    months = opens.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
+    return (_month_starts(months + to_timeframe.count) - opens) // from_timeframe.seconds
+
+
+def _is_multiple(small: Timeframe, large: Timeframe) -> bool:
+    if large.is_month:
+        if small.is_month:
+            return large.count > small.count and large.count % small.count == 0
+        return small.unit != "w" and _SECONDS_PER_DAY % small.seconds == 0
+    if small.is_month or large.seconds <= small.seconds or large.seconds % small.seconds:
+        return False
+    return (_anchor(large) - _anchor(small)) % small.seconds == 0
+
+
+def _anchor(timeframe: Timeframe) -> int:
+    return FIRST_MONDAY_SECONDS if timeframe.unit == "w" else 0
+
+
+def _month_starts(months: IntArray) -> IntArray:
+    """Return the first seconds of months counted from January 1970."""
+    return months.astype("datetime64[M]").astype("datetime64[s]").astype(np.int64)
