@@ -1,13 +1,19 @@
 """The invented market read as a tape."""
 
+from decimal import Decimal
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onetape.simulator.market import Market
-from onetape.simulator.symbols import SYMBOLS
-from onetape.simulator.tickers import book
+from onetape.simulator.symbols import SYMBOLS, SpotSymbol
+from onetape.simulator.tickers import book, depth
+from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.market_tape import MarketTape
-from onetape.simulator.trading.tape import Tick
+from onetape.simulator.trading.money import down, scaled
+from onetape.simulator.trading.orders import OrderRequest
+from onetape.simulator.trading.tape import Side, Tick
 
 MARCH_MS = 1_709_251_200_000
 MARKET = Market(3)
@@ -70,6 +76,31 @@ def test_the_first_offer_is_that_of_the_book_ticker() -> None:
     assert last is not None
     assert next(TAPE.offers(BTC, last, "BUY")) == (found.ask, found.ask_amount)
     assert next(TAPE.offers(BTC, last, "SELL")) == (found.bid, found.bid_amount)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    # Within the markets' filters of value and quantity.
+    st.tuples(st.just(BTC), st.integers(100, 9_000_000))
+    | st.tuples(st.just(THIN), st.integers(50, 50_000)),
+    st.sampled_from(["BUY", "SELL"]),
+    st.integers(0, 5_000_000),
+)
+def test_a_market_order_walks_exactly_the_book_that_depth_shows(
+    what: tuple[SpotSymbol, int], side: Side, after_ms: int
+) -> None:
+    (symbol, steps), now_ms = what, MARCH_MS + after_ms
+    rich = {asset: Decimal(10**12) for asset in (symbol.base, symbol.quote)}
+    exchange = Exchange(TAPE, MARKET.symbols, balance=rich, now_ms=now_ms)
+    shown: Any = depth(MARKET, symbol, now_ms, 5_000)["asks" if side == "BUY" else "bids"]
+    order = exchange.place(OrderRequest(symbol, side, "MARKET", quantity=steps), now_ms)
+    left, value = scaled(steps, symbol.amount_digits), Decimal(0)
+    for price, amount in ((Decimal(price), Decimal(amount)) for price, amount in shown):
+        taken = min(left, amount)
+        value += down(price * taken)
+        left -= taken
+    assert order.value == value
+    assert scaled(order.remaining, symbol.amount_digits) == left
 
 
 def test_a_held_market_offers_everything_at_the_last_price() -> None:

@@ -14,10 +14,10 @@ from onetape.simulator import refusals
 from onetape.simulator.exchange_info import PERMISSIONS, exchange_info_text
 from onetape.simulator.klines import Klines, limit_of, number_of
 from onetape.simulator.market import Market
+from onetape.simulator.offers import LEVELS
 from onetape.simulator.public_trades import aggregate_rows, last_rows, rows_from_id
 from onetape.simulator.symbols import SpotSymbol, UnknownSymbol
 from onetape.simulator.tickers import (
-    DEPTH_LEVELS,
     average_price,
     book_ticker,
     day_ticker,
@@ -98,7 +98,7 @@ class PublicRest:
         return web.Response(body=body, content_type="application/json", charset="utf-8")
 
     def _depth(self, query: Query) -> object:
-        limit = limit_of(query, DEFAULT_DEPTH, DEPTH_LEVELS)
+        limit = limit_of(query, DEFAULT_DEPTH, LEVELS)
         return depth(self._market, self._symbol(query), self._clock.now_ms(), limit)
 
     def _average(self, query: Query) -> object:

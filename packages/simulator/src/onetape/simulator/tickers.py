@@ -1,19 +1,15 @@
 """Tickers: the best bid and ask, and the statistics of the last 24 hours."""
 
-from dataclasses import dataclass
+from itertools import islice
 from typing import Final
-
-import numpy as np
 
 from onetape.simulator.bars import TIMEFRAMES, joined
 from onetape.simulator.market import Market
-from onetape.simulator.noise import hashed, key_of, part16
+from onetape.simulator.offers import BOTH_SIDES, Book, book_after
 from onetape.simulator.symbols import SpotSymbol
 from onetape.simulator.wire import JsonObject, Texts, decimal_8
 
 _DAY_MS: Final = 86_400_000
-#: How many offers a side has; Binance tells of 5,000 at most.
-DEPTH_LEVELS: Final = 1_000
 #: Minutes of the mean price (`avgPriceMins` of the filters).
 AVERAGE_MINUTES: Final = 5
 #: REST name and stream name of each field of a 24-hour ticker.
@@ -27,41 +23,18 @@ _STREAM_KEYS: Final = {
 _MINI_KEYS: Final = ("s", "c", "o", "h", "l", "v", "q")
 
 
-@dataclass(frozen=True, slots=True)
-class Book:
-    """The best offers at a moment, and the trade that left them."""
-
-    update_id: int
-    bid: int
-    """In ticks; at least one tick below `ask`."""
-    bid_amount: int
-    """In steps."""
-    ask: int
-    """In ticks."""
-    ask_amount: int
-    """In steps."""
-    last: int
-    """Price of the last trade, in ticks."""
-    last_amount: int
-    """Amount of the last trade, in steps."""
-
-
 def book(market: Market, symbol: SpotSymbol, now_ms: int) -> Book | None:
-    """Return the best offers at a moment: the last taker hit one side, the other is a tick away.
+    """Return the book at a moment; where nobody trades it stays as the last trade left it.
 
-    Where nobody trades they stay as the last trade left them. None while the market is not open.
+    None while the market is not open.
     """
     if not market.is_open(symbol, now_ms // 1_000):
         return None
     trades = market.last_trades(symbol, now_ms)
     if not len(trades):
         return None
-    last, bought, update_id = int(trades.price[-1]), bool(trades.buys[-1]), int(trades.id[-1])
-    bid = max(last - 1, 1) if bought else last
-    key = key_of(market.seed, symbol.id, "book")
-    noise = hashed(key, np.array([update_id], dtype=np.int64))
-    sizes = [1 + (int(part16(noise, part)[0]) * symbol.lot >> 13) for part in (0, 1)]
-    return Book(update_id, bid, sizes[0], bid + 1, sizes[1], last, int(trades.amount[-1]))
+    last = (int(trades.price[-1]), int(trades.amount[-1]), bool(trades.buys[-1]))
+    return book_after(market.seed, symbol, int(trades.id[-1]), last)
 
 
 def book_ticker(market: Market, symbol: SpotSymbol, now_ms: int) -> JsonObject:
@@ -70,7 +43,7 @@ def book_ticker(market: Market, symbol: SpotSymbol, now_ms: int) -> JsonObject:
 
 
 def depth(market: Market, symbol: SpotSymbol, now_ms: int, limit: int) -> JsonObject:
-    """Return the reply of `GET /api/v3/depth`: the best offers, and larger ones tick by tick.
+    """Return the reply of `GET /api/v3/depth`: the offers that a taker would find.
 
     Args:
         market: Where.
@@ -82,19 +55,14 @@ def depth(market: Market, symbol: SpotSymbol, now_ms: int, limit: int) -> JsonOb
     if found is None:
         return {"lastUpdateId": 0, "bids": [], "asks": []}
     texts = Texts(symbol)
-    levels = range(min(limit, DEPTH_LEVELS))
-    return {
-        "lastUpdateId": found.update_id,
-        "bids": [
-            [texts.price(found.bid - away), texts.amount(found.bid_amount * (away + 1))]
-            for away in levels
-            if found.bid > away
-        ],
-        "asks": [
-            [texts.price(found.ask + away), texts.amount(found.ask_amount * (away + 1))]
-            for away in levels
-        ],
-    }
+    bids, asks = (
+        [
+            [texts.price(price), texts.amount(amount)]
+            for price, amount in islice(found.levels(side), limit)
+        ]
+        for side in BOTH_SIDES
+    )
+    return {"lastUpdateId": found.update_id, "bids": bids, "asks": asks}
 
 
 def average_price(market: Market, symbol: SpotSymbol, now_ms: int) -> JsonObject:

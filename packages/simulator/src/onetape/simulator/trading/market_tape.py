@@ -8,7 +8,7 @@ import numpy as np
 
 from onetape.simulator.bars import TIMEFRAMES, joined
 from onetape.simulator.market import BATCH_DAYS, Market
-from onetape.simulator.noise import hashed, key_of, part16
+from onetape.simulator.offers import book_after
 from onetape.simulator.symbols import SpotSymbol
 from onetape.simulator.trades import Trades
 from onetape.simulator.trading.tape import Cursor, Side, Tick
@@ -17,8 +17,6 @@ _MINUTE: Final = TIMEFRAMES["1m"]
 _PIECE_SECONDS: Final = BATCH_DAYS * 86_400
 #: Minutes of the mean price that filters use (`avgPriceMins`).
 AVERAGE_MINUTES: Final = 5
-#: How deep a taker can reach.
-LEVELS: Final = 1_000
 #: In a stepped market everything is to be had at the last price.
 _ENDLESS: Final = 1 << 60
 
@@ -28,8 +26,7 @@ class MarketTape:
 
     Two models of what a taker finds:
 
-    - A market that runs: the best offer of `bookTicker` with its amount, then one level a tick
-      further on, each of them larger than the one before by the size of the first.
+    - A market that runs: the book that `depth` shows (`offers.py`).
     - A market that stands still (`held`): everything at the price of the last trade. So a market
       order sent on the close of a bar fills at the open of the next, as in a backtest.
     """
@@ -76,16 +73,9 @@ class MarketTape:
         if self._held:
             yield tick.price, _ENDLESS
             return
-        bid = max(tick.price - 1, 1) if tick.buys else tick.price
-        noise = hashed(
-            key_of(self._market.seed, symbol.id, "book"), np.array([tick.id], dtype=np.int64)
-        )
-        part, price, away = (1, bid + 1, 1) if side == "BUY" else (0, bid, -1)
-        size = 1 + (int(part16(noise, part)[0]) * symbol.lot >> 13)
-        for level in range(LEVELS):
-            if price + away * level < 1:
-                return
-            yield price + away * level, size * (level + 1)
+        trade = (tick.price, tick.amount, tick.buys)
+        book = book_after(self._market.seed, symbol, tick.id, trade)
+        yield from book.levels("ask" if side == "BUY" else "bid")
 
     def average(self, symbol: SpotSymbol, now_ms: int) -> Decimal | None:
         """Return the mean price of the last five minutes by volume, in ticks."""
