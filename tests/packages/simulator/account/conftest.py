@@ -75,6 +75,7 @@ async def _scene(
     secret: str | None = None,
     clock: Clock | None = None,
     in_bnb: bool = False,
+    limits: bool = False,
     **balance: str,
 ) -> AsyncGenerator[Scene]:
     clock = clock or make_clock(start_ms=MARCH_MS, stepped=True)
@@ -84,6 +85,7 @@ async def _scene(
         clock=clock,
         balance=held or {"USDT": Decimal(10_000), "BTC": Decimal(1)},
         fees=Fees(in_bnb=in_bnb),
+        limits=limits,
     )
     async with simulator:
         at = Scene(simulator, lambda: _client(simulator, pro, key, secret or key))

@@ -1,8 +1,10 @@
 """The user data stream, opened as CCXT Pro opens it, tells what REST tells."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
+import hashlib
+import hmac
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -17,6 +19,8 @@ Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Opened = Callable[..., AbstractAsyncContextManager[Any]]
 BTC = "BTC/USDT"
 MARCH_MS = 1_709_251_200_000
+#: How long a socket lives, in market time.
+LIFE_SECONDS = 24 * 3_600
 
 
 async def subscribed(at: Any) -> None:
@@ -87,11 +91,11 @@ def test_a_deposit_reaches_the_client_unasked(run: Run, scene: Opened) -> None:
     run(play())
 
 
-async def events_of(at: Any, act: Callable[[], Any], *, until: str) -> list[dict[str, Any]]:
-    """Return the user data stream from a subscription to the first event of an execution type."""
-    import hashlib
-    import hmac
-
+@asynccontextmanager
+async def opened_stream(
+    at: Any,
+) -> AsyncGenerator[aiohttp.ClientWebSocketResponse]:
+    """Open the stream as CCXT does, but read it raw."""
     text = f"apiKey=simulator&timestamp={at.now_ms}"
     signature = hmac.new(b"simulator", text.encode(), hashlib.sha256).hexdigest()
     params = {"apiKey": "simulator", "timestamp": at.now_ms, "signature": signature}
@@ -99,9 +103,15 @@ async def events_of(at: Any, act: Callable[[], Any], *, until: str) -> list[dict
     url = f"{at.simulator.url}/ws-api/v3"
     async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
         await socket.send_json(request)
-        assert await socket.receive_json() == {
+        assert await socket.receive_json(timeout=15) == {
             "id": 1, "status": 200, "result": {"subscriptionId": 0}
         }  # fmt: skip
+        yield socket
+
+
+async def events_of(at: Any, act: Callable[[], Any], *, until: str) -> list[dict[str, Any]]:
+    """Return the user data stream from a subscription to the first event of an execution type."""
+    async with opened_stream(at) as socket:
         acting = asyncio.ensure_future(act())
         events: list[dict[str, Any]] = []
         while not events or events[-1].get("x") != until:
@@ -184,6 +194,70 @@ def test_the_stream_comes_back_after_a_break_and_rest_has_the_rest(run: Run, sce
             (trade,) = await watching
             assert trade["amount"] == 0.02
             assert len(await at.client.fetch_my_trades(BTC)) == 2
+
+    run(play())
+
+
+def test_the_accounts_socket_is_told_of_its_end_and_ends_after_a_day(
+    run: Run, scene: Opened
+) -> None:
+    async def play() -> None:
+        async with scene(limits=True) as at, opened_stream(at) as socket:
+            await at.step(LIFE_SECONDS - 600)
+            told_ms = MARCH_MS + (LIFE_SECONDS - 600) * 1_000
+            told = await socket.receive_json(timeout=15)
+            assert told == {"event": {"e": "serverShutdown", "E": told_ms}}
+            step = asyncio.ensure_future(at.step(600))
+            end = await socket.receive(timeout=15)
+            await step
+            assert (end.type, end.data) == (aiohttp.WSMsgType.CLOSE, 1001)
+
+    run(play())
+
+
+def test_watch_orders_lives_through_the_warning_and_comes_back_after_the_day(
+    run: Run, scene: Opened
+) -> None:
+    async def play() -> None:
+        async with scene(pro=True, limits=True) as at:
+            await subscribed(at)
+            watching = asyncio.create_task(at.client.watch_orders(BTC))
+            await asyncio.sleep(0)
+            await at.step(LIFE_SECONDS - 600)
+            await at.client.create_order(BTC, "limit", "buy", 0.01, 10_000)
+            (order,) = await watching
+            assert order["status"] == "open", "the warning says nothing to CCXT"
+            watching = asyncio.create_task(at.client.watch_orders(BTC))
+            await asyncio.sleep(0)
+            await at.step(600)
+            with pytest.raises(ccxt.NetworkError, match="closing code 1001"):
+                await watching
+            await subscribed(at)
+            watching = asyncio.create_task(at.client.watch_orders(BTC))
+            await asyncio.sleep(0)
+            await at.client.cancel_order(order["id"], BTC)
+            (order,) = await watching
+            assert order["status"] == "canceled"
+
+    run(play())
+
+
+@pytest.mark.parametrize(
+    ("time_in_force", "reason"),
+    [("IOC", "UNFILLED_IOC_QUANTITY_EXPIRED"), ("FOK", "UNFILLED_FOK_ORDER_EXPIRED")],
+)
+def test_an_expiry_says_why(run: Run, scene: Opened, time_in_force: str, reason: str) -> None:
+    async def play() -> None:
+        async with scene() as at:
+            await at.client.load_markets()
+
+            async def act() -> None:
+                params = {"timeInForce": time_in_force}
+                order = await at.client.create_order(BTC, "limit", "buy", 0.01, 10_000, params)
+                assert order["info"]["expiryReason"] == reason
+
+            events = await events_of(at, act, until="EXPIRED")
+            assert events[-1]["eR"] == reason
 
     run(play())
 

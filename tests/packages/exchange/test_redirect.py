@@ -1,0 +1,64 @@
+"""A CCXT Pro client that was pointed at the simulator leaves no address that leads elsewhere."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import pytest
+
+from onetape.exchange.clients import Endpoint, client_settings, redirect
+
+NOW_MS = 1_709_252_400_000
+
+
+def pointed(url: str, **settings: Any) -> Any:
+    import ccxt.pro
+
+    kind: Any = ccxt.pro.binance
+    client = kind({**client_settings(Endpoint("simulator", url)), **settings})
+    redirect(client.urls["api"], url)
+    return client
+
+
+def addresses(urls: dict[str, Any]) -> Iterator[str]:
+    for value in urls.values():
+        if isinstance(value, dict):
+            yield from addresses(cast("dict[str, Any]", value))
+        elif isinstance(value, str):
+            yield value
+
+
+def test_every_address_leads_to_the_simulator() -> None:
+    client = pointed("http://127.0.0.1:8790")
+    assert {urlsplit(one).netloc for one in addresses(client.urls["api"])} == {"127.0.0.1:8790"}
+
+
+@pytest.mark.parametrize(
+    ("names", "path"),
+    [(("ws", "spot"), "/stream/ws"), (("ws", "ws-api", "spot"), "/ws-api/v3")],
+)
+def test_streams_and_the_websocket_api_keep_their_own_paths(
+    names: tuple[str, ...], path: str
+) -> None:
+    found: Any = pointed("http://127.0.0.1:8790").urls["api"]
+    for name in names:
+        found = found[name]
+    assert found == f"ws://127.0.0.1:8790{path}"
+
+
+def test_an_order_and_the_account_go_over_the_redirected_websocket_api(simulator_url: str) -> None:
+    async def scene() -> Any:
+        client = pointed(simulator_url, apiKey="simulator", secret="simulator")  # noqa: S106 - none
+        client.milliseconds = lambda: NOW_MS
+        try:
+            await client.load_markets()
+            placed = await client.create_order_ws("BTC/USDT", "limit", "buy", 0.01, 10_000)
+            gone = await client.cancel_order_ws(placed["id"], "BTC/USDT")
+            (address,) = client.clients
+            return gone["status"], urlsplit(str(address)).path
+        finally:
+            await client.close()
+
+    found = asyncio.run(asyncio.wait_for(scene(), 30))
+    assert found == ("canceled", "/ws-api/v3")

@@ -1,0 +1,116 @@
+"""Fills that are lost, late or told twice, as the unchanged CCXT Pro class passes them on."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import pytest
+
+from onetape.simulator.faults.model import Fault
+from onetape.simulator.server import Simulator
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+Opened = Callable[..., AbstractAsyncContextManager[tuple[Simulator, Any]]]
+BTC = "BTC/USDT"
+LATE_SECONDS = 1.0
+
+
+@asynccontextmanager
+async def watching(faulty: Opened, shape: str) -> AsyncGenerator[tuple[Simulator, Any]]:
+    """Open a client that hears of its account, with a fault of the second fill."""
+    fault = Fault("fills", shape=shape, nth=2, seconds=LATE_SECONDS)
+    async with faulty([fault], pro=True) as (simulator, client):
+        client.apiKey = client.secret = "simulator"  # noqa: S105 - nothing is secret there
+        client.milliseconds = simulator.clock.now_ms
+        address = simulator.url.replace("http://", "ws://") + "/ws-api/v3"
+        client.urls["api"]["ws"]["ws-api"]["spot"] = address
+        await client.ensure_user_data_stream_ws_subscribe_signature("spot")
+        yield simulator, client
+
+
+async def bought(client: Any, times: int) -> None:
+    for _ in range(times):
+        await client.create_order(BTC, "market", "buy", 0.001)
+
+
+async def until_told(client: Any, watch: Callable[..., Any], last: str) -> list[dict[str, Any]]:
+    """Buy three times, one after another; return what each call of CCXT gives, up to the last."""
+    told: list[dict[str, Any]] = []
+
+    async def listen() -> None:
+        while not told or told[-1]["id"] != last or told[-1]["status"] == "open":
+            told.extend(dict(one) for one in await watch(BTC))
+
+    listening = asyncio.create_task(listen())
+    await asyncio.sleep(0)
+    await bought(client, 3)
+    await listening
+    return told
+
+
+async def trades_told(faulty: Opened, shape: str, last: str) -> list[str]:
+    async with watching(faulty, shape) as (_, client):
+
+        async def watch(symbol: str) -> Any:
+            return [{**one, "status": "closed"} for one in await client.watch_my_trades(symbol)]
+
+        told = [one["id"] for one in await until_told(client, watch, last)]
+        assert [one["id"] for one in client.myTrades] == list(dict.fromkeys(told))
+        asked = await client.fetch_my_trades(BTC)
+        assert [one["id"] for one in asked] == ["1", "2", "3"], "who asks learns of all"
+        # A repeated frame is told twice where a call of CCXT ended between the two.
+        return list(dict.fromkeys(told))
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ("lost", ["1", "3"]),
+        ("delayed", ["1", "3", "2"]),
+        ("reordered", ["1", "3", "2"]),
+        # CCXT keeps its trades by their ids: it remembers none twice.
+        ("duplicated", ["1", "2", "3"]),
+    ],
+)
+def test_row_61_what_watch_my_trades_tells(
+    run: Run, faulty: Opened, shape: str, expected: list[str]
+) -> None:
+    assert run(trades_told(faulty, shape, expected[-1])) == expected
+
+
+async def orders_told(faulty: Opened, shape: str, last: str) -> dict[str, list[str]]:
+    """Return the states of each order as CCXT told of them."""
+    async with watching(faulty, shape) as (_, client):
+        told = await until_told(client, client.watch_orders, last)
+        states: dict[str, list[str]] = {}
+        for one in told:
+            states.setdefault(one["id"], []).append(one["status"])
+        asked = await client.fetch_orders(BTC)
+        assert [one["status"] for one in asked] == ["closed"] * 3, "who asks learns of all"
+        return states
+
+
+@pytest.mark.parametrize(
+    ("shape", "last", "ends"),
+    [
+        ("lost", "3", {"1": "closed", "2": "open", "3": "closed"}),
+        ("delayed", "2", {"1": "closed", "2": "closed", "3": "closed"}),
+        ("duplicated", "3", {"1": "closed", "2": "closed", "3": "closed"}),
+    ],
+)
+def test_row_61_what_watch_orders_tells(
+    run: Run, faulty: Opened, shape: str, last: str, ends: dict[str, str]
+) -> None:
+    states = run(orders_told(faulty, shape, last))
+    assert {order: told[-1] for order, told in states.items()} == ends
+
+
+def test_a_lost_fill_leaves_the_order_open_in_what_ccxt_remembers(run: Run, faulty: Opened) -> None:
+    async def scene() -> Any:
+        async with watching(faulty, "lost") as (_, client):
+            await until_told(client, client.watch_orders, "3")
+            remembered = {one["id"]: one["status"] for one in client.orders}
+            return remembered["2"], (await client.fetch_order("2", BTC))["status"]
+
+    assert run(scene()) == ("open", "closed")
