@@ -1,4 +1,5 @@
--- Version 2: the seed of a simulated file, disjoint gaps with new states, silences, bounded quarantine.
+-- Version 2: the seed of a simulated file, disjoint gaps with new states, silences, bounded quarantine,
+-- the columnar cache.
 
 -- Which of the simulator's markets a simulated file holds; NULL until a program has said. TEXT,
 -- because a seed may be any whole number.
@@ -72,3 +73,55 @@ CREATE TABLE quarantine_counts (
 INSERT INTO quarantine_counts
 SELECT exchange, symbol, timeframe, fault, count(*), min(seen_ms), max(seen_ms)
 FROM quarantine GROUP BY exchange, symbol, timeframe, fault;
+
+-- The columnar cache (cache.py): a row says that a file of this key beside the database holds exactly
+-- the closed candles of [start, stop). The triggers take it back with the first of them that changes.
+-- A span is a day for seconds, 30 days for minutes, 365 days for all that is longer.
+CREATE TABLE chunks (
+    exchange TEXT NOT NULL,
+    symbol TEXT NOT NULL,
+    timeframe TEXT NOT NULL,
+    start INTEGER NOT NULL,
+    stop INTEGER NOT NULL,
+    candles INTEGER NOT NULL CHECK (candles > 0),
+    key BLOB NOT NULL UNIQUE CHECK (length(key) = 16),
+    PRIMARY KEY (exchange, symbol, timeframe, start),
+    CHECK (stop - start = CASE substr(timeframe, -1)
+        WHEN 's' THEN 86400 WHEN 'm' THEN 2592000 ELSE 31536000 END),
+    CHECK (start % (stop - start) = 0)
+) STRICT, WITHOUT ROWID;
+
+-- A row that is only replaced while it forms (closed = 0) takes nothing back: no file holds it.
+CREATE TRIGGER ohlcv_data_insert_ends_chunk AFTER INSERT ON ohlcv_data
+WHEN NEW.closed IS NOT 0
+BEGIN
+    DELETE FROM chunks WHERE exchange = NEW.exchange AND symbol = NEW.symbol
+    AND timeframe = NEW.timeframe AND start = NEW.timestamp - NEW.timestamp
+        % CASE substr(NEW.timeframe, -1)
+            WHEN 's' THEN 86400 WHEN 'm' THEN 2592000 ELSE 31536000 END;
+END;
+
+CREATE TRIGGER ohlcv_data_delete_ends_chunk AFTER DELETE ON ohlcv_data
+WHEN OLD.closed IS NOT 0
+BEGIN
+    DELETE FROM chunks WHERE exchange = OLD.exchange AND symbol = OLD.symbol
+    AND timeframe = OLD.timeframe AND start = OLD.timestamp - OLD.timestamp
+        % CASE substr(OLD.timeframe, -1)
+            WHEN 's' THEN 86400 WHEN 'm' THEN 2592000 ELSE 31536000 END;
+END;
+
+-- UPDATE OR REPLACE that moves a forming row onto a closed one deletes that without a trigger.
+CREATE TRIGGER ohlcv_data_update_ends_chunk AFTER UPDATE ON ohlcv_data
+WHEN OLD.closed IS NOT 0 OR NEW.closed IS NOT 0
+    OR (OLD.exchange, OLD.symbol, OLD.timeframe, OLD.timestamp)
+        <> (NEW.exchange, NEW.symbol, NEW.timeframe, NEW.timestamp)
+BEGIN
+    DELETE FROM chunks WHERE exchange = OLD.exchange AND symbol = OLD.symbol
+    AND timeframe = OLD.timeframe AND start = OLD.timestamp - OLD.timestamp
+        % CASE substr(OLD.timeframe, -1)
+            WHEN 's' THEN 86400 WHEN 'm' THEN 2592000 ELSE 31536000 END;
+    DELETE FROM chunks WHERE exchange = NEW.exchange AND symbol = NEW.symbol
+    AND timeframe = NEW.timeframe AND start = NEW.timestamp - NEW.timestamp
+        % CASE substr(NEW.timeframe, -1)
+            WHEN 's' THEN 86400 WHEN 'm' THEN 2592000 ELSE 31536000 END;
+END;
