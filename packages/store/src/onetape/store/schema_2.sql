@@ -84,7 +84,7 @@ CREATE TABLE chunks (
     start INTEGER NOT NULL,
     stop INTEGER NOT NULL,
     candles INTEGER NOT NULL CHECK (candles > 0),
-    key BLOB NOT NULL UNIQUE CHECK (length(key) = 16),
+    key BLOB NOT NULL CHECK (length(key) = 16),
     PRIMARY KEY (exchange, symbol, timeframe, start),
     CHECK (stop - start = CASE substr(timeframe, -1)
         WHEN 's' THEN 86400 WHEN 'm' THEN 2592000 ELSE 31536000 END),
