@@ -37,7 +37,10 @@ def exchange_info(
         "exchangeFilters": [],
         # Smart order routing: Binance lists what is routed, and nothing is here.
         "sors": [],
-        "symbols": [_symbol_entry(symbol, permission_sets) for symbol in symbols],
+        "symbols": [
+            _symbol_entry(symbol, permission_sets, symbol.status_at(now_ms // 1_000))
+            for symbol in symbols
+        ],
     }
 
 
@@ -45,20 +48,23 @@ def exchange_info_text(
     symbols: tuple[SpotSymbol, ...], now_ms: int, *, permission_sets: bool = True
 ) -> bytes:
     """Return the whole reply as JSON; the text of each market is made once and kept."""
+    now = now_ms // 1_000
     head = json_text(exchange_info((), now_ms, permission_sets=permission_sets))
-    entries = ",".join(_symbol_text(symbol, permission_sets) for symbol in symbols)
+    entries = ",".join(
+        _symbol_text(symbol, permission_sets, symbol.status_at(now)) for symbol in symbols
+    )
     return f"{head[:-2]}{entries}]}}".encode()
 
 
 @lru_cache(maxsize=8_192)
-def _symbol_text(symbol: SpotSymbol, permission_sets: bool) -> str:
-    return json_text(_symbol_entry(symbol, permission_sets))
+def _symbol_text(symbol: SpotSymbol, permission_sets: bool, status: str) -> str:
+    return json_text(_symbol_entry(symbol, permission_sets, status))
 
 
-def _symbol_entry(symbol: SpotSymbol, permission_sets: bool) -> JsonObject:
+def _symbol_entry(symbol: SpotSymbol, permission_sets: bool, status: str) -> JsonObject:
     return {
         "symbol": symbol.id,
-        "status": symbol.status,
+        "status": status,
         "baseAsset": symbol.base,
         "baseAssetPrecision": 8,
         "quoteAsset": symbol.quote,

@@ -87,7 +87,8 @@ class PublicRest:
         if "permissions" in query and not _permitted(query["permissions"]):
             symbols = ()
         if status is not None:
-            symbols = tuple(symbol for symbol in symbols if symbol.status == status)
+            now = self._clock.now_ms() // 1_000
+            symbols = tuple(symbol for symbol in symbols if symbol.status_at(now) == status)
         shown = query.get("showPermissionSets", "true") != "false"
         return exchange_info_text(symbols, self._clock.now_ms(), permission_sets=shown)
 

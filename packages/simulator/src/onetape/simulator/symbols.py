@@ -34,7 +34,7 @@ class SpotSymbol:
     min_notional: str
     """NOTIONAL minimum, quote currency."""
     delisted: int | None = None
-    """First minute without trades, epoch seconds UTC; such a market has the status BREAK."""
+    """First minute without trades, epoch seconds UTC; from then on its status is BREAK."""
     quiet: float = 0.0
     """Share of the minutes in which nobody trades, 0 to 0.5."""
 
@@ -48,10 +48,9 @@ class SpotSymbol:
         """CCXT's name, such as `BTC/USDT`."""
         return f"{self.base}/{self.quote}"
 
-    @property
-    def status(self) -> str:
-        """`TRADING`, or `BREAK` for a market that was closed for good."""
-        return "TRADING" if self.delisted is None else "BREAK"
+    def status_at(self, now: int) -> str:
+        """Return `TRADING`, or `BREAK` once it is closed for good; `now` is epoch seconds."""
+        return "TRADING" if self.delisted is None or now < self.delisted else "BREAK"
 
 
 def _utc(year: int, month: int, day: int, hour: int = 0, minute: int = 0) -> int:

@@ -8,6 +8,7 @@ done here changes them: the account is too small to be noticed.
 - A limit order in the book is filled by each later trade at a better price than its own, at its
   own price and for at most the trade's amount. Trades at its very price fill those ahead of it.
   Orders of the account share a trade's amount: better price first, then the older.
+- Open orders of a market expire the moment it is delisted. An outage leaves them as they are.
 - A stop wakes at the first trade at its stop price or beyond, and takes what that trade left.
 
 Orders are matched lazily: `settle(now_ms)` works off all trades since the last call, in time order
@@ -17,6 +18,7 @@ over all markets, whether that is a moment or a year.
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from functools import partial
+from typing import Final
 
 from onetape.simulator.refusals import Refusal
 from onetape.simulator.symbols import SpotSymbol
@@ -29,6 +31,7 @@ from onetape.simulator.trading.orders import LIMITS, STOPS, Order, OrderRequest,
 from onetape.simulator.trading.tape import AFTER_ALL, Cursor, Side, Tape, Tick
 
 Level = tuple[int, int]
+_NEVER: Final = 1 << 62
 
 
 class Exchange:
@@ -179,20 +182,32 @@ class Exchange:
             for name, orders in self._books.open.items():
                 if name not in hits and orders:
                     hits[name] = self._next_hit(name, now_ms)
-            due = [(tick.time_ms, name, tick) for name, tick in hits.items() if tick is not None]
-            if not due:
+            due = [
+                (self._ends_ms(name) if tick is None else tick.time_ms, name, tick)
+                for name, tick in hits.items()
+            ]
+            time_ms, name, tick = min(due, key=lambda item: item[:2], default=(_NEVER, "", None))
+            if time_ms > now_ms:
                 break
-            _, name, tick = min(due, key=lambda item: item[:2])
             del hits[name]
+            if tick is None:
+                self._close_market(name, time_ms)
+                continue
             self._cursors[name] = (tick.time_ms, tick.id)
             self._match(name, tick)
         self._settled_ms = now_ms
-        for name, orders in self._books.open.items():
+        for name in self._books.open:
             self._cursors[name] = (now_ms, AFTER_ALL)
-            for order in list(orders.values()):
-                delisted = order.symbol.delisted
-                if delisted is not None and delisted * 1_000 <= now_ms:
-                    self._books.end(order, "EXPIRED", delisted * 1_000)
+
+    def _ends_ms(self, name: str) -> int:
+        """Return when a market with open orders closes for good."""
+        delisted = next(iter(self._books.open[name].values())).symbol.delisted
+        return _NEVER if delisted is None else delisted * 1_000
+
+    def _close_market(self, name: str, now_ms: int) -> None:
+        """Expire the open orders of a market that is delisted, as the exchange itself does."""
+        for order in list(self._books.open[name].values()):
+            self._books.end(order, "EXPIRED", now_ms)
 
     def _next_hit(self, name: str, until_ms: int) -> Tick | None:
         """Return the next trade that fills or wakes an open order of a market."""
