@@ -1,8 +1,8 @@
 """Candles as NumPy columns, and the key of the series that they belong to."""
 
 from dataclasses import dataclass
-from math import isfinite
-from typing import TYPE_CHECKING, NamedTuple
+from math import inf
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ PRICE_LIMIT = 1e15
 #: No volume in any base currency reaches it.
 VOLUME_LIMIT = 1e18
 
+_TIME_OUT_OF_RANGE = "time out of range"
+_OFF_GRID = "time is not the open of a {} candle"
+
 
 class Candle(NamedTuple):
     """One candle as it travels: epoch seconds, prices in quote, volume in base currency."""
@@ -37,20 +40,57 @@ class Candle(NamedTuple):
 
 def candle_fault(candle: Candle, timeframe: Timeframe) -> str | None:
     """Return why a candle may not be stored, in a few words, or None where it is sound."""
-    timestamp, open_, high, low, close, volume = candle
+    timestamp = candle.timestamp
     if not 0 <= timestamp <= LATEST_TIMESTAMP:
-        return "time out of range"
+        return _TIME_OUT_OF_RANGE
     if timeframe.floor(timestamp) != timestamp:
-        return f"time is not the open of a {timeframe.name} candle"
-    if not all(isfinite(value) for value in candle[1:]):
-        return "a value is not a finite number"
-    if not 0 < min(open_, high, low, close) <= max(open_, high, low, close) < PRICE_LIMIT:
-        return "a price is out of range"
-    if not 0 <= volume < VOLUME_LIMIT:
-        return "volume is out of range"
-    if high < max(open_, close) or low > min(open_, close):
-        return "high or low does not hold open and close"
-    return None
+        return _OFF_GRID.format(timeframe.name)
+    return next((fault for holds, fault in _value_rules(*candle[1:]) if not holds), None)
+
+
+def candle_faults(candles: "Candles", timeframe: Timeframe) -> dict[int, str]:
+    """Return why rows may not be stored: a few words for each faulty row, by its number.
+
+    It is the rule of `candle_fault` for many rows at once; sound rows are not named.
+    """
+    timestamp = candles.timestamp
+    in_range = (timestamp >= 0) & (timestamp <= LATEST_TIMESTAMP)
+    rules = (
+        (in_range, _TIME_OUT_OF_RANGE),
+        (timeframe.is_open(np.where(in_range, timestamp, 0)), _OFF_GRID.format(timeframe.name)),
+        *_value_rules(candles.open, candles.high, candles.low, candles.close, candles.volume),
+    )
+    # Backwards, so that the first fault of a row is the one that stays.
+    found = {row: fault for holds, fault in rules[::-1] for row in np.flatnonzero(~holds).tolist()}
+    return dict(sorted(found.items()))
+
+
+# Any: a float each, or an array each. One rule for both can only be written with `&` and without
+# `not`; each comparison is false for NaN.
+def _value_rules(
+    open_: Any, high: Any, low: Any, close: Any, volume: Any
+) -> tuple[tuple[Any, str], ...]:
+    """Return what must hold of prices and volume, each with the fault where it does not."""
+    finite = (
+        (abs(open_) < inf)
+        & (abs(high) < inf)
+        & (abs(low) < inf)
+        & (abs(close) < inf)
+        & (abs(volume) < inf)
+    )
+    positive = (open_ > 0) & (high > 0) & (low > 0) & (close > 0)
+    bounded = (
+        (open_ < PRICE_LIMIT) & (high < PRICE_LIMIT) & (low < PRICE_LIMIT) & (close < PRICE_LIMIT)
+    )
+    return (
+        (finite, "a value is not a finite number"),
+        (positive & bounded, "a price is out of range"),
+        ((volume >= 0) & (volume < VOLUME_LIMIT), "volume is out of range"),
+        (
+            (high >= open_) & (high >= close) & (low <= open_) & (low <= close),
+            "high or low does not hold open and close",
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +172,17 @@ class Candles:
             self.low[rows],
             self.close[rows],
             self.volume[rows],
+        )
+
+    def taken(self, numbers: NDArray[np.integer]) -> "Candles":
+        """Return the candles of these numbers, in this order, as copies."""
+        return Candles(
+            self.timestamp[numbers],
+            self.open[numbers],
+            self.high[numbers],
+            self.low[numbers],
+            self.close[numbers],
+            self.volume[numbers],
         )
 
     def joined(self, later: "Candles") -> "Candles":

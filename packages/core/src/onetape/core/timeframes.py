@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from onetape.core.errors import UsageError
 
 SECONDS_PER_UNIT: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -59,8 +62,7 @@ class Timeframe:
         """Return the open of the candle that holds `timestamp` (both epoch seconds)."""
         if self.is_month:
             return _month_start(_month_index(timestamp) // self.count * self.count)
-        anchor = FIRST_MONDAY_SECONDS if self.unit == "w" else 0
-        return (timestamp - anchor) // self.seconds * self.seconds + anchor
+        return (timestamp - self._anchor) // self.seconds * self.seconds + self._anchor
 
     def next(self, timestamp: int) -> int:
         """Return the open of the candle after the one that holds `timestamp`, so its close."""
@@ -89,6 +91,33 @@ class Timeframe:
         if self.is_month:
             return (_month_index(last) - _month_index(first)) // self.count
         return (last - first) // self.seconds
+
+    def numbers(self, timestamps: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of the candle that holds each moment, counted from some past one.
+
+        Neighbouring candles have neighbouring numbers, so that a jump by more is a hole.
+
+        Args:
+            timestamps: Epoch seconds of the years 1 to 9999, shape (n,).
+        """
+        if self.is_month:
+            months = timestamps.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
+            return (months + 1970 * 12) // self.count
+        return (timestamps - self._anchor) // self.seconds
+
+    def is_open(self, timestamps: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which moments (epoch seconds of the years 1 to 9999) are the open of a candle."""
+        if self.is_month:
+            months = timestamps.astype("datetime64[s]").astype("datetime64[M]")
+            starts = months.astype("datetime64[s]").astype(np.int64)
+            whole = (months.astype(np.int64) + 1970 * 12) % self.count == 0
+            return (starts == timestamps) & whole
+        return (timestamps - self._anchor) % self.seconds == 0
+
+    @property
+    def _anchor(self) -> int:
+        """A moment, in epoch seconds, at which a candle of fixed length opens."""
+        return FIRST_MONDAY_SECONDS if self.unit == "w" else 0
 
 
 def _month_index(timestamp: int) -> int:

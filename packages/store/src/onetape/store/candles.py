@@ -5,21 +5,21 @@ is not closed, and never one that is. Live rows replace the forming candle and a
 proof. A row that breaks a rule goes to quarantine, because OR IGNORE would drop it without a word.
 """
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from types import MappingProxyType
 
 import numpy as np
 
-from onetape.core.candles import Candle, Candles, SeriesKey, candle_fault
+from onetape.core.candles import Candle, Candles, SeriesKey, candle_fault, candle_faults
 from onetape.core.errors import StoreError
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.timeframes import Timeframe
-from onetape.store.connection import Connection, Value
+from onetape.store.batches import candle_at, columns_of, in_order, rows_of, sorted_columns
+from onetape.store.closed_rows import Row, store_closed
+from onetape.store.connection import Value
 from onetape.store.database import Store
-
-Source = Literal["rest", "ws", "import"]
+from onetape.store.quarantine import Source, refuse
 
 _SERIES = "exchange = ? AND symbol = ? AND timeframe = ?"
 # A row that plain SQL wrote says nothing of its state: a later row proves that its period ended.
@@ -34,58 +34,111 @@ _INSERT = (
 )
 
 
+#: Rows in one transaction of a bulk insert: it holds the lock for some hundredths of a second.
+BULK_ROWS = 10_000
+
+
 @dataclass(frozen=True, slots=True)
 class InsertReport:
-    """What became of a batch: `inserted + present + quarantined` is what was sent."""
+    """What became of a batch: `inserted + present + quarantined` is what was sent, each once."""
 
-    inserted: int
-    present: int
+    inserted: int = 0
+    present: int = 0
     """Closed candles that the tape already had; a different value went to `revisions`."""
-    quarantined: int
+    quarantined: int = 0
+    revised: int = 0
+    """Values that differ from what was stored, and are in `revisions` for the first time."""
+
+    def plus(self, other: "InsertReport") -> "InsertReport":
+        """Return both together."""
+        return InsertReport(
+            self.inserted + other.inserted,
+            self.present + other.present,
+            self.quarantined + other.quarantined,
+            self.revised + other.revised,
+        )
 
 
 def insert_closed(
-    store: Store, key: SeriesKey, rows: Iterable[Candle], *, source: Source, seen_ms: int
+    store: Store,
+    key: SeriesKey,
+    rows: Iterable[Candle],
+    *,
+    source: Source,
+    seen_ms: int,
+    raw: Mapping[Candle, str] = MappingProxyType({}),
 ) -> InsertReport:
     """Store candles that are proven closed, in one transaction (INSERT OR IGNORE).
 
     Args:
         store: The open database.
         key: The series.
-        rows: Closed candles in any order; one that occurs twice counts once.
+        rows: Closed candles in any order; of one that occurs twice the last counts.
+        source: Where they came from.
+        seen_ms: Market time of arrival, epoch milliseconds, for the quarantine.
+        raw: What the exchange sent for a row, for the quarantine; by default the row in words.
+
+    Raises:
+        UsageError: the series has a timeframe that is none.
+        StoreError: the file cannot be written, or a sound row did not arrive in it.
+    """
+    listed = list(rows)
+    faults = candle_faults(columns_of(listed), Timeframe.parse(key.timeframe))
+    refused = [(listed[number], fault) for number, fault in faults.items()]
+    sound = [row for number, row in enumerate(listed) if number not in faults]
+    return _insert(store, key, in_order(sound), refused, source=source, seen_ms=seen_ms, raw=raw)
+
+
+def insert_columns(
+    store: Store, key: SeriesKey, candles: Candles, *, source: Source, seen_ms: int
+) -> InsertReport:
+    """Store many candles that are proven closed, `BULK_ROWS` in a transaction.
+
+    They go by the rules of `insert_closed`. A process that is killed meanwhile leaves the
+    transactions that were committed, and the same call completes them.
+
+    Args:
+        store: The open database.
+        key: The series.
+        candles: Closed candles in any order; of one that occurs twice the last counts.
         source: Where they came from.
         seen_ms: Market time of arrival, epoch milliseconds, for the quarantine.
 
     Raises:
+        UsageError: the series has a timeframe that is none.
         StoreError: the file cannot be written, or a sound row did not arrive in it.
     """
-    timeframe = Timeframe.parse(key.timeframe)
-    sound: dict[int, Candle] = {}
-    refused: list[tuple[Candle, str]] = []
-    for row in rows:
-        fault = candle_fault(row, timeframe)
-        if fault is None:
-            sound[row.timestamp] = row
-        else:
-            refused.append((row, fault))
+    faults = candle_faults(candles, Timeframe.parse(key.timeframe))
+    refused = [(candle_at(candles, number), fault) for number, fault in faults.items()]
+    sound = sorted_columns(candles, without=faults)
+    total = InsertReport()
+    for first in range(0, max(len(sound), 1), BULK_ROWS):
+        rows = rows_of(sound[first : first + BULK_ROWS])
+        report = _insert(store, key, rows, refused, source=source, seen_ms=seen_ms, raw={})
+        total = total.plus(report)
+        refused = []
+    return total
+
+
+def _insert(
+    store: Store,
+    key: SeriesKey,
+    rows: Sequence[Row],
+    refused: Sequence[tuple[Candle, str]],
+    *,
+    source: Source,
+    seen_ms: int,
+    raw: Mapping[Candle, str],
+) -> InsertReport:
+    """Store sound rows, oldest first and each once, and quarantine the others."""
+    if not rows and not refused:
+        return InsertReport()
     with store.write() as connection:
-        for row, fault in refused:
-            _quarantine(connection, key, row, source=source, fault=fault, seen_ms=seen_ms)
-        if not sound:
-            return InsertReport(0, 0, len(refused))
-        ordered = sorted(sound.values())
-        present = _present_after_clearing(connection, key, ordered)
-        connection.executemany(
-            f"INSERT OR IGNORE {_INSERT}", [_bound(key, row, 1, source) for row in ordered]
-        )
-        stored = _count_closed(connection, key, ordered)
-    inserted = stored - present
-    if stored != len(ordered):
-        raise StoreError(
-            f"{store.path}: of {len(ordered)} {key} candles only {stored} arrived; "
-            "please report this"
-        )
-    return InsertReport(inserted, present, len(refused))
+        refuse(connection, key, refused, raw, source=source, seen_ms=seen_ms)
+        if not rows:
+            return InsertReport(quarantined=len(refused))
+        done = store_closed(connection, key, rows, source=source)
+    return InsertReport(done.inserted, done.present, len(refused), done.revised)
 
 
 def replace_forming(
@@ -102,22 +155,10 @@ def replace_forming(
     fault = candle_fault(row, Timeframe.parse(key.timeframe))
     with store.write() as connection:
         if fault is not None:
-            _quarantine(connection, key, row, source=source, fault=fault, seen_ms=seen_ms)
+            refuse(connection, key, [(row, fault)], {}, source=source, seen_ms=seen_ms)
             return False
         connection.execute(f"INSERT OR REPLACE {_INSERT}", _bound(key, row, 0, source))
     return True
-
-
-def quarantine(
-    store: Store, key: SeriesKey, row: Candle, *, source: Source, fault: str, seen_ms: int
-) -> None:
-    """Write down a candle that may not be stored, with the reason in a few words.
-
-    Raises:
-        StoreError: the file cannot be written.
-    """
-    with store.write() as connection:
-        _quarantine(connection, key, row, source=source, fault=fault, seen_ms=seen_ms)
 
 
 def mark_closed(store: Store, key: SeriesKey, timestamp: int) -> bool:
@@ -277,50 +318,6 @@ def missing_between(store: Store, key: SeriesKey, start: int, end: int) -> list[
     if expected < last:
         holes.append((expected, last))
     return holes
-
-
-def _present_after_clearing(
-    connection: Connection, key: SeriesKey, ordered: Sequence[Candle]
-) -> int:
-    """Delete rows of these candles that are not closed; return how many are there and closed."""
-    wanted = {row.timestamp for row in ordered}
-    rows = connection.execute(
-        f"SELECT timestamp, closed FROM ohlcv_data WHERE {_SERIES} AND timestamp BETWEEN ? AND ?",
-        (*_series(key), ordered[0].timestamp, ordered[-1].timestamp),
-    ).fetchall()
-    mine = [(timestamp, closed) for timestamp, closed in rows if timestamp in wanted]
-    # A forming row left by a process that was killed would block the final one for ever.
-    connection.executemany(
-        f"DELETE FROM ohlcv_data WHERE {_SERIES} AND timestamp = ? AND closed IS NOT 1",
-        [(*_series(key), timestamp) for timestamp, closed in mine if closed != 1],
-    )
-    return sum(closed == 1 for _, closed in mine)
-
-
-def _count_closed(connection: Connection, key: SeriesKey, ordered: Sequence[Candle]) -> int:
-    wanted = {row.timestamp for row in ordered}
-    rows = connection.execute(
-        f"SELECT timestamp FROM ohlcv_data WHERE {_SERIES} AND timestamp BETWEEN ? AND ? "
-        "AND closed = 1",
-        (*_series(key), ordered[0].timestamp, ordered[-1].timestamp),
-    )
-    return sum(timestamp in wanted for (timestamp,) in rows)
-
-
-def _quarantine(
-    connection: Connection,
-    key: SeriesKey,
-    row: Candle,
-    *,
-    source: Source,
-    fault: str,
-    seen_ms: int,
-) -> None:
-    connection.execute(
-        "INSERT INTO quarantine (exchange, symbol, timeframe, seen_ms, source, fault, payload) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (*_series(key), seen_ms, source, fault, json.dumps([repr(value) for value in row])),
-    )
 
 
 def _series(key: SeriesKey) -> tuple[str, str, str]:

@@ -1,0 +1,54 @@
+"""Rows and columns of candles, turned into each other and brought into order."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from onetape.core.candles import LATEST_TIMESTAMP, Candle, Candles
+from onetape.store.closed_rows import Row
+
+
+def columns_of(rows: Sequence[Candle]) -> Candles:
+    """Return rows as columns; a time that is far from any candle's becomes -1."""
+    if not rows:
+        return Candles.empty()
+    timestamp, *prices = zip(*rows, strict=True)
+    # A whole number may be larger than any array can hold.
+    bounded = [each if 0 <= each <= LATEST_TIMESTAMP else -1 for each in timestamp]
+    return Candles.from_columns(
+        np.array(bounded, dtype=np.int64), *(np.array(each, dtype=np.float64) for each in prices)
+    )
+
+
+def in_order(rows: list[Candle]) -> list[Candle]:
+    """Return rows oldest first; of those of one time the last."""
+    by_time = {row.timestamp: row for row in rows}
+    return sorted(by_time.values())
+
+
+def sorted_columns(candles: Candles, *, without: Iterable[int]) -> Candles:
+    """Return candles oldest first, less some by their number; of those of one time the last."""
+    kept = np.ones(len(candles), dtype=np.bool_)
+    kept[list(without)] = False
+    timestamp = candles.timestamp
+    if kept.all() and (timestamp[1:] > timestamp[:-1]).all():
+        return candles
+    numbers = np.flatnonzero(kept)
+    # Stable, so that those of one time stay in the order they came in.
+    numbers = numbers[np.argsort(timestamp[numbers], kind="stable")]
+    times = timestamp[numbers]
+    numbers = numbers[np.append(times[1:] != times[:-1], np.ones(1, dtype=np.bool_))[: len(times)]]
+    return candles.taken(numbers)
+
+
+def rows_of(candles: Candles) -> list[Row]:
+    """Return candles as rows of plain numbers."""
+    columns = (
+        candles.timestamp, candles.open, candles.high, candles.low, candles.close, candles.volume,
+    )  # fmt: skip
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def candle_at(candles: Candles, number: int) -> Candle:
+    """Return one candle."""
+    return Candle(*rows_of(candles[number : number + 1])[0])
