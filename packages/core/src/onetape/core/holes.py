@@ -1,0 +1,42 @@
+"""The holes of a series, found from its column of times in one pass."""
+
+import numpy as np
+
+from onetape.core.candles import IntArray
+from onetape.core.timeframes import FIRST_MONDAY_SECONDS, Timeframe
+
+#: Months from the year 0, from which candles of several months are counted, to 1970-01.
+_MONTHS_TO_EPOCH = 1970 * 12
+
+
+def holes_between(
+    timestamps: IntArray, timeframe: Timeframe, start: int, end: int
+) -> list[tuple[int, int]]:
+    """Return what is missing in `[start, end)` as half-open ranges of candle opens, oldest first.
+
+    Args:
+        timestamps: Opens of the candles that are there, all in the range, increasing, shape (n,).
+        timeframe: Length of a candle.
+        start: Epoch seconds.
+        end: Epoch seconds, exclusive.
+    """
+    first, last = timeframe.ceil(start), timeframe.ceil(end)
+    if not len(timestamps):
+        return [(first, last)] if first < last else []
+    after = next_opens(timestamps, timeframe)
+    expected = np.concatenate(([first], after))
+    found = np.concatenate((timestamps, [last]))
+    missing = np.flatnonzero(found > expected)
+    return list(zip(expected[missing].tolist(), found[missing].tolist(), strict=True))
+
+
+def next_opens(timestamps: IntArray, timeframe: Timeframe) -> IntArray:
+    """Return for each time the open of the candle after the one that holds it, epoch seconds."""
+    if timeframe.is_month:
+        months = timestamps.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
+        index = (months + _MONTHS_TO_EPOCH) // timeframe.count * timeframe.count + timeframe.count
+        opens = (index - _MONTHS_TO_EPOCH).astype("datetime64[M]").astype("datetime64[s]")
+        return opens.astype(np.int64)
+    anchor = FIRST_MONDAY_SECONDS if timeframe.unit == "w" else 0
+    seconds = timeframe.seconds
+    return (timestamps - anchor) // seconds * seconds + (anchor + seconds)

@@ -1,0 +1,175 @@
+"""The columnar cache: closed candles in chunk files beside the database, for fast reading.
+
+A row of the table `chunks` says that a file of that key holds exactly the closed candles of a span.
+A trigger deletes the row in the very transaction that adds, changes or deletes one of them, whoever
+does so, and a key is random and never used twice. So what a row of `chunks` names cannot be stale,
+not even after a backup was put back or a crash took back the last commits; and a file without such
+a row is rubbish. Nothing but speed depends on the files: where one is missing, cut or damaged, and
+where none can be written, the rows are read.
+
+A row that plain SQL wrote (`closed` NULL) becomes closed when a later one comes and ceases to be
+when that one goes, perhaps in another chunk. A span that has such a row is therefore never cached.
+"""
+
+import contextlib
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from onetape.core.candles import Candles, SeriesKey
+from onetape.store.chunks import KEY_BYTES, read_chunk, write_chunk
+from onetape.store.columns import read_columns
+from onetape.store.connection import Connection
+from onetape.store.database import Store
+
+_DAY: Final = 86_400
+#: The span of a chunk by the timeframe's unit, seconds; schema_2.sql has the same numbers.
+_SPANS: Final = {"s": _DAY, "m": 30 * _DAY}
+_LONGEST_SPAN: Final = 365 * _DAY
+#: A file without a row in `chunks` may be one that a process is about to name there.
+_RUBBISH_AFTER_SECONDS: Final = 600.0
+_SERIES = "exchange = ? AND symbol = ? AND timeframe = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A span whose closed candles are in a file."""
+
+    start: int
+    """Epoch seconds."""
+    stop: int
+    """Epoch seconds, exclusive."""
+    candles: int
+    key: bytes
+
+    @property
+    def file_name(self) -> str:
+        """The name of its file in the cache folder."""
+        return f"{self.key.hex()}.chunk"
+
+
+def cache_folder(database: Path) -> Path:
+    """Return the folder of a database's chunk files; it may be deleted at any time."""
+    whole = database.resolve()
+    return whole.with_name(f"{whole.name}-cache")
+
+
+def chunks_between(connection: Connection, key: SeriesKey, start: int, end: int) -> list[Chunk]:
+    """Return the cached spans that overlap `[start, end)`, oldest first."""
+    rows = connection.execute(
+        f"SELECT start, stop, candles, key FROM chunks WHERE {_SERIES} AND start > ? AND start < ? "
+        "AND stop > ? ORDER BY start",
+        (*key.names, start - _LONGEST_SPAN, end, start),
+    ).fetchall()
+    return [Chunk(*row) for row in rows]
+
+
+def load_chunk(folder: Path, chunk: Chunk) -> Candles | None:
+    """Return the candles of a chunk, or None where its file is not what was written; it goes."""
+    path = folder / chunk.file_name
+    candles = read_chunk(path, chunk.key, chunk.candles)
+    if candles is None:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+    return candles
+
+
+def fill_cache(store: Store, key: SeriesKey, start: int, end: int) -> None:
+    """Cache the spans that hold closed candles of `[start, end)` and are not cached yet.
+
+    Gives up without a word where something stands in the way: a writer at work, a file or folder
+    that cannot be written, a full disk. The next reader tries again. Must not be called inside a
+    transaction: the moment that its owner sees is not ours to end.
+    """
+    folder = cache_folder(store.path)
+    built = 0
+    try:
+        for span in _uncached(store, folder, key, start, end):
+            built += _build(store, folder, key, *span)
+    except (OSError, apsw.BusyError, apsw.ReadOnlyError, apsw.FullError, apsw.IOError):
+        return
+    if built:
+        _sweep(store, folder)
+
+
+def _uncached(
+    store: Store, folder: Path, key: SeriesKey, start: int, end: int
+) -> list[tuple[int, int]]:
+    """Return the spans that hold rows and have no file."""
+    span = _SPANS.get(key.timeframe[-1:], _LONGEST_SPAN)
+    spans: list[tuple[int, int]] = []
+    with store.read() as connection:
+        ready = {
+            chunk.start
+            for chunk in chunks_between(connection, key, start, end)
+            if (folder / chunk.file_name).exists()
+        }
+        at = start
+        while (row := _first_row_from(connection, key, at)) is not None and row < end:
+            begin = row // span * span
+            at = begin + span
+            if begin not in ready:
+                spans.append((begin, at))
+    return spans
+
+
+def _build(store: Store, folder: Path, key: SeriesKey, start: int, stop: int) -> bool:
+    """Write the file of a span, then its row; return whether it can be cached.
+
+    Both happen in the read transaction that saw the candles. SQLite lets it go on to write only if
+    nobody has committed anything since, so the row cannot tell of candles that have changed. The
+    file comes first: a process that is killed between leaves rubbish, never a wrong promise.
+    """
+    with store.read() as connection:
+        if _has_unsure_row(connection, key, start, stop):
+            return False
+        candles = read_columns(connection, key, start, stop)
+        if not len(candles):
+            return False
+        chunk = Chunk(start, stop, len(candles), secrets.token_bytes(KEY_BYTES))
+        folder.mkdir(mode=0o700, exist_ok=True)
+        path = folder / chunk.file_name
+        write_chunk(path, chunk.key, candles)
+        try:
+            connection.execute(
+                "INSERT OR REPLACE INTO chunks (exchange, symbol, timeframe, start, stop, candles, "
+                "key) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*key.names, start, stop, len(candles), chunk.key),
+            )
+            connection.execute("COMMIT")
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+    return True
+
+
+def _sweep(store: Store, folder: Path) -> None:
+    """Delete the files that no row of `chunks` names any more."""
+    with store.read() as connection:
+        named = {key.hex() for (key,) in connection.execute("SELECT key FROM chunks")}
+    oldest_alive = time.time() - _RUBBISH_AFTER_SECONDS
+    with contextlib.suppress(OSError):
+        for path in folder.glob("*.chunk"):
+            if path.stem not in named and path.stat().st_mtime < oldest_alive:
+                path.unlink(missing_ok=True)
+
+
+def _has_unsure_row(connection: Connection, key: SeriesKey, start: int, stop: int) -> bool:
+    return bool(
+        connection.execute(
+            f"SELECT EXISTS (SELECT 1 FROM ohlcv_data WHERE {_SERIES} AND timestamp >= ? "
+            "AND timestamp < ? AND closed IS NULL)",
+            (*key.names, start, stop),
+        ).get
+    )
+
+
+def _first_row_from(connection: Connection, key: SeriesKey, timestamp: int) -> int | None:
+    return connection.execute(
+        f"SELECT min(timestamp) FROM ohlcv_data WHERE {_SERIES} AND timestamp >= ?",
+        (*key.names, timestamp),
+    ).get

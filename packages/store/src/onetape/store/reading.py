@@ -1,0 +1,95 @@
+"""Read a range of closed candles: from the chunk files where there are any, else from the rows.
+
+Times are epoch seconds UTC, ranges are half-open.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from onetape.core.candles import Candles, SeriesKey
+from onetape.store.cache import Chunk, cache_folder, chunks_between, fill_cache, load_chunk
+from onetape.store.columns import proven_end, read_columns
+from onetape.store.connection import Connection
+from onetape.store.database import Store
+
+#: So many rows are read about as fast as a chunk file is opened and checked.
+ROWS_WITHOUT_CACHE: Final = 4_000
+
+
+def closed_between(
+    store: Store, key: SeriesKey, start: int, end: int, *, cached: bool = True
+) -> Candles:
+    """Return the closed candles that open in `[start, end)`, oldest first.
+
+    Args:
+        store: The open database.
+        key: The series.
+        start: Epoch seconds.
+        end: Epoch seconds, exclusive.
+        cached: Whether the columnar cache may be read and filled. The answer is the same.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        if not cached or not _is_long(connection, key, start, end):
+            return read_columns(connection, key, start, proven_end(connection, key, end))
+    # Still in one: it is the caller's, who wants to go on seeing the same moment.
+    if not connection.in_transaction:
+        fill_cache(store, key, start, end)
+    with store.read() as connection:
+        proven = proven_end(connection, key, end)
+        candles = _assembled(connection, cache_folder(store.path), key, start, proven)
+        # A file that is not what was written: it is gone, and the next reader makes a new one.
+        return read_columns(connection, key, start, proven) if candles is None else candles
+
+
+def _is_long(connection: Connection, key: SeriesKey, start: int, end: int) -> bool:
+    row = connection.execute(
+        "SELECT 1 FROM ohlcv_data WHERE exchange = ? AND symbol = ? AND timeframe = ? "
+        "AND timestamp >= ? AND timestamp < ? ORDER BY timestamp LIMIT 1 OFFSET ?",
+        (*key.names, start, end, ROWS_WITHOUT_CACHE),
+    )
+    return row.get is not None
+
+
+def _assembled(
+    connection: Connection, folder: Path, key: SeriesKey, start: int, end: int
+) -> Candles | None:
+    """Return the candles of chunk files and of the rows between, or None where a file is bad."""
+    parts: list[Chunk | Candles] = []
+    at = start
+    for chunk in chunks_between(connection, key, start, end):
+        if at < chunk.start:
+            parts.append(read_columns(connection, key, at, chunk.start))
+        parts.append(chunk)
+        at = chunk.stop
+    if at < end:
+        parts.append(read_columns(connection, key, at, end))
+    whole = _room(sum(part.candles if isinstance(part, Chunk) else len(part) for part in parts))
+    filled = 0
+    for part in parts:
+        candles = load_chunk(folder, part) if isinstance(part, Chunk) else part
+        if candles is None:
+            return None
+        _copy(candles, whole[filled : filled + len(candles)])
+        filled += len(candles)
+    # The first and the last chunk may reach beyond the range.
+    first, last = np.searchsorted(whole.timestamp, (start, end))
+    return whole[int(first) : int(last)]
+
+
+def _room(count: int) -> Candles:
+    prices = (np.empty(count, dtype=np.float64) for _ in range(5))
+    return Candles(np.empty(count, dtype=np.int64), *prices)
+
+
+def _copy(source: Candles, target: Candles) -> None:
+    target.timestamp[:] = source.timestamp
+    target.open[:] = source.open
+    target.high[:] = source.high
+    target.low[:] = source.low
+    target.close[:] = source.close
+    target.volume[:] = source.volume
