@@ -133,7 +133,7 @@ def _insert(
     """Store sound rows, oldest first and each once, and quarantine the others."""
     if not rows and not refused:
         return InsertReport()
-    with store.write() as connection:
+    with store.write(bulk=True) as connection:
         refuse(connection, key, refused, raw, source=source, seen_ms=seen_ms)
         if not rows:
             return InsertReport(quarantined=len(refused))

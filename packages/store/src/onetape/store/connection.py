@@ -1,12 +1,15 @@
 """The part of apsw's connection that we use, typed (apsw's own stub needs Python 3.12)."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import apsw
 
 Value = int | float | str | bytes | None
+T = TypeVar("T")
 
 
 class Cursor(Protocol):
@@ -23,6 +26,18 @@ class Cursor(Protocol):
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         """Return all rows."""
+        ...
+
+
+class Copy(Protocol):
+    """A copy of a database under way."""
+
+    def step(self, pages: int) -> bool:
+        """Copy that many pages more; return whether it is done."""
+        ...
+
+    def finish(self) -> None:
+        """End the copy."""
         ...
 
 
@@ -50,6 +65,14 @@ class Connection(Protocol):
         """Return how many rows the last statement changed, its triggers' rows not counted."""
         ...
 
+    def backup(self, name: str, source: "Connection", source_name: str) -> Copy:
+        """Begin to overwrite this database with another one."""
+        ...
+
+    def config(self, option: int, value: int) -> int:
+        """Set an option of the connection."""
+        ...
+
     def close(self) -> None:
         """Close the database."""
         ...
@@ -59,3 +82,20 @@ def connect(path: Path) -> Connection:
     """Open a file that exists, for reading and writing."""
     # apsw's stub names a type of Python 3.12, which makes every call "partially unknown" on 3.11.
     return cast("Connection", apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE))
+
+
+def patiently(action: Callable[[], T], seconds: float) -> T:
+    """Do what other processes may stand in the way of, trying again until it is done.
+
+    Raises:
+        apsw.BusyError: they still did after `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return action()
+        except apsw.BusyError:
+            if time.monotonic() >= deadline:
+                raise
+            # Waiting 0.5 to 3 ms at random is fairer than SQLite's growing naps.
+            time.sleep(random.uniform(0.0005, 0.003))  # noqa: S311 - jitter, no secret

@@ -6,42 +6,45 @@ A process that has the file open must not open it in any other way, not even to 
 closing the other handle drops the locks of this one.
 """
 
-import os
-import random
 import stat
-import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import apsw
 
 from onetape.core.errors import ConfigurationError, OnetapeError, StoreError
-from onetape.store.connection import Connection, connect
-from onetape.store.migrations import check_ours, migrate
+from onetape.store.connection import Connection, connect, patiently
+from onetape.store.copying import draft_of, name_new
+from onetape.store.filesystem import check_file_system, file_identity, tell
+from onetape.store.migrations import NEWEST_VERSION, check_ours, migrate
 
 BUSY_TIMEOUT_MS = 1_000
 #: How long a write waits for other processes in all, seconds.
 WRITE_PATIENCE_SECONDS = 10.0
 #: SQLite 3.7.0 to 3.51.2 can corrupt a WAL file with several writers.
 FIRST_SOUND_SQLITE = (3, 51, 3)
-
-T = TypeVar("T")
+#: The write-ahead log is folded into the file, and cut, once it is larger than this.
+LOG_LIMIT_BYTES = 67_108_864
+#: A bulk writer leaves the file to others for at least this long after each commit.
+LEAST_YIELD_SECONDS = 0.002
 
 
 class Store:
     """An open database file. Close it, or use it as a context manager."""
 
-    def __init__(self, path: Path, connection: Connection) -> None:
+    def __init__(
+        self, path: Path, connection: Connection, identity: tuple[int, int] | None
+    ) -> None:
         """Wrap an open connection; use `open_store`."""
         self.path = path
         self.patience_seconds = WRITE_PATIENCE_SECONDS
         """How long a write waits for other processes in all."""
+        self.log_limit_bytes = LOG_LIMIT_BYTES
+        """A bulk write that finds the log larger than this waits for readers to let it be cut."""
         self._connection = connection
-        self._identity = _identity(path)
-        self._random = random.Random()  # noqa: S311 - jitter, no secret
+        self._identity = identity
 
     def __enter__(self) -> "Store":
         """Return the store."""
@@ -54,6 +57,9 @@ class Store:
     def close(self) -> None:
         """Close the file; the last process to do so folds the write-ahead log into it."""
         with translated(self.path):
+            if not self._is_in_place():
+                # SQLite would delete the log by its name, which is that of the new file's by now.
+                self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             self._connection.close()
 
     @contextmanager
@@ -76,12 +82,15 @@ class Store:
                     self._connection.execute("ROLLBACK")
 
     @contextmanager
-    def write(self, *, durable: bool = False) -> Generator[Connection]:
+    def write(self, *, durable: bool = False, bulk: bool = False) -> Generator[Connection]:
         """Give the connection inside one write transaction; an exception rolls it back.
 
         Args:
             durable: Commit reaches the disk before this returns: for orders and trades. Without
                 it a power cut may lose the last commits, which candles survive (fetched again).
+            bulk: One of many writes in a row. While a trader runs on this file, the caller then
+                sleeps after the commit for as long as it held the lock, so that the trader gets
+                its turn; and the write-ahead log is kept from growing without end.
 
         Raises:
             StoreError: the file cannot be written, was deleted or replaced, or others kept it
@@ -91,14 +100,25 @@ class Store:
         self.check_in_place()
         with translated(self.path):
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
+            # SQLite's own waiting naps for up to 100 ms, and busier writers go first meanwhile.
+            connection.set_busy_timeout(0)
+            try:
+                patiently(lambda: connection.execute("BEGIN IMMEDIATE"), self.patience_seconds)
+            finally:
+                connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            began = time.monotonic()
             try:
                 yield connection
-                self._patiently(lambda: connection.execute("COMMIT"))
+                others = bulk and _others_trade(connection)
+                patiently(lambda: connection.execute("COMMIT"), self.patience_seconds)
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+            if others:
+                time.sleep(max(LEAST_YIELD_SECONDS, time.monotonic() - began))
+            if bulk:
+                self._cut_log()
 
     def check_in_place(self) -> None:
         """Look whether the path still leads to the open file; every write does so first.
@@ -108,22 +128,33 @@ class Store:
         Raises:
             StoreError: it was deleted, or another file has its name.
         """
-        if self._identity is None or _identity(self.path) != self._identity:
+        if not self._is_in_place():
             raise StoreError(
                 f"{self.path} was deleted or replaced while it was open, and what was written "
                 "since is not in it; run again to go on with what is there now"
             )
 
-    def _patiently(self, action: Callable[[], T]) -> T:
+    def _is_in_place(self) -> bool:
+        return self._identity is not None and file_identity(self.path) == self._identity
+
+    def _cut_log(self) -> None:
+        """Fold a log that has grown too long into the file; wait for readers who keep it.
+
+        SQLite begins the log anew only at a moment when nobody reads from it, which may never come
+        by itself. A reader that stays for longer slows this writer down and stops nobody.
+        """
+        log = Path(f"{self.path}-wal")
         deadline = time.monotonic() + self.patience_seconds
-        while True:
+        while _size(log) > self.log_limit_bytes:
+            # Others cannot write while this waits for a reader, so it asks again instead.
+            self._connection.set_busy_timeout(0)
             try:
-                return action()
-            except apsw.BusyError:
-                if time.monotonic() >= deadline:
-                    raise
-                # Waiting 0.5 to 3 ms at random is fairer than SQLite's growing naps.
-                time.sleep(self._random.uniform(0.0005, 0.003))
+                busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]
+            finally:
+                self._connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            if not busy or time.monotonic() >= deadline:
+                return
+            time.sleep(0.01)
 
 
 def open_store(path: Path, *, create: bool) -> Store:
@@ -143,23 +174,31 @@ def open_store(path: Path, *, create: bool) -> Store:
             f"SQLite {apsw.sqlite_lib_version()} can corrupt a file with several writers; "
             "install apsw >= 3.51.3"
         )
+    check_file_system(path)
     if not _usable(path):
         if not create:
             raise StoreError(
                 f"{path} does not exist; fill it first: uv run backfiller --symbol BTC/USDT"
             )
+        _check_no_log_without_file(path)
         _create(path)
+    # Before it is opened: a file that takes the name meanwhile is then another one.
+    identity = file_identity(path)
     with translated(path):
         connection = _connect(path)
         try:
             # Looked at before anything is set: WAL mode would be written into a foreign file.
             check_ours(connection, path)
             _share(connection)
-            migrate(connection, path)
+            kept = migrate(connection, path)
+            store = Store(path, connection, identity)
+            store.check_in_place()
         except BaseException:
             connection.close()
             raise
-    return Store(path, connection)
+    if kept is not None:
+        tell(f"{path} was brought up to schema {NEWEST_VERSION}; as it was, it is kept as {kept}")
+    return store
 
 
 def open_if_exists(path: Path) -> Store | None:
@@ -194,13 +233,36 @@ def _usable(path: Path) -> bool:
     return True
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return device and inode of a file, or None where there is none."""
+def _check_no_log_without_file(path: Path) -> None:
+    """Refuse to make a file whose name has a log already: it would be written into the new file.
+
+    Raises:
+        StoreError: the file was deleted, its log was not.
+    """
+    log = Path(f"{path}-wal")
+    # Looked at again afterwards: another process may have made the file in this moment.
+    if _size(log) and not _usable(path):
+        raise StoreError(
+            f"{path} is gone, but its log {log.name} is there: it was deleted while a program "
+            "used it; end that program, then restore a backup, or delete the log to start afresh"
+        )
+
+
+def _size(path: Path) -> int:
     try:
-        status = path.stat()
+        return path.stat().st_size
     except OSError:
-        return None
-    return status.st_dev, status.st_ino
+        return 0
+
+
+def _others_trade(connection: Connection) -> bool:
+    """Return whether a trader's lease runs: it is renewed as long as the trader lives."""
+    now_ms = time.time_ns() // 1_000_000
+    return bool(
+        connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM leases WHERE expires_ms > ?)", (now_ms,)
+        ).get
+    )
 
 
 def _sqlite_version() -> tuple[int, ...]:
@@ -212,33 +274,15 @@ def _create(path: Path) -> None:
 
     Other processes see no file or a whole one; where two race, the first wins and both use it.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
-        os.close(handle)  # mkstemp makes it 0600
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot create {path}: {error.strerror}; make the folder writable, or choose another "
-            "file with --db"
-        ) from error
-    draft = Path(name)
-    try:
+    with draft_of(path) as draft:
         with translated(path):
             connection = _connect(draft)
-            _share(connection)
-            migrate(connection, path)
-            connection.close()
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            return
-        except OSError:
-            # A file system without hard links: rename is as atomic, and the race is over by now.
-            if not path.exists():
-                draft.replace(path)
-    finally:
-        for suffix in ("", "-wal", "-shm"):
-            Path(f"{name}{suffix}").unlink(missing_ok=True)
+            try:
+                _share(connection)
+                migrate(connection, path)
+            finally:
+                connection.close()
+        name_new(draft, path)
 
 
 def _connect(path: Path) -> Connection:
@@ -251,8 +295,9 @@ def _connect(path: Path) -> Connection:
 
 def _share(connection: Connection) -> None:
     """Prepare a file of ours for several processes."""
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA journal_size_limit = 67108864")
+    # A restored file is not in WAL mode yet, and to get there it must be alone for a moment.
+    patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"), WRITE_PATIENCE_SECONDS)
+    connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT_BYTES}")
 
 
 @contextmanager
@@ -280,5 +325,10 @@ def translated(path: Path) -> Generator[None]:
         ) from error
     except apsw.FullError as error:
         raise StoreError(f"{path}: the disk is full; free some space and run again") from error
+    except apsw.IOError as error:
+        raise StoreError(
+            f"{path} could not be read or written ({error}); look at the disk and its quota, then "
+            "run again"
+        ) from error
     except apsw.Error as error:
         raise StoreError(f"{path}: {error}") from error

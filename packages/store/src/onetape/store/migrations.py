@@ -1,34 +1,50 @@
 """Versioned migrations: `PRAGMA user_version` counts the scripts that a file has been through."""
 
+import time
+from glob import escape
 from importlib.resources import files
 from pathlib import Path
 
 from onetape.core.errors import StoreError
-from onetape.store.connection import Connection
+from onetape.store.connection import Connection, patiently
+from onetape.store.copying import copy_database, draft_of, name_new
 
 #: "OTAP" in the header marks a file as ours.
 APPLICATION_ID = 0x4F544150
 #: One script a version, in order; a released script is never edited.
 SCRIPTS = ("schema.sql", "schema_2.sql")
 NEWEST_VERSION = len(SCRIPTS)
+#: How long a process waits for another one that migrates the file.
+MIGRATION_PATIENCE_SECONDS = 120.0
 
 
-def migrate(connection: Connection, path: Path) -> None:
+def migrate(connection: Connection, path: Path) -> Path | None:
     """Bring a file up to the newest schema, in one transaction; a second process waits for it.
 
+    A file that holds rows is copied first, under the lock, so that the copy is exactly what the
+    scripts began with. It is kept.
+
+    Returns:
+        The copy; None where none was needed.
+
     Raises:
-        StoreError: the file was written by a newer Onetape, or by another program.
+        StoreError: the file was written by a newer Onetape or by another program, or is damaged.
     """
     check_ours(connection, path)
     if _version(connection) == NEWEST_VERSION:
-        return
-    connection.execute("BEGIN IMMEDIATE")
+        return None
+    patiently(lambda: connection.execute("BEGIN IMMEDIATE"), MIGRATION_PATIENCE_SECONDS)
     try:
         # Another process may have migrated between the look and the lock.
         check_ours(connection, path)
-        for version in range(_version(connection), NEWEST_VERSION):
-            script = files("onetape.store").joinpath(SCRIPTS[version]).read_text(encoding="utf-8")
-            connection.execute(script)
+        version = _version(connection)
+        if version == NEWEST_VERSION:
+            connection.execute("ROLLBACK")
+            return None
+        kept = _kept_copy(path, version) if _has_rows(connection) else None
+        for script in SCRIPTS[version:]:
+            text = files("onetape.store").joinpath(script).read_text(encoding="utf-8")
+            connection.execute(text)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {NEWEST_VERSION}")
         connection.execute("COMMIT")
@@ -36,6 +52,7 @@ def migrate(connection: Connection, path: Path) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+    return kept
 
 
 def check_ours(connection: Connection, path: Path) -> None:
@@ -58,3 +75,28 @@ def check_ours(connection: Connection, path: Path) -> None:
 
 def _version(connection: Connection) -> int:
     return int(connection.execute("PRAGMA user_version").get)
+
+
+def _has_rows(connection: Connection) -> bool:
+    tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    return any(
+        connection.execute(f'SELECT EXISTS (SELECT 1 FROM "{name}")').get for (name,) in tables
+    )
+
+
+def _kept_copy(path: Path, version: int) -> Path:
+    """Copy a file beside it, named after its version and the time, and return that name.
+
+    Called under the write lock, so unfinished copies can only be left by a process that was killed.
+    """
+    stem = f"{path.name}.v{version}-"
+    for stale in path.parent.glob(f".{escape(stem)}*.new*"):
+        stale.unlink(missing_ok=True)
+    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    kept = path.with_name(f"{stem}{moment}.backup")
+    with draft_of(kept) as draft:
+        copy_database(path, draft)
+        while not name_new(draft, kept):
+            # An earlier try of this second was interrupted.
+            kept = kept.with_name(f"{kept.stem}x{kept.suffix}")
+    return kept

@@ -1,0 +1,188 @@
+"""Backups of a database that is in use, and how one is put back."""
+
+import os
+import time
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+
+from onetape.core.errors import ConfigurationError, SafetyRefusal, StoreError
+from onetape.store.connection import Connection, connect
+from onetape.store.copying import check_pages, copy_database, draft_of, flush, name_new
+from onetape.store.database import translated
+from onetape.store.migrations import check_ours
+
+#: Every process with a database open holds a lock on some of these bytes, sqlite.org/fileformat2.
+LOCK_BYTES = (0x4000_0000, 512)
+
+
+@dataclass(frozen=True, slots=True)
+class BackupReport:
+    """A backup that was made and read back."""
+
+    path: Path
+    size_bytes: int
+
+
+def backup(path: Path, target: Path, *, replace: bool = False) -> BackupReport:
+    """Copy a database whole, also while others write to it; it holds what was committed by then.
+
+    Args:
+        path: The database.
+        target: Where to, made 0600 with its folder; it has its name only when it is whole.
+        replace: Whether a file that is there already is replaced.
+
+    Raises:
+        StoreError: `path` is missing, damaged or not ours, or there is a file at `target`.
+        ConfigurationError: `target` cannot be written.
+    """
+    if not path.is_file():
+        raise StoreError(f"{path} does not exist; name the database with --db")
+    if path.resolve() == target.resolve():
+        raise ConfigurationError(f"{target} is the database itself; name another file")
+    if target.exists() and not replace:
+        raise _in_the_way(target)
+    _check_backup(path, pages=False)
+    with draft_of(target) as draft:
+        with translated(target):
+            copy_database(path, draft)
+        size_bytes = draft.stat().st_size
+        if replace:
+            draft.replace(target)
+            flush(target.parent)
+        elif not name_new(draft, target):
+            raise _in_the_way(target)
+    return BackupReport(target, size_bytes)
+
+
+def restore(backup: Path, path: Path) -> Path | None:
+    """Put a backup in a database's place, and keep what was there beside it.
+
+    The process that calls this must not have `path` open.
+
+    Args:
+        backup: A file that `backup` made, or any closed database of ours; it stays as it is.
+        path: Where to; nobody may have it open.
+
+    Returns:
+        What the replaced file is called now; None where there was none.
+
+    Raises:
+        StoreError: the backup is missing, damaged, not ours, or newer than this program.
+        SafetyRefusal: a trader holds a lease on `path`, or another process has it open.
+        ConfigurationError: the folder cannot be written.
+    """
+    if not backup.is_file():
+        raise StoreError(f"{backup} does not exist; name a backup")
+    if backup.resolve() == path.resolve():
+        raise ConfigurationError(f"{backup} is the database itself; name a backup of it")
+    _check_backup(backup, pages=True)
+    with draft_of(path) as draft:
+        with translated(backup):
+            copy_database(backup, draft)
+        with _alone_with(path):
+            if not path.exists():
+                _set_aside_log_of_nothing(path)
+                if name_new(draft, path):
+                    return None
+            kept = _kept_beside(path)
+            draft.replace(path)
+            flush(path.parent)
+    return kept
+
+
+def _check_backup(path: Path, *, pages: bool) -> None:
+    with translated(path), closing(connect(path)) as connection:
+        check_ours(connection, path)
+        if connection.execute("PRAGMA user_version").get == 0:
+            raise StoreError(f"{path} is an empty database; name another file")
+        if pages:
+            check_pages(connection, path)
+
+
+@contextmanager
+def _alone_with(path: Path) -> Generator[None]:
+    """Keep others out of a file while it is replaced.
+
+    Raises:
+        SafetyRefusal: a trader holds a lease on it, or another process has it open.
+    """
+    if not path.exists():
+        yield
+        return
+    with translated(path), closing(connect(path)) as connection:
+        try:
+            _check_leases(connection, path)
+            # Folds the log into the file. SQLite allows it only to whoever has the file alone.
+            connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+            connection.execute("BEGIN EXCLUSIVE")
+        except apsw.BusyError as error:
+            raise _in_use(path) from error
+        except (apsw.NotADBError, apsw.CorruptError):
+            # A damaged file is what a restore is for; its locks can still be looked at.
+            connection.close()
+            _check_locks(path)
+        yield
+
+
+def _check_leases(connection: Connection, path: Path) -> None:
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'leases'").get:
+        return
+    rows = connection.execute(
+        "SELECT name, holder, expires_ms - ?1 FROM leases WHERE expires_ms > ?1",
+        (time.time_ns() // 1_000_000,),
+    ).fetchall()
+    for name, holder, left_ms in rows:
+        raise SafetyRefusal(
+            f"{path}: {name} is traded by {holder}; stop that process first "
+            f"(if it was killed, its lease ends in {left_ms / 1_000:.0f} s)"
+        )
+
+
+def _check_locks(path: Path) -> None:
+    """Look whether another process holds any of SQLite's locks, without SQLite."""
+    import fcntl
+
+    start, length = LOCK_BYTES
+    with path.open("r+b") as handle:
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, length, start)
+        except OSError as error:
+            raise _in_use(path) from error
+
+
+def _kept_beside(path: Path) -> Path:
+    """Give what is to be replaced a second name, with its log, and return it."""
+    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    kept = path.with_name(f"{path.name}.replaced-{moment}")
+    while kept.exists():
+        kept = kept.with_name(f"{kept.name}x")
+    for suffix in ("-wal", "-shm", "-journal"):
+        # Left where it is, it would be taken for the log of the file that comes.
+        beside = Path(f"{path}{suffix}")
+        if beside.exists():
+            beside.replace(f"{kept}{suffix}")
+    try:
+        os.link(path, kept)
+    except OSError:
+        path.replace(kept)
+    return kept
+
+
+def _set_aside_log_of_nothing(path: Path) -> None:
+    """Set aside the log of a file that was deleted; it would be taken for that of the next one."""
+    for suffix in ("-wal", "-shm", "-journal"):
+        beside = Path(f"{path}{suffix}")
+        if beside.exists():
+            beside.replace(f"{path}{suffix}.left-over")
+
+
+def _in_the_way(target: Path) -> StoreError:
+    return StoreError(f"{target} exists already; name another file, or allow it to be replaced")
+
+
+def _in_use(path: Path) -> SafetyRefusal:
+    return SafetyRefusal(f"{path} is open in another process; stop that process first")

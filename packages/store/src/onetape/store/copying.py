@@ -1,0 +1,108 @@
+"""Copy a database whole while others write to it, and give files their names in one step.
+
+The copy is made page by page by SQLite's backup interface inside one read transaction, so that it
+is what the file held at one moment, and no commit of another process makes it start over. That is
+a fraction of the work of VACUUM INTO, which builds every table anew, and can be interrupted.
+Copying the file itself would lose what is still in its write-ahead log.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import apsw
+
+from onetape.core.errors import ConfigurationError, StoreError
+from onetape.store.connection import Connection, connect
+
+#: 4 MiB: between two steps a signal gets through.
+PAGES_A_STEP = 1_024
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Write a checked copy of an open or closed database over an empty file.
+
+    The copy needs no files beside it and can be opened on a medium that cannot be written.
+
+    Raises:
+        StoreError: a page of it is damaged.
+        apsw.Error: as SQLite says.
+    """
+    with closing(connect(source)) as original, closing(connect(target)) as copy:
+        # Pins the moment: the steps below would otherwise each see a newer one and start over.
+        original.execute("BEGIN; SELECT count(*) FROM sqlite_master").fetchall()
+        backup = copy.backup("main", original, "main")
+        try:
+            while not backup.step(PAGES_A_STEP):
+                pass
+        except (apsw.CorruptError, apsw.NotADBError) as error:
+            raise StoreError(f"{source} is damaged ({error}); restore a backup of it") from error
+        finally:
+            backup.finish()
+        copy.execute("PRAGMA journal_mode = DELETE").fetchall()
+        check_pages(copy, source)
+    flush(target)
+
+
+def check_pages(connection: Connection, path: Path) -> None:
+    """Read every page of a database and refuse a damaged one.
+
+    Raises:
+        StoreError: a page is damaged; the text names `path`.
+    """
+    fault = connection.execute("PRAGMA quick_check(1)").fetchall()[0][0]
+    if fault != "ok":
+        first = str(fault).splitlines()[-1]
+        raise StoreError(f"{path} is damaged ({first}); restore a backup of it")
+
+
+@contextmanager
+def draft_of(path: Path) -> Generator[Path]:
+    """Give an empty file beside `path`, 0600, which is gone afterwards unless it was renamed.
+
+    Raises:
+        ConfigurationError: the folder cannot be made or written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot create {path}: {error.strerror}; make the folder writable, or choose another "
+            "file"
+        ) from error
+    try:
+        yield Path(name)
+    finally:
+        for suffix in ("", "-journal", "-wal", "-shm"):
+            Path(f"{name}{suffix}").unlink(missing_ok=True)
+
+
+def name_new(draft: Path, path: Path) -> bool:
+    """Give a finished draft its name; return False where a file has that name already."""
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    except OSError:
+        # A file system without hard links: rename is as atomic, and the race is over by now.
+        if path.exists():
+            return False
+        draft.replace(path)
+    flush(path.parent)
+    return True
+
+
+def flush(path: Path) -> None:
+    """Wait until a file that nobody has open, or a folder, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        # Some file systems cannot flush a folder, and need not.
+        with contextlib.suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)

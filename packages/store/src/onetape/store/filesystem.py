@@ -1,0 +1,80 @@
+"""What a file lies on, and which file has a name.
+
+The processes on one database share memory and locks, which needs one computer and a disk of its
+own. Network drives cannot do it; folders shared with a host system or another machine claim to.
+"""
+
+import os
+from pathlib import Path
+
+from onetape.core.errors import ConfigurationError
+
+#: Drives of another computer: locks and shared memory do not reach it.
+NETWORK = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "smb2", "afs", "ceph", "glusterfs", "lustre", "ncpfs"}
+    | {"fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.rclone", "davfs", "fuse.davfs", "beegfs"}
+)
+#: Folders of a host system seen from a virtual machine or container; several processes have been
+#: seen to damage a file there within a minute.
+SHARED_FOLDERS = frozenset({"9p", "virtiofs", "vboxsf", "vmhgfs", "prl_fs", "drvfs", "fakeowner"})
+MOUNTS = Path("/proc/self/mountinfo")
+
+
+def check_file_system(path: Path) -> None:
+    """Refuse a file on a network drive, and warn of one in a shared folder, where Linux tells.
+
+    Raises:
+        ConfigurationError: it lies on a network drive.
+    """
+    kind = file_system_of(path)
+    if kind in NETWORK:
+        raise ConfigurationError(
+            f"{path} lies on a network drive ({kind}), where processes cannot share a database; "
+            "name a file on a disk of this computer with --db"
+        )
+    if kind in SHARED_FOLDERS or kind.startswith("fuse."):
+        tell(
+            f"{path} lies in a shared folder ({kind}), where two programs at once can damage it; "
+            "use a disk of this computer, or in a container a named volume"
+        )
+
+
+def file_system_of(path: Path) -> str:
+    """Return the kind of file system that holds a path; empty where the system does not tell."""
+    try:
+        mounts = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return ""
+    place = Path(os.path.realpath(path))
+    kind, depth = "", -1
+    for line in mounts.splitlines():
+        # "36 35 98:0 /root /mount/point options [tags] - kind device options", proc(5)
+        before, _, after = line.partition(" - ")
+        mount = Path(_plain(before.split()[4]))
+        # A later line hides an earlier one of the same place.
+        if (place == mount or mount in place.parents) and len(mount.parts) >= depth:
+            kind, depth = after.split()[0], len(mount.parts)
+    return kind
+
+
+def file_identity(path: Path) -> tuple[int, int] | None:
+    """Return device and inode of a file, or None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def tell(text: str) -> None:
+    """Tell whoever runs the program, in one line on stderr unless it arranged otherwise."""
+    import logging
+
+    logging.getLogger("onetape.store").warning(text)
+
+
+def _plain(name: str) -> str:
+    """Return a mount point as it is named; blanks come as octal escapes."""
+    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        name = name.replace(code, character)
+    return name
