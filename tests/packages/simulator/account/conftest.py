@@ -13,6 +13,7 @@ import pytest
 
 from onetape.core.clock import Clock
 from onetape.simulator.clock import make_clock
+from onetape.simulator.replay import Replay
 from onetape.simulator.server import Simulator
 from onetape.simulator.trading.fees import Fees
 
@@ -76,6 +77,7 @@ async def _scene(
     clock: Clock | None = None,
     in_bnb: bool = False,
     limits: bool = False,
+    replay: Replay | None = None,
     **balance: str,
 ) -> AsyncGenerator[Scene]:
     clock = clock or make_clock(start_ms=MARCH_MS, stepped=True)
@@ -86,6 +88,7 @@ async def _scene(
         balance=held or {"USDT": Decimal(10_000), "BTC": Decimal(1)},
         fees=Fees(in_bnb=in_bnb),
         limits=limits,
+        replay=replay,
     )
     async with simulator:
         at = Scene(simulator, lambda: _client(simulator, pro, key, secret or key))

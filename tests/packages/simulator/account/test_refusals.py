@@ -100,7 +100,7 @@ ACTS: dict[tuple[int, str], Act] = {
     ),
     (-1116, "Invalid orderType."): lambda at: placed(at, type="LIMIT_MAKER", timeInForce=None),
 }  # fmt: skip
-LIMITED = "a request limit: limits and faults have their own tests"
+LIMITED = "a request limit: tested in test_limits and test_order_limits"
 STATE = "the exchange's own trouble: a fault brings it about, tested with the faults"
 #: Recorded replies that the account never gives, and why.
 OUT_OF_REACH: dict[tuple[int, str] | int, str] = {
