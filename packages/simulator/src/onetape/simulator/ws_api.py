@@ -26,8 +26,9 @@ UNSUBSCRIBE: Final = "userDataStream.unsubscribe"
 STREAM: Final = "user"
 
 
-#: Methods that a client may call without a `rateLimits` in their replies.
+#: Methods whose replies tell no `rateLimits`, as recorded.
 QUIET: Final = (SUBSCRIBE, UNSUBSCRIBE)
+#: Methods that a halted market refuses.
 NEW_ORDERS: Final = ("order.place", "order.test")
 
 
