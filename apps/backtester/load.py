@@ -9,17 +9,13 @@ from onetape.cli.dates import check_range, day_text, parse_moment
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.clock import utc_text
 from onetape.core.errors import CandleGapError, DataError
+from onetape.core.holes import holes_between
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted, did_you_mean
-from onetape.store.candles import (
-    closed_between,
-    closed_range,
-    last_closed,
-    missing_between,
-    stored_series,
-)
+from onetape.store.candles import closed_range, last_closed, stored_series
 from onetape.store.database import Store, open_if_exists
 from onetape.store.gaps import unexplained
+from onetape.store.reading import closed_between
 
 #: The trader never evaluates fewer candles than this.
 LEAST_WARM_UP = 100
@@ -100,7 +96,8 @@ def load_tape(
             f"nothing is stored of {key} {asked} (stored: {utc_text(first)} to "
             f"{utc_text(after)} UTC); run: {_repair(key, settings, *wanted)}"
         )
-    holes = missing_between(store, key, start, end)
+    inside = closed_between(store, key, start, end)
+    holes = holes_between(inside.timestamp, timeframe, start, end)
     bad = unexplained(store, key, holes)
     if bad and not settings.allow_gaps:
         stored = f"{utc_text(first)} to {utc_text(after)} UTC"
@@ -108,7 +105,6 @@ def load_tape(
         raise CandleGapError(_gap_text(key, timeframe, bad, stored, repair))
     warm_up = max(LEAST_WARM_UP, lookback)
     before = last_closed(store, key, warm_up, up_to=start - 1)
-    inside = closed_between(store, key, start, end)
     missing = sum(timeframe.count_between(*hole) for hole in holes)
     unknown = sum(timeframe.count_between(*hole) for hole in bad)
     return Tape(

@@ -14,9 +14,10 @@ from typing import Any
 from onetape.core.candles import Candles, SeriesKey
 from onetape.simulator.embedded import DEFAULT_SEED
 from onetape.simulator.market import Market
-from onetape.store.candles import closed_between, replace_forming, row_at, stored_series
+from onetape.store.candles import replace_forming, row_at, stored_series
 from onetape.store.database import Store, open_store
 from onetape.store.market_data import market_steps
+from onetape.store.reading import closed_between
 
 Run = Callable[..., Any]
 DATABASE = Path("data/simulator.db")

@@ -13,7 +13,6 @@ from onetape.core.errors import StoreError
 from onetape.core.timeframes import Timeframe
 from onetape.store.candles import (
     check_kind,
-    closed_between,
     closed_range,
     closed_timestamps,
     first_row_after,
@@ -27,6 +26,7 @@ from onetape.store.candles import (
     stored_series,
 )
 from onetape.store.database import Store
+from onetape.store.reading import closed_between
 
 HOUR = 3_600
 KEY = SeriesKey("binance", "BTC/USDT", "1h")

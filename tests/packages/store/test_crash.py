@@ -13,8 +13,9 @@ import pytest
 
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.errors import StoreError
-from onetape.store.candles import closed_between, insert_closed
+from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
+from onetape.store.reading import closed_between
 
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
 #: Stores the newest state of a forming candle, says so, and waits to be killed.

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from onetape.core.candles import SeriesKey
-from onetape.store.candles import closed_between, last_closed
+from onetape.store.candles import last_closed
 from onetape.store.database import Store
+from onetape.store.reading import closed_between
 
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
 COLUMNS = "(exchange, symbol, timeframe, timestamp, open, high, low, close, volume)"

@@ -119,8 +119,9 @@ def _commonest_step(path: Path, candles: Candles) -> str:
 def _read_store(
     path: Path, symbol: str | None, timeframe: str | None, exchange: str | None
 ) -> tuple[Series, ...]:
-    from onetape.store.candles import closed_between, stored_series
+    from onetape.store.candles import stored_series
     from onetape.store.database import open_store
+    from onetape.store.reading import closed_between
 
     with open_store(path, create=False) as store:
         keys = [

@@ -13,10 +13,12 @@ import numpy as np
 
 from onetape.core.candles import Candle, Candles, SeriesKey, candle_fault, candle_faults
 from onetape.core.errors import StoreError
+from onetape.core.holes import holes_between
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.timeframes import Timeframe
 from onetape.store.batches import candle_at, columns_of, in_order, rows_of, sorted_columns
 from onetape.store.closed_rows import Row, store_closed
+from onetape.store.columns import proven_end
 from onetape.store.connection import Value
 from onetape.store.database import Store
 from onetape.store.quarantine import Source, refuse
@@ -175,18 +177,6 @@ def mark_closed(store: Store, key: SeriesKey, timestamp: int) -> bool:
         return connection.changes() == 1
 
 
-def closed_between(store: Store, key: SeriesKey, start: int, end: int) -> Candles:
-    """Return the closed candles that open in `[start, end)`, oldest first."""
-    with store.read() as connection:
-        return _candles(
-            connection.execute(
-                f"SELECT {_COLUMNS} FROM ohlcv_data WHERE {_SERIES} AND timestamp >= ? "
-                f"AND timestamp < ? AND {_CLOSED} ORDER BY timestamp",
-                (*_series(key), start, end, *_series(key)),
-            ).fetchall()
-        )
-
-
 def last_closed(store: Store, key: SeriesKey, count: int, *, up_to: int | None = None) -> Candles:
     """Return the last `count` closed candles, oldest first.
 
@@ -305,19 +295,11 @@ def missing_between(store: Store, key: SeriesKey, start: int, end: int) -> list[
     with store.read() as connection:
         rows = connection.execute(
             f"SELECT timestamp FROM ohlcv_data WHERE {_SERIES} AND timestamp >= ? "
-            f"AND timestamp < ? AND {_CLOSED} ORDER BY timestamp",
-            (*_series(key), start, end, *_series(key)),
-        ).fetchall()
-    holes: list[tuple[int, int]] = []
-    expected = timeframe.ceil(start)
-    for (timestamp,) in rows:
-        if timestamp > expected:
-            holes.append((expected, timestamp))
-        expected = timeframe.next(timestamp)
-    last = timeframe.ceil(end)
-    if expected < last:
-        holes.append((expected, last))
-    return holes
+            "AND timestamp < ? AND closed IS NOT 0 ORDER BY timestamp",
+            (*key.names, start, proven_end(connection, key, end)),
+        )
+        timestamps = np.fromiter((timestamp for (timestamp,) in rows), dtype=np.int64)
+    return holes_between(timestamps, timeframe, start, end)
 
 
 def _series(key: SeriesKey) -> tuple[str, str, str]:
