@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+import aiohttp
 import ccxt
 import pytest
 
@@ -54,7 +55,7 @@ async def is_there(client: Any) -> bool:
 #: The fault, whether the exchange has the order afterwards, and what CCXT makes of it.
 ENDS: list[tuple[Fault, bool, type[Exception]]] = [
     (Fault("status", method=PLACE, status=400, code=-2010), False, ccxt.InsufficientFunds),
-    # Over REST the status makes it an OperationFailed; CCXT reads none of a reply's.
+    # CCXT reads no status of a reply: over REST these are OperationFailed and DDoSProtection.
     (Fault("status", method=PLACE, status=503, code=-1008), False, ccxt.ExchangeError),
     (Fault("status", method="order.*", status=500), False, ccxt.OperationFailed),
     (
@@ -67,6 +68,8 @@ ENDS: list[tuple[Fault, bool, type[Exception]]] = [
         True,
         ccxt.OperationFailed,
     ),
+    (Fault("status", method=PLACE, status=429, code=-1003), False, ccxt.RateLimitExceeded),
+    (Fault("status", method=PLACE, status=429, code=-1015), False, ccxt.RateLimitExceeded),
     (Fault("reset", method=PLACE), False, ccxt.NetworkError),
     (Fault("reset", method=PLACE, when="after"), True, ccxt.NetworkError),
     (Fault("reset", method=PLACE, when="body"), True, ccxt.NetworkError),
@@ -186,3 +189,19 @@ def test_the_account_is_asked_again_after_a_cut_by_the_next_call(run: Run, fault
             return (await client.fetch_balance_ws())["info"]["accountType"]
 
     assert run(scene()) == "SPOT"
+
+
+def test_when_to_try_again_is_told_in_the_error_as_a_reply_has_no_headers(
+    run: Run, faulty: Opened
+) -> None:
+    async def scene() -> Any:
+        fault = Fault("status", method="ping", status=429, code=-1003, headers={"Retry-After": "9"})
+        async with trading(faulty, fault) as (simulator, _), aiohttp.ClientSession() as session:
+            address = simulator.url.replace("http://", "ws://") + "/ws-api/v3"
+            async with session.ws_connect(address) as socket:
+                await socket.send_json({"id": "mine", "method": "ping"})
+                return await socket.receive_json(timeout=15), simulator.clock.now_ms()
+
+    reply, now_ms = run(scene())
+    assert (reply["id"], reply["status"], reply["error"]["code"]) == ("mine", 429, -1003)
+    assert reply["error"]["data"] == {"serverTime": now_ms, "retryAfter": now_ms + 9_000}
