@@ -11,7 +11,8 @@ from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted
 from onetape.exchange.pages import Page, last_closed_open
 from onetape.exchange.rest import RestExchange
-from onetape.history.fetch import FetchReport, confirm_gaps, fetch_closed
+from onetape.history.fetch import FetchReport, fetch_closed
+from onetape.history.gaps import confirm_gaps
 from onetape.store.candles import missing_between
 from onetape.store.database import Store
 from onetape.store.gaps import unexplained

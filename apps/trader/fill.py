@@ -6,7 +6,8 @@ from onetape.cli.output import print_line
 from onetape.core.errors import ExchangeUnreachable
 from onetape.exchange.pages import Page, last_closed_open
 from onetape.exchange.rest import RestExchange
-from onetape.history.fetch import confirm_gaps, fetch_closed
+from onetape.history.fetch import fetch_closed
+from onetape.history.gaps import confirm_gaps
 from onetape.store.candles import missing_between
 from onetape.store.gaps import unexplained
 from trader.job import Job

@@ -166,7 +166,9 @@ async def desk(
     """Run a session while the block lasts; then stop it cleanly."""
     endpoint = Endpoint("simulator", market.gate.url)
     # Asking for the time waits, and the simulator answers in this very loop: one clock for both.
-    exchange = await asyncio.to_thread(RestExchange, endpoint, first_pause_seconds=0.01)
+    exchange = await asyncio.to_thread(
+        RestExchange, endpoint, first_pause_seconds=0.01, patience_seconds=0.08
+    )
     exchange.clock = market.simulator.clock
     stop = StopRequest()
     values = TraderSettings(exchange="simulator", account_name=ACCOUNT, **settings)

@@ -17,6 +17,7 @@ from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.simulator.clock import make_clock
 from onetape.simulator.embedded import embedded_simulator
+from wall import QuickWall
 
 T = TypeVar("T")
 #: 2024-03-01 00:20 UTC: twenty minutes into an hour.
@@ -53,7 +54,7 @@ class ScriptedServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.fixed = {
             "/simulator/clock": json.dumps(
-                {"market_ms": NOW_MS, "speed": 0, "kind": "stepped"}
+                {"market_ms": NOW_MS, "speed": 0, "kind": "stepped", "seed": 7}
             ).encode(),
             "/api/v3/time": json.dumps({"serverTime": NOW_MS}).encode(),
             "/api/v3/exchangeInfo": exchange_info,
@@ -159,7 +160,7 @@ def ask(
 
     def asker(endpoint: Endpoint, question: Callable[[RestExchange], Coroutine[Any, Any, T]]) -> T:
         if endpoint not in opened:
-            opened[endpoint] = RestExchange(endpoint, first_pause_seconds=0.001)
+            opened[endpoint] = RestExchange(endpoint, patience_seconds=4, wall=QuickWall(), seed=1)
         return run(question(opened[endpoint]))
 
     yield asker

@@ -74,7 +74,8 @@ def test_the_forming_candle_is_served_but_never_among_the_closed_ones(
     ask: Ask, endpoint: Endpoint
 ) -> None:
     async def newest(exchange: RestExchange) -> list[Candle]:
-        return await exchange.candles("BTC/USDT", "1h", since_ms=(FORMING - HOUR) * 1_000, limit=5)
+        since_ms = (FORMING - HOUR) * 1_000
+        return (await exchange.candles("BTC/USDT", "1h", since_ms=since_ms, limit=5)).candles()
 
     assert [row.timestamp for row in ask(endpoint, newest)] == [FORMING - HOUR, FORMING]
     assert list(rows_of(pages(ask, endpoint, "1h", FORMING - HOUR, NOW))) == [FORMING - HOUR]

@@ -17,6 +17,7 @@ from onetape.exchange.rest import RestExchange
 from onetape.simulator.clock import make_clock
 from onetape.simulator.embedded import embedded_simulator
 from onetape.store.database import Store, open_store
+from wall import QuickWall
 
 T = TypeVar("T")
 HOUR = 3_600
@@ -32,7 +33,7 @@ class ChosenServer(ThreadingHTTPServer):
 
     def __init__(self, exchange_info: bytes) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        clock = {"market_ms": NOW_MS, "speed": 0, "kind": "stepped"}
+        clock = {"market_ms": NOW_MS, "speed": 0, "kind": "stepped", "seed": 7}
         self.fixed = {
             "/simulator/clock": json.dumps(clock).encode(),
             "/api/v3/exchangeInfo": exchange_info,
@@ -108,7 +109,9 @@ def ask(
 ) -> Generator[Callable[[Callable[[RestExchange], Coroutine[Any, Any, T]]], T]]:
     """Return a function that works with a client of the exchange, kept from test to test."""
     with asyncio.Runner() as runner:
-        client = RestExchange(_listening.endpoint, first_pause_seconds=0.001)
+        client = RestExchange(
+            _listening.endpoint, patience_seconds=4, wall=QuickWall(), seed=1
+        )
 
         def asker(work: Callable[[RestExchange], Coroutine[Any, Any, T]]) -> T:
             return runner.run(asyncio.wait_for(work(client), 30))

@@ -8,10 +8,12 @@ import pytest
 
 from onetape.core.candles import Candle, SeriesKey
 from onetape.exchange.rest import RestExchange
-from onetape.history.fetch import FetchReport, confirm_gaps, fetch_closed
-from onetape.store.candles import closed_between, missing_between, replace_forming
+from onetape.history.fetch import FetchReport, fetch_closed
+from onetape.history.gaps import confirm_gaps
+from onetape.store.candles import missing_between, replace_forming
 from onetape.store.database import Store
 from onetape.store.gaps import confirmed_gaps
+from onetape.store.reading import closed_between
 
 Ask = Callable[..., Any]
 KEY = SeriesKey("simulator", "BTC/USDT", "1h")
@@ -134,4 +136,4 @@ def test_a_refused_candle_leaves_a_gap_that_is_not_the_exchanges(
     exchange.has(2, price=price)
     assert fetch(ask, store, ago(3)).quarantined == 1
     confirm(ask, store, ago(3))
-    assert states(store) == [(ago(2), ago(1), "unknown")]
+    assert states(store) == [(ago(2), ago(1), "not fetched")]

@@ -1,6 +1,7 @@
-"""What differs from exchange to exchange, as data."""
+"""What differs from exchange to exchange, as data. Read in CCXT 4.5.90 unless it says otherwise."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 
@@ -12,20 +13,84 @@ class Quirks:
     """Candles in one answer at most."""
     close_grace_ms: int
     """How long after a candle's end REST may still answer with a value that is not final."""
-    unserved_timeframes: frozenset[str] = frozenset()
-    """Timeframes that CCXT names and the exchange does not serve."""
+    finds_next: bool = False
+    """An answer begins with the first candle at or after the time asked for, however far it is.
+
+    Otherwise it ends a page's length after that time, and an empty one says nothing of later.
+    """
+    newest_only: int | None = None
+    """It serves so many newest candles and no others, whatever time is asked for."""
+    unserved_timeframes: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Timeframes that CCXT names and that cannot be used, each with the reason."""
+    source: str = ""
+    """Where this was read."""
 
 
-#: CCXT's `fetch_ohlcv` documentation of each exchange, and the recorded answers we test with.
+_THURSDAY: Final = "its weeks begin on Thursday, ours on Monday: resample 1d candles"
+#: The grace is a guess on the safe side for all but the simulator, whose candles are final at once.
 QUIRKS: Final = {
-    "binance": Quirks(page_limit=1_000, close_grace_ms=2_000),
-    "simulator": Quirks(1_000, close_grace_ms=0, unserved_timeframes=frozenset({"1s"})),
-    "kraken": Quirks(page_limit=720, close_grace_ms=5_000),
-    "okx": Quirks(page_limit=300, close_grace_ms=3_000),
-    "coinbase": Quirks(page_limit=300, close_grace_ms=5_000),
-    "bybit": Quirks(page_limit=1_000, close_grace_ms=3_000),
-    "kucoin": Quirks(page_limit=1_500, close_grace_ms=5_000),
-}
+    "binance": Quirks(
+        1_000, 2_000, finds_next=True,
+        source="binance.fetch_ohlcv: maxLimit 1000; startTime alone, endTime only for inverse",
+    ),
+    "binanceus": Quirks(1_000, 2_000, finds_next=True, source="extends binance"),
+    "simulator": Quirks(
+        1_000, 0, finds_next=True,
+        unserved_timeframes={"1s": "it invents minutes"}, source="onetape.simulator.klines",
+    ),
+    "kraken": Quirks(
+        720, 5_000, newest_only=720,
+        source="kraken.fetch_ohlcv: 720; a recorded answer has 721 rows, the last one forming",
+    ),
+    "okx": Quirks(
+        300, 3_000,
+        source="okx.fetch_ohlcv: requestMaxLimit 300, newest first, `after` = since + limit "
+        "candles; HistoryCandles before the newest 1439",
+    ),
+    "coinbase": Quirks(
+        300, 5_000, source="coinbase.fetch_ohlcv: maxLimit 300; `end` = start + limit candles"
+    ),
+    "bybit": Quirks(
+        1_000, 3_000,
+        source="bybit.fetch_ohlcv: limit max 1000, newest first; whether `start` alone reaches "
+        "over an empty stretch is not stated",
+    ),
+    "kucoin": Quirks(
+        1_500, 5_000, unserved_timeframes={"1w": _THURSDAY},
+        source="kucoin.fetch_spot_ohlcv: maxLimit 1500, `endAt` = since + limit candles; weeks: "
+        "Kucoin/kucoin-api-docs issues 350 and 373",
+    ),
+    "bitstamp": Quirks(
+        1_000, 5_000,
+        unserved_timeframes={"1w": "CCXT asks for 3 days in its place: resample 1d candles"},
+        source="bitstamp.fetch_ohlcv: max 1000, `end` = start + limit candles; timeframes: 259200",
+    ),
+    "gate": Quirks(
+        1_000, 5_000,
+        unserved_timeframes={"1w": "it counts 7 days from the epoch: resample 1d candles"},
+        source="gate.fetch_ohlcv: maxLimit 1000 for spot, `to` = from + (limit - 1) candles; "
+        "timeframes: 7d",
+    ),
+    "bitget": Quirks(
+        200, 5_000,
+        source="bitget.fetch_ohlcv: maxLimitForHistoryEndpoint 200 (1000 for the newest only), "
+        "`endTime` = since + limit candles",
+    ),
+    "htx": Quirks(
+        1_000, 5_000,
+        source="htx.fetch_ohlcv: market/history/candles, size max 1000; whether `from` alone "
+        "reaches over an empty stretch is not stated",
+    ),
+    "mexc": Quirks(
+        500, 5_000,
+        source="mexc.fetch_ohlcv: docs say 1000 for spot, but in practice it's 500; "
+        "`endTime` = since + 500 candles",
+    ),
+    "bitfinex": Quirks(
+        10_000, 5_000, finds_next=True,
+        source="bitfinex.fetch_ohlcv: limit max 10000, `start` with sort 1 and no end",
+    ),
+}  # fmt: skip
 #: For an exchange nobody has looked at: small pages work everywhere, a long grace is never wrong.
 UNKNOWN: Final = Quirks(page_limit=200, close_grace_ms=10_000)
 

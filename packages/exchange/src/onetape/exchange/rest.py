@@ -1,12 +1,9 @@
 """CCXT's REST classes: markets, candles and the exchange's clock. Every read may be tried again."""
 
-import asyncio
 import random
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import ccxt
 import ccxt.async_support as ccxt_async
@@ -14,30 +11,27 @@ import ccxt.async_support as ccxt_async
 from onetape.core.candles import Candle
 from onetape.core.clock import Clock
 from onetape.core.errors import ExchangeUnreachable, UsageError
-from onetape.core.steps import MarketSteps
-from onetape.core.symbols import SIMULATOR_ID, base_and_quote
+from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.words import did_you_mean
-from onetape.exchange.clients import Endpoint, client_settings, redirect
+from onetape.exchange.answers import Batch, Listener
+from onetape.exchange.clients import REST_TIMEOUT_MS, Endpoint, client_settings, redirect
 from onetape.exchange.market_clock import SimulatorClock, market_clock
+from onetape.exchange.markets import Market as Market
+from onetape.exchange.markets import Ticker, market_of, ticker_of
+from onetape.exchange.patience import Patience
 from onetape.exchange.quirks import Quirks, quirks_of
-from onetape.exchange.translate import translated
+from onetape.exchange.waiting import ComputerWall, Silences, Wall
 
-#: Attempts of one read in all; the pauses between them double from the first.
-ATTEMPTS = 4
+#: Before the second attempt of a read; doubles from then on.
 FIRST_PAUSE_SECONDS = 0.5
+#: How long a read may keep failing once the exchange has answered in this session.
+PATIENCE_SECONDS = 600.0
+#: For a caller that tries again itself.
+BRIEF_PATIENCE_SECONDS = 4.0
 
-T = TypeVar("T")
 
-
-@dataclass(frozen=True, slots=True)
-class Market:
-    """One spot market as the exchange states it."""
-
-    symbol: str
-    base: str
-    quote: str
-    steps: MarketSteps
-    active: bool
+def _say_nothing(text: str) -> None:
+    del text
 
 
 def exchange_ids() -> list[str]:
@@ -62,16 +56,35 @@ class RestExchange:
     """One exchange over REST. Use it as an async context manager: CCXT holds open connections."""
 
     def __init__(
-        self, endpoint: Endpoint, *, first_pause_seconds: float = FIRST_PAUSE_SECONDS
+        self,
+        endpoint: Endpoint,
+        *,
+        first_pause_seconds: float = FIRST_PAUSE_SECONDS,
+        patience_seconds: float = PATIENCE_SECONDS,
+        sits_out_silence: bool = True,
+        timeout_seconds: float = REST_TIMEOUT_MS / 1_000,
+        note: Callable[[str], None] = _say_nothing,
+        wall: Wall | None = None,
+        seed: int | None = None,
     ) -> None:
         """Prepare; nothing but the simulator's clock is asked before the first call.
 
         Args:
             endpoint: Which exchange.
-            first_pause_seconds: Before the second attempt of a read; doubles from then on.
+            first_pause_seconds: Before the second attempt of a read; doubles from then on, to a
+                minute. Before the first answer a read gives up after eight of them.
+            patience_seconds: How long a read may keep failing after the first answer.
+            sits_out_silence: Wait where the exchange asks for silence, however long; otherwise a
+                read fails at once where that is longer than the patience.
+            timeout_seconds: How long one request may take.
+            note: Told in one line why a read waits, once a minute at most, and what an exchange
+                does not serve.
+            wall: What pauses are counted by; None is the computer's time.
+            seed: Of the pauses' jitter; None is another one each time.
 
         Raises:
             UsageError: CCXT does not know the exchange.
+            ExchangeUnreachable: the simulator did not tell its time.
         """
         check_exchange(endpoint.exchange)
         self.endpoint = endpoint
@@ -79,16 +92,27 @@ class RestExchange:
         self.clock: Clock = self._own_clock
         self.quirks: Quirks = quirks_of(endpoint.exchange)
         client: Any = getattr(ccxt_async, endpoint.ccxt_class)(client_settings(endpoint))
+        client.timeout = int(timeout_seconds * 1_000)
         if endpoint.simulator_url is not None:
             redirect(client.urls["api"], endpoint.simulator_url)
             # Whatever CCXT stamps with a time must carry the market's.
             client.milliseconds = self.now_ms
-        # Off by default; without it an empty list of candles looks like no answer at all.
-        client.enableLastJsonResponse = True
         self._client = client
         self._ahead_ms = 0
-        self._first_pause_seconds = first_pause_seconds
-        self._random = random.Random()  # noqa: S311 - jitter, no secret
+        self._note = note
+        self._noted: set[str] = set()
+        self.served_from: dict[tuple[str, str], int] = {}
+        """From when on (epoch seconds) candles of (symbol, timeframe) can be had, where learned."""
+        self._patience = Patience(
+            endpoint.exchange,
+            wall=wall or ComputerWall(),
+            random=random.Random(seed),  # noqa: S311 - jitter, no secret
+            note=note,
+            first_pause_seconds=first_pause_seconds,
+            patience_seconds=patience_seconds,
+            sits_out_silence=sits_out_silence,
+        )
+        self._listener = Listener(client, self._patience.heard_refusal)
 
     async def __aenter__(self) -> Self:
         """Return the exchange."""
@@ -114,7 +138,7 @@ class RestExchange:
             ExchangeRefused: the exchange answered no.
         """
         if not self._client.markets:
-            await self._try(self._load_markets)
+            await self._patience.read(self._load_markets)
         info = self._client.markets.get(symbol)
         if info is None or not info.get("spot"):
             spot = [name for name, market in self._client.markets.items() if market.get("spot")]
@@ -122,7 +146,62 @@ class RestExchange:
                 f"{self.endpoint.exchange} has no spot market {symbol!r}"
                 f"{did_you_mean(symbol, spot)}"
             )
-        return _market(symbol, info, self._client.precisionMode)
+        return market_of(symbol, info, self._client.precisionMode)
+
+    async def markets(self) -> list[Market]:
+        """Return every spot market, by symbol, those included that are not traded now.
+
+        Raises:
+            ExchangeUnreachable: no usable answer.
+            ExchangeRefused: the exchange answered no.
+        """
+        mode: int = self._client.precisionMode
+        records = {str(info["symbol"]): info for info in await self.ccxt_markets()}
+        spot = sorted(symbol for symbol, info in records.items() if info.get("spot"))
+        return [market_of(symbol, records[symbol], mode) for symbol in spot]
+
+    async def tickers(self, symbols: Iterable[str] | None = None) -> dict[str, Ticker]:
+        """Return the last 24 hours of spot markets by symbol; None asks for all that are traded.
+
+        One request where the exchange serves them together, otherwise one for each symbol.
+
+        Raises:
+            ExchangeUnreachable: no usable answer.
+            ExchangeRefused: the exchange answered no.
+        """
+        traded = [market.symbol for market in await self.markets() if market.active]
+        known = set(traded)
+        wanted = traded if symbols is None else [one for one in symbols if one in known]
+        if not self._client.has.get("fetchTickers"):
+            return {symbol: await self._ticker(symbol) for symbol in wanted}
+
+        async def fetch() -> dict[str, Any]:
+            # All of them: some exchanges refuse a long list, and all answer without one.
+            found: dict[str, Any] = await self._client.fetch_tickers()
+            if not found:
+                raise ExchangeUnreachable(f"{self.endpoint.exchange} sent an empty list of tickers")
+            return found
+
+        found = await self._patience.read(fetch)
+        return {symbol: ticker_of(symbol, found[symbol]) for symbol in wanted if symbol in found}
+
+    async def _ticker(self, symbol: str) -> Ticker:
+        return ticker_of(
+            symbol, await self._patience.read(lambda: self._client.fetch_ticker(symbol))
+        )
+
+    def share_silences(self, silences: Silences) -> None:
+        """Obey silences that others know too, and tell them ours."""
+        own_ms = self._patience.silences.until_ms()
+        if own_ms is not None:
+            silences.extend(own_ms, "asked for earlier")
+        self._patience.silences = silences
+
+    def note_once(self, text: str, *, about: str) -> None:
+        """Say something about a series that stays true, the first time only."""
+        if about not in self._noted:
+            self._noted.add(about)
+            self._note(text)
 
     async def ccxt_markets(self) -> list[dict[str, Any]]:
         """Return CCXT's own market records, so that a streaming client need not fetch them again.
@@ -131,7 +210,7 @@ class RestExchange:
             ExchangeUnreachable: no usable answer.
         """
         if not self._client.markets:
-            await self._try(self._load_markets)
+            await self._patience.read(self._load_markets)
         return list(self._client.markets.values())
 
     def now_ms(self) -> int:
@@ -155,112 +234,72 @@ class RestExchange:
             # The answer is at most one round trip old: no credit for a part that cannot be known.
             return before - int(theirs)
 
-        ahead_ms = await self._try(fetch)
+        ahead_ms = await self._patience.read(fetch)
         self._ahead_ms = max(0, ahead_ms)
         return ahead_ms
+
+    def serves(self, timeframe: str) -> bool:
+        """Return whether candles of a timeframe can be had."""
+        return timeframe in self._timeframes()
 
     def check_timeframe(self, timeframe: str) -> None:
         """Refuse a timeframe that the exchange does not serve.
 
         Raises:
-            UsageError: the text lists the ones it serves.
+            UsageError: the text lists the ones it serves, or says why this one cannot be used.
         """
-        unserved = self.quirks.unserved_timeframes
+        served = self._timeframes()
+        if timeframe in served:
+            return
+        reason = self.quirks.unserved_timeframes.get(timeframe)
+        if reason is not None:
+            raise UsageError(f"{timeframe} candles of {self.endpoint.exchange}: {reason}")
+        raise UsageError(
+            f"{self.endpoint.exchange} serves no {timeframe!r} candles "
+            f"(it serves {', '.join(served)}){did_you_mean(timeframe, served)}"
+        )
+
+    def _timeframes(self) -> list[str]:
         known: list[str] = list(self._client.timeframes or {})
-        served = [name for name in known if name not in unserved]
-        if timeframe not in served:
-            raise UsageError(
-                f"{self.endpoint.exchange} serves no {timeframe!r} candles "
-                f"(it serves {', '.join(served)}){did_you_mean(timeframe, served)}"
-            )
+        return [name for name in known if name not in self.quirks.unserved_timeframes]
 
-    async def candles(
-        self, symbol: str, timeframe: str, *, since_ms: int, limit: int
-    ) -> list[Candle]:
-        """Return up to `limit` candles that open at or after `since_ms`, the forming one included.
+    async def candles(self, symbol: str, timeframe: str, *, since_ms: int, limit: int) -> Batch:
+        """Return what the exchange answers when asked for candles from `since_ms` on.
 
-        Values are as the exchange sent them: nothing is checked here, None becomes NaN.
+        Nothing is checked, sorted or cut here: rows may be older than asked for, and more.
+
+        Args:
+            symbol: CCXT spot symbol.
+            timeframe: CCXT timeframe.
+            since_ms: Epoch milliseconds.
+            limit: How many are asked for.
 
         Raises:
-            ExchangeUnreachable: no usable answer, after several attempts.
+            ExchangeUnreachable: no usable answer until patience was used up.
             ExchangeRefused: the exchange answered no.
         """
 
-        async def fetch() -> list[Candle]:
+        async def fetch() -> Batch:
+            answer = self._listener.expect()
             rows = await self._client.fetch_ohlcv(symbol, timeframe, since_ms, limit)
-            if not rows and not self._answered_with_candles():
-                # CCXT reads HTML, a cut body, null, {} and garbage alike as "no candles".
+            if not rows and not answer.is_data:
+                # CCXT reads HTML, a cut body, null and {} alike as "no candles".
                 raise ExchangeUnreachable(
                     f"{self.endpoint.exchange} sent an answer without data (HTTP 200)"
                 )
-            return [candle_of(row) for row in rows]
+            batch = Batch.of(rows, answer.raw)
+            if not batch.is_readable:
+                raise ExchangeUnreachable(f"{self.endpoint.exchange} sent no candles but garbage")
+            return batch
 
-        return await self._try(fetch)
+        return await self._patience.read(fetch)
 
     async def _load_markets(self) -> None:
         await self._client.load_markets(True)
         if not self._client.markets:
             raise ExchangeUnreachable(f"{self.endpoint.exchange} sent an empty list of markets")
 
-    def _answered_with_candles(self) -> bool:
-        answer: object = self._client.last_json_response
-        if not isinstance(answer, list) or not answer:
-            return isinstance(answer, list) or bool(answer)
-        # Rows came and CCXT dropped them all: older than asked for, which is fine, or unreadable.
-        parsed: list[list[Any]] = self._client.parse_ohlcvs(answer)
-        return any(row[0] is not None for row in parsed)
-
-    async def _try(self, read: Callable[[], Awaitable[T]]) -> T:
-        """Run a read; try again after a pause while it may help."""
-        pause_seconds = self._first_pause_seconds
-        for _ in range(ATTEMPTS - 1):
-            try:
-                with translated(self.endpoint.exchange):
-                    return await read()
-            except ExchangeUnreachable:
-                await asyncio.sleep(pause_seconds * self._random.uniform(0.7, 1.3))
-                pause_seconds *= 2
-        with translated(self.endpoint.exchange):
-            return await read()
-
 
 def candle_of(row: list[Any]) -> Candle:
     """Return a CCXT row (milliseconds first) as a candle; what is no number becomes NaN or -1."""
-    timestamp_ms, *values = (*row, None, None, None, None, None)[:6]
-    numbers = [float("nan") if value is None else float(value) for value in values]
-    timestamp = -1 if timestamp_ms is None else int(timestamp_ms) // 1_000
-    if timestamp_ms is not None and int(timestamp_ms) % 1_000:
-        timestamp = -1
-    return Candle(timestamp, *numbers)
-
-
-def _market(symbol: str, info: dict[str, Any], precision_mode: int) -> Market:
-    base, quote = base_and_quote(symbol)
-    precision: dict[str, Any] = info.get("precision") or {}
-    limits: dict[str, Any] = info.get("limits") or {}
-    steps = MarketSteps(
-        price_step=_step(precision.get("price"), precision_mode),
-        amount_step=_step(precision.get("amount"), precision_mode),
-        min_amount=_minimum(limits, "amount"),
-        min_notional=_minimum(limits, "cost"),
-    )
-    return Market(symbol, base, quote, steps, active=info.get("active") is not False)
-
-
-def _minimum(limits: dict[str, Any], what: str) -> Decimal:
-    bounds: dict[str, Any] = limits.get(what) or {}
-    return _decimal(bounds.get("min")) or Decimal(0)
-
-
-def _step(precision: float | str | None, precision_mode: int) -> Decimal | None:
-    """Return the step that a precision of CCXT means; it states them in one of three ways."""
-    if precision is None or precision_mode == ccxt.SIGNIFICANT_DIGITS:
-        return None
-    if precision_mode == ccxt.DECIMAL_PLACES:
-        return Decimal(1).scaleb(-int(precision))
-    return _decimal(precision)
-
-
-def _decimal(value: float | str | None) -> Decimal | None:
-    """Return the decimal that a float of CCXT stands for: 1e-05 is 0.00001."""
-    return None if value is None else Decimal(repr(value) if isinstance(value, float) else value)
+    return Batch.of([row], [row]).candle(0)

@@ -17,9 +17,13 @@ from onetape.core.symbols import SIMULATOR_ID
 
 #: HTTP statuses that another attempt will not change.
 _FINAL_STATUS: Final = {
+    # With an error code in it a 400 bears no status: CCXT knows it by the code.
+    400: "it did not understand the request: blocked, or a wrong address (HTTP 400)",
     401: "the key was refused",
     403: "access is forbidden from here (HTTP 403)",
     404: "the address is wrong (HTTP 404)",
+    405: "the address is wrong (HTTP 405)",
+    410: "the address is gone (HTTP 410)",
     451: "the exchange does not serve this region (HTTP 451)",
 }
 #: CCXT writes `binance GET https://... 451 Unavailable BODY` or `binance 429 Too Many BODY`; a
@@ -37,6 +41,19 @@ _CAUSES: Final = (
     ("timed out", "it did not answer in time"),
     ("Timeout", "it did not answer in time"),
 )
+
+
+class RateLimited(ExchangeUnreachable):
+    """The exchange asks to be left alone for a while: too many requests, or a ban."""
+
+    def __init__(self, text: str, *, is_ban: bool) -> None:
+        """Say why; `is_ban` where going on would make it longer."""
+        super().__init__(text)
+        self.is_ban = is_ban
+
+
+class SymbolRefused(ExchangeRefused):
+    """The exchange has no such market (any more), or trades it no more; other markets go on."""
 
 
 @contextmanager
@@ -61,6 +78,13 @@ def _ours(exchange: str, error: ccxt.BaseError) -> ExchangeError:
     status = int(match[1]) if match else None
     if status in _FINAL_STATUS:
         return ExchangeRefused(f"{exchange}: {_FINAL_STATUS[status]}; {way_out(exchange)}")
+    if isinstance(error, ccxt.DDoSProtection | ccxt.RateLimitExceeded) or status in (418, 429):
+        cause = "banned from it for a while" if status == 418 else "too many requests"
+        return RateLimited(
+            f"cannot reach {exchange}: {cause}; {way_out(exchange)}", is_ban=status == 418
+        )
+    if isinstance(error, ccxt.BadSymbol | ccxt.MarketClosed):
+        return SymbolRefused(f"{exchange} has no such market (any more): {text[:200]}")
     # OperationFailed covers NetworkError, overload (-1008) and unknown states; a bare
     # ExchangeError is a body cut short, or an error CCXT does not know.
     if isinstance(error, ccxt.OperationFailed) or type(error) is ccxt.ExchangeError:

@@ -7,9 +7,13 @@ from onetape.core.candles import SeriesKey
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.pages import Page, closed_pages
 from onetape.exchange.rest import RestExchange
-from onetape.store.candles import first_row_after, insert_closed, missing_between
+from onetape.store.candles import InsertReport, insert_closed, insert_columns, last_closed
 from onetape.store.database import Store
-from onetape.store.gaps import CONFIRMED, NOT_FETCHED, GapState, set_gap, unexplained
+
+#: How many of the newest closed candles are read again on each run.
+REREAD_CANDLES = 10
+#: The newest one may have been stored by a run that asked too early; the one before it not.
+LEAST_REREAD = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,8 @@ class FetchReport:
     """Closed ones that the tape already had."""
     quarantined: int = 0
     pages: int = 0
+    revised: int = 0
+    """Closed ones that came with another value than the tape has; see the revisions."""
 
     def plus(self, other: "FetchReport") -> "FetchReport":
         """Return both together."""
@@ -29,6 +35,7 @@ class FetchReport:
             self.present + other.present,
             self.quarantined + other.quarantined,
             self.pages + other.pages,
+            self.revised + other.revised,
         )
 
 
@@ -55,45 +62,43 @@ async def fetch_closed(
     total = FetchReport()
     timeframe = Timeframe.parse(key.timeframe)
     async for page in closed_pages(exchange, key.symbol, timeframe, start=start, end=end):
-        batch = insert_closed(store, key, page.rows, source="rest", seen_ms=exchange.now_ms())
-        total = total.plus(FetchReport(batch.inserted, batch.present, batch.quarantined, 1))
+        batch = _stored(store, key, page, exchange.now_ms())
+        total = total.plus(
+            FetchReport(batch.inserted, batch.present, batch.quarantined, 1, batch.revised)
+        )
         on_page(page)
     return total
 
 
-async def confirm_gaps(
-    exchange: RestExchange, store: Store, key: SeriesKey, *, start: int, end: int
-) -> FetchReport:
-    """Ask once more for what is missing in `[start, end)`, which must have been asked for already.
+def reread_from(store: Store, key: SeriesKey, *, count: int = REREAD_CANDLES) -> int | None:
+    """Return the open (epoch seconds) of the `count`-th newest closed candle, or None without any.
 
-    What is missing twice while the exchange has a later candle, it does not have at all: the gap
-    ledger keeps it, with the date. Without a later candle the exchange may merely lag, and a row
-    that went to quarantine may come back sound: such a gap stays "not fetched", and is asked for
-    again.
+    A fetch that begins there sees late revisions. At least two are read again, whatever is asked.
+    """
+    newest = last_closed(store, key, max(count, LEAST_REREAD))
+    return int(newest.timestamp[0]) if len(newest) else None
+
+
+async def reread_newest(
+    exchange: RestExchange, store: Store, key: SeriesKey, *, count: int = REREAD_CANDLES
+) -> FetchReport:
+    """Read the newest closed candles again; what changed is counted and kept as a revision.
 
     Raises:
-        ExchangeUnreachable: the exchange stopped answering; nothing unproven was written down.
+        ExchangeUnreachable: the exchange stopped answering.
         ExchangeRefused: the exchange answered no.
         StoreError: the file cannot be written.
     """
-    total = FetchReport()
-    holes = unexplained(store, key, missing_between(store, key, start, end))
-    for hole_start, hole_end in holes:
-        again = await fetch_closed(exchange, store, key, start=hole_start, end=hole_end)
-        total = total.plus(again)
-        for left_start, left_end in missing_between(store, key, hole_start, hole_end):
-            sound = again.quarantined == 0
-            proven = sound and await _goes_on_after(exchange, store, key, left_end)
-            state: GapState = CONFIRMED if proven else NOT_FETCHED
-            set_gap(store, key, left_start, left_end, state=state, asked_ms=exchange.now_ms())
-    return total
+    newest = last_closed(store, key, max(count, LEAST_REREAD))
+    if not len(newest):
+        return FetchReport()
+    end = Timeframe.parse(key.timeframe).next(int(newest.timestamp[-1]))
+    return await fetch_closed(exchange, store, key, start=int(newest.timestamp[0]), end=end)
 
 
-async def _goes_on_after(
-    exchange: RestExchange, store: Store, key: SeriesKey, timestamp: int
-) -> bool:
-    """Return whether the exchange has a candle, be it the forming one, at or after a time."""
-    if first_row_after(store, key, timestamp - 1) is not None:
-        return True
-    rows = await exchange.candles(key.symbol, key.timeframe, since_ms=timestamp * 1_000, limit=1)
-    return any(row.timestamp >= timestamp for row in rows)
+def _stored(store: Store, key: SeriesKey, page: Page, seen_ms: int) -> InsertReport:
+    if page.refused:
+        return insert_closed(
+            store, key, page.rows, source="rest", seen_ms=seen_ms, raw=page.refused
+        )
+    return insert_columns(store, key, page.candles, source="rest", seen_ms=seen_ms)

@@ -1,0 +1,72 @@
+"""Which exchanges serve candles, out of CCXT's own descriptions: nothing is asked."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import ccxt
+
+from onetape.core.symbols import SIMULATOR_ID
+from onetape.exchange.quirks import QUIRKS, quirks_of
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeFacts:
+    """What is known of one exchange before it is asked."""
+
+    exchange: str
+    """CCXT exchange id, or `simulator`."""
+    name: str
+    serves_candles: bool
+    """Whether CCXT fetches candles of spot markets from it."""
+    timeframes: tuple[str, ...]
+    """Those that can be used, shortest first as CCXT lists them."""
+    page_limit: int | None
+    """Candles in one answer: ours where we looked, else CCXT's; None where nobody knows."""
+    newest_only: bool
+    """It serves its newest page only, so history must be imported."""
+    is_tried: bool
+    """Whether how it serves candles was looked at for Onetape."""
+
+
+def exchange_catalogue() -> list[ExchangeFacts]:
+    """Return what is known of every exchange of CCXT and of the simulator, by id."""
+    ids: list[str] = [SIMULATOR_ID, *ccxt.exchanges]
+    return [exchange_facts(exchange) for exchange in sorted(ids)]
+
+
+def exchange_facts(exchange: str) -> ExchangeFacts:
+    """Return what is known of one exchange; CCXT knows its id, or it is `simulator`."""
+    described = _description("binance" if exchange == SIMULATOR_ID else exchange)
+    quirks = quirks_of(exchange)
+    has: dict[str, Any] = described.get("has") or {}
+    timeframes: dict[str, Any] = described.get("timeframes") or {}
+    is_tried = exchange in QUIRKS
+    return ExchangeFacts(
+        exchange=exchange,
+        name="Onetape's simulator" if exchange == SIMULATOR_ID else str(described.get("name")),
+        serves_candles=bool(has.get("fetchOHLCV")) and has.get("spot") is not False,
+        timeframes=tuple(name for name in timeframes if name not in quirks.unserved_timeframes),
+        page_limit=quirks.page_limit if is_tried else _stated_limit(described),
+        newest_only=quirks.newest_only is not None,
+        is_tried=is_tried,
+    )
+
+
+def _description(ccxt_class: str) -> dict[str, Any]:
+    kind: Any = getattr(ccxt, ccxt_class)
+    try:
+        # Its description is a constant; a hundred whole clients would take seconds.
+        return object.__new__(kind).describe()
+    except AttributeError:
+        return kind().describe()
+
+
+def _stated_limit(described: dict[str, Any]) -> int | None:
+    """Return the candles of one answer on spot markets that CCXT's `features` state."""
+    features: dict[str, Any] = described.get("features") or {}
+    spot: dict[str, Any] = features.get("spot") or features.get("default") or {}
+    while "fetchOHLCV" not in spot and spot.get("extends") in features:
+        spot = features[spot["extends"]]
+    candles: dict[str, Any] = spot.get("fetchOHLCV") or {}
+    limit = candles.get("limit")
+    return None if limit is None else int(limit)

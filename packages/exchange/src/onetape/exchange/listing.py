@@ -1,0 +1,31 @@
+"""Since when an exchange has candles of a market."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+from onetape.core.timeframes import Timeframe
+from onetape.exchange.pages import first_open
+from onetape.exchange.rest import RestExchange
+
+#: No exchange is older.
+_BEGINNING: Final = int(datetime(2010, 7, 1, tzinfo=UTC).timestamp())
+
+
+async def listed_since(exchange: RestExchange, symbol: str) -> int | None:
+    """Return when a market was listed, epoch seconds, or None where that cannot be told.
+
+    As the exchange states it, else the open of its first daily candle; an exchange that serves its
+    newest candles only cannot be asked for that.
+
+    Raises:
+        UsageError: the exchange has no such market.
+        ExchangeUnreachable: no usable answer.
+        ExchangeRefused: the exchange answered no.
+    """
+    market = await exchange.market(symbol)
+    if market.listed is not None or not exchange.serves("1d"):
+        return market.listed
+    if exchange.quirks.newest_only is not None:
+        return None
+    now = exchange.now_ms() // 1_000
+    return await first_open(exchange, symbol, Timeframe.parse("1d"), start=_BEGINNING, end=now)

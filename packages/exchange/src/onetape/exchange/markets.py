@@ -1,0 +1,107 @@
+"""Markets and tickers as the exchange states them, out of CCXT's records."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import ccxt
+
+from onetape.core.steps import MarketSteps
+from onetape.core.symbols import base_and_quote
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """One spot market as the exchange states it."""
+
+    symbol: str
+    base: str
+    quote: str
+    steps: MarketSteps
+    active: bool
+    """False where it is listed and not traded."""
+    maker: Decimal | None = None
+    """Fee of an order that rests, as a part of its value; None where it is not stated."""
+    taker: Decimal | None = None
+    """Fee of an order that fills at once, as a part of its value; None where it is not stated."""
+    listed: int | None = None
+    """When it was listed, epoch seconds; None where the exchange does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticker:
+    """The last 24 hours of one market; what the exchange does not state is None."""
+
+    symbol: str
+    last: float | None
+    """Last price, in quote currency."""
+    bid: float | None
+    """Best bid, in quote currency."""
+    ask: float | None
+    """Best ask, in quote currency."""
+    quote_volume: float | None
+    """Traded in 24 hours, in quote currency."""
+
+    @property
+    def spread(self) -> float | None:
+        """Best ask less best bid, as a part of the price between them; None without both."""
+        if not self.bid or not self.ask or self.ask < self.bid:
+            return None
+        return (self.ask - self.bid) / ((self.ask + self.bid) / 2)
+
+
+def market_of(symbol: str, info: dict[str, Any], precision_mode: int) -> Market:
+    """Return the market that a record of CCXT describes."""
+    base, quote = base_and_quote(symbol)
+    precision: dict[str, Any] = info.get("precision") or {}
+    limits: dict[str, Any] = info.get("limits") or {}
+    created_ms = info.get("created")
+    return Market(
+        symbol,
+        base,
+        quote,
+        MarketSteps(
+            price_step=_step(precision.get("price"), precision_mode),
+            amount_step=_step(precision.get("amount"), precision_mode),
+            min_amount=_minimum(limits, "amount"),
+            min_notional=_minimum(limits, "cost"),
+        ),
+        active=info.get("active") is not False,
+        maker=_decimal(info.get("maker")),
+        taker=_decimal(info.get("taker")),
+        listed=int(created_ms) // 1_000 if created_ms else None,
+    )
+
+
+def ticker_of(symbol: str, info: dict[str, Any]) -> Ticker:
+    """Return the ticker that a record of CCXT describes."""
+    last, base_volume = _number(info.get("last")), _number(info.get("baseVolume"))
+    quote_volume = _number(info.get("quoteVolume"))
+    if quote_volume is None and base_volume is not None:
+        # Where only the base amount is stated: about its worth at the mean or the last price.
+        mean = _number(info.get("vwap")) or last
+        quote_volume = None if mean is None else base_volume * mean
+    return Ticker(symbol, last, _number(info.get("bid")), _number(info.get("ask")), quote_volume)
+
+
+def _number(value: float | str | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _minimum(limits: dict[str, Any], what: str) -> Decimal:
+    bounds: dict[str, Any] = limits.get(what) or {}
+    return _decimal(bounds.get("min")) or Decimal(0)
+
+
+def _step(precision: float | str | None, precision_mode: int) -> Decimal | None:
+    """Return the step that a precision of CCXT means; it states them in one of three ways."""
+    if precision is None or precision_mode == ccxt.SIGNIFICANT_DIGITS:
+        return None
+    if precision_mode == ccxt.DECIMAL_PLACES:
+        return Decimal(1).scaleb(-int(precision))
+    return _decimal(precision)
+
+
+def _decimal(value: float | str | None) -> Decimal | None:
+    """Return the decimal that a float of CCXT stands for: 1e-05 is 0.00001."""
+    return None if value is None else Decimal(repr(value) if isinstance(value, float) else value)

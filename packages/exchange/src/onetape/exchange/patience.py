@@ -1,0 +1,193 @@
+"""Reading patiently: growing pauses while a read may yet succeed, and silence where it is imposed.
+
+A refused request (429) or a ban (418) is answered by silence: no task, client or process that
+shares the silences asks again before its end. Everything else that may pass is tried again after a
+pause.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from random import Random
+from typing import Final, TypeVar
+
+from onetape.core.errors import ExchangeUnreachable
+from onetape.exchange.translate import RateLimited, translated
+from onetape.exchange.waiting import OwnSilences, Silences, Wall
+
+#: Pauses double up to this.
+LONGEST_PAUSE_SECONDS: Final = 60.0
+#: Before the first answer a read gives up after so many first pauses, so after about 4 s: who has
+#: no network wants to know now.
+FIRST_PATIENCE_PAUSES: Final = 8
+#: Nothing is said of waiting more often than this.
+NOTE_EVERY_SECONDS: Final = 60.0
+#: Requests under way at once: after the first refusal at most one more can arrive.
+MOST_IN_FLIGHT: Final = 2
+#: Of a ban that does not say how long it lasts; Binance's shortest.
+BAN_SECONDS: Final = 120.0
+#: Binance's longest ban. Whoever asks for more has sent a wrong number.
+LONGEST_SILENCE_SECONDS: Final = 3 * 86_400.0
+#: Who is banned again and again after waiting is banned for another reason.
+MOST_BANS: Final = 5
+_BANNED_UNTIL: Final = re.compile(r"banned until (\d{13})")
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Spell:
+    """One read's failures in a row. Times in wall seconds."""
+
+    began: float
+    pause_seconds: float
+    failures: int = 0
+    bans: int = 0
+    banned_seconds: float = 0.0
+
+
+class Patience:
+    """Runs the reads of one exchange, each until it succeeds, cannot, or patience is used up."""
+
+    def __init__(
+        self,
+        exchange: str,
+        *,
+        wall: Wall,
+        random: Random,
+        note: Callable[[str], None],
+        first_pause_seconds: float,
+        patience_seconds: float,
+        sits_out_silence: bool,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            exchange: Its id, for the texts.
+            wall: What pauses are counted by.
+            random: Of the jitter.
+            note: Told that a read waits, and why: once a minute at most.
+            first_pause_seconds: Before the second attempt; doubles from then on.
+            patience_seconds: How long a read may keep failing once the exchange has answered.
+            sits_out_silence: Wait for the end of an imposed silence, however far; otherwise a read
+                fails at once, without a request, where it is further than the patience.
+        """
+        self.silences: Silences = OwnSilences()
+        self._exchange = exchange
+        self._wall = wall
+        self._random = random
+        self._note = note
+        self._first_pause_seconds = first_pause_seconds
+        self._patience_seconds = patience_seconds
+        self._sits_out_silence = sits_out_silence
+        self._turns = asyncio.Semaphore(MOST_IN_FLIGHT)
+        self._noted: float | None = None
+        self._has_answered = False
+
+    async def read(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Return what a read returns, at the first attempt that succeeds.
+
+        Raises:
+            ExchangeUnreachable: no usable answer until the patience was used up.
+            ExchangeRefused: the exchange answered no.
+        """
+        spell: _Spell | None = None
+        while True:
+            await self._pass_silence()
+            async with self._turns:
+                # The silence may have begun while this read waited for its turn.
+                if self._silent_seconds() > 0:
+                    continue
+                asked = self._wall.seconds()
+                try:
+                    with translated(self._exchange):
+                        result = await ask()
+                except ExchangeUnreachable as error:
+                    spell = spell or _Spell(asked, self._first_pause_seconds)
+                    failure = error
+                else:
+                    self._has_answered = True
+                    return result
+            await self._pause(spell, failure)
+
+    def heard_refusal(self, status: int, headers: Mapping[str, str], body: str) -> None:
+        """Take from an answer of status 4xx or 5xx for how long it asks to be left alone."""
+        seconds = _retry_after_seconds(headers, self._wall.epoch_ms())
+        banned = _BANNED_UNTIL.search(body) if status == 418 else None
+        if banned is not None:
+            seconds = max(seconds, (int(banned[1]) - self._wall.epoch_ms()) / 1_000)
+        if seconds > 0:
+            self._be_silent(seconds, f"HTTP {status}")
+
+    async def _pause(self, spell: _Spell, error: ExchangeUnreachable) -> None:
+        """Wait before another attempt, or raise the error where patience is used up."""
+        spell.failures += 1
+        seconds = spell.pause_seconds * self._random.uniform(0.5, 1.0)
+        spell.pause_seconds = min(2 * spell.pause_seconds, LONGEST_PAUSE_SECONDS)
+        if isinstance(error, RateLimited):
+            if error.is_ban:
+                spell.bans += 1
+                seconds = max(seconds, BAN_SECONDS if self._silent_seconds() <= 0 else 0.0)
+                spell.banned_seconds += max(seconds, self._silent_seconds())
+            # Siblings pause too: the exchange counts all of this address together.
+            self._be_silent(seconds, "HTTP 418" if error.is_ban else "HTTP 429")
+            seconds = 0.0
+        left = self._budget_seconds() - (self._wall.seconds() - spell.began - spell.banned_seconds)
+        if spell.bans > MOST_BANS or (spell.failures > 1 and seconds > left):
+            raise error
+        if seconds:
+            self._say(f"{error}; trying again for {_lasting(left)}")
+            await self._wall.sleep(seconds)
+
+    def _budget_seconds(self) -> float:
+        first = FIRST_PATIENCE_PAUSES * self._first_pause_seconds
+        return self._patience_seconds if self._has_answered else min(first, self._patience_seconds)
+
+    def _silent_seconds(self) -> float:
+        """Return how long nobody may ask, wall seconds; 0 or less where everybody may."""
+        until_ms = self.silences.until_ms()
+        if until_ms is None:
+            return 0.0
+        return min((until_ms - self._wall.epoch_ms()) / 1_000, LONGEST_SILENCE_SECONDS)
+
+    def _be_silent(self, seconds: float, reason: str) -> None:
+        wait_ms = int(min(seconds, LONGEST_SILENCE_SECONDS) * 1_000) + 1
+        self.silences.extend(self._wall.epoch_ms() + wait_ms, reason)
+
+    async def _pass_silence(self) -> None:
+        while (seconds := self._silent_seconds()) > 0:
+            until = datetime.fromtimestamp(self._wall.epoch_ms() / 1_000 + seconds, tz=UTC)
+            text = f"{self._exchange} asked not to be called until {until:%Y-%m-%d %H:%M:%S} UTC"
+            if not self._sits_out_silence and seconds > self._patience_seconds:
+                raise ExchangeUnreachable(text)
+            self._say(f"{text}; waiting")
+            await self._wall.sleep(min(seconds, NOTE_EVERY_SECONDS))
+
+    def _say(self, text: str) -> None:
+        now = self._wall.seconds()
+        if self._noted is None or now - self._noted >= NOTE_EVERY_SECONDS:
+            self._noted = now
+            self._note(text)
+
+
+def _retry_after_seconds(headers: Mapping[str, str], now_ms: int) -> float:
+    """Return what the header Retry-After says, in seconds or as a date; 0 where it says nothing."""
+    text = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
+    try:
+        return float(int(text))
+    except ValueError:
+        pass
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return 0.0
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return moment.timestamp() - now_ms / 1_000
+
+
+def _lasting(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{max(seconds, 1):.0f} s"

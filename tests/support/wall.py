@@ -1,0 +1,32 @@
+"""Wall time for tests of waiting: it passes at once, for all who wait at the same time."""
+
+import asyncio
+
+#: 2024-03-01 00:20 UTC.
+START_MS = 1_709_252_400_000
+
+
+class QuickWall:
+    """Wall time that jumps to where the sleeper wants it."""
+
+    def __init__(self) -> None:
+        """Begin at a fixed time."""
+        self.now = 0.0
+        """Seconds since then."""
+        self.slept: list[float] = []
+        """Every pause, in seconds."""
+
+    def seconds(self) -> float:
+        """Return seconds that never run back."""
+        return self.now
+
+    def epoch_ms(self) -> int:
+        """Return epoch milliseconds."""
+        return START_MS + int(self.now * 1_000)
+
+    async def sleep(self, seconds: float) -> None:
+        """Let the time pass; whoever sleeps beside has slept as long."""
+        self.slept.append(seconds)
+        until = self.now + seconds
+        await asyncio.sleep(0)
+        self.now = max(self.now, until)
