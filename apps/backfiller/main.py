@@ -5,6 +5,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from backfiller.commands.common import CONFIG
+from backfiller.commands.export import export_series
+from backfiller.commands.import_ import import_files
 from backfiller.commands.list import list_series
 from onetape.cli import options
 from onetape.cli.program import run_app
@@ -70,6 +72,8 @@ def backfill(
 
 
 app.command("list")(list_series)
+app.command("import")(import_files)
+app.command("export")(export_series)
 
 
 def _refuse_flags_before(context: typer.Context) -> None:

@@ -1,0 +1,110 @@
+"""`backfiller export`: candles into a file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backfiller.commands.common import CONFIG, chosen_series, open_database
+from onetape.cli import options
+
+if TYPE_CHECKING:
+    from onetape.core.candles import SeriesKey
+
+
+def export_series(
+    *,
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE",
+            help="Its suffix decides the format: .csv, .csv.gz, .parquet, or .feather "
+            "(freqtrade's).",
+        ),
+    ],
+    symbol: options.Symbol = None,
+    timeframe: options.OneTimeframe = None,
+    exchange: options.Exchange = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="YYYY-MM-DD", help="First day, UTC.")
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="YYYY-MM-DD", help="Stop before this day, UTC (exclusive)."),
+    ] = None,
+    timerange: options.Timerange = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+    db: options.Database = None,
+    config: CONFIG = None,
+    json_: options.Json = False,
+) -> None:
+    """Export the closed candles of one series; importing the file gives them back equal."""
+    from backfiller.formats.writing import check_target, write_candles
+    from onetape.cli.dates import check_range, parse_moment, range_flags
+    from onetape.cli.output import print_json, print_line
+    from onetape.core.candles import LATEST_TIMESTAMP
+    from onetape.core.clock import utc_text
+    from onetape.core.errors import DataError
+    from onetape.core.words import counted
+    from onetape.store.gaps import gaps_of
+    from onetape.store.reading import closed_between
+
+    from_, to = range_flags(from_, to, timerange)
+    start = 0 if from_ is None else parse_moment(from_, "--from")
+    end = LATEST_TIMESTAMP if to is None else parse_moment(to, "--to")
+    check_range(start, end)
+    check_target(out, force=force)
+    chosen = [exchange] if exchange else None
+    with open_database(db, config, chosen) as store:
+        key = _one_series(
+            chosen_series(
+                store, chosen, [symbol] if symbol else None, [timeframe] if timeframe else None
+            ),
+            str(store.path),
+        )
+        candles = closed_between(store, key, start, end)
+        if not len(candles):
+            raise DataError(f"{store.path} holds no closed candles of {key} in that range")
+        first, last = int(candles.timestamp[0]), int(candles.timestamp[-1])
+        gaps = gaps_of(store, key, start=first, end=last)
+    write_candles(out, candles)
+    missing = sum(gap.candles for gap in gaps)
+    if json_:
+        print_json(
+            {
+                "file": out,
+                "exchange": key.exchange,
+                "symbol": key.symbol,
+                "timeframe": key.timeframe,
+                "first": first,
+                "last": last,
+                "rows": len(candles),
+                "gaps": len(gaps),
+                "missing": missing,
+            }
+        )
+        return
+    holes = f"{counted(len(gaps), 'gap')} ({counted(missing, 'candle')})" if gaps else "no gaps"
+    print_line(
+        f"{out}: {key}: {counted(len(candles), 'candle')} from {utc_text(first)} to "
+        f"{utc_text(last)} UTC, {holes}"
+    )
+
+
+def _one_series(chosen: "list[SeriesKey]", path: str) -> "SeriesKey":
+    """Return the only series.
+
+    Raises:
+        UsageError: there are several.
+        DataError: there is none.
+    """
+    from onetape.core.errors import DataError, UsageError
+
+    if not chosen:
+        raise DataError(f"{path} holds no candles")
+    if len(chosen) > 1:
+        raise UsageError(
+            f"a file holds one series, and {len(chosen)} fit, such as {chosen[0]} and "
+            f"{chosen[1]}; choose with --exchange, --symbol and --timeframe"
+        )
+    return chosen[0]
