@@ -9,11 +9,23 @@ import urllib.error
 import urllib.request
 from collections.abc import Generator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 COMMAND = [sys.executable, "-m", "onetape.simulator.main"]
+
+
+def get(url: str, path: str) -> Any:
+    with urllib.request.urlopen(f"{url}{path}", timeout=10) as answer:  # noqa: S310 - loopback
+        return json.loads(answer.read())
+
+
+def url_of(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().split(" at ")[1].split(";")[0]
 
 
 @contextmanager
@@ -150,3 +162,45 @@ def test_a_file_that_cannot_be_replayed_is_one_line_and_code_2(tmp_path: Path) -
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "there is no such file" in done.stderr
+
+
+def test_the_account_holds_what_balance_says_and_the_ledger_tells_it() -> None:
+    stands = ("--stepped", "--start", "2024-03-01", "--port", "0")
+    with program(*stands, "--balance", "USDT=5000,BTC=0.5") as process:
+        url = url_of(process)
+        order = urllib.request.Request(  # noqa: S310 - loopback
+            f"{url}/simulator/account/sell", b'{"symbol": "BTC/USDT", "quantity": "0.2"}'
+        )
+        with urllib.request.urlopen(order, timeout=10) as answer:  # noqa: S310 - loopback
+            assert answer.status == 200
+        day = ("--symbol", "BTC/USDT", "--from", "2024-02-28", "--to", "2024-02-29")
+        told = finished("ledger", "--url", url, "--json", *day)
+        seen = finished("ledger", "--url", url)
+    assert (told.returncode, told.stderr) == (0, "")
+    document = json.loads(told.stdout)
+    assert document["account"]["BTC"] == {"free": "0.30000000", "locked": "0.00000000"}
+    opening = [row for row in document["balances"] if row["reason"] == "opening"]
+    assert {row["asset"]: row["free"] for row in opening} == {
+        "USDT": "5000.00000000", "BTC": "0.50000000"
+    }  # fmt: skip
+    (fill,) = document["fills"]
+    earned = Decimal(fill["value"]) - Decimal(fill["fee"])
+    assert Decimal(document["account"]["USDT"]["free"]) == 5_000 + earned
+    assert [row["event"] for row in document["orders"]] == ["NEW", "TRADE"]
+    assert len(document["candles"]) == 24
+    assert "orders 1, of them open 0; fills 1" in seen.stdout
+
+
+def test_the_same_seed_is_the_same_market_and_another_seed_another() -> None:
+    query = "symbol=BTCUSDT&interval=1h&limit=50&endTime=1709251199999"
+    paths = (f"/api/v3/klines?{query}", "/api/v3/trades?symbol=ETHUSDT&limit=50")
+
+    def seen(seed: str) -> list[Any]:
+        with program("--port", "0", "--stepped", "--start", "2024-03-01", "--seed", seed) as one:
+            url = url_of(one)
+            return [get(url, path) for path in paths]
+
+    one, again, other = seen("5"), seen("5"), seen("6")
+    assert [len(rows) for rows in one] == [50, 50]
+    assert one == again
+    assert not {row[4] for row in one[0]} & {row[4] for row in other[0]}
