@@ -1,4 +1,4 @@
-"""How fast the simulator answers: first pages, candles a second over REST, messages a second.
+"""How fast the simulator answers: first pages, all tickers, candles and messages a second.
 
     uv run python benchmarks/simulator.py > benchmarks/results/simulator.json
 
@@ -31,6 +31,11 @@ MONTHS: Final = [(year, month) for year in range(2018, 2026) for month in range(
 #: Pages that the warm measurement asks for, again and again.
 WARM_PAGES: Final = 50
 PAGE: Final = 1_000
+#: Markets of the long list, fresh processes that are asked for all their tickers, and how often
+#: each is asked again.
+LISTED: Final = 3_000
+FRESH: Final = 5
+AGAIN: Final = 4
 
 
 class Client:
@@ -130,6 +135,23 @@ def first_pages(months: int) -> Generator[dict[str, Any]]:
         yield measure(f"first page of a month, {name}", "s", samples, goal=1.0, wanted="below")
 
 
+def tickers() -> Generator[dict[str, Any]]:
+    """Measure all 24-hour tickers of the long list: first in fresh processes, then once more."""
+    cold: list[float] = []
+    warm: list[float] = []
+    for _ in range(FRESH):
+        with simulator("--start", "2026-05-01", "--stepped", "--symbols", str(LISTED)) as client:
+            for samples in (cold, *[warm] * AGAIN):
+                began = time.perf_counter()
+                rows: list[Any] = json.loads(client.get("/api/v3/ticker/24hr"))
+                samples.append(time.perf_counter() - began)
+                if len(rows) != LISTED:
+                    raise SystemExit(f"there are {len(rows)} tickers of {LISTED} markets")
+    what = f"tickers of {LISTED:,} markets"
+    yield measure(f"{what}, first", "s", cold, goal=3.0, wanted="below")
+    yield measure(f"{what}, again in the same minute", "s", warm, goal=1.0, wanted="below")
+
+
 def candles(seconds: int) -> dict[str, Any]:
     """Measure candles a second over REST, from pages that were asked for before."""
     with simulator("--start", "2026-05-01", "--stepped") as client:
@@ -221,6 +243,7 @@ def main() -> None:
         "seed": SEED,
         "measurements": [
             *first_pages(asked.months),
+            *tickers(),
             candles(asked.seconds),
             messages(asked.seconds),
         ],
