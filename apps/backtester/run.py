@@ -20,7 +20,7 @@ from onetape.core.words import did_you_mean
 from onetape.engine import Metrics, Result, Rules, metrics_of, simulate
 from onetape.store.database import Store
 from onetape.store.market_data import market_steps
-from onetape.strategies import Signals, Strategy, checked_signals, load_strategy
+from onetape.strategies import Signals, Strategy, checked_signals, load_strategy, lookback_of
 
 MARKETS = ("exchange", "ideal")
 
@@ -75,7 +75,7 @@ def backtested(settings: BacktesterSettings) -> Backtest:
     Rules(**account_rules(settings), steps=IDEAL_MARKET)
     path = database_path(settings.db, settings.exchange)
     with open_tape(path, key, settings) as store:
-        tape = load_tape(store, key, settings, wanted, lookback=strategy.lookback)
+        tape = load_tape(store, key, settings, wanted, lookback=lookback_of(strategy))
         steps, market = _steps(store, key, settings)
     rules = Rules(**account_rules(settings), steps=steps)
     if not len(tape.candles) - tape.warm_up:

@@ -24,6 +24,8 @@ from onetape.store.candles import (
 from onetape.store.gaps import unexplained
 from onetape.store.ledger import insert_decision, last_decided, open_blind_interval
 from onetape.strategies import BUY, SELL, Signals, checked_signals
+from onetape.strategies.extras import LONGEST_TEXT
+from onetape.strategies.hearing import printing_to_stderr
 from trader.fill import NEVER
 from trader.job import Job
 from trader.lease import Lease
@@ -234,7 +236,8 @@ def _told(
         ConfigurationError: the strategy's own code failed.
     """
     try:
-        seen = str(job.strategy.describe(signals, -1, holding=holding))
+        with printing_to_stderr():
+            seen = str(job.strategy.describe(signals, -1, holding=holding))[:LONGEST_TEXT]
         return _last_values(signals), " ".join(seen.split())
     except Exception as error:
         raise ConfigurationError(

@@ -8,7 +8,7 @@ from onetape.core.trading import Session
 from onetape.engine import Rules
 from onetape.exchange.rest import Market
 from onetape.store.database import Store
-from onetape.strategies import Strategy
+from onetape.strategies import Strategy, lookback_of
 from trader.settings import TraderSettings
 
 #: The strategy is never given fewer candles, so that a strategy with a short lookback warms up.
@@ -31,4 +31,4 @@ class Job:
     @property
     def window(self) -> int:
         """Return how many closed candles the strategy is given."""
-        return max(LEAST_CANDLES, self.strategy.lookback)
+        return max(LEAST_CANDLES, lookback_of(self.strategy))

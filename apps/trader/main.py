@@ -1,7 +1,6 @@
 """The trader: run a strategy on live candles, on paper."""
 
 import signal
-import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -9,6 +8,7 @@ import typer
 
 from onetape.cli import options
 from onetape.cli.program import run_app
+from trader.start import stop_before_trading
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -60,15 +60,8 @@ def trade(
 def run() -> NoReturn:
     """Run the program; until it trades, a signal ends it cleanly at once."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop_before_trading)
+        signal.signal(number, stop_before_trading)
     run_app(app, "trader")
-
-
-def _stop_before_trading(number: int, frame: object) -> None:
-    del frame
-    name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
-    sys.stdout.write(f"{name}: stopped before trading began\n")
-    sys.exit(0)
 
 
 if __name__ == "__main__":

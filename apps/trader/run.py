@@ -5,6 +5,7 @@ import math
 from contextlib import ExitStack
 from uuid import uuid4
 
+from onetape.cli.addresses import check_simulator_url
 from onetape.cli.output import print_line
 from onetape.cli.settings import USER_FOLDER, database_path
 from onetape.core.candles import SeriesKey
@@ -15,7 +16,12 @@ from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Session
 from onetape.engine import Rules
 from onetape.exchange.clients import Endpoint
-from onetape.exchange.rest import Market, RestExchange, check_exchange
+from onetape.exchange.rest import (
+    BRIEF_PATIENCE_SECONDS,
+    Market,
+    RestExchange,
+    check_exchange,
+)
 from onetape.store.candles import check_kind
 from onetape.store.database import open_store
 from onetape.store.market_data import save_market
@@ -43,6 +49,7 @@ def run_trader(settings: TraderSettings) -> None:
             "set mode: paper"
         )
     _check_limits(settings)
+    check_simulator_url(settings.simulator_url)
     check_exchange(settings.exchange)
     key = SeriesKey(
         settings.exchange, spot_symbol(settings.symbol), Timeframe.parse(settings.timeframe).name
@@ -94,7 +101,10 @@ async def _trade(
     settings: TraderSettings, endpoint: Endpoint, key: SeriesKey, strategy: Strategy
 ) -> None:
     stop = StopRequest()
-    async with RestExchange(endpoint) as exchange:
+    # The trader asks again by itself, and its stream goes on meanwhile.
+    async with RestExchange(
+        endpoint, patience_seconds=BRIEF_PATIENCE_SECONDS, sits_out_silence=False
+    ) as exchange:
         market = await stop.unless_stopped(_ask(exchange, key))
         if market is None:
             print_line(f"{stop.name}: stopped before trading began")

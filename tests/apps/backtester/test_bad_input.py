@@ -1,5 +1,6 @@
 """Bad input to the backtester: one line, the right exit code, and nothing written."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import pytest
 
 Run = Callable[..., Any]
+#: Longer than any file's name.
+LONG = "x" * 300
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -46,13 +49,23 @@ def check(ended: Any, code: int, words: str) -> None:
         ("--from 2023-12-01", 4, "--from 2023-12-01 --to 2024-04-30"),
         ("--to 2024-06-01", 4, "missing from 2024-04-30 00:00 UTC"),
         ("--cash 0", 2, "cash must be above 0"),
-        ("--cash nan", 2, "cash must be above 0"),
+        ("--cash nan", 2, "--cash: account.cash: expected a number <= 1000000000000000"),
+        ("--cash 1e308", 2, "--cash: account.cash: expected a number <= 1000000000000000"),
         ("--fee 1.5", 2, "fee_rate must be"),
         ("--market reel", 3, "market must be one of exchange, ideal"),
         ("--stratgy rsi", 2, "No such option: --stratgy"),
         ("--config none.yaml", 3, "none.yaml does not exist"),
         ("--config broken.yaml", 3, "broken.yaml:2: no valid YAML"),
         ("--config unknown.yaml", 3, "unknown.yaml:2: unknown key 'strategy.nam'; did you mean"),
+        (f"--config {LONG}", 3, "cannot be looked at: File name too long"),
+        (f"--db {LONG}", 3, "File name too long"),
+        (f"--strategy {LONG}.py", 2, "File name too long; name a .py file"),
+        (f"--strategy {LONG}.py:Mine", 2, "File name too long; name a .py file"),
+        ("--db \udcff.db", 2, "'\\udcff.db' is no text in UTF-8"),
+        ("--symbol \udcff/USDT", 2, "is no text in UTF-8"),
+        ("--param \udcff=1", 2, "--param: strategy.parameters: '\\udcff' is no text in UTF-8"),
+        ("--report ~nobody-here/x.html", 2, "expected a path whose ~ is the home of a user"),
+        ("--param period=5 --param period=6", 2, "--param period is given twice, as 5 and as 6"),
         ("--db notes.txt", 4, "notes.txt is no SQLite database"),
         ("--db none.db", 4, "none.db does not exist; fill it first: uv run backfiller"),
     ],
@@ -66,6 +79,45 @@ def test_bad_input_is_one_line_and_changes_nothing(
     before = contents(folder)
     check(on_tape(*arguments.split(" ")), code, words)
     assert contents(folder) == before
+
+
+NOISY = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onetape.strategies import Signals, Strategy
+
+print("imported")
+
+
+@dataclass(frozen=True)
+class Noisy(Strategy):
+    name: ClassVar[str] = "noisy"
+
+    def __post_init__(self):
+        print("made")
+
+    @property
+    def lookback(self):
+        print("asked")
+        return 1
+
+    def evaluate(self, candles, higher):
+        print("evaluated")
+        return Signals(np.zeros(len(candles), dtype=np.int8), {})
+"""
+
+
+def test_what_a_strategy_prints_goes_to_stderr_and_leaves_the_document_whole(
+    on_tape: Run, folder: Path
+) -> None:
+    (folder / "noisy.py").write_text(NOISY)
+    ended = on_tape("--strategy", "noisy.py")
+    assert ended.code == 0
+    assert json.loads(ended.out)["strategy"] == "noisy"
+    assert [*dict.fromkeys(ended.err.split())] == ["imported", "made", "asked", "evaluated"]
 
 
 def test_a_missing_database_is_answered_with_the_command_that_fills_it(

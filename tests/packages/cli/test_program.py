@@ -48,6 +48,7 @@ def act(
     [
         ([], 0, ""),
         (["--help"], 0, ""),
+        (["-h"], 0, ""),
         (["usage"], 2, "app: a flag"),
         (["configuration"], 3, "app: a file"),
         (["data"], 4, "app: no data"),
@@ -99,19 +100,55 @@ def test_running_an_app_ends_the_process_with_its_code() -> None:
     assert ended.value.code == 4
 
 
-def test_a_reader_that_went_away_is_no_error() -> None:
-    script = (
-        "import sys, typer\n"
-        "from onetape.cli.output import print_line\n"
-        "from onetape.cli.program import run_app\n"
-        "app = typer.Typer()\n"
-        "@app.command()\n"
-        "def act() -> None:\n"
-        "    for _ in range(100_000): print_line('x' * 100)\n"
-        "run_app(app, 'app', [])\n"
+#: Prints many lines, or its help.
+PRINTING = """
+import sys, typer
+from onetape.cli.output import print_line
+from onetape.cli.program import run_app
+app = typer.Typer()
+@app.command()
+def act() -> None:
+    for _ in range(100_000): print_line("x" * 100)
+run_app(app, "app")
+"""
+
+
+@pytest.mark.parametrize("arguments", ["", "--help"])
+@pytest.mark.parametrize(
+    ("output", "line"),
+    [
+        (">&-", "app: standard output is closed; give it a file, or /dev/null"),
+        (
+            ">/dev/full",
+            "app: standard output cannot be written: No space left on device; "
+            "give it another place",
+        ),
+    ],
+)
+def test_output_that_cannot_be_written_is_exit_3_in_one_line(
+    output: str, line: str, arguments: str
+) -> None:
+    command = f'exec "$0" -c "$1" {arguments} {output}'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable, PRINTING],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=30,
     )
+    assert (done.returncode, done.stderr) == (3, f"{line}\n")
+
+
+@pytest.mark.parametrize("errors", ["2>&-", "2>/dev/full"])
+def test_an_error_that_nobody_can_read_keeps_its_exit_code(errors: str) -> None:
+    command = f'exec "$0" -c "$1" --nonsense {errors}'
+    done = subprocess.run(["sh", "-c", command, sys.executable, PRINTING], check=False, timeout=30)
+    assert done.returncode == 2
+
+
+def test_a_reader_that_went_away_is_no_error() -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", PRINTING], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as child:
         assert child.stdout is not None
         assert child.stderr is not None

@@ -1,5 +1,6 @@
 """Settings: which place wins, and what each mistake is answered with."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -234,3 +235,49 @@ def test_the_simulators_candles_have_a_file_of_their_own() -> None:
     assert database_path(None, "binance") == Path("data/onetape.db")
     assert database_path(None, "simulator") == Path("data/simulator.db")
     assert database_path(Path("x.db"), "simulator") == Path("x.db")
+
+
+BOMB = "a: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"b{level}: &a{level} [{','.join([f'*a{level - 1}'] * 10)}]\n" for level in range(1, 9)
+)
+MAPPING_BOMB = "a: &a0 {x: y}\n" + "".join(
+    f"b{level}: &a{level} {{{','.join(f'k{one}: *a{level - 1}' for one in range(10))}}}\n"
+    for level in range(1, 9)
+)
+HOSTILE = {
+    "lists in lists": ("a: " + "[" * 3_000 + "]" * 3_000, "is nested too deeply"),
+    "lists that never end": ("a: " + "[" * 3_000, "is nested too deeply"),
+    "mappings in mappings": ("a: " + "{a: " * 3_000 + "}" * 3_000, "is nested too deeply"),
+    "aliases of lists": (BOMB, "more than 10,000 values"),
+    "aliases of mappings": (MAPPING_BOMB, "more than 10,000 values"),
+    "far too much": ("a" * 200_000, "larger than 100,000 bytes"),
+    "the end of a C text": ('db: "a\\0b"', "db: 'a\\x00b' is no text in UTF-8"),
+    "half a character": ('symbol: ["\\ud800"]', "symbol: '\\ud800' is no text in UTF-8"),
+    "in a list": ('symbol: [A/B, "\\0"]', "symbol: '\\x00' is no text in UTF-8"),
+    "in a key": ('strategy: {parameters: {"\\0": 1}}', "'\\x00' is no text in UTF-8"),
+    "nobody's home": ("db: ~nobody-here/x", "db: expected a path whose ~ is the home of a user"),
+    "too much money": ("account: {cash: 1e16}", "account.cash: expected a number <= 1000000"),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_file_is_refused_in_one_line_and_soon(file: Path, what: str) -> None:
+    text, words = HOSTILE[what]
+    file.write_text(text)
+    began = time.process_time()
+    with pytest.raises(ConfigurationError) as caught:
+        load(file)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    # Without a bound the aliases alone would take hours and all of the memory.
+    assert time.process_time() - began < 5
+
+
+def test_the_home_folder_may_be_written_as_in_a_shell(file: Path) -> None:
+    file.write_text("db: ~/tape.db")
+    assert load(file).db == Path.home() / "tape.db"
+
+
+def test_a_name_that_no_file_can_have_is_no_settings_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="File name too long"):
+        settings_file("app", tmp_path / ("x" * 300))

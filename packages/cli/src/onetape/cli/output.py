@@ -8,6 +8,8 @@ from typing import Any
 
 def print_line(text: str = "") -> None:
     """Print a line on stdout at once, also where stdout is a pipe."""
+    # A path may hold bytes that are no text.
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 

@@ -9,12 +9,17 @@ def parse_parameters(given: Sequence[str] | None) -> dict[str, str]:
     """Return the values by name.
 
     Raises:
-        UsageError: one is not written as name=value.
+        UsageError: one is not written as name=value, or a name is given twice.
     """
     parsed: dict[str, str] = {}
     for text in given or ():
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
             raise UsageError(f"--param {text!r} was not understood; write name=value, as period=10")
+        if name.strip() in parsed:
+            raise UsageError(
+                f"--param {name.strip()} is given twice, as {parsed[name.strip()]} and as "
+                f"{value.strip()}; leave one out"
+            )
         parsed[name.strip()] = value.strip()
     return parsed

@@ -1,17 +1,23 @@
 """Run a Typer app so that every failure is one line on stderr and a documented exit code."""
 
+import contextlib
+import errno
 import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from onetape.core.errors import OnetapeError, UsageError
+from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
 
 if TYPE_CHECKING:
     import typer
 
 #: Set to any text to see the traceback of an unexpected error.
 TRACEBACK_VARIABLE = "ONETAPE_TRACEBACK"
+#: What asks for help.
+HELP_NAMES = ["--help", "-h"]
+#: What a write to stdout fails with: no space, a quota, a device that broke, no such descriptor.
+_NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
 #: Ended by Ctrl-C, as shells count it.
 EXIT_INTERRUPTED = 130
 
@@ -29,10 +35,19 @@ def run_app(app: "typer.Typer", name: str, arguments: Sequence[str] | None = Non
 
 def exit_code_of(app: "typer.Typer", name: str, arguments: Sequence[str] | None = None) -> int:
     """Run a Typer app and return its exit code; errors become one line on stderr."""
+    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison] - `>&-` makes it None
+        text = "standard output is closed; give it a file, or /dev/null"
+        return _fail(name, text, ConfigurationError.exit_code)
+    return _ran(app, name, arguments)
+
+
+def _ran(app: "typer.Typer", name: str, arguments: Sequence[str] | None) -> int:
     from typer.exceptions import Abort, TyperException
 
     try:
-        result = app(args=arguments, prog_name=name, standalone_mode=False)
+        result = app(
+            args=arguments, prog_name=name, standalone_mode=False, help_option_names=HELP_NAMES
+        )
     except TyperException as error:
         text = error.format_message().rstrip(".")
         return _fail(name, f"{text}; see {name} --help", UsageError.exit_code)
@@ -44,20 +59,37 @@ def exit_code_of(app: "typer.Typer", name: str, arguments: Sequence[str] | None 
         # Typer ends with 1 where the reader of our output went away (`| head`): nothing is wrong.
         if not isinstance(ended.__context__, BrokenPipeError):
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_no_more()
         return 0
+    except OSError as error:
+        if error.errno not in _NO_OUTPUT or error.filename is not None:
+            return _unexpected(name, error)
+        _print_no_more()
+        text = f"standard output cannot be written: {error.strerror}; give it another place"
+        return _fail(name, text, ConfigurationError.exit_code)
     except Exception as error:
-        if os.environ.get(TRACEBACK_VARIABLE):
-            raise
-        text = f"unexpected {type(error).__name__}: {error}"
-        hint = f"set {TRACEBACK_VARIABLE}=1 to see where, and please report it"
-        return _fail(name, f"{text} ({hint})", OnetapeError.exit_code)
+        return _unexpected(name, error)
     if result == EXIT_INTERRUPTED:  # which is how Typer reports Ctrl-C
         return _fail(name, "interrupted", EXIT_INTERRUPTED)
     return result if isinstance(result, int) else 0
 
 
+def _unexpected(name: str, error: Exception) -> int:
+    if os.environ.get(TRACEBACK_VARIABLE):
+        raise error
+    text = f"unexpected {type(error).__name__}: {error}"
+    hint = f"set {TRACEBACK_VARIABLE}=1 to see where, and please report it"
+    return _fail(name, f"{text} ({hint})", OnetapeError.exit_code)
+
+
+def _print_no_more() -> None:
+    """Let what is still buffered for stdout vanish: Python would fail on it again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _fail(name: str, text: str, exit_code: int) -> int:
     line = " ".join(text.split())
-    sys.stderr.write(f"{name}: {line}\n")
+    # Where stderr is closed or full, the exit code is all that can be said.
+    with contextlib.suppress(OSError, AttributeError):
+        sys.stderr.write(f"{name}: {line}\n")
     return exit_code

@@ -8,14 +8,14 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeGuard, TypeVar, cast, get_origin
+from typing import Annotated, Any, Final, TypeGuard, TypeVar, cast, get_origin
 
 import msgspec
 import yaml
 
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
 from onetape.core.symbols import SIMULATOR_ID
-from onetape.core.words import did_you_mean
+from onetape.core.words import did_you_mean, error_text
 
 #: The user's own files, which git ignores.
 USER_FOLDER = Path("user")
@@ -24,9 +24,23 @@ DATA_FOLDER = Path("data")
 
 #: No setting lies deeper than this.
 DEEPEST = 10
+#: No file of settings is larger, in bytes or in values; aliases count as often as they are used.
+MOST_BYTES, MOST_VALUES = 100_000, 10_000
+#: More money than this is a slip of the keyboard, and its results would overflow.
+MOST_MONEY = 1_000_000_000_000_000
 
 S = TypeVar("S", bound=msgspec.Struct)
+Money = Annotated[float, msgspec.Meta(le=MOST_MONEY)]
 Tree = dict[str, Any]
+#: Flags that are not called like their setting.
+_FLAGS: Final = {
+    "strategy.name": "strategy",
+    "strategy.parameters": "param",
+    "account.cash": "cash",
+    "account.fee_rate": "fee",
+}
+#: Ends a text in C; half a character, or a byte of an argument that is no UTF-8.
+_FORBIDDEN = re.compile("[\0\ud800-\udfff]")
 
 # The stub leaves the stream and the node untyped.
 _compose = cast("Callable[..., yaml.Node | None]", yaml.compose)  # pyright: ignore[reportUnknownMemberType]
@@ -44,7 +58,7 @@ class StrategySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 class AccountSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The money, and what an order costs: the same for backtest and paper."""
 
-    cash: float = 10_000.0
+    cash: Money = 10_000.0
     """Start, in quote currency."""
     fee_rate: float = 0.001
     """Part of each trade's worth that the exchange takes; 0.001 is 0.1 %."""
@@ -54,7 +68,7 @@ class AccountSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """How much worse than the open a market order fills, in hundredths of a percent."""
     sizing: str = "all_in"
     """all_in, or quote_amount: the same amount for each entry."""
-    quote_amount: float | None = None
+    quote_amount: Money | None = None
     """Quote currency per entry, fee included; only with `sizing: quote_amount`."""
 
 
@@ -65,7 +79,11 @@ def settings_file(app: str, given: Path | None) -> Path | None:
         ConfigurationError: the file given does not exist.
     """
     if given is not None:
-        if not given.is_file():
+        try:
+            is_file = given.is_file()
+        except (OSError, ValueError) as error:  # a name that no file can have
+            raise ConfigurationError(f"{given} cannot be looked at: {error_text(error)}") from error
+        if not is_file:
             raise ConfigurationError(f"{given} does not exist; --config names a YAML file")
         return given
     candidates = (USER_FOLDER / "config" / f"{app}.yaml", CONFIG_FOLDER / f"{app}.yaml")
@@ -109,7 +127,7 @@ def load_settings(
         model, variables, lambda key: f"{app}__{key}".upper().replace(".", "__"), ConfigurationError
     )
     given = _without_none(flags)
-    _convert(model, given, lambda key: f"--{key.replace('_', '-')}", UsageError)
+    _convert(model, given, _flag, UsageError)
     merged = _merge(_merge(tree, variables), given)
     return _convert(model, merged, lambda key: f"setting {key}", ConfigurationError)
 
@@ -117,55 +135,74 @@ def load_settings(
 def _read(file: Path) -> tuple[Tree, dict[str, int]]:
     """Return the file as nested text, and the line of each dotted key."""
     try:
-        text = file.read_text(encoding="utf-8")
-        node = _compose(text, Loader=yaml.SafeLoader)
+        with file.open("rb") as opened:
+            content = opened.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise ConfigurationError(f"{file} is larger than {MOST_BYTES:,} bytes; no settings are")
+        node = _compose(content.decode("utf-8"), Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
         raise ConfigurationError(f"{file}:{line}: no valid YAML: {error.problem}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{file}: no valid YAML: {error}") from error
+    except RecursionError as error:
+        raise ConfigurationError(f"{file} is nested too deeply; settings are not") from error
     except OSError as error:
-        raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
+        raise ConfigurationError(f"{file} cannot be read: {error_text(error)}") from error
     lines: dict[str, int] = {}
     if node is None or node.tag == "tag:yaml.org,2002:null":
         return {}, lines
     if not isinstance(node, yaml.MappingNode):
         raise ConfigurationError(f"{file}:1: expected `key: value` lines, found something else")
-    return _mapping(file, node, "", lines), lines
+    return _Values(file, lines).mapping(node, ""), lines
 
 
-def _mapping(file: Path, node: yaml.MappingNode, prefix: str, lines: dict[str, int]) -> Tree:
-    tree: Tree = {}
-    for key_node, value_node in cast("list[tuple[yaml.Node, yaml.Node]]", node.value):
-        line = key_node.start_mark.line + 1
-        if not isinstance(key_node, yaml.ScalarNode):
-            raise ConfigurationError(f"{file}:{line}: a key must be one word, such as `symbol:`")
-        key = str(key_node.value)
-        if prefix + key in lines:
-            raise ConfigurationError(
-                f"{file}:{line}: {prefix}{key} is set twice, first in line {lines[prefix + key]}"
-            )
-        lines[prefix + key] = line
-        value = _value(file, value_node, f"{prefix}{key}.", lines)
-        if value != "":
-            tree[key] = value
-    return tree
+class _Values:
+    """The values of one file, taken out of YAML's nodes."""
 
+    def __init__(self, file: Path, lines: dict[str, int]) -> None:
+        """Begin; `lines` is filled with the line of each dotted key."""
+        self._file = file
+        self._lines = lines
+        self._left = MOST_VALUES
 
-def _value(file: Path, node: yaml.Node, prefix: str, lines: dict[str, int]) -> Any:
-    line = node.start_mark.line + 1
-    if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag:
-        raise ConfigurationError(f"{file}:{line}: the tag {node.tag} is not allowed here")
-    if prefix.count(".") > DEEPEST:
-        # An alias inside its own anchor never ends.
-        raise ConfigurationError(f"{file}:{line}: {prefix[:40]}... is nested too deeply")
-    if isinstance(node, yaml.MappingNode):
-        return _mapping(file, node, prefix, lines)
-    if isinstance(node, yaml.SequenceNode):
-        items = cast("list[yaml.Node]", node.value)
-        return [_value(file, item, f"{prefix}.", lines) for item in items]
-    return "" if node.tag.endswith(":null") else str(node.value)
+    def mapping(self, node: yaml.MappingNode, prefix: str) -> Tree:
+        """Return the values below a mapping, by key."""
+        tree: Tree = {}
+        for key_node, value_node in cast("list[tuple[yaml.Node, yaml.Node]]", node.value):
+            place = f"{self._file}:{key_node.start_mark.line + 1}"
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise ConfigurationError(f"{place}: a key must be one word, such as `symbol:`")
+            key = str(key_node.value)
+            if prefix + key in self._lines:
+                first = self._lines[prefix + key]
+                raise ConfigurationError(
+                    f"{place}: {prefix}{key} is set twice, first in line {first}"
+                )
+            self._lines[prefix + key] = key_node.start_mark.line + 1
+            value = self._value(value_node, f"{prefix}{key}.")
+            if value != "":
+                tree[key] = value
+        return tree
+
+    def _value(self, node: yaml.Node, prefix: str) -> Any:
+        place = f"{self._file}:{node.start_mark.line + 1}"
+        self._left -= 1
+        if self._left < 0:
+            # An alias is small in the file, and may stand for more than the memory holds.
+            raise ConfigurationError(f"{place}: more than {MOST_VALUES:,} values; no settings have")
+        if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag:
+            raise ConfigurationError(f"{place}: the tag {node.tag} is not allowed here")
+        if prefix.count(".") > DEEPEST:
+            # An alias inside its own anchor never ends.
+            raise ConfigurationError(f"{place}: {prefix[:40]}... is nested too deeply")
+        if isinstance(node, yaml.MappingNode):
+            return self.mapping(node, prefix)
+        if isinstance(node, yaml.SequenceNode):
+            items = cast("list[yaml.Node]", node.value)
+            return [self._value(item, f"{prefix}.") for item in items]
+        return "" if node.tag.endswith(":null") else str(node.value)
 
 
 def _from_environment(app: str, environment: Mapping[str, str]) -> Tree:
@@ -185,6 +222,10 @@ def _from_environment(app: str, environment: Mapping[str, str]) -> Tree:
             at = cast("Tree", below)
         at[key] = environment[name]
     return tree
+
+
+def _flag(key: str) -> str:
+    return f"--{_FLAGS.get(key, key.replace('_', '-'))}"
 
 
 def _without_none(flags: Mapping[str, Any]) -> Tree:
@@ -211,10 +252,26 @@ def _merge(base: Tree, over: Tree) -> Tree:
 def _convert(
     model: type[S], tree: Tree, place: Callable[[str], str], error_class: type[OnetapeError]
 ) -> S:
+    _check_text(tree, "", place, error_class)
     try:
         return msgspec.convert(_split_lists(model, tree), model, strict=False, dec_hook=_from_text)
     except msgspec.ValidationError as error:
         raise error_class(_explain(model, str(error), tree, place)) from error
+
+
+def _check_text(
+    value: object, key: str, place: Callable[[str], str], error_class: type[OnetapeError]
+) -> None:
+    """Refuse characters that neither a file's name nor the database can hold."""
+    if isinstance(value, Mapping):
+        for name, below in cast("Mapping[str, object]", value).items():
+            _check_text(name, key, place, error_class)
+            _check_text(below, f"{key}.{name}" if key else name, place, error_class)
+    elif isinstance(value, list):
+        for item in cast("list[object]", value):
+            _check_text(item, key, place, error_class)
+    elif isinstance(value, str | Path) and _FORBIDDEN.search(str(value)):
+        raise error_class(f"{place(key)}: {key}: {str(value)!r} is no text in UTF-8; write it anew")
 
 
 def _split_lists(model: type[msgspec.Struct], tree: Tree) -> Tree:
@@ -236,7 +293,11 @@ def _is_struct(kind: object) -> TypeGuard[type[msgspec.Struct]]:
 def _from_text(kind: type, value: object) -> object:
     """Convert what msgspec does not know: a path is text in a file and in the environment."""
     if kind is Path and isinstance(value, str | Path):
-        return Path(value)
+        try:
+            return Path(value).expanduser()
+        except RuntimeError as error:
+            msg = "Expected `a path whose ~ is the home of a user`"
+            raise ValueError(msg) from error
     msg = f"Expected `{kind.__name__}`"
     raise TypeError(msg)  # which msgspec completes with the place
 
@@ -256,8 +317,9 @@ def _explain(
     found: Any = tree
     for part in filter(None, key.split(".")):
         found = cast("Tree", found).get(part) if isinstance(found, dict) else found
-    expected = re.sub(r"^Expected `(.*?)`.*$", r"expected \1", what)
+    expected = re.sub(r"^Expected `(.*?)`( [<>]= \S+)?.*$", r"expected \1\2", what)
     expected = expected.replace(" | null", "").replace("float", "a number")
+    found = str(found) if isinstance(found, Path) else found
     return f"{place(key)}: {key}: {expected}, found {found!r}"
 
 

@@ -26,3 +26,8 @@ def price_text(value: float) -> str:
     if value >= 1:
         return f"{value:,.2f}"
     return f"{value:.8f}"
+
+
+def error_text(error: Exception) -> str:
+    """Return what an error says, without the number and the path that Python adds."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

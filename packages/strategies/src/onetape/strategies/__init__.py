@@ -7,7 +7,13 @@ from onetape.strategies import indicators
 from onetape.strategies.evaluation import checked_signals
 from onetape.strategies.interface import BUY, HOLD, SELL, SignalArray, Signals, Strategy
 from onetape.strategies.parameters import ParameterInfo, parameter, parameters_of
-from onetape.strategies.registry import digest, load_strategy, strategy_class, strategy_names
+from onetape.strategies.registry import (
+    digest,
+    load_strategy,
+    lookback_of,
+    strategy_class,
+    strategy_names,
+)
 
 __all__ = [
     "BUY",
@@ -21,6 +27,7 @@ __all__ = [
     "digest",
     "indicators",
     "load_strategy",
+    "lookback_of",
     "parameter",
     "parameters_of",
     "strategy_class",

@@ -10,6 +10,8 @@ from onetape.core.candles import Candles
 from onetape.core.clock import utc_text
 from onetape.core.errors import ConfigurationError, DataError, OnetapeError
 from onetape.core.words import counted
+from onetape.strategies.extras import column_of, junk, with_checked_extras
+from onetape.strategies.hearing import printing_to_stderr
 from onetape.strategies.interface import Signals, Strategy
 
 
@@ -30,7 +32,8 @@ def checked_signals(
     """
     _check_candles(strategy, candles)
     try:
-        signals = strategy.evaluate(_protected(candles), higher or {})
+        with printing_to_stderr():
+            signals = strategy.evaluate(_protected(candles), higher or {})
     except OnetapeError:
         raise
     except (Exception, SystemExit) as error:
@@ -69,39 +72,22 @@ def _check_candles(strategy: Strategy, candles: Candles) -> None:
 
 def _checked(strategy: Strategy, candles: Candles, signals: Any) -> Signals:
     if not isinstance(signals, Signals):
-        raise _junk(strategy, f"returned {type(signals).__name__}", "return Signals(...)")
-    values: Any = np.asarray(signals.signal)
+        raise junk(strategy, f"returned {type(signals).__name__}", "return Signals(...)")
+    values = column_of(strategy, "signals", signals.signal)
     if values.shape != (len(candles),):
-        raise _junk(
+        raise junk(
             strategy,
             f"returned signals of shape {values.shape} for {counted(len(candles), 'candle')} from "
             f"{_bar(candles, 0)}",
             "return one signal per candle",
         )
     _check_values(strategy, candles, values)
-    for name, column in signals.indicators.items():
-        if np.shape(column) != (len(candles),):
-            raise _junk(
-                strategy,
-                f"returned indicator {name!r} of shape {np.shape(column)} for "
-                f"{counted(len(candles), 'candle')}",
-                "return one value per candle, NaN where not known",
-            )
-    if values.dtype == np.int8:
-        return signals
-    return Signals(
-        values.astype(np.int8),
-        signals.indicators,
-        signals.overlays,
-        signals.levels,
-        signals.reason,
-        signals.reason_texts,
-    )
+    return with_checked_extras(strategy, signals, values.astype(np.int8, copy=False))
 
 
 def _check_values(strategy: Strategy, candles: Candles, values: Any) -> None:
     if values.dtype.kind not in "iuf":
-        raise _junk(
+        raise junk(
             strategy, f"returned signals of type {values.dtype}", "use whole numbers -1, 0 and 1"
         )
     if values.dtype == np.int8:
@@ -110,15 +96,11 @@ def _check_values(strategy: Strategy, candles: Candles, values: Any) -> None:
         wrong = ~np.isin(values, (-1, 0, 1))
     if wrong.any():
         index = int(wrong.argmax())
-        raise _junk(
+        raise junk(
             strategy,
             f"gave the signal {values[index]} on the candle {_bar(candles, index)}",
             "only 1 (BUY), -1 (SELL) and 0 (HOLD) are signals",
         )
-
-
-def _junk(strategy: Strategy, found: str, remedy: str) -> ConfigurationError:
-    return ConfigurationError(f"strategy {strategy.name} {found}; {remedy}")
 
 
 def _bar(candles: Candles, index: int) -> str:

@@ -16,8 +16,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from onetape.core.errors import ConfigurationError, UsageError
-from onetape.core.words import did_you_mean
+from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
+from onetape.core.words import did_you_mean, error_text
+from onetape.strategies.hearing import printing_to_stderr
 from onetape.strategies.interface import Strategy
 from onetape.strategies.parameters import converted_parameters
 
@@ -27,6 +28,10 @@ BUILT_IN: Final[Mapping[str, tuple[str, str]]] = {
     "rsi": ("onetape.strategies.rsi", "Rsi"),
     "sma_cross": ("onetape.strategies.sma_cross", "SmaCross"),
 }
+#: Candles that a strategy may look back at most; a trader fetches them before it begins.
+MOST_LOOKBACK: Final = 100_000
+#: Longest name of a strategy, which names reports too.
+LONGEST_NAME: Final = 60
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: What every strategy's signals depend on besides its own file.
 _SHARED_MODULES: Final = ("onetape.strategies.indicators", "onetape.strategies.interface")
@@ -64,7 +69,42 @@ def load_strategy(
         ConfigurationError: the user's file cannot be run or holds no usable strategy.
     """
     cls = strategy_class(name, user_folder)
-    return cls(**converted_parameters(cls, parameters or {}))
+    values = converted_parameters(cls, parameters or {})
+    try:
+        with printing_to_stderr():
+            strategy = cls(**values)
+    except OnetapeError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise _failing(cls, "could not be made", error) from error
+    lookback_of(strategy)
+    return strategy
+
+
+def lookback_of(strategy: Strategy) -> int:
+    """Return how many candles a strategy looks back.
+
+    Raises:
+        ConfigurationError: the strategy's own code failed, or gave no usable number.
+    """
+    try:
+        with printing_to_stderr():
+            lookback: Any = strategy.lookback
+    except (Exception, SystemExit) as error:
+        raise _failing(type(strategy), "could not tell its lookback", error) from error
+    if type(lookback) is not int or not 0 <= lookback <= MOST_LOOKBACK:
+        shown = str(lookback)[:40] if not isinstance(lookback, int) else "another"
+        raise ConfigurationError(
+            f"strategy {strategy.name}: lookback must be a whole number from 0 to "
+            f"{MOST_LOOKBACK:,}, found {shown}; mend it in the strategy's file"
+        )
+    return lookback
+
+
+def _failing(cls: type[Strategy], what: str, error: BaseException) -> ConfigurationError:
+    return ConfigurationError(
+        f"strategy {cls.name} {what} ({type(error).__name__}: {error}); mend it in its file"
+    )
 
 
 def strategy_class(name: str, user_folder: Path | None = None) -> type[Strategy]:
@@ -119,7 +159,11 @@ def _own_files(user_folder: Path | None) -> dict[str, Path]:
 
 
 def _class_in_file(path: Path, class_name: str | None) -> type[Strategy]:
-    if not path.is_file():
+    try:
+        is_file = path.is_file()
+    except (OSError, ValueError) as error:  # a name that no file can have
+        raise UsageError(f"strategy file {path}: {error_text(error)}; name a .py file") from error
+    if not is_file:
         raise UsageError(f"strategy file {path} does not exist; give the path of a .py file")
     found = _strategies_in(_run(path))
     names = ", ".join(sorted(found)) or "none"
@@ -148,7 +192,8 @@ def _run(path: Path) -> ModuleType:
     # dataclasses look up the module of a class by its name.
     sys.modules[module_name] = module
     try:
-        loader.exec_module(module)
+        with printing_to_stderr():
+            loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[module_name]
         raise ConfigurationError(
@@ -183,8 +228,12 @@ def _usable(path: Path, cls: type[Strategy]) -> type[Strategy]:
     where = f"strategy class {cls.__name__} in {path}"
     if "__dataclass_fields__" not in vars(cls):
         raise ConfigurationError(f"{where}: write @dataclass(frozen=True) above the class")
-    if not _NAME.fullmatch(getattr(cls, "name", "")):
-        raise ConfigurationError(f'{where}: write name: ClassVar[str] = "{path.stem}" into it')
+    name: Any = getattr(cls, "name", "")
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+        raise ConfigurationError(
+            f'{where}: write name: ClassVar[str] = "{path.stem[:LONGEST_NAME]}" into it '
+            f"(letters, digits and _, {LONGEST_NAME} at most)"
+        )
     missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
     if missing:
         raise ConfigurationError(f"{where}: it must define {missing}")

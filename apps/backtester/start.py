@@ -1,0 +1,10 @@
+"""The console script of the backtester."""
+
+from typing import NoReturn
+
+from onetape.cli.start import start
+
+
+def run() -> NoReturn:
+    """Run the program."""
+    start("backtester.main")

@@ -1,0 +1,21 @@
+"""Addresses that a user gives."""
+
+from urllib.parse import urlsplit
+
+from onetape.core.errors import UsageError
+
+
+def check_simulator_url(url: str | None) -> None:
+    """Refuse what is no address; None is none given.
+
+    Raises:
+        UsageError: it cannot be read, or its port is none.
+    """
+    try:
+        usable = url is None or urlsplit(url).port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UsageError(
+            f"--simulator-url {url!r} is no address; it looks like http://127.0.0.1:8790"
+        )

@@ -1,0 +1,19 @@
+"""The address of a simulator, before anybody is asked there."""
+
+import pytest
+
+from onetape.cli.addresses import check_simulator_url
+from onetape.core.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1", "http://127.0.0.1:99999", "http://h:0", "http://h:x"]
+)
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match=r"--simulator-url .* is no address"):
+        check_simulator_url(url)
+
+
+@pytest.mark.parametrize("url", [None, "http://127.0.0.1:8790", "http://[::1]:8790", "http://host"])
+def test_an_address_is_taken(url: str | None) -> None:
+    check_simulator_url(url)

@@ -1,0 +1,62 @@
+"""The first moments of a program: a signal during its imports ends it as documented."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+#: A program whose import never ends, started as console scripts are.
+SCRIPTS = {
+    "backtester": "from backtester.start import run; run()",
+    "trader": "from trader.start import run; run()",
+}
+SLOW = """
+import sys, time
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            print("importing", flush=True)
+            time.sleep(60)
+sys.meta_path.insert(0, Slow())
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "number", "code", "words"),
+    [
+        ("backtester", signal.SIGINT, -signal.SIGINT, ""),
+        ("backtester", signal.SIGTERM, -signal.SIGTERM, ""),
+        ("trader", signal.SIGINT, 0, "Ctrl-C: stopped before trading began\n"),
+        ("trader", signal.SIGTERM, 0, "SIGTERM: stopped before trading began\n"),
+    ],
+)
+def test_a_signal_during_the_imports_ends_the_program_without_a_traceback(
+    tmp_path: Path, program: str, number: signal.Signals, code: int, words: str
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW + SCRIPTS[program]],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "importing\n"
+        child.send_signal(number)
+        out, err = child.communicate(timeout=20)
+    assert (child.returncode, out, err) == (code, words, "")
+
+
+def test_what_a_program_loads_before_its_signals_are_set_is_little() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys, trader.start; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert not {"typer", "numpy", "asyncio", "msgspec", "yaml"} & set(done.stdout.split())
