@@ -32,7 +32,13 @@ _SPANS: Final = {"s": _DAY, "m": 30 * _DAY}
 _LONGEST_SPAN: Final = 365 * _DAY
 #: A file without a row in `chunks` may be one that a process is about to name there.
 _RUBBISH_AFTER_SECONDS: Final = 600.0
-_SERIES = "exchange = ? AND symbol = ? AND timeframe = ?"
+#: Another writer, a file that may only be read, a full disk.
+_IN_THE_WAY: Final = (apsw.BusyError, apsw.ReadOnlyError, apsw.FullError, apsw.IOError)
+_SERIES: Final = "exchange = ? AND symbol = ? AND timeframe = ?"
+
+
+class _InTheWayError(Exception):
+    """The cache cannot be filled now, which is nobody's concern but ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +96,7 @@ def fill_cache(store: Store, key: SeriesKey, start: int, end: int) -> None:
     try:
         for span in _uncached(store, folder, key, start, end):
             built += _build(store, folder, key, *span)
-    except (OSError, apsw.BusyError, apsw.ReadOnlyError, apsw.FullError, apsw.IOError):
+    except (OSError, _InTheWayError):
         return
     if built:
         _sweep(store, folder)
@@ -106,7 +112,7 @@ def _uncached(
         ready = {
             chunk.start
             for chunk in chunks_between(connection, key, start, end)
-            if (folder / chunk.file_name).exists()
+            if (folder / chunk.file_name).is_file()
         }
         at = start
         while (row := _first_row_from(connection, key, at)) is not None and row < end:
@@ -141,8 +147,10 @@ def _build(store: Store, folder: Path, key: SeriesKey, start: int, stop: int) ->
                 (*key.names, start, stop, len(candles), chunk.key),
             )
             connection.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             path.unlink(missing_ok=True)
+            if isinstance(error, _IN_THE_WAY):
+                raise _InTheWayError from error
             raise
     return True
 

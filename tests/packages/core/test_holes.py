@@ -1,0 +1,69 @@
+"""Holes found from a column of times agree with a walk over the candles."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onetape.core.holes import holes_between, next_opens
+from onetape.core.timeframes import Timeframe
+
+TIMEFRAMES = ["1s", "1m", "5m", "1h", "4h", "1d", "3d", "1w", "2w", "1M", "3M"]
+SECONDS = st.integers(0, 32_503_680_000)
+
+
+def walked(opens: list[int], timeframe: Timeframe, start: int, end: int) -> list[tuple[int, int]]:
+    """Return the holes as a loop finds them."""
+    holes: list[tuple[int, int]] = []
+    expected = timeframe.ceil(start)
+    for timestamp in opens:
+        if timestamp > expected:
+            holes.append((expected, timestamp))
+        expected = timeframe.next(timestamp)
+    if expected < timeframe.ceil(end):
+        holes.append((expected, timeframe.ceil(end)))
+    return holes
+
+
+@given(
+    st.sampled_from(TIMEFRAMES), SECONDS, st.integers(-3, 30), st.integers(1, 20),
+    st.sets(st.integers(0, 25)), st.booleans(),
+)  # fmt: skip
+def test_holes_are_those_of_a_walk(
+    name: str, start: int, before: int, length: int, present: set[int], off_grid: bool
+) -> None:
+    timeframe = Timeframe.parse(name)
+    start += before
+    end = timeframe.shift(start, length) + before
+    times = {timeframe.shift(start, each) + off_grid for each in present}
+    opens = sorted(time for time in times if start <= time < end)
+    found = holes_between(np.array(opens, dtype=np.int64), timeframe, start, end)
+    assert found == walked(opens, timeframe, start, end)
+
+
+@given(st.sampled_from(TIMEFRAMES), st.lists(SECONDS, max_size=5))
+def test_the_next_opens_are_those_of_the_timeframe(name: str, times: list[int]) -> None:
+    timeframe = Timeframe.parse(name)
+    after = next_opens(np.array(times, dtype=np.int64), timeframe).tolist()
+    assert after == [timeframe.next(time) for time in times]
+
+
+@pytest.mark.parametrize(
+    ("name", "opens", "hole"),
+    [
+        ("1M", ["2024-01-01", "2024-02-01", "2024-04-01"], ("2024-03-01", "2024-04-01")),
+        ("1w", ["2024-12-23", "2024-12-30", "2025-01-13"], ("2025-01-06", "2025-01-13")),
+    ],
+)
+def test_a_missing_month_or_week_is_one_hole(
+    name: str, opens: list[str], hole: tuple[str, str]
+) -> None:
+    times = [seconds(day) for day in opens]
+    found = holes_between(np.array(times), Timeframe.parse(name), times[0], times[-1] + 1)
+    assert found[0] == (seconds(hole[0]), seconds(hole[1]))
+
+
+def seconds(day: str) -> int:
+    return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp())

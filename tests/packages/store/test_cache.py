@@ -1,0 +1,283 @@
+"""The chunk files may be cut, swapped, deleted, or impossible to write: only speed changes."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from onetape.core.candles import Candle, Candles, SeriesKey
+from onetape.store import cache, reading
+from onetape.store.cache import Chunk, cache_folder, chunks_between
+from onetape.store.candles import insert_closed
+from onetape.store.chunks import write_chunk
+from onetape.store.copying import copy_database
+from onetape.store.database import Store, open_store
+from onetape.store.reading import closed_between
+from plain_rows import listed, plain_rows
+
+KEY = SeriesKey("binance", "BTC/USDT", "1h")
+HOUR = 3_600
+YEAR = 365 * 86_400
+INSERT = (
+    "INSERT INTO ohlcv_data "
+    "(exchange, symbol, timeframe, timestamp, open, high, low, close, volume, closed)"
+)
+ROW = "exchange = 'binance' AND timestamp = 3600"
+
+
+@pytest.fixture(autouse=True)
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use the cache for short ranges too."""
+    monkeypatch.setattr(reading, "ROWS_WITHOUT_CACHE", 0)
+
+
+@pytest.fixture
+def filled(store: Store) -> Store:
+    """Return a database with three spans of five candles."""
+    hours = [*range(5), *range(8_760, 8_765), *range(17_520, 17_525)]
+    rows = [Candle(hour * HOUR, 100.1, 110.7, 90.3, 105.9, hour / 7) for hour in hours]
+    insert_closed(store, KEY, rows, source="rest", seen_ms=1)
+    return store
+
+
+def chunks(store: Store) -> list[Chunk]:
+    with store.read() as connection:
+        return chunks_between(connection, KEY, 0, 2**40)
+
+
+def file_of(store: Store, chunk: Chunk) -> Path:
+    return cache_folder(store.path) / chunk.file_name
+
+
+def read_all(store: Store) -> list[tuple[float, ...]]:
+    return listed(closed_between(store, KEY, 0, 2**40))
+
+
+def run(store: Store, statement: str) -> None:
+    with store.write() as connection:
+        connection.execute(statement)
+
+
+def flip(at: int) -> Callable[[Path], None]:
+    def damage(path: Path) -> None:
+        data = bytearray(path.read_bytes())
+        data[at] ^= 0x10
+        path.write_bytes(data)
+
+    return damage
+
+
+def resize(change: Callable[[int], int]) -> Callable[[Path], None]:
+    return lambda path: os.truncate(path, change(path.stat().st_size))
+
+
+def replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGES = [
+    *(pytest.param(flip(at), id=f"byte {at}") for at in (0, 8, 12, 16, 31, 32, 40, -1)),
+    pytest.param(resize(lambda size: size // 2), id="cut"),
+    pytest.param(resize(lambda _: 0), id="empty"),
+    pytest.param(resize(lambda size: size + 1), id="longer"),
+    pytest.param(Path.unlink, id="missing"),
+    pytest.param(replace_by_folder, id="folder"),
+]
+
+
+def test_files_and_folder_are_the_owners_alone(filled: Store) -> None:
+    read_all(filled)
+    folder = cache_folder(filled.path)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+
+
+def test_what_is_cached_is_read_from_the_files(filled: Store) -> None:
+    wanted = read_all(filled)
+    # Rows that change without their trigger show where the candles come from.
+    run(filled, "DROP TRIGGER ohlcv_data_update_ends_chunk")
+    run(filled, "UPDATE ohlcv_data SET close = 99.5")
+    assert read_all(filled) == wanted
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_never_believed_and_made_anew(
+    filled: Store, damage: Callable[[Path], None]
+) -> None:
+    wanted = read_all(filled)
+    broken = chunks(filled)[1]
+    damage(file_of(filled, broken))
+    assert read_all(filled) == wanted
+    assert not file_of(filled, broken).is_file()
+    assert read_all(filled) == wanted
+    assert all(file_of(filled, chunk).is_file() for chunk in chunks(filled))
+    assert broken.key not in {chunk.key for chunk in chunks(filled)}
+
+
+def test_a_sound_file_under_the_name_of_another_is_not_believed(filled: Store) -> None:
+    wanted = read_all(filled)
+    first, second, _ = chunks(filled)
+    shutil.copy(file_of(filled, first), file_of(filled, second))
+    assert read_all(filled) == wanted
+
+
+@pytest.mark.parametrize(
+    ("operation", "statement"),
+    [
+        ("insert", f"{INSERT} VALUES ('binance', 'BTC/USDT', '1h', 36000, 1, 1, 1, 1, 1, 1)"),
+        ("delete", f"DELETE FROM ohlcv_data WHERE {ROW}"),
+        ("update", f"UPDATE ohlcv_data SET close = 99.5 WHERE {ROW}"),
+        ("update", f"UPDATE ohlcv_data SET closed = 0 WHERE {ROW}"),
+        ("update", f"UPDATE ohlcv_data SET timestamp = 36000 WHERE {ROW}"),
+        ("update", f"UPDATE ohlcv_data SET timestamp = timestamp + {YEAR} + 36000 WHERE {ROW}"),
+        ("update", f"UPDATE ohlcv_data SET symbol = 'ETH/USDT' WHERE {ROW}"),
+    ],
+)  # fmt: skip
+def test_a_change_shows_at_once_and_would_not_without_its_trigger(
+    filled: Store, operation: str, statement: str
+) -> None:
+    stale = read_all(filled)
+    copy = filled.path.with_name("copy.db")
+    copy.touch()
+    copy_database(filled.path, copy)
+    run(filled, statement)
+    assert read_all(filled) == plain_rows(filled, KEY) != stale
+
+    shutil.copytree(cache_folder(filled.path), cache_folder(copy))
+    with open_store(copy, create=False) as unguarded:
+        read_all(unguarded)
+        run(unguarded, f"DROP TRIGGER ohlcv_data_{operation}_ends_chunk")
+        run(unguarded, statement)
+        assert read_all(unguarded) == stale, "the guard is what this test is about"
+
+
+def test_a_forming_row_moved_onto_a_closed_one_shows_at_once(filled: Store) -> None:
+    run(filled, f"{INSERT} VALUES ('binance', 'BTC/USDT', '1h', {3 * YEAR}, 1, 1, 1, 1, 1, 0)")
+    before = read_all(filled)
+    run(filled, f"UPDATE OR REPLACE ohlcv_data SET timestamp = 3600 WHERE timestamp = {3 * YEAR}")
+    assert read_all(filled) == [row for row in before if row[0] != HOUR]
+
+
+def test_a_folder_that_cannot_be_made_changes_nothing(filled: Store) -> None:
+    cache_folder(filled.path).write_text("in the way")
+    assert read_all(filled) == plain_rows(filled, KEY)
+    assert chunks(filled) == []
+
+
+def test_a_deleted_folder_comes_back(filled: Store) -> None:
+    wanted = read_all(filled)
+    shutil.rmtree(cache_folder(filled.path))
+    assert read_all(filled) == wanted
+    assert len(list(cache_folder(filled.path).iterdir())) == 3
+
+
+def test_a_file_that_may_only_be_read_is_read(filled: Store) -> None:
+    with filled.read() as connection:
+        pass
+    connection.execute("PRAGMA query_only = ON")
+    assert read_all(filled) == plain_rows(filled, KEY)
+    assert chunks(filled) == []
+    assert list(cache_folder(filled.path).iterdir()) == []
+
+
+def test_a_writer_at_work_keeps_no_reader_waiting(filled: Store) -> None:
+    with open_store(filled.path, create=False) as other, other.write() as connection:
+        connection.execute(f"UPDATE ohlcv_data SET close = 99.5 WHERE {ROW}")
+        began = time.monotonic()
+        assert len(read_all(filled)) == 15
+        assert time.monotonic() - began < 0.9, "SQLite's own busy timeout is 1 s"
+    assert read_all(filled) == plain_rows(filled, KEY)
+    assert len(chunks(filled)) == 3
+
+
+def test_a_change_while_a_chunk_is_built_takes_it_back(
+    filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = write_chunk
+
+    def overtaken(path: Path, key: bytes, candles: Candles) -> None:
+        written(path, key, candles)
+        with open_store(filled.path, create=False) as other:
+            run(other, f"UPDATE ohlcv_data SET volume = volume + 1 WHERE {ROW}")
+
+    monkeypatch.setattr(cache, "write_chunk", overtaken)
+    for _ in range(2):
+        assert read_all(filled) == plain_rows(filled, KEY)
+        assert chunks(filled) == []
+        assert list(cache_folder(filled.path).iterdir()) == []
+
+
+def test_rubbish_goes_once_it_is_old(filled: Store) -> None:
+    folder = cache_folder(filled.path)
+    folder.mkdir()
+    for name, age in (("old", 3_600), ("new", 0)):
+        path = folder / f"{name}.chunk"
+        path.touch()
+        os.utime(path, (time.time() - age, time.time() - age))
+    read_all(filled)
+    assert not (folder / "old.chunk").exists()
+    assert (folder / "new.chunk").exists(), "another process may be about to name it"
+    assert all(file_of(filled, chunk).is_file() for chunk in chunks(filled))
+
+
+#: Reads through the cache and is killed while it writes its first chunk file.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from onetape.core.candles import SeriesKey
+from onetape.store import cache, reading
+from onetape.store.database import open_store
+reading.ROWS_WITHOUT_CACHE = 0
+whole = cache.write_chunk
+def cut(path, key, candles):
+    whole(path, key, candles)
+    os.truncate(path, 50)
+    os.kill(os.getpid(), signal.SIGKILL)
+cache.write_chunk = cut
+reading.closed_between(
+    open_store(Path(sys.argv[1]), create=False), SeriesKey("binance", "BTC/USDT", "1h"), 0, 2**40
+)
+"""
+
+
+def test_a_reader_killed_while_it_writes_a_file_leaves_rubbish_only(
+    filled: Store, child_environment: dict[str, str]
+) -> None:
+    child = subprocess.run(
+        [sys.executable, "-c", KILLED, str(filled.path)], env=child_environment, timeout=60
+    )
+    assert child.returncode == -9
+    assert [path.stat().st_size for path in cache_folder(filled.path).iterdir()] == [50]
+    assert chunks(filled) == []
+    assert read_all(filled) == plain_rows(filled, KEY)
+    assert len(chunks(filled)) == 3
+
+
+#: Reads through the cache where no file may grow beyond a few bytes, as on a full disk.
+FULL = """
+import resource, sys
+from pathlib import Path
+from onetape.core.candles import SeriesKey
+from onetape.store import cache, reading
+from onetape.store.database import open_store
+reading.ROWS_WITHOUT_CACHE = 0
+store = open_store(Path(sys.argv[1]), create=False)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+print(len(reading.closed_between(store, SeriesKey("binance", "BTC/USDT", "1h"), 0, 2**40)))
+"""
+
+
+def test_a_full_disk_changes_nothing(filled: Store, child_environment: dict[str, str]) -> None:
+    child = subprocess.run(
+        [sys.executable, "-c", FULL, str(filled.path)],
+        env=child_environment, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (child.stdout.strip(), child.stderr) == ("15", "")
+    assert chunks(filled) == []
+    assert list(cache_folder(filled.path).iterdir()) == []
