@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,10 @@ from typing import Any
 import apsw
 
 from onetape.core.errors import OnetapeError
-from onetape.store import database
-from onetape.store.connection import Connection, connect
 from onetape.store.database import Store, open_store
 from onetape.store.leases import acquire_lease, renew_lease
 from onetape.store.market_data import Ticker, insert_ticker
-from onetape.store.migrations import migrate
+from store_guards import without
 
 BULK_ROWS = 2_000
 ADDITIONS = 25
@@ -58,7 +55,7 @@ def run_crowd(
         path: The database.
         roles: Names of functions below, and how many workers of each.
         seconds: How long they work.
-        guards_off: Names in `GUARDS`, switched off in the workers.
+        guards_off: Names in `store_guards.GUARDS`, switched off in the workers.
     """
     done = subprocess.run(
         [sys.executable, __file__, str(path), json.dumps([roles, seconds, guards_off])],
@@ -123,7 +120,7 @@ def bulk(path: Path, worker: Worker, until: float) -> None:
 def opener(path: Path, worker: Worker, _: float) -> None:
     """Open the file, which may not be there yet, and write one row."""
     with open_store(path, create=True) as store:
-        acquire_lease(store, f"paper/{worker.number}", "crowd", now_ms=0, seconds=1)
+        acquire_lease(store, f"crowd/{worker.number}", "crowd", now_ms=0, seconds=1)
         worker.done = 1
 
 
@@ -168,62 +165,6 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class WithoutGuard:
-    """A connection that changes some statements, to show what they are good for."""
-
-    def __init__(self, connection: Connection, replaced: dict[str, str]) -> None:
-        """Wrap a connection."""
-        self._connection = connection
-        self._replaced = replaced
-
-    def execute(self, statements: str, bindings: Sequence[Any] = ()) -> Any:
-        """Run SQL, or what it is replaced by."""
-        return self._connection.execute(self._replaced.get(statements, statements), bindings)
-
-    def __getattr__(self, name: str) -> Any:
-        """Leave everything else to the connection."""
-        return getattr(self._connection, name)
-
-
-def replace_statements(**replaced: str) -> None:
-    """Let this process run other statements than the ones it means; for children only."""
-    statements = {name.replace("_", " "): other for name, other in replaced.items()}
-
-    def changed(path: Path) -> WithoutGuard:
-        return WithoutGuard(connect(path), statements)
-
-    _replace("connect", changed)
-
-
-def _create_in_place(path: Path) -> None:
-    """Make a file under its own name, where others can see it half made."""
-    path.touch(mode=0o600)
-    with closing(connect(path)) as handle:
-        handle.set_busy_timeout(database.BUSY_TIMEOUT_MS)
-        handle.execute("PRAGMA journal_mode = WAL").fetchall()
-        migrate(handle, path)
-
-
-def _yield_off() -> None:
-    def nobody(_: Connection) -> bool:
-        return False
-
-    _replace("_others_trade", nobody)
-
-
-def _create_off() -> None:
-    _replace("_create", _create_in_place)
-
-
-def _immediate_off() -> None:
-    replace_statements(BEGIN_IMMEDIATE="BEGIN")
-
-
-def _replace(name: str, value: object) -> None:
-    setattr(database, name, value)
-
-
-GUARDS = {"yield": _yield_off, "create": _create_off, "immediate": _immediate_off}
 ROLES = {role.__name__: role for role in (writer, trader, hasty, bulk, opener, adder)}
 
 
@@ -240,8 +181,7 @@ def main() -> None:
     """Run the workers that the command line names, and print what they say."""
     path = Path(sys.argv[1])
     roles, seconds, guards_off = json.loads(sys.argv[2])
-    for guard in guards_off:
-        GUARDS[guard]()
+    without(*guards_off)
     workers = [Worker(role, number) for role, count in roles for number in range(count)]
     context = multiprocessing.get_context("fork")
     start, results = context.Barrier(len(workers)), context.Queue()

@@ -15,7 +15,9 @@ from onetape.core.candles import Candle, SeriesKey
 from onetape.core.errors import StoreError
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
+from onetape.store.ledger import position_of, trades_of
 from onetape.store.reading import closed_between
+from store_strike import ACCOUNT, BATCH, Strike, strike_everywhere
 
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
 #: Stores the newest state of a forming candle, says so, and waits to be killed.
@@ -107,6 +109,57 @@ def test_a_kill_between_two_commits_loses_nothing_that_was_acknowledged(
     assert rows[0][0] >= (acknowledged + 1) * 50
     assert rows[0][0] % 50 == 0
     assert integrity == [["ok"]]
+
+
+@pytest.fixture
+def closed(path: Path) -> Path:
+    """Return a fresh database that nobody has open."""
+    open_store(path, create=True).close()
+    return path
+
+
+def harm(strike: Strike) -> list[str]:
+    """Return what is missing, doubled or half right in a file whose writer was killed."""
+    try:
+        with open_store(strike.path, create=False) as store, store.read() as connection:
+            check = connection.execute("PRAGMA quick_check").get
+            trades = trades_of(store, ACCOUNT, "BTC/USDT")
+            candles = connection.execute("SELECT count(*) FROM ohlcv_data").get
+            closed_orders = connection.execute(
+                "SELECT client_order_id FROM orders WHERE status = 'closed' ORDER BY 1"
+            ).fetchall()
+    except StoreError as error:
+        return [str(error)]
+    said = {
+        word: sum(line.startswith(word) for line in strike.said) for word in ("trade", "candle")
+    }
+    found = {
+        f"quick_check: {check}": check != "ok",
+        f"{len(trades)} of {said['trade']} acknowledged trades": len(trades) < said["trade"],
+        f"{candles} candles": candles % BATCH != 0 or candles < said["candle"] * BATCH,
+        "an order is closed without its trade, or open with it": (
+            [(trade.client_order_id,) for trade in trades] != closed_orders
+        ),
+        "the position is not the sum of the trades": (
+            position_of(trades, "BTC", "USDT").base != len(closed_orders)
+        ),
+    }
+    return [fault for fault, is_so in found.items() if is_so]
+
+
+def test_a_kill_in_the_middle_of_any_write_loses_no_acknowledged_row_and_leaves_none_half_right(
+    closed: Path,
+) -> None:
+    """Row 42."""
+    struck = strike_everywhere(closed, "trade", seed=42)
+    assert [fault for strike in struck for fault in harm(strike)] == []
+
+
+@pytest.mark.parametrize("guard", ["a write is one transaction", "a commit goes through the log"])
+def test_without_a_guard_a_kill_leaves_rows_lost_or_half_right(closed: Path, guard: str) -> None:
+    """Row 42, its guards off."""
+    struck = strike_everywhere(closed, "trade", seed=42, guard_off=guard)
+    assert [fault for strike in struck for fault in harm(strike)] != []
 
 
 def test_an_error_inside_a_write_leaves_nothing_of_it(path: Path) -> None:

@@ -1,0 +1,138 @@
+"""Files of older versions: copied first, brought up in one step or not at all, equal afterwards."""
+
+import logging
+import sqlite3
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from onetape.core.errors import StoreError
+from onetape.store.database import open_store
+from onetape.store.migrations import NEWEST_VERSION
+from store_crowd import run_crowd
+from store_strike import Strike, strike_everywhere
+from store_v1 import make_v1, rows_of, version_of
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    return make_v1(tmp_path / "data" / "onetape.db")
+
+
+def backups_of(path: Path) -> list[Path]:
+    return sorted(path.parent.glob(f"{path.name}.v1-*.backup"))
+
+
+def test_every_row_of_an_older_file_is_there_after_a_migration(old: Path) -> None:
+    """Row 54."""
+    before = rows_of(old)
+    assert all(before.values())
+    open_store(old, create=False).close()
+    assert version_of(old) == NEWEST_VERSION
+    assert rows_of(old) == before
+
+
+def test_the_file_as_it_was_is_kept_beside_it_and_named_once(
+    old: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = rows_of(old)
+    with caplog.at_level(logging.WARNING):
+        open_store(old, create=False).close()
+        open_store(old, create=False).close()
+    (kept,) = backups_of(old)
+    assert (version_of(kept), rows_of(kept)) == (1, before)
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{old} was brought up to schema {NEWEST_VERSION}; as it was, it is kept as {kept}"
+    ]
+
+
+def test_an_older_file_without_rows_needs_no_copy(tmp_path: Path) -> None:
+    path = make_v1(tmp_path / "onetape.db", rows=False)
+    open_store(path, create=False).close()
+    assert version_of(path) == NEWEST_VERSION
+    assert backups_of(path) == []
+
+
+def test_a_migration_that_cannot_make_its_copy_changes_nothing(old: Path) -> None:
+    pages = old.stat().st_size // 4_096
+    with old.open("r+b") as file:
+        file.seek(4_096 * (pages // 2))
+        file.write(b"\xff" * 4_096)
+    with pytest.raises(StoreError, match="is damaged"):
+        open_store(old, create=False)
+    assert version_of(old) == 1
+    assert backups_of(old) == []
+
+
+def test_a_file_of_a_newer_program_is_refused_and_stays_as_it_was(old: Path) -> None:
+    """Row 54."""
+    other = sqlite3.connect(old)
+    other.execute(f"PRAGMA user_version = {NEWEST_VERSION + 1}")
+    other.close()
+    before = old.read_bytes()
+    with pytest.raises(StoreError, match=f"has schema {NEWEST_VERSION + 1}.*update Onetape"):
+        open_store(old, create=False)
+    assert old.read_bytes() == before
+    assert backups_of(old) == []
+
+
+def faults_of_a_race(path: Path, *guards_off: str) -> list[str]:
+    """Let 8 processes migrate a file at once; return what went wrong."""
+    before = rows_of(path)
+    workers = run_crowd(path, [("opener", 8)], guards_off=guards_off)
+    faults = [worker.error for worker in workers if worker.error]
+    after = rows_of(path)
+    leases = [row for row in after["leases"] if not row[0].startswith("crowd/")]
+    if {**after, "leases": leases} != before:
+        faults.append("rows differ")
+    if len(backups_of(path)) != 1:
+        faults.append(f"{len(backups_of(path))} backups")
+    return faults
+
+
+def test_processes_that_migrate_at_once_wait_for_the_first(old: Path) -> None:
+    """Row 54."""
+    assert faults_of_a_race(old) == []
+
+
+def test_without_the_lock_processes_that_migrate_at_once_fail(old: Path) -> None:
+    """Row 54, its guard off."""
+    assert faults_of_a_race(old, "a write is one transaction") != []
+
+
+def broken(struck: Sequence[Strike], before: object) -> list[str]:
+    """Return which files are neither old nor new, or cannot be brought up by the next process."""
+    faults: list[str] = []
+    for strike in struck:
+        try:
+            open_store(strike.path, create=False).close()
+        except StoreError as error:
+            faults.append(str(error))
+            continue
+        if version_of(strike.path) != NEWEST_VERSION or rows_of(strike.path) != before:
+            faults.append(f"{strike.path}: rows differ")
+        faults += [
+            f"{kept}: rows differ"
+            for kept in backups_of(strike.path)
+            if (version_of(kept), rows_of(kept)) != (1, before)
+        ]
+        if list(strike.path.parent.glob(".*.new*")):
+            faults.append(f"{strike.path}: an unfinished copy was left")
+    return faults
+
+
+def test_a_migration_that_is_killed_anywhere_leaves_the_old_file_whole(old: Path) -> None:
+    """Row 54."""
+    struck = strike_everywhere(old, "migrate", seed=54)
+    assert broken(struck, rows_of(old)) == []
+
+
+def test_without_one_transaction_a_killed_migration_leaves_a_file_that_nobody_can_open(
+    old: Path,
+) -> None:
+    """Row 54, its guard off."""
+    struck = strike_everywhere(old, "migrate", seed=54, guard_off="a write is one transaction")
+    assert broken(struck, rows_of(old)) != []

@@ -1,0 +1,67 @@
+"""Guards of the store that a child process can switch off, to show what they are good for."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from onetape.store import database
+from onetape.store.connection import Connection, connect
+from onetape.store.migrations import migrate
+
+
+class WithoutGuard:
+    """A connection that runs other statements than the ones it is given."""
+
+    def __init__(self, connection: Connection, replaced: Mapping[str, str]) -> None:
+        """Wrap a connection."""
+        self._connection = connection
+        self._replaced = replaced
+
+    def execute(self, statements: str, bindings: Sequence[Any] = ()) -> Any:
+        """Run SQL, or what it is replaced by."""
+        return self._connection.execute(self._replaced.get(statements, statements), bindings)
+
+    def __getattr__(self, name: str) -> Any:
+        """Leave everything else to the connection."""
+        return getattr(self._connection, name)
+
+
+def without(*names: str) -> None:
+    """Switch guards off in this process, for good; names as in `GUARDS`."""
+    replaced: dict[str, str] = {}
+    for name in names:
+        guard = GUARDS[name]
+        if isinstance(guard, dict):
+            replaced |= guard
+        else:
+            setattr(database, *guard)
+
+    def changed(path: Path) -> WithoutGuard:
+        return WithoutGuard(connect(path), replaced)
+
+    if replaced:
+        database.connect = changed  # pyright: ignore[reportPrivateImportUsage, reportAttributeAccessIssue] - a child's own patch
+
+
+def _create_in_place(path: Path) -> None:
+    """Make a file under its own name, where others can see it half made."""
+    path.touch(mode=0o600)
+    with closing(connect(path)) as handle:
+        handle.set_busy_timeout(database.BUSY_TIMEOUT_MS)
+        handle.execute("PRAGMA journal_mode = WAL").fetchall()
+        migrate(handle, path)
+
+
+def _nobody(_: Connection) -> bool:
+    return False
+
+
+#: Statements and what runs in their place, or a function of the store and what is called instead.
+GUARDS: dict[str, dict[str, str] | tuple[str, object]] = {
+    "a bulk writer rests": ("_others_trade", _nobody),
+    "a new file appears whole": ("_create", _create_in_place),
+    "writes begin with the lock": {"BEGIN IMMEDIATE": "BEGIN"},
+    "a write is one transaction": {"BEGIN IMMEDIATE": "SELECT 1", "COMMIT": "SELECT 1"},
+    "a commit goes through the log": {"PRAGMA journal_mode = WAL": "PRAGMA journal_mode = OFF"},
+}

@@ -1,0 +1,256 @@
+"""SIGKILL in the middle of a chosen write to the disk.
+
+`run_strikes` starts this file as a program. It forks a child for each strike, which works on its
+own copy of a database through a file layer that counts writes. At the chosen one it writes half of
+what SQLite asked for and kills its process.
+"""
+
+import json
+import logging
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import apsw
+
+from onetape.core.candles import Candle, SeriesKey
+from onetape.core.trading import Decision, Order, Session, Trade
+from onetape.store.candles import insert_closed
+from onetape.store.database import open_store
+from onetape.store.leases import Fence, acquire_lease
+from onetape.store.ledger import insert_decision, insert_trade, start_session
+from store_guards import without
+
+STRIKES = int(os.environ.get("ONETAPE_STRIKES", "24"))
+BATCH = 50
+KEY = SeriesKey("binance", "BTC/USDT", "1h")
+ACCOUNT = "paper/strike"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Strike:
+    """One child: where its file is, and what it said before it was struck."""
+
+    path: Path
+    killed: bool
+    said: list[str]
+
+
+def run_strikes(
+    base: Path,
+    folder: Path,
+    scenario: str,
+    strikes: Sequence[int],
+    *,
+    guards_off: Sequence[str] = (),
+) -> list[Strike]:
+    """Work on copies of a closed database, and die at a write of each.
+
+    Args:
+        base: The database.
+        folder: Where the copies go.
+        scenario: Name of a function below.
+        strikes: The write that kills, counted from 1; 0 for none.
+        guards_off: Names in `store_guards.GUARDS`.
+    """
+    done = subprocess.run(
+        [
+            sys.executable,
+            __file__,
+            str(base),
+            str(folder),
+            scenario,
+            json.dumps([strikes, guards_off]),
+        ],
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return [
+        Strike(Path(each["path"]), each["killed"], each["said"]) for each in json.loads(done.stdout)
+    ]
+
+
+def strike_everywhere(base: Path, scenario: str, *, seed: int, guard_off: str = "") -> list[Strike]:
+    """Kill a process at each write of a scenario, or at a seeded part of them.
+
+    A longer look kills at every write: ONETAPE_STRIKES=100000.
+    """
+    guards_off = [guard_off] if guard_off else []
+    (whole,) = run_strikes(base, base.parent, scenario, [0], guards_off=guards_off)
+    writes = range(1, int(whole.said[-1].removeprefix("writes ")) + 1)
+    chosen = random.Random(seed)  # noqa: S311 - a seeded choice, no secret
+    strikes = sorted(chosen.sample(writes, min(STRIKES, len(writes))))
+    struck = run_strikes(base, base.parent, scenario, strikes, guards_off=guards_off)
+    assert all(strike.killed for strike in struck)
+    return struck
+
+
+class CountingFile(apsw.VFSFile):
+    """A file that kills its process in the middle of a write."""
+
+    left = 0
+
+    def __init__(self, name: str | apsw.URIFilename | None, flags: list[int]) -> None:
+        """Open it."""
+        super().__init__("unix", name, flags)
+
+    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - SQLite's name
+        """Write, or write half and die."""
+        CountingFile.left -= 1
+        if CountingFile.left == 0:
+            self._write(bytes(data)[: len(data) // 2], offset)
+            os.kill(os.getpid(), signal.SIGKILL)
+        self._write(data, offset)
+
+    def _write(self, data: bytes, offset: int) -> None:
+        super().xWrite(data, offset)  # pyright: ignore[reportUnknownMemberType] - Buffer is 3.12's
+
+
+class CountingLayer(apsw.VFS):
+    """SQLite's file layer with counting files."""
+
+    def __init__(self) -> None:
+        """Take the place of the usual one."""
+        super().__init__("counting", "unix", makedefault=True)
+
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> CountingFile:  # noqa: N802
+        """Open a file."""
+        return CountingFile(name, flags)
+
+
+def migrate(path: Path, _: Say) -> None:
+    """Bring a file up to the newest schema."""
+    open_store(path, create=False).close()
+
+
+def trade(path: Path, say: Say) -> None:
+    """Book trades and store candles; name each that was acknowledged."""
+    with open_store(path, create=False) as store:
+        token = acquire_lease(store, ACCOUNT, "strike", now_ms=0, seconds=1)
+        fence = Fence(ACCOUNT, token)
+        start_session(store, _session(), fence)
+        for number in range(6):
+            order = _order(number)
+            decision = Decision(f"d{number}", "s1", number * 3_600, 1, {}, {}, "BUY", number)
+            insert_decision(store, decision, order, fence)
+            insert_trade(store, _trade(number), fence, order_amount=Decimal(1), finished_ms=number)
+            say(f"trade {number}")
+            rows = [
+                Candle((number * BATCH + i) * 3_600, 1.0, 1.0, 1.0, 1.0, 0.0) for i in range(BATCH)
+            ]
+            insert_closed(store, KEY, rows, source="rest", seen_ms=1)
+            say(f"candles {number}")
+
+
+def _session() -> Session:
+    return Session(
+        "s1", "trader", "paper", ACCOUNT, "binance", "BTC/USDT", "1h", "rsi", {}, "digest", 1
+    )
+
+
+def _order(number: int) -> Order:
+    return Order(
+        client_order_id=f"o{number}",
+        session="s1",
+        mode="paper",
+        account=ACCOUNT,
+        exchange="binance",
+        symbol="BTC/USDT",
+        timeframe="1h",
+        side="buy",
+        type="market",
+        status="intent",
+        decision=f"d{number}",
+        signal_timestamp=number * 3_600,
+        decided_ms=number,
+        bid=None,
+        ask=None,
+        intended_price=Decimal(100),
+        reason="strike",
+        strategy="rsi",
+        parameters={},
+        code_digest="digest",
+    )
+
+
+def _trade(number: int) -> Trade:
+    return Trade(
+        exchange="binance",
+        symbol="BTC/USDT",
+        exchange_trade_id=f"t{number}",
+        client_order_id=f"o{number}",
+        session="s1",
+        mode="paper",
+        account=ACCOUNT,
+        side="buy",
+        price=Decimal(100),
+        amount=Decimal(1),
+        fee=Decimal(0),
+        fee_currency="USDT",
+        executed_ms=number,
+    )
+
+
+SCENARIOS = {scenario.__name__: scenario for scenario in (migrate, trade)}
+
+
+def _child(scenario: str, path: Path, strike: int, guards_off: Sequence[str], pipe: int) -> None:
+    def say(text: str) -> None:
+        os.write(pipe, f"{text}\n".encode())
+
+    layer = CountingLayer()
+    CountingFile.left = strike
+    without(*guards_off)
+    SCENARIOS[scenario](path, say)
+    say(f"writes {strike - CountingFile.left}")
+    del layer
+
+
+def _strike(
+    base: Path, folder: Path, scenario: str, strike: int, guards_off: Sequence[str]
+) -> Strike:
+    path = Path(tempfile.mkdtemp(prefix=f"{scenario}-{strike}-", dir=folder)) / base.name
+    shutil.copy(base, path)
+    listen, pipe = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.close(listen)
+            _child(scenario, path, strike, guards_off, pipe)
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    os.close(pipe)
+    with os.fdopen(listen) as lines:
+        said = lines.read().splitlines()
+    _, status = os.waitpid(child, 0)
+    return Strike(path, os.WIFSIGNALED(status), said)
+
+
+def main() -> None:
+    """Strike as the command line says, and print what became of it."""
+    logging.disable()
+    base, folder, scenario = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+    strikes, guards_off = json.loads(sys.argv[4])
+    done = [_strike(base, folder, scenario, strike, guards_off) for strike in strikes]
+    sys.stdout.write(json.dumps([asdict(each) for each in done], default=str))
+
+
+if __name__ == "__main__":
+    main()
