@@ -8,7 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onetape.simulator.noise import exponential, hashed, key_of, mixed, normal, uniform
-from onetape.simulator.path import MINUTES, path
+from onetape.simulator.path import MINUTES, Path, paths
+
+
+def path(key: int, first: int, last: int) -> Path:
+    return paths((key,), first, last)[0]
+
+
+def test_paths_read_together_are_those_read_singly() -> None:
+    keys = (1, 2**63 + 5, 77)
+    for key, found in zip(keys, paths(keys, 7_000_000, 7_000_900), strict=True):
+        alone = path(key, 7_000_000, 7_000_900)
+        for column in ("level", "variance", "swing"):
+            assert np.array_equal(getattr(found, column), getattr(alone, column))
 
 
 def test_hashes_are_those_of_splitmix64() -> None:

@@ -28,7 +28,7 @@ from onetape.simulator.noise import (
     rehashed,
     uniform,
 )
-from onetape.simulator.path import MINUTES, MINUTES_PER_YEAR, ORIGIN_SECONDS, Path, path, paths
+from onetape.simulator.path import MINUTES, MINUTES_PER_YEAR, ORIGIN_SECONDS, Path, paths
 from onetape.simulator.silence import (
     LONGEST_QUIET,
     BoolArray,
@@ -39,8 +39,8 @@ from onetape.simulator.silence import (
 )
 from onetape.simulator.symbols import SpotSymbol
 
-#: Key, first minute and last minute (exclusive) of a path.
-ReadPath = Callable[[int, int, int], Path]
+#: Keys, first minute and last minute (exclusive) of some paths.
+ReadPaths = Callable[[Sequence[int], int, int], list[Path]]
 #: Pairs of trades in the calmest minute (two halves are the four special trades), and what comes on
 #: top in a minute of mean variance: in a lively market, and in one with quiet minutes.
 LIVELY_PAIRS: Final = (4, 8.0)
@@ -111,7 +111,9 @@ NO_MINUTES: Final = Minutes(
 )
 
 
-def minutes(seed: int, symbol: SpotSymbol, first: int, last: int, read: ReadPath = path) -> Minutes:
+def minutes(
+    seed: int, symbol: SpotSymbol, first: int, last: int, read: ReadPaths = paths
+) -> Minutes:
     """Return the minutes `first` to `last - 1` of a market, counted from 2010.
 
     Outages leave holes, and nothing comes before the first trade ever. `read` may know some paths
@@ -146,16 +148,16 @@ def minutes_of_many(
     known_first = max(first - LONGEST_QUIET, 0)
     known = dict(zip(keys, paths(keys, known_first, last), strict=True))
 
-    def read(key: int, begin: int, end: int) -> Path:
+    def read(some: Sequence[int], begin: int, end: int) -> list[Path]:
         if begin < known_first or end > last:
-            return path(key, begin, end)
-        return known[key].cut(begin - known_first, end - known_first)
+            return paths(some, begin, end)
+        return [known[key].cut(begin - known_first, end - known_first) for key in some]
 
     return [minutes(seed, symbol, first, last, read) for symbol in symbols]
 
 
 def _traded(
-    seed: int, symbol: SpotSymbol, begin: int, last: int, rows: IntArray, read: ReadPath
+    seed: int, symbol: SpotSymbol, begin: int, last: int, rows: IntArray, read: ReadPaths
 ) -> Minutes:
     """Return the minutes `begin + rows`, of which each has trades."""
     log_price, variance, swing = _weighted_paths(seed, symbol, begin, last, read)
@@ -236,13 +238,13 @@ def _path_key(seed: int, name: str) -> int:
 
 
 def _weighted_paths(
-    seed: int, symbol: SpotSymbol, first: int, last: int, read: ReadPath = path
+    seed: int, symbol: SpotSymbol, first: int, last: int, read: ReadPaths = paths
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     level = np.zeros(last - first + 1)
     variance = np.zeros(last - first + 1)
     swing = np.zeros(last - first)
-    for name, weight in symbol.weights:
-        shared = read(_path_key(seed, name), first, last)
+    keys = [_path_key(seed, name) for name, _ in symbol.weights]
+    for (_, weight), shared in zip(symbol.weights, read(keys, first, last), strict=True):
         level += shared.level * weight
         variance += shared.variance * (weight * weight)
         swing += shared.swing * (weight * weight)

@@ -68,24 +68,10 @@ class Path:
         )
 
 
-def path(key: int, first: int, last: int) -> Path:
-    """Return the path over the minutes `first` to `last - 1`, counted from 2010.
-
-    Costs O(n + 24) vectorised steps.
-
-    Args:
-        key: Which path, from `noise.key_of`.
-        first: First minute, at least 0.
-        last: One past the last minute, above `first` and at most `MINUTES`.
-
-    Raises:
-        ValueError: the range is empty or outside the path.
-    """
-    return paths((key,), first, last)[0]
-
-
 def paths(keys: Sequence[int], first: int, last: int) -> list[Path]:
-    """Return several paths over the same minutes, in the vectorised steps of one.
+    """Return some paths over the minutes `first` to `last - 1`, counted from 2010.
+
+    Costs O(n + 24) vectorised steps, whatever the number of paths.
 
     Args:
         keys: Which paths, from `noise.key_of`.
