@@ -92,19 +92,6 @@ class Timeframe:
             return (_month_index(last) - _month_index(first)) // self.count
         return (last - first) // self.seconds
 
-    def numbers(self, timestamps: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the number of the candle that holds each moment, counted from some past one.
-
-        Neighbouring candles have neighbouring numbers, so that a jump by more is a hole.
-
-        Args:
-            timestamps: Epoch seconds of the years 1 to 9999, shape (n,).
-        """
-        if self.is_month:
-            months = timestamps.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
-            return (months + 1970 * 12) // self.count
-        return (timestamps - self._anchor) // self.seconds
-
     def is_open(self, timestamps: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which moments (epoch seconds of the years 1 to 9999) are the open of a candle."""
         if self.is_month:

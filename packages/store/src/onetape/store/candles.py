@@ -172,7 +172,7 @@ def mark_closed(store: Store, key: SeriesKey, timestamp: int) -> bool:
     with store.write() as connection:
         connection.execute(
             f"UPDATE ohlcv_data SET closed = 1 WHERE {_SERIES} AND timestamp = ? AND closed = 0",
-            (*_series(key), timestamp),
+            (*key.names, timestamp),
         )
         return connection.changes() == 1
 
@@ -190,7 +190,7 @@ def last_closed(store: Store, key: SeriesKey, count: int, *, up_to: int | None =
         rows = connection.execute(
             f"SELECT {_COLUMNS} FROM ohlcv_data WHERE {_SERIES} AND timestamp <= ? "
             f"AND {_CLOSED} ORDER BY timestamp DESC LIMIT ?",
-            (*_series(key), 2**62 if up_to is None else up_to, *_series(key), count),
+            (*key.names, 2**62 if up_to is None else up_to, *key.names, count),
         ).fetchall()
     return _candles(rows[::-1])
 
@@ -201,7 +201,7 @@ def closed_timestamps(store: Store, key: SeriesKey, *, after: int, limit: int = 
         rows = connection.execute(
             f"SELECT timestamp FROM ohlcv_data WHERE {_SERIES} AND timestamp > ? "
             f"AND {_CLOSED} ORDER BY timestamp LIMIT ?",
-            (*_series(key), after, *_series(key), limit),
+            (*key.names, after, *key.names, limit),
         ).fetchall()
     return [row[0] for row in rows]
 
@@ -212,7 +212,7 @@ def last_closed_before(store: Store, key: SeriesKey, end: int) -> int | None:
         return connection.execute(
             f"SELECT max(timestamp) FROM ohlcv_data WHERE {_SERIES} AND timestamp < ? "
             f"AND {_CLOSED}",
-            (*_series(key), end, *_series(key)),
+            (*key.names, end, *key.names),
         ).get
 
 
@@ -221,7 +221,7 @@ def row_at(store: Store, key: SeriesKey, timestamp: int) -> Candle | None:
     with store.read() as connection:
         rows = connection.execute(
             f"SELECT {_COLUMNS} FROM ohlcv_data WHERE {_SERIES} AND timestamp = ?",
-            (*_series(key), timestamp),
+            (*key.names, timestamp),
         ).fetchall()
     return Candle(*rows[0]) if rows else None
 
@@ -232,7 +232,7 @@ def first_row_after(store: Store, key: SeriesKey, timestamp: int) -> Candle | No
         rows = connection.execute(
             f"SELECT {_COLUMNS} FROM ohlcv_data WHERE {_SERIES} AND timestamp > ? "
             "ORDER BY timestamp LIMIT 1",
-            (*_series(key), timestamp),
+            (*key.names, timestamp),
         ).fetchall()
     return Candle(*rows[0]) if rows else None
 
@@ -245,7 +245,7 @@ def closed_range(store: Store, key: SeriesKey) -> tuple[int, int] | None:
             rows = connection.execute(
                 f"SELECT timestamp FROM ohlcv_data WHERE {_SERIES} AND {_CLOSED} "
                 f"ORDER BY timestamp {order} LIMIT 1",
-                (*_series(key), *_series(key)),
+                (*key.names, *key.names),
             ).fetchall()
             ends += [timestamp for (timestamp,) in rows]
     return (ends[0], ends[1]) if ends else None
@@ -298,16 +298,13 @@ def missing_between(store: Store, key: SeriesKey, start: int, end: int) -> list[
             "AND timestamp < ? AND closed IS NOT 0 ORDER BY timestamp",
             (*key.names, start, proven_end(connection, key, end)),
         )
-        timestamps = np.fromiter((timestamp for (timestamp,) in rows), dtype=np.int64)
+        # A record of one field takes SQLite's rows as they come, without a step of Python.
+        timestamps = np.fromiter(rows, dtype=np.dtype([("timestamp", np.int64)]))["timestamp"]
     return holes_between(timestamps, timeframe, start, end)
 
 
-def _series(key: SeriesKey) -> tuple[str, str, str]:
-    return key.exchange, key.symbol, key.timeframe
-
-
 def _bound(key: SeriesKey, row: Candle, closed: int, source: Source) -> tuple[Value, ...]:
-    return (*_series(key), row.timestamp, *row[1:], closed, source)
+    return (*key.names, row.timestamp, *row[1:], closed, source)
 
 
 def _candles(rows: list[tuple[float, ...]]) -> Candles:

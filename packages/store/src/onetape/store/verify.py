@@ -1,0 +1,210 @@
+"""Look through the whole store for what cannot be right. It only reads, in one transaction.
+
+The tables refuse most of this, but a program with plain SQL can switch the checks off, and a file
+can be damaged by a disk. Times are epoch seconds, ranges half-open.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from onetape.core.candles import (
+    LATEST_TIMESTAMP,
+    PRICE_LIMIT,
+    VOLUME_LIMIT,
+    Candle,
+    SeriesKey,
+    candle_fault,
+)
+from onetape.core.clock import utc_text
+from onetape.core.errors import UsageError
+from onetape.core.timeframes import Timeframe
+from onetape.core.words import counted
+from onetape.store.connection import Connection
+from onetape.store.database import Store
+from onetape.store.gaps import CONFIRMED, gaps_of
+
+FindingKind = Literal[
+    "hole",
+    "off-grid time",
+    "high/low",
+    "bad price",
+    "bad volume",
+    "forming row left behind",
+    "unknown timeframe",
+    "quick_check",
+]
+_SERIES: Final = "exchange = ? AND symbol = ? AND timeframe = ?"
+# Rows worth a look, found without leaving SQLite: `candle_fault` says what is wrong with them, and
+# a price between a sound low and a sound high is sound.
+_SUSPECT: Final = (
+    f"(timestamp BETWEEN 0 AND {LATEST_TIMESTAMP} AND (timestamp - ?) % ? = 0 "
+    "AND low > 0 AND low <= open AND low <= close AND high >= open AND high >= close "
+    f"AND high < {PRICE_LIMIT:e} AND volume >= 0 AND volume < {VOLUME_LIMIT:e}) IS NOT TRUE"
+)
+_RULE_BROKEN: Final = "CHECK constraint failed in "
+#: quick_check stops after so many; damaged pages come first, rows that break a rule after them.
+_MOST_LINES: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it should be: neighbouring rows with one fault are one finding."""
+
+    kind: FindingKind
+    key: SeriesKey | None
+    """Whose; None: of the whole file."""
+    start: int
+    """Open of the first candle, epoch seconds; 0 for the whole file."""
+    end: int
+    """Close of the last candle, epoch seconds; 0 for the whole file."""
+    candles: int
+    """How many candles it is about."""
+    text: str
+    """One line for a person."""
+    explained: bool = False
+    """Whether it is known why: a hole that the exchange itself has."""
+
+
+def verify(store: Store, keys: Iterable[SeriesKey] | None = None) -> list[Finding]:
+    """Return what is wrong with the file and with its series, series by series, oldest first.
+
+    Args:
+        store: The open database.
+        keys: The series; None: all. The file as a whole is always looked at.
+
+    Raises:
+        StoreError: the file is damaged so far that it cannot be read.
+    """
+    with store.read() as connection:
+        lines = [row[0] for row in connection.execute(f"PRAGMA quick_check({_MOST_LINES})")]
+        damage = [line for line in lines if line != "ok" and not line.startswith(_RULE_BROKEN)]
+        if damage:
+            # Rows of a damaged file prove nothing.
+            return [_of_file(line) for line in damage]
+        chosen = _all_series(connection) if keys is None else list(keys)
+        found = [finding for key in chosen for finding in _of_series(store, connection, key)]
+        return [*found, *_broken_rules(connection, Counter(lines))]
+
+
+def _all_series(connection: Connection) -> list[SeriesKey]:
+    """Return every series, found by jumping from one to the next along the index."""
+    keys: list[SeriesKey] = []
+    last = ("", "", "")
+    while rows := connection.execute(
+        "SELECT exchange, symbol, timeframe FROM ohlcv_data "
+        "WHERE (exchange, symbol, timeframe) > (?, ?, ?) ORDER BY 1, 2, 3 LIMIT 1",
+        last,
+    ).fetchall():
+        last = rows[0]
+        keys.append(SeriesKey(*last))
+    return keys
+
+
+def _of_series(store: Store, connection: Connection, key: SeriesKey) -> Iterator[Finding]:
+    try:
+        timeframe = Timeframe.parse(key.timeframe)
+    except UsageError as error:
+        yield _unreadable(connection, key, str(error))
+        return
+    for gap in gaps_of(store, key):
+        text = f"{counted(gap.candles, 'candle')} missing, {gap.state}"
+        explained = gap.state == CONFIRMED
+        yield _finding("hole", key, gap.start, gap.end, gap.candles, text, explained=explained)
+    yield from _bad_rows(connection, key, timeframe)
+    yield from _left_behind(connection, key, timeframe)
+
+
+def _unreadable(connection: Connection, key: SeriesKey, text: str) -> Finding:
+    first, last, rows = connection.execute(
+        f"SELECT min(timestamp), max(timestamp), count(*) FROM ohlcv_data WHERE {_SERIES}",
+        key.names,
+    ).fetchall()[0]
+    return _finding("unknown timeframe", key, first or 0, (last or 0) + 1, rows, text)
+
+
+def _bad_rows(connection: Connection, key: SeriesKey, timeframe: Timeframe) -> Iterator[Finding]:
+    # Months differ in length, so each of their few rows is looked at.
+    grid = (-1, 2**62) if timeframe.is_month else (timeframe.floor(0), timeframe.seconds)
+    rows = connection.execute(
+        "SELECT timestamp, open, high, low, close, volume FROM ohlcv_data "
+        f"WHERE {_SERIES} AND {_SUSPECT} ORDER BY timestamp",
+        (*key.names, *grid),
+    )
+    faulty: list[tuple[int, FindingKind, str]] = []
+    for row in map(Candle._make, rows):
+        fault = candle_fault(row, timeframe)
+        if fault is not None:
+            faulty.append((row.timestamp, _kind(row, fault), fault))
+    return _runs(key, timeframe, faulty)
+
+
+def _kind(row: Candle, fault: str) -> FindingKind:
+    if fault.startswith("time"):
+        return "off-grid time"
+    if fault.startswith("high"):
+        return "high/low"
+    return "bad volume" if all(0 < price < PRICE_LIMIT for price in row[1:5]) else "bad price"
+
+
+def _left_behind(connection: Connection, key: SeriesKey, timeframe: Timeframe) -> Iterator[Finding]:
+    rows = connection.execute(
+        f"SELECT timestamp FROM ohlcv_data WHERE {_SERIES} AND closed = 0 AND timestamp < "
+        f"(SELECT max(timestamp) FROM ohlcv_data WHERE {_SERIES} AND closed = 1) "
+        "ORDER BY timestamp",
+        (*key.names, *key.names),
+    )
+    text = "never closed, and later candles are"
+    return _runs(key, timeframe, [(row[0], "forming row left behind", text) for row in rows])
+
+
+def _runs(
+    key: SeriesKey, timeframe: Timeframe, rows: Sequence[tuple[int, FindingKind, str]]
+) -> Iterator[Finding]:
+    """Make neighbouring rows with one fault one finding."""
+    begun = 0
+    for number, (timestamp, kind, text) in enumerate(rows):
+        # The candle of a time that is none ends with its second.
+        end = timestamp + 1 if kind == "off-grid time" else timeframe.next(timestamp)
+        if number + 1 < len(rows) and rows[number + 1] == (end, kind, text):
+            continue
+        candles = number + 1 - begun
+        words = f"{counted(candles, 'candle')}: {text}"
+        yield _finding(kind, key, rows[begun][0], end, candles, words)
+        begun = number + 1
+
+
+def _broken_rules(connection: Connection, lines: Counter[str]) -> Iterator[Finding]:
+    """Give what quick_check says of rows that break a rule of their table and no series names."""
+    candles = f"{_RULE_BROKEN}ohlcv_data"
+    for line, count in lines.items():
+        rows = count
+        if line == "ok":
+            continue
+        if line == candles:
+            rows = connection.execute(
+                "SELECT count(*) FROM ohlcv_data WHERE closed NOT IN (0, 1) "
+                "OR source NOT IN ('rest', 'ws', 'import') "
+                "OR '' IN (exchange, symbol, timeframe)"
+            ).get
+        if rows:
+            yield _of_file(f"{line}: {counted(rows, 'row')}")
+
+
+def _of_file(text: str) -> Finding:
+    return Finding("quick_check", None, 0, 0, 0, text)
+
+
+def _finding(
+    kind: FindingKind,
+    key: SeriesKey,
+    start: int,
+    end: int,
+    candles: int,
+    text: str,
+    *,
+    explained: bool = False,
+) -> Finding:
+    moment = utc_text(start) if 0 <= start <= LATEST_TIMESTAMP else f"at {start} s"
+    return Finding(kind, key, start, end, candles, f"{key} {moment}: {text}", explained)
