@@ -17,6 +17,10 @@ setup: ## Install everything, and teach git to keep addresses out of uv.lock
 test: ## Run the tests
 	uv run pytest
 
+.PHONY: replay
+replay: ## Walk every recorded candle file whole through the simulator (3 minutes)
+	ONETAPE_FULL_REPLAY=1 uv run pytest tests/apps/backfiller/test_replayed_files.py
+
 .PHONY: lint
 lint: ## Check style and format with ruff
 	uv run ruff check

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +15,7 @@ from onetape.core.candles import SeriesKey
 from onetape.core.timeframes import Timeframe
 from onetape.store.database import Store, open_store
 from onetape.store.gaps import UNKNOWN_IMPORT, Gap, gaps_of
-
-
-def inventory() -> list[dict[str, Any]]:
-    """Return what is known of each file; nothing where the data is absent."""
-    folder = os.environ.get("ONETAPE_SHARED")
-    path = Path(folder or "") / "data" / "candles" / "inventory.json"
-    files = json.loads(path.read_text())["files"] if folder and path.is_file() else []
-    # Some names have a remark behind them, such as `BTC/USD (XBTUSD)`.
-    return [
-        one | {"exchange": one["exchange"].split()[0], "symbol": one["symbol"].split()[0]}
-        for one in files
-    ]
+from recorded_candles import each_file
 
 
 @dataclass(frozen=True)
@@ -53,12 +41,6 @@ def imported(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     summaries = {Path(one["source"]).name: one for one in json.loads(printed[0])["files"]}
     with open_store(path, create=False) as store:
         yield Imported(path, store, summaries)
-
-
-FILES = inventory()
-each_file = pytest.mark.parametrize(
-    "known", FILES or [None], ids=[Path(one["file"]).name for one in FILES] or ["absent"]
-)
 
 
 def gaps_in(store: Store, known: dict[str, Any]) -> list[Gap]:

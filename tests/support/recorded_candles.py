@@ -1,0 +1,29 @@
+"""The recorded candle files, for tests that run once for each of them."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def inventory() -> list[dict[str, Any]]:
+    """Return what is known of each file; nothing where the data is absent."""
+    folder = os.environ.get("ONETAPE_SHARED")
+    path = Path(folder or "") / "data" / "candles" / "inventory.json"
+    files: list[dict[str, Any]] = []
+    if folder and path.is_file():
+        files += json.loads(path.read_text())["files"]
+    # Some names have a remark behind them, such as `BTC/USD (XBTUSD)`.
+    for one in files:
+        one |= {"exchange": one["exchange"].split()[0], "symbol": one["symbol"].split()[0]}
+    return files
+
+
+_FILES = inventory()
+#: Runs a test with each file's entry of the inventory as `known`; its fixture `shared` skips it
+#: where the data is absent.
+each_file = pytest.mark.parametrize(
+    "known", _FILES or [{}], ids=[Path(one["file"]).name for one in _FILES] or ["absent"]
+)
