@@ -8,6 +8,7 @@ from uuid import uuid4
 from onetape.cli.addresses import check_simulator_url
 from onetape.cli.output import print_line
 from onetape.cli.settings import USER_FOLDER, database_path
+from onetape.cli.stop import StopRequest
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import ConfigurationError
 from onetape.core.steps import IDEAL_MARKET, MarketSteps
@@ -29,7 +30,6 @@ from onetape.strategies import Strategy, digest, load_strategy, parameters_of
 from trader.job import Job
 from trader.session import run_session
 from trader.settings import TraderSettings
-from trader.stop import StopRequest
 
 #: A clock that is slower than this is worth a line.
 SLOW_CLOCK_SECONDS = 5.0

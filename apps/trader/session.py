@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Generator
 from typing import Any
 
 from onetape.cli.output import print_line
+from onetape.cli.stop import StopRequest, ended
 from onetape.core.errors import ConfigurationError, OnetapeError, SafetyRefusal, StoreError
 from onetape.exchange.rest import RestExchange
 from onetape.store.ledger import (
@@ -22,7 +23,6 @@ from trader.job import Job
 from trader.lease import Lease
 from trader.paper import PaperBroker
 from trader.same_market import check_same_market
-from trader.stop import StopRequest, ended
 from trader.tape import Tape
 from trader.words import Diary, closing_line, opening_lines
 

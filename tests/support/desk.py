@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gate import Gate
+from onetape.cli.stop import StopRequest
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Session, Trade
@@ -21,7 +22,6 @@ from onetape.strategies import load_strategy
 from trader.job import Job
 from trader.session import run_session
 from trader.settings import TraderSettings
-from trader.stop import StopRequest
 
 #: 2024-03-01 00:00 UTC.
 MARCH = 1_709_251_200

@@ -30,7 +30,7 @@ async def ended(*tasks: asyncio.Task[Any]) -> None:
 
 
 class StopRequest:
-    """Made inside the running loop; from then on both signals end the trader cleanly."""
+    """Made inside the running loop; from then on both signals end a program cleanly."""
 
     def __init__(self) -> None:
         """Take over the signals."""
