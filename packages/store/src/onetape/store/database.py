@@ -21,6 +21,9 @@ from onetape.store.filesystem import check_file_system, file_identity, tell
 from onetape.store.migrations import NEWEST_VERSION, check_ours, migrate
 
 BUSY_TIMEOUT_MS = 1_000
+#: Takes the write lock before the first read: a transaction that reads first and writes later fails
+#: at once where another process has written in between, whatever the timeout.
+BEGIN_WRITE = "BEGIN IMMEDIATE"
 #: How long a write waits for other processes in all, seconds.
 WRITE_PATIENCE_SECONDS = 10.0
 #: SQLite 3.7.0 to 3.51.2 can corrupt a WAL file with several writers.
@@ -103,7 +106,7 @@ class Store:
             # SQLite's own waiting naps for up to 100 ms, and busier writers go first meanwhile.
             connection.set_busy_timeout(0)
             try:
-                patiently(lambda: connection.execute("BEGIN IMMEDIATE"), self.patience_seconds)
+                patiently(lambda: connection.execute(BEGIN_WRITE), self.patience_seconds)
             finally:
                 connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             began = time.monotonic()
