@@ -211,3 +211,30 @@ def test_maintenance_refuses_everything_and_leaves_open_orders_as_they_are(
             assert (await client.fetch_order(placed["id"], BTC))["status"] == "closed"
 
     run(play())
+
+
+@pytest.mark.parametrize(("kind", "ends"), [("halted", "NEW"), ("delisted", "EXPIRED")])
+def test_a_fault_that_stops_a_market_fills_no_order_and_a_delisting_ends_it(
+    run: Run, scene: Opened, kind: str, ends: str
+) -> None:
+    async def play() -> None:
+        async with scene() as at:
+            client = at.client
+            await client.load_markets()
+            price = cents(await at.last(), "1.00001")
+            await client.create_order(BTC, "limit", "sell", 0.001, price)
+            at.simulator.faults.add(kind=kind, symbol=BTC)
+            began_ms = at.now_ms
+            await at.step(86_400)
+            used = (await client.fetch_balance())["BTC"]["used"]
+            assert used == (0 if kind == "delisted" else 0.001)
+            row = at.ledger.orders[-1]
+            assert (row["event"], row["time_ms"]) == (ends, began_ms)
+            at.simulator.faults.clear()
+            await at.step(86_400)
+            fills = await client.fetch_my_trades(BTC)
+            halted = kind == "halted"
+            assert len(fills) == halted
+            assert all(fill["timestamp"] > began_ms + 86_400_000 for fill in fills)
+
+    run(play())

@@ -27,7 +27,7 @@ from onetape.simulator.house import House
 from onetape.simulator.keys import DEFAULT_KEYS, ApiKey, KeyRing
 from onetape.simulator.market import Market
 from onetape.simulator.signed import SignedRest
-from onetape.simulator.symbols import UnknownSymbol
+from onetape.simulator.symbols import SpotSymbol, UnknownSymbol
 from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.fees import Fees
 from onetape.simulator.trading.hands import Hands
@@ -69,6 +69,7 @@ class AccountService:
         """
         self._market = market
         self._clock = clock
+        self._faults = house.faults
         held = clock_kind(clock) == STEPPED
         self.exchange = Exchange(
             MarketTape(market, held=held),
@@ -76,6 +77,7 @@ class AccountService:
             balance=DEFAULT_BALANCE if balance is None else balance,
             now_ms=clock.now_ms(),
             fees=fees,
+            stopped=self._stopped,
         )
         self._hands = Hands(self.exchange)
         ring = KeyRing(keys, clock, house.states.skew_ms)
@@ -90,6 +92,14 @@ class AccountService:
         app.router.add_get("/simulator/account", self._get_account)
         app.router.add_post("/simulator/account/{action}", self._post_account)
         app.router.add_get("/simulator/ledger/{name}", self._get_ledger)
+
+    def _stopped(self, symbol: SpotSymbol) -> tuple[int, bool] | None:
+        """Return since when a fault stops a market with open orders, and whether for good."""
+        for kind, for_good in (("delisted", True), ("halted", False)):
+            firings = self._faults.states(kind, "open orders", symbol.id)
+            if firings:
+                return min(firing.began_ms for firing in firings), for_good
+        return None
 
     def balances(self) -> dict[str, JsonObject]:
         """Return free and locked of every asset that was ever held, now."""

@@ -8,14 +8,15 @@ done here changes them: the account is too small to be noticed.
 - A limit order in the book is filled by each later trade at a better price than its own, at its
   own price and for at most the trade's amount. Trades at its very price fill those ahead of it.
   Orders of the account share a trade's amount: better price first, then the older.
-- Open orders of a market expire the moment it is delisted. An outage leaves them as they are.
+- Open orders of a market expire the moment it is delisted. In an outage, and while a
+  fault halts a market, nothing happens to them.
 - A stop wakes at the first trade at its stop price or beyond, and takes what that trade left.
 
 Orders are matched lazily: `settle(now_ms)` works off all trades since the last call, in time order
 over all markets, whether that is a moment or a year.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from functools import partial
 from typing import Final
@@ -31,6 +32,8 @@ from onetape.simulator.trading.orders import LIMITS, STOPS, Order, OrderRequest,
 from onetape.simulator.trading.tape import AFTER_ALL, Cursor, Side, Tape, Tick
 
 Level = tuple[int, int]
+#: Since when a market stands still (epoch milliseconds), and whether for good; None: it trades.
+Stopped = Callable[[SpotSymbol], tuple[int, bool] | None]
 _NEVER: Final = 1 << 62
 
 
@@ -45,6 +48,7 @@ class Exchange:
         balance: Mapping[str, Decimal],
         now_ms: int,
         fees: Fees | None = None,
+        stopped: Stopped = lambda _: None,
     ) -> None:
         """Open an account.
 
@@ -54,7 +58,9 @@ class Exchange:
             balance: What it holds at the start.
             now_ms: The time, epoch milliseconds.
             fees: Fee rates; None is 0.1 % in the received coin.
+            stopped: Which markets a fault has halted or delisted now.
         """
+        self._stopped = stopped
         self._books = Books(balance, fees or Fees(), now_ms)
         self.ledger = self._books.ledger
         self.account = self._books.account
@@ -178,12 +184,14 @@ class Exchange:
         if now_ms <= self._settled_ms:
             return
         hits: dict[str, Tick | None] = {}
+        # Until when each market trades, and when it closes for good.
+        ends = {name: self._ends_ms(name) for name, orders in self._books.open.items() if orders}
         while True:
             for name, orders in self._books.open.items():
                 if name not in hits and orders:
-                    hits[name] = self._next_hit(name, now_ms)
+                    hits[name] = self._next_hit(name, min(now_ms, ends[name][0]))
             due = [
-                (self._ends_ms(name) if tick is None else tick.time_ms, name, tick)
+                (ends[name][1] if tick is None else tick.time_ms, name, tick)
                 for name, tick in hits.items()
             ]
             time_ms, name, tick = min(due, key=lambda item: item[:2], default=(_NEVER, "", None))
@@ -199,10 +207,15 @@ class Exchange:
         for name in self._books.open:
             self._cursors[name] = (now_ms, AFTER_ALL)
 
-    def _ends_ms(self, name: str) -> int:
-        """Return when a market with open orders closes for good."""
-        delisted = next(iter(self._books.open[name].values())).symbol.delisted
-        return _NEVER if delisted is None else delisted * 1_000
+    def _ends_ms(self, name: str) -> tuple[int, int]:
+        """Return until when a market with open orders trades, and when it closes for good."""
+        symbol = next(iter(self._books.open[name].values())).symbol
+        closes = _NEVER if symbol.delisted is None else symbol.delisted * 1_000
+        stop = self._stopped(symbol)
+        if stop is None:
+            return closes, closes
+        since_ms = max(stop[0], self._settled_ms)
+        return since_ms, since_ms if stop[1] else closes
 
     def _close_market(self, name: str, now_ms: int) -> None:
         """Expire the open orders of a market that is delisted, as the exchange itself does."""
