@@ -26,6 +26,8 @@ class Answer:
     body: str = ""
     raw: Sequence[object] = field(default_factory=list[object])
     """The rows before CCXT read them."""
+    table: FloatArray | None = None
+    """What CCXT would read, shape (n, 6), where all rows were read at once."""
 
     @property
     def is_data(self) -> bool:
@@ -56,12 +58,17 @@ class Batch:
         except (ValueError, TypeError):
             padded = [[*row, *[None] * _COLUMNS][:_COLUMNS] for row in rows]
             table = np.array(padded, dtype=np.float64)
+        return cls.of_table(table, raw if len(raw) == len(rows) else list(rows))
+
+    @classmethod
+    def of_table(cls, table: FloatArray, raw: Sequence[object]) -> "Batch":
+        """Return the batch of a table: milliseconds, prices and volume, shape (n, 6)."""
         times_ms = table[:, 0]
         whole = np.isfinite(times_ms) & (np.abs(times_ms) < 2.0**53)
         seconds = np.where(whole, times_ms, -1_000.0) / 1_000.0
         whole &= seconds == np.floor(seconds)
         timestamp = np.where(whole, seconds, -1.0).astype(np.int64)
-        return cls(timestamp, table[:, 1:], raw if len(raw) == len(rows) else list(rows))
+        return cls(timestamp, table[:, 1:], raw)
 
     def __len__(self) -> int:
         """Return the number of candles."""
@@ -104,8 +111,15 @@ class Batch:
 class Listener:
     """Sits in a CCXT client and hears each answer in the task that asked for it."""
 
-    def __init__(self, client: Any, on_refusal: OnRefusal) -> None:
-        """Put ourselves into the two places of the client through which answers go."""
+    def __init__(self, client: Any, on_refusal: OnRefusal, *, plain_rows: bool) -> None:
+        """Put ourselves into the two places of the client through which answers go.
+
+        Args:
+            client: Of CCXT's asynchronous classes.
+            on_refusal: Called with each answer that is an error.
+            plain_rows: Rows begin with the columns that CCXT gives: it need not read each of them.
+        """
+        self._plain_rows = plain_rows
         self._on_refusal = on_refusal
         self._parse_one: Callable[..., list[Any]] = client.parse_ohlcv
         self._parse_all: Callable[..., list[Any]] = client.parse_ohlcvs
@@ -153,4 +167,21 @@ class Listener:
         raw = cast("list[object]", ohlcvs)
         answer.raw = raw
         parse = self._parse_one
+        if self._plain_rows and raw:
+            answer.table = _table(raw)
+            # CCXT has the last word on what a row means: its reading of both ends must agree.
+            ends = (0, len(raw) - 1)
+            if answer.table is not None and all(
+                answer.table[place].tolist() == parse(raw[place], market) for place in ends
+            ):
+                return raw
+            answer.table = None
         return [parse(row, market) for row in raw]
+
+
+def _table(raw: list[Any]) -> FloatArray | None:
+    """Return the first six columns of plain rows as numbers, or None where they are not all so."""
+    try:
+        return np.array([row[:_COLUMNS] for row in raw], dtype=np.float64)
+    except (ValueError, TypeError, OverflowError):
+        return None

@@ -5,6 +5,7 @@ one candle, so that a candle the exchange revised meanwhile is seen again. Each 
 a candle at least, so that no exchange, whatever it answers, keeps the pager for ever.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +21,8 @@ from onetape.exchange.rest import RestExchange
 _DAY: Final = Timeframe.parse("1d")
 #: Empty pages in a row before days are asked for instead, where those are longer.
 _EMPTY_PAGES: Final = 2
+#: Turns of the loop after which CCXT has put a question on the wire.
+_TURNS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class Page:
     """Everything that opens from here (epoch seconds) on ..."""
     reached: int
     """... and before this has been asked for."""
+    asked_ms: int
+    """Market time of the question, epoch milliseconds."""
     newest: int | None = None
     """Open of the newest candle of the answer, be it forming or later than what was wanted."""
 
@@ -57,89 +62,131 @@ async def closed_pages(
 ) -> AsyncGenerator[Page]:
     """Yield the closed candles that open in `[start, end)`, epoch seconds, oldest first.
 
-    Where the exchange serves its newest candles only, the first page begins with the oldest of
-    them, and the exchange's note says from when on.
+    The next page is asked for while the caller works on one, so close the generator
+    (`contextlib.aclosing`) where it may be left early. Where the exchange serves its newest candles
+    only, the first page begins with the oldest of them, and the exchange's note says from when on.
 
     Raises:
         ExchangeUnreachable: no usable answer until patience was used up; earlier pages stand.
         ExchangeRefused: the exchange answered no.
     """
-    # Known from an earlier walk where the exchange serves its newest candles only.
-    served_from = exchange.served_from.get((symbol, timeframe.name), start)
-    cursor = timeframe.ceil(max(start, served_from))
-    empty_pages, patience = 0, _EMPTY_PAGES
-    while True:
+    walk = _Walk(exchange, symbol, timeframe, start, end)
+    coming = asyncio.create_task(walk.next_page())
+    try:
+        while (page := await coming) is not None:
+            coming = asyncio.create_task(walk.next_page())
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+            yield page
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+
+
+class _Walk:
+    """A walk through history: where it stands, and how it goes on. Times are epoch seconds."""
+
+    def __init__(
+        self, exchange: RestExchange, symbol: str, timeframe: Timeframe, start: int, end: int
+    ) -> None:
+        self._exchange = exchange
+        self._quirks = exchange.quirks
+        self._symbol = symbol
+        self._timeframe = timeframe
+        self._start = start
+        self._end = end
+        # Known from an earlier walk where the exchange serves its newest candles only.
+        served_from = exchange.served_from.get((symbol, timeframe.name), start)
+        self._cursor = timeframe.ceil(max(start, served_from))
+        self._empty_pages = 0
+        self._most_empty_pages = _EMPTY_PAGES
+
+    async def next_page(self) -> Page | None:
+        """Ask for the next page and move on; None at the end."""
         # The time is taken before asking: a candle that closes meanwhile may not be final yet.
-        now_ms = exchange.now_ms()
-        newest = last_closed_open(timeframe, now_ms, exchange.quirks.close_grace_ms)
-        stop = min(end, timeframe.next(newest))
-        if cursor >= stop:
-            return
-        batch, since = await _answer(exchange, symbol, timeframe, cursor, stop)
+        now_ms = self._exchange.now_ms()
+        newest = last_closed_open(self._timeframe, now_ms, self._quirks.close_grace_ms)
+        stop = min(self._end, self._timeframe.next(newest))
+        if self._cursor >= stop:
+            return None
+        batch, since = await self._answer(stop)
         # A time after the forming candle is a fault: following it would skip what lies between.
-        forming = timeframe.floor(now_ms // 1_000)
-        seen = _placed(batch, timeframe, cursor, forming)
-        last = seen[-1] if seen else cursor
-        reached = min(timeframe.next(last), stop)
-        if last > cursor:
-            empty_pages, patience = 0, _EMPTY_PAGES
-            cursor = last
-        elif exchange.quirks.finds_next or exchange.quirks.newest_only:
-            # It would have sent a later candle, so there is none: the end of the data.
-            reached = stop
-        else:
-            empty_pages += 1
-            cursor = timeframe.shift(cursor, _limit(exchange, timeframe, cursor, stop))
-            if empty_pages >= patience:
-                ahead = await _next_day(exchange, symbol, timeframe, cursor, stop)
-                # Where days show a candle that the pages do not, days are no help: ask less often.
-                patience = patience if ahead > cursor else 2 * patience
-                cursor, empty_pages = max(cursor, ahead), 0
-            reached = min(cursor, stop)
-        candles, refused = _cut(batch, timeframe, start, stop)
-        yield Page(candles, refused, since, reached, last if seen else None)
+        seen = _placed(batch, self._timeframe, self._cursor, self._timeframe.floor(now_ms // 1_000))
+        reached = min(await self._moved_on(seen, stop), stop)
         if reached >= stop:
-            return
+            self._cursor = self._end
+        candles, refused = _cut(batch, self._timeframe, self._start, stop)
+        return Page(candles, refused, since, reached, now_ms, seen[-1] if seen else None)
 
+    async def _moved_on(self, seen: list[int], stop: int) -> int:
+        """Move the cursor, by a candle at least; return before when all has been asked for."""
+        if seen and seen[-1] > self._cursor:
+            self._empty_pages, self._most_empty_pages = 0, _EMPTY_PAGES
+            self._cursor = seen[-1]
+            return self._timeframe.next(self._cursor)
+        if self._quirks.finds_next or self._quirks.newest_only:
+            # It would have sent a later candle, so there is none: the end of the data.
+            return stop
+        self._empty_pages += 1
+        self._cursor = self._timeframe.shift(self._cursor, self._limit(stop))
+        if self._empty_pages >= self._most_empty_pages:
+            ahead = await self._next_day(stop)
+            # Where days show a candle that the pages do not, they are no help: ask less often.
+            self._most_empty_pages *= 1 if ahead > self._cursor else 2
+            self._cursor, self._empty_pages = max(self._cursor, ahead), 0
+        return self._cursor
 
-def _limit(exchange: RestExchange, timeframe: Timeframe, cursor: int, stop: int) -> int:
-    """Return how many candles to ask for: one more than needed shows that history goes on."""
-    return min(exchange.quirks.page_limit, timeframe.count_between(cursor, stop) + 1)
+    def _limit(self, stop: int) -> int:
+        """Return how many to ask for: one more than needed shows that history goes on."""
+        return min(self._quirks.page_limit, self._timeframe.count_between(self._cursor, stop) + 1)
 
+    async def _ask(self, limit: int) -> Batch:
+        return await self._exchange.candles(
+            self._symbol, self._timeframe.name, since_ms=self._cursor * 1_000, limit=limit
+        )
 
-async def _answer(
-    exchange: RestExchange, symbol: str, timeframe: Timeframe, cursor: int, stop: int
-) -> tuple[Batch, int]:
-    """Ask for a page; return it, and from when on it holds everything that the exchange has."""
-    limit = _limit(exchange, timeframe, cursor, stop)
-    batch = await exchange.candles(symbol, timeframe.name, since_ms=cursor * 1_000, limit=limit)
-    opens = _placed(batch, timeframe, cursor, stop)
-    quirks = exchange.quirks
-    if not opens or opens[0] == cursor or quirks.finds_next:
-        return batch, cursor
-    if quirks.newest_only is not None:
-        if len(batch) < quirks.newest_only:
+    async def _answer(self, stop: int) -> tuple[Batch, int]:
+        """Ask for a page; return it, and from when on it holds all that the exchange has."""
+        cursor, timeframe = self._cursor, self._timeframe
+        batch = await self._ask(self._limit(stop))
+        opens = _placed(batch, timeframe, cursor, stop)
+        if not opens or opens[0] == cursor or self._quirks.finds_next:
             return batch, cursor
-        exchange.served_from[symbol, timeframe.name] = opens[0]
-        exchange.note_once(
-            f"{exchange.endpoint.exchange} serves its newest {quirks.newest_only:,} candles only: "
-            f"{symbol} {timeframe.name} can be had from {utc_text(opens[0])} UTC on; what is "
-            "before is not fetched",
-            about=f"{symbol} {timeframe.name}",
+        if self._quirks.newest_only is not None:
+            if len(batch) < self._quirks.newest_only:
+                return batch, cursor
+            self._say_served_from(opens[0])
+            return batch, opens[0]
+        # A page's length from the cursor on, and its beginning is missing: a gap, or an exchange
+        # that sends less than a page and keeps the newest. A question that ends there tells.
+        while opens:
+            missing = min(timeframe.count_between(cursor, opens[0]), self._quirks.page_limit)
+            if not missing:
+                break
+            earlier = await self._ask(missing)
+            opens = _placed(earlier, timeframe, cursor, opens[0] - 1)
+            batch = earlier.joined(batch)
+        return batch, cursor
+
+    def _say_served_from(self, first: int) -> None:
+        name = self._timeframe.name
+        self._exchange.served_from[self._symbol, name] = first
+        self._exchange.note_once(
+            f"{self._exchange.endpoint.exchange} serves its newest {self._quirks.newest_only:,} "
+            f"candles only: {self._symbol} {name} can be had from {utc_text(first)} UTC on; what "
+            "is before is not fetched",
+            about=f"{self._symbol} {name}",
         )
-        return batch, opens[0]
-    # A page's length from the cursor on, and its beginning is missing: a gap, or an exchange that
-    # sends less than a page and keeps the newest. A question that ends there tells.
-    while opens:
-        missing = min(timeframe.count_between(cursor, opens[0]), quirks.page_limit)
-        if not missing:
-            break
-        earlier = await exchange.candles(
-            symbol, timeframe.name, since_ms=cursor * 1_000, limit=missing
-        )
-        opens = _placed(earlier, timeframe, cursor, opens[0] - 1)
-        batch = earlier.joined(batch)
-    return batch, cursor
+
+    async def _next_day(self, stop: int) -> int:
+        """Return before when no candle can come, asked for by days: `stop` where none comes."""
+        if self._timeframe.seconds >= _DAY.seconds or not self._exchange.serves(_DAY.name):
+            return self._cursor
+        start = _DAY.floor(self._cursor)
+        day = await first_open(self._exchange, self._symbol, _DAY, start=start, end=stop)
+        # Days may open at another hour than ours: the one before may hold the first candle.
+        before = stop if day is None else self._timeframe.floor(day - _DAY.seconds)
+        return max(self._cursor, before)
 
 
 async def first_open(
@@ -164,17 +211,6 @@ async def first_open(
             return int(opens.min()) if opens.size else None
         at = timeframe.shift(at, limit)
     return None
-
-
-async def _next_day(
-    exchange: RestExchange, symbol: str, timeframe: Timeframe, cursor: int, stop: int
-) -> int:
-    """Return before which time no candle can come, asked for by days: `stop` where none comes."""
-    if timeframe.seconds >= _DAY.seconds or not exchange.serves(_DAY.name):
-        return cursor
-    day = await first_open(exchange, symbol, _DAY, start=_DAY.floor(cursor), end=stop)
-    # Days may open at another hour than ours: the one before may hold the first candle.
-    return stop if day is None else max(cursor, timeframe.floor(day - _DAY.seconds))
 
 
 def _placed(batch: Batch, timeframe: Timeframe, start: int, last: int) -> list[int]:

@@ -18,6 +18,8 @@ class Quirks:
 
     Otherwise it ends a page's length after that time, and an empty one says nothing of later.
     """
+    plain_rows: bool = False
+    """Its rows begin with time in ms, open, high, low, close, volume: read all of them at once."""
     newest_only: int | None = None
     """It serves so many newest candles and no others, whatever time is asked for."""
     unserved_timeframes: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -30,12 +32,15 @@ _THURSDAY: Final = "its weeks begin on Thursday, ours on Monday: resample 1d can
 #: The grace is a guess on the safe side for all but the simulator, whose candles are final at once.
 QUIRKS: Final = {
     "binance": Quirks(
-        1_000, 2_000, finds_next=True,
-        source="binance.fetch_ohlcv: maxLimit 1000; startTime alone, endTime only for inverse",
+        1_000, 2_000, finds_next=True, plain_rows=True,
+        source="binance.fetch_ohlcv: maxLimit 1000; startTime alone, endTime only for inverse; "
+        "parse_ohlcv: columns 0 to 5",
     ),
-    "binanceus": Quirks(1_000, 2_000, finds_next=True, source="extends binance"),
+    "binanceus": Quirks(
+        1_000, 2_000, finds_next=True, plain_rows=True, source="extends binance"
+    ),
     "simulator": Quirks(
-        1_000, 0, finds_next=True,
+        1_000, 0, finds_next=True, plain_rows=True,
         unserved_timeframes={"1s": "it invents minutes"}, source="onetape.simulator.klines",
     ),
     "kraken": Quirks(

@@ -95,10 +95,12 @@ class RestExchange:
         client.timeout = int(timeout_seconds * 1_000)
         if endpoint.simulator_url is not None:
             redirect(client.urls["api"], endpoint.simulator_url)
-            # Whatever CCXT stamps with a time must carry the market's.
-            client.milliseconds = self.now_ms
+            # What CCXT stamps with a time must carry the market's; not so precisely that each
+            # request is worth a question to the simulator.
+            client.milliseconds = self._last_known_ms
         self._client = client
         self._ahead_ms = 0
+        self._known_ms: int | None = None
         self._note = note
         self._noted: set[str] = set()
         self.served_from: dict[tuple[str, str], int] = {}
@@ -112,7 +114,9 @@ class RestExchange:
             patience_seconds=patience_seconds,
             sits_out_silence=sits_out_silence,
         )
-        self._listener = Listener(client, self._patience.heard_refusal)
+        self._listener = Listener(
+            client, self._patience.heard_refusal, plain_rows=self.quirks.plain_rows
+        )
 
     async def __aenter__(self) -> Self:
         """Return the exchange."""
@@ -215,7 +219,11 @@ class RestExchange:
 
     def now_ms(self) -> int:
         """Return the market time, held back where the computer's clock runs ahead of it."""
-        return self.clock.now_ms() - self._ahead_ms
+        self._known_ms = self.clock.now_ms() - self._ahead_ms
+        return self._known_ms
+
+    def _last_known_ms(self) -> int:
+        return self.now_ms() if self._known_ms is None else self._known_ms
 
     async def compare_clocks(self) -> int:
         """Ask for the exchange's time and return how far ours is ahead (negative: behind), in ms.
@@ -287,6 +295,8 @@ class RestExchange:
                 raise ExchangeUnreachable(
                     f"{self.endpoint.exchange} sent an answer without data (HTTP 200)"
                 )
+            if answer.table is not None:
+                return Batch.of_table(answer.table, answer.raw)
             batch = Batch.of(rows, answer.raw)
             if not batch.is_readable:
                 raise ExchangeUnreachable(f"{self.endpoint.exchange} sent no candles but garbage")

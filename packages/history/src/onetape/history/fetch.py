@@ -1,6 +1,7 @@
 """Closed candles from REST into the tape: the same for the backfiller and the trader's warm-up."""
 
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from onetape.core.candles import SeriesKey
@@ -61,12 +62,14 @@ async def fetch_closed(
     """
     total = FetchReport()
     timeframe = Timeframe.parse(key.timeframe)
-    async for page in closed_pages(exchange, key.symbol, timeframe, start=start, end=end):
-        batch = _stored(store, key, page, exchange.now_ms())
-        total = total.plus(
-            FetchReport(batch.inserted, batch.present, batch.quarantined, 1, batch.revised)
-        )
-        on_page(page)
+    walk = closed_pages(exchange, key.symbol, timeframe, start=start, end=end)
+    async with aclosing(walk) as pages:
+        async for page in pages:
+            batch = _stored(store, key, page)
+            total = total.plus(
+                FetchReport(batch.inserted, batch.present, batch.quarantined, 1, batch.revised)
+            )
+            on_page(page)
     return total
 
 
@@ -96,9 +99,9 @@ async def reread_newest(
     return await fetch_closed(exchange, store, key, start=int(newest.timestamp[0]), end=end)
 
 
-def _stored(store: Store, key: SeriesKey, page: Page, seen_ms: int) -> InsertReport:
+def _stored(store: Store, key: SeriesKey, page: Page) -> InsertReport:
     if page.refused:
         return insert_closed(
-            store, key, page.rows, source="rest", seen_ms=seen_ms, raw=page.refused
+            store, key, page.rows, source="rest", seen_ms=page.asked_ms, raw=page.refused
         )
-    return insert_columns(store, key, page.candles, source="rest", seen_ms=seen_ms)
+    return insert_columns(store, key, page.candles, source="rest", seen_ms=page.asked_ms)

@@ -1,0 +1,372 @@
+"""FAULTS rows 1 to 13: what the simulator's faults do to requests, and what a read makes of it.
+
+The row is in each test's name. Pauses pass at once, on a wall clock of their own.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+
+from onetape.core.candles import Candle
+from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
+from onetape.exchange.clients import Endpoint
+from onetape.exchange.market_clock import market_clock
+from onetape.exchange.rest import RestExchange
+from onetape.exchange.waiting import ComputerWall, OwnSilences, Wall
+from onetape.simulator.clock import make_clock
+from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
+from wall import START_MS, QuickWall
+
+Run = Callable[..., Any]
+KLINES = "/api/v3/klines"
+HOUR = 3_600
+FORMING = START_MS // 1_000 - 20 * 60
+#: How long a request may take where a test lets one hang.
+TIMEOUT_SECONDS = 0.15
+
+
+@pytest.fixture(scope="module")
+def _simulator() -> Generator[EmbeddedSimulator]:
+    with embedded_simulator(clock=make_clock(start_ms=START_MS, stepped=True)) as running:
+        yield running
+
+
+@pytest.fixture
+def simulator(_simulator: EmbeddedSimulator) -> Generator[EmbeddedSimulator]:
+    yield _simulator
+    _simulator.faults.clear()
+
+
+class Bench:
+    """A client on a quick wall, with everything it said."""
+
+    def __init__(self, url: str, **settings: Any) -> None:
+        self.wall = QuickWall()
+        self.notes: list[str] = []
+        wall: Wall = settings.pop("wall", self.wall)
+        self.exchange = RestExchange(
+            Endpoint("simulator", url), wall=wall, seed=1, note=self.notes.append, **settings
+        )
+
+    async def hours(self, hours: int = 5) -> list[Candle]:
+        since_ms = (FORMING - (hours - 1) * HOUR) * 1_000
+        batch = await self.exchange.candles("BTC/USDT", "1h", since_ms=since_ms, limit=hours)
+        return batch.candles()
+
+
+def on_bench(
+    run: Run, url: str, work: Callable[[Bench], Any], *, answered: bool = True, **settings: Any
+) -> Any:
+    """Do something with a client that has had an answer before, unless told otherwise."""
+
+    async def done() -> Any:
+        bench = Bench(url, **settings)
+        async with bench.exchange:
+            if answered:
+                await bench.exchange.market("BTC/USDT")
+            return await work(bench)
+
+    return run(done())
+
+
+async def five_hours(bench: Bench) -> tuple[list[Candle], Bench]:
+    return await bench.hours(), bench
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    while not is_so():  # noqa: ASYNC110 - what is waited for is in another thread, or no event
+        await asyncio.sleep(0)
+
+
+def fired(simulator: EmbeddedSimulator, since: int) -> int:
+    return len(simulator.faults.log) - since
+
+
+PASSING: list[tuple[str, dict[str, Any]]] = [
+    ("row 2 no answer", {"kind": "timeout"}),
+    ("row 2 a body that drips", {"kind": "drip", "seconds": 0.05}),
+    ("row 3 reset before", {"kind": "reset"}),
+    ("row 3 reset in the body", {"kind": "reset", "when": "body"}),
+    ("row 4 cut body", {"kind": "cut_body"}),
+    ("row 5 429 with Retry-After", {"kind": "status", "status": 429, "code": -1003,
+                                     "headers": {"Retry-After": "7"}}),
+    ("row 5 429 without Retry-After", {"kind": "status", "status": 429, "code": -1003}),
+    ("row 7 418", {"kind": "status", "status": 418, "code": -1003,
+                   "headers": {"Retry-After": "120"}}),
+    ("row 7 418 that says nothing", {"kind": "status", "status": 418, "code": -1003}),
+    ("row 8 500", {"kind": "status", "status": 500}),
+    ("row 8 502", {"kind": "status", "status": 502}),
+    ("row 8 503", {"kind": "status", "status": 503}),
+    ("row 8 504", {"kind": "status", "status": 504}),
+    ("row 8 overload", {"kind": "status", "status": 503, "code": -1008}),
+    ("row 11 HTML", {"kind": "wrong_body", "shape": "html"}),
+    ("row 11 cut JSON", {"kind": "wrong_body", "shape": "truncated"}),
+    ("row 11 null", {"kind": "wrong_body", "shape": "null"}),
+    ("row 11 {}", {"kind": "wrong_body", "shape": "empty_object"}),
+    ("row 11 nothing", {"kind": "wrong_body", "shape": "empty"}),
+    ("row 11 words", {"kind": "wrong_body", "shape": "text"}),
+    ("row 13 wrong content type", {"kind": "wrong_body", "shape": "octet_stream"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", [f for _, f in PASSING], ids=[name for name, _ in PASSING])
+def test_a_fault_that_passes_costs_a_pause_and_no_candle(
+    run: Run, simulator: EmbeddedSimulator, fault: dict[str, Any]
+) -> None:
+    expected, _ = on_bench(run, simulator.url, five_hours)
+    before = len(simulator.faults.log)
+    # CCXT's HTTP client repeats a GET once by itself when its connection is reset.
+    count = 4 if fault["kind"] in ("reset", "cut_body") else 2
+    simulator.faults.add(path=KLINES, count=count, **fault)
+    candles, bench = on_bench(run, simulator.url, five_hours, timeout_seconds=TIMEOUT_SECONDS)
+    assert candles == expected
+    assert len(candles) == 5
+    assert fired(simulator, before) == count
+    assert bench.wall.now > 0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_row_1_a_refused_port_is_told_at_once_and_later_waited_for(
+    run: Run, simulator: EmbeddedSimulator
+) -> None:
+    async def refused(bench: Bench) -> tuple[float, float]:
+        client: Any = bench.exchange._client  # pyright: ignore[reportPrivateUsage] - another port
+        url = client.urls["api"]["public"]
+        closed = f"http://127.0.0.1:{free_port()}/api/v3"
+        client.urls["api"]["public"] = closed
+        with pytest.raises(ExchangeUnreachable, match="the connection was refused"):
+            await bench.exchange.market("BTC/USDT")
+        first = bench.wall.now
+        client.urls["api"]["public"] = url
+        await bench.exchange.market("BTC/USDT")
+        client.urls["api"]["public"] = closed
+        began = bench.wall.now
+        with pytest.raises(ExchangeUnreachable, match="the connection was refused"):
+            await bench.hours()
+        return first, bench.wall.now - began
+
+    at_first, later = on_bench(run, simulator.url, refused, answered=False)
+    assert 1 < at_first <= 4
+    assert 500 < later <= 600
+
+
+def test_row_1_a_simulator_that_is_not_there_is_named() -> None:
+    with pytest.raises(ExchangeUnreachable, match=r"no simulator answers at"):
+        market_clock(Endpoint("simulator", f"http://127.0.0.1:{free_port()}"))
+
+
+def test_row_2_an_exchange_that_never_answers_ends_within_the_budget(
+    run: Run, simulator: EmbeddedSimulator
+) -> None:
+    simulator.faults.add(kind="timeout", path=KLINES)
+
+    async def work(bench: Bench) -> Bench:
+        with pytest.raises(ExchangeUnreachable, match="did not answer in time"):
+            await bench.hours()
+        return bench
+
+    bench = on_bench(run, simulator.url, work, timeout_seconds=TIMEOUT_SECONDS, patience_seconds=20)
+    assert max(bench.wall.slept) <= 16
+    assert sum(bench.wall.slept) <= 20
+
+
+def test_pauses_grow_to_a_minute_and_stay_there(run: Run, simulator: EmbeddedSimulator) -> None:
+    simulator.faults.add(kind="status", path=KLINES, status=503)
+
+    async def work(bench: Bench) -> Bench:
+        with pytest.raises(ExchangeUnreachable):
+            await bench.hours()
+        return bench
+
+    slept = on_bench(run, simulator.url, work).wall.slept
+    assert 30 <= slept[-1] <= 60
+    assert slept[0] <= 0.5
+    assert all(0.5 * 0.5 * 2**n <= pause <= 0.5 * 2**n for n, pause in enumerate(slept[:7]))
+
+
+def asked_at(bench: Bench) -> list[float]:
+    """Return a list that fills with the wall time of each request for candles."""
+    times: list[float] = []
+    client: Any = bench.exchange._client  # pyright: ignore[reportPrivateUsage] - the last place before the wire
+    fetch = client.fetch
+
+    async def timed(url: str, *rest: Any) -> Any:
+        if KLINES in url:
+            times.append(bench.wall.now)
+        return await fetch(url, *rest)
+
+    client.fetch = timed
+    return times
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "least_seconds"),
+    [
+        (429, {"Retry-After": "30"}, 30),
+        (418, {"Retry-After": "120"}, 120),
+        (418, {}, 120),
+        (503, {"Retry-After": "90"}, 90),
+        (429, {"Retry-After": "Fri, 01 Mar 2024 00:21:00 GMT"}, 60),
+    ],
+)
+def test_rows_5_and_7_no_request_goes_out_before_the_time_the_exchange_named(
+    run: Run,
+    simulator: EmbeddedSimulator,
+    status: int,
+    headers: dict[str, str],
+    least_seconds: float,
+) -> None:
+    simulator.faults.add(
+        kind="status", path=KLINES, status=status, code=-1003, headers=headers, count=1
+    )
+
+    async def work(bench: Bench) -> list[float]:
+        times = asked_at(bench)
+        await asyncio.gather(*(bench.hours() for _ in range(5)))
+        return times
+
+    times = on_bench(run, simulator.url, work)
+    assert len(times) == 6
+    after = [time for time in times if time > 0]
+    assert len(after) >= 4
+    assert min(after) >= least_seconds
+
+
+@pytest.mark.parametrize("headers", [{}, {"Retry-After": "10"}])
+def test_row_6_of_fifty_tasks_at_most_one_more_asks_after_the_first_429(
+    run: Run, simulator: EmbeddedSimulator, headers: dict[str, str]
+) -> None:
+    limit = simulator.faults.add(
+        kind="status", path=KLINES, status=429, code=-1003, headers=headers
+    )
+
+    async def work(bench: Bench) -> tuple[int, int]:
+        before = len(simulator.faults.log)
+        tasks = [asyncio.create_task(bench.hours()) for _ in range(50)]
+        await until(lambda: bool(bench.wall.slept))
+        refused = len(simulator.faults.log) - before
+        simulator.faults.remove(limit)
+        return refused, sum(len(rows) for rows in await asyncio.gather(*tasks))
+
+    refused, rows = on_bench(run, simulator.url, work)
+    assert 1 <= refused <= 2
+    assert rows == 250
+
+
+def test_row_5_siblings_that_share_the_silences_pause_too(
+    run: Run, simulator: EmbeddedSimulator
+) -> None:
+    simulator.faults.add(
+        kind="status", path=KLINES, status=429, code=-1003, headers={"Retry-After": "30"}, count=1
+    )
+
+    async def work(first: Bench) -> float:
+        shared = OwnSilences()
+        sibling = Bench(simulator.url, wall=first.wall)
+        sibling.wall = first.wall
+        first.exchange.share_silences(shared)
+        sibling.exchange.share_silences(shared)
+        async with sibling.exchange:
+            await sibling.exchange.market("BTC/USDT")
+            times = asked_at(sibling)
+            one = asyncio.create_task(first.hours())
+            await until(lambda: shared.until_ms() is not None)
+            await sibling.hours()
+            await one
+            return times[0]
+
+    assert on_bench(run, simulator.url, work) >= 30
+
+
+def test_row_7_a_ban_is_told_once_a_minute_and_then_over(
+    run: Run, simulator: EmbeddedSimulator
+) -> None:
+    simulator.faults.add(
+        kind="status", path=KLINES, status=418, code=-1003, headers={"Retry-After": "600"}, count=1
+    )
+    candles, bench = on_bench(run, simulator.url, five_hours)
+    assert len(candles) == 5
+    assert len(bench.notes) <= 11
+    assert "asked not to be called until 2024-03-01 00:30" in bench.notes[0]
+
+
+def test_row_7_who_has_other_things_to_do_is_told_instead_of_kept(
+    run: Run, simulator: EmbeddedSimulator
+) -> None:
+    simulator.faults.add(
+        kind="status", path=KLINES, status=418, code=-1003, headers={"Retry-After": "600"}, count=1
+    )
+
+    async def work(bench: Bench) -> list[float]:
+        times = asked_at(bench)
+        for _ in range(3):
+            with pytest.raises(ExchangeUnreachable, match="not to be called until"):
+                await bench.hours()
+        return times
+
+    times = on_bench(run, simulator.url, work, patience_seconds=4, sits_out_silence=False)
+    assert len(times) == 1
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 451])
+def test_row_9_blocked_or_wrong_is_one_request_and_a_clear_stop(
+    run: Run, simulator: EmbeddedSimulator, status: int
+) -> None:
+    before = len(simulator.faults.log)
+    simulator.faults.add(kind="status", path=KLINES, status=status)
+
+    async def work(bench: Bench) -> None:
+        with pytest.raises(ExchangeRefused, match=f"HTTP {status}"):
+            await bench.hours()
+
+    on_bench(run, simulator.url, work)
+    assert fired(simulator, before) == 1
+
+
+def test_row_10_two_hours_of_maintenance_are_outlived_with_a_note_a_minute(
+    run: Run, simulator: EmbeddedSimulator
+) -> None:
+    # Added once the client is made: its markets are known then.
+    async def done() -> tuple[list[Candle], Bench, float]:
+        bench = Bench(simulator.url, patience_seconds=10_000)
+        async with bench.exchange:
+            await bench.exchange.market("BTC/USDT")
+            simulator.faults.add(kind="maintenance")
+            reading = asyncio.create_task(bench.hours())
+            await until(lambda: bench.wall.now >= 7_200)
+            simulator.faults.clear()
+            over = bench.wall.now
+            return await reading, bench, bench.wall.now - over
+
+    candles, bench, late_seconds = run(done())
+    assert len(candles) == 5
+    assert len(bench.notes) <= 121
+    assert late_seconds <= 60 * 2
+
+
+@pytest.mark.parametrize("shape", ["html", "no_symbols"])
+def test_row_12_markets_that_came_as_a_page_or_empty_are_asked_for_again(
+    run: Run, simulator: EmbeddedSimulator, shape: str
+) -> None:
+    simulator.faults.add(kind="wrong_body", path="/api/v3/exchangeInfo", shape=shape, count=2)
+
+    async def work(bench: Bench) -> str:
+        return (await bench.exchange.market("BTC/USDT")).symbol
+
+    assert on_bench(run, simulator.url, work, answered=False) == "BTC/USDT"
+
+
+def test_the_computers_wall_is_the_computers() -> None:
+    wall = ComputerWall()
+    before = wall.seconds(), wall.epoch_ms()
+    asyncio.run(wall.sleep(0.01))
+    assert wall.seconds() - before[0] >= 0.01
+    assert wall.epoch_ms() >= before[1]
