@@ -169,6 +169,16 @@ def _kline(hour: int, close: float | str | None, **other: object) -> dict[str, A
     return {"e": "kline", "E": opened, "s": "BTCUSDT", "k": bar | other}
 
 
+def _ticker(last: float) -> dict[str, Any]:
+    """Return a ticker event of Binance."""
+    text = str(last)
+    return {
+        "e": "24hrTicker", "E": MARCH_MS, "s": "BTCUSDT", "p": "0", "P": "0", "w": text, "x": text,
+        "c": text, "Q": "1", "b": text, "B": "1", "a": text, "A": "1", "o": text, "h": text,
+        "l": text, "v": "1", "q": "1", "O": MARCH_MS, "C": MARCH_MS, "F": 1, "L": 2, "n": 2,
+    }  # fmt: skip
+
+
 @pytest.fixture
 def run() -> Callable[[Coroutine[Any, Any, T]], T]:
     """Return a function that runs a coroutine for a bounded time and expects nothing left behind.
@@ -221,6 +231,12 @@ def stepped() -> Callable[[int], Simulator]:
 def kline() -> Callable[..., dict[str, Any]]:
     """Return a function that makes a kline event: hour after March 2024, close."""
     return _kline
+
+
+@pytest.fixture
+def ticker() -> Callable[[float], dict[str, Any]]:
+    """Return a function that makes a ticker event with this last price."""
+    return _ticker
 
 
 @pytest.fixture(autouse=True)

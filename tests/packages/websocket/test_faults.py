@@ -16,6 +16,7 @@ HOUR = 3_600
 
 Run = Callable[[Any], Any]
 Kline = Callable[..., dict[str, Any]]
+Ticker = Callable[[float], dict[str, Any]]
 Watching = Callable[..., AbstractAsyncContextManager[Any]]
 MisbehavingServer = Callable[[], AbstractAsyncContextManager[Any]]
 
@@ -180,16 +181,72 @@ def test_a_half_open_socket_is_broken_by_the_idle_timer_and_closing_does_not_wai
     run(scene())
 
 
-def test_a_stream_that_speaks_is_not_broken(
-    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline
+def test_streams_that_speak_of_the_same_price_are_not_broken(
+    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline, ticker: Ticker
 ) -> None:
     async def scene() -> None:
         async with misbehaving() as server, watching(server.url, stale_after_seconds=0.2) as stream:
             await server.wait_for_socket()
             for close in range(100, 108):
-                await server.send(kline(0, close))
+                await server.send(kline(0, close), ticker(close))
                 await asyncio.sleep(0.06)
             assert lost(stream.events) == []
+
+    run(scene())
+
+
+@pytest.mark.parametrize(
+    "prices",
+    [(101,), (101, 102, 101), (105,)],
+    ids=["the same price", "there and back", "a price of another kind"],
+)
+def test_candles_of_a_market_without_trades_may_be_silent_for_long(
+    run: Run,
+    misbehaving: MisbehavingServer,
+    watching: Watching,
+    kline: Kline,
+    ticker: Ticker,
+    prices: tuple[int, ...],
+) -> None:
+    async def scene() -> None:
+        async with misbehaving() as server, watching(server.url, stale_after_seconds=0.2) as stream:
+            await server.wait_for_socket()
+            await server.send(kline(0, 101), *map(ticker, prices))
+            for _ in range(8):
+                await server.send(ticker(prices[-1]))
+                await asyncio.sleep(0.06)
+            assert lost(stream.events) == []
+
+    run(scene())
+
+
+def test_a_dead_stream_is_noticed_while_the_other_one_speaks(
+    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline, ticker: Ticker
+) -> None:
+    async def speaking(
+        server: Any, stream: Any, frame: Callable[[float], dict[str, Any]]
+    ) -> list[StreamLost]:
+        price = 100
+        while not lost(stream.events):
+            price += 1
+            await server.send(frame(price))
+            await asyncio.sleep(0.03)
+        return lost(stream.events)
+
+    def candle(price: float) -> dict[str, Any]:
+        return kline(0, price)
+
+    async def scene() -> None:
+        for dead, frame in (("candle", ticker), ("ticker", candle)):
+            async with (
+                misbehaving() as server,
+                watching(server.url, stale_after_seconds=0.3) as stream,
+            ):
+                await server.wait_for_socket()
+                await server.send(kline(0, 100), ticker(100))
+                found = await asyncio.wait_for(speaking(server, stream, frame), 5)
+                assert f"no {dead} while the price moved for" in found[0].reason
+                await server.wait_for_socket(2)
 
     run(scene())
 

@@ -1,7 +1,8 @@
 """WebSocketManager: live candles and tickers of one market, through CCXT Pro.
 
 What CCXT Pro leaves to its user, and this class does:
-- A socket that stays open and carries nothing raises nothing: an idle timer breaks it.
+- A socket that stays open and carries nothing raises nothing: an idle timer breaks it, also where
+  only one of the streams is dead.
 - A malformed frame ends the receive loop without a word: a guard turns it into a lost stream.
 - A break between two calls raises nothing: each connection gets a number of its own.
 - Rows come back cut from the tail of a cache, and change under the caller: the cache is read by
@@ -11,7 +12,6 @@ What CCXT Pro leaves to its user, and this class does:
 """
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self
@@ -23,12 +23,16 @@ from onetape.exchange.rest import RestExchange, candle_of
 from onetape.exchange.translate import translated
 from onetape.websocket.client import close_client, drop, guarded_client
 from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost, TickerUpdate
+from onetape.websocket.idle import IdleTimer
 
 #: Pauses after a break, beside those of CCXT between dials: the first, doubling to the longest.
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
-#: The idle timer looks at least this often, whatever it is told.
+#: The idle timer looks so many times while it waits, and pauses so long at least.
+LOOKS = 4
 LEAST_LOOK_SECONDS = 0.05
+
+CANDLES, TICKER = "candle", "ticker"
 
 Reader = Callable[[], Awaitable[StreamEvent | None]]
 
@@ -41,15 +45,16 @@ class WebSocketManager:
 
         Args:
             exchange: Its markets are shared, so that they are fetched once.
-            stale_after_seconds: Without any message for this long the connection is made anew.
+            stale_after_seconds: Without any message for this long, or with none on one stream
+                while the price moves on the other, the connection is made anew.
 
         Raises:
             UsageError: CCXT has no streams of the exchange.
         """
         self._rest = exchange
         self._stale_after_seconds = stale_after_seconds
-        self._client = guarded_client(exchange.endpoint, on_connected=self._heard)
-        self._heard()
+        self._idle = IdleTimer((CANDLES, TICKER))
+        self._client = guarded_client(exchange.endpoint, on_connected=self._idle.restart)
 
     async def __aenter__(self) -> Self:
         """Return the manager."""
@@ -74,11 +79,14 @@ class WebSocketManager:
             ExchangeUnreachable: the list of markets could not be read.
         """
         self._client.set_markets(await self._rest.ccxt_markets())
-        self._heard()
+        self._idle.restart()
         queue: asyncio.Queue[StreamEvent | Exception] = asyncio.Queue()
         tasks = [
-            asyncio.create_task(self._watch(read, queue))
-            for read in (self._candle_reader(symbol, timeframe), self._ticker_reader(symbol))
+            asyncio.create_task(self._watch(stream, read, queue))
+            for stream, read in (
+                (CANDLES, self._candle_reader(symbol, timeframe)),
+                (TICKER, self._ticker_reader(symbol)),
+            )
         ]
         tasks.append(asyncio.create_task(self._break_when_stale()))
         try:
@@ -91,9 +99,6 @@ class WebSocketManager:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _heard(self) -> None:
-        self._last_message = time.monotonic()
 
     def _candle_reader(self, symbol: str, timeframe: str) -> Reader:
         seen: dict[int | None, list[Any]] = {}
@@ -124,7 +129,9 @@ class WebSocketManager:
 
         return read
 
-    async def _watch(self, read: Reader, queue: "asyncio.Queue[StreamEvent | Exception]") -> None:
+    async def _watch(
+        self, stream: str, read: Reader, queue: "asyncio.Queue[StreamEvent | Exception]"
+    ) -> None:
         """Read for ever; what ends it goes into the queue: a task that fails alone is not heard."""
         pause_seconds = FIRST_PAUSE_SECONDS
         while True:
@@ -139,7 +146,7 @@ class WebSocketManager:
                 queue.put_nowait(error)
                 return
             pause_seconds = FIRST_PAUSE_SECONDS
-            self._heard()
+            self._idle.heard(stream, _price(event))
             if event is not None:
                 queue.put_nowait(event)
 
@@ -167,16 +174,29 @@ class WebSocketManager:
     async def _break_when_stale(self) -> None:
         """Break a connection that carries nothing; the watchers then dial again."""
         while True:
-            idle_seconds = time.monotonic() - self._last_message
-            if idle_seconds < self._stale_after_seconds:
-                left = self._stale_after_seconds - idle_seconds
-                await asyncio.sleep(max(left, LEAST_LOOK_SECONDS))
+            seconds, what = self._idle.silence()
+            if seconds < self._stale_after_seconds:
+                left = self._stale_after_seconds - seconds
+                # A stream may begin to be behind right after the look.
+                longest = self._stale_after_seconds / LOOKS
+                await asyncio.sleep(max(min(left, longest), LEAST_LOOK_SECONDS))
                 continue
-            self._heard()
+            self._idle.restart()
             for client in list(self._client.clients.values()):
                 # A dial has a timeout of its own, and would go on beside the new one.
                 if not client.closed():
-                    drop(client, NetworkError(f"no message for {idle_seconds:.0f} s"))
+                    drop(client, NetworkError(f"no {what} for {seconds:.0f} s"))
+
+
+def _price(event: StreamEvent | None) -> float | None:
+    """Return the last price that an event tells."""
+    match event:
+        case CandleUpdate(rows):
+            return rows[-1].close
+        case TickerUpdate():
+            return event.last
+        case _:
+            return None
 
 
 def _refusal(exchange: str, error: BaseError) -> ExchangeRefused | None:
