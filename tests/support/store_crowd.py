@@ -102,11 +102,11 @@ def trader(path: Path, worker: Worker, until: float) -> None:
 
 
 def hasty(path: Path, worker: Worker, until: float) -> None:
-    """Hold a lease and write durably without a rest."""
+    """Hold a lease and write without a rest, nor a wait for the disk, which others keep busy too."""
     with open_store(path, create=False) as store:
         acquire_lease(store, f"paper/{worker.number}", "crowd", now_ms=_now_ms(), seconds=20)
         while time.monotonic() < until:
-            _timed(worker, lambda: _trader_row(store, worker))
+            _timed(worker, lambda: _row(store, worker))
 
 
 def bulk(path: Path, worker: Worker, until: float) -> None:

@@ -7,7 +7,6 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,21 +14,6 @@ from onetape.core.errors import ConfigurationError, StoreError
 from onetape.store.database import open_if_exists, open_store
 from onetape.store.migrations import NEWEST_VERSION
 
-OPENERS = 16
-#: Opens the database when told to, so that all of them do it at once.
-OPEN = """
-import sys
-from pathlib import Path
-from onetape.store.database import open_store
-print("ready", flush=True)
-sys.stdin.readline()
-with open_store(Path(sys.argv[1]), create=True) as store:
-    with store.write() as connection:
-        connection.execute(
-            "INSERT INTO leases (name, holder, token, expires_ms) VALUES (?, '', 1, 0)",
-            (sys.argv[2],),
-        )
-"""
 #: Opens a database in a folder that it may not write.
 OPEN_LOCKED = """
 import sys
@@ -159,31 +143,3 @@ def test_a_folder_that_is_not_writable_is_refused(
     assert done.stdout.startswith("ConfigurationError cannot create")
     assert "make the folder writable" in done.stdout
     assert list(folder.iterdir()) == []
-
-
-def test_many_processes_may_open_a_fresh_file_at_once(
-    path: Path, foreign: Any, child_environment: dict[str, str]
-) -> None:
-    openers = [
-        subprocess.Popen(
-            [sys.executable, "-c", OPEN, str(path), str(number)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=child_environment,
-        )
-        for number in range(OPENERS)
-    ]
-    for opener in openers:
-        assert opener.stdout is not None
-        assert opener.stdout.readline() == "ready\n"
-    for opener in openers:
-        assert opener.stdin is not None
-        opener.stdin.write("go\n")
-        opener.stdin.flush()
-    errors = [opener.communicate(timeout=60)[1] for opener in openers]
-    assert errors == [""] * OPENERS
-    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
-    leases, integrity = foreign(path, "SELECT count(*) FROM leases", "PRAGMA integrity_check")
-    assert (leases, integrity) == ([[OPENERS]], [["ok"]])

@@ -1,0 +1,158 @@
+"""Many real processes on one file: nobody is turned away, nothing is lost, everyone gets a turn.
+
+For a longer look set ONETAPE_CROWD_SECONDS, such as to 30.
+"""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from onetape.core.candles import Candle, SeriesKey
+from onetape.store.candles import insert_closed
+from onetape.store.database import LEAST_YIELD_SECONDS, Store, open_store
+from onetape.store.leases import acquire_lease
+from store_crowd import ADDITIONS, Worker, p99, run_crowd
+
+SECONDS = float(os.environ.get("ONETAPE_CROWD_SECONDS", "1.5"))
+
+
+@pytest.fixture
+def closed(path: Path) -> Path:
+    """Return a fresh database that nobody has open."""
+    open_store(path, create=True).close()
+    return path
+
+
+def errors(workers: Sequence[Worker]) -> list[str]:
+    return [worker.error for worker in workers if worker.error]
+
+
+def of_role(workers: Sequence[Worker], role: str) -> list[Worker]:
+    return [worker for worker in workers if worker.role == role]
+
+
+def say(text: str) -> None:
+    """Show a measured number with `pytest -rP`; how long a busy machine takes proves nothing."""
+    sys.stdout.write(f"{text}\n")
+
+
+def stored_rows(path: Path) -> Counter[str]:
+    """Return how many rows each symbol has in a file that is sound."""
+    with open_store(path, create=False) as store, store.read() as connection:
+        assert connection.execute("PRAGMA integrity_check").get == "ok"
+        return Counter(
+            dict(connection.execute("SELECT symbol, count(*) FROM ticker_data GROUP BY symbol"))
+        )
+
+
+def test_64_paced_writers_share_a_file_and_all_get_their_turn(closed: Path) -> None:
+    workers = run_crowd(closed, [("writer", 64)], seconds=SECONDS)
+    assert errors(workers) == []
+    assert stored_rows(closed) == {f"W{worker.number}/USDT": worker.done for worker in workers}
+    # Each rests by its own seeded pace, so without a wait all would have done about as much.
+    done = [worker.done for worker in workers]
+    assert min(done) * 3 > max(done)
+
+
+def test_16_traders_beside_a_running_backfill_are_never_turned_away(closed: Path) -> None:
+    """Row 49."""
+    workers = run_crowd(closed, [("trader", 16), ("bulk", 1)], seconds=SECONDS)
+    traders = of_role(workers, "trader")
+    assert errors(workers) == []
+    stored = stored_rows(closed)
+    assert {name: rows for name, rows in stored.items() if name.startswith("T")} == {
+        f"T{worker.number}/USDT": worker.done for worker in traders
+    }
+    done = [worker.done for worker in traders]
+    assert min(done) * 3 > max(done)
+    waits = [wait for worker in traders for wait in worker.waits_ms]
+    say(f"16 traders beside a backfill: p99 of {len(waits)} commits {p99(waits):.1f} ms")
+
+
+def share_of_traders(path: Path, *guards_off: str) -> float:
+    """Return how many commits traders in a hurry make for each one of a bulk writer."""
+    open_store(path, create=True).close()
+    roles = [("hasty", 4), ("bulk", 1)]
+    workers = run_crowd(path, roles, seconds=SECONDS, guards_off=guards_off)
+    assert errors(workers) == []
+    bulk = of_role(workers, "bulk")[0].done
+    return sum(worker.done for worker in of_role(workers, "hasty")) / max(1, bulk)
+
+
+def test_without_its_rest_a_bulk_writer_takes_the_file_from_traders(tmp_path: Path) -> None:
+    """Row 49, its guard off."""
+    with_rest = share_of_traders(tmp_path / "1.db")
+    without_rest = share_of_traders(tmp_path / "2.db", "a bulk writer rests")
+    say(f"commits of traders for each of a bulk writer: {with_rest:.1f}, {without_rest:.1f}")
+    assert with_rest > 1.5 * without_rest
+
+
+KEY = SeriesKey("binance", "BTC/USDT", "1m")
+
+
+def seconds_of_insert(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Insert closed candles and return how long the store slept afterwards."""
+    slept: list[float] = []
+    monkeypatch.setattr("onetape.store.database.time.sleep", slept.append)
+    rows = [Candle(i * 60, 1.0, 1.0, 1.0, 1.0, 0.0) for i in range(1_000)]
+    insert_closed(store, KEY, rows, source="rest", seen_ms=1)
+    return slept
+
+
+def test_a_bulk_writer_rests_after_each_commit_while_a_lease_runs(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 49."""
+    acquire_lease(store, "paper", "a trader", now_ms=2**50, seconds=20)
+    (rest,) = seconds_of_insert(store, monkeypatch)
+    assert rest >= LEAST_YIELD_SECONDS
+
+
+def test_a_bulk_writer_that_is_alone_does_not_rest(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acquire_lease(store, "paper", "a trader of long ago", now_ms=0, seconds=20)
+    assert seconds_of_insert(store, monkeypatch) == []
+
+
+@pytest.mark.parametrize("openers", [16, 64])
+def test_many_processes_may_open_a_fresh_file_at_once(path: Path, openers: int) -> None:
+    """Row 48."""
+    workers = run_crowd(path, [("opener", openers)])
+    assert errors(workers) == []
+    with open_store(path, create=False) as store, store.read() as connection:
+        assert connection.execute("SELECT count(*) FROM leases").get == openers
+        assert connection.execute("PRAGMA integrity_check").get == "ok"
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_a_file_that_is_made_under_its_own_name_turns_some_openers_away(path: Path) -> None:
+    """Row 48, its guard off."""
+    path.parent.mkdir(mode=0o700)
+    workers = run_crowd(path, [("opener", 64)], guards_off=["a new file appears whole"])
+    assert errors(workers) != []
+
+
+def additions(path: Path, *guards_off: str) -> tuple[int, list[str]]:
+    """Let 8 processes count one number up; return what it became, and the errors."""
+    with open_store(path, create=False) as store:
+        acquire_lease(store, "sum", "nobody", now_ms=0, seconds=0)
+    workers = run_crowd(path, [("adder", 8)], guards_off=guards_off)
+    with open_store(path, create=False) as store, store.read() as connection:
+        return connection.execute("SELECT token - 1 FROM leases").get, errors(workers)
+
+
+def test_what_a_write_reads_stays_true_until_it_commits(closed: Path) -> None:
+    """Row 47."""
+    assert additions(closed) == (8 * ADDITIONS, [])
+
+
+def test_a_write_that_takes_the_lock_late_is_turned_away(closed: Path) -> None:
+    """Row 47, its guard off."""
+    counted, faults = additions(closed, "writes begin with the lock")
+    assert counted < 8 * ADDITIONS
+    assert faults != []
