@@ -1,0 +1,265 @@
+"""Pages and columns: every sound row arrives once, every bad one is refused, counted and kept."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from math import inf, nan
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from onetape.core.candles import Candle, Candles, SeriesKey, candle_fault
+from onetape.core.errors import StoreError
+from onetape.core.timeframes import Timeframe
+from onetape.store import candles as candles_module
+from onetape.store import closed_rows
+from onetape.store.batches import columns_of
+from onetape.store.candles import (
+    BULK_ROWS,
+    InsertReport,
+    closed_range,
+    insert_closed,
+    insert_columns,
+    last_closed,
+    replace_forming,
+    row_at,
+)
+from onetape.store.database import Store
+from onetape.store.quarantine import KEPT_PAYLOADS, quarantine, refused_rows
+from onetape.store.reading import closed_between
+
+HOUR = 3_600
+KEY = SeriesKey("binance", "BTC/USDT", "1h")
+ONE_HOUR = Timeframe.parse("1h")
+SOUND = Candle(HOUR, 100.0, 110.0, 90.0, 105.0, 12.5)
+
+Insert = Callable[[Store, SeriesKey, Sequence[Candle]], InsertReport]
+
+
+def by_rows(store: Store, key: SeriesKey, rows: Sequence[Candle]) -> InsertReport:
+    return insert_closed(store, key, rows, source="rest", seen_ms=7)
+
+
+def by_columns(store: Store, key: SeriesKey, rows: Sequence[Candle]) -> InsertReport:
+    return insert_columns(store, key, columns_of(rows), source="import", seen_ms=7)
+
+
+both = pytest.mark.parametrize("insert", [by_rows, by_columns])
+# Sharing a session's database among examples is intended: each takes a series of its own.
+many = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def candle(hour: int, close: float = 105.0) -> Candle:
+    return SOUND._replace(timestamp=hour * HOUR, close=close)
+
+
+def hours(count: int) -> Candles:
+    price = np.arange(count, dtype=np.float64) % 7 + 100
+    return Candles(np.arange(count) * HOUR, price, price + 2, price - 2, price, price)
+
+
+def all_sound(_candles: Candles, _timeframe: Timeframe) -> dict[int, str]:
+    return {}
+
+
+def nothing(*_: object) -> None:
+    pass
+
+
+def payloads(store: Store) -> list[tuple[Any, ...]]:
+    with store.read() as connection:
+        return connection.execute(
+            "SELECT symbol, source, fault, payload FROM quarantine ORDER BY id"
+        ).fetchall()
+
+
+#: FAULTS row 21: what a value of a candle may not be. ccxt passes all of it on; None comes as NaN.
+BAD_VALUES = {
+    "NaN, or None": {"close": nan},
+    "infinite": {"high": inf},
+    "infinite downwards": {"low": -inf},
+    "1e400": {"volume": float("1e400")},
+    "beyond every market": {"high": 1e300},
+    "negative": {"low": -90.0},
+    "zero": {"open": 0.0, "low": 0.0},
+    "negative volume": {"volume": -1.0},
+    "volume without end": {"volume": nan},
+    "high under low": {"high": 80.0},
+    "close over high": {"close": 111.0},
+    "close under low": {"close": 89.0},
+    "open over high": {"open": 111.0},
+    "open under low": {"open": 89.0},
+}
+#: FAULTS row 22: what its time may not be. None comes as -1.
+BAD_TIMES = {
+    "None": -1,
+    "milliseconds": 1_704_067_200_000,
+    "2^50": 2**50,
+    "more than 64 bits": 2**70,
+    "negative": -HOUR,
+    "off the grid": HOUR + 60,
+}
+BAD_ROWS = {
+    **{name: SOUND._replace(**fields) for name, fields in BAD_VALUES.items()},
+    **{name: SOUND._replace(timestamp=timestamp) for name, timestamp in BAD_TIMES.items()},
+}
+
+
+@both
+@pytest.mark.parametrize("bad", BAD_ROWS.values(), ids=BAD_ROWS)
+def test_a_bad_row_is_refused_counted_and_kept_and_the_others_arrive(
+    store: Store, insert: Insert, bad: Candle
+) -> None:
+    """FAULTS rows 21 and 22."""
+    report = insert(store, KEY, [candle(0), bad, candle(2)])
+    assert report == InsertReport(inserted=2, quarantined=1)
+    assert closed_between(store, KEY, 0, 10 * HOUR).timestamp.tolist() == [0, 2 * HOUR]
+    assert [(each.refused, each.first_seen_ms) for each in refused_rows(store)] == [(1, 7)]
+    assert len(payloads(store)) == 1
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+@pytest.mark.parametrize("bad", [BAD_ROWS["close over high"], BAD_ROWS["off the grid"]])
+def test_without_the_look_at_each_row_a_bad_one_is_lost_or_stored(
+    store: Store, bad: Candle, monkeypatch: pytest.MonkeyPatch, *, guarded: bool
+) -> None:
+    """FAULTS row 21, once with its guard switched off."""
+    if not guarded:
+        monkeypatch.setattr(candles_module, "candle_faults", all_sound)
+    # OR IGNORE drops a row that the table refuses; the batch that is not whole is then given up.
+    with suppress(StoreError):
+        by_rows(store, KEY, [candle(0), bad])
+    kept_well = last_closed(store, KEY, 9).timestamp.tolist() == [0] and len(payloads(store)) == 1
+    assert kept_well is guarded
+
+
+numbers = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from([90.0, 100.0, 110.0])
+bad_rows = st.sampled_from(list(BAD_ROWS.values()))
+wild_rows = st.builds(Candle, st.integers(-(2**70), 2**70) | st.integers(0, 20), *[numbers] * 5)
+sound_rows = st.builds(candle, st.integers(0, 20), st.sampled_from([95.0, 100.0, 105.0]))
+
+
+@many
+@given(rows=st.lists(bad_rows | wild_rows | sound_rows, max_size=40))
+@pytest.mark.parametrize("insert", [by_rows, by_columns])
+def test_whatever_comes_is_either_stored_or_refused_and_counted(
+    shared_store: Store, fresh_keys: Iterator[SeriesKey], insert: Insert, rows: list[Candle]
+) -> None:
+    key = next(fresh_keys)
+    report = insert(shared_store, key, rows)
+    # The rule itself is tested in the package core; here, that no row escapes it.
+    sound = {row.timestamp: row for row in rows if candle_fault(row, ONE_HOUR) is None}
+    faults = Counter(fault for row in rows if (fault := candle_fault(row, ONE_HOUR)))
+    assert report == InsertReport(len(sound), 0, faults.total(), 0)
+    assert {each.fault: each.refused for each in refused_rows(shared_store, key)} == faults
+    stored = closed_between(shared_store, key, 0, 2**40)
+    assert stored.close.tolist() == [sound[time].close for time in sorted(sound)]
+    assert stored.timestamp.tolist() == sorted(sound)
+
+
+@both
+def test_rows_in_any_order_and_twice_are_stored_in_order_and_once(
+    store: Store, insert: Insert
+) -> None:
+    """FAULTS row 19."""
+    report = insert(store, KEY, [candle(3), candle(1), candle(3), candle(2), candle(1, 99.0)])
+    assert report == InsertReport(inserted=3)
+    read = closed_between(store, KEY, 0, 10 * HOUR)
+    assert read.timestamp.tolist() == [HOUR, 2 * HOUR, 3 * HOUR]
+    assert read.close.tolist() == [99.0, 105.0, 105.0]
+
+
+@both
+def test_a_later_value_of_a_closed_candle_is_reported_once_and_the_first_one_stays(
+    store: Store, insert: Insert
+) -> None:
+    """FAULTS row 18."""
+    insert(store, KEY, [candle(0), candle(1)])
+    late = [candle(0), candle(1, 99.0), candle(2)]
+    assert insert(store, KEY, late) == InsertReport(inserted=1, present=2, revised=1)
+    assert insert(store, KEY, late) == InsertReport(present=3)
+    assert row_at(store, KEY, HOUR) == candle(1)
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_final_row_displaces_the_forming_one_that_stands_in_its_way(
+    store: Store, monkeypatch: pytest.MonkeyPatch, *, guarded: bool
+) -> None:
+    """FAULTS row 17, once with its guard switched off."""
+    replace_forming(store, KEY, candle(1, 99.0), seen_ms=1)
+    if not guarded:
+        monkeypatch.setattr(closed_rows, "_clear_unproven", nothing)
+        with pytest.raises(StoreError, match="of 1 binance BTC/USDT 1h candles only 0 arrived"):
+            by_rows(store, KEY, [candle(1)])
+        assert closed_range(store, KEY) is None
+        return
+    assert by_rows(store, KEY, [candle(1)]) == InsertReport(inserted=1)
+    assert last_closed(store, KEY, 1).close.tolist() == [105.0]
+
+
+def test_columns_that_fill_several_transactions_arrive_whole_and_are_present_afterwards(
+    store: Store,
+) -> None:
+    count = 2 * BULK_ROWS + 17
+    columns = hours(count)
+    assert insert_columns(store, KEY, columns, source="import", seen_ms=1).inserted == count
+    read = closed_between(store, KEY, 0, count * HOUR)
+    assert np.array_equal(read.timestamp, columns.timestamp)
+    assert np.array_equal(read.high, columns.high)
+    assert insert_columns(store, KEY, columns, source="import", seen_ms=1).present == count
+
+
+@pytest.mark.parametrize("count", [0, 1, 49, 50, 51, 100, 149])
+def test_any_number_of_rows_arrives(store: Store, count: int) -> None:
+    assert insert_columns(store, KEY, hours(count), source="import", seen_ms=1).inserted == count
+    assert len(last_closed(store, KEY, 999)) == count
+
+
+def test_columns_around_rows_that_are_there_count_both(store: Store) -> None:
+    by_rows(store, KEY, [candle(5), candle(9)])
+    replace_forming(store, KEY, candle(7), seen_ms=1)
+    report = insert_columns(store, KEY, hours(8), source="import", seen_ms=1)
+    assert report == InsertReport(inserted=7, present=1, revised=1)
+
+
+def test_a_batch_that_fails_leaves_nothing_of_itself(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candles_module, "candle_faults", all_sound)
+    with pytest.raises(StoreError, match="none was kept; please report this"):
+        by_rows(store, KEY, [candle(0), BAD_ROWS["negative"]])
+    assert closed_range(store, KEY) is None
+
+
+def test_the_quarantine_keeps_the_first_payloads_of_a_fault_and_counts_the_rest(
+    store: Store,
+) -> None:
+    bad = BAD_ROWS["close over high"]
+    by_rows(store, KEY, [bad] * (KEPT_PAYLOADS - 1))
+    by_rows(store, KEY, [bad, bad, bad._replace(volume=nan)])
+    by_columns(store, SeriesKey("binance", "ETH/USDT", "1h"), [bad])
+    kept = Counter((symbol, fault) for symbol, _, fault, _ in payloads(store))
+    counted = {(each.key.symbol, each.fault): each.refused for each in refused_rows(store)}
+    outside, not_finite = (
+        "high or low does not hold open and close",
+        "a value is not a finite number",
+    )
+    assert kept == {
+        ("BTC/USDT", outside): KEPT_PAYLOADS,
+        ("BTC/USDT", not_finite): 1,
+        ("ETH/USDT", outside): 1,
+    }
+    assert counted == {**kept, ("BTC/USDT", outside): KEPT_PAYLOADS + 1}
+
+
+def test_what_the_exchange_sent_is_kept_where_it_is_known(store: Store) -> None:
+    bad = BAD_ROWS["NaN, or None"]
+    raw = {bad: '[3600000,"100",null]'}
+    insert_closed(store, KEY, [bad], source="rest", seen_ms=1, raw=raw)
+    quarantine(store, KEY, bad, source="ws", fault="time is long past", seen_ms=1, raw="{}")
+    quarantine(store, KEY, SOUND, source="ws", fault="time is long past", seen_ms=1)
+    words = '["3600", "100.0", "110.0", "90.0", "105.0", "12.5"]'
+    assert [row[3] for row in payloads(store)] == ['[3600000,"100",null]', "{}", words]
