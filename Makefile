@@ -18,7 +18,7 @@ test: ## Run the tests
 	uv run pytest
 
 .PHONY: replay
-replay: ## Walk every recorded candle file whole through the simulator (3 minutes)
+replay: ## Walk every recorded candle file whole through the simulator (a minute or two)
 	ONETAPE_FULL_REPLAY=1 uv run pytest tests/apps/backfiller/test_replayed_files.py
 
 .PHONY: lint

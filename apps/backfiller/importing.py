@@ -191,7 +191,7 @@ def _note_gaps(store: Store, key: SeriesKey, start: int, end: int, *, now_ms: in
 def _sorted(candles: Candles) -> Candles:
     if np.all(candles.timestamp[1:] >= candles.timestamp[:-1]):
         return candles
-    return _taken(candles, np.argsort(candles.timestamp, kind="stable"))
+    return candles.taken(np.argsort(candles.timestamp, kind="stable"))
 
 
 def _each_once(candles: Candles, source: str) -> Candles:
@@ -213,15 +213,4 @@ def _each_once(candles: Candles, source: str) -> Candles:
             f"{source}: two different rows are both of {utc_text(at)} UTC, and which is right "
             "cannot be known; delete one of them"
         )
-    return _taken(candles, np.flatnonzero(np.append(True, ~same)))
-
-
-def _taken(candles: Candles, rows: IntArray) -> Candles:
-    return Candles(
-        candles.timestamp[rows],
-        candles.open[rows],
-        candles.high[rows],
-        candles.low[rows],
-        candles.close[rows],
-        candles.volume[rows],
-    )
+    return candles.taken(np.flatnonzero(np.append(True, ~same)))

@@ -8,6 +8,7 @@ from backfiller.commands.common import CONFIG
 from backfiller.commands.export import export_series
 from backfiller.commands.import_ import import_files
 from backfiller.commands.list import list_series
+from backfiller.commands.resample import resample_stored
 from onetape.cli import options
 from onetape.cli.program import run_app
 from onetape.core.errors import UsageError
@@ -74,6 +75,7 @@ def backfill(
 app.command("list")(list_series)
 app.command("import")(import_files)
 app.command("export")(export_series)
+app.command("resample")(resample_stored)
 
 
 def _refuse_flags_before(context: typer.Context) -> None:

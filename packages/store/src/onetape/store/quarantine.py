@@ -14,7 +14,7 @@ from onetape.core.candles import Candle, SeriesKey
 from onetape.store.connection import Connection
 from onetape.store.database import Store
 
-Source = Literal["rest", "ws", "import"]
+Source = Literal["rest", "ws", "import", "resample"]
 #: Refused rows kept of each series and fault; the others are only counted.
 KEPT_PAYLOADS: Final = 1_000
 

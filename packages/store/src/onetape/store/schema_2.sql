@@ -1,9 +1,17 @@
 -- Version 2: the seed of a simulated file, disjoint gaps with new states, silences, bounded quarantine,
--- the columnar cache.
+-- the columnar cache, resampled candles.
 
 -- Which of the simulator's markets a simulated file holds; NULL until a program has said. TEXT,
 -- because a seed may be any whole number.
 ALTER TABLE store_kind ADD COLUMN seed TEXT;
+
+-- Candles may also be built from smaller ones. Adding a word to a CHECK changes no stored row, so the
+-- table is not copied: SQLite documents this way for it (ALTER TABLE, "other kinds of changes").
+PRAGMA writable_schema = ON;
+UPDATE sqlite_schema
+SET sql = replace(sql, '(''rest'', ''ws'', ''import'')', '(''rest'', ''ws'', ''import'', ''resample'')')
+WHERE type = 'table' AND name = 'ohlcv_data';
+PRAGMA writable_schema = RESET;
 
 -- Ranges of candles that are missing, and why. The ranges of a series never overlap. A hole without
 -- a row is "not fetched"; with one it was asked for at last_asked_ms and could not be proven.

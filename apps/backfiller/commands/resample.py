@@ -1,0 +1,63 @@
+"""`backfiller resample`: larger candles from smaller ones."""
+
+from typing import Annotated
+
+import typer
+
+from backfiller.commands.common import CONFIG, chosen_series, open_database
+from onetape.cli import options
+
+
+def resample_stored(
+    *,
+    into: Annotated[
+        list[str],
+        typer.Option(
+            "--into", metavar="NAME", help="The larger timeframe, such as 1h; repeat for several."
+        ),
+    ],
+    timeframe: Annotated[
+        str,
+        typer.Option("--timeframe", "-t", metavar="NAME", help="The stored candles to build from."),
+    ] = "1m",
+    symbol: options.Symbols = None,
+    exchange: options.Exchanges = None,
+    over_holes: Annotated[
+        bool,
+        typer.Option(
+            "--over-holes",
+            help="Build also where smaller candles are missing and nobody knows why.",
+        ),
+    ] = False,
+    db: options.Database = None,
+    config: CONFIG = None,
+    json_: options.Json = False,
+) -> None:
+    """Build larger candles from stored ones, as Binance does; stored candles stay as they are."""
+    from backfiller.resampling import Resampled, resample_series
+    from onetape.cli.output import print_json, print_line
+    from onetape.core.clock import SystemClock
+    from onetape.core.errors import DataError
+    from onetape.core.resample import check_multiple
+    from onetape.core.timeframes import Timeframe
+
+    small = Timeframe.parse(timeframe)
+    larger = [Timeframe.parse(name) for name in dict.fromkeys(into)]
+    for each in larger:
+        check_multiple(small, each)
+    done: list[Resampled] = []
+    with open_database(db, config, exchange) as store:
+        keys = chosen_series(store, exchange, symbol, [small.name])
+        if not keys:
+            raise DataError(f"{store.path} holds no candles")
+        for key in keys:
+            for each in larger:
+                now_ms = SystemClock().now_ms()
+                done.append(resample_series(store, key, each, over_holes=over_holes, now_ms=now_ms))
+                if not json_:
+                    print_line(done[-1].line())
+        path = store.path
+    if json_:
+        print_json({"database": path, "series": [one.document() for one in done]})
+    else:
+        print_line(f"database: {path}")

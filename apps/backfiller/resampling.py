@@ -1,0 +1,176 @@
+"""Build the candles of a larger timeframe from stored ones, and store what is missing of them."""
+
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onetape.core.candles import LATEST_TIMESTAMP, Candles, IntArray, SeriesKey
+from onetape.core.clock import utc_text
+from onetape.core.resample import check_multiple, incomplete_windows, resample
+from onetape.core.timeframes import Timeframe
+from onetape.core.words import counted
+from onetape.store.candles import insert_columns
+from onetape.store.database import Store
+from onetape.store.gaps import CONFIRMED, UNKNOWN_IMPORT, Gap, gaps_of, set_gap, unexplained
+from onetape.store.reading import closed_between
+
+
+@dataclass(frozen=True, slots=True)
+class Resampled:
+    """What became of one series. Times are epoch seconds, the range is half-open."""
+
+    exchange: str
+    symbol: str
+    timeframe: str
+    """Of the candles that were read."""
+    into: str
+    """Of those that were built."""
+    start: int
+    end: int
+    built: int
+    inserted: int
+    present: int
+    """Candles that the tape had already, which stay as they are."""
+    different: int
+    """Those of them that differ from what the smaller ones make."""
+    over_holes: int
+    """Built although smaller candles are missing."""
+    left_out: int
+    """Not built, because smaller ones are missing and nobody knows why."""
+    gaps: int
+    """Holes of the larger timeframe in the range."""
+    seconds: float
+
+    def line(self) -> str:
+        """Return the summary in one line."""
+        name = f"{self.exchange} {self.symbol} {self.timeframe} into {self.into}"
+        if not self.built:
+            return f"{name}: nothing to build, {counted(self.left_out, 'window')} left out"
+        notable = (
+            (self.present, "already there"),
+            (self.different, "of those different from their smaller ones"),
+            (self.over_holes, "built over holes"),
+            (self.left_out, "left out over unexplained holes (see: backfiller repair)"),
+        )
+        parts = [
+            f"{self.inserted:,} new",
+            *(f"{count:,} {what}" for count, what in notable if count),
+            counted(self.gaps, "gap") if self.gaps else "no gaps",
+            f"{self.seconds:.1f} s",
+        ]
+        return (
+            f"{name}: {counted(self.built, 'candle')} from {utc_text(self.start)} to "
+            f"{utc_text(self.end)} UTC, {', '.join(parts)}"
+        )
+
+    def document(self) -> dict[str, Any]:
+        """Return the summary for --json."""
+        return asdict(self)
+
+
+def resample_series(
+    store: Store, key: SeriesKey, into: Timeframe, *, over_holes: bool, now_ms: int
+) -> Resampled:
+    """Store the closed candles of `into` that those of a series make and the tape lacks.
+
+    A window with a hole that the exchange is known to have is built as the exchange builds it. One
+    with any other hole would be wrong, as would the first one where the series begins inside it.
+
+    Args:
+        store: The open database.
+        key: The series of the smaller candles.
+        into: The larger timeframe.
+        over_holes: Build over holes that nobody explained, too.
+        now_ms: Market time, epoch milliseconds, for the ledgers.
+
+    Raises:
+        UsageError: the larger timeframe is not made of whole smaller ones.
+        StoreError: the file cannot be written.
+    """
+    began = time.monotonic()
+    small = Timeframe.parse(key.timeframe)
+    check_multiple(small, into)
+    large_key = replace(key, timeframe=into.name)
+    candles = closed_between(store, key, 0, LATEST_TIMESTAMP)
+    built = resample(candles, small, into)
+    gaps = gaps_of(store, key)
+    certain = np.ones(len(built), dtype=np.bool_)
+    if not over_holes:
+        certain = _certain(built.timestamp, _doubtful(store, key, candles, into, gaps), into)
+    kept = built.taken(np.flatnonzero(certain))
+    summary = Resampled(
+        key.exchange, key.symbol, key.timeframe, into.name, start=0, end=0, built=len(kept),
+        inserted=0, present=0, different=0, over_holes=0, left_out=len(built) - len(kept), gaps=0,
+        seconds=0.0,
+    )  # fmt: skip
+    if not len(kept):
+        return summary
+    start, end = int(kept.timestamp[0]), into.next(int(kept.timestamp[-1]))
+    stored = closed_between(store, large_key, start, end)
+    new = np.isin(kept.timestamp, stored.timestamp, invert=True)
+    report = insert_columns(
+        store, large_key, kept.taken(np.flatnonzero(new)), source="resample", seen_ms=now_ms
+    )
+    holes = gaps_of(store, large_key, start=start, end=end)
+    _carry_over(store, large_key, holes, gaps)
+    incomplete = incomplete_windows(candles, small, into)
+    return replace(
+        summary,
+        start=start,
+        end=end,
+        inserted=report.inserted,
+        present=len(kept) - report.inserted,
+        different=_different(kept, stored),
+        over_holes=int(np.isin(kept.timestamp, incomplete).sum()),
+        gaps=len(holes),
+        seconds=round(time.monotonic() - began, 3),
+    )
+
+
+def _doubtful(
+    store: Store, key: SeriesKey, candles: Candles, into: Timeframe, gaps: list[Gap]
+) -> list[tuple[int, int]]:
+    """Return the ranges where smaller candles are missing and the exchange may have some."""
+    ranges = [(gap.start, gap.end) for gap in gaps if gap.state != CONFIRMED]
+    if len(candles):
+        first = int(candles.timestamp[0])
+        before = (into.floor(first), first)
+        # Of a market that was listed inside the window, the ledger knows that nothing was before.
+        if before[0] < first and unexplained(store, key, [before]):
+            ranges.append(before)
+    return ranges
+
+
+def _certain(opens: IntArray, ranges: list[tuple[int, int]], into: Timeframe) -> NDArray[np.bool_]:
+    """Return which windows overlap none of the ranges."""
+    certain = np.ones(len(opens), dtype=np.bool_)
+    for start, end in ranges:
+        low, high = np.searchsorted(opens, (into.floor(start), end))
+        certain[low:high] = False
+    return certain
+
+
+def _carry_over(store: Store, key: SeriesKey, holes: list[Gap], gaps: list[Gap]) -> None:
+    """Write down of each new hole what is known of the smaller ones that it lacks."""
+    for hole in holes:
+        inside = [gap for gap in gaps if gap.start < hole.end and gap.end > hole.start]
+        asked = [gap.last_asked_ms for gap in inside if gap.last_asked_ms is not None]
+        if hole.last_asked_ms is not None or not asked:
+            continue
+        states = {gap.state for gap in inside}
+        if states == {CONFIRMED}:
+            set_gap(store, key, hole.start, hole.end, state=CONFIRMED, asked_ms=min(asked))
+        elif UNKNOWN_IMPORT in states:
+            set_gap(store, key, hole.start, hole.end, state=UNKNOWN_IMPORT, asked_ms=min(asked))
+
+
+def _different(built: Candles, stored: Candles) -> int:
+    """Return how many candles that are in both differ."""
+    _, ours, theirs = np.intersect1d(built.timestamp, stored.timestamp, return_indices=True)
+    equal = np.ones(len(ours), dtype=np.bool_)
+    for name in ("open", "high", "low", "close", "volume"):
+        equal &= getattr(built, name)[ours] == getattr(stored, name)[theirs]
+    return int(np.count_nonzero(~equal))
