@@ -102,7 +102,7 @@ def trader(path: Path, worker: Worker, until: float) -> None:
 
 
 def hasty(path: Path, worker: Worker, until: float) -> None:
-    """Hold a lease and write without a rest, nor a wait for the disk, which others keep busy too."""
+    """Hold a lease and write without a rest, and without waiting for the disk."""
     with open_store(path, create=False) as store:
         acquire_lease(store, f"paper/{worker.number}", "crowd", now_ms=_now_ms(), seconds=20)
         while time.monotonic() < until:
