@@ -8,7 +8,7 @@ import asyncio
 from onetape.core.clock import utc_text
 from onetape.core.errors import DataError
 from onetape.core.symbols import SIMULATOR_ID
-from onetape.exchange.market_clock import simulator_seed
+from onetape.exchange.market_clock import ask_simulator
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import last_closed_before
 from onetape.store.seed import hold_to_seed
@@ -24,20 +24,22 @@ async def check_same_market(job: Job, exchange: RestExchange) -> None:
         DataError: a closed candle lies later than now: nothing in the file would be decided on.
         ExchangeUnreachable: the simulator does not say which market it is.
     """
-    seed = await asyncio.to_thread(simulator_seed, exchange.endpoint)
-    if seed is not None:
-        hold_to_seed(job.store, seed)
-    _check_time(job, exchange)
+    simulated = await asyncio.to_thread(ask_simulator, exchange.endpoint)
+    if simulated is None:
+        _check_time(job, exchange.now_ms())
+    else:
+        hold_to_seed(job.store, simulated.seed)
+        _check_time(job, simulated.now_ms)
 
 
-def _check_time(job: Job, exchange: RestExchange) -> None:
+def _check_time(job: Job, now_ms: int) -> None:
     newest = last_closed_before(job.store, job.key, NEVER)
     if newest is None:
         return
     simulated = job.key.exchange == SIMULATOR_ID
     # The clock of the simulator is its market's own; the computer's may be slow by a little.
     known = job.timeframe.next(newest) if simulated else newest
-    now = exchange.now_ms() // 1_000
+    now = now_ms // 1_000
     if known > now:
         remedy = "start the simulator with a later --start" if simulated else "set the clock"
         raise DataError(

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from pathlib import Path
@@ -90,6 +91,20 @@ def test_a_simulator_that_starts_again_at_an_earlier_time_ends_the_trader(
     with open_store(folder / "data" / "simulator.db", create=False) as store, store.read() as one:
         assert one.execute("SELECT count(*) FROM revisions").get == 0
         assert one.execute("SELECT expires_ms FROM leases").get == 0
+
+
+def test_a_frozen_simulator_does_not_hold_up_the_stop(
+    folder: Path, simulator: StartSimulator
+) -> None:
+    market, url = simulator("--start", NOON)
+    with trader(folder, url) as program:
+        program.until("", inside=", next ")
+        market.send(signal.SIGSTOP)
+        time.sleep(2)
+        began = time.monotonic()
+        program.send(signal.SIGTERM)
+        assert program.ends() == 0
+        assert time.monotonic() - began < 5
 
 
 def test_a_simulator_that_starts_again_with_another_seed_ends_the_trader(
