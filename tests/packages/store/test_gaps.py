@@ -1,21 +1,30 @@
 """The gap ledger: what is explained, and what is left of a hole."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from onetape.core.candles import SeriesKey
-from onetape.store.database import Store
+from onetape.core.candles import Candle, SeriesKey
+from onetape.core.errors import StoreError, UsageError
+from onetape.store import database
+from onetape.store.candles import insert_closed, replace_forming
+from onetape.store.database import Store, open_store
 from onetape.store.gaps import (
     CONFIRMED,
     NOT_FETCHED,
     UNKNOWN_IMPORT,
+    GapState,
     confirmed_gaps,
+    gaps_of,
     set_gap,
     unexplained,
 )
 
+HOUR = 3_600
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
 
 
@@ -77,3 +86,129 @@ def test_a_gap_that_is_asked_for_again_keeps_the_date_it_was_first_seen(store: S
 def test_gaps_of_another_series_explain_nothing(store: Store) -> None:
     set_gap(store, SeriesKey("binance", "ETH/USDT", "1h"), 0, 10, state=CONFIRMED, asked_ms=1)
     assert unexplained(store, KEY, [(0, 10)]) == [(0, 10)]
+
+
+def put(store: Store, key: SeriesKey, *hours: int) -> None:
+    rows = [Candle(hour * HOUR, 100.0, 110.0, 90.0, 105.0, 1.0) for hour in hours]
+    insert_closed(store, key, rows, source="rest", seen_ms=1)
+
+
+def short(
+    store: Store, start: int | None = None, end: int | None = None
+) -> list[tuple[object, ...]]:
+    return [
+        (gap.start // HOUR, gap.end // HOUR, gap.candles, gap.state, gap.last_asked_ms)
+        for gap in gaps_of(store, KEY, start=start, end=end)
+    ]
+
+
+def test_a_hole_that_the_ledger_does_not_know_is_not_fetched(store: Store) -> None:
+    """FAULTS row 20."""
+    put(store, KEY, 0, 1, 5, 7)
+    assert short(store) == [(2, 5, 3, NOT_FETCHED, None), (6, 7, 1, NOT_FETCHED, None)]
+
+
+def test_a_hole_is_cut_where_the_ledger_knows_different_things(store: Store) -> None:
+    put(store, KEY, 0, 10)
+    set_gap(store, KEY, 2 * HOUR, 4 * HOUR, state=CONFIRMED, asked_ms=5)
+    set_gap(store, KEY, 6 * HOUR, 20 * HOUR, state=UNKNOWN_IMPORT, asked_ms=6)
+    assert short(store) == [
+        (1, 2, 1, NOT_FETCHED, None),
+        (2, 4, 2, CONFIRMED, 5),
+        (4, 6, 2, NOT_FETCHED, None),
+        (6, 10, 4, UNKNOWN_IMPORT, 6),
+    ]
+
+
+def test_a_hole_that_was_filled_is_none_whatever_the_ledger_says(store: Store) -> None:
+    put(store, KEY, 0, 1, 2, 3)
+    set_gap(store, KEY, HOUR, 3 * HOUR, state=CONFIRMED, asked_ms=5)
+    assert gaps_of(store, KEY) == []
+
+
+def test_holes_are_looked_for_between_closed_candles_and_inside_the_range(store: Store) -> None:
+    put(store, KEY, 2, 5, 8)
+    replace_forming(store, KEY, Candle(11 * HOUR, 1.0, 1.0, 1.0, 1.0, 1.0), seen_ms=1)
+    assert [row[:2] for row in short(store)] == [(3, 5), (6, 8)]
+    assert [row[:2] for row in short(store, 0, 7 * HOUR)] == [(3, 5), (6, 7)]
+    assert short(store, 9 * HOUR, 20 * HOUR) == []
+
+
+def test_a_series_without_candles_has_no_gaps(store: Store) -> None:
+    set_gap(store, KEY, 0, HOUR, state=CONFIRMED, asked_ms=5)
+    assert gaps_of(store, KEY) == []
+
+
+def test_a_series_of_no_timeframe_is_named(store: Store) -> None:
+    with pytest.raises(UsageError, match="timeframe '1x' was not understood"):
+        gaps_of(store, SeriesKey("binance", "BTC/USDT", "1x"))
+
+
+def test_an_empty_range_is_refused(store: Store) -> None:
+    with pytest.raises(StoreError, match="to_timestamp > from_timestamp"):
+        set_gap(store, KEY, 5, 5, state=CONFIRMED, asked_ms=1)
+
+
+states = st.sampled_from([CONFIRMED, NOT_FETCHED, UNKNOWN_IMPORT])
+
+
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(writes=st.lists(st.tuples(spans, states, st.integers(1, 3)), max_size=12))
+def test_the_ledger_says_of_each_moment_what_was_written_last(
+    shared_store: Store,
+    fresh_keys: Iterator[SeriesKey],
+    writes: list[tuple[tuple[int, int], GapState, int]],
+) -> None:
+    key = next(fresh_keys)
+    expected: dict[int, tuple[GapState, int]] = {}
+    for (start, end), state, asked_ms in writes:
+        set_gap(shared_store, key, start, end, state=state, asked_ms=asked_ms)
+        expected.update(dict.fromkeys(range(start, end), (state, asked_ms)))
+    with shared_store.read() as connection:
+        rows = connection.execute(
+            "SELECT from_timestamp, to_timestamp, state, last_asked_ms, first_seen_ms FROM gaps "
+            "WHERE symbol = ? ORDER BY from_timestamp",
+            (key.symbol,),
+        ).fetchall()
+    held = [(moment, (row[2], row[3])) for row in rows for moment in range(row[0], row[1])]
+    assert dict(held) == expected
+    assert len(held) == len(expected)
+    assert all(row[4] <= row[3] for row in rows)
+    # Neighbours that say the same are one row.
+    assert all(left[1] < right[0] or left[2:4] != right[2:4] for left, right in pairwise(rows))
+
+
+@pytest.mark.parametrize("begin", ["BEGIN IMMEDIATE", "BEGIN"])
+def test_a_write_that_reads_first_is_not_overtaken(
+    path: Path, monkeypatch: pytest.MonkeyPatch, begin: str
+) -> None:
+    """FAULTS row 47, once with its guard switched off."""
+    monkeypatch.setattr(database, "BEGIN_WRITE", begin)
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 10)
+    add = "UPDATE leases SET token = ?"
+    with open_store(path, create=True) as ours, open_store(path, create=False) as theirs:
+        ours.patience_seconds = theirs.patience_seconds = 0.0
+        with ours.write() as connection:
+            connection.execute("INSERT INTO leases VALUES ('counter', '', 0, 0)")
+
+        def count_up(store: Store, meanwhile: Callable[[], None]) -> bool:
+            try:
+                with store.write() as connection:
+                    token = connection.execute("SELECT token FROM leases").get
+                    meanwhile()
+                    connection.execute(add, (token + 1,))
+            except StoreError:
+                return False
+            return True
+
+        theirs_came_first: list[bool] = []
+        ours_done = count_up(ours, lambda: theirs_came_first.append(count_up(theirs, nothing)))
+        with ours.read() as connection:
+            counted = connection.execute("SELECT token FROM leases").get
+    # Guarded, the other one waits; deferred, it gets through, and ours fails at once.
+    assert (ours_done, theirs_came_first) == (begin != "BEGIN", [begin == "BEGIN"])
+    assert counted == 1
+
+
+def nothing() -> None:
+    pass

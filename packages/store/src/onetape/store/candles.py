@@ -11,7 +11,14 @@ from types import MappingProxyType
 
 import numpy as np
 
-from onetape.core.candles import Candle, Candles, SeriesKey, candle_fault, candle_faults
+from onetape.core.candles import (
+    LATEST_TIMESTAMP,
+    Candle,
+    Candles,
+    SeriesKey,
+    candle_fault,
+    candle_faults,
+)
 from onetape.core.errors import StoreError
 from onetape.core.holes import holes_between
 from onetape.core.symbols import SIMULATOR_ID
@@ -238,14 +245,17 @@ def first_row_after(store: Store, key: SeriesKey, timestamp: int) -> Candle | No
 
 
 def closed_range(store: Store, key: SeriesKey) -> tuple[int, int] | None:
-    """Return the opens of the first and the last closed candle, or None where there is none."""
+    """Return the opens of the first and the last closed candle, or None where there is none.
+
+    Rows at times that no candle has, which plain SQL can write, are left out.
+    """
     ends: list[int] = []
     with store.read() as connection:
         for order in ("ASC", "DESC"):
             rows = connection.execute(
                 f"SELECT timestamp FROM ohlcv_data WHERE {_SERIES} AND {_CLOSED} "
-                f"ORDER BY timestamp {order} LIMIT 1",
-                (*key.names, *key.names),
+                f"AND timestamp BETWEEN 0 AND ? ORDER BY timestamp {order} LIMIT 1",
+                (*key.names, *key.names, LATEST_TIMESTAMP),
             ).fetchall()
             ends += [timestamp for (timestamp,) in rows]
     return (ends[0], ends[1]) if ends else None
