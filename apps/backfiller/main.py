@@ -40,6 +40,25 @@ def backfill(
         ),
     ] = None,
     timerange: options.Timerange = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Print what would be fetched, and fetch nothing.")
+    ] = False,
+    every: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Stay, and run again at each start of this interval, UTC: 15m, 1h, 1d.",
+        ),
+    ] = None,
+    patience: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="How long an exchange that has answered may fail before its series are given up."
+            "  [default: 600]",
+        ),
+    ] = None,
     db: options.Database = None,
     config: CONFIG = None,
     simulator_url: options.SimulatorUrl = None,
@@ -49,6 +68,7 @@ def backfill(
     if context.invoked_subcommand is not None:
         _refuse_flags_before(context)
         return
+    from backfiller.planning import print_plan
     from backfiller.run import backfill_all
     from backfiller.settings import BackfillerSettings
     from onetape.cli.dates import range_flags
@@ -65,11 +85,16 @@ def backfill(
         "to": to,
         "db": db,
         "simulator_url": simulator_url,
+        "every": every,
+        "patience_seconds": patience,
     }
     settings: BackfillerSettings = load_settings(
         BackfillerSettings, "backfiller", settings_file("backfiller", config), flags
     )
-    backfill_all(settings, days=days, as_json=json_)
+    if plan:
+        print_plan(settings, days=days, as_json=json_)
+    else:
+        backfill_all(settings, days=days, as_json=json_)
 
 
 app.command("list")(list_series)

@@ -1,65 +1,130 @@
-"""Progress on stderr: a bar in a terminal, now and then a line elsewhere."""
+"""Progress on stderr: a bar for each running series in a terminal, now and then a line elsewhere.
+
+What else is said on stderr meanwhile goes through here too, so that it does not tear the bars.
+"""
 
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from backfiller.fetch import Progress
 from onetape.cli.output import note
 
-#: Seconds between two lines where there is no terminal.
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+
+#: Seconds between two lines of one series where there is no terminal.
 LINE_EVERY_SECONDS = 5.0
 
 
-@contextmanager
-def shown_progress(title: str) -> Generator[Progress]:
-    """Give a function to report progress to, for as long as one series is fetched."""
-    if sys.stderr.isatty():
-        with _bar(title) as report:
-            yield report
-    else:
-        yield _lines(title)
+class Display:
+    """Shows the series that run, and notes."""
 
+    def __init__(self, bars: "Bars | None", *, tells_failures: bool) -> None:
+        """Show bars, or lines without them."""
+        self._bars = bars
+        self._tells_failures = tells_failures
+        self._said: set[str] = set()
 
-@contextmanager
-def _bar(title: str) -> Generator[Progress]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import (
-        Progress as Bar,
-    )
+    def note(self, text: str) -> None:
+        """Print a line above the bars."""
+        if self._bars is None:
+            note(text)
+        else:
+            self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    began = time.monotonic()
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=None, rate="")
+    def note_once(self, text: str) -> None:
+        """Print a line, the first time only."""
+        if text not in self._said:
+            self._said.add(text)
+            self.note(text)
+
+    def failure(self, text: str) -> None:
+        """Say why a series failed, while others go on; several may fail for one reason."""
+        if self._tells_failures:
+            self.note_once(f"backfiller: {text}")
+
+    def tell(self, text: str) -> None:
+        """Print a line where somebody watches."""
+        if self._bars is not None:
+            self.note(text)
+
+    @contextmanager
+    def series(self, title: str) -> Generator[Progress]:
+        """Give a function to report progress to, for as long as one series is fetched."""
+        if self._bars is None:
+            yield _lines(title)
+            return
+        bars, began = self._bars, time.monotonic()
+        task = bars.add_task(title, total=None, rate="")
 
         def report(done: int, total: int) -> None:
             rate = done / max(time.monotonic() - began, 1e-9)
-            bar.update(task, completed=done, total=total, rate=f"{rate:,.0f} candles/s")
+            bars.update(task, completed=done, total=total, rate=f"{rate:,.0f}/s")
 
-        yield report
+        try:
+            yield report
+        finally:
+            bars.remove_task(task)
 
 
-def _lines(title: str) -> Progress:
-    last = time.monotonic()
+@contextmanager
+def shown(series: int) -> Generator[Display]:
+    """Give the display of a run; it is gone from the terminal afterwards, but for the notes.
+
+    Args:
+        series: How many are fetched; the failure of a single one is the program's own last line.
+    """
+    if not sys.stderr.isatty():
+        yield Display(None, tells_failures=series > 1)
+        return
+    with _bars() as bars:
+        yield Display(bars, tells_failures=series > 1)
+
+
+def _bars() -> "Bars":
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rows(ProgressColumn):
+        """How many candles of how many."""
+
+        def render(self, task: Task) -> Text:
+            total = "?" if task.total is None else f"{task.total:,.0f}"
+            return Text(f"{task.completed:,.0f}/{total} rows", justify="right")
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        Rows(),
+        TextColumn("{task.fields[rate]}", justify="right"),
+        TimeRemainingColumn(compact=True),
+        console=Console(stderr=True),
+        transient=True,
+        expand=True,
+    )
+
+
+def _lines(title: str) -> Callable[[int, int], None]:
+    began = last = time.monotonic()
 
     def report(done: int, total: int) -> None:
         nonlocal last
-        if time.monotonic() - last >= LINE_EVERY_SECONDS:
-            last = time.monotonic()
-            note(f"{title}: {done:,} of {total:,} candles")
+        now = time.monotonic()
+        if now - last >= LINE_EVERY_SECONDS:
+            last = now
+            rate = done / (now - began)
+            left = (total - done) / rate if rate else 0.0
+            note(f"{title}: {done:,} of {total:,} rows, {rate:,.0f}/s, {left:,.0f} s left")
 
     return report

@@ -1,121 +1,138 @@
-"""One run of the backfiller: check what was asked for, fetch each series, say what was done."""
+"""Runs of the backfiller: once, on a schedule, or only its plan; and what is said of them."""
 
 import asyncio
+import json
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from random import Random
+from typing import Any
 
-from backfiller.commands.common import database_of
-from backfiller.fetch import Summary, fetch_series
-from backfiller.progress import shown_progress
+import typer
+
+from backfiller.every import run_every
+from backfiller.fetch import Failure, Summary
+from backfiller.job import Job, job_of
+from backfiller.progress import shown
+from backfiller.round import Outcome, fetch_all
 from backfiller.settings import BackfillerSettings
-from onetape.cli.dates import check_range, day_text, parse_moment
-from onetape.cli.output import print_json, print_line, tell
-from onetape.core.candles import SeriesKey
-from onetape.core.errors import UsageError
-from onetape.core.symbols import SIMULATOR_ID, spot_symbol
+from backfiller.tape import Tape
+from onetape.cli.addresses import check_simulator_url
+from onetape.cli.output import note, print_json, print_line
+from onetape.cli.stop import StopRequest
+from onetape.core.clock import SystemClock
+from onetape.core.errors import ExchangeError, UsageError
+from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.clients import Endpoint
-from onetape.exchange.market_clock import simulator_seed
-from onetape.exchange.rest import RestExchange, check_exchange
-from onetape.store.candles import check_kind
-from onetape.store.database import Store, open_if_exists, open_store
-from onetape.store.market_data import save_market
-from onetape.store.seed import hold_to_seed
+
+#: Ended by SIGTERM, as shells count it.
+EXIT_TERMINATED = 143
 
 
 def backfill_all(settings: BackfillerSettings, *, days: int | None, as_json: bool) -> None:
-    """Fetch every series of the settings and print the summaries.
+    """Fetch every series of the settings, once or on their schedule, and print the summaries.
 
     Raises:
         OnetapeError: as its class says; what was stored before stays stored.
+        Exit: it was stopped by a signal before it was done.
     """
-    for exchange in settings.exchange:
-        check_exchange(exchange)
-    keys = series_of(settings)
-    start = parse_moment(settings.from_, "--from")
-    end = None if settings.to is None else parse_moment(settings.to, "--to")
-    if days is None and end is not None:
-        check_range(start, end)
+    job = job_of(settings, days=days)
+    every = None if settings.every is None else Timeframe.parse(settings.every)
     with ExitStack() as stack:
-        path = database_of(settings.db, settings.exchange)
-        # A file that exists is looked at before anything is asked for; a new one is made after.
-        store = open_if_exists(path)
-        if store is not None:
-            check_kind(stack.enter_context(store), settings.exchange[0])
-        summaries: list[Summary] = []
-        for exchange in settings.exchange:
-            endpoint = _endpoint(exchange, settings, stack)
-            mine = [key for key in keys if key.exchange == exchange]
-            job = _fetch(endpoint, mine, store, path, (start, end), days, stack)
-            summaries += asyncio.run(job)
-    if as_json:
-        print_json({"database": path, "series": [summary.document() for summary in summaries]})
-        return
-    for summary in summaries:
-        print_line(summary.line())
-    print_line(f"database: {path}")
+        with Tape(job.path, job.exchanges[0]):
+            pass  # a file that cannot be used is told before anything is started
+        endpoints = {name: endpoint_of(name, settings, stack) for name in job.exchanges}
+        asyncio.run(_until_stopped(job, endpoints, every, as_json=as_json))
 
 
-def series_of(settings: BackfillerSettings) -> list[SeriesKey]:
-    """Return the series that the settings name.
+def endpoint_of(exchange: str, settings: BackfillerSettings, stack: ExitStack) -> Endpoint:
+    """Return where an exchange is; a simulator that is started for it lives as long as the stack.
 
     Raises:
-        UsageError: a symbol or timeframe that cannot be read.
+        ConfigurationError: the simulator's address is none.
+        ExchangeUnreachable: no simulator listens there.
     """
-    symbols = dict.fromkeys(spot_symbol(symbol) for symbol in settings.symbol)
-    timeframes = dict.fromkeys(Timeframe.parse(name).name for name in settings.timeframe)
-    return [
-        SeriesKey(exchange, symbol, name)
-        for exchange in dict.fromkeys(settings.exchange)
-        for symbol in symbols
-        for name in timeframes
-    ]
-
-
-def _endpoint(exchange: str, settings: BackfillerSettings, stack: ExitStack) -> Endpoint:
     if exchange != SIMULATOR_ID:
         return Endpoint(exchange)
     from onetape.simulator.embedded import find_or_start
 
+    check_simulator_url(settings.simulator_url)
     return Endpoint(SIMULATOR_ID, stack.enter_context(find_or_start(settings.simulator_url)))
 
 
-async def _fetch(
-    endpoint: Endpoint,
-    keys: list[SeriesKey],
-    store: Store | None,
-    path: Path,
-    wanted: tuple[int, int | None],
-    days: int | None,
-    stack: ExitStack,
-) -> list[Summary]:
-    summaries: list[Summary] = []
-    tell(f"asking {endpoint.exchange} for its markets")
-    async with RestExchange(endpoint) as exchange:
-        for key in keys:
-            exchange.check_timeframe(key.timeframe)
-        markets = [await exchange.market(key.symbol) for key in keys]
-        await exchange.compare_clocks()
-        start, end = wanted
-        if days is not None:
-            # From midnight on, as in freqtrade, so that a day has all its candles.
-            start, end = (exchange.now_ms() // 86_400_000 - days) * 86_400, None
-        now = exchange.now_ms() // 1_000
-        if start >= now:
-            raise UsageError(
-                f"--from {day_text(start)} lies in the future: it is {day_text(now)} UTC"
-            )
-        if store is None:
-            store = stack.enter_context(open_store(path, create=True))
-        seed = await asyncio.to_thread(simulator_seed, endpoint)
-        if seed is not None:
-            hold_to_seed(store, seed)
-        for key, market in zip(keys, markets, strict=True):
-            save_market(store, key.exchange, key.symbol, market.steps, exchange.now_ms())
-            with shown_progress(str(key)) as progress:
-                summaries.append(
-                    await fetch_series(
-                        exchange, store, key, start=start, end=end, progress=progress
-                    )
-                )
-    return summaries
+async def _until_stopped(
+    job: Job, endpoints: Mapping[str, Endpoint], every: Timeframe | None, *, as_json: bool
+) -> None:
+    stop = StopRequest()
+    compact = every is not None
+
+    async def run() -> None:
+        with Tape(job.path, job.exchanges[0]) as tape, shown(len(job.keys)) as display:
+            outcomes = await fetch_all(job, endpoints, tape, display)
+        _print(outcomes, job.path, as_json=as_json, compact=compact)
+
+    if every is None:
+        work = run()
+    else:
+        jitter = Random()  # noqa: S311 - no secret
+        work = run_every(
+            every, run, clock=SystemClock(), random=jitter, pause=asyncio.sleep, say=note
+        )
+    await stop.unless_stopped(work)
+    if not stop.name:
+        return
+    if every is not None:
+        note(f"{stop.name}: stopped; what was fetched is stored")
+    elif stop.name == "SIGTERM":
+        raise typer.Exit(EXIT_TERMINATED)
+    else:
+        raise typer.Abort
+
+
+def _print(outcomes: Sequence[Outcome], path: Path, *, as_json: bool, compact: bool) -> None:
+    """Print what a run did.
+
+    Raises:
+        OnetapeError: a series failed; of several errors the one with the highest exit code.
+    """
+    raise_failures(outcomes, only=True)
+    summaries = [outcome for outcome in outcomes if isinstance(outcome, Summary)]
+    if as_json:
+        document: dict[str, Any] = {
+            "database": path,
+            "series": [summary.document() for summary in summaries],
+            "failed": [one.document() for one in outcomes if isinstance(one, Failure)],
+        }
+        if compact:  # one line for each run of a schedule
+            print_line(json.dumps(document, default=str, allow_nan=False))
+        else:
+            print_json(document)
+    else:
+        for summary in summaries:
+            print_line(summary.line())
+        if summaries:
+            print_line(f"database: {path}")
+    raise_failures(outcomes)
+
+
+def raise_failures(outcomes: Sequence[object], *, only: bool = False) -> None:
+    """Raise what series failed with, where any did.
+
+    Args:
+        outcomes: What became of each series.
+        only: Raise only where there is but one series: its error says everything.
+
+    Raises:
+        OnetapeError: of several errors one of the class with the highest exit code.
+    """
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+    if len(outcomes) == len(failures) == 1:
+        raise failures[0].error
+    if not failures or only:
+        return
+    worst = max((failure.error for failure in failures), key=lambda error: error.exit_code)
+    names = [str(failure.key) for failure in failures[:5]]
+    more = f" and {len(failures) - 5} more" if len(failures) > 5 else ""
+    kind = ExchangeError if isinstance(worst, ExchangeError) else UsageError
+    raise kind(f"{len(failures)} of {len(outcomes)} series failed: {', '.join(names)}{more}")

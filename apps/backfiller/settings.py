@@ -1,6 +1,7 @@
 """What the backfiller can be told, in config/backfiller.yaml, the environment or by flags."""
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -22,3 +23,7 @@ class BackfillerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     """Database file; none: data/onetape.db, or data/simulator.db for the simulator."""
     simulator_url: str | None = None
     """Where a simulator listens; none: its usual address, or one inside this program."""
+    patience_seconds: Annotated[float, msgspec.Meta(ge=0)] = 600.0
+    """How long a read may keep failing once its exchange has answered."""
+    every: str | None = None
+    """Stay, and run again at each start of this interval, UTC; none: run once."""

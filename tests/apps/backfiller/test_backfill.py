@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from onetape.core.candles import Candles, SeriesKey
+from onetape.history.fetch import REREAD_CANDLES
 from onetape.simulator.embedded import DEFAULT_SEED
 from onetape.simulator.market import Market
 from onetape.store.candles import replace_forming, row_at, stored_series
@@ -41,7 +42,7 @@ def own(start: int, end: int = FORMING, timeframe: str = "1h") -> Candles:
     return Market(DEFAULT_SEED).candles("BTC/USDT", timeframe, start, end)
 
 
-def test_a_first_run_stores_the_closed_candles_and_a_second_asks_for_nothing(
+def test_a_first_run_stores_the_closed_candles_and_a_second_only_for_the_newest(
     simulated: Run,
 ) -> None:
     first = simulated("--from", "2024-01-15")
@@ -54,7 +55,8 @@ def test_a_first_run_stores_the_closed_candles_and_a_second_asks_for_nothing(
     assert (summary["gaps"], summary["missing"], summary["quarantined"]) == (0, 0, 0)
 
     (second,) = simulated("--from", "2024-01-15").series
-    assert (second["inserted"], second["pages"], second["stored"]) == (0, 0, 46 * 24)
+    assert (second["inserted"], second["pages"], second["stored"]) == (0, 1, 46 * 24)
+    assert second["present"] == REREAD_CANDLES
     with open_store(DATABASE, create=False) as store:
         assert market_steps(store, "simulator", "BTC/USDT") is not None
 

@@ -22,6 +22,8 @@ class ExchangeFacts:
     """Those that can be used, shortest first as CCXT lists them."""
     page_limit: int | None
     """Candles in one answer: ours where we looked, else CCXT's; None where nobody knows."""
+    pause_ms: int
+    """CCXT's own pause between two requests; 0 for the simulator, which has no limit."""
     newest_only: bool
     """It serves its newest page only, so history must be imported."""
     is_tried: bool
@@ -47,6 +49,7 @@ def exchange_facts(exchange: str) -> ExchangeFacts:
         serves_candles=bool(has.get("fetchOHLCV")) and has.get("spot") is not False,
         timeframes=tuple(name for name in timeframes if name not in quirks.unserved_timeframes),
         page_limit=quirks.page_limit if is_tried else _stated_limit(described),
+        pause_ms=0 if exchange == SIMULATOR_ID else int(described.get("rateLimit") or 0),
         newest_only=quirks.newest_only is not None,
         is_tried=is_tried,
     )

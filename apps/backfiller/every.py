@@ -1,0 +1,71 @@
+"""`--every`: run again and again, at the starts of an interval counted in UTC."""
+
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Final, NoReturn
+
+from onetape.core.clock import Clock, utc_text
+from onetape.core.errors import ExchangeError, OnetapeError
+from onetape.core.timeframes import Timeframe
+
+#: A candle that just closed may not be final for up to ten seconds.
+AFTER_CLOSE_SECONDS: Final = 12.0
+#: Many backfillers would otherwise ask in one moment.
+JITTER_SECONDS: Final = 20.0
+#: Both together take at most this part of an interval.
+MOST_OF_INTERVAL: Final = 0.2
+#: Longest nap: a computer that was asleep notices after one that it is late.
+NAP_SECONDS: Final = 30.0
+
+
+def next_run_ms(now_ms: int, every: Timeframe, random: Random) -> int:
+    """Return when to run next, epoch milliseconds: a little after the next start of the interval.
+
+    Args:
+        now_ms: Epoch milliseconds.
+        every: The interval; months and weeks begin as candles do.
+        random: Of the jitter.
+    """
+    start_ms = every.next(now_ms // 1_000) * 1_000
+    delay = AFTER_CLOSE_SECONDS + random.uniform(0.0, JITTER_SECONDS)
+    share = every.seconds * MOST_OF_INTERVAL / (AFTER_CLOSE_SECONDS + JITTER_SECONDS)
+    return start_ms + int(delay * min(1.0, share) * 1_000)
+
+
+async def run_every(
+    every: Timeframe,
+    run: Callable[[], Awaitable[None]],
+    *,
+    clock: Clock,
+    random: Random,
+    pause: Callable[[float], Awaitable[None]],
+    say: Callable[[str], None],
+) -> NoReturn:
+    """Run at once, then at each start of the interval, for ever; a run that fails is told.
+
+    A run that takes longer than the interval makes the next one wait for the next start.
+
+    Args:
+        every: The interval.
+        run: One run.
+        clock: What the interval is counted by.
+        random: Of the jitter.
+        pause: Waits, in seconds.
+        say: Told when the next run is, and why one failed.
+
+    Raises:
+        OnetapeError: the first run failed for a reason that time does not mend.
+    """
+    is_first = True
+    while True:
+        try:
+            await run()
+        except OnetapeError as error:
+            if is_first and not isinstance(error, ExchangeError):
+                raise
+            say(f"backfiller: this run failed: {error}")
+        is_first = False
+        due_ms = next_run_ms(clock.now_ms(), every, random)
+        say(f"next run: {utc_text(due_ms // 1_000)} UTC")
+        while (left := clock.wall_seconds(due_ms - clock.now_ms())) > 0:
+            await pause(min(left, NAP_SECONDS))

@@ -1,0 +1,104 @@
+"""`--plan`: what a run would fetch. Exchanges are asked for their markets and their time only."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from backfiller.fetch import Failure
+from backfiller.job import Job, job_of
+from backfiller.plan import Plan, plan_series
+from backfiller.progress import shown
+from backfiller.round import Ready, each_exchange
+from backfiller.run import endpoint_of, raise_failures
+from backfiller.settings import BackfillerSettings
+from backfiller.tape import Tape
+from onetape.cli.output import print_json, print_line
+from onetape.core.words import counted
+from onetape.exchange.catalogue import exchange_facts
+from onetape.exchange.clients import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A plan, and how long it takes at least."""
+
+    plan: Plan
+    seconds: float
+    """One request after the other, each as long as the last one took or CCXT's limit makes it."""
+
+    def document(self) -> dict[str, Any]:
+        """Return both for --json."""
+        return {**self.plan.document(), "seconds": round(self.seconds, 1)}
+
+    def line(self) -> str:
+        """Return both in one line."""
+        pages = counted(self.plan.pages, "page")
+        return f"{self.plan.line()}; {pages}, about {lasting(self.seconds)}"
+
+
+def print_plan(settings: BackfillerSettings, *, days: int | None, as_json: bool) -> None:
+    """Print what a run with these settings would fetch.
+
+    Raises:
+        OnetapeError: a series cannot be fetched, as its class says.
+    """
+    job = job_of(settings, days=days)
+    with ExitStack() as stack:
+        tape = stack.enter_context(Tape(job.path, job.exchanges[0]))
+        endpoints = {name: endpoint_of(name, settings, stack) for name in job.exchanges}
+        plans = asyncio.run(_plan_all(job, endpoints, tape))
+    timed = [plan for plan in plans if isinstance(plan, Timed)]
+    # Exchanges run side by side, the series of one share its limit.
+    seconds = max(
+        (sum(one.seconds for one in timed if one.plan.key.exchange == name) for name in endpoints),
+        default=0.0,
+    )
+    raise_failures(plans, only=True)
+    if as_json:
+        print_json(
+            {
+                "database": job.path,
+                "series": [one.document() for one in timed],
+                "failed": [one.document() for one in plans if isinstance(one, Failure)],
+                "seconds": round(seconds, 1),
+            }
+        )
+    else:
+        for one in timed:
+            print_line(one.line())
+        candles = sum(one.plan.candles for one in timed)
+        pages = sum(one.plan.pages for one in timed)
+        print_line(
+            f"in all {counted(candles, 'candle')} in {counted(pages, 'page')}, about "
+            f"{lasting(seconds)}; nothing was fetched"
+        )
+    raise_failures(plans)
+
+
+async def _plan_all(
+    job: Job, endpoints: Mapping[str, Endpoint], tape: Tape
+) -> Sequence[Timed | Failure]:
+    async def plan(ready: Ready) -> list[Timed]:
+        began = time.monotonic()
+        await ready.exchange.compare_clocks()
+        trip_seconds = time.monotonic() - began
+        facts = exchange_facts(ready.exchange.endpoint.exchange)
+        page_seconds = max(trip_seconds, facts.pause_ms / 1_000)
+        plans = [
+            plan_series(ready.exchange, tape.store, key, start=ready.start, end=ready.end)
+            for key in ready.keys
+        ]
+        return [Timed(plan, plan.pages * page_seconds) for plan in plans]
+
+    with shown(len(job.keys)) as display:
+        return await each_exchange(job, endpoints, tape, display, plan)
+
+
+def lasting(seconds: float) -> str:
+    """Return a length of time in words: `3 s`, `12 min`, `2.5 h`."""
+    if seconds < 90:
+        return f"{max(1, seconds):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"

@@ -1,0 +1,67 @@
+"""The database of a run: looked at before anything is asked for, made when there is something."""
+
+from pathlib import Path
+
+from onetape.core.errors import OnetapeError
+from onetape.exchange.rest import RestExchange
+from onetape.history.silences import StoredSilences
+from onetape.store.candles import check_kind
+from onetape.store.database import Store, open_if_exists, open_store
+
+
+class Tape:
+    """Use it as a context manager. All series of a run write through its one connection."""
+
+    def __init__(self, path: Path, exchange: str) -> None:
+        """Open the file where there is one.
+
+        Args:
+            path: The database.
+            exchange: One of those whose candles it shall hold; the simulator's go alone.
+
+        Raises:
+            StoreError: it is damaged, not ours, or holds candles of the other kind.
+        """
+        self._path = path
+        self._waiting: list[RestExchange] = []
+        self.store: Store | None = open_if_exists(path)
+        """The open file; None where there is none yet."""
+        try:
+            if self.store is not None:
+                check_kind(self.store, exchange)
+        except OnetapeError:
+            self.close()
+            raise
+
+    def __enter__(self) -> "Tape":
+        """Return the tape."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self.close()
+
+    def opened(self) -> Store:
+        """Return the open file, made first where there is none.
+
+        Raises:
+            StoreError: it cannot be used.
+            ConfigurationError: it cannot be made.
+        """
+        if self.store is None:
+            self.store = open_store(self._path, create=True)
+            for exchange in self._waiting:
+                self.share_silences(exchange)
+        return self.store
+
+    def share_silences(self, exchange: RestExchange) -> None:
+        """Let an exchange obey and tell the silences that all processes on the file know."""
+        if self.store is None:
+            self._waiting.append(exchange)
+        else:
+            exchange.share_silences(StoredSilences(self.store, exchange.endpoint.exchange))
+
+    def close(self) -> None:
+        """Close the file, where it is open."""
+        if self.store is not None:
+            self.store.close()
