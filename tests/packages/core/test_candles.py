@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onetape.core.candles import Candle, Candles, candle_fault
+from onetape.core.candles import Candle, Candles, candle_fault, candle_faults
 from onetape.core.timeframes import Timeframe
 
 HOUR = Timeframe.parse("1h")
@@ -62,6 +62,30 @@ def test_any_row_is_either_sound_or_has_a_fault_in_words(
     assert fault is None or fault
 
 
+edges = st.sampled_from(
+    [nan, inf, -inf, -1.0, 0.0, -0.0, 1e-8, 90.0, 100.0, 110.0, 9.99e14, 1e15, 9.99e17, 1e18]
+)
+times = st.integers(-(2**62), 2**62) | st.sampled_from(
+    [-1, 0, 3_600, 86_400, 345_600, 2_678_400, 7_776_000, 32_503_680_000, 32_503_680_001]
+)
+
+
+@given(
+    st.lists(st.builds(Candle, times, *[edges | st.floats()] * 5), max_size=12),
+    st.sampled_from(["1s", "1m", "1h", "3d", "1w", "2w", "1M", "3M", "5M"]),
+)
+def test_the_rule_for_columns_is_the_rule_for_one_candle(rows: list[Candle], name: str) -> None:
+    timeframe = Timeframe.parse(name)
+    by_column = list(zip(*rows, strict=True)) or [()] * 6
+    candles = Candles(
+        np.array(by_column[0], dtype=np.int64),
+        *(np.array(column, dtype=np.float64) for column in by_column[1:]),
+    )
+    one_by_one = {number: candle_fault(row, timeframe) for number, row in enumerate(rows)}
+    expected = {number: fault for number, fault in one_by_one.items() if fault is not None}
+    assert candle_faults(candles, timeframe) == expected
+
+
 def columns(*timestamps: int) -> Candles:
     values = np.array([float(timestamp) for timestamp in timestamps])
     return Candles(np.array(timestamps, dtype=np.int64), *[values] * 5)
@@ -89,6 +113,12 @@ def test_a_slice_keeps_all_columns_in_step() -> None:
     part = columns(1, 2, 3, 4)[1:3]
     assert part.timestamp.tolist() == [2, 3]
     assert part.close.tolist() == [2.0, 3.0]
+
+
+def test_candles_are_taken_by_number_in_any_order() -> None:
+    part = columns(1, 2, 3, 4).taken(np.array([3, 0]))
+    assert part.timestamp.tolist() == [4, 1]
+    assert part.volume.tolist() == [4.0, 1.0]
 
 
 def test_the_frame_is_indexed_by_utc_opens() -> None:

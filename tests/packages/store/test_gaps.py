@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.errors import StoreError, UsageError
-from onetape.store import database
+from onetape.store import database, migrations
 from onetape.store.candles import insert_closed, replace_forming
 from onetape.store.database import Store, open_store
 from onetape.store.gaps import (
@@ -147,6 +147,35 @@ def test_a_series_of_no_timeframe_is_named(store: Store) -> None:
 def test_an_empty_range_is_refused(store: Store) -> None:
     with pytest.raises(StoreError, match="to_timestamp > from_timestamp"):
         set_gap(store, KEY, 5, 5, state=CONFIRMED, asked_ms=1)
+
+
+def test_the_ledger_of_version_1_is_taken_over_without_overlaps(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = [
+        (0, 10, CONFIRMED, 1, 5),
+        (4, 14, CONFIRMED, 2, 9),
+        (14, 16, CONFIRMED, 3, 7),
+        (12, 20, "unknown", 1, 1),
+        (30, 40, "unknown", 4, 6),
+        (35, 37, "not fetched", 3, 8),
+    ]
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "SCRIPTS", migrations.SCRIPTS[:1])
+        patch.setattr(migrations, "NEWEST_VERSION", 1)
+        with open_store(path, create=True) as store, store.write() as connection:
+            connection.executemany(
+                "INSERT INTO gaps VALUES ('binance', 'BTC/USDT', '1h', ?, ?, ?, ?, ?)", old
+            )
+    with open_store(path, create=False) as store, store.read() as connection:
+        rows = connection.execute(
+            "SELECT from_timestamp, to_timestamp, state, first_seen_ms, last_asked_ms FROM gaps"
+        ).fetchall()
+    assert rows == [
+        (0, 14, CONFIRMED, 1, 9),
+        (14, 16, CONFIRMED, 3, 7),
+        (30, 40, NOT_FETCHED, 3, 8),
+    ]
 
 
 states = st.sampled_from([CONFIRMED, NOT_FETCHED, UNKNOWN_IMPORT])

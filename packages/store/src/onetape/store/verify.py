@@ -4,10 +4,11 @@ The tables refuse most of this, but a program with plain SQL can switch the chec
 can be damaged by a disk. Times are epoch seconds, ranges half-open.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from onetape.core.candles import (
     LATEST_TIMESTAMP,
@@ -24,6 +25,7 @@ from onetape.core.words import counted
 from onetape.store.connection import Connection
 from onetape.store.database import Store
 from onetape.store.gaps import CONFIRMED, gaps_of
+from onetape.store.quarantine import Source
 
 FindingKind = Literal[
     "hole",
@@ -185,8 +187,9 @@ def _broken_rules(connection: Connection, lines: Counter[str]) -> Iterator[Findi
         if line == candles:
             rows = connection.execute(
                 "SELECT count(*) FROM ohlcv_data WHERE closed NOT IN (0, 1) "
-                "OR source NOT IN ('rest', 'ws', 'import') "
-                "OR '' IN (exchange, symbol, timeframe)"
+                "OR source NOT IN (SELECT value FROM json_each(?)) "
+                "OR '' IN (exchange, symbol, timeframe)",
+                (json.dumps(get_args(Source)),),
             ).get
         if rows:
             yield _of_file(f"{line}: {counted(rows, 'row')}")
