@@ -12,7 +12,7 @@ from onetape.core.errors import CandleGapError, DataError
 from onetape.core.holes import holes_between
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted, did_you_mean
-from onetape.store.candles import closed_range, last_closed, stored_series
+from onetape.store.candles import closed_range, first_row_after, last_closed, stored_series
 from onetape.store.database import Store, open_if_exists
 from onetape.store.gaps import unexplained
 from onetape.store.reading import closed_between
@@ -39,6 +39,8 @@ class Tape:
     """Candles of the range that the exchange itself does not have."""
     unexplained: int
     """Candles of the range that are missing for no known reason; 0 unless gaps are allowed."""
+    left_out: int | None
+    """Open (epoch seconds) of the newest row, where nothing proves that it is closed."""
 
 
 #: First and last moment (epoch seconds, exclusive) that were asked for; None: as far as it goes.
@@ -116,7 +118,16 @@ def load_tape(
         end=end,
         known_outages=missing - unknown,
         unexplained=unknown,
+        left_out=_unproven(store, key, last, wanted[1]),
     )
+
+
+def _unproven(store: Store, key: SeriesKey, last: int, end: int | None) -> int | None:
+    """Return the row after the last closed candle, where the range would have room for it."""
+    row = first_row_after(store, key, last)
+    if row is None or (end is not None and row.timestamp >= end):
+        return None
+    return row.timestamp
 
 
 def _stored_range(store: Store, key: SeriesKey, settings: BacktesterSettings) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backtester.words import assumptions, metric_lines, notes, parameter_values
+from onetape.core.candles import FloatArray
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.engine import Trade, buy_and_hold_equity
 from onetape.report import Headline, MetricRow, ReportData, ReportTitle, ReportTrade
@@ -13,12 +14,15 @@ from onetape.report import Headline, MetricRow, ReportData, ReportTitle, ReportT
 if TYPE_CHECKING:
     from backtester.run import Backtest
 
+#: An axis that reaches further overflows when the chart scales it, and draws nothing at all.
+LARGEST_DRAWN = 1e100
+
 
 def report_data(backtest: "Backtest") -> ReportData:
     """Return the page's contents; the warm-up is left out."""
     result, signals, metrics = backtest.result, backtest.signals, backtest.metrics
     skipped = backtest.tape.warm_up
-    indicators = {name: column[skipped:] for name, column in signals.indicators.items()}
+    indicators = {name: _drawable(column[skipped:]) for name, column in signals.indicators.items()}
     hold = metrics.buy_and_hold
     held = buy_and_hold_equity(result.candles, result.rules)
     return ReportData(
@@ -78,6 +82,11 @@ def _trade(backtest: "Backtest", trade: Trade) -> ReportTrade:
         entry_reason=_reason(backtest, trade.entry_index),
         exit_reason="" if trade.exit_index is None else _reason(backtest, trade.exit_index),
     )
+
+
+def _drawable(column: FloatArray) -> FloatArray:
+    """Return an indicator with holes where a value is so large that its axis would overflow."""
+    return np.where(np.abs(column) < LARGEST_DRAWN, column, np.nan)
 
 
 def _reason(backtest: "Backtest", filled_index: int) -> str:

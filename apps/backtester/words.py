@@ -76,6 +76,11 @@ def notes(backtest: "Backtest") -> list[str]:
     if tape.unexplained:
         missing = counted(tape.unexplained, "candle")
         found.append(f"{missing} missing unexplained, allowed by --allow-gaps")
+    if tape.left_out is not None:
+        found.append(
+            f"the newest row, {utc_text(tape.left_out)} UTC, is left out: nothing proves that it "
+            "is closed (a later row does, or closed = 1)"
+        )
     if metrics.open_at_end:
         found.append("the last trade is still open and valued at the last close")
     if metrics.refused_orders:
@@ -144,6 +149,7 @@ def result_document(backtest: "Backtest", report: Path | None) -> dict[str, Any]
         "warm_up": tape.warm_up,
         "known_outages": tape.known_outages,
         "unexplained_gaps": tape.unexplained,
+        "left_out": tape.left_out,
         "strategy": backtest.strategy.name,
         "parameters": parameter_values(backtest),
         "assumptions": assumptions(backtest),

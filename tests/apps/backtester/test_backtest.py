@@ -213,3 +213,58 @@ def test_a_recorded_run_comes_out_of_the_tables_to_the_cent(
     assert round(document["metrics"]["final_equity"], 2) == round(expected["final_equity"], 2)
     entries = [(trade["entry_timestamp"], trade["exit_timestamp"]) for trade in closed]
     assert entries == [(trade[0], trade[2]) for trade in expected["trades"]]
+
+
+@pytest.mark.parametrize(("to", "left_out"), [(None, END), ("2024-04-30", None)])
+def test_the_last_row_that_plain_sql_wrote_is_left_out_and_said_so(
+    on_tape: Run, tape: Path, to: str | None, left_out: int | None
+) -> None:
+    with open_store(tape, create=False) as store, store.write() as connection:
+        connection.execute(
+            "INSERT INTO ohlcv_data (exchange, symbol, timeframe, timestamp, open, high, low, "
+            "close, volume) VALUES ('simulator', 'BTC/USDT', '1h', ?, 1, 1, 1, 1, 1)",
+            (END,),
+        )
+    document = on_tape(*(() if to is None else ("--to", to))).document
+    assert document["candles"] == (END - START) // HOUR
+    assert document["left_out"] == left_out
+    words = "the newest row, 2024-04-30 00:00 UTC, is left out: nothing proves that it is closed"
+    assert any(note.startswith(words) for note in document["notes"]) == (left_out is not None)
+
+
+HUGE = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onetape.strategies import Signals, Strategy
+
+
+@dataclass(frozen=True)
+class Huge(Strategy):
+    name: ClassVar[str] = "huge"
+
+    @property
+    def lookback(self):
+        return 1
+
+    def evaluate(self, candles, higher):
+        column = np.arange(len(candles)) * 1.0
+        column[7], column[9] = 1.7e308, -1e304
+        return Signals(np.zeros(len(candles), dtype=np.int8), {"huge": column})
+"""
+
+
+def test_a_value_that_would_overflow_the_chart_is_a_hole_in_the_report(
+    backtester: Run, tape: Path, folder: Path
+) -> None:
+    del tape
+    (folder / "huge.py").write_text(HUGE)
+    report = folder / "huge.html"
+    arguments = ("--exchange", "simulator", "--strategy", "huge.py", "--report", str(report))
+    assert backtester(*arguments).code == 0
+    values = re.search(r'"name":"huge","values":\[([^]]*)\]', report.read_text())
+    assert values is not None
+    drawn = [None if text == "null" else float(text) for text in values[1].split(",")]
+    assert drawn[6:11] == [6.0, None, 8.0, None, 10.0]
