@@ -63,7 +63,7 @@ def run_trader(settings: TraderSettings) -> None:
         path = database_path(settings.db, settings.exchange)
         if path.exists():
             # A file that cannot be used is named before the network is asked for anything.
-            open_store(path, create=False).close()
+            open_store(path, create=False, whole=True).close()
         asyncio.run(_trade(settings, _endpoint(settings, stack), key, strategy))
 
 

@@ -1,7 +1,6 @@
 """Opening a file: who may, what is refused, and that a refusal changes nothing."""
 
 import os
-import shutil
 import sqlite3
 import stat
 import subprocess
@@ -13,6 +12,7 @@ import pytest
 from onetape.core.errors import ConfigurationError, StoreError
 from onetape.store.database import open_if_exists, open_store
 from onetape.store.migrations import NEWEST_VERSION
+from unprivileged import unprivileged
 
 #: Opens a database in a folder that it may not write.
 OPEN_LOCKED = """
@@ -115,16 +115,6 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     blocker.write_text("")
     with pytest.raises(ConfigurationError, match="cannot create"):
         open_store(blocker / "data" / "onetape.db", create=True)
-
-
-def unprivileged(command: list[str]) -> list[str]:
-    """Return a command that file permissions stop, also where the tests run as root."""
-    if os.geteuid() != 0:
-        return command
-    setpriv = shutil.which("setpriv")
-    if setpriv is None:
-        pytest.skip("root may write anywhere, and setpriv is not there to give that up")
-    return [setpriv, "--bounding-set=-all", "--inh-caps=-all", *command]
 
 
 def test_a_folder_that_is_not_writable_is_refused(

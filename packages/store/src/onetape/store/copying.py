@@ -1,8 +1,8 @@
 """Copy a database whole while others write to it, and give files their names in one step.
 
 The copy is made page by page by SQLite's backup interface inside one read transaction, so that it
-is what the file held at one moment, and no commit of another process makes it start over. That is
-a fraction of the work of VACUUM INTO, which builds every table anew, and can be interrupted.
+is what the file held at one moment, and no commit of another process makes it start over. VACUUM
+INTO takes no less time, and Ctrl-C would have to wait for the end of its one statement.
 Copying the file itself would lose what is still in its write-ahead log.
 """
 

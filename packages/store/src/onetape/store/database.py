@@ -16,7 +16,7 @@ import apsw
 
 from onetape.core.errors import ConfigurationError, OnetapeError, StoreError
 from onetape.store.connection import Connection, connect, patiently
-from onetape.store.copying import draft_of, name_new
+from onetape.store.copying import check_pages, draft_of, name_new
 from onetape.store.filesystem import check_file_system, file_identity, tell
 from onetape.store.migrations import NEWEST_VERSION, check_ours, migrate
 
@@ -129,7 +129,7 @@ class Store:
         A file that was deleted stays writable for whoever has it open, and is gone with them.
 
         Raises:
-            StoreError: it was deleted, or another file has its name.
+            StoreError: it was deleted or emptied, or another file has its name.
         """
         if not self._is_in_place():
             raise StoreError(
@@ -160,12 +160,14 @@ class Store:
             time.sleep(0.01)
 
 
-def open_store(path: Path, *, create: bool) -> Store:
+def open_store(path: Path, *, create: bool, whole: bool = False) -> Store:
     """Open a database file, bring its schema up to date, and return it.
 
     Args:
         path: The file.
         create: Whether a missing file is made, with its folder. Files are made 0600, folders 0700.
+        whole: Whether every page is read first (about a second for each million rows): a damaged
+            one in the middle shows in no other way until somebody needs it.
 
     Raises:
         StoreError: missing (and not `create`), damaged, empty, not ours, newer than this program,
@@ -192,6 +194,8 @@ def open_store(path: Path, *, create: bool) -> Store:
         try:
             # Looked at before anything is set: WAL mode would be written into a foreign file.
             check_ours(connection, path)
+            if whole:
+                check_pages(connection, path)
             _share(connection)
             kept = migrate(connection, path)
             store = Store(path, connection, identity)

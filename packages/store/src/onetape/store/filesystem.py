@@ -58,12 +58,12 @@ def file_system_of(path: Path) -> str:
 
 
 def file_identity(path: Path) -> tuple[int, int] | None:
-    """Return device and inode of a file, or None where there is none."""
+    """Return device and inode of a file, or None where there is none, or nothing in it."""
     try:
         status = path.stat()
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    return (status.st_dev, status.st_ino) if status.st_size else None
 
 
 def tell(text: str) -> None:

@@ -1,0 +1,334 @@
+"""Damaged, missing, replaced, locked, read-only, full: named in one line, never made worse."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from onetape.core.candles import Candle, SeriesKey
+from onetape.core.errors import ConfigurationError, StoreError
+from onetape.store import filesystem
+from onetape.store.candles import insert_closed
+from onetape.store.database import Store, open_store
+from onetape.store.filesystem import file_system_of
+from unprivileged import unprivileged
+
+KEY = SeriesKey("binance", "BTC/USDT", "1m")
+#: Opens a file, tries to write to it, and says what came of that.
+TRY = """
+import resource, sys
+from pathlib import Path
+from onetape.core.candles import Candle, SeriesKey
+from onetape.core.errors import OnetapeError
+from onetape.store.candles import insert_closed
+from onetape.store.database import open_store
+key = SeriesKey("binance", "BTC/USDT", "1m")
+if len(sys.argv) > 2:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
+try:
+    with open_store(Path(sys.argv[1]), create=True) as store:
+        for page in range(100):
+            rows = [Candle((page * 500 + i) * 60, 1.0, 1.0, 1.0, 1.0, 0.0) for i in range(500)]
+            insert_closed(store, key, rows, source="rest", seen_ms=1)
+            print("stored", flush=True)
+except OnetapeError as error:
+    print(type(error).__name__, error)
+"""
+#: Holds the write lock until its input ends.
+LOCK = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+sys.stdin.read()
+"""
+#: Reads one moment of a file for as long as its input lasts.
+LONG_READ = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN")
+connection.execute("SELECT count(*) FROM ohlcv_data").fetchall()
+print("reading", flush=True)
+sys.stdin.read()
+"""
+
+
+def rows(count: int, start: int = 0) -> list[Candle]:
+    return [Candle((start + i) * 60, 1.0, 2.0, 0.5, 1.5, float(i)) for i in range(count)]
+
+
+def write_rows(store: Store, count: int, start: int = 0) -> None:
+    insert_closed(store, KEY, rows(count, start), source="rest", seen_ms=1)
+
+
+def candles_in(path: Path) -> int:
+    with open_store(path, create=False, whole=True) as store, store.read() as connection:
+        return connection.execute("SELECT count(*) FROM ohlcv_data").get
+
+
+@pytest.fixture
+def closed(path: Path) -> Path:
+    """Return a database of 5,000 candles that nobody has open."""
+    with open_store(path, create=True) as store:
+        write_rows(store, 5_000)
+    return path
+
+
+def said(command: list[str], environment: dict[str, str]) -> list[str]:
+    done = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=60
+    )
+    return done.stdout.splitlines()
+
+
+class Other:
+    """A process that does something with a file until it is told to end."""
+
+    def __init__(self, script: str, path: Path) -> None:
+        """Start it, and wait until it has begun."""
+        self._child = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", script, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._child.stdout is not None
+        assert self._child.stdout.readline() != ""
+
+    def end(self) -> None:
+        """Let it end."""
+        self._child.communicate(timeout=30)
+
+
+def spoil_header(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(b"x" * 100)
+
+
+def spoil_middle(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2 // 4_096 * 4_096)
+        file.write(b"\xff" * 4_096)
+
+
+def cut_in_half(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (spoil_header, "is no SQLite database"),
+        (spoil_middle, "is damaged"),
+        (cut_in_half, "is damaged"),
+        (empty, "is empty"),
+    ],
+)
+def test_a_spoilt_file_is_named_and_left_as_it_is(
+    closed: Path, spoil: Callable[[Path], None], words: str
+) -> None:
+    """Row 50."""
+    spoil(closed)
+    before = closed.read_bytes()
+    with pytest.raises(StoreError, match=words) as caught:
+        open_store(closed, create=True, whole=True)
+    assert str(closed) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert closed.read_bytes() == before
+    assert [entry.name for entry in closed.parent.iterdir()] == [closed.name]
+
+
+def test_only_a_look_at_every_page_sees_one_in_the_middle(closed: Path) -> None:
+    """Row 50, its guard off."""
+    spoil_middle(closed)
+    open_store(closed, create=False).close()
+
+
+def test_a_deleted_file_is_noticed_by_the_next_write_and_not_made_again(closed: Path) -> None:
+    with open_store(closed, create=False) as store:
+        closed.unlink()
+        with pytest.raises(StoreError, match="deleted or replaced"):
+            write_rows(store, 1, start=5_000)
+    assert not closed.exists()
+
+
+def test_a_file_that_was_deleted_under_a_program_is_not_made_anew_over_its_log(
+    closed: Path,
+) -> None:
+    with open_store(closed, create=False) as store:
+        write_rows(store, 10, start=5_000)
+        closed.unlink()
+        with pytest.raises(StoreError, match=r"is gone, but its log .* is there"):
+            open_store(closed, create=True)
+    assert not closed.exists()
+
+
+def test_a_replaced_file_is_noticed_by_the_next_write_and_stays_as_it_is(
+    closed: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.db"
+    with open_store(other, create=True) as store:
+        write_rows(store, 7)
+    with open_store(closed, create=False) as store:
+        other.replace(closed)
+        with pytest.raises(StoreError, match="deleted or replaced"):
+            write_rows(store, 1, start=5_000)
+    assert candles_in(closed) == 7
+
+
+def test_closing_a_replaced_file_leaves_the_log_of_the_new_one(
+    closed: Path, tmp_path: Path
+) -> None:
+    """SQLite deletes a log by its name; that name is another file's by now."""
+    old = open_store(closed, create=False)
+    write_rows(old, 10, start=5_000)
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{closed}{suffix}").replace(tmp_path / f"moved{suffix}")
+    with open_store(closed, create=True) as new:
+        write_rows(new, 3)
+        old.close()
+        assert Path(f"{closed}-wal").exists()
+        write_rows(new, 3, start=3)
+    assert candles_in(closed) == 6
+
+
+def test_a_file_emptied_under_a_program_is_noticed_by_the_next_write(closed: Path) -> None:
+    with open_store(closed, create=False) as store:
+        write_rows(store, 10, start=5_000)
+        os.truncate(closed, 0)
+        with pytest.raises(StoreError, match="deleted or replaced"):
+            write_rows(store, 1, start=5_010)
+
+
+@pytest.mark.parametrize("what", ["the file", "the folder"])
+def test_what_may_not_be_written_is_named_and_stays_sound(
+    closed: Path, child_environment: dict[str, str], what: str
+) -> None:
+    """Row 45."""
+    if what == "the file":
+        closed.chmod(0o400)
+    else:
+        closed.parent.chmod(0o500)
+    try:
+        command = unprivileged([sys.executable, "-c", TRY, str(closed)])
+        (line,) = said(command, child_environment)
+    finally:
+        closed.parent.chmod(0o700)
+        closed.chmod(0o600)
+    assert line.startswith(f"ConfigurationError cannot write {closed}")
+    assert candles_in(closed) == 5_000
+
+
+@pytest.mark.parametrize("limit", [1_000_000, 1_234_567])
+def test_a_full_disk_is_named_and_the_database_stays_sound(
+    path: Path, child_environment: dict[str, str], limit: int
+) -> None:
+    *stored, last = said([sys.executable, "-c", TRY, str(path), str(limit)], child_environment)
+    assert last.startswith(f"StoreError {path}")
+    assert "disk" in last
+    assert candles_in(path) >= len(stored) * 500 > 0
+    with open_store(path, create=False) as store:
+        write_rows(store, 500, start=100_000)
+
+
+def test_a_lock_held_elsewhere_is_waited_for_and_then_named(closed: Path) -> None:
+    """Row 46."""
+    other = Other(LOCK, closed)
+    with open_store(closed, create=False) as store:
+        store.patience_seconds = 0.3
+        began = time.monotonic()
+        with pytest.raises(StoreError, match=f"{closed} stayed locked by another process"):
+            write_rows(store, 1, start=5_000)
+        assert time.monotonic() - began >= store.patience_seconds
+        other.end()
+        write_rows(store, 1, start=5_000)
+    assert candles_in(closed) == 5_001
+
+
+def log_size(path: Path) -> int:
+    return Path(f"{path}-wal").stat().st_size
+
+
+def test_the_log_stays_bounded_while_readers_come_and_go(closed: Path) -> None:
+    with open_store(closed, create=False) as store, open_store(closed, create=False) as reader:
+        store.log_limit_bytes = 200_000
+        largest = 0
+        for page in range(60):
+            with reader.read() as connection:
+                connection.execute("SELECT count(*) FROM leases").fetchall()
+            write_rows(store, 500, start=5_000 + page * 500)
+            largest = max(largest, log_size(closed))
+    assert largest < 2 * 200_000
+
+
+def test_a_long_reader_slows_bulk_writes_down_and_stops_nobody(closed: Path) -> None:
+    other = Other(LONG_READ, closed)
+    with open_store(closed, create=False) as store:
+        store.log_limit_bytes = 20_000
+        store.patience_seconds = 0.2
+        write_rows(store, 1_000, start=5_000)
+        grown = log_size(closed)
+        began = time.monotonic()
+        write_rows(store, 1_000, start=6_000)
+        assert time.monotonic() - began >= store.patience_seconds
+        assert log_size(closed) > grown > 20_000
+        other.end()
+        write_rows(store, 1_000, start=7_000)
+        assert log_size(closed) < 20_000
+    assert candles_in(closed) == 8_000
+
+
+MOUNTS = """\
+22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+30 22 0:40 / /mnt/nas rw,relatime shared:2 - {kind} nas:/export rw
+31 30 254:1 / /mnt/nas/disk rw - ext4 /dev/vdb rw
+32 22 0:41 / /mnt/with\\040blank rw - {kind} nas:/export rw
+"""
+
+
+@pytest.fixture
+def mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that lets the system claim to have a drive of a kind."""
+
+    def mount(kind: str) -> None:
+        listing = tmp_path / "mountinfo"
+        listing.write_text(MOUNTS.format(kind=kind))
+        monkeypatch.setattr(filesystem, "MOUNTS", listing)
+
+    return mount
+
+
+@pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "smb3", "fuse.sshfs"])
+def test_a_network_drive_is_refused_before_anything_is_made(
+    mounted: Callable[[str], None], kind: str
+) -> None:
+    """Row 55."""
+    mounted(kind)
+    path = Path("/mnt/nas/data/onetape.db")
+    with pytest.raises(ConfigurationError, match=f"{path} lies on a network drive .{kind}"):
+        open_store(path, create=True)
+
+
+@pytest.mark.parametrize("kind", ["9p", "virtiofs", "fuse.grpcfuse"])
+def test_a_shared_folder_is_warned_of(
+    mounted: Callable[[str], None], kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Row 55."""
+    mounted(kind)
+    filesystem.check_file_system(Path("/mnt/with blank/onetape.db"))
+    (record,) = caplog.records
+    assert f"lies in a shared folder ({kind})" in record.getMessage()
+
+
+def test_a_disk_inside_a_network_drive_is_a_disk(mounted: Callable[[str], None]) -> None:
+    mounted("nfs")
+    assert file_system_of(Path("/mnt/nas/disk/onetape.db")) == "ext4"
+    assert file_system_of(Path("/mnt/nasty/onetape.db")) == "ext4"
