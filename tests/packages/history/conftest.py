@@ -104,14 +104,19 @@ def store(tmp_path: Path) -> Generator[Store]:
 
 
 @pytest.fixture(scope="session")
+def runner() -> Generator[Callable[[Coroutine[Any, Any, T]], T]]:
+    """Return a function that runs a coroutine for a bounded time, always in the same loop."""
+    with asyncio.Runner() as one:
+        yield lambda work: one.run(asyncio.wait_for(work, 30))
+
+
+@pytest.fixture(scope="session")
 def ask(
     _listening: ChosenServer,
 ) -> Generator[Callable[[Callable[[RestExchange], Coroutine[Any, Any, T]]], T]]:
     """Return a function that works with a client of the exchange, kept from test to test."""
     with asyncio.Runner() as runner:
-        client = RestExchange(
-            _listening.endpoint, patience_seconds=4, wall=QuickWall(), seed=1
-        )
+        client = RestExchange(_listening.endpoint, patience_seconds=4, wall=QuickWall(), seed=1)
 
         def asker(work: Callable[[RestExchange], Coroutine[Any, Any, T]]) -> T:
             return runner.run(asyncio.wait_for(work(client), 30))

@@ -1,0 +1,123 @@
+"""Recorded replies of Binance, Kraken and OKX page correctly, through CCXT's own classes."""
+
+import json
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onetape.core.timeframes import Timeframe
+from onetape.exchange.pages import Page, closed_pages
+from onetape.simulator.player import Player
+from onetape.simulator.recordings import read_reel
+from real_clients import real_client
+
+Run = Callable[..., Any]
+HOUR = 3_600
+
+
+async def walked(
+    player: Player, exchange: str, symbol: str, name: str, timeframe: str, **at: int
+) -> tuple[list[Page], list[str]]:
+    notes: list[str] = []
+    async with (
+        player,
+        real_client(
+            exchange,
+            player.url,
+            now_ms=at["now_ms"],
+            markets={symbol: name},
+            note=notes.append,
+        ) as client,
+    ):
+        pages = closed_pages(
+            client, symbol, Timeframe.parse(timeframe), start=at["start"], end=at["end"]
+        )
+        return [page async for page in pages], notes
+
+
+def opens_of(pages: list[Page]) -> list[int]:
+    return sorted({time for page in pages for time in page.candles.timestamp.tolist()})
+
+
+def reel(tmp_path: Path, items: list[dict[str, Any]], **routes: str) -> Player:
+    file = tmp_path / "recorded.json"
+    file.write_text(json.dumps({"items": items}), encoding="utf-8")
+    return Player(read_reel([file], routes), in_order=True)
+
+
+def items_of(shared: Path, file: str) -> list[dict[str, Any]]:
+    return json.loads((shared / "data/payloads" / file).read_text())["items"]
+
+
+def test_row_20_binances_hole_inside_a_full_page_is_a_gap_and_not_the_end(
+    run: Run, shared: Path, tmp_path: Path
+) -> None:
+    pair = [
+        item
+        for item in items_of(shared, "binance/rest_klines.json")
+        if "interval=1h&limit=1000" in item["query"]
+    ]
+    rows = [row for item in pair for row in item["body"]]
+    start, end = rows[0][0] // 1_000, rows[-1][0] // 1_000 + HOUR
+    player = reel(tmp_path, pair)
+    pages, _ = run(
+        walked(
+            player, "binance", "BTC/USDT", "BTCUSDT", "1h",
+            start=start, end=end, now_ms=1_700_000_000_000,
+        )
+    )  # fmt: skip
+    opens = opens_of(pages)
+    assert opens == [row[0] // 1_000 for row in rows]
+    assert [(b - a) // HOUR - 1 for a, b in pairwise(opens) if b - a != HOUR] == [3]
+    assert len(player.asked) == 2
+    closes = [value for page in pages for value in page.candles.close.tolist()]
+    assert closes == [float(row[4]) for row in rows]
+
+
+def test_kraken_serves_its_newest_and_says_from_when_on_it_can_be_had(
+    run: Run, shared: Path, tmp_path: Path
+) -> None:
+    recorded = items_of(shared, "kraken/rest_and_ws.json")
+    (item,) = [one for one in recorded if one.get("name") == "http_ohlc"]
+    rows = item["body"]["result"]["XBTUSDT"]
+    player = reel(tmp_path, [item], http_ohlc="GET /0/public/OHLC")
+    forming = rows[-1][0]
+    pages, notes = run(
+        walked(
+            player, "kraken", "BTC/USDT", "XBTUSDT", "1m",
+            start=rows[0][0] - 90 * 86_400, end=2**40, now_ms=(forming + 10) * 1_000,
+        )
+    )  # fmt: skip
+    assert opens_of(pages) == [row[0] for row in rows[:-1]]
+    assert pages[0].since == rows[0][0]
+    assert pages[-1].reached == forming
+    assert len(player.asked) <= 2
+    (note,) = notes
+    assert "BTC/USDT 1m can be had from 2025-11-10 12:17 UTC on" in note
+    assert "not fetched" in note
+    first, last = pages[0].candles[:1], rows[0]
+    assert (first.close[0], first.volume[0]) == (float(last[4]), float(last[6]))
+
+
+@pytest.mark.parametrize("name", ["http_get_candlesticks_full"])
+def test_okx_sends_its_newest_first_and_the_pages_are_oldest_first(
+    run: Run, shared: Path, tmp_path: Path, name: str
+) -> None:
+    recorded = items_of(shared, "okx/rest_and_ws.json")
+    (item,) = [one for one in recorded if one.get("name") == name]
+    rows = item["body"]["data"]
+    opens = sorted(int(row[0]) // 1_000 for row in rows)
+    player = reel(tmp_path, [item], **{name: "GET /api/v5/market/history-candles"})
+    pages, _ = run(
+        walked(
+            player, "okx", "BTC/USDT", "BTC-USDT", "1m",
+            start=opens[0], end=opens[-1] + 60, now_ms=(opens[-1] + 3_600) * 1_000,
+        )
+    )  # fmt: skip
+    assert opens_of(pages) == opens
+    assert pages[0].candles.close.tolist() == [float(row[4]) for row in reversed(rows)]
+    assert pages[-1].reached == opens[-1] + 60
+    assert player.missed == []

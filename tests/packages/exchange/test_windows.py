@@ -1,0 +1,168 @@
+"""Exchanges that answer a page's length from the time asked for: OKX's protocol and class."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import pytest
+from aiohttp import web
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from onetape.core.timeframes import Timeframe
+from onetape.exchange.listing import listed_since
+from onetape.exchange.pages import closed_pages
+from onetape.exchange.rest import RestExchange
+from real_clients import real_client
+
+Run = Callable[..., Any]
+MINUTE, DAY = 60, 86_400
+#: 2024-03-01 00:00 UTC.
+NOW = 1_709_251_200
+M1 = Timeframe.parse("1m")
+
+
+@dataclass
+class Windowed:
+    """Has the candles of some minutes, and sends at most `most` of a window, the newest ones."""
+
+    minutes: set[int] = field(default_factory=set[int])
+    most: int = 300
+    asked: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
+    rows: Callable[[int, int], list[list[str]]] | None = None
+    """Answers in its place, from the bounds of the window in seconds."""
+
+    async def answer(self, request: web.Request) -> web.Response:
+        query = dict(request.query)
+        self.asked.append(query)
+        length = DAY if query["bar"].startswith("1D") else MINUTE
+        low, high = int(query["before"]) // 1_000 + 1, int(query["after"]) // 1_000
+        if self.rows is not None:
+            return web.json_response({"code": "0", "msg": "", "data": self.rows(low, high)})
+        opens = sorted({minute - minute % length for minute in self.minutes}, reverse=True)
+        count = min(self.most, int(query["limit"]))
+        fitting = [opened for opened in opens if low <= opened < high][:count]
+        data = [row_of(opened) for opened in fitting]
+        return web.json_response({"code": "0", "msg": "", "data": data})
+
+
+def row_of(opened: int) -> list[str]:
+    return [str(opened * 1_000), "2", "3", "1", "2", "5", "5", "10", "1"]
+
+
+@asynccontextmanager
+async def okx(server: Windowed) -> AsyncGenerator[RestExchange]:
+    app = web.Application()
+    app.router.add_get("/{path:.*}", server.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        async with real_client(
+            "okx", url, now_ms=NOW * 1_000 + 30_000, markets={"BTC/USDT": "BTC-USDT"}
+        ) as client:
+            yield client
+    finally:
+        await runner.cleanup()
+
+
+async def opens_of(client: RestExchange, start: int, end: int = NOW) -> list[int]:
+    pages = [page async for page in closed_pages(client, "BTC/USDT", M1, start=start, end=end)]
+    assert pages[-1].reached >= end
+    return sorted({time for page in pages for time in page.candles.timestamp.tolist()})
+
+
+def minutes(start: int, end: int) -> Iterable[int]:
+    return range(start, end, MINUTE)
+
+
+def walk(run: Run, server: Windowed, start: int, end: int = NOW) -> list[int]:
+    async def work() -> list[int]:
+        async with okx(server) as client:
+            return await opens_of(client, start, end)
+
+    return run(work())
+
+
+def test_three_pages_come_whole_and_in_three_questions(run: Run) -> None:
+    start = NOW - 700 * MINUTE
+    server = Windowed(set(minutes(start, NOW + MINUTE)))
+    assert walk(run, server, start) == list(minutes(start, NOW))
+    assert len(server.asked) == 3
+
+
+def test_an_empty_stretch_of_years_is_crossed_in_few_questions(run: Run) -> None:
+    start, listed = NOW - 2_000 * DAY, NOW - 600 * MINUTE
+    server = Windowed(set(minutes(listed, NOW + MINUTE)))
+    assert walk(run, server, start) == list(minutes(listed, NOW))
+    # 2 empty pages, 7 of days, two days at most in minutes, and the candles.
+    assert len(server.asked) <= 25
+
+
+def test_an_exchange_that_sends_less_than_a_page_and_keeps_the_newest_loses_none(run: Run) -> None:
+    start = NOW - 700 * MINUTE
+    server = Windowed(set(minutes(start, NOW + MINUTE)), most=100)
+    assert walk(run, server, start) == list(minutes(start, NOW))
+    assert len(server.asked) <= 12
+
+
+def test_a_gap_longer_than_pages_is_no_end(run: Run) -> None:
+    start = NOW - 5_000 * MINUTE
+    present = {*minutes(start, start + 100 * MINUTE), *minutes(NOW - 50 * MINUTE, NOW)}
+    assert walk(run, Windowed(present), start) == sorted(present)
+
+
+def test_nothing_at_all_ends_the_walk_in_few_questions(run: Run) -> None:
+    server = Windowed()
+    assert walk(run, server, NOW - 1_000 * DAY) == []
+    assert len(server.asked) <= 8
+
+
+def test_the_day_of_the_listing_is_found_by_days(run: Run) -> None:
+    listed = NOW - 100 * DAY
+    server = Windowed(set(minutes(listed, listed + 3 * DAY)))
+
+    async def work() -> int | None:
+        async with okx(server) as client:
+            return await listed_since(client, "BTC/USDT")
+
+    assert run(work()) == listed
+    assert len(server.asked) <= 20
+
+
+@pytest.mark.parametrize("kind", ["okx", "binance"])
+@settings(
+    max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(seed=st.integers(0, 2**32), spread=st.sampled_from([1, 5, 100, 100_000]))
+def test_random_rows_never_keep_the_pager(run: Run, kind: str, seed: int, spread: int) -> None:
+    random = Random(seed)  # noqa: S311 - a seeded test
+    wanted = 40
+
+    def rows(low: int, high: int) -> list[list[str]]:
+        del high
+        count = random.choice([0, 0, 1, 1, 2, 5])
+        times = [
+            low + random.randint(-spread, spread) * random.choice([1, 60]) for _ in range(count)
+        ]
+        return [row_of(time) for time in times]
+
+    server = Windowed(rows=rows)
+
+    async def work() -> None:
+        async with okx(server) as client:
+            if kind == "binance":
+                # The same rows to a pager that trusts an empty page to be the end.
+                client.quirks = client.quirks.__class__(300, 3_000, finds_next=True)
+            start = NOW - wanted * MINUTE
+            async for page in closed_pages(client, "BTC/USDT", M1, start=start, end=NOW):
+                times = page.candles.timestamp.tolist()
+                assert times == sorted(set(times))
+                assert all(start <= time < NOW for time in times)
+
+    run(asyncio.wait_for(work(), 20))
+    assert len(server.asked) <= 3 * wanted + 10

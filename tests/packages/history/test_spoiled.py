@@ -1,0 +1,215 @@
+"""FAULTS rows 18 to 22, 26 and 27 over REST: candles that the simulator spoils on purpose."""
+
+import time
+from collections.abc import Callable, Coroutine, Generator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from onetape.core.candles import SeriesKey
+from onetape.core.clock import utc_text
+from onetape.core.errors import UsageError
+from onetape.exchange.clients import Endpoint
+from onetape.exchange.rest import RestExchange
+from onetape.exchange.translate import SymbolRefused
+from onetape.history.fetch import FetchReport, fetch_closed
+from onetape.history.gaps import confirm_gaps
+from onetape.simulator.clock import make_clock
+from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
+from onetape.store.candles import missing_between
+from onetape.store.database import Store, open_store
+from onetape.store.gaps import gaps_of
+from onetape.store.reading import closed_between
+from wall import QuickWall
+
+T = TypeVar("T")
+Work = Callable[[RestExchange], Coroutine[Any, Any, T]]
+HOUR, DAY = 3_600, 86_400
+#: 2024-04-15 12:20 UTC: after New York's clocks went forward.
+NOW_MS = 1_713_183_600_000
+FORMING = NOW_MS // 1_000 - 20 * 60
+KEY = SeriesKey("simulator", "BTC/USDT", "1h")
+START = FORMING - 20 * HOUR
+#: The candle that is spoiled.
+MIDDLE = FORMING - 10 * HOUR
+WRONG_VALUES = [
+    "nan", "infinity", "overflow", "negative", "zero", "none", "high_below_low", "close_outside",
+]  # fmt: skip
+WRONG_TIMES = ["time_none", "time_seconds", "time_huge", "time_negative", "time_off_grid"]
+
+
+@pytest.fixture(scope="module")
+def _simulator() -> Generator[EmbeddedSimulator]:
+    with embedded_simulator(clock=make_clock(start_ms=NOW_MS, stepped=True)) as running:
+        yield running
+
+
+@pytest.fixture
+def simulator(_simulator: EmbeddedSimulator) -> Generator[EmbeddedSimulator]:
+    yield _simulator
+    _simulator.faults.clear()
+
+
+@pytest.fixture(scope="module")
+def work(
+    _simulator: EmbeddedSimulator, runner: Callable[[Any], Any]
+) -> Generator[Callable[[Work[Any]], Any]]:
+    client = RestExchange(
+        Endpoint("simulator", _simulator.url), patience_seconds=4, wall=QuickWall(), seed=1
+    )
+    yield lambda task: runner(task(client))
+    runner(client.__aexit__(None, None, None))
+
+
+def fetched(work: Callable[[Work[Any]], Any], store: Store) -> FetchReport:
+    return work(lambda client: fetch_closed(client, store, KEY, start=START, end=FORMING))
+
+
+def spoil(simulator: EmbeddedSimulator, shape: str) -> None:
+    simulator.faults.add(
+        kind="candles", path="/api/v3/klines", shape=shape, candle_from=f"{utc_text(MIDDLE)}Z"
+        .replace(" ", "T"),
+    )  # fmt: skip
+
+
+def rows_of(store: Store, key: SeriesKey = KEY) -> list[tuple[Any, ...]]:
+    stored = closed_between(store, key, 0, 2**40)
+    columns = (stored.timestamp, stored.open, stored.high, stored.low, stored.close, stored.volume)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+@pytest.fixture
+def truth(
+    work: Callable[[Work[Any]], Any], simulator: EmbeddedSimulator, tmp_path: Path
+) -> list[tuple[Any, ...]]:
+    """Return what the simulator has, unspoiled."""
+    del simulator
+    with open_store(tmp_path / "truth.db", create=True) as store:
+        fetched(work, store)
+        return rows_of(store)
+
+
+@pytest.mark.parametrize("shape", [*WRONG_VALUES, *WRONG_TIMES])
+def test_rows_21_and_22_a_wrong_candle_is_quarantined_with_its_text_and_comes_later(
+    work: Callable[[Work[Any]], Any],
+    simulator: EmbeddedSimulator,
+    store: Store,
+    truth: list[tuple[Any, ...]],
+    shape: str,
+) -> None:
+    spoil(simulator, shape)
+    report = fetched(work, store)
+    assert (report.inserted, report.quarantined) == (19, 1)
+    work(lambda client: confirm_gaps(client, store, KEY, start=START, end=FORMING))
+    assert [(gap.start, gap.state) for gap in gaps_of(store, KEY)] == [(MIDDLE, "not fetched")]
+    with store.read() as connection:
+        payload = connection.execute("SELECT payload FROM quarantine ORDER BY id LIMIT 1").get
+    # The exchange's own row has twelve columns, the first of them in milliseconds.
+    assert payload.count(",") >= 10
+    simulator.faults.clear()
+    assert fetched(work, store).inserted == 1
+    assert rows_of(store) == truth
+
+
+@pytest.mark.parametrize("shape", ["duplicate", "reordered"])
+def test_row_19_rows_twice_or_out_of_order_are_stored_once_and_in_order(
+    work: Callable[[Work[Any]], Any],
+    simulator: EmbeddedSimulator,
+    store: Store,
+    truth: list[tuple[Any, ...]],
+    shape: str,
+) -> None:
+    spoil(simulator, shape)
+    assert fetched(work, store) == FetchReport(20, 0, 0, 1)
+    assert rows_of(store) == truth
+
+
+def test_row_20_a_candle_that_is_missing_twice_is_in_the_ledger_with_the_date(
+    work: Callable[[Work[Any]], Any], simulator: EmbeddedSimulator, store: Store
+) -> None:
+    spoil(simulator, "missing")
+    fetched(work, store)
+    assert missing_between(store, KEY, START, FORMING) == [(MIDDLE, MIDDLE + HOUR)]
+    work(lambda client: confirm_gaps(client, store, KEY, start=START, end=FORMING))
+    (gap,) = gaps_of(store, KEY)
+    assert (gap.start, gap.state, gap.last_asked_ms) == (MIDDLE, "none at exchange", NOW_MS)
+
+
+def test_row_18_a_revised_candle_is_counted_and_the_first_value_stays(
+    work: Callable[[Work[Any]], Any],
+    simulator: EmbeddedSimulator,
+    store: Store,
+    truth: list[tuple[Any, ...]],
+) -> None:
+    fetched(work, store)
+    spoil(simulator, "revised")
+    assert fetched(work, store).revised == 1
+    assert rows_of(store) == truth
+
+
+@pytest.mark.parametrize("timeframe", ["1h", "1d", "1w", "1M"])
+def test_row_26_candles_are_the_same_in_every_time_zone_across_its_change(
+    work: Callable[[Work[Any]], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    timeframe: str,
+) -> None:
+    key = SeriesKey("simulator", "BTC/USDT", timeframe)
+    found: list[list[tuple[Any, ...]]] = []
+    try:
+        for zone in ("UTC", "America/New_York", "Asia/Kolkata"):
+            monkeypatch.setenv("TZ", zone)
+            time.tzset()
+            with open_store(tmp_path / f"{len(found)}.db", create=True) as store:
+                # New York's clocks went forward on 2024-03-10, inside the range.
+                start = FORMING - 60 * DAY
+                work(
+                    lambda client, store=store, start=start: fetch_closed(
+                        client, store, key, start=start, end=FORMING
+                    )
+                )
+                found.append(rows_of(store, key))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) == {"1h": 1_440, "1d": 59, "1w": 8, "1M": 1}[timeframe]
+
+
+def test_row_27_a_delisted_symbol_is_named_and_the_others_go_on(
+    work: Callable[[Work[Any]], Any], simulator: EmbeddedSimulator, store: Store
+) -> None:
+    work(lambda client: client.market("ETH/USDT"))
+    simulator.faults.add(kind="delisted", symbol="ETH/USDT")
+    gone = SeriesKey("simulator", "ETH/USDT", "1h")
+    with pytest.raises(SymbolRefused, match="simulator has no such market"):
+        work(lambda client: fetch_closed(client, store, gone, start=START, end=FORMING))
+    assert fetched(work, store).inserted == 20
+
+
+def test_row_27_a_new_client_does_not_know_a_delisted_symbol(
+    simulator: EmbeddedSimulator, runner: Callable[[Any], Any]
+) -> None:
+    simulator.faults.add(kind="delisted", symbol="ETH/USDT")
+
+    async def ask() -> None:
+        async with RestExchange(Endpoint("simulator", simulator.url)) as client:
+            await client.market("ETH/USDT")
+
+    with pytest.raises(UsageError, match="has no spot market 'ETH/USDT'"):
+        runner(ask())
+
+
+def test_row_27_a_halted_symbol_is_listed_as_not_traded_and_still_has_its_candles(
+    simulator: EmbeddedSimulator, runner: Callable[[Any], Any], store: Store
+) -> None:
+    simulator.faults.add(kind="halted", symbol="BTC/USDT")
+
+    async def ask() -> tuple[bool, int]:
+        async with RestExchange(Endpoint("simulator", simulator.url)) as client:
+            market = await client.market("BTC/USDT")
+            report = await fetch_closed(client, store, KEY, start=START, end=FORMING)
+            return market.active, report.inserted
+
+    assert runner(ask()) == (False, 20)
