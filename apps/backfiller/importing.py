@@ -16,7 +16,7 @@ from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted
 from onetape.store.candles import insert_columns
 from onetape.store.database import Store
-from onetape.store.gaps import UNKNOWN_IMPORT, Gap, gaps_of, set_gap
+from onetape.store.gaps import UNKNOWN_IMPORT, Gap, gaps_of, set_gaps
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +182,8 @@ def store_table(store: Store, table: Table, *, now_ms: int) -> Imported:
 def _note_gaps(store: Store, key: SeriesKey, start: int, end: int, *, now_ms: int) -> list[Gap]:
     """Write down the holes of the range that the ledger does not know; return all of them."""
     gaps = gaps_of(store, key, start=start, end=end)
-    for gap in gaps:
-        if gap.last_asked_ms is None:
-            set_gap(store, key, gap.start, gap.end, state=UNKNOWN_IMPORT, asked_ms=now_ms)
+    new = [(gap.start, gap.end) for gap in gaps if gap.last_asked_ms is None]
+    set_gaps(store, key, new, state=UNKNOWN_IMPORT, asked_ms=now_ms)
     return gaps
 
 

@@ -21,6 +21,7 @@ from onetape.store.gaps import (
     confirmed_gaps,
     gaps_of,
     set_gap,
+    set_gaps,
     unexplained,
 )
 
@@ -58,8 +59,7 @@ def test_what_is_unexplained_is_the_holes_less_the_confirmed_gaps(
     holes: list[tuple[int, int]],
 ) -> None:
     key = next(fresh_keys)
-    for start, end in known:
-        set_gap(shared_store, key, start, end, state=CONFIRMED, asked_ms=1)
+    set_gaps(shared_store, key, known, state=CONFIRMED, asked_ms=1)
     left = unexplained(shared_store, key, holes)
     assert moments(left) == moments(holes) - moments(known)
     assert left == sorted(left)

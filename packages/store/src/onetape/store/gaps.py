@@ -4,7 +4,7 @@ Times of candles are epoch seconds and ranges half-open; times of asking are epo
 hole that the ledger does not know is "not fetched".
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass, replace
 from typing import Final, Literal
 
@@ -63,24 +63,53 @@ def set_gap(
     Raises:
         StoreError: the file cannot be written, or the range is empty.
     """
+    set_gaps(store, key, [(start, end)], state=state, asked_ms=asked_ms)
+
+
+def set_gaps(
+    store: Store,
+    key: SeriesKey,
+    ranges: Iterable[tuple[int, int]],
+    *,
+    state: GapState,
+    asked_ms: int,
+) -> None:
+    """Write down many ranges as `set_gap` does one, in one transaction.
+
+    Raises:
+        StoreError: the file cannot be written, or a range is empty.
+    """
     with store.write() as connection:
-        touching = _entries(connection, key, start - 1, end + 1)
-        inside = [each for each in touching if each.end > start and each.start < end]
-        first_seen_ms = min([asked_ms, *(each.first_seen_ms for each in inside)])
-        left = [
-            _Entry(start, end, state, first_seen_ms, asked_ms),
-            *(replace(each, end=min(each.end, start)) for each in touching if each.start < start),
-            *(replace(each, start=max(each.start, end)) for each in touching if each.end > end),
-        ]
-        connection.executemany(
-            f"DELETE FROM gaps WHERE {_SERIES} AND from_timestamp = ?",
-            [(*key.names, each.start) for each in touching],
-        )
-        connection.executemany(
-            "INSERT INTO gaps (exchange, symbol, timeframe, from_timestamp, to_timestamp, state, "
-            "first_seen_ms, last_asked_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [(*key.names, *astuple(each)) for each in _joined(left)],
-        )
+        for start, end in ranges:
+            _set(connection, key, start, end, state=state, asked_ms=asked_ms)
+
+
+def _set(
+    connection: Connection,
+    key: SeriesKey,
+    start: int,
+    end: int,
+    *,
+    state: GapState,
+    asked_ms: int,
+) -> None:
+    touching = _entries(connection, key, start - 1, end + 1)
+    inside = [each for each in touching if each.end > start and each.start < end]
+    first_seen_ms = min([asked_ms, *(each.first_seen_ms for each in inside)])
+    left = [
+        _Entry(start, end, state, first_seen_ms, asked_ms),
+        *(replace(each, end=min(each.end, start)) for each in touching if each.start < start),
+        *(replace(each, start=max(each.start, end)) for each in touching if each.end > end),
+    ]
+    connection.executemany(
+        f"DELETE FROM gaps WHERE {_SERIES} AND from_timestamp = ?",
+        [(*key.names, each.start) for each in touching],
+    )
+    connection.executemany(
+        "INSERT INTO gaps (exchange, symbol, timeframe, from_timestamp, to_timestamp, state, "
+        "first_seen_ms, last_asked_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [(*key.names, *astuple(each)) for each in _joined(left)],
+    )
 
 
 def gaps_of(
@@ -131,7 +160,7 @@ def unexplained(
     for start, end, entry in _cut(holes, known):
         if entry is not None and entry.state == CONFIRMED:
             continue
-        if left and left[-1][1] == start and (start, end) not in holes:
+        if left and left[-1][1] == start:
             left[-1] = (left[-1][0], end)
         else:
             left.append((start, end))
@@ -147,10 +176,13 @@ def confirmed_gaps(store: Store, key: SeriesKey) -> list[tuple[int, int]]:
 
 def _entries(connection: Connection, key: SeriesKey, start: int, end: int) -> list[_Entry]:
     """Return the rows of the ledger that overlap `[start, end)`, oldest first."""
+    # Ranges do not overlap, so only the last one that begins before `start` can reach beyond it.
     rows = connection.execute(
         "SELECT from_timestamp, to_timestamp, state, first_seen_ms, last_asked_ms FROM gaps "
-        f"WHERE {_SERIES} AND from_timestamp < ? AND to_timestamp > ? ORDER BY from_timestamp",
-        (*key.names, end, start),
+        f"WHERE {_SERIES} AND from_timestamp < ? AND to_timestamp > ? AND from_timestamp >= ifnull("
+        f"(SELECT max(from_timestamp) FROM gaps WHERE {_SERIES} AND from_timestamp <= ?), ?) "
+        "ORDER BY from_timestamp",
+        (*key.names, end, start, *key.names, start, start),
     ).fetchall()
     return [_Entry(*row) for row in rows]
 
