@@ -1,7 +1,6 @@
 """What names the content of candles: equal data, equal digest, on every machine."""
 
 import hashlib
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -15,13 +14,9 @@ def data_digest(candles: Candles) -> str:
     have the same one. A million candles take about 30 ms.
     """
     digest = hashlib.sha256(f"candles {len(candles)}\n".encode())
-    for column in column_bytes(candles):
-        digest.update(column)
+    prices = (candles.open, candles.high, candles.low, candles.close, candles.volume)
+    # Little-endian: times as int64, all else as float64.
+    digest.update(np.ascontiguousarray(candles.timestamp, dtype="<i8").data)
+    for column in prices:
+        digest.update(np.ascontiguousarray(column, dtype="<f8").data)
     return digest.hexdigest()
-
-
-def column_bytes(candles: Candles) -> Iterator[memoryview]:
-    """Give the columns as bytes: times as int64, prices and volume as float64, little-endian."""
-    yield np.ascontiguousarray(candles.timestamp, dtype="<i8").data.cast("B")
-    for column in (candles.open, candles.high, candles.low, candles.close, candles.volume):
-        yield np.ascontiguousarray(column, dtype="<f8").data.cast("B")

@@ -74,14 +74,14 @@ def chunks_between(connection: Connection, key: SeriesKey, start: int, end: int)
     return [Chunk(*row) for row in rows]
 
 
-def load_chunk(folder: Path, chunk: Chunk) -> Candles | None:
-    """Return the candles of a chunk, or None where its file is not what was written; it goes."""
+def load_chunk(folder: Path, chunk: Chunk, into: Candles) -> bool:
+    """Fill candles from a chunk's file; where it is not what was written it goes, and False."""
     path = folder / chunk.file_name
-    candles = read_chunk(path, chunk.key, chunk.candles)
-    if candles is None:
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
-    return candles
+    if read_chunk(path, chunk.key, into):
+        return True
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+    return False
 
 
 def fill_cache(store: Store, key: SeriesKey, start: int, end: int) -> None:

@@ -5,7 +5,8 @@ was cut, overwritten or damaged is as good as none. CRC-32 is enough for that, b
 random and nobody is being defended against; it costs a third of what a cryptographic digest does.
 
 Layout: mark (8 bytes), CRC-32 of all that follows the checksum (4), count (4), key (16), then the
-columns one after the other: times as int64, prices and volume as float64, little-endian.
+columns one after the other: times as int64, prices and volume as float64. All in this machine's
+byte order: a file of the other order fails the same checks.
 """
 
 import os
@@ -17,14 +18,12 @@ from typing import Final
 import numpy as np
 
 from onetape.core.candles import Candles
-from onetape.core.digest import column_bytes
 
 KEY_BYTES: Final = 16
 _MARK: Final = b"onetape1"
-_HEADER: Final = struct.Struct("<8sII16s")
+_HEADER: Final = struct.Struct("=8sII16s")
 #: The checksum covers everything behind itself.
 _CHECKED_FROM: Final = 12
-_ROW_BYTES: Final = 6 * 8
 
 
 def write_chunk(path: Path, key: bytes, candles: Candles) -> None:
@@ -33,35 +32,47 @@ def write_chunk(path: Path, key: bytes, candles: Candles) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    body = b"".join(column_bytes(candles))
     header = _HEADER.pack(_MARK, 0, len(candles), key)
-    checksum = zlib.crc32(body, zlib.crc32(header[_CHECKED_FROM:]))
+    columns = _columns(candles)
+    header = _HEADER.pack(_MARK, _checksum(header, columns), len(candles), key)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with open(handle, "wb") as file:  # noqa: PTH123 - a handle, made 0600
-            file.write(_HEADER.pack(_MARK, checksum, len(candles), key))
-            file.write(body)
+            file.write(header)
+            for column in columns:
+                file.write(column)
     except OSError:
         path.unlink(missing_ok=True)
         raise
 
 
-def read_chunk(path: Path, key: bytes, count: int) -> Candles | None:
-    """Return the candles of a chunk file, or None where it is missing or not what was written."""
-    wanted = _HEADER.size + count * _ROW_BYTES
-    buffer = bytearray(wanted)
+def read_chunk(path: Path, key: bytes, into: Candles) -> bool:
+    """Fill candles from a chunk file; return False where it is missing or not what was written.
+
+    Args:
+        path: The file.
+        key: The key that it must have.
+        into: As many candles as it must have, in contiguous columns; rubbish after a False.
+    """
+    columns = _columns(into)
     try:
         with path.open("rb", buffering=0) as file:
+            header = file.read(_HEADER.size)
+            complete = all(file.readinto(column) == column.nbytes for column in columns)
             # A longer file is another file too.
-            complete = file.readinto(buffer) == wanted and not file.read(1)
+            complete = complete and len(header) == _HEADER.size and not file.read(1)
     except OSError:
-        return None
-    if not complete:
-        return None
-    mark, checksum, found, own_key = _HEADER.unpack_from(buffer)
-    if (mark, found, own_key) != (_MARK, count, key):
-        return None
-    if zlib.crc32(memoryview(buffer)[_CHECKED_FROM:]) != checksum:
-        return None
-    columns = np.frombuffer(buffer, dtype="<f8", offset=_HEADER.size).reshape(6, count)
-    return Candles(columns[0].view("<i8"), *columns[1:])
+        return False
+    return complete and header == _HEADER.pack(_MARK, _checksum(header, columns), len(into), key)
+
+
+def _checksum(header: bytes, columns: list[memoryview]) -> int:
+    checksum = zlib.crc32(header[_CHECKED_FROM:])
+    for column in columns:
+        checksum = zlib.crc32(column, checksum)
+    return checksum
+
+
+def _columns(candles: Candles) -> list[memoryview]:
+    prices = (candles.open, candles.high, candles.low, candles.close, candles.volume)
+    return [np.ascontiguousarray(column).data.cast("B") for column in (candles.timestamp, *prices)]

@@ -71,11 +71,13 @@ def _assembled(
     whole = _room(sum(part.candles if isinstance(part, Chunk) else len(part) for part in parts))
     filled = 0
     for part in parts:
-        candles = load_chunk(folder, part) if isinstance(part, Chunk) else part
-        if candles is None:
+        count = part.candles if isinstance(part, Chunk) else len(part)
+        target = whole[filled : filled + count]
+        if not isinstance(part, Chunk):
+            _copy(part, target)
+        elif not load_chunk(folder, part, target):
             return None
-        _copy(candles, whole[filled : filled + len(candles)])
-        filled += len(candles)
+        filled += count
     # The first and the last chunk may reach beyond the range.
     first, last = np.searchsorted(whole.timestamp, (start, end))
     return whole[int(first) : int(last)]
