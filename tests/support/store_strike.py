@@ -141,12 +141,13 @@ def trade(path: Path, say: Say) -> None:
     with open_store(path, create=False) as store:
         token = acquire_lease(store, ACCOUNT, "strike", now_ms=0, seconds=1)
         fence = Fence(ACCOUNT, token)
-        start_session(store, _session(), fence)
+        start_session(store, session_of_strike(), fence)
         for number in range(6):
-            order = _order(number)
-            decision = Decision(f"d{number}", "s1", number * 3_600, 1, {}, {}, "BUY", number)
-            insert_decision(store, decision, order, fence)
-            insert_trade(store, _trade(number), fence, order_amount=Decimal(1), finished_ms=number)
+            order = order_of_strike(number)
+            insert_decision(store, decision_of_strike(number), order, fence)
+            insert_trade(
+                store, trade_of_strike(number), fence, order_amount=Decimal(1), finished_ms=number
+            )
             say(f"trade {number}")
             rows = [
                 Candle((number * BATCH + i) * 3_600, 1.0, 1.0, 1.0, 1.0, 0.0) for i in range(BATCH)
@@ -155,13 +156,20 @@ def trade(path: Path, say: Say) -> None:
             say(f"candles {number}")
 
 
-def _session() -> Session:
+def session_of_strike() -> Session:
+    """Return the session that the orders belong to."""
     return Session(
         "s1", "trader", "paper", ACCOUNT, "binance", "BTC/USDT", "1h", "rsi", {}, "digest", 1
     )
 
 
-def _order(number: int) -> Order:
+def decision_of_strike(number: int) -> Decision:
+    """Return what led to an order."""
+    return Decision(f"d{number}", "s1", number * 3_600, 1, {}, {}, "BUY", number)
+
+
+def order_of_strike(number: int) -> Order:
+    """Return an order to buy one coin."""
     return Order(
         client_order_id=f"o{number}",
         session="s1",
@@ -186,7 +194,8 @@ def _order(number: int) -> Order:
     )
 
 
-def _trade(number: int) -> Trade:
+def trade_of_strike(number: int) -> Trade:
+    """Return the trade that fills it."""
     return Trade(
         exchange="binance",
         symbol="BTC/USDT",

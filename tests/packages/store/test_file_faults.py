@@ -10,11 +10,20 @@ from pathlib import Path
 import pytest
 
 from onetape.core.candles import Candle, SeriesKey
-from onetape.core.errors import ConfigurationError, StoreError
+from onetape.core.errors import ConfigurationError, SafetyRefusal, StoreError
 from onetape.store import filesystem
 from onetape.store.candles import insert_closed
 from onetape.store.database import Store, open_store
 from onetape.store.filesystem import file_system_of
+from onetape.store.leases import Fence, acquire_lease
+from onetape.store.ledger import insert_decision, insert_trade, start_session, trades_of
+from store_strike import (
+    ACCOUNT,
+    decision_of_strike,
+    order_of_strike,
+    session_of_strike,
+    trade_of_strike,
+)
 from unprivileged import unprivileged
 
 KEY = SeriesKey("binance", "BTC/USDT", "1m")
@@ -251,6 +260,25 @@ def test_a_lock_held_elsewhere_is_waited_for_and_then_named(closed: Path) -> Non
         other.end()
         write_rows(store, 1, start=5_000)
     assert candles_in(closed) == 5_001
+
+
+def test_a_fill_that_met_a_lock_is_booked_once_when_the_lock_is_gone(closed: Path) -> None:
+    """Row 46."""
+    with open_store(closed, create=False) as store:
+        fence = Fence(ACCOUNT, acquire_lease(store, ACCOUNT, "x", now_ms=0, seconds=1))
+        start_session(store, session_of_strike(), fence)
+        insert_decision(store, decision_of_strike(1), order_of_strike(1), fence)
+        other = Other(LOCK, closed)
+        store.patience_seconds = 0.1
+        trade = trade_of_strike(1)
+        with pytest.raises(StoreError, match="stayed locked"):
+            insert_trade(store, trade, fence, order_amount=trade.amount, finished_ms=1)
+        assert trades_of(store, ACCOUNT, trade.symbol) == []
+        other.end()
+        insert_trade(store, trade, fence, order_amount=trade.amount, finished_ms=1)
+        assert trades_of(store, ACCOUNT, trade.symbol) == [trade]
+        with pytest.raises(SafetyRefusal, match="not open any more"):
+            insert_trade(store, trade, fence, order_amount=trade.amount, finished_ms=1)
 
 
 def log_size(path: Path) -> int:
