@@ -1,6 +1,7 @@
 """Reads one table of candles: rows as the file has them, with times as epoch seconds."""
 
 import json
+import warnings
 import zlib
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -67,7 +68,6 @@ def _read_csv(part: Part, symbol: str | None) -> "pd.DataFrame":
         "sep": delimiter,
         "header": None,
         "names": [names.get(place, f"other {place}") for place in range(len(first))],
-        "usecols": list(FIELDS),
         "skiprows": 1 if header else 0,
         "index_col": False,
         "encoding": "utf-8-sig",
@@ -81,7 +81,7 @@ def _read_csv(part: Part, symbol: str | None) -> "pd.DataFrame":
                 raise
             # Some cell is no number: all are read as text, and that one's row will be refused.
             return _parsed(part, dtype=str, **options)
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+    except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
         raise DataError(f"{part.source} cannot be read as CSV: {error}") from error
     except pd.errors.EmptyDataError:
         return pd.DataFrame(columns=list(FIELDS))
@@ -91,7 +91,9 @@ def _parsed(part: Part, **options: Any) -> "pd.DataFrame":
     import pandas as pd
 
     read = cast("Callable[..., pd.DataFrame]", pd.read_csv)  # its overloads know no **options
-    with part.open() as file:
+    with part.open() as file, warnings.catch_warnings():
+        # Cells beyond the first line's would be cut off, and with them half of two glued rows.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
         return read(file, **options)
 
 
