@@ -21,6 +21,12 @@ test: ## Run the tests
 replay: ## Walk every recorded candle file whole through the simulator (a minute or two)
 	ONETAPE_FULL_REPLAY=1 uv run pytest tests/apps/backfiller/test_replayed_files.py
 
+.PHONY: strain
+strain: ## Kill the store at every write, and crowd it for longer
+	ONETAPE_STRIKES=1000000 ONETAPE_CROWD_SECONDS=30 uv run pytest -rP \
+		tests/packages/store/test_crash.py tests/packages/store/test_migrations.py \
+		tests/packages/store/test_many_processes.py
+
 .PHONY: lint
 lint: ## Check style and format with ruff
 	uv run ruff check
