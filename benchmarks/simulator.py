@@ -9,8 +9,6 @@ PYTHONDONTWRITEBYTECODE, or the imports of the server are what is measured.
 
 import argparse
 import json
-import os
-import platform
 import random
 import re
 import socket
@@ -20,11 +18,10 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
-ROOT: Final = Path(__file__).resolve().parent.parent
-SEED: Final = 7
+from recording import SEED, machine, measure, print_document, refuse_slow_imports
+
 TIMEFRAMES: Final = {"1m": 60, "5m": 300, "1h": 3_600, "4h": 14_400, "1d": 86_400}
 SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT")
 MONTHS: Final = [(year, month) for year in range(2018, 2026) for month in range(1, 13)]
@@ -198,57 +195,24 @@ def rates(work: Any, seconds: int) -> list[float]:
     return samples
 
 
-def measure(
-    name: str, unit: str, samples: list[float], *, goal: float, wanted: str
-) -> dict[str, Any]:
-    """Return one measurement as it is written down."""
-    return {"name": name, "unit": unit, "goal": goal, "wanted": wanted, "samples": samples}
-
-
-def git(*arguments: str) -> str:
-    """Return what git says of this repository."""
-    done = subprocess.run(  # noqa: S603 - fixed arguments
-        ["git", *arguments],  # noqa: S607 - git of the path
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.strip()
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Measure the simulator; prints JSON.")
     parser.add_argument("--months", type=int, default=20, help="months of each timeframe")
     parser.add_argument("--seconds", type=int, default=10, help="of each warm measurement")
     asked = parser.parse_args()
-    if os.environ.get("PYTHONDONTWRITEBYTECODE"):
-        raise SystemExit("unset PYTHONDONTWRITEBYTECODE first: it makes every start slower")
+    refuse_slow_imports()
+    before = machine()
+    measurements = [
+        *first_pages(asked.months),
+        *tickers(),
+        candles(asked.seconds),
+        messages(asked.seconds),
+    ]
     command = (
         f"uv run python benchmarks/simulator.py --months {asked.months} --seconds {asked.seconds}"
     )
-    document = {
-        "benchmark": "simulator",
-        "command": command,
-        "commit": git("rev-parse", "HEAD"),
-        "changed": bool(git("status", "--porcelain", "packages/simulator", "benchmarks")),
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {
-            "cpus": os.cpu_count(),
-            "python": platform.python_version(),
-            "system": f"{platform.system()} {platform.machine()}",
-            "load_before": os.getloadavg()[0],
-        },
-        "seed": SEED,
-        "measurements": [
-            *first_pages(asked.months),
-            *tickers(),
-            candles(asked.seconds),
-            messages(asked.seconds),
-        ],
-    }
-    print(json.dumps(document, indent=1))  # noqa: T201 - this is what it is for
+    print_document("simulator", command, ["packages/simulator"], before, measurements)
 
 
 if __name__ == "__main__":

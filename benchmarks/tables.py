@@ -51,6 +51,8 @@ def _row(measured: dict[str, Any]) -> str:
     samples, below = measured["samples"], measured["wanted"] == "below"
     worst = max(samples) if below else min(samples)
     goal = f"{measured['wanted']} {_number(measured['goal'])}"
+    if "of" in measured:
+        goal += f" of {measured['of']}"
     cells = (
         measured["name"],
         measured["unit"],

@@ -31,12 +31,26 @@ def test_every_result_says_how_it_was_made() -> None:
         assert all(measured["samples"] for measured in document["measurements"])
 
 
-def test_a_row_shows_median_worst_and_goal(program: dict[str, Any], tmp_path: Path) -> None:
-    measured = {"name": "n", "unit": "1/s", "goal": 5, "wanted": "above", "samples": [3, 900, 200]}
+RATE = {"name": "n", "unit": "1/s", "goal": 5, "wanted": "above", "samples": [3, 900, 200]}
+RATIO = {
+    "name": "n", "unit": "ratio", "goal": 0.06, "wanted": "below", "of": "x", "samples": [0.03, 0.1]
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("measured", "row"),
+    [
+        (RATE, "| n | 1/s | 200 | 3 | 3 | above 5 |"),
+        (RATIO, "| n | ratio | 0.065 | 0.1 | 2 | below 0.06 of x |"),
+    ],
+)
+def test_a_row_shows_median_worst_and_goal(
+    program: dict[str, Any], tmp_path: Path, measured: dict[str, Any], row: str
+) -> None:
     document = {
         "benchmark": "b", "command": "c", "commit": "0" * 40, "changed": False, "seed": 1,
         "measured": "2026-01-01T00:00:00", "measurements": [measured],
         "machine": {"cpus": 2, "python": "3.11", "system": "Linux", "load_before": 0.5},
     }  # fmt: skip
     (tmp_path / "b.json").write_text(json.dumps(document))
-    assert "| n | 1/s | 200 | 3 | 3 | above 5 |" in program["tables"](tmp_path)
+    assert row in program["tables"](tmp_path)

@@ -1,0 +1,230 @@
+"""How fast the store reads, checks and takes in candles, as shares of what sqlite3 needs.
+
+    uv run python benchmarks/store.py > benchmarks/results/store.json
+
+Every sample is taken in a fresh process, and those that are compared follow each other, so that a
+busy machine is busy for both. Times are of the work alone: what a process takes to start and to
+import is not in them, except where a whole command is measured. Prints one JSON document.
+"""
+
+import argparse
+import compileall
+import csv
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from recording import ROOT, SEED, machine, measure, print_document, refuse_slow_imports
+
+from onetape.core.candles import Candles, SeriesKey
+from onetape.store.cache import cache_folder
+from onetape.store.candles import insert_columns
+from onetape.store.database import open_store
+from onetape.store.reading import closed_between
+from onetape.store.verify import verify
+
+KEY: Final = SeriesKey("binance", "BTC/USDT", "1m")
+#: 2024-01-01
+FIRST: Final = 1_704_067_200
+FOREVER: Final = 2**40
+TRIGGERS: Final = ("insert", "delete", "update")
+FETCHALL: Final = "sqlite3's fetchall"
+
+
+def invented(rows: int) -> Candles:
+    """Return seeded candles, a minute each."""
+    chance = np.random.default_rng(SEED)
+    close = np.round(30_000 * np.exp(np.cumsum(chance.normal(0, 5e-4, rows))), 2)
+    open_ = np.concatenate(([30_000.0], close[:-1]))
+    return Candles(
+        FIRST + 60 * np.arange(rows),
+        open_,
+        np.round(np.maximum(open_, close) * 1.0003, 2) + 0.01,
+        np.round(np.minimum(open_, close) * 0.9997, 2) - 0.01,
+        close,
+        np.round(chance.exponential(5, rows), 5),
+    )
+
+
+def make(path: Path, rows: int) -> None:
+    """Make a database that holds so many candles."""
+    with open_store(path, create=True) as store:
+        insert_columns(store, KEY, invented(rows), source="rest", seen_ms=0)
+
+
+def timed(work: Callable[[], Any]) -> float:
+    """Return how long some work took, seconds."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def fetchall(path: Path) -> float:
+    """Read every candle as the standard library does."""
+    connection = sqlite3.connect(path)
+    select = (
+        "SELECT timestamp, open, high, low, close, volume FROM ohlcv_data WHERE exchange = ? "
+        "AND symbol = ? AND timeframe = ? AND timestamp >= ? AND timestamp < ? ORDER BY timestamp"
+    )
+    return timed(lambda: connection.execute(select, (*KEY.names, 0, FOREVER)).fetchall())
+
+
+def read(path: Path, *, cached: bool) -> float:
+    """Read every candle into arrays."""
+    with open_store(path, create=False) as store:
+        return timed(lambda: closed_between(store, KEY, 0, FOREVER, cached=cached))
+
+
+def check(path: Path) -> float:
+    """Verify a database."""
+    with open_store(path, create=False) as store:
+        return timed(lambda: verify(store))
+
+
+def insert(path: Path, rows: int, *, guarded: bool) -> float:
+    """Insert candles into a new database, with or without the triggers of the cache."""
+    with open_store(path, create=True) as store:
+        if not guarded:
+            with store.write() as connection:
+                for operation in TRIGGERS:
+                    connection.execute(f"DROP TRIGGER ohlcv_data_{operation}_ends_chunk")
+        candles = invented(rows)
+        # Of the processor: a disk that others use too would hide the little that triggers cost.
+        began = time.process_time()
+        insert_columns(store, KEY, candles, source="rest", seen_ms=0)
+        return time.process_time() - began
+
+
+def import_file(path: Path, file: Path) -> float:
+    """Import a file with the backfiller, its start included."""
+    command = [str(Path(sys.executable).with_name("backfiller")), "import", str(file)]
+    flags = ["--db", str(path), "--exchange", "binance", "--symbol", "BTC/USDT", "-t", "1m"]
+    return timed(
+        lambda: subprocess.run(  # noqa: S603 - our own program
+            [*command, *flags], check=True, capture_output=True
+        )
+    )
+
+
+TASKS: Final[dict[str, Callable[[Path, int], float]]] = {
+    "fetchall": lambda path, _: fetchall(path),
+    "rows": lambda path, _: read(path, cached=False),
+    "cache": lambda path, _: read(path, cached=True),
+    "verify": lambda path, _: check(path),
+    "insert": lambda path, rows: insert(path, rows, guarded=True),
+    "insert unguarded": lambda path, rows: insert(path, rows, guarded=False),
+}
+
+
+def fresh(task: str, path: Path, rows: int) -> float:
+    """Return the seconds of a task in a process of its own."""
+    done = subprocess.run(  # noqa: S603 - this program
+        [sys.executable, __file__, "--task", task, "--db", str(path), "--rows", str(rows)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return float(done.stdout)
+
+
+def reading(folder: Path, rows: int, rounds: int) -> Generator[dict[str, Any]]:
+    """Compare reading from rows and from chunk files with fetchall."""
+    path = folder / f"{rows}.db"
+    make(path, rows)
+    seconds: dict[str, list[float]] = {"fetchall": [], "rows": [], "first": [], "cache": []}
+    for _ in range(rounds):
+        shutil.rmtree(cache_folder(path), ignore_errors=True)
+        for name in seconds:
+            seconds[name].append(fresh("cache" if name == "first" else name, path, rows))
+    names = (
+        ("rows", "from the rows", 0.8),
+        ("first", "for the first time, which writes the chunk files", 1.5),
+        ("cache", "from the chunk files", 0.06 if rows >= 1_000_000 else 0.1),
+    )
+    for name, words, goal in names:
+        ratios = [one / base for one, base in zip(seconds[name], seconds["fetchall"], strict=True)]
+        yield measure(
+            f"reading {rows:,} candles {words}", "ratio", ratios, goal=goal, wanted="below",
+            of=FETCHALL, seconds=seconds[name], seconds_of=seconds["fetchall"],
+        )  # fmt: skip
+
+
+def verifying(folder: Path, rows: int, rounds: int) -> dict[str, Any]:
+    """Measure `verify`."""
+    samples = [fresh("verify", folder / f"{rows}.db", rows) for _ in range(rounds)]
+    return measure(f"verify of {rows:,} candles", "s", samples, goal=2, wanted="below")
+
+
+def inserting(folder: Path, rows: int, rounds: int) -> dict[str, Any]:
+    """Measure what the triggers of the cache cost a writer."""
+    seconds: dict[str, list[float]] = {"insert unguarded": [], "insert": []}
+    for number in range(rounds):
+        for task, samples in seconds.items():
+            path = folder / f"{task} {number}.db"
+            samples.append(fresh(task, path, rows))
+            path.unlink()
+    plain, guarded = seconds.values()
+    return measure(
+        f"processor time of inserting {rows:,} candles", "ratio",
+        [one / base for one, base in zip(guarded, plain, strict=True)],
+        goal=1.15, wanted="below", of="the same without the cache's triggers",
+        seconds=guarded, seconds_of=plain,
+    )  # fmt: skip
+
+
+def importing(folder: Path, rows: int, rounds: int) -> dict[str, Any]:
+    """Measure `backfiller import` of a CSV file, the whole process."""
+    file, candles = folder / "candles.csv", invented(rows)
+    names = ("timestamp", "open", "high", "low", "close", "volume")
+    with file.open("w", newline="") as target:
+        writer = csv.writer(target)
+        writer.writerow(names)
+        writer.writerows(zip(*(getattr(candles, name).tolist() for name in names), strict=True))
+    samples: list[float] = []
+    for number in range(rounds):
+        path = folder / f"import {number}.db"
+        samples.append(import_file(path, file))
+        path.unlink()
+    return measure(f"import of a CSV of {rows:,} candles", "s", samples, goal=8, wanted="below")
+
+
+def measured(rounds: int, folder: Path) -> Generator[dict[str, Any]]:
+    """Take every measurement."""
+    for rows in (100_000, 1_000_000):
+        yield from reading(folder, rows, rounds)
+    yield inserting(folder, 1_000_000, rounds)
+    yield verifying(folder, 1_000_000, rounds)
+    yield importing(folder, 1_000_000, rounds)
+
+
+def main() -> None:
+    """Measure and print; or, in a process of a sample, do one task and print its seconds."""
+    parser = argparse.ArgumentParser(description="Measure the store; prints JSON.")
+    parser.add_argument("--rounds", type=int, default=5, help="samples of each measurement")
+    parser.add_argument("--task", choices=TASKS, help=argparse.SUPPRESS)
+    parser.add_argument("--db", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--rows", type=int, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.task is not None:
+        print(TASKS[asked.task](asked.db, asked.rows))  # noqa: T201 - read by the parent
+        return
+    refuse_slow_imports()
+    before = machine()
+    for folder in (*ROOT.glob("apps/*"), *ROOT.glob("packages/*/src")):
+        compileall.compile_dir(folder, quiet=2)
+    with tempfile.TemporaryDirectory(prefix="onetape-benchmark-") as name:
+        measurements = list(measured(asked.rounds, Path(name)))
+    command = f"uv run python benchmarks/store.py --rounds {asked.rounds}"
+    paths = ["packages/store", "packages/core", "apps/backfiller"]
+    print_document("store", command, paths, before, measurements)
+
+
+if __name__ == "__main__":
+    main()
