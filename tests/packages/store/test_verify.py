@@ -12,7 +12,6 @@ from onetape.core.timeframes import Timeframe
 from onetape.store.candles import insert_closed, replace_forming
 from onetape.store.database import Store
 from onetape.store.gaps import CONFIRMED, UNKNOWN_IMPORT, set_gap
-from onetape.store.quarantine import quarantine_stored, refused_rows
 from onetape.store.verify import Finding, verify
 
 HOUR = 3_600
@@ -187,22 +186,6 @@ def test_only_the_series_that_are_named_are_looked_at(store: Store) -> None:
     put(store, 0, 2)
     assert verify(store, [SeriesKey("binance", "ETH/USDT", "1h")]) == []
     assert short(verify(store, [KEY])) == [("hole", 1, 2, 1)]
-
-
-def test_rows_that_may_not_be_stored_make_room_for_those_of_the_exchange(
-    store: Store, unchecked: Unchecked
-) -> None:
-    put(store, 0, 3)
-    bad = candle(1)._replace(volume=-1.0)
-    unchecked(bad, candle(2)._replace(timestamp=2 * HOUR + 60))
-    moved = sum(
-        quarantine_stored(store, KEY, one.start, one.end, seen_ms=1)
-        for one in verify(store)
-        if one.kind != "hole"
-    )
-    put(store, 1, 2)
-    assert (moved, verify(store)) == (2, [])
-    assert [each.refused for each in refused_rows(store)] == [1, 1]
 
 
 values = st.sampled_from([-1.0, 0.0, 1e-9, 90.0, 100.0, 110.0, 9.9e14, 1e15, 9.9e17, 1e18, 1e300])

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from onetape.core.candles import LATEST_TIMESTAMP, Candle, Candles
+from onetape.core.candles import LATEST_TIMESTAMP, Candle, Candles, IntArray
 from onetape.store.closed_rows import Row
 
 
@@ -20,6 +20,11 @@ def columns_of(rows: Sequence[Candle]) -> Candles:
     )
 
 
+def is_increasing(timestamps: IntArray) -> bool:
+    """Return whether each time is later than the one before."""
+    return bool((timestamps[1:] > timestamps[:-1]).all())
+
+
 def in_order(rows: list[Candle]) -> list[Candle]:
     """Return rows oldest first; of those of one time the last."""
     by_time = {row.timestamp: row for row in rows}
@@ -31,7 +36,7 @@ def sorted_columns(candles: Candles, *, without: Iterable[int]) -> Candles:
     kept = np.ones(len(candles), dtype=np.bool_)
     kept[list(without)] = False
     timestamp = candles.timestamp
-    if kept.all() and (timestamp[1:] > timestamp[:-1]).all():
+    if kept.all() and is_increasing(timestamp):
         return candles
     numbers = np.flatnonzero(kept)
     # Stable, so that those of one time stay in the order they came in.

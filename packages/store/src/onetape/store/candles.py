@@ -23,7 +23,14 @@ from onetape.core.errors import StoreError
 from onetape.core.holes import holes_between
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.timeframes import Timeframe
-from onetape.store.batches import candle_at, columns_of, in_order, rows_of, sorted_columns
+from onetape.store.batches import (
+    candle_at,
+    columns_of,
+    in_order,
+    is_increasing,
+    rows_of,
+    sorted_columns,
+)
 from onetape.store.closed_rows import Row, store_closed
 from onetape.store.columns import proven_end
 from onetape.store.connection import Value
@@ -92,10 +99,12 @@ def insert_closed(
         StoreError: the file cannot be written, or a sound row did not arrive in it.
     """
     listed = list(rows)
-    faults = candle_faults(columns_of(listed), Timeframe.parse(key.timeframe))
+    columns = columns_of(listed)
+    faults = candle_faults(columns, Timeframe.parse(key.timeframe))
     refused = [(listed[number], fault) for number, fault in faults.items()]
-    sound = [row for number, row in enumerate(listed) if number not in faults]
-    return _insert(store, key, in_order(sound), refused, source=source, seen_ms=seen_ms, raw=raw)
+    if faults or not is_increasing(columns.timestamp):
+        listed = in_order([row for number, row in enumerate(listed) if number not in faults])
+    return _insert(store, key, listed, refused, source=source, seen_ms=seen_ms, raw=raw)
 
 
 def insert_columns(

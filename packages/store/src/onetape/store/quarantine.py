@@ -10,14 +10,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Literal
 
-from onetape.core.candles import Candle, SeriesKey, candle_fault
-from onetape.core.timeframes import Timeframe
+from onetape.core.candles import Candle, SeriesKey
 from onetape.store.connection import Connection
 from onetape.store.database import Store
 
 Source = Literal["rest", "ws", "import", "resample"]
-#: Where a row came from that names no source.
-PLAIN: Final = "plain SQL"
 #: Refused rows kept of each series and fault; the others are only counted.
 KEPT_PAYLOADS: Final = 1_000
 
@@ -68,7 +65,7 @@ def refuse(
     refused: Iterable[tuple[Candle, str]],
     raw: Mapping[Candle, str],
     *,
-    source: Source | Literal["plain SQL"],
+    source: Source,
     seen_ms: int,
 ) -> None:
     """Count refused rows, each with its fault, and keep the first; inside a write transaction."""
@@ -92,45 +89,6 @@ def refuse(
                 for row in islice(rows, room)
             ],
         )
-
-
-def quarantine_stored(store: Store, key: SeriesKey, start: int, end: int, *, seen_ms: int) -> int:
-    """Move rows that may not be stored out of the table, and return how many there were.
-
-    Plain SQL can write such rows; a closed one would keep the exchange's candle out. What is
-    missing then is a hole that can be fetched.
-
-    Args:
-        store: The open database.
-        key: The series.
-        start: Look at rows from this time, epoch seconds.
-        end: Look at rows before this time, epoch seconds.
-        seen_ms: Now.
-
-    Raises:
-        UsageError: the series has a timeframe that is none.
-        StoreError: the file cannot be written.
-    """
-    timeframe = Timeframe.parse(key.timeframe)
-    series = "exchange = ? AND symbol = ? AND timeframe = ?"
-    moved = 0
-    with store.write() as connection:
-        for *values, source in connection.execute(
-            "SELECT timestamp, open, high, low, close, volume, source FROM ohlcv_data "
-            f"WHERE {series} AND timestamp >= ? AND timestamp < ?",
-            (*key.names, start, end),
-        ).fetchall():
-            row = Candle(*values)
-            fault = candle_fault(row, timeframe)
-            if fault is None:
-                continue
-            refuse(connection, key, [(row, fault)], {}, source=source or PLAIN, seen_ms=seen_ms)
-            connection.execute(
-                f"DELETE FROM ohlcv_data WHERE {series} AND timestamp = ?",
-                (*key.names, row.timestamp),
-            )
-            moved += 1
-    return moved
 
 
 def refused_rows(store: Store, key: SeriesKey | None = None) -> list[RefusedRows]:
