@@ -24,6 +24,7 @@ import apsw
 
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.trading import Decision, Order, Session, Trade
+from onetape.store.backup import restore
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
@@ -34,6 +35,8 @@ STRIKES = int(os.environ.get("ONETAPE_STRIKES", "24"))
 #: Without its guard one in two breaks a file.
 STRIKES_WITHOUT_GUARD = 8
 BATCH = 50
+#: Name of the backup that `restore_older` takes, beside the database that is copied.
+KEPT = "kept.db"
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
 ACCOUNT = "paper/strike"
 Say = Callable[[str], None]
@@ -139,6 +142,11 @@ def migrate(path: Path, _: Say) -> None:
     open_store(path, create=False).close()
 
 
+def restore_older(path: Path, _: Say) -> None:
+    """Put back the backup that lies two folders up."""
+    restore(path.parent.parent / KEPT, path)
+
+
 def trade(path: Path, say: Say) -> None:
     """Book trades and store candles; name each that was acknowledged."""
     with open_store(path, create=False) as store:
@@ -216,7 +224,7 @@ def trade_of_strike(number: int) -> Trade:
     )
 
 
-SCENARIOS = {scenario.__name__: scenario for scenario in (migrate, trade)}
+SCENARIOS = {scenario.__name__: scenario for scenario in (migrate, restore_older, trade)}
 
 
 def _child(scenario: str, path: Path, strike: int, guards_off: Sequence[str], pipe: int) -> None:

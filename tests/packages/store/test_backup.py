@@ -16,6 +16,7 @@ from onetape.store.candles import insert_closed
 from onetape.store.database import Store, open_store
 from onetape.store.leases import acquire_lease
 from onetape.store.migrations import NEWEST_VERSION
+from store_strike import KEPT, strike_everywhere
 from store_v1 import make_v1, rows_of, version_of
 
 KEY = SeriesKey("binance", "BTC/USDT", "1m")
@@ -260,6 +261,15 @@ def test_a_restore_mends_a_damaged_file_and_keeps_that_too(path: Path, tmp_path:
     assert candles_in(path) == 10
     assert replaced is not None
     assert replaced.read_text() == "no database header"
+
+
+def test_a_restore_that_is_killed_anywhere_leaves_the_old_file_or_the_new_one(path: Path) -> None:
+    with open_store(path, create=True) as store:
+        write_rows(store, 10)
+        backup(path, path.with_name(KEPT))
+        write_rows(store, 5, start=10)
+    struck = strike_everywhere(path, "restore_older", seed=52)
+    assert {candles_in(strike.path) for strike in struck} <= {10, 15}
 
 
 @pytest.mark.parametrize("fault", ["missing", "damaged", "empty", "of another program"])

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from onetape.core.candles import Candle, SeriesKey
+from onetape.store.backup import backup, restore
 from onetape.store.candles import insert_closed
 from onetape.store.database import LEAST_YIELD_SECONDS, Store, open_store
 from onetape.store.leases import acquire_lease
@@ -128,6 +129,15 @@ def test_many_processes_may_open_a_fresh_file_at_once(path: Path, openers: int) 
         assert connection.execute("SELECT count(*) FROM leases").get == openers
         assert connection.execute("PRAGMA integrity_check").get == "ok"
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_many_processes_may_open_a_restored_file_at_once(path: Path, tmp_path: Path) -> None:
+    """A backup is not in WAL mode, and a file must be alone to get there."""
+    with open_store(path, create=True):
+        backup(path, tmp_path / "kept.db")
+    restored = tmp_path / "restored" / "onetape.db"
+    restore(tmp_path / "kept.db", restored)
+    assert errors(run_crowd(restored, [("opener", 64)])) == []
 
 
 def test_a_file_that_is_made_under_its_own_name_turns_some_openers_away(path: Path) -> None:
