@@ -14,7 +14,8 @@ from onetape.cli.program import exit_code_of
 from onetape.core.candles import SeriesKey
 from onetape.core.timeframes import Timeframe
 from onetape.store.database import Store, open_store
-from onetape.store.gaps import UNKNOWN_IMPORT, Gap, gaps_of
+from onetape.store.gaps import UNKNOWN_IMPORT, gaps_of
+from onetape.store.verify import Finding, verify
 from recorded_candles import each_file
 
 
@@ -25,6 +26,8 @@ class Imported:
     path: Path
     store: Store
     summaries: dict[str, dict[str, Any]]
+    findings: list[Finding]
+    """What `verify` found in all of it."""
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +43,7 @@ def imported(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     assert code == 0
     summaries = {Path(one["source"]).name: one for one in json.loads(printed[0])["files"]}
     with open_store(path, create=False) as store:
-        yield Imported(path, store, summaries)
-
-
-def gaps_in(store: Store, known: dict[str, Any]) -> list[Gap]:
-    key = SeriesKey(known["exchange"], known["symbol"], known["timeframe"])
-    return gaps_of(store, key, start=known["first"], end=known["last"])
+        yield Imported(path, store, summaries, verify(store))
 
 
 @each_file
@@ -71,17 +69,39 @@ def test_a_file_is_imported_whole(imported: Imported, known: dict[str, Any]) -> 
 
 
 @each_file
-def test_the_ledger_has_exactly_the_gaps_of_the_inventory(
+def test_verify_finds_exactly_the_gaps_of_the_inventory(
     imported: Imported, known: dict[str, Any]
 ) -> None:
-    gaps = gaps_in(imported.store, known)
-    assert len(gaps) == known["gap_count"]
-    assert sum(gap.candles for gap in gaps) == known["missing_candles"]
-    assert {gap.state for gap in gaps} <= {UNKNOWN_IMPORT}
+    key = SeriesKey(known["exchange"], known["symbol"], known["timeframe"])
+    # Two files of one series leave a hole between them, which is of neither.
+    found = [
+        finding
+        for finding in imported.findings
+        if finding.key == key
+        and known["first"] <= finding.start <= known["last"]
+        and finding.end <= known["last"]
+    ]
+    assert {finding.kind for finding in found} <= {"hole"}
+    assert len(found) == known["gap_count"]
+    assert sum(finding.candles for finding in found) == known["missing_candles"]
     if known["gaps"] is not None:
         step = Timeframe.parse(known["timeframe"])
-        listed = [[gap.start, step.shift(gap.end, -1), gap.candles] for gap in gaps]
+        listed = [[one.start, step.shift(one.end, -1), one.candles] for one in found]
         assert listed == known["gaps"]
+
+
+def test_verify_finds_nothing_else_but_the_holes_between_files(imported: Imported) -> None:
+    inside = sum(one["gaps"] for one in imported.summaries.values())
+    series = {(one["symbol"], one["timeframe"]) for one in imported.summaries.values()}
+    between = len(imported.summaries) - len(series)
+    assert [finding.kind for finding in imported.findings] == ["hole"] * (inside + between)
+
+
+def test_the_ledger_calls_holes_inside_files_unknown(imported: Imported) -> None:
+    for one in imported.summaries.values():
+        key = SeriesKey(one["exchange"], one["symbol"], one["timeframe"])
+        gaps = gaps_of(imported.store, key, start=one["start"], end=one["end"])
+        assert {gap.state for gap in gaps} <= {UNKNOWN_IMPORT}
 
 
 @each_file

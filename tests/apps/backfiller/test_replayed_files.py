@@ -32,7 +32,7 @@ WALKED_WHOLE = 5_000
 #: Files with more gaps than this are walked whole too: Kraken's has 3,254.
 MANY_GAPS = 1_000
 #: Candles of a part.
-PART = 2_500
+PART = 1_500
 DIGITS = 8
 Rows = list[list[float]]
 
