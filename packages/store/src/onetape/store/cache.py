@@ -94,7 +94,10 @@ def fill_cache(store: Store, key: SeriesKey, start: int, end: int) -> None:
     folder = cache_folder(store.path)
     built = 0
     try:
-        for span in _uncached(store, folder, key, start, end):
+        spans = _uncached(store, folder, key, start, end)
+        if spans:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        for span in spans:
             built += _build(store, folder, key, *span)
     except (OSError, _InTheWayError):
         return
@@ -137,7 +140,6 @@ def _build(store: Store, folder: Path, key: SeriesKey, start: int, stop: int) ->
         if not len(candles):
             return False
         chunk = Chunk(start, stop, len(candles), secrets.token_bytes(KEY_BYTES))
-        folder.mkdir(mode=0o700, exist_ok=True)
         path = folder / chunk.file_name
         write_chunk(path, chunk.key, candles)
         try:
