@@ -1,5 +1,6 @@
 """What a run is to fetch: the series, the range, and the file they go into."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,3 +91,8 @@ def job_of(settings: BackfillerSettings, *, days: int | None) -> Job:
         days=days,
         patience_seconds=settings.patience_seconds,
     )
+
+
+def job_of_keys(keys: Sequence[SeriesKey], path: Path, *, patience_seconds: float) -> Job:
+    """Return a job for stored series, whatever their range."""
+    return Job(tuple(keys), path, 0, None, None, patience_seconds)

@@ -4,11 +4,18 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from backfiller.commands.backup import back_up, put_back
 from backfiller.commands.common import CONFIG
+from backfiller.commands.exchanges import list_exchanges
 from backfiller.commands.export import export_series
+from backfiller.commands.gaps import list_gaps
 from backfiller.commands.import_ import import_files
 from backfiller.commands.list import list_series
+from backfiller.commands.markets import list_markets
+from backfiller.commands.repair import repair_store
 from backfiller.commands.resample import resample_stored
+from backfiller.commands.revisions import list_revisions
+from backfiller.commands.verify import verify_store
 from onetape.cli import options
 from onetape.cli.program import run_app
 from onetape.core.errors import UsageError
@@ -98,9 +105,17 @@ def backfill(
 
 
 app.command("list")(list_series)
+app.command("gaps")(list_gaps)
+app.command("verify")(verify_store)
+app.command("repair")(repair_store)
+app.command("revisions")(list_revisions)
 app.command("import")(import_files)
 app.command("export")(export_series)
 app.command("resample")(resample_stored)
+app.command("backup")(back_up)
+app.command("restore")(put_back)
+app.command("markets")(list_markets)
+app.command("exchanges")(list_exchanges)
 
 
 def _refuse_flags_before(context: typer.Context) -> None:

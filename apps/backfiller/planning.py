@@ -12,7 +12,7 @@ from backfiller.job import Job, job_of
 from backfiller.plan import Plan, plan_series
 from backfiller.progress import shown
 from backfiller.round import Ready, each_exchange
-from backfiller.run import endpoint_of, raise_failures
+from backfiller.run import endpoints_of, raise_failures
 from backfiller.settings import BackfillerSettings
 from backfiller.tape import Tape
 from onetape.cli.output import print_json, print_line
@@ -48,7 +48,7 @@ def print_plan(settings: BackfillerSettings, *, days: int | None, as_json: bool)
     job = job_of(settings, days=days)
     with ExitStack() as stack:
         tape = stack.enter_context(Tape(job.path, job.exchanges[0]))
-        endpoints = {name: endpoint_of(name, settings, stack) for name in job.exchanges}
+        endpoints = endpoints_of(job, settings.simulator_url, stack)
         plans = asyncio.run(_plan_all(job, endpoints, tape))
     timed = [plan for plan in plans if isinstance(plan, Timed)]
     # Exchanges run side by side, the series of one share its limit.

@@ -18,6 +18,7 @@ from onetape.core.errors import ExchangeError, UsageError
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.market_clock import simulator_seed
 from onetape.exchange.rest import Market, RestExchange
+from onetape.store.database import Store
 from onetape.store.market_data import save_market
 from onetape.store.seed import hold_to_seed
 
@@ -135,9 +136,7 @@ async def _fetch_exchange(
     ready: Ready, endpoints: Mapping[str, Endpoint], tape: Tape, display: Display
 ) -> list[Outcome]:
     exchange, store = ready.exchange, tape.opened()
-    seed = await asyncio.to_thread(simulator_seed, endpoints[exchange.endpoint.exchange])
-    if seed is not None:
-        hold_to_seed(store, seed)
+    await check_seed(endpoints[exchange.endpoint.exchange], store)
     turns = asyncio.Semaphore(SERIES_AT_ONCE)
 
     async def one(key: SeriesKey, market: Market) -> Outcome:
@@ -154,3 +153,14 @@ async def _fetch_exchange(
     return await side_by_side(
         one(key, market) for key, market in zip(ready.keys, ready.markets, strict=True)
     )
+
+
+async def check_seed(endpoint: Endpoint, store: Store) -> None:
+    """Refuse candles of another invented market than the file holds.
+
+    Raises:
+        StoreError: the simulator invents another one.
+    """
+    seed = await asyncio.to_thread(simulator_seed, endpoint)
+    if seed is not None:
+        hold_to_seed(store, seed)

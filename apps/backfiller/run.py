@@ -42,11 +42,16 @@ def backfill_all(settings: BackfillerSettings, *, days: int | None, as_json: boo
     with ExitStack() as stack:
         with Tape(job.path, job.exchanges[0]):
             pass  # a file that cannot be used is told before anything is started
-        endpoints = {name: endpoint_of(name, settings, stack) for name in job.exchanges}
+        endpoints = endpoints_of(job, settings.simulator_url, stack)
         asyncio.run(_until_stopped(job, endpoints, every, as_json=as_json))
 
 
-def endpoint_of(exchange: str, settings: BackfillerSettings, stack: ExitStack) -> Endpoint:
+def endpoints_of(job: Job, simulator_url: str | None, stack: ExitStack) -> dict[str, Endpoint]:
+    """Return where each exchange of a job is, as `endpoint_of` does."""
+    return {name: endpoint_of(name, simulator_url, stack) for name in job.exchanges}
+
+
+def endpoint_of(exchange: str, simulator_url: str | None, stack: ExitStack) -> Endpoint:
     """Return where an exchange is; a simulator that is started for it lives as long as the stack.
 
     Raises:
@@ -57,8 +62,8 @@ def endpoint_of(exchange: str, settings: BackfillerSettings, stack: ExitStack) -
         return Endpoint(exchange)
     from onetape.simulator.embedded import find_or_start
 
-    check_simulator_url(settings.simulator_url)
-    return Endpoint(SIMULATOR_ID, stack.enter_context(find_or_start(settings.simulator_url)))
+    check_simulator_url(simulator_url)
+    return Endpoint(SIMULATOR_ID, stack.enter_context(find_or_start(simulator_url)))
 
 
 async def _until_stopped(

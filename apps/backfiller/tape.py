@@ -12,19 +12,20 @@ from onetape.store.database import Store, open_if_exists, open_store
 class Tape:
     """Use it as a context manager. All series of a run write through its one connection."""
 
-    def __init__(self, path: Path, exchange: str) -> None:
+    def __init__(self, path: Path, exchange: str, store: Store | None = None) -> None:
         """Open the file where there is one.
 
         Args:
             path: The database.
             exchange: One of those whose candles it shall hold; the simulator's go alone.
+            store: The file, where it is open already.
 
         Raises:
             StoreError: it is damaged, not ours, or holds candles of the other kind.
         """
         self._path = path
         self._waiting: list[RestExchange] = []
-        self.store: Store | None = open_if_exists(path)
+        self.store: Store | None = store or open_if_exists(path)
         """The open file; None where there is none yet."""
         try:
             if self.store is not None:

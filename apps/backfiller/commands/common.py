@@ -8,7 +8,9 @@ import typer
 from onetape.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from backfiller.settings import BackfillerSettings
     from onetape.core.candles import SeriesKey
+    from onetape.store.candles import SeriesSummary
     from onetape.store.database import Store
 
 CONFIG = Annotated[
@@ -17,6 +19,23 @@ CONFIG = Annotated[
         "--config", "-c", metavar="FILE", help="YAML file.  [default: config/backfiller.yaml]"
     ),
 ]
+
+
+def settings_of(
+    db: Path | None, config: Path | None, exchange: list[str] | None
+) -> "BackfillerSettings":
+    """Return the settings, with the flags that every command takes.
+
+    Raises:
+        ConfigurationError: the settings cannot be read.
+    """
+    from backfiller.settings import BackfillerSettings
+    from onetape.cli.settings import load_settings, settings_file
+
+    file = settings_file("backfiller", config)
+    flags = {"db": db, "exchange": exchange}
+    settings: BackfillerSettings = load_settings(BackfillerSettings, "backfiller", file, flags)
+    return settings
 
 
 def open_database(db: Path | None, config: Path | None, exchange: list[str] | None) -> "Store":
@@ -32,16 +51,9 @@ def open_database(db: Path | None, config: Path | None, exchange: list[str] | No
         DataError: there is no such file.
         StoreError: it cannot be used.
     """
-    from backfiller.settings import BackfillerSettings
-    from onetape.cli.settings import load_settings, settings_file
     from onetape.store.database import open_if_exists
 
-    settings: BackfillerSettings = load_settings(
-        BackfillerSettings,
-        "backfiller",
-        settings_file("backfiller", config),
-        {"db": db, "exchange": exchange},
-    )
+    settings = settings_of(db, config, exchange)
     path = database_of(settings.db, settings.exchange)
     store = open_if_exists(path)
     if store is None:
@@ -61,6 +73,21 @@ def chosen_series(
         UsageError: a symbol or timeframe that cannot be read.
         DataError: nothing is left.
     """
+    return [one.key for one in chosen_summaries(store, exchange, symbol, timeframe)]
+
+
+def chosen_summaries(
+    store: "Store",
+    exchange: list[str] | None,
+    symbol: list[str] | None,
+    timeframe: list[str] | None,
+) -> list["SeriesSummary"]:
+    """Return what is stored of the series that the flags leave, all where there are no flags.
+
+    Raises:
+        UsageError: a symbol or timeframe that cannot be read.
+        DataError: nothing is left.
+    """
     from onetape.core.symbols import spot_symbol
     from onetape.core.timeframes import Timeframe
     from onetape.core.words import did_you_mean
@@ -68,17 +95,17 @@ def chosen_series(
 
     symbols = {spot_symbol(name) for name in symbol or ()}
     timeframes = {Timeframe.parse(name).name for name in timeframe or ()}
-    stored = [one.key for one in stored_series(store)]
+    stored = stored_series(store)
     chosen = [
-        key
-        for key in stored
-        if (not exchange or key.exchange in exchange)
-        and (not symbols or key.symbol in symbols)
-        and (not timeframes or key.timeframe in timeframes)
+        one
+        for one in stored
+        if (not exchange or one.key.exchange in exchange)
+        and (not symbols or one.key.symbol in symbols)
+        and (not timeframes or one.key.timeframe in timeframes)
     ]
     if stored and not chosen:
         wanted = " ".join([*(exchange or ()), *sorted(symbols), *sorted(timeframes)])
-        hint = did_you_mean(wanted, [str(key) for key in stored])
+        hint = did_you_mean(wanted, [str(one.key) for one in stored])
         raise DataError(f"{store.path} holds no candles of {wanted}{hint}")
     return chosen
 

@@ -7,6 +7,7 @@ proof. A row that breaks a rule goes to quarantine, because OR IGNORE would drop
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from types import MappingProxyType
 
 import numpy as np
@@ -296,16 +297,24 @@ class SeriesSummary:
     last: int
     """Open of the last candle, epoch seconds."""
     rows: int
+    sources: tuple[str, ...]
+    """Where they came from: import, resample, rest, ws, and sql for rows that say nothing."""
 
 
 def stored_series(store: Store) -> list[SeriesSummary]:
     """Return every series that has candles, by name."""
     with store.read() as connection:
         rows = connection.execute(
-            "SELECT exchange, symbol, timeframe, min(timestamp), max(timestamp), count(*) "
+            "SELECT exchange, symbol, timeframe, min(timestamp), max(timestamp), count(*), "
+            "sum(source = 'import'), sum(source = 'resample'), sum(source = 'rest'), "
+            "sum(source IS NULL), sum(source = 'ws') "
             "FROM ohlcv_data GROUP BY exchange, symbol, timeframe ORDER BY 1, 2, 3"
         ).fetchall()
-    return [SeriesSummary(SeriesKey(*row[:3]), *row[3:]) for row in rows]
+    names = ("import", "resample", "rest", "sql", "ws")
+    return [
+        SeriesSummary(SeriesKey(*row[:3]), row[3], row[4], row[5], tuple(compress(names, row[6:])))
+        for row in rows
+    ]
 
 
 def missing_between(store: Store, key: SeriesKey, start: int, end: int) -> list[tuple[int, int]]:

@@ -1,0 +1,64 @@
+"""`backfiller backup` and `restore`: a copy of the database, and back."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from backfiller.commands.common import CONFIG, database_of, settings_of
+from onetape.cli import options
+
+
+def back_up(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FILE]", help="Where to.  [default: backups/NAME-TIME.db beside the database]"
+        ),
+    ] = None,
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+    exchange: options.Exchanges = None,
+    db: options.Database = None,
+    config: CONFIG = None,
+    json_: options.Json = False,
+) -> None:
+    """Copy the database while it is in use: candles, trades, gaps, everything."""
+    import time
+
+    from onetape.cli.output import print_json, print_line
+    from onetape.store.backup import backup
+
+    settings = settings_of(db, config, exchange)
+    path = database_of(settings.db, settings.exchange)
+    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    target = file or path.parent / "backups" / f"{path.stem}-{moment}.db"
+    report = backup(path, target, replace=force)
+    if json_:
+        document = {"database": path, "backup": report.path, "size_bytes": report.size_bytes}
+        print_json(document)
+    else:
+        size = f"{report.size_bytes / 1_000_000:,.1f} MB"
+        print_line(f"{path} is copied to {report.path}, {size}")
+
+
+def put_back(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A backup.")],
+    *,
+    exchange: options.Exchanges = None,
+    db: options.Database = None,
+    config: CONFIG = None,
+    json_: options.Json = False,
+) -> None:
+    """Put a backup in the database's place; what was there is kept beside it."""
+    from onetape.cli.output import print_json, print_line
+    from onetape.store.backup import restore
+
+    settings = settings_of(db, config, exchange)
+    path = database_of(settings.db, settings.exchange)
+    kept = restore(file, path)
+    if json_:
+        print_json({"database": path, "backup": file, "kept": kept})
+    else:
+        before = f"; what was there is kept as {kept}" if kept else ""
+        print_line(f"{path} is now the backup {file}{before}")

@@ -1,0 +1,42 @@
+"""`backfiller exchanges`: which exchanges serve candles. Nothing is asked."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from onetape.cli import options
+
+
+def list_exchanges(
+    *,
+    all_: Annotated[
+        bool, typer.Option("--all", help="List those too that serve no candles.")
+    ] = False,
+    json_: options.Json = False,
+) -> None:
+    """List CCXT's exchanges with their timeframes and candles per call; asks nobody."""
+    import shutil
+    import textwrap
+
+    from onetape.cli.output import print_json, print_line
+    from onetape.exchange.catalogue import exchange_catalogue
+
+    found = [one for one in exchange_catalogue() if all_ or one.serves_candles]
+    if json_:
+        print_json({"exchanges": [asdict(one) for one in found]})
+        return
+    width = max(len(one.exchange) for one in found)
+    print_line(f"{'exchange':{width}}  per call  timeframes")
+    room = max(shutil.get_terminal_size((160, 24)).columns, width + 40)
+    for one in found:
+        count = "?" if one.page_limit is None else f"{one.page_limit:,}"
+        marks = ("*" if one.newest_only else "") + ("" if one.is_tried else "'")
+        head = f"{one.exchange:{width}}  {count + marks:>8}  "
+        names = " ".join(one.timeframes) if one.serves_candles else "no candles"
+        lines = textwrap.wrap(names, room - len(head)) or ["none"]
+        print_line(head + f"\n{' ' * len(head)}".join(lines))
+    print_line(
+        f"{len(found)} exchanges. Per call: candles in one answer; * the newest only, nothing "
+        "older; ' as CCXT states it, not looked at for Onetape; ? not stated."
+    )

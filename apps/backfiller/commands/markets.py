@@ -1,0 +1,166 @@
+"""`backfiller markets`: what an exchange trades, most traded first."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from backfiller.commands.common import CONFIG, settings_of
+from onetape.cli import options
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from onetape.exchange.clients import Endpoint
+    from onetape.exchange.markets import Market, Ticker
+
+SORTS = ("volume", "spread", "symbol", "listed")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One market with its last 24 hours."""
+
+    market: "Market"
+    ticker: "Ticker | None"
+    listed: int | None
+    """Epoch seconds; None where it cannot be told."""
+
+    def order(self, sort: str) -> tuple[Any, ...]:
+        """Return what lines are sorted by; what is not known comes last."""
+        volume = self.ticker.quote_volume if self.ticker else None
+        spread = self.ticker.spread if self.ticker else None
+        value: float | None = {
+            "volume": None if volume is None else -volume,
+            "spread": spread,
+            "listed": self.listed,
+        }.get(sort)
+        return (sort != "symbol" and value is None, value or 0.0, self.market.symbol)
+
+    def document(self) -> dict[str, Any]:
+        """Return the line for --json."""
+        ticker = self.ticker
+        return {
+            **asdict(self.market),
+            "listed": self.listed,
+            "last": ticker.last if ticker else None,
+            "quote_volume": ticker.quote_volume if ticker else None,
+            "spread": ticker.spread if ticker else None,
+        }
+
+
+def list_markets(
+    *,
+    exchange: options.Exchange = None,
+    quote: Annotated[
+        str | None, typer.Option(metavar="ASSET", help="Only markets priced in this, as USDC.")
+    ] = None,
+    sort: Annotated[
+        str, typer.Option(metavar="BY", help="volume, spread, symbol or listed.")
+    ] = "volume",
+    limit: Annotated[
+        int, typer.Option(min=1, metavar="N", help="So many lines; each may cost one request.")
+    ] = 30,
+    config: CONFIG = None,
+    simulator_url: options.SimulatorUrl = None,
+    json_: options.Json = False,
+) -> None:
+    """List an exchange's spot markets: 24 h volume, spread, smallest order, steps, fees, age."""
+    import asyncio
+    from contextlib import ExitStack
+
+    from backfiller.run import endpoint_of
+    from onetape.cli.output import print_json, print_line
+    from onetape.core.errors import DataError, UsageError
+    from onetape.exchange.rest import check_exchange
+
+    if sort not in SORTS:
+        raise UsageError(f"--sort {sort!r} is none of {', '.join(SORTS)}")
+    settings = settings_of(None, config, [exchange] if exchange else None)
+    name = check_exchange(settings.exchange[0])
+    with ExitStack() as stack:
+        endpoint = endpoint_of(name, simulator_url or settings.simulator_url, stack)
+        asset = quote.upper() if quote else None
+        lines = asyncio.run(_lines(endpoint, asset, sort, limit))
+    if not lines:
+        raise DataError(f"{name} trades no spot market{f' in {quote}' if quote else ''} now")
+    if json_:
+        print_json({"exchange": name, "markets": [line.document() for line in lines]})
+    else:
+        print_line(_table(lines))
+
+
+async def _lines(endpoint: "Endpoint", quote: str | None, sort: str, limit: int) -> list[Line]:
+    from onetape.cli.output import note, tell
+    from onetape.exchange.listing import listed_since
+    from onetape.exchange.rest import RestExchange
+
+    tell(f"asking {endpoint.exchange} for its markets")
+    async with RestExchange(endpoint, patience_seconds=30.0, note=note) as exchange:
+        markets = [
+            market
+            for market in await exchange.markets()
+            if market.active and (quote is None or market.quote == quote)
+        ]
+        tickers = await exchange.tickers([market.symbol for market in markets])
+        lines = [Line(each, tickers.get(each.symbol), each.listed) for each in markets]
+        if sort != "listed":
+            lines = sorted(lines, key=lambda line: line.order(sort))[:limit]
+        dated = [
+            Line(line.market, line.ticker, await listed_since(exchange, line.market.symbol))
+            for line in lines
+        ]
+    return sorted(dated, key=lambda line: line.order(sort))[:limit]
+
+
+def _table(lines: Sequence[Line]) -> str:
+    from backfiller.commands.tables import Column, fitted
+    from onetape.cli.dates import day_text
+
+    markets = [line.market for line in lines]
+    volumes = [line.ticker.quote_volume if line.ticker else None for line in lines]
+    spreads = [line.ticker.spread if line.ticker else None for line in lines]
+    columns = [
+        Column("symbol", [market.symbol for market in markets]),
+        Column(
+            "24 h volume",
+            ["" if one is None else f"{one:,.0f}" for one in volumes],
+            ["" if one is None else _in_short(one) for one in volumes],
+            right=True,
+        ),
+        Column("spread", ["" if one is None else f"{one:.4%}" for one in spreads], right=True),
+        Column("min order", [_least(market) for market in markets], right=True),
+        Column("price step", [_text(market.steps.price_step) for market in markets], right=True),
+        Column("amount step", [_text(market.steps.amount_step) for market in markets], right=True),
+        Column("maker", [_percent(market.maker) for market in markets], (), right=True),
+        Column("taker", [_percent(market.taker) for market in markets], right=True),
+        Column(
+            "listed",
+            ["" if line.listed is None else day_text(line.listed)[:10] for line in lines],
+            ["" if line.listed is None else day_text(line.listed)[:7] for line in lines],
+        ),
+    ]
+    return fitted(columns)
+
+
+def _least(market: "Market") -> str:
+    steps = market.steps
+    if steps.min_notional:
+        return f"{steps.min_notional.normalize():f} {market.quote}"
+    return f"{steps.min_amount.normalize():f} {market.base}" if steps.min_amount else ""
+
+
+def _text(step: "Decimal | None") -> str:
+    return "" if step is None else f"{step.normalize():f}"
+
+
+def _percent(part: "Decimal | None") -> str:
+    return "" if part is None else f"{(part * 100).normalize():f} %"
+
+
+def _in_short(amount: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if amount >= size:
+            return f"{amount / size:,.1f} {letter}"
+    return f"{amount:,.0f}"

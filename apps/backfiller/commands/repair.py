@@ -1,0 +1,90 @@
+"""`backfiller repair`: mend what the exchange can supply."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backfiller.commands.common import CONFIG, chosen_series, open_database, settings_of
+from onetape.cli import options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from backfiller.repairing import Repaired
+
+
+def repair_store(
+    *,
+    exchange: options.Exchanges = None,
+    symbol: options.Symbols = None,
+    timeframe: options.Timeframes = None,
+    accept: Annotated[
+        bool,
+        typer.Option("--accept", help="Also give candles the values of their open revisions."),
+    ] = False,
+    db: options.Database = None,
+    config: CONFIG = None,
+    simulator_url: options.SimulatorUrl = None,
+    json_: options.Json = False,
+) -> None:
+    """Mend what verify finds: ask for holes, forming rows left behind and bad rows once more."""
+    import asyncio
+    from contextlib import ExitStack
+
+    from backfiller.fetch import Failure
+    from backfiller.job import job_of_keys
+    from backfiller.repairing import check_undamaged, open_findings, repair_all
+    from backfiller.run import endpoints_of, raise_failures
+    from onetape.cli.output import print_json, print_line
+    from onetape.core.words import counted
+    from onetape.store.revisions import accept as accept_revisions
+    from onetape.store.revisions import revisions_of
+
+    settings = settings_of(db, config, exchange)
+    url = simulator_url or settings.simulator_url
+    with ExitStack() as stack:
+        store = stack.enter_context(open_database(db, config, exchange))
+        keys = chosen_series(store, exchange, symbol, timeframe)
+        findings = open_findings(store, keys)
+        check_undamaged(findings, store.path)
+        broken = [key for key in keys if any(one.key == key for one in findings)]
+        outcomes: Sequence[Repaired | Failure] = []
+        if broken:
+            job = job_of_keys(broken, store.path, patience_seconds=settings.patience_seconds)
+            endpoints = endpoints_of(job, url, stack)
+            outcomes = asyncio.run(repair_all(job, endpoints, store))
+        accepted = 0
+        if accept:
+            numbers = [one.id for key in keys for one in revisions_of(store, key)]
+            accepted = accept_revisions(store, numbers)
+        path = store.path
+    done = [one for one in outcomes if not isinstance(one, Failure)]
+    raise_failures(outcomes, only=True)
+    if json_:
+        failed = [one.document() for one in outcomes if isinstance(one, Failure)]
+        series = [one.document() for one in done]
+        print_json({"database": path, "series": series, "failed": failed, "accepted": accepted})
+    else:
+        for one in done:
+            print_line(one.line())
+        revised = f", {counted(accepted, 'revision')} accepted" if accept else ""
+        print_line(f"{path}: {len(broken)} of {len(keys)} series had findings{revised}")
+    raise_failures(outcomes)
+    _raise_left(done)
+
+
+def _raise_left(done: "list[Repaired]") -> None:
+    """Raise where something is still unexplained.
+
+    Raises:
+        DataError: it is.
+    """
+    from onetape.core.errors import DataError
+    from onetape.core.words import counted
+
+    left = [finding for one in done for finding in one.left]
+    if left:
+        raise DataError(
+            f"{counted(len(left), 'finding')} left that the exchange could not mend now, such as "
+            f"{left[0].text}; try again later, or see: uv run backfiller verify"
+        )

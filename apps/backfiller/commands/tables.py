@@ -1,0 +1,49 @@
+"""Tables that fit the terminal: in a narrow one columns take their short form, or go."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from onetape.cli.output import table
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table."""
+
+    title: str
+    cells: Sequence[str]
+    short: Sequence[str] | None = None
+    """The cells in a narrow terminal; none at all: the column is left out there."""
+    right: bool = False
+
+
+def fitted(columns: Sequence[Column], *, width: int | None = None) -> str:
+    """Return a table that fits the terminal, if its short form does.
+
+    Args:
+        columns: All with one number of cells.
+        width: Characters a line may have; None: the terminal's, or any where there is none.
+    """
+    whole = _laid_out(columns)
+    room = terminal_width() if width is None else width
+    if room is None or max(map(len, whole.splitlines()), default=0) <= room:
+        return whole
+    narrow = [
+        Column(one.title, one.cells if one.short is None else one.short, right=one.right)
+        for one in columns
+        if one.short is None or len(one.short)
+    ]
+    return _laid_out(narrow)
+
+
+def terminal_width() -> int | None:
+    """Return how many characters a line of the terminal has; None where stdout is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _laid_out(columns: Sequence[Column]) -> str:
+    rows = zip(*([one.title, *one.cells] for one in columns), strict=True)
+    right = [number for number, one in enumerate(columns) if one.right]
+    return table(list(rows), right=right)

@@ -1,0 +1,55 @@
+"""`backfiller verify`: look through the whole store."""
+
+from dataclasses import asdict
+
+from backfiller.commands.common import CONFIG, chosen_series, open_database
+from onetape.cli import options
+
+
+def verify_store(
+    *,
+    exchange: options.Exchanges = None,
+    symbol: options.Symbols = None,
+    timeframe: options.Timeframes = None,
+    db: options.Database = None,
+    config: CONFIG = None,
+    json_: options.Json = False,
+) -> None:
+    """Look for holes, bad rows, rows never closed and damage; exit 4 where one is unexplained."""
+    from onetape.cli.output import print_json, print_line
+    from onetape.core.errors import DataError
+    from onetape.core.words import counted
+    from onetape.store.verify import verify
+
+    with open_database(db, config, exchange) as store:
+        # Without flags all series, and those too whose rows nothing else can read.
+        keys = (
+            chosen_series(store, exchange, symbol, timeframe)
+            if exchange or symbol or timeframe
+            else None
+        )
+        findings = verify(store, keys)
+        path = store.path
+    unexplained = [finding for finding in findings if not finding.explained]
+    explained = len(findings) - len(unexplained)
+    if json_:
+        print_json(
+            {
+                "database": path,
+                "findings": [asdict(finding) for finding in findings],
+                "unexplained": len(unexplained),
+            }
+        )
+    else:
+        for finding in unexplained:
+            print_line(finding.text)
+        holes = f", {counted(explained, 'hole')} that the exchange has too" if explained else ""
+        print_line(f"{path}: {counted(len(unexplained), 'unexplained finding')}{holes}")
+    if unexplained:
+        raise DataError(f"{counted(len(unexplained), 'unexplained finding')}; {_way_out(path)}")
+
+
+def _way_out(path: object) -> str:
+    """Return how findings are mended."""
+    db = "" if str(path) == "data/onetape.db" else f" --db {path}"
+    return f"mend them: uv run backfiller repair{db}; a damaged file: uv run backfiller restore"

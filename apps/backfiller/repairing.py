@@ -1,0 +1,143 @@
+"""Mend what the exchange can supply: holes, forming rows left behind, rows that break a rule."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from backfiller.fetch import Failure
+from backfiller.job import Job
+from backfiller.plan import Range, joined
+from backfiller.progress import shown
+from backfiller.round import Ready, check_seed, each_exchange, failed
+from backfiller.tape import Tape
+from onetape.core.candles import SeriesKey
+from onetape.core.errors import ExchangeError, StoreError, UsageError
+from onetape.core.timeframes import Timeframe
+from onetape.core.words import counted
+from onetape.exchange.clients import Endpoint
+from onetape.exchange.rest import RestExchange
+from onetape.history.fetch import fetch_closed
+from onetape.history.gaps import confirm_gaps
+from onetape.store.database import Store
+from onetape.store.gaps import unexplained
+from onetape.store.verify import Finding, verify
+from onetape.store.withdraw import withdraw_forming, withdraw_unsound
+
+#: What a fetch mends; the other kinds are of rows that must go first, or of the file.
+_FETCHED = ("hole", "forming row left behind")
+_UNSOUND = ("off-grid time", "high/low", "bad price", "bad volume")
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """What became of the findings of one series."""
+
+    key: SeriesKey
+    findings: int
+    """Unexplained ones, before."""
+    inserted: int
+    withdrawn: int
+    """Rows taken out, into the quarantine."""
+    left: list[Finding]
+    """Findings that are still unexplained."""
+
+    def line(self) -> str:
+        """Return the outcome in one line."""
+        if not self.findings:
+            return f"{self.key}: nothing to mend"
+        withdrawn = f", {counted(self.withdrawn, 'row')} to quarantine" if self.withdrawn else ""
+        left = counted(len(self.left), "finding") + " left" if self.left else "all mended"
+        return (
+            f"{self.key}: {counted(self.findings, 'finding')}, "
+            f"{counted(self.inserted, 'candle')} fetched{withdrawn}, {left}"
+        )
+
+    def document(self) -> dict[str, Any]:
+        """Return the outcome for --json."""
+        document = asdict(self)
+        document.update(document.pop("key"))
+        return document
+
+
+def open_findings(store: Store, keys: Sequence[SeriesKey]) -> list[Finding]:
+    """Return what `verify` finds and cannot explain."""
+    return [finding for finding in verify(store, keys) if not finding.explained]
+
+
+async def repair_series(exchange: RestExchange, store: Store, key: SeriesKey) -> Repaired:
+    """Mend one series as far as the exchange can supply it.
+
+    A row that breaks a rule goes to quarantine before its candle is asked for: a kill in between
+    leaves a hole that the next run fills.
+
+    Raises:
+        ExchangeUnreachable: the exchange stopped answering; what was mended stays mended.
+        ExchangeRefused: the exchange answered no.
+        StoreError: the file cannot be written.
+    """
+    findings = [one for one in open_findings(store, [key]) if one.key == key]
+    seen_ms, withdrawn, inserted = exchange.now_ms(), 0, 0
+    for one in findings:
+        if one.kind in _UNSOUND:
+            withdrawn += withdraw_unsound(store, key, one.start, one.end, seen_ms=seen_ms)
+    for start, end in _ranges(findings, key, exchange.quirks.page_limit):
+        report = await fetch_closed(exchange, store, key, start=start, end=end)
+        second = await confirm_gaps(exchange, store, key, start=start, end=end)
+        inserted += report.inserted + second.inserted
+    for one in findings:
+        if one.kind == "forming row left behind" and not unexplained(
+            store, key, [(one.start, one.end)]
+        ):
+            # The exchange has been proven to have no such candle: nothing will ever close it.
+            withdrawn += withdraw_forming(store, key, one.start, one.end, seen_ms=seen_ms)
+    left = [one for one in open_findings(store, [key]) if one.key == key]
+    return Repaired(key, len(findings), inserted, withdrawn, left)
+
+
+def _ranges(findings: Sequence[Finding], key: SeriesKey, page_limit: int) -> list[Range]:
+    timeframe = Timeframe.parse(key.timeframe)
+    wanted = [
+        (timeframe.floor(one.start), timeframe.ceil(one.end))
+        for one in findings
+        if one.kind in _FETCHED or (one.kind in _UNSOUND and one.kind != "off-grid time")
+    ]
+    return joined(sorted(wanted), timeframe, page_limit)
+
+
+def check_undamaged(findings: Sequence[Finding], path: Path) -> None:
+    """Refuse to write into a file that is damaged.
+
+    Raises:
+        StoreError: it is.
+    """
+    for one in findings:
+        if one.kind == "quick_check":
+            raise StoreError(
+                f"{path} is damaged ({one.text}); no fetch mends that; put a backup in its place: "
+                "uv run backfiller restore FILE"
+            )
+
+
+async def repair_all(
+    job: Job, endpoints: Mapping[str, Endpoint], store: Store
+) -> list[Repaired | Failure]:
+    """Mend every series of a job; one that cannot be asked for stops no other.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+
+    async def repair(ready: Ready) -> list[Repaired | Failure]:
+        await check_seed(endpoints[ready.exchange.endpoint.exchange], store)
+        done: list[Repaired | Failure] = []
+        for key in ready.keys:
+            try:
+                done.append(await repair_series(ready.exchange, store, key))
+            except (ExchangeError, UsageError) as error:
+                done.append(failed(key, error, display))
+        return done
+
+    with shown(len(job.keys)) as display:
+        tape = Tape(job.path, job.exchanges[0], store)
+        return await each_exchange(job, endpoints, tape, display, repair)
