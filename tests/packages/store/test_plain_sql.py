@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from onetape.core.candles import SeriesKey
+from onetape.store import migrations
 from onetape.store.candles import last_closed
-from onetape.store.database import Store
+from onetape.store.database import Store, open_store
 from onetape.store.reading import closed_between
 
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
@@ -39,6 +42,31 @@ def test_a_row_of_plain_sql_is_closed_once_a_later_one_exists(store: Store, fore
     foreign(store.path, *((f"INSERT OR REPLACE {INSERT}", row(hour * 3_600)) for hour in range(3)))
     assert closed_between(store, KEY, 0, 10**9).timestamp.tolist() == [0, 3_600]
     assert last_closed(store, KEY, 10).timestamp.tolist() == [0, 3_600]
+
+
+def test_a_file_of_version_1_takes_the_same_plain_sql_after_its_migration(
+    path: Path, foreign: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "SCRIPTS", migrations.SCRIPTS[:1])
+        patch.setattr(migrations, "NEWEST_VERSION", 1)
+        open_store(path, create=True).close()
+        foreign(path, (f"INSERT OR IGNORE {INSERT}", row(0)))
+    open_store(path, create=False).close()
+    resampled = f"INSERT INTO ohlcv_data {COLUMNS[:-1]}, closed, source) VALUES ({'?, ' * 9}1, ?)"
+    *written, refused, rows, integrity = foreign(
+        path,
+        (f"INSERT OR IGNORE {INSERT}", row(3_600)),
+        (f"INSERT OR REPLACE {INSERT}", row(0, 101.0)),
+        (resampled, [*row(7_200), "resample"]),
+        (resampled, [*row(10_800), "dream"]),
+        SELECT,
+        "PRAGMA integrity_check",
+    )
+    assert written == [[]] * 3
+    assert "CHECK constraint failed" in refused
+    assert [(line[0], line[4]) for line in rows] == [(0, 101.0), (3_600, 105.0), (7_200, 105.0)]
+    assert integrity == [["ok"]]
 
 
 def test_seconds_of_milliseconds_and_bad_prices_are_dropped_by_or_ignore_and_named_without_it(

@@ -1,6 +1,7 @@
 """verify finds what cannot be right, also what plain SQL wrote with the checks switched off."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from onetape.core.candles import Candle, SeriesKey, candle_fault
 from onetape.core.timeframes import Timeframe
 from onetape.store.candles import insert_closed, replace_forming
-from onetape.store.database import Store
+from onetape.store.database import Store, open_store
 from onetape.store.gaps import CONFIRMED, UNKNOWN_IMPORT, set_gap
 from onetape.store.verify import Finding, verify
 
@@ -180,6 +181,25 @@ def test_a_rule_of_another_table_that_is_broken_is_found(store: Store, foreign: 
         "CHECK constraint failed in silences: 1 row",
         "CHECK constraint failed in store_kind: 1 row",
     ]
+
+
+def test_a_damaged_page_is_found_though_the_rows_still_count(path: Path) -> None:
+    """FAULTS row 50."""
+    with open_store(path, create=True) as store:
+        put(store, *range(2_000))
+        with store.read() as connection:
+            size = connection.execute("PRAGMA page_size").get
+            number = connection.execute(
+                "SELECT max(pageno) FROM dbstat WHERE name = ?", ("ohlcv_data",)
+            ).get
+    whole = bytearray(path.read_bytes())
+    # Both ends of a leaf stay, so that the rows before and behind it can be counted.
+    whole[(number - 1) * size + 200 : number * size - 200] = bytes(size - 400)
+    path.write_bytes(whole)
+    with open_store(path, create=False) as store:
+        found = verify(store)
+    assert {one.kind for one in found} == {"quick_check"}
+    assert all(one.key is None and not one.explained for one in found)
 
 
 def test_only_the_series_that_are_named_are_looked_at(store: Store) -> None:
