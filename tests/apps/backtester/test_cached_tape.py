@@ -1,0 +1,35 @@
+"""A backtest whose candles come from chunk files is the one over the rows."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onetape.store import reading
+from onetape.store.cache import cache_folder
+from onetape.store.database import open_store
+
+Run = Callable[..., Any]
+START, HOUR = 1_704_067_200, 3_600
+
+
+def result(on_tape: Run, *arguments: str) -> dict[str, Any]:
+    document = on_tape("--allow-gaps", *arguments).document
+    del document["seconds"]
+    return document
+
+
+@pytest.mark.parametrize("span", [(), ("--from", "2024-02-01", "--to", "2024-03-05")])
+def test_a_run_from_the_cache_is_the_run_from_the_rows(
+    on_tape: Run, tape: Path, span: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store(tape, create=False) as store, store.write() as connection:
+        hole = (START + 900 * HOUR, START + 905 * HOUR)
+        connection.execute("DELETE FROM ohlcv_data WHERE timestamp >= ? AND timestamp < ?", hole)
+    rows = result(on_tape, *span)
+    assert not cache_folder(tape).exists()
+    monkeypatch.setattr(reading, "ROWS_WITHOUT_CACHE", 0)
+    assert [result(on_tape, *span), result(on_tape, *span)] == [rows, rows]
+    assert list(cache_folder(tape).iterdir())
+    assert rows["unexplained_gaps"] == 5
