@@ -40,6 +40,7 @@ async def real_client(
     ccxt: Any = client._client  # pyright: ignore[reportPrivateUsage] - only the simulator has a URL
     _redirect(ccxt.urls["api"], url)
     ccxt.enableRateLimit = False
+    ccxt.timeout_on_exit = 0
     ccxt.set_markets([_market(symbol, name) for symbol, name in markets.items()])
     async with client:
         yield client

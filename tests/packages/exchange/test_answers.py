@@ -284,7 +284,7 @@ def test_a_time_in_the_future_does_not_make_the_walker_skip_the_rest(ask: Ask, s
     def page(query: dict[str, str]) -> Any:
         since = int(query["startTime"]) // 1_000
         rows = [kline(opened) for opened in range(since, FORMING, HOUR)][:3]
-        return type(base)(body=[*rows, [2**50 // 1_000 * 1_000, *kline(START)[1:]]])
+        return type(base)(body=[*rows, kline(FORMING + 10_000 * HOUR)])
 
     base = server.script({})
     server.script = page

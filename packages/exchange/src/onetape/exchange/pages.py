@@ -98,13 +98,13 @@ class _Walk:
         # Known from an earlier walk where the exchange serves its newest candles only.
         served_from = exchange.served_from.get((symbol, timeframe.name), start)
         self._cursor = timeframe.ceil(max(start, served_from))
+        self._now_ms = exchange.now_ms()
         self._empty_pages = 0
         self._most_empty_pages = _EMPTY_PAGES
 
     async def next_page(self) -> Page | None:
         """Ask for the next page and move on; None at the end."""
-        # The time is taken before asking: a candle that closes meanwhile may not be final yet.
-        now_ms = self._exchange.now_ms()
+        now_ms = self._time_ms()
         newest = last_closed_open(self._timeframe, now_ms, self._quirks.close_grace_ms)
         stop = min(self._end, self._timeframe.next(newest))
         if self._cursor >= stop:
@@ -117,6 +117,16 @@ class _Walk:
             self._cursor = self._end
         candles, refused = _cut(batch, self._timeframe, self._start, stop)
         return Page(candles, refused, since, reached, now_ms, seen[-1] if seen else None)
+
+    def _time_ms(self) -> int:
+        """Return the market time, taken before asking: what closes meanwhile may not be final.
+
+        Far from the newest candle an earlier time does as well, and asking for it is not free.
+        """
+        page_end = self._timeframe.shift(self._cursor, self._quirks.page_limit + 1)
+        if page_end * 1_000 > self._now_ms - self._quirks.close_grace_ms:
+            self._now_ms = self._exchange.now_ms()
+        return self._now_ms
 
     async def _moved_on(self, seen: list[int], stop: int) -> int:
         """Move the cursor, by a candle at least; return before when all has been asked for."""

@@ -98,6 +98,8 @@ class RestExchange:
             # What CCXT stamps with a time must carry the market's; not so precisely that each
             # request is worth a question to the simulator.
             client.milliseconds = self._last_known_ms
+            # CCXT would wait for the end of a TLS that is not there.
+            client.timeout_on_exit = 0
         self._client = client
         self._ahead_ms = 0
         self._known_ms: int | None = None
