@@ -203,6 +203,18 @@ def test_a_restore_to_a_new_place_makes_the_folder(store: Store, tmp_path: Path)
     assert candles_in(target) == 0
 
 
+def test_a_restore_through_a_link_replaces_what_it_leads_to(path: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.db"
+    with open_store(path, create=True) as store:
+        write_rows(store, 10)
+        backup(path, tmp_path / "kept.db")
+        write_rows(store, 5, start=10)
+    link.symlink_to(path)
+    restore(tmp_path / "kept.db", link)
+    assert link.is_symlink()
+    assert (candles_in(link), candles_in(path)) == (10, 10)
+
+
 def test_a_log_that_a_killed_process_left_goes_with_the_file_it_belongs_to(
     path: Path, tmp_path: Path
 ) -> None:

@@ -172,11 +172,13 @@ def test_a_deleted_file_is_noticed_by_the_next_write_and_not_made_again(closed: 
 def test_a_file_that_was_deleted_under_a_program_is_not_made_anew_over_its_log(
     closed: Path,
 ) -> None:
-    with open_store(closed, create=False) as store:
+    link = closed.with_name("link.db")
+    link.symlink_to(closed)
+    with open_store(link, create=False) as store:
         write_rows(store, 10, start=5_000)
         closed.unlink()
         with pytest.raises(StoreError, match=r"is gone, but its log .* is there"):
-            open_store(closed, create=True)
+            open_store(link, create=True)
     assert not closed.exists()
 
 

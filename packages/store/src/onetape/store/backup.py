@@ -80,6 +80,8 @@ def restore(backup: Path, path: Path) -> Path | None:
     if backup.resolve() == path.resolve():
         raise ConfigurationError(f"{backup} is the database itself; name a backup of it")
     _check_backup(backup, pages=True)
+    # A link stays one: what it leads to is replaced.
+    path = Path(os.path.realpath(path))
     with draft_of(path) as draft:
         with translated(backup):
             copy_database(backup, draft)

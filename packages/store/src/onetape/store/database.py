@@ -17,7 +17,7 @@ import apsw
 from onetape.core.errors import ConfigurationError, OnetapeError, StoreError
 from onetape.store.connection import Connection, connect, patiently
 from onetape.store.copying import check_pages, draft_of, name_new
-from onetape.store.filesystem import check_file_system, file_identity, tell
+from onetape.store.filesystem import check_file_system, file_identity, log_of, tell
 from onetape.store.migrations import NEWEST_VERSION, check_ours, migrate
 
 BUSY_TIMEOUT_MS = 1_000
@@ -146,7 +146,7 @@ class Store:
         SQLite begins the log anew only at a moment when nobody reads from it, which may never come
         by itself. A reader that stays for longer slows this writer down and stops nobody.
         """
-        log = Path(f"{self.path}-wal")
+        log = log_of(self.path)
         deadline = time.monotonic() + self.patience_seconds
         while _size(log) > self.log_limit_bytes:
             # Others cannot write while this waits for a reader, so it asks again instead.
@@ -246,7 +246,7 @@ def _check_no_log_without_file(path: Path) -> None:
     Raises:
         StoreError: the file was deleted, its log was not.
     """
-    log = Path(f"{path}-wal")
+    log = log_of(path)
     # Looked at again afterwards: another process may have made the file in this moment.
     if _size(log) and not _usable(path):
         raise StoreError(

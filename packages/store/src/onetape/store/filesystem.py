@@ -66,6 +66,11 @@ def file_identity(path: Path) -> tuple[int, int] | None:
     return (status.st_dev, status.st_ino) if status.st_size else None
 
 
+def log_of(path: Path) -> Path:
+    """Return the write-ahead log of a database; SQLite puts it where links lead to."""
+    return Path(f"{os.path.realpath(path)}-wal")
+
+
 def tell(text: str) -> None:
     """Tell whoever runs the program, in one line on stderr unless it arranged otherwise."""
     import logging
