@@ -28,7 +28,7 @@ from onetape.store.candles import (
     row_at,
 )
 from onetape.store.database import Store
-from onetape.store.quarantine import KEPT_PAYLOADS, quarantine, refused_rows
+from onetape.store.quarantine import KEPT_PAYLOADS, MOST_CHARACTERS, quarantine, refused_rows
 from onetape.store.reading import closed_between
 
 HOUR = 3_600
@@ -218,6 +218,16 @@ def test_any_number_of_rows_arrives(store: Store, count: int) -> None:
     assert len(last_closed(store, KEY, 999)) == count
 
 
+@both
+def test_a_row_from_long_ago_in_a_batch_is_stored_and_counted_like_the_others(
+    store: Store, insert: Insert
+) -> None:
+    by_rows(store, KEY, [candle(hour) for hour in range(1_000)])
+    late = [candle(hour, 99.0) for hour in (3, 990, 991, 1_000, 9_000, 9_001)]
+    assert insert(store, KEY, late) == InsertReport(inserted=3, present=3, revised=3)
+    assert closed_range(store, KEY) == (0, 9_001 * HOUR)
+
+
 def test_columns_around_rows_that_are_there_count_both(store: Store) -> None:
     by_rows(store, KEY, [candle(5), candle(9)])
     replace_forming(store, KEY, candle(7), seen_ms=1)
@@ -257,9 +267,10 @@ def test_the_quarantine_keeps_the_first_payloads_of_a_fault_and_counts_the_rest(
 
 def test_what_the_exchange_sent_is_kept_where_it_is_known(store: Store) -> None:
     bad = BAD_ROWS["NaN, or None"]
-    raw = {bad: '[3600000,"100",null]'}
-    insert_closed(store, KEY, [bad], source="rest", seen_ms=1, raw=raw)
+    raw = {bad: '[3600000,"100",null]', SOUND._replace(low=0.0): "x" * 9_000}
+    insert_closed(store, KEY, list(raw), source="rest", seen_ms=1, raw=raw)
     quarantine(store, KEY, bad, source="ws", fault="time is long past", seen_ms=1, raw="{}")
     quarantine(store, KEY, SOUND, source="ws", fault="time is long past", seen_ms=1)
     words = '["3600", "100.0", "110.0", "90.0", "105.0", "12.5"]'
-    assert [row[3] for row in payloads(store)] == ['[3600000,"100",null]', "{}", words]
+    kept = [row[3] for row in payloads(store)]
+    assert kept == ['[3600000,"100",null]', "x" * MOST_CHARACTERS, "{}", words]

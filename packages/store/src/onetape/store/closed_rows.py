@@ -1,17 +1,20 @@
 """One batch of candles that are proven closed, into the table, inside one write transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
 
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import StoreError
+from onetape.core.timeframes import Timeframe
 from onetape.store.connection import Connection
 from onetape.store.quarantine import Source
 
 _SERIES: Final = "exchange = ? AND symbol = ? AND timeframe = ?"
 _NOW_MS: Final = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+#: A batch that skips this many candles is stored in parts.
+_FAR_CANDLES: Final = 50
 #: Half of what an insert costs is the statement, not the row.
 _ROWS_PER_STATEMENT: Final = 50
 _VALUES: Final = "(?1, ?2, ?3, 1, ?4, ?, ?, ?, ?, ?, ?)"
@@ -28,9 +31,9 @@ Row = tuple[Any, ...]
 class Stored:
     """What became of the sound rows of a batch."""
 
-    inserted: int
-    present: int
-    revised: int
+    inserted: int = 0
+    present: int = 0
+    revised: int = 0
 
 
 def store_closed(
@@ -41,6 +44,30 @@ def store_closed(
     Raises:
         StoreError: a row did not arrive.
     """
+    total = Stored()
+    for part in _without_jumps(rows, Timeframe.parse(key.timeframe).seconds):
+        done = _store(connection, key, part, source)
+        total = Stored(
+            total.inserted + done.inserted,
+            total.present + done.present,
+            total.revised + done.revised,
+        )
+    return total
+
+
+def _without_jumps(rows: Sequence[Row], seconds: int) -> Iterator[Sequence[Row]]:
+    """Cut rows where they jump far: all that is stored between the ends of a part is read."""
+    far = _FAR_CANDLES * seconds
+    begun = 0
+    if rows[-1][0] - rows[0][0] > far * len(rows) // 2:
+        for number in range(1, len(rows)):
+            if rows[number][0] - rows[number - 1][0] > far:
+                yield rows[begun:number]
+                begun = number
+    yield rows[begun:] if begun else rows
+
+
+def _store(connection: Connection, key: SeriesKey, rows: Sequence[Row], source: Source) -> Stored:
     span = (*key.names, rows[0][0], rows[-1][0])
     before = connection.execute(
         "SELECT timestamp, open, high, low, close, volume, closed FROM ohlcv_data "

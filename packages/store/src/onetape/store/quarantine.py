@@ -17,6 +17,8 @@ from onetape.store.database import Store
 Source = Literal["rest", "ws", "import", "resample"]
 #: Refused rows kept of each series and fault; the others are only counted.
 KEPT_PAYLOADS: Final = 1_000
+#: So much is kept of each.
+MOST_CHARACTERS: Final = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,13 @@ def refuse(
             "INSERT INTO quarantine (exchange, symbol, timeframe, seen_ms, source, fault, payload) "
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             [
-                (*key.names, seen_ms, source, fault, raw.get(row) or _in_words(row))
+                (
+                    *key.names,
+                    seen_ms,
+                    source,
+                    fault,
+                    (raw.get(row) or _in_words(row))[:MOST_CHARACTERS],
+                )
                 for row in islice(rows, room)
             ],
         )
