@@ -51,6 +51,27 @@ def test_a_signal_during_the_imports_ends_the_program_without_a_traceback(
     assert (child.returncode, out, err) == (code, words, "")
 
 
+def test_a_job_in_the_background_keeps_ignoring_ctrl_c(tmp_path: Path) -> None:
+    ignoring = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    briefly = SLOW.replace("time.sleep(60)", "sys.stdin.readline()")
+    script = ignoring + briefly + "sys.argv[1:] = ['--help']\n" + SCRIPTS["backtester"]
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "importing\n"
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate("go on\n", timeout=20)
+    assert (child.returncode, err) == (0, "")
+    assert "--help" in out
+
+
 def test_what_a_program_loads_before_its_signals_are_set_is_little() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "import sys, trader.start; print(*sys.modules)"],

@@ -19,10 +19,16 @@ def start(module: str, stop: Handler | None = None) -> NoReturn:
         stop: What SIGTERM and Ctrl-C do during the import and until `run` decides; None: they end
             the process at once, as shells expect (143 and 130).
     """
-    for number in (signal.SIGTERM, signal.SIGINT):
+    # A shell's background jobs are started with Ctrl-C ignored, and keep that.
+    heard = [
+        number
+        for number in (signal.SIGTERM, signal.SIGINT)
+        if signal.getsignal(number) != signal.SIG_IGN
+    ]
+    for number in heard:
         signal.signal(number, stop or signal.SIG_DFL)
     run = importlib.import_module(module).run
-    if stop is None:
+    if stop is None and signal.SIGINT in heard:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     run()
     raise SystemExit
