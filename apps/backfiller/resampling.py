@@ -1,6 +1,7 @@
 """Build the candles of a larger timeframe from stored ones, and store what is missing of them."""
 
 import time
+from bisect import bisect_left, bisect_right
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,7 +15,15 @@ from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted
 from onetape.store.candles import insert_columns
 from onetape.store.database import Store
-from onetape.store.gaps import CONFIRMED, UNKNOWN_IMPORT, Gap, gaps_of, set_gap, unexplained
+from onetape.store.gaps import (
+    CONFIRMED,
+    UNKNOWN_IMPORT,
+    Gap,
+    GapState,
+    gaps_of,
+    set_gaps,
+    unexplained,
+)
 from onetape.store.reading import closed_between
 
 
@@ -155,16 +164,17 @@ def _certain(opens: IntArray, ranges: list[tuple[int, int]], into: Timeframe) ->
 
 def _carry_over(store: Store, key: SeriesKey, holes: list[Gap], gaps: list[Gap]) -> None:
     """Write down of each new hole what is known of the smaller ones that it lacks."""
+    known: dict[tuple[GapState, int], list[tuple[int, int]]] = {}
     for hole in holes:
-        inside = [gap for gap in gaps if gap.start < hole.end and gap.end > hole.start]
-        asked = [gap.last_asked_ms for gap in inside if gap.last_asked_ms is not None]
-        if hole.last_asked_ms is not None or not asked:
-            continue
-        states = {gap.state for gap in inside}
-        if states == {CONFIRMED}:
-            set_gap(store, key, hole.start, hole.end, state=CONFIRMED, asked_ms=min(asked))
-        elif UNKNOWN_IMPORT in states:
-            set_gap(store, key, hole.start, hole.end, state=UNKNOWN_IMPORT, asked_ms=min(asked))
+        low = bisect_right(gaps, hole.start, key=lambda gap: gap.end)
+        high = bisect_left(gaps, hole.end, key=lambda gap: gap.start)
+        asked = [gap.last_asked_ms for gap in gaps[low:high] if gap.last_asked_ms is not None]
+        states = {gap.state for gap in gaps[low:high]}
+        state = CONFIRMED if states == {CONFIRMED} else UNKNOWN_IMPORT
+        if hole.last_asked_ms is None and asked and state in states:
+            known.setdefault((state, min(asked)), []).append((hole.start, hole.end))
+    for (state, asked_ms), ranges in known.items():
+        set_gaps(store, key, ranges, state=state, asked_ms=asked_ms)
 
 
 def _different(built: Candles, stored: Candles) -> int:
