@@ -33,7 +33,7 @@ from onetape.store.batches import (
     sorted_columns,
 )
 from onetape.store.closed_rows import Row, store_closed
-from onetape.store.columns import proven_end
+from onetape.store.columns import proven_end, read_last
 from onetape.store.connection import Value
 from onetape.store.database import Store
 from onetape.store.quarantine import Source, refuse
@@ -204,12 +204,8 @@ def last_closed(store: Store, key: SeriesKey, count: int, *, up_to: int | None =
         up_to: Candles that open later than this are left out; None takes the newest.
     """
     with store.read() as connection:
-        rows = connection.execute(
-            f"SELECT {_COLUMNS} FROM ohlcv_data WHERE {_SERIES} AND timestamp <= ? "
-            f"AND {_CLOSED} ORDER BY timestamp DESC LIMIT ?",
-            (*key.names, 2**62 if up_to is None else up_to, *key.names, count),
-        ).fetchall()
-    return _candles(rows[::-1])
+        end = proven_end(connection, key, 2**62 if up_to is None else up_to + 1)
+        return read_last(connection, key, count, end)
 
 
 def closed_timestamps(store: Store, key: SeriesKey, *, after: int, limit: int = 1_000) -> list[int]:
@@ -333,11 +329,3 @@ def missing_between(store: Store, key: SeriesKey, start: int, end: int) -> list[
 
 def _bound(key: SeriesKey, row: Candle, closed: int, source: Source) -> tuple[Value, ...]:
     return (*key.names, row.timestamp, *row[1:], closed, source)
-
-
-def _candles(rows: list[tuple[float, ...]]) -> Candles:
-    if not rows:
-        return Candles.empty()
-    timestamp, *prices = zip(*rows, strict=True)
-    columns = [np.array(column, dtype=np.float64) for column in prices]
-    return Candles.from_columns(np.array(timestamp, dtype=np.int64), *columns)
