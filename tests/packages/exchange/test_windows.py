@@ -136,7 +136,7 @@ def test_the_day_of_the_listing_is_found_by_days(run: Run) -> None:
 
 @pytest.mark.parametrize("kind", ["okx", "binance"])
 @settings(
-    max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
 @given(seed=st.integers(0, 2**32), spread=st.sampled_from([1, 5, 100, 100_000]))
 def test_random_rows_never_keep_the_pager(run: Run, kind: str, seed: int, spread: int) -> None:

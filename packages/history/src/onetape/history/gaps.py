@@ -77,9 +77,14 @@ async def confirm_gaps(
                 on_page=second.see,
             )
         )
+        if not second.asked:
+            continue  # it lies before everything that the exchange serves
+        asked_ms = exchange.now_ms()
         left = missing_between(store, key, first, last)
         for hole in unexplained(store, key, left):
-            await _judge(exchange, store, key, hole, second)
+            proven = await _is_proven(exchange, store, key, hole, second)
+            state = CONFIRMED if proven else NOT_FETCHED
+            set_gap(store, key, *hole, state=state, asked_ms=asked_ms)
     return total
 
 
@@ -95,19 +100,13 @@ def grouped(holes: list[Range], timeframe: Timeframe, page_limit: int) -> list[l
     return groups
 
 
-async def _judge(
+async def _is_proven(
     exchange: RestExchange, store: Store, key: SeriesKey, hole: Range, second: _Second
-) -> None:
-    """Write down what two answers say of a hole."""
-    if not second.asked:
-        return  # it lies before everything that the exchange serves
-    proven = (
-        second.covers(*hole)
-        and second.is_sound(*hole)
-        and (second.newest >= hole[1] or await _goes_on_after(exchange, store, key, hole[1]))
-    )
-    state = CONFIRMED if proven else NOT_FETCHED
-    set_gap(store, key, *hole, state=state, asked_ms=exchange.now_ms())
+) -> bool:
+    """Return whether two answers prove that the exchange has nothing in a hole."""
+    if not second.covers(*hole) or not second.is_sound(*hole):
+        return False
+    return second.newest >= hole[1] or await _goes_on_after(exchange, store, key, hole[1])
 
 
 async def _goes_on_after(
