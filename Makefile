@@ -59,6 +59,10 @@ requirements: ## Write requirements/ anew from uv.lock
 services: ## Start each service of docker-compose.yml as a plain process, offline
 	uv run python tools/check_services.py
 
+.PHONY: kills
+kills: ## Kill the backfiller 200 times and compare what it stored
+	ONETAPE_KILLS=200 uv run pytest -q tests/apps/backfiller/test_kills.py
+
 .PHONY: demo
 demo: ## Show the whole chain in a minute, offline
 	uv run demo

@@ -1,0 +1,229 @@
+"""Rows 16 and 17: whenever the backfiller is killed, the next runs end in the same table.
+
+Eight kills here; `make kills` does 200 (ONETAPE_KILLS, and ONETAPE_KILL_SEED for other moments).
+Each database begins with the newest day, and with forming rows of a trader that was killed in the
+part that is still missing. Then the real program is killed, at a random moment after one of its
+requests or of its start, and started again, until it ends by itself.
+"""
+
+import hashlib
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from backfiller.main import app
+from onetape.cli.program import exit_code_of
+from onetape.core.candles import Candle, SeriesKey
+from onetape.simulator.clock import make_clock
+from onetape.simulator.embedded import DEFAULT_SEED, EmbeddedSimulator, embedded_simulator
+from onetape.simulator.market import Market
+from onetape.store.candles import insert_columns, replace_forming
+from onetape.store.database import open_store
+
+KILLS = int(os.environ.get("ONETAPE_KILLS", "8"))
+SEED = int(os.environ.get("ONETAPE_KILL_SEED", "16"))
+#: 2024-03-01 00:20 UTC.
+NOW_MS = 1_709_252_400_000
+END = NOW_MS // 1_000
+START = END - 20 * 60 - 5 * 86_400
+SYMBOLS = ("BTC/USDT", "ETH/USDT")
+#: Of ten kills so many come at any moment from the start on; the others while candles come.
+EARLY_OF_TEN = 2
+EARLY_SECONDS = 1.5
+MOST_REQUESTS = 6
+MOST_SECONDS_AFTER_REQUEST = 0.03
+
+PROGRAM = "from backfiller.main import run; run()"
+#: Row 16 with its guard off: go on after the newest candle, and look for no hole.
+AFTER_THE_NEWEST = """
+import backfiller.plan as plan
+from onetape.store.candles import closed_range
+guarded = plan.missing_between
+def naive(store, key, start, end):
+    stored = closed_range(store, key)
+    return guarded(store, key, start if stored is None else stored[1], end)
+plan.missing_between = naive
+import backfiller.fetch as fetch
+async def unasked(*args, **kwargs):
+    from onetape.history.fetch import FetchReport
+    return FetchReport()
+fetch.confirm_gaps = unasked
+"""
+#: Row 17 with its guard off: a row that is not closed stays where it is.
+FORMING_STAYS = """
+import onetape.store.closed_rows as closed_rows
+closed_rows._clear_unproven = lambda *args: None
+"""
+
+
+@dataclass(frozen=True)
+class Rig:
+    """A simulator that counts requests, and the folder of the databases."""
+
+    simulator: EmbeddedSimulator
+    folder: Path
+
+    def requests(self) -> int:
+        """Return how many pages of candles were asked for so far."""
+        return int(str(self.simulator.faults.listed()[0]["fired"]))
+
+    def _arguments(self, database: Path) -> list[str]:
+        return [
+            *("--exchange", "simulator", "--simulator-url", self.simulator.url),
+            *("-t", "1m", "--days", "5", "--json", "--db", str(database)),
+            *(word for symbol in SYMBOLS for word in ("-p", symbol)),
+        ]
+
+    def start(self, database: Path, *, program: str = PROGRAM) -> subprocess.Popen[str]:
+        """Start the real program; it fetches five days of minutes of two markets."""
+        return subprocess.Popen(
+            [sys.executable, "-c", program, *self._arguments(database)],
+            cwd=self.folder,
+            env=os.environ | {"PYTHONDONTWRITEBYTECODE": ""},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def finish(self, database: Path) -> int:
+        """Let a run end by itself, inside this process, and return its exit code."""
+        return exit_code_of(app, "backfiller", self._arguments(database))
+
+    def begin(self, name: str) -> Path:
+        """Return a database with the newest day, and forming rows in the days before."""
+        database = self.folder / name
+        with open_store(database, create=True) as store:
+            for symbol in SYMBOLS:
+                key = SeriesKey("simulator", symbol, "1m")
+                newest = Market(DEFAULT_SEED).candles(symbol, "1m", END - 87_600, END)
+                insert_columns(store, key, newest, source="rest", seen_ms=NOW_MS)
+                for minute in (3, 1_500, 3_999):
+                    row = Candle(START + 60 * minute, 1.0, 2.0, 0.5, 1.5, 9.0)
+                    replace_forming(store, key, row, seen_ms=NOW_MS)
+        return database
+
+    def kill(self, process: subprocess.Popen[str], chosen: random.Random) -> bool:
+        """Kill a run at a random moment; return False where it had ended by itself."""
+        if chosen.randrange(10) < EARLY_OF_TEN:
+            pause = chosen.uniform(0.0, EARLY_SECONDS)
+        else:
+            wanted = self.requests() + chosen.randint(1, MOST_REQUESTS)
+            pause = chosen.uniform(0.0, MOST_SECONDS_AFTER_REQUEST)
+            while self.requests() < wanted and process.poll() is None:
+                time.sleep(0.001)
+        with_rest = time.monotonic() + pause
+        while process.poll() is None and time.monotonic() < with_rest:
+            time.sleep(0.0005)
+        process.send_signal(signal.SIGKILL)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode in (0, -signal.SIGKILL), errors
+        return process.returncode != 0
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    with embedded_simulator(clock=make_clock(start_ms=NOW_MS, stepped=True)) as simulator:
+        simulator.faults.add(kind="latency", seconds=0.01, path="/api/v3/klines")
+        yield Rig(simulator, tmp_path_factory.mktemp("kills"))
+
+
+def digest(database: Path) -> str:
+    """Return a hash of every row of the table, read without any code of ours."""
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+        rows = connection.execute(
+            "SELECT symbol, timestamp, open, high, low, close, volume, closed, source "
+            "FROM ohlcv_data ORDER BY symbol, timestamp"
+        )
+        hashed = hashlib.sha256()
+        for row in rows:
+            hashed.update(repr(row).encode())
+    return hashed.hexdigest()
+
+
+def stored(database: Path, symbol: str) -> list[Candle]:
+    with closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute(
+            "SELECT timestamp, open, high, low, close, volume FROM ohlcv_data "
+            "WHERE symbol = ? AND closed = 1 ORDER BY timestamp",
+            (symbol,),
+        )
+        return [Candle(*row) for row in rows]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(rig: Rig) -> str:
+    """Return the hash of the table that a run without a kill ends in: the exchange's own."""
+    database = rig.folder / "uninterrupted.db"
+    assert rig.finish(database) == 0
+    market = Market(DEFAULT_SEED)
+    for symbol in SYMBOLS:
+        own = market.candles(symbol, "1m", START, END)
+        columns = (own.timestamp, own.open, own.high, own.low, own.close, own.volume)
+        assert stored(database, symbol) == [
+            Candle(*row) for row in zip(*(column.tolist() for column in columns), strict=True)
+        ]
+    return digest(database)
+
+
+def test_killed_runs_end_in_the_table_of_an_uninterrupted_one_rows_16_and_17(
+    rig: Rig, uninterrupted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = random.Random(SEED)  # noqa: S311 - the same moments every time
+    kills, number, most = 0, 0, 0
+    while kills < KILLS:
+        database, here, ended = rig.begin(f"killed-{number}.db"), 0, False
+        while not ended and kills < KILLS:
+            ended = not rig.kill(rig.start(database), chosen)
+            kills, here = kills + (not ended), here + (not ended)
+        assert rig.finish(database) == 0
+        assert digest(database) == uninterrupted, f"seed {SEED}, database {number}, {here} kills"
+        database.unlink()
+        number, most = number + 1, max(most, here)
+    with capsys.disabled():
+        sys.stdout.write(
+            f"\nseed {SEED}: {kills} kills of the backfiller, up to {most} on each of {number} "
+            "databases; every table equal to an uninterrupted run's\n"
+        )
+
+
+@pytest.fixture(scope="module")
+def killed(rig: Rig) -> Path:
+    """Return a database whose run was killed while it extended backwards."""
+    database = rig.begin("killed.db")
+    process = rig.start(database)
+    wanted = rig.requests() + 4
+    while rig.requests() < wanted:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.001)
+    process.kill()
+    process.communicate()
+    return database
+
+
+@pytest.mark.parametrize(
+    "guard_off",
+    [AFTER_THE_NEWEST, FORMING_STAYS],
+    ids=["row-16-holes-are-looked-for", "row-17-forming-rows-make-way"],
+)
+def test_without_its_guard_the_next_run_leaves_another_table(
+    rig: Rig, uninterrupted: str, killed: Path, tmp_path: Path, guard_off: str
+) -> None:
+    database = tmp_path / "copy.db"
+    for suffix in ("", "-wal"):  # whoever was killed left both
+        shutil.copy(f"{killed}{suffix}", f"{database}{suffix}")
+    rig.start(database, program=guard_off + PROGRAM).communicate(timeout=60)
+    assert digest(database) != uninterrupted
+    assert rig.finish(database) == 0
+    assert digest(database) == uninterrupted
