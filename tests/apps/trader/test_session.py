@@ -1,5 +1,6 @@
 """How a session ends when something in it goes wrong, and what it leaves behind."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Callable, Generator
@@ -212,6 +213,25 @@ def test_a_session_ended_by_a_lock_gives_its_account_back_once_the_lock_is_gone(
             assert "stayed locked by another process" in str(error)
             assert trading.query("SELECT expires_ms FROM leases") == [(0,)]
             assert trading.query("SELECT end_reason FROM sessions") == [(str(error),)]
+
+    with pytest.raises(StoreError):
+        run(scene())
+
+
+def test_a_session_ended_by_a_full_disk_gives_its_account_back(run: Run, db: Path) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_decided(-1)
+            # As full as SQLite can be made to find it: no page more than it has.
+            trading.query("PRAGMA max_page_count = 1")
+            hour = 1.1
+            while not trading.task.done():
+                await opened.go_to(hour)
+                await asyncio.sleep(0.05)
+                hour += 1
+            error = await error_of(trading)
+            assert "the disk is full" in str(error)
+            assert trading.query("SELECT expires_ms FROM leases") == [(0,)]
 
     with pytest.raises(StoreError):
         run(scene())
