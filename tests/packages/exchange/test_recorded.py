@@ -1,14 +1,17 @@
 """Recorded replies of Binance, Kraken and OKX page correctly, through CCXT's own classes."""
 
 import json
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import ccxt
 import pytest
 
 from onetape.core.timeframes import Timeframe
+from onetape.exchange.answers import plain_table
 from onetape.exchange.pages import Page, closed_pages
 from onetape.simulator.player import Player
 from onetape.simulator.recordings import read_reel
@@ -121,3 +124,20 @@ def test_okx_sends_its_newest_first_and_the_pages_are_oldest_first(
     assert pages[0].candles.close.tolist() == [float(row[4]) for row in reversed(rows)]
     assert pages[-1].reached == opens[-1] + 60
     assert player.missed == []
+
+
+def test_rows_read_at_once_are_what_ccxt_reads_one_by_one(shared: Path) -> None:
+    items = items_of(shared, "binance/rest_klines.json")
+    binance: Any = ccxt.binance()
+    rows = [row for item in items for row in item["body"]]
+    table = plain_table(rows)
+    assert table is not None
+    assert len(rows) > 1_500
+    assert table.tolist() == [binance.parse_ohlcv(row) for row in rows]
+
+
+@pytest.mark.parametrize("value", [None, {}, [], "abc", "", [1, 2]])
+def test_a_page_with_anything_but_numbers_is_left_to_ccxt(value: object) -> None:
+    rows: list[Any] = [[1, "1", "1", "1", "1", "1", "0"], [2, "1", value, "1", "1", "1", "0"]]
+    table = plain_table(rows)
+    assert table is None or (value is None and math.isnan(table[1, 2]))

@@ -168,7 +168,7 @@ class Listener:
         answer.raw = raw
         parse = self._parse_one
         if self._plain_rows and raw:
-            answer.table = _table(raw)
+            answer.table = plain_table(raw)
             # CCXT has the last word on what a row means: its reading of both ends must agree.
             ends = (0, len(raw) - 1)
             if answer.table is not None and all(
@@ -179,8 +179,8 @@ class Listener:
         return [parse(row, market) for row in raw]
 
 
-def _table(raw: list[Any]) -> FloatArray | None:
-    """Return the first six columns of plain rows as numbers, or None where they are not all so."""
+def plain_table(raw: list[Any]) -> FloatArray | None:
+    """Return the first six columns of rows as numbers, shape (n, 6), or None where some are not."""
     try:
         return np.array([row[:_COLUMNS] for row in raw], dtype=np.float64)
     except (ValueError, TypeError, OverflowError):

@@ -33,6 +33,8 @@ BAN_SECONDS: Final = 120.0
 LONGEST_SILENCE_SECONDS: Final = 3 * 86_400.0
 #: Who is banned again and again after waiting is banned for another reason.
 MOST_BANS: Final = 5
+#: Too many requests, a ban, and maintenance.
+_ASKING_FOR_SILENCE: Final = frozenset({429, 418, 503})
 _BANNED_UNTIL: Final = re.compile(r"banned until (\d{13})")
 
 T = TypeVar("T")
@@ -114,7 +116,9 @@ class Patience:
             await self._pause(spell, failure)
 
     def heard_refusal(self, status: int, headers: Mapping[str, str], body: str) -> None:
-        """Take from an answer of status 4xx or 5xx for how long it asks to be left alone."""
+        """Take from an answer that is an error for how long it asks to be left alone."""
+        if status not in _ASKING_FOR_SILENCE:
+            return
         seconds = _retry_after_seconds(headers, self._wall.epoch_ms())
         banned = _BANNED_UNTIL.search(body) if status == 418 else None
         if banned is not None:
