@@ -1,9 +1,12 @@
 """Pages and columns: every sound row arrives once, every bad one is refused, counted and kept."""
 
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from math import inf, nan
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +30,7 @@ from onetape.store.candles import (
     replace_forming,
     row_at,
 )
-from onetape.store.database import Store
+from onetape.store.database import Store, open_store
 from onetape.store.quarantine import KEPT_PAYLOADS, MOST_CHARACTERS, quarantine, refused_rows
 from onetape.store.reading import closed_between
 
@@ -184,20 +187,43 @@ def test_a_later_value_of_a_closed_candle_is_reported_once_and_the_first_one_sta
     assert row_at(store, KEY, HOUR) == candle(1)
 
 
+#: Stores the newest state of a forming candle, says so, and waits to be killed.
+FORMING = """
+import sys, time
+from pathlib import Path
+from onetape.core.candles import Candle, SeriesKey
+from onetape.store.candles import replace_forming
+from onetape.store.database import open_store
+store = open_store(Path(sys.argv[1]), create=True)
+row = Candle(3600, 100.0, 110.0, 90.0, 99.0, 1.0)
+replace_forming(store, SeriesKey("binance", "BTC/USDT", "1h"), row, seen_ms=1)
+print("stored", flush=True)
+time.sleep(60)
+"""
+
+
 @pytest.mark.parametrize("guarded", [True, False])
-def test_a_final_row_displaces_the_forming_one_that_stands_in_its_way(
-    store: Store, monkeypatch: pytest.MonkeyPatch, *, guarded: bool
+def test_the_final_row_displaces_the_forming_one_of_a_killed_process(
+    path: Path,
+    child_environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    guarded: bool,
 ) -> None:
     """FAULTS row 17, once with its guard switched off."""
-    replace_forming(store, KEY, candle(1, 99.0), seen_ms=1)
+    command = [sys.executable, "-c", FORMING, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=child_environment) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"stored\n"
+        child.kill()
     if not guarded:
         monkeypatch.setattr(closed_rows, "_clear_unproven", nothing)
-        with pytest.raises(StoreError, match="of 1 binance BTC/USDT 1h candles only 0 arrived"):
-            by_rows(store, KEY, [candle(1)])
-        assert closed_range(store, KEY) is None
-        return
-    assert by_rows(store, KEY, [candle(1)]) == InsertReport(inserted=1)
-    assert last_closed(store, KEY, 1).close.tolist() == [105.0]
+    with open_store(path, create=False) as store:
+        # Without the delete OR IGNORE keeps the forming row; that nothing arrived is an error.
+        with suppress(StoreError):
+            by_rows(store, KEY, [candle(1), candle(2)])
+        assert (row_at(store, KEY, HOUR) == candle(1)) is guarded
+        assert (closed_range(store, KEY) == (HOUR, 2 * HOUR)) is guarded
 
 
 def test_columns_that_fill_several_transactions_arrive_whole_and_are_present_afterwards(
