@@ -14,11 +14,12 @@ from pathlib import Path
 
 import apsw
 
-from onetape.core.errors import ConfigurationError, OnetapeError, StoreError
+from onetape.core.errors import ConfigurationError, StoreError
 from onetape.store.connection import Connection, connect, patiently
 from onetape.store.copying import check_pages, draft_of, name_new
 from onetape.store.filesystem import check_file_system, file_identity, log_of, tell
 from onetape.store.migrations import NEWEST_VERSION, check_ours, migrate
+from onetape.store.translate import translated
 
 BUSY_TIMEOUT_MS = 1_000
 #: Takes the write lock before the first read: a transaction that reads first and writes later fails
@@ -305,37 +306,3 @@ def _share(connection: Connection) -> None:
     # A restored file is not in WAL mode yet, and to get there it must be alone for a moment.
     patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"), WRITE_PATIENCE_SECONDS)
     connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT_BYTES}")
-
-
-@contextmanager
-def translated(path: Path) -> Generator[None]:
-    """Turn every error of SQLite inside into one of ours that names the file and the remedy."""
-    try:
-        yield
-    except OnetapeError:
-        raise
-    except apsw.NotADBError as error:
-        raise StoreError(f"{path} is no SQLite database; choose another file with --db") from error
-    except apsw.CorruptError as error:
-        raise StoreError(
-            f"{path} is damaged ({error}); nothing was changed; restore a backup of it"
-        ) from error
-    except apsw.BusyError as error:
-        raise StoreError(
-            f"{path} stayed locked by another process for {WRITE_PATIENCE_SECONDS:.0f} s; "
-            "end that process, or try again"
-        ) from error
-    except (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError, apsw.AuthError) as error:
-        raise ConfigurationError(
-            f"cannot write {path} ({error}); make the file and its folder writable, "
-            "or choose another file with --db"
-        ) from error
-    except apsw.FullError as error:
-        raise StoreError(f"{path}: the disk is full; free some space and run again") from error
-    except apsw.IOError as error:
-        raise StoreError(
-            f"{path} could not be read or written ({error}); look at the disk and its quota, then "
-            "run again"
-        ) from error
-    except apsw.Error as error:
-        raise StoreError(f"{path}: {error}") from error
