@@ -52,8 +52,6 @@ def read_table(part: Part, symbol: str | None, time_unit: str | None) -> tuple[C
 
 
 def _read_csv(part: Part, symbol: str | None) -> "pd.DataFrame":
-    import pandas as pd
-
     with part.open() as file:
         delimiter, first = _first_line(file.read(_HEAD_BYTES), part.source)
     header = not any(_is_number(cell) for cell in first[1:])
@@ -67,12 +65,26 @@ def _read_csv(part: Part, symbol: str | None) -> "pd.DataFrame":
     options: dict[str, Any] = {
         "sep": delimiter,
         "header": None,
-        "names": [names.get(place, f"other {place}") for place in range(len(first))],
+        "names": [names.get(place, _other(place)) for place in range(len(first))],
         "skiprows": 1 if header else 0,
         "index_col": False,
         "encoding": "utf-8-sig",
         "low_memory": False,
     }
+    frame = _parsed_twice(part, options)
+    if not header:
+        _check_makers(frame, part.source)
+    return frame
+
+
+def _parsed_twice(part: Part, options: dict[str, Any]) -> "pd.DataFrame":
+    """Return a CSV's cells: as numbers, or where one is none, all as text.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    import pandas as pd
+
     try:
         try:
             return _parsed(part, dtype=dict.fromkeys(_PRICES, np.float64), **options)
@@ -124,9 +136,11 @@ def _read_json(part: Part, symbol: str | None) -> "pd.DataFrame":
     if table.ndim != 2:
         raise DataError(f"{part.source} is no list of rows [time, open, high, low, close, volume]")
     places = columns_counted(table.shape[1], part.source)
-    return pd.DataFrame(
-        {name: table[:, place] for name, place in zip(FIELDS, places, strict=True)}
-    ).infer_objects()
+    names = dict(zip(places, FIELDS, strict=True))
+    columns = {names.get(at, _other(at)): table[:, at] for at in range(table.shape[1])}
+    frame = pd.DataFrame(columns).infer_objects()
+    _check_makers(frame, part.source)
+    return frame
 
 
 def _read_arrow(part: Part, symbol: str | None) -> "pd.DataFrame":
@@ -157,6 +171,31 @@ _READERS: Final[dict[str, Callable[[Part, str | None], "pd.DataFrame"]]] = {
     ".feather": _read_arrow,
     ".parquet": _read_arrow,
 }
+
+
+def _other(place: int) -> str:
+    return f"other {place}"
+
+
+def _check_makers(frame: "pd.DataFrame", source: str) -> None:
+    """Refuse a table without a header that only has as many columns as Kraken's or Binance's.
+
+    Raises:
+        DataError: its seventh column is neither Kraken's number of trades nor Binance's close time.
+    """
+    seventh = _other(len(FIELDS))
+    if seventh not in frame:
+        return
+    values = _numbers(frame[seventh])
+    if len(frame.columns) == len(FIELDS) + 1:
+        foreign = values != np.rint(values)
+    else:
+        foreign = values <= _numbers(frame["timestamp"])
+    if np.any(foreign & np.isfinite(values)):
+        raise DataError(
+            f"{source} has no header and is neither Kraken's nor Binance's, so which column is "
+            "which cannot be known; put a first line timestamp,open,high,low,close,volume over them"
+        )
 
 
 def _numbers(values: "pd.Series") -> FloatArray:

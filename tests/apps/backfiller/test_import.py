@@ -52,7 +52,10 @@ def test_binances_archive_says_everything_in_milliseconds_and_in_microseconds(
 ) -> None:
     for month, start, factor in (("2024-03", MARCH, 10**3), ("2025-01", NEW_YEAR, 10**6)):
         rows = [row._replace(timestamp=row.timestamp - MARCH + start) for row in ROWS]
-        text = lines(rows, factor=factor, more=",1709254799999,1.5,7,0.5,0.75,0")
+        text = "".join(
+            lines([row], factor=factor, more=f",{(row[0] + HOUR) * factor - 1},1.5,7,0.5,0.7,0")
+            for row in rows
+        )
         with zipfile.ZipFile(folder / f"BTCUSDT-1h-{month}.zip", "w") as archive:
             archive.writestr(f"BTCUSDT-1h-{month}.csv", text)
     ended = backfiller(
@@ -261,6 +264,8 @@ def test_what_does_not_fit_is_refused_in_a_line(
         (NAME, b"1709251200,1,1,1,1,1\n1,2,3,4,5,6,7,8\n", "cannot be read as CSV"),
         (NAME, b"1709251200,1,1,1,1,11709254800,1,1,1,1,1\n", "no header and 11 columns"),
         (NAME, b"time,open,high,low,close,volume\n1709251200,1,1,1,1,1,7\n", "cannot be read as"),
+        (NAME, b"1709251200,1,1,1,1,1.02,5\n1709254800,1,1,1,1,1.5,5.5\n", "neither Kraken's nor"),
+        (NAME, b"1709251200,1,1,1,1,1,1,1,1,1,1,1\n", "neither Kraken's nor Binance's"),
         (NAME, "zeit,öffnung\n".encode("utf-16"), "is no text"),
         (f"{NAME}.gz", gzip.compress(lines(ROWS).encode())[:-9], "cannot be read"),
         ("BTCUSDT-1h-2024-03.zip", b"PK\x03\x04 cut", "cannot be read as ZIP"),
