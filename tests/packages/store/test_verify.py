@@ -12,7 +12,7 @@ from onetape.core.candles import Candle, SeriesKey, candle_fault
 from onetape.core.timeframes import Timeframe
 from onetape.store.candles import insert_closed, replace_forming
 from onetape.store.database import Store, open_store
-from onetape.store.gaps import CONFIRMED, UNKNOWN_IMPORT, set_gap
+from onetape.store.gaps import CONFIRMED, UNKNOWN_IMPORT, gaps_of, set_gap
 from onetape.store.verify import Finding, verify
 
 HOUR = 3_600
@@ -206,6 +206,28 @@ def test_only_the_series_that_are_named_are_looked_at(store: Store) -> None:
     put(store, 0, 2)
     assert verify(store, [SeriesKey("binance", "ETH/USDT", "1h")]) == []
     assert short(verify(store, [KEY])) == [("hole", 1, 2, 1)]
+
+
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    states=st.dictionaries(st.integers(0, 12), st.sampled_from([0, 1, 1, 1, None]), max_size=12),
+    name=st.sampled_from(["1h", "1d", "1w", "1M"]),
+)
+def test_verify_names_the_holes_that_the_ledger_computes(
+    shared_store: Store, fresh_keys: Any, states: dict[int, int | None], name: str
+) -> None:
+    timeframe = Timeframe.parse(name)
+    key = SeriesKey("binance", next(fresh_keys).symbol, name)
+    with shared_store.write() as connection:
+        connection.executemany(
+            PLAIN,
+            [
+                (*key.names, timeframe.shift(10**9, number), 1, 1, 1, 1, 1, closed, "rest")
+                for number, closed in states.items()
+            ],
+        )
+    found = [(one.start, one.end) for one in verify(shared_store, [key]) if one.kind == "hole"]
+    assert found == [(gap.start, gap.end) for gap in gaps_of(shared_store, key)]
 
 
 values = st.sampled_from([-1.0, 0.0, 1e-9, 90.0, 100.0, 110.0, 9.9e14, 1e15, 9.9e17, 1e18, 1e300])

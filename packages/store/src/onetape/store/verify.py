@@ -110,12 +110,34 @@ def _of_series(store: Store, connection: Connection, key: SeriesKey) -> Iterator
     except UsageError as error:
         yield _unreadable(connection, key, str(error))
         return
+    suspects, forming, others, first, last = connection.execute(
+        f"SELECT count(*) FILTER (WHERE {_SUSPECT}), count(*) FILTER (WHERE closed = 0), "
+        "count(*) FILTER (WHERE closed IS NOT 0), min(timestamp) FILTER (WHERE closed IS NOT 0), "
+        f"max(timestamp) FILTER (WHERE closed IS NOT 0) FROM ohlcv_data WHERE {_SERIES}",
+        (*_grid(timeframe), *key.names),
+    ).fetchall()[0]
+    # So many candles, each sound and at an open of its own, leave no room for a hole.
+    if suspects or (others and others <= timeframe.count_between(first, last)):
+        yield from _holes(store, key)
+    if suspects:
+        yield from _bad_rows(connection, key, timeframe)
+    if forming:
+        yield from _left_behind(connection, key, timeframe)
+
+
+def _grid(timeframe: Timeframe) -> tuple[int, int]:
+    """Return an open, and the seconds between opens: what `_SUSPECT` asks for."""
+    if timeframe.is_month:
+        # Months differ in length, so each of their few rows is looked at.
+        return -1, 2**62
+    return timeframe.floor(0), timeframe.seconds
+
+
+def _holes(store: Store, key: SeriesKey) -> Iterator[Finding]:
     for gap in gaps_of(store, key):
         text = f"{counted(gap.candles, 'candle')} missing, {gap.state}"
         explained = gap.state == CONFIRMED
         yield _finding("hole", key, gap.start, gap.end, gap.candles, text, explained=explained)
-    yield from _bad_rows(connection, key, timeframe)
-    yield from _left_behind(connection, key, timeframe)
 
 
 def _unreadable(connection: Connection, key: SeriesKey, text: str) -> Finding:
@@ -127,12 +149,10 @@ def _unreadable(connection: Connection, key: SeriesKey, text: str) -> Finding:
 
 
 def _bad_rows(connection: Connection, key: SeriesKey, timeframe: Timeframe) -> Iterator[Finding]:
-    # Months differ in length, so each of their few rows is looked at.
-    grid = (-1, 2**62) if timeframe.is_month else (timeframe.floor(0), timeframe.seconds)
     rows = connection.execute(
         "SELECT timestamp, open, high, low, close, volume FROM ohlcv_data "
         f"WHERE {_SERIES} AND {_SUSPECT} ORDER BY timestamp",
-        (*key.names, *grid),
+        (*key.names, *_grid(timeframe)),
     )
     faulty: list[tuple[int, FindingKind, str]] = []
     for row in map(Candle._make, rows):
