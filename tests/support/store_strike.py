@@ -31,7 +31,7 @@ from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import insert_decision, insert_trade, start_session
 from store_guards import without
 
-STRIKES = int(os.environ.get("ONETAPE_STRIKES", "24"))
+STRIKES = int(os.environ.get("ONETAPE_STRIKES", "16"))
 #: Without its guard one in two breaks a file.
 STRIKES_WITHOUT_GUARD = 8
 BATCH = 50
