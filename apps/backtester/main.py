@@ -5,14 +5,17 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from backtester.commands.new_strategy import new_strategy
 from onetape.cli import options
 from onetape.cli.program import run_app
+from onetape.core.errors import UsageError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@app.command()
+@app.callback(invoke_without_command=True)
 def backtest(
+    context: typer.Context,
     *,
     from_: Annotated[
         str | None,
@@ -59,6 +62,9 @@ def backtest(
     json_: options.Json = False,
 ) -> None:
     """Replay a strategy over stored candles: signal on the close, fill on the next open."""
+    if context.invoked_subcommand is not None:
+        _refuse_flags_before(context)
+        return
     from backtester.run import run_backtest
     from backtester.settings import BacktesterSettings
     from onetape.cli.dates import range_flags
@@ -83,6 +89,22 @@ def backtest(
         BacktesterSettings, "backtester", settings_file("backtester", config), flags
     )
     run_backtest(settings, as_json=json_, with_report=not no_report)
+
+
+app.command("new-strategy")(new_strategy)
+
+
+def _refuse_flags_before(context: typer.Context) -> None:
+    """A flag before the command would be taken for the backtest and silently ignored.
+
+    Raises:
+        UsageError: there is one.
+    """
+    given = [name for name, value in context.params.items() if value]
+    if given:
+        flag = f"--{given[0].strip('_').replace('_', '-')}"
+        name = context.invoked_subcommand
+        raise UsageError(f"put {flag} behind the command: backtester {name} {flag} ...")
 
 
 def run() -> NoReturn:

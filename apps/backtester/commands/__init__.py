@@ -1,0 +1,1 @@
+"""The backtester's subcommands, one a file; main.py registers them."""

@@ -1,0 +1,83 @@
+"""Write a new strategy of the user and its test; never over a file that is there."""
+
+import re
+from dataclasses import dataclass
+from keyword import iskeyword
+from pathlib import Path
+from typing import Final
+
+from onetape.core.errors import ConfigurationError, UsageError
+from onetape.core.words import error_text
+from onetape.strategies.registry import BUILT_IN, LONGEST_NAME
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
+_TEMPLATES: Final = Path(__file__).parent / "templates"
+#: What the templates are called, and so what stands in them for the name.
+_NAME_IN_TEMPLATE, _CLASS_IN_TEMPLATE = "my_strategy", "MyStrategy"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The two new files."""
+
+    file: Path
+    test: Path
+
+
+def write_new_strategy(name: str, user_folder: Path) -> Written:
+    """Write `strategies/NAME.py` and its test into the user's folder.
+
+    Args:
+        name: Of the strategy: lower case, digits and underscores.
+        user_folder: The user's folder; `strategies` in it is made where it is missing.
+
+    Raises:
+        UsageError: the name cannot be one, is built in, or one of the files is there already.
+        ConfigurationError: the folder cannot be written.
+    """
+    check_new_name(name)
+    folder = user_folder / "strategies"
+    written = Written(folder / f"{name}.py", folder / f"test_{name}.py")
+    for path in (written.file, written.test):
+        if path.exists() or path.is_symlink():
+            raise UsageError(f"{path} exists and is not overwritten; choose another name")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, template in (
+            (written.file, "my_strategy.py.txt"),
+            (written.test, "test_my_strategy.py.txt"),
+        ):
+            # "x": a file that came meanwhile is not overwritten either.
+            with path.open("x", encoding="utf-8") as file:
+                file.write(_filled(template, name))
+    except OSError as error:
+        raise ConfigurationError(
+            f"{folder} cannot be written: {error_text(error)}; run this in a folder of your own"
+        ) from error
+    return written
+
+
+def check_new_name(name: str) -> None:
+    """Refuse what cannot be the name of a new strategy.
+
+    Raises:
+        UsageError: as the text says.
+    """
+    usable = _NAME.fullmatch(name) and len(name) <= LONGEST_NAME and not iskeyword(name)
+    if not usable or name.startswith("test_"):
+        raise UsageError(
+            f"{name[:80]!r} is no name for a strategy; use lower case, digits and _, begin with a "
+            f"letter (not with test_), {LONGEST_NAME} characters at most, such as my_trend"
+        )
+    if name in BUILT_IN:
+        raise UsageError(f"strategy {name!r} is built in; choose another name, such as my_{name}")
+
+
+def class_name(name: str) -> str:
+    """Return the class of a strategy's name: `my_trend` gives `MyTrend`."""
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+def _filled(template: str, name: str) -> str:
+    text = (_TEMPLATES / template).read_text(encoding="utf-8")
+    return text.replace(_CLASS_IN_TEMPLATE, class_name(name)).replace(_NAME_IN_TEMPLATE, name)
