@@ -1,0 +1,222 @@
+"""`--every`: when the next run is, what a failed one says, and that a signal ends it well."""
+
+import asyncio
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backfiller.every import MOST_OF_INTERVAL, next_run_ms, run_every
+from onetape.core.clock import SteppedClock
+from onetape.core.errors import DataError, ExchangeUnreachable, OnetapeError
+from onetape.core.timeframes import Timeframe
+from onetape.simulator.clock import make_clock
+from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
+from programs import Program
+
+#: 2024-03-01 00:20 UTC.
+NOW_MS = 1_709_252_400_000
+HOUR_MS = 3_600_000
+KLINES = "/api/v3/klines"
+
+
+@given(
+    st.integers(min_value=0, max_value=4_000_000_000_000),
+    st.sampled_from(["1s", "15m", "1h", "1d", "1w", "1M"]),
+    st.integers(),
+)
+def test_the_next_run_is_a_little_after_the_next_start_of_the_interval(
+    now_ms: int, name: str, seed: int
+) -> None:
+    every = Timeframe.parse(name)
+    start_ms = every.next(now_ms // 1_000) * 1_000
+    due_ms = next_run_ms(now_ms, every, random.Random(seed))  # noqa: S311 - no secret
+    assert start_ms <= due_ms <= start_ms + min(32_000, MOST_OF_INTERVAL * every.seconds * 1_000)
+
+
+class Enough(Exception):
+    """Ends a schedule that would go on for ever."""
+
+
+class Computer(SteppedClock):
+    """Time that passes while somebody waits."""
+
+    def wall_seconds(self, market_ms: int) -> float:
+        return market_ms / 1_000
+
+    async def pause(self, seconds: float) -> None:
+        self.advance_to(self.now_ms() + int(seconds * 1_000) + 1)
+
+
+def scheduled(errors: list[OnetapeError | None]) -> tuple[list[int], list[str]]:
+    """Run once for each error, or success, and return when, and what was said."""
+    computer, said, began = Computer(NOW_MS), list[str](), list[int]()
+
+    async def run() -> None:
+        began.append(computer.now_ms())
+        if len(began) > len(errors):
+            raise Enough
+        error = errors[len(began) - 1]
+        if error is not None:
+            raise error
+
+    async def schedule() -> None:
+        await run_every(
+            Timeframe.parse("1h"),
+            run,
+            clock=computer,
+            random=random.Random(1),  # noqa: S311 - no secret
+            pause=computer.pause,
+            say=said.append,
+        )
+
+    with pytest.raises(Enough):
+        asyncio.run(schedule())
+    return began, said
+
+
+def test_runs_begin_at_once_and_then_after_each_full_hour() -> None:
+    began, said = scheduled([None, None])
+    assert began[0] == NOW_MS
+    hours = [divmod(moment, HOUR_MS) for moment in began[1:]]
+    assert [hour for hour, _ in hours] == [NOW_MS // HOUR_MS + 1, NOW_MS // HOUR_MS + 2]
+    assert all(12_000 <= after <= 33_000 for _, after in hours)
+    assert said == ["next run: 2024-03-01 01:00 UTC", "next run: 2024-03-01 02:00 UTC"]
+
+
+def test_a_failed_run_is_one_line_and_the_next_one_still_comes() -> None:
+    began, said = scheduled([ExchangeUnreachable("gone"), None, DataError("locked"), None])
+    assert len(began) == 5
+    failures = [line for line in said if not line.startswith("next run: ")]
+    assert failures == [f"backfiller: this run failed: {text}" for text in ("gone", "locked")]
+
+
+def test_what_time_does_not_mend_ends_the_first_run() -> None:
+    with pytest.raises(DataError):
+        scheduled([DataError("no database of ours")])
+
+
+@pytest.fixture
+def simulator() -> Iterator[EmbeddedSimulator]:
+    with embedded_simulator(clock=make_clock(start_ms=NOW_MS, stepped=True)) as running:
+        running.faults.add(kind="latency", seconds=0, path=KLINES)
+        yield running
+
+
+@pytest.fixture
+def staying(simulator: EmbeddedSimulator, tmp_path: Path) -> Callable[..., Program]:
+    """Return a function that starts the real program so that it stays."""
+
+    def start(*arguments: str) -> Program:
+        address = ("--exchange", "simulator", "--simulator-url", simulator.url)
+        return Program("backfiller", *address, *arguments, folder=tmp_path)
+
+    return start
+
+
+def requests(simulator: EmbeddedSimulator) -> int:
+    return int(str(simulator.faults.listed()[0]["fired"]))
+
+
+def wait_for(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_a_wait_ends_it_with_0(staying: Any, number: signal.Signals) -> None:
+    with staying("--every", "1d", "--days", "2") as program:
+        program.until("database: ")
+        program.send(number)
+        assert program.ends() == 0
+        name = "SIGTERM" if number == signal.SIGTERM else "Ctrl-C"
+        assert program.errors[0].startswith("next run: ")
+        assert program.errors[1:] == [f"{name}: stopped; what was fetched is stored"]
+
+
+def test_a_signal_in_a_request_ends_it_with_0(staying: Any, simulator: EmbeddedSimulator) -> None:
+    simulator.faults.add(kind="timeout", path=KLINES)
+    with staying("--every", "1d", "--days", "2") as program:
+        wait_for(lambda: requests(simulator) > 0)
+        program.send(signal.SIGTERM)
+        assert program.ends() == 0
+        assert program.errors == ["SIGTERM: stopped; what was fetched is stored"]
+
+
+def test_a_signal_at_any_moment_of_writing_ends_it_with_0_and_a_sound_file(
+    staying: Any, simulator: EmbeddedSimulator, tmp_path: Path
+) -> None:
+    chosen = random.Random(7)  # noqa: S311 - the same moments every time
+    for number in range(3):
+        name = f"{number}.db"
+        wanted = requests(simulator) + chosen.randint(2, 12)
+        with staying("--every", "1h", "--days", "20", "-t", "1m", "--db", name) as program:
+            wait_for(lambda wanted=wanted: requests(simulator) >= wanted)
+            time.sleep(chosen.uniform(0.0, 0.03))
+            program.send(signal.SIGTERM)
+            assert program.ends() == 0, program.errors
+        assert not (tmp_path / f"{name}-wal").exists()
+        with closing(sqlite3.connect(tmp_path / name)) as connection:
+            assert connection.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+            (rows,) = connection.execute("SELECT count(*) FROM ohlcv_data").fetchone()
+            assert rows > 0
+
+
+IMPORTING = """
+import importlib, sys, time
+from backfiller.start import run
+def slow(name):
+    print("importing", flush=True)
+    time.sleep(30)
+importlib.import_module = slow
+sys.argv = ["backfiller", "--every", "1d"]
+run()
+"""
+
+
+def test_a_signal_while_it_still_imports_ends_it_with_0() -> None:
+    with subprocess.Popen([sys.executable, "-c", IMPORTING], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"importing\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == b"SIGTERM: stopped before the first run\n"
+    assert process.returncode == 0
+
+
+def test_the_next_run_comes_after_one_that_failed(
+    staying: Any, simulator: EmbeddedSimulator
+) -> None:
+    simulator.faults.add(kind="status", status=403, path=KLINES, count=1)
+    with staying("--every", "1s", "--days", "2", "--json") as program:
+        program.until("{")
+        simulator.advance_to_ms(NOW_MS + HOUR_MS)
+        program.until("{", inside='"inserted": 1,')
+        program.send(signal.SIGTERM)
+        assert program.ends() == 0
+        failures = [line for line in program.errors if line.startswith("backfiller: ")]
+        (failure,) = failures
+        assert failure.startswith("backfiller: this run failed: simulator: access is forbidden")
+
+
+def test_without_a_schedule_a_signal_ends_it_as_shells_expect(
+    staying: Any, simulator: EmbeddedSimulator
+) -> None:
+    simulator.faults.add(kind="timeout", path=KLINES)
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        wanted = requests(simulator) + 1
+        with staying("--days", "2") as program:
+            wait_for(lambda wanted=wanted: requests(simulator) >= wanted)
+            program.send(number)
+            assert program.ends() == code

@@ -1,0 +1,267 @@
+"""What the program makes of FAULTS: exit code, one line, and a whole table once the fault is over.
+
+Each test names its row; what single reads do is tested beside onetape.exchange.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onetape.core.candles import Candle, SeriesKey
+from onetape.exchange.rest import RestExchange
+from onetape.simulator.clock import make_clock
+from onetape.simulator.embedded import DEFAULT_SEED, EmbeddedSimulator, embedded_simulator
+from onetape.simulator.market import Market
+from onetape.store.candles import replace_forming
+from onetape.store.database import open_store
+from onetape.store.silences import silence
+
+Run = Callable[..., Any]
+KLINES = "/api/v3/klines"
+INFO = "/api/v3/exchangeInfo"
+DATABASE = Path("data/simulator.db")
+KEY = SeriesKey("simulator", "BTC/USDT", "1m")
+#: 2024-03-01 00:20 UTC.
+NOW = 1_709_252_400
+START = NOW - 20 * 60 - 2 * 86_400
+ARGUMENTS = ("--timeframe", "1m", "--from", "2024-02-28")
+PAGES = 3
+
+
+@pytest.fixture
+def simulator() -> Iterator[EmbeddedSimulator]:
+    with embedded_simulator(clock=make_clock(start_ms=NOW * 1_000, stepped=True)) as running:
+        yield running
+
+
+@pytest.fixture
+def fetch(backfiller: Run, simulator: EmbeddedSimulator) -> Run:
+    """Return a function that runs the program against the simulator of this test."""
+
+    def run(*arguments: str) -> Any:
+        address = ("--exchange", "simulator", "--simulator-url", simulator.url)
+        return backfiller(*address, *ARGUMENTS, *arguments)
+
+    return run
+
+
+def stored(key: SeriesKey = KEY) -> list[Candle]:
+    with closing(sqlite3.connect(DATABASE)) as connection:
+        rows = connection.execute(
+            "SELECT timestamp, open, high, low, close, volume FROM ohlcv_data WHERE closed = 1 "
+            "AND symbol = ? AND timeframe = ? ORDER BY timestamp",
+            (key.symbol, key.timeframe),
+        )
+        return [Candle(*row) for row in rows]
+
+
+def own(key: SeriesKey = KEY, start: int = START, end: int = NOW) -> list[Candle]:
+    candles = Market(DEFAULT_SEED).candles(key.symbol, key.timeframe, start, end)
+    columns = (candles.timestamp, candles.open, candles.high, candles.low, candles.close)
+    rows = zip(*(column.tolist() for column in (*columns, candles.volume)), strict=True)
+    return [Candle(*row) for row in rows]
+
+
+PASSING: list[tuple[str, dict[str, Any]]] = [
+    ("row 2 no answer", {"kind": "timeout"}),
+    ("row 2 a body that drips", {"kind": "drip", "seconds": 0.05}),
+    ("row 5 429 with Retry-After", {"kind": "status", "status": 429, "code": -1003,
+                                    "headers": {"Retry-After": "1"}}),
+    ("row 7 418", {"kind": "status", "status": 418, "code": -1003,
+                   "headers": {"Retry-After": "1"}}),
+    ("row 8 500", {"kind": "status", "status": 500}),
+    ("row 8 502", {"kind": "status", "status": 502}),
+    ("row 8 503", {"kind": "status", "status": 503}),
+    ("row 8 504", {"kind": "status", "status": 504}),
+    ("row 8 overload", {"kind": "status", "status": 503, "code": -1008}),
+    ("row 11 HTML", {"kind": "wrong_body", "shape": "html"}),
+    ("row 11 cut JSON", {"kind": "wrong_body", "shape": "truncated"}),
+    ("row 11 null", {"kind": "wrong_body", "shape": "null"}),
+    ("row 11 {}", {"kind": "wrong_body", "shape": "empty_object"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", [one for _, one in PASSING], ids=[name for name, _ in PASSING])
+def test_a_fault_that_passes_costs_a_note_and_no_candle(
+    fetch: Run,
+    simulator: EmbeddedSimulator,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: dict[str, Any],
+) -> None:
+    defaults = RestExchange.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "timeout_seconds", 0.5)
+    simulator.faults.add(**fault, path=KLINES, nth=2, count=1)
+    ended = fetch()
+    assert (ended.code, stored() == own()) == (0, True)
+    assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("shape", ["html", "no_symbols"])
+def test_markets_that_are_none_are_asked_for_again_row_12(
+    fetch: Run, simulator: EmbeddedSimulator, shape: str
+) -> None:
+    simulator.faults.add(kind="wrong_body", shape=shape, path=INFO, count=1)
+    assert (fetch().code, stored() == own()) == (0, True)
+
+
+def test_an_exchange_that_is_away_is_one_line_and_what_was_missed_comes_later_row_1(
+    backfiller: Run,
+) -> None:
+    clock = make_clock(start_ms=NOW * 1_000, stepped=True)
+    with embedded_simulator(clock=clock) as simulator:
+        address = ("--exchange", "simulator", "--simulator-url", simulator.url)
+        port = int(simulator.url.rsplit(":", 1)[1])
+        assert backfiller(*address, *ARGUMENTS, "--to", "2024-02-29").code == 0
+    away = backfiller(*address, *ARGUMENTS)
+    assert (away.code, away.out, away.err.count("\n")) == (5, "", 1)
+    with embedded_simulator(clock=clock, port=port):
+        assert backfiller(*address, *ARGUMENTS).code == 0
+    assert stored() == own()
+
+
+@pytest.mark.parametrize("status", [403, 404, 451])
+@pytest.mark.parametrize(("path", "pages"), [(INFO, 0), (KLINES, PAGES - 1)])
+def test_a_clear_no_ends_the_run_at_once_and_keeps_what_came_row_9(
+    fetch: Run, simulator: EmbeddedSimulator, status: int, path: str, pages: int
+) -> None:
+    simulator.faults.add(kind="status", status=status, path=path, nth=max(pages, 1))
+    began = time.monotonic()
+    ended = fetch()
+    assert time.monotonic() - began < 3
+    assert (ended.code, ended.out, ended.err.count("\n")) == (5, "", 1)
+    assert str(status) in ended.err
+    assert DATABASE.exists() == bool(pages)
+    simulator.faults.clear()
+    assert (fetch().code, stored() == own()) == (0, True)
+
+
+def test_maintenance_is_waited_for_with_few_words_row_10(
+    fetch: Run, simulator: EmbeddedSimulator
+) -> None:
+    simulator.faults.add(kind="latency", seconds=0.3, path=KLINES)
+    simulator.faults.add(kind="maintenance", wall_from="0.6s", wall_for="2s")
+    ended = fetch()
+    assert (ended.code, stored() == own()) == (0, True)
+    assert ended.err.count("\n") == 1
+    assert "trying again for" in ended.err
+
+
+def test_patience_that_is_used_up_ends_the_run_and_the_next_one_goes_on_row_10(
+    fetch: Run, simulator: EmbeddedSimulator
+) -> None:
+    simulator.faults.add(kind="status", status=503, path=KLINES, nth=2, count=99)
+    ended = fetch("--patience", "0.5")
+    assert (ended.code, ended.out) == (5, "")
+    assert ended.err.splitlines()[-1].startswith("backfiller: cannot reach simulator")
+    assert len(stored()) == 1_000
+    simulator.faults.clear()
+    assert (fetch().code, stored() == own()) == (0, True)
+
+
+def test_a_silence_of_another_process_is_obeyed_row_7(fetch: Run) -> None:
+    fetch("--to", "2024-02-29")
+    until = time.time() + 1.5
+    with open_store(DATABASE, create=False) as store:
+        silence(store, "simulator", until_ms=int(until * 1_000), reason="HTTP 418")
+    ended = fetch()
+    assert time.time() >= until
+    assert ended.code == 0
+    assert "asked not to be called until" in ended.err
+    assert ended.err.count("\n") == 1
+
+
+def test_a_forming_row_left_behind_becomes_the_final_one_row_17(
+    fetch: Run, simulator: EmbeddedSimulator
+) -> None:
+    fetch()
+    with open_store(DATABASE, create=False) as store:
+        replace_forming(store, KEY, Candle(NOW, 1.0, 2.0, 0.5, 1.5, 9.0), seen_ms=NOW * 1_000)
+    simulator.advance_to_ms((NOW + 60) * 1_000)
+    assert fetch().code == 0
+    assert stored() == own(end=NOW + 60)
+
+
+def test_a_late_revision_is_reported_kept_and_accepted_row_18(
+    fetch: Run, backfiller: Run, simulator: EmbeddedSimulator
+) -> None:
+    fetch()
+    simulator.faults.add(
+        kind="candles",
+        shape="revised",
+        path=KLINES,
+        candle_from="2024-03-01T00:15",
+        candle_to="2024-03-01T00:16",
+        count=1,
+    )
+    ended = fetch()
+    assert (ended.code, stored() == own()) == (0, True)
+    assert "1 revised (see revisions)" in ended.out
+    assert "1 revised" not in fetch().out
+    (line, count) = backfiller("revisions", "--db", str(DATABASE)).out.splitlines()
+    assert line.startswith("1: simulator BTC/USDT 1m 2024-03-01 00:15: ")
+    assert count == "data/simulator.db: 1 open revision"
+    assert backfiller("revisions", "--accept", "all", "--db", str(DATABASE)).code == 0
+    (changed,) = [pair for pair in zip(stored(), own(), strict=True) if pair[0] != pair[1]]
+    assert changed[0].timestamp == NOW - 5 * 60
+    assert ": 0 open revisions" in backfiller("revisions", "--db", str(DATABASE)).out
+
+
+def test_missing_candles_are_in_the_gap_table_and_explained_row_20(
+    fetch: Run, backfiller: Run, simulator: EmbeddedSimulator
+) -> None:
+    simulator.faults.add(
+        kind="candles",
+        shape="missing",
+        path=KLINES,
+        candle_from="2024-02-29T10:00",
+        candle_to="2024-02-29T10:03",
+    )
+    ended = fetch()
+    assert ended.code == 0
+    assert "1 gap (3 candles)" in ended.out
+    listed = backfiller("gaps", "--db", str(DATABASE)).out.splitlines()
+    assert listed[0] == "simulator BTC/USDT 1m: 1 gap, 3 candles"
+    assert listed[2].split() == [
+        *("2024-02-29", "10:00", "2024-02-29", "10:03", "3", "none", "at", "exchange"),
+        *("2024-03-01", "2024-03-01"),
+    ]
+    checked = backfiller("verify", "--db", str(DATABASE))
+    assert (checked.code, checked.err) == (0, "")
+    asked = len(simulator.faults.log)
+    fetch()
+    assert len(simulator.faults.log) == asked
+
+
+@pytest.mark.parametrize("when", ["before the run", "while it runs"])
+def test_a_delisted_market_is_one_message_and_others_go_on_row_27(
+    fetch: Run, simulator: EmbeddedSimulator, when: str
+) -> None:
+    if when == "before the run":
+        simulator.faults.add(kind="delisted", symbol="ETH/USDT")
+    else:
+        simulator.faults.add(
+            kind="status", status=400, code=-1121, symbol="ETH/USDT", path=KLINES, nth=2
+        )
+    ended = fetch("-p", "BTC/USDT", "-p", "ETH/USDT", "--json")
+    message, last = ended.err.splitlines()
+    assert message.startswith("backfiller: simulator has no ")
+    assert last == "backfiller: 1 of 2 series failed: simulator ETH/USDT 1m"
+    assert ended.code == (2 if when == "before the run" else 5)
+    assert [one["symbol"] for one in ended.series] == ["BTC/USDT"]
+    assert stored() == own()
+
+
+def test_a_halted_market_is_told_and_its_past_is_fetched_row_27(
+    fetch: Run, simulator: EmbeddedSimulator
+) -> None:
+    simulator.faults.add(kind="halted", symbol="BTC/USDT")
+    ended = fetch("--to", "2024-02-29")
+    assert ended.code == 0
+    assert ended.err == "simulator does not trade BTC/USDT now; its past is there\n"
+    assert len(stored()) == 1_440
