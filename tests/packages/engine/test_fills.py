@@ -188,7 +188,7 @@ def test_amounts_in_steps_equal_a_decimal_recomputation(cents: int, price_cents:
         ({"fee_rate": -0.001}, "fee_rate must be 0 or more"),
         ({"slippage_bps": -1.0}, "slippage_bps must be 0 or more"),
         ({"fee_coin": "recieved"}, "one of quote, received, found 'recieved'; did you mean"),
-        ({"sizing": "all-in"}, "one of all_in, quote_amount, found 'all-in'; did you mean"),
+        ({"sizing": "all-in"}, "volatility_target, found 'all-in'; did you mean 'all_in'?"),
         ({"sizing": "quote_amount"}, "quote_amount must be above 0 with sizing quote_amount"),
         ({"quote_amount": 5.0}, "quote_amount must be left out with sizing all_in"),
     ],

@@ -33,6 +33,10 @@ def test_no_trades_leave_every_undefined_number_none_and_none_is_nan():
         "profit_factor",
         "expectancy",
         "average_trade",
+        "average_win",
+        "average_loss",
+        "average_bars",
+        "sqn",
         "best_trade",
         "worst_trade",
     }

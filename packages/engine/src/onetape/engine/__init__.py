@@ -1,35 +1,49 @@
 """Fill rules, accounting and metrics, the same for backtest and paper."""
 
+from onetape.engine.account import OpenPosition
+from onetape.engine.detail import Detail
 from onetape.engine.drawdown import Drawdown, drawdown_curve, max_drawdown
+from onetape.engine.exits import BarExit, ExitRules, Levels, exit_in_bar, levels_of
 from onetape.engine.fills import (
     BookedFill,
     Fill,
     FillModel,
+    Market,
     Refused,
     booked_fill,
     buy_fill,
     sell_fill,
 )
 from onetape.engine.metrics import BuyAndHold, Metrics, buy_and_hold_equity, metrics_of
+from onetape.engine.result import Result, State
 from onetape.engine.rules import Rules
-from onetape.engine.simulate import Result, simulate
+from onetape.engine.simulate import simulate
 from onetape.engine.trades import Trade
 
 __all__ = [
+    "BarExit",
     "BookedFill",
     "BuyAndHold",
+    "Detail",
     "Drawdown",
+    "ExitRules",
     "Fill",
     "FillModel",
+    "Levels",
+    "Market",
     "Metrics",
+    "OpenPosition",
     "Refused",
     "Result",
     "Rules",
+    "State",
     "Trade",
     "booked_fill",
     "buy_and_hold_equity",
     "buy_fill",
     "drawdown_curve",
+    "exit_in_bar",
+    "levels_of",
     "max_drawdown",
     "metrics_of",
     "sell_fill",

@@ -1,11 +1,17 @@
-"""The one fill model: what a market order gets and costs, in a backtest and on paper alike.
+"""The one fill model: what an order gets and costs, in a backtest and on paper alike.
 
-An order is filled at the open of a candle, made worse by the slippage and then rounded to the
-market's price step against the trader; its amount is rounded down to the amount step. Fees:
+A market order is filled at the open of a candle, or at a stop, made worse by the slippage and then
+rounded to the market's price step against the trader; a limit order is filled at its price. The
+amount is rounded down to the amount step. Fees:
 
     in quote      buy: amount = cash / (price (1 + fee))    sell: proceeds = amount price (1 - fee)
     in received   buy: amount = cash / price, of which amount fee is kept by the exchange; a sell
                   receives quote currency, so it is as above
+
+Slippage is the sum of a fixed part, half of the spread, and `volume_impact` times the order's share
+of its candle's volume (at most all of it). Where a budget is spent, price and amount depend on each
+other: with p the price without impact, k the impact and V the volume, p (1 + k a / V) a = budget
+is a quadratic equation in a.
 
 Floats throughout: whole numbers of steps are exact, and `booked_fill` turns them into Decimals.
 """
@@ -16,7 +22,7 @@ from decimal import Context, Decimal
 from typing import Literal, NamedTuple
 
 from onetape.core.steps import STEP_TOLERANCE, booked, multiple
-from onetape.engine.rules import Rules
+from onetape.engine.rules import Rules, Sizing
 
 #: Relative part of the cash by which rounding may miss it.
 _CASH_NOISE = 1e-12
@@ -41,18 +47,45 @@ class Fill(NamedTuple):
     """Quote currency; negative for a buy."""
     base_change: float
     """Base currency; negative for a sell."""
+    before_slippage: float
+    """Quote currency: the open, the stop or the limit, which lies inside the candle."""
+    is_maker: bool
+    """Whether it was a limit order that waited in the book."""
 
     @property
     def fee_quote(self) -> float:
         """Return the fee in quote currency, at the price of the fill."""
         return self.fee if self.fee_in == "quote" else self.fee * self.price
 
+    @property
+    def slippage_quote(self) -> float:
+        """Return what the price lost to slippage and price step cost, quote currency."""
+        return abs(self.price - self.before_slippage) * self.amount
+
+
+#: Price, amount, notional, fee, change of cash, change of coins: a fill without its circumstances.
+Numbers = tuple[float, float, float, float, float, float]
+
 
 class Refused(NamedTuple):
-    """An order that the market would not take."""
+    """An order that the account or the market would not take."""
 
     reason: str
     """One sentence with the numbers."""
+
+
+class Market(NamedTuple):
+    """What an order meets, beside its price."""
+
+    volume: float = 0.0
+    """Of the candle that fills it, base currency."""
+    equity: float | None = None
+    """What the account is worth; None: its cash."""
+    volatility: float | None = None
+    """Of the market, a year, known before the order; None: not known."""
+
+
+NO_MARKET = Market()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,82 +103,184 @@ class FillModel:
     """The rules as plain floats, for many fills in a row; zero stands for no step."""
 
     fee_rate: float
+    maker_fee_rate: float
     fee_in_base: bool
     slippage: float
+    impact: float
     price_step: float
     amount_step: float
     min_amount: float
     min_notional: float
-    quote_amount: float | None
-    """Quote currency a buy spends; None: all of it."""
+    sizing: Sizing
+    size: float
+    """The number that belongs to the sizing; 0 for all_in."""
+    stop_ratio: float | None
+    """Part of the entry's price at which the first stop lies."""
 
     @classmethod
     def of(cls, rules: Rules) -> "FillModel":
         """Return the model of these rules."""
-        steps = rules.steps
+        steps, loss = rules.steps, rules.exits.first_stop
         return cls(
             fee_rate=rules.fee_rate,
+            maker_fee_rate=rules.target_fee_rate,
             fee_in_base=rules.fee_coin == "received",
-            slippage=rules.slippage_bps / 10_000,
+            slippage=rules.slippage,
+            impact=rules.volume_impact,
             price_step=float(steps.price_step or 0),
             amount_step=float(steps.amount_step or 0),
             min_amount=float(steps.min_amount),
             min_notional=float(steps.min_notional),
-            quote_amount=rules.quote_amount,
+            sizing=rules.sizing,
+            size=0.0 if rules.sizing == "all_in" else getattr(rules, rules.sizing),
+            stop_ratio=None if loss is None else 1.0 - loss,
         )
 
-    def buy(self, cash: float, open_price: float) -> Fill | Refused:
+    def buy(self, cash: float, price: float, market: Market = NO_MARKET) -> Fill | Refused:
         """Return the fill of a market buy.
 
         Args:
             cash: Quote currency at hand.
-            open_price: Open of the candle that fills the order.
+            price: Open of the candle that fills the order.
+            market: What else the sizing and the slippage depend on.
         """
-        budget = cash if self.quote_amount is None else self.quote_amount
-        if budget > cash * (1 + _CASH_NOISE):
-            return Refused(f"cash {cash:.8g} is less than the order of {budget:.8g}")
-        price = open_price * (1 + self.slippage)
-        if self.price_step:
-            price = -_floor_count(-price / self.price_step) * self.price_step
-        fee_rate = self.fee_rate
-        unit_cost = price if self.fee_in_base else price * (1 + fee_rate)
-        amount = budget / unit_cost
-        if self.amount_step:
-            amount = self._affordable(budget, unit_cost)
-        notional = price * amount
-        if amount <= 0 or amount < self.min_amount or notional < self.min_notional:
-            return self._too_small("buy", amount, notional)
-        if self.fee_in_base:
-            fee = amount * fee_rate
-            cost = min(notional, cash)
-            return Fill("buy", price, amount, notional, fee, "base", -cost, amount - fee)
-        fee = notional * fee_rate
-        # Rounding may make the cost a hair more than the cash; nobody spends what is not there.
-        cost = min(notional + fee, cash)
-        return Fill("buy", price, amount, notional, fee, "quote", -cost, amount)
+        numbers = self.buy_numbers(cash, price, market)
+        return numbers if isinstance(numbers, Refused) else self.bought(numbers, price)
 
-    def sell(self, base: float, open_price: float) -> Fill | Refused:
-        """Return the fill of a market sell of all that can be sold; the rest stays as dust.
+    def sell(
+        self, base: float, price: float, market: Market = NO_MARKET, *, is_maker: bool = False
+    ) -> Fill | Refused:
+        """Return the fill of a sell of all that can be sold; the rest stays as dust.
 
         Args:
             base: Base currency at hand.
-            open_price: Open of the candle that fills the order.
+            price: Open of the candle, or the level inside it, that fills the order.
+            market: What else the slippage depends on.
+            is_maker: Whether it is a limit order: no slippage, and its own fee.
         """
-        price = open_price * (1 - self.slippage)
+        numbers = self.sell_numbers(base, price, market.volume, is_maker)
+        return numbers if isinstance(numbers, Refused) else self.sold(numbers, price, is_maker)
+
+    def bought(self, numbers: Numbers, price: float) -> Fill:
+        """Return the fill of `buy_numbers`."""
+        fee_in = "base" if self.fee_in_base else "quote"
+        return Fill("buy", *numbers[:4], fee_in, *numbers[4:], price, is_maker=False)
+
+    def sold(self, numbers: Numbers, price: float, is_maker: bool) -> Fill:
+        """Return the fill of `sell_numbers`."""
+        return Fill("sell", *numbers[:4], "quote", *numbers[4:], price, is_maker)
+
+    def buy_numbers(self, cash: float, open_price: float, market: Market) -> Numbers | Refused:
+        """Return `buy` in bare numbers: no object is made, for the simulation's sake."""
+        price = open_price * (1 + self.slippage)
         if self.price_step:
-            price = _floor_count(price / self.price_step) * self.price_step
+            price = self._up(price)
+        fee_rate = self.fee_rate
+        unit_cost = price if self.fee_in_base else price * (1 + fee_rate)
+        if self.sizing == "all_in":
+            budget = cash
+            amount = budget / unit_cost
+        else:
+            sized = self._sized(cash, open_price, unit_cost, market)
+            if isinstance(sized, Refused):
+                return sized
+            budget, amount = sized
+        if self.impact:
+            price, unit_cost, amount = self._impacted(open_price, budget, amount, market.volume)
+        if self.amount_step:
+            amount = self._affordable(amount, unit_cost, budget)
+        notional = price * amount
+        if amount <= 0 or amount < self.min_amount or notional < self.min_notional:
+            return self._too_small("buy", amount, notional)
+        if self.min_notional and self.stop_ratio is not None:
+            at_stop = notional * self.stop_ratio * (1 - self.slippage) * (1 - fee_rate)
+            if at_stop < self.min_notional:
+                return Refused(
+                    f"buy worth {notional:.8g} would be worth {at_stop:.8g} at its stop, under the "
+                    f"market's least value {self.min_notional:.8g}: it could not be sold"
+                )
+        # Rounding may make the cost a hair more than the cash; nobody spends what is not there.
+        if self.fee_in_base:
+            fee = amount * fee_rate
+            return price, amount, notional, fee, -min(notional, cash), amount - fee
+        fee = notional * fee_rate
+        return price, amount, notional, fee, -min(notional + fee, cash), amount
+
+    def sell_numbers(
+        self,
+        base: float,
+        at_price: float,
+        volume: float,
+        is_maker: bool,
+    ) -> Numbers | Refused:
+        """Return `sell` in bare numbers: no object is made, for the simulation's sake."""
         amount = base
         if self.amount_step:
             amount = min(_floor_count(base / self.amount_step) * self.amount_step, base)
+        if is_maker:
+            price, fee_rate = at_price, self.maker_fee_rate
+        else:
+            slippage = self.slippage
+            if self.impact:
+                slippage += self.impact * _share(amount, volume)
+            price, fee_rate = at_price * (1 - slippage), self.fee_rate
+        if self.price_step:
+            price = _floor_count(price / self.price_step) * self.price_step
         notional = price * amount
         if amount <= 0 or amount < self.min_amount or notional < self.min_notional:
             return self._too_small("sell", amount, notional)
-        fee = notional * self.fee_rate
-        return Fill("sell", price, amount, notional, fee, "quote", notional - fee, -amount)
+        fee = notional * fee_rate
+        return price, amount, notional, fee, notional - fee, -amount
 
-    def _affordable(self, budget: float, unit_cost: float) -> float:
+    def _sized(
+        self, cash: float, open_price: float, unit_cost: float, market: Market
+    ) -> tuple[float, float] | Refused:
+        """Return what may be spent, and how many coins are wanted for it."""
+        size, sizing = self.size, self.sizing
+        equity = cash if market.equity is None else market.equity
+        if sizing == "quote_amount":
+            if size > cash * (1 + _CASH_NOISE):
+                return Refused(f"cash {cash:.8g} is less than the order of {size:.8g}")
+            return size, size / unit_cost
+        if sizing == "base_amount":
+            cost = size * unit_cost
+            if cost > cash * (1 + _CASH_NOISE):
+                return Refused(f"cash {cash:.8g} is less than the order's cost of {cost:.8g}")
+            return cash, size
+        if sizing == "risk_per_trade":
+            stop = open_price * (self.stop_ratio or 0.0)
+            loss = unit_cost - stop * (1 - self.slippage) * (1 - self.fee_rate)
+            return cash, min(size * equity / loss, cash / unit_cost)
+        if sizing == "volatility_target":
+            if market.volatility is None:
+                return Refused("the volatility is not known yet: too few closes before the order")
+            size = size / market.volatility if market.volatility > 0 else 1.0
+        budget = min(min(size, 1.0) * equity, cash)
+        return budget, budget / unit_cost
+
+    def _impacted(
+        self, open_price: float, budget: float, amount: float, volume: float
+    ) -> tuple[float, float, float]:
+        """Return price, cost of a coin and amount of an order that moves the market."""
+        fixed, kept = 1 + self.slippage, 1.0 if self.fee_in_base else 1 + self.fee_rate
+        if volume > 0:
+            # p (fixed + k a / V) a = budget, solved for a; the fraction is the one without loss of
+            # digits where k is small.
+            spent = budget / (open_price * kept)
+            root = math.sqrt(fixed * fixed + 4 * self.impact / volume * spent)
+            amount = min(amount, 2 * spent / (fixed + root))
+        price = open_price * (fixed + self.impact * _share(amount, volume))
+        if self.price_step:
+            price = self._up(price)
+        unit_cost = price * kept
+        return price, unit_cost, min(amount, budget / unit_cost)
+
+    def _up(self, price: float) -> float:
+        return -_floor_count(-price / self.price_step) * self.price_step
+
+    def _affordable(self, amount: float, unit_cost: float, budget: float) -> float:
         step = self.amount_step
-        count = _floor_count(budget / unit_cost / step)
+        count = _floor_count(amount / step)
         if multiple(count, step) * unit_cost > budget * (1 + _CASH_NOISE):
             count -= 1
         return multiple(count, step)
@@ -159,14 +294,23 @@ class FillModel:
         )
 
 
-def buy_fill(rules: Rules, cash: float, open_price: float) -> Fill | Refused:
+def buy_fill(
+    rules: Rules, cash: float, open_price: float, market: Market = NO_MARKET
+) -> Fill | Refused:
     """Return the fill of one market buy; see `FillModel.buy`."""
-    return FillModel.of(rules).buy(cash, open_price)
+    return FillModel.of(rules).buy(cash, open_price, market)
 
 
-def sell_fill(rules: Rules, base: float, open_price: float) -> Fill | Refused:
-    """Return the fill of one market sell; see `FillModel.sell`."""
-    return FillModel.of(rules).sell(base, open_price)
+def sell_fill(
+    rules: Rules,
+    base: float,
+    open_price: float,
+    market: Market = NO_MARKET,
+    *,
+    is_maker: bool = False,
+) -> Fill | Refused:
+    """Return the fill of one sell; see `FillModel.sell`."""
+    return FillModel.of(rules).sell(base, open_price, market, is_maker=is_maker)
 
 
 def booked_fill(fill: Fill, rules: Rules) -> BookedFill:
@@ -178,8 +322,14 @@ def booked_fill(fill: Fill, rules: Rules) -> BookedFill:
     price = booked(fill.price, rules.steps.price_step)
     amount = booked(fill.amount, rules.steps.amount_step)
     value = amount if fill.fee_in == "base" else _EXACT.multiply(price, amount)
-    fee = _EXACT.multiply(value, Decimal(repr(rules.fee_rate)))
+    rate = rules.target_fee_rate if fill.is_maker else rules.fee_rate
+    fee = _EXACT.multiply(value, Decimal(repr(rate)))
     return BookedFill(price, amount, fee, fill.fee_in)
+
+
+def _share(amount: float, volume: float) -> float:
+    """Return the order's part of its candle's volume, at most 1."""
+    return min(1.0, amount / volume) if volume > 0 else 1.0
 
 
 def _floor_count(count: float) -> int:

@@ -13,9 +13,9 @@ import numpy as np
 
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.engine.drawdown import Drawdown, max_drawdown
-from onetape.engine.fills import FillModel, Refused
+from onetape.engine.fills import FillModel, Market, Refused
+from onetape.engine.result import Result
 from onetape.engine.rules import Rules
-from onetape.engine.simulate import Result
 
 DAY_SECONDS = 86_400
 YEAR_SECONDS = 365 * DAY_SECONDS
@@ -81,8 +81,26 @@ class Metrics:
     """Smallest profit ratio."""
     fees: float
     """Paid on all fills, quote currency."""
+    turnover: float | None
+    """Worth of all fills over the mean equity, a year."""
+    slippage: float
+    """What fills lost against the open, the stop or the limit, quote currency."""
+    sqn: float | None
+    """System quality number of the closed trades."""
+    average_win: float | None
+    """Mean profit ratio of the trades that won."""
+    average_loss: float | None
+    """Mean profit ratio of those that did not."""
+    average_bars: float | None
+    """Mean number of candles that a closed trade was held for."""
+    longest_drawdown_seconds: int
+    """Longest time from a high to the candle that regained it, or to the end."""
     refused_orders: int
-    """Orders that the market's minimums kept from being filled."""
+    """Orders that account or market kept from being filled."""
+    ambiguous_bars: int
+    """Bars that reached stop and target, taken as stopped because nothing told which was first."""
+    decided_bars: int
+    """Such bars where finer candles told it."""
     buy_and_hold: BuyAndHold | None
     """None where there was no second candle, or the market refuses an order of that size."""
 
@@ -93,13 +111,16 @@ class Metrics:
 
 def metrics_of(result: Result) -> Metrics:
     """Return the metrics of a run."""
-    start = result.rules.cash
+    start = result.start_cash
     candles = result.candles
     fall = max_drawdown(result.equity, start)
     returns, periods = period_returns(start, result.equity, candles.timestamp)
-    growth = cagr(start, result.final_equity, _span_seconds(candles.timestamp))
-    profits, ratios = _closed_profits(result)
-    wins = int((profits > 0).sum())
+    span_seconds = _span_seconds(candles.timestamp)
+    growth = cagr(start, result.final_equity, span_seconds)
+    numbers = _columns(result)
+    profits, ratios = _closed_profits(result, numbers)
+    won = profits > 0
+    wins = int(won.sum())
     return Metrics(
         start_cash=start,
         final_equity=result.final_equity,
@@ -122,8 +143,17 @@ def metrics_of(result: Result) -> Metrics:
         average_trade=float(ratios.mean()) if len(ratios) else None,
         best_trade=float(ratios.max()) if len(ratios) else None,
         worst_trade=float(ratios.min()) if len(ratios) else None,
-        fees=sum(fill.fee_quote for fill in result.fills),
+        fees=_fees(result, numbers),
+        turnover=turnover(float(numbers[:, 2].sum()), result.equity, span_seconds),
+        slippage=_slippage(result, numbers),
+        sqn=sqn(profits),
+        average_win=float(ratios[won].mean()) if wins else None,
+        average_loss=float(ratios[~won].mean()) if wins < len(ratios) else None,
+        average_bars=_average_bars(result),
+        longest_drawdown_seconds=longest_fall_seconds(result.equity, candles.timestamp, start),
         refused_orders=len(result.refused),
+        ambiguous_bars=result.book.ambiguous,
+        decided_bars=result.book.decided,
         buy_and_hold=buy_and_hold(candles, result.rules),
     )
 
@@ -151,9 +181,13 @@ def buy_and_hold_equity(candles: Candles, rules: Rules) -> FloatArray | None:
         fee_rate=rules.fee_rate,
         fee_coin=rules.fee_coin,
         slippage_bps=rules.slippage_bps,
+        spread_bps=rules.spread_bps,
+        volume_impact=rules.volume_impact,
         steps=rules.steps,
     )
-    fill = FillModel.of(all_in).buy(rules.cash, float(candles.open[1]))
+    fill = FillModel.of(all_in).buy(
+        rules.cash, float(candles.open[1]), Market(float(candles.volume[1]))
+    )
     if isinstance(fill, Refused):
         return None
     equity = candles.close * fill.base_change + (rules.cash + fill.cash_change)
@@ -242,6 +276,51 @@ def expectancy_ratio(profits: FloatArray) -> float | None:
     return (1.0 + payoff) * len(wins) / len(profits) - 1.0
 
 
+def sqn(profits: FloatArray) -> float | None:
+    """Return the system quality number, sqrt(n) mean / sample standard deviation of the profits.
+
+    Source: V. Tharp, Definitive Guide to Position Sizing, 2008, with the profits in quote currency
+    for R multiples, as backtesting.py and freqtrade do. None for fewer than two trades.
+    """
+    if len(profits) < 2:
+        return None
+    return _ratio(float(profits.mean()), float(profits.std(ddof=1)), float(len(profits)))
+
+
+def turnover(traded: float, equity: FloatArray, seconds: float) -> float | None:
+    """Return the worth of buys and sells over the mean equity, a year of 365 days.
+
+    Source: the portfolio turnover rate of fund reports with both sides counted: 2 means that the
+    whole account was bought and sold once. None for no time or no money.
+
+    Args:
+        traded: Sum of the fills' prices times amounts, quote currency.
+        equity: At each close, shape (n,).
+        seconds: From the first open to the last close.
+    """
+    mean = float(equity.mean()) if len(equity) else 0.0
+    return traded / mean * YEAR_SECONDS / seconds if seconds > 0 and mean > 0 else None
+
+
+def longest_fall_seconds(equity: FloatArray, timestamp: IntArray, start: float) -> int:
+    """Return the longest time from a high to the candle that regained it, or to the last one.
+
+    Args:
+        equity: At each close, shape (n,).
+        timestamp: Open of each candle, epoch seconds UTC, shape (n,).
+        start: Cash before the first candle, which counts as a high at its open.
+    """
+    high = np.maximum(np.maximum.accumulate(equity), start)
+    marks = np.flatnonzero(equity >= high)
+    bounds = np.concatenate(([0], marks, [len(equity) - 1]))
+    # Highs on neighbouring candles have no fall between them.
+    apart = bounds[1:] - bounds[:-1] > 1
+    below_at_end = len(equity) > 0 and equity[-1] < high[-1]
+    apart[-1:] |= below_at_end
+    lengths = timestamp[bounds[1:]] - timestamp[bounds[:-1]] if len(equity) else np.zeros(1, int)
+    return int(lengths[apart].max()) if apart.any() else 0
+
+
 def _ratio(mean: float, deviation: float, periods: float) -> float | None:
     # A deviation of rounding noise, such as that of constant returns, is none.
     if deviation <= abs(mean) * 1e-12:
@@ -249,12 +328,40 @@ def _ratio(mean: float, deviation: float, periods: float) -> float | None:
     return mean / deviation * math.sqrt(periods)
 
 
-def _closed_profits(result: Result) -> tuple[FloatArray, FloatArray]:
+def _columns(result: Result) -> FloatArray:
+    """Return the fills' numbers as columns, as `fills.Numbers` orders them, shape (m, 6)."""
+    return np.array(result.book.numbers, dtype=np.float64).reshape(-1, 6)
+
+
+def _closed_profits(result: Result, numbers: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return profit and profit ratio of each closed trade, without making the trades."""
-    back = np.asarray([fill.cash_change for fill in result.sells], dtype=np.float64)
-    closed = result.buys[: len(back)]
-    paid = np.asarray([-fill.cash_change for fill in closed], dtype=np.float64)
+    change, carried = numbers[:, 4], result.book.carried
+    if carried is not None:
+        change = np.append(carried.fill.cash_change, change)
+    back = change[1::2]
+    paid = -change[0::2][: len(back)]
     return back - paid, back / paid - 1.0
+
+
+def _fees(result: Result, numbers: FloatArray) -> float:
+    fees = numbers[:, 3].copy()
+    if result.rules.fee_coin == "received":
+        # A buy's fee is in coins; what was carried in makes the first fill a sell.
+        buys = slice(0 if result.book.carried is None else 1, None, 2)
+        fees[buys] *= numbers[buys, 0]
+    return float(fees.sum())
+
+
+def _slippage(result: Result, numbers: FloatArray) -> float:
+    missed = np.abs(numbers[:, 0] - np.asarray(result.book.prices, dtype=np.float64))
+    return float((missed * numbers[:, 1]).sum())
+
+
+def _average_bars(result: Result) -> float | None:
+    exits = result.book.exit_bars()
+    if not exits:
+        return None
+    return (sum(exits) - sum(result.book.entry_bars()[: len(exits)])) / len(exits)
 
 
 def _seconds(fall: Drawdown, timestamp: IntArray) -> int:

@@ -1,9 +1,32 @@
 """A round trip: one buy and the sell that ended it."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from onetape.core.candles import Candles
+from onetape.engine.exits import ExitKind
 from onetape.engine.fills import Fill
+
+
+class Bought(NamedTuple):
+    """The buy of a trade."""
+
+    bar: int
+    """Candle whose open filled it."""
+    timestamp: int
+    """That candle's open, epoch seconds UTC."""
+    fill: Fill
+
+
+class Sold(NamedTuple):
+    """The sell of a trade."""
+
+    bar: int
+    """Candle that filled it."""
+    timestamp: int
+    """That candle's open, epoch seconds UTC."""
+    fill: Fill
+    kind: ExitKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,13 +34,16 @@ class Trade:
     """One position from entry to exit; prices and money in quote currency."""
 
     entry_index: int
-    """Candle at whose open the buy was filled; its signal came on the one before."""
+    """Candle at whose open the buy was filled; its signal came on the one before.
+
+    Negative where an earlier range opened the position.
+    """
     entry_timestamp: int
     """That candle's open, epoch seconds UTC."""
     entry_price: float
     """Slippage included."""
     exit_index: int | None
-    """Candle at whose open the sell was filled; None: open at the end."""
+    """Candle that filled the sell, at its open or at a level inside it; None: open at the end."""
     exit_timestamp: int | None
     """That candle's open, epoch seconds UTC."""
     exit_price: float | None
@@ -36,36 +62,43 @@ class Trade:
     """Candles at whose close the position was open."""
     open_at_end: bool
     """Whether the range ended before the position did."""
+    exit_kind: ExitKind | None
+    """What ended the position; None while open."""
+    symbol: str
+    """In a run over several symbols; else empty."""
 
 
-def trade_of(candles: Candles, entry: tuple[int, Fill], leave: tuple[int, Fill] | None) -> Trade:
-    """Return the trade of a buy and its sell (index of the filling candle, fill).
+def trade_of(candles: Candles, entry: Bought, leave: Sold | None, symbol: str = "") -> Trade:
+    """Return the trade of a buy and its sell.
 
     Args:
-        candles: What the indices count.
+        candles: What the bars count.
         entry: The buy.
         leave: The sell; None: still open, valued at the last close without a fee.
+        symbol: What is traded, in a run over several.
     """
-    entry_index, buy = entry
+    buy = entry.fill
     paid = -buy.cash_change
     if leave is None:
         back = buy.base_change * float(candles.close[-1])
-        held = len(candles) - entry_index
+        held = len(candles) - entry.bar
     else:
-        back = leave[1].cash_change
-        held = leave[0] - entry_index
+        back = leave.fill.cash_change
+        held = leave.bar - entry.bar
     return Trade(
-        entry_index=entry_index,
-        entry_timestamp=int(candles.timestamp[entry_index]),
+        entry_index=entry.bar,
+        entry_timestamp=entry.timestamp,
         entry_price=buy.price,
-        exit_index=None if leave is None else leave[0],
-        exit_timestamp=None if leave is None else int(candles.timestamp[leave[0]]),
-        exit_price=None if leave is None else leave[1].price,
+        exit_index=None if leave is None else leave.bar,
+        exit_timestamp=None if leave is None else leave.timestamp,
+        exit_price=None if leave is None else leave.fill.price,
         amount=buy.amount,
         entry_fee=buy.fee_quote,
-        exit_fee=0.0 if leave is None else leave[1].fee_quote,
+        exit_fee=0.0 if leave is None else leave.fill.fee_quote,
         profit=back - paid,
         profit_ratio=back / paid - 1.0,
         bars_held=held,
         open_at_end=leave is None,
+        exit_kind=None if leave is None else leave.kind,
+        symbol=symbol,
     )

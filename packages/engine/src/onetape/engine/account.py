@@ -1,0 +1,243 @@
+"""Cash and coins while a plan is carried out: plain numbers, one round of the loop for a trade."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onetape.core.candles import Candles, FloatArray
+from onetape.engine.detail import Detail, decided
+from onetape.engine.exits import EXIT_KINDS, TARGET, ExitKind
+from onetape.engine.fills import NO_MARKET, Fill, FillModel, Market, Numbers, Refused
+from onetape.engine.plan import NONE, Plan
+from onetape.engine.rules import Rules
+from onetape.engine.volatility import volatility_before
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPosition:
+    """A position that a range hands to the next one."""
+
+    fill: Fill
+    """The buy."""
+    timestamp: int
+    """Candle of the buy, epoch seconds."""
+    bars: int
+    """Candles from it to the end of the range, its own included."""
+    highest: float
+    """Highest of the buy's price before slippage and of the highs since."""
+    has_levels: bool
+    """Whether stops, targets and the time stop count: not after an exit that was refused."""
+
+
+class Book:
+    """What one symbol's orders came to."""
+
+    def __init__(self, model: FillModel, carried: OpenPosition | None = None) -> None:
+        """Begin an empty book, or with a position that an earlier range opened."""
+        self._model = model
+        self.carried = carried
+        self.base = 0.0
+        self.indices: list[int] = []
+        """Bar of each fill; a buy and a sell in turn."""
+        self.numbers: list[Numbers] = []
+        self.prices: list[float] = []
+        """Before slippage."""
+        self.exit_kinds: list[int] = []
+        """One for each sell."""
+        self.refused: list[tuple[int, Refused]] = []
+        self.ambiguous = 0
+        """Bars that reached stop and target, where nothing told which came first."""
+        self.decided = 0
+        """Such bars where finer candles told it."""
+
+    @property
+    def kinds(self) -> tuple[ExitKind, ...]:
+        """Return how each sell came about."""
+        return tuple(EXIT_KINDS[kind] for kind in self.exit_kinds)
+
+    def entry_bars(self) -> list[int]:
+        """Return the bar of each buy; a carried position's lies before the first candle."""
+        if self.carried is None:
+            return self.indices[0::2]
+        return [-self.carried.bars, *self.indices[1::2]]
+
+    def exit_bars(self) -> list[int]:
+        """Return the bar of each sell."""
+        return self.indices[1::2] if self.carried is None else self.indices[0::2]
+
+    def fills(self) -> tuple[Fill, ...]:
+        """Return the fills in time order; a carried position's buy is not one of them."""
+        made: list[Fill] = []
+        sells = iter(self.exit_kinds)
+        is_buy = self.carried is None
+        for numbers, price in zip(self.numbers, self.prices, strict=True):
+            if is_buy:
+                made.append(self._model.bought(numbers, price))
+            else:
+                made.append(self._model.sold(numbers, price, next(sells) == TARGET))
+            is_buy = not is_buy
+        return tuple(made)
+
+
+class Lane:
+    """One symbol: its candles, what its signals ask for, and its book."""
+
+    def __init__(
+        self,
+        candles: Candles,
+        plan: Plan,
+        book: Book,
+        rules: Rules,
+        closes: FloatArray,
+        detail: Detail | None,
+    ) -> None:
+        """Prepare; nothing is traded yet.
+
+        Args:
+            candles: Those that are traded.
+            plan: Their entries and exits.
+            book: Takes the fills.
+            rules: Money, fees and market.
+            closes: Of the candles before, and of these.
+            detail: Tells finer candles of an ambiguous bar.
+        """
+        self.candles = candles
+        self.plan = plan
+        self.book = book
+        self.model = FillModel.of(rules)
+        self._closes = closes
+        self._detail = detail
+        self._volatility = self._volatility_of(rules)
+        self._needs_volume = bool(rules.volume_impact)
+        self.needs_market = self._needs_volume or self._volatility is not None
+
+    def _volatility_of(self, rules: Rules) -> Callable[[int], float | None] | None:
+        if rules.sizing != "volatility_target":
+            return None
+        skipped = len(self._closes) - len(self.candles)
+        times = self.candles.timestamp
+        seconds = int(np.diff(times).min()) if len(times) > 1 else 86_400
+        return lambda bar: volatility_before(
+            self._closes, skipped + bar, rules.volatility_bars, seconds
+        )
+
+    def market(self, bar: int, equity: float | None = None) -> Market:
+        """Return what an order in this bar meets."""
+        volume = float(self.candles.volume[bar]) if self._needs_volume else 0.0
+        return Market(volume, equity, self._volatility(bar) if self._volatility else None)
+
+    def buy(self, row: int, cash: float, equity: float | None = None) -> float | None:
+        """Enter; return the change of cash, or None where the order was refused."""
+        plan, book = self.plan, self.book
+        bar, price = plan.bars[row], plan.prices[row]
+        plain = equity is None and not self.needs_market
+        market = NO_MARKET if plain else self.market(bar, equity)
+        numbers = self.model.buy_numbers(cash, price, market)
+        if isinstance(numbers, Refused):
+            book.refused.append((bar, numbers))
+            return None
+        book.indices.append(bar)
+        book.numbers.append(numbers)
+        book.prices.append(price)
+        book.base += numbers[5]
+        return numbers[4]
+
+    def sell(self, row: int, bar: int) -> float | None:
+        """Leave; return the change of cash, or None where the order was refused."""
+        plan, book = self.plan, self.book
+        kind, price = plan.exit_kinds[row], plan.exit_prices[row]
+        if row in plan.targets:
+            kind, price = self._decided(row, bar, kind, price)
+        volume = float(self.candles.volume[bar]) if self._needs_volume else 0.0
+        numbers = self.model.sell_numbers(book.base, price, volume, kind == TARGET)
+        if isinstance(numbers, Refused):
+            book.refused.append((bar, numbers))
+            return None
+        book.indices.append(bar)
+        book.numbers.append(numbers)
+        book.prices.append(price)
+        book.exit_kinds.append(kind)
+        book.base += numbers[5]
+        return numbers[4]
+
+    def _decided(self, row: int, bar: int, kind: int, stop: float) -> tuple[int, float]:
+        """Return kind and price of an exit whose bar reached stop and target."""
+        target = self.plan.targets[row]
+        found = None
+        if self._detail is not None:
+            found = decided(self._detail, int(self.candles.timestamp[bar]), stop, target)
+        if found is None:
+            self.book.ambiguous += 1
+            return kind, stop
+        self.book.decided += 1
+        return (TARGET, target) if found else (kind, stop)
+
+
+def trade_alone(lane: Lane, cash: float, row: int, *, is_held: bool) -> tuple[float, int, bool]:
+    """Carry out one symbol's plan with an account of its own.
+
+    Args:
+        lane: The symbol.
+        cash: Quote currency at the start.
+        row: First entry to try, or NONE; where `is_held`, the position that is held.
+        is_held: Whether the range begins with a position.
+
+    Returns:
+        The cash at the end, the row of the position that is open then, or NONE, and whether the
+        last order was a buy that was refused.
+    """
+    plan, count = lane.plan, len(lane.candles)
+    bars, exit_bars = plan.bars, plan.exit_bars
+    while row != NONE:
+        if not is_held:
+            change = lane.buy(row, cash)
+            if change is None:
+                row = plan.retry_after(bars[row])
+                if row == NONE:
+                    return cash, NONE, True
+                continue
+            cash += change
+        is_held = False
+        bar = exit_bars[row]
+        if bar < 0:
+            bar = plan.exit_of(row)
+        while bar < count:
+            change = lane.sell(row, bar)
+            if change is not None:
+                cash += change
+                break
+            bar = plan.exit_by_signal(row, bar)
+        else:
+            return cash, row, False
+        row = plan.entry_after(bar)
+    return cash, NONE, False
+
+
+def equity_of(
+    candles: Candles, book: Book, cash: float, base: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return cash and value of the coins at each close, shape (n,).
+
+    Args:
+        candles: Those that are traded.
+        book: Its fills.
+        cash: Before the first candle, quote currency.
+        base: Before the first candle, base currency.
+    """
+    lengths = np.diff(np.asarray([0, *book.indices, len(candles)]))
+    # A running sum adds in the order in which the account did: the same to the last bit.
+    money = np.cumsum([cash, *(numbers[4] for numbers in book.numbers)])
+    coins = np.cumsum([base, *(numbers[5] for numbers in book.numbers)])
+    worth = np.repeat(coins, lengths)
+    worth *= candles.close
+    return np.repeat(money, lengths), worth
+
+
+def orders_of(signal: NDArray[np.int8], start_index: int, pending: int) -> NDArray[np.int8]:
+    """Return what is to be done at the open of each traded candle: the signal of the one before."""
+    orders = np.empty(len(signal) - start_index, dtype=np.int8)
+    orders[:1] = pending
+    orders[1:] = signal[start_index:-1]
+    return orders

@@ -1,0 +1,178 @@
+"""When a position is left without a signal: the levels, and what one bar does to them.
+
+All levels are parts of the price that the entry was filled at, before its slippage, so they do not
+depend on the account. For a bar j bars after the entry:
+
+    stop loss       entry (1 - stop_loss)
+    trailing stop   highest (1 - trailing_stop), highest being the entry or the highest high of the
+                    bars BEFORE this one: whether this bar's high came before its low is unknown
+    target          entry (1 + take_profit), or the ratio that the table has for j; a limit order,
+                    so it is rounded up to the market's price step
+
+A bar that opens beyond a level fills there, at its open. Else a level is filled at its own price,
+if the bar reaches it. Where one bar reaches stop and target, the stop is taken: it is the worse.
+"""
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple, get_args
+
+from onetape.core.errors import UsageError
+from onetape.core.steps import STEP_TOLERANCE
+
+ExitKind = Literal["signal", "time_stop", "stop_loss", "trailing_stop", "target"]
+#: The kinds by their number in an array.
+EXIT_KINDS: Final[tuple[ExitKind, ...]] = get_args(ExitKind)
+SIGNAL, TIME_STOP, STOP_LOSS, TRAILING_STOP, TARGET = range(len(EXIT_KINDS))
+
+
+def _require_between(name: str, value: float | None, most: float, allowed: str) -> None:
+    if value is not None and not 0 < value < most:
+        raise UsageError(f"{name} must be above 0 and {allowed}, found {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class ExitRules:
+    """How a position is left beside the strategy's SELL; nothing is the default."""
+
+    stop_loss: float | None = None
+    """Part of the entry's price that may be lost; 0.05 is 5 %."""
+    take_profit: float | None = None
+    """Part of the entry's price to be won."""
+    trailing_stop: float | None = None
+    """Part of the highest price since the entry that may be lost."""
+    time_stop_bars: int | None = None
+    """Sold at the open of this many bars after the entry's."""
+    target_table: tuple[tuple[int, float], ...] = ()
+    """Bars since the entry, and the part to be won from then on: falls with time."""
+
+    def __post_init__(self) -> None:
+        """Check every rule.
+
+        Raises:
+            UsageError: one cannot be used; the text names it, what is allowed and what was found.
+        """
+        for name in ("stop_loss", "trailing_stop"):
+            _require_between(name, getattr(self, name), 1.0, "under 1 (0.05 is 5 %)")
+        _require_between("take_profit", self.take_profit, 1_000.0, "under 1,000 (0.05 is 5 %)")
+        bars = self.time_stop_bars
+        if bars is not None and bars < 1:
+            raise UsageError(f"time_stop_bars must be 1 or more, found {bars}")
+        self._check_table()
+
+    def _check_table(self) -> None:
+        ages = [age for age, _ in self.target_table]
+        ratios = [ratio for _, ratio in self.target_table]
+        sound = all(math.isfinite(ratio) and -1 < ratio < 1_000 for ratio in ratios)
+        if not sound or ages != sorted(set(ages)) or (ages and ages[0] < 0):
+            raise UsageError(
+                "target_table must give parts above -1 and under 1,000 at bars from 0 up, such as "
+                f"{{0: 0.04, 60: 0.02}}, found {dict(self.target_table)}"
+            )
+        if ratios != sorted(ratios, reverse=True):
+            raise UsageError(f"target_table must fall with time, found {dict(self.target_table)}")
+        if ages and ages[0] == 0 and ratios[0] <= 0:
+            raise UsageError(
+                f"target_table must begin above 0: {ratios[0]:g} at bar 0 sells what was just "
+                "bought; begin it at a later bar"
+            )
+
+    @property
+    def has_levels(self) -> bool:
+        """Return whether the inside of a bar can end a position."""
+        return self.has_stop or self.has_target
+
+    @property
+    def has_stop(self) -> bool:
+        """Return whether there is a stop of either kind."""
+        return self.stop_loss is not None or self.trailing_stop is not None
+
+    @property
+    def has_target(self) -> bool:
+        """Return whether there is a target of either kind."""
+        return self.take_profit is not None or bool(self.target_table)
+
+    @property
+    def first_stop(self) -> float | None:
+        """Return the part of the price that is lost when the first bar stops out."""
+        given = [one for one in (self.stop_loss, self.trailing_stop) if one is not None]
+        return min(given) if given else None
+
+    def target_ratio(self, age: int) -> float:
+        """Return the part to be won `age` bars after the entry; infinity for no target."""
+        ratio = math.inf if self.take_profit is None else self.take_profit
+        row = bisect_right(self.target_table, age, key=lambda entry: entry[0]) - 1
+        return min(ratio, self.target_table[row][1]) if row >= 0 else ratio
+
+
+#: Nothing but the strategy's own SELL.
+NO_EXITS: Final = ExitRules()
+
+
+class Levels(NamedTuple):
+    """Where a position is left within one bar; quote currency."""
+
+    stop: float
+    """Minus infinity: no stop."""
+    stop_kind: int
+    """STOP_LOSS or TRAILING_STOP."""
+    target: float
+    """Infinity: no target."""
+
+
+class BarExit(NamedTuple):
+    """How a bar ended a position."""
+
+    price: float
+    """Before slippage; inside the bar."""
+    kind: int
+    """Index into EXIT_KINDS."""
+    is_ambiguous: bool
+    """Whether the bar reached stop and target, and nothing in it says which came first."""
+
+
+def levels_of(
+    exits: ExitRules, entry_price: float, highest: float, age: int, price_step: float
+) -> Levels:
+    """Return the levels of one bar.
+
+    Args:
+        exits: The rules.
+        entry_price: What the entry was filled at, before slippage.
+        highest: Highest of it and of the highs of the bars before this one.
+        age: Bars since the entry; 0 for its own.
+        price_step: Of the market; 0: none.
+    """
+    stop, kind = -math.inf, STOP_LOSS
+    if exits.stop_loss is not None:
+        stop = entry_price * (1 - exits.stop_loss)
+    if exits.trailing_stop is not None:
+        trailing = highest * (1 - exits.trailing_stop)
+        if trailing > stop:
+            stop, kind = trailing, TRAILING_STOP
+    target = entry_price * (1 + exits.target_ratio(age))
+    return Levels(stop, kind, up_to_step(target, price_step))
+
+
+def exit_in_bar(open_: float, high: float, low: float, levels: Levels) -> BarExit | None:
+    """Return how a bar ends a position that is held at its open, or None where it does not."""
+    stop, kind, target = levels
+    if open_ <= stop:
+        return BarExit(open_, kind, is_ambiguous=False)
+    if open_ >= target:
+        return BarExit(open_, TARGET, is_ambiguous=False)
+    if low <= stop:
+        return BarExit(stop, kind, is_ambiguous=high >= target)
+    if high >= target:
+        return BarExit(target, TARGET, is_ambiguous=False)
+    return None
+
+
+def up_to_step(price: float, step: float) -> float:
+    """Return the least price of the market that is not under this one; 0: any price is one."""
+    if not step or math.isinf(price):
+        return price
+    count = price / step
+    nearest = round(count)
+    return (nearest if abs(count - nearest) <= STEP_TOLERANCE else math.ceil(count)) * step

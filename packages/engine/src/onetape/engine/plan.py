@@ -1,0 +1,187 @@
+"""What signals ask for, bar by bar, before an account has its say: entries, and their exits.
+
+A row is one possible entry. Rows that are expected to be taken have their exits searched together;
+what an account that refuses orders needs beside them is searched when it asks. Bars are those whose
+open fills an order: the signal came on the bar before.
+"""
+
+from bisect import bisect_left
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onetape.core.candles import Candles, FloatArray, IntArray
+from onetape.engine.exits import SIGNAL, TIME_STOP
+from onetape.engine.rules import Rules
+from onetape.engine.search import Exits, LevelSearch, Positions
+
+#: The exit of a row that nobody has asked for yet.
+_UNKNOWN: Final = -1
+#: No row.
+NONE: Final = -1
+
+
+class Plan:
+    """Possible entries of one series. The lists count rows; rows may be added at their end."""
+
+    def __init__(
+        self, candles: Candles, orders: NDArray[np.int8], rules: Rules, *, is_rise: bool = True
+    ) -> None:
+        """Find the entries, and the exits of those that are expected to be taken.
+
+        Args:
+            candles: Those that are traded.
+            orders: For each of them what is to be done at its open: 1 BUY, -1 SELL, 0 nothing.
+            rules: Stops, targets, cool-down and price step.
+            is_rise: Whether a BUY at the first open is the first of its run.
+        """
+        self._candles = candles
+        self._exits = rules.exits
+        self._cool_down = rules.cool_down_bars
+        self._search = LevelSearch(candles, rules.exits, float(rules.steps.price_step or 0))
+        events = np.flatnonzero(orders)
+        sides = orders[events]
+        self._buys = events[sides > 0]
+        # The end of the range stands behind the last SELL.
+        self._sells = np.append(events[sides < 0], len(candles))
+        self.edges = self._buys[np.diff(self._buys, prepend=-2 if is_rise else -1) != 1]
+        """Bars of the entries: the first of each run of BUYs."""
+        found = self._searched()
+        self._edge_list: list[int] = self.edges.tolist()
+        self.bars = list(self._edge_list)
+        """Bar of each row's entry."""
+        self.prices: list[float] = candles.open[self.edges].tolist()
+        """Open of that bar."""
+        self.exit_bars: list[int] = found.bar.tolist()
+        """Bar of its exit; the number of candles: none; negative: ask `exit_of`."""
+        self.exit_kinds: list[int] = found.kind.tolist()
+        self.exit_prices: list[float] = found.price.tolist()
+        """Before slippage."""
+        unsure = np.flatnonzero(~np.isnan(found.target)).tolist()
+        self.targets: dict[int, float] = dict(
+            zip(unsure, found.target[unsure].tolist(), strict=True)
+        )
+        """Of the rows whose exit bar reached stop and target: where the target lies."""
+        self.given_up: set[int] = set()
+        """Rows whose exit the market refused: only a SELL ends them."""
+
+    def entry_after(self, bar: int) -> int:
+        """Return the row of the first entry after an exit in this bar, or NONE."""
+        return self.entry_from(bar + self._cool_down + 1)
+
+    def entry_from(self, bar: int) -> int:
+        """Return the row of the first entry at this bar or later, or NONE."""
+        row = bisect_left(self._edge_list, bar)
+        return row if row < len(self._edge_list) else NONE
+
+    def retry_after(self, bar: int) -> int:
+        """Return the row of the first BUY after a refused one, a run's first or not, or NONE."""
+        number = int(np.searchsorted(self._buys, bar, side="right"))
+        if number >= len(self._buys):
+            return NONE
+        again = int(self._buys[number])
+        row = bisect_left(self._edge_list, again)
+        if row < len(self._edge_list) and self._edge_list[row] == again:
+            return row
+        return self.added(again, float(self._candles.open[again]))
+
+    def added(self, bar: int, price: float) -> int:
+        """Return a new row, of an entry at this bar."""
+        self.bars.append(bar)
+        self.prices.append(price)
+        self.exit_bars.append(_UNKNOWN)
+        self.exit_kinds.append(_UNKNOWN)
+        self.exit_prices.append(float("nan"))
+        return len(self.bars) - 1
+
+    def exit_of(self, row: int, highest: float | None = None) -> int:
+        """Return the exit bar of a row, searched now where nobody has asked for it.
+
+        Args:
+            row: Its number.
+            highest: Of a position that was carried in: the highest price before the first candle.
+        """
+        if self.exit_bars[row] == _UNKNOWN:
+            price = self.prices[row]
+            found = self._exits_of(
+                np.array([self.bars[row]]),
+                np.array([price]),
+                np.array([price if highest is None else highest]),
+            )
+            self.exit_bars[row] = int(found.bar[0])
+            self.exit_kinds[row] = int(found.kind[0])
+            self.exit_prices[row] = float(found.price[0])
+            if not np.isnan(found.target[0]):
+                self.targets[row] = float(found.target[0])
+        return self.exit_bars[row]
+
+    def exit_by_signal(self, row: int, bar: int) -> int:
+        """Make the first SELL after a bar the exit of a row, and return it.
+
+        It is what is left to a position whose exit the market refused.
+        """
+        found = int(self._sells[np.searchsorted(self._sells, bar, side="right")])
+        self.exit_bars[row], self.exit_kinds[row] = found, SIGNAL
+        if found < len(self._candles):
+            self.exit_prices[row] = float(self._candles.open[found])
+        self.targets.pop(row, None)
+        self.given_up.add(row)
+        return found
+
+    def _ends(self, entry: IntArray) -> tuple[IntArray, NDArray[np.int8]]:
+        """Return where positions end without levels, and by what."""
+        end = self._sells[np.searchsorted(self._sells, entry, side="right")]
+        kind = np.full(len(entry), SIGNAL, dtype=np.int8)
+        if self._exits.time_stop_bars is not None:
+            timed = entry + self._exits.time_stop_bars
+            kind[timed < end] = TIME_STOP
+            end = np.minimum(end, timed)
+        return end, kind
+
+    def _positions(self, entry: IntArray) -> Positions:
+        price = self._candles.open[entry]
+        return Positions(entry, price, price, entry, self._ends(entry)[0])
+
+    def _exits_of(self, entry: IntArray, price: FloatArray, highest: FloatArray) -> Exits:
+        """Return how positions end that are searched on their own."""
+        end, _ = self._ends(entry)
+        positions = Positions(entry, price, highest, np.maximum(entry, 0), end)
+        found = self._search.run(positions) if self._exits.has_levels else Exits.unknown(end)
+        return self._completed(found, entry)
+
+    def _completed(self, found: Exits, entry: IntArray) -> Exits:
+        """Return exits with kind and price also where no level ended the position."""
+        is_plain = found.kind < 0
+        kind = np.where(is_plain, self._ends(entry)[1], found.kind)
+        opens = self._candles.open[np.minimum(found.bar, len(self._candles) - 1)]
+        return Exits(found.bar, kind, np.where(is_plain, opens, found.price), found.target)
+
+    def _searched(self) -> Exits:
+        """Return the exits of all edges; unknown where an edge is not expected to be taken."""
+        edges = self.edges
+        if not self._exits.has_levels:
+            price = self._candles.open[edges]
+            return self._exits_of(edges, price, price)
+        lane_of = np.searchsorted(self._sells, edges, side="right")
+        first = np.flatnonzero(np.diff(lane_of, prepend=-1))
+        known = Exits.unknown(np.full(len(edges), _UNKNOWN, dtype=np.int64))
+        current = first.copy()
+
+        def following(lanes: IntArray, ended: Exits) -> Positions:
+            rows = current[lanes]
+            known.put(rows, ended)
+            new = np.searchsorted(edges, ended.bar + self._cool_down, side="right")
+            is_next = new < len(edges)
+            new[~is_next] = 0
+            is_next &= lane_of[new] == lane_of[rows]
+            current[lanes] = new
+            positions = self._positions(edges[new])
+            # A lane without another entry has nothing to look at.
+            positions.end[~is_next] = positions.at[~is_next]
+            return positions
+
+        self._search.run(self._positions(edges[first]), following)
+        is_known = known.bar >= 0
+        known.put(is_known, self._completed(known, edges).taken(is_known))
+        return known

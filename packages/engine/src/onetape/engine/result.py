@@ -1,0 +1,130 @@
+"""What a run did, and what it hands to the next one."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import zip_longest
+
+from onetape.core.candles import Candles, FloatArray
+from onetape.engine.account import Book, OpenPosition
+from onetape.engine.exits import ExitKind
+from onetape.engine.fills import Fill, Refused
+from onetape.engine.rules import Rules
+from onetape.engine.trades import Bought, Sold, Trade, trade_of
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where an account stands after a range; a run over what follows goes on from it."""
+
+    cash: float
+    """Quote currency."""
+    base: float
+    """Base currency: a position, or dust."""
+    signals: tuple[int, int]
+    """Of the last two candles; the last one's order waits for the next open."""
+    wait_bars: int
+    """Candles to come whose opens enter nothing: the rest of a cool-down."""
+    is_refused: bool
+    """Whether the last order was a buy that was refused, so that any BUY may try again."""
+    position: OpenPosition | None
+    """What is held."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run did; arrays have shape (m,), one entry per candle from `start_index` on."""
+
+    rules: Rules
+    """What the run assumed."""
+    candles: Candles
+    """The candles traded: those from `start_index` on."""
+    start_index: int
+    """Warm-up candles left out; indices of trades count from there."""
+    start_cash: float
+    """Worth of the account before the first candle, quote currency."""
+    equity: FloatArray
+    """Cash and position at each close, quote currency."""
+    cash: float
+    """Quote currency left at the end."""
+    base: float
+    """Base currency held at the end: an open position, or dust that could not be sold."""
+    book: Book
+    """The orders, as numbers."""
+    state: State
+    """Where the account stands after the last candle."""
+    symbol: str = ""
+    """Of the trades, in a run over several symbols."""
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """Return the candle that filled each of `fills`, in time order."""
+        return tuple(self.book.indices)
+
+    @cached_property
+    def fills(self) -> tuple[Fill, ...]:
+        """Return the fills: a buy and a sell in turn, beginning with a buy.
+
+        Where an earlier range left a position, its buy is not among them: they begin with a sell.
+        """
+        return self.book.fills()
+
+    @property
+    def refused(self) -> tuple[tuple[int, Refused], ...]:
+        """Return the orders that account or market kept from being filled, with their candle."""
+        return tuple(self.book.refused)
+
+    @property
+    def exit_kinds(self) -> tuple[ExitKind, ...]:
+        """Return how each sell came about."""
+        return self.book.kinds
+
+    @property
+    def buys(self) -> tuple[Fill, ...]:
+        """Return the fills that opened a position, one that was carried in included."""
+        carried = self.book.carried
+        return self.fills[0::2] if carried is None else (carried.fill, *self.fills[1::2])
+
+    @property
+    def sells(self) -> tuple[Fill, ...]:
+        """Return the fills that ended one: the k-th sell ends the k-th buy."""
+        return self.fills[1::2] if self.book.carried is None else self.fills[0::2]
+
+    @property
+    def is_open_at_end(self) -> bool:
+        """Return whether the range ended before the last position did."""
+        return (len(self.book.indices) + (self.book.carried is not None)) % 2 == 1
+
+    @cached_property
+    def trades(self) -> tuple[Trade, ...]:
+        """Return the round trips in time order; the last may be open at the end."""
+        times = self.candles.timestamp
+        bars = self.book.entry_bars()
+        exits = [
+            Sold(bar, int(times[bar]), fill, kind)
+            for bar, fill, kind in zip(
+                self.book.exit_bars(), self.sells, self.exit_kinds, strict=True
+            )
+        ]
+        carried = self.book.carried
+        entries = [
+            Bought(bar, carried.timestamp if carried and bar < 0 else int(times[bar]), fill)
+            for bar, fill in zip(bars, self.buys, strict=True)
+        ]
+        return tuple(
+            trade_of(self.candles, entry, leave, self.symbol)
+            for entry, leave in zip_longest(entries, exits)
+        )
+
+    @property
+    def final_equity(self) -> float:
+        """Return cash and position at the last close, quote currency."""
+        return float(self.equity[-1]) if len(self.equity) else self.start_cash
+
+    @property
+    def exposure(self) -> float:
+        """Return the part of the candles at whose close a position was open, 0 to 1."""
+        if not len(self.candles):
+            return 0.0
+        ends = sum(self.book.exit_bars()) + (len(self.candles) if self.is_open_at_end else 0)
+        starts = sum(max(bar, 0) for bar in self.book.entry_bars())
+        return (ends - starts) / len(self.candles)

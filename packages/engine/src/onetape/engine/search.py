@@ -1,0 +1,214 @@
+"""Find the bar that ends each position, for many entries at once: exits.py's rule in arrays.
+
+Each position is looked at in blocks of bars that double in width, youngest positions together, so
+Python runs for rounds and not for bars. Positions that follow each other within one lane (between
+two SELLs) are taken in turn; lanes do not depend on each other and run side by side.
+"""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onetape.core.candles import Candles, FloatArray, IntArray
+from onetape.core.steps import STEP_TOLERANCE
+from onetape.engine.exits import STOP_LOSS, TARGET, TRAILING_STOP, ExitRules
+
+#: Bars of a position's first block, as a power of two, and of its widest.
+_FIRST_LEVEL: Final = 4
+_WIDEST_LEVEL: Final = 16
+#: Bars looked at in one round: what they need stays in the processor's cache.
+_CELLS: Final = 1 << 16
+
+
+class Positions(NamedTuple):
+    """Positions to be ended; arrays have shape (m,)."""
+
+    entry: IntArray
+    """Bar whose open filled the entry; before the first bar (negative) where it was carried in."""
+    price: FloatArray
+    """Of the entry, before slippage."""
+    highest: FloatArray
+    """Highest of it and of the highs of the bars before `at`."""
+    at: IntArray
+    """First bar to look at."""
+    end: IntArray
+    """First bar not to look at: the one at whose open the position ends anyhow."""
+
+    def taken(self, rows: IntArray) -> "Positions":
+        """Return some of them."""
+        return Positions(
+            self.entry[rows], self.price[rows], self.highest[rows], self.at[rows], self.end[rows]
+        )
+
+    def put(self, rows: IntArray, new: "Positions") -> None:
+        """Replace some of them, in place."""
+        for column, values in zip(self, new, strict=True):
+            column[rows] = values
+
+
+class Exits(NamedTuple):
+    """How positions ended; arrays have shape (m,)."""
+
+    bar: IntArray
+    """Where; `end` for those that no level ended."""
+    kind: NDArray[np.int8]
+    """Index into EXIT_KINDS; -1 for those."""
+    price: FloatArray
+    """Before slippage; NaN for those."""
+    target: FloatArray
+    """Where an ambiguous bar's target lies, which it reached as well; NaN where it is not one."""
+
+    def taken(self, rows: IntArray | NDArray[np.bool_]) -> "Exits":
+        """Return some of them."""
+        return Exits(self.bar[rows], self.kind[rows], self.price[rows], self.target[rows])
+
+    def put(self, rows: IntArray | NDArray[np.bool_], new: "Exits") -> None:
+        """Replace some of them, in place."""
+        for column, values in zip(self, new, strict=True):
+            column[rows] = values
+
+    @classmethod
+    def unknown(cls, bar: IntArray) -> "Exits":
+        """Return exits at these bars that no level made."""
+        nothing = np.full(len(bar), np.nan)
+        return cls(bar.copy(), np.full(len(bar), -1, dtype=np.int8), nothing, nothing.copy())
+
+
+class LevelSearch:
+    """Looks for the first bar that reaches a level."""
+
+    def __init__(self, candles: Candles, exits: ExitRules, price_step: float) -> None:
+        """Prepare; nothing is searched yet."""
+        self._candles = candles
+        self._exits = exits
+        self._step = price_step
+        self._ages = np.array([age for age, _ in exits.target_table], dtype=np.int64)
+        # In front: what holds before the table's first row.
+        self._ratios = np.array(
+            [exits.target_ratio(-1), *(exits.target_ratio(age) for age, _ in exits.target_table)]
+        )
+
+    def run(
+        self, positions: Positions, following: Callable[[IntArray, Exits], Positions] | None = None
+    ) -> Exits:
+        """Return how each position ended.
+
+        Args:
+            positions: One a lane.
+            following: Told of positions that ended (their lanes, and how), it gives the next one of
+                each lane, with `entry` equal to `end` where there is none; without it, each lane
+                has one position and the exits are returned.
+        """
+        count = len(positions.entry)
+        found = Exits.unknown(positions.end)
+        open_ = positions.taken(np.arange(count))
+        level = np.full(count, _FIRST_LEVEL, dtype=np.int64)
+        alive = np.flatnonzero(open_.at < open_.end)
+        while len(alive):
+            common = int(np.bincount(level[alive]).argmax())
+            group = alive[level[alive] == common][: max(1, _CELLS >> common)]
+            ended = self._look(open_, group, 1 << common, found)
+            if following is not None and len(ended):
+                open_.put(ended, following(ended, found.taken(ended)))
+                level[ended] = _FIRST_LEVEL
+            going = np.setdiff1d(group, ended, assume_unique=True)
+            level[going] = min(common + 1, _WIDEST_LEVEL)
+            done = ended if following is None else ended[open_.at[ended] >= open_.end[ended]]
+            alive = np.setdiff1d(alive, done, assume_unique=True) if len(done) else alive
+        return found
+
+    def _look(self, open_: Positions, group: IntArray, width: int, found: Exits) -> IntArray:
+        """Look at the next block of some positions; return which of them ended."""
+        entry, price, highest, at, end = open_.taken(group)
+        bars = at[:, None] + np.arange(width)
+        inside = bars < end[:, None]
+        np.minimum(bars, len(self._candles) - 1, out=bars)
+        low, high = self._candles.low[bars], self._candles.high[bars]
+        before, after = self._highest(high, highest)
+        stop = self._stops(price[:, None], before)
+        target = self._targets(price[:, None], bars - entry[:, None])
+        touched = (low <= stop) | (high >= target)
+        touched &= inside
+        first = touched.argmax(axis=1)
+        rows = np.arange(len(group))
+        is_hit = touched[rows, first]
+        hits, at_hit = rows[is_hit], first[is_hit]
+        ending = group[is_hit]
+        cells = (hits, at_hit)
+        stop, target = (_cells_of(level, cells, low.shape) for level in (stop, target))
+        self._fill(found, ending, bars[cells], price[hits], stop, target)
+        open_.at[group] = at + width
+        open_.highest[group] = after
+        ran_out = ~is_hit & (at + width >= end)
+        late = group[ran_out]
+        found.bar[late], found.kind[late] = end[ran_out], -1
+        found.price[late] = found.target[late] = np.nan
+        return np.concatenate((ending, late))
+
+    def _highest(self, high: FloatArray, carried: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the highest price before each bar of the blocks, and after the last one."""
+        if self._exits.trailing_stop is None:
+            return carried[:, None], carried
+        before = np.empty((len(high), high.shape[1] + 1))
+        before[:, 0] = carried
+        before[:, 1:] = high
+        np.maximum.accumulate(before, axis=1, out=before)
+        return before[:, :-1], before[:, -1]
+
+    def _stops(self, price: FloatArray, highest: FloatArray) -> FloatArray:
+        """Return the stop of each bar, or one for all bars of a block."""
+        fixed = self._fixed_stops(price)
+        if self._exits.trailing_stop is None:
+            return fixed
+        return np.maximum(highest * (1 - self._exits.trailing_stop), fixed)
+
+    def _fixed_stops(self, price: FloatArray) -> FloatArray:
+        if self._exits.stop_loss is None:
+            return np.full(price.shape, -np.inf)
+        return price * (1 - self._exits.stop_loss)
+
+    def _targets(self, price: FloatArray, age: IntArray) -> FloatArray:
+        """Return the target of each bar, of whole price steps."""
+        if not len(self._ages):
+            return self._up(price * (1 + self._ratios[0]))
+        return self._up(price * (1 + self._ratios[np.searchsorted(self._ages, age, side="right")]))
+
+    def _up(self, price: FloatArray) -> FloatArray:
+        """Return what `exits.up_to_step` returns, for an array."""
+        if not self._step:
+            return price
+        count = price / self._step
+        nearest = np.rint(count)
+        with np.errstate(invalid="ignore"):
+            is_near = np.abs(count - nearest) <= STEP_TOLERANCE
+        return np.where(is_near, nearest, np.ceil(count)) * self._step
+
+    def _fill(
+        self,
+        found: Exits,
+        ending: IntArray,
+        bar: IntArray,
+        price: FloatArray,
+        stop: FloatArray,
+        target: FloatArray,
+    ) -> None:
+        """Write down what `exits.exit_in_bar` says of bars that reach a level."""
+        candles = self._candles
+        open_, high, low = candles.open[bar], candles.high[bar], candles.low[bar]
+        by_stop = (open_ <= stop) | ((low <= stop) & (open_ < target))
+        stop_kind = np.where(stop > self._fixed_stops(price), TRAILING_STOP, STOP_LOSS)
+        level = np.where(by_stop, np.minimum(open_, stop), np.maximum(open_, target))
+        is_ambiguous = by_stop & (open_ > stop) & (high >= target)
+        found.bar[ending] = bar
+        found.kind[ending] = np.where(by_stop, stop_kind, TARGET)
+        found.price[ending] = level
+        found.target[ending] = np.where(is_ambiguous, target, np.nan)
+
+
+def _cells_of(
+    values: FloatArray, cells: tuple[IntArray, IntArray], shape: tuple[int, ...]
+) -> FloatArray:
+    """Return single cells of an array that may have one column for all bars."""
+    return np.broadcast_to(values, shape)[cells]

@@ -1,0 +1,27 @@
+"""How much a market moves, known before an order."""
+
+import math
+
+import numpy as np
+
+from onetape.core.candles import FloatArray
+
+_YEAR_SECONDS = 365 * 86_400
+
+
+def volatility_before(closes: FloatArray, bar: int, bars: int, candle_seconds: int) -> float | None:
+    """Return the volatility a year of the closes before a bar, or None for too few of them.
+
+    The sample standard deviation of the last `bars` logarithmic changes, times the root of the
+    candles in a year of 365 days.
+
+    Args:
+        closes: Oldest first, shape (n,).
+        bar: The first close that is not known yet.
+        bars: Changes to look at, 2 or more.
+        candle_seconds: Length of a candle.
+    """
+    if bar < bars + 1:
+        return None
+    changes = np.diff(np.log(closes[bar - bars - 1 : bar]))
+    return float(changes.std(ddof=1)) * math.sqrt(_YEAR_SECONDS / candle_seconds)

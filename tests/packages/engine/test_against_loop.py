@@ -1,0 +1,34 @@
+"""The vectorised search and the fast account do what a plain loop over bars does."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onetape.engine import Result, Rules, simulate
+from plain_engine import engine_rules, plain_run, signals_of, walk
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def run_of(seed: int, count: int, rules: Rules) -> Result:
+    return simulate(walk(seed, count), np.array(signals_of(seed, count), np.int8), rules)
+
+
+def fills_of(result: Result) -> list[tuple[int, str, float, float, str]]:
+    kinds = iter(result.exit_kinds)
+    return [
+        (bar, fill.side, fill.price, fill.amount, "" if fill.side == "buy" else next(kinds))
+        for bar, fill in zip(result.indices, result.fills, strict=True)
+    ]
+
+
+@settings(max_examples=400)
+@given(seeds, st.integers(2, 400), engine_rules())
+def test_every_fill_is_that_of_a_loop_over_the_bars(seed: int, count: int, rules: Rules):
+    result = run_of(seed, count, rules)
+    plain = plain_run(walk(seed, count), signals_of(seed, count), rules)
+    assert fills_of(result) == plain.fills
+    assert [bar for bar, _ in result.refused] == plain.refused
+    assert (result.cash, result.base) == (plain.cash, plain.base)
+    assert result.equity.tolist() == plain.equity
+    assert result.book.ambiguous == plain.ambiguous

@@ -1,0 +1,192 @@
+"""The simulation as a plain loop over bars: slow, and easy to be sure of."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from onetape.core.candles import Candles, FloatArray
+from onetape.core.steps import IDEAL_MARKET, MarketSteps
+from onetape.engine import ExitRules, FillModel, Market, Refused, Rules, exit_in_bar, levels_of
+from onetape.engine.exits import EXIT_KINDS, SIGNAL, TARGET, TIME_STOP
+from onetape.engine.volatility import volatility_before
+
+
+@dataclass
+class Plain:
+    """What the loop did: (bar, side, price, amount, kind) of each fill, and the equity."""
+
+    cash: float
+    base: float = 0.0
+    fills: list[tuple[int, str, float, float, str]] = field(
+        default_factory=list[tuple[int, str, float, float, str]]
+    )
+    equity: list[float] = field(default_factory=list[float])
+    refused: list[int] = field(default_factory=list[int])
+    ambiguous: int = 0
+
+
+class _Loop:
+    def __init__(self, candles: Candles, signal: list[int], rules: Rules) -> None:
+        self.candles, self.signal, self.rules = candles, signal, rules
+        self.model = FillModel.of(rules)
+        self.done = Plain(rules.cash)
+        self.entry: int | None = None
+        self.entry_price = self.highest = 0.0
+        self.gave_up = self.may_retry = False
+        self.free_from = 0
+
+    def run(self) -> Plain:
+        for bar, (open_, high, low, close) in enumerate(
+            zip(
+                self.candles.open.tolist(),
+                self.candles.high.tolist(),
+                self.candles.low.tolist(),
+                self.candles.close.tolist(),
+                strict=True,
+            )
+        ):
+            order = self.signal[bar - 1] if bar else 0
+            before = self.signal[bar - 2] if bar > 1 else 0
+            if self.entry is not None:
+                self._at_open(bar, open_, order)
+            elif order == 1 and (self.may_retry or (before != 1 and bar >= self.free_from)):
+                self._enter(bar, open_)
+            if self.entry is not None and not self.gave_up:
+                self._inside(bar, open_, high, low)
+            self.highest = max(self.highest, high)
+            self.done.equity.append(self.done.cash + self.done.base * close)
+        return self.done
+
+    def _at_open(self, bar: int, open_: float, order: int) -> None:
+        assert self.entry is not None
+        bars = self.rules.exits.time_stop_bars
+        if order == -1:
+            self._leave(bar, open_, SIGNAL)
+        elif bars is not None and not self.gave_up and bar >= self.entry + bars:
+            self._leave(bar, open_, TIME_STOP)
+
+    def _inside(self, bar: int, open_: float, high: float, low: float) -> None:
+        assert self.entry is not None
+        step = float(self.rules.steps.price_step or 0)
+        levels = levels_of(self.rules.exits, self.entry_price, self.highest, bar - self.entry, step)
+        found = exit_in_bar(open_, high, low, levels)
+        if found is not None:
+            self.done.ambiguous += found.is_ambiguous
+            self._leave(bar, found.price, found.kind)
+
+    def _enter(self, bar: int, price: float) -> None:
+        seconds = int(self.candles.timestamp[1] - self.candles.timestamp[0])
+        known = volatility_before(self.candles.close, bar, self.rules.volatility_bars, seconds)
+        market = Market(float(self.candles.volume[bar]), None, known)
+        fill = self.model.buy(self.done.cash, price, market)
+        self.may_retry = isinstance(fill, Refused)
+        if isinstance(fill, Refused):
+            self.done.refused.append(bar)
+            return
+        self.entry, self.entry_price, self.highest, self.gave_up = bar, price, price, False
+        self._book(bar, "buy", fill, "")
+
+    def _leave(self, bar: int, price: float, kind: int) -> None:
+        market = Market(float(self.candles.volume[bar]))
+        fill = self.model.sell(self.done.base, price, market, is_maker=kind == TARGET)
+        if isinstance(fill, Refused):
+            self.done.refused.append(bar)
+            self.gave_up = True
+            return
+        self.entry, self.free_from = None, bar + 1 + self.rules.cool_down_bars
+        self._book(bar, "sell", fill, EXIT_KINDS[kind])
+
+    def _book(self, bar: int, side: str, fill: Any, kind: str) -> None:
+        self.done.cash += fill.cash_change
+        self.done.base += fill.base_change
+        self.done.fills.append((bar, side, fill.price, fill.amount, kind))
+
+
+def plain_run(candles: Candles, signal: list[int], rules: Rules) -> Plain:
+    """Trade bar by bar, by the rule for one bar."""
+    return _Loop(candles, signal, rules).run()
+
+
+def walk(seed: int, count: int, start: float = 100.0, move: float = 0.02) -> Candles:
+    """Return a random walk with gaps between candles, wicks and volume, in hundredths."""
+    rng = np.random.default_rng(seed)
+    close = _cents(start * np.exp(np.cumsum(rng.normal(0, move, count)))) + 0.05
+    gap = np.exp(rng.normal(0, move / 2, count) * (rng.random(count) < 0.2))
+    open_ = _cents(np.append(start, close[:-1]) * gap) + 0.01
+    up, down = np.exp(np.abs(rng.normal(0, move, (2, count))))
+    high = _cents(np.maximum(open_, close) * up) + 0.01
+    low = np.maximum(_cents(np.minimum(open_, close) / down) - 0.01, 0.01)
+    timestamp = np.arange(count, dtype=np.int64) * 3_600
+    volume = np.where(rng.random(count) < 0.95, _cents(rng.gamma(0.8, 500.0, count)), 0.0)
+    return Candles.from_columns(timestamp, open_, high, low, close, volume)
+
+
+def _cents(values: FloatArray) -> FloatArray:
+    return np.asarray(np.round(values, 2), dtype=np.float64)
+
+
+def signals_of(seed: int, count: int) -> list[int]:
+    """Return signals: some strategies say BUY for long, some for one bar, some never SELL."""
+    rng = np.random.default_rng(seed)
+    style = rng.integers(4)
+    if style == 0:
+        return rng.integers(-1, 2, count).tolist()
+    if style == 1:
+        return np.repeat(rng.integers(-1, 2, count), rng.integers(1, 12, count))[:count].tolist()
+    sells = 0.03 if style == 2 else 0.0
+    return rng.choice([1, -1, 0], count, p=[0.07, sells, 0.93 - sells]).tolist()
+
+
+#: A market with steps of a hundredth and a least order that small accounts run into.
+STEPS = MarketSteps(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal(5))
+_SIZINGS: dict[str, tuple[float, ...]] = {
+    "quote_amount": (15.0, 400.0, 2_000.0),
+    "base_amount": (0.5, 9.0),
+    "equity_share": (0.3, 1.0),
+    "risk_per_trade": (0.01, 0.2),
+    "volatility_target": (0.3, 2.0),
+}
+
+
+@st.composite
+def exit_rules(draw: st.DrawFn) -> ExitRules:
+    """Return any mix of exits, none included."""
+    part = st.sampled_from([None, 0.004, 0.02, 0.05, 0.15])
+    table = draw(st.sampled_from([(), ((0, 0.05), (3, 0.01), (9, -0.02)), ((2, 0.03),)]))
+    return ExitRules(
+        stop_loss=draw(part),
+        take_profit=draw(part),
+        trailing_stop=draw(part),
+        time_stop_bars=draw(st.sampled_from([None, 1, 2, 7, 40])),
+        target_table=table,
+    )
+
+
+@st.composite
+def engine_rules(draw: st.DrawFn) -> Rules:
+    """Return any rules: exits, sizings, slippage, fees and steps mixed."""
+    exits = draw(exit_rules())
+    names = ["all_in", *_SIZINGS]
+    if not exits.has_stop:
+        names.remove("risk_per_trade")
+    sizing = draw(st.sampled_from(names))
+    given: dict[str, Any] = {"sizing": sizing}
+    if sizing != "all_in":
+        given[sizing] = draw(st.sampled_from(_SIZINGS[sizing]))
+    return Rules(
+        cash=draw(st.sampled_from([7.0, 20.0, 1_000.0, 1e6])),
+        fee_rate=draw(st.sampled_from([0.0, 0.001, 0.01])),
+        maker_fee_rate=draw(st.sampled_from([None, 0.0, 0.0005])),
+        fee_coin=draw(st.sampled_from(["quote", "received"])),
+        slippage_bps=draw(st.sampled_from([0.0, 5.0])),
+        spread_bps=draw(st.sampled_from([0.0, 3.0])),
+        volume_impact=draw(st.sampled_from([0.0, 0.0, 0.1])),
+        volatility_bars=5,
+        exits=exits,
+        cool_down_bars=draw(st.sampled_from([0, 0, 1, 6])),
+        steps=draw(st.sampled_from([IDEAL_MARKET, STEPS])),
+        **given,
+    )
