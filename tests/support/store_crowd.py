@@ -36,10 +36,14 @@ class Worker:
     number: int
     done: int = 0
     """Writes that were acknowledged."""
+    turns_given: int = 0
+    """Between how many of them others wrote; counted for `bulk`."""
     error: str | None = None
     """The error that ended it."""
     waits_ms: list[float] = field(default_factory=list[float])
     """How long each write took."""
+    seen: int = 0
+    """SQLite's number of what others had written by then."""
 
 
 def run_crowd(
@@ -114,7 +118,7 @@ def bulk(path: Path, worker: Worker, until: float) -> None:
     rows = [("binance", f"BULK{worker.number}/USDT", i, 1.0) for i in range(BULK_ROWS)]
     with open_store(path, create=False) as store:
         while time.monotonic() < until:
-            _timed(worker, lambda: _bulk_rows(store, rows))
+            _timed(worker, lambda: _bulk_rows(store, worker, rows))
 
 
 def opener(path: Path, worker: Worker, _: float) -> None:
@@ -140,8 +144,12 @@ def _row(store: Store, worker: Worker) -> None:
     insert_ticker(store, "binance", f"W{worker.number}/USDT", ticker)
 
 
-def _bulk_rows(store: Store, rows: Sequence[tuple[Any, ...]]) -> None:
+def _bulk_rows(store: Store, worker: Worker, rows: Sequence[tuple[Any, ...]]) -> None:
     with store.write(bulk=True) as connection:
+        # Changes with the commits of other connections only.
+        seen = connection.execute("PRAGMA data_version").get
+        worker.turns_given += seen != worker.seen
+        worker.seen = seen
         connection.executemany(
             "INSERT OR REPLACE INTO ticker_data (exchange, symbol, timestamp_ms, last) "
             "VALUES (?, ?, ?, ?)",
