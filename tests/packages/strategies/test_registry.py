@@ -63,7 +63,9 @@ def broken(user: Path, old: str, new: str) -> str:
 
 
 def test_names_are_the_built_in_ones_and_the_users_files(user: Path):
-    assert strategy_names(user) == ("macd", "rsi", "sma_cross", "mine")
+    built_in = ("bollinger", "buy_and_hold", "donchian", "ema_cross", "macd", "rsi", "sma_cross")
+    (user / "strategies" / "test_mine.py").write_text("")
+    assert strategy_names(user) == (*built_in, "mine")
 
 
 def test_an_own_file_works_by_name_and_by_path(user: Path, candles: Candles):
@@ -103,7 +105,7 @@ def test_parameters_state_type_default_bounds_and_help():
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("rsj", "strategy 'rsj' does not exist; did you mean 'rsi'? (there are: macd, rsi, sma"),
+        ("rsj", "strategy 'rsj' does not exist; did you mean 'rsi'? (there are: bollinger,"),
         ("../mine", "does not exist"),
         ("nowhere.py:Mine", "strategy file nowhere.py does not exist"),
     ],

@@ -12,6 +12,10 @@ from hypothesis import strategies as st
 from onetape.core.candles import Candles, FloatArray
 from onetape.core.errors import ConfigurationError, UsageError
 from onetape.strategies import Signals, Strategy, checked_signals, load_strategy, parameter
+from onetape.strategies.bollinger import Bollinger
+from onetape.strategies.buy_and_hold import BuyAndHold
+from onetape.strategies.donchian import Donchian
+from onetape.strategies.ema_cross import EmaCross
 from onetape.strategies.macd import MacdCross
 from onetape.strategies.rsi import Rsi
 from onetape.strategies.sma_cross import SmaCross
@@ -24,6 +28,13 @@ STRATEGIES = [
     SmaCross(fast=1, slow=2),
     MacdCross(),
     MacdCross(fast=2, slow=5, signal=20),
+    EmaCross(),
+    EmaCross(fast=1, slow=2),
+    Bollinger(),
+    Bollinger(period=5, width=1.0, exit="upper"),
+    Donchian(),
+    Donchian(entry=3, exit=7),
+    BuyAndHold(),
 ]
 
 
@@ -54,7 +65,13 @@ def test_lookback_candles_decide_as_the_whole_range_on_every_bar(strategy: Strat
     assert windows == whole.tolist()
 
 
-@pytest.mark.parametrize("strategy", [Rsi(), Rsi(entry="cross_up"), SmaCross(), MacdCross()])
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        *(Rsi(), Rsi(entry="cross_up"), SmaCross(), MacdCross()),
+        *(EmaCross(), Bollinger(), Donchian()),
+    ],
+)
 @pytest.mark.parametrize(
     "name",
     [
@@ -82,7 +99,13 @@ def test_prices_in_another_unit_give_the_same_signals(strategy: Strategy):
     assert doubled.tolist() == checked_signals(strategy, candles_of(close)).signal.tolist()
 
 
-@pytest.mark.parametrize("strategy", [SmaCross(), MacdCross(), Rsi(), Rsi(entry="cross_up")])
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        *(Rsi(), Rsi(entry="cross_up"), SmaCross(), MacdCross()),
+        *(EmaCross(), Bollinger(), Donchian()),
+    ],
+)
 def test_a_market_that_falls_asleep_gives_no_signal_once_it_stands_still(strategy: Strategy):
     close = np.concatenate((tick_walk(4, 300), np.full(2_000, 9.37)))
     signal = checked_signals(strategy, candles_of(close)).signal
@@ -114,6 +137,13 @@ def test_rsi_cross_up_buys_on_the_bar_that_comes_back_over_the_level_only():
         (Rsi(period=200), False, "RSI not known yet (buys under 30)"),
         (SmaCross(), False, "SMA20 140.5 over SMA50 125.5 (buys on a cross up)"),
         (SmaCross(), True, "SMA20 140.5 over SMA50 125.5 (sells on a cross down)"),
+        (EmaCross(), False, "EMA12 144.5 over EMA26 137.5 (buys on a cross up)"),
+        (Bollinger(), False, "lower band 129.0, average 140.5 (buys under the lower band)"),
+        (Bollinger(), True, "lower band 129.0, average 140.5 (sells over the average)"),
+        (Donchian(), False, "high20 149.0, low10 140.0 (buys over high20)"),
+        (Donchian(), True, "high20 149.0, low10 140.0 (sells under low10)"),
+        (BuyAndHold(), False, "buys at once"),
+        (BuyAndHold(), True, "never sells"),
         (MacdCross(), True, "MACD 7.00 over signal 7.00 (sells on a cross down)"),
     ],
 )
@@ -123,6 +153,28 @@ def test_the_traders_line_says_what_was_seen_and_what_it_waits_for(
     signals = checked_signals(strategy, candles_of(np.arange(51.0, 151.0)))
     said = strategy.describe(signals, -1, holding=holding)
     assert said.replace("under signal", "over signal") == words
+
+
+def test_bollinger_buys_under_the_lower_band_and_sells_over_the_line_it_is_told():
+    close = tick_walk(3, 900)
+    middle, upper = (
+        checked_signals(Bollinger(exit=line), candles_of(close)) for line in ("middle", "upper")
+    )
+    lines = middle.indicators
+    assert np.array_equal(middle.signal == 1, close < lines["lower band"] - close * 1e-12)
+    assert np.array_equal(middle.signal == -1, close > lines["average"] + close * 1e-12)
+    assert np.array_equal(upper.signal == -1, close > lines["upper band"] + close * 1e-12)
+
+
+def test_donchian_compares_a_close_with_the_bars_before_it_only():
+    close = np.array([5.0, 6.0, 5.0, 6.0, 7.0, 6.0, 5.0, 4.0])
+    signals = checked_signals(Donchian(entry=3, exit=2), candles_of(close))
+    assert signals.signal.tolist() == [0, 0, 0, 0, 1, 0, -1, -1]
+    assert signals.indicators["high3"].tolist()[3:] == [6.0, 6.0, 7.0, 7.0, 7.0]
+
+
+def test_buy_and_hold_says_buy_from_the_first_candle_on():
+    assert checked_signals(BuyAndHold(), candles_of(np.ones(3))).signal.tolist() == [1, 1, 1]
 
 
 def test_reasons_name_the_rule_that_gave_the_signal():
@@ -141,6 +193,9 @@ def test_reasons_name_the_rule_that_gave_the_signal():
         ("rsi", {"buy": 80}, "buy must be under sell, found buy 80 and sell 70"),
         ("rsi", {"entry": "crossup"}, "one of below, cross_up, found 'crossup'; did you mean"),
         ("sma_cross", {"fast": 50}, "fast must be under slow, found fast 50 and slow 50"),
+        ("ema_cross", {"fast": 26}, "fast must be under slow, found fast 26 and slow 26"),
+        ("bollinger", {"exit": "lower"}, "exit must be one of middle, upper, found 'lower'"),
+        ("donchian", {"entry": 0}, "donchian: entry must be 1 to 2000, found 0"),
         ("macd", {"slow": 9}, "fast must be under slow, found fast 12 and slow 9"),
         ("macd", {"singal": 9}, "no parameter 'singal'; did you mean 'signal'? (it has: fast,"),
     ],

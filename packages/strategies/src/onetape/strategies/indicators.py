@@ -1,6 +1,6 @@
-"""Indicators in NumPy alone: SMA, EMA, Wilder's average, RSI and MACD.
+"""Indicators in NumPy alone: averages, RSI, MACD, ATR, Bollinger's bands, highest and lowest.
 
-Everything here comes down to one sum over a sliding window, weighted by powers of a ratio:
+Everything with a memory comes down to one sum over a sliding window, weighted by powers of a ratio:
 
     S_w[i] = x[i] + r x[i-1] + r^2 x[i-2] + ... + r^(w-1) x[i-w+1]
 
@@ -24,6 +24,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onetape.core.candles import FloatArray
+from onetape.strategies.rolling import deviation, highest, lowest, previous, wma
+
+__all__ = [
+    "NOISE",
+    "Bands",
+    "Macd",
+    "atr",
+    "atr_lookback",
+    "bollinger",
+    "crosses",
+    "deviation",
+    "ema",
+    "ema_lookback",
+    "highest",
+    "lowest",
+    "macd",
+    "macd_lookback",
+    "previous",
+    "rsi",
+    "rsi_lookback",
+    "sma",
+    "true_range",
+    "wilder",
+    "wma",
+]
 
 #: Weight that an exponential average may leave out: far below what a price carries in digits.
 MEMORY_TOLERANCE = 1e-12
@@ -42,6 +67,14 @@ class Macd(NamedTuple):
     """EMA of `macd`."""
     histogram: FloatArray
     """`macd` minus `signal`."""
+
+
+class Bands(NamedTuple):
+    """Bollinger's three lines, in the unit of the prices."""
+
+    upper: FloatArray
+    middle: FloatArray
+    lower: FloatArray
 
 
 def sma(values: FloatArray, window: int) -> FloatArray:
@@ -138,6 +171,41 @@ def macd(close: FloatArray, fast: int, slow: int, signal: int) -> Macd:
     return Macd(difference, line, difference - line)
 
 
+def bollinger(close: FloatArray, window: int, width: float) -> Bands:
+    """Return the simple average, and `width` population deviations above and below it.
+
+    Source: John Bollinger, Bollinger on Bollinger Bands, 2001. TA-Lib gives the same.
+
+    Raises:
+        ValueError: window is under 1.
+    """
+    middle = sma(close, window)
+    reach = deviation(close, window) * width
+    return Bands(middle + reach, middle, middle - reach)
+
+
+def true_range(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArray:
+    """Return how far the price moved within each bar and from the close before it.
+
+    The first value is NaN: nothing is known of the bar before. All prices in one unit.
+    """
+    ranges = np.full(len(close), np.nan)
+    before = close[:-1]
+    np.subtract(np.maximum(high[1:], before), np.minimum(low[1:], before), out=ranges[1:])
+    return ranges
+
+
+def atr(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -> FloatArray:
+    """Return Wilder's average true range, in the unit of the prices.
+
+    The first value stands on bar `period`, the mean of the true ranges before it, as in TA-Lib.
+
+    Raises:
+        ValueError: period is under 1.
+    """
+    return wilder(true_range(high, low, close), period)
+
+
 def crosses(
     first: FloatArray, second: FloatArray | float, noise: FloatArray | float
 ) -> NDArray[np.int8]:
@@ -168,6 +236,11 @@ def ema_lookback(window: int) -> int:
 def rsi_lookback(period: int) -> int:
     """Return how many candles give the last RSI as exactly as all candles do."""
     return 1 + period + _memory(1.0 - 1.0 / period)
+
+
+def atr_lookback(period: int) -> int:
+    """Return how many candles give the last ATR as exactly as all candles do."""
+    return rsi_lookback(period)
 
 
 def macd_lookback(slow: int, signal: int) -> int:

@@ -24,6 +24,10 @@ from onetape.strategies.parameters import converted_parameters
 
 #: Module and class of each strategy that comes with Onetape.
 BUILT_IN: Final[Mapping[str, tuple[str, str]]] = {
+    "bollinger": ("onetape.strategies.bollinger", "Bollinger"),
+    "buy_and_hold": ("onetape.strategies.buy_and_hold", "BuyAndHold"),
+    "donchian": ("onetape.strategies.donchian", "Donchian"),
+    "ema_cross": ("onetape.strategies.ema_cross", "EmaCross"),
     "macd": ("onetape.strategies.macd", "MacdCross"),
     "rsi": ("onetape.strategies.rsi", "Rsi"),
     "sma_cross": ("onetape.strategies.sma_cross", "SmaCross"),
@@ -34,7 +38,11 @@ MOST_LOOKBACK: Final = 100_000
 LONGEST_NAME: Final = 60
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: What every strategy's signals depend on besides its own file.
-_SHARED_MODULES: Final = ("onetape.strategies.indicators", "onetape.strategies.interface")
+_SHARED_MODULES: Final = (
+    "onetape.strategies.indicators",
+    "onetape.strategies.rolling",
+    "onetape.strategies.interface",
+)
 
 
 class _UserFile(SourceFileLoader):
@@ -155,7 +163,12 @@ def _own_files(user_folder: Path | None) -> dict[str, Path]:
     if user_folder is None:
         return {}
     files = sorted((user_folder / "strategies").glob("*.py"))
-    return {file.stem: file for file in files if _NAME.fullmatch(file.stem)}
+    return {file.stem: file for file in files if _is_strategy_name(file.stem)}
+
+
+def _is_strategy_name(stem: str) -> bool:
+    """Return whether a file is called like a strategy, not like the tests beside it."""
+    return bool(_NAME.fullmatch(stem)) and not stem.startswith("test_") and stem != "conftest"
 
 
 def _class_in_file(path: Path, class_name: str | None) -> type[Strategy]:

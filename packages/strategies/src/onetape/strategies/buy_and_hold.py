@@ -1,0 +1,33 @@
+"""Buy and hold: what every other strategy has to beat."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onetape.core.candles import Candles
+from onetape.strategies.interface import BUY, Signals, Strategy
+
+
+@dataclass(frozen=True)
+class BuyAndHold(Strategy):
+    """Buys at once and never sells."""
+
+    name: ClassVar[str] = "buy_and_hold"
+
+    @property
+    def lookback(self) -> int:
+        """Nothing is looked at."""
+        return 1
+
+    def evaluate(self, candles: Candles, higher: Mapping[str, Candles]) -> Signals:
+        """Return BUY for every candle; who is long already does nothing on it."""
+        del higher
+        signal = np.full(len(candles), BUY, dtype=np.int8)
+        return Signals(signal, {}, reason=signal, reason_texts={BUY: "at once"})
+
+    def describe(self, signals: Signals, index: int, *, holding: bool) -> str:
+        """Return what it waits for."""
+        del signals, index
+        return "never sells" if holding else "buys at once"

@@ -1,0 +1,171 @@
+"""Highest, lowest, deviation and weighted mean of a sliding window, in NumPy alone.
+
+A window of any width is put together from windows of 1, 2, 4, 8 ... bars, each made of two of half
+its width, always in the same order. So a value depends, to the last bit, on nothing but the values
+in its window, and takes about log2(window) passes over the array.
+
+All arrays have shape (n,), oldest first; values are NaN until a whole window is known.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from onetape.core.candles import FloatArray
+
+#: Rows worked on at a time, so that the passes stay in the processor's cache.
+_CHUNK_ROWS = 16_384
+
+
+class _Part(NamedTuple):
+    """What is known of windows of one width: how many bars, and a few columns of shape (n,)."""
+
+    bars: int
+    columns: tuple[FloatArray, ...]
+
+    def before(self, bars: int) -> "_Part":
+        """Return the windows that end so many bars earlier; the first ones have no meaning."""
+        return _Part(self.bars, tuple(_shifted(column, bars) for column in self.columns))
+
+
+#: Joins the columns of newer windows and of the older ones right before them.
+_Join = Callable[[_Part, _Part], tuple[FloatArray, ...]]
+
+
+def highest(values: FloatArray, window: int) -> FloatArray:
+    """Return the highest of the last `window` values.
+
+    Raises:
+        ValueError: window is under 1.
+    """
+    return _rolled(
+        values,
+        window,
+        lambda part: (part,),
+        lambda newer, older: (np.maximum(newer.columns[0], older.columns[0]),),
+        lambda part: part.columns[0],
+    )
+
+
+def lowest(values: FloatArray, window: int) -> FloatArray:
+    """Return the lowest of the last `window` values.
+
+    Raises:
+        ValueError: window is under 1.
+    """
+    return _rolled(
+        values,
+        window,
+        lambda part: (part,),
+        lambda newer, older: (np.minimum(newer.columns[0], older.columns[0]),),
+        lambda part: part.columns[0],
+    )
+
+
+def deviation(values: FloatArray, window: int) -> FloatArray:
+    """Return the population standard deviation of the last `window` values.
+
+    Sums and squared differences of two windows are joined as in T. F. Chan, G. H. Golub and
+    R. J. LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample Variances, 1979:
+    no digits are lost where prices are large and move little.
+
+    Raises:
+        ValueError: window is under 1.
+    """
+    return _rolled(
+        values,
+        window,
+        lambda part: (part, np.zeros_like(part)),
+        _joined_squares,
+        lambda part: np.sqrt(part.columns[1] / part.bars),
+    )
+
+
+def wma(values: FloatArray, window: int) -> FloatArray:
+    """Return the linearly weighted mean: the last value counts `window` times, the oldest once.
+
+    Raises:
+        ValueError: window is under 1.
+    """
+    return _rolled(
+        values,
+        window,
+        lambda part: (part, part),
+        _joined_weights,
+        lambda part: part.columns[1] / (part.bars * (part.bars + 1) / 2),
+    )
+
+
+def previous(values: FloatArray, bars: int = 1) -> FloatArray:
+    """Return the values as they were some bars earlier; NaN at the start.
+
+    Raises:
+        ValueError: bars is under 1: that would be the future.
+    """
+    if bars < 1:
+        raise ValueError(f"look back 1 bar or more, found {bars}")
+    earlier = np.full(len(values), np.nan)
+    earlier[bars:] = values[: max(len(values) - bars, 0)]
+    return earlier
+
+
+def _joined_squares(newer: _Part, older: _Part) -> tuple[FloatArray, ...]:
+    """Join sums and sums of squared differences from the mean."""
+    (sums, squares), (old_sums, old_squares) = newer.columns, older.columns
+    apart = sums / newer.bars - old_sums / older.bars
+    share = newer.bars * older.bars / (newer.bars + older.bars)
+    return sums + old_sums, squares + old_squares + apart * apart * share
+
+
+def _joined_weights(newer: _Part, older: _Part) -> tuple[FloatArray, ...]:
+    """Join sums and weighted sums: the newer values weigh as much more as there are older ones."""
+    (sums, weighted), (old_sums, old_weighted) = newer.columns, older.columns
+    return sums + old_sums, weighted + sums * older.bars + old_weighted
+
+
+def _rolled(
+    values: FloatArray,
+    window: int,
+    begin: Callable[[FloatArray], tuple[FloatArray, ...]],
+    join: _Join,
+    end: Callable[[_Part], FloatArray],
+) -> FloatArray:
+    """Return `end` of the windows that `join` makes out of single bars, chunk by chunk."""
+    if window < 1:
+        raise ValueError(f"a window must be 1 bar or more, found {window}")
+    count = len(values)
+    rolled = np.full(count, np.nan)
+    rows = max(_CHUNK_ROWS, 4 * window)
+    for start in range(0, count, rows):
+        left = max(0, start - window + 1)
+        stop = min(start + rows, count)
+        part = _doubled(_Part(1, begin(values[left:stop])), window, join)
+        rolled[start:stop] = end(part)[start - left :]
+    rolled[: window - 1] = np.nan
+    return rolled
+
+
+def _doubled(single: _Part, window: int, join: _Join) -> _Part:
+    """Return the windows of `window` bars; those at the start, which are not whole, are junk."""
+    power, taken = single, None
+    while True:
+        if window & power.bars:
+            # The bits of `window`, lowest first: this part holds the bars before those taken.
+            taken = power if taken is None else _joined(taken, power, join)
+        if 2 * power.bars > window:
+            break
+        power = _joined(power, power, join)
+    return single if taken is None else taken
+
+
+def _joined(newer: _Part, older: _Part, join: _Join) -> _Part:
+    return _Part(newer.bars + older.bars, join(newer, older.before(newer.bars)))
+
+
+def _shifted(column: FloatArray, bars: int) -> FloatArray:
+    """Return the column as it was some bars earlier; its first value stands in at the start."""
+    shifted = np.empty_like(column)
+    shifted[bars:] = column[: max(len(column) - bars, 0)]
+    shifted[:bars] = column[:1]
+    return shifted
