@@ -40,6 +40,13 @@ def backtest(
     param: options.Parameters = None,
     cash: options.Cash = None,
     fee: options.Fee = None,
+    slippage: options.Slippage = None,
+    sizing: options.Sizing = None,
+    stop_loss: options.StopLoss = None,
+    take_profit: options.TakeProfit = None,
+    trailing_stop: options.TrailingStop = None,
+    time_stop: options.TimeStop = None,
+    cool_down: options.CoolDown = None,
     market: Annotated[
         str | None,
         typer.Option(metavar="KIND", help="exchange: its steps and minimums; ideal: none."),
@@ -68,7 +75,7 @@ def backtest(
     from backtester.run import run_backtest
     from backtester.settings import BacktesterSettings
     from onetape.cli.dates import range_flags
-    from onetape.cli.parameters import parse_parameters
+    from onetape.cli.parameters import parse_parameters, parse_sizing
     from onetape.cli.settings import load_settings, settings_file
 
     from_, to = range_flags(from_, to, timerange)
@@ -79,7 +86,19 @@ def backtest(
         "from": from_,
         "to": to,
         "strategy": {"name": strategy, "parameters": parse_parameters(param)},
-        "account": {"cash": cash, "fee_rate": fee},
+        "account": {
+            "cash": cash,
+            "fee_rate": fee,
+            "slippage_bps": slippage,
+            "cool_down_bars": cool_down,
+            **parse_sizing(sizing),
+        },
+        "exits": {
+            "stop_loss": stop_loss,
+            "take_profit": take_profit,
+            "trailing_stop": trailing_stop,
+            "time_stop_bars": time_stop,
+        },
         "market": market,
         "allow_gaps": allow_gaps,
         "db": db,

@@ -17,7 +17,7 @@ from onetape.core.steps import IDEAL_MARKET, MarketSteps
 from onetape.core.symbols import spot_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import did_you_mean
-from onetape.engine import Metrics, Result, Rules, metrics_of, simulate
+from onetape.engine import Metrics, Result, Rules, exit_rules, metrics_of, simulate
 from onetape.store.database import Store
 from onetape.store.market_data import market_steps
 from onetape.strategies import Signals, Strategy, checked_signals, load_strategy, lookback_of
@@ -96,9 +96,11 @@ def backtested(settings: BacktesterSettings) -> Backtest:
 
 
 def account_rules(settings: BacktesterSettings) -> dict[str, Any]:
-    """Return the settings of the account under the names of the engine's rules."""
-    account = settings.account
-    return {field: getattr(account, field) for field in account.__struct_fields__}
+    """Return the settings of account and exits under the names of the engine's rules."""
+    account, exits = settings.account, settings.exits
+    values = {field: getattr(account, field) for field in account.__struct_fields__}
+    given = {field: getattr(exits, field) for field in exits.__struct_fields__}
+    return {**values, "exits": exit_rules(given)}
 
 
 def _steps(store: Store, key: SeriesKey, settings: BacktesterSettings) -> tuple[MarketSteps, str]:

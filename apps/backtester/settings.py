@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from onetape.cli.settings import AccountSettings, StrategySettings
+from onetape.cli.settings import AccountSettings, ExitSettings, StrategySettings
 
 
 class BacktesterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -22,6 +22,7 @@ class BacktesterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     """Stop before this day or moment, UTC (exclusive); none: after the newest stored candle."""
     strategy: StrategySettings = StrategySettings()
     account: AccountSettings = AccountSettings()
+    exits: ExitSettings = ExitSettings()
     market: str = "exchange"
     """exchange: its price and amount steps and minimums; ideal: none of them."""
     allow_gaps: bool = False

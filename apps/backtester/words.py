@@ -9,7 +9,7 @@ from onetape.cli.output import table
 from onetape.core.clock import utc_text
 from onetape.core.symbols import SIMULATOR_ID, base_and_quote
 from onetape.core.words import counted, price_text
-from onetape.engine import Trade
+from onetape.engine import Trade, stated_rules
 from onetape.strategies import parameters_of
 
 if TYPE_CHECKING:
@@ -46,15 +46,11 @@ def heading(backtest: "Backtest") -> str:
 
 def assumptions(backtest: "Backtest") -> dict[str, str]:
     """Return the rules of the run in words, by label."""
-    rules = backtest.result.rules
-    quote = base_and_quote(backtest.tape.key.symbol)[1]
-    sizing = "all in" if rules.quote_amount is None else f"{rules.quote_amount:g} {quote} an entry"
-    fee_coin = "quote currency" if rules.fee_coin == "quote" else "the received coin"
+    base, quote = base_and_quote(backtest.tape.key.symbol)
     parameters = ", ".join(f"{name} {value}" for name, value in parameter_values(backtest).items())
     return {
         "parameters": parameters or "none",
-        "fills": f"signal on the close, filled at the next open, {rules.slippage_bps:g} bps worse",
-        "account": f"{rules.cash:,.2f} {quote}, {sizing}, fee {rules.fee_rate:.3%} in {fee_coin}",
+        **stated_rules(backtest.result.rules, quote, base),
         "market": backtest.market,
     }
 
@@ -85,8 +81,21 @@ def notes(backtest: "Backtest") -> list[str]:
         found.append("the last trade is still open and valued at the last close")
     if metrics.refused_orders:
         orders = counted(metrics.refused_orders, "order")
-        found.append(f"{orders} under the market's minimum, not filled")
+        found.append(f"{orders} refused: under the market's minimum, or more than the cash")
+    found += _ambiguous(backtest)
     return found
+
+
+def _ambiguous(backtest: "Backtest") -> list[str]:
+    """Return how many exits rest on an assumption; also that none does, where there could be."""
+    metrics, exits = backtest.metrics, backtest.result.rules.exits
+    if not (exits.has_stop and exits.has_target):
+        return []
+    reached = counted(metrics.ambiguous_bars, "candle")
+    text = f"{reached} reached stop and target with no telling which came first: taken as stopped"
+    if metrics.decided_bars:
+        text += f"; {metrics.decided_bars:,} more were decided by finer candles"
+    return [text]
 
 
 def metric_lines(backtest: "Backtest") -> list[MetricLine]:

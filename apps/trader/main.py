@@ -23,6 +23,13 @@ def trade(
     param: options.Parameters = None,
     cash: options.Cash = None,
     fee: options.Fee = None,
+    slippage: options.Slippage = None,
+    sizing: options.Sizing = None,
+    stop_loss: options.StopLoss = None,
+    take_profit: options.TakeProfit = None,
+    trailing_stop: options.TrailingStop = None,
+    time_stop: options.TimeStop = None,
+    cool_down: options.CoolDown = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Trade on paper, which is all this version does.")
     ] = False,
@@ -36,7 +43,7 @@ def trade(
     simulator_url: options.SimulatorUrl = None,
 ) -> None:
     """Run a strategy on live candles, on paper, until Ctrl-C or SIGTERM."""
-    from onetape.cli.parameters import parse_parameters
+    from onetape.cli.parameters import parse_parameters, parse_sizing
     from onetape.cli.settings import load_settings, settings_file
     from trader.run import run_trader
     from trader.settings import TraderSettings
@@ -47,7 +54,19 @@ def trade(
         "exchange": exchange,
         "timeframe": timeframe,
         "strategy": {"name": strategy, "parameters": parse_parameters(param)},
-        "account": {"cash": cash, "fee_rate": fee},
+        "account": {
+            "cash": cash,
+            "fee_rate": fee,
+            "slippage_bps": slippage,
+            "cool_down_bars": cool_down,
+            **parse_sizing(sizing),
+        },
+        "exits": {
+            "stop_loss": stop_loss,
+            "take_profit": take_profit,
+            "trailing_stop": trailing_stop,
+            "time_stop_bars": time_stop,
+        },
         "db": db,
         "simulator_url": simulator_url,
     }

@@ -15,7 +15,7 @@ from onetape.core.steps import IDEAL_MARKET, MarketSteps
 from onetape.core.symbols import SIMULATOR_ID, spot_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Session
-from onetape.engine import Rules
+from onetape.engine import Rules, exit_rules
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import (
     BRIEF_PATIENCE_SECONDS,
@@ -84,9 +84,10 @@ def _check_limits(settings: TraderSettings) -> None:
 
 
 def _rules(settings: TraderSettings, steps: MarketSteps) -> Rules:
-    account = settings.account
+    account, exits = settings.account, settings.exits
     values = {field: getattr(account, field) for field in account.__struct_fields__}
-    return Rules(**values, steps=steps)
+    given = {field: getattr(exits, field) for field in exits.__struct_fields__}
+    return Rules(**values, exits=exit_rules(given), steps=steps)
 
 
 def _endpoint(settings: TraderSettings, stack: ExitStack) -> Endpoint:

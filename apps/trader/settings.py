@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from onetape.cli.settings import AccountSettings, StrategySettings
+from onetape.cli.settings import AccountSettings, ExitSettings, StrategySettings
 
 
 class TraderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -20,6 +20,7 @@ class TraderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """CCXT timeframe."""
     strategy: StrategySettings = StrategySettings()
     account: AccountSettings = AccountSettings()
+    exits: ExitSettings = ExitSettings()
     account_name: str | None = None
     """Whose trades make the position; none: one account for each exchange, symbol and timeframe."""
     stale_after_seconds: float = 30.0

@@ -41,7 +41,10 @@ Timerange = Annotated[
 StrategyName = Annotated[
     str | None,
     typer.Option(
-        "--strategy", "-s", metavar="NAME", help="rsi, macd, sma_cross, or FILE.py:Class."
+        "--strategy",
+        "-s",
+        metavar="NAME",
+        help="rsi, macd, sma_cross ..., your own by name, or FILE.py:Class.",
     ),
 ]
 Parameters = Annotated[
@@ -50,6 +53,37 @@ Parameters = Annotated[
 ]
 Cash = Annotated[float | None, typer.Option(metavar="AMOUNT", help="Start, in quote currency.")]
 Fee = Annotated[float | None, typer.Option(metavar="RATIO", help="Per trade; 0.001 is 0.1 %.")]
+Slippage = Annotated[
+    float | None,
+    typer.Option(metavar="BPS", help="How much worse an order fills; 5 is 0.05 % of the price."),
+]
+Sizing = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KIND",
+        help="What an entry spends: all_in, or quote_amount=500, base_amount=1, equity_share=0.5, "
+        "risk_per_trade=0.01, volatility_target=0.2.",
+    ),
+]
+StopLoss = Annotated[
+    float | None,
+    typer.Option(metavar="RATIO", help="Sell this far under the entry; 0.05 is 5 %."),
+]
+TakeProfit = Annotated[
+    float | None,
+    typer.Option(metavar="RATIO", help="Sell this far over the entry; 0.05 is 5 %."),
+]
+TrailingStop = Annotated[
+    float | None,
+    typer.Option(metavar="RATIO", help="Sell this far under the highest price since the entry."),
+]
+TimeStop = Annotated[
+    int | None, typer.Option(metavar="CANDLES", help="Sell this many candles after the entry.")
+]
+CoolDown = Annotated[
+    int | None,
+    typer.Option(metavar="CANDLES", help="Enter nothing for so many candles after an exit."),
+]
 Database = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Database file.  [default: data/onetape.db]"),

@@ -23,3 +23,11 @@ def parse_parameters(given: Sequence[str] | None) -> dict[str, str]:
             )
         parsed[name.strip()] = value.strip()
     return parsed
+
+
+def parse_sizing(given: str | None) -> dict[str, str]:
+    """Return the settings of `--sizing all_in` or `--sizing equity_share=0.5`."""
+    if given is None:
+        return {}
+    name, equals, value = (part.strip() for part in given.partition("="))
+    return {"sizing": name, name: value} if equals else {"sizing": name}

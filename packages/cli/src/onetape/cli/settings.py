@@ -38,6 +38,23 @@ _FLAGS: Final = {
     "strategy.parameters": "param",
     "account.cash": "cash",
     "account.fee_rate": "fee",
+    "account.slippage_bps": "slippage",
+    "account.cool_down_bars": "cool-down",
+    "exits.stop_loss": "stop-loss",
+    "exits.take_profit": "take-profit",
+    "exits.trailing_stop": "trailing-stop",
+    "exits.time_stop_bars": "time-stop",
+    **dict.fromkeys(
+        (
+            "account.quote_amount",
+            "account.base_amount",
+            "account.equity_share",
+            "account.risk_per_trade",
+            "account.volatility_target",
+        ),
+        "sizing",
+    ),
+    "account.sizing": "sizing",
 }
 #: Ends a text in C; half a character, or a byte of an argument that is no UTF-8.
 _FORBIDDEN = re.compile("[\0\ud800-\udfff]")
@@ -62,14 +79,47 @@ class AccountSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Start, in quote currency."""
     fee_rate: float = 0.001
     """Part of each trade's worth that the exchange takes; 0.001 is 0.1 %."""
+    maker_fee_rate: float | None = None
+    """The same for targets, which are limit orders; none: as `fee_rate`."""
     fee_coin: str = "quote"
     """quote, or received: taken from what the trade brings in, as Binance does."""
     slippage_bps: float = 0.0
     """How much worse than the open a market order fills, in hundredths of a percent."""
+    spread_bps: float = 0.0
+    """Between bid and ask, in hundredths of a percent; a market order pays half of it."""
+    volume_impact: float = 0.0
+    """Part of the price lost by an order as large as its candle's volume; smaller: pro rata."""
     sizing: str = "all_in"
-    """all_in, or quote_amount: the same amount for each entry."""
+    """all_in, or the name of one of the next five: what an entry spends."""
     quote_amount: Money | None = None
     """Quote currency per entry, fee included; only with `sizing: quote_amount`."""
+    base_amount: Money | None = None
+    """Coins per entry; only with `sizing: base_amount`."""
+    equity_share: float | None = None
+    """Part of the account's worth per entry; only with `sizing: equity_share`."""
+    risk_per_trade: float | None = None
+    """Part of the account's worth lost at the first stop; only with `sizing: risk_per_trade`."""
+    volatility_target: float | None = None
+    """Volatility a year brought in per entry; only with `sizing: volatility_target`."""
+    volatility_bars: int = 30
+    """Closes before an entry whose changes tell the market's volatility."""
+    cool_down_bars: int = 0
+    """Candles after an exit whose signals enter nothing."""
+
+
+class ExitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a position is left beside the strategy's SELL: the same for backtest and paper."""
+
+    stop_loss: float | None = None
+    """Part of the entry's price that may be lost; 0.05 is 5 %."""
+    take_profit: float | None = None
+    """Part of the entry's price to be won."""
+    trailing_stop: float | None = None
+    """Part of the highest price since the entry that may be lost."""
+    time_stop_bars: int | None = None
+    """Sold at the open of this many candles after the entry's."""
+    target_table: dict[int, float] = msgspec.field(default_factory=dict[int, float])
+    """Candles since the entry, and the part to be won from then on: falls with time."""
 
 
 def settings_file(app: str, given: Path | None) -> Path | None:

@@ -3,7 +3,7 @@
 from onetape.engine.account import OpenPosition
 from onetape.engine.detail import Detail
 from onetape.engine.drawdown import Drawdown, drawdown_curve, max_drawdown
-from onetape.engine.exits import BarExit, ExitRules, Levels, exit_in_bar, levels_of
+from onetape.engine.exits import BarExit, ExitRules, Levels, exit_in_bar, exit_rules, levels_of
 from onetape.engine.fills import (
     BookedFill,
     Fill,
@@ -18,6 +18,7 @@ from onetape.engine.metrics import BuyAndHold, Metrics, buy_and_hold_equity, met
 from onetape.engine.result import Result, State
 from onetape.engine.rules import Rules
 from onetape.engine.simulate import simulate
+from onetape.engine.stated import stated_rules
 from onetape.engine.trades import Trade
 
 __all__ = [
@@ -43,9 +44,11 @@ __all__ = [
     "buy_fill",
     "drawdown_curve",
     "exit_in_bar",
+    "exit_rules",
     "levels_of",
     "max_drawdown",
     "metrics_of",
     "sell_fill",
     "simulate",
+    "stated_rules",
 ]

@@ -15,8 +15,9 @@ if the bar reaches it. Where one bar reaches stop and target, the stop is taken:
 
 import math
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from onetape.core.errors import UsageError
 from onetape.core.steps import STEP_TOLERANCE
@@ -108,6 +109,17 @@ class ExitRules:
 
 #: Nothing but the strategy's own SELL.
 NO_EXITS: Final = ExitRules()
+
+
+def exit_rules(settings: Mapping[str, Any]) -> ExitRules:
+    """Return the rules of settings with the same names, where the table is a mapping.
+
+    Raises:
+        UsageError: one cannot be used.
+    """
+    given: dict[str, Any] = dict(settings)
+    given["target_table"] = tuple(sorted(given["target_table"].items()))
+    return ExitRules(**given)
 
 
 class Levels(NamedTuple):
