@@ -27,7 +27,8 @@ from typing import Any, Final
 
 from recording import SEED, machine, measure, print_document, refuse_slow_imports
 
-#: 2023-04-01: Binance, and so the simulator, has every minute since.
+#: 2023-04-01; the few minutes that the simulator lacks since then, as exchanges do, are asked for
+#: twice.
 START: Final = 1_680_307_200
 SYMBOL: Final = "BTC/USDT"
 PAGE: Final = 1_000
@@ -68,7 +69,7 @@ async def bare(url: str, candles: int) -> dict[str, Any]:
     await client.load_markets()
     since_ms, fetched = START * 1_000, 0
     began = time.perf_counter()
-    while fetched < candles:
+    while since_ms < (START + 60 * candles) * 1_000:
         rows: list[Any] = await client.fetch_ohlcv(SYMBOL, "1m", since_ms, PAGE)
         fetched += len(rows)
         since_ms = rows[-1][0] + 60_000
@@ -100,9 +101,9 @@ async def ours(url: str, candles: int, path: Path) -> dict[str, Any]:
                 progress=lambda done, total: None,
             )
             seconds = time.perf_counter() - began
-    if summary.stored != candles:
+    if summary.unproven or summary.stored + summary.missing != candles:
         raise SystemExit(f"{summary.stored:,} candles were stored, {candles:,} were asked for")
-    return {"rate": candles / seconds, "grown_mb": peak_mb() - before}
+    return {"rate": summary.stored / seconds, "grown_mb": peak_mb() - before}
 
 
 def peak_mb() -> float:
