@@ -29,10 +29,11 @@ OFFLINE = ("--exchange", "simulator")
 LOOPBACK = ("--host", "127.0.0.1", "--port", "0")
 RUN_TIMEOUT_SECONDS = 120
 #: The trader promises its first decision within 10 s; the rest is for a machine that is busy.
-DECISION_TIMEOUT_SECONDS = 30
+WORK_TIMEOUT_SECONDS = 60
 STOP_TIMEOUT_SECONDS = 30
 GREETING = re.compile(r"^simulator: .* at (http://127\.0\.0\.1:\d+);")
-DECISION = re.compile(r": (BUY|SELL|HOLD)\b")
+#: What a service that stays has said when it has done its work for the first time.
+SIGNS = {"trader": re.compile(r": (BUY|SELL|HOLD)\b"), "backfiller": re.compile(r"^next run: ")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +112,17 @@ def check_run(service: Service, environments: Path, folder: Path) -> None:
 
 
 def check_until_stopped(service: Service, environments: Path, folder: Path) -> None:
-    """Run a service until its first decision, then stop it as a container engine would.
+    """Run a service until it has worked once, then stop it as a container engine would.
 
     Raises:
-        SystemExit: it decided nothing in time, or its stop was not clean.
+        SystemExit: it did nothing in time, or its stop was not clean.
     """
     process = start(service, environments, folder)
-    decisions: list[str] = []
+    signs: list[str] = []
     settled = threading.Event()
-    reader = threading.Thread(target=watch, args=(process, decisions, settled))
+    reader = threading.Thread(target=watch, args=(process, SIGNS[service.app], signs, settled))
     reader.start()
-    settled.wait(DECISION_TIMEOUT_SECONDS)
+    settled.wait(WORK_TIMEOUT_SECONDS)
     process.send_signal(signal.SIGTERM)
     try:
         code = process.wait(STOP_TIMEOUT_SECONDS)
@@ -130,11 +131,12 @@ def check_until_stopped(service: Service, environments: Path, folder: Path) -> N
         raise SystemExit(f"{service.name}: SIGTERM did not stop it") from None
     finally:
         reader.join()
-    if not decisions:
-        raise SystemExit(f"{service.name}: no decision within {DECISION_TIMEOUT_SECONDS} s")
+    if not signs:
+        raise SystemExit(f"{service.name}: no work done within {WORK_TIMEOUT_SECONDS} s")
     if code:
         raise SystemExit(f"{service.name}: exit code {code} on SIGTERM")
-    print(f"{service.name}: decided, and exit code 0 on SIGTERM")
+    rows = stored_rows(folder)
+    print(f"{service.name}: worked, and exit code 0 on SIGTERM, {rows:,} candles in the tape")
 
 
 def check_answers(service: Service, environments: Path, folder: Path) -> None:
@@ -163,12 +165,17 @@ def check_answers(service: Service, environments: Path, folder: Path) -> None:
     print(f"{service.name}: answered, and exit code 0 on SIGTERM")
 
 
-def watch(process: "subprocess.Popen[str]", decisions: list[str], settled: threading.Event) -> None:
-    """Print each line as it comes; settled is set at the first decision, or at the end."""
+def watch(
+    process: "subprocess.Popen[str]",
+    sign: re.Pattern[str],
+    signs: list[str],
+    settled: threading.Event,
+) -> None:
+    """Print each line as it comes; settled is set at the first sign of work, or at the end."""
     for line in process.stdout or ():
         print(line, end="")
-        if DECISION.search(line):
-            decisions.append(line)
+        if sign.search(line):
+            signs.append(line)
             settled.set()
     settled.set()
 
@@ -201,7 +208,11 @@ def main() -> None:
         for service in services:
             words = " ".join([service.program, *service.command, *service.offline])
             print(f"--- {service.name}: {words}")
-            checks = {"trader": check_until_stopped, "simulator": check_answers}
+            checks = {
+                "trader": check_until_stopped,
+                "backfiller": check_until_stopped,
+                "simulator": check_answers,
+            }
             checks.get(service.program, check_run)(service, environments, folder)
 
 
