@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from uuid import uuid4
 
+import numpy as np
+
 from onetape.core.candles import Candles
 from onetape.core.clock import utc_text
 from onetape.core.errors import ConfigurationError
@@ -26,6 +28,7 @@ from onetape.store.ledger import insert_decision, last_decided, open_blind_inter
 from onetape.strategies import BUY, SELL, Signals, checked_signals
 from onetape.strategies.extras import LONGEST_TEXT
 from onetape.strategies.hearing import printing_to_stderr
+from trader.exits import PaperExits
 from trader.fill import NEVER
 from trader.job import Job
 from trader.lease import Lease
@@ -58,6 +61,7 @@ class Decider:
         tape: Tape,
         broker: PaperBroker,
         lease: Lease,
+        exits: PaperExits,
     ) -> None:
         """Go on where an earlier session of the account stopped deciding.
 
@@ -67,18 +71,25 @@ class Decider:
             tape: Tells whether the stream is up.
             broker: Takes the orders.
             lease: Proven right before an order is stored.
+            exits: Looks at each candle before it is decided on.
         """
         self._job = job
         self._lease = lease
         self._exchange = exchange
         self._tape = tape
         self._broker = broker
+        self._exits = exits
         self._decided = last_decided(job.store, job.session)
 
     @property
     def job(self) -> Job:
         """Return what is traded."""
         return self._job
+
+    @property
+    def decided(self) -> int | None:
+        """Return the candle that was decided on last, epoch seconds, or None."""
+        return self._decided
 
     def decide_first(self) -> Verdict | None:
         """Decide on the newest closed candle; None where nothing is stored.
@@ -137,11 +148,15 @@ class Decider:
     def _verdict(self, timestamp: int, *, is_newest: bool, again: bool = False) -> Verdict:
         job = self._job
         candles = last_closed(job.store, job.key, job.window, up_to=timestamp)
+        if not again:
+            self._exits.watch_closed(timestamp)
         holding = self._broker.is_long
         signals = checked_signals(job.strategy, candles)
         signal = int(signals.signal[-1])
         indicators, seen = _told(job, timestamp, signals, holding=holding)
         gates = self._gates(timestamp, candles, is_newest=is_newest, again=again)
+        if signal == BUY and not holding:
+            gates["new signal"] = self._new_signal(candles, signals)
         blocked = next((verdict for verdict in gates.values() if verdict != OK), None)
         action = _action(signal, holding=holding) if blocked is None else "HOLD"
         wanted = _action(signal, holding=holding)
@@ -180,6 +195,24 @@ class Decider:
             "stream": OK if self._tape.live else "the stream is not up",
             "open order": "an order is open" if self._broker.has_open_order else OK,
         }
+
+    def _new_signal(self, candles: Candles, signals: Signals) -> str:
+        """Return the verdict on a BUY after an exit: its run must have begun since, as backtested.
+
+        A run that is longer than what the strategy is given may have begun before the exit.
+        """
+        rules, left = self._job.rules, self._broker.last_exit
+        if left is None or not (rules.exits.is_any or rules.cool_down_bars):
+            return OK
+        others = np.flatnonzero(signals.signal != BUY)
+        first = int(others[-1]) + 1 if len(others) else 0
+        since = int(np.searchsorted(candles.timestamp, left))
+        if left < candles.timestamp[0]:
+            since = -self._job.timeframe.count_between(left, int(candles.timestamp[0]))
+        if not len(others) or first < since:
+            return "no new BUY since the exit"
+        waited = first - since
+        return OK if waited >= rules.cool_down_bars else f"{waited:,} candles after the exit"
 
     def _record(self, decision: Decision, candles: Candles, seen: str) -> None:
         order = None

@@ -6,10 +6,28 @@ open, which is what the backtester does. Cash and position are sums of the accou
 
 from onetape.core.candles import Candle
 from onetape.core.trading import Order, Trade
-from onetape.engine import Fill, Refused, booked_fill, buy_fill, sell_fill
-from onetape.store.candles import first_row_after
+from onetape.engine import (
+    BarExit,
+    Fill,
+    Market,
+    Refused,
+    booked_fill,
+    buy_fill,
+    sell_fill,
+    volatility_before,
+)
+from onetape.engine.exits import TARGET
+from onetape.store.candles import first_row_after, last_closed
 from onetape.store.leases import Fence
-from onetape.store.ledger import Position, finish_order, insert_trade, position_of, trades_of
+from onetape.store.ledger import (
+    Position,
+    finish_order,
+    insert_order,
+    insert_trade,
+    order_of,
+    position_of,
+    trades_of,
+)
 from trader.job import Job
 
 
@@ -55,6 +73,19 @@ class PaperBroker:
         return bool(self._trades) and self._trades[-1].side == "buy"
 
     @property
+    def last_exit(self) -> int | None:
+        """Return the candle that the last position was left in, epoch seconds, or None.
+
+        While there is one, its end is not known.
+        """
+        if not self._trades or self.is_long:
+            return None
+        order = order_of(self._job.store, self._trades[-1].client_order_id)
+        if order is None or order.type != "market":
+            return order and order.signal_timestamp
+        return self._job.timeframe.next(order.signal_timestamp)
+
+    @property
     def has_open_order(self) -> bool:
         """Return whether an order waits for its candle."""
         return self._open is not None
@@ -76,23 +107,57 @@ class PaperBroker:
         row = first_row_after(self._job.store, self._job.key, order.signal_timestamp)
         if row is None:
             return None
-        rules = self._job.rules
+        rules, market = self._job.rules, self._market(row)
         if order.side == "buy":
-            fill = buy_fill(rules, self.cash, row.open)
+            fill = buy_fill(rules, self.cash, row.open, market)
         else:
-            fill = sell_fill(rules, float(self.position.base), row.open)
-        if isinstance(fill, Refused):
-            finish_order(
-                self._job.store,
-                order.client_order_id,
-                "rejected",
-                self._fence,
-                finished_ms=now_ms,
-                reason=fill.reason,
+            fill = sell_fill(rules, float(self.position.base), row.open, market)
+        return self._finish(order, fill, row, now_ms)
+
+    def leave(self, order: Order, row: Candle, found: BarExit, now_ms: int) -> str:
+        """Sell at a level that a candle reached; return what happened, in words.
+
+        Raises:
+            StoreError: order or trade could not be stored.
+            SafetyRefusal: another process trades the account.
+        """
+        insert_order(self._job.store, order, self._fence)
+        fill = sell_fill(
+            self._job.rules,
+            float(self.position.base),
+            found.price,
+            self._market(row),
+            is_maker=found.kind == TARGET,
+        )
+        return self._finish(order, fill, row, now_ms)
+
+    def _finish(self, order: Order, fill: Fill | Refused, row: Candle, now_ms: int) -> str:
+        if not isinstance(fill, Refused):
+            return self._book(order, fill, row, now_ms)
+        finish_order(
+            self._job.store,
+            order.client_order_id,
+            "rejected",
+            self._fence,
+            finished_ms=now_ms,
+            reason=fill.reason,
+        )
+        self._open = None
+        return f"no {order.side}: {fill.reason}"
+
+    def _market(self, row: Candle) -> Market:
+        """Return what an order in a candle meets, known from the candles before it."""
+        job, rules = self._job, self._job.rules
+        by_volatility = rules.sizing == "volatility_target"
+        if not (rules.volume_impact or by_volatility):
+            return Market()
+        known = last_closed(job.store, job.key, rules.volatility_bars + 1, up_to=row.timestamp - 1)
+        volatility = None
+        if by_volatility:
+            volatility = volatility_before(
+                known.close, len(known), rules.volatility_bars, job.timeframe.seconds
             )
-            self._open = None
-            return f"no {order.side}: {fill.reason}"
-        return self._book(order, fill, row, now_ms)
+        return Market(float(known.volume[-1]) if len(known) else 0.0, None, volatility)
 
     def cancel_open_order(self, now_ms: int, reason: str) -> None:
         """Cancel the order that still waits, if any."""

@@ -58,7 +58,7 @@ def run_trader(settings: TraderSettings) -> None:
         settings.strategy.name, settings.strategy.parameters, user_folder=USER_FOLDER
     )
     # Checked before anything is opened; the market's own steps come later.
-    _rules(settings, IDEAL_MARKET)
+    rules_of(settings, IDEAL_MARKET)
     with ExitStack() as stack:
         path = database_path(settings.db, settings.exchange)
         if path.exists():
@@ -83,7 +83,12 @@ def _check_limits(settings: TraderSettings) -> None:
             raise ConfigurationError(f"{name} must be a number from {least:g} up, found {value}")
 
 
-def _rules(settings: TraderSettings, steps: MarketSteps) -> Rules:
+def rules_of(settings: TraderSettings, steps: MarketSteps) -> Rules:
+    """Return the engine's rules of these settings.
+
+    Raises:
+        UsageError: one cannot be used.
+    """
     account, exits = settings.account, settings.exits
     values = {field: getattr(account, field) for field in account.__struct_fields__}
     given = {field: getattr(exits, field) for field in exits.__struct_fields__}
@@ -119,7 +124,7 @@ async def _trade(
                 timeframe=Timeframe.parse(key.timeframe),
                 market=market,
                 strategy=strategy,
-                rules=_rules(settings, market.steps),
+                rules=rules_of(settings, market.steps),
                 store=store,
                 session=_session(settings, key, strategy, exchange.now_ms()),
             )

@@ -18,6 +18,7 @@ from onetape.store.ledger import (
     start_session,
 )
 from trader.decide import Decider, Verdict
+from trader.exits import PaperExits
 from trader.fill import Filler
 from trader.job import Job
 from trader.lease import Lease
@@ -70,12 +71,13 @@ async def _trade(job: Job, exchange: RestExchange, stop: StopRequest, lease: Lea
         if new_candles is not None:
             for line in opening_lines(job, exchange, broker, new_candles):
                 print_line(line)
-            decider = Decider(job, exchange, tape, broker, lease)
+            exits = PaperExits(job, exchange, broker, lease)
+            decider = Decider(job, exchange, tape, broker, lease, exits)
             await _run_until_stopped(
                 stop,
                 _watch(job, exchange, tape),
                 _close(filler, tape),
-                _decide(exchange, tape, filler, broker, decider, lease),
+                _decide(exchange, tape, filler, broker, decider, lease, exits),
             )
         reason = stop.name
     except Exception as error:
@@ -137,6 +139,7 @@ async def _decide(
     broker: PaperBroker,
     decider: Decider,
     lease: Lease,
+    exits: PaperExits,
 ) -> None:
     """Run the strategy every second, and at once when a candle closes, for ever."""
     await tape.wait_until_live(FIRST_DECISION_PATIENCE_SECONDS)
@@ -152,6 +155,7 @@ async def _decide(
         for verdict in decider.decide_new():
             _say(diary, verdict)
         _say_fill(broker, exchange, lease)
+        exits.watch_forming(decider.decided)
         await _within(LOOP_SECONDS, filler.closed)
 
 

@@ -11,7 +11,6 @@ from onetape.cli.stop import StopRequest
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Session, Trade
-from onetape.engine import Rules
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.simulator.clock import make_clock
@@ -20,6 +19,7 @@ from onetape.store.database import Store, open_store
 from onetape.store.ledger import trades_of
 from onetape.strategies import load_strategy
 from trader.job import Job
+from trader.run import rules_of
 from trader.session import run_session
 from trader.settings import TraderSettings
 
@@ -175,7 +175,6 @@ async def desk(
     async with exchange:
         info = await exchange.market(KEY.symbol)
         chosen = load_strategy(strategy)
-        account = {name: getattr(values.account, name) for name in values.account.__struct_fields__}
         with open_store(db, create=True) as store:
             job = Job(
                 settings=values,
@@ -183,7 +182,7 @@ async def desk(
                 timeframe=Timeframe.parse(KEY.timeframe),
                 market=info,
                 strategy=chosen,
-                rules=Rules(**account, steps=info.steps),
+                rules=rules_of(values, info.steps),
                 store=store,
                 session=Session(
                     session=f"session-{number}",

@@ -80,7 +80,7 @@ class _Loop:
     def _enter(self, bar: int, price: float) -> None:
         seconds = int(self.candles.timestamp[1] - self.candles.timestamp[0])
         known = volatility_before(self.candles.close, bar, self.rules.volatility_bars, seconds)
-        market = Market(float(self.candles.volume[bar]), None, known)
+        market = Market(float(self.candles.volume[bar - 1]), None, known)
         fill = self.model.buy(self.done.cash, price, market)
         self.may_retry = isinstance(fill, Refused)
         if isinstance(fill, Refused):
@@ -90,7 +90,7 @@ class _Loop:
         self._book(bar, "buy", fill, "")
 
     def _leave(self, bar: int, price: float, kind: int) -> None:
-        market = Market(float(self.candles.volume[bar]))
+        market = Market(float(self.candles.volume[bar - 1]))
         fill = self.model.sell(self.done.base, price, market, is_maker=kind == TARGET)
         if isinstance(fill, Refused):
             self.done.refused.append(bar)

@@ -88,7 +88,7 @@ class AccountSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     spread_bps: float = 0.0
     """Between bid and ask, in hundredths of a percent; a market order pays half of it."""
     volume_impact: float = 0.0
-    """Part of the price lost by an order as large as its candle's volume; smaller: pro rata."""
+    """Part of the price that an order as large as a candle's volume loses; smaller: pro rata."""
     sizing: str = "all_in"
     """all_in, or the name of one of the next five: what an entry spends."""
     quote_amount: Money | None = None

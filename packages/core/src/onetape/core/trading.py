@@ -66,11 +66,12 @@ class Order:
     timeframe: str
     side: Side
     type: str
-    """CCXT's order type, such as `market`."""
+    """CCXT's order type, such as `market`, or what a position was left by, such as `stop_loss`."""
     status: OrderStatus
-    decision: str
+    decision: str | None
+    """None: no decision of the strategy, but a stop or a target."""
     signal_timestamp: int
-    """The open of the candle that gave the signal, epoch SECONDS."""
+    """The open of the candle that gave the signal, or reached the level, epoch SECONDS."""
     decided_ms: int
     bid: float | None
     """Best bid when decided, quote currency; None before the first ticker."""

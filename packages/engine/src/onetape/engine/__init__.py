@@ -3,7 +3,15 @@
 from onetape.engine.account import OpenPosition
 from onetape.engine.detail import Detail
 from onetape.engine.drawdown import Drawdown, drawdown_curve, max_drawdown
-from onetape.engine.exits import BarExit, ExitRules, Levels, exit_in_bar, exit_rules, levels_of
+from onetape.engine.exits import (
+    EXIT_KINDS,
+    BarExit,
+    ExitRules,
+    Levels,
+    exit_in_bar,
+    exit_rules,
+    levels_of,
+)
 from onetape.engine.fills import (
     BookedFill,
     Fill,
@@ -20,8 +28,10 @@ from onetape.engine.rules import Rules
 from onetape.engine.simulate import simulate
 from onetape.engine.stated import stated_rules
 from onetape.engine.trades import Trade
+from onetape.engine.volatility import volatility_before
 
 __all__ = [
+    "EXIT_KINDS",
     "BarExit",
     "BookedFill",
     "BuyAndHold",
@@ -51,4 +61,5 @@ __all__ = [
     "sell_fill",
     "simulate",
     "stated_rules",
+    "volatility_before",
 ]

@@ -90,7 +90,7 @@ class Lane:
         plan: Plan,
         book: Book,
         rules: Rules,
-        closes: FloatArray,
+        all_candles: Candles,
         detail: Detail | None,
     ) -> None:
         """Prepare; nothing is traded yet.
@@ -100,14 +100,15 @@ class Lane:
             plan: Their entries and exits.
             book: Takes the fills.
             rules: Money, fees and market.
-            closes: Of the candles before, and of these.
+            all_candles: These, and those before them.
             detail: Tells finer candles of an ambiguous bar.
         """
         self.candles = candles
         self.plan = plan
         self.book = book
         self.model = FillModel.of(rules)
-        self._closes = closes
+        self._all = all_candles
+        self._skipped = len(all_candles) - len(candles)
         self._detail = detail
         self._volatility = self._volatility_of(rules)
         self._needs_volume = bool(rules.volume_impact)
@@ -116,17 +117,22 @@ class Lane:
     def _volatility_of(self, rules: Rules) -> Callable[[int], float | None] | None:
         if rules.sizing != "volatility_target":
             return None
-        skipped = len(self._closes) - len(self.candles)
         times = self.candles.timestamp
         seconds = int(np.diff(times).min()) if len(times) > 1 else 86_400
         return lambda bar: volatility_before(
-            self._closes, skipped + bar, rules.volatility_bars, seconds
+            self._all.close, self._skipped + bar, rules.volatility_bars, seconds
         )
 
     def market(self, bar: int, equity: float | None = None) -> Market:
         """Return what an order in this bar meets."""
-        volume = float(self.candles.volume[bar]) if self._needs_volume else 0.0
-        return Market(volume, equity, self._volatility(bar) if self._volatility else None)
+        return Market(
+            self._volume_before(bar), equity, self._volatility(bar) if self._volatility else None
+        )
+
+    def _volume_before(self, bar: int) -> float:
+        """Return the volume of the candle before a bar, which is known when an order is sent."""
+        number = self._skipped + bar - 1
+        return float(self._all.volume[number]) if number >= 0 else 0.0
 
     def buy(self, row: int, cash: float, equity: float | None = None) -> float | None:
         """Enter; return the change of cash, or None where the order was refused."""
@@ -150,7 +156,7 @@ class Lane:
         kind, price = plan.exit_kinds[row], plan.exit_prices[row]
         if row in plan.targets:
             kind, price = self._decided(row, bar, kind, price)
-        volume = float(self.candles.volume[bar]) if self._needs_volume else 0.0
+        volume = self._volume_before(bar) if self._needs_volume else 0.0
         numbers = self.model.sell_numbers(book.base, price, volume, kind == TARGET)
         if isinstance(numbers, Refused):
             book.refused.append((bar, numbers))

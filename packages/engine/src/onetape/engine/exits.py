@@ -80,6 +80,11 @@ class ExitRules:
             )
 
     @property
+    def is_any(self) -> bool:
+        """Return whether anything beside a SELL ends a position."""
+        return self.has_levels or self.time_stop_bars is not None
+
+    @property
     def has_levels(self) -> bool:
         """Return whether the inside of a bar can end a position."""
         return self.has_stop or self.has_target

@@ -9,9 +9,9 @@ amount is rounded down to the amount step. Fees:
                   receives quote currency, so it is as above
 
 Slippage is the sum of a fixed part, half of the spread, and `volume_impact` times the order's share
-of its candle's volume (at most all of it). Where a budget is spent, price and amount depend on each
-other: with p the price without impact, k the impact and V the volume, p (1 + k a / V) a = budget
-is a quadratic equation in a.
+of the volume of the candle before its own, which is known when it is sent (at most all of it).
+Where a budget is spent, price and amount depend on each other: with p the price without impact, k
+the impact and V the volume, p (1 + k a / V) a = budget is a quadratic equation in a.
 
 Floats throughout: whole numbers of steps are exact, and `booked_fill` turns them into Decimals.
 """
@@ -78,7 +78,7 @@ class Market(NamedTuple):
     """What an order meets, beside its price."""
 
     volume: float = 0.0
-    """Of the candle that fills it, base currency."""
+    """Of the candle before the one that fills it, base currency."""
     equity: float | None = None
     """What the account is worth; None: its cash."""
     volatility: float | None = None

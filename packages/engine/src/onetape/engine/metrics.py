@@ -186,7 +186,7 @@ def buy_and_hold_equity(candles: Candles, rules: Rules) -> FloatArray | None:
         steps=rules.steps,
     )
     fill = FillModel.of(all_in).buy(
-        rules.cash, float(candles.open[1]), Market(float(candles.volume[1]))
+        rules.cash, float(candles.open[1]), Market(float(candles.volume[0]))
     )
     if isinstance(fill, Refused):
         return None

@@ -48,7 +48,7 @@ class Rules:
     spread_bps: float = 0.0
     """Between best bid and best ask, in 1/10,000; a market order pays half of it each way."""
     volume_impact: float = 0.0
-    """Part of the price lost by an order as large as its candle's volume; smaller ones pro rata."""
+    """Part of the price that an order as large as the candle before loses; smaller: pro rata."""
     sizing: Sizing = "all_in"
     """What a buy spends: all cash, or as the setting of the same name says."""
     quote_amount: float | None = None

@@ -89,7 +89,7 @@ def lane_of(
     plan = Plan(traded, orders, rules, is_rise=state.signals[0] <= 0)
     book = Book(FillModel.of(rules), state.position)
     book.base = state.base
-    return Lane(traded, plan, book, rules, candles.close, detail)
+    return Lane(traded, plan, book, rules, candles, detail)
 
 
 def _first_row(lane: Lane, state: State) -> tuple[int, bool]:

@@ -33,7 +33,9 @@ def _slippage(rules: Rules) -> str:
     if rules.spread_bps:
         parts.append(f"half of a spread of {rules.spread_bps:g} bps")
     if rules.volume_impact:
-        parts.append(f"{rules.volume_impact:.2%} times the order's share of the candle's volume")
+        parts.append(
+            f"{rules.volume_impact:.2%} times the order's share of the last candle's volume"
+        )
     return " and ".join(parts)
 
 

@@ -31,6 +31,16 @@ class Position:
     trades: int
 
 
+@dataclass(frozen=True, slots=True)
+class OrderOrigin:
+    """What an order was for."""
+
+    type: str
+    """`market`, or the level that was reached."""
+    signal_timestamp: int
+    """The open of the candle that gave the signal, or reached the level, epoch SECONDS."""
+
+
 def start_session(store: Store, session: Session, fence: Fence) -> None:
     """Write down that a session began, and that those of the account before it have ended.
 
@@ -128,6 +138,28 @@ def insert_decision(store: Store, decision: Decision, order: Order | None, fence
         )
         if order is not None:
             _insert(connection, "orders", _order_values(order))
+
+
+def insert_order(store: Store, order: Order, fence: Fence) -> None:
+    """Store the intent of an order that no decision asked for, such as a stop.
+
+    Raises:
+        SafetyRefusal: another process took the account over.
+        StoreError: the file cannot be written, or the order is there already.
+    """
+    with store.write(durable=True) as connection:
+        check_lease(connection, fence)
+        _insert(connection, "orders", _order_values(order))
+
+
+def order_of(store: Store, client_order_id: str) -> OrderOrigin | None:
+    """Return where an order came from, or None where it is not stored."""
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT type, signal_timestamp FROM orders WHERE client_order_id = ?",
+            (client_order_id,),
+        ).fetchall()
+    return OrderOrigin(*rows[0]) if rows else None
 
 
 def insert_trade(

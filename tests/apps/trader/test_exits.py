@@ -1,0 +1,114 @@
+"""A paper position is left by stops, targets and time, by the same rule as in a backtest."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from desk import HOUR, MARCH, Desk, Market, desk, market
+from onetape.cli.settings import AccountSettings, ExitSettings
+from onetape.core.candles import Candles
+from onetape.engine import EXIT_KINDS, booked_fill, simulate
+from onetape.strategies import checked_signals
+
+Run = Callable[[Any], Any]
+StrategyFile = Callable[..., str]
+Sold = tuple[str, Decimal, Decimal, Decimal]
+
+EXITS = {
+    "stop and target": ExitSettings(stop_loss=0.004, take_profit=0.006),
+    "trailing stop": ExitSettings(trailing_stop=0.005),
+    "time stop": ExitSettings(time_stop_bars=2),
+    "falling target": ExitSettings(target_table={0: 0.01, 2: 0.002}, stop_loss=0.02),
+}
+#: Says BUY in runs of three candles and SELL rarely, so that levels end most positions.
+RUNS = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onetape.strategies import Signals, Strategy
+
+
+@dataclass(frozen=True)
+class Runs(Strategy):
+    name: ClassVar[str] = "runs"
+
+    @property
+    def lookback(self):
+        return 1
+
+    def evaluate(self, candles, higher):
+        hour = candles.timestamp // 3_600
+        signal = np.where(hour % 5 < 3, 1, np.where(hour % 20 == 18, -1, 0))
+        return Signals(signal.astype(np.int8), {})
+"""
+
+
+def candles_of(opened: Market, start: int, end: int) -> Candles:
+    rows = opened.truth(start, end).values()
+    opens, *prices = (np.array(column) for column in zip(*rows, strict=True))
+    return Candles.from_columns(opens.astype(np.int64), *prices)
+
+
+async def step_to(opened: Market, trading: Desk, hours: range) -> None:
+    for hour in hours:
+        await opened.go_to(hour + 0.1)
+        await trading.until(lambda hour=hour: trading.source(hour))
+        await trading.until_decided(hour - 1)
+
+
+def backtested(opened: Market, trading: Desk, last_hour: int) -> list[Sold]:
+    """Return kind, price, amount and fee of the engine's own fills."""
+    first = trading.query("SELECT min(timestamp) FROM decisions")[0][0]
+    candles = candles_of(opened, first - HOUR, MARCH + (last_hour + 1) * HOUR)
+    rules = trading.job.rules
+    signals = checked_signals(trading.job.strategy, candles)
+    result = simulate(candles, signals.signal, rules, start_index=1)
+    kinds = iter(result.exit_kinds)
+    made: list[Sold] = []
+    for fill in result.fills:
+        booked = booked_fill(fill, rules)
+        kind = "buy" if fill.side == "buy" else next(kinds).replace("signal", "market")
+        made.append((kind, booked.price, booked.amount, booked.fee))
+    return made
+
+
+def on_paper(trading: Desk) -> list[Sold]:
+    types = dict(trading.query("SELECT client_order_id, type FROM orders"))
+    return [
+        (
+            "buy" if trade.side == "buy" else types[trade.client_order_id],
+            trade.price,
+            trade.amount,
+            trade.fee,
+        )
+        for trade in trading.trades()
+    ]
+
+
+@pytest.mark.parametrize("exits", EXITS)
+def test_paper_exits_equal_the_backtest_trade_by_trade(
+    run: Run, db: Path, strategy_file: StrategyFile, exits: str
+) -> None:
+    account = AccountSettings(slippage_bps=3, maker_fee_rate=0.0005, cool_down_bars=1)
+
+    async def scene() -> None:
+        name = strategy_file(RUNS, "runs")
+        async with (
+            market(0.25) as opened,
+            desk(opened, db, strategy=name, account=account, exits=EXITS[exits]) as trading,
+        ):
+            await step_to(opened, trading, range(46))
+            fills, trades = backtested(opened, trading, 45), on_paper(trading)
+            # The backtest knows the whole of the last candle, of which the market has begun.
+            assert fills[: len(trades)] == trades
+            assert len(fills) - len(trades) <= 1
+            assert {kind for kind, *_ in trades} & {*EXIT_KINDS} - {"signal"}
+            assert len(trades) > 10
+
+    run(scene())
