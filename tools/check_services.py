@@ -1,7 +1,7 @@
 """Start every service of docker-compose.yml as a plain process, offline, and see it do its work.
 
 Each app gets an environment made by docker/install.py, as in its image. The services run one after
-the other in one folder laid out like the image's, with `--exchange simulator` behind their own
+the other in one folder laid out like the image's, with `--exchange simulator` in their own
 command, so that no test needs a network; the simulator itself on loopback and any free port.
 """
 
@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-OFFLINE = ("--exchange", "simulator")
+OFFLINE = "simulator"
 #: What stands behind the simulator's own command: its last word on where it listens.
 LOOPBACK = ("--host", "127.0.0.1", "--port", "0")
 RUN_TIMEOUT_SECONDS = 120
@@ -48,9 +48,13 @@ class Service:
     command: tuple[str, ...]
 
     @property
-    def offline(self) -> tuple[str, ...]:
-        """What is added to its command, so that it needs no network and none reaches it."""
-        return OFFLINE if self.program == self.app else LOOPBACK
+    def offline(self) -> list[str]:
+        """Its command, changed so that it needs no network and none reaches it."""
+        if self.program != self.app:
+            return [*self.command, *LOOPBACK]
+        words = list(self.command)
+        words[words.index("--exchange") + 1] = OFFLINE
+        return words
 
 
 def read_services(file: Path) -> list[Service]:
@@ -83,7 +87,7 @@ def start(service: Service, environments: Path, folder: Path) -> "subprocess.Pop
     programs = environments / service.app / "bin"
     kept = {key: os.environ[key] for key in ("HOME", "LANG", "TZ") if key in os.environ}
     return subprocess.Popen(
-        [str(programs / service.program), *service.command, *service.offline],
+        [str(programs / service.program), *service.offline],
         cwd=folder,
         env={**kept, "PATH": f"{programs}:{os.defpath}", "PYTHONUNBUFFERED": "1"},
         stdin=subprocess.DEVNULL,
@@ -206,7 +210,7 @@ def main() -> None:
             list(pool.map(install, apps, [environments / app for app in apps]))
         print(f"{', '.join(apps)} installed in {time.monotonic() - began:.0f} s")
         for service in services:
-            words = " ".join([service.program, *service.command, *service.offline])
+            words = " ".join([service.program, *service.offline])
             print(f"--- {service.name}: {words}")
             checks = {
                 "trader": check_until_stopped,

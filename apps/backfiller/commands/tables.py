@@ -17,6 +17,8 @@ class Column:
     short: Sequence[str] | None = None
     """The cells in a narrow terminal; none at all: the column is left out there."""
     right: bool = False
+    brief: str | None = None
+    """The title in a narrow terminal; None: the same."""
 
 
 def fitted(columns: Sequence[Column], *, width: int | None = None) -> str:
@@ -31,7 +33,9 @@ def fitted(columns: Sequence[Column], *, width: int | None = None) -> str:
     if room is None or max(map(len, whole.splitlines()), default=0) <= room:
         return whole
     narrow = [
-        Column(one.title, one.cells if one.short is None else one.short, right=one.right)
+        Column(
+            one.brief or one.title, one.cells if one.short is None else one.short, right=one.right
+        )
         for one in columns
         if one.short is None or len(one.short)
     ]
