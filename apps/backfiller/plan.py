@@ -45,7 +45,9 @@ class Plan:
         first = [f"{utc_text(low)} to {utc_text(high)}" for low, high in self.ranges[:3]]
         more = len(self.ranges) - len(first)
         ranges = ", ".join(first) + (f" and {more:,} more ranges" if more else "")
-        return f"{self.key}: {counted(self.candles, 'candle')}: {ranges or 'nothing'}"
+        if not ranges:
+            return f"{self.key}: nothing"
+        return f"{self.key}: {counted(self.candles, 'candle')}: {ranges} UTC"
 
 
 def plan_series(
@@ -76,14 +78,25 @@ def plan_series(
 
 
 def joined(ranges: list[Range], timeframe: Timeframe, page_limit: int) -> list[Range]:
-    """Join sorted ranges that one page reaches across: asking once beats asking for each."""
+    """Join sorted ranges where that takes fewer pages than asking for each, or where they touch."""
+
+    def pages(part: Range) -> int:
+        return pages_of(timeframe.count_between(*part), page_limit)
+
     found: list[Range] = []
     for start, end in ranges:
-        if found and timeframe.count_between(found[-1][1], start) < page_limit:
-            found[-1] = (found[-1][0], max(end, found[-1][1]))
-        else:
-            found.append((start, end))
+        if found:
+            both = (found[-1][0], max(end, found[-1][1]))
+            if start <= found[-1][1] or pages(both) < pages(found[-1]) + pages((start, end)):
+                found[-1] = both
+                continue
+        found.append((start, end))
     return found
+
+
+def pages_of(candles: int, page_limit: int) -> int:
+    """Return how many pages so many candles take; pages overlap by one candle."""
+    return max(1, -(-(candles - 1) // (page_limit - 1)))
 
 
 def _newest_again(store: Store, key: SeriesKey, first: int, stop: int) -> list[Range]:
@@ -97,7 +110,4 @@ def _newest_again(store: Store, key: SeriesKey, first: int, stop: int) -> list[R
 
 
 def _pages(candles: int, quirks: Quirks) -> int:
-    if quirks.newest_only is not None:
-        return 1
-    # Pages overlap by one candle.
-    return max(1, -(-(candles - 1) // (quirks.page_limit - 1)))
+    return 1 if quirks.newest_only is not None else pages_of(candles, quirks.page_limit)

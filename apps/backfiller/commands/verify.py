@@ -1,9 +1,13 @@
 """`backfiller verify`: look through the whole store."""
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from backfiller.commands.common import CONFIG, chosen_series, open_database
 from onetape.cli import options
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def verify_store(
@@ -46,10 +50,12 @@ def verify_store(
         holes = f", {counted(explained, 'hole')} that the exchange has too" if explained else ""
         print_line(f"{path}: {counted(len(unexplained), 'unexplained finding')}{holes}")
     if unexplained:
-        raise DataError(f"{counted(len(unexplained), 'unexplained finding')}; {_way_out(path)}")
+        way_out = _way_out(path, is_damaged=any(one.kind == "quick_check" for one in unexplained))
+        raise DataError(f"{counted(len(unexplained), 'unexplained finding')}; {way_out}")
 
 
-def _way_out(path: object) -> str:
+def _way_out(path: "Path", *, is_damaged: bool) -> str:
     """Return how findings are mended."""
-    db = "" if str(path) == "data/onetape.db" else f" --db {path}"
-    return f"mend them: uv run backfiller repair{db}; a damaged file: uv run backfiller restore"
+    if is_damaged:
+        return f"no fetch mends a damaged file: uv run backfiller restore BACKUP --db {path}"
+    return f"mend what the exchange can supply: uv run backfiller repair --db {path}"

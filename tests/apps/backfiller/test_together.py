@@ -2,12 +2,17 @@
 
 import json
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import ccxt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from backfiller.plan import joined, pages_of
+from onetape.core.timeframes import Timeframe
 from onetape.exchange import rest
 from onetape.exchange.clients import Endpoint, client_settings, redirect
 from onetape.history.fetch import REREAD_CANDLES
@@ -74,7 +79,7 @@ def test_a_plan_for_people_ends_with_the_sum(backfiller: Run, simulator: Embedde
     address = ("--exchange", "simulator", "--simulator-url", simulator.url)
     lines = backfiller(*address, *SEVERAL, "--plan").out.splitlines()
     assert lines[0] == (
-        "simulator BTC/USDT 1h: 696 candles: 2024-02-01 00:00 to 2024-03-01 00:00; 1 page, "
+        "simulator BTC/USDT 1h: 696 candles: 2024-02-01 00:00 to 2024-03-01 00:00 UTC; 1 page, "
         "about 1 s"
     )
     assert lines[-1] == "in all 1,450 candles in 4 pages, about 1 s; nothing was fetched"
@@ -87,6 +92,25 @@ def test_a_plan_of_a_stored_series_names_its_holes_and_the_newest_candles(fetch:
     (one,) = json.loads(fetch("--from", "2024-02-01", "--plan").out)["series"]
     # A page reaches across both, so they are asked for together.
     assert (one["ranges"], one["pages"]) == ([[1_706_745_600 + 3_600 * 50, 1_709_251_200]], 1)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9_000), st.integers(1, 300)), max_size=8),
+    st.integers(2, 1_000),
+)
+def test_joined_ranges_hold_all_that_was_wanted_in_no_more_pages(
+    wanted: list[tuple[int, int]], page_limit: int
+) -> None:
+    minutes = Timeframe.parse("1m")
+    ranges = sorted((60 * first, 60 * (first + count)) for first, count in wanted)
+    found = joined(ranges, minutes, page_limit)
+    assert all(any(low <= start and end <= high for low, high in found) for start, end in ranges)
+    assert all(before[1] < after[0] for before, after in pairwise(found))
+
+    def pages(parts: list[tuple[int, int]]) -> int:
+        return sum(pages_of(minutes.count_between(*part), page_limit) for part in parts)
+
+    assert pages(found) <= pages(ranges)
 
 
 def test_a_wrong_symbol_and_a_wrong_timeframe_stop_no_other_series(fetch: Run) -> None:
