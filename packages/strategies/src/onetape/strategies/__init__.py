@@ -5,10 +5,12 @@ from onetape.strategies import Signals, Strategy, indicators, parameter
 
 from onetape.strategies import indicators
 from onetape.strategies.evaluation import checked_signals
+from onetape.strategies.higher import Higher, HigherCandles, beside, higher_timeframes_of
 from onetape.strategies.interface import BUY, HOLD, SELL, SignalArray, Signals, Strategy
 from onetape.strategies.parameters import ParameterInfo, parameter, parameters_of
 from onetape.strategies.registry import (
     digest,
+    higher_lookback_of,
     load_strategy,
     lookback_of,
     strategy_class,
@@ -19,12 +21,17 @@ __all__ = [
     "BUY",
     "HOLD",
     "SELL",
+    "Higher",
+    "HigherCandles",
     "ParameterInfo",
     "SignalArray",
     "Signals",
     "Strategy",
+    "beside",
     "checked_signals",
     "digest",
+    "higher_lookback_of",
+    "higher_timeframes_of",
     "indicators",
     "load_strategy",
     "lookback_of",

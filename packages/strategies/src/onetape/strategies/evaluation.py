@@ -1,7 +1,6 @@
 """Run a strategy and check what it returns, so that nothing behind it meets junk."""
 
 import traceback
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,28 +11,33 @@ from onetape.core.errors import ConfigurationError, DataError, OnetapeError
 from onetape.core.words import counted
 from onetape.strategies.extras import column_of, junk, with_checked_extras
 from onetape.strategies.hearing import printing_to_stderr
+from onetape.strategies.higher import Higher, HigherCandles
 from onetape.strategies.interface import Signals, Strategy
 
 
-def checked_signals(
-    strategy: Strategy, candles: Candles, higher: Mapping[str, Candles] | None = None
-) -> Signals:
+def checked_signals(strategy: Strategy, candles: Candles, higher: Higher | None = None) -> Signals:
     """Return what the strategy says about the candles, proven to be usable.
 
     Args:
         strategy: Any strategy, a user's own included.
         candles: Closed candles, oldest first, at least one.
-        higher: Candles of the strategy's `higher_timeframes`.
+        higher: Candles of each of the strategy's `higher_timeframes`.
 
     Raises:
         ConfigurationError: the strategy raised, or returned something else than one of -1, 0 and 1
             for each candle; the mend is in the strategy's file. The text names strategy and bar.
         DataError: a stored candle has a price that is no number.
     """
+    given = {name: _protected_higher(larger) for name, larger in (higher or {}).items()}
+    for name in strategy.higher_timeframes:
+        if name not in given:
+            raise ConfigurationError(
+                f"strategy {strategy.name} wants {name} candles, and whoever evaluates it gave none"
+            )
     _check_candles(strategy, candles)
     try:
         with printing_to_stderr():
-            signals = strategy.evaluate(_protected(candles), higher or {})
+            signals = strategy.evaluate(_protected(candles), given)
     except OnetapeError:
         raise
     except (Exception, SystemExit) as error:
@@ -51,23 +55,33 @@ def _protected(candles: Candles) -> Candles:
     A strategy that changes them in place is told so by NumPy, in its own line.
     """
     columns = [
-        getattr(candles, name).view()
+        _unwritable(getattr(candles, name))
         for name in ("timestamp", "open", "high", "low", "close", "volume")
     ]
-    for column in columns:
-        column.flags.writeable = False
     return Candles(*columns)
+
+
+def _protected_higher(larger: HigherCandles) -> HigherCandles:
+    return HigherCandles.of(_protected(larger), larger.timeframe, _unwritable(larger.visible))
+
+
+def _unwritable(column: Any) -> Any:
+    view = column.view()
+    view.flags.writeable = False
+    return view
 
 
 def _check_candles(strategy: Strategy, candles: Candles) -> None:
     if len(candles) == 0:
         raise DataError(f"strategy {strategy.name} was given no candles; backfill the range first")
-    bad = ~np.isfinite(candles.close)
-    if bad.any():
-        raise DataError(
-            f"strategy {strategy.name} cannot read the candle {_bar(candles, int(bad.argmax()))}: "
-            "its close is no number; delete that row and backfill it again"
-        )
+    for name in ("close", "open", "high", "low", "volume"):
+        bad = ~np.isfinite(getattr(candles, name))
+        if bad.any():
+            raise DataError(
+                f"strategy {strategy.name} cannot read the candle "
+                f"{_bar(candles, int(bad.argmax()))}: its {name} is no number; delete that row and "
+                "backfill it again"
+            )
 
 
 def _checked(strategy: Strategy, candles: Candles, signals: Any) -> Signals:

@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray
+from onetape.strategies.higher import HigherCandles
 from onetape.strategies.parameters import checked_parameters
 
 SignalArray = NDArray[np.int8]
@@ -82,7 +83,7 @@ class Strategy(ABC):
     name: ClassVar[str]
     """How the strategy is chosen on the command line: lower case, digits, underscores."""
     higher_timeframes: ClassVar[tuple[str, ...]] = ()
-    """CCXT timeframes above the traded one that `evaluate` wants in `higher`."""
+    """CCXT timeframes above the traded one that `evaluate` wants in `higher`, such as ("1d",)."""
 
     def __post_init__(self) -> None:
         """Check the parameters; a subclass that overrides this calls it first.
@@ -97,13 +98,19 @@ class Strategy(ABC):
     def lookback(self) -> int:
         """How many candles make the last signal the one that all candles would give."""
 
+    @property
+    def higher_lookback(self) -> int:
+        """The same for the candles of each of `higher_timeframes`; by default as many."""
+        return self.lookback
+
     @abstractmethod
-    def evaluate(self, candles: Candles, higher: Mapping[str, Candles]) -> Signals:
+    def evaluate(self, candles: Candles, higher: Mapping[str, HigherCandles]) -> Signals:
         """Return the signals of these candles.
 
         Args:
             candles: Closed candles, oldest first, at least one.
-            higher: Closed candles of each of `higher_timeframes`.
+            higher: Closed candles of each of `higher_timeframes`; `as_of` brings their columns to
+                the traded candles.
 
         Returns:
             One signal per candle; that of candle i depends on candles 0 to i only.

@@ -41,6 +41,7 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SHARED_MODULES: Final = (
     "onetape.strategies.indicators",
     "onetape.strategies.rolling",
+    "onetape.strategies.higher",
     "onetape.strategies.interface",
 )
 
@@ -95,18 +96,31 @@ def lookback_of(strategy: Strategy) -> int:
     Raises:
         ConfigurationError: the strategy's own code failed, or gave no usable number.
     """
+    return _number_of(strategy, "lookback")
+
+
+def higher_lookback_of(strategy: Strategy) -> int:
+    """Return how many candles of each larger timeframe a strategy looks back.
+
+    Raises:
+        ConfigurationError: as `lookback_of`.
+    """
+    return _number_of(strategy, "higher_lookback")
+
+
+def _number_of(strategy: Strategy, name: str) -> int:
     try:
         with printing_to_stderr():
-            lookback: Any = strategy.lookback
+            number: Any = getattr(strategy, name)
     except (Exception, SystemExit) as error:
-        raise _failing(type(strategy), "could not tell its lookback", error) from error
-    if type(lookback) is not int or not 0 <= lookback <= MOST_LOOKBACK:
-        shown = str(lookback)[:40] if not isinstance(lookback, int) else "another"
+        raise _failing(type(strategy), f"could not tell its {name}", error) from error
+    if type(number) is not int or not 0 <= number <= MOST_LOOKBACK:
+        shown = str(number)[:40] if not isinstance(number, int) else "another"
         raise ConfigurationError(
-            f"strategy {strategy.name}: lookback must be a whole number from 0 to "
+            f"strategy {strategy.name}: {name} must be a whole number from 0 to "
             f"{MOST_LOOKBACK:,}, found {shown}; mend it in the strategy's file"
         )
-    return lookback
+    return number
 
 
 def _failing(cls: type[Strategy], what: str, error: BaseException) -> ConfigurationError:

@@ -1,0 +1,112 @@
+"""Closed candles of a larger timeframe: the stored ones, and those that smaller stored ones make.
+
+A trader decides at the moment when a day ends, and no exchange has the candle of that day at once:
+so what is not stored is built from the smaller candles. Times are epoch seconds UTC.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onetape.core.candles import Candles, IntArray, SeriesKey
+from onetape.core.holes import holes_between
+from onetape.core.resample import check_multiple, incomplete_windows, resample
+from onetape.core.timeframes import Timeframe
+from onetape.store.candles import insert_columns
+from onetape.store.database import Store
+from onetape.store.gaps import unexplained
+from onetape.store.reading import closed_between
+
+
+@dataclass(frozen=True, slots=True)
+class LargerCandles:
+    """Closed candles of a larger timeframe, and where they come from."""
+
+    key: SeriesKey
+    """The larger series."""
+    candles: Candles
+    built: Candles
+    """Those of them that are not stored, made of smaller ones."""
+    missing: list[tuple[int, int]]
+    """Half-open ranges of opens of which nothing is known: neither stored, nor can they be built,
+    nor does the exchange lack them."""
+
+    @property
+    def words(self) -> str:
+        """Return where they come from, such as `180 stored, 3 built from smaller ones`."""
+        stored = len(self.candles) - len(self.built)
+        return f"{stored:,} stored, {len(self.built):,} built from smaller ones"
+
+
+def larger_between(
+    store: Store, key: SeriesKey, larger: Timeframe, start: int, end: int
+) -> LargerCandles:
+    """Return the candles of a larger timeframe that open at `start` or later and closed by `end`.
+
+    One whose smaller candles have a hole that nobody explained is not built.
+
+    Args:
+        store: The open database; nothing is written.
+        key: The series of the smaller candles.
+        larger: The larger timeframe.
+        start: Epoch seconds.
+        end: Epoch seconds: the close of the last smaller candle that may be looked at.
+
+    Raises:
+        UsageError: the larger timeframe is not made of whole smaller ones.
+        StoreError: the file cannot be read.
+    """
+    check_multiple(Timeframe.parse(key.timeframe), larger)
+    large_key = replace(key, timeframe=larger.name)
+    first, stop = larger.ceil(start), larger.floor(end)
+    stored = closed_between(store, large_key, first, stop)
+    holes = holes_between(stored.timestamp, larger, first, stop)
+    if not holes:
+        return LargerCandles(large_key, stored, Candles.empty(), [])
+    built = _built(store, key, larger, holes, end)
+    candles = _merged(stored, built)
+    missing = holes_between(candles.timestamp, larger, first, stop)
+    return LargerCandles(large_key, candles, built, unexplained(store, large_key, missing))
+
+
+def keep_built(store: Store, larger: LargerCandles, *, seen_ms: int) -> None:
+    """Store the candles that were built, so that whoever reads the tape later sees the same.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    if len(larger.built):
+        insert_columns(store, larger.key, larger.built, source="resample", seen_ms=seen_ms)
+
+
+def _built(
+    store: Store, key: SeriesKey, larger: Timeframe, holes: list[tuple[int, int]], end: int
+) -> Candles:
+    """Return the larger candles of the holes that the smaller ones make with certainty."""
+    smaller = Timeframe.parse(key.timeframe)
+    # To the end: a candle behind the last window proves that it is over where its own last is gone.
+    base = closed_between(store, key, holes[0][0], end)
+    made = resample(base, smaller, larger)
+    certain = _inside(made.timestamp, holes)
+    if certain.any() and len(incomplete_windows(base, smaller, larger)):
+        small_holes = holes_between(base.timestamp, smaller, holes[0][0], end)
+        for low, high in unexplained(store, key, small_holes):
+            certain &= ~_inside(made.timestamp, [(larger.floor(low), high)])
+    return made.taken(np.flatnonzero(certain))
+
+
+def _inside(opens: IntArray, ranges: list[tuple[int, int]]) -> NDArray[np.bool_]:
+    """Return which times lie in one of the half-open ranges."""
+    inside = np.zeros(len(opens), dtype=np.bool_)
+    for start, end in ranges:
+        low, high = np.searchsorted(opens, (start, end))
+        inside[low:high] = True
+    return inside
+
+
+def _merged(stored: Candles, built: Candles) -> Candles:
+    if not len(built):
+        return stored
+    order = np.argsort(np.concatenate((stored.timestamp, built.timestamp)), kind="stable")
+    return stored.joined(built).taken(order)

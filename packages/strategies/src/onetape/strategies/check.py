@@ -1,0 +1,282 @@
+"""Prove that a strategy decides alike from its last candles and from all of them.
+
+A backtest evaluates the whole range once, a trader the last `lookback` candles at each close. On
+each bar i three signals are compared:
+
+    whole    of bar i, from all candles, later ones included
+    prefix   of bar i, from all candles up to it
+    window   of bar i, from its last max(100, lookback) candles, as the trader sees them
+
+Where window and whole differ, the prefix tells why: if it differs from the whole, later candles
+changed the past (look-ahead); if not, the window is too short (warm-up). Windows are evaluated by
+instances that never saw the whole, oldest first, so that nothing remembered can help; a strategy
+that does not repeat itself is named as such.
+"""
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import numpy as np
+
+from onetape.core.candles import Candles, IntArray
+from onetape.core.errors import OnetapeError
+from onetape.strategies.evaluation import checked_signals
+from onetape.strategies.higher import LEAST_CANDLES, Higher
+from onetape.strategies.interface import SignalArray, Strategy
+from onetape.strategies.registry import higher_lookback_of, lookback_of
+
+#: Returns a new instance of the strategy, its file run anew.
+Maker = Callable[[], Strategy]
+#: Told how many bars are done.
+Progress = Callable[[int], None]
+#: What is wrong with a strategy.
+Kind = Literal["look-ahead", "warm-up", "not repeatable", "state", "fails"]
+
+#: Above so many bars a part of the range is checked unless all of it is asked for.
+MOST_BARS: Final = 200_000
+#: Bars whose cause is looked into, beside the first one, and that are evaluated by fresh instances.
+_EXAMINED: Final = 20
+#: Bars between two calls of Progress.
+_BARS_PER_CALL: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class CheckData:
+    """The candles that a strategy is checked on."""
+
+    candles: Candles
+    """Warm-up first."""
+    higher: Higher = field(default_factory=dict)  # pyright: ignore[reportUnknownVariableType] - the alias says of what
+    """Larger candles, beside all of them."""
+    first: int = 0
+    """The first candle after the warm-up."""
+
+    def __len__(self) -> int:
+        """Return the number of bars that can be checked."""
+        return len(self.candles) - self.first
+
+    @property
+    def seed(self) -> int:
+        """Return a number that equal candles share."""
+        ends = self.candles[-1_000:]
+        return zlib.crc32(ends.close.tobytes(), len(self.candles) ^ int(ends.timestamp[-1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """How many candles the last signal is made of."""
+
+    candles: int
+    higher: int
+    """Of each larger timeframe, before the first of `candles`."""
+
+    @classmethod
+    def of(cls, strategy: Strategy) -> "Windows":
+        """Return what a trader gives a strategy.
+
+        Raises:
+            ConfigurationError: its lookback cannot be used.
+        """
+        higher = higher_lookback_of(strategy) if strategy.higher_timeframes else 0
+        return cls(max(LEAST_CANDLES, lookback_of(strategy)), max(LEAST_CANDLES, higher))
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One bar on which a strategy does not decide alike."""
+
+    index: int
+    timestamp: int
+    """Its open, epoch seconds."""
+    kind: Kind
+    whole: int | None
+    prefix: int | None
+    window: int | None
+    """The three signals; None where it was not evaluated."""
+    text: str = ""
+    """What the strategy's failure said."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What a check found."""
+
+    bars: int
+    """How many bars the range has."""
+    checked: int
+    start: int
+    """Open of the first bar of the part that was checked, epoch seconds."""
+    end: int
+    """Open of the last one."""
+    windows: Windows
+    differing: tuple[int, ...] = ()
+    """The bars that differ, by index, oldest first."""
+    first: Difference | None = None
+    """The first of them."""
+    look_ahead: Difference | None = None
+    """The first of the examined ones that shows look-ahead."""
+
+    @property
+    def is_clean(self) -> bool:
+        """Return whether nothing was found."""
+        return self.first is None
+
+
+def part_to_check(data: CheckData, *, whole: bool) -> IntArray:
+    """Return the bars to check: all, or a range of MOST_BARS that the candles choose by seed."""
+    first, count = data.first, len(data.candles)
+    if not whole and count - first > MOST_BARS:
+        first += int(np.random.default_rng(data.seed).integers(count - first - MOST_BARS + 1))
+        count = first + MOST_BARS
+    return np.arange(first, count)
+
+
+def check_strategy(
+    make: Maker, data: CheckData, bars: IntArray, on_progress: Progress = lambda _: None
+) -> CheckResult:
+    """Check these bars.
+
+    Args:
+        make: Makes a fresh strategy.
+        data: The candles.
+        bars: Indices of the bars, increasing.
+        on_progress: Told how many are done.
+
+    Raises:
+        ConfigurationError: the strategy cannot be evaluated on all candles.
+    """
+    windows = Windows.of(make())
+    whole = signals_of(make(), data)
+    unsteady = _unsteady(make, data, bars, whole)
+    if unsteady is not None:
+        return result_of(data, bars, 0, windows, [unsteady.index], unsteady)
+    runner = make()
+    seen = np.zeros(len(data.candles), dtype=np.int8)
+    for done, bar in enumerate(bars.tolist()):
+        try:
+            seen[bar] = window_signal(runner, data, bar, windows)
+        except OnetapeError as error:
+            failed = _difference(data, bar, "fails", int(whole[bar]), None, None, str(error))
+            return result_of(data, bars, done, windows, [bar], failed)
+        if done % _BARS_PER_CALL == 0:
+            on_progress(done)
+    on_progress(len(bars))
+    differing = bars[seen[bars] != whole[bars]]
+    stateful = _state(make, data, bars, differing, seen, windows)
+    if stateful is not None:
+        return result_of(data, bars, len(bars), windows, differing.tolist(), stateful)
+    return _explained(make, data, bars, differing, whole, seen, windows)
+
+
+def signals_of(strategy: Strategy, data: CheckData, end: int | None = None) -> SignalArray:
+    """Return the signals of all candles, or of those before `end`."""
+    stop = len(data.candles) if end is None else end
+    higher = {
+        name: larger.seen_from(data.candles, 0, stop, len(larger))
+        for name, larger in data.higher.items()
+    }
+    return checked_signals(strategy, data.candles[:stop], higher).signal
+
+
+def window_signal(strategy: Strategy, data: CheckData, bar: int, windows: Windows) -> int:
+    """Return the signal of a bar from its last candles, as a trader sees them."""
+    start, end = max(0, bar + 1 - windows.candles), bar + 1
+    higher = {
+        name: larger.seen_from(data.candles, start, end, windows.higher)
+        for name, larger in data.higher.items()
+    }
+    return int(checked_signals(strategy, data.candles[start:end], higher).signal[-1])
+
+
+def explained(make: Maker, data: CheckData, bar: int, whole: int, window: int) -> Difference:
+    """Return why a bar differs: the candles up to it tell."""
+    try:
+        prefix = int(signals_of(make(), data, bar + 1)[-1])
+    except OnetapeError as error:
+        return _difference(data, bar, "fails", whole, None, window, str(error))
+    return _difference(
+        data, bar, "warm-up" if prefix == whole else "look-ahead", whole, prefix, window
+    )
+
+
+def result_of(
+    data: CheckData,
+    bars: IntArray,
+    checked: int,
+    windows: Windows,
+    differing: Sequence[int],
+    first: Difference | None,
+    look_ahead: Difference | None = None,
+) -> CheckResult:
+    """Return the result over these bars."""
+    start, end = (int(data.candles.timestamp[bars[number]]) for number in (0, -1))
+    return CheckResult(len(data), checked, start, end, windows, tuple(differing), first, look_ahead)
+
+
+def _unsteady(
+    make: Maker, data: CheckData, bars: IntArray, whole: SignalArray
+) -> Difference | None:
+    """Return the first bar on which a strategy does not repeat what it said of all candles."""
+    again = make()
+    kinds: tuple[Kind, Kind] = ("not repeatable", "state")
+    # First a fresh instance, then the same one once more.
+    for kind in kinds:
+        other = signals_of(again, data)
+        wrong = bars[other[bars] != whole[bars]]
+        if len(wrong):
+            bar = int(wrong[0])
+            return _difference(data, bar, kind, int(whole[bar]), int(other[bar]), None)
+    return None
+
+
+def _state(
+    make: Maker,
+    data: CheckData,
+    bars: IntArray,
+    differing: IntArray,
+    seen: SignalArray,
+    windows: Windows,
+) -> Difference | None:
+    """Return a bar that a fresh instance decides otherwise than one that went through all."""
+    some = np.random.default_rng(data.seed).choice(bars, min(_EXAMINED, len(bars)), replace=False)
+    for bar in sorted({*differing[:_EXAMINED].tolist(), *some.tolist()}):
+        fresh = window_signal(make(), data, bar, windows)
+        if fresh != seen[bar]:
+            return _difference(data, bar, "state", None, fresh, int(seen[bar]))
+    return None
+
+
+def _explained(
+    make: Maker,
+    data: CheckData,
+    bars: IntArray,
+    differing: IntArray,
+    whole: SignalArray,
+    seen: SignalArray,
+    windows: Windows,
+) -> CheckResult:
+    if not len(differing):
+        return result_of(data, bars, len(bars), windows, [], None)
+    rng = np.random.default_rng(data.seed)
+    others = rng.choice(differing, min(_EXAMINED, len(differing)), replace=False).tolist()
+    found = [
+        explained(make, data, bar, int(whole[bar]), int(seen[bar]))
+        for bar in sorted({int(differing[0]), *others})
+    ]
+    ahead = next((each for each in found if each.kind == "look-ahead"), None)
+    return result_of(data, bars, len(bars), windows, differing.tolist(), found[0], ahead)
+
+
+def _difference(
+    data: CheckData,
+    bar: int,
+    kind: Kind,
+    whole: int | None,
+    prefix: int | None,
+    window: int | None,
+    text: str = "",
+) -> Difference:
+    timestamp = int(data.candles.timestamp[bar])
+    return Difference(bar, timestamp, kind, whole, prefix, window, text)

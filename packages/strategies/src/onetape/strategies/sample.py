@@ -1,0 +1,97 @@
+"""A quick check of a few bars, for every backtest: the full one is `backtester check`."""
+
+import time
+from typing import Final
+
+import numpy as np
+
+from onetape.core.candles import IntArray
+from onetape.core.errors import OnetapeError
+from onetape.strategies.check import (
+    CheckData,
+    CheckResult,
+    Difference,
+    Maker,
+    Windows,
+    explained,
+    result_of,
+    window_signal,
+)
+from onetape.strategies.interface import SignalArray
+
+#: Bars that are looked at, half of them such that signal something.
+SAMPLED_BARS: Final = 200
+#: Candles that all their windows hold together: a long lookback is tried on fewer bars.
+_MOST_CANDLES: Final = 200_000
+_LEAST_BARS: Final = 20
+#: A strategy that takes longer is left after so many seconds; which bars came first is the same
+#: each time.
+MOST_SECONDS: Final = 0.5
+
+
+def sample_check(make: Maker, data: CheckData, whole: SignalArray) -> CheckResult:
+    """Check a few bars that the candles choose by their seed, so the same ones each time.
+
+    Args:
+        make: Makes a fresh strategy.
+        data: The candles.
+        whole: The signals of all of them, as the backtest took them.
+
+    Raises:
+        ConfigurationError: the strategy cannot be made.
+    """
+    runner = make()
+    windows = Windows.of(runner)
+    bars = _chosen(data, whole, windows)
+    deadline = time.monotonic() + MOST_SECONDS
+    seen: dict[int, int] = {}
+    for bar in bars.tolist():
+        try:
+            seen[bar] = window_signal(runner, data, bar, windows)
+        except OnetapeError as error:
+            opened = int(data.candles.timestamp[bar])
+            failed = Difference(bar, opened, "fails", int(whole[bar]), None, None, str(error))
+            return result_of(data, bars, len(seen), windows, [bar], failed)
+        if time.monotonic() > deadline:
+            break
+    done = np.array(sorted(seen))
+    differing = [bar for bar in done.tolist() if seen[bar] != whole[bar]]
+    first = None
+    if differing:
+        bar = differing[0]
+        first = explained(make, data, bar, int(whole[bar]), seen[bar])
+    return result_of(data, done, len(done), windows, differing, first)
+
+
+def sample_text(result: CheckResult, command: str) -> str:
+    """Return what a backtest says of it, such as `200 of 4,320 bars sampled, clean; all: ...`.
+
+    Args:
+        result: What `sample_check` found.
+        command: The command that checks every bar.
+    """
+    from onetape.core.clock import utc_text
+
+    many = f"{result.checked:,} of {result.bars:,} bars sampled"
+    if result.first is None:
+        return f"{many}, clean; all: {command}"
+    found = result.first
+    return (
+        f"{many}, {len(result.differing):,} DIFFER, first {utc_text(found.timestamp)} UTC "
+        f"({found.kind}): do not trust this result; why: {command}"
+    )
+
+
+def _chosen(data: CheckData, whole: SignalArray, windows: Windows) -> IntArray:
+    """Return the bars in an order that the seed gives."""
+    rng = np.random.default_rng(data.seed)
+    count = len(data.candles)
+    most = min(SAMPLED_BARS, max(_LEAST_BARS, _MOST_CANDLES // windows.candles))
+    # A window that is not full is all there is: it shows nothing of the warm-up.
+    first = max(data.first, min(windows.candles, count - 1))
+    signalling = np.flatnonzero(whole[first:]) + first
+    half = rng.choice(signalling, min(most // 2, len(signalling)), replace=False)
+    # Drawn twice as often as needed, because some are drawn twice.
+    others = rng.integers(first, count, 2 * most)
+    chosen = list(dict.fromkeys([*half.tolist(), *others.tolist()]))[:most]
+    return rng.permutation(np.array(chosen))

@@ -1,0 +1,85 @@
+"""What the test of a strategy needs: candles, and the comparison of a window with all candles."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from onetape.core.candles import Candles
+from onetape.core.resample import resample
+from onetape.core.timeframes import Timeframe
+from onetape.strategies.check import CheckData, check_strategy, part_to_check
+from onetape.strategies.check_words import check_line
+from onetape.strategies.higher import Higher, beside, higher_timeframes_of
+from onetape.strategies.interface import Strategy
+from onetape.strategies.registry import load_strategy
+
+#: 2024-01-01 00:00 UTC.
+_START = 1_704_067_200
+
+
+def candles_of_closes(closes: Sequence[float], timeframe: str = "1h") -> Candles:
+    """Return candles from 2024-01-01 on that open at the close before and have a volume of 1.
+
+    Args:
+        closes: Their closes, quote currency, oldest first.
+        timeframe: Their length, such as `1h`.
+    """
+    close = np.array(closes, dtype=np.float64)
+    before = np.concatenate((close[:1], close[:-1]))
+    timestamp = _START + np.arange(len(close), dtype=np.int64) * Timeframe.parse(timeframe).seconds
+    high, low = np.maximum(before, close), np.minimum(before, close)
+    return Candles.from_columns(timestamp, before, high, low, close, np.ones_like(close))
+
+
+def random_candles(count: int, *, seed: int, timeframe: str = "1h") -> Candles:
+    """Return candles of a market that moves at random, about 1 % a candle.
+
+    Args:
+        count: How many.
+        seed: The same seed gives the same candles.
+        timeframe: Their length, such as `1h`.
+    """
+    steps = np.random.default_rng(seed).normal(0.0, 0.01, count)
+    return candles_of_closes((100.0 * np.exp(np.cumsum(steps))).round(4).tolist(), timeframe)
+
+
+def higher_of(strategy: Strategy, candles: Candles, timeframe: str = "1h") -> Higher:
+    """Return the larger candles that a strategy asks for, made of these.
+
+    Raises:
+        UsageError: they are not made of whole ones.
+    """
+    small = Timeframe.parse(timeframe)
+    return {
+        larger.name: beside(candles, small, resample(candles, small, larger), larger)
+        for larger in higher_timeframes_of(strategy, small)
+    }
+
+
+def window_difference(
+    name: str,
+    candles: Candles,
+    parameters: dict[str, object] | None = None,
+    *,
+    timeframe: str = "1h",
+    user_folder: Path | None = None,
+) -> str | None:
+    """Return the first bar on which the last candles and all candles decide otherwise, or None.
+
+    It is `backtester check` without a database.
+
+    Args:
+        name: Of the strategy, as `load_strategy` takes it.
+        candles: What to check it on.
+        parameters: Of the strategy.
+        timeframe: Of the candles.
+        user_folder: Where a strategy of that name may be.
+    """
+
+    def make() -> Strategy:
+        return load_strategy(name, parameters, user_folder)
+
+    data = CheckData(candles, higher_of(make(), candles, timeframe))
+    result = check_strategy(make, data, part_to_check(data, whole=True))
+    return None if result.is_clean else check_line(result)

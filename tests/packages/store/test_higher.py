@@ -1,0 +1,99 @@
+"""Larger candles of the tape: stored ones first, the others built, and none over an open hole."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onetape.core.candles import Candles, SeriesKey
+from onetape.core.resample import resample
+from onetape.core.timeframes import Timeframe
+from onetape.store.candles import insert_columns
+from onetape.store.database import Store, open_store
+from onetape.store.gaps import set_gap
+from onetape.store.higher import keep_built, larger_between
+
+HOUR, DAY_SECONDS = 3_600, 86_400
+START = 1_704_067_200
+HOURLY = SeriesKey("binance", "BTC/USDT", "1h")
+DAILY = replace(HOURLY, timeframe="1d")
+DAY = Timeframe.parse("1d")
+
+
+def hours(count: int) -> Candles:
+    close = np.arange(100.0, 100.0 + count)
+    timestamp = START + np.arange(count, dtype=np.int64) * HOUR
+    return Candles.from_columns(timestamp, close, close + 1, close - 1, close, np.ones(count))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with open_store(tmp_path / "x.db", create=True) as opened:
+        insert_columns(opened, HOURLY, hours(24 * 5 + 7), source="rest", seen_ms=1)
+        yield opened
+
+
+def days(store: Store, end: int) -> list[int]:
+    found = larger_between(store, HOURLY, DAY, START, end)
+    return [(opened - START) // DAY_SECONDS for opened in found.candles.timestamp.tolist()]
+
+
+def test_days_are_built_from_hours_and_the_one_under_way_is_not(store: Store) -> None:
+    found = larger_between(store, HOURLY, DAY, START, START + 127 * HOUR)
+    made = resample(hours(127), Timeframe.parse("1h"), DAY)
+    assert np.array_equal(found.candles.close, made.close)
+    assert (len(found.built), found.missing) == (5, [])
+    assert found.words == "0 stored, 5 built from smaller ones"
+
+
+def test_a_day_is_there_at_its_end_and_not_an_hour_before(store: Store) -> None:
+    assert days(store, START + 47 * HOUR) == [0]
+    assert days(store, START + 48 * HOUR) == [0, 1]
+
+
+def test_a_stored_day_comes_before_one_that_could_be_built(store: Store) -> None:
+    other = replace(
+        resample(hours(127), Timeframe.parse("1h"), DAY)[1:2],
+        close=np.array([125.5]),
+        high=np.array([200.0]),
+    )
+    insert_columns(store, DAILY, other, source="rest", seen_ms=1)
+    found = larger_between(store, HOURLY, DAY, START, START + 127 * HOUR)
+    assert found.candles.close.tolist()[:3] == [123.0, 125.5, 171.0]
+    assert found.words == "1 stored, 4 built from smaller ones"
+
+
+def test_what_was_built_is_kept_so_that_later_readers_see_the_same(store: Store) -> None:
+    first = larger_between(store, HOURLY, DAY, START, START + 127 * HOUR)
+    keep_built(store, first, seen_ms=2)
+    again = larger_between(store, HOURLY, DAY, START, START + 127 * HOUR)
+    assert np.array_equal(again.candles.open, first.candles.open)
+    assert again.words == "5 stored, 0 built from smaller ones"
+
+
+def remove(store: Store, hour: int) -> None:
+    with store.write() as connection:
+        connection.execute("DELETE FROM ohlcv_data WHERE timestamp = ?", (START + hour * HOUR,))
+
+
+@pytest.mark.parametrize("hour", [24, 30, 47])
+def test_a_day_with_a_hole_that_nobody_explained_is_missing(store: Store, hour: int) -> None:
+    remove(store, hour)
+    found = larger_between(store, HOURLY, DAY, START, START + 127 * HOUR)
+    assert days(store, START + 127 * HOUR) == [0, 2, 3, 4]
+    assert found.missing == [(START + DAY_SECONDS, START + 2 * DAY_SECONDS)]
+
+
+@pytest.mark.parametrize("hour", [24, 30, 47])
+def test_a_day_with_an_outage_of_the_exchange_is_built_without_it(store: Store, hour: int) -> None:
+    remove(store, hour)
+    start = START + hour * HOUR
+    set_gap(store, HOURLY, start, start + HOUR, state="none at exchange", asked_ms=1)
+    assert days(store, START + 127 * HOUR) == [0, 1, 2, 3, 4]
+
+
+def test_a_day_before_the_first_hour_is_missing(store: Store) -> None:
+    found = larger_between(store, HOURLY, DAY, START - DAY_SECONDS, START + 127 * HOUR)
+    assert found.missing == [(START - DAY_SECONDS, START)]

@@ -1,0 +1,280 @@
+"""The check catches strategies that cheat in the usual ways, and names what is wrong with each."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onetape.core.candles import Candles
+from onetape.strategies import Strategy, checked_signals, load_strategy
+from onetape.strategies.check import (
+    CheckData,
+    CheckResult,
+    check_strategy,
+    part_to_check,
+    window_signal,
+)
+from onetape.strategies.check_words import check_document, check_line, lookback_text
+from onetape.strategies.registry import BUILT_IN
+from onetape.strategies.sample import sample_check, sample_text
+from onetape.strategies.smallest import smallest_lookback
+from onetape.strategies.testing import higher_of, random_candles
+
+SOURCE = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onetape.core.resample import opens_of
+from onetape.core.timeframes import Timeframe
+from onetape.strategies import Signals, Strategy, indicators
+
+STATE = {{}}
+
+
+def above(price, line):
+    return Signals(np.nan_to_num(np.sign(price - line)).astype(np.int8), {{"line": line}})
+
+
+@dataclass(frozen=True)
+class Cheat(Strategy):
+    name: ClassVar[str] = "cheat"
+    higher_timeframes = {higher}
+
+    @property
+    def lookback(self):
+        return {lookback}
+
+    @property
+    def higher_lookback(self):
+        return {higher_lookback}
+
+    def evaluate(self, candles, higher):
+        close, n = candles.close, len(candles)
+        {body}
+"""
+#: What looks into the future, by the way in which it does.
+FUTURE = {
+    "a negative shift": "return above(candles.frame()['close'].shift(-1), close)",
+    "the mean of the whole series": "return above(close, np.full(n, close.mean()))",
+    "the extremes of the whole series": (
+        "return above((close - close.min()) / (close.max() - close.min() + 1e-9), np.full(n, 0.7))"
+    ),
+    "a centred window": (
+        "return above(close, candles.frame()['close'].rolling(9, center=True).mean().to_numpy())"
+    ),
+    "gaps filled from behind": (
+        "return above(close, candles.frame()['close'].rolling(9).mean().bfill().shift(-3).bfill())"
+    ),
+    "an unfinished larger candle, resampled by itself": (
+        "day = candles.frame()['close'].resample('1D').last().reindex(candles.frame().index, "
+        "method='ffill'); return above(close, day.to_numpy())"
+    ),
+    "the last price of a day on all its hours": (
+        "day = opens_of(Timeframe.parse('1d'), candles.timestamp); "
+        "last = np.searchsorted(day, day, side='right') - 1; return above(close, close[last])"
+    ),
+    "a turning point confirmed by later bars": (
+        "low = candles.frame()['low']; return above(low, low.rolling(7, center=True).min())"
+    ),
+}
+#: Never repeats itself, or remembers what it was asked before.
+UNSTEADY = {
+    "random numbers": (
+        "return Signals(np.random.default_rng().integers(-1, 2, n), {})",
+        "not repeatable",
+    ),
+    "the clock": (
+        "import time; rng = np.random.default_rng(time.perf_counter_ns()); "
+        "return Signals(rng.integers(-1, 2, n), {})",
+        "not repeatable",
+    ),
+    "a counter": (
+        "STATE['n'] = STATE.get('n', 0) + 1; return Signals(np.full(n, STATE['n'] % 2), {})",
+        "state",
+    ),
+    "an average carried from call to call": (
+        "STATE['ema'] = 0.9 * STATE.get('ema', close[-1] * 0.9) + 0.1 * close[-1]; "
+        "return above(close, np.full(n, STATE['ema']))",
+        "state",
+    ),
+}
+
+Write = Callable[..., Callable[[], Strategy]]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Return a function that writes a strategy of this body, and returns what makes it."""
+
+    def written(
+        body: str, lookback: int = 20, higher: tuple[str, ...] = (), higher_lookback: int = 20
+    ) -> Callable[[], Strategy]:
+        path = tmp_path / "cheat.py"
+        source = SOURCE.format(
+            body=body, lookback=lookback, higher=higher, higher_lookback=higher_lookback
+        )
+        path.write_text(source, encoding="utf-8")
+        return lambda: load_strategy(str(path))
+
+    return written
+
+
+def checked(make: Callable[[], Strategy], candles: Candles) -> tuple[CheckData, CheckResult]:
+    data = CheckData(candles, higher_of(make(), candles))
+    return data, check_strategy(make, data, part_to_check(data, whole=True))
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_bar_of_a_strategy_that_comes_with_it_is_clean(name: str):
+    _, result = checked(lambda: load_strategy(name), random_candles(700, seed=8))
+    assert check_line(result) == "check: 700 of 700 bars clean"
+
+
+@pytest.mark.parametrize("how", FUTURE)
+def test_a_look_into_the_future_is_named_with_its_first_bar(write: Write, how: str):
+    make, candles = write(FUTURE[how], lookback=150), random_candles(400, seed=2)
+    _, result = checked(make, candles)
+    assert result.first is not None
+    assert result.first.kind == "look-ahead"
+    # The bar is the first on which the candles up to it decide otherwise than all of them.
+    whole = checked_signals(make(), candles).signal
+    prefixes = [
+        int(checked_signals(make(), candles[: bar + 1]).signal[-1])
+        for bar in range(result.first.index + 1)
+    ]
+    assert np.flatnonzero(prefixes != whole[: len(prefixes)]).tolist() == [result.first.index]
+    assert "later candles change the past" in check_line(result)
+
+
+@pytest.mark.parametrize("how", UNSTEADY)
+def test_a_strategy_that_does_not_repeat_itself_is_named_so(write: Write, how: str):
+    body, kind = UNSTEADY[how]
+    _, result = checked(write(body), random_candles(300, seed=2))
+    assert result.first is not None
+    assert result.first.kind == kind
+
+
+def test_a_memory_of_what_was_said_before_hides_no_look_ahead(write: Write):
+    body = (
+        "said = np.sign(close - close.mean()).astype(int); "
+        "[STATE.setdefault(t, s) for t, s in zip(candles.timestamp.tolist(), said.tolist())]; "
+        "return Signals([STATE[t] for t in candles.timestamp.tolist()], {})"
+    )
+    _, result = checked(write(body), random_candles(300, seed=2))
+    assert result.first is not None
+    assert result.first.kind == "look-ahead"
+
+
+NEEDS_160 = "return above(close, indicators.sma(close, 160))"
+
+
+def test_a_short_lookback_is_named_with_the_smallest_that_agrees(write: Write):
+    data, result = checked(write(NEEDS_160, lookback=20), random_candles(600, seed=4))
+    assert result.first is not None
+    assert result.first.kind == "warm-up"
+    bars = part_to_check(data, whole=True)
+    make = write(NEEDS_160, lookback=20)
+    smallest = smallest_lookback(make, data, bars, result.differing, result.windows)
+    assert lookback_text(result, smallest) == "smallest lookback that agrees: 160 (now 100)"
+    assert checked(write(NEEDS_160, lookback=160), data.candles)[1].is_clean
+    assert not checked(write(NEEDS_160, lookback=159), data.candles)[1].is_clean
+
+
+def test_a_signal_that_depends_on_where_the_candles_begin_has_no_lookback(write: Write):
+    make = write("return above(close, np.cumsum(close) / np.arange(1, n + 1))")
+    data, result = checked(make, random_candles(500, seed=4))
+    bars = part_to_check(data, whole=True)
+    smallest = smallest_lookback(make, data, bars, result.differing, result.windows)
+    assert "none that these candles can show" in lookback_text(result, smallest)
+
+
+def test_a_short_warm_up_and_a_look_ahead_in_one_strategy_are_both_told(write: Write):
+    body = (
+        "line = indicators.sma(close, 160); line[:-1] = np.where(np.arange(n - 1) % 50 == 49, "
+        "close[1:], line[:-1]); return above(close, line)"
+    )
+    _, result = checked(write(body, lookback=20), random_candles(600, seed=4))
+    assert result.look_ahead is not None
+    document = check_document(result)
+    assert document["first_look_ahead"]["kind"] == "look-ahead"
+
+
+def test_a_strategy_that_fails_on_few_candles_is_told_where(write: Write):
+    body = "assert n > 50, 'too few'; return above(close, close)"
+    _, result = checked(write(body), random_candles(300, seed=4))
+    assert result.first is not None
+    assert (result.first.kind, result.first.index) == ("fails", 0)
+    assert "AssertionError: too few" in check_line(result)
+
+
+def daily_average(column: str) -> str:
+    return (
+        f"day = higher['1d']; line = day.as_of(indicators.sma(day.{column}, 3)); "
+        "return above(close, line)"
+    )
+
+
+def test_larger_candles_brought_by_as_of_are_clean(write: Write):
+    make = write(daily_average("close"), higher=("1d",))
+    data, result = checked(make, random_candles(900, seed=4))
+    assert result.is_clean
+    assert np.count_nonzero(checked_signals(make(), data.candles, data.higher).signal) > 500
+
+
+def test_larger_candles_merged_by_their_open_are_look_ahead(write: Write):
+    # The usual merge: the day that began last, though it has not closed.
+    body = (
+        "day = higher['1d']; at = np.searchsorted(day.timestamp, candles.timestamp, 'right') - 1; "
+        "return above(close, np.where(at < 0, np.nan, day.close[at]) if len(day) else close)"
+    )
+    _, result = checked(write(body, higher=("1d",)), random_candles(900, seed=4))
+    assert result.first is not None
+    assert result.first.kind == "look-ahead"
+
+
+def test_too_few_larger_candles_are_told_as_their_own_lookback(write: Write):
+    body = "day = higher['1d']; return above(close, day.as_of(indicators.sma(day.close, 110)))"
+    make = write(body, higher=("1d",))
+    data, result = checked(make, random_candles(24 * 160, seed=4))
+    bars = part_to_check(data, whole=True)
+    smallest = smallest_lookback(make, data, bars, result.differing, result.windows)
+    assert smallest is not None
+    assert smallest.name == "higher_lookback"
+    assert 105 <= smallest.value <= 110
+
+
+def test_a_long_range_is_checked_in_part_which_the_candles_choose():
+    data = CheckData(random_candles(200_900, seed=5), first=300)
+    bars = part_to_check(data, whole=False)
+    assert (len(bars), len(part_to_check(data, whole=True))) == (200_000, 200_600)
+    assert bars[0] >= 300
+    assert np.array_equal(bars, part_to_check(data, whole=False))
+
+
+@pytest.mark.parametrize("how", FUTURE)
+def test_the_sample_of_a_backtest_sees_a_look_into_the_future(write: Write, how: str):
+    make, data = write(FUTURE[how], lookback=150), CheckData(random_candles(3_000, seed=2))
+    result = sample_check(make, data, checked_signals(make(), data.candles).signal)
+    text = sample_text(result, "backtester check")
+    assert "DIFFER, first 2024-" in text
+    assert "(look-ahead): do not trust this result; why: backtester check" in text
+
+
+def test_the_sample_is_the_same_each_time_and_says_how_many_it_took():
+    data = CheckData(random_candles(3_000, seed=2))
+    whole = checked_signals(load_strategy("rsi"), data.candles).signal
+    one, other = (sample_check(lambda: load_strategy("rsi"), data, whole) for _ in range(2))
+    assert one == other
+    assert sample_text(one, "X") == "200 of 3,000 bars sampled, clean; all: X"
+
+
+def test_a_window_is_the_traders(write: Write):
+    # 100 candles at least, as the trader gives; the strategy says how many it was given.
+    make = write("return Signals(np.full(n, n == 100, dtype=np.int8), {})", lookback=7)
+    data, result = checked(make, random_candles(200, seed=2))
+    assert result.windows.candles == 100
+    assert window_signal(make(), data, 150, result.windows) == 1
+    assert window_signal(make(), data, 50, result.windows) == 0
