@@ -1,0 +1,1 @@
+"""`backtester search`: many combinations of parameters, ranked, beside a part that was held out."""

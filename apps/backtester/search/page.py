@@ -1,0 +1,157 @@
+"""The page of a search: heat maps of two parameters, searched beside held out. Loads nothing."""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+from backtester.search.folder import PAGE
+from backtester.search.ranking import LOWER_IS_BETTER, Tried
+from backtester.search.run import Search
+from backtester.search.space import value_text
+from backtester.search.words import (
+    RATIOS,
+    command,
+    heading,
+    luck_lines,
+    metric_text,
+    notes,
+    parts_lines,
+    strategy_name,
+)
+from onetape.core.errors import ConfigurationError
+from onetape.core.symbols import SIMULATOR_ID
+from onetape.core.words import counted, error_text
+
+#: Metrics to choose from, after the one that ranks.
+_METRICS: Final = (
+    *("sharpe", "total_return", "max_drawdown", "trades", "profit_factor"),
+    *("win_rate", "sortino", "calmar", "exposure"),
+)
+#: Rows of the table; --json and the results have all.
+_ROWS: Final = 500
+_PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
+
+
+def write_page(search: Search, given: Sequence[str]) -> Path:
+    """Write the page beside the results, so that a reader never meets half of one.
+
+    Raises:
+        ConfigurationError: it cannot be written.
+    """
+    path = search.folder / PAGE
+    partial = path.with_suffix(".part")
+    try:
+        partial.write_text(rendered(search, given), encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error_text(error)}") from error
+    return path
+
+
+def rendered(search: Search, given: Sequence[str]) -> str:
+    """Return the page."""
+    own = files("backtester.search") / "page"
+    style = (files("onetape.report") / "page" / "report.css").read_text(encoding="utf-8")
+    style += (own / "search.css").read_text(encoding="utf-8")
+    script = f'(() => {{\n"use strict";\n{(own / "search.js").read_text(encoding="utf-8")}}})();'
+    values = {
+        "policy": f"default-src 'none'; script-src {_digest(script)}; style-src {_digest(style)}; "
+        "img-src data:; base-uri 'none'; form-action 'none'",
+        "title": escape(f"Search: {strategy_name(search)} on {search.ground.tape.key.symbol}"),
+        "style": style,
+        "market": "<br>".join(escape(line) for line in parts_lines(search)),
+        "headline": escape(heading(search)),
+        "banner": _banner(search),
+        "luck": "".join(
+            f"<li>{escape(line)}</li>" for line in [*luck_lines(search), *notes(search)]
+        ),
+        "count": escape(f"{counted(len(search.order), 'combination')}, best first"),
+        "table": _table(search),
+        "rules": _rules(search),
+        "command": escape(command(search, search.order[0], given)) if search.order else "",
+        "data": _data(search),
+        "script": script,
+    }
+    template = (own / "search.html").read_text(encoding="utf-8")
+    # In one pass: what was filled in stays as it is.
+    return _PLACE.sub(lambda place: values[place[1]], template)
+
+
+def _digest(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def _banner(search: Search) -> str:
+    if search.ground.tape.key.exchange != SIMULATOR_ID:
+        return ""
+    return (
+        '<p class="banner" role="note"><strong>Invented market.</strong> These prices were made '
+        "up by the simulator; no combination says anything about a real market.</p>"
+    )
+
+
+def _rules(search: Search) -> str:
+    rows = {axis.name: axis.words for axis in search.planned.axes}
+    rows |= {"market": search.market, "database": str(search.database)}
+    return "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in rows.items()
+    )
+
+
+def _varying(search: Search) -> list[str]:
+    return [axis.name for axis in search.planned.axes if not axis.is_fixed]
+
+
+def _metrics(search: Search) -> list[str]:
+    return list(dict.fromkeys((search.asked.metric, *_METRICS)))
+
+
+def _table(search: Search) -> str:
+    names, metrics = _varying(search), _metrics(search)[:4]
+    heads = ["#", *names]
+    for metric in metrics:
+        heads += [metric, "held out"]
+    cells = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
+    rows = (
+        _row(place, result, names, metrics)
+        for place, result in enumerate(search.order[:_ROWS], start=1)
+    )
+    return f"<thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody>"
+
+
+def _row(place: int, result: Tried, names: Sequence[str], metrics: Sequence[str]) -> str:
+    texts = [str(place), *(value_text(result["parameters"][name]) for name in names)]
+    for metric in metrics:
+        texts += [metric_text(metric, result[part][metric]) for part in ("searched", "held_out")]
+    return f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in texts)}</tr>"
+
+
+def _data(search: Search) -> str:
+    """Return what the script reads, as JSON that no text in it can end."""
+    names, metrics = _varying(search), _metrics(search)
+    document: dict[str, Any] = {
+        "names": names,
+        "metrics": metrics,
+        "ratios": [metric for metric in metrics if metric in RATIOS],
+        "lower_is_better": [metric for metric in metrics if metric in LOWER_IS_BETTER],
+        "points": [[result["parameters"][name] for name in names] for result in search.order],
+    }
+    for part in ("searched", "held_out"):
+        document[part] = [
+            [_short(result[part][metric]) for metric in metrics] for result in search.order
+        ]
+    text = json.dumps(document, separators=(",", ":"), allow_nan=False)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _short(value: float | None) -> float | None:
+    return value if value is None else float(f"{value:.6g}")

@@ -1,0 +1,58 @@
+"""Progress of a search on stderr: a bar in a terminal, now and then a line elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Final
+
+from onetape.cli.output import note
+
+#: Seconds between two lines where there is no terminal.
+LINE_EVERY_SECONDS: Final = 5.0
+
+
+class Shown:
+    """What a search tells while it runs."""
+
+    def __init__(self, moved: Callable[[int], None], said: Callable[[str], None]) -> None:
+        """Take what moves the bar, and what prints a line above it."""
+        self.done = moved
+        self.note = said
+
+
+@contextmanager
+def shown(total: int) -> Generator[Shown]:
+    """Give the display of a search of so many combinations; the bar is gone afterwards."""
+    if not sys.stderr.isatty():
+        yield Shown(_lines(total), note)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn())
+    console = Console(stderr=True)
+    with Progress(
+        *columns, Remaining(compact=True), console=console, transient=True, expand=True
+    ) as bars:
+        task = bars.add_task("combinations", total=total)
+        yield Shown(
+            lambda done: bars.update(task, completed=done),
+            lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True),
+        )
+
+
+def _lines(total: int) -> Callable[[int], None]:
+    began = last = time.monotonic()
+
+    def moved(done: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= LINE_EVERY_SECONDS:
+            last = now
+            rate = done / (now - began)
+            left = (total - done) / rate if rate else 0.0
+            note(f"{done:,} of {total:,} combinations, {rate:,.1f}/s, {left:,.0f} s left")
+
+    return moved

@@ -1,0 +1,123 @@
+"""Order combinations by one metric of the searched part, and tell how much of it is luck."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+import numpy as np
+
+from onetape.core.candles import FloatArray
+from onetape.core.errors import UsageError
+from onetape.core.words import did_you_mean
+from onetape.engine import Metrics
+
+#: Metrics of which less is better; of all others more is.
+LOWER_IS_BETTER: Final = frozenset(
+    {
+        *("volatility", "max_drawdown_seconds", "longest_drawdown_seconds", "fees", "slippage"),
+        *("turnover", "refused_orders", "ambiguous_bars", "exposure", "average_bars"),
+    }
+)
+#: Fields of the metrics that are the same for every combination, or no number.
+_NO_RANK: Final = frozenset({"start_cash", "market_change", "open_at_end", "buy_and_hold"})
+
+#: One combination that was tried: parameters, and the metrics of both parts.
+Tried = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Luck:
+    """How the order of the searched part held in the part that nobody looked at."""
+
+    rank_correlation: float | None
+    """Spearman's: 1 the same order, 0 no relation; None for under three combinations."""
+    best_searched: float | None
+    """The metric of the first combination, in the searched part."""
+    best_held_out: float | None
+    """The same combination's, held out."""
+    best_held_out_rank: int | None
+    """Its rank there, 1 the best."""
+    median_held_out: float | None
+    """Of all combinations."""
+
+
+def metric_names() -> tuple[str, ...]:
+    """Return what combinations can be ranked by."""
+    return tuple(field.name for field in fields(Metrics) if field.name not in _NO_RANK)
+
+
+def checked_metric(name: str) -> str:
+    """Return a metric's name.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    known = metric_names()
+    plain = name.strip().lower().replace("-", "_").replace(" ", "_")
+    if plain not in known:
+        raise UsageError(
+            f"--rank {name!r} is no metric{did_you_mean(plain, known)} "
+            f"(there are: {', '.join(known)})"
+        )
+    return plain
+
+
+def ranked(results: Sequence[Tried], metric: str) -> list[Tried]:
+    """Return the combinations, best first; those without the metric come last.
+
+    Equal ones keep their order. Only the searched part counts.
+    """
+    return [
+        results[index] for index in np.argsort(_keys(results, "searched", metric), kind="stable")
+    ]
+
+
+def luck_of(order: Sequence[Tried], metric: str) -> Luck:
+    """Return how the order of `ranked` held in the held-out part."""
+    inside, outside = (_keys(order, part, metric) for part in ("searched", "held_out"))
+    both = np.isfinite(inside) & np.isfinite(outside)
+    first = order[0] if order else None
+    place = None
+    if first is not None and np.isfinite(outside[0]):
+        place = int((outside < outside[0]).sum()) + 1
+    known = outside[np.isfinite(outside)]
+    sign = 1.0 if metric in LOWER_IS_BETTER else -1.0
+    return Luck(
+        rank_correlation=spearman(inside[both], outside[both]),
+        best_searched=None if first is None else _value(first, "searched", metric),
+        best_held_out=None if first is None else _value(first, "held_out", metric),
+        best_held_out_rank=place,
+        median_held_out=sign * float(np.median(known)) if len(known) else None,
+    )
+
+
+def spearman(first: FloatArray, second: FloatArray) -> float | None:
+    """Return Spearman's rank correlation, ties at their mean rank; None where it is not defined.
+
+    Source: C. Spearman, The Proof and Measurement of Association between Two Things, 1904: the
+    correlation of the ranks.
+    """
+    if len(first) < 3:
+        return None
+    ranks = [_mean_ranks(values) for values in (first, second)]
+    deviations = [rank - rank.mean() for rank in ranks]
+    scale = float(np.sqrt((deviations[0] ** 2).sum() * (deviations[1] ** 2).sum()))
+    return float((deviations[0] * deviations[1]).sum()) / scale if scale > 0 else None
+
+
+def _mean_ranks(values: FloatArray) -> FloatArray:
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[place]
+
+
+def _keys(results: Sequence[Tried], part: str, metric: str) -> FloatArray:
+    """Return a number for each that is smaller for the better one, and inf for none."""
+    sign = 1.0 if metric in LOWER_IS_BETTER else -1.0
+    values = (_value(result, part, metric) for result in results)
+    return np.array([np.inf if value is None else sign * value for value in values], np.float64)
+
+
+def _value(result: Tried, part: str, metric: str) -> float | None:
+    value = result[part][metric]
+    return None if value is None else float(value)

@@ -1,0 +1,224 @@
+"""What a search tries: the values of each parameter, and their combinations.
+
+A grid takes every combination. A random search draws from the same values, or from the bounds that
+the strategy declares; its draws are seeded, and a longer search begins with those of a shorter one.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from random import Random
+from typing import Any, Final
+
+from onetape.core.errors import UsageError
+from onetape.core.words import did_you_mean
+from onetape.strategies import ParameterInfo, Strategy, parameters_of
+
+#: Values by the parameters' names: one combination.
+Point = dict[str, Any]
+
+#: A grid with more is a slip of the keyboard, or work for a random search.
+MOST_COMBINATIONS: Final = 100_000
+#: Draws of a random search for each combination it wants, before it takes the space for exhausted.
+_DRAWS_FOR_ONE: Final = 100
+#: Digits that a random number has: enough to tell two apart, and short to type again.
+_RANDOM_DIGITS: Final = 4
+_YES_NO: Final = {"true": True, "yes": True, "false": False, "no": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One parameter: a few values, or for a random search all between two."""
+
+    name: str
+    values: tuple[Any, ...]
+    """What may be taken; empty: anything from `low` to `high`."""
+    low: float = 0.0
+    high: float = 0.0
+    is_whole: bool = False
+    """Whether numbers between are whole."""
+
+    @property
+    def is_fixed(self) -> bool:
+        """Return whether there is nothing to choose."""
+        return len(self.values) == 1
+
+    @property
+    def words(self) -> str:
+        """Return such as `5, 10, 15 ... 50 (10 values)` or `any from 5 to 50`."""
+        if not self.values:
+            return f"any from {self.low:g} to {self.high:g}"
+        texts = [value_text(value) for value in self.values]
+        if len(texts) <= 6:
+            return ", ".join(texts)
+        return f"{', '.join(texts[:3])} ... {texts[-1]} ({len(texts)} values)"
+
+    def drawn(self, random: Random) -> Any:
+        """Return one value at random."""
+        if self.values:
+            return random.choice(self.values)
+        if self.is_whole:
+            return random.randint(int(self.low), int(self.high))
+        return float(f"{random.uniform(self.low, self.high):.{_RANDOM_DIGITS}g}")
+
+
+def value_text(value: Any) -> str:
+    """Return a value as `--param` takes it: exact, and no `True`."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def axes_of(cls: type[Strategy], given: Mapping[str, str], *, is_random: bool) -> tuple[Axis, ...]:
+    """Return an axis for each parameter of a strategy, in the order written.
+
+    Args:
+        cls: The strategy.
+        given: Texts by name: `14`, `20,50,100`, `5:50:5` (the end included) or `5:50`.
+        is_random: Whether what is not given is drawn from the declared bounds; else it keeps its
+            default.
+
+    Raises:
+        UsageError: no such parameter, a text that is no value of it, or nothing to choose from.
+    """
+    known = {info.name: info for info in parameters_of(cls)}
+    for name in given:
+        if name not in known:
+            raise UsageError(
+                f"strategy {cls.name} has no parameter {name!r}{did_you_mean(name, known)} "
+                f"(it has: {', '.join(known) or 'none'})"
+            )
+    axes = tuple(
+        _given_axis(cls.name, info, given[info.name], is_random=is_random)
+        if info.name in given
+        else _declared_axis(info, is_random=is_random)
+        for info in known.values()
+    )
+    if all(axis.is_fixed for axis in axes):
+        example = next(iter(known), "period")
+        raise UsageError(
+            f"nothing to search: give a parameter of {cls.name} several values, such as "
+            f"--param {example}=5:50:5 (it has: {', '.join(known) or 'none'})"
+        )
+    return axes
+
+
+def grid_points(axes: tuple[Axis, ...]) -> Iterator[Point]:
+    """Return every combination, the last parameter moving fastest.
+
+    Raises:
+        UsageError: they are too many.
+    """
+    count = math.prod(len(axis.values) for axis in axes)
+    if count > MOST_COMBINATIONS:
+        raise UsageError(
+            f"the grid has {count:,} combinations, more than {MOST_COMBINATIONS:,}; take larger "
+            "steps, or draw some of them: --random 1000"
+        )
+    names = [axis.name for axis in axes]
+    for values in itertools.product(*(axis.values for axis in axes)):
+        yield dict(zip(names, values, strict=True))
+
+
+def random_points(axes: tuple[Axis, ...], count: int, seed: int) -> Iterator[Point]:
+    """Return seeded draws without repetition, as many as the space holds and `count` may need."""
+    random = Random(seed)  # noqa: S311 - not for secrets: the draws have to be the same again
+    seen: set[tuple[Any, ...]] = set()
+    for _ in range(count * _DRAWS_FOR_ONE):
+        point = {axis.name: axis.drawn(random) for axis in axes}
+        values = tuple(point.values())
+        if values not in seen:
+            seen.add(values)
+            yield point
+
+
+def _declared_axis(info: ParameterInfo, *, is_random: bool) -> Axis:
+    if not is_random:
+        return Axis(info.name, (info.default,))
+    if info.type is bool:
+        return Axis(info.name, (False, True))
+    if info.choices:
+        return Axis(info.name, info.choices)
+    if info.type is str or info.ge is None or info.le is None:
+        return Axis(info.name, (info.default,))
+    return Axis(info.name, (), info.ge, info.le, is_whole=info.type is int)
+
+
+def _given_axis(strategy: str, info: ParameterInfo, text: str, *, is_random: bool) -> Axis:
+    if info.type in (int, float) and ":" in text:
+        low, high, step = _ends(strategy, info, text)
+        if step is None and is_random:
+            _refuse_outside(strategy, info, (_number(info, low), _number(info, high)))
+            return Axis(info.name, (), float(low), float(high), is_whole=info.type is int)
+        values = _stepped(strategy, info, text, (low, high, step))
+    else:
+        values = tuple(_value(strategy, info, part) for part in text.split(","))
+    _refuse_outside(strategy, info, values)
+    return Axis(info.name, tuple(dict.fromkeys(values)))
+
+
+def _ends(strategy: str, info: ParameterInfo, text: str) -> tuple[Decimal, Decimal, Decimal | None]:
+    """Return both ends of a range, and its step where one is given."""
+    parts = text.split(":")
+    try:
+        numbers = [Decimal(part.strip()) for part in parts]
+    except InvalidOperation:
+        numbers = []
+    if len(numbers) not in (2, 3) or not all(number.is_finite() for number in numbers):
+        raise _refused(strategy, info, "a range such as 5:50:5 (from, to, step)", text)
+    low, high, step = (*numbers, None)[:3]
+    if low > high or (step is not None and step <= 0):
+        raise _refused(strategy, info, "a range that goes up, by a step above 0", text)
+    if info.type is int and any(number % 1 for number in numbers):
+        raise _refused(strategy, info, "a range of whole numbers", text)
+    return low, high, step
+
+
+def _stepped(
+    strategy: str, info: ParameterInfo, text: str, ends: tuple[Decimal, Decimal, Decimal | None]
+) -> tuple[Any, ...]:
+    low, high, step = ends
+    if step is None:
+        if info.type is float:
+            raise _refused(strategy, info, "a range with a step in a grid, as 0.5:2:0.25", text)
+        step = Decimal(1)
+    count = int((high - low) // step) + 1
+    if count > MOST_COMBINATIONS:
+        raise _refused(strategy, info, f"a range of {MOST_COMBINATIONS:,} values at most", text)
+    # In Decimals: 0.1 and 0.3 are reached as they are written.
+    return tuple(_number(info, low + step * number) for number in range(count))
+
+
+def _number(info: ParameterInfo, value: Decimal) -> Any:
+    return int(value) if info.type is int else float(value)
+
+
+def _value(strategy: str, info: ParameterInfo, part: str) -> Any:
+    text = part.strip()
+    if info.type is str:
+        return text
+    if info.type is bool:
+        if text.lower() in _YES_NO:
+            return _YES_NO[text.lower()]
+        raise _refused(strategy, info, "yes or no", part)
+    try:
+        return info.type(text)
+    except ValueError as error:
+        kind = "a whole number" if info.type is int else "a number"
+        raise _refused(strategy, info, f"{kind}, or several as 20,50,100", part) from error
+
+
+def _refuse_outside(strategy: str, info: ParameterInfo, values: tuple[Any, ...]) -> None:
+    for value in values:
+        is_fine = not info.choices or value in info.choices
+        if isinstance(value, (int, float)) and is_fine:
+            is_fine = (info.ge is None or value >= info.ge) and (
+                info.le is None or value <= info.le
+            )
+            is_fine = is_fine and not math.isnan(value)
+        if not is_fine:
+            raise _refused(strategy, info, info.allowed, value_text(value))
+
+
+def _refused(strategy: str, info: ParameterInfo, allowed: str, found: str) -> UsageError:
+    return UsageError(f"strategy {strategy}: {info.name} must be {allowed}, found {found!r}")

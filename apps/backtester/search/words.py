@@ -1,0 +1,240 @@
+"""A finished search as text for a terminal and as a JSON document."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from backtester.search.ranking import LOWER_IS_BETTER, Luck, Tried, luck_of
+from backtester.search.run import Search
+from backtester.search.space import value_text
+from onetape.cli.dates import day_text
+from onetape.cli.output import table
+from onetape.core.clock import utc_text
+from onetape.core.symbols import SIMULATOR_ID
+from onetape.core.words import counted
+
+#: Combinations shown in the terminal; the page and --json have all of them.
+SHOWN: Final = 10
+#: Metrics that are parts, shown as per cent.
+RATIOS: Final = frozenset(
+    {
+        *("total_return", "cagr", "volatility", "max_drawdown", "exposure", "win_rate"),
+        *("average_trade", "best_trade", "worst_trade", "average_win", "average_loss"),
+    }
+)
+#: Shown of both parts, beside the metric that ranks.
+_BESIDE: Final = ("total_return", "max_drawdown", "trades")
+_LABELS: Final = {"total_return": "return", "max_drawdown": "drawdown"}
+
+
+def search_text(search: Search, page: Path, given: Sequence[str]) -> str:
+    """Return what the terminal shows of a search."""
+    lines = [heading(search), *parts_lines(search), "", _table(search), ""]
+    lines += luck_lines(search)
+    lines += [f"note: {text}" for text in notes(search)]
+    lines += [f"page: {page}", f"results: {search.folder}"]
+    if search.order:
+        lines.append(f"run it: {command(search, search.order[0], given)}")
+    return "\n".join(lines)
+
+
+def search_document(search: Search, page: Path, given: Sequence[str]) -> dict[str, Any]:
+    """Return the search for --json; ratios are parts, times are epoch seconds."""
+    tape, asked = search.ground.tape, search.asked
+    return {
+        "exchange": tape.key.exchange,
+        "symbol": tape.key.symbol,
+        "timeframe": tape.key.timeframe,
+        "strategy": strategy_name(search),
+        "parameters": {axis.name: axis.words for axis in search.planned.axes},
+        "market": search.market,
+        "kind": "grid" if asked.random is None else "random",
+        "seed": None if asked.random is None else asked.seed,
+        "rank": asked.metric,
+        "best_is": "lowest" if asked.metric in LOWER_IS_BETTER else "highest",
+        "searched": {
+            "from": tape.start,
+            "to": search.ground.split,
+            "candles": search.ground.searched,
+        },
+        "held_out": {
+            "from": search.ground.split,
+            "to": tape.end,
+            "candles": len(tape.candles) - tape.warm_up - search.ground.searched,
+        },
+        "combinations": len(search.order) + len(search.failed),
+        "invalid": search.planned.invalid,
+        "failed": list(search.failed),
+        "tried": {
+            "here": search.tried_here,
+            "of_these_earlier": search.earlier,
+            "elsewhere": search.tried_elsewhere,
+        },
+        "luck": asdict(luck_of(search.order, asked.metric)),
+        "notes": notes(search),
+        "results": list(search.order),
+        "command": command(search, search.order[0], given) if search.order else None,
+        "seconds": search.seconds,
+        "database": str(search.database),
+        "folder": str(search.folder),
+        "page": str(page),
+    }
+
+
+def strategy_name(search: Search) -> str:
+    """Return the strategy's own name."""
+    return next(iter(search.planned.strategies.values())).name
+
+
+def heading(search: Search) -> str:
+    """Return what was searched, in one line."""
+    asked = search.asked
+    kind = "grid" if asked.random is None else f"random, seed {asked.seed}"
+    done = counted(len(search.order) + len(search.failed), "combination")
+    left = [f"{search.planned.invalid:,} invalid left out"] if search.planned.invalid else []
+    left += [f"{len(search.failed):,} failed"] if search.failed else []
+    what = f"{strategy_name(search)} on {search.ground.tape.key}"
+    return f"{what}: {done} ({', '.join([kind, *left])}), {search.seconds:.2f} s"
+
+
+def parts_lines(search: Search) -> list[str]:
+    """Return the ranges of both parts."""
+    tape, split = search.ground.tape, search.ground.split
+    held_out = len(tape.candles) - tape.warm_up - search.ground.searched
+    return [
+        f"searched: {day_text(tape.start)} to {day_text(split)} UTC, "
+        f"{counted(search.ground.searched, 'candle')}, ranked by {search.asked.metric}, "
+        f"{'lowest' if search.asked.metric in LOWER_IS_BETTER else 'highest'} first",
+        f"held out: {day_text(split)} to {day_text(tape.end)} UTC, {counted(held_out, 'candle')}, "
+        "which the ranking does not see",
+    ]
+
+
+def luck_lines(search: Search) -> list[str]:
+    """Return how far the ranking can be trusted."""
+    metric, count = search.asked.metric, len(search.order)
+    luck = luck_of(search.order, metric)
+    lines = [tried_words(search)]
+    if not count:
+        return lines
+    lines.append(best_words(luck, metric, count))
+    if luck.rank_correlation is not None:
+        lines.append(
+            f"rank correlation of searched and held out: {luck.rank_correlation:+.2f} "
+            "(1: the order held; 0: it says nothing; under 0: it turned round)"
+        )
+    return lines
+
+
+def tried_words(search: Search) -> str:
+    """Return how many combinations were tried, in all: the best of many is luck in part."""
+    other = search.tried_here - len(search.order) - len(search.failed)
+    parts = [f"{counted(len(search.order) + len(search.failed), 'combination')} tried"]
+    if search.earlier:
+        parts.append(f"{search.earlier:,} of them by an earlier start")
+    if other > 0:
+        parts.append(f"{other:,} others on the same candles before")
+    elsewhere = search.tried_elsewhere
+    if elsewhere:
+        parts.append(f"{elsewhere:,} in other searches of it on this series")
+    return f"{', '.join(parts)}: the best of many is luck in part"
+
+
+def best_words(luck: Luck, metric: str, count: int) -> str:
+    """Return what became of the best in the part that it was not chosen by."""
+    place = ""
+    if luck.best_held_out_rank is not None:
+        place = f", rank {luck.best_held_out_rank:,} of {count:,} there"
+    return (
+        f"best: {metric} {metric_text(metric, luck.best_searched)} searched, "
+        f"{metric_text(metric, luck.best_held_out)} held out{place} "
+        f"(median of all {metric_text(metric, luck.median_held_out)})"
+    )
+
+
+def notes(search: Search) -> list[str]:
+    """Return what a reader must know to trust the numbers, in sentences."""
+    tape = search.ground.tape
+    found: list[str] = []
+    if tape.key.exchange == SIMULATOR_ID:
+        found.append("this market is invented by the simulator")
+    if tape.warm_up < tape.wanted_warm_up:
+        found.append(
+            f"only {counted(tape.warm_up, 'candle')} of warm-up where some combinations ask for "
+            f"{tape.wanted_warm_up:,}: their first signals may come late"
+        )
+    if tape.known_outages:
+        missing = counted(tape.known_outages, "candle")
+        found.append(f"{missing} missing because the exchange has none there")
+    if tape.unexplained:
+        missing = counted(tape.unexplained, "candle")
+        found.append(f"{missing} missing unexplained, allowed by --allow-gaps")
+    if tape.left_out is not None:
+        found.append(
+            f"the newest row, {utc_text(tape.left_out)} UTC, is left out: not proven closed"
+        )
+    return found
+
+
+def command(search: Search, result: Tried, given: Sequence[str]) -> str:
+    """Return the command that backtests one combination over the whole range.
+
+    Args:
+        search: The search.
+        result: The combination.
+        given: The flags of the search that a backtest takes too, without strategy and parameters.
+    """
+    words = ["uv", "run", "backtester", "--strategy", search.settings.strategy.name]
+    for name, value in result["parameters"].items():
+        words += ["--param", f"{name}={value_text(value)}"]
+    return shlex.join([*words, *given])
+
+
+def metric_text(metric: str, value: float | None) -> str:
+    """Return a metric's value for people."""
+    if value is None:
+        return "none"
+    if metric in RATIOS:
+        return f"{value:+.2%}"
+    return (
+        f"{value:,.0f}"
+        if isinstance(value, int)
+        else f"{value:,.3g}"
+        if abs(value) < 100
+        else f"{value:,.0f}"
+    )
+
+
+def _table(search: Search) -> str:
+    if not search.order:
+        return "no combination gave a result"
+    metric = search.asked.metric
+    names = [axis.name for axis in search.planned.axes if not axis.is_fixed]
+    columns = (metric, *(name for name in _BESIDE if name != metric))
+    head = ["", *names]
+    for column in columns:
+        head += [_LABELS.get(column, column), "held out"]
+    rows = [head]
+    for place, result in enumerate(search.order[:SHOWN], start=1):
+        row = [str(place), *(value_text(result["parameters"][name]) for name in names)]
+        for column in columns:
+            row += [metric_text(column, result[part][column]) for part in ("searched", "held_out")]
+        rows.append(row)
+    rows.append(_hold_row(search.order[0], columns, len(names)))
+    more = len(search.order) - SHOWN
+    rest = (
+        f"\n({counted(more, 'more combination')} in the page and with --json)" if more > 0 else ""
+    )
+    return table(rows, right=range(len(head))) + rest
+
+
+def _hold_row(result: Tried, columns: Sequence[str], names: int) -> list[str]:
+    """Return buy and hold's numbers, where it has them."""
+    row = ["hold", *([""] * names)]
+    for column in columns:
+        for part in ("searched", "held_out"):
+            hold = result[part]["buy_and_hold"] or {}
+            row.append(metric_text(column, hold[column]) if column in hold else "")
+    return row
