@@ -8,7 +8,7 @@ import pytest
 
 from onetape.core.candles import Candles
 from onetape.engine import Rules, max_drawdown, metrics_of, simulate
-from onetape.engine.metrics import cagr, period_returns, profit_factor, sharpe, sortino, volatility
+from onetape.engine.measures import cagr, period_returns, profit_factor, sharpe, sortino, volatility
 
 DAY = 86_400
 

@@ -22,7 +22,9 @@ from onetape.engine.fills import (
     buy_fill,
     sell_fill,
 )
-from onetape.engine.metrics import BuyAndHold, Metrics, buy_and_hold_equity, metrics_of
+from onetape.engine.holding import BuyAndHold, buy_and_hold_equity, shared_holding
+from onetape.engine.metrics import Metrics, metrics_of
+from onetape.engine.portfolio import TIE_RULE, Portfolio, Series, simulate_together
 from onetape.engine.result import Result, State
 from onetape.engine.rules import Rules
 from onetape.engine.simulate import simulate
@@ -32,6 +34,7 @@ from onetape.engine.volatility import volatility_before
 
 __all__ = [
     "EXIT_KINDS",
+    "TIE_RULE",
     "BarExit",
     "BookedFill",
     "BuyAndHold",
@@ -44,9 +47,11 @@ __all__ = [
     "Market",
     "Metrics",
     "OpenPosition",
+    "Portfolio",
     "Refused",
     "Result",
     "Rules",
+    "Series",
     "State",
     "Trade",
     "booked_fill",
@@ -59,7 +64,9 @@ __all__ = [
     "max_drawdown",
     "metrics_of",
     "sell_fill",
+    "shared_holding",
     "simulate",
+    "simulate_together",
     "stated_rules",
     "volatility_before",
 ]

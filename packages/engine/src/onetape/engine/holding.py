@@ -1,0 +1,87 @@
+"""Buying and holding: what a strategy has to beat."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from onetape.core.candles import Candles, FloatArray, IntArray
+from onetape.engine.drawdown import max_drawdown
+from onetape.engine.fills import FillModel, Market, Refused
+from onetape.engine.rules import Rules
+
+
+@dataclass(frozen=True, slots=True)
+class BuyAndHold:
+    """All cash put in at the first open that a strategy could have had, and kept."""
+
+    final_equity: float
+    """Quote currency at the last close."""
+    total_return: float
+    """Fee of the buy included, none for selling."""
+    max_drawdown: float
+    """As `Metrics.max_drawdown`."""
+
+
+def buy_and_hold(candles: Candles, rules: Rules) -> BuyAndHold | None:
+    """Return what buying and holding made; None where there was nothing to buy."""
+    equity = buy_and_hold_equity(candles, rules)
+    if equity is None:
+        return None
+    return holding_of(equity, rules.cash)
+
+
+def holding_of(equity: FloatArray, cash: float) -> BuyAndHold:
+    """Return the numbers of an account that bought and kept; shape (n,), n above 0."""
+    final = float(equity[-1])
+    return BuyAndHold(final, final / cash - 1.0, max_drawdown(equity).ratio)
+
+
+def shared_holding(
+    markets: Sequence[tuple[Candles, Rules]], timestamp: IntArray
+) -> FloatArray | None:
+    """Return what equal parts of the cash are worth, each kept in one market.
+
+    A market that comes later has its part in cash until then. None where one has nothing to buy.
+
+    Args:
+        markets: Candles and rules of each.
+        timestamp: Opens of all their candles, epoch seconds, shape (n,).
+    """
+    worth = np.zeros(len(timestamp))
+    for candles, rules in markets:
+        cash = rules.cash / len(markets)
+        equity = buy_and_hold_equity(candles, replace(rules, cash=cash))
+        if equity is None:
+            return None
+        last = np.searchsorted(candles.timestamp, timestamp, side="right") - 1
+        worth += np.where(last >= 0, equity[last], cash)
+    return worth
+
+
+def buy_and_hold_equity(candles: Candles, rules: Rules) -> FloatArray | None:
+    """Return what all cash is worth at each close, bought at the second candle's open and kept.
+
+    The second, because a signal of the first close fills there at the earliest. Same fee, slippage
+    and steps as the strategy's fills; the last close counts, without selling. None where there was
+    no second candle, or the market refuses an order of that size.
+    """
+    if len(candles) < 2:
+        return None
+    all_in = Rules(
+        cash=rules.cash,
+        fee_rate=rules.fee_rate,
+        fee_coin=rules.fee_coin,
+        slippage_bps=rules.slippage_bps,
+        spread_bps=rules.spread_bps,
+        volume_impact=rules.volume_impact,
+        steps=rules.steps,
+    )
+    fill = FillModel.of(all_in).buy(
+        rules.cash, float(candles.open[1]), Market(float(candles.volume[0]))
+    )
+    if isinstance(fill, Refused):
+        return None
+    equity = candles.close * fill.base_change + (rules.cash + fill.cash_change)
+    equity[0] = rules.cash
+    return equity

@@ -1,0 +1,159 @@
+"""The formulas behind the metrics, each with its source.
+
+Ratios are parts, not per cent. A market that never closes has 365 days a year. A value that is not
+defined is None, never NaN.
+"""
+
+import math
+
+import numpy as np
+
+from onetape.core.candles import FloatArray, IntArray
+
+DAY_SECONDS = 86_400
+YEAR_SECONDS = 365 * DAY_SECONDS
+
+
+def cagr(start: float, end: float, seconds: float) -> float | None:
+    """Return the compound annual growth rate, (end / start)^(365 days / time) - 1.
+
+    None for no time, for nothing left, and for a growth too large for a float.
+    """
+    if seconds <= 0 or end <= 0:
+        return None
+    exponent = YEAR_SECONDS / seconds * math.log(end / start)
+    return math.expm1(exponent) if exponent < 700 else None
+
+
+def period_returns(
+    start: float, equity: FloatArray, timestamp: IntArray
+) -> tuple[FloatArray, float]:
+    """Return the returns that risk is measured on, and how many of them make a year.
+
+    Args:
+        start: Cash before the first candle, the base of the first return.
+        equity: At each close, shape (n,).
+        timestamp: Open of each candle, epoch seconds UTC, shape (n,).
+    """
+    if not len(equity):
+        return np.empty(0), 365.0
+    seconds = candle_seconds(timestamp)
+    kept = equity
+    if seconds < DAY_SECONDS:
+        day = timestamp // DAY_SECONDS
+        kept = equity[np.append(day[1:] != day[:-1], True)]
+    path = np.concatenate(([start], kept))
+    # Nothing comes after a total loss: an account at zero has no returns.
+    path = path[: np.argmax(path <= 0) + 1] if (path <= 0).any() else path
+    return np.diff(path) / path[:-1], YEAR_SECONDS / max(seconds, DAY_SECONDS)
+
+
+def volatility(returns: FloatArray, periods: float) -> float | None:
+    """Return the sample standard deviation of the returns times the root of the periods a year."""
+    if len(returns) < 2:
+        return None
+    return float(returns.std(ddof=1)) * math.sqrt(periods)
+
+
+def sharpe(returns: FloatArray, periods: float) -> float | None:
+    """Return mean over sample standard deviation, times the root of the periods a year.
+
+    Source: W. F. Sharpe, The Sharpe Ratio, 1994, with a risk-free rate of zero.
+    """
+    if len(returns) < 2:
+        return None
+    return _ratio(float(returns.mean()), float(returns.std(ddof=1)), periods)
+
+
+def sortino(returns: FloatArray, periods: float) -> float | None:
+    """Return mean over downside deviation, sqrt(mean(min(r, 0)^2)), times the root as above.
+
+    Source: F. A. Sortino and L. N. Price, Performance Measurement in a Downside Risk Framework,
+    1994, with a target of zero. None without a loss.
+    """
+    if len(returns) < 2:
+        return None
+    downside = math.sqrt(float(np.square(np.minimum(returns, 0.0)).mean()))
+    return _ratio(float(returns.mean()), downside, periods)
+
+
+def profit_factor(profits: FloatArray) -> float | None:
+    """Return the sum of the profits over the sum of the losses; None without a loss."""
+    lost = -float(profits[profits < 0].sum())
+    return float(profits[profits > 0].sum()) / lost if lost > 0 else None
+
+
+def expectancy_ratio(profits: FloatArray) -> float | None:
+    """Return (1 + mean win / mean loss) win rate - 1: profit per unit risked.
+
+    Source: V. Tharp's R multiples in the form that freqtrade prints. None without a loss.
+    """
+    wins, losses = profits[profits > 0], profits[profits < 0]
+    if not len(losses):
+        return None
+    payoff = float(wins.mean()) / -float(losses.mean()) if len(wins) else 0.0
+    return (1.0 + payoff) * len(wins) / len(profits) - 1.0
+
+
+def sqn(profits: FloatArray) -> float | None:
+    """Return the system quality number, sqrt(n) mean / sample standard deviation of the profits.
+
+    Source: V. Tharp, Definitive Guide to Position Sizing, 2008, with the profits in quote currency
+    for R multiples, as backtesting.py and freqtrade do. None for fewer than two trades.
+    """
+    if len(profits) < 2:
+        return None
+    return _ratio(float(profits.mean()), float(profits.std(ddof=1)), float(len(profits)))
+
+
+def turnover(traded: float, equity: FloatArray, seconds: float) -> float | None:
+    """Return the worth of buys and sells over the mean equity, a year of 365 days.
+
+    Source: the portfolio turnover rate of fund reports with both sides counted: 2 means that the
+    whole account was bought and sold once. None for no time or no money.
+
+    Args:
+        traded: Sum of the fills' prices times amounts, quote currency.
+        equity: At each close, shape (n,).
+        seconds: From the first open to the last close.
+    """
+    mean = float(equity.mean()) if len(equity) else 0.0
+    return traded / mean * YEAR_SECONDS / seconds if seconds > 0 and mean > 0 else None
+
+
+def longest_fall_seconds(equity: FloatArray, timestamp: IntArray, start: float) -> int:
+    """Return the longest time from a high to the candle that regained it, or to the last one.
+
+    Args:
+        equity: At each close, shape (n,).
+        timestamp: Open of each candle, epoch seconds UTC, shape (n,).
+        start: Cash before the first candle, which counts as a high at its open.
+    """
+    high = np.maximum(np.maximum.accumulate(equity), start)
+    marks = np.flatnonzero(equity >= high)
+    bounds = np.concatenate(([0], marks, [len(equity) - 1]))
+    # Highs on neighbouring candles have no fall between them.
+    apart = bounds[1:] - bounds[:-1] > 1
+    below_at_end = len(equity) > 0 and equity[-1] < high[-1]
+    apart[-1:] |= below_at_end
+    lengths = timestamp[bounds[1:]] - timestamp[bounds[:-1]] if len(equity) else np.zeros(1, int)
+    return int(lengths[apart].max()) if apart.any() else 0
+
+
+def _ratio(mean: float, deviation: float, periods: float) -> float | None:
+    # A deviation of rounding noise, such as that of constant returns, is none.
+    if deviation <= abs(mean) * 1e-12:
+        return None
+    return mean / deviation * math.sqrt(periods)
+
+
+def candle_seconds(timestamp: IntArray) -> int:
+    """Return the length of a candle: the least step between two, because gaps only add."""
+    return int(np.diff(timestamp).min()) if len(timestamp) > 1 else 0
+
+
+def span_seconds(timestamp: IntArray) -> int:
+    """Return the time from the first candle's open to the last one's close."""
+    if len(timestamp) < 2:
+        return 0
+    return int(timestamp[-1] - timestamp[0]) + candle_seconds(timestamp)

@@ -1,0 +1,258 @@
+"""Several symbols on one account: one purse, a limit of open trades, and a stated order of events.
+
+At one moment, exits at the open come before entries, entries come in the order of the symbols, and
+exits inside the candle come last: their money is not there at its open.
+"""
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onetape.core.candles import Candles, FloatArray, IntArray
+from onetape.core.steps import MarketSteps
+from onetape.engine.account import Lane, equity_of
+from onetape.engine.detail import Detail
+from onetape.engine.exits import SIGNAL, TIME_STOP
+from onetape.engine.plan import NONE
+from onetape.engine.result import Result, State
+from onetape.engine.rules import Rules
+from onetape.engine.simulate import lane_of
+from onetape.engine.trades import Trade
+
+#: The tie rule, for every result that rests on it.
+TIE_RULE: Final = (
+    "at one moment exits come before entries, entries in the order of the symbols; the money of an "
+    "exit inside a candle is there from the next open on"
+)
+_EXIT_AT_OPEN, _ENTRY, _EXIT_INSIDE = range(3)
+#: When, which kind of event, which symbol, which row of its plan, which bar.
+_Event = tuple[int, int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One symbol of a run over several."""
+
+    symbol: str
+    candles: Candles
+    """Closed, oldest first, warm-up included."""
+    signal: NDArray[np.int8]
+    """1 BUY, -1 SELL, 0 HOLD, shape (n,)."""
+    start_index: int
+    """First candle that is traded."""
+    steps: MarketSteps
+    """Of its market."""
+    detail: Detail | None = None
+    """Finer candles for bars that reach stop and target."""
+
+
+@dataclass(frozen=True)
+class Portfolio:
+    """What a run over several symbols did; arrays have shape (m,), one entry per moment."""
+
+    rules: Rules
+    """What the run assumed; the steps are those of the first symbol."""
+    max_open_trades: int | None
+    """Positions at a time; None: as many as symbols."""
+    parts: tuple[Result, ...]
+    """Each symbol's own trades, in the order given; their equity is that of the whole account."""
+    timestamp: IntArray
+    """Opens of all symbols' candles, epoch seconds."""
+    equity: FloatArray
+    """Cash and all positions at the last known closes, quote currency."""
+    cash: float
+    """Quote currency left at the end."""
+    skipped_entries: int
+    """Entries that found no free place."""
+
+    @property
+    def start_cash(self) -> float:
+        """Return the cash at the start."""
+        return self.rules.cash
+
+    @property
+    def final_equity(self) -> float:
+        """Return cash and positions at the last closes, quote currency."""
+        return float(self.equity[-1]) if len(self.equity) else self.rules.cash
+
+    @property
+    def is_open_at_end(self) -> bool:
+        """Return whether the range ended before the last position did."""
+        return any(part.is_open_at_end for part in self.parts)
+
+    @property
+    def exposure(self) -> float:
+        """Return the part of the moments at whose close any position was open, 0 to 1."""
+        if not len(self.timestamp):
+            return 0.0
+        held = np.zeros(len(self.timestamp), dtype=np.int64)
+        for part in self.parts:
+            for bars, change in (
+                (part.book.entry_bars(), 1),
+                (part.book.exit_bars(), -1),
+            ):
+                moments = part.candles.timestamp[np.asarray(bars, dtype=np.int64)]
+                np.add.at(held, np.searchsorted(self.timestamp, moments), change)
+        return float((np.cumsum(held) > 0).mean())
+
+    @cached_property
+    def trades(self) -> tuple[Trade, ...]:
+        """Return all round trips by time of entry, at one moment in the order of the symbols."""
+        return tuple(
+            sorted(
+                (trade for part in self.parts for trade in part.trades),
+                key=lambda trade: trade.entry_timestamp,
+            )
+        )
+
+
+def simulate_together(
+    series: Sequence[Series], rules: Rules, max_open_trades: int | None = None
+) -> Portfolio:
+    """Trade several symbols of one quote currency and timeframe on one account.
+
+    Each symbol follows the rules of `simulate`; an entry without a free place is not made, and not
+    tried again. The account's worth, which sizings ask for, counts positions at their last close.
+
+    Args:
+        series: At least one; their order decides between entries at one moment.
+        rules: Money, fees, stops and targets; each symbol brings its own steps.
+        max_open_trades: Positions at a time; None: as many as symbols.
+    """
+    empty = State(rules.cash, 0.0, (0, 0), 0, is_refused=False, position=None)
+    own_rules = [replace(rules, steps=one.steps) for one in series]
+    lanes = [
+        lane_of(one.candles, one.signal, own, one.start_index, empty, one.detail)
+        for one, own in zip(series, own_rules, strict=True)
+    ]
+    purse = _Purse(lanes, rules.cash, max_open_trades or len(lanes))
+    purse.trade()
+    timestamp = _union([lane.candles.timestamp for lane in lanes])
+    equity = purse.equity(timestamp)
+    parts = tuple(
+        Result(
+            rules=own,
+            candles=lane.candles,
+            start_index=one.start_index,
+            start_cash=rules.cash,
+            equity=equity[np.searchsorted(timestamp, lane.candles.timestamp)],
+            cash=purse.cash,
+            base=lane.book.base,
+            book=lane.book,
+            state=empty,
+            symbol=one.symbol,
+        )
+        for one, own, lane in zip(series, own_rules, lanes, strict=True)
+    )
+    return Portfolio(
+        rules=own_rules[0],
+        max_open_trades=max_open_trades,
+        parts=parts,
+        timestamp=timestamp,
+        equity=equity,
+        cash=purse.cash,
+        skipped_entries=purse.skipped,
+    )
+
+
+class _Purse:
+    """The cash that all symbols share."""
+
+    def __init__(self, lanes: list[Lane], cash: float, places: int) -> None:
+        self._lanes = lanes
+        self._start = cash
+        self._places = places
+        self._open: set[int] = set()
+        self._events: list[_Event] = []
+        self._moments: list[int] = []
+        self._changes: list[float] = []
+        self.cash = cash
+        self.skipped = 0
+
+    def trade(self) -> None:
+        """Carry out all plans, event by event."""
+        for number, lane in enumerate(self._lanes):
+            self._await_entry(number, lane.plan.entry_from(0))
+        while self._events:
+            moment, kind, number, row, bar = heapq.heappop(self._events)
+            if kind == _ENTRY:
+                self._enter(moment, number, row, bar)
+            else:
+                self._leave(moment, number, row, bar)
+
+    def equity(self, timestamp: IntArray) -> FloatArray:
+        """Return cash and positions at the close of the candles that open at these moments."""
+        done = np.searchsorted(np.asarray(self._moments, dtype=np.int64), timestamp, side="right")
+        worth = np.cumsum([self._start, *self._changes])[done]
+        for lane in self._lanes:
+            own = equity_of(lane.candles, lane.book, 0.0, 0.0)[1]
+            last = np.searchsorted(lane.candles.timestamp, timestamp, side="right") - 1
+            if len(own):
+                worth += np.where(last >= 0, own[last], 0.0)
+        return worth
+
+    def _enter(self, moment: int, number: int, row: int, bar: int) -> None:
+        lane = self._lanes[number]
+        if len(self._open) >= self._places:
+            self.skipped += 1
+            self._await_entry(number, lane.plan.entry_from(bar + 1))
+            return
+        change = lane.buy(row, self.cash, self._worth(moment) if self._open else None)
+        if change is None:
+            self._await_entry(number, lane.plan.retry_after(bar))
+            return
+        self._note(moment, change)
+        self._open.add(number)
+        self._await_exit(number, row, lane.plan.exit_of(row))
+
+    def _leave(self, moment: int, number: int, row: int, bar: int) -> None:
+        lane = self._lanes[number]
+        change = lane.sell(row, bar)
+        if change is None:
+            self._await_exit(number, row, lane.plan.exit_by_signal(row, bar))
+            return
+        self._note(moment, change)
+        self._open.discard(number)
+        self._await_entry(number, lane.plan.entry_after(bar))
+
+    def _note(self, moment: int, change: float) -> None:
+        self.cash += change
+        self._moments.append(moment)
+        self._changes.append(change)
+
+    def _await_entry(self, number: int, row: int) -> None:
+        if row != NONE:
+            lane = self._lanes[number]
+            bar = lane.plan.bars[row]
+            moment = int(lane.candles.timestamp[bar])
+            heapq.heappush(self._events, (moment, _ENTRY, number, row, bar))
+
+    def _await_exit(self, number: int, row: int, bar: int) -> None:
+        lane = self._lanes[number]
+        if bar >= len(lane.candles):
+            return
+        plan = lane.plan
+        at_open = plan.exit_kinds[row] in {SIGNAL, TIME_STOP} or (
+            plan.exit_prices[row] == lane.candles.open[bar] and bar > plan.bars[row]
+        )
+        kind = _EXIT_AT_OPEN if at_open else _EXIT_INSIDE
+        heapq.heappush(self._events, (int(lane.candles.timestamp[bar]), kind, number, row, bar))
+
+    def _worth(self, moment: int) -> float:
+        """Return cash and open positions at the closes known at a moment."""
+        worth = self.cash
+        for number in sorted(self._open):
+            lane = self._lanes[number]
+            last = int(np.searchsorted(lane.candles.timestamp, moment)) - 1
+            price = lane.candles.close[last] if last >= 0 else lane.candles.open[0]
+            worth += lane.book.base * float(price)
+        return worth
+
+
+def _union(columns: Sequence[IntArray]) -> IntArray:
+    return columns[0] if len(columns) == 1 else np.unique(np.concatenate(columns))

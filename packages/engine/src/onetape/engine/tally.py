@@ -1,0 +1,87 @@
+"""What the fills of a run add up to, for one symbol or several, without an object for each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from onetape.core.candles import FloatArray
+from onetape.engine.result import Result
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Sums over fills and closed trades; money in quote currency."""
+
+    profits: FloatArray
+    """Of each closed trade, fees included, shape (m,)."""
+    ratios: FloatArray
+    """The same over what was paid, shape (m,)."""
+    bars: int
+    """Candles that closed trades were held for, all together."""
+    fees: float
+    traded: float
+    """Worth of all fills."""
+    slippage: float
+    open_positions: int
+    """At the end."""
+    refused: int
+    ambiguous: int
+    decided: int
+
+
+def tally_of(results: Sequence[Result]) -> Tally:
+    """Return the sums of runs that share an account, or of one."""
+    tallies = [_tally(result) for result in results]
+    return Tally(
+        profits=np.concatenate([one.profits for one in tallies]),
+        ratios=np.concatenate([one.ratios for one in tallies]),
+        bars=sum(one.bars for one in tallies),
+        fees=sum(one.fees for one in tallies),
+        traded=sum(one.traded for one in tallies),
+        slippage=sum(one.slippage for one in tallies),
+        open_positions=sum(one.open_positions for one in tallies),
+        refused=sum(one.refused for one in tallies),
+        ambiguous=sum(one.ambiguous for one in tallies),
+        decided=sum(one.decided for one in tallies),
+    )
+
+
+def _tally(result: Result) -> Tally:
+    book = result.book
+    # Columns as fills.Numbers orders them.
+    numbers = np.array(book.numbers, dtype=np.float64).reshape(-1, 6)
+    profits, ratios = _closed_profits(result, numbers)
+    exits = book.exit_bars()
+    missed = np.abs(numbers[:, 0] - np.asarray(book.prices, dtype=np.float64))
+    return Tally(
+        profits=profits,
+        ratios=ratios,
+        bars=sum(exits) - sum(book.entry_bars()[: len(exits)]),
+        fees=_fees(result, numbers),
+        traded=float(numbers[:, 2].sum()),
+        slippage=float((missed * numbers[:, 1]).sum()),
+        open_positions=int(result.is_open_at_end),
+        refused=len(book.refused),
+        ambiguous=book.ambiguous,
+        decided=book.decided,
+    )
+
+
+def _closed_profits(result: Result, numbers: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return profit and profit ratio of each closed trade, without making the trades."""
+    change, carried = numbers[:, 4], result.book.carried
+    if carried is not None:
+        change = np.append(carried.fill.cash_change, change)
+    back = change[1::2]
+    paid = -change[0::2][: len(back)]
+    return back - paid, back / paid - 1.0
+
+
+def _fees(result: Result, numbers: FloatArray) -> float:
+    fees = numbers[:, 3].copy()
+    if result.rules.fee_coin == "received":
+        # A buy's fee is in coins; what was carried in makes the first fill a sell.
+        buys = slice(0 if result.book.carried is None else 1, None, 2)
+        fees[buys] *= numbers[buys, 0]
+    return float(fees.sum())

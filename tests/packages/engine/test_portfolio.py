@@ -1,0 +1,141 @@
+"""Several symbols on one account: one purse, places, and what happens at one moment."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onetape.core.candles import Candles
+from onetape.core.steps import IDEAL_MARKET
+from onetape.engine import (
+    ExitRules,
+    Portfolio,
+    Rules,
+    Series,
+    metrics_of,
+    simulate,
+    simulate_together,
+)
+from plain_engine import engine_rules, signals_of, walk
+
+FREE = Rules(cash=1_000.0, fee_rate=0.0)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def candles_of(opens: list[float], lows: list[float] | None = None) -> Candles:
+    open_ = np.array(opens, dtype=np.float64)
+    close = np.append(open_[1:], open_[-1:])
+    low = np.minimum(open_, close) if lows is None else np.array(lows, dtype=np.float64)
+    timestamp = np.arange(len(opens), dtype=np.int64) * 3_600
+    return Candles.from_columns(
+        timestamp, open_, np.maximum(open_, close), low, close, np.ones_like(open_)
+    )
+
+
+def series_of(
+    symbol: str, opens: list[float], signal: list[int], lows: list[float] | None = None
+) -> Series:
+    signals = np.array(signal, dtype=np.int8)
+    return Series(symbol, candles_of(opens, lows), signals, 0, IDEAL_MARKET)
+
+
+def traded(result: Portfolio) -> list[tuple[str, int, int | None]]:
+    return [(trade.symbol, trade.entry_index, trade.exit_index) for trade in result.trades]
+
+
+@settings(max_examples=150)
+@given(seeds, st.integers(2, 300), engine_rules())
+def test_one_symbol_alone_equals_the_single_run(seed: int, count: int, rules: Rules):
+    candles, signal = walk(seed, count), np.array(signals_of(seed, count), np.int8)
+    alone = simulate(candles, signal, rules)
+    together = simulate_together([Series("A/Q", candles, signal, 0, rules.steps)], rules)
+    assert together.equity.tolist() == alone.equity.tolist()
+    assert [replace(trade, symbol="") for trade in together.trades] == list(alone.trades)
+    assert (together.cash, together.parts[0].refused) == (alone.cash, alone.refused)
+    assert metrics_of(together) == metrics_of(alone)
+
+
+@settings(max_examples=100)
+@given(seeds, st.integers(30, 200), engine_rules(), st.integers(1, 3))
+def test_no_more_positions_than_places_and_money_adds_up(
+    seed: int, count: int, rules: Rules, places: int
+):
+    lengths = (count, count, max(2, count // 2))
+    series = [
+        Series(
+            f"{number}/Q",
+            walk(seed + number, length),
+            np.array(signals_of(seed + number, length), np.int8),
+            0,
+            rules.steps,
+        )
+        for number, length in enumerate(lengths)
+    ]
+    result = simulate_together(series, rules, places)
+    held = np.zeros(count, dtype=int)
+    worth = np.zeros(count)
+    cash = np.full(count, rules.cash)
+    for part in result.parts:
+        coins = np.zeros(count)
+        for bar, fill in zip(part.indices, part.fills, strict=True):
+            cash[bar:] += fill.cash_change
+            coins[bar:] += fill.base_change
+            held[bar:] += 1 if fill.side == "buy" else -1
+        last = np.minimum(np.arange(count), len(part.candles) - 1)
+        worth += coins * part.candles.close[last]
+    assert held.max(initial=0) <= places
+    assert (cash >= -1e-9 * rules.cash).all()
+    assert result.equity == pytest.approx(cash + worth, rel=1e-9, abs=1e-9)
+
+
+def test_at_one_moment_an_exit_makes_place_for_an_entry():
+    first = series_of("A/Q", [10, 10, 10, 10], [1, 0, -1, 0])
+    second = series_of("B/Q", [5, 5, 5, 5], [0, 0, 1, 0])
+    result = simulate_together([second, first], FREE, 1)
+    assert traded(result) == [("A/Q", 1, 3), ("B/Q", 3, None)]
+
+
+def test_two_entries_at_one_moment_come_in_the_order_of_the_symbols():
+    first = series_of("A/Q", [10, 10, 10], [1, 0, 0])
+    second = series_of("B/Q", [5, 5, 5], [1, 0, 0])
+    result = simulate_together([second, first], FREE, 1)
+    assert traded(result) == [("B/Q", 1, None)]
+    assert result.skipped_entries == 1
+
+
+def test_the_money_of_a_stop_inside_a_candle_is_not_there_at_its_open():
+    rules = replace(FREE, exits=ExitRules(stop_loss=0.1))
+    stopped = series_of("A/Q", [10, 10, 10, 10], [1, 0, 0, 0], [10, 10, 8, 10])
+    other = series_of("B/Q", [5, 5, 5, 5], [0, 1, 0, 0])
+    result = simulate_together([stopped, other], rules)
+    assert traded(result) == [("A/Q", 1, 2)]
+    assert [bar for bar, _ in result.parts[1].refused] == [2]
+
+
+def test_a_stop_at_a_gap_makes_place_at_that_open():
+    rules = replace(FREE, exits=ExitRules(stop_loss=0.1))
+    stopped = series_of("A/Q", [10, 10, 8, 8], [1, 0, 0, 0], [10, 10, 8, 8])
+    stopped.candles.close[1] = stopped.candles.low[1] = 10
+    other = series_of("B/Q", [5, 5, 5, 5], [0, 1, 0, 0])
+    result = simulate_together([stopped, other], rules, 1)
+    assert traded(result) == [("A/Q", 1, 2), ("B/Q", 2, None)]
+
+
+def test_a_share_of_the_worth_counts_positions_at_their_last_close():
+    rules = replace(FREE, sizing="equity_share", equity_share=0.5)
+    first = series_of("A/Q", [10, 10, 20, 20], [1, 0, 0, 0])
+    second = series_of("B/Q", [5, 5, 5, 5], [0, 1, 0, 0])
+    trades = simulate_together([first, second], rules).trades
+    # 500 became 1,000 by the close before the second entry, so half of the worth is 750: all of
+    # the 500 that are left.
+    assert [trade.amount for trade in trades] == [50, 100]
+
+
+def test_trades_are_merged_by_time_with_their_symbols():
+    first = series_of("A/Q", [10] * 6, [1, -1, 0, 1, 0, 0])
+    second = series_of("B/Q", [5] * 6, [0, 0, 0, 0, 0, 0])
+    third = series_of("C/Q", [5] * 6, [0, 1, -1, 0, 0, 0])
+    result = simulate_together([third, second, first], FREE)
+    assert traded(result) == [("A/Q", 1, 2), ("C/Q", 2, 3), ("A/Q", 4, None)]
