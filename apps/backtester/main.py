@@ -1,14 +1,23 @@
 """The backtester: replay a strategy over stored candles."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from backtester.commands.compare import compare_runs
+from backtester.commands.explain import explain_moment
+from backtester.commands.list import list_runs
 from backtester.commands.new_strategy import new_strategy
+from backtester.commands.search import search
+from backtester.commands.show import show_run
 from onetape.cli import options
 from onetape.cli.program import run_app
 from onetape.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from backtester.settings import BacktesterSettings
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -57,9 +66,17 @@ def backtest(
     db: options.Database = None,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="HTML report.  [default: one in data/reports]"),
+        typer.Option(metavar="FILE", help="HTML report.  [default: in the run's folder]"),
     ] = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.")] = False,
+    keep: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep/--no-keep",
+            help="Keep the run in data/runs, for list, show and compare.  "
+            "[default: yes, with --json no]",
+        ),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -73,43 +90,77 @@ def backtest(
         _refuse_flags_before(context)
         return
     from backtester.run import run_backtest
+
+    run_backtest(settings_of(context.params), as_json=json_, with_report=not no_report, keep=keep)
+
+
+def settings_of(given: Mapping[str, Any]) -> "BacktesterSettings":
+    """Return the settings of a backtest.
+
+    Args:
+        given: The parameters of `backtest` by name, as typer read them.
+
+    Raises:
+        UsageError: a flag cannot be used.
+        ConfigurationError: the file or the environment cannot be used.
+    """
     from backtester.settings import BacktesterSettings
     from onetape.cli.dates import range_flags
     from onetape.cli.parameters import parse_parameters, parse_sizing
     from onetape.cli.settings import load_settings, settings_file
 
-    from_, to = range_flags(from_, to, timerange)
-    flags = {
-        "symbol": symbol,
-        "exchange": exchange,
-        "timeframe": timeframe,
+    from_, to = range_flags(given["from_"], given["to"], given["timerange"])
+    same = ("symbol", "exchange", "timeframe", "market", "allow_gaps", "db", "report")
+    flags: dict[str, Any] = {
+        **{name: given[name] for name in same},
         "from": from_,
         "to": to,
-        "strategy": {"name": strategy, "parameters": parse_parameters(param)},
+        "strategy": {"name": given["strategy"], "parameters": parse_parameters(given["param"])},
         "account": {
-            "cash": cash,
-            "fee_rate": fee,
-            "slippage_bps": slippage,
-            "cool_down_bars": cool_down,
-            **parse_sizing(sizing),
+            "cash": given["cash"],
+            "fee_rate": given["fee"],
+            "slippage_bps": given["slippage"],
+            "cool_down_bars": given["cool_down"],
+            **parse_sizing(given["sizing"]),
         },
         "exits": {
-            "stop_loss": stop_loss,
-            "take_profit": take_profit,
-            "trailing_stop": trailing_stop,
-            "time_stop_bars": time_stop,
+            "stop_loss": given["stop_loss"],
+            "take_profit": given["take_profit"],
+            "trailing_stop": given["trailing_stop"],
+            "time_stop_bars": given["time_stop"],
         },
-        "market": market,
-        "allow_gaps": allow_gaps,
-        "db": db,
-        "report": report,
     }
-    settings: BacktesterSettings = load_settings(
-        BacktesterSettings, "backtester", settings_file("backtester", config), flags
-    )
-    run_backtest(settings, as_json=json_, with_report=not no_report)
+    # Typer makes paths of texts only where it calls the function.
+    config = None if given["config"] is None else Path(given["config"])
+    file = settings_file("backtester", config)
+    settings: BacktesterSettings = load_settings(BacktesterSettings, "backtester", file, flags)
+    return settings
 
 
+def backtest_settings(arguments: Sequence[str], command: str) -> "BacktesterSettings":
+    """Return the settings that the flags of a backtest make, for a command that takes them all.
+
+    Args:
+        arguments: What the command did not know.
+        command: What the user typed, for the error.
+
+    Raises:
+        UsageError: one of them is no flag of a backtest.
+    """
+    # The program itself would take what is no flag for the name of another command.
+    alone = typer.Typer(add_completion=False)
+    alone.command()(backtest)
+    parsed = typer.main.get_command(alone).make_context(f"backtester {command}", [*arguments])
+    return settings_of(parsed.params)
+
+
+app.command("list")(list_runs)
+app.command("show")(show_run)
+app.command("compare")(compare_runs)
+app.command("explain", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    explain_moment
+)
+app.command("search")(search)
 app.command("new-strategy")(new_strategy)
 
 

@@ -1,21 +1,42 @@
 """A finished run as the report wants it."""
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from backtester.words import assumptions, metric_lines, notes, parameter_values
+from backtester.assumptions import assumptions, notes
+from backtester.document import entry_reason, exit_reason, parameter_values
+from backtester.metric_table import metric_lines
+from backtester.trade_levels import TradeLevels, all_levels
 from onetape.core.candles import FloatArray
-from onetape.core.symbols import SIMULATOR_ID
+from onetape.core.symbols import SIMULATOR_ID, base_and_quote
 from onetape.engine import Trade, buy_and_hold_equity
-from onetape.report import Headline, MetricRow, ReportData, ReportTitle, ReportTrade
+from onetape.report import (
+    Headline,
+    LevelSteps,
+    MetricRow,
+    ReportData,
+    ReportTitle,
+    ReportTrade,
+    write_report,
+)
 
 if TYPE_CHECKING:
     from backtester.run import Backtest
 
 #: An axis that reaches further overflows when the chart scales it, and draws nothing at all.
 LARGEST_DRAWN = 1e100
+
+
+def write_backtest_report(backtest: "Backtest", path: Path) -> None:
+    """Write the page of a run.
+
+    Raises:
+        ConfigurationError: it cannot be written; nothing is left behind.
+    """
+    write_report(report_data(backtest), path)
 
 
 def report_data(backtest: "Backtest") -> ReportData:
@@ -37,8 +58,14 @@ def report_data(backtest: "Backtest") -> ReportData:
         start_cash=result.rules.cash,
         equity=result.equity,
         buy_and_hold=np.full(len(result.candles), result.rules.cash) if held is None else held,
-        metrics=tuple(MetricRow(*line) for line in metric_lines(backtest)),
-        trades=tuple(_trade(backtest, trade) for trade in result.trades),
+        metrics=tuple(
+            MetricRow(*line)
+            for line in metric_lines(metrics.as_dict(), base_and_quote(backtest.tape.key.symbol)[1])
+        ),
+        trades=tuple(
+            _trade(backtest, trade, levels)
+            for trade, levels in zip(result.trades, all_levels(result), strict=True)
+        ),
         indicators=indicators,
         overlays=tuple(name for name in indicators if name in signals.overlays),
         levels=dict(signals.levels),
@@ -47,9 +74,6 @@ def report_data(backtest: "Backtest") -> ReportData:
 
 def _title(backtest: "Backtest") -> ReportTitle:
     tape = backtest.tape
-    rules = assumptions(backtest)
-    # The page has a place of its own for them.
-    del rules["parameters"]
     return ReportTitle(
         exchange=tape.key.exchange,
         symbol=tape.key.symbol,
@@ -59,14 +83,18 @@ def _title(backtest: "Backtest") -> ReportTitle:
         strategy=backtest.strategy.name,
         generated_at_ms=time.time_ns() // 1_000_000,
         parameters={name: str(value) for name, value in parameter_values(backtest).items()},
-        rules=rules,
+        rules={**assumptions(backtest), "check": backtest.check},
         notes=tuple(notes(backtest)),
         invented=tape.key.exchange == SIMULATOR_ID,
     )
 
 
-def _trade(backtest: "Backtest", trade: Trade) -> ReportTrade:
+def _trade(backtest: "Backtest", trade: Trade, levels: TradeLevels) -> ReportTrade:
     candles = backtest.result.candles
+
+    def timed(steps: tuple[tuple[int, float], ...]) -> LevelSteps:
+        return tuple((int(candles.timestamp[bar]), price) for bar, price in steps)
+
     # An open trade is valued where the range ends.
     left, price = trade.exit_timestamp, trade.exit_price
     return ReportTrade(
@@ -79,16 +107,15 @@ def _trade(backtest: "Backtest", trade: Trade) -> ReportTrade:
         profit_ratio=trade.profit_ratio,
         fee_quote=trade.entry_fee + trade.exit_fee,
         open_at_end=trade.open_at_end,
-        entry_reason=_reason(backtest, trade.entry_index),
-        exit_reason="" if trade.exit_index is None else _reason(backtest, trade.exit_index),
+        entry_reason=entry_reason(backtest, trade),
+        exit_reason=exit_reason(backtest, trade),
+        exit_kind=trade.exit_kind or "signal",
+        symbol=trade.symbol,
+        stop=timed(levels.stop),
+        target=timed(levels.target),
     )
 
 
 def _drawable(column: FloatArray) -> FloatArray:
     """Return an indicator with holes where a value is so large that its axis would overflow."""
     return np.where(np.abs(column) < LARGEST_DRAWN, column, np.nan)
-
-
-def _reason(backtest: "Backtest", filled_index: int) -> str:
-    # The signal came on the candle before the one that filled it; warm-up candles count too.
-    return backtest.signals.reason_text(backtest.tape.warm_up + filled_index - 1)

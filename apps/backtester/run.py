@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from backtester.document import result_document
 from backtester.load import Tape, load_tape, open_tape, wanted_range
 from backtester.settings import BacktesterSettings
-from backtester.words import result_document, result_text
-from onetape.cli.output import print_json, print_line
-from onetape.cli.settings import DATA_FOLDER, USER_FOLDER, database_path
+from onetape.cli.output import print_line
+from onetape.cli.settings import USER_FOLDER, database_path
 from onetape.core.candles import SeriesKey
-from onetape.core.clock import utc_text
 from onetape.core.errors import ConfigurationError, DataError
 from onetape.core.steps import IDEAL_MARKET, MarketSteps
 from onetape.core.symbols import spot_symbol
@@ -23,6 +24,7 @@ from onetape.store.market_data import market_steps
 from onetape.strategies import Signals, Strategy, checked_signals, load_strategy, lookback_of
 
 MARKETS = ("exchange", "ideal")
+NOT_CHECKED = "not run; run: uv run backtester check"
 
 
 @dataclass(frozen=True)
@@ -40,33 +42,51 @@ class Backtest:
     market: str
     """How the market's steps were treated, in words."""
     seconds: float
+    check: str = NOT_CHECKED
+    """What the look for look-ahead and short warm-up said."""
 
 
-def run_backtest(settings: BacktesterSettings, *, as_json: bool, with_report: bool) -> None:
-    """Run a backtest, write its report and print the result.
+def run_backtest(
+    settings: BacktesterSettings, *, as_json: bool, with_report: bool, keep: bool | None = None
+) -> None:
+    """Run a backtest, keep it with its report, and print the result.
+
+    Args:
+        settings: What to run.
+        as_json: Print one document.
+        with_report: Whether a report may be written.
+        keep: Whether the run gets a folder; None: unless as_json.
 
     Raises:
         OnetapeError: as its class says; nothing is written then.
     """
     backtest = backtested(settings)
-    report = _write_report(backtest) if with_report else None
+    document = result_document(backtest)
+    keep = not as_json if keep is None else keep
+    if settings.report is not None and with_report:
+        document["report"] = str(settings.report)
+        # The report is on no path that has to be fast.
+        from backtester.report_data import write_backtest_report
+
+        write_backtest_report(backtest, settings.report)
+    if keep:
+        from backtester.keep import keep_run
+
+        keep_run(backtest, document, with_report=with_report and settings.report is None)
     if as_json:
-        print_json(result_document(backtest, report))
+        # Python's own writer takes seconds for the trades of a million candles.
+        encoded = msgspec.json.encode(document, enc_hook=str)
+        print_line(msgspec.json.format(encoded, indent=2).decode("utf-8"))
     else:
-        print_line(result_text(backtest, report))
+        from backtester.words import result_text
+
+        print_line(result_text(document))
 
 
 def backtested(settings: BacktesterSettings) -> Backtest:
     """Return the finished run of these settings; reads the tables only."""
     began = time.monotonic()
-    key = SeriesKey(
-        settings.exchange, spot_symbol(settings.symbol), Timeframe.parse(settings.timeframe).name
-    )
-    if settings.market not in MARKETS:
-        hint = did_you_mean(settings.market, MARKETS)
-        raise ConfigurationError(
-            f"market must be one of {', '.join(MARKETS)}, found {settings.market!r}{hint}"
-        )
+    key = series_key(settings)
     wanted = wanted_range(settings)
     strategy = load_strategy(
         settings.strategy.name, settings.strategy.parameters, user_folder=USER_FOLDER
@@ -76,7 +96,7 @@ def backtested(settings: BacktesterSettings) -> Backtest:
     path = database_path(settings.db, settings.exchange)
     with open_tape(path, key, settings) as store:
         tape = load_tape(store, key, settings, wanted, lookback=lookback_of(strategy))
-        steps, market = _steps(store, key, settings)
+        steps, market = market_rules(store, key, settings)
     rules = Rules(**account_rules(settings), steps=steps)
     if not len(tape.candles) - tape.warm_up:
         raise DataError(f"{key} has no closed candle in the range; choose a longer one")
@@ -95,6 +115,23 @@ def backtested(settings: BacktesterSettings) -> Backtest:
     )
 
 
+def series_key(settings: BacktesterSettings) -> SeriesKey:
+    """Return the series of a run.
+
+    Raises:
+        UsageError: symbol or timeframe is none.
+        ConfigurationError: nor is the kind of market.
+    """
+    if settings.market not in MARKETS:
+        hint = did_you_mean(settings.market, MARKETS)
+        raise ConfigurationError(
+            f"market must be one of {', '.join(MARKETS)}, found {settings.market!r}{hint}"
+        )
+    return SeriesKey(
+        settings.exchange, spot_symbol(settings.symbol), Timeframe.parse(settings.timeframe).name
+    )
+
+
 def account_rules(settings: BacktesterSettings) -> dict[str, Any]:
     """Return the settings of account and exits under the names of the engine's rules."""
     account, exits = settings.account, settings.exits
@@ -103,7 +140,10 @@ def account_rules(settings: BacktesterSettings) -> dict[str, Any]:
     return {**values, "exits": exit_rules(given)}
 
 
-def _steps(store: Store, key: SeriesKey, settings: BacktesterSettings) -> tuple[MarketSteps, str]:
+def market_rules(
+    store: Store, key: SeriesKey, settings: BacktesterSettings
+) -> tuple[MarketSteps, str]:
+    """Return the market's steps, and in words how they are treated."""
     if settings.market == "ideal":
         return IDEAL_MARKET, "ideal (no steps, no minimum)"
     steps = market_steps(store, key.exchange, key.symbol)
@@ -113,22 +153,3 @@ def _steps(store: Store, key: SeriesKey, settings: BacktesterSettings) -> tuple[
         f"steps of {key.exchange}: price {steps.price_step or 'any'}, "
         f"amount {steps.amount_step or 'any'}, least order {steps.min_notional}"
     )
-
-
-def _write_report(backtest: Backtest) -> Path:
-    # The report is on no path that has to be fast.
-    from backtester.report_data import report_data
-    from onetape.report import write_report
-
-    settings, tape = backtest.settings, backtest.tape
-    path = settings.report or DATA_FOLDER / "reports" / _report_name(backtest, tape)
-    write_report(report_data(backtest), path)
-    return path
-
-
-def _report_name(backtest: Backtest, tape: Tape) -> str:
-    key = tape.key
-    start, end = (utc_text(moment)[:10].replace("-", "") for moment in (tape.start, tape.end))
-    symbol = key.symbol.replace("/", "-")
-    name = backtest.strategy.name
-    return f"{key.exchange}_{symbol}_{key.timeframe}_{name}_{start}_{end}.html"

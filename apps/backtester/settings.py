@@ -30,4 +30,4 @@ class BacktesterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     db: Path | None = None
     """Database file; none: data/onetape.db, or data/simulator.db for the simulator."""
     report: Path | None = None
-    """HTML file; none: one in data/reports, named after the run."""
+    """HTML file; none: one in the run's folder."""

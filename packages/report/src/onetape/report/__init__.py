@@ -1,11 +1,21 @@
 """The self-contained HTML report: `ReportData` in, one file that works offline out."""
 
-from onetape.report.data import Headline, MetricRow, ReportData, ReportTitle, ReportTrade
+from onetape.report.data import (
+    ExitKind,
+    Headline,
+    LevelSteps,
+    MetricRow,
+    ReportData,
+    ReportTitle,
+    ReportTrade,
+)
 from onetape.report.render import render_report
 from onetape.report.write import write_report
 
 __all__ = [
+    "ExitKind",
     "Headline",
+    "LevelSteps",
     "MetricRow",
     "ReportData",
     "ReportTitle",

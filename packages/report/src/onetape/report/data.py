@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from onetape.core.candles import Candles, FloatArray
 
@@ -32,6 +33,8 @@ class ReportTitle:
     """Sentences a reader must know: known outages, ambiguous bars, the check's verdict."""
     invented: bool = False
     """Whether the market was made up by the simulator; the page then says so in a banner."""
+    other_symbols: tuple[str, ...] = ()
+    """Symbols that were traded too; the chart shows `symbol`, the trade list all of them."""
 
     @property
     def quote(self) -> str:
@@ -67,6 +70,12 @@ class MetricRow:
     """One sentence that says how the number is made."""
 
 
+#: What ends a trade; as the engine names them.
+ExitKind = Literal["signal", "time_stop", "stop_loss", "trailing_stop", "target"]
+#: Moments (epoch seconds UTC) from which a level holds, and the level in quote currency.
+LevelSteps = tuple[tuple[int, float], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class ReportTrade:
     """One round trip, or the open one at the end valued at the last close."""
@@ -93,6 +102,14 @@ class ReportTrade:
     """Why it was bought, in words."""
     exit_reason: str = ""
     """Why it was sold, in words."""
+    exit_kind: ExitKind = "signal"
+    """What sold it; without meaning while open."""
+    symbol: str = ""
+    """What was traded; empty: the symbol of the chart."""
+    stop: LevelSteps = ()
+    """Where its stop lay, drawn until the exit."""
+    target: LevelSteps = ()
+    """Where its target lay, drawn until the exit."""
 
 
 @dataclass(frozen=True, slots=True)

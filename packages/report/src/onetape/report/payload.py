@@ -1,14 +1,13 @@
 """The page's data as compact JSON: one list a column, times as runs, numbers rounded."""
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from onetape.core.candles import FloatArray, IntArray
 from onetape.engine import drawdown_curve
-from onetape.report.data import ReportData, ReportTrade
+from onetape.report.data import LevelSteps, ReportData
 from onetape.report.digits import decimals_for, price_decimals, rounded
 from onetape.report.thin import Grouping, drawn_candles, drawn_indicators, group
 
@@ -50,7 +49,7 @@ def payload(data: ReportData) -> Json:
         "drawdown": rounded(groups.lowest(fall * 100.0), 3),
         "money_decimals": min(decimals_for(data.equity, _MONEY_DIGITS), 8),
         **_indicators(data, groups),
-        "trades": _trades(data.trades, groups),
+        "trades": _trades(data, groups),
     }
 
 
@@ -88,7 +87,8 @@ def _indicators(data: ReportData, groups: Grouping) -> Json:
     }
 
 
-def _trades(trades: Sequence[ReportTrade], groups: Grouping) -> Json:
+def _trades(data: ReportData, groups: Grouping) -> Json:
+    trades = data.trades
     entries = np.array([trade.entry_timestamp for trade in trades], dtype=np.int64)
     exits = np.array([trade.exit_timestamp for trade in trades], dtype=np.int64)
     reasons = sorted({text for trade in trades for text in (trade.entry_reason, trade.exit_reason)})
@@ -105,10 +105,22 @@ def _trades(trades: Sequence[ReportTrade], groups: Grouping) -> Json:
         "percent": [_shortest(trade.profit_ratio * 100.0) for trade in trades],
         "fee": [_shortest(trade.fee_quote) for trade in trades],
         "open": [int(trade.open_at_end) for trade in trades],
+        "drawn": [int(trade.symbol in ("", data.title.symbol)) for trade in trades],
+        "symbol": [trade.symbol for trade in trades] if data.title.other_symbols else [],
+        "kind": [trade.exit_kind for trade in trades],
+        "stop": [_steps(trade.stop, groups) for trade in trades],
+        "target": [_steps(trade.target, groups) for trade in trades],
         "reasons": reasons,
         "entry_reason": [number[trade.entry_reason] for trade in trades],
         "exit_reason": [number[trade.exit_reason] for trade in trades],
     }
+
+
+def _steps(steps: LevelSteps, groups: Grouping) -> list[list[float]]:
+    """Return a level as (drawn bar, price); of several in one drawn bar the last."""
+    bars = groups.bar_of(np.array([timestamp for timestamp, _ in steps], dtype=np.int64))
+    by_bar = dict(zip(bars.tolist(), (price for _, price in steps), strict=True))
+    return [[bar, _shortest(price)] for bar, price in by_bar.items()]
 
 
 def _shortest(value: float) -> float:

@@ -12,11 +12,29 @@ from typing import Final
 from onetape.core.words import counted
 from onetape.report.data import MetricRow, ReportData, ReportTitle
 from onetape.report.library import chart_library
+from onetape.report.monthly import monthly_table, yearly_returns
 from onetape.report.payload import payload_text
 from onetape.report.thin import MAX_DRAWN_CANDLES, group
 
 _PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
-_SCRIPTS: Final = ("format.js", "series.js", "chart.js", "trades.js", "report.js")
+_SCRIPTS: Final = ("format.js", "series.js", "levels.js", "chart.js", "trades.js", "report.js")
+#: The marks of the chart, as paths in a square of 10.
+_ARROW_UP, _ARROW_DOWN = "M5 0 10 5H7v5H3V5H0z", "M5 10 0 5h3V0h4v5h3z"
+_CIRCLE, _SQUARE, _LINE = "M5 1a4 4 0 1 0 .01 0z", "M1 1h8v8H1z", "M0 4h10v2H0z"
+_SHAPES: Final = {
+    "buy": _ARROW_UP,
+    "signal": _ARROW_DOWN,
+    "time_stop": _ARROW_DOWN,
+    "target": _SQUARE,
+    "held": _SQUARE,
+}
+_KIND_WORDS: Final = {
+    "signal": "exit by signal, above the candle",
+    "stop_loss": "exit by stop",
+    "trailing_stop": "exit by trailing stop",
+    "target": "exit by target",
+    "time_stop": "exit by time",
+}
 
 
 def render_report(data: ReportData) -> str:
@@ -36,6 +54,13 @@ def render_report(data: ReportData) -> str:
             "headline": _headline(data),
             "banner": _banner(data.title),
             "drawn": _drawn(data),
+            "keys": _keys(data),
+            "months": monthly_table(
+                yearly_returns(
+                    data.candles.timestamp, data.equity, data.buy_and_hold, data.start_cash
+                )
+            ),
+            "symbol_head": '<th scope="col">Symbol</th>' if data.title.other_symbols else "",
             "metrics": "\n".join(_metric(row) for row in data.metrics),
             "parameters": _definitions(data.title.parameters),
             "rules": _definitions(data.title.rules),
@@ -82,7 +107,8 @@ def _digest(text: str) -> str:
 def _market(title: ReportTitle) -> str:
     words = f"{title.exchange} {title.symbol} {title.timeframe}"
     start, end = _moment(title.start_timestamp), _moment(title.end_timestamp)
-    return f"Backtest of {escape(words)}, {start} to {end} UTC, end excluded"
+    others = f" and {', '.join(title.other_symbols)}" if title.other_symbols else ""
+    return f"Backtest of {escape(words + others)}, {start} to {end} UTC, end excluded"
 
 
 def _headline(data: ReportData) -> str:
@@ -148,6 +174,28 @@ def _definitions(values: Mapping[str, str]) -> str:
 def _notes(notes: Iterable[str]) -> str:
     lines = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return f'<ul class="notes">{lines}</ul>' if lines else ""
+
+
+def _keys(data: ReportData) -> str:
+    """Return the legend of the marks that the chart has."""
+    kinds = {trade.exit_kind for trade in data.trades if not trade.open_at_end}
+    names = [("buy", "entry, below the candle")]
+    names += [(kind, text) for kind, text in _KIND_WORDS.items() if kind in kinds]
+    if any(trade.open_at_end for trade in data.trades):
+        names.append(("held", "still open at the end"))
+    marks = [_mark(name, _SHAPES.get(name, _CIRCLE), text) for name, text in names]
+    if any(trade.stop for trade in data.trades):
+        marks.append(_mark("stop-line", _LINE, "stop"))
+    if any(trade.target for trade in data.trades):
+        marks.append(_mark("target-line", _LINE, "target, where it lay"))
+    return "\n".join(marks)
+
+
+def _mark(name: str, shape: str, text: str) -> str:
+    picture = (
+        f'<svg class="{name}" viewBox="0 0 10 10" aria-hidden="true"><path d="{shape}"/></svg>'
+    )
+    return f'<span class="key">{picture} {text}</span>'
 
 
 def _trade_count(data: ReportData) -> str:

@@ -73,8 +73,10 @@ function addPricePane(view) {
   data.overlays.forEach((indicator, position) =>
     addIndicator(view, 0, { ...indicator, decimals: data.price_decimals }, position),
   );
-  view.band = new TradeBand();
+  view.band = new TradeBand(view);
   view.candles.attachPrimitive(view.band);
+  view.levels = new LevelLines(view);
+  view.candles.attachPrimitive(view.levels);
   view.markers = LightweightCharts.createSeriesMarkers(view.candles, [], { zOrder: "top" });
 }
 
@@ -253,53 +255,6 @@ function showTrade(view, index) {
   const { trades } = view.data;
   const [entry, exit] = [trades.entry_bar[index], trades.exit_bar[index]];
   const margin = Math.max(25, (exit - entry) * 0.6);
-  view.band.show(view, index);
+  view.band.show(index);
   showBars(view, entry - margin, exit + margin);
-}
-
-// The chosen trade: a shaded band from entry to exit, and a line between the two prices.
-class TradeBand {
-  attached({ requestUpdate }) {
-    this.requestUpdate = requestUpdate;
-  }
-
-  show(view, index) {
-    this.view = view;
-    this.index = index;
-    this.requestUpdate();
-  }
-
-  paneViews() {
-    const part = (zOrder, paint) => ({
-      zOrder: () => zOrder,
-      renderer: () => ({ draw: (target) => this.draw(target, paint) }),
-    });
-    return [part("bottom", drawBand), part("top", drawPath)];
-  }
-
-  draw(target, paint) {
-    if (this.view === undefined) return;
-    const { chart, candles, data } = this.view;
-    const { trades } = data;
-    const x = [trades.entry_bar, trades.exit_bar].map((bars) => chart.timeScale().logicalToCoordinate(bars[this.index]));
-    const y = [trades.entry_price, trades.exit_price].map((prices) => candles.priceToCoordinate(prices[this.index]));
-    if ([...x, ...y].includes(null)) return;
-    const name = trades.profit[this.index] >= 0 ? "--gain" : "--loss";
-    target.useMediaCoordinateSpace(({ context, mediaSize }) => paint(context, x, y, colour(name), mediaSize.height));
-  }
-}
-
-function drawBand(context, x, y, paint, height) {
-  context.fillStyle = `${paint}24`;
-  context.fillRect(x[0] - 3, 0, x[1] - x[0] + 6, height);
-}
-
-function drawPath(context, x, y, paint) {
-  context.strokeStyle = paint;
-  context.lineWidth = 1.5;
-  context.setLineDash([5, 4]);
-  context.beginPath();
-  context.moveTo(x[0], y[0]);
-  context.lineTo(x[1], y[1]);
-  context.stroke();
 }

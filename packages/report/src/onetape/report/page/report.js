@@ -33,14 +33,21 @@ function chartKey(view, event) {
   event.preventDefault();
 }
 
+const EXIT_WORDS = {
+  signal: "sold", time_stop: "sold by time", stop_loss: "stopped out", trailing_stop: "stopped out by the trailing stop",
+  target: "sold at its target",
+};
+
 function describeTrade(data, index) {
   const cells = tradeCells(data, index);
   const { trades } = data;
   const held = durationText(trades.exit_time[index] - trades.entry_time[index]);
-  const ending = trades.open[index] ? "still open at the end" : `sold ${cells[2]} at ${cells[6]}`;
+  const sold = `${EXIT_WORDS[trades.kind[index]]} ${cells.exit} at ${cells.exitPrice}`;
+  const ending = trades.open[index] ? "still open at the end" : sold;
   const title = document.createElement("strong");
-  title.textContent = `Trade ${cells[0]} of ${trades.open.length}: ${cells[3]}`;
-  return [title, ` bought ${cells[1]} at ${cells[5]}, ${ending}, held ${held}`];
+  title.textContent = `Trade ${cells.number} of ${trades.open.length}${cells.symbol ? ` (${cells.symbol})` : ""}: ${cells.percent}`;
+  const elsewhere = trades.drawn[index] ? "" : `; the chart shows ${data.symbol} at that time`;
+  return [title, ` bought ${cells.entry} at ${cells.entryPrice}, ${ending}, held ${held}${elsewhere}`];
 }
 
 function start() {
@@ -72,6 +79,8 @@ function start() {
     showTrade: (index) => choose(index),
     chosenTrade: () => list.chosen,
     markers: () => view.markers.markers().length,
+    marker: (id) => view.markers.markers().find((one) => one.id === id),
+    levels: () => view.levels.shown(),
     panes: () => view.chart.panes().length,
     background: () => view.chart.options().layout.background.color,
   };

@@ -39,20 +39,27 @@ function tickDecimals(values, most) {
   return most;
 }
 
+// How an exit is marked: shape, colour, word. Each shape stands for itself where no word fits.
+const EXITS = {
+  signal: ["arrowDown", "--sell", "sell"],
+  time_stop: ["arrowDown", "--hold", "time"],
+  stop_loss: ["circle", "--loss", "stop"],
+  trailing_stop: ["circle", "--loss", "trail"],
+  target: ["square", "--gain", "target"],
+  open: ["square", "--held", "open"],
+};
+
 function tradeMarkers(data, times, colour, size) {
   const trades = data.trades;
   const markers = [];
+  const add = (bar, position, [shape, paint, word], id) => {
+    const text = size < 1 ? undefined : word;
+    markers.push({ time: times[bar], position, shape, color: colour(paint), text, id, size });
+  };
   trades.entry_bar.forEach((entry, index) => {
-    const label = (text) => (size < 1 ? undefined : text);
-    markers.push({
-      time: times[entry], position: "belowBar", shape: "arrowUp", color: colour("--buy"),
-      text: label("buy"), id: `entry-${index}`, size,
-    });
-    const open = trades.open[index];
-    markers.push({
-      time: times[trades.exit_bar[index]], position: "aboveBar", shape: open ? "square" : "arrowDown",
-      color: colour(open ? "--held" : "--sell"), text: label(open ? "open" : "sell"), id: `exit-${index}`, size,
-    });
+    if (!trades.drawn[index]) return; // of another symbol than the chart's
+    add(entry, "belowBar", ["arrowUp", "--buy", "buy"], `entry-${index}`);
+    add(trades.exit_bar[index], "aboveBar", EXITS[trades.open[index] ? "open" : trades.kind[index]], `exit-${index}`);
   });
   return markers.sort((one, other) => one.time - other.time);
 }

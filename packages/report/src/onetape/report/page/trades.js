@@ -2,21 +2,25 @@
 
 const ROWS_AT_ONCE = 200;
 
+// The cells of a row by name, in the order of the table's head.
 function tradeCells(data, index) {
   const { trades } = data;
   const reason = [trades.entry_reason, trades.exit_reason].map((column) => trades.reasons[column[index]]);
-  return [
-    `${index + 1}`,
-    timeText(trades.entry_time[index]),
-    trades.open[index] ? "open at the end" : timeText(trades.exit_time[index]),
-    `${signedText(trades.percent[index], 2)} %`,
-    signedText(trades.profit[index], moneyDecimals(data)),
-    numberText(trades.entry_price[index], data.price_decimals),
-    numberText(trades.exit_price[index], data.price_decimals),
-    shortText(trades.amount[index], 8),
-    numberText(trades.fee[index], moneyDecimals(data)),
-    reason.filter(Boolean).join("; then "),
-  ];
+  // The decimals of the chart's prices mean nothing for another symbol.
+  const price = (value) => (trades.drawn[index] ? numberText(value, data.price_decimals) : shortText(value, 8));
+  return {
+    number: `${index + 1}`,
+    ...(trades.symbol.length ? { symbol: trades.symbol[index] } : {}),
+    entry: timeText(trades.entry_time[index]),
+    exit: trades.open[index] ? "open at the end" : timeText(trades.exit_time[index]),
+    percent: `${signedText(trades.percent[index], 2)} %`,
+    profit: signedText(trades.profit[index], moneyDecimals(data)),
+    entryPrice: price(trades.entry_price[index]),
+    exitPrice: price(trades.exit_price[index]),
+    amount: shortText(trades.amount[index], 8),
+    fee: numberText(trades.fee[index], moneyDecimals(data)),
+    why: reason.filter(Boolean).join("; then "),
+  };
 }
 
 function moneyDecimals(data) {
@@ -27,12 +31,12 @@ function tradeRow(data, index) {
   const row = document.createElement("tr");
   row.dataset.trade = index;
   row.tabIndex = index === 0 ? 0 : -1; // one tab stop for the list; arrow keys move inside it
-  tradeCells(data, index).forEach((text, column) => {
+  Object.entries(tradeCells(data, index)).forEach(([name, text]) => {
     const cell = row.insertCell();
     cell.textContent = text;
-    if (column === 9) cell.className = "text";
-    if (column === 3 || column === 4) cell.className = data.trades.profit[index] >= 0 ? "gain" : "loss";
-    if (column === 2 && data.trades.open[index]) {
+    if (name === "why") cell.className = "text";
+    if (name === "percent" || name === "profit") cell.className = data.trades.profit[index] >= 0 ? "gain" : "loss";
+    if (name === "exit" && data.trades.open[index]) {
       const tag = document.createElement("span");
       tag.className = "tag";
       tag.textContent = text;

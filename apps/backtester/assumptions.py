@@ -1,0 +1,119 @@
+"""What a run took for granted, and what a reader must know to trust its numbers."""
+
+from typing import TYPE_CHECKING
+
+from onetape.core.clock import utc_text
+from onetape.core.symbols import SIMULATOR_ID, base_and_quote
+from onetape.core.words import counted
+from onetape.engine import Rules
+
+if TYPE_CHECKING:
+    from backtester.run import Backtest
+
+
+def assumptions(backtest: "Backtest") -> dict[str, str]:
+    """Return the rules of the run in words, by label."""
+    rules = backtest.result.rules
+    base, quote = base_and_quote(backtest.tape.key.symbol)
+    return {
+        "fills": f"signal on the close, filled at the next open, {slippage_words(rules)}",
+        "account": f"{rules.cash:,.2f} {quote}, {sizing_words(rules, base, quote)}",
+        "fees": fee_words(rules),
+        "exits": exit_words(rules),
+        "market": backtest.market,
+    }
+
+
+def slippage_words(rules: Rules) -> str:
+    """Return how much worse than its price a market order fills."""
+    parts = [f"{rules.slippage_bps:g} bps worse"]
+    if rules.spread_bps:
+        parts.append(f"half of a spread of {rules.spread_bps:g} bps")
+    if rules.volume_impact:
+        parts.append(f"{rules.volume_impact:.3%} for an order of its candle's whole volume")
+    return " and ".join(parts)
+
+
+def sizing_words(rules: Rules, base: str, quote: str) -> str:
+    """Return what an entry spends."""
+    size = 0.0 if rules.sizing == "all_in" else getattr(rules, rules.sizing)
+    return {
+        "all_in": "all in",
+        "quote_amount": f"{size:,g} {quote} an entry",
+        "base_amount": f"{size:,g} {base} an entry",
+        "equity_share": f"{size:.2%} of the account's worth an entry",
+        "risk_per_trade": f"as much as loses {size:.2%} of the account's worth at the first stop",
+        "volatility_target": (
+            f"as much as brings {size:.2%} of volatility a year, told by "
+            f"{rules.volatility_bars} closes"
+        ),
+    }[rules.sizing]
+
+
+def fee_words(rules: Rules) -> str:
+    """Return what the exchange takes, and in what."""
+    coin = "quote currency" if rules.fee_coin == "quote" else "the received coin"
+    maker = rules.target_fee_rate
+    targets = f", {maker:.3%} at a target" if maker != rules.fee_rate else ""
+    return f"{rules.fee_rate:.3%}{targets}, in {coin}"
+
+
+def exit_words(rules: Rules) -> str:
+    """Return what ends a position beside the strategy's SELL, and what is done in doubt."""
+    exits = rules.exits
+    parts: list[str] = []
+    if exits.stop_loss is not None:
+        parts.append(f"stop loss {exits.stop_loss:.2%} under the entry")
+    if exits.trailing_stop is not None:
+        parts.append(f"trailing stop {exits.trailing_stop:.2%} under the highest price before")
+    if exits.take_profit is not None:
+        parts.append(f"target {exits.take_profit:.2%} over the entry")
+    if exits.target_table:
+        steps = ", ".join(f"{ratio:.2%} from candle {age}" for age, ratio in exits.target_table)
+        parts.append(f"target falling with time: {steps}")
+    if exits.time_stop_bars is not None:
+        parts.append(f"time stop after {counted(exits.time_stop_bars, 'candle')}")
+    if exits.has_stop and exits.has_target:
+        parts.append("stop before target where one candle reaches both and nothing tells more")
+    if rules.cool_down_bars:
+        parts.append(f"no entry for {counted(rules.cool_down_bars, 'candle')} after an exit")
+    return "; ".join(["the strategy's SELL", *parts])
+
+
+def notes(backtest: "Backtest") -> list[str]:
+    """Return what a reader must know to trust the numbers, in sentences."""
+    tape, metrics = backtest.tape, backtest.metrics
+    found: list[str] = []
+    if tape.key.exchange == SIMULATOR_ID:
+        found.append("this market is invented by the simulator")
+    if tape.warm_up < tape.wanted_warm_up:
+        found.append(
+            f"only {counted(tape.warm_up, 'candle')} of warm-up where the strategy asks for "
+            f"{tape.wanted_warm_up:,}: the first signals may differ from a longer run's"
+        )
+    if tape.known_outages:
+        missing = counted(tape.known_outages, "candle")
+        found.append(f"{missing} missing because the exchange has none there")
+    if tape.unexplained:
+        missing = counted(tape.unexplained, "candle")
+        found.append(f"{missing} missing unexplained, allowed by --allow-gaps")
+    if tape.left_out is not None:
+        found.append(
+            f"the newest row, {utc_text(tape.left_out)} UTC, is left out: nothing proves that it "
+            "is closed (a later row does, or closed = 1)"
+        )
+    if metrics.open_at_end:
+        found.append("the last trade is still open and valued at the last close")
+    if metrics.refused_orders:
+        orders = counted(metrics.refused_orders, "order")
+        found.append(f"{orders} refused by account or market, not filled")
+    exits = backtest.result.rules.exits
+    if exits.has_stop and exits.has_target:
+        found.append(_ambiguity(metrics.ambiguous_bars, metrics.decided_bars))
+    return found
+
+
+def _ambiguity(ambiguous: int, decided: int) -> str:
+    told = f"; finer candles decided {decided:,} more" if decided else ""
+    many = counted(ambiguous, "ambiguous bar")
+    return f"{many}: stop and target inside one candle, taken as stopped{told}"

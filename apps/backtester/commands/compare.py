@@ -1,0 +1,39 @@
+"""`backtester compare RUN RUN ...`: runs side by side, and what differs between them."""
+
+from typing import Annotated
+
+import typer
+
+from onetape.cli import options
+from onetape.core.errors import UsageError
+
+
+def compare_runs(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN RUN ...", help="last, ids or their beginnings, or folders."),
+    ],
+    *,
+    json_: options.Json = False,
+) -> None:
+    """Print the metrics of runs side by side, and what differs in settings, data and code."""
+    from backtester.run_words import compared_text, differences
+    from backtester.runs import load_run
+    from onetape.cli.output import print_json, print_line
+
+    if len(runs) < 2:
+        raise UsageError("compare needs two runs or more; see: uv run backtester list")
+    found = [load_run(name) for name in runs]
+    if json_:
+        print_json(
+            {
+                "runs": [run.id for run in found],
+                "metrics": {run.id: run.metrics for run in found},
+                "differences": {
+                    name: dict(zip([run.id for run in found], values, strict=True))
+                    for name, values in differences(found).items()
+                },
+            }
+        )
+    else:
+        print_line(compared_text(found))

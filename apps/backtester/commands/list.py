@@ -1,0 +1,31 @@
+"""`backtester list`: the runs that were kept."""
+
+from onetape.cli import options
+
+
+def list_runs(*, json_: options.Json = False) -> None:
+    """List the runs that were kept in data/runs, the newest last."""
+    from backtester.runs import RUNS_FOLDER, stored_runs
+    from onetape.cli.output import note, print_json, print_line, table
+    from onetape.core.words import counted
+
+    runs, damaged = stored_runs()
+    if json_:
+        print_json(
+            {
+                "folder": RUNS_FOLDER,
+                "runs": [
+                    {"id": run.id, "folder": run.folder, "made": run.manifest["made"], **run.result}
+                    for run in runs
+                ],
+                "damaged": damaged,
+            }
+        )
+        return
+    if runs:
+        from backtester.run_words import LIST_HEAD, list_row
+
+        print_line(table([LIST_HEAD, *(list_row(run) for run in runs)], right=(5, 6, 7)))
+    print_line(f"{counted(len(runs), 'run')} in {RUNS_FOLDER}; to forget one, delete its folder")
+    for text in damaged:
+        note(text)

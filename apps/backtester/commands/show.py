@@ -1,0 +1,27 @@
+"""`backtester show RUN`: a run that was kept, as it was printed."""
+
+from typing import Annotated
+
+import typer
+
+from onetape.cli import options
+
+RunName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="last, an id or its beginning, or a folder.  [default: last]"
+    ),
+]
+
+
+def show_run(run: RunName = "last", *, json_: options.Json = False) -> None:
+    """Print a run that was kept, as it was printed when it was made."""
+    from backtester.run_words import shown_text
+    from backtester.runs import load_run
+    from onetape.cli.output import print_json, print_line
+
+    found = load_run(run)
+    if json_:
+        print_json({**found.manifest, "result": found.document()})
+    else:
+        print_line(shown_text(found))

@@ -1,0 +1,90 @@
+"""A finished run as one JSON document; what the terminal shows is made from it too.
+
+So a run reads the same on the day it was made and out of its folder later.
+"""
+
+from dataclasses import fields
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
+
+from backtester.assumptions import assumptions, notes
+from onetape.engine import Trade
+from onetape.strategies import parameters_of
+
+if TYPE_CHECKING:
+    from backtester.run import Backtest
+
+Document = dict[str, Any]
+
+#: What a trade was left by, where the strategy did not say so.
+EXIT_WORDS: Final = {
+    "signal": "sell signal",
+    "stop_loss": "stop loss",
+    "trailing_stop": "trailing stop",
+    "target": "target",
+    "time_stop": "time stop",
+}
+TRADE_FIELDS: Final = tuple(field.name for field in fields(Trade))
+_VALUES = attrgetter(*TRADE_FIELDS)
+
+
+def result_document(backtest: "Backtest") -> Document:
+    """Return the run; ratios are parts, times are epoch seconds."""
+    tape = backtest.tape
+    return {
+        "exchange": tape.key.exchange,
+        "symbol": tape.key.symbol,
+        "timeframe": tape.key.timeframe,
+        "from": tape.start,
+        "to": tape.end,
+        "candles": len(backtest.result.candles),
+        "warm_up": tape.warm_up,
+        "known_outages": tape.known_outages,
+        "unexplained_gaps": tape.unexplained,
+        "left_out": tape.left_out,
+        "strategy": backtest.strategy.name,
+        "parameters": parameter_values(backtest),
+        "assumptions": assumptions(backtest),
+        "check": backtest.check,
+        "notes": notes(backtest),
+        "metrics": backtest.metrics.as_dict(),
+        "trades": [trade_values(backtest, trade) for trade in backtest.result.trades],
+        "seconds": backtest.seconds,
+        "database": str(backtest.database),
+        "report": None,
+        "run": None,
+    }
+
+
+def parameter_values(backtest: "Backtest") -> dict[str, Any]:
+    """Return the strategy's parameters by name."""
+    strategy = backtest.strategy
+    return {info.name: getattr(strategy, info.name) for info in parameters_of(strategy)}
+
+
+def trade_values(backtest: "Backtest", trade: Trade) -> dict[str, Any]:
+    """Return a trade's fields by name, with why it was entered and left."""
+    return {
+        **dict(zip(TRADE_FIELDS, _VALUES(trade), strict=True)),
+        "entry_reason": entry_reason(backtest, trade),
+        "exit_reason": exit_reason(backtest, trade),
+    }
+
+
+def entry_reason(backtest: "Backtest", trade: Trade) -> str:
+    """Return why it was bought, in words."""
+    return _signal_reason(backtest, trade.entry_index) or "buy signal"
+
+
+def exit_reason(backtest: "Backtest", trade: Trade) -> str:
+    """Return why it was sold, in words; empty while open."""
+    if trade.exit_index is None or trade.exit_kind is None:
+        return ""
+    said = _signal_reason(backtest, trade.exit_index) if trade.exit_kind == "signal" else ""
+    return said or EXIT_WORDS[trade.exit_kind]
+
+
+def _signal_reason(backtest: "Backtest", filled_index: int) -> str:
+    # The signal came on the candle before the one that filled it; warm-up candles count too.
+    index = backtest.tape.warm_up + filled_index - 1
+    return backtest.signals.reason_text(index) if index >= 0 else ""

@@ -1,0 +1,181 @@
+"""What happened on one candle of a run: what was seen, what was wanted, what was done."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from backtester.document import EXIT_WORDS, entry_reason, exit_reason
+from backtester.run import Backtest
+from backtester.trade_levels import levels_at
+from onetape.cli.dates import day_text
+from onetape.core.clock import utc_text
+from onetape.core.errors import DataError
+from onetape.core.timeframes import Timeframe
+from onetape.core.words import counted, price_text
+from onetape.engine import Result, Trade
+
+_SIGNALS = {1: "BUY", 0: "HOLD", -1: "SELL"}
+
+
+def explained(backtest: Backtest, moment: int) -> dict[str, Any]:
+    """Return what happened on the candle that a moment lies in, and on the next one's open.
+
+    Args:
+        backtest: The run.
+        moment: Epoch seconds.
+
+    Raises:
+        DataError: no candle of the range holds it.
+    """
+    result, signals = backtest.result, backtest.signals
+    bar = _bar_of(backtest, moment)
+    index = backtest.tape.warm_up + bar
+    candles = result.candles
+    columns = ("open", "high", "low", "close", "volume")
+    signal = int(signals.signal[index])
+    return {
+        "strategy": backtest.strategy.name,
+        "series": str(backtest.tape.key),
+        "opened": int(candles.timestamp[bar]),
+        "closed": Timeframe.parse(backtest.tape.key.timeframe).next(int(candles.timestamp[bar])),
+        "candle": {name: float(getattr(candles, name)[bar]) for name in columns},
+        "indicators": {name: _known(values[index]) for name, values in signals.indicators.items()},
+        "inside": _inside(backtest, bar),
+        "position": _position(result, bar),
+        "equity": float(result.equity[bar]),
+        "signal": _SIGNALS[signal],
+        "reason": signals.reason_text(index),
+        "followed": _followed(backtest, bar, signal),
+    }
+
+
+def explained_text(document: dict[str, Any]) -> str:
+    """Return the same for a terminal."""
+    candle = document["candle"]
+    prices = ", ".join(
+        f"{name} {price_text(candle[name])}" for name in ("open", "high", "low", "close")
+    )
+    seen = ", ".join(
+        f"{name} {'unknown' if value is None else f'{value:,.8g}'}"
+        for name, value in document["indicators"].items()
+    )
+    reason = f" ({document['reason']})" if document["reason"] else ""
+    lines = [
+        f"{document['strategy']} on {document['series']}, candle {utc_text(document['opened'])} to "
+        f"{utc_text(document['closed'])} UTC",
+        f"candle:     {prices}, volume {candle['volume']:,.8g}",
+        *(f"inside it:  {text}" for text in document["inside"]),
+        f"indicators: {seen or 'none'}",
+        f"position:   {document['position']}; equity {document['equity']:,.2f}",
+        f"signal:     {document['signal']}{reason}",
+        f"followed:   {document['followed']}",
+        *(f"note: {text}" for text in document["changed_since"]),
+    ]
+    return "\n".join(lines)
+
+
+def _bar_of(backtest: Backtest, moment: int) -> int:
+    tape, times = backtest.tape, backtest.result.candles.timestamp
+    bar = int(np.searchsorted(times, moment, side="right")) - 1
+    if bar < 0 or moment >= Timeframe.parse(tape.key.timeframe).next(int(times[bar])):
+        raise DataError(
+            f"--at {day_text(moment)}: the run has no candle there (it has {utc_text(tape.start)} "
+            f"to {utc_text(tape.end)} UTC); choose a moment inside"
+        )
+    return bar
+
+
+def _known(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _inside(backtest: Backtest, bar: int) -> list[str]:
+    """Return the fills of this candle, and the levels that it met."""
+    result = backtest.result
+    told: list[str] = []
+    for trade, buy in zip(result.trades, result.buys, strict=True):
+        if trade.entry_index == bar:
+            told.append(f"bought {_at(trade.amount, trade.entry_price)} at the open")
+        leaves = trade.exit_index == bar
+        if not (trade.entry_index <= bar and (trade.exit_index is None or bar <= trade.exit_index)):
+            continue
+        if result.rules.exits.has_levels and not (leaves and trade.exit_kind == "signal"):
+            levels = levels_at(result, trade, buy.before_slippage, bar)
+            told += [
+                f"{name} at {price_text(level)}"
+                for name, level in (("stop", levels.stop), ("target", levels.target))
+                if math.isfinite(level)
+            ]
+        if leaves:
+            told.append(f"{_left(backtest, trade)}")
+    told += [f"refused: {refused.reason}" for at, refused in result.refused if at == bar]
+    return told
+
+
+def _left(backtest: Backtest, trade: Trade) -> str:
+    price = trade.exit_price or 0.0
+    reason = exit_reason(backtest, trade)
+    return f"sold {_at(trade.amount, price)}: {reason}, profit {trade.profit:+,.2f}"
+
+
+def _at(amount: float, price: float) -> str:
+    return f"{amount:,.8g} at {price_text(price)}"
+
+
+def _open_trade(result: Result, bar: int) -> Trade | None:
+    """Return the trade that is open at the close of a candle."""
+    for trade in result.trades:
+        if trade.entry_index <= bar and (trade.exit_index is None or bar < trade.exit_index):
+            return trade
+    return None
+
+
+def _position(result: Result, bar: int) -> str:
+    trade = _open_trade(result, bar)
+    if trade is None:
+        return "none at the close"
+    since = utc_text(trade.entry_timestamp)
+    return f"{_at(trade.amount, trade.entry_price)} at the close, since {since} UTC"
+
+
+def _followed(backtest: Backtest, bar: int, signal: int) -> str:
+    """Return what the signal of this candle led to, or why it led to nothing."""
+    result = backtest.result
+    following = bar + 1
+    if signal == 0:
+        return "no order: HOLD asks for none"
+    if following >= len(result.candles):
+        return "no order: the range ends here, and an order fills at the next open"
+    for trade in result.trades:
+        if signal > 0 and trade.entry_index == following:
+            why = entry_reason(backtest, trade)
+            bought = _at(trade.amount, trade.entry_price)
+            return f"a market buy ({why}), filled {bought} at the next open"
+        if signal < 0 and trade.exit_index == following and trade.exit_kind == "signal":
+            return f"a market sell at the next open: {_left(backtest, trade)}"
+    for at, refused in result.refused:
+        if at == following:
+            return f"an order that was refused: {refused.reason}"
+    return _why_nothing(backtest, bar, signal)
+
+
+def _why_nothing(backtest: Backtest, bar: int, signal: int) -> str:
+    result = backtest.result
+    held = _open_trade(result, bar)
+    if signal < 0:
+        if held is None:
+            return "no order: SELL, and nothing is held"
+        return f"no order: the position ended by {_kind(held)} at the next candle"
+    if held is not None:
+        return "no order: BUY, and a position is open"
+    exits = [trade.exit_index for trade in result.trades if trade.exit_index is not None]
+    last = max((index for index in exits if index <= bar + 1), default=None)
+    cool_down = result.rules.cool_down_bars
+    if last is not None and bar + 1 <= last + cool_down:
+        return f"no order: within {counted(cool_down, 'candle')} of cool-down after an exit"
+    return "no order: BUY, but an entry needs the first BUY of a run, and this run began earlier"
+
+
+def _kind(trade: Trade) -> str:
+    return EXIT_WORDS[trade.exit_kind] if trade.exit_kind else "nothing"

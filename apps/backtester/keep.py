@@ -1,0 +1,144 @@
+"""Keep a run: its folder appears whole, or not at all."""
+
+import csv
+import hashlib
+import platform
+import re
+import secrets
+import shutil
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from backtester.document import Document
+from backtester.runs import EQUITY, FORMAT, MANIFEST, REPORT, RUNS_FOLDER, TRADES
+from onetape.core.digest import data_digest
+from onetape.core.errors import ConfigurationError
+from onetape.core.words import error_text
+from onetape.engine import buy_and_hold_equity
+from onetape.strategies import digest
+
+if TYPE_CHECKING:
+    from backtester.run import Backtest
+
+
+def keep_run(
+    backtest: "Backtest", document: Document, *, with_report: bool, root: Path | None = None
+) -> Path:
+    """Write the folder of a run and name it in the document; return it.
+
+    Args:
+        backtest: The run.
+        document: Of it; `run` is set, and `report` where one is written here.
+        with_report: Whether the folder gets the report too.
+        root: Where runs are kept; None: data/runs.
+
+    Raises:
+        ConfigurationError: the folder cannot be written; nothing is left behind.
+    """
+    made = datetime.fromtimestamp(time.time(), tz=UTC)
+    folder = (RUNS_FOLDER if root is None else root) / _name(backtest, made)
+    # Nobody takes a folder for a run whose name begins with a dot.
+    partial = folder.with_name(f".{folder.name}")
+    document["run"] = str(folder)
+    if with_report:
+        document["report"] = str(folder / REPORT)
+    try:
+        partial.mkdir(parents=True)
+        if with_report:
+            # The report is on no path that has to be fast.
+            from backtester.report_data import write_backtest_report
+
+            write_backtest_report(backtest, partial / REPORT)
+        _write_trades(document["trades"], partial / TRADES)
+        np.save(partial / EQUITY, _equity(backtest), allow_pickle=False)
+        manifest = _manifest(backtest, document, made)
+        (partial / MANIFEST).write_bytes(encoded(manifest))
+        partial.rename(folder)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the run's folder {folder} cannot be written: {error_text(error)}; mend its rights, "
+            "make room, or add --no-keep"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def encoded(document: dict[str, Any]) -> bytes:
+    """Return a document as indented JSON; paths are text."""
+    return msgspec.json.format(msgspec.json.encode(document, enc_hook=str), indent=2)
+
+
+def _name(backtest: "Backtest", made: datetime) -> str:
+    key = backtest.tape.key
+    words = (f"{made:%Y%m%dT%H%M%SZ}", backtest.strategy.name, key.symbol, key.timeframe)
+    plain = (re.sub(r"[^A-Za-z0-9.]", "-", word) for word in words)
+    return "_".join([*plain, secrets.token_hex(3)])
+
+
+def _manifest(backtest: "Backtest", document: Document, made: datetime) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "made": f"{made:%Y-%m-%dT%H:%M:%SZ}",
+        "versions": _versions(),
+        "digests": {
+            "data": data_digest(backtest.tape.candles),
+            "strategy": digest(backtest.strategy),
+            "engine": engine_digest(),
+        },
+        "settings": msgspec.to_builtins(backtest.settings, enc_hook=str),
+        "result": {name: value for name, value in document.items() if name != "trades"},
+    }
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    import apsw
+
+    return {
+        "onetape": version("onetape-backtester"),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "sqlite": apsw.sqlite_lib_version(),
+    }
+
+
+def engine_digest() -> str:
+    """Return the SHA-256, in hex, of the source that decides fills, money and metrics."""
+    import onetape.engine
+
+    total = hashlib.sha256()
+    for path in sorted(Path(onetape.engine.__path__[0]).glob("*.py")):
+        total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+def _write_trades(trades: list[dict[str, Any]], path: Path) -> None:
+    from backtester.document import TRADE_FIELDS
+
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [*TRADE_FIELDS, "entry_reason", "exit_reason"])
+        writer.writeheader()
+        writer.writerows(trades)
+
+
+def _equity(backtest: "Backtest") -> Any:
+    result = backtest.result
+    held = buy_and_hold_equity(result.candles, result.rules)
+    columns = {
+        "timestamp": result.candles.timestamp,
+        "equity": result.equity,
+        "buy_and_hold": np.full(len(result.equity), result.rules.cash) if held is None else held,
+    }
+    rows = np.empty(
+        len(result.equity), [(name, column.dtype.str) for name, column in columns.items()]
+    )
+    for name, column in columns.items():
+        rows[name] = column
+    return rows

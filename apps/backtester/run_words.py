@@ -1,0 +1,119 @@
+"""Kept runs as text: in a list, one alone, and several side by side."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+from backtester.metric_table import metric_lines
+from backtester.runs import Run
+from backtester.words import quote_of, result_text
+from onetape.cli.dates import day_text
+from onetape.cli.output import table
+
+LIST_HEAD: Final = (
+    "id",
+    "made (UTC)",
+    "strategy",
+    "series",
+    "range",
+    "return",
+    "drawdown",
+    "trades",
+)
+#: Digits of a digest that are shown.
+_SHOWN_DIGITS: Final = 12
+
+
+def list_row(run: Run) -> tuple[str, ...]:
+    """Return the line of a run in the list, by LIST_HEAD."""
+    result, metrics = run.result, run.metrics
+    return (
+        run.id,
+        run.manifest["made"].replace("T", " ").removesuffix("Z"),
+        result["strategy"],
+        f"{result['exchange']} {result['symbol']} {result['timeframe']}",
+        f"{day_text(result['from'])} to {day_text(result['to'])}",
+        f"{metrics['total_return']:+.2%}",
+        f"{metrics['max_drawdown']:.2%}",
+        f"{metrics['trades']:,}{' + open' if metrics['open_at_end'] else ''}",
+    )
+
+
+def shown_text(run: Run) -> str:
+    """Return a run as it was printed, and what it was made with."""
+    manifest = run.manifest
+    made_with = ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())
+    digests = ", ".join(
+        f"{name} {digest[:_SHOWN_DIGITS]}" for name, digest in manifest["digests"].items()
+    )
+    return "\n".join(
+        [
+            result_text(run.document()),
+            f"made: {manifest['made']} with {made_with}",
+            f"digests: {digests}",
+        ]
+    )
+
+
+def compared_text(runs: Sequence[Run]) -> str:
+    """Return the metrics of runs side by side, then what differs."""
+    ids = [run.id for run in runs]
+    columns = [metric_lines(run.metrics, quote_of(run.result)) for run in runs]
+    held = {run.id: metric_lines(run.metrics, quote_of(run.result))[0][2] for run in runs}
+    # The labels of the first: quote currencies may differ, which the differences say.
+    rows = [("", *ids)]
+    for lines in zip(*columns, strict=True):
+        values = [line[1] for line in lines]
+        if any(values):
+            rows.append((lines[0][0], *values))
+    rows.insert(2, ("buy and hold", *(held[one] for one in ids)))
+    found = differences(runs)
+    if not found:
+        return f"{table(rows, right=range(1, len(rows[0])))}\n\nnothing differs"
+    different = [("differs in", *ids)]
+    different += [(name, *(_short(name, value) for value in found[name])) for name in found]
+    return f"{table(rows, right=range(1, len(rows[0])))}\n\n{table(different)}"
+
+
+def differences(runs: Sequence[Run]) -> dict[str, list[Any]]:
+    """Return what is not the same in all runs: settings, market, range, data, code, versions.
+
+    Returns:
+        A value for each run, by dotted name; None where a run has none.
+    """
+    flat = [_facts(run) for run in runs]
+    names = list(dict.fromkeys(name for facts in flat for name in facts))
+    values = {name: [facts.get(name) for facts in flat] for name in names}
+    return {name: row for name, row in values.items() if any(one != row[0] for one in row)}
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    result = run.result
+    parts = {
+        "settings": run.manifest["settings"],
+        "parameters": result["parameters"],
+        "range": {name: day_text(result[name]) for name in ("from", "to")},
+        "market": result["assumptions"].get("market"),
+        "check": result["check"],
+        "digest": run.manifest["digests"],
+        "version": run.manifest["versions"],
+    }
+    facts = _flat(parts, "")
+    # Where a report was written says nothing about a run.
+    facts.pop("settings.report", None)
+    return facts
+
+
+def _flat(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(cast("dict[str, Any]", value), f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _short(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    return str(value)[:_SHOWN_DIGITS] if name.startswith("digest.") else str(value)

@@ -1,0 +1,217 @@
+"""Runs that were kept, one folder each in data/runs.
+
+In a notebook:
+
+    from backtester.runs import load_run
+    load_run("last").trades          # a pandas DataFrame; so is .equity, and .metrics is a dict
+
+A folder holds `manifest.json` (settings, versions, digests of code and data, assumptions, metrics),
+`trades.csv`, `equity.npy` and mostly `report.html`. Nothing else knows of it: to forget a run,
+delete its folder.
+"""
+
+import csv
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from onetape.cli.settings import DATA_FOLDER
+from onetape.core.errors import DataError, UsageError
+from onetape.core.words import did_you_mean, error_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RUNS_FOLDER: Final = DATA_FOLDER / "runs"
+MANIFEST, TRADES, EQUITY, REPORT = "manifest.json", "trades.csv", "equity.npy", "report.html"
+#: What a manifest of this program begins with; another number is another layout.
+FORMAT: Final = 1
+#: Names the newest run.
+LAST: Final = "last"
+_WHOLE_NUMBERS: Final = (
+    "entry_index",
+    "entry_timestamp",
+    "exit_index",
+    "exit_timestamp",
+    "bars_held",
+)
+_TEXTS: Final = ("exit_kind", "symbol", "entry_reason", "exit_reason")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that was kept."""
+
+    folder: Path
+    manifest: dict[str, Any] = field(repr=False)
+
+    @property
+    def id(self) -> str:
+        """Return the short id, the last part of the folder's name."""
+        return self.folder.name.rpartition("_")[2]
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """Return the run as `--json` printed it, without its trades."""
+        return self.manifest["result"]
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Return the metrics by name; docs/metrics.md defines them."""
+        return self.result["metrics"]
+
+    @cached_property
+    def trades(self) -> "pd.DataFrame":
+        """Return a row for each trade; times are UTC.
+
+        Raises:
+            DataError: the file is not there, or no table.
+        """
+        import pandas as pd
+
+        frame: Any = pd.DataFrame(self.trade_rows())
+        for name in ("entry", "exit"):
+            if len(frame):
+                frame[f"{name}_time"] = pd.to_datetime(
+                    frame[f"{name}_timestamp"], unit="s", utc=True
+                )
+        return frame
+
+    @cached_property
+    def equity(self) -> "pd.DataFrame":
+        """Return equity and buy-and-hold at each close, by the open of their candle, UTC.
+
+        Raises:
+            DataError: the file is not there, or no array.
+        """
+        import numpy as np
+        import pandas as pd
+
+        path = self.folder / EQUITY
+        try:
+            rows = np.load(path, allow_pickle=False)
+            columns: Any = {name: rows[name] for name in ("equity", "buy_and_hold")}
+            times: Any = rows["timestamp"].astype("datetime64[s]")
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise _damaged(path, error) from error
+        return pd.DataFrame(columns, index=pd.DatetimeIndex(times, tz="UTC", name="time"))
+
+    def trade_rows(self) -> list[dict[str, Any]]:
+        """Return the trades as `--json` printed them.
+
+        Raises:
+            DataError: the file is not there, or no table.
+        """
+        path = self.folder / TRADES
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                return [_typed(row) for row in csv.DictReader(file)]
+        except (OSError, ValueError, TypeError, csv.Error) as error:
+            raise _damaged(path, error) from error
+
+    def document(self) -> dict[str, Any]:
+        """Return the run as `--json` printed it."""
+        return {**self.result, "trades": self.trade_rows()}
+
+
+def load_run(name: str | os.PathLike[str] = LAST, root: Path | None = None) -> Run:
+    """Return a run that was kept.
+
+    Args:
+        name: `last`, an id or the beginning of one, a folder's name, or the path of a folder.
+        root: Where runs are kept; None: data/runs.
+
+    Raises:
+        UsageError: no run is called so, or several are.
+        DataError: its manifest is damaged.
+    """
+    root = RUNS_FOLDER if root is None else root
+    given = Path(name)
+    if given.name != os.fspath(name) and given.is_dir():
+        return _read(given)
+    folders = run_folders(root)
+    if name == LAST and folders:
+        return _read(folders[-1])
+    text = given.name
+    found = [one for one in folders if one.name == text or _id(one) == text] or [
+        one for one in folders if one.name.startswith(text) or _id(one).startswith(text)
+    ]
+    if len(found) == 1:
+        return _read(found[0])
+    if found:
+        ids = ", ".join(_id(one) for one in found[-8:])
+        raise UsageError(f"{len(found)} runs are called {text}...; write more of one: {ids}")
+    if not folders:
+        raise UsageError(f"no run is kept in {root}; run: uv run backtester")
+    hint = did_you_mean(text, [LAST, *(_id(one) for one in folders)])
+    raise UsageError(f"no run is called {text!r}{hint}; see: uv run backtester list")
+
+
+def run_folders(root: Path | None = None) -> list[Path]:
+    """Return the folders of all runs, the newest last; one that is being written is not among them.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
+    root = RUNS_FOLDER if root is None else root
+    try:
+        return sorted(
+            path.parent
+            for path in root.glob(f"*/{MANIFEST}")
+            if not path.parent.name.startswith(".")
+        )
+    except OSError as error:
+        raise DataError(f"{root} cannot be read: {error_text(error)}; mend its rights") from error
+
+
+def stored_runs(root: Path | None = None) -> tuple[list[Run], list[str]]:
+    """Return the runs, the newest last, and a sentence for each whose manifest is damaged."""
+    runs: list[Run] = []
+    damaged: list[str] = []
+    for folder in run_folders(root):
+        try:
+            runs.append(_read(folder))
+        except DataError as error:
+            damaged.append(str(error))
+    return runs, damaged
+
+
+def _read(folder: Path) -> Run:
+    path = folder / MANIFEST
+    try:
+        manifest: Any = msgspec.json.decode(path.read_bytes())
+        known = manifest["format"] == FORMAT
+        names = ("result", "settings", "digests", "versions", "made")
+        _ = [manifest[name] for name in names], manifest["result"]["metrics"]
+    except (OSError, msgspec.DecodeError, LookupError, TypeError) as error:
+        raise _damaged(path, error) from error
+    if not known:
+        raise DataError(f"{path} is of format {manifest['format']}, which another version wrote")
+    return Run(folder, manifest)
+
+
+def _id(folder: Path) -> str:
+    return folder.name.rpartition("_")[2]
+
+
+def _typed(row: dict[str, str]) -> dict[str, Any]:
+    return {name: _value(name, text) for name, text in row.items()}
+
+
+def _value(name: str, text: str) -> Any:
+    if name in _TEXTS:
+        return None if name == "exit_kind" and not text else text
+    if name == "open_at_end":
+        return text == "True"
+    if not text:
+        return None
+    return int(text) if name in _WHOLE_NUMBERS else float(text)
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    what = error_text(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+    return DataError(f"{path} cannot be read ({what}); delete {path.parent} and run it again")

@@ -1,0 +1,78 @@
+"""Where a trade's stop and target lay, candle by candle, for the report and for `explain`."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from onetape.engine import Levels, Result, Trade, levels_of
+
+#: Bars from which a level holds, and the level, quote currency.
+Steps = tuple[tuple[int, float], ...]
+
+
+class TradeLevels(NamedTuple):
+    """The steps of both levels; empty where there is none."""
+
+    stop: Steps
+    target: Steps
+
+
+def all_levels(result: Result) -> list[TradeLevels]:
+    """Return the levels of each trade, by the engine's rule."""
+    return [
+        _levels_of_trade(result, trade, buy.before_slippage)
+        for trade, buy in zip(result.trades, result.buys, strict=True)
+    ]
+
+
+def _levels_of_trade(result: Result, trade: Trade, entry: float) -> TradeLevels:
+    exits = result.rules.exits
+    if not exits.has_levels:
+        return TradeLevels((), ())
+    first, last = max(trade.entry_index, 0), _last_bar(result, trade)
+    moved = {first, *(trade.entry_index + age for age, _ in exits.target_table)}
+    if exits.trailing_stop is not None:
+        high = np.maximum.accumulate(result.candles.high[first:last])
+        # A high moves the stop of the next bar.
+        moved |= {*(np.flatnonzero(np.diff(high, prepend=-math.inf) > 0) + first + 1).tolist()}
+    bars = sorted(bar for bar in moved if first <= bar <= last)
+    found = [(bar, levels_at(result, trade, entry, bar)) for bar in bars]
+    return TradeLevels(
+        _steps([(bar, levels.stop) for bar, levels in found]),
+        _steps([(bar, levels.target) for bar, levels in found]),
+    )
+
+
+def levels_at(result: Result, trade: Trade, entry: float, bar: int) -> Levels:
+    """Return the levels that one bar of a trade met.
+
+    Args:
+        result: The run.
+        trade: One of its trades.
+        entry: The price of its buy before slippage.
+        bar: Of the candles that were traded, within the trade.
+    """
+    highs = result.candles.high[max(trade.entry_index, 0) : bar]
+    carried = result.book.carried if trade.entry_index < 0 else None
+    highest = max(
+        entry, carried.highest if carried else 0.0, float(highs.max()) if len(highs) else 0.0
+    )
+    step = float(result.rules.steps.price_step or 0)
+    return levels_of(result.rules.exits, entry, highest, bar - trade.entry_index, step)
+
+
+def _last_bar(result: Result, trade: Trade) -> int:
+    if trade.exit_index is None:
+        return len(result.candles) - 1
+    # A sell at the open has nothing to do with the levels of its bar.
+    is_inside = trade.exit_kind in ("stop_loss", "trailing_stop", "target")
+    return trade.exit_index if is_inside else max(trade.exit_index - 1, trade.entry_index, 0)
+
+
+def _steps(levels: list[tuple[int, float]]) -> Steps:
+    found: list[tuple[int, float]] = []
+    for bar, level in levels:
+        if math.isfinite(level) and (not found or found[-1][1] != level):
+            found.append((bar, level))
+    return tuple(found)

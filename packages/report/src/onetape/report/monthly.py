@@ -1,0 +1,95 @@
+"""Returns by month and year, as a table of the page."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from onetape.core.candles import FloatArray, IntArray
+
+MONTHS: Final = (
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"
+)  # fmt: skip
+#: From these sizes on a return is painted more strongly.
+_SHADES: Final = (0.0, 0.02, 0.06, 0.15)
+
+
+@dataclass(frozen=True, slots=True)
+class Year:
+    """One row."""
+
+    year: int
+    months: tuple[float | None, ...]
+    """Ratio of each of the twelve; None where the range has no candle."""
+    total: float
+    """Ratio of the whole year, as far as the range has it."""
+    held: float
+    """The same of buying and holding."""
+
+
+def yearly_returns(
+    timestamp: IntArray, equity: FloatArray, held: FloatArray, start: float
+) -> list[Year]:
+    """Return the years of a range, the first one first.
+
+    A candle belongs to the month of its open, which is that of all its time. Where an account is
+    worth nothing any more its returns are 0.
+
+    Args:
+        timestamp: Open of each candle, epoch seconds UTC, shape (n,).
+        equity: At each close, shape (n,).
+        held: The same of buying and holding.
+        start: Cash before the first candle.
+    """
+    month = timestamp.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
+    year_of = month // 12 + 1970
+    ratios = dict(zip(*_returns(month, equity, start), strict=True))
+    totals = dict(zip(*_returns(year_of, equity, start), strict=True))
+    holds = dict(zip(*_returns(year_of, held, start), strict=True))
+    return [
+        Year(
+            year,
+            tuple(ratios.get((year - 1970) * 12 + index) for index in range(12)),
+            total,
+            holds[year],
+        )
+        for year, total in totals.items()
+    ]
+
+
+def _returns(period: IntArray, worth: FloatArray, start: float) -> tuple[list[int], list[float]]:
+    """Return each period that has candles, and its return."""
+    if not len(period):
+        return [], []
+    last = np.append(np.flatnonzero(np.diff(period)), len(period) - 1)
+    ends = worth[last]
+    before = np.concatenate(([start], ends[:-1]))
+    ratios = np.divide(ends, before, out=np.ones_like(ends), where=before > 0) - 1.0
+    return period[last].tolist(), ratios.tolist()
+
+
+def monthly_table(years: list[Year]) -> str:
+    """Return the table's head and body as HTML."""
+    head = "".join(f'<th scope="col">{name}</th>' for name in (*MONTHS, "Year", "Hold"))
+    rows = "\n".join(_row(year) for year in years)
+    return f'<thead><tr><th scope="col"></th>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>'
+
+
+def _row(year: Year) -> str:
+    months = "".join(_cell(ratio) for ratio in year.months)
+    total, held = _cell(year.total, "total"), _cell(year.held, "held")
+    return f'<tr><th scope="row">{year.year}</th>{months}{total}{held}</tr>'
+
+
+def _cell(ratio: float | None, more: str = "") -> str:
+    if ratio is None:
+        return "<td></td>"
+    per_cent = ratio * 100
+    text = f"{per_cent:+,.1f}" if abs(per_cent) < 1_000 else f"{per_cent:+,.0f}"
+    is_zero = float(text.replace(",", "")) == 0
+    names = [more] if more else []
+    if not is_zero:
+        shade = sum(abs(ratio) >= least for least in _SHADES)
+        names += [f"{'up' if ratio > 0 else 'down'}-{shade}"]
+    named = f' class="{" ".join(names)}"' if names else ""
+    return f"<td{named}>{'0.0' if is_zero else text}</td>"
