@@ -109,11 +109,11 @@ def tried_elsewhere(root: Path, ground: Mapping[str, Any]) -> int:
         if path.parent.name == folder_name(ground):
             continue
         try:
-            other = json.loads(path.read_text())
+            other = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
             lines = (path.parent / RESULTS).read_bytes().count(b"\n")
-        except (OSError, ValueError):
+        except (OSError, msgspec.DecodeError):
             continue  # not a folder of ours any more; it says nothing of what was tried
-        if isinstance(other, dict) and all(other.get(name) == ground[name] for name in same):
+        if all(other.get(name) == ground[name] for name in same):
             combinations += lines
     return combinations
 

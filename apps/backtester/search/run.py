@@ -29,6 +29,9 @@ from onetape.strategies import Strategy, digest, lookback_of, strategy_class
 from onetape.strategies.hearing import printing_to_stderr
 
 SEARCHES: Final = DATA_FOLDER / "searches"
+#: Bounds of the part that is held out.
+LEAST_PART: Final = 0.05
+MOST_PART: Final = 0.9
 #: Failures told one by one; the others are counted.
 FAILURES_TOLD: Final = 5
 
@@ -168,6 +171,19 @@ def planned_search(cls: type[Strategy], given: Mapping[str, str], asked: Asked) 
         why = refusal or (planned.failed[0]["error"] if planned.failed else "there is none")
         raise UsageError(f"no combination can be tried ({planned.invalid:,} refused); last: {why}")
     return planned
+
+
+def checked_part(held_out: float) -> float:
+    """Return the part of the range to hold out.
+
+    Raises:
+        UsageError: it leaves too little of one of both.
+    """
+    if not LEAST_PART <= held_out <= MOST_PART:
+        raise UsageError(
+            f"--held-out must be a part from {LEAST_PART:g} to {MOST_PART:g}, found {held_out:g}"
+        )
+    return held_out
 
 
 def processors() -> int:

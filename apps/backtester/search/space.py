@@ -166,7 +166,8 @@ def _ends(strategy: str, info: ParameterInfo, text: str) -> tuple[Decimal, Decim
         numbers = []
     if len(numbers) not in (2, 3) or not all(number.is_finite() for number in numbers):
         raise _refused(strategy, info, "a range such as 5:50:5 (from, to, step)", text)
-    low, high, step = (*numbers, None)[:3]
+    low, high = numbers[:2]
+    step = numbers[2] if len(numbers) == 3 else None
     if low > high or (step is not None and step <= 0):
         raise _refused(strategy, info, "a range that goes up, by a step above 0", text)
     if info.type is int and any(number % 1 for number in numbers):

@@ -235,6 +235,6 @@ def _hold_row(result: Tried, columns: Sequence[str], names: int) -> list[str]:
     row = ["hold", *([""] * names)]
     for column in columns:
         for part in ("searched", "held_out"):
-            hold = result[part]["buy_and_hold"] or {}
+            hold: dict[str, Any] = result[part]["buy_and_hold"] or {}
             row.append(metric_text(column, hold[column]) if column in hold else "")
     return row
