@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from backtester.commands.check import check
 from backtester.commands.compare import compare_runs
 from backtester.commands.explain import explain_moment
 from backtester.commands.list import list_runs
@@ -63,6 +64,12 @@ def backtest(
     allow_gaps: Annotated[
         bool | None, typer.Option("--allow-gaps", help="Go on over candles missing unexplained.")
     ] = None,
+    check_: Annotated[
+        bool | None,
+        typer.Option(
+            "--check/--no-check", help="Look at a few bars for look-ahead.  [default: yes]"
+        ),
+    ] = None,
     db: options.Database = None,
     report: Annotated[
         Path | None,
@@ -115,6 +122,7 @@ def settings_of(given: Mapping[str, Any]) -> "BacktesterSettings":
         **{name: given[name] for name in same},
         "from": from_,
         "to": to,
+        "check": given["check_"],
         "strategy": {"name": given["strategy"], "parameters": parse_parameters(given["param"])},
         "account": {
             "cash": given["cash"],
@@ -160,7 +168,12 @@ app.command("compare")(compare_runs)
 app.command("explain", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     explain_moment
 )
-app.command("search")(search)
+app.command("search", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    search
+)
+app.command("check", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    check
+)
 app.command("new-strategy")(new_strategy)
 
 
