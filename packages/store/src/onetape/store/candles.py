@@ -7,7 +7,7 @@ proof. A row that breaks a rule goes to quarantine, because OR IGNORE would drop
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
+from itertools import compress, islice
 from types import MappingProxyType
 
 import numpy as np
@@ -53,6 +53,8 @@ _INSERT = (
 
 #: Rows in one transaction of a bulk insert: it holds the lock for some hundredths of a second.
 BULK_ROWS = 10_000
+#: Rows that a search for holes holds at once: a series of years would take tens of megabytes.
+SCAN_ROWS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,9 +324,17 @@ def missing_between(store: Store, key: SeriesKey, start: int, end: int) -> list[
             "AND timestamp < ? AND closed IS NOT 0 ORDER BY timestamp",
             (*key.names, start, proven_end(connection, key, end)),
         )
-        # A record of one field takes SQLite's rows as they come, without a step of Python.
-        timestamps = np.fromiter(rows, dtype=np.dtype([("timestamp", np.int64)]))["timestamp"]
-    return holes_between(timestamps, timeframe, start, end)
+        holes: list[tuple[int, int]] = []
+        while True:
+            some = islice(rows, SCAN_ROWS)
+            # A record of one field takes SQLite's rows as they come, without a step of Python.
+            found = np.fromiter(some, dtype=np.dtype([("timestamp", np.int64)]))["timestamp"]
+            if len(found) < SCAN_ROWS:
+                return holes + holes_between(found, timeframe, start, end)
+            # Right after a candle that is there, so that no hole is cut in two.
+            stop = timeframe.next(int(found[-1]))
+            holes += holes_between(found, timeframe, start, stop)
+            start = stop
 
 
 def _bound(key: SeriesKey, row: Candle, closed: int, source: Source) -> tuple[Value, ...]:
