@@ -152,6 +152,8 @@ class Plan:
 
     def _completed(self, found: Exits, entry: IntArray) -> Exits:
         """Return exits with kind and price also where no level ended the position."""
+        if not len(self._candles):
+            return found
         is_plain = found.kind < 0
         kind = np.where(is_plain, self._ends(entry)[1], found.kind)
         opens = self._candles.open[np.minimum(found.bar, len(self._candles) - 1)]

@@ -69,7 +69,7 @@ def simulate(
             base=lane.book.base,
             signals=_last_signals(signal[start_index:], state),
             wait_bars=_wait_bars(lane, state, rules),
-            is_refused=is_refused or (state.is_refused and not len(traded)),
+            is_refused=is_refused or (state.is_refused and row == NONE),
             position=_position(lane, held),
         ),
     )

@@ -80,7 +80,8 @@ def trade_of(candles: Candles, entry: Bought, leave: Sold | None, symbol: str = 
     buy = entry.fill
     paid = -buy.cash_change
     if leave is None:
-        back = buy.base_change * float(candles.close[-1])
+        price = float(candles.close[-1]) if len(candles) else buy.before_slippage
+        back = buy.base_change * price
         held = len(candles) - entry.bar
     else:
         back = leave.fill.cash_change
