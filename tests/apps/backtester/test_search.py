@@ -1,0 +1,329 @@
+"""`backtester search`: what it tries, how it ranks, and that its numbers are those of backtests."""
+
+import fcntl
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backtester.search.folder import RESULTS
+from browser import Page
+from onetape.core.clock import utc_text
+from programs import Program
+
+#: Runs the program; gives code, out, err, and the document of --json.
+Run = Callable[..., Any]
+Document = dict[str, Any]
+GRID = ("--strategy", "sma_cross", "--param", "fast=5:15:5", "--param", "slow=10,30")
+
+FRAGILE = """
+import os, time
+from dataclasses import dataclass
+from typing import ClassVar
+from onetape.core.errors import UsageError
+from onetape.strategies import Signals, Strategy, indicators, parameter
+
+@dataclass(frozen=True)
+class Fragile(Strategy):
+    name: ClassVar[str] = "fragile"
+    period: int = parameter(5, ge=1, le=50)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.period == 4:
+            raise UsageError("period must not be 4")
+
+    @property
+    def lookback(self):
+        return self.period + 1
+
+    def evaluate(self, candles, higher):
+        time.sleep(SLEEP)
+        if self.period == 7:
+            raise RuntimeError("seven is unlucky")
+        if self.period == 9:
+            os._exit(3)
+        average = indicators.sma(candles.close, self.period)
+        return Signals(indicators.crosses(candles.close, average, 0.0), {})
+"""
+
+
+@pytest.fixture
+def search(tape: Path, backtester: Run) -> Callable[..., Document]:
+    """Return a function that searches on the simulator's tape and gives the document."""
+    del tape
+
+    def run(*arguments: str) -> Document:
+        ended = backtester("search", "--exchange", "simulator", "--json", *arguments)
+        assert ended.code == 0, ended.err
+        return json.loads(ended.out)
+
+    return run
+
+
+def fragile(folder: Path, sleep: str = "0") -> str:
+    """Write a strategy that fails for some parameters; return its name for --strategy."""
+    path = folder / "fragile.py"
+    path.write_text(FRAGILE.replace("SLEEP", sleep))
+    return f"{path}:Fragile"
+
+
+def lines(folder: str | Path) -> list[Document]:
+    """Return the results that are kept."""
+    return [json.loads(line) for line in (Path(folder) / RESULTS).read_text().splitlines()]
+
+
+@pytest.mark.parametrize("part", ["searched", "held_out"])
+def test_the_metrics_of_each_part_equal_a_backtest_of_it_to_the_bit(
+    search: Run, on_tape: Run, part: str
+) -> None:
+    found = search(*GRID, "--from", "2024-01-20")
+    ends = [utc_text(found[part][end]).replace(" ", "T") for end in ("from", "to")]
+    for result in found["results"]:
+        values = [f"--param={name}={value}" for name, value in result["parameters"].items()]
+        alone = on_tape("-s", "sma_cross", *values, "--from", ends[0], "--to", ends[1])
+        assert alone.document["metrics"] == result[part]
+
+
+def test_only_the_searched_part_ranks(search: Run) -> None:
+    found = search(*GRID, "--rank", "total_return")
+    searched = [result["searched"]["total_return"] for result in found["results"]]
+    held_out = [result["held_out"]["total_return"] for result in found["results"]]
+    assert searched == sorted(searched, reverse=True)
+    assert held_out != sorted(held_out, reverse=True)
+
+
+def test_less_is_better_for_some_metrics(search: Run) -> None:
+    found = search(*GRID, "--rank", "fees")
+    fees = [result["searched"]["fees"] for result in found["results"]]
+    assert (found["best_is"], fees) == ("lowest", sorted(fees))
+
+
+def test_the_last_three_tenths_are_held_out(search: Run) -> None:
+    found = search(*GRID)
+    assert (found["searched"]["candles"], found["held_out"]["candles"]) == (2016, 864)
+    assert found["searched"]["to"] == found["held_out"]["from"]
+
+
+def test_invalid_combinations_are_counted_and_left_out(search: Run) -> None:
+    found = search(*GRID)
+    pairs = [(one["parameters"]["fast"], one["parameters"]["slow"]) for one in found["results"]]
+    assert (found["combinations"], found["invalid"]) == (4, 2)
+    assert sorted(pairs) == [(5, 10), (5, 30), (10, 30), (15, 30)]
+
+
+def test_a_combination_that_raises_is_told_and_the_others_go_on(
+    backtester: Run, tape: Path, tmp_path: Path
+) -> None:
+    del tape
+    wanted = ("--strategy", fragile(tmp_path), "--param", "period=3:10")
+    found = json.loads(backtester("search", "--exchange", "simulator", "--json", *wanted).out)
+    failed = {one["parameters"]["period"]: one["error"] for one in found["failed"]}
+    assert sorted(failed) == [7, 9]
+    assert "seven is unlucky" in failed[7]
+    assert "killed" in failed[9]
+    assert [found["combinations"], found["invalid"], len(found["results"])] == [7, 1, 5]
+
+
+def test_a_failure_is_one_line_with_its_combination(
+    backtester: Run, tape: Path, tmp_path: Path
+) -> None:
+    del tape
+    strategy = fragile(tmp_path)
+    ended = backtester(
+        "search", "--exchange", "simulator", "--strategy", strategy, "--param", "period=6,7"
+    )
+    assert (ended.code, ended.err.count("\n")) == (0, 1)
+    assert ended.err.startswith("backtester: period 7: strategy fragile failed on the ")
+
+
+def test_a_second_start_tries_nothing_again(search: Run) -> None:
+    first, second = search(*GRID), search(*GRID, "--rank", "trades")
+    assert first["tried"] == {"here": 4, "of_these_earlier": 0, "elsewhere": 0}
+    assert second["tried"] == {"here": 4, "of_these_earlier": 4, "elsewhere": 0}
+    assert len(lines(second["folder"])) == 4
+
+
+def test_all_that_was_ever_tried_is_counted(search: Run) -> None:
+    search(*GRID)
+    search(*GRID, "--fee", "0.002")
+    found = search("--strategy", "sma_cross", "--param", "fast=5,6", "--param", "slow=30")
+    assert found["tried"] == {"here": 5, "of_these_earlier": 1, "elsewhere": 4}
+
+
+def test_a_half_written_line_is_tried_again(search: Run) -> None:
+    first = search(*GRID)
+    path = Path(first["folder"]) / RESULTS
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    second = search(*GRID)
+    assert second["tried"]["of_these_earlier"] == 3
+    assert second["results"] == first["results"]
+
+
+def test_a_killed_search_goes_on(search: Run, tape: Path, tmp_path: Path) -> None:
+    del tape
+    wanted = ("--strategy", fragile(tmp_path, "0.03"), "--param", "period=10:49")
+    with Program(
+        "backtester", "search", "--exchange", "simulator", *wanted, folder=tmp_path
+    ) as one:
+        kept = tmp_path / "data/searches"
+        deadline = time.monotonic() + 20
+        while sum(len(lines(path.parent)) for path in kept.glob(f"*/{RESULTS}")) < 5:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        one.send(signal.SIGKILL)
+        one.ends()
+    found = search(*wanted)
+    periods = sorted(line["parameters"]["period"] for line in lines(found["folder"]))
+    assert 5 <= found["tried"]["of_these_earlier"] < 40
+    assert periods == list(range(10, 50))
+
+
+def test_two_searches_do_not_share_a_folder_at_a_time(search: Run, backtester: Run) -> None:
+    path = Path(search(*GRID)["folder"]) / RESULTS
+    with path.open("r+b") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        ended = backtester("search", "--exchange", "simulator", *GRID)
+    assert ended.code == 3
+    assert "another search is at work" in ended.err
+
+
+def test_changed_code_is_searched_anew(search: Run, tmp_path: Path) -> None:
+    wanted = ("--strategy", fragile(tmp_path), "--param", "period=5,6")
+    first = search(*wanted)
+    path = tmp_path / "fragile.py"
+    path.write_text(path.read_text() + "# changed\n")
+    second = search(*wanted)
+    assert first["folder"] != second["folder"]
+    assert second["tried"] == {"here": 2, "of_these_earlier": 0, "elsewhere": 2}
+
+
+def test_a_random_search_is_the_same_again_and_a_longer_one_begins_with_it(
+    search: Run,
+) -> None:
+    wanted = (
+        "--strategy",
+        "sma_cross",
+        "--param",
+        "slow=20:60",
+        "--param",
+        "fast=2:50",
+        "--seed",
+        "7",
+    )
+    short, long = search(*wanted, "--random", "4"), search(*wanted, "--random", "8")
+    assert (short["kind"], short["seed"]) == ("random", 7)
+    assert long["tried"] == {"here": 8, "of_these_earlier": 4, "elsewhere": 0}
+
+
+def test_the_command_of_the_best_runs_it(search: Run, on_tape: Run) -> None:
+    found = search(*GRID, "--fee", "0.002")
+    words = found["command"].split()
+    assert words[:3] == ["uv", "run", "backtester"]
+    best = on_tape(*words[3:]).document
+    assert best["parameters"] == found["results"][0]["parameters"]
+    assert "0.200%" in json.dumps(best["assumptions"])
+
+
+def test_text_names_parts_luck_and_what_to_run(backtester: Run, tape: Path) -> None:
+    del tape
+    out = backtester("search", "--exchange", "simulator", *GRID).out
+    for words in (
+        "sma_cross on simulator BTC/USDT 1h: 4 combinations (grid, 2 invalid left out)",
+        "held out: 2024-03-25 to 2024-04-30 UTC, 864 candles",
+        "4 combinations tried: the best of many is luck in part",
+        "rank correlation of searched and held out: ",
+        "run it: uv run backtester --strategy sma_cross --param fast=",
+    ):
+        assert words in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--rank", "sharp"), "--rank 'sharp' is no metric; did you mean 'sharpe'?"),
+        (("--held-out", "1"), "--held-out must be a part from 0.05 to 0.9, found 1"),
+        (("--param", "slow=0:5"), "slow must be 2 to 5000, found '0'"),
+        (("--param", "slwo=5"), "no parameter 'slwo'; did you mean 'slow'?"),
+        (("--param", "slow=50"), "nothing to search: give a parameter of sma_cross several values"),
+        (("--param", "slow=50:40"), "slow must be a range that goes up"),
+        (("--param", "slow=a,b"), "slow must be a whole number, or several as 20,50,100"),
+        (
+            ("--param", "fast=90:99", "--param", "slow=50"),
+            "no combination can be tried (10 refused)",
+        ),
+        (("--symbool", "X"), "No such option: --symbool"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused_in_one_line(
+    backtester: Run, tape: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    del tape
+    ended = backtester("search", "--exchange", "simulator", "-s", "sma_cross", *arguments)
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert words in ended.err
+
+
+def test_ctrl_c_ends_a_search_with_its_code(tape: Path, tmp_path: Path) -> None:
+    del tape
+    wanted = ("--strategy", fragile(tmp_path, "0.05"), "--param", "period=10:49")
+    with Program(
+        "backtester", "search", "--exchange", "simulator", *wanted, folder=tmp_path
+    ) as one:
+        kept = tmp_path / "data/searches"
+        deadline = time.monotonic() + 20
+        while not any(path.stat().st_size for path in kept.glob(f"*/{RESULTS}")):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        one.send(signal.SIGINT)
+        assert one.ends() == 130
+        assert one.errors[-1].startswith("backtester: ")
+    assert not children_of(os.getpid())
+
+
+def children_of(process_id: int) -> str:
+    """Return the children of a process that have not been waited for."""
+    return Path(f"/proc/{process_id}/task/{process_id}/children").read_text()
+
+
+def test_the_page_shows_both_maps_without_a_complaint(
+    search: Run, open_page: Callable[..., Page]
+) -> None:
+    found = search(*GRID)
+    page = open_page(Path(found["page"]).resolve())
+    fields = "document.querySelectorAll('#map-{} td button').length"
+    assert [page.run(fields.format(part)) for part in ("searched", "held_out")] == [4, 4]
+    assert page.run("document.querySelectorAll('#cloud circle').length") == 4
+    assert page.complaints() == []
+    assert [url for url in page.requests() if not url.startswith(("file:", "data:"))] == []
+
+
+def test_a_click_on_a_field_tells_its_numbers_in_both_parts(
+    search: Run, open_page: Callable[..., Page]
+) -> None:
+    found = search(*GRID)
+    page = open_page(Path(found["page"]).resolve(), 390)
+    page.click(*page.centre("#map-searched td button"))
+    told = page.run("document.getElementById('selected').textContent")
+    assert told.startswith("fast 5, slow 10: sharpe ")
+    assert "held out" in told
+    assert page.run("document.querySelectorAll('td[aria-current=true]').length") == 2
+    assert page.run("document.documentElement.scrollWidth") <= 390
+
+
+def test_another_metric_redraws_the_maps(search: Run, open_page: Callable[..., Page]) -> None:
+    page = open_page(Path(search(*GRID)["page"]).resolve())
+    shown = "document.querySelector('#map-searched td button').textContent"
+    before = page.run(shown)
+    page.run(
+        "(() => { const s = document.getElementById('metric'); s.value = 'trades';"
+        "s.dispatchEvent(new Event('change')); })()"
+    )
+    assert page.run(shown) != before
+    assert page.run("document.querySelector('#map-searched td').style.background") != ""

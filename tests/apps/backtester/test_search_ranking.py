@@ -1,0 +1,73 @@
+"""The order of combinations, and what it is worth."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backtester.search.ranking import luck_of, metric_names, ranked, spearman
+
+
+def result(searched: float | None, held_out: float | None) -> dict[str, object]:
+    """Return a combination with these values of the metrics."""
+    return {
+        "searched": {"sharpe": searched, "fees": searched},
+        "held_out": {"sharpe": held_out, "fees": held_out},
+    }
+
+
+def test_combinations_without_the_metric_come_last_and_equal_ones_keep_their_order() -> None:
+    results = [result(None, 1.0), result(2.0, 1.0), result(3.0, 0.0), result(2.0, 5.0)]
+    assert ranked(results, "sharpe") == [results[2], results[1], results[3], results[0]]
+
+
+def test_less_fees_are_better() -> None:
+    results = [result(3.0, 1.0), result(2.0, 1.0)]
+    assert ranked(results, "fees") == [results[1], results[0]]
+
+
+def test_luck_tells_what_became_of_the_best() -> None:
+    order = ranked([result(3.0, 1.0), result(2.0, 4.0), result(1.0, 2.0)], "sharpe")
+    luck = luck_of(order, "sharpe")
+    assert (luck.best_searched, luck.best_held_out) == (3.0, 1.0)
+    assert (luck.best_held_out_rank, luck.median_held_out) == (3, 2.0)
+
+
+def test_the_best_may_be_nothing_held_out() -> None:
+    luck = luck_of([result(3.0, None)], "sharpe")
+    assert (luck.best_held_out, luck.best_held_out_rank, luck.rank_correlation) == (
+        None,
+        None,
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ([1, 2, 3, 4], [10, 20, 30, 40], 1.0),
+        ([1, 2, 3, 4], [4, 3, 2, 1], -1.0),
+        # Ties, by hand: ranks 1, 2.5, 2.5, 4 and 1, 2, 3, 4.
+        ([1, 5, 5, 9], [2, 3, 4, 5], 4.5 / np.sqrt(4.5 * 5.0)),
+    ],
+)
+def test_rank_correlation(first: list[float], second: list[float], expected: float) -> None:
+    found = spearman(np.array(first, float), np.array(second, float))
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0], [1.0, 1.0, 1.0]])
+def test_too_few_or_equal_values_have_no_rank_correlation(values: list[float]) -> None:
+    assert spearman(np.array(values), np.array(values)) is None
+
+
+@given(st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), min_size=3, max_size=20))
+def test_rank_correlation_does_not_depend_on_the_scale(pairs: list[tuple[int, int]]) -> None:
+    first, second = (np.array(column, float) for column in zip(*pairs, strict=True))
+    plain, stretched = spearman(first, second), spearman(first**3, second * 2 + 1)
+    assert plain == (None if stretched is None else pytest.approx(stretched, abs=1e-9))
+
+
+def test_every_number_of_a_result_can_rank() -> None:
+    assert {"sharpe", "total_return", "max_drawdown", "trades"} <= set(metric_names())
+    assert "buy_and_hold" not in metric_names()
