@@ -21,6 +21,7 @@ def assumptions(backtest: "Backtest") -> dict[str, str]:
         "fees": fee_words(rules),
         "exits": exit_words(rules),
         "market": backtest.market,
+        **backtest.higher.words,
     }
 
 
@@ -97,6 +98,7 @@ def notes(backtest: "Backtest") -> list[str]:
     if tape.unexplained:
         missing = counted(tape.unexplained, "candle")
         found.append(f"{missing} missing unexplained, allowed by --allow-gaps")
+    found += backtest.higher.notes
     if tape.left_out is not None:
         found.append(
             f"the newest row, {utc_text(tape.left_out)} UTC, is left out: nothing proves that it "

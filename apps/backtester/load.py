@@ -69,7 +69,7 @@ def open_tape(path: Path, key: SeriesKey, settings: BacktesterSettings) -> Store
     """
     store = open_if_exists(path)
     if store is None:
-        raise DataError(f"{path} does not exist; fill it first: {_repair(key, settings)}")
+        raise DataError(f"{path} does not exist; fill it first: {repair_command(key, settings)}")
     return store
 
 
@@ -96,14 +96,14 @@ def load_tape(
         )
         raise DataError(
             f"nothing is stored of {key} {asked} (stored: {utc_text(first)} to "
-            f"{utc_text(after)} UTC); run: {_repair(key, settings, *wanted)}"
+            f"{utc_text(after)} UTC); run: {repair_command(key, settings, *wanted)}"
         )
     inside = closed_between(store, key, start, end)
     holes = holes_between(inside.timestamp, timeframe, start, end)
     bad = unexplained(store, key, holes)
     if bad and not settings.allow_gaps:
         stored = f"{utc_text(first)} to {utc_text(after)} UTC"
-        repair = _repair(key, settings, start, end)
+        repair = repair_command(key, settings, start, end)
         raise CandleGapError(_gap_text(key, timeframe, bad, stored, repair))
     warm_up = max(LEAST_WARM_UP, lookback)
     before = last_closed(store, key, warm_up, up_to=start - 1)
@@ -136,7 +136,7 @@ def _stored_range(store: Store, key: SeriesKey, settings: BacktesterSettings) ->
         return stored
     hint = did_you_mean(str(key), [str(summary.key) for summary in stored_series(store)])
     raise DataError(
-        f"{store.path} holds no closed candle of {key}; run: {_repair(key, settings)}{hint}"
+        f"{store.path} holds no closed candle of {key}; run: {repair_command(key, settings)}{hint}"
     )
 
 
@@ -155,7 +155,7 @@ def _gap_text(
     )
 
 
-def _repair(
+def repair_command(
     key: SeriesKey, settings: BacktesterSettings, start: int | None = None, end: int | None = None
 ) -> str:
     """Return the command that fetches what is missing into the same file."""

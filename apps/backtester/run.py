@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
+from backtester.check import check_command, sampled_text
 from backtester.document import result_document
+from backtester.higher import HigherTape, load_higher
 from backtester.load import Tape, load_tape, open_tape, wanted_range
 from backtester.settings import BacktesterSettings
 from onetape.cli.output import print_line
@@ -24,7 +26,6 @@ from onetape.store.market_data import market_steps
 from onetape.strategies import Signals, Strategy, checked_signals, load_strategy, lookback_of
 
 MARKETS = ("exchange", "ideal")
-NOT_CHECKED = "not run; run: uv run backtester check"
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,9 @@ class Backtest:
     market: str
     """How the market's steps were treated, in words."""
     seconds: float
-    check: str = NOT_CHECKED
+    higher: HigherTape
+    """What the strategy saw of larger timeframes."""
+    check: str
     """What the look for look-ahead and short warm-up said."""
 
 
@@ -96,11 +99,12 @@ def backtested(settings: BacktesterSettings) -> Backtest:
     path = database_path(settings.db, settings.exchange)
     with open_tape(path, key, settings) as store:
         tape = load_tape(store, key, settings, wanted, lookback=lookback_of(strategy))
+        higher = load_higher(store, tape, strategy, settings)
         steps, market = market_rules(store, key, settings)
     rules = Rules(**account_rules(settings), steps=steps)
     if not len(tape.candles) - tape.warm_up:
         raise DataError(f"{key} has no closed candle in the range; choose a longer one")
-    signals = checked_signals(strategy, tape.candles)
+    signals = checked_signals(strategy, tape.candles, higher.candles)
     result = simulate(tape.candles, signals.signal, rules, start_index=tape.warm_up)
     return Backtest(
         settings=settings,
@@ -111,8 +115,16 @@ def backtested(settings: BacktesterSettings) -> Backtest:
         result=result,
         metrics=metrics_of(result),
         market=market,
+        higher=higher,
+        check=_check(settings, tape, higher, signals),
         seconds=round(time.monotonic() - began, 3),
     )
+
+
+def _check(settings: BacktesterSettings, tape: Tape, higher: HigherTape, signals: Signals) -> str:
+    if not settings.check:
+        return f"not run; run: {check_command(settings)}"
+    return sampled_text(settings, tape.candles, higher.candles, tape.warm_up, signals)
 
 
 def series_key(settings: BacktesterSettings) -> SeriesKey:

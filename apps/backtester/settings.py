@@ -27,6 +27,8 @@ class BacktesterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     """exchange: its price and amount steps and minimums; ideal: none of them."""
     allow_gaps: bool = False
     """Whether to go on over missing candles that nobody can explain."""
+    check: bool = True
+    """Whether a few bars are looked at for look-ahead and a short warm-up."""
     db: Path | None = None
     """Database file; none: data/onetape.db, or data/simulator.db for the simulator."""
     report: Path | None = None

@@ -1,0 +1,192 @@
+"""`backtester check`, its line in every backtest, and larger candles, as a user meets them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onetape.core.candles import Candles, SeriesKey
+from onetape.core.resample import resample
+from onetape.core.timeframes import Timeframe
+from onetape.store.candles import insert_columns
+from onetape.store.database import open_store
+
+Run = Callable[..., Any]
+SOURCE = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onetape.strategies import Signals, Strategy, indicators
+
+
+@dataclass(frozen=True)
+class Own(Strategy):
+    name: ClassVar[str] = "own"
+    higher_timeframes = {higher}
+
+    @property
+    def lookback(self):
+        return 20
+
+    def evaluate(self, candles, higher):
+        line = {line}
+        signal = np.nan_to_num(np.sign(candles.close - line)).astype(np.int8)
+        return Signals(signal, {{"line": line}})
+"""
+CHEAT = "np.append(candles.close[1:], 0.0)"
+SHORT = "indicators.sma(candles.close, 160)"
+DAILY = "higher['1d'].as_of(indicators.sma(higher['1d'].close, 3))"
+PEEKING = (
+    "higher['1d'].close[np.searchsorted(higher['1d'].timestamp, candles.timestamp, 'right') - 1]"
+)
+
+
+@pytest.fixture
+def own(folder: Path) -> Callable[..., str]:
+    """Return a function that writes user/strategies/own.py and returns its name."""
+
+    def write(line: str, higher: tuple[str, ...] = ()) -> str:
+        path = folder / "user" / "strategies" / "own.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(SOURCE.format(line=line, higher=higher), encoding="utf-8")
+        return "own"
+
+    return write
+
+
+@pytest.fixture
+def check(backtester: Run, tape: Path) -> Run:
+    """Return a function that checks a strategy on the simulator's tape."""
+    del tape
+
+    def run(*arguments: str) -> Any:
+        return backtester("check", "--exchange", "simulator", *arguments)
+
+    return run
+
+
+def test_a_clean_strategy_ends_with_one_line(check: Run) -> None:
+    ended = check("--strategy", "sma_cross", "--param", "slow=30", "--from", "2024-02-01")
+    assert (ended.code, ended.out, ended.err) == (0, "check: 2,136 of 2,136 bars clean\n", "")
+
+
+def test_a_look_ahead_exits_with_6_and_the_first_bar(check: Run, own: Callable[..., str]) -> None:
+    ended = check("--strategy", own(CHEAT))
+    assert ended.code == 6
+    assert ended.out.startswith("check: ")
+    assert "bars differ, first 2024-01-01 0" in ended.out
+    assert "later candles change the past" in ended.out
+    assert ended.err.startswith("backtester: strategy own on simulator BTC/USDT 1h: look-ahead on ")
+    assert "shift(-1)" in ended.err
+
+
+def test_a_short_lookback_is_told_with_the_smallest_that_agrees(
+    check: Run, own: Callable[..., str]
+) -> None:
+    ended = check("--strategy", own(SHORT))
+    assert ended.code == 6
+    assert "smallest lookback that agrees: 160 (now 100)\n" in ended.out
+    assert "warm-up" in ended.err
+
+
+def test_a_check_for_json_is_one_document(check: Run, own: Callable[..., str]) -> None:
+    ended = check("--strategy", own(SHORT), "--json")
+    document = json.loads(ended.out)
+    assert (ended.code, document["clean"]) == (6, False)
+    assert document["smallest"] == {"lookback": 160}
+    assert document["first"]["kind"] == "warm-up"
+    assert document["bars"] == document["checked"] == 2_880
+
+
+def test_every_backtest_says_what_a_look_at_some_bars_found(
+    on_tape: Run, own: Callable[..., str]
+) -> None:
+    assert on_tape("--param", "period=9").document["check"] == (
+        "200 of 2,880 bars sampled, clean; all: uv run backtester check --exchange simulator "
+        "--strategy rsi --param period=9"
+    )
+    cheated = on_tape("--strategy", own(CHEAT)).document["check"]
+    assert "DIFFER, first 2024-" in cheated
+    assert "(look-ahead): do not trust this result" in cheated
+
+
+def test_a_backtest_that_was_not_checked_says_so(on_tape: Run) -> None:
+    said = on_tape("--no-check").document["check"]
+    assert said == ("not run; run: uv run backtester check --exchange simulator --strategy rsi")
+
+
+def test_what_a_backtest_refuses_a_check_refuses_too(check: Run) -> None:
+    ended = check("--from", "2030-01-01")
+    assert (ended.code, ended.out) == (4, "")
+    assert "nothing is stored of simulator BTC/USDT 1h from 2030-01-01" in ended.err
+
+
+def test_an_unknown_flag_of_a_check_is_named(check: Run) -> None:
+    ended = check("--stratgy", "rsi")
+    assert ended.code == 2
+    assert "No such option: --stratgy" in ended.err
+
+
+def test_larger_candles_are_built_from_the_tape_and_the_result_says_so(
+    on_tape: Run, check: Run, own: Callable[..., str]
+) -> None:
+    document = on_tape("--strategy", own(DAILY, ("1d",)), "--from", "2024-02-01").document
+    assert document["assumptions"]["1d candles"] == (
+        "0 stored, 120 built from smaller ones; each is seen once it has closed"
+    )
+    assert document["trades"]
+    assert check("--strategy", "own").code == 0
+
+
+def test_larger_candles_that_are_stored_are_taken_as_they_are(
+    on_tape: Run, own: Callable[..., str], tape: Path, candles: Candles
+) -> None:
+    built = on_tape("--strategy", own(DAILY, ("1d",))).document
+    with open_store(tape, create=False) as store:
+        days = resample(candles, Timeframe.parse("1h"), Timeframe.parse("1d"))
+        insert_columns(
+            store, SeriesKey("simulator", "BTC/USDT", "1d"), days[:100], source="rest", seen_ms=1
+        )
+    stored = on_tape("--strategy", "own").document
+    assert stored["assumptions"]["1d candles"].startswith("100 stored, 20 built")
+    assert stored["trades"] == built["trades"]
+
+
+def test_a_day_that_has_not_closed_is_seen_by_the_check(
+    check: Run, own: Callable[..., str]
+) -> None:
+    ended = check("--strategy", own(f"{PEEKING} if len(higher['1d']) else candles.close", ("1d",)))
+    assert ended.code == 6
+    assert "look-ahead" in ended.err
+
+
+def test_a_timeframe_that_is_not_larger_is_refused(on_tape: Run, own: Callable[..., str]) -> None:
+    ended = on_tape("--strategy", own("candles.close", ("15m",)))
+    assert ended.code == 2
+    assert "strategy own wants 15m candles: 15m candles are not made of whole 1h" in ended.err
+
+
+def without_hour_30(tape: Path, candles: Candles) -> None:
+    with open_store(tape, create=False) as store, store.write() as connection:
+        hour = int(candles.timestamp[30])
+        connection.execute("DELETE FROM ohlcv_data WHERE timestamp = ?", (hour,))
+
+
+def test_a_day_that_the_warm_up_lacks_is_stated(
+    on_tape: Run, own: Callable[..., str], tape: Path, candles: Candles
+) -> None:
+    without_hour_30(tape, candles)
+    notes = on_tape("--strategy", own(DAILY, ("1d",)), "--from", "2024-01-10").document["notes"]
+    assert any("1d candles missing, first from 2023-" in note for note in notes)
+
+
+def test_a_day_over_an_unexplained_hole_is_not_built(
+    on_tape: Run, own: Callable[..., str], tape: Path, candles: Candles
+) -> None:
+    without_hour_30(tape, candles)
+    document = on_tape("--strategy", own(DAILY, ("1d",)), "--allow-gaps").document
+    assert document["assumptions"]["1d candles"].startswith("0 stored, 119 built")
