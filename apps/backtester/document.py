@@ -25,6 +25,8 @@ EXIT_WORDS: Final = {
     "time_stop": "time stop",
 }
 TRADE_FIELDS: Final = tuple(field.name for field in fields(Trade))
+#: What `trades` of a document and trades.csv have of each trade.
+TRADE_COLUMNS: Final = (*TRADE_FIELDS, "entry_reason", "exit_reason")
 _VALUES = attrgetter(*TRADE_FIELDS)
 
 

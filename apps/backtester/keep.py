@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from backtester.document import Document
+from backtester.document import TRADE_COLUMNS, Document
 from backtester.runs import EQUITY, FORMAT, MANIFEST, REPORT, RUNS_FOLDER, TRADES
 from onetape.core.digest import data_digest
 from onetape.core.errors import ConfigurationError
@@ -120,10 +120,8 @@ def engine_digest() -> str:
 
 
 def _write_trades(trades: list[dict[str, Any]], path: Path) -> None:
-    from backtester.document import TRADE_FIELDS
-
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [*TRADE_FIELDS, "entry_reason", "exit_reason"])
+        writer = csv.DictWriter(file, TRADE_COLUMNS)
         writer.writeheader()
         writer.writerows(trades)
 

@@ -73,12 +73,12 @@ class Run:
         """
         import pandas as pd
 
-        frame: Any = pd.DataFrame(self.trade_rows())
+        from backtester.document import TRADE_COLUMNS
+
+        frame: Any = pd.DataFrame(self.trade_rows(), columns=[*TRADE_COLUMNS])
         for name in ("entry", "exit"):
-            if len(frame):
-                frame[f"{name}_time"] = pd.to_datetime(
-                    frame[f"{name}_timestamp"], unit="s", utc=True
-                )
+            seconds = frame[f"{name}_timestamp"].astype("float64")
+            frame[f"{name}_time"] = pd.to_datetime(seconds, unit="s", utc=True)
         return frame
 
     @cached_property

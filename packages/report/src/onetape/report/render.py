@@ -154,11 +154,12 @@ def _drawn(data: ReportData) -> str:
 
 
 def _metric(row: MetricRow) -> str:
-    explained = f'<span class="help">{escape(row.help)}</span>' if row.help else ""
-    return (
-        f'<tr><th scope="row">{escape(row.label)}{explained}</th>'
-        f"<td>{escape(row.strategy)}</td><td>{escape(row.buy_and_hold)}</td></tr>"
+    held = (
+        f'<dd class="help">buy and hold {escape(row.buy_and_hold)}</dd>' if row.buy_and_hold else ""
     )
+    explained = f'<dd class="help">{escape(row.help)}</dd>' if row.help else ""
+    value = escape(row.strategy) or "none"
+    return f'<div><dt>{escape(row.label)}</dt><dd class="value">{value}</dd>{held}{explained}</div>'
 
 
 def _definitions(values: Mapping[str, str]) -> str:

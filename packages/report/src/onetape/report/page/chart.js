@@ -114,7 +114,8 @@ function sizePanes(view) {
   view.element.style.height = `${Math.round(heights.reduce((sum, height) => sum + height, 30) * narrow)}px`;
   view.chart.panes().forEach((pane, index) => {
     pane.setStretchFactor(heights[index]);
-    const top = LEGEND_PIXELS / (heights[index] * narrow);
+    const rows = narrow < 1 && view.panes[index].length > 1 ? 2 : 1;
+    const top = (rows * LEGEND_PIXELS) / (heights[index] * narrow);
     if (index > 0) view.panes[index][0].series.priceScale().applyOptions({ scaleMargins: { top, bottom: 0.06 } });
   });
 }

@@ -1,0 +1,72 @@
+"""Every metric is defined once, and docs/metrics.md says the same as the program."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from backtester.metric_table import BEGIN, BY_FIELD, DEFINITIONS, END, metric_lines, with_table
+from onetape.engine import BuyAndHold, Metrics
+
+
+def some_metrics() -> dict[str, object]:
+    values: dict[str, object] = {field.name: 0.05 for field in fields(Metrics)}
+    values |= {"trades": 1_234, "wins": 3, "refused_orders": 0, "ambiguous_bars": 2}
+    values |= {"decided_bars": 0, "open_at_end": True, "max_drawdown_seconds": 129_600}
+    values["buy_and_hold"] = {
+        "final_equity": 9.5,
+        "total_return": -0.05,
+        "max_drawdown": -0.2,
+    }
+    return values
+
+
+def test_every_number_of_the_engine_is_defined_once() -> None:
+    names = [one.field for one in DEFINITIONS]
+    assert sorted([*names, "buy_and_hold"]) == sorted(field.name for field in fields(Metrics))
+    assert len(BY_FIELD) == len(DEFINITIONS)
+    assert {field.name for field in fields(BuyAndHold)} <= set(names)
+
+
+def test_every_definition_has_a_formula_and_a_source() -> None:
+    assert all(one.label and one.formula and one.source for one in DEFINITIONS)
+
+
+def test_the_page_of_the_docs_has_the_table_of_the_program(repository: Path) -> None:
+    page = (repository / "docs/metrics.md").read_text(encoding="utf-8")
+    assert with_table(page) == page, "run: uv run python -m backtester.metric_table"
+
+
+def test_a_page_without_a_place_for_the_table_is_refused() -> None:
+    with pytest.raises(ValueError, match="lacks the lines"):
+        with_table("# Metrics\n")
+    assert with_table(f"a\n{BEGIN}old{END}b\n").startswith(f"a\n{BEGIN}\n| metric |")
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "held"),
+    [
+        ("return", "5.00%", "-5.00%"),
+        ("final equity, USDC", "0.05", "9.50"),
+        ("max drawdown lasted, days", "1.5", ""),
+        ("trades", "1,234", ""),
+        ("open at the end", "yes", ""),
+        ("average holding, candles", "0.05", ""),
+    ],
+)
+def test_a_line_has_its_unit_in_label_or_value(label: str, value: str, held: str) -> None:
+    lines = {line[0]: line[1:3] for line in metric_lines(some_metrics(), "USDC")}
+    assert lines[label] == (value, held)
+
+
+def test_what_is_not_defined_is_left_empty() -> None:
+    metrics = some_metrics() | {"sharpe": None, "buy_and_hold": None}
+    lines = {line[0]: line[1:3] for line in metric_lines(metrics, "USDT")}
+    assert lines["Sharpe"] == ("", "")
+    assert lines["return"] == ("5.00%", "")
+
+
+def test_the_terminal_shows_a_part_of_what_the_report_shows() -> None:
+    brief, whole = (metric_lines(some_metrics(), "USDT", brief=brief) for brief in (True, False))
+    assert set(brief) < set(whole)
+    assert len(whole) == len(DEFINITIONS)
