@@ -68,6 +68,7 @@ def test_commands_are_answered_as_binance_answers(run: Run, stepped: Stepped) ->
             for text, code in (
                 ("{", 3),
                 ("[]", 2),
+                ("[" * 100_000, 3),
                 ('{"method": "DANCE", "id": 1}', 2),
                 ('{"method": "SUBSCRIBE", "params": "x", "id": 1}', 2),
                 ('{"method": "SUBSCRIBE", "params": [1], "id": 1}', 2),

@@ -189,6 +189,20 @@ def test_a_symbol_in_break_keeps_its_history_and_no_more(run: Run, stepped: Step
             "legal range is '^[A-Z0-9-_.]{1,20}$'.",
         ),
         (
+            "klines?symbol=BTCUSDT&interval=1h&limit=5%0A", 400, -1100,
+            "Illegal characters found in parameter 'limit'; legal range is '^[0-9]{1,20}$'.",
+        ),
+        (
+            "klines?symbol=BTCUSDT%0A&interval=1h", 400, -1100,
+            "Illegal characters found in parameter 'symbol'; "
+            "legal range is '^[A-Z0-9-_.]{1,20}$'.",
+        ),
+        (
+            f"depth?symbol=BTCUSDT&limit={'9' * 5_000}", 400, -1100,
+            "Illegal characters found in parameter 'limit'; legal range is '^[0-9]{1,20}$'.",
+        ),
+        (f"ticker/price?symbols={'[' * 2_000}", 400, None, None),
+        (
             "klines?symbol=BTCUSDT&interval=1h&limit=ten", 400, -1100,
             "Illegal characters found in parameter 'limit'; legal range is '^[0-9]{1,20}$'.",
         ),

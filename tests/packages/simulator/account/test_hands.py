@@ -84,6 +84,9 @@ def test_dust_becomes_bnb(run: Run, scene: Opened) -> None:
         ("deposit", {"asset": "BTC", "amount": "0.000000001"}),
         ("deposit", {"asset": "btc", "amount": "1"}),
         ("deposit", {"asset": "BTC", "amount": "NaN"}),
+        ("deposit", {"asset": "BTC", "amount": "1E+400"}),
+        ("deposit", {"asset": "BTC", "amount": "1_0"}),
+        ("deposit", {"asset": "BTC", "amount": True}),
         ("sell", {"symbol": "BTC/USDT"}),
         ("sell", {"symbol": "NOPE/USDT", "quantity": "1"}),
         ("dust", {"assets": "BTC"}),
@@ -156,7 +159,9 @@ def test_a_balance_is_read(text: str, balance: dict[str, Decimal]) -> None:
     assert parse_balance(text) == balance
 
 
-@pytest.mark.parametrize("text", ["", "USDT", "USDT=", "USDT=ten", "USDT=-5", "A=1,A=2", "=5"])
+@pytest.mark.parametrize(
+    "text", ["", "USDT", "USDT=", "USDT=ten", "USDT=-5", "USDT=1E+400", "A=1,A=2", "=5"]
+)
 def test_a_balance_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--balance"):
         parse_balance(text)

@@ -1,5 +1,7 @@
 """Keys, signatures and the time of a request."""
 
+import hashlib
+import hmac
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import aiohttp
 import ccxt
 import pytest
+from yarl import URL
 
 from onetape.simulator.clock import make_clock
 
@@ -74,6 +77,41 @@ def test_a_request_without_time_or_signature_is_refused(
     status, body = run(play())
     assert (status, body["code"]) == (400, -1102)
     assert missing in body["msg"]
+
+
+async def sent(at: Any, query: str, body: str | bytes = "", signature: str = "") -> tuple[int, Any]:
+    """Cancel by a raw query and body, signed unless there is a signature; return the reply."""
+    text = body if isinstance(body, str) else ""
+    query = f"{query}&timestamp={at.now_ms}"
+    made = hmac.new(b"simulator", (query + text).encode(), hashlib.sha256).hexdigest()
+    url = f"{at.simulator.url}/api/v3/order?{query}&signature={signature or made}"
+    headers = {"X-MBX-APIKEY": "simulator", "Content-Type": "application/x-www-form-urlencoded"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.delete(URL(url, encoded=True), data=body, headers=headers) as answer,
+    ):
+        return answer.status, (await answer.json())["code"]
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "signature", "code"),
+    [
+        # The order is unknown where its market was read from the query.
+        ("symbol=BTCUSDT&orderId=1", "symbol=NOPE", "", -2011),
+        ("orderId=1", "symbol=NOPE", "", -1121),
+        ("symbol=BTCUSDT&orderId=1&orderId=2", "", "", -1101),
+        ("symbol=BTCUSDT&orderId=1", "", "%C3%A9", -1022),
+        ("symbol=BTCUSDT&orderId=1", b"\xff\xfe", "", -1022),
+    ],
+)
+def test_a_request_is_read_as_binance_reads_it(
+    run: Run, scene: Opened, query: str, body: str | bytes, signature: str, code: int
+) -> None:
+    async def play() -> tuple[int, Any]:
+        async with scene() as at:
+            return await sent(at, query, body, signature)
+
+    assert run(play()) == (400, code)
 
 
 def test_a_request_without_a_key_is_refused(run: Run, scene: Opened) -> None:

@@ -64,7 +64,7 @@ class AccountApi:
             Refusal: there is none.
         """
         name = forms.needed(params, "symbol")
-        if not re.match(_SYMBOL, name):
+        if not re.fullmatch(_SYMBOL, name):
             raise refusals.illegal("symbol", _SYMBOL)
         symbol = self._ids.get(name)
         if symbol is None or symbol.listed * 1_000 > self._clock.now_ms():
@@ -164,8 +164,7 @@ class AccountApi:
         number = forms.whole(params, "orderId")
         name = forms.client_id(params, "origClientOrderId")
         if number is None and name is None:
-            text = "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!"
-            raise Refusal(-1102, text)
+            raise refused.both_missing("origClientOrderId", "orderId")
         found = self._exchange.find(symbol, number, name)
         both = found is not None and number is not None and name is not None
         return None if found is not None and both and found.client_id != name else found

@@ -12,7 +12,6 @@ A person's hand on the account, and what the ledger says, under /simulator:
 Amounts are decimals as strings. Binance's refusals come as on its own endpoints.
 """
 
-import json
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Final, cast
@@ -36,7 +35,7 @@ from onetape.simulator.trading.money import UNIT, text_8
 from onetape.simulator.trading.orders import Order
 from onetape.simulator.trading.replies import order_status
 from onetape.simulator.trading.tape import Side
-from onetape.simulator.wire import JsonObject, json_text
+from onetape.simulator.wire import JsonObject, json_text, json_value
 from onetape.simulator.ws_api import WsApi
 
 #: What the account holds unless told otherwise.
@@ -167,7 +166,7 @@ class AccountService:
 
     async def _post_account(self, request: web.Request) -> web.Response:
         try:
-            body = dict(cast("JsonObject", json.loads(await request.text() or "{}")))
+            body = dict(cast("JsonObject", json_value(await request.text() or "{}")))
             return _json(self._acted(request.match_info["action"], body))
         except UnknownSymbol as error:
             return _json({"error": f"there is no market {error}"}, 400)
@@ -223,10 +222,13 @@ def amount(value: object) -> Decimal:
         UsageError: it is something else. Floats are refused: they are no exact amounts.
     """
     try:
-        found = Decimal(value) if isinstance(value, str | int) else Decimal("NaN")
+        # Decimal reads "1_0" as 10 and True as 1; no person means that.
+        odd = isinstance(value, bool) or "_" in str(value)
+        found = Decimal(value) if isinstance(value, str | int) and not odd else Decimal("NaN")
     except InvalidOperation:
         found = Decimal("NaN")
-    if not found.is_finite() or found <= 0 or found % UNIT or found >= 10**15:
+    # The size comes first: what is divided below must fit into 28 digits.
+    if not found.is_finite() or not 0 < found < 10**15 or found % UNIT:
         raise UsageError(f'amounts are decimals above 0 such as "0.5", found {value!r}')
     return found
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import json
 import time
 from collections.abc import Callable
 from typing import Final, cast
@@ -15,7 +14,7 @@ from onetape.simulator.frames import text_frames
 from onetape.simulator.house import House
 from onetape.simulator.market import Market
 from onetape.simulator.sockets import Socket
-from onetape.simulator.wire import JsonObject, json_text
+from onetape.simulator.wire import JsonObject, json_text, json_value
 
 #: After so many events of one stream everybody else in the loop has a turn.
 TURN_EVENTS: Final = 50
@@ -196,7 +195,7 @@ def _streams_in(text: str) -> list[str]:
 
 def _parsed(text: str) -> JsonObject:
     try:
-        command = cast("object", json.loads(text))
+        command = json_value(text)
     except ValueError as error:
         raise CommandError(3, f"Invalid JSON: {error}") from None
     if not isinstance(command, dict):

@@ -1,18 +1,19 @@
 """The simulator's own endpoints under /simulator: its clock, its faults and its ledger."""
 
-import json
 from typing import Final, cast
 
 from aiohttp import web
 
 from onetape.core.clock import Clock, SteppedClock
+from onetape.core.errors import UsageError
 from onetape.simulator import refusals
 from onetape.simulator.bars import TIMEFRAMES
 from onetape.simulator.clock import clock_kind, clock_speed
 from onetape.simulator.market import Market
+from onetape.simulator.path import END_SECONDS
 from onetape.simulator.streams import Streams
 from onetape.simulator.symbols import UnknownSymbol
-from onetape.simulator.wire import JsonObject, json_text, kline_rows
+from onetape.simulator.wire import JsonObject, json_text, json_value, kline_rows
 from onetape.simulator.ws_api import WsApi
 
 #: `GET /simulator/ledger` answers with at most so many candles.
@@ -53,7 +54,10 @@ class Control:
 
         Raises:
             TypeError: the clock runs by itself.
+            UsageError: the market has no prices at that time.
         """
+        if market_ms >= END_SECONDS * 1_000:
+            raise UsageError("the simulated market has prices until 2041-11-24 only; step less far")
         if not isinstance(self._clock, SteppedClock):
             msg = f"only a stepped clock can be advanced; this one is {clock_kind(self._clock)}"
             raise TypeError(msg)
@@ -88,6 +92,8 @@ class Control:
             await self.advance_to_ms(target)
         except TypeError as error:
             return _json({"error": str(error)}, 409)
+        except UsageError as error:
+            return _json({"error": str(error)}, 400)
         return _json(self.clock_state())
 
     async def _disconnect(self, request: web.Request) -> web.Response:
@@ -118,7 +124,7 @@ class Control:
 
 async def _body(request: web.Request) -> JsonObject:
     try:
-        body = cast("object", json.loads(await request.text() or "{}"))
+        body = json_value(await request.text() or "{}")
     except ValueError:
         body = None
     if not isinstance(body, dict):

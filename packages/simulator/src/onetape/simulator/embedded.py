@@ -77,6 +77,7 @@ class EmbeddedSimulator:
 
         Raises:
             TypeError: the clock runs by itself.
+            UsageError: the market has no prices at that time.
         """
         self._call(self._simulator.advance_to_ms(market_ms))
 

@@ -81,7 +81,7 @@ class KeyRing:
         forms.needed(params, "signature")
         self._check_time(params)
         digest = hmac.new(key.secret.encode(), signed_text.encode(), hashlib.sha256).hexdigest()
-        if not hmac.compare_digest(digest, params["signature"].lower()):
+        if not hmac.compare_digest(digest.encode(), params["signature"].lower().encode()):
             raise refused.bad_signature()
 
     def _check_time(self, params: Mapping[str, str]) -> None:

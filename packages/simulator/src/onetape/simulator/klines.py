@@ -182,7 +182,7 @@ def number_of(query: Query, name: str) -> int | None:
     text = query.get(name, "")
     if not text:
         return None
-    if not re.match(_NUMBER, text):
+    if not re.fullmatch(_NUMBER, text):
         raise refusals.illegal(name, _NUMBER)
     return int(text)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, cast
@@ -24,7 +23,7 @@ from onetape.simulator.tickers import (
     depth,
     price_ticker,
 )
-from onetape.simulator.wire import JsonObject, json_text
+from onetape.simulator.wire import JsonObject, json_text, json_value
 
 DEFAULT_DEPTH: Final = 100
 DEFAULT_TRADES: Final = 500
@@ -169,7 +168,7 @@ class PublicRest:
         if "symbols" not in query:
             return self._listed(), False
         try:
-            names = cast(object, json.loads(query["symbols"]))
+            names = json_value(query["symbols"])
         except ValueError:
             names = None
         if not isinstance(names, list) or not names:
@@ -180,7 +179,7 @@ class PublicRest:
         name = query.get("symbol", "")
         if not name:
             raise refusals.missing("symbol")
-        if not re.match(_SYMBOL, name):
+        if not re.fullmatch(_SYMBOL, name):
             raise refusals.illegal("symbol", _SYMBOL)
         return self._listed_symbol(name)
 

@@ -140,6 +140,7 @@ class Simulator:
 
         Raises:
             TypeError: the clock runs by itself.
+            UsageError: the market has no prices at that time.
         """
         await self._control.advance_to_ms(market_ms)
 

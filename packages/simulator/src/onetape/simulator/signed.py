@@ -9,7 +9,7 @@ from aiohttp import web
 from onetape.core.clock import Clock
 from onetape.simulator.account_api import TRADING, AccountApi
 from onetape.simulator.keys import ApiKey, KeyRing
-from onetape.simulator.trading import forms
+from onetape.simulator.trading import forms, refused
 from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.forms import Params
 from onetape.simulator.trading.money import text_8
@@ -156,11 +156,18 @@ async def _system_status(request: web.Request) -> web.Response:
 async def _signed_params(request: web.Request) -> tuple[dict[str, str], str]:
     """Return all parameters of a request, and the text that its signature was made of."""
     query = request.raw_path.partition("?")[2]
-    body = await request.text()
-    params = dict(parse_qsl(query, keep_blank_values=True))
-    params |= parse_qsl(body, keep_blank_values=True)
-    # Binance joins query and body without a `&` between them.
-    return params, _unsigned(query) + _unsigned(body)
+    # Bytes that are no text fail at the signature, as they do with Binance.
+    body = (await request.read()).decode(errors="replace")
+    # What both name is taken from the query, and Binance joins them without a `&` between them.
+    return _named(body) | _named(query), _unsigned(query) + _unsigned(body)
+
+
+def _named(text: str) -> dict[str, str]:
+    pairs = parse_qsl(text, keep_blank_values=True)
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise refused.sent_twice()
+    return found
 
 
 def _unsigned(text: str) -> str:

@@ -1,14 +1,17 @@
 """What each request weighs, as Binance's documentation of the spot interface says."""
 
-import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Final, cast
+
+from onetape.simulator.wire import json_value
 
 Query = Mapping[str, str]
 
 
 def _depth(query: Query) -> int:
-    limit = int(query["limit"]) if query.get("limit", "").isdecimal() else 100
+    limit = query.get("limit", "")
+    limit = int(limit) if re.fullmatch("[0-9]{1,20}", limit) else 100
     if limit <= 100:
         return 5
     return 25 if limit <= 500 else 50 if limit <= 1_000 else 250
@@ -24,7 +27,7 @@ def _day_ticker(query: Query) -> int:
 def _named(query: Query) -> int:
     """Return how many markets `symbols` names; 0 is all of them."""
     try:
-        names = cast("object", json.loads(query.get("symbols", "")))
+        names = json_value(query.get("symbols", ""))
     except ValueError:
         return 0
     return len(cast("list[object]", names)) if isinstance(names, list) else 0

@@ -24,6 +24,18 @@ def json_text(value: object) -> str:
     return _encoded(value)
 
 
+def json_value(text: str) -> object:
+    """Return what a JSON text says.
+
+    Raises:
+        ValueError: it is no JSON, or nested deeper than Python reads.
+    """
+    try:
+        return cast("object", json.loads(text))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def decimal_8(value: int, digits: int) -> str:
     """Return `value * 10**-digits` with 8 digits after the point; further digits are cut off."""
     sign = "-" if value < 0 else ""

@@ -1,6 +1,5 @@
 """The WebSocket API under /ws-api/v3: the user data stream, and the account's operations."""
 
-import json
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -16,7 +15,7 @@ from onetape.simulator.refusals import Refusal
 from onetape.simulator.sockets import Socket, Sockets
 from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.weights import method_weight
-from onetape.simulator.wire import JsonObject
+from onetape.simulator.wire import JsonObject, json_value
 
 #: Wall seconds between two looks for fills while nobody asks anything.
 LOOK_SECONDS: Final = 0.1
@@ -213,7 +212,7 @@ def _text(value: object) -> str:
 
 def _parsed(text: str) -> JsonObject:
     try:
-        request = cast("object", json.loads(text))
+        request = json_value(text)
     except ValueError:
         request = None
     if not isinstance(request, dict):

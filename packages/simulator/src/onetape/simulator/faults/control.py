@@ -1,13 +1,12 @@
 """The faults over HTTP: list, add and remove them while the simulator runs."""
 
-import json
 from typing import Any, cast
 
 from aiohttp import web
 
 from onetape.simulator.faults.model import FaultError
 from onetape.simulator.faults.registry import Faults
-from onetape.simulator.wire import json_text
+from onetape.simulator.wire import json_text, json_value
 
 
 class FaultControl:
@@ -44,7 +43,7 @@ class FaultControl:
         from onetape.simulator.faults.model import make_fault
 
         try:
-            body = cast("object", json.loads(await request.text()))
+            body = json_value(await request.text())
         except ValueError:
             return _json({"error": "the body must be a fault, or a list of them, as JSON"}, 400)
         asked = cast("list[object]", body) if isinstance(body, list) else [body]

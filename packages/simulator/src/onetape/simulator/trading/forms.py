@@ -74,7 +74,7 @@ def _check_names(params: Params, kind: str) -> None:
     if kind == "MARKET":
         amounts = [name for name in ("quantity", "quoteOrderQty") if params.get(name)]
         if not amounts:
-            raise refusals.missing("quantity")
+            raise refused.both_missing("quantity", "quoteOrderQty")
         may = (amounts[0],)
     for name in _AMOUNTS:
         if name in params and name not in may:
@@ -105,7 +105,7 @@ def positive(params: Params, name: str) -> Decimal | None:
     if name not in params:
         return None
     text = needed(params, name)
-    if not re.match(_DECIMAL, text):
+    if not re.fullmatch(_DECIMAL, text):
         raise refusals.illegal(name, _DECIMAL)
     value = Decimal(text)
     if value and value.scaleb(_DIGITS) % 1:
@@ -125,7 +125,7 @@ def whole(params: Params, name: str) -> int | None:
     text = params.get(name, "")
     if not text:
         return None
-    if not re.match(_WHOLE, text):
+    if not re.fullmatch(_WHOLE, text):
         raise refusals.illegal(name, _WHOLE)
     return int(text)
 
@@ -139,6 +139,6 @@ def client_id(params: Params, name: str) -> str | None:
     text = params.get(name, "")
     if not text:
         return None
-    if not re.match(_CLIENT_ID, text):
+    if not re.fullmatch(_CLIENT_ID, text):
         raise refusals.illegal(name, _CLIENT_ID)
     return text

@@ -53,6 +53,17 @@ def not_required(parameter: str) -> Refusal:
     return Refusal(-1106, f"Parameter '{parameter}' sent when not required.")
 
 
+def both_missing(one: str, other: str) -> Refusal:
+    """Return the reply to a request with neither of two parameters of which it needs one."""
+    text = f"Param '{one}' or '{other}' must be sent, but both were empty/null!"
+    return Refusal(-1102, text)
+
+
+def sent_twice() -> Refusal:
+    """Return the reply to a parameter that a query or a body names more than once."""
+    return Refusal(-1101, "Duplicate values for a parameter detected.")
+
+
 def unread(read: int, sent: int) -> Refusal:
     """Return the reply to parameters that nobody knows."""
     text = f"Not all sent parameters were read; read '{read}' parameter(s) but was sent '{sent}'."
