@@ -1,0 +1,188 @@
+"""`backtester explain`: each candle's story is that of the engine's own trades."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backtester.explain import explained
+from backtester.main import backtest_settings
+from backtester.run import Backtest, backtested
+from backtester.runs import RUNS_FOLDER, load_run
+from backtester.trade_levels import all_levels
+from onetape.core.clock import utc_text
+from onetape.engine import levels_of
+from onetape.store.database import open_store
+
+Run = Callable[..., Any]
+LEVELS = ("--stop-loss", "0.02", "--trailing-stop", "0.03", "--take-profit", "0.025")
+
+
+@pytest.fixture
+def run_with(tape: Path) -> Callable[..., Backtest]:
+    """Return a function that runs a backtest of the tape."""
+    del tape
+
+    def run(*flags: str) -> Backtest:
+        return backtested(backtest_settings(("--exchange", "simulator", *flags), "explain"))
+
+    return run
+
+
+def stories(backtest: Backtest) -> list[dict[str, Any]]:
+    return [explained(backtest, at) for at in backtest.result.candles.timestamp.tolist()]
+
+
+@pytest.mark.parametrize(
+    "flags", [(), LEVELS, (*LEVELS, "--cool-down", "30"), ("--sizing", "quote_amount=9500")]
+)
+def test_orders_are_told_on_exactly_the_candles_that_led_to_a_trade(
+    run_with: Callable[..., Backtest], flags: tuple[str, ...]
+) -> None:
+    backtest = run_with("--strategy", "sma_cross", *flags)
+    told = stories(backtest)
+    trades = backtest.result.trades
+    assert len(trades) > 1
+    buys = [bar for bar, story in enumerate(told) if story["followed"].startswith("a market buy")]
+    assert buys == [trade.entry_index - 1 for trade in trades]
+    sells = [bar for bar, story in enumerate(told) if story["followed"].startswith("a market sell")]
+    assert sells == [
+        trade.exit_index - 1
+        for trade in trades
+        if trade.exit_index is not None and trade.exit_kind == "signal"
+    ]
+    inside = [text for story in told for text in story["inside"]]
+    assert sum(text.startswith("bought ") for text in inside) == len(trades)
+    assert sum(text.startswith("sold ") for text in inside) == len(backtest.result.sells)
+
+
+def test_a_position_is_told_on_exactly_the_closes_of_the_exposure(
+    run_with: Callable[..., Backtest],
+) -> None:
+    backtest = run_with("--strategy", "sma_cross", *LEVELS)
+    held = [story["position"] != "none at the close" for story in stories(backtest)]
+    assert np.mean(held) == pytest.approx(backtest.result.exposure)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ((), "no order: HOLD asks for none"),
+        ((), "no order: BUY, and a position is open"),
+        ((), "no order: SELL, and nothing is held"),
+        (LEVELS, "no order: BUY, but an entry needs the first BUY of a run"),
+        ((*LEVELS, "--cool-down", "60"), "no order: within 60 candles of cool-down"),
+        (("--sizing", "quote_amount=99999"), "an order that was refused: cash 10000 is less"),
+    ],
+)
+def test_why_nothing_followed_is_told(
+    run_with: Callable[..., Backtest], flags: tuple[str, ...], words: str
+) -> None:
+    told = {story["followed"] for story in stories(run_with(*flags))}
+    assert any(text.startswith(words) for text in told), told
+
+
+def test_an_order_of_the_last_candle_waits_for_an_open_that_the_range_lacks(
+    run_with: Callable[..., Backtest],
+) -> None:
+    whole = run_with("--strategy", "sma_cross")
+    entry = whole.result.trades[2].entry_timestamp
+    cut = run_with("--strategy", "sma_cross", "--to", utc_text(entry))
+    story = explained(cut, entry - 1)
+    assert story["signal"] == "BUY"
+    assert story["followed"].startswith("no order: the range ends here")
+
+
+def test_levels_are_those_of_the_engines_rule_bar_by_bar(
+    run_with: Callable[..., Backtest],
+) -> None:
+    result = run_with("--strategy", "sma_cross", *LEVELS).result
+    candles, exits = result.candles, result.rules.exits
+    compared = 0
+    for trade, buy, levels in zip(result.trades, result.buys, all_levels(result), strict=True):
+        inside = trade.exit_kind in ("stop_loss", "trailing_stop", "target")
+        end = len(candles) if trade.exit_index is None else trade.exit_index + inside
+        highest = buy.before_slippage
+        for bar in range(trade.entry_index, end):
+            due = levels_of(exits, buy.before_slippage, highest, bar - trade.entry_index, 0.0)
+            for steps, level in ((levels.stop, due.stop), (levels.target, due.target)):
+                assert [price for at, price in steps if at <= bar][-1] == level
+            highest = max(highest, float(candles.high[bar]))
+            compared += 1
+    assert compared > 300
+
+
+def test_a_stop_lies_in_the_candle_that_it_sold_in(run_with: Callable[..., Backtest]) -> None:
+    result = run_with("--strategy", "sma_cross", *LEVELS).result
+    kinds = {"stop_loss", "trailing_stop"}
+    checked = 0
+    for trade, levels in zip(result.trades, all_levels(result), strict=True):
+        if trade.exit_kind in kinds and trade.exit_index is not None:
+            stop = levels.stop[-1][1]
+            assert trade.exit_price == pytest.approx(
+                min(stop, float(result.candles.open[trade.exit_index]))
+            )
+            checked += 1
+    assert checked > 3
+
+
+def test_the_text_tells_candle_indicators_signal_and_fill(backtester: Run, tape: Path) -> None:
+    del tape
+    flags = ("--exchange", "simulator", "--strategy", "sma_cross")
+    trade = backtester(*flags, "--json").document["trades"][3]
+    before = utc_text(trade["entry_timestamp"] - 1)
+    lines = backtester("explain", "--at", before, *flags).out.splitlines()
+    assert [line.partition(":")[0] for line in lines[1:]] == [
+        *("candle", "indicators", "position", "signal", "followed")
+    ]
+    assert lines[4] == "signal:     BUY (on a cross up)"
+    assert f"at {trade['entry_price']:,.0f} at the next open" in lines[5]
+
+
+def test_a_kept_run_is_explained_over_its_own_range(backtester: Run, tape: Path) -> None:
+    flags = ("--exchange", "simulator", "--strategy", "sma_cross", "--no-report")
+    assert backtester(*flags, "--to", "2024-03-01").code == 0
+    at = ("explain", "--at", "2024-02-10T07:30", "--run", "last", "--json")
+    document = backtester(*at).document
+    assert document["changed_since"] == []
+    with open_store(tape, create=False) as store, store.write() as connection:
+        connection.execute("UPDATE ohlcv_data SET volume = volume + 1 WHERE timestamp = 1704067200")
+    assert backtester(*at).document["changed_since"] == [
+        "the candles (warm-up included) changed since the run was made"
+    ]
+    late = backtester("explain", "--at", "2024-03-01T00:30", "--run", "last")
+    assert (late.code, late.out) == (4, "")
+    assert "the run has no candle there (it has 2024-01-01 00:00 to 2024-03-01 00:00" in late.err
+
+
+def test_a_run_of_a_range_without_ends_keeps_the_ends_that_it_had(
+    backtester: Run, tape: Path
+) -> None:
+    del tape
+    assert backtester("--exchange", "simulator", "--no-report").code == 0
+    manifest = load_run().manifest
+    assert manifest["settings"]["to"] is None
+    assert utc_text(manifest["result"]["to"]) == "2024-04-30 00:00"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--at", "soon"), 2, "--at 'soon' was not understood"),
+        (("--at", "2024-02-01", "--run", "last", "--cash", "5"), 2, "leave out --cash"),
+        (("--at", "2024-02-01", "--cahs", "5"), 2, "No such option: --cahs"),
+        (("--at", "2024-02-01", "list"), 2, "unexpected extra argument"),
+        (("--at", "1999-02-01", "--exchange", "simulator"), 4, "has no candle there"),
+        (("--at", "2024-02-01", "--run", "zz"), 2, "no run is kept in"),
+    ],
+)
+def test_a_wrong_call_is_one_line(
+    backtester: Run, tape: Path, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    del tape
+    ended = backtester("explain", *arguments)
+    assert (ended.code, ended.out, ended.err.count("\n")) == (code, "", 1)
+    assert words in ended.err
+    assert not RUNS_FOLDER.exists()
