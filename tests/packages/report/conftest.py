@@ -1,6 +1,7 @@
 """Report data made up by a seed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,15 @@ import pytest
 
 from browser import Page
 from onetape.core.candles import Candles
-from onetape.report import Headline, MetricRow, ReportData, ReportTitle, ReportTrade, write_report
+from onetape.report import (
+    ExitKind,
+    Headline,
+    MetricRow,
+    ReportData,
+    ReportTitle,
+    ReportTrade,
+    write_report,
+)
 
 Json = dict[str, Any]
 
@@ -93,6 +102,32 @@ def make_report(candles: Candles, *, every: int = 200, held: int = 40, **title: 
         overlays=("SMA",),
         levels={"RSI": (30.0, 70.0)},
     )
+
+
+def with_levels(data: ReportData) -> ReportData:
+    """Return the report with a stop that trails, a target, and an exit of each kind in turn."""
+    kinds: tuple[ExitKind, ...] = (
+        *("signal", "stop_loss", "trailing_stop", "target", "time_stop"),
+    )
+    trades = tuple(
+        replace(
+            trade,
+            exit_kind=kinds[index % len(kinds)],
+            stop=(
+                (trade.entry_timestamp, trade.entry_price * 0.97),
+                (trade.entry_timestamp + 10 * 3_600, trade.entry_price * 0.98),
+            ),
+            target=((trade.entry_timestamp, trade.entry_price * 1.05),),
+        )
+        for index, trade in enumerate(data.trades)
+    )
+    return replace(data, trades=trades)
+
+
+@pytest.fixture
+def leveled() -> Callable[[ReportData], ReportData]:
+    """Return `with_levels`."""
+    return with_levels
 
 
 @pytest.fixture

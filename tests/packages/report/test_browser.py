@@ -29,6 +29,24 @@ COLOURS = """
   return colours.size;
 }).filter(count => count > 0)
 """  # noqa: E501
+#: Counts the pixels of the price pane in the colours of a stop and of a target.
+LEVEL_PIXELS = """
+(() => {
+  const style = getComputedStyle(document.documentElement);
+  const canvases = [...document.querySelector('#chart tr').querySelectorAll('canvas')];
+  return ['--loss', '--gain'].map(name => {
+    const paint = parseInt(style.getPropertyValue(name).trim().slice(1), 16);
+    let count = 0;
+    for (const canvas of canvases) {
+      const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+      for (let at = 0; at < data.length; at += 4) {
+        if ((data[at] << 16 | data[at + 1] << 8 | data[at + 2]) === paint) count += 1;
+      }
+    }
+    return count;
+  });
+})()
+"""
 RANGE = "window.onetapeReport.visibleRange()"
 
 
@@ -62,6 +80,86 @@ def test_each_trade_has_an_entry_and_an_exit_marker(report: Maker, open_report: 
     data = report()
     page = open_report(data)
     assert page.run("window.onetapeReport.markers()") == 2 * len(data.trades)
+
+
+def test_exits_are_marked_by_their_kind(
+    report: Maker, leveled: Callable[[ReportData], ReportData], open_report: Opener
+) -> None:
+    page = open_report(leveled(report(2_000, every=300)))
+    page.run("window.onetapeReport.showTrade(2)")
+    page.settle()
+    marks = [page.run(f"window.onetapeReport.marker('exit-{index}')") for index in range(5)]
+    assert [(mark["shape"], mark["text"]) for mark in marks] == [
+        ("arrowDown", "sell"),
+        ("circle", "stop"),
+        ("circle", "trail"),
+        ("square", "target"),
+        ("arrowDown", "time"),
+    ]
+    assert "stopped out by the trailing stop" in page.run(
+        "document.getElementById('selected').textContent"
+    )
+    keys = page.run("[...document.querySelectorAll('.key')].map(key => key.textContent.trim())")
+    assert {"exit by stop", "exit by target", "stop", "target, where it lay"} <= set(keys)
+
+
+def test_stop_and_target_of_a_trade_are_drawn_in_their_colours(
+    report: Maker, leveled: Callable[[ReportData], ReportData], open_report: Opener
+) -> None:
+    data = report(2_000, every=300)
+    counts: list[list[int]] = []
+    for shown in (data, leveled(data)):
+        page = open_report(shown)
+        page.run("window.onetapeReport.showTrade(3)")
+        page.settle()
+        counts.append(page.run(LEVEL_PIXELS))
+    assert [after > before + 50 for before, after in zip(*counts, strict=True)] == [True, True]
+
+
+def test_levels_of_many_trades_are_drawn_for_the_chosen_one_alone(
+    report: Maker, leveled: Callable[[ReportData], ReportData], open_report: Opener
+) -> None:
+    page = open_report(leveled(report(3_000, every=40, held=20)))
+    assert page.run("window.onetapeReport.levels()") == []
+    page.run("window.onetapeReport.showTrade(30)")
+    page.settle()
+    assert 30 in page.run("window.onetapeReport.levels()")
+    page.run("document.querySelector('#ranges button').click()")
+    page.settle()
+    assert page.run("window.onetapeReport.levels()") == [30]
+
+
+def test_the_monthly_table_is_there(report: Maker, open_report: Opener) -> None:
+    page = open_report(report(366 * 24))
+    rows = page.run(
+        "[...document.querySelectorAll('#months tbody tr')].map(row =>"
+        " [...row.cells].map(cell => cell.textContent))"
+    )
+    assert [row[0] for row in rows] == ["2023", "2024"]
+    assert all(cell for cell in rows[0])
+    assert len(rows[0]) == 15
+
+
+def test_several_symbols_show_the_first_ones_chart_and_all_trades(
+    report: Maker, open_report: Opener
+) -> None:
+    data = report(2_000, every=300, other_symbols=("ETH/USDT",))
+    trades = tuple(
+        replace(trade, symbol=("BTC/USDT", "ETH/USDT")[index % 2])
+        for index, trade in enumerate(data.trades)
+    )
+    page = open_report(replace(data, trades=trades))
+    assert page.run("window.onetapeReport.markers()") == 2 * (len(trades) - len(trades) // 2)
+    page.click(*page.centre("#trade-table tbody tr:nth-child(2)"))
+    bars = visible(page)
+    assert bars["fromTime"] < trades[1].entry_timestamp < bars["toTime"]
+    text = page.run("document.getElementById('selected').textContent")
+    assert "Trade 2 of 6 (ETH/USDT)" in text
+    assert "the chart shows BTC/USDT at that time" in text
+    assert page.run("document.querySelector('#trade-table tbody tr').cells[1].textContent") == (
+        "BTC/USDT"
+    )
+    assert page.complaints() == []
 
 
 def test_the_whole_range_is_shown_at_first(report: Maker, open_report: Opener) -> None:

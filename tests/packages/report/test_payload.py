@@ -140,3 +140,27 @@ def test_a_fill_inside_a_candle_belongs_to_that_candle(report: Callable[..., Rep
     trade = replace(data.trades[0], exit_timestamp=data.trades[0].exit_timestamp + 1_800)
     moved = payload(replace(data, trades=(trade,)))["trades"]["exit_bar"]
     assert moved == payload(data)["trades"]["exit_bar"][:1]
+
+
+def test_a_level_that_moves_inside_a_merged_candle_keeps_its_last_price(
+    report: Callable[..., ReportData],
+) -> None:
+    data = report(60_000, step_seconds=60, timeframe="1m")
+    first = int(data.candles.timestamp[300])
+    steps = tuple((first + 60 * minute, 100.0 + minute) for minute in range(7))
+    trade = replace(data.trades[0], stop=steps)
+    drawn = payload(replace(data, trades=(trade,)))["trades"]["stop"][0]
+    # Three minutes are drawn as one.
+    assert drawn == [[100, 102.0], [101, 105.0], [102, 106.0]]
+
+
+def test_trades_of_another_symbol_are_not_drawn_over_the_chart(
+    report: Callable[..., ReportData],
+) -> None:
+    data = report(500, other_symbols=("ETH/USDT",))
+    trades = tuple(
+        replace(trade, symbol=symbol)
+        for trade, symbol in zip(data.trades, ("BTC/USDT", "ETH/USDT"), strict=True)
+    )
+    shown = payload(replace(data, trades=trades))["trades"]
+    assert (shown["drawn"], shown["symbol"]) == ([1, 0], ["BTC/USDT", "ETH/USDT"])
