@@ -30,6 +30,7 @@ from onetape.strategies.extras import LONGEST_TEXT
 from onetape.strategies.hearing import printing_to_stderr
 from trader.exits import PaperExits
 from trader.fill import NEVER
+from trader.higher import larger_candles
 from trader.job import Job
 from trader.lease import Lease
 from trader.paper import PaperBroker
@@ -151,10 +152,13 @@ class Decider:
         if not again:
             self._exits.watch_closed(timestamp)
         holding = self._broker.is_long
-        signals = checked_signals(job.strategy, candles)
+        higher, absent = larger_candles(job, candles, seen_ms=self._exchange.now_ms())
+        signals = checked_signals(job.strategy, candles, higher)
         signal = int(signals.signal[-1])
         indicators, seen = _told(job, timestamp, signals, holding=holding)
         gates = self._gates(timestamp, candles, is_newest=is_newest, again=again)
+        if higher:
+            gates["larger candles"] = absent or OK
         if signal == BUY and not holding:
             gates["new signal"] = self._new_signal(candles, signals)
         blocked = next((verdict for verdict in gates.values() if verdict != OK), None)

@@ -10,6 +10,7 @@ from onetape.history.fetch import fetch_closed
 from onetape.history.gaps import confirm_gaps
 from onetape.store.candles import missing_between
 from onetape.store.gaps import unexplained
+from trader.higher import first_traded, warm_up_larger
 from trader.job import Job
 from trader.pause import Pause
 
@@ -42,8 +43,10 @@ class Filler:
         Raises:
             ExchangeUnreachable: no usable answer.
         """
-        job = self._job
-        return await self._fetch(job.timeframe.shift(self.newest_due(), 1 - job.window))
+        job, newest = self._job, self.newest_due()
+        await warm_up_larger(job, self._exchange, newest)
+        start = min(job.timeframe.shift(newest, 1 - job.window), first_traded(job, newest))
+        return await self._fetch(start)
 
     async def fill(self) -> bool:
         """Fetch what is missing; return whether REST has answered.

@@ -26,7 +26,13 @@ from onetape.exchange.rest import (
 from onetape.store.candles import check_kind
 from onetape.store.database import open_store
 from onetape.store.market_data import save_market
-from onetape.strategies import Strategy, digest, load_strategy, parameters_of
+from onetape.strategies import (
+    Strategy,
+    digest,
+    higher_timeframes_of,
+    load_strategy,
+    parameters_of,
+)
 from trader.job import Job
 from trader.session import run_session
 from trader.settings import TraderSettings
@@ -57,6 +63,7 @@ def run_trader(settings: TraderSettings) -> None:
     strategy = load_strategy(
         settings.strategy.name, settings.strategy.parameters, user_folder=USER_FOLDER
     )
+    higher_timeframes_of(strategy, Timeframe.parse(key.timeframe))
     # Checked before anything is opened; the market's own steps come later.
     rules_of(settings, IDEAL_MARKET)
     with ExitStack() as stack:
