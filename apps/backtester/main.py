@@ -84,6 +84,10 @@ def backtest(
             "[default: yes, with --json no]",
         ),
     ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Run again at each save; the report in the browser reloads."),
+    ] = False,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -95,6 +99,11 @@ def backtest(
     """Replay a strategy over stored candles: signal on the close, fill on the next open."""
     if context.invoked_subcommand is not None:
         _refuse_flags_before(context)
+        return
+    if watch:
+        from backtester.watch.run import watch as watch_backtest
+
+        watch_backtest(context)
         return
     from backtester.run import run_backtest
 

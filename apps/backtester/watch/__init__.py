@@ -1,0 +1,1 @@
+"""`backtester --watch`: on each save the strategy runs again, and the open report reloads."""

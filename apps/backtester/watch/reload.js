@@ -1,0 +1,30 @@
+(() => {
+  "use strict";
+  const bar = document.createElement("p");
+  Object.assign(bar.style, {
+    position: "fixed", inset: "0 0 auto 0", margin: "0", padding: "10px 16px", zIndex: "100",
+    background: "#b3261e", color: "#ffffff", font: "14px/1.4 system-ui, sans-serif", display: "none",
+  });
+  bar.id = "watch";
+  bar.setAttribute("role", "status");
+  document.body.append(bar);
+  const tell = (text) => {
+    if (bar.textContent !== text) bar.textContent = text;
+    bar.style.display = text ? "block" : "none";
+  };
+  const look = async () => {
+    try {
+      const answer = await fetch("/state", { cache: "no-store" });
+      const state = await answer.json();
+      if (state.version !== VERSION) {
+        location.reload();
+        return;
+      }
+      tell(state.error);
+    } catch {
+      tell("backtester --watch has ended: this page does not reload any more");
+    }
+    setTimeout(look, 400);
+  };
+  look();
+})();

@@ -1,0 +1,122 @@
+"""Serve the newest report on this computer alone, to a page that asks whether there is a newer one.
+
+A page from a file could not ask: browsers let no file read another, and the report's own policy
+forbids all loading. So the file stays as it is, fit to be sent to somebody, and what is served
+carries one more script, which may ask this server and nobody else.
+"""
+
+import base64
+import hashlib
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from types import TracebackType
+from typing import Final, Self
+
+#: How the policy of our pages begins; what is served may ask its own server besides.
+_POLICY: Final = "default-src 'none'; script-src "
+_WAITING: Final = f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}'none'; img-src data:">
+<meta name="color-scheme" content="light dark"><title>backtester --watch</title>
+<link rel="icon" href="data:,"></head>
+<body><h1>No report yet</h1><p>It appears here when the first backtest has ended.</p></body></html>
+"""
+
+
+class Newest:
+    """The newest report and what is wrong now; the page and the watcher share it."""
+
+    def __init__(self) -> None:
+        """Begin without a report."""
+        self._lock = threading.Lock()
+        self._page = _WAITING
+        self._version = 0
+        self._error = ""
+
+    def show(self, page: str) -> None:
+        """Take a newer report; nothing is wrong any more."""
+        with self._lock:
+            self._page, self._error = page, ""
+            self._version += 1
+
+    def fail(self, text: str) -> None:
+        """Say what is wrong, over the report that was."""
+        with self._lock:
+            self._error = text
+
+    def state(self) -> bytes:
+        """Return what the page asks for."""
+        with self._lock:
+            return json.dumps({"version": self._version, "error": self._error}).encode()
+
+    def page(self) -> bytes:
+        """Return the report with the script that reloads it."""
+        with self._lock:
+            page, version = self._page, self._version
+        script = (files("backtester.watch") / "reload.js").read_text(encoding="utf-8")
+        script = script.replace("VERSION", str(version))
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+        allowed = f"default-src 'none'; connect-src 'self'; script-src 'sha256-{digest}' "
+        page = page.replace(_POLICY, allowed, 1).replace(f"{allowed}'none'", allowed, 1)
+        head, _, tail = page.rpartition("</body>")
+        return f"{head}<script>{script}</script></body>{tail}".encode()
+
+
+class ReportServer:
+    """Listens on 127.0.0.1, on a port that was free. Use it as a context manager."""
+
+    def __init__(self, newest: Newest) -> None:
+        """Bind; requests are answered inside `with`."""
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(newest))
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self.address = f"http://127.0.0.1:{self._server.server_address[1]}/"
+        """Where the report is."""
+
+    def __enter__(self) -> Self:
+        """Begin to answer."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Answer nobody any more."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _handler(newest: Newest) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        """Answers GET of `/` and `/state`."""
+
+        def do_GET(self) -> None:
+            """Answer, unless a foreign page asks under a name of its own for this address."""
+            port = self.connection.getsockname()[1]
+            if self.headers.get("Host") not in (f"127.0.0.1:{port}", f"localhost:{port}"):
+                self.send_error(403)
+            elif self.path == "/state":
+                self._answer("application/json", newest.state())
+            elif self.path == "/":
+                self._answer("text/html; charset=utf-8", newest.page())
+            else:
+                self.send_error(404)
+
+        def _answer(self, kind: str, content: bytes) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Cache-Control", "no-store")
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+            """Say nothing: the page asks twice a second."""
+            del format, args
+
+    return Handler

@@ -1,0 +1,174 @@
+"""`backtester --watch`: real processes, and the report in a real headless Chromium."""
+
+import re
+import signal
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backtester.watch.files import Watched, strategy_file
+from browser import Chromium, Page
+from programs import Program
+
+Run = Callable[..., Any]
+STRATEGY = """
+from dataclasses import dataclass
+from typing import ClassVar
+from onetape.strategies import Signals, Strategy, indicators, parameter
+
+@dataclass(frozen=True)
+class Mine(Strategy):
+    name: ClassVar[str] = "mine"
+    period: int = parameter(20, ge=2, le=500)
+
+    @property
+    def lookback(self):
+        return self.period + 1
+
+    def evaluate(self, candles, higher):
+        average = indicators.sma(candles.close, self.period)
+        return Signals(indicators.crosses(candles.close, average, 0.0), {"average": average})
+"""
+PERIOD = "document.querySelector('#rules-title').parentElement.textContent"
+BAR = "document.getElementById('watch').textContent"
+
+
+@pytest.fixture
+def own(tape: Path) -> Path:
+    """Return the file of a strategy called `mine`."""
+    del tape
+    path = Path("user/strategies/mine.py").resolve()
+    path.parent.mkdir(parents=True)
+    path.write_text(STRATEGY)
+    return path
+
+
+@pytest.fixture
+def watched(own: Path, tmp_path: Path) -> Iterator[Program]:
+    """Return a watch whose first backtest has ended."""
+    del own
+    with Program(
+        "backtester", "--exchange", "simulator", "-s", "mine", "--watch", folder=tmp_path
+    ) as program:
+        program.until("", inside="mine: return ")
+        yield program
+
+
+def address(program: Program) -> str:
+    """Return where the report is served."""
+    found = re.search(r"http://127\.0\.0\.1:\d+/", program.lines[0])
+    assert found is not None
+    return found[0]
+
+
+@pytest.fixture
+def page(watched: Program, chromium: Chromium) -> Iterator[Page]:
+    """Return the watched report in a tab."""
+    tab = Page(chromium, 1280, 900)
+    tab.call("Page.navigate", url=address(watched))
+    tab.wait_for("document.readyState === 'complete' && !!document.getElementById('watch')")
+    yield tab
+    tab.close()
+
+
+def test_ctrl_c_ends_the_watch_well(watched: Program) -> None:
+    watched.send(signal.SIGINT)
+    assert watched.ends() == 0
+    assert watched.errors == []
+
+
+def test_a_save_of_the_settings_runs_again(watched: Program, tmp_path: Path) -> None:
+    first = watched.lines[-1]
+    settings = tmp_path / "user/config/backtester.yaml"
+    settings.parent.mkdir()
+    settings.write_text("account:\n  fee_rate: 0.01\n")
+    assert watched.until("", inside="mine: return ")[9:] != first[9:]
+
+
+def test_a_broken_save_is_one_line_and_the_next_one_runs(watched: Program, own: Path) -> None:
+    own.write_text(STRATEGY.replace("return self.period + 1", "return self.period +"))
+    assert "line 13: SyntaxError" in watched.until("", inside="backtester: strategy file")
+    own.write_text(STRATEGY)
+    watched.until("", inside="mine: return ")
+    assert (len(watched.lines), watched.errors) == (4, [])
+
+
+def test_the_open_report_reloads_at_a_save(page: Page, own: Path) -> None:
+    assert "period20" in page.run(PERIOD)
+    own.write_text(STRATEGY.replace("parameter(20", "parameter(5"))
+    page.wait_for(f"!!document.getElementById('watch') && {PERIOD}.includes('period5')")
+    assert page.complaints() == []
+
+
+def test_a_broken_save_is_told_on_the_page_until_it_is_mended(page: Page, own: Path) -> None:
+    own.write_text(STRATEGY + "\n1 / 0\n")
+    page.wait_for(f"{BAR}.includes('ZeroDivisionError')")
+    own.write_text(STRATEGY)
+    page.wait_for(f"!!document.getElementById('watch') && {BAR} === ''")
+
+
+def test_sigterm_ends_the_watch_well_and_the_page_tells_it(page: Page, watched: Program) -> None:
+    watched.send(signal.SIGTERM)
+    assert watched.ends() == 0
+    page.wait_for(f"{BAR}.includes('has ended')")
+
+
+def test_a_watch_that_begins_broken_shows_its_first_report_later(
+    own: Path, tmp_path: Path, chromium: Chromium
+) -> None:
+    own.write_text("import nothing_that_exists\n")
+    flags = ("--exchange", "simulator", "-s", f"{own}:Mine", "--watch")
+    with Program("backtester", *flags, folder=tmp_path) as program:
+        program.until("", inside="ModuleNotFoundError")
+        tab = Page(chromium, 1280, 900)
+        tab.call("Page.navigate", url=address(program))
+        tab.wait_for("document.body && document.body.textContent.includes('No report yet')")
+        own.write_text(STRATEGY)
+        tab.wait_for("!!document.getElementById('rules-title')")
+        assert tab.complaints() == []
+        tab.close()
+
+
+def test_a_page_of_another_name_gets_nothing(watched: Program) -> None:
+    connection = HTTPConnection(address(watched).removeprefix("http://").rstrip("/"))
+    connection.request("GET", "/state", headers={"Host": "evil.example"})
+    assert connection.getresponse().status == 403
+    connection.close()
+
+
+@pytest.mark.parametrize("flag", ["--json", "--no-report"])
+def test_a_watch_without_a_report_is_refused(backtester: Run, flag: str) -> None:
+    ended = backtester("--watch", flag)
+    assert (ended.code, ended.err) == (
+        2, f"backtester: --watch shows a report; leave {flag} out\n"
+    )  # fmt: skip
+
+
+def test_a_save_of_the_same_content_is_no_change(tmp_path: Path) -> None:
+    path = tmp_path / "one.py"
+    path.write_text("1")
+    files = Watched()
+    files.look_at([path, tmp_path / "missing.yaml"])
+    path.write_text("1")
+    assert not files.changed()
+
+
+def test_a_file_that_comes_and_one_that_goes_are_changes(tmp_path: Path) -> None:
+    path = tmp_path / "one.py"
+    files = Watched()
+    files.look_at([path])
+    path.write_text("1")
+    assert files.changed()
+    path.unlink()
+    assert files.changed()
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("mine", "user/strategies/mine.py"), ("a/b.py", "a/b.py"), ("a/b.py:Mine", "a/b.py")],
+)
+def test_a_strategys_file_is_found_without_running_it(name: str, path: str) -> None:
+    assert strategy_file(name) == Path(path)
