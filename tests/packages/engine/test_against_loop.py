@@ -1,12 +1,16 @@
 """The vectorised search and the fast account do what a plain loop over bars does."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onetape.core.steps import IDEAL_MARKET
 from onetape.engine import Result, Rules, simulate
 from plain_engine import engine_rules, plain_run, signals_of, walk
 
+PLAIN_SIZINGS = ("all_in", "quote_amount", "base_amount")
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -32,3 +36,27 @@ def test_every_fill_is_that_of_a_loop_over_the_bars(seed: int, count: int, rules
     assert (result.cash, result.base) == (plain.cash, plain.base)
     assert result.equity.tolist() == plain.equity
     assert result.book.ambiguous == plain.ambiguous
+
+
+@st.composite
+def plain_rules(draw: st.DrawFn) -> Rules:
+    """Return rules that the account in columns takes on: no steps, no impact, fee in quote."""
+    rules = draw(engine_rules().filter(lambda rules: rules.sizing in PLAIN_SIZINGS))
+    return replace(rules, cash=5_000.0, fee_coin="quote", volume_impact=0.0, steps=IDEAL_MARKET)
+
+
+@settings(max_examples=200)
+@given(seeds, st.integers(2, 400), plain_rules())
+def test_the_account_in_columns_equals_the_loop_over_the_bars(seed: int, count: int, rules: Rules):
+    result = run_of(seed, count, rules)
+    plain = plain_run(walk(seed, count), signals_of(seed, count), rules)
+    assert fills_of(result) == plain.fills
+    assert (result.cash, result.base) == (plain.cash, plain.base)
+    assert result.equity.tolist() == plain.equity
+    assert result.book.ambiguous == plain.ambiguous
+
+
+def test_the_account_in_columns_is_the_one_that_plain_rules_get():
+    result = run_of(1, 300, Rules())
+    assert len(result.fills) > 10
+    assert result.book.numbers == []

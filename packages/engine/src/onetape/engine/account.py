@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onetape.core.candles import Candles, FloatArray
+from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.engine.detail import Detail, decided
 from onetape.engine.exits import EXIT_KINDS, TARGET, ExitKind
 from onetape.engine.fills import NO_MARKET, Fill, FillModel, Market, Numbers, Refused
@@ -42,6 +43,8 @@ class Book:
         self.indices: list[int] = []
         """Bar of each fill; a buy and a sell in turn."""
         self.numbers: list[Numbers] = []
+        """Of each fill; empty where `keep` gave columns instead."""
+        self._columns: FloatArray | None = None
         self.prices: list[float] = []
         """Before slippage."""
         self.exit_kinds: list[int] = []
@@ -67,12 +70,27 @@ class Book:
         """Return the bar of each sell."""
         return self.indices[1::2] if self.carried is None else self.indices[0::2]
 
+    def keep(
+        self, indices: IntArray, columns: FloatArray, prices: FloatArray, kinds: NDArray[np.int8]
+    ) -> None:
+        """Take all fills at once, as columns; the book must be empty."""
+        self._columns = columns
+        self.indices, self.prices = indices.tolist(), prices.tolist()
+        self.exit_kinds = kinds.tolist()
+
+    def columns(self) -> FloatArray:
+        """Return the fills' numbers as `fills.Numbers` orders them, shape (m, 6)."""
+        if self._columns is not None:
+            return self._columns
+        return np.array(self.numbers, dtype=np.float64).reshape(-1, 6)
+
     def fills(self) -> tuple[Fill, ...]:
         """Return the fills in time order; a carried position's buy is not one of them."""
         made: list[Fill] = []
         sells = iter(self.exit_kinds)
         is_buy = self.carried is None
-        for numbers, price in zip(self.numbers, self.prices, strict=True):
+        rows = cast("list[Numbers]", self.columns().tolist())
+        for numbers, price in zip(rows, self.prices, strict=True):
             if is_buy:
                 made.append(self._model.bought(numbers, price))
             else:
@@ -109,7 +127,7 @@ class Lane:
         self.model = FillModel.of(rules)
         self._all = all_candles
         self._skipped = len(all_candles) - len(candles)
-        self._detail = detail
+        self.detail = detail
         self._volatility = self._volatility_of(rules)
         self._needs_volume = bool(rules.volume_impact)
         self.needs_market = self._needs_volume or self._volatility is not None
@@ -172,8 +190,8 @@ class Lane:
         """Return kind and price of an exit whose bar reached stop and target."""
         target = self.plan.targets[row]
         found = None
-        if self._detail is not None:
-            found = decided(self._detail, int(self.candles.timestamp[bar]), stop, target)
+        if self.detail is not None:
+            found = decided(self.detail, int(self.candles.timestamp[bar]), stop, target)
         if found is None:
             self.book.ambiguous += 1
             return kind, stop
@@ -234,8 +252,9 @@ def equity_of(
     """
     lengths = np.diff(np.asarray([0, *book.indices, len(candles)]))
     # A running sum adds in the order in which the account did: the same to the last bit.
-    money = np.cumsum([cash, *(numbers[4] for numbers in book.numbers)])
-    coins = np.cumsum([base, *(numbers[5] for numbers in book.numbers)])
+    columns = book.columns()
+    money = np.cumsum(np.concatenate(([cash], columns[:, 4])))
+    coins = np.cumsum(np.concatenate(([base], columns[:, 5])))
     worth = np.repeat(coins, lengths)
     worth *= candles.close
     return np.repeat(money, lengths), worth

@@ -136,6 +136,12 @@ class FillModel:
             stop_ratio=None if loss is None else 1.0 - loss,
         )
 
+    @property
+    def is_plain(self) -> bool:
+        """Return whether nothing is rounded, refused for its size, or dependent on the volume."""
+        limits = (self.price_step, self.amount_step, self.min_amount, self.min_notional)
+        return not (any(limits) or self.impact or self.fee_in_base)
+
     def buy(self, cash: float, price: float, market: Market = NO_MARKET) -> Fill | Refused:
         """Return the fill of a market buy.
 

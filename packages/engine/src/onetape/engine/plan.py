@@ -6,6 +6,7 @@ open fills an order: the signal came on the bar before.
 """
 
 from bisect import bisect_left
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -47,24 +48,64 @@ class Plan:
         self._sells = np.append(events[sides < 0], len(candles))
         self.edges = self._buys[np.diff(self._buys, prepend=-2 if is_rise else -1) != 1]
         """Bars of the entries: the first of each run of BUYs."""
-        found = self._searched()
-        self._edge_list: list[int] = self.edges.tolist()
-        self.bars = list(self._edge_list)
-        """Bar of each row's entry."""
-        self.prices: list[float] = candles.open[self.edges].tolist()
-        """Open of that bar."""
-        self.exit_bars: list[int] = found.bar.tolist()
-        """Bar of its exit; the number of candles: none; negative: ask `exit_of`."""
-        self.exit_kinds: list[int] = found.kind.tolist()
-        self.exit_prices: list[float] = found.price.tolist()
-        """Before slippage."""
-        unsure = np.flatnonzero(~np.isnan(found.target)).tolist()
-        self.targets: dict[int, float] = dict(
-            zip(unsure, found.target[unsure].tolist(), strict=True)
-        )
-        """Of the rows whose exit bar reached stop and target: where the target lies."""
+        self.found = self._searched()
+        """How each edge's position ends; the bar is negative where nobody has asked yet."""
         self.given_up: set[int] = set()
         """Rows whose exit the market refused: only a SELL ends them."""
+
+    @cached_property
+    def bars(self) -> list[int]:
+        """Return the bar of each row's entry."""
+        return self.edges.tolist()
+
+    @cached_property
+    def prices(self) -> list[float]:
+        """Return the open of that bar."""
+        return self._candles.open[self.edges].tolist()
+
+    @cached_property
+    def exit_bars(self) -> list[int]:
+        """Return the bar of its exit; the number of candles: none; negative: ask `exit_of`."""
+        return self.found.bar.tolist()
+
+    @cached_property
+    def exit_kinds(self) -> list[int]:
+        """Return its kind, by its number."""
+        return self.found.kind.tolist()
+
+    @cached_property
+    def exit_prices(self) -> list[float]:
+        """Return its price, before slippage."""
+        return self.found.price.tolist()
+
+    @cached_property
+    def targets(self) -> dict[int, float]:
+        """Return where the target lies, of the rows whose exit bar reached stop and target."""
+        rows = np.flatnonzero(~np.isnan(self.found.target)).tolist()
+        return {row: float(self.found.target[row]) for row in rows}
+
+    @cached_property
+    def _edge_list(self) -> list[int]:
+        return self.edges.tolist()
+
+    def route(self, row: int) -> IntArray | None:
+        """Return the rows that are taken from one on where no order is refused.
+
+        None where an exit has not been searched yet, or the row was added.
+        """
+        if row >= len(self.edges):
+            return None
+        after = np.searchsorted(self.edges, self.found.bar + (self._cool_down + 1))
+        if (after == np.arange(1, len(after) + 1)).all():
+            rows = np.arange(row, len(after))
+        else:
+            following, taken = after.tolist(), list[int]()
+            while row < len(following):
+                taken.append(row)
+                # An exit that is not known leads nowhere.
+                row = max(following[row], row + 1)
+            rows = np.array(taken, dtype=np.int64)
+        return rows if (self.found.bar[rows] >= 0).all() else None
 
     def entry_after(self, bar: int) -> int:
         """Return the row of the first entry after an exit in this bar, or NONE."""

@@ -7,6 +7,7 @@ from onetape.core.candles import Candles
 from onetape.engine.account import Book, Lane, OpenPosition, equity_of, orders_of, trade_alone
 from onetape.engine.detail import Detail
 from onetape.engine.fills import FillModel
+from onetape.engine.plain import trade_plainly
 from onetape.engine.plan import NONE, Plan
 from onetape.engine.result import Result, State
 from onetape.engine.rules import Rules
@@ -52,7 +53,10 @@ def simulate(
     traded = candles[start_index:]
     lane = lane_of(candles, signal, rules, start_index, state, detail)
     row, is_held = _first_row(lane, state)
-    cash, held, is_refused = trade_alone(lane, state.cash, row, is_held=is_held)
+    done = None if is_held else trade_plainly(lane, state.cash, row)
+    if done is None:
+        done = trade_alone(lane, state.cash, row, is_held=is_held)
+    cash, held, is_refused = done
     money, worth = equity_of(traded, lane.book, state.cash, state.base)
     money += worth
     return Result(
@@ -112,7 +116,7 @@ def _position(lane: Lane, row: int) -> OpenPosition | None:
     if row == NONE:
         return None
     plan, book, candles = lane.plan, lane.book, lane.candles
-    bar, carried = plan.bars[row], book.carried
+    bar, carried = book.entry_bars()[-1], book.carried
     highs = candles.high[max(bar, 0) :]
     highest = float(highs.max()) if len(highs) else 0.0
     has_levels = row not in plan.given_up
@@ -124,7 +128,7 @@ def _position(lane: Lane, row: int) -> OpenPosition | None:
             max(carried.highest, highest),
             has_levels and carried.has_levels,
         )
-    fill = lane.model.bought(book.numbers[-1], book.prices[-1])
+    fill = book.fills()[-1]
     return OpenPosition(
         fill,
         int(candles.timestamp[bar]),

@@ -49,8 +49,7 @@ def tally_of(results: Sequence[Result]) -> Tally:
 
 def _tally(result: Result) -> Tally:
     book = result.book
-    # Columns as fills.Numbers orders them.
-    numbers = np.array(book.numbers, dtype=np.float64).reshape(-1, 6)
+    numbers = book.columns()
     profits, ratios = _closed_profits(result, numbers)
     exits = book.exit_bars()
     missed = np.abs(numbers[:, 0] - np.asarray(book.prices, dtype=np.float64))
