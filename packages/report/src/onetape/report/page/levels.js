@@ -111,7 +111,7 @@ class LevelLines {
     const { chart, candles } = this.view;
     const half = chart.timeScale().options().barSpacing / 2;
     context.strokeStyle = paint;
-    context.lineWidth = 1.5;
+    context.lineWidth = 2;
     context.setLineDash([]);
     context.beginPath();
     let y;
@@ -121,6 +121,7 @@ class LevelLines {
       const before = y;
       y = candles.priceToCoordinate(price);
       if (left === null || right === null || y === null) return;
+      y = Math.round(y); // a line between two pixels is a blur
       if (before === undefined || before === null) context.moveTo(left - half, y);
       else context.lineTo(left - half, y);
       context.lineTo(right + half, y);
