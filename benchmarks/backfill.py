@@ -192,8 +192,8 @@ def main() -> None:
     if sys.argv[1:2] == ["--child"]:
         kind, url, candles, *path = sys.argv[2:]
         count = int(candles)
-        taken = bare(url, count) if kind == "bare" else ours(url, count, Path(path[0]))
-        print(json.dumps(asyncio.run(taken)))  # noqa: T201 - for the parent
+        loop = bare(url, count) if kind == "bare" else ours(url, count, Path(path[0]))
+        print(json.dumps(asyncio.run(loop)))  # noqa: T201 - for the parent
         return
     parser = argparse.ArgumentParser(description="Measure the backfiller; prints JSON.")
     parser.add_argument("--candles", type=int, default=1_000_000)
