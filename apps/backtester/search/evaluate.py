@@ -8,10 +8,16 @@ import msgspec
 
 from backtester.load import LEAST_WARM_UP, Tape
 from backtester.search.space import Point
-from onetape.core.candles import Candles
 from onetape.core.errors import OnetapeError
 from onetape.engine import Metrics, Rules, metrics_of, simulate
-from onetape.strategies import Strategy, checked_signals, lookback_of
+from onetape.strategies import (
+    Higher,
+    Strategy,
+    checked_signals,
+    higher_lookback_of,
+    lookback_of,
+)
+from onetape.strategies.higher import LEAST_CANDLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +29,8 @@ class Ground:
     searched: int
     """Candles of the range that the ranking may see; the others are held out."""
     rules: Rules
+    higher: Higher
+    """Larger candles beside those of the tape, enough for every combination."""
 
     @property
     def split(self) -> int:
@@ -30,31 +38,42 @@ class Ground:
         return int(self.tape.candles.timestamp[self.tape.warm_up + self.searched])
 
 
-def parts_of(ground: Ground, lookback: int) -> tuple[tuple[Candles, int], tuple[Candles, int]]:
-    """Return both parts as a backtest would read them: candles, and how many are warm-up."""
+def parts_of(ground: Ground, lookback: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """Return both parts as a backtest would read them: first candle, first one traded, end."""
     tape = ground.tape
     split = tape.warm_up + ground.searched
     wanted = max(LEAST_WARM_UP, lookback)
-    first, second = min(wanted, tape.warm_up), min(wanted, split)
     return (
-        (tape.candles[tape.warm_up - first : split], first),
-        (tape.candles[split - second :], second),
+        (max(0, tape.warm_up - wanted), tape.warm_up, split),
+        (max(0, split - wanted), split, len(tape.candles)),
     )
 
 
 def tried(strategy: Strategy, ground: Ground) -> tuple[Metrics, Metrics]:
     """Return the metrics of the searched and of the held-out part.
 
+    Each is evaluated on its own candles, so that not even a strategy that looks ahead sees what is
+    held out.
+
     Raises:
         OnetapeError: the strategy failed; the text says where.
     """
     searched, held_out = parts_of(ground, lookback_of(strategy))
-    return _part(strategy, ground.rules, *searched), _part(strategy, ground.rules, *held_out)
+    return _part(strategy, ground, *searched), _part(strategy, ground, *held_out)
 
 
-def _part(strategy: Strategy, rules: Rules, candles: Candles, warm_up: int) -> Metrics:
-    signals = checked_signals(strategy, candles)
-    return metrics_of(simulate(candles, signals.signal, rules, start_index=warm_up))
+def _part(strategy: Strategy, ground: Ground, first: int, traded: int, end: int) -> Metrics:
+    whole = ground.tape.candles
+    candles = whole[first:end]
+    higher: Higher = {}
+    if ground.higher:
+        count = max(LEAST_CANDLES, higher_lookback_of(strategy))
+        higher = {
+            name: larger.seen_from(whole, first, end, count)
+            for name, larger in ground.higher.items()
+        }
+    signals = checked_signals(strategy, candles, higher)
+    return metrics_of(simulate(candles, signals.signal, ground.rules, start_index=traded - first))
 
 
 class Work:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from backtester.higher import load_higher
 from backtester.load import Tape, load_tape, open_tape, wanted_range
 from backtester.run import account_rules, market_rules, series_key
 from backtester.search.evaluate import Ground, Work
@@ -25,7 +26,13 @@ from onetape.core.errors import DataError, OnetapeError, UsageError
 from onetape.core.steps import IDEAL_MARKET
 from onetape.engine import Rules
 from onetape.store.candles import closed_range
-from onetape.strategies import Strategy, digest, lookback_of, strategy_class
+from onetape.strategies import (
+    Strategy,
+    digest,
+    higher_lookback_of,
+    lookback_of,
+    strategy_class,
+)
 from onetape.strategies.hearing import printing_to_stderr
 
 SEARCHES: Final = DATA_FOLDER / "searches"
@@ -104,14 +111,15 @@ def searched(settings: BacktesterSettings, asked: Asked) -> Search:
     Rules(**account_rules(settings), steps=IDEAL_MARKET)
     path = database_path(settings.db, settings.exchange)
     with open_tape(path, key, settings) as store:
-        lookback = max(lookback_of(strategy) for strategy in planned.strategies.values())
-        tape = load_tape(store, key, settings, wanted, lookback=lookback)
+        strategies = planned.strategies.values()
+        tape = load_tape(store, key, settings, wanted, lookback=max(map(lookback_of, strategies)))
+        furthest = max(strategies, key=higher_lookback_of)
+        higher = load_higher(store, tape, furthest, settings)
         steps, market = market_rules(store, key, settings)
         stored = closed_range(store, key)
     rules = Rules(**account_rules(settings), steps=steps)
-    ground = Ground(tape, _searched_candles(tape, asked.held_out), rules)
-    strategy = next(iter(planned.strategies.values()))
-    identity = _identity(key, strategy, ground, stored[0] if stored else 0)
+    ground = Ground(tape, _searched_candles(tape, asked.held_out), rules, higher.candles)
+    identity = _identity(key, furthest, ground, stored[0] if stored else 0)
     with opened(SEARCHES, identity) as results:
         earlier = _try(planned, ground, results, asked.processes)
         found = [results.by_key[key_of(point)] for point in planned.points]
@@ -230,6 +238,7 @@ def _identity(
         "to": tape.end,
         "strategy_digest": digest(strategy),
         "data_digest": data_digest(tape.candles[tape.warm_up :]),
+        "higher": {name: data_digest(larger) for name, larger in sorted(ground.higher.items())},
         # Where the range begins at the first stored candle, there is no warm-up.
         "first_stored": min(first_stored, tape.start),
         "rules": repr(ground.rules),

@@ -90,6 +90,49 @@ def test_the_metrics_of_each_part_equal_a_backtest_of_it_to_the_bit(
         assert alone.document["metrics"] == result[part]
 
 
+LARGER = '''
+from dataclasses import dataclass
+from typing import ClassVar
+import numpy as np
+from onetape.strategies import Signals, Strategy, indicators, parameter
+
+@dataclass(frozen=True)
+class Larger(Strategy):
+    """Looks at days, and cheats: it knows the mean of all candles it is given."""
+
+    name: ClassVar[str] = "larger"
+    higher_timeframes = ("1d",)
+    period: int = parameter(5, ge=1, le=50)
+
+    @property
+    def lookback(self):
+        return self.period + 1
+
+    @property
+    def higher_lookback(self):
+        return self.period + 1
+
+    def evaluate(self, candles, higher):
+        daily = higher["1d"].as_of(indicators.sma(higher["1d"].close, self.period))
+        above = (candles.close > daily) & (candles.close < 1.02 * candles.close.mean())
+        return Signals(np.where(above, 1, -1).astype(np.int8), {})
+'''
+
+
+@pytest.mark.parametrize("part", ["searched", "held_out"])
+def test_larger_candles_and_cheats_see_what_a_backtest_of_the_part_sees(
+    search: Run, on_tape: Run, tmp_path: Path, part: str
+) -> None:
+    (tmp_path / "larger.py").write_text(LARGER)
+    found = search("-s", "larger.py", "--param", "period=3,9", "--from", "2024-02-01")
+    ends = [utc_text(found[part][end]).replace(" ", "T") for end in ("from", "to")]
+    for result in found["results"]:
+        value = f"--param=period={result['parameters']['period']}"
+        alone = on_tape("-s", "larger.py", value, "--from", ends[0], "--to", ends[1])
+        assert alone.document["metrics"] == result[part]
+        assert result[part]["trades"] > 3
+
+
 def test_only_the_searched_part_ranks(search: Run) -> None:
     found = search(*GRID, "--rank", "total_return")
     searched = [result["searched"]["total_return"] for result in found["results"]]
