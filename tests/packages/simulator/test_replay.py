@@ -185,7 +185,7 @@ def test_the_last_candle_of_the_file_is_closed_on_the_stream(market: ReplayMarke
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.integers(1, 10**6), min_size=4, max_size=4),
-    st.integers(0, 40) | st.integers(10**3, 10**9),
+    st.integers(0, 40) | st.integers(10**3, 10**9) | st.integers(10**12, 10**15),
     st.sampled_from(["1m", "5m", "1h", "4h", "1d"]),
     st.integers(0, 99),
 )
@@ -207,6 +207,25 @@ def test_the_path_inside_respects_any_candle(
     some = [market.trades(symbol, minute).bar(minute) for minute in minutes.timestamp[:99].tolist()]
     traded = Bars(*(column[minutes.volume > 0] for column in minutes.columns()))
     assert same(joined(some), traded.between(MARCH, MARCH + 99 * 60))
+
+
+@pytest.mark.parametrize(
+    ("close", "volume"), [(68_000.12345678, 23_456.12345678), (0.00001234, 9_999_999_999_999.0)]
+)
+def test_a_day_of_many_coins_in_fine_steps_is_added_up_exactly(close: float, volume: float) -> None:
+    cells = (MARCH, close, close * 1.1, close * 0.9, close, volume)
+    columns = [np.array([cell], dtype=np.float64) for cell in cells]
+    candles = Candles(columns[0].astype(np.int64), *columns[1:])
+    market = ReplayMarket(7, Replay(Path("x"), (series_of(candles, "1d"),)))
+    (symbol,) = market.symbols
+    day = market.bars(symbol, TIMEFRAMES["1d"], MARCH, MARCH + 1)
+    trades = [market.trades(symbol, MARCH + 60 * minute) for minute in range(1_440)]
+    amounts = [amount for one in trades for amount in one.amount.tolist()]
+    prices = [price for one in trades for price in one.price.tolist()]
+    assert min(amounts) > 0
+    assert sum(amounts) == int(day.volume[0])
+    value = sum(price * amount for price, amount in zip(prices, amounts, strict=True))
+    assert value == int(day.quote[0])
 
 
 def series_of(candles: Candles, timeframe: str) -> Series:

@@ -120,6 +120,18 @@ def grouped(bars: Bars, opens: IntArray) -> Bars:
     )
 
 
+def values_of(price: IntArray, amount: IntArray) -> IntArray:
+    """Return price times amount: as Python's integers where 64 bits might not hold a few."""
+    if len(price) and float(np.max(price.astype(float) * amount)) >= 2.0**59:
+        price = price.astype(object)
+    return price * amount
+
+
+def column_of(value: int) -> IntArray:
+    """Return a column of one row, as a Python integer where it is too large for 64 bits."""
+    return np.array([value], dtype=np.int64 if abs(value) < 2**63 else object)
+
+
 def _sums(values: IntArray, edge: IntArray) -> IntArray:
     """Return exact sums of groups: as Python's integers where 64 bits might not hold them."""
     if (

@@ -14,7 +14,7 @@ import numpy as np
 
 from onetape.core.candles import FloatArray
 from onetape.core.timeframes import Timeframe
-from onetape.simulator.bars import NO_BARS, Bars, grouped, joined, opens_between
+from onetape.simulator.bars import NO_BARS, Bars, grouped, joined, opens_between, values_of
 from onetape.simulator.market import Market
 from onetape.simulator.minutes import Minutes
 from onetape.simulator.noise import IntArray, hashed, key_of, part16
@@ -182,7 +182,7 @@ def _flat(timestamp: int, price: int, first_id: int) -> Bars:
 
 def _minutes_from(trades: Trades, minutes: IntArray) -> Bars:
     """Return a bar for each minute, flat where it has no trade; the first minute has one."""
-    value = trades.price * trades.amount
+    value = values_of(trades.price, trades.amount)
     each = Bars(
         trades.time_ms // 1_000,
         trades.price, trades.price, trades.price, trades.price,
@@ -241,13 +241,13 @@ def _parts(seed: int, series: Series) -> Minutes:
         low=low,
         close=close,
         volume=volume,
-        quote=first * opened + high_amount * high + low_amount * low + last * close
-        + lots * (high + low),
+        quote=values_of(opened, first) + values_of(high, high_amount) + values_of(low, low_amount)
+        + values_of(close, last) + values_of(high + low, lots),
         trades=trades,
         first_id=np.cumsum(trades) - trades + 1,
         buy_volume=first * first_buys + high_amount + last * last_buys + 2 * buy_lots,
-        buy_quote=first * first_buys * opened + high_amount * high + last * last_buys * close
-        + buy_lots * (high + low),
+        buy_quote=values_of(opened, first * first_buys) + values_of(high, high_amount)
+        + values_of(close, last * last_buys) + values_of(high + low, buy_lots),
     )  # fmt: skip
     return Minutes(
         bars, first, high_amount.astype(np.int64), low_amount.astype(np.int64), last,

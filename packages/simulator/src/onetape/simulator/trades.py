@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from onetape.simulator.bars import NO_BARS, Bars
+from onetape.simulator.bars import NO_BARS, Bars, column_of, values_of
 from onetape.simulator.minutes import Minutes
 from onetape.simulator.noise import HashArray, IntArray, hashed, key_of, part16, rehashed
 from onetape.simulator.silence import minute_of
@@ -55,7 +55,7 @@ class Trades:
         """Return the one candle of these trades, opened at `timestamp`; none without trades."""
         if not len(self):
             return NO_BARS
-        value = self.price * self.amount
+        value = values_of(self.price, self.amount)
         cells = (
             timestamp,
             self.price[0],
@@ -63,13 +63,13 @@ class Trades:
             self.price.min(),
             self.price[-1],
             self.amount.sum(),
-            value.sum(),
+            sum(value.tolist()),
             len(self),
             self.id[0],
             self.amount[self.buys].sum(),
-            value[self.buys].sum(),
+            sum(value[self.buys].tolist()),
         )
-        return Bars(*(np.array([cell], dtype=np.int64) for cell in cells))
+        return Bars(*(column_of(int(cell)) for cell in cells))
 
 
 _NONE: Final = np.empty(0, dtype=np.int64)
@@ -168,8 +168,12 @@ def _shared_out(total: int, weights: IntArray) -> IntArray:
     if not len(weights):
         return weights
     running = np.cumsum(weights + 1)
-    steps = running * (total - len(weights)) // running[-1]
-    return np.diff(steps, prepend=0) + 1
+    rest = total - len(weights)
+    if int(running[-1]) * rest >= 2**63:
+        # A day of many coins in steps of 1e-8: more than 64 bits hold.
+        exact = running.astype(object) * rest // int(running[-1])
+        return np.diff(exact.astype(np.int64), prepend=0) + 1
+    return np.diff(running * rest // running[-1], prepend=0) + 1
 
 
 def _legs(bar: Bars, pairs: _Columns, high_first: bool) -> list[_Columns]:
