@@ -7,7 +7,11 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from backtester.assumptions import assumptions, notes
+from backtester.trade_rows import EXIT_WORDS, trade_rows
+from onetape.cli.output import print_line
 from onetape.engine import Trade
 from onetape.strategies import parameters_of
 
@@ -16,18 +20,28 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
-#: What a trade was left by, where the strategy did not say so.
-EXIT_WORDS: Final = {
-    "signal": "sell signal",
-    "stop_loss": "stop loss",
-    "trailing_stop": "trailing stop",
-    "target": "target",
-    "time_stop": "time stop",
-}
 TRADE_FIELDS: Final = tuple(field.name for field in fields(Trade))
 #: What `trades` of a document and trades.csv have of each trade.
 TRADE_COLUMNS: Final = (*TRADE_FIELDS, "entry_reason", "exit_reason")
 _VALUES = attrgetter(*TRADE_FIELDS)
+
+
+#: Trades that are turned into text at a time: all at once would take twice their memory.
+_AT_ONCE: Final = 2_000
+
+
+def print_document(document: Document) -> None:
+    """Print a run as one JSON document, each trade on a line of its own."""
+    head = {name: value for name, value in document.items() if name != "trades"}
+    encoder = msgspec.json.Encoder(enc_hook=str)
+    text = msgspec.json.format(encoder.encode(head), indent=2).decode("utf-8")
+    trades: list[Any] = document["trades"]
+    print_line(f'{text.removesuffix("}").rstrip()},\n  "trades": [')
+    for start in range(0, len(trades), _AT_ONCE):
+        lines = encoder.encode_lines(trades[start : start + _AT_ONCE]).decode("utf-8").rstrip()
+        is_last = start + _AT_ONCE >= len(trades)
+        print_line(lines.replace("}\n", "},\n") + ("" if is_last else ","))
+    print_line("  ]\n}")
 
 
 def result_document(backtest: "Backtest") -> Document:
@@ -50,7 +64,7 @@ def result_document(backtest: "Backtest") -> Document:
         "check": backtest.check,
         "notes": notes(backtest),
         "metrics": backtest.metrics.as_dict(),
-        "trades": [trade_values(backtest, trade) for trade in backtest.result.trades],
+        "trades": trade_rows(backtest.result, backtest.signals, tape.warm_up),
         "seconds": backtest.seconds,
         "database": str(backtest.database),
         "report": None,

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from backtester.document import EXIT_WORDS, entry_reason, exit_reason
+from backtester.document import entry_reason, exit_reason
 from backtester.run import Backtest
 from backtester.trade_levels import levels_at
+from backtester.trade_rows import EXIT_WORDS
 from onetape.cli.dates import day_text
 from onetape.core.clock import utc_text
 from onetape.core.errors import DataError

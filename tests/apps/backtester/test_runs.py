@@ -13,7 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backtester.document import TRADE_COLUMNS, print_document, trade_values
+from backtester.main import backtest_settings
+from backtester.run import backtested
 from backtester.runs import RUNS_FOLDER, load_run, run_folders, stored_runs
+from backtester.trade_rows import trade_rows
 from onetape.core.candles import Candles
 from onetape.core.digest import data_digest
 from onetape.core.errors import ConfigurationError, DataError, UsageError
@@ -258,3 +262,30 @@ def test_equity_is_kept_to_the_last_bit(kept: Callable[..., Path]) -> None:
     rows = np.load(kept() / "equity.npy")
     assert rows.dtype.names == ("timestamp", "equity", "buy_and_hold")
     assert (np.diff(rows["timestamp"]) == 3_600).all()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        (),
+        ("--stop-loss", "0.02", "--take-profit", "0.03", "--slippage", "3"),
+        ("--param", "buy=1", "--param", "sell=99"),
+        ("--to", "2024-02-17"),
+    ],
+)
+def test_rows_of_trades_are_the_engines_trades_to_the_last_bit(
+    tape: Path, flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del tape
+    monkeypatch.setenv("BACKTESTER__ACCOUNT__FEE_COIN", "received")
+    backtest = backtested(backtest_settings(("--exchange", "simulator", *flags), "explain"))
+    rows = trade_rows(backtest.result, backtest.signals, backtest.tape.warm_up)
+    assert rows == [trade_values(backtest, trade) for trade in backtest.result.trades]
+    assert tuple(rows[0] if rows else TRADE_COLUMNS) == TRADE_COLUMNS
+
+
+def test_many_trades_print_as_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    trades = [{"number": number, "why": '}\n"{,'} for number in range(4_001)]
+    for count in (0, 1, 2_000, 2_001, 4_000, 4_001):
+        print_document({"a": {"b": Path("c")}, "trades": trades[:count]})
+        assert json.loads(capsys.readouterr().out) == {"a": {"b": "c"}, "trades": trades[:count]}
