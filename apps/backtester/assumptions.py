@@ -20,9 +20,28 @@ def assumptions(backtest: "Backtest") -> dict[str, str]:
         "account": f"{rules.cash:,.2f} {quote}, {sizing_words(rules, base, quote)}",
         "fees": fee_words(rules),
         "exits": exit_words(rules),
+        **_detail_words(backtest),
         "market": backtest.market,
         **backtest.higher.words,
+        **_shared_words(backtest),
     }
+
+
+def _shared_words(backtest: "Backtest") -> dict[str, str]:
+    if not backtest.others:
+        return {}
+    from backtester.together import places_words
+
+    return places_words(backtest)
+
+
+def _detail_words(backtest: "Backtest") -> dict[str, str]:
+    finer = backtest.settings.detail_timeframe
+    return (
+        {}
+        if finer is None
+        else {"detail": f"{finer} candles tell whether stop or target came first"}
+    )
 
 
 def slippage_words(rules: Rules) -> str:
@@ -31,7 +50,7 @@ def slippage_words(rules: Rules) -> str:
     if rules.spread_bps:
         parts.append(f"half of a spread of {rules.spread_bps:g} bps")
     if rules.volume_impact:
-        parts.append(f"{rules.volume_impact:.3%} for an order of its candle's whole volume")
+        parts.append(f"{rules.volume_impact:.3%} for an order of the last candle's whole volume")
     return " and ".join(parts)
 
 

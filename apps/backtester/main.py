@@ -43,7 +43,11 @@ def backtest(
         ),
     ] = None,
     timerange: options.Timerange = None,
-    symbol: options.Symbol = None,
+    symbol: options.Symbols = None,
+    max_open_trades: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Positions at a time, of several symbols."),
+    ] = None,
     exchange: options.Exchange = None,
     timeframe: options.OneTimeframe = None,
     strategy: options.StrategyName = None,
@@ -57,6 +61,10 @@ def backtest(
     trailing_stop: options.TrailingStop = None,
     time_stop: options.TimeStop = None,
     cool_down: options.CoolDown = None,
+    detail_timeframe: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Stored candles that tell stop from target, as 1m."),
+    ] = None,
     market: Annotated[
         str | None,
         typer.Option(metavar="KIND", help="exchange: its steps and minimums; ideal: none."),
@@ -126,9 +134,13 @@ def settings_of(given: Mapping[str, Any]) -> "BacktesterSettings":
     from onetape.cli.settings import load_settings, settings_file
 
     from_, to = range_flags(given["from_"], given["to"], given["timerange"])
-    same = ("symbol", "exchange", "timeframe", "market", "allow_gaps", "db", "report")
+    same = (
+        "max_open_trades", "exchange", "timeframe", "detail_timeframe", "market", "allow_gaps",
+        "db", "report",
+    )  # fmt: skip
     flags: dict[str, Any] = {
         **{name: given[name] for name in same},
+        "symbol": ",".join(given["symbol"] or ()) or None,
         "from": from_,
         "to": to,
         "check": given["check_"],

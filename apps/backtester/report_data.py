@@ -36,7 +36,12 @@ def write_backtest_report(backtest: "Backtest", path: Path) -> None:
     Raises:
         ConfigurationError: it cannot be written; nothing is left behind.
     """
-    write_report(report_data(backtest), path)
+    data = report_data(backtest)
+    if backtest.others:
+        from backtester.together import with_others
+
+        data = with_others(backtest, data, [report_data(other) for other in backtest.others])
+    write_report(data, path)
 
 
 def report_data(backtest: "Backtest") -> ReportData:

@@ -5,24 +5,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from backtester.check import check_command, sampled_text
-from backtester.document import result_document
+from backtester.document import print_document, result_document
 from backtester.higher import HigherTape, load_higher
 from backtester.load import Tape, load_tape, open_tape, wanted_range
 from backtester.settings import BacktesterSettings
 from onetape.cli.output import print_line
 from onetape.cli.settings import USER_FOLDER, database_path
 from onetape.core.candles import SeriesKey
-from onetape.core.errors import ConfigurationError, DataError
+from onetape.core.errors import ConfigurationError, DataError, UsageError
 from onetape.core.steps import IDEAL_MARKET, MarketSteps
 from onetape.core.symbols import spot_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import did_you_mean
-from onetape.engine import Metrics, Result, Rules, exit_rules, metrics_of, simulate
+from onetape.engine import Detail, Metrics, Result, Rules, exit_rules, metrics_of, simulate
 from onetape.store.database import Store
 from onetape.store.market_data import market_steps
+from onetape.store.reading import closed_between
 from onetape.strategies import Signals, Strategy, checked_signals, load_strategy, lookback_of
 
 MARKETS = ("exchange", "ideal")
@@ -47,6 +46,24 @@ class Backtest:
     """What the strategy saw of larger timeframes."""
     check: str
     """What the look for look-ahead and short warm-up said."""
+    others: "tuple[Backtest, ...]" = ()
+    """The other symbols of the account; `metrics` are the account's then."""
+    skipped_entries: int = 0
+    """Entries that found no free place among `max_open_trades`."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One symbol, read and evaluated, before it is traded."""
+
+    settings: BacktesterSettings
+    strategy: Strategy
+    tape: Tape
+    higher: HigherTape
+    signals: Signals
+    rules: Rules
+    market: str
+    """How the market's steps were treated, in words."""
 
 
 def run_backtest(
@@ -63,8 +80,14 @@ def run_backtest(
     Raises:
         OnetapeError: as its class says; nothing is written then.
     """
-    backtest = backtested(settings)
-    document = result_document(backtest)
+    if len(symbols_of(settings)) > 1:
+        from backtester.together import backtested_together, together_document
+
+        backtest = backtested_together(settings)
+        document = together_document(backtest)
+    else:
+        backtest = backtested(settings)
+        document = result_document(backtest)
     keep = not as_json if keep is None else keep
     if settings.report is not None and with_report:
         document["report"] = str(settings.report)
@@ -77,9 +100,7 @@ def run_backtest(
 
         keep_run(backtest, document, with_report=with_report and settings.report is None)
     if as_json:
-        # Python's own writer takes seconds for the trades of a million candles.
-        encoded = msgspec.json.encode(document, enc_hook=str)
-        print_line(msgspec.json.format(encoded, indent=2).decode("utf-8"))
+        print_document(document)
     else:
         from backtester.words import result_text
 
@@ -87,36 +108,83 @@ def run_backtest(
 
 
 def backtested(settings: BacktesterSettings) -> Backtest:
-    """Return the finished run of these settings; reads the tables only."""
+    """Return the finished run of these settings over one symbol; reads the tables only."""
     began = time.monotonic()
     key = series_key(settings)
-    wanted = wanted_range(settings)
+    strategy = checked_strategy(settings)
+    path = database_path(settings.db, settings.exchange)
+    with open_tape(path, key, settings) as store:
+        part = part_of(settings, store, strategy)
+        result = simulate(
+            part.tape.candles,
+            part.signals.signal,
+            part.rules,
+            start_index=part.tape.warm_up,
+            detail=detail_of(store, part),
+        )
+    return backtest_of(part, path, result, metrics_of(result), began)
+
+
+def checked_strategy(settings: BacktesterSettings) -> Strategy:
+    """Return the strategy, after a look at all that needs no tape: slips should show at once.
+
+    Raises:
+        OnetapeError: a setting cannot be used.
+    """
+    wanted_range(settings)
+    detail_timeframe(settings)
     strategy = load_strategy(
         settings.strategy.name, settings.strategy.parameters, user_folder=USER_FOLDER
     )
-    # Rules are checked before the tape is read: a wrong fee should not take a second to notice.
     Rules(**account_rules(settings), steps=IDEAL_MARKET)
-    path = database_path(settings.db, settings.exchange)
-    with open_tape(path, key, settings) as store:
-        tape = load_tape(store, key, settings, wanted, lookback=lookback_of(strategy))
-        higher = load_higher(store, tape, strategy, settings)
-        steps, market = market_rules(store, key, settings)
-    rules = Rules(**account_rules(settings), steps=steps)
+    return strategy
+
+
+def part_of(settings: BacktesterSettings, store: Store, strategy: Strategy) -> Part:
+    """Return one symbol, read and evaluated.
+
+    Raises:
+        DataError: no closed candle lies in the range, or nothing is stored.
+        OnetapeError: as `load_tape` and `checked_signals` say.
+    """
+    key = series_key(settings)
+    tape = load_tape(store, key, settings, wanted_range(settings), lookback=lookback_of(strategy))
+    higher = load_higher(store, tape, strategy, settings)
+    steps, market = market_rules(store, key, settings)
     if not len(tape.candles) - tape.warm_up:
         raise DataError(f"{key} has no closed candle in the range; choose a longer one")
-    signals = checked_signals(strategy, tape.candles, higher.candles)
-    result = simulate(tape.candles, signals.signal, rules, start_index=tape.warm_up)
-    return Backtest(
+    return Part(
         settings=settings,
-        database=path,
         strategy=strategy,
         tape=tape,
-        signals=signals,
-        result=result,
-        metrics=metrics_of(result),
-        market=market,
         higher=higher,
-        check=_check(settings, tape, higher, signals),
+        signals=checked_signals(strategy, tape.candles, higher.candles),
+        rules=Rules(**account_rules(settings), steps=steps),
+        market=market,
+    )
+
+
+def backtest_of(part: Part, path: Path, result: Result, metrics: Metrics, began: float) -> Backtest:
+    """Return the finished run of a part.
+
+    Args:
+        part: What was traded.
+        path: The database.
+        result: What became of it.
+        metrics: Of it, or of the account that it shares.
+        began: When the run began, by `time.monotonic`.
+    """
+    return Backtest(
+        settings=part.settings,
+        database=path,
+        strategy=part.strategy,
+        tape=part.tape,
+        signals=part.signals,
+        result=result,
+        metrics=metrics,
+        market=part.market,
+        higher=part.higher,
+        check=_check(part.settings, part.tape, part.higher, part.signals),
         seconds=round(time.monotonic() - began, 3),
     )
 
@@ -139,8 +207,45 @@ def series_key(settings: BacktesterSettings) -> SeriesKey:
         raise ConfigurationError(
             f"market must be one of {', '.join(MARKETS)}, found {settings.market!r}{hint}"
         )
+    symbols = symbols_of(settings)
+    if len(symbols) != 1:
+        raise UsageError(f"this takes one symbol, found {', '.join(symbols) or 'none'}")
     return SeriesKey(
-        settings.exchange, spot_symbol(settings.symbol), Timeframe.parse(settings.timeframe).name
+        settings.exchange, spot_symbol(symbols[0]), Timeframe.parse(settings.timeframe).name
+    )
+
+
+def symbols_of(settings: BacktesterSettings) -> list[str]:
+    """Return the symbols of a run in the order given."""
+    return [symbol.strip() for symbol in settings.symbol.split(",") if symbol.strip()]
+
+
+def detail_timeframe(settings: BacktesterSettings) -> Timeframe | None:
+    """Return the timeframe that is asked about ambiguous candles, or None.
+
+    Raises:
+        UsageError: it is none, or not under the timeframe that is traded.
+    """
+    if settings.detail_timeframe is None:
+        return None
+    finer, traded = Timeframe.parse(settings.detail_timeframe), Timeframe.parse(settings.timeframe)
+    if finer.seconds >= traded.seconds:
+        raise UsageError(
+            f"--detail-timeframe must be under the timeframe {traded.name}, found {finer.name}"
+        )
+    return finer
+
+
+def detail_of(store: Store, part: Part) -> Detail | None:
+    """Return the reader of finer candles, where a candle can be ambiguous at all."""
+    finer, key, exits = detail_timeframe(part.settings), part.tape.key, part.rules.exits
+    if finer is None or not (exits.has_stop and exits.has_target):
+        return None
+    finer_key = SeriesKey(key.exchange, key.symbol, finer.name)
+    return Detail(
+        Timeframe.parse(key.timeframe),
+        finer,
+        lambda start, end: closed_between(store, finer_key, start, end),
     )
 
 

@@ -13,7 +13,9 @@ class BacktesterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     exchange: str = "binance"
     """CCXT exchange id, or `simulator`."""
     symbol: str = "BTC/USDT"
-    """Spot symbol as CCXT writes it."""
+    """Spot symbol as CCXT writes it; several, separated by commas, share one account."""
+    max_open_trades: int | None = None
+    """Positions at a time, of several symbols; none: as many as symbols."""
     timeframe: str = "1h"
     """CCXT timeframe."""
     from_: str | None = msgspec.field(default=None, name="from")
@@ -23,6 +25,8 @@ class BacktesterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     strategy: StrategySettings = StrategySettings()
     account: AccountSettings = AccountSettings()
     exits: ExitSettings = ExitSettings()
+    detail_timeframe: str | None = None
+    """Stored timeframe that is asked where a candle reaches stop and target, such as 1m."""
     market: str = "exchange"
     """exchange: its price and amount steps and minimums; ideal: none of them."""
     allow_gaps: bool = False

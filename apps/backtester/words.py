@@ -31,7 +31,8 @@ def result_text(document: Document) -> str:
 
 def heading(document: Document) -> str:
     """Return what was run, in one line."""
-    series = f"{document['exchange']} {document['symbol']} {document['timeframe']}"
+    symbols = ", ".join(document.get("symbols") or [document["symbol"]])
+    series = f"{document['exchange']} {symbols} {document['timeframe']}"
     warm_up = counted(document["warm_up"], "candle")
     return (
         f"{document['strategy']} on {series}, {day_text(document['from'])} to "

@@ -28,7 +28,6 @@ from onetape.engine.portfolio import TIE_RULE, Portfolio, Series, simulate_toget
 from onetape.engine.result import Result, State
 from onetape.engine.rules import Rules
 from onetape.engine.simulate import simulate
-from onetape.engine.stated import stated_rules
 from onetape.engine.trades import Trade
 from onetape.engine.volatility import volatility_before
 
@@ -67,6 +66,5 @@ __all__ = [
     "shared_holding",
     "simulate",
     "simulate_together",
-    "stated_rules",
     "volatility_before",
 ]

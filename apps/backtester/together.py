@@ -1,0 +1,127 @@
+"""A run over several symbols that share one account."""
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from backtester.document import Document, result_document, trade_values
+from backtester.load import open_tape
+from backtester.run import (
+    Backtest,
+    backtest_of,
+    checked_strategy,
+    detail_of,
+    part_of,
+    series_key,
+    symbols_of,
+)
+from backtester.settings import BacktesterSettings
+from onetape.cli.settings import database_path
+from onetape.core.errors import UsageError
+from onetape.core.symbols import base_and_quote, spot_symbol
+from onetape.core.words import counted
+from onetape.engine import TIE_RULE, Series, metrics_of, shared_holding, simulate_together
+
+if TYPE_CHECKING:
+    from onetape.report import ReportData
+
+
+def backtested_together(settings: BacktesterSettings) -> Backtest:
+    """Return the run of the first symbol; `others` has the rest, `metrics` are the account's.
+
+    Raises:
+        UsageError: the symbols cannot share an account, or another setting cannot be used.
+        OnetapeError: as for one symbol; nothing is written then.
+    """
+    began = time.monotonic()
+    singles = [msgspec.structs.replace(settings, symbol=symbol) for symbol in _checked(settings)]
+    strategy = checked_strategy(settings)
+    path = database_path(settings.db, settings.exchange)
+    with open_tape(path, series_key(singles[0]), singles[0]) as store:
+        parts = [part_of(single, store, strategy) for single in singles]
+        series = [
+            Series(
+                symbol=part.tape.key.symbol,
+                candles=part.tape.candles,
+                signal=part.signals.signal,
+                start_index=part.tape.warm_up,
+                steps=part.rules.steps,
+                detail=detail_of(store, part),
+            )
+            for part in parts
+        ]
+        portfolio = simulate_together(series, parts[0].rules, settings.max_open_trades)
+    metrics = metrics_of(portfolio)
+    first, *others = (
+        backtest_of(part, path, result, metrics, began)
+        for part, result in zip(parts, portfolio.parts, strict=True)
+    )
+    return replace(
+        first,
+        settings=settings,
+        others=tuple(others),
+        skipped_entries=portfolio.skipped_entries,
+        seconds=round(time.monotonic() - began, 3),
+    )
+
+
+def together_document(backtest: Backtest) -> Document:
+    """Return the run as `result_document` does, of the account and with all trades."""
+    document = result_document(backtest)
+    parts = (backtest, *backtest.others)
+    symbols = [part.tape.key.symbol for part in parts]
+    trades = [trade_values(part, trade) for part in parts for trade in part.result.trades]
+    document["symbols"] = symbols
+    document["trades"] = sorted(trades, key=lambda trade: trade["entry_timestamp"])
+    document["check"] = "; ".join(
+        f"{symbol}: {part.check}" for symbol, part in zip(symbols, parts, strict=True)
+    )
+    return document
+
+
+def places_words(backtest: Backtest) -> dict[str, str]:
+    """Return how symbols share the account, for the assumptions; nothing for one symbol."""
+    if not backtest.others:
+        return {}
+    parts = (backtest, *backtest.others)
+    symbols = ", ".join(part.tape.key.symbol for part in parts)
+    most = backtest.settings.max_open_trades or len(parts)
+    return {
+        "symbols": f"{symbols} on one account, at most {counted(most, 'open trade')} "
+        f"(found no free place: {backtest.skipped_entries:,})",
+        "at one moment": TIE_RULE,
+    }
+
+
+def with_others(backtest: Backtest, data: "ReportData", others: "list[ReportData]") -> "ReportData":
+    """Return the page of the first symbol with the trades of all, and what holding all made."""
+    parts = (backtest, *backtest.others)
+    trades = [trade for page in (data, *others) for trade in page.trades]
+    markets = [(part.result.candles, part.result.rules) for part in parts]
+    held = shared_holding(markets, backtest.result.candles.timestamp)
+    cash: Any = np.full(len(data.equity), data.start_cash)
+    return replace(
+        data,
+        trades=tuple(sorted(trades, key=lambda trade: trade.entry_timestamp)),
+        buy_and_hold=cash if held is None else held,
+    )
+
+
+def _checked(settings: BacktesterSettings) -> list[str]:
+    """Return the symbols, proven to fit one account."""
+    symbols = [spot_symbol(symbol) for symbol in symbols_of(settings)]
+    twice = next((symbol for symbol in symbols if symbols.count(symbol) > 1), None)
+    if twice is not None:
+        raise UsageError(f"--symbol {twice} is given twice; leave one out")
+    quotes = sorted({base_and_quote(symbol)[1] for symbol in symbols})
+    if len(quotes) > 1:
+        raise UsageError(
+            f"symbols that share an account need one quote currency, found {', '.join(quotes)}"
+        )
+    places = settings.max_open_trades
+    if places is not None and places < 1:
+        raise UsageError(f"--max-open-trades must be 1 or more, found {places}")
+    return symbols

@@ -1,0 +1,100 @@
+"""Several symbols on one account, and finer candles for those that are ambiguous."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onetape.core.candles import Candle, SeriesKey
+from onetape.engine import TIE_RULE
+from onetape.simulator.embedded import DEFAULT_SEED
+from onetape.simulator.market import Market
+from onetape.store.candles import insert_closed
+from onetape.store.database import Store, open_store
+
+Run = Callable[..., Any]
+DAY = 86_400
+START = 1_704_067_200
+SIM = ("--exchange", "simulator")
+BOTH = ("--symbol", "BTC/USDT", "--symbol", "ETH/USDT")
+RSI = ("--param", "buy=40", "--param", "sell=60")
+TIGHT = ("--stop-loss", "0.002", "--take-profit", "0.002")
+
+
+def put(store: Store, symbol: str, timeframe: str, days: int) -> None:
+    key = SeriesKey("simulator", symbol, timeframe)
+    bars = Market(DEFAULT_SEED).candles(symbol, timeframe, START, START + days * DAY)
+    columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
+    rows = [Candle(*row) for row in zip(*(one.tolist() for one in columns), strict=True)]
+    insert_closed(store, key, rows, source="rest", seen_ms=0)
+
+
+@pytest.fixture
+def tape(folder: Path) -> Path:
+    """Return a database of two symbols, with minutes of the first."""
+    path = folder / "data" / "simulator.db"
+    path.parent.mkdir()
+    with open_store(path, create=True) as store:
+        put(store, "BTC/USDT", "1h", 20)
+        put(store, "ETH/USDT", "1h", 20)
+        put(store, "BTC/USDT", "1m", 20)
+    return path
+
+
+def test_two_symbols_share_one_account(tape: Path, backtester: Run) -> None:
+    document = backtester(*SIM, *BOTH, *RSI, "--max-open-trades", "1", "--json").document
+    assert document["symbols"] == ["BTC/USDT", "ETH/USDT"]
+    assert {trade["symbol"] for trade in document["trades"]} == {"BTC/USDT", "ETH/USDT"}
+    gains = sum(trade["profit"] for trade in document["trades"])
+    assert document["metrics"]["final_equity"] == pytest.approx(10_000 + gains)
+    assert "at most 1 open trade " in document["assumptions"]["symbols"]
+    assert document["assumptions"]["at one moment"] == TIE_RULE
+
+
+def test_no_two_trades_are_open_where_one_place_is(tape: Path, backtester: Run) -> None:
+    trades = backtester(*SIM, *BOTH, *RSI, "--max-open-trades", "1", "--json").document["trades"]
+    assert len(trades) > 2
+    ends = [trade["exit_timestamp"] for trade in trades[:-1]]
+    assert all(end <= after["entry_timestamp"] for end, after in zip(ends, trades[1:], strict=True))
+
+
+def test_the_report_of_several_symbols_has_the_trades_of_all(tape: Path, backtester: Run) -> None:
+    ended = backtester(*SIM, *BOTH, *RSI, "--report", "page.html", "--no-keep")
+    assert ended.code == 0, ended.err
+    assert "BTC/USDT, ETH/USDT 1h" in ended.out
+    assert "ETH/USDT" in Path("page.html").read_text(encoding="utf-8")
+
+
+def test_stored_minutes_tell_whether_stop_or_target_came_first(tape: Path, backtester: Run) -> None:
+    without = backtester(*SIM, *RSI, *TIGHT, "--json").document["metrics"]
+    told = backtester(*SIM, *RSI, *TIGHT, "--detail-timeframe", "1m", "--json").document
+    assert without["ambiguous_bars"] > 0
+    assert told["metrics"]["decided_bars"] > 0
+    decided, ambiguous = (told["metrics"][f"{name}_bars"] for name in ("decided", "ambiguous"))
+    assert decided + ambiguous == without["ambiguous_bars"]
+    assert "1m candles tell" in told["assumptions"]["detail"]
+
+
+def test_where_no_minutes_are_stored_a_bar_stays_ambiguous(tape: Path, backtester: Run) -> None:
+    given = (*SIM, "--symbol", "ETH/USDT", *RSI, *TIGHT, "--json")
+    without = backtester(*given).document["metrics"]
+    assert without["ambiguous_bars"] > 0
+    assert backtester(*given, "--detail-timeframe", "1m").document["metrics"] == without
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (("--symbol", "BTC/USDT", "--symbol", "BTC/USDT"), "--symbol BTC/USDT is given twice"),
+        (("--symbol", "BTC/USDT", "--symbol", "ETH/BTC"), "one quote currency, found BTC, USDT"),
+        ((*BOTH, "--max-open-trades", "0"), "--max-open-trades must be 1 or more, found 0"),
+        (("--detail-timeframe", "1h"), "must be under the timeframe 1h, found 1h"),
+    ],
+)
+def test_symbols_that_cannot_share_an_account_are_refused(
+    tape: Path, backtester: Run, flags: tuple[str, ...], text: str
+) -> None:
+    ended = backtester(*SIM, *flags)
+    assert ended.code == 2
+    assert text in ended.err
