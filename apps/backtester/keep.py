@@ -15,7 +15,16 @@ import msgspec
 import numpy as np
 
 from backtester.document import TRADE_COLUMNS, Document
-from backtester.runs import EQUITY, FORMAT, MANIFEST, REPORT, RUNS_FOLDER, TRADES
+from backtester.runs import (
+    EQUITY,
+    FORMAT,
+    MANIFEST,
+    REPORT,
+    RUNS_FOLDER,
+    TIME_COLUMNS,
+    TRADES,
+)
+from onetape.core.clock import utc_text
 from onetape.core.digest import data_digest
 from onetape.core.errors import ConfigurationError
 from onetape.core.words import error_text
@@ -121,9 +130,12 @@ def engine_digest() -> str:
 
 def _write_trades(trades: list[dict[str, Any]], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, TRADE_COLUMNS)
-        writer.writeheader()
-        writer.writerows(trades)
+        writer = csv.writer(file)
+        writer.writerow([*TIME_COLUMNS, *TRADE_COLUMNS])
+        for trade in trades:
+            times = (trade["entry_timestamp"], trade["exit_timestamp"])
+            read = ("" if time is None else utc_text(time) for time in times)
+            writer.writerow([*read, *(trade[name] for name in TRADE_COLUMNS)])
 
 
 def _equity(backtest: "Backtest") -> Any:

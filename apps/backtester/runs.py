@@ -30,6 +30,8 @@ RUNS_FOLDER: Final = DATA_FOLDER / "runs"
 MANIFEST, TRADES, EQUITY, REPORT = "manifest.json", "trades.csv", "equity.npy", "report.html"
 #: What a manifest of this program begins with; another number is another layout.
 FORMAT: Final = 1
+#: Columns of trades.csv for people; the timestamps say the same.
+TIME_COLUMNS: Final = ("entry_time", "exit_time")
 #: Names the newest run.
 LAST: Final = "last"
 _WHOLE_NUMBERS: Final = (
@@ -76,9 +78,9 @@ class Run:
         from backtester.document import TRADE_COLUMNS
 
         frame: Any = pd.DataFrame(self.trade_rows(), columns=[*TRADE_COLUMNS])
-        for name in ("entry", "exit"):
-            seconds = frame[f"{name}_timestamp"].astype("float64")
-            frame[f"{name}_time"] = pd.to_datetime(seconds, unit="s", utc=True)
+        for name in TIME_COLUMNS:
+            seconds = frame[name.replace("time", "timestamp")].astype("float64")
+            frame[name] = pd.to_datetime(seconds, unit="s", utc=True)
         return frame
 
     @cached_property
@@ -199,7 +201,7 @@ def _id(folder: Path) -> str:
 
 
 def _typed(row: dict[str, str]) -> dict[str, Any]:
-    return {name: _value(name, text) for name, text in row.items()}
+    return {name: _value(name, text) for name, text in row.items() if name not in TIME_COLUMNS}
 
 
 def _value(name: str, text: str) -> Any:

@@ -78,6 +78,7 @@ def test_trades_are_a_table_that_any_program_reads(kept: Callable[..., Path]) ->
     rows = list(csv.DictReader((folder / "trades.csv").read_text("utf-8").splitlines()))
     assert len(rows) == len(load_run(folder).trade_rows()) > 3
     assert rows[0]["entry_reason"] == "under 30"
+    assert re.fullmatch(r"2024-\d\d-\d\d \d\d:00", rows[0]["entry_time"])
     assert rows[-1]["open_at_end"] in ("True", "False")
 
 
@@ -96,6 +97,17 @@ def test_a_run_without_trades_gives_an_empty_frame(kept: Callable[..., Path]) ->
     run = load_run(kept("--param", "buy=1", "--param", "sell=99"))
     assert len(run.trades) == 0
     assert "profit" in run.trades.columns
+
+
+def test_keeping_a_run_without_a_report_takes_no_pandas(tape: Path) -> None:
+    del tape
+    code = (
+        "import sys; from backtester.main import app; from onetape.cli.program import exit_code_of;"
+        "exit_code_of(app, 'b', ['--exchange', 'simulator', '--no-report']);"
+        "sys.exit('pandas' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert len(run_folders()) == 1
 
 
 def test_loading_a_run_takes_no_pandas_before_a_frame_is_asked_for(
