@@ -156,9 +156,11 @@ def test_a_running_market_tells_of_fills_that_nobody_asked_for(run: Run, scene: 
             price = float((await at.last() * Decimal("0.9998")).quantize(Decimal("0.01")))
             await at.client.create_order(BTC, "limit", "buy", 0.01, price)
             while True:
-                (trade,) = await at.client.watch_my_trades(BTC)
-                if trade["takerOrMaker"] == "maker":
-                    assert trade["price"] == price
+                # A busy machine gets several at once.
+                trades = await at.client.watch_my_trades(BTC)
+                made = [trade["price"] for trade in trades if trade["takerOrMaker"] == "maker"]
+                if made:
+                    assert made[0] == price
                     return
 
     run(play())

@@ -297,3 +297,30 @@ def test_row_10_maintenance_cuts_and_refuses_sockets(run: Run, faulty: Opened) -
     error, rows = run(scene())
     assert isinstance(error, ccxt.NetworkError)
     assert rows
+
+
+@pytest.mark.parametrize(
+    ("shape", "places"),
+    [
+        ("lost", [0, 2, 3, 4]),
+        ("duplicated", [0, 1, 1, 2]),
+        ("reordered", [0, 2, 1, 3]),
+        ("delayed", [0, 2, 3, 4]),
+    ],
+)
+def test_ccxt_hands_on_trades_that_are_lost_doubled_or_out_of_order(
+    run: Run, faulty: Opened, shape: str, places: list[int]
+) -> None:
+    # One that is delayed comes long after the others.
+    seconds = 5.0 if shape == "delayed" else None
+    fault = Fault("events", shape=shape, stream="btcusdt@trade", nth=2, seconds=seconds)
+
+    async def scene() -> list[int]:
+        async with faulty([fault], pro=True, clock=running()) as (_, client):
+            ids: list[int] = []
+            while len(ids) < len(places):
+                ids += [int(trade["id"]) for trade in await client.watch_trades("BTC/USDT")]
+            return ids[: len(places)]
+
+    ids = run(scene())
+    assert [number - ids[0] for number in ids] == places

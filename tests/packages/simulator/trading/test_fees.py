@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from decimal import Decimal
 
+from onetape.simulator.symbols import SYMBOLS
 from onetape.simulator.trading.exchange import Exchange
+from onetape.simulator.trading.fees import Fees
+from onetape.simulator.trading.money import ZERO
 from onetape.simulator.trading.orders import OrderRequest
 
 Open = Callable[..., Exchange]
@@ -44,3 +47,30 @@ def test_bnb_that_the_rest_of_the_sale_needs_pays_no_fee(open_exchange: Open) ->
     order = exchange.place(OrderRequest(bnb, "SELL", "MARKET", quantity=25), 0)
     assert (order.status, exchange.account.free("BNB")) == ("FILLED", 0)
     assert {fill.fee_asset for fill in exchange.fills} == {"USDT"}
+
+
+def test_who_stands_in_the_book_pays_the_makers_rate_and_who_takes_the_takers() -> None:
+    rates = Fees(maker=Decimal("0.0002"), taker=Decimal("0.001"))
+    moved = (Decimal(10), Decimal(1_000))
+
+    def no_price(base: str, quote: str) -> Decimal | None:
+        del base, quote
+
+    def charged(*, maker: bool) -> Decimal:
+        return rates.charge(SYMBOLS[0], "SELL", moved, ZERO, no_price, maker=maker)[0]
+
+    assert (charged(maker=True), charged(maker=False)) == (Decimal("0.2"), Decimal(1))
+
+
+def test_an_order_is_a_taker_when_it_comes_and_a_maker_when_it_waits(
+    open_exchange: Open, ask: Ask
+) -> None:
+    exchange = open_exchange([(0, 100, 1), (1_000, 98, 5)])
+    exchange.fees.maker = Decimal("0.0002")
+    exchange.place(ask("BUY", "MARKET", 10), 0)
+    exchange.place(ask("BUY", "LIMIT", 5, price=99), 0)
+    exchange.settle(1_000)
+    assert [(fill.maker, fill.fee) for fill in exchange.fills] == [
+        (False, Decimal("0.01")),
+        (True, Decimal("0.001")),
+    ]
