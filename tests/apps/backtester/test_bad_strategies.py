@@ -1,0 +1,132 @@
+"""A strategy that cannot be used ends the real program with one line: strategy, bar, remedy."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from onetape.store.database import open_store
+
+SOURCE = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onetape.strategies import Signals, Strategy, parameter
+
+
+@dataclass(frozen=True)
+class Bad(Strategy):
+    name: ClassVar[str] = "bad"
+    period: int = parameter(5, ge=2, le=50)
+
+    @property
+    def lookback(self):
+        return 20
+
+    def evaluate(self, candles, higher):
+        n = len(candles)
+        signal = np.zeros(n)
+        {body}
+"""
+#: What a strategy does, then the exit code and the parts of the line.
+BODIES = {
+    "raises": (
+        "return candles.nothing",
+        3,
+        ("failed on the 2,880 candles up to 2024-04-29 23:00: AttributeError", "line 22)"),
+    ),
+    "divides by nothing": ("return 1 / 0", 3, ("ZeroDivisionError: division by zero", "mend it")),
+    "exits": ("raise SystemExit(0)", 3, ("SystemExit: 0", "mend it there")),
+    "one signal too few": (
+        "return Signals(signal[1:], {})",
+        3,
+        ("signals of shape (2879,) for 2,880 candles from 2024-01-01 00:00 UTC", "one signal per"),
+    ),
+    "a signal that is NaN": (
+        "signal[7] = np.nan; return Signals(signal, {})",
+        3,
+        ("gave the signal nan on the candle 2024-01-01 07:00 UTC", "only 1 (BUY), -1 (SELL)"),
+    ),
+    "an unknown signal": (
+        "signal[9] = 2; return Signals(signal, {})",
+        3,
+        ("gave the signal 2.0 on the candle 2024-01-01 09:00 UTC", "only 1 (BUY), -1 (SELL)"),
+    ),
+    "words": ("return Signals(['BUY'] * n, {})", 3, ("signals of type <U3", "whole numbers")),
+    "nothing": ("pass", 3, ("returned NoneType", "return Signals(...)")),
+    "no end": (
+        "return self.evaluate(candles, higher)",
+        3,
+        ("RecursionError: maximum recursion depth exceeded", "bad.py, line 2"),
+    ),
+}
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the console script, as a user does."""
+    program = Path(sys.executable).with_name("backtester")
+    return subprocess.run(
+        [program, *arguments, "--exchange", "simulator", "--no-report", "--no-keep"],
+        cwd=folder,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def one_line(
+    done: subprocess.CompletedProcess[str], code: int, name: str, words: tuple[str, ...]
+) -> None:
+    assert (done.returncode, done.stdout) == (code, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"backtester: strategy {name}")
+    for part in words:
+        assert part in line
+
+
+@pytest.mark.parametrize("what", BODIES)
+def test_a_strategy_that_cannot_be_used_is_told_in_one_line(
+    folder: Path, tape: Path, what: str
+) -> None:
+    del tape
+    body, code, words = BODIES[what]
+    (folder / "bad.py").write_text(SOURCE.replace("{body}", body))
+    one_line(run(folder, "--strategy", "bad.py"), code, "bad", words)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "words"),
+    [
+        ("period=51", "period must be 2 to 50, found 51"),
+        ("period=nan", "period must be a whole number, found 'nan'"),
+        ("perod=5", "has no parameter 'perod'; did you mean 'period'?"),
+    ],
+)
+def test_a_parameter_that_cannot_be_is_refused(
+    folder: Path, tape: Path, parameter: str, words: str
+) -> None:
+    del tape
+    (folder / "bad.py").write_text(SOURCE.replace("{body}", "return Signals(signal, {})"))
+    one_line(run(folder, "--strategy", "bad.py", "--param", parameter), 2, "bad", (words,))
+
+
+@pytest.mark.parametrize("column", ["close", "volume"])
+def test_a_stored_value_that_is_no_number_is_named_by_its_candle(
+    folder: Path, tape: Path, column: str
+) -> None:
+    with open_store(tape, create=False) as store, store.write() as connection:
+        # Plain SQL can switch the guards of a table off.
+        connection.execute("PRAGMA ignore_check_constraints = 1")
+        connection.execute(
+            f"UPDATE ohlcv_data SET {column} = 9e999, closed = 1 WHERE timestamp = ?",
+            (1_704_067_200 + 50 * 3_600,),
+        )
+        connection.execute("PRAGMA ignore_check_constraints = 0")
+    done = run(folder, "--strategy", "rsi")
+    one_line(done, 4, "rsi", ("2024-01-03 02:00 UTC", f"its {column} is no number", "delete that"))
