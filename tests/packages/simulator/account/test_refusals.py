@@ -189,6 +189,7 @@ def test_a_refusal_is_as_recorded(
         ({"newClientOrderId": "x" * 37}, -1100, "'newClientOrderId'"),
         ({"type": "TAKE_PROFIT", "timeInForce": None, "price": None}, -1116, "Invalid orderType"),
         ({"quantity": "9001"}, -1013, "LOT_SIZE"),
+        ({"quantity": "500"}, -1013, "Filter failure: NOTIONAL"),
         ({"newOrderRespType": "ALL"}, -1138, "newOrderRespType"),
     ],
 )

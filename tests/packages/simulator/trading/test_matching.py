@@ -223,3 +223,23 @@ def test_a_refused_order_is_in_the_ledger_only(open_exchange: Open, ask: Ask) ->
     assert exchange.orders == {}
     assert [row["status"] for row in exchange.ledger.orders] == ["REJECTED"]
     assert exchange.account.free("USDT") == 50
+
+
+def test_the_stream_says_which_orders_stand_in_the_book(open_exchange: Open, ask: Ask) -> None:
+    exchange = open_exchange([(0, 100, 1), (1_000, 98, 5)])
+    exchange.place(ask("BUY", "MARKET", 1), 0)
+    exchange.place(ask("BUY", "LIMIT", 5, price=99), 0)
+    exchange.place(ask("SELL", "STOP_LOSS", 5, stop=90), 0)
+    exchange.settle(1_000)
+    told = [
+        (event["o"], event["x"], event["w"])
+        for event in exchange.ledger.events
+        if event["e"] == "executionReport"
+    ]
+    assert told == [
+        ("MARKET", "NEW", False),
+        ("MARKET", "TRADE", False),
+        ("LIMIT", "NEW", True),
+        ("STOP_LOSS", "NEW", False),
+        ("LIMIT", "TRADE", False),
+    ]
