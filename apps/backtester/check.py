@@ -9,6 +9,7 @@ from backtester.settings import BacktesterSettings
 from onetape.cli.settings import USER_FOLDER
 from onetape.core.candles import Candles
 from onetape.strategies import Higher, Signals, Strategy, load_strategy
+from onetape.strategies.hearing import silenced
 
 if TYPE_CHECKING:
     from onetape.strategies.check import CheckData
@@ -19,7 +20,9 @@ def fresh_maker(settings: BacktesterSettings) -> Callable[[], Strategy]:
 
     def make() -> Strategy:
         chosen = settings.strategy
-        return load_strategy(chosen.name, chosen.parameters, user_folder=USER_FOLDER)
+        # The backtest itself has let it say what it says when it is loaded.
+        with silenced():
+            return load_strategy(chosen.name, chosen.parameters, user_folder=USER_FOLDER)
 
     return make
 

@@ -23,6 +23,7 @@ import numpy as np
 from onetape.core.candles import Candles, IntArray
 from onetape.core.errors import OnetapeError
 from onetape.strategies.evaluation import checked_signals
+from onetape.strategies.hearing import silenced
 from onetape.strategies.higher import LEAST_CANDLES, Higher
 from onetape.strategies.interface import SignalArray, Strategy
 from onetape.strategies.registry import higher_lookback_of, lookback_of
@@ -177,7 +178,8 @@ def signals_of(strategy: Strategy, data: CheckData, end: int | None = None) -> S
         name: larger.seen_from(data.candles, 0, stop, len(larger))
         for name, larger in data.higher.items()
     }
-    return checked_signals(strategy, data.candles[:stop], higher).signal
+    with silenced():
+        return checked_signals(strategy, data.candles[:stop], higher).signal
 
 
 def window_signal(strategy: Strategy, data: CheckData, bar: int, windows: Windows) -> int:
@@ -187,7 +189,8 @@ def window_signal(strategy: Strategy, data: CheckData, bar: int, windows: Window
         name: larger.seen_from(data.candles, start, end, windows.higher)
         for name, larger in data.higher.items()
     }
-    return int(checked_signals(strategy, data.candles[start:end], higher).signal[-1])
+    with silenced():
+        return int(checked_signals(strategy, data.candles[start:end], higher).signal[-1])
 
 
 def explained(make: Maker, data: CheckData, bar: int, whole: int, window: int) -> Difference:

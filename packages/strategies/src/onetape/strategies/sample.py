@@ -87,8 +87,9 @@ def _chosen(data: CheckData, whole: SignalArray, windows: Windows) -> IntArray:
     rng = np.random.default_rng(data.seed)
     count = len(data.candles)
     most = min(SAMPLED_BARS, max(_LEAST_BARS, _MOST_CANDLES // windows.candles))
-    # A window that is not full is all there is: it shows nothing of the warm-up.
-    first = max(data.first, min(windows.candles, count - 1))
+    # A window that is not full shows nothing of the warm-up.
+    full = max(data.first, windows.candles)
+    first = full if count - full >= most else data.first
     signalling = np.flatnonzero(whole[first:]) + first
     half = rng.choice(signalling, min(most // 2, len(signalling)), replace=False)
     # Drawn twice as often as needed, because some are drawn twice.
