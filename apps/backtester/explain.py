@@ -71,7 +71,6 @@ def explained_text(document: dict[str, Any]) -> str:
         f"position:   {document['position']}; equity {document['equity']:,.2f}",
         f"signal:     {document['signal']}{reason}",
         f"followed:   {document['followed']}",
-        *(f"note: {text}" for text in document["changed_since"]),
     ]
     return "\n".join(lines)
 
@@ -175,7 +174,15 @@ def _why_nothing(backtest: Backtest, bar: int, signal: int) -> str:
     cool_down = result.rules.cool_down_bars
     if last is not None and bar + 1 <= last + cool_down:
         return f"no order: within {counted(cool_down, 'candle')} of cool-down after an exit"
+    if backtest.result.symbol and _begins_buying(backtest, bar):
+        return "no order: no place was free among the open trades of the account"
     return "no order: BUY, but an entry needs the first BUY of a run, and this run began earlier"
+
+
+def _begins_buying(backtest: Backtest, bar: int) -> bool:
+    """Return whether a BUY is the first of a run; of the first candle it always is."""
+    index = backtest.tape.warm_up + bar
+    return bar == 0 or int(backtest.signals.signal[index - 1]) <= 0
 
 
 def _kind(trade: Trade) -> str:

@@ -28,7 +28,7 @@ from onetape.core.clock import utc_text
 from onetape.core.digest import data_digest
 from onetape.core.errors import ConfigurationError
 from onetape.core.words import error_text
-from onetape.engine import buy_and_hold_equity
+from onetape.engine import shared_holding
 from onetape.strategies import digest
 
 if TYPE_CHECKING:
@@ -95,11 +95,7 @@ def _manifest(backtest: "Backtest", document: Document, made: datetime) -> dict[
         "format": FORMAT,
         "made": f"{made:%Y-%m-%dT%H:%M:%SZ}",
         "versions": _versions(),
-        "digests": {
-            "data": data_digest(backtest.tape.candles),
-            "strategy": digest(backtest.strategy),
-            "engine": engine_digest(),
-        },
+        "digests": digests_of(backtest),
         "settings": msgspec.to_builtins(backtest.settings, enc_hook=str),
         "result": {name: value for name, value in document.items() if name != "trades"},
     }
@@ -118,7 +114,27 @@ def _versions() -> dict[str, str]:
     }
 
 
-def engine_digest() -> str:
+def digests_of(backtest: "Backtest") -> dict[str, str]:
+    """Return what names the candles, the strategy's code and the engine's code of a run.
+
+    The candles are those of the tape, warm-up included; where there are more symbols or larger
+    candles it is the digest of all their digests.
+    """
+    tapes = [
+        candles
+        for part in (backtest, *backtest.others)
+        for candles in (part.tape.candles, *part.higher.candles.values())
+    ]
+    found = [data_digest(candles) for candles in tapes]
+    whole = hashlib.sha256("\n".join(found).encode()).hexdigest()
+    return {
+        "data": found[0] if len(found) == 1 else whole,
+        "strategy": digest(backtest.strategy),
+        "engine": _engine_digest(),
+    }
+
+
+def _engine_digest() -> str:
     """Return the SHA-256, in hex, of the source that decides fills, money and metrics."""
     import onetape.engine
 
@@ -140,9 +156,11 @@ def _write_trades(trades: list[dict[str, Any]], path: Path) -> None:
 
 def _equity(backtest: "Backtest") -> Any:
     result = backtest.result
-    held = buy_and_hold_equity(result.candles, result.rules)
+    parts = [one.result for one in (backtest, *backtest.others)]
+    times = result.candles.timestamp
+    held = shared_holding([(one.candles, one.rules) for one in parts], times)
     columns = {
-        "timestamp": result.candles.timestamp,
+        "timestamp": times,
         "equity": result.equity,
         "buy_and_hold": np.full(len(result.equity), result.rules.cash) if held is None else held,
     }

@@ -2,14 +2,12 @@
 
 from typing import Any
 
-from backtester.keep import engine_digest
-from backtester.run import Backtest, backtested
+from backtester.keep import digests_of
+from backtester.run import Backtest, backtested, symbols_of
 from backtester.runs import Run
 from backtester.settings import BacktesterSettings
 from onetape.cli.settings import load_settings
 from onetape.core.clock import utc_text
-from onetape.core.digest import data_digest
-from onetape.strategies import digest
 
 
 def rerun(run: Run) -> tuple[Backtest, list[str]]:
@@ -18,12 +16,7 @@ def rerun(run: Run) -> tuple[Backtest, list[str]]:
     Raises:
         OnetapeError: as for any backtest: candles or the strategy may be gone.
     """
-    backtest = backtested(settings_of_run(run))
-    now = {
-        "data": data_digest(backtest.tape.candles),
-        "strategy": digest(backtest.strategy),
-        "engine": engine_digest(),
-    }
+    backtest = made(settings_of_run(run))
     words = {
         "data": "the candles (warm-up included)",
         "strategy": "the strategy's code",
@@ -32,10 +25,23 @@ def rerun(run: Run) -> tuple[Backtest, list[str]]:
     then = run.manifest["digests"]
     changes = [
         f"{words[name]} changed since the run was made"
-        for name, value in now.items()
+        for name, value in digests_of(backtest).items()
         if then.get(name) != value
     ]
     return backtest, changes
+
+
+def made(settings: BacktesterSettings) -> Backtest:
+    """Return the run of one symbol or several; `others` has all but the first.
+
+    Raises:
+        OnetapeError: as for any backtest.
+    """
+    if len(symbols_of(settings)) == 1:
+        return backtested(settings)
+    from backtester.together import backtested_together
+
+    return backtested_together(settings)
 
 
 def settings_of_run(run: Run) -> BacktesterSettings:

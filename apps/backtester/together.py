@@ -105,6 +105,7 @@ def with_others(backtest: Backtest, data: "ReportData", others: "list[ReportData
     cash: Any = np.full(len(data.equity), data.start_cash)
     return replace(
         data,
+        title=replace(data.title, other_symbols=tuple(part.tape.key.symbol for part in parts[1:])),
         trades=tuple(sorted(trades, key=lambda trade: trade.entry_timestamp)),
         buy_and_hold=cash if held is None else held,
     )

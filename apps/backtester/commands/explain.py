@@ -27,21 +27,22 @@ def explain_moment(
     """
     from backtester.explain import explained, explained_text
     from backtester.main import backtest_settings
-    from backtester.rerun import rerun
-    from backtester.run import backtested
+    from backtester.rerun import made, rerun
     from backtester.runs import load_run
     from onetape.cli.dates import parse_moment
     from onetape.cli.output import print_json, print_line
 
     moment = parse_moment(at, "--at")
     if run is None:
-        backtest, changes = backtested(backtest_settings(context.args, "explain")), []
+        backtest, changes = made(backtest_settings(context.args, "explain")), []
     elif context.args:
         raise UsageError(f"--run has its own settings; leave out {context.args[0]}")
     else:
         backtest, changes = rerun(load_run(run))
-    document = {**explained(backtest, moment), "changed_since": changes}
+    parts = [explained(part, moment) for part in (backtest, *backtest.others)]
     if json_:
-        print_json(document)
-    else:
-        print_line(explained_text(document))
+        print_json({**parts[0], "other_symbols": parts[1:], "changed_since": changes})
+        return
+    print_line("\n\n".join(explained_text(part) for part in parts))
+    for text in changes:
+        print_line(f"note: {text}")

@@ -9,14 +9,20 @@ import pytest
 
 from backtester.explain import explained
 from backtester.main import backtest_settings
+from backtester.rerun import rerun
 from backtester.run import Backtest, backtested
 from backtester.runs import RUNS_FOLDER, load_run
 from backtester.trade_levels import all_levels
+from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.clock import utc_text
 from onetape.engine import levels_of
-from onetape.store.database import open_store
+from onetape.simulator.embedded import DEFAULT_SEED
+from onetape.simulator.market import Market
+from onetape.store.candles import insert_closed
+from onetape.store.database import Store, open_store
 
 Run = Callable[..., Any]
+DAY, START = 86_400, 1_704_067_200
 LEVELS = ("--stop-loss", "0.02", "--trailing-stop", "0.03", "--take-profit", "0.025")
 
 
@@ -29,6 +35,12 @@ def run_with(tape: Path) -> Callable[..., Backtest]:
         return backtested(backtest_settings(("--exchange", "simulator", *flags), "explain"))
 
     return run
+
+
+def put(store: Store, key: SeriesKey, bars: Candles) -> None:
+    columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
+    rows = [Candle(*row) for row in zip(*(one.tolist() for one in columns), strict=True)]
+    insert_closed(store, key, rows, source="rest", seen_ms=0)
 
 
 def stories(backtest: Backtest) -> list[dict[str, Any]]:
@@ -186,3 +198,30 @@ def test_a_wrong_call_is_one_line(
     assert (ended.code, ended.out, ended.err.count("\n")) == (code, "", 1)
     assert words in ended.err
     assert not RUNS_FOLDER.exists()
+
+
+def test_an_entry_without_a_free_place_is_told(folder: Path, backtester: Run) -> None:
+    path = folder / "data" / "simulator.db"
+    path.parent.mkdir()
+    with open_store(path, create=True) as store:
+        for symbol in ("BTC/USDT", "ETH/USDT"):
+            bars = Market(DEFAULT_SEED).candles(symbol, "1h", START, START + 20 * DAY)
+            put(store, SeriesKey("simulator", symbol, "1h"), bars)
+    flags = (
+        *("--exchange", "simulator", "--symbol", "BTC/USDT", "--symbol", "ETH/USDT"),
+        *("--max-open-trades", "1", "--param", "buy=40", "--param", "sell=60"),
+    )
+    ended = backtester(*flags, "--no-report")
+    assert (ended.code, ended.err) == (0, "")
+    run = load_run()
+    backtest, changes = rerun(run)
+    assert changes == []
+    told = [story["followed"] for part in (backtest, *backtest.others) for story in stories(part)]
+    places = [text for text in told if text.startswith("no order: no place was free")]
+    assert len(places) == backtest.skipped_entries > 0
+    bought = [text for text in told if text.startswith("a market buy")]
+    assert len(bought) == len(run.trade_rows())
+    at = ("explain", "--run", "last", "--at", "2024-01-05T07:00")
+    assert backtester(*at).out.count("candle 2024-01-05 07:00") == 2
+    (other,) = backtester(*at, "--json").document["other_symbols"]
+    assert other["series"] == "simulator ETH/USDT 1h"

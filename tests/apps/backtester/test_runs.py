@@ -15,6 +15,7 @@ import pytest
 
 from backtester.document import TRADE_COLUMNS, print_document, trade_values
 from backtester.main import backtest_settings
+from backtester.rerun import rerun
 from backtester.run import backtested
 from backtester.runs import RUNS_FOLDER, load_run, run_folders, stored_runs
 from backtester.trade_rows import trade_rows
@@ -301,3 +302,37 @@ def test_many_trades_print_as_one_document(capsys: pytest.CaptureFixture[str]) -
     for count in (0, 1, 2_000, 2_001, 4_000, 4_001):
         print_document({"a": {"b": Path("c")}, "trades": trades[:count]})
         assert json.loads(capsys.readouterr().out) == {"a": {"b": "c"}, "trades": trades[:count]}
+
+
+LARGER = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onetape.strategies import Signals, Strategy
+
+
+@dataclass(frozen=True)
+class Larger(Strategy):
+    name: ClassVar[str] = "larger"
+    higher_timeframes: ClassVar[tuple[str, ...]] = ("1d",)
+
+    @property
+    def lookback(self):
+        return 1
+
+    def evaluate(self, candles, higher):
+        return Signals(np.zeros(len(candles), dtype=np.int8), {})
+"""
+
+
+def test_larger_candles_are_part_of_the_digest_of_the_data(
+    kept: Callable[..., Path], candles: Candles
+) -> None:
+    Path("larger.py").write_text(LARGER)
+    run = load_run(kept("--strategy", "larger.py"))
+    assert run.manifest["digests"]["data"] != data_digest(candles)
+    backtest, changes = rerun(run)
+    assert changes == []
+    assert list(backtest.higher.candles) == ["1d"]
