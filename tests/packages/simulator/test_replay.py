@@ -255,6 +255,8 @@ def test_market_time_begins_inside_the_file(tmp_path: Path) -> None:
             "x_BTC-USDT_1h_.csv", f"{HEADER}\n{MARCH},1,1,1,1,1\n{MARCH},1,1,1,1,1\n",
             "candle 2: time is not later",
         ),
+        ("x_BTC-USDT_1h_.csv", f"{HEADER}\n\n", "has no candles"),
+        ("x_BTC-USDT_1h_.csv", f"{HEADER}\n{MARCH},1,1,1,1\n", "rows of 5 columns, not 6"),
         ("x_BTC-USDT_1w_.csv", f"{HEADER}\n{MARCH},1,1,1,1,1\n", "only 1m to 1d"),
         ("x_BTC-USDT_1h_.csv.gz", "no gzip", "cannot be read as CSV"),
     ],

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 import aiohttp
@@ -70,7 +70,13 @@ def test_dust_becomes_bnb(run: Run, scene: Opened) -> None:
             assert (
                 body["balances"]["DOGE"]["free"] == body["balances"]["ETH"]["free"] == "0.00000000"
             )
-            assert Decimal(body["bnb"]) == Decimal(body["balances"]["BNB"]["free"]) > 0
+            bnb = await at.last("BNB/USDT")
+            worth = [
+                Decimal(amount) * await at.last(f"{asset}/USDT") / bnb * Decimal("0.98")
+                for asset, amount in (("DOGE", "7"), ("ETH", "0.0001"))
+            ]
+            came = sum(one.quantize(Decimal("1E-8"), rounding=ROUND_DOWN) for one in worth)
+            assert Decimal(body["bnb"]) == Decimal(body["balances"]["BNB"]["free"]) == came > 0
 
     run(play())
 

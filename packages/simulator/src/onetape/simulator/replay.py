@@ -3,6 +3,7 @@
 import gzip
 import re
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -98,11 +99,14 @@ def _csv_candles(path: Path) -> Candles:
             header = file.readline().strip().split(",")
             if header != _HEADER:
                 raise UsageError(f"{path} has no header {','.join(_HEADER)}")
-            rows = np.loadtxt(file, delimiter=",", dtype=np.float64, ndmin=2)
+            first = next((line for line in file if line.strip()), None)
+            if first is None:
+                raise UsageError(f"{path} has no candles")
+            rows = np.loadtxt(chain([first], file), delimiter=",", dtype=np.float64, ndmin=2)
     except (OSError, ValueError, EOFError) as error:
         raise UsageError(f"{path} cannot be read as CSV: {error}") from None
     if rows.shape[1] != len(_HEADER):
-        raise UsageError(f"{path} has no candles")
+        raise UsageError(f"{path} has rows of {rows.shape[1]} columns, not {len(_HEADER)}")
     columns = rows.T.copy()
     return Candles(columns[0].astype(np.int64), *columns[1:])
 
