@@ -60,3 +60,12 @@ def test_the_account_in_columns_is_the_one_that_plain_rules_get():
     result = run_of(1, 300, Rules())
     assert len(result.fills) > 10
     assert result.book.numbers == []
+
+
+@settings(max_examples=25)
+@given(seeds, engine_rules(), st.sampled_from([0.0005, 0.004]))
+def test_positions_that_last_are_ended_as_in_the_loop(seed: int, rules: Rules, move: float):
+    count = 3_000
+    candles, signal = walk(seed, count, move=move), signals_of(seed, count)
+    result = simulate(candles, np.array(signal, np.int8), rules)
+    assert fills_of(result) == plain_run(candles, signal, rules).fills

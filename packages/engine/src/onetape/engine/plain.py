@@ -63,12 +63,14 @@ def _all_in(
     """Return amount and cost of each buy, every one paid by what the sell before brought in."""
     amounts: list[float] = []
     costs: list[float] = []
-    kept = 1 + buy_rate
-    for paid, got, sell_rate in zip(price.tolist(), out.tolist(), rate.tolist(), strict=True):
-        amount = cash / (paid * kept)
+    columns = (price * (1 + buy_rate), price, out, rate)
+    for unit, paid, got, sell_rate in zip(*(column.tolist() for column in columns), strict=True):
+        amount = cash / unit
         notional = paid * amount
         cost = notional + notional * buy_rate
-        cost = min(cost, cash)
+        # Not min(), which takes as long as half of the rest.
+        if cost > cash:
+            cost = cash
         amounts.append(amount)
         costs.append(cost)
         back = got * amount

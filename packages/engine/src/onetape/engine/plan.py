@@ -19,6 +19,8 @@ from onetape.engine.search import Exits, LevelSearch, Positions
 
 #: The exit of a row that nobody has asked for yet.
 _UNKNOWN: Final = -1
+#: Edges in a lane, on average, from which taking them in turn is slower than looking at all.
+_MANY: Final = 4
 #: No row.
 NONE: Final = -1
 
@@ -209,6 +211,10 @@ class Plan:
         lane_of = np.searchsorted(self._sells, edges, side="right")
         first = np.flatnonzero(np.diff(lane_of, prepend=-1))
         known = Exits.unknown(np.full(len(edges), _UNKNOWN, dtype=np.int64))
+        if len(edges) > _MANY * len(first):
+            found, is_known = self._search.guess(self._positions(edges))
+            known.put(is_known, self._completed(found, edges).taken(is_known))
+            return known
         current = first.copy()
 
         def following(lanes: IntArray, ended: Exits) -> Positions:

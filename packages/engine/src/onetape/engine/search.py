@@ -15,9 +15,12 @@ from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.steps import STEP_TOLERANCE
 from onetape.engine.exits import STOP_LOSS, TARGET, TRAILING_STOP, ExitRules
 
-#: Bars of a position's first block, as a power of two, and of its widest.
+#: Bars of a block, as a power of two: of the first, of the first of a lone position, of the widest.
 _FIRST_LEVEL: Final = 4
+_LONE_LEVEL: Final = 7
 _WIDEST_LEVEL: Final = 16
+#: Bars looked at for positions that nobody may ask for, in all, as a multiple of the candles.
+_GUESSED: Final = 16
 #: Bars looked at in one round: what they need stays in the processor's cache.
 _CELLS: Final = 1 << 16
 
@@ -102,9 +105,10 @@ class LevelSearch:
                 has one position and the exits are returned.
         """
         count = len(positions.entry)
+        first = _LONE_LEVEL if count == 1 else _FIRST_LEVEL
         found = Exits.unknown(positions.end)
         open_ = positions.taken(np.arange(count))
-        level = np.full(count, _FIRST_LEVEL, dtype=np.int64)
+        level = np.full(count, first, dtype=np.int64)
         alive = np.flatnonzero(open_.at < open_.end)
         while len(alive):
             common = int(np.bincount(level[alive]).argmax())
@@ -112,12 +116,31 @@ class LevelSearch:
             ended = self._look(open_, group, 1 << common, found)
             if following is not None and len(ended):
                 open_.put(ended, following(ended, found.taken(ended)))
-                level[ended] = _FIRST_LEVEL
+                level[ended] = first
             going = np.setdiff1d(group, ended, assume_unique=True)
             level[going] = min(common + 1, _WIDEST_LEVEL)
             done = ended if following is None else ended[open_.at[ended] >= open_.end[ended]]
             alive = np.setdiff1d(alive, done, assume_unique=True) if len(done) else alive
         return found
+
+    def guess(self, positions: Positions) -> tuple[Exits, NDArray[np.bool_]]:
+        """Return how positions ended that end soon, and which those are.
+
+        Many are looked at with little effort each; those that last are left.
+        """
+        count, left = len(positions.entry), _GUESSED * len(self._candles)
+        found = Exits.unknown(positions.end)
+        open_ = positions.taken(np.arange(count))
+        is_known = open_.at >= open_.end
+        alive, level = np.flatnonzero(~is_known), _FIRST_LEVEL
+        while len(alive) and len(alive) << level <= left:
+            left -= len(alive) << level
+            rows = max(1, _CELLS >> level)
+            for start in range(0, len(alive), rows):
+                group = alive[start : start + rows]
+                is_known[self._look(open_, group, 1 << level, found)] = True
+            alive, level = alive[~is_known[alive]], level + 1
+        return found, is_known
 
     def _look(self, open_: Positions, group: IntArray, width: int, found: Exits) -> IntArray:
         """Look at the next block of some positions; return which of them ended."""

@@ -1,0 +1,137 @@
+"""How fast the engine is, as a share of one NumPy pass that does the same work and nothing more.
+
+    uv run python benchmarks/engine.py > benchmarks/results/engine.json
+
+Arrays are in memory. The work: SMA 10/30 cross with its signals, fills at the next open, a fee of
+0.1 %, every trade's money and the equity at each close; all in at 100,000 candles, one coin a trade
+at 1,000,000. The pass knows no stops, so "with exits" is a share of the pass without. Both take
+turns, and must come to the same money. Prints one JSON document with every sample.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from recording import SEED, machine, measure, print_document, refuse_slow_imports
+
+from onetape.core.candles import Candles, FloatArray
+from onetape.engine import ExitRules, Rules, simulate
+from onetape.strategies import load_strategy
+
+FAST, SLOW, FEE = 10, 30, 0.001
+EXITS: Final = ExitRules(stop_loss=0.01, take_profit=0.02, trailing_stop=0.008)
+BARE: Final = "a NumPy pass"
+#: By number of candles: how an entry is sized, and what it is called.
+SIZES: Final[dict[int, tuple[dict[str, Any], str]]] = {
+    100_000: ({"cash": 10_000.0}, "all in"),
+    1_000_000: (
+        {"cash": 1e9, "sizing": "base_amount", "base_amount": 1.0},
+        "one coin a trade",
+    ),
+}
+
+
+def walk(count: int) -> Candles:
+    """Return a seeded walk of minutes; its prices are not rounded, so no two averages are equal."""
+    chance = np.random.default_rng(SEED)
+    close = 30_000 * np.exp(np.cumsum(chance.normal(0, 5e-4, count)))
+    open_ = np.concatenate(([30_000.0], close[:-1]))
+    reach = 1 + np.abs(chance.normal(0, 3e-4, count))
+    high, low = np.maximum(open_, close) * reach, np.minimum(open_, close) / reach
+    return Candles(60 * np.arange(count), open_, high, low, close, np.ones(count))
+
+
+def average(sums: FloatArray, window: int) -> FloatArray:
+    """Return the means of the windows that end at the slow average's first value and later."""
+    return (sums[SLOW:] - sums[SLOW - window : len(sums) - window]) / window
+
+
+def pass_over(candles: Candles, cash: float, *, one_coin: bool) -> float:
+    """Return the last equity of the same run, by NumPy alone."""
+    sums = np.concatenate(([0.0], np.cumsum(candles.close)))
+    above = average(sums, FAST) > average(sums, SLOW)
+    crosses = np.flatnonzero(above[1:] != above[:-1]) + SLOW + 1
+    crosses = crosses[crosses < len(candles)]
+    crosses = crosses[int(not above[crosses[0] - SLOW]) :]
+    price = candles.open[crosses]
+    buys = np.arange(len(crosses)) % 2 == 0
+    if one_coin:
+        change = np.where(buys, -price * (1 + FEE), price * (1 - FEE))
+        money = np.concatenate(([cash], cash + np.cumsum(change)))
+        coins = np.concatenate(([0.0], np.where(buys, 1.0, 0.0)))
+    else:
+        pairs = len(price) // 2 * 2
+        growth = price[1:pairs:2] * (1 - FEE) / (price[0:pairs:2] * (1 + FEE))
+        worth = cash * np.concatenate(([1.0], np.cumprod(growth)))
+        coins, money = np.zeros(len(price) + 1), np.zeros(len(price) + 1)
+        coins[1::2] = worth[: len(coins[1::2])] / (price[0::2] * (1 + FEE))
+        money[0::2] = worth[: len(money[0::2])]
+    lengths = np.diff(np.concatenate(([0], crosses, [len(candles)])))
+    equity = np.repeat(coins, lengths) * candles.close + np.repeat(money, lengths)
+    return float(equity[-1])
+
+
+def seconds(work: Callable[[], float]) -> tuple[float, float]:
+    """Return how long some work took, and its result."""
+    began = time.perf_counter()
+    result = work()
+    return time.perf_counter() - began, result
+
+
+def shares(count: int, rounds: int) -> list[dict[str, Any]]:
+    """Return the measurements at so many candles."""
+    account, name = SIZES[count]
+    candles = walk(count)
+    strategy = load_strategy("sma_cross", {"fast": FAST, "slow": SLOW})
+
+    def engine(exits: ExitRules) -> float:
+        rules = Rules(fee_rate=FEE, exits=exits, **account)
+        result = simulate(candles, strategy.evaluate(candles, {}).signal, rules)
+        return result.final_equity
+
+    measured: list[dict[str, Any]] = []
+    for label, exits, goal in (
+        ("without exits", ExitRules(), 3.0),
+        ("with stop, target and trailing stop", EXITS, 6.0),
+    ):
+        raw: list[list[float]] = []
+        for _ in range(rounds):
+            bare, expected = seconds(
+                lambda: pass_over(candles, account["cash"], one_coin="sizing" in account)
+            )
+            ours, found = seconds(lambda exits=exits: engine(exits))
+            if goal == 3.0 and abs(found / expected - 1) > 1e-9:
+                raise SystemExit(f"the pass came to {expected}, the engine to {found}")
+            raw.append([ours, bare])
+        measured.append(
+            measure(
+                f"{count:,} candles, {name}, {label}",
+                "ratio",
+                [ours / bare for ours, bare in raw],
+                goal=goal,
+                wanted="below",
+                of=BARE,
+                raw=raw,
+            )
+        )
+    return measured
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="Measure the engine; prints JSON.")
+    parser.add_argument("--rounds", type=int, default=15, help="samples of each measurement")
+    asked = parser.parse_args()
+    refuse_slow_imports()
+    before = machine()
+    measurements = [one for count in SIZES for one in shares(count, asked.rounds)]
+    command = f"uv run python benchmarks/engine.py --rounds {asked.rounds}"
+    print_document(
+        "engine", command, ["packages/engine", "packages/strategies"], before, measurements
+    )
+
+
+if __name__ == "__main__":
+    main()
