@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from backtester.assumptions import notes
 from backtester.document import Document, result_document, trade_values
 from backtester.load import open_tape
 from backtester.run import (
@@ -76,10 +77,27 @@ def together_document(backtest: Backtest) -> Document:
     trades = [trade_values(part, trade) for part in parts for trade in part.result.trades]
     document["symbols"] = symbols
     document["trades"] = sorted(trades, key=lambda trade: trade["entry_timestamp"])
-    document["check"] = "; ".join(
-        f"{symbol}: {part.check}" for symbol, part in zip(symbols, parts, strict=True)
-    )
+    document["check"] = checks_words(backtest)
+    document["notes"] = notes_together(backtest)
     return document
+
+
+def checks_words(backtest: Backtest) -> str:
+    """Return what the checks of all symbols said."""
+    parts = (backtest, *backtest.others)
+    return "; ".join(f"{part.tape.key.symbol}: {part.check}" for part in parts)
+
+
+def notes_together(backtest: Backtest) -> list[str]:
+    """Return the notes of all symbols; what holds for some of them begins with the symbol."""
+    parts = {part.tape.key.symbol: notes(part) for part in (backtest, *backtest.others)}
+    return list(
+        dict.fromkeys(
+            text if all(text in one for one in parts.values()) else f"{symbol}: {text}"
+            for symbol, texts in parts.items()
+            for text in texts
+        )
+    )
 
 
 def places_words(backtest: Backtest) -> dict[str, str]:
@@ -105,7 +123,12 @@ def with_others(backtest: Backtest, data: "ReportData", others: "list[ReportData
     cash: Any = np.full(len(data.equity), data.start_cash)
     return replace(
         data,
-        title=replace(data.title, other_symbols=tuple(part.tape.key.symbol for part in parts[1:])),
+        title=replace(
+            data.title,
+            other_symbols=tuple(part.tape.key.symbol for part in parts[1:]),
+            rules={**data.title.rules, "check": checks_words(backtest)},
+            notes=tuple(notes_together(backtest)),
+        ),
         trades=tuple(sorted(trades, key=lambda trade: trade.entry_timestamp)),
         buy_and_hold=cash if held is None else held,
     )

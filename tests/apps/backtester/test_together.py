@@ -98,3 +98,17 @@ def test_symbols_that_cannot_share_an_account_are_refused(
     ended = backtester(*SIM, *flags)
     assert ended.code == 2
     assert text in ended.err
+
+
+def test_what_holds_for_one_symbol_alone_is_noted_with_its_name(
+    tape: Path, backtester: Run
+) -> None:
+    with open_store(tape, create=False) as store, store.write() as connection:
+        connection.execute(
+            "DELETE FROM ohlcv_data WHERE symbol = 'ETH/USDT' AND timestamp = ?", (START + DAY,)
+        )
+    document = backtester(*SIM, *BOTH, *RSI, "--allow-gaps", "--json").document
+    assert "this market is invented by the simulator" in document["notes"]
+    gap = "1 candle missing unexplained, allowed by --allow-gaps"
+    assert f"ETH/USDT: {gap}" in document["notes"]
+    assert len(document["notes"]) == len(set(document["notes"]))

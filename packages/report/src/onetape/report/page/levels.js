@@ -36,6 +36,7 @@ class TradeBand {
   autoscaleInfo(first, last) {
     if (this.index < 0) return null;
     const { trades } = this.view.data;
+    if (!trades.drawn[this.index]) return null; // its prices are another market's
     if (trades.exit_bar[this.index] < first || trades.entry_bar[this.index] > last) return null;
     const entry = trades.entry_price[this.index];
     const near = [...trades.stop[this.index], ...trades.target[this.index]]

@@ -81,6 +81,7 @@ function start() {
     markers: () => view.markers.markers().length,
     marker: (id) => view.markers.markers().find((one) => one.id === id),
     levels: () => view.levels.shown(),
+    scale: () => view.candles.priceScale().getVisibleRange(),
     panes: () => view.chart.panes().length,
     background: () => view.chart.options().layout.background.color,
   };

@@ -11,9 +11,9 @@ function tradeCells(data, index) {
   return {
     number: `${index + 1}`,
     ...(trades.symbol.length ? { symbol: trades.symbol[index] } : {}),
+    percent: `${signedText(trades.percent[index], 2)} %`,
     entry: timeText(trades.entry_time[index]),
     exit: trades.open[index] ? "open at the end" : timeText(trades.exit_time[index]),
-    percent: `${signedText(trades.percent[index], 2)} %`,
     profit: signedText(trades.profit[index], moneyDecimals(data)),
     entryPrice: price(trades.entry_price[index]),
     exitPrice: price(trades.exit_price[index]),
