@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final, TypeGuard, TypeVar, cast, get_origin
 
 import msgspec
-import yaml
 
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
 from onetape.core.symbols import SIMULATOR_ID
@@ -22,10 +21,6 @@ USER_FOLDER = Path("user")
 CONFIG_FOLDER = Path("config")
 DATA_FOLDER = Path("data")
 
-#: No setting lies deeper than this.
-DEEPEST = 10
-#: No file of settings is larger, in bytes or in values; aliases count as often as they are used.
-MOST_BYTES, MOST_VALUES = 100_000, 10_000
 #: More money than this is a slip of the keyboard, and its results would overflow.
 MOST_MONEY = 1_000_000_000_000_000
 
@@ -58,9 +53,6 @@ _FLAGS: Final = {
 }
 #: Ends a text in C; half a character, or a byte of an argument that is no UTF-8.
 _FORBIDDEN = re.compile("[\0\ud800-\udfff]")
-
-# The stub leaves the stream and the node untyped.
-_compose = cast("Callable[..., yaml.Node | None]", yaml.compose)  # pyright: ignore[reportUnknownMemberType]
 
 
 class StrategySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -169,7 +161,10 @@ def load_settings(
     """
     tree: Tree = {}
     if file is not None:
-        from_file, lines = _read(file)
+        # Only a file needs YAML, which takes 10 ms to import.
+        from onetape.cli.settings_file import read_settings
+
+        from_file, lines = read_settings(file)
         _convert(model, from_file, lambda key: f"{file}:{lines.get(key, 1)}", ConfigurationError)
         tree = from_file
     variables = _from_environment(app, os.environ if environment is None else environment)
@@ -180,79 +175,6 @@ def load_settings(
     _convert(model, given, _flag, UsageError)
     merged = _merge(_merge(tree, variables), given)
     return _convert(model, merged, lambda key: f"setting {key}", ConfigurationError)
-
-
-def _read(file: Path) -> tuple[Tree, dict[str, int]]:
-    """Return the file as nested text, and the line of each dotted key."""
-    try:
-        with file.open("rb") as opened:
-            content = opened.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise ConfigurationError(f"{file} is larger than {MOST_BYTES:,} bytes; no settings are")
-        node = _compose(content.decode("utf-8"), Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        raise ConfigurationError(f"{file}:{line}: no valid YAML: {error.problem}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file}: no valid YAML: {error}") from error
-    except RecursionError as error:
-        raise ConfigurationError(f"{file} is nested too deeply; settings are not") from error
-    except OSError as error:
-        raise ConfigurationError(f"{file} cannot be read: {error_text(error)}") from error
-    lines: dict[str, int] = {}
-    if node is None or node.tag == "tag:yaml.org,2002:null":
-        return {}, lines
-    if not isinstance(node, yaml.MappingNode):
-        raise ConfigurationError(f"{file}:1: expected `key: value` lines, found something else")
-    return _Values(file, lines).mapping(node, ""), lines
-
-
-class _Values:
-    """The values of one file, taken out of YAML's nodes."""
-
-    def __init__(self, file: Path, lines: dict[str, int]) -> None:
-        """Begin; `lines` is filled with the line of each dotted key."""
-        self._file = file
-        self._lines = lines
-        self._left = MOST_VALUES
-
-    def mapping(self, node: yaml.MappingNode, prefix: str) -> Tree:
-        """Return the values below a mapping, by key."""
-        tree: Tree = {}
-        for key_node, value_node in cast("list[tuple[yaml.Node, yaml.Node]]", node.value):
-            place = f"{self._file}:{key_node.start_mark.line + 1}"
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise ConfigurationError(f"{place}: a key must be one word, such as `symbol:`")
-            key = str(key_node.value)
-            if prefix + key in self._lines:
-                first = self._lines[prefix + key]
-                raise ConfigurationError(
-                    f"{place}: {prefix}{key} is set twice, first in line {first}"
-                )
-            self._lines[prefix + key] = key_node.start_mark.line + 1
-            value = self._value(value_node, f"{prefix}{key}.")
-            if value != "":
-                tree[key] = value
-        return tree
-
-    def _value(self, node: yaml.Node, prefix: str) -> Any:
-        place = f"{self._file}:{node.start_mark.line + 1}"
-        self._left -= 1
-        if self._left < 0:
-            # An alias is small in the file, and may stand for more than the memory holds.
-            raise ConfigurationError(f"{place}: more than {MOST_VALUES:,} values; no settings have")
-        if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag:
-            raise ConfigurationError(f"{place}: the tag {node.tag} is not allowed here")
-        if prefix.count(".") > DEEPEST:
-            # An alias inside its own anchor never ends.
-            raise ConfigurationError(f"{place}: {prefix[:40]}... is nested too deeply")
-        if isinstance(node, yaml.MappingNode):
-            return self.mapping(node, prefix)
-        if isinstance(node, yaml.SequenceNode):
-            items = cast("list[yaml.Node]", node.value)
-            return [self._value(item, f"{prefix}.") for item in items]
-        return "" if node.tag.endswith(":null") else str(node.value)
 
 
 def _from_environment(app: str, environment: Mapping[str, str]) -> Tree:

@@ -4,6 +4,7 @@ Imports nothing slow, so that hardly a moment passes before the signals are set.
 """
 
 import importlib
+import os
 import signal
 from collections.abc import Callable
 from typing import NoReturn
@@ -27,6 +28,9 @@ def start(module: str, stop: Handler | None = None) -> NoReturn:
     ]
     for number in heard:
         signal.signal(number, stop or signal.SIG_DFL)
+    # NumPy's BLAS would start a thread for each core: 50 ms of the processor at each start, and
+    # threads where a search forks. Nothing here multiplies matrices.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     run = importlib.import_module(module).run
     if stop is None and signal.SIGINT in heard:
         signal.signal(signal.SIGINT, signal.default_int_handler)

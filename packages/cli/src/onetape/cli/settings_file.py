@@ -1,0 +1,97 @@
+"""A YAML file of settings as nested text: no types, no tags, nothing beyond measure."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, cast
+
+import yaml
+
+from onetape.core.errors import ConfigurationError
+from onetape.core.words import error_text
+
+#: No setting lies deeper than this.
+DEEPEST: Final = 10
+#: No file of settings is larger, in bytes or in values; aliases count as often as they are used.
+MOST_BYTES, MOST_VALUES = 100_000, 10_000
+
+Tree = dict[str, Any]
+
+# The stub leaves the stream and the node untyped.
+_compose = cast("Callable[..., yaml.Node | None]", yaml.compose)  # pyright: ignore[reportUnknownMemberType]
+
+
+def read_settings(file: Path) -> tuple[Tree, dict[str, int]]:
+    """Return the file as nested text, and the line of each dotted key.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is no file of settings; names path and line.
+    """
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise ConfigurationError(f"{file} is larger than {MOST_BYTES:,} bytes; no settings are")
+        node = _compose(content.decode("utf-8"), Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        raise ConfigurationError(f"{file}:{line}: no valid YAML: {error.problem}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file}: no valid YAML: {error}") from error
+    except RecursionError as error:
+        raise ConfigurationError(f"{file} is nested too deeply; settings are not") from error
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error_text(error)}") from error
+    lines: dict[str, int] = {}
+    if node is None or node.tag == "tag:yaml.org,2002:null":
+        return {}, lines
+    if not isinstance(node, yaml.MappingNode):
+        raise ConfigurationError(f"{file}:1: expected `key: value` lines, found something else")
+    return _Values(file, lines).mapping(node, ""), lines
+
+
+class _Values:
+    """The values of one file, taken out of YAML's nodes."""
+
+    def __init__(self, file: Path, lines: dict[str, int]) -> None:
+        """Begin; `lines` is filled with the line of each dotted key."""
+        self._file = file
+        self._lines = lines
+        self._left = MOST_VALUES
+
+    def mapping(self, node: yaml.MappingNode, prefix: str) -> Tree:
+        """Return the values below a mapping, by key."""
+        tree: Tree = {}
+        for key_node, value_node in cast("list[tuple[yaml.Node, yaml.Node]]", node.value):
+            place = f"{self._file}:{key_node.start_mark.line + 1}"
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise ConfigurationError(f"{place}: a key must be one word, such as `symbol:`")
+            key = str(key_node.value)
+            if prefix + key in self._lines:
+                first = self._lines[prefix + key]
+                raise ConfigurationError(
+                    f"{place}: {prefix}{key} is set twice, first in line {first}"
+                )
+            self._lines[prefix + key] = key_node.start_mark.line + 1
+            value = self._value(value_node, f"{prefix}{key}.")
+            if value != "":
+                tree[key] = value
+        return tree
+
+    def _value(self, node: yaml.Node, prefix: str) -> Any:
+        place = f"{self._file}:{node.start_mark.line + 1}"
+        self._left -= 1
+        if self._left < 0:
+            # An alias is small in the file, and may stand for more than the memory holds.
+            raise ConfigurationError(f"{place}: more than {MOST_VALUES:,} values; no settings have")
+        if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag:
+            raise ConfigurationError(f"{place}: the tag {node.tag} is not allowed here")
+        if prefix.count(".") > DEEPEST:
+            # An alias inside its own anchor never ends.
+            raise ConfigurationError(f"{place}: {prefix[:40]}... is nested too deeply")
+        if isinstance(node, yaml.MappingNode):
+            return self.mapping(node, prefix)
+        if isinstance(node, yaml.SequenceNode):
+            items = cast("list[yaml.Node]", node.value)
+            return [self._value(item, f"{prefix}.") for item in items]
+        return "" if node.tag.endswith(":null") else str(node.value)
