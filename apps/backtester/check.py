@@ -3,7 +3,8 @@
 import shlex
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from backtester.settings import BacktesterSettings
 from onetape.cli.settings import USER_FOLDER
@@ -12,7 +13,9 @@ from onetape.strategies import Higher, Signals, Strategy, load_strategy
 from onetape.strategies.hearing import silenced
 
 if TYPE_CHECKING:
-    from onetape.strategies.check import CheckData
+    from onetape.core.errors import CheckFailed
+    from onetape.strategies.check import CheckData, CheckResult
+    from onetape.strategies.smallest import Smallest
 
 
 def fresh_maker(settings: BacktesterSettings) -> Callable[[], Strategy]:
@@ -94,6 +97,88 @@ def load_check_data(settings: BacktesterSettings) -> "tuple[Strategy, CheckData]
     return strategy, CheckData(tape.candles, higher.candles, tape.warm_up)
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The check of one series."""
+
+    series: str
+    strategy: str
+    result: "CheckResult"
+    smallest: "Smallest | None"
+    """Where the lookback is too short: the one that is enough, if the candles can show it."""
+    part: tuple[int, int] | None
+    """First and last bar, epoch seconds, where only a part of the range was checked."""
+
+
+def checked_series(settings: BacktesterSettings, *, whole: bool) -> Checked:
+    """Check the strategy of these settings on every bar of one series.
+
+    Args:
+        settings: Of one symbol.
+        whole: Every bar, also of a very long range.
+
+    Raises:
+        OnetapeError: as for a backtest.
+    """
+    from backtester.check_workers import windows_shared
+    from backtester.search.run import processors
+    from onetape.strategies.check import check_strategy, part_to_check
+    from onetape.strategies.smallest import smallest_lookback
+
+    strategy, data = load_check_data(settings)
+    make, bars = fresh_maker(settings), part_to_check(data, whole=whole)
+    with progress_bar(f"check {strategy.name}", len(bars)) as report:
+        result = check_strategy(make, data, bars, report, windows_shared(processors()))
+    smallest = None
+    if result.first is not None and result.first.kind == "warm-up":
+        smallest = smallest_lookback(make, data, bars, result.differing, result.windows)
+    part = (result.start, result.end) if len(bars) < len(data) else None
+    series = f"{settings.exchange} {settings.symbol} {settings.timeframe}"
+    return Checked(series, strategy.name, result, smallest, part)
+
+
+def checked_lines(checked: Checked) -> list[str]:
+    """Return what the terminal shows of a check."""
+    from onetape.core.clock import utc_text
+    from onetape.strategies.check_words import check_line, lookback_text
+
+    result, lines = checked.result, [check_line(checked.result)]
+    if checked.part is not None:
+        first, last = (utc_text(moment) for moment in checked.part)
+        lines.insert(0, f"range: {first} to {last} UTC, chosen by the candles; all: --all")
+    if result.first is not None and result.first.kind == "warm-up":
+        lines.append(lookback_text(result, checked.smallest))
+    ahead = result.look_ahead
+    if ahead is not None and ahead.index != getattr(result.first, "index", None):
+        lines.append(f"look-ahead besides, first seen at {utc_text(ahead.timestamp)} UTC")
+    return lines
+
+
+def checked_document(checked: Checked) -> dict[str, Any]:
+    """Return a check for --json."""
+    from onetape.strategies.check_words import check_document
+
+    named = {"strategy": checked.strategy, "series": checked.series}
+    return {**named, **check_document(checked.result, checked.smallest)}
+
+
+def check_failure(checked: Checked) -> "CheckFailed | None":
+    """Return the error that a check ends with, or None where it is clean."""
+    from onetape.core.clock import utc_text
+    from onetape.core.errors import CheckFailed
+    from onetape.core.words import counted
+    from onetape.strategies.check_words import remedy
+
+    result, found = checked.result, checked.result.first
+    if found is None:
+        return None
+    many = counted(len(result.differing), "bar")
+    return CheckFailed(
+        f"strategy {checked.strategy} on {checked.series}: {found.kind} on {many}, first "
+        f"{utc_text(found.timestamp)} UTC; {remedy(result.look_ahead or found)}"
+    )
+
+
 @contextmanager
 def progress_bar(title: str, total: int) -> Generator[Callable[[int], None]]:
     """Give a function to report progress to; the bar is on stderr, where that is a terminal."""
@@ -105,6 +190,15 @@ def progress_bar(title: str, total: int) -> Generator[Callable[[int], None]]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(title, total=total)
-        yield lambda done: bars.update(task, completed=done)
+    bars = Progress(console=Console(stderr=True), transient=True)
+    task = bars.add_task(title, total=total)
+
+    def report(done: int) -> None:
+        # Begun by the first report: a bar has a thread, and processes are forked before it.
+        bars.start()
+        bars.update(task, completed=done)
+
+    try:
+        yield report
+    finally:
+        bars.stop()

@@ -14,7 +14,7 @@ that does not repeat itself is named as such.
 """
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -134,8 +134,36 @@ def part_to_check(data: CheckData, *, whole: bool) -> IntArray:
     return np.arange(first, count)
 
 
+def windows_evaluated(
+    make: Maker, data: CheckData, bars: IntArray, windows: Windows, on_progress: Progress
+) -> tuple[SignalArray, str]:
+    """Return the signals of the bars' windows up to the first that fails, and its failure's text.
+
+    All are evaluated by one instance, oldest first.
+    """
+    strategy = make()
+    seen = np.zeros(len(bars), dtype=np.int8)
+    for done, bar in enumerate(bars.tolist()):
+        try:
+            seen[done] = window_signal(strategy, data, bar, windows)
+        except OnetapeError as error:
+            return seen[:done], str(error)
+        if done % _BARS_PER_CALL == 0:
+            on_progress(done)
+    on_progress(len(bars))
+    return seen, ""
+
+
+#: Evaluates windows as `windows_evaluated` does, in whatever processes.
+Evaluate = Callable[[Maker, CheckData, IntArray, Windows, Progress], tuple[SignalArray, str]]
+
+
 def check_strategy(
-    make: Maker, data: CheckData, bars: IntArray, on_progress: Progress = lambda _: None
+    make: Maker,
+    data: CheckData,
+    bars: IntArray,
+    on_progress: Progress = lambda _: None,
+    evaluate: Evaluate = windows_evaluated,
 ) -> CheckResult:
     """Check these bars.
 
@@ -144,6 +172,7 @@ def check_strategy(
         data: The candles.
         bars: Indices of the bars, increasing.
         on_progress: Told how many are done.
+        evaluate: Evaluates the windows.
 
     Raises:
         ConfigurationError: the strategy cannot be evaluated on all candles.
@@ -153,22 +182,17 @@ def check_strategy(
     unsteady = _unsteady(make, data, bars, whole)
     if unsteady is not None:
         return result_of(data, bars, 0, windows, [unsteady.index], unsteady)
-    runner = make()
-    seen = np.zeros(len(data.candles), dtype=np.int8)
-    for done, bar in enumerate(bars.tolist()):
-        try:
-            seen[bar] = window_signal(runner, data, bar, windows)
-        except OnetapeError as error:
-            failed = _difference(data, bar, "fails", int(whole[bar]), None, None, str(error))
-            return result_of(data, bars, done, windows, [bar], failed)
-        if done % _BARS_PER_CALL == 0:
-            on_progress(done)
-    on_progress(len(bars))
-    differing = bars[seen[bars] != whole[bars]]
-    stateful = _state(make, data, bars, differing, seen, windows)
+    seen, failure = evaluate(make, data, bars, windows, on_progress)
+    if failure:
+        bar = int(bars[len(seen)])
+        failed = _difference(data, bar, "fails", int(whole[bar]), None, None, failure)
+        return result_of(data, bars, len(seen), windows, [bar], failed)
+    differing = bars[seen != whole[bars]]
+    by_bar = dict(zip(bars.tolist(), seen.tolist(), strict=True))
+    stateful = _state(make, data, bars, differing, by_bar, windows)
     if stateful is not None:
         return result_of(data, bars, len(bars), windows, differing.tolist(), stateful)
-    return _explained(make, data, bars, differing, whole, seen, windows)
+    return _explained(make, data, bars, differing, whole, by_bar, windows)
 
 
 def signals_of(strategy: Strategy, data: CheckData, end: int | None = None) -> SignalArray:
@@ -239,7 +263,7 @@ def _state(
     data: CheckData,
     bars: IntArray,
     differing: IntArray,
-    seen: SignalArray,
+    seen: Mapping[int, int],
     windows: Windows,
 ) -> Difference | None:
     """Return a bar that a fresh instance decides otherwise than one that went through all."""
@@ -247,7 +271,7 @@ def _state(
     for bar in sorted({*differing[:_EXAMINED].tolist(), *some.tolist()}):
         fresh = window_signal(make(), data, bar, windows)
         if fresh != seen[bar]:
-            return _difference(data, bar, "state", None, fresh, int(seen[bar]))
+            return _difference(data, bar, "state", None, fresh, seen[bar])
     return None
 
 
@@ -257,7 +281,7 @@ def _explained(
     bars: IntArray,
     differing: IntArray,
     whole: SignalArray,
-    seen: SignalArray,
+    seen: Mapping[int, int],
     windows: Windows,
 ) -> CheckResult:
     if not len(differing):
@@ -265,7 +289,7 @@ def _explained(
     rng = np.random.default_rng(data.seed)
     others = rng.choice(differing, min(_EXAMINED, len(differing)), replace=False).tolist()
     found = [
-        explained(make, data, bar, int(whole[bar]), int(seen[bar]))
+        explained(make, data, bar, int(whole[bar]), seen[bar])
         for bar in sorted({int(differing[0]), *others})
     ]
     ahead = next((each for each in found if each.kind == "look-ahead"), None)

@@ -1,0 +1,62 @@
+"""The windows of a check, shared among forked processes."""
+
+from typing import Final
+
+import numpy as np
+
+from backtester.search.workers import shared
+from onetape.core.candles import IntArray
+from onetape.strategies import SignalArray
+from onetape.strategies.check import CheckData, Maker, Progress, Windows, windows_evaluated
+
+#: Bars that a process is given at a time, each time with a fresh strategy.
+BARS_PER_JOB: Final = 2_000
+#: What separates the signals of an answer, which are -1, 0 and 1, from the text of a failure.
+_FAILED: Final = b"\x02"
+
+
+def windows_shared(processes: int) -> "_Shared":
+    """Return what evaluates windows as `windows_evaluated` does, in so many processes."""
+    return _Shared(processes)
+
+
+class _Shared:
+    """Evaluates windows in several processes where there are enough of them."""
+
+    def __init__(self, processes: int) -> None:
+        """Take how many processes there may be."""
+        self._processes = processes
+
+    def __call__(
+        self, make: Maker, data: CheckData, bars: IntArray, windows: Windows, on_progress: Progress
+    ) -> tuple[SignalArray, str]:
+        """Return the signals of the windows up to the first failure, and its text."""
+        parts = [bars[at : at + BARS_PER_JOB] for at in range(0, len(bars), BARS_PER_JOB)]
+        if self._processes < 2 or len(parts) < 2:
+            return windows_evaluated(make, data, bars, windows, on_progress)
+
+        def work(number: int) -> bytes:
+            seen, failure = windows_evaluated(make, data, parts[number], windows, _tell_nobody)
+            return seen.tobytes() + (_FAILED + failure.encode() if failure else b"")
+
+        answers: dict[int, bytes] = {}
+        for number, answer in shared(work, range(len(parts)), self._processes):
+            # A process that was killed: what it was at is done here.
+            answers[number] = work(number) if answer is None else answer
+            on_progress(sum(len(parts[done]) for done in answers))
+        return _joined([answers[number] for number in range(len(parts))])
+
+
+def _joined(answers: list[bytes]) -> tuple[SignalArray, str]:
+    signals: list[bytes] = []
+    failure = b""
+    for answer in answers:
+        seen, failed, failure = answer.partition(_FAILED)
+        signals.append(seen)
+        if failed:
+            break
+    return np.frombuffer(b"".join(signals), dtype=np.int8), failure.decode()
+
+
+def _tell_nobody(done: int) -> None:
+    del done

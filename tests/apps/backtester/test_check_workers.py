@@ -1,0 +1,85 @@
+"""Windows shared among processes give what one process gives."""
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backtester import check_workers
+from backtester.check_workers import windows_shared
+from onetape.strategies import load_strategy
+from onetape.strategies.check import CheckData, Maker, check_strategy
+from onetape.strategies.testing import random_candles
+
+SOURCE = """
+import os
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onetape.strategies import Signals, Strategy
+
+
+@dataclass(frozen=True)
+class Some(Strategy):
+    name: ClassVar[str] = "some"
+    lookback = 1
+
+    def evaluate(self, candles, higher):
+        close = candles.close
+        {body}
+"""
+BODIES = {
+    "clean": "return Signals(np.sign(np.diff(close, prepend=close[0])), {})",
+    "look-ahead": "return Signals(np.sign(close - close.mean()), {})",
+    "fails late": "assert candles.timestamp[-1] % 3600000 or len(close) > 100, 'no'; "
+    "return Signals(close * 0, {})",
+}
+
+
+@pytest.fixture
+def data(monkeypatch: pytest.MonkeyPatch) -> CheckData:
+    """Return enough candles for several small jobs."""
+    monkeypatch.setattr(check_workers, "BARS_PER_JOB", 250)
+    return CheckData(random_candles(1_900, seed=6))
+
+
+def maker(folder: Path, body: str) -> Maker:
+    path = folder / "some.py"
+    path.write_text(SOURCE.replace("{body}", body))
+    return lambda: load_strategy(str(path))
+
+
+@pytest.mark.parametrize("what", BODIES)
+def test_processes_find_what_one_process_finds(tmp_path: Path, data: CheckData, what: str) -> None:
+    make, bars = maker(tmp_path, BODIES[what]), np.arange(len(data.candles))
+    reports: list[int] = []
+    alone = check_strategy(make, data, bars)
+    together = check_strategy(make, data, bars, reports.append, windows_shared(2))
+    assert together == alone
+    assert alone.is_clean == (what == "clean")
+    assert reports[-1] == 1_900
+
+
+def test_a_killed_process_changes_nothing(tmp_path: Path, data: CheckData) -> None:
+    parent = os.getpid()
+    # The first bars of the third job kill the process that evaluates them, but not the parent.
+    body = (
+        f"if len(close) == 100 and candles.timestamp[-1] == {int(data.candles.timestamp[600])} "
+        f"and os.getpid() != {parent}: os.kill(os.getpid(), {int(signal.SIGKILL)})\n        "
+        + BODIES["clean"]
+    )
+    make, bars = maker(tmp_path, body), np.arange(len(data.candles))
+    assert check_strategy(make, data, bars, evaluate=windows_shared(2)).is_clean
+
+
+def test_few_bars_are_not_worth_a_process(
+    tmp_path: Path, data: CheckData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, bars = maker(tmp_path, BODIES["clean"]), np.arange(100, 300)
+    alone = check_strategy(make, data, bars)
+    monkeypatch.delattr(os, "fork")
+    assert check_strategy(make, data, bars, evaluate=windows_shared(2)) == alone
