@@ -102,7 +102,7 @@ def exit_words(rules: Rules) -> str:
 
 def notes(backtest: "Backtest") -> list[str]:
     """Return what a reader must know to trust the numbers, in sentences."""
-    tape, metrics = backtest.tape, backtest.metrics
+    tape, result = backtest.tape, backtest.result
     found: list[str] = []
     if tape.key.exchange == SIMULATOR_ID:
         found.append("this market is invented by the simulator")
@@ -123,14 +123,14 @@ def notes(backtest: "Backtest") -> list[str]:
             f"the newest row, {utc_text(tape.left_out)} UTC, is left out: nothing proves that it "
             "is closed (a later row does, or closed = 1)"
         )
-    if metrics.open_at_end:
+    if result.is_open_at_end:
         found.append("the last trade is still open and valued at the last close")
-    if metrics.refused_orders:
-        orders = counted(metrics.refused_orders, "order")
+    if result.refused:
+        orders = counted(len(result.refused), "order")
         found.append(f"{orders} refused by account or market, not filled")
-    exits = backtest.result.rules.exits
+    exits = result.rules.exits
     if exits.has_stop and exits.has_target:
-        found.append(_ambiguity(metrics.ambiguous_bars, metrics.decided_bars))
+        found.append(_ambiguity(result.book.ambiguous, result.book.decided))
     return found
 
 

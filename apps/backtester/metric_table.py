@@ -39,7 +39,7 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
         "market_change",
         "market change",
         "part",
-        "last close / first close - 1, without a fee",
+        "last close / first close - 1, without a fee; the mean of several symbols",
         is_brief=False,
     ),
     Definition(
