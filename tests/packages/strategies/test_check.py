@@ -263,6 +263,13 @@ def test_the_sample_of_a_backtest_sees_a_look_into_the_future(write: Write, how:
     assert "(look-ahead): do not trust this result; why: backtester check" in text
 
 
+def test_the_sample_of_a_backtest_sees_a_short_lookback(write: Write):
+    make, data = write(NEEDS_160, lookback=20), CheckData(random_candles(3_000, seed=2))
+    result = sample_check(make, data, checked_signals(make(), data.candles).signal)
+    text = sample_text(result, "backtester check")
+    assert "(warm-up): the trader would decide otherwise; why: backtester check" in text
+
+
 def test_the_sample_is_the_same_each_time_and_says_how_many_it_took():
     data = CheckData(random_candles(3_000, seed=2))
     whole = checked_signals(load_strategy("rsi"), data.candles).signal

@@ -221,10 +221,12 @@ def crosses(
             do to them, such as `close * NOISE`.
     """
     difference = first - second
-    side = (difference > noise).view(np.int8) - (difference < -noise).view(np.int8)
+    over = difference > noise
+    np.negative(difference, out=difference)
+    under = difference > noise
     crossed = np.zeros(len(difference), dtype=np.int8)
-    step = np.diff(side)
-    np.subtract((step == 2).view(np.int8), (step == -2).view(np.int8), out=crossed[1:])
+    up, down = over[1:] & under[:-1], under[1:] & over[:-1]
+    np.subtract(up.view(np.int8), down.view(np.int8), out=crossed[1:])
     return crossed
 
 

@@ -11,6 +11,7 @@ from onetape.strategies.check import (
     CheckData,
     CheckResult,
     Difference,
+    Kind,
     Maker,
     Windows,
     explained,
@@ -18,6 +19,10 @@ from onetape.strategies.check import (
     window_signal,
 )
 from onetape.strategies.interface import SignalArray
+
+#: What a difference means for whoever reads the result.
+_MEANING: Final[dict[Kind, str]] = {"look-ahead": "do not trust this result"}
+_OTHERWISE: Final = "the trader would decide otherwise"
 
 #: Bars that are looked at, half of them such that signal something.
 SAMPLED_BARS: Final = 200
@@ -78,7 +83,7 @@ def sample_text(result: CheckResult, command: str) -> str:
     found = result.first
     return (
         f"{many}, {len(result.differing):,} DIFFER, first {utc_text(found.timestamp)} UTC "
-        f"({found.kind}): do not trust this result; why: {command}"
+        f"({found.kind}): {_MEANING.get(found.kind, _OTHERWISE)}; why: {command}"
     )
 
 
