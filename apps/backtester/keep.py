@@ -1,5 +1,6 @@
 """Keep a run: its folder appears whole, or not at all."""
 
+import contextlib
 import csv
 import hashlib
 import platform
@@ -9,7 +10,7 @@ import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
@@ -33,6 +34,10 @@ from onetape.strategies import digest
 
 if TYPE_CHECKING:
     from backtester.run import Backtest
+
+
+#: A folder with a dot that is younger may belong to a run that is being kept now.
+_RUBBISH_AFTER_SECONDS: Final = 3_600.0
 
 
 def keep_run(
@@ -75,7 +80,16 @@ def keep_run(
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    _sweep(folder.parent)
     return folder
+
+
+def _sweep(root: Path) -> None:
+    """Delete what runs that were killed have left half written."""
+    for path in root.glob(".????????T??????Z_*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _RUBBISH_AFTER_SECONDS:
+                shutil.rmtree(path)
 
 
 def encoded(document: dict[str, Any]) -> bytes:

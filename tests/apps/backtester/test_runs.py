@@ -2,10 +2,12 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -234,6 +236,20 @@ def test_a_folder_that_is_being_written_is_no_run(kept: Callable[..., Path]) -> 
     folder = kept()
     shutil.copytree(folder, folder.with_name(f".{folder.name}"))
     assert run_folders() == [folder]
+
+
+def test_what_a_killed_run_left_is_deleted_an_hour_later(kept: Callable[..., Path]) -> None:
+    first = kept()
+    old, young, other = (
+        first.with_name(name) for name in (f".{first.name}", f".{first.name}x", ".mine")
+    )
+    for folder in (old, young, other):
+        folder.mkdir()
+        age = 0 if folder == young else 2 * 3_600
+        moment = time.time() - age
+        os.utime(folder, (moment, moment))
+    kept("--strategy", "macd")
+    assert [folder.exists() for folder in (old, young, other)] == [False, True, True]
 
 
 def test_compare_shows_metrics_side_by_side_and_only_what_differs(
