@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from functools import cached_property
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,15 @@ class OpenPosition:
     """Whether stops, targets and the time stop count: not after an exit that was refused."""
 
 
+class _Kept(NamedTuple):
+    """A book in columns, shape (m,) or (m, 6); kinds for the sells alone."""
+
+    indices: IntArray
+    columns: FloatArray
+    prices: FloatArray
+    kinds: NDArray[np.int8]
+
+
 class Book:
     """What one symbol's orders came to."""
 
@@ -40,20 +50,29 @@ class Book:
         self._model = model
         self.carried = carried
         self.base = 0.0
-        self.indices: list[int] = []
-        """Bar of each fill; a buy and a sell in turn."""
         self.numbers: list[Numbers] = []
         """Of each fill; empty where `keep` gave columns instead."""
-        self._columns: FloatArray | None = None
-        self.prices: list[float] = []
-        """Before slippage."""
-        self.exit_kinds: list[int] = []
-        """One for each sell."""
+        self._kept: _Kept | None = None
         self.refused: list[tuple[int, Refused]] = []
         self.ambiguous = 0
         """Bars that reached stop and target, where nothing told which came first."""
         self.decided = 0
         """Such bars where finer candles told it."""
+
+    @cached_property
+    def indices(self) -> list[int]:
+        """Return the bar of each fill; a buy and a sell in turn."""
+        return [] if self._kept is None else self._kept.indices.tolist()
+
+    @cached_property
+    def prices(self) -> list[float]:
+        """Return the price of each fill before slippage."""
+        return [] if self._kept is None else self._kept.prices.tolist()
+
+    @cached_property
+    def exit_kinds(self) -> list[int]:
+        """Return what each sell came by, as EXIT_KINDS counts."""
+        return [] if self._kept is None else self._kept.kinds.tolist()
 
     @property
     def kinds(self) -> tuple[ExitKind, ...]:
@@ -74,15 +93,24 @@ class Book:
         self, indices: IntArray, columns: FloatArray, prices: FloatArray, kinds: NDArray[np.int8]
     ) -> None:
         """Take all fills at once, as columns; the book must be empty."""
-        self._columns = columns
-        self.indices, self.prices = indices.tolist(), prices.tolist()
-        self.exit_kinds = kinds.tolist()
+        self._kept = _Kept(indices, columns, prices, kinds)
+
+    def index_column(self) -> IntArray:
+        """Return `indices` as an array."""
+        if self._kept is not None:
+            return self._kept.indices
+        return np.array(self.indices, dtype=np.int64)
 
     def columns(self) -> FloatArray:
         """Return the fills' numbers as `fills.Numbers` orders them, shape (m, 6)."""
-        if self._columns is not None:
-            return self._columns
+        if self._kept is not None:
+            return self._kept.columns
         return np.array(self.numbers, dtype=np.float64).reshape(-1, 6)
+
+    def last_buy(self) -> Fill:
+        """Return the newest fill, which must be a buy; the others are not made."""
+        row = self.numbers[-1] if self._kept is None else self._kept.columns[-1].tolist()
+        return self._model.bought(cast("Numbers", row), self.prices[-1])
 
     def fills(self) -> tuple[Fill, ...]:
         """Return the fills in time order; a carried position's buy is not one of them."""
@@ -250,7 +278,7 @@ def equity_of(
         cash: Before the first candle, quote currency.
         base: Before the first candle, base currency.
     """
-    lengths = np.diff(np.asarray([0, *book.indices, len(candles)]))
+    lengths = np.diff(np.concatenate(([0], book.index_column(), [len(candles)])))
     # A running sum adds in the order in which the account did: the same to the last bit.
     columns = book.columns()
     money = np.cumsum(np.concatenate(([cash], columns[:, 4])))

@@ -61,22 +61,21 @@ def _all_in(
     cash: float, buy_rate: float, price: FloatArray, out: FloatArray, rate: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Return amount and cost of each buy, every one paid by what the sell before brought in."""
-    amounts: list[float] = []
-    costs: list[float] = []
-    columns = (price * (1 + buy_rate), price, out, rate)
-    for unit, paid, got, sell_rate in zip(*(column.tolist() for column in columns), strict=True):
-        amount = cash / unit
+    unit = price * (1 + buy_rate)
+    before: list[float] = []
+    columns = (unit, price, out, rate)
+    for each, paid, got, sell_rate in zip(*(column.tolist() for column in columns), strict=True):
+        before.append(cash)
+        amount = cash / each
         notional = paid * amount
         cost = notional + notional * buy_rate
-        # Not min(), which takes as long as half of the rest.
-        if cost > cash:
-            cost = cash
-        amounts.append(amount)
-        costs.append(cost)
         back = got * amount
         # In the order in which the account is booked, for the last bit's sake.
-        cash = cash - cost + (back - back * sell_rate)
-    return np.array(amounts), np.array(costs)
+        cash = (cash - cost if cost < cash else 0.0) + (back - back * sell_rate)
+    held = np.array(before)
+    amounts = held / unit
+    notionals = price * amounts
+    return amounts, np.minimum(notionals + notionals * buy_rate, held)
 
 
 def _put(

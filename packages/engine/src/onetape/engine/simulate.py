@@ -128,7 +128,7 @@ def _position(lane: Lane, row: int) -> OpenPosition | None:
             max(carried.highest, highest),
             has_levels and carried.has_levels,
         )
-    fill = book.fills()[-1]
+    fill = book.last_buy()
     return OpenPosition(
         fill,
         int(candles.timestamp[bar]),
