@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -9,7 +10,8 @@ import msgspec
 from backtester.load import LEAST_WARM_UP, Tape
 from backtester.search.space import Point
 from onetape.core.errors import OnetapeError
-from onetape.engine import Metrics, Rules, metrics_of, simulate
+from onetape.engine import BuyAndHold, Metrics, Rules, metrics_of, simulate
+from onetape.engine.holding import buy_and_hold
 from onetape.strategies import (
     Higher,
     Strategy,
@@ -20,7 +22,7 @@ from onetape.strategies import (
 from onetape.strategies.higher import LEAST_CANDLES
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ground:
     """What every combination is tried on."""
 
@@ -31,6 +33,15 @@ class Ground:
     rules: Rules
     higher: Higher
     """Larger candles beside those of the tape, enough for every combination."""
+
+    @cached_property
+    def holds(self) -> tuple[BuyAndHold | None, BuyAndHold | None]:
+        """Return what buying and holding made in each part: the same for every combination."""
+        candles = self.tape.candles
+        middle = self.tape.warm_up + self.searched
+        parts = (candles[self.tape.warm_up : middle], candles[middle:])
+        first, second = (buy_and_hold(part, self.rules) for part in parts)
+        return first, second
 
     @property
     def split(self) -> int:
@@ -59,10 +70,16 @@ def tried(strategy: Strategy, ground: Ground) -> tuple[Metrics, Metrics]:
         OnetapeError: the strategy failed; the text says where.
     """
     searched, held_out = parts_of(ground, lookback_of(strategy))
-    return _part(strategy, ground, *searched), _part(strategy, ground, *held_out)
+    return (
+        _part(strategy, ground, searched, ground.holds[0]),
+        _part(strategy, ground, held_out, ground.holds[1]),
+    )
 
 
-def _part(strategy: Strategy, ground: Ground, first: int, traded: int, end: int) -> Metrics:
+def _part(
+    strategy: Strategy, ground: Ground, part: tuple[int, int, int], hold: BuyAndHold | None
+) -> Metrics:
+    first, traded, end = part
     whole = ground.tape.candles
     candles = whole[first:end]
     higher: Higher = {}
@@ -73,7 +90,8 @@ def _part(strategy: Strategy, ground: Ground, first: int, traded: int, end: int)
             for name, larger in ground.higher.items()
         }
     signals = checked_signals(strategy, candles, higher)
-    return metrics_of(simulate(candles, signals.signal, ground.rules, start_index=traded - first))
+    result = simulate(candles, signals.signal, ground.rules, start_index=traded - first)
+    return metrics_of(result, hold)
 
 
 class Work:
@@ -86,6 +104,7 @@ class Work:
         self._points = points
         self._strategies = strategies
         self._ground = ground
+        _ = ground.holds  # found here, once for all processes
 
     def __call__(self, number: int) -> bytes:
         """Return a line of the results, without its end: what came out, or why nothing did."""

@@ -22,6 +22,12 @@ class Drawdown(NamedTuple):
     """First value that regained the high; the last one where none did."""
 
 
+def running_high(equity: FloatArray, start: float = 0.0) -> FloatArray:
+    """Return the highest equity so far, shape (n,); arguments as `drawdown_curve`."""
+    high = np.maximum.accumulate(equity)
+    return np.maximum(high, start, out=high)
+
+
 def drawdown_curve(equity: FloatArray, start: float = 0.0) -> FloatArray:
     """Return equity / highest equity so far - 1, shape (n,).
 
@@ -29,33 +35,42 @@ def drawdown_curve(equity: FloatArray, start: float = 0.0) -> FloatArray:
         equity: At each close, not negative, shape (n,).
         start: Cash before the first value, which counts as a high.
     """
-    high = np.maximum.accumulate(equity)
-    np.maximum(high, start, out=high)
+    return _curve(equity, running_high(equity, start))
+
+
+def _curve(equity: FloatArray, high: FloatArray) -> FloatArray:
     with np.errstate(invalid="ignore"):
         curve = equity / high
     curve -= 1.0
     return curve
 
 
-def max_drawdown(equity: FloatArray, start: float = 0.0) -> Drawdown:
-    """Return the fall that lost the largest part of its high; arguments as `drawdown_curve`.
+def max_drawdown(
+    equity: FloatArray, start: float = 0.0, high: FloatArray | None = None
+) -> Drawdown:
+    """Return the fall that lost the largest part of its high.
 
     The largest part is not always the largest amount: a fall from 1,000 to 500 outweighs one from
     11,000 to 10,000.
+
+    Args:
+        equity: At each close, not negative, shape (n,).
+        start: Cash before the first value, which counts as a high.
+        high: `running_high` of both, where it is known already.
     """
     if not len(equity):
         return Drawdown(0.0, 0.0, -1, -1, -1)
-    curve = drawdown_curve(equity, start)
+    curve = _curve(equity, running_high(equity, start) if high is None else high)
     trough = int(curve.argmin())
     ratio = float(curve[trough])
     if ratio >= 0:
         return Drawdown(0.0, 0.0, trough, trough, trough)
-    high = max(float(equity[: trough + 1].max()), start)
-    at_high = np.flatnonzero(equity[:trough] >= high)
-    regained = equity[trough:] >= high
+    top = max(float(equity[: trough + 1].max()), start)
+    at_high = np.flatnonzero(equity[:trough] >= top)
+    regained = equity[trough:] >= top
     return Drawdown(
         ratio=ratio,
-        amount=float(equity[trough]) - high,
+        amount=float(equity[trough]) - top,
         peak=int(at_high[-1]) if len(at_high) else -1,
         trough=trough,
         end=trough + int(regained.argmax()) if regained.any() else len(equity) - 1,

@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from onetape.core.candles import FloatArray, IntArray
+from onetape.engine.drawdown import running_high
 
 DAY_SECONDS = 86_400
 YEAR_SECONDS = 365 * DAY_SECONDS
@@ -121,15 +122,18 @@ def turnover(traded: float, equity: FloatArray, seconds: float) -> float | None:
     return traded / mean * YEAR_SECONDS / seconds if seconds > 0 and mean > 0 else None
 
 
-def longest_fall_seconds(equity: FloatArray, timestamp: IntArray, start: float) -> int:
+def longest_fall_seconds(
+    equity: FloatArray, timestamp: IntArray, start: float, high: FloatArray | None = None
+) -> int:
     """Return the longest time from a high to the candle that regained it, or to the last one.
 
     Args:
         equity: At each close, shape (n,).
         timestamp: Open of each candle, epoch seconds UTC, shape (n,).
         start: Cash before the first candle, which counts as a high at its open.
+        high: `running_high` of both, where it is known already.
     """
-    high = np.maximum(np.maximum.accumulate(equity), start)
+    high = running_high(equity, start) if high is None else high
     marks = np.flatnonzero(equity >= high)
     bounds = np.concatenate(([0], marks, [len(equity) - 1]))
     # Highs on neighbouring candles have no fall between them.

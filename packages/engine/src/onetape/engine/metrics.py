@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from onetape.core.candles import FloatArray, IntArray
-from onetape.engine.drawdown import Drawdown, max_drawdown
+from onetape.engine.drawdown import Drawdown, max_drawdown, running_high
 from onetape.engine.holding import BuyAndHold, buy_and_hold, holding_of, shared_holding
 from onetape.engine.measures import (
     cagr,
@@ -105,15 +105,21 @@ class Metrics:
         return asdict(self)
 
 
-def metrics_of(result: Result | Portfolio) -> Metrics:
-    """Return the metrics of a run over one symbol, or over several that share an account."""
+def metrics_of(result: Result | Portfolio, hold: BuyAndHold | None = None) -> Metrics:
+    """Return the metrics of a run over one symbol, or over several that share an account.
+
+    Args:
+        result: The run.
+        hold: `buy_and_hold` of its candles and rules, where an earlier run over one symbol has
+            found it already.
+    """
     if isinstance(result, Portfolio):
         times, parts = result.timestamp, result.parts
         held = shared_holding([(part.candles, part.rules) for part in parts], times)
         hold = None if held is None else holding_of(held, result.rules.cash)
     else:
         times, parts = result.candles.timestamp, (result,)
-        hold = buy_and_hold(result.candles, result.rules)
+        hold = hold or buy_and_hold(result.candles, result.rules)
     changes = [_change(part.candles.close) for part in parts if len(part.candles)]
     tally = tally_of(parts)
     return Metrics(
@@ -134,7 +140,8 @@ def metrics_of(result: Result | Portfolio) -> Metrics:
 
 def _of_equity(equity: FloatArray, start: float, times: IntArray) -> dict[str, Any]:
     final = float(equity[-1]) if len(equity) else start
-    fall = max_drawdown(equity, start)
+    high = running_high(equity, start)
+    fall = max_drawdown(equity, start, high)
     returns, periods = period_returns(start, equity, times)
     growth = cagr(start, final, span_seconds(times))
     return {
@@ -148,7 +155,7 @@ def _of_equity(equity: FloatArray, start: float, times: IntArray) -> dict[str, A
         "calmar": growth / -fall.ratio if growth is not None and fall.ratio < 0 else None,
         "max_drawdown": fall.ratio,
         "max_drawdown_seconds": _seconds(fall, times),
-        "longest_drawdown_seconds": longest_fall_seconds(equity, times, start),
+        "longest_drawdown_seconds": longest_fall_seconds(equity, times, start, high),
     }
 
 
