@@ -169,14 +169,17 @@ def test_a_kept_run_is_explained_over_its_own_range(backtester: Run, tape: Path)
     assert "the run has no candle there (it has 2024-01-01 00:00 to 2024-03-01 00:00" in late.err
 
 
-def test_a_run_of_a_range_without_ends_keeps_the_ends_that_it_had(
+def test_a_run_of_a_range_without_ends_keeps_the_end_that_it_had(
     backtester: Run, tape: Path
 ) -> None:
-    del tape
     assert backtester("--exchange", "simulator", "--no-report").code == 0
-    manifest = load_run().manifest
-    assert manifest["settings"]["to"] is None
-    assert utc_text(manifest["result"]["to"]) == "2024-04-30 00:00"
+    run, end = load_run(), START + 120 * DAY
+    assert run.manifest["settings"]["to"] is None
+    with open_store(tape, create=False) as store:
+        later = Market(DEFAULT_SEED).candles("BTC/USDT", "1h", end, end + 3 * DAY)
+        put(store, SeriesKey("simulator", "BTC/USDT", "1h"), later)
+    backtest, changes = rerun(run)
+    assert (backtest.tape.end, changes) == (end, [])
 
 
 @pytest.mark.parametrize(
