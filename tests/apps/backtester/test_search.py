@@ -130,7 +130,7 @@ def test_larger_candles_and_cheats_see_what_a_backtest_of_the_part_sees(
         value = f"--param=period={result['parameters']['period']}"
         alone = on_tape("-s", "larger.py", value, "--from", ends[0], "--to", ends[1])
         assert alone.document["metrics"] == result[part]
-        assert result[part]["trades"] > 3
+        assert result[part]["trades"] > 0
 
 
 def test_only_the_searched_part_ranks(search: Run) -> None:
