@@ -21,7 +21,7 @@ def list_revisions(
             help="Give the candle this value, or `all` that are open; repeat for several.",
         ),
     ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="List those too that were accepted.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="List those too that are settled.")] = False,
     exchange: options.Exchanges = None,
     symbol: options.Symbols = None,
     timeframe: options.Timeframes = None,
@@ -77,7 +77,7 @@ def _line(revision: "Revision") -> str:
 
     pairs = zip(revision.old._fields, revision.old, revision.new, strict=True)
     changes = [f"{name} {old!r} -> {new!r}" for name, old, new in pairs if old != new]
-    state = ", accepted" if revision.accepted else ""
+    state = ", settled" if revision.accepted else ""
     seen = utc_text(revision.seen_ms // 1_000)
     return (
         f"{revision.id}: {revision.key} {utc_text(revision.old.timestamp)}: {', '.join(changes)} "

@@ -71,6 +71,24 @@ def test_of_two_revisions_of_a_candle_the_later_settles_both(store: Store) -> No
     assert closes(store) == []
 
 
+def test_a_value_that_the_exchange_takes_back_is_not_accepted_with_all_others(store: Store) -> None:
+    put(store, candle(1), candle(2))
+    put(store, candle(1, 99.0), candle(2, 98.0))
+    is_open = [one.id for one in revisions_of(store)]
+    assert put(store, candle(1)) == InsertReport(present=1)
+    assert closes(store) == [(105.0, 98.0, False)]
+    assert accept(store, is_open) == 1
+    assert row_at(store, KEY, HOUR) == candle(1)
+    assert row_at(store, KEY, 2 * HOUR) == candle(2, 98.0)
+
+
+def test_a_file_that_has_the_stored_value_settles_nothing(store: Store) -> None:
+    put(store, candle(1))
+    put(store, candle(1, 99.0))
+    insert_closed(store, KEY, [candle(1)], source="import", seen_ms=1)
+    assert len(closes(store)) == 1
+
+
 def test_an_unknown_revision_changes_nothing(store: Store) -> None:
     put(store, candle(1))
     put(store, candle(1, 99.0))

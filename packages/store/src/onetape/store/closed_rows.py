@@ -79,6 +79,8 @@ def _store(connection: Connection, key: SeriesKey, rows: Sequence[Row], source: 
     if len(closed) < len(before):
         _clear_unproven(connection, key, rows, before, source)
     new = [row for row in rows if closed.get(row[0]) != row] if closed else rows
+    if source == "rest" and len(new) < len(rows):
+        _settle_taken_back(connection, key, span, rows, closed)
     _insert_or_ignore(connection, key, new, source)
     arrived = connection.execute(
         f"SELECT count(*) FROM ohlcv_data WHERE {_SERIES} AND timestamp BETWEEN ? AND ? "
@@ -97,6 +99,34 @@ def _store(connection: Connection, key: SeriesKey, rows: Sequence[Row], source: 
         "SELECT count(*) FROM revisions WHERE id > ?", (newest_revision,)
     ).get
     return Stored(inserted, present, revised)
+
+
+def _settle_taken_back(
+    connection: Connection,
+    key: SeriesKey,
+    span: tuple[Any, ...],
+    rows: Sequence[Row],
+    closed: dict[int, Row],
+) -> None:
+    """Settle open revisions of candles for which the exchange sends the stored value again.
+
+    Accepted later, such a revision would give the tape a value that the exchange took back.
+    """
+    revised = connection.execute(
+        f"SELECT DISTINCT timestamp FROM revisions WHERE {_SERIES} AND timestamp BETWEEN ? AND ? "
+        "AND accepted = 0",
+        span,
+    ).fetchall()
+    if revised:
+        sent: dict[int, Row] = {row[0]: row for row in rows}
+        connection.executemany(
+            f"UPDATE revisions SET accepted = 1 WHERE {_SERIES} AND timestamp = ?",
+            [
+                (*key.names, time)
+                for (time,) in revised
+                if time in sent and sent[time] == closed.get(time)
+            ],
+        )
 
 
 def _insert_or_ignore(

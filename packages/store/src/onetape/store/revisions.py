@@ -1,7 +1,8 @@
 """The revision ledger: values that an exchange gave for candles that were closed already.
 
 A closed candle is never overwritten by an insert: a trigger writes the different value here, once.
-Only `accept` makes it the candle's value. Times of candles are epoch seconds.
+Only `accept` makes it the candle's value. Where the exchange sends the stored value again, what
+came in between is settled. Times of candles are epoch seconds.
 """
 
 from collections.abc import Iterable
@@ -32,7 +33,7 @@ class Revision:
     seen_ms: int
     """When it came, epoch milliseconds of the computer's time."""
     accepted: bool
-    """Whether the tape holds the new value since, or a still newer one."""
+    """Whether it is settled: the tape holds the new value since, or a still newer one."""
 
 
 def revisions_of(
