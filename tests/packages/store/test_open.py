@@ -52,6 +52,16 @@ def test_a_new_database_is_private(path: Path) -> None:
     assert modes == {"onetape.db": 0o600, "onetape.db-wal": 0o600, "onetape.db-shm": 0o600}
 
 
+def test_a_link_to_a_file_that_is_not_there_yet_stays_a_link(tmp_path: Path) -> None:
+    target, link = tmp_path / "disk" / "real.db", tmp_path / "link.db"
+    target.parent.mkdir()
+    link.symlink_to(target)
+    open_store(link, create=True).close()
+    assert link.is_symlink()
+    assert target.is_file()
+    assert list(target.parent.iterdir()) == [target]
+
+
 def test_a_missing_database_is_not_made_unless_asked_for(path: Path) -> None:
     with pytest.raises(StoreError, match="does not exist; fill it first"):
         open_store(path, create=False)

@@ -6,6 +6,7 @@ A process that has the file open must not open it in any other way, not even to 
 closing the other handle drops the locks of this one.
 """
 
+import os
 import stat
 import time
 from collections.abc import Generator
@@ -187,7 +188,8 @@ def open_store(path: Path, *, create: bool, whole: bool = False) -> Store:
                 f"{path} does not exist; fill it first: uv run backfiller --symbol BTC/USDT"
             )
         _check_no_log_without_file(path)
-        _create(path)
+        # A link that leads to nothing yet stays one: the file is made where it leads to.
+        _create(Path(os.path.realpath(path)))
     # Before it is opened: a file that takes the name meanwhile is then another one.
     identity = file_identity(path)
     with translated(path):
