@@ -94,6 +94,14 @@ def test_holes_in_the_middle_are_filled_and_a_forming_row_left_behind_is_replace
     assert same(tape(), whole)
 
 
+def test_a_range_in_which_no_candle_opens_is_empty(simulated: Run) -> None:
+    ended = simulated("--timerange", "20240115-20240120", "-t", "1M")
+    (summary,) = ended.series
+    assert ended.code == 0
+    assert (summary["stored"], summary["pages"]) == (0, 0)
+    assert summary["start"] == summary["end"]
+
+
 def test_several_series_go_into_one_file(simulated: Run) -> None:
     arguments = ("-p", "BTC/USDT", "-p", "eth-usdt", "-t", "1h", "-t", "1d", "--days", "3")
     ended = simulated(*arguments)
