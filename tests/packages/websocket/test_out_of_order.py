@@ -1,0 +1,85 @@
+"""Row 23: candles of a stream that come out of order are each told with their own time."""
+
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+
+from onetape.core.candles import Candle
+from onetape.exchange.rest import candle_of
+from onetape.websocket.events import CandleUpdate, StreamEvent
+from onetape.websocket.websocket import WebSocketManager
+
+MARCH = 1_709_251_200
+HOUR = 3_600
+SEED = 23
+
+Run = Callable[[Any], Any]
+Kline = Callable[..., dict[str, Any]]
+Watching = Callable[..., AbstractAsyncContextManager[Any]]
+MisbehavingServer = Callable[[], AbstractAsyncContextManager[Any]]
+
+
+def as_ccxt_returns_them(
+    self: WebSocketManager, symbol: str, timeframe: str
+) -> Callable[[], Awaitable[StreamEvent | None]]:
+    """The reader with its guard off: believe that what CCXT returns is what has changed."""
+
+    async def read() -> StreamEvent | None:
+        client: Any = self._client  # pyright: ignore[reportPrivateUsage] - its place is taken here
+        rows = await client.watch_ohlcv(symbol, timeframe)
+        return CandleUpdate(tuple(candle_of(row) for row in rows), client.connections)
+
+    return read
+
+
+def frames() -> list[tuple[int, float]]:
+    """Return hours and closes: 2, 5, 3, an update of 1, and then whatever the seed says."""
+    chosen = random.Random(SEED)  # noqa: S311 - the same frames every time
+    hours = [1, 2, 5, 3, 1, *(chosen.randint(1, 8) for _ in range(30))]
+    return [(hour, 101.0 + number) for number, hour in enumerate(hours)]
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_row_23_candles_out_of_order_are_all_told_by_timestamp(
+    run: Run,
+    misbehaving: MisbehavingServer,
+    watching: Watching,
+    kline: Kline,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    guarded: bool,
+) -> None:
+    if not guarded:
+        monkeypatch.setattr(WebSocketManager, "_candle_reader", as_ccxt_returns_them)
+
+    async def scene() -> dict[int, Candle]:
+        async with misbehaving() as server, watching(server.url) as stream:
+            await server.wait_for_socket()
+            for place, (hour, close) in enumerate(frames(), start=1):
+                await server.send(kline(hour, close))
+                if guarded:
+                    await stream.until(told(MARCH + hour * HOUR, close))
+                else:
+                    await stream.until(told_anything(place))
+            return {row.timestamp: row for each in stream.candle_updates for row in each.rows}
+
+    told_last = run(scene())
+    sent_last = {MARCH + hour * HOUR: close for hour, close in frames()}
+    is_true = {time: row.close for time, row in told_last.items()} == sent_last
+    assert is_true is guarded
+
+
+def told(timestamp: int, close: float) -> Callable[[list[StreamEvent]], bool]:
+    return lambda events: any(
+        (row.timestamp, row.close) == (timestamp, close)
+        for event in events
+        if isinstance(event, CandleUpdate)
+        for row in event.rows
+    )
+
+
+def told_anything(times: int) -> Callable[[list[StreamEvent]], bool]:
+    return lambda events: sum(isinstance(event, CandleUpdate) for event in events) >= times
