@@ -1,5 +1,7 @@
 """The check catches strategies that cheat in the usual ways, and names what is wrong with each."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -276,6 +278,20 @@ def test_the_sample_is_the_same_each_time_and_says_how_many_it_took():
     one, other = (sample_check(lambda: load_strategy("rsi"), data, whole) for _ in range(2))
     assert one == other
     assert sample_text(one, "X") == "200 of 3,000 bars sampled, clean; all: X"
+
+
+def test_the_sample_imports_nothing_slow():
+    # NumPy's random numbers alone take as long as the whole sample.
+    code = (
+        "import sys, numpy as np; from onetape.strategies import *; "
+        "from onetape.strategies.check import CheckData; from onetape.core.candles import Candles; "
+        "from onetape.strategies.sample import sample_check; x = np.arange(1.0, 300.0); "
+        "c = Candles(x.astype(np.int64) * 60, x, x, x, x, x); make = lambda: load_strategy('rsi'); "
+        "print(sample_check(make, CheckData(c), checked_signals(make(), c).signal).checked, "
+        "[m for m in ('numpy.random', 'pandas', 'rich') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "199 []\n"
 
 
 def test_a_window_is_the_traders(write: Write):
