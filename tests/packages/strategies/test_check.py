@@ -291,7 +291,7 @@ def test_the_sample_imports_nothing_slow():
         "[m for m in ('numpy.random', 'pandas', 'rich') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout == "199 []\n"
+    assert run.stdout == "200 []\n"
 
 
 def test_a_window_is_the_traders(write: Write):
