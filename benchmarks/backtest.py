@@ -3,9 +3,10 @@
     unset PYTHONDONTWRITEBYTECODE
     uv run python benchmarks/backtest.py --peers FOLDER > benchmarks/results/backtest.json
 
-Every sample is a whole process: start, import, load, run, print. Those that are compared follow each
-other, so that a busy machine is busy for all. The peers live in environments of their own in FOLDER,
-which is made where it is missing; they read .npy columns, ours the SQLite file with its warm cache.
+Every sample is a whole process: start, import, load, run, print. Those that are compared follow
+each other, so that a busy machine is busy for all. The peers live in environments of their own in
+FOLDER, which is made where it is missing; they read .npy columns, ours the SQLite file with its
+warm cache.
 """
 
 import argparse
@@ -139,7 +140,9 @@ def whole(
         "floor": [sys.executable, str(SCRIPTS / "floor.py"), str(columns)],
         "onetape": ours(database, sizing),
         "unchecked": [*ours(database, sizing), "--no-check"],
-        "vectorbt": [str(pythons["vectorbt"]), str(SCRIPTS / "with_vectorbt.py"), str(columns), size],
+        "vectorbt": [
+            str(pythons["vectorbt"]), str(SCRIPTS / "with_vectorbt.py"), str(columns), size,
+        ],
         "backtesting": [
             str(pythons["backtesting"]), str(SCRIPTS / "with_backtesting.py"), str(columns), size,
         ],

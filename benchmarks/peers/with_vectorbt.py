@@ -39,7 +39,7 @@ def main() -> None:
         size = np.inf if kind == "all_in" else 1.0
         run = portfolio(close, fill, FAST, SLOW, size)
         trades = int(run.trades.closed.count())
-        print(json.dumps({"equity": float(run.final_value()), "trades": trades}))
+        print(json.dumps({"equity": float(run.final_value()), "trades": trades}))  # noqa: T201 - read by the parent
         return
     pairs = [(fast, slow) for fast in GRID_FAST for slow in GRID_SLOW]
     fast, slow = ([pair[at] for pair in pairs] for at in (0, 1))
@@ -53,7 +53,7 @@ def main() -> None:
         with_sharpe.append(time.perf_counter() - began)
     best = pairs[int(np.argmax(returns))]
     document = {"returns": returns_only, "sharpe": with_sharpe}
-    print(json.dumps({**document, "best": best, "best_return": float(returns.max())}))
+    print(json.dumps({**document, "best": best, "best_return": float(returns.max())}))  # noqa: T201 - read by the parent
 
 
 if __name__ == "__main__":
