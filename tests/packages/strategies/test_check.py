@@ -137,7 +137,7 @@ def test_every_bar_of_a_strategy_that_comes_with_it_is_clean(name: str):
 
 @pytest.mark.parametrize("how", FUTURE)
 def test_a_look_into_the_future_is_named_with_its_first_bar(write: Write, how: str):
-    make, candles = write(FUTURE[how], lookback=150), random_candles(400, seed=2)
+    make, candles = write(FUTURE[how], lookback=150), random_candles(260, seed=2)
     _, result = checked(make, candles)
     assert result.first is not None
     assert result.first.kind == "look-ahead"
