@@ -105,6 +105,11 @@ def searched(settings: BacktesterSettings, asked: Asked) -> Search:
     began = time.monotonic()
     key = series_key(settings)
     wanted = wanted_range(settings)
+    if settings.detail_timeframe is not None:
+        raise UsageError(
+            "a search asks no finer candles; leave --detail-timeframe out, and backtest the best "
+            "combination with it"
+        )
     with printing_to_stderr():
         cls = strategy_class(settings.strategy.name, USER_FOLDER)
     planned = planned_search(cls, settings.strategy.parameters, asked)
