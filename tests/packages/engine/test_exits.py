@@ -1,0 +1,151 @@
+"""The rule for one bar, what sizings spend, and what finer candles tell."""
+
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+
+from onetape.core.candles import Candles
+from onetape.core.errors import UsageError
+from onetape.core.steps import MarketSteps
+from onetape.core.timeframes import Timeframe
+from onetape.engine import ExitRules, Market, Refused, Rules, buy_fill, exit_in_bar, levels_of
+from onetape.engine.detail import Detail, decided, reader_of
+from onetape.engine.exits import STOP_LOSS, TARGET, TRAILING_STOP
+from onetape.engine.fills import Fill
+
+BOTH = ExitRules(stop_loss=0.1, take_profit=0.1)
+HOUR, MINUTE = Timeframe.parse("1h"), Timeframe.parse("1m")
+
+
+@pytest.mark.parametrize(
+    ("bar", "expected"),
+    [
+        ((100, 105, 95), None),
+        ((100, 105, 89), (90, STOP_LOSS, False)),
+        ((85, 95, 80), (85, STOP_LOSS, False)),
+        ((100, 111, 95), (110, TARGET, False)),
+        ((115, 120, 80), (115, TARGET, False)),
+        ((100, 111, 89), (90, STOP_LOSS, True)),
+        ((90, 120, 85), (90, STOP_LOSS, False)),
+    ],
+)
+def test_a_bar_ends_a_position_at_its_open_or_at_the_worse_level(
+    bar: tuple[float, float, float], expected: tuple[float, int, bool] | None
+):
+    levels = levels_of(BOTH, 100.0, 100.0, 0, 0.0)
+    found = exit_in_bar(*bar, levels._replace(target=110.0))
+    assert found == expected
+
+
+def test_a_trailing_stop_follows_the_highest_price_and_never_falls_under_the_stop_loss():
+    exits = ExitRules(stop_loss=0.1, trailing_stop=0.2)
+    assert levels_of(exits, 100.0, 100.0, 0, 0.0)[:2] == (90.0, STOP_LOSS)
+    assert levels_of(exits, 100.0, 150.0, 3, 0.0)[:2] == (120.0, TRAILING_STOP)
+
+
+def test_a_target_falls_with_time_and_is_a_price_of_the_market():
+    exits = ExitRules(target_table=((1, 0.05), (3, 0.013)))
+    targets = [levels_of(exits, 100.0, 100.0, age, 0.5).target for age in range(5)]
+    assert targets == [np.inf, 105.0, 105.0, 101.5, 101.5]
+
+
+def spent(rules: Rules, market: Market) -> float:
+    fill = buy_fill(rules, 1_000.0, 10.0, market)
+    assert isinstance(fill, Fill), fill
+    return fill.amount
+
+
+@pytest.mark.parametrize(
+    ("given", "market", "amount"),
+    [
+        ({"sizing": "base_amount", "base_amount": 3.0}, Market(), 3.0),
+        ({"sizing": "equity_share", "equity_share": 0.2}, Market(equity=2_000.0), 40.0),
+        ({"sizing": "equity_share", "equity_share": 0.9}, Market(equity=9_000.0), 100.0),
+        ({"sizing": "volatility_target", "volatility_target": 0.2}, Market(volatility=0.8), 25.0),
+        ({"sizing": "volatility_target", "volatility_target": 0.2}, Market(volatility=0.1), 100.0),
+    ],
+)
+def test_a_sizing_spends_what_it_says(given: dict[str, Any], market: Market, amount: float):
+    assert spent(Rules(fee_rate=0.0, **given), market) == pytest.approx(amount)
+
+
+def test_a_risk_per_trade_is_what_the_first_stop_loses():
+    rules = Rules(
+        fee_rate=0.001, slippage_bps=10, sizing="risk_per_trade", risk_per_trade=0.01,
+        exits=ExitRules(stop_loss=0.05),
+    )  # fmt: skip
+    amount = spent(rules, Market())
+    lost = amount * (10.0 * 1.001 * 1.001 - 9.5 * 0.999 * 0.999)
+    assert lost == pytest.approx(10.0)
+
+
+def test_an_order_pays_for_its_share_of_the_volume_and_a_fixed_size_stays():
+    rules = Rules(fee_rate=0.0, volume_impact=0.1, sizing="base_amount", base_amount=5.0)
+    fill = buy_fill(rules, 1_000.0, 10.0, Market(volume=50.0))
+    assert isinstance(fill, Fill)
+    assert (fill.amount, fill.price) == (5.0, pytest.approx(10.1))
+
+
+def test_all_cash_is_spent_at_the_price_that_the_order_itself_makes():
+    fill = buy_fill(Rules(volume_impact=0.2), 1_000.0, 10.0, Market(volume=500.0))
+    assert isinstance(fill, Fill)
+    assert fill.cash_change == pytest.approx(-1_000.0)
+    assert fill.price == pytest.approx(10.0 * (1 + 0.2 * fill.amount / 500.0))
+
+
+def test_an_entry_whose_stop_could_not_be_sold_is_refused():
+    steps = MarketSteps(None, None, Decimal(0), Decimal(10))
+    rules = Rules(cash=10.2, fee_rate=0.0, steps=steps, exits=ExitRules(stop_loss=0.05))
+    refused = buy_fill(rules, 10.2, 1.0)
+    assert isinstance(refused, Refused)
+    assert "would be worth 9.69 at its stop, under the market's least value 10" in refused.reason
+
+
+def minutes(rows: list[tuple[int, float, float, float]]) -> Detail:
+    """Return the detail of minutes (number, open, high, low)."""
+    times = np.array([60 * row[0] for row in rows], dtype=np.int64)
+    open_, high, low = (np.array([row[at] for row in rows], dtype=np.float64) for at in (1, 2, 3))
+    candles = Candles.from_columns(times, open_, high, low, open_, np.ones_like(open_))
+    return Detail(HOUR, MINUTE, reader_of(candles))
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([(0, 100, 101, 99), (1, 100, 111, 99)], True),
+        ([(0, 100, 101, 99), (1, 100, 105, 89)], False),
+        ([(0, 100, 111, 89)], None),
+        ([(0, 100, 101, 99), (1, 112, 113, 85)], True),
+        ([(0, 100, 101, 99), (2, 100, 111, 99)], None),
+        ([(0, 100, 101, 99)], None),
+        ([], None),
+    ],
+)
+def test_minutes_tell_which_level_was_first_or_nothing_does(
+    rows: list[tuple[int, float, float, float]], expected: bool | None
+):
+    assert decided(minutes(rows), 0, 90.0, 110.0) is expected
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"stop_loss": 1.0}, "stop_loss must be above 0 and under 1"),
+        ({"take_profit": 0.0}, "take_profit must be above 0"),
+        ({"trailing_stop": float("nan")}, "trailing_stop must be above 0"),
+        ({"time_stop_bars": 0}, "time_stop_bars must be 1 or more, found 0"),
+        ({"target_table": ((0, 0.01), (5, 0.02))}, "target_table must fall with time"),
+        ({"target_table": ((0, -0.01),)}, "target_table must begin above 0"),
+        ({"target_table": ((3, 0.1), (3, 0.05))}, "target_table must give parts above -1"),
+    ],
+)
+def test_exits_that_cannot_be_used_are_refused(given: dict[str, Any], text: str):
+    with pytest.raises(UsageError, match=text):
+        ExitRules(**given)
+
+
+def test_a_risk_needs_a_stop():
+    with pytest.raises(UsageError, match="risk_per_trade needs a stop that limits the loss"):
+        Rules(sizing="risk_per_trade", risk_per_trade=0.01)
