@@ -207,6 +207,8 @@ def test_a_half_written_line_is_tried_again(search: Run) -> None:
     second = search(*GRID)
     assert second["tried"]["of_these_earlier"] == 3
     assert second["results"] == first["results"]
+    # The half line is gone: nothing was appended to it.
+    assert len(lines(first["folder"])) == 4
 
 
 def test_a_killed_search_goes_on(search: Run, tape: Path, tmp_path: Path) -> None:
