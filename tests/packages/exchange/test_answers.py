@@ -344,3 +344,12 @@ def test_any_json_is_either_candles_or_an_error_of_ours(
                 assert all(len(row) == 6 for row in await fetched(exchange))
 
     ask(server.endpoint, each)
+
+
+def test_of_an_error_page_only_the_status_is_told() -> None:
+    page = "<html> <head><title>503 Service Unavailable</title></head> <body>"
+    with pytest.raises(ExchangeUnreachable) as told, translated("binance"):
+        raise ccxt.ExchangeNotAvailable(
+            f"binance GET https://x/y?z=1 503 Service Unavailable {page}"
+        )
+    assert str(told.value) == "cannot reach binance: it answered 503 Service Unavailable"

@@ -8,6 +8,7 @@ bare ExchangeError. So the answer's status decides where there is one.
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Final
 
 import ccxt
@@ -88,8 +89,16 @@ def _ours(exchange: str, error: ccxt.BaseError) -> ExchangeError:
     # OperationFailed covers NetworkError, overload (-1008) and unknown states; a bare
     # ExchangeError is a body cut short, or an error CCXT does not know.
     if isinstance(error, ccxt.OperationFailed) or type(error) is ccxt.ExchangeError:
+        if status is not None:
+            return ExchangeUnreachable(f"cannot reach {exchange}: {_answered(status)}")
         return ExchangeUnreachable(f"cannot reach {exchange}: {_cause(error)}; {way_out(exchange)}")
     return ExchangeRefused(f"{exchange} refused: {text[:200]}")
+
+
+def _answered(status: int) -> str:
+    """Return what a status says; the page that comes with it is for browsers."""
+    phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
+    return f"it answered {status} {phrase}".rstrip()
 
 
 def way_out(exchange: str) -> str:
