@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from onetape.core.candles import SeriesKey
     from onetape.store.candles import SeriesSummary
     from onetape.store.database import Store
+    from onetape.store.gaps import Gap
 
 CONFIG = Annotated[
     Path | None,
@@ -108,6 +109,22 @@ def chosen_summaries(
         hint = did_you_mean(wanted, [str(one.key) for one in stored])
         raise DataError(f"{store.path} holds no candles of {wanted}{hint}")
     return chosen
+
+
+def known_gaps(store: "Store", key: "SeriesKey") -> "list[Gap] | None":
+    """Return what is missing of a stored series; None, and a word, where its timeframe is none.
+
+    Plain SQL can write such a series, which should hide nothing of the others.
+    """
+    from onetape.cli.output import note
+    from onetape.core.errors import UsageError
+    from onetape.store.gaps import gaps_of
+
+    try:
+        return gaps_of(store, key)
+    except UsageError as error:
+        note(f"{key}: {error}")
+        return None
 
 
 def database_of(db: Path | None, exchanges: list[str]) -> Path:

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from backfiller.commands.common import CONFIG, chosen_series, open_database
+from backfiller.commands.common import CONFIG, chosen_series, known_gaps, open_database
 from onetape.cli import options
 
 
@@ -21,13 +21,12 @@ def list_gaps(
     from onetape.cli.output import print_json, print_line
     from onetape.core.clock import utc_text
     from onetape.core.words import counted
-    from onetape.store.gaps import gaps_of
 
     with open_database(db, config, exchange) as store:
-        found = {
-            key: gaps_of(store, key) for key in chosen_series(store, exchange, symbol, timeframe)
-        }
+        chosen = chosen_series(store, exchange, symbol, timeframe)
+        known = {key: known_gaps(store, key) for key in chosen}
         path = store.path
+    found = {key: gaps for key, gaps in known.items() if gaps is not None}
     if json_:
         documents: list[dict[str, Any]] = [
             {**asdict(key), **asdict(gap)} for key, gaps in found.items() for gap in gaps

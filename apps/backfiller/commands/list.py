@@ -1,10 +1,13 @@
 """`backfiller list`: what the database holds."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from backfiller.commands.common import CONFIG, chosen_summaries, open_database
+from backfiller.commands.common import CONFIG, chosen_summaries, known_gaps, open_database
 from onetape.cli import options
+
+if TYPE_CHECKING:
+    from onetape.store.gaps import Gap
 
 
 def list_series(
@@ -21,11 +24,19 @@ def list_series(
     from onetape.cli.dates import day_text
     from onetape.cli.output import print_json, print_line
     from onetape.core.clock import utc_text
-    from onetape.store.gaps import CONFIRMED, gaps_of
+    from onetape.store.gaps import CONFIRMED
+
+    def unproven_of(holes: "list[Gap] | None") -> int | None:
+        return None if holes is None else sum(hole.state != CONFIRMED for hole in holes)
+
+    def counted(holes: "list[Gap] | None") -> str:
+        if holes is None:
+            return "?"
+        return f"{len(holes):,} ({sum(hole.candles for hole in holes):,})" if holes else "0"
 
     with open_database(db, config, exchange) as store:
         found = chosen_summaries(store, exchange, symbol, timeframe)
-        gaps = [gaps_of(store, one.key) for one in found]
+        gaps = [known_gaps(store, one.key) for one in found]
         path = store.path
     if json_:
         documents: list[dict[str, Any]] = [
@@ -34,20 +45,16 @@ def list_series(
                 "first": one.first,
                 "last": one.last,
                 "rows": one.rows,
-                "gaps": len(holes),
-                "missing": sum(hole.candles for hole in holes),
-                "unproven": sum(hole.state != CONFIRMED for hole in holes),
+                "gaps": None if holes is None else len(holes),
+                "missing": None if holes is None else sum(hole.candles for hole in holes),
+                "unproven": unproven_of(holes),
                 "sources": one.sources,
             }
             for one, holes in zip(found, gaps, strict=True)
         ]
         print_json({"database": path, "series": documents})
         return
-    counts = [
-        f"{len(holes):,} ({sum(hole.candles for hole in holes):,})" if holes else "0"
-        for holes in gaps
-    ]
-    unproven = [sum(hole.state != CONFIRMED for hole in holes) for holes in gaps]
+    unproven = [unproven_of(holes) for holes in gaps]
     columns = [
         Column("series", [str(one.key) for one in found]),
         Column(
@@ -61,8 +68,8 @@ def list_series(
             [day_text(one.last)[:10] for one in found],
         ),
         Column("rows", [f"{one.rows:,}" for one in found], right=True),
-        Column("gaps", counts, right=True),
-        Column("open", [f"{count:,}" for count in unproven], right=True),
+        Column("gaps", [counted(holes) for holes in gaps], right=True),
+        Column("open", ["?" if count is None else f"{count:,}" for count in unproven], right=True),
         Column("source", ["+".join(one.sources) for one in found]),
     ]
     print_line(fitted(columns))

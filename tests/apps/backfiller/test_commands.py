@@ -242,3 +242,22 @@ def test_tables_fit_the_terminal(simulator_url: str, filled: None, columns: int)
         shown = in_terminal(columns, *command)
         assert max(map(len, shown[:-1])) <= columns
         assert len(shown) > 2
+
+
+def test_a_series_of_plain_sql_that_nothing_can_read_hides_no_other(
+    backfiller: Run, filled: None
+) -> None:
+    with closing(sqlite3.connect(DATABASE)) as connection:
+        connection.execute(
+            "INSERT INTO ohlcv_data (exchange, symbol, timeframe, timestamp, open, high, low, "
+            "close, volume) VALUES ('simulator', 'A/B', '7x', ?, 1, 1, 1, 1, 1)",
+            [START],
+        )
+        connection.commit()
+    listed = backfiller("list", "--json", *DB)
+    assert [one["gaps"] for one in document(listed)["series"]] == [None, 0]
+    for command in ("list", "gaps"):
+        ended = backfiller(command, *DB)
+        assert ended.code == 0
+        assert "simulator BTC/USDT 1h" in ended.out
+        assert ended.err.startswith("simulator A/B 7x: timeframe '7x' was not understood")
