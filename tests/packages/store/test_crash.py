@@ -162,6 +162,19 @@ def test_without_a_guard_a_kill_leaves_rows_lost_or_half_right(closed: Path, gua
     assert [fault for strike in struck for fault in harm(strike)] != []
 
 
+@pytest.mark.parametrize(("durable", "level"), [(True, 2), (False, 1)])
+def test_a_durable_write_is_on_the_disk_before_it_returns(
+    path: Path, *, durable: bool, level: int
+) -> None:
+    """Row 43, as far as it can be had without cutting the power: FULL is 2, NORMAL is 1."""
+    with open_store(path, create=True) as store:
+        for _ in range(2):  # whatever the write before was
+            with store.write(durable=not durable):
+                pass
+            with store.write(durable=durable) as connection:
+                assert connection.execute("PRAGMA synchronous").get == level
+
+
 def test_an_error_inside_a_write_leaves_nothing_of_it(path: Path) -> None:
     with open_store(path, create=True) as store:
         with pytest.raises(StoreError), store.write() as connection:
