@@ -39,8 +39,9 @@ def drawdown_curve(equity: FloatArray, start: float = 0.0) -> FloatArray:
 
 
 def _curve(equity: FloatArray, high: FloatArray) -> FloatArray:
+    """Return the curve in the place of the highs: a million values are 8 MB less to have."""
     with np.errstate(invalid="ignore"):
-        curve = equity / high
+        curve = np.divide(equity, high, out=high)
     curve -= 1.0
     return curve
 
@@ -56,7 +57,7 @@ def max_drawdown(
     Args:
         equity: At each close, not negative, shape (n,).
         start: Cash before the first value, which counts as a high.
-        high: `running_high` of both, where it is known already.
+        high: `running_high` of both, where it is known already; it is overwritten.
     """
     if not len(equity):
         return Drawdown(0.0, 0.0, -1, -1, -1)

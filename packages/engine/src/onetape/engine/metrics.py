@@ -141,6 +141,7 @@ def metrics_of(result: Result | Portfolio, hold: BuyAndHold | None = None) -> Me
 def _of_equity(equity: FloatArray, start: float, times: IntArray) -> dict[str, Any]:
     final = float(equity[-1]) if len(equity) else start
     high = running_high(equity, start)
+    longest = longest_fall_seconds(equity, times, start, high)
     fall = max_drawdown(equity, start, high)
     returns, periods = period_returns(start, equity, times)
     growth = cagr(start, final, span_seconds(times))
@@ -155,7 +156,7 @@ def _of_equity(equity: FloatArray, start: float, times: IntArray) -> dict[str, A
         "calmar": growth / -fall.ratio if growth is not None and fall.ratio < 0 else None,
         "max_drawdown": fall.ratio,
         "max_drawdown_seconds": _seconds(fall, times),
-        "longest_drawdown_seconds": longest_fall_seconds(equity, times, start, high),
+        "longest_drawdown_seconds": longest,
     }
 
 
