@@ -101,7 +101,17 @@ def candles(rows: int) -> Candles:
     return Candles(times, open_, high, low, close, chance.exponential(5, rows))
 
 
-def prepare(folder: Path, rows: int) -> tuple[Path, Path]:
+def prepared(folder: Path, rows: int) -> tuple[Path, Path]:
+    """Return the candles' database and columns, written by a process of its own.
+
+    A process counts the memory of the one that started it, so this one has to stay small.
+    """
+    command = [sys.executable, __file__, "--peers", str(folder), "--prepare", str(rows)]
+    subprocess.run(command, check=True)  # noqa: S603 - this program
+    return folder / f"{rows}.db", folder / str(rows)
+
+
+def prepare(folder: Path, rows: int) -> None:
     """Write the candles as SQLite for ours and as columns for the others."""
     database, columns = folder / f"{rows}.db", folder / str(rows)
     made = candles(rows)
@@ -110,7 +120,6 @@ def prepare(folder: Path, rows: int) -> tuple[Path, Path]:
     columns.mkdir()
     for name in ("timestamp", "open", "high", "low", "close", "volume"):
         np.save(columns / f"{name}.npy", getattr(made, name))
-    return database, columns
 
 
 def ours(database: Path, sizing: str) -> list[str]:
@@ -134,7 +143,7 @@ def whole(
     folder: Path, pythons: dict[str, Path], rows: int, rounds: int
 ) -> Generator[dict[str, Any]]:
     """Compare whole processes at one size."""
-    database, columns = prepare(folder, rows)
+    database, columns = prepared(folder, rows)
     size, sizing = SIZES[rows]
     commands = {
         "floor": [sys.executable, str(SCRIPTS / "floor.py"), str(columns)],
@@ -207,7 +216,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="samples of each measurement")
     parser.add_argument("--peers", type=Path, required=True, help="folder of the peers")
     parser.add_argument("--rows", type=int, nargs="*", default=list(SIZES), choices=list(SIZES))
+    parser.add_argument("--prepare", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.prepare is not None:
+        prepare(asked.peers, asked.prepare)
+        return
     refuse_slow_imports()
     pythons = environments(asked.peers.resolve())
     before = machine()
