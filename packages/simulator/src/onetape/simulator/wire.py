@@ -4,8 +4,6 @@ import json
 from collections.abc import Iterator
 from typing import Final, cast
 
-import numpy as np
-
 from onetape.core.timeframes import Timeframe
 from onetape.simulator.bars import Bars
 from onetape.simulator.noise import IntArray
@@ -108,8 +106,8 @@ def _decimals_8(values: IntArray, digits: int) -> list[str]:
     if digits > _DIGITS:
         values, digits = values // 10 ** (digits - _DIGITS), _DIGITS
     # Split before scaling: a month's volume with 8 digits more would not fit into 64 bits.
-    whole, part = np.divmod(values, 10**digits)
-    part = part * 10 ** (_DIGITS - digits)
+    # Not `divmod`, which takes no Python integers; a value that needs more than 64 bits is one.
+    whole, part = values // 10**digits, values % 10**digits * 10 ** (_DIGITS - digits)
     return [f"{w}.{p:08d}" for w, p in zip(whole.tolist(), part.tolist(), strict=True)]
 
 
