@@ -90,8 +90,17 @@ def shared(
     Args:
         work: Gives the answer of a job; runs in the children and must not raise.
         jobs: Their numbers.
-        processes: How many at a time.
+        processes: How many at a time; they are forked before this returns.
     """
+    answers = _shared(work, jobs, processes)
+    next(answers)
+    return answers
+
+
+def _shared(
+    work: Callable[[int], bytes], jobs: Sequence[int], processes: int
+) -> Generator[tuple[int, bytes | None]]:
+    """Give a first pair that means nothing once the processes are there, then as `shared`."""
     waiting = list(reversed(jobs))
     workers: list[_Worker] = []
     gc.freeze()  # else collecting garbage in a child would copy every page of the parent
@@ -110,6 +119,7 @@ def shared(
     try:
         for _ in range(min(processes, len(waiting))):
             start()
+        yield -1, None
         while any(worker.jobs for worker in workers):
             for ready, _ in selector.select():
                 worker: _Worker = ready.data
