@@ -220,14 +220,22 @@ def crosses(
         noise: The lines count as equal where they differ by no more than this: what rounding can
             do to them, such as `close * NOISE`.
     """
-    difference = first - second
-    over = difference > noise
-    np.negative(difference, out=difference)
-    under = difference > noise
-    crossed = np.zeros(len(difference), dtype=np.int8)
+    count = len(first)
+    over, under = np.empty(count, dtype=np.bool_), np.empty(count, dtype=np.bool_)
+    for start in range(0, count, _CHUNK_ROWS):
+        rows = slice(start, start + _CHUNK_ROWS)
+        difference, reach = first[rows] - _rows(second, rows), _rows(noise, rows)
+        np.greater(difference, reach, out=over[rows])
+        np.negative(difference, out=difference)
+        np.greater(difference, reach, out=under[rows])
+    crossed = np.zeros(count, dtype=np.int8)
     up, down = over[1:] & under[:-1], under[1:] & over[:-1]
     np.subtract(up.view(np.int8), down.view(np.int8), out=crossed[1:])
     return crossed
+
+
+def _rows(values: FloatArray | float, rows: slice) -> FloatArray | float:
+    return values[rows] if isinstance(values, np.ndarray) else values
 
 
 def ema_lookback(window: int) -> int:
