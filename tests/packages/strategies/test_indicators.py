@@ -168,7 +168,6 @@ def ours_beside_tulip(name: str, close: FloatArray, options: list[float]) -> lis
     return [getattr(indicators, ours)(close, window)]
 
 
-# Tulip's EMA is not among them: it is seeded with one price, ours with a mean, as TA-Lib's.
 @pytest.mark.parametrize("name", ["bbands", "rsi", "sma", "stddev", "wma"])
 def test_small_published_arrays_come_out(shared: Path, name: str):
     text = (shared / "data" / "reference" / "indicators_tulip_small.json").read_text()
@@ -177,6 +176,17 @@ def test_small_published_arrays_come_out(shared: Path, name: str):
     ours = ours_beside_tulip(name, close, case["options"])
     for mine, theirs in zip(ours, expected, strict=True):
         assert_allclose(mine[-len(theirs) :], theirs, rtol=0, atol=6e-4)
+
+
+def test_the_small_published_average_comes_out_where_it_begins_with_one_price(shared: Path):
+    text = (shared / "data" / "reference" / "indicators_tulip_small.json").read_text()
+    case = next(case for case in json.loads(text)["cases"] if case["indicator"] == "ema")
+    close, expected = (np.array(array) for array in case["arrays"])
+    window = int(case["options"][0])
+    # Theirs is seeded with the first price, ours with the mean of a window, as TA-Lib's: the
+    # mean of a window that holds nothing but the first price is that price.
+    held = np.concatenate((np.full(window - 1, close[0]), close))
+    assert_allclose(indicators.ema(held, window)[window - 1 :], expected, rtol=0, atol=6e-4)
 
 
 @given(walks, st.integers(1, 300))
