@@ -1,5 +1,6 @@
 """Settings: which place wins, and what each mistake is answered with."""
 
+import stat
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -281,3 +282,15 @@ def test_the_home_folder_may_be_written_as_in_a_shell(file: Path) -> None:
 def test_a_name_that_no_file_can_have_is_no_settings_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="File name too long"):
         settings_file("app", tmp_path / ("x" * 300))
+
+
+def test_the_usual_folder_of_a_checkout_is_made_private(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir(mode=0o755)
+    Path("mine").mkdir(mode=0o755)
+    assert database_path(None, "binance") == Path("data/onetape.db")
+    assert stat.S_IMODE(Path("data").stat().st_mode) == 0o700
+    assert database_path(Path("mine/x.db"), "binance") == Path("mine/x.db")
+    assert stat.S_IMODE(Path("mine").stat().st_mode) == 0o755

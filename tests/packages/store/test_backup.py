@@ -1,5 +1,6 @@
 """Backups of a file in use, and the way back."""
 
+import os
 import stat
 import subprocess
 import sys
@@ -177,6 +178,17 @@ def test_a_damaged_database_gives_no_backup(path: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=f"{path} is damaged"):
         backup(path, tmp_path / "kept.db")
     assert [entry.name for entry in tmp_path.iterdir()] == ["data"]
+
+
+def test_the_draft_of_a_killed_backup_goes_with_the_next_one(store: Store, tmp_path: Path) -> None:
+    old, young, other = (tmp_path / name for name in (".b.db.x.new", ".b.db.y.new", ".c.db.x.new"))
+    for draft in (old, young, other):
+        draft.write_bytes(b"half")
+    before = time.time() - 7_200
+    for draft in (old, other):
+        os.utime(draft, (before, before))
+    backup(store.path, tmp_path / "b.db")
+    assert (old.exists(), young.exists(), other.exists()) == (False, True, True)
 
 
 def test_a_backup_over_the_database_itself_is_refused(store: Store) -> None:

@@ -4,6 +4,7 @@ An app's settings are a frozen msgspec Struct. Values travel as text until msgsp
 a number means the same in a file, in `TRADER__CASH=500` and after `--cash`.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -133,10 +134,22 @@ def settings_file(app: str, given: Path | None) -> Path | None:
 
 
 def database_path(db: Path | None, exchange: str) -> Path:
-    """Return the database file: the one named, or the usual one of the kind of exchange."""
+    """Return the database file: the one named, or the usual one of the kind of exchange.
+
+    The usual folder comes with the checkout, readable by all; from now on it is the user's alone.
+    """
     if db is not None:
         return db
+    _make_private(DATA_FOLDER)
     return DATA_FOLDER / ("simulator.db" if exchange == SIMULATOR_ID else "onetape.db")
+
+
+def _make_private(folder: Path) -> None:
+    # A folder that is not there yet is made private by the store; one of another user is his.
+    with contextlib.suppress(OSError):
+        status = folder.stat()
+        if status.st_uid == os.geteuid() and status.st_mode & 0o077:
+            folder.chmod(0o700)
 
 
 def load_settings(

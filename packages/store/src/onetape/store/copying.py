@@ -9,8 +9,10 @@ Copying the file itself would lose what is still in its write-ahead log.
 import contextlib
 import os
 import tempfile
+import time
 from collections.abc import Generator
 from contextlib import closing, contextmanager
+from glob import escape
 from pathlib import Path
 
 import apsw
@@ -20,6 +22,8 @@ from onetape.store.connection import Connection, connect
 
 #: 4 MiB: between two steps a signal gets through.
 PAGES_A_STEP = 1_024
+#: A draft that nobody has written to for so long belongs to a process that was killed.
+STALE_AFTER_SECONDS = 3_600.0
 
 
 def copy_database(source: Path, target: Path) -> None:
@@ -59,6 +63,15 @@ def check_pages(connection: Connection, path: Path) -> None:
         raise StoreError(f"{path} is damaged ({first}); restore a backup of it")
 
 
+def _sweep(path: Path) -> None:
+    """Delete the drafts of a file that processes left when they were killed."""
+    for stale in path.parent.glob(f".{escape(path.name)}.*.new*"):
+        # Two processes may sweep at once.
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - stale.stat().st_mtime > STALE_AFTER_SECONDS:
+                stale.unlink()
+
+
 @contextmanager
 def draft_of(path: Path) -> Generator[Path]:
     """Give an empty file beside `path`, 0600, which is gone afterwards unless it was renamed.
@@ -68,6 +81,7 @@ def draft_of(path: Path) -> Generator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _sweep(path)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
         os.close(handle)
     except OSError as error:
