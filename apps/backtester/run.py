@@ -184,12 +184,15 @@ def backtest_of(part: Part, path: Path, result: Result, metrics: Metrics, began:
         metrics=metrics,
         market=part.market,
         higher=part.higher,
-        check=_check(part.settings, part.tape, part.higher, part.signals),
+        check=check_text(part.settings, part.tape, part.higher, part.signals),
         seconds=round(time.monotonic() - began, 3),
     )
 
 
-def _check(settings: BacktesterSettings, tape: Tape, higher: HigherTape, signals: Signals) -> str:
+def check_text(
+    settings: BacktesterSettings, tape: Tape, higher: HigherTape, signals: Signals
+) -> str:
+    """Return what a look at some bars found, or that there was none and how to take it."""
     if not settings.check:
         return f"not run; run: {check_command(settings)}"
     return sampled_text(settings, tape.candles, higher.candles, tape.warm_up, signals)

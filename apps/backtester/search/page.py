@@ -16,6 +16,7 @@ from backtester.search.run import Search
 from backtester.search.space import value_text
 from backtester.search.words import (
     RATIOS,
+    check_lines,
     command,
     heading,
     luck_lines,
@@ -69,7 +70,8 @@ def rendered(search: Search, given: Sequence[str]) -> str:
         "headline": escape(heading(search)),
         "banner": _banner(search),
         "luck": "".join(
-            f"<li>{escape(line)}</li>" for line in [*luck_lines(search), *notes(search)]
+            f"<li>{escape(line)}</li>"
+            for line in [*luck_lines(search), *check_lines(search), *notes(search)]
         ),
         "count": escape(f"{counted(len(search.order), 'combination')}, best first"),
         "table": _table(search),

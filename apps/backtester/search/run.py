@@ -14,6 +14,7 @@ from backtester.load import Tape, load_tape, open_tape, wanted_range
 from backtester.run import account_rules, market_rules, series_key
 from backtester.search.evaluate import Ground, Work
 from backtester.search.folder import Results, key_of, opened, tried_elsewhere
+from backtester.search.look import look_at_best
 from backtester.search.progress import Shown, shown
 from backtester.search.ranking import Tried, ranked
 from backtester.search.space import Axis, Point, axes_of, grid_points, random_points, value_text
@@ -93,6 +94,8 @@ class Search:
     """Combinations tried on this ground, other searches' included."""
     tried_elsewhere: int
     """Combinations of the same strategy on the same series with other code, ranges or rules."""
+    check: str | None
+    """What a look at some bars of the best combination found."""
     seconds: float
 
 
@@ -142,6 +145,7 @@ def searched(settings: BacktesterSettings, asked: Asked) -> Search:
         earlier=earlier,
         tried_here=len(results.by_key),
         tried_elsewhere=tried_elsewhere(SEARCHES, identity),
+        check=look_at_best(settings, order, tape, higher),
         seconds=round(time.monotonic() - began, 3),
     )
 

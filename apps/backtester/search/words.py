@@ -33,6 +33,7 @@ def search_text(search: Search, page: Path, given: Sequence[str]) -> str:
     """Return what the terminal shows of a search."""
     lines = [heading(search), *parts_lines(search), "", _table(search), ""]
     lines += luck_lines(search)
+    lines += check_lines(search)
     lines += [f"note: {text}" for text in notes(search)]
     lines += [f"page: {page}", f"results: {search.folder}"]
     if search.order:
@@ -73,6 +74,7 @@ def search_document(search: Search, page: Path, given: Sequence[str]) -> dict[st
             "elsewhere": search.tried_elsewhere,
         },
         "luck": asdict(luck_of(search.order, asked.metric)),
+        "check": search.check,
         "notes": notes(search),
         "results": list(search.order),
         "command": command(search, search.order[0], given) if search.order else None,
@@ -152,6 +154,11 @@ def best_words(luck: Luck, metric: str, count: int) -> str:
         f"{metric_text(metric, luck.best_held_out)} held out{place} "
         f"(median of all {metric_text(metric, luck.median_held_out)})"
     )
+
+
+def check_lines(search: Search) -> list[str]:
+    """Return what a look at some bars of the best combination found, in one line or none."""
+    return [] if search.check is None else [f"check of the best: {search.check}"]
 
 
 def notes(search: Search) -> list[str]:

@@ -133,6 +133,17 @@ def test_larger_candles_and_cheats_see_what_a_backtest_of_the_part_sees(
         assert result[part]["trades"] > 0
 
 
+def test_a_search_says_what_a_look_at_the_best_found(search: Run, tmp_path: Path) -> None:
+    (tmp_path / "larger.py").write_text(LARGER)
+    cheat = search("-s", "larger.py", "--param", "period=3,9")
+    assert "DIFFER" in cheat["check"]
+    assert "do not trust this result" in cheat["check"]
+    honest = search(*GRID)
+    assert " of 2,880 bars sampled, clean; all: uv run backtester check" in honest["check"]
+    assert f"--param fast={honest['results'][0]['parameters']['fast']}" in honest["check"]
+    assert search(*GRID, "--no-check")["check"].startswith("not run; run: uv run backtester check")
+
+
 def test_only_the_searched_part_ranks(search: Run) -> None:
     found = search(*GRID, "--rank", "total_return")
     searched = [result["searched"]["total_return"] for result in found["results"]]
@@ -284,6 +295,7 @@ def test_text_names_parts_luck_and_what_to_run(backtester: Run, tape: Path) -> N
         "held out: 2024-03-25 to 2024-04-30 UTC, 864 candles",
         "4 combinations tried: the best of many is luck in part",
         "rank correlation of searched and held out: ",
+        "check of the best: 200 of 2,880 bars sampled, clean; all: uv run backtester check",
         "run it: uv run backtester --strategy sma_cross --param fast=",
     ):
         assert words in out

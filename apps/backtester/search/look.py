@@ -1,0 +1,40 @@
+"""A look at some bars of the best combination, as every backtest takes one."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from backtester.check import fresh_maker
+from backtester.higher import HigherTape
+from backtester.load import Tape
+from backtester.run import check_text
+from backtester.search.ranking import Tried
+from backtester.search.space import value_text
+from backtester.settings import BacktesterSettings
+from onetape.core.errors import OnetapeError
+from onetape.strategies import checked_signals
+
+
+def look_at_best(
+    settings: BacktesterSettings, order: Sequence[Tried], tape: Tape, higher: HigherTape
+) -> str | None:
+    """Return what a check of the best combination on the whole range says; None without one.
+
+    A strategy that looks ahead shines in the held-out part as well: only a check tells.
+
+    Args:
+        settings: Of the search.
+        order: The combinations, best first.
+        tape: The whole range.
+        higher: The larger candles beside it.
+    """
+    if not order:
+        return None
+    parameters = {name: value_text(value) for name, value in order[0]["parameters"].items()}
+    chosen = msgspec.structs.replace(settings.strategy, parameters=parameters)
+    best = msgspec.structs.replace(settings, strategy=chosen)
+    try:
+        signals = checked_signals(fresh_maker(best)(), tape.candles, higher.candles)
+    except OnetapeError as error:
+        return f"not run: {' '.join(str(error).split())}"
+    return check_text(best, tape, higher, signals)
