@@ -133,6 +133,9 @@ def checked_strategy(settings: BacktesterSettings) -> Strategy:
     """
     wanted_range(settings)
     detail_timeframe(settings)
+    places = settings.max_open_trades
+    if places is not None and places < 1:
+        raise UsageError(f"--max-open-trades must be 1 or more, found {places}")
     strategy = load_strategy(
         settings.strategy.name, settings.strategy.parameters, user_folder=USER_FOLDER
     )

@@ -110,7 +110,7 @@ def places_words(backtest: Backtest) -> dict[str, str]:
     return {
         "symbols": f"{symbols} on one account, at most {counted(most, 'open trade')} "
         f"(found no free place: {backtest.skipped_entries:,})",
-        "at one moment": TIE_RULE,
+        "ties": TIE_RULE,
     }
 
 
@@ -145,7 +145,4 @@ def _checked(settings: BacktesterSettings) -> list[str]:
         raise UsageError(
             f"symbols that share an account need one quote currency, found {', '.join(quotes)}"
         )
-    places = settings.max_open_trades
-    if places is not None and places < 1:
-        raise UsageError(f"--max-open-trades must be 1 or more, found {places}")
     return symbols

@@ -49,7 +49,7 @@ def test_two_symbols_share_one_account(tape: Path, backtester: Run) -> None:
     gains = sum(trade["profit"] for trade in document["trades"])
     assert document["metrics"]["final_equity"] == pytest.approx(10_000 + gains)
     assert "at most 1 open trade " in document["assumptions"]["symbols"]
-    assert document["assumptions"]["at one moment"] == TIE_RULE
+    assert document["assumptions"]["ties"] == TIE_RULE
 
 
 def test_no_two_trades_are_open_where_one_place_is(tape: Path, backtester: Run) -> None:
@@ -89,6 +89,7 @@ def test_where_no_minutes_are_stored_a_bar_stays_ambiguous(tape: Path, backteste
         (("--symbol", "BTC/USDT", "--symbol", "BTC/USDT"), "--symbol BTC/USDT is given twice"),
         (("--symbol", "BTC/USDT", "--symbol", "ETH/BTC"), "one quote currency, found BTC, USDT"),
         ((*BOTH, "--max-open-trades", "0"), "--max-open-trades must be 1 or more, found 0"),
+        (("--max-open-trades", "0"), "--max-open-trades must be 1 or more, found 0"),
         (("--detail-timeframe", "1h"), "must be under the timeframe 1h, found 1h"),
     ],
 )
