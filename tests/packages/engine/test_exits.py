@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from onetape.core.candles import Candles
 from onetape.core.errors import UsageError
@@ -35,14 +37,36 @@ def test_a_bar_ends_a_position_at_its_open_or_at_the_worse_level(
     bar: tuple[float, float, float], expected: tuple[float, int, bool] | None
 ):
     levels = levels_of(BOTH, 100.0, 100.0, 0, 0.0)
-    found = exit_in_bar(*bar, levels._replace(target=110.0))
+    found = exit_in_bar(*bar, levels._replace(stop=90.0, target=110.0))
     assert found == expected
 
 
 def test_a_trailing_stop_follows_the_highest_price_and_never_falls_under_the_stop_loss():
     exits = ExitRules(stop_loss=0.1, trailing_stop=0.2)
-    assert levels_of(exits, 100.0, 100.0, 0, 0.0)[:2] == (90.0, STOP_LOSS)
-    assert levels_of(exits, 100.0, 150.0, 3, 0.0)[:2] == (120.0, TRAILING_STOP)
+    assert levels_of(exits, 100.0, 100.0, 0, 0.0)[:2] == (pytest.approx(90.0), STOP_LOSS)
+    assert levels_of(exits, 100.0, 150.0, 3, 0.0)[:2] == (pytest.approx(120.0), TRAILING_STOP)
+
+
+@given(
+    st.integers(1, 10**7),
+    st.sampled_from(["0.005", "0.01", "0.03", "0.05", "0.07", "0.1", "0.15"]),
+    st.sampled_from([0.0, 0.01]),
+)
+def test_a_price_that_equals_a_level_reaches_it(cents: int, part: str, step: float):
+    entry, ratio = Decimal(cents) / 100, Decimal(part)
+    exits = ExitRules(stop_loss=float(ratio), take_profit=float(ratio))
+    levels = levels_of(exits, float(entry), float(entry), 0, step)
+    low, high = entry * (1 - ratio), entry * (1 + ratio)
+    # Floats alone put the target of 10 % above 100 to 110.00000000000001.
+    assert float(low) <= levels.stop
+    if not step or high == high.quantize(Decimal("0.01")):
+        assert float(high) >= levels.target
+
+
+def test_a_high_that_is_the_targets_price_step_reaches_it():
+    # 1,058 times 0.1 is 105.80000000000001 in floats.
+    levels = levels_of(ExitRules(take_profit=0.05), 100.7, 100.7, 0, 0.1)
+    assert exit_in_bar(100.7, 105.8, 100.0, levels) == (105.8, TARGET, False)
 
 
 def test_a_target_falls_with_time_and_is_a_price_of_the_market():
@@ -93,6 +117,13 @@ def test_all_cash_is_spent_at_the_price_that_the_order_itself_makes():
     assert isinstance(fill, Fill)
     assert fill.cash_change == pytest.approx(-1_000.0)
     assert fill.price == pytest.approx(10.0 * (1 + 0.2 * fill.amount / 500.0))
+
+
+def test_all_cash_is_spent_where_it_buys_more_than_the_candles_volume():
+    fill = buy_fill(Rules(volume_impact=0.2), 1_000.0, 10.0, Market(volume=0.5))
+    assert isinstance(fill, Fill)
+    assert fill.cash_change == pytest.approx(-1_000.0)
+    assert fill.price == pytest.approx(12.0)
 
 
 def test_an_entry_whose_stop_could_not_be_sold_is_refused():

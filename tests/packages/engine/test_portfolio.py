@@ -123,6 +123,16 @@ def test_a_stop_at_a_gap_makes_place_at_that_open():
     assert traded(result) == [("A/Q", 1, 2), ("B/Q", 2, None)]
 
 
+@pytest.mark.parametrize("price", [3.1, 7.77, 123.45, 0.0137])
+def test_what_rounding_leaves_of_all_the_cash_buys_nothing(price: float):
+    rules = Rules(cash=1_000.0, fee_rate=0.001)
+    first = series_of("A/Q", [price] * 4, [1, 0, 0, 0])
+    second = series_of("B/Q", [5] * 4, [0, 1, 0, 0])
+    result = simulate_together([first, second], rules)
+    assert [trade.symbol for trade in result.trades] == ["A/Q"]
+    assert result.cash == 0
+
+
 def test_a_share_of_the_worth_counts_positions_at_their_last_close():
     rules = replace(FREE, sizing="equity_share", equity_share=0.5)
     first = series_of("A/Q", [10, 10, 20, 20], [1, 0, 0, 0])

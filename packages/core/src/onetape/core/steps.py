@@ -7,6 +7,10 @@ value is booked or sent: `Decimal(steps) * step`, which is exact.
 import math
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onetape.core.candles import FloatArray
 
 #: A float that should be a whole number of steps may miss it by this part of one step.
 STEP_TOLERANCE = 1e-6
@@ -35,10 +39,20 @@ def multiple(count: int, step: float) -> float:
 
     The product would be 0.28300000000000003; where a step divides one, dividing is exact.
     """
-    per_unit = round(1 / step)
-    if per_unit and abs(per_unit * step - 1) < STEP_TOLERANCE:
-        return count / per_unit
-    return count * step
+    per_unit = _per_unit(step)
+    return count / per_unit if per_unit else count * step
+
+
+def multiples(counts: "FloatArray", step: float) -> "FloatArray":
+    """Return what `multiple` returns, for an array of whole numbers."""
+    per_unit = _per_unit(step)
+    return counts / per_unit if per_unit else counts * step
+
+
+def _per_unit(step: float) -> int:
+    """Return how many steps make one, or 0 where no whole number of them does."""
+    count = round(1 / step)
+    return count if abs(count * step - 1) < STEP_TOLERANCE else 0
 
 
 def floor_steps(value: float, step: Decimal) -> int:

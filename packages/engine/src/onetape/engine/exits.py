@@ -9,6 +9,9 @@ depend on the account. For a bar j bars after the entry:
     target          entry (1 + take_profit), or the ratio that the table has for j; a limit order,
                     so it is rounded up to the market's price step
 
+A level counts as reached by a price that misses it by the noise of floats alone: 10 % above 100 is
+110.00000000000001, and a high of 110 reaches it.
+
 A bar that opens beyond a level fills there, at its open. Else a level is filled at its own price,
 if the bar reaches it. Where one bar reaches stop and target, the stop is taken: it is the worse.
 """
@@ -20,12 +23,14 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from onetape.core.errors import UsageError
-from onetape.core.steps import STEP_TOLERANCE
+from onetape.core.steps import STEP_TOLERANCE, multiple
 
 ExitKind = Literal["signal", "time_stop", "stop_loss", "trailing_stop", "target"]
 #: The kinds by their number in an array.
 EXIT_KINDS: Final[tuple[ExitKind, ...]] = get_args(ExitKind)
 SIGNAL, TIME_STOP, STOP_LOSS, TRAILING_STOP, TARGET = range(len(EXIT_KINDS))
+#: Part of a price by which its level is moved towards it: more than two products of floats may err.
+_NOISE: Final = 2.0**-50
 
 
 def _require_between(name: str, value: float | None, most: float, allowed: str) -> None:
@@ -149,6 +154,16 @@ class BarExit(NamedTuple):
     """Whether the bar reached stop and target, and nothing in it says which came first."""
 
 
+def stop_factor(ratio: float) -> float:
+    """Return what a price is multiplied by for the stop that loses this part of it."""
+    return (1 - ratio) * (1 + _NOISE)
+
+
+def target_factor(ratio: float) -> float:
+    """Return what a price is multiplied by for the target that wins this part of it."""
+    return (1 + ratio) * (1 - _NOISE)
+
+
 def levels_of(
     exits: ExitRules, entry_price: float, highest: float, age: int, price_step: float
 ) -> Levels:
@@ -163,12 +178,12 @@ def levels_of(
     """
     stop, kind = -math.inf, STOP_LOSS
     if exits.stop_loss is not None:
-        stop = entry_price * (1 - exits.stop_loss)
+        stop = entry_price * stop_factor(exits.stop_loss)
     if exits.trailing_stop is not None:
-        trailing = highest * (1 - exits.trailing_stop)
+        trailing = highest * stop_factor(exits.trailing_stop)
         if trailing > stop:
             stop, kind = trailing, TRAILING_STOP
-    target = entry_price * (1 + exits.target_ratio(age))
+    target = entry_price * target_factor(exits.target_ratio(age))
     return Levels(stop, kind, up_to_step(target, price_step))
 
 
@@ -192,4 +207,5 @@ def up_to_step(price: float, step: float) -> float:
         return price
     count = price / step
     nearest = round(count)
-    return (nearest if abs(count - nearest) <= STEP_TOLERANCE else math.ceil(count)) * step
+    # The nearest float to the decimal: 1,058 steps of 0.1 as a product lie above a high of 105.8.
+    return multiple(nearest if abs(count - nearest) <= STEP_TOLERANCE else math.ceil(count), step)

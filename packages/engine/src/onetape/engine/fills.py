@@ -222,7 +222,8 @@ class FillModel:
         """Return `sell` in bare numbers: no object is made, for the simulation's sake."""
         amount = base
         if self.amount_step:
-            amount = min(_floor_count(base / self.amount_step) * self.amount_step, base)
+            count = _floor_count(base / self.amount_step)
+            amount = min(multiple(count, self.amount_step), base)
         if is_maker:
             price, fee_rate = at_price, self.maker_fee_rate
         else:
@@ -231,7 +232,7 @@ class FillModel:
                 slippage += self.impact * _share(amount, volume)
             price, fee_rate = at_price * (1 - slippage), self.fee_rate
         if self.price_step:
-            price = _floor_count(price / self.price_step) * self.price_step
+            price = multiple(_floor_count(price / self.price_step), self.price_step)
         notional = price * amount
         if amount <= 0 or amount < self.min_amount or notional < self.min_notional:
             return self._too_small("sell", amount, notional)
@@ -269,12 +270,15 @@ class FillModel:
     ) -> tuple[float, float, float]:
         """Return price, cost of a coin and amount of an order that moves the market."""
         fixed, kept = 1 + self.slippage, 1.0 if self.fee_in_base else 1 + self.fee_rate
-        if volume > 0:
+        spent = budget / (open_price * kept)
+        # From the whole volume on the price stays where it is, and the budget buys what it buys.
+        if 0 < spent < volume * (fixed + self.impact):
             # p (fixed + k a / V) a = budget, solved for a; the fraction is the one without loss of
             # digits where k is small.
-            spent = budget / (open_price * kept)
             root = math.sqrt(fixed * fixed + 4 * self.impact / volume * spent)
             amount = min(amount, 2 * spent / (fixed + root))
+        else:
+            amount = min(amount, spent / (fixed + self.impact))
         price = open_price * (fixed + self.impact * _share(amount, volume))
         if self.price_step:
             price = self._up(price)
@@ -282,7 +286,7 @@ class FillModel:
         return price, unit_cost, min(amount, budget / unit_cost)
 
     def _up(self, price: float) -> float:
-        return -_floor_count(-price / self.price_step) * self.price_step
+        return multiple(-_floor_count(-price / self.price_step), self.price_step)
 
     def _affordable(self, amount: float, unit_cost: float, budget: float) -> float:
         step = self.amount_step

@@ -30,6 +30,8 @@ TIE_RULE: Final = (
     "exit inside a candle is there from the next open on"
 )
 _EXIT_AT_OPEN, _ENTRY, _EXIT_INSIDE = range(3)
+#: Part of the cash at the start that is rounding, and no money.
+_NOISE: Final = 1e-12
 #: When, which kind of event, which symbol, which row of its plan, which bar.
 _Event = tuple[int, int, int, int, int]
 
@@ -206,6 +208,9 @@ class _Purse:
         if change is None:
             self._await_entry(number, lane.plan.retry_after(bar))
             return
+        if len(self._lanes) > 1 and self.cash + change < self._start * _NOISE:
+            # What rounding left of all the cash would buy the next symbol a trade of nothing.
+            change = -self.cash
         self._note(moment, change)
         self._open.add(number)
         self._await_exit(number, row, lane.plan.exit_of(row))

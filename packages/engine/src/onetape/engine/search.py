@@ -12,8 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray, IntArray
-from onetape.core.steps import STEP_TOLERANCE
-from onetape.engine.exits import STOP_LOSS, TARGET, TRAILING_STOP, ExitRules
+from onetape.core.steps import STEP_TOLERANCE, multiples
+from onetape.engine.exits import (
+    STOP_LOSS,
+    TARGET,
+    TRAILING_STOP,
+    ExitRules,
+    stop_factor,
+    target_factor,
+)
 
 #: Bars of a block, as a power of two: of the first, of the first of a lone position, of the widest.
 _FIRST_LEVEL: Final = 4
@@ -89,9 +96,8 @@ class LevelSearch:
         self._step = price_step
         self._ages = np.array([age for age, _ in exits.target_table], dtype=np.int64)
         # In front: what holds before the table's first row.
-        self._ratios = np.array(
-            [exits.target_ratio(-1), *(exits.target_ratio(age) for age, _ in exits.target_table)]
-        )
+        ages = [-1, *(age for age, _ in exits.target_table)]
+        self._factors = np.array([target_factor(exits.target_ratio(age)) for age in ages])
 
     def run(
         self, positions: Positions, following: Callable[[IntArray, Exits], Positions] | None = None
@@ -185,18 +191,19 @@ class LevelSearch:
         fixed = self._fixed_stops(price)
         if self._exits.trailing_stop is None:
             return fixed
-        return np.maximum(highest * (1 - self._exits.trailing_stop), fixed)
+        return np.maximum(highest * stop_factor(self._exits.trailing_stop), fixed)
 
     def _fixed_stops(self, price: FloatArray) -> FloatArray:
         if self._exits.stop_loss is None:
             return np.full(price.shape, -np.inf)
-        return price * (1 - self._exits.stop_loss)
+        return price * stop_factor(self._exits.stop_loss)
 
     def _targets(self, price: FloatArray, age: IntArray) -> FloatArray:
         """Return the target of each bar, of whole price steps."""
         if not len(self._ages):
-            return self._up(price * (1 + self._ratios[0]))
-        return self._up(price * (1 + self._ratios[np.searchsorted(self._ages, age, side="right")]))
+            return self._up(price * self._factors[0])
+        row = np.searchsorted(self._ages, age, side="right")
+        return self._up(price * self._factors[row])
 
     def _up(self, price: FloatArray) -> FloatArray:
         """Return what `exits.up_to_step` returns, for an array."""
@@ -206,7 +213,7 @@ class LevelSearch:
         nearest = np.rint(count)
         with np.errstate(invalid="ignore"):
             is_near = np.abs(count - nearest) <= STEP_TOLERANCE
-        return np.where(is_near, nearest, np.ceil(count)) * self._step
+        return multiples(np.where(is_near, nearest, np.ceil(count)), self._step)
 
     def _fill(
         self,
