@@ -192,31 +192,39 @@ def test_a_run_for_json_without_a_report_leaves_the_folder_as_it_was(
     assert tape.read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["btc_1d_sma_20_50", "eth_1d_rsi14_30_70"])
+#: The flags of each recorded run.
+RECORDED = {
+    "btc_1d_sma_20_50": "--strategy sma_cross --param fast=20 --param slow=50",
+    "eth_1d_rsi14_30_70": "--strategy rsi --param entry=cross_up",
+    "btc_1h_sma_50_200": "--strategy sma_cross --param fast=50 --param slow=200 --allow-gaps",
+    "eth_1h_macd": "--strategy macd --allow-gaps",
+}
+
+
+@pytest.mark.parametrize("name", RECORDED)
 def test_a_recorded_run_comes_out_of_the_tables_to_the_cent(
     backtester: Run, shared: Path, name: str
 ) -> None:
     runs = json.loads((shared / "data/reference/backtests_long_only.json").read_text())["runs"]
     expected = next(run for run in runs if run["name"] == name)
-    symbol = "BTC/USDT" if name.startswith("btc") else "ETH/USDT"
+    coin, timeframe, _ = name.split("_", maxsplit=2)
+    key = SeriesKey("binance", f"{coin.upper()}/USDT", timeframe)
     with gzip.open(shared / "data" / expected["candles"], "rt") as file:
         rows = [(int(row[0]), *map(float, row[1:])) for row in list(csv.reader(file))[1:]]
     with open_store(Path("data/onetape.db"), create=True) as store:
-        key = SeriesKey("binance", symbol, "1d")
         insert_closed(store, key, [Candle(*row) for row in rows], source="import", seen_ms=1)
-    if expected["strategy"] == "sma":
-        chosen = ["--strategy", "sma_cross", "--param", "fast=20", "--param", "slow=50"]
-    else:
-        chosen = ["--strategy", "rsi", "--param", "entry=cross_up"]
     document = backtester(
-        *("--symbol", symbol, "--timeframe", "1d", "--market", "ideal", "--json", "--no-report"),
-        *chosen,
+        *("--symbol", key.symbol, "--timeframe", timeframe, "--market", "ideal", "--json"),
+        *RECORDED[name].split(),
     ).document
     closed = [trade for trade in document["trades"] if not trade["open_at_end"]]
     assert len(closed) == expected["closed_trades"]
     assert round(document["metrics"]["final_equity"], 2) == round(expected["final_equity"], 2)
     entries = [(trade["entry_timestamp"], trade["exit_timestamp"]) for trade in closed]
     assert entries == [(trade[0], trade[2]) for trade in expected["trades"]]
+    assert document["assumptions"]["market"].startswith("ideal")
+    allowed = [note for note in document["notes"] if note.endswith("allowed by --allow-gaps")]
+    assert len(allowed) == ("--allow-gaps" in RECORDED[name])
 
 
 @pytest.mark.parametrize(("to", "left_out"), [(None, END), ("2024-04-30", None)])
