@@ -366,6 +366,33 @@ def test_the_page_shows_both_maps_without_a_complaint(
     assert [url for url in page.requests() if not url.startswith(("file:", "data:"))] == []
 
 
+#: The text of the cloud that a dot lies under, and where texts and dots end on the right.
+CLOUD = """
+(() => {
+  const boxes = (name) => [...document.querySelectorAll(`#cloud ${name}`)].map((one) => {
+    const box = one.getBBox();
+    return {left: box.x, right: box.x + box.width, top: box.y, bottom: box.y + box.height};
+  });
+  const dots = boxes('circle'), texts = boxes('text');
+  const meets = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+  const over = (list) => list.flatMap((a, at) => [...dots, ...list.slice(at + 1)].filter((b) => meets(a, b)));
+  const inside = texts.every((one) => one.left >= 0 && one.right <= 640 && one.bottom <= 320);
+  const last = document.querySelectorAll('#cloud text')[3].getBBox();
+  return {over: over(texts).length, inside,
+    apart: Math.abs(last.x + last.width - Math.max(...dots.map((dot) => dot.right)))};
+})()
+"""  # noqa: E501
+
+
+def test_the_words_of_the_cloud_stand_at_their_ends_and_on_no_dot(
+    search: Run, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(Path(search(*GRID)["page"]).resolve())
+    found = page.run(CLOUD)
+    assert (found["over"], found["inside"]) == (0, True)
+    assert found["apart"] <= 10
+
+
 def test_a_click_on_a_field_tells_its_numbers_in_both_parts(
     search: Run, open_page: Callable[..., Page]
 ) -> None:

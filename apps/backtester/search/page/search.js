@@ -109,7 +109,7 @@ function cloud(metric, column) {
     const low = Math.min(...values), high = Math.max(...values);
     return (value) => (high > low ? from + ((value - low) / (high - low)) * (to - from) : (from + to) / 2);
   };
-  const x = scale(known.map((pair) => pair[0]), 60, 620), y = scale(known.map((pair) => pair[1]), 285, 20);
+  const x = scale(known.map((pair) => pair[0]), 60, 620), y = scale(known.map((pair) => pair[1]), 285, 36);
   const draw = (name, attributes, text) => {
     const element = document.createElementNS(space, name);
     for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
@@ -118,14 +118,14 @@ function cloud(metric, column) {
   };
   const parts = [
     draw("line", { x1: 50, y1: 295, x2: 630, y2: 295 }), draw("line", { x1: 50, y1: 10, x2: 50, y2: 295 }),
-    draw("text", { x: 630, y: 314, "text-anchor": "end" }, `${metric}, searched`), draw("text", { x: 56, y: 16 }, `${metric}, held out`),
+    draw("text", { x: 340, y: 312, "text-anchor": "middle" }, `${metric}, searched`), draw("text", { x: 56, y: 18 }, `${metric}, held out`),
   ];
   if (known.length) {
     const ends = (at) => [Math.min(...known.map((pair) => pair[at])), Math.max(...known.map((pair) => pair[at]))];
     const [left, right] = ends(0), [bottom, top] = ends(1);
     parts.push(
-      draw("text", { x: 60, y: 310 }, shownValue(metric, left)), draw("text", { x: 500, y: 310, "text-anchor": "end" }, shownValue(metric, right)),
-      draw("text", { x: 46, y: 288, "text-anchor": "end" }, shownValue(metric, bottom)), draw("text", { x: 46, y: 30, "text-anchor": "end" }, shownValue(metric, top)),
+      draw("text", { x: 54, y: 312 }, shownValue(metric, left)), draw("text", { x: 626, y: 312, "text-anchor": "end" }, shownValue(metric, right)),
+      draw("text", { x: 46, y: 290, "text-anchor": "end" }, shownValue(metric, bottom)), draw("text", { x: 46, y: 41, "text-anchor": "end" }, shownValue(metric, top)),
     );
   }
   pairs.forEach((pair, index) => {
