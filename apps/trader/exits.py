@@ -7,6 +7,7 @@ reached waits for its close, because a stop in the same candle comes first by th
 
 from dataclasses import dataclass
 from decimal import Decimal
+from uuid import uuid4
 
 from onetape.cli.output import print_line
 from onetape.core.candles import Candle
@@ -142,7 +143,8 @@ class PaperExits:
     ) -> Order:
         session = self._job.session
         return Order(
-            client_order_id=f"{held.client_order_id}-exit-{candle.timestamp}",
+            # Not the same twice: a session may have been killed between this order and its trade.
+            client_order_id=f"{held.client_order_id}-exit-{candle.timestamp}-{uuid4().hex[:8]}",
             session=session.session,
             mode=session.mode,
             account=session.account,

@@ -11,7 +11,9 @@ import pytest
 from desk import HOUR, MARCH, Desk, Market, desk, market
 from onetape.cli.settings import AccountSettings, ExitSettings
 from onetape.core.candles import Candles
+from onetape.core.errors import StoreError
 from onetape.engine import EXIT_KINDS, booked_fill, simulate
+from onetape.store.database import open_store
 from onetape.strategies import checked_signals
 
 Run = Callable[[Any], Any]
@@ -110,5 +112,73 @@ def test_paper_exits_equal_the_backtest_trade_by_trade(
             assert len(fills) - len(trades) <= 1
             assert {kind for kind, *_ in trades} & {*EXIT_KINDS} - {"signal"}
             assert len(trades) > 10
+
+    run(scene())
+
+
+async def until_decided_by_any(trading: Desk, hour: int) -> None:
+    decided = "SELECT 1 FROM decisions WHERE timestamp = ?"
+    await trading.until(lambda: trading.query(decided, MARCH + hour * HOUR))
+
+
+@pytest.mark.parametrize("exits", EXITS)
+def test_restarts_with_an_open_position_change_nothing_about_its_exits(
+    run: Run, db: Path, strategy_file: StrategyFile, exits: str
+) -> None:
+    account = AccountSettings(slippage_bps=3, maker_fee_rate=0.0005, cool_down_bars=1)
+
+    async def scene() -> None:
+        name = strategy_file(RUNS, "runs")
+        async with market(0.05) as opened:
+            hour, held = 0, 0
+            for number in range(1, 9):
+                async with desk(
+                    opened, db, strategy=name, number=number, account=account, exits=EXITS[exits]
+                ) as trading:
+                    await trading.until_live(opened)
+                    if number > 1:
+                        await until_decided_by_any(trading, hour - 1)
+                    await step_to(opened, trading, range(hour + 1, hour + 5))
+                    hour += 4
+                    held += len(trading.trades()) % 2
+                    if number == 8:
+                        fills, trades = backtested(opened, trading, hour), on_paper(trading)
+                        assert fills[: len(trades)] == trades
+                        assert len(fills) - len(trades) <= 1
+            assert held > 0
+
+    run(scene())
+
+
+def test_an_exit_whose_trade_was_not_stored_is_made_by_the_next_session(
+    run: Run, db: Path, strategy_file: StrategyFile
+) -> None:
+    refuse = (
+        "CREATE TRIGGER full BEFORE INSERT ON trades WHEN NEW.side = 'sell' "
+        "BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
+    )
+
+    exits = EXITS["stop and target"]
+
+    async def until_broken(opened: Market, name: str, hours: list[int]) -> None:
+        async with desk(opened, db, strategy=name, exits=exits) as trading:
+            with trading.store.write() as connection:
+                connection.execute(refuse)
+            while True:
+                hours.append(hours[-1] + 1)
+                await step_to(opened, trading, range(hours[-1], hours[-1] + 1))
+
+    async def scene() -> None:
+        name = strategy_file(RUNS, "runs")
+        async with market(0.25) as opened:
+            hours = [0]
+            with pytest.raises(StoreError):
+                await until_broken(opened, name, hours)
+            with open_store(db, create=False) as store, store.write() as connection:
+                connection.execute("DROP TRIGGER full")
+            async with desk(opened, db, strategy=name, number=2, exits=exits) as trading:
+                await trading.until(lambda: len(trading.trades()) == 2)
+                fills, trades = backtested(opened, trading, hours[-1]), on_paper(trading)
+                assert fills[:2] == trades
 
     run(scene())
