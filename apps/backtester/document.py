@@ -3,14 +3,14 @@
 So a run reads the same on the day it was made and out of its folder later.
 """
 
-from dataclasses import fields
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from backtester.assumptions import assumptions, notes
-from backtester.trade_rows import EXIT_WORDS, trade_rows
+from backtester.trade_rows import EXIT_WORDS, TRADE_FIELDS, TradeRows
 from onetape.cli.output import print_line
 from onetape.engine import Trade
 from onetape.strategies import parameters_of
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
-TRADE_FIELDS: Final = tuple(field.name for field in fields(Trade))
-#: What `trades` of a document and trades.csv have of each trade.
-TRADE_COLUMNS: Final = (*TRADE_FIELDS, "entry_reason", "exit_reason")
 _VALUES = attrgetter(*TRADE_FIELDS)
 
 
@@ -35,7 +32,7 @@ def print_document(document: Document) -> None:
     head = {name: value for name, value in document.items() if name != "trades"}
     encoder = msgspec.json.Encoder(enc_hook=str)
     text = msgspec.json.format(encoder.encode(head), indent=2).decode("utf-8")
-    trades: list[Any] = document["trades"]
+    trades: Sequence[Any] = document["trades"]
     print_line(f'{text.removesuffix("}").rstrip()},\n  "trades": [')
     for start in range(0, len(trades), _AT_ONCE):
         lines = encoder.encode_lines(trades[start : start + _AT_ONCE]).decode("utf-8").rstrip()
@@ -64,7 +61,7 @@ def result_document(backtest: "Backtest") -> Document:
         "check": backtest.check,
         "notes": notes(backtest),
         "metrics": backtest.metrics.as_dict(),
-        "trades": trade_rows(backtest.result, backtest.signals, tape.warm_up),
+        "trades": TradeRows(backtest.result, backtest.signals, tape.warm_up),
         "seconds": backtest.seconds,
         "database": str(backtest.database),
         "report": None,

@@ -8,6 +8,7 @@ import re
 import secrets
 import shutil
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import numpy as np
 
-from backtester.document import TRADE_COLUMNS, Document
+from backtester.document import Document
 from backtester.runs import (
     EQUITY,
     FORMAT,
@@ -25,6 +26,7 @@ from backtester.runs import (
     TIME_COLUMNS,
     TRADES,
 )
+from backtester.trade_rows import TRADE_COLUMNS
 from onetape.core.clock import utc_text
 from onetape.core.digest import data_digest
 from onetape.core.errors import ConfigurationError
@@ -158,7 +160,7 @@ def _engine_digest() -> str:
     return total.hexdigest()
 
 
-def _write_trades(trades: list[dict[str, Any]], path: Path) -> None:
+def _write_trades(trades: Sequence[dict[str, Any]], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([*TIME_COLUMNS, *TRADE_COLUMNS])

@@ -75,7 +75,7 @@ class Run:
         """
         import pandas as pd
 
-        from backtester.document import TRADE_COLUMNS
+        from backtester.trade_rows import TRADE_COLUMNS
 
         frame: Any = pd.DataFrame(self.trade_rows(), columns=[*TRADE_COLUMNS])
         for name in TIME_COLUMNS:

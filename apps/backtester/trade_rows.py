@@ -3,16 +3,21 @@
 The engine's `Trade` says the same of one of them; a test holds both equal to the last bit.
 """
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onetape.engine import Result
+from onetape.engine import Result, Trade
 
 if TYPE_CHECKING:
     from onetape.strategies import Signals
 
+TRADE_FIELDS: Final = tuple(field.name for field in fields(Trade))
+#: What a row has of each trade, in a document and in trades.csv.
+TRADE_COLUMNS: Final = (*TRADE_FIELDS, "entry_reason", "exit_reason")
 #: What a trade was left by, where the strategy did not say so.
 EXIT_WORDS: Final = {
     "signal": "sell signal",
@@ -23,33 +28,80 @@ EXIT_WORDS: Final = {
 }
 
 
-def trade_rows(result: Result, signals: "Signals", warm_up: int) -> list[dict[str, Any]]:
-    """Return each trade's fields by name, with why it was entered and left, in time order.
+#: Rows that are made at a time: all at once would take the memory of half the candles.
+_AT_ONCE: Final = 2_000
+_Rows = list[dict[str, Any]]
 
-    Args:
-        result: A run that began without a position.
-        signals: What it traded, warm-up included.
-        warm_up: Candles before those of the result.
+
+class TradeRows(Sequence[dict[str, Any]]):
+    """Each trade's fields by name, with why it was entered and left, in time order.
+
+    Rows are made when they are asked for, and not kept.
     """
-    columns = _columns(result)
-    entries = np.asarray(result.book.entry_bars(), dtype=np.int64)
-    exits = np.asarray(result.book.exit_bars(), dtype=np.int64)
-    # A signal came on the candle before the one that filled it; warm-up candles count too.
-    said = _reasons(signals, warm_up + exits - 1)
-    left = [
-        (text if kind == "signal" else "") or EXIT_WORDS[kind]
-        for text, kind in zip(said, result.exit_kinds, strict=True)
-    ]
-    columns["entry_reason"] = [
-        text or "buy signal" for text in _reasons(signals, warm_up + entries - 1)
-    ]
-    columns["exit_reason"] = [*left, *([""] * (len(entries) - len(exits)))]
-    names = tuple(columns)
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def __init__(self, result: Result, signals: "Signals", warm_up: int) -> None:
+        """Look at a run.
+
+        Args:
+            result: A run that began without a position.
+            signals: What it traded, warm-up included.
+            warm_up: Candles before those of the result.
+        """
+        self._result, self._signals, self._warm_up = result, signals, warm_up
+        self._of_each, self._of_closed = _columns(result)
+
+    def __len__(self) -> int:
+        """Return how many trades there are."""
+        return len(self._of_each["entry_index"])
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> _Rows: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | _Rows:
+        """Return one row, or the rows of a slice."""
+        if isinstance(index, int):
+            number = range(len(self))[index]
+            return self._rows(number, number + 1)[0]
+        start, stop, step = index.indices(len(self))
+        if step != 1:
+            raise ValueError("rows of trades are sliced in their order only")
+        return self._rows(start, max(start, stop))
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield every row."""
+        for start in range(0, len(self), _AT_ONCE):
+            yield from self[start : start + _AT_ONCE]
+
+    def _rows(self, start: int, stop: int) -> _Rows:
+        closed = len(self._of_closed["exit_index"])
+        nothing = [None] * (stop - max(min(stop, closed), start))
+        columns: dict[str, list[Any]] = {
+            name: column[start:stop].tolist() for name, column in self._of_each.items()
+        }
+        for name, column in self._of_closed.items():
+            columns[name] = column[start:stop].tolist() + nothing
+        kinds = self._result.exit_kinds[start:stop]
+        columns["exit_kind"] = [*kinds, *nothing]
+        columns["symbol"] = [self._result.symbol] * (stop - start)
+        # A signal came on the candle before the one that filled it; warm-up candles count too.
+        before = self._warm_up - 1
+        entered = _reasons(self._signals, self._of_each["entry_index"][start:stop] + before)
+        left = _reasons(self._signals, self._of_closed["exit_index"][start:stop] + before)
+        columns["entry_reason"] = [text or "buy signal" for text in entered]
+        columns["exit_reason"] = [
+            *(
+                (text if kind == "signal" else "") or EXIT_WORDS[kind]
+                for text, kind in zip(left, kinds, strict=True)
+            ),
+            *([""] * len(nothing)),
+        ]
+        ordered = [columns[name] for name in TRADE_COLUMNS]
+        return [dict(zip(TRADE_COLUMNS, row, strict=True)) for row in zip(*ordered, strict=True)]
 
 
-def _columns(result: Result) -> dict[str, list[Any]]:
-    """Return the fields of `Trade` as columns, in their order."""
+def _columns(result: Result) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """Return the fields of `Trade` as columns: those of each trade, and those of closed ones."""
     times, book = result.candles.timestamp, result.book
     numbers = book.columns()
     bought, sold = numbers[0::2], numbers[1::2]
@@ -58,28 +110,24 @@ def _columns(result: Result) -> dict[str, list[Any]]:
     closed, count = len(exits), len(entries)
     fees = bought[:, 3] * bought[:, 0] if result.rules.fee_coin == "received" else bought[:, 3]
     paid = -bought[:, 4]
-    ended, back = np.full(count, len(times)), np.empty(count)
-    ended[:closed], back[:closed] = exits, sold[:, 4]
+    ended, back, exit_fees = np.full(count, len(times)), np.empty(count), np.zeros(count)
+    ended[:closed], back[:closed], exit_fees[:closed] = exits, sold[:, 4], sold[:, 3]
     if count > closed:
         back[closed:] = bought[closed:, 5] * result.candles.close[-1]
-    nothing = [None] * (count - closed)
-    return {
-        "entry_index": entries.tolist(),
-        "entry_timestamp": times[entries].tolist(),
-        "entry_price": bought[:, 0].tolist(),
-        "exit_index": exits.tolist() + nothing,
-        "exit_timestamp": times[exits].tolist() + nothing,
-        "exit_price": sold[:, 0].tolist() + nothing,
-        "amount": bought[:, 1].tolist(),
-        "entry_fee": fees.tolist(),
-        "exit_fee": sold[:, 3].tolist() + [0.0] * (count - closed),
-        "profit": (back - paid).tolist(),
-        "profit_ratio": (back / paid - 1.0).tolist(),
-        "bars_held": (ended - entries).tolist(),
-        "open_at_end": [False] * closed + [True] * (count - closed),
-        "exit_kind": [*result.exit_kinds, *nothing],
-        "symbol": [result.symbol] * count,
+    of_each = {
+        "entry_index": entries,
+        "entry_timestamp": times[entries],
+        "entry_price": bought[:, 0],
+        "amount": bought[:, 1],
+        "entry_fee": fees,
+        "exit_fee": exit_fees,
+        "profit": back - paid,
+        "profit_ratio": back / paid - 1.0,
+        "bars_held": ended - entries,
+        "open_at_end": np.arange(count) >= closed,
     }
+    of_closed = {"exit_index": exits, "exit_timestamp": times[exits], "exit_price": sold[:, 0]}
+    return of_each, of_closed
 
 
 def _reasons(signals: "Signals", bars: NDArray[np.int64]) -> list[str]:

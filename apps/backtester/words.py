@@ -1,6 +1,6 @@
 """A run's document as text for a terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backtester.document import Document
@@ -52,7 +52,7 @@ def _metrics_table(document: Document) -> str:
     return table(rows, right=(1, 2))
 
 
-def _trades_table(trades: list[dict[str, Any]]) -> str:
+def _trades_table(trades: Sequence[dict[str, Any]]) -> str:
     if not trades:
         return "no trades"
     shown = trades[-TRADES_SHOWN:]

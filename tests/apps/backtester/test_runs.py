@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backtester.document import TRADE_COLUMNS, print_document, trade_values
+from backtester.document import print_document, trade_values
 from backtester.main import backtest_settings
 from backtester.rerun import rerun
 from backtester.run import backtested
 from backtester.runs import RUNS_FOLDER, load_run, run_folders, stored_runs
-from backtester.trade_rows import trade_rows
+from backtester.trade_rows import TRADE_COLUMNS, TradeRows
 from onetape.core.candles import Candles
 from onetape.core.digest import data_digest
 from onetape.core.errors import ConfigurationError, DataError, UsageError
@@ -308,8 +308,12 @@ def test_rows_of_trades_are_the_engines_trades_to_the_last_bit(
     del tape
     monkeypatch.setenv("BACKTESTER__ACCOUNT__FEE_COIN", "received")
     backtest = backtested(backtest_settings(("--exchange", "simulator", *flags), "explain"))
-    rows = trade_rows(backtest.result, backtest.signals, backtest.tape.warm_up)
-    assert rows == [trade_values(backtest, trade) for trade in backtest.result.trades]
+    rows = TradeRows(backtest.result, backtest.signals, backtest.tape.warm_up)
+    wanted = [trade_values(backtest, trade) for trade in backtest.result.trades]
+    assert (list(rows), len(rows)) == (wanted, len(wanted))
+    for start, stop in ((0, 1), (1, 3), (-2, None), (2, 2), (0, 10_000)):
+        assert rows[start:stop] == wanted[start:stop]
+    assert not wanted or rows[-1] == wanted[-1]
     assert tuple(rows[0] if rows else TRADE_COLUMNS) == TRADE_COLUMNS
 
 
