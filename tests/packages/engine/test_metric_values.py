@@ -1,0 +1,175 @@
+"""Every metric as docs/metrics.md defines it, computed anew from fills and equity."""
+
+import math
+import statistics
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onetape.core.candles import Candles
+from onetape.core.steps import IDEAL_MARKET
+from onetape.core.timeframes import Timeframe
+from onetape.engine import (
+    Detail,
+    ExitRules,
+    Result,
+    Rules,
+    Series,
+    metrics_of,
+    simulate,
+    simulate_together,
+)
+from plain_engine import engine_rules, plain_run, signals_of, walk
+
+HOUR, DAY = 3_600, 86_400
+YEAR = 365 * DAY
+
+
+def mean(values: list[float]) -> float | None:
+    return statistics.fmean(values) if values else None
+
+
+def of_trades(result: Result) -> dict[str, float | None]:
+    """Return the metrics of closed trades: profits after both fees, parts of what was paid."""
+    closed = [trade for trade in result.trades if not trade.open_at_end]
+    buys = result.fills[0::2]
+    paid = [-fill.cash_change for fill in buys][: len(closed)]
+    profits = [fill.cash_change - cost for fill, cost in zip(result.fills[1::2], paid, strict=True)]
+    parts = [profit / cost for profit, cost in zip(profits, paid, strict=True)]
+    won = [part for part, profit in zip(parts, profits, strict=True) if profit > 0]
+    lost = [part for part, profit in zip(parts, profits, strict=True) if profit <= 0]
+    losses = -math.fsum(profit for profit in profits if profit < 0)
+    spread = statistics.stdev(profits) if len(profits) > 1 else 0.0
+    average = mean(profits)
+    steady = average is None or spread <= abs(average) * 1e-12
+    return {
+        "trades": len(closed),
+        "wins": len(won),
+        "win_rate": len(won) / len(closed) if closed else None,
+        "profit_factor": math.fsum(p for p in profits if p > 0) / losses if losses else None,
+        "expectancy": average,
+        "sqn": None if average is None or steady else average / spread * math.sqrt(len(profits)),
+        "average_trade": mean(parts),
+        "average_win": mean(won),
+        "average_loss": mean(lost),
+        "average_bars": mean([(t.exit_index or 0) - t.entry_index for t in closed]),
+        "best_trade": max(parts, default=None),
+        "worst_trade": min(parts, default=None),
+    }
+
+
+def of_falls(result: Result, start: float) -> dict[str, float]:
+    """Return depth and length of the deepest fall, and the longest one."""
+    times, high, since = result.candles.timestamp.tolist(), start, 0
+    deepest, deepest_from, deepest_lasts, is_under = 0.0, -1, 0, False
+    longest = 0
+    for bar, worth in enumerate([*result.equity.tolist(), math.inf]):
+        now = times[min(bar, len(times) - 1)]
+        if worth >= high:
+            if is_under:
+                longest = max(longest, now - times[since])
+                deepest_lasts = now - times[since] if deepest_from == since else deepest_lasts
+            high, since, is_under = worth, bar, False
+            continue
+        is_under = True
+        if worth / high - 1.0 < deepest:
+            deepest, deepest_from = worth / high - 1.0, since
+    return {
+        "max_drawdown": deepest,
+        "max_drawdown_seconds": deepest_lasts,
+        "longest_drawdown_seconds": longest,
+    }
+
+
+def of_account(result: Result, rules: Rules, depth: float) -> dict[str, float | None]:
+    """Return what the whole account made, and what it paid."""
+    equity, seconds = result.equity.tolist(), len(result.candles) * HOUR
+    growth = (
+        (equity[-1] / rules.cash) ** (YEAR / seconds) - 1.0
+        if YEAR / seconds * math.log(equity[-1] / rules.cash) < 700
+        else None
+    )
+    traded = math.fsum(fill.price * fill.amount for fill in result.fills)
+    held = 0
+    for trade in result.trades:
+        held += (len(equity) if trade.exit_index is None else trade.exit_index) - trade.entry_index
+    return {
+        "total_return": equity[-1] / rules.cash - 1.0,
+        "final_equity": equity[-1],
+        "cagr": growth,
+        "calmar": growth / -depth if growth is not None and depth < 0 else None,
+        "turnover": traded / statistics.fmean(equity) * YEAR / seconds,
+        "exposure": held / len(equity),
+        "market_change": float(result.candles.close[-1] / result.candles.close[0]) - 1.0,
+        "fees": math.fsum(fill.fee_quote for fill in result.fills),
+        "slippage": math.fsum(fill.slippage_quote for fill in result.fills),
+    }
+
+
+@settings(max_examples=150)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 400), engine_rules())
+def test_every_metric_follows_its_formula(seed: int, count: int, rules: Rules):
+    candles, signal = walk(seed, count), signals_of(seed, count)
+    result = simulate(candles, np.array(signal, np.int8), rules)
+    plain = plain_run(candles, signal, rules)
+    falls = of_falls(result, rules.cash)
+    expected = of_trades(result) | falls | of_account(result, rules, falls["max_drawdown"])
+    expected |= {"refused_orders": len(plain.refused), "ambiguous_bars": plain.ambiguous}
+    found = metrics_of(result).as_dict()
+    ours = {name: found[name] for name in expected}
+    assert ours == {
+        name: None if value is None else pytest.approx(value, rel=1e-6, abs=1e-9)
+        for name, value in expected.items()
+    }
+
+
+def test_the_numbers_of_a_small_run_are_those_worked_out_on_paper():
+    # 100 -> 200 in one day, 200 -> 100 in two, from 1,000: 10 coins, sold for 2,000; then 10 more.
+    open_ = np.array([100.0, 100.0, 200.0, 200.0, 150.0, 100.0])
+    candles = Candles.from_columns(
+        np.arange(6, dtype=np.int64) * DAY, open_, open_, open_, open_, np.ones(6)
+    )
+    signal = np.array([1, -1, 1, 0, -1, 0], dtype=np.int8)
+    metrics = metrics_of(simulate(candles, signal, Rules(cash=1_000.0, fee_rate=0.0)))
+    # Equity: 1,000 1,000 2,000 2,000 1,500 1,000; profits: 1,000 and -1,000.
+    assert metrics.turnover == pytest.approx(
+        (1_000 + 2_000 + 2_000 + 1_000) / (8_500 / 6) * 365 / 6
+    )
+    assert (metrics.sqn, metrics.expectancy, metrics.profit_factor) == (0.0, 0.0, 1.0)
+    assert (metrics.average_win, metrics.average_loss, metrics.average_bars) == (1.0, -0.5, 1.5)
+    assert (metrics.max_drawdown, metrics.max_drawdown_seconds) == (-0.5, 2 * DAY)
+    assert (metrics.cagr, metrics.calmar, metrics.exposure) == (0.0, 0.0, 0.5)
+
+
+def test_a_bar_that_finer_candles_decide_is_counted_as_decided():
+    def decided(first_low: float) -> tuple[int, int, float]:
+        times = np.array([0, HOUR, 2 * HOUR], dtype=np.int64)
+        flat = np.full(3, 100.0)
+        high, low = np.array([100.0, 111.0, 100.0]), np.array([100.0, 89.0, 100.0])
+        candles = Candles.from_columns(times, flat, high, low, flat, np.ones(3))
+        starts = np.array([HOUR, HOUR + 60], dtype=np.int64)
+        two = np.full(2, 100.0)
+        minutes = Candles.from_columns(
+            starts, two, np.array([100.0, 111.0]), np.array([first_low, 89.0]), two, np.ones(2)
+        )
+        rules = Rules(fee_rate=0.0, exits=ExitRules(stop_loss=0.1, take_profit=0.1))
+        detail = Detail(Timeframe.parse("1h"), Timeframe.parse("1m"), lambda start, end: minutes)
+        signal = np.array([1, 0, 0], dtype=np.int8)
+        metrics = metrics_of(simulate(candles, signal, rules, detail=detail))
+        return metrics.decided_bars, metrics.ambiguous_bars, metrics.total_return
+
+    assert decided(first_low=89.0) == (1, 0, pytest.approx(-0.1))
+    assert decided(first_low=99.0) == (0, 1, pytest.approx(-0.1))
+
+
+def test_the_markets_change_of_several_symbols_is_their_mean():
+    def series(symbol: str, last: float) -> Series:
+        price = np.array([100.0, last])
+        times = np.arange(2, dtype=np.int64) * HOUR
+        candles = Candles.from_columns(times, price, price, price, price, np.ones(2))
+        return Series(symbol, candles, np.zeros(2, dtype=np.int8), 0, IDEAL_MARKET)
+
+    both = simulate_together([series("A/B", 110.0), series("C/B", 150.0)], Rules())
+    assert metrics_of(both).market_change == pytest.approx(0.3)
