@@ -167,6 +167,8 @@ def test_minutes_tell_which_level_was_first_or_nothing_does(
         ({"take_profit": 0.0}, "take_profit must be above 0"),
         ({"trailing_stop": float("nan")}, "trailing_stop must be above 0"),
         ({"time_stop_bars": 0}, "time_stop_bars must be 1 or more, found 0"),
+        ({"time_stop_bars": 2**63 - 1}, "time_stop_bars must be at most 1,000,000,000, found"),
+        ({"target_table": ((2**64, 0.01),)}, "target_table must give parts above -1"),
         ({"target_table": ((0, 0.01), (5, 0.02))}, "target_table must fall with time"),
         ({"target_table": ((0, -0.01),)}, "target_table must begin above 0"),
         ({"target_table": ((3, 0.1), (3, 0.05))}, "target_table must give parts above -1"),

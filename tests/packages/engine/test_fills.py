@@ -187,6 +187,8 @@ def test_amounts_in_steps_equal_a_decimal_recomputation(cents: int, price_cents:
         ({"fee_rate": 1.0}, "fee_rate must be 0 or more and under 1, found 1.0"),
         ({"fee_rate": -0.001}, "fee_rate must be 0 or more"),
         ({"slippage_bps": -1.0}, "slippage_bps must be 0 or more"),
+        ({"cool_down_bars": 2**64}, "cool_down_bars must be at most 1,000,000,000, found"),
+        ({"volatility_bars": 2**64}, "volatility_bars must be at most 1,000,000,000, found"),
         ({"fee_coin": "recieved"}, "one of quote, received, found 'recieved'; did you mean"),
         ({"sizing": "all-in"}, "volatility_target, found 'all-in'; did you mean 'all_in'?"),
         ({"sizing": "quote_amount"}, "quote_amount must be above 0 with sizing quote_amount"),

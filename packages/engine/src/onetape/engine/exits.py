@@ -29,6 +29,8 @@ ExitKind = Literal["signal", "time_stop", "stop_loss", "trailing_stop", "target"
 #: The kinds by their number in an array.
 EXIT_KINDS: Final[tuple[ExitKind, ...]] = get_args(ExitKind)
 SIGNAL, TIME_STOP, STOP_LOSS, TRAILING_STOP, TARGET = range(len(EXIT_KINDS))
+#: No range has so many candles, and sums of such counts fit into 64 bits.
+MOST_BARS: Final = 1_000_000_000
 #: Part of a price by which its level is moved towards it: more than two products of floats may err.
 _NOISE: Final = 2.0**-50
 
@@ -63,15 +65,16 @@ class ExitRules:
             _require_between(name, getattr(self, name), 1.0, "under 1 (0.05 is 5 %)")
         _require_between("take_profit", self.take_profit, 1_000.0, "under 1,000 (0.05 is 5 %)")
         bars = self.time_stop_bars
-        if bars is not None and bars < 1:
-            raise UsageError(f"time_stop_bars must be 1 or more, found {bars}")
+        if bars is not None and not 1 <= bars <= MOST_BARS:
+            allowed = "1 or more" if bars < 1 else f"at most {MOST_BARS:,}"
+            raise UsageError(f"time_stop_bars must be {allowed}, found {bars}")
         self._check_table()
 
     def _check_table(self) -> None:
         ages = [age for age, _ in self.target_table]
         ratios = [ratio for _, ratio in self.target_table]
         sound = all(math.isfinite(ratio) and -1 < ratio < 1_000 for ratio in ratios)
-        if not sound or ages != sorted(set(ages)) or (ages and ages[0] < 0):
+        if not sound or ages != sorted(set(ages)) or not all(0 <= age <= MOST_BARS for age in ages):
             raise UsageError(
                 "target_table must give parts above -1 and under 1,000 at bars from 0 up, such as "
                 f"{{0: 0.04, 60: 0.02}}, found {dict(self.target_table)}"

@@ -7,7 +7,7 @@ from typing import Literal
 from onetape.core.errors import UsageError
 from onetape.core.steps import IDEAL_MARKET, MarketSteps
 from onetape.core.words import did_you_mean
-from onetape.engine.exits import NO_EXITS, ExitRules
+from onetape.engine.exits import MOST_BARS, NO_EXITS, ExitRules
 
 FeeCoin = Literal["quote", "received"]
 Sizing = Literal[
@@ -92,7 +92,10 @@ class Rules:
         self._check_sizing()
         bars = self.cool_down_bars
         _require(bars >= 0, "cool_down_bars", "0 or more", bars)
-        _require(self.volatility_bars >= 2, "volatility_bars", "2 or more", self.volatility_bars)
+        _require(bars <= MOST_BARS, "cool_down_bars", f"at most {MOST_BARS:,}", bars)
+        bars = self.volatility_bars
+        _require(bars >= 2, "volatility_bars", "2 or more", bars)
+        _require(bars <= MOST_BARS, "volatility_bars", f"at most {MOST_BARS:,}", bars)
 
     def _check_sizing(self) -> None:
         for name, most in _SIZINGS.items():
