@@ -11,7 +11,7 @@ import msgspec
 
 from backtester.assumptions import assumptions, notes
 from backtester.trade_rows import EXIT_WORDS, TRADE_FIELDS, TradeRows
-from onetape.cli.output import print_line
+from onetape.cli.output import print_bytes
 from onetape.engine import Trade
 from onetape.strategies import parameters_of
 
@@ -31,14 +31,16 @@ def print_document(document: Document) -> None:
     """Print a run as one JSON document, each trade on a line of its own."""
     head = {name: value for name, value in document.items() if name != "trades"}
     encoder = msgspec.json.Encoder(enc_hook=str)
-    text = msgspec.json.format(encoder.encode(head), indent=2).decode("utf-8")
+    text = msgspec.json.format(encoder.encode(head), indent=2)
     trades: Sequence[Any] = document["trades"]
-    print_line(f'{text.removesuffix("}").rstrip()},\n  "trades": [')
+    print_bytes(text.removesuffix(b"}").rstrip() + b',\n  "trades": [\n')
     for start in range(0, len(trades), _AT_ONCE):
-        lines = encoder.encode_lines(trades[start : start + _AT_ONCE]).decode("utf-8").rstrip()
-        is_last = start + _AT_ONCE >= len(trades)
-        print_line(lines.replace("}\n", "},\n") + ("" if is_last else ","))
-    print_line("  ]\n}")
+        stop = start + _AT_ONCE
+        some = trades.records(start, stop) if isinstance(trades, TradeRows) else trades[start:stop]
+        lines = encoder.encode_lines(some).rstrip()
+        is_last = stop >= len(trades)
+        print_bytes(lines.replace(b"}\n", b"},\n") + (b"\n" if is_last else b",\n"))
+    print_bytes(b"  ]\n}\n")
 
 
 def result_document(backtest: "Backtest") -> Document:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final, overload
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,6 +29,7 @@ EXIT_WORDS: Final = {
 }
 
 
+_Record: Final = msgspec.defstruct("TradeRecord", TRADE_COLUMNS, frozen=True, gc=False)
 #: Rows that are made at a time: all at once would take the memory of half the candles.
 _AT_ONCE: Final = 2_000
 _Rows = list[dict[str, Any]]
@@ -49,6 +51,7 @@ class TradeRows(Sequence[dict[str, Any]]):
         """
         self._result, self._signals, self._warm_up = result, signals, warm_up
         self._of_each, self._of_closed = _columns(result)
+        self._kinds = result.exit_kinds
 
     def __len__(self) -> int:
         """Return how many trades there are."""
@@ -73,7 +76,14 @@ class TradeRows(Sequence[dict[str, Any]]):
         for start in range(0, len(self), _AT_ONCE):
             yield from self[start : start + _AT_ONCE]
 
+    def records(self, start: int, stop: int) -> list[msgspec.Struct]:
+        """Return some rows as JSON wants them: made and encoded in half the time of a dict."""
+        return [_Record(*row) for row in self._values(start, min(stop, len(self)))]
+
     def _rows(self, start: int, stop: int) -> _Rows:
+        return [dict(zip(TRADE_COLUMNS, row, strict=True)) for row in self._values(start, stop)]
+
+    def _values(self, start: int, stop: int) -> Iterator[tuple[Any, ...]]:
         closed = len(self._of_closed["exit_index"])
         nothing = [None] * (stop - max(min(stop, closed), start))
         columns: dict[str, list[Any]] = {
@@ -81,7 +91,7 @@ class TradeRows(Sequence[dict[str, Any]]):
         }
         for name, column in self._of_closed.items():
             columns[name] = column[start:stop].tolist() + nothing
-        kinds = self._result.exit_kinds[start:stop]
+        kinds = self._kinds[start:stop]
         columns["exit_kind"] = [*kinds, *nothing]
         columns["symbol"] = [self._result.symbol] * (stop - start)
         # A signal came on the candle before the one that filled it; warm-up candles count too.
@@ -96,8 +106,7 @@ class TradeRows(Sequence[dict[str, Any]]):
             ),
             *([""] * len(nothing)),
         ]
-        ordered = [columns[name] for name in TRADE_COLUMNS]
-        return [dict(zip(TRADE_COLUMNS, row, strict=True)) for row in zip(*ordered, strict=True)]
+        return zip(*(columns[name] for name in TRADE_COLUMNS), strict=True)
 
 
 def _columns(result: Result) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:

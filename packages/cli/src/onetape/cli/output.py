@@ -14,6 +14,13 @@ def print_line(text: str = "") -> None:
     sys.stdout.flush()
 
 
+def print_bytes(text: bytes) -> None:
+    """Print text that is UTF-8 already on stdout at once; a long one need not be copied."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text)
+    sys.stdout.buffer.flush()
+
+
 def note(text: str) -> None:
     """Print a line on stderr, where it cannot mix with a JSON document."""
     sys.stderr.write(f"{text}\n")
