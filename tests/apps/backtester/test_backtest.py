@@ -15,7 +15,7 @@ import pytest
 
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.steps import IDEAL_MARKET, MarketSteps
-from onetape.engine import Result, Rules, metrics_of, simulate
+from onetape.engine import ExitRules, Result, Rules, metrics_of, simulate
 from onetape.store.candles import insert_closed, replace_forming, row_at
 from onetape.store.database import open_store
 from onetape.store.gaps import set_gap
@@ -59,6 +59,55 @@ def test_the_result_is_the_engines_on_the_same_candles(on_tape: Run, candles: Ca
     assert document["parameters"]["buy"] == 35
     assert document["assumptions"]["market"].startswith("ideal, because the steps of simulator")
     assert all(isinstance(trade["entry_timestamp"], int) for trade in document["trades"])
+
+
+#: Flags, the file beside them, and the rules that they must come to.
+TOLD: dict[str, tuple[str, str, Rules]] = {
+    "exits by flags": (
+        "--stop-loss 0.03 --take-profit 0.04 --trailing-stop 0.025 --time-stop 30 --cool-down 5",
+        "",
+        Rules(
+            exits=ExitRules(
+                stop_loss=0.03, take_profit=0.04, trailing_stop=0.025, time_stop_bars=30
+            ),
+            cool_down_bars=5,
+        ),
+    ),
+    "money by flags": (
+        "--cash 5000 --fee 0.002 --slippage 7 --sizing equity_share=0.4",
+        "",
+        Rules(
+            cash=5_000.0, fee_rate=0.002, slippage_bps=7, sizing="equity_share", equity_share=0.4
+        ),
+    ),
+    "all else by the file": (
+        "--sizing risk_per_trade=0.02",
+        "account: {maker_fee_rate: 0.0002, fee_coin: received, spread_bps: 10, volume_impact: .05}\n"
+        "exits: {stop_loss: 0.05, target_table: {0: 0.05, 24: 0.01}}\n",
+        Rules(
+            maker_fee_rate=0.0002, fee_coin="received", spread_bps=10, volume_impact=0.05,
+            sizing="risk_per_trade", risk_per_trade=0.02,
+            exits=ExitRules(stop_loss=0.05, target_table=((0, 0.05), (24, 0.01))),
+        ),
+    ),
+    "a target of volatility": (
+        "--sizing volatility_target=0.2",
+        "account: {volatility_bars: 50}\n",
+        Rules(sizing="volatility_target", volatility_target=0.2, volatility_bars=50),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", TOLD)
+def test_what_the_account_is_told_is_what_the_engine_trades_by(
+    on_tape: Run, candles: Candles, folder: Path, what: str
+) -> None:
+    flags, file, rules = TOLD[what]
+    (folder / "told.yaml").write_text(file or "{}\n")
+    signals = checked_signals(load_strategy("rsi", {}), candles)
+    result = simulate(candles, signals.signal, rules)
+    assert len(result.trades) > 10
+    same(on_tape("--market", "ideal", "--config", "told.yaml", *flags.split()).document, result)
 
 
 def test_a_range_is_traded_alone_and_warmed_up_by_what_lies_before(
