@@ -82,7 +82,8 @@ TOLD: dict[str, tuple[str, str, Rules]] = {
     ),
     "all else by the file": (
         "--sizing risk_per_trade=0.02",
-        "account: {maker_fee_rate: 0.0002, fee_coin: received, spread_bps: 10, volume_impact: .05}\n"
+        "account: {maker_fee_rate: 0.0002, fee_coin: received, spread_bps: 10, "
+        "volume_impact: 0.05}\n"
         "exits: {stop_loss: 0.05, target_table: {0: 0.05, 24: 0.01}}\n",
         Rules(
             maker_fee_rate=0.0002, fee_coin="received", spread_bps=10, volume_impact=0.05,
