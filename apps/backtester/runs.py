@@ -81,6 +81,8 @@ class Run:
         for name in TIME_COLUMNS:
             seconds = frame[name.replace("time", "timestamp")].astype("float64")
             frame[name] = pd.to_datetime(seconds, unit="s", utc=True)
+        # Only trades of several symbols name theirs; frames of several runs are put together.
+        frame["symbol"] = frame["symbol"].replace("", self.result["symbol"])
         return frame
 
     @cached_property

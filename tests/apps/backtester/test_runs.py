@@ -94,6 +94,7 @@ def test_a_notebook_gets_frames_in_two_lines(kept: Callable[..., Path]) -> None:
     )
     assert run.equity["equity"].iloc[-1] == run.metrics["final_equity"]
     assert str(run.equity.index[0]) == "2024-01-01 00:00:00+00:00"
+    assert set(run.trades["symbol"]) == {"BTC/USDT"}
 
 
 def test_a_run_without_trades_gives_an_empty_frame(kept: Callable[..., Path]) -> None:
