@@ -189,7 +189,7 @@ def open_store(path: Path, *, create: bool, whole: bool = False) -> Store:
             )
         _check_no_log_without_file(path)
         # A link that leads to nothing yet stays one: the file is made where it leads to.
-        _create(Path(os.path.realpath(path)))
+        _create(Path(os.path.realpath(path)) if path.is_symlink() else path)
     # Before it is opened: a file that takes the name meanwhile is then another one.
     identity = file_identity(path)
     with translated(path):
