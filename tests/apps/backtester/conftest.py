@@ -112,3 +112,16 @@ def on_tape(tape: Path, backtester: Callable[..., Ended]) -> Callable[..., Ended
         return backtester("--exchange", "simulator", "--json", "--no-report", *arguments)
 
     return run
+
+
+@pytest.fixture
+def search(tape: Path, backtester: Callable[..., Ended]) -> Callable[..., dict[str, Any]]:
+    """Return a function that searches on the simulator's tape and gives the document."""
+    del tape
+
+    def run(*arguments: str) -> dict[str, Any]:
+        ended = backtester("search", "--exchange", "simulator", "--json", *arguments)
+        assert ended.code == 0, ended.err
+        return json.loads(ended.out)
+
+    return run

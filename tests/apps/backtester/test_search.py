@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from backtester.search.folder import RESULTS
-from browser import Page
 from onetape.core.clock import utc_text
 from programs import Program
 
@@ -51,19 +50,6 @@ class Fragile(Strategy):
         average = indicators.sma(candles.close, self.period)
         return Signals(indicators.crosses(candles.close, average, 0.0), {})
 """
-
-
-@pytest.fixture
-def search(tape: Path, backtester: Run) -> Callable[..., Document]:
-    """Return a function that searches on the simulator's tape and gives the document."""
-    del tape
-
-    def run(*arguments: str) -> Document:
-        ended = backtester("search", "--exchange", "simulator", "--json", *arguments)
-        assert ended.code == 0, ended.err
-        return json.loads(ended.out)
-
-    return run
 
 
 def fragile(folder: Path, sleep: str = "0") -> str:
@@ -333,6 +319,7 @@ def test_a_search_that_cannot_be_is_refused_in_one_line(
 
 
 def test_ctrl_c_ends_a_search_with_its_code(tape: Path, tmp_path: Path) -> None:
+    before = children_of(os.getpid())
     del tape
     wanted = ("--strategy", fragile(tmp_path, "0.05"), "--param", "period=10:49")
     with Program(
@@ -346,73 +333,9 @@ def test_ctrl_c_ends_a_search_with_its_code(tape: Path, tmp_path: Path) -> None:
         one.send(signal.SIGINT)
         assert one.ends() == 130
         assert one.errors[-1].startswith("backtester: ")
-    assert not children_of(os.getpid())
+    assert children_of(os.getpid()) == before
 
 
 def children_of(process_id: int) -> str:
     """Return the children of a process that have not been waited for."""
     return Path(f"/proc/{process_id}/task/{process_id}/children").read_text()
-
-
-def test_the_page_shows_both_maps_without_a_complaint(
-    search: Run, open_page: Callable[..., Page]
-) -> None:
-    found = search(*GRID)
-    page = open_page(Path(found["page"]).resolve())
-    fields = "document.querySelectorAll('#map-{} td button').length"
-    assert [page.run(fields.format(part)) for part in ("searched", "held_out")] == [4, 4]
-    assert page.run("document.querySelectorAll('#cloud circle').length") == 4
-    assert page.complaints() == []
-    assert [url for url in page.requests() if not url.startswith(("file:", "data:"))] == []
-
-
-#: The text of the cloud that a dot lies under, and where texts and dots end on the right.
-CLOUD = """
-(() => {
-  const boxes = (name) => [...document.querySelectorAll(`#cloud ${name}`)].map((one) => {
-    const box = one.getBBox();
-    return {left: box.x, right: box.x + box.width, top: box.y, bottom: box.y + box.height};
-  });
-  const dots = boxes('circle'), texts = boxes('text');
-  const meets = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
-  const over = (list) => list.flatMap((a, at) => [...dots, ...list.slice(at + 1)].filter((b) => meets(a, b)));
-  const inside = texts.every((one) => one.left >= 0 && one.right <= 640 && one.bottom <= 320);
-  const last = document.querySelectorAll('#cloud text')[3].getBBox();
-  return {over: over(texts).length, inside,
-    apart: Math.abs(last.x + last.width - Math.max(...dots.map((dot) => dot.right)))};
-})()
-"""  # noqa: E501
-
-
-def test_the_words_of_the_cloud_stand_at_their_ends_and_on_no_dot(
-    search: Run, open_page: Callable[..., Page]
-) -> None:
-    page = open_page(Path(search(*GRID)["page"]).resolve())
-    found = page.run(CLOUD)
-    assert (found["over"], found["inside"]) == (0, True)
-    assert found["apart"] <= 10
-
-
-def test_a_click_on_a_field_tells_its_numbers_in_both_parts(
-    search: Run, open_page: Callable[..., Page]
-) -> None:
-    found = search(*GRID)
-    page = open_page(Path(found["page"]).resolve(), 390)
-    page.click(*page.centre("#map-searched td button"))
-    told = page.run("document.getElementById('selected').textContent")
-    assert told.startswith("fast 5, slow 10: sharpe ")
-    assert "held out" in told
-    assert page.run("document.querySelectorAll('td[aria-current=true]').length") == 2
-    assert page.run("document.documentElement.scrollWidth") <= 390
-
-
-def test_another_metric_redraws_the_maps(search: Run, open_page: Callable[..., Page]) -> None:
-    page = open_page(Path(search(*GRID)["page"]).resolve())
-    shown = "document.querySelector('#map-searched td button').textContent"
-    before = page.run(shown)
-    page.run(
-        "(() => { const s = document.getElementById('metric'); s.value = 'trades';"
-        "s.dispatchEvent(new Event('change')); })()"
-    )
-    assert page.run(shown) != before
-    assert page.run("document.querySelector('#map-searched td').style.background") != ""
