@@ -107,6 +107,14 @@ def test_weekly_candles_are_measured_by_the_week():
     assert (len(returns), periods) == (3, pytest.approx(365 / 7))
 
 
+@pytest.mark.parametrize(("months", "a_year"), [(1, 12), (3, 4)])
+def test_months_are_measured_by_the_month_though_february_is_short(months: int, a_year: int):
+    opens = np.arange("2023-01", "2025-01", months, dtype="datetime64[M]")
+    timestamp = opens.astype("datetime64[s]").astype(np.int64)
+    returns, periods = period_returns(1.0, np.ones(len(timestamp)), timestamp)
+    assert (len(returns), periods) == (24 // months, pytest.approx(a_year))
+
+
 def test_risk_figures_follow_their_formulas():
     returns = np.array([0.02, -0.01, 0.03, -0.02])
     deviation = math.sqrt(sum((r - 0.005) ** 2 for r in returns) / 3)

@@ -13,6 +13,7 @@ from onetape.engine.drawdown import running_high
 
 DAY_SECONDS = 86_400
 YEAR_SECONDS = 365 * DAY_SECONDS
+_SHORTEST_MONTH_SECONDS = 28 * DAY_SECONDS
 
 
 def cagr(start: float, end: float, seconds: float) -> float | None:
@@ -152,8 +153,19 @@ def _ratio(mean: float, deviation: float, periods: float) -> float | None:
 
 
 def candle_seconds(timestamp: IntArray) -> int:
-    """Return the length of a candle: the least step between two, because gaps only add."""
-    return int(np.diff(timestamp).min()) if len(timestamp) > 1 else 0
+    """Return the length of a candle: the least step between two, because gaps only add.
+
+    Months, which differ in length, count as a twelfth of a year each.
+    """
+    if len(timestamp) < 2:
+        return 0
+    least = int(np.diff(timestamp).min())
+    if least < _SHORTEST_MONTH_SECONDS:
+        return least
+    months = timestamp.astype("datetime64[s]").astype("datetime64[M]")
+    if (months.astype("datetime64[s]").astype(np.int64) != timestamp).any():
+        return least
+    return int(np.diff(months.astype(np.int64)).min()) * YEAR_SECONDS // 12
 
 
 def span_seconds(timestamp: IntArray) -> int:
