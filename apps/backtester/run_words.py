@@ -93,14 +93,14 @@ def _facts(run: Run) -> dict[str, Any]:
         "parameters": result["parameters"],
         "range": {name: day_text(result[name]) for name in ("from", "to")},
         "market": result["assumptions"].get("market"),
-        "check": result["check"],
+        # Its command names parameters, which are told already.
+        "check": result["check"].partition("; all: ")[0],
         "digest": run.manifest["digests"],
         "version": run.manifest["versions"],
     }
-    facts = _flat(parts, "")
-    # Where a report was written says nothing about a run.
-    facts.pop("settings.report", None)
-    return facts
+    # Where a report was written says nothing about a run; `parameters` has the defaults as well.
+    told = ("settings.report", "settings.strategy.parameters.")
+    return {name: fact for name, fact in _flat(parts, "").items() if not name.startswith(told)}
 
 
 def _flat(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -269,6 +269,12 @@ def test_compare_shows_metrics_side_by_side_and_only_what_differs(
     assert document["metrics"][ids[1]] == runs[1].metrics
 
 
+def test_another_parameter_is_one_difference(kept: Callable[..., Path], backtester: Run) -> None:
+    ids = [load_run(kept(*flags)).id for flags in ((), ("--param", "period=15"))]
+    differences = backtester("compare", *ids, "--json").document["differences"]
+    assert differences == {"parameters.period": {ids[0]: 14, ids[1]: 15}}
+
+
 def test_compare_of_equal_runs_says_so(kept: Callable[..., Path], backtester: Run) -> None:
     ids = [load_run(kept()).id for _ in range(2)]
     assert backtester("compare", *ids).out.endswith("\nnothing differs\n")
