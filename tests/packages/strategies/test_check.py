@@ -170,6 +170,21 @@ def test_a_memory_of_what_was_said_before_hides_no_look_ahead(write: Write):
     assert result.first.kind == "look-ahead"
 
 
+def test_a_memory_outside_of_the_file_tells_no_future(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+):
+    # A fresh instance runs the file anew, but not what the file imports.
+    monkeypatch.setattr(sys, "seen", {}, raising=False)
+    body = (
+        "import sys; times = candles.timestamp.tolist(); "
+        "sys.seen.update(zip(times, close.tolist())); "
+        "return above(np.array([sys.seen.get(t + 3_600, 0) for t in times]), close)"
+    )
+    _, result = checked(write(body), random_candles(300, seed=2))
+    assert result.first is not None
+    assert result.first.kind in {"look-ahead", "state"}
+
+
 NEEDS_160 = "return above(close, indicators.sma(close, 160))"
 
 

@@ -15,7 +15,8 @@ that does not repeat itself is named as such.
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -182,6 +183,7 @@ def check_strategy(
     unsteady = _unsteady(make, data, bars, whole)
     if unsteady is not None:
         return result_of(data, bars, 0, windows, [unsteady.index], unsteady)
+    _mislead(make, data)
     seen, failure = evaluate(make, data, bars, windows, on_progress)
     if failure:
         bar = int(bars[len(seen)])
@@ -256,6 +258,19 @@ def _unsteady(
             bar = int(wrong[0])
             return _difference(data, bar, kind, int(whole[bar]), int(other[bar]), None)
     return None
+
+
+def _mislead(make: Maker, data: CheckData) -> None:
+    """Show a strategy other prices at the same times.
+
+    What it keeps outside of its file, such as in another module, then misleads it in the windows,
+    where it would have told what comes next.
+    """
+    candles = data.candles
+    prices = {name: getattr(candles, name) * 3 for name in ("open", "high", "low", "close")}
+    other = replace(data, candles=replace(candles, **prices))
+    with suppress(OnetapeError):
+        signals_of(make(), other)
 
 
 def _state(
