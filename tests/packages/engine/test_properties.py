@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from onetape.core.candles import Candles
@@ -114,7 +114,11 @@ def as_one(parts: list[Result]) -> list[Trade]:
     return trades
 
 
+VOLATILE = Rules(sizing="volatility_target", volatility_target=0.3, volatility_bars=5)
+
+
 @settings(max_examples=300)
+@example(1704, 70, VOLATILE, [69 / 70])  # a part of one candle, which alone has no length
 @given(seeds, counts, engine_rules(), st.lists(st.floats(0, 1), min_size=1, max_size=3))
 def test_a_range_split_in_parts_with_the_state_carried_over_gives_the_same_trades(
     seed: int, count: int, rules: Rules, at: list[float]

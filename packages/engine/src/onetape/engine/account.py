@@ -12,6 +12,7 @@ from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.engine.detail import Detail, decided
 from onetape.engine.exits import EXIT_KINDS, TARGET, ExitKind
 from onetape.engine.fills import NO_MARKET, Fill, FillModel, Market, Numbers, Refused
+from onetape.engine.measures import candle_seconds
 from onetape.engine.plan import NONE, Plan
 from onetape.engine.rules import Rules
 from onetape.engine.volatility import volatility_before
@@ -163,8 +164,8 @@ class Lane:
     def _volatility_of(self, rules: Rules) -> Callable[[int], float | None] | None:
         if rules.sizing != "volatility_target":
             return None
-        times = self.candles.timestamp
-        seconds = int(np.diff(times).min()) if len(times) > 1 else 86_400
+        # Of all candles: the range alone may be a single one.
+        seconds = candle_seconds(self._all.timestamp)
         return lambda bar: volatility_before(
             self._all.close, self._skipped + bar, rules.volatility_bars, seconds
         )
