@@ -123,13 +123,19 @@ def test_a_stop_at_a_gap_makes_place_at_that_open():
     assert traded(result) == [("A/Q", 1, 2), ("B/Q", 2, None)]
 
 
-@pytest.mark.parametrize("price", [3.1, 7.77, 123.45, 0.0137])
-def test_what_rounding_leaves_of_all_the_cash_buys_nothing(price: float):
-    rules = Rules(cash=1_000.0, fee_rate=0.001)
-    first = series_of("A/Q", [price] * 4, [1, 0, 0, 0])
-    second = series_of("B/Q", [5] * 4, [0, 1, 0, 0])
-    result = simulate_together([first, second], rules)
-    assert [trade.symbol for trade in result.trades] == ["A/Q"]
+@pytest.mark.parametrize(
+    ("price", "later"), [(351.5234, 337.2462), (430.1463, 116.0957), (478.5586, 2.8645)]
+)
+def test_what_rounding_leaves_of_all_the_cash_buys_nothing(price: float, later: float):
+    rules = Rules(cash=1_000.0, volume_impact=0.1)
+    first = series_of("A/Q", [price] * 4 + [later] * 4, [1, 0, -1, 1, 0, 0, 0, 0])
+    second = series_of("B/Q", [5] * 8, [0, 0, 0, 0, 1, 0, 0, 0])
+    traded_volume = np.full(8, 500.0)
+    both = [
+        replace(one, candles=replace(one.candles, volume=traded_volume)) for one in (first, second)
+    ]
+    result = simulate_together(both, rules)
+    assert [trade.symbol for trade in result.trades] == ["A/Q", "A/Q"]
     assert result.cash == 0
 
 
