@@ -1,5 +1,7 @@
 """The least that a whole process can do: start Python and NumPy, map the columns, one NumPy pass.
 
+The pass is a backtest: signals, fills, fees, the equity at each close and its largest fall.
+
 python floor.py FOLDER
 """
 
@@ -27,7 +29,20 @@ def main() -> None:
     crosses = crosses[int(not above[crosses[0] - SLOW]) :] if len(crosses) else crosses
     fills = columns["open"][crosses[: len(crosses) // 2 * 2]]
     growth = fills[1::2] / fills[0::2] * (1 - FEE) / (1 + FEE)
-    print(json.dumps({"equity": float(1e12 * np.prod(growth)), "trades": len(growth)}))  # noqa: T201 - read by the parent
+    money = 1e12 * np.cumprod(np.concatenate(([1.0], growth)))
+    equity = held_equity(columns["close"], crosses[: len(fills)], fills[0::2], money)
+    fall = float((equity / np.maximum.accumulate(equity)).min()) - 1
+    print(json.dumps({"equity": float(money[-1]), "trades": len(growth), "max_drawdown": fall}))  # noqa: T201 - read by the parent
+
+
+def held_equity(
+    close: np.ndarray, crosses: np.ndarray, bought: np.ndarray, money: np.ndarray
+) -> np.ndarray:
+    """Return cash or coins at each close; a buy and a sell in turn."""
+    lengths = np.diff(np.concatenate(([0], crosses, [len(close)])))
+    cash, coins = np.zeros(len(lengths)), np.zeros(len(lengths))
+    cash[0::2], coins[1::2] = money, money[:-1] / (bought * (1 + FEE))
+    return np.repeat(cash, lengths) + np.repeat(coins, lengths) * close
 
 
 if __name__ == "__main__":
