@@ -220,7 +220,7 @@ def _refuse_flags_before(context: typer.Context) -> None:
 
 def run() -> NoReturn:
     """Run the program."""
-    run_app(app, "backtester")
+    run_app(app, "backtester", at_once=True)
 
 
 if __name__ == "__main__":
