@@ -39,13 +39,7 @@ def highest(values: FloatArray, window: int) -> FloatArray:
     Raises:
         ValueError: window is under 1.
     """
-    return _rolled(
-        values,
-        window,
-        lambda part: (part,),
-        lambda newer, older: (np.maximum(newer.columns[0], older.columns[0]),),
-        lambda part: part.columns[0],
-    )
+    return _extreme(values, window, np.maximum)
 
 
 def lowest(values: FloatArray, window: int) -> FloatArray:
@@ -54,13 +48,7 @@ def lowest(values: FloatArray, window: int) -> FloatArray:
     Raises:
         ValueError: window is under 1.
     """
-    return _rolled(
-        values,
-        window,
-        lambda part: (part,),
-        lambda newer, older: (np.minimum(newer.columns[0], older.columns[0]),),
-        lambda part: part.columns[0],
-    )
+    return _extreme(values, window, np.minimum)
 
 
 def deviation(values: FloatArray, window: int) -> FloatArray:
@@ -108,6 +96,17 @@ def previous(values: FloatArray, bars: int = 1) -> FloatArray:
     earlier = np.full(len(values), np.nan)
     earlier[bars:] = values[: max(len(values) - bars, 0)]
     return earlier
+
+
+def _extreme(values: FloatArray, window: int, further: np.ufunc) -> FloatArray:
+    """Return what `further` chooses of the last `window` values, two at a time."""
+    return _rolled(
+        values,
+        window,
+        lambda part: (part,),
+        lambda newer, older: (further(newer.columns[0], older.columns[0]),),
+        lambda part: part.columns[0],
+    )
 
 
 def _joined_squares(newer: _Part, older: _Part) -> tuple[FloatArray, ...]:
