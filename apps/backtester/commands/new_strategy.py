@@ -16,16 +16,21 @@ def new_strategy(
     json_: options.Json = False,
 ) -> None:
     """Write user/strategies/NAME.py, a commented strategy, and test_NAME.py beside it."""
+    from backtester.main import backtest_settings
     from backtester.new_strategy import write_new_strategy
+    from backtester.next_steps import next_commands
     from onetape.cli.output import print_json, print_line
     from onetape.cli.settings import USER_FOLDER
 
+    # Before anything is written: settings or a database that cannot be used are told first.
+    commands = next_commands(
+        name, USER_FOLDER / "strategies", backtest_settings([], "new-strategy")
+    )
     written = write_new_strategy(name, USER_FOLDER)
     if json_:
-        print_json({"strategy": name, "file": written.file, "test": written.test})
+        files = {"file": written.file, "test": written.test}
+        print_json({"strategy": name, **files, "next": list(commands.values())})
         return
-    print_line(f"strategy: {written.file}")
-    print_line(f"test:     {written.test}")
-    print_line(f"test it:  uv run pytest {written.file.parent}")
-    print_line(f"check it: uv run backtester check --strategy {name}")
-    print_line(f"run it:   uv run backtester --strategy {name}")
+    said = {"strategy": str(written.file), "test": str(written.test), **commands}
+    for label, text in said.items():
+        print_line(f"{label + ':':10}{text}")

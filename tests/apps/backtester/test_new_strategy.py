@@ -45,8 +45,9 @@ def test_the_new_test_passes_and_the_new_strategy_runs_and_is_clean(
 
 
 def test_both_files_are_named(backtester: Run, folder: Path) -> None:
-    ended = backtester("new-strategy", "my_trend", "--json")
-    assert ended.document == {
+    document = backtester("new-strategy", "my_trend", "--json").document
+    assert document.pop("next")[-1].startswith("uv run backtester --strategy my_trend")
+    assert document == {
         "strategy": "my_trend",
         "file": "user/strategies/my_trend.py",
         "test": "user/strategies/test_my_trend.py",
