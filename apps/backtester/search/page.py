@@ -1,9 +1,5 @@
 """The page of a search: heat maps of two parameters, searched beside held out. Loads nothing."""
 
-import base64
-import hashlib
-import json
-import re
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
@@ -28,6 +24,7 @@ from backtester.search.words import (
 from onetape.core.errors import ConfigurationError
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.words import counted, error_text
+from onetape.report.frame import asset, definitions, filled, framed, script_json
 
 #: Metrics to choose from, after the one that ranks.
 _METRICS: Final = (
@@ -36,7 +33,6 @@ _METRICS: Final = (
 )
 #: Rows of the table; --json and the results have all.
 _ROWS: Final = 500
-_PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
 
 
 def write_page(search: Search, given: Sequence[str]) -> Path:
@@ -58,14 +54,7 @@ def write_page(search: Search, given: Sequence[str]) -> Path:
 def rendered(search: Search, given: Sequence[str]) -> str:
     """Return the page."""
     own = files("backtester.search") / "page"
-    style = (files("onetape.report") / "page" / "report.css").read_text(encoding="utf-8")
-    style += (own / "search.css").read_text(encoding="utf-8")
-    script = f'(() => {{\n"use strict";\n{(own / "search.js").read_text(encoding="utf-8")}}})();'
     values = {
-        "policy": f"default-src 'none'; script-src {_digest(script)}; style-src {_digest(style)}; "
-        "img-src data:; base-uri 'none'; form-action 'none'",
-        "title": escape(f"Search: {strategy_name(search)} on {search.ground.tape.key.symbol}"),
-        "style": style,
         "market": "<br>".join(escape(line) for line in parts_lines(search)),
         "headline": escape(heading(search)),
         "banner": _banner(search),
@@ -77,17 +66,14 @@ def rendered(search: Search, given: Sequence[str]) -> str:
         "table": _table(search),
         "rules": _rules(search),
         "command": escape(command(search, search.order[0], given)) if search.order else "",
-        "data": _data(search),
-        "script": script,
     }
-    template = (own / "search.html").read_text(encoding="utf-8")
-    # In one pass: what was filled in stays as it is.
-    return _PLACE.sub(lambda place: values[place[1]], template)
-
-
-def _digest(text: str) -> str:
-    digest = hashlib.sha256(text.encode("utf-8")).digest()
-    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+    return framed(
+        filled(asset("search.html", own), values),
+        title=f"Search: {strategy_name(search)} on {search.ground.tape.key.symbol}",
+        style=f"{asset('report.css')}\n{asset('search.css', own)}",
+        data=_data(search),
+        scripts=[asset("search.js", own)],
+    )
 
 
 def _banner(search: Search) -> str:
@@ -102,9 +88,7 @@ def _banner(search: Search) -> str:
 def _rules(search: Search) -> str:
     rows = {axis.name: axis.words for axis in search.planned.axes}
     rows |= {"market": search.market, "database": str(search.database)}
-    return "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in rows.items()
-    )
+    return definitions(rows)
 
 
 def _varying(search: Search) -> list[str]:
@@ -136,7 +120,7 @@ def _row(place: int, result: Tried, names: Sequence[str], metrics: Sequence[str]
 
 
 def _data(search: Search) -> str:
-    """Return what the script reads, as JSON that no text in it can end."""
+    """Return what the script reads."""
     names, metrics = _varying(search), _metrics(search)
     document: dict[str, Any] = {
         "names": names,
@@ -149,10 +133,7 @@ def _data(search: Search) -> str:
         document[part] = [
             [_short(result[part][metric]) for metric in metrics] for result in search.order
         ]
-    text = json.dumps(document, separators=(",", ":"), allow_nan=False)
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
+    return script_json(document)
 
 
 def _short(value: float | None) -> float | None:

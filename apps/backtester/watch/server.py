@@ -5,8 +5,6 @@ forbids all loading. So the file stays as it is, fit to be sent to somebody, and
 carries one more script, which may ask this server and nobody else.
 """
 
-import base64
-import hashlib
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,11 +12,11 @@ from importlib.resources import files
 from types import TracebackType
 from typing import Final, Self
 
-#: How the policy of our pages begins; what is served may ask its own server besides.
-_POLICY: Final = "default-src 'none'; script-src "
+from onetape.report.frame import POLICY_BEGINNING, policy_digest
+
 _WAITING: Final = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}'none'; img-src data:">
+<meta http-equiv="Content-Security-Policy" content="{POLICY_BEGINNING}'none'; img-src data:">
 <meta name="color-scheme" content="light dark"><title>backtester --watch</title>
 <link rel="icon" href="data:,"></head>
 <body><h1>No report yet</h1><p>It appears here when the first backtest has ended.</p></body></html>
@@ -57,9 +55,9 @@ class Newest:
             page, version = self._page, self._version
         script = (files("backtester.watch") / "reload.js").read_text(encoding="utf-8")
         script = script.replace("VERSION", str(version))
-        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-        allowed = f"default-src 'none'; connect-src 'self'; script-src 'sha256-{digest}' "
-        page = page.replace(_POLICY, allowed, 1).replace(f"{allowed}'none'", allowed, 1)
+        # What is served may ask its own server besides.
+        allowed = f"default-src 'none'; connect-src 'self'; script-src {policy_digest(script)} "
+        page = page.replace(POLICY_BEGINNING, allowed, 1).replace(f"{allowed}'none'", allowed, 1)
         head, _, tail = page.rpartition("</body>")
         return f"{head}<script>{script}</script></body>{tail}".encode()
 

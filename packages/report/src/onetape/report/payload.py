@@ -1,6 +1,5 @@
 """The page's data as compact JSON: one list a column, times as runs, numbers rounded."""
 
-import json
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ from onetape.core.candles import FloatArray, IntArray
 from onetape.engine import drawdown_curve
 from onetape.report.data import LevelSteps, ReportData
 from onetape.report.digits import decimals_for, price_decimals, rounded
+from onetape.report.frame import script_json
 from onetape.report.thin import Grouping, drawn_candles, drawn_indicators, group
 
 Json = dict[str, Any]
@@ -17,14 +17,8 @@ _MONEY_DIGITS = 7
 
 
 def payload_text(data: ReportData) -> str:
-    """Return the data as JSON that may stand inside a `script` element.
-
-    `<`, `>` and `&` are written as escapes, so no text can end the element or open a comment.
-    """
-    text = json.dumps(payload(data), separators=(",", ":"), allow_nan=False)
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
+    """Return the data as JSON that may stand inside a `script` element."""
+    return script_json(payload(data))
 
 
 def payload(data: ReportData) -> Json:

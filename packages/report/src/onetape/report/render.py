@@ -1,22 +1,18 @@
-"""Fill the page: escaped texts, the data, the scripts, and a policy that forbids all loading."""
+"""Fill the report's page: escaped texts, tables, the legend of its marks."""
 
-import base64
-import hashlib
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from html import escape
-from importlib.resources import files
 from typing import Final
 
 from onetape.core.words import counted
 from onetape.report.data import MetricRow, ReportData, ReportTitle
+from onetape.report.frame import asset, definitions, filled, framed
 from onetape.report.library import chart_library
 from onetape.report.monthly import monthly_table, yearly_returns
 from onetape.report.payload import payload_text
 from onetape.report.thin import MAX_DRAWN_CANDLES, group
 
-_PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
 _SCRIPTS: Final = ("format.js", "series.js", "levels.js", "chart.js", "trades.js", "report.js")
 #: The marks of the chart, as paths in a square of 10.
 _ARROW_UP, _ARROW_DOWN = "M5 0 10 5H7v5H3V5H0z", "M5 10 0 5h3V0h4v5h3z"
@@ -28,6 +24,7 @@ _SHAPES: Final = {
     "target": _SQUARE,
     "held": _SQUARE,
 }
+_NO_PARAMETERS: Final = "<div><dt>none</dt><dd></dd></div>"
 _KIND_WORDS: Final = {
     "signal": "exit by signal, above the candle",
     "stop_loss": "exit by stop",
@@ -43,13 +40,21 @@ def render_report(data: ReportData) -> str:
     Raises:
         ConfigurationError: the chart library is not installed.
     """
-    library, script, style = chart_library(), _script(), _asset("report.css")
-    return _fill(
-        _asset("report.html"),
+    title = data.title
+    return framed(
+        _body(data),
+        title=f"{title.strategy} on {title.symbol} {title.timeframe}",
+        style=asset("report.css"),
+        data=payload_text(data),
+        scripts=[asset(name) for name in _SCRIPTS],
+        libraries=[chart_library()],
+    )
+
+
+def _body(data: ReportData) -> str:
+    return filled(
+        asset("report.html"),
         {
-            "policy": _policy((library, script), style),
-            "title": escape(f"{data.title.strategy} on {data.title.symbol} {data.title.timeframe}"),
-            "style": style,
             "market": _market(data.title),
             "headline": _headline(data),
             "banner": _banner(data.title),
@@ -62,46 +67,14 @@ def render_report(data: ReportData) -> str:
             ),
             "symbol_head": '<th scope="col">Symbol</th>' if data.title.other_symbols else "",
             "metrics": "\n".join(_metric(row) for row in data.metrics),
-            "parameters": _definitions(data.title.parameters),
-            "rules": _definitions(data.title.rules),
+            "parameters": definitions(data.title.parameters) or _NO_PARAMETERS,
+            "rules": definitions(data.title.rules),
             "notes": _notes(data.title.notes),
             "trade_count": escape(_trade_count(data)),
             "quote": escape(data.title.quote),
             "generated": _moment(data.title.generated_at_ms // 1000),
-            "library": library,
-            "data": payload_text(data),
-            "script": script,
         },
     )
-
-
-def _asset(name: str) -> str:
-    return (files("onetape.report") / "page" / name).read_text(encoding="utf-8").strip()
-
-
-def _script() -> str:
-    """Return our scripts as one, in a scope of its own."""
-    parts = "\n".join(_asset(name) for name in _SCRIPTS)
-    return f'(() => {{\n"use strict";\n{parts}\n}})();'
-
-
-def _fill(template: str, values: Mapping[str, str]) -> str:
-    """Return the template with every place filled, in one pass: what was filled in stays as is."""
-    return _PLACE.sub(lambda place: values[place[1]], template)
-
-
-def _policy(scripts: Iterable[str], style: str) -> str:
-    """Return a Content-Security-Policy: nothing loads; only these scripts and this style run."""
-    allowed = " ".join(_digest(script) for script in scripts)
-    return (
-        f"default-src 'none'; script-src {allowed}; style-src {_digest(style)}; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _digest(text: str) -> str:
-    digest = hashlib.sha256(text.encode("utf-8")).digest()
-    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
 def _market(title: ReportTitle) -> str:
@@ -160,16 +133,6 @@ def _metric(row: MetricRow) -> str:
     explained = f'<dd class="help">{escape(row.help)}</dd>' if row.help else ""
     value = escape(row.strategy) or "none"
     return f'<div><dt>{escape(row.label)}</dt><dd class="value">{value}</dd>{held}{explained}</div>'
-
-
-def _definitions(values: Mapping[str, str]) -> str:
-    if not values:
-        return "<div><dt>none</dt><dd></dd></div>"
-    rows = (
-        f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>"
-        for name, text in values.items()
-    )
-    return "\n".join(rows)
 
 
 def _notes(notes: Iterable[str]) -> str:

@@ -1,0 +1,98 @@
+"""What all our pages have: a head, a policy that forbids all loading, data, and scripts inside."""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Any, Final
+
+#: How the policy of a page begins; the digests of its scripts follow.
+POLICY_BEGINNING: Final = "default-src 'none'; script-src "
+_PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
+
+
+def framed(
+    body: str,
+    *,
+    title: str,
+    style: str,
+    data: str,
+    scripts: Sequence[str],
+    libraries: Sequence[str] = (),
+) -> str:
+    """Return a whole page that loads nothing; only its own scripts and style run.
+
+    Args:
+        body: HTML between `<body>` and the scripts.
+        title: Plain text.
+        style: CSS.
+        data: JSON as `script_json` writes it, for the scripts to find by the id `data`.
+        scripts: Our own, run as one in a scope of its own.
+        libraries: Scripts of others, run before.
+    """
+    own = "\n".join(["(() => {", '"use strict";', *scripts, "})();"])
+    run = (*libraries, own)
+    return filled(
+        asset("frame.html"),
+        {
+            "policy": _policy(run, style),
+            "title": escape(title),
+            "style": style,
+            "body": body,
+            "data": data,
+            "scripts": "\n".join(f"<script>{script}</script>" for script in run),
+        },
+    )
+
+
+def filled(template: str, values: Mapping[str, str]) -> str:
+    """Return the template with every place filled, in one pass: what was filled in stays as is.
+
+    Args:
+        template: HTML with places such as `{{name}}`.
+        values: The HTML of each place.
+    """
+    return _PLACE.sub(lambda place: values[place[1]], template)
+
+
+def asset(name: str, folder: Traversable | None = None) -> str:
+    """Return the text of a file of the pages; None: the folder of the report's own."""
+    place = folder or files("onetape.report") / "page"
+    return (place / name).read_text(encoding="utf-8").strip()
+
+
+def script_json(document: Any) -> str:
+    """Return a document as JSON that may stand inside a `script` element.
+
+    `<`, `>` and `&` are written as escapes, so no text can end the element or open a comment.
+    """
+    text = json.dumps(document, separators=(",", ":"), allow_nan=False)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def definitions(values: Mapping[str, str]) -> str:
+    """Return the rows of a `dl`: names and their texts."""
+    return "\n".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>"
+        for name, text in values.items()
+    )
+
+
+def policy_digest(text: str) -> str:
+    """Return how a Content-Security-Policy names one script or style: its SHA-256."""
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def _policy(scripts: Sequence[str], style: str) -> str:
+    allowed = " ".join(policy_digest(script) for script in scripts)
+    return (
+        f"{POLICY_BEGINNING}{allowed}; style-src {policy_digest(style)}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
