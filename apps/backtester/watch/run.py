@@ -1,7 +1,7 @@
 """The watch: a backtest in a process of its own at each save, its report served to the browser.
 
-A process of its own, because a strategy may import other files of the user, which a second import
-in one process would not read again; and one that hangs can be ended at the next save.
+A process of its own, because a strategy may import what one process would not read again, such as a
+library that is worked on; and one that hangs can be ended at the next save.
 """
 
 import json
@@ -20,6 +20,7 @@ from backtester.watch.files import Watched, settings_files, strategy_file
 from backtester.watch.server import Newest, ReportServer
 from onetape.cli.output import note, print_line
 from onetape.core.errors import OnetapeError, UsageError
+from onetape.strategies.imports import places_imported
 
 if TYPE_CHECKING:
     import typer
@@ -105,7 +106,9 @@ class _Watch:
         else:
             self._strategy = strategy_file(name)
         paths = settings_files(self._config)
-        self._files.look_at(paths if self._strategy is None else [*paths, self._strategy])
+        if self._strategy is not None:
+            paths += [self._strategy, *places_imported(self._strategy)]
+        self._files.look_at(paths)
 
     def _started(self, out: IO[bytes], err: IO[bytes]) -> "subprocess.Popen[bytes]":
         flags = ["--report", str(self._report), "--no-keep", "--json"]

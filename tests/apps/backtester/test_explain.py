@@ -169,6 +169,23 @@ def test_a_kept_run_is_explained_over_its_own_range(backtester: Run, tape: Path)
     assert "the run has no candle there (it has 2024-01-01 00:00 to 2024-03-01 00:00" in late.err
 
 
+def test_a_change_of_a_file_that_the_strategy_imports_is_told(
+    backtester: Run, tape: Path, folder: Path
+) -> None:
+    del tape
+    assert backtester("new-strategy", "mine").code == 0
+    path, tools = folder / "user/strategies/mine.py", folder / "user/strategies/my_tools.py"
+    path.write_text("import my_tools\n" + path.read_text())
+    tools.write_text("N = 1\n")
+    assert backtester("--exchange", "simulator", "--strategy", "mine", "--no-report").code == 0
+    at = ("explain", "--at", "2024-02-10T07:30", "--run", "last", "--json")
+    assert backtester(*at).document["changed_since"] == []
+    tools.write_text("N = 2\n")
+    assert backtester(*at).document["changed_since"] == [
+        "the strategy's code changed since the run was made"
+    ]
+
+
 def test_a_run_of_a_range_without_ends_keeps_the_end_that_it_had(
     backtester: Run, tape: Path
 ) -> None:

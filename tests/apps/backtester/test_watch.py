@@ -88,6 +88,22 @@ def test_a_save_of_the_settings_runs_again(watched: Program, tmp_path: Path) -> 
     assert watched.until("", inside="mine: return ")[9:] != first[9:]
 
 
+def test_a_save_of_a_file_that_the_strategy_imports_runs_again(tape: Path, tmp_path: Path) -> None:
+    del tape
+    folder = tmp_path / "user" / "strategies"
+    folder.mkdir(parents=True)
+    (folder / "mine.py").write_text(f"import my_tools\n{STRATEGY}".replace("(20,", "(my_tools.N,"))
+    with Program(
+        "backtester", "--exchange", "simulator", "-s", "mine", "--watch", folder=tmp_path
+    ) as program:
+        # It is looked at before it is there.
+        program.until("", inside="ModuleNotFoundError")
+        (folder / "my_tools.py").write_text("N = 20\n")
+        first = program.until("", inside="mine: return ")
+        (folder / "my_tools.py").write_text("N = 50\n")
+        assert program.until("", inside="mine: return ")[9:] != first[9:]
+
+
 def test_a_broken_save_is_one_line_and_the_next_one_runs(watched: Program, own: Path) -> None:
     own.write_text(STRATEGY.replace("return self.period + 1", "return self.period +"))
     assert "line 13: SyntaxError" in watched.until("", inside="backtester: strategy file")

@@ -8,10 +8,7 @@ import hashlib
 import importlib
 import inspect
 import re
-import sys
 from collections.abc import Mapping
-from importlib.machinery import ModuleSpec, SourceFileLoader
-from importlib.util import module_from_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -44,17 +41,6 @@ _SHARED_MODULES: Final = (
     "onetape.strategies.higher",
     "onetape.strategies.interface",
 )
-
-
-class _UserFile(SourceFileLoader):
-    """Loads a user's file from its text, never from a cache: a quick second save must count."""
-
-    source: bytes = b""
-
-    def get_code(self, fullname: str) -> Any:
-        """Return the compiled text and keep it for the digest."""
-        self.source = self.get_data(self.path)
-        return self.source_to_code(self.source, self.path)
 
 
 def strategy_names(user_folder: Path | None = None) -> tuple[str, ...]:
@@ -156,21 +142,17 @@ def strategy_class(name: str, user_folder: Path | None = None) -> type[Strategy]
 def digest(strategy: Strategy) -> str:
     """Return the SHA-256, in hex, of the source that decides a strategy's signals.
 
-    That is its own file as it was loaded, then our indicators and interface. Other files that a
-    user's strategy imports are not part of it.
+    That is its own file as it was loaded, with what it imports from its own folder, then our
+    indicators and interface. What is installed besides is not part of it.
     """
+    from onetape.strategies.own_files import sources
+
     total = hashlib.sha256()
     for module_name in (type(strategy).__module__, *_SHARED_MODULES):
-        total.update(_source(importlib.import_module(module_name)))
-        total.update(b"\0")
+        for text in sources(importlib.import_module(module_name)):
+            total.update(text)
+            total.update(b"\0")
     return total.hexdigest()
-
-
-def _source(module: ModuleType) -> bytes:
-    loader = module.__spec__.loader if module.__spec__ else None
-    if isinstance(loader, _UserFile):
-        return loader.source
-    return Path(module.__file__).read_bytes() if module.__file__ else b""
 
 
 def _own_files(user_folder: Path | None) -> dict[str, Path]:
@@ -186,13 +168,15 @@ def _is_strategy_name(stem: str) -> bool:
 
 
 def _class_in_file(path: Path, class_name: str | None) -> type[Strategy]:
+    from onetape.strategies.own_files import run_file
+
     try:
         is_file = path.is_file()
     except (OSError, ValueError) as error:  # a name that no file can have
         raise UsageError(f"strategy file {path}: {error_text(error)}; name a .py file") from error
     if not is_file:
         raise UsageError(f"strategy file {path} does not exist; give the path of a .py file")
-    found = _strategies_in(_run(path))
+    found = _strategies_in(run_file(path))
     names = ", ".join(sorted(found)) or "none"
     if class_name is not None:
         if class_name not in found:
@@ -208,37 +192,6 @@ def _class_in_file(path: Path, class_name: str | None) -> type[Strategy]:
             f"say which: {path}:Class"
         )
     return _usable(path, next(iter(found.values())))
-
-
-def _run(path: Path) -> ModuleType:
-    """Run a user's file as a module of its own."""
-    where = path.resolve()
-    module_name = f"onetape_user_{path.stem}_{hashlib.sha256(str(where).encode()).hexdigest()[:12]}"
-    loader = _UserFile(module_name, str(where))
-    module = module_from_spec(ModuleSpec(module_name, loader, origin=str(where)))
-    # dataclasses look up the module of a class by its name.
-    sys.modules[module_name] = module
-    try:
-        with printing_to_stderr():
-            loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[module_name]
-        raise ConfigurationError(
-            f"strategy file {path}, line {_line(error, where)}: {type(error).__name__}: "
-            f"{getattr(error, 'msg', error)}; mend the file"
-        ) from error
-    return module
-
-
-def _line(error: BaseException, path: Path) -> int:
-    if isinstance(error, SyntaxError) and error.lineno:
-        return error.lineno
-    line, step = 1, error.__traceback__
-    while step is not None:
-        if step.tb_frame.f_code.co_filename == str(path):
-            line = step.tb_lineno
-        step = step.tb_next
-    return line
 
 
 def _strategies_in(module: ModuleType) -> dict[str, type[Strategy]]:

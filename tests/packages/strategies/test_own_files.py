@@ -1,0 +1,192 @@
+"""What a user's strategy imports from its own folder: run anew, and part of the digest."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onetape.core.candles import Candles
+from onetape.core.errors import ConfigurationError
+from onetape.strategies import checked_signals, digest, load_strategy
+from onetape.strategies.imports import imported_files, places_imported
+
+OWN = '''
+from dataclasses import dataclass
+from typing import ClassVar
+
+from onetape.strategies import Signals, Strategy
+
+
+IMPORT
+
+
+@dataclass(frozen=True)
+class Mine(Strategy):
+    """Says what its tools say."""
+
+    name: ClassVar[str] = "mine"
+    lookback: ClassVar[int] = 1
+
+    def evaluate(self, candles, higher):
+        LATE
+        return Signals((candles.close > 0) * SIGNAL, {})
+'''
+
+
+@pytest.fixture
+def candles() -> Candles:
+    close = np.full(120, 100.0)
+    timestamp = np.arange(len(close), dtype=np.int64) * 3_600
+    return Candles.from_columns(timestamp, close, close, close, close, close)
+
+
+def write(
+    folder: Path, line: str = "import my_tools", signal: str = "my_tools.SIGNAL", late: str = "pass"
+) -> str:
+    path = folder / "mine.py"
+    text = OWN.replace("IMPORT", line).replace("SIGNAL", signal, 1).replace("LATE", late)
+    path.write_text(text)
+    return str(path)
+
+
+def signal_of(name: str, candles: Candles) -> int:
+    return int(checked_signals(load_strategy(name), candles).signal[-1])
+
+
+@pytest.mark.parametrize(
+    ("line", "signal", "file"),
+    [
+        ("import my_tools", "my_tools.SIGNAL", "my_tools.py"),
+        ("from my_tools import SIGNAL", "SIGNAL", "my_tools.py"),
+        ("from my_lib import tools", "tools.SIGNAL", "my_lib/tools.py"),
+        ("import my_lib.tools", "my_lib.tools.SIGNAL", "my_lib/tools.py"),
+        ("from my_lib import SIGNAL", "SIGNAL", "my_lib/__init__.py"),
+    ],
+)
+def test_a_changed_file_beside_is_run_anew_and_in_the_digest(
+    tmp_path: Path, candles: Candles, line: str, signal: str, file: str
+):
+    tools = tmp_path / file
+    tools.parent.mkdir(exist_ok=True)
+    tools.write_text("SIGNAL = 1\n")
+    name = write(tmp_path, line, f"{signal}")
+    first = digest(load_strategy(name))
+    assert signal_of(name, candles) == 1
+    tools.write_text("SIGNAL = 0\n")
+    assert signal_of(name, candles) == 0
+    assert digest(load_strategy(name)) != first
+    tools.write_text("SIGNAL = 1\n")
+    assert digest(load_strategy(name)) == first
+
+
+def test_a_file_that_a_file_beside_imports_counts_too(tmp_path: Path, candles: Candles):
+    (tmp_path / "my_tools.py").write_text("from my_more import SIGNAL\n")
+    (tmp_path / "my_more.py").write_text("SIGNAL = 1\n")
+    name = write(tmp_path)
+    first = digest(load_strategy(name))
+    (tmp_path / "my_more.py").write_text("SIGNAL = 0\n")
+    assert signal_of(name, candles) == 0
+    assert digest(load_strategy(name)) != first
+
+
+def test_a_file_that_is_imported_while_it_runs_counts_before_it_is(
+    tmp_path: Path, candles: Candles
+):
+    (tmp_path / "my_tools.py").write_text("SIGNAL = 1\n")
+    name = write(tmp_path, "", late="import my_tools")
+    strategy = load_strategy(name)
+    first = digest(strategy)
+    assert checked_signals(strategy, candles).signal[-1] == 1
+    assert digest(strategy) == first
+    (tmp_path / "my_tools.py").write_text("SIGNAL = 0\n")
+    assert digest(load_strategy(name)) != first
+    assert signal_of(name, candles) == 0
+
+
+def test_what_a_text_names_only_when_it_runs_counts_once_it_is_loaded(tmp_path: Path):
+    (tmp_path / "my_tools.py").write_text("SIGNAL = 1\n")
+    name = write(tmp_path, "import importlib\nmy_tools = importlib.import_module('my_tools')")
+    first = digest(load_strategy(name))
+    (tmp_path / "my_tools.py").write_text("SIGNAL = 0\n")
+    assert digest(load_strategy(name)) != first
+
+
+def test_the_path_that_a_file_adds_itself_changes_nothing(
+    tmp_path: Path, candles: Candles, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "my_tools.py").write_text("SIGNAL = 1\n")
+    line = "import sys\nsys.path.insert(0, str(__import__('pathlib').Path(__file__).parent))\n"
+    name = write(tmp_path, f"{line}import my_tools")
+    first = digest(load_strategy(name))
+    (tmp_path / "my_tools.py").write_text("SIGNAL = 0\n")
+    assert signal_of(name, candles) == 0
+    assert digest(load_strategy(name)) != first
+
+
+def test_a_file_that_is_not_imported_is_no_part_of_the_digest(tmp_path: Path):
+    (tmp_path / "my_tools.py").write_text("SIGNAL = 1\n")
+    name = write(tmp_path)
+    first = digest(load_strategy(name))
+    (tmp_path / "other.py").write_text("1 / 0\n")
+    assert digest(load_strategy(name)) == first
+
+
+def test_the_digest_is_the_same_in_another_folder(tmp_path: Path):
+    digests: set[str] = set()
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        (folder / "my_tools.py").write_text("SIGNAL = 1\n")
+        digests.add(digest(load_strategy(write(folder))))
+    assert len(digests) == 1
+
+
+def test_each_folder_has_its_own_file_of_a_name(tmp_path: Path, candles: Candles):
+    said: list[int] = []
+    for number in (1, 0, 1):
+        folder = tmp_path / str(number)
+        folder.mkdir(exist_ok=True)
+        (folder / "my_tools.py").write_text(f"SIGNAL = {number}\n")
+        said.append(signal_of(write(folder), candles))
+    assert said == [1, 0, 1]
+
+
+def test_pythons_own_and_installed_modules_go_before_files_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("calendar", "yaml"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('ran')\n")
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    load_strategy(write(tmp_path, "import calendar, yaml", "(yaml.safe_load is not None)"))
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [("\n1 / 0\n", "line 2"), ("x = (\n", "line 1"), ("import nothing_here\n", "line 1")],
+)
+def test_an_error_in_a_file_beside_names_that_file_and_line(tmp_path: Path, text: str, place: str):
+    (tmp_path / "my_tools.py").write_text(text)
+    name = write(tmp_path)
+    expected = f"{tmp_path}/my_tools.py, {place}, which strategy file {name} imports: "
+    with pytest.raises(ConfigurationError) as caught:
+        load_strategy(name)
+    assert str(caught.value).startswith(expected)
+
+
+def test_imports_are_found_without_running_anything(tmp_path: Path):
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "__init__.py").write_text("raise SystemExit('ran')\nfrom . import inner")
+    (tmp_path / "lib" / "inner.py").write_text("from .. import outer\nfrom .other import *\n")
+    (tmp_path / "lib" / "other.py").write_text("import lib\n")
+    (tmp_path / "mine.py").write_text("import os, numpy\ndef f():\n    import lib\n")
+    found = imported_files(tmp_path / "mine.py")
+    assert sorted(str(path.relative_to(tmp_path)) for path in found) == [
+        "lib/__init__.py", "lib/inner.py", "lib/other.py"
+    ]  # fmt: skip
+
+
+def test_the_place_of_a_file_that_is_not_there_is_told(tmp_path: Path):
+    (tmp_path / "mine.py").write_text("import my_tools\n")
+    assert tmp_path / "my_tools.py" in places_imported(tmp_path / "mine.py")
+    assert imported_files(tmp_path / "mine.py") == {}
