@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from backfiller.plan import plan_series
 from onetape.core.candles import SeriesKey
@@ -23,8 +25,7 @@ from onetape.store.gaps import unexplained
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Struct, frozen=True):
     """What one run did for one series. Times are epoch seconds, ranges half-open."""
 
     exchange: str
@@ -68,8 +69,7 @@ class Summary:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """A series that could not be fetched; what was stored of it before stays."""
 
     key: SeriesKey

@@ -1,11 +1,12 @@
 """Import candle files: each table is checked like fetched rows, and stored."""
 
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from backfiller.formats.plan import Planned, Wanted, timeframe_of
 from backfiller.formats.tables import read_table
@@ -19,8 +20,7 @@ from onetape.store.database import Store
 from onetape.store.gaps import UNKNOWN_IMPORT, Gap, gaps_of, set_gaps
 
 
-@dataclass(frozen=True, slots=True)
-class Imported:
+class Imported(Struct, frozen=True):
     """What became of one table. Times are epoch seconds, the range is half-open."""
 
     source: str
@@ -82,8 +82,7 @@ class Imported:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """The candles of a file, oldest first, each time once; some may be unsound."""
 
     source: str

@@ -1,8 +1,9 @@
 """What a run is to fetch: the series, the range, and the file they go into."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from backfiller.commands.common import database_of
 from backfiller.settings import BackfillerSettings
@@ -16,8 +17,7 @@ from onetape.exchange.rest import RestExchange, check_exchange
 _DAY_SECONDS = 86_400
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """One run. Times are epoch seconds."""
 
     keys: tuple[SeriesKey, ...]

@@ -1,7 +1,9 @@
 """What a run asks for of one series: the ranges that are missing, and the newest candles again."""
 
-from dataclasses import asdict, dataclass
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import utc_text
@@ -18,8 +20,7 @@ from onetape.store.gaps import unexplained
 Range = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What is asked for of one series. Times are epoch seconds, ranges half-open."""
 
     key: SeriesKey
@@ -37,7 +38,7 @@ class Plan:
     def document(self) -> dict[str, Any]:
         """Return the plan for --json."""
         document = asdict(self)
-        document.update(document.pop("key"))
+        document.update(asdict(document.pop("key")))
         return document
 
     def line(self) -> str:

@@ -4,8 +4,9 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from backfiller.fetch import Failure
 from backfiller.job import Job, job_of
@@ -21,8 +22,7 @@ from onetape.exchange.catalogue import exchange_facts
 from onetape.exchange.clients import Endpoint
 
 
-@dataclass(frozen=True, slots=True)
-class Timed:
+class Timed(Struct, frozen=True):
     """A plan, and how long it takes at least."""
 
     plan: Plan

@@ -1,9 +1,11 @@
 """Mend what the exchange can supply: holes, forming rows left behind, rows that break a rule."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from backfiller.fetch import Failure
 from backfiller.job import Job
@@ -29,8 +31,7 @@ _FETCHED = ("hole", "forming row left behind")
 _UNSOUND = ("off-grid time", "high/low", "bad price", "bad volume")
 
 
-@dataclass(frozen=True, slots=True)
-class Repaired:
+class Repaired(Struct, frozen=True):
     """What became of the findings of one series."""
 
     key: SeriesKey
@@ -56,7 +57,7 @@ class Repaired:
     def document(self) -> dict[str, Any]:
         """Return the outcome for --json."""
         document = asdict(self)
-        document.update(document.pop("key"))
+        document.update(asdict(document.pop("key")))
         return document
 
 

@@ -2,10 +2,11 @@
 
 import time
 from bisect import bisect_left, bisect_right
-from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 from numpy.typing import NDArray
 
 from onetape.core.candles import LATEST_TIMESTAMP, Candles, IntArray, SeriesKey
@@ -27,8 +28,7 @@ from onetape.store.gaps import (
 from onetape.store.reading import closed_between
 
 
-@dataclass(frozen=True, slots=True)
-class Resampled:
+class Resampled(Struct, frozen=True):
     """What became of one series. Times are epoch seconds, the range is half-open."""
 
     exchange: str

@@ -5,8 +5,9 @@ A series that fails stops no other. What makes the database unusable stops all.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
+
+from msgspec import Struct
 
 from backfiller.fetch import Failure, Summary, fetch_series
 from backfiller.job import Job
@@ -31,8 +32,7 @@ Outcome = Summary | Failure
 _OWN_FAULT: Final = (ExchangeError, UsageError)
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(Struct, frozen=True):
     """An exchange that answered, and its series that it has."""
 
     exchange: RestExchange

@@ -3,8 +3,9 @@
 import shlex
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from backtester.settings import BacktesterSettings
 from onetape.cli.settings import USER_FOLDER
@@ -97,8 +98,7 @@ def load_check_data(settings: BacktesterSettings) -> "tuple[Strategy, CheckData]
     return strategy, CheckData(tape.candles, higher.candles, tape.warm_up)
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Struct, frozen=True):
     """The check of one series."""
 
     series: str

@@ -1,7 +1,8 @@
 """Larger candles for a strategy that asks for them: stored ones, the others built from the tape."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from backtester.load import Tape, repair_command
 from backtester.settings import BacktesterSettings
@@ -22,8 +23,7 @@ from onetape.strategies import (
 from onetape.strategies.higher import LEAST_CANDLES
 
 
-@dataclass(frozen=True, slots=True)
-class HigherTape:
+class HigherTape(Struct, frozen=True):
     """The larger candles of a run."""
 
     candles: Higher = field(default_factory=dict[str, HigherCandles])

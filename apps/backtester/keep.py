@@ -134,7 +134,7 @@ def digests_of(backtest: "Backtest") -> dict[str, str]:
     """Return what names the candles, the strategy's code and the engine's code of a run.
 
     The candles are those of the tape, warm-up included; where there are more symbols or larger
-    candles it is the digest of all their digests.
+    candles it is the digest of all their digests. Of finer candles counts what they said.
     """
     tapes = [
         candles
@@ -143,11 +143,16 @@ def digests_of(backtest: "Backtest") -> dict[str, str]:
     ]
     found = [data_digest(candles) for candles in tapes]
     whole = hashlib.sha256("\n".join(found).encode()).hexdigest()
-    return {
+    digests = {
         "data": found[0] if len(found) == 1 else whole,
         "strategy": digest(backtest.strategy),
         "engine": _engine_digest(),
     }
+    if backtest.settings.detail_timeframe is not None:
+        from backtester.detail import told_digest
+
+        digests["detail"] = told_digest(backtest)
+    return digests
 
 
 def _engine_digest() -> str:

@@ -1,8 +1,9 @@
 """Read the candles of a run from the tables, and refuse a range that cannot be trusted."""
 
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from backtester.settings import BacktesterSettings
 from onetape.cli.dates import check_range, day_text, parse_moment
@@ -21,8 +22,7 @@ from onetape.store.reading import closed_between
 LEAST_WARM_UP = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Tape:
+class Tape(Struct, frozen=True):
     """The candles of a run: warm-up first, then the range that is traded."""
 
     key: SeriesKey

@@ -1,10 +1,11 @@
 """Write a new strategy of the user and its test; never over a file that is there."""
 
 import re
-from dataclasses import dataclass
 from keyword import iskeyword
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from onetape.core.errors import ConfigurationError, UsageError
 from onetape.core.words import error_text
@@ -16,8 +17,7 @@ _TEMPLATES: Final = Path(__file__).parent / "templates"
 _NAME_IN_TEMPLATE, _CLASS_IN_TEMPLATE = "my_strategy", "MyStrategy"
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Struct, frozen=True):
     """The two new files."""
 
     file: Path

@@ -1,9 +1,10 @@
 """One run of the backtester: read, evaluate, simulate, measure, say, draw."""
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from backtester.check import check_command, sampled_text
 from backtester.document import print_document, result_document
@@ -21,14 +22,12 @@ from onetape.core.words import did_you_mean
 from onetape.engine import Detail, Metrics, Result, Rules, exit_rules, metrics_of, simulate
 from onetape.store.database import Store
 from onetape.store.market_data import market_steps
-from onetape.store.reading import closed_between
 from onetape.strategies import Signals, Strategy, checked_signals, load_strategy, lookback_of
 
 MARKETS = ("exchange", "ideal")
 
 
-@dataclass(frozen=True)
-class Backtest:
+class Backtest(Struct, frozen=True):
     """A finished run and all that it rests on."""
 
     settings: BacktesterSettings
@@ -52,8 +51,7 @@ class Backtest:
     """Entries that found no free place among `max_open_trades`."""
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(Struct, frozen=True):
     """One symbol, read and evaluated, before it is traded."""
 
     settings: BacktesterSettings
@@ -120,7 +118,7 @@ def backtested(settings: BacktesterSettings) -> Backtest:
             part.signals.signal,
             part.rules,
             start_index=part.tape.warm_up,
-            detail=detail_of(store, part),
+            detail=detail_of(store, part.tape, settings, part.rules),
         )
     return backtest_of(part, path, result, metrics_of(result), began)
 
@@ -132,7 +130,10 @@ def checked_strategy(settings: BacktesterSettings) -> Strategy:
         OnetapeError: a setting cannot be used.
     """
     wanted_range(settings)
-    detail_timeframe(settings)
+    if settings.detail_timeframe is not None:
+        from backtester.detail import finer_timeframe
+
+        finer_timeframe(settings)
     places = settings.max_open_trades
     if places is not None and places < 1:
         raise UsageError(f"--max-open-trades must be 1 or more, found {places}")
@@ -226,33 +227,21 @@ def symbols_of(settings: BacktesterSettings) -> list[str]:
     return [symbol.strip() for symbol in settings.symbol.split(",") if symbol.strip()]
 
 
-def detail_timeframe(settings: BacktesterSettings) -> Timeframe | None:
-    """Return the timeframe that is asked about ambiguous candles, or None.
+def detail_of(
+    store: Store, tape: Tape, settings: BacktesterSettings, rules: Rules
+) -> Detail | None:
+    """Return the reader of finer candles, or None where none are asked for or needed.
 
     Raises:
-        UsageError: it is none, or not under the timeframe that is traded.
+        UsageError: the traded candles are not made of whole ones of that timeframe.
+        DataError: none is stored in the range.
     """
     if settings.detail_timeframe is None:
         return None
-    finer, traded = Timeframe.parse(settings.detail_timeframe), Timeframe.parse(settings.timeframe)
-    if finer.seconds >= traded.seconds:
-        raise UsageError(
-            f"--detail-timeframe must be under the timeframe {traded.name}, found {finer.name}"
-        )
-    return finer
+    # Most runs ask none, and shall not wait for it.
+    from backtester.detail import detail_from
 
-
-def detail_of(store: Store, part: Part) -> Detail | None:
-    """Return the reader of finer candles, where a candle can be ambiguous at all."""
-    finer, key, exits = detail_timeframe(part.settings), part.tape.key, part.rules.exits
-    if finer is None or not (exits.has_stop and exits.has_target):
-        return None
-    finer_key = SeriesKey(key.exchange, key.symbol, finer.name)
-    return Detail(
-        Timeframe.parse(key.timeframe),
-        finer,
-        lambda start, end: closed_between(store, finer_key, start, end),
-    )
+    return detail_from(store, tape, settings, rules)
 
 
 def account_rules(settings: BacktesterSettings) -> dict[str, Any]:

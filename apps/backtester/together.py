@@ -1,11 +1,11 @@
 """A run over several symbols that share one account."""
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from backtester.assumptions import notes
 from backtester.document import Document, result_document, trade_values
@@ -50,7 +50,7 @@ def backtested_together(settings: BacktesterSettings) -> Backtest:
                 signal=part.signals.signal,
                 start_index=part.tape.warm_up,
                 steps=part.rules.steps,
-                detail=detail_of(store, part),
+                detail=detail_of(store, part.tape, part.settings, part.rules),
             )
             for part in parts
         ]

@@ -5,11 +5,11 @@ holes; only the newest one can become an order.
 """
 
 import math
-from dataclasses import dataclass
 from decimal import Decimal
 from uuid import uuid4
 
 import numpy as np
+from msgspec import Struct
 
 from onetape.core.candles import Candles
 from onetape.core.clock import utc_text
@@ -39,8 +39,7 @@ from trader.tape import Tape
 OK = "ok"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """A decision with what is needed to put it into words."""
 
     decision: Decision

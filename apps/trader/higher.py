@@ -5,7 +5,7 @@ from the traded candles, because no exchange has them at the moment of their end
 backtests the tape later sees the very candles that were decided on.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from onetape.core.candles import Candles
 from onetape.core.clock import utc_text

@@ -1,6 +1,6 @@
 """What one trader works on: the market, the strategy, the money and the file."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from onetape.core.candles import SeriesKey
 from onetape.core.timeframes import Timeframe
@@ -15,8 +15,7 @@ from trader.settings import TraderSettings
 LEAST_CANDLES = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """Everything that stays the same while a trader runs."""
 
     settings: TraderSettings

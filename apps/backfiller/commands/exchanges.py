@@ -1,9 +1,9 @@
 """`backfiller exchanges`: which exchanges serve candles. Nothing is asked."""
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from msgspec.structs import asdict
 
 from onetape.cli import options
 

@@ -1,7 +1,8 @@
 """`backfiller gaps`: every missing range, and what is known of it."""
 
-from dataclasses import asdict
 from typing import Any
+
+from msgspec.structs import asdict
 
 from backfiller.commands.common import CONFIG, chosen_series, known_gaps, open_database
 from onetape.cli import options

@@ -1,7 +1,8 @@
 """`backfiller list`: what the database holds."""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import asdict
 
 from backfiller.commands.common import CONFIG, chosen_summaries, known_gaps, open_database
 from onetape.cli import options

@@ -1,10 +1,11 @@
 """`backfiller markets`: what an exchange trades, most traded first."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from backfiller.commands.common import CONFIG, settings_of
 from onetape.cli import options
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 SORTS = ("volume", "spread", "symbol", "listed")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One market with its last 24 hours."""
 
     market: "Market"

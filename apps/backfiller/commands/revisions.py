@@ -1,9 +1,9 @@
 """`backfiller revisions`: values that an exchange changed after the close."""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec.structs import asdict
 
 from backfiller.commands.common import CONFIG, chosen_series, open_database
 from onetape.cli import options

@@ -1,7 +1,8 @@
 """`backfiller verify`: look through the whole store."""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+from msgspec.structs import asdict
 
 from backfiller.commands.common import CONFIG, chosen_series, open_database
 from onetape.cli import options

@@ -1,9 +1,10 @@
 """What the name of a candle file says of its content, by the habits of those who publish them."""
 
 import re
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final
+
+from msgspec import Struct
 
 from onetape.core.errors import UsageError
 
@@ -38,8 +39,7 @@ _BINANCE: Final = re.compile(r"([A-Z0-9]+)-([0-9]+(?:[smhdw]|mo))-[0-9]{4}-[0-9]
 _KRAKEN: Final = re.compile(r"([A-Z0-9]+)_([0-9]+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(Struct, frozen=True):
     """What a name says; None where it does not."""
 
     exchange: str | None = None

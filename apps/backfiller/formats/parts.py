@@ -3,9 +3,10 @@
 import gzip
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Final, cast
+
+from msgspec import Struct
 
 from backfiller.formats.names import Named, named
 from onetape.core.errors import DataError, UsageError
@@ -15,8 +16,7 @@ _GZIP: Final = b"\x1f\x8b"
 SUFFIXES: Final = (".csv", ".txt", ".json", ".feather", ".parquet")
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """One table, not read yet."""
 
     source: str

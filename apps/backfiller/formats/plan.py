@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from msgspec import Struct
 
 from backfiller.formats.parts import Part, parts_of
 from onetape.cli.output import note
@@ -27,8 +27,7 @@ _STEPS_THAT_TELL: Final = 10
 _EXCHANGE_ID: Final = re.compile(r"[a-z][a-z0-9_]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What flags say of the files; None: their names and contents must."""
 
     exchange: str | None = None
@@ -40,8 +39,7 @@ class Wanted:
     """Leave out the last candle of each table, which may not have been over when it was made."""
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(Struct, frozen=True):
     """A table, and whose candles it holds as far as is known before it is read."""
 
     part: Part

@@ -1,9 +1,9 @@
 """Times as files have them, seconds to nanoseconds or dates, as epoch seconds UTC."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from msgspec import Struct
 
 from onetape.core.candles import FloatArray, IntArray
 from onetape.core.errors import DataError
@@ -22,8 +22,7 @@ _EARLIEST: Final = 1_230_768_000
 _LATEST: Final = 4_102_444_800
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
+class Times(Struct, frozen=True):
     """Times of a table."""
 
     seconds: IntArray

@@ -1,16 +1,16 @@
 """One combination: the searched part and the held-out part, each as a backtest of its own."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from backtester.load import LEAST_WARM_UP, Tape
 from backtester.search.space import Point
 from onetape.core.errors import OnetapeError
-from onetape.engine import BuyAndHold, Metrics, Rules, metrics_of, simulate
+from onetape.engine import BuyAndHold, Detail, Metrics, Rules, metrics_of, simulate
 from onetape.engine.holding import buy_and_hold
 from onetape.strategies import (
     Higher,
@@ -22,8 +22,7 @@ from onetape.strategies import (
 from onetape.strategies.higher import LEAST_CANDLES
 
 
-@dataclass(frozen=True)
-class Ground:
+class Ground(Struct, frozen=True, dict=True):
     """What every combination is tried on."""
 
     tape: Tape
@@ -33,6 +32,8 @@ class Ground:
     rules: Rules
     higher: Higher
     """Larger candles beside those of the tape, enough for every combination."""
+    detail: Detail | None = None
+    """Finer candles of the range, in memory: a store does not outlive a fork."""
 
     @cached_property
     def holds(self) -> tuple[BuyAndHold | None, BuyAndHold | None]:
@@ -90,7 +91,9 @@ def _part(
             for name, larger in ground.higher.items()
         }
     signals = checked_signals(strategy, candles, higher)
-    result = simulate(candles, signals.signal, ground.rules, start_index=traded - first)
+    result = simulate(
+        candles, signals.signal, ground.rules, start_index=traded - first, detail=ground.detail
+    )
     return metrics_of(result, hold)
 
 

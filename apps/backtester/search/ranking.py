@@ -1,11 +1,11 @@
 """Order combinations by one metric of the searched part, and tell how much of it is luck."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 from statistics import median
 from typing import Any, Final
 
 import numpy as np
+from msgspec import Struct
 
 from onetape.core.candles import FloatArray
 from onetape.core.errors import UsageError
@@ -26,8 +26,7 @@ _NO_RANK: Final = frozenset({"start_cash", "market_change", "open_at_end", "buy_
 Tried = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Luck:
+class Luck(Struct, frozen=True):
     """How the order of the searched part held in the part that nobody looked at."""
 
     rank_correlation: float | None
@@ -44,7 +43,7 @@ class Luck:
 
 def metric_names() -> tuple[str, ...]:
     """Return what combinations can be ranked by."""
-    return tuple(field.name for field in fields(Metrics) if field.name not in _NO_RANK)
+    return tuple(name for name in Metrics.__struct_fields__ if name not in _NO_RANK)
 
 
 def checked_metric(name: str) -> str:

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from msgspec import Struct
+
+from backtester.detail import detail_identity, detail_in_memory, finer_timeframe
 from backtester.higher import load_higher
 from backtester.load import Tape, load_tape, open_tape, wanted_range
 from backtester.run import account_rules, market_rules, series_key
@@ -44,8 +47,7 @@ MOST_PART: Final = 0.9
 FAILURES_TOLD: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """What the command line says of a search, beside what every backtest is told."""
 
     metric: str
@@ -73,8 +75,7 @@ class Planned:
     """Combinations that the strategy refuses, such as fast over slow."""
 
 
-@dataclass(frozen=True, slots=True)
-class Search:
+class Search(Struct, frozen=True):
     """A finished search."""
 
     settings: BacktesterSettings
@@ -108,11 +109,7 @@ def searched(settings: BacktesterSettings, asked: Asked) -> Search:
     began = time.monotonic()
     key = series_key(settings)
     wanted = wanted_range(settings)
-    if settings.detail_timeframe is not None:
-        raise UsageError(
-            "a search asks no finer candles; leave --detail-timeframe out, and backtest the best "
-            "combination with it"
-        )
+    finer_timeframe(settings)
     with printing_to_stderr():
         cls = strategy_class(settings.strategy.name, USER_FOLDER)
     planned = planned_search(cls, settings.strategy.parameters, asked)
@@ -124,9 +121,11 @@ def searched(settings: BacktesterSettings, asked: Asked) -> Search:
         furthest = max(strategies, key=higher_lookback_of)
         higher = load_higher(store, tape, furthest, settings)
         steps, market = market_rules(store, key, settings)
+        rules = Rules(**account_rules(settings), steps=steps)
+        detail = detail_in_memory(store, tape, settings, rules)
         stored = closed_range(store, key)
-    rules = Rules(**account_rules(settings), steps=steps)
-    ground = Ground(tape, _searched_candles(tape, asked.held_out), rules, higher.candles)
+    inside = _searched_candles(tape, asked.held_out)
+    ground = Ground(tape, inside, rules, higher.candles, detail)
     identity = _identity(key, furthest, ground, stored[0] if stored else 0)
     with opened(SEARCHES, identity) as results:
         earlier = _try(planned, ground, results, asked.processes)
@@ -248,6 +247,7 @@ def _identity(
         "strategy_digest": digest(strategy),
         "data_digest": data_digest(tape.candles[tape.warm_up :]),
         "higher": {name: data_digest(larger) for name, larger in sorted(ground.higher.items())},
+        "detail": detail_identity(ground.detail, tape),
         # Where the range begins at the first stored candle, there is no warm-up.
         "first_stored": min(first_stored, tape.start),
         "rules": repr(ground.rules),

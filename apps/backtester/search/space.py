@@ -7,10 +7,11 @@ the strategy declares; its draws are seeded, and a longer search begins with tho
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from random import Random
 from typing import Any, Final
+
+from msgspec import Struct
 
 from onetape.core.errors import UsageError
 from onetape.core.words import did_you_mean
@@ -28,8 +29,7 @@ _RANDOM_DIGITS: Final = 4
 _YES_NO: Final = {"true": True, "yes": True, "false": False, "no": False}
 
 
-@dataclass(frozen=True, slots=True)
-class Axis:
+class Axis(Struct, frozen=True):
     """One parameter: a few values, or for a random search all between two."""
 
     name: str

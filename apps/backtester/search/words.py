@@ -2,10 +2,12 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from msgspec.structs import asdict
+
+from backtester.detail import search_note
 from backtester.search.ranking import LOWER_IS_BETTER, Luck, Tried, luck_of
 from backtester.search.run import Search
 from backtester.search.space import value_text
@@ -182,6 +184,8 @@ def notes(search: Search) -> list[str]:
         found.append(
             f"the newest row, {utc_text(tape.left_out)} UTC, is left out: not proven closed"
         )
+    if search.ground.detail is not None:
+        found.append(search_note(search.ground.detail, tape))
     return found
 
 

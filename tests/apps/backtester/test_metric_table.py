@@ -1,9 +1,9 @@
 """Every metric is defined once, and docs/metrics.md says the same as the program."""
 
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from msgspec.structs import fields
 
 from backtester.metric_table import BEGIN, BY_FIELD, DEFINITIONS, END, metric_lines, with_table
 from onetape.engine import BuyAndHold, Metrics

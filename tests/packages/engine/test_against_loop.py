@@ -1,10 +1,9 @@
 """The vectorised search and the fast account do what a plain loop over bars does."""
 
-from dataclasses import replace
-
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from onetape.core.steps import IDEAL_MARKET
 from onetape.engine import Result, Rules, simulate

@@ -1,11 +1,10 @@
 """Several symbols on one account: one purse, places, and what happens at one moment."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from onetape.core.candles import Candles
 from onetape.core.steps import IDEAL_MARKET

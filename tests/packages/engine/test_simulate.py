@@ -1,12 +1,12 @@
 """Signals become fills on the next open, and the account adds up on every bar."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from onetape.core.candles import Candles
 from onetape.core.steps import IDEAL_MARKET, MarketSteps

@@ -1,12 +1,12 @@
 """The page in a real headless Chromium."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from browser import Page
 from onetape.core.candles import Candles

@@ -1,10 +1,10 @@
 """What a report refuses, and which panes it makes."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from onetape.report import ReportData
 

@@ -1,11 +1,11 @@
 """Larger candles of the tape: stored ones first, the others built, and none over an open hole."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.resample import resample

@@ -1,13 +1,13 @@
 """Sessions, decisions, orders and trades, and the positions that trades add up to."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from onetape.core.errors import SafetyRefusal, StoreError
 from onetape.core.steps import MarketSteps

@@ -1,9 +1,10 @@
 """What programs print: one JSON document on stdout with --json, plain tables otherwise."""
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 
 def print_line(text: str = "") -> None:
@@ -35,7 +36,15 @@ def tell(text: str) -> None:
 
 def print_json(document: Mapping[str, Any]) -> None:
     """Print the one document of a --json run."""
-    print_line(json.dumps(document, indent=2, default=str, allow_nan=False))
+    # A plain backtest prints its document another way, and should not wait for this one.
+    import json
+
+    print_line(json.dumps(document, indent=2, default=_plain, allow_nan=False))
+
+
+def _plain(value: object) -> object:
+    """Return a record as its fields, anything else as text."""
+    return msgspec.structs.asdict(value) if isinstance(value, msgspec.Struct) else str(value)
 
 
 def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:

@@ -1,10 +1,10 @@
 """Candles as NumPy columns, and the key of the series that they belong to."""
 
-from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from onetape.core.timeframes import Timeframe
@@ -93,8 +93,7 @@ def _value_rules(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class SeriesKey:
+class SeriesKey(Struct, frozen=True):
     """Names one series of candles."""
 
     exchange: str
@@ -114,8 +113,7 @@ class SeriesKey:
         return f"{self.exchange} {self.symbol} {self.timeframe}"
 
 
-@dataclass(frozen=True, slots=True)
-class Candles:
+class Candles(Struct, frozen=True):
     """Closed candles, oldest first, one array a column; all arrays have shape (n,)."""
 
     timestamp: IntArray

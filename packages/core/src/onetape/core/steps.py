@@ -5,9 +5,10 @@ value is booked or sent: `Decimal(steps) * step`, which is exact.
 """
 
 import math
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from onetape.core.candles import FloatArray
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 STEP_TOLERANCE = 1e-6
 
 
-@dataclass(frozen=True, slots=True)
-class MarketSteps:
+class MarketSteps(Struct, frozen=True):
     """What one market accepts, as the exchange states it."""
 
     price_step: Decimal | None

@@ -5,11 +5,11 @@ else is a fixed number of seconds counted from the epoch.
 """
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from onetape.core.errors import UsageError
@@ -20,8 +20,7 @@ FIRST_MONDAY_SECONDS: Final = 4 * 86_400
 _PATTERN: Final = re.compile(r"([1-9][0-9]{0,3})([smhdwM])")
 
 
-@dataclass(frozen=True, slots=True)
-class Timeframe:
+class Timeframe(Struct, frozen=True):
     """A candle length under its CCXT name, such as `1h` or `1M`."""
 
     name: str

@@ -4,9 +4,10 @@ Times are epoch milliseconds unless a field says otherwise.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
+
+from msgspec import Struct
 
 Mode = Literal["paper", "live"]
 Side = Literal["buy", "sell"]
@@ -14,8 +15,7 @@ Action = Literal["BUY", "SELL", "HOLD"]
 OrderStatus = Literal["intent", "open", "closed", "canceled", "rejected", "expired", "unknown"]
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(Struct, frozen=True):
     """One run of a trader, from its start to its end."""
 
     session: str
@@ -34,8 +34,7 @@ class Session:
     started_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """What a strategy said about one closed candle, and what became of it."""
 
     decision: str
@@ -53,8 +52,7 @@ class Decision:
     decided_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """An order from intent to final state."""
 
     client_order_id: str
@@ -85,8 +83,7 @@ class Order:
     code_digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class Trade:
+class Trade(Struct, frozen=True):
     """An execution. Positions are sums of trades and are stored nowhere else."""
 
     exchange: str

@@ -1,16 +1,17 @@
 """Cash and coins while a plan is carried out: plain numbers, one round of the loop for a trade."""
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, cast
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray, IntArray
-from onetape.engine.detail import Detail, decided
-from onetape.engine.exits import EXIT_KINDS, TARGET, ExitKind
+from onetape.engine.detail import Detail, Told, exit_told
+from onetape.engine.exits import EXIT_KINDS, STOP_LOSS, TARGET, ExitKind, Levels
 from onetape.engine.fills import NO_MARKET, Fill, FillModel, Market, Numbers, Refused
 from onetape.engine.measures import candle_seconds
 from onetape.engine.plan import NONE, Plan
@@ -18,8 +19,7 @@ from onetape.engine.rules import Rules
 from onetape.engine.volatility import volatility_before
 
 
-@dataclass(frozen=True, slots=True)
-class OpenPosition:
+class OpenPosition(Struct, frozen=True):
     """A position that a range hands to the next one."""
 
     fill: Fill
@@ -59,6 +59,10 @@ class Book:
         """Bars that reached stop and target, where nothing told which came first."""
         self.decided = 0
         """Such bars where finer candles told it."""
+        self.wanting = 0
+        """Of the ambiguous ones, those where finer candles were asked and one was missing."""
+        self.told: dict[int, Told] = {}
+        """By bar what finer candles said, of each exit inside one that they were asked about."""
 
     @cached_property
     def indices(self) -> list[int]:
@@ -148,7 +152,7 @@ class Lane:
             book: Takes the fills.
             rules: Money, fees and market.
             all_candles: These, and those before them.
-            detail: Tells finer candles of an ambiguous bar.
+            detail: Finer candles, asked about exits inside a bar.
         """
         self.candles = candles
         self.plan = plan
@@ -201,8 +205,8 @@ class Lane:
         """Leave; return the change of cash, or None where the order was refused."""
         plan, book = self.plan, self.book
         kind, price = plan.exit_kinds[row], plan.exit_prices[row]
-        if row in plan.targets:
-            kind, price = self._decided(row, bar, kind, price)
+        if self.detail is not None or row in plan.targets:
+            kind, price = self._inside(row, bar, kind, price)
         volume = self._volume_before(bar) if self._needs_volume else 0.0
         numbers = self.model.sell_numbers(book.base, price, volume, kind == TARGET)
         if isinstance(numbers, Refused):
@@ -215,17 +219,28 @@ class Lane:
         book.base += numbers[5]
         return numbers[4]
 
-    def _decided(self, row: int, bar: int, kind: int, stop: float) -> tuple[int, float]:
-        """Return kind and price of an exit whose bar reached stop and target."""
-        target = self.plan.targets[row]
-        found = None
-        if self.detail is not None:
-            found = decided(self.detail, int(self.candles.timestamp[bar]), stop, target)
-        if found is None:
-            self.book.ambiguous += 1
-            return kind, stop
-        self.book.decided += 1
-        return (TARGET, target) if found else (kind, stop)
+    def _inside(self, row: int, bar: int, kind: int, price: float) -> tuple[int, float]:
+        """Return kind and price of an exit, as finer candles tell it where they do."""
+        book, candles = self.book, self.candles
+        other = self.plan.targets.get(row)
+        # An exit at the open needs nobody to tell.
+        is_inside = kind >= STOP_LOSS and price != candles.open[bar]
+        if self.detail is None or not is_inside:
+            book.ambiguous += other is not None
+            return kind, price
+        levels = (
+            Levels(-math.inf, kind, price)
+            if kind == TARGET
+            else Levels(price, kind, math.inf if other is None else other)
+        )
+        low, high = float(candles.low[bar]), float(candles.high[bar])
+        told = exit_told(self.detail, int(candles.timestamp[bar]), levels, low, high)
+        book.told[bar] = told
+        if other is not None:
+            book.ambiguous += told.found is None
+            book.decided += told.found is not None
+            book.wanting += told.silence == "missing"
+        return (kind, price) if told.found is None else (told.found.kind, told.found.price)
 
 
 def trade_alone(lane: Lane, cash: float, row: int, *, is_held: bool) -> tuple[float, int, bool]:

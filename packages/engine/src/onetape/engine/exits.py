@@ -14,13 +14,15 @@ A level counts as reached by a price that misses it by the noise of floats alone
 
 A bar that opens beyond a level fills there, at its open. Else a level is filled at its own price,
 if the bar reaches it. Where one bar reaches stop and target, the stop is taken: it is the worse.
+Where there are finer candles, they are asked the same in turn, with the bar's levels (detail.py).
 """
 
 import math
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, get_args
+
+from msgspec import Struct
 
 from onetape.core.errors import UsageError
 from onetape.core.steps import STEP_TOLERANCE, multiple
@@ -40,8 +42,7 @@ def _require_between(name: str, value: float | None, most: float, allowed: str) 
         raise UsageError(f"{name} must be above 0 and {allowed}, found {value}")
 
 
-@dataclass(frozen=True, slots=True)
-class ExitRules:
+class ExitRules(Struct, frozen=True):
     """How a position is left beside the strategy's SELL; nothing is the default."""
 
     stop_loss: float | None = None

@@ -17,9 +17,10 @@ Floats throughout: whole numbers of steps are exact, and `booked_fill` turns the
 """
 
 import math
-from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import Literal, NamedTuple
+
+from msgspec import Struct
 
 from onetape.core.steps import STEP_TOLERANCE, booked, multiple
 from onetape.engine.rules import Rules, Sizing
@@ -88,8 +89,7 @@ class Market(NamedTuple):
 NO_MARKET = Market()
 
 
-@dataclass(frozen=True, slots=True)
-class BookedFill:
+class BookedFill(Struct, frozen=True):
     """The same fill as it is written down; exact, and price times amount times rate is the fee."""
 
     price: Decimal
@@ -98,8 +98,7 @@ class BookedFill:
     fee_in: Literal["quote", "base"]
 
 
-@dataclass(frozen=True, slots=True)
-class FillModel:
+class FillModel(Struct, frozen=True):
     """The rules as plain floats, for many fills in a row; zero stands for no step."""
 
     fee_rate: float
@@ -198,19 +197,16 @@ class FillModel:
         notional = price * amount
         if amount <= 0 or amount < self.min_amount or notional < self.min_notional:
             return self._too_small("buy", amount, notional)
-        if self.min_notional and self.stop_ratio is not None:
-            at_stop = notional * self.stop_ratio * (1 - self.slippage) * (1 - fee_rate)
-            if at_stop < self.min_notional:
-                return Refused(
-                    f"buy worth {notional:.8g} would be worth {at_stop:.8g} at its stop, under the "
-                    f"market's least value {self.min_notional:.8g}: it could not be sold"
-                )
         # Rounding may make the cost a hair more than the cash; nobody spends what is not there.
         if self.fee_in_base:
             fee = amount * fee_rate
-            return price, amount, notional, fee, -min(notional, cash), amount - fee
-        fee = notional * fee_rate
-        return price, amount, notional, fee, -min(notional + fee, cash), amount
+            numbers = price, amount, notional, fee, -min(notional, cash), amount - fee
+        else:
+            fee = notional * fee_rate
+            numbers = price, amount, notional, fee, -min(notional + fee, cash), amount
+        if self.min_amount or self.min_notional or self.amount_step:
+            return self._trapped(numbers, open_price, market.volume) or numbers
+        return numbers
 
     def sell_numbers(
         self,
@@ -220,10 +216,7 @@ class FillModel:
         is_maker: bool,
     ) -> Numbers | Refused:
         """Return `sell` in bare numbers: no object is made, for the simulation's sake."""
-        amount = base
-        if self.amount_step:
-            count = _floor_count(base / self.amount_step)
-            amount = min(multiple(count, self.amount_step), base)
+        amount = self._sellable(base)
         if is_maker:
             price, fee_rate = at_price, self.maker_fee_rate
         else:
@@ -256,8 +249,10 @@ class FillModel:
             return cash, size
         if sizing == "risk_per_trade":
             stop = open_price * (self.stop_ratio or 0.0)
-            loss = unit_cost - stop * (1 - self.slippage) * (1 - self.fee_rate)
-            return cash, min(size * equity / loss, cash / unit_cost)
+            back = stop * (1 - self.slippage) * (1 - self.fee_rate)
+            if self.fee_in_base:
+                back *= 1 - self.fee_rate
+            return cash, min(size * equity / (unit_cost - back), cash / unit_cost)
         if sizing == "volatility_target":
             if market.volatility is None:
                 return Refused("the volatility is not known yet: too few closes before the order")
@@ -285,6 +280,12 @@ class FillModel:
         unit_cost = price * kept
         return price, unit_cost, min(amount, budget / unit_cost)
 
+    def _sellable(self, base: float) -> float:
+        """Return how many coins can be sold; the rest is dust."""
+        if not self.amount_step:
+            return base
+        return min(multiple(_floor_count(base / self.amount_step), self.amount_step), base)
+
     def _up(self, price: float) -> float:
         return multiple(-_floor_count(-price / self.price_step), self.price_step)
 
@@ -294,6 +295,27 @@ class FillModel:
         if multiple(count, step) * unit_cost > budget * (1 + _CASH_NOISE):
             count -= 1
         return multiple(count, step)
+
+    def _trapped(self, bought: Numbers, open_price: float, volume: float) -> Refused | None:
+        """Return why the market would not take the coins of a buy back at its stop, or None.
+
+        Without a stop nobody knows at which price they will be sold, but how many are left of them.
+        """
+        if self.stop_ratio is None:
+            amount = self._sellable(bought[5])
+            if amount > 0 and amount >= self.min_amount:
+                return None
+            least = max(self.min_amount, self.amount_step)
+            return Refused(
+                f"buy of {bought[1]:.8g} would leave {bought[5]:.8g} after its fee, under the "
+                f"market's least amount {least:.8g}: it could not be sold"
+            )
+        sold = self.sell_numbers(bought[5], open_price * self.stop_ratio, volume, is_maker=False)
+        if not isinstance(sold, Refused):
+            return None
+        return Refused(
+            f"buy worth {bought[2]:.8g} could not be sold at its stop, where the {sold.reason}"
+        )
 
     def _too_small(self, side: str, amount: float, notional: float) -> Refused:
         if amount <= 0 or amount < self.min_amount:

@@ -1,9 +1,10 @@
 """Buying and holding: what a strategy has to beat."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.engine.drawdown import max_drawdown
@@ -11,8 +12,7 @@ from onetape.engine.fills import FillModel, Market, Refused
 from onetape.engine.rules import Rules
 
 
-@dataclass(frozen=True, slots=True)
-class BuyAndHold:
+class BuyAndHold(Struct, frozen=True):
     """All cash put in at the first open that a strategy could have had, and kept."""
 
     final_equity: float

@@ -6,8 +6,10 @@ day), with no risk-free rate. A value that is not defined, such as the win rate 
 None, never NaN.
 """
 
-from dataclasses import asdict, dataclass
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from onetape.core.candles import FloatArray, IntArray
 from onetape.engine.drawdown import Drawdown, max_drawdown, running_high
@@ -29,8 +31,7 @@ from onetape.engine.result import Result
 from onetape.engine.tally import Tally, tally_of
 
 
-@dataclass(frozen=True, slots=True)
-class Metrics:
+class Metrics(Struct, frozen=True):
     """The numbers of one run; see each function for formula and source."""
 
     start_cash: float
@@ -102,7 +103,8 @@ class Metrics:
 
     def as_dict(self) -> dict[str, object]:
         """Return plain values, for JSON."""
-        return asdict(self)
+        hold = self.buy_and_hold
+        return {**asdict(self), "buy_and_hold": None if hold is None else asdict(hold)}
 
 
 def metrics_of(result: Result | Portfolio, hold: BuyAndHold | None = None) -> Metrics:

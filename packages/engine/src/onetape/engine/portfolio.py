@@ -6,11 +6,12 @@ exits inside the candle come last: their money is not there at its open.
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray, IntArray
@@ -36,8 +37,7 @@ _NOISE: Final = 1e-12
 _Event = tuple[int, int, int, int, int]
 
 
-@dataclass(frozen=True)
-class Series:
+class Series(Struct, frozen=True):
     """One symbol of a run over several."""
 
     symbol: str
@@ -50,11 +50,10 @@ class Series:
     steps: MarketSteps
     """Of its market."""
     detail: Detail | None = None
-    """Finer candles for bars that reach stop and target."""
+    """Finer candles, asked about exits inside a bar."""
 
 
-@dataclass(frozen=True)
-class Portfolio:
+class Portfolio(Struct, frozen=True, dict=True):
     """What a run over several symbols did; arrays have shape (m,), one entry per moment."""
 
     rules: Rules

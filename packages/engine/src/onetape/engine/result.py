@@ -1,8 +1,9 @@
 """What a run did, and what it hands to the next one."""
 
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
+
+from msgspec import Struct
 
 from onetape.core.candles import Candles, FloatArray
 from onetape.engine.account import Book, OpenPosition
@@ -12,8 +13,7 @@ from onetape.engine.rules import Rules
 from onetape.engine.trades import Bought, Sold, Trade, trade_of
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Struct, frozen=True):
     """Where an account stands after a range; a run over what follows goes on from it."""
 
     cash: float
@@ -30,8 +30,7 @@ class State:
     """What is held."""
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(Struct, frozen=True, dict=True):
     """What a run did; arrays have shape (m,), one entry per candle from `start_index` on."""
 
     rules: Rules

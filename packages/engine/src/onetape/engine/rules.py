@@ -1,8 +1,9 @@
 """What a run assumes about money, fees and the market; stated in every result."""
 
 import math
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from onetape.core.errors import UsageError
 from onetape.core.steps import IDEAL_MARKET, MarketSteps
@@ -31,8 +32,7 @@ _SIZINGS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """The one set of rules for backtest and paper. Spot, long only, one position in a symbol."""
 
     cash: float = 10_000.0

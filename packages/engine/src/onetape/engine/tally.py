@@ -1,16 +1,15 @@
 """What the fills of a run add up to, for one symbol or several, without an object for each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from onetape.core.candles import FloatArray
 from onetape.engine.result import Result
 
 
-@dataclass(frozen=True)
-class Tally:
+class Tally(Struct, frozen=True):
     """Sums over fills and closed trades; money in quote currency."""
 
     profits: FloatArray

@@ -1,7 +1,8 @@
 """A round trip: one buy and the sell that ended it."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from onetape.core.candles import Candles
 from onetape.engine.exits import ExitKind
@@ -29,8 +30,7 @@ class Sold(NamedTuple):
     kind: ExitKind
 
 
-@dataclass(frozen=True, slots=True)
-class Trade:
+class Trade(Struct, frozen=True):
     """One position from entry to exit; prices and money in quote currency."""
 
     entry_index: int

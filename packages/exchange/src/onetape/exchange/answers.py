@@ -7,10 +7,11 @@ Here every row stays, in the order sent, with the exchange's own text; the pager
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import numpy as np
+from msgspec import Struct, field
 
 from onetape.core.candles import Candle, Candles, FloatArray, IntArray
 
@@ -39,8 +40,7 @@ class Answer:
         return isinstance(document, list) or (isinstance(document, dict) and document != {})
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """The candles of one answer as they were sent: in any order, perhaps twice, perhaps unsound."""
 
     timestamp: IntArray

@@ -1,16 +1,15 @@
 """Which exchanges serve candles, out of CCXT's own descriptions: nothing is asked."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import ccxt
+from msgspec import Struct
 
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.exchange.quirks import QUIRKS, quirks_of
 
 
-@dataclass(frozen=True, slots=True)
-class ExchangeFacts:
+class ExchangeFacts(Struct, frozen=True):
     """What is known of one exchange before it is asked."""
 
     exchange: str

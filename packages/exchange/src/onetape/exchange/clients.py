@@ -1,8 +1,9 @@
 """The settings of a CCXT client, the same for REST and for CCXT Pro."""
 
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from onetape.core.errors import ConfigurationError
 from onetape.core.symbols import SIMULATOR_ID
@@ -15,8 +16,7 @@ WS_KEEP_ALIVE_MS = 10_000
 WS_CANDLES_KEPT = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """Which exchange to talk to, and where the simulator listens if it is that one."""
 
     exchange: str

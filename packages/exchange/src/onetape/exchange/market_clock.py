@@ -3,9 +3,10 @@
 import http.client
 import json
 import time
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from onetape.core.clock import Clock, SystemClock
 from onetape.core.errors import ExchangeUnreachable
@@ -103,8 +104,7 @@ def market_clock(endpoint: Endpoint) -> Clock:
     return SimulatorClock(endpoint.simulator_url)
 
 
-@dataclass(frozen=True, slots=True)
-class SimulatedMarket:
+class SimulatedMarket(Struct, frozen=True):
     """What a simulator says of itself."""
 
     seed: int

@@ -1,17 +1,16 @@
 """Markets and tickers as the exchange states them, out of CCXT's records."""
 
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 import ccxt
+from msgspec import Struct
 
 from onetape.core.steps import MarketSteps
 from onetape.core.symbols import base_and_quote
 
 
-@dataclass(frozen=True, slots=True)
-class Market:
+class Market(Struct, frozen=True):
     """One spot market as the exchange states it."""
 
     symbol: str
@@ -28,8 +27,7 @@ class Market:
     """When it was listed, epoch seconds; None where the exchange does not say."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ticker:
+class Ticker(Struct, frozen=True):
     """The last 24 hours of one market; what the exchange does not state is None."""
 
     symbol: str

@@ -7,10 +7,10 @@ a candle at least, so that no exchange, whatever it answers, keeps the pager for
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from msgspec import Struct
 
 from onetape.core.candles import LATEST_TIMESTAMP, Candle, Candles, candle_faults
 from onetape.core.clock import utc_text
@@ -25,8 +25,7 @@ _EMPTY_PAGES: Final = 2
 _TURNS: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """One answer, cut to the closed candles that were asked for."""
 
     candles: Candles

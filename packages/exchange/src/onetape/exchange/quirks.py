@@ -1,12 +1,12 @@
 """What differs from exchange to exchange, as data. Read in CCXT 4.5.90 unless it says otherwise."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import Struct, field
 
-@dataclass(frozen=True, slots=True)
-class Quirks:
+
+class Quirks(Struct, frozen=True):
     """How one exchange serves candles."""
 
     page_limit: int

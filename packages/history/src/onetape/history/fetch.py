@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from onetape.core.candles import SeriesKey
 from onetape.core.timeframes import Timeframe
@@ -17,8 +18,7 @@ REREAD_CANDLES = 10
 LEAST_REREAD = 2
 
 
-@dataclass(frozen=True, slots=True)
-class FetchReport:
+class FetchReport(Struct, frozen=True):
     """What became of the candles that came."""
 
     inserted: int = 0

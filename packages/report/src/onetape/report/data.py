@@ -1,14 +1,14 @@
 """What a report shows: plain arrays and texts, free of engine and strategy types."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from onetape.core.candles import Candles, FloatArray
 
 
-@dataclass(frozen=True, slots=True)
-class ReportTitle:
+class ReportTitle(Struct, frozen=True):
     """What was run, on which market, and by which rules."""
 
     exchange: str
@@ -42,8 +42,7 @@ class ReportTitle:
         return self.symbol.partition("/")[2]
 
 
-@dataclass(frozen=True, slots=True)
-class Headline:
+class Headline(Struct, frozen=True):
     """The four numbers that come first; the engine's own, so that no two places disagree."""
 
     strategy_return: float
@@ -56,8 +55,7 @@ class Headline:
     """Deepest fall from an earlier peak, as a ratio; 0.18 and -0.18 both mean -18 %."""
 
 
-@dataclass(frozen=True, slots=True)
-class MetricRow:
+class MetricRow(Struct, frozen=True):
     """One line of the metrics table."""
 
     label: str
@@ -76,8 +74,7 @@ ExitKind = Literal["signal", "time_stop", "stop_loss", "trailing_stop", "target"
 LevelSteps = tuple[tuple[int, float], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ReportTrade:
+class ReportTrade(Struct, frozen=True):
     """One round trip, or the open one at the end valued at the last close."""
 
     entry_timestamp: int
@@ -112,8 +109,7 @@ class ReportTrade:
     """Where its target lay, drawn until the exit."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReportData:
+class ReportData(Struct, frozen=True):
     """Everything on one page. All arrays have the shape (n,) of the candles."""
 
     title: ReportTitle

@@ -1,9 +1,9 @@
 """Returns by month and year, as a table of the page."""
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from msgspec import Struct
 
 from onetape.core.candles import FloatArray, IntArray
 
@@ -14,8 +14,7 @@ MONTHS: Final = (
 _SHADES: Final = (0.0, 0.02, 0.06, 0.15)
 
 
-@dataclass(frozen=True, slots=True)
-class Year:
+class Year(Struct, frozen=True):
     """One row."""
 
     year: int

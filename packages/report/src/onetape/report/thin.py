@@ -1,10 +1,10 @@
 """Fewer, longer candles for drawing, where a range has more than a browser draws smoothly."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from msgspec import Struct
 
 from onetape.core.candles import Candles, FloatArray, IntArray
 
@@ -16,8 +16,7 @@ _STEPS: Final = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Grouping:
+class Grouping(Struct, frozen=True):
     """Which candles are drawn as one."""
 
     name: str

@@ -4,10 +4,10 @@ import os
 import time
 from collections.abc import Generator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import apsw
+from msgspec import Struct
 
 from onetape.core.errors import ConfigurationError, SafetyRefusal, StoreError
 from onetape.store.connection import Connection, connect
@@ -19,8 +19,7 @@ from onetape.store.translate import translated
 LOCK_BYTES = (0x4000_0000, 512)
 
 
-@dataclass(frozen=True, slots=True)
-class BackupReport:
+class BackupReport(Struct, frozen=True):
     """A backup that was made and read back."""
 
     path: Path

@@ -14,11 +14,11 @@ when that one goes, perhaps in another chunk. A span that has such a row is ther
 import contextlib
 import secrets
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import apsw
+from msgspec import Struct
 
 from onetape.core.candles import Candles, SeriesKey
 from onetape.store.chunks import KEY_BYTES, read_chunk, write_chunk
@@ -41,8 +41,7 @@ class _InTheWayError(Exception):
     """The cache cannot be filled now, which is nobody's concern but ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Struct, frozen=True):
     """A span whose closed candles are in a file."""
 
     start: int

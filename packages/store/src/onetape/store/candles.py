@@ -6,11 +6,11 @@ proof. A row that breaks a rule goes to quarantine, because OR IGNORE would drop
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import compress, islice
 from types import MappingProxyType
 
 import numpy as np
+from msgspec import Struct
 
 from onetape.core.candles import (
     LATEST_TIMESTAMP,
@@ -57,8 +57,7 @@ BULK_ROWS = 10_000
 SCAN_ROWS = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class InsertReport:
+class InsertReport(Struct, frozen=True):
     """What became of a batch: `inserted + present + quarantined` is what was sent, each once."""
 
     inserted: int = 0
@@ -285,8 +284,7 @@ def check_kind(store: Store, exchange: str) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class SeriesSummary:
+class SeriesSummary(Struct, frozen=True):
     """What the tape holds of one series."""
 
     key: SeriesKey

@@ -1,9 +1,10 @@
 """One batch of candles that are proven closed, into the table, inside one write transaction."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
+
+from msgspec import Struct
 
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import StoreError
@@ -27,8 +28,7 @@ _INSERT_MANY: Final = f"{_INSERT_ONE}{f', {_VALUES}' * (_ROWS_PER_STATEMENT - 1)
 Row = tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """What became of the sound rows of a batch."""
 
     inserted: int = 0

@@ -5,8 +5,10 @@ hole that the ledger does not know is "not fetched".
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import astuple, dataclass, replace
 from typing import Final, Literal
+
+from msgspec import Struct
+from msgspec.structs import astuple, replace
 
 from onetape.core.candles import SeriesKey
 from onetape.core.timeframes import Timeframe
@@ -25,8 +27,7 @@ UNKNOWN_IMPORT: Final = "unknown: import"
 _SERIES = "exchange = ? AND symbol = ? AND timeframe = ?"
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(Struct, frozen=True):
     """A range of missing candles, or the part of one about which one thing is known."""
 
     start: int
@@ -42,8 +43,7 @@ class Gap:
     """When the exchange was last asked for it (or the file imported); None where it never was."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(Struct, frozen=True):
     """A row of the ledger."""
 
     start: int

@@ -4,9 +4,9 @@ A trader decides at the moment when a day ends, and no exchange has the candle o
 so what is not stored is built from the smaller candles. Times are epoch seconds UTC.
 """
 
-from dataclasses import dataclass, replace
-
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, IntArray, SeriesKey
@@ -19,8 +19,7 @@ from onetape.store.gaps import unexplained
 from onetape.store.reading import closed_between
 
 
-@dataclass(frozen=True, slots=True)
-class LargerCandles:
+class LargerCandles(Struct, frozen=True):
     """Closed candles of a larger timeframe, and where they come from."""
 
     key: SeriesKey

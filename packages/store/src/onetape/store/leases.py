@@ -1,14 +1,13 @@
 """Leases: only one process at a time may trade an account. Times are wall-clock milliseconds."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from onetape.core.errors import SafetyRefusal
 from onetape.store.connection import Connection
 from onetape.store.database import Store
 
 
-@dataclass(frozen=True, slots=True)
-class Fence:
+class Fence(Struct, frozen=True):
     """A lease and the token of who took it; a write inside the fence proves first that it holds."""
 
     name: str

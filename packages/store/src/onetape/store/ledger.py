@@ -6,9 +6,10 @@ written inside the fence of its lease: the transaction that writes has seen that
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+
+from msgspec import Struct
 
 from onetape.core.errors import SafetyRefusal, StoreError
 from onetape.core.steps import decimal_text
@@ -20,8 +21,7 @@ from onetape.store.leases import Fence, check_lease
 _UNFINISHED = "status IN ('intent', 'open')"
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(Struct, frozen=True):
     """The sum of an account's trades in one symbol."""
 
     base: Decimal
@@ -31,8 +31,7 @@ class Position:
     trades: int
 
 
-@dataclass(frozen=True, slots=True)
-class OrderOrigin:
+class OrderOrigin(Struct, frozen=True):
     """What an order was for."""
 
     type: str

@@ -1,7 +1,8 @@
 """Tickers, and what each market accepts. Times are epoch milliseconds."""
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from onetape.core.steps import MarketSteps, decimal_text
 from onetape.store.database import Store
@@ -12,8 +13,7 @@ DELETED_A_TIME = 500
 MOST_DELETED = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class Ticker:
+class Ticker(Struct, frozen=True):
     """Best prices at one moment, in quote currency; None where the exchange sent none."""
 
     timestamp_ms: int

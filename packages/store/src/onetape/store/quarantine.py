@@ -6,9 +6,10 @@ first `KEPT_PAYLOADS` rows, and `quarantine_counts` counts all. Times are epoch 
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from onetape.core.candles import Candle, SeriesKey
 from onetape.store.connection import Connection
@@ -21,8 +22,7 @@ KEPT_PAYLOADS: Final = 1_000
 MOST_CHARACTERS: Final = 4_000
 
 
-@dataclass(frozen=True, slots=True)
-class RefusedRows:
+class RefusedRows(Struct, frozen=True):
     """How many rows of a series were refused for one fault."""
 
     key: SeriesKey

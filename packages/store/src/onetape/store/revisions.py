@@ -6,7 +6,8 @@ came in between is settled. Times of candles are epoch seconds.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.errors import StoreError, UsageError
@@ -18,8 +19,7 @@ _NEW = "new_open, new_high, new_low, new_close, new_volume"
 _CANDLE = "exchange = ? AND symbol = ? AND timeframe = ? AND timestamp = ?"
 
 
-@dataclass(frozen=True, slots=True)
-class Revision:
+class Revision(Struct, frozen=True):
     """A value that differs from the one stored."""
 
     id: int

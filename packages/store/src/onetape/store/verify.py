@@ -7,8 +7,9 @@ can be damaged by a disk. Times are epoch seconds, ranges half-open.
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal, get_args
+
+from msgspec import Struct
 
 from onetape.core.candles import (
     LATEST_TIMESTAMP,
@@ -50,8 +51,7 @@ _RULE_BROKEN: Final = "CHECK constraint failed in "
 _MOST_LINES: Final = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One thing that is not as it should be: neighbouring rows with one fault are one finding."""
 
     kind: FindingKind

@@ -16,10 +16,11 @@ that does not repeat itself is named as such.
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 import numpy as np
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from onetape.core.candles import Candles, IntArray
 from onetape.core.errors import OnetapeError
@@ -44,8 +45,7 @@ _EXAMINED: Final = 20
 _BARS_PER_CALL: Final = 256
 
 
-@dataclass(frozen=True, slots=True)
-class CheckData:
+class CheckData(Struct, frozen=True):
     """The candles that a strategy is checked on."""
 
     candles: Candles
@@ -66,8 +66,7 @@ class CheckData:
         return zlib.crc32(ends.close.tobytes(), len(self.candles) ^ int(ends.timestamp[-1]))
 
 
-@dataclass(frozen=True, slots=True)
-class Windows:
+class Windows(Struct, frozen=True):
     """How many candles the last signal is made of."""
 
     candles: int
@@ -85,8 +84,7 @@ class Windows:
         return cls(max(LEAST_CANDLES, lookback_of(strategy)), max(LEAST_CANDLES, higher))
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """One bar on which a strategy does not decide alike."""
 
     index: int
@@ -101,8 +99,7 @@ class Difference:
     """What the strategy's failure said."""
 
 
-@dataclass(frozen=True, slots=True)
-class CheckResult:
+class CheckResult(Struct, frozen=True):
     """What a check found."""
 
     bars: int

@@ -25,10 +25,11 @@ SELL while flat do nothing.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray
@@ -42,8 +43,7 @@ HOLD = 0
 SELL = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Signals:
+class Signals(Struct, frozen=True):
     """What a strategy says about each candle; all arrays have shape (n,)."""
 
     signal: SignalArray

@@ -4,8 +4,9 @@ import dataclasses
 import math
 import typing
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from onetape.core.errors import ConfigurationError, UsageError
 from onetape.core.words import did_you_mean
@@ -19,8 +20,7 @@ _KINDS: dict[type, str] = {int: "a whole number", float: "a number", str: "text"
 _YES_NO = {"true": True, "yes": True, "false": False, "no": False}
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(Struct, frozen=True):
     """What `parameter` was told about a field."""
 
     ge: float | None
@@ -33,8 +33,7 @@ class Bounds:
     """One sentence for the command line and the docs."""
 
 
-@dataclass(frozen=True, slots=True)
-class ParameterInfo:
+class ParameterInfo(Struct, frozen=True):
     """One parameter of a strategy, as help texts, a search and a report need it."""
 
     name: str

@@ -1,10 +1,10 @@
 """The smallest lookback with which a strategy decides alike from a window and from all candles."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from msgspec import Struct
 
 from onetape.core.candles import IntArray
 from onetape.strategies.check import CheckData, Maker, Windows, signals_of, window_signal
@@ -17,8 +17,7 @@ _TRIED: Final = 200
 _ROUNDS: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Smallest:
+class Smallest(Struct, frozen=True):
     """A lookback that agrees on all bars that were checked, where one less does not."""
 
     name: str

@@ -1,12 +1,11 @@
 """What a stream tells. Prices in quote currency, candle times in epoch seconds."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from onetape.core.candles import Candle
 
 
-@dataclass(frozen=True, slots=True)
-class CandleUpdate:
+class CandleUpdate(Struct, frozen=True):
     """Candles whose values changed since the last update, oldest first; the last may be forming."""
 
     rows: tuple[Candle, ...]
@@ -14,8 +13,7 @@ class CandleUpdate:
     """Counts the connections: a new number means that something may have been missed before."""
 
 
-@dataclass(frozen=True, slots=True)
-class TickerUpdate:
+class TickerUpdate(Struct, frozen=True):
     """Best prices; None where the exchange sent none."""
 
     timestamp_ms: int | None
@@ -25,8 +23,7 @@ class TickerUpdate:
     last: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class StreamLost:
+class StreamLost(Struct, frozen=True):
     """The stream broke; it is being opened again. Nothing is known of the market until then."""
 
     reason: str
