@@ -17,10 +17,43 @@ from backfiller.commands.resample import resample_stored
 from backfiller.commands.revisions import list_revisions
 from backfiller.commands.verify import verify_store
 from onetape.cli import options
-from onetape.cli.program import run_app
+from onetape.cli.program import refuse_flags_before, run_app
 from onetape.core.errors import UsageError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+_From = Annotated[str | None, typer.Option("--from", metavar="YYYY-MM-DD", help="First day, UTC.")]
+_To = Annotated[
+    str | None,
+    typer.Option(
+        metavar="YYYY-MM-DD",
+        help="Stop before this day, UTC (exclusive).  [default: the newest closed candle]",
+    ),
+]
+_Days = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="The last N days and today, instead of --from and --to."),
+]
+_Plan = Annotated[
+    bool, typer.Option("--plan", help="Print what would be fetched, and fetch nothing.")
+]
+_Every = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Stay, and run again at each start of this interval, UTC: 15m, 1h, 1d.",
+    ),
+]
+_Patience = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        metavar="SECONDS",
+        help="How long an exchange that has answered may fail before its series are given up."
+        "  [default: 600]",
+    ),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -30,42 +63,13 @@ def backfill(
     symbol: options.Symbols = None,
     exchange: options.Exchanges = None,
     timeframe: options.Timeframes = None,
-    from_: Annotated[
-        str | None, typer.Option("--from", metavar="YYYY-MM-DD", help="First day, UTC.")
-    ] = None,
-    to: Annotated[
-        str | None,
-        typer.Option(
-            metavar="YYYY-MM-DD",
-            help="Stop before this day, UTC (exclusive).  [default: the newest closed candle]",
-        ),
-    ] = None,
-    days: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="N", help="The last N days and today, instead of --from and --to."
-        ),
-    ] = None,
+    from_: _From = None,
+    to: _To = None,
+    days: _Days = None,
     timerange: options.Timerange = None,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Print what would be fetched, and fetch nothing.")
-    ] = False,
-    every: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            help="Stay, and run again at each start of this interval, UTC: 15m, 1h, 1d.",
-        ),
-    ] = None,
-    patience: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            metavar="SECONDS",
-            help="How long an exchange that has answered may fail before its series are given up."
-            "  [default: 600]",
-        ),
-    ] = None,
+    plan: _Plan = False,
+    every: _Every = None,
+    patience: _Patience = None,
     db: options.Database = None,
     config: CONFIG = None,
     simulator_url: options.SimulatorUrl = None,
@@ -73,7 +77,7 @@ def backfill(
 ) -> None:
     """Fetch candle history over REST into SQLite. Run again, it fetches only what is missing."""
     if context.invoked_subcommand is not None:
-        _refuse_flags_before(context)
+        refuse_flags_before(context, "backfiller")
         return
     from backfiller.planning import print_plan
     from backfiller.run import backfill_all
@@ -116,19 +120,6 @@ app.command("backup")(back_up)
 app.command("restore")(put_back)
 app.command("markets")(list_markets)
 app.command("exchanges")(list_exchanges)
-
-
-def _refuse_flags_before(context: typer.Context) -> None:
-    """A flag before the command would be taken for the fetch and silently ignored.
-
-    Raises:
-        UsageError: there is one.
-    """
-    given = [name for name, value in context.params.items() if value]
-    if given:
-        flag = f"--{given[0].strip('_').replace('_', '-')}"
-        name = context.invoked_subcommand
-        raise UsageError(f"put {flag} behind the command: backfiller {name} {flag} ...")
 
 
 def run() -> NoReturn:

@@ -15,8 +15,7 @@ from backtester.commands.new_strategy import new_strategy
 from backtester.commands.search import search
 from backtester.commands.show import show_run
 from onetape.cli import options
-from onetape.cli.program import run_app
-from onetape.core.errors import UsageError
+from onetape.cli.program import refuse_flags_before, run_app
 
 if TYPE_CHECKING:
     from backtester.settings import BacktesterSettings
@@ -24,31 +23,73 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
+_From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="YYYY-MM-DD",
+        help="First day, UTC.  [default: the first stored candle]",
+    ),
+]
+_To = Annotated[
+    str | None,
+    typer.Option(
+        metavar="YYYY-MM-DD",
+        help="Stop before this day, UTC (exclusive).  [default: the newest stored candle]",
+    ),
+]
+_MaxOpenTrades = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Positions at a time, of several symbols."),
+]
+_DetailTimeframe = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Stored candles that tell stop from target, as 1m."),
+]
+_Market = Annotated[
+    str | None,
+    typer.Option(metavar="KIND", help="exchange: its steps and minimums; ideal: none."),
+]
+_AllowGaps = Annotated[
+    bool | None, typer.Option("--allow-gaps", help="Go on over candles missing unexplained.")
+]
+_Check = Annotated[
+    bool | None,
+    typer.Option("--check/--no-check", help="Look at a few bars for look-ahead.  [default: yes]"),
+]
+_Report = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="HTML report.  [default: in the run's folder]"),
+]
+_Keep = Annotated[
+    bool | None,
+    typer.Option(
+        "--keep/--no-keep",
+        help="Keep the run in data/runs, for list, show and compare.  "
+        "[default: yes, with --json no]",
+    ),
+]
+_Watch = Annotated[
+    bool,
+    typer.Option("--watch", help="Run again at each save; the report in the browser reloads."),
+]
+_Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", metavar="FILE", help="YAML file.  [default: config/backtester.yaml]"
+    ),
+]
+
+
 @app.callback(invoke_without_command=True)
 def backtest(
     context: typer.Context,
     *,
-    from_: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="YYYY-MM-DD",
-            help="First day, UTC.  [default: the first stored candle]",
-        ),
-    ] = None,
-    to: Annotated[
-        str | None,
-        typer.Option(
-            metavar="YYYY-MM-DD",
-            help="Stop before this day, UTC (exclusive).  [default: the newest stored candle]",
-        ),
-    ] = None,
+    from_: _From = None,
+    to: _To = None,
     timerange: options.Timerange = None,
     symbol: options.Symbols = None,
-    max_open_trades: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Positions at a time, of several symbols."),
-    ] = None,
+    max_open_trades: _MaxOpenTrades = None,
     exchange: options.Exchange = None,
     timeframe: options.OneTimeframe = None,
     strategy: options.StrategyName = None,
@@ -62,52 +103,21 @@ def backtest(
     trailing_stop: options.TrailingStop = None,
     time_stop: options.TimeStop = None,
     cool_down: options.CoolDown = None,
-    detail_timeframe: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Stored candles that tell stop from target, as 1m."),
-    ] = None,
-    market: Annotated[
-        str | None,
-        typer.Option(metavar="KIND", help="exchange: its steps and minimums; ideal: none."),
-    ] = None,
-    allow_gaps: Annotated[
-        bool | None, typer.Option("--allow-gaps", help="Go on over candles missing unexplained.")
-    ] = None,
-    check_: Annotated[
-        bool | None,
-        typer.Option(
-            "--check/--no-check", help="Look at a few bars for look-ahead.  [default: yes]"
-        ),
-    ] = None,
+    detail_timeframe: _DetailTimeframe = None,
+    market: _Market = None,
+    allow_gaps: _AllowGaps = None,
+    check_: _Check = None,
     db: options.Database = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="HTML report.  [default: in the run's folder]"),
-    ] = None,
+    report: _Report = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.")] = False,
-    keep: Annotated[
-        bool | None,
-        typer.Option(
-            "--keep/--no-keep",
-            help="Keep the run in data/runs, for list, show and compare.  "
-            "[default: yes, with --json no]",
-        ),
-    ] = None,
-    watch: Annotated[
-        bool,
-        typer.Option("--watch", help="Run again at each save; the report in the browser reloads."),
-    ] = False,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config", "-c", metavar="FILE", help="YAML file.  [default: config/backtester.yaml]"
-        ),
-    ] = None,
+    keep: _Keep = None,
+    watch: _Watch = False,
+    config: _Config = None,
     json_: options.Json = False,
 ) -> None:
     """Replay a strategy over stored candles: signal on the close, fill on the next open."""
     if context.invoked_subcommand is not None:
-        _refuse_flags_before(context)
+        refuse_flags_before(context, "backtester")
         return
     if watch:
         from backtester.watch.run import watch as watch_backtest
@@ -137,7 +147,7 @@ def settings_of(given: Mapping[str, Any]) -> "BacktesterSettings":
     """
     from backtester.settings import BacktesterSettings
     from onetape.cli.dates import range_flags
-    from onetape.cli.parameters import parse_parameters, parse_sizing
+    from onetape.cli.parameters import trading_flags
     from onetape.cli.settings import load_settings, settings_file
 
     from_, to = range_flags(given["from_"], given["to"], given["timerange"])
@@ -151,20 +161,7 @@ def settings_of(given: Mapping[str, Any]) -> "BacktesterSettings":
         "from": from_,
         "to": to,
         "check": given["check_"],
-        "strategy": {"name": given["strategy"], "parameters": parse_parameters(given["param"])},
-        "account": {
-            "cash": given["cash"],
-            "fee_rate": given["fee"],
-            "slippage_bps": given["slippage"],
-            "cool_down_bars": given["cool_down"],
-            **parse_sizing(given["sizing"]),
-        },
-        "exits": {
-            "stop_loss": given["stop_loss"],
-            "take_profit": given["take_profit"],
-            "trailing_stop": given["trailing_stop"],
-            "time_stop_bars": given["time_stop"],
-        },
+        **trading_flags(given),
     }
     # Typer makes paths of texts only where it calls the function.
     config = None if given["config"] is None else Path(given["config"])
@@ -203,19 +200,6 @@ app.command("check", context_settings={"allow_extra_args": True, "ignore_unknown
     check
 )
 app.command("new-strategy")(new_strategy)
-
-
-def _refuse_flags_before(context: typer.Context) -> None:
-    """A flag before the command would be taken for the backtest and silently ignored.
-
-    Raises:
-        UsageError: there is one.
-    """
-    given = [name for name, value in context.params.items() if value]
-    if given:
-        flag = f"--{given[0].strip('_').replace('_', '-')}"
-        name = context.invoked_subcommand
-        raise UsageError(f"put {flag} behind the command: backtester {name} {flag} ...")
 
 
 def run() -> NoReturn:

@@ -15,6 +15,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def trade(
+    context: typer.Context,
     *,
     symbol: options.Symbol = None,
     exchange: options.Exchange = None,
@@ -43,7 +44,7 @@ def trade(
     simulator_url: options.SimulatorUrl = None,
 ) -> None:
     """Run a strategy on live candles, on paper, until Ctrl-C or SIGTERM."""
-    from onetape.cli.parameters import parse_parameters, parse_sizing
+    from onetape.cli.parameters import trading_flags
     from onetape.cli.settings import load_settings, settings_file
     from trader.run import run_trader
     from trader.settings import TraderSettings
@@ -53,20 +54,7 @@ def trade(
         "symbol": symbol,
         "exchange": exchange,
         "timeframe": timeframe,
-        "strategy": {"name": strategy, "parameters": parse_parameters(param)},
-        "account": {
-            "cash": cash,
-            "fee_rate": fee,
-            "slippage_bps": slippage,
-            "cool_down_bars": cool_down,
-            **parse_sizing(sizing),
-        },
-        "exits": {
-            "stop_loss": stop_loss,
-            "take_profit": take_profit,
-            "trailing_stop": trailing_stop,
-            "time_stop_bars": time_stop,
-        },
+        **trading_flags(context.params),
         "db": db,
         "simulator_url": simulator_url,
     }

@@ -10,28 +10,30 @@ from onetape.cli import options
 
 if TYPE_CHECKING:
     from onetape.core.candles import SeriesKey
+    from onetape.store.database import Store
+
+_Out = Annotated[
+    Path,
+    typer.Option(
+        metavar="FILE",
+        help="Its suffix decides the format: .csv, .csv.gz, .parquet, or .feather (freqtrade's).",
+    ),
+]
+_From = Annotated[str | None, typer.Option("--from", metavar="YYYY-MM-DD", help="First day, UTC.")]
+_To = Annotated[
+    str | None,
+    typer.Option(metavar="YYYY-MM-DD", help="Stop before this day, UTC (exclusive)."),
+]
 
 
 def export_series(
     *,
-    out: Annotated[
-        Path,
-        typer.Option(
-            metavar="FILE",
-            help="Its suffix decides the format: .csv, .csv.gz, .parquet, or .feather "
-            "(freqtrade's).",
-        ),
-    ],
+    out: _Out,
     symbol: options.Symbol = None,
     timeframe: options.OneTimeframe = None,
     exchange: options.Exchange = None,
-    from_: Annotated[
-        str | None, typer.Option("--from", metavar="YYYY-MM-DD", help="First day, UTC.")
-    ] = None,
-    to: Annotated[
-        str | None,
-        typer.Option(metavar="YYYY-MM-DD", help="Stop before this day, UTC (exclusive)."),
-    ] = None,
+    from_: _From = None,
+    to: _To = None,
     timerange: options.Timerange = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
     db: options.Database = None,
@@ -40,28 +42,18 @@ def export_series(
 ) -> None:
     """Export the closed candles of one series; importing the file gives them back equal."""
     from backfiller.formats.writing import check_target, write_candles
-    from onetape.cli.dates import check_range, parse_moment, range_flags
+    from onetape.cli.dates import range_flags
     from onetape.cli.output import print_json, print_line
-    from onetape.core.candles import LATEST_TIMESTAMP
     from onetape.core.clock import utc_text
     from onetape.core.errors import DataError
     from onetape.core.words import counted
     from onetape.store.gaps import gaps_of
     from onetape.store.reading import closed_between
 
-    from_, to = range_flags(from_, to, timerange)
-    start = 0 if from_ is None else parse_moment(from_, "--from")
-    end = LATEST_TIMESTAMP if to is None else parse_moment(to, "--to")
-    check_range(start, end)
+    start, end = _range(*range_flags(from_, to, timerange))
     check_target(out, force=force)
-    chosen = [exchange] if exchange else None
-    with open_database(db, config, chosen) as store:
-        key = _one_series(
-            chosen_series(
-                store, chosen, [symbol] if symbol else None, [timeframe] if timeframe else None
-            ),
-            str(store.path),
-        )
+    with open_database(db, config, _named(exchange)) as store:
+        key = _one_series(store, exchange, symbol, timeframe)
         candles = closed_between(store, key, start, end)
         if not len(candles):
             raise DataError(f"{store.path} holds no closed candles of {key} in that range")
@@ -91,8 +83,25 @@ def export_series(
     )
 
 
-def _one_series(chosen: "list[SeriesKey]", path: str) -> "SeriesKey":
-    """Return the only series.
+def _range(from_: str | None, to: str | None) -> tuple[int, int]:
+    """Return start and end, epoch seconds, end excluded; without flags all that can be stored.
+
+    Raises:
+        UsageError: one is no time, or the range is empty.
+    """
+    from onetape.cli.dates import check_range, parse_moment
+    from onetape.core.candles import LATEST_TIMESTAMP
+
+    start = 0 if from_ is None else parse_moment(from_, "--from")
+    end = LATEST_TIMESTAMP if to is None else parse_moment(to, "--to")
+    check_range(start, end)
+    return start, end
+
+
+def _one_series(
+    store: "Store", exchange: str | None, symbol: str | None, timeframe: str | None
+) -> "SeriesKey":
+    """Return the only series that the flags leave.
 
     Raises:
         UsageError: there are several.
@@ -100,11 +109,17 @@ def _one_series(chosen: "list[SeriesKey]", path: str) -> "SeriesKey":
     """
     from onetape.core.errors import DataError, UsageError
 
+    chosen = chosen_series(store, _named(exchange), _named(symbol), _named(timeframe))
     if not chosen:
-        raise DataError(f"{path} holds no candles")
+        raise DataError(f"{store.path} holds no candles")
     if len(chosen) > 1:
         raise UsageError(
             f"a file holds one series, and {len(chosen)} fit, such as {chosen[0]} and "
             f"{chosen[1]}; choose with --exchange, --symbol and --timeframe"
         )
     return chosen[0]
+
+
+def _named(value: str | None) -> list[str] | None:
+    """Return a flag that may be given once as one that may be repeated."""
+    return [value] if value else None

@@ -8,33 +8,37 @@ import typer
 from backfiller.commands.common import CONFIG, database_of
 from onetape.cli import options
 
+_Files = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILE...",
+        help="CSV, CSV.gz, Parquet, Feather, JSON, or a ZIP of Binance or Kraken.",
+    ),
+]
+_TimeUnit = Annotated[
+    str | None,
+    typer.Option(
+        metavar="UNIT",
+        help="What times count: s, ms, us, ns, or iso for dates.  [default: recognised]",
+    ),
+]
+_DropLast = Annotated[
+    bool,
+    typer.Option(
+        "--drop-last",
+        help="Leave out each file's last candle: it may not have been over when it was made.",
+    ),
+]
+
 
 def import_files(
-    files: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="FILE...",
-            help="CSV, CSV.gz, Parquet, Feather, JSON, or a ZIP of Binance or Kraken.",
-        ),
-    ],
+    files: _Files,
     *,
     exchange: options.Exchange = None,
     symbol: options.Symbol = None,
     timeframe: options.OneTimeframe = None,
-    time_unit: Annotated[
-        str | None,
-        typer.Option(
-            metavar="UNIT",
-            help="What times count: s, ms, us, ns, or iso for dates.  [default: recognised]",
-        ),
-    ] = None,
-    drop_last: Annotated[
-        bool,
-        typer.Option(
-            "--drop-last",
-            help="Leave out each file's last candle: it may not have been over when it was made.",
-        ),
-    ] = False,
+    time_unit: _TimeUnit = None,
+    drop_last: _DropLast = False,
     db: options.Database = None,
     config: CONFIG = None,
     json_: options.Json = False,

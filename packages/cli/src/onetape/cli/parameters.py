@@ -1,8 +1,36 @@
-"""`--param name=value`, as often as wanted."""
+"""The settings of strategy, account and exits, out of flags that two programs share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from onetape.core.errors import UsageError
+
+
+def trading_flags(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that are the same in backtest and trader; None where nothing was said.
+
+    Args:
+        given: The parameters of the command by name, as typer read them.
+
+    Raises:
+        UsageError: a --param cannot be used.
+    """
+    return {
+        "strategy": {"name": given["strategy"], "parameters": parse_parameters(given["param"])},
+        "account": {
+            "cash": given["cash"],
+            "fee_rate": given["fee"],
+            "slippage_bps": given["slippage"],
+            "cool_down_bars": given["cool_down"],
+            **parse_sizing(given["sizing"]),
+        },
+        "exits": {
+            "stop_loss": given["stop_loss"],
+            "take_profit": given["take_profit"],
+            "trailing_stop": given["trailing_stop"],
+            "time_stop_bars": given["time_stop"],
+        },
+    }
 
 
 def parse_parameters(given: Sequence[str] | None) -> dict[str, str]:

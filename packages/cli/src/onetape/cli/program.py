@@ -50,6 +50,23 @@ def run_app(
     sys.exit(code)
 
 
+def refuse_flags_before(context: "typer.Context", name: str) -> None:
+    """Refuse a flag before a command: it would be the program's own and silently ignored.
+
+    Args:
+        context: Of the program; a command was named.
+        name: What the user typed to start it.
+
+    Raises:
+        UsageError: there is one.
+    """
+    given = [parameter for parameter, value in context.params.items() if value]
+    if given:
+        flag = f"--{given[0].strip('_').replace('_', '-')}"
+        command = context.invoked_subcommand
+        raise UsageError(f"put {flag} behind the command: {name} {command} {flag} ...")
+
+
 def exit_code_of(app: "typer.Typer", name: str, arguments: Sequence[str] | None = None) -> int:
     """Run a Typer app and return its exit code; errors become one line on stderr."""
     if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison] - `>&-` makes it None

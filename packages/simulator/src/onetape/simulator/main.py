@@ -12,76 +12,93 @@ from onetape.simulator.embedded import DEFAULT_PORT, DEFAULT_SEED, DEFAULT_URL
 
 if TYPE_CHECKING:
     from onetape.simulator.faults.registry import Faults
+    from onetape.simulator.replay import Replay
     from onetape.simulator.server import Simulator
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+_Port = Annotated[
+    int, typer.Option(min=0, max=65_535, metavar="PORT", help="Listen here; 0 takes any.")
+]
+_Seed = Annotated[
+    int, typer.Option(metavar="N", help="Which market is invented; the same seed, the same.")
+]
+_Speed = Annotated[float, typer.Option(metavar="X", help="Run X times as fast as the wall clock.")]
+_Start = Annotated[
+    str | None,
+    typer.Option(
+        metavar="YYYY-MM-DD",
+        help="Market time to begin at, UTC; a time may follow.  [default: now, or in --data]",
+    ),
+]
+_Data = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Replay these candles: a database of ours, a .csv or .csv.gz."
+    ),
+]
+_DataSymbol = Annotated[
+    str | None, typer.Option(metavar="BASE/QUOTE", help="Only this market of --data.")
+]
+_DataTimeframe = Annotated[
+    str | None, typer.Option(metavar="TF", help="Only candles of this timeframe of --data.")
+]
+_DataExchange = Annotated[
+    str | None, typer.Option(metavar="ID", help="Only candles of this exchange of --data.")
+]
+_Symbols = Annotated[
+    int | None,
+    typer.Option(min=1, max=10_000, metavar="N", help="List so many markets, most made up."),
+]
+_Stepped = Annotated[
+    bool, typer.Option("--stepped", help="Stand still until POST /simulator/clock.")
+]
+_Host = Annotated[
+    str, typer.Option(metavar="ADDRESS", help="Address to listen on, of this machine only.")
+]
+_AllowRemote = Annotated[
+    bool, typer.Option("--allow-remote", help="Permit an address that others can reach.")
+]
+_Faults = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Let go wrong what this YAML timeline says."),
+]
+_Limits = Annotated[
+    bool, typer.Option("--limits", help="Refuse what goes beyond Binance's request limits.")
+]
+_Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Tell of every fault that fires, on stderr.")
+]
+_Balance = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ASSET=AMOUNT,...",
+        help="What the account holds, such as USDT=10000,BTC=0.5.  [default: USDT=10000]",
+    ),
+]
 
 
 @app.callback(invoke_without_command=True)
 def simulate(
     context: typer.Context,
     *,
-    port: Annotated[
-        int, typer.Option(min=0, max=65_535, metavar="PORT", help="Listen here; 0 takes any.")
-    ] = DEFAULT_PORT,
-    seed: Annotated[
-        int, typer.Option(metavar="N", help="Which market is invented; the same seed, the same.")
-    ] = DEFAULT_SEED,
-    speed: Annotated[
-        float, typer.Option(metavar="X", help="Run X times as fast as the wall clock.")
-    ] = 1.0,
-    start: Annotated[
-        str | None,
-        typer.Option(
-            metavar="YYYY-MM-DD",
-            help="Market time to begin at, UTC; a time may follow.  [default: now, or in --data]",
-        ),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Replay these candles: a database of ours, a .csv or .csv.gz."
-        ),
-    ] = None,
-    data_symbol: Annotated[
-        str | None, typer.Option(metavar="BASE/QUOTE", help="Only this market of --data.")
-    ] = None,
-    data_timeframe: Annotated[
-        str | None, typer.Option(metavar="TF", help="Only candles of this timeframe of --data.")
-    ] = None,
-    data_exchange: Annotated[
-        str | None, typer.Option(metavar="ID", help="Only candles of this exchange of --data.")
-    ] = None,
-    symbols: Annotated[
-        int | None,
-        typer.Option(min=1, max=10_000, metavar="N", help="List so many markets, most made up."),
-    ] = None,
-    stepped: Annotated[
-        bool, typer.Option("--stepped", help="Stand still until POST /simulator/clock.")
-    ] = False,
-    host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address to listen on, of this machine only.")
-    ] = "127.0.0.1",
-    allow_remote: Annotated[
-        bool, typer.Option("--allow-remote", help="Permit an address that others can reach.")
-    ] = False,
-    faults: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Let go wrong what this YAML timeline says."),
-    ] = None,
-    limits: Annotated[
-        bool, typer.Option("--limits", help="Refuse what goes beyond Binance's request limits.")
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Tell of every fault that fires, on stderr.")
-    ] = False,
-    balance: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ASSET=AMOUNT,...",
-            help="What the account holds, such as USDT=10000,BTC=0.5.  [default: USDT=10000]",
-        ),
-    ] = None,
+    port: _Port = DEFAULT_PORT,
+    seed: _Seed = DEFAULT_SEED,
+    speed: _Speed = 1.0,
+    start: _Start = None,
+    data: _Data = None,
+    data_symbol: _DataSymbol = None,
+    data_timeframe: _DataTimeframe = None,
+    data_exchange: _DataExchange = None,
+    symbols: _Symbols = None,
+    stepped: _Stepped = False,
+    host: _Host = "127.0.0.1",
+    allow_remote: _AllowRemote = False,
+    faults: _Faults = None,
+    limits: _Limits = False,
+    verbose: _Verbose = False,
+    balance: _Balance = None,
 ) -> None:
     """Serve an invented market, or recorded candles, as Binance spot would, until Ctrl-C.
 
@@ -100,20 +117,14 @@ def simulate(
     from onetape.simulator.server import Simulator
     from onetape.simulator.symbols import SYMBOLS, many_symbols
 
-    replay = None
-    if data is not None:
-        from onetape.simulator.replay import read_replay
-
-        replay = read_replay(
-            data, symbol=data_symbol, timeframe=data_timeframe, exchange=data_exchange
-        )
-    start_ms = None if start is None else _market_ms(start)
-    if start_ms is None and replay is not None:
-        start_ms = replay.start_ms
-    clock = make_clock(start_ms=start_ms, speed=speed, stepped=stepped)
+    replay = _replay(data, data_symbol, data_timeframe, data_exchange)
+    if start is not None:
+        start_ms = _market_ms(start)
+    else:
+        start_ms = None if replay is None else replay.start_ms
     simulator = Simulator(
         seed=seed,
-        clock=clock,
+        clock=make_clock(start_ms=start_ms, speed=speed, stepped=stepped),
         host=host,
         port=port,
         allow_remote=allow_remote,
@@ -132,9 +143,7 @@ def simulate(
 def play(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings, JSON.")],
     *,
-    port: Annotated[
-        int, typer.Option(min=0, max=65_535, metavar="PORT", help="Listen here; 0 takes any.")
-    ] = DEFAULT_PORT + 1,
+    port: _Port = DEFAULT_PORT + 1,
     in_order: Annotated[
         bool, typer.Option("--in-order", help="Ignore queries: replies of a path in their order.")
     ] = False,
@@ -145,12 +154,8 @@ def play(
             help="Give an item without a path one: 'http_ohlc=GET /0/public/OHLC'; repeatable.",
         ),
     ] = None,
-    host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address to listen on, of this machine only.")
-    ] = "127.0.0.1",
-    allow_remote: Annotated[
-        bool, typer.Option("--allow-remote", help="Permit an address that others can reach.")
-    ] = False,
+    host: _Host = "127.0.0.1",
+    allow_remote: _AllowRemote = False,
 ) -> None:
     """Serve recorded replies of any exchange as they were recorded, until Ctrl-C.
 
@@ -208,6 +213,16 @@ def ledger(
         print_json(document)
     else:
         typer.echo(summary(document))
+
+
+def _replay(
+    file: Path | None, symbol: str | None, timeframe: str | None, exchange: str | None
+) -> "Replay | None":
+    from onetape.simulator.replay import read_replay
+
+    if file is None:
+        return None
+    return read_replay(file, symbol=symbol, timeframe=timeframe, exchange=exchange)
 
 
 def _faults(file: Path | None) -> "Faults":
