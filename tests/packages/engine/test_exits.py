@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from onetape.core.candles import Candles
 from onetape.core.errors import UsageError
-from onetape.core.steps import MarketSteps
 from onetape.core.timeframes import Timeframe
-from onetape.engine import ExitRules, Market, Refused, Rules, buy_fill, exit_in_bar, levels_of
+from onetape.engine import ExitRules, Market, Rules, buy_fill, exit_in_bar, levels_of
 from onetape.engine.detail import Detail, decided, reader_of
 from onetape.engine.exits import STOP_LOSS, TARGET, TRAILING_STOP
 from onetape.engine.fills import Fill
@@ -95,16 +94,6 @@ def test_a_sizing_spends_what_it_says(given: dict[str, Any], market: Market, amo
     assert spent(Rules(fee_rate=0.0, **given), market) == pytest.approx(amount)
 
 
-def test_a_risk_per_trade_is_what_the_first_stop_loses():
-    rules = Rules(
-        fee_rate=0.001, slippage_bps=10, sizing="risk_per_trade", risk_per_trade=0.01,
-        exits=ExitRules(stop_loss=0.05),
-    )  # fmt: skip
-    amount = spent(rules, Market())
-    lost = amount * (10.0 * 1.001 * 1.001 - 9.5 * 0.999 * 0.999)
-    assert lost == pytest.approx(10.0)
-
-
 def test_an_order_pays_for_its_share_of_the_volume_and_a_fixed_size_stays():
     rules = Rules(fee_rate=0.0, volume_impact=0.1, sizing="base_amount", base_amount=5.0)
     fill = buy_fill(rules, 1_000.0, 10.0, Market(volume=50.0))
@@ -124,14 +113,6 @@ def test_all_cash_is_spent_where_it_buys_more_than_the_candles_volume():
     assert isinstance(fill, Fill)
     assert fill.cash_change == pytest.approx(-1_000.0)
     assert fill.price == pytest.approx(12.0)
-
-
-def test_an_entry_whose_stop_could_not_be_sold_is_refused():
-    steps = MarketSteps(None, None, Decimal(0), Decimal(10))
-    rules = Rules(cash=10.2, fee_rate=0.0, steps=steps, exits=ExitRules(stop_loss=0.05))
-    refused = buy_fill(rules, 10.2, 1.0)
-    assert isinstance(refused, Refused)
-    assert "would be worth 9.69 at its stop, under the market's least value 10" in refused.reason
 
 
 def minutes(rows: list[tuple[int, float, float, float]]) -> Detail:

@@ -1,5 +1,6 @@
 """Every metric as docs/metrics.md defines it, computed anew from fills and equity."""
 
+import itertools
 import math
 import statistics
 
@@ -108,6 +109,25 @@ def of_account(result: Result, rules: Rules, depth: float) -> dict[str, float | 
     }
 
 
+def of_risk(result: Result, start: float) -> dict[str, float | None]:
+    """Return what the returns from the last close of one day to that of the next say."""
+    last_of_day: dict[int, float] = {}
+    for time, worth in zip(result.candles.timestamp.tolist(), result.equity.tolist(), strict=True):
+        last_of_day[time // DAY] = worth
+    path = [start, *last_of_day.values()]
+    returns = [new / old - 1 for old, new in itertools.pairwise(path)]
+    if len(returns) < 2:
+        return dict.fromkeys(("volatility", "sharpe", "sortino"))
+    deviation, average = statistics.stdev(returns), statistics.fmean(returns)
+    downside = math.sqrt(statistics.fmean([min(one, 0.0) ** 2 for one in returns]))
+    noise = abs(average) * 1e-12
+    return {
+        "volatility": deviation * math.sqrt(365),
+        "sharpe": average / deviation * math.sqrt(365) if deviation > noise else None,
+        "sortino": average / downside * math.sqrt(365) if downside > noise else None,
+    }
+
+
 @settings(max_examples=150)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 400), engine_rules())
 def test_every_metric_follows_its_formula(seed: int, count: int, rules: Rules):
@@ -116,8 +136,12 @@ def test_every_metric_follows_its_formula(seed: int, count: int, rules: Rules):
     plain = plain_run(candles, signal, rules)
     falls = of_falls(result, rules.cash)
     expected = of_trades(result) | falls | of_account(result, rules, falls["max_drawdown"])
+    expected |= of_risk(result, rules.cash)
+    last = result.trades[-1:]
+    expected |= {"start_cash": rules.cash, "open_at_end": any(one.open_at_end for one in last)}
     expected |= {"refused_orders": len(plain.refused), "ambiguous_bars": plain.ambiguous}
     found = metrics_of(result).as_dict()
+    assert found.keys() - expected.keys() == {"buy_and_hold", "decided_bars"}
     ours = {name: found[name] for name in expected}
     assert ours == {
         name: None if value is None else pytest.approx(value, rel=1e-6, abs=1e-9)

@@ -7,7 +7,7 @@ from onetape.strategies import indicators
 from onetape.strategies.evaluation import checked_signals
 from onetape.strategies.higher import Higher, HigherCandles, beside, higher_timeframes_of
 from onetape.strategies.interface import BUY, HOLD, SELL, SignalArray, Signals, Strategy
-from onetape.strategies.parameters import ParameterInfo, parameter, parameters_of
+from onetape.strategies.parameters import ParameterInfo, check_under, parameter, parameters_of
 from onetape.strategies.registry import (
     digest,
     higher_lookback_of,
@@ -28,6 +28,7 @@ __all__ = [
     "Signals",
     "Strategy",
     "beside",
+    "check_under",
     "checked_signals",
     "digest",
     "higher_lookback_of",

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from onetape.core.candles import Candles
-from onetape.core.errors import UsageError
 from onetape.strategies import indicators
 from onetape.strategies.interface import BUY, SELL, Signals, Strategy, value_text
-from onetape.strategies.parameters import parameter
+from onetape.strategies.parameters import check_under, parameter
 
 
 @dataclass(frozen=True)
@@ -28,11 +27,7 @@ class MacdCross(Strategy):
             UsageError: one is out of bounds, or fast is not under slow.
         """
         super().__post_init__()
-        if self.fast >= self.slow:
-            raise UsageError(
-                f"strategy macd: fast must be under slow, found fast {self.fast} and "
-                f"slow {self.slow}"
-            )
+        check_under(self, "fast", "slow")
 
     @property
     def lookback(self) -> int:

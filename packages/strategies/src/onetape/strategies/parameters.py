@@ -107,6 +107,25 @@ def checked_parameters(strategy: Any) -> None:
         _check(strategy.name, info, getattr(strategy, info.name))
 
 
+def check_under(strategy: Any, low: str, high: str) -> None:
+    """Check that one number is under another; call it in `__post_init__`, after the base's.
+
+    Args:
+        strategy: The strategy.
+        low: Name of the parameter that must be the smaller one, such as `fast`.
+        high: Name of the other, such as `slow`.
+
+    Raises:
+        UsageError: it is not.
+    """
+    smaller, larger = getattr(strategy, low), getattr(strategy, high)
+    if smaller >= larger:
+        raise UsageError(
+            f"strategy {strategy.name}: {low} must be under {high}, found {low} {smaller:g} and "
+            f"{high} {larger:g}"
+        )
+
+
 def converted_parameters(cls: Any, given: typing.Mapping[str, object]) -> dict[str, Any]:
     """Return parameters as a strategy takes them: text such as "14" becomes the declared type.
 

@@ -7,10 +7,9 @@ from typing import ClassVar
 import numpy as np
 
 from onetape.core.candles import Candles, FloatArray
-from onetape.core.errors import UsageError
 from onetape.strategies import indicators
 from onetape.strategies.interface import BUY, SELL, SignalArray, Signals, Strategy
-from onetape.strategies.parameters import parameter
+from onetape.strategies.parameters import check_under, parameter
 
 #: RSI points that rounding alone can make.
 _NOISE_POINTS = 1e-9
@@ -39,11 +38,7 @@ class Rsi(Strategy):
             UsageError: one is out of bounds, or buy is not under sell.
         """
         super().__post_init__()
-        if self.buy >= self.sell:
-            raise UsageError(
-                f"strategy rsi: buy must be under sell, found buy {self.buy:g} and "
-                f"sell {self.sell:g}"
-            )
+        check_under(self, "buy", "sell")
 
     @property
     def lookback(self) -> int:

@@ -1,0 +1,46 @@
+"""What strategies that follow a cross of two averages have in common: their check and their words.
+
+The averages, and what decides the signals, stand in each strategy's own file.
+"""
+
+from collections.abc import Mapping
+
+from onetape.core.candles import FloatArray
+from onetape.strategies.interface import BUY, SELL, SignalArray, Signals, Strategy, value_text
+from onetape.strategies.parameters import check_under
+
+
+class AverageCross(Strategy):
+    """Base of such a strategy, which declares the parameters `fast` and `slow`."""
+
+    def __post_init__(self) -> None:
+        """Check the parameters.
+
+        Raises:
+            UsageError: one is out of bounds, or fast is not under slow.
+        """
+        super().__post_init__()
+        check_under(self, "fast", "slow")
+
+    def told(self, signal: SignalArray, averages: Mapping[str, FloatArray]) -> Signals:
+        """Return the signals with their reasons, and the averages drawn over the candles.
+
+        Args:
+            signal: 1 where the fast average crosses above the slow one, -1 below; shape (n,).
+            averages: The fast one, then the slow one, by name; shape (n,).
+        """
+        return Signals(
+            signal,
+            averages,
+            overlays=frozenset(averages),
+            reason=signal,
+            reason_texts={BUY: "on a cross up", SELL: "on a cross down"},
+        )
+
+    def describe(self, signals: Signals, index: int, *, holding: bool) -> str:
+        """Return such as `EMA12 61,240 over EMA26 60,980 (sells on a cross down)`."""
+        (fast_name, fasts), (slow_name, slows) = signals.indicators.items()
+        fast, slow = fasts[index], slows[index]
+        side = "over" if fast > slow else "under"
+        rule = "sells on a cross down" if holding else "buys on a cross up"
+        return f"{fast_name} {value_text(fast)} {side} {slow_name} {value_text(slow)} ({rule})"

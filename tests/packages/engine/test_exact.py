@@ -1,0 +1,204 @@
+"""Every fill of any rules equals a recomputation in Decimals, which shares no code with ours."""
+
+import os
+import random
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exact_account import (
+    ExactAccount,
+    ExactFill,
+    Prices,
+    cent_walk,
+    exact_run,
+    of,
+    signals_array,
+)
+from onetape.core.steps import IDEAL_MARKET, MarketSteps
+from onetape.engine import (
+    ExitRules,
+    Result,
+    Rules,
+    Series,
+    booked_fill,
+    simulate,
+    simulate_together,
+)
+from onetape.engine.holding import buy_and_hold
+from plain_engine import engine_rules, signals_of
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def same_fills(result: Result, fills: Sequence[ExactFill], words: str) -> None:
+    """Compare fill by fill: to the last digit where the market has steps."""
+    assert [(bar, fill.side) for bar, fill in zip(result.indices, result.fills, strict=True)] == [
+        (fill.bar, fill.side) for fill in fills
+    ], words
+    kinds = iter(result.exit_kinds)
+    has_steps = result.rules.steps.price_step is not None
+    for ours, exact in zip(result.fills, fills, strict=True):
+        if exact.side == "sell":
+            assert next(kinds) in exact.kinds, (words, exact)
+        if has_steps:
+            booked = booked_fill(ours, result.rules)
+            found = (booked.price, booked.amount, booked.fee)
+            assert found == (exact.price, exact.amount, exact.fee), (words, exact)
+        else:
+            found = (ours.price, ours.amount, ours.fee)
+            wanted = [float(one) for one in (exact.price, exact.amount, exact.fee)]
+            assert found == pytest.approx(wanted, rel=1e-9, abs=1e-9), (words, exact)
+
+
+def same_run(result: Result, exact: ExactAccount, words: str = "") -> None:
+    (lane,) = exact.lanes
+    same_fills(result, lane.fills, words)
+    assert [bar for bar, _ in result.refused] == lane.refused, words
+    assert result.book.ambiguous == lane.ambiguous, words
+    near = pytest.approx
+    assert result.cash == near(float(exact.cash), rel=1e-9, abs=1e-6), words
+    assert result.base == near(float(lane.base), rel=1e-9, abs=1e-9), words
+    worth = exact.cash + lane.base * lane.prices.close[-1]
+    assert result.final_equity == near(float(worth), rel=1e-9, abs=1e-6), words
+
+
+STEPS = MarketSteps(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal(5))
+BOTH = ExitRules(stop_loss=0.02, take_profit=0.03)
+#: A configuration of each kind of rule; each trades a thousand times or more.
+KINDS: dict[str, dict[str, Any]] = {
+    "all in, received coin": {"fee_coin": "received", "fee_rate": 0.0, "slippage_bps": 0.0},
+    "all in, stop and target": {"exits": BOTH, "fee_rate": 0.0, "maker_fee_rate": 0.0},
+    "a fixed amount of quote": {"sizing": "quote_amount", "quote_amount": 120.0},
+    "a fixed amount of coins": {
+        "sizing": "base_amount",
+        "base_amount": 1.25,
+        "fee_coin": "received",
+    },
+    "a share, trailing": {
+        "sizing": "equity_share",
+        "equity_share": 0.02,
+        "exits": ExitRules(trailing_stop=0.015),
+    },
+    "a risk, stop and falling target": {
+        "sizing": "risk_per_trade",
+        "risk_per_trade": 0.0002,
+        "exits": ExitRules(stop_loss=0.02, target_table=((1, 0.03), (4, 0.01), (8, -0.005))),
+    },
+    "a risk, received coin": {
+        "sizing": "risk_per_trade",
+        "risk_per_trade": 0.0002,
+        "fee_coin": "received",
+        "exits": ExitRules(trailing_stop=0.03),
+    },
+    "a volatility": {
+        "sizing": "volatility_target",
+        "volatility_target": 0.02,
+        "volatility_bars": 7,
+    },
+    "a time stop and a cool-down": {
+        "sizing": "equity_share",
+        "equity_share": 0.02,
+        "cool_down_bars": 2,
+        "exits": ExitRules(time_stop_bars=3, take_profit=0.01),
+    },
+    "a share of the volume": {
+        "sizing": "equity_share",
+        "equity_share": 0.01,
+        "volume_impact": 0.1,
+        "exits": BOTH,
+    },
+}
+BARS = 12_000
+
+
+@pytest.mark.parametrize("what", KINDS)
+def test_a_thousand_random_trades_of_each_rule_equal_a_decimal_recomputation(what: str):
+    seed = int(os.environ.get("ONETAPE_TEST_SEED", random.SystemRandom().randrange(10**6)))
+    words = f"ONETAPE_TEST_SEED={seed}"
+    given_rules: dict[str, Any] = {
+        "cash": 50_000.0,
+        "fee_rate": 0.00075,
+        "maker_fee_rate": 0.0002,
+        "slippage_bps": 2.0,
+        "spread_bps": 3.0,
+        "steps": STEPS,
+    } | KINDS[what]
+    rules = Rules(**given_rules)
+    prices = cent_walk(seed, BARS)
+    signal = np.random.default_rng(seed).integers(-1, 2, BARS).tolist()
+    result = simulate(prices.candles, signals_array(signal), rules)
+    assert len(result.exit_kinds) >= 1_000, words
+    same_run(result, exact_run([(prices, signal, rules.steps)], rules), words)
+
+
+@settings(max_examples=300)
+@given(seeds, st.integers(2, 250), engine_rules())
+def test_any_rules_equal_a_decimal_recomputation(seed: int, count: int, rules: Rules):
+    prices, signal = cent_walk(seed, count), signals_of(seed, count)
+    result = simulate(prices.candles, signals_array(signal), rules)
+    same_run(result, exact_run([(prices, signal, rules.steps)], rules))
+
+
+@settings(max_examples=200)
+@given(seeds, st.integers(2, 60), engine_rules())
+def test_buying_and_holding_equals_a_decimal_recomputation(seed: int, count: int, rules: Rules):
+    prices = cent_walk(seed, count)
+    hold = buy_and_hold(prices.candles, rules)
+    costs = {
+        name: getattr(rules, name)
+        for name in ("cash", "fee_rate", "fee_coin", "slippage_bps", "spread_bps", "volume_impact")
+    }
+    exact = exact_run([(prices, [1] + [0] * (count - 1), rules.steps)], Rules(**costs))
+    (lane,) = exact.lanes
+    if hold is None:
+        assert lane.refused == [1]
+        return
+    (bought,) = lane.fills
+    worth = [exact.cash + bought.base_change * close for close in prices.close[1:]]
+    path = [of(rules.cash), *worth]
+    falls = [one / max(path[: bar + 1]) - 1 for bar, one in enumerate(path)]
+    assert hold.final_equity == pytest.approx(float(worth[-1]))
+    assert hold.total_return == pytest.approx(float(worth[-1] / of(rules.cash) - 1), abs=1e-9)
+    assert hold.max_drawdown == pytest.approx(float(min(falls)), abs=1e-9)
+
+
+def three(seed: int, count: int) -> list[tuple[Prices, list[int]]]:
+    """Return three markets of one time grid; the last one ends early."""
+    lengths = (count, count, max(2, count // 2))
+    return [
+        (cent_walk(seed + number, length), signals_of(seed + number, length))
+        for number, length in enumerate(lengths)
+    ]
+
+
+@settings(max_examples=300)
+@given(seeds, st.integers(10, 200), engine_rules(), st.sampled_from([None, 1, 2, 3]))
+def test_symbols_that_share_an_account_equal_a_decimal_recomputation(
+    seed: int, count: int, rules: Rules, places: int | None
+):
+    markets = three(seed, count)
+    steps = [rules.steps, IDEAL_MARKET, STEPS]
+    series = [
+        Series(f"{number}/Q", prices.candles, signals_array(signal), 0, own)
+        for number, ((prices, signal), own) in enumerate(zip(markets, steps, strict=True))
+    ]
+    result = simulate_together(series, rules, places)
+    exact = exact_run(
+        [(prices, signal, own) for (prices, signal), own in zip(markets, steps, strict=True)],
+        rules,
+        places,
+    )
+    for part, lane in zip(result.parts, exact.lanes, strict=True):
+        same_fills(part, lane.fills, part.symbol)
+        assert [bar for bar, _ in part.refused] == lane.refused
+        assert part.book.ambiguous == lane.ambiguous
+    assert result.skipped_entries == exact.skipped
+    assert result.cash == pytest.approx(float(exact.cash), rel=1e-9, abs=1e-6)
+    worth = sum(lane.base * lane.prices.close[-1] for lane in exact.lanes)
+    assert result.final_equity == pytest.approx(float(exact.cash + worth), rel=1e-9, abs=1e-6)

@@ -1,0 +1,83 @@
+"""What a stop brings back is known at the entry: a risk holds, and no position is trapped."""
+
+from decimal import Decimal
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onetape.core.steps import MarketSteps
+from onetape.engine import ExitRules, Market, Refused, Rules, buy_fill, levels_of, sell_fill
+from onetape.engine.fills import Fill
+from plain_engine import STEPS, exit_rules
+
+
+@pytest.mark.parametrize("coin", ["quote", "received"])
+def test_a_risk_per_trade_is_what_the_first_stop_loses(coin: Literal["quote", "received"]):
+    rules = Rules(
+        fee_rate=0.001, fee_coin=coin, slippage_bps=10, sizing="risk_per_trade",
+        risk_per_trade=0.01, exits=ExitRules(stop_loss=0.05),
+    )  # fmt: skip
+    bought = buy_fill(rules, 1_000.0, 10.0)
+    assert isinstance(bought, Fill), bought
+    sold = sell_fill(rules, bought.base_change, 9.5)
+    assert isinstance(sold, Fill), sold
+    assert bought.cash_change + sold.cash_change == pytest.approx(-10.0)
+
+
+#: A market that takes no order worth less than 10, or of less than 2 coins.
+LEAST = MarketSteps(None, Decimal(1), Decimal(2), Decimal(10))
+
+
+@pytest.mark.parametrize(
+    ("given_rules", "text"),
+    [
+        (
+            {"exits": ExitRules(stop_loss=0.05)},
+            "buy worth 10 could not be sold at its stop, where the sell worth 9.5 is under the "
+            "market's least value 10",
+        ),
+        (
+            {"exits": ExitRules(trailing_stop=0.2), "slippage_bps": 100},
+            "could not be sold at its stop, where the sell worth 7.92 is under the market's",
+        ),
+        ({"fee_coin": "received", "fee_rate": 0.9}, "would leave 1 after its fee, under the"),
+    ],
+)
+def test_an_entry_that_could_not_be_sold_again_is_refused(given_rules: dict[str, Any], text: str):
+    merged: dict[str, Any] = {"cash": 10.2, "fee_rate": 0.0, "steps": LEAST}
+    rules = Rules(**(merged | given_rules))
+    refused = buy_fill(rules, 10.2, 1.0)
+    assert isinstance(refused, Refused)
+    assert text in refused.reason
+
+
+@settings(max_examples=300)
+@given(
+    st.floats(4.9, 6.0),
+    st.integers(100, 300_000),
+    st.sampled_from(["quote", "received"]),
+    st.sampled_from([0.0, 0.001, 0.01]),
+    st.sampled_from([0.0, 30.0]),
+    st.sampled_from([0.0, 0.1]),
+    exit_rules().filter(lambda exits: exits.has_stop),
+)
+def test_the_coins_of_any_entry_can_be_sold_at_its_first_stop(
+    cash: float,
+    cents: int,
+    coin: Literal["quote", "received"],
+    fee: float,
+    slippage: float,
+    impact: float,
+    exits: ExitRules,
+):
+    rules = Rules(
+        cash=cash, fee_rate=fee, fee_coin=coin, slippage_bps=slippage, volume_impact=impact,
+        exits=exits, steps=STEPS,
+    )  # fmt: skip
+    market, price = Market(volume=3.0), cents / 100
+    bought = buy_fill(rules, cash, price, market)
+    if isinstance(bought, Fill):
+        stop = levels_of(exits, price, price, 0, 0.01).stop
+        assert isinstance(sell_fill(rules, bought.base_change, stop, market), Fill)

@@ -1,0 +1,141 @@
+"""What holds of any run over several symbols: possible fills, units, and metrics that add up."""
+
+import statistics
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from onetape.core.candles import Candles
+from onetape.core.steps import MarketSteps
+from onetape.engine import Portfolio, Rules, Series, metrics_of, simulate_together
+from plain_engine import engine_rules, signals_of, walk
+
+HOUR = 3_600
+seeds, counts, places = st.integers(0, 2**32 - 1), st.integers(30, 200), st.integers(1, 3)
+
+
+def three(seed: int, count: int, rules: Rules) -> list[Series]:
+    """Return three symbols; the last one ends early."""
+    lengths = (count, count, max(2, count // 2))
+    return [
+        Series(
+            f"{number}/Q",
+            walk(seed + number, length),
+            np.array(signals_of(seed + number, length), np.int8),
+            0,
+            rules.steps,
+        )
+        for number, length in enumerate(lengths)
+    ]
+
+
+@settings(max_examples=100)
+@given(seeds, counts, engine_rules(), places)
+def test_before_slippage_no_fill_of_any_symbol_lies_outside_its_candle(
+    seed: int, count: int, rules: Rules, most: int
+):
+    for part in simulate_together(three(seed, count, rules), rules, most).parts:
+        for bar, fill in zip(part.indices, part.fills, strict=True):
+            noise = fill.before_slippage * 1e-12
+            low, high = part.candles.low[bar], part.candles.high[bar]
+            assert low - noise <= fill.before_slippage <= high + noise
+
+
+def doubled(candles: Candles) -> Candles:
+    open_, high, low, close = (
+        column * 2 for column in (candles.open, candles.high, candles.low, candles.close)
+    )
+    return Candles.from_columns(candles.timestamp, open_, high, low, close, candles.volume)
+
+
+def doubled_money(rules: Rules) -> Rules:
+    steps = rules.steps
+    return replace(
+        rules,
+        cash=rules.cash * 2,
+        quote_amount=rules.quote_amount and rules.quote_amount * 2,
+        steps=MarketSteps(
+            steps.price_step and steps.price_step * 2,
+            steps.amount_step,
+            steps.min_amount,
+            steps.min_notional * 2,
+        ),
+    )
+
+
+@settings(max_examples=100)
+@given(seeds, counts, engine_rules(), places)
+def test_doubled_prices_and_money_double_the_shared_equity_and_leave_the_amounts(
+    seed: int, count: int, rules: Rules, most: int
+):
+    series, more = three(seed, count, rules), doubled_money(rules)
+    twice = [
+        Series(each.symbol, doubled(each.candles), each.signal, 0, more.steps) for each in series
+    ]
+    one, two = simulate_together(series, rules, most), simulate_together(twice, more, most)
+    # The volatility is a logarithm, which knows its argument to the last bit but one.
+    exact = rules.sizing != "volatility_target"
+    amounts, same = [[trade.amount for trade in run.trades] for run in (one, two)]
+    assert same == (amounts if exact else pytest.approx(amounts, rel=1e-9))
+    equity = (one.equity * 2).tolist()
+    assert two.equity.tolist() == (equity if exact else pytest.approx(equity, rel=1e-9))
+
+
+def expected_of(result: Portfolio, count: int) -> dict[str, float | int | None]:
+    """Return metrics of the shared account, computed from its trades, fills and equity."""
+    closed = [trade for trade in result.trades if not trade.open_at_end]
+    fills = [fill for part in result.parts for fill in part.fills]
+    held = np.zeros(count, dtype=bool)
+    for trade in result.trades:
+        end = None if trade.exit_timestamp is None else trade.exit_timestamp // HOUR
+        if end is None:
+            # A position of a symbol that ends early is held to the end of the others.
+            end = count
+        held[trade.entry_timestamp // HOUR : end] = True
+    equity = result.equity.tolist()
+    highs = np.maximum.accumulate([result.start_cash, *equity])[1:]
+    profits = [trade.profit for trade in closed]
+    return {
+        "trades": len(closed),
+        "wins": sum(profit > 0 for profit in profits),
+        "expectancy": statistics.fmean(profits) if profits else None,
+        "worst_trade": min((trade.profit_ratio for trade in closed), default=None),
+        "final_equity": equity[-1],
+        "total_return": equity[-1] / result.start_cash - 1,
+        "max_drawdown": min(0.0, float((np.array(equity) / highs - 1).min())),
+        "exposure": float(held.mean()),
+        "turnover": sum(fill.notional for fill in fills)
+        / statistics.fmean(equity) * 365 * 24 / count,
+        "fees": sum(fill.fee_quote for fill in fills),
+        "slippage": sum(fill.slippage_quote for fill in fills),
+        "refused_orders": sum(len(part.refused) for part in result.parts),
+        "ambiguous_bars": sum(part.book.ambiguous for part in result.parts),
+    }  # fmt: skip
+
+
+@settings(max_examples=100)
+@given(seeds, counts, engine_rules(), places)
+def test_metrics_of_several_symbols_are_those_of_their_one_account(
+    seed: int, count: int, rules: Rules, most: int
+):
+    series = three(seed, count, rules)
+    result = simulate_together(series, rules, most)
+    metrics = metrics_of(result)
+    found = metrics.as_dict()
+    for name, value in expected_of(result, count).items():
+        near = None if value is None else pytest.approx(value, rel=1e-9, abs=1e-9)
+        assert found[name] == near, name
+    alone = [
+        metrics_of(simulate_together([each], replace(rules, cash=rules.cash / 3), 1)).buy_and_hold
+        for each in series
+    ]
+    finals = [None if hold is None else hold.final_equity for hold in alone]
+    if None in finals:
+        assert metrics.buy_and_hold is None
+    else:
+        assert metrics.buy_and_hold is not None
+        worth = sum(final for final in finals if final is not None)
+        assert metrics.buy_and_hold.final_equity == pytest.approx(worth)
