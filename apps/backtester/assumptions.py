@@ -9,6 +9,7 @@ from onetape.engine import Rules
 
 if TYPE_CHECKING:
     from backtester.run import Backtest
+    from onetape.engine.account import Book
 
 
 def assumptions(backtest: "Backtest") -> dict[str, str]:
@@ -36,12 +37,11 @@ def _shared_words(backtest: "Backtest") -> dict[str, str]:
 
 
 def _detail_words(backtest: "Backtest") -> dict[str, str]:
-    finer = backtest.settings.detail_timeframe
-    return (
-        {}
-        if finer is None
-        else {"detail": f"{finer} candles tell whether stop or target came first"}
-    )
+    if backtest.settings.detail_timeframe is None:
+        return {}
+    from backtester.detail import detail_words
+
+    return detail_words(backtest)
 
 
 def slippage_words(rules: Rules) -> str:
@@ -130,11 +130,12 @@ def notes(backtest: "Backtest") -> list[str]:
         found.append(f"{orders} refused by account or market, not filled")
     exits = result.rules.exits
     if exits.has_stop and exits.has_target:
-        found.append(_ambiguity(result.book.ambiguous, result.book.decided))
+        found.append(_ambiguity(result.book, backtest.settings.detail_timeframe))
     return found
 
 
-def _ambiguity(ambiguous: int, decided: int) -> str:
-    told = f"; finer candles decided {decided:,} more" if decided else ""
-    many = counted(ambiguous, "ambiguous bar")
-    return f"{many}: stop and target inside one candle, taken as stopped{told}"
+def _ambiguity(book: "Book", finer: str | None) -> str:
+    told = f"; {finer} candles decided {book.decided:,} more" if book.decided else ""
+    want = f" ({book.wanting:,} of them for want of {finer} candles)" if book.wanting else ""
+    many = counted(book.ambiguous, "ambiguous bar")
+    return f"{many}: stop and target inside one candle, taken as stopped{want}{told}"

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from backtester.detail import explained_exit
 from backtester.document import entry_reason, exit_reason
 from backtester.run import Backtest
 from backtester.trade_levels import levels_at
@@ -107,6 +108,8 @@ def _inside(backtest: Backtest, bar: int) -> list[str]:
                 for name, level in (("stop", levels.stop), ("target", levels.target))
                 if math.isfinite(level)
             ]
+            if leaves and trade.exit_kind != "time_stop":
+                told += explained_exit(backtest, bar, levels)
         if leaves:
             told.append(f"{_left(backtest, trade)}")
     told += [f"refused: {refused.reason}" for at, refused in result.refused if at == bar]

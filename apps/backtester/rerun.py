@@ -21,6 +21,7 @@ def rerun(run: Run) -> tuple[Backtest, list[str]]:
         "data": "the candles (warm-up included)",
         "strategy": "the strategy's code",
         "engine": "the engine's code",
+        "detail": "what the finer candles say of exits",
     }
     then = run.manifest["digests"]
     changes = [

@@ -28,7 +28,9 @@ class Plain:
     ambiguous: int = 0
 
 
-class _Loop:
+class PlainLoop:
+    """One run; `inside` is the rule for the inside of a bar."""
+
     def __init__(self, candles: Candles, signal: list[int], rules: Rules) -> None:
         self.candles, self.signal, self.rules = candles, signal, rules
         self.model = FillModel.of(rules)
@@ -55,7 +57,7 @@ class _Loop:
             elif order == 1 and (self.may_retry or (before != 1 and bar >= self.free_from)):
                 self._enter(bar, open_)
             if self.entry is not None and not self.gave_up:
-                self._inside(bar, open_, high, low)
+                self.inside(bar, open_, high, low)
             self.highest = max(self.highest, high)
             self.done.equity.append(self.done.cash + self.done.base * close)
         return self.done
@@ -64,18 +66,18 @@ class _Loop:
         assert self.entry is not None
         bars = self.rules.exits.time_stop_bars
         if order == -1:
-            self._leave(bar, open_, SIGNAL)
+            self.leave(bar, open_, SIGNAL)
         elif bars is not None and not self.gave_up and bar >= self.entry + bars:
-            self._leave(bar, open_, TIME_STOP)
+            self.leave(bar, open_, TIME_STOP)
 
-    def _inside(self, bar: int, open_: float, high: float, low: float) -> None:
+    def inside(self, bar: int, open_: float, high: float, low: float) -> None:
         assert self.entry is not None
         step = float(self.rules.steps.price_step or 0)
         levels = levels_of(self.rules.exits, self.entry_price, self.highest, bar - self.entry, step)
         found = exit_in_bar(open_, high, low, levels)
         if found is not None:
             self.done.ambiguous += found.is_ambiguous
-            self._leave(bar, found.price, found.kind)
+            self.leave(bar, found.price, found.kind)
 
     def _enter(self, bar: int, price: float) -> None:
         seconds = int(self.candles.timestamp[1] - self.candles.timestamp[0])
@@ -89,7 +91,7 @@ class _Loop:
         self.entry, self.entry_price, self.highest, self.gave_up = bar, price, price, False
         self._book(bar, "buy", fill, "")
 
-    def _leave(self, bar: int, price: float, kind: int) -> None:
+    def leave(self, bar: int, price: float, kind: int) -> None:
         market = Market(float(self.candles.volume[bar - 1]))
         fill = self.model.sell(self.done.base, price, market, is_maker=kind == TARGET)
         if isinstance(fill, Refused):
@@ -107,7 +109,7 @@ class _Loop:
 
 def plain_run(candles: Candles, signal: list[int], rules: Rules) -> Plain:
     """Trade bar by bar, by the rule for one bar."""
-    return _Loop(candles, signal, rules).run()
+    return PlainLoop(candles, signal, rules).run()
 
 
 def walk(seed: int, count: int, start: float = 100.0, move: float = 0.02) -> Candles:

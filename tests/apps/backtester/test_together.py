@@ -1,4 +1,4 @@
-"""Several symbols on one account, and finer candles for those that are ambiguous."""
+"""Several symbols on one account."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,6 @@ START = 1_704_067_200
 SIM = ("--exchange", "simulator")
 BOTH = ("--symbol", "BTC/USDT", "--symbol", "ETH/USDT")
 RSI = ("--param", "buy=40", "--param", "sell=60")
-TIGHT = ("--stop-loss", "0.002", "--take-profit", "0.002")
 
 
 def put(store: Store, symbol: str, timeframe: str, days: int) -> None:
@@ -32,13 +31,12 @@ def put(store: Store, symbol: str, timeframe: str, days: int) -> None:
 
 @pytest.fixture
 def tape(folder: Path) -> Path:
-    """Return a database of two symbols, with minutes of the first."""
+    """Return a database of two symbols."""
     path = folder / "data" / "simulator.db"
     path.parent.mkdir()
     with open_store(path, create=True) as store:
         put(store, "BTC/USDT", "1h", 20)
         put(store, "ETH/USDT", "1h", 20)
-        put(store, "BTC/USDT", "1m", 20)
     return path
 
 
@@ -66,23 +64,6 @@ def test_the_report_of_several_symbols_has_the_trades_of_all(tape: Path, backtes
     assert "ETH/USDT" in Path("page.html").read_text(encoding="utf-8")
 
 
-def test_stored_minutes_tell_whether_stop_or_target_came_first(tape: Path, backtester: Run) -> None:
-    without = backtester(*SIM, *RSI, *TIGHT, "--json").document["metrics"]
-    told = backtester(*SIM, *RSI, *TIGHT, "--detail-timeframe", "1m", "--json").document
-    assert without["ambiguous_bars"] > 0
-    assert told["metrics"]["decided_bars"] > 0
-    decided, ambiguous = (told["metrics"][f"{name}_bars"] for name in ("decided", "ambiguous"))
-    assert decided + ambiguous == without["ambiguous_bars"]
-    assert "1m candles tell" in told["assumptions"]["detail"]
-
-
-def test_where_no_minutes_are_stored_a_bar_stays_ambiguous(tape: Path, backtester: Run) -> None:
-    given = (*SIM, "--symbol", "ETH/USDT", *RSI, *TIGHT, "--json")
-    without = backtester(*given).document["metrics"]
-    assert without["ambiguous_bars"] > 0
-    assert backtester(*given, "--detail-timeframe", "1m").document["metrics"] == without
-
-
 @pytest.mark.parametrize(
     ("flags", "text"),
     [
@@ -90,7 +71,6 @@ def test_where_no_minutes_are_stored_a_bar_stays_ambiguous(tape: Path, backteste
         (("--symbol", "BTC/USDT", "--symbol", "ETH/BTC"), "one quote currency, found BTC, USDT"),
         ((*BOTH, "--max-open-trades", "0"), "--max-open-trades must be 1 or more, found 0"),
         (("--max-open-trades", "0"), "--max-open-trades must be 1 or more, found 0"),
-        (("--detail-timeframe", "1h"), "must be under the timeframe 1h, found 1h"),
     ],
 )
 def test_symbols_that_cannot_share_an_account_are_refused(

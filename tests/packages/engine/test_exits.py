@@ -1,4 +1,4 @@
-"""The rule for one bar, what sizings spend, and what finer candles tell."""
+"""The rule for one bar, and what sizings spend."""
 
 from decimal import Decimal
 from typing import Any
@@ -8,16 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onetape.core.candles import Candles
 from onetape.core.errors import UsageError
-from onetape.core.timeframes import Timeframe
 from onetape.engine import ExitRules, Market, Rules, buy_fill, exit_in_bar, levels_of
-from onetape.engine.detail import Detail, decided, reader_of
 from onetape.engine.exits import STOP_LOSS, TARGET, TRAILING_STOP
 from onetape.engine.fills import Fill
 
 BOTH = ExitRules(stop_loss=0.1, take_profit=0.1)
-HOUR, MINUTE = Timeframe.parse("1h"), Timeframe.parse("1m")
 
 
 @pytest.mark.parametrize(
@@ -113,32 +109,6 @@ def test_all_cash_is_spent_where_it_buys_more_than_the_candles_volume():
     assert isinstance(fill, Fill)
     assert fill.cash_change == pytest.approx(-1_000.0)
     assert fill.price == pytest.approx(12.0)
-
-
-def minutes(rows: list[tuple[int, float, float, float]]) -> Detail:
-    """Return the detail of minutes (number, open, high, low)."""
-    times = np.array([60 * row[0] for row in rows], dtype=np.int64)
-    open_, high, low = (np.array([row[at] for row in rows], dtype=np.float64) for at in (1, 2, 3))
-    candles = Candles.from_columns(times, open_, high, low, open_, np.ones_like(open_))
-    return Detail(HOUR, MINUTE, reader_of(candles))
-
-
-@pytest.mark.parametrize(
-    ("rows", "expected"),
-    [
-        ([(0, 100, 101, 99), (1, 100, 111, 99)], True),
-        ([(0, 100, 101, 99), (1, 100, 105, 89)], False),
-        ([(0, 100, 111, 89)], None),
-        ([(0, 100, 101, 99), (1, 112, 113, 85)], True),
-        ([(0, 100, 101, 99), (2, 100, 111, 99)], None),
-        ([(0, 100, 101, 99)], None),
-        ([], None),
-    ],
-)
-def test_minutes_tell_which_level_was_first_or_nothing_does(
-    rows: list[tuple[int, float, float, float]], expected: bool | None
-):
-    assert decided(minutes(rows), 0, 90.0, 110.0) is expected
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.engine.detail import Detail, Told, exit_told
-from onetape.engine.exits import EXIT_KINDS, STOP_LOSS, TARGET, ExitKind, Levels
+from onetape.engine.exits import EXIT_KINDS, TARGET, ExitKind, Levels
 from onetape.engine.fills import NO_MARKET, Fill, FillModel, Market, Numbers, Refused
 from onetape.engine.measures import candle_seconds
 from onetape.engine.plan import NONE, Plan
@@ -224,8 +224,7 @@ class Lane:
         book, candles = self.book, self.candles
         other = self.plan.targets.get(row)
         # An exit at the open needs nobody to tell.
-        is_inside = kind >= STOP_LOSS and price != candles.open[bar]
-        if self.detail is None or not is_inside:
+        if self.detail is None or price == candles.open[bar]:
             book.ambiguous += other is not None
             return kind, price
         levels = (

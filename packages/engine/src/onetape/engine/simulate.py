@@ -39,7 +39,7 @@ def simulate(
         start_index: First candle that is traded: what was signalled before it is not.
         state: Where a run over the candles right before left the account; its last signal is
             traded at the first open. None: cash alone.
-        detail: Finer candles for bars that reach stop and target.
+        detail: Finer candles, asked about exits inside a bar.
 
     Raises:
         ValueError: signals and candles differ in length, or start_index is outside them.

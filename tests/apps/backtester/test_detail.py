@@ -1,0 +1,334 @@
+"""`--detail-timeframe`: what is refused, what finer candles decide, and what the result says."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backtester.runs import load_run
+from onetape.core.candles import Candle, Candles, SeriesKey
+from onetape.core.clock import utc_text
+from onetape.core.resample import resample
+from onetape.core.timeframes import Timeframe
+from onetape.simulator.embedded import DEFAULT_SEED
+from onetape.simulator.market import Market
+from onetape.store.candles import insert_closed
+from onetape.store.database import Store, open_store
+from onetape.store.gaps import set_gap
+
+Run = Callable[..., Any]
+DAY, DAYS, START = 86_400, 20, 1_704_067_200
+SIM = ("--exchange", "simulator")
+RSI = ("--param", "buy=40", "--param", "sell=60")
+TIGHT = ("--stop-loss", "0.002", "--take-profit", "0.002")
+FINER = ("--detail-timeframe", "1m")
+#: A run with ambiguous bars.
+MANY = (*SIM, *RSI, *TIGHT, "--no-report", "--no-keep", "--json")
+MINUTES = SeriesKey("simulator", "BTC/USDT", "1m")
+MARKET = Market(DEFAULT_SEED)
+
+
+def put(store: Store, key: SeriesKey, bars: Candles) -> None:
+    columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
+    rows = [Candle(*row) for row in zip(*(one.tolist() for one in columns), strict=True)]
+    insert_closed(store, key, rows, source="rest", seen_ms=0)
+
+
+@pytest.fixture(scope="module")
+def made_tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("detail") / "simulator.db"
+    with open_store(path, create=True) as store:
+        for symbol, timeframe in (("BTC/USDT", "1h"), ("ETH/USDT", "1h"), ("BTC/USDT", "1m")):
+            bars = MARKET.candles(symbol, timeframe, START, START + DAYS * DAY)
+            put(store, SeriesKey("simulator", symbol, timeframe), bars)
+    return path
+
+
+@pytest.fixture
+def tape(folder: Path, made_tape: Path) -> Path:
+    """Return a database of hours and minutes of one symbol, and hours of another."""
+    path = folder / "data" / "simulator.db"
+    path.parent.mkdir()
+    shutil.copy(made_tape, path)
+    return path
+
+
+def forget(path: Path, key: SeriesKey, start: int, end: int) -> None:
+    """Delete stored candles."""
+    with open_store(path, create=False) as store, store.write() as connection:
+        connection.execute(
+            "DELETE FROM ohlcv_data WHERE exchange = ? AND symbol = ? AND timeframe = ? "
+            "AND timestamp >= ? AND timestamp < ?",
+            (*key.names, start, end),
+        )
+
+
+def bars_of(document: dict[str, Any]) -> tuple[int, int]:
+    """Return the ambiguous and the decided bars of a run."""
+    return document["metrics"]["ambiguous_bars"], document["metrics"]["decided_bars"]
+
+
+@pytest.mark.parametrize("command", [(), ("search",), ("explain", "--at", "2024-01-02")])
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (("7m",), "must divide the timeframe 1h, found 7m; choose one such as 1m"),
+        (("1h",), "must be under the timeframe 1h, found 1h"),
+        (("1w",), "must be under the timeframe 1h, found 1w"),
+        (("5x",), "timeframe '5x' was not understood"),
+        (("7s", "--timeframe", "1m"), "must divide the timeframe 1m, found 7s; choose one such as"),
+    ],
+)
+def test_what_the_candles_are_not_made_of_is_refused(
+    tape: Path, backtester: Run, command: tuple[str, ...], flags: tuple[str, ...], text: str
+) -> None:
+    del tape
+    ended = backtester(*command, *SIM, "--detail-timeframe", *flags)
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert text in ended.err
+
+
+@pytest.mark.parametrize("command", [(), ("search", "--param", "buy=20,30")])
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (
+            ("5m", "--from", "2024-01-03", "--to", "2024-01-09"),
+            "no closed candle of simulator BTC/USDT 5m is stored from 2024-01-03 00:00 to "
+            "2024-01-09 00:00 UTC (stored under 1h: 1m); run: uv run backfiller --exchange "
+            "simulator --symbol BTC/USDT --timeframe 5m --from 2024-01-03 --to 2024-01-09 (or "
+            "leave the flag out)",
+        ),
+        (
+            ("1m", "--from", "2024-01-11"),
+            "no closed candle of simulator BTC/USDT 1m is stored from 2024-01-11 00:00 to "
+            "2024-01-21 00:00 UTC (stored: 2024-01-01 00:00 to 2024-01-11 00:00 UTC); run: uv run "
+            "backfiller",
+        ),
+        (
+            ("1m", "--symbol", "ETH/USDT"),
+            "no closed candle of simulator ETH/USDT 1m is stored from",
+        ),
+    ],
+)
+def test_a_range_without_a_finer_candle_is_refused_with_the_command_that_fetches_them(
+    tape: Path, backtester: Run, command: tuple[str, ...], flags: tuple[str, ...], text: str
+) -> None:
+    forget(tape, MINUTES, START + 10 * DAY, START + DAYS * DAY)
+    ended = backtester(*command, *SIM, *TIGHT, "--detail-timeframe", *flags)
+    assert (ended.code, ended.out, ended.err.count("\n")) == (4, "", 1)
+    assert text in ended.err
+
+
+def test_each_symbol_of_an_account_needs_finer_candles(tape: Path, backtester: Run) -> None:
+    del tape
+    both = ("--symbol", "BTC/USDT", "--symbol", "ETH/USDT")
+    ended = backtester(*SIM, *both, *TIGHT, *FINER)
+    assert ended.code == 4
+    assert "no closed candle of simulator ETH/USDT 1m" in ended.err
+
+
+def test_stored_minutes_tell_whether_stop_or_target_came_first(tape: Path, backtester: Run) -> None:
+    del tape
+    without = backtester(*MANY).document
+    told = backtester(*MANY, *FINER).document
+    ambiguous, decided = bars_of(told)
+    assert decided > 5
+    assert (ambiguous + decided, 0) == bars_of(without)
+    exits = sum(one["exit_kind"] in {"stop_loss", "target"} for one in told["trades"])
+    assert told["assumptions"]["detail"].startswith("1m candles tell whether stop or target came")
+    assert f"they told {exits - ambiguous} of {exits} exits" in told["assumptions"]["detail"]
+    assert any(f"; 1m candles decided {decided} more" in text for text in told["notes"])
+
+
+def test_bars_whose_minutes_are_not_stored_stay_ambiguous_and_are_counted(
+    tape: Path, backtester: Run
+) -> None:
+    whole = bars_of(backtester(*MANY, *FINER).document)
+    forget(tape, MINUTES, START + 8 * DAY, START + DAYS * DAY)
+    half = backtester(*MANY, *FINER).document
+    ambiguous, decided = bars_of(half)
+    assert 0 < decided < whole[1]
+    wanting = f"{ambiguous} ambiguous bars: stop and target inside one candle, taken as stopped "
+    (note,) = (text for text in half["notes"] if text.startswith(wanting))
+    assert f"({ambiguous - whole[0]} of them for want of 1m candles)" in note
+    assert f"1m candles decided {decided} more" in note
+
+
+def test_a_minute_that_the_exchange_has_not_is_not_wanted(tape: Path, backtester: Run) -> None:
+    forget(tape, MINUTES, START + 8 * DAY, START + DAYS * DAY)
+    with open_store(tape, create=False) as store:
+        # The last one is there again: what lies between is known to be the exchange's own hole.
+        end = START + DAYS * DAY
+        put(store, MINUTES, MARKET.candles("BTC/USDT", "1m", end - 60, end))
+        set_gap(store, MINUTES, START + 8 * DAY, end - 60, state="none at exchange", asked_ms=0)
+    notes = " ".join(backtester(*MANY, *FINER).document["notes"])
+    assert "for want of" not in notes
+
+
+def test_without_stop_and_target_nothing_is_claimed(tape: Path, backtester: Run) -> None:
+    del tape
+    document = backtester(*SIM, *RSI, *FINER, "--no-report", "--json").document
+    assert document["assumptions"]["detail"] == (
+        "1m candles are asked nothing: there is no stop and no target"
+    )
+
+
+#: The hour in which the minutes of `gap_tape` fall through a stop, and the minute.
+GAP_HOUR, GAP = START + 2 * DAY, START + 2 * DAY + 17 * 60
+
+
+@pytest.fixture
+def gap_tape(folder: Path) -> Path:
+    """Return a database where a price of 100 is 85 from one minute on, with a wick up to 111."""
+    times = np.arange(START, START + 4 * DAY, 60, dtype=np.int64)
+    price = np.where(times < GAP, 100.0, 85.0)
+    high = np.where(times == GAP + 60, 111.0, price)
+    minutes = Candles.from_columns(times, price, high, price, price, np.ones(len(times)))
+    hours = resample(minutes, Timeframe.parse("1m"), Timeframe.parse("1h"))
+    path = folder / "data" / "simulator.db"
+    path.parent.mkdir()
+    with open_store(path, create=True) as store:
+        put(store, MINUTES, minutes)
+        put(store, SeriesKey("simulator", "BTC/USDT", "1h"), hours)
+    return path
+
+
+HOLD = (*SIM, "-s", "buy_and_hold", "--slippage", "0", "--market", "ideal", "--no-report")
+
+
+@pytest.mark.parametrize(
+    ("flags", "price"),
+    [
+        (("--stop-loss", "0.1"), 90.0),
+        (("--stop-loss", "0.1", *FINER), 85.0),
+        (("--trailing-stop", "0.1", *FINER), 85.0),
+        (("--stop-loss", "0.1", "--take-profit", "0.1"), 90.0),
+        (("--stop-loss", "0.1", "--take-profit", "0.1", *FINER), 85.0),
+    ],
+)
+def test_a_stop_that_the_price_jumped_over_inside_a_candle_fills_where_it_landed(
+    gap_tape: Path, backtester: Run, flags: tuple[str, ...], price: float
+) -> None:
+    del gap_tape
+    (trade,) = backtester(*HOLD, *flags, "--json").document["trades"]
+    assert (trade["exit_timestamp"], trade["exit_price"]) == (GAP_HOUR, pytest.approx(price))
+
+
+BOTH = ("--stop-loss", "0.1", "--take-profit", "0.1")
+INSIDE = "stop and target both lie inside this candle"
+
+
+@pytest.mark.parametrize(
+    ("flags", "lost", "words"),
+    [
+        (
+            BOTH,
+            (0, 0),
+            f"{INSIDE}: taken as stopped, the worse, because no finer candles were asked "
+            "(--detail-timeframe)",
+        ),
+        (
+            (*BOTH, *FINER),
+            (0, 0),
+            f"{INSIDE}: the 1m candle of 2024-01-03 00:17 UTC decided, it opened beyond the stop "
+            "first",
+        ),
+        (
+            (*BOTH, *FINER),
+            (GAP - 60, GAP),
+            f"{INSIDE}: taken as stopped, the worse, because a 1m candle is missing",
+        ),
+        (
+            (*BOTH, *FINER),
+            (GAP_HOUR, GAP + 60),
+            f"{INSIDE}: taken as stopped, the worse, because a 1m candle is missing",
+        ),
+        (
+            ("--stop-loss", "0.12", *FINER),
+            (0, 0),
+            "the 1m candle of 2024-01-03 00:17 UTC opened beyond the stop",
+        ),
+        (
+            ("--take-profit", "0.1", *FINER),
+            (0, 0),
+            "the 1m candle of 2024-01-03 00:18 UTC reached the target",
+        ),
+        (
+            ("--stop-loss", "0.1", *FINER),
+            (GAP - 60, GAP),
+            "filled at its level, because a 1m candle is missing",
+        ),
+    ],
+)
+def test_explain_says_who_decided_how_a_candle_ended_the_position(
+    gap_tape: Path,
+    backtester: Run,
+    flags: tuple[str, ...],
+    lost: tuple[int, int],
+    words: str,
+) -> None:
+    forget(gap_tape, MINUTES, *lost)
+    at = ("explain", "--at", utc_text(GAP).replace(" ", "T"))
+    told = backtester(*at, *HOLD, *flags, "--json").document["inside"]
+    assert words in told
+
+
+def test_explain_says_nothing_of_it_where_a_candles_own_prices_tell(
+    gap_tape: Path, backtester: Run
+) -> None:
+    del gap_tape
+    at = ("explain", "--at", utc_text(GAP).replace(" ", "T"))
+    told = backtester(*at, *HOLD, "--stop-loss", "0.1", "--json").document["inside"]
+    assert [text.partition(" ")[0] for text in told] == ["stop", "sold"]
+
+
+def test_a_kept_run_says_when_its_finer_candles_changed(gap_tape: Path, backtester: Run) -> None:
+    assert backtester(*HOLD, *BOTH, *FINER).code == 0
+    assert "detail" in load_run().manifest["digests"]
+    at = ("explain", "--at", "2024-01-03", "--run", "last", "--json")
+    assert backtester(*at).document["changed_since"] == []
+    forget(gap_tape, MINUTES, GAP - 60, GAP)
+    assert backtester(*at).document["changed_since"] == [
+        "what the finer candles say of exits changed since the run was made"
+    ]
+
+
+@pytest.mark.parametrize("lost", [0, 5])
+def test_a_search_gives_the_metrics_of_backtests_that_ask_the_same_candles(
+    tape: Path, backtester: Run, lost: int
+) -> None:
+    forget(tape, MINUTES, START + 6 * DAY, START + (6 + lost) * DAY)
+    flags = (*SIM, *TIGHT, *FINER)
+    ended = backtester("search", *flags, "--param", "buy=35,40", "--param", "sell=60,65", "--json")
+    assert ended.code == 0, ended.err
+    found = json.loads(ended.out)
+    assert len(found["results"]) == 4
+    stored = (DAYS - lost) * 1_440
+    assert any(f"{stored:,} of 28,800 of the range are" in text for text in found["notes"])
+    for result in found["results"]:
+        values = [f"--param={name}={value}" for name, value in result["parameters"].items()]
+        for part in ("searched", "held_out"):
+            ends = [utc_text(found[part][end]).replace(" ", "T") for end in ("from", "to")]
+            alone = backtester(
+                *flags, *values, "--from", ends[0], "--to", ends[1], "--no-report", "--json"
+            )
+            assert alone.document["metrics"] == result[part]
+    assert found["results"][0]["searched"]["decided_bars"] > 0
+
+
+def test_a_search_is_another_where_other_finer_candles_are_stored(
+    tape: Path, backtester: Run
+) -> None:
+    flags = ("search", *SIM, *TIGHT, "--param", "buy=35,40", "--json")
+
+    def folder_of(*more: str) -> str:
+        return json.loads(backtester(*flags, *more).out)["folder"]
+
+    folders = [folder_of(), folder_of(*FINER)]
+    forget(tape, MINUTES, START + 6 * DAY, START + 7 * DAY)
+    assert len({*folders, folder_of(*FINER)}) == 3

@@ -1,0 +1,251 @@
+"""Finer candles inside a bar: which level came first, and where it was filled."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from onetape.core.candles import Candles
+from onetape.core.resample import resample
+from onetape.core.timeframes import Timeframe
+from onetape.engine import Detail, ExitRules, Levels, Result, Rules, levels_of, simulate
+from onetape.engine.detail import exit_told, reader_of
+from onetape.engine.exits import STOP_LOSS, TARGET
+from plain_engine import PlainLoop, engine_rules, signals_of, walk
+
+HOUR, MINUTE = Timeframe.parse("1h"), Timeframe.parse("1m")
+BOTH = Levels(90.0, STOP_LOSS, 110.0)
+STOP = BOTH._replace(target=math.inf)
+LIMIT = BOTH._replace(stop=-math.inf, stop_kind=TARGET)
+#: Number, open, high, low, and volume where it is not 1.
+Minute = tuple[float, ...]
+
+
+def detail_of(rows: Sequence[Minute], absent: tuple[tuple[int, int], ...] = ()) -> Detail:
+    """Return the detail of these minutes."""
+    times = np.array([60 * int(row[0]) for row in rows], dtype=np.int64)
+    open_, high, low = (np.array([row[at] for row in rows], dtype=np.float64) for at in (1, 2, 3))
+    volume = np.array([row[4] if len(row) > 4 else 1.0 for row in rows], dtype=np.float64)
+    candles = Candles.from_columns(times, open_, high, low, open_, volume)
+    return Detail(HOUR, MINUTE, reader_of(candles), absent)
+
+
+QUIET = (0, 100, 101, 99)
+
+
+@pytest.mark.parametrize(
+    ("levels", "rows", "found"),
+    [
+        (BOTH, [QUIET, (1, 100, 111, 99)], (110.0, TARGET, 60)),
+        (BOTH, [QUIET, (1, 100, 105, 89)], (90.0, STOP_LOSS, 60)),
+        (BOTH, [QUIET, (1, 112, 113, 85)], (112.0, TARGET, 60)),
+        (BOTH, [QUIET, (1, 87, 113, 85)], (87.0, STOP_LOSS, 60)),
+        (STOP, [QUIET, (1, 87, 89, 85)], (87.0, STOP_LOSS, 60)),
+        (STOP, [QUIET, (1, 95, 96, 85)], (90.0, STOP_LOSS, 60)),
+        (LIMIT, [QUIET, (1, 112, 114, 105)], (112.0, TARGET, 60)),
+        (LIMIT, [QUIET, (1, 105, 114, 104)], (110.0, TARGET, 60)),
+        # Nobody traded in the first minute: it repeats a price of before the bar.
+        (STOP, [(0, 87, 87, 87, 0.0), (1, 100, 101, 88)], (90.0, STOP_LOSS, 60)),
+    ],
+)
+def test_the_first_minute_that_reaches_a_level_fills_it_or_its_own_open_beyond_it(
+    levels: Levels, rows: Sequence[Minute], found: tuple[float, int, int]
+):
+    told = exit_told(detail_of(rows), 0, levels, 80.0, 120.0)
+    assert told.found is not None
+    assert (told.found.price, told.found.kind, told.opened) == found
+
+
+@pytest.mark.parametrize(
+    ("rows", "silence"),
+    [
+        ([], "missing"),
+        ([QUIET, (2, 100, 111, 99)], "missing"),
+        ([QUIET, (1, 100, 101, 99)], "missing"),
+        ([(0, 100, 111, 89)], "both"),
+        ([(minute, *QUIET[1:]) for minute in range(60)], "unlike"),
+        # The bar never fell to 70, so this minute is not a part of it.
+        ([QUIET, (1, 70, 71, 69)], "unlike"),
+    ],
+)
+def test_minutes_that_tell_nothing_say_why(rows: Sequence[Minute], silence: str):
+    told = exit_told(detail_of(rows), 0, BOTH, 80.0, 120.0)
+    assert (told.found, told.silence) == (None, silence)
+
+
+@pytest.mark.parametrize(("absent", "silence"), [((60, 180), None), ((60, 120), "missing")])
+def test_a_minute_that_the_exchange_has_not_is_not_waited_for(
+    absent: tuple[int, int], silence: str | None
+):
+    detail = detail_of([QUIET, (3, 100, 111, 99)], (absent,))
+    assert exit_told(detail, 0, BOTH, 80.0, 120.0).silence == silence
+
+
+def run_of(bar: tuple[float, float, float], exits: ExitRules, rows: Sequence[Minute]) -> Result:
+    """Return a run of an entry at 100 in the second of three hours, which is this bar."""
+    open_, high, low = np.array([(100.0, 100.0, 100.0), bar, (100.0, 100.0, 100.0)]).T
+    times = np.arange(3, dtype=np.int64) * 3_600
+    candles = Candles.from_columns(times, open_, high, low, open_, np.ones(3))
+    minutes = [(60 + row[0], *row[1:]) for row in rows]
+    return simulate(
+        candles,
+        np.array([1, 0, 0], dtype=np.int8),
+        Rules(fee_rate=0.0, exits=exits),
+        detail=detail_of(minutes),
+    )
+
+
+@pytest.mark.parametrize(
+    ("exits", "rows", "price"),
+    [
+        ({"stop_loss": 0.1}, [QUIET, (1, 85, 86, 84)], 85.0),
+        ({"trailing_stop": 0.1}, [QUIET, (1, 85, 86, 84)], 85.0),
+        ({"take_profit": 0.1}, [QUIET, (1, 115, 116, 112)], 115.0),
+        ({"stop_loss": 0.1, "take_profit": 0.1}, [QUIET, (1, 115, 116, 84)], 115.0),
+        ({"stop_loss": 0.1, "take_profit": 0.1}, [QUIET, (1, 85, 116, 84)], 85.0),
+        ({"stop_loss": 0.1}, [QUIET], 90.0),
+    ],
+)
+def test_a_level_that_a_minute_opens_beyond_is_filled_at_that_open(
+    exits: dict[str, Any], rows: Sequence[Minute], price: float
+):
+    result = run_of((100.0, 120.0, 80.0), ExitRules(**exits), rows)
+    assert result.sells[0].before_slippage == pytest.approx(price)
+    assert result.fills[1].base_change == pytest.approx(-100.0)
+
+
+def test_a_bar_that_opens_beyond_a_level_asks_no_minutes():
+    prices = np.array([100.0, 100.0, 80.0])
+    candles = Candles.from_columns(
+        np.arange(3, dtype=np.int64) * 3_600, prices, prices, prices, prices, np.ones(3)
+    )
+    rules = Rules(fee_rate=0.0, exits=ExitRules(stop_loss=0.1))
+    signal = np.array([1, 0, 0], dtype=np.int8)
+    result = simulate(candles, signal, rules, detail=detail_of([(120, 70, 71, 69)]))
+    assert (result.sells[0].before_slippage, result.book.told) == (80.0, {})
+
+
+def test_ambiguous_bars_are_counted_by_what_minutes_said_of_them():
+    exits = ExitRules(stop_loss=0.1, take_profit=0.1)
+    counts = [
+        (book.ambiguous, book.decided, book.wanting)
+        for rows in ([QUIET, (1, 100, 111, 99)], [(0, 100, 111, 89)], [QUIET])
+        for book in [run_of((100.0, 120.0, 80.0), exits, rows).book]
+    ]
+    assert counts == [(0, 1, 0), (1, 0, 0), (1, 0, 1)]
+
+
+FINE, COARSE = Timeframe.parse("1h"), Timeframe.parse("4h")
+
+
+class FinerLoop(PlainLoop):
+    """The plain loop, which goes on candle by finer candle where a bar reaches a level."""
+
+    def __init__(self, candles: Candles, signal: list[int], rules: Rules, detail: "Made") -> None:
+        super().__init__(candles, signal, rules)
+        self._made = detail
+        self.decided = self.wanting = 0
+
+    def inside(self, bar: int, open_: float, high: float, low: float) -> None:
+        step = float(self.rules.steps.price_step or 0)
+        age = bar - (self.entry or 0)
+        stop, kind, target = levels_of(self.rules.exits, self.entry_price, self.highest, age, step)
+        if open_ <= stop or open_ >= target:
+            self.leave(bar, open_, kind if open_ <= stop else TARGET)
+        elif low <= stop or high >= target:
+            stop = stop if low <= stop else -math.inf
+            target = target if high >= target else math.inf
+            coarse = (stop, kind) if low <= stop else (target, TARGET)
+            told = self._walked(int(self.candles.timestamp[bar]), stop, kind, target)
+            if isinstance(told, tuple) and not low <= told[0] <= high:
+                told = "unlike"
+            if math.isfinite(stop) and math.isfinite(target):
+                self.done.ambiguous += isinstance(told, str)
+                self.decided += not isinstance(told, str)
+                self.wanting += told == "missing"
+            self.leave(bar, *(coarse if isinstance(told, str) else told))
+
+    def _walked(self, start: int, stop: float, kind: int, target: float) -> tuple[float, int] | str:
+        for moment in range(start, start + COARSE.seconds, FINE.seconds):
+            if moment in self._made.absent:
+                continue
+            if moment not in self._made.there:
+                return "missing"
+            open_, high, low, volume = self._made.there[moment]
+            if not volume:
+                continue
+            if open_ <= stop:
+                return open_, kind
+            if open_ >= target:
+                return open_, TARGET
+            if low <= stop:
+                return "both" if high >= target else (stop, kind)
+            if high >= target:
+                return target, TARGET
+        return "unlike"
+
+
+@dataclass(frozen=True)
+class Made:
+    """Finer candles for the loop: a dictionary where the engine has arrays."""
+
+    there: dict[int, tuple[float, float, float, float]]
+    absent: set[int]
+
+    @classmethod
+    def of(cls, candles: Candles, absent: set[int]) -> "Made":
+        columns = (candles.open, candles.high, candles.low, candles.volume)
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        return cls(dict(zip(candles.timestamp.tolist(), rows, strict=True)), absent)
+
+
+def some(candles: Candles, is_kept: NDArray[np.bool_]) -> Candles:
+    columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
+    return Candles(candles.timestamp[is_kept], *(column[is_kept] for column in columns))
+
+
+@settings(max_examples=300)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    count=st.integers(8, 600),
+    rules=engine_rules().filter(lambda rules: rules.exits.has_levels),
+    lost=st.sampled_from([0.0, 0.0, 0.05, 0.5]),
+    is_foreign=st.booleans(),
+    move=st.sampled_from([0.004, 0.02]),
+)
+def test_every_fill_is_that_of_a_loop_over_the_finer_candles(
+    *, seed: int, count: int, rules: Rules, lost: float, is_foreign: bool, move: float
+):
+    fine = walk(seed, count, move=move)
+    bars = resample(fine, FINE, COARSE)
+    rng = np.random.default_rng(seed)
+    # Foreign ones contradict the bars: no fill may leave its candle for that.
+    told = walk(seed + 1, count, move=move) if is_foreign else fine
+    is_lost = rng.random(count) < lost
+    is_absent = is_lost & (rng.random(count) < 0.5)
+    there, absent = some(told, ~is_lost), told.timestamp[is_absent].tolist()
+    signal = signals_of(seed, len(bars))
+    ranges = tuple((moment, moment + FINE.seconds) for moment in absent)
+    detail = Detail(COARSE, FINE, reader_of(there), ranges)
+    result = simulate(bars, np.array(signal, np.int8), rules, detail=detail)
+    loop = FinerLoop(bars, signal, rules, Made.of(there, set(absent)))
+    plain = loop.run()
+    kinds = iter(result.exit_kinds)
+    assert [
+        (bar, fill.side, fill.price, fill.amount, "" if fill.side == "buy" else next(kinds))
+        for bar, fill in zip(result.indices, result.fills, strict=True)
+    ] == plain.fills
+    assert result.equity.tolist() == plain.equity
+    book = result.book
+    assert (book.ambiguous, book.decided, book.wanting) == (
+        *(plain.ambiguous, loop.decided, loop.wanting),
+    )
+    for bar, fill in zip(result.indices, result.fills, strict=True):
+        noise = fill.before_slippage * 1e-12
+        assert bars.low[bar] - noise <= fill.before_slippage <= bars.high[bar] + noise
