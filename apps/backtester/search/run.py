@@ -1,22 +1,22 @@
 """One search: plan it, share it among processes, keep what comes, rank it, say it."""
 
 import contextlib
-import hashlib
 import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
-from backtester.detail import detail_identity, detail_in_memory, finer_timeframe
+from backtester.detail import detail_in_memory, finer_timeframe
 from backtester.higher import load_higher
 from backtester.load import Tape, load_tape, open_tape, wanted_range
 from backtester.run import account_rules, market_rules, series_key
 from backtester.search.evaluate import Ground, Work
 from backtester.search.folder import Results, key_of, opened, tried_elsewhere
+from backtester.search.identity import identity_of
 from backtester.search.look import look_at_best
 from backtester.search.progress import Shown, shown
 from backtester.search.ranking import Tried, ranked
@@ -24,15 +24,11 @@ from backtester.search.space import Axis, Point, axes_of, grid_points, random_po
 from backtester.search.workers import shared
 from backtester.settings import BacktesterSettings
 from onetape.cli.settings import DATA_FOLDER, USER_FOLDER, database_path
-from onetape.core.candles import SeriesKey
-from onetape.core.digest import data_digest
 from onetape.core.errors import DataError, OnetapeError, UsageError
 from onetape.core.steps import IDEAL_MARKET
 from onetape.engine import Rules
-from onetape.store.candles import closed_range
 from onetape.strategies import (
     Strategy,
-    digest,
     higher_lookback_of,
     lookback_of,
     strategy_class,
@@ -123,10 +119,9 @@ def searched(settings: BacktesterSettings, asked: Asked) -> Search:
         steps, market = market_rules(store, key, settings)
         rules = Rules(**account_rules(settings), steps=steps)
         detail = detail_in_memory(store, tape, settings, rules)
-        stored = closed_range(store, key)
-    inside = _searched_candles(tape, asked.held_out)
-    ground = Ground(tape, inside, rules, higher.candles, detail)
-    identity = _identity(key, furthest, ground, stored[0] if stored else 0)
+        inside = _searched_candles(tape, asked.held_out)
+        ground = Ground(tape, inside, rules, higher.candles, detail)
+        identity = identity_of(store, key, furthest, ground)
     with opened(SEARCHES, identity) as results:
         earlier = _try(planned, ground, results, asked.processes)
         found = [results.by_key[key_of(point)] for point in planned.points]
@@ -229,41 +224,6 @@ def _searched_candles(tape: Tape, held_out: float) -> int:
             "held-out part; choose a longer one"
         )
     return inside
-
-
-def _identity(
-    key: SeriesKey, strategy: Strategy, ground: Ground, first_stored: int
-) -> dict[str, Any]:
-    """Return all that the result of a combination depends on."""
-    tape = ground.tape
-    return {
-        "strategy": strategy.name,
-        "exchange": key.exchange,
-        "symbol": key.symbol,
-        "timeframe": key.timeframe,
-        "from": tape.start,
-        "split": ground.split,
-        "to": tape.end,
-        "strategy_digest": digest(strategy),
-        "data_digest": data_digest(tape.candles[tape.warm_up :]),
-        "higher": {name: data_digest(larger) for name, larger in sorted(ground.higher.items())},
-        "detail": detail_identity(ground.detail, tape),
-        # Where the range begins at the first stored candle, there is no warm-up.
-        "first_stored": min(first_stored, tape.start),
-        "rules": repr(ground.rules),
-        "metrics_digest": _metrics_digest(),
-    }
-
-
-def _metrics_digest() -> str:
-    """Return a digest of the engine's code: results of another version are not comparable."""
-    import onetape.engine
-
-    folder = Path(onetape.engine.__file__ or "").parent
-    whole = hashlib.sha256()
-    for file in sorted(folder.glob("*.py")):
-        whole.update(file.read_bytes())
-    return whole.hexdigest()
 
 
 def _try(planned: Planned, ground: Ground, results: Results, processes: int) -> int:

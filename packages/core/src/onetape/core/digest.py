@@ -1,6 +1,7 @@
-"""What names the content of candles: equal data, equal digest, on every machine."""
+"""What names the content of candles and of code: equal content, equal digest, on every machine."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 
@@ -20,3 +21,17 @@ def data_digest(candles: Candles) -> str:
     for column in prices:
         digest.update(np.ascontiguousarray(column, dtype="<f8").data)
     return digest.hexdigest()
+
+
+def code_digest(*places: Path) -> str:
+    """Return the SHA-256, in hex, of the names and texts of Python files.
+
+    Args:
+        places: Files, and folders with all that is in them.
+    """
+    total = hashlib.sha256()
+    for place in places:
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            total.update(path.relative_to(place.parent).as_posix().encode() + b"\0")
+            total.update(path.read_bytes() + b"\0")
+    return total.hexdigest()

@@ -34,13 +34,6 @@ MOST_LOOKBACK: Final = 100_000
 #: Longest name of a strategy, which names reports too.
 LONGEST_NAME: Final = 60
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-#: What every strategy's signals depend on besides its own file.
-_SHARED_MODULES: Final = (
-    "onetape.strategies.indicators",
-    "onetape.strategies.rolling",
-    "onetape.strategies.higher",
-    "onetape.strategies.interface",
-)
 
 
 def strategy_names(user_folder: Path | None = None) -> tuple[str, ...]:
@@ -142,16 +135,18 @@ def strategy_class(name: str, user_folder: Path | None = None) -> type[Strategy]
 def digest(strategy: Strategy) -> str:
     """Return the SHA-256, in hex, of the source that decides a strategy's signals.
 
-    That is its own file as it was loaded, with what it imports from its own folder, then our
-    indicators and interface. What is installed besides is not part of it.
+    That is its own file as it was loaded, with what it imports from its own folder, then all of our
+    own code that strategies are made of. What is installed besides is not part of it.
     """
+    # On no path that has to be fast.
+    from onetape.core.digest import code_digest
     from onetape.strategies.own_files import sources
 
     total = hashlib.sha256()
-    for module_name in (type(strategy).__module__, *_SHARED_MODULES):
-        for text in sources(importlib.import_module(module_name)):
-            total.update(text)
-            total.update(b"\0")
+    for text in sources(importlib.import_module(type(strategy).__module__)):
+        total.update(text)
+        total.update(b"\0")
+    total.update(code_digest(Path(__file__).parent).encode())
     return total.hexdigest()
 
 

@@ -1,0 +1,50 @@
+"""What the results of a search rest on: as long as it is the same, they are not made again."""
+
+from pathlib import Path
+from typing import Any
+
+import onetape.core
+import onetape.engine
+from backtester.detail import detail_identity
+from backtester.search import evaluate
+from backtester.search.evaluate import Ground
+from onetape.core.candles import SeriesKey
+from onetape.core.digest import code_digest, data_digest
+from onetape.store.candles import last_closed
+from onetape.store.database import Store
+from onetape.strategies import Strategy, digest
+from onetape.strategies.registry import MOST_LOOKBACK
+
+
+def identity_of(store: Store, key: SeriesKey, strategy: Strategy, ground: Ground) -> dict[str, Any]:
+    """Return all that the result of a combination depends on, beside its parameters.
+
+    The candles before the range are those that the furthest lookback that is allowed would reach:
+    they do not depend on the combinations, so that more of them go on in the same folder.
+    """
+    tape = ground.tape
+    return {
+        "strategy": strategy.name,
+        "exchange": key.exchange,
+        "symbol": key.symbol,
+        "timeframe": key.timeframe,
+        "from": tape.start,
+        "split": ground.split,
+        "to": tape.end,
+        "data_digest": data_digest(tape.candles[tape.warm_up :]),
+        "warm_up_digest": data_digest(last_closed(store, key, MOST_LOOKBACK, up_to=tape.start - 1)),
+        "higher": {name: data_digest(larger) for name, larger in sorted(ground.higher.items())},
+        "detail": detail_identity(ground.detail, tape),
+        "rules": repr(ground.rules),
+        "strategy_digest": digest(strategy),
+        "engine_digest": _engine_digest(),
+    }
+
+
+def _engine_digest() -> str:
+    """Return the digest of the code that makes fills, money and metrics of signals."""
+    return code_digest(
+        Path(onetape.core.__path__[0]),
+        Path(onetape.engine.__path__[0]),
+        Path(evaluate.__file__),
+    )

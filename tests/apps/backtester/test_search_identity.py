@@ -1,0 +1,78 @@
+"""What a search goes on with: results that rest on the same candles, code and rules."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import onetape.engine
+import onetape.strategies
+from onetape.store.database import open_store
+
+Run = Callable[..., Any]
+PAIR = ("--strategy", "sma_cross", "--param", "fast=5", "--param", "slow=10,30")
+LATER = ("--from", "2024-02-01")
+
+
+def earlier(found: dict[str, Any]) -> int:
+    """Return how many combinations were not tried again."""
+    return found["tried"]["of_these_earlier"]
+
+
+def change_candle(tape: Path, moment: int) -> None:
+    with open_store(tape, create=False) as store, store.write() as connection:
+        connection.execute(
+            "UPDATE ohlcv_data SET volume = volume + 1 WHERE timestamp = ?", (moment,)
+        )
+        assert connection.changes() == 1
+
+
+@pytest.mark.parametrize(
+    ("moment", "which"),
+    [(1_706_745_600, "in the range"), (1_706_742_000, "of the warm-up"), (1_706_140_800, "before")],
+)
+def test_after_a_change_of_a_candle_a_strategy_may_see_all_is_tried_again(
+    search: Run, tape: Path, moment: int, which: str
+) -> None:
+    del which
+    search(*PAIR, *LATER)
+    change_candle(tape, moment)
+    assert earlier(search(*PAIR, *LATER)) == 0
+
+
+def test_a_combination_that_looks_back_further_goes_on_in_the_same_folder(search: Run) -> None:
+    first = search(*PAIR, *LATER)
+    wider = search(*PAIR[:-1], "slow=10,30,250", *LATER)
+    assert wider["folder"] == first["folder"]
+    assert earlier(wider) == 2
+
+
+def test_after_a_change_of_a_file_that_the_strategy_imports_all_is_tried_again(
+    search: Run, backtester: Run, tape: Path, folder: Path
+) -> None:
+    del tape
+    assert backtester("new-strategy", "mine").code == 0
+    path, tools = folder / "user/strategies/mine.py", folder / "user/strategies/my_tools.py"
+    path.write_text("import my_tools\n" + path.read_text())
+    tools.write_text("N = 1\n")
+    wanted = ("--strategy", "mine", "--param", "period=10,20")
+    search(*wanted)
+    assert earlier(search(*wanted)) == 2
+    tools.write_text("N = 2\n")
+    assert earlier(search(*wanted)) == 0
+
+
+@pytest.mark.parametrize("package", [onetape.strategies, onetape.engine])
+def test_after_a_change_of_our_own_code_all_is_tried_again(
+    search: Run, monkeypatch: pytest.MonkeyPatch, package: Any
+) -> None:
+    search(*PAIR)
+    changed = Path(package.__path__[0])
+    read = Path.read_bytes
+
+    def newer(path: Path) -> bytes:
+        return read(path) + (b"# newer" if path.is_relative_to(changed) else b"")
+
+    monkeypatch.setattr(Path, "read_bytes", newer)
+    assert earlier(search(*PAIR)) == 0
