@@ -10,7 +10,6 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onetape.core.candles import Candles
 from onetape.core.steps import MarketSteps
@@ -348,8 +347,3 @@ def _sell(
         ExactFill(bar, "sell", price, amount, fee, price * amount - fee, -amount, kinds)
     )
     lane.entry, lane.free_from = None, bar + 1 + rules.cool_down_bars
-
-
-def signals_array(signal: Sequence[int]) -> NDArray[np.int8]:
-    """Return signals as the engine takes them."""
-    return np.array(signal, dtype=np.int8)

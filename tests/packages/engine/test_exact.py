@@ -10,16 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from exact_account import (
-    ExactAccount,
-    ExactFill,
-    Prices,
-    cent_walk,
-    exact_run,
-    of,
-    signals_array,
-)
+from exact_account import ExactAccount, ExactFill, Prices, cent_walk, exact_run, of
 from onetape.core.steps import IDEAL_MARKET, MarketSteps
 from onetape.engine import (
     ExitRules,
@@ -34,6 +27,10 @@ from onetape.engine.holding import buy_and_hold
 from plain_engine import engine_rules, signals_of
 
 seeds = st.integers(0, 2**32 - 1)
+
+
+def signals_array(signal: Sequence[int]) -> NDArray[np.int8]:
+    return np.array(signal, dtype=np.int8)
 
 
 def same_fills(result: Result, fills: Sequence[ExactFill], words: str) -> None:

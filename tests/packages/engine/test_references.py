@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from onetape.core.candles import Candles
+from onetape.core.steps import IDEAL_MARKET
 from onetape.engine import Result, Rules, buy_fill, metrics_of, sell_fill, simulate
 from onetape.engine.drawdown import drawdown_curve, max_drawdown
 from onetape.engine.fills import Fill
@@ -41,6 +42,40 @@ def run(
     rules = Rules(cash=expected["start_cash"], fee_rate=expected["fee_per_side"])
     signals = checked_signals(strategy_of(expected), candles)
     return expected, simulate(candles, signals.signal, rules)
+
+
+#: What data/README.md says of each run: closed trades, final equity and largest drawdown in %.
+STATED = {
+    "btc_1d_sma_20_50": (33, 153_632.50, -74.88),
+    "eth_1d_rsi14_30_70": (6, 10_717.82, -59.08),
+    "btc_1h_sma_50_200": (186, 95_816.22, -64.20),
+    "eth_1h_macd": (1_702, 4_152.96, -87.04),
+}
+#: What the file says of each run, all of it looked at by the tests below.
+CLAIMS = {
+    *("name", "strategy", "params", "candles", "rows", "fee_per_side", "start_cash"),
+    *("closed_trades", "wins", "open_at_end", "final_equity", "return_pct", "max_drawdown_pct"),
+    *("buy_hold_pct", "trades"),
+}
+
+
+def test_the_file_of_recorded_runs_claims_nothing_that_no_test_looks_at(shared: Path):
+    runs = reference(shared, "backtests_long_only.json")["runs"]
+    assert [run["name"] for run in runs] == RUNS
+    # Whether another program made the same trades is no number that could come out of ours.
+    assert {key for run in runs for key in run} - CLAIMS == {"same_trades_in_backtesting_py"}
+
+
+def test_the_numbers_that_are_stated_of_the_recorded_run_come_out(
+    run: tuple[Mapping[str, Any], Result],
+):
+    expected, result = run
+    metrics = metrics_of(result)
+    drawdown = round(metrics.max_drawdown * 100, 2)
+    assert STATED[expected["name"]] == (metrics.trades, round(metrics.final_equity, 2), drawdown)
+    assert result.start_cash == 10_000.0
+    assert result.rules.fee_rate == 0.001
+    assert result.rules.steps == IDEAL_MARKET
 
 
 def test_every_trade_of_the_recorded_run_comes_out(run: tuple[Mapping[str, Any], Result]):
@@ -81,6 +116,14 @@ def test_the_position_open_at_the_end_is_the_recorded_one(run: tuple[Mapping[str
         if trade.open_at_end
     ]
     assert left == ([expected["open_at_end"]] if expected["open_at_end"] else [])
+
+
+def test_the_file_of_small_cases_claims_nothing_that_no_test_looks_at(shared: Path):
+    cases = reference(shared, "pnl_and_metrics_small.json")
+    assert set(cases) == {"source", "trade_pnl", "cagr", "max_drawdown", "expectancy"}
+    claims = {key for row in cases["trade_pnl"]["rows"] for key in row}
+    assert claims == {"fee", "close", "cost", "proceeds", "profit", "ratio"}
+    assert (len(cases["trade_pnl"]["rows"]), len(cases["cagr"]["rows"])) == (8, 6)
 
 
 def test_published_trade_profits_come_out(shared: Path):

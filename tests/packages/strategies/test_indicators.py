@@ -150,6 +150,48 @@ def test_recorded_macd_of_ta_lib_comes_out_from_its_first_value(shared: Path):
         assert_allclose(mine, columns[name], rtol=1e-8, atol=1e-7, err_msg=name)
 
 
+#: The first and the last value that data/README.md states of each example, how near TA-Lib comes
+#: to all of them (Wilder cut his to two decimals), and how near our first is to the stated one.
+RSI_STATED = [(74.36, 44.75, 0.523), (70.53278948, 37.77295211, 3e-14)]
+
+
+def test_the_rsi_examples_are_met_as_nearly_as_it_is_stated(shared: Path):
+    text = (shared / "data" / "reference" / "indicators_rsi_worked_examples.json").read_text()
+    examples = json.loads(text)["examples"]
+    assert [len(example["close"]) for example in examples] == [38, 33]
+    for example, (first, last, near) in zip(examples, RSI_STATED, strict=True):
+        ours = indicators.rsi(np.array(example["close"]), 14)
+        known = np.array(example["rsi14"], dtype=np.float64)
+        assert np.flatnonzero(~np.isnan(ours))[0] == 14
+        assert np.nanmax(np.abs(ours - known)) <= near * 1.2
+        assert (round(known[14], 8), round(known[-1], 8)) == (first, last)
+
+
+def test_another_smoothing_than_wilders_does_not_give_his_numbers(shared: Path):
+    text = (shared / "data" / "reference" / "indicators_rsi_worked_examples.json").read_text()
+    (_, example) = json.loads(text)["examples"]
+    change = np.diff(np.array(example["close"]))
+    up, down = (indicators.ema(np.maximum(side, 0.0), 14) for side in (change, -change))
+    known = np.array(example["rsi14"][1:], dtype=np.float64)
+    assert np.nanmax(np.abs(100 * up / (up + down) - known)) > 1
+
+
+def test_every_column_of_the_published_tables_and_every_small_case_has_a_test(shared: Path):
+    folder = shared / "data" / "reference"
+    plain = {"timestamp", "open", "high", "low", "close", "volume"}
+    compared = ours_beside({"close": np.arange(50.0)}).keys() | {"atr14"}
+    compared |= {"macd", "macd_signal", "macd_hist"}
+    columns = {name for file in TABLES for name in table(folder / file)}
+    assert columns - plain == compared
+    cases = json.loads((folder / "indicators_tulip_small.json").read_text())["cases"]
+    assert {case["indicator"] for case in cases} == {*TULIP, "ema"}
+    assert {path.name for path in folder.iterdir()} == {
+        *TABLES,
+        *("indicators_rsi_worked_examples.json", "indicators_tulip_small.json"),
+        *("backtests_long_only.json", "pnl_and_metrics_small.json"),
+    }
+
+
 def test_published_rsi_examples_come_out(shared: Path):
     text = (shared / "data" / "reference" / "indicators_rsi_worked_examples.json").read_text()
     for example in json.loads(text)["examples"]:
@@ -168,7 +210,10 @@ def ours_beside_tulip(name: str, close: FloatArray, options: list[float]) -> lis
     return [getattr(indicators, ours)(close, window)]
 
 
-@pytest.mark.parametrize("name", ["bbands", "rsi", "sma", "stddev", "wma"])
+TULIP = ["bbands", "rsi", "sma", "stddev", "wma"]
+
+
+@pytest.mark.parametrize("name", TULIP)
 def test_small_published_arrays_come_out(shared: Path, name: str):
     text = (shared / "data" / "reference" / "indicators_tulip_small.json").read_text()
     case = next(case for case in json.loads(text)["cases"] if case["indicator"] == name)
