@@ -44,7 +44,7 @@ _MaxOpenTrades = Annotated[
 ]
 _DetailTimeframe = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Stored candles that tell stop from target, as 1m."),
+    typer.Option(metavar="NAME", help="Stored candles asked how a stop or target was met, as 1m."),
 ]
 _Market = Annotated[
     str | None,

@@ -26,7 +26,7 @@ class BacktesterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     account: AccountSettings = AccountSettings()
     exits: ExitSettings = ExitSettings()
     detail_timeframe: str | None = None
-    """Stored timeframe that is asked where a candle reaches stop and target, such as 1m."""
+    """Stored timeframe that is asked how a candle met stop or target; divides `timeframe`."""
     market: str = "exchange"
     """exchange: its price and amount steps and minimums; ideal: none of them."""
     allow_gaps: bool = False

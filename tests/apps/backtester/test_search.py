@@ -302,7 +302,7 @@ def test_text_names_parts_luck_and_what_to_run(backtester: Run, tape: Path) -> N
             "no combination can be tried (10 refused)",
         ),
         (("--symbool", "X"), "No such option: --symbool"),
-        (("--param", "slow=50,60", "--detail-timeframe", "1m"), "a search asks no finer candles"),
+        (("--param", "slow=50,60", "--detail-timeframe", "7m"), "must divide the timeframe 1h"),
         (
             ("--param", "slow=50,60", "--symbol", "BTC/USDT", "--symbol", "ETH/USDT"),
             "this takes one symbol, found BTC/USDT, ETH/USDT",
