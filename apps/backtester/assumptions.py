@@ -8,6 +8,7 @@ from onetape.core.words import counted
 from onetape.engine import Rules
 
 if TYPE_CHECKING:
+    from backtester.load import Tape
     from backtester.run import Backtest
     from onetape.engine.account import Book
 
@@ -102,27 +103,8 @@ def exit_words(rules: Rules) -> str:
 
 def notes(backtest: "Backtest") -> list[str]:
     """Return what a reader must know to trust the numbers, in sentences."""
-    tape, result = backtest.tape, backtest.result
-    found: list[str] = []
-    if tape.key.exchange == SIMULATOR_ID:
-        found.append("this market is invented by the simulator")
-    if tape.warm_up < tape.wanted_warm_up:
-        found.append(
-            f"only {counted(tape.warm_up, 'candle')} of warm-up where the strategy asks for "
-            f"{tape.wanted_warm_up:,}: the first signals may differ from a longer run's"
-        )
-    if tape.known_outages:
-        missing = counted(tape.known_outages, "candle")
-        found.append(f"{missing} missing because the exchange has none there")
-    if tape.unexplained:
-        missing = counted(tape.unexplained, "candle")
-        found.append(f"{missing} missing unexplained, allowed by --allow-gaps")
-    found += backtest.higher.notes
-    if tape.left_out is not None:
-        found.append(
-            f"the newest row, {utc_text(tape.left_out)} UTC, is left out: nothing proves that it "
-            "is closed (a later row does, or closed = 1)"
-        )
+    result = backtest.result
+    found = [*tape_notes(backtest.tape, "the strategy asks"), *backtest.higher.notes]
     if result.is_open_at_end:
         found.append("the last trade is still open and valued at the last close")
     if result.refused:
@@ -131,6 +113,35 @@ def notes(backtest: "Backtest") -> list[str]:
     exits = result.rules.exits
     if exits.has_stop and exits.has_target:
         found.append(_ambiguity(result.book, backtest.settings.detail_timeframe))
+    return found
+
+
+def tape_notes(tape: "Tape", who_asks: str) -> list[str]:
+    """Return what a reader must know of the candles.
+
+    Args:
+        tape: The candles.
+        who_asks: Who wants the warm-up: `the strategy asks`, or `some combinations ask`.
+    """
+    found: list[str] = []
+    if tape.key.exchange == SIMULATOR_ID:
+        found.append("this market is invented by the simulator")
+    if tape.warm_up < tape.wanted_warm_up:
+        found.append(
+            f"only {counted(tape.warm_up, 'candle')} of warm-up where {who_asks} for "
+            f"{tape.wanted_warm_up:,}: the first signals may differ from a longer run's"
+        )
+    if tape.known_outages:
+        missing = counted(tape.known_outages, "candle")
+        found.append(f"{missing} missing because the exchange has none there")
+    if tape.unexplained:
+        missing = counted(tape.unexplained, "candle")
+        found.append(f"{missing} missing unexplained, allowed by --allow-gaps")
+    if tape.left_out is not None:
+        found.append(
+            f"the newest row, {utc_text(tape.left_out)} UTC, is left out: nothing proves that it "
+            "is closed (a later row does, or closed = 1)"
+        )
     return found
 
 

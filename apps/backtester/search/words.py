@@ -7,14 +7,13 @@ from typing import Any, Final
 
 from msgspec.structs import asdict
 
+from backtester.assumptions import tape_notes
 from backtester.detail import search_note
 from backtester.search.ranking import LOWER_IS_BETTER, Luck, Tried, luck_of
 from backtester.search.run import Search
 from backtester.search.space import value_text
 from onetape.cli.dates import day_text
 from onetape.cli.output import table
-from onetape.core.clock import utc_text
-from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.words import counted
 
 #: Combinations shown in the terminal; the page and --json have all of them.
@@ -166,24 +165,7 @@ def check_lines(search: Search) -> list[str]:
 def notes(search: Search) -> list[str]:
     """Return what a reader must know to trust the numbers, in sentences."""
     tape = search.ground.tape
-    found: list[str] = []
-    if tape.key.exchange == SIMULATOR_ID:
-        found.append("this market is invented by the simulator")
-    if tape.warm_up < tape.wanted_warm_up:
-        found.append(
-            f"only {counted(tape.warm_up, 'candle')} of warm-up where some combinations ask for "
-            f"{tape.wanted_warm_up:,}: their first signals may come late"
-        )
-    if tape.known_outages:
-        missing = counted(tape.known_outages, "candle")
-        found.append(f"{missing} missing because the exchange has none there")
-    if tape.unexplained:
-        missing = counted(tape.unexplained, "candle")
-        found.append(f"{missing} missing unexplained, allowed by --allow-gaps")
-    if tape.left_out is not None:
-        found.append(
-            f"the newest row, {utc_text(tape.left_out)} UTC, is left out: not proven closed"
-        )
+    found = tape_notes(tape, "some combinations ask")
     if search.ground.detail is not None:
         found.append(search_note(search.ground.detail, tape))
     return found
