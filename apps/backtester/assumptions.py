@@ -146,6 +146,11 @@ def tape_notes(tape: "Tape", who_asks: str) -> list[str]:
 
 
 def _ambiguity(book: "Book", finer: str | None) -> str:
+    if book.decided and not book.ambiguous:
+        return (
+            f"0 ambiguous bars: {finer} candles decided all that had stop and target inside "
+            f"({book.decided:,})"
+        )
     told = f"; {finer} candles decided {book.decided:,} more" if book.decided else ""
     want = f" ({book.wanting:,} of them for want of {finer} candles)" if book.wanting else ""
     many = counted(book.ambiguous, "ambiguous bar")

@@ -175,14 +175,13 @@ def _nothing_text(store: Store, key: SeriesKey, tape: Tape, settings: Backtester
         after = Timeframe.parse(key.timeframe).next(stored[1])
         has = f"stored: {utc_text(stored[0])} to {utc_text(after)} UTC"
     else:
-        names = [
-            one.key.timeframe
-            for one in stored_series(store)
-            if one.key.names[:2] == key.names[:2]
-            and Timeframe.parse(one.key.timeframe).seconds
-            < Timeframe.parse(tape.key.timeframe).seconds
-        ]
-        has = f"stored under {tape.key.timeframe}: {', '.join(names) or 'nothing'}"
+        traded = Timeframe.parse(tape.key.timeframe)
+        own = (one.key for one in stored_series(store) if one.key.names[:2] == key.names[:2])
+        others = sorted(
+            (Timeframe.parse(each.timeframe) for each in own), key=lambda it: it.seconds
+        )
+        names = [each.name for each in others if each.seconds < traded.seconds]
+        has = f"stored under {traded.name}: {', '.join(names) or 'nothing'}"
     return (
         f"--detail-timeframe {key.timeframe}: no closed candle of {key} is stored from "
         f"{utc_text(tape.start)} to {utc_text(tape.end)} UTC ({has}); run: "

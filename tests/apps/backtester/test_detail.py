@@ -142,7 +142,9 @@ def test_stored_minutes_tell_whether_stop_or_target_came_first(tape: Path, backt
     exits = sum(one["exit_kind"] in {"stop_loss", "target"} for one in told["trades"])
     assert told["assumptions"]["detail"].startswith("1m candles tell whether stop or target came")
     assert f"they told {exits - ambiguous} of {exits} exits" in told["assumptions"]["detail"]
-    assert any(f"; 1m candles decided {decided} more" in text for text in told["notes"])
+    all_decided = f"1m candles decided all that had stop and target inside ({decided})"
+    assert ambiguous == 0
+    assert f"0 ambiguous bars: {all_decided}" in told["notes"]
 
 
 def test_bars_whose_minutes_are_not_stored_stay_ambiguous_and_are_counted(
@@ -157,6 +159,14 @@ def test_bars_whose_minutes_are_not_stored_stay_ambiguous_and_are_counted(
     (note,) = (text for text in half["notes"] if text.startswith(wanting))
     assert f"({ambiguous - whole[0]} of them for want of 1m candles)" in note
     assert f"1m candles decided {decided} more" in note
+
+
+def test_where_finer_candles_decided_all_no_bar_is_said_to_be_taken_as_stopped(
+    gap_tape: Path, backtester: Run
+) -> None:
+    del gap_tape
+    notes = backtester(*HOLD, *BOTH, *FINER, "--json").document["notes"]
+    assert "0 ambiguous bars: 1m candles decided all that had stop and target inside (1)" in notes
 
 
 def test_a_minute_that_the_exchange_has_not_is_not_wanted(tape: Path, backtester: Run) -> None:

@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 from onetape.core.candles import Candles
 from onetape.core.resample import resample
 from onetape.core.timeframes import Timeframe
-from onetape.engine import Detail, ExitRules, Levels, Result, Rules, levels_of, simulate
+from onetape.engine import (
+    Detail,
+    ExitRules,
+    Levels,
+    Result,
+    Rules,
+    Series,
+    levels_of,
+    simulate,
+    simulate_together,
+)
 from onetape.engine.detail import exit_told, reader_of
 from onetape.engine.exits import STOP_LOSS, TARGET
 from plain_engine import PlainLoop, engine_rules, signals_of, walk
@@ -249,3 +259,27 @@ def test_every_fill_is_that_of_a_loop_over_the_finer_candles(
     for bar, fill in zip(result.indices, result.fills, strict=True):
         noise = fill.before_slippage * 1e-12
         assert bars.low[bar] - noise <= fill.before_slippage <= bars.high[bar] + noise
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    rules=engine_rules().filter(lambda rules: rules.exits.has_levels),
+    at=st.floats(0, 1),
+)
+def test_finer_candles_tell_the_same_of_a_range_in_two_parts_and_of_a_symbol_on_an_account(
+    seed: int, rules: Rules, at: float
+):
+    fine = walk(seed, 400)
+    bars = resample(fine, FINE, COARSE)
+    detail = Detail(COARSE, FINE, reader_of(fine))
+    signal = np.array(signals_of(seed, len(bars)), np.int8)
+    whole = simulate(bars, signal, rules, detail=detail)
+    split = int(at * len(bars))
+    first = simulate(bars[:split], signal[:split], rules, detail=detail)
+    second = simulate(bars, signal, rules, split, state=first.state, detail=detail)
+    assert [*first.fills, *second.fills] == list(whole.fills)
+    assert first.book.decided + second.book.decided == whole.book.decided
+    series = Series("A/B", bars, signal, 0, rules.steps, detail)
+    (alone,) = simulate_together([series], rules).parts
+    assert (alone.fills, alone.book.told) == (whole.fills, whole.book.told)
