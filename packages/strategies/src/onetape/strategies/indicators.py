@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import FloatArray
 from onetape.strategies.rolling import deviation, highest, lowest, previous, wma
+from onetape.strategies.sharing import shareable
 
 __all__ = [
     "NOISE",
@@ -77,6 +78,7 @@ class Bands(NamedTuple):
     lower: FloatArray
 
 
+@shareable
 def sma(values: FloatArray, window: int) -> FloatArray:
     """Return the simple moving average.
 
@@ -97,6 +99,7 @@ def sma(values: FloatArray, window: int) -> FloatArray:
     return sums
 
 
+@shareable
 def ema(values: FloatArray, window: int) -> FloatArray:
     """Return the exponential moving average with a = 2 / (window + 1).
 
@@ -113,6 +116,7 @@ def ema(values: FloatArray, window: int) -> FloatArray:
     return _exponential(values, window, 2.0 / (window + 1))
 
 
+@shareable
 def wilder(values: FloatArray, period: int) -> FloatArray:
     """Return Wilder's average: a = 1 / period, seeded with the mean of the first `period` values.
 
@@ -125,6 +129,7 @@ def wilder(values: FloatArray, period: int) -> FloatArray:
     return _exponential(values, period, 1.0 / period)
 
 
+@shareable
 def rsi(close: FloatArray, period: int) -> FloatArray:
     """Return Wilder's relative strength index, 0 to 100.
 
@@ -184,6 +189,7 @@ def bollinger(close: FloatArray, window: int, width: float) -> Bands:
     return Bands(middle + reach, middle, middle - reach)
 
 
+@shareable
 def true_range(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArray:
     """Return how far the price moved within each bar and from the close before it.
 
@@ -195,6 +201,7 @@ def true_range(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArr
     return ranges
 
 
+@shareable
 def atr(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -> FloatArray:
     """Return Wilder's average true range, in the unit of the prices.
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from onetape.core.candles import FloatArray
+from onetape.strategies.sharing import shareable
 
 #: Rows worked on at a time, so that the passes stay in the processor's cache.
 _CHUNK_ROWS = 16_384
@@ -33,6 +34,7 @@ class _Part(NamedTuple):
 _Join = Callable[[_Part, _Part], tuple[FloatArray, ...]]
 
 
+@shareable
 def highest(values: FloatArray, window: int) -> FloatArray:
     """Return the highest of the last `window` values.
 
@@ -42,6 +44,7 @@ def highest(values: FloatArray, window: int) -> FloatArray:
     return _extreme(values, window, np.maximum)
 
 
+@shareable
 def lowest(values: FloatArray, window: int) -> FloatArray:
     """Return the lowest of the last `window` values.
 
@@ -51,6 +54,7 @@ def lowest(values: FloatArray, window: int) -> FloatArray:
     return _extreme(values, window, np.minimum)
 
 
+@shareable
 def deviation(values: FloatArray, window: int) -> FloatArray:
     """Return the population standard deviation of the last `window` values.
 
@@ -70,6 +74,7 @@ def deviation(values: FloatArray, window: int) -> FloatArray:
     )
 
 
+@shareable
 def wma(values: FloatArray, window: int) -> FloatArray:
     """Return the linearly weighted mean: the last value counts `window` times, the oldest once.
 

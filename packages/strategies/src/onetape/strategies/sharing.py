@@ -1,0 +1,112 @@
+"""Indicator columns that many evaluations of the same candles ask for, worked out once.
+
+A search evaluates a strategy a hundred times over the same candles, and a grid of ten by ten asks
+for twenty averages, not for two hundred. Inside `SharedColumns.used` the functions marked
+`shareable` remember what they returned and hand out copies of it, so whoever writes into a column
+writes into its own. Outside of it nothing is remembered.
+
+A column is known by its function, its numbers and the place in memory of what it was made of. That
+place must lie in the candles, which nobody can write to: of an array that a strategy has made
+nobody knows when it changes, so what is made of it is worked out anew.
+"""
+
+from collections.abc import Callable, Generator, Hashable, Iterable
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
+from typing import Any, Final, ParamSpec
+
+import numpy as np
+
+from onetape.core.candles import Candles, FloatArray
+
+_P = ParamSpec("_P")
+
+#: Columns take so much memory at most; those that were not asked for longest make room.
+MOST_BYTES: Final = 64 << 20
+
+
+class SharedColumns:
+    """What indicators made of some candles, while those stay in memory."""
+
+    def __init__(self, candles: Iterable[Candles], most_bytes: int = MOST_BYTES) -> None:
+        """Remember nothing yet.
+
+        Args:
+            candles: Those whose columns, and parts of them, are told apart.
+            most_bytes: Memory for what is remembered.
+        """
+        self._columns = [
+            column
+            for one in candles
+            for column in (one.open, one.high, one.low, one.close, one.volume)
+            if column.flags.c_contiguous
+        ]
+        self._ends = [_ends(column) for column in self._columns]
+        self._made: dict[Hashable, FloatArray] = {}
+        """The one asked for last stands last."""
+        self._left_bytes = most_bytes
+
+    @contextmanager
+    def used(self) -> Generator[None]:
+        """Let the indicators that are called inside share; other threads do not."""
+        token = _USED.set(self)
+        try:
+            yield
+        finally:
+            _USED.reset(token)
+
+    def place(self, values: object) -> Hashable:
+        """Return what tells an argument from all others, or None where nothing does."""
+        if type(values) in (int, float):
+            return type(values), values
+        if type(values) is not np.ndarray:
+            return None
+        if values.flags.writeable or not values.flags.c_contiguous:
+            return None
+        first, end = _ends(values)
+        if not any(low <= first and end <= high for low, high in self._ends):
+            return None
+        return first, values.shape, values.dtype.str
+
+    def made(self, key: Hashable, make: Callable[[], FloatArray]) -> FloatArray:
+        """Return a column that the caller may write to."""
+        known = self._made.pop(key, None)
+        if known is not None:
+            self._made[key] = known
+            return known.copy()
+        column = make()
+        self._keep(key, column)
+        return column
+
+    def _keep(self, key: Hashable, column: FloatArray) -> None:
+        self._left_bytes -= column.nbytes
+        self._made[key] = column.copy()
+        while self._left_bytes < 0:
+            self._left_bytes += self._made.pop(next(iter(self._made))).nbytes
+
+
+_USED: ContextVar[SharedColumns | None] = ContextVar("shared_columns", default=None)
+
+
+def shareable(indicator: Callable[_P, FloatArray]) -> Callable[_P, FloatArray]:
+    """Mark a function of columns and numbers whose result depends on nothing else."""
+
+    @wraps(indicator)
+    def shared(*args: _P.args, **kwargs: _P.kwargs) -> FloatArray:
+        columns = _USED.get()
+        if columns is None:
+            return indicator(*args, **kwargs)
+        given: list[Any] = [*args, *kwargs.values()]
+        places = tuple(columns.place(value) for value in given)
+        if None in places:
+            return indicator(*args, **kwargs)
+        return columns.made((indicator, tuple(kwargs), places), lambda: indicator(*args, **kwargs))
+
+    return shared
+
+
+def _ends(values: FloatArray) -> tuple[int, int]:
+    """Return the first byte of a contiguous array and the one after its last."""
+    first: int = values.__array_interface__["data"][0]
+    return first, first + values.nbytes

@@ -1,0 +1,140 @@
+"""Columns that combinations share are the columns that each would have made alone."""
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from onetape.core.candles import Candles, FloatArray
+from onetape.strategies import indicators
+from onetape.strategies.sharing import SharedColumns, shareable
+
+ROWS = 500
+INDICATORS: dict[str, Callable[[Candles], FloatArray]] = {
+    "sma": lambda one: indicators.sma(one.close, 20),
+    "ema": lambda one: indicators.ema(one.close, window=20),
+    "wilder": lambda one: indicators.wilder(one.close, 20),
+    "rsi": lambda one: indicators.rsi(one.close, 14),
+    "atr": lambda one: indicators.atr(one.high, one.low, one.close, 14),
+    "macd": lambda one: indicators.macd(one.close, 12, 26, 9).signal,
+    "bollinger": lambda one: indicators.bollinger(one.close, 20, 2.0).upper,
+    "highest of a part": lambda one: indicators.highest(one.high[3:], 20),
+    "lowest of a part": lambda one: indicators.lowest(one.low[:-7], 20),
+    "wma": lambda one: indicators.wma(one.volume, 20),
+    "of an own array": lambda one: indicators.sma(one.close * 2, 20),
+    "of every second candle": lambda one: indicators.sma(one.close[::2], 20),
+}
+
+
+@pytest.fixture
+def candles() -> Candles:
+    """Return candles that nobody can write to, as a strategy is given them."""
+    close = 100 + np.random.default_rng(5).normal(0, 1, ROWS).cumsum()
+    high, low = close + 1, close - 1
+    columns = [close.copy(), high, low, close, np.ones(ROWS)]
+    for column in columns:
+        column.flags.writeable = False
+    return Candles.from_columns(np.arange(ROWS) * 60, *columns)
+
+
+class Counted:
+    """An indicator that counts how often it is worked out."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.calls = 0
+        self.mean = shareable(self._mean)
+
+    def _mean(self, values: FloatArray, window: int) -> FloatArray:
+        self.calls += 1
+        return np.convolve(values, np.ones(window) / window, "same")
+
+
+@pytest.mark.parametrize("name", INDICATORS)
+def test_a_shared_column_is_the_same_to_the_last_bit_each_time(candles: Candles, name: str) -> None:
+    indicator = INDICATORS[name]
+    alone = indicator(candles)
+    with SharedColumns([candles]).used():
+        for _ in range(2):
+            np.testing.assert_array_equal(indicator(candles), alone)
+
+
+def test_what_was_asked_for_before_is_not_worked_out_again(candles: Candles) -> None:
+    counted = Counted()
+    with SharedColumns([candles]).used():
+        for _ in range(3):
+            counted.mean(candles.close, 5)
+            counted.mean(candles.close[10:], 5)
+            counted.mean(candles.open, 5)
+            counted.mean(candles.close, 6)
+            counted.mean(candles.close, window=5)
+    assert counted.calls == 5
+
+
+def test_who_writes_into_a_column_writes_into_its_own(candles: Candles) -> None:
+    counted = Counted()
+    alone = counted.mean(candles.close, 5)
+    with SharedColumns([candles]).used():
+        for _ in range(3):
+            column = counted.mean(candles.close, 5)
+            np.testing.assert_array_equal(column, alone)
+            column[:] = 0.0
+
+
+def test_a_column_of_an_array_that_may_change_is_worked_out_anew(candles: Candles) -> None:
+    with SharedColumns([candles]).used():
+        own = candles.close.copy()
+        before = indicators.sma(own, 5)
+        own *= 2
+        np.testing.assert_array_equal(indicators.sma(own, 5), before * 2)
+
+
+def test_memory_that_is_used_again_is_not_taken_for_what_it_held(candles: Candles) -> None:
+    counted = Counted()
+    with SharedColumns([candles]).used():
+        for number in range(20):
+            passing = candles.close + number
+            passing.flags.writeable = False
+            counted.mean(passing, 5)
+    assert counted.calls == 20
+
+
+def test_numbers_of_another_type_are_another_column(candles: Candles) -> None:
+    made: list[float] = []
+
+    @shareable
+    def level(values: FloatArray, height: float) -> FloatArray:
+        made.append(height)
+        return values * 0 + height
+
+    with SharedColumns([candles]).used():
+        for height in (1, 1.0, True, 1):
+            level(candles.close, height)
+    assert [type(height) for height in made] == [int, float, bool]
+
+
+def test_what_was_not_asked_for_longest_makes_room(candles: Candles) -> None:
+    counted = Counted()
+    with SharedColumns([candles], most_bytes=2 * ROWS * 8).used():
+        for window in (1, 2, 1, 3, 1, 2):
+            counted.mean(candles.close, window)
+    # 1 stayed because it was asked for again; 2 had to go for 3.
+    assert counted.calls == 4
+
+
+def test_a_column_larger_than_the_room_is_still_right(candles: Candles) -> None:
+    with SharedColumns([candles], most_bytes=10).used():
+        for _ in range(2):
+            np.testing.assert_array_equal(indicators.sma(candles.close, 1), candles.close)
+
+
+def test_nothing_is_shared_outside_nor_in_other_threads(candles: Candles) -> None:
+    counted = Counted()
+    with SharedColumns([candles]).used():
+        counted.mean(candles.close, 5)
+        other = threading.Thread(target=counted.mean, args=(candles.close, 5))
+        other.start()
+        other.join()
+    counted.mean(candles.close, 5)
+    assert counted.calls == 3
