@@ -10,8 +10,15 @@ from msgspec import Struct
 from backtester.load import LEAST_WARM_UP, Tape
 from backtester.search.space import Point
 from onetape.core.errors import OnetapeError
-from onetape.engine import BuyAndHold, Detail, Metrics, Rules, metrics_of, simulate
-from onetape.engine.holding import buy_and_hold
+from onetape.engine import (
+    Background,
+    Detail,
+    Metrics,
+    Rules,
+    background_of,
+    metrics_of,
+    simulate,
+)
 from onetape.strategies import (
     Higher,
     Strategy,
@@ -19,7 +26,9 @@ from onetape.strategies import (
     higher_lookback_of,
     lookback_of,
 )
+from onetape.strategies.evaluation import is_finite
 from onetape.strategies.higher import LEAST_CANDLES
+from onetape.strategies.sharing import SharedColumns
 
 
 class Ground(Struct, frozen=True, dict=True):
@@ -36,13 +45,18 @@ class Ground(Struct, frozen=True, dict=True):
     """Finer candles of the range, in memory: a store does not outlive a fork."""
 
     @cached_property
-    def holds(self) -> tuple[BuyAndHold | None, BuyAndHold | None]:
-        """Return what buying and holding made in each part: the same for every combination."""
+    def backgrounds(self) -> tuple[Background, Background]:
+        """Return what the metrics of each part need of its candles alone."""
         candles = self.tape.candles
         middle = self.tape.warm_up + self.searched
         parts = (candles[self.tape.warm_up : middle], candles[middle:])
-        first, second = (buy_and_hold(part, self.rules) for part in parts)
+        first, second = (background_of(part, self.rules) for part in parts)
         return first, second
+
+    @cached_property
+    def is_finite(self) -> bool:
+        """Return whether all candles hold numbers, so that no combination need look."""
+        return is_finite(self.tape.candles)
 
     @property
     def split(self) -> int:
@@ -72,13 +86,13 @@ def tried(strategy: Strategy, ground: Ground) -> tuple[Metrics, Metrics]:
     """
     searched, held_out = parts_of(ground, lookback_of(strategy))
     return (
-        _part(strategy, ground, searched, ground.holds[0]),
-        _part(strategy, ground, held_out, ground.holds[1]),
+        _part(strategy, ground, searched, ground.backgrounds[0]),
+        _part(strategy, ground, held_out, ground.backgrounds[1]),
     )
 
 
 def _part(
-    strategy: Strategy, ground: Ground, part: tuple[int, int, int], hold: BuyAndHold | None
+    strategy: Strategy, ground: Ground, part: tuple[int, int, int], background: Background
 ) -> Metrics:
     first, traded, end = part
     whole = ground.tape.candles
@@ -90,11 +104,11 @@ def _part(
             name: larger.seen_from(whole, first, end, count)
             for name, larger in ground.higher.items()
         }
-    signals = checked_signals(strategy, candles, higher)
+    signals = checked_signals(strategy, candles, higher, are_finite=ground.is_finite)
     result = simulate(
         candles, signals.signal, ground.rules, start_index=traded - first, detail=ground.detail
     )
-    return metrics_of(result, hold)
+    return metrics_of(result, background)
 
 
 class Work:
@@ -107,13 +121,15 @@ class Work:
         self._points = points
         self._strategies = strategies
         self._ground = ground
-        _ = ground.holds  # found here, once for all processes
+        self._columns = SharedColumns((ground.tape.candles, *ground.higher.values()))
+        _ = ground.backgrounds, ground.is_finite  # found here, once for all processes
 
     def __call__(self, number: int) -> bytes:
         """Return a line of the results, without its end: what came out, or why nothing did."""
         line: dict[str, Any] = {"parameters": self._points[number]}
         try:
-            line["searched"], line["held_out"] = tried(self._strategies[number], self._ground)
+            with self._columns.used():
+                line["searched"], line["held_out"] = tried(self._strategies[number], self._ground)
         except OnetapeError as error:
             line["error"] = " ".join(str(error).split())
         except Exception as error:

@@ -8,7 +8,15 @@ import pytest
 
 from onetape.core.candles import Candles
 from onetape.engine import Rules, max_drawdown, metrics_of, simulate
-from onetape.engine.measures import cagr, period_returns, profit_factor, sharpe, sortino, volatility
+from onetape.engine.measures import (
+    cagr,
+    calendar_of,
+    period_returns,
+    profit_factor,
+    sharpe,
+    sortino,
+    volatility,
+)
 
 DAY = 86_400
 
@@ -97,13 +105,13 @@ def test_the_cash_before_the_first_close_counts_as_a_high():
 
 def test_returns_are_daily_where_candles_are_shorter():
     equity = np.array([100.0, 110.0, 90.0, 99.0])
-    returns, periods = period_returns(100.0, equity, np.array([0, 12, 24, 36]) * 3_600)
+    returns, periods = period_returns(100.0, equity, calendar_of(np.array([0, 12, 24, 36]) * 3_600))
     assert returns.tolist() == pytest.approx([0.1, -0.1])
     assert periods == 365
 
 
 def test_weekly_candles_are_measured_by_the_week():
-    returns, periods = period_returns(1.0, np.ones(3), np.arange(3) * 7 * DAY)
+    returns, periods = period_returns(1.0, np.ones(3), calendar_of(np.arange(3) * 7 * DAY))
     assert (len(returns), periods) == (3, pytest.approx(365 / 7))
 
 
@@ -111,7 +119,7 @@ def test_weekly_candles_are_measured_by_the_week():
 def test_months_are_measured_by_the_month_though_february_is_short(months: int, a_year: int):
     opens = np.arange("2023-01", "2025-01", months, dtype="datetime64[M]")
     timestamp = opens.astype("datetime64[s]").astype(np.int64)
-    returns, periods = period_returns(1.0, np.ones(len(timestamp)), timestamp)
+    returns, periods = period_returns(1.0, np.ones(len(timestamp)), calendar_of(timestamp))
     assert (len(returns), periods) == (24 // months, pytest.approx(a_year))
 
 

@@ -23,7 +23,7 @@ from onetape.engine.fills import (
     sell_fill,
 )
 from onetape.engine.holding import BuyAndHold, buy_and_hold_equity, shared_holding
-from onetape.engine.metrics import Metrics, metrics_of
+from onetape.engine.metrics import Background, Metrics, background_of, metrics_of
 from onetape.engine.portfolio import TIE_RULE, Portfolio, Series, simulate_together
 from onetape.engine.result import Result, State
 from onetape.engine.rules import Rules
@@ -34,6 +34,7 @@ from onetape.engine.volatility import volatility_before
 __all__ = [
     "EXIT_KINDS",
     "TIE_RULE",
+    "Background",
     "BarExit",
     "BookedFill",
     "BuyAndHold",
@@ -53,6 +54,7 @@ __all__ = [
     "Series",
     "State",
     "Trade",
+    "background_of",
     "booked_fill",
     "buy_and_hold_equity",
     "buy_fill",

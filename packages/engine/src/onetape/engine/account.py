@@ -54,6 +54,7 @@ class Book:
         self.numbers: list[Numbers] = []
         """Of each fill; empty where `keep` gave columns instead."""
         self._kept: _Kept | None = None
+        self._index_column = np.empty(0, dtype=np.int64)
         self.refused: list[tuple[int, Refused]] = []
         self.ambiguous = 0
         """Bars that reached stop and target, where nothing told which came first."""
@@ -104,7 +105,22 @@ class Book:
         """Return `indices` as an array."""
         if self._kept is not None:
             return self._kept.indices
-        return np.array(self.indices, dtype=np.int64)
+        if len(self._index_column) != len(self.indices):
+            self._index_column = np.array(self.indices, dtype=np.int64)
+        return self._index_column
+
+    def entry_column(self) -> IntArray:
+        """Return `entry_bars` as an array."""
+        column = self.index_column()
+        return column[0::2] if self.carried is None else np.append(-self.carried.bars, column[1::2])
+
+    def exit_column(self) -> IntArray:
+        """Return `exit_bars` as an array."""
+        return self.index_column()[1 if self.carried is None else 0 :: 2]
+
+    def price_column(self) -> FloatArray:
+        """Return `prices` as an array."""
+        return np.array(self.prices, dtype=np.float64) if self._kept is None else self._kept.prices
 
     def columns(self) -> FloatArray:
         """Return the fills' numbers as `fills.Numbers` orders them, shape (m, 6)."""

@@ -4,7 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from onetape.core.candles import FloatArray
+from onetape.core.candles import FloatArray, IntArray
+
+#: Values looked at together by `running_high`.
+_BLOCK = 128
 
 
 class Drawdown(NamedTuple):
@@ -22,10 +25,40 @@ class Drawdown(NamedTuple):
     """First value that regained the high; the last one where none did."""
 
 
+class Highs(NamedTuple):
+    """How high an account stood."""
+
+    high: FloatArray
+    """The highest equity so far, shape (n,)."""
+    marks: IntArray
+    """Indices of the values that reach it, in order."""
+
+
+def highs_of(equity: FloatArray, start: float = 0.0) -> Highs:
+    """Return the highs of an equity curve; arguments as `drawdown_curve`."""
+    high = running_high(equity, start)
+    return Highs(high, np.flatnonzero(equity >= high))
+
+
 def running_high(equity: FloatArray, start: float = 0.0) -> FloatArray:
-    """Return the highest equity so far, shape (n,); arguments as `drawdown_curve`."""
-    high = np.maximum.accumulate(equity)
-    return np.maximum(high, start, out=high)
+    """Return the highest equity so far, shape (n,); arguments as `drawdown_curve`.
+
+    In blocks: where a block does not rise above what came before it, its highs are known.
+    """
+    whole = len(equity) // _BLOCK * _BLOCK
+    blocks = equity[:whole].reshape(-1, _BLOCK)
+    tops = blocks.max(axis=1)
+    so_far = np.maximum.accumulate(np.concatenate(([start], tops)))
+    before = so_far[:-1, None]
+    high = np.empty(len(equity))
+    highs = high[:whole].reshape(-1, _BLOCK)
+    highs[:] = before
+    rising = np.flatnonzero(~(tops <= before[:, 0]))
+    grown = np.maximum.accumulate(blocks[rising], axis=1)
+    highs[rising] = np.maximum(grown, before[rising], out=grown)
+    rest = np.maximum.accumulate(equity[whole:])
+    np.maximum(rest, so_far[-1], out=high[whole:])
+    return high
 
 
 def drawdown_curve(equity: FloatArray, start: float = 0.0) -> FloatArray:
@@ -46,9 +79,7 @@ def _curve(equity: FloatArray, high: FloatArray) -> FloatArray:
     return curve
 
 
-def max_drawdown(
-    equity: FloatArray, start: float = 0.0, high: FloatArray | None = None
-) -> Drawdown:
+def max_drawdown(equity: FloatArray, start: float = 0.0, highs: Highs | None = None) -> Drawdown:
     """Return the fall that lost the largest part of its high.
 
     The largest part is not always the largest amount: a fall from 1,000 to 500 outweighs one from
@@ -57,22 +88,22 @@ def max_drawdown(
     Args:
         equity: At each close, not negative, shape (n,).
         start: Cash before the first value, which counts as a high.
-        high: `running_high` of both, where it is known already; it is overwritten.
+        highs: `highs_of` both, where they are known already; `high` is overwritten.
     """
     if not len(equity):
         return Drawdown(0.0, 0.0, -1, -1, -1)
-    curve = _curve(equity, running_high(equity, start) if high is None else high)
+    high, marks = highs_of(equity, start) if highs is None else highs
+    curve = _curve(equity, high)
     trough = int(curve.argmin())
     ratio = float(curve[trough])
     if ratio >= 0:
         return Drawdown(0.0, 0.0, trough, trough, trough)
-    top = max(float(equity[: trough + 1].max()), start)
-    at_high = np.flatnonzero(equity[:trough] >= top)
-    regained = equity[trough:] >= top
+    following = int(np.searchsorted(marks, trough))
+    peak = int(marks[following - 1]) if following else -1
     return Drawdown(
         ratio=ratio,
-        amount=float(equity[trough]) - top,
-        peak=int(at_high[-1]) if len(at_high) else -1,
+        amount=float(equity[trough]) - (float(equity[peak]) if following else start),
+        peak=peak,
         trough=trough,
-        end=trough + int(regained.argmax()) if regained.any() else len(equity) - 1,
+        end=int(marks[following]) if following < len(marks) else len(equity) - 1,
     )

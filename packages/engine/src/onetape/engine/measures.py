@@ -5,15 +5,39 @@ defined is None, never NaN.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from onetape.core.candles import FloatArray, IntArray
-from onetape.engine.drawdown import running_high
+from onetape.engine.drawdown import Highs, highs_of
 
 DAY_SECONDS = 86_400
 YEAR_SECONDS = 365 * DAY_SECONDS
 _SHORTEST_MONTH_SECONDS = 28 * DAY_SECONDS
+
+
+class Calendar(NamedTuple):
+    """What metrics need to know of the candles' times, the same for every run over them."""
+
+    candle_seconds: int
+    """Length of a candle; 0 for fewer than two candles."""
+    span_seconds: int
+    """From the first candle's open to the last one's close."""
+    measured: IntArray | slice
+    """The candles whose closes risk is measured on: the last of each UTC day; all where candles
+    are longer than a day."""
+
+
+def calendar_of(timestamp: IntArray) -> Calendar:
+    """Return the calendar of candles with these opens, epoch seconds UTC, shape (n,)."""
+    seconds = candle_seconds(timestamp)
+    span = int(timestamp[-1] - timestamp[0]) + seconds if len(timestamp) > 1 else 0
+    measured: IntArray | slice = slice(None)
+    if len(timestamp) and seconds < DAY_SECONDS:
+        day = timestamp // DAY_SECONDS
+        measured = np.append(np.flatnonzero(day[1:] != day[:-1]), len(day) - 1)
+    return Calendar(seconds, span, measured)
 
 
 def cagr(start: float, end: float, seconds: float) -> float | None:
@@ -28,26 +52,21 @@ def cagr(start: float, end: float, seconds: float) -> float | None:
 
 
 def period_returns(
-    start: float, equity: FloatArray, timestamp: IntArray
+    start: float, equity: FloatArray, calendar: Calendar
 ) -> tuple[FloatArray, float]:
     """Return the returns that risk is measured on, and how many of them make a year.
 
     Args:
         start: Cash before the first candle, the base of the first return.
         equity: At each close, shape (n,).
-        timestamp: Open of each candle, epoch seconds UTC, shape (n,).
+        calendar: Of the candles.
     """
     if not len(equity):
         return np.empty(0), 365.0
-    seconds = candle_seconds(timestamp)
-    kept = equity
-    if seconds < DAY_SECONDS:
-        day = timestamp // DAY_SECONDS
-        kept = equity[np.append(day[1:] != day[:-1], True)]
-    path = np.concatenate(([start], kept))
+    path = np.concatenate(([start], equity[calendar.measured]))
     # Nothing comes after a total loss: an account at zero has no returns.
     path = path[: np.argmax(path <= 0) + 1] if (path <= 0).any() else path
-    return np.diff(path) / path[:-1], YEAR_SECONDS / max(seconds, DAY_SECONDS)
+    return np.diff(path) / path[:-1], YEAR_SECONDS / max(calendar.candle_seconds, DAY_SECONDS)
 
 
 def volatility(returns: FloatArray, periods: float) -> float | None:
@@ -124,7 +143,7 @@ def turnover(traded: float, equity: FloatArray, seconds: float) -> float | None:
 
 
 def longest_fall_seconds(
-    equity: FloatArray, timestamp: IntArray, start: float, high: FloatArray | None = None
+    equity: FloatArray, timestamp: IntArray, start: float, highs: Highs | None = None
 ) -> int:
     """Return the longest time from a high to the candle that regained it, or to the last one.
 
@@ -132,17 +151,17 @@ def longest_fall_seconds(
         equity: At each close, shape (n,).
         timestamp: Open of each candle, epoch seconds UTC, shape (n,).
         start: Cash before the first candle, which counts as a high at its open.
-        high: `running_high` of both, where it is known already.
+        highs: `highs_of` both, where they are known already.
     """
-    high = running_high(equity, start) if high is None else high
-    marks = np.flatnonzero(equity >= high)
+    if not len(equity):
+        return 0
+    marks = (highs_of(equity, start) if highs is None else highs).marks
     bounds = np.concatenate(([0], marks, [len(equity) - 1]))
     # Highs on neighbouring candles have no fall between them.
-    apart = bounds[1:] - bounds[:-1] > 1
-    below_at_end = len(equity) > 0 and equity[-1] < high[-1]
-    apart[-1:] |= below_at_end
-    lengths = timestamp[bounds[1:]] - timestamp[bounds[:-1]] if len(equity) else np.zeros(1, int)
-    return int(lengths[apart].max()) if apart.any() else 0
+    is_fall = bounds[1:] - bounds[:-1] > 1
+    is_fall[-1:] |= not len(marks) or int(marks[-1]) != len(equity) - 1
+    first, last = bounds[:-1][is_fall], bounds[1:][is_fall]
+    return int((timestamp[last] - timestamp[first]).max()) if len(first) else 0
 
 
 def _ratio(mean: float, deviation: float, periods: float) -> float | None:
@@ -166,10 +185,3 @@ def candle_seconds(timestamp: IntArray) -> int:
     if (months.astype("datetime64[s]").astype(np.int64) != timestamp).any():
         return least
     return int(np.diff(months.astype(np.int64)).min()) * YEAR_SECONDS // 12
-
-
-def span_seconds(timestamp: IntArray) -> int:
-    """Return the time from the first candle's open to the last one's close."""
-    if len(timestamp) < 2:
-        return 0
-    return int(timestamp[-1] - timestamp[0]) + candle_seconds(timestamp)

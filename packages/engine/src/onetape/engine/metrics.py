@@ -6,28 +6,31 @@ day), with no risk-free rate. A value that is not defined, such as the win rate 
 None, never NaN.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from onetape.core.candles import FloatArray, IntArray
-from onetape.engine.drawdown import Drawdown, max_drawdown, running_high
+from onetape.core.candles import Candles, FloatArray, IntArray
+from onetape.engine.drawdown import Drawdown, highs_of, max_drawdown
 from onetape.engine.holding import BuyAndHold, buy_and_hold, holding_of, shared_holding
 from onetape.engine.measures import (
+    Calendar,
     cagr,
+    calendar_of,
     longest_fall_seconds,
     period_returns,
     profit_factor,
     sharpe,
     sortino,
-    span_seconds,
     sqn,
     turnover,
     volatility,
 )
 from onetape.engine.portfolio import Portfolio
 from onetape.engine.result import Result
+from onetape.engine.rules import Rules
 from onetape.engine.tally import Tally, tally_of
 
 
@@ -107,46 +110,71 @@ class Metrics(Struct, frozen=True):
         return {**asdict(self), "buy_and_hold": None if hold is None else asdict(hold)}
 
 
-def metrics_of(result: Result | Portfolio, hold: BuyAndHold | None = None) -> Metrics:
+class Background(NamedTuple):
+    """What the metrics of all runs over the same candles, with the same rules, have in common."""
+
+    calendar: Calendar
+    change: float | None
+    """As `Metrics.market_change`."""
+    hold: BuyAndHold | None
+    """As `Metrics.buy_and_hold`."""
+
+
+def background_of(candles: Candles, rules: Rules) -> Background:
+    """Return the background of runs over one symbol."""
+    return Background(
+        calendar_of(candles.timestamp), _mean_change([candles]), buy_and_hold(candles, rules)
+    )
+
+
+def metrics_of(result: Result | Portfolio, background: Background | None = None) -> Metrics:
     """Return the metrics of a run over one symbol, or over several that share an account.
 
     Args:
         result: The run.
-        hold: `buy_and_hold` of its candles and rules, where an earlier run over one symbol has
-            found it already.
+        background: `background_of` its candles and rules, where an earlier run over one symbol has
+            needed it already.
     """
     if isinstance(result, Portfolio):
         times, parts = result.timestamp, result.parts
-        held = shared_holding([(part.candles, part.rules) for part in parts], times)
-        hold = None if held is None else holding_of(held, result.rules.cash)
+        background = _shared_background(result)
     else:
         times, parts = result.candles.timestamp, (result,)
-        hold = hold or buy_and_hold(result.candles, result.rules)
-    changes = [_change(part.candles.close) for part in parts if len(part.candles)]
+        background = background or background_of(result.candles, result.rules)
+    calendar = background.calendar
     tally = tally_of(parts)
     return Metrics(
-        **_of_equity(result.equity, result.start_cash, times),
+        **_of_equity(result.equity, result.start_cash, times, calendar),
         **_of_trades(tally),
-        market_change=sum(changes) / len(changes) if changes else None,
+        market_change=background.change,
         exposure=result.exposure,
         open_at_end=tally.open_positions > 0,
         fees=tally.fees,
         slippage=tally.slippage,
-        turnover=turnover(tally.traded, result.equity, span_seconds(times)),
+        turnover=turnover(tally.traded, result.equity, calendar.span_seconds),
         refused_orders=tally.refused,
         ambiguous_bars=tally.ambiguous,
         decided_bars=tally.decided,
-        buy_and_hold=hold,
+        buy_and_hold=background.hold,
     )
 
 
-def _of_equity(equity: FloatArray, start: float, times: IntArray) -> dict[str, Any]:
+def _shared_background(portfolio: Portfolio) -> Background:
+    parts, times = portfolio.parts, portfolio.timestamp
+    held = shared_holding([(part.candles, part.rules) for part in parts], times)
+    hold = None if held is None else holding_of(held, portfolio.rules.cash)
+    return Background(calendar_of(times), _mean_change([part.candles for part in parts]), hold)
+
+
+def _of_equity(
+    equity: FloatArray, start: float, times: IntArray, calendar: Calendar
+) -> dict[str, Any]:
     final = float(equity[-1]) if len(equity) else start
-    high = running_high(equity, start)
-    longest = longest_fall_seconds(equity, times, start, high)
-    fall = max_drawdown(equity, start, high)
-    returns, periods = period_returns(start, equity, times)
-    growth = cagr(start, final, span_seconds(times))
+    highs = highs_of(equity, start)
+    longest = longest_fall_seconds(equity, times, start, highs)
+    fall = max_drawdown(equity, start, highs)
+    returns, periods = period_returns(start, equity, calendar)
+    growth = cagr(start, final, calendar.span_seconds)
     return {
         "start_cash": start,
         "final_equity": final,
@@ -187,8 +215,9 @@ def _mean(values: FloatArray) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def _change(close: FloatArray) -> float:
-    return float(close[-1] / close[0]) - 1.0
+def _mean_change(markets: Sequence[Candles]) -> float | None:
+    changes = [float(one.close[-1] / one.close[0]) - 1.0 for one in markets if len(one)]
+    return sum(changes) / len(changes) if changes else None
 
 
 def _seconds(fall: Drawdown, timestamp: IntArray) -> int:

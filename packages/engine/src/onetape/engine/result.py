@@ -91,7 +91,7 @@ class Result(Struct, frozen=True, dict=True):
     @property
     def is_open_at_end(self) -> bool:
         """Return whether the range ended before the last position did."""
-        return (len(self.book.indices) + (self.book.carried is not None)) % 2 == 1
+        return (len(self.book.index_column()) + (self.book.carried is not None)) % 2 == 1
 
     @cached_property
     def trades(self) -> tuple[Trade, ...]:
@@ -124,6 +124,7 @@ class Result(Struct, frozen=True, dict=True):
         """Return the part of the candles at whose close a position was open, 0 to 1."""
         if not len(self.candles):
             return 0.0
-        ends = sum(self.book.exit_bars()) + (len(self.candles) if self.is_open_at_end else 0)
-        starts = sum(max(bar, 0) for bar in self.book.entry_bars())
+        ends = int(self.book.exit_column().sum())
+        ends += len(self.candles) if self.is_open_at_end else 0
+        starts = int(self.book.entry_column().clip(0).sum())
         return (ends - starts) / len(self.candles)

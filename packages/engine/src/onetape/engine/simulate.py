@@ -116,7 +116,7 @@ def _position(lane: Lane, row: int) -> OpenPosition | None:
     if row == NONE:
         return None
     plan, book, candles = lane.plan, lane.book, lane.candles
-    bar, carried = book.entry_bars()[-1], book.carried
+    bar, carried = int(book.entry_column()[-1]), book.carried
     highs = candles.high[max(bar, 0) :]
     highest = float(highs.max()) if len(highs) else 0.0
     has_levels = row not in plan.given_up
@@ -139,8 +139,8 @@ def _position(lane: Lane, row: int) -> OpenPosition | None:
 
 
 def _wait_bars(lane: Lane, state: State, rules: Rules) -> int:
-    exits = lane.book.exit_bars()
-    free = exits[-1] + rules.cool_down_bars + 1 if exits else state.wait_bars
+    exits = lane.book.exit_column()
+    free = int(exits[-1]) + rules.cool_down_bars + 1 if len(exits) else state.wait_bars
     return max(0, free - len(lane.candles))
 
 

@@ -50,12 +50,12 @@ def _tally(result: Result) -> Tally:
     book = result.book
     numbers = book.columns()
     profits, ratios = _closed_profits(result, numbers)
-    exits = book.exit_bars()
-    missed = np.abs(numbers[:, 0] - np.asarray(book.prices, dtype=np.float64))
+    exits = book.exit_column()
+    missed = np.abs(numbers[:, 0] - book.price_column())
     return Tally(
         profits=profits,
         ratios=ratios,
-        bars=sum(exits) - sum(book.entry_bars()[: len(exits)]),
+        bars=int(exits.sum() - book.entry_column()[: len(exits)].sum()),
         fees=_fees(result, numbers),
         traded=float(numbers[:, 2].sum()),
         slippage=float((missed * numbers[:, 1]).sum()),

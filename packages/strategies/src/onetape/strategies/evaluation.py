@@ -2,7 +2,7 @@
 
 import math
 import traceback
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -15,14 +15,29 @@ from onetape.strategies.hearing import printing_to_stderr
 from onetape.strategies.higher import Higher, HigherCandles
 from onetape.strategies.interface import Signals, Strategy
 
+#: Columns in the order in which a value that is no number is told.
+_VALUES: Final = ("close", "open", "high", "low", "volume")
 
-def checked_signals(strategy: Strategy, candles: Candles, higher: Higher | None = None) -> Signals:
+
+def is_finite(candles: Candles) -> bool:
+    """Return whether each price and volume is a number."""
+    # A sum is quick and shows every NaN and infinity; only then it matters where it is.
+    return all(
+        math.isfinite(getattr(candles, name).sum()) or np.isfinite(getattr(candles, name)).all()
+        for name in _VALUES
+    )
+
+
+def checked_signals(
+    strategy: Strategy, candles: Candles, higher: Higher | None = None, *, are_finite: bool = False
+) -> Signals:
     """Return what the strategy says about the candles, proven to be usable.
 
     Args:
         strategy: Any strategy, a user's own included.
         candles: Closed candles, oldest first, at least one.
         higher: Candles of each of the strategy's `higher_timeframes`.
+        are_finite: Whether it is known that the candles hold numbers only.
 
     Raises:
         ConfigurationError: the strategy raised, or returned something else than one of -1, 0 and 1
@@ -35,7 +50,7 @@ def checked_signals(strategy: Strategy, candles: Candles, higher: Higher | None 
             raise ConfigurationError(
                 f"strategy {strategy.name} wants {name} candles, and whoever evaluates it gave none"
             )
-    _check_candles(strategy, candles)
+    _check_candles(strategy, candles, are_finite=are_finite)
     try:
         with printing_to_stderr():
             signals = strategy.evaluate(_protected(candles), given)
@@ -72,21 +87,17 @@ def _unwritable(column: Any) -> Any:
     return view
 
 
-def _check_candles(strategy: Strategy, candles: Candles) -> None:
+def _check_candles(strategy: Strategy, candles: Candles, *, are_finite: bool) -> None:
     if len(candles) == 0:
         raise DataError(f"strategy {strategy.name} was given no candles; backfill the range first")
-    for name in ("close", "open", "high", "low", "volume"):
-        column = getattr(candles, name)
-        # A sum is quick and shows every NaN and infinity; only then it matters where it is.
-        if math.isfinite(column.sum()):
-            continue
-        bad = ~np.isfinite(column)
-        if bad.any():
-            raise DataError(
-                f"strategy {strategy.name} cannot read the candle "
-                f"{_bar(candles, int(bad.argmax()))}: its {name} is no number; delete that row and "
-                "backfill it again"
-            )
+    if are_finite or is_finite(candles):
+        return
+    name = next(name for name in _VALUES if not np.isfinite(getattr(candles, name)).all())
+    index = int((~np.isfinite(getattr(candles, name))).argmax())
+    raise DataError(
+        f"strategy {strategy.name} cannot read the candle {_bar(candles, index)}: its {name} is no "
+        "number; delete that row and backfill it again"
+    )
 
 
 def _checked(strategy: Strategy, candles: Candles, signals: Any) -> Signals:

@@ -1,0 +1,82 @@
+"""Highs and falls, which are found in blocks and from marks, are those of the plain definition."""
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from onetape.core.candles import FloatArray
+from onetape.engine.drawdown import highs_of, max_drawdown, running_high
+from onetape.engine.measures import longest_fall_seconds
+
+seeds = st.integers(0, 2**32 - 1)
+counts = st.integers(0, 700)
+#: How an account does: it falls, it goes nowhere, it stands still now and then, it rises.
+drifts = st.sampled_from([-0.02, 0.0, 0.02])
+starts = st.sampled_from([0.0, 100.0, 130.0])
+
+
+def curve(seed: int, count: int, drift: float) -> FloatArray:
+    """Return an equity curve of whole numbers, so that highs are met again, with flat parts."""
+    chance = np.random.default_rng(seed)
+    steps = chance.normal(drift, 1, count) * (chance.random(count) < 0.7)
+    return np.maximum(np.rint(100 + steps.cumsum()), 0.0)
+
+
+@given(seeds, counts, drifts, starts)
+@example(1, 128, 0.02, 100.0)
+@example(1, 129, -0.02, 100.0)
+@example(1, 0, 0.0, 100.0)
+def test_highs_in_blocks_are_those_of_one_pass(
+    seed: int, count: int, drift: float, start: float
+) -> None:
+    equity = curve(seed, count, drift)
+    plain = np.maximum(np.maximum.accumulate(equity), start)
+    np.testing.assert_array_equal(running_high(equity, start), plain)
+    assert highs_of(equity, start).marks.tolist() == np.flatnonzero(equity >= plain).tolist()
+
+
+@pytest.mark.parametrize("at", [0, 5, 130, 299])
+def test_what_is_no_number_stays_none_from_there_on(at: int) -> None:
+    equity = curve(3, 300, 0.0)
+    equity[at] = np.nan
+    np.testing.assert_array_equal(
+        running_high(equity, 100.0), np.maximum(np.maximum.accumulate(equity), 100.0)
+    )
+
+
+@given(seeds, st.integers(1, 700), drifts, starts.filter(bool))
+def test_the_deepest_fall_is_that_of_a_look_at_every_value(
+    seed: int, count: int, drift: float, start: float
+) -> None:
+    equity = curve(seed, count, drift)
+    fall = max_drawdown(equity, start)
+    high, ratios = start, list[float]()
+    for value in equity.tolist():
+        high = max(high, value)
+        ratios.append(value / high - 1.0)
+    assert fall.ratio == min(0.0, *ratios)
+    if fall.ratio == 0:
+        return
+    assert fall.trough == ratios.index(fall.ratio)
+    before = [start, *equity[: fall.trough].tolist()]
+    top = max(before)
+    assert fall.peak == len(before) - 2 - before[::-1].index(top)
+    assert fall.amount == equity[fall.trough] - top
+    after = [bar for bar in range(fall.trough, count) if equity[bar] >= top]
+    assert fall.end == (after[0] if after else count - 1)
+
+
+@given(seeds, st.integers(1, 700), drifts, starts.filter(bool))
+def test_the_longest_fall_is_that_of_a_look_at_every_value(
+    seed: int, count: int, drift: float, start: float
+) -> None:
+    equity = curve(seed, count, drift)
+    since, high, longest = 0, start, 0
+    for bar, value in enumerate(equity.tolist()):
+        if value >= high:
+            longest = max(longest, bar - since if bar - since > 1 else 0)
+            since, high = bar, value
+    if equity[-1] < high:
+        longest = max(longest, count - 1 - since)
+    assert longest_fall_seconds(equity, np.arange(count) * 60, start) == longest * 60
