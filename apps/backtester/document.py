@@ -39,7 +39,8 @@ def print_document(document: Document) -> None:
         some = trades.records(start, stop) if isinstance(trades, TradeRows) else trades[start:stop]
         lines = encoder.encode_lines(some).rstrip()
         is_last = stop >= len(trades)
-        print_bytes(lines.replace(b"}\n", b"},\n") + (b"\n" if is_last else b",\n"))
+        # No text holds a line feed of its own: JSON writes it as an escape.
+        print_bytes(lines.replace(b"\n", b",\n") + (b"\n" if is_last else b",\n"))
     print_bytes(b"  ]\n}\n")
 
 

@@ -12,7 +12,7 @@ when that one goes, perhaps in another chunk. A span that has such a row is ther
 """
 
 import contextlib
-import secrets
+import os
 import time
 from pathlib import Path
 from typing import Final
@@ -138,7 +138,7 @@ def _build(store: Store, folder: Path, key: SeriesKey, start: int, stop: int) ->
         candles = read_columns(connection, key, start, stop)
         if not len(candles):
             return False
-        chunk = Chunk(start, stop, len(candles), secrets.token_bytes(KEY_BYTES))
+        chunk = Chunk(start, stop, len(candles), os.urandom(KEY_BYTES))
         path = folder / chunk.file_name
         write_chunk(path, chunk.key, candles)
         try:
