@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from onetape.core.timeframes import Timeframe
-from onetape.simulator.noise import IntArray
+from onetape.simulator.noise import BoolArray, IntArray
 
 #: Every interval of Binance spot but 1s.
 INTERVALS: Final = (
@@ -84,6 +84,31 @@ def opens_between(timeframe: Timeframe, start: int, end: int) -> IntArray:
         opens.append(first)
         first = timeframe.next(first)
     return np.array(opens, dtype=np.int64)
+
+
+def with_quiet(picked: Bars, opens: IntArray, quiet: BoolArray) -> Bars:
+    """Return bars of which the quiet ones are flat, of volume 0, at the close before them.
+
+    Args:
+        picked: For each open its bar, or the last one before it where it is quiet; shape (n,).
+        opens: Opens of the bars, epoch seconds, shape (n,).
+        quiet: Which have no trade, shape (n,).
+    """
+    loud, close = (~quiet).astype(np.int64), picked.close
+    return Bars(
+        timestamp=opens,
+        open=np.where(quiet, close, picked.open),
+        high=np.where(quiet, close, picked.high),
+        low=np.where(quiet, close, picked.low),
+        close=close,
+        volume=picked.volume * loud,
+        quote=picked.quote * loud,
+        trades=picked.trades * loud,
+        # The next trade's, as if it were the first of this bar.
+        first_id=picked.first_id + np.where(quiet, picked.trades, 0),
+        buy_volume=picked.buy_volume * loud,
+        buy_quote=picked.buy_quote * loud,
+    )
 
 
 def grouped(bars: Bars, opens: IntArray) -> Bars:

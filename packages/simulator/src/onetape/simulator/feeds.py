@@ -156,14 +156,7 @@ class TradeFeed:
 
     def _rows(self, trades: Trades, now_ms: int) -> Iterator[JsonObject]:
         texts = Texts(self._symbol)
-        for number, time_ms, price, amount, buys in zip(
-            trades.id.tolist(),
-            trades.time_ms.tolist(),
-            trades.price.tolist(),
-            trades.amount.tolist(),
-            trades.buys.tolist(),
-            strict=True,
-        ):
+        for number, time_ms, price, amount, buys in trades.rows():
             if self._aggregated:
                 cells = aggregate(texts, number, time_ms, (price, amount, buys))
                 yield {"e": "aggTrade", "E": now_ms, "s": self._symbol.id, **cells}

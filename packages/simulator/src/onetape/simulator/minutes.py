@@ -8,15 +8,16 @@ exactly those of its trades (`trades.py`).
 A minute without a trade is flat at the previous close; an outage has no minutes (`silence.py`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onetape.simulator.bars import NO_BARS, Bars
+from onetape.simulator.bars import NO_BARS, Bars, with_quiet
 from onetape.simulator.noise import (
+    BoolArray,
     FloatArray,
     HashArray,
     IntArray,
@@ -28,25 +29,16 @@ from onetape.simulator.noise import (
     rehashed,
     uniform,
 )
-from onetape.simulator.path import MINUTES, MINUTES_PER_YEAR, ORIGIN_SECONDS, Path, paths
+from onetape.simulator.path import ORIGIN_SECONDS, Path, paths
+from onetape.simulator.shared_paths import ReadPaths, pairs_before_each, path_key, weighted_paths
 from onetape.simulator.silence import (
     LONGEST_QUIET,
-    BoolArray,
     last_traded,
     missing_mask,
-    outages,
     traded_mask,
 )
 from onetape.simulator.symbols import SpotSymbol
 
-#: Keys, first minute and last minute (exclusive) of some paths.
-ReadPaths = Callable[[Sequence[int], int, int], list[Path]]
-#: Pairs of trades in the calmest minute (two halves are the four special trades), and what comes on
-#: top in a minute of mean variance: in a lively market, and in one with quiet minutes.
-LIVELY_PAIRS: Final = (4, 8.0)
-THIN_PAIRS: Final = (2, 2.0)
-#: Trades that an outage kept back come within so many minutes after it.
-CATCH_UP_MINUTES: Final = 256
 #: One minute of 2**18 has a wick: a price far away, gone at once. Least depth, and what the cube
 #: of a uniform number adds.
 WICK_MASK: Final = (1 << 18) - 1
@@ -142,7 +134,7 @@ def minutes_of_many(
 ) -> list[Minutes]:
     """Return what `minutes` does for each market; their paths are computed together."""
     keys = list(
-        dict.fromkeys(_path_key(seed, name) for symbol in symbols for name, _ in symbol.weights)
+        dict.fromkeys(path_key(seed, name) for symbol in symbols for name, _ in symbol.weights)
     )
     # A thin market needs its last traded minute too.
     known_first = max(first - LONGEST_QUIET, 0)
@@ -160,10 +152,10 @@ def _traded(
     seed: int, symbol: SpotSymbol, begin: int, last: int, rows: IntArray, read: ReadPaths
 ) -> Minutes:
     """Return the minutes `begin + rows`, of which each has trades."""
-    log_price, variance, swing = _weighted_paths(seed, symbol, begin, last, read)
+    log_price, variance, swing = weighted_paths(seed, symbol, begin, last, read)
     tick_price = exponential(log_price) * (symbol.anchor * 10.0**symbol.price_digits)
     bounds = np.maximum(np.rint(tick_price), 1.0)
-    ids = _pairs_before(seed, symbol, variance, begin, last)
+    ids = pairs_before_each(seed, symbol, variance, begin, last)
     # Whoever wanted to trade in quiet minutes does so in the next that is not.
     pairs_before = np.append(ids[rows[0]], ids[rows + 1])
     index = rows + begin
@@ -205,23 +197,9 @@ def _with_quiet(found: Minutes, begin: int, rows: IntArray, exists: BoolArray) -
     place = np.flatnonzero(exists)
     quiet = rows[source] != place
     picked = found.picked(source)
-    bars = picked.bars
-    bars, close = picked.bars, picked.bars.close
-    loud = np.where(quiet, 0, 1)
+    loud = (~quiet).astype(np.int64)
     return Minutes(
-        Bars(
-            timestamp=(place + begin) * 60 + ORIGIN_SECONDS,
-            open=np.where(quiet, close, bars.open),
-            high=np.where(quiet, close, bars.high),
-            low=np.where(quiet, close, bars.low),
-            close=close,
-            volume=bars.volume * loud,
-            quote=bars.quote * loud,
-            trades=bars.trades * loud,
-            first_id=bars.first_id + np.where(quiet, bars.trades, 0),
-            buy_volume=bars.buy_volume * loud,
-            buy_quote=bars.buy_quote * loud,
-        ),
+        with_quiet(picked.bars, (place + begin) * 60 + ORIGIN_SECONDS, quiet),
         first_amount=picked.first_amount * loud,
         high_amount=picked.high_amount * loud,
         low_amount=picked.low_amount * loud,
@@ -231,64 +209,6 @@ def _with_quiet(found: Minutes, begin: int, rows: IntArray, exists: BoolArray) -
         buy_lots=picked.buy_lots * loud,
         sell_lots=picked.sell_lots * loud,
     )
-
-
-def _path_key(seed: int, name: str) -> int:
-    return key_of(seed, "path", name)
-
-
-def _weighted_paths(
-    seed: int, symbol: SpotSymbol, first: int, last: int, read: ReadPaths = paths
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    level = np.zeros(last - first + 1)
-    variance = np.zeros(last - first + 1)
-    swing = np.zeros(last - first)
-    keys = [_path_key(seed, name) for name, _ in symbol.weights]
-    for (_, weight), shared in zip(symbol.weights, read(keys, first, last), strict=True):
-        level += shared.level * weight
-        variance += shared.variance * (weight * weight)
-        swing += shared.swing * (weight * weight)
-    return level, variance, swing
-
-
-def _pairs_before(
-    seed: int, symbol: SpotSymbol, variance: FloatArray, first: int, last: int
-) -> IntArray:
-    """Return how many pairs of trades came before each minute boundary since 2010.
-
-    More variance, more trades. Read from running sums, so that trade ids need no counting. In an
-    outage the sum stands still, and after it catches up.
-    """
-    index = np.arange(first, last + 1, dtype=np.int64)
-    pairs = _pairs_spent(symbol, variance, index)
-    for outage in outages(seed):
-        end = min(outage.end + CATCH_UP_MINUTES, MINUTES)
-        if outage.halt >= last or end <= first:
-            continue
-        before, after = (
-            int(_pairs_spent(symbol, _variance_at(seed, symbol, at), np.array([at]))[0])
-            for at in (outage.halt, end)
-        )
-        since = np.maximum(index - outage.end, 0)
-        caught_up = before + (after - before) * since // CATCH_UP_MINUTES
-        within = (index >= outage.halt) & (index < end)
-        pairs = np.where(within, caught_up, pairs)
-    return pairs
-
-
-def _pairs_spent(symbol: SpotSymbol, variance: FloatArray, index: IntArray) -> IntArray:
-    """Return the pairs that the variance since 2010 has brought at each minute boundary."""
-    yearly = 0.0
-    for _, weight in symbol.weights:
-        yearly += weight * weight
-    calm, busy = THIN_PAIRS if symbol.quiet else LIVELY_PAIRS
-    return index * calm + np.floor(variance * (busy * MINUTES_PER_YEAR / yearly)).astype(np.int64)
-
-
-def _variance_at(seed: int, symbol: SpotSymbol, boundary: int) -> FloatArray:
-    """Return the variance spent at one boundary, shape (1,)."""
-    first = min(boundary, MINUTES - 1)
-    return _weighted_paths(seed, symbol, first, first + 1)[1][boundary - first :][:1]
 
 
 def _extremes(

@@ -140,20 +140,9 @@ def _first(parts: Iterator[Trades], limit: int) -> list[Trades]:
     return found
 
 
-def _columns(trades: Trades) -> Iterator[tuple[int, int, int, int, bool]]:
-    return zip(
-        trades.id.tolist(),
-        trades.time_ms.tolist(),
-        trades.price.tolist(),
-        trades.amount.tolist(),
-        trades.buys.tolist(),
-        strict=True,
-    )
-
-
 def _rows(symbol: SpotSymbol, trades: Trades) -> Iterator[JsonObject]:
     texts = Texts(symbol)
-    for number, time_ms, price, amount, buys in _columns(trades):
+    for number, time_ms, price, amount, buys in trades.rows():
         yield {
             "id": number,
             "price": texts.price(price),
@@ -167,5 +156,5 @@ def _rows(symbol: SpotSymbol, trades: Trades) -> Iterator[JsonObject]:
 
 def _aggregates(symbol: SpotSymbol, trades: Trades) -> Iterator[JsonObject]:
     texts = Texts(symbol)
-    for number, time_ms, price, amount, buys in _columns(trades):
+    for number, time_ms, price, amount, buys in trades.rows():
         yield aggregate(texts, number, time_ms, (price, amount, buys))

@@ -14,7 +14,15 @@ import numpy as np
 
 from onetape.core.candles import FloatArray
 from onetape.core.timeframes import Timeframe
-from onetape.simulator.bars import NO_BARS, Bars, grouped, joined, opens_between, values_of
+from onetape.simulator.bars import (
+    NO_BARS,
+    Bars,
+    grouped,
+    joined,
+    opens_between,
+    values_of,
+    with_quiet,
+)
 from onetape.simulator.market import Market
 from onetape.simulator.minutes import Minutes
 from onetape.simulator.noise import IntArray, hashed, key_of, part16
@@ -193,20 +201,7 @@ def _minutes_from(trades: Trades, minutes: IntArray) -> Bars:
     # For each minute the last traded one at or before it.
     source = np.searchsorted(traded.timestamp, minutes, side="right") - 1
     picked = Bars(*(column[source] for column in traded.columns()))
-    quiet, loud = picked.timestamp != minutes, (picked.timestamp == minutes).astype(np.int64)
-    return Bars(
-        timestamp=minutes,
-        open=np.where(quiet, picked.close, picked.open),
-        high=np.where(quiet, picked.close, picked.high),
-        low=np.where(quiet, picked.close, picked.low),
-        close=picked.close,
-        volume=picked.volume * loud,
-        quote=picked.quote * loud,
-        trades=picked.trades * loud,
-        first_id=picked.first_id + np.where(quiet, picked.trades, 0),
-        buy_volume=picked.buy_volume * loud,
-        buy_quote=picked.buy_quote * loud,
-    )
+    return with_quiet(picked, minutes, picked.timestamp != minutes)
 
 
 def _parts(seed: int, series: Series) -> Minutes:

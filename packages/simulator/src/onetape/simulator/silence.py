@@ -9,13 +9,10 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from onetape.simulator.noise import hashed, key_of, part16, uniform
+from onetape.simulator.noise import BoolArray, hashed, key_of, part16, uniform
 from onetape.simulator.path import DEPTH, ORIGIN_SECONDS
 from onetape.simulator.symbols import SpotSymbol
-
-BoolArray = NDArray[np.bool_]
 
 #: An outage begins in most stretches of 2**18 minutes (half a year), never near their ends.
 _STRETCH_BITS: Final = 18

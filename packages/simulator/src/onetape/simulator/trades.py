@@ -1,18 +1,17 @@
 """The trades of one minute: together they are exactly that minute's candle."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onetape.simulator.bars import NO_BARS, Bars, column_of, values_of
 from onetape.simulator.minutes import Minutes
-from onetape.simulator.noise import HashArray, IntArray, hashed, key_of, part16, rehashed
+from onetape.simulator.noise import BoolArray, HashArray, IntArray, hashed, key_of, part16, rehashed
 from onetape.simulator.silence import minute_of
 from onetape.simulator.symbols import SpotSymbol
 
-BoolArray = NDArray[np.bool_]
 #: Price in ticks, amount in steps, whether the taker buys; one row a trade.
 _Columns = tuple[IntArray, IntArray, BoolArray]
 
@@ -40,6 +39,17 @@ class Trades:
         """Return the trades of a slice, as views of the same memory."""
         return Trades(
             self.id[rows], self.time_ms[rows], self.price[rows], self.amount[rows], self.buys[rows]
+        )
+
+    def rows(self) -> Iterator[tuple[int, int, int, int, bool]]:
+        """Yield each trade's id, time, price, amount and whether the taker bought."""
+        return zip(
+            self.id.tolist(),
+            self.time_ms.tolist(),
+            self.price.tolist(),
+            self.amount.tolist(),
+            self.buys.tolist(),
+            strict=True,
         )
 
     def until(self, now_ms: int) -> "Trades":

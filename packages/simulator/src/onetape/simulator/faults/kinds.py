@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Final
 
-#: When a fault acts on a request: before the exchange did anything, after, or inside the answer.
-WHENS: Final = ("before", "after", "body")
 #: Wrong bodies of an answer with status 200.
 BODY_SHAPES: Final = (
     "html", "null", "empty_object", "empty_list", "truncated", "octet_stream", "empty", "text",
@@ -52,7 +50,9 @@ class Kind:
     shapes: tuple[str, ...] = ()
     """Its variants; the first is the usual one."""
     whens: tuple[str, ...] = ()
-    """When it may act; the first is the usual one."""
+    """When it may act: `before` the exchange did anything, `after`, or inside the answer (`body`).
+
+    The first is the usual one."""
 
     @property
     def allowed(self) -> frozenset[str]:
