@@ -98,6 +98,7 @@ faults:
         ("faults:\n  - kind: drip\n    kind: drip", ":3: faults[0]: kind is set twice, first in"),
         ("faults:\n  - kind: !!python/object:os.system x", ":2: the tag tag:yaml.org,2002:python"),
         ("faults: [", ":1: no valid YAML"),
+        ("faults: " + "[" * 3_000, " is nested too deeply"),
     ],
 )
 def test_a_mistake_is_one_line_with_its_place(tmp_path: Path, text: str, problem: str) -> None:

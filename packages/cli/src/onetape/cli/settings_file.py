@@ -20,18 +20,22 @@ Tree = dict[str, Any]
 _compose = cast("Callable[..., yaml.Node | None]", yaml.compose)  # pyright: ignore[reportUnknownMemberType]
 
 
-def read_settings(file: Path) -> tuple[Tree, dict[str, int]]:
-    """Return the file as nested text, and the line of each dotted key.
+def composed(file: Path, most_bytes: int = MOST_BYTES) -> yaml.Node | None:
+    """Return a YAML file as nodes, which know their lines; None where it is empty.
+
+    Args:
+        file: The file.
+        most_bytes: A larger file is refused.
 
     Raises:
-        ConfigurationError: it cannot be read, or is no file of settings; names path and line.
+        ConfigurationError: it cannot be read, or is no YAML; names path and line.
     """
     try:
         with file.open("rb") as opened:
-            content = opened.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise ConfigurationError(f"{file} is larger than {MOST_BYTES:,} bytes; no settings are")
-        node = _compose(content.decode("utf-8"), Loader=yaml.SafeLoader)
+            content = opened.read(most_bytes + 1)
+        if len(content) > most_bytes:
+            raise ConfigurationError(f"{file} is larger than {most_bytes:,} bytes; shorten it")
+        return _compose(content.decode("utf-8"), Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
@@ -39,9 +43,18 @@ def read_settings(file: Path) -> tuple[Tree, dict[str, int]]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{file}: no valid YAML: {error}") from error
     except RecursionError as error:
-        raise ConfigurationError(f"{file} is nested too deeply; settings are not") from error
+        raise ConfigurationError(f"{file} is nested too deeply; make it flatter") from error
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be read: {error_text(error)}") from error
+
+
+def read_settings(file: Path) -> tuple[Tree, dict[str, int]]:
+    """Return the file as nested text, and the line of each dotted key.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is no file of settings; names path and line.
+    """
+    node = composed(file)
     lines: dict[str, int] = {}
     if node is None or node.tag == "tag:yaml.org,2002:null":
         return {}, lines

@@ -1,17 +1,17 @@
 """A timeline of faults in a YAML file, read so that an error names its line and key."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import yaml
 
+from onetape.cli.settings_file import composed
 from onetape.core.errors import ConfigurationError
 from onetape.simulator.faults.model import Fault, FaultError, make_fault
 
-# The stub leaves the stream and the node untyped.
-_compose = cast("Callable[..., yaml.Node | None]", yaml.compose)  # pyright: ignore[reportUnknownMemberType]
+#: No timeline is larger.
+MOST_BYTES: Final = 10_000_000
 _FORM = "a timeline has `seed: N` (optional) and `faults:` with one `- kind: ...` each"
 
 
@@ -30,18 +30,7 @@ def read_timeline(file: Path) -> Timeline:
     Raises:
         ConfigurationError: the file cannot be read or a line of it cannot be used.
     """
-    try:
-        text = file.read_text(encoding="utf-8")
-        node = _compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        raise ConfigurationError(f"{file}:{line}: no valid YAML: {error.problem}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file}: no valid YAML: {error}") from error
-    except OSError as error:
-        raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
-    entries = _entries(file, node, "the file")
+    entries = _entries(file, composed(file, MOST_BYTES), "the file")
     for key, (_, line) in entries.items():
         if key not in ("seed", "faults"):
             raise ConfigurationError(f"{file}:{line}: unknown key {key!r}; {_FORM}")
