@@ -8,7 +8,6 @@ Copying the file itself would lose what is still in its write-ahead log.
 
 import contextlib
 import os
-import tempfile
 import time
 from collections.abc import Generator
 from contextlib import closing, contextmanager
@@ -79,6 +78,9 @@ def draft_of(path: Path) -> Generator[Path]:
     Raises:
         ConfigurationError: the folder cannot be made or written.
     """
+    # Only what writes whole files needs it.
+    import tempfile
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _sweep(path)

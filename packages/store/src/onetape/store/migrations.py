@@ -2,7 +2,6 @@
 
 import time
 from glob import escape
-from importlib.resources import files
 from pathlib import Path
 
 from onetape.core.errors import StoreError
@@ -33,6 +32,9 @@ def migrate(connection: Connection, path: Path) -> Path | None:
     check_ours(connection, path)
     if _version(connection) == NEWEST_VERSION:
         return None
+    # Most starts migrate nothing, and should not wait 3 ms for this module.
+    from importlib.resources import files
+
     patiently(lambda: connection.execute("BEGIN IMMEDIATE"), MIGRATION_PATIENCE_SECONDS)
     try:
         # Another process may have migrated between the look and the lock.

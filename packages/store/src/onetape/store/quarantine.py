@@ -4,7 +4,6 @@ An exchange that turns mad must not fill the disk: of each series and fault, qua
 first `KEPT_PAYLOADS` rows, and `quarantine_counts` counts all. Times are epoch milliseconds.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Final, Literal
@@ -112,4 +111,7 @@ def refused_rows(store: Store, key: SeriesKey | None = None) -> list[RefusedRows
 
 
 def _in_words(row: Candle) -> str:
+    # Only a refused row needs it, and a reader refuses none.
+    import json
+
     return json.dumps([repr(value) for value in row])
