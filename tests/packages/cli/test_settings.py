@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from onetape.cli.settings import (
     AccountSettings,
+    ExitSettings,
     StrategySettings,
     database_path,
     load_settings,
@@ -29,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     db: Path | None = None
     strategy: StrategySettings = StrategySettings()
     account: AccountSettings = AccountSettings()
+    exits: ExitSettings = ExitSettings()
 
 
 def load(
@@ -130,6 +132,18 @@ def test_variables_of_other_programs_are_left_alone() -> None:
         ("allow_gaps: maybe\n", "app.yaml:1: allow_gaps: expected bool, found 'maybe'"),
         ("symbol: {a: b}\n", "app.yaml:1: symbol: expected array, found {'a': 'b'}"),
         ("db: [a]\n", "app.yaml:1: db: expected Path, found ['a']"),
+        (
+            "strategy:\n  parameters:\n    a.b: 5\n    period: [14]\n",
+            "app.yaml:4: strategy.parameters.period: expected str, found ['14']",
+        ),
+        (
+            "exits:\n  target_table:\n    0: 0.04\n    60: soon\n",
+            "app.yaml:4: exits.target_table.60: expected a number, found 'soon'",
+        ),
+        (
+            "exits:\n  target_table:\n    0: 0.04\n    later: 0.02\n",
+            "app.yaml:4: exits.target_table: expected int for a key, found 'later'",
+        ),
         ("account: 5\n", "app.yaml:1: account: expected object, found '5'"),
         (
             "exchange: a\nexchange: b\n",
@@ -197,6 +211,12 @@ def test_a_mistake_in_the_environment_names_the_variable(
 def test_a_mistake_in_a_flag_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match=r"^--allow-gaps: allow_gaps: expected bool, found 'x'"):
         load(None, {"allow_gaps": "x"})
+
+
+def test_an_entry_of_a_flag_is_named_by_its_flag_and_its_name() -> None:
+    flags = {"strategy": {"parameters": {"period": ["14"]}}}
+    with pytest.raises(UsageError, match=r"^--param: strategy\.parameters\.period: expected str"):
+        load(None, flags)
 
 
 @settings(

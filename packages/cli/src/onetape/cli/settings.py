@@ -9,13 +9,13 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeGuard, TypeVar, cast, get_origin
+from typing import Annotated, Any, Final, NamedTuple, TypeGuard, TypeVar, cast, get_origin
 
 import msgspec
 
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
 from onetape.core.symbols import SIMULATOR_ID
-from onetape.core.words import did_you_mean, error_text
+from onetape.core.words import error_text
 
 #: The user's own files, which git ignores.
 USER_FOLDER = Path("user")
@@ -26,8 +26,8 @@ DATA_FOLDER = Path("data")
 MOST_MONEY = 1_000_000_000_000_000
 
 S = TypeVar("S", bound=msgspec.Struct)
-Money = Annotated[float, msgspec.Meta(le=MOST_MONEY)]
 Tree = dict[str, Any]
+Money = Annotated[float, msgspec.Meta(le=MOST_MONEY)]
 #: Flags that are not called like their setting.
 _FLAGS: Final = {
     "strategy.name": "strategy",
@@ -54,6 +54,17 @@ _FLAGS: Final = {
 }
 #: Ends a text in C; half a character, or a byte of an argument that is no UTF-8.
 _FORBIDDEN = re.compile("[\0\ud800-\udfff]")
+
+
+class Source(NamedTuple):
+    """Where some of the settings come from."""
+
+    tree: Tree
+    """Values as they were given, nested as the model."""
+    place: Callable[[str], str]
+    """Tells, in words, where a dotted key is given."""
+    error_class: type[OnetapeError]
+    """What a mistake in it is."""
 
 
 class StrategySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -158,6 +169,7 @@ def load_settings(
     file: Path | None,
     flags: Mapping[str, Any],
     environment: Mapping[str, str] | None = None,
+    check: Callable[[S], None] | None = None,
 ) -> S:
     """Return the settings of an app: defaults, then file, then environment, then flags.
 
@@ -167,27 +179,51 @@ def load_settings(
         file: What `settings_file` found.
         flags: Nested as the model; None means not given.
         environment: For tests; the process's own by default.
+        check: Raises UsageError or ConfigurationError where a value cannot be used, whatever there
+            is to be done with it; the error then tells where the value came from.
 
     Raises:
         ConfigurationError: the file or a variable cannot be used; names path, line and key.
         UsageError: a flag cannot be used.
     """
-    tree: Tree = {}
+    sources: list[Source] = []
     if file is not None:
         # Only a file needs YAML, which takes 10 ms to import.
         from onetape.cli.settings_file import read_settings
 
         from_file, lines = read_settings(file)
-        _convert(model, from_file, lambda key: f"{file}:{lines.get(key, 1)}", ConfigurationError)
-        tree = from_file
+
+        def line(key: str) -> str:
+            return f"{file}:{lines.get(key, 1)}"
+
+        sources.append(Source(from_file, line, ConfigurationError))
     variables = _from_environment(app, os.environ if environment is None else environment)
-    _convert(
-        model, variables, lambda key: f"{app}__{key}".upper().replace(".", "__"), ConfigurationError
-    )
-    given = _without_none(flags)
-    _convert(model, given, _flag, UsageError)
-    merged = _merge(_merge(tree, variables), given)
-    return _convert(model, merged, lambda key: f"setting {key}", ConfigurationError)
+
+    def variable(key: str) -> str:
+        return f"{app}__{key}".upper().replace(".", "__")
+
+    sources.append(Source(variables, variable, ConfigurationError))
+    sources.append(Source(_without_none(flags), _flag, UsageError))
+    merged: Tree = {}
+    for source in sources:
+        _convert(model, source)
+        merged = _merge(merged, source.tree)
+
+    def whole(key: str) -> str:
+        return f"setting {key}"
+
+    def checked(tree: Tree) -> S:
+        settings = _convert(model, Source(tree, whole, ConfigurationError))
+        if check is not None:
+            check(settings)
+        return settings
+
+    try:
+        return checked(merged)
+    except (UsageError, ConfigurationError) as error:
+        from onetape.cli.settings_errors import blamed
+
+        raise blamed(error, merged, sources[::-1], checked) from error
 
 
 def _from_environment(app: str, environment: Mapping[str, str]) -> Tree:
@@ -210,7 +246,11 @@ def _from_environment(app: str, environment: Mapping[str, str]) -> Tree:
 
 
 def _flag(key: str) -> str:
-    return f"--{_FLAGS.get(key, key.replace('_', '-'))}"
+    """Return the flag of a setting, or of an entry of it, such as a strategy's parameter."""
+    name = key
+    while name and name not in _FLAGS:
+        name = name.rpartition(".")[0]
+    return f"--{_FLAGS[name] if name else key.replace('_', '-')}"
 
 
 def _without_none(flags: Mapping[str, Any]) -> Tree:
@@ -234,29 +274,35 @@ def _merge(base: Tree, over: Tree) -> Tree:
     return merged
 
 
-def _convert(
-    model: type[S], tree: Tree, place: Callable[[str], str], error_class: type[OnetapeError]
-) -> S:
-    _check_text(tree, "", place, error_class)
-    try:
+def _convert(model: type[S], source: Source) -> S:
+    _check_text(source.tree, "", source)
+
+    def convert(tree: Tree) -> S:
         return msgspec.convert(_split_lists(model, tree), model, strict=False, dec_hook=_from_text)
+
+    try:
+        return convert(source.tree)
     except msgspec.ValidationError as error:
-        raise error_class(_explain(model, str(error), tree, place)) from error
+        from onetape.cli.settings_errors import explained
+
+        raise source.error_class(explained(model, str(error), source, convert)) from error
 
 
-def _check_text(
-    value: object, key: str, place: Callable[[str], str], error_class: type[OnetapeError]
-) -> None:
-    """Refuse characters that neither a file's name nor the database can hold."""
+def _check_text(value: object, key: str, source: Source) -> None:
+    """Refuse characters that neither a file's name nor the database can hold, and empty flags."""
     if isinstance(value, Mapping):
         for name, below in cast("Mapping[str, object]", value).items():
-            _check_text(name, key, place, error_class)
-            _check_text(below, f"{key}.{name}" if key else name, place, error_class)
+            _check_text(name, key, source)
+            _check_text(below, f"{key}.{name}" if key else name, source)
     elif isinstance(value, list):
         for item in cast("list[object]", value):
-            _check_text(item, key, place, error_class)
+            _check_text(item, key, source)
+    elif source.error_class is UsageError and isinstance(value, str) and not value.strip():
+        raise UsageError(f"{source.place(key)} is empty; give it a value, or leave it out")
     elif isinstance(value, str | Path) and _FORBIDDEN.search(str(value)):
-        raise error_class(f"{place(key)}: {key}: {str(value)!r} is no text in UTF-8; write it anew")
+        raise source.error_class(
+            f"{source.place(key)}: {key}: {str(value)!r} is no text in UTF-8; write it anew"
+        )
 
 
 def _split_lists(model: type[msgspec.Struct], tree: Tree) -> Tree:
@@ -266,12 +312,13 @@ def _split_lists(model: type[msgspec.Struct], tree: Tree) -> Tree:
         value = tree.get(field.encode_name)
         if isinstance(value, str) and get_origin(field.type) is list:
             split[field.encode_name] = [part.strip() for part in value.split(",") if part.strip()]
-        elif isinstance(value, dict) and _is_struct(field.type):
+        elif isinstance(value, dict) and is_struct(field.type):
             split[field.encode_name] = _split_lists(field.type, cast("Tree", value))
     return split
 
 
-def _is_struct(kind: object) -> TypeGuard[type[msgspec.Struct]]:
+def is_struct(kind: object) -> TypeGuard[type[msgspec.Struct]]:
+    """Return whether a type is a section of settings."""
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
@@ -285,33 +332,3 @@ def _from_text(kind: type, value: object) -> object:
             raise ValueError(msg) from error
     msg = f"Expected `{kind.__name__}`"
     raise TypeError(msg)  # which msgspec completes with the place
-
-
-def _explain(
-    model: type[msgspec.Struct], text: str, tree: Tree, place: Callable[[str], str]
-) -> str:
-    """Turn msgspec's sentence into one that names the place, the key and what was found."""
-    at = re.search(r" - at `\$\.?(.*?)`$", text)
-    key = re.sub(r"\[.*?\]", "", at[1]) if at else ""
-    what = text[: at.start()] if at else text
-    unknown = re.search(r"unknown field `(.*?)`", what)
-    if unknown:
-        full = f"{key}.{unknown[1]}" if key else unknown[1]
-        hint = did_you_mean(unknown[1], _fields_at(model, key))
-        return f"{place(full)}: unknown key {full!r}{hint}"
-    found: Any = tree
-    for part in filter(None, key.split(".")):
-        found = cast("Tree", found).get(part) if isinstance(found, dict) else found
-    expected = re.sub(r"^Expected `(.*?)`( [<>]= \S+)?.*$", r"expected \1\2", what)
-    expected = expected.replace(" | null", "").replace("float", "a number")
-    found = str(found) if isinstance(found, Path) else found
-    return f"{place(key)}: {key}: {expected}, found {found!r}"
-
-
-def _fields_at(model: type[msgspec.Struct], key: str) -> list[str]:
-    for part in filter(None, key.split(".")):
-        annotation: object = model.__annotations__.get(part)
-        if not _is_struct(annotation):
-            return []
-        model = annotation
-    return list(model.__struct_encode_fields__)
