@@ -135,17 +135,20 @@ def backtest(
         gc.enable()
 
 
-def settings_of(given: Mapping[str, Any]) -> "BacktesterSettings":
+def settings_of(given: Mapping[str, Any], command: str = "") -> "BacktesterSettings":
     """Return the settings of a backtest.
 
     Args:
         given: The parameters of `backtest` by name, as typer read them.
+        command: What takes them; a search has other parameters, and what only looks at the settings
+            may find a strategy that is not written yet.
 
     Raises:
         UsageError: a flag cannot be used.
         ConfigurationError: the file or the environment cannot be used.
     """
     from backtester.settings import BacktesterSettings
+    from backtester.settings_check import check_settings, check_with_parameters
     from onetape.cli.dates import range_flags
     from onetape.cli.parameters import trading_flags
     from onetape.cli.settings import load_settings, settings_file
@@ -166,7 +169,11 @@ def settings_of(given: Mapping[str, Any]) -> "BacktesterSettings":
     # Typer makes paths of texts only where it calls the function.
     config = None if given["config"] is None else Path(given["config"])
     file = settings_file("backtester", config)
-    settings: BacktesterSettings = load_settings(BacktesterSettings, "backtester", file, flags)
+    others = {"search": check_settings, "new-strategy": None, "--watch": None}
+    check = others.get(command, check_with_parameters)
+    settings: BacktesterSettings = load_settings(
+        BacktesterSettings, "backtester", file, flags, check=check
+    )
     return settings
 
 
@@ -184,7 +191,7 @@ def backtest_settings(arguments: Sequence[str], command: str) -> "BacktesterSett
     alone = typer.Typer(add_completion=False)
     alone.command()(backtest)
     parsed = typer.main.get_command(alone).make_context(f"backtester {command}", [*arguments])
-    return settings_of(parsed.params)
+    return settings_of(parsed.params, command)
 
 
 app.command("list")(list_runs)

@@ -14,17 +14,14 @@ from backtester.settings import BacktesterSettings
 from onetape.cli.output import print_line
 from onetape.cli.settings import USER_FOLDER, database_path
 from onetape.core.candles import SeriesKey
-from onetape.core.errors import ConfigurationError, DataError, UsageError
+from onetape.core.errors import DataError, UsageError
 from onetape.core.steps import IDEAL_MARKET, MarketSteps
 from onetape.core.symbols import spot_symbol
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import did_you_mean
 from onetape.engine import Detail, Metrics, Result, Rules, exit_rules, metrics_of, simulate
 from onetape.store.database import Store
 from onetape.store.market_data import market_steps
 from onetape.strategies import Signals, Strategy, checked_signals, load_strategy, lookback_of
-
-MARKETS = ("exchange", "ideal")
 
 
 class Backtest(Struct, frozen=True):
@@ -109,7 +106,7 @@ def backtested(settings: BacktesterSettings) -> Backtest:
     """Return the finished run of these settings over one symbol; reads the tables only."""
     began = time.monotonic()
     key = series_key(settings)
-    strategy = checked_strategy(settings)
+    strategy = strategy_of(settings)
     path = database_path(settings.db, settings.exchange)
     with open_tape(path, key, settings) as store:
         part = part_of(settings, store, strategy)
@@ -123,25 +120,15 @@ def backtested(settings: BacktesterSettings) -> Backtest:
     return backtest_of(part, path, result, metrics_of(result), began)
 
 
-def checked_strategy(settings: BacktesterSettings) -> Strategy:
-    """Return the strategy, after a look at all that needs no tape: slips should show at once.
+def strategy_of(settings: BacktesterSettings) -> Strategy:
+    """Return the strategy.
 
     Raises:
-        OnetapeError: a setting cannot be used.
+        OnetapeError: it cannot be used, or not with these parameters.
     """
-    wanted_range(settings)
-    if settings.detail_timeframe is not None:
-        from backtester.detail import finer_timeframe
-
-        finer_timeframe(settings)
-    places = settings.max_open_trades
-    if places is not None and places < 1:
-        raise UsageError(f"--max-open-trades must be 1 or more, found {places}")
-    strategy = load_strategy(
+    return load_strategy(
         settings.strategy.name, settings.strategy.parameters, user_folder=USER_FOLDER
     )
-    Rules(**account_rules(settings), steps=IDEAL_MARKET)
-    return strategy
 
 
 def part_of(settings: BacktesterSettings, store: Store, strategy: Strategy) -> Part:
@@ -207,13 +194,7 @@ def series_key(settings: BacktesterSettings) -> SeriesKey:
 
     Raises:
         UsageError: symbol or timeframe is none.
-        ConfigurationError: nor is the kind of market.
     """
-    if settings.market not in MARKETS:
-        hint = did_you_mean(settings.market, MARKETS)
-        raise ConfigurationError(
-            f"market must be one of {', '.join(MARKETS)}, found {settings.market!r}{hint}"
-        )
     symbols = symbols_of(settings)
     if len(symbols) != 1:
         raise UsageError(f"this takes one symbol, found {', '.join(symbols) or 'none'}")

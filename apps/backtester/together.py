@@ -13,10 +13,10 @@ from backtester.load import open_tape
 from backtester.run import (
     Backtest,
     backtest_of,
-    checked_strategy,
     detail_of,
     part_of,
     series_key,
+    strategy_of,
     symbols_of,
 )
 from backtester.settings import BacktesterSettings
@@ -38,8 +38,10 @@ def backtested_together(settings: BacktesterSettings) -> Backtest:
         OnetapeError: as for one symbol; nothing is written then.
     """
     began = time.monotonic()
-    singles = [msgspec.structs.replace(settings, symbol=symbol) for symbol in _checked(settings)]
-    strategy = checked_strategy(settings)
+    singles = [
+        msgspec.structs.replace(settings, symbol=symbol) for symbol in checked_symbols(settings)
+    ]
+    strategy = strategy_of(settings)
     path = database_path(settings.db, settings.exchange)
     with open_tape(path, series_key(singles[0]), singles[0]) as store:
         parts = [part_of(single, store, strategy) for single in singles]
@@ -134,7 +136,7 @@ def with_others(backtest: Backtest, data: "ReportData", others: "list[ReportData
     )
 
 
-def _checked(settings: BacktesterSettings) -> list[str]:
+def checked_symbols(settings: BacktesterSettings) -> list[str]:
     """Return the symbols, proven to fit one account."""
     symbols = [spot_symbol(symbol) for symbol in symbols_of(settings)]
     twice = next((symbol for symbol in symbols if symbols.count(symbol) > 1), None)

@@ -52,7 +52,9 @@ def check(ended: Any, code: int, words: str) -> None:
         ("--cash nan", 2, "--cash: account.cash: expected a number <= 1000000000000000"),
         ("--cash 1e308", 2, "--cash: account.cash: expected a number <= 1000000000000000"),
         ("--fee 1.5", 2, "fee_rate must be"),
-        ("--market reel", 3, "market must be one of exchange, ideal"),
+        ("--market reel", 2, "--market: market must be one of exchange, ideal, found 'reel'"),
+        ("--detail-timeframe 1x", 2, "--detail-timeframe: timeframe '1x' was not understood"),
+        ("--sizing equity_share=2", 2, "--sizing: equity_share must be above 0 and at most 1"),
         ("--stratgy rsi", 2, "No such option: --stratgy"),
         ("--config none.yaml", 3, "none.yaml does not exist"),
         ("--config broken.yaml", 3, "broken.yaml:2: no valid YAML"),
@@ -79,6 +81,44 @@ def test_bad_input_is_one_line_and_changes_nothing(
     before = contents(folder)
     check(on_tape(*arguments.split(" ")), code, words)
     assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("market: reel", "market must be one of exchange, ideal, found 'reel'"),
+        ("symbol: BTCUSDT", "symbol 'BTCUSDT' was not understood"),
+        ("timeframe: 1x", "timeframe '1x' was not understood"),
+        ("detail_timeframe: 1x", "detail_timeframe: timeframe '1x' was not understood"),
+        ("detail_timeframe: 2h", "detail_timeframe must be under the timeframe 1h, found 2h"),
+        ("from: soon", "from 'soon' was not understood"),
+        ("max_open_trades: 0", "max_open_trades must be 1 or more, found 0"),
+        ("account: {fee_rate: 1.5}", "fee_rate must be 0 or more and under 1, found 1.5"),
+        ("account: {fee_coin: gold}", "fee_coin must be one of quote, received, found 'gold'"),
+        ("account: {sizing: half}", "sizing must be one of all_in,"),
+        ("exits: {stop_loss: 5}", "stop_loss must be above 0 and under 1 (0.05 is 5 %), found 5"),
+        ("strategy: {name: rsii}", "strategy.name: strategy 'rsii' does not exist; did you mean"),
+        ("strategy: {parameters: {period: 1}}", "strategy rsi: period must be 2 to 500, found 1"),
+    ],
+)
+def test_a_bad_value_of_a_file_names_the_file_and_the_line_and_ends_with_3(
+    on_tape: Run, folder: Path, line: str, words: str
+) -> None:
+    (folder / "mine.yaml").write_text(f"check: false\n{line}\n")
+    check(on_tape("--config", "mine.yaml"), 3, f"backtester: mine.yaml:2: {words}")
+
+
+def test_a_bad_value_of_the_environment_names_the_variable(
+    on_tape: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BACKTESTER__MARKET", "reel")
+    check(on_tape(), 3, "backtester: BACKTESTER__MARKET: market must be one of exchange, ideal")
+
+
+def test_a_flag_that_does_not_fit_a_file_is_the_flags_fault(on_tape: Run, folder: Path) -> None:
+    (folder / "mine.yaml").write_text("timeframe: 1h\n")
+    ended = on_tape("--config", "mine.yaml", "--detail-timeframe", "1h")
+    check(ended, 2, "--detail-timeframe must be under the timeframe 1h, found 1h")
 
 
 NOISY = """

@@ -69,6 +69,27 @@ def load_strategy(
     return strategy
 
 
+def check_choice(
+    name: str, parameters: Mapping[str, object] | None, user_folder: Path | None = None
+) -> None:
+    """Refuse what can be told of a strategy and its parameters without running a user's file.
+
+    Args:
+        name: As in `load_strategy`.
+        parameters: Its parameters; None: they are not looked at.
+        user_folder: As in `load_strategy`.
+
+    Raises:
+        UsageError: there is no such strategy, or a built-in one does not take the parameters.
+    """
+    is_own = name.rpartition(":")[0].endswith(".py") or name.endswith(".py")
+    if is_own or (name not in BUILT_IN and name in _own_files(user_folder)):
+        return
+    cls = strategy_class(name, user_folder)
+    if parameters is not None:
+        cls(**converted_parameters(cls, parameters))
+
+
 def lookback_of(strategy: Strategy) -> int:
     """Return how many candles a strategy looks back.
 
