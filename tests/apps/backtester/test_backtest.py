@@ -1,7 +1,5 @@
 """A backtest from the tables to the printed result."""
 
-import csv
-import gzip
 import json
 import re
 from collections.abc import Callable
@@ -13,10 +11,10 @@ import numpy as np
 import pytest
 from msgspec.structs import asdict
 
-from onetape.core.candles import Candle, Candles, SeriesKey
+from onetape.core.candles import Candles, SeriesKey
 from onetape.core.steps import IDEAL_MARKET, MarketSteps
 from onetape.engine import ExitRules, Result, Rules, metrics_of, simulate
-from onetape.store.candles import insert_closed, replace_forming, row_at
+from onetape.store.candles import replace_forming, row_at
 from onetape.store.database import open_store
 from onetape.store.gaps import set_gap
 from onetape.store.market_data import save_market
@@ -240,41 +238,6 @@ def test_a_run_for_json_without_a_report_leaves_the_folder_as_it_was(
     assert on_tape().document["report"] is None
     assert [entry.name for entry in tape.parent.iterdir()] == [tape.name]
     assert tape.read_bytes() == before
-
-
-#: The flags of each recorded run.
-RECORDED = {
-    "btc_1d_sma_20_50": "--strategy sma_cross --param fast=20 --param slow=50",
-    "eth_1d_rsi14_30_70": "--strategy rsi --param entry=cross_up",
-    "btc_1h_sma_50_200": "--strategy sma_cross --param fast=50 --param slow=200 --allow-gaps",
-    "eth_1h_macd": "--strategy macd --allow-gaps",
-}
-
-
-@pytest.mark.parametrize("name", RECORDED)
-def test_a_recorded_run_comes_out_of_the_tables_to_the_cent(
-    backtester: Run, shared: Path, name: str
-) -> None:
-    runs = json.loads((shared / "data/reference/backtests_long_only.json").read_text())["runs"]
-    expected = next(run for run in runs if run["name"] == name)
-    coin, timeframe, _ = name.split("_", maxsplit=2)
-    key = SeriesKey("binance", f"{coin.upper()}/USDT", timeframe)
-    with gzip.open(shared / "data" / expected["candles"], "rt") as file:
-        rows = [(int(row[0]), *map(float, row[1:])) for row in list(csv.reader(file))[1:]]
-    with open_store(Path("data/onetape.db"), create=True) as store:
-        insert_closed(store, key, [Candle(*row) for row in rows], source="import", seen_ms=1)
-    document = backtester(
-        *("--symbol", key.symbol, "--timeframe", timeframe, "--market", "ideal", "--json"),
-        *RECORDED[name].split(),
-    ).document
-    closed = [trade for trade in document["trades"] if not trade["open_at_end"]]
-    assert len(closed) == expected["closed_trades"]
-    assert round(document["metrics"]["final_equity"], 2) == round(expected["final_equity"], 2)
-    entries = [(trade["entry_timestamp"], trade["exit_timestamp"]) for trade in closed]
-    assert entries == [(trade[0], trade[2]) for trade in expected["trades"]]
-    assert document["assumptions"]["market"].startswith("ideal")
-    allowed = [note for note in document["notes"] if note.endswith("allowed by --allow-gaps")]
-    assert len(allowed) == ("--allow-gaps" in RECORDED[name])
 
 
 @pytest.mark.parametrize(("to", "left_out"), [(None, END), ("2024-04-30", None)])

@@ -1,0 +1,116 @@
+"""What every backtest says of itself, in the terminal, in --json, in its page and in its folder."""
+
+import csv
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backtester.runs import load_run
+from onetape.store.database import open_store
+
+Run = Callable[..., Any]
+HOUR, START = 3_600, 1_704_067_200
+SIMULATED = ("--exchange", "simulator")
+#: Stops and targets so near that one candle often reaches both.
+TIGHT = ("--stop-loss", "0.002", "--take-profit", "0.002", "--param", "buy=40")
+
+
+@pytest.fixture
+def run(backtester: Run, tape: Path) -> Run:
+    """Return a function that runs the program on the simulator's tape."""
+    del tape
+
+    def told(*arguments: str) -> Any:
+        ended = backtester(*SIMULATED, *arguments)
+        assert (ended.code, ended.err) == (0, "")
+        return ended
+
+    return told
+
+
+def lines_of(ended: Any, name: str) -> list[str]:
+    """Return the lines of the terminal that begin with a name."""
+    return [line for line in ended.out.splitlines() if line.startswith(f"{name}: ")]
+
+
+def page_of(ended: Any) -> str:
+    (line,) = lines_of(ended, "report")
+    return Path(line.removeprefix("report: ")).read_text(encoding="utf-8")
+
+
+def test_the_check_is_a_line_of_its_own_wherever_a_result_is_shown(run: Run) -> None:
+    ended = run()
+    (line,) = lines_of(ended, "check")
+    command = r"uv run backtester check --exchange simulator --strategy rsi"
+    assert re.fullmatch(rf"check: 200 of 2,880 bars sampled, clean; all: {command}", line)
+    assert line.removeprefix("check: ").partition(";")[0] in page_of(ended)
+    assert load_run().document()["check"] == line.removeprefix("check: ")
+
+
+def test_a_check_that_was_not_run_says_so_and_how_to(run: Run) -> None:
+    ended = run("--no-check")
+    (line,) = lines_of(ended, "check")
+    assert line == (
+        "check: not run; run: uv run backtester check --exchange simulator --strategy rsi"
+    )
+    assert "not run; run: uv run backtester check" in page_of(ended)
+
+
+def test_the_number_of_ambiguous_bars_is_in_every_form_of_the_result(run: Run) -> None:
+    ended = run(*TIGHT)
+    (note,) = [line for line in lines_of(ended, "note") if "ambiguous" in line]
+    count = load_run().metrics["ambiguous_bars"]
+    assert count > 5
+    assert note.startswith(f"note: {count:,} ambiguous bars: stop and target inside one candle")
+    page = page_of(ended)
+    assert note.removeprefix("note: ").partition(" (")[0] in page
+    assert run(*TIGHT, "--json").document["metrics"]["ambiguous_bars"] == count
+
+
+def test_a_run_that_no_bar_was_ambiguous_in_says_none(run: Run) -> None:
+    ended = run("--stop-loss", "0.5", "--take-profit", "0.9")
+    (note,) = [line for line in lines_of(ended, "note") if "ambiguous" in line]
+    assert note.startswith("note: 0 ambiguous bars")
+
+
+def test_an_ideal_market_and_allowed_gaps_stand_in_the_result(run: Run, tape: Path) -> None:
+    with open_store(tape, create=False) as store, store.write() as connection:
+        connection.execute("DELETE FROM ohlcv_data WHERE timestamp = ?", (START + 240 * HOUR,))
+    ended = run("--market", "ideal", "--allow-gaps")
+    assert lines_of(ended, "market") == ["market: ideal (no steps, no minimum)"]
+    allowed = "1 candle missing unexplained, allowed by --allow-gaps"
+    assert f"note: {allowed}" in ended.out.splitlines()
+    page = page_of(ended)
+    assert allowed in page
+    assert "ideal (no steps, no minimum)" in page
+    kept = load_run().document()
+    assert allowed in kept["notes"]
+    assert kept["assumptions"]["market"].startswith("ideal")
+
+
+def test_a_trade_that_is_open_at_the_end_is_marked_everywhere(run: Run, backtester: Run) -> None:
+    ended = run("--strategy", "buy_and_hold")
+    assert "open at the end" in ended.out
+    assert "note: the last trade is still open and valued at the last close" in ended.out
+    assert "open at the end" in page_of(ended)
+    folder = load_run().folder
+    (row,) = csv.DictReader((folder / "trades.csv").read_text("utf-8").splitlines())
+    assert (row["open_at_end"], row["exit_time"]) == ("True", "")
+    document = run("--strategy", "buy_and_hold", "--json").document
+    (trade,) = document["trades"]
+    assert (trade["open_at_end"], trade["exit_timestamp"]) == (True, None)
+    assert (document["metrics"]["trades"], document["metrics"]["open_at_end"]) == (0, True)
+    assert "0 + open" in backtester("list").out
+
+
+@pytest.mark.parametrize("flag", ["--from=2025-01-01", "--to=2023-01-01", "--from=2023-12-01"])
+def test_a_range_outside_of_the_data_says_what_is_stored(
+    backtester: Run, tape: Path, flag: str
+) -> None:
+    del tape
+    ended = backtester(*SIMULATED, flag)
+    assert (ended.code, ended.out) == (4, "")
+    assert "stored: 2024-01-01 00:00 to 2024-04-30 00:00 UTC" in ended.err
