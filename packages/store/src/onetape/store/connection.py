@@ -99,3 +99,10 @@ def patiently(action: Callable[[], T], seconds: float) -> T:
                 raise
             # Waiting 0.5 to 3 ms at random is fairer than SQLite's growing naps.
             time.sleep(random.uniform(0.0005, 0.003))  # noqa: S311 - jitter, no secret
+
+
+def insert_row(connection: Connection, table: str, values: dict[str, Value]) -> None:
+    """Insert a row; the names of table and columns are our own, never a user's."""
+    columns = ", ".join(values)
+    places = ", ".join("?" for _ in values)
+    connection.execute(f"INSERT INTO {table} ({columns}) VALUES ({places})", tuple(values.values()))

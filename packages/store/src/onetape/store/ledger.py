@@ -1,4 +1,4 @@
-"""What a trader writes down: sessions, decisions, orders and trades. Times are epoch milliseconds.
+"""What a trader writes down: decisions, orders and trades. Times are epoch milliseconds.
 
 Orders and trades are committed to the disk before the call returns. What changes an account is
 written inside the fence of its lease: the transaction that writes has seen that the lease holds.
@@ -14,7 +14,7 @@ from msgspec import Struct
 from onetape.core.errors import SafetyRefusal, StoreError
 from onetape.core.steps import decimal_text
 from onetape.core.trading import Decision, Order, OrderStatus, Session, Trade
-from onetape.store.connection import Connection, Value
+from onetape.store.connection import Connection, Value, insert_row
 from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease
 
@@ -40,78 +40,6 @@ class OrderOrigin(Struct, frozen=True):
     """The open of the candle that gave the signal, or reached the level, epoch SECONDS."""
 
 
-def start_session(store: Store, session: Session, fence: Fence) -> None:
-    """Write down that a session began, and that those of the account before it have ended.
-
-    A session that was killed could not say so itself; when it ended is not known, so its end is the
-    moment of the takeover, and the reason says who took over.
-
-    Raises:
-        SafetyRefusal: another process took the account over.
-        StoreError: the file cannot be written.
-    """
-    values: dict[str, Value] = {
-        "session": session.session,
-        "app": session.app,
-        "mode": session.mode,
-        "account": session.account,
-        "exchange": session.exchange,
-        "symbol": session.symbol,
-        "timeframe": session.timeframe,
-        "strategy": session.strategy,
-        "parameters": json.dumps(dict(session.parameters), sort_keys=True),
-        "code_digest": session.code_digest,
-        "started_ms": session.started_ms,
-    }
-    with store.write() as connection:
-        holder = check_lease(connection, fence)
-        unended = "SELECT session FROM sessions WHERE account = ? AND ended_ms IS NULL"
-        connection.execute(
-            f"UPDATE blind_intervals SET to_ms = ? WHERE to_ms IS NULL AND session IN ({unended})",
-            (session.started_ms, session.account),
-        )
-        connection.execute(
-            f"UPDATE sessions SET ended_ms = ?, end_reason = ? WHERE session IN ({unended})",
-            (
-                session.started_ms,
-                f"lost: it wrote no end; {holder} took over as session {session.session}",
-                session.account,
-            ),
-        )
-        _insert(connection, "sessions", values)
-
-
-def end_session(store: Store, session: str, *, ended_ms: int, reason: str) -> None:
-    """Write down that a session ended, and why; what a takeover said of it stays."""
-    with store.write() as connection:
-        connection.execute(
-            "UPDATE sessions SET ended_ms = ?, end_reason = ? "
-            "WHERE session = ? AND ended_ms IS NULL",
-            (ended_ms, reason, session),
-        )
-
-
-def open_blind_interval(
-    store: Store, session: str, *, from_ms: int, reason: str, to_ms: int | None = None
-) -> None:
-    """Write down that a session cannot see the market from now on, or did not until `to_ms`."""
-    with store.write() as connection:
-        connection.execute(
-            "INSERT OR IGNORE INTO blind_intervals (session, from_ms, to_ms, reason) "
-            "VALUES (?, ?, ?, ?)",
-            (session, from_ms, to_ms, reason),
-        )
-
-
-def close_blind_intervals(store: Store, session: str, *, to_ms: int) -> None:
-    """Write down that a session sees the market again and has filled what it missed."""
-    with store.write() as connection:
-        connection.execute(
-            "UPDATE blind_intervals SET to_ms = ? WHERE session = ? AND to_ms IS NULL",
-            (to_ms, session),
-        )
-
-
 def insert_decision(store: Store, decision: Decision, order: Order | None, fence: Fence) -> None:
     """Store a decision and the intent of its order, if any, in one transaction.
 
@@ -121,7 +49,7 @@ def insert_decision(store: Store, decision: Decision, order: Order | None, fence
     """
     with store.write(durable=order is not None) as connection:
         check_lease(connection, fence)
-        _insert(
+        insert_row(
             connection,
             "decisions",
             {
@@ -136,7 +64,7 @@ def insert_decision(store: Store, decision: Decision, order: Order | None, fence
             },
         )
         if order is not None:
-            _insert(connection, "orders", _order_values(order))
+            insert_row(connection, "orders", _order_values(order))
 
 
 def insert_order(store: Store, order: Order, fence: Fence) -> None:
@@ -148,7 +76,7 @@ def insert_order(store: Store, order: Order, fence: Fence) -> None:
     """
     with store.write(durable=True) as connection:
         check_lease(connection, fence)
-        _insert(connection, "orders", _order_values(order))
+        insert_row(connection, "orders", _order_values(order))
 
 
 def order_of(store: Store, client_order_id: str) -> OrderOrigin | None:
@@ -178,7 +106,7 @@ def insert_trade(
             (decimal_text(order_amount), finished_ms, trade.client_order_id),
         )
         _check_one_changed(connection, trade.client_order_id)
-        _insert(
+        insert_row(
             connection,
             "trades",
             {
@@ -331,12 +259,6 @@ def _check_one_changed(connection: Connection, client_order_id: str) -> None:
             f"order {client_order_id} is not open any more; another program finished it, and "
             "nothing was written; look at the tables orders and trades"
         )
-
-
-def _insert(connection: Connection, table: str, values: dict[str, Value]) -> None:
-    columns = ", ".join(values)
-    places = ", ".join("?" for _ in values)
-    connection.execute(f"INSERT INTO {table} ({columns}) VALUES ({places})", tuple(values.values()))
 
 
 def _order_values(order: Order) -> dict[str, Value]:
