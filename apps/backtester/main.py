@@ -160,7 +160,7 @@ def settings_of(given: Mapping[str, Any], command: str = "") -> "BacktesterSetti
     )  # fmt: skip
     flags: dict[str, Any] = {
         **{name: given[name] for name in same},
-        "symbol": ",".join(given["symbol"] or ()) or None,
+        "symbol": _joined(given["symbol"] or ()),
         "from": from_,
         "to": to,
         "check": given["check_"],
@@ -175,6 +175,12 @@ def settings_of(given: Mapping[str, Any], command: str = "") -> "BacktesterSetti
         BacktesterSettings, "backtester", file, flags, check=check
     )
     return settings
+
+
+def _joined(symbols: Sequence[str]) -> str | None:
+    """Return symbols as the setting takes them; an empty one makes all of it empty."""
+    is_whole = all(symbol.strip() for symbol in symbols)
+    return (",".join(symbols) if is_whole else "") if symbols else None
 
 
 def backtest_settings(arguments: Sequence[str], command: str) -> "BacktesterSettings":

@@ -108,6 +108,27 @@ def test_a_bad_value_of_a_file_names_the_file_and_the_line_and_ends_with_3(
     check(on_tape("--config", "mine.yaml"), 3, f"backtester: mine.yaml:2: {words}")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "flag"),
+    [
+        (["-p", ""], "--symbol"),
+        (["--symbol", " "], "--symbol"),
+        (["-p", "BTC/USDT", "-p", ""], "--symbol"),
+        (["--exchange", ""], "--exchange"),
+        (["-t", ""], "--timeframe"),
+        (["--from", ""], "--from"),
+        (["-s", ""], "--strategy"),
+        (["--sizing", ""], "--sizing"),
+        (["--market", ""], "--market"),
+        (["--param", "period="], "--param"),
+    ],
+)
+def test_an_empty_flag_is_refused_rather_than_taken_for_the_default(
+    on_tape: Run, arguments: list[str], flag: str
+) -> None:
+    check(on_tape(*arguments), 2, f"backtester: {flag} is empty; give it a value, or leave it out")
+
+
 def test_a_bad_value_of_the_environment_names_the_variable(
     on_tape: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

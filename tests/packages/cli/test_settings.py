@@ -213,6 +213,12 @@ def test_a_mistake_in_a_flag_is_a_usage_error() -> None:
         load(None, {"allow_gaps": "x"})
 
 
+@pytest.mark.parametrize("value", ["", " ", [""], ["A/B", ""]])
+def test_an_empty_flag_is_no_default(value: object) -> None:
+    with pytest.raises(UsageError, match=r"^--symbol is empty; give it a value, or leave it out$"):
+        load(None, {"symbol": value})
+
+
 def test_an_entry_of_a_flag_is_named_by_its_flag_and_its_name() -> None:
     flags = {"strategy": {"parameters": {"period": ["14"]}}}
     with pytest.raises(UsageError, match=r"^--param: strategy\.parameters\.period: expected str"):
