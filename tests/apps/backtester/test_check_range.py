@@ -1,0 +1,45 @@
+"""Which bars of a long range are checked: a stated part that the candles choose, or all."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+STRATEGY = ("--exchange", "simulator", "--strategy", "sma_cross")
+
+
+@pytest.fixture
+def check(backtester: Run, tape: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return a function that checks the tape's 2,880 bars, of which 500 are very many."""
+    del tape
+    monkeypatch.setattr("onetape.strategies.check.MOST_BARS", 500)
+    return lambda *arguments: backtester("check", *STRATEGY, *arguments)
+
+
+def test_a_part_of_a_long_range_is_stated_and_is_the_same_each_time(check: Run) -> None:
+    ended = check()
+    first, second = ended.out.splitlines()
+    moment = r"2024-\d\d-\d\d \d\d:00"
+    assert re.fullmatch(
+        rf"range: {moment} to {moment} UTC, chosen by the candles; all: --all", first
+    )
+    assert (ended.code, second) == (0, "check: 500 of 2,880 bars clean")
+    assert check().out == ended.out
+
+
+def test_all_bars_are_checked_where_they_are_asked_for(check: Run) -> None:
+    assert check("--all").out == "check: 2,880 of 2,880 bars clean\n"
+
+
+def test_the_document_states_the_part(check: Run) -> None:
+    part, whole = (json.loads(check("--json", *more).out) for more in ((), ("--all",)))
+    assert (part["checked"], part["bars"], part["to"] - part["from"]) == (500, 2_880, 499 * 3_600)
+    assert (whole["checked"], whole["bars"]) == (2_880, 2_880)
+
+
+def test_other_candles_choose_another_part(check: Run) -> None:
+    assert check("--to", "2024-04-01").out.splitlines()[0] != check().out.splitlines()[0]

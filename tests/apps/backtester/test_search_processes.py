@@ -1,0 +1,77 @@
+"""A search uses the processors that it may use, and finds the same with one."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backtester.search.run import processors
+
+Run = Callable[..., Any]
+SOURCE = '''
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+from onetape.strategies import Signals, Strategy, indicators, parameter
+
+@dataclass(frozen=True)
+class Telling(Strategy):
+    """Writes down which process evaluates it."""
+
+    name: ClassVar[str] = "telling"
+    period: int = parameter(5, ge=1, le=50)
+
+    @property
+    def lookback(self):
+        return self.period + 1
+
+    def evaluate(self, candles, higher):
+        with Path("processes.txt").open("a") as file:
+            file.write(f"{os.getpid()}\\n")
+        time.sleep(0.05)
+        average = indicators.sma(candles.close, self.period)
+        return Signals(indicators.crosses(candles.close, average, 0.0), {})
+'''
+WANTED = ("--strategy", "telling.py", "--param", "period=2:13", "--no-check")
+
+
+@pytest.fixture
+def workers(search: Run, folder: Path) -> Callable[..., int]:
+    """Return a function that searches and tells how many processes worked."""
+    (folder / "telling.py").write_text(SOURCE)
+
+    def run(*arguments: str) -> int:
+        seen = folder / "processes.txt"
+        seen.write_text("")
+        assert len(search(*WANTED, *arguments)["results"]) == 12
+        # This one prepares what all need, and evaluates nothing that is ranked.
+        return len(set(seen.read_text().split()) - {str(os.getpid())})
+
+    return run
+
+
+def test_a_search_works_on_all_processors_unless_it_is_told_otherwise(
+    workers: Callable[..., int],
+) -> None:
+    assert workers() == min(processors(), 12)
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_so_many_processes_work_as_jobs_are_asked_for(
+    workers: Callable[..., int], jobs: int
+) -> None:
+    assert workers("--jobs", str(jobs)) == jobs
+
+
+def test_one_process_finds_what_several_find(search: Run, folder: Path) -> None:
+    (folder / "telling.py").write_text(SOURCE)
+    found: list[str] = []
+    for jobs in ("1", "3"):
+        (folder / "telling.py").write_text(SOURCE + f"# {jobs}\n")
+        found.append(json.dumps(search(*WANTED, "--jobs", jobs)["results"]))
+    assert found[0] == found[1]
