@@ -24,7 +24,8 @@ from onetape.store.candles import (
     missing_between,
 )
 from onetape.store.gaps import unexplained
-from onetape.store.ledger import insert_decision, last_decided, open_blind_interval
+from onetape.store.ledger import insert_decision, last_decided
+from onetape.store.sessions import open_blind_interval
 from onetape.strategies import BUY, SELL, Signals, checked_signals
 from onetape.strategies.extras import LONGEST_TEXT
 from onetape.strategies.hearing import printing_to_stderr

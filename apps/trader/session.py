@@ -11,12 +11,8 @@ from onetape.cli.output import print_line
 from onetape.cli.stop import StopRequest, ended
 from onetape.core.errors import ConfigurationError, OnetapeError, SafetyRefusal, StoreError
 from onetape.exchange.rest import RestExchange
-from onetape.store.ledger import (
-    cancel_unfinished_orders,
-    close_blind_intervals,
-    end_session,
-    start_session,
-)
+from onetape.store.ledger import cancel_unfinished_orders
+from onetape.store.sessions import close_blind_intervals, end_session, start_session
 from trader.decide import Decider, Verdict
 from trader.exits import PaperExits
 from trader.fill import Filler

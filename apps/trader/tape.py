@@ -15,9 +15,9 @@ from onetape.core.errors import ExchangeUnreachable
 from onetape.core.words import counted
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import mark_closed, replace_forming
-from onetape.store.ledger import close_blind_intervals, open_blind_interval
 from onetape.store.market_data import Ticker, delete_tickers_before, insert_ticker
 from onetape.store.quarantine import quarantine
+from onetape.store.sessions import close_blind_intervals, open_blind_interval
 from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost, TickerUpdate
 from trader.fill import NEVER, Filler
 from trader.job import Job

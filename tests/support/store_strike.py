@@ -28,7 +28,8 @@ from onetape.store.backup import restore
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
-from onetape.store.ledger import insert_decision, insert_trade, start_session
+from onetape.store.ledger import insert_decision, insert_trade
+from onetape.store.sessions import start_session
 from store_guards import without
 
 STRIKES = int(os.environ.get("ONETAPE_STRIKES", "16"))

@@ -19,7 +19,8 @@ from onetape.core.trading import Decision, Order, Session, Trade
 from onetape.engine import BookedFill, booked_fill, simulate
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
-from onetape.store.ledger import insert_decision, position_of, start_session
+from onetape.store.ledger import insert_decision, position_of
+from onetape.store.sessions import start_session
 from onetape.strategies import checked_signals
 
 Run = Callable[[Any], Any]

@@ -16,7 +16,8 @@ from onetape.store.candles import insert_closed
 from onetape.store.database import Store, open_store
 from onetape.store.filesystem import file_system_of
 from onetape.store.leases import Fence, acquire_lease
-from onetape.store.ledger import insert_decision, insert_trade, start_session, trades_of
+from onetape.store.ledger import insert_decision, insert_trade, trades_of
+from onetape.store.sessions import start_session
 from store_strike import (
     ACCOUNT,
     decision_of_strike,

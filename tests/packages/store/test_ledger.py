@@ -16,15 +16,11 @@ from onetape.store.database import Store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import (
     cancel_unfinished_orders,
-    close_blind_intervals,
-    end_session,
     finish_order,
     insert_decision,
     insert_trade,
     last_decided,
-    open_blind_interval,
     position_of,
-    start_session,
     trades_of,
 )
 from onetape.store.market_data import (
@@ -34,6 +30,12 @@ from onetape.store.market_data import (
     last_ticker,
     market_steps,
     save_market,
+)
+from onetape.store.sessions import (
+    close_blind_intervals,
+    end_session,
+    open_blind_interval,
+    start_session,
 )
 
 SESSION = Session(

@@ -1,0 +1,80 @@
+"""Sessions of a trader, and when it could not see the market. Times are epoch milliseconds."""
+
+import json
+
+from onetape.core.trading import Session
+from onetape.store.connection import Value, insert_row
+from onetape.store.database import Store
+from onetape.store.leases import Fence, check_lease
+
+
+def start_session(store: Store, session: Session, fence: Fence) -> None:
+    """Write down that a session began, and that those of the account before it have ended.
+
+    A session that was killed could not say so itself; when it ended is not known, so its end is the
+    moment of the takeover, and the reason says who took over.
+
+    Raises:
+        SafetyRefusal: another process took the account over.
+        StoreError: the file cannot be written.
+    """
+    values: dict[str, Value] = {
+        "session": session.session,
+        "app": session.app,
+        "mode": session.mode,
+        "account": session.account,
+        "exchange": session.exchange,
+        "symbol": session.symbol,
+        "timeframe": session.timeframe,
+        "strategy": session.strategy,
+        "parameters": json.dumps(dict(session.parameters), sort_keys=True),
+        "code_digest": session.code_digest,
+        "started_ms": session.started_ms,
+    }
+    with store.write() as connection:
+        holder = check_lease(connection, fence)
+        unended = "SELECT session FROM sessions WHERE account = ? AND ended_ms IS NULL"
+        connection.execute(
+            f"UPDATE blind_intervals SET to_ms = ? WHERE to_ms IS NULL AND session IN ({unended})",
+            (session.started_ms, session.account),
+        )
+        connection.execute(
+            f"UPDATE sessions SET ended_ms = ?, end_reason = ? WHERE session IN ({unended})",
+            (
+                session.started_ms,
+                f"lost: it wrote no end; {holder} took over as session {session.session}",
+                session.account,
+            ),
+        )
+        insert_row(connection, "sessions", values)
+
+
+def end_session(store: Store, session: str, *, ended_ms: int, reason: str) -> None:
+    """Write down that a session ended, and why; what a takeover said of it stays."""
+    with store.write() as connection:
+        connection.execute(
+            "UPDATE sessions SET ended_ms = ?, end_reason = ? "
+            "WHERE session = ? AND ended_ms IS NULL",
+            (ended_ms, reason, session),
+        )
+
+
+def open_blind_interval(
+    store: Store, session: str, *, from_ms: int, reason: str, to_ms: int | None = None
+) -> None:
+    """Write down that a session cannot see the market from now on, or did not until `to_ms`."""
+    with store.write() as connection:
+        connection.execute(
+            "INSERT OR IGNORE INTO blind_intervals (session, from_ms, to_ms, reason) "
+            "VALUES (?, ?, ?, ?)",
+            (session, from_ms, to_ms, reason),
+        )
+
+
+def close_blind_intervals(store: Store, session: str, *, to_ms: int) -> None:
+    """Write down that a session sees the market again and has filled what it missed."""
+    with store.write() as connection:
+        connection.execute(
+            "UPDATE blind_intervals SET to_ms = ? WHERE session = ? AND to_ms IS NULL",
+            (to_ms, session),
+        )
