@@ -46,7 +46,7 @@ def trade(
     """Run a strategy on live candles, on paper, until Ctrl-C or SIGTERM."""
     from onetape.cli.parameters import trading_flags
     from onetape.cli.settings import load_settings, settings_file
-    from trader.run import run_trader
+    from trader.run import check_settings, run_trader
     from trader.settings import TraderSettings
 
     flags = {
@@ -59,7 +59,7 @@ def trade(
         "simulator_url": simulator_url,
     }
     settings: TraderSettings = load_settings(
-        TraderSettings, "trader", settings_file("trader", config), flags
+        TraderSettings, "trader", settings_file("trader", config), flags, check=check_settings
     )
     run_trader(settings)
 

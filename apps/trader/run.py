@@ -33,6 +33,7 @@ from onetape.strategies import (
     load_strategy,
     parameters_of,
 )
+from onetape.strategies.registry import check_choice
 from trader.job import Job
 from trader.session import run_session
 from trader.settings import TraderSettings
@@ -49,6 +50,27 @@ def run_trader(settings: TraderSettings) -> None:
     Raises:
         OnetapeError: as its class says; what was stored before stays stored.
     """
+    check_exchange(settings.exchange)
+    key = _key(settings)
+    strategy = load_strategy(
+        settings.strategy.name, settings.strategy.parameters, user_folder=USER_FOLDER
+    )
+    higher_timeframes_of(strategy, Timeframe.parse(key.timeframe))
+    with ExitStack() as stack:
+        path = database_path(settings.db, settings.exchange)
+        if path.exists():
+            # A file that cannot be used is named before the network is asked for anything.
+            open_store(path, create=False, whole=True).close()
+        asyncio.run(_trade(settings, _endpoint(settings, stack), key, strategy))
+
+
+def check_settings(settings: TraderSettings) -> None:
+    """Look at all that shows before anything is opened or asked; the market's steps come later.
+
+    Raises:
+        UsageError: a setting cannot be used.
+        ConfigurationError: the same of one that switches a guard off.
+    """
     if settings.mode != "paper":
         raise ConfigurationError(
             f"mode {settings.mode!r} is not available: this version trades on paper only; "
@@ -56,22 +78,15 @@ def run_trader(settings: TraderSettings) -> None:
         )
     _check_limits(settings)
     check_simulator_url(settings.simulator_url)
-    check_exchange(settings.exchange)
-    key = SeriesKey(
+    _key(settings)
+    check_choice(settings.strategy.name, settings.strategy.parameters, USER_FOLDER)
+    rules_of(settings, IDEAL_MARKET)
+
+
+def _key(settings: TraderSettings) -> SeriesKey:
+    return SeriesKey(
         settings.exchange, spot_symbol(settings.symbol), Timeframe.parse(settings.timeframe).name
     )
-    strategy = load_strategy(
-        settings.strategy.name, settings.strategy.parameters, user_folder=USER_FOLDER
-    )
-    higher_timeframes_of(strategy, Timeframe.parse(key.timeframe))
-    # Checked before anything is opened; the market's own steps come later.
-    rules_of(settings, IDEAL_MARKET)
-    with ExitStack() as stack:
-        path = database_path(settings.db, settings.exchange)
-        if path.exists():
-            # A file that cannot be used is named before the network is asked for anything.
-            open_store(path, create=False, whole=True).close()
-        asyncio.run(_trade(settings, _endpoint(settings, stack), key, strategy))
 
 
 def _check_limits(settings: TraderSettings) -> None:

@@ -234,6 +234,9 @@ CONFIGS = {
     "a signal age that is no number": "max_signal_age_seconds: .nan",
     "a bound that is infinite": "ticker_days: .inf",
     "live trading": "mode: live",
+    "a fee over 100 %": "account: {fee_rate: 2}",
+    "no symbol": "symbol: BTCUSDT",
+    "no strategy": "strategy: {name: rsii}",
     "malformed YAML": "strategy: [",
 }
 
@@ -251,8 +254,19 @@ def test_a_bad_setting_is_exit_3_in_one_line_and_nothing_is_written(
     assert exit_code_of(app, "trader", arguments) == 3
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("trader: ")
+    assert err.startswith("trader: trader.yaml:1: ")
     assert err.count("\n") == 1
+    assert not (folder / "data").exists()
+
+
+def test_a_flag_that_cannot_be_used_is_exit_2_and_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    assert exit_code_of(app, "trader", ["--exchange", "simulator", "--fee", "2"]) == 2
+    assert capsys.readouterr().err == (
+        "trader: --fee: fee_rate must be 0 or more and under 1, found 2.0\n"
+    )
     assert not (folder / "data").exists()
 
 
