@@ -116,7 +116,7 @@ def test_a_parameter_that_cannot_be_is_refused(
     one_line(run(folder, "--strategy", "bad.py", "--param", parameter), 2, "bad", (words,))
 
 
-@pytest.mark.parametrize("column", ["close", "volume"])
+@pytest.mark.parametrize("column", ["open", "high", "low", "close", "volume"])
 def test_a_stored_value_that_is_no_number_is_named_by_its_candle(
     folder: Path, tape: Path, column: str
 ) -> None:

@@ -49,6 +49,26 @@ def test_a_strategy_of_the_docs_trades_and_is_clean(
     assert backtester("check", "--exchange", "simulator", "--strategy", strategy).code == 0
 
 
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("populate_indicators", "populate_entry_trend", "populate_exit_trend", "minimal_roi"),
+        *("custom_stoploss", "informative_pairs", "enter_tag", "exit_tag", "startup_candle_count"),
+    ],
+)
+def test_what_a_freqtrade_user_knows_is_mapped(repository: Path, word: str) -> None:
+    page = (repository / "docs" / "freqtrade.md").read_text()
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    (ours,) = [row[1] for row in rows if f"`{word}" in row[0]]
+    assert len(ours.strip(" |")) > 10
+
+
+@pytest.mark.parametrize("word", ["Shorts", "leverage", "DCA"])
+def test_what_a_freqtrade_user_will_miss_is_said(repository: Path, word: str) -> None:
+    page = (repository / "docs" / "freqtrade.md").read_text()
+    assert word in page.partition("## What has no equivalent")[2]
+
+
 def test_the_test_of_the_docs_passes(folder: Path, repository: Path) -> None:
     from onetape.strategies.testing import random_candles, window_difference
 

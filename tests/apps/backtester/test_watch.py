@@ -104,6 +104,18 @@ def test_a_save_of_a_file_that_the_strategy_imports_runs_again(tape: Path, tmp_p
         assert program.until("", inside="mine: return ")[9:] != first[9:]
 
 
+def test_a_save_is_checked_and_a_look_into_the_future_is_told(
+    page: Page, watched: Program, own: Path
+) -> None:
+    assert "check: 200 of 2,880 bars sampled, clean" in watched.lines[-1]
+    own.write_text(
+        STRATEGY.replace("self.period)\n        return", "self.period)[::-1]\n        return")
+    )
+    said = watched.until("", inside="mine: return ")
+    assert "(look-ahead): do not trust this result" in said
+    page.wait_for("!!document.body && document.body.textContent.includes('do not trust this')")
+
+
 def test_a_broken_save_is_one_line_and_the_next_one_runs(watched: Program, own: Path) -> None:
     own.write_text(STRATEGY.replace("return self.period + 1", "return self.period +"))
     assert "line 13: SyntaxError" in watched.until("", inside="backtester: strategy file")
