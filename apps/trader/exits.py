@@ -18,7 +18,7 @@ from onetape.engine.exits import TARGET, TIME_STOP
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import first_row_after, missing_between
 from onetape.store.gaps import unexplained
-from onetape.store.ledger import last_decided, order_of
+from onetape.store.ledger import is_rejected, last_decided, order_of
 from onetape.store.reading import closed_between
 from trader.job import Job
 from trader.lease import Lease
@@ -111,6 +111,10 @@ class PaperExits:
         if entry == self._refused:
             return None
         if self._held is None or self._held.client_order_id != entry:
+            if is_rejected(job.store, _exits_of(entry)):
+                # By an earlier session.
+                self._refused = entry
+                return None
             order = order_of(job.store, entry)
             first = order and first_row_after(job.store, job.key, order.signal_timestamp)
             if first is None:
@@ -144,7 +148,7 @@ class PaperExits:
         session = self._job.session
         return Order(
             # Not the same twice: a session may have been killed between this order and its trade.
-            client_order_id=f"{held.client_order_id}-exit-{candle.timestamp}-{uuid4().hex[:8]}",
+            client_order_id=f"{_exits_of(held.client_order_id)}{candle.timestamp}-{uuid4().hex[:8]}",
             session=session.session,
             mode=session.mode,
             account=session.account,
@@ -165,3 +169,8 @@ class PaperExits:
             parameters=session.parameters,
             code_digest=session.code_digest,
         )
+
+
+def _exits_of(entry: str) -> str:
+    """Return how the client order ids of a position's exits begin."""
+    return f"{entry}-exit-"

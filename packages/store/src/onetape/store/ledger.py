@@ -89,6 +89,17 @@ def order_of(store: Store, client_order_id: str) -> OrderOrigin | None:
     return OrderOrigin(*rows[0]) if rows else None
 
 
+def is_rejected(store: Store, prefix: str) -> bool:
+    """Return whether an order was rejected whose client order id begins like this."""
+    with store.read() as connection:
+        row = connection.execute(
+            "SELECT 1 FROM orders WHERE status = 'rejected' "
+            "AND substr(client_order_id, 1, length(?)) = ? LIMIT 1",
+            (prefix, prefix),
+        )
+    return row.get is not None
+
+
 def insert_trade(
     store: Store, trade: Trade, fence: Fence, *, order_amount: Decimal, finished_ms: int
 ) -> None:
