@@ -171,7 +171,6 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
         is_brief=False,
     ),
 )
-BY_FIELD: Final = {one.field: one for one in DEFINITIONS}
 #: What buying and holding has a value of too.
 HELD: Final = ("total_return", "final_equity", "max_drawdown")
 UNIT_WORDS: Final[dict[Unit, str]] = {

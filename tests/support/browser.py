@@ -1,6 +1,5 @@
 """A headless Chromium driven through a pipe, by the DevTools protocol."""
 
-import base64
 import json
 import os
 import select
@@ -191,10 +190,6 @@ class Page:
         feature = {"name": "prefers-color-scheme", "value": value}
         self.call("Emulation.setEmulatedMedia", features=[feature])
         self.settle()
-
-    def screenshot(self, path: Path) -> None:
-        """Write what the window shows as PNG."""
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
 
     def close(self) -> None:
         """Close the tab."""

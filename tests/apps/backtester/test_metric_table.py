@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import fields
 
-from backtester.metric_table import BEGIN, BY_FIELD, DEFINITIONS, END, metric_lines, with_table
+from backtester.metric_table import BEGIN, DEFINITIONS, END, metric_lines, with_table
 from onetape.engine import BuyAndHold, Metrics
 
 
@@ -24,7 +24,6 @@ def some_metrics() -> dict[str, object]:
 def test_every_number_of_the_engine_is_defined_once() -> None:
     names = [one.field for one in DEFINITIONS]
     assert sorted([*names, "buy_and_hold"]) == sorted(field.name for field in fields(Metrics))
-    assert len(BY_FIELD) == len(DEFINITIONS)
     assert {field.name for field in fields(BuyAndHold)} <= set(names)
 
 

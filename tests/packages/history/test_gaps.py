@@ -10,7 +10,7 @@ from typing import Any
 from onetape.core.candles import SeriesKey
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.rest import RestExchange
-from onetape.history.fetch import fetch_closed, reread_from, reread_newest
+from onetape.history.fetch import fetch_closed, reread_from
 from onetape.history.gaps import confirm_gaps, grouped
 from onetape.history.silences import StoredSilences
 from onetape.store.candles import missing_between
@@ -103,13 +103,15 @@ def test_row_18_the_newest_candles_are_read_again_and_what_changed_is_counted(
     fetch_and_confirm(ask, store, exchange, ago(29))
     exchange.has(3, 8, 20, price=101.0)
 
-    async def again(client: RestExchange) -> tuple[int, int, int]:
-        first = await reread_newest(client, store, KEY)
-        second = await reread_newest(client, store, KEY)
-        wide = await reread_newest(client, store, KEY, count=25)
-        return first.revised, second.revised, wide.revised
+    async def revised(client: RestExchange, count: int) -> int:
+        start = reread_from(store, KEY, count=count)
+        assert start is not None
+        return (await fetch_closed(client, store, KEY, start=start, end=FORMING)).revised
 
-    assert ask(again) == (2, 0, 1)
+    async def again(client: RestExchange) -> list[int]:
+        return [await revised(client, count) for count in (10, 10, 25)]
+
+    assert ask(again) == [2, 0, 1]
 
 
 def test_at_least_two_candles_are_read_again(ask: Ask, store: Store, exchange: Any) -> None:

@@ -74,16 +74,6 @@ def nearest_steps(value: float, step: Decimal) -> int:
     return round(value / float(step))
 
 
-def floor_to_step(value: float, step: Decimal | None) -> float:
-    """Return the value rounded down to a whole number of steps; unchanged without a step."""
-    return value if step is None else multiple(floor_steps(value, step), float(step))
-
-
-def nearest_to_step(value: float, step: Decimal | None) -> float:
-    """Return the value rounded to the nearest step; unchanged without a step."""
-    return value if step is None else multiple(nearest_steps(value, step), float(step))
-
-
 def booked(value: float, step: Decimal | None) -> Decimal:
     """Return a value as it is booked: a whole number of steps, exact.
 

@@ -82,23 +82,6 @@ def reread_from(store: Store, key: SeriesKey, *, count: int = REREAD_CANDLES) ->
     return int(newest.timestamp[0]) if len(newest) else None
 
 
-async def reread_newest(
-    exchange: RestExchange, store: Store, key: SeriesKey, *, count: int = REREAD_CANDLES
-) -> FetchReport:
-    """Read the newest closed candles again; what changed is counted and kept as a revision.
-
-    Raises:
-        ExchangeUnreachable: the exchange stopped answering.
-        ExchangeRefused: the exchange answered no.
-        StoreError: the file cannot be written.
-    """
-    newest = last_closed(store, key, max(count, LEAST_REREAD))
-    if not len(newest):
-        return FetchReport()
-    end = Timeframe.parse(key.timeframe).next(int(newest.timestamp[-1]))
-    return await fetch_closed(exchange, store, key, start=int(newest.timestamp[0]), end=end)
-
-
 def _stored(store: Store, key: SeriesKey, page: Page) -> InsertReport:
     if page.refused:
         return insert_closed(
