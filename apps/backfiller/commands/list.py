@@ -8,6 +8,8 @@ from backfiller.commands.common import CONFIG, chosen_summaries, known_gaps, ope
 from onetape.cli import options
 
 if TYPE_CHECKING:
+    from backfiller.commands.tables import Column
+    from onetape.store.candles import SeriesSummary
     from onetape.store.gaps import Gap
 
 
@@ -22,54 +24,23 @@ def list_series(
 ) -> None:
     """List every stored series: first and last candle, rows, gaps, where they came from."""
     from backfiller.commands.tables import Column, fitted
-    from onetape.cli.dates import day_text
     from onetape.cli.output import print_json, print_line
-    from onetape.core.clock import utc_text
-    from onetape.store.gaps import CONFIRMED
-
-    def unproven_of(holes: "list[Gap] | None") -> int | None:
-        return None if holes is None else sum(hole.state != CONFIRMED for hole in holes)
-
-    def counted(holes: "list[Gap] | None") -> str:
-        if holes is None:
-            return "?"
-        return f"{len(holes):,} ({sum(hole.candles for hole in holes):,})" if holes else "0"
 
     with open_database(db, config, exchange) as store:
         found = chosen_summaries(store, exchange, symbol, timeframe)
         gaps = [known_gaps(store, one.key) for one in found]
         path = store.path
     if json_:
-        documents: list[dict[str, Any]] = [
-            {
-                **asdict(one.key),
-                "first": one.first,
-                "last": one.last,
-                "rows": one.rows,
-                "gaps": None if holes is None else len(holes),
-                "missing": None if holes is None else sum(hole.candles for hole in holes),
-                "unproven": unproven_of(holes),
-                "sources": one.sources,
-            }
-            for one, holes in zip(found, gaps, strict=True)
-        ]
+        documents = [_document(one, holes) for one, holes in zip(found, gaps, strict=True)]
         print_json({"database": path, "series": documents})
         return
-    unproven = [unproven_of(holes) for holes in gaps]
+    unproven = [_unproven(holes) for holes in gaps]
     columns = [
         Column("series", [str(one.key) for one in found]),
-        Column(
-            "first",
-            [utc_text(one.first) for one in found],
-            [day_text(one.first)[:10] for one in found],
-        ),
-        Column(
-            "last",
-            [utc_text(one.last) for one in found],
-            [day_text(one.last)[:10] for one in found],
-        ),
+        _moments("first", [one.first for one in found]),
+        _moments("last", [one.last for one in found]),
         Column("rows", [f"{one.rows:,}" for one in found], right=True),
-        Column("gaps", [counted(holes) for holes in gaps], right=True),
+        Column("gaps", [_counted(holes) for holes in gaps], right=True),
         Column("open", ["?" if count is None else f"{count:,}" for count in unproven], right=True),
         Column("source", ["+".join(one.sources) for one in found]),
     ]
@@ -79,3 +50,39 @@ def list_series(
             "gaps: stretches (candles); open: those not proven to be missing at the exchange"
         )
     print_line(f"database: {path}")
+
+
+def _document(one: "SeriesSummary", holes: "list[Gap] | None") -> dict[str, Any]:
+    """Return a series for --json; None stands for gaps that are not known."""
+    return {
+        **asdict(one.key),
+        "first": one.first,
+        "last": one.last,
+        "rows": one.rows,
+        "gaps": None if holes is None else len(holes),
+        "missing": None if holes is None else sum(hole.candles for hole in holes),
+        "unproven": _unproven(holes),
+        "sources": one.sources,
+    }
+
+
+def _unproven(holes: "list[Gap] | None") -> int | None:
+    from onetape.store.gaps import CONFIRMED
+
+    return None if holes is None else sum(hole.state != CONFIRMED for hole in holes)
+
+
+def _counted(holes: "list[Gap] | None") -> str:
+    if holes is None:
+        return "?"
+    return f"{len(holes):,} ({sum(hole.candles for hole in holes):,})" if holes else "0"
+
+
+def _moments(title: str, moments: "list[int]") -> "Column":
+    """Return a column of times, which may be cut to days."""
+    from backfiller.commands.tables import Column
+    from onetape.cli.dates import day_text
+    from onetape.core.clock import utc_text
+
+    days = [day_text(moment)[:10] for moment in moments]
+    return Column(title, [utc_text(moment) for moment in moments], days)

@@ -53,10 +53,8 @@ def simulate(
     traded = candles[start_index:]
     lane = lane_of(candles, signal, rules, start_index, state, detail)
     row, is_held = _first_row(lane, state)
-    done = None if is_held else trade_plainly(lane, state.cash, row)
-    if done is None:
-        done = trade_alone(lane, state.cash, row, is_held=is_held)
-    cash, held, is_refused = done
+    plainly = None if is_held else trade_plainly(lane, state.cash, row)
+    cash, held, is_refused = plainly or trade_alone(lane, state.cash, row, is_held=is_held)
     money, worth = equity_of(traded, lane.book, state.cash, state.base)
     money += worth
     return Result(

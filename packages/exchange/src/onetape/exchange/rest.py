@@ -52,6 +52,19 @@ def check_exchange(exchange: str) -> str:
     return exchange
 
 
+def _client_of(endpoint: Endpoint, timeout_seconds: float, market_ms: Callable[[], int]) -> Any:
+    """Return CCXT's client; the simulator's stamps requests with the market's time."""
+    client: Any = getattr(ccxt_async, endpoint.ccxt_class)(client_settings(endpoint))
+    client.timeout = int(timeout_seconds * 1_000)
+    if endpoint.simulator_url is not None:
+        redirect(client.urls["api"], endpoint.simulator_url)
+        # Not so precisely that each request is worth a question to the simulator.
+        client.milliseconds = market_ms
+        # CCXT would wait for the end of a TLS that is not there.
+        client.timeout_on_exit = 0
+    return client
+
+
 class RestExchange:
     """One exchange over REST. Use it as an async context manager: CCXT holds open connections."""
 
@@ -91,16 +104,7 @@ class RestExchange:
         self._own_clock = market_clock(endpoint)
         self.clock: Clock = self._own_clock
         self.quirks: Quirks = quirks_of(endpoint.exchange)
-        client: Any = getattr(ccxt_async, endpoint.ccxt_class)(client_settings(endpoint))
-        client.timeout = int(timeout_seconds * 1_000)
-        if endpoint.simulator_url is not None:
-            redirect(client.urls["api"], endpoint.simulator_url)
-            # What CCXT stamps with a time must carry the market's; not so precisely that each
-            # request is worth a question to the simulator.
-            client.milliseconds = self._last_known_ms
-            # CCXT would wait for the end of a TLS that is not there.
-            client.timeout_on_exit = 0
-        self._client = client
+        self._client = client = _client_of(endpoint, timeout_seconds, self._last_known_ms)
         self._ahead_ms = 0
         self._known_ms: int | None = None
         self._note = note
