@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from desk import ACCOUNT, HOUR, KEY, MARCH, Desk, Market, desk, market
-from onetape.cli.settings import AccountSettings
+from onetape.cli.settings import AccountSettings, ExitSettings
 from onetape.core.candles import Candles
 from onetape.core.clock import SteppedClock, SystemClock
 from onetape.core.trading import Decision, Order, Session, Trade
@@ -69,9 +69,9 @@ def candles_of(opened: Market, start: int, end: int) -> Candles:
 def backtest(opened: Market, trading: Desk, last_hour: int) -> list[tuple[str, BookedFill]]:
     """Return the fills of the engine's own run over the candles from the first decision on."""
     first = trading.decided()[0]
-    candles = candles_of(opened, first - HOUR, MARCH + (last_hour + 1) * HOUR)
+    candles = candles_of(opened, first - EARLIER * HOUR, MARCH + (last_hour + 1) * HOUR)
     signals = checked_signals(trading.job.strategy, candles)
-    result = simulate(candles, signals.signal, trading.job.rules, start_index=1)
+    result = simulate(candles, signals.signal, trading.job.rules, start_index=EARLIER)
     return [(fill.side, booked_fill(fill, trading.job.rules)) for fill in result.fills]
 
 
@@ -85,7 +85,14 @@ ACCOUNTS = {
     "fee in the coin received": AccountSettings(fee_coin="received"),
     "slippage": AccountSettings(slippage_bps=7.5, fee_rate=0.00075),
     "a fixed amount": AccountSettings(sizing="quote_amount", quote_amount=137.0),
+    "a number of coins": AccountSettings(sizing="base_amount", base_amount=0.0123, spread_bps=9),
+    "a share of the worth": AccountSettings(sizing="equity_share", equity_share=0.31),
+    "a volatility": AccountSettings(sizing="volatility_target", volatility_target=0.1),
+    "a risk": AccountSettings(sizing="risk_per_trade", risk_per_trade=0.01),
+    "a share of the volume": AccountSettings(volume_impact=0.05, fee_coin="received"),
 }
+#: Candles before the first decision that the volatility is told by, and more.
+EARLIER = 60
 
 
 @pytest.mark.parametrize("account", ACCOUNTS)
@@ -96,7 +103,14 @@ def test_paper_fills_equal_the_backtest_trade_by_trade(
         name = strategy_file()
         async with (
             market(0.25) as opened,
-            desk(opened, db, strategy=name, account=ACCOUNTS[account]) as trading,
+            # So far away that it only tells what is at risk.
+            desk(
+                opened,
+                db,
+                strategy=name,
+                account=ACCOUNTS[account],
+                exits=ExitSettings(stop_loss=0.5),
+            ) as trading,
         ):
             await step_to(opened, trading, range(41))
             await trading.until(
