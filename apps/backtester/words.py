@@ -9,7 +9,7 @@ from onetape.cli.dates import day_text
 from onetape.cli.output import table
 from onetape.core.clock import utc_text
 from onetape.core.symbols import base_and_quote
-from onetape.core.words import counted, price_text
+from onetape.core.words import amount_text, counted, price_text
 
 #: Trades shown in the terminal; the report, --json and the run's folder have all of them.
 TRADES_SHOWN = 10
@@ -74,7 +74,7 @@ def _trade_row(trade: Mapping[str, Any]) -> tuple[str, ...]:
         price_text(trade["entry_price"]),
         "open at the end" if is_open else utc_text(trade["exit_timestamp"]),
         "" if is_open else price_text(trade["exit_price"]),
-        f"{trade['amount']:.6f}",
+        amount_text(trade["amount"]),
         f"{trade['profit']:+,.2f}",
         f"{trade['profit_ratio']:+.2%}",
         "" if is_open else trade["exit_kind"].replace("_", " "),

@@ -297,6 +297,19 @@ def test_tiny_prices_are_written_without_exponent(report: Maker, open_report: Op
     assert cells[5:7] == ["0.00000812", "0.00000820"]
 
 
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(1e-9, "0.000000001"), (1.23456e-12, "0.000000000001235"), (12.5, "12.5"), (0.1 + 0.2, "0.3")],
+)
+def test_an_amount_however_small_is_not_written_as_nothing(
+    report: Maker, open_report: Opener, amount: float, text: str
+) -> None:
+    data = report()
+    page = open_report(replace(data, trades=(replace(data.trades[0], amount=amount),)))
+    cell = "document.querySelector('#trade-table tbody tr').cells[7].textContent"
+    assert page.run(cell) == text
+
+
 @pytest.mark.parametrize("candles", [0, 1, 2])
 def test_hardly_any_candles_make_a_page_without_complaint(
     report: Maker, open_report: Opener, candles: int

@@ -209,7 +209,7 @@ function fillLegends(view, logical) {
   });
   const columns = window.innerWidth < 600 ? ["close"] : ["open", "high", "low", "close"];
   const prices = columns.map((name) => `${name[0].toUpperCase()} ${price(name)}`).join("  ");
-  view.legends[0].firstChild.textContent = `${timeText(view.times[bar])}  ${prices}  V ${shortText(data.volume[bar], 2)}`;
+  view.legends[0].firstChild.textContent = `${timeText(view.times[bar])}  ${prices}  V ${amountText(data.volume[bar], 2)}`;
 }
 
 // Moving. Ranges are in bars; times are of a bar's open, in seconds.

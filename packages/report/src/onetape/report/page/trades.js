@@ -7,7 +7,7 @@ function tradeCells(data, index) {
   const { trades } = data;
   const reason = [trades.entry_reason, trades.exit_reason].map((column) => trades.reasons[column[index]]);
   // The decimals of the chart's prices mean nothing for another symbol.
-  const price = (value) => (trades.drawn[index] ? numberText(value, data.price_decimals) : shortText(value, 8));
+  const price = (value) => (trades.drawn[index] ? numberText(value, data.price_decimals) : amountText(value, 8));
   return {
     number: `${index + 1}`,
     ...(trades.symbol.length ? { symbol: trades.symbol[index] } : {}),
@@ -17,7 +17,7 @@ function tradeCells(data, index) {
     profit: signedText(trades.profit[index], moneyDecimals(data)),
     entryPrice: price(trades.entry_price[index]),
     exitPrice: price(trades.exit_price[index]),
-    amount: shortText(trades.amount[index], 8),
+    amount: amountText(trades.amount[index], 8),
     fee: numberText(trades.fee[index], moneyDecimals(data)),
     why: reason.filter(Boolean).join("; then "),
   };
