@@ -112,6 +112,9 @@ def _trades(data: ReportData, groups: Grouping) -> Json:
 
 def _steps(steps: LevelSteps, groups: Grouping) -> list[list[float]]:
     """Return a level as (drawn bar, price); of several in one drawn bar the last."""
+    # Tens of thousands of trades may have none.
+    if not steps:
+        return []
     bars = groups.bar_of(np.array([timestamp for timestamp, _ in steps], dtype=np.int64))
     by_bar = dict(zip(bars.tolist(), (price for _, price in steps), strict=True))
     return [[bar, _shortest(price)] for bar, price in by_bar.items()]
