@@ -1,19 +1,21 @@
 """Work shared among forked processes, which have in memory what their parent had.
 
 Candles are handed over by the fork: nothing is copied or pickled. A job is a number, its answer a
-few bytes; each process has a socket of its own, so that the death of one is noticed at once, and
-that of the parent by all: their sockets end.
+few bytes; each process has pipes of its own, so that the death of one is noticed at once, and that
+of the parent by all: their pipes end. Jobs that follow each other go to one process as far as
+possible, because it may have use for what it worked out before.
 """
 
 import contextlib
 import gc
+import itertools
 import os
-import selectors
+import select
 import signal
-import socket
 import struct
 import sys
 import warnings
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from typing import Final, NoReturn
 
@@ -28,11 +30,16 @@ _OWN_PAGES, _KEPT_FREE, _NEVER_BYTES = -3, -1, 1 << 30
 
 
 class _Worker:
-    """A child process, and the parent's end of its socket."""
+    """A child process, and the parent's ends of its pipes."""
 
-    def __init__(self, work: Callable[[int], bytes], others: Sequence["_Worker"]) -> None:
+    def __init__(
+        self, work: Callable[[int], bytes], waiting: deque[int], others: Sequence["_Worker"]
+    ) -> None:
         """Fork it."""
-        self.socket, theirs = socket.socketpair()
+        their_jobs, self._jobs = os.pipe()
+        self.answers_end, their_answers = os.pipe()
+        self.waiting = waiting
+        """Jobs meant for it, which others take when they have none left."""
         self.jobs: list[int] = []
         """Given and not answered, in order."""
         self.buffer = bytearray()
@@ -41,27 +48,23 @@ class _Worker:
             warnings.simplefilter("ignore", DeprecationWarning)
             self.process_id = os.fork()
         if self.process_id == 0:
-            self.socket.close()
+            self.close()
             for other in others:
                 # A copy here would hide the parent's end from the process that waits for it.
-                other.socket.close()
-            _serve(theirs, work)
-        theirs.close()
+                other.close()
+            _serve(their_jobs, their_answers, work)
+        os.close(their_jobs)
+        os.close(their_answers)
 
     def give(self, job: int) -> None:
         """Give it a job; a process that is gone is noticed when it is listened to."""
         self.jobs.append(job)
-        try:
-            self.socket.sendall(_JOB.pack(job))
-        except OSError:
-            return
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._jobs, _JOB.pack(job))
 
     def answers(self) -> list[tuple[int, bytes]] | None:
         """Return what it has answered since, or None where it is gone."""
-        try:
-            received = self.socket.recv(1 << 20)
-        except OSError:
-            return None
+        received = os.read(self.answers_end, 1 << 20)
         if not received:
             return None
         self.buffer += received
@@ -76,11 +79,77 @@ class _Worker:
             self.jobs.remove(job)
         return found
 
-    def end(self) -> None:
+    def kill(self) -> None:
         """End it, whatever it is at."""
-        self.socket.close()
+        self.close()
         os.kill(self.process_id, signal.SIGKILL)  # not waited for yet, so the number is still its
+
+    def wait(self) -> None:
+        """Wait for its end."""
         os.waitpid(self.process_id, 0)
+
+    def close(self) -> None:
+        """Close the parent's ends: it ends when it has read that there are no more jobs."""
+        os.close(self._jobs)
+        os.close(self.answers_end)
+
+
+class _Crew:
+    """The processes that share jobs."""
+
+    def __init__(self, work: Callable[[int], bytes]) -> None:
+        """Begin with nobody."""
+        self._work = work
+        self._workers: dict[int, _Worker] = {}
+        """By the end of the pipe that their answers come from."""
+        self._poll = select.poll()
+
+    def start(self, waiting: deque[int]) -> None:
+        """Start a process for these jobs."""
+        worker = _Worker(self._work, waiting, [*self._workers.values()])
+        self._workers[worker.answers_end] = worker
+        self._poll.register(worker.answers_end, select.POLLIN)
+        self._feed(worker)
+
+    def answers(self) -> Generator[tuple[int, bytes | None]]:
+        """Return each job with its answer; None for one that its process died at."""
+        while any(worker.jobs for worker in self._workers.values()):
+            for ready, _ in self._poll.poll():
+                worker = self._workers[ready]
+                answers = worker.answers()
+                if answers is None:
+                    self._replace(worker)
+                    yield from ((job, None) for job in worker.jobs[:1])
+                else:
+                    self._feed(worker)
+                    yield from answers
+
+    def end(self) -> None:
+        """End all of them, whatever they are at."""
+        for worker in self._workers.values():
+            worker.kill()
+        for worker in self._workers.values():
+            worker.wait()
+
+    def _feed(self, worker: _Worker) -> None:
+        while len(worker.jobs) < _AHEAD and (worker.waiting or self._take_over(worker.waiting)):
+            worker.give(worker.waiting.popleft())
+
+    def _take_over(self, waiting: deque[int]) -> bool:
+        """Move the last half of what another process has left here; return whether it was any."""
+        most = max((worker.waiting for worker in self._workers.values()), key=len)
+        waiting.extendleft([most.pop() for _ in range((len(most) + 1) // 2)])
+        return bool(waiting)
+
+    def _replace(self, dead: _Worker) -> None:
+        """Start another process for what one that died has left."""
+        self._poll.unregister(dead.answers_end)
+        del self._workers[dead.answers_end]
+        dead.kill()
+        dead.wait()
+        dead.waiting.extendleft(reversed(dead.jobs[1:]))
+        if dead.waiting or any(worker.waiting for worker in self._workers.values()):
+            self.start(dead.waiting)
 
 
 def shared(
@@ -105,60 +174,38 @@ def _shared(
     work: Callable[[int], bytes], jobs: Sequence[int], processes: int
 ) -> Generator[tuple[int, bytes | None]]:
     """Give a first pair that means nothing once the processes are there, then as `shared`."""
-    waiting = list(reversed(jobs))
-    workers: list[_Worker] = []
+    crew = _Crew(work)
     gc.freeze()  # else collecting garbage in a child would copy every page of the parent
-    selector = selectors.DefaultSelector()
-
-    def start() -> None:
-        worker = _Worker(work, workers)
-        workers.append(worker)
-        selector.register(worker.socket, selectors.EVENT_READ, worker)
-        feed(worker)
-
-    def feed(worker: _Worker) -> None:
-        while waiting and len(worker.jobs) < _AHEAD:
-            worker.give(waiting.pop())
-
     try:
-        for _ in range(min(processes, len(waiting))):
-            start()
+        for waiting in _blocks(jobs, processes):
+            crew.start(waiting)
         yield -1, None
-        while any(worker.jobs for worker in workers):
-            for ready, _ in selector.select():
-                worker: _Worker = ready.data
-                answers = worker.answers()
-                if answers is None:
-                    selector.unregister(worker.socket)
-                    workers.remove(worker)
-                    worker.end()
-                    lost = worker.jobs[:1]
-                    waiting.extend(reversed(worker.jobs[1:]))
-                    if waiting:
-                        start()
-                    yield from ((job, None) for job in lost)
-                    continue
-                feed(worker)
-                yield from answers
+        yield from crew.answers()
     finally:
-        selector.close()
-        for worker in workers:
-            worker.end()
+        crew.end()
         gc.unfreeze()
 
 
-def _serve(parent: socket.socket, work: Callable[[int], bytes]) -> NoReturn:
+def _blocks(jobs: Sequence[int], processes: int) -> list[deque[int]]:
+    """Return the jobs in as many parts as there are processes, none of them empty."""
+    count = min(processes, len(jobs))
+    ends = [len(jobs) * number // count for number in range(count + 1)] if count else [0]
+    return [deque(jobs[first:last]) for first, last in itertools.pairwise(ends)]
+
+
+def _serve(jobs_end: int, answers_end: int, work: Callable[[int], bytes]) -> NoReturn:
     """Answer jobs until the parent has none, or is gone; never returns into the parent's code."""
     code = 0
     try:
         # Ctrl-C reaches the whole group: the parent decides what it means.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         _keep_memory()
-        stream = parent.makefile("rb")
-        while job := stream.read(_JOB.size):
-            (number,) = _JOB.unpack(job)
-            answer = work(number)
-            parent.sendall(_ANSWER.pack(number, len(answer)) + answer)
+        with open(jobs_end, "rb") as jobs, open(answers_end, "wb") as answers:
+            while job := jobs.read(_JOB.size):
+                (number,) = _JOB.unpack(job)
+                answer = work(number)
+                answers.write(_ANSWER.pack(number, len(answer)) + answer)
+                answers.flush()
     except OSError:
         code = 1  # the parent is gone, and with it whoever wants the answer
     except BaseException as error:

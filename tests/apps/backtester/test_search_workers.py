@@ -1,0 +1,57 @@
+"""Jobs shared among processes: each is answered once, whatever becomes of the processes."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+
+from backtester.search.workers import shared
+
+
+def process_of(jobs: int, processes: int, work: Callable[[int], object]) -> dict[int, int]:
+    """Return by job which process did it, after some work of its own; 0 where it died."""
+
+    def told(job: int) -> bytes:
+        work(job)
+        return str(os.getpid()).encode()
+
+    answers = [*shared(told, range(jobs), processes)]
+    assert sorted(job for job, _ in answers) == list(range(jobs))
+    return {job: int(answer or 0) for job, answer in answers}
+
+
+@pytest.mark.parametrize(("jobs", "processes"), [(0, 2), (1, 4), (3, 2), (23, 3), (200, 2)])
+def test_each_job_is_answered_once(jobs: int, processes: int) -> None:
+    found = process_of(jobs, processes, abs)
+    assert len(set(found.values())) <= processes
+
+
+def test_a_long_answer_arrives_whole() -> None:
+    answers = dict(shared(lambda job: b"%d" % job * 300_000, range(4), 2))
+    assert answers == {job: b"%d" % job * 300_000 for job in range(4)}
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_a_process_that_dies_takes_only_the_job_it_was_at_with_it(processes: int) -> None:
+    def work(job: int) -> None:
+        if job in (0, 7, 19):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    found = process_of(20, processes, work)
+    assert [job for job, process in sorted(found.items()) if not process] == [0, 7, 19]
+
+
+def test_neighbours_go_to_one_process() -> None:
+    found = process_of(100, 2, lambda _: time.sleep(0.001))
+    changes = sum(found[first] != found[second] for first, second in pairwise(range(100)))
+    assert changes < 20
+
+
+def test_what_a_busy_process_has_left_is_taken_over() -> None:
+    found = process_of(40, 2, lambda job: time.sleep(0.5 if job == 0 else 0.0))
+    # The job behind the long one was handed over already.
+    assert {found[job] for job in range(2, 40)} == {found[39]}
+    assert found[39] != found[0]
