@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,7 +52,7 @@ def write_page(search: Search, given: Sequence[str]) -> Path:
 
 def rendered(search: Search, given: Sequence[str]) -> str:
     """Return the page."""
-    own = files("backtester.search") / "page"
+    own = Path(__file__).with_name("page")
     values = {
         "market": "<br>".join(escape(line) for line in parts_lines(search)),
         "headline": escape(heading(search)),

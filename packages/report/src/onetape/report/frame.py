@@ -6,8 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any, Final
 
 #: How the policy of a page begins; the digests of its scripts follow.
@@ -59,9 +58,10 @@ def filled(template: str, values: Mapping[str, str]) -> str:
     return _PLACE.sub(lambda place: values[place[1]], template)
 
 
-def asset(name: str, folder: Traversable | None = None) -> str:
+def asset(name: str, folder: Path | None = None) -> str:
     """Return the text of a file of the pages; None: the folder of the report's own."""
-    place = folder or files("onetape.report") / "page"
+    # Not as a resource: what Python imports to find those takes longer than the page.
+    place = folder or Path(__file__).with_name("page")
     return (place / name).read_text(encoding="utf-8").strip()
 
 
