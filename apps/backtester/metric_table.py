@@ -171,6 +171,8 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
         is_brief=False,
     ),
 )
+#: What each metric is called for people, by its field.
+LABELS: Final = {one.field: one.label for one in DEFINITIONS}
 #: What buying and holding has a value of too.
 HELD: Final = ("total_return", "final_equity", "max_drawdown")
 UNIT_WORDS: Final[dict[Unit, str]] = {

@@ -5,6 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
+from backtester.metric_table import LABELS
 from backtester.search.folder import PAGE
 from backtester.search.ranking import LOWER_IS_BETTER, Tried
 from backtester.search.run import Search
@@ -102,7 +103,7 @@ def _table(search: Search) -> str:
     names, metrics = _varying(search), _metrics(search)[:4]
     heads = ["#", *names]
     for metric in metrics:
-        heads += [metric, "held out"]
+        heads += [LABELS[metric], "held out"]
     cells = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
     rows = (
         _row(place, result, names, metrics)
@@ -124,6 +125,7 @@ def _data(search: Search) -> str:
     document: dict[str, Any] = {
         "names": names,
         "metrics": metrics,
+        "labels": {metric: LABELS[metric] for metric in metrics},
         "ratios": [metric for metric in metrics if metric in RATIOS],
         "lower_is_better": [metric for metric in metrics if metric in LOWER_IS_BETTER],
         "points": [[result["parameters"][name] for name in names] for result in search.order],

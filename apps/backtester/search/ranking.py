@@ -6,6 +6,7 @@ from typing import Any, Final
 import numpy as np
 from msgspec import Struct
 
+from backtester.metric_table import LABELS
 from onetape.core.candles import FloatArray
 from onetape.core.errors import UsageError
 from onetape.core.words import did_you_mean
@@ -46,19 +47,24 @@ def metric_names() -> tuple[str, ...]:
 
 
 def checked_metric(name: str) -> str:
-    """Return a metric's name.
+    """Return a metric's name, given as it is or by its label.
 
     Raises:
         UsageError: there is none of that name.
     """
     known = metric_names()
-    plain = name.strip().lower().replace("-", "_").replace(" ", "_")
+    plain = _plain(name)
+    plain = {_plain(LABELS[one]): one for one in known}.get(plain, plain)
     if plain not in known:
         raise UsageError(
             f"--rank {name!r} is no metric{did_you_mean(plain, known)} "
             f"(there are: {', '.join(known)})"
         )
     return plain
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("-", "_").replace(" ", "_")
 
 
 def ranked(results: Sequence[Tried], metric: str) -> list[Tried]:

@@ -9,6 +9,7 @@ from msgspec.structs import asdict
 
 from backtester.assumptions import tape_notes
 from backtester.detail import search_note
+from backtester.metric_table import DEFINITIONS, LABELS
 from backtester.search.ranking import LOWER_IS_BETTER, Luck, Tried, luck_of
 from backtester.search.run import Search
 from backtester.search.space import value_text
@@ -19,15 +20,9 @@ from onetape.core.words import counted
 #: Combinations shown in the terminal; the page and --json have all of them.
 SHOWN: Final = 10
 #: Metrics that are parts, shown as per cent.
-RATIOS: Final = frozenset(
-    {
-        *("total_return", "cagr", "volatility", "max_drawdown", "exposure", "win_rate"),
-        *("average_trade", "best_trade", "worst_trade", "average_win", "average_loss"),
-    }
-)
+RATIOS: Final = frozenset(one.field for one in DEFINITIONS if one.unit == "part")
 #: Shown of both parts, beside the metric that ranks.
 _BESIDE: Final = ("total_return", "max_drawdown", "trades")
-_LABELS: Final = {"total_return": "return", "max_drawdown": "drawdown"}
 
 
 def search_text(search: Search, page: Path, given: Sequence[str]) -> str:
@@ -108,7 +103,7 @@ def parts_lines(search: Search) -> list[str]:
     held_out = len(tape.candles) - tape.warm_up - search.ground.searched
     return [
         f"searched: {day_text(tape.start)} to {day_text(split)} UTC, "
-        f"{counted(search.ground.searched, 'candle')}, ranked by {search.asked.metric}, "
+        f"{counted(search.ground.searched, 'candle')}, ranked by {LABELS[search.asked.metric]}, "
         f"{'lowest' if search.asked.metric in LOWER_IS_BETTER else 'highest'} first",
         f"held out: {day_text(split)} to {day_text(tape.end)} UTC, {counted(held_out, 'candle')}, "
         "which the ranking does not see",
@@ -151,7 +146,7 @@ def best_words(luck: Luck, metric: str, count: int) -> str:
     if luck.best_held_out_rank is not None:
         place = f", rank {luck.best_held_out_rank:,} of {count:,} there"
     return (
-        f"best: {metric} {metric_text(metric, luck.best_searched)} searched, "
+        f"best: {LABELS[metric]} {metric_text(metric, luck.best_searched)} searched, "
         f"{metric_text(metric, luck.best_held_out)} held out{place} "
         f"(median of all {metric_text(metric, luck.median_held_out)})"
     )
@@ -208,7 +203,7 @@ def _table(search: Search) -> str:
     columns = (metric, *(name for name in _BESIDE if name != metric))
     head = ["", *names]
     for column in columns:
-        head += [_LABELS.get(column, column), "held out"]
+        head += [LABELS[column], "held out"]
     rows = [head]
     for place, result in enumerate(search.order[:SHOWN], start=1):
         row = [str(place), *(value_text(result["parameters"][name]) for name in names)]

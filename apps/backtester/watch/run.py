@@ -165,7 +165,7 @@ def headline(result: dict[str, Any]) -> str:
     beside = f" (holding {hold['total_return']:+.2%})" if hold else ""
     sharpe = "none" if metrics["sharpe"] is None else f"{metrics['sharpe']:.2f}"
     return (
-        f"{result['strategy']}: return {metrics['total_return']:+.2%}{beside}, drawdown "
+        f"{result['strategy']}: return {metrics['total_return']:+.2%}{beside}, max drawdown "
         f"{metrics['max_drawdown']:.2%}, Sharpe {sharpe}, {metrics['trades']:,} trades; "
         f"check: {result['check']}"
     )

@@ -143,7 +143,7 @@ def test_headline_months_and_notes_are_those_of_the_run(
     headline = page.run("document.querySelector('h1').textContent")
     for part in (metrics["total_return"], metrics["buy_and_hold"]["total_return"]):
         assert f"{part * 100:+.1f} %" in headline
-    assert f"worst drawdown {metrics['max_drawdown'] * 100:.1f} %" in headline
+    assert f"max drawdown {metrics['max_drawdown'] * 100:.1f} %" in headline
     year, *months, total, held = cells(page, "#months tbody tr")
     assert (year, len(months)) == ("2024", 12)
     whole = 1.0

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backtester.search.ranking import luck_of, metric_names, ranked, spearman
+from backtester.search.ranking import checked_metric, luck_of, metric_names, ranked, spearman
 
 
 def result(searched: float | None, held_out: float | None) -> dict[str, object]:
@@ -71,3 +71,8 @@ def test_rank_correlation_does_not_depend_on_the_scale(pairs: list[tuple[int, in
 def test_every_number_of_a_result_can_rank() -> None:
     assert {"sharpe", "total_return", "max_drawdown", "trades"} <= set(metric_names())
     assert "buy_and_hold" not in metric_names()
+
+
+@pytest.mark.parametrize("name", ["total_return", "return", "Return", "total-return"])
+def test_a_metric_is_known_by_its_field_and_by_its_label(name: str) -> None:
+    assert checked_metric(name) == "total_return"

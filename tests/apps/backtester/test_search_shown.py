@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from backtester.metric_table import LABELS
 from browser import Page
 
 Run = Callable[..., Any]
@@ -61,10 +62,30 @@ def test_a_click_on_a_field_tells_its_numbers_in_both_parts(
     page = open_page(Path(found["page"]).resolve(), 390)
     page.click(*page.centre("#map-searched td button"))
     told = page.run("document.getElementById('selected').textContent")
-    assert told.startswith("fast 5, slow 10: sharpe ")
+    assert told.startswith("fast 5, slow 10: Sharpe ")
     assert "held out" in told
     assert page.run("document.querySelectorAll('td[aria-current=true]').length") == 2
     assert page.run("document.documentElement.scrollWidth") <= 390
+
+
+def test_page_and_terminal_call_a_metric_what_the_definitions_call_it(
+    search: Run, backtester: Run, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(Path(search(*GRID)["page"]).resolve())
+    heads = page.run("[...document.querySelectorAll('#combinations th')].map(th => th.textContent)")
+    options = page.run(
+        "[...document.getElementById('metric').options].map(option => option.textContent)"
+    )
+    lines = backtester("search", "--exchange", "simulator", *GRID).out.splitlines()
+    printed = [" ".join(line.split()) for line in lines]
+    names = ["Sharpe", "return", "max drawdown", "trades"]
+    assert [
+        LABELS[field] for field in ("sharpe", "total_return", "max_drawdown", "trades")
+    ] == names
+    assert heads[3::2] == names
+    assert options[:4] == names
+    assert "fast slow " + " ".join(f"{name} held out" for name in names) in printed
+    assert not [line for line in printed if "total_return" in line or "sharpe" in line]
 
 
 def test_another_metric_redraws_the_maps(search: Run, open_page: Callable[..., Page]) -> None:

@@ -57,7 +57,7 @@ def test_the_headline_says_return_beside_buy_and_hold_fees_and_drawdown(
     report: Callable[..., ReportData],
 ) -> None:
     assert words_of(render_report(report()), "h1") == (
-        "RSI made +12.3 %, buying and holding +40.1 %; fees 312.40 USDT; worst drawdown -18.0 %"
+        "RSI made +12.3 %, buying and holding +40.1 %; fees 312.40 USDT; max drawdown -18.0 %"
     )
 
 

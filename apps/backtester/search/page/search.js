@@ -96,7 +96,7 @@ function choose(key, members) {
   const index = members[0];
   const strong = make("strong", data.names.map((name, at) => `${name} ${data.points[index][at]}`).join(", "));
   const numbers = data.metrics.slice(0, 5).map((metric, at) =>
-    `${metric} ${shownValue(metric, data.searched[index][at])} searched, ${shownValue(metric, data.held_out[index][at])} held out`);
+    `${data.labels[metric]} ${shownValue(metric, data.searched[index][at])} searched, ${shownValue(metric, data.held_out[index][at])} held out`);
   const more = members.length > 1 ? `; the best of ${members.length} combinations here` : "";
   byId("selected").replaceChildren(strong, `: ${numbers.join("; ")}${more}`);
 }
@@ -118,7 +118,7 @@ function cloud(metric, column) {
   };
   const parts = [
     draw("line", { x1: 50, y1: 295, x2: 630, y2: 295 }), draw("line", { x1: 50, y1: 10, x2: 50, y2: 295 }),
-    draw("text", { x: 340, y: 312, "text-anchor": "middle" }, `${metric}, searched`), draw("text", { x: 56, y: 18 }, `${metric}, held out`),
+    draw("text", { x: 340, y: 312, "text-anchor": "middle" }, `${data.labels[metric]}, searched`), draw("text", { x: 56, y: 18 }, `${data.labels[metric]}, held out`),
   ];
   if (known.length) {
     const ends = (at) => [Math.min(...known.map((pair) => pair[at])), Math.max(...known.map((pair) => pair[at]))];
@@ -140,7 +140,7 @@ function cloud(metric, column) {
 
 function fill(select, names, chosen) {
   select.replaceChildren(...names.map((name) => {
-    const option = make("option", name || "nothing");
+    const option = make("option", data.labels[name] || name || "nothing");
     option.value = name;
     return option;
   }));

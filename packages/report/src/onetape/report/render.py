@@ -92,7 +92,7 @@ def _headline(data: ReportData) -> str:
         f"{escape(data.title.strategy)} made {_percent(line.strategy_return)}, "
         f"buying and holding {_percent(line.buy_and_hold_return)}; "
         f'<span class="figure">fees {fees}</span>; '
-        f"worst drawdown {_percent(-abs(line.max_drawdown))}"
+        f"max drawdown {_percent(-abs(line.max_drawdown))}"
     )
 
 
