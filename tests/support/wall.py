@@ -30,3 +30,15 @@ class QuickWall:
         until = self.now + seconds
         await asyncio.sleep(0)
         self.now = max(self.now, until)
+
+
+class MovedSeconds:
+    """Real time that a test moves."""
+
+    def __init__(self) -> None:
+        """Begin at ten minutes."""
+        self.now = 600.0
+
+    def __call__(self) -> float:
+        """Return the seconds."""
+        return self.now

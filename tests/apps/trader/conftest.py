@@ -1,6 +1,5 @@
 """What the trader's tests share; see tests/support for the market and the session."""
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,6 +8,7 @@ import ccxt.async_support
 import pytest
 
 from desk import OFTEN
+from watched import run_watched
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 30.0
@@ -21,21 +21,7 @@ def run() -> Callable[[Coroutine[Any, Any, T]], T]:
     Whatever asyncio would only log (an exception that nobody fetched) fails the test.
     """
 
-    def runner(work: Coroutine[Any, Any, T]) -> T:
-        complaints: list[str] = []
-
-        async def watched() -> T:
-            def complain(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-                complaints.append(f"{context.get('message')}: {context.get('exception')!r}")
-
-            asyncio.get_running_loop().set_exception_handler(complain)
-            return await asyncio.wait_for(work, PATIENCE_SECONDS)
-
-        result = asyncio.run(watched())
-        assert complaints == []
-        return result
-
-    return runner
+    return lambda work: run_watched(work, PATIENCE_SECONDS)
 
 
 @pytest.fixture

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import pytest
 
+from ccxt_addresses import redirect
 from onetape.core.clock import Clock
 from onetape.simulator.clock import make_clock
 from onetape.simulator.server import Simulator
+from wall import MovedSeconds
 
 T = TypeVar("T")
 #: 2024-03-01 00:00 UTC, epoch milliseconds.
@@ -36,6 +37,14 @@ def stepped() -> Callable[[int], Clock]:
 
 
 @pytest.fixture
+def wall(monkeypatch: pytest.MonkeyPatch) -> MovedSeconds:
+    """Return the real time by which limits are counted."""
+    clock = MovedSeconds()
+    monkeypatch.setattr("onetape.simulator.limits.WALL", clock)
+    return clock
+
+
+@pytest.fixture
 def ccxt_client() -> Callable[..., AbstractAsyncContextManager[Any]]:
     """Return a function that opens CCXT's own Binance client on a simulator."""
     return _ccxt_client
@@ -53,18 +62,8 @@ async def _ccxt_client(simulator: Simulator, *, pro: bool = False) -> AsyncGener
             "options": {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False},
         }
     )
-    _redirect(client.urls["api"], urlsplit(simulator.url).netloc)
+    redirect(client.urls["api"], simulator.url)
     try:
         yield client
     finally:
         await client.close()
-
-
-def _redirect(urls: dict[str, Any], host: str) -> None:
-    for name, value in urls.items():
-        if isinstance(value, dict):
-            _redirect(value, host)  # pyright: ignore[reportUnknownArgumentType] - CCXT's own
-        elif str(value).startswith("ws"):
-            urls[name] = f"ws://{host}/stream/ws"
-        elif str(value).startswith("http"):
-            urls[name] = f"http://{host}{urlsplit(str(value)).path}"

@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import aiohttp
@@ -11,27 +10,13 @@ import pytest
 
 from onetape.core.clock import Clock
 from onetape.simulator.server import Simulator
+from raw_sockets import frames, socket
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Stepped = Callable[[int], Clock]
 HOUR_MS = 3_600_000
 #: 2024-03-01 00:00 UTC.
 MARCH_MS = 1_709_251_200_000
-
-
-@asynccontextmanager
-async def socket(
-    simulator: Simulator, path: str, *, autoping: bool = True
-) -> AsyncGenerator[aiohttp.ClientWebSocketResponse]:
-    async with (
-        aiohttp.ClientSession() as session,
-        session.ws_connect(simulator.url + path, autoping=autoping) as opened,
-    ):
-        yield opened
-
-
-async def frames(opened: aiohttp.ClientWebSocketResponse, count: int) -> list[Any]:
-    return [json.loads(await opened.receive_str(timeout=5)) for _ in range(count)]
 
 
 def test_commands_are_answered_as_binance_answers(run: Run, stepped: Stepped) -> None:

@@ -14,6 +14,7 @@ from onetape.simulator.exchange_info import RATE_LIMITS
 from onetape.simulator.limits import rates
 from onetape.simulator.server import Simulator
 from onetape.simulator.weights import request_weight
+from wall import MovedSeconds
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Stepped = Callable[[int], Clock]
@@ -21,24 +22,6 @@ HOUR_MS = 3_600_000
 #: 2024-03-01 00:00 UTC.
 MARCH_MS = 1_709_251_200_000
 HEAVY = "/api/v3/ticker/24hr"
-
-
-class Wall:
-    """Real time that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 600.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def wall(monkeypatch: pytest.MonkeyPatch) -> Wall:
-    """Return the real time by which limits are counted."""
-    clock = Wall()
-    monkeypatch.setattr("onetape.simulator.limits.WALL", clock)
-    return clock
 
 
 async def ask(
@@ -84,7 +67,7 @@ def test_the_limits_are_those_of_exchange_info() -> None:
 
 
 def test_the_used_weight_is_told_and_nothing_is_refused_without_limits(
-    run: Run, stepped: Stepped, wall: Wall
+    run: Run, stepped: Stepped, wall: MovedSeconds
 ) -> None:
     async def scene() -> None:
         async with Simulator(clock=stepped(0)) as simulator, aiohttp.ClientSession() as session:
@@ -103,7 +86,7 @@ def test_the_used_weight_is_told_and_nothing_is_refused_without_limits(
 
 
 def test_beyond_the_limit_comes_429_then_a_ban_that_grows(
-    run: Run, stepped: Stepped, wall: Wall
+    run: Run, stepped: Stepped, wall: MovedSeconds
 ) -> None:
     async def scene() -> None:
         async with (
@@ -139,7 +122,7 @@ def test_beyond_the_limit_comes_429_then_a_ban_that_grows(
 
 
 def test_a_client_that_waits_as_it_is_told_is_served_again(
-    run: Run, stepped: Stepped, wall: Wall
+    run: Run, stepped: Stepped, wall: MovedSeconds
 ) -> None:
     async def scene() -> None:
         async with (
@@ -157,7 +140,7 @@ def test_a_client_that_waits_as_it_is_told_is_served_again(
 
 
 def test_the_301st_dial_in_five_minutes_is_refused(
-    run: Run, stepped: Stepped, wall: Wall, monkeypatch: pytest.MonkeyPatch
+    run: Run, stepped: Stepped, wall: MovedSeconds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "MOST_DIALS", 3)
 
@@ -184,7 +167,7 @@ def test_the_301st_dial_in_five_minutes_is_refused(
 
 @pytest.mark.parametrize(("enforced", "ends"), [(True, True), (False, False)])
 def test_more_than_five_messages_a_second_end_a_socket(
-    run: Run, stepped: Stepped, wall: Wall, enforced: bool, ends: bool
+    run: Run, stepped: Stepped, wall: MovedSeconds, enforced: bool, ends: bool
 ) -> None:
     del wall
 

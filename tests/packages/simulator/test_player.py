@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import ccxt.async_support
 import pytest
 
+from ccxt_addresses import redirect
 from onetape.core.errors import ConfigurationError, SafetyRefusal, UsageError
 from onetape.simulator.player import Player
 from onetape.simulator.recordings import Reel, parse_route, read_reel
@@ -33,20 +33,12 @@ async def get(player: Player, path: str) -> tuple[int, str]:
 @asynccontextmanager
 async def client_of(kind: Any, player: Player) -> AsyncGenerator[Any]:
     client = kind({"enableRateLimit": False, "options": {"fetchCurrencies": False}})
-    _redirect(client.urls["api"], urlsplit(player.url).netloc)
+    redirect(client.urls["api"], player.url)
     client.timeout_on_exit = 0  # it would wait for TLS to end, and there is none
     try:
         yield client
     finally:
         await client.close()
-
-
-def _redirect(urls: dict[str, Any], host: str) -> None:
-    for name, value in urls.items():
-        if isinstance(value, dict):
-            _redirect(value, host)  # pyright: ignore[reportUnknownArgumentType] - CCXT's own
-        elif str(value).startswith("http"):
-            urls[name] = f"http://{host}{urlsplit(str(value)).path}"
 
 
 def test_a_reply_comes_back_with_its_status_headers_and_body(run: Run, tmp_path: Path) -> None:

@@ -11,19 +11,10 @@ import pytest
 
 from onetape.core.clock import Clock
 from onetape.simulator.server import Simulator
+from shapes import shape
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Stepped = Callable[[int], Clock]
-
-
-def shape(value: Any) -> Any:
-    """Return a value's keys and types: {"a": "str", "b": [["int"]]}; a list by its first item."""
-    if isinstance(value, dict):
-        items: Any = value.items()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - any JSON
-        return {name: shape(item) for name, item in items}
-    if isinstance(value, list):
-        return [shape(value[0])] if value else []  # pyright: ignore[reportUnknownArgumentType] - any JSON
-    return type(value).__name__
 
 
 def decimals(value: str) -> int:

@@ -1,9 +1,8 @@
 """WebSocket: the unchanged CCXT Pro class watches; raw sockets get Binance's frames and replies."""
 
 import asyncio
-import json
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import aiohttp
@@ -14,6 +13,7 @@ from onetape.core.clock import Clock
 from onetape.simulator.clock import make_clock
 from onetape.simulator.market import Market
 from onetape.simulator.server import Simulator
+from raw_sockets import frames, socket
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Stepped = Callable[[int], Clock]
@@ -21,21 +21,6 @@ Client = Callable[..., AbstractAsyncContextManager[Any]]
 HOUR_MS = 3_600_000
 #: 2024-03-01 00:00 UTC.
 MARCH_MS = 1_709_251_200_000
-
-
-@asynccontextmanager
-async def socket(
-    simulator: Simulator, path: str, *, autoping: bool = True
-) -> AsyncGenerator[aiohttp.ClientWebSocketResponse]:
-    async with (
-        aiohttp.ClientSession() as session,
-        session.ws_connect(simulator.url + path, autoping=autoping) as opened,
-    ):
-        yield opened
-
-
-async def frames(opened: aiohttp.ClientWebSocketResponse, count: int) -> list[Any]:
-    return [json.loads(await opened.receive_str(timeout=5)) for _ in range(count)]
 
 
 def test_every_candle_closes_once_in_order_with_final_values(run: Run, stepped: Stepped) -> None:

@@ -3,11 +3,11 @@
 from collections.abc import Generator
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlsplit
 
 import ccxt
 import pytest
 
+from ccxt_addresses import redirect
 from onetape.simulator.clock import make_clock
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 
@@ -37,18 +37,10 @@ def client(simulator: EmbeddedSimulator) -> Generator[Any]:
         }
     )
     client.milliseconds = simulator.clock.now_ms
-    _redirect(client.urls["api"], urlsplit(simulator.url).netloc)
+    redirect(client.urls["api"], simulator.url)
     client.load_markets()
     yield client
     client.session.close()
-
-
-def _redirect(urls: dict[str, Any], host: str) -> None:
-    for name, value in urls.items():
-        if isinstance(value, dict):
-            _redirect(value, host)  # pyright: ignore[reportUnknownArgumentType] - CCXT's own
-        elif str(value).startswith("http"):
-            urls[name] = f"http://{host}{urlsplit(str(value)).path}"
 
 
 def cents(client: Any, factor: str) -> float:

@@ -17,29 +17,13 @@ from onetape.core.clock import Clock
 from onetape.simulator import limits
 from onetape.simulator.server import Simulator
 from onetape.simulator.weights import DIAL_WEIGHT, method_weight
+from wall import MovedSeconds
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Stepped = Callable[[int], Clock]
 #: 2024-03-01 00:00 UTC.
 MARCH_MS = 1_709_251_200_000
 BUY = {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "0.001"}
-
-
-class Wall:
-    """Real time that a test moves."""
-
-    now = 600.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def wall(monkeypatch: pytest.MonkeyPatch) -> Wall:
-    """Return the real time by which limits are counted."""
-    clock = Wall()
-    monkeypatch.setattr(limits, "WALL", clock)
-    return clock
 
 
 @dataclass
@@ -105,7 +89,7 @@ def counts(reply: Any) -> list[tuple[str, str, int]]:
 
 
 def test_a_reply_tells_the_limits_that_its_request_counts_in(
-    run: Run, stepped: Stepped, wall: Wall
+    run: Run, stepped: Stepped, wall: MovedSeconds
 ) -> None:
     async def scene() -> None:
         async with asking(stepped(0), enforced=False) as at:
@@ -127,7 +111,9 @@ def test_a_reply_tells_the_limits_that_its_request_counts_in(
     run(scene())
 
 
-def test_rest_and_the_websocket_api_count_together(run: Run, stepped: Stepped, wall: Wall) -> None:
+def test_rest_and_the_websocket_api_count_together(
+    run: Run, stepped: Stepped, wall: MovedSeconds
+) -> None:
     del wall
 
     async def scene() -> None:
@@ -139,7 +125,7 @@ def test_rest_and_the_websocket_api_count_together(run: Run, stepped: Stepped, w
     run(scene())
 
 
-def test_a_client_may_do_without_the_limits(run: Run, stepped: Stepped, wall: Wall) -> None:
+def test_a_client_may_do_without_the_limits(run: Run, stepped: Stepped, wall: MovedSeconds) -> None:
     del wall
 
     async def scene() -> None:
@@ -151,7 +137,7 @@ def test_a_client_may_do_without_the_limits(run: Run, stepped: Stepped, wall: Wa
 
 
 def test_beyond_the_weight_comes_429_with_the_time_to_wait_then_a_ban_that_cuts(
-    run: Run, stepped: Stepped, wall: Wall
+    run: Run, stepped: Stepped, wall: MovedSeconds
 ) -> None:
     async def scene() -> None:
         async with asking(stepped(0)) as at:
@@ -179,7 +165,7 @@ def test_beyond_the_weight_comes_429_with_the_time_to_wait_then_a_ban_that_cuts(
 
 
 def test_too_many_orders_are_refused_until_the_window_ends(
-    run: Run, stepped: Stepped, wall: Wall
+    run: Run, stepped: Stepped, wall: MovedSeconds
 ) -> None:
     async def scene() -> None:
         async with asking(stepped(0)) as at:
@@ -200,7 +186,7 @@ def test_too_many_orders_are_refused_until_the_window_ends(
 
 
 def test_pings_are_limited_by_their_number_and_requests_are_not(
-    run: Run, stepped: Stepped, wall: Wall
+    run: Run, stepped: Stepped, wall: MovedSeconds
 ) -> None:
     del wall
 

@@ -17,6 +17,7 @@ from onetape.simulator.clock import make_clock
 from onetape.simulator.server import Simulator
 from onetape.websocket.events import CandleUpdate, StreamEvent
 from onetape.websocket.websocket import WebSocketManager
+from watched import run_watched
 
 T = TypeVar("T")
 #: 2024-03-01 00:00 UTC, epoch milliseconds.
@@ -186,21 +187,7 @@ def run() -> Callable[[Coroutine[Any, Any, T]], T]:
     Whatever asyncio would only log (an exception that nobody fetched) fails the test.
     """
 
-    def runner(work: Coroutine[Any, Any, T]) -> T:
-        complaints: list[str] = []
-
-        async def watched() -> T:
-            def complain(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-                complaints.append(f"{context.get('message')}: {context.get('exception')!r}")
-
-            asyncio.get_running_loop().set_exception_handler(complain)
-            return await asyncio.wait_for(work, PATIENCE_SECONDS)
-
-        result = asyncio.run(watched())
-        assert complaints == []
-        return result
-
-    return runner
+    return lambda work: run_watched(work, PATIENCE_SECONDS)
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
+from ccxt_addresses import redirect
 from onetape.core.clock import Clock
 from onetape.simulator.clock import make_clock
 from onetape.simulator.replay import Replay
@@ -114,17 +114,5 @@ def _client(simulator: Simulator, pro: bool, key: str, secret: str) -> Any:
     )
     client.timeout_on_exit = 0  # CCXT waits a quarter of a second for TLS, which is not used here
     client.milliseconds = simulator.clock.now_ms
-    _redirect(client.urls["api"], urlsplit(simulator.url).netloc)
+    redirect(client.urls["api"], simulator.url)
     return client
-
-
-def _redirect(urls: dict[str, Any], host: str) -> None:
-    for name, value in urls.items():
-        if isinstance(value, dict):
-            _redirect(value, host)  # pyright: ignore[reportUnknownArgumentType] - CCXT's own
-        elif "ws-api" in str(value):
-            urls[name] = f"ws://{host}/ws-api/v3"
-        elif str(value).startswith("ws"):
-            urls[name] = f"ws://{host}/stream/ws"
-        elif str(value).startswith("http"):
-            urls[name] = f"http://{host}{urlsplit(str(value)).path}"

@@ -10,22 +10,14 @@ from typing import Any
 import aiohttp
 import pytest
 
+from shapes import shape
+
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 #: Opens a simulator and a client; what it yields is the `Scene` of the folder's conftest.
 Opened = Callable[..., AbstractAsyncContextManager[Any]]
 BTCUSDT = {"symbol": "BTCUSDT"}
 LIMIT = {"side": "SELL", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.01"}
 MARKET = {"side": "BUY", "type": "MARKET", "quantity": "0.01"}
-
-
-def shape(value: Any) -> Any:
-    """Return a value's keys and types; a list by its first item, None as nothing in particular."""
-    if isinstance(value, dict):
-        items: Any = value.items()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - any JSON
-        return {name: shape(item) for name, item in items}
-    if isinstance(value, list):
-        return [shape(value[0])] if value else []  # pyright: ignore[reportUnknownArgumentType] - any JSON
-    return type(value).__name__
 
 
 def reference(shared: Path, name: str) -> Any:

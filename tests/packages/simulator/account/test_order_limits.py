@@ -11,6 +11,7 @@ import pytest
 
 from onetape.simulator import limits
 from onetape.simulator.exchange_info import RATE_LIMITS
+from wall import MovedSeconds
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 #: Opens a simulator and a client; what it yields is the `Scene` of the folder's conftest.
@@ -18,24 +19,6 @@ Opened = Callable[..., AbstractAsyncContextManager[Any]]
 BTC = "BTC/USDT"
 #: What exchangeInfo states for ten seconds.
 MOST = 100
-
-
-class Wall:
-    """Real time that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 600.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def wall(monkeypatch: pytest.MonkeyPatch) -> Wall:
-    """Return the real time by which limits are counted."""
-    clock = Wall()
-    monkeypatch.setattr("onetape.simulator.limits.WALL", clock)
-    return clock
 
 
 def count(client: Any, window: str) -> str | None:
@@ -63,7 +46,7 @@ async def refused(at: Any, most: int = 0) -> tuple[ccxt.BaseError, Any, str]:
 
 
 def test_each_order_is_counted_in_the_headers_of_its_reply(
-    run: Run, scene: Opened, wall: Wall
+    run: Run, scene: Opened, wall: MovedSeconds
 ) -> None:
     async def play() -> None:
         async with scene() as at:
@@ -80,7 +63,7 @@ def test_each_order_is_counted_in_the_headers_of_its_reply(
     run(play())
 
 
-def test_a_refused_order_counts_for_nothing(run: Run, scene: Opened, wall: Wall) -> None:
+def test_a_refused_order_counts_for_nothing(run: Run, scene: Opened, wall: MovedSeconds) -> None:
     del wall
 
     async def play() -> None:
@@ -97,7 +80,7 @@ def test_a_refused_order_counts_for_nothing(run: Run, scene: Opened, wall: Wall)
 
 
 def test_too_many_orders_are_refused_as_recorded_until_the_window_ends(
-    run: Run, scene: Opened, wall: Wall, shared: Path
+    run: Run, scene: Opened, wall: MovedSeconds, shared: Path
 ) -> None:
     items = json.loads((shared / "data/payloads/binance/errors.json").read_text())["items"]
     (item,) = (
@@ -134,7 +117,7 @@ def test_too_many_orders_are_refused_as_recorded_until_the_window_ends(
 def test_the_day_of_orders_and_the_number_of_requests_are_limited_too(
     run: Run,
     scene: Opened,
-    wall: Wall,
+    wall: MovedSeconds,
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
     unit: str,

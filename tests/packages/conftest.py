@@ -1,4 +1,4 @@
-"""Candles for the tests of strategies: recorded ones."""
+"""What the tests of several packages share."""
 
 import gzip
 from collections.abc import Callable

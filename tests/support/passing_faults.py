@@ -1,0 +1,18 @@
+"""Faults of REST that pass, named by their row of the faults a program must survive."""
+
+from typing import Any
+
+#: Name and settings; what says when to come back is each test's own.
+PASSING: list[tuple[str, dict[str, Any]]] = [
+    ("row 2 no answer", {"kind": "timeout"}),
+    ("row 2 a body that drips", {"kind": "drip", "seconds": 0.05}),
+    ("row 8 500", {"kind": "status", "status": 500}),
+    ("row 8 502", {"kind": "status", "status": 502}),
+    ("row 8 503", {"kind": "status", "status": 503}),
+    ("row 8 504", {"kind": "status", "status": 504}),
+    ("row 8 overload", {"kind": "status", "status": 503, "code": -1008}),
+    ("row 11 HTML", {"kind": "wrong_body", "shape": "html"}),
+    ("row 11 cut JSON", {"kind": "wrong_body", "shape": "truncated"}),
+    ("row 11 null", {"kind": "wrong_body", "shape": "null"}),
+    ("row 11 {}", {"kind": "wrong_body", "shape": "empty_object"}),
+]

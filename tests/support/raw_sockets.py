@@ -1,0 +1,27 @@
+"""A WebSocket of the simulator without CCXT: frames as they come."""
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+
+from onetape.simulator.server import Simulator
+
+
+@asynccontextmanager
+async def socket(
+    simulator: Simulator, path: str, *, autoping: bool = True
+) -> AsyncGenerator[aiohttp.ClientWebSocketResponse]:
+    """Give an open socket of a simulator."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(simulator.url + path, autoping=autoping) as opened,
+    ):
+        yield opened
+
+
+async def frames(opened: aiohttp.ClientWebSocketResponse, count: int) -> list[Any]:
+    """Return the next frames, each within 5 s."""
+    return [json.loads(await opened.receive_str(timeout=5)) for _ in range(count)]

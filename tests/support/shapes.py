@@ -1,0 +1,13 @@
+"""What JSON looks like, without its values."""
+
+from typing import Any
+
+
+def shape(value: Any) -> Any:
+    """Return a value's keys and types: {"a": "str", "b": [["int"]]}; a list by its first item."""
+    if isinstance(value, dict):
+        items: Any = value.items()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - any JSON
+        return {name: shape(item) for name, item in items}
+    if isinstance(value, list):
+        return [shape(value[0])] if value else []  # pyright: ignore[reportUnknownArgumentType] - any JSON
+    return type(value).__name__

@@ -1,0 +1,23 @@
+"""A coroutine of a test in a loop of its own, with whatever asyncio would only log."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def run_watched(work: Coroutine[Any, Any, T], patience_seconds: float) -> T:
+    """Run a coroutine for a bounded time; an exception that nobody fetched fails the test."""
+    complaints: list[str] = []
+
+    async def watched() -> T:
+        def complain(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+            complaints.append(f"{context.get('message')}: {context.get('exception')!r}")
+
+        asyncio.get_running_loop().set_exception_handler(complain)
+        return await asyncio.wait_for(work, patience_seconds)
+
+    result = asyncio.run(watched())
+    assert complaints == [], complaints
+    return result
