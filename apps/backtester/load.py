@@ -76,7 +76,7 @@ def open_tape(path: Path, key: SeriesKey, settings: BacktesterSettings) -> Store
 def load_tape(
     store: Store, key: SeriesKey, settings: BacktesterSettings, wanted: Wanted, *, lookback: int
 ) -> Tape:
-    """Return the candles of the range and enough before it to warm the strategy up.
+    """Return the candles of the range and enough before it to warm strategy and sizing up.
 
     Raises:
         UsageError: the range ends before the tape starts, or starts after it ends.
@@ -105,7 +105,7 @@ def load_tape(
         stored = f"{utc_text(first)} to {utc_text(after)} UTC"
         repair = repair_command(key, settings, start, end)
         raise CandleGapError(_gap_text(key, timeframe, bad, stored, repair))
-    warm_up = max(LEAST_WARM_UP, lookback)
+    warm_up = max(LEAST_WARM_UP, lookback, settings.account.closes_before)
     before = last_closed(store, key, warm_up, up_to=start - 1)
     missing = sum(timeframe.count_between(*hole) for hole in holes)
     unknown = sum(timeframe.count_between(*hole) for hole in bad)

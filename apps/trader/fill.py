@@ -38,14 +38,14 @@ class Filler:
         """Set whenever a candle was closed; whoever waits for it clears it."""
 
     async def warm_up(self) -> int:
-        """Fetch the last closed candles that the strategy needs; return how many were new.
+        """Fetch the last closed candles that strategy and sizing need; return how many were new.
 
         Raises:
             ExchangeUnreachable: no usable answer.
         """
         job, newest = self._job, self.newest_due()
         await warm_up_larger(job, self._exchange, newest)
-        start = min(job.timeframe.shift(newest, 1 - job.window), first_traded(job, newest))
+        start = min(job.timeframe.shift(newest, 1 - job.history), first_traded(job, newest))
         return await self._fetch(start)
 
     async def fill(self) -> bool:
@@ -88,11 +88,11 @@ class Filler:
     def first_missing(self) -> int | None:
         """Return the first candle that should be closed and is not, or None.
 
-        It looks back over the strategy's window, and over a longer break of this session.
+        It looks back over what strategy and sizing need, and over a longer break of this session.
         """
         job = self._job
         due = self.newest_due()
-        start = job.timeframe.shift(due, 1 - job.window)
+        start = job.timeframe.shift(due, 1 - job.history)
         if self._complete_until is not None:
             start = min(start, self._complete_until)
         end = job.timeframe.next(due)

@@ -31,3 +31,8 @@ class Job(Struct, frozen=True):
     def window(self) -> int:
         """Return how many closed candles the strategy is given."""
         return max(LEAST_CANDLES, lookback_of(self.strategy))
+
+    @property
+    def history(self) -> int:
+        """Return how many closed candles must be known to decide and to tell an entry's size."""
+        return max(self.window, self.settings.account.closes_before)

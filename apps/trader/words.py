@@ -25,7 +25,7 @@ def opening_lines(
         f"{session.mode} trading {job.key} with {session.strategy} ({parameters}){source}",
         f"account {session.account}: {broker.cash:,.2f} {quote}, {held}, "
         f"{counted(len(broker.trades), 'trade')} so far",
-        f"tape: the last {job.window} closed candles, {new_candles} of them new, "
+        f"tape: the last {job.history} closed candles, {new_candles} of them new, "
         f"in {job.store.path}",
         f"it is {utc_text(exchange.now_ms() // 1_000)}; all times are UTC",
     ]

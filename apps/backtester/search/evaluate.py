@@ -43,6 +43,8 @@ class Ground(Struct, frozen=True, dict=True):
     """Larger candles beside those of the tape, enough for every combination."""
     detail: Detail | None = None
     """Finer candles of the range, in memory: a store does not outlive a fork."""
+    closes_before: int = 0
+    """Closes before an entry that its size depends on."""
 
     @cached_property
     def backgrounds(self) -> tuple[Background, Background]:
@@ -84,7 +86,7 @@ def tried(strategy: Strategy, ground: Ground) -> tuple[Metrics, Metrics]:
     Raises:
         OnetapeError: the strategy failed; the text says where.
     """
-    searched, held_out = parts_of(ground, lookback_of(strategy))
+    searched, held_out = parts_of(ground, max(lookback_of(strategy), ground.closes_before))
     return (
         _part(strategy, ground, searched, ground.backgrounds[0]),
         _part(strategy, ground, held_out, ground.backgrounds[1]),

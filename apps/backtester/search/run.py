@@ -120,7 +120,7 @@ def searched(settings: BacktesterSettings, asked: Asked) -> Search:
         rules = Rules(**account_rules(settings), steps=steps)
         detail = detail_in_memory(store, tape, settings, rules)
         inside = _searched_candles(tape, asked.held_out)
-        ground = Ground(tape, inside, rules, higher.candles, detail)
+        ground = Ground(tape, inside, rules, higher.candles, detail, settings.account.closes_before)
         identity = identity_of(store, key, furthest, ground)
     with opened(SEARCHES, identity) as results:
         earlier = _try(planned, ground, results, asked.processes)

@@ -122,6 +122,24 @@ def test_a_range_is_traded_alone_and_warmed_up_by_what_lies_before(
     assert not any("warm-up" in note for note in document["notes"])
 
 
+def test_a_size_that_looks_further_back_than_the_strategy_is_known_from_the_first_candle(
+    on_tape: Run, candles: Candles, folder: Path
+) -> None:
+    (folder / "far.yaml").write_text(
+        "account: {sizing: volatility_target, volatility_target: 0.2, volatility_bars: 900}\n"
+    )
+    flags = ("--config", "far.yaml", "--market", "ideal", "--strategy", "buy_and_hold")
+    document = on_tape(*flags, "--from", "2024-03-01").document
+    assert document["warm_up"] == 901
+    assert document["metrics"]["refused_orders"] == 0
+    (trade,) = document["trades"]
+    assert trade["entry_timestamp"] == START + 60 * DAY + HOUR
+    known = np.log(candles.close[60 * 24 - 900 : 60 * 24 + 1])
+    volatility = float(np.diff(known).std(ddof=1)) * (365 * 24) ** 0.5
+    spent = 10_000 * min(1.0, 0.2 / volatility)
+    assert trade["amount"] * trade["entry_price"] * 1.001 == pytest.approx(spent)
+
+
 def test_a_warm_up_that_is_too_short_is_stated(on_tape: Run) -> None:
     notes = on_tape("--from", "2024-01-02").document["notes"]
     assert any(note.startswith("only 24 candles of warm-up") for note in notes)

@@ -88,11 +88,14 @@ ACCOUNTS = {
     "a number of coins": AccountSettings(sizing="base_amount", base_amount=0.0123, spread_bps=9),
     "a share of the worth": AccountSettings(sizing="equity_share", equity_share=0.31),
     "a volatility": AccountSettings(sizing="volatility_target", volatility_target=0.1),
+    "a volatility of more candles than the strategy's": AccountSettings(
+        sizing="volatility_target", volatility_target=0.1, volatility_bars=150
+    ),
     "a risk": AccountSettings(sizing="risk_per_trade", risk_per_trade=0.01),
     "a share of the volume": AccountSettings(volume_impact=0.05, fee_coin="received"),
 }
 #: Candles before the first decision that the volatility is told by, and more.
-EARLIER = 60
+EARLIER = 160
 
 
 @pytest.mark.parametrize("account", ACCOUNTS)

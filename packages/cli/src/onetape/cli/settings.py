@@ -110,6 +110,11 @@ class AccountSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     cool_down_bars: int = 0
     """Candles after an exit whose signals enter nothing."""
 
+    @property
+    def closes_before(self) -> int:
+        """Return how many closes before an entry its size depends on."""
+        return self.volatility_bars + 1 if self.sizing == "volatility_target" else 0
+
 
 class ExitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a position is left beside the strategy's SELL: the same for backtest and paper."""

@@ -1,0 +1,28 @@
+"""A search sizes its entries in both parts as a backtest of the part does."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onetape.core.clock import utc_text
+
+Run = Callable[..., Any]
+FAR = "account: {sizing: volatility_target, volatility_target: 0.2, volatility_bars: 400}\n"
+
+
+@pytest.mark.parametrize("part", ["searched", "held_out"])
+def test_a_size_that_looks_far_back_is_known_at_the_beginning_of_each_part(
+    search: Run, on_tape: Run, folder: Path, part: str
+) -> None:
+    (folder / "far.yaml").write_text(FAR)
+    flags = ("--config", "far.yaml", "--strategy", "sma_cross")
+    found = search(*flags, "--param", "fast=5,10", "--from", "2024-02-01")
+    ends = [utc_text(found[part][end]).replace(" ", "T") for end in ("from", "to")]
+    for result in found["results"]:
+        value = f"--param=fast={result['parameters']['fast']}"
+        alone = on_tape(*flags, value, "--from", ends[0], "--to", ends[1]).document
+        assert alone["warm_up"] == 401
+        assert alone["metrics"] == result[part]
+        assert result[part]["refused_orders"] == 0
