@@ -155,7 +155,7 @@ class PaperBroker:
         volatility = None
         if by_volatility:
             volatility = volatility_before(
-                known.close, len(known), rules.volatility_bars, job.timeframe.seconds
+                known.close, len(known), rules.volatility_bars, job.timeframe.average_seconds
             )
         return Market(float(known.volume[-1]) if len(known) else 0.0, None, volatility)
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from onetape.core.candles import FloatArray, IntArray
+from onetape.core.timeframes import MONTH_SECONDS
 from onetape.engine.drawdown import Highs, highs_of
 
 DAY_SECONDS = 86_400
@@ -174,7 +175,8 @@ def _ratio(mean: float, deviation: float, periods: float) -> float | None:
 def candle_seconds(timestamp: IntArray) -> int:
     """Return the length of a candle: the least step between two, because gaps only add.
 
-    Months, which differ in length, count as a twelfth of a year each.
+    Months, which differ in length, count as a twelfth of a year each, as in
+    `Timeframe.average_seconds`.
     """
     if len(timestamp) < 2:
         return 0
@@ -184,4 +186,4 @@ def candle_seconds(timestamp: IntArray) -> int:
     months = timestamp.astype("datetime64[s]").astype("datetime64[M]")
     if (months.astype("datetime64[s]").astype(np.int64) != timestamp).any():
         return least
-    return int(np.diff(months.astype(np.int64)).min()) * YEAR_SECONDS // 12
+    return int(np.diff(months.astype(np.int64)).min()) * MONTH_SECONDS

@@ -1,0 +1,99 @@
+"""Monthly candles on paper: an entry by volatility is as large as in a backtest."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onetape.cli.settings import AccountSettings
+from onetape.core.candles import Candle, Candles, SeriesKey
+from onetape.core.steps import IDEAL_MARKET
+from onetape.core.timeframes import Timeframe
+from onetape.core.trading import Order, Session
+from onetape.engine import booked_fill, simulate
+from onetape.engine.measures import candle_seconds
+from onetape.exchange.markets import Market
+from onetape.store.candles import insert_closed
+from onetape.store.database import open_store
+from onetape.store.leases import Fence, acquire_lease
+from onetape.store.ledger import insert_order, trades_of
+from onetape.store.sessions import start_session
+from onetape.strategies import load_strategy
+from trader.job import Job
+from trader.paper import PaperBroker
+from trader.run import rules_of
+from trader.settings import TraderSettings
+
+START = 1_609_459_200  # 2021-01-01
+ACCOUNT = AccountSettings(
+    sizing="volatility_target", volatility_target=0.1, volatility_bars=5, fee_rate=0.0
+)
+
+
+def candles_of(timeframe: Timeframe, count: int = 12) -> Candles:
+    """Return candles whose closes move by a tenth up and down."""
+    moments = [timeframe.ceil(START)]
+    while len(moments) < count:
+        moments.append(timeframe.next(moments[-1]))
+    close = np.array([100.0, 110.0, 121.0])[np.arange(count) % 3]
+    return Candles.from_columns(np.array(moments), close, close, close, close, close)
+
+
+def order_of(key: SeriesKey, signal_timestamp: int) -> Order:
+    """Return a buy order on the signal of a candle."""
+    return Order(
+        client_order_id="one", session="s", mode="paper", account="a", exchange=key.exchange,
+        symbol=key.symbol, timeframe=key.timeframe, side="buy", type="market", status="open",
+        decision=None, signal_timestamp=signal_timestamp, decided_ms=0, bid=None, ask=None,
+        intended_price=Decimal(1), reason="", strategy="buy_and_hold", parameters={},
+        code_digest="0",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["1M", "3M", "1w", "1d"])
+def test_an_entry_by_volatility_is_as_large_on_paper_as_in_a_backtest(
+    tmp_path: Path, name: str
+) -> None:
+    timeframe = Timeframe.parse(name)
+    candles = candles_of(timeframe)
+    settings = TraderSettings(exchange="simulator", timeframe=name, account=ACCOUNT)
+    rules = rules_of(settings, IDEAL_MARKET)
+    signal = np.zeros(len(candles), dtype=np.int8)
+    signal[-2] = 1
+    (fill,) = simulate(candles, signal, rules, start_index=len(candles) - 3).fills
+
+    key = SeriesKey("simulator", "BTC/USDT", name)
+    with open_store(tmp_path / "months.db", create=True) as store:
+        columns = (candles.timestamp, candles.open, candles.high, candles.low, candles.close)
+        rows = zip(*(one.tolist() for one in (*columns, candles.volume)), strict=True)
+        insert_closed(store, key, [Candle(*row) for row in rows], source="rest", seen_ms=0)
+        fence = Fence("a", acquire_lease(store, "a", "a test", now_ms=0, seconds=1e9))
+        job = Job(
+            settings=settings,
+            key=key,
+            timeframe=timeframe,
+            market=Market("BTC/USDT", "BTC", "USDT", IDEAL_MARKET, active=True),
+            strategy=load_strategy("buy_and_hold"),
+            rules=rules,
+            store=store,
+            session=Session(
+                session="s", app="trader", mode="paper", account="a", exchange=key.exchange,
+                symbol=key.symbol, timeframe=name, strategy="buy_and_hold", parameters={},
+                code_digest="0", started_ms=0,
+            ),
+        )  # fmt: skip
+        start_session(store, job.session, fence)
+        broker = PaperBroker(job, fence)
+        order = order_of(key, int(candles.timestamp[-2]))
+        insert_order(store, order, fence)
+        broker.place(order)
+        broker.fill_open_order(0)
+        (trade,) = trades_of(store, "a", key.symbol)
+    assert trade.amount == booked_fill(fill, rules).amount
+
+
+@pytest.mark.parametrize("name", ["1M", "2M", "1w", "1d", "1h"])
+def test_a_candle_is_as_long_by_its_name_as_by_the_times_of_candles(name: str) -> None:
+    timeframe = Timeframe.parse(name)
+    assert candle_seconds(candles_of(timeframe).timestamp) == timeframe.average_seconds
