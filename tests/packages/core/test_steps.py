@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from onetape.core.steps import (
     STEP_TOLERANCE,
     booked,
+    ceil_count,
     decimal_text,
-    floor_steps,
+    floor_count,
     multiple,
     nearest_steps,
 )
@@ -24,21 +25,24 @@ counts = st.integers(0, 10**9)
 @given(counts, steps)
 def test_a_whole_number_of_steps_survives_its_float(count: int, step: Decimal) -> None:
     value = float(count * step)
-    assert floor_steps(value, step) == count
+    assert floor_count(value / float(step)) == ceil_count(value / float(step)) == count
     assert nearest_steps(value, step) == count
     assert booked(value, step) == count * step
 
 
 @given(st.floats(0, 1e9), steps)
-def test_rounding_down_never_exceeds_the_value_by_more_than_noise(
+def test_rounding_down_and_up_passes_the_value_by_no_more_than_noise(
     value: float, step: Decimal
 ) -> None:
     exact = Decimal(value)
     # Beyond 2**53 steps a float cannot tell neighbours apart: one part in 2**52 is its noise.
     noise = step * Decimal(STEP_TOLERANCE) * 2 + exact * Decimal(2) ** -51
-    floored = floor_steps(value, step) * step
+    floored = floor_count(value / float(step)) * step
     assert floored <= exact + noise
     assert floored > exact - step - noise
+    raised = ceil_count(value / float(step)) * step
+    assert raised >= exact - noise
+    assert raised < exact + step + noise
 
 
 @given(st.floats(0, 1e9), steps)

@@ -55,18 +55,19 @@ def _per_unit(step: float) -> int:
     return count if abs(count * step - 1) < STEP_TOLERANCE else 0
 
 
-def floor_steps(value: float, step: Decimal) -> int:
+def floor_count(count: float) -> int:
     """Return how many whole steps fit into a value; one that misses a step by noise gets it.
 
     Args:
-        value: Not negative, in the unit of `step`.
-        step: Above zero.
+        count: The value divided by the step.
     """
-    count = value / float(step)
     nearest = round(count)
-    if abs(count - nearest) <= STEP_TOLERANCE:
-        return nearest
-    return math.floor(count)
+    return nearest if abs(count - nearest) <= STEP_TOLERANCE else math.floor(count)
+
+
+def ceil_count(count: float) -> int:
+    """Return how many whole steps reach a value, counted as in `floor_count`."""
+    return -floor_count(-count)
 
 
 def nearest_steps(value: float, step: Decimal) -> int:

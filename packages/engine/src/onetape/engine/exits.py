@@ -25,7 +25,7 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 from msgspec import Struct
 
 from onetape.core.errors import UsageError
-from onetape.core.steps import STEP_TOLERANCE, multiple
+from onetape.core.steps import ceil_count, multiple
 
 ExitKind = Literal["signal", "time_stop", "stop_loss", "trailing_stop", "target"]
 #: The kinds by their number in an array.
@@ -209,7 +209,5 @@ def up_to_step(price: float, step: float) -> float:
     """Return the least price of the market that is not under this one; 0: any price is one."""
     if not step or math.isinf(price):
         return price
-    count = price / step
-    nearest = round(count)
     # The nearest float to the decimal: 1,058 steps of 0.1 as a product lie above a high of 105.8.
-    return multiple(nearest if abs(count - nearest) <= STEP_TOLERANCE else math.ceil(count), step)
+    return multiple(ceil_count(price / step), step)

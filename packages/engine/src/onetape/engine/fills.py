@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
-from onetape.core.steps import STEP_TOLERANCE, booked, multiple
+from onetape.core.steps import booked, ceil_count, floor_count, multiple
 from onetape.engine.rules import Rules, Sizing
 
 #: Relative part of the cash by which rounding may miss it.
@@ -225,7 +225,7 @@ class FillModel(Struct, frozen=True):
                 slippage += self.impact * _share(amount, volume)
             price, fee_rate = at_price * (1 - slippage), self.fee_rate
         if self.price_step:
-            price = multiple(_floor_count(price / self.price_step), self.price_step)
+            price = multiple(floor_count(price / self.price_step), self.price_step)
         notional = price * amount
         if amount <= 0 or amount < self.min_amount or notional < self.min_notional:
             return self._too_small("sell", amount, notional)
@@ -284,14 +284,14 @@ class FillModel(Struct, frozen=True):
         """Return how many coins can be sold; the rest is dust."""
         if not self.amount_step:
             return base
-        return min(multiple(_floor_count(base / self.amount_step), self.amount_step), base)
+        return min(multiple(floor_count(base / self.amount_step), self.amount_step), base)
 
     def _up(self, price: float) -> float:
-        return multiple(-_floor_count(-price / self.price_step), self.price_step)
+        return multiple(ceil_count(price / self.price_step), self.price_step)
 
     def _affordable(self, amount: float, unit_cost: float, budget: float) -> float:
         step = self.amount_step
-        count = _floor_count(amount / step)
+        count = floor_count(amount / step)
         if multiple(count, step) * unit_cost > budget * (1 + _CASH_NOISE):
             count -= 1
         return multiple(count, step)
@@ -362,8 +362,3 @@ def booked_fill(fill: Fill, rules: Rules) -> BookedFill:
 def _share(amount: float, volume: float) -> float:
     """Return the order's part of its candle's volume, at most 1."""
     return min(1.0, amount / volume) if volume > 0 else 1.0
-
-
-def _floor_count(count: float) -> int:
-    nearest = round(count)
-    return nearest if abs(count - nearest) <= STEP_TOLERANCE else math.floor(count)
