@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 from onetape.core.candles import Candle, SeriesKey
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
+from ports import free_port
 
 Run = Callable[..., Any]
 
@@ -80,12 +80,6 @@ def test_bad_input_is_one_line_and_changes_nothing(
     before = contents(folder)
     check(simulated(*arguments.split(" ")), code, words)
     assert contents(folder) == before
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_a_simulator_that_is_not_there_is_named(backfiller: Run, folder: Path) -> None:

@@ -1,7 +1,6 @@
 """What an exchange may answer: which answers are data, which are tried again, which are final."""
 
 import json
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -23,6 +22,7 @@ from onetape.exchange.market_clock import market_clock
 from onetape.exchange.pages import Page, closed_pages
 from onetape.exchange.rest import RestExchange, candle_of
 from onetape.exchange.translate import translated
+from ports import free_port
 from wall import QuickWall
 
 Ask = Callable[..., Any]
@@ -190,12 +190,6 @@ def test_the_status_is_not_read_out_of_the_body(ask: Ask, server: Any) -> None:
     answers(server, body=body, status=500)
     with pytest.raises(ExchangeUnreachable):
         one_page(ask, server.endpoint)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_a_refused_connection_is_one_line_with_the_reason_and_the_way_out() -> None:

@@ -4,7 +4,6 @@ The row is in each test's name. Pauses pass at once, on a wall clock of their ow
 """
 
 import asyncio
-import socket
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -19,6 +18,7 @@ from onetape.exchange.waiting import ComputerWall, OwnSilences, Wall
 from onetape.simulator.clock import make_clock
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from passing_faults import PASSING
+from ports import free_port
 from wall import START_MS, QuickWall
 
 Run = Callable[..., Any]
@@ -122,12 +122,6 @@ def test_a_fault_that_passes_costs_a_pause_and_no_candle(
     assert len(candles) == 5
     assert fired(simulator, before) == count
     assert bench.wall.now > 0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_row_1_a_refused_port_is_told_at_once_and_later_waited_for(

@@ -10,17 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from onetape.core.candles import Candle, SeriesKey
+from minute_rows import candles_in, spoil_a_page, write_rows
 from onetape.core.errors import ConfigurationError, SafetyRefusal, StoreError
 from onetape.store.backup import backup, restore
-from onetape.store.candles import insert_closed
 from onetape.store.database import Store, open_store
 from onetape.store.leases import acquire_lease
 from onetape.store.migrations import NEWEST_VERSION
 from store_strike import KEPT, strike_everywhere
 from store_v1 import make_v1, rows_of, version_of
 
-KEY = SeriesKey("binance", "BTC/USDT", "1m")
 WRITERS = 8
 #: Writes without a pause, and names each row that was acknowledged.
 WRITE = """
@@ -43,17 +41,6 @@ with open_store(Path(sys.argv[1]), create=False) as store:
     print("open", flush=True)
     sys.stdin.read()
 """
-
-
-def write_rows(store: Store, count: int, start: int = 0) -> None:
-    rows = [Candle((start + i) * 60, 1.0, 2.0, 0.5, 1.5, float(i)) for i in range(count)]
-    insert_closed(store, KEY, rows, source="rest", seen_ms=1)
-
-
-def candles_in(path: Path) -> int:
-    with open_store(path, create=False) as store, store.read() as connection:
-        assert connection.execute("PRAGMA quick_check").get == "ok"
-        return connection.execute("SELECT count(*) FROM ohlcv_data").get
 
 
 class Writers:
@@ -361,11 +348,3 @@ except OnetapeError as error:
     assert "kept.db could not be read or written" in done.stdout
     assert [entry.name for entry in tmp_path.iterdir()] == ["data"]
     assert candles_in(path) == 5_000
-
-
-def spoil_a_page(path: Path) -> None:
-    """Overwrite a page in the middle of a closed database."""
-    pages = path.stat().st_size // 4_096
-    with path.open("r+b") as file:
-        file.seek(pages // 2 * 4_096)
-        file.write(b"\xff" * 4_096)

@@ -9,12 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from onetape.core.candles import Candle, SeriesKey
-from onetape.core.errors import ConfigurationError, SafetyRefusal, StoreError
-from onetape.store import filesystem
-from onetape.store.candles import insert_closed
-from onetape.store.database import Store, open_store
-from onetape.store.filesystem import file_system_of
+from minute_rows import candles_in, spoil_a_page, write_rows
+from onetape.core.errors import SafetyRefusal, StoreError
+from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import insert_decision, insert_trade, trades_of
 from onetape.store.sessions import start_session
@@ -27,7 +24,6 @@ from store_strike import (
 )
 from unprivileged import unprivileged
 
-KEY = SeriesKey("binance", "BTC/USDT", "1m")
 #: Opens a file, tries to write to it, and says what came of that.
 TRY = """
 import resource, sys
@@ -65,19 +61,6 @@ connection.execute("SELECT count(*) FROM ohlcv_data").fetchall()
 print("reading", flush=True)
 sys.stdin.read()
 """
-
-
-def rows(count: int, start: int = 0) -> list[Candle]:
-    return [Candle((start + i) * 60, 1.0, 2.0, 0.5, 1.5, float(i)) for i in range(count)]
-
-
-def write_rows(store: Store, count: int, start: int = 0) -> None:
-    insert_closed(store, KEY, rows(count, start), source="rest", seen_ms=1)
-
-
-def candles_in(path: Path) -> int:
-    with open_store(path, create=False, whole=True) as store, store.read() as connection:
-        return connection.execute("SELECT count(*) FROM ohlcv_data").get
 
 
 @pytest.fixture
@@ -119,12 +102,6 @@ def spoil_header(path: Path) -> None:
         file.write(b"x" * 100)
 
 
-def spoil_middle(path: Path) -> None:
-    with path.open("r+b") as file:
-        file.seek(path.stat().st_size // 2 // 4_096 * 4_096)
-        file.write(b"\xff" * 4_096)
-
-
 def cut_in_half(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
@@ -137,7 +114,7 @@ def empty(path: Path) -> None:
     ("spoil", "words"),
     [
         (spoil_header, "is no SQLite database"),
-        (spoil_middle, "is damaged"),
+        (spoil_a_page, "is damaged"),
         (cut_in_half, "is damaged"),
         (empty, "is empty"),
     ],
@@ -158,7 +135,7 @@ def test_a_spoilt_file_is_named_and_left_as_it_is(
 
 def test_only_a_look_at_every_page_sees_one_in_the_middle(closed: Path) -> None:
     """Row 50, its guard off."""
-    spoil_middle(closed)
+    spoil_a_page(closed)
     open_store(closed, create=False).close()
 
 
@@ -315,51 +292,3 @@ def test_a_long_reader_slows_bulk_writes_down_and_stops_nobody(closed: Path) -> 
         write_rows(store, 1_000, start=7_000)
         assert log_size(closed) < 20_000
     assert candles_in(closed) == 8_000
-
-
-MOUNTS = """\
-22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
-30 22 0:40 / /mnt/nas rw,relatime shared:2 - {kind} nas:/export rw
-31 30 254:1 / /mnt/nas/disk rw - ext4 /dev/vdb rw
-32 22 0:41 / /mnt/with\\040blank rw - {kind} nas:/export rw
-"""
-
-
-@pytest.fixture
-def mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Return a function that lets the system claim to have a drive of a kind."""
-
-    def mount(kind: str) -> None:
-        listing = tmp_path / "mountinfo"
-        listing.write_text(MOUNTS.format(kind=kind))
-        monkeypatch.setattr(filesystem, "MOUNTS", listing)
-
-    return mount
-
-
-@pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "smb3", "fuse.sshfs"])
-def test_a_network_drive_is_refused_before_anything_is_made(
-    mounted: Callable[[str], None], kind: str
-) -> None:
-    """Row 55."""
-    mounted(kind)
-    path = Path("/mnt/nas/data/onetape.db")
-    with pytest.raises(ConfigurationError, match=f"{path} lies on a network drive .{kind}"):
-        open_store(path, create=True)
-
-
-@pytest.mark.parametrize("kind", ["9p", "virtiofs", "fuse.grpcfuse"])
-def test_a_shared_folder_is_warned_of(
-    mounted: Callable[[str], None], kind: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Row 55."""
-    mounted(kind)
-    filesystem.check_file_system(Path("/mnt/with blank/onetape.db"))
-    (record,) = caplog.records
-    assert f"lies in a shared folder ({kind})" in record.getMessage()
-
-
-def test_a_disk_inside_a_network_drive_is_a_disk(mounted: Callable[[str], None]) -> None:
-    mounted("nfs")
-    assert file_system_of(Path("/mnt/nas/disk/onetape.db")) == "ext4"
-    assert file_system_of(Path("/mnt/nasty/onetape.db")) == "ext4"

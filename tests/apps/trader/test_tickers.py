@@ -1,0 +1,60 @@
+"""Tickers on the tape."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from desk import HOUR, MARCH, desk, market
+
+Run = Callable[[Any], Any]
+MARCH_MS = MARCH * 1_000
+HOUR_MS = HOUR * 1_000
+
+
+def test_tickers_are_stored_at_most_once_a_second_and_for_a_time(run: Run, db: Path) -> None:
+    async def scene() -> None:
+        async with (
+            market(0.25) as opened,
+            desk(opened, db, ticker_days=0.25) as trading,
+        ):
+            await trading.until(lambda: trading.source(0) == (0, "ws"))
+            start_ms = MARCH_MS + HOUR_MS // 4
+            for step in range(1, 13):
+                await opened.simulator.advance_to_ms(start_ms + step * 250)
+            newest = "SELECT max(timestamp_ms) FROM ticker_data"
+            await trading.until(lambda: trading.query(newest)[0][0] >= start_ms + 3_000)
+            ((count, seconds, bids),) = trading.query(
+                "SELECT count(*), count(DISTINCT timestamp_ms / 1000), count(bid) FROM ticker_data"
+            )
+            assert count == seconds == bids == 4
+            await opened.go_to(8)
+            oldest = "SELECT min(timestamp_ms) FROM ticker_data"
+            await trading.until(lambda: trading.query(oldest)[0][0] > start_ms + 3_000)
+
+    run(scene())
+
+
+@pytest.mark.parametrize("bid", ["0.00000000", "-1", "1e300"])
+def test_a_ticker_with_an_empty_side_is_stored_without_it(run: Run, db: Path, bid: str) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until(lambda: trading.source(0) == (0, "ws"))
+            now_ms = MARCH_MS + HOUR_MS // 4 + 5_000
+            await opened.gate.inject(
+                {
+                    "e": "24hrTicker",
+                    "E": now_ms,
+                    "s": "BTCUSDT",
+                    "b": bid,
+                    "a": "100",
+                    "c": "99",
+                    "C": now_ms,
+                }
+            )
+            query = "SELECT bid, ask, last FROM ticker_data WHERE timestamp_ms = ?"
+            await trading.until(lambda: trading.query(query, now_ms))
+            assert trading.query(query, now_ms) == [(None, 100.0, 99.0)]
+
+    run(scene())
