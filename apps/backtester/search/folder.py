@@ -28,7 +28,7 @@ _ID_DIGITS: Final = 10
 
 def key_of(parameters: Mapping[str, Any]) -> str:
     """Return what names a combination among the results."""
-    return json.dumps(parameters, sort_keys=True)
+    return msgspec.json.encode(parameters, order="sorted").decode()
 
 
 def folder_name(ground: Mapping[str, Any]) -> str:

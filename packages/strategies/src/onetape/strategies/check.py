@@ -16,6 +16,7 @@ that does not repeat itself is named as such.
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from typing import Final, Literal
 
 import numpy as np
@@ -24,7 +25,7 @@ from msgspec.structs import replace
 
 from onetape.core.candles import Candles, IntArray
 from onetape.core.errors import OnetapeError
-from onetape.strategies.evaluation import checked_signals
+from onetape.strategies.evaluation import checked_signals, is_finite
 from onetape.strategies.hearing import silenced
 from onetape.strategies.higher import LEAST_CANDLES, Higher
 from onetape.strategies.interface import SignalArray, Strategy
@@ -45,7 +46,7 @@ _EXAMINED: Final = 20
 _BARS_PER_CALL: Final = 256
 
 
-class CheckData(Struct, frozen=True):
+class CheckData(Struct, frozen=True, dict=True):
     """The candles that a strategy is checked on."""
 
     candles: Candles
@@ -58,6 +59,11 @@ class CheckData(Struct, frozen=True):
     def __len__(self) -> int:
         """Return the number of bars that can be checked."""
         return len(self.candles) - self.first
+
+    @cached_property
+    def are_finite(self) -> bool:
+        """Return whether all candles hold numbers, so that no window need look."""
+        return is_finite(self.candles)
 
     @property
     def seed(self) -> int:
@@ -213,7 +219,9 @@ def window_signal(strategy: Strategy, data: CheckData, bar: int, windows: Window
         for name, larger in data.higher.items()
     }
     with silenced():
-        return int(checked_signals(strategy, data.candles[start:end], higher).signal[-1])
+        window = data.candles[start:end]
+        signals = checked_signals(strategy, window, higher, are_finite=data.are_finite)
+    return int(signals.signal[-1])
 
 
 def explained(make: Maker, data: CheckData, bar: int, whole: int, window: int) -> Difference:

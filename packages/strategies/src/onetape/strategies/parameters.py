@@ -1,6 +1,7 @@
 """Parameters of a strategy: type, default, bounds and help, declared where the field stands."""
 
 import dataclasses
+import functools
 import math
 import typing
 from collections.abc import Sequence
@@ -91,7 +92,12 @@ def parameters_of(strategy: Any) -> tuple[ParameterInfo, ...]:
     Raises:
         ConfigurationError: a field has no default, or a type other than int, float, str and bool.
     """
-    cls = strategy if isinstance(strategy, type) else type(strategy)
+    return _of_class(strategy if isinstance(strategy, type) else type(strategy))
+
+
+# A search makes one strategy for each combination, and each looks up its parameters.
+@functools.lru_cache(maxsize=16)
+def _of_class(cls: type) -> tuple[ParameterInfo, ...]:
     types = typing.get_type_hints(cls)
     return tuple(_info(cls, field, types[field.name]) for field in dataclasses.fields(cls))
 
