@@ -13,7 +13,6 @@ on each bar the value of the last day that had closed by the close of that bar.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,8 +27,7 @@ from onetape.core.timeframes import Timeframe
 LEAST_CANDLES = 100
 
 
-@dataclass(frozen=True, slots=True)
-class HigherCandles(Candles):
+class HigherCandles(Candles, frozen=True):
     """Closed candles of a larger timeframe, and which of them each traded candle may know."""
 
     timeframe: Timeframe
