@@ -4,7 +4,6 @@ Three ways to name one: `rsi` (built in), `mine` (user/strategies/mine.py) and
 `path/to/file.py:Class`. A user's file runs only when it is asked for.
 """
 
-import hashlib
 import importlib
 import inspect
 import re
@@ -160,6 +159,8 @@ def digest(strategy: Strategy) -> str:
     own code that strategies are made of. What is installed besides is not part of it.
     """
     # On no path that has to be fast.
+    import hashlib
+
     from onetape.core.digest import code_digest
     from onetape.strategies.own_files import sources
 
