@@ -1,7 +1,7 @@
 """The check of a run: a few bars with every backtest, all of them with `backtester check`."""
 
 import shlex
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +31,44 @@ def fresh_maker(settings: BacktesterSettings) -> Callable[[], Strategy]:
     return make
 
 
-def sampled_text(
+class Look(Struct, frozen=True):
+    """What a look at a few bars of a backtest found."""
+
+    text: str
+    """In one sentence, with the command that checks every bar."""
+    clean: bool | None = None
+    """None: it was not taken."""
+    bars_checked: int = 0
+    bars: int = 0
+    """Of the range."""
+    differing: int = 0
+    """Checked bars on which the last candles decide otherwise than all."""
+    first_bad_bar: int | None = None
+    """Open of the first of them, epoch seconds."""
+    kind: str | None = None
+    """What is wrong with it, such as look-ahead."""
+
+
+def joined_looks(looks: Mapping[str, Look]) -> Look:
+    """Return what the looks at several symbols found together."""
+    bad = [look for look in looks.values() if look.first_bad_bar is not None]
+    first = min(bad, key=lambda look: look.first_bad_bar or 0, default=None)
+    ran = [look.clean for look in looks.values() if look.clean is not None]
+    return Look(
+        text="; ".join(f"{symbol}: {look.text}" for symbol, look in looks.items()),
+        clean=all(ran) if ran else None,
+        bars_checked=sum(look.bars_checked for look in looks.values()),
+        bars=sum(look.bars for look in looks.values()),
+        differing=sum(look.differing for look in looks.values()),
+        first_bad_bar=first and first.first_bad_bar,
+        kind=first and first.kind,
+    )
+
+
+def look_at_run(
     settings: BacktesterSettings, candles: Candles, higher: Higher, warm_up: int, signals: Signals
-) -> str:
-    """Return what a look at a few bars of a backtest says.
+) -> Look:
+    """Return what a look at a few bars of a backtest finds, or that none was wanted.
 
     Args:
         settings: Of the run.
@@ -43,12 +77,23 @@ def sampled_text(
         warm_up: How many come before the range.
         signals: Of all candles.
     """
+    if not settings.check:
+        return Look(f"not run; run: {check_command(settings)}")
     from onetape.strategies.check import CheckData
     from onetape.strategies.sample import sample_check, sample_text
 
     data = CheckData(candles, higher, warm_up)
     result = sample_check(fresh_maker(settings), data, signals.signal)
-    return sample_text(result, check_command(settings))
+    first = result.first
+    return Look(
+        text=sample_text(result, check_command(settings)),
+        clean=result.is_clean,
+        bars_checked=result.checked,
+        bars=result.bars,
+        differing=len(result.differing),
+        first_bad_bar=None if first is None else first.timestamp,
+        kind=None if first is None else first.kind,
+    )
 
 
 def check_command(settings: BacktesterSettings) -> str:

@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from msgspec.structs import asdict
 
 from backtester.assumptions import assumptions, notes
 from backtester.trade_rows import EXIT_WORDS, TRADE_FIELDS, TradeRows
@@ -61,7 +62,7 @@ def result_document(backtest: "Backtest") -> Document:
         "strategy": backtest.strategy.name,
         "parameters": parameter_values(backtest),
         "assumptions": assumptions(backtest),
-        "check": backtest.check,
+        "check": asdict(backtest.check),
         "notes": notes(backtest),
         "metrics": backtest.metrics.as_dict(),
         "trades": TradeRows(backtest.result, backtest.signals, tape.warm_up),

@@ -88,7 +88,7 @@ def _title(backtest: "Backtest") -> ReportTitle:
         strategy=backtest.strategy.name,
         generated_at_ms=time.time_ns() // 1_000_000,
         parameters={name: str(value) for name, value in parameter_values(backtest).items()},
-        rules={**assumptions(backtest), "check": backtest.check},
+        rules={**assumptions(backtest), "check": backtest.check.text},
         notes=tuple(notes(backtest)),
         invented=tape.key.exchange == SIMULATOR_ID,
     )

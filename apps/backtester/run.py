@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from backtester.check import check_command, sampled_text
+from backtester.check import Look, look_at_run
 from backtester.document import print_document, result_document
 from backtester.higher import HigherTape, load_higher
 from backtester.load import Tape, load_tape, open_tape, wanted_range
@@ -40,8 +40,8 @@ class Backtest(Struct, frozen=True):
     seconds: float
     higher: HigherTape
     """What the strategy saw of larger timeframes."""
-    check: str
-    """What the look for look-ahead and short warm-up said."""
+    check: Look
+    """What the look for look-ahead and short warm-up found."""
     others: "tuple[Backtest, ...]" = ()
     """The other symbols of the account; `metrics` are the account's then."""
     skipped_entries: int = 0
@@ -165,28 +165,22 @@ def backtest_of(part: Part, path: Path, result: Result, metrics: Metrics, began:
         metrics: Of it, or of the account that it shares.
         began: When the run began, by `time.monotonic`.
     """
+    tape = part.tape
     return Backtest(
         settings=part.settings,
         database=path,
         strategy=part.strategy,
-        tape=part.tape,
+        tape=tape,
         signals=part.signals,
         result=result,
         metrics=metrics,
         market=part.market,
         higher=part.higher,
-        check=check_text(part.settings, part.tape, part.higher, part.signals),
+        check=look_at_run(
+            part.settings, tape.candles, part.higher.candles, tape.warm_up, part.signals
+        ),
         seconds=round(time.monotonic() - began, 3),
     )
-
-
-def check_text(
-    settings: BacktesterSettings, tape: Tape, higher: HigherTape, signals: Signals
-) -> str:
-    """Return what a look at some bars found, or that there was none and how to take it."""
-    if not settings.check:
-        return f"not run; run: {check_command(settings)}"
-    return sampled_text(settings, tape.candles, higher.candles, tape.warm_up, signals)
 
 
 def series_key(settings: BacktesterSettings) -> SeriesKey:

@@ -21,6 +21,8 @@ LIST_HEAD: Final = (
 )
 #: Digits of a digest that are shown.
 _SHOWN_DIGITS: Final = 12
+#: What of two checks is compared.
+_OF_CHECK: Final = ("clean", "bars_checked", "differing", "first_bad_bar", "kind")
 
 
 def list_row(run: Run) -> tuple[str, ...]:
@@ -93,8 +95,8 @@ def _facts(run: Run) -> dict[str, Any]:
         "parameters": result["parameters"],
         "range": {name: day_text(result[name]) for name in ("from", "to")},
         "market": result["assumptions"].get("market"),
-        # Its command names parameters, which are told already.
-        "check": result["check"].partition("; all: ")[0],
+        # Its text names parameters and bars, which are told already.
+        "check": {name: result["check"][name] for name in _OF_CHECK},
         "digest": run.manifest["digests"],
         "version": run.manifest["versions"],
     }

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 RUNS_FOLDER: Final = DATA_FOLDER / "runs"
 MANIFEST, TRADES, EQUITY, REPORT = "manifest.json", "trades.csv", "equity.npy", "report.html"
 #: What a manifest of this program begins with; another number is another layout.
-FORMAT: Final = 1
+FORMAT: Final = 2
 #: Columns of trades.csv for people; the timestamps say the same.
 TIME_COLUMNS: Final = ("entry_time", "exit_time")
 #: Names the newest run.
@@ -196,7 +196,10 @@ def _read(folder: Path) -> Run:
     except (OSError, msgspec.DecodeError, LookupError, TypeError) as error:
         raise _damaged(path, error) from error
     if not known:
-        raise DataError(f"{path} is of format {manifest['format']}, which another version wrote")
+        raise DataError(
+            f"{path} is of format {manifest['format']}, which another version wrote; delete "
+            f"{path.parent} and run it again"
+        )
     return Run(folder, manifest)
 
 

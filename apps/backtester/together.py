@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from backtester.assumptions import notes
+from backtester.check import Look, joined_looks
 from backtester.document import Document, result_document, trade_values
 from backtester.load import open_tape
 from backtester.run import (
@@ -79,15 +80,15 @@ def together_document(backtest: Backtest) -> Document:
     trades = [trade_values(part, trade) for part in parts for trade in part.result.trades]
     document["symbols"] = symbols
     document["trades"] = sorted(trades, key=lambda trade: trade["entry_timestamp"])
-    document["check"] = checks_words(backtest)
+    document["check"] = asdict(looks_together(backtest))
     document["notes"] = notes_together(backtest)
     return document
 
 
-def checks_words(backtest: Backtest) -> str:
-    """Return what the checks of all symbols said."""
+def looks_together(backtest: Backtest) -> Look:
+    """Return what the looks at all symbols found."""
     parts = (backtest, *backtest.others)
-    return "; ".join(f"{part.tape.key.symbol}: {part.check}" for part in parts)
+    return joined_looks({part.tape.key.symbol: part.check for part in parts})
 
 
 def notes_together(backtest: Backtest) -> list[str]:
@@ -128,7 +129,7 @@ def with_others(backtest: Backtest, data: "ReportData", others: "list[ReportData
         title=replace(
             data.title,
             other_symbols=tuple(part.tape.key.symbol for part in parts[1:]),
-            rules={**data.title.rules, "check": checks_words(backtest)},
+            rules={**data.title.rules, "check": looks_together(backtest).text},
             notes=tuple(notes_together(backtest)),
         ),
         trades=tuple(sorted(trades, key=lambda trade: trade.entry_timestamp)),

@@ -22,7 +22,7 @@ def result_text(document: Document) -> str:
     parameters = ", ".join(f"{name} {value}" for name, value in document["parameters"].items())
     lines.append(f"parameters: {parameters or 'none'}")
     lines += [f"{label}: {value}" for label, value in document["assumptions"].items()]
-    lines.append(f"check: {document['check']}")
+    lines.append(f"check: {document['check']['text']}")
     lines += [f"note: {text}" for text in document["notes"]]
     lines.append(f"database: {document['database']}")
     lines += [f"{name}: {document[name]}" for name in ("report", "run") if document[name]]

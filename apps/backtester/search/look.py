@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from backtester.check import fresh_maker
+from backtester.check import Look, fresh_maker, look_at_run
 from backtester.higher import HigherTape
 from backtester.load import Tape
-from backtester.run import check_text
 from backtester.search.ranking import Tried
 from backtester.search.space import value_text
 from backtester.settings import BacktesterSettings
@@ -17,8 +16,8 @@ from onetape.strategies import checked_signals
 
 def look_at_best(
     settings: BacktesterSettings, order: Sequence[Tried], tape: Tape, higher: HigherTape
-) -> str | None:
-    """Return what a check of the best combination on the whole range says; None without one.
+) -> Look | None:
+    """Return what a check of the best combination on the whole range finds; None without one.
 
     A strategy that looks ahead shines in the held-out part as well: only a check tells.
 
@@ -36,5 +35,5 @@ def look_at_best(
     try:
         signals = checked_signals(fresh_maker(best)(), tape.candles, higher.candles)
     except OnetapeError as error:
-        return f"not run: {' '.join(str(error).split())}"
-    return check_text(best, tape, higher, signals)
+        return Look(f"not run: {' '.join(str(error).split())}")
+    return look_at_run(best, tape.candles, higher.candles, tape.warm_up, signals)

@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from backtester.check import Look
 from backtester.detail import detail_in_memory, finer_timeframe
 from backtester.higher import load_higher
 from backtester.load import Tape, load_tape, open_tape, wanted_range
@@ -91,7 +92,7 @@ class Search(Struct, frozen=True):
     """Combinations tried on this ground, other searches' included."""
     tried_elsewhere: int
     """Combinations of the same strategy on the same series with other code, ranges or rules."""
-    check: str | None
+    check: Look | None
     """What a look at some bars of the best combination found."""
     seconds: float
 

@@ -70,7 +70,7 @@ def search_document(search: Search, page: Path, given: Sequence[str]) -> dict[st
             "elsewhere": search.tried_elsewhere,
         },
         "luck": asdict(luck_of(search.order, asked.metric)),
-        "check": search.check,
+        "check": None if search.check is None else asdict(search.check),
         "notes": notes(search),
         "results": list(search.order),
         "command": command(search, search.order[0], given) if search.order else None,
@@ -154,7 +154,7 @@ def best_words(luck: Luck, metric: str, count: int) -> str:
 
 def check_lines(search: Search) -> list[str]:
     """Return what a look at some bars of the best combination found, in one line or none."""
-    return [] if search.check is None else [f"check of the best: {search.check}"]
+    return [] if search.check is None else [f"check of the best: {search.check.text}"]
 
 
 def notes(search: Search) -> list[str]:

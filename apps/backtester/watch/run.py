@@ -167,5 +167,5 @@ def headline(result: dict[str, Any]) -> str:
     return (
         f"{result['strategy']}: return {metrics['total_return']:+.2%}{beside}, max drawdown "
         f"{metrics['max_drawdown']:.2%}, Sharpe {sharpe}, {metrics['trades']:,} trades; "
-        f"check: {result['check']}"
+        f"check: {result['check']['text']}"
     )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from onetape.core.candles import Candles, SeriesKey
+from onetape.core.clock import utc_text
 from onetape.core.resample import resample
 from onetape.core.timeframes import Timeframe
 from onetape.store.candles import insert_columns
@@ -99,24 +100,52 @@ def test_a_check_for_json_is_one_document(check: Run, own: Callable[..., str]) -
     assert (ended.code, document["clean"]) == (6, False)
     assert document["smallest"] == {"lookback": 160}
     assert document["first"]["kind"] == "warm-up"
-    assert document["bars"] == document["checked"] == 2_880
+    assert document["bars"] == document["bars_checked"] == 2_880
 
 
 def test_every_backtest_says_what_a_look_at_some_bars_found(
     on_tape: Run, own: Callable[..., str]
 ) -> None:
-    assert on_tape("--param", "period=9").document["check"] == (
-        "200 of 2,880 bars sampled, clean; all: uv run backtester check --exchange simulator "
-        "--strategy rsi --param period=9"
-    )
+    assert on_tape("--param", "period=9").document["check"] == {
+        "text": "200 of 2,880 bars sampled, clean; all: uv run backtester check --exchange "
+        "simulator --strategy rsi --param period=9",
+        "clean": True,
+        "bars_checked": 200,
+        "bars": 2_880,
+        "differing": 0,
+        "first_bad_bar": None,
+        "kind": None,
+    }
     cheated = on_tape("--strategy", own(CHEAT)).document["check"]
-    assert "DIFFER, first 2024-" in cheated
-    assert "(look-ahead): do not trust this result" in cheated
+    assert (cheated["clean"], cheated["kind"]) == (False, "look-ahead")
+    assert cheated["differing"] > 0
+    assert f"DIFFER, first {utc_text(cheated['first_bad_bar'])} UTC" in cheated["text"]
+    assert "(look-ahead): do not trust this result" in cheated["text"]
 
 
 def test_a_backtest_that_was_not_checked_says_so(on_tape: Run) -> None:
     said = on_tape("--no-check").document["check"]
-    assert said == ("not run; run: uv run backtester check --exchange simulator --strategy rsi")
+    assert (said["clean"], said["bars_checked"], said["first_bad_bar"]) == (None, 0, None)
+    assert said["text"] == (
+        "not run; run: uv run backtester check --exchange simulator --strategy rsi"
+    )
+
+
+def test_the_check_of_several_symbols_is_that_of_all(
+    on_tape: Run, own: Callable[..., str], tape: Path
+) -> None:
+    with open_store(tape, create=False) as store, store.write() as connection:
+        connection.execute(
+            "INSERT INTO ohlcv_data SELECT exchange, 'ETH/USDT', timeframe, timestamp, open, high, "
+            "low, close, volume, closed, source FROM ohlcv_data"
+        )
+    flags = ("--symbol", "BTC/USDT", "--symbol", "ETH/USDT")
+    clean = on_tape(*flags).document["check"]
+    assert (clean["clean"], clean["bars_checked"], clean["bars"]) == (True, 400, 5_760)
+    assert clean["text"].count("200 of 2,880 bars sampled, clean") == 2
+    cheated = on_tape(*flags, "--strategy", own(CHEAT)).document["check"]
+    assert (cheated["clean"], cheated["kind"]) == (False, "look-ahead")
+    assert on_tape(*flags, "--no-check").document["check"]["clean"] is None
 
 
 def test_what_a_backtest_refuses_a_check_refuses_too(check: Run) -> None:

@@ -75,7 +75,7 @@ def test_the_manifest_names_code_data_settings_and_versions(
     assert len(manifest["digests"]["engine"]) == 64
     assert manifest["settings"]["account"]["cash"] == 5_000
     assert set(manifest["versions"]) == {"onetape", "python", "numpy", "sqlite"}
-    assert manifest["result"]["check"]
+    assert manifest["result"]["check"]["clean"] is True
 
 
 def test_trades_are_a_table_that_any_program_reads(kept: Callable[..., Path]) -> None:
@@ -208,7 +208,7 @@ def test_a_beginning_of_several_ids_is_refused_with_all_of_them(
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", '{"format": 1}', '{"format": 99, "result": {}}', '{"format": 1, "result": 3}'],
+    ["", "{", "[]", '{"format": 2}', '{"format": 99, "result": {}}', '{"format": 2, "result": 3}'],
 )
 def test_a_damaged_manifest_is_named_and_hides_no_other_run(
     kept: Callable[..., Path], backtester: Run, content: str
@@ -263,9 +263,7 @@ def test_compare_shows_metrics_side_by_side_and_only_what_differs(
     ended = backtester("compare", *ids)
     assert ended.out.splitlines()[0].split() == ids
     names = {line.split("  ")[0] for line in ended.out.partition("differs in")[2].splitlines()[1:]}
-    assert names == {"settings.to", "settings.exits.stop_loss", "range.to", "digest.data"} | (
-        names & {"check"}
-    )
+    assert names == {"settings.to", "settings.exits.stop_loss", "range.to", "digest.data"}
     document = backtester("compare", *ids, "--json").document
     assert document["differences"]["settings.exits.stop_loss"] == {ids[0]: None, ids[1]: 0.05}
     assert document["metrics"][ids[1]] == runs[1].metrics

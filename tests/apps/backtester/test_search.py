@@ -122,12 +122,14 @@ def test_larger_candles_and_cheats_see_what_a_backtest_of_the_part_sees(
 def test_a_search_says_what_a_look_at_the_best_found(search: Run, tmp_path: Path) -> None:
     (tmp_path / "larger.py").write_text(LARGER)
     cheat = search("-s", "larger.py", "--param", "period=3,9")
-    assert "DIFFER" in cheat["check"]
-    assert "do not trust this result" in cheat["check"]
+    assert "DIFFER" in cheat["check"]["text"]
+    assert "do not trust this result" in cheat["check"]["text"]
     honest = search(*GRID)
-    assert " of 2,880 bars sampled, clean; all: uv run backtester check" in honest["check"]
-    assert f"--param fast={honest['results'][0]['parameters']['fast']}" in honest["check"]
-    assert search(*GRID, "--no-check")["check"].startswith("not run; run: uv run backtester check")
+    assert " of 2,880 bars sampled, clean; all: uv run backtester check" in honest["check"]["text"]
+    assert f"--param fast={honest['results'][0]['parameters']['fast']}" in honest["check"]["text"]
+    unchecked = search(*GRID, "--no-check")["check"]
+    assert unchecked["clean"] is None
+    assert unchecked["text"].startswith("not run; run: uv run backtester check")
 
 
 def test_only_the_searched_part_ranks(search: Run) -> None:

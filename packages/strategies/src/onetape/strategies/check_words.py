@@ -69,7 +69,7 @@ def check_document(result: CheckResult, smallest: Smallest | None = None) -> dic
     return {
         "clean": result.is_clean,
         "bars": result.bars,
-        "checked": result.checked,
+        "bars_checked": result.checked,
         "from": result.start,
         "to": result.end,
         "lookback": result.windows.candles,
