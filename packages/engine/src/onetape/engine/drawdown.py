@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from msgspec import Struct
 
 from onetape.core.candles import FloatArray, IntArray
 
@@ -25,7 +26,7 @@ class Drawdown(NamedTuple):
     """First value that regained the high; the last one where none did."""
 
 
-class Highs(NamedTuple):
+class Highs(Struct, frozen=True):
     """How high an account stood."""
 
     high: FloatArray
@@ -92,8 +93,8 @@ def max_drawdown(equity: FloatArray, start: float = 0.0, highs: Highs | None = N
     """
     if not len(equity):
         return Drawdown(0.0, 0.0, -1, -1, -1)
-    high, marks = highs_of(equity, start) if highs is None else highs
-    curve = _curve(equity, high)
+    highs = highs_of(equity, start) if highs is None else highs
+    marks, curve = highs.marks, _curve(equity, highs.high)
     trough = int(curve.argmin())
     ratio = float(curve[trough])
     if ratio >= 0:

@@ -5,9 +5,9 @@ defined is None, never NaN.
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
+from msgspec import Struct
 
 from onetape.core.candles import FloatArray, IntArray
 from onetape.core.timeframes import MONTH_SECONDS
@@ -18,7 +18,7 @@ YEAR_SECONDS = 365 * DAY_SECONDS
 _SHORTEST_MONTH_SECONDS = 28 * DAY_SECONDS
 
 
-class Calendar(NamedTuple):
+class Calendar(Struct, frozen=True):
     """What metrics need to know of the candles' times, the same for every run over them."""
 
     candle_seconds: int

@@ -7,7 +7,7 @@ None, never NaN.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import asdict
@@ -110,7 +110,7 @@ class Metrics(Struct, frozen=True):
         return {**asdict(self), "buy_and_hold": None if hold is None else asdict(hold)}
 
 
-class Background(NamedTuple):
+class Background(Struct, frozen=True):
     """What the metrics of all runs over the same candles, with the same rules, have in common."""
 
     calendar: Calendar
