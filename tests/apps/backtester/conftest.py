@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from backtester.main import app
+from backtester.runs import run_folders
 from onetape.cli.program import exit_code_of
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.clock import SystemClock
@@ -123,5 +124,20 @@ def search(tape: Path, backtester: Callable[..., Ended]) -> Callable[..., dict[s
         ended = backtester("search", "--exchange", "simulator", "--json", *arguments)
         assert ended.code == 0, ended.err
         return json.loads(ended.out)
+
+    return run
+
+
+@pytest.fixture
+def kept(backtester: Callable[..., Ended], tape: Path) -> Callable[..., Path]:
+    """Return a function that keeps a run of the tape and returns its folder."""
+    del tape
+
+    def run(*arguments: str) -> Path:
+        before = set(run_folders())
+        ended = backtester("--exchange", "simulator", "--no-report", *arguments)
+        assert (ended.code, ended.err) == (0, "")
+        (new,) = set(run_folders()) - before
+        return new
 
     return run

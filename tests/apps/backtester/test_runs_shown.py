@@ -1,0 +1,136 @@
+"""Kept runs are found again: listed, shown and compared, and a damaged one named."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backtester.runs import RUNS_FOLDER, load_run, run_folders, stored_runs
+from onetape.core.errors import DataError, UsageError
+
+Run = Callable[..., Any]
+SIMULATED = ("--exchange", "simulator", "--no-report")
+
+
+def test_list_has_the_newest_last_and_says_how_to_forget_one(
+    kept: Callable[..., Path], backtester: Run
+) -> None:
+    first, second = kept(), kept("--strategy", "macd")
+    # Both may be of one second, and then the ids decide.
+    order = sorted([first, second])
+    lines = backtester("list").out.splitlines()
+    ids = [line.partition(" ")[0] for line in lines[1:3]]
+    assert ids == [folder.name.rpartition("_")[2] for folder in order]
+    assert lines[3] == "2 runs in data/runs; to forget one, delete its folder"
+    shutil.rmtree(first)
+    assert len(backtester("list", "--json").document["runs"]) == 1
+
+
+def test_list_without_runs_is_no_error(backtester: Run) -> None:
+    assert backtester("list").out == "0 runs in data/runs; to forget one, delete its folder\n"
+
+
+def test_show_prints_what_the_run_printed(backtester: Run, tape: Path) -> None:
+    del tape
+    printed = backtester(*SIMULATED).out.splitlines()
+    shown = backtester("show").out.splitlines()
+    assert shown[: len(printed)] == printed
+    assert [line.partition(":")[0] for line in shown[len(printed) :]] == ["made", "digests"]
+
+
+@pytest.mark.parametrize("size", [2, 6])
+def test_a_run_is_found_by_the_beginning_of_its_id(kept: Callable[..., Path], size: int) -> None:
+    folder = kept()
+    assert load_run(folder.name.rpartition("_")[2][:size]).folder == folder
+
+
+def test_a_beginning_of_several_ids_is_refused_with_all_of_them(
+    kept: Callable[..., Path],
+) -> None:
+    folder = kept()
+    for end in ("ab1111", "ab2222"):
+        shutil.copytree(folder, folder.with_name(f"{folder.name[:-6]}{end}"))
+    with pytest.raises(UsageError, match=r"2 runs are called ab\.\.\.; write more.*ab1111, ab2222"):
+        load_run("ab")
+    assert load_run("ab1111").id == "ab1111"
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", '{"format": 2}', '{"format": 99, "result": {}}', '{"format": 2, "result": 3}'],
+)
+def test_a_damaged_manifest_is_named_and_hides_no_other_run(
+    kept: Callable[..., Path], backtester: Run, content: str
+) -> None:
+    good, bad = kept(), RUNS_FOLDER / "20990101T000000Z_x_y_1h_ffffff"
+    bad.mkdir()
+    (bad / "manifest.json").write_text(content)
+    with pytest.raises(DataError, match=r"ffffff/manifest\.json"):
+        load_run("ffffff")
+    assert [run.folder for run in stored_runs()[0]] == [good]
+    listed = backtester("list")
+    assert listed.code == 0
+    assert "ffffff/manifest.json" in listed.err
+
+
+def test_a_table_that_was_cut_is_named(kept: Callable[..., Path]) -> None:
+    folder = kept()
+    (folder / "trades.csv").write_text("entry_index\nx\n")
+    (folder / "equity.npy").write_bytes(b"\x93NUMPY")
+    run = load_run(folder)
+    with pytest.raises(DataError, match=r"trades\.csv cannot be read"):
+        run.trade_rows()
+    with pytest.raises(DataError, match=r"equity\.npy cannot be read"):
+        _ = run.equity
+
+
+def test_a_folder_that_is_being_written_is_no_run(kept: Callable[..., Path]) -> None:
+    folder = kept()
+    shutil.copytree(folder, folder.with_name(f".{folder.name}"))
+    assert run_folders() == [folder]
+
+
+def test_compare_shows_metrics_side_by_side_and_only_what_differs(
+    kept: Callable[..., Path], backtester: Run
+) -> None:
+    runs = [load_run(kept()), load_run(kept("--stop-loss", "0.05", "--to", "2024-03-01"))]
+    ids = [run.id for run in runs]
+    ended = backtester("compare", *ids)
+    assert ended.out.splitlines()[0].split() == ids
+    names = {line.split("  ")[0] for line in ended.out.partition("differs in")[2].splitlines()[1:]}
+    assert names == {"settings.to", "settings.exits.stop_loss", "range.to", "digest.data"}
+    document = backtester("compare", *ids, "--json").document
+    assert document["differences"]["settings.exits.stop_loss"] == {ids[0]: None, ids[1]: 0.05}
+    assert document["metrics"][ids[1]] == runs[1].metrics
+
+
+def test_another_parameter_is_one_difference(kept: Callable[..., Path], backtester: Run) -> None:
+    ids = [load_run(kept(*flags)).id for flags in ((), ("--param", "period=15"))]
+    differences = backtester("compare", *ids, "--json").document["differences"]
+    assert differences == {"parameters.period": {ids[0]: 14, ids[1]: 15}}
+
+
+def test_compare_of_equal_runs_says_so(kept: Callable[..., Path], backtester: Run) -> None:
+    ids = [load_run(kept()).id for _ in range(2)]
+    assert backtester("compare", *ids).out.endswith("\nnothing differs\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("show", "zz"), "no run is kept in data/runs; run: uv run backtester"),
+        (("compare", "last"), "compare needs two runs or more"),
+        (("--cash", "5", "list"), "put --cash behind the command"),
+    ],
+)
+def test_a_wrong_call_is_one_line(backtester: Run, arguments: tuple[str, ...], words: str) -> None:
+    ended = backtester(*arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert words in ended.err
+
+
+def test_a_folder_that_is_no_run_is_not_advised_to_be_deleted(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is no run's folder; see: uv run backtester list"):
+        load_run(tmp_path)
