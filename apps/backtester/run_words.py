@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-from backtester.metric_table import metric_lines
+from backtester.metric_table import LABELS, metric_lines
 from backtester.runs import Run
 from backtester.words import quote_of, result_text
 from onetape.cli.dates import day_text
@@ -15,9 +15,9 @@ LIST_HEAD: Final = (
     "strategy",
     "series",
     "range",
-    "return",
-    "drawdown",
-    "trades",
+    LABELS["total_return"],
+    LABELS["max_drawdown"],
+    LABELS["trades"],
 )
 #: Digits of a digest that are shown.
 _SHOWN_DIGITS: Final = 12
@@ -25,14 +25,41 @@ _SHOWN_DIGITS: Final = 12
 _OF_CHECK: Final = ("clean", "bars_checked", "differing", "first_bad_bar", "kind")
 
 
-def list_row(run: Run) -> tuple[str, ...]:
-    """Return the line of a run in the list, by LIST_HEAD."""
+def list_text(runs: Sequence[Run], *, width: int | None = None) -> str:
+    """Return a line for each run, or two where one does not fit.
+
+    Args:
+        runs: At least one.
+        width: Characters a line may have; None: any.
+    """
+    rows = [LIST_HEAD, *(_list_row(run) for run in runs)]
+    whole = table(rows, right=(5, 6, 7))
+    if width is None or max(map(len, whole.splitlines())) <= width:
+        return whole
+    # Series and range go under the numbers; a name that is too long even then is cut.
+    first = [(*row[:3], *row[5:]) for row in rows]
+    too_much = max(map(len, table(first).splitlines())) - width
+    longest = max(len(row[2]) for row in rows) - max(too_much, 0)
+    first = [(*row[:2], _cut(row[2], longest), *row[3:]) for row in first]
+    second = [(" " * len(row[0]), *row[3:5]) for row in rows]
+    pairs = zip(*(table(one, right=(3, 4, 5)).splitlines() for one in (first, second)), strict=True)
+    return "\n".join(line for pair in pairs for line in pair)
+
+
+def _cut(name: str, longest: int) -> str:
+    return name if len(name) <= longest else f"{name[: max(longest - 1, 8)]}…"
+
+
+def _list_row(run: Run) -> tuple[str, ...]:
+    """Return what the list shows of a run, by LIST_HEAD."""
     result, metrics = run.result, run.metrics
+    first, *others = result.get("symbols") or [result["symbol"]]
+    symbols = f"{first} + {len(others)} more" if others else first
     return (
         run.id,
-        run.manifest["made"].replace("T", " ").removesuffix("Z"),
+        run.manifest["made"][:16].replace("T", " "),
         result["strategy"],
-        f"{result['exchange']} {result['symbol']} {result['timeframe']}",
+        f"{result['exchange']} {symbols} {result['timeframe']}",
         f"{day_text(result['from'])} to {day_text(result['to'])}",
         f"{metrics['total_return']:+.2%}",
         f"{metrics['max_drawdown']:.2%}",

@@ -1,12 +1,10 @@
 """Tables that fit the terminal: in a narrow one columns take their short form, or go."""
 
-import shutil
-import sys
 from collections.abc import Sequence
 
 from msgspec import Struct
 
-from onetape.cli.output import table
+from onetape.cli.output import table, terminal_width
 
 
 class Column(Struct, frozen=True):
@@ -40,11 +38,6 @@ def fitted(columns: Sequence[Column], *, width: int | None = None) -> str:
         if one.short is None or len(one.short)
     ]
     return _laid_out(narrow)
-
-
-def terminal_width() -> int | None:
-    """Return how many characters a line of the terminal has; None where stdout is none."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _laid_out(columns: Sequence[Column]) -> str:

@@ -6,7 +6,7 @@ from onetape.cli import options
 def list_runs(*, json_: options.Json = False) -> None:
     """List the runs that were kept in data/runs, the newest last."""
     from backtester.runs import RUNS_FOLDER, stored_runs
-    from onetape.cli.output import note, print_json, print_line, table
+    from onetape.cli.output import note, print_json, print_line, terminal_width
     from onetape.core.words import counted
 
     runs, damaged = stored_runs()
@@ -23,9 +23,9 @@ def list_runs(*, json_: options.Json = False) -> None:
         )
         return
     if runs:
-        from backtester.run_words import LIST_HEAD, list_row
+        from backtester.run_words import list_text
 
-        print_line(table([LIST_HEAD, *(list_row(run) for run in runs)], right=(5, 6, 7)))
+        print_line(list_text(runs, width=terminal_width()))
     print_line(f"{counted(len(runs), 'run')} in {RUNS_FOLDER}; to forget one, delete its folder")
     for text in damaged:
         note(text)

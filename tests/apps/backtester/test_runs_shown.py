@@ -1,17 +1,42 @@
 """Kept runs are found again: listed, shown and compared, and a damaged one named."""
 
+import contextlib
+import fcntl
+import os
+import pty
 import shutil
+import struct
+import subprocess
+import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from backtester.run_words import list_text
 from backtester.runs import RUNS_FOLDER, load_run, run_folders, stored_runs
 from onetape.core.errors import DataError, UsageError
 
 Run = Callable[..., Any]
 SIMULATED = ("--exchange", "simulator", "--no-report")
+
+
+def in_terminal(columns: int, *arguments: str, folder: Path) -> str:
+    """Return what the program prints in a terminal of so many columns."""
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    sizeless = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    command = [sys.executable, "-m", "backtester.main", *arguments]
+    subprocess.run(command, cwd=folder, stdout=terminal, env=sizeless, check=True, timeout=60)
+    os.close(terminal)
+    printed = b""
+    with contextlib.suppress(OSError):  # which is how the end is told
+        while more := os.read(controller, 65_536):
+            printed += more
+    os.close(controller)
+    return printed.decode().replace("\r\n", "\n")
 
 
 def test_list_has_the_newest_last_and_says_how_to_forget_one(
@@ -26,6 +51,44 @@ def test_list_has_the_newest_last_and_says_how_to_forget_one(
     assert lines[3] == "2 runs in data/runs; to forget one, delete its folder"
     shutil.rmtree(first)
     assert len(backtester("list", "--json").document["runs"]) == 1
+
+
+@pytest.mark.parametrize(("columns", "lines_of_a_run"), [(80, 2), (160, 1)])
+def test_list_fits_a_terminal_and_leaves_nothing_out(
+    kept: Callable[..., Path], tmp_path: Path, columns: int, lines_of_a_run: int
+) -> None:
+    run = load_run(kept("--strategy", "buy_and_hold", "--from", "2024-01-05T07:00"))
+    text = in_terminal(columns, "list", folder=tmp_path)
+    *lines, last = text.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert (len(lines), last.partition(" run in ")[0]) == (2 * lines_of_a_run, "1")
+    numbers = (run.metrics["total_return"], run.metrics["max_drawdown"])
+    for words in (
+        *("made (UTC)", "strategy", "series", "range", "return", "max drawdown", "trades"),
+        *(run.id, "buy_and_hold", "simulator BTC/USDT 1h", "0 + open"),
+        *("2024-01-05 07:00 to 2024-04-30", f"{numbers[0]:+.2%}", f"{numbers[1]:.2%}"),
+    ):
+        assert words in text
+
+
+def test_a_name_too_long_for_the_terminal_is_cut_in_the_list_alone(
+    kept: Callable[..., Path],
+) -> None:
+    name = "x" * 60
+    strategy = f"user/strategies/{name}.py"
+    Path(strategy).parent.mkdir(parents=True)
+    Path(strategy).write_text(
+        "import numpy as np\nfrom dataclasses import dataclass\n"
+        "from onetape.strategies import Signals, Strategy\n\n\n@dataclass(frozen=True)\n"
+        f"class X(Strategy):\n    name = {name!r}\n    lookback = 1\n\n"
+        "    def evaluate(self, candles, higher):\n"
+        "        return Signals(np.zeros(len(candles)), {})\n"
+    )
+    runs = [load_run(kept("--strategy", name)), load_run(kept())]
+    lines = list_text(runs, width=80).splitlines()
+    assert max(map(len, lines)) == 80
+    assert "xxxxxx…" in lines[2]
+    assert name in list_text(runs)
 
 
 def test_list_without_runs_is_no_error(backtester: Run) -> None:

@@ -47,6 +47,13 @@ def _plain(value: object) -> object:
     return msgspec.structs.asdict(value) if isinstance(value, msgspec.Struct) else str(value)
 
 
+def terminal_width() -> int | None:
+    """Return how many characters a line of the terminal has; None where stdout is none."""
+    import shutil
+
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
 def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
     """Return rows as aligned text; the columns named in `right` are aligned to the right."""
     if not rows:
