@@ -28,7 +28,7 @@ from backtester.runs import (
 )
 from backtester.trade_rows import TRADE_COLUMNS
 from onetape.core.clock import utc_text
-from onetape.core.digest import data_digest
+from onetape.core.digest import code_digest, data_digest
 from onetape.core.errors import ConfigurationError
 from onetape.core.words import error_text
 from onetape.engine import shared_holding
@@ -159,10 +159,7 @@ def _engine_digest() -> str:
     """Return the SHA-256, in hex, of the source that decides fills, money and metrics."""
     import onetape.engine
 
-    total = hashlib.sha256()
-    for path in sorted(Path(onetape.engine.__path__[0]).glob("*.py")):
-        total.update(path.read_bytes())
-    return total.hexdigest()
+    return code_digest(Path(onetape.engine.__path__[0]))
 
 
 def _write_trades(trades: Sequence[dict[str, Any]], path: Path) -> None:
