@@ -114,13 +114,15 @@ def test_numbers_of_another_type_are_another_column(candles: Candles) -> None:
     assert [type(height) for height in made] == [int, float, bool]
 
 
-def test_what_was_not_asked_for_longest_makes_room(candles: Candles) -> None:
+def test_a_full_memory_begins_anew(candles: Candles) -> None:
     counted = Counted()
     with SharedColumns([candles], most_bytes=2 * ROWS * 8).used():
-        for window in (1, 2, 1, 3, 1, 2):
+        first = counted.mean(candles.close, 1)
+        for window in (2, 1, 2, 3, 1, 3):
             counted.mean(candles.close, window)
-    # 1 stayed because it was asked for again; 2 had to go for 3.
+    # 3 found no room, so that 1 had to be made again.
     assert counted.calls == 4
+    np.testing.assert_array_equal(first, candles.close)
 
 
 def test_a_column_larger_than_the_room_is_still_right(candles: Candles) -> None:
