@@ -9,30 +9,16 @@ from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from itertools import pairwise
 
-import numpy as np
-
-from onetape.core.candles import Candles
+from cent_walk import Prices, of
 from onetape.core.steps import MarketSteps
 from onetape.engine import Rules
 
 EXACT = Context(prec=45)
 ZERO, ONE = Decimal(0), Decimal(1)
+#: Part of a step that is none (onetape.core.steps).
+TOLERANCE = Decimal("1e-6")
 #: Part of the cash at the start that several symbols take for none.
 DUST_OF_CASH = Decimal("1e-12")
-
-
-@dataclass(frozen=True)
-class Prices:
-    """Candles whose prices are whole hundredths and whose volumes are whole."""
-
-    timestamp: list[int]
-    open: list[Decimal]
-    high: list[Decimal]
-    low: list[Decimal]
-    close: list[Decimal]
-    volume: list[Decimal]
-    candles: Candles
-    """The same as floats."""
 
 
 @dataclass(frozen=True)
@@ -78,30 +64,6 @@ class ExactAccount:
     lanes: list[_Lane]
     cash: Decimal
     skipped: int = 0
-
-
-def cent_walk(seed: int, count: int, start: int = 10_000, move: int = 200) -> Prices:
-    """Return a random walk in hundredths with gaps, wicks and candles without volume."""
-    rng = np.random.default_rng(seed)
-    close = 100 + np.abs(start + np.cumsum(rng.integers(-move, move + 1, count)))
-    gap = np.where(rng.random(count) < 0.2, rng.integers(-move, move + 1, count), 0)
-    open_ = np.maximum(np.append(start, close[:-1]) + gap, 100)
-    high = np.maximum(open_, close) + rng.integers(0, move + 1, count)
-    low = np.maximum(np.minimum(open_, close) - rng.integers(0, move + 1, count), 1)
-    volume = np.where(rng.random(count) < 0.05, 0, rng.integers(1, 2_000, count))
-    times = np.arange(count, dtype=np.int64) * 3_600
-    columns = [column / 100 for column in (open_, high, low, close)]
-    candles = Candles.from_columns(
-        times, columns[0], columns[1], columns[2], columns[3], volume.astype(np.float64)
-    )
-    exact = [[of(price) for price in column.tolist()] for column in columns]
-    volumes = [Decimal(one) for one in volume.tolist()]
-    return Prices(times.tolist(), exact[0], exact[1], exact[2], exact[3], volumes, candles)
-
-
-def of(number: float) -> Decimal:
-    """Return the decimal that a setting was written as."""
-    return Decimal(repr(float(number)))
 
 
 def exact_run(
@@ -182,14 +144,18 @@ def _levels(lane: _Lane, bar: int) -> tuple[Decimal | None, tuple[str, ...], Dec
 
 def _to_step(price: Decimal, lane: _Lane, rounding: str) -> Decimal:
     step = lane.steps.price_step
-    return price if step is None else EXACT.divide(price, step).to_integral_value(rounding) * step
+    return price if step is None else _count(EXACT.divide(price, step), rounding) * step
+
+
+def _count(steps: Decimal, rounding: str) -> Decimal:
+    """Return whole steps; what misses one by a millionth of a step counts as it, as documented."""
+    nearest = steps.to_integral_value()
+    return nearest if abs(steps - nearest) <= TOLERANCE else steps.to_integral_value(rounding)
 
 
 def _whole_steps(amount: Decimal, lane: _Lane) -> Decimal:
     step = lane.steps.amount_step
-    return (
-        amount if step is None else EXACT.divide(amount, step).to_integral_value(ROUND_FLOOR) * step
-    )
+    return amount if step is None else _count(EXACT.divide(amount, step), ROUND_FLOOR) * step
 
 
 def _slip(rules: Rules) -> Decimal:
@@ -247,6 +213,8 @@ def _bought(lane: _Lane, bar: int, cash: Decimal, equity: Decimal) -> ExactFill 
         price = _to_step(moved, lane, ROUND_CEILING)
         amount = min(amount, EXACT.divide(budget, price * kept))
     amount = _whole_steps(amount, lane)
+    if lane.steps.amount_step is not None and amount * price * kept > budget:
+        amount -= lane.steps.amount_step
     if not _is_taken(lane, price, amount):
         return None
     paid = amount * fee if in_coin else price * amount * fee

@@ -93,6 +93,14 @@ def test_an_order_that_the_market_would_refuse_is_not_filled_and_says_why(
     assert text in order.reason
 
 
+def test_an_order_of_exactly_the_least_value_is_taken_where_floats_miss_it():
+    # What is left of many buys and sells of 1.25 coins: times 4 it is 4.99999999999999.
+    fill = filled(sell_fill(Rules(steps=BTC), 1.2499999999999978, 4.0))
+    assert booked_fill(fill, Rules(steps=BTC)).amount == Decimal("1.25")
+    least = Rules(steps=MarketSteps(None, None, Decimal(3), Decimal(0)))
+    assert filled(sell_fill(least, 0.1 * 3 * 10 - 2e-15, 1.0)).price == 1.0
+
+
 def test_coins_under_a_step_stay_as_dust_when_the_rest_is_sold():
     fill = filled(sell_fill(Rules(steps=BTC), 0.123456789, 60_000.0))
     assert fill.amount == pytest.approx(0.12345, rel=1e-15)

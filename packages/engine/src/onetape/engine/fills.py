@@ -27,6 +27,8 @@ from onetape.engine.rules import Rules, Sizing
 
 #: Relative part of the cash by which rounding may miss it.
 _CASH_NOISE = 1e-12
+#: Part of a market's minimum that floats may leave of it.
+_LEAST = 1 - 1e-9
 #: Digits enough for the exact product of two prices and a fee rate.
 _EXACT = Context(prec=80)
 
@@ -195,7 +197,7 @@ class FillModel(Struct, frozen=True):
         if self.amount_step:
             amount = self._affordable(amount, unit_cost, budget)
         notional = price * amount
-        if amount <= 0 or amount < self.min_amount or notional < self.min_notional:
+        if self._is_under(amount, notional):
             return self._too_small("buy", amount, notional)
         # Rounding may make the cost a hair more than the cash; nobody spends what is not there.
         if self.fee_in_base:
@@ -227,7 +229,7 @@ class FillModel(Struct, frozen=True):
         if self.price_step:
             price = multiple(floor_count(price / self.price_step), self.price_step)
         notional = price * amount
-        if amount <= 0 or amount < self.min_amount or notional < self.min_notional:
+        if self._is_under(amount, notional):
             return self._too_small("sell", amount, notional)
         fee = notional * fee_rate
         return price, amount, notional, fee, notional - fee, -amount
@@ -302,8 +304,7 @@ class FillModel(Struct, frozen=True):
         Without a stop nobody knows at which price they will be sold, but how many are left of them.
         """
         if self.stop_ratio is None:
-            amount = self._sellable(bought[5])
-            if amount > 0 and amount >= self.min_amount:
+            if not self._is_under(self._sellable(bought[5]), self.min_notional):
                 return None
             least = max(self.min_amount, self.amount_step)
             return Refused(
@@ -317,8 +318,13 @@ class FillModel(Struct, frozen=True):
             f"buy worth {bought[2]:.8g} could not be sold at its stop, where the {sold.reason}"
         )
 
+    def _is_under(self, amount: float, notional: float) -> bool:
+        """Return whether an order is too small; one of exactly the least value may miss it."""
+        is_less = amount <= 0 or amount < self.min_amount * _LEAST
+        return is_less or notional < self.min_notional * _LEAST
+
     def _too_small(self, side: str, amount: float, notional: float) -> Refused:
-        if amount <= 0 or amount < self.min_amount:
+        if self._is_under(amount, self.min_notional):
             least = max(self.min_amount, self.amount_step)
             return Refused(f"{side} of {amount:.8g} is under the market's least amount {least:.8g}")
         return Refused(

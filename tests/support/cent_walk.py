@@ -1,0 +1,46 @@
+"""Candles that are exact as decimals, and the same as floats."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+
+from onetape.core.candles import Candles
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Candles whose prices are whole hundredths and whose volumes are whole."""
+
+    timestamp: list[int]
+    open: list[Decimal]
+    high: list[Decimal]
+    low: list[Decimal]
+    close: list[Decimal]
+    volume: list[Decimal]
+    candles: Candles
+    """The same as floats."""
+
+
+def cent_walk(seed: int, count: int, start: int = 10_000, move: int = 200) -> Prices:
+    """Return a random walk in hundredths with gaps, wicks and candles without volume."""
+    rng = np.random.default_rng(seed)
+    close = 100 + np.abs(start + np.cumsum(rng.integers(-move, move + 1, count)))
+    gap = np.where(rng.random(count) < 0.2, rng.integers(-move, move + 1, count), 0)
+    open_ = np.maximum(np.append(start, close[:-1]) + gap, 100)
+    high = np.maximum(open_, close) + rng.integers(0, move + 1, count)
+    low = np.maximum(np.minimum(open_, close) - rng.integers(0, move + 1, count), 1)
+    volume = np.where(rng.random(count) < 0.05, 0, rng.integers(1, 2_000, count))
+    times = np.arange(count, dtype=np.int64) * 3_600
+    columns = [column / 100 for column in (open_, high, low, close)]
+    candles = Candles.from_columns(
+        times, columns[0], columns[1], columns[2], columns[3], volume.astype(np.float64)
+    )
+    exact = [[of(price) for price in column.tolist()] for column in columns]
+    volumes = [Decimal(one) for one in volume.tolist()]
+    return Prices(times.tolist(), exact[0], exact[1], exact[2], exact[3], volumes, candles)
+
+
+def of(number: float) -> Decimal:
+    """Return the decimal that a setting was written as."""
+    return Decimal(repr(float(number)))
