@@ -1,6 +1,7 @@
 """Write a new strategy of the user and its test; never over a file that is there."""
 
 import re
+from collections.abc import Iterable
 from keyword import iskeyword
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 #: What the templates are called, and so what stands in them for the name.
 _NAME_IN_TEMPLATE, _CLASS_IN_TEMPLATE = "my_strategy", "MyStrategy"
+_COMMANDS_IN_TEMPLATE: Final = "NEXT_COMMANDS"
 
 
 class Written(Struct, frozen=True):
@@ -24,12 +26,13 @@ class Written(Struct, frozen=True):
     test: Path
 
 
-def write_new_strategy(name: str, user_folder: Path) -> Written:
+def write_new_strategy(name: str, user_folder: Path, commands: Iterable[str]) -> Written:
     """Write `strategies/NAME.py` and its test into the user's folder.
 
     Args:
         name: Of the strategy: lower case, digits and underscores.
         user_folder: The user's folder; `strategies` in it is made where it is missing.
+        commands: What to run next, for the file's first lines.
 
     Raises:
         UsageError: the name cannot be one, is built in, or one of the files is there already.
@@ -49,7 +52,7 @@ def write_new_strategy(name: str, user_folder: Path) -> Written:
         ):
             # "x": a file that came meanwhile is not overwritten either.
             with path.open("x", encoding="utf-8") as file:
-                file.write(_filled(template, name))
+                file.write(_filled(template, name, commands))
     except OSError as error:
         raise ConfigurationError(
             f"{folder} cannot be written: {error_text(error)}; run this in a folder of your own"
@@ -78,6 +81,8 @@ def class_name(name: str) -> str:
     return "".join(part.capitalize() for part in name.split("_"))
 
 
-def _filled(template: str, name: str) -> str:
+def _filled(template: str, name: str, commands: Iterable[str]) -> str:
     text = (_TEMPLATES / template).read_text(encoding="utf-8")
-    return text.replace(_CLASS_IN_TEMPLATE, class_name(name)).replace(_NAME_IN_TEMPLATE, name)
+    text = text.replace(_CLASS_IN_TEMPLATE, class_name(name)).replace(_NAME_IN_TEMPLATE, name)
+    # Last, because they have the name already; they may have a path with a backslash, too.
+    return text.replace(_COMMANDS_IN_TEMPLATE, "\n".join(commands).replace("\\", "\\\\"))

@@ -26,7 +26,7 @@ def new_strategy(
     commands = next_commands(
         name, USER_FOLDER / "strategies", backtest_settings([], "new-strategy")
     )
-    written = write_new_strategy(name, USER_FOLDER)
+    written = write_new_strategy(name, USER_FOLDER, commands.values())
     if json_:
         files = {"file": written.file, "test": written.test}
         print_json({"strategy": name, **files, "next": list(commands.values())})

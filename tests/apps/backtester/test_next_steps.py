@@ -72,6 +72,8 @@ def test_where_only_simulated_candles_are_stored_the_commands_name_the_simulator
         "uv run backtester check --strategy my_trend --exchange simulator",
         "uv run backtester --strategy my_trend --exchange simulator",
     ]
+    text = (folder / "user" / "strategies" / "my_trend.py").read_text()
+    assert text.split('"""')[1].splitlines()[2:] == commands
     assert failures(commands, folder, repository) == []
 
 
