@@ -1,6 +1,7 @@
 """Fill rules, accounting and metrics, the same for backtest and paper."""
 
 from onetape.engine.account import OpenPosition
+from onetape.engine.booking import BookedFill, booked_fill
 from onetape.engine.detail import Detail
 from onetape.engine.drawdown import Drawdown, drawdown_curve, max_drawdown
 from onetape.engine.exits import (
@@ -13,12 +14,10 @@ from onetape.engine.exits import (
     levels_of,
 )
 from onetape.engine.fills import (
-    BookedFill,
     Fill,
     FillModel,
     Market,
     Refused,
-    booked_fill,
     buy_fill,
     sell_fill,
 )

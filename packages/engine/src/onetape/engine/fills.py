@@ -13,24 +13,21 @@ of the volume of the candle before its own, which is known when it is sent (at m
 Where a budget is spent, price and amount depend on each other: with p the price without impact, k
 the impact and V the volume, p (1 + k a / V) a = budget is a quadratic equation in a.
 
-Floats throughout: whole numbers of steps are exact, and `booked_fill` turns them into Decimals.
+Floats throughout: whole numbers of steps are exact, and `booking` turns them into Decimals.
 """
 
 import math
-from decimal import Context, Decimal
 from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
-from onetape.core.steps import booked, ceil_count, floor_count, multiple
+from onetape.core.steps import ceil_count, floor_count, multiple
 from onetape.engine.rules import Rules, Sizing
 
 #: Relative part of the cash by which rounding may miss it.
 _CASH_NOISE = 1e-12
 #: Part of a market's minimum that floats may leave of it.
 _LEAST = 1 - 1e-9
-#: Digits enough for the exact product of two prices and a fee rate.
-_EXACT = Context(prec=80)
 
 
 class Fill(NamedTuple):
@@ -89,15 +86,6 @@ class Market(NamedTuple):
 
 
 NO_MARKET = Market()
-
-
-class BookedFill(Struct, frozen=True):
-    """The same fill as it is written down; exact, and price times amount times rate is the fee."""
-
-    price: Decimal
-    amount: Decimal
-    fee: Decimal
-    fee_in: Literal["quote", "base"]
 
 
 class FillModel(Struct, frozen=True):
@@ -349,20 +337,6 @@ def sell_fill(
 ) -> Fill | Refused:
     """Return the fill of one sell; see `FillModel.sell`."""
     return FillModel.of(rules).sell(base, open_price, market, is_maker=is_maker)
-
-
-def booked_fill(fill: Fill, rules: Rules) -> BookedFill:
-    """Return the fill in exact Decimals, for the store.
-
-    The fee is computed from the booked price and amount, so that whoever adds up the table by hand
-    gets the same to the last digit.
-    """
-    price = booked(fill.price, rules.steps.price_step)
-    amount = booked(fill.amount, rules.steps.amount_step)
-    value = amount if fill.fee_in == "base" else _EXACT.multiply(price, amount)
-    rate = rules.target_fee_rate if fill.is_maker else rules.fee_rate
-    fee = _EXACT.multiply(value, Decimal(repr(rate)))
-    return BookedFill(price, amount, fee, fill.fee_in)
 
 
 def _share(amount: float, volume: float) -> float:

@@ -1,0 +1,36 @@
+"""A fill as it is written down: exact."""
+
+from decimal import Context, Decimal
+from typing import Literal
+
+from msgspec import Struct
+
+from onetape.core.steps import booked
+from onetape.engine.fills import Fill
+from onetape.engine.rules import Rules
+
+#: Digits enough for the exact product of two prices and a fee rate.
+_EXACT = Context(prec=80)
+
+
+class BookedFill(Struct, frozen=True):
+    """The same fill as it is written down; exact, and price times amount times rate is the fee."""
+
+    price: Decimal
+    amount: Decimal
+    fee: Decimal
+    fee_in: Literal["quote", "base"]
+
+
+def booked_fill(fill: Fill, rules: Rules) -> BookedFill:
+    """Return the fill in exact Decimals, for the store.
+
+    The fee is computed from the booked price and amount, so that whoever adds up the table by hand
+    gets the same to the last digit.
+    """
+    price = booked(fill.price, rules.steps.price_step)
+    amount = booked(fill.amount, rules.steps.amount_step)
+    value = amount if fill.fee_in == "base" else _EXACT.multiply(price, amount)
+    rate = rules.target_fee_rate if fill.is_maker else rules.fee_rate
+    fee = _EXACT.multiply(value, Decimal(repr(rate)))
+    return BookedFill(price, amount, fee, fill.fee_in)
