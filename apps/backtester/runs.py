@@ -165,11 +165,10 @@ def run_folders(root: Path | None = None) -> list[Path]:
     """
     root = RUNS_FOLDER if root is None else root
     try:
-        return sorted(
-            path.parent
-            for path in root.glob(f"*/{MANIFEST}")
-            if not path.parent.name.startswith(".")
-        )
+        found = [path.parent for path in root.glob(f"*/{MANIFEST}")]
+        kept = [folder for folder in found if not folder.name.startswith(".")]
+        # By the second, then by the id, which begins with its milliseconds.
+        return sorted(kept, key=lambda folder: (folder.name.partition("_")[0], _id(folder)))
     except OSError as error:
         raise DataError(f"{root} cannot be read: {error_text(error)}; mend its rights") from error
 

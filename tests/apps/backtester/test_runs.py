@@ -94,6 +94,20 @@ def test_keeping_a_run_without_a_report_takes_no_pandas(tape: Path) -> None:
     assert len(run_folders()) == 1
 
 
+def test_runs_of_one_second_keep_their_order_whatever_their_names(
+    kept: Callable[..., Path],
+) -> None:
+    first = kept("--strategy", "sma_cross")
+    second = kept("--strategy", "buy_and_hold")
+    # As if both were of one second, whose milliseconds begin the ids.
+    moved: list[Path] = []
+    for folder, number in ((first, "00a111"), (second, "3e7000")):
+        name = "_".join(("20260101T000000Z", *folder.name.split("_")[1:-1], number))
+        moved.append(folder.rename(folder.with_name(name)))
+    assert run_folders() == moved
+    assert sorted(moved) != moved
+
+
 def test_loading_a_run_takes_no_pandas_before_a_frame_is_asked_for(
     kept: Callable[..., Path],
 ) -> None:
