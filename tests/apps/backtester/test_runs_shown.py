@@ -43,11 +43,9 @@ def test_list_has_the_newest_last_and_says_how_to_forget_one(
     kept: Callable[..., Path], backtester: Run
 ) -> None:
     first, second = kept(), kept("--strategy", "macd")
-    # Both may be of one second, and then the ids decide.
-    order = sorted([first, second])
     lines = backtester("list").out.splitlines()
     ids = [line.partition(" ")[0] for line in lines[1:3]]
-    assert ids == [folder.name.rpartition("_")[2] for folder in order]
+    assert ids == [folder.name.rpartition("_")[2] for folder in (first, second)]
     assert lines[3] == "2 runs in data/runs; to forget one, delete its folder"
     shutil.rmtree(first)
     assert len(backtester("list", "--json").document["runs"]) == 1
