@@ -1,4 +1,4 @@
-"""The check of a run: a few bars with every backtest, all of them with `backtester check`."""
+"""The check of a run: with every backtest, and of every bar of a long one on its own."""
 
 import shlex
 from collections.abc import Callable, Generator, Mapping
@@ -32,10 +32,10 @@ def fresh_maker(settings: BacktesterSettings) -> Callable[[], Strategy]:
 
 
 class Look(Struct, frozen=True):
-    """What a look at a few bars of a backtest found."""
+    """What the check that comes with a backtest found."""
 
     text: str
-    """In one sentence, with the command that checks every bar."""
+    """In one sentence; with the command that checks every bar, where not all were."""
     clean: bool | None = None
     """None: it was not taken."""
     bars_checked: int = 0
@@ -68,7 +68,7 @@ def joined_looks(looks: Mapping[str, Look]) -> Look:
 def look_at_run(
     settings: BacktesterSettings, candles: Candles, higher: Higher, warm_up: int, signals: Signals
 ) -> Look:
-    """Return what a look at a few bars of a backtest finds, or that none was wanted.
+    """Return what the check that comes with a backtest finds, or that none was wanted.
 
     Args:
         settings: Of the run.
@@ -80,13 +80,13 @@ def look_at_run(
     if not settings.check:
         return Look(f"not run; run: {check_command(settings)}")
     from onetape.strategies.check import CheckData
-    from onetape.strategies.sample import sample_check, sample_text
+    from onetape.strategies.sample import quick_check, quick_text
 
     data = CheckData(candles, higher, warm_up)
-    result = sample_check(fresh_maker(settings), data, signals.signal)
+    result = quick_check(fresh_maker(settings), data, signals.signal)
     first = result.first
     return Look(
-        text=sample_text(result, check_command(settings)),
+        text=quick_text(result, check_command(settings)),
         clean=result.is_clean,
         bars_checked=result.checked,
         bars=result.bars,

@@ -13,6 +13,7 @@ from onetape.core.resample import resample
 from onetape.core.timeframes import Timeframe
 from onetape.store.candles import insert_columns
 from onetape.store.database import open_store
+from onetape.strategies import sample
 
 Run = Callable[..., Any]
 SOURCE = """
@@ -103,14 +104,23 @@ def test_a_check_for_json_is_one_document(check: Run, own: Callable[..., str]) -
     assert document["bars"] == document["bars_checked"] == 2_880
 
 
-def test_every_backtest_says_what_a_look_at_some_bars_found(
-    on_tape: Run, own: Callable[..., str]
+def test_a_backtest_of_a_long_range_says_what_a_look_at_some_bars_found(
+    on_tape: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sample, "WHOLE_BARS", 2_879)
+    found = on_tape("--param", "period=9").document["check"]
+    assert (found["clean"], found["bars_checked"], found["bars"]) == (True, 200, 2_880)
+    assert found["text"] == (
+        "200 of 2,880 bars sampled, clean; all: uv run backtester check --exchange "
+        "simulator --strategy rsi --param period=9"
+    )
+
+
+def test_every_backtest_says_what_its_check_found(on_tape: Run, own: Callable[..., str]) -> None:
     assert on_tape("--param", "period=9").document["check"] == {
-        "text": "200 of 2,880 bars sampled, clean; all: uv run backtester check --exchange "
-        "simulator --strategy rsi --param period=9",
+        "text": "2,880 of 2,880 bars clean",
         "clean": True,
-        "bars_checked": 200,
+        "bars_checked": 2_880,
         "bars": 2_880,
         "differing": 0,
         "first_bad_bar": None,
@@ -141,8 +151,8 @@ def test_the_check_of_several_symbols_is_that_of_all(
         )
     flags = ("--symbol", "BTC/USDT", "--symbol", "ETH/USDT")
     clean = on_tape(*flags).document["check"]
-    assert (clean["clean"], clean["bars_checked"], clean["bars"]) == (True, 400, 5_760)
-    assert clean["text"].count("200 of 2,880 bars sampled, clean") == 2
+    assert (clean["clean"], clean["bars_checked"], clean["bars"]) == (True, 5_760, 5_760)
+    assert clean["text"].count("2,880 of 2,880 bars clean") == 2
     cheated = on_tape(*flags, "--strategy", own(CHEAT)).document["check"]
     assert (cheated["clean"], cheated["kind"]) == (False, "look-ahead")
     assert on_tape(*flags, "--no-check").document["check"]["clean"] is None

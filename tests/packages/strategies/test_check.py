@@ -19,7 +19,7 @@ from onetape.strategies.check import (
 )
 from onetape.strategies.check_words import check_document, check_line, lookback_text
 from onetape.strategies.registry import BUILT_IN
-from onetape.strategies.sample import sample_check, sample_text
+from onetape.strategies.sample import WHOLE_BARS, quick_check, quick_text, sample_check
 from onetape.strategies.smallest import smallest_lookback
 from onetape.strategies.testing import higher_of, random_candles
 
@@ -275,7 +275,7 @@ def test_a_long_range_is_checked_in_part_which_the_candles_choose():
 def test_the_sample_of_a_backtest_sees_a_look_into_the_future(write: Write, how: str):
     make, data = write(FUTURE[how], lookback=150), CheckData(random_candles(3_000, seed=2))
     result = sample_check(make, data, checked_signals(make(), data.candles).signal)
-    text = sample_text(result, "backtester check")
+    text = quick_text(result, "backtester check")
     assert "DIFFER, first 2024-" in text
     assert "(look-ahead): do not trust this result; why: backtester check" in text
 
@@ -283,7 +283,7 @@ def test_the_sample_of_a_backtest_sees_a_look_into_the_future(write: Write, how:
 def test_the_sample_of_a_backtest_sees_a_short_lookback(write: Write):
     make, data = write(NEEDS_160, lookback=20), CheckData(random_candles(3_000, seed=2))
     result = sample_check(make, data, checked_signals(make(), data.candles).signal)
-    text = sample_text(result, "backtester check")
+    text = quick_text(result, "backtester check")
     assert "(warm-up): the trader would decide otherwise; why: backtester check" in text
 
 
@@ -292,7 +292,42 @@ def test_the_sample_is_the_same_each_time_and_says_how_many_it_took():
     whole = checked_signals(load_strategy("rsi"), data.candles).signal
     one, other = (sample_check(lambda: load_strategy("rsi"), data, whole) for _ in range(2))
     assert one == other
-    assert sample_text(one, "X") == "200 of 3,000 bars sampled, clean; all: X"
+    assert quick_text(one, "X") == "200 of 3,000 bars sampled, clean; all: X"
+
+
+def test_a_backtest_checks_a_short_range_whole_and_a_long_one_by_a_sample():
+    whole = {
+        count: quick_check(lambda: load_strategy("rsi"), data, signals)
+        for count, data, signals in (
+            (count, data, checked_signals(load_strategy("rsi"), data.candles).signal)
+            for count in (WHOLE_BARS, WHOLE_BARS + 1)
+            for data in [CheckData(random_candles(count, seed=2))]
+        )
+    }
+    assert quick_text(whole[WHOLE_BARS], "X") == "5,000 of 5,000 bars clean"
+    assert quick_text(whole[WHOLE_BARS + 1], "X") == "200 of 5,001 bars sampled, clean; all: X"
+
+
+def test_a_slow_strategy_is_sampled_in_a_short_range_too(write: Write):
+    slow = "x = [i for i in range(20_000)]\n        return Signals(np.zeros(n, np.int8), {})"
+    make, data = write(slow, lookback=7), CheckData(random_candles(4_000, seed=2))
+    result = quick_check(make, data, checked_signals(make(), data.candles).signal)
+    assert 0 < result.checked <= 200
+
+
+def test_the_check_of_a_short_range_sees_what_a_strategy_keeps(write: Write):
+    # The windows of the sample all agree; only a second look at all candles does not.
+    keeps = (
+        "calls = globals().setdefault('calls', []); calls.append(n)\n"
+        "        return Signals(np.full(n, calls.count(n) == 2 and n > 100, np.int8), {})"
+    )
+    make, data = write(keeps, lookback=7), CheckData(random_candles(2_000, seed=2))
+    instance = make()
+    whole = checked_signals(instance, data.candles).signal
+    assert sample_check(lambda: instance, data, whole).is_clean
+    text = quick_text(quick_check(lambda: instance, data, whole), "X")
+    assert text.startswith("DIFFER, first 2024-")
+    assert text.endswith(": the trader would decide otherwise; why: X")
 
 
 def test_the_sample_imports_nothing_slow():

@@ -1,4 +1,4 @@
-"""A quick check of a few bars, for every backtest: the full one is `backtester check`."""
+"""The check of every backtest: all bars of a short range, a few of a long one."""
 
 import random
 import time
@@ -15,7 +15,9 @@ from onetape.strategies.check import (
     Kind,
     Maker,
     Windows,
+    check_strategy,
     explained,
+    part_to_check,
     result_of,
     window_signal,
 )
@@ -25,6 +27,10 @@ from onetape.strategies.interface import SignalArray
 _MEANING: Final[dict[Kind, str]] = {"look-ahead": "do not trust this result"}
 _OTHERWISE: Final = "the trader would decide otherwise"
 
+#: A range of at most so many bars is checked whole, as `backtester check` does.
+WHOLE_BARS: Final = 5_000
+#: Unless that would take longer, by the pace of the sample: seconds of the processor.
+_WHOLE_SECONDS: Final = 1.0
 #: Bars that are looked at, half of them such that signal something.
 SAMPLED_BARS: Final = 200
 #: Candles that all their windows hold together: a long lookback is tried on fewer bars.
@@ -33,6 +39,20 @@ _LEAST_BARS: Final = 20
 #: A strategy that takes longer is left after so many seconds; which bars came first is the same
 #: each time.
 MOST_SECONDS: Final = 0.5
+
+
+def quick_check(make: Maker, data: CheckData, whole: SignalArray) -> CheckResult:
+    """Check every bar where they are few and the strategy is quick, else a few that are chosen.
+
+    Arguments and errors as of `sample_check`.
+    """
+    # Of the processor: how busy the machine is should not decide what is checked.
+    began = time.thread_time()
+    sample = sample_check(make, data, whole)
+    pace = (time.thread_time() - began) / max(sample.checked, 1)
+    if not sample.is_clean or len(data) > WHOLE_BARS or pace * len(data) > _WHOLE_SECONDS:
+        return sample
+    return check_strategy(make, data, part_to_check(data, whole=True))
 
 
 def sample_check(make: Maker, data: CheckData, whole: SignalArray) -> CheckResult:
@@ -69,23 +89,27 @@ def sample_check(make: Maker, data: CheckData, whole: SignalArray) -> CheckResul
     return result_of(data, done, len(done), windows, differing, first)
 
 
-def sample_text(result: CheckResult, command: str) -> str:
-    """Return what a backtest says of it, such as `200 of 4,320 bars sampled, clean; all: ...`.
+def quick_text(result: CheckResult, command: str) -> str:
+    """Return what a backtest says of it, such as `4,320 of 4,320 bars clean`.
 
     Args:
-        result: What `sample_check` found.
+        result: What `quick_check` found.
         command: The command that checks every bar.
     """
     from onetape.core.clock import utc_text
 
-    many = f"{result.checked:,} of {result.bars:,} bars sampled"
-    if result.first is None:
-        return f"{many}, clean; all: {command}"
-    found = result.first
-    return (
-        f"{many}, {len(result.differing):,} DIFFER, first {utc_text(found.timestamp)} UTC "
-        f"({found.kind}): {_MEANING.get(found.kind, _OTHERWISE)}; why: {command}"
+    many, found = f"{result.checked:,} of {result.bars:,} bars", result.first
+    is_sample = result.checked < result.bars
+    if found is None:
+        return f"{many} sampled, clean; all: {command}" if is_sample else f"{many} clean"
+    where = (
+        f"DIFFER, first {utc_text(found.timestamp)} UTC ({found.kind}): "
+        f"{_MEANING.get(found.kind, _OTHERWISE)}; why: {command}"
     )
+    if not (result.checked and result.differing):
+        # It did not repeat itself, whatever its windows say.
+        return where
+    return f"{many}{' sampled' if is_sample else ''}, {len(result.differing):,} {where}"
 
 
 def _chosen(data: CheckData, whole: SignalArray, windows: Windows) -> IntArray:

@@ -23,7 +23,7 @@ from onetape.core.candles import Candles, FloatArray
 _P = ParamSpec("_P")
 
 #: Columns take so much memory at most; when it is full, all of them make room.
-MOST_BYTES: Final = 64 << 20
+MOST_BYTES: Final = 32 << 20
 
 
 class SharedColumns:
