@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec.structs import asdict
 
+from backtester.alarm import warning
 from backtester.assumptions import assumptions, notes
 from backtester.document import entry_reason, exit_reason, parameter_values
 from backtester.metric_table import metric_lines
@@ -90,6 +92,8 @@ def _title(backtest: "Backtest") -> ReportTitle:
         parameters={name: str(value) for name, value in parameter_values(backtest).items()},
         rules={**assumptions(backtest), "check": backtest.check.text},
         notes=tuple(notes(backtest)),
+        warning=warning(asdict(backtest.check)),
+        warning_text=f"Check: {backtest.check.text}",
         invented=tape.key.exchange == SIMULATOR_ID,
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
+from backtester.alarm import mark
 from backtester.metric_table import LABELS, metric_lines
 from backtester.runs import Run
 from backtester.words import quote_of, result_text
@@ -21,8 +22,8 @@ LIST_HEAD: Final = (
 )
 #: Digits of a digest that are shown.
 _SHOWN_DIGITS: Final = 12
-#: What of two checks is compared.
-_OF_CHECK: Final = ("clean", "bars_checked", "differing", "first_bad_bar", "kind")
+#: What of two checks is compared; how many bars they took depends on range and pace.
+_OF_CHECK: Final = ("clean", "differing", "first_bad_bar", "kind")
 
 
 def list_text(runs: Sequence[Run], *, width: int | None = None) -> str:
@@ -33,7 +34,10 @@ def list_text(runs: Sequence[Run], *, width: int | None = None) -> str:
         width: Characters a line may have; None: any.
     """
     rows = [LIST_HEAD, *(_list_row(run) for run in runs)]
-    whole = table(rows, right=(5, 6, 7))
+    marks = ["check", *(mark(run.result["check"]) for run in runs)]
+    if not any(marks[1:]):
+        marks = [""] * len(rows)
+    whole = table([(*row, one) for row, one in zip(rows, marks, strict=True)], right=(5, 6, 7))
     if width is None or max(map(len, whole.splitlines())) <= width:
         return whole
     # Series and range go under the numbers; a name that is too long even then is cut.
@@ -41,7 +45,7 @@ def list_text(runs: Sequence[Run], *, width: int | None = None) -> str:
     too_much = max(map(len, table(first).splitlines())) - width
     longest = max(len(row[2]) for row in rows) - max(too_much, 0)
     first = [(*row[:2], _cut(row[2], longest), *row[3:]) for row in first]
-    second = [(" " * len(row[0]), *row[3:5]) for row in rows]
+    second = [(one or " " * len(row[0]), *row[3:5]) for row, one in zip(rows, marks, strict=True)]
     pairs = zip(*(table(one, right=(3, 4, 5)).splitlines() for one in (first, second)), strict=True)
     return "\n".join(line for pair in pairs for line in pair)
 
@@ -95,6 +99,9 @@ def compared_text(runs: Sequence[Run]) -> str:
         if any(values):
             rows.append((lines[0][0], *values))
     rows.insert(2, ("buy and hold", *(held[one] for one in ids)))
+    marks = [mark(run.result["check"]) for run in runs]
+    if any(marks):
+        rows.insert(1, ("check", *marks))
     found = differences(runs)
     if not found:
         return f"{table(rows, right=range(1, len(rows[0])))}\n\nnothing differs"

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import asdict, replace
 
+from backtester.alarm import warning
 from backtester.assumptions import notes
 from backtester.check import Look, joined_looks
 from backtester.document import Document, result_document, trade_values
@@ -122,6 +123,7 @@ def with_others(backtest: Backtest, data: "ReportData", others: "list[ReportData
     parts = (backtest, *backtest.others)
     trades = [trade for page in (data, *others) for trade in page.trades]
     markets = [(part.result.candles, part.result.rules) for part in parts]
+    look = looks_together(backtest)
     held = shared_holding(markets, backtest.result.candles.timestamp)
     cash: Any = np.full(len(data.equity), data.start_cash)
     return replace(
@@ -129,7 +131,9 @@ def with_others(backtest: Backtest, data: "ReportData", others: "list[ReportData
         title=replace(
             data.title,
             other_symbols=tuple(part.tape.key.symbol for part in parts[1:]),
-            rules={**data.title.rules, "check": looks_together(backtest).text},
+            rules={**data.title.rules, "check": look.text},
+            warning=warning(asdict(look)),
+            warning_text=f"Check: {look.text}",
             notes=tuple(notes_together(backtest)),
         ),
         trades=tuple(sorted(trades, key=lambda trade: trade.entry_timestamp)),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from backtester.alarm import warning_lines
 from backtester.document import Document
 from backtester.metric_table import metric_lines
 from onetape.cli.dates import day_text
@@ -17,7 +18,7 @@ TRADES_SHOWN = 10
 
 def result_text(document: Document) -> str:
     """Return what the terminal shows of a run."""
-    lines = [heading(document), "", _metrics_table(document), ""]
+    lines = [heading(document), *warning_lines(document["check"]), "", _metrics_table(document), ""]
     lines += [_trades_table(document["trades"]), ""]
     parameters = ", ".join(f"{name} {value}" for name, value in document["parameters"].items())
     lines.append(f"parameters: {parameters or 'none'}")

@@ -5,6 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
+from backtester.alarm import warning
 from backtester.metric_table import LABELS
 from backtester.search.folder import PAGE
 from backtester.search.ranking import LOWER_IS_BETTER, Tried
@@ -13,6 +14,7 @@ from backtester.search.space import value_text
 from backtester.search.words import (
     RATIOS,
     check_lines,
+    check_of,
     command,
     heading,
     luck_lines,
@@ -24,7 +26,7 @@ from backtester.search.words import (
 from onetape.core.errors import ConfigurationError
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.words import counted, error_text
-from onetape.report.frame import asset, definitions, filled, framed, script_json
+from onetape.report.frame import alarm_bar, asset, definitions, filled, framed, script_json
 
 #: Metrics to choose from, after the one that ranks.
 _METRICS: Final = (
@@ -57,7 +59,7 @@ def rendered(search: Search, given: Sequence[str]) -> str:
     values = {
         "market": "<br>".join(escape(line) for line in parts_lines(search)),
         "headline": escape(heading(search)),
-        "banner": _banner(search),
+        "banner": _alarm(search) + _banner(search),
         "luck": "".join(
             f"<li>{escape(line)}</li>"
             for line in [*luck_lines(search), *check_lines(search), *notes(search)]
@@ -65,6 +67,7 @@ def rendered(search: Search, given: Sequence[str]) -> str:
         "count": escape(f"{counted(len(search.order), 'combination')}, best first"),
         "table": _table(search),
         "rules": _rules(search),
+        "run": "When it is mended, run the best" if _alarm(search) else "Run the best",
         "command": escape(command(search, search.order[0], given)) if search.order else "",
     }
     return framed(
@@ -74,6 +77,10 @@ def rendered(search: Search, given: Sequence[str]) -> str:
         data=_data(search),
         scripts=[asset("search.js", own)],
     )
+
+
+def _alarm(search: Search) -> str:
+    return alarm_bar(warning(check_of(search)), " ".join(check_lines(search)))
 
 
 def _banner(search: Search) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from msgspec.structs import asdict
 
+from backtester.alarm import warning, warning_lines
 from backtester.assumptions import tape_notes
 from backtester.detail import search_note
 from backtester.metric_table import DEFINITIONS, LABELS
@@ -27,13 +28,21 @@ _BESIDE: Final = ("total_return", "max_drawdown", "trades")
 
 def search_text(search: Search, page: Path, given: Sequence[str]) -> str:
     """Return what the terminal shows of a search."""
-    lines = [heading(search), *parts_lines(search), "", _table(search), ""]
+    lines = [
+        heading(search),
+        *warning_lines(check_of(search)),
+        *parts_lines(search),
+        "",
+        _table(search),
+        "",
+    ]
     lines += luck_lines(search)
     lines += check_lines(search)
     lines += [f"note: {text}" for text in notes(search)]
     lines += [f"page: {page}", f"results: {search.folder}"]
     if search.order:
-        lines.append(f"run it: {command(search, search.order[0], given)}")
+        first = "when it is mended, run it" if warning(check_of(search)) else "run it"
+        lines.append(f"{first}: {command(search, search.order[0], given)}")
     return "\n".join(lines)
 
 
@@ -70,7 +79,7 @@ def search_document(search: Search, page: Path, given: Sequence[str]) -> dict[st
             "elsewhere": search.tried_elsewhere,
         },
         "luck": asdict(luck_of(search.order, asked.metric)),
-        "check": None if search.check is None else asdict(search.check),
+        "check": check_of(search),
         "notes": notes(search),
         "results": list(search.order),
         "command": command(search, search.order[0], given) if search.order else None,
@@ -155,6 +164,11 @@ def best_words(luck: Luck, metric: str, count: int) -> str:
 def check_lines(search: Search) -> list[str]:
     """Return what a look at some bars of the best combination found, in one line or none."""
     return [] if search.check is None else [f"check of the best: {search.check.text}"]
+
+
+def check_of(search: Search) -> dict[str, Any] | None:
+    """Return what that look found by its fields; None without a combination."""
+    return None if search.check is None else asdict(search.check)
 
 
 def notes(search: Search) -> list[str]:

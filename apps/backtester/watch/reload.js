@@ -11,6 +11,8 @@
   const tell = (text) => {
     if (bar.textContent !== text) bar.textContent = text;
     bar.style.display = text ? "block" : "none";
+    // It covers nothing of the page's head.
+    document.body.style.marginTop = text ? `${bar.offsetHeight}px` : "";
   };
   const look = async () => {
     try {

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
+from backtester.alarm import mark, warning
 from backtester.main import backtest_settings
 from backtester.watch.files import Watched, settings_files, strategy_file
 from backtester.watch.server import Newest, ReportServer
@@ -124,8 +125,10 @@ class _Watch:
         now = time.strftime("%H:%M:%S", time.gmtime())
         lines = errors.splitlines()
         if code == 0:
-            said, line = lines, headline(json.loads(document))
-            self._newest.show(self._report.read_text(encoding="utf-8"))
+            result = json.loads(document)
+            said, line = lines, headline(result)
+            page = self._report.read_text(encoding="utf-8")
+            self._newest.show(page, warning(result["check"]))
         else:
             *said, line = lines or [f"the backtest ended with {code}"]
             self._newest.fail(line)
@@ -164,8 +167,10 @@ def headline(result: dict[str, Any]) -> str:
     hold = metrics["buy_and_hold"]
     beside = f" (holding {hold['total_return']:+.2%})" if hold else ""
     sharpe = "none" if metrics["sharpe"] is None else f"{metrics['sharpe']:.2f}"
+    found = mark(result["check"])
     return (
-        f"{result['strategy']}: return {metrics['total_return']:+.2%}{beside}, max drawdown "
+        f"{f'{found}: ' if found else ''}{result['strategy']}: "
+        f"return {metrics['total_return']:+.2%}{beside}, max drawdown "
         f"{metrics['max_drawdown']:.2%}, Sharpe {sharpe}, {metrics['trades']:,} trades; "
         f"check: {result['check']['text']}"
     )

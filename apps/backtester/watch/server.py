@@ -33,10 +33,10 @@ class Newest:
         self._version = 0
         self._error = ""
 
-    def show(self, page: str) -> None:
-        """Take a newer report; nothing is wrong any more."""
+    def show(self, page: str, warning: str = "") -> None:
+        """Take a newer report; all that is wrong now is what its check warns of."""
         with self._lock:
-            self._page, self._error = page, ""
+            self._page, self._error = page, warning
             self._version += 1
 
     def fail(self, text: str) -> None:

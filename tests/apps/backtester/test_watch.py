@@ -113,7 +113,15 @@ def test_a_save_is_checked_and_a_look_into_the_future_is_told(
     )
     said = watched.until("", inside="mine: return ")
     assert "(look-ahead): do not trust this result" in said
-    page.wait_for("!!document.body && document.body.textContent.includes('do not trust this')")
+    assert "! look-ahead: mine: return " in said
+    # Wherever one has scrolled to, and right under the headline; over neither of them.
+    page.wait_for(f"!!document.getElementById('watch') && {BAR}.startsWith('look-ahead: do not')")
+    assert page.run("document.querySelector('h1 + [role=alert]').textContent").startswith("Look-")
+    tops = "['.market', '#watch'].map((one) => document.querySelector(one).getBoundingClientRect())"
+    head, bar = page.run(f"{tops}.map((box) => [box.top, box.bottom])")
+    assert head[0] >= bar[1]
+    own.write_text(STRATEGY)
+    page.wait_for(f"!!document.getElementById('watch') && {BAR} === ''")
 
 
 def test_a_broken_save_is_one_line_and_the_next_one_runs(watched: Program, own: Path) -> None:

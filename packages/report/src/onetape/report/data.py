@@ -33,6 +33,10 @@ class ReportTitle(Struct, frozen=True):
     """Sentences a reader must know: known outages, ambiguous bars, the check's verdict."""
     invented: bool = False
     """Whether the market was made up by the simulator; the page then says so in a banner."""
+    warning: str = ""
+    """Why the result is not to be trusted, in short; shown in red under the headline."""
+    warning_text: str = ""
+    """What was found, and the command that tells more; shown after it."""
     other_symbols: tuple[str, ...] = ()
     """Symbols that were traded too; the chart shows `symbol`, the trade list all of them."""
 

@@ -84,6 +84,21 @@ def definitions(values: Mapping[str, str]) -> str:
     )
 
 
+def alarm_bar(said: str, more: str) -> str:
+    """Return a red bar that says why a page is not to be trusted; nothing where nothing is said.
+
+    Args:
+        said: In short, plain text.
+        more: What was found, and what tells more.
+    """
+    if not said:
+        return ""
+    return (
+        f'<p class="alarm" role="alert"><strong>{escape(said[0].upper() + said[1:])}.</strong> '
+        f"{escape(more)}</p>"
+    )
+
+
 def policy_digest(text: str) -> str:
     """Return how a Content-Security-Policy names one script or style: its SHA-256."""
     digest = hashlib.sha256(text.encode("utf-8")).digest()

@@ -7,7 +7,7 @@ from typing import Final
 
 from onetape.core.words import counted
 from onetape.report.data import MetricRow, ReportData, ReportTitle
-from onetape.report.frame import asset, definitions, filled, framed
+from onetape.report.frame import alarm_bar, asset, definitions, filled, framed
 from onetape.report.library import chart_library
 from onetape.report.monthly import monthly_table, yearly_returns
 from onetape.report.payload import payload_text
@@ -57,7 +57,7 @@ def _body(data: ReportData) -> str:
         {
             "market": _market(data.title),
             "headline": _headline(data),
-            "banner": _banner(data.title),
+            "banner": alarm_bar(data.title.warning, data.title.warning_text) + _banner(data.title),
             "drawn": _drawn(data),
             "keys": _keys(data),
             "months": monthly_table(

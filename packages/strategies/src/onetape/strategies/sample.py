@@ -89,6 +89,11 @@ def sample_check(make: Maker, data: CheckData, whole: SignalArray) -> CheckResul
     return result_of(data, done, len(done), windows, differing, first)
 
 
+def meaning(kind: Kind) -> str:
+    """Return what a difference of this kind means for whoever reads the result."""
+    return _MEANING.get(kind, _OTHERWISE)
+
+
 def quick_text(result: CheckResult, command: str) -> str:
     """Return what a backtest says of it, such as `4,320 of 4,320 bars clean`.
 
@@ -104,7 +109,7 @@ def quick_text(result: CheckResult, command: str) -> str:
         return f"{many} sampled, clean; all: {command}" if is_sample else f"{many} clean"
     where = (
         f"DIFFER, first {utc_text(found.timestamp)} UTC ({found.kind}): "
-        f"{_MEANING.get(found.kind, _OTHERWISE)}; why: {command}"
+        f"{meaning(found.kind)}; why: {command}"
     )
     if not (result.checked and result.differing):
         # It did not repeat itself, whatever its windows say.

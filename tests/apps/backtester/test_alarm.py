@@ -1,0 +1,151 @@
+"""What the check of a run found stands where one looks first; a clean or unchecked run is quiet."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backtester.run_words import list_text
+from backtester.runs import load_run
+from browser import Page
+from onetape.store.database import open_store
+
+Run = Callable[..., Any]
+SIMULATED = ("--exchange", "simulator")
+GRID = ("--param", "period=3,9")
+CHEAT = """
+from dataclasses import dataclass
+from typing import ClassVar
+import numpy as np
+from onetape.strategies import Signals, Strategy, parameter
+
+@dataclass(frozen=True)
+class Cheat(Strategy):
+    name: ClassVar[str] = "cheat"
+    lookback = 2
+    period: int = parameter(5, ge=1, le=50)
+
+    def evaluate(self, candles, higher):
+        rises = np.roll(candles.close, -1) > candles.close
+        return Signals(np.where(rises, 1, -1).astype(np.int8), {})
+"""
+SAID = "look-ahead: do not trust this result"
+#: The red bar: what it says, where it is, and the contrast of its text, as of WCAG 2.
+BAR = """
+(() => {
+  const [bar] = document.querySelectorAll('[role=alert]');
+  if (!bar) return null;
+  const channels = (text) => text.match(/[0-9]+/g).slice(0, 3).map((one) => one / 255);
+  const light = (text) => channels(text)
+    .map((one) => one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, one, at) => sum + one * [0.2126, 0.7152, 0.0722][at], 0);
+  const style = getComputedStyle(bar);
+  const [low, high] = [light(style.color), light(style.backgroundColor)].sort((a, b) => a - b);
+  const [red, green] = channels(style.backgroundColor);
+  return {text: bar.textContent, after: bar.previousElementSibling.tagName, red: red > 2 * green,
+    seen: bar.getBoundingClientRect().top < innerHeight / 2,
+    contrast: (high + 0.05) / (low + 0.05)};
+})()
+"""
+
+
+@pytest.fixture
+def cheat(tape: Path) -> str:
+    """Return a strategy that knows the next close."""
+    del tape
+    Path("cheat.py").write_text(CHEAT)
+    return "cheat.py"
+
+
+def test_the_terminal_warns_right_under_the_head_line(backtester: Run, cheat: str) -> None:
+    ended = backtester(*SIMULATED, "--no-report", "-s", cheat)
+    assert ended.code == 0
+    assert ended.out.splitlines()[1] == f"! {SAID} (below: check)"
+    assert any(line.startswith("check: ") and "DIFFER" in line for line in ended.out.splitlines())
+    shown = backtester("show").out.splitlines()
+    assert shown[1] == f"! {SAID} (below: check)"
+
+
+def test_the_list_marks_the_run_that_cheats_in_any_width(kept: Run, cheat: str) -> None:
+    runs = [load_run(kept("-s", cheat)), load_run(kept())]
+    wide, narrow = list_text(runs).splitlines(), list_text(runs, width=80).splitlines()
+    assert [line.endswith("! look-ahead") for line in wide] == [False, True, False]
+    assert [line.startswith("! look-ahead") for line in narrow] == [i == 3 for i in range(6)]
+    assert max(map(len, narrow)) <= 80
+
+
+def test_compare_marks_the_run_that_cheats(kept: Run, backtester: Run, cheat: str) -> None:
+    ids = [load_run(kept(*flags)).id for flags in (("-s", cheat), ())]
+    assert backtester("compare", *ids).out.splitlines()[1].split() == ["check", "!", "look-ahead"]
+
+
+@pytest.mark.parametrize("flags", [(), ("--no-check",)])
+def test_a_clean_run_and_one_that_was_not_checked_are_quiet(
+    kept: Run, backtester: Run, flags: tuple[str, ...]
+) -> None:
+    ids = [load_run(kept(*flags)).id for _ in range(2)]
+    assert backtester("show").out.splitlines()[1] == ""
+    assert "check" not in backtester("list").out + backtester("compare", *ids).out
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_report_has_a_readable_red_bar_under_its_headline(
+    backtester: Run, cheat: str, open_page: Callable[..., Page], *, dark: bool
+) -> None:
+    backtester(*SIMULATED, "--no-keep", "--report", "report.html", "-s", cheat)
+    page = open_page(Path("report.html").resolve(), 390)
+    page.dark(on=dark)
+    bar = page.run(BAR)
+    assert bar["text"].startswith("Look-ahead: do not trust this result. Check: ")
+    assert "; why: uv run backtester check --exchange simulator --strategy cheat.py" in bar["text"]
+    assert (bar["after"], bar["red"], bar["seen"]) == ("H1", True, True)
+    assert bar["contrast"] > 4.5
+
+
+def test_the_report_of_several_symbols_warns_where_one_of_them_cheats(
+    backtester: Run, cheat: str, tape: Path, open_page: Callable[..., Page]
+) -> None:
+    with open_store(tape, create=False) as store, store.write() as connection:
+        connection.execute(
+            "INSERT INTO ohlcv_data SELECT exchange, 'ETH/USDT', timeframe, timestamp, open, high, "
+            "low, close, volume, closed, source FROM ohlcv_data"
+        )
+    both = ("--symbol", "BTC/USDT", "--symbol", "ETH/USDT", "--no-keep", "--report", "report.html")
+    backtester(*SIMULATED, *both, "-s", cheat)
+    bar = open_page(Path("report.html").resolve()).run(BAR)
+    assert "Check: BTC/USDT: " in bar["text"]
+    assert "ETH/USDT: " in bar["text"]
+
+
+def test_a_clean_report_has_no_bar(backtester: Run, tape: Path) -> None:
+    del tape
+    backtester(*SIMULATED, "--no-keep", "--report", "report.html")
+    assert 'role="alert"' not in Path("report.html").read_text()
+
+
+def test_a_search_whose_best_cheats_warns_and_says_what_comes_before_a_run(
+    backtester: Run, cheat: str
+) -> None:
+    lines = backtester("search", *SIMULATED, "-s", cheat, *GRID).out.splitlines()
+    assert lines[1] == f"! {SAID} (below: check)"
+    assert lines[-1].startswith("when it is mended, run it: uv run backtester ")
+
+
+def test_the_page_of_a_search_whose_best_cheats_has_the_red_bar(
+    search: Run, cheat: str, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(Path(search("-s", cheat, *GRID)["page"]).resolve())
+    bar = page.run(BAR)
+    assert bar["text"].startswith("Look-ahead: do not trust this result. check of the best: ")
+    assert (bar["after"], bar["red"]) == ("H1", True)
+    assert page.run("document.querySelector('h3').textContent") == "When it is mended, run the best"
+    assert page.complaints() == []
+
+
+def test_the_page_of_an_honest_search_has_no_bar(
+    search: Run, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(Path(search("-s", "rsi", "--param", "period=9,14")["page"]).resolve())
+    assert page.run(BAR) is None
+    assert page.run("document.querySelector('h3').textContent") == "Run the best"
