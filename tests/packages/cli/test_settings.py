@@ -99,6 +99,50 @@ def test_every_kind_of_value_means_the_same_in_a_file_and_in_the_environment(fil
     assert load(None, {"db": Path("x/y.db")}).db == Path("x/y.db")
 
 
+TABLES = (
+    '{"0": 0.02, "24": 0.005}',
+    "{0: 0.02, 24: 0.005}",
+    "0=0.02,24=0.005",
+    " 0 = 0.02, 24 = 5e-3 ",
+)
+
+
+@pytest.mark.parametrize("text", TABLES)
+def test_a_table_may_be_one_text_and_then_replaces_the_one_before(file: Path, text: str) -> None:
+    file.write_text("exits: {target_table: {0: 0.04, 60: 0.02}}\n")
+    wanted = {0: 0.02, 24: 0.005}
+    assert load(file, {}, {"APP__EXITS__TARGET_TABLE": text}).exits.target_table == wanted
+    assert load(file, {"exits": {"target_table": text}}).exits.target_table == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("soon", "expected KEY=VALUE,KEY=VALUE, each key once, found 'soon'"),
+        ("0=0.1,0=0.2", "expected KEY=VALUE,KEY=VALUE, each key once, found '0=0.1,0=0.2'"),
+        ("0=0.1,", "expected KEY=VALUE,KEY=VALUE, each key once, found '0=0.1,'"),
+        ("0=soon", "expected a number, found '0=soon'"),
+        ("later=0.1", "expected int, found 'later=0.1'"),
+    ],
+)
+def test_a_text_that_is_no_table_is_answered_with_the_form(text: str, answer: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(None, {}, {"APP__EXITS__TARGET_TABLE": text})
+    assert str(caught.value) == f"APP__EXITS__TARGET_TABLE: exits.target_table: {answer}"
+
+
+def test_a_table_of_a_flag_that_cannot_be_used_is_the_flags_fault(file: Path) -> None:
+    file.write_text("exits: {target_table: {0: 0.04, 60: 0.02}}\n")
+
+    def check(found: Settings) -> None:
+        if 101 in found.exits.target_table:
+            raise UsageError("target_table is too long")
+
+    flags = {"exits": {"target_table": "0=0.04,101=0.02"}}
+    with pytest.raises(UsageError, match=r"^--target: target_table is too long$"):
+        load_settings(Settings, "app", file, flags, {}, check)
+
+
 def test_one_symbol_needs_no_brackets(file: Path) -> None:
     file.write_text("symbol: ETH/USDT\n")
     assert load(file).symbol == ["ETH/USDT"]

@@ -53,9 +53,27 @@ Parameters = Annotated[
 ]
 Cash = Annotated[float | None, typer.Option(metavar="AMOUNT", help="Start, in quote currency.")]
 Fee = Annotated[float | None, typer.Option(metavar="RATIO", help="Per trade; 0.001 is 0.1 %.")]
+MakerFee = Annotated[
+    float | None,
+    typer.Option(metavar="RATIO", help="The same for targets.  [default: as --fee]"),
+]
+FeeCoin = Annotated[
+    str | None,
+    typer.Option(metavar="KIND", help="What a buy's fee is paid in: quote, or received."),
+]
 Slippage = Annotated[
     float | None,
     typer.Option(metavar="BPS", help="How much worse an order fills; 5 is 0.05 % of the price."),
+]
+SpreadBps = Annotated[
+    float | None,
+    typer.Option(metavar="BPS", help="Between bid and ask; an order pays half of it."),
+]
+VolumeImpact = Annotated[
+    float | None,
+    typer.Option(
+        metavar="RATIO", help="Lost by an order as large as the last candle's volume; else a share."
+    ),
 ]
 Sizing = Annotated[
     str | None,
@@ -72,6 +90,13 @@ StopLoss = Annotated[
 TakeProfit = Annotated[
     float | None,
     typer.Option(metavar="RATIO", help="Sell this far over the entry; 0.05 is 5 %."),
+]
+Target = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="CANDLES=RATIO",
+        help="Take profit that falls: 0=0.02,24=0.005 is 2 %, and 0.5 % from candle 24 on.",
+    ),
 ]
 TrailingStop = Annotated[
     float | None,

@@ -1,9 +1,19 @@
 """The settings of strategy, account and exits, out of flags that two programs share."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from onetape.core.errors import UsageError
+from onetape.core.words import did_you_mean
+
+#: What a sizing's number may be, by its name.
+SIZINGS: Final = {
+    "quote_amount": "500",
+    "base_amount": "1",
+    "equity_share": "0.5",
+    "risk_per_trade": "0.01",
+    "volatility_target": "0.2",
+}
 
 
 def trading_flags(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -13,14 +23,18 @@ def trading_flags(given: Mapping[str, Any]) -> dict[str, Any]:
         given: The parameters of the command by name, as typer read them.
 
     Raises:
-        UsageError: a --param cannot be used.
+        UsageError: a --param or --sizing cannot be used.
     """
     return {
         "strategy": {"name": given["strategy"], "parameters": parse_parameters(given["param"])},
         "account": {
             "cash": given["cash"],
             "fee_rate": given["fee"],
+            "maker_fee_rate": given["maker_fee"],
+            "fee_coin": given["fee_coin"],
             "slippage_bps": given["slippage"],
+            "spread_bps": given["spread_bps"],
+            "volume_impact": given["volume_impact"],
             "cool_down_bars": given["cool_down"],
             **parse_sizing(given["sizing"]),
         },
@@ -29,6 +43,8 @@ def trading_flags(given: Mapping[str, Any]) -> dict[str, Any]:
             "take_profit": given["take_profit"],
             "trailing_stop": given["trailing_stop"],
             "time_stop_bars": given["time_stop"],
+            # One text: it replaces a file's table rather than add to it.
+            "target_table": ",".join(given["target"]) if given["target"] else None,
         },
     }
 
@@ -54,8 +70,18 @@ def parse_parameters(given: Sequence[str] | None) -> dict[str, str]:
 
 
 def parse_sizing(given: str | None) -> dict[str, str]:
-    """Return the settings of `--sizing all_in` or `--sizing equity_share=0.5`."""
-    if given is None:
-        return {}
+    """Return the settings of `--sizing all_in` or `--sizing equity_share=0.5`.
+
+    Raises:
+        UsageError: there is no such sizing, or all_in is given a number.
+    """
+    if given is None or not given.strip():
+        return {"sizing": given} if given is not None else {}
     name, equals, value = (part.strip() for part in given.partition("="))
+    if name not in SIZINGS and (name != "all_in" or equals):
+        forms = ", ".join(f"{one}={number}" for one, number in SIZINGS.items())
+        raise UsageError(
+            f"--sizing {given!r} was not understood; write all_in, or a kind with its number: "
+            f"{forms}{did_you_mean(name, SIZINGS)}"
+        )
     return {"sizing": name, name: value} if equals else {"sizing": name}

@@ -28,18 +28,25 @@ MOST_MONEY = 1_000_000_000_000_000
 S = TypeVar("S", bound=msgspec.Struct)
 Tree = dict[str, Any]
 Money = Annotated[float, msgspec.Meta(le=MOST_MONEY)]
+#: May be written as one text, which then replaces one that came before rather than join it.
+TABLE: Final = dict[int, float]
 #: Flags that are not called like their setting.
 _FLAGS: Final = {
     "strategy.name": "strategy",
     "strategy.parameters": "param",
     "account.cash": "cash",
     "account.fee_rate": "fee",
+    "account.maker_fee_rate": "maker-fee",
+    "account.fee_coin": "fee-coin",
     "account.slippage_bps": "slippage",
+    "account.spread_bps": "spread-bps",
+    "account.volume_impact": "volume-impact",
     "account.cool_down_bars": "cool-down",
     "exits.stop_loss": "stop-loss",
     "exits.take_profit": "take-profit",
     "exits.trailing_stop": "trailing-stop",
     "exits.time_stop_bars": "time-stop",
+    "exits.target_table": "target",
     **dict.fromkeys(
         (
             "account.quote_amount",
@@ -283,7 +290,7 @@ def _convert(model: type[S], source: Source) -> S:
     _check_text(source.tree, "", source)
 
     def convert(tree: Tree) -> S:
-        return msgspec.convert(_split_lists(model, tree), model, strict=False, dec_hook=_from_text)
+        return msgspec.convert(_split(model, tree), model, strict=False, dec_hook=_from_text)
 
     try:
         return convert(source.tree)
@@ -310,15 +317,19 @@ def _check_text(value: object, key: str, source: Source) -> None:
         )
 
 
-def _split_lists(model: type[msgspec.Struct], tree: Tree) -> Tree:
-    """Return the tree with `a, b` as a list wherever the model wants a list."""
+def _split(model: type[msgspec.Struct], tree: Tree) -> Tree:
+    """Return the tree with `a, b` as a list, and `a=1, b=2` as a table, where the model has one."""
     split = dict(tree)
     for field in msgspec.structs.fields(model):
         value = tree.get(field.encode_name)
         if isinstance(value, str) and get_origin(field.type) is list:
             split[field.encode_name] = [part.strip() for part in value.split(",") if part.strip()]
+        elif isinstance(value, str) and field.type == TABLE:
+            from onetape.cli.settings_tables import table_of
+
+            split[field.encode_name] = table_of(value)
         elif isinstance(value, dict) and is_struct(field.type):
-            split[field.encode_name] = _split_lists(field.type, cast("Tree", value))
+            split[field.encode_name] = _split(field.type, cast("Tree", value))
     return split
 
 

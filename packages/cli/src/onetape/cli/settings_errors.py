@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import msgspec
 
-from onetape.cli.settings import Source, Tree, is_struct
+from onetape.cli.settings import TABLE, Source, Tree, is_struct
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
 from onetape.core.words import did_you_mean
 
@@ -38,14 +38,17 @@ def explained(model: type[msgspec.Struct], text: str, source: Source, convert: M
         full = f"{key}.{unknown[1]}" if key else unknown[1]
         hint = did_you_mean(unknown[1], _fields_at(model, key))
         return f"{source.place(full)}: unknown key {full!r}{hint}"
-    in_key = at is not None and at[1] is not None
     entries: Any = _value_at(tree, key)
+    # A table that is one text has a place as a whole.
+    in_key = at is not None and at[1] is not None and isinstance(entries, dict)
     if isinstance(entries, dict) and (in_key or path.endswith("[...]")):
         # msgspec does not say which entry it is.
         entries = [(*key.split("."), name) for name in cast("Tree", entries)]
         key = ".".join(next((one for one in entries if _fails(convert, _only(tree, one))), (key,)))
     expected = re.sub(r"^Expected `(.*?)`( [<>]= \S+)?.*$", r"expected \1\2", what)
     expected = expected.replace(" | null", "").replace("float", "a number")
+    if _kind_at(model, key) == TABLE:
+        expected = expected.replace("object", "KEY=VALUE,KEY=VALUE, each key once")
     if in_key:
         mapping, _, name = key.rpartition(".")
         return f"{source.place(key)}: {mapping}: {expected} for a key, found {name!r}"
@@ -68,8 +71,10 @@ def blamed(
         make: Makes settings of a tree; raises where they cannot be used.
     """
     givers: dict[Keys, Source] = {}
+    # A table that is one text hides the entries of one that came before.
+    there = set(_paths_below(merged, ()))
     for source in sources:
-        for keys in _paths_below(source.tree, ()):
+        for keys in there.intersection(_paths_below(source.tree, ())):
             givers.setdefault(keys, source)
     text = str(error)
     ranks: dict[Keys, int] = {}
@@ -90,12 +95,16 @@ def blamed(
 
 
 def _fields_at(model: type[msgspec.Struct], key: str) -> list[str]:
+    kind = _kind_at(model, key)
+    return list(kind.__struct_encode_fields__) if is_struct(kind) else []
+
+
+def _kind_at(model: type[msgspec.Struct], key: str) -> object:
+    """Return the type of a setting or section; None inside what is none."""
+    kind: object = model
     for part in filter(None, key.split(".")):
-        annotation: object = model.__annotations__.get(part)
-        if not is_struct(annotation):
-            return []
-        model = annotation
-    return list(model.__struct_encode_fields__)
+        kind = kind.__annotations__.get(part) if is_struct(kind) else None
+    return kind
 
 
 def _value_at(tree: Tree, key: str) -> Any:

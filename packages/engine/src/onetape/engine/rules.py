@@ -106,8 +106,12 @@ class Rules(Struct, frozen=True):
                 _require(value is None, name, f"left out with sizing {self.sizing}", "one")
                 continue
             allowed = "above 0" if math.isinf(most) else f"above 0 and at most {most:g}"
-            found = value or 0.0
-            _require(0 < found <= most, name, f"{allowed} with sizing {name}", found)
+            if value is None:
+                raise UsageError(
+                    f"sizing {name} needs a number {allowed}: write {name}=NUMBER, or in a file "
+                    f"{name}: NUMBER below it"
+                )
+            _require(0 < value <= most, name, f"{allowed} with sizing {name}", value)
         if self.sizing == "risk_per_trade" and not self.exits.has_stop:
             raise UsageError(
                 "sizing risk_per_trade needs a stop that limits the loss; set exits.stop_loss or "
