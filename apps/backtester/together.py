@@ -1,7 +1,7 @@
 """A run over several symbols that share one account."""
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -23,13 +23,14 @@ from backtester.run import (
 )
 from backtester.settings import BacktesterSettings
 from onetape.cli.settings import database_path
+from onetape.core.candles import FloatArray
 from onetape.core.errors import UsageError
 from onetape.core.symbols import base_and_quote, spot_symbol
 from onetape.core.words import counted
 from onetape.engine import TIE_RULE, Series, metrics_of, shared_holding, simulate_together
 
 if TYPE_CHECKING:
-    from onetape.report import ReportData
+    from onetape.report import OtherMarket, ReportData
 
 
 def backtested_together(settings: BacktesterSettings) -> Backtest:
@@ -119,26 +120,47 @@ def places_words(backtest: Backtest) -> dict[str, str]:
 
 
 def with_others(backtest: Backtest, data: "ReportData", others: "list[ReportData]") -> "ReportData":
-    """Return the page of the first symbol with the trades of all, and what holding all made."""
-    parts = (backtest, *backtest.others)
+    """Return the page of the first symbol with the charts and trades of all, of one account."""
     trades = [trade for page in (data, *others) for trade in page.trades]
-    markets = [(part.result.candles, part.result.rules) for part in parts]
     look = looks_together(backtest)
-    held = shared_holding(markets, backtest.result.candles.timestamp)
-    cash: Any = np.full(len(data.equity), data.start_cash)
+    held = _held_together(backtest, data)
     return replace(
         data,
         title=replace(
             data.title,
-            other_symbols=tuple(part.tape.key.symbol for part in parts[1:]),
             rules={**data.title.rules, "check": look.text},
             warning=warning(asdict(look)),
             warning_text=f"Check: {look.text}",
             notes=tuple(notes_together(backtest)),
         ),
         trades=tuple(sorted(trades, key=lambda trade: trade.entry_timestamp)),
-        buy_and_hold=cash if held is None else held,
+        buy_and_hold=held,
+        others=tuple(_other_market(backtest, page, data, held) for page in others),
     )
+
+
+def _other_market(
+    backtest: Backtest, page: "ReportData", first: "ReportData", held: FloatArray
+) -> "OtherMarket":
+    from onetape.report import OtherMarket
+
+    same = np.array_equal(page.candles.timestamp, first.candles.timestamp)
+    return OtherMarket(
+        symbol=page.title.symbol,
+        candles=page.candles,
+        equity=page.equity,
+        buy_and_hold=held if same else _held_together(backtest, page),
+        indicators=page.indicators,
+        overlays=page.overlays,
+        levels=page.levels,
+    )
+
+
+def _held_together(backtest: Backtest, page: "ReportData") -> FloatArray:
+    """Return what holding all symbols was worth at the candles of a page; shape (n,)."""
+    markets = [(part.result.candles, part.result.rules) for part in (backtest, *backtest.others)]
+    held = shared_holding(markets, page.candles.timestamp)
+    return np.full(len(page.equity), page.start_cash) if held is None else held
 
 
 def checked_symbols(settings: BacktesterSettings) -> list[str]:

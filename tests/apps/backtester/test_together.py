@@ -1,5 +1,6 @@
 """Several symbols on one account."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,23 @@ def test_the_report_of_several_symbols_has_the_trades_of_all(tape: Path, backtes
     assert ended.code == 0, ended.err
     assert "BTC/USDT, ETH/USDT 1h" in ended.out
     assert "ETH/USDT" in Path("page.html").read_text(encoding="utf-8")
+
+
+def test_the_report_charts_each_symbol_with_its_own_candles_and_indicators(
+    tape: Path, backtester: Run
+) -> None:
+    flags = ("--stop-loss", "0.02", "--report", "page.html", "--no-keep")
+    assert backtester(*SIM, *BOTH, *RSI, *flags).code == 0
+    page = Path("page.html").read_text(encoding="utf-8")
+    shown = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    (other,) = shown["others"]
+    closes = Market(DEFAULT_SEED).candles("ETH/USDT", "1h", START, START + 20 * DAY).close
+    assert other["symbol"] == "ETH/USDT"
+    assert other["close"] == pytest.approx(closes[-len(other["close"]) :], rel=1e-6)
+    assert other["panes"][0][0]["name"] == shown["panes"][0][0]["name"] == "RSI"
+    assert other["panes"][0][0]["values"] != shown["panes"][0][0]["values"]
+    assert set(shown["trades"]["market"]) == {0, 1}
+    assert all(shown["trades"]["stop"])
 
 
 @pytest.mark.parametrize(

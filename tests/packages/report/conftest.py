@@ -14,6 +14,7 @@ from onetape.report import (
     ExitKind,
     Headline,
     MetricRow,
+    OtherMarket,
     ReportData,
     ReportTitle,
     ReportTrade,
@@ -104,6 +105,36 @@ def make_report(candles: Candles, *, every: int = 200, held: int = 40, **title: 
     )
 
 
+def make_shared(
+    candles: int = 2_000, *, price: float = 2_000.0, later: int = 0, every: int = 300
+) -> ReportData:
+    """Return a report of BTC/USDT and ETH/USDT on one account, trades of the two in turn.
+
+    Args:
+        candles: Of the first market.
+        price: At which the second market begins.
+        later: How many candles later the second market begins.
+        every: Candles from one trade to the next.
+    """
+    data = make_report(make_candles(candles), every=every)
+    whole = make_report(make_candles(candles, price=price), every=every)
+    columns = whole.candles
+    other = OtherMarket(
+        symbol="ETH/USDT",
+        candles=columns[later:],
+        equity=data.equity[later:],
+        buy_and_hold=data.buy_and_hold[later:],
+        indicators={name: column[later:] for name, column in whole.indicators.items()},
+        overlays=whole.overlays,
+        levels=whole.levels,
+    )
+    trades = tuple(
+        replace(both[index % 2], symbol=("BTC/USDT", "ETH/USDT")[index % 2])
+        for index, both in enumerate(zip(data.trades, whole.trades, strict=True))
+    )
+    return replace(data, trades=trades, others=(other,))
+
+
 def with_levels(data: ReportData) -> ReportData:
     """Return the report with a stop that trails, a target, and an exit of each kind in turn."""
     kinds: tuple[ExitKind, ...] = (
@@ -150,3 +181,9 @@ def report() -> Callable[..., ReportData]:
         return make_report(make_candles(candles, step_seconds, price), **more)
 
     return made
+
+
+@pytest.fixture
+def shared_report() -> Callable[..., ReportData]:
+    """Return `make_shared`."""
+    return make_shared

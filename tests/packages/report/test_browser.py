@@ -142,35 +142,6 @@ def test_the_monthly_table_is_there(report: Maker, open_report: Opener) -> None:
     assert len(rows[0]) == 15
 
 
-def test_several_symbols_show_the_first_ones_chart_and_all_trades(
-    report: Maker, open_report: Opener
-) -> None:
-    data = report(2_000, every=300, other_symbols=("ETH/USDT",))
-    trades = tuple(
-        replace(trade, symbol="BTC/USDT")
-        if index % 2 == 0
-        else replace(
-            trade,
-            symbol="ETH/USDT",
-            entry_price=2_000.0,
-            stop=((trade.entry_timestamp, 1_900.0),),
-        )
-        for index, trade in enumerate(data.trades)
-    )
-    page = open_report(replace(data, trades=trades))
-    assert page.run("window.onetapeReport.markers()") == 2 * (len(trades) - len(trades) // 2)
-    page.click(*page.centre("#trade-table tbody tr:nth-child(2)"))
-    bars = visible(page)
-    assert bars["fromTime"] < trades[1].entry_timestamp < bars["toTime"]
-    text = page.run("document.getElementById('selected').textContent")
-    assert "Trade 2 of 6 (ETH/USDT)" in text
-    assert "the chart shows BTC/USDT at that time" in text
-    assert page.run("window.onetapeReport.scale()")["from"] > 20_000
-    cell = page.run("document.querySelector('#trade-table tbody tr').cells[1].textContent")
-    assert cell == "BTC/USDT"
-    assert page.complaints() == []
-
-
 def test_the_whole_range_is_shown_at_first(report: Maker, open_report: Opener) -> None:
     bars = visible(open_report(report(700)))
     assert bars["from"] == pytest.approx(0, abs=1)

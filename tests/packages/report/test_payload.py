@@ -14,7 +14,7 @@ from onetape.core.candles import Candles
 from onetape.report import ReportData
 from onetape.report.digits import decimals_for, price_decimals, rounded
 from onetape.report.payload import payload, payload_text, time_runs
-from onetape.report.thin import drawn_candles, group
+from onetape.report.thin import drawn_candles, group, most_drawn
 
 positive_steps = some.lists(some.integers(1, 10_000_000), max_size=60)
 prices = some.lists(some.floats(0.01, 1e6), min_size=1, max_size=80)
@@ -154,13 +154,37 @@ def test_a_level_that_moves_inside_a_merged_candle_keeps_its_last_price(
     assert drawn == [[100, 102.0], [101, 105.0], [102, 106.0]]
 
 
-def test_trades_of_another_symbol_are_not_drawn_over_the_chart(
-    report: Callable[..., ReportData],
+def test_bars_and_levels_of_a_trade_are_those_of_its_own_market(
+    shared_report: Callable[..., ReportData],
 ) -> None:
-    data = report(500, other_symbols=("ETH/USDT",))
-    trades = tuple(
-        replace(trade, symbol=symbol)
-        for trade, symbol in zip(data.trades, ("BTC/USDT", "ETH/USDT"), strict=True)
-    )
+    data = shared_report(1_000, later=100)
+    moment = data.trades[1].entry_timestamp
+    trades = (data.trades[0], replace(data.trades[1], stop=((moment, 1_900.0),)))
     shown = payload(replace(data, trades=trades))["trades"]
-    assert (shown["drawn"], shown["symbol"]) == ([1, 0], ["BTC/USDT", "ETH/USDT"])
+    assert shown["market"] == [0, 1]
+    assert shown["entry_bar"] == [300, 500]
+    assert shown["stop"] == [[], [[500, 1_900.0]]]
+
+
+def test_the_account_is_written_once_for_markets_with_the_same_candles(
+    shared_report: Callable[..., ReportData],
+) -> None:
+    account = {"times", "equity", "buy_and_hold", "drawdown"}
+    (alike,) = payload(shared_report())["others"]
+    (later,) = payload(shared_report(later=100))["others"]
+    assert (account & alike.keys(), account & later.keys()) == (set(), account)
+    assert len(later["equity"]) == len(later["close"]) == 1_900
+
+
+def test_one_market_alone_is_written_as_before(report: Callable[..., ReportData]) -> None:
+    assert "others" not in payload(report())
+
+
+def test_many_markets_are_drawn_with_fewer_candles_each(
+    shared_report: Callable[..., ReportData],
+) -> None:
+    shown = payload(shared_report(30_000))
+    drawn = {len(shown["close"]), len(shown["others"][0]["close"])}
+    # 25,000 of each; two hours are the next usual length.
+    assert drawn == {15_000}
+    assert most_drawn(100) == 366 * 24

@@ -37,8 +37,6 @@ class ReportTitle(Struct, frozen=True):
     """Why the result is not to be trusted, in short; shown in red under the headline."""
     warning_text: str = ""
     """What was found, and the command that tells more; shown after it."""
-    other_symbols: tuple[str, ...] = ()
-    """Symbols that were traded too; the chart shows `symbol`, the trade list all of them."""
 
     @property
     def quote(self) -> str:
@@ -106,30 +104,22 @@ class ReportTrade(Struct, frozen=True):
     exit_kind: ExitKind = "signal"
     """What sold it; without meaning while open."""
     symbol: str = ""
-    """What was traded; empty: the symbol of the chart."""
+    """What was traded; empty: the title's symbol."""
     stop: LevelSteps = ()
     """Where its stop lay, drawn until the exit."""
     target: LevelSteps = ()
     """Where its target lay, drawn until the exit."""
 
 
-class ReportData(Struct, frozen=True):
-    """Everything on one page. All arrays have the shape (n,) of the candles."""
+class Charted(Struct, frozen=True, kw_only=True):
+    """What the chart shows of one market. All arrays have the shape (n,) of the candles."""
 
-    title: ReportTitle
-    headline: Headline
     candles: Candles
     """The closed candles of the range shown."""
     equity: FloatArray
     """The account's worth at each candle's close, in quote currency."""
     buy_and_hold: FloatArray
     """The same for buying at the start and holding."""
-    start_cash: float = 0.0
-    """Quote currency before the first candle; it counts as a peak that equity can fall from."""
-    metrics: tuple[MetricRow, ...] = ()
-    """In the order to show."""
-    trades: tuple[ReportTrade, ...] = ()
-    """In the order of entry."""
     indicators: Mapping[str, FloatArray] = field(default_factory=dict[str, FloatArray])
     """Columns by name, in the order to draw; NaN where there is no value yet.
 
@@ -168,3 +158,43 @@ class ReportData(Struct, frozen=True):
             if name not in self.overlays:
                 panes.setdefault(name.partition(" ")[0], []).append(name)
         return tuple(tuple(names) for names in panes.values())
+
+
+class OtherMarket(Charted, frozen=True, kw_only=True):
+    """A market that was traded on the same account."""
+
+    symbol: str
+    """CCXT spot symbol."""
+
+
+class ReportData(Charted, frozen=True, kw_only=True):
+    """Everything on one page; what is charted is that of the title's symbol, shown first."""
+
+    title: ReportTitle
+    headline: Headline
+    start_cash: float = 0.0
+    """Quote currency before the first candle; it counts as a peak that equity can fall from."""
+    metrics: tuple[MetricRow, ...] = ()
+    """In the order to show."""
+    trades: tuple[ReportTrade, ...] = ()
+    """In the order of entry."""
+    others: tuple[OtherMarket, ...] = ()
+    """The chart can be switched to each of them; their trades are among `trades`."""
+
+    def __post_init__(self) -> None:
+        """Check what is charted, and that every trade's market is there.
+
+        Raises:
+            ValueError: as for `Charted`, or a trade names an unknown symbol.
+        """
+        super().__post_init__()
+        for trade in self.trades:
+            if trade.symbol and trade.symbol not in self.symbols:
+                known = ", ".join(self.symbols)
+                msg = f"report has a trade of {trade.symbol}, its markets are {known}"
+                raise ValueError(msg)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Return the symbols of all markets, the title's first."""
+        return (self.title.symbol, *(market.symbol for market in self.others))

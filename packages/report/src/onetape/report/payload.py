@@ -6,10 +6,10 @@ import numpy as np
 
 from onetape.core.candles import FloatArray, IntArray
 from onetape.engine import drawdown_curve
-from onetape.report.data import LevelSteps, ReportData
+from onetape.report.data import Charted, LevelSteps, ReportData
 from onetape.report.digits import decimals_for, price_decimals, rounded
 from onetape.report.frame import script_json
-from onetape.report.thin import Grouping, drawn_candles, drawn_indicators, group
+from onetape.report.thin import Grouping, drawn_candles, drawn_indicators, group, most_drawn
 
 Json = dict[str, Any]
 _OVERVIEW_DIGITS = 6
@@ -22,28 +22,60 @@ def payload_text(data: ReportData) -> str:
 
 
 def payload(data: ReportData) -> Json:
-    """Return what the page's script reads."""
-    groups = group(data.candles)
-    candles = drawn_candles(data.candles, groups)
-    fall = drawdown_curve(data.equity, data.start_cash)
-    decimals = price_decimals(data.candles) if len(data.candles) else 2
+    """Return what the page's script reads: the first market's columns, then what differs."""
+    markets: tuple[Charted, ...] = (data, *data.others)
+    limit = most_drawn(len(markets))
+    groups = [group(market.candles, limit) for market in markets]
     return {
         "symbol": data.title.symbol,
         "quote": data.title.quote,
         "strategy": data.title.strategy,
+        **_market(data, groups[0]),
+        **_account(data, groups[0], data.start_cash),
+        "trades": _trades(data, groups),
+        **({"others": _others(data, groups)} if data.others else {}),
+    }
+
+
+def _others(data: ReportData, groups: list[Grouping]) -> list[Json]:
+    """Return the columns of the other markets; the account's where they have other candles."""
+    return [
+        {
+            "symbol": market.symbol,
+            **_market(market, own),
+            **({} if _same_times(market, data) else _account(market, own, data.start_cash)),
+        }
+        for market, own in zip(data.others, groups[1:], strict=True)
+    ]
+
+
+def _same_times(one: Charted, other: Charted) -> bool:
+    return np.array_equal(one.candles.timestamp, other.candles.timestamp)
+
+
+def _market(market: Charted, groups: Grouping) -> Json:
+    candles = drawn_candles(market.candles, groups)
+    decimals = price_decimals(market.candles) if len(market.candles) else 2
+    return {
         "price_decimals": decimals,
-        "times": time_runs(candles.timestamp),
         "open": rounded(candles.open, decimals),
         "high": rounded(candles.high, decimals),
         "low": rounded(candles.low, decimals),
         "close": rounded(candles.close, decimals),
         "volume": _rounded_to(candles.volume, _OVERVIEW_DIGITS),
-        "equity": _rounded_to(groups.last(data.equity), _MONEY_DIGITS),
-        "buy_and_hold": _rounded_to(groups.last(data.buy_and_hold), _MONEY_DIGITS),
+        **_indicators(market, groups),
+    }
+
+
+def _account(market: Charted, groups: Grouping, start_cash: float) -> Json:
+    """Return the account's columns at the candles of a market."""
+    fall = drawdown_curve(market.equity, start_cash)
+    return {
+        "times": time_runs(groups.timestamp),
+        "equity": _rounded_to(groups.last(market.equity), _MONEY_DIGITS),
+        "buy_and_hold": _rounded_to(groups.last(market.buy_and_hold), _MONEY_DIGITS),
         "drawdown": rounded(groups.lowest(fall * 100.0), 3),
-        "money_decimals": min(decimals_for(data.equity, _MONEY_DIGITS), 8),
-        **_indicators(data, groups),
-        "trades": _trades(data, groups),
+        "money_decimals": min(decimals_for(market.equity, _MONEY_DIGITS), 8),
     }
 
 
@@ -62,8 +94,8 @@ def _rounded_to(column: FloatArray, significant: int) -> list[float | None]:
     return rounded(column, decimals_for(column, significant))
 
 
-def _indicators(data: ReportData, groups: Grouping) -> Json:
-    columns = drawn_indicators(data.indicators, groups)
+def _indicators(market: Charted, groups: Grouping) -> Json:
+    columns = drawn_indicators(market.indicators, groups)
 
     def line(name: str) -> Json:
         column = columns[name]
@@ -71,27 +103,29 @@ def _indicators(data: ReportData, groups: Grouping) -> Json:
             "name": name,
             "values": _rounded_to(column, _MONEY_DIGITS),
             "decimals": decimals_for(column, 4),
-            "levels": list(data.levels.get(name, ())),
+            "levels": list(market.levels.get(name, ())),
             "histogram": name.lower().endswith("histogram"),
         }
 
     return {
-        "overlays": [line(name) for name in data.indicators if name in data.overlays],
-        "panes": [[line(name) for name in pane] for pane in data.pane_names()],
+        "overlays": [line(name) for name in market.indicators if name in market.overlays],
+        "panes": [[line(name) for name in pane] for pane in market.pane_names()],
     }
 
 
-def _trades(data: ReportData, groups: Grouping) -> Json:
+def _trades(data: ReportData, groups: list[Grouping]) -> Json:
     trades = data.trades
-    entries = np.array([trade.entry_timestamp for trade in trades], dtype=np.int64)
-    exits = np.array([trade.exit_timestamp for trade in trades], dtype=np.int64)
+    place = {symbol: index for index, symbol in enumerate(data.symbols)}
+    markets = [place.get(trade.symbol, 0) for trade in trades]
+    entries = [trade.entry_timestamp for trade in trades]
+    exits = [trade.exit_timestamp for trade in trades]
     reasons = sorted({text for trade in trades for text in (trade.entry_reason, trade.exit_reason)})
     number = {text: index for index, text in enumerate(reasons)}
     return {
-        "entry_time": entries.tolist(),
-        "exit_time": exits.tolist(),
-        "entry_bar": groups.bar_of(entries).tolist(),
-        "exit_bar": groups.bar_of(exits).tolist(),
+        "entry_time": entries,
+        "exit_time": exits,
+        "entry_bar": _bars(entries, markets, groups),
+        "exit_bar": _bars(exits, markets, groups),
         "entry_price": [_shortest(trade.entry_price) for trade in trades],
         "exit_price": [_shortest(trade.exit_price) for trade in trades],
         "amount": [_shortest(trade.amount) for trade in trades],
@@ -99,15 +133,25 @@ def _trades(data: ReportData, groups: Grouping) -> Json:
         "percent": [_shortest(trade.profit_ratio * 100.0) for trade in trades],
         "fee": [_shortest(trade.fee_quote) for trade in trades],
         "open": [int(trade.open_at_end) for trade in trades],
-        "drawn": [int(trade.symbol in ("", data.title.symbol)) for trade in trades],
-        "symbol": [trade.symbol for trade in trades] if data.title.other_symbols else [],
+        "market": markets,
         "kind": [trade.exit_kind for trade in trades],
-        "stop": [_steps(trade.stop, groups) for trade in trades],
-        "target": [_steps(trade.target, groups) for trade in trades],
+        "stop": [_steps(trade.stop, groups[at]) for trade, at in zip(trades, markets, strict=True)],
+        "target": [
+            _steps(trade.target, groups[at]) for trade, at in zip(trades, markets, strict=True)
+        ],
         "reasons": reasons,
         "entry_reason": [number[trade.entry_reason] for trade in trades],
         "exit_reason": [number[trade.exit_reason] for trade in trades],
     }
+
+
+def _bars(moments: list[int], markets: list[int], groups: list[Grouping]) -> list[int]:
+    """Return the drawn candle of each moment (epoch seconds), in the market that it belongs to."""
+    stamps, places = np.array(moments, dtype=np.int64), np.array(markets, dtype=np.int64)
+    bars = np.zeros(len(stamps), dtype=np.int64)
+    for place, own in enumerate(groups):
+        bars[places == place] = own.bar_of(stamps[places == place])
+    return bars.tolist()
 
 
 def _steps(steps: LevelSteps, groups: Grouping) -> list[list[float]]:

@@ -11,7 +11,7 @@ from onetape.report.frame import alarm_bar, asset, definitions, filled, framed
 from onetape.report.library import chart_library
 from onetape.report.monthly import monthly_table, yearly_returns
 from onetape.report.payload import payload_text
-from onetape.report.thin import MAX_DRAWN_CANDLES, group
+from onetape.report.thin import group, most_drawn
 
 _SCRIPTS: Final = ("format.js", "series.js", "levels.js", "chart.js", "trades.js", "report.js")
 #: The marks of the chart, as paths in a square of 10.
@@ -55,7 +55,7 @@ def _body(data: ReportData) -> str:
     return filled(
         asset("report.html"),
         {
-            "market": _market(data.title),
+            "market": _market(data),
             "headline": _headline(data),
             "banner": alarm_bar(data.title.warning, data.title.warning_text) + _banner(data.title),
             "drawn": _drawn(data),
@@ -65,7 +65,8 @@ def _body(data: ReportData) -> str:
                     data.candles.timestamp, data.equity, data.buy_and_hold, data.start_cash
                 )
             ),
-            "symbol_head": '<th scope="col">Symbol</th>' if data.title.other_symbols else "",
+            "symbols": _symbol_switch(data.symbols),
+            "symbol_head": '<th scope="col">Symbol</th>' if data.others else "",
             "metrics": "\n".join(_metric(row) for row in data.metrics),
             "parameters": definitions(data.title.parameters) or _NO_PARAMETERS,
             "rules": definitions(data.title.rules),
@@ -77,11 +78,27 @@ def _body(data: ReportData) -> str:
     )
 
 
-def _market(title: ReportTitle) -> str:
+def _market(data: ReportData) -> str:
+    title = data.title
     words = f"{title.exchange} {title.symbol} {title.timeframe}"
     start, end = _moment(title.start_timestamp), _moment(title.end_timestamp)
-    others = f" and {', '.join(title.other_symbols)}" if title.other_symbols else ""
+    others = f" and {', '.join(data.symbols[1:])}" if data.others else ""
     return f"Backtest of {escape(words + others)}, {start} to {end} UTC, end excluded"
+
+
+def _symbol_switch(symbols: tuple[str, ...]) -> str:
+    """Return a button for each market of the chart, the first pressed; nothing for one alone."""
+    if len(symbols) == 1:
+        return ""
+    buttons = "\n".join(
+        f'<button type="button" aria-pressed="{"false" if place else "true"}">'
+        f"{escape(symbol)}</button>"
+        for place, symbol in enumerate(symbols)
+    )
+    return (
+        '<div class="buttons" id="symbols" role="group" aria-label="Symbol in the chart">\n'
+        f"{buttons}\n</div>"
+    )
 
 
 def _headline(data: ReportData) -> str:
@@ -114,15 +131,18 @@ def _banner(title: ReportTitle) -> str:
 
 
 def _drawn(data: ReportData) -> str:
-    groups = group(data.candles)
+    limit = most_drawn(len(data.symbols))
+    groups = group(data.candles, limit)
     if not groups.name:
         return ""
     length = "longer" if groups.name == "merged" else groups.name
+    found = counted(len(data.candles), f"{data.title.timeframe} candle")
+    whose = f" of {escape(data.title.symbol)}" if data.others else ""
+    each = " of each symbol" if data.others else ""
     return (
         f'<p class="hint" id="drawn">Drawn as {len(groups.starts):,} {length} candles: the range '
-        f"has {counted(len(data.candles), f'{data.title.timeframe} candle')}, and above "
-        f"{MAX_DRAWN_CANDLES:,} they are merged for drawing. Trades, equity figures and metrics "
-        "come from every candle.</p>"
+        f"has {found}{whose}, and above {limit:,}{each} they are merged for drawing. Trades, "
+        "equity figures and metrics come from every candle.</p>"
     )
 
 

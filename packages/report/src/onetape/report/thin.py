@@ -10,6 +10,8 @@ from onetape.core.candles import Candles, FloatArray, IntArray
 
 #: Above this many candles the chart draws longer ones; each then stands for several.
 MAX_DRAWN_CANDLES: Final = 50_000
+#: As many candles as a year of hours has are drawn of each market, however many markets there are.
+_YEAR_OF_HOURS: Final = 366 * 24
 _STEPS: Final = {
     "1m": 60, "3m": 180, "5m": 300, "15m": 900, "30m": 1_800, "1h": 3_600, "2h": 7_200,
     "4h": 14_400, "6h": 21_600, "12h": 43_200, "1d": 86_400, "3d": 259_200, "10d": 864_000,
@@ -38,6 +40,11 @@ class Grouping(Struct, frozen=True):
         """Return the index of the drawn candle that holds each moment (epoch seconds)."""
         bars = np.searchsorted(self.timestamp, timestamp, side="right") - 1
         return np.clip(bars, 0, max(len(self.timestamp) - 1, 0))
+
+
+def most_drawn(markets: int) -> int:
+    """Return how many candles are drawn of each market, so that many make no huge page."""
+    return max(MAX_DRAWN_CANDLES // markets, _YEAR_OF_HOURS)
 
 
 def group(candles: Candles, limit: int = MAX_DRAWN_CANDLES) -> Grouping:

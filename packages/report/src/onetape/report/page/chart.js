@@ -157,8 +157,9 @@ function repaint(view) {
 function refreshMarkers(view) {
   const scale = view.chart.timeScale();
   const range = scale.getVisibleLogicalRange();
-  const inside = (bar) => !range || (bar >= range.from && bar <= range.to);
-  const pixels = scale.width() / view.data.trades.entry_bar.filter(inside).length; // Infinity without trades
+  const { entry_bar: bars, drawn } = view.data.trades;
+  const inside = (bar, index) => drawn[index] && (!range || (bar >= range.from && bar <= range.to));
+  const pixels = scale.width() / bars.filter(inside).length; // Infinity without trades
   const size = MARKER_SIZES.find(([apart]) => pixels >= apart)[1];
   if (size === view.markerSize) return;
   view.markerSize = size;
@@ -228,6 +229,18 @@ function showBars(view, from, to) {
 
 function showAll(view) {
   view.chart.timeScale().fitContent();
+}
+
+// The time that another market's chart had in view, as far as this one has candles.
+function showSameTime(view, times, range) {
+  if (!range || !view.times.length) return;
+  const moved = (bar) => {
+    const near = Math.min(Math.max(Math.round(bar), 0), times.length - 1);
+    const found = view.times.findIndex((time) => time >= times[near]);
+    return (found < 0 ? view.times.length - 1 : found) + bar - near;
+  };
+  const from = moved(range.from);
+  showBars(view, from, Math.max(moved(range.to), from + 5));
 }
 
 function zoom(view, factor) {

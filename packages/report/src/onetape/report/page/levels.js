@@ -34,9 +34,8 @@ class TradeBand {
 
   // Makes room for the levels of the chosen trade.
   autoscaleInfo(first, last) {
-    if (this.index < 0) return null;
     const { trades } = this.view.data;
-    if (!trades.drawn[this.index]) return null; // its prices are another market's
+    if (!trades.drawn[this.index]) return null; // none chosen, or one of another market
     if (trades.exit_bar[this.index] < first || trades.entry_bar[this.index] > last) return null;
     const entry = trades.entry_price[this.index];
     const near = [...trades.stop[this.index], ...trades.target[this.index]]
@@ -47,13 +46,12 @@ class TradeBand {
   }
 
   draw(target, paint) {
-    if (this.index < 0) return;
     const { chart, candles, data } = this.view;
     const { trades } = data;
+    if (!trades.drawn[this.index]) return;
     const x = [trades.entry_bar, trades.exit_bar].map((bars) => chart.timeScale().logicalToCoordinate(bars[this.index]));
     const y = [trades.entry_price, trades.exit_price].map((prices) => candles.priceToCoordinate(prices[this.index]));
-    const hasPath = trades.drawn[this.index] && !y.includes(null);
-    if (x.includes(null) || (paint === drawPath && !hasPath)) return;
+    if (x.includes(null) || (paint === drawPath && y.includes(null))) return;
     const name = trades.profit[this.index] >= 0 ? "--gain" : "--loss";
     target.useMediaCoordinateSpace(({ context, mediaSize }) => paint(context, x, y, colour(name), mediaSize.height));
   }

@@ -1,5 +1,16 @@
 // From the page's compact columns to what the chart library takes.
 
+// What one market has of its own: the first all, another only what differs from the first.
+function marketOf(data, market) {
+  return market > 0 ? data.others[market - 1] : data;
+}
+
+// All that the chart of one market shows.
+function marketData(data, market) {
+  const drawn = data.trades.market.map((one) => one === market);
+  return { ...data, ...marketOf(data, market), trades: { ...data.trades, drawn } };
+}
+
 function unpackTimes(packed, count) {
   const times = count ? [packed.start] : [];
   let now = packed.start;
@@ -57,7 +68,7 @@ function tradeMarkers(data, times, colour, size) {
     markers.push({ time: times[bar], position, shape, color: colour(paint), text, id, size });
   };
   trades.entry_bar.forEach((entry, index) => {
-    if (!trades.drawn[index]) return; // of another symbol than the chart's
+    if (!trades.drawn[index]) return; // of another market than the chart's
     add(entry, "belowBar", ["arrowUp", "--buy", "buy"], `entry-${index}`);
     add(trades.exit_bar[index], "aboveBar", EXITS[trades.open[index] ? "open" : trades.kind[index]], `exit-${index}`);
   });

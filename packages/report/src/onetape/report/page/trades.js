@@ -6,11 +6,11 @@ const ROWS_AT_ONCE = 200;
 function tradeCells(data, index) {
   const { trades } = data;
   const reason = [trades.entry_reason, trades.exit_reason].map((column) => trades.reasons[column[index]]);
-  // The decimals of the chart's prices mean nothing for another symbol.
-  const price = (value) => (trades.drawn[index] ? numberText(value, data.price_decimals) : amountText(value, 8));
+  const market = marketOf(data, trades.market[index]);
+  const price = (value) => numberText(value, market.price_decimals);
   return {
     number: `${index + 1}`,
-    ...(trades.symbol.length ? { symbol: trades.symbol[index] } : {}),
+    ...(data.others ? { symbol: market.symbol } : {}),
     percent: `${signedText(trades.percent[index], 2)} %`,
     entry: timeText(trades.entry_time[index]),
     exit: trades.open[index] ? "open at the end" : timeText(trades.exit_time[index]),
