@@ -15,7 +15,7 @@ from onetape.core.clock import utc_text
 from onetape.core.errors import DataError
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted, price_text
-from onetape.engine import Result, Trade
+from onetape.engine import Fill, Result, Trade
 
 _SIGNALS = {1: "BUY", 0: "HOLD", -1: "SELL"}
 
@@ -52,6 +52,17 @@ def explained(backtest: Backtest, moment: int) -> dict[str, Any]:
     }
 
 
+def explained_symbols(backtest: Backtest, moment: int) -> list[dict[str, Any]]:
+    """Return `explained` of each symbol that has a candle there; one may miss what others have.
+
+    Raises:
+        DataError: none has.
+    """
+    parts = (backtest, *backtest.others)
+    at = [part for part in parts if _bar_at(part, moment) is not None]
+    return [explained(part, moment) for part in at or parts[:1]]
+
+
 def explained_text(document: dict[str, Any]) -> str:
     """Return the same for a terminal."""
     candle = document["candle"]
@@ -76,10 +87,17 @@ def explained_text(document: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _bar_of(backtest: Backtest, moment: int) -> int:
+def _bar_at(backtest: Backtest, moment: int) -> int | None:
     tape, times = backtest.tape, backtest.result.candles.timestamp
     bar = int(np.searchsorted(times, moment, side="right")) - 1
     if bar < 0 or moment >= Timeframe.parse(tape.key.timeframe).next(int(times[bar])):
+        return None
+    return bar
+
+
+def _bar_of(backtest: Backtest, moment: int) -> int:
+    tape, bar = backtest.tape, _bar_at(backtest, moment)
+    if bar is None:
         raise DataError(
             f"--at {day_text(moment)}: the run has no candle there (it has {utc_text(tape.start)} "
             f"to {utc_text(tape.end)} UTC); choose a moment inside"
@@ -97,7 +115,7 @@ def _inside(backtest: Backtest, bar: int) -> list[str]:
     told: list[str] = []
     for trade, buy in zip(result.trades, result.buys, strict=True):
         if trade.entry_index == bar:
-            told.append(f"bought {_at(trade.amount, trade.entry_price)} at the open")
+            told.append(f"bought {_at(trade.amount, trade.entry_price)} at the open{_kept(buy)}")
         leaves = trade.exit_index == bar
         if not (trade.entry_index <= bar and (trade.exit_index is None or bar <= trade.exit_index)):
             continue
@@ -117,9 +135,26 @@ def _inside(backtest: Backtest, bar: int) -> list[str]:
 
 
 def _left(backtest: Backtest, trade: Trade) -> str:
-    price = trade.exit_price or 0.0
-    reason = exit_reason(backtest, trade)
-    return f"sold {_at(trade.amount, price)}: {reason}, profit {trade.profit:+,.2f}"
+    result, reason = backtest.result, exit_reason(backtest, trade)
+    sell = result.sells[_number(result, trade)]
+    return f"sold {_at(sell.amount, sell.price)}: {reason}, profit {trade.profit:+,.2f}"
+
+
+def _kept(buy: Fill) -> str:
+    """Return what a fee in coins left of a buy; empty where it left all."""
+    return f", {buy.base_change:,.8g} after the fee" if buy.fee_in == "base" and buy.fee else ""
+
+
+def _number(result: Result, trade: Trade) -> int:
+    """Return which trade of the run it is; two may be equal, and end on the same candle."""
+    return next(at for at, one in enumerate(result.trades) if one is trade)
+
+
+def _held(result: Result, trade: Trade) -> float:
+    """Return the coins while a trade is open: less a fee in coins, and with the dust before it."""
+    number = _number(result, trade)
+    fills = (*result.buys[: number + 1], *result.sells[:number])
+    return math.fsum(fill.base_change for fill in fills)
 
 
 def _at(amount: float, price: float) -> str:
@@ -139,7 +174,8 @@ def _position(result: Result, bar: int) -> str:
     if trade is None:
         return "none at the close"
     since = utc_text(trade.entry_timestamp)
-    return f"{_at(trade.amount, trade.entry_price)} at the close, since {since} UTC"
+    held = _held(result, trade)
+    return f"{_at(held, trade.entry_price)} at the close, since {since} UTC"
 
 
 def _followed(backtest: Backtest, bar: int, signal: int) -> str:

@@ -70,6 +70,25 @@ def test_orders_are_told_on_exactly_the_candles_that_led_to_a_trade(
     assert sum(text.startswith("sold ") for text in inside) == len(backtest.result.sells)
 
 
+@pytest.mark.parametrize("market", ["ideal", "exchange"])
+def test_of_a_fee_in_coins_what_is_held_and_sold_is_told_less_that_fee(
+    run_with: Callable[..., Backtest], market: str
+) -> None:
+    flags = ("--strategy", "sma_cross", "--fee-coin", "received", "--fee", "0.01")
+    backtest = run_with(*flags, "--market", market)
+    buy, sell, trade = backtest.result.buys[0], backtest.result.sells[0], backtest.result.trades[0]
+    bars = backtest.result.candles.timestamp
+    bought, held, sold = (
+        explained(backtest, int(bars[bar]))
+        for bar in (trade.entry_index, trade.entry_index + 1, trade.exit_index or 0)
+    )
+    kept = f"{buy.amount * 0.99:,.8g}"
+    assert bought["inside"][0].endswith(f"at the open, {kept} after the fee")
+    assert held["position"].startswith(f"{kept} at ")
+    assert f"sold {sell.amount:,.8g} at " in sold["inside"][0]
+    assert sell.amount <= buy.base_change < buy.amount
+
+
 def test_a_position_is_told_on_exactly_the_closes_of_the_exposure(
     run_with: Callable[..., Backtest],
 ) -> None:
@@ -238,7 +257,8 @@ def test_an_entry_without_a_free_place_is_told(folder: Path, backtester: Run) ->
     assert changes == []
     told = [story["followed"] for part in (backtest, *backtest.others) for story in stories(part)]
     places = [text for text in told if text.startswith("no order: no place was free")]
-    assert len(places) == backtest.skipped_entries > 0
+    assert backtest.account is not None
+    assert len(places) == backtest.account.skipped_entries > 0
     bought = [text for text in told if text.startswith("a market buy")]
     assert len(bought) == len(run.trade_rows())
     at = ("explain", "--run", "last", "--at", "2024-01-05T07:00")

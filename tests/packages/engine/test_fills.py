@@ -199,7 +199,7 @@ def test_amounts_in_steps_equal_a_decimal_recomputation(cents: int, price_cents:
         ({"volatility_bars": 2**64}, "volatility_bars must be at most 1,000,000,000, found"),
         ({"fee_coin": "recieved"}, "one of quote, received, found 'recieved'; did you mean"),
         ({"sizing": "all-in"}, "volatility_target, found 'all-in'; did you mean 'all_in'?"),
-        ({"sizing": "quote_amount"}, "quote_amount must be above 0 with sizing quote_amount"),
+        ({"sizing": "quote_amount"}, "sizing quote_amount needs a number above 0"),
         ({"quote_amount": 5.0}, "quote_amount must be left out with sizing all_in"),
     ],
 )

@@ -49,7 +49,7 @@ class Trade(Struct, frozen=True):
     exit_price: float | None
     """Slippage included."""
     amount: float
-    """Base currency bought."""
+    """Base currency that the buy filled, before a fee in it."""
     entry_fee: float
     """Quote currency; a fee in base currency at the entry's price."""
     exit_fee: float
