@@ -3,9 +3,11 @@
 import os
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from onetape.core.candles import Candle, SeriesKey
 from onetape.store.candles import insert_closed
@@ -44,11 +46,17 @@ def failures(commands: list[str], folder: Path, repository: Path) -> list[tuple[
     return failed
 
 
-def store(file: Path, key: SeriesKey, count: int = 200) -> None:
-    """Store candles of a series."""
+def store(
+    file: Path, key: SeriesKey, count: int = 200, missing: Collection[int] = (), start: int = 0
+) -> None:
+    """Store candles of a series, but for those of these numbers."""
     file.parent.mkdir(exist_ok=True)
     with open_store(file, create=True) as opened:
-        rows = [Candle(3_600 * at, 1.0, 1.0, 1.0, 1.0, 1.0) for at in range(count)]
+        rows = [
+            Candle(start + 3_600 * at, 1.0, 1.0, 1.0, 1.0, 1.0)
+            for at in range(count)
+            if at not in missing
+        ]
         insert_closed(opened, key, rows, source="rest", seen_ms=0)
 
 
@@ -98,6 +106,47 @@ def test_real_candles_go_before_simulated_ones(backtester: Run, tape: Path, fold
     del tape
     store(folder / "data" / "onetape.db", SeriesKey("binance", "ETH/USDT", "1h"))
     assert printed(backtester)[-1] == "uv run backtester --strategy my_trend --symbol ETH/USDT"
+
+
+#: 2024-01-01 00:00 UTC.
+START = 1_704_067_200
+DAY = 24
+
+
+@pytest.mark.parametrize(
+    ("missing", "stretch"),
+    [
+        ({10 * DAY}, "--from 2024-01-11T01:00 --to 2024-02-10"),
+        ({10 * DAY, 39 * DAY}, "--from 2024-01-11T01:00 --to 2024-02-09"),
+        ({*range(DAY, 960, 2 * DAY)}, "--from 2024-01-02T01:00 --to 2024-01-04"),
+    ],
+    ids=["the newest", "the newest long one", "the longest, where all are short"],
+)
+def test_where_candles_are_missing_unexplained_a_whole_stretch_is_named_and_the_commands_run(
+    backtester: Run, folder: Path, missing: set[int], stretch: str
+) -> None:
+    key = SeriesKey("binance", "BTC/USDT", "1h")
+    store(folder / "data" / "onetape.db", key, 40 * DAY, missing, START)
+    commands = printed(backtester)
+    assert commands[-2:] == [
+        f"uv run backtester check --strategy my_trend {stretch}",
+        f"uv run backtester --strategy my_trend {stretch}",
+    ]
+    for command in commands[-2:]:
+        ended = backtester(*command.split()[3:])
+        assert (ended.code, ended.err) == (0, "")
+
+
+def test_a_range_of_the_settings_that_is_not_stored_gives_way_to_one_that_is(
+    backtester: Run, folder: Path
+) -> None:
+    store(folder / "data" / "onetape.db", SeriesKey("binance", "BTC/USDT", "1h"), 240, (), START)
+    settings = folder / "user" / "config" / "backtester.yaml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("from: 2020-01-01\n")
+    command = printed(backtester)[-1]
+    assert command.endswith("--strategy my_trend --from 2024-01-01 --to 2024-01-11")
+    assert backtester(*command.split()[3:]).code == 0
 
 
 def test_settings_that_cannot_be_used_are_told_before_anything_is_written(
