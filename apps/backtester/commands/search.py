@@ -42,16 +42,19 @@ def search(
 ) -> None:
     """Try combinations of parameters on all cores; takes every flag of a backtest too.
 
-    Killed and started again, it goes on where it was.
+    Stopped or killed, and started again, it goes on where it was.
     """
     from backtester.main import backtest_settings
     from backtester.search.ranking import checked_metric
     from backtester.search.run import Asked, checked_part, processors, searched
     from backtester.search.say import say
+    from backtester.search.stop import stoppable
 
     asked = Asked(checked_metric(rank), checked_part(held_out), random, seed, jobs or processors())
     own = [] if strategy is None else ["--strategy", strategy]
     for text in param or ():
         own += ["--param", text]
     settings = backtest_settings([*own, *context.args], "search")
-    say(searched(settings, asked), context.args, as_json=json_)
+    with stoppable():
+        found = searched(settings, asked)
+    say(found, context.args, as_json=json_)

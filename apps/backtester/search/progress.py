@@ -22,10 +22,15 @@ class Shown:
 
 
 @contextmanager
-def shown(total: int) -> Generator[Shown]:
-    """Give the display of a search of so many combinations; the bar is gone afterwards."""
+def shown(total: int, earlier: int = 0) -> Generator[Shown]:
+    """Give the display of a search; the bar is gone afterwards.
+
+    Args:
+        total: Its combinations.
+        earlier: So many of them were tried by an earlier start: they took no time of this one.
+    """
     if not sys.stderr.isatty():
-        yield Shown(_lines(total), note)
+        yield Shown(_lines(total, earlier), note)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -36,14 +41,29 @@ def shown(total: int) -> Generator[Shown]:
     with Progress(
         *columns, Remaining(compact=True), console=console, transient=True, expand=True
     ) as bars:
-        task = bars.add_task("combinations", total=total)
+        task = bars.add_task("combinations", total=total, completed=earlier)
         yield Shown(
             lambda done: bars.update(task, completed=done),
             lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True),
         )
 
 
-def _lines(total: int) -> Callable[[int], None]:
+def progress_line(done: int, total: int, earlier: int, seconds: float) -> str:
+    """Return how far a search is, in one line.
+
+    Args:
+        done: Combinations, those of an earlier start included.
+        total: All.
+        earlier: Those of an earlier start.
+        seconds: Since this one began; over 0.
+    """
+    rate = (done - earlier) / seconds
+    left = f", {(total - done) / rate:,.0f} s left" if rate else ""
+    told = f" ({earlier:,} by an earlier start)" if earlier else ""
+    return f"{done:,} of {total:,} combinations{told}, {rate:,.1f}/s{left}"
+
+
+def _lines(total: int, earlier: int) -> Callable[[int], None]:
     began = last = time.monotonic()
 
     def moved(done: int) -> None:
@@ -51,8 +71,6 @@ def _lines(total: int) -> Callable[[int], None]:
         now = time.monotonic()
         if now - last >= LINE_EVERY_SECONDS:
             last = now
-            rate = done / (now - began)
-            left = (total - done) / rate if rate else 0.0
-            note(f"{done:,} of {total:,} combinations, {rate:,.1f}/s, {left:,.0f} s left")
+            note(progress_line(done, total, earlier, now - began))
 
     return moved

@@ -237,7 +237,7 @@ def _try(planned: Planned, ground: Ground, results: Results, processes: int) -> 
     told = 0
     # The processes are forked before the bar starts a thread.
     answers = shared(work, todo, processes)
-    with contextlib.closing(answers), shown(len(planned.points)) as display:
+    with contextlib.closing(answers), shown(len(planned.points), earlier) as display:
         for failed in planned.failed[:FAILURES_TOLD]:
             display.note(failure_line(failed))
             told += 1

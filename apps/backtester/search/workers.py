@@ -197,8 +197,9 @@ def _serve(jobs_end: int, answers_end: int, work: Callable[[int], bytes]) -> NoR
     """Answer jobs until the parent has none, or is gone; never returns into the parent's code."""
     code = 0
     try:
-        # Ctrl-C reaches the whole group: the parent decides what it means.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Both may reach the whole group: the parent decides what they mean.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         _keep_memory()
         with open(jobs_end, "rb") as jobs, open(answers_end, "wb") as answers:
             while job := jobs.read(_JOB.size):

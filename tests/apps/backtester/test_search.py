@@ -320,7 +320,10 @@ def test_a_search_that_cannot_be_is_refused_in_one_line(
     assert words in ended.err
 
 
-def test_ctrl_c_ends_a_search_with_its_code(tape: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_search_with_its_code_and_says_how_it_goes_on(
+    search: Run, tape: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
     before = children_of(os.getpid())
     del tape
     wanted = ("--strategy", fragile(tmp_path, "0.05"), "--param", "period=10:49")
@@ -332,10 +335,12 @@ def test_ctrl_c_ends_a_search_with_its_code(tape: Path, tmp_path: Path) -> None:
         while not any(path.stat().st_size for path in kept.glob(f"*/{RESULTS}")):
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        one.send(signal.SIGINT)
-        assert one.ends() == 130
-        assert one.errors[-1].startswith("backtester: ")
+        one.send(number)
+        assert one.ends() == code
+        said = "backtester: stopped; it goes on where it was: run the same command again"
+        assert (one.lines, one.errors) == ([], [said])
     assert children_of(os.getpid()) == before
+    assert search(*wanted)["tried"]["of_these_earlier"] > 0
 
 
 def children_of(process_id: int) -> str:

@@ -1,0 +1,85 @@
+"""The progress of a search counts for its pace what this start did, not what was there."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backtester.search import progress
+from backtester.search.progress import progress_line
+
+Run = Callable[..., Any]
+#: Takes at least so long for each combination, in seconds.
+PAUSE = 0.1
+SLOW = f"""
+import time
+from dataclasses import dataclass
+from typing import ClassVar
+import numpy as np
+from onetape.strategies import Signals, Strategy, parameter
+
+@dataclass(frozen=True)
+class Slow(Strategy):
+    name: ClassVar[str] = "slow"
+    lookback = 1
+    period: int = parameter(5, ge=1, le=900)
+
+    def evaluate(self, candles, higher):
+        if self.period > 800:
+            time.sleep({PAUSE})
+        return Signals(np.zeros(len(candles), dtype=np.int8), {{}})
+"""
+FIRST = ("-s", "slow.py", "--jobs", "1", "--no-check", "--param")
+MANY = f"period={','.join(map(str, range(1, 201)))}"
+MORE = ",".join(map(str, range(801, 816)))
+
+
+@pytest.mark.parametrize(
+    ("earlier", "line"),
+    [
+        (0, "60 of 100 combinations, 6.0/s, 7 s left"),
+        (50, "60 of 100 combinations (50 by an earlier start), 1.0/s, 40 s left"),
+        (60, "60 of 100 combinations (60 by an earlier start), 0.0/s"),
+    ],
+)
+def test_the_pace_is_that_of_this_start(earlier: int, line: str) -> None:
+    assert progress_line(60, 100, earlier, 10.0) == line
+
+
+def test_a_search_that_goes_on_tells_its_own_pace(
+    search: Run, backtester: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("slow.py").write_text(SLOW)
+    search(*FIRST, MANY)
+    monkeypatch.setattr(progress, "LINE_EVERY_SECONDS", 0.0)
+    told = backtester("search", "--exchange", "simulator", *FIRST, f"{MANY},801,802").err
+    paces = [float(pace) for pace in re.findall(r"combinations .*, ([0-9.,]+)/s", told)]
+    assert len(paces) == 2
+    assert max(paces) <= 1 / PAUSE
+
+
+def test_the_bar_of_a_search_that_goes_on_begins_where_it_was(search: Run, folder: Path) -> None:
+    Path("slow.py").write_text(SLOW)
+    search(*FIRST, MANY)
+    master, slave = pty.openpty()
+    program = Path(sys.executable).with_name("backtester")
+    subprocess.run(
+        [program, "search", "--exchange", "simulator", *FIRST, f"{MANY},{MORE}"],
+        cwd=folder,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
+        stdout=subprocess.DEVNULL,
+        stderr=slave,
+        check=True,
+        timeout=60,
+    )
+    os.close(slave)
+    drawn = os.read(master, 100_000).decode()
+    os.close(master)
+    counts = [int(count) for count in re.findall(r"(\d+)/215", drawn)]
+    assert min(counts) >= 200
