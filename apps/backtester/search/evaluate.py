@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from backtester.load import LEAST_WARM_UP, Tape
 from backtester.search.space import Point
+from onetape.core.candles import are_sound
 from onetape.core.errors import OnetapeError
 from onetape.engine import (
     Background,
@@ -26,7 +27,6 @@ from onetape.strategies import (
     higher_lookback_of,
     lookback_of,
 )
-from onetape.strategies.evaluation import is_finite
 from onetape.strategies.higher import LEAST_CANDLES
 from onetape.strategies.sharing import SharedColumns
 
@@ -56,9 +56,9 @@ class Ground(Struct, frozen=True, dict=True):
         return first, second
 
     @cached_property
-    def is_finite(self) -> bool:
+    def are_sound(self) -> bool:
         """Return whether all candles hold numbers, so that no combination need look."""
-        return is_finite(self.tape.candles)
+        return are_sound(self.tape.candles)
 
     @property
     def split(self) -> int:
@@ -106,7 +106,7 @@ def _part(
             name: larger.seen_from(whole, first, end, count)
             for name, larger in ground.higher.items()
         }
-    signals = checked_signals(strategy, candles, higher, are_finite=ground.is_finite)
+    signals = checked_signals(strategy, candles, higher, are_sound=ground.are_sound)
     result = simulate(
         candles, signals.signal, ground.rules, start_index=traded - first, detail=ground.detail
     )
@@ -124,7 +124,7 @@ class Work:
         self._strategies = strategies
         self._ground = ground
         self._columns = SharedColumns((ground.tape.candles, *ground.higher.values()))
-        _ = ground.backgrounds, ground.is_finite  # found here, once for all processes
+        _ = ground.backgrounds, ground.are_sound  # found here, once for all processes
 
     def __call__(self, number: int) -> bytes:
         """Return a line of the results, without its end: what came out, or why nothing did."""

@@ -57,6 +57,27 @@ BODIES = {
         ("gave the signal 2.0 on the candle 2024-01-01 09:00 UTC", "only 1 (BUY), -1 (SELL)"),
     ),
     "words": ("return Signals(['BUY'] * n, {})", 3, ("signals of type <U3", "whole numbers")),
+    "candles made writable again": (
+        "candles.close.setflags(write=True); candles.close[:] *= 2; "
+        "return Signals(np.ones(len(candles), np.int8), {})",
+        3,
+        ("ValueError: cannot set WRITEABLE flag to True of this array",),
+    ),
+    "an error of ours": (
+        "from onetape.core.errors import UsageError; raise UsageError('of its own')",
+        3,
+        ("failed on the 2,880 candles", "of its own (", "; mend it there"),
+    ),
+    "an error without a text": (
+        "raise type('Odd', (Exception,), {'__str__': lambda self: 1 / 0})()",
+        3,
+        ("Odd: (its text fails: ZeroDivisionError)",),
+    ),
+    "a long error with control characters": (
+        "raise ValueError('x' * 5_000 + chr(27))",
+        3,
+        (f"ValueError: {'x' * 497}... (",),
+    ),
     "nothing": ("pass", 3, ("returned NoneType", "return Signals(...)")),
     "no end": (
         "return self.evaluate(candles, higher)",

@@ -82,6 +82,15 @@ FUTURE = {
         "low = candles.frame()['low']; return above(low, low.rolling(7, center=True).min())"
     ),
 }
+#: Reads on in the memory behind the candles that it is given, as a slip of compiled code does.
+READS_ON = """
+        pointer = close.__array_interface__["data"][0]
+        owner = np.asarray(close.base.obj)
+        owner = owner if owner.base is None else owner.base
+        at = (pointer - owner.__array_interface__["data"][0]) // 8
+        following = owner[at + 1 : at + 1 + n]
+        return above(np.append(following, close[-1])[:n], close)
+"""
 #: Never repeats itself, or remembers what it was asked before.
 UNSTEADY = {
     "random numbers": (
@@ -183,6 +192,25 @@ def test_a_memory_outside_of_the_file_tells_no_future(
     _, result = checked(write(body), random_candles(300, seed=2))
     assert result.first is not None
     assert result.first.kind in {"look-ahead", "state"}
+
+
+def test_a_memory_of_the_first_long_series_tells_no_future(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sys, "first", {}, raising=False)
+    body = (
+        "import sys; times = candles.timestamp.tolist(); "
+        "n > 200 and not sys.first and sys.first.update(zip(times, close.tolist())); "
+        "return above(np.array([sys.first.get(t + 3_600, 0) for t in times]), close)"
+    )
+    _, result = checked(write(body), random_candles(300, seed=2))
+    assert not result.is_clean
+
+
+def test_the_memory_behind_the_candles_tells_no_future(write: Write):
+    _, result = checked(write(READS_ON.strip()), random_candles(300, seed=2))
+    assert result.first is not None
+    assert result.first.kind == "look-ahead"
 
 
 NEEDS_160 = "return above(close, indicators.sma(close, 160))"
@@ -319,7 +347,7 @@ def test_the_check_of_a_short_range_sees_what_a_strategy_keeps(write: Write):
     # The windows of the sample all agree; only a second look at all candles does not.
     keeps = (
         "calls = globals().setdefault('calls', []); calls.append(n)\n"
-        "        return Signals(np.full(n, calls.count(n) == 2 and n > 100, np.int8), {})"
+        "        return Signals(np.full(n, calls.count(n) % 2 == 0 and n > 100, np.int8), {})"
     )
     make, data = write(keeps, lookback=7), CheckData(random_candles(2_000, seed=2))
     instance = make()

@@ -65,6 +65,35 @@ def candle_faults(candles: "Candles", timeframe: Timeframe) -> dict[int, str]:
     return dict(sorted(found.items()))
 
 
+def are_sound(candles: "Candles") -> bool:
+    """Return whether the values of all rows may be stored; quicker than to look for faults.
+
+    It is the rule of `candle_fault` for prices and volumes. The times are not looked at.
+    """
+    open_, high, low, close = candles.open, candles.high, candles.low, candles.close
+    volume = candles.volume
+    # NaN makes every one of them false.
+    return not len(candles) or bool(
+        low.min() > 0
+        and high.max() < PRICE_LIMIT
+        and volume.min() >= 0
+        and volume.max() < VOLUME_LIMIT
+        and (low <= open_).all()
+        and (low <= close).all()
+        and (high >= open_).all()
+        and (high >= close).all()
+    )
+
+
+def first_fault(candles: "Candles") -> tuple[int, str] | None:
+    """Return the number of the first row whose values may not be stored, and why in a few words."""
+    if are_sound(candles):
+        return None
+    rules = _value_rules(candles.open, candles.high, candles.low, candles.close, candles.volume)
+    faulty = np.flatnonzero(~np.logical_and.reduce([holds for holds, _ in rules]))
+    return int(faulty[0]), next(fault for holds, fault in rules if not holds[faulty[0]])
+
+
 # Any: a float each, or an array each. One rule for both can only be written with `&` and without
 # `not`; each comparison is false for NaN.
 def _value_rules(

@@ -3,6 +3,10 @@
 import difflib
 import math
 from collections.abc import Iterable
+from typing import Final
+
+#: So much of somebody else's text is worth showing.
+_LONGEST_SAID: Final = 500
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -38,6 +42,17 @@ def _with_digits(value: float, decimals: int, digits: int) -> str:
     # How far the first digit is behind the point.
     first = -math.floor(math.log10(abs(value))) if value else 0
     return f"{value:,.{max(decimals, first + digits - 1)}f}"
+
+
+def said(error: BaseException) -> str:
+    """Return what somebody else's error says, as one line of at most 500 characters."""
+    try:
+        text = str(error)
+    except Exception as other:
+        text = f"(its text fails: {type(other).__name__})"
+    plain = " ".join(text.split())
+    line = "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in plain)
+    return line if len(line) <= _LONGEST_SAID else f"{line[: _LONGEST_SAID - 3]}..."
 
 
 def error_text(error: Exception) -> str:

@@ -23,11 +23,11 @@ import numpy as np
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from onetape.core.candles import Candles, IntArray
+from onetape.core.candles import Candles, IntArray, are_sound
 from onetape.core.errors import OnetapeError
-from onetape.strategies.evaluation import checked_signals, is_finite
+from onetape.strategies.evaluation import checked_signals
 from onetape.strategies.hearing import silenced
-from onetape.strategies.higher import LEAST_CANDLES, Higher
+from onetape.strategies.higher import LEAST_CANDLES, Higher, HigherCandles
 from onetape.strategies.interface import SignalArray, Strategy
 from onetape.strategies.registry import higher_lookback_of, lookback_of
 
@@ -61,9 +61,9 @@ class CheckData(Struct, frozen=True, dict=True):
         return len(self.candles) - self.first
 
     @cached_property
-    def are_finite(self) -> bool:
-        """Return whether all candles hold numbers, so that no window need look."""
-        return is_finite(self.candles)
+    def are_sound(self) -> bool:
+        """Return whether all candles are sound, so that no window need look."""
+        return are_sound(self.candles)
 
     @property
     def seed(self) -> int:
@@ -168,6 +168,8 @@ def check_strategy(
     bars: IntArray,
     on_progress: Progress = lambda _: None,
     evaluate: Evaluate = windows_evaluated,
+    *,
+    after_run: bool = False,
 ) -> CheckResult:
     """Check these bars.
 
@@ -177,17 +179,20 @@ def check_strategy(
         bars: Indices of the bars, increasing.
         on_progress: Told how many are done.
         evaluate: Evaluates the windows.
+        after_run: Whether this process has shown the strategy the whole range before.
 
     Raises:
         ConfigurationError: the strategy cannot be evaluated on all candles.
     """
     windows = Windows.of(make())
+    if after_run:
+        _mislead(make, data)
+    # The windows first: what a strategy keeps of the whole, wherever, is not there yet.
+    seen, failure = evaluate(make, data, bars, windows, on_progress)
     whole = signals_of(make(), data)
     unsteady = _unsteady(make, data, bars, whole)
     if unsteady is not None:
         return result_of(data, bars, 0, windows, [unsteady.index], unsteady)
-    _mislead(make, data)
-    seen, failure = evaluate(make, data, bars, windows, on_progress)
     if failure:
         bar = int(bars[len(seen)])
         failed = _difference(data, bar, "fails", int(whole[bar]), None, None, failure)
@@ -207,8 +212,10 @@ def signals_of(strategy: Strategy, data: CheckData, end: int | None = None) -> S
         name: larger.seen_from(data.candles, 0, stop, len(larger))
         for name, larger in data.higher.items()
     }
+    # A part of its own memory: behind it, the later candles could be read.
+    candles = data.candles if end is None else _copied(data.candles[:stop])
     with silenced():
-        return checked_signals(strategy, data.candles[:stop], higher).signal
+        return checked_signals(strategy, candles, higher).signal
 
 
 def window_signal(strategy: Strategy, data: CheckData, bar: int, windows: Windows) -> int:
@@ -219,9 +226,19 @@ def window_signal(strategy: Strategy, data: CheckData, bar: int, windows: Window
         for name, larger in data.higher.items()
     }
     with silenced():
-        window = data.candles[start:end]
-        signals = checked_signals(strategy, window, higher, are_finite=data.are_finite)
+        # Of its own: in the memory behind a part of the tape, the next candles could be read.
+        window = _copied(data.candles[start:end])
+        alone = {
+            name: HigherCandles.of(_copied(larger), larger.timeframe, larger.visible)
+            for name, larger in higher.items()
+        }
+        signals = checked_signals(strategy, window, alone, are_sound=data.are_sound)
     return int(signals.signal[-1])
+
+
+def _copied(candles: Candles) -> Candles:
+    columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
+    return Candles(candles.timestamp.copy(), *(column.copy() for column in columns))
 
 
 def explained(make: Maker, data: CheckData, bar: int, whole: int, window: int) -> Difference:

@@ -1,15 +1,14 @@
 """Run a strategy and check what it returns, so that nothing behind it meets junk."""
 
-import math
 import traceback
 from typing import Any, Final
 
 import numpy as np
 
-from onetape.core.candles import Candles
+from onetape.core.candles import Candles, first_fault
 from onetape.core.clock import utc_text
 from onetape.core.errors import ConfigurationError, DataError, OnetapeError
-from onetape.core.words import counted
+from onetape.core.words import counted, said
 from onetape.strategies.extras import column_of, junk, with_checked_extras
 from onetape.strategies.hearing import printing_to_stderr
 from onetape.strategies.higher import Higher, HigherCandles
@@ -19,17 +18,8 @@ from onetape.strategies.interface import Signals, Strategy
 _VALUES: Final = ("close", "open", "high", "low", "volume")
 
 
-def is_finite(candles: Candles) -> bool:
-    """Return whether each price and volume is a number."""
-    # A sum is quick and shows every NaN and infinity; only then it matters where it is.
-    return all(
-        math.isfinite(getattr(candles, name).sum()) or np.isfinite(getattr(candles, name)).all()
-        for name in _VALUES
-    )
-
-
 def checked_signals(
-    strategy: Strategy, candles: Candles, higher: Higher | None = None, *, are_finite: bool = False
+    strategy: Strategy, candles: Candles, higher: Higher | None = None, *, are_sound: bool = False
 ) -> Signals:
     """Return what the strategy says about the candles, proven to be usable.
 
@@ -37,12 +27,12 @@ def checked_signals(
         strategy: Any strategy, a user's own included.
         candles: Closed candles, oldest first, at least one.
         higher: Candles of each of the strategy's `higher_timeframes`.
-        are_finite: Whether it is known that the candles hold numbers only.
+        are_sound: Whether it is known that `core.candles.are_sound`.
 
     Raises:
         ConfigurationError: the strategy raised, or returned something else than one of -1, 0 and 1
             for each candle; the mend is in the strategy's file. The text names strategy and bar.
-        DataError: a stored candle has a price that is no number.
+        DataError: a stored candle has a price or volume that none can have.
     """
     given = {name: _protected_higher(larger) for name, larger in (higher or {}).items()}
     for name in strategy.higher_timeframes:
@@ -50,23 +40,22 @@ def checked_signals(
             raise ConfigurationError(
                 f"strategy {strategy.name} wants {name} candles, and whoever evaluates it gave none"
             )
-    _check_candles(strategy, candles, are_finite=are_finite)
+    _check_candles(strategy, candles, are_sound=are_sound)
     try:
         with printing_to_stderr():
             signals = strategy.evaluate(_protected(candles), given)
-    except OnetapeError:
-        raise
     except (Exception, SystemExit) as error:
+        kind = "" if isinstance(error, OnetapeError) else f"{type(error).__name__}: "
         raise ConfigurationError(
             f"strategy {strategy.name} failed on the {counted(len(candles), 'candle')} up to "
-            f"{utc_text(int(candles.timestamp[-1]))}: {type(error).__name__}: {error}"
-            f"{_place(error)}; mend it there"
+            f"{utc_text(int(candles.timestamp[-1]))}: {kind}{said(error)}{_place(error)}; mend it "
+            "there"
         ) from error
     return _checked(strategy, candles, signals)
 
 
 def _protected(candles: Candles) -> Candles:
-    """Return the candles as views that cannot be written: they are used again after the strategy.
+    """Return the candles as arrays that cannot be written: they are used again after the strategy.
 
     A strategy that changes them in place is told so by NumPy, in its own line.
     """
@@ -82,22 +71,26 @@ def _protected_higher(larger: HigherCandles) -> HigherCandles:
 
 
 def _unwritable(column: Any) -> Any:
-    view = column.view()
-    view.flags.writeable = False
-    return view
+    if not (len(column) and column.flags.c_contiguous):
+        column = column.copy()
+        column.flags.writeable = False
+        return column
+    # Of a view that is merely marked, a strategy could take the mark away again.
+    return np.frombuffer(column.data.toreadonly(), column.dtype)
 
 
-def _check_candles(strategy: Strategy, candles: Candles, *, are_finite: bool) -> None:
+def _check_candles(strategy: Strategy, candles: Candles, *, are_sound: bool) -> None:
     if len(candles) == 0:
         raise DataError(f"strategy {strategy.name} was given no candles; backfill the range first")
-    if are_finite or is_finite(candles):
-        return
-    name = next(name for name in _VALUES if not np.isfinite(getattr(candles, name)).all())
-    index = int((~np.isfinite(getattr(candles, name))).argmax())
-    raise DataError(
-        f"strategy {strategy.name} cannot read the candle {_bar(candles, index)}: its {name} is no "
-        "number; delete that row and backfill it again"
-    )
+    found = None if are_sound else first_fault(candles)
+    if found is not None:
+        index, fault = found
+        strange = [name for name in _VALUES if not np.isfinite(getattr(candles, name)[index])]
+        fault = f"its {strange[0]} is no number" if strange else fault
+        raise DataError(
+            f"strategy {strategy.name} cannot read the candle {_bar(candles, index)}: {fault}; "
+            "delete that row and backfill it again"
+        )
 
 
 def _checked(strategy: Strategy, candles: Candles, signals: Any) -> Signals:

@@ -52,7 +52,7 @@ def quick_check(make: Maker, data: CheckData, whole: SignalArray) -> CheckResult
     pace = (time.thread_time() - began) / max(sample.checked, 1)
     if not sample.is_clean or len(data) > WHOLE_BARS or pace * len(data) > _WHOLE_SECONDS:
         return sample
-    return check_strategy(make, data, part_to_check(data, whole=True))
+    return check_strategy(make, data, part_to_check(data, whole=True), after_run=True)
 
 
 def sample_check(make: Maker, data: CheckData, whole: SignalArray) -> CheckResult:
