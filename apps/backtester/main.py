@@ -157,7 +157,10 @@ def settings_of(given: Mapping[str, Any], command: str = "") -> "BacktesterSetti
     from onetape.cli.dates import range_flags
     from onetape.cli.parameters import trading_flags
     from onetape.cli.settings import load_settings, settings_file
+    from onetape.cli.stdout import claim_stdout
 
+    # Every command that runs a strategy's code comes here first; help was printed by then.
+    claim_stdout()
     from_, to = range_flags(given["from_"], given["to"], given["timerange"])
     same = (
         "max_open_trades", "exchange", "timeframe", "detail_timeframe", "market", "allow_gaps",

@@ -7,6 +7,7 @@ from backtester.run import Backtest, backtested, symbols_of
 from backtester.runs import Run
 from backtester.settings import BacktesterSettings
 from onetape.cli.settings import load_settings
+from onetape.cli.stdout import claim_stdout
 from onetape.core.clock import utc_text
 
 
@@ -51,6 +52,7 @@ def settings_of_run(run: Run) -> BacktesterSettings:
     Raises:
         UsageError: the manifest holds settings that this version does not know.
     """
+    claim_stdout()
     settings: dict[str, Any] = dict(run.manifest["settings"])
     for name in ("from", "to"):
         # The newest candle of that day may not be the newest one now.

@@ -6,20 +6,24 @@ from typing import Any
 
 import msgspec
 
+from onetape.cli.stdout import stdout
+
 
 def print_line(text: str = "") -> None:
     """Print a line on stdout at once, also where stdout is a pipe."""
     # A path may hold bytes that are no text.
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    out = stdout()
+    out.write(f"{text}\n")
+    out.flush()
 
 
 def print_bytes(text: bytes) -> None:
     """Print text that is UTF-8 already on stdout at once; a long one need not be copied."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(text)
-    sys.stdout.buffer.flush()
+    out = stdout()
+    out.flush()
+    out.buffer.write(text)
+    out.buffer.flush()
 
 
 def note(text: str) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
+from onetape.cli.stdout import flush_all, own_process, stdout
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
 
 if TYPE_CHECKING:
@@ -39,13 +40,13 @@ def run_app(
         at_once: End without taking the interpreter apart, which costs a short run a tenth of its
             time. Exit functions are called; threads that still run are not waited for.
     """
-    code = exit_code_of(app, name, arguments)
+    with own_process():
+        code = exit_code_of(app, name, arguments)
     if at_once:
         # What cannot be flushed is Python's to report, at an exit of the usual kind.
         with contextlib.suppress(OSError):
             atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage] - no other way to call them
-            sys.stdout.flush()
-            sys.stderr.flush()
+            flush_all()
             os._exit(code)
     sys.exit(code)
 
@@ -118,7 +119,7 @@ def _unexpected(name: str, error: Exception) -> int:
 
 def _print_no_more() -> None:
     """Let what is still buffered for stdout vanish: Python would fail on it again at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout().fileno())
 
 
 def _fail(name: str, text: str, exit_code: int) -> int:

@@ -1,0 +1,134 @@
+"""A strategy that writes past Python or leaves the folder: document and paths stay whole."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+INTRUDER = """
+import ctypes
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onetape.strategies import Signals, Strategy, parameter
+
+os.write(1, b"imported\\n")
+subprocess.run(["echo", "a command"], check=True)
+os.chdir("/")
+
+
+@dataclass(frozen=True)
+class Intruder(Strategy):
+    name: ClassVar[str] = "intruder"
+    period: int = parameter(5, ge=2, le=50)
+
+    @property
+    def lookback(self):
+        return 1
+
+    def evaluate(self, candles, higher):
+        os.chdir("/")
+        os.write(1, b"evaluated\\n")
+        sys.__stdout__.write("past\\n")
+        sys.__stdout__.flush()
+        ctypes.CDLL(None).puts(b"in C")
+        ctypes.CDLL(None).fflush(None)
+        return Signals(np.zeros(len(candles), dtype=np.int8), {})
+"""
+DAY = ("--to", "2024-01-02")
+
+
+def command(*arguments: str, output: str = "") -> list[str]:
+    """Return the program as a shell starts it."""
+    shell = ["sh", "-c", f'exec "$0" -m backtester.main "$@" {output}', sys.executable]
+    return [*shell, *arguments, "--exchange", "simulator", "--strategy", "intruder.py"]
+
+
+def run(folder: Path, *arguments: str, output: str = "") -> subprocess.CompletedProcess[str]:
+    """Run it in a folder that all its paths are relative to."""
+    return subprocess.run(
+        command(*arguments, output=output),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.fixture(autouse=True)
+def intruder(folder: Path, tape: Path) -> None:
+    """Write the strategy beside the tape."""
+    del tape
+    (folder / "intruder.py").write_text(INTRUDER)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--json", "--no-report", "--keep", *DAY),
+        ("check", "--json", *DAY),
+        ("search", "--json", "--param", "period=5,6", "--jobs", "2", "--to", "2024-01-20"),
+        ("explain", "--at", "2024-01-01T05:00", "--json", *DAY),
+    ],
+    ids=lambda arguments: arguments[0].strip("-"),
+)
+def test_a_strategy_that_writes_past_python_leaves_the_document_whole(
+    folder: Path, arguments: tuple[str, ...]
+) -> None:
+    done = run(folder, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)
+    for words in ("imported", "a command", "evaluated", "past", "in C"):
+        assert words in done.stderr
+
+
+def test_a_strategy_that_leaves_the_folder_moves_no_file(folder: Path) -> None:
+    done = run(folder, "--json", *DAY, "--keep", "--report", "here.html")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "here.html").exists()
+    assert len([*(folder / "data/runs").glob("*/manifest.json")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("output", "code", "line"),
+    [
+        (">/dev/full", 3, "standard output cannot be written: No space left on device; give it"),
+        (">&-", 3, "standard output is closed; give it a file, or /dev/null"),
+        ("2>&-", 0, ""),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_told_as_ever(
+    folder: Path, output: str, code: int, line: str
+) -> None:
+    (folder / "intruder.py").write_text(
+        "\n".join(text for text in INTRUDER.splitlines() if "rite(" not in text)
+    )
+    done = run(folder, "--json", "--no-report", *DAY, output=output)
+    assert done.returncode == code
+    told = [text for text in done.stderr.splitlines() if text.startswith("backtester: ")]
+    assert "\n".join(told).startswith(f"backtester: {line}" if line else "")
+    assert len(told) == (1 if line else 0)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_went_away_is_no_error(folder: Path) -> None:
+    with subprocess.Popen(
+        command("--json", "--no-report", *DAY),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.close()
+        assert "Traceback" not in child.stderr.read()
+    assert child.returncode == 0
