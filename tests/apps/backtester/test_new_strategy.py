@@ -1,6 +1,7 @@
 """`backtester new-strategy`: what it writes works as written, and it overwrites nothing."""
 
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -42,6 +43,23 @@ def test_the_new_test_passes_and_the_new_strategy_runs_and_is_clean(
     )
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout
+
+
+def test_the_new_test_passes_when_a_larger_timeframe_is_added(
+    backtester: Run, folder: Path
+) -> None:
+    assert backtester("new-strategy", "my_trend").code == 0
+    file = folder / "user" / "strategies" / "my_trend.py"
+    text = file.read_text()
+    assert "    # higher_timeframes: ClassVar" in text
+    file.write_text(
+        text.replace("    # higher_timeframes: ClassVar", "    higher_timeframes: ClassVar")
+    )
+    written = runpy.run_path(str(file.with_name("test_my_trend.py")))
+    tests = [test for name, test in written.items() if name.startswith("test_")]
+    assert len(tests) == 2
+    for test in tests:
+        test()
 
 
 def test_both_files_are_named(backtester: Run, folder: Path) -> None:
