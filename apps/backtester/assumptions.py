@@ -110,8 +110,7 @@ def notes(backtest: "Backtest") -> list[str]:
     if result.refused:
         orders = counted(len(result.refused), "order")
         found.append(f"{orders} refused by account or market, not filled")
-    exits = result.rules.exits
-    if exits.has_stop and exits.has_target:
+    if result.book.ambiguous or result.book.decided:
         found.append(_ambiguity(result.book, backtest.settings.detail_timeframe))
     return found
 
