@@ -190,3 +190,71 @@ def test_the_place_of_a_file_that_is_not_there_is_told(tmp_path: Path):
     (tmp_path / "mine.py").write_text("import my_tools\n")
     assert tmp_path / "my_tools.py" in places_imported(tmp_path / "mine.py")
     assert imported_files(tmp_path / "mine.py") == {}
+
+
+#: Ways to load code that no import statement names, and where the code is.
+DYNAMIC = [
+    ("import importlib\n_T = importlib.import_module('my_tools')", "my_tools.py"),
+    ("_T = __import__('my_tools')", "my_tools.py"),
+    (
+        "import sys\nfrom pathlib import Path\n"
+        "sys.path.insert(0, str(Path(__file__).parent / 'lib'))\nimport my_tools as _T",
+        "lib/my_tools.py",
+    ),
+]
+
+
+@pytest.mark.parametrize("when", ["loaded", "evaluated"])
+@pytest.mark.parametrize(("load", "file"), DYNAMIC)
+def test_code_that_is_loaded_by_other_means_is_in_the_digest_and_run_anew(
+    tmp_path: Path,
+    candles: Candles,
+    monkeypatch: pytest.MonkeyPatch,
+    load: str,
+    file: str,
+    when: str,
+):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    tools = tmp_path / file
+    tools.parent.mkdir(exist_ok=True)
+    tools.write_text("SIGNAL = 1\n")
+    late = load.replace("\n", "; ") if when == "evaluated" else "pass"
+    name = write(tmp_path, load if when == "loaded" else "", "_T.SIGNAL", late)
+    first = digest(load_strategy(name))
+    assert signal_of(name, candles) == 1
+    tools.write_text("SIGNAL = 0\n")
+    assert digest(load_strategy(name)) != first
+    assert signal_of(name, candles) == 0
+    assert tools in places_imported(Path(name))
+
+
+def test_a_file_beside_that_loads_code_by_other_means_brings_all_files(tmp_path: Path):
+    (tmp_path / "my_tools.py").write_text("SIGNAL = __import__('my_more').SIGNAL\n")
+    (tmp_path / "my_more.py").write_text("SIGNAL = 1\n")
+    first = digest(load_strategy(write(tmp_path)))
+    (tmp_path / "other.py").write_text("1 / 0\n")
+    assert digest(load_strategy(write(tmp_path))) != first
+
+
+@pytest.mark.parametrize(("files", "size"), [(1_001, 0), (1, 20_000_001)])
+def test_too_much_code_below_the_folder_is_refused_in_one_line(
+    tmp_path: Path, files: int, size: int
+):
+    (tmp_path / "lib").mkdir()
+    for number in range(files):
+        with (tmp_path / "lib" / f"f{number}.py").open("wb") as file:
+            file.truncate(size)
+    name = write(tmp_path, "import importlib", "1")
+    with pytest.raises(ConfigurationError, match="more than 1,000 or over 20 MB; move it to a"):
+        load_strategy(name)
+    assert len(places_imported(Path(name))) < 10
+
+
+def test_links_in_a_circle_caches_and_environments_are_passed_by(tmp_path: Path):
+    for folder in (".hidden", "__pycache__", "env", "lib"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "code.py").write_text("1 / 0\n")
+    (tmp_path / "env" / "pyvenv.cfg").write_text("")
+    (tmp_path / "lib" / "round").symlink_to(tmp_path)
+    found = imported_files(Path(write(tmp_path, "import importlib", "1")))
+    assert [str(path.relative_to(tmp_path)) for path in found] == ["lib/code.py"]

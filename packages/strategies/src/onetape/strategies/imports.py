@@ -1,28 +1,89 @@
-"""Which files of its own folder a Python file imports, told by its text: nothing is run."""
+"""Which files of its own folder a Python file imports, told by its text: nothing is run.
 
+What a text loads while it runs, such as `importlib.import_module(name)` or a folder that it puts on
+`sys.path`, cannot be told so: where a text may do that, every Python file below the folder counts.
+"""
+
+import contextlib
+import os
+import re
 import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
+
+from onetape.core.errors import ConfigurationError
+
+#: What a text says that may load code while it runs.
+_DYNAMIC: Final = re.compile(rb"importlib|import_module|__import__|sys\.path|exec\(|runpy|open\(")
+#: More Python files below a folder, or larger ones together, are not a strategy's own.
+MOST_FILES: Final = 1_000
+MOST_BYTES: Final = 20_000_000
 
 
 def imported_files(path: Path) -> dict[Path, bytes]:
     """Return the files beside a file, or in folders below, that it imports, with their text.
 
-    Imports inside of functions count, and what those files import themselves; what
-    `importlib.import_module` is told does not.
+    Imports inside of functions count, and what those files import themselves. Where one of the
+    texts may load code while it runs, all files below the folder do.
+
+    Raises:
+        ConfigurationError: these are too many, or too large.
     """
-    return {place: text for place, text in _looked_at(path).items() if text is not None}
+    start = path.resolve()
+    found = {place: text for place, text in _looked_at(start).items() if text is not None}
+    if any(_DYNAMIC.search(text) for text in (_text(start) or b"", *found.values())):
+        for place in _files_below(start):
+            text = _text(place)
+            if place != start and text is not None:
+                found.setdefault(place, text)
+    return found
 
 
 def places_imported(path: Path) -> list[Path]:
-    """Return the same files, and where others would be that are not there."""
-    return list(_looked_at(path))
+    """Return the same files, and where others would be that are not there.
+
+    Of a folder with too much below it, those that are imported by name alone.
+    """
+    places = _looked_at(path.resolve())
+    with contextlib.suppress(ConfigurationError):  # which is told when the file is run
+        places = {**places, **imported_files(path)}
+    return list(places)
 
 
-def _looked_at(path: Path) -> dict[Path, bytes | None]:
+def _files_below(start: Path) -> list[Path]:
+    """Return all Python files of a file's folder and those below, sorted.
+
+    Raises:
+        ConfigurationError: they are too many, or too large.
+    """
+    found: list[Path] = []
+    size, seen = 0, set[str]()
+    for folder, below, names in os.walk(start.parent, followlinks=True):
+        real = os.path.realpath(folder)
+        # Caches and environments hold no code of the user's; a link may lead round in a circle.
+        if real in seen or "pyvenv.cfg" in names:
+            below.clear()
+            continue
+        seen.add(real)
+        below[:] = sorted(name for name in below if not name.startswith((".", "__pycache__")))
+        files = [Path(folder, name) for name in names if name.endswith(".py")]
+        files = [file for file in files if file.is_file()]
+        found += files
+        size += sum(file.stat().st_size for file in files)
+        if len(found) > MOST_FILES or size > MOST_BYTES:
+            raise ConfigurationError(
+                f"strategy file {start} may load code while it runs (it, or a file it imports, has "
+                "a word such as importlib, sys.path, exec or open), so all Python files below its "
+                f"folder are part of it, but there are more than {MOST_FILES:,} or over "
+                f"{MOST_BYTES // 1_000_000} MB; move it to a folder of its own"
+            )
+    return sorted(found)
+
+
+def _looked_at(start: Path) -> dict[Path, bytes | None]:
     """Return the text of each place; None: there is no such file."""
-    start = path.resolve()
     found: dict[Path, bytes | None] = {start: _text(start)}
     todo = [start]
     while todo:

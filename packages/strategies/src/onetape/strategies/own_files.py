@@ -67,7 +67,7 @@ class _Beside:
             places = [place for place in path if self._is_inside(place)]
         else:
             is_pythons = fullname in sys.stdlib_module_names
-            places = [] if is_pythons or not self._may_have(fullname) else [self._folder]
+            places = [] if is_pythons else [at for at in self._places() if _may_have(at, fullname)]
         for place in places:
             spec = FileFinder(place, (OwnFile, [".py"])).find_spec(fullname)
             if spec is None or (path is None and self._is_installed(fullname)):
@@ -78,9 +78,10 @@ class _Beside:
             return spec
         return None
 
-    def _may_have(self, name: str) -> bool:
-        path = os.path.join(self._folder, name)  # noqa: PTH118 - each import of a run asks it
-        return os.path.isfile(f"{path}.py") or os.path.isdir(path)  # noqa: PTH112, PTH113
+    def _places(self) -> list[str]:
+        """Return the folder, and those below that the file put on `sys.path`."""
+        below = [place for place in sys.path if place != self._folder and self._is_inside(place)]
+        return [self._folder, *below]
 
     def _is_inside(self, place: str) -> bool:
         return f"{place}{os.sep}".startswith(f"{self._folder}{os.sep}")
@@ -93,6 +94,11 @@ class _Beside:
         return not self._is_inside(found.origin)
 
 
+def _may_have(folder: str, name: str) -> bool:
+    path = os.path.join(folder, name)  # noqa: PTH118 - each import of a run asks it
+    return os.path.isfile(f"{path}.py") or os.path.isdir(path)  # noqa: PTH112, PTH113
+
+
 _BESIDE = _Beside()
 
 
@@ -100,7 +106,8 @@ def run_file(path: Path) -> ModuleType:
     """Run a strategy's file as a module of its own; what it imports from its folder runs anew.
 
     Raises:
-        ConfigurationError: it cannot be run; names the file and the line.
+        ConfigurationError: it cannot be run; names the file and the line. Or too much code is
+            below its folder.
     """
     where = path.resolve()
     module_name = f"onetape_user_{path.stem}_{hashlib.sha256(str(where).encode()).hexdigest()[:12]}"
