@@ -7,7 +7,7 @@ import msgspec
 
 from backtester.load import Tape, repair_command
 from backtester.settings import BacktesterSettings
-from onetape.core.candles import SeriesKey
+from onetape.core.candles import Candles, SeriesKey, first_fault
 from onetape.core.clock import utc_text
 from onetape.core.digest import data_digest
 from onetape.core.errors import DataError, UsageError
@@ -76,9 +76,25 @@ def detail_from(
     return Detail(
         Timeframe.parse(tape.key.timeframe),
         finer,
-        lambda start, end: closed_between(store, key, start, end),
+        lambda start, end: _sound(closed_between(store, key, start, end), key),
         confirmed_gaps(store, key),
     )
+
+
+def _sound(candles: Candles, key: SeriesKey) -> Candles:
+    """Return the candles.
+
+    Raises:
+        DataError: a row breaks the rules of the table, whose guards plain SQL can switch off.
+    """
+    found = first_fault(candles)
+    if found is not None:
+        index, fault = found
+        raise DataError(
+            f"cannot read the candle {utc_text(int(candles.timestamp[index]))} UTC of {key}: "
+            f"{fault}; delete that row and backfill it again"
+        )
+    return candles
 
 
 def detail_in_memory(

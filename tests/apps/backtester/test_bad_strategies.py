@@ -137,17 +137,37 @@ def test_a_parameter_that_cannot_be_is_refused(
     one_line(run(folder, "--strategy", "bad.py", "--param", parameter), 2, "bad", (words,))
 
 
+def spoil(tape: Path, values: str) -> None:
+    """Change a candle past the table's rules: plain SQL can switch the guards off."""
+    with open_store(tape, create=False) as store, store.write() as connection:
+        connection.execute("PRAGMA ignore_check_constraints = 1")
+        connection.execute(
+            f"UPDATE ohlcv_data SET {values}, closed = 1 WHERE timestamp = ?",
+            (1_704_067_200 + 50 * 3_600,),
+        )
+        connection.execute("PRAGMA ignore_check_constraints = 0")
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        ("open = 0, low = 0", "a price is out of range"),
+        ("close = -5, low = -9", "a price is out of range"),
+        ("high = low / 2", "high or low does not hold open and close"),
+        ("volume = -3", "volume is out of range"),
+    ],
+)
+def test_a_row_that_no_table_takes_is_not_traded(
+    folder: Path, tape: Path, values: str, fault: str
+) -> None:
+    spoil(tape, values)
+    one_line(run(folder, "-s", "rsi"), 4, "rsi", ("2024-01-03 02:00 UTC", fault, "delete that"))
+
+
 @pytest.mark.parametrize("column", ["open", "high", "low", "close", "volume"])
 def test_a_stored_value_that_is_no_number_is_named_by_its_candle(
     folder: Path, tape: Path, column: str
 ) -> None:
-    with open_store(tape, create=False) as store, store.write() as connection:
-        # Plain SQL can switch the guards of a table off.
-        connection.execute("PRAGMA ignore_check_constraints = 1")
-        connection.execute(
-            f"UPDATE ohlcv_data SET {column} = 9e999, closed = 1 WHERE timestamp = ?",
-            (1_704_067_200 + 50 * 3_600,),
-        )
-        connection.execute("PRAGMA ignore_check_constraints = 0")
+    spoil(tape, f"{column} = 9e999")
     done = run(folder, "--strategy", "rsi")
     one_line(done, 4, "rsi", ("2024-01-03 02:00 UTC", f"its {column} is no number", "delete that"))

@@ -342,3 +342,16 @@ def test_a_search_is_another_where_other_finer_candles_are_stored(
     folders = [folder_of(), folder_of(*FINER)]
     forget(tape, MINUTES, START + 6 * DAY, START + 7 * DAY)
     assert len({*folders, folder_of(*FINER)}) == 3
+
+
+def test_a_finer_row_that_no_table_takes_is_not_believed(tape: Path, backtester: Run) -> None:
+    with open_store(tape, create=False) as store, store.write() as connection:
+        # Plain SQL can switch the guards of a table off.
+        connection.execute("PRAGMA ignore_check_constraints = 1")
+        connection.execute("UPDATE ohlcv_data SET high = 9e999 WHERE timeframe = '1m'")
+        connection.execute("PRAGMA ignore_check_constraints = 0")
+    ended = backtester(*MANY, *FINER)
+    assert (ended.code, ended.out) == (4, "")
+    assert (
+        "of simulator BTC/USDT 1m: a value is not a finite number; delete that row" in ended.error
+    )
