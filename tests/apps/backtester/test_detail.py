@@ -352,6 +352,4 @@ def test_a_finer_row_that_no_table_takes_is_not_believed(tape: Path, backtester:
         connection.execute("PRAGMA ignore_check_constraints = 0")
     ended = backtester(*MANY, *FINER)
     assert (ended.code, ended.out) == (4, "")
-    assert (
-        "of simulator BTC/USDT 1m: a value is not a finite number; delete that row" in ended.error
-    )
+    assert "of simulator BTC/USDT 1m: a value is not a finite number; delete that row" in ended.err
