@@ -57,6 +57,11 @@ BODIES = {
         ("gave the signal 2.0 on the candle 2024-01-01 09:00 UTC", "only 1 (BUY), -1 (SELL)"),
     ),
     "words": ("return Signals(['BUY'] * n, {})", 3, ("signals of type <U3", "whole numbers")),
+    "a mask": (
+        "return Signals(np.ma.masked_array(np.ones(len(signal), np.int8), signal == 0), {})",
+        3,
+        ("returned signals with a mask", "values.filled(0)"),
+    ),
     "candles made writable again": (
         "candles.close.setflags(write=True); candles.close[:] *= 2; "
         "return Signals(np.ones(len(candles), np.int8), {})",

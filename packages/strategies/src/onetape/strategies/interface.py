@@ -48,8 +48,8 @@ class Signals(Struct, frozen=True):
 
     signal: SignalArray
     """1 BUY, -1 SELL, 0 HOLD."""
-    indicators: Mapping[str, FloatArray]
-    """Named columns in the order in which they are drawn; NaN where not known."""
+    indicators: Mapping[str, FloatArray] = field(default_factory=dict[str, FloatArray])
+    """Named columns, if any, in the order in which they are drawn; NaN where not known."""
     overlays: frozenset[str] = frozenset()
     """The indicators in the unit of the price, drawn over the candles.
 
