@@ -237,3 +237,21 @@ def test_a_strategy_that_changes_its_candles_or_exits_is_refused_in_one_line(act
     with pytest.raises(ConfigurationError, match="strategy careless failed"):
         checked_signals(Careless(act=act), candles)
     assert candles.close.tolist() == [1.0, 2.0, 3.0]
+
+
+def test_a_strategy_may_say_nothing_but_its_signals() -> None:
+    @dataclass(frozen=True)
+    class Bare(Strategy):
+        name: ClassVar[str] = "bare"
+
+        @property
+        def lookback(self) -> int:
+            return 1
+
+        def evaluate(self, candles: Candles, higher: Mapping[str, object]) -> Signals:
+            del higher
+            return Signals(np.ones(len(candles), dtype=np.int8))
+
+    signals = checked_signals(Bare(), candles_of(tick_walk(1, 20)))
+    assert (signals.indicators, signals.reason_text(3)) == ({}, "")
+    assert Bare().describe(signals, -1, holding=False) == ""
