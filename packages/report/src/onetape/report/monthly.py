@@ -69,7 +69,8 @@ def _returns(period: IntArray, worth: FloatArray, start: float) -> tuple[list[in
 
 def monthly_table(years: list[Year]) -> str:
     """Return the table's head and body as HTML."""
-    head = "".join(f'<th scope="col">{name}</th>' for name in (*MONTHS, "Year", "Hold"))
+    head = "".join(f'<th scope="col">{name}</th>' for name in MONTHS)
+    head += '<th scope="col" class="total">Year</th><th scope="col">Hold</th>'
     rows = "\n".join(_row(year) for year in years)
     return f'<thead><tr><th scope="col"></th>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>'
 

@@ -66,6 +66,7 @@ def _body(data: ReportData) -> str:
                 )
             ),
             "symbols": _symbol_switch(data.symbols),
+            "several": ' class="several"' if data.others else "",
             "symbol_head": '<th scope="col">Symbol</th>' if data.others else "",
             "metrics": "\n".join(_metric(row) for row in data.metrics),
             "parameters": definitions(data.title.parameters) or _NO_PARAMETERS,

@@ -47,8 +47,9 @@ function addIndicator(view, pane, indicator, position) {
   const name = `--line-${position % 5}`;
   const kind = indicator.histogram ? "HistogramSeries" : "LineSeries";
   const paint = indicator.histogram ? () => ({ color: colour("--hold") }) : linePaint(name, 1.5);
-  const options = pane > 0 ? { priceFormat: priceFormat(indicator.decimals, shortText) } : {};
-  const line = addLine(view, pane, indicator.name, indicator.values, indicator.decimals, paint, kind, options);
+  const { decimals } = indicator;
+  const options = { priceFormat: pane > 0 ? priceFormat(decimals, shortText) : marketPriceFormat(decimals) };
+  const line = addLine(view, pane, indicator.name, indicator.values, decimals, paint, kind, options);
   if (indicator.histogram) line.series.setSeriesOrder(0); // behind the lines
   line.swatch = indicator.histogram ? "--hold" : name;
   line.guides = indicator.levels.map((price) =>
@@ -66,7 +67,7 @@ function addPricePane(view) {
   view.volume.setData(linePoints(data.volume, times));
   view.volume.priceScale().applyOptions({ scaleMargins: { top: 0.84, bottom: 0 } });
   view.candles = chart.addSeries(LightweightCharts.CandlestickSeries, {
-    ...candlePaint(), priceFormat: priceFormat(data.price_decimals), priceLineVisible: false,
+    ...candlePaint(), priceFormat: marketPriceFormat(data.price_decimals), priceLineVisible: false,
   });
   view.candles.setData(candlePoints(data, times));
   view.candles.priceScale().applyOptions({ scaleMargins: { top: 0.1, bottom: 0.2 } });

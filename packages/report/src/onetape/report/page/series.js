@@ -41,6 +41,17 @@ function priceFormat(decimals, text = numberText) {
   };
 }
 
+// Of a market's prices: the room kept for the volume may reach under zero, where no price is.
+function marketPriceFormat(decimals) {
+  const { formatter, tickmarksFormatter, ...format } = priceFormat(decimals);
+  const isPrice = (value) => value > -(10 ** -decimals) / 2;
+  return {
+    ...format,
+    formatter: (value) => (isPrice(value) ? formatter(value) : ""),
+    tickmarksFormatter: (values) => tickmarksFormatter(values).map((text, place) => (isPrice(values[place]) ? text : "")),
+  };
+}
+
 // An axis needs only the decimals that tell its labels apart.
 function tickDecimals(values, most) {
   for (let decimals = 0; decimals < most; decimals += 1) {

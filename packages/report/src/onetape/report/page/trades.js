@@ -35,6 +35,7 @@ function tradeRow(data, index) {
     const cell = row.insertCell();
     cell.textContent = text;
     if (name === "why") cell.className = "text";
+    if (name === "entry" || name === "exit") cell.className = "time";
     if (name === "percent" || name === "profit") cell.className = data.trades.profit[index] >= 0 ? "gain" : "loss";
     if (name === "exit" && data.trades.open[index]) {
       const tag = document.createElement("span");
