@@ -174,18 +174,15 @@ def _write_trades(trades: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def _equity(backtest: "Backtest") -> Any:
-    result = backtest.result
     parts = [one.result for one in (backtest, *backtest.others)]
-    times = result.candles.timestamp
+    times, equity = backtest.timestamp, backtest.equity
     held = shared_holding([(one.candles, one.rules) for one in parts], times)
     columns = {
         "timestamp": times,
-        "equity": result.equity,
-        "buy_and_hold": np.full(len(result.equity), result.rules.cash) if held is None else held,
+        "equity": equity,
+        "buy_and_hold": np.full(len(equity), backtest.metrics.start_cash) if held is None else held,
     }
-    rows = np.empty(
-        len(result.equity), [(name, column.dtype.str) for name, column in columns.items()]
-    )
+    rows = np.empty(len(equity), [(name, column.dtype.str) for name, column in columns.items()])
     for name, column in columns.items():
         rows[name] = column
     return rows

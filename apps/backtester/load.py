@@ -1,6 +1,7 @@
 """Read the candles of a run from the tables, and refuse a range that cannot be trusted."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -83,7 +84,7 @@ def load_tape(
         DataError: nothing is stored of the series, or nothing of the range.
         CandleGapError: candles are missing in the range and nobody can say why.
     """
-    first, last = _stored_range(store, key, settings)
+    first, last = stored_range(store, key, settings)
     timeframe = Timeframe.parse(key.timeframe)
     after = timeframe.next(last)
     start = first if wanted[0] is None else wanted[0]
@@ -130,7 +131,12 @@ def _unproven(store: Store, key: SeriesKey, last: int, end: int | None) -> int |
     return row.timestamp
 
 
-def _stored_range(store: Store, key: SeriesKey, settings: BacktesterSettings) -> tuple[int, int]:
+def stored_range(store: Store, key: SeriesKey, settings: BacktesterSettings) -> tuple[int, int]:
+    """Return the opens of the first and the last closed candle, epoch seconds.
+
+    Raises:
+        DataError: there is none; the text has the command that fetches some.
+    """
     stored = closed_range(store, key)
     if stored is not None:
         return stored
@@ -156,13 +162,16 @@ def _gap_text(
 
 
 def repair_command(
-    key: SeriesKey, settings: BacktesterSettings, start: int | None = None, end: int | None = None
+    key: SeriesKey,
+    settings: BacktesterSettings,
+    start: int | None = None,
+    end: int | None = None,
+    *,
+    others: Sequence[str] = (),
 ) -> str:
-    """Return the command that fetches what is missing into the same file."""
-    command = (
-        f"uv run backfiller --exchange {key.exchange} --symbol {key.symbol} "
-        f"--timeframe {key.timeframe}"
-    )
+    """Return the command that fetches what is missing, of other symbols too, into the same file."""
+    symbols = " ".join(f"--symbol {symbol}" for symbol in (key.symbol, *others))
+    command = f"uv run backfiller --exchange {key.exchange} {symbols} --timeframe {key.timeframe}"
     for flag, moment in (("--from", start), ("--to", end)):
         if moment is not None:
             command += f" {flag} {day_text(moment).replace(' ', 'T')}"

@@ -13,12 +13,21 @@ from backtester.load import Tape, load_tape, open_tape, wanted_range
 from backtester.settings import BacktesterSettings
 from onetape.cli.output import print_line
 from onetape.cli.settings import USER_FOLDER, database_path
-from onetape.core.candles import SeriesKey
+from onetape.core.candles import FloatArray, IntArray, SeriesKey
 from onetape.core.errors import DataError, UsageError
 from onetape.core.steps import IDEAL_MARKET, MarketSteps
 from onetape.core.symbols import spot_symbol
 from onetape.core.timeframes import Timeframe
-from onetape.engine import Detail, Metrics, Result, Rules, exit_rules, metrics_of, simulate
+from onetape.engine import (
+    Detail,
+    Metrics,
+    Portfolio,
+    Result,
+    Rules,
+    exit_rules,
+    metrics_of,
+    simulate,
+)
 from onetape.store.database import Store
 from onetape.store.market_data import market_steps
 from onetape.strategies import Signals, Strategy, checked_signals, load_strategy, lookback_of
@@ -44,8 +53,21 @@ class Backtest(Struct, frozen=True):
     """What the look for look-ahead and short warm-up found."""
     others: "tuple[Backtest, ...]" = ()
     """The other symbols of the account; `metrics` are the account's then."""
-    skipped_entries: int = 0
-    """Entries that found no free place among `max_open_trades`."""
+    account: Portfolio | None = None
+    """What all symbols made together; None: there is one."""
+    range_notes: tuple[str, ...] = ()
+    """Which of several symbols decided the range."""
+
+    @property
+    def timestamp(self) -> IntArray:
+        """Return the moments (epoch seconds) of the run: of all symbols' candles; shape (m,)."""
+        account = self.account
+        return self.result.candles.timestamp if account is None else account.timestamp
+
+    @property
+    def equity(self) -> FloatArray:
+        """Return the account's worth at the closes of these moments, quote currency; (m,)."""
+        return self.result.equity if self.account is None else self.account.equity
 
 
 class Part(Struct, frozen=True):

@@ -19,9 +19,9 @@ class BacktesterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     timeframe: str = "1h"
     """CCXT timeframe."""
     from_: str | None = msgspec.field(default=None, name="from")
-    """First day or moment, UTC; none: the first stored candle."""
+    """First day or moment, UTC; none: the first stored candle, of all symbols."""
     to: str | None = None
-    """Stop before this day or moment, UTC (exclusive); none: after the newest stored candle."""
+    """Stop before this day or moment, UTC (exclusive); none: after the newest of all symbols."""
     strategy: StrategySettings = StrategySettings()
     account: AccountSettings = AccountSettings()
     exits: ExitSettings = ExitSettings()

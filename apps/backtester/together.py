@@ -3,13 +3,14 @@
 import time
 from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 from msgspec.structs import asdict, replace
 
 from backtester.alarm import warning
 from backtester.assumptions import notes
+from backtester.axis import on_axis
 from backtester.check import Look, joined_looks
+from backtester.common_range import common_range
 from backtester.document import Document, result_document, trade_values
 from backtester.load import open_tape
 from backtester.run import (
@@ -41,13 +42,13 @@ def backtested_together(settings: BacktesterSettings) -> Backtest:
         OnetapeError: as for one symbol; nothing is written then.
     """
     began = time.monotonic()
-    singles = [
-        msgspec.structs.replace(settings, symbol=symbol) for symbol in checked_symbols(settings)
-    ]
+    singles = [replace(settings, symbol=symbol) for symbol in checked_symbols(settings)]
+    keys = [series_key(single) for single in singles]
     strategy = strategy_of(settings)
     path = database_path(settings.db, settings.exchange)
-    with open_tape(path, series_key(singles[0]), singles[0]) as store:
-        parts = [part_of(single, store, strategy) for single in singles]
+    with open_tape(path, keys[0], singles[0]) as store:
+        common = common_range(store, keys, settings)
+        parts = [common.with_ends(part_of(common.of(one), store, strategy)) for one in singles]
         series = [
             Series(
                 symbol=part.tape.key.symbol,
@@ -69,7 +70,8 @@ def backtested_together(settings: BacktesterSettings) -> Backtest:
         first,
         settings=settings,
         others=tuple(others),
-        skipped_entries=portfolio.skipped_entries,
+        account=portfolio,
+        range_notes=common.notes,
         seconds=round(time.monotonic() - began, 3),
     )
 
@@ -78,9 +80,15 @@ def together_document(backtest: Backtest) -> Document:
     """Return the run as `result_document` does, of the account and with all trades."""
     document = result_document(backtest)
     parts = (backtest, *backtest.others)
-    symbols = [part.tape.key.symbol for part in parts]
+    tapes = [part.tape for part in parts]
     trades = [trade_values(part, trade) for part in parts for trade in part.result.trades]
-    document["symbols"] = symbols
+    document["symbols"] = [tape.key.symbol for tape in tapes]
+    document["candles"] = len(backtest.timestamp)
+    document["warm_up"] = min(tape.warm_up for tape in tapes)
+    document["known_outages"] = sum(tape.known_outages for tape in tapes)
+    document["unexplained_gaps"] = sum(tape.unexplained for tape in tapes)
+    left_out = [tape.left_out for tape in tapes if tape.left_out is not None]
+    document["left_out"] = max(left_out, default=None)
     document["trades"] = sorted(trades, key=lambda trade: trade["entry_timestamp"])
     document["check"] = asdict(looks_together(backtest))
     document["notes"] = notes_together(backtest)
@@ -96,31 +104,31 @@ def looks_together(backtest: Backtest) -> Look:
 def notes_together(backtest: Backtest) -> list[str]:
     """Return the notes of all symbols; what holds for some of them begins with the symbol."""
     parts = {part.tape.key.symbol: notes(part) for part in (backtest, *backtest.others)}
-    return list(
-        dict.fromkeys(
-            text if all(text in one for one in parts.values()) else f"{symbol}: {text}"
-            for symbol, texts in parts.items()
-            for text in texts
-        )
+    own = dict.fromkeys(
+        text if all(text in one for one in parts.values()) else f"{symbol}: {text}"
+        for symbol, texts in parts.items()
+        for text in texts
     )
+    return [*backtest.range_notes, *own]
 
 
 def places_words(backtest: Backtest) -> dict[str, str]:
     """Return how symbols share the account, for the assumptions; nothing for one symbol."""
-    if not backtest.others:
+    if backtest.account is None:
         return {}
     parts = (backtest, *backtest.others)
     symbols = ", ".join(part.tape.key.symbol for part in parts)
     most = backtest.settings.max_open_trades or len(parts)
     return {
         "symbols": f"{symbols} on one account, at most {counted(most, 'open trade')} "
-        f"(found no free place: {backtest.skipped_entries:,})",
+        f"(found no free place: {backtest.account.skipped_entries:,})",
         "ties": TIE_RULE,
     }
 
 
 def with_others(backtest: Backtest, data: "ReportData", others: "list[ReportData]") -> "ReportData":
     """Return the page of the first symbol with the charts and trades of all, of one account."""
+    data, *others = (on_axis(backtest, page) for page in (data, *others))
     trades = [trade for page in (data, *others) for trade in page.trades]
     look = looks_together(backtest)
     held = _held_together(backtest, data)
@@ -135,21 +143,18 @@ def with_others(backtest: Backtest, data: "ReportData", others: "list[ReportData
         ),
         trades=tuple(sorted(trades, key=lambda trade: trade.entry_timestamp)),
         buy_and_hold=held,
-        others=tuple(_other_market(backtest, page, data, held) for page in others),
+        others=tuple(_other_market(page, held) for page in others),
     )
 
 
-def _other_market(
-    backtest: Backtest, page: "ReportData", first: "ReportData", held: FloatArray
-) -> "OtherMarket":
+def _other_market(page: "ReportData", held: FloatArray) -> "OtherMarket":
     from onetape.report import OtherMarket
 
-    same = np.array_equal(page.candles.timestamp, first.candles.timestamp)
     return OtherMarket(
         symbol=page.title.symbol,
         candles=page.candles,
         equity=page.equity,
-        buy_and_hold=held if same else _held_together(backtest, page),
+        buy_and_hold=held,
         indicators=page.indicators,
         overlays=page.overlays,
         levels=page.levels,

@@ -25,7 +25,7 @@ def explain_moment(
 
     Takes --run, or all the flags of a backtest, which is then run again.
     """
-    from backtester.explain import explained, explained_text
+    from backtester.explain import explained_symbols, explained_text
     from backtester.main import backtest_settings
     from backtester.rerun import made, rerun
     from backtester.runs import load_run
@@ -39,7 +39,7 @@ def explain_moment(
         raise UsageError(f"--run has its own settings; leave out {context.args[0]}")
     else:
         backtest, changes = rerun(load_run(run))
-    parts = [explained(part, moment) for part in (backtest, *backtest.others)]
+    parts = explained_symbols(backtest, moment)
     if json_:
         print_json({**parts[0], "other_symbols": parts[1:], "changed_since": changes})
         return
