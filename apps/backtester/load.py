@@ -140,9 +140,13 @@ def stored_range(store: Store, key: SeriesKey, settings: BacktesterSettings) -> 
     stored = closed_range(store, key)
     if stored is not None:
         return stored
+    # Only where a run ends here.
+    from backtester.resample_words import resample_words
+
     hint = did_you_mean(str(key), [str(summary.key) for summary in stored_series(store)])
     raise DataError(
-        f"{store.path} holds no closed candle of {key}; run: {repair_command(key, settings)}{hint}"
+        f"{store.path} holds no closed candle of {key}; run: {repair_command(key, settings)}"
+        f"{resample_words(store, key, settings)}{hint}"
     )
 
 

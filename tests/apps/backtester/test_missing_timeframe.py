@@ -1,0 +1,37 @@
+"""A timeframe that is not stored while a smaller one is: it may be built as well as fetched."""
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backfiller.main import app as backfiller
+from onetape.cli.program import exit_code_of
+
+Run = Callable[..., Any]
+
+
+def test_the_command_that_builds_it_runs_as_printed_and_then_the_backtest_does(
+    on_tape: Run, folder: Path, tape: Path
+) -> None:
+    elsewhere = tape.rename(folder / "my tape.db")
+    four_hours = ("--timeframe", "4h", "--db", str(elsewhere))
+    ended = on_tape(*four_hours)
+    assert ended.code == 4
+    assert "holds no closed candle of simulator BTC/USDT 4h; run: uv run backfiller" in ended.err
+    (command,) = re.findall(r"from the stored 1h candles: uv run backfiller (.*?)\)", ended.err)
+    assert exit_code_of(backfiller, "backfiller", shlex.split(command)) == 0
+    assert on_tape(*four_hours).code == 0
+
+
+@pytest.mark.parametrize("flags", [("--timeframe", "30m"), ("--symbol", "ETH/USDT", "-t", "4h")])
+def test_what_no_stored_candles_can_make_is_only_to_be_fetched(
+    on_tape: Run, flags: tuple[str, ...]
+) -> None:
+    ended = on_tape(*flags)
+    assert ended.code == 4
+    assert "holds no closed candle" in ended.err
+    assert "resample" not in ended.err
