@@ -1,7 +1,7 @@
 """The backtester: replay a strategy over stored candles."""
 
 import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -16,9 +16,11 @@ from backtester.commands.search import search
 from backtester.commands.show import show_run
 from onetape.cli import options
 from onetape.cli.program import refuse_flags_before, run_app
+from onetape.core.errors import UsageError
 
 if TYPE_CHECKING:
     from backtester.settings import BacktesterSettings
+    from onetape.cli.settings import StrategySettings
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -135,18 +137,31 @@ def backtest(
         from backtester.run import run_backtest
 
         settings = settings_of(context.params)
-        run_backtest(settings, as_json=json_, with_report=not no_report, keep=keep)
+        try:
+            run_backtest(settings, as_json=json_, with_report=not no_report, keep=keep)
+        except UsageError as error:
+            from onetape.cli.parameter_errors import placed
+
+            raise placed(
+                error, settings.strategy, lambda check: settings_of(context.params, check=check)
+            ) from error
     finally:
         gc.enable()
 
 
-def settings_of(given: Mapping[str, Any], command: str = "") -> "BacktesterSettings":
+def settings_of(
+    given: Mapping[str, Any],
+    command: str = "",
+    *,
+    check: "Callable[[StrategySettings], None] | None" = None,
+) -> "BacktesterSettings":
     """Return the settings of a backtest.
 
     Args:
         given: The parameters of `backtest` by name, as typer read them.
         command: What takes them; a search has other parameters, and what only looks at the settings
             may find a strategy that is not written yet.
+        check: Looks at the strategy instead of what looks at all settings.
 
     Raises:
         UsageError: a flag cannot be used.
@@ -178,9 +193,13 @@ def settings_of(given: Mapping[str, Any], command: str = "") -> "BacktesterSetti
     config = None if given["config"] is None else Path(given["config"])
     file = settings_file("backtester", config)
     others = {"search": check_settings, "new-strategy": None, "--watch": None}
-    check = others.get(command, check_with_parameters)
+    of_all = others.get(command, check_with_parameters)
     settings: BacktesterSettings = load_settings(
-        BacktesterSettings, "backtester", file, flags, check=check
+        BacktesterSettings,
+        "backtester",
+        file,
+        flags,
+        check=of_all if check is None else lambda found: check(found.strategy),
     )
     return settings
 

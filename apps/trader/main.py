@@ -2,13 +2,17 @@
 
 import signal
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from onetape.cli import options
 from onetape.cli.program import run_app
+from onetape.core.errors import UsageError
 from trader.start import stop_before_trading
+
+if TYPE_CHECKING:
+    from onetape.cli.parameter_errors import Check
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -63,10 +67,22 @@ def trade(
         "db": db,
         "simulator_url": simulator_url,
     }
+    file = settings_file("trader", config)
     settings: TraderSettings = load_settings(
-        TraderSettings, "trader", settings_file("trader", config), flags, check=check_settings
+        TraderSettings, "trader", file, flags, check=check_settings
     )
-    run_trader(settings)
+
+    def load_again(check: "Check") -> TraderSettings:
+        return load_settings(
+            TraderSettings, "trader", file, flags, check=lambda found: check(found.strategy)
+        )
+
+    try:
+        run_trader(settings)
+    except UsageError as error:
+        from onetape.cli.parameter_errors import placed
+
+        raise placed(error, settings.strategy, load_again) from error
 
 
 def run() -> NoReturn:

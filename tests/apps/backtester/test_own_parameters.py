@@ -1,0 +1,102 @@
+"""A wrong parameter of a user's own strategy: its place is named, and its file runs once."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backtester.main import app as backtester
+from onetape.cli.program import exit_code_of
+from trader.main import app as trader
+
+Run = Callable[..., Any]
+PROGRAMS = {"backtester": backtester, "trader": trader}
+OWN = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onetape.strategies import Signals, Strategy, check_under, parameter
+
+print("imported")
+
+
+@dataclass(frozen=True)
+class Own(Strategy):
+    name: ClassVar[str] = "own"
+    fast: int = parameter(5, ge=2, le=50, help="Bars.")
+    slow: int = parameter(20, ge=2, le=50, help="Bars.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_under(self, "fast", "slow")
+
+    @property
+    def lookback(self):
+        return 1
+
+    def evaluate(self, candles, higher):
+        return Signals(np.zeros(len(candles), dtype=np.int8))
+"""
+
+
+@pytest.fixture
+def own(tape: Path, folder: Path) -> Path:
+    """Return the folder with the user's own strategy in it, and candles for it."""
+    del tape
+    path = folder / "user" / "strategies" / "own.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(OWN)
+    return folder
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize(
+    ("parameters", "line", "words"),
+    [
+        ("fast: 1", 6, "strategy own: fast must be 2 to 50, found 1"),
+        ("fast: soon", 6, "strategy own: fast must be a whole number, found 'soon'"),
+        ("slow: 30\n    fast: 40", 7, "strategy own: fast must be under slow, found fast 40"),
+        ("slow: 3", 6, "strategy own: fast must be under slow, found fast 5 and slow 3"),
+        ("slow: 9\n    fasst: 4", 7, "strategy own has no parameter 'fasst'; did you mean 'fast'"),
+    ],
+)
+def test_one_of_a_file_names_file_and_line_and_ends_with_3(
+    own: Path,
+    capsys: pytest.CaptureFixture[str],
+    program: str,
+    parameters: str,
+    line: int,
+    words: str,
+) -> None:
+    text = f"exchange: simulator\nsymbol: BTC/USDT\nstrategy:\n  name: own\n  parameters:\n    {parameters}\n"
+    (own / "mine.yaml").write_text(text)
+    assert exit_code_of(PROGRAMS[program], program, ["--config", "mine.yaml"]) == 3
+    said = capsys.readouterr()
+    assert said.out == ""
+    first, error = said.err.splitlines()
+    assert first == "imported"
+    assert error.startswith(f"{program}: mine.yaml:{line}: {words}")
+
+
+def test_one_of_a_flag_names_the_flag_and_one_of_a_variable_the_variable(
+    own: Path, on_tape: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del own
+    as_flag = on_tape("--strategy", "own", "--param", "fast=1")
+    assert as_flag.code == 2
+    assert "backtester: --param: strategy own: fast must be 2 to 50, found 1\n" in as_flag.err
+    monkeypatch.setenv("BACKTESTER__STRATEGY__PARAMETERS__FAST", "1")
+    as_variable = on_tape("--strategy", "own")
+    assert as_variable.code == 3
+    assert "BACKTESTER__STRATEGY__PARAMETERS__FAST: strategy own: fast must" in as_variable.err
+
+
+def test_a_mistake_that_is_no_parameters_is_told_as_it_is(own: Path, on_tape: Run) -> None:
+    path = own / "user" / "strategies" / "own.py"
+    path.write_text(OWN.replace("    fast: int", '    higher_timeframes = ("7m",)\n    fast: int'))
+    ended = on_tape("--strategy", "own", "--param", "fast=3")
+    assert ended.code == 2
+    assert "backtester: strategy own wants 7m candles: " in ended.err
