@@ -71,8 +71,8 @@ def test_one_of_a_file_names_file_and_line_and_ends_with_3(
     line: int,
     words: str,
 ) -> None:
-    text = f"exchange: simulator\nsymbol: BTC/USDT\nstrategy:\n  name: own\n  parameters:\n    {parameters}\n"
-    (own / "mine.yaml").write_text(text)
+    head = "exchange: simulator\nsymbol: BTC/USDT\nstrategy:\n  name: own\n  parameters:\n"
+    (own / "mine.yaml").write_text(f"{head}    {parameters}\n")
     assert exit_code_of(PROGRAMS[program], program, ["--config", "mine.yaml"]) == 3
     said = capsys.readouterr()
     assert said.out == ""
