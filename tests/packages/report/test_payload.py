@@ -61,6 +61,18 @@ def test_merged_candles_keep_volume_extremes_and_ends(values: list[float], limit
     assert (drawn.open[0], drawn.close[-1]) == (candles.open[0], candles.close[-1])
 
 
+def test_an_absent_candle_leaves_the_others_of_its_merged_one() -> None:
+    whole = candles_of([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0])
+    absent = np.isin(np.arange(9), [0, 5, 6, 7, 8])
+    prices = [np.where(absent, np.nan, one) for one in (whole.open, whole.high, whole.low)]
+    close = np.where(absent, np.nan, whole.close)
+    candles = Candles(whole.timestamp, prices[0], prices[1], prices[2], close, whole.volume)
+    drawn = drawn_candles(candles, group(candles, limit=3))
+    assert drawn.open[:2].tolist() == [2.0, 4.0]
+    assert drawn.close[:2].tolist() == [3.0, 5.0]
+    assert np.isnan([drawn.open[2], drawn.close[2]]).all()
+
+
 @given(prices, some.integers(1, 20))
 def test_every_candle_falls_into_the_merged_one_that_holds_its_time(
     values: list[float], limit: int

@@ -138,11 +138,10 @@ def _drawn(data: ReportData) -> str:
         return ""
     length = "longer" if groups.name == "merged" else groups.name
     found = counted(len(data.candles), f"{data.title.timeframe} candle")
-    whose = f" of {escape(data.title.symbol)}" if data.others else ""
     each = " of each symbol" if data.others else ""
     return (
         f'<p class="hint" id="drawn">Drawn as {len(groups.starts):,} {length} candles: the range '
-        f"has {found}{whose}, and above {limit:,}{each} they are merged for drawing. Trades, "
+        f"has {found}, and above {limit:,}{each} they are merged for drawing. Trades, "
         "equity figures and metrics come from every candle.</p>"
     )
 

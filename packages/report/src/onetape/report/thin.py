@@ -63,15 +63,23 @@ def group(candles: Candles, limit: int = MAX_DRAWN_CANDLES) -> Grouping:
 
 
 def drawn_candles(candles: Candles, groups: Grouping) -> Candles:
-    """Return the candles to draw: first open, highest high, lowest low, last close, all volume."""
+    """Return the candles to draw: first open, highest high, lowest low, last close, all volume.
+
+    A candle that is absent (NaN) where another market has one leaves the others of its group.
+    """
     if not groups.name:
         return candles
+    places = np.arange(len(candles))
+    known = np.isfinite(candles.close)
+    # A group of absent candles alone gets what is appended: no value.
+    first = np.minimum.reduceat(np.where(known, places, len(candles)), groups.starts)
+    last = np.maximum.reduceat(np.where(known, places, -1), groups.starts)
     return Candles(
         timestamp=groups.timestamp,
-        open=candles.open[groups.starts],
+        open=np.append(candles.open, np.nan)[first],
         high=np.fmax.reduceat(candles.high, groups.starts),
         low=groups.lowest(candles.low),
-        close=groups.last(candles.close),
+        close=np.append(candles.close, np.nan)[last],
         volume=np.add.reduceat(candles.volume, groups.starts),
     )
 
