@@ -111,7 +111,10 @@ def one_line(
 ) -> None:
     assert (done.returncode, done.stdout) == (code, "")
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"backtester: strategy {name}")
+    # A parameter is told with its flag.
+    assert line.startswith(
+        (f"backtester: strategy {name}", f"backtester: --param: strategy {name}")
+    )
     for part in words:
         assert part in line
 
