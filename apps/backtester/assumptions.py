@@ -17,7 +17,7 @@ def assumptions(backtest: "Backtest") -> dict[str, str]:
     """Return the rules of the run in words, by label."""
     rules = backtest.result.rules
     base, quote = base_and_quote(backtest.tape.key.symbol)
-    return {
+    words = {
         "fills": f"signal on the close, filled at the next open, {slippage_words(rules)}",
         "account": f"{rules.cash:,.2f} {quote}, {sizing_words(rules, base, quote)}",
         "fees": fee_words(rules),
@@ -25,16 +25,12 @@ def assumptions(backtest: "Backtest") -> dict[str, str]:
         **_detail_words(backtest),
         "market": backtest.market,
         **backtest.higher.words,
-        **_shared_words(backtest),
     }
-
-
-def _shared_words(backtest: "Backtest") -> dict[str, str]:
     if not backtest.others:
-        return {}
-    from backtester.together import places_words
+        return words
+    from backtester.together import words_together
 
-    return places_words(backtest)
+    return words_together(backtest, words)
 
 
 def _detail_words(backtest: "Backtest") -> dict[str, str]:
@@ -107,9 +103,11 @@ def notes(backtest: "Backtest") -> list[str]:
     found = [*tape_notes(backtest.tape, "the strategy asks"), *backtest.higher.notes]
     if result.is_open_at_end:
         found.append("the last trade is still open and valued at the last close")
-    if result.refused:
-        orders = counted(len(result.refused), "order")
-        found.append(f"{orders} refused by account or market, not filled")
+    # Of several symbols the account says it for all.
+    if result.refused and not result.symbol:
+        from backtester.refusals import refusal_notes
+
+        found += refusal_notes([result])
     if result.book.ambiguous or result.book.decided:
         found.append(_ambiguity(result.book, backtest.settings.detail_timeframe))
     return found

@@ -7,12 +7,13 @@ import numpy as np
 from msgspec.structs import asdict, replace
 
 from backtester.alarm import warning
-from backtester.assumptions import notes
+from backtester.assumptions import assumptions, notes
 from backtester.axis import on_axis
 from backtester.check import Look, joined_looks
 from backtester.common_range import common_range
 from backtester.document import Document, result_document, trade_values
 from backtester.load import open_tape
+from backtester.refusals import refusal_notes
 from backtester.run import (
     Backtest,
     backtest_of,
@@ -109,21 +110,37 @@ def notes_together(backtest: Backtest) -> list[str]:
         for symbol, texts in parts.items()
         for text in texts
     )
-    return [*backtest.range_notes, *own]
+    results = [part.result for part in (backtest, *backtest.others)]
+    return [*backtest.range_notes, *own, *refusal_notes(results, most_open(backtest))]
 
 
-def places_words(backtest: Backtest) -> dict[str, str]:
-    """Return how symbols share the account, for the assumptions; nothing for one symbol."""
-    if backtest.account is None:
-        return {}
-    parts = (backtest, *backtest.others)
-    symbols = ", ".join(part.tape.key.symbol for part in parts)
-    most = backtest.settings.max_open_trades or len(parts)
+def words_together(backtest: Backtest, words: dict[str, str]) -> dict[str, str]:
+    """Return the assumptions of an account.
+
+    Args:
+        backtest: The run.
+        words: Of its first symbol; what others have otherwise is said for each of them.
+    """
+    parts = {part.tape.key.symbol: part for part in (backtest, *backtest.others)}
+    own = {symbol: assumptions(part) for symbol, part in parts.items() if part is not backtest}
+    own = {backtest.tape.key.symbol: words, **own}
+    for label in ("account", "market", *backtest.higher.words):
+        texts = {symbol: each[label] for symbol, each in own.items()}
+        if len(set(texts.values())) > 1:
+            words = {**words, label: "; ".join(f"{one}: {text}" for one, text in texts.items())}
+    skipped = 0 if backtest.account is None else backtest.account.skipped_entries
     return {
-        "symbols": f"{symbols} on one account, at most {counted(most, 'open trade')} "
-        f"(found no free place: {backtest.account.skipped_entries:,})",
+        **words,
+        "symbols": f"{', '.join(parts)} on one account, at most "
+        f"{counted(most_open(backtest), 'open trade')} (found no free place: {skipped:,})",
         "ties": TIE_RULE,
     }
+
+
+def most_open(backtest: Backtest) -> int:
+    """Return how many positions the account may have at a time."""
+    symbols = 1 + len(backtest.others)
+    return min(backtest.settings.max_open_trades or symbols, symbols)
 
 
 def with_others(backtest: Backtest, data: "ReportData", others: "list[ReportData]") -> "ReportData":

@@ -1,0 +1,49 @@
+"""Why orders were refused, and what to do about it."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from onetape.core.words import counted
+from onetape.engine import Result
+
+_NUMBER = re.compile(r"\d[\d.]*(e[+-]?\d+)?")
+
+
+def refusal_notes(results: Sequence[Result], places: int = 1) -> list[str]:
+    """Return how many orders were refused, the most frequent reason, and a remedy; or nothing.
+
+    Args:
+        results: Of each symbol of the account.
+        places: How many positions it may have at a time.
+    """
+    reasons = [refused.reason for result in results for _, refused in result.refused]
+    if not reasons:
+        return []
+    # Reasons are the same but for their numbers.
+    kinds = Counter(_NUMBER.sub("#", reason) for reason in reasons)
+    kind, count = kinds.most_common(1)[0]
+    example = next(reason for reason in reasons if _NUMBER.sub("#", reason) == kind)
+    orders = counted(len(reasons), "order")
+    like = ", such as" if len(reasons) > 1 else ""
+    if count < len(reasons):
+        like = f", most often ({count:,}) such as"
+    remedy = _remedy(kind, results[0], places)
+    return [f"{orders} refused by account or market, not filled{like}: {example}; {remedy}"]
+
+
+def _remedy(kind: str, result: Result, places: int) -> str:
+    sizing = result.rules.sizing
+    if kind.startswith("the volatility"):
+        return "begin later, or store more candles before the range"
+    if kind.startswith("cash"):
+        return "more --cash or a smaller --sizing would fill them"
+    if kind.startswith("sell"):
+        return "a larger --sizing leaves less that cannot be sold; --market ideal asks no minimum"
+    if sizing == "all_in" and places > 1:
+        return (
+            "all in, an entry leaves no cash for another symbol: give each its part, as with "
+            f"--sizing equity_share={1 / places:.2g}"
+        )
+    more = "more --cash" if sizing == "all_in" else "more --cash or a larger --sizing"
+    return f"{more} would fill them; --market ideal asks no minimum"

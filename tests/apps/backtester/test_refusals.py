@@ -1,0 +1,126 @@
+"""Refused orders, with reason and remedy; and what each of several symbols has of its own."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onetape.core.candles import Candles, SeriesKey
+from onetape.core.steps import MarketSteps
+from onetape.simulator.embedded import DEFAULT_SEED
+from onetape.simulator.market import Market
+from onetape.store.candles import insert_columns
+from onetape.store.database import open_store
+from onetape.store.market_data import save_market
+
+#: Asks for larger candles.
+LARGER = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onetape.strategies import Signals, Strategy
+
+
+@dataclass(frozen=True)
+class Larger(Strategy):
+    name: ClassVar[str] = "larger"
+    higher_timeframes: ClassVar[tuple[str, ...]] = ("1d",)
+
+    @property
+    def lookback(self):
+        return 1
+
+    def evaluate(self, candles, higher):
+        return Signals(np.zeros(len(candles), dtype=np.int8), {})
+"""
+Run = Callable[..., Any]
+START, DAY = 1_704_067_200, 86_400
+BOTH = ("--exchange", "simulator", "--symbol", "ETH/USDT", "--symbol", "BTC/USDT", "--json")
+
+
+@pytest.fixture
+def two_symbols(tape: Path) -> None:
+    """Store a second symbol."""
+    market = Market(DEFAULT_SEED)
+    bars: Candles = market.candles("ETH/USDT", "1h", START, START + 120 * DAY)
+    with open_store(tape, create=False) as store:
+        key = SeriesKey("simulator", "ETH/USDT", "1h")
+        insert_columns(store, key, bars, source="rest", seen_ms=0)
+
+
+@pytest.fixture
+def market(tape: Path) -> None:
+    """Store what the market of the first symbol accepts."""
+    steps = MarketSteps(None, Decimal("0.00001"), Decimal("0.00001"), Decimal(5))
+    with open_store(tape, create=False) as store:
+        save_market(store, "simulator", "BTC/USDT", steps, seen_ms=1)
+
+
+def refusals(document: dict[str, Any]) -> list[str]:
+    return [text for text in document["notes"] if "refused" in text]
+
+
+@pytest.mark.usefixtures("market")
+@pytest.mark.parametrize(
+    ("flags", "reason", "remedy"),
+    [
+        (
+            ("--cash", "3"),
+            "buy worth 2.",
+            "is under the market's least value 5; more --cash would fill them; --market ideal asks "
+            "no minimum",
+        ),
+        (
+            ("--sizing", "quote_amount=20000"),
+            "cash 10000 is less than the order of 20000",
+            "; more --cash or a smaller --sizing would fill them",
+        ),
+    ],
+)
+def test_a_run_whose_every_order_is_refused_says_why_and_what_to_do(
+    on_tape: Run, flags: tuple[str, ...], reason: str, remedy: str
+) -> None:
+    document = on_tape(*flags).document
+    (note,) = refusals(document)
+    count = document["metrics"]["refused_orders"]
+    assert document["trades"] == []
+    assert note.startswith(
+        f"{count:,} orders refused by account or market, not filled, such as: {reason}"
+    )
+    assert note.endswith(remedy)
+
+
+@pytest.mark.usefixtures("two_symbols")
+def test_symbols_that_find_no_cash_are_told_to_share_it(backtester: Run) -> None:
+    document = backtester(*BOTH).document
+    (note,) = refusals(document)
+    assert document["metrics"]["refused_orders"] > 0
+    assert note.startswith(f"{document['metrics']['refused_orders']:,} orders refused")
+    assert note.endswith(
+        "all in, an entry leaves no cash for another symbol: give each its part, as with --sizing "
+        "equity_share=0.5"
+    )
+    assert refusals(backtester(*BOTH, "--sizing", "equity_share=0.5").document) == []
+
+
+@pytest.mark.usefixtures("two_symbols", "market")
+def test_what_symbols_have_otherwise_is_stated_of_each(backtester: Run, tape: Path) -> None:
+    days = Market(DEFAULT_SEED).candles("BTC/USDT", "1d", START, START + 100 * DAY)
+    with open_store(tape, create=False) as store:
+        key = SeriesKey("simulator", "BTC/USDT", "1d")
+        insert_columns(store, key, days, source="rest", seen_ms=0)
+    Path("larger.py").write_text(LARGER, encoding="utf-8")
+    said = backtester(*BOTH, "--strategy", "larger.py").document["assumptions"]
+    assert said["market"] == (
+        "ETH/USDT: ideal, because the steps of simulator are not stored; BTC/USDT: steps of "
+        "simulator: price any, amount 0.00001, least order 5"
+    )
+    assert said["1d candles"] == (
+        "ETH/USDT: 0 stored, 120 built from smaller ones; each is seen once it has closed; "
+        "BTC/USDT: 100 stored, 20 built from smaller ones; each is seen once it has closed"
+    )
+    assert said["fees"] == "0.100%, in quote currency"
