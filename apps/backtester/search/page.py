@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from backtester.alarm import warning
-from backtester.metric_table import LABELS
+from backtester.metric_table import DEFINITIONS, LABELS
 from backtester.search.folder import PAGE
 from backtester.search.ranking import LOWER_IS_BETTER, Tried
 from backtester.search.run import Search
 from backtester.search.space import value_text
 from backtester.search.words import (
-    RATIOS,
     check_lines,
     check_of,
     command,
     heading,
+    hold_row,
     luck_lines,
     metric_text,
     notes,
@@ -33,6 +33,7 @@ _METRICS: Final = (
     *("sharpe", "total_return", "max_drawdown", "trades", "profit_factor"),
     *("win_rate", "sortino", "calmar", "exposure"),
 )
+_SCRIPTS: Final = ("start.js", "numbers.js", "fields.js", "cloud.js", "search.js")
 #: Rows of the table; --json and the results have all.
 _ROWS: Final = 500
 
@@ -75,12 +76,14 @@ def rendered(search: Search, given: Sequence[str]) -> str:
         title=f"Search: {strategy_name(search)} on {search.ground.tape.key.symbol}",
         style=f"{asset('report.css')}\n{asset('search.css', own)}",
         data=_data(search),
-        scripts=[asset("search.js", own)],
+        scripts=[asset(name, own) for name in _SCRIPTS],
     )
 
 
 def _alarm(search: Search) -> str:
-    return alarm_bar(warning(check_of(search)), " ".join(check_lines(search)))
+    return alarm_bar(
+        warning(check_of(search)), f"Check of the best: {search.check.text}" if search.check else ""
+    )
 
 
 def _banner(search: Search) -> str:
@@ -112,18 +115,24 @@ def _table(search: Search) -> str:
     for metric in metrics:
         heads += [LABELS[metric], "held out"]
     cells = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
-    rows = (
-        _row(place, result, names, metrics)
+    rows = [_row(hold_row(search.order[0], metrics, len(names)), "hold")] if search.order else []
+    rows += [
+        _row(_texts(place, result, names, metrics))
         for place, result in enumerate(search.order[:_ROWS], start=1)
-    )
+    ]
     return f"<thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody>"
 
 
-def _row(place: int, result: Tried, names: Sequence[str], metrics: Sequence[str]) -> str:
+def _texts(place: int, result: Tried, names: Sequence[str], metrics: Sequence[str]) -> list[str]:
     texts = [str(place), *(value_text(result["parameters"][name]) for name in names)]
     for metric in metrics:
         texts += [metric_text(metric, result[part][metric]) for part in ("searched", "held_out")]
-    return f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in texts)}</tr>"
+    return texts
+
+
+def _row(texts: Sequence[str], kind: str = "") -> str:
+    cells = "".join(f"<td>{escape(text)}</td>" for text in texts)
+    return f'<tr class="{kind}">{cells}</tr>' if kind else f"<tr>{cells}</tr>"
 
 
 def _data(search: Search) -> str:
@@ -133,7 +142,7 @@ def _data(search: Search) -> str:
         "names": names,
         "metrics": metrics,
         "labels": {metric: LABELS[metric] for metric in metrics},
-        "ratios": [metric for metric in metrics if metric in RATIOS],
+        "units": {one.field: one.unit for one in DEFINITIONS if one.field in metrics},
         "lower_is_better": [metric for metric in metrics if metric in LOWER_IS_BETTER],
         "points": [[result["parameters"][name] for name in names] for result in search.order],
     }
@@ -145,4 +154,4 @@ def _data(search: Search) -> str:
 
 
 def _short(value: float | None) -> float | None:
-    return value if value is None else float(f"{value:.6g}")
+    return value if value is None else float(f"{value:.9g}")

@@ -11,6 +11,7 @@ from backtester.alarm import warning, warning_lines
 from backtester.assumptions import tape_notes
 from backtester.detail import search_note
 from backtester.metric_table import DEFINITIONS, LABELS
+from backtester.metric_table import value_text as metric_value_text
 from backtester.search.ranking import LOWER_IS_BETTER, Luck, Tried, luck_of
 from backtester.search.run import Search
 from backtester.search.space import value_text
@@ -20,8 +21,7 @@ from onetape.core.words import counted
 
 #: Combinations shown in the terminal; the page and --json have all of them.
 SHOWN: Final = 10
-#: Metrics that are parts, shown as per cent.
-RATIOS: Final = frozenset(one.field for one in DEFINITIONS if one.unit == "part")
+_BY_FIELD: Final = {one.field: one for one in DEFINITIONS}
 #: Shown of both parts, beside the metric that ranks.
 _BESIDE: Final = ("total_return", "max_drawdown", "trades")
 
@@ -195,18 +195,11 @@ def command(search: Search, result: Tried, given: Sequence[str]) -> str:
 
 
 def metric_text(metric: str, value: float | None) -> str:
-    """Return a metric's value for people."""
-    if value is None:
-        return "none"
-    if metric in RATIOS:
-        return f"{value:+.2%}"
-    return (
-        f"{value:,.0f}"
-        if isinstance(value, int)
-        else f"{value:,.3g}"
-        if abs(value) < 100
-        else f"{value:,.0f}"
-    )
+    """Return a metric's value for people, as every result words it; none where it has none."""
+    if value is not None and _BY_FIELD[metric].unit == "count":
+        # The median of an even number of counts may be a half.
+        return f"{value:,.1f}".removesuffix(".0")
+    return metric_value_text(_BY_FIELD[metric], value) or "none"
 
 
 def _table(search: Search) -> str:
@@ -224,7 +217,7 @@ def _table(search: Search) -> str:
         for column in columns:
             row += [metric_text(column, result[part][column]) for part in ("searched", "held_out")]
         rows.append(row)
-    rows.append(_hold_row(search.order[0], columns, len(names)))
+    rows.append(hold_row(search.order[0], columns, len(names)))
     more = len(search.order) - SHOWN
     rest = (
         f"\n({counted(more, 'more combination')} in the page and with --json)" if more > 0 else ""
@@ -232,7 +225,7 @@ def _table(search: Search) -> str:
     return table(rows, right=range(len(head))) + rest
 
 
-def _hold_row(result: Tried, columns: Sequence[str], names: int) -> list[str]:
+def hold_row(result: Tried, columns: Sequence[str], names: int) -> list[str]:
     """Return buy and hold's numbers, where it has them."""
     row = ["hold", *([""] * names)]
     for column in columns:

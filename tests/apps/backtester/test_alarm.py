@@ -137,7 +137,7 @@ def test_the_page_of_a_search_whose_best_cheats_has_the_red_bar(
 ) -> None:
     page = open_page(Path(search("-s", cheat, *GRID)["page"]).resolve())
     bar = page.run(BAR)
-    assert bar["text"].startswith("Look-ahead: do not trust this result. check of the best: ")
+    assert bar["text"].startswith("Look-ahead: do not trust this result. Check of the best: ")
     assert (bar["after"], bar["red"]) == ("H1", True)
     assert page.run("document.querySelector('h3').textContent") == "When it is mended, run the best"
     assert page.complaints() == []

@@ -1,0 +1,38 @@
+// Numbers by the unit of their metric, as backtester.metric_table words them.
+
+function fixed(value, most, least = most) {
+  return value.toLocaleString("en", { minimumFractionDigits: least, maximumFractionDigits: most });
+}
+
+function valueText(metric, value) {
+  if (value === null || value === undefined) return "none";
+  switch (data.units[metric]) {
+    case "part": return `${(value * 100).toFixed(2)}%`;
+    case "days": return fixed(value / 86400, 1);
+    case "count": return fixed(value, 1, 0);
+    default: return fixed(value, 2);
+  }
+}
+
+// What a field of a map shows of a value: short, with as many digits after the point in every field.
+function fieldFormat(metric, values) {
+  const unit = data.units[metric];
+  const times = { part: 100, days: 1 / 86400 }[unit] || 1;
+  const most = Math.max(0, ...values.map((value) => Math.abs(value * times)));
+  if (most >= 1e5) {
+    const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+    return (value) => short.format(value * times);
+  }
+  const digits = Math.max(0, ({ ratio: 2, quote: 2, count: 0 }[unit] ?? 1) - (most >= 100) - (most >= 1000));
+  return (value) => fixed(value * times, digits);
+}
+
+// The unit of such a field, where its number does not tell.
+function fieldUnit(metric) {
+  return { part: ", %", quote: ", quote currency", days: ", days", candles: ", candles" }[data.units[metric]] || "";
+}
+
+function pointText(point) {
+  const short = (value) => (typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(6)) : value);
+  return data.names.map((name, at) => `${name} ${short(point[at])}`).join(", ");
+}
