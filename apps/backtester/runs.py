@@ -10,7 +10,6 @@ A folder holds `manifest.json` (settings, versions, digests of code and data, as
 delete its folder.
 """
 
-import csv
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from backtester.manifest import check_manifest
 from onetape.cli.settings import DATA_FOLDER
 from onetape.core.errors import DataError, UsageError
 from onetape.core.words import did_you_mean, error_text
@@ -34,14 +34,6 @@ FORMAT: Final = 2
 TIME_COLUMNS: Final = ("entry_time", "exit_time")
 #: Names the newest run.
 LAST: Final = "last"
-_WHOLE_NUMBERS: Final = (
-    "entry_index",
-    "entry_timestamp",
-    "exit_index",
-    "exit_timestamp",
-    "bars_held",
-)
-_TEXTS: Final = ("exit_kind", "symbol", "entry_reason", "exit_reason")
 
 
 @dataclass(frozen=True)
@@ -71,7 +63,7 @@ class Run:
         """Return a row for each trade; times are UTC.
 
         Raises:
-            DataError: the file is not there, or no table.
+            DataError: the file is not there, or not the whole table.
         """
         import pandas as pd
 
@@ -90,31 +82,38 @@ class Run:
         """Return equity and buy-and-hold at each close, by the open of their candle, UTC.
 
         Raises:
-            DataError: the file is not there, or no array.
+            DataError: the file is not there, or not the whole array.
         """
         import numpy as np
         import pandas as pd
 
         path = self.folder / EQUITY
         try:
-            rows = np.load(path, allow_pickle=False)
+            # `np.load` would take other kinds of files, too.
+            with path.open("rb") as file:
+                rows: Any = np.lib.format.read_array(file, allow_pickle=False)
             columns: Any = {name: rows[name] for name in ("equity", "buy_and_hold")}
             times: Any = rows["timestamp"].astype("datetime64[s]")
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise _damaged(path, error) from error
+        candles = self.result["candles"]
+        if times.shape != (candles,):
+            text = f"it has {times.size:,} rows, and the manifest counts {candles:,} candles"
+            raise _damaged(path, text)
         return pd.DataFrame(columns, index=pd.DatetimeIndex(times, tz="UTC", name="time"))
 
     def trade_rows(self) -> list[dict[str, Any]]:
         """Return the trades as `--json` printed them.
 
         Raises:
-            DataError: the file is not there, or no table.
+            DataError: the file is not there, or not the whole table.
         """
-        path = self.folder / TRADES
+        from backtester.trade_table import read_trades
+
+        path, metrics = self.folder / TRADES, self.metrics
         try:
-            with path.open(encoding="utf-8", newline="") as file:
-                return [_typed(row) for row in csv.DictReader(file)]
-        except (OSError, ValueError, TypeError, csv.Error) as error:
+            return read_trades(path, metrics["trades"], open_at_end=metrics["open_at_end"])
+        except (OSError, ValueError) as error:
             raise _damaged(path, error) from error
 
     def document(self) -> dict[str, Any]:
@@ -190,9 +189,9 @@ def _read(folder: Path) -> Run:
     try:
         manifest: Any = msgspec.json.decode(path.read_bytes())
         known = manifest["format"] == FORMAT
-        names = ("result", "settings", "digests", "versions", "made")
-        _ = [manifest[name] for name in names], manifest["result"]["metrics"]
-    except (OSError, msgspec.DecodeError, LookupError, TypeError) as error:
+        if known:
+            check_manifest(manifest)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise _damaged(path, error) from error
     if not known:
         raise DataError(
@@ -206,20 +205,9 @@ def _id(folder: Path) -> str:
     return folder.name.rpartition("_")[2]
 
 
-def _typed(row: dict[str, str]) -> dict[str, Any]:
-    return {name: _value(name, text) for name, text in row.items() if name not in TIME_COLUMNS}
-
-
-def _value(name: str, text: str) -> Any:
-    if name in _TEXTS:
-        return None if name == "exit_kind" and not text else text
-    if name == "open_at_end":
-        return text == "True"
-    if not text:
-        return None
-    return int(text) if name in _WHOLE_NUMBERS else float(text)
-
-
-def _damaged(path: Path, error: Exception) -> DataError:
-    what = error_text(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+def _damaged(path: Path, error: Exception | str) -> DataError:
+    what = error
+    if isinstance(error, Exception):
+        is_ours = isinstance(error, OSError)
+        what = error_text(error) if is_ours else f"{type(error).__name__}: {error}"
     return DataError(f"{path} cannot be read ({what}); delete {path.parent} and run it again")
