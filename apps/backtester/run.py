@@ -11,7 +11,7 @@ from backtester.document import print_document, result_document
 from backtester.higher import HigherTape, load_higher
 from backtester.load import Tape, load_tape, open_tape, wanted_range
 from backtester.settings import BacktesterSettings
-from onetape.cli.output import print_line
+from onetape.cli.output import print_line, terminal_width
 from onetape.cli.settings import USER_FOLDER, database_path
 from onetape.core.candles import FloatArray, IntArray, SeriesKey
 from onetape.core.errors import DataError, UsageError
@@ -121,7 +121,7 @@ def run_backtest(
     else:
         from backtester.words import result_text
 
-        print_line(result_text(document))
+        print_line(result_text(document, width=terminal_width()))
 
 
 def backtested(settings: BacktesterSettings) -> Backtest:

@@ -71,8 +71,13 @@ def _list_row(run: Run) -> tuple[str, ...]:
     )
 
 
-def shown_text(run: Run) -> str:
-    """Return a run as it was printed, and what it was made with."""
+def shown_text(run: Run, *, width: int | None = None) -> str:
+    """Return a run as it was printed, and what it was made with.
+
+    Args:
+        run: The run.
+        width: Characters a line of the tables may have; None: any.
+    """
     manifest = run.manifest
     made_with = ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())
     digests = ", ".join(
@@ -80,7 +85,7 @@ def shown_text(run: Run) -> str:
     )
     return "\n".join(
         [
-            result_text(run.document()),
+            result_text(run.document(), width=width),
             f"made: {manifest['made']} with {made_with}",
             f"digests: {digests}",
         ]

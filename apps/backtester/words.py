@@ -16,10 +16,15 @@ from onetape.core.words import amount_text, counted, price_text
 TRADES_SHOWN = 10
 
 
-def result_text(document: Document) -> str:
-    """Return what the terminal shows of a run."""
+def result_text(document: Document, *, width: int | None = None) -> str:
+    """Return what the terminal shows of a run.
+
+    Args:
+        document: Of the run.
+        width: Characters a line of the tables may have; None: any.
+    """
     lines = [heading(document), *warning_lines(document["check"]), "", _metrics_table(document), ""]
-    lines += [_trades_table(document["trades"]), ""]
+    lines += [_trades_table(document["trades"], width), ""]
     parameters = ", ".join(f"{name} {value}" for name, value in document["parameters"].items())
     lines.append(f"parameters: {parameters or 'none'}")
     lines += [f"{label}: {value}" for label, value in document["assumptions"].items()]
@@ -53,7 +58,8 @@ def _metrics_table(document: Document) -> str:
     return table(rows, right=(1, 2))
 
 
-def _trades_table(trades: Sequence[dict[str, Any]]) -> str:
+def _trades_table(trades: Sequence[dict[str, Any]], width: int | None) -> str:
+    """Return a line for each of the last trades, or two where one does not fit."""
     if not trades:
         return "no trades"
     shown = trades[-TRADES_SHOWN:]
@@ -65,7 +71,25 @@ def _trades_table(trades: Sequence[dict[str, Any]]) -> str:
     skipped = len(rows[0]) - len(head)
     older = len(trades) - TRADES_SHOWN
     more = f"\n({counted(older, 'earlier trade')} in the report and the run)" if older > 0 else ""
-    return table(rows, right=tuple(skipped + column for column in (1, 3, 4, 5, 6))) + more
+    whole = table(rows, right=tuple(skipped + column for column in (1, 3, 4, 5, 6)))
+    if width is None or max(map(len, whole.splitlines())) <= width:
+        return whole + more
+    return _folded(rows, skipped) + more
+
+
+def _folded(rows: Sequence[tuple[str, ...]], skipped: int) -> str:
+    """Return two lines for each row: its exit under its entry, with what it was left by."""
+    before: list[tuple[str, ...]] = []
+    for row in rows:
+        entry, price, left, exit_price = row[skipped : skipped + 4]
+        before += [(*row[:skipped], entry, price), (*("",) * skipped, left, exit_price)]
+    starts = table(before, right=(skipped + 1,)).splitlines()
+    ends = table([row[skipped + 4 : -1] for row in rows], right=(0, 1, 2)).splitlines()
+    room = max(map(len, starts))
+    lines = (text for end, row in zip(ends, rows, strict=True) for text in (end, row[-1]))
+    return "\n".join(
+        f"{start.ljust(room)}  {line}".rstrip() for start, line in zip(starts, lines, strict=True)
+    )
 
 
 def _trade_row(trade: Mapping[str, Any]) -> tuple[str, ...]:

@@ -18,10 +18,10 @@ def show_run(run: RunName = "last", *, json_: options.Json = False) -> None:
     """Print a run that was kept, as it was printed when it was made."""
     from backtester.run_words import shown_text
     from backtester.runs import load_run
-    from onetape.cli.output import print_json, print_line
+    from onetape.cli.output import print_json, print_line, terminal_width
 
     found = load_run(run)
     if json_:
         print_json({**found.manifest, "result": found.document()})
     else:
-        print_line(shown_text(found))
+        print_line(shown_text(found, width=terminal_width()))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from backtester.words import TRADES_SHOWN, result_text
 from onetape.core.candles import Candle, SeriesKey
 from onetape.engine import TIE_RULE
 from onetape.simulator.embedded import DEFAULT_SEED
@@ -111,3 +112,24 @@ def test_what_holds_for_one_symbol_alone_is_noted_with_its_name(
     gap = "1 candle missing unexplained, allowed by --allow-gaps"
     assert f"ETH/USDT: {gap}" in document["notes"]
     assert len(document["notes"]) == len(set(document["notes"]))
+
+
+def test_the_trades_of_several_symbols_fit_a_terminal_of_80_columns(
+    tape: Path, backtester: Run
+) -> None:
+    document = backtester(*SIM, *BOTH, *RSI, "--trailing-stop", "0.02", "--json").document
+    assert len(document["trades"]) >= TRADES_SHOWN
+    wide, narrow = (_trade_lines(result_text(document, width=width)) for width in (None, 80))
+    assert max(map(len, wide)) > 80 >= max(map(len, narrow))
+    # Nothing is cut off: two lines say what one did.
+    pairs = zip(narrow[::2], narrow[1::2], strict=True)
+    told = [sorted(f"{entry} {left}".split()) for entry, left in pairs]
+    assert told == [sorted(line.split()) for line in wide]
+
+
+def _trade_lines(text: str) -> list[str]:
+    """Return the table of trades, its head included."""
+    lines = text.splitlines()
+    start = next(at for at, line in enumerate(lines) if line.startswith("symbol  "))
+    table = lines[start : lines.index("", start)]
+    return [line for line in table if not line.startswith("(")]
