@@ -50,9 +50,11 @@ class Look(Struct, frozen=True):
 
 
 def joined_looks(looks: Mapping[str, Look]) -> Look:
-    """Return what the looks at several symbols found together."""
+    """Return what the looks at several symbols found together; of look-ahead, that."""
     bad = [look for look in looks.values() if look.first_bad_bar is not None]
-    first = min(bad, key=lambda look: look.first_bad_bar or 0, default=None)
+    first = min(
+        bad, key=lambda look: (look.kind != "look-ahead", look.first_bad_bar or 0), default=None
+    )
     ran = [look.clean for look in looks.values() if look.clean is not None]
     return Look(
         text="; ".join(f"{symbol}: {look.text}" for symbol, look in looks.items()),

@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 
+from backtester.alarm import warning
+from backtester.check import Look, joined_looks
 from backtester.run_words import list_text
 from backtester.runs import load_run
 from browser import Page
@@ -116,6 +119,15 @@ def test_the_report_of_several_symbols_warns_where_one_of_them_cheats(
     bar = open_page(Path("report.html").resolve()).run(BAR)
     assert "Check: BTC/USDT: " in bar["text"]
     assert "ETH/USDT: " in bar["text"]
+
+
+def test_look_ahead_in_one_symbol_is_told_before_an_earlier_short_warm_up_in_another() -> None:
+    looks = {
+        "A/B": Look("short", clean=False, first_bad_bar=1, kind="warm-up"),
+        "C/D": Look("cheats", clean=False, first_bad_bar=9, kind="look-ahead"),
+        "E/F": Look("clean", clean=True),
+    }
+    assert warning(asdict(joined_looks(looks))) == SAID
 
 
 def test_a_clean_report_has_no_bar(backtester: Run, tape: Path) -> None:
