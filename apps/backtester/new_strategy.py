@@ -13,6 +13,8 @@ from onetape.core.words import error_text
 from onetape.strategies.registry import BUILT_IN, LONGEST_NAME
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
+#: A file of such a name would stand in the way of what it is written for: pytest, and its imports.
+_TAKEN: Final = ("conftest", "numpy", "onetape")
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 #: What the templates are called, and so what stands in them for the name.
 _NAME_IN_TEMPLATE, _CLASS_IN_TEMPLATE = "my_strategy", "MyStrategy"
@@ -71,6 +73,11 @@ def check_new_name(name: str) -> None:
         raise UsageError(
             f"{name[:80]!r} is no name for a strategy; use lower case, digits and _, begin with a "
             f"letter (not with test_), {LONGEST_NAME} characters at most, such as my_trend"
+        )
+    if name in _TAKEN:
+        raise UsageError(
+            f"strategy {name!r} would be taken for another file of that name; choose another one, "
+            f"such as my_{name}"
         )
     if name in BUILT_IN:
         raise UsageError(f"strategy {name!r} is built in; choose another name, such as my_{name}")

@@ -91,7 +91,22 @@ def test_a_file_that_is_there_is_not_overwritten(backtester: Run, folder: Path, 
 
 @pytest.mark.parametrize(
     "name",
-    ["", "My", "7up", "a-b", "a.py", "../x", "a b", "ä", "test_x", "class", "x" * 61, "_x", "a/b"],
+    [
+        "",
+        "My",
+        "7up",
+        "a-b",
+        "a.py",
+        "../x",
+        "a b",
+        "ä",
+        "test_x",
+        "class",
+        "x" * 61,
+        "_x",
+        "a/b",
+        "__init__",
+    ],
 )
 def test_what_is_no_name_is_refused(backtester: Run, folder: Path, name: str) -> None:
     ended = backtester("new-strategy", "--", name)
@@ -112,3 +127,16 @@ def test_a_folder_that_cannot_be_written_is_named(backtester: Run, folder: Path)
     ended = backtester("new-strategy", "my_trend")
     assert ended.code == 3
     assert "user/strategies cannot be written" in ended.err
+
+
+@pytest.mark.parametrize("name", ["conftest", "numpy", "onetape"])
+def test_a_name_that_its_file_could_not_have_is_refused(
+    backtester: Run, folder: Path, name: str
+) -> None:
+    ended = backtester("new-strategy", name)
+    assert (ended.code, ended.out) == (2, "")
+    assert (
+        f"would be taken for another file of that name; choose another one, such as my_{name}"
+        in (ended.err)
+    )
+    assert files(folder) == []
