@@ -114,6 +114,15 @@ def test_exposure_is_the_part_of_bars_that_close_in_a_position():
     assert run_of([1] * 8, [1, 0, -1, 0, 0, 1, 0, 0]).exposure == 4 / 8
 
 
+def test_an_amount_may_be_a_whole_number():
+    signal = [1, 0, -1, 0]
+    spent = Rules(cash=1_000, fee_rate=0, sizing="quote_amount", quote_amount=3)
+    bought = Rules(cash=1_000, fee_rate=0, sizing="base_amount", base_amount=3)
+    assert [
+        run_of([10, 20, 30, 40], signal, rules).trades[0].amount for rules in (spent, bought)
+    ] == [3 / 20, 3]
+
+
 @given(runs())
 def test_cash_plus_position_value_equals_equity_on_every_bar(
     of: tuple[Candles, list[int], Rules],

@@ -38,7 +38,7 @@ def trade_plainly(lane: Lane, cash: float, row: int) -> tuple[float, int, bool] 
     if model.sizing == "all_in":
         amount, cost = _all_in(cash, model.fee_rate, price, out, rate)
     else:
-        amount = np.full(len(route), model.size)
+        amount = np.full(len(route), model.size, dtype=np.float64)
         if model.sizing == "quote_amount":
             amount /= price * (1 + model.fee_rate)
         notional = price * amount
