@@ -186,3 +186,19 @@ def test_a_moment_that_one_symbol_lacks_is_explained_for_the_others(
     assert (ended.code, ended.err) == (0, "")
     assert "ETH/USDT 1h, candle 2024-01-09 04:00" in ended.out
     assert "BTC/USDT 1h, candle" not in ended.out
+
+
+@pytest.mark.parametrize("symbols", ORDERS)
+def test_a_last_row_that_nothing_proves_closed_is_left_out_where_its_symbol_ends_the_range(
+    tape: Path, backtester: Run, symbols: tuple[str, ...]
+) -> None:
+    with open_store(tape, create=False) as store, store.write() as connection:
+        connection.execute(
+            "INSERT INTO ohlcv_data (exchange, symbol, timeframe, timestamp, open, high, low, "
+            "close, volume) VALUES ('simulator', 'BTC/USDT', '1h', ?, 1, 1, 1, 1, 1)",
+            (COMMON[1],),
+        )
+    document = backtester(*SIM, *named(symbols), "--json").document
+    assert (document["to"], document["left_out"]) == (COMMON[1], COMMON[1])
+    words = "BTC/USDT: the newest row, 2024-02-20 00:00 UTC, is left out"
+    assert any(note.startswith(words) for note in document["notes"])
