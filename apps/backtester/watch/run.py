@@ -11,13 +11,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from backtester.alarm import mark, warning
 from backtester.main import backtest_settings
 from backtester.watch.files import Watched, settings_files, strategy_file
+from backtester.watch.patience import SLOW_AFTER_SECONDS, Patience
 from backtester.watch.server import Newest, ReportServer
 from onetape.cli.output import note, print_line
 from onetape.core.errors import OnetapeError, UsageError
@@ -65,17 +66,23 @@ def watch(context: "typer.Context") -> None:
     ):
         path = Path(report or Path(folder) / "report.html").resolve()
         print_line(f"report: {server.address} (reloads by itself; Ctrl-C ends)")
-        _Watch(words, config and Path(config), path, newest).until(stop)
+        Watch(words, config and Path(config), path, newest).until(stop)
     print_line("watch ended")
 
 
-class _Watch:
+class Watch:
     """One backtest at a time, begun anew when a file changes."""
 
     def __init__(
-        self, words: Sequence[str], config: Path | None, report: Path, newest: Newest
+        self,
+        words: Sequence[str],
+        config: Path | None,
+        report: Path,
+        newest: Newest,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare; nothing runs yet."""
+        """Prepare; nothing runs yet. The clock gives seconds and is never set."""
+        self._clock = clock
         self._words = list(words)
         self._config = config
         self._report = report
@@ -89,10 +96,18 @@ class _Watch:
             self._look()
             with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
                 running = self._started(out, err)
+                patience = Patience(self._clock())
                 while not stop.wait(LOOK_EVERY_SECONDS) and not self._files.changed():
-                    if running is not None and running.poll() is not None:
+                    if running is None:
+                        continue
+                    if running.poll() is not None:
                         self._tell(running.returncode, _text(out), _text(err))
                         running = None
+                    elif patience.ends(self._clock()):
+                        note(
+                            f"still running after {SLOW_AFTER_SECONDS:g} s; where the strategy "
+                            "hangs, mend and save it: that ends this backtest"
+                        )
                 if running is not None:
                     running.kill()
                     running.wait()

@@ -6,11 +6,13 @@ carries one more script, which may ask this server and nobody else.
 """
 
 import json
+import socket
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from onetape.report.frame import POLICY_BEGINNING, policy_digest
 
@@ -67,7 +69,7 @@ class ReportServer:
 
     def __init__(self, newest: Newest) -> None:
         """Bind; requests are answered inside `with`."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(newest))
+        self._server = _Server(("127.0.0.1", 0), _handler(newest))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self.address = f"http://127.0.0.1:{self._server.server_address[1]}/"
@@ -87,6 +89,17 @@ class ReportServer:
         """Answer nobody any more."""
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    """Says nothing of a page that went away in the middle of an answer: nothing is wrong."""
+
+    def handle_error(
+        self, request: socket.socket | tuple[bytes, socket.socket], client_address: Any
+    ) -> None:
+        """Tell what went wrong, unless it is the page's going."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def _handler(newest: Newest) -> type[BaseHTTPRequestHandler]:

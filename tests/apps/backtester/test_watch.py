@@ -1,7 +1,11 @@
 """`backtester --watch`: real processes, and the report in a real headless Chromium."""
 
+import itertools
 import re
 import signal
+import socket
+import struct
+import threading
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -10,6 +14,8 @@ from typing import Any
 import pytest
 
 from backtester.watch.files import Watched, strategy_file
+from backtester.watch.run import Watch
+from backtester.watch.server import Newest, ReportServer
 from browser import Chromium, Page
 from programs import Program
 
@@ -173,6 +179,58 @@ def test_a_page_of_another_name_gets_nothing(watched: Program) -> None:
     connection.request("GET", "/state", headers={"Host": "evil.example"})
     assert connection.getresponse().status == 403
     connection.close()
+
+
+def test_a_page_that_goes_in_the_middle_is_not_told_of(capfd: pytest.CaptureFixture[str]) -> None:
+    with ReportServer(Newest()) as server:
+        place = ("127.0.0.1", int(server.address.rstrip("/").rpartition(":")[2]))
+        with socket.create_connection(place) as client:
+            client.sendall(b"GET / HTTP")
+            # To close it is a reset then, which whoever reads meets for certain.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        # Connections are taken in turn: the first is in its thread when the next is answered.
+        connection = HTTPConnection(*place)
+        connection.request("GET", "/state")
+        assert connection.getresponse().status == 200
+        connection.close()
+        for thread in threading.enumerate():
+            if "process_request" in thread.name:
+                thread.join()
+    assert capfd.readouterr().err == ""
+
+
+class _Looks(threading.Event):
+    """A stop that comes after so many looks, each of which takes no time."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self._left = count
+
+    def wait(self, timeout: float | None = None) -> bool:
+        del timeout
+        self._left -= 1
+        if self._left == 0:
+            self.set()
+        return self.is_set()
+
+
+def test_a_backtest_that_hangs_is_told_of_once(
+    own: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    own.write_text("while True:\n    pass\n")
+    clock = itertools.count(0.0, 4.0)
+    watch = Watch(
+        ["--exchange=simulator", "--strategy=mine"],
+        None,
+        tmp_path / "report.html",
+        Newest(),
+        clock=lambda: next(clock),
+    )
+    watch.until(_Looks(3))
+    assert capfd.readouterr().err == ""
+    watch.until(_Looks(9))
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("still running after 10 s; where the strategy hangs, mend and save it")
 
 
 @pytest.mark.parametrize("flag", ["--json", "--no-report"])
