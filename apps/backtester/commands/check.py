@@ -28,6 +28,7 @@ def check(
     import msgspec
 
     from backtester.check import check_failure, checked_document, checked_lines, checked_series
+    from backtester.ending import stoppable
     from backtester.main import backtest_settings
     from backtester.run import symbols_of
     from onetape.cli.output import print_json, print_line
@@ -36,7 +37,8 @@ def check(
     singles = [msgspec.structs.replace(settings, symbol=name) for name in symbols_of(settings)]
     done: list[Checked] = []
     for single in singles:
-        done.append(checked_series(single, whole=all_))
+        with stoppable("stopped before every bar was checked"):
+            done.append(checked_series(single, whole=all_))
         if not json_:
             if len(singles) > 1:
                 print_line(f"{done[-1].series}:")

@@ -44,17 +44,17 @@ def search(
 
     Stopped or killed, and started again, it goes on where it was.
     """
+    from backtester.ending import stoppable
     from backtester.main import backtest_settings
     from backtester.search.ranking import checked_metric
     from backtester.search.run import Asked, checked_part, processors, searched
     from backtester.search.say import say
-    from backtester.search.stop import stoppable
 
     asked = Asked(checked_metric(rank), checked_part(held_out), random, seed, jobs or processors())
     own = [] if strategy is None else ["--strategy", strategy]
     for text in param or ():
         own += ["--param", text]
     settings = backtest_settings([*own, *context.args], "search")
-    with stoppable():
+    with stoppable("stopped; it goes on where it was: run the same command again"):
         found = searched(settings, asked)
     say(found, context.args, as_json=json_)

@@ -5,6 +5,7 @@ split. Whatever is searched on the same ground later goes on in it, so that noth
 and the number of combinations tried is that of all searches.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -15,15 +16,38 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from onetape.core.errors import ConfigurationError
 from onetape.core.words import error_text
+from onetape.engine import Metrics
 
 RESULTS: Final = "results.jsonl"
 GROUND: Final = "search.json"
 PAGE: Final = "search.html"
 #: Digits of the ground's digest in the folder's name.
 _ID_DIGITS: Final = 10
+
+
+#: What a metric is kept as; infinity is null, and buy and hold has metrics of its own.
+_Value = int | float | bool | None
+_Part = dict[str, _Value | dict[str, _Value]]
+_METRICS: Final = frozenset(Metrics.__struct_fields__)
+
+
+class _Line(Struct):
+    """The form of a line: metrics of both parts, or why there are none."""
+
+    parameters: dict[str, Any]
+    searched: _Part | None = None
+    held_out: _Part | None = None
+    error: str | None = None
+
+
+class _Named(Struct):
+    """What a line belongs to."""
+
+    parameters: msgspec.Raw
 
 
 def key_of(parameters: Mapping[str, Any]) -> str:
@@ -44,32 +68,72 @@ class Results:
     def __init__(self, folder: Path, descriptor: int) -> None:
         """Read what is there; the half line of a killed search is cut off."""
         self.folder = folder
-        self._descriptor = descriptor
+        self.descriptor = descriptor
+        """Of the file; it holds the lock."""
         self.by_key: dict[str, dict[str, Any]] = {}
         content = (folder / RESULTS).read_bytes()
         whole = content.rfind(b"\n") + 1
         os.ftruncate(descriptor, whole)
         for line in content[:whole].splitlines():
-            self._keep(line)
+            result = _checked(folder, line)
+            self.by_key[key_of(result["parameters"])] = result
+
+    def has(self, parameters: Mapping[str, Any]) -> bool:
+        """Return whether a combination has a result; one that failed is tried again."""
+        found = self.by_key.get(key_of(parameters))
+        return found is not None and "error" not in found
 
     def add(self, line: bytes) -> dict[str, Any]:
-        """Append one combination's line; it is in the file when this returns."""
-        try:
-            os.write(self._descriptor, line + b"\n")
-        except OSError as error:
-            raise _failed(self.folder, error) from error
-        return self._keep(line)
+        """Append one combination's line; it is in the file when this returns.
 
-    def _keep(self, line: bytes) -> dict[str, Any]:
-        try:
-            result = msgspec.json.decode(line)
-            key = key_of(result["parameters"])
-        except (msgspec.DecodeError, KeyError, TypeError) as error:
-            raise ConfigurationError(
-                f"{self.folder / RESULTS} has a line that is no result ({error}); delete the folder"
-            ) from error
+        Raises:
+            ConfigurationError: it cannot be written; nothing of it is in the file.
+        """
+        result = msgspec.json.decode(line)
+        key = key_of(result["parameters"])
+        if result != self.by_key.get(key):  # else it failed again, in the same words
+            try:
+                self._append(line + b"\n")
+            except OSError as error:
+                raise _failed(self.folder, error) from error
         self.by_key[key] = result
         return result
+
+    def _append(self, content: bytes) -> None:
+        """Write all or nothing: a full disk takes a part, and may have room for more later."""
+        end = os.fstat(self.descriptor).st_size
+        try:
+            while content:
+                content = content[os.write(self.descriptor, content) :]
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self.descriptor, end)
+            raise
+
+
+def _checked(folder: Path, line: bytes) -> dict[str, Any]:
+    """Return the result that a kept line holds.
+
+    Raises:
+        ConfigurationError: it holds none.
+    """
+    try:
+        result = msgspec.json.decode(line)
+        form = msgspec.convert(result, _Line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _no_result(folder, str(error)) from error
+    if form.error is None:
+        for part in (form.searched, form.held_out):
+            missing = sorted(_METRICS.difference(part or ()))
+            if missing:
+                raise _no_result(folder, f"it lacks {missing[0]}")
+    return result
+
+
+def _no_result(folder: Path, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{folder / RESULTS} has a line that is no result ({why}); delete the folder"
+    )
 
 
 @contextmanager
@@ -110,12 +174,18 @@ def tried_elsewhere(root: Path, ground: Mapping[str, Any]) -> int:
             continue
         try:
             other = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-            lines = (path.parent / RESULTS).read_bytes().count(b"\n")
+            lines = _named((path.parent / RESULTS).read_bytes())
         except (OSError, msgspec.DecodeError):
             continue  # not a folder of ours any more; it says nothing of what was tried
         if all(other.get(name) == ground[name] for name in same):
             combinations += lines
     return combinations
+
+
+def _named(content: bytes) -> int:
+    """Return how many combinations there are lines of; one that failed may have several."""
+    lines = content[: content.rfind(b"\n") + 1].splitlines()
+    return len({bytes(msgspec.json.decode(line, type=_Named).parameters) for line in lines})
 
 
 def _failed(folder: Path, error: OSError) -> ConfigurationError:

@@ -236,7 +236,7 @@ def _try(planned: Planned, ground: Ground, results: Results, processes: int) -> 
     work = Work(planned.points, planned.strategies, ground)
     told = 0
     # The processes are forked before the bar starts a thread.
-    answers = shared(work, todo, processes)
+    answers = shared(work, todo, processes, [results.descriptor])
     with contextlib.closing(answers), shown(len(planned.points), earlier) as display:
         for failed in planned.failed[:FAILURES_TOLD]:
             display.note(failure_line(failed))

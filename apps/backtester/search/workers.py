@@ -1,9 +1,10 @@
 """Work shared among forked processes, which have in memory what their parent had.
 
 Candles are handed over by the fork: nothing is copied or pickled. A job is a number, its answer a
-few bytes; each process has pipes of its own, so that the death of one is noticed at once, and that
-of the parent by all: their pipes end. Jobs that follow each other go to one process as far as
-possible, because it may have use for what it worked out before.
+few bytes; each process has pipes of its own, so that the death of one is noticed at once. The death
+of the parent ends all: the system kills them where it can (Linux), and their pipes end. Jobs that
+follow each other go to one process as far as possible, because it may have use for what it worked
+out before.
 """
 
 import contextlib
@@ -16,8 +17,10 @@ import struct
 import sys
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from typing import Final, NoReturn
+
+from backtester.ending import ENDING, end_with_parent
 
 _JOB: Final = struct.Struct("<q")
 #: Number of the job, and how many bytes of an answer follow.
@@ -27,15 +30,17 @@ _AHEAD: Final = 2
 #: The GNU C library's names of how large a piece of memory gets pages of its own, and of how much
 #: free memory is kept; and a size that no column reaches.
 _OWN_PAGES, _KEPT_FREE, _NEVER_BYTES = -3, -1, 1 << 30
+#: Signals that may reach the whole group: the parent alone decides what they mean.
+_PARENTS: Final = (signal.SIGINT, *ENDING)
 
 
 class _Worker:
     """A child process, and the parent's ends of its pipes."""
 
     def __init__(
-        self, work: Callable[[int], bytes], waiting: deque[int], others: Sequence["_Worker"]
+        self, work: Callable[[int], bytes], waiting: deque[int], not_its: Sequence[int]
     ) -> None:
-        """Fork it."""
+        """Fork it; it closes the descriptors that are not its."""
         their_jobs, self._jobs = os.pipe()
         self.answers_end, their_answers = os.pipe()
         self.waiting = waiting
@@ -43,16 +48,20 @@ class _Worker:
         self.jobs: list[int] = []
         """Given and not answered, in order."""
         self.buffer = bytearray()
-        with warnings.catch_warnings():
-            # NumPy's threads are idle, and its BLAS knows of forks.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            self.process_id = os.fork()
-        if self.process_id == 0:
-            self.close()
-            for other in others:
-                # A copy here would hide the parent's end from the process that waits for it.
-                other.close()
-            _serve(their_jobs, their_answers, work)
+        parent = os.getpid()
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        try:
+            # One that comes now would run the parent's handler in the child.
+            signal.pthread_sigmask(signal.SIG_BLOCK, _PARENTS)
+            with warnings.catch_warnings():
+                # NumPy's threads are idle, and its BLAS knows of forks.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self.process_id = os.fork()
+            if self.process_id == 0:
+                _begin(parent, held, (*not_its, *self.ends))
+                _serve(their_jobs, their_answers, work)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
         os.close(their_jobs)
         os.close(their_answers)
 
@@ -88,25 +97,33 @@ class _Worker:
         """Wait for its end."""
         os.waitpid(self.process_id, 0)
 
+    @property
+    def ends(self) -> tuple[int, int]:
+        """Return the parent's ends of its pipes."""
+        return self._jobs, self.answers_end
+
     def close(self) -> None:
         """Close the parent's ends: it ends when it has read that there are no more jobs."""
-        os.close(self._jobs)
-        os.close(self.answers_end)
+        for end in self.ends:
+            os.close(end)
 
 
 class _Crew:
     """The processes that share jobs."""
 
-    def __init__(self, work: Callable[[int], bytes]) -> None:
+    def __init__(self, work: Callable[[int], bytes], not_theirs: Sequence[int]) -> None:
         """Begin with nobody."""
         self._work = work
+        self._not_theirs = not_theirs
         self._workers: dict[int, _Worker] = {}
         """By the end of the pipe that their answers come from."""
         self._poll = select.poll()
 
     def start(self, waiting: deque[int]) -> None:
         """Start a process for these jobs."""
-        worker = _Worker(self._work, waiting, [*self._workers.values()])
+        # A copy of a pipe's end would hide the parent's from the process that waits for it.
+        pipes = [end for worker in self._workers.values() for end in worker.ends]
+        worker = _Worker(self._work, waiting, (*self._not_theirs, *pipes))
         self._workers[worker.answers_end] = worker
         self._poll.register(worker.answers_end, select.POLLIN)
         self._feed(worker)
@@ -153,7 +170,10 @@ class _Crew:
 
 
 def shared(
-    work: Callable[[int], bytes], jobs: Sequence[int], processes: int
+    work: Callable[[int], bytes],
+    jobs: Sequence[int],
+    processes: int,
+    not_theirs: Sequence[int] = (),
 ) -> Generator[tuple[int, bytes | None]]:
     """Return each job with its answer, in the order in which they are done.
 
@@ -164,17 +184,19 @@ def shared(
         work: Gives the answer of a job; runs in the children and must not raise.
         jobs: Their numbers.
         processes: How many at a time; they are forked before this returns.
+        not_theirs: Descriptors that they close, such as that of a lock: one that outlives the
+            parent must not keep it.
     """
-    answers = _shared(work, jobs, processes)
+    answers = _shared(work, jobs, processes, not_theirs)
     next(answers)
     return answers
 
 
 def _shared(
-    work: Callable[[int], bytes], jobs: Sequence[int], processes: int
+    work: Callable[[int], bytes], jobs: Sequence[int], processes: int, not_theirs: Sequence[int]
 ) -> Generator[tuple[int, bytes | None]]:
     """Give a first pair that means nothing once the processes are there, then as `shared`."""
-    crew = _Crew(work)
+    crew = _Crew(work, not_theirs)
     gc.freeze()  # else collecting garbage in a child would copy every page of the parent
     try:
         for waiting in _blocks(jobs, processes):
@@ -193,13 +215,24 @@ def _blocks(jobs: Sequence[int], processes: int) -> list[deque[int]]:
     return [deque(jobs[first:last]) for first, last in itertools.pairwise(ends)]
 
 
+def _begin(parent: int, held: Collection[int], not_its: Sequence[int]) -> None:
+    """Let go of what is the parent's; the signals are blocked until then."""
+    try:
+        end_with_parent(parent)
+        for number in _PARENTS:
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        for descriptor in not_its:
+            os.close(descriptor)
+    except BaseException as error:
+        sys.stderr.write(f"backtester: search process: {type(error).__name__}: {error}\n")
+        os._exit(1)
+
+
 def _serve(jobs_end: int, answers_end: int, work: Callable[[int], bytes]) -> NoReturn:
     """Answer jobs until the parent has none, or is gone; never returns into the parent's code."""
     code = 0
     try:
-        # Both may reach the whole group: the parent decides what they mean.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
         _keep_memory()
         with open(jobs_end, "rb") as jobs, open(answers_end, "wb") as answers:
             while job := jobs.read(_JOB.size):

@@ -5,6 +5,7 @@ library that is worked on; and one that hangs can be ended at the next save.
 """
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -38,7 +39,7 @@ _OWN_FLAGS: Final = ("watch", "report", "keep", "no_report", "json_")
 
 
 def watch(context: "typer.Context") -> None:
-    """Run backtests until SIGTERM or Ctrl-C, which end this well.
+    """Run backtests until SIGTERM, SIGHUP or Ctrl-C, which end this well.
 
     Args:
         context: The backtest as it was asked for.
@@ -57,7 +58,7 @@ def watch(context: "typer.Context") -> None:
         del number, frame
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, end)
     newest = Newest()
     with (
@@ -127,9 +128,10 @@ class Watch:
         self._files.look_at(paths)
 
     def _started(self, out: IO[bytes], err: IO[bytes]) -> "subprocess.Popen[bytes]":
+        program = [sys.executable, "-m", "backtester.watch.child", str(os.getpid())]
         flags = ["--report", str(self._report), "--no-keep", "--json"]
         return subprocess.Popen(  # noqa: S603 - this program
-            [sys.executable, "-m", "backtester.main", *self._words, *flags],
+            [*program, *self._words, *flags],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,

@@ -1,0 +1,18 @@
+"""One backtest of a watch: it ends with the watch, also where that is killed."""
+
+import sys
+from typing import NoReturn
+
+from backtester.ending import end_with_parent
+
+
+def run() -> NoReturn:
+    """Run the backtest; the first argument is the process id of the watch."""
+    end_with_parent(int(sys.argv.pop(1)))
+    from backtester.main import run as run_backtester
+
+    run_backtester()
+
+
+if __name__ == "__main__":
+    run()

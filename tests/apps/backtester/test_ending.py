@@ -1,0 +1,157 @@
+"""Signals end a search, a check and a watch with all their processes, also hanging ones."""
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from programs import PATIENCE_SECONDS, Program
+
+STRATEGY = """
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+from onetape.strategies import Signals, Strategy, parameter
+
+@dataclass(frozen=True)
+class Hanging(Strategy):
+    name: ClassVar[str] = "hanging"
+    period: int = parameter(5, ge=1, le=50)
+    lookback: ClassVar[int] = 1
+
+    def evaluate(self, candles, higher):
+        if len(candles) < MOST:
+            Path(f"hangs-{os.getpid()}").touch()
+            HANG
+        return Signals(candles.close * 0, {})
+"""
+HANG = "while True: pass"
+#: Commands, and from how many candles on the strategy does not hang.
+SEARCH = ("search", "--param", "period=2:9", "--jobs", "2")
+CHECK = ("check",)
+COMMANDS = [(SEARCH, 10_000), (CHECK, 1_000)]
+CODES = [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
+
+Start = Callable[..., Program]
+Found = TypeVar("Found")
+
+
+@pytest.fixture
+def start(tape: Path, tmp_path: Path) -> Start:
+    """Return a function that starts a command with a strategy that hangs."""
+    del tape
+
+    def started(*arguments: str, most: int, more: str = "") -> Program:
+        text = STRATEGY.replace("MOST", str(most)).replace("HANG", HANG) + more
+        (tmp_path / "hanging.py").write_text(text)
+        words = ("--exchange", "simulator", "-s", "hanging.py")
+        return Program("backtester", *arguments, *words, folder=tmp_path)
+
+    return started
+
+
+def until(what: Callable[[], Found]) -> Found:
+    """Wait until something is there."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (found := what()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return found
+
+
+def hanging(folder: Path) -> set[int]:
+    """Return the processes that the strategy has begun to hang in."""
+    return {int(path.name.partition("-")[2]) for path in folder.glob("hangs-*")}
+
+
+def is_gone(process_id: int) -> bool:
+    """Return whether a process has ended, waited for or not."""
+    try:
+        status = Path(f"/proc/{process_id}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return status.rpartition(")")[2].split()[0] in "ZX"
+
+
+@pytest.mark.parametrize(("number", "code"), CODES)
+@pytest.mark.parametrize(("command", "most"), COMMANDS)
+def test_a_signal_ends_it_in_one_line_with_its_processes(
+    start: Start,
+    tmp_path: Path,
+    command: tuple[str, ...],
+    most: int,
+    number: signal.Signals,
+    code: int,
+) -> None:
+    with start(*command, most=most) as program:
+        processes = until(lambda: hanging(tmp_path))
+        program.send(number)
+        assert program.ends() == code
+        # They were waited for: nothing is left of them.
+        assert all(map(is_gone, processes | hanging(tmp_path)))
+        assert (program.lines, len(program.errors)) == ([], 1)
+        assert program.errors[0].startswith("backtester: stopped")
+
+
+@pytest.mark.parametrize(("command", "most"), COMMANDS)
+def test_a_killed_one_takes_its_hanging_processes_with_it(
+    start: Start, tmp_path: Path, command: tuple[str, ...], most: int
+) -> None:
+    with start(*command, most=most) as program:
+        until(lambda: hanging(tmp_path))
+        program.send(signal.SIGKILL)
+        assert program.ends() == -signal.SIGKILL
+        until(lambda: all(map(is_gone, hanging(tmp_path))))
+
+
+def test_the_processes_of_a_search_have_no_hand_on_its_lock(start: Start, tmp_path: Path) -> None:
+    with start(*SEARCH, most=10_000):
+        process = min(until(lambda: hanging(tmp_path)))
+        opened = [str(path.readlink()) for path in Path(f"/proc/{process}/fd").iterdir()]
+        assert [name for name in opened if "searches" in name] == []
+
+
+def test_a_second_signal_ends_what_keeps_the_first(start: Start, tmp_path: Path) -> None:
+    keeping = """
+try:
+    Path("begun").touch()
+    while True: pass
+except BaseException:
+    Path("kept").touch()
+    while True: pass
+"""
+    with start(*SEARCH, most=10_000, more=keeping) as program:
+        until((tmp_path / "begun").exists)
+        program.send(signal.SIGTERM)
+        until((tmp_path / "kept").exists)
+        program.send(signal.SIGTERM)
+        assert program.ends() == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_watch_that_is_ended_leaves_no_folder(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with start("--watch", most=10_000) as program:
+        processes = until(lambda: hanging(tmp_path))
+        assert [*tmp_path.glob("onetape-watch-*")]
+        program.send(number)
+        assert (program.ends(), program.lines[1:]) == (0, ["watch ended"])
+        assert all(map(is_gone, processes))
+        assert [*tmp_path.glob("onetape-watch-*")] == []
+
+
+def test_a_killed_watch_takes_its_backtest_with_it(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with start("--watch", most=10_000) as program:
+        processes = until(lambda: hanging(tmp_path))
+        program.send(signal.SIGKILL)
+        program.ends()
+        until(lambda: all(map(is_gone, processes)))
