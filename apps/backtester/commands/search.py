@@ -43,11 +43,12 @@ def search(
     """Try combinations of parameters on all cores; takes every flag of a backtest too.
 
     Stopped or killed, and started again, it goes on where it was.
+    Exit 3 where no combination gives a result.
     """
     from backtester.ending import stoppable
     from backtester.main import backtest_settings
     from backtester.search.ranking import checked_metric
-    from backtester.search.run import Asked, checked_part, processors, searched
+    from backtester.search.run import Asked, checked_part, nothing_worked, processors, searched
     from backtester.search.say import say
 
     asked = Asked(checked_metric(rank), checked_part(held_out), random, seed, jobs or processors())
@@ -58,3 +59,6 @@ def search(
     with stoppable("stopped; it goes on where it was: run the same command again"):
         found = searched(settings, asked)
     say(found, context.args, as_json=json_)
+    failure = nothing_worked(found)
+    if failure is not None:
+        raise failure

@@ -25,8 +25,9 @@ from backtester.search.space import Axis, Point, axes_of, grid_points, random_po
 from backtester.search.workers import shared
 from backtester.settings import BacktesterSettings
 from onetape.cli.settings import DATA_FOLDER, USER_FOLDER, database_path
-from onetape.core.errors import DataError, OnetapeError, UsageError
+from onetape.core.errors import ConfigurationError, DataError, OnetapeError, UsageError
 from onetape.core.steps import IDEAL_MARKET
+from onetape.core.words import counted
 from onetape.engine import Rules
 from onetape.strategies import (
     Strategy,
@@ -211,6 +212,15 @@ def failure_line(result: Tried) -> str:
     return f"backtester: {shown_point}: {result['error']}"
 
 
+def nothing_worked(search: Search) -> ConfigurationError | None:
+    """Return the error that a search without a single result ends with, or None."""
+    if search.order:
+        return None
+    first = failure_line(search.failed[0]).partition(": ")[2]
+    many = counted(len(search.failed), "combination")
+    return ConfigurationError(f"no combination gave a result ({many} failed); first: {first}")
+
+
 def _searched_candles(tape: Tape, held_out: float) -> int:
     """Return how many candles of the range are searched.
 
@@ -228,10 +238,8 @@ def _searched_candles(tape: Tape, held_out: float) -> int:
 
 
 def _try(planned: Planned, ground: Ground, results: Results, processes: int) -> int:
-    """Try what is not among the results; return how many were."""
-    todo = [
-        number for number, point in enumerate(planned.points) if key_of(point) not in results.by_key
-    ]
+    """Try what is not among the results, or failed; return how many are not tried again."""
+    todo = [number for number, point in enumerate(planned.points) if not results.has(point)]
     earlier = len(planned.points) - len(todo)
     work = Work(planned.points, planned.strategies, ground)
     told = 0

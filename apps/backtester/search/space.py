@@ -20,7 +20,7 @@ from onetape.strategies import ParameterInfo, Strategy, parameters_of
 #: Values by the parameters' names: one combination.
 Point = dict[str, Any]
 
-#: A grid with more is a slip of the keyboard, or work for a random search.
+#: A search of more is a slip of the keyboard; a grid of more is work for some random draws.
 MOST_COMBINATIONS: Final = 100_000
 #: Draws of a random search for each combination it wants, before it takes the space for exhausted.
 _DRAWS_FOR_ONE: Final = 100
@@ -121,7 +121,16 @@ def grid_points(axes: tuple[Axis, ...]) -> Iterator[Point]:
 
 
 def random_points(axes: tuple[Axis, ...], count: int, seed: int) -> Iterator[Point]:
-    """Return seeded draws without repetition, as many as the space holds and `count` may need."""
+    """Return seeded draws without repetition, as many as the space holds and `count` may need.
+
+    Raises:
+        UsageError: they are too many.
+    """
+    if count > MOST_COMBINATIONS:
+        raise UsageError(
+            f"--random {count:,} is more than {MOST_COMBINATIONS:,} combinations; draw fewer: "
+            "--random 1000"
+        )
     random = Random(seed)  # noqa: S311 - not for secrets: the draws have to be the same again
     seen: set[tuple[Any, ...]] = set()
     for _ in range(count * _DRAWS_FOR_ONE):

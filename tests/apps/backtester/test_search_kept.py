@@ -1,0 +1,119 @@
+"""What a search keeps: whole lines, of what worked; the rest is tried again or refused."""
+
+import json
+import os
+import resource
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backtester.search.folder import RESULTS, Results, opened
+from onetape.core.errors import ConfigurationError
+
+Run = Callable[..., Any]
+GRID = ("--strategy", "sma_cross", "--param", "fast=5", "--param", "slow=10,30")
+GROUND = {"strategy": "mine", "exchange": "e", "symbol": "A/B", "timeframe": "1h"}
+FAILING = """
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+from onetape.strategies import Signals, Strategy, parameter
+
+@dataclass(frozen=True)
+class Failing(Strategy):
+    name: ClassVar[str] = "failing"
+    period: int = parameter(5, ge=1, le=50)
+    lookback: ClassVar[int] = 1
+
+    def evaluate(self, candles, higher):
+        if not Path("mended").exists():
+            if self.period == 5:
+                os._exit(3)
+            raise RuntimeError("not yet")
+        return Signals(candles.close * 0, {})
+"""
+WANTED = ("search", "--exchange", "simulator", "-s", "failing.py", "--param", "period=5,6")
+
+
+def test_what_failed_is_told_each_time_and_tried_again(
+    backtester: Run, search: Run, folder: Path
+) -> None:
+    (folder / "failing.py").write_text(FAILING)
+    for _ in range(2):
+        ended = backtester(*WANTED, "--json")
+        told = [line for line in ended.err.splitlines() if ": period " in line]
+        assert ended.code == 3
+        assert ended.err.splitlines()[-1].startswith(
+            "backtester: no combination gave a result (2 combinations failed); first: period 5: "
+        )
+        assert len(told) == 2 + 1
+        assert json.loads(ended.out)["results"] == []
+    (folder / "mended").touch()
+    found = search(*WANTED[3:])
+    assert (len(found["results"]), found["failed"]) == (2, [])
+    assert found["tried"] == {"here": 2, "of_these_earlier": 0, "elsewhere": 0}
+
+
+@contextmanager
+def room_for(size: int) -> Generator[None]:
+    """Let no file become larger."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def line_of(number: int) -> bytes:
+    return json.dumps({"parameters": {"n": number}, "error": "x" * 100}).encode()
+
+
+def test_a_line_that_there_is_no_room_for_leaves_nothing(tmp_path: Path) -> None:
+    with opened(tmp_path, GROUND) as results:
+        results.add(line_of(1))
+        path = results.folder / RESULTS
+        whole = path.read_bytes()
+        with room_for(len(whole) + 20), pytest.raises(ConfigurationError, match="cannot be writt"):
+            results.add(line_of(2))
+        assert path.read_bytes() == whole
+        results.add(line_of(3))
+    descriptor = os.open(path, os.O_RDWR)
+    assert [one["parameters"]["n"] for one in Results(path.parent, descriptor).by_key.values()] == [
+        1,
+        3,
+    ]
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("change", ["part", "metric", "text", "error", "list", "bytes"])
+def test_a_kept_line_of_another_form_is_refused_in_one_line(
+    search: Run, backtester: Run, change: str
+) -> None:
+    path = Path(search(*GRID)["folder"]) / RESULTS
+    first, second = path.read_bytes().splitlines()
+    result = json.loads(first)
+    if change == "part":
+        del result["held_out"]
+    elif change == "metric":
+        del result["searched"]["sharpe"]
+    elif change == "text":
+        result["searched"]["sharpe"] = "high"
+    elif change == "error":
+        result = {"parameters": result["parameters"], "error": 1}
+    junk = {"list": b"[1]", "bytes": b'{"parameters": "\xff"}'}
+    path.write_bytes(junk.get(change, json.dumps(result).encode()) + b"\n" + second + b"\n")
+    ended = backtester("search", "--exchange", "simulator", *GRID)
+    assert (ended.code, ended.err.count("\n")) == (3, 1)
+    assert "has a line that is no result (" in ended.err
+
+
+def test_random_draws_have_the_bound_of_a_grid(backtester: Run, tape: Path) -> None:
+    del tape
+    ended = backtester("search", "-s", "sma_cross", "--random", "20000000")
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "--random 20,000,000 is more than 100,000 combinations" in ended.err
