@@ -62,7 +62,8 @@ def computed(python: str) -> tuple[str, str]:
     """
     command = [
         *("uv", "run", "-q", "--isolated", "--no-project", "--python", python),
-        *("--with", "numpy>=2", "python", str(ROOT / "tools" / "market_digest.py")),
+        *("--with", "numpy>=2", "--with", "msgspec>=0.20"),
+        *("python", str(ROOT / "tools" / "market_digest.py")),
     ]
     sources = [str(ROOT / "packages" / name / "src") for name in SOURCES]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sources)}
