@@ -116,6 +116,7 @@ def test_a_backtest_of_a_long_range_says_what_a_look_at_some_bars_found(
     )
 
 
+@pytest.mark.usefixtures("checks_all_bars")
 def test_every_backtest_says_what_its_check_found(on_tape: Run, own: Callable[..., str]) -> None:
     assert on_tape("--param", "period=9").document["check"] == {
         "text": "2,880 of 2,880 bars clean",
@@ -141,6 +142,7 @@ def test_a_backtest_that_was_not_checked_says_so(on_tape: Run) -> None:
     )
 
 
+@pytest.mark.usefixtures("checks_all_bars")
 def test_the_check_of_several_symbols_is_that_of_all(
     on_tape: Run, own: Callable[..., str], tape: Path
 ) -> None:

@@ -119,6 +119,7 @@ def test_larger_candles_and_cheats_see_what_a_backtest_of_the_part_sees(
         assert result[part]["trades"] > 0
 
 
+@pytest.mark.usefixtures("checks_all_bars")
 def test_a_search_says_what_a_look_at_the_best_found(search: Run, tmp_path: Path) -> None:
     (tmp_path / "larger.py").write_text(LARGER)
     cheat = search("-s", "larger.py", "--param", "period=3,9")
@@ -275,6 +276,7 @@ def test_the_command_of_the_best_runs_it(search: Run, on_tape: Run) -> None:
     assert "0.200%" in json.dumps(best["assumptions"])
 
 
+@pytest.mark.usefixtures("checks_all_bars")
 def test_text_names_parts_luck_and_what_to_run(backtester: Run, tape: Path) -> None:
     del tape
     out = backtester("search", "--exchange", "simulator", *GRID).out

@@ -40,6 +40,7 @@ def page_of(ended: Any) -> str:
     return Path(line.removeprefix("report: ")).read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("checks_all_bars")
 def test_the_check_is_a_line_of_its_own_wherever_a_result_is_shown(run: Run) -> None:
     ended = run()
     (line,) = lines_of(ended, "check")
