@@ -14,29 +14,8 @@ from onetape.simulator.market import Market
 from onetape.store.candles import insert_columns
 from onetape.store.database import open_store
 from onetape.store.market_data import save_market
+from own_strategies import LARGER
 
-#: Asks for larger candles.
-LARGER = """
-from dataclasses import dataclass
-from typing import ClassVar
-
-import numpy as np
-
-from onetape.strategies import Signals, Strategy
-
-
-@dataclass(frozen=True)
-class Larger(Strategy):
-    name: ClassVar[str] = "larger"
-    higher_timeframes: ClassVar[tuple[str, ...]] = ("1d",)
-
-    @property
-    def lookback(self):
-        return 1
-
-    def evaluate(self, candles, higher):
-        return Signals(np.zeros(len(candles), dtype=np.int8), {})
-"""
 Run = Callable[..., Any]
 START, DAY = 1_704_067_200, 86_400
 BOTH = ("--exchange", "simulator", "--symbol", "ETH/USDT", "--symbol", "BTC/USDT", "--json")

@@ -16,6 +16,7 @@ from backtester.runs import load_run
 from backtester.trade_rows import TRADE_COLUMNS, TradeRows
 from onetape.core.candles import Candles
 from onetape.core.digest import data_digest
+from own_strategies import LARGER
 
 Run = Callable[..., Any]
 
@@ -55,29 +56,6 @@ def test_many_trades_print_as_one_document(capsys: pytest.CaptureFixture[str]) -
     for count in (0, 1, 2_000, 2_001, 4_000, 4_001):
         print_document({"a": {"b": Path("c")}, "trades": trades[:count]})
         assert json.loads(capsys.readouterr().out) == {"a": {"b": "c"}, "trades": trades[:count]}
-
-
-LARGER = """
-from dataclasses import dataclass
-from typing import ClassVar
-
-import numpy as np
-
-from onetape.strategies import Signals, Strategy
-
-
-@dataclass(frozen=True)
-class Larger(Strategy):
-    name: ClassVar[str] = "larger"
-    higher_timeframes: ClassVar[tuple[str, ...]] = ("1d",)
-
-    @property
-    def lookback(self):
-        return 1
-
-    def evaluate(self, candles, higher):
-        return Signals(np.zeros(len(candles), dtype=np.int8), {})
-"""
 
 
 def test_larger_candles_are_part_of_the_digest_of_the_data(

@@ -1,9 +1,6 @@
 """The progress of a search counts for its pace what this start did, not what was there."""
 
-import os
-import pty
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +10,7 @@ import pytest
 
 from backtester.search import progress
 from backtester.search.progress import progress_line
+from terminal import drawn_by
 
 Run = Callable[..., Any]
 #: Takes at least so long for each combination, in seconds.
@@ -67,19 +65,8 @@ def test_a_search_that_goes_on_tells_its_own_pace(
 def test_the_bar_of_a_search_that_goes_on_begins_where_it_was(search: Run, folder: Path) -> None:
     Path("slow.py").write_text(SLOW)
     search(*FIRST, MANY)
-    master, slave = pty.openpty()
     program = Path(sys.executable).with_name("backtester")
-    subprocess.run(
-        [program, "search", "--exchange", "simulator", *FIRST, f"{MANY},{MORE}"],
-        cwd=folder,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
-        stdout=subprocess.DEVNULL,
-        stderr=slave,
-        check=True,
-        timeout=60,
-    )
-    os.close(slave)
-    drawn = os.read(master, 100_000).decode()
-    os.close(master)
+    command = [program, "search", "--exchange", "simulator", *FIRST, f"{MANY},{MORE}"]
+    _, drawn = drawn_by(command, folder)
     counts = [int(count) for count in re.findall(r"(\d+)/215", drawn)]
     assert min(counts) >= 200

@@ -2,9 +2,6 @@
 
 import itertools
 import json
-import os
-import pty
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +11,7 @@ import pytest
 
 from backtester.metric_table import LABELS
 from browser import Page
+from terminal import drawn_by
 
 Run = Callable[..., Any]
 GRID = ("--strategy", "sma_cross", "--param", "fast=5:15:5", "--param", "slow=10,30")
@@ -106,21 +104,10 @@ def test_another_metric_redraws_the_maps(search: Run, open_page: Callable[..., P
 
 def test_a_bar_moves_in_a_terminal_and_stdout_keeps_the_document(tape: Path, folder: Path) -> None:
     del tape
-    master, slave = pty.openpty()
     program = Path(sys.executable).with_name("backtester")
-    done = subprocess.run(
-        [program, "search", "--exchange", "simulator", "--json", *GRID],
-        cwd=folder,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
-        stdout=subprocess.PIPE,
-        stderr=slave,
-        check=True,
-        timeout=60,
-    )
-    os.close(slave)
-    drawn = os.read(master, 100_000).decode()
-    os.close(master)
-    assert json.loads(done.stdout)["combinations"] == 4
+    command = [program, "search", "--exchange", "simulator", "--json", *GRID]
+    stdout, drawn = drawn_by(command, folder)
+    assert json.loads(stdout)["combinations"] == 4
     assert "combinations" in drawn
     assert "4/4" in drawn
 
