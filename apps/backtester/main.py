@@ -1,7 +1,8 @@
 """The backtester: replay a strategy over stored candles."""
 
 import gc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -20,7 +21,7 @@ from onetape.core.errors import UsageError
 
 if TYPE_CHECKING:
     from backtester.settings import BacktesterSettings
-    from onetape.cli.settings import StrategySettings
+    from onetape.cli.parameter_errors import Check
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -30,14 +31,14 @@ _From = Annotated[
     typer.Option(
         "--from",
         metavar="YYYY-MM-DD",
-        help="First day, UTC.  [default: the first stored candle]",
+        help="First day, UTC.  [default: the first candle that all symbols have]",
     ),
 ]
 _To = Annotated[
     str | None,
     typer.Option(
         metavar="YYYY-MM-DD",
-        help="Stop before this day, UTC (exclusive).  [default: the newest stored candle]",
+        help="Stop before this day, UTC (exclusive).  [default: the newest that all symbols have]",
     ),
 ]
 _MaxOpenTrades = Annotated[
@@ -137,23 +138,35 @@ def backtest(
         from backtester.run import run_backtest
 
         settings = settings_of(context.params)
-        try:
+        with placing(settings, lambda check: settings_of(context.params, check=check)):
             run_backtest(settings, as_json=json_, with_report=not no_report, keep=keep)
-        except UsageError as error:
-            from onetape.cli.parameter_errors import placed
-
-            raise placed(
-                error, settings.strategy, lambda check: settings_of(context.params, check=check)
-            ) from error
     finally:
         gc.enable()
+
+
+@contextmanager
+def placing(
+    settings: "BacktesterSettings", load_again: "Callable[[Check], object]"
+) -> Generator[None]:
+    """Tell of a wrong parameter that comes up inside where it was given.
+
+    Args:
+        settings: Of the run.
+        load_again: Loads them with a look at the strategy's own.
+    """
+    try:
+        yield
+    except UsageError as error:
+        from onetape.cli.parameter_errors import placed
+
+        raise placed(error, settings.strategy, load_again) from error
 
 
 def settings_of(
     given: Mapping[str, Any],
     command: str = "",
     *,
-    check: "Callable[[StrategySettings], None] | None" = None,
+    check: "Check | None" = None,
 ) -> "BacktesterSettings":
     """Return the settings of a backtest.
 
@@ -210,12 +223,15 @@ def _joined(symbols: Sequence[str]) -> str | None:
     return (",".join(symbols) if is_whole else "") if symbols else None
 
 
-def backtest_settings(arguments: Sequence[str], command: str) -> "BacktesterSettings":
+def backtest_settings(
+    arguments: Sequence[str], command: str, check: "Check | None" = None
+) -> "BacktesterSettings":
     """Return the settings that the flags of a backtest make, for a command that takes them all.
 
     Args:
         arguments: What the command did not know.
         command: What the user typed, for the error.
+        check: Looks at the strategy instead of what looks at all settings.
 
     Raises:
         UsageError: one of them is no flag of a backtest.
@@ -224,7 +240,7 @@ def backtest_settings(arguments: Sequence[str], command: str) -> "BacktesterSett
     alone = typer.Typer(add_completion=False)
     alone.command()(backtest)
     parsed = typer.main.get_command(alone).make_context(f"backtester {command}", [*arguments])
-    return settings_of(parsed.params, command)
+    return settings_of(parsed.params, command, check=check)
 
 
 app.command("list")(list_runs)

@@ -1,5 +1,6 @@
 """`backtester check`: prove that a strategy sees no future and looks back far enough."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,15 +30,16 @@ def check(
 
     from backtester.check import check_failure, checked_document, checked_lines, checked_series
     from backtester.ending import stoppable
-    from backtester.main import backtest_settings
+    from backtester.main import backtest_settings, placing
     from backtester.run import symbols_of
     from onetape.cli.output import print_json, print_line
 
-    settings = backtest_settings(context.args, "check")
+    load = partial(backtest_settings, context.args, "check")
+    settings = load()
     singles = [msgspec.structs.replace(settings, symbol=name) for name in symbols_of(settings)]
     done: list[Checked] = []
     for single in singles:
-        with stoppable("stopped before every bar was checked"):
+        with placing(settings, load), stoppable("stopped before every bar was checked"):
             done.append(checked_series(single, whole=all_))
         if not json_:
             if len(singles) > 1:

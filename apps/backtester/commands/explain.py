@@ -1,5 +1,6 @@
 """`backtester explain --at TIME`: what happened on one candle, and why."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -26,7 +27,7 @@ def explain_moment(
     Takes --run, or all the flags of a backtest, which is then run again.
     """
     from backtester.explain import explained_symbols, explained_text
-    from backtester.main import backtest_settings
+    from backtester.main import backtest_settings, placing
     from backtester.rerun import made, rerun
     from backtester.runs import load_run
     from onetape.cli.dates import parse_moment
@@ -34,7 +35,10 @@ def explain_moment(
 
     moment = parse_moment(at, "--at")
     if run is None:
-        backtest, changes = made(backtest_settings(context.args, "explain")), []
+        load = partial(backtest_settings, context.args, "explain")
+        settings = load()
+        with placing(settings, load):
+            backtest, changes = made(settings), []
     elif context.args:
         raise UsageError(f"--run has its own settings; leave out {context.args[0]}")
     else:

@@ -1,5 +1,6 @@
 """`backtester search`: try many combinations of parameters, and hold a part of the range out."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -46,7 +47,7 @@ def search(
     Exit 3 where no combination gives a result.
     """
     from backtester.ending import stoppable
-    from backtester.main import backtest_settings
+    from backtester.main import backtest_settings, placing
     from backtester.search.ranking import checked_metric
     from backtester.search.run import Asked, checked_part, nothing_worked, processors, searched
     from backtester.search.say import say
@@ -55,8 +56,10 @@ def search(
     own = [] if strategy is None else ["--strategy", strategy]
     for text in param or ():
         own += ["--param", text]
-    settings = backtest_settings([*own, *context.args], "search")
-    with stoppable("stopped; it goes on where it was: run the same command again"):
+    load = partial(backtest_settings, [*own, *context.args], "search")
+    settings = load()
+    goes_on = stoppable("stopped; it goes on where it was: run the same command again")
+    with placing(settings, load), goes_on:
         found = searched(settings, asked)
     say(found, context.args, as_json=json_)
     failure = nothing_worked(found)

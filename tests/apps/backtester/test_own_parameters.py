@@ -81,6 +81,19 @@ def test_one_of_a_file_names_file_and_line_and_ends_with_3(
     assert error.startswith(f"{program}: mine.yaml:{line}: {words}")
 
 
+@pytest.mark.parametrize(
+    "command", [("check",), ("explain", "--at", "2024-02-01"), ("search", "--param", "slow=9,20")]
+)
+def test_commands_name_file_and_line_too(
+    own: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    head = "exchange: simulator\nstrategy:\n  name: own\n  parameters:\n    fast: 51\n"
+    (own / "mine.yaml").write_text(head)
+    assert exit_code_of(backtester, "backtester", [*command, "--config", "mine.yaml"]) == 3
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("backtester: mine.yaml:5: strategy own: fast must be 2 to 50, found ")
+
+
 def test_one_of_a_flag_names_the_flag_and_one_of_a_variable_the_variable(
     own: Path, on_tape: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
