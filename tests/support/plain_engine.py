@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from onetape.core.candles import Candles, FloatArray
 from onetape.core.steps import IDEAL_MARKET, MarketSteps
@@ -191,4 +192,20 @@ def engine_rules(draw: st.DrawFn) -> Rules:
         cool_down_bars=draw(st.sampled_from([0, 0, 1, 6])),
         steps=draw(st.sampled_from([IDEAL_MARKET, STEPS])),
         **given,
+    )
+
+
+def doubled_money(rules: Rules) -> Rules:
+    """Return rules for prices twice as high: all that is money doubled, amounts as they are."""
+    steps = rules.steps
+    return replace(
+        rules,
+        cash=rules.cash * 2,
+        quote_amount=rules.quote_amount and rules.quote_amount * 2,
+        steps=MarketSteps(
+            steps.price_step and steps.price_step * 2,
+            steps.amount_step,
+            steps.min_amount,
+            steps.min_notional * 2,
+        ),
     )

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from onetape.core.candles import Candles
-from onetape.core.steps import MarketSteps
 from onetape.engine import Portfolio, Rules, Series, metrics_of, simulate_together
-from plain_engine import engine_rules, signals_of, walk
+from plain_engine import doubled_money, engine_rules, signals_of, walk
 
 HOUR = 3_600
 seeds, counts, places = st.integers(0, 2**32 - 1), st.integers(30, 200), st.integers(1, 3)
@@ -49,21 +48,6 @@ def doubled(candles: Candles) -> Candles:
         column * 2 for column in (candles.open, candles.high, candles.low, candles.close)
     )
     return Candles.from_columns(candles.timestamp, open_, high, low, close, candles.volume)
-
-
-def doubled_money(rules: Rules) -> Rules:
-    steps = rules.steps
-    return replace(
-        rules,
-        cash=rules.cash * 2,
-        quote_amount=rules.quote_amount and rules.quote_amount * 2,
-        steps=MarketSteps(
-            steps.price_step and steps.price_step * 2,
-            steps.amount_step,
-            steps.min_amount,
-            steps.min_notional * 2,
-        ),
-    )
 
 
 @settings(max_examples=100)

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from onetape.core.candles import Candles
-from onetape.core.steps import MarketSteps
 from onetape.engine import Result, Rules, Trade, booked_fill, metrics_of, simulate
-from plain_engine import STEPS, engine_rules, signals_of, walk
+from plain_engine import STEPS, doubled_money, engine_rules, signals_of, walk
 
 seeds = st.integers(0, 2**32 - 1)
 counts = st.integers(2, 250)
@@ -58,21 +57,6 @@ def doubled(candles: Candles) -> Candles:
         high=candles.high * 2,
         low=candles.low * 2,
         close=candles.close * 2,
-    )
-
-
-def doubled_money(rules: Rules) -> Rules:
-    steps = rules.steps
-    return replace(
-        rules,
-        cash=rules.cash * 2,
-        quote_amount=rules.quote_amount and rules.quote_amount * 2,
-        steps=MarketSteps(
-            steps.price_step and steps.price_step * 2,
-            steps.amount_step,
-            steps.min_amount,
-            steps.min_notional * 2,
-        ),
     )
 
 
