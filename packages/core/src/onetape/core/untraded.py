@@ -1,0 +1,30 @@
+"""Which candles only repeat a price because no trade happened: the one rule for the workspace."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onetape.core.candles import Candle, Candles
+
+
+def is_untraded(candle: Candle) -> bool:
+    """Return whether a candle of an exchange that reports volume holds no trade.
+
+    Such a candle has volume 0 and a single price. A candle with volume 0 whose price moved was
+    traded: its source does not report volume.
+    """
+    return candle.volume == 0 and candle.high == candle.low
+
+
+def untraded_rows(candles: Candles) -> NDArray[np.bool_]:
+    """Return which candles hold no trade, shape (n,).
+
+    The rule is `is_untraded`, with one exception: where no candle has any volume, the source does
+    not report volume, and every candle counts as traded.
+
+    Args:
+        candles: Candles of one series, oldest first, shape (n,).
+    """
+    has_no_volume = candles.volume == 0
+    if has_no_volume.all() or not has_no_volume.any():
+        return np.zeros(len(candles), dtype=np.bool_)
+    return has_no_volume & (candles.high == candles.low)

@@ -1,0 +1,37 @@
+"""Which candles count as untraded."""
+
+import numpy as np
+
+from onetape.core.candles import Candle, Candles
+from onetape.core.untraded import is_untraded, untraded_rows
+
+
+def _candles(*rows: tuple[float, float, float, float, float]) -> Candles:
+    columns = np.array(rows, dtype=np.float64).reshape(-1, 5).T
+    return Candles(np.arange(len(rows)) * 3600, *(column.copy() for column in columns))
+
+
+def test_volume_zero_and_one_price_is_untraded() -> None:
+    candles = _candles((100, 100, 100, 100, 0), (100, 101, 99, 100, 5))
+    assert untraded_rows(candles).tolist() == [True, False]
+    assert is_untraded(Candle(0, 100, 100, 100, 100, 0))
+
+
+def test_a_moving_price_without_volume_is_traded() -> None:
+    candles = _candles((100, 101, 99, 100, 0), (100, 101, 99, 100, 5))
+    assert untraded_rows(candles).tolist() == [False, False]
+    assert not is_untraded(Candle(0, 100, 101, 99, 100, 0))
+
+
+def test_a_source_that_reports_no_volume_is_traded_throughout() -> None:
+    candles = _candles((100, 100, 100, 100, 0), (101, 101, 101, 101, 0))
+    assert untraded_rows(candles).tolist() == [False, False]
+
+
+def test_one_price_with_volume_is_traded() -> None:
+    candles = _candles((100, 100, 100, 100, 3), (100, 100, 100, 100, 0))
+    assert untraded_rows(candles).tolist() == [False, True]
+
+
+def test_no_candles_have_no_untraded_rows() -> None:
+    assert untraded_rows(_candles()).tolist() == []
