@@ -322,14 +322,44 @@ def test_averages_skip_values_that_are_missing_at_the_start():
     assert_array_equal(indicators.ema(late, 10)[7:], indicators.ema(close, 10))
 
 
-def test_touching_is_not_crossing():
-    first = np.array([1.0, 2.0, 3.0, 2.0, 2.0, 1.0, 3.0])
-    assert indicators.crosses(first, 2.0, 0.0).tolist() == [0, 0, 0, 0, 0, 0, 1]
+@pytest.mark.parametrize(
+    ("differences", "crossed"),
+    [
+        ([-1.0, 1.0, -1.0], [0, 1, -1]),
+        # The bar that leaves a touch is the cross, however long the lines were equal.
+        ([1.5, 0.0, -1.5], [0, 0, -1]),
+        ([1.5, 0.0, 0.0, 0.0, -1.5], [0, 0, 0, 0, -1]),
+        ([-1.0, 0.0, 0.0, 2.0], [0, 0, 0, 1]),
+        # One bar of memory: where the lines came from before the touch is not asked.
+        ([1.0, 0.0, 1.0, 0.0, 0.0, 1.0], [0, 0, 1, 0, 0, 1]),
+        ([0.0, 1.0, 1.0], [0, 1, 0]),
+        ([0.0, 0.0], [0, 0]),
+        # What rounding can do counts as a touch, with the noise of its own bar.
+        ([-1e-13, 1e-13, -1e-13], [0, 0, 0]),
+        ([1.0, 1e-13, -1e-13, -1.0], [0, 0, 0, -1]),
+        ([np.nan, 1.0, np.nan, -1.0, 0.0, 1.0], [0, 0, 0, 0, 0, 1]),
+        ([1.0], [0]),
+        ([], []),
+    ],
+)
+def test_a_cross_is_the_bar_that_is_beyond_the_other_line_after_one_that_was_not(
+    differences: list[float], crossed: list[int]
+):
+    first = np.array(differences)
+    assert indicators.crosses(first, 0.0, 1e-12).tolist() == crossed
+    noise = np.full(len(first), 1e-12)
+    assert indicators.crosses(np.zeros(len(first)), first, noise).tolist() == [-x for x in crossed]
 
 
-def test_a_difference_that_rounding_can_make_is_no_crossing():
-    first = np.array([100.0 - 1e-13, 100.0 + 1e-13])
-    assert indicators.crosses(first, 100.0, 100.0 * indicators.NOISE).tolist() == [0, 0]
+def test_crosses_are_found_at_every_edge_of_the_rows_worked_on_together():
+    rng = np.random.default_rng(5)
+    count = 40_000
+    first = rng.integers(-1, 2, count).astype(np.float64)
+    was, now = first[:-1], first[1:]
+    plain = np.where((was <= 0) & (now > 0), 1, np.where((was >= 0) & (now < 0), -1, 0))
+    assert_array_equal(indicators.crosses(first, 0.0, 0.0), [0, *plain])
+    # One value below and one above for all bars: a single chunk must not differ from many.
+    assert_array_equal(indicators.crosses(first, np.zeros(count), np.zeros(count)), [0, *plain])
 
 
 @pytest.mark.parametrize(

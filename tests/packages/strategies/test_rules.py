@@ -19,13 +19,20 @@ Rule = Callable[[Candles], list[int]]
 
 
 def crosses(first: Line, second: Line, count: int) -> list[int]:
-    """Return 1 where a line comes from under another to above it, -1 the other way round."""
+    """Return 1 where a line is above another that it was not above one bar before; -1: below.
+
+    The lines are equal where they differ by no more than rounding: TA-Lib's sums are running ones.
+    """
     one, other = (np.broadcast_to(line, count) for line in (first, second))
     found = [0]
     for bar in range(1, count):
-        was, now = one[bar - 1] - other[bar - 1], one[bar] - other[bar]
-        found.append(1 if was < 0 < now else -1 if was > 0 > now else 0)
+        was, now = (_rounded(one[at] - other[at]) for at in (bar - 1, bar))
+        found.append(1 if was <= 0 < now else -1 if was >= 0 > now else 0)
     return found
+
+
+def _rounded(difference: float) -> float:
+    return 0.0 if abs(difference) < 1e-9 else difference
 
 
 def sides(buy: NDArray[np.bool_], sell: NDArray[np.bool_]) -> list[int]:

@@ -92,6 +92,33 @@ def test_lookback_candles_decide_as_the_whole_range_on_recorded_candles(
     assert [last_signal(strategy, candles, int(end)) for end in ends] == whole[ends - 1].tolist()
 
 
+@pytest.mark.parametrize("touches", [1, 2, 6])
+def test_averages_that_touch_sell_on_the_candle_that_leaves_the_touch(touches: int):
+    # SMA 2 lies over SMA 4 while the closes rise, on it while they stand still, then under it.
+    rise, fall = [100.0, 98, 96, 97, 99, 101, 103], [101.0, 95.0]
+    close = np.array([*rise, *[103.0] * (2 + touches), *fall])
+    signals = checked_signals(SmaCross(fast=2, slow=4), candles_of(close))
+    first = len(close) - len(fall)
+    fast, slow = signals.indicators.values()
+    assert (fast[first - touches : first] == slow[first - touches : first]).all()
+    assert np.flatnonzero(signals.signal == -1).tolist() == [first]
+    words = SmaCross(fast=2, slow=4).describe(signals, first - 1, holding=True)
+    assert words == "SMA2 103.0 equal to SMA4 103.0 (sells on a cross down)"
+
+
+def test_no_cross_of_a_recorded_thin_market_is_lost(recorded: Callable[[str], Candles]):
+    candles = recorded("binance_BRD-BTC_1m_20210410_20210520")
+    # Whole steps of the price: sums of 5 and of 20 closes compare exactly.
+    steps = np.rint(candles.close * 1e8).astype(np.int64).tolist()
+    expected = [0] * 20
+    for bar in range(20, len(steps)):
+        now = 4 * sum(steps[bar - 4 : bar + 1]) - sum(steps[bar - 19 : bar + 1])
+        was = 4 * sum(steps[bar - 5 : bar]) - sum(steps[bar - 20 : bar])
+        expected.append(1 if was <= 0 < now else -1 if was >= 0 > now else 0)
+    found = checked_signals(SmaCross(fast=5, slow=20), candles).signal
+    assert found.tolist() == expected
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
 def test_prices_in_another_unit_give_the_same_signals(strategy: Strategy):
     close = tick_walk(11, 2_000)

@@ -3,9 +3,11 @@
 The averages, and what decides the signals, stand in each strategy's own file.
 """
 
+import math
 from collections.abc import Mapping
 
 from onetape.core.candles import FloatArray
+from onetape.strategies.indicators import NOISE
 from onetape.strategies.interface import BUY, SELL, SignalArray, Signals, Strategy, value_text
 from onetape.strategies.parameters import check_under
 
@@ -41,6 +43,7 @@ class AverageCross(Strategy):
         """Return such as `EMA12 61,240 over EMA26 60,980 (sells on a cross down)`."""
         (fast_name, fasts), (slow_name, slows) = signals.indicators.items()
         fast, slow = fasts[index], slows[index]
-        side = "over" if fast > slow else "under"
+        is_touch = math.isclose(fast, slow, rel_tol=NOISE)
+        side = "equal to" if is_touch else "over" if fast > slow else "under"
         rule = "sells on a cross down" if holding else "buys on a cross up"
         return f"{fast_name} {value_text(fast)} {side} {slow_name} {value_text(slow)} ({rule})"

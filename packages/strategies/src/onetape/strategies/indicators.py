@@ -218,8 +218,10 @@ def crosses(
 ) -> NDArray[np.int8]:
     """Return where one line crosses another: int8, 1 up, -1 down, 0 neither.
 
-    Up on bar t means first < second on bar t-1 and first > second on bar t. Touching is not
-    crossing, and NaN crosses nothing.
+    Up on bar t means first <= second on bar t-1 and first > second on bar t; down is the mirror
+    image. That is the rule of TradingView's `ta.crossover` and of qtpylib: the bar that leaves a
+    touch is the cross, however long the lines were equal, and only two bars decide. NaN crosses
+    nothing.
 
     Args:
         first: The line that moves.
@@ -228,16 +230,17 @@ def crosses(
             do to them, such as `close * NOISE`.
     """
     count = len(first)
-    over, under = np.empty(count, dtype=np.bool_), np.empty(count, dtype=np.bool_)
-    for start in range(0, count, _CHUNK_ROWS):
-        rows = slice(start, start + _CHUNK_ROWS)
-        difference, reach = first[rows] - _rows(second, rows), _rows(noise, rows)
-        np.greater(difference, reach, out=over[rows])
-        np.negative(difference, out=difference)
-        np.greater(difference, reach, out=under[rows])
     crossed = np.zeros(count, dtype=np.int8)
-    up, down = over[1:] & under[:-1], under[1:] & over[:-1]
-    np.subtract(up.view(np.int8), down.view(np.int8), out=crossed[1:])
+    # Neighbouring chunks share one bar, because a cross compares two.
+    for start in range(0, count - 1, _CHUNK_ROWS):
+        rows = slice(start, start + _CHUNK_ROWS + 1)
+        difference, reach = first[rows] - _rows(second, rows), _rows(noise, rows)
+        over, not_over = difference > reach, difference <= reach
+        np.negative(difference, out=difference)
+        under, not_under = difference > reach, difference <= reach
+        up, down = over[1:] & not_over[:-1], under[1:] & not_under[:-1]
+        out = crossed[start + 1 : start + _CHUNK_ROWS + 1]
+        np.subtract(up.view(np.int8), down.view(np.int8), out=out)
     return crossed
 
 
