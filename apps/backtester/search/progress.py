@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from onetape.cli.output import note
+from onetape.core.printable import printable
 
 #: Seconds between two lines where there is no terminal.
 LINE_EVERY_SECONDS: Final = 5.0
@@ -44,7 +45,9 @@ def shown(total: int, earlier: int = 0) -> Generator[Shown]:
         task = bars.add_task("combinations", total=total, completed=earlier)
         yield Shown(
             lambda done: bars.update(task, completed=done),
-            lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True),
+            lambda text: console.print(
+                printable(text), markup=False, highlight=False, soft_wrap=True
+            ),
         )
 
 

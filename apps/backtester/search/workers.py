@@ -14,13 +14,14 @@ import os
 import select
 import signal
 import struct
-import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Sequence
 from typing import Final, NoReturn
 
 from backtester.ending import ENDING, end_with_parent
+from onetape.cli.output import note
+from onetape.core.words import said
 
 _JOB: Final = struct.Struct("<q")
 #: Number of the job, and how many bytes of an answer follow.
@@ -225,7 +226,7 @@ def _begin(parent: int, held: Collection[int], not_its: Sequence[int]) -> None:
         for descriptor in not_its:
             os.close(descriptor)
     except BaseException as error:
-        sys.stderr.write(f"backtester: search process: {type(error).__name__}: {error}\n")
+        note(f"backtester: search process: {type(error).__name__}: {said(error)}")
         os._exit(1)
 
 
@@ -243,7 +244,7 @@ def _serve(jobs_end: int, answers_end: int, work: Callable[[int], bytes]) -> NoR
     except OSError:
         code = 1  # the parent is gone, and with it whoever wants the answer
     except BaseException as error:
-        sys.stderr.write(f"backtester: search process: {type(error).__name__}: {error}\n")
+        note(f"backtester: search process: {type(error).__name__}: {said(error)}")
         code = 1
     finally:
         os._exit(code)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onetape.cli.output import note, print_json, table
+from onetape.cli.output import note, print_bytes, print_json, print_line, table
 
 
 def test_a_document_is_json_and_notes_stay_out_of_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,3 +21,20 @@ def test_a_table_lines_up_and_leaves_no_blanks_at_the_end() -> None:
     rows = [("", "rsi"), ("return", "5.00%"), ("trades", "12")]
     assert table(rows, right=(1,)) == "          rsi\nreturn  5.00%\ntrades     12"
     assert table([]) == ""
+
+
+def test_no_printed_text_controls_a_terminal(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    hostile = "\x1b]0;owned\x07\x9b2J\u202e\udc9b"
+    print_line(f"file {hostile}")
+    note(f"file {hostile}")
+    print_json({"file": hostile})
+    print_bytes('"\x9b2J\x7f"\n'.encode())
+    print_line(table([[hostile, "second\nline"]]))
+    printed = capsysbinary.readouterr()
+    for text in (printed.out.decode(), printed.err.decode()):
+        assert all(each.isprintable() or each == "\n" for each in text)
+    assert printed.out.decode().splitlines()[-1].endswith("second\\u000aline")
+
+
+def test_cells_with_chinese_characters_line_up() -> None:
+    assert table([["币/USDT", "x"], ["BTC/USDT", "x"]]) == "币/USDT   x\nBTC/USDT  x"

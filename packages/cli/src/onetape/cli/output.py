@@ -2,33 +2,38 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from onetape.cli.stdout import stdout
+from onetape.core.printable import columns_wide, printable, printable_json
+
+#: What may stand in a text of several lines.
+_LAYOUT: Final = "\n\t"
 
 
 def print_line(text: str = "") -> None:
-    """Print a line on stdout at once, also where stdout is a pipe."""
-    # A path may hold bytes that are no text.
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """Print lines on stdout at once, also into a pipe; no character controls the terminal."""
     out = stdout()
-    out.write(f"{text}\n")
+    safe = printable(text, keep=_LAYOUT)
+    # A terminal or pipe that is not UTF-8 shows what it has no character for as an escape.
+    encoding = out.encoding or "utf-8"
+    out.write(f"{safe.encode(encoding, 'backslashreplace').decode(encoding)}\n")
     out.flush()
 
 
 def print_bytes(text: bytes) -> None:
-    """Print text that is UTF-8 already on stdout at once; a long one need not be copied."""
+    """Print JSON that is UTF-8 already on stdout at once; a long one need not be copied."""
     out = stdout()
     out.flush()
-    out.buffer.write(text)
+    out.buffer.write(printable_json(text))
     out.buffer.flush()
 
 
 def note(text: str) -> None:
-    """Print a line on stderr, where it cannot mix with a JSON document."""
-    sys.stderr.write(f"{text}\n")
+    """Print lines on stderr, apart from a JSON document; no character controls the terminal."""
+    sys.stderr.write(f"{printable(text, keep=_LAYOUT)}\n")
     sys.stderr.flush()
 
 
@@ -62,12 +67,13 @@ def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
     """Return rows as aligned text; the columns named in `right` are aligned to the right."""
     if not rows:
         return ""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    safe = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(columns_wide(row[column]) for row in safe) for column in range(len(safe[0]))]
     lines: list[str] = []
-    for row in rows:
-        cells = [
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
+    for row in safe:
+        cells: list[str] = []
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            padding = " " * (width - columns_wide(cell))
+            cells.append(padding + cell if column in right else cell + padding)
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from onetape.cli.stdout import flush_all, own_process, stdout
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
+from onetape.core.printable import printable
 
 if TYPE_CHECKING:
     import typer
@@ -123,7 +124,7 @@ def _print_no_more() -> None:
 
 
 def _fail(name: str, text: str, exit_code: int) -> int:
-    line = " ".join(text.split())
+    line = printable(" ".join(text.split()))
     # Where stderr is closed or full, the exit code is all that can be said.
     with contextlib.suppress(OSError, AttributeError):
         sys.stderr.write(f"{name}: {line}\n")

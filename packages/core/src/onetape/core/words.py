@@ -5,6 +5,8 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
+from onetape.core.printable import printable
+
 #: So much of somebody else's text is worth showing.
 _LONGEST_SAID: Final = 500
 
@@ -50,8 +52,7 @@ def said(error: BaseException) -> str:
         text = str(error)
     except Exception as other:
         text = f"(its text fails: {type(other).__name__})"
-    plain = " ".join(text.split())
-    line = "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in plain)
+    line = printable(" ".join(text.split()))
     return line if len(line) <= _LONGEST_SAID else f"{line[: _LONGEST_SAID - 3]}..."
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from onetape.cli.output import note, print_json, print_line
 from onetape.cli.program import run_app
 from onetape.core.errors import UsageError
 from onetape.simulator.embedded import DEFAULT_PORT, DEFAULT_SEED, DEFAULT_URL
@@ -135,7 +136,7 @@ def simulate(
         limits=limits,
     )
     if verbose:
-        simulator.faults.listener = lambda fired: typer.echo(f"simulator: {fired.line()}", err=True)
+        simulator.faults.listener = lambda fired: note(f"simulator: {fired.line()}")
     asyncio.run(_serve(simulator))
 
 
@@ -197,7 +198,6 @@ def ledger(
     With --json: "account" (free and locked by asset now), "orders" (a row for each thing that
     happened to an order), "fills", "balances" (a row for each change), and "candles" with --symbol.
     """
-    from onetape.cli.output import print_json
     from onetape.simulator.ledger_command import read_ledger, summary
 
     candles = None
@@ -212,7 +212,7 @@ def ledger(
     if as_json:
         print_json(document)
     else:
-        typer.echo(summary(document))
+        print_line(summary(document))
 
 
 def _replay(
@@ -244,7 +244,7 @@ async def _serve(simulator: "Simulator") -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with simulator:
-        typer.echo(_greeting(simulator))
+        print_line(_greeting(simulator))
         await stop.wait()
 
 

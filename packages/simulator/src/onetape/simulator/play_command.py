@@ -5,8 +5,7 @@ import signal
 from collections.abc import Iterable
 from pathlib import Path
 
-import typer
-
+from onetape.cli.output import note, print_line
 from onetape.core.words import counted
 from onetape.simulator.player import Player
 from onetape.simulator.recordings import parse_route, read_reel
@@ -40,7 +39,7 @@ async def _serve(player: Player, content: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with player:
-        typer.echo(f"simulator play: {content}, at {player.url}. Ctrl-C stops it.")
+        print_line(f"simulator play: {content}, at {player.url}. Ctrl-C stops it.")
         await stop.wait()
     for asked in player.missed:
-        typer.echo(f"not recorded: {asked}", err=True)
+        note(f"not recorded: {asked}")

@@ -4,6 +4,8 @@ import shutil
 import sys
 import time
 
+from onetape.core.printable import printable
+
 CLEAR_LINE = "\r\x1b[2K"
 #: Lines below a step's number.
 INDENT = "    "
@@ -36,28 +38,25 @@ class Screen:
         """Show how far the step is; only a terminal shows it."""
         if self._is_terminal:
             width = shutil.get_terminal_size().columns - 1
-            self._write(CLEAR_LINE + self._line(text)[:width])
+            self._write(self._line(text)[:width], clear=True)
 
     def detail(self, text: str) -> None:
         """Print a line below the step's number and title, which are printed before the first."""
-        clear = CLEAR_LINE if self._is_terminal else ""
         if not self._has_details:
-            self._write(f"{clear} {self._number}. {self._title}:\n")
-            clear = ""
+            self._write(f" {self._number}. {self._title}:\n", clear=self._is_terminal)
+        self._write(f"{INDENT}{text}\n", clear=self._is_terminal and self._has_details)
         self._has_details = True
-        self._write(f"{clear}{INDENT}{text}\n")
 
     def done(self, text: str) -> None:
         """Fill the step in, with the seconds it took."""
         seconds = time.monotonic() - self._began
-        clear = CLEAR_LINE if self._is_terminal else ""
-        self._write(f"{clear}{self._line(text)} ({seconds:.1f} s)\n")
+        self._write(f"{self._line(text)} ({seconds:.1f} s)\n", clear=self._is_terminal)
 
     def _line(self, text: str) -> str:
         if self._has_details:
             return f"{INDENT}{text}"
         return f" {self._number}. {self._title}: {text}"
 
-    def _write(self, text: str) -> None:
-        sys.stdout.write(text)
+    def _write(self, text: str, *, clear: bool = False) -> None:
+        sys.stdout.write((CLEAR_LINE if clear else "") + printable(text, keep="\n"))
         sys.stdout.flush()

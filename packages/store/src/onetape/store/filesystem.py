@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from onetape.core.errors import ConfigurationError
+from onetape.core.printable import printable
 
 #: Drives of another computer: locks and shared memory do not reach it.
 NETWORK = frozenset(
@@ -75,7 +76,7 @@ def tell(text: str) -> None:
     """Tell whoever runs the program, in one line on stderr unless it arranged otherwise."""
     import logging
 
-    logging.getLogger("onetape.store").warning(text)
+    logging.getLogger("onetape.store").warning("%s", printable(text))
 
 
 def _plain(name: str) -> str:

@@ -1,0 +1,45 @@
+"""Text from outside (file names, columns, symbols, answers) made safe to print in a terminal."""
+
+import re
+import unicodedata
+from typing import Final
+
+#: Bytes that UTF-8 JSON may hold and a terminal may obey: DEL, and the C1 controls such as CSI.
+_CONTROLS: Final = re.compile(rb"\x7f|\xc2[\x80-\x9f]")
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    r"""Return a text in which every character that is not printable is escaped, such as `\u001b`.
+
+    Escaped are control characters (a terminal obeys them), characters that change the direction
+    of text or have no width, line ends, and bytes that are no text.
+
+    Args:
+        text: The text.
+        keep: Characters that stay although they are not printable, such as a line end.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in keep else _escaped(each) for each in text)
+
+
+def printable_json(text: bytes) -> bytes:
+    """Return JSON in UTF-8 in which no byte can control a terminal; its meaning stays."""
+    if _CONTROLS.search(text) is None:
+        return text
+    return _CONTROLS.sub(lambda found: _escaped(found[0].decode()).encode(), text)
+
+
+def columns_wide(text: str) -> int:
+    """Return how many columns of a terminal a printable text takes; Chinese characters take two."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(each) else 1 + (unicodedata.east_asian_width(each) in "WF")
+        for each in text
+    )
+
+
+def _escaped(character: str) -> str:
+    number = ord(character)
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
