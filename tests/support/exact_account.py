@@ -17,8 +17,9 @@ EXACT = Context(prec=45)
 ZERO, ONE = Decimal(0), Decimal(1)
 #: Part of a step that is none (onetape.core.steps).
 TOLERANCE = Decimal("1e-6")
-#: Part of the cash at the start that several symbols take for none.
-DUST_OF_CASH = Decimal("1e-12")
+#: Part of the cash by which an order may cost more than there is, and which an order without an
+#: amount step may leave of it: then the order spends all of the cash.
+CASH_NOISE = Decimal("1e-12")
 
 
 @dataclass(frozen=True)
@@ -181,8 +182,9 @@ def _enter(account: ExactAccount, lane: _Lane, bar: int, places: int, moment: in
         lane.refused.append(bar)
         lane.may_retry = True
         return
+    noise = ZERO if lane.steps.amount_step else account.cash * CASH_NOISE
     account.cash += fill.cash_change
-    if len(account.lanes) > 1 and account.cash < of(lane.rules.cash) * DUST_OF_CASH:
+    if account.cash <= noise:
         account.cash = ZERO
     lane.base += fill.base_change
     lane.fills.append(fill)
@@ -213,7 +215,7 @@ def _bought(lane: _Lane, bar: int, cash: Decimal, equity: Decimal) -> ExactFill 
         price = _to_step(moved, lane, ROUND_CEILING)
         amount = min(amount, EXACT.divide(budget, price * kept))
     amount = _whole_steps(amount, lane)
-    if lane.steps.amount_step is not None and amount * price * kept > budget:
+    if lane.steps.amount_step is not None and amount * price * kept > budget * (1 + CASH_NOISE):
         amount -= lane.steps.amount_step
     if not _is_taken(lane, price, amount):
         return None
@@ -251,10 +253,11 @@ def _wanted(
     if name == "all_in":
         return cash, EXACT.divide(cash, unit)
     size = of(getattr(rules, name))
+    most = cash * (1 + CASH_NOISE)
     if name == "quote_amount":
-        return (size, EXACT.divide(size, unit)) if size <= cash else None
+        return (size, EXACT.divide(size, unit)) if size <= most else None
     if name == "base_amount":
-        return (cash, size) if size * unit <= cash else None
+        return (cash, size) if size * unit <= most else None
     if name == "risk_per_trade":
         loss, fee = rules.exits.first_stop, of(rules.fee_rate)
         assert loss is not None

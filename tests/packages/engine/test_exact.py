@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -182,8 +182,26 @@ def three(seed: int, count: int) -> list[tuple[Prices, list[int]]]:
     ]
 
 
+#: The first entry of seed 148 leaves a millionth of a million, which is money and no rounding.
+A_MILLIONTH_LEFT = Rules(
+    cash=1e6,
+    exits=ExitRules(stop_loss=0.02, time_stop_bars=1),
+    steps=STEPS,
+)
+#: A target after it, whose fee is another one.
+A_MILLIONTH_LEFT_BY_A_TARGET = Rules(
+    cash=1e6,
+    maker_fee_rate=0.0,
+    exits=ExitRules(take_profit=0.004, time_stop_bars=7),
+    cool_down_bars=1,
+    steps=STEPS,
+)
+
+
 @settings(max_examples=300)
 @given(seeds, st.integers(10, 200), engine_rules(), st.sampled_from([None, 1, 2, 3]))
+@example(148, 15, A_MILLIONTH_LEFT, None)
+@example(148, 15, A_MILLIONTH_LEFT_BY_A_TARGET, None)
 def test_symbols_that_share_an_account_equal_a_decimal_recomputation(
     seed: int, count: int, rules: Rules, places: int | None
 ):

@@ -1,5 +1,7 @@
 """Several symbols on one account: one purse, places, and what happens at one moment."""
 
+from decimal import Decimal
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from onetape.core.candles import Candles
-from onetape.core.steps import IDEAL_MARKET
+from onetape.core.steps import IDEAL_MARKET, MarketSteps
 from onetape.engine import (
     ExitRules,
     Portfolio,
@@ -135,6 +137,18 @@ def test_what_rounding_leaves_of_all_the_cash_buys_nothing(price: float, later: 
     ]
     result = simulate_together(both, rules)
     assert [trade.symbol for trade in result.trades] == ["A/Q", "A/Q"]
+    assert result.cash == 0
+
+
+def test_the_next_symbol_spends_all_that_an_order_in_steps_left_of_a_large_account():
+    steps = MarketSteps(Decimal("0.01"), Decimal("0.001"), Decimal(0), Decimal(0))
+    rules = Rules(cash=1e6, fee_rate=0.001)
+    first = replace(series_of("A/Q", [99.9] * 4, [1, 0, 0, 0]), steps=steps)
+    second = series_of("B/Q", [5] * 4, [0, 1, 0, 0])
+    result = simulate_together([first, second], rules)
+    # 10,000.01 coins cost 999,999.999999: a millionth is left.
+    assert [trade.symbol for trade in result.trades] == ["A/Q", "B/Q"]
+    assert result.trades[1].amount == pytest.approx(1e-6 / (5 * 1.001), rel=1e-12)
     assert result.cash == 0
 
 

@@ -6,6 +6,7 @@ exits inside the candle come last: their money is not there at its open.
 
 import heapq
 from collections.abc import Sequence
+from decimal import Context, Decimal
 from functools import cached_property
 from typing import Final
 
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.steps import MarketSteps
 from onetape.engine.account import Lane, equity_of
+from onetape.engine.booking import ExactChange
 from onetape.engine.detail import Detail
-from onetape.engine.exits import SIGNAL, TIME_STOP
+from onetape.engine.exits import SIGNAL, TARGET, TIME_STOP
 from onetape.engine.plan import NONE
 from onetape.engine.result import Result, State
 from onetape.engine.rules import Rules
@@ -31,8 +33,11 @@ TIE_RULE: Final = (
     "exit inside a candle is there from the next open on"
 )
 _EXIT_AT_OPEN, _ENTRY, _EXIT_INSIDE = range(3)
-#: Part of the cash at the start that is rounding, and no money.
-_NOISE: Final = 1e-12
+#: Part of the cash that an order without an amount step may leave by rounding alone.
+_NOISE: Final = Decimal("1e-12")
+#: Digits enough for any sum of cash and changes of it.
+_EXACT: Final = Context(prec=80)
+_ZERO: Final = Decimal(0)
 #: When, which kind of event, which symbol, which row of its plan, which bar.
 _Event = tuple[int, int, int, int, int]
 
@@ -131,7 +136,7 @@ def simulate_together(
         lane_of(one.candles, one.signal, own, one.start_index, empty, one.detail)
         for one, own in zip(series, own_rules, strict=True)
     ]
-    purse = _Purse(lanes, rules.cash, max_open_trades or len(lanes))
+    purse = _Purse(lanes, own_rules, max_open_trades or len(lanes))
     purse.trade()
     timestamp = _union([lane.candles.timestamp for lane in lanes])
     equity = purse.equity(timestamp)
@@ -162,17 +167,25 @@ def simulate_together(
 
 
 class _Purse:
-    """The cash that all symbols share."""
+    """The cash that all symbols share.
 
-    def __init__(self, lanes: list[Lane], cash: float, places: int) -> None:
+    What one symbol's order leaves is all that the next one has, and may be a millionth of the
+    account: a float's error, which is nothing beside the whole, would be seen in that order. So the
+    cash is exact. One symbol alone never spends a remainder; its cash is the sum of `simulate`.
+    """
+
+    def __init__(self, lanes: list[Lane], rules: list[Rules], places: int) -> None:
         self._lanes = lanes
-        self._start = cash
+        self._exact = [ExactChange.of(own) for own in rules]
         self._places = places
+        self._noise = [_ZERO if own.steps.amount_step else _NOISE for own in rules]
         self._open: set[int] = set()
         self._events: list[_Event] = []
         self._moments: list[int] = []
-        self._changes: list[float] = []
-        self.cash = cash
+        self._exact_cash = Decimal(repr(float(rules[0].cash)))
+        self.cash = float(rules[0].cash)
+        self._cash_after = [self.cash]
+        """At the start and after each fill."""
         self.skipped = 0
 
     def trade(self) -> None:
@@ -189,7 +202,7 @@ class _Purse:
     def equity(self, timestamp: IntArray) -> FloatArray:
         """Return cash and positions at the close of the candles that open at these moments."""
         done = np.searchsorted(np.asarray(self._moments, dtype=np.int64), timestamp, side="right")
-        worth = np.cumsum([self._start, *self._changes])[done]
+        worth = np.array(self._cash_after)[done]
         for lane in self._lanes:
             own = equity_of(lane.candles, lane.book, 0.0, 0.0)[1]
             last = np.searchsorted(lane.candles.timestamp, timestamp, side="right") - 1
@@ -207,10 +220,7 @@ class _Purse:
         if change is None:
             self._await_entry(number, lane.plan.retry_after(bar))
             return
-        if len(self._lanes) > 1 and self.cash + change < self._start * _NOISE:
-            # What rounding left of all the cash would buy the next symbol a trade of nothing.
-            change = -self.cash
-        self._note(moment, change)
+        self._note(moment, number, change)
         self._open.add(number)
         self._await_exit(number, row, lane.plan.exit_of(row))
 
@@ -220,14 +230,28 @@ class _Purse:
         if change is None:
             self._await_exit(number, row, lane.plan.exit_by_signal(row, bar))
             return
-        self._note(moment, change)
+        self._note(moment, number, change)
         self._open.discard(number)
         self._await_entry(number, lane.plan.entry_after(bar))
 
-    def _note(self, moment: int, change: float) -> None:
-        self.cash += change
+    def _note(self, moment: int, number: int, change: float) -> None:
+        if len(self._lanes) == 1:
+            self.cash += change
+        else:
+            self._exact_cash = self._exact_cash_after(number)
+            self.cash = float(self._exact_cash)
         self._moments.append(moment)
-        self._changes.append(change)
+        self._cash_after.append(self.cash)
+
+    def _exact_cash_after(self, number: int) -> Decimal:
+        """Return the cash after the newest fill of a symbol, never less than zero."""
+        exact, book = self._exact[number], self._lanes[number].book
+        is_maker = bool(book.exit_kinds) and book.exit_kinds[-1] == TARGET
+        change = exact.change(book.numbers[-1], is_maker=is_maker)
+        cash = _EXACT.add(self._exact_cash, change)
+        if change > 0:
+            return cash
+        return cash if cash > self._exact_cash * self._noise[number] else _ZERO
 
     def _await_entry(self, number: int, row: int) -> None:
         if row != NONE:
