@@ -9,6 +9,7 @@ help: ## Print these verbs
 .PHONY: setup
 setup: ## Install everything, and teach git to keep addresses out of uv.lock
 	git config filter.uvlock.clean 'python3 tools/clean_lock.py'
+	git config filter.uvlock.smudge cat
 	git config filter.uvlock.required true
 	uv sync
 	git add uv.lock

@@ -1,5 +1,10 @@
 """The lock in git names no address, and its completed form is proved against it."""
 
+import os
+import re
+import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -69,3 +74,39 @@ def test_a_lock_that_proves_nothing_or_differs_is_found(
     committed: str, completed: str, finding: str
 ):
     assert any(finding in line for line in findings(committed, completed))
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git with no settings but the repository's own; return its output, or fail with it."""
+    done = subprocess.run(
+        ["git", "-c", "user.name=A", "-c", "user.email=a@example.invalid", *arguments],
+        cwd=folder,
+        env=os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert not done.returncode, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("setup", ["Makefile", "CONTRIBUTING.md", ".ci/run"])
+def test_the_lock_can_be_checked_out_after_each_setup(repository: Path, tmp_path: Path, setup: str):
+    clone = tmp_path / "clone"
+    (clone / "tools").mkdir(parents=True)
+    shutil.copy(repository / ".gitattributes", clone)
+    shutil.copy(repository / "tools/clean_lock.py", clone / "tools")
+    git(clone, "init", "-q")
+    text = (repository / setup).read_text(encoding="utf-8")
+    lines = re.findall(r"git (config filter\.\S+ (?:'[^']*'|\S+))", text)
+    assert lines
+    for line in lines:
+        git(clone, *shlex.split(line))
+    (clone / "uv.lock").write_text(COMPLETED)
+    git(clone, "add", "-A")
+    git(clone, "commit", "-qm", "Begin")
+    (clone / "uv.lock").unlink()
+    git(clone, "checkout", "uv.lock")
+    git(clone, "worktree", "add", "-q", "../other")
+    assert (clone / "uv.lock").read_text() == COMMITTED
+    assert (tmp_path / "other/uv.lock").read_text() == COMMITTED
