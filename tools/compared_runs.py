@@ -1,0 +1,136 @@
+"""The commands whose results `compare_results.py` compares: data, no code."""
+
+from typing import Final, NamedTuple
+
+
+class Reference(NamedTuple):
+    """A run over a recorded candle file whose result is published in numbers."""
+
+    name: str
+    file: str
+    """Name of the candle file."""
+    symbol: str
+    timeframe: str
+    strategy: str
+    parameters: tuple[str, ...]
+    """Each as `name=value`."""
+
+
+REFERENCES: Final = (
+    Reference(
+        *("reference_btc_1d_sma", "binance_BTC-USDT_1d_20170817_20260105.csv.gz", "BTC/USDT", "1d"),
+        *("sma_cross", ("fast=20", "slow=50")),
+    ),
+    Reference(
+        *("reference_eth_1d_rsi", "binance_ETH-USDT_1d_20200920_20250918.csv.gz", "ETH/USDT", "1d"),
+        *("rsi", ("period=14", "buy=30", "sell=70", "entry=cross_up")),
+    ),
+    Reference(
+        *("reference_btc_1h_sma", "binance_BTC-USDT_1h_20170817_20240421.csv.gz", "BTC/USDT", "1h"),
+        *("sma_cross", ("fast=50", "slow=200")),
+    ),
+    Reference(
+        *("reference_eth_1h_macd", "binance_ETH-USDT_1h_20200920_20250919.csv.gz", "ETH/USDT"),
+        *("1h", "macd", ("fast=12", "slow=26", "signal=9")),
+    ),
+)
+
+#: Flags of `backfiller` for the simulated candles that the runs read.
+SERIES: Final = (
+    (
+        *("--exchange", "simulator", "-p", "BTC/USDT", "-p", "ETH/USDT", "-p", "SOL/USDT"),
+        *("-t", "1h", "-t", "1d", "--from", "2023-06-01", "--to", "2024-07-01"),
+    ),
+    (
+        *("--exchange", "simulator", "-p", "BTC/USDT", "-p", "ETH/USDT", "-t", "1m"),
+        *("--from", "2024-02-25", "--to", "2024-04-01"),
+    ),
+)
+
+DEMO: Final = ("demo",)
+
+_BASE: Final = ("--exchange", "simulator", "--json")
+_HALF: Final = ("--from", "2024-01-01", "--to", "2024-07-01")
+_MARCH: Final = ("--from", "2024-03-01", "--to", "2024-04-01")
+_SMA: Final = ("-s", "sma_cross", "--param", "fast=24", "--param", "slow=120")
+_FAST: Final = ("-s", "ema_cross", "--param", "fast=3", "--param", "slow=8")
+_TWO: Final = ("-p", "BTC/USDT", "-p", "ETH/USDT")
+_THREE: Final = (*_TWO, "-p", "SOL/USDT")
+
+
+def _backtest(*flags: str) -> tuple[str, ...]:
+    return (*_BASE, *flags)
+
+
+#: Name, and the arguments of `backtester`.
+RUNS: Final = (
+    ("default", _backtest(*_HALF)),
+    ("sma", _backtest(*_HALF, *_SMA)),
+    ("sma_ideal", _backtest(*_HALF, *_SMA, "--market", "ideal")),
+    ("ema", _backtest(*_HALF, *_FAST)),
+    ("macd", _backtest(*_HALF, "-s", "macd")),
+    ("bollinger", _backtest(*_HALF, "-s", "bollinger")),
+    ("donchian", _backtest(*_HALF, "-s", "donchian")),
+    ("buy_and_hold", _backtest(*_HALF, "-s", "buy_and_hold")),
+    ("days", _backtest("-t", "1d", "-s", "rsi", "--param", "period=5")),
+    ("minutes", _backtest(*_MARCH, "-t", "1m", *_SMA)),
+    ("whole_range", _backtest(*_SMA)),
+    ("stop_loss", _backtest(*_HALF, *_FAST, "--stop-loss", "0.02")),
+    ("stop_and_target", _backtest(*_HALF, *_FAST, "--stop-loss", "0.01", "--take-profit", "0.01")),
+    ("trailing", _backtest(*_HALF, *_FAST, "--trailing-stop", "0.03")),
+    ("time_stop", _backtest(*_HALF, *_FAST, "--time-stop", "6", "--cool-down", "3")),
+    ("target_table", _backtest(*_HALF, *_FAST, "--target", "0=0.02,12=0.005")),
+    (
+        "intrabar",
+        _backtest(
+            *_MARCH,
+            *_FAST,
+            "--stop-loss",
+            "0.005",
+            "--take-profit",
+            "0.005",
+            "--detail-timeframe",
+            "1m",
+        ),
+    ),
+    ("costs", _backtest(*_HALF, *_FAST, "--slippage", "5", "--spread-bps", "2", "--fee", "0.002")),
+    ("impact", _backtest(*_HALF, *_FAST, "--volume-impact", "0.1", "--fee-coin", "received")),
+    ("quote_amount", _backtest(*_HALF, *_FAST, "--sizing", "quote_amount=500")),
+    ("base_amount", _backtest(*_HALF, *_FAST, "--sizing", "base_amount=0.05")),
+    ("equity_share", _backtest(*_HALF, *_FAST, "--sizing", "equity_share=0.5")),
+    (
+        "risk",
+        _backtest(*_HALF, *_FAST, "--sizing", "risk_per_trade=0.01", "--stop-loss", "0.02"),
+    ),
+    ("volatility", _backtest(*_HALF, *_FAST, "--sizing", "volatility_target=0.3")),
+    ("little_cash", _backtest(*_HALF, *_FAST, "--cash", "12")),
+    ("two_symbols", _backtest(*_HALF, *_TWO, *_FAST, "--sizing", "equity_share=0.5")),
+    (
+        "three_symbols_one_slot",
+        _backtest(*_HALF, *_THREE, *_FAST, "--max-open-trades", "1", "--stop-loss", "0.03"),
+    ),
+    ("three_symbols_all_in", _backtest(*_HALF, *_THREE, *_SMA)),
+    ("terminal", (*_BASE[:2], *_HALF, *_SMA, "--no-keep", "--no-report")),
+    ("check", ("check", *_BASE, *_MARCH, *_SMA)),
+    (
+        "search",
+        (
+            "search",
+            *_BASE,
+            *_HALF,
+            "-s",
+            "sma_cross",
+            "--param",
+            "fast=5:20:5",
+            "--param",
+            "slow=40:80:20",
+        ),
+    ),
+    (
+        "explain",
+        ("explain", *_BASE[:2], "--at", "2024-03-05T14:00", *_HALF, *_SMA),
+    ),
+    ("no_candles", _backtest("--from", "2030-01-01", "--to", "2030-02-01")),
+    ("wrong_setting", _backtest(*_HALF, "--stop-loss", "5")),
+    ("wrong_strategy", _backtest(*_HALF, "-s", "smacross")),
+)
