@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from onetape.core.candles import Candle, Candles
 from onetape.core.errors import UsageError
 from onetape.core.resample import incomplete_windows, opens_of, resample
 from onetape.core.timeframes import Timeframe
+from onetape.core.untraded import is_untraded
 
 MINUTE, FIVE, HOUR, DAY, WEEK, MONTH = map(Timeframe.parse, ("1m", "5m", "1h", "1d", "1w", "1M"))
 #: 2024-03-01 00:00 UTC, a Friday.
@@ -36,9 +37,10 @@ def rows_of(candles: Candles) -> list[Candle]:
 def by_definition(rows: list[Candle], small: Timeframe, large: Timeframe) -> list[Candle]:
     """Return the larger candles, one at a time, with Decimal sums."""
     built: list[Candle] = []
+    reports = any(row.volume > 0 for row in rows)
     for window in sorted({large.floor(row.timestamp) for row in rows}):
         inside = [row for row in rows if large.floor(row.timestamp) == window]
-        traded = [row for row in inside if row.volume > 0]
+        traded = [row for row in inside if not (reports and is_untraded(row))]
         if not traded:
             flat = inside[-1].close
             built.append(Candle(window, flat, flat, flat, flat, 0.0))
@@ -61,7 +63,11 @@ def by_definition(rows: list[Candle], small: Timeframe, large: Timeframe) -> lis
 
 @st.composite
 def series(draw: st.DrawFn, small: Timeframe, longest: int) -> list[Candle]:
-    """Return small candles with holes and quiet ones, which are flat at the close before them."""
+    """Return small candles with holes and quiet ones, which are flat at the close before them.
+
+    Of some series no candle has volume, of others a few that moved have none.
+    """
+    volumes = draw(st.sampled_from([[0, 1, 10, 123_456_789], [0]]))
     start = small.floor(MARCH + draw(st.integers(-(10**7), 10**7)))
     steps = draw(st.lists(st.integers(0, 3), max_size=longest))
     price, at = 10.0, start
@@ -71,8 +77,8 @@ def series(draw: st.DrawFn, small: Timeframe, longest: int) -> list[Candle]:
         low, one, other, high = sorted(
             draw(st.lists(st.integers(1, 10**6), min_size=4, max_size=4))
         )
-        volume = draw(st.sampled_from([0, 0, 1, 10, 123_456_789])) / 1e8
-        if volume == 0:
+        volume = draw(st.sampled_from(volumes)) / 1e8
+        if draw(st.booleans()) and draw(st.booleans()):
             rows.append(Candle(at, price, price, price, price, 0.0))
             continue
         rows.append(Candle(at, one / 100, high / 100, low / 100, other / 100, volume))
@@ -91,6 +97,8 @@ def test_every_window_is_what_its_definition_says(data: st.DataObject) -> None:
 
 @given(series(MINUTE, 80))
 def test_two_steps_give_what_one_step_gives(rows: list[Candle]) -> None:
+    # The first step leaves out an unfinished window, and with it perhaps all volume.
+    assume(not rows or rows[0].volume or not any(row.volume for row in rows))
     candles = candles_of(rows)
     fifteen = Timeframe.parse("15m")
     direct = resample(candles, MINUTE, fifteen)
@@ -134,6 +142,30 @@ def test_a_window_without_trades_is_flat_and_a_quiet_minute_supplies_no_open() -
         Candle(MARCH, 9.0, 9.0, 9.0, 9.0, 0.0),
         Candle(MARCH + 300, 5.0, 6.0, 4.0, 5.5, 8.0),
     ]
+
+
+def minutes_of(*rows: tuple[float, float, float, float, float]) -> Candles:
+    return candles_of([Candle(MARCH + 60 * at, *row) for at, row in enumerate(rows)])
+
+
+def test_candles_of_a_source_without_volume_give_their_prices() -> None:
+    minutes = minutes_of(
+        (5, 5, 5, 5, 0), (6, 8, 4, 7, 0), (7, 7, 6, 6, 0), (9, 9, 9, 9, 0), (3, 3, 3, 3, 0)
+    )
+    assert rows_of(resample(minutes, MINUTE, FIVE)) == [Candle(MARCH, 5.0, 9.0, 3.0, 3.0, 0.0)]
+
+
+def test_a_candle_that_moved_without_volume_counts_beside_candles_with_volume() -> None:
+    quiet = (9, 9, 9, 9, 0)
+    minutes = minutes_of(quiet, (5, 8, 4, 6, 0), (6, 7, 6, 7, 2), (7, 7, 3, 4, 0), quiet)
+    assert rows_of(resample(minutes, MINUTE, FIVE)) == [Candle(MARCH, 5.0, 8.0, 3.0, 4.0, 2.0)]
+
+
+def test_a_few_candles_without_volume_are_judged_by_what_is_known_of_their_series() -> None:
+    minutes = minutes_of((9, 9, 9, 9, 0), (5, 8, 4, 6, 0), *[(6, 6, 6, 6, 0)] * 3)
+    (known,) = rows_of(resample(minutes, MINUTE, FIVE, has_volume=True))
+    (alone,) = rows_of(resample(minutes, MINUTE, FIVE))
+    assert (known.open, alone.open) == (5.0, 9.0)
 
 
 def test_the_unfinished_last_window_is_left_out() -> None:

@@ -28,6 +28,15 @@ def test_a_source_that_reports_no_volume_is_traded_throughout() -> None:
     assert untraded_rows(candles).tolist() == [False, False]
 
 
+def test_a_part_of_a_series_is_judged_by_what_is_known_of_the_series() -> None:
+    quiet, moving = (100, 100, 100, 100, 0), (100, 101, 99, 100, 0)
+    assert untraded_rows(_candles(quiet, moving), has_volume=True).tolist() == [True, False]
+    assert untraded_rows(_candles(quiet, (100, 101, 99, 100, 5)), has_volume=False).tolist() == [
+        False,
+        False,
+    ]
+
+
 def test_one_price_with_volume_is_traded() -> None:
     candles = _candles((100, 100, 100, 100, 3), (100, 100, 100, 100, 0))
     assert untraded_rows(candles).tolist() == [False, True]

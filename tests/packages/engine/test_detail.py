@@ -62,6 +62,10 @@ QUIET = (0, 100, 101, 99)
         (LIMIT, [QUIET, (1, 105, 114, 104)], (110.0, TARGET, 60)),
         # Nobody traded in the first minute: it repeats a price of before the bar.
         (STOP, [(0, 87, 87, 87, 0.0), (1, 100, 101, 88)], (90.0, STOP_LOSS, 60)),
+        # The price of a minute with volume 0 moved: its trades are not counted, and were there.
+        (STOP, [(0, 100, 101, 88, 0.0), (1, 85, 101, 84)], (90.0, STOP_LOSS, 0)),
+        # No minute has any volume: their source does not report it, and a flat one counts, too.
+        (STOP, [(0, 87, 87, 87, 0.0), (1, 100, 101, 88, 0.0)], (87.0, STOP_LOSS, 0)),
     ],
 )
 def test_the_first_minute_that_reaches_a_level_fills_it_or_its_own_open_beyond_it(
@@ -188,7 +192,7 @@ class FinerLoop(PlainLoop):
             if moment not in self._made.there:
                 return "missing"
             open_, high, low, volume = self._made.there[moment]
-            if not volume:
+            if not volume and high == low:
                 continue
             if open_ <= stop:
                 return open_, kind

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.errors import UsageError
+from onetape.core.resample import resample
+from onetape.core.timeframes import Timeframe
 from onetape.simulator.bars import TIMEFRAMES, Bars, grouped, joined
 from onetape.simulator.clock import make_clock
 from onetape.simulator.feeds import make_feed
@@ -158,6 +160,42 @@ def test_a_forming_candle_grows_into_the_recorded_one(market: ReplayMarket) -> N
         last = market.forming(symbol, hour, (row.timestamp + 3_600) * 1_000 - 1)
         assert first.open == first.high == first.low == first.close == recorded.open
         assert same(last, recorded)
+
+
+@pytest.mark.parametrize("has_volume", [False, True])
+def test_larger_candles_of_recorded_ones_without_volume_are_those_of_resample(
+    tmp_path: Path, *, has_volume: bool
+) -> None:
+    # Two days: flat hours, and hours that moved, some of them without volume.
+    rows = [
+        Candle(MARCH + 3_600 * at, price, price + up, price - up, price, volume * has_volume)
+        for at in range(48)
+        for price, up in [(100.0 + at * 7 % 13, float(at % 3))]
+        for volume in [float(at % 5 == 1)]
+    ]
+    market = ReplayMarket(7, read_replay(csv_file(tmp_path, rows)))
+    for name in ("4h", "1d"):
+        built = market.candles("BTC/USDT", name, 0, 2**40)
+        columns = [np.array([row[at] for row in rows]) for at in range(6)]
+        hours = Candles(columns[0].astype(np.int64), *columns[1:])
+        expected = resample(hours, Timeframe.parse("1h"), Timeframe.parse(name))
+        for column in ("timestamp", "open", "high", "low", "close", "volume"):
+            assert getattr(built, column).tolist() == getattr(expected, column).tolist()
+
+
+def test_a_recorded_hour_that_moved_without_volume_moves_in_its_last_minute(
+    tmp_path: Path,
+) -> None:
+    row = Candle(MARCH, 100.0, 110.0, 95.0, 105.0, 0.0)
+    market = ReplayMarket(7, read_replay(csv_file(tmp_path, [row])))
+    (symbol,) = market.symbols
+    hour, minute = TIMEFRAMES["1h"], TIMEFRAMES["1m"]
+    recorded = market.bars(symbol, hour, MARCH, MARCH + 1)
+    minutes = market.bars(symbol, minute, MARCH, MARCH + 3_600)
+    assert np.array_equal(minutes.high[:-1], np.repeat(recorded.open, 59))
+    assert same(grouped(minutes, recorded.timestamp, has_volume=False), recorded)
+    assert same(market.forming(symbol, hour, (MARCH + 3_600) * 1_000 - 1), recorded)
+    assert market.forming(symbol, hour, MARCH * 1_000 + 5_000).high == recorded.open
 
 
 def test_nothing_happens_in_a_hole_and_streams_go_on_after_it(market: ReplayMarket) -> None:

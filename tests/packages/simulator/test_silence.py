@@ -123,6 +123,13 @@ def test_a_candle_of_quiet_candles_is_flat_at_their_close() -> None:
     assert [int(column[0]) for column in large.columns()[:6]] == [0, 9, 9, 9, 9, 0]
 
 
+def test_a_candle_that_moved_without_volume_counts_in_a_larger_one() -> None:
+    rows = [(0, 9, 9, 9, 9, 0), (60, 5, 8, 4, 6, 0), (120, 6, 7, 6, 7, 2), (180, 7, 7, 3, 4, 0)]
+    small = Bars(*np.array([(*row, 0, 0, 1, 0, 0) for row in rows], dtype=np.int64).T)
+    large = grouped(small, np.array([0], dtype=np.int64))
+    assert [int(column[0]) for column in large.columns()[:6]] == [0, 5, 8, 3, 4, 2]
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(-400, 900), st.integers(1, 500), st.integers(0, 300))
 def test_any_range_about_an_outage_is_a_part_of_any_larger_one(

@@ -97,3 +97,20 @@ def test_a_day_with_an_outage_of_the_exchange_is_built_without_it(store: Store, 
 def test_a_day_before_the_first_hour_is_missing(store: Store) -> None:
     found = larger_between(store, HOURLY, DAY, START - DAY_SECONDS, START + 127 * HOUR)
     assert found.missing == [(START - DAY_SECONDS, START)]
+
+
+def test_a_quiet_day_of_a_series_with_volume_is_built_as_in_the_whole(tmp_path: Path) -> None:
+    # The second day has no volume: an hour that repeats a price, then hours that moved.
+    flat, moved = np.full(1, 90.0), np.full(23, 100.0)
+    close = np.concatenate((np.full(24, 80.0), flat, moved))
+    reach = np.concatenate((np.zeros(25), np.ones(23)))
+    volume = np.concatenate((np.ones(24), np.zeros(24)))
+    timestamp = START + np.arange(48, dtype=np.int64) * HOUR
+    candles = Candles.from_columns(timestamp, close, close + reach, close - reach, close, volume)
+    with open_store(tmp_path / "quiet.db", create=True) as store:
+        insert_columns(store, HOURLY, candles, source="rest", seen_ms=1)
+        whole, part = (
+            larger_between(store, HOURLY, DAY, start, START + 2 * DAY_SECONDS).candles
+            for start in (START, START + DAY_SECONDS)
+        )
+    assert (whole.open[1], part.open[0]) == (100.0, 100.0)

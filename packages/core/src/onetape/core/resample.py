@@ -1,17 +1,19 @@
 """Larger candles from smaller ones, as Binance builds them.
 
-A small candle with volume 0 only repeats the last price: it supplies no open, high, low or close to
-a larger one in which something was traded. Nothing is invented: a window without any small candle
-gives no large one.
+A small candle in which nothing was traded only repeats the last price (see untraded.py): it
+supplies no open, high, low or close to a larger one in which something was traded. Nothing is
+invented: a window without any small candle gives no large one.
 """
 
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.errors import UsageError
 from onetape.core.timeframes import FIRST_MONDAY_SECONDS, Timeframe
+from onetape.core.untraded import untraded_rows
 
 #: Volumes are decimals with at most so many digits.
 _MOST_DIGITS: Final = 8
@@ -21,20 +23,30 @@ _MONTHS_BEFORE_EPOCH: Final = 1970 * 12
 _SECONDS_PER_DAY: Final = 86_400
 
 
-def resample(candles: Candles, from_timeframe: Timeframe, to_timeframe: Timeframe) -> Candles:
+def resample(
+    candles: Candles,
+    from_timeframe: Timeframe,
+    to_timeframe: Timeframe,
+    *,
+    has_volume: bool | None = None,
+) -> Candles:
     """Return the larger candles that these smaller ones make.
 
-    Open, high, low and close come from the small candles with volume; a window that has none of
-    those is flat at the close of its last small candle, which is the last price before it. Volumes
-    are added as decimals, so a sum is the double nearest to the exchange's own text. Weeks open on
-    Monday and months on the first, UTC. The last window is left out unless its last small candle
-    is there. A window in which small candles are missing is built from those that exist, as the
-    exchange does after an outage: `incomplete_windows` tells which.
+    Open, high, low and close come from the small candles that were traded; a window that has none
+    of those is flat at the close of its last small candle, which is the last price before it. A
+    small candle with volume 0 whose price moved was traded, and of a source that never reports
+    volume every small candle counts, flat ones too (see `untraded_rows`). Volumes are added as
+    decimals, so a sum is the double nearest to the exchange's own text. Weeks open on Monday and
+    months on the first, UTC. The last window is left out unless its last small candle is there. A
+    window in which small candles are missing is built from those that exist, as the exchange does
+    after an outage: `incomplete_windows` tells which.
 
     Args:
         candles: Small candles, oldest first, shape (n,).
         from_timeframe: Theirs.
         to_timeframe: The larger one, a multiple of it.
+        has_volume: Whether the source reports volume; None: whether one of these candles has any.
+            Pass it where these candles are a small part of their series.
 
     Returns:
         At most one candle for each window that holds small ones.
@@ -48,7 +60,8 @@ def resample(candles: Candles, from_timeframe: Timeframe, to_timeframe: Timefram
     windows = opens_of(to_timeframe, candles.timestamp)
     starts = np.flatnonzero(np.diff(windows, prepend=windows[0] - 1))
     ends = np.append(starts[1:], len(candles))
-    open_, high, low, close = _prices(candles, starts, ends)
+    quiet = untraded_rows(candles, has_volume=has_volume)
+    open_, high, low, close = _prices(candles, quiet, starts, ends)
     whole = Candles(windows[starts], open_, high, low, close, _sums(candles.volume, starts, ends))
     last = int(candles.timestamp[-1])
     finished = from_timeframe.next(last) >= to_timeframe.next(last)
@@ -100,10 +113,10 @@ def opens_of(timeframe: Timeframe, timestamps: IntArray) -> IntArray:
 
 
 def _prices(
-    candles: Candles, starts: IntArray, ends: IntArray
+    candles: Candles, quiet: NDArray[np.bool_], starts: IntArray, ends: IntArray
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Return open, high, low and close of the groups `[starts, ends)`, each of shape (k,)."""
-    traded = np.flatnonzero(candles.volume > 0)
+    traded = np.flatnonzero(~quiet)
     first = np.searchsorted(traded, starts)
     last = np.searchsorted(traded, ends) - 1
     silent = last < first
@@ -112,7 +125,6 @@ def _prices(
         return flat, flat.copy(), flat.copy(), flat.copy()
     opener = traded[np.minimum(first, len(traded) - 1)]
     closer = traded[np.maximum(last, 0)]
-    quiet = candles.volume <= 0
     high = np.maximum.reduceat(np.where(quiet, -np.inf, candles.high), starts)
     low = np.minimum.reduceat(np.where(quiet, np.inf, candles.low), starts)
     return (

@@ -15,7 +15,7 @@ def is_untraded(candle: Candle) -> bool:
     return candle.volume == 0 and candle.high == candle.low
 
 
-def untraded_rows(candles: Candles) -> NDArray[np.bool_]:
+def untraded_rows(candles: Candles, *, has_volume: bool | None = None) -> NDArray[np.bool_]:
     """Return which candles hold no trade, shape (n,).
 
     The rule is `is_untraded`, with one exception: where no candle has any volume, the source does
@@ -23,8 +23,12 @@ def untraded_rows(candles: Candles) -> NDArray[np.bool_]:
 
     Args:
         candles: Candles of one series, oldest first, shape (n,).
+        has_volume: Whether the source reports volume; None: whether one of these candles has any.
+            Pass it where these candles are a small part of their series.
     """
     has_no_volume = candles.volume == 0
-    if has_no_volume.all() or not has_no_volume.any():
+    if has_volume is None:
+        has_volume = not has_no_volume.all()
+    if not has_volume or not has_no_volume.any():
         return np.zeros(len(candles), dtype=np.bool_)
     return has_no_volume & (candles.high == candles.low)

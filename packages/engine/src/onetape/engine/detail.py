@@ -15,6 +15,7 @@ from msgspec import Struct
 from onetape.core.candles import Candles, IntArray
 from onetape.core.holes import holes_between
 from onetape.core.timeframes import Timeframe
+from onetape.core.untraded import untraded_rows
 from onetape.engine.exits import BarExit, Levels, exit_in_bar
 
 #: Why finer candles tell nothing: one is missing before a level is reached; the first that reaches
@@ -55,7 +56,7 @@ _UNLIKE: Final = Told(None, 0, "unlike")
 def exit_told(detail: Detail, timestamp: int, levels: Levels, low: float, high: float) -> Told:
     """Return what finer candles say of a bar that reaches a level and opens beyond none.
 
-    A finer candle without volume only repeats the last price, and reaches nothing.
+    A finer candle in which nothing was traded only repeats the last price, and reaches nothing.
 
     Args:
         detail: Where to look.
@@ -67,7 +68,7 @@ def exit_told(detail: Detail, timestamp: int, levels: Levels, low: float, high: 
     end = detail.timeframe.next(timestamp)
     candles = detail.read(timestamp, end)
     reached = (candles.low <= levels.stop) | (candles.high >= levels.target)
-    reached &= candles.volume > 0
+    reached &= ~untraded_rows(candles)
     first = int(reached.argmax()) if reached.any() else len(candles)
     opened = int(candles.timestamp[first]) if first < len(candles) else end
     if _lacks_any(detail, candles.timestamp[:first], timestamp, opened):

@@ -111,14 +111,18 @@ def with_quiet(picked: Bars, opens: IntArray, quiet: BoolArray) -> Bars:
     )
 
 
-def grouped(bars: Bars, opens: IntArray) -> Bars:
+def grouped(bars: Bars, opens: IntArray, *, has_volume: bool = True) -> Bars:
     """Return one bar for each open that has bars: those before the next open belong to it.
 
-    As on Binance, a bar of volume 0 supplies no open, high or low to a larger one that has volume.
+    As on Binance, a bar without a trade supplies no price to a larger one that has trades: one with
+    volume 0 and a single price. A bar with volume 0 whose price moved, as recorded files have, was
+    traded.
 
     Args:
         bars: Small bars, none before `opens[0]`.
         opens: Opens of the large bars, epoch seconds, ascending, shape (k,).
+        has_volume: Whether the source of the bars reports volume; where it does not, every bar
+            counts as traded.
 
     Returns:
         At most k bars; an open without small bars gives none.
@@ -129,13 +133,14 @@ def grouped(bars: Bars, opens: IntArray) -> Bars:
     ends = np.append(edge[1:], len(bars))
     full = ends > edge
     edge, ends = edge[full], ends[full]
-    opened, high, low = _traded_prices(bars, edge, ends)
+    quiet = (bars.volume == 0) & (bars.high == bars.low) & has_volume
+    opened, high, low, close = _traded_prices(bars, quiet, edge, ends)
     return Bars(
         opens[full],
         opened,
         high,
         low,
-        bars.close[ends - 1],
+        close,
         np.add.reduceat(bars.volume, edge),
         _sums(bars.quote, edge),
         np.add.reduceat(bars.trades, edge),
@@ -168,18 +173,18 @@ def _sums(values: IntArray, edge: IntArray) -> IntArray:
 
 
 def _traded_prices(
-    bars: Bars, edge: IntArray, ends: IntArray
-) -> tuple[IntArray, IntArray, IntArray]:
-    """Return open, high and low of the groups `[edge, ends)` by their bars that have volume."""
-    opened, high, low = bars.open[edge], bars.high, bars.low
-    quiet = bars.volume == 0
+    bars: Bars, quiet: BoolArray, edge: IntArray, ends: IntArray
+) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+    """Return the four prices of the groups `[edge, ends)` by their bars that are not quiet."""
+    high, low, close = bars.high, bars.low, bars.close[ends - 1]
     if not quiet.any():
-        return opened, np.maximum.reduceat(high, edge), np.minimum.reduceat(low, edge)
-    # The next bar with volume, for each bar; a group without one is flat at its close.
+        highest, lowest = np.maximum.reduceat(high, edge), np.minimum.reduceat(low, edge)
+        return bars.open[edge], highest, lowest, close
+    # The next traded bar, for each bar; a group without one is flat at its close.
     traded = np.append(np.flatnonzero(~quiet), len(bars))
     first = traded[np.searchsorted(traded, edge)]
     silent = first >= ends
-    close = bars.close[ends - 1]
+    last = traded[np.maximum(np.searchsorted(traded, ends) - 1, 0)]
     highest = np.maximum.reduceat(np.where(quiet, 0, high), edge)
     lowest = np.minimum.reduceat(np.where(quiet, np.iinfo(np.int64).max, low), edge)
     opened = bars.open[np.minimum(first, len(bars) - 1)]
@@ -187,4 +192,5 @@ def _traded_prices(
         np.where(silent, close, opened),
         np.where(silent, close, highest),
         np.where(silent, close, lowest),
+        np.where(silent, close, bars.close[np.minimum(last, len(bars) - 1)]),
     )

@@ -3,11 +3,13 @@
 The trades of a candle begin at its open, reach high and low and end at its close, and sum up to its
 volume: a path that might have been. It is a function of seed, symbol and candle. Candles of the
 recorded timeframe are those of the file, larger ones are built from them, smaller ones from the
-invented trades. Where the file has no candle nothing happens.
+invented trades. Where the file has no candle nothing happens. A candle with volume 0 whose price
+moved has no trade to show it: it is flat at its open, and moves in its last minute.
 """
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, TypeVar
 
 import numpy as np
@@ -45,6 +47,7 @@ class ReplayMarket(Market):
         super().__init__(seed, tuple(one.symbol for one in replay.series))
         self._series = {one.symbol.id: one for one in replay.series}
         self._recorded = {one.symbol.id: _parts(seed, one) for one in replay.series}
+        self._has_volume = {one.symbol.id: bool(one.candles.volume.any()) for one in replay.series}
         self._candle_trades: OrderedDict[tuple[str, int], Trades] = OrderedDict()
         self._candle_minutes: OrderedDict[tuple[str, int], Bars] = OrderedDict()
 
@@ -66,7 +69,8 @@ class ReplayMarket(Market):
             small = recorded.between(first, last)
         else:
             small = self._minutes_between(symbol, first, last)
-        return grouped(small, opens_between(timeframe, first, last))
+        opens = opens_between(timeframe, first, last)
+        return grouped(small, opens, has_volume=self._has_volume[symbol.id])
 
     def forming(self, symbol: SpotSymbol, timeframe: Timeframe, now_ms: int) -> Bars:
         """Return the one bar that holds the moment `now_ms`, as far as it has come.
@@ -83,7 +87,8 @@ class ReplayMarket(Market):
         if len(recorded):
             start = max(opened, candle)
             parts.append(self._running_bar(symbol, recorded, start, now_ms))
-        return grouped(joined(parts), np.array([opened], dtype=np.int64))
+        opens = np.array([opened], dtype=np.int64)
+        return grouped(joined(parts), opens, has_volume=self._has_volume[symbol.id])
 
     def end(self, symbol: SpotSymbol) -> int:
         """Return the first moment after the last candle, epoch seconds."""
@@ -146,7 +151,8 @@ class ReplayMarket(Market):
         """Return the bar from `start` to `now_ms` inside a recorded candle."""
         opened = int(recorded.timestamp[0])
         if not recorded.volume[0]:
-            return _flat(start, int(recorded.open[0]), int(recorded.first_id[0]))
+            end_ms = (opened + self.smallest(symbol).seconds) * 1_000
+            return _without_trades(recorded, start, is_over=now_ms >= end_ms - 1_000)
         trades = self._trades_in(symbol, opened).until(now_ms)
         inside = trades.within(start * 1_000, now_ms + 1)
         if len(inside):
@@ -171,8 +177,9 @@ class ReplayMarket(Market):
             if recorded.volume[0]:
                 found = _minutes_from(self._trades_in(symbol, opened), minutes)
             else:
-                price, first_id = int(recorded.close[0]), int(recorded.first_id[0])
-                found = joined([_flat(minute, price, first_id) for minute in minutes.tolist()])
+                *before, last = minutes.tolist()
+                flat = [_without_trades(recorded, minute, is_over=False) for minute in before]
+                found = joined([*flat, _without_trades(recorded, last, is_over=True)])
             _keep(self._candle_minutes, key, found)
         return found
 
@@ -181,6 +188,13 @@ def _keep(kept: "OrderedDict[tuple[str, int], T]", key: tuple[str, int], value: 
     kept[key] = value
     if len(kept) > KEPT_CANDLES:
         kept.popitem(last=False)
+
+
+def _without_trades(recorded: Bars, timestamp: int, *, is_over: bool) -> Bars:
+    """Return a part of a recorded bar with volume 0: flat at its open until it is over."""
+    if is_over:
+        return replace(recorded, timestamp=np.array([timestamp], dtype=np.int64))
+    return _flat(timestamp, int(recorded.open[0]), int(recorded.first_id[0]))
 
 
 def _flat(timestamp: int, price: int, first_id: int) -> Bars:

@@ -16,7 +16,7 @@ from onetape.core.timeframes import Timeframe
 from onetape.store.candles import insert_columns
 from onetape.store.database import Store
 from onetape.store.gaps import unexplained
-from onetape.store.reading import closed_between
+from onetape.store.reading import closed_between, has_volume
 
 
 class LargerCandles(Struct, frozen=True):
@@ -86,7 +86,9 @@ def _built(
     smaller = Timeframe.parse(key.timeframe)
     # To the end: a candle behind the last window proves that it is over where its own last is gone.
     base = closed_between(store, key, holes[0][0], end)
-    made = resample(base, smaller, larger)
+    # These few candles may be a quiet hour of a series that has volume: judged as in the whole.
+    reports_volume = bool(base.volume.any()) or has_volume(store, key)
+    made = resample(base, smaller, larger, has_volume=reports_volume)
     certain = _inside(made.timestamp, holes)
     if certain.any() and len(incomplete_windows(base, smaller, larger)):
         small_holes = holes_between(base.timestamp, smaller, holes[0][0], end)

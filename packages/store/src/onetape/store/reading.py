@@ -46,6 +46,23 @@ def closed_between(
         return read_columns(connection, key, start, proven) if candles is None else candles
 
 
+def has_volume(store: Store, key: SeriesKey) -> bool:
+    """Return whether any stored candle of a series has a volume above 0.
+
+    Where none has, the source of the series does not report volume.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        row = connection.execute(
+            "SELECT 1 FROM ohlcv_data WHERE exchange = ? AND symbol = ? AND timeframe = ? "
+            "AND volume > 0 LIMIT 1",
+            key.names,
+        ).get
+    return row is not None
+
+
 def _is_long(connection: Connection, key: SeriesKey, start: int, end: int) -> bool:
     row = connection.execute(
         "SELECT 1 FROM ohlcv_data WHERE exchange = ? AND symbol = ? AND timeframe = ? "
