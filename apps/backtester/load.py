@@ -174,7 +174,7 @@ def repair_command(
     others: Sequence[str] = (),
 ) -> str:
     """Return the command that fetches what is missing, of other symbols too, into the same file."""
-    symbols = " ".join(f"--symbol {symbol}" for symbol in (key.symbol, *others))
+    symbols = " ".join(f"--symbol {shlex.quote(symbol)}" for symbol in (key.symbol, *others))
     command = f"uv run backfiller --exchange {key.exchange} {symbols} --timeframe {key.timeframe}"
     for flag, moment in (("--from", start), ("--to", end)):
         if moment is not None:

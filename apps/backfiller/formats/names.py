@@ -25,18 +25,22 @@ _BINANCE_QUOTES: Final = (
     "PLN", "RON", "ARS", "MXN", "CZK", "COP", "DAI", "PAX", "TRX", "XRP", "DOGE", "UST", "VAI",
 )  # fmt: skip
 _SUFFIX: Final = re.compile(r"\.(csv|txt|json|feather|parquet|zip|gz)", re.IGNORECASE)
+#: A currency or a pair, as exchanges write them: capital letters, digits, letters without case.
+_CODE: Final = r"[^a-z\s_/\\:,;-]+"
 _TIMEFRAME: Final = r"[1-9][0-9]{0,2}[smhdwM]"
 #: binance_BTC-USDT_1h_20170817_20240421
-_OURS: Final = re.compile(rf"(?:([a-z][a-z0-9]*)_)?([A-Z0-9]+)-([A-Z0-9]+)_({_TIMEFRAME})(?:_.*)?")
+_OURS: Final = re.compile(rf"(?:([a-z][a-z0-9]*)_)?({_CODE})-({_CODE})_({_TIMEFRAME})(?:_.*)?")
 #: BTC_USDT-1h; futures and funding rates have more words in their names
-_FREQTRADE: Final = re.compile(rf"([A-Z0-9]+)_([A-Z0-9]+)-({_TIMEFRAME}|1Mo)")
+_FREQTRADE: Final = re.compile(rf"({_CODE})_({_CODE})-({_TIMEFRAME}|1Mo)")
 _FREQTRADE_OTHER: Final = re.compile(
-    r"[A-Z0-9_]+-[0-9]+[a-zA-Z]+-(futures|mark|index|premiumIndex|funding_rate)"
+    rf"{_CODE}(?:_{_CODE})*-[0-9]+[a-zA-Z]+-(futures|mark|index|premiumIndex|funding_rate)"
 )
 #: BTCUSDT-1h-2025-01 and BTCUSDT-1h-2025-01-31
-_BINANCE: Final = re.compile(r"([A-Z0-9]+)-([0-9]+(?:[smhdw]|mo))-[0-9]{4}-[0-9]{2}(?:-[0-9]{2})?")
+_BINANCE: Final = re.compile(
+    rf"({_CODE})-([0-9]+(?:[smhdw]|mo))-[0-9]{{4}}-[0-9]{{2}}(?:-[0-9]{{2}})?"
+)
 #: XBTUSD_60
-_KRAKEN: Final = re.compile(r"([A-Z0-9]+)_([0-9]+)")
+_KRAKEN: Final = re.compile(rf"({_CODE})_([0-9]+)")
 
 
 class Named(Struct, frozen=True):

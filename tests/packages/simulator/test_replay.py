@@ -18,7 +18,7 @@ from onetape.core.resample import resample
 from onetape.core.timeframes import Timeframe
 from onetape.simulator.bars import TIMEFRAMES, Bars, grouped, joined
 from onetape.simulator.clock import make_clock
-from onetape.simulator.feeds import make_feed
+from onetape.simulator.feeds import KlineFeed, make_feed
 from onetape.simulator.replay import Replay, Series, read_replay
 from onetape.simulator.replay_market import ReplayMarket
 from onetape.simulator.server import Simulator
@@ -92,6 +92,26 @@ def test_ccxt_gets_the_files_own_candles_with_their_gaps(
             return found
 
     assert run(scene()) == rows
+
+
+@pytest.mark.parametrize("name", ["币安人生/USDT", "1INCH/USDT", "0G/USDT"])
+def test_markets_of_any_name_are_served_to_ccxt(
+    run: Run, ccxt_client: Client, tmp_path: Path, name: str
+) -> None:
+    path = csv_file(tmp_path, HOURS, f"binance_{name.replace('/', '-')}_1h_x.csv")
+
+    async def scene() -> list[list[float]]:
+        clock = make_clock(start_ms=(MARCH + 5 * 3_600) * 1_000, stepped=True)
+        simulator = Simulator(clock=clock, replay=read_replay(path))
+        async with simulator, ccxt_client(simulator) as client:
+            return await client.fetch_ohlcv(name, "1h", MARCH * 1_000)
+
+    assert [row[4] for row in run(scene())] == [row.close for row in HOURS]
+
+
+def test_a_stream_of_a_market_with_a_chinese_name_is_opened(tmp_path: Path) -> None:
+    market = ReplayMarket(7, read_replay(csv_file(tmp_path, HOURS, "x_币安人生-USDT_1h.csv")))
+    assert isinstance(make_feed("币安人生usdt@kline_1h", market), KlineFeed)
 
 
 def test_larger_candles_of_a_file_are_those_of_the_exchange(shared: Path) -> None:

@@ -1,13 +1,17 @@
 """Spot symbols as CCXT writes them, such as `BTC/USDT`."""
 
 import re
+import unicodedata
 from typing import Final
 
 from onetape.core.errors import UsageError
 
 #: The exchange id of our offline exchange; its candles live in a file of their own.
 SIMULATOR_ID: Final = "simulator"
-_SPOT: Final = re.compile(r"[A-Z0-9]{1,30}/[A-Z0-9]{1,30}")
+#: One currency of a symbol, as a regular expression: exchanges list names such as 1INCH, ETH2.S and
+#: 币安人生. What separates symbols, folders and the parts of a symbol is in none.
+CURRENCY: Final = r"(?!\.)[^\s/\\:,;]{1,30}"
+_SPOT: Final = re.compile(rf"{CURRENCY}/{CURRENCY}")
 
 
 def spot_symbol(text: str) -> str:
@@ -16,14 +20,15 @@ def spot_symbol(text: str) -> str:
     Raises:
         UsageError: a derivative (`BTC/USDT:USDT`), or no symbol at all.
     """
-    symbol = text.strip().upper()
+    # File systems may write one character as two; exchanges do not.
+    symbol = unicodedata.normalize("NFC", text.strip().upper())
     if ":" in symbol:
         spot = symbol.partition(":")[0]
         raise UsageError(
             f"symbol {text!r} is a derivative and Onetape trades spot only; did you mean {spot!r}?"
         )
     symbol = symbol.replace("-", "/", 1) if "/" not in symbol else symbol
-    if not _SPOT.fullmatch(symbol):
+    if not _SPOT.fullmatch(symbol) or not symbol.isprintable():
         raise UsageError(f"symbol {text!r} was not understood; write base/quote, such as BTC/USDT")
     return symbol
 

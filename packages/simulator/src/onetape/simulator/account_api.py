@@ -1,6 +1,5 @@
 """What a key holder may ask of the account, the same over REST and over the WebSocket API."""
 
-import re
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -8,7 +7,7 @@ from onetape.core.clock import Clock
 from onetape.simulator import refusals
 from onetape.simulator.exchange_info import RATE_LIMITS
 from onetape.simulator.refusals import Refusal
-from onetape.simulator.symbols import SpotSymbol
+from onetape.simulator.symbols import ACCEPTED_NAMES, STATED_NAMES, SpotSymbol
 from onetape.simulator.trading import forms, refused, replies
 from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.forms import Params
@@ -16,7 +15,6 @@ from onetape.simulator.trading.money import text_8
 from onetape.simulator.trading.orders import Order
 from onetape.simulator.wire import JsonObject
 
-_SYMBOL: Final = "^[A-Z0-9-_.]{1,20}$"
 _DAY_MS: Final = 86_400_000
 DEFAULT_ROWS: Final = 500
 MOST_ROWS: Final = 1_000
@@ -64,8 +62,8 @@ class AccountApi:
             Refusal: there is none.
         """
         name = forms.needed(params, "symbol")
-        if not re.fullmatch(_SYMBOL, name):
-            raise refusals.illegal("symbol", _SYMBOL)
+        if not ACCEPTED_NAMES.fullmatch(name):
+            raise refusals.illegal("symbol", STATED_NAMES)
         symbol = self._ids.get(name)
         if symbol is None or symbol.listed * 1_000 > self._clock.now_ms():
             raise refusals.invalid_symbol()

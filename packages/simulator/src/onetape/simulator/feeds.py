@@ -23,7 +23,7 @@ SHOWN_PER_CANDLE: Final = 8
 #: Closed candles are read in pieces of this many.
 _PIECE: Final = 500
 _STREAM: Final = re.compile(
-    r"([a-z0-9\-_.]{1,20})@(kline_(\w+)|ticker|miniTicker|bookTicker|trade|aggTrade)"
+    r"([^\sA-Z/:,;@]{1,60})@(kline_(\w+)|ticker|miniTicker|bookTicker|trade|aggTrade)"
 )
 
 

@@ -23,7 +23,9 @@ MOST_DIGITS: Final = 8
 HISTORY_CANDLES: Final = 500
 _HEADER: Final = ["timestamp", "open", "high", "low", "close", "volume"]
 #: File names such as `binance_BTC-USDT_1h_20170817.csv.gz` say what is in the file.
-_NAME: Final = re.compile(r"(?:.*_)?([A-Z0-9]+)-([A-Z0-9]+)_(\d+[mhdwM])(?:[_.].*)?\.csv(?:\.gz)?")
+_NAME: Final = re.compile(
+    r"(?:.*_)?([^a-z_-]+)-([^a-z_-]+)_([1-9]\d*[mhdwM])(?:[_.].*)?\.csv(?:\.gz)?"
+)
 _SMALLEST_ORDER: Final = {"BTC": "0.00010000", "ETH": "0.00100000", "BNB": "0.01000000"}
 
 
@@ -87,7 +89,7 @@ def _read_csv(path: Path, symbol: str | None, timeframe: str | None) -> Series:
     if symbol is None:
         if named is None:
             raise UsageError(f"{path} does not say its market; add --data-symbol BTC/USDT")
-        symbol = f"{named[1]}/{named[2]}"
+        symbol = spot_symbol(f"{named[1]}/{named[2]}")
     candles = _csv_candles(path)
     length = timeframe or (named[3] if named else _commonest_step(path, candles))
     return _series(path, symbol, length, candles)

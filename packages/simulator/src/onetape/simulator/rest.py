@@ -15,7 +15,12 @@ from onetape.simulator.klines import Klines, limit_of, number_of
 from onetape.simulator.market import Market
 from onetape.simulator.offers import LEVELS
 from onetape.simulator.public_trades import aggregate_rows, last_rows, rows_from_id
-from onetape.simulator.symbols import SpotSymbol, UnknownSymbol
+from onetape.simulator.symbols import (
+    ACCEPTED_NAMES,
+    STATED_NAMES,
+    SpotSymbol,
+    UnknownSymbol,
+)
 from onetape.simulator.tickers import (
     average_price,
     book_ticker,
@@ -29,7 +34,6 @@ DEFAULT_DEPTH: Final = 100
 DEFAULT_TRADES: Final = 500
 MOST_TRADES: Final = 1_000
 STATUSES: Final = ("TRADING", "HALT", "BREAK")
-_SYMBOL: Final = "^[A-Z0-9-_.]{1,20}$"
 #: What `type=MINI` leaves of a 24-hour ticker.
 _MINI_KEYS: Final = (
     "symbol", "openPrice", "highPrice", "lowPrice", "lastPrice", "volume", "quoteVolume",
@@ -179,8 +183,8 @@ class PublicRest:
         name = query.get("symbol", "")
         if not name:
             raise refusals.missing("symbol")
-        if not re.fullmatch(_SYMBOL, name):
-            raise refusals.illegal("symbol", _SYMBOL)
+        if not ACCEPTED_NAMES.fullmatch(name):
+            raise refusals.illegal("symbol", STATED_NAMES)
         return self._listed_symbol(name)
 
     def _listed_symbol(self, name: str) -> SpotSymbol:

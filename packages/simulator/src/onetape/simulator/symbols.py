@@ -1,5 +1,6 @@
 """The short list of markets: names, steps, listing dates and how their prices hang together."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -100,6 +101,12 @@ SYMBOLS: Final = (
         delisted=_utc(2018, 11, 16, 4),
     ),
 )  # fmt: skip
+
+
+#: What Binance calls the characters of a market's name in its refusals.
+STATED_NAMES: Final = "^[A-Z0-9-_.]{1,20}$"
+#: What it accepts: since 2025 it lists markets whose names are not Latin.
+ACCEPTED_NAMES: Final = re.compile(r"[^a-z\s/:,;@]{1,60}")
 
 
 class UnknownSymbol(KeyError):
