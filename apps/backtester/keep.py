@@ -102,7 +102,7 @@ def encoded(document: dict[str, Any]) -> bytes:
 def _name(backtest: "Backtest", made: datetime) -> str:
     key = backtest.tape.key
     words = (f"{made:%Y%m%dT%H%M%SZ}", backtest.strategy.name, key.symbol, key.timeframe)
-    plain = (re.sub(r"[^\w.]", "-", word) for word in words)
+    plain = (re.sub(r"[^\w.]|_", "-", word) for word in words)
     # Ids begin with the milliseconds, so that runs of one second keep their order.
     return "_".join([*plain, f"{made.microsecond // 1_000:03x}{secrets.token_hex(2)[1:]}"])
 
