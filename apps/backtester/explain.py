@@ -49,6 +49,8 @@ def explained(backtest: Backtest, moment: int) -> dict[str, Any]:
         "signal": _SIGNALS[signal],
         "reason": signals.reason_text(index),
         "followed": _followed(backtest, bar, signal),
+        "market": backtest.market,
+        "has_finer_steps": bool(result.rules.steps.months),
     }
 
 
@@ -84,6 +86,8 @@ def explained_text(document: dict[str, Any]) -> str:
         f"signal:     {document['signal']}{reason}",
         f"followed:   {document['followed']}",
     ]
+    if document["has_finer_steps"]:
+        lines.append(f"market:     {document['market']}")
     return "\n".join(lines)
 
 

@@ -10,12 +10,12 @@ from backtester.check import Look, look_at_run
 from backtester.document import print_document, result_document
 from backtester.higher import HigherTape, load_higher
 from backtester.load import Tape, load_tape, open_tape, wanted_range
+from backtester.market_rules import market_rules
 from backtester.settings import BacktesterSettings
 from onetape.cli.output import print_line, terminal_width
 from onetape.cli.settings import USER_FOLDER, database_path
 from onetape.core.candles import FloatArray, IntArray, SeriesKey
 from onetape.core.errors import DataError, UsageError
-from onetape.core.steps import IDEAL_MARKET, MarketSteps
 from onetape.core.symbols import spot_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.engine import (
@@ -29,7 +29,6 @@ from onetape.engine import (
     simulate,
 )
 from onetape.store.database import Store
-from onetape.store.market_data import market_steps
 from onetape.strategies import Signals, Strategy, checked_signals, load_strategy, lookback_of
 
 
@@ -163,7 +162,7 @@ def part_of(settings: BacktesterSettings, store: Store, strategy: Strategy) -> P
     key = series_key(settings)
     tape = load_tape(store, key, settings, wanted_range(settings), lookback=lookback_of(strategy))
     higher = load_higher(store, tape, strategy, settings)
-    steps, market = market_rules(store, key, settings)
+    steps, market = market_rules(store, key, settings, tape.candles)
     if not len(tape.candles) - tape.warm_up:
         raise DataError(f"{key} has no closed candle in the range; choose a longer one")
     return Part(
@@ -247,18 +246,3 @@ def account_rules(settings: BacktesterSettings) -> dict[str, Any]:
     values = {field: getattr(account, field) for field in account.__struct_fields__}
     given = {field: getattr(exits, field) for field in exits.__struct_fields__}
     return {**values, "exits": exit_rules(given)}
-
-
-def market_rules(
-    store: Store, key: SeriesKey, settings: BacktesterSettings
-) -> tuple[MarketSteps, str]:
-    """Return the market's steps, and in words how they are treated."""
-    if settings.market == "ideal":
-        return IDEAL_MARKET, "ideal (no steps, no minimum)"
-    steps = market_steps(store, key.exchange, key.symbol)
-    if steps is None:
-        return IDEAL_MARKET, f"ideal, because the steps of {key.exchange} are not stored"
-    return steps, (
-        f"steps of {key.exchange}: price {steps.price_step or 'any'}, "
-        f"amount {steps.amount_step or 'any'}, least order {steps.min_notional}"
-    )

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from onetape.core.price_steps import price_step_at
 from onetape.engine import Levels, Result, Trade, levels_of
 
 #: Bars from which a level holds, and the level, quote currency.
@@ -58,7 +59,7 @@ def levels_at(result: Result, trade: Trade, entry: float, bar: int) -> Levels:
     highest = max(
         entry, carried.highest if carried else 0.0, float(highs.max()) if len(highs) else 0.0
     )
-    step = float(result.rules.steps.price_step or 0)
+    step = price_step_at(result.rules.steps, int(result.candles.timestamp[bar]))
     return levels_of(result.rules.exits, entry, highest, bar - trade.entry_index, step)
 
 

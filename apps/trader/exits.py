@@ -13,7 +13,7 @@ from onetape.cli.output import print_line
 from onetape.core.candles import Candle
 from onetape.core.clock import utc_text
 from onetape.core.trading import Order
-from onetape.engine import EXIT_KINDS, BarExit, exit_in_bar, levels_of
+from onetape.engine import EXIT_KINDS, BarExit, exit_in_bar, levels_of, rules_of_candle
 from onetape.engine.exits import TARGET, TIME_STOP
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import first_row_after, missing_between
@@ -127,7 +127,7 @@ class PaperExits:
         bars = rules.exits.time_stop_bars
         if bars is not None and held.age >= bars:
             return BarExit(candle.open, TIME_STOP, is_ambiguous=False)
-        step = float(rules.steps.price_step or 0)
+        step = float(rules_of_candle(rules, candle).steps.price_step or 0)
         levels = levels_of(rules.exits, held.price, held.highest, held.age, step)
         return exit_in_bar(candle.open, candle.high, candle.low, levels)
 

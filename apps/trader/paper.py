@@ -13,6 +13,7 @@ from onetape.engine import (
     Refused,
     booked_fill,
     buy_fill,
+    rules_of_candle,
     sell_fill,
     volatility_before,
 )
@@ -107,7 +108,7 @@ class PaperBroker:
         row = first_row_after(self._job.store, self._job.key, order.signal_timestamp)
         if row is None:
             return None
-        rules, market = self._job.rules, self._market(row)
+        rules, market = rules_of_candle(self._job.rules, row), self._market(row)
         if order.side == "buy":
             fill = buy_fill(rules, self.cash, row.open, market)
         else:
@@ -123,7 +124,7 @@ class PaperBroker:
         """
         insert_order(self._job.store, order, self._fence)
         fill = sell_fill(
-            self._job.rules,
+            rules_of_candle(self._job.rules, row),
             float(self.position.base),
             found.price,
             self._market(row),
@@ -173,7 +174,7 @@ class PaperBroker:
             self._open = None
 
     def _book(self, order: Order, fill: Fill, row: Candle, now_ms: int) -> str:
-        booked = booked_fill(fill, self._job.rules)
+        booked = booked_fill(fill, rules_of_candle(self._job.rules, row))
         market = self._job.market
         trade = Trade(
             exchange=order.exchange,

@@ -41,6 +41,25 @@ def cent_walk(seed: int, count: int, start: int = 10_000, move: int = 200) -> Pr
     return Prices(times.tolist(), exact[0], exact[1], exact[2], exact[3], volumes, candles)
 
 
+def with_months_of_tenths(prices: Prices) -> Prices:
+    """Return the candles with whole tenths for prices in every second month of 30 days."""
+    columns = [list(one) for one in (prices.open, prices.high, prices.low, prices.close)]
+    for bar, time in enumerate(prices.timestamp):
+        if time // (30 * 86_400) % 2:
+            for column in columns:
+                column[bar] = max(column[bar].quantize(Decimal("0.1")), Decimal("0.1"))
+    open_, high, low, close = columns
+    candles = Candles.from_columns(
+        np.array(prices.timestamp, dtype=np.int64),
+        np.array(open_, dtype=np.float64),
+        np.array(high, dtype=np.float64),
+        np.array(low, dtype=np.float64),
+        np.array(close, dtype=np.float64),
+        prices.candles.volume,
+    )
+    return Prices(prices.timestamp, open_, high, low, close, prices.volume, candles)
+
+
 def of(number: float) -> Decimal:
     """Return the decimal that a setting was written as."""
     return Decimal(repr(float(number)))

@@ -9,6 +9,7 @@ from typing import Any
 from gate import Gate
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import Candle, SeriesKey
+from onetape.core.steps import MarketSteps
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Session, Trade
 from onetape.exchange.clients import Endpoint
@@ -161,9 +162,18 @@ class Desk:
 
 @asynccontextmanager
 async def desk(
-    market: Market, db: Path, *, strategy: str = "rsi", number: int = 1, **settings: Any
+    market: Market,
+    db: Path,
+    *,
+    strategy: str = "rsi",
+    number: int = 1,
+    steps: MarketSteps | None = None,
+    **settings: Any,
 ) -> AsyncGenerator[Desk]:
-    """Run a session while the block lasts; then stop it cleanly."""
+    """Run a session while the block lasts; then stop it cleanly.
+
+    The price and amount rules are those of the exchange, or `steps`.
+    """
     endpoint = Endpoint("simulator", market.gate.url)
     # Asking for the time waits, and the simulator answers in this very loop: one clock for both.
     exchange = await asyncio.to_thread(
@@ -182,7 +192,7 @@ async def desk(
                 timeframe=Timeframe.parse(KEY.timeframe),
                 market=info,
                 strategy=chosen,
-                rules=rules_of(values, info.steps),
+                rules=rules_of(values, steps or info.steps),
                 store=store,
                 session=Session(
                     session=f"session-{number}",

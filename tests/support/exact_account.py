@@ -6,6 +6,7 @@ out as it is booked. Several symbols share one purse. Slow, and easy to check by
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from itertools import pairwise
 
@@ -56,6 +57,10 @@ class _Lane:
     fills: list[ExactFill] = field(default_factory=list[ExactFill])
     refused: list[int] = field(default_factory=list[int])
     ambiguous: int = 0
+    price_steps: dict[tuple[int, int], Decimal] = field(
+        default_factory=dict[tuple[int, int], Decimal]
+    )
+    """Of each month, by year and month."""
 
 
 @dataclass
@@ -140,18 +145,46 @@ def _levels(lane: _Lane, bar: int) -> tuple[Decimal | None, tuple[str, ...], Dec
     reached = [ratio for age, ratio in exits.target_table if age <= bar - lane.entry]
     wins += [of(ratio) for ratio in reached[-1:]]
     target = entry * (1 + min(wins)) if wins else None
-    return stop, kinds, None if target is None else _to_step(target, lane, ROUND_CEILING)
+    return stop, kinds, None if target is None else _to_step(target, lane, bar, ROUND_CEILING)
 
 
-def _to_step(price: Decimal, lane: _Lane, rounding: str) -> Decimal:
-    step = lane.steps.price_step
+def _to_step(price: Decimal, lane: _Lane, bar: int, rounding: str) -> Decimal:
+    step = _price_step(lane, bar)
     return price if step is None else _count(EXACT.divide(price, step), rounding) * step
+
+
+def _price_step(lane: _Lane, bar: int) -> Decimal | None:
+    """Return the stated step, or the last digit of the month's prices where they are finer."""
+    if lane.steps.price_step is None:
+        return None
+    if not lane.price_steps:
+        prices = lane.prices
+        by_month: dict[tuple[int, int], list[Decimal]] = {}
+        months = [_month(time) for time in prices.timestamp]
+        columns = (prices.open, prices.high, prices.low, prices.close)
+        for month, *row in zip(months, *columns, strict=True):
+            by_month.setdefault(month, []).extend(row)
+        for month, found in by_month.items():
+            is_off = any(price % lane.steps.price_step for price in found)
+            digits = min(int(price.normalize().as_tuple().exponent) for price in found)
+            lane.price_steps[month] = ONE.scaleb(digits) if is_off else lane.steps.price_step
+    return lane.price_steps[_month(lane.prices.timestamp[bar])]
+
+
+def _month(timestamp: int) -> tuple[int, int]:
+    moment = datetime.fromtimestamp(timestamp, UTC)
+    return moment.year, moment.month
 
 
 def _count(steps: Decimal, rounding: str) -> Decimal:
     """Return whole steps; what misses one by a millionth of a step counts as it, as documented."""
     nearest = steps.to_integral_value()
     return nearest if abs(steps - nearest) <= TOLERANCE else steps.to_integral_value(rounding)
+
+
+def _sold_at(price: Decimal, lane: _Lane, bar: int) -> Decimal:
+    """Return a sell's price of whole steps, one at least."""
+    return _to_step(price, lane, bar, ROUND_FLOOR) or _price_step(lane, bar) or price
 
 
 def _whole_steps(amount: Decimal, lane: _Lane) -> Decimal:
@@ -203,7 +236,7 @@ def _bought(lane: _Lane, bar: int, cash: Decimal, equity: Decimal) -> ExactFill 
     rules, open_ = lane.rules, lane.prices.open[bar]
     fee, in_coin = of(rules.fee_rate), rules.fee_coin == "received"
     kept = ONE if in_coin else 1 + fee
-    price = _to_step(open_ * (1 + _slip(rules)), lane, ROUND_CEILING)
+    price = _to_step(open_ * (1 + _slip(rules)), lane, bar, ROUND_CEILING)
     wanted = _wanted(lane, bar, cash, equity, price * kept)
     if wanted is None:
         return None
@@ -212,7 +245,7 @@ def _bought(lane: _Lane, bar: int, cash: Decimal, equity: Decimal) -> ExactFill 
     if impact:
         amount = min(amount, _most_with_impact(rules, open_ * kept, budget, volume))
         moved = open_ * (1 + _slip(rules) + impact * _share(amount, volume))
-        price = _to_step(moved, lane, ROUND_CEILING)
+        price = _to_step(moved, lane, bar, ROUND_CEILING)
         amount = min(amount, EXACT.divide(budget, price * kept))
     amount = _whole_steps(amount, lane)
     if lane.steps.amount_step is not None and amount * price * kept > budget * (1 + CASH_NOISE):
@@ -242,7 +275,7 @@ def _could_be_sold(lane: _Lane, bar: int, base: Decimal) -> bool:
         return True
     moved = of(rules.volume_impact) * _share(amount, lane.prices.volume[bar - 1])
     stop = lane.prices.open[bar] * (1 - of(loss)) * (1 - _slip(rules) - moved)
-    return _is_taken(lane, _to_step(stop, lane, ROUND_FLOOR), amount)
+    return _is_taken(lane, _sold_at(stop, lane, bar), amount)
 
 
 def _wanted(
@@ -306,7 +339,7 @@ def _sell(
     else:
         moved = of(rules.volume_impact) * _share(amount, lane.prices.volume[bar - 1])
         price = at * (1 - _slip(rules) - moved)
-    price = _to_step(price, lane, ROUND_FLOOR)
+    price = _sold_at(price, lane, bar)
     if not _is_taken(lane, price, amount):
         lane.refused.append(bar)
         lane.gave_up = True

@@ -14,7 +14,8 @@ from backtester.check import Look
 from backtester.detail import detail_in_memory, finer_timeframe
 from backtester.higher import load_higher
 from backtester.load import Tape, load_tape, open_tape, wanted_range
-from backtester.run import account_rules, market_rules, series_key
+from backtester.market_rules import market_rules
+from backtester.run import account_rules, series_key
 from backtester.search.evaluate import Ground, Work
 from backtester.search.folder import Results, key_of, opened, tried_elsewhere
 from backtester.search.identity import identity_of
@@ -118,7 +119,7 @@ def searched(settings: BacktesterSettings, asked: Asked) -> Search:
         tape = load_tape(store, key, settings, wanted, lookback=max(map(lookback_of, strategies)))
         furthest = max(strategies, key=higher_lookback_of)
         higher = load_higher(store, tape, furthest, settings)
-        steps, market = market_rules(store, key, settings)
+        steps, market = market_rules(store, key, settings, tape.candles)
         rules = Rules(**account_rules(settings), steps=steps)
         detail = detail_in_memory(store, tape, settings, rules)
         inside = _searched_candles(tape, asked.held_out)

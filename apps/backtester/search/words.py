@@ -37,6 +37,7 @@ def search_text(search: Search, page: Path, given: Sequence[str]) -> str:
         "",
     ]
     lines += luck_lines(search)
+    lines.append(f"market: {search.market}")
     lines += check_lines(search)
     lines += [f"note: {text}" for text in notes(search)]
     lines += [f"page: {page}", f"results: {search.folder}"]

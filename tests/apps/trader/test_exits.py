@@ -12,6 +12,7 @@ from desk import HOUR, MARCH, Desk, Market, desk, market
 from onetape.cli.settings import AccountSettings, ExitSettings
 from onetape.core.candles import Candles
 from onetape.core.errors import StoreError
+from onetape.core.steps import MarketSteps
 from onetape.engine import EXIT_KINDS, booked_fill, simulate
 from onetape.store.database import open_store
 from onetape.strategies import checked_signals
@@ -112,6 +113,28 @@ def test_paper_exits_equal_the_backtest_trade_by_trade(
             assert len(fills) - len(trades) <= 1
             assert {kind for kind, *_ in trades} & {*EXIT_KINDS} - {"signal"}
             assert len(trades) > 10
+
+    run(scene())
+
+
+def test_paper_orders_fill_at_opens_that_the_stated_price_step_does_not_allow(
+    run: Run, db: Path, strategy_file: StrategyFile
+) -> None:
+    steps = MarketSteps(Decimal(50), Decimal("0.001"), Decimal(0), Decimal(5))
+
+    async def scene() -> None:
+        name = strategy_file(RUNS, "runs")
+        exits = ExitSettings(time_stop_bars=2)
+        async with (
+            market(0.25) as opened,
+            desk(opened, db, strategy=name, exits=exits, steps=steps) as trading,
+        ):
+            await step_to(opened, trading, range(16))
+            prices = [float(trade.price) for trade in trading.trades()]
+            assert len(prices) > 3
+            assert any(price % 50 for price in prices)
+            opens = {row[1] for row in opened.truth(MARCH, MARCH + 16 * HOUR).values()}
+            assert set(prices) <= opens
 
     run(scene())
 

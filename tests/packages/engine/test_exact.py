@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from cent_walk import Prices, cent_walk, of
+from cent_walk import Prices, cent_walk, of, with_months_of_tenths
 from exact_account import ExactAccount, ExactFill, exact_run
 from onetape.core.steps import IDEAL_MARKET, MarketSteps
 from onetape.engine import (
@@ -22,6 +23,7 @@ from onetape.engine import (
     Rules,
     Series,
     booked_fill,
+    rules_at,
     simulate,
     simulate_together,
 )
@@ -41,12 +43,13 @@ def same_fills(result: Result, fills: Sequence[ExactFill], words: str) -> None:
         (fill.bar, fill.side) for fill in fills
     ], words
     kinds = iter(result.exit_kinds)
+    times = result.candles.timestamp.tolist()
     has_steps = result.rules.steps.price_step is not None
     for ours, exact in zip(result.fills, fills, strict=True):
         if exact.side == "sell":
             assert next(kinds) in exact.kinds, (words, exact)
         if has_steps:
-            booked = booked_fill(ours, result.rules)
+            booked = booked_fill(ours, rules_at(result.rules, times[exact.bar]))
             found = (booked.price, booked.amount, booked.fee)
             assert found == (exact.price, exact.amount, exact.fee), (words, exact)
         else:
@@ -146,6 +149,17 @@ def test_a_thousand_random_trades_of_each_rule_equal_a_decimal_recomputation(wha
 @given(seeds, st.integers(2, 250), engine_rules())
 def test_any_rules_equal_a_decimal_recomputation(seed: int, count: int, rules: Rules):
     prices, signal = cent_walk(seed, count), signals_of(seed, count)
+    result = simulate(prices.candles, signals_array(signal), rules)
+    same_run(result, exact_run([(prices, signal, rules.steps)], rules))
+
+
+@settings(max_examples=40)
+@given(seeds, engine_rules(), st.sampled_from(["0.1", "0.05", "1", "50"]))
+def test_a_stated_step_coarser_than_a_month_of_candles_gives_way_in_that_month(
+    seed: int, rules: Rules, step: str
+):
+    prices, signal = with_months_of_tenths(cent_walk(seed, 2_000)), signals_of(seed, 2_000)
+    rules = replace(rules, steps=replace(STEPS, price_step=Decimal(step)))
     result = simulate(prices.candles, signals_array(signal), rules)
     same_run(result, exact_run([(prices, signal, rules.steps)], rules))
 

@@ -8,13 +8,31 @@ import math
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+import numpy as np
 from msgspec import Struct
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from onetape.core.candles import FloatArray
 
 #: A float that should be a whole number of steps may miss it by this part of one step.
 STEP_TOLERANCE = 1e-6
+#: The same as a part of the number of steps: the noise of a few float operations.
+_COUNT_NOISE = 2.0**-50
+#: Values that are looked at in one round: what they need stays in the processor's cache.
+_BLOCK = 1 << 14
+
+
+class MonthStep(Struct, frozen=True):
+    """The price step of one calendar month whose candles show a finer one than is stated."""
+
+    start: int
+    """First second of the month, epoch seconds UTC."""
+    end: int
+    """First second after the month, epoch seconds UTC."""
+    price_step: Decimal | None
+    """Quote currency. None: the prices have no step that shows."""
 
 
 class MarketSteps(Struct, frozen=True):
@@ -28,6 +46,11 @@ class MarketSteps(Struct, frozen=True):
     """Base currency; a smaller order is refused. Zero: no minimum."""
     min_notional: Decimal
     """Quote currency; an order worth less is refused. Zero: no minimum."""
+    months: tuple[MonthStep, ...] | None = None
+    """Months with a finer price step than `price_step`, oldest first; see `core.price_steps`.
+
+    None: the steps have not been compared with candles.
+    """
 
 
 #: No steps and no minimum: `market: ideal`.
@@ -43,10 +66,40 @@ def multiple(count: int, step: float) -> float:
     return count / per_unit if per_unit else count * step
 
 
-def multiples(counts: "FloatArray", step: float) -> "FloatArray":
-    """Return what `multiple` returns, for an array of whole numbers."""
-    per_unit = _per_unit(step)
-    return counts / per_unit if per_unit else counts * step
+def up_to_steps(values: "FloatArray", step: "float | FloatArray") -> "FloatArray":
+    """Return the least whole number of steps that reaches each value, as `ceil_count` counts.
+
+    Args:
+        values: Finite or infinite.
+        step: Of all values, or one for each of them; 0 leaves a value as it is.
+    """
+    steps = np.asarray(step, dtype=np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        counts = values / steps
+        nearest = np.rint(counts)
+        is_near = np.abs(counts - nearest) <= _slacks(counts)
+        whole = np.where(is_near, nearest, np.ceil(counts))
+        per_unit = np.rint(1 / steps)
+        divides = np.abs(per_unit * steps - 1) < STEP_TOLERANCE
+        multiplied = np.where(divides, whole / per_unit, whole * steps)
+    return np.where(steps > 0, multiplied, values)
+
+
+def are_whole(values: "FloatArray", step: float) -> "NDArray[np.bool_]":
+    """Return which values are whole numbers of steps, shape (n,); float noise does not count."""
+    whole = np.ones(len(values), dtype=np.bool_)
+    for start in range(0, len(values), _BLOCK):
+        counts = values[start : start + _BLOCK] / step
+        missed = np.abs(counts - np.rint(counts))
+        # A value under half a step is no whole number of them, however near to 0 it is.
+        if missed.max() > STEP_TOLERANCE or counts.min() < 0.5:
+            whole[start : start + _BLOCK] = (missed <= _slacks(counts)) & (counts >= 0.5)
+    return whole
+
+
+def _slacks(counts: "FloatArray") -> "FloatArray":
+    """Return by how much each number of steps may miss a whole number."""
+    return np.maximum(STEP_TOLERANCE, np.abs(counts) * _COUNT_NOISE)
 
 
 def _per_unit(step: float) -> int:
@@ -62,7 +115,8 @@ def floor_count(count: float) -> int:
         count: The value divided by the step.
     """
     nearest = round(count)
-    return nearest if abs(count - nearest) <= STEP_TOLERANCE else math.floor(count)
+    slack = max(STEP_TOLERANCE, abs(count) * _COUNT_NOISE)
+    return nearest if abs(count - nearest) <= slack else math.floor(count)
 
 
 def ceil_count(count: float) -> int:

@@ -23,6 +23,7 @@ from onetape.engine.fills import (
 )
 from onetape.engine.holding import BuyAndHold, buy_and_hold_equity, shared_holding
 from onetape.engine.metrics import Background, Metrics, background_of, metrics_of
+from onetape.engine.month_models import rules_at, rules_of_candle
 from onetape.engine.portfolio import TIE_RULE, Portfolio, Series, simulate_together
 from onetape.engine.result import Result, State
 from onetape.engine.rules import Rules
@@ -63,6 +64,8 @@ __all__ = [
     "levels_of",
     "max_drawdown",
     "metrics_of",
+    "rules_at",
+    "rules_of_candle",
     "sell_fill",
     "shared_holding",
     "simulate",

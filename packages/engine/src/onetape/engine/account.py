@@ -12,8 +12,16 @@ from numpy.typing import NDArray
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.engine.detail import Detail, Told, exit_told
 from onetape.engine.exits import EXIT_KINDS, TARGET, ExitKind, Levels
-from onetape.engine.fills import NO_MARKET, Fill, FillModel, Market, Numbers, Refused
+from onetape.engine.fills import (
+    NO_MARKET,
+    Fill,
+    FillModel,
+    Market,
+    Numbers,
+    Refused,
+)
 from onetape.engine.measures import candle_seconds
+from onetape.engine.month_models import MonthModels
 from onetape.engine.plan import NONE, Plan
 from onetape.engine.rules import Rules
 from onetape.engine.volatility import volatility_before
@@ -174,6 +182,7 @@ class Lane:
         self.plan = plan
         self.book = book
         self.model = FillModel.of(rules)
+        self._months = MonthModels(rules) if rules.steps.months else None
         self._all = all_candles
         self._skipped = len(all_candles) - len(candles)
         self.detail = detail
@@ -189,6 +198,12 @@ class Lane:
         return lambda bar: volatility_before(
             self._all.close, self._skipped + bar, rules.volatility_bars, seconds
         )
+
+    def _model_of(self, bar: int) -> FillModel:
+        """Return the fill model with the price step of a bar's month."""
+        if self._months is None:
+            return self.model
+        return self._months.at(int(self.candles.timestamp[bar]))
 
     def market(self, bar: int, equity: float | None = None) -> Market:
         """Return what an order in this bar meets."""
@@ -207,7 +222,7 @@ class Lane:
         bar, price = plan.bars[row], plan.prices[row]
         plain = equity is None and not self.needs_market
         market = NO_MARKET if plain else self.market(bar, equity)
-        numbers = self.model.buy_numbers(cash, price, market)
+        numbers = self._model_of(bar).buy_numbers(cash, price, market)
         if isinstance(numbers, Refused):
             book.refused.append((bar, numbers))
             return None
@@ -224,7 +239,7 @@ class Lane:
         if self.detail is not None or row in plan.targets:
             kind, price = self._inside(row, bar, kind, price)
         volume = self._volume_before(bar) if self._needs_volume else 0.0
-        numbers = self.model.sell_numbers(book.base, price, volume, kind == TARGET)
+        numbers = self._model_of(bar).sell_numbers(book.base, price, volume, kind == TARGET)
         if isinstance(numbers, Refused):
             book.refused.append((bar, numbers))
             return None

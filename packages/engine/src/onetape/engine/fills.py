@@ -2,7 +2,8 @@
 
 A market order is filled at the open of a candle, or at a stop, made worse by the slippage and then
 rounded to the market's price step against the trader; a limit order is filled at its price. The
-amount is rounded down to the amount step. Fees:
+amount is rounded down to the amount step. No price is 0: a sell brings in one price step at least.
+Fees:
 
     in quote      buy: amount = cash / (price (1 + fee))    sell: proceeds = amount price (1 - fee)
     in received   buy: amount = cash / price, of which amount fee is kept by the exchange; a sell
@@ -215,7 +216,7 @@ class FillModel(Struct, frozen=True):
                 slippage += self.impact * _share(amount, volume)
             price, fee_rate = at_price * (1 - slippage), self.fee_rate
         if self.price_step:
-            price = multiple(floor_count(price / self.price_step), self.price_step)
+            price = self._down(price, at_price)
         notional = price * amount
         if self._is_under(amount, notional):
             return self._too_small("sell", amount, notional)
@@ -275,6 +276,11 @@ class FillModel(Struct, frozen=True):
         if not self.amount_step:
             return base
         return min(multiple(floor_count(base / self.amount_step), self.amount_step), base)
+
+    def _down(self, price: float, at_price: float) -> float:
+        """Return a sell's price of whole steps: at least one, because no market trades at 0."""
+        count = floor_count(price / self.price_step)
+        return multiple(count, self.price_step) if count else min(self.price_step, at_price)
 
     def _up(self, price: float) -> float:
         return multiple(ceil_count(price / self.price_step), self.price_step)

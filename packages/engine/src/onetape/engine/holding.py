@@ -7,6 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from onetape.core.candles import Candles, FloatArray, IntArray
+from onetape.core.price_steps import steps_at, with_month_steps
 from onetape.engine.drawdown import max_drawdown
 from onetape.engine.fills import FillModel, Market, Refused
 from onetape.engine.rules import Rules
@@ -75,7 +76,7 @@ def buy_and_hold_equity(candles: Candles, rules: Rules) -> FloatArray | None:
         slippage_bps=rules.slippage_bps,
         spread_bps=rules.spread_bps,
         volume_impact=rules.volume_impact,
-        steps=rules.steps,
+        steps=steps_at(with_month_steps(rules.steps, candles), int(candles.timestamp[1])),
     )
     fill = FillModel.of(all_in).buy(
         rules.cash, float(candles.open[1]), Market(float(candles.volume[0]))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray, IntArray
+from onetape.core.price_steps import price_step_column
 from onetape.engine.exits import SIGNAL, TIME_STOP
 from onetape.engine.rules import Rules
 from onetape.engine.search import Exits, LevelSearch, Positions
@@ -42,7 +43,10 @@ class Plan:
         self._candles = candles
         self._exits = rules.exits
         self._cool_down = rules.cool_down_bars
-        self._search = LevelSearch(candles, rules.exits, float(rules.steps.price_step or 0))
+        month_steps = price_step_column(rules.steps, candles.timestamp)
+        self._search = LevelSearch(
+            candles, rules.exits, float(rules.steps.price_step or 0), month_steps
+        )
         # Of a truth NumPy finds the few faster than of small numbers, twenty times.
         events = np.flatnonzero(orders != 0)
         sides = orders[events]

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray, IntArray
+from onetape.core.price_steps import with_month_steps
 from onetape.core.steps import MarketSteps
 from onetape.engine.account import Lane, equity_of
 from onetape.engine.booking import ExactChange
@@ -131,7 +132,7 @@ def simulate_together(
         max_open_trades: Positions at a time; None: as many as symbols.
     """
     empty = State(rules.cash, 0.0, (0, 0), 0, is_refused=False, position=None)
-    own_rules = [replace(rules, steps=one.steps) for one in series]
+    own_rules = [replace(rules, steps=with_month_steps(one.steps, one.candles)) for one in series]
     lanes = [
         lane_of(one.candles, one.signal, own, one.start_index, empty, one.detail)
         for one, own in zip(series, own_rules, strict=True)

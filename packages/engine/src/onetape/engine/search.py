@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray, IntArray
-from onetape.core.steps import STEP_TOLERANCE, multiples
+from onetape.core.steps import up_to_steps
 from onetape.engine.exits import (
     STOP_LOSS,
     TARGET,
@@ -89,11 +89,25 @@ class Exits(NamedTuple):
 class LevelSearch:
     """Looks for the first bar that reaches a level."""
 
-    def __init__(self, candles: Candles, exits: ExitRules, price_step: float) -> None:
-        """Prepare; nothing is searched yet."""
+    def __init__(
+        self,
+        candles: Candles,
+        exits: ExitRules,
+        price_step: float,
+        month_steps: FloatArray | None = None,
+    ) -> None:
+        """Prepare; nothing is searched yet.
+
+        Args:
+            candles: Those that are traded, shape (n,).
+            exits: Stops and targets.
+            price_step: Of the market; 0: none.
+            month_steps: Price step of each candle, shape (n,); None: `price_step` of all.
+        """
         self._candles = candles
         self._exits = exits
         self._step = price_step
+        self._month_steps = month_steps
         self._ages = np.array([age for age, _ in exits.target_table], dtype=np.int64)
         # In front: what holds before the table's first row.
         ages = [-1, *(age for age, _ in exits.target_table)]
@@ -157,7 +171,7 @@ class LevelSearch:
         low, high = self._candles.low[bars], self._candles.high[bars]
         before, after = self._highest(high, highest)
         stop = self._stops(price[:, None], before)
-        target = self._targets(price[:, None], bars - entry[:, None])
+        target = self._targets(price[:, None], bars, entry[:, None])
         touched = (low <= stop) | (high >= target)
         touched &= inside
         first = touched.argmax(axis=1)
@@ -198,22 +212,16 @@ class LevelSearch:
             return np.full(price.shape, -np.inf)
         return price * stop_factor(self._exits.stop_loss)
 
-    def _targets(self, price: FloatArray, age: IntArray) -> FloatArray:
+    def _targets(self, price: FloatArray, bars: IntArray, entry: IntArray) -> FloatArray:
         """Return the target of each bar, of whole price steps."""
-        if not len(self._ages):
-            return self._up(price * self._factors[0])
-        row = np.searchsorted(self._ages, age, side="right")
-        return self._up(price * self._factors[row])
-
-    def _up(self, price: FloatArray) -> FloatArray:
-        """Return what `exits.up_to_step` returns, for an array."""
+        row = 0
+        if len(self._ages):
+            row = np.searchsorted(self._ages, bars - entry, side="right")
+        target = price * self._factors[row]
         if not self._step:
-            return price
-        count = price / self._step
-        nearest = np.rint(count)
-        with np.errstate(invalid="ignore"):
-            is_near = np.abs(count - nearest) <= STEP_TOLERANCE
-        return multiples(np.where(is_near, nearest, np.ceil(count)), self._step)
+            return target
+        step = self._step if self._month_steps is None else self._month_steps[bars]
+        return up_to_steps(target, step)
 
     def _fill(
         self,

@@ -1,9 +1,11 @@
 """Trade the signals of a strategy over stored candles. Python runs per trade, never per bar."""
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles
+from onetape.core.price_steps import with_month_steps
 from onetape.engine.account import Book, Lane, OpenPosition, equity_of, orders_of, trade_alone
 from onetape.engine.detail import Detail
 from onetape.engine.fills import FillModel
@@ -30,7 +32,9 @@ def simulate(
     stop, a target or a time stop the next entry needs a new run. A signal on the last bar fills
     nothing; nothing is closed by force at the end. The next bar is the next one stored, across a
     gap too. A buy that is refused is tried again on the next bar that says BUY; a position whose
-    sell the market refuses is left to the strategy's next SELL.
+    sell the market refuses is left to the strategy's next SELL. A price step that is coarser than
+    the candles' own digits gives way to theirs, month by month: no fill lies outside its candle
+    before slippage, and none is at 0.
 
     Args:
         candles: Closed candles, oldest first, warm-up included; prices above zero.
@@ -50,6 +54,8 @@ def simulate(
         )
     if state is None:
         state = State(rules.cash, 0.0, (0, 0), 0, is_refused=False, position=None)
+    if rules.steps.price_step and rules.steps.months is None:
+        rules = replace(rules, steps=with_month_steps(rules.steps, candles))
     traded = candles[start_index:]
     lane = lane_of(candles, signal, rules, start_index, state, detail)
     row, is_held = _first_row(lane, state)

@@ -1,0 +1,106 @@
+"""The price step of a market in each month: exchanges change it, and state today's only.
+
+A stated step that is coarser than the prices of a month was not the market's step in that month:
+the candles show a finer one. The finer of both holds. Amount step and least order have changed as
+well, but no candle shows what they were.
+"""
+
+from decimal import Decimal
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from onetape.core.candles import Candles, FloatArray, IntArray
+from onetape.core.digits import decimals_of
+from onetape.core.steps import MarketSteps, MonthStep, are_whole
+
+
+def with_month_steps(steps: MarketSteps, candles: Candles) -> MarketSteps:
+    """Return the steps with the months (UTC) in which the candles show a finer price step.
+
+    Steps that were compared with candles before, and those without a price step, are returned as
+    they are.
+
+    Args:
+        steps: As the exchange states them.
+        candles: Of that market, oldest first, shape (n,).
+    """
+    if steps.months is not None or not steps.price_step or not len(candles):
+        return steps
+    is_off = _off_step(candles, float(steps.price_step))
+    starts = np.unique(_months_of(candles.timestamp[is_off]))
+    bounds = np.stack((starts, starts + 1)).astype("datetime64[s]").astype(np.int64)
+    months: list[MonthStep] = []
+    for start, end in bounds.T.tolist():
+        first, last = np.searchsorted(candles.timestamp, (start, end)).tolist()
+        months.append(MonthStep(start, end, _step_of(candles[first:last], steps.price_step)))
+    return replace(steps, months=tuple(months))
+
+
+def steps_at(steps: MarketSteps, timestamp: int) -> MarketSteps:
+    """Return the steps that hold for a candle, by its open (epoch seconds)."""
+    for month in steps.months or ():
+        if month.start <= timestamp < month.end:
+            return replace(steps, price_step=month.price_step, months=())
+    return steps
+
+
+def price_step_at(steps: MarketSteps, timestamp: int) -> float:
+    """Return the price step that holds for a candle, by its open (epoch seconds); 0: none."""
+    return float((steps_at(steps, timestamp) if steps.months else steps).price_step or 0)
+
+
+def price_step_column(steps: MarketSteps, timestamp: IntArray) -> FloatArray | None:
+    """Return the price step of each candle, 0 for none; None where one step holds for all of them.
+
+    Args:
+        steps: Of the market.
+        timestamp: Opens of the candles, oldest first, epoch seconds, shape (n,).
+    """
+    if not steps.months:
+        return None
+    column = np.full(len(timestamp), float(steps.price_step or 0))
+    for month in steps.months:
+        first, last = np.searchsorted(timestamp, (month.start, month.end)).tolist()
+        column[first:last] = float(month.price_step or 0)
+    return column
+
+
+def finer_step(price_step: Decimal | None, prices: FloatArray) -> Decimal | None:
+    """Return the stated price step, or the finer one that prices of the market show.
+
+    Args:
+        price_step: As the exchange states it; None: any price.
+        prices: Above 0, shape (n,).
+    """
+    if not price_step or are_whole(prices, float(price_step)).all():
+        return price_step
+    return _digit_step(prices, price_step)
+
+
+def _off_step(candles: Candles, step: float) -> NDArray[np.bool_]:
+    columns = (candles.open, candles.high, candles.low, candles.close)
+    return ~np.logical_and.reduce([are_whole(column, step) for column in columns])
+
+
+def _months_of(timestamp: IntArray) -> NDArray[np.datetime64]:
+    return timestamp.astype("datetime64[s]").astype("datetime64[M]")
+
+
+def _step_of(candles: Candles, price_step: Decimal) -> Decimal | None:
+    prices = np.concatenate((candles.open, candles.high, candles.low, candles.close))
+    return _digit_step(prices, price_step)
+
+
+def _digit_step(prices: FloatArray, price_step: Decimal) -> Decimal | None:
+    """Return a step that all prices are whole numbers of, finer than the stated one."""
+    decimals = decimals_of(prices)
+    if decimals is None:
+        return None
+    step = Decimal(1).scaleb(-decimals)
+    if step < price_step:
+        return step
+    # A stated step such as 0.03 that prices such as 0.1 are no multiple of: both are of its digits.
+    exponent = price_step.normalize().as_tuple().exponent
+    return Decimal(1).scaleb(min(-decimals, int(exponent)))

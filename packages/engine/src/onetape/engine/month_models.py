@@ -1,0 +1,52 @@
+"""Fill models by month, for a market whose price step was another one in some months."""
+
+from bisect import bisect_right
+
+import numpy as np
+from msgspec.structs import replace
+
+from onetape.core.candles import Candle
+from onetape.core.price_steps import finer_step, steps_at
+from onetape.engine.fills import FillModel
+from onetape.engine.rules import Rules
+
+
+def rules_at(rules: Rules, timestamp: int) -> Rules:
+    """Return the rules with the price step that holds for a candle, by its open (epoch seconds)."""
+    return replace(rules, steps=steps_at(rules.steps, timestamp)) if rules.steps.months else rules
+
+
+def rules_of_candle(rules: Rules, candle: Candle) -> Rules:
+    """Return the rules with the price step that one candle shows, for trading as it forms.
+
+    The exchange states the step of today, so it differs only where what is stated is wrong, or has
+    changed since it was read.
+    """
+    step = finer_step(rules.steps.price_step, np.array(candle[1:5]))
+    if step == rules.steps.price_step:
+        return rules
+    return replace(rules, steps=replace(rules.steps, price_step=step))
+
+
+class MonthModels:
+    """The fill models of a market whose price step differs from month to month."""
+
+    def __init__(self, rules: Rules) -> None:
+        """Begin without a model.
+
+        Args:
+            rules: With the months of `core.price_steps.with_month_steps`.
+        """
+        self._rules = rules
+        self._starts = [month.start for month in rules.steps.months or ()]
+        self._models: dict[int, FillModel] = {}
+
+    def at(self, timestamp: int) -> FillModel:
+        """Return the model of a candle, by its open (epoch seconds)."""
+        number = bisect_right(self._starts, timestamp)
+        months = self._rules.steps.months or ()
+        if not number or timestamp >= months[number - 1].end:
+            number = 0
+        if number not in self._models:
+            self._models[number] = FillModel.of(rules_at(self._rules, timestamp))
+        return self._models[number]

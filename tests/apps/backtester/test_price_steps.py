@@ -1,0 +1,109 @@
+"""A stored price step that is coarser than the candles was not the market's step then."""
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backfiller.main import app as backfiller
+from onetape.cli.program import exit_code_of
+from onetape.core.candles import Candle, Candles, SeriesKey
+from onetape.core.clock import utc_text
+from onetape.core.steps import MarketSteps
+from onetape.store.candles import insert_closed
+from onetape.store.database import open_store
+from onetape.store.market_data import save_market
+
+Run = Callable[..., Any]
+COARSE_AMOUNTS = (Decimal("0.001"), Decimal("0.001"), Decimal(5))
+COARSE = MarketSteps(Decimal(50), *COARSE_AMOUNTS)
+WORDS = (
+    "steps of simulator: price 50, amount 0.001, least order 5; the candles show a finer price "
+    "step than the stated one, so theirs holds: 0.01 in 2024-01 to 2024-04 (no candle shows amount "
+    "step and least order of that time: the stated ones hold)"
+)
+
+
+@pytest.fixture
+def coarse(tape: Path) -> Path:
+    """Return the tape with a stored price step of 50, whose candles are in hundredths."""
+    with open_store(tape, create=False) as store:
+        save_market(store, "simulator", "BTC/USDT", COARSE, seen_ms=1)
+    return tape
+
+
+def test_a_step_coarser_than_the_candles_is_stated_and_moves_no_price(
+    on_tape: Run, candles: Candles, coarse: Path
+) -> None:
+    document = on_tape("--fee", "0").document
+    opens = dict(zip(candles.timestamp.tolist(), candles.open.tolist(), strict=True))
+    assert document["trades"]
+    for trade in document["trades"]:
+        assert trade["entry_price"] == opens[trade["entry_timestamp"]]
+    assert document["assumptions"]["market"] == WORDS
+
+
+def test_the_text_of_a_run_states_the_finer_step_in_one_line(backtester: Run, coarse: Path) -> None:
+    ended = backtester("--exchange", "simulator", "--no-report")
+    assert f"market: {WORDS}" in ended.out.splitlines()
+
+
+def test_a_search_trades_by_the_step_that_the_candles_show_and_states_it(
+    search: Run, backtester: Run, coarse: Path
+) -> None:
+    grid = ("--param", "period=7,14", "--held-out", "0.5")
+    stepped = search(*grid)
+    assert stepped["market"] == WORDS
+    fine = MarketSteps(Decimal("0.01"), *COARSE_AMOUNTS)
+    with open_store(coarse, create=False) as store:
+        save_market(store, "simulator", "BTC/USDT", fine, seen_ms=2)
+    assert search(*grid)["results"] == stepped["results"]
+    text = backtester("search", "--exchange", "simulator", *grid).out
+    assert "market: steps of simulator: price 0.01" in text
+
+
+def test_explain_shows_levels_at_the_step_that_the_candles_show(
+    backtester: Run, on_tape: Run, coarse: Path
+) -> None:
+    flags = ("--fee", "0", "--take-profit", "0.01")
+    trades = on_tape(*flags).document["trades"]
+    won = next(trade for trade in trades if trade["exit_kind"] == "target")
+    assert won["exit_price"] % 50
+    moment = utc_text(won["exit_timestamp"]).replace(" ", "T")
+    explain = ("explain", "--exchange", "simulator", *flags, "--at", moment)
+    story = json.loads(backtester(*explain, "--json").out)
+    assert any(f"target at {won['exit_price']:,.0f}" in text for text in story["inside"])
+    assert story["market"] == WORDS
+    assert f"market:     {WORDS}" in backtester(*explain).out.splitlines()
+
+
+def test_several_symbols_state_the_steps_of_each(
+    on_tape: Run, coarse: Path, candles: Candles
+) -> None:
+    with open_store(coarse, create=False) as store:
+        columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
+        rows = zip(candles.timestamp.tolist(), *(one.tolist() for one in columns), strict=True)
+        key = SeriesKey("simulator", "ETH/USDT", "1h")
+        insert_closed(store, key, [Candle(*row) for row in rows], source="rest", seen_ms=0)
+    document = on_tape("--symbol", "BTC/USDT,ETH/USDT").document
+    assert document["assumptions"]["market"] == (
+        f"BTC/USDT: {WORDS}; ETH/USDT: ideal, because the steps of simulator are not stored"
+    )
+
+
+def test_the_sol_case_gives_the_return_of_its_own_prices(
+    shared: Path, folder: Path, backtester: Run
+) -> None:
+    file = shared / "data/cases/price_step/binance_SOL-USDT_1h.csv"
+    series = ("--exchange", "binance", "--symbol", "SOL/USDT", "--timeframe", "1h")
+    assert exit_code_of(backfiller, "backfiller", ["import", str(file), *series]) == 0
+    steps = MarketSteps(Decimal("0.01"), *COARSE_AMOUNTS)
+    with open_store(folder / "data/onetape.db", create=False) as store:
+        save_market(store, "binance", "SOL/USDT", steps, seen_ms=1)
+    ended = backtester(*series, "--strategy", "rsi", "--param", "period=7", "--json", "--no-report")
+    document = ended.document
+    assert document["metrics"]["total_return"] == pytest.approx(0.0895, abs=5e-5)
+    assert "0.0001 in 2020-05 to 2020-09" in document["assumptions"]["market"]
