@@ -1,6 +1,7 @@
 # `make help` prints the verbs: every target with a `##` comment is one.
 .DEFAULT_GOAL := help
 APP ?= trader
+SECONDS ?= 600
 
 .PHONY: help
 help: ## Print these verbs
@@ -17,6 +18,10 @@ setup: ## Install everything, and teach git to keep addresses out of uv.lock
 .PHONY: test
 test: ## Run the tests
 	uv run pytest
+
+.PHONY: explore
+explore: ## Try random seeds for SECONDS=600; prints what repeats each failure
+	uv run python tools/explore.py $(SECONDS)
 
 .PHONY: replay
 replay: ## Walk every recorded candle file whole through the simulator (a minute or two)

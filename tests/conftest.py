@@ -6,13 +6,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from browser import Chromium, Page
+from inherited_signals import give_children_default_signals
+from repeatable import (
+    repeat_lines,
+    seed_of,
+    seed_shared_generators,
+    set_up_hypothesis,
+    use_given_seed,
+)
 
-# A busy machine makes an example slow, not wrong; a failure prints what reproduces it.
-settings.register_profile("onetape", deadline=None, print_blob=True)
-settings.load_profile("onetape")
+give_children_default_signals()
+set_up_hypothesis()
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -22,6 +28,39 @@ _STRAY = [
 ]
 if _STRAY:
     pytest.exit(f"{_STRAY[0]} must not exist: it hides the other members of the namespace", 1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take the seed of the command line, if one is given."""
+    use_given_seed(config)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use `random_seed`, for `make explore`."""
+    for item in items:
+        if "random_seed" in getattr(item, "fixturenames", ()):
+            item.add_marker("seeded")
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say how to repeat each failure of a run with a given seed."""
+    reports = [*terminalreporter.getreports("failed"), *terminalreporter.getreports("error")]
+    for line in repeat_lines(config, dict.fromkeys(report.nodeid for report in reports)):
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def random_seed(pytestconfig: pytest.Config) -> int:
+    """Return the seed of tests that choose at random: the same in each run, or the given one."""
+    return seed_of(pytestconfig)
+
+
+@pytest.fixture(autouse=True)
+def _fixed_chance(pytestconfig: pytest.Config) -> None:
+    """Begin each test with the same state of the generators that modules share."""
+    seed_shared_generators(seed_of(pytestconfig))
 
 
 @pytest.fixture(scope="session")

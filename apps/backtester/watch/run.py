@@ -41,6 +41,8 @@ _OWN_FLAGS: Final = ("watch", "report", "keep", "no_report", "json_")
 def watch(context: "typer.Context") -> None:
     """Run backtests until SIGTERM, SIGHUP or Ctrl-C, which end this well.
 
+    A signal that the program was started to ignore, as by nohup, stays ignored.
+
     Args:
         context: The backtest as it was asked for.
 
@@ -59,7 +61,8 @@ def watch(context: "typer.Context") -> None:
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, end)
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, end)
     newest = Newest()
     with (
         tempfile.TemporaryDirectory(prefix="onetape-watch-") as folder,

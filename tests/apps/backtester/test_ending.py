@@ -146,6 +146,22 @@ def test_a_watch_that_is_ended_leaves_no_folder(
         assert [*tmp_path.glob("onetape-watch-*")] == []
 
 
+def test_a_watch_under_nohup_outlives_a_hangup(start: Start, tmp_path: Path) -> None:
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        started = start("--watch", most=10_000)
+    finally:
+        signal.signal(signal.SIGHUP, ignored)
+    with started as program:
+        until(lambda: hanging(tmp_path))
+        program.send(signal.SIGHUP)
+        with (tmp_path / "hanging.py").open("a") as file:
+            file.write("# changed")
+        until(lambda: len(hanging(tmp_path)) > 1)
+        program.send(signal.SIGTERM)
+        assert (program.ends(), program.lines[1:]) == (0, ["watch ended"])
+
+
 def test_a_killed_watch_takes_its_backtest_with_it(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,6 @@
 """What is decided, what keeps an order from being placed, and what an order gets."""
 
 import json
-import os
 import random
 from collections.abc import Callable
 from decimal import Decimal
@@ -376,10 +375,9 @@ def leave_open_order(db: Path) -> None:
 
 
 def test_random_restarts_change_nothing_about_the_trades(
-    run: Run, db: Path, strategy_file: StrategyFile
+    run: Run, db: Path, strategy_file: StrategyFile, random_seed: int
 ) -> None:
-    seed = int(os.environ.get("ONETAPE_TEST_SEED", random.SystemRandom().randrange(10**6)))
-    choose = random.Random(seed)  # noqa: S311 - a scenario, no secret
+    choose = random.Random(random_seed)  # noqa: S311 - a scenario, no secret
 
     async def scene() -> None:
         name = strategy_file()
@@ -404,7 +402,7 @@ def test_random_restarts_change_nothing_about_the_trades(
                         rules = trading.job.rules
                         fills = [(one.side, booked_fill(one, rules)) for one in result.fills]
                         trades = [as_booked(trade) for trade in trading.trades()]
-                        assert trades == fills, f"ONETAPE_TEST_SEED={seed}"
+                        assert trades == fills
                         twice = "SELECT count(*) - count(DISTINCT timestamp) FROM decisions"
                         assert trading.query(twice) == [(0,)]
 

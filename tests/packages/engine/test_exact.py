@@ -1,8 +1,6 @@
 """Every fill of any rules equals a recomputation in Decimals, which shares no code with ours."""
 
 import itertools
-import os
-import random
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -37,37 +35,37 @@ def signals_array(signal: Sequence[int]) -> NDArray[np.int8]:
     return np.array(signal, dtype=np.int8)
 
 
-def same_fills(result: Result, fills: Sequence[ExactFill], words: str) -> None:
+def same_fills(result: Result, fills: Sequence[ExactFill]) -> None:
     """Compare fill by fill: to the last digit where the market has steps."""
     assert [(bar, fill.side) for bar, fill in zip(result.indices, result.fills, strict=True)] == [
         (fill.bar, fill.side) for fill in fills
-    ], words
+    ]
     kinds = iter(result.exit_kinds)
     times = result.candles.timestamp.tolist()
     has_steps = result.rules.steps.price_step is not None
     for ours, exact in zip(result.fills, fills, strict=True):
         if exact.side == "sell":
-            assert next(kinds) in exact.kinds, (words, exact)
+            assert next(kinds) in exact.kinds, exact
         if has_steps:
             booked = booked_fill(ours, rules_at(result.rules, times[exact.bar]))
             found = (booked.price, booked.amount, booked.fee)
-            assert found == (exact.price, exact.amount, exact.fee), (words, exact)
+            assert found == (exact.price, exact.amount, exact.fee), exact
         else:
             found = (ours.price, ours.amount, ours.fee)
             wanted = [float(one) for one in (exact.price, exact.amount, exact.fee)]
-            assert found == pytest.approx(wanted, rel=1e-9, abs=1e-9), (words, exact)
+            assert found == pytest.approx(wanted, rel=1e-9, abs=1e-9), exact
 
 
-def same_run(result: Result, exact: ExactAccount, words: str = "") -> None:
+def same_run(result: Result, exact: ExactAccount) -> None:
     (lane,) = exact.lanes
-    same_fills(result, lane.fills, words)
-    assert [bar for bar, _ in result.refused] == lane.refused, words
-    assert result.book.ambiguous == lane.ambiguous, words
+    same_fills(result, lane.fills)
+    assert [bar for bar, _ in result.refused] == lane.refused
+    assert result.book.ambiguous == lane.ambiguous
     near = pytest.approx
-    assert result.cash == near(float(exact.cash), rel=1e-9, abs=1e-4), words
-    assert result.base == near(float(lane.base), rel=1e-9, abs=1e-9), words
+    assert result.cash == near(float(exact.cash), rel=1e-9, abs=1e-4)
+    assert result.base == near(float(lane.base), rel=1e-9, abs=1e-9)
     worth = exact.cash + lane.base * lane.prices.close[-1]
-    assert result.final_equity == near(float(worth), rel=1e-9, abs=1e-4), words
+    assert result.final_equity == near(float(worth), rel=1e-9, abs=1e-4)
 
 
 STEPS = MarketSteps(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal(5))
@@ -121,9 +119,9 @@ BARS = 12_000
 
 
 @pytest.mark.parametrize("what", KINDS)
-def test_a_thousand_random_trades_of_each_rule_equal_a_decimal_recomputation(what: str):
-    seed = int(os.environ.get("ONETAPE_TEST_SEED", random.SystemRandom().randrange(10**6)))
-    words = f"ONETAPE_TEST_SEED={seed}"
+def test_a_thousand_random_trades_of_each_rule_equal_a_decimal_recomputation(
+    what: str, random_seed: int
+):
     given_rules: dict[str, Any] = {
         "cash": 50_000.0,
         "fee_rate": 0.00075,
@@ -136,10 +134,10 @@ def test_a_thousand_random_trades_of_each_rule_equal_a_decimal_recomputation(wha
     trades = 0
     for more in itertools.count():
         # Where all is put in, the money of one walk may not last for so many.
-        prices = cent_walk(seed + more, BARS)
-        signal = np.random.default_rng(seed + more).integers(-1, 2, BARS).tolist()
+        prices = cent_walk(random_seed + more, BARS)
+        signal = np.random.default_rng(random_seed + more).integers(-1, 2, BARS).tolist()
         result = simulate(prices.candles, signals_array(signal), rules)
-        same_run(result, exact_run([(prices, signal, rules.steps)], rules), words)
+        same_run(result, exact_run([(prices, signal, rules.steps)], rules))
         trades += len(result.exit_kinds)
         if trades >= 1_000:
             break
@@ -232,7 +230,7 @@ def test_symbols_that_share_an_account_equal_a_decimal_recomputation(
         places,
     )
     for part, lane in zip(result.parts, exact.lanes, strict=True):
-        same_fills(part, lane.fills, part.symbol)
+        same_fills(part, lane.fills)
         assert [bar for bar, _ in part.refused] == lane.refused
         assert part.book.ambiguous == lane.ambiguous
     assert result.skipped_entries == exact.skipped

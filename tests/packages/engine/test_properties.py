@@ -1,7 +1,5 @@
 """What holds of any run: money adds up, fills are possible, units and splits change nothing."""
 
-import os
-import random
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from itertools import pairwise
 
@@ -135,9 +133,8 @@ def test_the_metrics_of_any_run_are_numbers_that_fit_together(seed: int, count: 
     assert metrics.average_trade == (pytest.approx(np.mean(ratios)) if ratios else None)
 
 
-def test_ten_thousand_random_trades_equal_a_decimal_recomputation():
-    seed = int(os.environ.get("ONETAPE_TEST_SEED", random.SystemRandom().randrange(10**6)))
-    rng = np.random.default_rng(seed)
+def test_ten_thousand_random_trades_equal_a_decimal_recomputation(random_seed: int):
+    rng = np.random.default_rng(random_seed)
     count = 20_400
     prices = 50_000 + np.cumsum(rng.integers(-900, 901, count)) % 4_000_000
     cents = prices.astype(np.float64) / 100
@@ -151,7 +148,7 @@ def test_ten_thousand_random_trades_equal_a_decimal_recomputation():
         slippage_bps=2.0, steps=replace(STEPS, min_amount=Decimal(0), min_notional=Decimal(0)),
     )  # fmt: skip
     result = simulate(candles, signal, rules)
-    assert len(result.fills) // 2 >= 10_000, f"ONETAPE_TEST_SEED={seed}"
+    assert len(result.fills) // 2 >= 10_000
     cash, coins = Decimal(50_000), Decimal(0)
     for bar, fill in zip(result.indices, result.fills, strict=True):
         is_buy = fill.side == "buy"
@@ -167,6 +164,6 @@ def test_ten_thousand_random_trades_equal_a_decimal_recomputation():
         cash += -price * amount - paid if is_buy else price * amount - paid
         coins += amount if is_buy else -amount
         booked = booked_fill(fill, rules)
-        assert (booked.price, booked.amount, booked.fee) == (price, amount, paid), seed
-    assert result.cash == pytest.approx(float(cash), abs=0.005), f"ONETAPE_TEST_SEED={seed}"
+        assert (booked.price, booked.amount, booked.fee) == (price, amount, paid)
+    assert result.cash == pytest.approx(float(cash), abs=0.005)
     assert result.base == pytest.approx(float(coins), abs=1e-9)

@@ -1,0 +1,22 @@
+"""Signals that the tests' own process was started without, as by nohup or as a background job."""
+
+import signal
+from types import FrameType
+
+#: What nohup ignores, and what a shell without job control ignores for its background jobs.
+_IGNORED_BY_SHELLS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+
+
+def give_children_default_signals() -> None:
+    """Let child processes begin with default signal handlers; this process ignores what it did.
+
+    A child inherits an ignored signal and keeps it, as it should, but tests send these signals to
+    children. A handler that does nothing ignores a signal too, and no child inherits a handler.
+    """
+    for number in _IGNORED_BY_SHELLS:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, _ignore)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    del number, frame
