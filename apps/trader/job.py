@@ -1,5 +1,7 @@
 """What one trader works on: the market, the strategy, the money and the file."""
 
+from decimal import Decimal
+
 from msgspec import Struct
 
 from onetape.core.candles import SeriesKey
@@ -24,6 +26,8 @@ class Job(Struct, frozen=True):
     market: Market
     strategy: Strategy
     rules: Rules
+    start_balance: Decimal
+    """Money of the account at its start, quote currency; `rules.cash` is the nearest float."""
     store: Store
     session: Session
 

@@ -21,12 +21,35 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def trade(
     context: typer.Context,
     *,
-    symbol: options.Symbol = None,
-    exchange: options.Exchange = None,
-    timeframe: options.OneTimeframe = None,
+    symbol: Annotated[
+        list[str] | None,
+        typer.Option("--symbol", "-p", metavar="BASE/QUOTE", help="Spot symbol."),
+    ] = None,
+    exchange: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="CCXT exchange id, or simulator for the offline one."),
+    ] = None,
+    timeframe: Annotated[
+        list[str] | None,
+        typer.Option("--timeframe", "-t", "-i", metavar="NAME", help="Such as 1m, 1h or 1d."),
+    ] = None,
     strategy: options.StrategyName = None,
     param: options.Parameters = None,
-    cash: options.Cash = None,
+    account: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Paper account; each has its own start balance, position and strategy.  "
+            "[default: one for each exchange, symbol and timeframe]",
+        ),
+    ] = None,
+    cash: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AMOUNT",
+            help="Start balance of a new account, in quote currency.  [default: 10000]",
+        ),
+    ] = None,
     fee: options.Fee = None,
     maker_fee: options.MakerFee = None,
     fee_coin: options.FeeCoin = None,
@@ -60,9 +83,10 @@ def trade(
 
     flags = {
         "mode": "paper" if dry_run else None,
-        "symbol": symbol,
-        "exchange": exchange,
-        "timeframe": timeframe,
+        "symbol": _only("--symbol", symbol),
+        "exchange": _only("--exchange", exchange),
+        "timeframe": _only("--timeframe", timeframe),
+        "account_name": account,
         **trading_flags(context.params),
         "db": db,
         "simulator_url": simulator_url,
@@ -83,6 +107,20 @@ def trade(
         from onetape.cli.parameter_errors import placed
 
         raise placed(error, settings.strategy, load_again) from error
+
+
+def _only(flag: str, given: list[str] | None) -> str | None:
+    """Return the value of a flag.
+
+    Raises:
+        UsageError: the flag is given several times.
+    """
+    if given and len(given) > 1:
+        raise UsageError(
+            f"{flag} is given {len(given)} times ({', '.join(given)}), and a trader trades one "
+            "symbol on one exchange and timeframe; start one trader for each"
+        )
+    return given[0] if given else None
 
 
 def run() -> NoReturn:

@@ -66,7 +66,7 @@ class PaperBroker:
     @property
     def cash(self) -> float:
         """Return the money at hand, quote currency."""
-        return self._job.rules.cash + float(self.position.quote)
+        return float(self._job.start_balance + self.position.quote)
 
     @property
     def is_long(self) -> bool:

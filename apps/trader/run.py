@@ -5,6 +5,8 @@ import math
 from contextlib import ExitStack
 from uuid import uuid4
 
+import msgspec
+
 from onetape.cli.addresses import check_simulator_url
 from onetape.cli.output import print_line
 from onetape.cli.settings import USER_FOLDER, database_path
@@ -23,6 +25,7 @@ from onetape.exchange.rest import (
     RestExchange,
     check_exchange,
 )
+from onetape.store.accounts import read_account
 from onetape.store.candles import check_kind
 from onetape.store.database import open_store
 from onetape.store.market_data import save_market
@@ -34,6 +37,12 @@ from onetape.strategies import (
     parameters_of,
 )
 from onetape.strategies.registry import check_choice
+from trader.account import (
+    account_name,
+    asked_balance,
+    check_account,
+    check_account_settings,
+)
 from trader.job import Job
 from trader.session import run_session
 from trader.settings import TraderSettings
@@ -60,7 +69,9 @@ def run_trader(settings: TraderSettings) -> None:
         path = database_path(settings.db, settings.exchange)
         if path.exists():
             # A file that cannot be used is named before the network is asked for anything.
-            open_store(path, create=False, whole=True).close()
+            with open_store(path, create=False, whole=True) as store:
+                account = read_account(store, account_name(settings, key))
+                check_account(account, settings, key, strategy.name)
         asyncio.run(_trade(settings, _endpoint(settings, stack), key, strategy))
 
 
@@ -78,6 +89,7 @@ def check_settings(settings: TraderSettings) -> None:
         )
     _check_limits(settings)
     check_simulator_url(settings.simulator_url)
+    check_account_settings(settings)
     _key(settings)
     check_choice(settings.strategy.name, settings.strategy.parameters, USER_FOLDER)
     rules_of(settings, IDEAL_MARKET)
@@ -113,6 +125,7 @@ def rules_of(settings: TraderSettings, steps: MarketSteps) -> Rules:
     """
     account, exits = settings.account, settings.exits
     values = {field: getattr(account, field) for field in account.__struct_fields__}
+    values["cash"] = float(asked_balance(settings))
     given = {field: getattr(exits, field) for field in exits.__struct_fields__}
     return Rules(**values, exits=exit_rules(given), steps=steps)
 
@@ -147,8 +160,9 @@ async def _trade(
                 market=market,
                 strategy=strategy,
                 rules=rules_of(settings, market.steps),
+                start_balance=asked_balance(settings),
                 store=store,
-                session=_session(settings, key, strategy, exchange.now_ms()),
+                session=make_session(settings, key, strategy, exchange.now_ms()),
             )
             await run_session(job, exchange, stop)
 
@@ -166,14 +180,24 @@ async def _ask(exchange: RestExchange, key: SeriesKey) -> Market:
     return market
 
 
-def _session(settings: TraderSettings, key: SeriesKey, strategy: Strategy, now_ms: int) -> Session:
-    account = settings.account_name or f"paper {key}"
+def make_session(
+    settings: TraderSettings, key: SeriesKey, strategy: Strategy, now_ms: int
+) -> Session:
+    """Return the record of a session that begins now.
+
+    Args:
+        settings: Of the trader.
+        key: The series to trade.
+        strategy: With its parameters.
+        now_ms: Market time, epoch milliseconds.
+    """
+    account, exits = msgspec.to_builtins([settings.account, settings.exits], str_keys=True)
     parameters = {info.name: getattr(strategy, info.name) for info in parameters_of(strategy)}
     return Session(
         session=uuid4().hex,
         app="trader",
         mode="paper",
-        account=account,
+        account=account_name(settings, key),
         exchange=key.exchange,
         symbol=key.symbol,
         timeframe=key.timeframe,
@@ -181,4 +205,5 @@ def _session(settings: TraderSettings, key: SeriesKey, strategy: Strategy, now_m
         parameters=parameters,
         code_digest=digest(strategy),
         started_ms=now_ms,
+        rules={name: value for name, value in (account | exits).items() if name != "cash"},
     )

@@ -13,6 +13,7 @@ from onetape.core.errors import ConfigurationError, OnetapeError, SafetyRefusal,
 from onetape.exchange.rest import RestExchange
 from onetape.store.ledger import cancel_unfinished_orders
 from onetape.store.sessions import close_blind_intervals, end_session, start_session
+from trader.account import changes_since_last_session, hold_account
 from trader.decide import Decider, Verdict
 from trader.exits import PaperExits
 from trader.fill import Filler
@@ -35,7 +36,7 @@ async def run_session(job: Job, exchange: RestExchange, stop: StopRequest) -> No
     """Trade until SIGTERM or Ctrl-C, then write down how it ended.
 
     Raises:
-        SafetyRefusal: another process trades the account.
+        SafetyRefusal: another process trades the account, or it was opened for something else.
         DataError: the file holds candles of another market, or of a later market time.
         ConfigurationError: the strategy failed on a candle, or answered with junk.
         OnetapeError: the session cannot go on; it is written down as ended by that.
@@ -43,7 +44,11 @@ async def run_session(job: Job, exchange: RestExchange, stop: StopRequest) -> No
     await check_same_market(job, exchange)
     lease = Lease(job)
     try:
-        start_session(job.store, job.session, lease.fence)
+        job, lines = hold_account(job, lease.fence)
+        changes = changes_since_last_session(job)
+        start_session(job.store, job.session, lease.fence, changes=changes)
+        if changes is not None:
+            lines.append(f"account {job.session.account}: {changes}")
         cancel_unfinished_orders(
             job.store,
             job.session.account,
@@ -51,13 +56,15 @@ async def run_session(job: Job, exchange: RestExchange, stop: StopRequest) -> No
             finished_ms=exchange.now_ms(),
             reason="the session that placed it ended",
         )
-        await _trade(job, exchange, stop, lease)
+        await _trade(job, exchange, stop, lease, lines)
     finally:
         with _tidying(job):
             lease.release()
 
 
-async def _trade(job: Job, exchange: RestExchange, stop: StopRequest, lease: Lease) -> None:
+async def _trade(
+    job: Job, exchange: RestExchange, stop: StopRequest, lease: Lease, notes: list[str]
+) -> None:
     filler = Filler(job, exchange)
     tape = Tape(job, exchange, filler)
     broker = PaperBroker(job, lease.fence)
@@ -65,7 +72,7 @@ async def _trade(job: Job, exchange: RestExchange, stop: StopRequest, lease: Lea
     try:
         new_candles = await stop.unless_stopped(_warm_up(filler))
         if new_candles is not None:
-            for line in opening_lines(job, exchange, broker, new_candles):
+            for line in (*opening_lines(job, exchange, broker, new_candles), *notes):
                 print_line(line)
             exits = PaperExits(job, exchange, broker, lease)
             decider = Decider(job, exchange, tape, broker, lease, exits)

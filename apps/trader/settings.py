@@ -1,10 +1,18 @@
 """What the trader can be told, in config/trader.yaml, the environment or by flags."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 
-from onetape.cli.settings import AccountSettings, ExitSettings, StrategySettings
+from onetape.cli.settings import ExitSettings, OrderSettings, StrategySettings
+
+
+class PaperAccountSettings(OrderSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Start balance of a new account; size and costs of its orders."""
+
+    cash: Decimal | None = None
+    """Start balance in quote currency; none: 10,000 for a new account, else the stored balance."""
 
 
 class TraderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -19,10 +27,10 @@ class TraderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     timeframe: str = "1h"
     """CCXT timeframe."""
     strategy: StrategySettings = StrategySettings()
-    account: AccountSettings = AccountSettings()
+    account: PaperAccountSettings = PaperAccountSettings()
     exits: ExitSettings = ExitSettings()
     account_name: str | None = None
-    """Whose trades make the position; none: one account for each exchange, symbol and timeframe."""
+    """Name of the paper account; none: `paper EXCHANGE SYMBOL TIMEFRAME`."""
     stale_after_seconds: float = 30.0
     """No message for this long: connect anew, and enter no position meanwhile."""
     max_signal_age_seconds: float = 60.0

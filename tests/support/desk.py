@@ -1,12 +1,14 @@
 """A trader's session inside the test, on a simulator whose clock the test moves."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from gate import Gate
+from onetape.cli.settings import OrderSettings
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.steps import MarketSteps
@@ -19,10 +21,11 @@ from onetape.simulator.server import Simulator
 from onetape.store.database import Store, open_store
 from onetape.store.ledger import trades_of
 from onetape.strategies import load_strategy
+from trader.account import asked_balance
 from trader.job import Job
 from trader.run import rules_of
 from trader.session import run_session
-from trader.settings import TraderSettings
+from trader.settings import PaperAccountSettings, TraderSettings
 
 #: 2024-03-01 00:00 UTC.
 MARCH = 1_709_251_200
@@ -151,7 +154,7 @@ class Desk:
 
     def trades(self) -> list[Trade]:
         """Return the account's trades."""
-        return trades_of(self.store, ACCOUNT, KEY.symbol)
+        return trades_of(self.store, self.job.session.account, KEY.symbol)
 
     @property
     def is_live(self) -> bool:
@@ -168,6 +171,12 @@ async def desk(
     strategy: str = "rsi",
     number: int = 1,
     steps: MarketSteps | None = None,
+    account: OrderSettings | None = None,
+    account_name: str = ACCOUNT,
+    cash: str | None = None,
+    parameters: Mapping[str, object] | None = None,
+    code_digest: str = "0",
+    rules: Mapping[str, object] | None = None,
     **settings: Any,
 ) -> AsyncGenerator[Desk]:
     """Run a session while the block lasts; then stop it cleanly.
@@ -181,7 +190,16 @@ async def desk(
     )
     exchange.clock = market.simulator.clock
     stop = StopRequest()
-    values = TraderSettings(exchange="simulator", account_name=ACCOUNT, **settings)
+    orders = {
+        name: getattr(account or OrderSettings(), name) for name in OrderSettings.__struct_fields__
+    }
+    balance = None if cash is None else Decimal(cash)
+    values = TraderSettings(
+        exchange="simulator",
+        account_name=account_name,
+        account=PaperAccountSettings(**orders, cash=balance),
+        **settings,
+    )
     async with exchange:
         info = await exchange.market(KEY.symbol)
         chosen = load_strategy(strategy)
@@ -193,19 +211,21 @@ async def desk(
                 market=info,
                 strategy=chosen,
                 rules=rules_of(values, steps or info.steps),
+                start_balance=asked_balance(values),
                 store=store,
                 session=Session(
                     session=f"session-{number}",
                     app="trader",
                     mode="paper",
-                    account=ACCOUNT,
+                    account=account_name,
                     exchange=KEY.exchange,
                     symbol=KEY.symbol,
                     timeframe=KEY.timeframe,
                     strategy=chosen.name,
-                    parameters={},
-                    code_digest="0",
+                    parameters=parameters or {},
+                    code_digest=code_digest,
                     started_ms=exchange.now_ms(),
+                    rules=rules or {},
                 ),
             )
             running = Desk(job, stop, asyncio.create_task(run_session(job, exchange, stop)))

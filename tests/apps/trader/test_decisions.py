@@ -238,7 +238,8 @@ def test_candles_learned_after_a_break_become_no_order_except_the_newest(
         async with market(0.25) as opened:
             name = strategy_file(ALWAYS_BUY, "always")
             # A start that places no order, so that the break is what keeps it back.
-            async with desk(opened, db, strategy="rsi") as trading:
+            never = strategy_file(ALWAYS_BUY.replace("np.ones", "np.zeros"), "never")
+            async with desk(opened, db, strategy=never) as trading:
                 await trading.until_decided(-1)
             async with desk(opened, db, strategy=name, number=2) as trading:
                 await trading.until_live(opened)

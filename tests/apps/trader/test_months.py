@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onetape.cli.settings import AccountSettings
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.steps import IDEAL_MARKET
 from onetape.core.timeframes import Timeframe
@@ -20,13 +19,14 @@ from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import insert_order, trades_of
 from onetape.store.sessions import start_session
 from onetape.strategies import load_strategy
+from trader.account import asked_balance
 from trader.job import Job
 from trader.paper import PaperBroker
 from trader.run import rules_of
-from trader.settings import TraderSettings
+from trader.settings import PaperAccountSettings, TraderSettings
 
 START = 1_609_459_200  # 2021-01-01
-ACCOUNT = AccountSettings(
+ACCOUNT = PaperAccountSettings(
     sizing="volatility_target", volatility_target=0.1, volatility_bars=5, fee_rate=0.0
 )
 
@@ -76,6 +76,7 @@ def test_an_entry_by_volatility_is_as_large_on_paper_as_in_a_backtest(
             market=Market("BTC/USDT", "BTC", "USDT", IDEAL_MARKET, active=True),
             strategy=load_strategy("buy_and_hold"),
             rules=rules,
+            start_balance=asked_balance(settings),
             store=store,
             session=Session(
                 session="s", app="trader", mode="paper", account="a", exchange=key.exchange,

@@ -34,6 +34,7 @@ TABLE: Final = dict[int, float]
 _FLAGS: Final = {
     "strategy.name": "strategy",
     "strategy.parameters": "param",
+    "account_name": "account",
     "account.cash": "cash",
     "account.fee_rate": "fee",
     "account.maker_fee_rate": "maker-fee",
@@ -83,11 +84,9 @@ class StrategySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """Parameters that differ from the strategy's defaults."""
 
 
-class AccountSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The money, and what an order costs: the same for backtest and paper."""
+class OrderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Size and costs of orders: the same for backtest and paper."""
 
-    cash: Money = 10_000.0
-    """Start, in quote currency."""
     fee_rate: float = 0.001
     """Part of each trade's worth that the exchange takes; 0.001 is 0.1 %."""
     maker_fee_rate: float | None = None
@@ -121,6 +120,13 @@ class AccountSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     def closes_before(self) -> int:
         """Return how many closes before an entry its size depends on."""
         return self.volatility_bars + 1 if self.sizing == "volatility_target" else 0
+
+
+class AccountSettings(OrderSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Money, size and costs of orders of a backtest."""
+
+    cash: Money = 10_000.0
+    """Start balance, in quote currency."""
 
 
 class ExitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

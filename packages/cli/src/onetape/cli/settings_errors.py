@@ -47,6 +47,7 @@ def explained(model: type[msgspec.Struct], text: str, source: Source, convert: M
         key = ".".join(next((one for one in entries if _fails(convert, _only(tree, one))), (key,)))
     expected = re.sub(r"^Expected `(.*?)`( [<>]= \S+)?.*$", r"expected \1\2", what)
     expected = expected.replace(" | null", "").replace("float", "a number")
+    expected = re.sub(r"^(Invalid decimal string|expected decimal)$", "expected a number", expected)
     if _kind_at(model, key) == TABLE:
         expected = expected.replace("object", "KEY=VALUE,KEY=VALUE, each key once")
     if in_key:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 Mode = Literal["paper", "live"]
 Side = Literal["buy", "sell"]
@@ -32,6 +32,8 @@ class Session(Struct, frozen=True):
     code_digest: str
     """sha256 of the strategy's source, so that an audit knows what decided."""
     started_ms: int
+    rules: Mapping[str, object] = field(default_factory=dict[str, object])
+    """Settings of order size, costs and exits; empty for a session of an earlier version."""
 
 
 class Decision(Struct, frozen=True):

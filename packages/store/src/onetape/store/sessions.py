@@ -1,6 +1,7 @@
 """Sessions of a trader, and when it could not see the market. Times are epoch milliseconds."""
 
 import json
+from typing import Any
 
 from onetape.core.trading import Session
 from onetape.store.connection import Value, insert_row
@@ -8,11 +9,19 @@ from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease
 
 
-def start_session(store: Store, session: Session, fence: Fence) -> None:
+def start_session(
+    store: Store, session: Session, fence: Fence, *, changes: str | None = None
+) -> None:
     """Write down that a session began, and that those of the account before it have ended.
 
     A session that was killed could not say so itself; when it ended is not known, so its end is the
     moment of the takeover, and the reason says who took over.
+
+    Args:
+        store: The open database.
+        session: What begins.
+        fence: The lease of the account.
+        changes: What differs from the account's session before, in words.
 
     Raises:
         SafetyRefusal: another process took the account over.
@@ -30,6 +39,8 @@ def start_session(store: Store, session: Session, fence: Fence) -> None:
         "parameters": json.dumps(dict(session.parameters), sort_keys=True),
         "code_digest": session.code_digest,
         "started_ms": session.started_ms,
+        "rules": json.dumps(dict(session.rules), sort_keys=True),
+        "changes": changes,
     }
     with store.write() as connection:
         holder = check_lease(connection, fence)
@@ -47,6 +58,22 @@ def start_session(store: Store, session: Session, fence: Fence) -> None:
             ),
         )
         insert_row(connection, "sessions", values)
+
+
+def last_session(store: Store, account: str) -> Session | None:
+    """Return the session of an account that started last, or None where there was none."""
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT session, app, mode, account, exchange, symbol, timeframe, strategy, "
+            "parameters, code_digest, started_ms, ifnull(rules, '{}') FROM sessions "
+            "WHERE account = ? ORDER BY started_ms DESC LIMIT 1",
+            (account,),
+        ).fetchall()
+    if not rows:
+        return None
+    head: list[Any] = list(rows[0])
+    head[8], head[11] = json.loads(head[8]), json.loads(head[11])
+    return Session(*head)
 
 
 def end_session(store: Store, session: str, *, ended_ms: int, reason: str) -> None:

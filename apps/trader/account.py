@@ -1,0 +1,185 @@
+"""The paper account of a trader: opened once, then held to its start balance and strategy."""
+
+import json
+import unicodedata
+from decimal import Decimal
+from itertools import accumulate
+from typing import Final
+
+from msgspec import structs
+
+from onetape.cli.settings import MOST_MONEY
+from onetape.core.candles import SeriesKey
+from onetape.core.clock import utc_text
+from onetape.core.errors import SafetyRefusal, UsageError
+from onetape.core.steps import decimal_text
+from onetape.store.accounts import Account, open_account, read_account
+from onetape.store.leases import Fence
+from onetape.store.ledger import position_of, trades_of
+from onetape.store.sessions import last_session
+from trader.job import Job
+from trader.settings import TraderSettings
+
+#: Start balance of a new account where no setting names one, quote currency.
+DEFAULT_BALANCE: Final = Decimal(10_000)
+LONGEST_NAME: Final = 100
+WAY_OUT: Final = "open another account with --account NAME"
+
+
+def account_name(settings: TraderSettings, key: SeriesKey) -> str:
+    """Return the account's name: the one of the settings, else one for each series."""
+    name = settings.account_name
+    return f"paper {key}" if name is None else unicodedata.normalize("NFC", name)
+
+
+def asked_balance(settings: TraderSettings) -> Decimal:
+    """Return the start balance of a new account, quote currency."""
+    cash = settings.account.cash
+    return DEFAULT_BALANCE if cash is None else cash
+
+
+def check_account_settings(settings: TraderSettings) -> None:
+    """Refuse a name or a start balance that no account can have.
+
+    Raises:
+        UsageError: the text names the setting.
+    """
+    name, cash = settings.account_name, settings.account.cash
+    if name is not None and not _is_name(name):
+        raise UsageError(
+            f"account_name must be 1 to {LONGEST_NAME} printable characters without a space at "
+            f"either end, found {name!r}"
+        )
+    if cash is not None and not (cash.is_finite() and 0 < cash <= MOST_MONEY):
+        raise UsageError(f"cash must be above 0 and at most {MOST_MONEY:,}, found {cash}")
+
+
+def check_account(
+    stored: Account | None, settings: TraderSettings, key: SeriesKey, strategy: str
+) -> None:
+    """Refuse a stored account that was opened for something else.
+
+    Args:
+        stored: The account as the database has it; None for a new one.
+        settings: Their start balance must be the stored one where they name one.
+        key: The series to trade.
+        strategy: Name of the strategy to trade with.
+
+    Raises:
+        SafetyRefusal: another series, strategy or start balance.
+    """
+    if stored is None:
+        return
+    found = SeriesKey(stored.exchange, stored.symbol, stored.timeframe)
+    if found != key:
+        raise SafetyRefusal(f"account {stored.name} trades {found}, not {key}; {WAY_OUT}")
+    if stored.strategy != strategy:
+        raise SafetyRefusal(
+            f"account {stored.name} is traded by strategy {stored.strategy}, not {strategy}; "
+            f"use --strategy {stored.strategy}, or {WAY_OUT}"
+        )
+    asked, balance = settings.account.cash, stored.start_balance
+    if asked is not None and balance is not None and asked != balance:
+        raise SafetyRefusal(
+            f"account {stored.name} was opened with {_money(balance)} {stored.currency}, and "
+            f"cash (--cash, or account.cash in the settings) is {_money(asked)} now; "
+            f"leave cash out, or {WAY_OUT}"
+        )
+
+
+def hold_account(job: Job, fence: Fence) -> tuple[Job, list[str]]:
+    """Open the account, or go on with the stored one; return the job with its start balance.
+
+    Args:
+        job: What is traded; its settings may name a start balance.
+        fence: The lease of the account.
+
+    Returns:
+        The job with the stored start balance, and lines that a person should read.
+
+    Raises:
+        SafetyRefusal: the account was opened for something else, or another process took it over.
+        StoreError: the file cannot be read or written.
+    """
+    session, currency = job.session, job.market.quote
+    name = session.account
+    stored = read_account(job.store, name)
+    check_account(stored, job.settings, job.key, session.strategy)
+    balance = stored.start_balance if stored is not None else None
+    if balance is not None:
+        return _with_balance(job, balance), []
+    balance = asked_balance(job.settings)
+    if stored is not None:
+        _check_covers_trades(job, balance)
+    opened = Account(
+        name, session.mode, *job.key.names, session.strategy, currency, balance, session.started_ms
+    )
+    open_account(job.store, opened, fence)
+    line = f"account {name}: opened with {_money(balance)} {currency}"
+    if stored is not None:
+        line = (
+            f"account {name}: an earlier version opened it and did not store its start balance; "
+            f"{_money(balance)} {currency} is stored now and stays"
+        )
+    return _with_balance(job, balance), [line]
+
+
+def changes_since_last_session(job: Job) -> str | None:
+    """Return what differs from the account's session before, in words; None where nothing does."""
+    before, now = last_session(job.store, job.session.account), job.session
+    if before is None:
+        return None
+    pairs = ((before.parameters, now.parameters), (before.rules, now.rules))
+    found = [
+        f"{name} {_shown(old[name])} -> {_shown(new.get(name))}"
+        # As JSON, which the stored values went through.
+        for old, new in ((old, json.loads(json.dumps(dict(new)))) for old, new in pairs)
+        for name in old
+        if old[name] != new.get(name)
+    ]
+    if before.code_digest != now.code_digest:
+        found.append(f"code {before.code_digest[:8]} -> {now.code_digest[:8]}")
+    if not found:
+        return None
+    return (
+        f"changed since the session of {utc_text(before.started_ms // 1_000)}: {', '.join(found)}"
+    )
+
+
+def _is_name(name: str) -> bool:
+    return len(name) <= LONGEST_NAME and name.isprintable() and name == name.strip() != ""
+
+
+def _with_balance(job: Job, balance: Decimal) -> Job:
+    rules = structs.replace(job.rules, cash=float(balance))
+    return structs.replace(job, start_balance=balance, rules=rules)
+
+
+def _check_covers_trades(job: Job, balance: Decimal) -> None:
+    """Refuse a start balance that the stored trades of an account prove wrong.
+
+    Raises:
+        SafetyRefusal: one of its buys cost more than the account had.
+    """
+    key, market = job.key, job.market
+    trades = trades_of(
+        job.store, job.session.account, key.symbol, exchange=key.exchange, mode=job.session.mode
+    )
+    flows = (position_of([trade], market.base, market.quote).quote for trade in trades)
+    needed = -min(accumulate(flows), default=Decimal())
+    if needed > balance:
+        raise SafetyRefusal(
+            f"account {job.session.account}: an earlier version opened it and did not store its "
+            f"start balance, which cannot be {_money(balance)} {market.quote}, because its trades "
+            f"took {_money(needed)}; give the right one with --cash, or {WAY_OUT}"
+        )
+
+
+def _money(amount: Decimal) -> str:
+    """Return an amount with all its digits: `10,000`, `0.12345678`."""
+    whole, _, decimals = decimal_text(amount).partition(".")
+    return f"{int(whole):,}" + (f".{decimals}" if decimals else "")
+
+
+def _shown(value: object) -> str:
+    return "none" if value is None else str(value)

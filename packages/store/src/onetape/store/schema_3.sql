@@ -1,0 +1,42 @@
+-- Version 3: accounts with a stored start balance, what a session's settings were, and whether the
+-- simulator's candles in a simulated file are invented or recorded.
+
+-- Each account trades one symbol with one strategy. start_balance is a TEXT decimal in `currency`; it
+-- is written once. NULL only for accounts of an earlier version, until the next trader starts on them.
+CREATE TABLE accounts (
+    account TEXT PRIMARY KEY CHECK (account <> ''),
+    mode TEXT NOT NULL CHECK (mode IN ('paper', 'live')),
+    exchange TEXT NOT NULL,
+    symbol TEXT NOT NULL,
+    timeframe TEXT NOT NULL,
+    strategy TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    start_balance TEXT
+        CHECK (CAST(start_balance AS REAL) > 0 AND CAST(start_balance AS REAL) <= 1e15),
+    opened_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER accounts_start_balance_stays BEFORE UPDATE OF start_balance ON accounts
+WHEN OLD.start_balance IS NOT NULL AND NEW.start_balance IS NOT OLD.start_balance
+BEGIN
+    SELECT RAISE(ABORT, 'the start balance of an account never changes');
+END;
+
+-- An account of an earlier version belongs to what its newest session traded.
+INSERT INTO accounts
+SELECT account, mode, exchange, symbol, timeframe, strategy,
+    substr(symbol, instr(symbol, '/') + 1), NULL, opened_ms
+FROM (
+    SELECT *, min(started_ms) OVER (PARTITION BY account) AS opened_ms,
+        row_number() OVER (PARTITION BY account ORDER BY started_ms DESC, session) AS place
+    FROM sessions WHERE account <> ''
+)
+WHERE place = 1;
+
+-- Fees, sizing and exits of a session, and what differs from the account's session before, in words.
+ALTER TABLE sessions ADD COLUMN rules TEXT CHECK (json_valid(rules));
+ALTER TABLE sessions ADD COLUMN changes TEXT;
+
+-- Of a simulated file: 'invented', or 'recorded DIGEST' for candles that the simulator replays; NULL
+-- until a program has read a simulator.
+ALTER TABLE store_kind ADD COLUMN origin TEXT;

@@ -1,0 +1,316 @@
+"""Paper accounts: a stored start balance, one strategy each, and nothing of another account."""
+
+from collections.abc import Callable, Coroutine, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from desk import ACCOUNT, HOUR, KEY, MARCH, OFTEN, desk, market
+from onetape.cli.program import exit_code_of
+from onetape.cli.settings import ExitSettings, OrderSettings
+from onetape.core.candles import SeriesKey
+from onetape.core.errors import SafetyRefusal, UsageError
+from onetape.core.trading import Order, Session, Trade
+from onetape.store.accounts import Account, read_account
+from onetape.store.database import open_store
+from onetape.store.leases import Fence, acquire_lease
+from onetape.store.ledger import insert_order, insert_trade
+from onetape.store.sessions import start_session
+from onetape.strategies import load_strategy
+from trader.account import account_name, check_account, check_account_settings
+from trader.main import app
+from trader.run import make_session
+from trader.settings import PaperAccountSettings, TraderSettings
+
+T = TypeVar("T")
+Run = Callable[[Coroutine[Any, Any, T]], T]
+StrategyFile = Callable[..., str]
+STORED = Account(
+    ACCOUNT, "paper", "simulator", "BTC/USDT", "1h", "rsi", "USDT", Decimal("5000.1"), 0
+)
+
+
+async def start_and_stop(db: Path, *, number: int, **given: Any) -> None:
+    async with market(0.25) as opened, desk(opened, db, number=number, **given) as trading:
+        await trading.until_live(opened)
+
+
+def settings_of(cash: str | None = None, name: str | None = None) -> TraderSettings:
+    balance = None if cash is None else Decimal(cash)
+    return TraderSettings(account_name=name, account=PaperAccountSettings(cash=balance))
+
+
+def test_a_new_account_is_stored_with_its_exact_start_balance(
+    run: Run[None], db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(start_and_stop(db, number=1, cash="1234.123456789012345678"))
+    with open_store(db, create=False) as store:
+        stored = read_account(store, ACCOUNT)
+    assert stored is not None
+    assert stored.start_balance == Decimal("1234.123456789012345678")
+    assert (stored.symbol, stored.strategy, stored.currency) == ("BTC/USDT", "rsi", "USDT")
+    assert "account test: opened with 1,234.123456789012345678 USDT" in capsys.readouterr().out
+
+
+def test_an_account_goes_on_with_its_stored_balance_where_none_is_named(
+    run: Run[None], db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(start_and_stop(db, number=1, cash="5000"))
+    capsys.readouterr()
+    run(start_and_stop(db, number=2))
+    shown = capsys.readouterr().out
+    assert "account test: 5,000.00 USDT, no BTC, 0 trades so far" in shown
+    assert "opened" not in shown
+
+
+@pytest.mark.parametrize(
+    ("settings", "key", "strategy", "words"),
+    [
+        (settings_of("5000.2"), KEY, "rsi", "opened with 5,000.1 USDT, and cash .* is 5,000.2 now"),
+        (settings_of("10000"), KEY, "rsi", "is 10,000 now"),
+        (settings_of(), KEY, "macd", "traded by strategy rsi, not macd"),
+        (settings_of(), SeriesKey("simulator", "ETH/USDT", "1h"), "rsi", "trades .*, not .* ETH"),
+        (settings_of(), SeriesKey("simulator", "BTC/USDT", "4h"), "rsi", "trades .*, not .* 4h"),
+        (settings_of(), SeriesKey("binance", "BTC/USDT", "1h"), "rsi", "trades .*, not binance"),
+    ],
+)
+def test_another_use_of_an_account_is_refused_with_the_way_out(
+    settings: TraderSettings, key: SeriesKey, strategy: str, words: str
+) -> None:
+    with pytest.raises(SafetyRefusal, match=rf"{words}.*--account NAME") as refused:
+        check_account(STORED, settings, key, strategy)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("cash", [None, "5000.1", "5000.100"])
+def test_the_same_use_of_an_account_is_accepted(cash: str | None) -> None:
+    check_account(STORED, settings_of(cash), KEY, "rsi")
+    check_account(None, settings_of(cash), KEY, "macd")
+
+
+def test_a_refused_account_is_left_as_it_was(run: Run[None], db: Path) -> None:
+    run(start_and_stop(db, number=1, cash="5000"))
+    for other in ({"cash": "6000"}, {"strategy": "macd"}):
+        with pytest.raises(SafetyRefusal):
+            run(start_and_stop(db, number=2, **other))
+    with open_store(db, create=False) as store, store.read() as connection:
+        assert connection.execute("SELECT count(*) FROM sessions").get == 1
+        assert connection.execute("SELECT expires_ms FROM leases").get == 0
+        assert connection.execute("SELECT start_balance FROM accounts").get == "5000"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--cash", "6000"], "opened with 5,000.1 USDT"),
+        (["--strategy", "macd"], "traded by strategy rsi, not macd"),
+    ],
+)
+def test_a_refused_account_ends_the_program_with_7_before_the_network_is_asked(
+    db: Path, capsys: pytest.CaptureFixture[str], flags: list[str], words: str
+) -> None:
+    with open_store(db, create=True) as store, store.write() as connection:
+        connection.execute(
+            "INSERT INTO accounts VALUES "
+            "('a b', 'paper', 'simulator', 'BTC/USDT', '1h', 'rsi', 'USDT', '5000.1', 0)"
+        )
+    nowhere = ["--exchange", "simulator", "--simulator-url", "http://127.0.0.1:1"]
+    given = [*nowhere, "--db", str(db), "--account", "a b", *flags]
+    assert exit_code_of(app, "trader", given) == 7
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert "--account NAME" in line
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"parameters": {"period": 10}}, "period 14 -> 10"),
+        ({"code_digest": "feedbeef77"}, "code 0 -> feedbeef"),
+    ],
+)
+def test_changed_parameters_or_code_are_accepted_logged_and_stored(
+    run: Run[None],
+    db: Path,
+    capsys: pytest.CaptureFixture[str],
+    changed: Mapping[str, Any],
+    words: str,
+) -> None:
+    before: dict[str, Any] = {"parameters": {"period": 14}, "code_digest": "0"}
+    run(start_and_stop(db, number=1, **before))
+    run(start_and_stop(db, number=2, **before | dict(changed)))
+    line = f"changed since the session of 2024-03-01 00:15: {words}"
+    assert f"account test: {line}\n" in capsys.readouterr().out
+    with open_store(db, create=False) as store, store.read() as connection:
+        rows = connection.execute("SELECT changes FROM sessions ORDER BY session").fetchall()
+    assert rows == [(None,), (line,)]
+
+
+def write_old_account(db: Path) -> None:
+    """Write an account of an earlier version, whose one buy took 1,001 USDT."""
+    with open_store(db, create=True) as store:
+        fence = Fence(ACCOUNT, acquire_lease(store, ACCOUNT, "a test", now_ms=0, seconds=0))
+        session = Session("old", "trader", "paper", ACCOUNT, *KEY.names, "rsi", {}, "0", 0)
+        start_session(store, session, fence)
+        with store.write() as connection:
+            connection.execute(
+                "INSERT INTO accounts VALUES (?, 'paper', ?, ?, ?, 'rsi', 'USDT', NULL, 0)",
+                (ACCOUNT, *KEY.names),
+            )
+        order = Order(
+            "o", "old", "paper", ACCOUNT, *KEY.names, "buy", "market", "open", None,
+            MARCH - 9 * HOUR, 0, None, None, Decimal(1), "", "rsi", {}, "0",
+        )  # fmt: skip
+        insert_order(store, order, fence)
+        trade = Trade(
+            "simulator", "BTC/USDT", "t", "o", "old", "paper", ACCOUNT, "buy", Decimal(100),
+            Decimal(10), Decimal(1), "USDT", 0,
+        )  # fmt: skip
+        insert_trade(store, trade, fence, order_amount=Decimal(10), finished_ms=0)
+
+
+def test_an_account_of_an_earlier_version_keeps_its_numbers_and_gets_a_stored_balance(
+    run: Run[None], db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_old_account(db)
+    run(start_and_stop(db, number=1, cash="1001"))
+    shown = capsys.readouterr().out
+    assert "account test: 0.00 USDT, 10 BTC, 1 trade so far" in shown
+    assert "an earlier version opened it" in shown
+    assert "1,001 USDT is stored now and stays" in shown
+    with pytest.raises(SafetyRefusal, match="opened with 1,001 USDT"):
+        run(start_and_stop(db, number=2, cash="1002"))
+
+
+def test_a_balance_that_the_trades_of_an_old_account_prove_wrong_is_refused(
+    run: Run[None], db: Path
+) -> None:
+    write_old_account(db)
+    with pytest.raises(SafetyRefusal, match=r"cannot be 1,000 USDT.*took 1,001; .*--cash"):
+        run(start_and_stop(db, number=1, cash="1000"))
+    with open_store(db, create=False) as store:
+        stored = read_account(store, ACCOUNT)
+    assert stored is not None
+    assert stored.start_balance is None
+
+
+def test_two_accounts_of_one_symbol_in_one_file_do_not_mix(
+    run: Run[None], db: Path, strategy_file: StrategyFile
+) -> None:
+    reverse = OFTEN.replace("-rose", "rose").replace('"often"', '"reverse"')
+    names = {"first": strategy_file(), "second": strategy_file(reverse, "reverse")}
+
+    async def scene() -> None:
+        async with (
+            market(0.25) as opened,
+            desk(
+                opened, db, strategy=names["first"], account_name="first", cash="1000", number=1
+            ) as first,
+            desk(
+                opened, db, strategy=names["second"], account_name="second", cash="50", number=2
+            ) as second,
+        ):
+            for trading in (first, second):
+                await trading.until_live(opened)
+            for hour in range(1, 9):
+                await opened.go_to(hour + 0.2)
+                for trading in (first, second):
+                    await trading.until_decided(hour - 1)
+            for trading, most in ((first, 1_000), (second, 50)):
+                trades = trading.trades()
+                assert trades
+                assert {trade.session for trade in trades} == {trading.job.session.session}
+                sides = [trade.side for trade in trades]
+                assert sides == [("buy", "sell")[place % 2] for place in range(len(sides))]
+                assert trades[0].price * trades[0].amount <= most
+            both = "SELECT count(DISTINCT action) FROM decisions WHERE timestamp = ? "
+            for hour in range(1, 8):
+                assert first.query(both, MARCH + hour * HOUR) != [(0,)]
+            mixed = "SELECT * FROM orders JOIN sessions USING (session) WHERE orders.account <> "
+            assert first.query(f"{mixed} sessions.account") == []
+
+    run(scene())
+
+
+@pytest.mark.parametrize(
+    "name", ["mine", "paper binance BTC/USDT 1h", "Konto 1", "账户", "x" * 100]
+)
+def test_a_printable_name_of_an_account_is_accepted(name: str) -> None:
+    check_account_settings(settings_of(name=name))
+    assert account_name(settings_of(name=name), KEY) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", " mine", "mine ", "a\tb", "a\nb", "\x1b[2J", "a\u202eb", "a\u200bb", "x" * 101],
+)
+def test_a_name_that_cannot_be_shown_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="account_name must be"):
+        check_account_settings(settings_of(name=name))
+
+
+def test_names_that_look_alike_are_one_account() -> None:
+    assert account_name(settings_of(name="Zu\u0308rich"), KEY) == "Z\u00fcrich"
+
+
+@pytest.mark.parametrize("cash", ["0", "-1", "NaN", "Infinity", "1e16"])
+def test_a_start_balance_that_is_no_amount_of_money_is_refused(cash: str) -> None:
+    with pytest.raises(UsageError, match="cash must be above 0"):
+        check_account_settings(settings_of(cash))
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["-p", "BTC/USDT", "-p", "ETH/USDT"], "--symbol is given 2 times (BTC/USDT, ETH/USDT)"),
+        (["-p", "BTC/USDT", "--symbol", "BTC/USDT"], "--symbol is given 2 times"),
+        (["-t", "1h", "-t", "4h", "-i", "1d"], "--timeframe is given 3 times (1h, 4h, 1d)"),
+        (["--exchange", "binance", "--exchange", "kraken"], "--exchange is given 2 times"),
+        (["--account", "a\tb"], "--account: account_name must be"),
+        (["--cash", "much"], "--cash: account.cash: expected a number, found 'much'"),
+        (["--cash", "0"], "--cash: cash must be above 0"),
+    ],
+)
+def test_flags_that_cannot_be_used_end_the_program_with_2_and_one_line(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: list[str],
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert exit_code_of(app, "trader", flags) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_variable_names_the_account_too(
+    db: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRADER__ACCOUNT_NAME", "\x1b[2J")
+    assert exit_code_of(app, "trader", ["--db", str(db)]) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "TRADER__ACCOUNT_NAME: account_name must be" in line
+    assert "\x1b" not in line
+
+
+def test_a_session_is_stored_with_all_settings_of_orders_and_exits_but_the_balance() -> None:
+    settings = TraderSettings(exits=ExitSettings(stop_loss=0.5, target_table={24: 0.125}))
+    stored = make_session(settings, KEY, load_strategy("rsi"), 0).rules
+    names = {*OrderSettings.__struct_fields__, *ExitSettings.__struct_fields__}
+    assert {*stored} == names
+    assert (stored["stop_loss"], stored["target_table"]) == (0.5, {"24": 0.125})
+
+
+def test_a_changed_fee_or_exit_is_named_and_a_setting_that_is_new_is_not(
+    run: Run[None], db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = {"fee_rate": 0.001, "stop_loss": None, "target_table": {"24": 0.1}}
+    new = {"fee_rate": 0.002, "stop_loss": 0.5, "target_table": {24: 0.1}, "newer": 1}
+    run(start_and_stop(db, number=1, rules=old))
+    run(start_and_stop(db, number=2, rules=new))
+    shown = capsys.readouterr().out
+    assert ": fee_rate 0.001 -> 0.002, stop_loss none -> 0.5\n" in shown
