@@ -1,4 +1,4 @@
-"""What the program makes of FAULTS: exit code, one line, and a whole table once the fault is over.
+"""Failure modes, seen by a user: exit code, one line, and a whole table once the fault is over.
 
 Each test names its row; what single reads do is tested beside onetape.exchange.
 """

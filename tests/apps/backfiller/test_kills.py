@@ -1,4 +1,4 @@
-"""Rows 16 and 17: whenever the backfiller is killed, the next runs end in the same table.
+"""Failure modes 16 and 17: whenever the backfiller is killed, the next runs end in the same table.
 
 Eight kills here; `make kills` does 200 (ONETAPE_KILLS, and ONETAPE_KILL_SEED for other moments).
 Each database begins with the newest day, and with forming rows of a trader that was killed in the
@@ -45,7 +45,7 @@ MOST_REQUESTS = 6
 MOST_SECONDS_AFTER_REQUEST = 0.03
 
 PROGRAM = "from backfiller.main import run; run()"
-#: Row 16 with its guard off: go on after the newest candle, and look for no hole.
+#: Failure mode 16 with its guard off: go on after the newest candle, and look for no hole.
 AFTER_THE_NEWEST = """
 import backfiller.plan as plan
 from onetape.store.candles import closed_range
@@ -60,7 +60,7 @@ async def unasked(*args, **kwargs):
     return FetchReport()
 fetch.confirm_gaps = unasked
 """
-#: Row 17 with its guard off: a row that is not closed stays where it is.
+#: Failure mode 17 with its guard off: a row that is not closed stays where it is.
 FORMING_STAYS = """
 import onetape.store.closed_rows as closed_rows
 closed_rows._clear_unproven = lambda *args: None

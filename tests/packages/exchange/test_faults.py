@@ -1,4 +1,4 @@
-"""FAULTS rows 1 to 13: what the simulator's faults do to requests, and what a read makes of it.
+"""Failure modes 1 to 13: what the simulator's faults do to requests, and what a read makes of it.
 
 The row is in each test's name. Pauses pass at once, on a wall clock of their own.
 """

@@ -1,4 +1,4 @@
-"""FAULTS rows 18 to 22, 26 and 27 over REST: candles that the simulator spoils on purpose."""
+"""Failure modes 18 to 22 over REST, and 26 and 27: candles that the simulator spoils."""
 
 import time
 from collections.abc import Callable, Coroutine, Generator

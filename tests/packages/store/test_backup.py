@@ -127,7 +127,7 @@ def test_a_restore_drill_finds_every_row_that_was_acknowledged_before_the_backup
 def test_a_backup_holds_what_is_still_in_the_log_and_a_copy_of_the_file_does_not(
     tmp_path: Path,
 ) -> None:
-    """Row 52."""
+    """Failure mode 52."""
     path, copied, kept = (tmp_path / name for name in ("a.db", "copied.db", "kept.db"))
     with open_store(path, create=True) as store:
         write_rows(store, 2_000)

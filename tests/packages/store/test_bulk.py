@@ -79,7 +79,7 @@ def payloads(store: Store) -> list[tuple[Any, ...]]:
         ).fetchall()
 
 
-#: FAULTS row 21: what a value of a candle may not be. ccxt passes all of it on; None comes as NaN.
+#: Failure mode 21: what a value of a candle may not be. CCXT passes all of it on; None becomes NaN.
 BAD_VALUES = {
     "NaN, or None": {"close": nan},
     "infinite": {"high": inf},
@@ -96,7 +96,7 @@ BAD_VALUES = {
     "open over high": {"open": 111.0},
     "open under low": {"open": 89.0},
 }
-#: FAULTS row 22: what its time may not be. None comes as -1.
+#: Failure mode 22: what its time may not be. None comes as -1.
 BAD_TIMES = {
     "None": -1,
     "milliseconds": 1_704_067_200_000,
@@ -116,7 +116,7 @@ BAD_ROWS = {
 def test_a_bad_row_is_refused_counted_and_kept_and_the_others_arrive(
     store: Store, insert: Insert, bad: Candle
 ) -> None:
-    """FAULTS rows 21 and 22."""
+    """Failure modes 21 and 22."""
     report = insert(store, KEY, [candle(0), bad, candle(2)])
     assert report == InsertReport(inserted=2, quarantined=1)
     assert closed_between(store, KEY, 0, 10 * HOUR).timestamp.tolist() == [0, 2 * HOUR]
@@ -129,7 +129,7 @@ def test_a_bad_row_is_refused_counted_and_kept_and_the_others_arrive(
 def test_without_the_look_at_each_row_a_bad_one_is_lost_or_stored(
     store: Store, bad: Candle, monkeypatch: pytest.MonkeyPatch, *, guarded: bool
 ) -> None:
-    """FAULTS row 21, once with its guard switched off."""
+    """Failure mode 21, once with its guard switched off."""
     if not guarded:
         monkeypatch.setattr(candles_module, "candle_faults", all_sound)
     # OR IGNORE drops a row that the table refuses; the batch that is not whole is then given up.
@@ -167,7 +167,7 @@ def test_whatever_comes_is_either_stored_or_refused_and_counted(
 def test_rows_in_any_order_and_twice_are_stored_in_order_and_once(
     store: Store, insert: Insert
 ) -> None:
-    """FAULTS row 19."""
+    """Failure mode 19."""
     report = insert(store, KEY, [candle(3), candle(1), candle(3), candle(2), candle(1, 99.0)])
     assert report == InsertReport(inserted=3)
     read = closed_between(store, KEY, 0, 10 * HOUR)
@@ -179,7 +179,7 @@ def test_rows_in_any_order_and_twice_are_stored_in_order_and_once(
 def test_a_later_value_of_a_closed_candle_is_reported_once_and_the_first_one_stays(
     store: Store, insert: Insert
 ) -> None:
-    """FAULTS row 18."""
+    """Failure mode 18."""
     insert(store, KEY, [candle(0), candle(1)])
     late = [candle(0), candle(1, 99.0), candle(2)]
     assert insert(store, KEY, late) == InsertReport(inserted=1, present=2, revised=1)
@@ -210,7 +210,7 @@ def test_the_final_row_displaces_the_forming_one_of_a_killed_process(
     *,
     guarded: bool,
 ) -> None:
-    """FAULTS row 17, once with its guard switched off."""
+    """Failure mode 17, once with its guard switched off."""
     command = [sys.executable, "-c", FORMING, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=child_environment) as child:
         assert child.stdout is not None

@@ -150,14 +150,14 @@ def harm(strike: Strike) -> list[str]:
 def test_a_kill_in_the_middle_of_any_write_loses_no_acknowledged_row_and_leaves_none_half_right(
     closed: Path,
 ) -> None:
-    """Row 42."""
+    """Failure mode 42."""
     struck = strike_everywhere(closed, "trade", seed=42)
     assert [fault for strike in struck for fault in harm(strike)] == []
 
 
 @pytest.mark.parametrize("guard", ["a write is one transaction", "a commit goes through the log"])
 def test_without_a_guard_a_kill_leaves_rows_lost_or_half_right(closed: Path, guard: str) -> None:
-    """Row 42, its guards off."""
+    """Failure mode 42, its guards off."""
     struck = strike_everywhere(closed, "trade", seed=42, guard_off=guard)
     assert [fault for strike in struck for fault in harm(strike)] != []
 
@@ -166,7 +166,7 @@ def test_without_a_guard_a_kill_leaves_rows_lost_or_half_right(closed: Path, gua
 def test_a_durable_write_is_on_the_disk_before_it_returns(
     path: Path, *, durable: bool, level: int
 ) -> None:
-    """Row 43, as far as it can be had without cutting the power: FULL is 2, NORMAL is 1."""
+    """Failure mode 43, as far as it goes without cutting the power: FULL is 2, NORMAL is 1."""
     with open_store(path, create=True) as store:
         for _ in range(2):  # whatever the write before was
             with store.write(durable=not durable):

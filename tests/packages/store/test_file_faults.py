@@ -122,7 +122,7 @@ def empty(path: Path) -> None:
 def test_a_spoilt_file_is_named_and_left_as_it_is(
     closed: Path, spoil: Callable[[Path], None], words: str
 ) -> None:
-    """Row 50."""
+    """Failure mode 50."""
     spoil(closed)
     before = closed.read_bytes()
     with pytest.raises(StoreError, match=words) as caught:
@@ -134,7 +134,7 @@ def test_a_spoilt_file_is_named_and_left_as_it_is(
 
 
 def test_only_a_look_at_every_page_sees_one_in_the_middle(closed: Path) -> None:
-    """Row 50, its guard off."""
+    """Failure mode 50, its guard off."""
     spoil_a_page(closed)
     open_store(closed, create=False).close()
 
@@ -201,7 +201,7 @@ def test_a_file_emptied_under_a_program_is_noticed_by_the_next_write(closed: Pat
 def test_what_may_not_be_written_is_named_and_stays_sound(
     closed: Path, child_environment: dict[str, str], what: str
 ) -> None:
-    """Row 45."""
+    """Failure mode 45."""
     if what == "the file":
         closed.chmod(0o400)
     else:
@@ -229,7 +229,7 @@ def test_a_full_disk_is_named_and_the_database_stays_sound(
 
 
 def test_a_lock_held_elsewhere_is_waited_for_and_then_named(closed: Path) -> None:
-    """Row 46."""
+    """Failure mode 46."""
     other = Other(LOCK, closed)
     with open_store(closed, create=False) as store:
         store.patience_seconds = 0.3
@@ -243,7 +243,7 @@ def test_a_lock_held_elsewhere_is_waited_for_and_then_named(closed: Path) -> Non
 
 
 def test_a_fill_that_met_a_lock_is_booked_once_when_the_lock_is_gone(closed: Path) -> None:
-    """Row 46."""
+    """Failure mode 46."""
     with open_store(closed, create=False) as store:
         fence = Fence(ACCOUNT, acquire_lease(store, ACCOUNT, "x", now_ms=0, seconds=1))
         start_session(store, session_of_strike(), fence)

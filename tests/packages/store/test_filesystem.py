@@ -34,7 +34,7 @@ def mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 def test_a_network_drive_is_refused_before_anything_is_made(
     mounted: Callable[[str], None], kind: str
 ) -> None:
-    """Row 55."""
+    """Failure mode 55."""
     mounted(kind)
     path = Path("/mnt/nas/data/onetape.db")
     with pytest.raises(ConfigurationError, match=f"{path} lies on a network drive .{kind}"):
@@ -45,7 +45,7 @@ def test_a_network_drive_is_refused_before_anything_is_made(
 def test_a_shared_folder_is_warned_of(
     mounted: Callable[[str], None], kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Row 55."""
+    """Failure mode 55."""
     mounted(kind)
     filesystem.check_file_system(Path("/mnt/with blank/onetape.db"))
     (record,) = caplog.records

@@ -103,7 +103,7 @@ def short(
 
 
 def test_a_hole_that_the_ledger_does_not_know_is_not_fetched(store: Store) -> None:
-    """FAULTS row 20."""
+    """Failure mode 20."""
     put(store, KEY, 0, 1, 5, 7)
     assert short(store) == [(2, 5, 3, NOT_FETCHED, None), (6, 7, 1, NOT_FETCHED, None)]
 
@@ -211,7 +211,7 @@ def test_the_ledger_says_of_each_moment_what_was_written_last(
 def test_a_write_that_reads_first_is_not_overtaken(
     path: Path, monkeypatch: pytest.MonkeyPatch, begin: str
 ) -> None:
-    """FAULTS row 47, once with its guard switched off."""
+    """Failure mode 47, once with its guard switched off."""
     monkeypatch.setattr(database, "BEGIN_WRITE", begin)
     monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 10)
     add = "UPDATE leases SET token = ?"

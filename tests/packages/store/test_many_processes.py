@@ -60,7 +60,7 @@ def test_64_paced_writers_share_a_file_and_all_get_their_turn(closed: Path) -> N
 
 
 def test_16_traders_beside_a_running_backfill_are_never_turned_away(closed: Path) -> None:
-    """Row 49."""
+    """Failure mode 49."""
     workers = run_crowd(closed, [("trader", 16), ("bulk", 1)], seconds=SECONDS)
     traders = of_role(workers, "trader")
     assert errors(workers) == []
@@ -85,7 +85,7 @@ def turns_given(path: Path, *guards_off: str) -> float:
 
 
 def test_without_its_rest_a_bulk_writer_takes_the_file_from_traders(tmp_path: Path) -> None:
-    """Row 49, its guard off."""
+    """Failure mode 49, its guard off."""
     with_rest = turns_given(tmp_path / "1.db")
     without_rest = turns_given(tmp_path / "2.db", "a bulk writer rests")
     say(f"turns given by a bulk writer: {with_rest:.0%} with its rest, {without_rest:.0%} without")
@@ -107,7 +107,7 @@ def seconds_of_insert(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[flo
 def test_a_bulk_writer_rests_after_each_commit_while_a_lease_runs(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Row 49."""
+    """Failure mode 49."""
     acquire_lease(store, "paper", "a trader", now_ms=2**50, seconds=20)
     (rest,) = seconds_of_insert(store, monkeypatch)
     assert rest >= LEAST_YIELD_SECONDS
@@ -122,7 +122,7 @@ def test_a_bulk_writer_that_is_alone_does_not_rest(
 
 @pytest.mark.parametrize("openers", [16, 64])
 def test_many_processes_may_open_a_fresh_file_at_once(path: Path, openers: int) -> None:
-    """Row 48."""
+    """Failure mode 48."""
     workers = run_crowd(path, [("opener", openers)])
     assert errors(workers) == []
     with open_store(path, create=False) as store, store.read() as connection:
@@ -141,7 +141,7 @@ def test_many_processes_may_open_a_restored_file_at_once(path: Path, tmp_path: P
 
 
 def test_a_file_that_is_made_under_its_own_name_turns_some_openers_away(path: Path) -> None:
-    """Row 48, its guard off."""
+    """Failure mode 48, its guard off."""
     path.parent.mkdir(mode=0o700)
     workers = run_crowd(path, [("opener", 64)], guards_off=["a new file appears whole"])
     assert errors(workers) != []
@@ -157,12 +157,12 @@ def additions(path: Path, *guards_off: str) -> tuple[int, list[str]]:
 
 
 def test_what_a_write_reads_stays_true_until_it_commits(closed: Path) -> None:
-    """Row 47."""
+    """Failure mode 47."""
     assert additions(closed) == (8 * ADDITIONS, [])
 
 
 def test_a_write_that_takes_the_lock_late_is_turned_away(closed: Path) -> None:
-    """Row 47, its guard off."""
+    """Failure mode 47, its guard off."""
     counted, faults = additions(closed, "writes begin with the lock")
     assert counted < 8 * ADDITIONS
     assert faults != []

@@ -26,7 +26,7 @@ def backups_of(path: Path) -> list[Path]:
 
 
 def test_every_row_of_an_older_file_is_there_after_a_migration(old: Path) -> None:
-    """Row 54."""
+    """Failure mode 54."""
     before = rows_of(old)
     assert all(before.values())
     open_store(old, create=False).close()
@@ -68,7 +68,7 @@ def test_a_migration_that_cannot_make_its_copy_changes_nothing(old: Path) -> Non
 
 
 def test_a_file_of_a_newer_program_is_refused_and_stays_as_it_was(old: Path) -> None:
-    """Row 54."""
+    """Failure mode 54."""
     other = sqlite3.connect(old)
     other.execute(f"PRAGMA user_version = {NEWEST_VERSION + 1}")
     other.close()
@@ -94,12 +94,12 @@ def faults_of_a_race(path: Path, *guards_off: str) -> list[str]:
 
 
 def test_processes_that_migrate_at_once_wait_for_the_first(old: Path) -> None:
-    """Row 54."""
+    """Failure mode 54."""
     assert faults_of_a_race(old) == []
 
 
 def test_without_the_lock_processes_that_migrate_at_once_fail(old: Path) -> None:
-    """Row 54, its guard off."""
+    """Failure mode 54, its guard off."""
     assert faults_of_a_race(old, "a write is one transaction") != []
 
 
@@ -125,7 +125,7 @@ def broken(struck: Sequence[Strike], before: object) -> list[str]:
 
 
 def test_a_migration_that_is_killed_anywhere_leaves_the_old_file_whole(old: Path) -> None:
-    """Row 54."""
+    """Failure mode 54."""
     struck = strike_everywhere(old, "migrate", seed=54)
     assert broken(struck, rows_of(old)) == []
 
@@ -133,6 +133,6 @@ def test_a_migration_that_is_killed_anywhere_leaves_the_old_file_whole(old: Path
 def test_without_one_transaction_a_killed_migration_leaves_a_file_that_nobody_can_open(
     old: Path,
 ) -> None:
-    """Row 54, its guard off."""
+    """Failure mode 54, its guard off."""
     struck = strike_everywhere(old, "migrate", seed=54, guard_off="a write is one transaction")
     assert broken(struck, rows_of(old)) != []

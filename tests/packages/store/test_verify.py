@@ -59,7 +59,7 @@ def test_an_empty_store_has_no_findings(store: Store) -> None:
 
 
 def test_holes_are_named_and_those_of_the_exchange_explained(store: Store) -> None:
-    """FAULTS row 20."""
+    """Failure mode 20."""
     put(store, 0, 1, 4, 5, 9)
     set_gap(store, KEY, 6 * HOUR, 8 * HOUR, state=CONFIRMED, asked_ms=1)
     set_gap(store, KEY, 2 * HOUR, 3 * HOUR, state=UNKNOWN_IMPORT, asked_ms=1)
@@ -184,7 +184,7 @@ def test_a_rule_of_another_table_that_is_broken_is_found(store: Store, foreign: 
 
 
 def test_a_damaged_page_is_found_though_the_rows_still_count(path: Path) -> None:
-    """FAULTS row 50."""
+    """Failure mode 50."""
     with open_store(path, create=True) as store:
         put(store, *range(2_000))
         with store.read() as connection:

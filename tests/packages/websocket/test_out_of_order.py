@@ -1,4 +1,4 @@
-"""Row 23: candles of a stream that come out of order are each told with their own time."""
+"""Failure mode 23: candles of a stream that come out of order are each told with their own time."""
 
 import random
 from collections.abc import Awaitable, Callable

@@ -22,7 +22,8 @@ KEEP_ALIVE_MS = 200
 #: So many may miss where each must be answered: a machine that stands still is no dead socket.
 MISSES = 10
 
-#: What ends a socket between two calls raises nothing (row 29), so it comes until a call meets it.
+#: What ends a socket between two calls raises nothing (failure mode 29), so it comes until a call
+#: meets it.
 #: Never used up: after a standstill the stream brings a candle for each tenth of a second of it.
 OFTEN = 1_000_000_000
 
