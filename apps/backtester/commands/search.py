@@ -35,6 +35,14 @@ def search(
     held_out: Annotated[
         float, typer.Option(metavar="PART", help="Of the range, its end: never used to rank.")
     ] = 0.3,
+    min_trades: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Closed trades that a combination needs in the searched part to be ranked.",
+        ),
+    ] = 20,
     jobs: Annotated[
         int | None,
         typer.Option("--jobs", "-j", min=1, metavar="N", help="Processes.  [default: all cores]"),
@@ -52,7 +60,14 @@ def search(
     from backtester.search.run import Asked, checked_part, nothing_worked, processors, searched
     from backtester.search.say import say
 
-    asked = Asked(checked_metric(rank), checked_part(held_out), random, seed, jobs or processors())
+    asked = Asked(
+        checked_metric(rank),
+        checked_part(held_out),
+        random,
+        seed,
+        jobs or processors(),
+        min_trades,
+    )
     own = [] if strategy is None else ["--strategy", strategy]
     for text in param or ():
         own += ["--param", text]

@@ -9,7 +9,7 @@ from backtester.alarm import warning
 from backtester.metric_table import DEFINITIONS, LABELS
 from backtester.search.folder import PAGE
 from backtester.search.ranking import LOWER_IS_BETTER, Tried
-from backtester.search.run import Search
+from backtester.search.run import Search, best_of
 from backtester.search.space import value_text
 from backtester.search.words import (
     check_lines,
@@ -21,6 +21,7 @@ from backtester.search.words import (
     metric_text,
     notes,
     parts_lines,
+    place_text,
     strategy_name,
 )
 from onetape.core.errors import ConfigurationError
@@ -57,6 +58,7 @@ def write_page(search: Search, given: Sequence[str]) -> Path:
 def rendered(search: Search, given: Sequence[str]) -> str:
     """Return the page."""
     own = Path(__file__).with_name("page")
+    best = best_of(search)
     values = {
         "market": "<br>".join(escape(line) for line in parts_lines(search)),
         "headline": escape(heading(search)),
@@ -69,7 +71,7 @@ def rendered(search: Search, given: Sequence[str]) -> str:
         "table": _table(search),
         "rules": _rules(search),
         "run": "When it is mended, run the best" if _alarm(search) else "Run the best",
-        "command": escape(command(search, search.order[0], given)) if search.order else "",
+        "command": "none is ranked" if best is None else escape(command(search, best, given)),
     }
     return framed(
         filled(asset("search.html", own), values),
@@ -117,14 +119,14 @@ def _table(search: Search) -> str:
     cells = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
     rows = [_row(hold_row(search.order[0], metrics, len(names)), "hold")] if search.order else []
     rows += [
-        _row(_texts(place, result, names, metrics))
+        _row(_texts(place_text(search, place, result), result, names, metrics))
         for place, result in enumerate(search.order[:_ROWS], start=1)
     ]
     return f"<thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody>"
 
 
-def _texts(place: int, result: Tried, names: Sequence[str], metrics: Sequence[str]) -> list[str]:
-    texts = [str(place), *(value_text(result["parameters"][name]) for name in names)]
+def _texts(place: str, result: Tried, names: Sequence[str], metrics: Sequence[str]) -> list[str]:
+    texts = [place, *(value_text(result["parameters"][name]) for name in names)]
     for metric in metrics:
         texts += [metric_text(metric, result[part][metric]) for part in ("searched", "held_out")]
     return texts
@@ -144,6 +146,8 @@ def _data(search: Search) -> str:
         "labels": {metric: LABELS[metric] for metric in metrics},
         "units": {one.field: one.unit for one in DEFINITIONS if one.field in metrics},
         "lower_is_better": [metric for metric in metrics if metric in LOWER_IS_BETTER],
+        "ranked": sum(search.least.ranks(result) for result in search.order),
+        "few": f"under {counted(search.least.searched, 'trade')}: not ranked",
         "points": [[result["parameters"][name] for name in names] for result in search.order],
     }
     for part in ("searched", "held_out"):

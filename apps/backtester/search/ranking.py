@@ -30,15 +30,46 @@ class Luck(Struct, frozen=True):
     """How the order of the searched part held in the part that nobody looked at."""
 
     rank_correlation: float | None
-    """Spearman's: 1 the same order, 0 no relation; None for under three combinations."""
+    """Spearman's: 1 the same order, 0 no relation; None for under three compared combinations."""
     best_searched: float | None
-    """The metric of the first combination, in the searched part."""
+    """The metric of the best ranked combination, in the searched part; None: none is ranked."""
     best_held_out: float | None
-    """The same combination's, held out."""
+    """The metric of the best ranked combination, in the held-out part."""
     best_held_out_rank: int | None
-    """Its rank there, 1 the best."""
+    """Rank of that combination among the ranked ones in the held-out part, 1 the best."""
     median_held_out: float | None
-    """Of all combinations."""
+    """Median of the metric of the ranked combinations in the held-out part."""
+    ranked: int = 0
+    """Combinations with enough trades in the searched part to be ranked."""
+    compared: int = 0
+    """Combinations that the rank correlation is over: enough trades in both parts."""
+
+
+class LeastTrades(Struct, frozen=True):
+    """How many closed trades a combination needs, so that its metrics say anything."""
+
+    searched: int = 0
+    """To be ranked: closed trades in the searched part."""
+    held_out: int = 0
+    """To count in the rank correlation: closed trades in the held-out part, in addition."""
+
+    @classmethod
+    def of(cls, searched: int, searched_candles: int, held_out_candles: int) -> "LeastTrades":
+        """Return the least numbers of both parts: in the held-out one fewer, as it is shorter."""
+        share = min(1.0, held_out_candles / searched_candles)
+        return cls(searched, max(min(searched, 1), round(searched * share)))
+
+    def ranks(self, result: Tried) -> bool:
+        """Return whether a combination is ranked."""
+        return not self.searched or result["searched"]["trades"] >= self.searched
+
+    def compares(self, result: Tried) -> bool:
+        """Return whether a combination counts in the rank correlation."""
+        enough = not self.held_out or result["held_out"]["trades"] >= self.held_out
+        return enough and self.ranks(result)
+
+
+ANY_TRADES: Final = LeastTrades()
 
 
 def metric_names() -> tuple[str, ...]:
@@ -67,20 +98,23 @@ def _plain(name: str) -> str:
     return name.strip().lower().replace("-", "_").replace(" ", "_")
 
 
-def ranked(results: Sequence[Tried], metric: str) -> list[Tried]:
-    """Return the combinations, best first; those without the metric come last.
+def ranked(results: Sequence[Tried], metric: str, least: LeastTrades = ANY_TRADES) -> list[Tried]:
+    """Return the combinations, best first; those that hardly trade come after all that do.
 
-    Equal ones keep their order. Only the searched part counts.
+    Of either kind those without the metric come last. Equal ones keep their order. Only the
+    searched part counts.
     """
-    return [
-        results[index] for index in np.argsort(_keys(results, "searched", metric), kind="stable")
-    ]
+    keys = _keys(results, "searched", metric)
+    hardly_trades = np.array([not least.ranks(result) for result in results], dtype=np.bool_)
+    return [results[index] for index in np.lexsort((keys, hardly_trades))]
 
 
-def luck_of(order: Sequence[Tried], metric: str) -> Luck:
+def luck_of(order: Sequence[Tried], metric: str, least: LeastTrades = ANY_TRADES) -> Luck:
     """Return how the order of `ranked` held in the held-out part."""
+    order = [result for result in order if least.ranks(result)]
     inside, outside = (_keys(order, part, metric) for part in ("searched", "held_out"))
-    both = np.isfinite(inside) & np.isfinite(outside)
+    compared = np.array([least.compares(result) for result in order], dtype=np.bool_)
+    both = np.isfinite(inside) & np.isfinite(outside) & compared
     first = order[0] if order else None
     place = None
     if first is not None and np.isfinite(outside[0]):
@@ -93,6 +127,8 @@ def luck_of(order: Sequence[Tried], metric: str) -> Luck:
         best_held_out=None if first is None else _value(first, "held_out", metric),
         best_held_out_rank=place,
         median_held_out=sign * _median(known) if len(known) else None,
+        ranked=len(order),
+        compared=int(both.sum()),
     )
 
 

@@ -21,7 +21,7 @@ from backtester.search.folder import Results, key_of, opened, tried_elsewhere
 from backtester.search.identity import identity_of
 from backtester.search.look import look_at_best
 from backtester.search.progress import Shown, shown
-from backtester.search.ranking import Tried, ranked
+from backtester.search.ranking import LeastTrades, Tried, ranked
 from backtester.search.space import Axis, Point, axes_of, grid_points, random_points, value_text
 from backtester.search.workers import shared
 from backtester.settings import BacktesterSettings
@@ -42,6 +42,8 @@ SEARCHES: Final = DATA_FOLDER / "searches"
 #: Bounds of the part that is held out.
 LEAST_PART: Final = 0.05
 MOST_PART: Final = 0.9
+#: Closed trades under which a combination is not ranked, where the flag is not given.
+LEAST_TRADES: Final = 20
 #: Failures told one by one; the others are counted.
 FAILURES_TOLD: Final = 5
 
@@ -58,6 +60,8 @@ class Asked(Struct, frozen=True):
     seed: int
     """Of the draws."""
     processes: int
+    min_trades: int = LEAST_TRADES
+    """Closed trades in the searched part that a combination needs to be ranked."""
 
 
 @dataclass(slots=True)
@@ -85,7 +89,9 @@ class Search(Struct, frozen=True):
     market: str
     folder: Path
     order: list[Tried]
-    """Best first."""
+    """Best first; combinations that hardly trade come after all that do."""
+    least: LeastTrades
+    """Closed trades that a combination needs."""
     failed: list[Tried]
     """Combinations that the strategy raised on."""
     earlier: int
@@ -128,7 +134,9 @@ def searched(settings: BacktesterSettings, asked: Asked) -> Search:
     with opened(SEARCHES, identity) as results:
         earlier = _try(planned, ground, results, asked.processes)
         found = [results.by_key[key_of(point)] for point in planned.points]
-    order = ranked([result for result in found if "error" not in result], asked.metric)
+    held_out = len(tape.candles) - tape.warm_up - inside
+    least = LeastTrades.of(asked.min_trades, inside, held_out)
+    order = ranked([result for result in found if "error" not in result], asked.metric, least)
     return Search(
         settings=settings,
         asked=asked,
@@ -138,6 +146,7 @@ def searched(settings: BacktesterSettings, asked: Asked) -> Search:
         market=market,
         folder=results.folder,
         order=order,
+        least=least,
         failed=planned.failed + [result for result in found if "error" in result],
         earlier=earlier,
         tried_here=len(results.by_key),
@@ -185,6 +194,12 @@ def planned_search(cls: type[Strategy], given: Mapping[str, str], asked: Asked) 
         why = refusal or (planned.failed[0]["error"] if planned.failed else "there is none")
         raise UsageError(f"no combination can be tried ({planned.invalid:,} refused); last: {why}")
     return planned
+
+
+def best_of(search: Search) -> Tried | None:
+    """Return the best combination; None where none is ranked."""
+    first = search.order[0] if search.order else None
+    return first if first is not None and search.least.ranks(first) else None
 
 
 def checked_part(held_out: float) -> float:

@@ -13,7 +13,7 @@ from backtester.detail import search_note
 from backtester.metric_table import DEFINITIONS, LABELS
 from backtester.metric_table import value_text as metric_value_text
 from backtester.search.ranking import LOWER_IS_BETTER, Luck, Tried, luck_of
-from backtester.search.run import Search
+from backtester.search.run import Search, best_of
 from backtester.search.space import value_text
 from onetape.cli.dates import day_text
 from onetape.cli.output import table
@@ -41,15 +41,16 @@ def search_text(search: Search, page: Path, given: Sequence[str]) -> str:
     lines += check_lines(search)
     lines += [f"note: {text}" for text in notes(search)]
     lines += [f"page: {page}", f"results: {search.folder}"]
-    if search.order:
+    best = best_of(search)
+    if best is not None:
         first = "when it is mended, run it" if warning(check_of(search)) else "run it"
-        lines.append(f"{first}: {command(search, search.order[0], given)}")
+        lines.append(f"{first}: {command(search, best, given)}")
     return "\n".join(lines)
 
 
 def search_document(search: Search, page: Path, given: Sequence[str]) -> dict[str, Any]:
     """Return the search for --json; ratios are parts, times are epoch seconds."""
-    tape, asked = search.ground.tape, search.asked
+    tape, asked, best = search.ground.tape, search.asked, best_of(search)
     return {
         "exchange": tape.key.exchange,
         "symbol": tape.key.symbol,
@@ -79,11 +80,12 @@ def search_document(search: Search, page: Path, given: Sequence[str]) -> dict[st
             "of_these_earlier": search.earlier,
             "elsewhere": search.tried_elsewhere,
         },
-        "luck": asdict(luck_of(search.order, asked.metric)),
+        "min_trades": asdict(search.least),
+        "luck": asdict(luck_of(search.order, asked.metric, search.least)),
         "check": check_of(search),
         "notes": notes(search),
-        "results": list(search.order),
-        "command": command(search, search.order[0], given) if search.order else None,
+        "results": [{**one, "ranked": search.least.ranks(one)} for one in search.order],
+        "command": None if best is None else command(search, best, given),
         "seconds": search.seconds,
         "database": str(search.database),
         "folder": str(search.folder),
@@ -114,26 +116,59 @@ def parts_lines(search: Search) -> list[str]:
     return [
         f"searched: {day_text(tape.start)} to {day_text(split)} UTC, "
         f"{counted(search.ground.searched, 'candle')}, ranked by {LABELS[search.asked.metric]}, "
-        f"{'lowest' if search.asked.metric in LOWER_IS_BETTER else 'highest'} first",
+        f"{'lowest' if search.asked.metric in LOWER_IS_BETTER else 'highest'} first"
+        f"{least_words(search)}",
         f"held out: {day_text(split)} to {day_text(tape.end)} UTC, {counted(held_out, 'candle')}, "
         "which the ranking does not see",
     ]
 
 
+def least_words(search: Search) -> str:
+    """Return what a combination needs to be ranked; empty where all are."""
+    least = search.least.searched
+    return f", with at least {counted(least, 'trade')} (--min-trades)" if least else ""
+
+
 def luck_lines(search: Search) -> list[str]:
     """Return how far the ranking can be trusted."""
     metric, count = search.asked.metric, len(search.order)
-    luck = luck_of(search.order, metric)
+    luck = luck_of(search.order, metric, search.least)
     lines = [tried_words(search)]
     if not count:
         return lines
-    lines.append(best_words(luck, metric, count))
-    if luck.rank_correlation is not None:
-        lines.append(
-            f"rank correlation of searched and held out: {luck.rank_correlation:+.2f} "
-            "(1: the order held; 0: it says nothing; under 0: it turned round)"
-        )
+    unranked = count - luck.ranked
+    if unranked:
+        lines.append(_unranked_words(search, unranked))
+    if luck.ranked:
+        lines += [best_words(luck, metric, count), _correlation_words(search, luck)]
     return lines
+
+
+def _unranked_words(search: Search, unranked: int) -> str:
+    least = counted(search.least.searched, "trade")
+    if unranked == len(search.order):
+        return (
+            f"best: none, because no combination has {least} in the searched part; search a longer "
+            "range, or lower --min-trades"
+        )
+    return (
+        f"{counted(unranked, 'combination')} with fewer than {least} in the searched part: marked "
+        "few and listed after all others"
+    )
+
+
+def _correlation_words(search: Search, luck: Luck) -> str:
+    """Return the rank correlation and what it is over, or why it is left out."""
+    least, over = search.least, f"over {counted(luck.compared, 'combination')}"
+    if least.searched:
+        over += f" with at least {least.searched} trades searched and {least.held_out} held out"
+    if luck.rank_correlation is None:
+        why = "too few" if luck.compared < 3 else "all of them equal in one part"
+        return f"rank correlation of searched and held out: left out, {over}: {why}"
+    return (
+        f"rank correlation of searched and held out: {luck.rank_correlation:+.2f} {over} "
+        "(1: the order held; 0: it says nothing; under 0: it turned round)"
+    )
 
 
 def tried_words(search: Search) -> str:
@@ -152,19 +187,22 @@ def tried_words(search: Search) -> str:
 
 def best_words(luck: Luck, metric: str, count: int) -> str:
     """Return what became of the best in the part that it was not chosen by."""
-    place = ""
+    place, whose = "", "all" if luck.ranked == count else "the ranked ones"
     if luck.best_held_out_rank is not None:
-        place = f", rank {luck.best_held_out_rank:,} of {count:,} there"
+        place = f", rank {luck.best_held_out_rank:,} of {luck.ranked:,} there"
     return (
         f"best: {LABELS[metric]} {metric_text(metric, luck.best_searched)} searched, "
         f"{metric_text(metric, luck.best_held_out)} held out{place} "
-        f"(median of all {metric_text(metric, luck.median_held_out)})"
+        f"(median of {whose} {metric_text(metric, luck.median_held_out)})"
     )
 
 
 def check_lines(search: Search) -> list[str]:
     """Return what a look at some bars of the best combination found, in one line or none."""
-    return [] if search.check is None else [f"check of the best: {search.check.text}"]
+    if search.check is None:
+        return []
+    which = "first in the list" if best_of(search) is None else "best"
+    return [f"check of the {which}: {search.check.text}"]
 
 
 def check_of(search: Search) -> dict[str, Any] | None:
@@ -214,7 +252,10 @@ def _table(search: Search) -> str:
         head += [LABELS[column], "held out"]
     rows = [head]
     for place, result in enumerate(search.order[:SHOWN], start=1):
-        row = [str(place), *(value_text(result["parameters"][name]) for name in names)]
+        row = [
+            place_text(search, place, result),
+            *(value_text(result["parameters"][name]) for name in names),
+        ]
         for column in columns:
             row += [metric_text(column, result[part][column]) for part in ("searched", "held_out")]
         rows.append(row)
@@ -224,6 +265,11 @@ def _table(search: Search) -> str:
         f"\n({counted(more, 'more combination')} in the page and with --json)" if more > 0 else ""
     )
     return table(rows, right=range(len(head))) + rest
+
+
+def place_text(search: Search, place: int, result: Tried) -> str:
+    """Return a combination's place, or the mark of one that hardly trades."""
+    return str(place) if search.least.ranks(result) else "few"
 
 
 def hold_row(result: Tried, columns: Sequence[str], names: int) -> list[str]:

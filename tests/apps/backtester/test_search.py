@@ -291,6 +291,59 @@ def test_text_names_parts_luck_and_what_to_run(backtester: Run, tape: Path) -> N
         assert words in out
 
 
+#: Of RSI: 3 trade 20 times or more in the searched part, the others hardly.
+PERIODS = ("--strategy", "rsi", "--param", "period=2,5,7,30,60", "--market", "ideal")
+
+
+def test_combinations_that_hardly_trade_are_listed_after_all_others(
+    search: Run, backtester: Run
+) -> None:
+    found = search(*PERIODS)
+    trades = [one["searched"]["trades"] for one in found["results"]]
+    ranked = [one["ranked"] for one in found["results"]]
+    assert ranked == sorted(ranked, reverse=True) == [count >= 20 for count in trades]
+    assert 0 < sum(ranked) < len(ranked)
+    sharpes = [one["searched"]["sharpe"] for one in found["results"]]
+    assert max(sharpes[sum(ranked) :]) > sharpes[0]
+    assert found["luck"]["ranked"] == sum(ranked)
+    text = backtester("search", "--exchange", "simulator", *PERIODS).out
+    assert "highest first, with at least 20 trades (--min-trades)" in text
+    places = [line.split()[0] for line in text.splitlines()[5:10]]
+    assert places == ["1", "2", "3", "few", "few"]
+    page = Path(found["page"]).read_text(encoding="utf-8")
+    assert page.count("<td>few</td>") == 2
+    assert f'"ranked":{sum(ranked)}' in page
+
+
+def test_a_search_in_which_none_trades_enough_has_no_best(search: Run, backtester: Run) -> None:
+    flags = (*PERIODS, "--min-trades", "5000")
+    found = search(*flags)
+    assert found["command"] is None
+    assert found["luck"]["rank_correlation"] is None
+    text = backtester("search", "--exchange", "simulator", *flags).out
+    assert "best: none, because no combination has 5,000 trades in the searched part" in text
+    assert "run it:" not in text
+
+
+def test_a_rank_correlation_over_too_few_is_left_out_with_the_reason(
+    search: Run, backtester: Run
+) -> None:
+    # The longest of the three that are ranked.
+    least = search(*PERIODS)["results"]
+    counts = sorted(one["searched"]["trades"] for one in least)
+    flags = (*PERIODS, "--min-trades", str(counts[-2]))
+    text = backtester("search", "--exchange", "simulator", *flags).out
+    assert "rank correlation of searched and held out: left out, over 2 combinations with" in text
+
+
+def test_without_a_least_number_of_trades_all_are_ranked(search: Run, backtester: Run) -> None:
+    flags = (*PERIODS, "--min-trades", "0")
+    assert all(one["ranked"] for one in search(*flags)["results"])
+    text = backtester("search", "--exchange", "simulator", *flags).out
+    assert "--min-trades" not in text
+    assert "combinations (1: the order held" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

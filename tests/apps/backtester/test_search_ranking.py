@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backtester.search.ranking import checked_metric, luck_of, metric_names, ranked, spearman
+from backtester.search.ranking import (
+    LeastTrades,
+    checked_metric,
+    luck_of,
+    metric_names,
+    ranked,
+    spearman,
+)
 
 
 def result(searched: float | None, held_out: float | None) -> dict[str, object]:
@@ -19,6 +26,46 @@ def result(searched: float | None, held_out: float | None) -> dict[str, object]:
 def test_combinations_without_the_metric_come_last_and_equal_ones_keep_their_order() -> None:
     results = [result(None, 1.0), result(2.0, 1.0), result(3.0, 0.0), result(2.0, 5.0)]
     assert ranked(results, "sharpe") == [results[2], results[1], results[3], results[0]]
+
+
+def traded(sharpe: float, trades: int, held_out: int = 50) -> dict[str, object]:
+    """Return a combination with so many closed trades in the searched and the held-out part."""
+    return {
+        "searched": {"sharpe": sharpe, "trades": trades},
+        "held_out": {"sharpe": sharpe / 2, "trades": held_out},
+    }
+
+
+def test_combinations_that_hardly_trade_come_after_all_others_best_first() -> None:
+    results = [traded(9.0, 7), traded(1.0, 20), traded(12.0, 19), traded(2.0, 300)]
+    order = ranked(results, "sharpe", LeastTrades(20, 9))
+    assert order == [results[3], results[1], results[2], results[0]]
+
+
+def test_without_a_least_number_of_trades_every_combination_is_ranked() -> None:
+    results = [traded(9.0, 0), traded(1.0, 20)]
+    assert ranked(results, "sharpe", LeastTrades.of(0, 700, 300)) == results
+
+
+def test_the_rank_correlation_leaves_out_combinations_that_hardly_trade_in_either_part() -> None:
+    least = LeastTrades.of(20, 700, 300)
+    assert least == LeastTrades(20, 9)
+    enough = [traded(float(number), 20 + number, 9 + number) for number in range(4)]
+    wild = [traded(99.0, 40, 8), traded(-99.0, 19, 40)]
+    luck = luck_of(ranked([*enough, *wild], "sharpe", least), "sharpe", least)
+    assert (luck.ranked, luck.compared, luck.rank_correlation) == (5, 4, pytest.approx(1.0))
+
+
+def test_two_combinations_that_trade_enough_have_no_rank_correlation() -> None:
+    least = LeastTrades(20, 9)
+    results = [traded(3.0, 20), traded(2.0, 20), *(traded(float(one), 7) for one in range(30))]
+    luck = luck_of(ranked(results, "sharpe", least), "sharpe", least)
+    assert (luck.compared, luck.rank_correlation) == (2, None)
+
+
+def test_no_combination_that_hardly_trades_is_the_best() -> None:
+    luck = luck_of([traded(9.0, 7)], "sharpe", LeastTrades(20, 9))
+    assert (luck.ranked, luck.best_searched, luck.median_held_out) == (0, None, None)
 
 
 def test_less_fees_are_better() -> None:

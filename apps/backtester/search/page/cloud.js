@@ -43,7 +43,7 @@ function dotsOf(places) {
   const few = places.length <= MOST_DOTS, cells = new Map();
   let best = null;
   for (const place of places) {
-    if (place[2] === 0) {
+    if (place[2] === 0 && data.ranked) {
       best = place;
       continue;
     }

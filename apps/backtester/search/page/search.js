@@ -84,7 +84,7 @@ function choose(key, members) {
   }
   const [index] = members;
   chosen = index;
-  const told = [index ? "" : "the best of all", members.length > 1 ? `the best of ${members.length} combinations here` : ""];
+  const told = [index >= data.ranked ? data.few : index ? "" : "the best of all", members.length > 1 ? `the best of ${members.length} combinations here` : ""];
   byId("point").replaceChildren(make("strong", pointText(data.points[index])), make("span", told.filter(Boolean).join("; ")));
   byId("numbers").replaceChildren(...data.metrics.slice(0, 5).map((metric, at) => {
     const row = make("div");
