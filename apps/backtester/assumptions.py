@@ -6,6 +6,7 @@ from onetape.core.clock import utc_text
 from onetape.core.symbols import SIMULATOR_ID, base_and_quote
 from onetape.core.words import counted
 from onetape.engine import Rules
+from onetape.strategies.segments import WHOLE
 
 if TYPE_CHECKING:
     from backtester.load import Tape
@@ -101,6 +102,10 @@ def notes(backtest: "Backtest") -> list[str]:
     """Return what a reader must know to trust the numbers, in sentences."""
     result = backtest.result
     found = [*tape_notes(backtest.tape, "the strategy asks"), *backtest.higher.notes]
+    if backtest.segments != WHOLE:
+        from backtester.warm_up import pause_notes
+
+        found += pause_notes(backtest.tape, backtest.segments)
     if result.is_open_at_end:
         found.append("the last trade is still open and valued at the last close")
     # Of several symbols the account says it for all.
@@ -123,7 +128,8 @@ def tape_notes(tape: "Tape", who_asks: str) -> list[str]:
     found: list[str] = []
     if tape.key.exchange == SIMULATOR_ID:
         found.append("this market is invented by the simulator")
-    if tape.warm_up < tape.wanted_warm_up:
+    # A warm-up that begins after a hole delays trading, which a note of its own says.
+    if tape.warm_up < tape.wanted_warm_up and not (tape.holes and tape.holes[0].at == 0):
         found.append(
             f"only {counted(tape.warm_up, 'candle')} of warm-up where {who_asks} for "
             f"{tape.wanted_warm_up:,}: the first signals may differ from a longer run's"

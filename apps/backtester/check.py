@@ -1,7 +1,7 @@
 """The check of a run: with every backtest, and of every bar of a long one on its own."""
 
 import shlex
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +9,15 @@ from msgspec import Struct
 
 from backtester.settings import BacktesterSettings
 from onetape.cli.settings import USER_FOLDER
-from onetape.core.candles import Candles
 from onetape.strategies import Higher, Signals, Strategy, load_strategy
 from onetape.strategies.hearing import silenced
+from onetape.strategies.segments import Segment
 
 if TYPE_CHECKING:
+    from backtester.load import Tape
     from onetape.core.errors import CheckFailed
-    from onetape.strategies.check import CheckData, CheckResult
+    from onetape.strategies.check import CheckResult
+    from onetape.strategies.check_data import CheckData
     from onetape.strategies.smallest import Smallest
 
 
@@ -68,23 +70,29 @@ def joined_looks(looks: Mapping[str, Look]) -> Look:
 
 
 def look_at_run(
-    settings: BacktesterSettings, candles: Candles, higher: Higher, warm_up: int, signals: Signals
+    settings: BacktesterSettings,
+    tape: "Tape",
+    higher: Higher,
+    segments: Sequence[Segment],
+    signals: Signals,
 ) -> Look:
     """Return what the check that comes with a backtest finds, or that none was wanted.
 
     Args:
         settings: Of the run.
-        candles: Of its tape, warm-up first.
+        tape: The candles of the run.
         higher: The larger candles beside them.
-        warm_up: How many come before the range.
+        segments: The segments of the candles.
         signals: Of all candles.
     """
     if not settings.check:
         return Look(f"not run; run: {check_command(settings)}")
-    from onetape.strategies.check import CheckData
+    from onetape.strategies.check_data import CheckData
     from onetape.strategies.sample import quick_check, quick_text
 
-    data = CheckData(candles, higher, warm_up)
+    data = CheckData(tape.candles, higher, tape.warm_up, tuple(segments))
+    if not len(data):
+        return Look("not run: no bar is decided on, because no warm-up behind a hole is full")
     result = quick_check(fresh_maker(settings), data, signals.signal)
     first = result.first
     return Look(
@@ -121,8 +129,10 @@ def check_command(settings: BacktesterSettings) -> str:
     return " ".join(parts)
 
 
-def load_check_data(settings: BacktesterSettings) -> "tuple[Strategy, CheckData]":
-    """Return the strategy of these settings and the candles that a backtest would read.
+def load_check_data(settings: BacktesterSettings) -> "tuple[Strategy, CheckData, list[str]]":
+    """Return the strategy of these settings, the candles that a backtest would read, and notes.
+
+    The notes say since when these candles are decided on, where a hole delays that.
 
     Raises:
         OnetapeError: as for a backtest.
@@ -130,19 +140,25 @@ def load_check_data(settings: BacktesterSettings) -> "tuple[Strategy, CheckData]
     from backtester.higher import load_higher
     from backtester.load import load_tape, open_tape, wanted_range
     from backtester.run import series_key
+    from backtester.warm_up import pause_notes, run_segments
     from onetape.cli.settings import database_path
     from onetape.core.errors import DataError
     from onetape.strategies import lookback_of
-    from onetape.strategies.check import CheckData
+    from onetape.strategies.check_data import CheckData
 
     key, wanted = series_key(settings), wanted_range(settings)
     strategy = fresh_maker(settings)()
     with open_tape(database_path(settings.db, settings.exchange), key, settings) as store:
         tape = load_tape(store, key, settings, wanted, lookback=lookback_of(strategy))
+        if len(tape.candles) == tape.warm_up:
+            raise DataError(f"{key} has no closed candle in the range; choose a longer one")
         higher = load_higher(store, tape, strategy, settings)
-    if len(tape.candles) == tape.warm_up:
-        raise DataError(f"{key} has no closed candle in the range; choose a longer one")
-    return strategy, CheckData(tape.candles, higher.candles, tape.warm_up)
+    segments = run_segments(tape, higher, strategy)
+    data = CheckData(tape.candles, higher.candles, tape.warm_up, segments)
+    notes = pause_notes(tape, segments)
+    if not len(data):
+        raise DataError(f"{key}: no bar can be checked: {notes[0]}; choose a longer range")
+    return strategy, data, notes
 
 
 class Checked(Struct, frozen=True):
@@ -155,6 +171,8 @@ class Checked(Struct, frozen=True):
     """Where the lookback is too short: the one that is enough, if the candles can show it."""
     part: tuple[int, int] | None
     """First and last bar, epoch seconds, where only a part of the range was checked."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know of the candles."""
 
 
 def checked_series(settings: BacktesterSettings, *, whole: bool) -> Checked:
@@ -172,7 +190,7 @@ def checked_series(settings: BacktesterSettings, *, whole: bool) -> Checked:
     from onetape.strategies.check import check_strategy, part_to_check
     from onetape.strategies.smallest import smallest_lookback
 
-    strategy, data = load_check_data(settings)
+    strategy, data, notes = load_check_data(settings)
     make, bars = fresh_maker(settings), part_to_check(data, whole=whole)
     with progress_bar(f"check {strategy.name}", len(bars)) as report:
         result = check_strategy(make, data, bars, report, windows_shared(processors()))
@@ -181,7 +199,7 @@ def checked_series(settings: BacktesterSettings, *, whole: bool) -> Checked:
         smallest = smallest_lookback(make, data, bars, result.differing, result.windows)
     part = (result.start, result.end) if len(bars) < len(data) else None
     series = f"{settings.exchange} {settings.symbol} {settings.timeframe}"
-    return Checked(series, strategy.name, result, smallest, part)
+    return Checked(series, strategy.name, result, smallest, part, tuple(notes))
 
 
 def checked_lines(checked: Checked) -> list[str]:
@@ -198,7 +216,7 @@ def checked_lines(checked: Checked) -> list[str]:
     ahead = result.look_ahead
     if ahead is not None and ahead.index != getattr(result.first, "index", None):
         lines.append(f"look-ahead besides, first seen at {utc_text(ahead.timestamp)} UTC")
-    return lines
+    return [*lines, *(f"note: {note}" for note in checked.notes)]
 
 
 def checked_document(checked: Checked) -> dict[str, Any]:
@@ -206,7 +224,7 @@ def checked_document(checked: Checked) -> dict[str, Any]:
     from onetape.strategies.check_words import check_document
 
     named = {"strategy": checked.strategy, "series": checked.series}
-    return {**named, **check_document(checked.result, checked.smallest)}
+    return {**named, **check_document(checked.result, checked.smallest), "notes": checked.notes}
 
 
 def check_failure(checked: Checked) -> "CheckFailed | None":

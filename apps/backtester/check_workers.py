@@ -7,7 +7,8 @@ import numpy as np
 from backtester.search.workers import shared
 from onetape.core.candles import IntArray
 from onetape.strategies import SignalArray
-from onetape.strategies.check import CheckData, Maker, Progress, Windows, windows_evaluated
+from onetape.strategies.check import Progress, windows_evaluated
+from onetape.strategies.check_data import CheckData, Maker, Windows
 
 #: Bars that a process is given at a time, each time with a fresh strategy.
 BARS_PER_JOB: Final = 2_000

@@ -15,6 +15,7 @@ from backtester.trade_rows import EXIT_WORDS, TRADE_FIELDS, TradeRows
 from onetape.cli.output import print_bytes
 from onetape.engine import Trade
 from onetape.strategies import parameters_of
+from onetape.strategies.segments import WHOLE
 
 if TYPE_CHECKING:
     from backtester.run import Backtest
@@ -58,6 +59,7 @@ def result_document(backtest: "Backtest") -> Document:
         "warm_up": tape.warm_up,
         "known_outages": tape.known_outages,
         "unexplained_gaps": tape.unexplained,
+        "pauses": pause_documents(backtest),
         "left_out": tape.left_out,
         "strategy": backtest.strategy.name,
         "parameters": parameter_values(backtest),
@@ -71,6 +73,17 @@ def result_document(backtest: "Backtest") -> Document:
         "report": None,
         "run": None,
     }
+
+
+def pause_documents(backtest: "Backtest") -> list[Document]:
+    """Return the parts of the range that a warm-up after a hole keeps from being traded."""
+    if backtest.segments == WHOLE:
+        return []
+    from backtester.warm_up import pauses_of
+
+    tape = backtest.tape
+    found = pauses_of(tape, backtest.segments)
+    return [{"symbol": tape.key.symbol, **asdict(pause)} for pause in found]
 
 
 def parameter_values(backtest: "Backtest") -> dict[str, Any]:

@@ -10,6 +10,7 @@ from backtester.document import entry_reason, exit_reason
 from backtester.run import Backtest
 from backtester.trade_levels import levels_at
 from backtester.trade_rows import EXIT_WORDS
+from backtester.warm_up import waiting_for
 from onetape.cli.dates import day_text
 from onetape.core.clock import utc_text
 from onetape.core.errors import DataError
@@ -47,7 +48,7 @@ def explained(backtest: Backtest, moment: int) -> dict[str, Any]:
         "position": _position(result, bar),
         "equity": float(result.equity[bar]),
         "signal": _SIGNALS[signal],
-        "reason": signals.reason_text(index),
+        "reason": _warm_up_text(backtest, index) or signals.reason_text(index),
         "followed": _followed(backtest, bar, signal),
         "market": backtest.market,
         "has_finer_steps": bool(result.rules.steps.months),
@@ -182,10 +183,23 @@ def _position(result: Result, bar: int) -> str:
     return f"{_at(held, trade.entry_price)} at the close, since {since} UTC"
 
 
+def _warm_up_text(backtest: Backtest, index: int) -> str:
+    """Return why a candle is not decided on, because of a hole before it; empty where it is."""
+    segment = waiting_for(backtest.segments, index)
+    if segment is None or segment.hole is None:
+        return ""
+    traded = backtest.tape.key.timeframe
+    what = "" if segment.timeframe == traded else f" of {segment.timeframe} candles"
+    start, end = (utc_text(moment) for moment in segment.hole)
+    return f"warm-up after the unexplained hole{what} {start} to {end} UTC"
+
+
 def _followed(backtest: Backtest, bar: int, signal: int) -> str:
     """Return what the signal of this candle led to, or why it led to nothing."""
     result = backtest.result
     following = bar + 1
+    if waiting_for(backtest.segments, backtest.tape.warm_up + bar) is not None:
+        return "no order: the warm-up is not full, so the strategy does not decide here"
     if signal == 0:
         return "no order: HOLD asks for none"
     if following >= len(result.candles):
@@ -212,6 +226,8 @@ def _why_nothing(backtest: Backtest, bar: int, signal: int) -> str:
         return f"no order: the position ended by {_kind(held)} at the next candle"
     if held is not None:
         return "no order: BUY, and a position is open"
+    if any(hole.at == backtest.tape.warm_up + bar + 1 for hole in backtest.tape.holes):
+        return "no order: BUY, but the next candle is missing unexplained, and its open unknown"
     exits = [trade.exit_index for trade in result.trades if trade.exit_index is not None]
     last = max((index for index in exits if index <= bar + 1), default=None)
     cool_down = result.rules.cool_down_bars

@@ -21,6 +21,7 @@ from onetape.strategies import (
     higher_timeframes_of,
 )
 from onetape.strategies.higher import LEAST_CANDLES
+from onetape.strategies.segments import Range
 
 
 class HigherTape(Struct, frozen=True):
@@ -32,6 +33,8 @@ class HigherTape(Struct, frozen=True):
     """Where they come from, by label."""
     notes: tuple[str, ...] = ()
     """What a reader must know of them."""
+    holes: Mapping[str, tuple[Range, ...]] = field(default_factory=dict[str, tuple[Range, ...]])
+    """Unexplained holes of each timeframe, oldest first; no window crosses one."""
 
 
 def load_higher(
@@ -47,23 +50,25 @@ def load_higher(
     candles: dict[str, HigherCandles] = {}
     words: dict[str, str] = {}
     notes: list[str] = []
+    holes: dict[str, tuple[Range, ...]] = {}
     for larger in higher_timeframes_of(strategy, timeframe):
         found = _found(store, tape, strategy, larger)
-        # What began before the tape's first candle is warm-up: it is stated, not refused.
+        # What began before the first candle is warm-up: it delays trading, and is not refused.
         first = int(tape.candles.timestamp[0])
         inside = [hole for hole in found.missing if hole[0] >= first and hole[1] > tape.start]
         if inside and not settings.allow_gaps:
             raise CandleGapError(_gap_text(found, larger, inside, settings, tape))
         candles[larger.name] = beside(tape.candles, timeframe, found.candles, larger)
         words[f"{larger.name} candles"] = f"{found.words}; each is seen once it has closed"
-        if found.missing:
-            missing = sum(larger.count_between(*hole) for hole in found.missing)
+        holes[larger.name] = tuple(found.holes)
+        if found.begins_inside:
+            start, end = found.missing[0]
             notes.append(
-                f"{counted(missing, f'{larger.name} candle')} missing, first from "
-                f"{utc_text(found.missing[0][0])} UTC: signals that need them may differ from a "
-                "longer run's"
+                f"{counted(larger.count_between(start, end), f'{larger.name} candle')} missing, "
+                f"first from {utc_text(start)} UTC, where nothing is stored yet: signals that need "
+                "them may differ from a longer run's"
             )
-    return HigherTape(candles, words, tuple(notes))
+    return HigherTape(candles, words, tuple(notes), holes)
 
 
 def _found(store: Store, tape: Tape, strategy: Strategy, larger: Timeframe) -> LargerCandles:

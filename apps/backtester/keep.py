@@ -33,6 +33,7 @@ from onetape.core.errors import ConfigurationError
 from onetape.core.words import error_text
 from onetape.engine import shared_holding
 from onetape.strategies import digest
+from onetape.strategies.segments import WHOLE
 
 if TYPE_CHECKING:
     from backtester.run import Backtest
@@ -135,7 +136,8 @@ def digests_of(backtest: "Backtest") -> dict[str, str]:
     """Return what names the candles, the strategy's code and the engine's code of a run.
 
     The candles are those of the tape, warm-up included; where there are more symbols or larger
-    candles it is the digest of all their digests. Of finer candles counts what they said.
+    candles it is the digest of all their digests. So it is where there are unexplained holes, which
+    windows do not cross: they count too. Of finer candles counts what they said.
     """
     tapes = [
         candles
@@ -143,6 +145,9 @@ def digests_of(backtest: "Backtest") -> dict[str, str]:
         for candles in (part.tape.candles, *part.higher.candles.values())
     ]
     found = [data_digest(candles) for candles in tapes]
+    parts = [part.segments for part in (backtest, *backtest.others)]
+    if any(segments != WHOLE for segments in parts):
+        found.append(hashlib.sha256(repr(parts).encode()).hexdigest())
     whole = hashlib.sha256("\n".join(found).encode()).hexdigest()
     digests = {
         "data": found[0] if len(found) == 1 else whole,

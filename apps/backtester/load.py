@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from msgspec import Struct
 
 from backtester.settings import BacktesterSettings
@@ -18,6 +19,7 @@ from onetape.store.candles import closed_range, first_row_after, last_closed, st
 from onetape.store.database import Store, open_if_exists
 from onetape.store.gaps import unexplained
 from onetape.store.reading import closed_between
+from onetape.strategies.segments import Hole
 
 #: The trader never evaluates fewer candles than this.
 LEAST_WARM_UP = 100
@@ -42,6 +44,8 @@ class Tape(Struct, frozen=True):
     """Candles of the range that are missing for no known reason; 0 unless gaps are allowed."""
     left_out: int | None
     """Open (epoch seconds) of the newest row, where nothing proves that it is closed."""
+    holes: tuple[Hole, ...] = ()
+    """Unexplained holes: before the first candle, in the warm-up and in the range."""
 
 
 #: First and last moment (epoch seconds, exclusive) that were asked for; None: as far as it goes.
@@ -107,12 +111,13 @@ def load_tape(
         repair = repair_command(key, settings, start, end)
         raise CandleGapError(_gap_text(key, timeframe, bad, stored, repair))
     warm_up = max(LEAST_WARM_UP, lookback, settings.account.closes_before)
-    before = last_closed(store, key, warm_up, up_to=start - 1)
+    before, hole = _warm_up(store, key, timeframe, warm_up, start)
+    candles = before.joined(inside)
     missing = sum(timeframe.count_between(*hole) for hole in holes)
     unknown = sum(timeframe.count_between(*hole) for hole in bad)
     return Tape(
         key=key,
-        candles=before.joined(inside),
+        candles=candles,
         warm_up=len(before),
         wanted_warm_up=warm_up,
         start=start,
@@ -120,7 +125,41 @@ def load_tape(
         known_outages=missing - unknown,
         unexplained=unknown,
         left_out=_unproven(store, key, last, wanted[1]),
+        # Before the first stored candle there is no hole: the series begins there.
+        holes=_placed(candles, [one for one in (*hole, *bad) if one[0] > first]),
     )
+
+
+def _warm_up(
+    store: Store, key: SeriesKey, timeframe: Timeframe, count: int, start: int
+) -> tuple[Candles, list[tuple[int, int]]]:
+    """Return the candles before the range, and the unexplained hole before them, if there is one.
+
+    Args:
+        store: The open database.
+        key: The series.
+        timeframe: Timeframe of the series.
+        count: How many candles at most.
+        start: Start of the range, epoch seconds.
+    """
+    before = last_closed(store, key, count, up_to=start - 1)
+    if not len(before):
+        return before, []
+    holes = holes_between(before.timestamp, timeframe, int(before.timestamp[0]), start)
+    found = unexplained(store, key, holes)[-1:]
+    if not found:
+        return before, []
+    return before[int(np.searchsorted(before.timestamp, found[0][0])) :], found
+
+
+def _placed(candles: Candles, holes: Sequence[tuple[int, int]]) -> tuple[Hole, ...]:
+    """Return unexplained holes by the candle after them; a hole in several parts counts once."""
+    found: dict[int, Hole] = {}
+    for start, end in holes:
+        at = int(np.searchsorted(candles.timestamp, start))
+        before = found.get(at)
+        found[at] = Hole(start if before is None else before.start, end, at)
+    return tuple(hole for hole in found.values() if hole.at < len(candles))
 
 
 def _unproven(store: Store, key: SeriesKey, last: int, end: int | None) -> int | None:

@@ -12,6 +12,7 @@ from backtester.higher import HigherTape, load_higher
 from backtester.load import Tape, load_tape, open_tape, wanted_range
 from backtester.market_rules import market_rules
 from backtester.settings import BacktesterSettings
+from backtester.warm_up import run_segments
 from onetape.cli.output import print_line, terminal_width
 from onetape.cli.settings import USER_FOLDER, database_path
 from onetape.core.candles import FloatArray, IntArray, SeriesKey
@@ -29,7 +30,14 @@ from onetape.engine import (
     simulate,
 )
 from onetape.store.database import Store
-from onetape.strategies import Signals, Strategy, checked_signals, load_strategy, lookback_of
+from onetape.strategies import SignalArray, Signals, Strategy, load_strategy, lookback_of
+from onetape.strategies.segments import (
+    WHOLE,
+    Holes,
+    Segment,
+    signals_by_segment,
+    without_entries_before_holes,
+)
 
 
 class Backtest(Struct, frozen=True):
@@ -56,6 +64,8 @@ class Backtest(Struct, frozen=True):
     """What all symbols made together; None: there is one."""
     range_notes: tuple[str, ...] = ()
     """Which of several symbols decided the range."""
+    segments: tuple[Segment, ...] = WHOLE
+    """Parts of the candles without an unexplained hole; no window crosses from one to another."""
 
     @property
     def timestamp(self) -> IntArray:
@@ -80,6 +90,13 @@ class Part(Struct, frozen=True):
     rules: Rules
     market: str
     """How the market's steps were treated, in words."""
+    segments: tuple[Segment, ...] = WHOLE
+    """Parts of the candles without an unexplained hole."""
+
+    @property
+    def orders(self) -> SignalArray:
+        """Return the signals that are traded; a BUY right before an unexplained hole is not."""
+        return without_entries_before_holes(self.signals.signal, Holes(self.tape.holes))
 
 
 def run_backtest(
@@ -133,7 +150,7 @@ def backtested(settings: BacktesterSettings) -> Backtest:
         part = part_of(settings, store, strategy)
         result = simulate(
             part.tape.candles,
-            part.signals.signal,
+            part.orders,
             part.rules,
             start_index=part.tape.warm_up,
             detail=detail_of(store, part.tape, settings, part.rules),
@@ -157,22 +174,24 @@ def part_of(settings: BacktesterSettings, store: Store, strategy: Strategy) -> P
 
     Raises:
         DataError: no closed candle lies in the range, or nothing is stored.
-        OnetapeError: as `load_tape` and `checked_signals` say.
+        OnetapeError: as `load_tape` and `signals_by_segment` say.
     """
     key = series_key(settings)
     tape = load_tape(store, key, settings, wanted_range(settings), lookback=lookback_of(strategy))
-    higher = load_higher(store, tape, strategy, settings)
-    steps, market = market_rules(store, key, settings, tape.candles)
     if not len(tape.candles) - tape.warm_up:
         raise DataError(f"{key} has no closed candle in the range; choose a longer one")
+    higher = load_higher(store, tape, strategy, settings)
+    steps, market = market_rules(store, key, settings, tape.candles)
+    segments = run_segments(tape, higher, strategy)
     return Part(
         settings=settings,
         strategy=strategy,
         tape=tape,
         higher=higher,
-        signals=checked_signals(strategy, tape.candles, higher.candles),
+        signals=signals_by_segment(strategy, tape.candles, higher.candles, segments),
         rules=Rules(**account_rules(settings), steps=steps),
         market=market,
+        segments=segments,
     )
 
 
@@ -197,9 +216,8 @@ def backtest_of(part: Part, path: Path, result: Result, metrics: Metrics, began:
         metrics=metrics,
         market=part.market,
         higher=part.higher,
-        check=look_at_run(
-            part.settings, tape.candles, part.higher.candles, tape.warm_up, part.signals
-        ),
+        check=look_at_run(part.settings, tape, part.higher.candles, part.segments, part.signals),
+        segments=part.segments,
         seconds=round(time.monotonic() - began, 3),
     )
 

@@ -11,7 +11,7 @@ from backtester.assumptions import assumptions, notes
 from backtester.axis import on_axis
 from backtester.check import Look, joined_looks
 from backtester.common_range import common_range
-from backtester.document import Document, result_document, trade_values
+from backtester.document import Document, pause_documents, result_document, trade_values
 from backtester.load import open_tape
 from backtester.refusals import refusal_notes
 from backtester.run import (
@@ -54,7 +54,7 @@ def backtested_together(settings: BacktesterSettings) -> Backtest:
             Series(
                 symbol=part.tape.key.symbol,
                 candles=part.tape.candles,
-                signal=part.signals.signal,
+                signal=part.orders,
                 start_index=part.tape.warm_up,
                 steps=part.rules.steps,
                 detail=detail_of(store, part.tape, part.settings, part.rules),
@@ -86,6 +86,7 @@ def together_document(backtest: Backtest) -> Document:
     document["symbols"] = [tape.key.symbol for tape in tapes]
     document["candles"] = len(backtest.timestamp)
     document["warm_up"] = min(tape.warm_up for tape in tapes)
+    document["pauses"] = [pause for part in parts for pause in pause_documents(part)]
     document["known_outages"] = sum(tape.known_outages for tape in tapes)
     document["unexplained_gaps"] = sum(tape.unexplained for tape in tapes)
     left_out = [tape.left_out for tape in tapes if tape.left_out is not None]

@@ -36,6 +36,7 @@ from trader.job import Job
 from trader.lease import Lease
 from trader.paper import PaperBroker
 from trader.tape import Tape
+from trader.window import DecisionWindow, decision_window
 
 OK = "ok"
 
@@ -50,6 +51,8 @@ class Verdict(Struct, frozen=True):
     """What the strategy saw, in its own words."""
     blocked: str | None
     """Why a signal became no order, in words."""
+    wait: str = ""
+    """Since when orders are possible after a hole in the warm-up; empty where there is none."""
 
 
 class Decider:
@@ -148,7 +151,8 @@ class Decider:
 
     def _verdict(self, timestamp: int, *, is_newest: bool, again: bool = False) -> Verdict:
         job = self._job
-        candles = last_closed(job.store, job.key, job.window, up_to=timestamp)
+        window = decision_window(job, timestamp)
+        candles = window.candles
         if not again:
             self._exits.watch_closed(timestamp)
         holding = self._broker.is_long
@@ -156,9 +160,9 @@ class Decider:
         signals = checked_signals(job.strategy, candles, higher)
         signal = int(signals.signal[-1])
         indicators, seen = _told(job, timestamp, signals, holding=holding)
-        gates = self._gates(timestamp, candles, is_newest=is_newest, again=again)
+        gates = self._gates(timestamp, window, is_newest=is_newest, again=again)
         if higher:
-            gates["larger candles"] = absent or OK
+            gates["larger candles"] = absent.gate or OK
         if signal == BUY and not holding:
             gates["new signal"] = self._new_signal(candles, signals)
         blocked = next((verdict for verdict in gates.values() if verdict != OK), None)
@@ -177,10 +181,11 @@ class Decider:
         if not again:
             self._record(decision, candles, seen)
         reason = blocked if wanted != "HOLD" and action == "HOLD" else None
-        return Verdict(decision, float(candles.close[-1]), seen, reason)
+        wait = window.wait or absent.wait
+        return Verdict(decision, float(candles.close[-1]), seen, reason, wait)
 
     def _gates(
-        self, timestamp: int, candles: Candles, *, is_newest: bool, again: bool
+        self, timestamp: int, window: DecisionWindow, *, is_newest: bool, again: bool
     ) -> dict[str, str]:
         """Return each check that an order must pass, with its verdict."""
         job = self._job
@@ -189,8 +194,7 @@ class Decider:
         # On the wall clock: in a simulation that runs fast, an hour may pass while we think.
         age_seconds = self._exchange.clock.wall_seconds(age_ms)
         too_old = age_seconds > job.settings.max_signal_age_seconds
-        holes = missing_between(job.store, job.key, int(candles.timestamp[0]), timestamp)
-        missing = unexplained(job.store, job.key, holes)
+        missing = window.missing
         return {
             "decided before": "decided by an earlier session" if again else OK,
             "newest candle": OK if is_newest or again else "learned too late, after a break",

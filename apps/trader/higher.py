@@ -5,11 +5,14 @@ from the traded candles, because no exchange has them at the moment of their end
 backtests the tape later sees the very candles that were decided on.
 """
 
+import numpy as np
+from msgspec import Struct
 from msgspec.structs import replace
 
 from onetape.core.candles import Candles
 from onetape.core.clock import utc_text
 from onetape.core.timeframes import Timeframe
+from onetape.core.words import counted
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import fetch_closed
 from onetape.history.gaps import confirm_gaps
@@ -22,10 +25,21 @@ from onetape.strategies import (
     higher_timeframes_of,
 )
 from trader.job import LEAST_CANDLES, Job
+from trader.window import wait_text
 
 
-def larger_candles(job: Job, candles: Candles, *, seen_ms: int) -> tuple[Higher, str | None]:
-    """Return the larger candles beside these ones, and in words what is missing of them.
+class Absent(Struct, frozen=True):
+    """What is missing of the larger candles, in words; empty where nothing is."""
+
+    gate: str = ""
+    wait: str = ""
+    """Since when orders are possible again."""
+
+
+def larger_candles(job: Job, candles: Candles, *, seen_ms: int) -> tuple[Higher, Absent]:
+    """Return the larger candles beside these ones, and what is missing of them.
+
+    Those before an unexplained hole are left out: no window crosses it.
 
     Args:
         job: What is traded.
@@ -36,15 +50,19 @@ def larger_candles(job: Job, candles: Candles, *, seen_ms: int) -> tuple[Higher,
         StoreError: the file cannot be read, or what was built cannot be written.
     """
     found: dict[str, HigherCandles] = {}
-    missing: str | None = None
+    absent = Absent()
     for larger in higher_timeframes_of(job.strategy, job.timeframe):
         start = _first_needed(job, larger, int(candles.timestamp[0]))
         end = job.timeframe.next(int(candles.timestamp[-1]))
         known = larger_between(job.store, job.key, larger, start, end)
         keep_built(job.store, known, seen_ms=seen_ms)
-        found[larger.name] = beside(candles, job.timeframe, known.candles, larger)
-        missing = missing or _missing(known, larger)
-    return found, missing
+        seen = known.candles
+        if known.holes:
+            seen = seen[int(np.searchsorted(seen.timestamp, known.holes[-1][1])) :]
+        found[larger.name] = beside(candles, job.timeframe, seen, larger)
+        if not absent.gate:
+            absent = _absent(job, known, larger)
+    return found, absent
 
 
 async def warm_up_larger(job: Job, exchange: RestExchange, end: int) -> None:
@@ -86,10 +104,16 @@ def _first_needed(job: Job, larger: Timeframe, first_open: int) -> int:
     return max(0, larger.shift(first_open, -count))
 
 
-def _missing(known: LargerCandles, larger: Timeframe) -> str | None:
-    """Return what is missing behind the first candle that is known: before it the market is new."""
+def _absent(job: Job, known: LargerCandles, larger: Timeframe) -> Absent:
+    """Return what is missing; not before the first candle of a market, which is new then."""
     if not len(known.candles):
-        return f"no {larger.name} candle is known yet"
-    first = int(known.candles.timestamp[0])
-    holes = [hole for hole in known.missing if hole[0] > first]
-    return f"{larger.name} candles missing from {utc_text(holes[0][0])}" if holes else None
+        return Absent(f"no {larger.name} candle is known yet")
+    if not known.holes:
+        return Absent()
+    count = max(LEAST_CANDLES, higher_lookback_of(job.strategy))
+    full = job.timeframe.shift(larger.shift(known.holes[-1][1], count), job.window)
+    warm_up = f"{count} {larger.name} candles and {counted(job.window, 'traded candle')}"
+    return Absent(
+        f"{larger.name} candles missing from {utc_text(known.holes[0][0])}",
+        wait_text(larger, known.holes[-1], full, warm_up),
+    )

@@ -32,15 +32,25 @@ def opening_lines(
 
 
 class Diary:
-    """The lines of the decisions, with a line for each new day in front."""
+    """The lines of the decisions, after a line for each new day and each hole in the warm-up."""
 
     def __init__(self, job: Job) -> None:
         """Begin without a day."""
         self._job = job
+        self._wait = ""
         self._day = utc_text(job.session.started_ms // 1_000)[:10]
 
     def lines(self, verdict: Verdict) -> list[str]:
-        """Return the line of a decision, and before it the day where it is another one."""
+        """Return the line of a decision; before it, each once, a new day and a wait for orders."""
+        return [*self._new_wait(verdict), *self._new_day(verdict)]
+
+    def _new_wait(self, verdict: Verdict) -> list[str]:
+        """Return since when orders are possible after a hole, where it is not printed yet."""
+        is_new = verdict.wait not in ("", self._wait)
+        self._wait = verdict.wait
+        return [verdict.wait] if is_new else []
+
+    def _new_day(self, verdict: Verdict) -> list[str]:
         closed = self._job.timeframe.next(verdict.decision.timestamp)
         day = utc_text(closed)[:10]
         line = decision_line(self._job, verdict)

@@ -11,6 +11,7 @@ from backtester.load import LEAST_WARM_UP, Tape
 from backtester.search.space import Point
 from onetape.core.candles import are_sound
 from onetape.core.errors import OnetapeError
+from onetape.core.timeframes import Timeframe
 from onetape.engine import (
     Background,
     Detail,
@@ -23,11 +24,16 @@ from onetape.engine import (
 from onetape.strategies import (
     Higher,
     Strategy,
-    checked_signals,
     higher_lookback_of,
     lookback_of,
 )
 from onetape.strategies.higher import LEAST_CANDLES
+from onetape.strategies.segments import (
+    Holes,
+    segments_of,
+    signals_by_segment,
+    without_entries_before_holes,
+)
 from onetape.strategies.sharing import SharedColumns
 
 
@@ -45,6 +51,8 @@ class Ground(Struct, frozen=True, dict=True):
     """Finer candles of the range, in memory: a store does not outlive a fork."""
     closes_before: int = 0
     """Closes before an entry that its size depends on."""
+    holes: Holes = Holes()
+    """The unexplained holes of the tape and of the higher timeframes."""
 
     @cached_property
     def backgrounds(self) -> tuple[Background, Background]:
@@ -86,29 +94,39 @@ def tried(strategy: Strategy, ground: Ground) -> tuple[Metrics, Metrics]:
     Raises:
         OnetapeError: the strategy failed; the text says where.
     """
-    searched, held_out = parts_of(ground, max(lookback_of(strategy), ground.closes_before))
+    lookback = max(lookback_of(strategy), ground.closes_before)
+    searched, held_out = parts_of(ground, lookback)
     return (
-        _part(strategy, ground, searched, ground.backgrounds[0]),
-        _part(strategy, ground, held_out, ground.backgrounds[1]),
+        _part(strategy, ground, searched, lookback, ground.backgrounds[0]),
+        _part(strategy, ground, held_out, lookback, ground.backgrounds[1]),
     )
 
 
 def _part(
-    strategy: Strategy, ground: Ground, part: tuple[int, int, int], background: Background
+    strategy: Strategy,
+    ground: Ground,
+    part: tuple[int, int, int],
+    lookback: int,
+    background: Background,
 ) -> Metrics:
     first, traded, end = part
     whole = ground.tape.candles
     candles = whole[first:end]
     higher: Higher = {}
+    count = LEAST_CANDLES
     if ground.higher:
         count = max(LEAST_CANDLES, higher_lookback_of(strategy))
         higher = {
             name: larger.seen_from(whole, first, end, count)
             for name, larger in ground.higher.items()
         }
-    signals = checked_signals(strategy, candles, higher, are_sound=ground.are_sound)
+    holes = ground.holes.part(first, end)
+    timeframe = Timeframe.parse(ground.tape.key.timeframe)
+    segments = segments_of(candles, timeframe, holes, max(LEAST_WARM_UP, lookback), count)
+    signals = signals_by_segment(strategy, candles, higher, segments, are_sound=ground.are_sound)
+    orders = without_entries_before_holes(signals.signal, holes)
     result = simulate(
-        candles, signals.signal, ground.rules, start_index=traded - first, detail=ground.detail
+        candles, orders, ground.rules, start_index=traded - first, detail=ground.detail
     )
     return metrics_of(result, background)
 

@@ -3,15 +3,20 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import onetape.core
 import onetape.engine
 from backtester.detail import detail_identity
 from backtester.search import evaluate
 from backtester.search.evaluate import Ground
-from onetape.core.candles import SeriesKey
+from onetape.core.candles import Candles, SeriesKey
 from onetape.core.digest import code_digest, data_digest
+from onetape.core.holes import holes_between
+from onetape.core.timeframes import Timeframe
 from onetape.store.candles import last_closed
 from onetape.store.database import Store
+from onetape.store.gaps import unexplained
 from onetape.strategies import Strategy, digest
 from onetape.strategies.registry import MOST_LOOKBACK
 
@@ -23,6 +28,7 @@ def identity_of(store: Store, key: SeriesKey, strategy: Strategy, ground: Ground
     they do not depend on the combinations, so that more of them go on in the same folder.
     """
     tape = ground.tape
+    before = last_closed(store, key, MOST_LOOKBACK, up_to=tape.start - 1)
     return {
         "strategy": strategy.name,
         "exchange": key.exchange,
@@ -32,13 +38,22 @@ def identity_of(store: Store, key: SeriesKey, strategy: Strategy, ground: Ground
         "split": ground.split,
         "to": tape.end,
         "data_digest": data_digest(tape.candles[tape.warm_up :]),
-        "warm_up_digest": data_digest(last_closed(store, key, MOST_LOOKBACK, up_to=tape.start - 1)),
+        "warm_up_digest": data_digest(before),
+        "holes": _holes(store, key, before, ground),
         "higher": {name: data_digest(larger) for name, larger in sorted(ground.higher.items())},
         "detail": detail_identity(ground.detail, tape),
         "rules": repr(ground.rules),
         "strategy_digest": digest(strategy),
         "engine_digest": _engine_digest(),
     }
+
+
+def _holes(store: Store, key: SeriesKey, before: Candles, ground: Ground) -> dict[str, Any]:
+    """Return the unexplained holes that no window crosses, by timeframe."""
+    inside = ground.tape.candles[ground.tape.warm_up :]
+    times = np.concatenate((before.timestamp, inside.timestamp))
+    holes = holes_between(times, Timeframe.parse(key.timeframe), int(times[0]), int(times[-1]))
+    return {**ground.holes.higher, key.timeframe: unexplained(store, key, holes)}
 
 
 def _engine_digest() -> str:

@@ -10,8 +10,9 @@ from backtester.load import Tape
 from backtester.search.ranking import Tried
 from backtester.search.space import value_text
 from backtester.settings import BacktesterSettings
+from backtester.warm_up import run_segments
 from onetape.core.errors import OnetapeError
-from onetape.strategies import checked_signals
+from onetape.strategies.segments import signals_by_segment
 
 
 def look_at_best(
@@ -33,7 +34,9 @@ def look_at_best(
     chosen = msgspec.structs.replace(settings.strategy, parameters=parameters)
     best = msgspec.structs.replace(settings, strategy=chosen)
     try:
-        signals = checked_signals(fresh_maker(best)(), tape.candles, higher.candles)
+        strategy = fresh_maker(best)()
+        segments = run_segments(tape, higher, strategy)
+        signals = signals_by_segment(strategy, tape.candles, higher.candles, segments)
     except OnetapeError as error:
         return Look(f"not run: {' '.join(str(error).split())}")
-    return look_at_run(best, tape.candles, higher.candles, tape.warm_up, signals)
+    return look_at_run(best, tape, higher.candles, segments, signals)

@@ -25,6 +25,7 @@ from backtester.search.ranking import LeastTrades, Tried, ranked
 from backtester.search.space import Axis, Point, axes_of, grid_points, random_points, value_text
 from backtester.search.workers import shared
 from backtester.settings import BacktesterSettings
+from backtester.warm_up import pause_notes, run_segments
 from onetape.cli.settings import DATA_FOLDER, USER_FOLDER, database_path
 from onetape.core.errors import ConfigurationError, DataError, OnetapeError, UsageError
 from onetape.core.steps import IDEAL_MARKET
@@ -37,6 +38,7 @@ from onetape.strategies import (
     strategy_class,
 )
 from onetape.strategies.hearing import printing_to_stderr
+from onetape.strategies.segments import Holes
 
 SEARCHES: Final = DATA_FOLDER / "searches"
 #: Bounds of the part that is held out.
@@ -102,6 +104,8 @@ class Search(Struct, frozen=True):
     """Combinations of the same strategy on the same series with other code, ranges or rules."""
     check: Look | None
     """What a look at some bars of the best combination found."""
+    pauses: tuple[str, ...]
+    """The line that says since when the range is traded, where an unexplained hole delays that."""
     seconds: float
 
 
@@ -129,7 +133,12 @@ def searched(settings: BacktesterSettings, asked: Asked) -> Search:
         rules = Rules(**account_rules(settings), steps=steps)
         detail = detail_in_memory(store, tape, settings, rules)
         inside = _searched_candles(tape, asked.held_out)
-        ground = Ground(tape, inside, rules, higher.candles, detail, settings.account.closes_before)
+        holes = Holes(tape.holes, higher.holes)
+        closes_before = settings.account.closes_before
+        ground = Ground(tape, inside, rules, higher.candles, detail, closes_before, holes)
+        pauses = pause_notes(
+            tape, run_segments(tape, higher, furthest), ", the longest of all combinations,"
+        )
         identity = identity_of(store, key, furthest, ground)
     with opened(SEARCHES, identity) as results:
         earlier = _try(planned, ground, results, asked.processes)
@@ -152,6 +161,7 @@ def searched(settings: BacktesterSettings, asked: Asked) -> Search:
         tried_here=len(results.by_key),
         tried_elsewhere=tried_elsewhere(SEARCHES, identity),
         check=look_at_best(settings, order, tape, higher),
+        pauses=tuple(pauses),
         seconds=round(time.monotonic() - began, 3),
     )
 

@@ -213,7 +213,7 @@ def check_of(search: Search) -> dict[str, Any] | None:
 def notes(search: Search) -> list[str]:
     """Return what a reader must know to trust the numbers, in sentences."""
     tape = search.ground.tape
-    found = tape_notes(tape, "some combinations ask")
+    found = [*tape_notes(tape, "some combinations ask"), *search.pauses]
     if search.ground.detail is not None:
         found.append(search_note(search.ground.detail, tape))
     return found

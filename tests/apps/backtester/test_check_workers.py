@@ -10,7 +10,8 @@ import pytest
 from backtester import check_workers
 from backtester.check_workers import windows_shared
 from onetape.strategies import load_strategy
-from onetape.strategies.check import CheckData, Maker, check_strategy
+from onetape.strategies.check import check_strategy
+from onetape.strategies.check_data import CheckData, Maker
 from onetape.strategies.testing import random_candles
 
 SOURCE = """

@@ -114,3 +114,43 @@ def test_a_quiet_day_of_a_series_with_volume_is_built_as_in_the_whole(tmp_path: 
             for start in (START, START + DAY_SECONDS)
         )
     assert (whole.open[1], part.open[0]) == (100.0, 100.0)
+
+
+def without_hours(store: Store, first: int, last: int) -> None:
+    with store.write() as connection:
+        connection.execute(
+            "DELETE FROM ohlcv_data WHERE timestamp >= ? AND timestamp < ?",
+            (START + first * HOUR, START + last * HOUR),
+        )
+
+
+def test_a_day_without_any_hour_at_the_exchange_is_not_missing(store: Store) -> None:
+    without_hours(store, 48, 72)
+    day = (START + 2 * DAY_SECONDS, START + 3 * DAY_SECONDS)
+    assert larger_between(store, HOURLY, DAY, START, START + 127 * HOUR).missing == [day]
+    set_gap(store, HOURLY, *day, state="none at exchange", asked_ms=1)
+    found = larger_between(store, HOURLY, DAY, START, START + 127 * HOUR)
+    assert (found.missing, len(found.candles)) == ([], 4)
+
+
+def test_only_the_days_with_unknown_hours_of_a_longer_hole_are_missing(store: Store) -> None:
+    without_hours(store, 24, 96)
+    set_gap(
+        store, HOURLY, START + 24 * HOUR, START + 60 * HOUR, state="none at exchange", asked_ms=1
+    )
+    found = larger_between(store, HOURLY, DAY, START, START + 127 * HOUR)
+    assert found.missing == [(START + 2 * DAY_SECONDS, START + 4 * DAY_SECONDS)]
+
+
+def test_the_time_before_a_market_began_is_missing_and_no_hole(store: Store) -> None:
+    found = larger_between(store, HOURLY, DAY, START - 9 * DAY_SECONDS, START + 127 * HOUR)
+    assert found.missing == [(START - 9 * DAY_SECONDS, START)]
+    assert found.holes == []
+
+
+def test_a_hole_behind_older_candles_is_one_also_where_it_reaches_further_back(
+    store: Store,
+) -> None:
+    without_hours(store, 30, 72)
+    found = larger_between(store, HOURLY, DAY, START + DAY_SECONDS, START + 127 * HOUR)
+    assert found.holes == [(START + DAY_SECONDS, START + 3 * DAY_SECONDS)]

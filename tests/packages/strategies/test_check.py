@@ -10,13 +10,8 @@ import pytest
 
 from onetape.core.candles import Candles
 from onetape.strategies import Strategy, checked_signals, load_strategy
-from onetape.strategies.check import (
-    CheckData,
-    CheckResult,
-    check_strategy,
-    part_to_check,
-    window_signal,
-)
+from onetape.strategies.check import CheckResult, check_strategy, part_to_check
+from onetape.strategies.check_data import CheckData, window_signal
 from onetape.strategies.check_words import check_document, check_line, lookback_text
 from onetape.strategies.registry import BUILT_IN
 from onetape.strategies.sample import WHOLE_BARS, quick_check, quick_text, sample_check

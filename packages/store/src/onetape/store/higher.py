@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, IntArray, SeriesKey
 from onetape.core.holes import holes_between
-from onetape.core.resample import check_multiple, incomplete_windows, resample
+from onetape.core.resample import check_multiple, resample
 from onetape.core.timeframes import Timeframe
-from onetape.store.candles import insert_columns
+from onetape.store.candles import insert_columns, last_closed_before
 from onetape.store.database import Store
 from onetape.store.gaps import unexplained
 from onetape.store.reading import closed_between, has_volume
@@ -30,6 +30,13 @@ class LargerCandles(Struct, frozen=True):
     missing: list[tuple[int, int]]
     """Half-open ranges of opens of which nothing is known: neither stored, nor can they be built,
     nor does the exchange lack them."""
+    begins_inside: bool = False
+    """Whether the first of `missing` only says that nothing older is stored of the market."""
+
+    @property
+    def holes(self) -> list[tuple[int, int]]:
+        """Return the unexplained holes: `missing` without the time before the market's first."""
+        return self.missing[1:] if self.begins_inside else self.missing
 
     @property
     def words(self) -> str:
@@ -63,10 +70,17 @@ def larger_between(
     holes = holes_between(stored.timestamp, larger, first, stop)
     if not holes:
         return LargerCandles(large_key, stored, Candles.empty(), [])
-    built = _built(store, key, larger, holes, end)
+    built, unknown = _built(store, key, larger, holes, end)
     candles = _merged(stored, built)
-    missing = holes_between(candles.timestamp, larger, first, stop)
-    return LargerCandles(large_key, candles, built, unexplained(store, large_key, missing))
+    missing = unexplained(store, large_key, holes_between(candles.timestamp, larger, first, stop))
+    # Where the exchange has no smaller candle either, nothing is missing.
+    missing = _overlap(missing, [(larger.floor(low), larger.ceil(high)) for low, high in unknown])
+    begins_inside = (
+        bool(missing)
+        and missing[0][0] == first
+        and not any(last_closed_before(store, one, first) for one in (large_key, key))
+    )
+    return LargerCandles(large_key, candles, built, missing, begins_inside)
 
 
 def keep_built(store: Store, larger: LargerCandles, *, seen_ms: int) -> None:
@@ -81,8 +95,12 @@ def keep_built(store: Store, larger: LargerCandles, *, seen_ms: int) -> None:
 
 def _built(
     store: Store, key: SeriesKey, larger: Timeframe, holes: list[tuple[int, int]], end: int
-) -> Candles:
-    """Return the larger candles of the holes that the smaller ones make with certainty."""
+) -> tuple[Candles, list[tuple[int, int]]]:
+    """Return the larger candles of the holes that the smaller ones make with certainty.
+
+    Returns:
+        The larger candles, and the unexplained holes of the smaller ones from the first hole on.
+    """
     smaller = Timeframe.parse(key.timeframe)
     # To the end: a candle behind the last window proves that it is over where its own last is gone.
     base = closed_between(store, key, holes[0][0], end)
@@ -90,11 +108,33 @@ def _built(
     reports_volume = bool(base.volume.any()) or has_volume(store, key)
     made = resample(base, smaller, larger, has_volume=reports_volume)
     certain = _inside(made.timestamp, holes)
-    if certain.any() and len(incomplete_windows(base, smaller, larger)):
-        small_holes = holes_between(base.timestamp, smaller, holes[0][0], end)
-        for low, high in unexplained(store, key, small_holes):
-            certain &= ~_inside(made.timestamp, [(larger.floor(low), high)])
-    return made.taken(np.flatnonzero(certain))
+    small_holes = holes_between(base.timestamp, smaller, holes[0][0], end)
+    unknown = unexplained(store, key, small_holes)
+    for low, high in unknown:
+        certain &= ~_inside(made.timestamp, [(larger.floor(low), high)])
+    return made.taken(np.flatnonzero(certain)), unknown
+
+
+def _overlap(ranges: list[tuple[int, int]], others: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the parts of half-open ranges that lie in others too.
+
+    Args:
+        ranges: Sorted, free of overlaps.
+        others: Sorted by start and by end; may overlap.
+    """
+    found: list[tuple[int, int]] = []
+    skipped = 0
+    for start, end in ranges:
+        while skipped < len(others) and others[skipped][1] <= start:
+            skipped += 1
+        number = skipped
+        while number < len(others) and others[number][0] < end:
+            low, high = max(others[number][0], start), min(others[number][1], end)
+            if found and found[-1][1] >= low:
+                low, _ = found.pop()
+            found.append((low, high))
+            number += 1
+    return found
 
 
 def _inside(opens: IntArray, ranges: list[tuple[int, int]]) -> NDArray[np.bool_]:

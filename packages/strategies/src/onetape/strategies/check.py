@@ -13,26 +13,26 @@ instances that never saw the whole, oldest first, so that nothing remembered can
 that does not repeat itself is named as such.
 """
 
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
 from typing import Final, Literal
 
 import numpy as np
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
-from onetape.core.candles import Candles, IntArray, are_sound
+from onetape.core.candles import IntArray
 from onetape.core.errors import OnetapeError
-from onetape.strategies.evaluation import checked_signals
-from onetape.strategies.hearing import silenced
-from onetape.strategies.higher import LEAST_CANDLES, Higher, HigherCandles
-from onetape.strategies.interface import SignalArray, Strategy
-from onetape.strategies.registry import higher_lookback_of, lookback_of
+from onetape.strategies.check_data import (
+    CheckData,
+    Maker,
+    Windows,
+    prefix_signal,
+    signals_of,
+    window_signal,
+)
+from onetape.strategies.interface import SignalArray
 
-#: Returns a new instance of the strategy, its file run anew.
-Maker = Callable[[], Strategy]
 #: Told how many bars are done.
 Progress = Callable[[int], None]
 #: What is wrong with a strategy.
@@ -44,50 +44,6 @@ MOST_BARS: Final = 200_000
 _EXAMINED: Final = 20
 #: Bars between two calls of Progress.
 _BARS_PER_CALL: Final = 256
-
-
-class CheckData(Struct, frozen=True, dict=True):
-    """The candles that a strategy is checked on."""
-
-    candles: Candles
-    """Warm-up first."""
-    higher: Higher = field(default_factory=dict)  # pyright: ignore[reportUnknownVariableType] - the alias says of what
-    """Larger candles, beside all of them."""
-    first: int = 0
-    """The first candle after the warm-up."""
-
-    def __len__(self) -> int:
-        """Return the number of bars that can be checked."""
-        return len(self.candles) - self.first
-
-    @cached_property
-    def are_sound(self) -> bool:
-        """Return whether all candles are sound, so that no window need look."""
-        return are_sound(self.candles)
-
-    @property
-    def seed(self) -> int:
-        """Return a number that equal candles share."""
-        ends = self.candles[-1_000:]
-        return zlib.crc32(ends.close.tobytes(), len(self.candles) ^ int(ends.timestamp[-1]))
-
-
-class Windows(Struct, frozen=True):
-    """How many candles the last signal is made of."""
-
-    candles: int
-    higher: int
-    """Of each larger timeframe, before the first of `candles`."""
-
-    @classmethod
-    def of(cls, strategy: Strategy) -> "Windows":
-        """Return what a trader gives a strategy.
-
-        Raises:
-            ConfigurationError: its lookback cannot be used.
-        """
-        higher = higher_lookback_of(strategy) if strategy.higher_timeframes else 0
-        return cls(max(LEAST_CANDLES, lookback_of(strategy)), max(LEAST_CANDLES, higher))
 
 
 class Difference(Struct, frozen=True):
@@ -131,11 +87,11 @@ class CheckResult(Struct, frozen=True):
 
 def part_to_check(data: CheckData, *, whole: bool) -> IntArray:
     """Return the bars to check: all, or a range of MOST_BARS that the candles choose by seed."""
-    first, count = data.first, len(data.candles)
-    if not whole and count - first > MOST_BARS:
-        first += int(np.random.default_rng(data.seed).integers(count - first - MOST_BARS + 1))
-        count = first + MOST_BARS
-    return np.arange(first, count)
+    bars = data.bars
+    if whole or len(bars) <= MOST_BARS:
+        return bars
+    first = int(np.random.default_rng(data.seed).integers(len(bars) - MOST_BARS + 1))
+    return bars[first : first + MOST_BARS]
 
 
 def windows_evaluated(
@@ -205,46 +161,10 @@ def check_strategy(
     return _explained(make, data, bars, differing, whole, by_bar, windows)
 
 
-def signals_of(strategy: Strategy, data: CheckData, end: int | None = None) -> SignalArray:
-    """Return the signals of all candles, or of those before `end`."""
-    stop = len(data.candles) if end is None else end
-    higher = {
-        name: larger.seen_from(data.candles, 0, stop, len(larger))
-        for name, larger in data.higher.items()
-    }
-    # A part of its own memory: behind it, the later candles could be read.
-    candles = data.candles if end is None else _copied(data.candles[:stop])
-    with silenced():
-        return checked_signals(strategy, candles, higher).signal
-
-
-def window_signal(strategy: Strategy, data: CheckData, bar: int, windows: Windows) -> int:
-    """Return the signal of a bar from its last candles, as a trader sees them."""
-    start, end = max(0, bar + 1 - windows.candles), bar + 1
-    higher = {
-        name: larger.seen_from(data.candles, start, end, windows.higher)
-        for name, larger in data.higher.items()
-    }
-    with silenced():
-        # Of its own: in the memory behind a part of the tape, the next candles could be read.
-        window = _copied(data.candles[start:end])
-        alone = {
-            name: HigherCandles.of(_copied(larger), larger.timeframe, larger.visible)
-            for name, larger in higher.items()
-        }
-        signals = checked_signals(strategy, window, alone, are_sound=data.are_sound)
-    return int(signals.signal[-1])
-
-
-def _copied(candles: Candles) -> Candles:
-    columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
-    return Candles(candles.timestamp.copy(), *(column.copy() for column in columns))
-
-
 def explained(make: Maker, data: CheckData, bar: int, whole: int, window: int) -> Difference:
     """Return why a bar differs: the candles up to it tell."""
     try:
-        prefix = int(signals_of(make(), data, bar + 1)[-1])
+        prefix = prefix_signal(make(), data, bar)
     except OnetapeError as error:
         return _difference(data, bar, "fails", whole, None, window, str(error))
     return _difference(

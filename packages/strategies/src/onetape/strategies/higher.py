@@ -73,7 +73,9 @@ class HigherCandles(Candles, frozen=True):
         aligned[known] = values[self.visible[known] - 1]
         return aligned
 
-    def seen_from(self, candles: Candles, start: int, end: int, count: int) -> "HigherCandles":
+    def seen_from(
+        self, candles: Candles, start: int, end: int, count: int, *, since: int = 0
+    ) -> "HigherCandles":
         """Return what is known to somebody who has the traded candles `[start, end)` only.
 
         Args:
@@ -81,11 +83,13 @@ class HigherCandles(Candles, frozen=True):
             start: The first of those that are known.
             end: After the last; at least one is known.
             count: How many larger ones before the first traded one are known, by their times.
+            since: Larger ones that open earlier are not known, epoch seconds.
         """
         last = int(self.visible[end - 1])
         first = 0
         if count < last:
-            since = self.timeframe.shift(int(candles.timestamp[start]), -count)
+            since = max(since, self.timeframe.shift(int(candles.timestamp[start]), -count))
+        if since:
             first = min(int(np.searchsorted(self.timestamp, since)), last)
         visible = np.maximum(self.visible[start:end] - first, 0)
         known = self[first:last]

@@ -9,18 +9,15 @@ import numpy as np
 from onetape.core.candles import IntArray
 from onetape.core.errors import OnetapeError
 from onetape.strategies.check import (
-    CheckData,
     CheckResult,
     Difference,
     Kind,
-    Maker,
-    Windows,
     check_strategy,
     explained,
     part_to_check,
     result_of,
-    window_signal,
 )
+from onetape.strategies.check_data import CheckData, Maker, Windows, window_signal
 from onetape.strategies.interface import SignalArray
 
 #: What a difference means for whoever reads the result.
@@ -121,14 +118,15 @@ def _chosen(data: CheckData, whole: SignalArray, windows: Windows) -> IntArray:
     """Return the bars in an order that the seed gives."""
     # Not NumPy's: that part of it takes longer to import than the whole check.
     rng = random.Random(data.seed)  # noqa: S311 - nothing secret
-    count = len(data.candles)
+    bars = data.bars
     most = min(SAMPLED_BARS, max(_LEAST_BARS, _MOST_CANDLES // windows.candles))
     # A window that is not full shows nothing of the warm-up.
-    full = max(data.first, windows.candles)
-    first = full if count - full >= most else data.first
-    signalling = np.flatnonzero(whole[first:]) + first
+    full = bars[bars >= windows.candles]
+    bars = full if len(full) >= most else bars
+    signalling = bars[whole[bars] != 0]
     half = rng.sample(range(len(signalling)), min(most // 2, len(signalling)))
-    others = rng.sample(range(first, count), min(most, count - first))
-    chosen = list(dict.fromkeys([*(int(signalling[number]) for number in half), *others]))[:most]
+    others = rng.sample(range(len(bars)), min(most, len(bars)))
+    numbers = [*signalling[half].tolist(), *bars[others].tolist()]
+    chosen = list(dict.fromkeys(numbers))[:most]
     rng.shuffle(chosen)
     return np.array(chosen)

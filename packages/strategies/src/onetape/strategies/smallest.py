@@ -7,7 +7,7 @@ import numpy as np
 from msgspec import Struct
 
 from onetape.core.candles import IntArray
-from onetape.strategies.check import CheckData, Maker, Windows, signals_of, window_signal
+from onetape.strategies.check_data import CheckData, Maker, Windows, signals_of, window_signal
 from onetape.strategies.interface import SignalArray
 from onetape.strategies.registry import MOST_LOOKBACK
 
@@ -63,7 +63,7 @@ def _most(data: CheckData, differing: Sequence[int], name: str) -> int:
     """Return the longest window that proves something: half of the bars must have a longer past."""
     middle = sorted(differing)[len(differing) // 2]
     if name == "lookback":
-        return min(MOST_LOOKBACK, middle)
+        return min(MOST_LOOKBACK, middle - data.window_start(middle, middle + 1))
     return min(MOST_LOOKBACK, max(int(each.visible[middle]) for each in data.higher.values()) - 1)
 
 

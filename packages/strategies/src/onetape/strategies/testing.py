@@ -8,7 +8,8 @@ import numpy as np
 from onetape.core.candles import Candles
 from onetape.core.resample import resample
 from onetape.core.timeframes import Timeframe
-from onetape.strategies.check import CheckData, check_strategy, part_to_check
+from onetape.strategies.check import check_strategy, part_to_check
+from onetape.strategies.check_data import CheckData
 from onetape.strategies.check_words import check_line
 from onetape.strategies.higher import Higher, beside, higher_timeframes_of
 from onetape.strategies.interface import Strategy

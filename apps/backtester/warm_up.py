@@ -1,0 +1,89 @@
+"""The warm-up after an unexplained hole: which candles of a run are decided on, and since when."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from backtester.higher import HigherTape
+from backtester.load import Tape
+from onetape.core.clock import utc_text
+from onetape.core.timeframes import Timeframe
+from onetape.core.words import counted
+from onetape.strategies import Strategy, higher_lookback_of
+from onetape.strategies.higher import LEAST_CANDLES
+from onetape.strategies.segments import Holes, Segment, segment_at, segment_ends, segments_of
+
+
+class Pause(Struct, frozen=True):
+    """A part of the range that is not traded, because a warm-up after a hole is not full."""
+
+    hole_from: int
+    """Open of the first missing candle, epoch seconds."""
+    hole_to: int
+    """Open of the first candle after the hole, epoch seconds."""
+    timeframe: str
+    """Timeframe of the missing candles."""
+    trading_since: int | None
+    """Close of the first candle that is decided on again, epoch seconds; None: the range, or a
+    further hole, comes first."""
+
+
+def run_segments(tape: Tape, higher: HigherTape, strategy: Strategy) -> tuple[Segment, ...]:
+    """Return the segments of a run's candles, each with the candle from which on it is traded."""
+    return segments_of(
+        tape.candles,
+        Timeframe.parse(tape.key.timeframe),
+        Holes(tape.holes, higher.holes),
+        tape.wanted_warm_up,
+        max(LEAST_CANDLES, higher_lookback_of(strategy)),
+    )
+
+
+def pauses_of(tape: Tape, segments: Sequence[Segment]) -> list[Pause]:
+    """Return the parts of the range that are not traded because of holes, oldest first."""
+    found: list[Pause] = []
+    timeframe = Timeframe.parse(tape.key.timeframe)
+    ends = segment_ends(segments, len(tape.candles))
+    for segment, end in zip(segments, ends, strict=True):
+        if segment.hole is None or segment.ready <= tape.warm_up or end <= tape.warm_up:
+            continue
+        since = None
+        if segment.ready < end:
+            since = timeframe.next(int(tape.candles.timestamp[segment.ready]))
+        found.append(Pause(*segment.hole, segment.timeframe, since))
+    return found
+
+
+def pause_notes(tape: Tape, segments: Sequence[Segment], who_asks: str = "") -> list[str]:
+    """Return the line that says since when a run trades, where a hole delays that; else none.
+
+    Args:
+        tape: The candles.
+        segments: The segments of these candles.
+        who_asks: Whose warm-up it is, such as `, the longest of all combinations,`.
+    """
+    pauses = pauses_of(tape, segments)
+    if not pauses:
+        return []
+    last = pauses[-1]
+    hole = f"{utc_text(last.hole_from)} to {utc_text(last.hole_to)} UTC"
+    if last.timeframe != tape.key.timeframe:
+        hole = f"of {last.timeframe} candles {hole}"
+    warm_up = f"warm-up of {counted(tape.wanted_warm_up, 'candle')}{who_asks}"
+    if last.trading_since is None:
+        text = f"no trading after the unexplained hole {hole}: the range ends before a {warm_up}"
+    else:
+        text = (
+            f"trading starts {utc_text(last.trading_since)} UTC, after a {warm_up} behind the "
+            f"unexplained hole {hole}"
+        )
+    others = len(pauses) - 1
+    if others:
+        text += f"; {counted(others, 'earlier hole')} delayed it likewise"
+    return [text]
+
+
+def waiting_for(segments: Sequence[Segment], index: int) -> Segment | None:
+    """Return the segment whose warm-up holds a candle; None where the candle is decided on."""
+    segment = segment_at(segments, index)
+    return segment if index < segment.ready else None

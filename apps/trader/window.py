@@ -1,0 +1,61 @@
+"""The candles that a decision is made on: no window crosses an unexplained hole."""
+
+import numpy as np
+from msgspec import Struct
+
+from onetape.core.candles import Candles
+from onetape.core.clock import utc_text
+from onetape.core.holes import holes_between
+from onetape.core.timeframes import Timeframe
+from onetape.core.words import counted
+from onetape.store.candles import last_closed
+from onetape.store.gaps import unexplained
+from trader.job import Job
+
+
+class DecisionWindow(Struct, frozen=True):
+    """The last closed candles up to the one that is decided on."""
+
+    candles: Candles
+    """The candles that the strategy is given: those after the last unexplained hole."""
+    missing: list[tuple[int, int]]
+    """Unexplained holes of the warm-up, oldest first; while there is one, nothing is ordered."""
+    wait: str
+    """Since when orders are possible again, in words; empty where nothing is missing."""
+
+
+def decision_window(job: Job, timestamp: int) -> DecisionWindow:
+    """Return the candles to decide on a candle with.
+
+    Args:
+        job: What is traded.
+        timestamp: Open of a closed candle, epoch seconds.
+    """
+    known = last_closed(job.store, job.key, job.history, up_to=timestamp)
+    holes = holes_between(known.timestamp, job.timeframe, int(known.timestamp[0]), timestamp)
+    missing = unexplained(job.store, job.key, holes)
+    if not missing:
+        return DecisionWindow(known[-job.window :], [], "")
+    known = known[int(np.searchsorted(known.timestamp, missing[-1][0])) :]
+    return DecisionWindow(known[-job.window :], missing, _wait(job, missing[-1], known))
+
+
+def _wait(job: Job, hole: tuple[int, int], after: Candles) -> str:
+    full = job.timeframe.shift(int(after.timestamp[0]), job.history)
+    return wait_text(job.timeframe, hole, full, counted(job.history, "candle"))
+
+
+def wait_text(timeframe: Timeframe, hole: tuple[int, int], full: int, warm_up: str) -> str:
+    """Return since when orders are possible after a hole.
+
+    Args:
+        timeframe: Timeframe of the missing candles.
+        hole: Half-open range of their opens, epoch seconds.
+        full: When the warm-up is full at the earliest, epoch seconds.
+        warm_up: What it consists of, such as `200 candles`.
+    """
+    start, end = (utc_text(moment) for moment in hole)
+    return (
+        f"{timeframe.name} candles missing unexplained, {start} to {end}: no orders before "
+        f"{utc_text(full)}, when a warm-up of {warm_up} is full again"
+    )

@@ -1,0 +1,130 @@
+"""What a strategy is checked on: candles, the bars that are decided on, and their windows."""
+
+import zlib
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+from msgspec import Struct, field
+
+from onetape.core.candles import Candles, IntArray, are_sound
+from onetape.strategies.evaluation import checked_signals
+from onetape.strategies.hearing import silenced
+from onetape.strategies.higher import LEAST_CANDLES, Higher, HigherCandles
+from onetape.strategies.interface import SignalArray, Strategy
+from onetape.strategies.registry import higher_lookback_of, lookback_of
+from onetape.strategies.segments import (
+    WHOLE,
+    Segment,
+    segment_at,
+    segment_ends,
+    signals_by_segment,
+)
+
+#: Returns a new instance of the strategy, its file run anew.
+Maker = Callable[[], Strategy]
+
+
+class CheckData(Struct, frozen=True, dict=True):
+    """The candles that a strategy is checked on."""
+
+    candles: Candles
+    """Warm-up first."""
+    higher: Higher = field(default_factory=dict)  # pyright: ignore[reportUnknownVariableType] - the alias says of what
+    """Larger candles, beside all of them."""
+    first: int = 0
+    """The first candle after the warm-up."""
+    segments: tuple[Segment, ...] = WHOLE
+    """Parts of the candles without an unexplained hole; no window crosses from one to another."""
+
+    def __len__(self) -> int:
+        """Return the number of bars that can be checked."""
+        return len(self.bars)
+
+    @cached_property
+    def bars(self) -> IntArray:
+        """Return the bars that can be checked, increasing: those that are decided on."""
+        ends = segment_ends(self.segments, len(self.candles))
+        parts = [
+            np.arange(max(segment.ready, self.first), end)
+            for segment, end in zip(self.segments, ends, strict=True)
+        ]
+        return np.concatenate(parts)
+
+    @cached_property
+    def are_sound(self) -> bool:
+        """Return whether all candles are sound, so that no window need look."""
+        return are_sound(self.candles)
+
+    @property
+    def seed(self) -> int:
+        """Return a number that equal candles share."""
+        ends = self.candles[-1_000:]
+        return zlib.crc32(ends.close.tobytes(), len(self.candles) ^ int(ends.timestamp[-1]))
+
+    def window_start(self, bar: int, candles: int) -> int:
+        """Return the first of the last `candles` candles up to a bar, inside its segment."""
+        return max(segment_at(self.segments, bar).start, bar + 1 - candles)
+
+
+class Windows(Struct, frozen=True):
+    """How many candles the last signal is made of."""
+
+    candles: int
+    higher: int
+    """Of each larger timeframe, before the first of `candles`."""
+
+    @classmethod
+    def of(cls, strategy: Strategy) -> "Windows":
+        """Return what a trader gives a strategy.
+
+        Raises:
+            ConfigurationError: its lookback cannot be used.
+        """
+        higher = higher_lookback_of(strategy) if strategy.higher_timeframes else 0
+        return cls(max(LEAST_CANDLES, lookback_of(strategy)), max(LEAST_CANDLES, higher))
+
+
+def signals_of(strategy: Strategy, data: CheckData) -> SignalArray:
+    """Return the signals of all candles, as a backtest takes them."""
+    with silenced():
+        return signals_by_segment(strategy, data.candles, data.higher, data.segments).signal
+
+
+def prefix_signal(strategy: Strategy, data: CheckData, bar: int) -> int:
+    """Return the signal of a bar from all candles of its segment up to it."""
+    segment, end = segment_at(data.segments, bar), bar + 1
+    most = max(map(len, data.higher.values()), default=0)
+    higher = segment.higher(data.candles, data.higher, segment.start, end, most)
+    # A part of its own memory: behind it, the later candles could be read.
+    candles = _copied(data.candles[segment.start : end])
+    with silenced():
+        return int(checked_signals(strategy, candles, _copied_higher(higher)).signal[-1])
+
+
+def window_signal(strategy: Strategy, data: CheckData, bar: int, windows: Windows) -> int:
+    """Return the signal of a bar from its last candles, as a trader sees them."""
+    segment, end = segment_at(data.segments, bar), bar + 1
+    start = max(segment.start, end - windows.candles)
+    higher = segment.higher(data.candles, data.higher, start, end, windows.higher)
+    with silenced():
+        # Of its own: in the memory behind a part of the tape, the next candles could be read.
+        signals = checked_signals(
+            strategy,
+            _copied(data.candles[start:end]),
+            _copied_higher(higher),
+            are_sound=data.are_sound,
+        )
+    return int(signals.signal[-1])
+
+
+def _copied(candles: Candles) -> Candles:
+    columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
+    return Candles(candles.timestamp.copy(), *(column.copy() for column in columns))
+
+
+def _copied_higher(higher: Higher) -> Higher:
+    return {
+        name: HigherCandles.of(_copied(one), one.timeframe, one.visible)
+        for name, one in higher.items()
+    }

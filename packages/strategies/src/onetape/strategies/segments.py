@@ -1,0 +1,227 @@
+"""Segments: parts of a series without an unexplained hole, which no window of a strategy crosses.
+
+Prices from before a hole of months say nothing of the prices behind it, so each segment is
+evaluated alone. A candle is decided on once the window that a trader would read for it lies inside
+its segment; the candles before it are the warm-up, and their signals are HOLD. Where a series
+begins there is no hole: a strategy sees what there is. A hole that the exchange is known to have
+too is no hole here.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from onetape.core.candles import Candles
+from onetape.core.holes import next_opens
+from onetape.core.timeframes import Timeframe
+from onetape.strategies.evaluation import checked_signals
+from onetape.strategies.higher import Higher
+from onetape.strategies.interface import BUY, HOLD, SignalArray, Signals, Strategy
+
+#: Half-open range of candle opens, epoch seconds.
+Range = tuple[int, int]
+
+
+class Hole(Struct, frozen=True):
+    """An unexplained hole of the traded candles."""
+
+    start: int
+    """Open of the first missing candle, epoch seconds."""
+    end: int
+    """Open of the first candle after the missing ones, epoch seconds."""
+    at: int
+    """Index of the first stored candle after the hole."""
+
+
+class Holes(Struct, frozen=True):
+    """The unexplained holes of the candles of a run, by timeframe."""
+
+    traded: tuple[Hole, ...] = ()
+    higher: Mapping[str, tuple[Range, ...]] = field(default_factory=dict[str, tuple[Range, ...]])
+    """Holes of each higher timeframe, oldest first."""
+
+    def __bool__(self) -> bool:
+        """Return whether there is any hole."""
+        return bool(self.traded) or any(self.higher.values())
+
+    def part(self, first: int, end: int) -> "Holes":
+        """Return the holes of the traded candles `[first, end)` alone, by their new indices."""
+        inside = [hole for hole in self.traded if first <= hole.at < end]
+        return Holes(tuple(replace(hole, at=hole.at - first) for hole in inside), self.higher)
+
+
+class Segment(Struct, frozen=True):
+    """Traded candles without an unexplained hole between them."""
+
+    start: int = 0
+    """Index of the first candle."""
+    ready: int = 0
+    """Index of the first candle that is decided on: the window before it is full."""
+    hole: Range | None = None
+    """The latest unexplained hole before the segment, epoch seconds; None: its series begins."""
+    timeframe: str = ""
+    """Timeframe of that hole."""
+    since: Mapping[str, int] = field(default_factory=dict[str, int])
+    """By higher timeframe: end of its latest hole, epoch seconds; older candles are not seen."""
+
+    def higher(self, candles: Candles, higher: Higher, start: int, end: int, count: int) -> Higher:
+        """Return the higher candles that a window of this segment sees.
+
+        Args:
+            candles: All traded candles.
+            higher: All higher candles.
+            start: First traded candle of the window.
+            end: After the last one.
+            count: Higher candles before the first traded one, of each timeframe.
+        """
+        return {
+            name: one.seen_from(candles, start, end, count, since=self.since.get(name, 0))
+            for name, one in higher.items()
+        }
+
+
+#: The segments of a series without holes.
+WHOLE: Final = (Segment(),)
+
+
+def segments_of(
+    candles: Candles, timeframe: Timeframe, holes: Holes, window: int, higher_window: int
+) -> tuple[Segment, ...]:
+    """Return the segments of traded candles, oldest first.
+
+    Args:
+        candles: The traded candles, at least one.
+        timeframe: Timeframe of the traded candles.
+        holes: The unexplained holes.
+        window: Traded candles that a decision is made on.
+        higher_window: Higher candles before the first of these.
+    """
+    if not holes:
+        return WHOLE
+    closes = next_opens(candles.timestamp, timeframe)
+    starts: dict[int, Hole | None] = {0: None, **{hole.at: hole for hole in holes.traded}}
+    for name, ranges in holes.higher.items():
+        larger = Timeframe.parse(name)
+        for low, _ in ranges:
+            # From here on the candle that is missing would be the last one that has closed.
+            starts.setdefault(int(np.searchsorted(closes, larger.next(low))), None)
+    found: list[Segment] = []
+    for start in sorted(start for start in starts if start < len(candles)):
+        segment = Segment(start, start)
+        hole = starts[start]
+        if hole is not None:
+            span = (hole.start, hole.end)
+            segment = Segment(start, start + window - 1, span, timeframe.name)
+        for name, ranges in holes.higher.items():
+            seen = _latest(ranges, Timeframe.parse(name), int(closes[start]))
+            if seen is not None:
+                segment = _after(segment, candles, name, seen, window, higher_window)
+        found.append(segment)
+    return tuple(found)
+
+
+def _latest(ranges: Sequence[Range], larger: Timeframe, close: int) -> Range | None:
+    """Return the latest hole of a higher timeframe that shows by a moment."""
+    return next((each for each in reversed(ranges) if larger.next(each[0]) <= close), None)
+
+
+def _after(
+    segment: Segment, candles: Candles, name: str, hole: Range, window: int, higher_window: int
+) -> Segment:
+    """Return a segment that waits until its windows lie behind a hole of a higher timeframe."""
+    since = {**segment.since, name: hole[1]}
+    full_from = Timeframe.parse(name).shift(hole[1], higher_window)
+    first = int(np.searchsorted(candles.timestamp, full_from))
+    ready = first + window - 1
+    if first <= segment.start or ready <= segment.ready:
+        return replace(segment, since=since)
+    return replace(segment, ready=ready, hole=hole, timeframe=name, since=since)
+
+
+def segment_at(segments: Sequence[Segment], index: int) -> Segment:
+    """Return the segment that holds a candle."""
+    return next(segment for segment in reversed(segments) if segment.start <= index)
+
+
+def segment_ends(segments: Sequence[Segment], count: int) -> list[int]:
+    """Return the end of each segment, exclusive, of a series of `count` candles."""
+    return [*(segment.start for segment in segments[1:]), count]
+
+
+def signals_by_segment(
+    strategy: Strategy,
+    candles: Candles,
+    higher: Higher,
+    segments: Sequence[Segment],
+    *,
+    are_sound: bool = False,
+) -> Signals:
+    """Return what a strategy says of all candles, each segment evaluated alone.
+
+    Signals of a warm-up after a hole are HOLD; a segment that is shorter than its warm-up is not
+    evaluated.
+
+    Args:
+        strategy: Any strategy.
+        candles: All traded candles.
+        higher: The higher candles.
+        segments: The segments of the traded candles.
+        are_sound: Whether it is known that `core.candles.are_sound`.
+
+    Raises:
+        OnetapeError: as `checked_signals` says.
+    """
+    if tuple(segments) == WHOLE:
+        return checked_signals(strategy, candles, higher, are_sound=are_sound)
+    parts: list[tuple[int, Signals]] = []
+    for segment, end in zip(segments, segment_ends(segments, len(candles)), strict=True):
+        if segment.ready >= end:
+            continue
+        most = max(map(len, higher.values()), default=0)
+        seen = segment.higher(candles, higher, segment.start, end, most)
+        own = candles[segment.start : end]
+        signals = checked_signals(strategy, own, seen, are_sound=are_sound)
+        signal = signals.signal.copy()
+        signal[: segment.ready - segment.start] = HOLD
+        parts.append((segment.start, replace(signals, signal=signal)))
+    return _joined(parts, len(candles))
+
+
+def _joined(parts: Sequence[tuple[int, Signals]], count: int) -> Signals:
+    """Return signals of parts of a series as those of all; HOLD and NaN where there is none."""
+    signal = np.zeros(count, dtype=np.int8)
+    reason = np.zeros(count, dtype=np.int8)
+    columns = {name: np.full(count, np.nan) for _, part in parts for name in part.indicators}
+    for start, part in parts:
+        inside = slice(start, start + len(part))
+        signal[inside] = part.signal
+        for name, values in part.indicators.items():
+            columns[name][inside] = values
+        if part.reason is not None:
+            reason[inside] = part.reason
+    has_reasons = any(part.reason is not None for _, part in parts)
+    return Signals(
+        signal,
+        columns,
+        overlays=frozenset(name for _, part in parts for name in part.overlays),
+        levels={name: lines for _, part in parts for name, lines in part.levels.items()},
+        reason=reason if has_reasons else None,
+        reason_texts={code: text for _, part in parts for code, text in part.reason_texts.items()},
+    )
+
+
+def without_entries_before_holes(signal: SignalArray, holes: Holes) -> SignalArray:
+    """Return signals without a BUY whose next candle is missing: no price is known to fill it at.
+
+    A SELL stays: it fills at the first open after the hole.
+    """
+    last = np.array([hole.at - 1 for hole in holes.traded if hole.at > 0], dtype=np.int64)
+    last = last[signal[last] == BUY] if len(last) else last
+    if not len(last):
+        return signal
+    changed = signal.copy()
+    changed[last] = HOLD
+    return changed

@@ -1,0 +1,309 @@
+"""Unexplained holes: no window crosses one, and one line says since when a run trades."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from onetape.core.candles import Candles, SeriesKey
+from onetape.core.clock import utc_text
+from onetape.core.resample import resample
+from onetape.core.timeframes import Timeframe
+from onetape.store.candles import insert_columns
+from onetape.store.database import open_store
+from onetape.store.gaps import set_gap
+
+Run = Callable[..., Any]
+HOUR, DAY = 3_600, 86_400
+START = 1_704_067_200
+KEY = SeriesKey("simulator", "BTC/USDT", "1h")
+PERIOD = 120
+#: The README's strategy: buys above an average, sells below it.
+BREAKOUT = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onetape.strategies import Signals, Strategy, indicators, parameter
+
+
+@dataclass(frozen=True)
+class Breakout(Strategy):
+    name: ClassVar[str] = "breakout"
+    higher_timeframes: ClassVar[tuple[str, ...]] = HIGHER
+    period: int = parameter(120, ge=2, le=500)
+
+    @property
+    def lookback(self):
+        return self.period
+
+    @property
+    def higher_lookback(self):
+        return 3
+
+    def evaluate(self, candles, higher):
+        average = indicators.sma(candles.close, self.period)
+        if higher:
+            average = higher["1d"].as_of(indicators.sma(higher["1d"].close, 3))
+        above = np.where(candles.close > average, 1, -1)
+        signal = np.where(np.isnan(average), 0, above).astype(np.int8)
+        return Signals(signal, {"average": average}, overlays=frozenset({"average"}))
+"""
+FLAGS = ("--strategy", "breakout", "--fee", "0", "--market", "ideal")
+
+
+def at(hours: int) -> str:
+    """Return so many hours after the first candle, as a flag takes them."""
+    return utc_text(START + hours * HOUR).replace(" ", "T")
+
+
+@pytest.fixture(autouse=True)
+def breakout(folder: Path) -> Callable[..., None]:
+    """Write user/strategies/breakout.py; return a function that lets it ask for days."""
+    path = folder / "user" / "strategies" / "breakout.py"
+    path.parent.mkdir(parents=True)
+
+    def write(higher: tuple[str, ...] = ()) -> None:
+        path.write_text(BREAKOUT.replace("HIGHER", repr(higher)), encoding="utf-8")
+
+    write()
+    return write
+
+
+def delete(tape: Path, first: int, last: int, timeframe: str = "1h") -> None:
+    """Delete the candles from one hour up to another, both counted from the first candle."""
+    with open_store(tape, create=False) as store, store.write() as connection:
+        connection.execute(
+            "DELETE FROM ohlcv_data WHERE timeframe = ? AND timestamp >= ? AND timestamp < ?",
+            (timeframe, START + first * HOUR, START + last * HOUR),
+        )
+
+
+def the_note(document: dict[str, Any]) -> str:
+    """Return the one line that says since when is traded."""
+    (note,) = [note for note in document["notes"] if "trading" in note]
+    return note
+
+
+def test_the_warm_up_of_a_range_begins_after_the_hole_before_it(on_tape: Run, tape: Path) -> None:
+    delete(tape, 1_000, 1_500)
+    document = on_tape(*FLAGS, "--from", at(1_510)).document
+    since = START + (1_500 + PERIOD) * HOUR
+    assert the_note(document) == (
+        f"trading starts {utc_text(since)} UTC, after a warm-up of 120 candles behind the "
+        f"unexplained hole {at(1_000).replace('T', ' ')} to {at(1_500).replace('T', ' ')} UTC"
+    )
+    assert document["pauses"] == [
+        {
+            "symbol": "BTC/USDT",
+            "hole_from": START + 1_000 * HOUR,
+            "hole_to": START + 1_500 * HOUR,
+            "timeframe": "1h",
+            "trading_since": since,
+        }
+    ]
+    assert not any("of warm-up where" in note for note in document["notes"])
+    assert min(trade["entry_timestamp"] for trade in document["trades"]) >= since
+
+
+def test_what_is_stored_before_a_hole_changes_nothing_after_it(on_tape: Run, tape: Path) -> None:
+    delete(tape, 1_000, 1_500)
+    with_past = on_tape(*FLAGS, "--from", at(1_500)).document
+    delete(tape, 0, 1_500)
+    without = on_tape(*FLAGS, "--from", at(1_500)).document
+    # The average of too few candles is unknown, so this strategy waits where a series begins, too.
+    assert with_past["trades"] == without["trades"]
+    assert with_past["metrics"] == without["metrics"]
+    assert without["pauses"] == []
+
+
+def test_a_warm_up_crosses_a_hole_that_the_exchange_has_too(on_tape: Run, tape: Path) -> None:
+    delete(tape, 1_000, 1_500)
+    with open_store(tape, create=False) as store:
+        start, end = START + 1_000 * HOUR, START + 1_500 * HOUR
+        set_gap(store, KEY, start, end, state="none at exchange", asked_ms=1)
+    document = on_tape(*FLAGS, "--from", at(1_510)).document
+    assert (document["pauses"], document["warm_up"]) == ([], PERIOD)
+
+
+def test_a_hole_whose_import_lacks_it_is_crossed_by_no_warm_up(on_tape: Run, tape: Path) -> None:
+    delete(tape, 1_000, 1_500)
+    with open_store(tape, create=False) as store:
+        start, end = START + 1_000 * HOUR, START + 1_500 * HOUR
+        set_gap(store, KEY, start, end, state="unknown: import", asked_ms=1)
+    assert on_tape(*FLAGS, "--from", at(1_510)).document["warm_up"] == 10
+
+
+def test_a_hole_further_back_than_the_warm_up_is_not_mentioned(on_tape: Run, tape: Path) -> None:
+    delete(tape, 1_000, 1_500)
+    document = on_tape(*FLAGS, "--from", at(1_500 + PERIOD)).document
+    assert (document["pauses"], document["warm_up"]) == ([], PERIOD)
+
+
+def test_after_an_allowed_hole_trading_starts_again_with_a_full_warm_up(
+    on_tape: Run, tape: Path
+) -> None:
+    delete(tape, 1_000, 1_500)
+    delete(tape, 2_000, 2_001)
+    document = on_tape(*FLAGS, "--allow-gaps").document
+    assert [pause["trading_since"] for pause in document["pauses"]] == [
+        START + (1_500 + PERIOD) * HOUR,
+        START + (2_001 + PERIOD) * HOUR,
+    ]
+    assert the_note(document).endswith("; 1 earlier hole delayed it likewise")
+    quiet = [
+        range(START + low * HOUR, START + (high + PERIOD) * HOUR, HOUR)
+        for low, high in ((1_000, 1_500), (2_000, 2_001))
+    ]
+    moments = [trade["entry_timestamp"] for trade in document["trades"]]
+    assert not any(moment in pause for moment in moments for pause in quiet)
+
+
+def test_a_position_over_a_hole_stays_and_its_stop_fills_at_the_first_open_beyond_it(
+    on_tape: Run, tape: Path, candles: Candles
+) -> None:
+    whole = on_tape(*FLAGS, "--no-check").document["trades"]
+    # A position that would be held over the hole; behind it the price is lower.
+    held = next(
+        trade
+        for trade in whole
+        if trade["exit_timestamp"] and trade["exit_timestamp"] - trade["entry_timestamp"] > 5 * HOUR
+    )
+    first = (held["entry_timestamp"] - START) // HOUR + 2
+    after = next(
+        hour
+        for hour in range(first + 10, len(candles) - 1)
+        if candles.open[hour] < held["entry_price"] * 0.99
+    )
+    delete(tape, first, after)
+    stopped = on_tape(*FLAGS, "--allow-gaps", "--stop-loss", "0.005").document["trades"]
+    (trade,) = [one for one in stopped if one["entry_timestamp"] == held["entry_timestamp"]]
+    assert (trade["exit_kind"], trade["exit_timestamp"]) == ("stop_loss", START + after * HOUR)
+    assert trade["exit_price"] == candles.open[after]
+    kept = on_tape(*FLAGS, "--allow-gaps").document["trades"]
+    (trade,) = [one for one in kept if one["entry_timestamp"] == held["entry_timestamp"]]
+    # Without a stop it is the strategy's to sell, which decides again after the warm-up.
+    assert (trade["exit_timestamp"] or 2**40) >= START + (after + PERIOD) * HOUR
+
+
+def test_a_range_that_ends_before_the_warm_up_is_full_trades_nothing_and_says_so(
+    on_tape: Run, tape: Path
+) -> None:
+    delete(tape, 1_000, 1_500)
+    document = on_tape(*FLAGS, "--from", at(1_510), "--to", at(1_600)).document
+    assert (document["trades"], document["pauses"][0]["trading_since"]) == ([], None)
+    assert "the range ends before a warm-up of 120 candles" in the_note(document)
+    assert document["check"]["clean"] is None
+
+
+@pytest.mark.usefixtures("checks_all_bars")
+def test_the_check_of_a_run_and_the_full_one_take_the_bars_that_are_decided_on(
+    on_tape: Run, backtester: Run, tape: Path
+) -> None:
+    delete(tape, 1_000, 1_500)
+    decided = 120 * 24 - 1_500 - (PERIOD - 1)
+    flags = (*FLAGS, "--from", at(1_500))
+    assert on_tape(*flags).document["check"]["bars"] == decided
+    ended = backtester("check", "--exchange", "simulator", *flags)
+    line, note = ended.out.splitlines()
+    assert (ended.code, line) == (0, f"check: {decided:,} of {decided:,} bars clean")
+    assert note.startswith("note: trading starts ")
+
+
+def test_explain_says_that_a_candle_is_warm_up_after_a_hole(backtester: Run, tape: Path) -> None:
+    delete(tape, 1_000, 1_500)
+    flags = ("explain", "--exchange", "simulator", *FLAGS, "--from", at(1_500))
+    said = backtester(*flags, "--at", at(1_550)).out
+    assert "signal:     HOLD (warm-up after the unexplained hole 2024-02-11 16:00 to" in said
+    assert "the warm-up is not full, so the strategy does not decide here" in said
+    assert "does not decide" not in backtester(*flags, "--at", at(1_500 + PERIOD)).out
+
+
+def test_a_search_warms_up_after_a_hole_as_backtests_of_its_combinations_do(
+    search: Callable[..., dict[str, Any]], on_tape: Run, tape: Path
+) -> None:
+    delete(tape, 1_000, 1_500)
+    flags = (*FLAGS, "--from", at(1_510))
+    found = search(*flags, "--param", "period=110,150")
+    (note,) = [note for note in found["notes"] if "trading" in note]
+    assert "a warm-up of 150 candles, the longest of all combinations," in note
+    end = utc_text(found["searched"]["to"]).replace(" ", "T")
+    for result in found["results"]:
+        period = f"period={result['parameters']['period']}"
+        alone = on_tape(*flags, "--to", end, "--param", period)
+        assert alone.document["metrics"] == result["searched"]
+
+
+def test_a_search_begins_afresh_once_a_hole_is_explained(
+    search: Callable[..., dict[str, Any]], tape: Path
+) -> None:
+    delete(tape, 1_000, 1_500)
+    flags = (*FLAGS, "--from", at(1_510), "--param", "period=110,150")
+    first = search(*flags)
+    with open_store(tape, create=False) as store:
+        start, end = START + 1_000 * HOUR, START + 1_500 * HOUR
+        set_gap(store, KEY, start, end, state="none at exchange", asked_ms=1)
+    assert search(*flags)["folder"] != first["folder"]
+
+
+def test_a_symbol_with_a_hole_waits_and_the_others_trade(on_tape: Run, tape: Path) -> None:
+    with open_store(tape, create=False) as store, store.write() as connection:
+        connection.execute(
+            "INSERT INTO ohlcv_data SELECT exchange, 'ETH/USDT', timeframe, timestamp, open, high, "
+            "low, close, volume, closed, source FROM ohlcv_data"
+        )
+        connection.execute(
+            "DELETE FROM ohlcv_data WHERE symbol = 'ETH/USDT' AND timestamp >= ? AND timestamp < ?",
+            (START + 1_000 * HOUR, START + 1_500 * HOUR),
+        )
+    flags = ("--symbol", "BTC/USDT", "--symbol", "ETH/USDT", *FLAGS, "--from", at(1_500))
+    document = on_tape(*flags, "--sizing", "equity_share=0.4").document
+    (pause,) = document["pauses"]
+    assert (pause["symbol"], pause["hole_to"]) == ("ETH/USDT", START + 1_500 * HOUR)
+    assert the_note(document).startswith("ETH/USDT: trading starts ")
+    trades = [trade for trade in document["trades"] if trade["symbol"] == "ETH/USDT"]
+    assert min(trade["entry_timestamp"] for trade in trades) >= pause["trading_since"]
+
+
+def put_days(tape: Path, candles: Candles, lacking: range) -> None:
+    """Store the days of the candles, from 200 days before, without some of the real ones."""
+    days = resample(candles, Timeframe.parse("1h"), Timeframe.parse("1d"))
+    keep = np.array([number for number in range(len(days)) if number not in lacking])
+    with open_store(tape, create=False) as store:
+        key = SeriesKey("simulator", "BTC/USDT", "1d")
+        insert_columns(store, key, days.taken(keep), source="rest", seen_ms=1)
+
+
+def test_a_hole_in_the_warm_up_of_a_higher_timeframe_delays_trading(
+    on_tape: Run, backtester: Run, tape: Path, candles: Candles, breakout: Callable[..., None]
+) -> None:
+    breakout(("1d",))
+    # Day 2 is neither stored nor can it be built, the traded candles begin at day 5.
+    put_days(tape, candles, range(2, 3))
+    delete(tape, 0, 5 * 24)
+    flags = (*FLAGS, "--from", at(6 * 24))
+    document = on_tape(*flags).document
+    since = START + 103 * DAY + PERIOD * HOUR
+    assert [pause["trading_since"] for pause in document["pauses"]] == [since]
+    assert the_note(document).endswith(
+        "behind the unexplained hole of 1d candles 2024-01-03 00:00 to 2024-01-04 00:00 UTC"
+    )
+    assert min(trade["entry_timestamp"] for trade in document["trades"]) >= since
+    said = backtester("check", "--exchange", "simulator", *flags, "--json")
+    assert json.loads(said.out)["clean"] is True
+
+
+def test_days_over_which_the_exchange_has_no_hours_are_no_hole(
+    on_tape: Run, tape: Path, breakout: Callable[..., None]
+) -> None:
+    breakout(("1d",))
+    delete(tape, 1_200, 1_272)
+    with open_store(tape, create=False) as store:
+        start, end = START + 1_200 * HOUR, START + 1_272 * HOUR
+        set_gap(store, KEY, start, end, state="none at exchange", asked_ms=1)
+    document = on_tape(*FLAGS).document
+    assert (document["pauses"], document["known_outages"]) == ([], 72)

@@ -1,0 +1,68 @@
+"""The trader's window crosses no unexplained hole; a line says when orders are possible again."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from desk import HOUR, KEY, MARCH, desk, market
+from onetape.store.gaps import set_gap
+from trader.window import decision_window
+
+Run = Callable[[Any], Any]
+
+
+def test_a_window_begins_after_the_last_unexplained_hole(run: Run, db: Path) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_decided(-1)
+            job, newest = trading.job, MARCH - HOUR
+            assert len(decision_window(job, newest).candles) == job.window
+            with trading.store.write() as connection:
+                connection.execute(
+                    "DELETE FROM ohlcv_data WHERE timestamp IN (?, ?, ?)",
+                    (MARCH - 60 * HOUR, MARCH - 50 * HOUR, MARCH - 49 * HOUR),
+                )
+            found = decision_window(job, newest)
+            assert found.candles.timestamp.tolist() == [
+                MARCH + hour * HOUR for hour in range(-48, 0)
+            ]
+            assert found.missing[0] == (MARCH - 60 * HOUR, MARCH - 59 * HOUR)
+            full = MARCH + (job.history - 48) * HOUR
+            assert job.timeframe.shift(int(found.candles.timestamp[0]), job.history) == full
+            set_gap(
+                trading.store, KEY, MARCH - 60 * HOUR, MARCH - 48 * HOUR,
+                state="none at exchange", asked_ms=1,
+            )  # fmt: skip
+            crossed = decision_window(job, newest)
+            assert (crossed.missing, crossed.wait) == ([], "")
+            assert int(crossed.candles.timestamp[0]) < MARCH - 60 * HOUR
+
+    run(scene())
+
+
+def test_one_line_says_since_when_orders_are_possible_after_a_hole(
+    run: Run, db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scene() -> int:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_live(opened)
+            await opened.go_to(1.1)
+            await trading.until_decided(0)
+            opened.gate.rest_is_down = True
+            with trading.store.write() as connection:
+                hole = "DELETE FROM ohlcv_data WHERE timestamp = ?"
+                connection.execute(hole, (MARCH - 50 * HOUR,))
+            for hour in (2, 3):
+                await opened.go_to(hour + 0.1)
+                await trading.until_decided(hour - 1)
+            return trading.job.history
+
+    history = run(scene())
+    lines = [line for line in capsys.readouterr().out.splitlines() if "no orders before" in line]
+    (line,) = lines
+    assert line.startswith(
+        "1h candles missing unexplained, 2024-02-27 22:00 to 2024-02-27 23:00: no orders before "
+    )
+    assert line.endswith(f", when a warm-up of {history} candles is full again")
