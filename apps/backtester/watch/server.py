@@ -14,6 +14,7 @@ from importlib.resources import files
 from types import TracebackType
 from typing import Any, Final, Self
 
+from onetape.core.loopback import is_own_host, is_own_origin
 from onetape.report.frame import POLICY_BEGINNING, policy_digest
 
 _WAITING: Final = f"""<!doctype html>
@@ -107,9 +108,10 @@ def _handler(newest: Newest) -> type[BaseHTTPRequestHandler]:
         """Answers GET of `/` and `/state`."""
 
         def do_GET(self) -> None:
-            """Answer, unless a foreign page asks under a name of its own for this address."""
+            """Answer, unless the request comes from a foreign page (`core.loopback`)."""
             port = self.connection.getsockname()[1]
-            if self.headers.get("Host") not in (f"127.0.0.1:{port}", f"localhost:{port}"):
+            host, origin = self.headers.get("Host"), self.headers.get("Origin")
+            if not (is_own_host(host, port) and is_own_origin(origin, host)):
                 self.send_error(403)
             elif self.path == "/state":
                 self._answer("application/json", newest.state())

@@ -174,9 +174,10 @@ def test_a_watch_that_begins_broken_shows_its_first_report_later(
         tab.close()
 
 
-def test_a_page_of_another_name_gets_nothing(watched: Program) -> None:
+@pytest.mark.parametrize("name", ["Host", "Origin"])
+def test_a_page_of_another_name_gets_nothing(watched: Program, name: str) -> None:
     connection = HTTPConnection(address(watched).removeprefix("http://").rstrip("/"))
-    connection.request("GET", "/state", headers={"Host": "evil.example"})
+    connection.request("GET", "/state", headers={name: "http://evil.example"})
     assert connection.getresponse().status == 403
     connection.close()
 

@@ -53,7 +53,8 @@ def trader(folder: Path, url: str, *arguments: str) -> Program:
 
 def ask(url: str, path: str, body: dict[str, Any] | None = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(f"{url}{path}", data, timeout=5) as answer:  # noqa: S310 - loopback
+    request = urllib.request.Request(f"{url}{path}", data, {"X-Onetape-Control": "1"})  # noqa: S310 - loopback
+    with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - loopback
         return json.load(answer)
 
 

@@ -13,6 +13,7 @@ from onetape.simulator.server import Simulator
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Stepped = Callable[[int], Clock]
+CONTROL = {"X-Onetape-Control": "1"}
 #: 2024-03-01 00:00 UTC.
 MARCH_MS = 1_709_251_200_000
 
@@ -21,7 +22,7 @@ async def call(clock: Clock, method: str, path: str, body: str | None = None) ->
     async with (
         Simulator(seed=3, clock=clock) as simulator,
         aiohttp.ClientSession() as session,
-        session.request(method, simulator.url + path, data=body) as answer,
+        session.request(method, simulator.url + path, data=body, headers=CONTROL) as answer,
     ):
         return answer.status, await answer.json()
 

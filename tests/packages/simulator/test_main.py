@@ -169,7 +169,9 @@ def test_the_account_holds_what_balance_says_and_the_ledger_tells_it() -> None:
     with program(*stands, "--balance", "USDT=5000,BTC=0.5") as process:
         url = url_of(process)
         order = urllib.request.Request(  # noqa: S310 - loopback
-            f"{url}/simulator/account/sell", b'{"symbol": "BTC/USDT", "quantity": "0.2"}'
+            f"{url}/simulator/account/sell",
+            b'{"symbol": "BTC/USDT", "quantity": "0.2"}',
+            {"X-Onetape-Control": "1"},
         )
         with urllib.request.urlopen(order, timeout=10) as answer:  # noqa: S310 - loopback
             assert answer.status == 200

@@ -25,7 +25,7 @@ async def told(at: Any, action: str, body: object) -> tuple[int, Any]:
     url = f"{at.simulator.url}/simulator/account/{action}"
     async with (
         aiohttp.ClientSession() as session,
-        session.post(url, data=json.dumps(body)) as answer,
+        session.post(url, data=json.dumps(body), headers={"X-Onetape-Control": "1"}) as answer,
     ):
         return answer.status, await answer.json()
 

@@ -15,6 +15,7 @@ from onetape.simulator.server import Simulator
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Stepped = Callable[[int], Clock]
+CONTROL = {"X-Onetape-Control": "1"}
 #: 2024-03-01 00:00 UTC.
 MARCH_MS = 1_709_251_200_000
 
@@ -22,7 +23,7 @@ MARCH_MS = 1_709_251_200_000
 async def ask(simulator: Simulator, method: str, path: str, body: str | None = None) -> Any:
     async with (
         aiohttp.ClientSession() as session,
-        session.request(method, simulator.url + path, data=body) as answer,
+        session.request(method, simulator.url + path, data=body, headers=CONTROL) as answer,
     ):
         return answer.status, await answer.json(content_type=None)
 

@@ -23,6 +23,9 @@ MOST_LEDGER_ROWS: Final = 200_000
 class Control:
     """Endpoints that Binance does not have.
 
+    A request that changes something, here and everywhere under /simulator, needs the header
+    X-Onetape-Control (`request_guard`).
+
     - `GET /simulator/clock`: `{"kind": "real" | "accelerated" | "stepped", "market_ms": int,
       "speed": float, "seed": int}`; a stepped clock has speed 0.
     - `POST /simulator/clock {"advance_to_ms": int}`: moves a stepped clock forward and answers like

@@ -1,19 +1,11 @@
 """Listening on an address of this machine, and refusing every other one unless told."""
 
 import errno
-import ipaddress
 
 from aiohttp import web
 
 from onetape.core.errors import ConfigurationError, SafetyRefusal
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether an address is reachable from this machine only."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+from onetape.core.loopback import is_loopback
 
 
 def refuse_remote(host: str, *, allow_remote: bool) -> None:

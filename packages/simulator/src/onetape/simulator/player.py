@@ -8,6 +8,7 @@ from aiohttp import WSMsgType, web
 
 from onetape.simulator.listening import listen, refuse_remote, url_of
 from onetape.simulator.recordings import Query, Recording, Reel, asked_text, plain_query
+from onetape.simulator.request_guard import RequestGuard
 from onetape.simulator.wire import json_text
 
 #: Headers that describe the recorded bytes, not what is sent again.
@@ -77,7 +78,7 @@ class Player:
         Raises:
             ConfigurationError: the address cannot be used.
         """
-        app = web.Application()
+        app = web.Application(middlewares=[RequestGuard(self._host, lambda: self._port).middleware])
         app.router.add_route("*", "/{path:.*}", self._serve)
         self._runner, self._port = await listen(app, self._host, self._port)
         return self

@@ -26,6 +26,7 @@ from onetape.simulator.market import Market
 from onetape.simulator.refusals import Refusal
 from onetape.simulator.replay import Replay
 from onetape.simulator.replay_market import ReplayMarket
+from onetape.simulator.request_guard import RequestGuard
 from onetape.simulator.rest import PublicRest
 from onetape.simulator.streams import Streams
 from onetape.simulator.symbols import SYMBOLS, SpotSymbol
@@ -110,9 +111,10 @@ class Simulator:
             ConfigurationError: the address cannot be used, for example because it is in use.
         """
         self.faults.start(self.clock, self.market.seed)
-        # Faults come first: they may keep a request from the exchange, or its answer from a client.
-        outermost = RestFaults(self.faults, self._states).middleware
-        app = web.Application(middlewares=[outermost, self._limits.middleware, _binance_errors])
+        guard = RequestGuard(self._host, lambda: self._port).middleware
+        # Faults may keep a request from the exchange, or its answer from a client.
+        faults = RestFaults(self.faults, self._states).middleware
+        app = web.Application(middlewares=[guard, faults, self._limits.middleware, _binance_errors])
         PublicRest(self.market, self.clock).add_to(app)
         self.streams.add_to(app)
         self.account.add_to(app)
