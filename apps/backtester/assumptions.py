@@ -11,7 +11,7 @@ from onetape.strategies.segments import WHOLE
 if TYPE_CHECKING:
     from backtester.load import Tape
     from backtester.run import Backtest
-    from onetape.engine.account import Book
+    from onetape.engine import Result
 
 
 def assumptions(backtest: "Backtest") -> dict[str, str]:
@@ -83,7 +83,7 @@ def exit_words(rules: Rules) -> str:
     if exits.stop_loss is not None:
         parts.append(f"stop loss {exits.stop_loss:.2%} under the entry")
     if exits.trailing_stop is not None:
-        parts.append(f"trailing stop {exits.trailing_stop:.2%} under the highest price before")
+        parts.append(f"trailing stop {exits.trailing_stop:.2%} under the highest price so far")
     if exits.take_profit is not None:
         parts.append(f"target {exits.take_profit:.2%} over the entry")
     if exits.target_table:
@@ -114,7 +114,7 @@ def notes(backtest: "Backtest") -> list[str]:
 
         found += refusal_notes([result])
     if result.book.ambiguous or result.book.decided:
-        found.append(_ambiguity(result.book, backtest.settings.detail_timeframe))
+        found.append(_ambiguity(result, backtest.settings.detail_timeframe))
     return found
 
 
@@ -148,13 +148,17 @@ def tape_notes(tape: "Tape", who_asks: str) -> list[str]:
     return found
 
 
-def _ambiguity(book: "Book", finer: str | None) -> str:
+def _ambiguity(result: "Result", finer: str | None) -> str:
+    """Return what became of the bars whose prices allow several exits, or none, for a note."""
+    book, trailing = result.book, result.rules.exits.trailing_stop
+    has_target = result.rules.exits.has_target
     if book.decided and not book.ambiguous:
-        return (
-            f"0 ambiguous bars: {finer} candles decided all that had stop and target inside "
-            f"({book.decided:,})"
-        )
+        what = "had stop and target inside" if trailing is None else "allowed several exits"
+        return f"0 ambiguous bars: {finer} candles decided all that {what} ({book.decided:,})"
     told = f"; {finer} candles decided {book.decided:,} more" if book.decided else ""
     want = f" ({book.wanting:,} of them for want of {finer} candles)" if book.wanting else ""
-    many = counted(book.ambiguous, "ambiguous bar")
-    return f"{many}: stop and target inside one candle, taken as stopped{want}{told}"
+    both = "stop and target inside one candle, taken as stopped"
+    moved = "a trailing stop moved over the low by the candle's own high, taken at the worst price"
+    kinds = [text for text, has in ((both, has_target), (moved, trailing is not None)) if has]
+    hint = "" if finer or trailing is None else "; finer candles may decide: --detail-timeframe"
+    return f"{counted(book.ambiguous, 'ambiguous bar')}: {' or '.join(kinds)}{want}{told}{hint}"

@@ -13,10 +13,10 @@ from onetape.core.digest import data_digest
 from onetape.core.errors import DataError, UsageError
 from onetape.core.resample import check_multiple
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted
-from onetape.engine import Detail, Levels, Rules, exit_in_bar
+from onetape.core.words import counted, price_text
+from onetape.engine import BarExit, Detail, Levels, Rules, exit_in_bar
 from onetape.engine.detail import reader_of
-from onetape.engine.exits import TARGET
+from onetape.engine.exits import TARGET, TRAILING_STOP
 from onetape.store.candles import closed_range, last_closed_before, stored_series
 from onetape.store.database import Store
 from onetape.store.gaps import confirmed_gaps
@@ -27,9 +27,15 @@ if TYPE_CHECKING:
 
 _SILENCES: Final = {
     "missing": "a {} candle is missing",
-    "both": "the first {} candle that reached one reached both",
+    "both": "the first {} candle that reached one allows both",
     "unlike": "the {} candles contradict this one",
 }
+#: Why a candle is ambiguous, and how it is taken then.
+_BOTH: Final = ("stop and target both lie inside this candle", "taken as stopped, the worse")
+_MOVED: Final = (
+    "the high of this candle moves the trailing stop over its low",
+    "taken at the worst price that it allows",
+)
 
 
 def finer_timeframe(settings: BacktesterSettings) -> Timeframe | None:
@@ -136,11 +142,16 @@ def detail_words(backtest: "Backtest") -> dict[str, str]:
         return {"detail": f"{finer} candles are asked nothing: there is no stop and no target"}
     parts = (backtest, *backtest.others)
     told = [each for part in parts for each in part.result.book.told.values()]
-    known = sum(each.found is not None for each in told)
+    exits = [each for each in told if not each.goes_on]
+    known = sum(each.silence is None for each in exits)
+    went_on = len(told) - len(exits)
+    trails = rules.exits.trailing_stop is not None
     return {
-        "detail": f"{finer} candles tell whether stop or target came first, and fill at its open a "
+        "detail": f"{finer} candles tell whether stop or target came first, "
+        f"{'move the trailing stop, ' if trails else ''}and fill at its open a "
         f"level that one of them opens beyond: they told {known:,} of "
-        f"{counted(len(told), 'exit')} inside a candle"
+        f"{counted(len(exits), 'exit')} inside a candle"
+        + (f", and that {counted(went_on, 'candle')} ended no position" if went_on else "")
     }
 
 
@@ -167,22 +178,37 @@ def explained_exit(backtest: "Backtest", bar: int, levels: Levels) -> list[str]:
     own = exit_in_bar(open_, high, low, levels)
     told, finer = book.told.get(bar), backtest.settings.detail_timeframe
     is_ambiguous = own is not None and own.is_ambiguous
-    both = "stop and target both lie inside this candle"
-    if told is None or told.found is None:
+    inside, taken = _BOTH if high >= levels.target else _MOVED
+    if told is None or told.found is None or told.silence is not None:
         why = (
             "no finer candles were asked (--detail-timeframe)"
             if told is None or told.silence is None
             else _SILENCES[told.silence].format(finer)
         )
         if is_ambiguous:
-            return [f"{both}: taken as stopped, the worse, because {why}"]
+            return [f"{inside}: {taken}, because {why}"]
         return [] if told is None else [f"filled at its level, because {why}"]
-    found = told.found
+    who = f"the {finer} candle of {utc_text(told.opened)} UTC"
+    did = _did(told.found, levels)
+    return [f"{inside}: {who} decided, it {did} first" if is_ambiguous else f"{who} {did}"]
+
+
+def explained_survival(backtest: "Backtest", bar: int) -> list[str]:
+    """Return why a candle that may have reached a trailing stop did not end the position."""
+    told = backtest.result.book.told.get(bar)
+    if told is None or not told.goes_on:
+        return []
+    finer = backtest.settings.detail_timeframe
+    return [f"{_MOVED[0]}: the {finer} candles show that the price was never under the stop"]
+
+
+def _did(found: BarExit, levels: Levels) -> str:
+    """Return how a finer candle ended a position."""
+    if found.kind == TRAILING_STOP and found.price != levels.stop:
+        return f"met the trailing stop at {price_text(found.price)}"
     level = "target" if found.kind == TARGET else "stop"
     beyond = found.price not in (levels.stop, levels.target)
-    did = f"opened beyond the {level}" if beyond else f"reached the {level}"
-    who = f"the {finer} candle of {utc_text(told.opened)} UTC"
-    return [f"{both}: {who} decided, it {did} first" if is_ambiguous else f"{who} {did}"]
+    return f"opened beyond the {level}" if beyond else f"reached the {level}"
 
 
 def _nothing_text(store: Store, key: SeriesKey, tape: Tape, settings: BacktesterSettings) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from backtester.detail import explained_exit
+from backtester.detail import explained_exit, explained_survival
 from backtester.document import entry_reason, exit_reason
 from backtester.run import Backtest
 from backtester.trade_levels import levels_at
@@ -133,6 +133,8 @@ def _inside(backtest: Backtest, bar: int) -> list[str]:
             ]
             if leaves and trade.exit_kind != "time_stop":
                 told += explained_exit(backtest, bar, levels)
+            else:
+                told += explained_survival(backtest, bar)
         if leaves:
             told.append(f"{_left(backtest, trade)}")
     told += [f"refused: {refused.reason}" for at, refused in result.refused if at == bar]

@@ -161,13 +161,14 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
         "ambiguous_bars",
         "ambiguous bars",
         "count",
-        "candles that reached stop and target, taken as stopped: nothing told which was first",
+        "candles that reached stop and target, or whose own high moves a trailing stop over their "
+        "low, taken at the worst price that they allow: nothing told what was first",
     ),
     Definition(
         "decided_bars",
         "decided bars",
         "count",
-        "such candles where finer ones told which was first",
+        "such candles where finer ones told what was first",
         is_brief=False,
     ),
 )

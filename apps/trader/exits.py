@@ -1,8 +1,10 @@
 """Stops, targets and time stops of a paper position, by the engine's rule for one bar.
 
 A closed candle is looked at once, before it is decided on. Of the forming one only what cannot
-change any more counts: a stop that it has reached, or an open beyond a level. A target that it has
-reached waits for its close, because a stop in the same candle comes first by the rules.
+change any more counts (`final_exit`): a stop that held at its open and that it has reached, or an
+open beyond a level. A target that it has reached waits for its close, because a stop in the same
+candle comes first by the rules; so does a trailing stop that its own high has moved over its low,
+because it sells at the low of the whole candle, as in a backtest.
 """
 
 from dataclasses import dataclass
@@ -13,8 +15,15 @@ from onetape.cli.output import print_line
 from onetape.core.candles import Candle
 from onetape.core.clock import utc_text
 from onetape.core.trading import Order
-from onetape.engine import EXIT_KINDS, BarExit, exit_in_bar, levels_of, rules_of_candle
-from onetape.engine.exits import TARGET, TIME_STOP
+from onetape.engine import (
+    EXIT_KINDS,
+    BarExit,
+    exit_in_bar,
+    final_exit,
+    levels_of,
+    rules_of_candle,
+)
+from onetape.engine.exits import TIME_STOP
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import first_row_after, missing_between
 from onetape.store.gaps import unexplained
@@ -75,7 +84,7 @@ class PaperExits:
         )  # fmt: skip
         for row in zip(*(column.tolist() for column in columns), strict=True):
             candle = Candle(*row)
-            found = self._found(held, candle)
+            found = self._found(held, candle, is_closed=True)
             is_new = self._seen is None or candle.timestamp > self._seen
             if is_new and found is not None:
                 self._leave(held, candle, found)
@@ -95,11 +104,8 @@ class PaperExits:
         if held is None or candle is None or candle.timestamp <= held.looked_at:
             return
         holes = missing_between(job.store, job.key, job.timeframe.next(decided), candle.timestamp)
-        found = self._found(held, candle)
-        if found is None or unexplained(job.store, job.key, holes):
-            return
-        # The target itself, and not an open beyond it: a stop may still be reached.
-        if found.kind != TARGET or found.price == candle.open:
+        found = self._found(held, candle, is_closed=False)
+        if found is not None and not unexplained(job.store, job.key, holes):
             self._leave(held, candle, found)
 
     def _position(self) -> _Held | None:
@@ -122,14 +128,15 @@ class PaperExits:
             self._held = _Held(entry, first.open, first.open, first.timestamp - 1, 0)
         return self._held
 
-    def _found(self, held: _Held, candle: Candle) -> BarExit | None:
+    def _found(self, held: _Held, candle: Candle, *, is_closed: bool) -> BarExit | None:
         rules = self._job.rules
         bars = rules.exits.time_stop_bars
         if bars is not None and held.age >= bars:
             return BarExit(candle.open, TIME_STOP, is_ambiguous=False)
         step = float(rules_of_candle(rules, candle).steps.price_step or 0)
         levels = levels_of(rules.exits, held.price, held.highest, held.age, step)
-        return exit_in_bar(candle.open, candle.high, candle.low, levels)
+        rule = exit_in_bar if is_closed else final_exit
+        return rule(candle.open, candle.high, candle.low, levels)
 
     def _leave(self, held: _Held, candle: Candle, found: BarExit) -> None:
         self._lease.renew()

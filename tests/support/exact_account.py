@@ -120,11 +120,20 @@ def _leave_at_open(account: ExactAccount, lane: _Lane, bar: int) -> None:
 def _leave_inside(account: ExactAccount, lane: _Lane, bar: int) -> None:
     if lane.entry is None or lane.gave_up:
         return
+    prices = lane.prices
+    lane.highest = max(lane.highest, prices.open[bar])
     stop, kinds, target = _levels(lane, bar)
-    reached = target is not None and lane.prices.high[bar] >= target
-    if stop is not None and lane.prices.low[bar] <= stop:
-        lane.ambiguous += reached
+    reached = target is not None and prices.high[bar] >= target
+    # Up to here the price may have been before it fell: no further than the target.
+    top = prices.high[bar] if target is None else min(prices.high[bar], target)
+    trailing = lane.rules.exits.trailing_stop
+    is_moved = trailing is not None and stop is not None and top * (1 - of(trailing)) > stop
+    if stop is not None and prices.low[bar] <= stop:
+        lane.ambiguous += reached or is_moved
         _sell(account, lane, bar, stop, kinds)
+    elif is_moved and trailing is not None and prices.low[bar] <= top * (1 - of(trailing)):
+        lane.ambiguous += 1
+        _sell(account, lane, bar, prices.low[bar], ("trailing_stop",))
     elif reached:
         assert target is not None
         _sell(account, lane, bar, target, ("target",))

@@ -353,3 +353,99 @@ def test_a_finer_row_that_no_table_takes_is_not_believed(tape: Path, backtester:
     ended = backtester(*MANY, *FINER)
     assert (ended.code, ended.out) == (4, "")
     assert "of simulator BTC/USDT 1m: a value is not a finite number; delete that row" in ended.err
+
+
+TRAIL = ("--trailing-stop", "0.05", "--timeframe", "1d", "--fee", "0", "--json", "--no-keep")
+#: Day of the wide candle of `wide_tape`.
+WIDE = START + 2 * DAY
+
+
+@pytest.fixture
+def wide_tape(folder: Path, request: pytest.FixtureRequest) -> Path:
+    """Return a database of days and hours of which the third day goes from 100 to 130.
+
+    Its first hours go through the prices that the test names.
+    """
+    closes = [*([100.0] * 48), *request.param]
+    closes += np.linspace(closes[-1], 130.0, 72 - len(closes)).round(2).tolist()
+    closes += [*([130.0] * 24), *np.linspace(130.0, 120.0, 24).round(2).tolist()]
+    close = np.array(closes)
+    open_ = np.append(100.0, close[:-1])
+    high, low = np.maximum(open_, close), np.minimum(open_, close)
+    times = START + 3_600 * np.arange(len(close), dtype=np.int64)
+    hours = Candles.from_columns(times, open_, high, low, close, np.ones(len(close)))
+    days = resample(hours, Timeframe.parse("1h"), Timeframe.parse("1d"))
+    path = folder / "data" / "simulator.db"
+    path.parent.mkdir()
+    with open_store(path, create=True) as store:
+        put(store, SeriesKey("simulator", "BTC/USDT", "1h"), hours)
+        put(store, SeriesKey("simulator", "BTC/USDT", "1d"), days)
+    return path
+
+
+RISE_THEN_FALL, FALL_THEN_RISE = [100.0, 103.0, 96.5], [98.0, 96.5, 100.0]
+
+
+@pytest.mark.parametrize(
+    ("wide_tape", "flags", "exit_day", "price", "bars"),
+    [
+        (RISE_THEN_FALL, (), 2, 96.5, (1, 0)),
+        (RISE_THEN_FALL, ("--detail-timeframe", "1h"), 2, 97.85, (0, 1)),
+        (FALL_THEN_RISE, (), 2, 96.5, (1, 0)),
+        # The hours show that the stop was never reached that day: the exit is two days later.
+        (FALL_THEN_RISE, ("--detail-timeframe", "1h"), 4, 123.5, (0, 1)),
+    ],
+    indirect=["wide_tape"],
+)
+def test_a_trailing_stop_follows_stored_hours_inside_a_day_and_else_takes_the_worst(
+    wide_tape: Path,
+    backtester: Run,
+    flags: tuple[str, ...],
+    exit_day: int,
+    price: float,
+    bars: tuple[int, int],
+) -> None:
+    del wide_tape
+    document = backtester(*HOLD, *TRAIL, *flags).document
+    (trade,) = document["trades"]
+    assert trade["exit_timestamp"] == START + exit_day * DAY
+    assert trade["exit_price"] == pytest.approx(price)
+    assert bars_of(document) == bars
+
+
+@pytest.mark.parametrize("wide_tape", [RISE_THEN_FALL], indirect=True)
+def test_a_day_whose_hours_are_missing_stays_ambiguous_for_want_of_them(
+    wide_tape: Path, backtester: Run
+) -> None:
+    forget(wide_tape, SeriesKey("simulator", "BTC/USDT", "1h"), WIDE + 3_600, WIDE + 7_200)
+    document = backtester(*HOLD, *TRAIL, "--detail-timeframe", "1h").document
+    assert bars_of(document) == (1, 0)
+    (note,) = [text for text in document["notes"] if "ambiguous" in text]
+    assert note == (
+        "1 ambiguous bar: a trailing stop moved over the low by the candle's own high, taken at "
+        "the worst price (1 of them for want of 1h candles)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wide_tape", "words"),
+    [
+        (
+            RISE_THEN_FALL,
+            "the high of this candle moves the trailing stop over its low: the 1h candle of "
+            "2024-01-03 02:00 UTC decided, it met the trailing stop at 97.85 first",
+        ),
+        (
+            FALL_THEN_RISE,
+            "the high of this candle moves the trailing stop over its low: the 1h candles show "
+            "that the price was never under the stop",
+        ),
+    ],
+    indirect=["wide_tape"],
+)
+def test_explain_says_how_the_hours_met_a_trailing_stop(
+    wide_tape: Path, backtester: Run, words: str
+) -> None:
+    del wide_tape
+    flags = (*HOLD, *TRAIL[:-1], "--detail-timeframe", "1h")
+    assert words in backtester("explain", "--at", "2024-01-03", *flags).document["inside"]

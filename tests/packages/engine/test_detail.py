@@ -15,18 +15,20 @@ from onetape.core.candles import Candles
 from onetape.core.resample import resample
 from onetape.core.timeframes import Timeframe
 from onetape.engine import (
+    BarExit,
     Detail,
     ExitRules,
     Levels,
     Result,
     Rules,
     Series,
+    exit_in_bar,
     levels_of,
     simulate,
     simulate_together,
 )
 from onetape.engine.detail import exit_told, reader_of
-from onetape.engine.exits import STOP_LOSS, TARGET
+from onetape.engine.exits import STOP_LOSS, TARGET, TRAILING_STOP
 from plain_engine import PlainLoop, engine_rules, signals_of, walk
 
 HOUR, MINUTE = Timeframe.parse("1h"), Timeframe.parse("1m")
@@ -82,7 +84,6 @@ def test_the_first_minute_that_reaches_a_level_fills_it_or_its_own_open_beyond_i
         ([], "missing"),
         ([QUIET, (2, 100, 111, 99)], "missing"),
         ([QUIET, (1, 100, 101, 99)], "missing"),
-        ([(0, 100, 111, 89)], "both"),
         ([(minute, *QUIET[1:]) for minute in range(60)], "unlike"),
         # The bar never fell to 70, so this minute is not a part of it.
         ([QUIET, (1, 70, 71, 69)], "unlike"),
@@ -90,7 +91,42 @@ def test_the_first_minute_that_reaches_a_level_fills_it_or_its_own_open_beyond_i
 )
 def test_minutes_that_tell_nothing_say_why(rows: Sequence[Minute], silence: str):
     told = exit_told(detail_of(rows), 0, BOTH, 80.0, 120.0)
-    assert (told.found, told.silence) == (None, silence)
+    assert (told.found, told.silence, told.goes_on) == (None, silence, False)
+
+
+def test_a_minute_that_reaches_stop_and_target_is_taken_as_stopped_and_decides_nothing():
+    told = exit_told(detail_of([(0, 100, 111, 89)]), 0, BOTH, 80.0, 120.0)
+    assert told == ((90.0, STOP_LOSS, True), 0, "both")
+
+
+#: A trailing stop of 5 % on an entry at 100, in an hour that reaches from 96.5 to 130.
+TRAILING = Levels(95.0, TRAILING_STOP, math.inf, 0.95)
+REST = [(minute, 130, 130, 130) for minute in range(3, 60)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "found", "opened", "silence"),
+    [
+        # The stop follows the highest minute so far: 103, then the low.
+        ([(0, 100, 103, 100), (1, 103, 103, 96.5), (2, 97, 130, 97)], 97.85, 60, None),
+        ([(0, 100, 103, 100), (1, 97, 98, 96.5), (2, 97, 130, 97)], 97.0, 60, None),
+        # The low came first: the position goes on.
+        ([(0, 100, 101, 96.5), (1, 97, 101, 97), (2, 130, 130, 125)], None, 0, None),
+        # One minute has both, and the worst that it allows is its low.
+        ([(0, 100, 101, 100), (1, 100, 130, 96.5), (2, 130, 130, 125)], 96.5, 60, "both"),
+        ([(0, 100, 103, 100), (2, 97, 130, 97)], None, 0, "missing"),
+        # Minutes without the hour's high do not prove that its stop was not reached.
+        ([(0, 100, 101, 96.5), (1, 97, 97, 97), (2, 97, 97, 97)], None, 0, "unlike"),
+    ],
+)
+def test_a_trailing_stop_follows_the_minutes_inside_a_bar(
+    rows: Sequence[Minute], found: float | None, opened: int, silence: str | None
+):
+    rest = [(minute, 97, 97, 97) for minute in range(3, 60)] if silence == "unlike" else REST
+    told = exit_told(detail_of([*rows, *rest]), 0, TRAILING, 96.5, 130.0)
+    price = None if told.found is None else told.found.price
+    assert (price, told.opened, told.silence) == (pytest.approx(found), opened, silence)
+    assert told.goes_on == (found is None and silence is None)
 
 
 @pytest.mark.parametrize(("absent", "silence"), [((60, 180), None), ((60, 120), "missing")])
@@ -158,8 +194,23 @@ def test_ambiguous_bars_are_counted_by_what_minutes_said_of_them():
 FINE, COARSE = Timeframe.parse("1h"), Timeframe.parse("4h")
 
 
+def exit_of_finer(open_: float, high: float, low: float, levels: Levels) -> BarExit | None:
+    """Return what ends a position in a finer candle, step by step along its prices."""
+    stop, kind, target, trailing = levels
+    if open_ <= stop or open_ >= target:
+        return BarExit(open_, kind if open_ <= stop else TARGET, is_ambiguous=False)
+    if open_ * trailing > stop:
+        stop, kind = open_ * trailing, TRAILING_STOP
+    moved = min(high, target) * trailing
+    if low <= stop:
+        return BarExit(stop, kind, is_ambiguous=moved > stop or high >= target)
+    if low <= moved:
+        return BarExit(low, TRAILING_STOP, is_ambiguous=True)
+    return BarExit(target, TARGET, is_ambiguous=False) if high >= target else None
+
+
 class FinerLoop(PlainLoop):
-    """The plain loop, which goes on candle by finer candle where a bar reaches a level."""
+    """The plain loop, which goes on candle by finer candle where a bar may end a position."""
 
     def __init__(self, candles: Candles, signal: list[int], rules: Rules, detail: "Made") -> None:
         super().__init__(candles, signal, rules)
@@ -169,23 +220,34 @@ class FinerLoop(PlainLoop):
     def inside(self, bar: int, open_: float, high: float, low: float) -> None:
         step = float(self.rules.steps.price_step or 0)
         age = bar - (self.entry or 0)
-        stop, kind, target = levels_of(self.rules.exits, self.entry_price, self.highest, age, step)
-        if open_ <= stop or open_ >= target:
-            self.leave(bar, open_, kind if open_ <= stop else TARGET)
-        elif low <= stop or high >= target:
-            stop = stop if low <= stop else -math.inf
-            target = target if high >= target else math.inf
-            coarse = (stop, kind) if low <= stop else (target, TARGET)
-            told = self._walked(int(self.candles.timestamp[bar]), stop, kind, target)
-            if isinstance(told, tuple) and not low <= told[0] <= high:
-                told = "unlike"
-            if math.isfinite(stop) and math.isfinite(target):
-                self.done.ambiguous += isinstance(told, str)
-                self.decided += not isinstance(told, str)
-                self.wanting += told == "missing"
-            self.leave(bar, *(coarse if isinstance(told, str) else told))
+        levels = levels_of(self.rules.exits, self.entry_price, self.highest, age, step)
+        coarse = exit_in_bar(open_, high, low, levels)
+        if coarse is None:
+            return
+        if open_ <= levels.stop or open_ >= levels.target:
+            self.leave(bar, coarse.price, coarse.kind)
+            return
+        told = self._walked(int(self.candles.timestamp[bar]), levels, (open_, high, low))
+        if isinstance(told, BarExit) and not low <= told.price <= high:
+            told = "unlike"
+        if coarse.is_ambiguous:
+            is_decided = told == "on" or (isinstance(told, BarExit) and not told.is_ambiguous)
+            self.decided += is_decided
+            self.done.ambiguous += not is_decided
+            self.wanting += told == "missing"
+        if told != "on":
+            found = told if isinstance(told, BarExit) else coarse
+            self.leave(bar, found.price, found.kind)
 
-    def _walked(self, start: int, stop: float, kind: int, target: float) -> tuple[float, int] | str:
+    def _walked(self, start: int, levels: Levels, bar: tuple[float, float, float]) -> BarExit | str:
+        trailing = levels.trailing
+        stop, kind = levels.stop, levels.stop_kind
+        if bar[0] * trailing > stop:
+            stop, kind = bar[0] * trailing, TRAILING_STOP
+        target = levels.target if bar[1] >= levels.target else math.inf
+        stop = stop if bar[2] <= stop else -math.inf
+        must_end = math.isfinite(stop) or math.isfinite(target)
+        highs, lows = list[float](), list[float]()
         for moment in range(start, start + COARSE.seconds, FINE.seconds):
             if moment in self._made.absent:
                 continue
@@ -194,15 +256,15 @@ class FinerLoop(PlainLoop):
             open_, high, low, volume = self._made.there[moment]
             if not volume and high == low:
                 continue
-            if open_ <= stop:
-                return open_, kind
-            if open_ >= target:
-                return open_, TARGET
-            if low <= stop:
-                return "both" if high >= target else (stop, kind)
-            if high >= target:
-                return target, TARGET
-        return "unlike"
+            highs.append(high)
+            lows.append(low)
+            found = exit_of_finer(open_, high, low, Levels(stop, kind, target, trailing))
+            if found is not None:
+                return found
+            if high * trailing > stop:
+                stop, kind = high * trailing, TRAILING_STOP
+        is_whole = bool(highs) and max(highs) >= bar[1] and min(lows) <= bar[2]
+        return "on" if is_whole and not must_end else "unlike"
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onetape.core.errors import UsageError
-from onetape.engine import ExitRules, Market, Rules, buy_fill, exit_in_bar, levels_of
+from onetape.engine import (
+    ExitRules,
+    Levels,
+    Market,
+    Rules,
+    buy_fill,
+    exit_in_bar,
+    final_exit,
+    levels_of,
+)
 from onetape.engine.exits import STOP_LOSS, TARGET, TRAILING_STOP
 from onetape.engine.fills import Fill
+from plain_engine import exit_rules
 
 BOTH = ExitRules(stop_loss=0.1, take_profit=0.1)
 
@@ -40,6 +50,110 @@ def test_a_trailing_stop_follows_the_highest_price_and_never_falls_under_the_sto
     exits = ExitRules(stop_loss=0.1, trailing_stop=0.2)
     assert levels_of(exits, 100.0, 100.0, 0, 0.0)[:2] == (pytest.approx(90.0), STOP_LOSS)
     assert levels_of(exits, 100.0, 150.0, 3, 0.0)[:2] == (pytest.approx(120.0), TRAILING_STOP)
+
+
+TRAIL = ExitRules(trailing_stop=0.05)
+
+
+@pytest.mark.parametrize(
+    ("bar", "highest", "expected"),
+    [
+        # The bar sets no high: the stop is where it was before.
+        ((100, 100, 95), 100, (95, TRAILING_STOP, False)),
+        ((99, 100, 95.5), 100, None),
+        # The open is the first price, so a high there moves the stop for certain.
+        ((110, 110, 104), 100, (104.5, TRAILING_STOP, False)),
+        # A low that only the bar's own high has put under the stop: the worst is the low itself.
+        ((100, 130, 96.5), 100, (96.5, TRAILING_STOP, True)),
+        ((100, 103, 97.85), 100, (97.85, TRAILING_STOP, True)),
+        ((100, 103, 97.86), 100, None),
+        # The stop was reached either way, and a high before it would have been better.
+        ((100, 104, 94), 100, (95, TRAILING_STOP, True)),
+        ((94, 104, 90), 100, (94, TRAILING_STOP, False)),
+    ],
+)
+def test_a_bar_that_moves_its_own_trailing_stop_is_taken_at_the_worst_price_it_allows(
+    bar: tuple[float, float, float],
+    highest: float,
+    expected: tuple[float, int, bool] | None,
+):
+    found = exit_in_bar(*bar, levels_of(TRAIL, 100.0, highest, 1, 0.0))
+    assert found is None if expected is None else found is not None
+    if found is not None and expected is not None:
+        assert found == (pytest.approx(expected[0], rel=1e-12), *expected[1:])
+
+
+@pytest.mark.parametrize(
+    ("bar", "expected"),
+    [
+        # The stop that the target's price would move lies under the low: nothing but the target.
+        ((100, 120, 99), (102, TARGET, False)),
+        ((100, 120, 96.5), (96.5, TRAILING_STOP, True)),
+        ((100, 101, 96.5), None),
+        ((100, 102, 96), (96, TRAILING_STOP, True)),
+    ],
+)
+def test_a_trailing_stop_follows_the_price_no_further_than_the_target(
+    bar: tuple[float, float, float], expected: tuple[float, int, bool] | None
+):
+    exits = ExitRules(trailing_stop=0.05, take_profit=0.02)
+    found = exit_in_bar(*bar, levels_of(exits, 100.0, 100.0, 0, 0.01))
+    assert found == expected
+
+
+def exit_on_path(prices: list[float], levels: Levels) -> tuple[float, int] | None:
+    """Return price and kind of an exit where the price goes from each of these to the next."""
+    if prices[0] <= levels.stop:
+        return prices[0], levels.stop_kind
+    if prices[0] >= levels.target:
+        return prices[0], TARGET
+    for price in prices:
+        levels = levels.raised_to(min(price, levels.target))
+        if price >= levels.target:
+            return levels.target, TARGET
+        if price <= levels.stop:
+            return levels.stop, levels.stop_kind
+    return None
+
+
+@given(
+    exit_rules().filter(lambda exits: exits.has_levels),
+    st.integers(9_000, 13_000),
+    st.integers(10_000, 12_000),
+    st.lists(st.integers(9_000, 13_000), max_size=9),
+)
+def test_no_path_through_a_bar_ends_a_position_lower_than_the_bar_says(
+    exits: ExitRules, first: int, highest: int, path: list[int]
+):
+    prices = [cents / 100 for cents in (first, *path)]
+    levels = levels_of(exits, 100.0, highest / 100, 3, 0.01)
+    found = exit_in_bar(prices[0], max(prices), min(prices), levels)
+    followed = exit_on_path(prices, levels)
+    if found is None or not found.is_ambiguous:
+        assert followed == (found and found[:2])
+    elif followed is not None:
+        assert found.price <= followed[0]
+    else:
+        assert found.price <= prices[-1]
+
+
+@given(
+    exit_rules().filter(lambda exits: exits.has_levels),
+    st.integers(9_000, 13_000),
+    st.lists(st.integers(9_000, 13_000), max_size=4),
+    st.lists(st.integers(9_000, 13_000), max_size=4),
+)
+def test_an_exit_that_is_final_in_a_forming_bar_is_that_of_the_closed_one(
+    exits: ExitRules, first: int, seen: list[int], later: list[int]
+):
+    levels = levels_of(exits, 100.0, 105.0, 3, 0.01)
+    open_, *prices = (cents / 100 for cents in (first, *seen, *later))
+    so_far = [open_, *prices[: len(seen)]]
+    final = final_exit(open_, max(so_far), min(so_far), levels)
+    if final is not None:
+        closed = exit_in_bar(open_, max([open_, *prices]), min([open_, *prices]), levels)
+        assert closed is not None
+        assert final[:2] == closed[:2]
 
 
 @given(

@@ -11,6 +11,7 @@ from onetape.engine.exits import (
     Levels,
     exit_in_bar,
     exit_rules,
+    final_exit,
     levels_of,
 )
 from onetape.engine.fills import (
@@ -61,6 +62,7 @@ __all__ = [
     "drawdown_curve",
     "exit_in_bar",
     "exit_rules",
+    "final_exit",
     "levels_of",
     "max_drawdown",
     "metrics_of",

@@ -1,6 +1,5 @@
 """Cash and coins while a plan is carried out: plain numbers, one round of the loop for a trade."""
 
-import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple, cast
@@ -10,8 +9,9 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray, IntArray
+from onetape.core.price_steps import price_step_at
 from onetape.engine.detail import Detail, Told, exit_told
-from onetape.engine.exits import EXIT_KINDS, TARGET, ExitKind, Levels
+from onetape.engine.exits import EXIT_KINDS, SIGNAL, TARGET, TIME_STOP, ExitKind, levels_of
 from onetape.engine.fills import (
     NO_MARKET,
     Fill,
@@ -65,13 +65,13 @@ class Book:
         self._index_column = np.empty(0, dtype=np.int64)
         self.refused: list[tuple[int, Refused]] = []
         self.ambiguous = 0
-        """Bars that reached stop and target, where nothing told which came first."""
+        """Bars taken at the worst exit that their prices allow, because nothing decided."""
         self.decided = 0
-        """Such bars where finer candles told it."""
+        """Bars that allow several exits, or none, of which finer candles decided for one."""
         self.wanting = 0
         """Of the ambiguous ones, those where finer candles were asked and one was missing."""
         self.told: dict[int, Told] = {}
-        """By bar what finer candles said, of each exit inside one that they were asked about."""
+        """By bar what finer candles said, of each one inside which a level may end a position."""
 
     @cached_property
     def indices(self) -> list[int]:
@@ -186,6 +186,8 @@ class Lane:
         self._all = all_candles
         self._skipped = len(all_candles) - len(candles)
         self.detail = detail
+        self._exits = rules.exits
+        self._steps = rules.steps
         self._volatility = self._volatility_of(rules)
         self._needs_volume = bool(rules.volume_impact)
         self.needs_market = self._needs_volume or self._volatility is not None
@@ -236,8 +238,8 @@ class Lane:
         """Leave; return the change of cash, or None where the order was refused."""
         plan, book = self.plan, self.book
         kind, price = plan.exit_kinds[row], plan.exit_prices[row]
-        if self.detail is not None or row in plan.targets:
-            kind, price = self._inside(row, bar, kind, price)
+        if self.detail is None:
+            book.ambiguous += row in plan.ambiguous
         volume = self._volume_before(bar) if self._needs_volume else 0.0
         numbers = self._model_of(bar).sell_numbers(book.base, price, volume, kind == TARGET)
         if isinstance(numbers, Refused):
@@ -250,27 +252,57 @@ class Lane:
         book.base += numbers[5]
         return numbers[4]
 
-    def _inside(self, row: int, bar: int, kind: int, price: float) -> tuple[int, float]:
-        """Return kind and price of an exit, as finer candles tell it where they do."""
-        book, candles = self.book, self.candles
-        other = self.plan.targets.get(row)
-        # An exit at the open needs nobody to tell.
-        if self.detail is None or price == candles.open[bar]:
-            book.ambiguous += other is not None
-            return kind, price
-        levels = (
-            Levels(-math.inf, kind, price)
-            if kind == TARGET
-            else Levels(price, kind, math.inf if other is None else other)
-        )
+    def exit_of(self, row: int) -> int:
+        """Return the bar of the exit of a position that is held; finer candles may move it.
+
+        Args:
+            row: Its row.
+        """
+        bar = self.plan.exit_of(row)
+        if self.detail is None or row in self.plan.given_up:
+            return bar
+        while bar < len(self.candles) and not self.is_exit_at_open(row, bar):
+            if bar in self.book.told:
+                break
+            told = self._ask(self.detail, row, bar)
+            if not told.goes_on:
+                if told.found is not None:
+                    self.plan.replace_exit(row, told.found)
+                break
+            bar = self.plan.exit_after(row, bar, self._highest(row, bar + 1))
+        return bar
+
+    def is_exit_at_open(self, row: int, bar: int) -> bool:
+        """Return whether a row's exit fills at the open of its bar, whatever came later in it."""
+        plan = self.plan
+        if plan.exit_kinds[row] in {SIGNAL, TIME_STOP}:
+            return True
+        is_inside = row in plan.ambiguous or bar in self.book.told or bar == plan.bars[row]
+        return not is_inside and plan.exit_prices[row] == self.candles.open[bar]
+
+    def _highest(self, row: int, end: int) -> float:
+        """Return the highest price of a position before a bar."""
+        entry, carried = self.plan.bars[row], self.book.carried
+        highest = carried.highest if entry < 0 and carried is not None else self.plan.prices[row]
+        highs = self.candles.high[max(entry, 0) : end]
+        return max(highest, float(highs.max())) if len(highs) else highest
+
+    def _ask(self, detail: Detail, row: int, bar: int) -> Told:
+        """Return what finer candles say of a bar inside which a level may end a position."""
+        plan, book, candles = self.plan, self.book, self.candles
+        moment, age = int(candles.timestamp[bar]), bar - plan.bars[row]
+        step = price_step_at(self._steps, moment)
+        levels = levels_of(self._exits, plan.prices[row], self._highest(row, bar), age, step)
         low, high = float(candles.low[bar]), float(candles.high[bar])
-        told = exit_told(self.detail, int(candles.timestamp[bar]), levels, low, high)
+        levels = levels.raised_to(float(candles.open[bar]))
+        told = exit_told(detail, moment, levels, low, high)
         book.told[bar] = told
-        if other is not None:
-            book.ambiguous += told.found is None
-            book.decided += told.found is not None
+        if row in plan.ambiguous:
+            is_decided = told.silence is None
+            book.decided += is_decided
+            book.ambiguous += not is_decided
             book.wanting += told.silence == "missing"
-        return (kind, price) if told.found is None else (told.found.kind, told.found.price)
+        return told
 
 
 def trade_alone(lane: Lane, cash: float, row: int, *, is_held: bool) -> tuple[float, int, bool]:
@@ -299,8 +331,8 @@ def trade_alone(lane: Lane, cash: float, row: int, *, is_held: bool) -> tuple[fl
             cash += change
         is_held = False
         bar = exit_bars[row]
-        if bar < 0:
-            bar = plan.exit_of(row)
+        if bar < 0 or lane.detail is not None:
+            bar = lane.exit_of(row)
         while bar < count:
             change = lane.sell(row, bar)
             if change is not None:

@@ -1,16 +1,20 @@
 """Ask finer candles how a bar met stop and target: which was first, and at what price.
 
-The levels are the bar's own (see exits.py): they move from bar to bar and not within one. What the
-rule for one bar says of the first finer candle that reaches a level holds. So a finer candle that
-opens beyond a level fills it at its open, and one that reaches both levels tells nothing.
+Stop loss and target are the bar's own (see exits.py): they move from bar to bar and not within one.
+A trailing stop follows the finer candles one by one, so it may turn out that the bar's low came
+before its high and the position goes on. What the rule for one bar says of the first finer candle
+that ends a position holds: a finer candle that opens beyond a level fills it at its open, and one
+that allows several exits gives the worst, as a bar does; the bar stays ambiguous then.
 """
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, IntArray
 from onetape.core.holes import holes_between
@@ -18,9 +22,9 @@ from onetape.core.timeframes import Timeframe
 from onetape.core.untraded import untraded_rows
 from onetape.engine.exits import BarExit, Levels, exit_in_bar
 
-#: Why finer candles tell nothing: one is missing before a level is reached; the first that reaches
-#: a level reaches both; or they are not what the bar is made of: none reaches a level, or one opens
-#: where the bar never was.
+#: Why finer candles do not decide: one is missing before a level is reached; the first that reaches
+#: a level is ambiguous itself; or they are not what the bar is made of: none reaches a level that
+#: the bar reached, or one opens where the bar never was.
 Silence = Literal["missing", "both", "unlike"]
 
 
@@ -38,49 +42,79 @@ class Detail(Struct, frozen=True):
 
 
 class Told(NamedTuple):
-    """What finer candles say of an exit inside a bar."""
+    """What finer candles say of a bar that may end a position inside."""
 
     found: BarExit | None
-    """Price and kind; None: they tell nothing, and the rule for one bar holds."""
+    """Price and kind of the exit; None: the position goes on, or `silence` says why nothing is
+    known and the rule for one bar holds."""
     opened: int
     """Open of the finer candle that ended the position, epoch seconds; 0 where none did."""
     silence: Silence | None
-    """Why they tell nothing; None where they do."""
+    """Why they do not decide; None where they do."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Return whether the position outlives the bar."""
+        return self.found is None and self.silence is None
 
 
+_GOES_ON: Final = Told(None, 0, None)
 _MISSING: Final = Told(None, 0, "missing")
-_BOTH: Final = Told(None, 0, "both")
 _UNLIKE: Final = Told(None, 0, "unlike")
 
 
 def exit_told(detail: Detail, timestamp: int, levels: Levels, low: float, high: float) -> Told:
-    """Return what finer candles say of a bar that reaches a level and opens beyond none.
+    """Return what finer candles say of a bar that may end a position and opens beyond no level.
 
     A finer candle in which nothing was traded only repeats the last price, and reaches nothing.
 
     Args:
         detail: Where to look.
         timestamp: Open of the bar, epoch seconds.
-        levels: Its levels; infinite where it does not reach one.
+        levels: Its levels.
         low: Of the bar.
         high: Of the bar.
     """
     end = detail.timeframe.next(timestamp)
+    # What the bar did not reach cannot have ended the position.
+    levels = levels._replace(
+        stop=levels.stop if low <= levels.stop else -math.inf,
+        target=levels.target if high >= levels.target else math.inf,
+    )
     candles = detail.read(timestamp, end)
-    reached = (candles.low <= levels.stop) | (candles.high >= levels.target)
-    reached &= ~untraded_rows(candles)
+    traded = ~untraded_rows(candles)
+    highest = np.maximum.accumulate(np.where(traded, candles.high, 0.0))
+    reached = (candles.low <= np.maximum(highest * levels.trailing, levels.stop)) & traded
+    reached |= (candles.high >= levels.target) & traded
     first = int(reached.argmax()) if reached.any() else len(candles)
     opened = int(candles.timestamp[first]) if first < len(candles) else end
     if _lacks_any(detail, candles.timestamp[:first], timestamp, opened):
         return _MISSING
     if opened == end:
-        return _UNLIKE
+        return _GOES_ON if _are_like(candles, traded, levels, low, high) else _UNLIKE
+    before = float(highest[first - 1]) if first else 0.0
     found = exit_in_bar(
-        float(candles.open[first]), float(candles.high[first]), float(candles.low[first]), levels
+        float(candles.open[first]),
+        float(candles.high[first]),
+        float(candles.low[first]),
+        levels.raised_to(before),
     )
     if found is None or not low <= found.price <= high:
         return _UNLIKE
-    return _BOTH if found.is_ambiguous else Told(found, opened, None)
+    return Told(found, opened, "both" if found.is_ambiguous else None)
+
+
+def _are_like(
+    candles: Candles, traded: NDArray[np.bool_], levels: Levels, low: float, high: float
+) -> bool:
+    """Return whether candles that end no position can be what a bar is made of.
+
+    The bar may have reached no stop but the one that followed its own high, and no target; and the
+    candles have its high and its low.
+    """
+    if math.isfinite(levels.stop) or math.isfinite(levels.target) or not traded.any():
+        return False
+    return bool(candles.high[traded].max() >= high and candles.low[traded].min() <= low)
 
 
 def _lacks_any(detail: Detail, timestamp: IntArray, start: int, end: int) -> bool:

@@ -4,8 +4,8 @@ All levels are parts of the price that the entry was filled at, before its slipp
 depend on the account. For a bar j bars after the entry:
 
     stop loss       entry (1 - stop_loss)
-    trailing stop   highest (1 - trailing_stop), highest being the entry or the highest high of the
-                    bars BEFORE this one: whether this bar's high came before its low is unknown
+    trailing stop   highest (1 - trailing_stop), highest being the highest of the entry, of the
+                    highs of the bars before this one, and of this bar's prices so far
     target          entry (1 + take_profit), or the ratio that the table has for j; a limit order,
                     so it is rounded up to the market's price step
 
@@ -13,8 +13,17 @@ A level counts as reached by a price that misses it by the noise of floats alone
 110.00000000000001, and a high of 110 reaches it.
 
 A bar that opens beyond a level fills there, at its open. Else a level is filled at its own price,
-if the bar reaches it. Where one bar reaches stop and target, the stop is taken: it is the worse.
-Where there are finer candles, they are asked the same in turn, with the bar's levels (detail.py).
+if the bar reaches it. What a bar's own prices leave open is taken at the worst price that it
+allows, and such a bar is ambiguous:
+
+- It reaches stop and target: the stop is taken.
+- It sets a new high, and its low is at or under high (1 - trailing_stop). If the high came first,
+  the stop followed it; if the low came first, the stop was never reached; and the price may have
+  turned on the way up. Of all these the worst sells at the low, or at the stop that held at the
+  bar's open where the low reaches that: no path through the bar sells lower. Where the bar reaches
+  the target, the stop followed the price up to the target at most.
+
+Finer candles are asked the same in turn, each with the highest price so far (detail.py).
 """
 
 import math
@@ -140,11 +149,18 @@ class Levels(NamedTuple):
     """Where a position is left within one bar; quote currency."""
 
     stop: float
-    """Minus infinity: no stop."""
+    """Stop by what was known before the bar opened; minus infinity: no stop."""
     stop_kind: int
     """STOP_LOSS or TRAILING_STOP."""
     target: float
     """Infinity: no target."""
+    trailing: float = 0.0
+    """Trailing stop as a part of a price that the bar itself reaches; 0: no trailing stop."""
+
+    def raised_to(self, price: float) -> "Levels":
+        """Return the levels after the price has been this high."""
+        stop = price * self.trailing
+        return self._replace(stop=stop, stop_kind=TRAILING_STOP) if stop > self.stop else self
 
 
 class BarExit(NamedTuple):
@@ -155,7 +171,7 @@ class BarExit(NamedTuple):
     kind: int
     """Index into EXIT_KINDS."""
     is_ambiguous: bool
-    """Whether the bar reached stop and target, and nothing in it says which came first."""
+    """Whether the bar's prices allow another exit, and this is the one at the worst price."""
 
 
 def stop_factor(ratio: float) -> float:
@@ -180,29 +196,40 @@ def levels_of(
         age: Bars since the entry; 0 for its own.
         price_step: Of the market; 0: none.
     """
-    stop, kind = -math.inf, STOP_LOSS
-    if exits.stop_loss is not None:
-        stop = entry_price * stop_factor(exits.stop_loss)
-    if exits.trailing_stop is not None:
-        trailing = highest * stop_factor(exits.trailing_stop)
-        if trailing > stop:
-            stop, kind = trailing, TRAILING_STOP
+    stop = -math.inf if exits.stop_loss is None else entry_price * stop_factor(exits.stop_loss)
+    trailing = 0.0 if exits.trailing_stop is None else stop_factor(exits.trailing_stop)
     target = entry_price * target_factor(exits.target_ratio(age))
-    return Levels(stop, kind, up_to_step(target, price_step))
+    levels = Levels(stop, STOP_LOSS, up_to_step(target, price_step), trailing)
+    return levels.raised_to(highest)
 
 
 def exit_in_bar(open_: float, high: float, low: float, levels: Levels) -> BarExit | None:
     """Return how a bar ends a position that is held at its open, or None where it does not."""
-    stop, kind, target = levels
-    if open_ <= stop:
-        return BarExit(open_, kind, is_ambiguous=False)
-    if open_ >= target:
+    if open_ <= levels.stop:
+        return BarExit(open_, levels.stop_kind, is_ambiguous=False)
+    if open_ >= levels.target:
         return BarExit(open_, TARGET, is_ambiguous=False)
-    if low <= stop:
-        return BarExit(stop, kind, is_ambiguous=high >= target)
-    if high >= target:
-        return BarExit(target, TARGET, is_ambiguous=False)
+    stop, kind, *_ = levels.raised_to(open_)
+    highest_stop = max(stop, min(high, levels.target) * levels.trailing)
+    if low <= highest_stop:
+        is_ambiguous = highest_stop > stop or high >= levels.target
+        if low <= stop:
+            return BarExit(stop, kind, is_ambiguous)
+        return BarExit(low, TRAILING_STOP, is_ambiguous)
+    if high >= levels.target:
+        return BarExit(levels.target, TARGET, is_ambiguous=False)
     return None
+
+
+def final_exit(open_: float, high: float, low: float, levels: Levels) -> BarExit | None:
+    """Return the exit of a bar that still forms, or None while its later prices may change it.
+
+    Final are an exit at the open and a stop that held at the open and was reached. A target, or a
+    trailing stop that the bar's own high has moved over its low, is known once the bar is closed.
+    """
+    found = exit_in_bar(open_, high, low, levels)
+    is_at_open = open_ <= levels.stop or open_ >= levels.target
+    return found if is_at_open or low <= levels.raised_to(open_).stop else None
 
 
 def up_to_step(price: float, step: float) -> float:

@@ -98,7 +98,7 @@ class Metrics(Struct, frozen=True):
     refused_orders: int
     """Orders that account or market kept from being filled."""
     ambiguous_bars: int
-    """Bars that reached stop and target, taken as stopped because nothing told which was first."""
+    """Bars whose prices allow several exits, or none, taken at the worst of these prices."""
     decided_bars: int
     """Such bars where finer candles told it."""
     buy_and_hold: BuyAndHold | None

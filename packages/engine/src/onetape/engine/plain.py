@@ -103,5 +103,5 @@ def _keep(lane: Lane, route: IntArray, fills: FloatArray, *, is_open: bool) -> N
     prices[0::2], prices[1::2] = lane.candles.open[indices[0::2]], exits.price
     count = len(fills)
     lane.book.keep(indices[:count], fills, prices[:count], exits.kind[: count // 2])
-    lane.book.ambiguous = int((~np.isnan(exits.target)).sum())
+    lane.book.ambiguous = int(exits.is_ambiguous.sum())
     lane.book.base = float(fills[-1, 1]) if is_open else 0.0

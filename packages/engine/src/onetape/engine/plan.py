@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.price_steps import price_step_column
-from onetape.engine.exits import SIGNAL, TIME_STOP
+from onetape.engine.exits import SIGNAL, TIME_STOP, BarExit
 from onetape.engine.rules import Rules
 from onetape.engine.search import Exits, LevelSearch, Positions
 
@@ -86,10 +86,9 @@ class Plan:
         return self.found.price.tolist()
 
     @cached_property
-    def targets(self) -> dict[int, float]:
-        """Return where the target lies, of the rows whose exit bar reached stop and target."""
-        rows = np.flatnonzero(~np.isnan(self.found.target)).tolist()
-        return {row: float(self.found.target[row]) for row in rows}
+    def ambiguous(self) -> set[int]:
+        """Return the rows whose exit bar allows another exit as well."""
+        return set(np.flatnonzero(self.found.is_ambiguous).tolist())
 
     @cached_property
     def _edge_list(self) -> list[int]:
@@ -152,17 +151,39 @@ class Plan:
         """
         if self.exit_bars[row] == _UNKNOWN:
             price = self.prices[row]
-            found = self._exits_of(
-                np.array([self.bars[row]]),
-                np.array([price]),
-                np.array([price if highest is None else highest]),
+            self._set_exit(
+                row,
+                self._exits_of(
+                    np.array([self.bars[row]]),
+                    np.array([price]),
+                    np.array([price if highest is None else highest]),
+                ),
             )
-            self.exit_bars[row] = int(found.bar[0])
-            self.exit_kinds[row] = int(found.kind[0])
-            self.exit_prices[row] = float(found.price[0])
-            if not np.isnan(found.target[0]):
-                self.targets[row] = float(found.target[0])
         return self.exit_bars[row]
+
+    def exit_after(self, row: int, bar: int, highest: float) -> int:
+        """Search the exit of a row after a bar that did not end its position, and return its bar.
+
+        Args:
+            row: Its number.
+            bar: The bar.
+            highest: Highest price from the entry to the end of the bar.
+        """
+        entry, price = np.array([self.bars[row]]), np.array([self.prices[row]])
+        found = self._exits_of(entry, price, np.array([highest]), np.array([bar + 1]))
+        self._set_exit(row, found)
+        return self.exit_bars[row]
+
+    def replace_exit(self, row: int, found: BarExit) -> None:
+        """Take another exit of a row, in the bar where the position ends anyhow."""
+        self.exit_kinds[row], self.exit_prices[row] = found.kind, found.price
+        (self.ambiguous.add if found.is_ambiguous else self.ambiguous.discard)(row)
+
+    def _set_exit(self, row: int, found: Exits) -> None:
+        self.exit_bars[row] = int(found.bar[0])
+        self.exit_kinds[row] = int(found.kind[0])
+        self.exit_prices[row] = float(found.price[0])
+        (self.ambiguous.add if found.is_ambiguous[0] else self.ambiguous.discard)(row)
 
     def exit_by_signal(self, row: int, bar: int) -> int:
         """Make the first SELL after a bar the exit of a row, and return it.
@@ -173,7 +194,7 @@ class Plan:
         self.exit_bars[row], self.exit_kinds[row] = found, SIGNAL
         if found < len(self._candles):
             self.exit_prices[row] = float(self._candles.open[found])
-        self.targets.pop(row, None)
+        self.ambiguous.discard(row)
         self.given_up.add(row)
         return found
 
@@ -191,10 +212,20 @@ class Plan:
         price = self._candles.open[entry]
         return Positions(entry, price, price, entry, self._ends(entry)[0])
 
-    def _exits_of(self, entry: IntArray, price: FloatArray, highest: FloatArray) -> Exits:
-        """Return how positions end that are searched on their own."""
+    def _exits_of(
+        self, entry: IntArray, price: FloatArray, highest: FloatArray, at: IntArray | None = None
+    ) -> Exits:
+        """Return how positions end that are searched on their own.
+
+        Args:
+            entry: Bar of each entry; negative where it was carried in.
+            price: Price of each entry, before slippage.
+            highest: Highest price of each position before the first bar to look at.
+            at: First bar to look at; None: the entry's.
+        """
         end, _ = self._ends(entry)
-        positions = Positions(entry, price, highest, np.maximum(entry, 0), end)
+        first = np.maximum(entry, 0) if at is None else at
+        positions = Positions(entry, price, highest, first, end)
         found = self._search.run(positions) if self._exits.has_levels else Exits.unknown(end)
         return self._completed(found, entry)
 
@@ -205,7 +236,7 @@ class Plan:
         is_plain = found.kind < 0
         kind = np.where(is_plain, self._ends(entry)[1], found.kind)
         opens = self._candles.open[np.minimum(found.bar, len(self._candles) - 1)]
-        return Exits(found.bar, kind, np.where(is_plain, opens, found.price), found.target)
+        return Exits(found.bar, kind, np.where(is_plain, opens, found.price), found.is_ambiguous)
 
     def _searched(self) -> Exits:
         """Return the exits of all edges; unknown where an edge is not expected to be taken."""

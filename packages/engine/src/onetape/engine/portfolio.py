@@ -21,7 +21,7 @@ from onetape.core.steps import MarketSteps
 from onetape.engine.account import Lane, equity_of
 from onetape.engine.booking import ExactChange
 from onetape.engine.detail import Detail
-from onetape.engine.exits import SIGNAL, TARGET, TIME_STOP
+from onetape.engine.exits import TARGET
 from onetape.engine.plan import NONE
 from onetape.engine.result import Result, State
 from onetape.engine.rules import Rules
@@ -223,7 +223,7 @@ class _Purse:
             return
         self._note(moment, number, change)
         self._open.add(number)
-        self._await_exit(number, row, lane.plan.exit_of(row))
+        self._await_exit(number, row, lane.exit_of(row))
 
     def _leave(self, moment: int, number: int, row: int, bar: int) -> None:
         lane = self._lanes[number]
@@ -265,11 +265,7 @@ class _Purse:
         lane = self._lanes[number]
         if bar >= len(lane.candles):
             return
-        plan = lane.plan
-        at_open = plan.exit_kinds[row] in {SIGNAL, TIME_STOP} or (
-            plan.exit_prices[row] == lane.candles.open[bar] and bar > plan.bars[row]
-        )
-        kind = _EXIT_AT_OPEN if at_open else _EXIT_INSIDE
+        kind = _EXIT_AT_OPEN if lane.is_exit_at_open(row, bar) else _EXIT_INSIDE
         heapq.heappush(self._events, (int(lane.candles.timestamp[bar]), kind, number, row, bar))
 
     def _worth(self, moment: int) -> float:

@@ -67,12 +67,12 @@ class Exits(NamedTuple):
     """Index into EXIT_KINDS; -1 for those."""
     price: FloatArray
     """Before slippage; NaN for those."""
-    target: FloatArray
-    """Where an ambiguous bar's target lies, which it reached as well; NaN where it is not one."""
+    is_ambiguous: NDArray[np.bool_]
+    """Whether the prices of the bar allow another exit as well."""
 
     def taken(self, rows: IntArray | NDArray[np.bool_]) -> "Exits":
         """Return some of them."""
-        return Exits(self.bar[rows], self.kind[rows], self.price[rows], self.target[rows])
+        return Exits(self.bar[rows], self.kind[rows], self.price[rows], self.is_ambiguous[rows])
 
     def put(self, rows: IntArray | NDArray[np.bool_], new: "Exits") -> None:
         """Replace some of them, in place."""
@@ -82,8 +82,13 @@ class Exits(NamedTuple):
     @classmethod
     def unknown(cls, bar: IntArray) -> "Exits":
         """Return exits at these bars that no level made."""
-        nothing = np.full(len(bar), np.nan)
-        return cls(bar.copy(), np.full(len(bar), -1, dtype=np.int8), nothing, nothing.copy())
+        count = len(bar)
+        return cls(
+            bar.copy(),
+            np.full(count, -1, dtype=np.int8),
+            np.full(count, np.nan),
+            np.zeros(count, dtype=np.bool_),
+        )
 
 
 class LevelSearch:
@@ -108,6 +113,8 @@ class LevelSearch:
         self._exits = exits
         self._step = price_step
         self._month_steps = month_steps
+        trailing = exits.trailing_stop
+        self._trailing = 0.0 if trailing is None else stop_factor(trailing)
         self._ages = np.array([age for age, _ in exits.target_table], dtype=np.int64)
         # In front: what holds before the table's first row.
         ages = [-1, *(age for age, _ in exits.target_table)]
@@ -170,7 +177,8 @@ class LevelSearch:
         np.minimum(bars, len(self._candles) - 1, out=bars)
         low, high = self._candles.low[bars], self._candles.high[bars]
         before, after = self._highest(high, highest)
-        stop = self._stops(price[:, None], before)
+        # The highest stop that the bar allows: the one that followed its own high.
+        stop = self._stops(price[:, None], after)
         target = self._targets(price[:, None], bars, entry[:, None])
         touched = (low <= stop) | (high >= target)
         touched &= inside
@@ -180,32 +188,31 @@ class LevelSearch:
         hits, at_hit = rows[is_hit], first[is_hit]
         ending = group[is_hit]
         cells = (hits, at_hit)
-        stop, target = (_cells_of(level, cells, low.shape) for level in (stop, target))
+        before, target = (_cells_of(values, cells, low.shape) for values in (before, target))
+        stop = self._stops(price[hits], before)
         self._fill(found, ending, bars[cells], price[hits], stop, target)
         open_.at[group] = at + width
-        open_.highest[group] = after
+        open_.highest[group] = after[:, -1]
         ran_out = ~is_hit & (at + width >= end)
         late = group[ran_out]
         found.bar[late], found.kind[late] = end[ran_out], -1
-        found.price[late] = found.target[late] = np.nan
+        found.price[late], found.is_ambiguous[late] = np.nan, False
         return np.concatenate((ending, late))
 
     def _highest(self, high: FloatArray, carried: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return the highest price before each bar of the blocks, and after the last one."""
-        if self._exits.trailing_stop is None:
-            return carried[:, None], carried
-        before = np.empty((len(high), high.shape[1] + 1))
-        before[:, 0] = carried
-        before[:, 1:] = high
-        np.maximum.accumulate(before, axis=1, out=before)
-        return before[:, :-1], before[:, -1]
+        """Return the highest price before each bar of the blocks, and with that bar's own high."""
+        if not self._trailing:
+            return carried[:, None], carried[:, None]
+        highest = np.empty((len(high), high.shape[1] + 1))
+        highest[:, 0] = carried
+        highest[:, 1:] = high
+        np.maximum.accumulate(highest, axis=1, out=highest)
+        return highest[:, :-1], highest[:, 1:]
 
     def _stops(self, price: FloatArray, highest: FloatArray) -> FloatArray:
         """Return the stop of each bar, or one for all bars of a block."""
         fixed = self._fixed_stops(price)
-        if self._exits.trailing_stop is None:
-            return fixed
-        return np.maximum(highest * stop_factor(self._exits.trailing_stop), fixed)
+        return np.maximum(highest * self._trailing, fixed) if self._trailing else fixed
 
     def _fixed_stops(self, price: FloatArray) -> FloatArray:
         if self._exits.stop_loss is None:
@@ -232,17 +239,34 @@ class LevelSearch:
         stop: FloatArray,
         target: FloatArray,
     ) -> None:
-        """Write down what `exits.exit_in_bar` says of bars that reach a level."""
+        """Write down what `exits.exit_in_bar` says of bars that reach a level.
+
+        Args:
+            found: Takes the exits.
+            ending: Rows of the positions.
+            bar: Bar of each position's exit.
+            price: Price of each position's entry.
+            stop: Stop by what was known before the bar opened.
+            target: Target of the bar.
+        """
         candles = self._candles
         open_, high, low = candles.open[bar], candles.high[bar], candles.low[bar]
-        by_stop = (open_ <= stop) | ((low <= stop) & (open_ < target))
-        stop_kind = np.where(stop > self._fixed_stops(price), TRAILING_STOP, STOP_LOSS)
-        level = np.where(by_stop, np.minimum(open_, stop), np.maximum(open_, target))
-        is_ambiguous = by_stop & (open_ > stop) & (high >= target)
+        at_open = np.maximum(stop, open_ * self._trailing)
+        highest_stop = np.maximum(at_open, np.minimum(high, target) * self._trailing)
+        by_stop = (open_ <= stop) | ((low <= highest_stop) & (open_ < target))
+        is_trailing = (np.maximum(at_open, low) > stop) & (open_ > stop)
+        is_trailing |= stop > self._fixed_stops(price)
+        level = np.where(
+            by_stop, np.minimum(open_, np.maximum(at_open, low)), np.maximum(open_, target)
+        )
         found.bar[ending] = bar
-        found.kind[ending] = np.where(by_stop, stop_kind, TARGET)
+        found.kind[ending] = np.where(
+            by_stop, np.where(is_trailing, TRAILING_STOP, STOP_LOSS), TARGET
+        )
         found.price[ending] = level
-        found.target[ending] = np.where(is_ambiguous, target, np.nan)
+        found.is_ambiguous[ending] = (
+            by_stop & (open_ > stop) & ((high >= target) | (highest_stop > at_open))
+        )
 
 
 def _cells_of(
