@@ -7,19 +7,21 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from backfiller.plan import plan_series
-from onetape.core.candles import SeriesKey
+from backfiller.plan import Plan, plan_series
+from backfiller.remedies import OpenGap
+from onetape.core.candles import Candle, SeriesKey, candle_fault
 from onetape.core.clock import utc_text
-from onetape.core.errors import OnetapeError
+from onetape.core.errors import OnetapeError, RowsRefused
+from onetape.core.refused import refused_text
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted
 from onetape.exchange.pages import Page
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import FetchReport, fetch_closed
-from onetape.history.gaps import confirm_gaps
-from onetape.store.candles import missing_between, row_at
+from onetape.history.gaps import ask_gaps
+from onetape.store.candles import closed_range, row_at
 from onetape.store.database import Store
-from onetape.store.gaps import unexplained
+from onetape.store.gaps import gaps_of
 
 #: Called after each page with how many candles of the plan have been asked for, and the total.
 Progress = Callable[[int, int], None]
@@ -42,31 +44,42 @@ class Summary(Struct, frozen=True):
     """Candles that came with another value than the tape has: open in the revision ledger."""
     quarantined: int
     missing: int
-    """Candles of the range that the exchange did not send."""
+    """Candles of the range that are missing between two stored ones."""
     gaps: int
-    """In how many stretches they are missing."""
+    """In how many ranges they are missing, each with one cause."""
     unproven: int
-    """How many of the missing ones the exchange has not been proven to lack."""
+    """Missing candles whose cause is not known."""
+    before: int
+    """Candles of the range before the first stored one."""
+    after: int
+    """Candles of the range after the last stored one."""
     pages: int
     seconds: float
+    open: list[OpenGap]
+    """The gaps whose cause is not known."""
 
     def line(self) -> str:
         """Return the summary in one line."""
         missing = counted(self.missing, "candle")
-        unproven = f", {self.unproven:,} of them not fetched" if self.unproven else ""
+        unproven = f", {self.unproven:,} of them unproven" if self.unproven else ""
         gaps = f"{counted(self.gaps, 'gap')} ({missing}{unproven})" if self.gaps else "no gaps"
+        before = f", nothing for {counted(self.before, 'candle')} before" if self.before else ""
+        after = f", nothing for {counted(self.after, 'candle')} after" if self.after else ""
         revised = f", {self.revised:,} revised (see revisions)" if self.revised else ""
         refused = f", {self.quarantined:,} refused (see quarantine)" if self.quarantined else ""
         stored = counted(self.stored, "candle")
         return (
             f"{self.exchange} {self.symbol} {self.timeframe}: {stored} from "
             f"{utc_text(self.start)} to {utc_text(self.end)} UTC, {self.inserted:,} new in "
-            f"{counted(self.pages, 'page')}, {gaps}{revised}{refused}, {self.seconds:.1f} s"
+            f"{counted(self.pages, 'page')}, {gaps}{before}{after}{revised}{refused}, "
+            f"{self.seconds:.1f} s"
         )
 
     def document(self) -> dict[str, Any]:
         """Return the summary for --json."""
-        return asdict(self)
+        document = asdict(self)
+        del document["open"]
+        return document
 
 
 class Failure(Struct, frozen=True):
@@ -98,16 +111,19 @@ async def fetch_series(
     Raises:
         ExchangeUnreachable: the exchange stopped answering; what was stored stays.
         ExchangeRefused: the exchange answered no.
+        RowsRefused: every row that came breaks a rule of candles.
         StoreError: the file cannot be written.
     """
     began = time.monotonic()
     timeframe = Timeframe.parse(key.timeframe)
     plan = plan_series(exchange, store, key, start=start, end=end)
     fetched, done = FetchReport(), 0
+    refused: dict[Candle, str] = {}
     for part_start, part_end in plan.ranges:
 
         def report(page: Page, before: int = done, since: int = part_start) -> None:
             progress(before + timeframe.count_between(since, page.reached), plan.candles)
+            refused.update(page.refused)
 
         # One candle of overlap with what is stored: a late revision of it is seen.
         overlaps = part_start > plan.start and row_at(store, key, part_start) is None
@@ -116,27 +132,51 @@ async def fetch_series(
             await fetch_closed(exchange, store, key, start=first, end=part_end, on_page=report)
         )
         done += timeframe.count_between(part_start, part_end)
-    fetched = fetched.plus(await confirm_gaps(exchange, store, key, start=start, end=plan.end))
-    left = missing_between(store, key, start, plan.end)
-    missing = _candles(left, timeframe)
+    if refused and not fetched.inserted + fetched.present:
+        raise RowsRefused(f"{key}: {_refused_text(refused, timeframe)}")
+    fetched = fetched.plus(await ask_gaps(exchange, store, key, start=start, end=plan.end))
+    seconds = round(time.monotonic() - began, 3)
+    return _summary(store, key, plan, fetched, seconds=seconds, now_ms=exchange.now_ms())
+
+
+def _refused_text(refused: dict[Candle, str], timeframe: Timeframe) -> str:
+    faults = [candle_fault(row, timeframe) or "" for row in refused]
+    return refused_text(faults, next(iter(refused.values())), timeframe.name)
+
+
+def _summary(
+    store: Store, key: SeriesKey, plan: Plan, fetched: FetchReport, *, seconds: float, now_ms: int
+) -> Summary:
+    timeframe = Timeframe.parse(key.timeframe)
+    wanted = timeframe.count_between(plan.start, plan.end)
+    stored = closed_range(store, key)
+    before = after = 0
+    if stored is None:
+        before = wanted
+    else:
+        before = timeframe.count_between(plan.start, min(max(stored[0], plan.start), plan.end))
+        last = min(max(timeframe.next(stored[1]), plan.start), plan.end)
+        after = timeframe.count_between(last, plan.end)
+    gaps = gaps_of(store, key, start=plan.start, end=plan.end)
+    missing = sum(gap.candles for gap in gaps)
+    unknown = [gap for gap in gaps if not gap.is_explained]
     return Summary(
         exchange=key.exchange,
         symbol=key.symbol,
         timeframe=key.timeframe,
         start=plan.start,
         end=plan.end,
-        stored=timeframe.count_between(start, plan.end) - missing,
+        stored=wanted - missing - before - after,
         inserted=fetched.inserted,
         present=fetched.present,
         revised=fetched.revised,
         quarantined=fetched.quarantined,
         missing=missing,
-        gaps=len(left),
-        unproven=_candles(unexplained(store, key, left), timeframe),
+        gaps=len(gaps),
+        unproven=sum(gap.candles for gap in unknown),
+        before=before,
+        after=after,
         pages=fetched.pages,
-        seconds=round(time.monotonic() - began, 3),
+        seconds=seconds,
+        open=[OpenGap.at(key, gap.start, gap.candles, now_ms=now_ms) for gap in unknown],
     )
-
-
-def _candles(ranges: list[tuple[int, int]], timeframe: Timeframe) -> int:
-    return sum(timeframe.count_between(*part) for part in ranges)

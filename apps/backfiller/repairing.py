@@ -11,6 +11,7 @@ from backfiller.fetch import Failure
 from backfiller.job import Job
 from backfiller.plan import Range, joined
 from backfiller.progress import shown
+from backfiller.remedies import OpenGap
 from backfiller.round import Ready, check_seed, each_exchange, failed
 from backfiller.tape import Tape
 from onetape.core.candles import SeriesKey
@@ -20,12 +21,16 @@ from onetape.core.words import counted
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import fetch_closed
-from onetape.history.gaps import confirm_gaps
+from onetape.history.gaps import ask_gaps
+from onetape.store.candles import closed_range
 from onetape.store.database import Store
 from onetape.store.gaps import unexplained
 from onetape.store.verify import Finding, verify
 from onetape.store.withdraw import withdraw_forming, withdraw_unsound
 
+#: A proof that is older, market time in milliseconds, is put to the test by another question.
+_OLD_PROOF_MS = 86_400_000
+NEVER_MS = 2**62
 #: What a fetch mends; the other kinds are of rows that must go first, or of the file.
 _FETCHED = ("hole", "forming row left behind")
 _UNSOUND = ("off-grid time", "high/low", "bad price", "bad volume")
@@ -42,13 +47,15 @@ class Repaired(Struct, frozen=True):
     """Rows taken out, into the quarantine."""
     left: list[Finding]
     """Findings that are still unexplained."""
+    open: list[OpenGap]
+    """The gaps among them."""
 
     def line(self) -> str:
         """Return the outcome in one line."""
-        if not self.findings:
-            return f"{self.key}: nothing to mend"
+        if not self.findings and not self.inserted:
+            return f"{self.key}: nothing to fix"
         withdrawn = f", {counted(self.withdrawn, 'row')} to quarantine" if self.withdrawn else ""
-        left = counted(len(self.left), "finding") + " left" if self.left else "all mended"
+        left = counted(len(self.left), "finding") + " left" if self.left else "all fixed"
         return (
             f"{self.key}: {counted(self.findings, 'finding')}, "
             f"{counted(self.inserted, 'candle')} fetched{withdrawn}, {left}"
@@ -58,6 +65,7 @@ class Repaired(Struct, frozen=True):
         """Return the outcome for --json."""
         document = asdict(self)
         document.update(asdict(document.pop("key")))
+        del document["open"]
         return document
 
 
@@ -66,11 +74,19 @@ def open_findings(store: Store, keys: Sequence[SeriesKey]) -> list[Finding]:
     return [finding for finding in verify(store, keys) if not finding.explained]
 
 
-async def repair_series(exchange: RestExchange, store: Store, key: SeriesKey) -> Repaired:
+async def repair_series(
+    exchange: RestExchange, store: Store, key: SeriesKey, *, all_gaps: bool = False
+) -> Repaired:
     """Mend one series as far as the exchange can supply it.
 
     A row that breaks a rule goes to quarantine before its candle is asked for: a kill in between
-    leaves a hole that the next run fills.
+    leaves a hole that the next run fills. Proven gaps are asked for again once they are a day old.
+
+    Args:
+        exchange: Where the candles come from.
+        store: The open database.
+        key: The series.
+        all_gaps: Ask for every explained gap again, however new.
 
     Raises:
         ExchangeUnreachable: the exchange stopped answering; what was mended stays mended.
@@ -84,8 +100,14 @@ async def repair_series(exchange: RestExchange, store: Store, key: SeriesKey) ->
             withdrawn += withdraw_unsound(store, key, one.start, one.end, seen_ms=seen_ms)
     for start, end in _ranges(findings, key, exchange.quirks.page_limit):
         report = await fetch_closed(exchange, store, key, start=start, end=end)
-        second = await confirm_gaps(exchange, store, key, start=start, end=end)
-        inserted += report.inserted + second.inserted
+        inserted += report.inserted
+    stored = closed_range(store, key)
+    if stored is not None:
+        before_ms = NEVER_MS if all_gaps else seen_ms - _OLD_PROOF_MS
+        asked = await ask_gaps(
+            exchange, store, key, start=stored[0], end=stored[1], asked_before_ms=before_ms
+        )
+        inserted += asked.inserted
     for one in findings:
         if one.kind == "forming row left behind" and not unexplained(
             store, key, [(one.start, one.end)]
@@ -93,7 +115,12 @@ async def repair_series(exchange: RestExchange, store: Store, key: SeriesKey) ->
             # The exchange has been proven to have no such candle: nothing will ever close it.
             withdrawn += withdraw_forming(store, key, one.start, one.end, seen_ms=seen_ms)
     left = [one for one in open_findings(store, [key]) if one.key == key]
-    return Repaired(key, len(findings), inserted, withdrawn, left)
+    gaps = [
+        OpenGap.at(key, one.start, one.candles, now_ms=seen_ms)
+        for one in left
+        if one.kind == "hole"
+    ]
+    return Repaired(key, len(findings), inserted, withdrawn, left, gaps)
 
 
 def _ranges(findings: Sequence[Finding], key: SeriesKey, page_limit: int) -> list[Range]:
@@ -121,9 +148,15 @@ def check_undamaged(findings: Sequence[Finding], path: Path) -> None:
 
 
 async def repair_all(
-    job: Job, endpoints: Mapping[str, Endpoint], store: Store
+    job: Job, endpoints: Mapping[str, Endpoint], store: Store, *, all_gaps: bool
 ) -> list[Repaired | Failure]:
     """Mend every series of a job; one that cannot be asked for stops no other.
+
+    Args:
+        job: The series.
+        endpoints: Where their exchanges are.
+        store: The open database.
+        all_gaps: Ask for every explained gap again, however new.
 
     Raises:
         StoreError: the file cannot be written.
@@ -134,7 +167,7 @@ async def repair_all(
         done: list[Repaired | Failure] = []
         for key in ready.keys:
             try:
-                done.append(await repair_series(ready.exchange, store, key))
+                done.append(await repair_series(ready.exchange, store, key, all_gaps=all_gaps))
             except (ExchangeError, UsageError) as error:
                 done.append(failed(key, error, display))
         return done

@@ -17,7 +17,9 @@ from onetape.core.words import counted
 from onetape.store.candles import insert_columns
 from onetape.store.database import Store
 from onetape.store.gaps import (
+    ACCEPTED,
     CONFIRMED,
+    NO_TRADES,
     UNKNOWN_IMPORT,
     Gap,
     GapState,
@@ -143,7 +145,7 @@ def _doubtful(
     store: Store, key: SeriesKey, candles: Candles, into: Timeframe, gaps: list[Gap]
 ) -> list[tuple[int, int]]:
     """Return the ranges where smaller candles are missing and the exchange may have some."""
-    ranges = [(gap.start, gap.end) for gap in gaps if gap.state != CONFIRMED]
+    ranges = [(gap.start, gap.end) for gap in gaps if not gap.is_explained]
     if len(candles):
         first = int(candles.timestamp[0])
         before = (into.floor(first), first)
@@ -164,17 +166,27 @@ def _certain(opens: IntArray, ranges: list[tuple[int, int]], into: Timeframe) ->
 
 def _carry_over(store: Store, key: SeriesKey, holes: list[Gap], gaps: list[Gap]) -> None:
     """Write down of each new hole what is known of the smaller ones that it lacks."""
-    known: dict[tuple[GapState, int], list[tuple[int, int]]] = {}
+    known: dict[tuple[GapState, int, str | None], list[tuple[int, int]]] = {}
     for hole in holes:
         low = bisect_right(gaps, hole.start, key=lambda gap: gap.end)
         high = bisect_left(gaps, hole.end, key=lambda gap: gap.start)
-        asked = [gap.last_asked_ms for gap in gaps[low:high] if gap.last_asked_ms is not None]
-        states = {gap.state for gap in gaps[low:high]}
-        state = CONFIRMED if states == {CONFIRMED} else UNKNOWN_IMPORT
-        if hole.last_asked_ms is None and asked and state in states:
-            known.setdefault((state, min(asked)), []).append((hole.start, hole.end))
-    for (state, asked_ms), ranges in known.items():
-        set_gaps(store, key, ranges, state=state, asked_ms=asked_ms)
+        parts = [gap for gap in gaps[low:high] if gap.last_asked_ms is not None]
+        states: set[GapState] = {gap.state for gap in gaps[low:high]}
+        state = _state_of(states)
+        if hole.last_asked_ms is None and parts and state is not None:
+            asked_ms = min(gap.last_asked_ms or 0 for gap in parts)
+            reason = next((gap.reason for gap in parts if gap.state == state), None)
+            known.setdefault((state, asked_ms, reason), []).append((hole.start, hole.end))
+    for (state, asked_ms, reason), ranges in known.items():
+        set_gaps(store, key, ranges, state=state, asked_ms=asked_ms, reason=reason)
+
+
+def _state_of(states: set[GapState]) -> GapState | None:
+    """Return what is known of a candle whose smaller ones are missing for several causes."""
+    if states <= {CONFIRMED, NO_TRADES, ACCEPTED}:
+        # What rests on the word of a person rests on it as a whole.
+        return next((one for one in (ACCEPTED, NO_TRADES, CONFIRMED) if one in states), None)
+    return UNKNOWN_IMPORT if UNKNOWN_IMPORT in states else None
 
 
 def _different(built: Candles, stored: Candles) -> int:

@@ -15,7 +15,7 @@ from backfiller.progress import Display
 from backfiller.tape import Tape
 from onetape.cli.stop import ended
 from onetape.core.candles import SeriesKey
-from onetape.core.errors import ExchangeError, UsageError
+from onetape.core.errors import ExchangeError, RowsRefused, UsageError
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.market_clock import simulator_seed
 from onetape.exchange.rest import Market, RestExchange
@@ -29,7 +29,7 @@ SERIES_AT_ONCE: Final = 4
 T = TypeVar("T")
 Outcome = Summary | Failure
 #: What a series fails with alone: another may have another symbol, or another exchange.
-_OWN_FAULT: Final = (ExchangeError, UsageError)
+_OWN_FAULT: Final = (ExchangeError, UsageError, RowsRefused)
 
 
 class Ready(Struct, frozen=True):
@@ -104,7 +104,9 @@ async def side_by_side(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         await ended(*tasks)
 
 
-def failed(key: SeriesKey, error: ExchangeError | UsageError, display: Display) -> Failure:
+def failed(
+    key: SeriesKey, error: ExchangeError | UsageError | RowsRefused, display: Display
+) -> Failure:
     """Say once why a series cannot be had, and return it."""
     display.failure(str(error))
     return Failure(key, error)

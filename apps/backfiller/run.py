@@ -14,6 +14,7 @@ from backfiller.every import run_every
 from backfiller.fetch import Failure, Summary
 from backfiller.job import Job, job_of
 from backfiller.progress import shown
+from backfiller.remedies import open_gaps_text
 from backfiller.round import Outcome, fetch_all
 from backfiller.settings import BackfillerSettings
 from backfiller.tape import Tape
@@ -21,10 +22,11 @@ from onetape.cli.addresses import check_simulator_url
 from onetape.cli.output import note, print_json, print_line
 from onetape.cli.stop import StopRequest
 from onetape.core.clock import SystemClock
-from onetape.core.errors import ExchangeError, UsageError
+from onetape.core.errors import CandleGapError, DataError, ExchangeError, UsageError
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.clients import Endpoint
+from onetape.history.gaps import APART_MS
 
 #: Ended by SIGTERM, as shells count it.
 EXIT_TERMINATED = 143
@@ -100,6 +102,8 @@ def _print(outcomes: Sequence[Outcome], path: Path, *, as_json: bool, compact: b
 
     Raises:
         OnetapeError: a series failed; of several errors the one with the highest exit code.
+        CandleGapError: candles are missing and it is not proven yet that the exchange lacks them;
+            a run of a schedule notes it, because a later one asks again.
     """
     raise_failures(outcomes, only=True)
     summaries = [outcome for outcome in outcomes if isinstance(outcome, Summary)]
@@ -119,6 +123,12 @@ def _print(outcomes: Sequence[Outcome], path: Path, *, as_json: bool, compact: b
         if summaries:
             print_line(f"database: {path}")
     raise_failures(outcomes)
+    gaps = [gap for summary in summaries for gap in summary.open]
+    if gaps:
+        text = open_gaps_text(gaps, minutes=APART_MS // 60_000)
+        if not compact:
+            raise CandleGapError(text)
+        note(text)
 
 
 def raise_failures(outcomes: Sequence[object], *, only: bool = False) -> None:
@@ -139,5 +149,6 @@ def raise_failures(outcomes: Sequence[object], *, only: bool = False) -> None:
     worst = max((failure.error for failure in failures), key=lambda error: error.exit_code)
     names = [str(failure.key) for failure in failures[:5]]
     more = f" and {len(failures) - 5} more" if len(failures) > 5 else ""
-    kind = ExchangeError if isinstance(worst, ExchangeError) else UsageError
+    kinds = (ExchangeError, DataError, UsageError)
+    kind = next((one for one in kinds if isinstance(worst, one)), UsageError)
     raise kind(f"{len(failures)} of {len(outcomes)} series failed: {', '.join(names)}{more}")

@@ -19,7 +19,7 @@ from onetape.engine.detail import reader_of
 from onetape.engine.exits import TARGET, TRAILING_STOP
 from onetape.store.candles import closed_range, last_closed_before, stored_series
 from onetape.store.database import Store
-from onetape.store.gaps import confirmed_gaps
+from onetape.store.gaps import explained_gaps
 from onetape.store.reading import closed_between
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def detail_from(
         Timeframe.parse(tape.key.timeframe),
         finer,
         lambda start, end: _sound(closed_between(store, key, start, end), key),
-        confirmed_gaps(store, key),
+        explained_gaps(store, key),
     )
 
 

@@ -17,6 +17,7 @@ from onetape.core.errors import ConfigurationError
 from onetape.core.trading import Action, Decision, Order, Side
 from onetape.core.words import counted
 from onetape.exchange.rest import RestExchange
+from onetape.history.gaps import DECIDING_ANSWERS
 from onetape.store.candles import (
     closed_timestamps,
     last_closed,
@@ -146,7 +147,7 @@ class Decider:
         job = self._job
         start = job.timeframe.next(self._decided)
         holes = missing_between(job.store, job.key, start, fresh[-1])
-        missing = unexplained(job.store, job.key, holes)
+        missing = unexplained(job.store, job.key, holes, answers=DECIDING_ANSWERS)
         return [timestamp for timestamp in fresh if not missing or timestamp < missing[0][0]]
 
     def _verdict(self, timestamp: int, *, is_newest: bool, again: bool = False) -> Verdict:

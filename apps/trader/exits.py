@@ -25,6 +25,7 @@ from onetape.engine import (
 )
 from onetape.engine.exits import TIME_STOP
 from onetape.exchange.rest import RestExchange
+from onetape.history.gaps import DECIDING_ANSWERS
 from onetape.store.candles import first_row_after, missing_between
 from onetape.store.gaps import unexplained
 from onetape.store.ledger import is_rejected, last_decided, order_of
@@ -105,7 +106,8 @@ class PaperExits:
             return
         holes = missing_between(job.store, job.key, job.timeframe.next(decided), candle.timestamp)
         found = self._found(held, candle, is_closed=False)
-        if found is not None and not unexplained(job.store, job.key, holes):
+        missing = unexplained(job.store, job.key, holes, answers=DECIDING_ANSWERS)
+        if found is not None and not missing:
             self._leave(held, candle, found)
 
     def _position(self) -> _Held | None:

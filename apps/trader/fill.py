@@ -4,13 +4,12 @@ import asyncio
 
 from onetape.cli.output import print_line
 from onetape.core.errors import ExchangeUnreachable
-from onetape.exchange.pages import Page, last_closed_open
+from onetape.exchange.pages import last_closed_open
 from onetape.exchange.rest import RestExchange
-from onetape.history.fetch import fetch_closed
-from onetape.history.gaps import confirm_gaps
-from onetape.store.candles import missing_between
+from onetape.history.gaps import DECIDING_ANSWERS, due_gaps, fetch_noting
+from onetape.store.candles import closed_range, missing_between
 from onetape.store.gaps import unexplained
-from trader.higher import first_traded, warm_up_larger
+from trader.higher import first_traded, has_due_larger, warm_up_larger
 from trader.job import Job
 from trader.pause import Pause
 
@@ -56,8 +55,11 @@ class Filler:
         async with self._lock:
             if not self._failed.is_over:
                 return False
+            due = self.newest_due()
             try:
-                await self._fetch(self.first_missing() or self.newest_due())
+                if has_due_larger(self._job, due, self._exchange.now_ms()):
+                    await warm_up_larger(self._job, self._exchange, due)
+                await self._fetch(self.first_missing() or due)
             except ExchangeUnreachable as error:
                 seconds = self._failed.lengthen()
                 print_line(f"REST: {error}; trying again in {seconds:.0f} s")
@@ -67,7 +69,8 @@ class Filler:
 
     async def close_overdue(self) -> None:
         """Ask for candles that ended by the clock and were not closed by the stream."""
-        if self.first_missing() is None:
+        larger = has_due_larger(self._job, self.newest_due(), self._exchange.now_ms())
+        if self.first_missing() is None and not larger:
             self._absent.reset()
             return
         if not self._absent.is_over:
@@ -86,9 +89,11 @@ class Filler:
         return last_closed_open(self._job.timeframe, self._exchange.now_ms(), grace_ms)
 
     def first_missing(self) -> int | None:
-        """Return the first candle that should be closed and is not, or None.
+        """Return the first candle that REST should be asked for, epoch seconds, or None.
 
-        It looks back over what strategy and sizing need, and over a longer break of this session.
+        Candles that should be closed and are not, over what strategy and sizing need and over a
+        longer break of this session; not those before the first one that the exchange has. One that
+        enough answers have left out is asked for again when the next answer may prove the gap.
         """
         job = self._job
         due = self.newest_due()
@@ -96,30 +101,23 @@ class Filler:
         if self._complete_until is not None:
             start = min(start, self._complete_until)
         end = job.timeframe.next(due)
-        missing = unexplained(job.store, job.key, missing_between(job.store, job.key, start, end))
+        stored = closed_range(job.store, job.key)
+        if stored is not None:
+            start = max(start, stored[0])
+        holes = missing_between(job.store, job.key, start, end)
+        missing = unexplained(job.store, job.key, holes, answers=DECIDING_ANSWERS)
         self._complete_until = missing[0][0] if missing else end
-        return missing[0][0] if missing else None
+        again = due_gaps(job.store, job.key, start, end, now_ms=self._exchange.now_ms())
+        return min((low for low, _ in [*missing, *again]), default=None)
 
     async def _fetch(self, start: int) -> int:
         """Store the closed candles from `start` on; return how many were new."""
         job = self._job
-        newest = start
-
-        def note(page: Page) -> None:
-            nonlocal newest
-            newest = max([newest, *(row.timestamp for row in page.rows)])
-
-        fetched = await fetch_closed(
-            self._exchange, job.store, job.key, start=start, end=NEVER, on_page=note
-        )
-        # A hole before a candle that REST has is asked for again, then known as one. A candle that
-        # only the stream has proves nothing: REST may lag behind it.
-        again = await confirm_gaps(self._exchange, job.store, job.key, start=start, end=newest)
-        inserted = fetched.inserted + again.inserted
-        self.inserted += inserted
-        if inserted:
+        fetched = await fetch_noting(self._exchange, job.store, job.key, start=start, end=NEVER)
+        self.inserted += fetched.inserted
+        if fetched.inserted:
             self.closed.set()
-        return inserted
+        return fetched.inserted
 
 
 def _pause() -> Pause:

@@ -14,8 +14,7 @@ from onetape.core.clock import utc_text
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted
 from onetape.exchange.rest import RestExchange
-from onetape.history.fetch import fetch_closed
-from onetape.history.gaps import confirm_gaps
+from onetape.history.gaps import DECIDING_ANSWERS, due_gaps, fetch_noting
 from onetape.store.higher import LargerCandles, keep_built, larger_between
 from onetape.strategies import (
     Higher,
@@ -56,6 +55,9 @@ def larger_candles(job: Job, candles: Candles, *, seen_ms: int) -> tuple[Higher,
         end = job.timeframe.next(int(candles.timestamp[-1]))
         known = larger_between(job.store, job.key, larger, start, end)
         keep_built(job.store, known, seen_ms=seen_ms)
+        if known.missing:
+            # To decide, as of the traded candles; not to store: the missing ones may still come.
+            known = larger_between(job.store, job.key, larger, start, end, answers=DECIDING_ANSWERS)
         seen = known.candles
         if known.holes:
             seen = seen[int(np.searchsorted(seen.timestamp, known.holes[-1][1])) :]
@@ -84,8 +86,23 @@ async def warm_up_larger(job: Job, exchange: RestExchange, end: int) -> None:
         start = _first_needed(job, larger, first_open)
         # The one that is under way, and whatever REST is late with, are made of traded candles.
         stop = larger.floor(end)
-        await fetch_closed(exchange, job.store, key, start=start, end=stop)
-        await confirm_gaps(exchange, job.store, key, start=start, end=stop)
+        await fetch_noting(exchange, job.store, key, start=start, end=stop)
+
+
+def has_due_larger(job: Job, end: int, now_ms: int) -> bool:
+    """Return whether the exchange should be asked again for a larger candle that it left out.
+
+    Args:
+        job: What is traded.
+        end: Open of the newest traded candle, epoch seconds.
+        now_ms: Market time, epoch milliseconds.
+    """
+    for larger in higher_timeframes_of(job.strategy, job.timeframe):
+        key = replace(job.key, timeframe=larger.name)
+        start = _first_needed(job, larger, job.timeframe.shift(end, 1 - job.window))
+        if due_gaps(job.store, key, start, larger.floor(end), now_ms=now_ms):
+            return True
+    return False
 
 
 def first_traded(job: Job, newest: int) -> int:

@@ -8,6 +8,7 @@ from onetape.core.clock import utc_text
 from onetape.core.holes import holes_between
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted
+from onetape.history.gaps import DECIDING_ANSWERS
 from onetape.store.candles import last_closed
 from onetape.store.gaps import unexplained
 from trader.job import Job
@@ -33,7 +34,7 @@ def decision_window(job: Job, timestamp: int) -> DecisionWindow:
     """
     known = last_closed(job.store, job.key, job.history, up_to=timestamp)
     holes = holes_between(known.timestamp, job.timeframe, int(known.timestamp[0]), timestamp)
-    missing = unexplained(job.store, job.key, holes)
+    missing = unexplained(job.store, job.key, holes, answers=DECIDING_ANSWERS)
     if not missing:
         return DecisionWindow(known[-job.window :], [], "")
     known = known[int(np.searchsorted(known.timestamp, missing[-1][0])) :]

@@ -23,7 +23,8 @@ COLUMNS = {
     "decisions": "decision, session, timestamp, signal, indicators, gates, action, decided_ms",
     "orders": "client_order_id, session, amount, status, decision, reason",
     "trades": "id, exchange_trade_id, client_order_id, price, amount, fee, executed_ms",
-    "gaps": "exchange, symbol, timeframe, from_timestamp, to_timestamp, state, first_seen_ms, "
+    # Not the state: what it proved was changed.
+    "gaps": "exchange, symbol, timeframe, from_timestamp, to_timestamp, first_seen_ms, "
     "last_asked_ms",
     "quarantine": "id, exchange, symbol, timeframe, seen_ms, source, fault, payload",
     "store_kind": "only_row, simulated",

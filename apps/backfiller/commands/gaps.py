@@ -1,15 +1,38 @@
-"""`backfiller gaps`: every missing range, and what is known of it."""
+"""`backfiller gaps`: every missing range, what is known of it, and gaps that a person accepts."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from msgspec.structs import asdict
 
 from backfiller.commands.common import CONFIG, chosen_series, known_gaps, open_database
 from onetape.cli import options
 
+if TYPE_CHECKING:
+    from onetape.core.candles import SeriesKey
+    from onetape.store.gaps import Gap
+
+_RANGE = "FROM..TO"
+
 
 def list_gaps(
     *,
+    accept: Annotated[
+        str | None,
+        typer.Option(
+            metavar=_RANGE,
+            help="Accept the gaps of this range (UTC, TO exclusive), or `all`, as having a known "
+            "cause; works offline.",
+        ),
+    ] = None,
+    because: Annotated[
+        str | None,
+        typer.Option(metavar="REASON", help="Why, for --accept: outage, maintenance, no trades."),
+    ] = None,
+    undo: Annotated[
+        str | None,
+        typer.Option(metavar=_RANGE, help="Take acceptance back in this range, or of `all` gaps."),
+    ] = None,
     exchange: options.Exchanges = None,
     symbol: options.Symbols = None,
     timeframe: options.Timeframes = None,
@@ -18,13 +41,21 @@ def list_gaps(
     json_: options.Json = False,
 ) -> None:
     """List every missing range between the first and the last candle, and why it is missing."""
-    from backfiller.commands.tables import Column, fitted
+    from backfiller.accepting import accept_gaps, range_of, reason_of, undo_accepted
     from onetape.cli.output import print_json, print_line
-    from onetape.core.clock import utc_text
+    from onetape.core.clock import SystemClock
     from onetape.core.words import counted
 
+    reason = reason_of(accept, because, undo)
+    wanted = range_of(accept or undo, "--accept" if accept else "--undo")
     with open_database(db, config, exchange) as store:
         chosen = chosen_series(store, exchange, symbol, timeframe)
+        changed: int | None = None
+        if accept is not None:
+            now_ms = SystemClock().now_ms()
+            changed = accept_gaps(store, chosen, wanted, reason=reason, now_ms=now_ms)
+        elif undo is not None:
+            changed = undo_accepted(store, chosen, wanted)
         known = {key: known_gaps(store, key) for key in chosen}
         path = store.path
     found = {key: gaps for key, gaps in known.items() if gaps is not None}
@@ -32,23 +63,49 @@ def list_gaps(
         documents: list[dict[str, Any]] = [
             {**asdict(key), **asdict(gap)} for key, gaps in found.items() for gap in gaps
         ]
-        print_json({"database": path, "gaps": documents})
+        print_json({"database": path, "gaps": documents, "changed": changed})
         return
-
-    def day(moment_ms: int | None) -> str:
-        return "never" if moment_ms is None else utc_text(moment_ms // 1_000)[:10]
-
     for key, gaps in found.items():
-        missing = counted(sum(gap.candles for gap in gaps), "candle")
-        print_line(f"{key}: {counted(len(gaps), 'gap')}, {missing}" if gaps else f"{key}: no gaps")
-        if gaps:
-            columns = [
-                Column("from", [utc_text(gap.start) for gap in gaps]),
-                Column("to", [utc_text(gap.end) for gap in gaps]),
-                Column("candles", [f"{gap.candles:,}" for gap in gaps], right=True),
-                Column("state", [gap.state for gap in gaps]),
-                Column("seen", [day(gap.first_seen_ms) for gap in gaps], ()),
-                Column("asked", [day(gap.last_asked_ms) for gap in gaps]),
-            ]
-            print_line(fitted(columns))
-    print_line(f"database: {path}")
+        _print_series(key, gaps)
+    verb = "accepted" if accept is not None else "no longer accepted"
+    done = "" if changed is None else f", {counted(changed, 'candle')} {verb}"
+    print_line(f"database: {path}{done}")
+
+
+def _print_series(key: "SeriesKey", gaps: "list[Gap]") -> None:
+    from backfiller.commands.tables import Column, fitted
+    from onetape.cli.output import print_line
+    from onetape.core.clock import utc_text
+    from onetape.core.words import counted
+
+    missing = counted(sum(gap.candles for gap in gaps), "candle")
+    print_line(f"{key}: {counted(len(gaps), 'gap')}, {missing}" if gaps else f"{key}: no gaps")
+    if not gaps:
+        return
+    columns = [
+        Column("from", [utc_text(gap.start) for gap in gaps]),
+        Column("to", [utc_text(gap.end) for gap in gaps]),
+        Column("candles", [f"{gap.candles:,}" for gap in gaps], right=True),
+        Column("state", [_state(gap) for gap in gaps], [gap.state for gap in gaps]),
+        Column("since", [_day(gap.since_ms) for gap in gaps]),
+        Column("asked", [_day(gap.last_asked_ms) for gap in gaps], ()),
+    ]
+    print_line(fitted(columns))
+
+
+def _state(gap: "Gap") -> str:
+    """Return what is known of a gap, such as `unproven, left out of 1 answer`."""
+    from onetape.core.words import counted
+    from onetape.store.gaps import UNPROVEN
+
+    if gap.reason is not None:
+        return f"{gap.state}: {gap.reason}"
+    if gap.state == UNPROVEN:
+        return f"{gap.state}, left out of {counted(gap.answers, 'answer')}"
+    return gap.state
+
+
+def _day(moment_ms: int | None) -> str:
+    from onetape.core.clock import utc_text
+
+    return "never" if moment_ms is None else utc_text(moment_ms // 1_000)[:10]

@@ -46,9 +46,7 @@ def list_series(
     ]
     print_line(fitted(columns))
     if any(gaps):
-        print_line(
-            "gaps: stretches (candles); open: those not proven to be missing at the exchange"
-        )
+        print_line("gaps: ranges (candles); open: cause not known (see: backfiller gaps)")
     print_line(f"database: {path}")
 
 
@@ -67,9 +65,7 @@ def _document(one: "SeriesSummary", holes: "list[Gap] | None") -> dict[str, Any]
 
 
 def _unproven(holes: "list[Gap] | None") -> int | None:
-    from onetape.store.gaps import CONFIRMED
-
-    return None if holes is None else sum(hole.state != CONFIRMED for hole in holes)
+    return None if holes is None else sum(not hole.is_explained for hole in holes)
 
 
 def _counted(holes: "list[Gap] | None") -> str:

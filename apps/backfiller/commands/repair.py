@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from backfiller.repairing import Repaired
+    from onetape.core.candles import SeriesKey
+    from onetape.store.database import Store
 
 
 def repair_store(
@@ -22,12 +24,19 @@ def repair_store(
         bool,
         typer.Option("--accept", help="Also give candles the values of their open revisions."),
     ] = False,
+    gaps: Annotated[
+        bool,
+        typer.Option(
+            "--gaps",
+            help="Also ask again for every gap with a known cause, not only for proofs a day old.",
+        ),
+    ] = False,
     db: options.Database = None,
     config: CONFIG = None,
     simulator_url: options.SimulatorUrl = None,
     json_: options.Json = False,
 ) -> None:
-    """Mend what verify finds: ask for holes, forming rows left behind and bad rows once more."""
+    """Fix what verify finds: ask again for holes, forming rows left behind and bad rows."""
     import asyncio
     from contextlib import ExitStack
 
@@ -47,12 +56,16 @@ def repair_store(
         keys = chosen_series(store, exchange, symbol, timeframe)
         findings = open_findings(store, keys)
         check_undamaged(findings, store.path)
-        broken = [key for key in keys if any(one.key == key for one in findings)]
+        broken = [
+            key
+            for key in keys
+            if any(one.key == key for one in findings) or _has_proofs(store, key)
+        ]
         outcomes: Sequence[Repaired | Failure] = []
         if broken:
             job = job_of_keys(broken, store.path, patience_seconds=settings.patience_seconds)
             endpoints = endpoints_of(job, url, stack)
-            outcomes = asyncio.run(repair_all(job, endpoints, store))
+            outcomes = asyncio.run(repair_all(job, endpoints, store, all_gaps=gaps))
         accepted = 0
         if accept:
             numbers = [one.id for key in keys for one in revisions_of(store, key)]
@@ -66,11 +79,20 @@ def repair_store(
         print_json({"database": path, "series": series, "failed": failed, "accepted": accepted})
     else:
         for one in done:
-            print_line(one.line())
+            if one.findings or one.inserted:
+                print_line(one.line())
         revised = f", {counted(accepted, 'revision')} accepted" if accept else ""
-        print_line(f"{path}: {len(broken)} of {len(keys)} series had findings{revised}")
+        found = sum(one.findings > 0 for one in done)
+        print_line(f"{path}: {found} of {len(keys)} series had findings{revised}")
     raise_failures(outcomes)
     _raise_left(done)
+
+
+def _has_proofs(store: "Store", key: "SeriesKey") -> bool:
+    """Return whether gaps of a series are explained: a proof is put to the test now and then."""
+    from onetape.store.gaps import explained_gaps
+
+    return bool(explained_gaps(store, key))
 
 
 def _raise_left(done: "list[Repaired]") -> None:
@@ -79,12 +101,17 @@ def _raise_left(done: "list[Repaired]") -> None:
     Raises:
         DataError: it is.
     """
-    from onetape.core.errors import DataError
+    from backfiller.remedies import open_gaps_text
+    from onetape.core.errors import CandleGapError, DataError
     from onetape.core.words import counted
+    from onetape.history.gaps import APART_MS
 
     left = [finding for one in done for finding in one.left]
+    gaps = [gap for one in done for gap in one.open]
+    if left and len(left) == len(gaps):
+        raise CandleGapError(open_gaps_text(gaps, minutes=APART_MS // 60_000))
     if left:
         raise DataError(
-            f"{counted(len(left), 'finding')} left that the exchange could not mend now, such as "
+            f"{counted(len(left), 'finding')} left that the exchange could not supply now, such as "
             f"{left[0].text}; try again later, or see: uv run backfiller verify"
         )

@@ -10,6 +10,8 @@ from onetape.cli import options
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from onetape.store.verify import Finding
+
 
 def verify_store(
     *,
@@ -48,15 +50,28 @@ def verify_store(
     else:
         for finding in unexplained:
             print_line(finding.text)
-        holes = f", {counted(explained, 'hole')} that the exchange has too" if explained else ""
+        holes = f", {counted(explained, 'hole')} with a known cause" if explained else ""
         print_line(f"{path}: {counted(len(unexplained), 'unexplained finding')}{holes}")
     if unexplained:
-        way_out = _way_out(path, is_damaged=any(one.kind == "quick_check" for one in unexplained))
+        way_out = _way_out(path, unexplained)
         raise DataError(f"{counted(len(unexplained), 'unexplained finding')}; {way_out}")
 
 
-def _way_out(path: "Path", *, is_damaged: bool) -> str:
-    """Return how findings are mended."""
-    if is_damaged:
-        return f"no fetch mends a damaged file: uv run backfiller restore BACKUP --db {path}"
-    return f"mend what the exchange can supply: uv run backfiller repair --db {path}"
+def _way_out(path: "Path", findings: "list[Finding]") -> str:
+    """Return how findings are fixed."""
+    from backfiller.remedies import OpenGap, remedy
+    from onetape.core.clock import SystemClock
+
+    if any(one.kind == "quick_check" for one in findings):
+        return f"no fetch repairs a damaged file: uv run backfiller restore BACKUP --db {path}"
+    now_ms = SystemClock().now_ms()
+    gone = [
+        gap
+        for one in findings
+        if one.kind == "hole" and one.key is not None
+        for gap in [OpenGap.at(one.key, one.start, one.candles, now_ms=now_ms)]
+        if gap.is_out_of_reach
+    ]
+    repair = f"fetch what the exchange can supply: uv run backfiller repair --db {path}"
+    parts = [repair] if len(gone) < len(findings) else []
+    return "; ".join([*parts, remedy(gone, minutes=0)] if gone else parts)

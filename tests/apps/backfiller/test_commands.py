@@ -87,7 +87,7 @@ def test_what_verify_finds_repair_mends(
 
     mended = backfiller("repair", "--simulator-url", simulator_url, *DB)
     assert (mended.code, mended.err) == (0, "")
-    assert mended.out.splitlines()[0].endswith(", all mended")
+    assert mended.out.splitlines()[0].endswith(", all fixed")
     assert backfiller("verify", *DB).code == 0
     assert is_whole()
 

@@ -216,30 +216,149 @@ def test_a_revision_that_the_exchange_takes_back_is_settled_row_18(
     assert stored() == own()
 
 
-def test_missing_candles_are_in_the_gap_table_and_explained_row_20(
+#: Three minutes that the exchange leaves out.
+MISSING: dict[str, Any] = {
+    "kind": "candles",
+    "shape": "missing",
+    "path": KLINES,
+    "candle_from": "2024-02-29T10:00",
+    "candle_to": "2024-02-29T10:03",
+}
+DB = ("--db", str(DATABASE))
+
+
+def test_missing_candles_are_unproven_until_a_later_run_proves_them_row_20(
     fetch: Run, backfiller: Run, simulator: EmbeddedSimulator
 ) -> None:
-    simulator.faults.add(
-        kind="candles",
-        shape="missing",
-        path=KLINES,
-        candle_from="2024-02-29T10:00",
-        candle_to="2024-02-29T10:03",
-    )
+    simulator.faults.add(**MISSING)
     ended = fetch()
-    assert ended.code == 0
-    assert "1 gap (3 candles)" in ended.out
-    listed = backfiller("gaps", "--db", str(DATABASE)).out.splitlines()
+    assert ended.code == 4
+    assert "1 gap (3 candles, 3 of them unproven)" in ended.out
+    assert ended.err == (
+        "backfiller: 3 candles in 1 gap are missing, unproven: first simulator BTC/USDT 1m "
+        "2024-02-29 10:00 UTC; run again in 2 minutes or later: another answer of the exchange "
+        "fetches them or proves that it has none\n"
+    )
+    listed = backfiller("gaps", *DB).out.splitlines()
     assert listed[0] == "simulator BTC/USDT 1m: 1 gap, 3 candles"
     assert listed[2].split() == [
-        *("2024-02-29", "10:00", "2024-02-29", "10:03", "3", "none", "at", "exchange"),
-        *("2024-03-01", "2024-03-01"),
+        *("2024-02-29", "10:00", "2024-02-29", "10:03", "3"),
+        *["unproven,", "left", "out", "of", "1", "answer", "2024-03-01", "2024-03-01"],
     ]
-    checked = backfiller("verify", "--db", str(DATABASE))
+    assert backfiller("verify", *DB).code == 4
+    assert fetch().code == 4
+    simulator.advance_to_ms((NOW + 120) * 1_000)
+    ended = fetch()
+    assert (ended.code, ended.err) == (0, "")
+    assert "1 gap (3 candles)" in ended.out
+    checked = backfiller("verify", *DB)
     assert (checked.code, checked.err) == (0, "")
     asked = len(simulator.faults.log)
     fetch()
     assert len(simulator.faults.log) == asked
+
+
+def test_a_proven_gap_is_asked_for_again_by_repair_after_a_day(
+    fetch: Run, backfiller: Run, simulator: EmbeddedSimulator
+) -> None:
+    simulator.faults.add(**MISSING)
+    fetch()
+    simulator.advance_to_ms((NOW + 120) * 1_000)
+    assert fetch().code == 0
+    simulator.faults.clear()
+    address = ("--simulator-url", simulator.url)
+    assert "0 of 1 series had findings" in backfiller("repair", *address, *DB).out
+    assert len(stored()) == len(own()) - 3 + 2
+    simulator.advance_to_ms((NOW + 86_400 + 180) * 1_000)
+    repaired = backfiller("repair", *address, *DB)
+    assert (repaired.code, repaired.err) == (0, "")
+    assert repaired.out.startswith("simulator BTC/USDT 1m: 0 findings, 3 candles fetched")
+
+
+def test_repair_asks_for_every_gap_again_on_demand(
+    fetch: Run, backfiller: Run, simulator: EmbeddedSimulator
+) -> None:
+    simulator.faults.add(**MISSING)
+    fetch()
+    assert backfiller("gaps", "--accept", "2024-02-29", "--because", "outage", *DB).code == 0
+    assert fetch().code == 0
+    simulator.faults.clear()
+    assert backfiller("repair", "--gaps", "--simulator-url", simulator.url, *DB).code == 0
+    assert stored() == own()
+
+
+def test_a_gap_is_accepted_offline_and_that_can_be_undone(
+    fetch: Run, backfiller: Run, simulator: EmbeddedSimulator
+) -> None:
+    simulator.faults.add(**MISSING)
+    fetch()
+    wanted = "2024-02-29T10:01..2024-02-29T12:00"
+    ended = backfiller("gaps", "--accept", wanted, "--because", "outage", *DB)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.splitlines()[-1] == "database: data/simulator.db, 2 candles accepted"
+    assert [line.split()[4:7] for line in ended.out.splitlines()[2:4]] == [
+        ["1", "unproven,", "left"],
+        ["2", "accepted:", "outage"],
+    ]
+    assert backfiller("gaps", "--accept", "all", "--because", "outage", *DB).code == 0
+    assert backfiller("verify", *DB).code == 0
+    assert fetch().code == 0
+    undone = backfiller("gaps", "--undo", "all", *DB).out.splitlines()[-1]
+    assert undone == "database: data/simulator.db, 3 candles no longer accepted"
+    assert backfiller("verify", *DB).code == 4
+    simulator.faults.clear()
+    assert (fetch().code, stored() == own()) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("--accept", "all"), 2),
+        (("--because", "outage"), 2),
+        (("--accept", "all", "--because", "\n"), 2),
+        (("--accept", "all", "--because", "x", "--undo", "all"), 2),
+        (("--accept", "2024-02-30..2024-03-01", "--because", "x"), 2),
+        (("--accept", "2024-02-29..2024-02-28", "--because", "x"), 2),
+        (("--accept", "2024-02-29T10:00", "--because", "x"), 2),
+        (("--accept", "all", "--because", "x"), 4),
+        (("--undo", "20240229-20240301"), 4),
+    ],
+)
+def test_flags_that_accept_nothing_are_one_line(
+    fetch: Run, backfiller: Run, arguments: tuple[str, ...], code: int
+) -> None:
+    assert fetch().code == 0
+    ended = backfiller("gaps", *arguments, *DB)
+    assert (ended.code, ended.out, ended.err.count("\n")) == (code, "", 1)
+
+
+def test_empty_answers_for_minutes_cost_no_candle_for_good(
+    fetch: Run, simulator: EmbeddedSimulator
+) -> None:
+    simulator.faults.add(**{**MISSING, "candle_to": "2024-02-29T20:00"})
+    fetch()
+    simulator.faults.add(kind="wrong_body", shape="empty_list", path=KLINES)
+    simulator.advance_to_ms((NOW + 600) * 1_000)
+    assert fetch().code == 4
+    simulator.faults.clear()
+    assert fetch().code == 0
+    assert stored() == own(end=NOW + 600)
+
+
+def test_a_series_whose_every_row_is_refused_ends_with_4_and_its_commonest_fault(
+    fetch: Run, simulator: EmbeddedSimulator
+) -> None:
+    simulator.faults.add(
+        kind="candles",
+        shape="zero",
+        path=KLINES,
+        candle_from="2020-01-01T00:00",
+        candle_to="2025-01-01T00:00",
+    )
+    ended = fetch()
+    assert (ended.code, ended.out, ended.err.count("\n")) == (4, "", 1)
+    assert "no row is a sound 1m candle, 2,900 refused; the commonest fault: " in ended.err
+    assert "; the first row: [1709078400000, " in ended.err
 
 
 @pytest.mark.parametrize("when", ["before the run", "while it runs"])

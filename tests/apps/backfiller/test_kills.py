@@ -58,7 +58,7 @@ import backfiller.fetch as fetch
 async def unasked(*args, **kwargs):
     from onetape.history.fetch import FetchReport
     return FetchReport()
-fetch.confirm_gaps = unasked
+fetch.ask_gaps = unasked
 """
 #: Failure mode 17 with its guard off: a row that is not closed stays where it is.
 FORMING_STAYS = """

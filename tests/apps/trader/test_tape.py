@@ -1,6 +1,7 @@
 """The tape stays complete and true, whatever happens to the stream and to REST."""
 
 import asyncio
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from onetape.core.candles import Candle
 from onetape.core.clock import SteppedClock, SystemClock
 from onetape.store.candles import replace_forming
 from onetape.store.database import open_store
-from onetape.store.gaps import confirmed_gaps
+from onetape.store.gaps import confirmed_gaps, gaps_of, ledger_of
 
 Run = Callable[[Any], Any]
 MARCH_MS = MARCH * 1_000
@@ -224,12 +225,40 @@ def test_a_market_without_a_candle_is_recorded_as_a_gap_and_decided_past(
             for hour in (1.5, 2.5, 3.5):
                 await opened.go_to(hour)
             await trading.until_decided(2)
-            assert confirmed_gaps(trading.store, KEY) == [(MARCH + HOUR, MARCH + 2 * HOUR)]
             assert MARCH + HOUR not in trading.decided()
-            asked = len(opened.gate.kline_requests)
+            (gap,) = gaps_of(trading.store, KEY)
+            assert (gap.start, gap.end) == (MARCH + HOUR, MARCH + 2 * HOUR)
+            # Minutes later another answer proves it, and it is asked for no more.
             await opened.go_to(4.5)
             await trading.until_decided(3)
+            await trading.until(lambda: confirmed_gaps(trading.store, KEY))
+            asked = len(opened.gate.kline_requests)
+            await opened.go_to(5.5)
+            await trading.until_decided(4)
             assert len(opened.gate.kline_requests) <= asked + 1
+
+    run(scene())
+
+
+def test_the_trader_decides_without_a_candle_that_three_answers_left_out(
+    run: Run, db: Path
+) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await go_live(opened, trading, 0)
+            absent = MARCH_MS + HOUR_MS
+            opened.gate.hidden_candles = {absent}
+            opened.gate.lets_pass = lambda frame: frame.get("k", {}).get("t") != absent
+            await opened.go_to(2.99)
+            await trading.until(lambda: ledger_of(trading.store, KEY))
+            await trading.until(lambda: ledger_of(trading.store, KEY)[0].answers >= 3)
+            # A minute after the first answer, which is too soon for a proof.
+            await opened.go_to(3.01)
+            await trading.until_decided(2)
+            (entry,) = ledger_of(trading.store, KEY)
+            assert (entry.state, entry.start) == ("unproven", MARCH + HOUR)
+            (gates,) = trading.query("SELECT gates FROM decisions ORDER BY timestamp DESC LIMIT 1")
+            assert json.loads(gates[0])["candles"] == "ok"
 
     run(scene())
 

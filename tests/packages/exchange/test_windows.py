@@ -1,6 +1,7 @@
 """Exchanges that answer a page's length from the time asked for: OKX's protocol and class."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from onetape.core.errors import ExchangeUnreachable
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.listing import listed_since
 from onetape.exchange.pages import closed_pages
@@ -122,6 +124,26 @@ def test_nothing_at_all_ends_the_walk_in_few_questions(run: Run) -> None:
     assert len(server.asked) <= 8
 
 
+@pytest.mark.parametrize("shape", ["only the row asked for", "always the oldest"])
+def test_pages_that_never_go_on_are_an_error(run: Run, shape: str) -> None:
+    start = NOW - 700 * MINUTE
+
+    def rows(low: int, high: int) -> list[list[str]]:
+        del high
+        return [row_of(low if shape == "only the row asked for" else start - DAY)]
+
+    server = Windowed(rows=rows)
+    with pytest.raises(ExchangeUnreachable, match="3 pages in a row with no 1m candle"):
+        walk(run, server, start)
+    assert len(server.asked) <= 4
+
+
+def test_candles_a_page_apart_are_no_error(run: Run) -> None:
+    start = NOW - 3_000 * MINUTE
+    present = set(range(start, NOW, 300 * MINUTE))
+    assert walk(run, Windowed(present), start) == sorted(present)
+
+
 def test_the_day_of_the_listing_is_found_by_days(run: Run) -> None:
     listed = NOW - 100 * DAY
     server = Windowed(set(minutes(listed, listed + 3 * DAY)))
@@ -159,10 +181,12 @@ def test_random_rows_never_keep_the_pager(run: Run, kind: str, seed: int, spread
                 # The same rows to a pager that trusts an empty page to be the end.
                 client.quirks = client.quirks.__class__(300, 3_000, finds_next=True)
             start = NOW - wanted * MINUTE
-            async for page in closed_pages(client, "BTC/USDT", M1, start=start, end=NOW):
-                times = page.candles.timestamp.tolist()
-                assert times == sorted(set(times))
-                assert all(start <= time < NOW for time in times)
+            # Rows that never go on are an error.
+            with contextlib.suppress(ExchangeUnreachable):
+                async for page in closed_pages(client, "BTC/USDT", M1, start=start, end=NOW):
+                    times = page.candles.timestamp.tolist()
+                    assert times == sorted(set(times))
+                    assert all(start <= time < NOW for time in times)
 
     run(asyncio.wait_for(work(), 20))
     assert len(server.asked) <= 3 * wanted + 10

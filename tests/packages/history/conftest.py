@@ -33,13 +33,18 @@ class ChosenServer(ThreadingHTTPServer):
 
     def __init__(self, exchange_info: bytes) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        clock = {"market_ms": NOW_MS, "speed": 0, "kind": "stepped", "seed": 7}
-        self.fixed = {
-            "/simulator/clock": json.dumps(clock).encode(),
-            "/api/v3/exchangeInfo": exchange_info,
-        }
+        self._exchange_info = exchange_info
+        self.clear()
+
+    def clear(self) -> None:
+        """Have no candle, at the first moment."""
+        self.now_ms = NOW_MS
         self.prices: dict[int, float] = {}
         self.requests = 0
+        self.asked: list[int] = []
+        """Times that were asked for, epoch seconds."""
+        self.answer: Callable[[list[int], int, int], list[int]] = _from_then_on
+        """Gives the opens of an answer, from all there are, the time asked for and the limit."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -49,17 +54,33 @@ class ChosenServer(ThreadingHTTPServer):
         """Have the candles that opened so many hours before the forming one."""
         self.prices |= {FORMING - hours * HOUR: price for hours in hours_before}
 
+    def later(self, minutes: float) -> None:
+        """Let market time pass; no candle opens meanwhile."""
+        self.now_ms += int(minutes * 60_000)
+
+    def fixed(self, path: str) -> bytes | None:
+        """Return the body of a path that is not about candles."""
+        clock = {"market_ms": self.now_ms, "speed": 0, "kind": "stepped", "seed": 7}
+        bodies = {"/simulator/clock": json.dumps(clock).encode()}
+        return {**bodies, "/api/v3/exchangeInfo": self._exchange_info}.get(path)
+
     def klines(self, since: int, limit: int) -> list[list[Any]]:
         self.requests += 1
-        opens = sorted(opened for opened in self.prices if opened >= since)[:limit]
+        self.asked.append(since)
+        opens = self.answer(sorted(self.prices), since, limit)
         return [[opened * 1_000, *[str(self.prices[opened])] * 4, "1"] for opened in opens]
+
+
+def _from_then_on(opens: list[int], since: int, limit: int) -> list[int]:
+    """Answer as Binance does: the first candles at or after a time."""
+    return [opened for opened in opens if opened >= since][:limit]
 
 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server = cast("ChosenServer", self.server)
         parts = urlsplit(self.path)
-        payload = server.fixed.get(parts.path)
+        payload = server.fixed(parts.path)
         if payload is None:
             query = dict(parse_qsl(parts.query))
             rows = server.klines(int(query["startTime"]) // 1_000, int(query["limit"]))
@@ -92,8 +113,7 @@ def _listening() -> Iterator[ChosenServer]:
 @pytest.fixture
 def exchange(_listening: ChosenServer) -> ChosenServer:
     """Return an exchange that has no candle yet."""
-    _listening.prices.clear()
-    _listening.requests = 0
+    _listening.clear()
     return _listening
 
 

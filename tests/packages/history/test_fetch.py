@@ -9,10 +9,9 @@ import pytest
 from onetape.core.candles import Candle, SeriesKey
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import FetchReport, fetch_closed
-from onetape.history.gaps import confirm_gaps
+from onetape.history.gaps import ask_gaps
 from onetape.store.candles import missing_between, replace_forming
 from onetape.store.database import Store
-from onetape.store.gaps import confirmed_gaps
 from onetape.store.reading import closed_between
 
 Ask = Callable[..., Any]
@@ -34,7 +33,7 @@ def fetch(ask: Ask, store: Store, start: int, end: int = FORMING) -> FetchReport
 
 def confirm(ask: Ask, store: Store, start: int, end: int = FORMING) -> FetchReport:
     async def work(client: RestExchange) -> FetchReport:
-        return await confirm_gaps(client, store, KEY, start=start, end=end)
+        return await ask_gaps(client, store, KEY, start=start, end=end)
 
     return ask(work)
 
@@ -75,19 +74,7 @@ def test_a_late_revision_is_noted_and_the_first_value_stays(
     assert set(closed_between(store, KEY, 0, 2**40).close.tolist()) == {100.0}
 
 
-def test_a_hole_that_the_exchange_has_twice_is_its_own_and_not_asked_for_again(
-    ask: Ask, store: Store, exchange: Any
-) -> None:
-    exchange.has(0, 1, 2, 6, 7)
-    fetch(ask, store, ago(7))
-    confirm(ask, store, ago(7))
-    assert states(store) == [(ago(5), ago(2), "none at exchange")]
-    exchange.requests = 0
-    confirm(ask, store, ago(7))
-    assert exchange.requests == 0
-
-
-def test_a_hole_that_is_filled_at_the_second_asking_is_no_gap(
+def test_a_hole_that_is_filled_when_asked_for_again_is_no_gap(
     ask: Ask, store: Store, exchange: Any
 ) -> None:
     exchange.has(0, 1, 2, 4, 5)
@@ -98,36 +85,6 @@ def test_a_hole_that_is_filled_at_the_second_asking_is_no_gap(
     assert missing_between(store, KEY, ago(5), FORMING) == []
 
 
-def test_the_newest_candles_of_an_exchange_that_lags_are_not_taken_for_a_gap(
-    ask: Ask, store: Store, exchange: Any
-) -> None:
-    exchange.has(4, 5)
-    fetch(ask, store, ago(5))
-    confirm(ask, store, ago(5))
-    assert confirmed_gaps(store, KEY) == []
-    exchange.has(*range(4))
-    assert confirm(ask, store, ago(5)).inserted == 3
-    assert missing_between(store, KEY, ago(5), FORMING) == []
-
-
-def test_a_candle_missing_right_before_the_forming_one_is_the_exchanges_own_gap(
-    ask: Ask, store: Store, exchange: Any
-) -> None:
-    exchange.has(0, 2, 3)
-    fetch(ask, store, ago(3))
-    confirm(ask, store, ago(3))
-    assert confirmed_gaps(store, KEY) == [(ago(1), FORMING)]
-
-
-def test_time_before_the_first_candle_is_a_gap_of_the_exchange(
-    ask: Ask, store: Store, exchange: Any
-) -> None:
-    exchange.has(0, 1, 2)
-    fetch(ask, store, ago(1_500))
-    confirm(ask, store, ago(1_500))
-    assert confirmed_gaps(store, KEY) == [(ago(1_500), ago(2))]
-
-
 @pytest.mark.parametrize("price", [nan, -1.0, 0.0])
 def test_a_refused_candle_leaves_a_gap_that_is_not_the_exchanges(
     ask: Ask, store: Store, exchange: Any, price: float
@@ -135,5 +92,7 @@ def test_a_refused_candle_leaves_a_gap_that_is_not_the_exchanges(
     exchange.has(0, 1, 3)
     exchange.has(2, price=price)
     assert fetch(ask, store, ago(3)).quarantined == 1
-    confirm(ask, store, ago(3))
-    assert states(store) == [(ago(2), ago(1), "not fetched")]
+    for _ in range(3):
+        confirm(ask, store, ago(3))
+        exchange.later(5)
+    assert states(store) == [(ago(2), ago(1), "unproven")]

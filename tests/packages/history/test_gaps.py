@@ -1,21 +1,28 @@
-"""The second question: many holes in few requests, and what counts as proof."""
+"""Holes of many kinds in few requests, and which answers prove that an exchange lacks a candle."""
 
+import contextlib
 import csv
 import gzip
 from collections.abc import Callable
 from math import nan
 from pathlib import Path
+from random import Random
 from typing import Any
 
-from onetape.core.candles import SeriesKey
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from onetape.core.candles import Candle, SeriesKey
+from onetape.core.errors import ExchangeUnreachable
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import fetch_closed, reread_from
-from onetape.history.gaps import confirm_gaps, grouped
+from onetape.history.gaps import APART_MS, ask_gaps, grouped
 from onetape.history.silences import StoredSilences
-from onetape.store.candles import missing_between
+from onetape.store.candles import insert_closed, missing_between
 from onetape.store.database import Store, open_store
-from onetape.store.gaps import confirmed_gaps, gaps_of
+from onetape.store.gaps import confirmed_gaps, gaps_of, ledger_of, set_gap
 from wall import START_MS
 
 Ask = Callable[..., Any]
@@ -28,35 +35,299 @@ def ago(hours: int) -> int:
     return FORMING - hours * HOUR
 
 
-def fetch_and_confirm(
+def fetch_and_ask(
     ask: Ask, store: Store, exchange: Any, start: int, end: int = FORMING
 ) -> tuple[int, int]:
-    """Return how many requests each of the two questions took."""
+    """Return how many requests a fetch took, and how many the holes that it left."""
 
     async def work(client: RestExchange) -> tuple[int, int]:
         exchange.requests = 0
         await fetch_closed(client, store, KEY, start=start, end=end)
         first = exchange.requests
-        await confirm_gaps(client, store, KEY, start=start, end=end)
+        await ask_gaps(client, store, KEY, start=start, end=end)
         return first, exchange.requests - first
 
     return ask(work)
+
+
+def states(store: Store) -> list[tuple[int, str]]:
+    return [(gap.start, gap.state) for gap in gaps_of(store, KEY)]
+
+
+def put(store: Store, *hours_before: int) -> None:
+    rows = [Candle(ago(hours), 1.0, 1.0, 1.0, 1.0, 1.0) for hours in hours_before]
+    insert_closed(store, KEY, rows, source="import", seen_ms=1)
+
+
+def test_one_answer_proves_nothing_and_a_second_one_minutes_later_does(
+    ask: Ask, store: Store, exchange: Any
+) -> None:
+    exchange.has(0, 1, 2, 6, 7)
+    fetch_and_ask(ask, store, exchange, ago(7))
+    assert states(store) == [(ago(5), "unproven")]
+    exchange.later(1.9)
+    fetch_and_ask(ask, store, exchange, ago(7))
+    assert states(store) == [(ago(5), "unproven")]
+    exchange.later(0.1)
+    fetch_and_ask(ask, store, exchange, ago(7))
+    assert states(store) == [(ago(5), "none at exchange")]
+    assert fetch_and_ask(ask, store, exchange, ago(7)) == (1, 0)
+
+
+def test_the_two_answers_are_asked_from_different_times(
+    ask: Ask, store: Store, exchange: Any
+) -> None:
+    exchange.has(0, 1, 2, 6, 7, 8, 9)
+    windows: list[int] = []
+    for _ in range(2):
+        fetch_and_ask(ask, store, exchange, ago(9))
+        windows.append(exchange.asked[-1])
+        exchange.later(5)
+    assert states(store) == [(ago(5), "none at exchange")]
+    assert len(set(windows)) == 2
+    assert max(windows) <= ago(6)
+
+
+def test_answers_about_another_hole_prove_nothing(ask: Ask, store: Store, exchange: Any) -> None:
+    exchange.has(0, 1, 2, 6, 7)
+    fetch_and_ask(ask, store, exchange, ago(7))
+    exchange.later(5)
+    # The first answer left this one out, too: it says nothing of the others.
+    exchange.has(4)
+    fetch_and_ask(ask, store, exchange, ago(7))
+    assert states(store) == [(ago(5), "unproven"), (ago(3), "unproven")]
+    exchange.later(5)
+    fetch_and_ask(ask, store, exchange, ago(7))
+    assert states(store) == [(ago(5), "none at exchange"), (ago(3), "none at exchange")]
+
+
+def test_a_clock_that_was_ahead_proves_nothing(ask: Ask, store: Store, exchange: Any) -> None:
+    exchange.has(0, 1, 3, 4)
+    exchange.later(600)
+    fetch_and_ask(ask, store, exchange, ago(4))
+    exchange.later(-600)
+    fetch_and_ask(ask, store, exchange, ago(4))
+    assert states(store) == [(ago(2), "unproven")]
+
+
+def test_nothing_is_proven_before_the_first_candle_or_after_the_last(
+    ask: Ask, store: Store, exchange: Any
+) -> None:
+    exchange.has(5, 6, 7)
+    for _ in range(3):
+        fetch_and_ask(ask, store, exchange, ago(1_500))
+        exchange.later(5)
+    assert ledger_of(store, KEY) == []
+
+
+def test_a_hole_before_the_forming_candle_is_proven_once_that_is_closed(
+    ask: Ask, store: Store, exchange: Any
+) -> None:
+    exchange.has(0, 2, 3)
+    for _ in range(3):
+        fetch_and_ask(ask, store, exchange, ago(3))
+        exchange.later(5)
+    (entry,) = ledger_of(store, KEY)
+    assert (entry.start, entry.end, entry.state) == (ago(1), FORMING, "unproven")
+    assert entry.answers == 3
+    exchange.later(60)
+    fetch_and_ask(ask, store, exchange, ago(3), FORMING + HOUR)
+    assert states(store) == [(ago(1), "none at exchange")]
+
+
+def test_a_hole_that_the_range_cuts_is_asked_for_whole(
+    ask: Ask, store: Store, exchange: Any
+) -> None:
+    exchange.has(0, 1, 2, 8, 9)
+    fetch_and_ask(ask, store, exchange, ago(9))
+    exchange.later(5)
+    fetch_and_ask(ask, store, exchange, ago(6), ago(4))
+    assert [(gap.start, gap.end, gap.state) for gap in gaps_of(store, KEY)] == [
+        (ago(7), ago(2), "none at exchange")
+    ]
+
+
+def empty(opens: list[int], since: int, limit: int) -> list[int]:
+    del opens, since, limit
+    return []
+
+
+def newest_only(opens: list[int], since: int, limit: int) -> list[int]:
+    """Ignore the time asked for."""
+    del since, limit
+    return opens[-5:]
+
+
+def capped_to_the_newest(opens: list[int], since: int, limit: int) -> list[int]:
+    return [opened for opened in opens if opened >= since][:limit][-2:]
+
+
+def without_the_hole(opens: list[int], since: int, limit: int) -> list[int]:
+    return [opened for opened in opens if opened >= max(since, ago(11))][:limit]
+
+
+@pytest.mark.parametrize(
+    "answer", [empty, newest_only, capped_to_the_newest, without_the_hole],
+    ids=lambda one: one.__name__,
+)  # fmt: skip
+def test_an_exchange_that_answers_badly_proves_no_hole_that_it_has_candles_for(
+    ask: Ask, store: Store, exchange: Any, answer: Any
+) -> None:
+    exchange.has(*range(41))
+    put(store, *range(30, 41), *range(11))
+    exchange.answer = answer
+    for _ in range(3):
+        fetch_and_ask(ask, store, exchange, ago(40))
+        exchange.later(60 / 3 - 1)
+    assert [state for _, state in states(store)] == ["unproven"]
+    exchange.clear()
+    exchange.has(*range(41), price=1.0)
+    fetch_and_ask(ask, store, exchange, ago(40))
+    assert states(store) == []
+
+
+def only_the_row_asked_for(opens: list[int], since: int, limit: int) -> list[int]:
+    del limit
+    return [opened for opened in opens if opened == since]
+
+
+def always_the_oldest(opens: list[int], since: int, limit: int) -> list[int]:
+    del since, limit
+    return opens[:5]
+
+
+@pytest.mark.parametrize("answer", [only_the_row_asked_for, always_the_oldest])
+def test_pages_that_never_go_on_are_an_error(
+    ask: Ask, store: Store, exchange: Any, answer: Any
+) -> None:
+    exchange.has(*range(41))
+    exchange.answer = answer
+    with pytest.raises(ExchangeUnreachable, match="3 pages in a row with no 1h candle of BTC/USDT"):
+        fetch_and_ask(ask, store, exchange, ago(40))
+    assert exchange.requests <= 5
+    assert states(store) == []
+
+
+def test_the_end_of_a_delisted_market_is_no_error(ask: Ask, store: Store, exchange: Any) -> None:
+    exchange.has(*range(20, 41))
+    assert fetch_and_ask(ask, store, exchange, ago(40)) == (2, 2)
+    assert len(missing_between(store, KEY, ago(40), FORMING)) == 1
+
+
+def test_one_empty_answer_in_the_middle_costs_no_candle(
+    ask: Ask, store: Store, exchange: Any
+) -> None:
+    exchange.has(*range(2_000))
+    normal = exchange.answer
+
+    def once_empty(opens: list[int], since: int, limit: int) -> list[int]:
+        return [] if exchange.requests == 2 else normal(opens, since, limit)
+
+    exchange.answer = once_empty
+    fetch_and_ask(ask, store, exchange, ago(1_999))
+    assert missing_between(store, KEY, ago(1_999), FORMING) == []
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32))
+def test_no_answers_whatever_prove_a_hole_without_two_that_hold_its_neighbours(
+    ask: Ask, exchange: Any, tmp_path_factory: pytest.TempPathFactory, seed: int
+) -> None:
+    random = Random(seed)  # noqa: S311 - a seeded test
+    exchange.clear()
+    exchange.has(*range(31))
+    honest: list[tuple[int, set[int]]] = []
+
+    def answer(opens: list[int], since: int, limit: int) -> list[int]:
+        rows = [opened for opened in opens if opened >= since][:limit]
+        rows = [opened for opened in rows if random.random() < random.choice((0.2, 0.8, 1.0))]
+        kind = random.randrange(5)
+        rows = [rows, [], rows[:1], rows[-2:], opens[-6:]][kind]
+        honest.append((exchange.now_ms, set(rows)))
+        return rows
+
+    exchange.answer = answer
+    folder = tmp_path_factory.mktemp("random")
+    with open_store(folder / "simulator.db", create=True) as store:
+        put(store, *range(20, 31), *range(11))
+        for _ in range(4):
+            with contextlib.suppress(ExchangeUnreachable):
+                fetch_and_ask(ask, store, exchange, ago(30))
+            exchange.later(random.choice((0.5, 3)))
+        for start, end in confirmed_gaps(store, KEY):
+            times = [
+                now_ms
+                for now_ms, rows in honest
+                if not any(start <= opened < end for opened in rows) and rows & {start - HOUR, end}
+            ]
+            assert max(times) - min(times) >= APART_MS
+
+
+def test_a_proven_gap_is_asked_for_again_and_is_one_no_more_where_candles_come(
+    ask: Ask, store: Store, exchange: Any
+) -> None:
+    exchange.has(0, 1, 2, 6, 7)
+    for _ in range(2):
+        fetch_and_ask(ask, store, exchange, ago(7))
+        exchange.later(5)
+    assert states(store) == [(ago(5), "none at exchange")]
+    exchange.has(4)
+
+    def again(asked_before_ms: int) -> None:
+        async def work(client: RestExchange) -> None:
+            await ask_gaps(
+                client, store, KEY, start=ago(7), end=FORMING, asked_before_ms=asked_before_ms
+            )
+
+        ask(work)
+
+    again(START_MS)
+    assert states(store) == [(ago(5), "none at exchange")]
+    again(2**62)
+    assert states(store) == [(ago(5), "unproven"), (ago(3), "unproven")]
+
+
+def test_a_bad_answer_takes_no_proof_back(ask: Ask, store: Store, exchange: Any) -> None:
+    exchange.has(0, 1, 2, 6, 7)
+    for _ in range(2):
+        fetch_and_ask(ask, store, exchange, ago(7))
+        exchange.later(5)
+    exchange.answer = empty
+
+    async def again(client: RestExchange) -> None:
+        await ask_gaps(client, store, KEY, start=ago(7), end=FORMING, asked_before_ms=2**62)
+
+    ask(again)
+    assert states(store) == [(ago(5), "none at exchange")]
+
+
+def test_an_accepted_gap_stays_accepted_when_it_is_asked_for(
+    ask: Ask, store: Store, exchange: Any
+) -> None:
+    exchange.has(0, 1, 2, 6, 7)
+    fetch_and_ask(ask, store, exchange, ago(7))
+    set_gap(store, KEY, ago(5), ago(4), state="accepted", asked_ms=5, reason="outage")
+    exchange.later(5)
+    fetch_and_ask(ask, store, exchange, ago(7))
+    assert [(gap.start, gap.state, gap.reason) for gap in gaps_of(store, KEY)] == [
+        (ago(5), "accepted", "outage"),
+        (ago(4), "none at exchange", None),
+    ]
 
 
 def test_row_20_many_holes_that_one_page_reaches_across_are_one_request(
     ask: Ask, store: Store, exchange: Any
 ) -> None:
     exchange.has(*range(0, 500, 2))
-    assert fetch_and_confirm(ask, store, exchange, ago(498)) == (1, 1)
-    assert len(confirmed_gaps(store, KEY)) == 249
-    dates = {gap.last_asked_ms for gap in gaps_of(store, KEY)}
-    assert dates == {START_MS}
+    assert fetch_and_ask(ask, store, exchange, ago(498)) == (1, 1)
+    assert len(gaps_of(store, KEY)) == 249 - 1
+    assert {gap.last_asked_ms for gap in gaps_of(store, KEY)} == {START_MS}
 
 
 def test_holes_far_apart_are_asked_for_one_by_one(ask: Ask, store: Store, exchange: Any) -> None:
     exchange.has(*(set(range(3_000)) - {10, 1_500, 2_990}))
-    assert fetch_and_confirm(ask, store, exchange, ago(2_999)) == (3, 3)
-    assert len(confirmed_gaps(store, KEY)) == 3
+    assert fetch_and_ask(ask, store, exchange, ago(2_999)) == (3, 3)
+    assert len(gaps_of(store, KEY)) == 3
 
 
 def test_groups_fit_a_page_with_a_candle_on_either_side() -> None:
@@ -72,13 +343,12 @@ def test_groups_fit_a_page_with_a_candle_on_either_side() -> None:
 def test_a_refused_row_leaves_the_other_holes_of_its_page_proven(
     ask: Ask, store: Store, exchange: Any
 ) -> None:
-    exchange.has(0, 1, 2, 4, 6, 7)
+    exchange.has(0, 1, 2, 4, 6, 7, 8)
     exchange.has(5, price=nan)
-    fetch_and_confirm(ask, store, exchange, ago(7))
-    assert [(gap.start, gap.state) for gap in gaps_of(store, KEY)] == [
-        (ago(5), "not fetched"),
-        (ago(3), "none at exchange"),
-    ]
+    for _ in range(2):
+        fetch_and_ask(ask, store, exchange, ago(8))
+        exchange.later(5)
+    assert states(store) == [(ago(5), "unproven"), (ago(3), "none at exchange")]
 
 
 def test_krakens_3254_gaps_need_about_as_many_requests_as_pages(
@@ -88,9 +358,11 @@ def test_krakens_3254_gaps_need_about_as_many_requests_as_pages(
     with gzip.open(file, "rt") as lines:
         opens = [int(row["timestamp"]) for row in csv.DictReader(lines)]
     exchange.prices |= dict.fromkeys(opens, 100.0)
-    first, second = fetch_and_confirm(ask, store, exchange, opens[0], opens[-1] + HOUR)
+    first, second = fetch_and_ask(ask, store, exchange, opens[0], opens[-1] + HOUR)
     assert first <= 90
     assert second <= 100
+    exchange.later(5)
+    fetch_and_ask(ask, store, exchange, opens[0], opens[-1] + HOUR)
     assert len(confirmed_gaps(store, KEY)) == 3_254
     missing = missing_between(store, KEY, opens[0], opens[-1])
     assert sum((end - start) // HOUR for start, end in missing) == 10_856
@@ -100,7 +372,7 @@ def test_row_18_the_newest_candles_are_read_again_and_what_changed_is_counted(
     ask: Ask, store: Store, exchange: Any
 ) -> None:
     exchange.has(*range(30))
-    fetch_and_confirm(ask, store, exchange, ago(29))
+    fetch_and_ask(ask, store, exchange, ago(29))
     exchange.has(3, 8, 20, price=101.0)
 
     async def revised(client: RestExchange, count: int) -> int:
@@ -117,7 +389,7 @@ def test_row_18_the_newest_candles_are_read_again_and_what_changed_is_counted(
 def test_at_least_two_candles_are_read_again(ask: Ask, store: Store, exchange: Any) -> None:
     assert reread_from(store, KEY, count=10) is None
     exchange.has(*range(30))
-    fetch_and_confirm(ask, store, exchange, ago(29))
+    fetch_and_ask(ask, store, exchange, ago(29))
     assert reread_from(store, KEY, count=0) == ago(2)
     assert reread_from(store, KEY) == ago(10)
 

@@ -14,7 +14,7 @@ from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.exchange.translate import SymbolRefused
 from onetape.history.fetch import FetchReport, fetch_closed
-from onetape.history.gaps import confirm_gaps
+from onetape.history.gaps import ask_gaps
 from onetape.simulator.clock import make_clock
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.store.candles import missing_between
@@ -101,8 +101,8 @@ def test_rows_21_and_22_a_wrong_candle_is_quarantined_with_its_text_and_comes_la
     spoil(simulator, shape)
     report = fetched(work, store)
     assert (report.inserted, report.quarantined) == (19, 1)
-    work(lambda client: confirm_gaps(client, store, KEY, start=START, end=FORMING))
-    assert [(gap.start, gap.state) for gap in gaps_of(store, KEY)] == [(MIDDLE, "not fetched")]
+    work(lambda client: ask_gaps(client, store, KEY, start=START, end=FORMING))
+    assert [(gap.start, gap.state) for gap in gaps_of(store, KEY)] == [(MIDDLE, "unproven")]
     with store.read() as connection:
         payload = connection.execute("SELECT payload FROM quarantine ORDER BY id LIMIT 1").get
     # The exchange's own row has twelve columns, the first of them in milliseconds.
@@ -125,15 +125,16 @@ def test_row_19_rows_twice_or_out_of_order_are_stored_once_and_in_order(
     assert rows_of(store) == truth
 
 
-def test_row_20_a_candle_that_is_missing_twice_is_in_the_ledger_with_the_date(
+def test_row_20_a_candle_that_is_missing_is_in_the_ledger_with_the_date(
     work: Callable[[Work[Any]], Any], simulator: EmbeddedSimulator, store: Store
 ) -> None:
     spoil(simulator, "missing")
     fetched(work, store)
     assert missing_between(store, KEY, START, FORMING) == [(MIDDLE, MIDDLE + HOUR)]
-    work(lambda client: confirm_gaps(client, store, KEY, start=START, end=FORMING))
+    work(lambda client: ask_gaps(client, store, KEY, start=START, end=FORMING))
     (gap,) = gaps_of(store, KEY)
-    assert (gap.start, gap.state, gap.last_asked_ms) == (MIDDLE, "none at exchange", NOW_MS)
+    assert (gap.start, gap.state, gap.last_asked_ms) == (MIDDLE, "unproven", NOW_MS)
+    assert gap.answers == 1
 
 
 def test_row_18_a_revised_candle_is_counted_and_the_first_value_stays(

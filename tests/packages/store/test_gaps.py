@@ -14,11 +14,17 @@ from onetape.store import database, migrations
 from onetape.store.candles import insert_closed, replace_forming
 from onetape.store.database import Store, open_store
 from onetape.store.gaps import (
+    ACCEPTED,
     CONFIRMED,
+    NO_TRADES,
     NOT_FETCHED,
     UNKNOWN_IMPORT,
+    UNPROVEN,
+    Evidence,
     GapState,
+    clear_gaps,
     confirmed_gaps,
+    explained_gaps,
     gaps_of,
     set_gap,
     set_gaps,
@@ -68,8 +74,47 @@ def test_what_is_unexplained_is_the_holes_less_the_confirmed_gaps(
 
 def test_only_a_confirmed_gap_explains(store: Store) -> None:
     set_gap(store, KEY, 0, 10, state=UNKNOWN_IMPORT, asked_ms=1)
-    set_gap(store, KEY, 20, 30, state=NOT_FETCHED, asked_ms=1)
+    set_gap(store, KEY, 20, 30, state=UNPROVEN, asked_ms=1)
     assert unexplained(store, KEY, [(0, 40)]) == [(0, 40)]
+
+
+@pytest.mark.parametrize("state", [CONFIRMED, NO_TRADES, ACCEPTED])
+def test_a_proof_an_archive_and_a_person_explain_a_gap(store: Store, state: GapState) -> None:
+    reason = "outage" if state == ACCEPTED else None
+    set_gap(store, KEY, 0, 10, state=state, asked_ms=1, reason=reason)
+    assert unexplained(store, KEY, [(0, 12)]) == [(10, 12)]
+    assert explained_gaps(store, KEY) == [(0, 10)]
+
+
+def test_enough_answers_explain_an_unproven_gap_to_who_asks_for_them(store: Store) -> None:
+    set_gap(store, KEY, 0, 10, state=UNPROVEN, asked_ms=1, evidence=Evidence(2, 1, -1))
+    set_gap(store, KEY, 20, 30, state=UNPROVEN, asked_ms=1, evidence=Evidence(3, 1, -1))
+    holes = [(0, 10), (20, 30)]
+    assert unexplained(store, KEY, holes, answers=3) == [(0, 10)]
+    assert unexplained(store, KEY, holes) == holes
+
+
+def test_a_gap_keeps_the_date_since_when_it_has_its_state(store: Store) -> None:
+    put(store, KEY, 0, 4)
+    writes: list[tuple[int, GapState]] = [
+        (1, UNPROVEN), (5, UNPROVEN), (9, CONFIRMED), (12, CONFIRMED),
+    ]  # fmt: skip
+    for asked_ms, state in writes:
+        set_gap(store, KEY, HOUR, 4 * HOUR, state=state, asked_ms=asked_ms)
+        (gap,) = gaps_of(store, KEY)
+        assert gap.since_ms == (1 if asked_ms < 9 else 9)
+        assert (gap.first_seen_ms, gap.last_asked_ms) == (1, asked_ms)
+
+
+def test_a_cleared_range_is_not_fetched_and_its_neighbours_stay(store: Store) -> None:
+    put(store, KEY, 0, 10)
+    set_gap(store, KEY, HOUR, 10 * HOUR, state=ACCEPTED, asked_ms=1, reason="outage")
+    clear_gaps(store, KEY, [(3 * HOUR, 5 * HOUR)])
+    assert [(gap.start // HOUR, gap.end // HOUR, gap.reason) for gap in gaps_of(store, KEY)] == [
+        (1, 3, "outage"),
+        (3, 5, None),
+        (5, 10, "outage"),
+    ]
 
 
 def test_a_gap_that_is_asked_for_again_keeps_the_date_it_was_first_seen(store: Store) -> None:
@@ -149,7 +194,7 @@ def test_an_empty_range_is_refused(store: Store) -> None:
         set_gap(store, KEY, 5, 5, state=CONFIRMED, asked_ms=1)
 
 
-def test_the_ledger_of_version_1_is_taken_over_without_overlaps(
+def test_the_ledger_of_version_1_is_taken_over_without_overlaps_and_unproven(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = [
@@ -172,13 +217,30 @@ def test_the_ledger_of_version_1_is_taken_over_without_overlaps(
             "SELECT from_timestamp, to_timestamp, state, first_seen_ms, last_asked_ms FROM gaps"
         ).fetchall()
     assert rows == [
-        (0, 14, CONFIRMED, 1, 9),
-        (14, 16, CONFIRMED, 3, 7),
-        (30, 40, NOT_FETCHED, 3, 8),
+        (0, 14, UNPROVEN, 1, 9),
+        (14, 16, UNPROVEN, 3, 7),
+        (30, 40, UNPROVEN, 3, 8),
     ]
 
 
-states = st.sampled_from([CONFIRMED, NOT_FETCHED, UNKNOWN_IMPORT])
+def test_what_version_2_called_none_at_exchange_is_unproven_and_has_no_answer_that_counts(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "SCRIPTS", migrations.SCRIPTS[:2])
+        patch.setattr(migrations, "NEWEST_VERSION", 2)
+        with open_store(path, create=True) as store, store.write() as connection:
+            connection.executemany(
+                "INSERT INTO gaps VALUES ('binance', 'BTC/USDT', '1h', ?, ?, ?, 1, 5)",
+                [(3_600, 7_200, CONFIRMED), (14_400, 18_000, UNKNOWN_IMPORT)],
+            )
+    with open_store(path, create=False) as store:
+        put(store, KEY, 0, 2, 3, 5)
+        gaps = [(gap.start, gap.state, gap.answers, gap.since_ms) for gap in gaps_of(store, KEY)]
+    assert gaps == [(3_600, UNPROVEN, 0, 5), (14_400, UNKNOWN_IMPORT, 0, 5)]
+
+
+states = st.sampled_from([CONFIRMED, UNPROVEN, UNKNOWN_IMPORT])
 
 
 @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])

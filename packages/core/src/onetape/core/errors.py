@@ -5,6 +5,7 @@ OnetapeError                1  report it: this one should not reach a user
 ├── ConfigurationError      3  mend a configuration file, the environment or a folder
 ├── DataError               4  data is missing, damaged or cannot be trusted
 │   ├── CandleGapError         a range of candles has holes
+│   ├── RowsRefused            a source has no row that is a sound candle
 │   └── StoreError             the database file cannot be used as it is
 ├── ExchangeError           5  the exchange or the network
 │   ├── ExchangeUnreachable    no usable answer came; trying again later may help
@@ -44,6 +45,10 @@ class DataError(OnetapeError):
 
 class CandleGapError(DataError):
     """Candles are missing inside a range; the text names the first hole and the repair command."""
+
+
+class RowsRefused(DataError):
+    """A source sent rows, and none of them is a sound candle; the text has the commonest fault."""
 
 
 class StoreError(DataError):

@@ -6,7 +6,7 @@ a candle at least, so that no exchange, whatever it answers, keeps the pager for
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 
 import numpy as np
@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from onetape.core.candles import LATEST_TIMESTAMP, Candle, Candles, candle_faults
 from onetape.core.clock import utc_text
+from onetape.core.errors import ExchangeUnreachable
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.answers import Batch
 from onetape.exchange.rest import RestExchange
@@ -21,6 +22,8 @@ from onetape.exchange.rest import RestExchange
 _DAY: Final = Timeframe.parse("1d")
 #: Empty pages in a row before days are asked for instead, where those are longer.
 _EMPTY_PAGES: Final = 2
+#: So many pages in a row that go no further than the time asked for are an error.
+STUCK_PAGES: Final = 3
 #: Turns of the loop after which CCXT has put a question on the wire.
 _TURNS: Final = 3
 
@@ -38,8 +41,8 @@ class Page(Struct, frozen=True):
     """... and before this has been asked for."""
     asked_ms: int
     """Market time of the question, epoch milliseconds."""
-    newest: int | None = None
-    """Open of the newest candle of the answer, be it forming or later than what was wanted."""
+    opens: Sequence[int] = ()
+    """Opens of all rows of the answer from the time asked for on, the forming candle included."""
 
     @property
     def rows(self) -> list[Candle]:
@@ -66,7 +69,8 @@ async def closed_pages(
     only, the first page begins with the oldest of them, and the exchange's note says from when on.
 
     Raises:
-        ExchangeUnreachable: no usable answer until patience was used up; earlier pages stand.
+        ExchangeUnreachable: no usable answer until patience was used up, or page after page without
+            a candle later than the time asked for; earlier pages stand.
         ExchangeRefused: the exchange answered no.
     """
     walk = _Walk(exchange, symbol, timeframe, start, end)
@@ -99,6 +103,8 @@ class _Walk:
         self._cursor = timeframe.ceil(max(start, served_from))
         self._now_ms = exchange.now_ms()
         self._empty_pages = 0
+        self._stuck_pages = 0
+        self._is_at_row = False
         self._most_empty_pages = _EMPTY_PAGES
 
     async def next_page(self) -> Page | None:
@@ -111,11 +117,11 @@ class _Walk:
         batch, since = await self._answer(stop)
         # A time after the forming candle is a fault: following it would skip what lies between.
         seen = _placed(batch, self._timeframe, self._cursor, self._timeframe.floor(now_ms // 1_000))
-        reached = min(await self._moved_on(seen, stop), stop)
+        reached = min(await self._moved_on(batch, seen, stop), stop)
         if reached >= stop:
             self._cursor = self._end
         candles, refused = _cut(batch, self._timeframe, self._start, stop)
-        return Page(candles, refused, since, reached, now_ms, seen[-1] if seen else None)
+        return Page(candles, refused, since, reached, now_ms, seen)
 
     def _time_ms(self) -> int:
         """Return the market time, taken before asking: what closes meanwhile may not be final.
@@ -127,15 +133,51 @@ class _Walk:
             self._now_ms = self._exchange.now_ms()
         return self._now_ms
 
-    async def _moved_on(self, seen: list[int], stop: int) -> int:
-        """Move the cursor, by a candle at least; return before when all has been asked for."""
+    async def _moved_on(self, batch: Batch, seen: list[int], stop: int) -> int:
+        """Move the cursor, by a candle at least; return before when all has been asked for.
+
+        Raises:
+            ExchangeUnreachable: page after page holds no candle later than the time asked for.
+        """
         if seen and seen[-1] > self._cursor:
-            self._empty_pages, self._most_empty_pages = 0, _EMPTY_PAGES
-            self._cursor = seen[-1]
+            self._empty_pages, self._most_empty_pages, self._stuck_pages = 0, _EMPTY_PAGES, 0
+            self._cursor, self._is_at_row = seen[-1], True
             return self._timeframe.next(self._cursor)
-        if self._quirks.finds_next or self._quirks.newest_only:
+        if self._quirks.newest_only:
+            return stop
+        is_at_row, self._is_at_row = self._is_at_row, False
+        rows = batch.timestamp[(batch.timestamp >= 0) & (batch.timestamp <= self._cursor)]
+        # The last row of the page before, alone, says as much as no row.
+        if rows.size and not (is_at_row and int(rows.min()) == self._cursor):
+            self._check_stuck(int(rows.max()))
+        elif not self._quirks.finds_next:
+            return await self._skipped(stop)
+        elif rows.size or self._stuck_pages or self._empty_pages:
             # It would have sent a later candle, so there is none: the end of the data.
             return stop
+        else:
+            self._empty_pages += 1
+        self._cursor = self._timeframe.next(self._cursor)
+        return self._cursor
+
+    def _check_stuck(self, newest: int) -> None:
+        """Count a page that goes no further than the time it was asked from.
+
+        Raises:
+            ExchangeUnreachable: it is one too many in a row.
+        """
+        self._stuck_pages += 1
+        if self._stuck_pages >= STUCK_PAGES:
+            name = self._exchange.endpoint.exchange
+            raise ExchangeUnreachable(
+                f"{name} sent {self._stuck_pages} pages in a row with no {self._timeframe.name} "
+                f"candle of {self._symbol} later than the time asked for (newest: "
+                f"{utc_text(newest)} UTC); what came before is stored, try again later"
+            )
+
+    async def _skipped(self, stop: int) -> int:
+        """Move the cursor over an empty page; return before when all has been asked for."""
+        self._stuck_pages = 0
         self._empty_pages += 1
         self._cursor = self._timeframe.shift(self._cursor, self._limit(stop))
         if self._empty_pages >= self._most_empty_pages:

@@ -5,6 +5,8 @@ from typing import Final
 
 from msgspec import Struct, field
 
+from onetape.core.timeframes import Timeframe
+
 
 class Quirks(Struct, frozen=True):
     """How one exchange serves candles."""
@@ -103,3 +105,16 @@ UNKNOWN: Final = Quirks(page_limit=200, close_grace_ms=10_000)
 def quirks_of(exchange: str) -> Quirks:
     """Return how an exchange serves candles."""
     return QUIRKS.get(exchange, UNKNOWN)
+
+
+def is_out_of_reach(exchange: str, timeframe: Timeframe, start: int, now: int) -> bool:
+    """Return whether an exchange that serves its newest candles only cannot serve one any more.
+
+    Args:
+        exchange: CCXT id.
+        timeframe: Of the candle.
+        start: Open of the candle, epoch seconds.
+        now: Market time, epoch seconds.
+    """
+    newest_only = quirks_of(exchange).newest_only
+    return newest_only is not None and start < timeframe.shift(now, -newest_only)

@@ -1,59 +1,115 @@
-"""The second question: what is missing twice while the exchange goes on, it does not have."""
+"""Proof of gaps: which answers of an exchange show that it has no candles in a range.
 
-from dataclasses import dataclass, field
+A hole is proven between two candles that are stored, by two answers that held both of them and
+nothing in between, asked from different times and minutes apart. Until then it is unproven, and the
+next run asks again. Before the first candle and after the last one nothing is ever proven.
+
+Minutes are minutes of the exchange: what must pass for a second answer to say something new (a lag,
+a cache, an outage) passes at the exchange. On a real exchange that is the computer's time.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct, field
 
 from onetape.core.candles import SeriesKey
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.pages import Page
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import FetchReport, fetch_closed
-from onetape.store.candles import first_row_after, missing_between
+from onetape.store.candles import closed_timestamps, last_closed_before, missing_between
 from onetape.store.database import Store
-from onetape.store.gaps import CONFIRMED, NOT_FETCHED, set_gap, unexplained
+from onetape.store.gaps import (
+    ACCEPTED,
+    CONFIRMED,
+    EXPLAINED,
+    NO_TRADES,
+    UNPROVEN,
+    Entry,
+    Evidence,
+    ledger_of,
+    set_gap,
+    unexplained,
+)
 
 Range = tuple[int, int]
+#: Market time, in milliseconds, between the first answer and the one that proves.
+APART_MS: Final = 120_000
+#: So many answers without a candle, and the trader decides without it, proven or not.
+DECIDING_ANSWERS: Final = 3
+#: A request begins so many candles before the first hole at most, so that its window is a new one.
+_MOST_LEAD: Final = 4
 
 
-@dataclass(slots=True)
-class _Second:
-    """What the second answers say. Times are epoch seconds."""
+class Hole(Struct, frozen=True):
+    """A whole range without candles, with a closed candle right before it."""
+
+    start: int
+    """Open of the first missing candle, epoch seconds."""
+    end: int
+    """Open of the next candle, epoch seconds."""
+    is_bounded: bool
+    """Whether the next candle is stored and closed; otherwise it is the forming one."""
+
+
+class _Answers(Struct):
+    """What the pages of one walk say. Times are epoch seconds."""
 
     timeframe: Timeframe
     asked: list[Range] = field(default_factory=list[Range])
-    newest: int = -1
+    opens: set[int] = field(default_factory=set[int])
     refused: list[int] = field(default_factory=list[int])
 
     def see(self, page: Page) -> None:
         """Take a page."""
         self.asked.append((page.since, page.reached))
-        self.newest = max(self.newest, page.newest or -1)
+        self.opens.update(page.opens)
         self.refused += [row.timestamp for row in page.refused]
 
-    def covers(self, start: int, end: int) -> bool:
-        """Return whether everything in `[start, end)` was asked for."""
+    def leave_out(self, hole: Hole) -> bool:
+        """Return whether the pages hold both neighbours of a hole and nothing that may be in it."""
+        before = self.timeframe.shift(hole.start, -1)
+        neighbours = {before, hole.end}
+        return (
+            neighbours <= self.opens - set(self.refused)
+            and self._cover(before, hole.end)
+            and not any(
+                hole.start <= time < hole.end or time < 0 or self.timeframe.floor(time) != time
+                for time in self.refused
+            )
+        )
+
+    def _cover(self, start: int, end: int) -> bool:
         cursor = start
         for since, reached in sorted(self.asked):
             if since <= cursor:
                 cursor = max(cursor, reached)
         return cursor >= end
 
-    def is_sound(self, start: int, end: int) -> bool:
-        """Return whether no refused row may be one of `[start, end)`; a bad time may be any."""
-        return not any(
-            start <= time < end or time < 0 or self.timeframe.floor(time) != time
-            for time in self.refused
-        )
 
-
-async def confirm_gaps(
-    exchange: RestExchange, store: Store, key: SeriesKey, *, start: int, end: int
+async def ask_gaps(
+    exchange: RestExchange,
+    store: Store,
+    key: SeriesKey,
+    *,
+    start: int,
+    end: int,
+    asked_before_ms: int | None = None,
 ) -> FetchReport:
-    """Ask once more for what is missing in `[start, end)`, which must have been asked for already.
+    """Ask for what is missing in `[start, end)` and write down what the answers prove.
 
-    Holes that one page reaches across are asked for together. What is missing twice while the
-    exchange has a later candle, it does not have at all: the gap ledger keeps it, with the date.
-    Without a later candle the exchange may merely lag, and a row that went to quarantine may come
-    back sound: such a gap stays "not fetched", with the date, and is asked for again.
+    Holes that one page reaches across are asked for together.
+
+    Args:
+        exchange: Where the candles come from.
+        store: The open database.
+        key: The series.
+        start: Epoch seconds.
+        end: Epoch seconds, exclusive.
+        asked_before_ms: Ask for explained gaps, too, that were last asked for before this market
+            time; None: only for unexplained ones.
 
     Raises:
         ExchangeUnreachable: the exchange stopped answering; nothing unproven was written down.
@@ -62,30 +118,74 @@ async def confirm_gaps(
     """
     total = FetchReport()
     timeframe = Timeframe.parse(key.timeframe)
-    holes = unexplained(store, key, missing_between(store, key, start, end))
-    for group in grouped(holes, timeframe, exchange.quirks.page_limit):
-        first, last = group[0][0], group[-1][1]
-        second = _Second(timeframe)
-        # With the candle before, so that a page which begins late is told from a gap.
-        total = total.plus(
-            await fetch_closed(
-                exchange,
-                store,
-                key,
-                start=timeframe.shift(first, -1),
-                end=last,
-                on_page=second.see,
-            )
-        )
-        if not second.asked:
-            continue  # it lies before everything that the exchange serves
-        asked_ms = exchange.now_ms()
-        left = missing_between(store, key, first, last)
-        for hole in unexplained(store, key, left):
-            proven = await _is_proven(exchange, store, key, hole, second)
-            state = CONFIRMED if proven else NOT_FETCHED
-            set_gap(store, key, *hole, state=state, asked_ms=asked_ms)
+    page_limit = exchange.quirks.page_limit - _MOST_LEAD
+    holes = [
+        (hole.start, hole.end)
+        for hole in holes_of(store, key, start, end, now_ms=exchange.now_ms())
+        # Beyond the range, or without an end, only as far as one page reaches.
+        if (hole.is_bounded and start <= hole.start and hole.end <= end)
+        or timeframe.count_between(hole.start, hole.end) <= page_limit - 2
+    ]
+    wanted = _wanted(store, key, holes, asked_before_ms)
+    for group in grouped(wanted, timeframe, page_limit):
+        first, last = group[0][0], timeframe.next(group[-1][1])
+        total = total.plus(await fetch_noting(exchange, store, key, start=first, end=last))
     return total
+
+
+async def fetch_noting(
+    exchange: RestExchange,
+    store: Store,
+    key: SeriesKey,
+    *,
+    start: int,
+    end: int,
+    on_page: Callable[[Page], None] = lambda _: None,
+) -> FetchReport:
+    """Store the closed candles of `[start, end)`, and write down what the answers leave out.
+
+    The request begins before `start`, so that its answer holds the candle before a hole there.
+
+    Raises:
+        ExchangeUnreachable: the exchange stopped answering; nothing unproven was written down.
+        ExchangeRefused: the exchange answered no.
+        StoreError: the file cannot be written.
+    """
+    answers = _Answers(Timeframe.parse(key.timeframe))
+
+    def see(page: Page) -> None:
+        answers.see(page)
+        on_page(page)
+
+    window_start = _new_window(store, key, start, end)
+    report = await fetch_closed(exchange, store, key, start=window_start, end=end, on_page=see)
+    if answers.asked:  # otherwise all of it lies before what the exchange serves
+        asked_ms = exchange.now_ms()
+        for hole in holes_of(store, key, start, end, now_ms=asked_ms):
+            if hole.start >= start:
+                _note(store, key, hole, answers, window_start=window_start, asked_ms=asked_ms)
+    return report
+
+
+def holes_of(store: Store, key: SeriesKey, start: int, end: int, *, now_ms: int) -> list[Hole]:
+    """Return the holes that touch `[start, end)`, each in its whole extent, oldest first.
+
+    What lies before the first candle is none of them. What lies after the last one is a hole as far
+    as the forming candle, where the range reaches that.
+    """
+    timeframe = Timeframe.parse(key.timeframe)
+    before = last_closed_before(store, key, start + 1)
+    after = closed_timestamps(store, key, after=end - 1, limit=1)
+    low = start if before is None else before
+    forming = timeframe.floor(now_ms // 1_000)
+    high = after[0] if after else forming
+    is_cut = not after and end < forming
+    holes = missing_between(store, key, low, high)
+    if holes and before is None and holes[0][0] == timeframe.ceil(start):
+        holes = holes[1:]
+    if is_cut and holes and holes[-1][1] == forming:
+        holes = holes[:-1]
+    return [Hole(*hole, is_bounded=bool(after) or hole[1] != forming) for hole in holes]
 
 
 def grouped(holes: list[Range], timeframe: Timeframe, page_limit: int) -> list[list[Range]]:
@@ -100,20 +200,117 @@ def grouped(holes: list[Range], timeframe: Timeframe, page_limit: int) -> list[l
     return groups
 
 
-async def _is_proven(
-    exchange: RestExchange, store: Store, key: SeriesKey, hole: Range, second: _Second
-) -> bool:
-    """Return whether two answers prove that the exchange has nothing in a hole."""
-    if not second.covers(*hole) or not second.is_sound(*hole):
-        return False
-    return second.newest >= hole[1] or await _goes_on_after(exchange, store, key, hole[1])
+def due_gaps(store: Store, key: SeriesKey, start: int, end: int, *, now_ms: int) -> list[Range]:
+    """Return the unproven ranges of `[start, end)` for which a trader should ask now.
+
+    Either too few answers left them out to decide without them, or another answer may prove them.
+    """
+    return [
+        (each.start, each.end)
+        for each in ledger_of(store, key, start, end)
+        if each.state == UNPROVEN
+        and (each.answers < DECIDING_ANSWERS or now_ms - each.last_asked_ms >= APART_MS)
+        and missing_between(store, key, max(each.start, start), min(each.end, end))
+    ]
 
 
-async def _goes_on_after(
-    exchange: RestExchange, store: Store, key: SeriesKey, timestamp: int
-) -> bool:
-    """Return whether the exchange has a candle, be it the forming one, at or after a time."""
-    if first_row_after(store, key, timestamp - 1) is not None:
-        return True
-    batch = await exchange.candles(key.symbol, key.timeframe, since_ms=timestamp * 1_000, limit=1)
-    return bool((batch.timestamp >= timestamp).any())
+def _wanted(
+    store: Store, key: SeriesKey, holes: list[Range], asked_before_ms: int | None
+) -> list[Range]:
+    """Return the whole holes to ask for: unexplained in part, or last asked for before a time."""
+    if not holes:
+        return []
+    parts = unexplained(store, key, holes)
+    if asked_before_ms is not None:
+        known = ledger_of(store, key, holes[0][0], holes[-1][1])
+        old = [each for each in known if each.last_asked_ms < asked_before_ms]
+        parts = sorted([*parts, *((each.start, each.end) for each in old)])
+    wanted: list[Range] = []
+    for hole in holes:
+        # Parts are sorted, and those that end before this hole concern none after it.
+        place = bisect_right(parts, hole[0], key=lambda part: part[1])
+        if place < len(parts) and parts[place][0] < hole[1]:
+            wanted.append(hole)
+    return wanted
+
+
+def _new_window(store: Store, key: SeriesKey, start: int, end: int) -> int:
+    """Return from when on to ask: before `start`, and not as the answers so far were asked."""
+    timeframe = Timeframe.parse(key.timeframe)
+    taken = {each.window_start for each in ledger_of(store, key, start, end)}
+    leads = [timeframe.shift(start, -lead) for lead in range(1, _MOST_LEAD + 1)]
+    return max(0, next((time for time in leads if time not in taken), leads[-1]))
+
+
+def _note(
+    store: Store, key: SeriesKey, hole: Hole, answers: _Answers, *, window_start: int, asked_ms: int
+) -> None:
+    """Write down what the answers say of a hole, except for parts that a person or file explained.
+
+    Of the part after the last closed candle only an answer is written down that leaves it out.
+    """
+    is_left_out = answers.leave_out(hole)
+    if not (is_left_out or hole.is_bounded):
+        return
+    known = ledger_of(store, key, hole.start, hole.end)
+    kept = [(each.start, each.end) for each in known if each.state in (ACCEPTED, NO_TRADES)]
+    for start, end in _without(hole, kept):
+        # What is known of another extent was said of another hole: a candle has come since.
+        before = next((each for each in known if (each.start, each.end) == (start, end)), None)
+        if before is not None and before.state in EXPLAINED and not is_left_out:
+            continue
+        evidence = _evidence(before, window_start, asked_ms, is_left_out=is_left_out)
+        is_proven = before is not None and (
+            before.state == CONFIRMED
+            or (
+                is_left_out
+                and hole.is_bounded
+                and before.answered_ms is not None
+                and asked_ms - before.answered_ms >= APART_MS
+                and before.window_start != window_start
+            )
+        )
+        state = CONFIRMED if is_proven else UNPROVEN
+        set_gap(store, key, start, end, state=state, asked_ms=asked_ms, evidence=evidence)
+    if is_left_out:
+        for each in known:
+            if each.state in (ACCEPTED, NO_TRADES):
+                _touch(store, key, each, asked_ms)
+
+
+def _evidence(
+    before: Entry | None, window_start: int, asked_ms: int, *, is_left_out: bool
+) -> Evidence:
+    """Return the evidence so far with the newest answer, where it counts."""
+    if before is None or before.answered_ms is None or before.answered_ms > asked_ms:
+        # The first answer that counts; one of a later time was dated by another clock.
+        return Evidence(1, asked_ms, window_start) if is_left_out else Evidence()
+    answers = before.answers + 1 if is_left_out else before.answers
+    return Evidence(answers, before.answered_ms, before.window_start)
+
+
+def _touch(store: Store, key: SeriesKey, entry: Entry, asked_ms: int) -> None:
+    """Write down that an accepted gap was asked for; it stays as it is."""
+    set_gap(
+        store,
+        key,
+        entry.start,
+        entry.end,
+        state=entry.state,
+        asked_ms=asked_ms,
+        evidence=Evidence(entry.answers, entry.answered_ms, entry.window_start),
+        reason=entry.reason,
+    )
+
+
+def _without(hole: Hole, kept: list[Range]) -> list[Range]:
+    """Return the parts of a hole outside some ranges, which are sorted."""
+    left: list[Range] = []
+    cursor = hole.start
+    for start, end in kept:
+        if start > cursor:
+            left.append((cursor, start))
+        cursor = max(cursor, end)
+    if cursor < hole.end:
+        left.append((cursor, hole.end))
+    return left

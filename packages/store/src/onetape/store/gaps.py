@@ -1,6 +1,6 @@
-"""The gap ledger: ranges without candles, and whether the exchange has any there.
+"""The gap ledger: ranges without candles, and what is known of them.
 
-Times of candles are epoch seconds and ranges half-open; times of asking are epoch milliseconds. A
+Times of candles are epoch seconds and ranges half-open; times of requests are epoch milliseconds. A
 hole that the ledger does not know is "not fetched".
 """
 
@@ -16,15 +16,43 @@ from onetape.store.candles import closed_range, missing_between
 from onetape.store.connection import Connection
 from onetape.store.database import Store
 
-GapState = Literal["none at exchange", "not fetched", "unknown: import"]
-#: Asked for twice, and the exchange had nothing both times.
+GapState = Literal[
+    "none at exchange", "no trades", "accepted", "unproven", "not fetched", "unknown: import"
+]
+#: Proven: two answers, minutes apart, held both neighbours of the range and nothing in it.
 CONFIRMED: Final = "none at exchange"
-#: Never asked for, or asked for and not proven to be missing at the exchange.
+#: The exchange's own archive has no row there.
+NO_TRADES: Final = "no trades"
+#: A person said why the candles are missing.
+ACCEPTED: Final = "accepted"
+#: The exchange was asked, and it is not proven that it has no candles there.
+UNPROVEN: Final = "unproven"
+#: The exchange was never asked. Such a hole has no row in the ledger.
 NOT_FETCHED: Final = "not fetched"
-#: A file that was imported lacks it; nobody asked the exchange.
+#: A file that was imported lacks the candles, and the exchange was not asked.
 UNKNOWN_IMPORT: Final = "unknown: import"
+#: States of holes with a known cause: a backtest goes over them, and `verify` does not count them.
+EXPLAINED: Final = frozenset({CONFIRMED, NO_TRADES, ACCEPTED})
 
 _SERIES = "exchange = ? AND symbol = ? AND timeframe = ?"
+_COLUMNS = (
+    "from_timestamp, to_timestamp, state, since_ms, first_seen_ms, last_asked_ms, answers, "
+    "answered_ms, window_timestamp, reason"
+)
+
+
+class Evidence(Struct, frozen=True):
+    """What the exchange's answers say of a range that is missing."""
+
+    answers: int = 0
+    """Answers that held both neighbours of the range and nothing in it."""
+    answered_ms: int | None = None
+    """Market time of the first of those answers."""
+    window_start: int | None = None
+    """Time that the first of those answers was asked from, epoch seconds."""
+
+
+NO_EVIDENCE: Final = Evidence()
 
 
 class Gap(Struct, frozen=True):
@@ -37,33 +65,81 @@ class Gap(Struct, frozen=True):
     candles: int
     """How many are missing."""
     state: GapState
+    since_ms: int | None
+    """When the state began; None where the ledger has no row."""
     first_seen_ms: int | None
-    """When it was first written down; None where it never was."""
+    """When the range was first written down; None where it never was."""
     last_asked_ms: int | None
     """When the exchange was last asked for it (or the file imported); None where it never was."""
+    answers: int
+    """Answers that held both neighbours of the range and nothing in it."""
+    reason: str | None
+    """Why a person accepted the range; None in every other state."""
+
+    @property
+    def is_explained(self) -> bool:
+        """Whether the cause of the gap is known."""
+        return self.state in EXPLAINED
 
 
-class _Entry(Struct, frozen=True):
+class Entry(Struct, frozen=True):
     """A row of the ledger."""
 
     start: int
     end: int
     state: GapState
+    since_ms: int
     first_seen_ms: int
     last_asked_ms: int
+    answers: int = 0
+    answered_ms: int | None = None
+    window_start: int | None = None
+    reason: str | None = None
 
 
 def set_gap(
-    store: Store, key: SeriesKey, start: int, end: int, *, state: GapState, asked_ms: int
+    store: Store,
+    key: SeriesKey,
+    start: int,
+    end: int,
+    *,
+    state: GapState,
+    asked_ms: int,
+    evidence: Evidence = NO_EVIDENCE,
+    reason: str | None = None,
 ) -> None:
     """Write down that candles of `[start, end)` are missing; what was known of it is replaced.
 
-    What was known of the parts outside stays. The date when it was first seen is kept.
+    What was known of the parts outside stays. The date when it was first seen is kept, and the date
+    since when it has its state where the state stays the same.
+
+    Args:
+        store: The open database.
+        key: The series.
+        start: Open of the first missing candle, epoch seconds.
+        end: Open of the next candle that is there, epoch seconds.
+        state: What is known; "not fetched" cannot be stored.
+        asked_ms: Market time, epoch milliseconds.
+        evidence: What the exchange's answers say.
+        reason: Why a person accepted the gap; needed in that state, and refused in others.
 
     Raises:
         StoreError: the file cannot be written, or the range is empty.
     """
-    set_gaps(store, key, [(start, end)], state=state, asked_ms=asked_ms)
+    with store.write() as connection:
+        entry = Entry(
+            start,
+            end,
+            state,
+            asked_ms,
+            asked_ms,
+            asked_ms,
+            evidence.answers,
+            evidence.answered_ms,
+            evidence.window_start,
+            reason,
+        )
+        _set(connection, key, entry)
 
 
 def set_gaps(
@@ -73,6 +149,7 @@ def set_gaps(
     *,
     state: GapState,
     asked_ms: int,
+    reason: str | None = None,
 ) -> None:
     """Write down many ranges as `set_gap` does one, in one transaction.
 
@@ -81,23 +158,40 @@ def set_gaps(
     """
     with store.write() as connection:
         for start, end in ranges:
-            _set(connection, key, start, end, state=state, asked_ms=asked_ms)
+            entry = Entry(start, end, state, asked_ms, asked_ms, asked_ms, reason=reason)
+            _set(connection, key, entry)
 
 
-def _set(
-    connection: Connection,
-    key: SeriesKey,
-    start: int,
-    end: int,
-    *,
-    state: GapState,
-    asked_ms: int,
+def clear_gaps(store: Store, key: SeriesKey, ranges: Iterable[tuple[int, int]]) -> None:
+    """Remove what is known of ranges: a hole there is "not fetched" from now on.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    with store.write() as connection:
+        for start, end in ranges:
+            _replace(connection, key, start, end, [])
+
+
+def _set(connection: Connection, key: SeriesKey, entry: Entry) -> None:
+    inside = _entries(connection, key, entry.start, entry.end)
+    since = [each.since_ms for each in inside if each.state == entry.state]
+    first = [each.first_seen_ms for each in inside]
+    new = replace(
+        entry,
+        since_ms=min([entry.since_ms, *since]),
+        first_seen_ms=min([entry.first_seen_ms, *first]),
+    )
+    _replace(connection, key, entry.start, entry.end, [new])
+
+
+def _replace(
+    connection: Connection, key: SeriesKey, start: int, end: int, new: list[Entry]
 ) -> None:
+    """Put rows in the place of all that is known of `[start, end)`."""
     touching = _entries(connection, key, start - 1, end + 1)
-    inside = [each for each in touching if each.end > start and each.start < end]
-    first_seen_ms = min([asked_ms, *(each.first_seen_ms for each in inside)])
     left = [
-        _Entry(start, end, state, first_seen_ms, asked_ms),
+        *new,
         *(replace(each, end=min(each.end, start)) for each in touching if each.start < start),
         *(replace(each, start=max(each.start, end)) for each in touching if each.end > end),
     ]
@@ -106,8 +200,8 @@ def _set(
         [(*key.names, each.start) for each in touching],
     )
     connection.executemany(
-        "INSERT INTO gaps (exchange, symbol, timeframe, from_timestamp, to_timestamp, state, "
-        "first_seen_ms, last_asked_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO gaps (exchange, symbol, timeframe, {_COLUMNS}) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [(*key.names, *astuple(each)) for each in _joined(left)],
     )
 
@@ -136,29 +230,31 @@ def gaps_of(
         holes = missing_between(store, key, first, last)
         known = _entries(connection, key, first, last) if holes else []
     return [
-        Gap(
-            low,
-            high,
-            timeframe.count_between(low, high),
-            NOT_FETCHED if entry is None else entry.state,
-            None if entry is None else entry.first_seen_ms,
-            None if entry is None else entry.last_asked_ms,
-        )
+        _gap(low, high, timeframe.count_between(low, high), entry)
         for low, high, entry in _cut(holes, known)
     ]
 
 
 def unexplained(
-    store: Store, key: SeriesKey, holes: list[tuple[int, int]]
+    store: Store, key: SeriesKey, holes: list[tuple[int, int]], *, answers: int | None = None
 ) -> list[tuple[int, int]]:
-    """Return the holes, or parts of holes, that the exchange has not been proven to lack."""
+    """Return the holes, or parts of holes, whose cause is not known.
+
+    Args:
+        store: The open database.
+        key: The series.
+        holes: Sorted, free of overlaps.
+        answers: Leave out unproven ranges, too, that at least so many answers left out.
+    """
     if not holes:
         return []
     with store.read() as connection:
         known = _entries(connection, key, holes[0][0], holes[-1][1])
     left: list[tuple[int, int]] = []
     for start, end, entry in _cut(holes, known):
-        if entry is not None and entry.state == CONFIRMED:
+        if entry is not None and (
+            entry.state in EXPLAINED or (answers is not None and entry.answers >= answers)
+        ):
             continue
         if left and left[-1][1] == start:
             left[-1] = (left[-1][0], end)
@@ -167,46 +263,75 @@ def unexplained(
     return left
 
 
+def explained_gaps(store: Store, key: SeriesKey) -> list[tuple[int, int]]:
+    """Return the ranges that are known to have no candles, and why, oldest first."""
+    return [(each.start, each.end) for each in ledger_of(store, key) if each.state in EXPLAINED]
+
+
 def confirmed_gaps(store: Store, key: SeriesKey) -> list[tuple[int, int]]:
-    """Return the ranges where the exchange is known to have no candles, oldest first."""
+    """Return the ranges where the exchange is proven to have no candles, oldest first."""
+    return [(each.start, each.end) for each in ledger_of(store, key) if each.state == CONFIRMED]
+
+
+def ledger_of(store: Store, key: SeriesKey, start: int = -(2**62), end: int = 2**62) -> list[Entry]:
+    """Return the rows of the ledger that overlap `[start, end)`, oldest first."""
     with store.read() as connection:
-        known = _entries(connection, key, -(2**62), 2**62)
-    return [(each.start, each.end) for each in known if each.state == CONFIRMED]
+        return _entries(connection, key, start, end)
 
 
-def _entries(connection: Connection, key: SeriesKey, start: int, end: int) -> list[_Entry]:
+def _gap(start: int, end: int, candles: int, entry: Entry | None) -> Gap:
+    if entry is None:
+        return Gap(start, end, candles, NOT_FETCHED, None, None, None, 0, None)
+    return Gap(
+        start,
+        end,
+        candles,
+        entry.state,
+        entry.since_ms,
+        entry.first_seen_ms,
+        entry.last_asked_ms,
+        entry.answers,
+        entry.reason,
+    )
+
+
+def _entries(connection: Connection, key: SeriesKey, start: int, end: int) -> list[Entry]:
     """Return the rows of the ledger that overlap `[start, end)`, oldest first."""
     # Ranges do not overlap, so only the last one that begins before `start` can reach beyond it.
     rows = connection.execute(
-        "SELECT from_timestamp, to_timestamp, state, first_seen_ms, last_asked_ms FROM gaps "
+        f"SELECT {_COLUMNS} FROM gaps "
         f"WHERE {_SERIES} AND from_timestamp < ? AND to_timestamp > ? AND from_timestamp >= ifnull("
         f"(SELECT max(from_timestamp) FROM gaps WHERE {_SERIES} AND from_timestamp <= ?), ?) "
         "ORDER BY from_timestamp",
         (*key.names, end, start, *key.names, start, start),
     ).fetchall()
-    return [_Entry(*row) for row in rows]
+    return [Entry(*row) for row in rows]
 
 
-def _joined(entries: list[_Entry]) -> list[_Entry]:
-    """Return the rows with neighbours of one state, asked for at one time, made one."""
-    joined: list[_Entry] = []
+def _joined(entries: list[Entry]) -> list[Entry]:
+    """Return the rows with neighbours of which the same is known, asked at one time, made one."""
+    joined: list[Entry] = []
     for each in sorted(entries, key=lambda entry: entry.start):
         last = joined[-1] if joined else None
-        if (
-            last is not None
-            and last.end == each.start
-            and (last.state, last.last_asked_ms) == (each.state, each.last_asked_ms)
-        ):
+        if last is not None and last.end == each.start and _says(last) == _says(each):
             first_seen_ms = min(last.first_seen_ms, each.first_seen_ms)
-            joined[-1] = _Entry(last.start, each.end, each.state, first_seen_ms, each.last_asked_ms)
+            since_ms = min(last.since_ms, each.since_ms)
+            joined[-1] = replace(last, end=each.end, first_seen_ms=first_seen_ms, since_ms=since_ms)
         else:
             joined.append(each)
     return joined
 
 
+def _says(entry: Entry) -> tuple[object, ...]:
+    return (
+        entry.state, entry.last_asked_ms, entry.answers, entry.answered_ms, entry.window_start,
+        entry.reason,
+    )  # fmt: skip
+
+
 def _cut(
-    holes: list[tuple[int, int]], known: list[_Entry]
-) -> Iterator[tuple[int, int, _Entry | None]]:
+    holes: list[tuple[int, int]], known: list[Entry]
+) -> Iterator[tuple[int, int, Entry | None]]:
     """Give the parts of the holes, each with the row of the ledger that covers it.
 
     Both must be sorted and free of overlaps.

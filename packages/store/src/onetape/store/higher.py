@@ -46,7 +46,13 @@ class LargerCandles(Struct, frozen=True):
 
 
 def larger_between(
-    store: Store, key: SeriesKey, larger: Timeframe, start: int, end: int
+    store: Store,
+    key: SeriesKey,
+    larger: Timeframe,
+    start: int,
+    end: int,
+    *,
+    answers: int | None = None,
 ) -> LargerCandles:
     """Return the candles of a larger timeframe that open at `start` or later and closed by `end`.
 
@@ -58,6 +64,7 @@ def larger_between(
         larger: The larger timeframe.
         start: Epoch seconds.
         end: Epoch seconds: the close of the last smaller candle that may be looked at.
+        answers: So many answers that leave a candle out explain it; None: only what is proven.
 
     Raises:
         UsageError: the larger timeframe is not made of whole smaller ones.
@@ -70,9 +77,10 @@ def larger_between(
     holes = holes_between(stored.timestamp, larger, first, stop)
     if not holes:
         return LargerCandles(large_key, stored, Candles.empty(), [])
-    built, unknown = _built(store, key, larger, holes, end)
+    built, unknown = _built(store, key, larger, holes, end, answers)
     candles = _merged(stored, built)
-    missing = unexplained(store, large_key, holes_between(candles.timestamp, larger, first, stop))
+    left = holes_between(candles.timestamp, larger, first, stop)
+    missing = unexplained(store, large_key, left, answers=answers)
     # Where the exchange has no smaller candle either, nothing is missing.
     missing = _overlap(missing, [(larger.floor(low), larger.ceil(high)) for low, high in unknown])
     begins_inside = (
@@ -94,7 +102,12 @@ def keep_built(store: Store, larger: LargerCandles, *, seen_ms: int) -> None:
 
 
 def _built(
-    store: Store, key: SeriesKey, larger: Timeframe, holes: list[tuple[int, int]], end: int
+    store: Store,
+    key: SeriesKey,
+    larger: Timeframe,
+    holes: list[tuple[int, int]],
+    end: int,
+    answers: int | None,
 ) -> tuple[Candles, list[tuple[int, int]]]:
     """Return the larger candles of the holes that the smaller ones make with certainty.
 
@@ -109,7 +122,7 @@ def _built(
     made = resample(base, smaller, larger, has_volume=reports_volume)
     certain = _inside(made.timestamp, holes)
     small_holes = holes_between(base.timestamp, smaller, holes[0][0], end)
-    unknown = unexplained(store, key, small_holes)
+    unknown = unexplained(store, key, small_holes, answers=answers)
     for low, high in unknown:
         certain &= ~_inside(made.timestamp, [(larger.floor(low), high)])
     return made.taken(np.flatnonzero(certain)), unknown

@@ -1,5 +1,5 @@
--- Version 3: accounts with a stored start balance, what a session's settings were, and whether the
--- simulator's candles in a simulated file are invented or recorded.
+-- Version 3: accounts with a stored start balance, what a session's settings were, whether the
+-- simulator's candles in a simulated file are invented or recorded, and what proves a gap.
 
 -- Each account trades one symbol with one strategy. start_balance is a TEXT decimal in `currency`; it
 -- is written once. NULL only for accounts of an earlier version, until the next trader starts on them.
@@ -40,3 +40,37 @@ ALTER TABLE sessions ADD COLUMN changes TEXT;
 -- Of a simulated file: 'invented', or 'recorded DIGEST' for candles that the simulator replays; NULL
 -- until a program has read a simulator.
 ALTER TABLE store_kind ADD COLUMN origin TEXT;
+
+-- Ranges of candles that are missing, and why. The ranges of a series never overlap. A hole without a
+-- row was never asked for. answers counts the answers that held both neighbours of the range and
+-- nothing in it; answered_ms and window_timestamp are the market time of the first of them and the
+-- time that it was asked from. since_ms is when the present state began.
+ALTER TABLE gaps RENAME TO gaps_2;
+CREATE TABLE gaps (
+    exchange TEXT NOT NULL,
+    symbol TEXT NOT NULL,
+    timeframe TEXT NOT NULL,
+    from_timestamp INTEGER NOT NULL,
+    to_timestamp INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN
+        ('none at exchange', 'no trades', 'accepted', 'unproven', 'unknown: import')),
+    since_ms INTEGER NOT NULL,
+    first_seen_ms INTEGER NOT NULL,
+    last_asked_ms INTEGER NOT NULL,
+    answers INTEGER NOT NULL DEFAULT 0 CHECK (answers >= 0),
+    answered_ms INTEGER,
+    window_timestamp INTEGER,
+    reason TEXT,
+    PRIMARY KEY (exchange, symbol, timeframe, from_timestamp),
+    CHECK (to_timestamp > from_timestamp),
+    CHECK ((state = 'accepted') = (reason IS NOT NULL))
+) STRICT, WITHOUT ROWID;
+
+-- Version 2 called a hole "none at exchange" after two answers within a second, and did not ask
+-- whether they held its neighbours: such rows are unproven now, with no answer that counts.
+INSERT INTO gaps
+SELECT exchange, symbol, timeframe, from_timestamp, to_timestamp,
+    iif(state = 'unknown: import', state, 'unproven'), last_asked_ms, first_seen_ms, last_asked_ms,
+    0, NULL, NULL, NULL
+FROM gaps_2;
+DROP TABLE gaps_2;

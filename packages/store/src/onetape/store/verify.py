@@ -25,7 +25,7 @@ from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted
 from onetape.store.connection import Connection
 from onetape.store.database import Store
-from onetape.store.gaps import CONFIRMED, gaps_of
+from onetape.store.gaps import gaps_of
 from onetape.store.quarantine import Source
 
 FindingKind = Literal[
@@ -136,7 +136,7 @@ def _grid(timeframe: Timeframe) -> tuple[int, int]:
 def _holes(store: Store, key: SeriesKey) -> Iterator[Finding]:
     for gap in gaps_of(store, key):
         text = f"{counted(gap.candles, 'candle')} missing, {gap.state}"
-        explained = gap.state == CONFIRMED
+        explained = gap.is_explained
         yield _finding("hole", key, gap.start, gap.end, gap.candles, text, explained=explained)
 
 

@@ -1,0 +1,120 @@
+"""Gaps that a person explains: `gaps --accept RANGE --because REASON`, and taking that back."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from onetape.cli.dates import day_text, parse_moment, parse_timerange
+from onetape.core.candles import LATEST_TIMESTAMP, SeriesKey
+from onetape.core.errors import DataError, UsageError
+from onetape.store.database import Store
+from onetape.store.gaps import ACCEPTED, Gap, clear_gaps, gaps_of, set_gaps
+
+Range = tuple[int, int]
+#: The longest reason.
+MOST_CHARACTERS: Final = 100
+_SEPARATORS: Final = ("..", "/", " to ")
+_DAY_SECONDS: Final = 86_400
+
+
+def reason_of(accept: str | None, because: str | None, undo: str | None) -> str:
+    """Return the reason that the flags give; empty where they accept nothing.
+
+    Raises:
+        UsageError: the flags contradict each other, or the reason is missing or no text.
+    """
+    if accept is not None and undo is not None:
+        raise UsageError("--accept and --undo exclude each other; name one of them")
+    if accept is None and because is not None:
+        raise UsageError("--because says why a gap is accepted; name the range with --accept")
+    if accept is not None and because is None:
+        raise UsageError("--accept needs a reason, such as --because outage")
+    reason = " ".join((because or "").split())
+    if accept is not None and not (reason.isprintable() and 0 < len(reason) <= MOST_CHARACTERS):
+        raise UsageError(f"--because takes 1 to {MOST_CHARACTERS} printable characters")
+    return reason
+
+
+def range_of(text: str | None, flag: str) -> Range:
+    """Return a range, given as `FROM..TO`, as one day, as freqtrade's timerange, or as `all`.
+
+    Args:
+        text: What was typed; None: all.
+        flag: Where, for the error.
+
+    Raises:
+        UsageError: the text is no range.
+    """
+    if text is None or text == "all":
+        return 0, LATEST_TIMESTAMP
+    for separator in _SEPARATORS:
+        if separator in text:
+            start, end = (part.strip() for part in text.split(separator, 1))
+            return _ordered(parse_moment(start, flag), parse_moment(end, flag), text, flag)
+    first, dash, last = text.partition("-")
+    if dash and all(len(part) in (0, 8) and part.isdecimal() for part in (first, last) if part):
+        ends = parse_timerange(text)
+        low = 0 if ends[0] is None else parse_moment(ends[0], flag)
+        high = LATEST_TIMESTAMP if ends[1] is None else parse_moment(ends[1], flag)
+        return _ordered(low, high, text, flag)
+    day = parse_moment(text, flag)
+    if day % _DAY_SECONDS:
+        raise UsageError(f"{flag} {text!r} is one moment; write FROM..TO, a day, or `all`")
+    return day, day + _DAY_SECONDS
+
+
+def accept_gaps(
+    store: Store, keys: Sequence[SeriesKey], wanted: Range, *, reason: str, now_ms: int
+) -> int:
+    """Accept the unexplained gaps of a range, as far as they lie in it; return how many candles.
+
+    Args:
+        store: The open database.
+        keys: The series.
+        wanted: Epoch seconds, half-open.
+        reason: Why the candles are missing.
+        now_ms: Computer's time, epoch milliseconds.
+
+    Raises:
+        DataError: no candle of the range is missing without a known cause.
+        StoreError: the file cannot be written.
+    """
+    found = {key: [gap for gap in _inside(store, key, wanted) if not gap.is_explained]
+             for key in keys}  # fmt: skip
+    if not any(found.values()):
+        raise DataError(
+            f"{store.path} has no unexplained gap between {day_text(wanted[0])} and "
+            f"{day_text(wanted[1])} UTC; list them: uv run backfiller gaps"
+        )
+    for key, gaps in found.items():
+        ranges = [(gap.start, gap.end) for gap in gaps]
+        set_gaps(store, key, ranges, state=ACCEPTED, asked_ms=now_ms, reason=reason)
+    return sum(gap.candles for gaps in found.values() for gap in gaps)
+
+
+def undo_accepted(store: Store, keys: Sequence[SeriesKey], wanted: Range) -> int:
+    """Take back that gaps of a range were accepted; return how many candles are "not fetched" now.
+
+    Raises:
+        DataError: no gap of the range is accepted.
+        StoreError: the file cannot be written.
+    """
+    found = {key: [gap for gap in _inside(store, key, wanted) if gap.state == ACCEPTED]
+             for key in keys}  # fmt: skip
+    if not any(found.values()):
+        raise DataError(
+            f"{store.path} has no accepted gap between {day_text(wanted[0])} and "
+            f"{day_text(wanted[1])} UTC; list them: uv run backfiller gaps"
+        )
+    for key, gaps in found.items():
+        clear_gaps(store, key, [(gap.start, gap.end) for gap in gaps])
+    return sum(gap.candles for gaps in found.values() for gap in gaps)
+
+
+def _inside(store: Store, key: SeriesKey, wanted: Range) -> list[Gap]:
+    return gaps_of(store, key, start=wanted[0], end=wanted[1])
+
+
+def _ordered(start: int, end: int, text: str, flag: str) -> Range:
+    if end <= start:
+        raise UsageError(f"{flag} {text!r} ends before it begins; the end is exclusive")
+    return start, end

@@ -1,0 +1,67 @@
+"""What a person can do about candles that are missing; only what can work is named."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from onetape.core.candles import SeriesKey
+from onetape.core.clock import utc_text
+from onetape.core.timeframes import Timeframe
+from onetape.core.words import counted
+from onetape.exchange.quirks import is_out_of_reach, quirks_of
+
+#: The command that accepts a gap.
+ACCEPT = "uv run backfiller gaps --accept FROM..TO --because REASON"
+
+
+class OpenGap(Struct, frozen=True):
+    """A gap whose cause is not known."""
+
+    key: SeriesKey
+    start: int
+    """Open of the first missing candle, epoch seconds."""
+    candles: int
+    is_out_of_reach: bool
+    """Whether the exchange serves newer candles only."""
+
+    @classmethod
+    def at(cls, key: SeriesKey, start: int, candles: int, *, now_ms: int) -> "OpenGap":
+        """Return a gap, seen at a market time in epoch milliseconds."""
+        timeframe = Timeframe.parse(key.timeframe)
+        gone = is_out_of_reach(key.exchange, timeframe, start, now_ms // 1_000)
+        return cls(key, start, candles, gone)
+
+
+def open_gaps_text(gaps: Sequence[OpenGap], *, minutes: int) -> str:
+    """Return how many candles are missing without a known cause, where first, and what to do.
+
+    Args:
+        gaps: At least one.
+        minutes: How long after the first answer another one may prove a gap.
+    """
+    candles = sum(gap.candles for gap in gaps)
+    first = gaps[0]
+    verb = "is" if candles == 1 else "are"
+    return (
+        f"{counted(candles, 'candle')} in {counted(len(gaps), 'gap')} {verb} missing, unproven: "
+        f"first {first.key} {utc_text(first.start)} UTC; {remedy(gaps, minutes=minutes)}"
+    )
+
+
+def remedy(gaps: Sequence[OpenGap], *, minutes: int) -> str:
+    """Return what can be done about gaps, as a part of a sentence; arguments as above."""
+    gone = [gap for gap in gaps if gap.is_out_of_reach]
+    parts: list[str] = []
+    if len(gone) < len(gaps):
+        parts.append(
+            f"run again in {minutes} minutes or later: another answer of the exchange fetches them "
+            "or proves that it has none"
+        )
+    if gone:
+        key = gone[0].key
+        parts.append(
+            f"{key.exchange} serves its newest {quirks_of(key.exchange).newest_only:,} candles "
+            f"only and cannot be asked for {counted(len(gone), 'older gap')}: import a file that "
+            f"has the candles (uv run backfiller import FILE), or accept the gap ({ACCEPT})"
+        )
+    return "; ".join(parts)
