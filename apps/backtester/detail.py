@@ -20,7 +20,7 @@ from onetape.engine.exits import TARGET, TRAILING_STOP
 from onetape.store.candles import closed_range, last_closed_before, stored_series
 from onetape.store.database import Store
 from onetape.store.gaps import explained_gaps
-from onetape.store.reading import closed_between
+from onetape.store.reading import closed_between, has_volume
 
 if TYPE_CHECKING:
     from backtester.run import Backtest
@@ -84,6 +84,7 @@ def detail_from(
         finer,
         lambda start, end: _sound(closed_between(store, key, start, end), key),
         explained_gaps(store, key),
+        has_volume(store, key),
     )
 
 
@@ -160,8 +161,8 @@ def search_note(detail: Detail, tape: Tape) -> str:
     stored = len(detail.read(tape.start, tape.end).timestamp)
     due = detail.finer.count_between(tape.start, tape.end)
     return (
-        f"{detail.finer.name} candles tell stop from target where they are stored: {stored:,} of "
-        f"{due:,} of the range are"
+        f"{detail.finer.name} candles tell what came first in a candle where they are stored: "
+        f"{stored:,} of {due:,} of the range are"
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles
@@ -135,6 +136,13 @@ def test_a_minute_that_the_exchange_has_not_is_not_waited_for(
 ):
     detail = detail_of([QUIET, (3, 100, 111, 99)], (absent,))
     assert exit_told(detail, 0, BOTH, 80.0, 120.0).silence == silence
+
+
+def test_quiet_minutes_of_a_series_with_volume_reach_nothing():
+    # The bar traded although its minutes did not: they lack its trades.
+    quiet = [(minute, 87, 87, 87, 0.0) for minute in range(60)]
+    detail = replace(detail_of(quiet), has_volume=True)
+    assert exit_told(detail, 0, BOTH, 80.0, 120.0).silence == "unlike"
 
 
 def run_of(bar: tuple[float, float, float], exits: ExitRules, rows: Sequence[Minute]) -> Result:

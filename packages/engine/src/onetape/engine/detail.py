@@ -39,6 +39,9 @@ class Detail(Struct, frozen=True):
     """Returns the closed finer candles of a half-open range, epoch seconds."""
     absent: Sequence[tuple[int, int]] = ()
     """Half-open ranges in which the exchange has no finer candle, oldest first: nobody traded."""
+    has_volume: bool | None = None
+    """Whether any candle of the stored finer series has volume; None: whether one of those read
+    for a bar has."""
 
 
 class Told(NamedTuple):
@@ -82,7 +85,7 @@ def exit_told(detail: Detail, timestamp: int, levels: Levels, low: float, high: 
         target=levels.target if high >= levels.target else math.inf,
     )
     candles = detail.read(timestamp, end)
-    traded = ~untraded_rows(candles)
+    traded = ~untraded_rows(candles, has_volume=detail.has_volume)
     highest = np.maximum.accumulate(np.where(traded, candles.high, 0.0))
     reached = (candles.low <= np.maximum(highest * levels.trailing, levels.stop)) & traded
     reached |= (candles.high >= levels.target) & traded
