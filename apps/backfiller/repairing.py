@@ -12,7 +12,7 @@ from backfiller.job import Job
 from backfiller.plan import Range, joined
 from backfiller.progress import shown
 from backfiller.remedies import OpenGap
-from backfiller.round import Ready, check_seed, each_exchange, failed
+from backfiller.round import Ready, check_source, each_exchange, failed
 from backfiller.tape import Tape
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import ExchangeError, StoreError, UsageError
@@ -163,7 +163,7 @@ async def repair_all(
     """
 
     async def repair(ready: Ready) -> list[Repaired | Failure]:
-        await check_seed(endpoints[ready.exchange.endpoint.exchange], store)
+        await check_source(endpoints[ready.exchange.endpoint.exchange], store)
         done: list[Repaired | Failure] = []
         for key in ready.keys:
             try:

@@ -17,11 +17,11 @@ from onetape.cli.stop import ended
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import ExchangeError, RowsRefused, UsageError
 from onetape.exchange.clients import Endpoint
-from onetape.exchange.market_clock import simulator_seed
+from onetape.exchange.market_clock import ask_simulator
 from onetape.exchange.rest import Market, RestExchange
 from onetape.store.database import Store
 from onetape.store.market_data import save_market
-from onetape.store.seed import hold_to_seed
+from onetape.store.simulated_source import hold_to_source
 
 #: Series of one exchange that are fetched at once; its requests queue for CCXT's limits.
 SERIES_AT_ONCE: Final = 4
@@ -138,7 +138,7 @@ async def _fetch_exchange(
     ready: Ready, endpoints: Mapping[str, Endpoint], tape: Tape, display: Display
 ) -> list[Outcome]:
     exchange, store = ready.exchange, tape.opened()
-    await check_seed(endpoints[exchange.endpoint.exchange], store)
+    await check_source(endpoints[exchange.endpoint.exchange], store)
     turns = asyncio.Semaphore(SERIES_AT_ONCE)
 
     async def one(key: SeriesKey, market: Market) -> Outcome:
@@ -157,12 +157,12 @@ async def _fetch_exchange(
     )
 
 
-async def check_seed(endpoint: Endpoint, store: Store) -> None:
-    """Refuse candles of another invented market than the file holds.
+async def check_source(endpoint: Endpoint, store: Store) -> None:
+    """Refuse candles of another simulated market than the file holds.
 
     Raises:
-        StoreError: the simulator invents another one.
+        StoreError: the simulator has another seed, or replays other candles.
     """
-    seed = await asyncio.to_thread(simulator_seed, endpoint)
-    if seed is not None:
-        hold_to_seed(store, seed)
+    simulated = await asyncio.to_thread(ask_simulator, endpoint)
+    if simulated is not None:
+        hold_to_source(store, simulated.source)

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from onetape.core.clock import utc_text
-from onetape.core.symbols import SIMULATOR_ID, base_and_quote
+from onetape.core.simulated import ORIGIN_WORDS
+from onetape.core.symbols import base_and_quote
 from onetape.core.words import counted
 from onetape.engine import Rules
 from onetape.strategies.segments import WHOLE
@@ -126,8 +127,8 @@ def tape_notes(tape: "Tape", who_asks: str) -> list[str]:
         who_asks: Who wants the warm-up: `the strategy asks`, or `some combinations ask`.
     """
     found: list[str] = []
-    if tape.key.exchange == SIMULATOR_ID:
-        found.append("this market is invented by the simulator")
+    if tape.origin is not None:
+        found.append(f"this market is {ORIGIN_WORDS[tape.origin]}")
     # A warm-up that begins after a hole delays trading, which a note of its own says.
     if tape.warm_up < tape.wanted_warm_up and not (tape.holes and tape.holes[0].at == 0):
         found.append(

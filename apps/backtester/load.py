@@ -13,12 +13,14 @@ from onetape.core.candles import Candles, SeriesKey
 from onetape.core.clock import utc_text
 from onetape.core.errors import CandleGapError, DataError
 from onetape.core.holes import holes_between
+from onetape.core.simulated import Origin
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted, did_you_mean
 from onetape.store.candles import closed_range, first_row_after, last_closed, stored_series
 from onetape.store.database import Store, open_if_exists
 from onetape.store.gaps import unexplained
 from onetape.store.reading import closed_between
+from onetape.store.simulated_source import read_origin
 from onetape.strategies.segments import Hole
 
 #: The trader never evaluates fewer candles than this.
@@ -46,6 +48,8 @@ class Tape(Struct, frozen=True):
     """Open (epoch seconds) of the newest row, where nothing proves that it is closed."""
     holes: tuple[Hole, ...] = ()
     """Unexplained holes: before the first candle, in the warm-up and in the range."""
+    origin: Origin | None = None
+    """Where candles of the simulator come from; None for those of a real exchange."""
 
 
 #: First and last moment (epoch seconds, exclusive) that were asked for; None: as far as it goes.
@@ -127,6 +131,7 @@ def load_tape(
         left_out=_unproven(store, key, last, wanted[1]),
         # Before the first stored candle there is no hole: the series begins there.
         holes=_placed(candles, [one for one in (*hole, *bad) if one[0] > first]),
+        origin=read_origin(store, key),
     )
 
 

@@ -13,7 +13,7 @@ from backtester.document import entry_reason, exit_reason, parameter_values
 from backtester.metric_table import metric_lines
 from backtester.trade_levels import TradeLevels, all_levels
 from onetape.core.candles import FloatArray
-from onetape.core.symbols import SIMULATOR_ID, base_and_quote
+from onetape.core.symbols import base_and_quote
 from onetape.engine import Trade, buy_and_hold_equity
 from onetape.report import (
     Headline,
@@ -94,7 +94,7 @@ def _title(backtest: "Backtest") -> ReportTitle:
         notes=tuple(notes(backtest)),
         warning=warning(asdict(backtest.check)),
         warning_text=f"Check: {backtest.check.text}",
-        invented=tape.key.exchange == SIMULATOR_ID,
+        origin=tape.origin,
     )
 
 

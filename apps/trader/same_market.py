@@ -11,7 +11,7 @@ from onetape.core.symbols import SIMULATOR_ID
 from onetape.exchange.market_clock import ask_simulator
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import last_closed_before
-from onetape.store.seed import hold_to_seed
+from onetape.store.simulated_source import hold_to_source
 from trader.fill import NEVER
 from trader.job import Job
 
@@ -28,7 +28,7 @@ async def check_same_market(job: Job, exchange: RestExchange) -> None:
     if simulated is None:
         _check_time(job, exchange.now_ms())
     else:
-        hold_to_seed(job.store, simulated.seed)
+        hold_to_source(job.store, simulated.source)
         _check_time(job, simulated.now_ms)
 
 

@@ -1,9 +1,11 @@
 """What the trader prints: one line per closed candle, in words a person can check."""
 
 from onetape.core.clock import utc_text
+from onetape.core.simulated import ORIGIN_WORDS
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted, price_text
 from onetape.exchange.rest import RestExchange
+from onetape.store.simulated_source import read_origin
 from trader.decide import Verdict
 from trader.job import Job
 from trader.paper import PaperBroker
@@ -16,8 +18,11 @@ def opening_lines(
 ) -> list[str]:
     """Return what a person should know before the first decision."""
     session = job.session
-    url = exchange.endpoint.simulator_url
-    source = f", market INVENTED by the simulator at {url}" if url else ""
+    url, origin = exchange.endpoint.simulator_url, read_origin(job.store, job.key)
+    source = ""
+    if origin is not None:
+        words = ORIGIN_WORDS[origin].replace("the simulator", f"the simulator at {url}")
+        source = f", market {words.replace('invented', 'INVENTED')}"
     parameters = ", ".join(f"{name} {value}" for name, value in session.parameters.items())
     base, quote = job.market.base, job.market.quote
     held = f"{broker.position.base} {base}" if broker.is_long else f"no {base}"

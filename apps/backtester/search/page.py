@@ -25,9 +25,9 @@ from backtester.search.words import (
     strategy_name,
 )
 from onetape.core.errors import ConfigurationError
-from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.words import counted, error_text
 from onetape.report.frame import alarm_bar, asset, definitions, filled, framed, script_json
+from onetape.report.origin_banner import origin_banner
 
 #: Metrics to choose from, after the one that ranks.
 _METRICS: Final = (
@@ -89,11 +89,8 @@ def _alarm(search: Search) -> str:
 
 
 def _banner(search: Search) -> str:
-    if search.ground.tape.key.exchange != SIMULATOR_ID:
-        return ""
-    return (
-        '<p class="banner" role="note"><strong>Invented market.</strong> These prices were made '
-        "up by the simulator; no combination says anything about a real market.</p>"
+    return origin_banner(
+        search.ground.tape.origin, "No combination says anything about a real market."
     )
 
 

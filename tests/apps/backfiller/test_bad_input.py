@@ -102,7 +102,7 @@ def test_simulated_candles_never_come_from_a_real_exchange(backfiller: Run, fold
         )
     before = contents(folder)
     ended = backfiller("--exchange", "binance", "--db", "data/simulator.db")
-    check(ended, 4, "invented candles of the simulator")
+    check(ended, 4, "candles of the simulator")
     assert contents(folder) == before
 
 

@@ -15,10 +15,12 @@ from backtester.runs import run_folders
 from onetape.cli.program import exit_code_of
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.clock import SystemClock
+from onetape.core.simulated import SimulatedSource
 from onetape.simulator.embedded import DEFAULT_SEED
 from onetape.simulator.market import Market
 from onetape.store.candles import insert_closed
 from onetape.store.database import Store, open_store
+from onetape.store.simulated_source import hold_to_source
 from onetape.strategies import sample
 
 HOUR, DAY = 3_600, 86_400
@@ -82,6 +84,7 @@ def recorded_tape(tmp_path_factory: pytest.TempPathFactory, candles: Candles) ->
     path = tmp_path_factory.mktemp("tape") / "simulator.db"
     with open_store(path, create=True) as store:
         put(store, KEY, candles)
+        hold_to_source(store, SimulatedSource(DEFAULT_SEED, {}))
     return path
 
 

@@ -9,11 +9,13 @@ import pytest
 
 from backtester.words import TRADES_SHOWN, result_text
 from onetape.core.candles import Candle, SeriesKey
+from onetape.core.simulated import SimulatedSource
 from onetape.engine import TIE_RULE
 from onetape.simulator.embedded import DEFAULT_SEED
 from onetape.simulator.market import Market
 from onetape.store.candles import insert_closed
 from onetape.store.database import Store, open_store
+from onetape.store.simulated_source import hold_to_source
 
 Run = Callable[..., Any]
 DAY = 86_400
@@ -39,6 +41,7 @@ def tape(folder: Path) -> Path:
     with open_store(path, create=True) as store:
         put(store, "BTC/USDT", "1h", 20)
         put(store, "ETH/USDT", "1h", 20)
+        hold_to_source(store, SimulatedSource(DEFAULT_SEED, {}))
     return path
 
 

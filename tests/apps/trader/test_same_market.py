@@ -11,8 +11,9 @@ import pytest
 
 from desk import OFTEN
 from onetape.core.errors import StoreError
+from onetape.core.simulated import SimulatedSource
 from onetape.store.database import open_store
-from onetape.store.seed import hold_to_seed
+from onetape.store.simulated_source import hold_to_source
 from programs import Program
 
 #: One minute of market takes a quarter of a second.
@@ -123,7 +124,7 @@ def test_a_file_of_one_seed_is_refused_to_another_by_all_programs(
     folder: Path, simulator: StartSimulator
 ) -> None:
     with open_store(folder / "data" / "simulator.db", create=True) as store:
-        hold_to_seed(store, 2**70)
+        hold_to_source(store, SimulatedSource(2**70, {}))
     _, url = simulator("--start", NOON, "--seed", "2")
     common = ("--exchange", "simulator", "--simulator-url", url)
     for name in ("trader", "backfiller"):
@@ -135,7 +136,7 @@ def test_a_file_without_a_seed_takes_the_first_one(tmp_path: Path) -> None:
     with open_store(tmp_path / "one.db", create=True) as store:
         with store.write() as connection:
             connection.execute("INSERT INTO store_kind (only_row, simulated) VALUES (1, 1)")
-        hold_to_seed(store, 7)
-        hold_to_seed(store, 7)
+        hold_to_source(store, SimulatedSource(7, {}))
+        hold_to_source(store, SimulatedSource(7, {}))
         with pytest.raises(StoreError, match="--seed 7"):
-            hold_to_seed(store, 8)
+            hold_to_source(store, SimulatedSource(8, {}))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from onetape.core.errors import ExchangeUnreachable
+from onetape.core.simulated import SimulatedSource
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.market_clock import SimulatorClock, ask_simulator
 from programs import Program
@@ -64,7 +65,7 @@ def test_a_simulator_tells_its_seed_and_a_real_exchange_is_not_asked(
     _, url = simulator
     asked = ask_simulator(Endpoint("simulator", url))
     assert asked is not None
-    assert (asked.seed, asked.now_ms // 60_000) == (9, MARCH_MS // 60_000)
+    assert (asked.source, asked.now_ms // 60_000) == (SimulatedSource(9, {}), MARCH_MS // 60_000)
     assert ask_simulator(Endpoint("kraken")) is None
     with pytest.raises(ExchangeUnreachable, match="no simulator answers"):
         ask_simulator(Endpoint("simulator", "http://127.0.0.1:1"))

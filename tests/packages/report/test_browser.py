@@ -62,7 +62,7 @@ def width_of(bars: dict[str, Any]) -> float:
 def test_the_console_stays_silent_and_nothing_is_requested(
     report: Maker, open_report: Opener
 ) -> None:
-    page = open_report(report(invented=True))
+    page = open_report(report(origin="invented"))
     page.dark(on=True)
     page.run("document.querySelector('#trade-table tbody tr').click()")
     assert page.complaints() == []
@@ -244,7 +244,7 @@ def test_the_chart_changes_its_colours_with_the_scheme(report: Maker, open_repor
 def test_the_page_never_scrolls_sideways(report: Maker, open_report: Opener, width: int) -> None:
     data = report(
         3_000,
-        invented=True,
+        origin="invented",
         symbol="LONGCOINNAME/LONGQUOTE",
         parameters={"an_unbroken_name_of_a_parameter": "x" * 80},
     )

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 import pytest
 from msgspec.structs import replace
 
+from onetape.core.simulated import Origin
 from onetape.report import Headline, MetricRow, ReportData, render_report
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&{{data}}"
@@ -66,11 +67,25 @@ def test_a_return_that_rounds_to_nothing_has_no_sign(report: Callable[..., Repor
     assert "made 0.0 %, buying and holding 0.0 %" in words_of(render_report(data), "h1")
 
 
-@pytest.mark.parametrize("invented", [True, False])
-def test_the_banner_is_there_exactly_when_the_market_is_invented(
-    report: Callable[..., ReportData], invented: bool
+@pytest.mark.parametrize(
+    ("origin", "head"),
+    [
+        ("invented", "Invented market."),
+        ("recorded", "Recorded candles."),
+        ("inside recorded", "Invented inside recorded candles."),
+        ("unknown", "Simulated market."),
+    ],
+)
+def test_a_banner_says_where_the_simulators_candles_come_from(
+    report: Callable[..., ReportData], origin: Origin, head: str
 ) -> None:
-    assert ("Invented market." in render_report(report(invented=invented))) is invented
+    page = render_report(report(origin=origin))
+    assert f"<strong>{head}</strong>" in page
+    assert page.count("say nothing about what this strategy would earn") == (origin != "recorded")
+
+
+def test_candles_of_a_real_exchange_have_no_banner(report: Callable[..., ReportData]) -> None:
+    assert 'class="banner" role="note"' not in render_report(report())
 
 
 def test_hostile_text_in_every_place_stays_text(report: Callable[..., ReportData]) -> None:

@@ -28,7 +28,9 @@ async def call(clock: Clock, method: str, path: str, body: str | None = None) ->
 
 
 def test_the_clock_tells_its_kind_time_speed_and_seed(run: Run, stepped: Stepped) -> None:
-    state = {"kind": "stepped", "market_ms": MARCH_MS + 5, "speed": 0.0, "seed": 3}
+    state = {
+        "kind": "stepped", "market_ms": MARCH_MS + 5, "speed": 0.0, "seed": 3, "origin": "invented"
+    }  # fmt: skip
     assert run(call(stepped(5), "GET", "/simulator/clock")) == (200, state)
 
 

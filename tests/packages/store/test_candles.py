@@ -128,7 +128,7 @@ def test_simulated_and_real_candles_never_meet(store: Store) -> None:
 def test_an_empty_file_takes_either_kind(store: Store) -> None:
     check_kind(store, "simulator")
     put(store, SeriesKey("simulator", "BTC/USDT", "1h"), candle(0))
-    with pytest.raises(StoreError, match=r"invented candles.*binance"):
+    with pytest.raises(StoreError, match=r"candles of the simulator.*binance"):
         check_kind(store, "binance")
 
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from onetape.core.clock import Clock, SystemClock
 from onetape.core.errors import ExchangeUnreachable
+from onetape.core.simulated import Recording, SimulatedSource
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.translate import way_out
@@ -50,7 +51,9 @@ class SimulatorClock:
         self._speed = 1.0
         self._ask_after = 0.0
         self.seed = 0
-        """Which market the simulator invents."""
+        """Seed of the simulator's market."""
+        self.replays: bool | None = None
+        """Whether the simulator replays recorded candles; None where it does not say."""
         try:
             self._ask()
         except _NO_ANSWER as error:
@@ -86,11 +89,32 @@ class SimulatorClock:
         """Close the connection; the next question opens another."""
         self._connection.close()
 
+    def recordings(self) -> dict[str, Recording] | None:
+        """Return the recorded candles that the simulator replays, by symbol; as `SimulatedSource`.
+
+        Raises:
+            ExchangeUnreachable: the simulator did not answer.
+        """
+        if not self.replays:
+            return None if self.replays is None else {}
+        try:
+            self._connection.request("GET", "/simulator/recordings")
+            found: dict[str, dict[str, str]] = json.loads(self._connection.getresponse().read())
+            return {
+                symbol: Recording(one["timeframe"], one["digest"]) for symbol, one in found.items()
+            }
+        except _NO_ANSWER as error:
+            raise ExchangeUnreachable(
+                f"the simulator at {self._url} does not say what it replays ({error})"
+            ) from error
+
     def _ask(self) -> None:
         self._connection.request("GET", "/simulator/clock")
         state: dict[str, Any] = json.loads(self._connection.getresponse().read())
         self._now_ms, self._speed = int(state["market_ms"]), float(state["speed"])
         self.seed = int(state["seed"])
+        origin = state.get("origin")
+        self.replays = None if origin is None else origin == "recorded"
 
 
 def market_clock(endpoint: Endpoint) -> Clock:
@@ -107,14 +131,13 @@ def market_clock(endpoint: Endpoint) -> Clock:
 class SimulatedMarket(Struct, frozen=True):
     """What a simulator says of itself."""
 
-    seed: int
-    """Which market it invents."""
+    source: SimulatedSource
     now_ms: int
     """Its market time, epoch milliseconds."""
 
 
 def ask_simulator(endpoint: Endpoint) -> SimulatedMarket | None:
-    """Ask anew which market a simulator invents, and its time; None for a real exchange.
+    """Return which market a simulator has, and its time; None for a real exchange.
 
     It waits for the answer: call it in a thread.
 
@@ -125,12 +148,7 @@ def ask_simulator(endpoint: Endpoint) -> SimulatedMarket | None:
         return None
     clock = SimulatorClock(endpoint.simulator_url)
     try:
-        return SimulatedMarket(clock.seed, clock.now_ms())
+        source = SimulatedSource(clock.seed, clock.recordings())
+        return SimulatedMarket(source, clock.now_ms())
     finally:
         clock.close()
-
-
-def simulator_seed(endpoint: Endpoint) -> int | None:
-    """Return which market a simulator invents; otherwise as `ask_simulator`."""
-    simulated = ask_simulator(endpoint)
-    return None if simulated is None else simulated.seed

@@ -6,6 +6,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from onetape.core.candles import Candles, FloatArray
+from onetape.core.simulated import Origin
 
 
 class ReportTitle(Struct, frozen=True):
@@ -31,8 +32,8 @@ class ReportTitle(Struct, frozen=True):
     """Cash, fee, slippage, market steps or ideal ...: label and value, in the order to show."""
     notes: tuple[str, ...] = ()
     """Sentences a reader must know: known outages, ambiguous bars, the check's verdict."""
-    invented: bool = False
-    """Whether the market was made up by the simulator; the page then says so in a banner."""
+    origin: Origin | None = None
+    """Where candles of the simulator come from; a banner says so. None for a real exchange."""
     warning: str = ""
     """Why the result is not to be trusted, in short; shown in red under the headline."""
     warning_text: str = ""

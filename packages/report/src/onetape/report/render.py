@@ -10,6 +10,7 @@ from onetape.report.data import MetricRow, ReportData, ReportTitle
 from onetape.report.frame import alarm_bar, asset, definitions, filled, framed
 from onetape.report.library import chart_library
 from onetape.report.monthly import monthly_table, yearly_returns
+from onetape.report.origin_banner import origin_banner
 from onetape.report.payload import payload_text
 from onetape.report.thin import group, most_drawn
 
@@ -122,12 +123,9 @@ def _percent(ratio: float) -> str:
 
 
 def _banner(title: ReportTitle) -> str:
-    if not title.invented:
-        return ""
-    return (
-        '<p class="banner" role="note"><strong>Invented market.</strong> These prices were made '
-        "up by the simulator. They show how the programs work; they say nothing about what this "
-        "strategy would earn.</p>"
+    return origin_banner(
+        title.origin,
+        "They show how the programs work; they say nothing about what this strategy would earn.",
     )
 
 

@@ -11,6 +11,7 @@ from onetape.simulator.bars import TIMEFRAMES
 from onetape.simulator.clock import clock_kind, clock_speed
 from onetape.simulator.market import Market
 from onetape.simulator.path import END_SECONDS
+from onetape.simulator.replay import Replay
 from onetape.simulator.streams import Streams
 from onetape.simulator.symbols import UnknownSymbol
 from onetape.simulator.wire import JsonObject, json_text, json_value, kline_rows
@@ -27,7 +28,9 @@ class Control:
     X-Onetape-Control (`request_guard`).
 
     - `GET /simulator/clock`: `{"kind": "real" | "accelerated" | "stepped", "market_ms": int,
-      "speed": float, "seed": int}`; a stepped clock has speed 0.
+      "speed": float, "seed": int, "origin": "invented" | "recorded"}`; a stepped clock has speed 0.
+    - `GET /simulator/recordings`: `{"BTC/USDT": {"timeframe": "1h", "digest": sha256}}`, the
+      recorded candles that are replayed; empty for an invented market.
     - `POST /simulator/clock {"advance_to_ms": int}`: moves a stepped clock forward and answers like
       GET once every socket has been sent what became due. An earlier time moves nothing. 409 for a
       clock that runs by itself.
@@ -38,9 +41,17 @@ class Control:
       like those of klines, and never the forming candle. At most 200,000 rows, else 400.
     """
 
-    def __init__(self, market: Market, clock: Clock, streams: Streams, account: WsApi) -> None:
-        """Rule over this market, clock, these streams and the account's sockets."""
+    def __init__(
+        self,
+        market: Market,
+        clock: Clock,
+        streams: Streams,
+        account: WsApi,
+        replay: Replay | None = None,
+    ) -> None:
+        """Control a market (of a replay, if any), its clock, streams and the account's sockets."""
         self._market = market
+        self._replay = replay
         self._clock = clock
         self._streams = streams
         self._account = account
@@ -48,6 +59,7 @@ class Control:
     def add_to(self, app: web.Application) -> None:
         """Add the endpoints to an application."""
         app.router.add_get("/simulator/clock", self._get_clock)
+        app.router.add_get("/simulator/recordings", self._get_recordings)
         app.router.add_post("/simulator/clock", self._post_clock)
         app.router.add_post("/simulator/disconnect", self._disconnect)
         app.router.add_get("/simulator/ledger", self._ledger)
@@ -81,11 +93,16 @@ class Control:
             "market_ms": self._clock.now_ms(),
             "speed": clock_speed(self._clock),
             "seed": self._market.seed,
+            "origin": "invented" if self._replay is None else "recorded",
         }
 
     async def _get_clock(self, request: web.Request) -> web.Response:
         del request
         return _json(self.clock_state())
+
+    async def _get_recordings(self, request: web.Request) -> web.Response:
+        del request
+        return _json({} if self._replay is None else self._replay.identity())
 
     async def _post_clock(self, request: web.Request) -> web.Response:
         target = (await _body(request)).get("advance_to_ms")

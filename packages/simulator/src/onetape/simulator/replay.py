@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from onetape.core.candles import Candle, Candles, FloatArray, candle_fault
+from onetape.core.digest import data_digest
 from onetape.core.errors import UsageError
 from onetape.core.symbols import base_and_quote, spot_symbol
 from onetape.core.timeframes import Timeframe
@@ -53,6 +54,13 @@ class Replay:
         """
         longest = max((one.candles for one in self.series), key=len)
         return int(longest.timestamp[min(HISTORY_CANDLES, len(longest) // 2)]) * 1_000
+
+    def identity(self) -> dict[str, dict[str, str]]:
+        """Return timeframe and sha256 of the candles of each market, by CCXT symbol."""
+        return {
+            one.symbol.name: {"timeframe": one.timeframe.name, "digest": data_digest(one.candles)}
+            for one in self.series
+        }
 
 
 def read_replay(

@@ -93,7 +93,7 @@ class Simulator:
         self.account = AccountService(
             self.market, self.clock, self.house, balance=balance, fees=fees, keys=keys
         )
-        self._control = Control(self.market, self.clock, self.streams, self.account.sockets)
+        self._control = Control(self.market, self.clock, self.streams, self.account.sockets, replay)
         self._host = host
         self._port = port
         self._runner: web.AppRunner | None = None

@@ -269,7 +269,7 @@ def closed_range(store: Store, key: SeriesKey) -> tuple[int, int] | None:
 
 
 def check_kind(store: Store, exchange: str) -> None:
-    """Refuse a file that holds the other kind of candles: invented ones, or real ones.
+    """Refuse a file that holds the other kind of candles: a simulator's, or a real exchange's.
 
     Raises:
         StoreError: candles of this exchange may not go into the file.
@@ -277,7 +277,7 @@ def check_kind(store: Store, exchange: str) -> None:
     with store.read() as connection:
         simulated = connection.execute("SELECT simulated FROM store_kind").get
     if simulated is not None and bool(simulated) != (exchange == SIMULATOR_ID):
-        kind = "invented candles of the simulator" if simulated else "candles of a real exchange"
+        kind = "candles of the simulator" if simulated else "candles of a real exchange"
         raise StoreError(
             f"{store.path} holds {kind}, which never share a file with those of {exchange}; "
             "choose another file with --db"

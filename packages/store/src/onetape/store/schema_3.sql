@@ -37,9 +37,16 @@ WHERE place = 1;
 ALTER TABLE sessions ADD COLUMN rules TEXT CHECK (json_valid(rules));
 ALTER TABLE sessions ADD COLUMN changes TEXT;
 
--- Of a simulated file: 'invented', or 'recorded DIGEST' for candles that the simulator replays; NULL
+-- Of a simulated file: whether its simulator invents the market or replays recorded candles; NULL
 -- until a program has read a simulator.
-ALTER TABLE store_kind ADD COLUMN origin TEXT;
+ALTER TABLE store_kind ADD COLUMN origin TEXT CHECK (origin IN ('invented', 'recorded'));
+
+-- The recorded candles of a simulated file whose origin is 'recorded'; digest is their sha256.
+CREATE TABLE recordings (
+    symbol TEXT PRIMARY KEY CHECK (symbol <> ''),
+    timeframe TEXT NOT NULL,
+    digest TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- Ranges of candles that are missing, and why. The ranges of a series never overlap. A hole without a
 -- row was never asked for. answers counts the answers that held both neighbours of the range and

@@ -1,0 +1,34 @@
+"""The banner of a page whose candles come from the simulator."""
+
+from typing import Final
+
+from onetape.core.simulated import Origin
+
+_HEADS: Final = {
+    "invented": ("Invented market.", "These prices were made up by the simulator."),
+    "inside recorded": (
+        "Invented inside recorded candles.",
+        "The simulator made these prices up to fit longer recorded candles.",
+    ),
+    "unknown": (
+        "Simulated market.",
+        "The simulator made these prices up, or replayed recorded ones; the file does not say.",
+    ),
+}
+
+
+def origin_banner(origin: Origin | None, invented: str) -> str:
+    """Return the banner as HTML; empty for candles of a real exchange.
+
+    Args:
+        origin: Where the candles come from; None for a real exchange.
+        invented: What invented prices are worth, as a sentence.
+    """
+    if origin is None:
+        return ""
+    if origin == "recorded":
+        head, text = "Recorded candles.", "The simulator replayed them from a file."
+    else:
+        head, text = _HEADS[origin]
+        text = f"{text} {invented}"
+    return f'<p class="banner" role="note"><strong>{head}</strong> {text}</p>'

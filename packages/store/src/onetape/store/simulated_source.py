@@ -1,0 +1,99 @@
+"""What a simulated file holds: the market of one seed, invented or replayed from recorded candles.
+
+Each seed and each recording is a market of its own, and two in one file would look like one.
+"""
+
+from collections.abc import Mapping
+
+from onetape.core.candles import SeriesKey
+from onetape.core.errors import StoreError
+from onetape.core.simulated import Origin, Recording, SimulatedSource, origin_of
+from onetape.core.symbols import SIMULATOR_ID
+from onetape.store.connection import Connection
+from onetape.store.database import Store
+
+
+def hold_to_source(store: Store, source: SimulatedSource) -> None:
+    """Hold a simulated file to one source: the first one stays, every other one is refused.
+
+    A symbol that is not in the file yet may be added from another recording.
+
+    Args:
+        store: A database that holds no real candles.
+        source: Of the simulator that is about to be read.
+
+    Raises:
+        StoreError: the file belongs to another source, or cannot be written.
+    """
+    with store.read() as connection:
+        if _refusal(store, connection, source) is None and _is_stored(connection, source):
+            return
+    with store.write() as connection:
+        connection.execute(
+            "INSERT INTO store_kind (only_row, simulated, seed) VALUES (1, 1, ?) "
+            "ON CONFLICT (only_row) DO UPDATE SET seed = ifnull(seed, excluded.seed)",
+            (str(source.seed),),
+        )
+        refusal = _refusal(store, connection, source)
+        if refusal is not None:
+            raise StoreError(refusal)
+        if source.recordings is None:
+            return
+        kind = "recorded" if source.recordings else "invented"
+        connection.execute("UPDATE store_kind SET origin = ifnull(origin, ?)", (kind,))
+        connection.executemany(
+            "INSERT OR IGNORE INTO recordings (symbol, timeframe, digest) VALUES (?, ?, ?)",
+            [(name, one.timeframe, one.digest) for name, one in source.recordings.items()],
+        )
+
+
+def read_origin(store: Store, key: SeriesKey) -> Origin | None:
+    """Return where the candles of a simulated series come from; None for a real exchange."""
+    if key.exchange != SIMULATOR_ID:
+        return None
+    with store.read() as connection:
+        recordings = _recordings(connection)
+    return origin_of(recordings, key.symbol, key.timeframe)
+
+
+def _refusal(store: Store, connection: Connection, source: SimulatedSource) -> str | None:
+    """Return why a file cannot hold a source, or None where it can."""
+    other = "or choose another file with --db"
+    seed = connection.execute("SELECT seed FROM store_kind").get
+    if seed is not None and seed != str(source.seed):
+        return (
+            f"{store.path} holds the market of the simulator's seed {seed}, this simulator "
+            f"has seed {source.seed}; start it with --seed {seed}, {other}"
+        )
+    stored, found = _recordings(connection), source.recordings
+    if stored is None or found is None:
+        return None
+    if bool(stored) != bool(found):
+        kinds = ("an invented market", "recorded candles that the simulator replayed")
+        holds, has = kinds[bool(stored)], kinds[bool(found)]
+        flag = "with the same --data" if stored else "without --data"
+        return f"{store.path} holds {holds}, this simulator has {has}; start it {flag}, {other}"
+    differing = [name for name, one in found.items() if stored.get(name, one) != one]
+    if differing:
+        return (
+            f"{store.path} holds other recorded candles of {differing[0]} than this simulator "
+            f"replays; start it with the same --data, {other}"
+        )
+    return None
+
+
+def _is_stored(connection: Connection, source: SimulatedSource) -> bool:
+    if connection.execute("SELECT seed FROM store_kind").get is None:
+        return False
+    stored = _recordings(connection)
+    if source.recordings is None or stored is None:
+        return source.recordings is None
+    return {*source.recordings} <= {*stored}
+
+
+def _recordings(connection: Connection) -> Mapping[str, Recording] | None:
+    """Return the recordings of a file by symbol: empty where it is invented, None if unknown."""
+    if connection.execute("SELECT origin FROM store_kind").get is None:
+        return None
+    rows = connection.execute("SELECT symbol, timeframe, digest FROM recordings").fetchall()
+    return {symbol: Recording(timeframe, digest) for symbol, timeframe, digest in rows}

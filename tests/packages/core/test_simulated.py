@@ -1,0 +1,36 @@
+"""Where the candles of the simulator come from, in words of each series."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from onetape.core.simulated import ORIGIN_WORDS, Origin, Recording, origin_of
+
+HOURS = {"BTC/USDT": Recording("1h", "d")}
+
+
+@pytest.mark.parametrize(
+    ("recordings", "symbol", "timeframe", "origin"),
+    [
+        (None, "BTC/USDT", "1h", "unknown"),
+        ({}, "BTC/USDT", "1h", "invented"),
+        (HOURS, "BTC/USDT", "1h", "recorded"),
+        (HOURS, "BTC/USDT", "4h", "recorded"),
+        (HOURS, "BTC/USDT", "1w", "recorded"),
+        (HOURS, "BTC/USDT", "1M", "recorded"),
+        (HOURS, "BTC/USDT", "15m", "inside recorded"),
+        (HOURS, "BTC/USDT", "1m", "inside recorded"),
+        (HOURS, "ETH/USDT", "1h", "unknown"),
+        ({"BTC/USDT": Recording("2h", "d")}, "BTC/USDT", "3h", "inside recorded"),
+    ],
+)
+def test_candles_as_long_as_recorded_ones_are_recorded_and_shorter_ones_invented(
+    recordings: Mapping[str, Recording] | None, symbol: str, timeframe: str, origin: Origin
+) -> None:
+    assert origin_of(recordings, symbol, timeframe) == origin
+
+
+def test_only_what_may_be_invented_is_called_invented() -> None:
+    assert [kind for kind, words in ORIGIN_WORDS.items() if "invented" in words] == [
+        "invented", "inside recorded", "unknown"
+    ]  # fmt: skip
