@@ -3,9 +3,12 @@
 import asyncio
 
 from onetape.cli.output import print_line
+from onetape.core.candles import Candle, candle_fault
 from onetape.core.errors import ExchangeUnreachable
+from onetape.core.refused import refused_text
 from onetape.exchange.pages import last_closed_open
 from onetape.exchange.rest import RestExchange
+from onetape.history.fetch import FetchReport
 from onetape.history.gaps import DECIDING_ANSWERS, due_gaps, fetch_noting
 from onetape.store.candles import closed_range, missing_between
 from onetape.store.gaps import unexplained
@@ -33,6 +36,8 @@ class Filler:
         self._failed = _pause()
         self.inserted = 0
         """Candles that REST has added to the tape in this session."""
+        self.refused = ""
+        """Why rows of the last answer were refused, with the first of them; empty for none."""
         self.closed = asyncio.Event()
         """Set whenever a candle was closed; whoever waits for it clears it."""
 
@@ -113,11 +118,26 @@ class Filler:
     async def _fetch(self, start: int) -> int:
         """Store the closed candles from `start` on; return how many were new."""
         job = self._job
-        fetched = await fetch_noting(self._exchange, job.store, job.key, start=start, end=NEVER)
+        refused: dict[Candle, str] = {}
+        fetched = await fetch_noting(
+            self._exchange,
+            job.store,
+            job.key,
+            start=start,
+            end=NEVER,
+            on_page=lambda page: refused.update(page.refused),
+        )
+        self.refused = _refused_words(job, refused, fetched) if refused else ""
         self.inserted += fetched.inserted
         if fetched.inserted:
             self.closed.set()
         return fetched.inserted
+
+
+def _refused_words(job: Job, refused: dict[Candle, str], fetched: FetchReport) -> str:
+    faults = [candle_fault(row, job.timeframe) or "" for row in refused]
+    sound = fetched.inserted + fetched.present
+    return refused_text(faults, next(iter(refused.values())), job.key.timeframe, sound=sound)
 
 
 def _pause() -> Pause:

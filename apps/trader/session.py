@@ -22,6 +22,7 @@ from trader.lease import Lease
 from trader.paper import PaperBroker
 from trader.same_market import check_same_market
 from trader.tape import Tape
+from trader.waiting import WaitNotice
 from trader.words import Diary, closing_line, opening_lines
 
 #: The strategy looks at least this often, and at once when a candle closes.
@@ -72,7 +73,10 @@ async def _trade(
     try:
         new_candles = await stop.unless_stopped(_warm_up(filler))
         if new_candles is not None:
-            for line in (*opening_lines(job, exchange, broker, new_candles), *notes):
+            for line in (
+                *opening_lines(job, exchange, broker, new_candles, filler.refused),
+                *notes,
+            ):
                 print_line(line)
             exits = PaperExits(job, exchange, broker, lease)
             decider = Decider(job, exchange, tape, broker, lease, exits)
@@ -147,7 +151,7 @@ async def _decide(
     """Run the strategy every second, and at once when a candle closes, for ever."""
     await tape.wait_until_live(FIRST_DECISION_PATIENCE_SECONDS)
     lease.renew()
-    diary = Diary(decider.job)
+    diary, waiting = Diary(decider.job), WaitNotice(decider.job, filler)
     first = decider.decide_first()
     for verdict in [first] if first is not None else []:
         _say(diary, verdict)
@@ -159,6 +163,9 @@ async def _decide(
             _say(diary, verdict)
         _say_fill(broker, exchange, lease)
         exits.watch_forming(decider.decided)
+        why = waiting.line(decider.decided)
+        if why is not None:
+            print_line(why)
         await _within(LOOP_SECONDS, filler.closed)
 
 

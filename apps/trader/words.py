@@ -5,6 +5,7 @@ from onetape.core.simulated import ORIGIN_WORDS
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted, price_text
 from onetape.exchange.rest import RestExchange
+from onetape.store.candles import last_closed
 from onetape.store.simulated_source import read_origin
 from trader.decide import Verdict
 from trader.job import Job
@@ -14,9 +15,17 @@ DAY_SECONDS = 86_400
 
 
 def opening_lines(
-    job: Job, exchange: RestExchange, broker: PaperBroker, new_candles: int
+    job: Job, exchange: RestExchange, broker: PaperBroker, new_candles: int, refused: str
 ) -> list[str]:
-    """Return what a person should know before the first decision."""
+    """Return what a person should know before the first decision.
+
+    Args:
+        job: What is traded.
+        exchange: Its clock has the market time.
+        broker: Holds the account.
+        new_candles: How many candles the warm-up has added.
+        refused: Why rows of the warm-up were refused; empty where none was.
+    """
     session = job.session
     url, origin = exchange.endpoint.simulator_url, read_origin(job.store, job.key)
     source = ""
@@ -30,10 +39,25 @@ def opening_lines(
         f"{session.mode} trading {job.key} with {session.strategy} ({parameters}){source}",
         f"account {session.account}: {broker.cash:,.2f} {quote}, {held}, "
         f"{counted(len(broker.trades), 'trade')} so far",
-        f"tape: the last {job.history} closed candles, {new_candles} of them new, "
-        f"in {job.store.path}",
+        *_tape_lines(job, new_candles, refused),
         f"it is {utc_text(exchange.now_ms() // 1_000)}; all times are UTC",
     ]
+
+
+def _tape_lines(job: Job, new_candles: int, refused: str) -> list[str]:
+    """Return how many of the candles that a decision needs are stored, and what is wrong."""
+    stored = len(last_closed(job.store, job.key, job.history))
+    if not stored:
+        return [f"tape: no closed candle, in {job.store.path}"]
+    new = f"{min(new_candles, stored)} of them new, in {job.store.path}"
+    if stored == job.history:
+        lines = [f"tape: the last {stored} closed candles, {new}"]
+    else:
+        lines = [
+            f"tape: only {stored} of the last {job.history} closed candles, {new}; there are no "
+            "others, and the first signals may differ from those after a full warm-up"
+        ]
+    return [*lines, f"rows of the exchange: {refused}"] if refused else lines
 
 
 class Diary:

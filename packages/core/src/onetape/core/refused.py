@@ -1,4 +1,4 @@
-"""One sentence for a source of candles whose every row was refused."""
+"""One sentence for a source of candles whose rows were refused."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,19 +8,21 @@ from typing import Final
 _LONGEST_ROW: Final = 200
 
 
-def refused_text(faults: Sequence[str], first_row: str, timeframe: str) -> str:
-    """Return why no row of a source is a candle: the commonest fault, and the first row.
+def refused_text(faults: Sequence[str], first_row: str, timeframe: str, *, sound: int = 0) -> str:
+    """Return why rows of a source are no candles: the commonest fault, and the first row.
 
     Args:
         faults: Why each row was refused, in the order of the rows; at least one.
         first_row: The first refused row, as the source has it.
         timeframe: Of the candles, such as `1h`.
+        sound: How many rows were not refused.
     """
     (fault, count), *_ = Counter(faults).most_common(1)
     often = "all" if count == len(faults) else f"{count:,} of {len(faults):,}"
     plain = "".join(each if each.isprintable() else " " for each in first_row)
     shown = plain if len(plain) <= _LONGEST_ROW else f"{plain[:_LONGEST_ROW]}..."
+    head = "" if sound else f"no row is a sound {timeframe} candle, "
     return (
-        f"no row is a sound {timeframe} candle, {len(faults):,} refused; the commonest fault: "
+        f"{head}{len(faults):,} refused; the commonest fault: "
         f"{fault} ({often}); the first row: {shown} ({faults[0]})"
     )

@@ -1,0 +1,73 @@
+"""Why a trader decides on no candle, printed once for each reason."""
+
+import time
+from typing import Final
+
+from onetape.core.clock import utc_text
+from onetape.store.candles import last_closed_before
+from trader.fill import NEVER, Filler
+from trader.job import Job
+
+#: A candle that ended may be late by so much, wall seconds, before its absence is printed.
+PATIENCE_SECONDS: float = 15.0
+#: Kinds of reasons.
+NOTHING: Final = "nothing stored"
+LATE: Final = "a late candle"
+HOLE: Final = "a hole"
+
+
+class WaitNotice:
+    """Finds out why a candle that ended is not decided on."""
+
+    def __init__(self, job: Job, filler: Filler) -> None:
+        """Begin without a reason.
+
+        Args:
+            job: What is traded.
+            filler: Has what REST returned, and what of it was refused.
+        """
+        self._job = job
+        self._filler = filler
+        self._since: float | None = None
+        self._printed: set[tuple[str, bool]] = set()
+
+    def line(self, decided: int | None) -> str | None:
+        """Return why nothing is decided on, where that is new and has lasted; None otherwise.
+
+        Args:
+            decided: The candle that was decided on last, epoch seconds, or None.
+        """
+        kind = self._kind(decided)
+        if kind is None:
+            self._since = None
+            self._printed.clear()
+            return None
+        now = time.monotonic()
+        if self._since is None:
+            self._since = now
+        is_over = kind == NOTHING or now - self._since >= PATIENCE_SECONDS
+        reason = (kind, bool(self._filler.refused))
+        if not is_over or reason in self._printed:
+            return None
+        self._printed.add(reason)
+        return f"no decision: {self._words(kind, decided)}"
+
+    def _kind(self, decided: int | None) -> str | None:
+        job = self._job
+        newest = last_closed_before(job.store, job.key, NEVER)
+        if newest is None:
+            return NOTHING
+        if decided is None or decided >= self._filler.newest_due():
+            return None
+        return HOLE if newest > decided else LATE
+
+    def _words(self, kind: str, decided: int | None) -> str:
+        job, refused = self._job, self._filler.refused
+        if kind == NOTHING or decided is None:
+            why = refused or "the exchange has returned none yet"
+            return f"no closed candle of {job.key} is stored: {why}"
+        absent = utc_text(job.timeframe.next(decided))
+        why = f": {refused}" if refused else ""
+        if kind == HOLE:
+            return f"the candle of {absent} is missing and not proven absent; it is asked for{why}"
+        return f"the candle of {absent} ended and the exchange has not returned it{why}"

@@ -1,0 +1,126 @@
+"""A trader that cannot decide says why, in one line, once."""
+
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from desk import MARCH, desk, market
+from onetape.core.clock import utc_text
+
+T = TypeVar("T")
+Run = Callable[[Coroutine[Any, Any, T]], T]
+ALWAYS = {"candle_from": "2010-01-01", "candle_to": "2030-01-01"}
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trader.waiting.PATIENCE_SECONDS", 0.3)
+
+
+def lines_of(capsys: pytest.CaptureFixture[str], beginning: str, so_far: list[str]) -> list[str]:
+    so_far += capsys.readouterr().out.splitlines()
+    return [line for line in so_far if line.startswith(beginning)]
+
+
+@pytest.mark.parametrize("shape", ["zero", "high_below_low", "nan"])
+def test_where_every_row_is_refused_the_commonest_fault_and_the_first_row_are_named(
+    run: Run[None], db: Path, capsys: pytest.CaptureFixture[str], shape: str
+) -> None:
+    shown: list[str] = []
+
+    async def scene() -> None:
+        async with market(0.25) as opened:
+            opened.simulator.faults.add(kind="candles", shape=shape, **ALWAYS)
+            async with desk(opened, db) as trading:
+                await trading.until(lambda: lines_of(capsys, "no decision", shown))
+                # Long enough for it to be said again.
+                await opened.go_to(0.5)
+                await trading.until(lambda: trading.query("SELECT * FROM quarantine"))
+                assert trading.decided() == []
+
+    run(scene())
+    (line,) = lines_of(capsys, "no decision", shown)
+    assert "no closed candle of simulator BTC/USDT 1h is stored" in line
+    assert "no row is a sound 1h candle" in line
+    assert "the commonest fault: " in line
+    assert "the first row: [" in line
+    (tape,) = lines_of(capsys, "tape: ", shown)
+    assert "399" not in tape
+    assert tape.startswith("tape: no closed candle, in ")
+
+
+def test_a_candle_that_does_not_come_is_named_and_decided_on_once_it_does(
+    run: Run[None], db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown: list[str] = []
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_decided(-1)
+            await trading.until_live(opened)
+            opened.gate.rest_is_down = opened.gate.refuses_sockets = True
+            opened.gate.cut()
+            await opened.go_to(1.1)
+            await trading.until(lambda: lines_of(capsys, "no decision", shown))
+            opened.gate.rest_is_down = opened.gate.refuses_sockets = False
+            await trading.until_decided(0)
+
+    run(scene())
+    (line,) = lines_of(capsys, "no decision", shown)
+    assert line == (
+        f"no decision: the candle of {utc_text(MARCH)} ended and the exchange has not returned it"
+    )
+
+
+def test_a_candle_that_is_refused_each_time_is_named_with_its_fault(
+    run: Run[None], db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown: list[str] = []
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_decided(-1)
+            await trading.until_live(opened)
+            opened.simulator.faults.add(kind="candles", shape="zero", candle_from="2024-03-01")
+            await opened.go_to(1.1)
+            await trading.until(lambda: lines_of(capsys, "no decision", shown))
+            await opened.go_to(2.1)
+            await trading.until(lambda: lines_of(capsys, "no decision: the candle of 2024", shown))
+
+    run(scene())
+    line = lines_of(capsys, "no decision", shown)[-1]
+    assert f"candle of {utc_text(MARCH)} " in line
+    assert "refused; the commonest fault: " in line
+
+
+def test_a_trader_that_decides_says_nothing_of_waiting(
+    run: Run[None], db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_live(opened)
+            for hour in range(1, 4):
+                await opened.go_to(hour + 0.2)
+                await trading.until_decided(hour - 1)
+
+    run(scene())
+    assert "no decision" not in capsys.readouterr().out
+
+
+def test_too_few_candles_for_the_warm_up_are_counted_with_what_was_refused(
+    run: Run[None], db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened:
+            early = {"candle_from": "2010-01-01", "candle_to": "2024-02-29T21:00"}
+            opened.simulator.faults.add(kind="candles", shape="zero", **early)
+            async with desk(opened, db) as trading:
+                await trading.until_live(opened)
+
+    run(scene())
+    out = capsys.readouterr().out
+    assert "tape: only 3 of the last 399 closed candles, 3 of them new" in out
+    assert "first signals may differ from those after a full warm-up" in out
+    assert "rows of the exchange: 397 refused; the commonest fault" in out
