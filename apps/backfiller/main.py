@@ -12,6 +12,7 @@ from backfiller.commands.gaps import list_gaps
 from backfiller.commands.import_ import import_files
 from backfiller.commands.list import list_series
 from backfiller.commands.markets import list_markets
+from backfiller.commands.quarantine import list_quarantine
 from backfiller.commands.repair import repair_store
 from backfiller.commands.resample import resample_stored
 from backfiller.commands.revisions import list_revisions
@@ -113,6 +114,7 @@ app.command("gaps")(list_gaps)
 app.command("verify")(verify_store)
 app.command("repair")(repair_store)
 app.command("revisions")(list_revisions)
+app.command("quarantine")(list_quarantine)
 app.command("import")(import_files)
 app.command("export")(export_series)
 app.command("resample")(resample_stored)

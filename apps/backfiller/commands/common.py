@@ -8,6 +8,8 @@ import typer
 from onetape.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from backfiller.settings import BackfillerSettings
     from onetape.core.candles import SeriesKey
     from onetape.store.candles import SeriesSummary
@@ -94,21 +96,40 @@ def chosen_summaries(
     from onetape.core.words import did_you_mean
     from onetape.store.candles import stored_series
 
-    symbols = {spot_symbol(name) for name in symbol or ()}
-    timeframes = {Timeframe.parse(name).name for name in timeframe or ()}
+    is_chosen = series_filter(exchange, symbol, timeframe)
     stored = stored_series(store)
-    chosen = [
-        one
-        for one in stored
-        if (not exchange or one.key.exchange in exchange)
-        and (not symbols or one.key.symbol in symbols)
-        and (not timeframes or one.key.timeframe in timeframes)
-    ]
+    chosen = [one for one in stored if is_chosen(one.key)]
     if stored and not chosen:
+        symbols = {spot_symbol(name) for name in symbol or ()}
+        timeframes = {Timeframe.parse(name).name for name in timeframe or ()}
         wanted = " ".join([*(exchange or ()), *sorted(symbols), *sorted(timeframes)])
         hint = did_you_mean(wanted, [str(one.key) for one in stored])
         raise DataError(f"{store.path} holds no candles of {wanted}{hint}")
     return chosen
+
+
+def series_filter(
+    exchange: list[str] | None, symbol: list[str] | None, timeframe: list[str] | None
+) -> "Callable[[SeriesKey], bool]":
+    """Return a function that tells whether the flags leave a series.
+
+    Raises:
+        UsageError: a symbol or timeframe that cannot be read.
+    """
+    from onetape.core.symbols import spot_symbol
+    from onetape.core.timeframes import Timeframe
+
+    symbols = {spot_symbol(name) for name in symbol or ()}
+    timeframes = {Timeframe.parse(name).name for name in timeframe or ()}
+
+    def is_chosen(key: "SeriesKey") -> bool:
+        return (
+            (not exchange or key.exchange in exchange)
+            and (not symbols or key.symbol in symbols)
+            and (not timeframes or key.timeframe in timeframes)
+        )
+
+    return is_chosen
 
 
 def known_gaps(store: "Store", key: "SeriesKey") -> "list[Gap] | None":

@@ -22,7 +22,9 @@ def repair_store(
     timeframe: options.Timeframes = None,
     accept: Annotated[
         bool,
-        typer.Option("--accept", help="Also give candles the values of their open revisions."),
+        typer.Option(
+            "--accept", help="Also give candles the values of open revisions that rank higher."
+        ),
     ] = False,
     gaps: Annotated[
         bool,
@@ -46,8 +48,7 @@ def repair_store(
     from backfiller.run import endpoints_of, raise_failures
     from onetape.cli.output import print_json, print_line
     from onetape.core.words import counted
-    from onetape.store.revisions import accept as accept_revisions
-    from onetape.store.revisions import revisions_of
+    from onetape.store.revisions import accept_outranking, revisions_of
 
     settings = settings_of(db, config, exchange)
     url = simulator_url or settings.simulator_url
@@ -69,7 +70,7 @@ def repair_store(
         accepted = 0
         if accept:
             numbers = [one.id for key in keys for one in revisions_of(store, key)]
-            accepted = accept_revisions(store, numbers)
+            accepted = accept_outranking(store, numbers)
         path = store.path
     done = [one for one in outcomes if not isinstance(one, Failure)]
     raise_failures(outcomes, only=True)

@@ -18,9 +18,14 @@ def list_revisions(
         list[str] | None,
         typer.Option(
             metavar="ID",
-            help="Give the candle this value, or `all` that are open; repeat for several.",
+            help="Give the candle this value, or `all` that rank higher than what is stored; "
+            "repeat for several.",
         ),
     ] = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Accept the named ID although its value ranks lower."),
+    ] = False,
     all_: Annotated[bool, typer.Option("--all", help="List those too that are settled.")] = False,
     exchange: options.Exchanges = None,
     symbol: options.Symbols = None,
@@ -31,30 +36,39 @@ def list_revisions(
 ) -> None:
     """List values that came for closed candles and differ from the stored ones; accept them."""
     from onetape.cli.output import print_json, print_line
+    from onetape.core.errors import UsageError
     from onetape.core.words import counted
     from onetape.store.revisions import accept as accept_revisions
-    from onetape.store.revisions import revisions_of
+    from onetape.store.revisions import accept_outranking, revisions_of
 
+    numbers = _numbers(accept or [])
+    if force and (not accept or "all" in accept):
+        raise UsageError("--force needs the numbers of revisions: --accept ID --force")
     with open_database(db, config, exchange) as store:
         keys = chosen_series(store, exchange, symbol, timeframe)
         accepted: int | None = None
         if accept:
-            is_open = [one.id for key in keys for one in revisions_of(store, key)]
-            accepted = accept_revisions(store, _numbers(accept, is_open))
+            accepted = accept_revisions(store, numbers, force=force)
+            if "all" in accept:
+                is_open = [one.id for key in keys for one in revisions_of(store, key)]
+                accepted += accept_outranking(store, is_open)
         found = [one for key in keys for one in revisions_of(store, key, open_only=not all_)]
         path = store.path
     if json_:
-        revisions = [asdict(one) for one in found]
+        revisions = [{**asdict(one), "outranks": one.outranks} for one in found]
         print_json({"database": path, "revisions": revisions, "accepted": accepted})
         return
     for one in found:
         print_line(_line(one))
     done = "" if accepted is None else f", {counted(accepted, 'candle')} changed"
-    print_line(f"{path}: {counted(sum(not one.accepted for one in found), 'open revision')}{done}")
+    is_open = [one for one in found if not one.accepted]
+    better = sum(one.outranks for one in is_open)
+    ranks = f" ({better:,} may be accepted)" if is_open else ""
+    print_line(f"{path}: {counted(len(is_open), 'open revision')}{ranks}{done}")
 
 
-def _numbers(texts: list[str], is_open: list[int]) -> list[int]:
-    """Return the revisions that are meant.
+def _numbers(texts: list[str]) -> list[int]:
+    """Return the numbers among the texts, which name revisions or are `all`.
 
     Raises:
         UsageError: a text is no number and not `all`.
@@ -63,23 +77,28 @@ def _numbers(texts: list[str], is_open: list[int]) -> list[int]:
 
     numbers: list[int] = []
     for text in texts:
-        if text == "all":
-            numbers += is_open
-        elif text.isdecimal() and len(text) < 19:
+        if text.isdecimal() and len(text) < 19:
             numbers.append(int(text))
-        else:
+        elif text != "all":
             raise UsageError(f"--accept {text!r} is no number of a revision, and not `all`")
     return numbers
 
 
 def _line(revision: "Revision") -> str:
+    """Return both values and their ranks, such as `... close 1.0 -> 2.0 (REST ... -> ...)`."""
     from onetape.core.clock import utc_text
+    from onetape.store.ranks import RANK_NAMES
 
     pairs = zip(revision.old._fields, revision.old, revision.new, strict=True)
     changes = [f"{name} {old!r} -> {new!r}" for name, old, new in pairs if old != new]
-    state = ", settled" if revision.accepted else ""
+    stored = revision.stored_rank
+    before = "not stored any more" if stored is None else RANK_NAMES[stored]
+    if revision.accepted:
+        verdict = "settled"
+    else:
+        verdict = "may be accepted" if revision.outranks else "ranks no higher"
     seen = utc_text(revision.seen_ms // 1_000)
     return (
         f"{revision.id}: {revision.key} {utc_text(revision.old.timestamp)}: {', '.join(changes)} "
-        f"({revision.source or 'sql'}, {seen}{state})"
+        f"(stored: {before}; came: {RANK_NAMES[revision.rank]}, {seen}; {verdict})"
     )

@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
 
-from backfiller.commands.common import CONFIG, chosen_series, open_database
+from backfiller.commands.common import CONFIG, chosen_series, open_database, series_filter
 from onetape.cli import options
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from onetape.core.candles import SeriesKey
     from onetape.store.verify import Finding
 
 
@@ -26,15 +27,19 @@ def verify_store(
     from onetape.cli.output import print_json, print_line
     from onetape.core.errors import DataError
     from onetape.core.words import counted
+    from onetape.store.candles import stored_series
+    from onetape.store.quarantine import refused_rows
     from onetape.store.verify import verify
 
     with open_database(db, config, exchange) as store:
         # Without flags all series, and those too whose rows nothing else can read.
-        keys = (
-            chosen_series(store, exchange, symbol, timeframe)
-            if exchange or symbol or timeframe
-            else None
-        )
+        keys: list[SeriesKey] | None = None
+        if exchange or symbol or timeframe:
+            is_chosen = series_filter(exchange, symbol, timeframe)
+            # A series whose every row was refused has no candle that a flag could name.
+            keys = [one.key for one in refused_rows(store) if is_chosen(one.key)]
+            keys += [one.key for one in stored_series(store) if is_chosen(one.key)]
+            keys = sorted(set(keys or chosen_series(store, exchange, symbol, timeframe)), key=str)
         findings = verify(store, keys)
         path = store.path
     unexplained = [finding for finding in findings if not finding.explained]
@@ -72,6 +77,8 @@ def _way_out(path: "Path", findings: "list[Finding]") -> str:
         for gap in [OpenGap.at(one.key, one.start, one.candles, now_ms=now_ms)]
         if gap.is_out_of_reach
     ]
+    if all(one.kind == "every row refused" for one in findings):
+        return f"look at the rows: uv run backfiller quarantine --db {path}"
     repair = f"fetch what the exchange can supply: uv run backfiller repair --db {path}"
     parts = [repair] if len(gone) < len(findings) else []
     return "; ".join([*parts, remedy(gone, minutes=0)] if gone else parts)

@@ -3,6 +3,8 @@
 Each test names its row; what single reads do is tested beside onetape.exchange.
 """
 
+import json
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -196,12 +198,36 @@ def test_a_late_revision_is_reported_kept_and_accepted_row_18(
     assert (ended.code, stored() == own()) == (0, True)
     assert "1 revised (see revisions)" in ended.out
     (line, count) = backfiller("revisions", "--db", str(DATABASE)).out.splitlines()
+    assert "(stored: REST well after the close; came: REST well after the close, " in line
+    assert line.endswith("; may be accepted)")
     assert line.startswith("1: simulator BTC/USDT 1m 2024-03-01 00:15: ")
-    assert count == "data/simulator.db: 1 open revision"
+    assert count == "data/simulator.db: 1 open revision (1 may be accepted)"
     assert backfiller("revisions", "--accept", "all", "--db", str(DATABASE)).code == 0
     (changed,) = [pair for pair in zip(stored(), own(), strict=True) if pair[0] != pair[1]]
     assert changed[0].timestamp == NOW - 5 * 60
     assert ": 0 open revisions" in backfiller("revisions", "--db", str(DATABASE)).out
+
+
+def test_a_stale_frame_of_the_stream_is_accepted_by_force_alone_row_18(
+    fetch: Run, backfiller: Run
+) -> None:
+    fetch()
+    truth = own()
+    with open_store(DATABASE, create=False) as store:
+        replace_forming(store, KEY, truth[5]._replace(volume=0.5), seen_ms=NOW * 1_000)
+    assert backfiller("revisions", "--accept", "all", *DB).code == 0
+    assert stored() == truth
+    (line, count) = backfiller("revisions", *DB).out.splitlines()
+    assert "stored: REST well after the close; came: frame of the stream, " in line
+    assert line.endswith("; ranks no higher)")
+    assert count == "data/simulator.db: 1 open revision (0 may be accepted)"
+    refused = backfiller("revisions", "--accept", "1", *DB)
+    assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
+    assert "a better value: REST well after the close by frame of the stream" in refused.err
+    assert "--force" in refused.err
+    assert backfiller("revisions", "--accept", "all", "--force", *DB).code == 2
+    assert backfiller("revisions", "--accept", "1", "--force", *DB).code == 0
+    assert stored()[5].volume == 0.5
 
 
 def test_a_revision_that_the_exchange_takes_back_is_settled_row_18(
@@ -359,6 +385,56 @@ def test_a_series_whose_every_row_is_refused_ends_with_4_and_its_commonest_fault
     assert (ended.code, ended.out, ended.err.count("\n")) == (4, "", 1)
     assert "no row is a sound 1m candle, 2,900 refused; the commonest fault: " in ended.err
     assert "; the first row: [1709078400000, " in ended.err
+
+
+def test_a_series_that_is_empty_because_its_rows_were_refused_is_not_clean(
+    fetch: Run, backfiller: Run, simulator: EmbeddedSimulator
+) -> None:
+    simulator.faults.add(
+        kind="candles",
+        shape="zero",
+        path=KLINES,
+        candle_from="2020-01-01T00:00",
+        candle_to="2025-01-01T00:00",
+    )
+    fetch()
+    # Where pages meet, a row beyond those that are kept counts twice.
+    empty = r"simulator BTC/USDT 1m: no candle is stored, 2,90\d rows refused; "
+    for flags in ((), ("-p", "BTC/USDT"), ("-p", "BTC/USDT", "-t", "1m")):
+        ended = backfiller("verify", *flags, *DB)
+        assert ended.code == 4
+        assert re.match(empty, ended.out)
+        assert "uv run backfiller quarantine" in ended.err
+    simulator.faults.clear()
+    assert fetch().code == 0
+    assert backfiller("verify", *DB).code == 0
+
+
+def test_a_row_that_each_run_refuses_is_in_the_quarantine_once(
+    fetch: Run, backfiller: Run, simulator: EmbeddedSimulator
+) -> None:
+    simulator.faults.add(
+        kind="candles",
+        shape="zero",
+        path=KLINES,
+        candle_from="2024-03-01T00:15",
+        candle_to="2024-03-01T00:16",
+    )
+    for _ in range(3):
+        assert fetch().code == 4
+    listed = backfiller("quarantine", *DB)
+    assert (listed.code, listed.err) == (0, "")
+    head, titles, row, total = listed.out.splitlines()
+    assert head == "simulator BTC/USDT 1m: a price is out of range: 1 row"
+    assert titles.split()[:2] == ["candle", "times"]
+    assert row.startswith("2024-03-01 00:15 ")
+    assert total == "data/simulator.db: 1 refused row"
+    (fault,) = json.loads(backfiller("quarantine", "--json", *DB).out)["faults"]
+    (kept,) = fault["rows"]
+    assert (fault["symbol"], fault["refused"], kept["timestamp"]) == ("BTC/USDT", 1, 1_709_252_100)
+    assert kept["times"] >= 3
+    assert kept["payload"].startswith("[1709252100000, ")
+    assert json.loads(backfiller("quarantine", "-p", "ETH/USDT", "--json", *DB).out)["faults"] == []
 
 
 @pytest.mark.parametrize("when", ["before the run", "while it runs"])

@@ -31,7 +31,13 @@ from onetape.store.candles import (
     row_at,
 )
 from onetape.store.database import Store, open_store
-from onetape.store.quarantine import KEPT_PAYLOADS, MOST_CHARACTERS, quarantine, refused_rows
+from onetape.store.quarantine import (
+    KEPT_PAYLOADS,
+    MOST_CHARACTERS,
+    quarantine,
+    quarantined_rows,
+    refused_rows,
+)
 from onetape.store.reading import closed_between
 
 HOUR = 3_600
@@ -155,9 +161,15 @@ def test_whatever_comes_is_either_stored_or_refused_and_counted(
     report = insert(shared_store, key, rows)
     # The rule itself is tested in the package core; here, that no row escapes it.
     sound = {row.timestamp: row for row in rows if candle_fault(row, ONE_HOUR) is None}
-    faults = Counter(fault for row in rows if (fault := candle_fault(row, ONE_HOUR)))
-    assert report == InsertReport(len(sound), 0, faults.total(), 0)
-    assert {each.fault: each.refused for each in refused_rows(shared_store, key)} == faults
+    refused = [(fault, repr(row)) for row in rows if (fault := candle_fault(row, ONE_HOUR))]
+    assert report == InsertReport(len(sound), 0, len(refused), 0)
+    # A row that came twice counts once; columns make -1 of a time that is none.
+    faults = Counter(fault for fault, _ in set(refused))
+    found = {each.fault: each.refused for each in refused_rows(shared_store, key)}
+    assert set(found) == set(faults)
+    assert all(found[fault] <= faults[fault] for fault in found)
+    kept = [one for fault in found for one in quarantined_rows(shared_store, key, fault, 99)]
+    assert sum(one.times for one in kept) == len(refused)
     stored = closed_between(shared_store, key, 0, 2**40)
     assert stored.close.tolist() == [sound[time].close for time in sorted(sound)]
     assert stored.timestamp.tolist() == sorted(sound)
@@ -274,8 +286,8 @@ def test_the_quarantine_keeps_the_first_payloads_of_a_fault_and_counts_the_rest(
     store: Store,
 ) -> None:
     bad = BAD_ROWS["close over high"]
-    by_rows(store, KEY, [bad] * (KEPT_PAYLOADS - 1))
-    by_rows(store, KEY, [bad, bad, bad._replace(volume=nan)])
+    by_rows(store, KEY, [bad._replace(volume=number) for number in range(1, KEPT_PAYLOADS)])
+    by_rows(store, KEY, [bad, bad._replace(volume=-0.0), bad._replace(volume=nan)])
     by_columns(store, SeriesKey("binance", "ETH/USDT", "1h"), [bad])
     kept = Counter((symbol, fault) for symbol, _, fault, _ in payloads(store))
     counted = {(each.key.symbol, each.fault): each.refused for each in refused_rows(store)}
@@ -289,6 +301,18 @@ def test_the_quarantine_keeps_the_first_payloads_of_a_fault_and_counts_the_rest(
         ("ETH/USDT", outside): 1,
     }
     assert counted == {**kept, ("BTC/USDT", outside): KEPT_PAYLOADS + 1}
+
+
+def test_a_row_that_is_refused_at_every_request_is_kept_once_and_counted(store: Store) -> None:
+    bad = BAD_ROWS["close over high"]
+    for seen_ms in (5, 9, 12):
+        insert_closed(store, KEY, [bad], source="rest", seen_ms=seen_ms, raw={bad: "[1, 2]"})
+    (kept,) = quarantined_rows(store, KEY, "high or low does not hold open and close", 10)
+    assert (kept.times, kept.first_seen_ms, kept.last_seen_ms) == (3, 5, 12)
+    assert (kept.payload, kept.timestamp, kept.source) == ("[1, 2]", bad.timestamp, "rest")
+    assert [(one.refused, one.first_seen_ms, one.last_seen_ms) for one in refused_rows(store)] == [
+        (1, 5, 12)
+    ]
 
 
 def test_what_the_exchange_sent_is_kept_where_it_is_known(store: Store) -> None:

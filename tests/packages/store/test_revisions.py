@@ -1,15 +1,25 @@
 """The revision ledger: a late value is kept beside the candle until a person accepts it."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.errors import StoreError, UsageError
-from onetape.store.candles import InsertReport, insert_closed, row_at
-from onetape.store.database import Store
+from onetape.store import migrations
+from onetape.store.candles import (
+    InsertReport,
+    insert_closed,
+    mark_closed,
+    replace_forming,
+    row_at,
+)
+from onetape.store.database import Store, open_store
 from onetape.store.reading import closed_between
-from onetape.store.revisions import accept, revisions_of
+from onetape.store.revisions import accept, accept_outranking, revisions_of
 
 HOUR = 3_600
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
@@ -114,7 +124,7 @@ def test_a_value_that_no_candle_may_have_is_not_accepted(store: Store, foreign: 
     (revision,) = revisions_of(store)
     assert (revision.new.close, revision.source) == (500.0, None)
     with pytest.raises(StoreError, match="CHECK constraint failed"):
-        accept(store, [revision.id])
+        accept(store, [revision.id], force=True)
     assert row_at(store, KEY, HOUR) == candle(1)
 
 
@@ -126,3 +136,136 @@ def test_rest_replaces_a_row_of_plain_sql_and_keeps_a_different_value_as_a_revis
     assert report == InsertReport(inserted=3, revised=1)
     assert row_at(store, KEY, HOUR) == candle(1)
     assert closes(store, open_only=False) == [(99.0, 105.0, True)]
+
+
+#: How each rank of value reaches a file, by what it is called there.
+AFTER_MS = {"at the close": 2 * HOUR * 1_000 + 5_000, "settled": 2 * HOUR * 1_000 + 60_000}
+
+
+def write(store: Store, origin: str, close: float) -> None:
+    """Write the candle of 01:00 as a program does whose value has this rank."""
+    row = candle(1, close)
+    match origin:
+        case "frame":
+            replace_forming(store, KEY, row, seen_ms=1)
+        case "stream close":
+            replace_forming(store, KEY, row, seen_ms=1)
+            mark_closed(store, KEY, row.timestamp)
+        case "file":
+            insert_closed(store, KEY, [row], source="import", seen_ms=AFTER_MS["settled"])
+        case _:
+            insert_closed(store, KEY, [row], source="rest", seen_ms=AFTER_MS[origin])
+
+
+RANKS = {"frame": 0, "file": 1, "at the close": 2, "stream close": 3, "settled": 4}
+
+
+@pytest.mark.parametrize("stored", ["file", "at the close", "stream close", "settled"])
+@pytest.mark.parametrize("came", ["frame", "file", "at the close", "settled"])
+def test_only_a_value_of_a_higher_rank_is_accepted(store: Store, stored: str, came: str) -> None:
+    write(store, stored, 105.0)
+    write(store, came, 99.0)
+    (revision,) = revisions_of(store)
+    assert (revision.stored_rank, revision.rank) == (RANKS[stored], RANKS[came])
+    is_later_rest = stored == came and came in AFTER_MS
+    is_better = RANKS[came] > RANKS[stored] or is_later_rest
+    assert revision.outranks is is_better
+    assert accept_outranking(store, [revision.id]) == is_better
+    assert row_at(store, KEY, HOUR) == candle(1, 99.0 if is_better else 105.0)
+    if not is_better:
+        with pytest.raises(UsageError, match="would replace a better value"):
+            accept(store, [revision.id])
+        assert accept(store, [revision.id], force=True) == 1
+        assert row_at(store, KEY, HOUR) == candle(1, 99.0)
+
+
+def test_the_best_of_several_revisions_is_accepted_and_a_stale_frame_is_settled(
+    store: Store,
+) -> None:
+    write(store, "at the close", 105.0)
+    write(store, "settled", 99.0)
+    write(store, "frame", 101.0)
+    assert accept_outranking(store, [one.id for one in revisions_of(store)]) == 1
+    assert row_at(store, KEY, HOUR) == candle(1, 99.0)
+    assert revisions_of(store) == []
+
+
+def test_a_value_that_comes_again_from_a_better_source_is_one_revision_of_that_rank(
+    store: Store,
+) -> None:
+    write(store, "at the close", 105.0)
+    write(store, "frame", 99.0)
+    write(store, "settled", 99.0)
+    write(store, "frame", 99.0)
+    (revision,) = revisions_of(store)
+    assert (revision.rank, revision.source) == (4, "rest")
+
+
+def test_a_value_that_rest_confirms_well_after_the_close_outranks_the_stream(store: Store) -> None:
+    write(store, "at the close", 105.0)
+    write(store, "settled", 105.0)
+    write(store, "frame", 99.0)
+    (revision,) = revisions_of(store)
+    assert revision.stored_rank == RANKS["settled"]
+    with store.read() as connection:
+        assert connection.execute("SELECT source FROM ohlcv_data").get == "rest"
+
+
+def test_rest_right_at_the_close_takes_back_no_better_value(store: Store) -> None:
+    write(store, "at the close", 105.0)
+    write(store, "settled", 99.0)
+    write(store, "at the close", 105.0)
+    assert closes(store) == [(105.0, 99.0, False)]
+    write(store, "settled", 105.0)
+    assert closes(store) == []
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    written=st.lists(
+        st.tuples(st.sampled_from(sorted(RANKS)), st.sampled_from([95.0, 99.0, 105.0])), max_size=8
+    )
+)
+def test_accepting_all_never_replaces_a_value_by_one_of_a_lower_rank(
+    tmp_path_factory: pytest.TempPathFactory, written: list[tuple[str, float]]
+) -> None:
+    path = tmp_path_factory.mktemp("ranks") / "onetape.db"
+    with open_store(path, create=True) as store:
+        write(store, "at the close", 100.0)
+        for origin, close in written:
+            write(store, origin, close)
+        revisions = revisions_of(store)
+        before = {one.stored_rank for one in revisions}
+        accept_outranking(store, [one.id for one in revisions])
+        row = row_at(store, KEY, HOUR)
+        assert row is not None
+        accepted = [one for one in revisions if one.new == row]
+        best = max((one.rank for one in revisions), default=0)
+        assert all(one.stored_rank == best or not one.outranks for one in revisions_of(store))
+        if accepted:
+            assert max(one.rank for one in accepted) >= max(rank or 0 for rank in before)
+
+
+def test_revisions_of_version_2_rank_by_their_source_and_date(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "SCRIPTS", migrations.SCRIPTS[:2])
+        patch.setattr(migrations, "NEWEST_VERSION", 2)
+        with open_store(path, create=True) as store, store.write() as connection:
+            head = "exchange, symbol, timeframe, timestamp"
+            values = "1, 1, 1, 1, 1"
+            connection.execute(
+                f"INSERT INTO ohlcv_data ({head}, open, high, low, close, volume, closed, source) "
+                f"VALUES ('binance', 'BTC/USDT', '1h', 3600, {values}, 1, 'rest')"
+            )
+            for source, seen_ms in (("ws", 10**9), ("rest", 7_205_000), ("rest", 7_260_000)):
+                connection.execute(
+                    f"INSERT INTO revisions ({head}, source, seen_ms, old_open, old_high, old_low, "
+                    "old_close, old_volume, new_open, new_high, new_low, new_close, new_volume) "
+                    f"VALUES ('binance', 'BTC/USDT', '1h', 3600, ?, ?, {values}, {values})",
+                    (source, seen_ms),
+                )
+    with open_store(path, create=False) as store:
+        ranks = [(one.rank, one.stored_rank, one.outranks) for one in revisions_of(store)]
+    assert ranks == [(0, 2, False), (2, 2, True), (4, 2, True)]

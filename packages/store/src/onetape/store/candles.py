@@ -93,7 +93,8 @@ def insert_closed(
         key: The series.
         rows: Closed candles in any order; of one that occurs twice the last counts.
         source: Where they came from.
-        seen_ms: Market time of arrival, epoch milliseconds, for the quarantine.
+        seen_ms: Market time of arrival, epoch milliseconds: for the quarantine, and for the rank
+            of what REST gave.
         raw: What the exchange sent for a row, for the quarantine; by default the row in words.
 
     Raises:
@@ -122,7 +123,8 @@ def insert_columns(
         key: The series.
         candles: Closed candles in any order; of one that occurs twice the last counts.
         source: Where they came from.
-        seen_ms: Market time of arrival, epoch milliseconds, for the quarantine.
+        seen_ms: Market time of arrival, epoch milliseconds: for the quarantine, and for the rank
+            of what REST gave.
 
     Raises:
         UsageError: the series has a timeframe that is none.
@@ -157,7 +159,7 @@ def _insert(
         refuse(connection, key, refused, raw, source=source, seen_ms=seen_ms)
         if not rows:
             return InsertReport(quarantined=len(refused))
-        done = store_closed(connection, key, rows, source=source)
+        done = store_closed(connection, key, rows, source=source, seen_ms=seen_ms)
     return InsertReport(done.inserted, done.present, len(refused), done.revised)
 
 

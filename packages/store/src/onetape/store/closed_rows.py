@@ -1,7 +1,9 @@
 """One batch of candles that are proven closed, into the table, inside one write transaction."""
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from operator import itemgetter
 from typing import Any, Final
 
 from msgspec import Struct
@@ -11,6 +13,7 @@ from onetape.core.errors import StoreError
 from onetape.core.timeframes import Timeframe
 from onetape.store.connection import Connection
 from onetape.store.quarantine import Source
+from onetape.store.ranks import FILE, REST_AT_CLOSE, REST_SETTLED, SETTLED_MS, STREAM_CLOSE
 
 _SERIES: Final = "exchange = ? AND symbol = ? AND timeframe = ?"
 _NOW_MS: Final = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
@@ -18,10 +21,10 @@ _NOW_MS: Final = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
 _FAR_CANDLES: Final = 50
 #: Half of what an insert costs is the statement, not the row.
 _ROWS_PER_STATEMENT: Final = 50
-_VALUES: Final = "(?1, ?2, ?3, 1, ?4, ?, ?, ?, ?, ?, ?)"
+_VALUES: Final = "(?1, ?2, ?3, 1, ?4, ?5, ?, ?, ?, ?, ?, ?)"
 _INSERT_ONE: Final = (
-    "INSERT OR IGNORE INTO ohlcv_data (exchange, symbol, timeframe, closed, source, timestamp, "
-    f"open, high, low, close, volume) VALUES {_VALUES}"
+    "INSERT OR IGNORE INTO ohlcv_data (exchange, symbol, timeframe, closed, source, settled, "
+    f"timestamp, open, high, low, close, volume) VALUES {_VALUES}"
 )
 _INSERT_MANY: Final = f"{_INSERT_ONE}{f', {_VALUES}' * (_ROWS_PER_STATEMENT - 1)}"
 #: A candle as `Candle` lists it: open in epoch seconds, four prices, volume.
@@ -37,16 +40,26 @@ class Stored(Struct, frozen=True):
 
 
 def store_closed(
-    connection: Connection, key: SeriesKey, rows: Sequence[Row], *, source: Source
+    connection: Connection, key: SeriesKey, rows: Sequence[Row], *, source: Source, seen_ms: int
 ) -> Stored:
     """Insert sound candles, oldest first and each once, with INSERT OR IGNORE.
+
+    Args:
+        connection: Of an open write transaction.
+        key: The series.
+        rows: The candles.
+        source: Where they came from.
+        seen_ms: When, market time in epoch milliseconds: REST's values are final some time after
+            the close.
 
     Raises:
         StoreError: a row did not arrive.
     """
     total = Stored()
-    for part in _without_jumps(rows, Timeframe.parse(key.timeframe).seconds):
-        done = _store(connection, key, part, source)
+    timeframe = Timeframe.parse(key.timeframe)
+    final = final_before(timeframe, seen_ms) if source == "rest" else -1
+    for part in _without_jumps(rows, timeframe.seconds):
+        done = _store(connection, key, part, source, final)
         total = Stored(
             total.inserted + done.inserted,
             total.present + done.present,
@@ -67,21 +80,38 @@ def _without_jumps(rows: Sequence[Row], seconds: int) -> Iterator[Sequence[Row]]
     yield rows[begun:] if begun else rows
 
 
-def _store(connection: Connection, key: SeriesKey, rows: Sequence[Row], source: Source) -> Stored:
+def final_before(timeframe: Timeframe, seen_ms: int) -> int:
+    """Return the open (epoch seconds) before which the candles of REST are final, read at a time.
+
+    Args:
+        timeframe: Of the candles.
+        seen_ms: Market time of reading, epoch milliseconds.
+    """
+    return timeframe.floor(max(seen_ms - SETTLED_MS, 0) // 1_000)
+
+
+def _store(
+    connection: Connection, key: SeriesKey, rows: Sequence[Row], source: Source, final: int
+) -> Stored:
     span = (*key.names, rows[0][0], rows[-1][0])
     before = connection.execute(
-        "SELECT timestamp, open, high, low, close, volume, closed FROM ohlcv_data "
+        "SELECT timestamp, open, high, low, close, volume, closed, settled FROM ohlcv_data "
         f"WHERE {_SERIES} AND timestamp BETWEEN ? AND ?",
         span,
     ).fetchall()
     newest_revision = connection.execute("SELECT ifnull(max(id), 0) FROM revisions").get
     closed = {row[0]: row[:6] for row in before if row[6] == 1}
     if len(closed) < len(before):
-        _clear_unproven(connection, key, rows, before, source)
+        _clear_unproven(connection, key, rows, before, source, final)
     new = [row for row in rows if closed.get(row[0]) != row] if closed else rows
     if source == "rest" and len(new) < len(rows):
-        _settle_taken_back(connection, key, span, rows, closed)
-    _insert_or_ignore(connection, key, new, source)
+        doubtful = {row[0] for row in before if row[6] == 1 and row[7] != 1}
+        same = [row for row in rows if row[0] < final and closed.get(row[0]) == row]
+        _settle(connection, key, [row[0] for row in same if row[0] in doubtful])
+        _settle_taken_back(connection, key, span, rows, closed, final)
+    settled = bisect_left(new, final, key=itemgetter(0))
+    _insert_or_ignore(connection, key, new[:settled], source, 1)
+    _insert_or_ignore(connection, key, new[settled:], source, None)
     arrived = connection.execute(
         f"SELECT count(*) FROM ohlcv_data WHERE {_SERIES} AND timestamp BETWEEN ? AND ? "
         "AND closed = 1",
@@ -101,16 +131,26 @@ def _store(connection: Connection, key: SeriesKey, rows: Sequence[Row], source: 
     return Stored(inserted, present, revised)
 
 
+def _settle(connection: Connection, key: SeriesKey, times: Sequence[int]) -> None:
+    """Write down that REST confirmed the stored values of candles well after their close."""
+    connection.executemany(
+        f"UPDATE ohlcv_data SET settled = 1 WHERE {_SERIES} AND timestamp = ?",
+        [(*key.names, time) for time in times],
+    )
+
+
 def _settle_taken_back(
     connection: Connection,
     key: SeriesKey,
     span: tuple[Any, ...],
     rows: Sequence[Row],
     closed: dict[int, Row],
+    final: int,
 ) -> None:
     """Settle open revisions of candles for which the exchange sends the stored value again.
 
-    Accepted later, such a revision would give the tape a value that the exchange took back.
+    Accepted later, such a revision would give the candle a value that the exchange took back. One
+    that outranks what the exchange sends now stays open.
     """
     revised = connection.execute(
         f"SELECT DISTINCT timestamp FROM revisions WHERE {_SERIES} AND timestamp BETWEEN ? AND ? "
@@ -120,9 +160,10 @@ def _settle_taken_back(
     if revised:
         sent: dict[int, Row] = {row[0]: row for row in rows}
         connection.executemany(
-            f"UPDATE revisions SET accepted = 1 WHERE {_SERIES} AND timestamp = ?",
+            f"UPDATE revisions SET accepted = 1 WHERE {_SERIES} AND timestamp = ? "
+            "AND ifnull(new_rank, 0) <= ?",
             [
-                (*key.names, time)
+                (*key.names, time, REST_SETTLED if time < final else REST_AT_CLOSE)
                 for (time,) in revised
                 if time in sent and sent[time] == closed.get(time)
             ],
@@ -130,9 +171,13 @@ def _settle_taken_back(
 
 
 def _insert_or_ignore(
-    connection: Connection, key: SeriesKey, rows: Sequence[Row], source: Source
+    connection: Connection,
+    key: SeriesKey,
+    rows: Sequence[Row],
+    source: Source,
+    settled: int | None,
 ) -> None:
-    head = (*key.names, source)
+    head = (*key.names, source, settled)
     whole = len(rows) - len(rows) % _ROWS_PER_STATEMENT
     connection.executemany(
         _INSERT_MANY,
@@ -150,6 +195,7 @@ def _clear_unproven(
     rows: Sequence[Row],
     before: Sequence[Row],
     source: Source,
+    final: int,
 ) -> None:
     """Delete rows of these candles that are not closed.
 
@@ -161,10 +207,17 @@ def _clear_unproven(
     connection.executemany(
         "INSERT INTO revisions (exchange, symbol, timeframe, source, timestamp, "
         "old_open, old_high, old_low, old_close, old_volume, "
-        "new_open, new_high, new_low, new_close, new_volume, accepted, seen_ms) "
-        f"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, {_NOW_MS})",
+        "new_open, new_high, new_low, new_close, new_volume, new_rank, old_rank, accepted, "
+        "seen_ms) "
+        f"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 1, {_NOW_MS})",
         [
-            (*key.names, source, *row[:6], *sent[row[0]][1:])
+            (
+                *key.names,
+                source,
+                *row[:6],
+                *sent[row[0]][1:],
+                _rank(source, is_final=row[0] < final),
+            )
             for row in unproven
             if row[6] is None and row[:6] != sent[row[0]]
         ],
@@ -173,3 +226,9 @@ def _clear_unproven(
         f"DELETE FROM ohlcv_data WHERE {_SERIES} AND timestamp = ?",
         [(*key.names, row[0]) for row in unproven],
     )
+
+
+def _rank(source: Source, *, is_final: bool) -> int:
+    if source == "rest":
+        return REST_SETTLED if is_final else REST_AT_CLOSE
+    return STREAM_CLOSE if source == "ws" else FILE

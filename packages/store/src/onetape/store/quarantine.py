@@ -1,16 +1,17 @@
 """Rows that were refused: how many of each fault, and what the exchange sent for the first ones.
 
-An exchange that turns mad must not fill the disk: of each series and fault, quarantine keeps the
-first `KEPT_PAYLOADS` rows, and `quarantine_counts` counts all. Times are epoch milliseconds.
+A row that is sent again and again is kept once, with how often it came. An exchange that turns mad
+must not fill the disk: of each series and fault, quarantine keeps the first `KEPT_PAYLOADS` rows,
+and `quarantine_counts` counts all. Times are epoch milliseconds.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from itertools import islice
 from typing import Final, Literal
 
 from msgspec import Struct
 
-from onetape.core.candles import Candle, SeriesKey
+from onetape.core.candles import LATEST_TIMESTAMP, Candle, SeriesKey
 from onetape.store.connection import Connection
 from onetape.store.database import Store
 
@@ -19,6 +20,7 @@ Source = Literal["rest", "ws", "import", "resample"]
 KEPT_PAYLOADS: Final = 1_000
 #: So much is kept of each.
 MOST_CHARACTERS: Final = 4_000
+_SERIES: Final = "exchange = ? AND symbol = ? AND timeframe = ?"
 
 
 class RefusedRows(Struct, frozen=True):
@@ -27,6 +29,24 @@ class RefusedRows(Struct, frozen=True):
     key: SeriesKey
     fault: str
     refused: int
+    """Different rows; of those that are not kept, each time that one came."""
+    first_seen_ms: int
+    last_seen_ms: int
+
+
+class QuarantinedRow(Struct, frozen=True):
+    """A row that was refused, as it came."""
+
+    key: SeriesKey
+    timestamp: int | None
+    """Open of its candle, epoch seconds; None where it has no time that a candle may have."""
+    source: Source
+    """Where it came from first."""
+    fault: str
+    payload: str
+    """What the exchange sent, cut to 4,000 characters."""
+    times: int
+    """How often it came."""
     first_seen_ms: int
     last_seen_ms: int
 
@@ -74,33 +94,67 @@ def refuse(
     for row, fault in refused:
         rows_of.setdefault(fault, []).append(row)
     for fault, rows in rows_of.items():
-        counted = connection.execute(
-            "INSERT INTO quarantine_counts (exchange, symbol, timeframe, fault, refused, "
-            "first_seen_ms, last_seen_ms) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
-            "refused = refused + excluded.refused, last_seen_ms = excluded.last_seen_ms "
-            "RETURNING refused",
-            (*key.names, fault, len(rows), seen_ms, seen_ms),
-        ).get
-        room = max(KEPT_PAYLOADS - (counted - len(rows)), 0)
-        connection.executemany(
-            "INSERT INTO quarantine (exchange, symbol, timeframe, seen_ms, source, fault, payload) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    *key.names,
-                    seen_ms,
-                    source,
-                    fault,
-                    (raw.get(row) or _in_words(row))[:MOST_CHARACTERS],
-                )
-                for row in islice(rows, room)
-            ],
+        sent = [((raw.get(row) or _in_words(row))[:MOST_CHARACTERS], row) for row in rows]
+        _keep(connection, key, fault, sent, source=source, seen_ms=seen_ms)
+
+
+def _keep(
+    connection: Connection,
+    key: SeriesKey,
+    fault: str,
+    sent: list[tuple[str, Candle]],
+    *,
+    source: Source,
+    seen_ms: int,
+) -> None:
+    """Keep the rows of one fault, each with what was sent; one that is kept is counted."""
+    times = Counter(payload for payload, _ in sent)
+    row_of = dict(reversed(sent))
+    known = {
+        payload
+        for (payload,) in connection.execute(
+            f"SELECT payload FROM quarantine WHERE {_SERIES} AND fault = ?", (*key.names, fault)
         )
+    }
+    new = [payload for payload in times if payload not in known]
+    kept = new[: max(KEPT_PAYLOADS - len(known), 0)]
+    connection.executemany(
+        "UPDATE quarantine SET times = times + ?, last_seen_ms = ? "
+        f"WHERE {_SERIES} AND fault = ? AND payload = ?",
+        [
+            (times[payload], seen_ms, *key.names, fault, payload)
+            for payload in times
+            if payload in known
+        ],
+    )
+    connection.executemany(
+        "INSERT INTO quarantine (exchange, symbol, timeframe, seen_ms, last_seen_ms, times, "
+        "timestamp, source, fault, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                *key.names,
+                seen_ms,
+                seen_ms,
+                times[payload],
+                _time_of(row_of[payload]),
+                source,
+                fault,
+                payload,
+            )
+            for payload in kept
+        ],
+    )
+    connection.execute(
+        "INSERT INTO quarantine_counts (exchange, symbol, timeframe, fault, refused, "
+        "first_seen_ms, last_seen_ms) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+        "refused = refused + ?, last_seen_ms = excluded.last_seen_ms",
+        (*key.names, fault, max(len(new), 1), seen_ms, seen_ms, len(new)),
+    )
 
 
 def refused_rows(store: Store, key: SeriesKey | None = None) -> list[RefusedRows]:
     """Return what was refused of a series, or of all, by series and fault."""
-    where = "" if key is None else "WHERE exchange = ? AND symbol = ? AND timeframe = ?"
+    where = "" if key is None else f"WHERE {_SERIES}"
     with store.read() as connection:
         rows = connection.execute(
             "SELECT exchange, symbol, timeframe, fault, refused, first_seen_ms, last_seen_ms "
@@ -108,6 +162,22 @@ def refused_rows(store: Store, key: SeriesKey | None = None) -> list[RefusedRows
             () if key is None else key.names,
         ).fetchall()
     return [RefusedRows(SeriesKey(*row[:3]), *row[3:]) for row in rows]
+
+
+def quarantined_rows(store: Store, key: SeriesKey, fault: str, limit: int) -> list[QuarantinedRow]:
+    """Return the first rows of a series that were refused for a fault, in the order they came."""
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT timestamp, source, fault, payload, times, seen_ms, "
+            f"ifnull(last_seen_ms, seen_ms) FROM quarantine WHERE {_SERIES} AND fault = ? "
+            "ORDER BY id LIMIT ?",
+            (*key.names, fault, limit),
+        ).fetchall()
+    return [QuarantinedRow(key, *row) for row in rows]
+
+
+def _time_of(row: Candle) -> int | None:
+    return row.timestamp if 0 <= row.timestamp <= LATEST_TIMESTAMP else None
 
 
 def _in_words(row: Candle) -> str:

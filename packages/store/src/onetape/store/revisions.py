@@ -1,22 +1,32 @@
-"""The revision ledger: values that an exchange gave for candles that were closed already.
+"""The revision ledger: values that came for candles that were closed already, and differ.
 
 A closed candle is never overwritten by an insert: a trigger writes the different value here, once.
-Only `accept` makes it the candle's value. Where the exchange sends the stored value again, what
-came in between is settled. Times of candles are epoch seconds.
+Only an acceptance makes it the candle's value, and only where it outranks the stored one, unless a
+person forces it (ranks.py). Where the exchange sends the stored value again, what came in between
+is settled. Times of candles are epoch seconds.
 """
 
 from collections.abc import Iterable
+from typing import Any, Final
 
 from msgspec import Struct
 
 from onetape.core.candles import Candle, SeriesKey
+from onetape.core.clock import utc_text
 from onetape.core.errors import StoreError, UsageError
 from onetape.store.connection import Connection
 from onetape.store.database import Store
+from onetape.store.ranks import RANK_NAMES, RANK_SQL, REST_SETTLED, outranks
 
-_OLD = "old_open, old_high, old_low, old_close, old_volume"
-_NEW = "new_open, new_high, new_low, new_close, new_volume"
-_CANDLE = "exchange = ? AND symbol = ? AND timeframe = ? AND timestamp = ?"
+_CANDLE: Final = "exchange = ? AND symbol = ? AND timeframe = ? AND timestamp = ?"
+_SELECT: Final = (
+    "SELECT id, exchange, symbol, timeframe, timestamp, "
+    "old_open, old_high, old_low, old_close, old_volume, "
+    "new_open, new_high, new_low, new_close, new_volume, source, seen_ms, accepted, "
+    f"ifnull(new_rank, 0), (SELECT {RANK_SQL} FROM ohlcv_data o WHERE o.exchange = r.exchange "
+    "AND o.symbol = r.symbol AND o.timeframe = r.timeframe AND o.timestamp = r.timestamp "
+    "AND o.closed IS NOT 0) FROM revisions r"
+)
 
 
 class Revision(Struct, frozen=True):
@@ -25,7 +35,7 @@ class Revision(Struct, frozen=True):
     id: int
     key: SeriesKey
     old: Candle
-    """What the tape held when the other value came."""
+    """What the candle was when the other value came."""
     new: Candle
     """What came later."""
     source: str | None
@@ -33,7 +43,16 @@ class Revision(Struct, frozen=True):
     seen_ms: int
     """When it came, epoch milliseconds of the computer's time."""
     accepted: bool
-    """Whether it is settled: the tape holds the new value since, or a still newer one."""
+    """Whether it is settled: the candle has the new value since, or a better one."""
+    rank: int
+    """Rank of the new value, as in ranks.py."""
+    stored_rank: int | None
+    """Rank of the value that the candle has now; None where it is not stored any more."""
+
+    @property
+    def outranks(self) -> bool:
+        """Whether it may be accepted without force."""
+        return self.stored_rank is not None and outranks(self.rank, self.stored_rank)
 
 
 def revisions_of(
@@ -52,65 +71,109 @@ def revisions_of(
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     with store.read() as connection:
         rows = connection.execute(
-            f"SELECT id, exchange, symbol, timeframe, timestamp, {_OLD}, {_NEW}, source, seen_ms, "
-            f"accepted FROM revisions {where} ORDER BY id",
-            () if key is None else key.names,
+            f"{_SELECT} {where} ORDER BY id", () if key is None else key.names
         ).fetchall()
-    return [
-        Revision(
-            id=row[0],
-            key=SeriesKey(*row[1:4]),
-            old=Candle(*row[4:10]),
-            new=Candle(row[4], *row[10:15]),
-            source=row[15],
-            seen_ms=row[16],
-            accepted=bool(row[17]),
-        )
-        for row in rows
-    ]
+    return [_revision(row) for row in rows]
 
 
-def accept(store: Store, revision_ids: Iterable[int]) -> int:
+def accept(store: Store, revision_ids: Iterable[int], *, force: bool = False) -> int:
     """Give candles their revised values, all in one transaction, and return how many changed.
 
-    Of several revisions of one candle the latest that is named counts; those before it are settled
-    with it. One that was accepted before changes nothing.
+    Of several revisions of one candle the best that is named counts: the highest rank, and the
+    latest of that. Those that it outranks are settled with it. One that was settled before changes
+    nothing.
+
+    Args:
+        store: The open database.
+        revision_ids: Their numbers.
+        force: Accept a value that ranks lower than the stored one.
 
     Raises:
-        UsageError: there is no revision of that number; nothing was changed.
+        UsageError: there is no revision of that number, or one ranks lower than the stored value
+            and is not forced; nothing was changed.
         StoreError: a candle is not there any more, its new value may not be stored, or the file
             cannot be written; nothing was changed.
     """
     with store.write() as connection:
-        return sum(_accept(store, connection, each) for each in sorted(set(revision_ids)))
+        named = [_named(store, connection, each) for each in sorted(set(revision_ids))]
+        wanted = _best_of_each([one for one in named if not one.accepted])
+        for one in wanted:
+            if not (force or one.outranks or one.stored_rank is None):
+                raise UsageError(
+                    f"revision {one.id} of {one.key} {utc_text(one.new.timestamp)} UTC would "
+                    f"replace a better value: {RANK_NAMES[one.stored_rank]} by "
+                    f"{RANK_NAMES[one.rank]}; if that is meant, add --force"
+                )
+        for one in wanted:
+            _accept(store, connection, one)
+        return len(wanted)
 
 
-def _accept(store: Store, connection: Connection, revision_id: int) -> bool:
-    """Accept one revision, unless it is; inside a write transaction."""
-    rows = connection.execute(
-        f"SELECT accepted, exchange, symbol, timeframe, timestamp, {_NEW} FROM revisions "
-        "WHERE id = ?",
-        (revision_id,),
-    ).fetchall()
+def accept_outranking(store: Store, revision_ids: Iterable[int]) -> int:
+    """Accept those revisions that outrank what is stored, as `accept` does; leave the others open.
+
+    Raises:
+        UsageError: there is no revision of that number; nothing was changed.
+        StoreError: as `accept` says.
+    """
+    with store.write() as connection:
+        named = [_named(store, connection, each) for each in sorted(set(revision_ids))]
+        wanted = _best_of_each([one for one in named if not one.accepted and one.outranks])
+        for one in wanted:
+            _accept(store, connection, one)
+        return len(wanted)
+
+
+def _named(store: Store, connection: Connection, revision_id: int) -> Revision:
+    rows = connection.execute(f"{_SELECT} WHERE id = ?", (revision_id,)).fetchall()
     if not rows:
         raise UsageError(
             f"{store.path} has no revision {revision_id}; list them: uv run backfiller revisions"
         )
-    accepted, *candle = rows[0]
-    if accepted:
-        return False
-    names, values = candle[:4], candle[4:]
+    return _revision(rows[0])
+
+
+def _best_of_each(revisions: Iterable[Revision]) -> list[Revision]:
+    """Return of each candle the revision of the highest rank, the latest of equals."""
+    best: dict[tuple[SeriesKey, int], Revision] = {}
+    for one in revisions:
+        place = (one.key, one.new.timestamp)
+        if place not in best or best[place].rank <= one.rank:
+            best[place] = one
+    return list(best.values())
+
+
+def _accept(store: Store, connection: Connection, one: Revision) -> None:
+    """Give a candle the value of a revision; inside a write transaction."""
+    names = (*one.key.names, one.new.timestamp)
+    settled = 1 if one.rank == REST_SETTLED else None
     connection.execute(
-        "UPDATE ohlcv_data SET open = ?, high = ?, low = ?, close = ?, volume = ? "
-        f"WHERE {_CANDLE} AND closed IS NOT 0",
-        (*values, *names),
+        "UPDATE ohlcv_data SET open = ?, high = ?, low = ?, close = ?, volume = ?, source = ?, "
+        f"settled = ? WHERE {_CANDLE} AND closed IS NOT 0",
+        (*one.new[1:], one.source, settled, *names),
     )
     if connection.changes() != 1:
         raise StoreError(
-            f"{store.path}: the candle of revision {revision_id} is not stored any more; fetch it "
+            f"{store.path}: the candle of revision {one.id} is not stored any more; fetch it "
             "again: uv run backfiller repair"
         )
+    # What ranks higher and came later stays open.
     connection.execute(
-        f"UPDATE revisions SET accepted = 1 WHERE {_CANDLE} AND id <= ?", (*names, revision_id)
+        f"UPDATE revisions SET accepted = 1 WHERE {_CANDLE} AND accepted = 0 "
+        "AND (ifnull(new_rank, 0) < ? OR (ifnull(new_rank, 0) = ? AND id <= ?))",
+        (*names, one.rank, one.rank, one.id),
     )
-    return True
+
+
+def _revision(row: tuple[Any, ...]) -> Revision:
+    return Revision(
+        id=row[0],
+        key=SeriesKey(*row[1:4]),
+        old=Candle(*row[4:10]),
+        new=Candle(row[4], *row[10:15]),
+        source=row[15],
+        seen_ms=row[16],
+        accepted=bool(row[17]),
+        rank=row[18],
+        stored_rank=row[19],
+    )

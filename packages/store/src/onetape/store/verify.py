@@ -36,6 +36,7 @@ FindingKind = Literal[
     "bad volume",
     "forming row left behind",
     "unknown timeframe",
+    "every row refused",
     "quick_check",
 ]
 _SERIES: Final = "exchange = ? AND symbol = ? AND timeframe = ?"
@@ -87,7 +88,8 @@ def verify(store: Store, keys: Iterable[SeriesKey] | None = None) -> list[Findin
             return [_of_file(line) for line in damage]
         chosen = _all_series(connection) if keys is None else list(keys)
         found = [finding for key in chosen for finding in _of_series(store, connection, key)]
-        return [*found, *_broken_rules(connection, Counter(lines))]
+        refused = list(_only_refused(connection, None if keys is None else chosen))
+        return [*found, *refused, *_broken_rules(connection, Counter(lines))]
 
 
 def _all_series(connection: Connection) -> list[SeriesKey]:
@@ -123,6 +125,24 @@ def _of_series(store: Store, connection: Connection, key: SeriesKey) -> Iterator
         yield from _bad_rows(connection, key, timeframe)
     if forming:
         yield from _left_behind(connection, key, timeframe)
+
+
+def _only_refused(connection: Connection, keys: Sequence[SeriesKey] | None) -> Iterator[Finding]:
+    """Give the series that have no closed candle because rows of theirs were refused."""
+    rows = connection.execute(
+        "SELECT exchange, symbol, timeframe, fault, max(refused), sum(refused) "
+        "FROM quarantine_counts q WHERE NOT EXISTS (SELECT 1 FROM ohlcv_data o "
+        "WHERE o.exchange = q.exchange AND o.symbol = q.symbol AND o.timeframe = q.timeframe "
+        "AND closed IS NOT 0) GROUP BY exchange, symbol, timeframe ORDER BY 1, 2, 3"
+    ).fetchall()
+    for *names, fault, most, refused in rows:
+        key = SeriesKey(*names)
+        if keys is None or key in keys:
+            text = (
+                f"{key}: no candle is stored, {counted(refused, 'row')} refused; the commonest "
+                f"fault: {fault} ({most:,}); see: uv run backfiller quarantine"
+            )
+            yield Finding("every row refused", key, 0, 0, refused, text)
 
 
 def _grid(timeframe: Timeframe) -> tuple[int, int]:

@@ -1,0 +1,84 @@
+"""`backfiller quarantine`: rows that were refused, and why."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from msgspec.structs import asdict
+
+from backfiller.commands.common import CONFIG, open_database, series_filter
+from onetape.cli import options
+
+if TYPE_CHECKING:
+    from onetape.core.candles import SeriesKey
+    from onetape.store.quarantine import QuarantinedRow, RefusedRows
+
+#: Characters of a row that are shown for people.
+_SHOWN = 60
+
+
+def list_quarantine(
+    *,
+    limit: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Rows shown of each series and fault.")
+    ] = 10,
+    exchange: options.Exchanges = None,
+    symbol: options.Symbols = None,
+    timeframe: options.Timeframes = None,
+    db: options.Database = None,
+    config: CONFIG = None,
+    json_: options.Json = False,
+) -> None:
+    """List the rows that were refused: why, how often, when, and what the exchange sent."""
+    from onetape.cli.output import print_json, print_line
+    from onetape.core.words import counted
+    from onetape.store.quarantine import quarantined_rows, refused_rows
+
+    is_chosen = series_filter(exchange, symbol, timeframe)
+    with open_database(db, config, exchange) as store:
+        found = [one for one in refused_rows(store) if is_chosen(one.key)]
+        rows = [quarantined_rows(store, one.key, one.fault, limit) for one in found]
+        path = store.path
+    if json_:
+        faults = [
+            {**_document(one), "rows": [_document(row) for row in kept]}
+            for one, kept in zip(found, rows, strict=True)
+        ]
+        print_json({"database": path, "faults": faults})
+        return
+    for one, kept in zip(found, rows, strict=True):
+        print_line(f"{one.key}: {one.fault}: {counted(one.refused, 'row')}")
+        print_line(_table(kept))
+        if one.refused > len(kept):
+            print_line(f"{one.refused - len(kept):,} more (--limit)")
+    total = sum(one.refused for one in found)
+    print_line(f"{path}: {counted(total, 'refused row')}")
+
+
+def _document(one: "RefusedRows | QuarantinedRow") -> dict[str, object]:
+    document = asdict(one)
+    key: SeriesKey = document.pop("key")
+    return {**asdict(key), **document}
+
+
+def _table(rows: "list[QuarantinedRow]") -> str:
+    from backfiller.commands.tables import Column, fitted
+    from onetape.core.clock import utc_text
+
+    def seen(moment_ms: int) -> str:
+        return utc_text(moment_ms // 1_000)
+
+    columns = [
+        Column("candle", ["?" if one.timestamp is None else utc_text(one.timestamp)
+                          for one in rows]),
+        Column("times", [f"{one.times:,}" for one in rows], right=True),
+        Column("first seen", [seen(one.first_seen_ms) for one in rows], ()),
+        Column("last seen", [seen(one.last_seen_ms) for one in rows]),
+        Column("source", [one.source for one in rows], ()),
+        Column("row", [_short(one.payload, _SHOWN) for one in rows],
+               [_short(one.payload, _SHOWN // 2) for one in rows]),
+    ]  # fmt: skip
+    return fitted(columns)
+
+
+def _short(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 3]}..."
