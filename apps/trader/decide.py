@@ -85,6 +85,8 @@ class Decider:
         self._broker = broker
         self._exits = exits
         self._decided = last_decided(job.store, job.session)
+        self.missed: str | None = None
+        """Candles that closed while no session ran, in words; None where there are none."""
 
     @property
     def job(self) -> Job:
@@ -132,6 +134,8 @@ class Decider:
             return
         start = timeframe.next(self._decided)
         passed = counted(timeframe.count_between(start, timestamp), "candle")
+        span = f"{utc_text(start)} to {utc_text(timestamp)}"
+        self.missed = f"no session ran from {span}: {passed} not decided on"
         open_blind_interval(
             self._job.store,
             self._job.session.session,

@@ -160,18 +160,21 @@ class PaperBroker:
             )
         return Market(float(known.volume[-1]) if len(known) else 0.0, None, volatility)
 
-    def cancel_open_order(self, now_ms: int, reason: str) -> None:
-        """Cancel the order that still waits, if any."""
-        if self._open is not None:
-            finish_order(
-                self._job.store,
-                self._open.client_order_id,
-                "canceled",
-                self._fence,
-                finished_ms=now_ms,
-                reason=reason,
-            )
-            self._open = None
+    def cancel_open_order(self, now_ms: int, reason: str) -> str | None:
+        """Cancel the order that still waits, if any; return what happened, in words."""
+        order = self._open
+        if order is None:
+            return None
+        finish_order(
+            self._job.store,
+            order.client_order_id,
+            "canceled",
+            self._fence,
+            finished_ms=now_ms,
+            reason=reason,
+        )
+        self._open = None
+        return f"cancelled without a fill: the order to {order.side}"
 
     def _book(self, order: Order, fill: Fill, row: Candle, now_ms: int) -> str:
         booked = booked_fill(fill, rules_of_candle(self._job.rules, row))

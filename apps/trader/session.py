@@ -10,6 +10,7 @@ from typing import Any
 from onetape.cli.output import print_line
 from onetape.cli.stop import StopRequest, ended
 from onetape.core.errors import ConfigurationError, OnetapeError, SafetyRefusal, StoreError
+from onetape.core.words import counted
 from onetape.exchange.rest import RestExchange
 from onetape.store.ledger import cancel_unfinished_orders
 from onetape.store.sessions import close_blind_intervals, end_session, start_session
@@ -50,13 +51,16 @@ async def run_session(job: Job, exchange: RestExchange, stop: StopRequest) -> No
         start_session(job.store, job.session, lease.fence, changes=changes)
         if changes is not None:
             lines.append(f"account {job.session.account}: {changes}")
-        cancel_unfinished_orders(
+        cancelled = cancel_unfinished_orders(
             job.store,
             job.session.account,
             lease.fence,
             finished_ms=exchange.now_ms(),
             reason="the session that placed it ended",
         )
+        if cancelled:
+            orders = counted(cancelled, "open order")
+            lines.append(f"cancelled without a fill: {orders} of a session that was killed")
         await _trade(job, exchange, stop, lease, lines)
     finally:
         with _tidying(job):
@@ -95,7 +99,9 @@ async def _trade(
         with _tidying(job):
             close_blind_intervals(job.store, job.session.session, to_ms=now_ms)
             end_session(job.store, job.session.session, ended_ms=now_ms, reason=reason)
-            broker.cancel_open_order(now_ms, f"session ended by {reason}")
+            cancelled = broker.cancel_open_order(now_ms, f"session ended by {reason}")
+            if cancelled is not None:
+                print_line(cancelled)
         print_line(closing_line(job, broker, stop.name or "an error"))
 
 
@@ -153,6 +159,8 @@ async def _decide(
     lease.renew()
     diary, waiting = Diary(decider.job), WaitNotice(decider.job, filler)
     first = decider.decide_first()
+    if decider.missed is not None:
+        print_line(decider.missed)
     for verdict in [first] if first is not None else []:
         _say(diary, verdict)
     while True:

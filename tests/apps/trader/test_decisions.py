@@ -342,7 +342,9 @@ def test_position_and_cash_after_a_restart_are_the_sum_of_the_trades(
     assert position_of(trades, "BTC", "USDT").quote == cash - 10_000
 
 
-def test_an_open_order_of_a_killed_session_is_canceled_and_never_filled(run: Run, db: Path) -> None:
+def test_an_open_order_of_a_killed_session_is_canceled_and_never_filled(
+    run: Run, db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     leave_open_order(db)
 
     async def scene() -> None:
@@ -355,6 +357,8 @@ def test_an_open_order_of_a_killed_session_is_canceled_and_never_filled(run: Run
             assert reason == "because; the session that placed it ended"
 
     run(scene())
+    out = capsys.readouterr().out
+    assert "cancelled without a fill: 1 open order of a session that was killed" in out
 
 
 def leave_open_order(db: Path) -> None:

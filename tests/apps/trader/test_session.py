@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from desk import HOUR, KEY, MARCH, Desk, desk, market
+from desk import HOUR, KEY, MARCH, OFTEN, Desk, desk, market
 from onetape.core.candles import Candle
 from onetape.core.errors import (
     ConfigurationError,
@@ -25,6 +25,9 @@ from onetape.store.database import open_store
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
 
+BUY_FROM_MARCH = OFTEN.replace(
+    "-rose.astype(np.int8)", f"(candles.timestamp >= {MARCH}).astype(np.int8)"
+)
 #: Works for candles that open before 01:00, then does what the test says; BUY in the beginning.
 UNTIL_ONE = """
 from dataclasses import dataclass
@@ -237,8 +240,31 @@ def test_a_session_ended_by_a_full_disk_gives_its_account_back(run: Run, db: Pat
         run(scene())
 
 
-def test_candles_that_passed_between_two_sessions_are_written_down_as_such(
-    run: Run, db: Path
+def test_an_order_that_the_end_of_a_session_cancels_is_printed(
+    run: Run,
+    db: Path,
+    strategy_file: StrategyFile,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    later = MARCH * 1_000 + 3_600_000
+
+    async def scene() -> None:
+        async with (
+            market(0.25) as opened,
+            desk(opened, db, strategy=strategy_file(BUY_FROM_MARCH, "buys")) as trading,
+        ):
+            await trading.until_live(opened)
+            # The candle that would fill the order does not come.
+            opened.gate.lets_pass = lambda frame: frame.get("k", {}).get("t") != later
+            await opened.go_to(1.01)
+            await trading.until(lambda: trading.query("SELECT 1 FROM orders WHERE status = 'open'"))
+
+    run(scene())
+    assert "cancelled without a fill: the order to buy\n" in capsys.readouterr().out
+
+
+def test_candles_that_passed_between_two_sessions_are_written_down_and_printed(
+    run: Run, db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
         async with market(0.25) as opened:
@@ -252,6 +278,8 @@ def test_candles_that_passed_between_two_sessions_are_written_down_as_such(
                 assert spans == [("session-2", MARCH * 1_000, (MARCH + 2 * HOUR) * 1_000, why)]
 
     run(scene())
+    line = "no session ran from 2024-03-01 00:00 to 2024-03-01 02:00: 2 candles not decided on\n"
+    assert line in capsys.readouterr().out
 
 
 def test_a_file_that_is_ahead_of_the_market_is_refused(run: Run, db: Path) -> None:
