@@ -295,10 +295,11 @@ def test_a_row_without_a_readable_time_is_handed_on_for_the_quarantine(
     assert [row.timestamp for row in page.rows] == [-1, START]
 
 
-def test_an_exchange_that_answers_with_nothing_ends_the_walk(ask: Ask, server: Any) -> None:
+def test_an_exchange_that_answers_twice_with_nothing_ends_the_walk(ask: Ask, server: Any) -> None:
     answers(server, body="[]")
     walked = walk(ask, server.endpoint, FORMING - 2_500 * HOUR, FORMING)
-    assert [page.rows for page in walked] == [[]]
+    assert [page.rows for page in walked] == [[], []]
+    assert len(server.asked) == 2
     assert walked[-1].reached == FORMING
 
 

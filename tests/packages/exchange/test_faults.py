@@ -314,7 +314,7 @@ def test_row_9_blocked_or_wrong_is_one_request_and_a_clear_stop(
     simulator.faults.add(kind="status", path=KLINES, status=status)
 
     async def work(bench: Bench) -> None:
-        with pytest.raises(ExchangeRefused, match=f"HTTP {status}"):
+        with pytest.raises(ExchangeRefused, match=f"simulator answered {status} "):
             await bench.hours()
 
     on_bench(run, simulator.url, work)

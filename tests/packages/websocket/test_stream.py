@@ -12,7 +12,9 @@ import pytest
 
 from onetape.core.candles import Candle
 from onetape.core.errors import ExchangeRefused
+from onetape.exchange.clients import Endpoint, redirect
 from onetape.simulator.server import Simulator
+from onetape.websocket.client import close_client, guarded_client
 from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost, TickerUpdate
 from onetape.websocket.websocket import WebSocketManager
 
@@ -285,3 +287,26 @@ def test_a_reader_cancelled_while_it_waits_leaves_the_manager_usable(
             assert (await again).timestamp == MARCH + 3_600
 
     run(scene())
+
+
+@pytest.mark.parametrize("exchange", ["binance", "binanceus"])
+def test_every_exchange_of_binance_streams_bid_and_ask(
+    run: Run, stepped: Stepped, exchange: str
+) -> None:
+    async def scene() -> dict[str, Any]:
+        async with stepped(0) as simulator:
+            client = guarded_client(Endpoint(exchange), on_connected=lambda: None)
+            redirect(client.urls["api"], simulator.url)
+            try:
+                watching = asyncio.create_task(client.watch_ticker("BTC/USDT"))
+                now_ms = MARCH_MS
+                while not watching.done():
+                    now_ms += 1_000
+                    await simulator.advance_to_ms(now_ms)
+                    await asyncio.sleep(0.02)
+                return watching.result()
+            finally:
+                await close_client(client)
+
+    ticker = run(scene())
+    assert ticker["bid"] < ticker["ask"]

@@ -1,6 +1,6 @@
 """The settings of a CCXT client, the same for REST and for CCXT Pro."""
 
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -14,6 +14,10 @@ REST_TIMEOUT_MS = 10_000
 WS_KEEP_ALIVE_MS = 10_000
 #: Candles that CCXT Pro remembers of each stream: we read them at once.
 WS_CANDLES_KEPT = 20
+
+
+#: Binance's exchanges with spot markets; CCXT's classes of the others extend the same one.
+_BINANCE_SPOT: Final = ("binance", "binanceus")
 
 
 class Endpoint(Struct, frozen=True):
@@ -48,15 +52,16 @@ def client_settings(endpoint: Endpoint) -> dict[str, Any]:
         "streaming": {"keepAlive": WS_KEEP_ALIVE_MS},
         "options": {"defaultType": "spot", "OHLCVLimit": WS_CANDLES_KEPT},
     }
-    if endpoint.ccxt_class == "binance":
-        # One exchangeInfo call instead of four, and one socket for all streams of a symbol.
+    if endpoint.ccxt_class.startswith("binance"):
         settings["options"] |= {
-            "fetchMarkets": {"types": ["spot"]},
-            "fetchCurrencies": False,
+            # One socket for all streams of a symbol.
             "streamLimits": {"spot": 1},
             # CCXT's default, miniTicker, has neither bid nor ask.
             "watchTickers": {"name": "ticker"},
         }
+    if endpoint.ccxt_class in _BINANCE_SPOT:
+        # One exchangeInfo call instead of four.
+        settings["options"] |= {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False}
     return settings
 
 

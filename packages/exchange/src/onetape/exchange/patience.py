@@ -8,6 +8,7 @@ pause.
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -15,7 +16,7 @@ from random import Random
 from typing import Final, TypeVar
 
 from onetape.core.errors import ExchangeUnreachable
-from onetape.exchange.translate import RateLimited, translated
+from onetape.exchange.translate import HttpRefusal, RateLimited, translated
 from onetape.exchange.waiting import OwnSilences, Silences, Wall
 
 #: Pauses double up to this.
@@ -86,6 +87,8 @@ class Patience:
         self._patience_seconds = patience_seconds
         self._sits_out_silence = sits_out_silence
         self._turns = asyncio.Semaphore(MOST_IN_FLIGHT)
+        # Reads run at the same time; each hears the answers to its own task alone.
+        self._refusal: ContextVar[HttpRefusal | None] = ContextVar("refusal", default=None)
         self._noted: float | None = None
         self._has_answered = False
 
@@ -104,8 +107,10 @@ class Patience:
                 if self._silent_seconds() > 0:
                     continue
                 asked = self._wall.seconds()
+                refusal = HttpRefusal()
+                self._refusal.set(refusal)
                 try:
-                    with translated(self._exchange):
+                    with translated(self._exchange, refusal):
                         result = await ask()
                 except ExchangeUnreachable as error:
                     spell = spell or _Spell(asked, self._first_pause_seconds)
@@ -116,7 +121,10 @@ class Patience:
             await self._pause(spell, failure)
 
     def heard_refusal(self, status: int, headers: Mapping[str, str], body: str) -> None:
-        """Take from an answer that is an error for how long it asks to be left alone."""
+        """Take from an answer that is an error what it is, and for how long to ask nothing."""
+        refusal = self._refusal.get()
+        if refusal is not None:
+            refusal.status, refusal.body = status, body
         if status not in _ASKING_FOR_SILENCE:
             return
         seconds = _retry_after_seconds(headers, self._wall.epoch_ms())

@@ -5,28 +5,40 @@ ExchangeNotAvailable there, error -1006 (unknown state) no NetworkError, and an 
 bare ExchangeError. So the answer's status decides where there is one.
 """
 
+import json
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final, TypeGuard, cast
 
 import ccxt
 
 from onetape.core.errors import ExchangeError, ExchangeRefused, ExchangeUnreachable
+from onetape.core.printable import printable
 from onetape.core.symbols import SIMULATOR_ID
 
-#: HTTP statuses that another attempt will not change.
-_FINAL_STATUS: Final = {
-    # With an error code in it a 400 bears no status: CCXT knows it by the code.
-    400: "it did not understand the request: blocked, or a wrong address (HTTP 400)",
+#: What a client error means for the user. Other 4xx: the exchange does not accept the request.
+_MEANINGS: Final = {
+    400: "it does not accept the request: check symbol, timeframe and range",
     401: "the key was refused",
-    403: "access is forbidden from here (HTTP 403)",
-    404: "the address is wrong (HTTP 404)",
-    405: "the address is wrong (HTTP 405)",
-    410: "the address is gone (HTTP 410)",
-    451: "the exchange does not serve this region (HTTP 451)",
+    403: "access is forbidden from here",
+    404: "it has nothing there: the market may be gone, or the address is wrong",
+    405: "the address is wrong: a newer CCXT may know the right one",
+    410: "the address is gone: a newer CCXT may know the right one",
+    451: "it does not serve this region",
 }
+#: Client errors that another attempt may change: a timeout, too early, and those of rate limits.
+_PASSING_CLIENT_ERRORS: Final = frozenset({408, 418, 425, 429})
+#: Where another place or exchange helps.
+_ELSEWHERE: Final = frozenset({403, 451})
+_LONGEST_MESSAGE: Final = 160
+#: Where exchanges put the message of an error, the best first.
+_MESSAGE_KEYS: Final = (
+    "message", "msg", "error_description", "error_details", "error_message", "errorMessage",
+    "retMsg", "err-msg", "errors", "error", "detail", "label",
+)  # fmt: skip
 #: CCXT writes `binance GET https://... 451 Unavailable BODY` or `binance 429 Too Many BODY`; a
 #: number in the body is no status.
 _STATUS: Final = re.compile(r"\S+ (?:[A-Z]+ \S+ )?([45]\d\d) ")
@@ -57,42 +69,101 @@ class SymbolRefused(ExchangeRefused):
     """The exchange has no such market (any more), or trades it no more; other markets go on."""
 
 
+@dataclass(slots=True)
+class HttpRefusal:
+    """The last answer to a read that was an HTTP error: CCXT's exceptions do not always name it."""
+
+    status: int | None = None
+    body: str = ""
+
+
 @contextmanager
-def translated(exchange: str) -> Generator[None]:
-    """Raise every CCXT exception inside as ExchangeUnreachable or ExchangeRefused."""
+def translated(exchange: str, refusal: HttpRefusal | None = None) -> Generator[None]:
+    """Raise every CCXT exception inside as ExchangeUnreachable or ExchangeRefused.
+
+    Args:
+        exchange: Its id, for the texts.
+        refusal: Filled with the HTTP error that the read was answered with, while it runs.
+    """
     try:
         yield
     except ExchangeError:
         raise
     except ccxt.BaseError as error:
-        raise _ours(exchange, error) from error
+        raise _ours(exchange, error, refusal or HttpRefusal()) from error
     except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         # CCXT parses without looking: a body of another type surfaces as one of these.
+        if refusal is not None and _is_final(refusal.status):
+            raise ExchangeRefused(_refused_text(exchange, refusal.status, refusal)) from error
         raise ExchangeUnreachable(
             f"{exchange} sent an answer that could not be read ({type(error).__name__}: {error})"
         ) from error
 
 
-def _ours(exchange: str, error: ccxt.BaseError) -> ExchangeError:
+def _ours(exchange: str, error: ccxt.BaseError, refusal: HttpRefusal) -> ExchangeError:
     text = " ".join(str(error).split())
     match = _STATUS.match(text)
-    status = int(match[1]) if match else None
-    if status in _FINAL_STATUS:
-        return ExchangeRefused(f"{exchange}: {_FINAL_STATUS[status]}; {way_out(exchange)}")
+    status = int(match[1]) if match else refusal.status
+    # CCXT's class for a bare status is a network error, also for a region that is not served.
+    if match and status in _MEANINGS:
+        return ExchangeRefused(_refused_text(exchange, status, refusal))
     if isinstance(error, ccxt.DDoSProtection | ccxt.RateLimitExceeded) or status in (418, 429):
         cause = "banned from it for a while" if status == 418 else "too many requests"
         return RateLimited(
-            f"cannot reach {exchange}: {cause}; {way_out(exchange)}", is_ban=status == 418
+            f"cannot ask {exchange} now: {cause}; wait, and ask for less at once",
+            is_ban=status == 418,
         )
     if isinstance(error, ccxt.BadSymbol | ccxt.MarketClosed):
         return SymbolRefused(f"{exchange} has no such market (any more): {text[:200]}")
     # OperationFailed covers NetworkError, overload (-1008) and unknown states; a bare
-    # ExchangeError is a body cut short, or an error CCXT does not know.
-    if isinstance(error, ccxt.OperationFailed) or type(error) is ccxt.ExchangeError:
+    # ExchangeError is a body cut short, or an error CCXT does not know: then the status decides.
+    is_unknown = type(error) is ccxt.ExchangeError
+    if isinstance(error, ccxt.OperationFailed) or (is_unknown and not _is_final(status)):
         if status is not None:
             return ExchangeUnreachable(f"cannot reach {exchange}: {_answered(status)}")
         return ExchangeUnreachable(f"cannot reach {exchange}: {_cause(error)}; {way_out(exchange)}")
+    if _is_final(status):
+        return ExchangeRefused(_refused_text(exchange, status, refusal))
     return ExchangeRefused(f"{exchange} refused: {text[:200]}")
+
+
+def _is_final(status: int | None) -> TypeGuard[int]:
+    """Return whether an HTTP status says that another attempt will not help."""
+    return status is not None and 400 <= status < 500 and status not in _PASSING_CLIENT_ERRORS
+
+
+def _refused_text(exchange: str, status: int, refusal: HttpRefusal) -> str:
+    """Return what an exchange answered, in its own words where it has some, and what that means."""
+    phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
+    message = _message(refusal.body)
+    own = f" ({message})" if message else ""
+    meaning = _MEANINGS.get(status, "it does not accept the request")
+    elsewhere = ""
+    if status in _ELSEWHERE and exchange != SIMULATOR_ID:
+        elsewhere = "; choose another --exchange, or work offline: --exchange simulator"
+    return f"{exchange} answered {status} {phrase}".rstrip() + f"{own}: {meaning}{elsewhere}"
+
+
+def _message(body: str) -> str:
+    """Return the message of an error, one line, or nothing where the body has none."""
+    try:
+        document: Any = json.loads(body)
+    except ValueError:
+        return ""
+    return printable(" ".join(_found_message(document).split()))[:_LONGEST_MESSAGE]
+
+
+def _found_message(document: Any) -> str:
+    if isinstance(document, str):
+        return document
+    if isinstance(document, list):
+        values = cast("list[Any]", document)
+        return _found_message(values[0]) if values else ""
+    if isinstance(document, dict):
+        fields = cast("dict[str, Any]", document)
+        found = (_found_message(fields.get(key)) for key in _MESSAGE_KEYS)
+        return next((text for text in found if text), "")
+    return ""
 
 
 def _answered(status: int) -> str:
