@@ -24,6 +24,7 @@ def assumptions(backtest: "Backtest") -> dict[str, str]:
         "account": f"{rules.cash:,.2f} {quote}, {sizing_words(rules, base, quote)}",
         "fees": fee_words(rules),
         "exits": exit_words(rules),
+        "re-entry": reentry_words(rules),
         **_detail_words(backtest),
         "market": backtest.market,
         **backtest.higher.words,
@@ -99,6 +100,14 @@ def exit_words(rules: Rules) -> str:
     return "; ".join(["the strategy's SELL", *parts])
 
 
+def reentry_words(rules: Rules) -> str:
+    """Return which BUY enters after an exit."""
+    return {
+        "new_signal": "new_signal: each run of BUY signals leads to one entry at most",
+        "while_signal": "while_signal: any BUY signal may enter",
+    }[rules.reentry]
+
+
 def notes(backtest: "Backtest") -> list[str]:
     """Return what a reader must know to trust the numbers, in sentences."""
     result = backtest.result
@@ -114,8 +123,31 @@ def notes(backtest: "Backtest") -> list[str]:
         from backtester.refusals import refusal_notes
 
         found += refusal_notes([result])
+    if result.untraded is not None:
+        found += waiting_notes(result)
     if result.book.ambiguous or result.book.decided:
         found.append(_ambiguity(result, backtest.settings.detail_timeframe))
+    return found
+
+
+def waiting_notes(result: "Result") -> list[str]:
+    """Return which orders waited for a candle with a trade, and which one still waits."""
+    book, found = result.book, list[str]()
+    if book.waited:
+        candles = counted(sum(book.waited.values()), "candle")
+        longest = max(book.waited, key=lambda bar: book.waited[bar])
+        found.append(
+            f"{counted(len(book.waited), 'order')} waited for a trade, {candles} in all "
+            f"(volume 0 and one price); the longest was filled at "
+            f"{utc_text(int(result.candles.timestamp[longest]))} UTC after "
+            f"{counted(book.waited[longest], 'candle')}"
+        )
+    if book.waiting:
+        side = "buy" if book.waiting > 0 else "sell"
+        found.append(
+            f"an order to {side} still waits at the end of the range: nothing was traded in the "
+            "last candles"
+        )
     return found
 
 

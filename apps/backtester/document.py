@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import numpy as np
 from msgspec.structs import asdict
 
 from backtester.assumptions import assumptions, notes
@@ -115,6 +116,7 @@ def exit_reason(backtest: "Backtest", trade: Trade) -> str:
 
 
 def _signal_reason(backtest: "Backtest", filled_index: int) -> str:
-    # The signal came on the candle before the one that filled it; warm-up candles count too.
-    index = backtest.tape.warm_up + filled_index - 1
+    # Warm-up candles count too.
+    filled = np.array([filled_index])
+    index = backtest.tape.warm_up + int(backtest.result.book.signal_bars(filled)[0])
     return backtest.signals.reason_text(index) if index >= 0 else ""

@@ -118,6 +118,8 @@ def _inside(backtest: Backtest, bar: int) -> list[str]:
     """Return the fills of this candle, and the levels that it met."""
     result = backtest.result
     told: list[str] = []
+    if result.untraded is not None and result.untraded[bar]:
+        told.append("nothing was traded: volume 0 and one price, so no order is filled")
     for trade, buy in zip(result.trades, result.buys, strict=True):
         if trade.entry_index == bar:
             told.append(f"bought {_at(trade.amount, trade.entry_price)} at the open{_kept(buy)}")
@@ -207,24 +209,51 @@ def _followed(backtest: Backtest, bar: int, signal: int) -> str:
     if following >= len(result.candles):
         return "no order: the range ends here, and an order fills at the next open"
     for trade in result.trades:
-        if signal > 0 and trade.entry_index == following:
+        if signal > 0 and _signal_bar(result, trade.entry_index) == bar:
             why = entry_reason(backtest, trade)
             bought = _at(trade.amount, trade.entry_price)
-            return f"a market buy ({why}), filled {bought} at the next open"
-        if signal < 0 and trade.exit_index == following and trade.exit_kind == "signal":
-            return f"a market sell at the next open: {_left(backtest, trade)}"
+            return f"a market buy ({why}), filled {bought} {_when(result, bar, trade.entry_index)}"
+        left = trade.exit_index if trade.exit_kind == "signal" else None
+        if signal < 0 and left is not None and _signal_bar(result, left) == bar:
+            return f"a market sell {_when(result, bar, left)}: {_left(backtest, trade)}"
+    filled = _fill_bar(result, following)
     for at, refused in result.refused:
-        if at == following:
+        if at == filled:
             return f"an order that was refused: {refused.reason}"
     return _why_nothing(backtest, bar, signal)
+
+
+def _signal_bar(result: Result, filled: int) -> int:
+    """Return the candle whose signal led to an order that was filled in a candle."""
+    return int(result.book.signal_bars(np.array([filled]))[0])
+
+
+def _fill_bar(result: Result, due: int) -> int:
+    """Return the candle that fills an order which is due in one; the number of candles: none."""
+    if result.untraded is None:
+        return due
+    traded = np.flatnonzero(~result.untraded[due:])
+    return due + int(traded[0]) if len(traded) else len(result.candles)
+
+
+def _when(result: Result, bar: int, filled: int) -> str:
+    """Return which open filled the order of a candle's signal."""
+    waited = filled - bar - 1
+    if not waited:
+        return "at the next open"
+    opened = utc_text(int(result.candles.timestamp[filled]))
+    return f"at the open of {opened} UTC, after {counted(waited, 'candle')} without a trade"
 
 
 def _why_nothing(backtest: Backtest, bar: int, signal: int) -> str:
     result = backtest.result
     held = _open_trade(result, bar)
+    waits = result.untraded is not None and bool(result.untraded[bar + 1])
     if signal < 0:
         if held is None:
             return "no order: SELL, and nothing is held"
+        if waits:
+            return _why_sell_waits(result, bar, held)
         return f"no order: the position ended by {_kind(held)} at the next candle"
     if held is not None:
         return "no order: BUY, and a position is open"
@@ -235,15 +264,43 @@ def _why_nothing(backtest: Backtest, bar: int, signal: int) -> str:
     cool_down = result.rules.cool_down_bars
     if last is not None and bar + 1 <= last + cool_down:
         return f"no order: within {counted(cool_down, 'candle')} of cool-down after an exit"
-    if backtest.result.symbol and _begins_buying(backtest, bar):
-        return "no order: no place was free among the open trades of the account"
-    return "no order: BUY, but an entry needs the first BUY of a run, and this run began earlier"
+    entered = _entry_of_run(backtest, bar)
+    if entered is not None and result.rules.reentry == "new_signal":
+        since = utc_text(entered.entry_timestamp)
+        return (
+            f"no order: BUY, but its run of BUYs has led to the entry of {since} UTC already "
+            "(reentry: new_signal)"
+        )
+    if waits:
+        return _why_buy_waits(result, bar)
+    return "no order: all slots of the account were full"
 
 
-def _begins_buying(backtest: Backtest, bar: int) -> bool:
-    """Return whether a BUY is the first of a run; of the first candle it always is."""
-    index = backtest.tape.warm_up + bar
-    return bar == 0 or int(backtest.signals.signal[index - 1]) <= 0
+def _why_sell_waits(result: Result, bar: int, held: Trade) -> str:
+    if held.exit_index is None:
+        return "an order to sell that still waits for a trade at the end of the range"
+    opened = utc_text(int(result.candles.timestamp[held.exit_index]))
+    return f"no order: SELL, and the position waits for a trade already, until {opened} UTC"
+
+
+def _why_buy_waits(result: Result, bar: int) -> str:
+    """Return what became of a BUY that was due in a candle without a trade."""
+    filled = _fill_bar(result, bar + 1)
+    if any(trade.entry_index == filled for trade in result.trades):
+        return "no order: BUY, and an order to buy waits for a trade already"
+    if result.book.waiting > 0 and filled == len(result.candles):
+        return "an order to buy that still waits for a trade at the end of the range"
+    return "an order to buy that waited for a trade until a SELL dropped it, or all slots were full"
+
+
+def _entry_of_run(backtest: Backtest, bar: int) -> Trade | None:
+    """Return the entry that the run of BUYs on a candle has led to before, or None."""
+    signals = backtest.signals.signal[backtest.tape.warm_up :]
+    others = np.flatnonzero(signals[:bar] <= 0)
+    first = int(others[-1]) + 1 if len(others) else 0
+    return next(
+        (trade for trade in backtest.result.trades if first < trade.entry_index <= bar), None
+    )
 
 
 def _kind(trade: Trade) -> str:

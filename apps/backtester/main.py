@@ -111,6 +111,7 @@ def backtest(
     trailing_stop: options.TrailingStop = None,
     time_stop: options.TimeStop = None,
     cool_down: options.CoolDown = None,
+    reentry: options.Reentry = None,
     detail_timeframe: _DetailTimeframe = None,
     market: _Market = None,
     allow_gaps: _AllowGaps = None,

@@ -158,6 +158,13 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
         is_brief=False,
     ),
     Definition(
+        "waited_orders",
+        "orders that waited",
+        "count",
+        "filled later than due, because nothing was traded in the candles before",
+        is_brief=False,
+    ),
+    Definition(
         "ambiguous_bars",
         "ambiguous bars",
         "count",

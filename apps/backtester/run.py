@@ -30,6 +30,7 @@ from onetape.engine import (
     simulate,
 )
 from onetape.store.database import Store
+from onetape.store.reading import has_volume
 from onetape.strategies import SignalArray, Signals, Strategy, load_strategy, lookback_of
 from onetape.strategies.segments import (
     WHOLE,
@@ -154,6 +155,7 @@ def backtested(settings: BacktesterSettings) -> Backtest:
             part.rules,
             start_index=part.tape.warm_up,
             detail=detail_of(store, part.tape, settings, part.rules),
+            has_volume=series_has_volume(store, part.tape),
         )
     return backtest_of(part, path, result, metrics_of(result), began)
 
@@ -256,6 +258,12 @@ def detail_of(
     from backtester.detail import detail_from
 
     return detail_from(store, tape, settings, rules)
+
+
+def series_has_volume(store: Store, tape: Tape) -> bool:
+    """Return whether any stored candle of the series has volume; most runs see it in their own."""
+    volume = tape.candles.volume
+    return bool(volume[-1:].any() or volume.any()) or has_volume(store, tape.key)
 
 
 def account_rules(settings: BacktesterSettings) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from backtester.run import (
     backtest_of,
     detail_of,
     part_of,
+    series_has_volume,
     series_key,
     strategy_of,
     symbols_of,
@@ -58,6 +59,7 @@ def backtested_together(settings: BacktesterSettings) -> Backtest:
                 start_index=part.tape.warm_up,
                 steps=part.rules.steps,
                 detail=detail_of(store, part.tape, part.settings, part.rules),
+                has_volume=series_has_volume(store, part.tape),
             )
             for part in parts
         ]
@@ -132,8 +134,9 @@ def words_together(backtest: Backtest, words: dict[str, str]) -> dict[str, str]:
     skipped = 0 if backtest.account is None else backtest.account.skipped_entries
     return {
         **words,
-        "symbols": f"{', '.join(parts)} on one account, at most "
-        f"{counted(most_open(backtest), 'open trade')} (found no free place: {skipped:,})",
+        "symbols": f"{', '.join(parts)} on one account, max "
+        f"{counted(most_open(backtest), 'open trade')} "
+        f"(entries skipped, all slots full: {skipped:,})",
         "ties": TIE_RULE,
     }
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from onetape.core.candles import FloatArray
 from onetape.core.price_steps import price_step_at
 from onetape.engine import Levels, Result, Trade, levels_of
 
@@ -34,7 +35,7 @@ def _levels_of_trade(result: Result, trade: Trade, entry: float) -> TradeLevels:
     first, last = max(trade.entry_index, 0), _last_bar(result, trade)
     moved = {first, *(trade.entry_index + age for age, _ in exits.target_table)}
     if exits.trailing_stop is not None:
-        high = np.maximum.accumulate(result.candles.high[first:last])
+        high = np.maximum.accumulate(_highs(result, first, last))
         # A high moves the stop of the next bar.
         moved |= {*(np.flatnonzero(np.diff(high, prepend=-math.inf) > 0) + first + 1).tolist()}
     bars = sorted(bar for bar in moved if first <= bar <= last)
@@ -54,13 +55,21 @@ def levels_at(result: Result, trade: Trade, entry: float, bar: int) -> Levels:
         entry: The price of its buy before slippage.
         bar: Of the candles that were traded, within the trade.
     """
-    highs = result.candles.high[max(trade.entry_index, 0) : bar]
+    highs = _highs(result, max(trade.entry_index, 0), bar)
     carried = result.book.carried if trade.entry_index < 0 else None
     highest = max(
         entry, carried.highest if carried else 0.0, float(highs.max()) if len(highs) else 0.0
     )
     step = price_step_at(result.rules.steps, int(result.candles.timestamp[bar]))
     return levels_of(result.rules.exits, entry, highest, bar - trade.entry_index, step)
+
+
+def _highs(result: Result, first: int, end: int) -> FloatArray:
+    """Return the highs of bars; minus infinity where nothing was traded: it moves no stop."""
+    highs = result.candles.high[first:end]
+    if result.untraded is None:
+        return highs
+    return np.where(result.untraded[first:end], -math.inf, highs)
 
 
 def _last_bar(result: Result, trade: Trade) -> int:

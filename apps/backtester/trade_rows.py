@@ -93,10 +93,11 @@ class TradeRows(Sequence[dict[str, Any]]):
         kinds = self._kinds[start:stop]
         columns["exit_kind"] = [*kinds, *nothing]
         columns["symbol"] = [self._result.symbol] * (stop - start)
-        # A signal came on the candle before the one that filled it; warm-up candles count too.
-        before = self._warm_up - 1
-        entered = _reasons(self._signals, self._of_each["entry_index"][start:stop] + before)
-        left = _reasons(self._signals, self._of_closed["exit_index"][start:stop] + before)
+        # Warm-up candles count too.
+        entered, left = (
+            _reasons(self._signals, self._result.book.signal_bars(bars[start:stop]) + self._warm_up)
+            for bars in (self._of_each["entry_index"], self._of_closed["exit_index"])
+        )
         columns["entry_reason"] = [text or "buy signal" for text in entered]
         columns["exit_reason"] = [
             *(

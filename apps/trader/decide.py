@@ -5,12 +5,13 @@ holes; only the newest one can become an order.
 """
 
 import math
+from collections.abc import Iterator
 from decimal import Decimal
 from uuid import uuid4
 
-import numpy as np
 from msgspec import Struct
 
+from onetape.cli.output import print_line
 from onetape.core.candles import Candles
 from onetape.core.clock import utc_text
 from onetape.core.errors import ConfigurationError
@@ -36,6 +37,7 @@ from trader.higher import larger_candles
 from trader.job import Job
 from trader.lease import Lease
 from trader.paper import PaperBroker
+from trader.reentry import entry_obstacle
 from trader.tape import Tape
 from trader.window import DecisionWindow, decision_window
 
@@ -114,18 +116,21 @@ class Decider:
         self._decided = timestamp
         return self._verdict(timestamp, is_newest=True)
 
-    def decide_new(self) -> list[Verdict]:
-        """Decide on every candle that closed since the last call, oldest first."""
+    def decide_new(self) -> Iterator[Verdict]:
+        """Give the decision on every candle that closed since the last call, oldest first.
+
+        Each is made when it is asked for: before the next one an order may be filled.
+        """
         if self._decided is None:
             first = self.decide_first()
-            return [first] if first else []
+            if first is not None:
+                yield first
+            return
         fresh = closed_timestamps(self._job.store, self._job.key, after=self._decided)
         newest = last_closed_before(self._job.store, self._job.key, NEVER)
-        verdicts: list[Verdict] = []
         for timestamp in self._contiguous(fresh):
             self._decided = timestamp
-            verdicts.append(self._verdict(timestamp, is_newest=timestamp == newest))
-        return verdicts
+            yield self._verdict(timestamp, is_newest=timestamp == newest)
 
     def _note_undecided(self, timestamp: int) -> None:
         """Write down which candles passed between two sessions: nobody decides on them any more."""
@@ -168,8 +173,10 @@ class Decider:
         gates = self._gates(timestamp, window, is_newest=is_newest, again=again)
         if higher:
             gates["larger candles"] = absent.gate or OK
+        if signal == SELL and not again:
+            self._drop_waiting_buy()
         if signal == BUY and not holding:
-            gates["new signal"] = self._new_signal(candles, signals)
+            gates["re-entry"] = entry_obstacle(job, self._broker, candles, signals) or OK
         blocked = next((verdict for verdict in gates.values() if verdict != OK), None)
         action = _action(signal, holding=holding) if blocked is None else "HOLD"
         wanted = _action(signal, holding=holding)
@@ -209,23 +216,12 @@ class Decider:
             "open order": "an order is open" if self._broker.has_open_order else OK,
         }
 
-    def _new_signal(self, candles: Candles, signals: Signals) -> str:
-        """Return the verdict on a BUY after an exit: its run must have begun since, as backtested.
-
-        A run that is longer than what the strategy is given may have begun before the exit.
-        """
-        rules, left = self._job.rules, self._broker.last_exit
-        if left is None or not (rules.exits.is_any or rules.cool_down_bars):
-            return OK
-        others = np.flatnonzero(signals.signal != BUY)
-        first = int(others[-1]) + 1 if len(others) else 0
-        since = int(np.searchsorted(candles.timestamp, left))
-        if left < candles.timestamp[0]:
-            since = -self._job.timeframe.count_between(left, int(candles.timestamp[0]))
-        if not len(others) or first < since:
-            return "no new BUY since the exit"
-        waited = first - since
-        return OK if waited >= rules.cool_down_bars else f"{waited:,} candles after the exit"
+    def _drop_waiting_buy(self) -> None:
+        if not self._broker.has_open_order:
+            return
+        self._lease.renew()
+        if self._broker.drop_waiting_buy(self._exchange.now_ms()):
+            print_line("the order to buy is cancelled: a SELL came while it waited for a trade")
 
     def _record(self, decision: Decision, candles: Candles, seen: str) -> None:
         order = None

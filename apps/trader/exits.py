@@ -15,6 +15,7 @@ from onetape.cli.output import print_line
 from onetape.core.candles import Candle
 from onetape.core.clock import utc_text
 from onetape.core.trading import Order
+from onetape.core.untraded import is_untraded
 from onetape.engine import (
     EXIT_KINDS,
     BarExit,
@@ -29,7 +30,7 @@ from onetape.history.gaps import DECIDING_ANSWERS
 from onetape.store.candles import first_row_after, missing_between
 from onetape.store.gaps import unexplained
 from onetape.store.ledger import is_rejected, last_decided, order_of
-from onetape.store.reading import closed_between
+from onetape.store.reading import closed_between, first_traded_after, has_volume
 from trader.job import Job
 from trader.lease import Lease
 from trader.paper import PaperBroker
@@ -90,7 +91,8 @@ class PaperExits:
             if is_new and found is not None:
                 self._leave(held, candle, found)
                 return
-            held.highest = max(held.highest, candle.high)
+            if not self._is_untraded(candle):
+                held.highest = max(held.highest, candle.high)
             held.looked_at = candle.timestamp
             held.age += 1
 
@@ -124,13 +126,19 @@ class PaperExits:
                 self._refused = entry
                 return None
             order = order_of(job.store, entry)
-            first = order and first_row_after(job.store, job.key, order.signal_timestamp)
+            first = order and first_traded_after(job.store, job.key, order.signal_timestamp)
             if first is None:
                 return None
             self._held = _Held(entry, first.open, first.open, first.timestamp - 1, 0)
         return self._held
 
+    def _is_untraded(self, candle: Candle) -> bool:
+        return is_untraded(candle) and has_volume(self._job.store, self._job.key)
+
     def _found(self, held: _Held, candle: Candle, *, is_closed: bool) -> BarExit | None:
+        """Return how a candle ends the position, or None; nothing does without a trade in it."""
+        if self._is_untraded(candle):
+            return None
         rules = self._job.rules
         bars = rules.exits.time_stop_bars
         if bars is not None and held.age >= bars:

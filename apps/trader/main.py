@@ -63,6 +63,7 @@ def trade(
     trailing_stop: options.TrailingStop = None,
     time_stop: options.TimeStop = None,
     cool_down: options.CoolDown = None,
+    reentry: options.Reentry = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Trade on paper, which is all this version does.")
     ] = False,

@@ -1,11 +1,12 @@
 """The paper broker: orders that reach no exchange, filled by the engine's rules.
 
-A market order waits for the first row of the candle after its signal's and fills at that row's
-open, which is what the backtester does. Cash and position are sums of the account's stored trades.
+A market order waits for the first candle after its signal's with a trade in it, and fills
+at its open, which is what the backtester does. Cash and position are sums of the account's stored
+trades.
 """
 
 from onetape.core.candles import Candle
-from onetape.core.trading import Order, Trade
+from onetape.core.trading import Order, Side, Trade
 from onetape.engine import (
     BarExit,
     Fill,
@@ -29,6 +30,7 @@ from onetape.store.ledger import (
     position_of,
     trades_of,
 )
+from onetape.store.reading import first_traded_after
 from trader.job import Job
 
 
@@ -79,12 +81,21 @@ class PaperBroker:
 
         While there is one, its end is not known.
         """
-        if not self._trades or self.is_long:
-            return None
-        order = order_of(self._job.store, self._trades[-1].client_order_id)
+        return None if self.is_long else self._filled_last("sell")
+
+    @property
+    def last_entry(self) -> int | None:
+        """Return the candle that filled the last buy, epoch seconds, or None."""
+        return self._filled_last("buy")
+
+    def _filled_last(self, side: Side) -> int | None:
+        """Return the candle that filled the last order of a side, epoch seconds, or None."""
+        trade = next((trade for trade in self._trades[::-1] if trade.side == side), None)
+        order = None if trade is None else order_of(self._job.store, trade.client_order_id)
         if order is None or order.type != "market":
             return order and order.signal_timestamp
-        return self._job.timeframe.next(order.signal_timestamp)
+        row = first_traded_after(self._job.store, self._job.key, order.signal_timestamp)
+        return row and row.timestamp
 
     @property
     def has_open_order(self) -> bool:
@@ -95,8 +106,25 @@ class PaperBroker:
         """Take an order whose intent is stored already."""
         self._open = order
 
-    def fill_open_order(self, now_ms: int) -> str | None:
+    def drop_waiting_buy(self, now_ms: int) -> bool:
+        """Cancel a buy that waits for a trade, because of a SELL; return whether there was one.
+
+        Raises:
+            StoreError: the order could not be cancelled; it stays open.
+            SafetyRefusal: another process trades the account, or finished the order.
+        """
+        if self._open is None or self._open.side != "buy":
+            return False
+        self.cancel_open_order(now_ms, "a SELL came while it waited for a trade")
+        return True
+
+    def fill_open_order(self, now_ms: int, decided: int | None = None) -> str | None:
         """Fill the open order if its candle has come; return what happened, in words.
+
+        Args:
+            now_ms: Dates the fill.
+            decided: The candle that was decided on last, epoch seconds: an order that waits for a
+                trade is filled only after the decisions on the candles before, which may drop it.
 
         Raises:
             StoreError: the trade could not be stored; the order stays open.
@@ -105,7 +133,7 @@ class PaperBroker:
         order = self._open
         if order is None:
             return None
-        row = first_row_after(self._job.store, self._job.key, order.signal_timestamp)
+        row = self._row_of(order, decided)
         if row is None:
             return None
         rules, market = rules_of_candle(self._job.rules, row), self._market(row)
@@ -114,6 +142,15 @@ class PaperBroker:
         else:
             fill = sell_fill(rules, float(self.position.base), row.open, market)
         return self._finish(order, fill, row, now_ms)
+
+    def _row_of(self, order: Order, decided: int | None) -> Candle | None:
+        """Return the candle that fills an order, or None while there is none."""
+        store, key, signalled = self._job.store, self._job.key, order.signal_timestamp
+        row = first_traded_after(store, key, signalled)
+        if row is None:
+            return None
+        next_row = first_row_after(store, key, max(signalled, decided or 0))
+        return None if next_row is not None and next_row.timestamp < row.timestamp else row
 
     def leave(self, order: Order, row: Candle, found: BarExit, now_ms: int) -> str:
         """Sell at a level that a candle reached; return what happened, in words.

@@ -166,10 +166,10 @@ async def _decide(
     while True:
         filler.closed.clear()
         lease.renew()
-        _say_fill(broker, exchange, lease)
+        _say_fill(broker, exchange, lease, decider.decided)
         for verdict in decider.decide_new():
             _say(diary, verdict)
-        _say_fill(broker, exchange, lease)
+            _say_fill(broker, exchange, lease, decider.decided)
         exits.watch_forming(decider.decided)
         why = waiting.line(decider.decided)
         if why is not None:
@@ -182,11 +182,13 @@ def _say(diary: Diary, verdict: Verdict) -> None:
         print_line(line)
 
 
-def _say_fill(broker: PaperBroker, exchange: RestExchange, lease: Lease) -> None:
+def _say_fill(
+    broker: PaperBroker, exchange: RestExchange, lease: Lease, decided: int | None
+) -> None:
     if broker.has_open_order:
         # The strategy may have thought for long since the last time.
         lease.renew()
-    said = broker.fill_open_order(exchange.now_ms())
+    said = broker.fill_open_order(exchange.now_ms(), decided)
     if said is not None:
         print_line(said)
 

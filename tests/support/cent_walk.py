@@ -6,6 +6,7 @@ from decimal import Decimal
 import numpy as np
 
 from onetape.core.candles import Candles
+from untraded import untraded_stretches
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Prices:
 
 
 def cent_walk(seed: int, count: int, start: int = 10_000, move: int = 200) -> Prices:
-    """Return a random walk in hundredths with gaps, wicks and candles without volume."""
+    """Return a random walk in hundredths with gaps, wicks and candles without volume or trade."""
     rng = np.random.default_rng(seed)
     close = 100 + np.abs(start + np.cumsum(rng.integers(-move, move + 1, count)))
     gap = np.where(rng.random(count) < 0.2, rng.integers(-move, move + 1, count), 0)
@@ -31,6 +32,10 @@ def cent_walk(seed: int, count: int, start: int = 10_000, move: int = 200) -> Pr
     high = np.maximum(open_, close) + rng.integers(0, move + 1, count)
     low = np.maximum(np.minimum(open_, close) - rng.integers(0, move + 1, count), 1)
     volume = np.where(rng.random(count) < 0.05, 0, rng.integers(1, 2_000, count))
+    flat = untraded_stretches(rng, count)
+    for bar in np.flatnonzero(flat).tolist():
+        open_[bar] = high[bar] = low[bar] = close[bar] = close[bar - 1]
+    volume[flat] = 0
     times = np.arange(count, dtype=np.int64) * 3_600
     columns = [column / 100 for column in (open_, high, low, close)]
     candles = Candles.from_columns(

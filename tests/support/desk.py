@@ -17,6 +17,7 @@ from onetape.core.trading import Session, Trade
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.simulator.clock import make_clock
+from onetape.simulator.replay import Replay
 from onetape.simulator.server import Simulator
 from onetape.store.database import Store, open_store
 from onetape.store.ledger import trades_of
@@ -77,10 +78,10 @@ class Market:
 
 
 @asynccontextmanager
-async def market(hours: float = 0.25) -> AsyncGenerator[Market]:
-    """Open a market that stands so many hours after March 2024."""
+async def market(hours: float = 0.25, replay: Replay | None = None) -> AsyncGenerator[Market]:
+    """Open a market that stands so many hours after March 2024; of recorded candles, if given."""
     clock = make_clock(start_ms=int((MARCH + hours * HOUR) * 1_000), stepped=True)
-    async with Simulator(clock=clock) as simulator, Gate(simulator.url) as gate:
+    async with Simulator(clock=clock, replay=replay) as simulator, Gate(simulator.url) as gate:
         yield Market(simulator, gate)
 
 

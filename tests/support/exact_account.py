@@ -52,7 +52,14 @@ class _Lane:
     entry_price: Decimal = ZERO
     highest: Decimal = ZERO
     gave_up: bool = False
-    may_retry: bool = False
+    buy_waits: bool = False
+    sell_waits: bool = False
+    is_used: bool = False
+    """Whether the run of BUYs that is on has led to an entry."""
+    run: int = 0
+    """Number of the run of BUYs that is on, or was on last."""
+    skipped_run: int = 0
+    """The run that was counted as skipped last."""
     free_from: int = 0
     fills: list[ExactFill] = field(default_factory=list[ExactFill])
     refused: list[int] = field(default_factory=list[int])
@@ -85,12 +92,15 @@ def exact_run(
         now = [(lane, moment // 3_600) for lane in lanes if moment // 3_600 < len(lane.prices.open)]
         entered = [lane for lane, _ in now if lane.entry is not None]
         for lane, bar in now:
+            _take(lane, bar)
+        traded = [(lane, bar) for lane, bar in now if not _is_untraded(lane, bar)]
+        for lane, bar in traded:
             if lane in entered:
                 _leave_at_open(account, lane, bar)
-        for lane, bar in now:
+        for lane, bar in traded:
             if lane not in entered:
                 _enter(account, lane, bar, places or len(lanes), moment)
-        for lane, bar in now:
+        for lane, bar in traded:
             _leave_inside(account, lane, bar)
             lane.highest = max(lane.highest, lane.prices.high[bar])
     return account
@@ -100,10 +110,31 @@ def _order(lane: _Lane, bar: int) -> int:
     return lane.signal[bar - 1] if bar else 0
 
 
+def _is_untraded(lane: _Lane, bar: int) -> bool:
+    prices = lane.prices
+    return any(prices.volume) and not prices.volume[bar] and prices.high[bar] == prices.low[bar]
+
+
+def _take(lane: _Lane, bar: int) -> None:
+    """Note what is due from the open of a bar on, until something is traded."""
+    order, before = _order(lane, bar), lane.signal[bar - 2] if bar > 1 else 0
+    if order == 1 and before != 1:
+        lane.run += 1
+        lane.is_used = False
+    if lane.entry is not None:
+        lane.sell_waits |= order == -1
+        return
+    if order == -1:
+        lane.buy_waits = False
+    elif order == 1 and bar >= lane.free_from:
+        lane.buy_waits |= not lane.is_used or lane.rules.reentry == "while_signal"
+
+
 def _leave_at_open(account: ExactAccount, lane: _Lane, bar: int) -> None:
     assert lane.entry is not None
     open_, bars = lane.prices.open[bar], lane.rules.exits.time_stop_bars
-    if _order(lane, bar) == -1:
+    if lane.sell_waits:
+        lane.sell_waits = False
         _sell(account, lane, bar, open_, ("signal",))
     elif lane.gave_up:
         return
@@ -210,20 +241,22 @@ def _share(amount: Decimal, volume: Decimal) -> Decimal:
 
 
 def _enter(account: ExactAccount, lane: _Lane, bar: int, places: int, moment: int) -> None:
-    before = lane.signal[bar - 2] if bar > 1 else 0
-    is_first = before != 1 and bar >= lane.free_from
-    if _order(lane, bar) != 1 or not (lane.may_retry or is_first):
+    if not lane.buy_waits:
         return
-    lane.may_retry = False
+    lane.buy_waits = False
     held = [one for one in account.lanes if one.entry is not None]
     if len(held) >= places:
-        account.skipped += 1
+        account.skipped += lane.skipped_run != lane.run
+        lane.skipped_run = lane.run
         return
     fill = _bought(lane, bar, account.cash, account.cash + sum(_worth(held, moment)))
     if fill is None:
         lane.refused.append(bar)
-        lane.may_retry = True
         return
+    if lane.skipped_run == lane.run:
+        account.skipped -= 1
+        lane.skipped_run = 0
+    lane.is_used = _order(lane, bar) == 1
     noise = ZERO if lane.steps.amount_step else account.cash * CASH_NOISE
     account.cash += fill.cash_change
     if account.cash <= noise:
@@ -359,4 +392,5 @@ def _sell(
     lane.fills.append(
         ExactFill(bar, "sell", price, amount, fee, price * amount - fee, -amount, kinds)
     )
-    lane.entry, lane.free_from = None, bar + 1 + rules.cool_down_bars
+    lane.entry, lane.sell_waits = None, False
+    lane.free_from = bar + 1 + rules.cool_down_bars

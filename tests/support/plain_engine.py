@@ -10,9 +10,11 @@ from msgspec.structs import replace
 
 from onetape.core.candles import Candles, FloatArray
 from onetape.core.steps import IDEAL_MARKET, MarketSteps
+from onetape.core.untraded import untraded_rows
 from onetape.engine import ExitRules, FillModel, Market, Refused, Rules, exit_in_bar, levels_of
 from onetape.engine.exits import EXIT_KINDS, SIGNAL, TARGET, TIME_STOP
 from onetape.engine.volatility import volatility_before
+from untraded import untraded_stretches
 
 
 @dataclass
@@ -35,11 +37,13 @@ class PlainLoop:
     def __init__(self, candles: Candles, signal: list[int], rules: Rules) -> None:
         self.candles, self.signal, self.rules = candles, signal, rules
         self.model = FillModel.of(rules)
+        self.once = rules.reentry == "new_signal"
         self.done = Plain(rules.cash)
         self.entry: int | None = None
         self.entry_price = self.highest = 0.0
-        self.gave_up = self.may_retry = False
+        self.gave_up = self.buy_waits = self.sell_waits = self.is_used = False
         self.free_from = 0
+        self.untraded = untraded_rows(candles).tolist()
 
     def run(self) -> Plain:
         for bar, (open_, high, low, close) in enumerate(
@@ -52,22 +56,37 @@ class PlainLoop:
             )
         ):
             order = self.signal[bar - 1] if bar else 0
-            before = self.signal[bar - 2] if bar > 1 else 0
-            if self.entry is not None:
-                self._at_open(bar, open_, order)
-            elif order == 1 and (self.may_retry or (before != 1 and bar >= self.free_from)):
-                self._enter(bar, open_)
-            if self.entry is not None and not self.gave_up:
-                self.inside(bar, open_, high, low)
-            self.highest = max(self.highest, high)
+            if bar < 2 or self.signal[bar - 2] != 1:
+                self.is_used = False
+            self._take(bar, order)
+            if not self.untraded[bar]:
+                if self.entry is not None:
+                    self._at_open(bar, open_)
+                elif self.buy_waits:
+                    self._enter(bar, open_, order)
+                if self.entry is not None and not self.gave_up:
+                    self.inside(bar, open_, high, low)
+                self.highest = max(self.highest, high)
             self.done.equity.append(self.done.cash + self.done.base * close)
         return self.done
 
-    def _at_open(self, bar: int, open_: float, order: int) -> None:
+    def _take(self, bar: int, order: int) -> None:
+        """Note what is due from this bar on."""
+        if self.entry is not None:
+            self.sell_waits = self.sell_waits or order == -1
+            return
+        can_enter = bar >= self.free_from and not (self.is_used and self.once)
+        if order == -1:
+            self.buy_waits = False
+        elif order == 1 and can_enter:
+            self.buy_waits = True
+
+    def _at_open(self, bar: int, open_: float) -> None:
         assert self.entry is not None
         bars = self.rules.exits.time_stop_bars
-        if order == -1:
+        if self.sell_waits:
             self.leave(bar, open_, SIGNAL)
+            self.sell_waits = False
         elif bars is not None and not self.gave_up and bar >= self.entry + bars:
             self.leave(bar, open_, TIME_STOP)
 
@@ -80,16 +99,17 @@ class PlainLoop:
             self.done.ambiguous += found.is_ambiguous
             self.leave(bar, found.price, found.kind)
 
-    def _enter(self, bar: int, price: float) -> None:
+    def _enter(self, bar: int, price: float, order: int) -> None:
         seconds = int(self.candles.timestamp[1] - self.candles.timestamp[0])
         known = volatility_before(self.candles.close, bar, self.rules.volatility_bars, seconds)
         market = Market(float(self.candles.volume[bar - 1]), None, known)
         fill = self.model.buy(self.done.cash, price, market)
-        self.may_retry = isinstance(fill, Refused)
+        self.buy_waits = False
         if isinstance(fill, Refused):
             self.done.refused.append(bar)
             return
         self.entry, self.entry_price, self.highest, self.gave_up = bar, price, price, False
+        self.is_used = order == 1
         self._book(bar, "buy", fill, "")
 
     def leave(self, bar: int, price: float, kind: int) -> None:
@@ -99,7 +119,8 @@ class PlainLoop:
             self.done.refused.append(bar)
             self.gave_up = True
             return
-        self.entry, self.free_from = None, bar + 1 + self.rules.cool_down_bars
+        self.entry, self.sell_waits = None, False
+        self.free_from = bar + 1 + self.rules.cool_down_bars
         self._book(bar, "sell", fill, EXIT_KINDS[kind])
 
     def _book(self, bar: int, side: str, fill: Any, kind: str) -> None:
@@ -122,8 +143,12 @@ def walk(seed: int, count: int, start: float = 100.0, move: float = 0.02) -> Can
     up, down = np.exp(np.abs(rng.normal(0, move, (2, count))))
     high = _cents(np.maximum(open_, close) * up) + 0.01
     low = np.maximum(_cents(np.minimum(open_, close) / down) - 0.01, 0.01)
+    flat = untraded_stretches(rng, count)
+    for bar in np.flatnonzero(flat).tolist():
+        open_[bar] = high[bar] = low[bar] = close[bar] = close[bar - 1]
     timestamp = np.arange(count, dtype=np.int64) * 3_600
     volume = np.where(rng.random(count) < 0.95, _cents(rng.gamma(0.8, 500.0, count)), 0.0)
+    volume[flat] = 0.0
     return Candles.from_columns(timestamp, open_, high, low, close, volume)
 
 
@@ -190,6 +215,7 @@ def engine_rules(draw: st.DrawFn) -> Rules:
         volatility_bars=5,
         exits=exits,
         cool_down_bars=draw(st.sampled_from([0, 0, 1, 6])),
+        reentry=draw(st.sampled_from(["new_signal", "while_signal"])),
         steps=draw(st.sampled_from([IDEAL_MARKET, STEPS])),
         **given,
     )

@@ -53,6 +53,8 @@ class Ground(Struct, frozen=True, dict=True):
     """Closes before an entry that its size depends on."""
     holes: Holes = Holes()
     """The unexplained holes of the tape and of the higher timeframes."""
+    has_volume: bool | None = None
+    """Whether any stored candle of the series has volume; None: whether one of the tape has."""
 
     @cached_property
     def backgrounds(self) -> tuple[Background, Background]:
@@ -126,7 +128,12 @@ def _part(
     signals = signals_by_segment(strategy, candles, higher, segments, are_sound=ground.are_sound)
     orders = without_entries_before_holes(signals.signal, holes)
     result = simulate(
-        candles, orders, ground.rules, start_index=traded - first, detail=ground.detail
+        candles,
+        orders,
+        ground.rules,
+        start_index=traded - first,
+        detail=ground.detail,
+        has_volume=ground.has_volume,
     )
     return metrics_of(result, background)
 

@@ -15,7 +15,7 @@ from backtester.detail import detail_in_memory, finer_timeframe
 from backtester.higher import load_higher
 from backtester.load import Tape, load_tape, open_tape, wanted_range
 from backtester.market_rules import market_rules
-from backtester.run import account_rules, series_key
+from backtester.run import account_rules, series_has_volume, series_key
 from backtester.search.evaluate import Ground, Work
 from backtester.search.folder import Results, key_of, opened, tried_elsewhere
 from backtester.search.identity import identity_of
@@ -135,7 +135,16 @@ def searched(settings: BacktesterSettings, asked: Asked) -> Search:
         inside = _searched_candles(tape, asked.held_out)
         holes = Holes(tape.holes, higher.holes)
         closes_before = settings.account.closes_before
-        ground = Ground(tape, inside, rules, higher.candles, detail, closes_before, holes)
+        ground = Ground(
+            tape,
+            inside,
+            rules,
+            higher.candles,
+            detail,
+            closes_before,
+            holes,
+            series_has_volume(store, tape),
+        )
         pauses = pause_notes(
             tape, run_segments(tape, higher, furthest), ", the longest of all combinations,"
         )

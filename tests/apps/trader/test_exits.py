@@ -27,6 +27,8 @@ EXITS = {
     "time stop": ExitSettings(time_stop_bars=2),
     "falling target": ExitSettings(target_table={0: 0.01, 2: 0.002}, stop_loss=0.02),
 }
+#: Under the names of some EXITS: any BUY may enter; else a run of BUYs enters once.
+AGAIN = {"stop and target": "while_signal", "time stop": "while_signal"}
 #: Says BUY in runs of three candles and SELL rarely, so that levels end most positions.
 RUNS = """
 from dataclasses import dataclass

@@ -256,13 +256,16 @@ class FinerLoop(PlainLoop):
         stop = stop if bar[2] <= stop else -math.inf
         must_end = math.isfinite(stop) or math.isfinite(target)
         highs, lows = list[float](), list[float]()
-        for moment in range(start, start + COARSE.seconds, FINE.seconds):
+        moments = range(start, start + COARSE.seconds, FINE.seconds)
+        there = [self._made.there[moment] for moment in moments if moment in self._made.there]
+        has_volume = any(volume for *_, volume in there)
+        for moment in moments:
             if moment in self._made.absent:
                 continue
             if moment not in self._made.there:
                 return "missing"
             open_, high, low, volume = self._made.there[moment]
-            if not volume and high == low:
+            if has_volume and not volume and high == low:
                 continue
             highs.append(high)
             lows.append(low)

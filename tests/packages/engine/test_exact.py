@@ -174,10 +174,11 @@ def test_buying_and_holding_equals_a_decimal_recomputation(seed: int, count: int
     exact = exact_run([(prices, [1] + [0] * (count - 1), rules.steps)], Rules(**costs))
     (lane,) = exact.lanes
     if hold is None:
-        assert lane.refused == [1]
+        assert len(lane.refused) == 1 or lane.buy_waits
         return
     (bought,) = lane.fills
-    worth = [exact.cash + bought.base_change * close for close in prices.close[1:]]
+    worth = [of(rules.cash)] * (bought.bar - 1)
+    worth += [exact.cash + bought.base_change * close for close in prices.close[bought.bar :]]
     path = [of(rules.cash), *worth]
     falls = [one / max(path[: bar + 1]) - 1 for bar, one in enumerate(path)]
     assert hold.final_equity == pytest.approx(float(worth[-1]))

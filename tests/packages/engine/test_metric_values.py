@@ -141,7 +141,7 @@ def test_every_metric_follows_its_formula(seed: int, count: int, rules: Rules):
     expected |= {"start_cash": rules.cash, "open_at_end": any(one.open_at_end for one in last)}
     expected |= {"refused_orders": len(plain.refused), "ambiguous_bars": plain.ambiguous}
     found = metrics_of(result).as_dict()
-    assert found.keys() - expected.keys() == {"buy_and_hold", "decided_bars"}
+    assert found.keys() - expected.keys() == {"buy_and_hold", "decided_bars", "waited_orders"}
     ours = {name: found[name] for name in expected}
     assert ours == {
         name: None if value is None else pytest.approx(value, rel=1e-6, abs=1e-9)

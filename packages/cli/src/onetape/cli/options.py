@@ -109,6 +109,13 @@ CoolDown = Annotated[
     int | None,
     typer.Option(metavar="CANDLES", help="Enter nothing for so many candles after an exit."),
 ]
+Reentry = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RULE",
+        help="After an exit: new_signal lets each run of BUYs enter once, while_signal any BUY.",
+    ),
+]
 Database = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Database file.  [default: data/onetape.db]"),

@@ -36,6 +36,7 @@ def trading_flags(given: Mapping[str, Any]) -> dict[str, Any]:
             "spread_bps": given["spread_bps"],
             "volume_impact": given["volume_impact"],
             "cool_down_bars": given["cool_down"],
+            "reentry": given["reentry"],
             **parse_sizing(given["sizing"]),
         },
         "exits": {

@@ -43,6 +43,7 @@ _FLAGS: Final = {
     "account.spread_bps": "spread-bps",
     "account.volume_impact": "volume-impact",
     "account.cool_down_bars": "cool-down",
+    "account.reentry": "reentry",
     "exits.stop_loss": "stop-loss",
     "exits.take_profit": "take-profit",
     "exits.trailing_stop": "trailing-stop",
@@ -115,6 +116,8 @@ class OrderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Closes before an entry whose changes tell the market's volatility."""
     cool_down_bars: int = 0
     """Candles after an exit whose signals enter nothing."""
+    reentry: str = "new_signal"
+    """new_signal: each run of BUYs leads to one entry at most; while_signal: any BUY may enter."""
 
     @property
     def closes_before(self) -> int:

@@ -1,6 +1,6 @@
 """Fill rules, accounting and metrics, the same for backtest and paper."""
 
-from onetape.engine.account import OpenPosition
+from onetape.engine.book import OpenPosition
 from onetape.engine.booking import BookedFill, booked_fill
 from onetape.engine.detail import Detail
 from onetape.engine.drawdown import Drawdown, drawdown_curve, max_drawdown

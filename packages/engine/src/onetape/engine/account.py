@@ -1,23 +1,16 @@
 """Cash and coins while a plan is carried out: plain numbers, one round of the loop for a trade."""
 
 from collections.abc import Callable
-from functools import cached_property
-from typing import NamedTuple, cast
 
-import numpy as np
-from msgspec import Struct
-from numpy.typing import NDArray
-
-from onetape.core.candles import Candles, FloatArray, IntArray
+from onetape.core.candles import Candles
 from onetape.core.price_steps import price_step_at
+from onetape.engine.book import Book
 from onetape.engine.detail import Detail, Told, exit_told
-from onetape.engine.exits import EXIT_KINDS, SIGNAL, TARGET, TIME_STOP, ExitKind, levels_of
+from onetape.engine.exits import SIGNAL, TARGET, TIME_STOP, levels_of
 from onetape.engine.fills import (
     NO_MARKET,
-    Fill,
     FillModel,
     Market,
-    Numbers,
     Refused,
 )
 from onetape.engine.measures import candle_seconds
@@ -25,135 +18,7 @@ from onetape.engine.month_models import MonthModels
 from onetape.engine.plan import NONE, Plan
 from onetape.engine.rules import Rules
 from onetape.engine.volatility import volatility_before
-
-
-class OpenPosition(Struct, frozen=True):
-    """A position that a range hands to the next one."""
-
-    fill: Fill
-    """The buy."""
-    timestamp: int
-    """Candle of the buy, epoch seconds."""
-    bars: int
-    """Candles from it to the end of the range, its own included."""
-    highest: float
-    """Highest of the buy's price before slippage and of the highs since."""
-    has_levels: bool
-    """Whether stops, targets and the time stop count: not after an exit that was refused."""
-
-
-class _Kept(NamedTuple):
-    """A book in columns, shape (m,) or (m, 6); kinds for the sells alone."""
-
-    indices: IntArray
-    columns: FloatArray
-    prices: FloatArray
-    kinds: NDArray[np.int8]
-
-
-class Book:
-    """What one symbol's orders came to."""
-
-    def __init__(self, model: FillModel, carried: OpenPosition | None = None) -> None:
-        """Begin an empty book, or with a position that an earlier range opened."""
-        self._model = model
-        self.carried = carried
-        self.base = 0.0
-        self.numbers: list[Numbers] = []
-        """Of each fill; empty where `keep` gave columns instead."""
-        self._kept: _Kept | None = None
-        self._index_column = np.empty(0, dtype=np.int64)
-        self.refused: list[tuple[int, Refused]] = []
-        self.ambiguous = 0
-        """Bars taken at the worst exit that their prices allow, because nothing decided."""
-        self.decided = 0
-        """Bars that allow several exits, or none, of which finer candles decided for one."""
-        self.wanting = 0
-        """Of the ambiguous ones, those where finer candles were asked and one was missing."""
-        self.told: dict[int, Told] = {}
-        """By bar what finer candles said, of each one inside which a level may end a position."""
-
-    @cached_property
-    def indices(self) -> list[int]:
-        """Return the bar of each fill; a buy and a sell in turn."""
-        return [] if self._kept is None else self._kept.indices.tolist()
-
-    @cached_property
-    def prices(self) -> list[float]:
-        """Return the price of each fill before slippage."""
-        return [] if self._kept is None else self._kept.prices.tolist()
-
-    @cached_property
-    def exit_kinds(self) -> list[int]:
-        """Return what each sell came by, as EXIT_KINDS counts."""
-        return [] if self._kept is None else self._kept.kinds.tolist()
-
-    @property
-    def kinds(self) -> tuple[ExitKind, ...]:
-        """Return how each sell came about."""
-        return tuple(EXIT_KINDS[kind] for kind in self.exit_kinds)
-
-    def entry_bars(self) -> list[int]:
-        """Return the bar of each buy; a carried position's lies before the first candle."""
-        if self.carried is None:
-            return self.indices[0::2]
-        return [-self.carried.bars, *self.indices[1::2]]
-
-    def exit_bars(self) -> list[int]:
-        """Return the bar of each sell."""
-        return self.indices[1::2] if self.carried is None else self.indices[0::2]
-
-    def keep(
-        self, indices: IntArray, columns: FloatArray, prices: FloatArray, kinds: NDArray[np.int8]
-    ) -> None:
-        """Take all fills at once, as columns; the book must be empty."""
-        self._kept = _Kept(indices, columns, prices, kinds)
-
-    def index_column(self) -> IntArray:
-        """Return `indices` as an array."""
-        if self._kept is not None:
-            return self._kept.indices
-        if len(self._index_column) != len(self.indices):
-            self._index_column = np.array(self.indices, dtype=np.int64)
-        return self._index_column
-
-    def entry_column(self) -> IntArray:
-        """Return `entry_bars` as an array."""
-        column = self.index_column()
-        return column[0::2] if self.carried is None else np.append(-self.carried.bars, column[1::2])
-
-    def exit_column(self) -> IntArray:
-        """Return `exit_bars` as an array."""
-        return self.index_column()[1 if self.carried is None else 0 :: 2]
-
-    def price_column(self) -> FloatArray:
-        """Return `prices` as an array."""
-        return np.array(self.prices, dtype=np.float64) if self._kept is None else self._kept.prices
-
-    def columns(self) -> FloatArray:
-        """Return the fills' numbers as `fills.Numbers` orders them, shape (m, 6)."""
-        if self._kept is not None:
-            return self._kept.columns
-        return np.array(self.numbers, dtype=np.float64).reshape(-1, 6)
-
-    def last_buy(self) -> Fill:
-        """Return the newest fill, which must be a buy; the others are not made."""
-        row = self.numbers[-1] if self._kept is None else self._kept.columns[-1].tolist()
-        return self._model.bought(cast("Numbers", row), self.prices[-1])
-
-    def fills(self) -> tuple[Fill, ...]:
-        """Return the fills in time order; a carried position's buy is not one of them."""
-        made: list[Fill] = []
-        sells = iter(self.exit_kinds)
-        is_buy = self.carried is None
-        rows = cast("list[Numbers]", self.columns().tolist())
-        for numbers, price in zip(rows, self.prices, strict=True):
-            if is_buy:
-                made.append(self._model.bought(numbers, price))
-            else:
-                made.append(self._model.sold(numbers, price, next(sells) == TARGET))
-            is_buy = not is_buy
-        return tuple(made)
+from onetape.engine.waiting import DueOrders
 
 
 class Lane:
@@ -167,6 +32,7 @@ class Lane:
         rules: Rules,
         all_candles: Candles,
         detail: Detail | None,
+        due: DueOrders,
     ) -> None:
         """Prepare; nothing is traded yet.
 
@@ -177,7 +43,9 @@ class Lane:
             rules: Money, fees and market.
             all_candles: These, and those before them.
             detail: Finer candles, asked about exits inside a bar.
+            due: What was due on each candle.
         """
+        self.due = due
         self.candles = candles
         self.plan = plan
         self.book = book
@@ -206,6 +74,18 @@ class Lane:
         if self._months is None:
             return self.model
         return self._months.at(int(self.candles.timestamp[bar]))
+
+    def note_waits(self, free: int, *, is_held: bool) -> None:
+        """Write down which orders waited for a candle with a trade, and which one still waits.
+
+        Args:
+            free: First bar at which a BUY may be due after the last exit.
+            is_held: Whether a position is open at the end.
+        """
+        due, book = self.due, self.book
+        if due.untraded is not None:
+            book.waited = due.waits(book.entry_bars(), book.exit_bars(), book.exit_kinds)
+            book.waiting = due.left(book.last_entry, free, is_held=is_held)
 
     def market(self, bar: int, equity: float | None = None) -> Market:
         """Return what an order in this bar meets."""
@@ -284,7 +164,7 @@ class Lane:
         """Return the highest price of a position before a bar."""
         entry, carried = self.plan.bars[row], self.book.carried
         highest = carried.highest if entry < 0 and carried is not None else self.plan.prices[row]
-        highs = self.candles.high[max(entry, 0) : end]
+        highs = self.due.reached.high[max(entry, 0) : end]
         return max(highest, float(highs.max())) if len(highs) else highest
 
     def _ask(self, detail: Detail, row: int, bar: int) -> Told:
@@ -305,7 +185,7 @@ class Lane:
         return told
 
 
-def trade_alone(lane: Lane, cash: float, row: int, *, is_held: bool) -> tuple[float, int, bool]:
+def trade_alone(lane: Lane, cash: float, row: int, *, is_held: bool) -> tuple[float, int]:
     """Carry out one symbol's plan with an account of its own.
 
     Args:
@@ -315,18 +195,15 @@ def trade_alone(lane: Lane, cash: float, row: int, *, is_held: bool) -> tuple[fl
         is_held: Whether the range begins with a position.
 
     Returns:
-        The cash at the end, the row of the position that is open then, or NONE, and whether the
-        last order was a buy that was refused.
+        The cash at the end, and the row of the position that is open then, or NONE.
     """
     plan, count = lane.plan, len(lane.candles)
-    bars, exit_bars = plan.bars, plan.exit_bars
+    exit_bars = plan.exit_bars
     while row != NONE:
         if not is_held:
             change = lane.buy(row, cash)
             if change is None:
-                row = plan.retry_after(bars[row])
-                if row == NONE:
-                    return cash, NONE, True
+                row = plan.buy_after(row)
                 continue
             cash += change
         is_held = False
@@ -340,35 +217,6 @@ def trade_alone(lane: Lane, cash: float, row: int, *, is_held: bool) -> tuple[fl
                 break
             bar = plan.exit_by_signal(row, bar)
         else:
-            return cash, row, False
-        row = plan.entry_after(bar)
-    return cash, NONE, False
-
-
-def equity_of(
-    candles: Candles, book: Book, cash: float, base: float
-) -> tuple[FloatArray, FloatArray]:
-    """Return cash and value of the coins at each close, shape (n,).
-
-    Args:
-        candles: Those that are traded.
-        book: Its fills.
-        cash: Before the first candle, quote currency.
-        base: Before the first candle, base currency.
-    """
-    lengths = np.diff(np.concatenate(([0], book.index_column(), [len(candles)])))
-    # A running sum adds in the order in which the account did: the same to the last bit.
-    columns = book.columns()
-    money = np.cumsum(np.concatenate(([cash], columns[:, 4])))
-    coins = np.cumsum(np.concatenate(([base], columns[:, 5])))
-    worth = np.repeat(coins, lengths)
-    worth *= candles.close
-    return np.repeat(money, lengths), worth
-
-
-def orders_of(signal: NDArray[np.int8], start_index: int, pending: int) -> NDArray[np.int8]:
-    """Return what is to be done at the open of each traded candle: the signal of the one before."""
-    orders = np.empty(len(signal) - start_index, dtype=np.int8)
-    orders[:1] = pending
-    orders[1:] = signal[start_index:-1]
-    return orders
+            return cash, row
+        row = plan.entry_after(row, bar)
+    return cash, NONE

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.price_steps import steps_at, with_month_steps
+from onetape.core.untraded import untraded_rows
 from onetape.engine.drawdown import max_drawdown
 from onetape.engine.fills import FillModel, Market, Refused
 from onetape.engine.rules import Rules
@@ -63,11 +64,13 @@ def shared_holding(
 def buy_and_hold_equity(candles: Candles, rules: Rules) -> FloatArray | None:
     """Return what all cash is worth at each close, bought at the second candle's open and kept.
 
-    The second, because a signal of the first close fills there at the earliest. Same fee, slippage
-    and steps as the strategy's fills; the last close counts, without selling. None where there was
-    no second candle, or the market refuses an order of that size.
+    The second, because a signal of the first close fills there at the earliest; where nothing is
+    traded in it, the first one after it with a trade. Same fee, slippage and steps as the
+    strategy's fills; the last close counts, without selling. None where there was no such candle,
+    or the market refuses an order of that size.
     """
-    if len(candles) < 2:
+    bar = _first_fill(candles)
+    if bar is None:
         return None
     all_in = Rules(
         cash=rules.cash,
@@ -76,13 +79,23 @@ def buy_and_hold_equity(candles: Candles, rules: Rules) -> FloatArray | None:
         slippage_bps=rules.slippage_bps,
         spread_bps=rules.spread_bps,
         volume_impact=rules.volume_impact,
-        steps=steps_at(with_month_steps(rules.steps, candles), int(candles.timestamp[1])),
+        steps=steps_at(with_month_steps(rules.steps, candles), int(candles.timestamp[bar])),
     )
     fill = FillModel.of(all_in).buy(
-        rules.cash, float(candles.open[1]), Market(float(candles.volume[0]))
+        rules.cash, float(candles.open[bar]), Market(float(candles.volume[bar - 1]))
     )
     if isinstance(fill, Refused):
         return None
     equity = candles.close * fill.base_change + (rules.cash + fill.cash_change)
-    equity[0] = rules.cash
+    equity[:bar] = rules.cash
     return equity
+
+
+def _first_fill(candles: Candles) -> int | None:
+    """Return the first candle that fills an order due at the second one's open, or None."""
+    if len(candles) < 2:
+        return None
+    if candles.volume[1] or candles.high[1] != candles.low[1]:
+        return 1
+    traded = np.flatnonzero(~untraded_rows(candles)[1:])
+    return int(traded[0]) + 1 if len(traded) else None

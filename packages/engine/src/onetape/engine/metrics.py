@@ -102,7 +102,9 @@ class Metrics(Struct, frozen=True):
     decided_bars: int
     """Such bars where finer candles told it."""
     buy_and_hold: BuyAndHold | None
-    """None where there was no second candle, or the market refuses an order of that size."""
+    """None where no candle after the first had a trade, or the market refuses such an order."""
+    waited_orders: int = 0
+    """Orders that were filled later than they were due, because nothing was traded until then."""
 
     def as_dict(self) -> dict[str, object]:
         """Return plain values, for JSON."""
@@ -155,6 +157,7 @@ def metrics_of(result: Result | Portfolio, background: Background | None = None)
         refused_orders=tally.refused,
         ambiguous_bars=tally.ambiguous,
         decided_bars=tally.decided,
+        waited_orders=tally.waited,
         buy_and_hold=background.hold,
     )
 

@@ -14,7 +14,7 @@ from onetape.engine.plan import NONE
 _SIZINGS = ("all_in", "quote_amount", "base_amount")
 
 
-def trade_plainly(lane: Lane, cash: float, row: int) -> tuple[float, int, bool] | None:
+def trade_plainly(lane: Lane, cash: float, row: int) -> tuple[float, int] | None:
     """Carry out one symbol's plan; as `trade_alone`, without a position that is held.
 
     Args:
@@ -32,7 +32,7 @@ def trade_plainly(lane: Lane, cash: float, row: int) -> tuple[float, int, bool] 
         return None
     exits = plan.found.taken(route)
     is_target = exits.kind == TARGET
-    price = lane.candles.open[plan.edges[route]] * (1 + model.slippage)
+    price = lane.candles.open[plan.entries[route]] * (1 + model.slippage)
     out = np.where(is_target, exits.price, exits.price * (1 - model.slippage))
     rate = np.where(is_target, model.maker_fee_rate, model.fee_rate)
     if model.sizing == "all_in":
@@ -54,7 +54,7 @@ def trade_plainly(lane: Lane, cash: float, row: int) -> tuple[float, int, bool] 
     if (money < 0).any() or not (amount > 0).all():
         return None
     _keep(lane, route, fills, is_open=is_open)
-    return float(money[-1]), int(route[-1]) if is_open else NONE, False
+    return float(money[-1]), int(route[-1]) if is_open else NONE
 
 
 def _all_in(
@@ -98,7 +98,7 @@ def _keep(lane: Lane, route: IntArray, fills: FloatArray, *, is_open: bool) -> N
     """Write the book."""
     exits = lane.plan.found.taken(route)
     indices = np.empty(2 * len(route), dtype=np.int64)
-    indices[0::2], indices[1::2] = lane.plan.edges[route], exits.bar
+    indices[0::2], indices[1::2] = lane.plan.entries[route], exits.bar
     prices = np.empty(2 * len(route))
     prices[0::2], prices[1::2] = lane.candles.open[indices[0::2]], exits.price
     count = len(fills)

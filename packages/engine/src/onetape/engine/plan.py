@@ -1,8 +1,8 @@
 """What signals ask for, bar by bar, before an account has its say: entries, and their exits.
 
-A row is one possible entry. Rows that are expected to be taken have their exits searched together;
-what an account that refuses orders needs beside them is searched when it asks. Bars are those whose
-open fills an order: the signal came on the bar before.
+A row is one possible entry, on a bar whose open fills a BUY (waiting.py). Rows that are expected to
+be taken have their exits searched together; what an account that refuses orders needs in addition
+is searched when it asks.
 """
 
 from bisect import bisect_left
@@ -10,18 +10,18 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from onetape.core.candles import Candles, FloatArray, IntArray
-from onetape.core.price_steps import price_step_column
-from onetape.engine.exits import SIGNAL, TIME_STOP, BarExit
+from onetape.core.candles import Candles, IntArray
+from onetape.engine.entry_search import EntrySearch
+from onetape.engine.exits import SIGNAL, BarExit
 from onetape.engine.rules import Rules
-from onetape.engine.search import Exits, LevelSearch, Positions
+from onetape.engine.search import Exits
+from onetape.engine.waiting import OrderBars
 
 #: The exit of a row that nobody has asked for yet.
 _UNKNOWN: Final = -1
-#: Edges in a lane, on average, from which taking them in turn is slower than looking at all.
-_MANY: Final = 4
+#: A following row that has not been searched.
+_UNSEARCHED: Final = -2
 #: No row.
 NONE: Final = -1
 
@@ -29,46 +29,37 @@ NONE: Final = -1
 class Plan:
     """Possible entries of one series. The lists count rows; rows may be added at their end."""
 
-    def __init__(
-        self, candles: Candles, orders: NDArray[np.int8], rules: Rules, *, is_rise: bool = True
-    ) -> None:
-        """Find the entries, and the exits of those that are expected to be taken.
+    def __init__(self, candles: Candles, reached: Candles, orders: OrderBars, rules: Rules) -> None:
+        """Find the entries that are expected to be taken, and their exits.
 
         Args:
             candles: Those that are traded.
-            orders: For each of them what is to be done at its open: 1 BUY, -1 SELL, 0 nothing.
-            rules: Stops, targets, cool-down and price step.
-            is_rise: Whether a BUY at the first open is the first of its run.
+            reached: The same, with the highs and lows that levels are compared with.
+            orders: Which of them fill what.
+            rules: Stops, targets, cool-down, re-entry and price step.
         """
         self._candles = candles
-        self._exits = rules.exits
+        self._orders = orders
         self._cool_down = rules.cool_down_bars
-        month_steps = price_step_column(rules.steps, candles.timestamp)
-        self._search = LevelSearch(
-            candles, rules.exits, float(rules.steps.price_step or 0), month_steps
-        )
-        # Of a truth NumPy finds the few faster than of small numbers, twenty times.
-        events = np.flatnonzero(orders != 0)
-        sides = orders[events]
-        self._buys = events[sides > 0]
-        # The end of the range stands behind the last SELL.
-        self._sells = np.append(events[sides < 0], len(candles))
-        self.edges = self._buys[np.diff(self._buys, prepend=-2 if is_rise else -1) != 1]
-        """Bars of the entries: the first of each run of BUYs."""
-        self.found = self._searched()
-        """How each edge's position ends; the bar is negative where nobody has asked yet."""
+        self._search = EntrySearch(candles, reached, orders, rules)
+        self._numbers, self.found, self._following = self._search.search()
+        # `found` is how the position of each row that was searched ahead ends.
+        self.entries = orders.buys[self._numbers]
+        """Bars of these rows' entries."""
         self.given_up: set[int] = set()
         """Rows whose exit the market refused: only a SELL ends them."""
+        self._row_of: dict[int, int] = {}
+        """Rows added later, by index into the BUYs."""
 
     @cached_property
     def bars(self) -> list[int]:
         """Return the bar of each row's entry."""
-        return self.edges.tolist()
+        return self.entries.tolist()
 
     @cached_property
     def prices(self) -> list[float]:
         """Return the open of that bar."""
-        return self._candles.open[self.edges].tolist()
+        return self._candles.open[self.entries].tolist()
 
     @cached_property
     def exit_bars(self) -> list[int]:
@@ -91,50 +82,118 @@ class Plan:
         return set(np.flatnonzero(self.found.is_ambiguous).tolist())
 
     @cached_property
-    def _edge_list(self) -> list[int]:
-        return self.edges.tolist()
+    def _buy_numbers(self) -> list[int]:
+        """Return the index into the BUYs of each row; negative for a position carried in."""
+        return self._numbers.tolist()
+
+    @cached_property
+    def _searched_ahead(self) -> list[int]:
+        return self._numbers.tolist()
+
+    @cached_property
+    def _after(self) -> IntArray:
+        """Return the row that follows each searched one's exit; their count: none."""
+        following = self._following
+        rows = np.searchsorted(self._numbers, following)
+        if not len(rows):
+            return rows
+        at = np.minimum(rows, len(rows) - 1)
+        is_searched = self._numbers[at] == following
+        is_none = following >= len(self._orders.buys)
+        return np.where(is_searched, rows, np.where(is_none, len(rows), _UNSEARCHED))
+
+    @cached_property
+    def _after_exits(self) -> list[tuple[int, int]]:
+        """Return the exit bar of each searched row, and the row that follows it."""
+        return list(zip(self.found.bar.tolist(), self._after.tolist(), strict=True))
 
     def route(self, row: int) -> IntArray | None:
         """Return the rows that are taken from one on where no order is refused.
 
-        None where an exit has not been searched yet, or the row was added.
+        None where one has not been searched, or the row was added.
         """
-        if row >= len(self.edges):
+        after = self._after
+        if row >= len(after):
             return None
-        after = np.searchsorted(self.edges, self.found.bar + (self._cool_down + 1))
         if (after == np.arange(1, len(after) + 1)).all():
-            rows = np.arange(row, len(after))
-        else:
-            following, taken = after.tolist(), list[int]()
-            while row < len(following):
-                taken.append(row)
-                # An exit that is not known leads nowhere.
-                row = max(following[row], row + 1)
-            rows = np.array(taken, dtype=np.int64)
-        return rows if (self.found.bar[rows] >= 0).all() else None
-
-    def entry_after(self, bar: int) -> int:
-        """Return the row of the first entry after an exit in this bar, or NONE."""
-        return self.entry_from(bar + self._cool_down + 1)
+            return np.arange(row, len(after))
+        following, taken = after.tolist(), list[int]()
+        while row < len(following):
+            taken.append(row)
+            row = following[row]
+            if row < 0:
+                return None
+        return np.array(taken, dtype=np.int64)
 
     def entry_from(self, bar: int) -> int:
-        """Return the row of the first entry at this bar or later, or NONE."""
-        row = bisect_left(self._edge_list, bar)
-        return row if row < len(self._edge_list) else NONE
+        """Return the row of the first entry of a range without a position, or NONE.
 
-    def retry_after(self, bar: int) -> int:
-        """Return the row of the first BUY after a refused one, a run's first or not, or NONE."""
-        number = int(np.searchsorted(self._buys, bar, side="right"))
-        if number >= len(self._buys):
+        Args:
+            bar: First bar at which a BUY may be due.
+        """
+        return self._row(self._search.first(bar))
+
+    def entry_after(self, row: int, bar: int) -> int:
+        """Return the row of the first entry after a row's exit in this bar, or NONE."""
+        if row < len(self._after_exits):
+            exit_bar, after = self._after_exits[row]
+            if exit_bar == bar and after != _UNSEARCHED:
+                return after if after < len(self._after_exits) else NONE
+        number = self._buy_numbers[row]
+        if number < 0:
+            return self.entry_from(bar + self._cool_down + 1)
+        following = self._search.following(np.array([number]), np.array([bar]))
+        return self._row(int(following[0]))
+
+    def buy_after(self, row: int, bar: int = 0) -> int:
+        """Return the row of the next BUY after one that led to no entry, or NONE.
+
+        Args:
+            row: The row that led to no entry.
+            bar: First bar that may fill it.
+        """
+        number = int(np.searchsorted(self._orders.buys, bar))
+        return self._row(max(number, self._buy_numbers[row] + 1))
+
+    def runs_between(self, row: int, later: int) -> int:
+        """Return how many runs of BUYs begin after a row and before the BUY of a later one.
+
+        Args:
+            row: A row.
+            later: A later row; NONE: to the end.
+        """
+        number = len(self._orders.buys) if later == NONE else self._buy_numbers[later]
+        return self._run_of(number - 1) - self._run_of(self._buy_numbers[row])
+
+    def run_of(self, row: int) -> int:
+        """Return the number of the run of BUYs that a row is part of."""
+        return self._run_of(self._buy_numbers[row])
+
+    def _run_of(self, number: int) -> int:
+        return int(np.searchsorted(self._orders.run_starts[:-1], number, side="right")) - 1
+
+    def _row(self, number: int) -> int:
+        """Return the row of a BUY, added where it was not searched ahead, or NONE."""
+        if number >= len(self._orders.buys):
             return NONE
-        again = int(self._buys[number])
-        row = bisect_left(self._edge_list, again)
-        if row < len(self._edge_list) and self._edge_list[row] == again:
+        searched = self._searched_ahead
+        row = bisect_left(searched, number)
+        if row < len(searched) and searched[row] == number:
             return row
-        return self.added(again, float(self._candles.open[again]))
+        if number not in self._row_of:
+            bar = int(self._orders.buys[number])
+            self._row_of[number] = self.added(bar, float(self._candles.open[bar]), number)
+        return self._row_of[number]
 
-    def added(self, bar: int, price: float) -> int:
-        """Return a new row, of an entry at this bar."""
+    def added(self, bar: int, price: float, number: int = -1) -> int:
+        """Return a new row, of an entry at this bar.
+
+        Args:
+            bar: Negative for a position that was carried in.
+            price: Of the entry, before slippage.
+            number: Index into the BUYs; negative for a position that was carried in.
+        """
+        self._buy_numbers.append(number)
         self.bars.append(bar)
         self.prices.append(price)
         self.exit_bars.append(_UNKNOWN)
@@ -153,7 +212,7 @@ class Plan:
             price = self.prices[row]
             self._set_exit(
                 row,
-                self._exits_of(
+                self._search.exits_of(
                     np.array([self.bars[row]]),
                     np.array([price]),
                     np.array([price if highest is None else highest]),
@@ -170,7 +229,7 @@ class Plan:
             highest: Highest price from the entry to the end of the bar.
         """
         entry, price = np.array([self.bars[row]]), np.array([self.prices[row]])
-        found = self._exits_of(entry, price, np.array([highest]), np.array([bar + 1]))
+        found = self._search.exits_of(entry, price, np.array([highest]), np.array([bar + 1]))
         self._set_exit(row, found)
         return self.exit_bars[row]
 
@@ -190,83 +249,10 @@ class Plan:
 
         It is what is left to a position whose exit the market refused.
         """
-        found = int(self._sells[np.searchsorted(self._sells, bar, side="right")])
+        found = int(self._search.sells_after(np.array([bar]))[0])
         self.exit_bars[row], self.exit_kinds[row] = found, SIGNAL
         if found < len(self._candles):
             self.exit_prices[row] = float(self._candles.open[found])
         self.ambiguous.discard(row)
         self.given_up.add(row)
         return found
-
-    def _ends(self, entry: IntArray) -> tuple[IntArray, NDArray[np.int8]]:
-        """Return where positions end without levels, and by what."""
-        end = self._sells[np.searchsorted(self._sells, entry, side="right")]
-        kind = np.full(len(entry), SIGNAL, dtype=np.int8)
-        if self._exits.time_stop_bars is not None:
-            timed = entry + self._exits.time_stop_bars
-            kind[timed < end] = TIME_STOP
-            end = np.minimum(end, timed)
-        return end, kind
-
-    def _positions(self, entry: IntArray) -> Positions:
-        price = self._candles.open[entry]
-        return Positions(entry, price, price, entry, self._ends(entry)[0])
-
-    def _exits_of(
-        self, entry: IntArray, price: FloatArray, highest: FloatArray, at: IntArray | None = None
-    ) -> Exits:
-        """Return how positions end that are searched on their own.
-
-        Args:
-            entry: Bar of each entry; negative where it was carried in.
-            price: Price of each entry, before slippage.
-            highest: Highest price of each position before the first bar to look at.
-            at: First bar to look at; None: the entry's.
-        """
-        end, _ = self._ends(entry)
-        first = np.maximum(entry, 0) if at is None else at
-        positions = Positions(entry, price, highest, first, end)
-        found = self._search.run(positions) if self._exits.has_levels else Exits.unknown(end)
-        return self._completed(found, entry)
-
-    def _completed(self, found: Exits, entry: IntArray) -> Exits:
-        """Return exits with kind and price also where no level ended the position."""
-        if not len(self._candles):
-            return found
-        is_plain = found.kind < 0
-        kind = np.where(is_plain, self._ends(entry)[1], found.kind)
-        opens = self._candles.open[np.minimum(found.bar, len(self._candles) - 1)]
-        return Exits(found.bar, kind, np.where(is_plain, opens, found.price), found.is_ambiguous)
-
-    def _searched(self) -> Exits:
-        """Return the exits of all edges; unknown where an edge is not expected to be taken."""
-        edges = self.edges
-        if not self._exits.has_levels:
-            price = self._candles.open[edges]
-            return self._exits_of(edges, price, price)
-        lane_of = np.searchsorted(self._sells, edges, side="right")
-        first = np.flatnonzero(np.diff(lane_of, prepend=-1))
-        known = Exits.unknown(np.full(len(edges), _UNKNOWN, dtype=np.int64))
-        if len(edges) > _MANY * len(first):
-            found, is_known = self._search.guess(self._positions(edges))
-            known.put(is_known, self._completed(found, edges).taken(is_known))
-            return known
-        current = first.copy()
-
-        def following(lanes: IntArray, ended: Exits) -> Positions:
-            rows = current[lanes]
-            known.put(rows, ended)
-            new = np.searchsorted(edges, ended.bar + self._cool_down, side="right")
-            is_next = new < len(edges)
-            new[~is_next] = 0
-            is_next &= lane_of[new] == lane_of[rows]
-            current[lanes] = new
-            positions = self._positions(edges[new])
-            # A lane without another entry has nothing to look at.
-            positions.end[~is_next] = positions.at[~is_next]
-            return positions
-
-        self._search.run(self._positions(edges[first]), following)
-        is_known = known.bar >= 0
-        known.put(is_known, self._completed(known, edges).taken(is_known))
-        return known

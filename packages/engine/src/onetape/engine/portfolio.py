@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.price_steps import with_month_steps
 from onetape.core.steps import MarketSteps
-from onetape.engine.account import Lane, equity_of
+from onetape.engine.account import Lane
 from onetape.engine.booking import ExactChange
 from onetape.engine.detail import Detail
+from onetape.engine.equity import equity_of
 from onetape.engine.exits import TARGET
 from onetape.engine.plan import NONE
-from onetape.engine.result import Result, State
+from onetape.engine.result import Result
 from onetape.engine.rules import Rules
-from onetape.engine.simulate import lane_of
+from onetape.engine.simulate import lane_of, no_state
 from onetape.engine.trades import Trade
 
 #: The tie rule, for every result that rests on it.
@@ -57,6 +58,8 @@ class Series(Struct, frozen=True):
     """Of its market."""
     detail: Detail | None = None
     """Finer candles, asked about exits inside a bar."""
+    has_volume: bool | None = None
+    """Whether any candle of the whole stored series has volume; None: whether one of these has."""
 
 
 class Portfolio(Struct, frozen=True, dict=True):
@@ -75,7 +78,7 @@ class Portfolio(Struct, frozen=True, dict=True):
     cash: float
     """Quote currency left at the end."""
     skipped_entries: int
-    """Entries that found no free place."""
+    """Runs of BUYs that found all slots full and ended without an entry."""
 
     @property
     def start_cash(self) -> float:
@@ -123,18 +126,19 @@ def simulate_together(
 ) -> Portfolio:
     """Trade several symbols of one quote currency and timeframe on one account.
 
-    Each symbol follows the rules of `simulate`; an entry without a free place is not made, and not
-    tried again. The account's worth, which sizings ask for, counts positions at their last close.
+    Each symbol follows the rules of `simulate`. A BUY that finds all slots full has not entered:
+    once a slot is free the next BUY of its run may, at the moment of an exit at the open already.
+    The account's worth, which sizings ask for, counts positions at their last close.
 
     Args:
         series: At least one; their order decides between entries at one moment.
         rules: Money, fees, stops and targets; each symbol brings its own steps.
         max_open_trades: Positions at a time; None: as many as symbols.
     """
-    empty = State(rules.cash, 0.0, (0, 0), 0, is_refused=False, position=None)
+    empty = no_state(rules)
     own_rules = [replace(rules, steps=with_month_steps(one.steps, one.candles)) for one in series]
     lanes = [
-        lane_of(one.candles, one.signal, own, one.start_index, empty, one.detail)
+        lane_of(one.candles, one.signal, own, one.start_index, empty, one.detail, one.has_volume)
         for one, own in zip(series, own_rules, strict=True)
     ]
     purse = _Purse(lanes, own_rules, max_open_trades or len(lanes))
@@ -152,6 +156,7 @@ def simulate_together(
             base=lane.book.base,
             book=lane.book,
             state=empty,
+            untraded=lane.due.untraded,
             symbol=one.symbol,
         )
         for one, own, lane in zip(series, own_rules, lanes, strict=True)
@@ -181,6 +186,11 @@ class _Purse:
         self._places = places
         self._noise = [_ZERO if own.steps.amount_step else _NOISE for own in rules]
         self._open: set[int] = set()
+        self._cool_down = rules[0].cool_down_bars
+        self._blocked: dict[int, int] = {}
+        """By symbol the row that found all slots full, until one is free."""
+        self._skipped_run = [NONE] * len(lanes)
+        """By symbol the run of BUYs that was counted as skipped last."""
         self._events: list[_Event] = []
         self._moments: list[int] = []
         self._exact_cash = Decimal(repr(float(rules[0].cash)))
@@ -198,7 +208,13 @@ class _Purse:
             if kind == _ENTRY:
                 self._enter(moment, number, row, bar)
             else:
-                self._leave(moment, number, row, bar)
+                self._leave(moment, kind, number, row, bar)
+        for number, row in self._blocked.items():
+            self.skipped += self._lanes[number].plan.runs_between(row, NONE)
+        for number, lane in enumerate(self._lanes):
+            exits = lane.book.exit_bars()
+            free = exits[-1] + 1 + self._cool_down if exits else 0
+            lane.note_waits(free, is_held=number in self._open)
 
     def equity(self, timestamp: IntArray) -> FloatArray:
         """Return cash and positions at the close of the candles that open at these moments."""
@@ -214,18 +230,44 @@ class _Purse:
     def _enter(self, moment: int, number: int, row: int, bar: int) -> None:
         lane = self._lanes[number]
         if len(self._open) >= self._places:
-            self.skipped += 1
-            self._await_entry(number, lane.plan.entry_from(bar + 1))
+            self._blocked[number] = row
+            self._count_skipped(number, lane.plan.run_of(row))
             return
         change = lane.buy(row, self.cash, self._worth(moment) if self._open else None)
         if change is None:
-            self._await_entry(number, lane.plan.retry_after(bar))
+            self._await_entry(number, lane.plan.buy_after(row))
             return
         self._note(moment, number, change)
         self._open.add(number)
+        if self._skipped_run[number] == lane.plan.run_of(row):
+            # It was late, and not skipped.
+            self._skipped_run[number] = NONE
+            self.skipped -= 1
         self._await_exit(number, row, lane.exit_of(row))
 
-    def _leave(self, moment: int, number: int, row: int, bar: int) -> None:
+    def _count_skipped(self, number: int, run: int) -> None:
+        if self._skipped_run[number] != run:
+            self._skipped_run[number] = run
+            self.skipped += 1
+
+    def _try_blocked(self, moment: int) -> None:
+        """Await the next BUYs of symbols that found all slots full, now that one is free.
+
+        Args:
+            moment: From which on an open may fill them.
+        """
+        for number, row in self._blocked.items():
+            lane = self._lanes[number]
+            bar = int(np.searchsorted(lane.candles.timestamp, moment))
+            later = lane.plan.buy_after(row, bar)
+            missed = lane.plan.runs_between(row, later)
+            if missed:
+                self.skipped += missed
+                self._skipped_run[number] = lane.plan.run_of(row) + missed
+            self._await_entry(number, later)
+        self._blocked.clear()
+
+    def _leave(self, moment: int, kind: int, number: int, row: int, bar: int) -> None:
         lane = self._lanes[number]
         change = lane.sell(row, bar)
         if change is None:
@@ -233,7 +275,8 @@ class _Purse:
             return
         self._note(moment, number, change)
         self._open.discard(number)
-        self._await_entry(number, lane.plan.entry_after(bar))
+        self._await_entry(number, lane.plan.entry_after(row, bar))
+        self._try_blocked(moment if kind == _EXIT_AT_OPEN else moment + 1)
 
     def _note(self, moment: int, number: int, change: float) -> None:
         if len(self._lanes) == 1:

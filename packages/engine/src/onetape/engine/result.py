@@ -3,10 +3,12 @@
 from functools import cached_property
 from itertools import zip_longest
 
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray
-from onetape.engine.account import Book, OpenPosition
+from onetape.engine.book import Book, OpenPosition
 from onetape.engine.exits import ExitKind
 from onetape.engine.fills import Fill, Refused
 from onetape.engine.rules import Rules
@@ -20,12 +22,14 @@ class State(Struct, frozen=True):
     """Quote currency."""
     base: float
     """Base currency: a position, or dust."""
-    signals: tuple[int, int]
-    """Of the last two candles; the last one's order waits for the next open."""
+    signal: int
+    """Signal of the last candle, whose order is due at the next open."""
     wait_bars: int
-    """Candles to come whose opens enter nothing: the rest of a cool-down."""
-    is_refused: bool
-    """Whether the last order was a buy that was refused, so that any BUY may try again."""
+    """Candles to come at whose opens no BUY is due: the rest of a cool-down."""
+    waiting: int
+    """Order that waits for a candle with a trade: 1 BUY, -1 SELL of the position, 0 none."""
+    is_used: bool
+    """Whether the run of BUYs that was due at the last open has led to an entry."""
     position: OpenPosition | None
     """What is held."""
 
@@ -51,6 +55,8 @@ class Result(Struct, frozen=True, dict=True):
     """The orders, as numbers."""
     state: State
     """Where the account stands after the last candle."""
+    untraded: NDArray[np.bool_] | None = None
+    """Which of `candles` hold no trade; None: each holds one."""
     symbol: str = ""
     """Of the trades, in a run over several symbols."""
 

@@ -20,7 +20,11 @@ Sizing = Literal[
     "volatility_target",
 ]
 
+#: After an exit: new_signal lets each run of BUYs lead to one entry, while_signal any BUY enter.
+Reentry = Literal["new_signal", "while_signal"]
+
 _FEE_COINS = ("quote", "received")
+_REENTRIES = ("new_signal", "while_signal")
 #: Every sizing, with the largest number that may go with it; all_in takes none.
 _SIZINGS = {
     "all_in": 0.0,
@@ -67,6 +71,8 @@ class Rules(Struct, frozen=True):
     """Stops and targets."""
     cool_down_bars: int = 0
     """Bars after an exit whose signals enter nothing."""
+    reentry: Reentry = "new_signal"
+    """Which BUY may enter after an exit: one of a run that has not entered yet, or any."""
     steps: MarketSteps = IDEAL_MARKET
     """Price step, amount step and minimums of the market."""
 
@@ -89,6 +95,7 @@ class Rules(Struct, frozen=True):
         _require(worst < 1, "slippage, half the spread and volume_impact", "under 1 in all", worst)
         _require_word("fee_coin", self.fee_coin, _FEE_COINS)
         _require_word("sizing", self.sizing, tuple(_SIZINGS))
+        _require_word("reentry", self.reentry, _REENTRIES)
         self._check_sizing()
         bars = self.cool_down_bars
         _require(bars >= 0, "cool_down_bars", "0 or more", bars)

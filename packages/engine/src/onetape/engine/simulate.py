@@ -6,13 +6,17 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import Candles
 from onetape.core.price_steps import with_month_steps
-from onetape.engine.account import Book, Lane, OpenPosition, equity_of, orders_of, trade_alone
+from onetape.core.untraded import untraded_rows
+from onetape.engine.account import Lane, trade_alone
+from onetape.engine.book import Book, OpenPosition
 from onetape.engine.detail import Detail
+from onetape.engine.equity import equity_of
 from onetape.engine.fills import FillModel
 from onetape.engine.plain import trade_plainly
 from onetape.engine.plan import NONE, Plan
 from onetape.engine.result import Result, State
 from onetape.engine.rules import Rules
+from onetape.engine.waiting import DueOrders, order_bars, orders_of, without_untraded
 
 __all__ = ["Result", "State", "simulate"]
 
@@ -25,16 +29,17 @@ def simulate(
     *,
     state: State | None = None,
     detail: Detail | None = None,
+    has_volume: bool | None = None,
 ) -> Result:
     """Trade a strategy's signals: known at the close of bar t, filled at the open of bar t + 1.
 
-    A run of BUYs enters at its first bar; BUY while long and SELL while flat do nothing; after a
-    stop, a target or a time stop the next entry needs a new run. A signal on the last bar fills
-    nothing; nothing is closed by force at the end. The next bar is the next one stored, across a
-    gap too. A buy that is refused is tried again on the next bar that says BUY; a position whose
-    sell the market refuses is left to the strategy's next SELL. A price step that is coarser than
-    the candles' own digits gives way to theirs, month by month: no fill lies outside its candle
-    before slippage, and none is at 0.
+    The next bar is the next one stored, across a gap too; an order that is due in a candle without
+    a trade waits for the next traded one (waiting.py). BUY while long and SELL while flat do
+    nothing. Which BUY enters after an exit is the rule `reentry` (entry_search.py). A buy that is
+    refused has not entered, so the next BUY may. A position whose sell the market refuses is left
+    to the strategy's next SELL. A signal on the last bar fills nothing; nothing is closed by force
+    at the end. A price step that is coarser than the candles' own digits gives way to theirs, month
+    by month: no fill lies outside its candle before slippage, and none is at 0.
 
     Args:
         candles: Closed candles, oldest first, warm-up included; prices above zero.
@@ -44,6 +49,8 @@ def simulate(
         state: Where a run over the candles right before left the account; its last signal is
             traded at the first open. None: cash alone.
         detail: Finer candles, asked about exits inside a bar.
+        has_volume: Whether any candle of the whole stored series has volume; None: whether one
+            of `candles` has.
 
     Raises:
         ValueError: signals and candles differ in length, or start_index is outside them.
@@ -53,14 +60,16 @@ def simulate(
             f"{len(signal)} signals and start_index {start_index} do not fit {len(candles)} candles"
         )
     if state is None:
-        state = State(rules.cash, 0.0, (0, 0), 0, is_refused=False, position=None)
+        state = no_state(rules)
     if rules.steps.price_step and rules.steps.months is None:
         rules = replace(rules, steps=with_month_steps(rules.steps, candles))
     traded = candles[start_index:]
-    lane = lane_of(candles, signal, rules, start_index, state, detail)
+    lane = lane_of(candles, signal, rules, start_index, state, detail, has_volume)
     row, is_held = _first_row(lane, state)
     plainly = None if is_held else trade_plainly(lane, state.cash, row)
-    cash, held, is_refused = plainly or trade_alone(lane, state.cash, row, is_held=is_held)
+    cash, held = plainly or trade_alone(lane, state.cash, row, is_held=is_held)
+    free = _free_bar(lane, state, rules)
+    lane.note_waits(free, is_held=held != NONE)
     money, worth = equity_of(traded, lane.book, state.cash, state.base)
     money += worth
     return Result(
@@ -72,15 +81,22 @@ def simulate(
         cash=cash,
         base=lane.book.base,
         book=lane.book,
+        untraded=lane.due.untraded,
         state=State(
             cash=cash,
             base=lane.book.base,
-            signals=_last_signals(signal[start_index:], state),
-            wait_bars=_wait_bars(lane, state, rules),
-            is_refused=is_refused or (state.is_refused and row == NONE),
+            signal=int(signal[-1]) if len(traded) else state.signal,
+            wait_bars=max(0, free - len(traded)),
+            waiting=lane.book.waiting,
+            is_used=lane.due.is_run_used(len(traded) - 1, lane.book.last_entry),
             position=_position(lane, held),
         ),
     )
+
+
+def no_state(rules: Rules) -> State:
+    """Return an account that has only cash."""
+    return State(rules.cash, 0.0, 0, 0, waiting=0, is_used=False, position=None)
 
 
 def lane_of(
@@ -90,14 +106,44 @@ def lane_of(
     start_index: int,
     state: State,
     detail: Detail | None,
+    has_volume: bool | None,
 ) -> Lane:
     """Return one symbol, ready to be traded; arguments as in `simulate`."""
     traded = candles[start_index:]
-    orders = orders_of(signal, start_index, state.signals[1])
-    plan = Plan(traded, orders, rules, is_rise=state.signals[0] <= 0)
+    orders = orders_of(signal, start_index, state.signal)
+    untraded = _untraded(candles, start_index, has_volume)
+    bars = order_bars(orders, untraded, waiting=state.waiting, is_used=state.is_used)
+    reached = without_untraded(traded, untraded)
     book = Book(FillModel.of(rules), state.position)
     book.base = state.base
-    return Lane(traded, plan, book, rules, candles, detail)
+    return Lane(
+        traded,
+        Plan(traded, reached, bars, rules),
+        book,
+        rules,
+        candles,
+        detail,
+        DueOrders(
+            orders=orders,
+            untraded=untraded,
+            bars=bars,
+            reached=reached,
+            waiting=state.waiting,
+            is_used=state.is_used,
+            free=state.wait_bars,
+            rules=rules,
+        ),
+    )
+
+
+def _untraded(
+    candles: Candles, start_index: int, has_volume: bool | None
+) -> NDArray[np.bool_] | None:
+    """Return which traded candles hold no trade; None where each does."""
+    if candles.volume.all():
+        return None
+    untraded = untraded_rows(candles, has_volume=has_volume)[start_index:]
+    return untraded if untraded.any() else None
 
 
 def _first_row(lane: Lane, state: State) -> tuple[int, bool]:
@@ -110,9 +156,8 @@ def _first_row(lane: Lane, state: State) -> tuple[int, bool]:
         else:
             plan.exit_by_signal(row, -1)
         return row, True
-    if state.is_refused:
-        return plan.retry_after(-1), False
-    return plan.entry_from(state.wait_bars), False
+    # A BUY that waits was due before the first bar.
+    return plan.entry_from(-1 if state.waiting > 0 else state.wait_bars), False
 
 
 def _position(lane: Lane, row: int) -> OpenPosition | None:
@@ -121,7 +166,7 @@ def _position(lane: Lane, row: int) -> OpenPosition | None:
         return None
     plan, book, candles = lane.plan, lane.book, lane.candles
     bar, carried = int(book.entry_column()[-1]), book.carried
-    highs = candles.high[max(bar, 0) :]
+    highs = lane.due.reached.high[max(bar, 0) :]
     highest = float(highs.max()) if len(highs) else 0.0
     has_levels = row not in plan.given_up
     if carried is not None and bar < 0:
@@ -142,16 +187,10 @@ def _position(lane: Lane, row: int) -> OpenPosition | None:
     )
 
 
-def _wait_bars(lane: Lane, state: State, rules: Rules) -> int:
+def _free_bar(lane: Lane, state: State, rules: Rules) -> int:
+    """Return the first bar at which a BUY may be due after the last exit."""
     exits = lane.book.exit_column()
-    free = int(exits[-1]) + rules.cool_down_bars + 1 if len(exits) else state.wait_bars
-    return max(0, free - len(lane.candles))
-
-
-def _last_signals(signal: NDArray[np.int8], state: State) -> tuple[int, int]:
-    """Return the signals of the last two candles that were traded."""
-    last = [*state.signals, *signal[-2:].tolist()][-2:]
-    return last[0], last[1]
+    return int(exits[-1]) + rules.cool_down_bars + 1 if len(exits) else state.wait_bars
 
 
 def _worth_before(state: State, candles: Candles, start_index: int) -> float:

@@ -27,6 +27,8 @@ class Tally(Struct, frozen=True):
     refused: int
     ambiguous: int
     decided: int
+    waited: int
+    """Orders that waited for a candle with a trade, and were filled."""
 
 
 def tally_of(results: Sequence[Result]) -> Tally:
@@ -43,6 +45,7 @@ def tally_of(results: Sequence[Result]) -> Tally:
         refused=sum(one.refused for one in tallies),
         ambiguous=sum(one.ambiguous for one in tallies),
         decided=sum(one.decided for one in tallies),
+        waited=sum(one.waited for one in tallies),
     )
 
 
@@ -63,6 +66,7 @@ def _tally(result: Result) -> Tally:
         refused=len(book.refused),
         ambiguous=book.ambiguous,
         decided=book.decided,
+        waited=len(book.waited),
     )
 
 

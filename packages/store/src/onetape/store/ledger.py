@@ -19,6 +19,11 @@ from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease
 
 _UNFINISHED = "status IN ('intent', 'open')"
+#: Decisions of sessions like one; bound by `_like`.
+_DECISIONS = (
+    "decisions JOIN sessions USING (session) "
+    "WHERE account = ? AND mode = ? AND exchange = ? AND symbol = ? AND timeframe = ?"
+)
 
 
 class Position(Struct, frozen=True):
@@ -191,11 +196,43 @@ def last_decided(store: Store, session: Session) -> int | None:
         The candle's open, epoch SECONDS.
     """
     with store.read() as connection:
-        return connection.execute(
-            "SELECT max(timestamp) FROM decisions JOIN sessions USING (session) "
-            "WHERE account = ? AND mode = ? AND exchange = ? AND symbol = ? AND timeframe = ?",
-            (session.account, session.mode, session.exchange, session.symbol, session.timeframe),
-        ).get
+        return connection.execute(f"SELECT max(timestamp) FROM {_DECISIONS}", _like(session)).get
+
+
+def has_other_signal(store: Store, session: Session, signal: int, start: int, end: int) -> bool:
+    """Return whether sessions like this one decided on another signal in `[start, end)`.
+
+    Args:
+        store: The open database.
+        session: As for `last_decided`.
+        signal: 1 BUY, -1 SELL, 0 HOLD.
+        start: First candle, epoch SECONDS.
+        end: Exclusive.
+    """
+    with store.read() as connection:
+        row = connection.execute(
+            f"SELECT 1 FROM {_DECISIONS} AND timestamp >= ? AND timestamp < ? AND signal <> ? "
+            "LIMIT 1",
+            (*_like(session), start, end, signal),
+        )
+    return row.get is not None
+
+
+def decided_candles(store: Store, session: Session, start: int, end: int) -> set[int]:
+    """Return the candles of `[start, end)`, epoch SECONDS, that sessions like this one decided on.
+
+    Args:
+        store: The open database.
+        session: As for `last_decided`.
+        start: First candle, epoch SECONDS.
+        end: Exclusive.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            f"SELECT timestamp FROM {_DECISIONS} AND timestamp >= ? AND timestamp < ?",
+            (*_like(session), start, end),
+        ).fetchall()
+    return {timestamp for (timestamp,) in rows}
 
 
 def decisions_of_last_session(store: Store) -> tuple[Session, list[Decision]]:
@@ -261,6 +298,10 @@ def position_of(trades: Sequence[Trade], base: str, quote: str) -> Position:
         elif trade.fee_currency == quote:
             money -= trade.fee
     return Position(held, money, len(trades))
+
+
+def _like(session: Session) -> tuple[str, ...]:
+    return session.account, session.mode, session.exchange, session.symbol, session.timeframe
 
 
 def _check_one_changed(connection: Connection, client_order_id: str) -> None:

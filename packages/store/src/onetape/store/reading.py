@@ -8,8 +8,10 @@ from typing import Final
 
 import numpy as np
 
-from onetape.core.candles import Candles, SeriesKey
+from onetape.core.candles import Candle, Candles, SeriesKey
+from onetape.core.untraded import is_untraded
 from onetape.store.cache import Chunk, cache_folder, chunks_between, fill_cache, load_chunk
+from onetape.store.candles import first_row_after
 from onetape.store.columns import proven_end, read_columns
 from onetape.store.connection import Connection
 from onetape.store.database import Store
@@ -44,6 +46,34 @@ def closed_between(
         candles = _assembled(connection, cache_folder(store.path), key, start, proven)
         # A file that is not what was written: it is gone, and the next reader makes a new one.
         return read_columns(connection, key, start, proven) if candles is None else candles
+
+
+def first_traded_after(store: Store, key: SeriesKey, timestamp: int) -> Candle | None:
+    """Return the first candle after a time in which something was traded, or None.
+
+    It may still be forming. The rule is `onetape.core.untraded`; a series of which no stored candle
+    has volume does not report it, and each of its candles counts as traded.
+
+    Args:
+        store: The open database.
+        key: The series.
+        timestamp: Candles that open later than this, epoch seconds, are looked at.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    first = first_row_after(store, key, timestamp)
+    if first is None or not is_untraded(first) or not has_volume(store, key):
+        return first
+    with store.read() as connection:
+        # `not is_untraded`, in SQL: a halt may be a thousand candles long.
+        rows = connection.execute(
+            "SELECT timestamp, open, high, low, close, volume FROM ohlcv_data WHERE exchange = ? "
+            "AND symbol = ? AND timeframe = ? AND timestamp > ? "
+            "AND NOT (volume = 0 AND high = low) ORDER BY timestamp LIMIT 1",
+            (*key.names, first.timestamp),
+        ).fetchall()
+    return Candle(*rows[0]) if rows else None
 
 
 def has_volume(store: Store, key: SeriesKey) -> bool:

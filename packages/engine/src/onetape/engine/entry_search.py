@@ -1,0 +1,206 @@
+"""Which BUYs are expected to enter, and how their positions end: searched before any account.
+
+With `new_signal` each run of BUYs leads to at most one entry: after an exit the next entry is the
+first BUY, once the cool-down is over, of a run that has not led to an entry. With `while_signal` it
+is the first BUY once the cool-down is over.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onetape.core.candles import Candles, FloatArray, IntArray
+from onetape.core.price_steps import price_step_column
+from onetape.engine.exits import SIGNAL, TIME_STOP
+from onetape.engine.rules import Rules
+from onetape.engine.search import Exits, LevelSearch, Positions
+from onetape.engine.waiting import OrderBars
+
+#: The exit of a BUY that has not been searched.
+_UNKNOWN: Final = -1
+#: Entries in a lane, on average, from which taking them in turn is slower than looking at all.
+_MANY: Final = 4
+#: The same for `while_signal`: BUYs in the longest lane, of which few are entries.
+_LONG: Final = 1_000
+#: Times that entries in the middle of a run are looked for; the others are searched when asked.
+_ROUNDS: Final = 8
+
+
+class Searched(NamedTuple):
+    """BUYs whose exits have been searched; arrays have shape (m,)."""
+
+    numbers: IntArray
+    """Index of each BUY, ascending."""
+    exits: Exits
+    """How its position ends."""
+    following: IntArray
+    """Index of the BUY that enters after it; the number of BUYs: none."""
+
+
+class EntrySearch:
+    """Entries and exits of one series, counted by the index of their BUY in `OrderBars.buys`."""
+
+    def __init__(self, candles: Candles, reached: Candles, orders: OrderBars, rules: Rules) -> None:
+        """Prepare; nothing is searched yet.
+
+        Args:
+            candles: Those that are traded.
+            reached: The same, with the highs and lows that levels are compared with.
+            orders: Which of them fill what.
+            rules: Stops, targets, cool-down, re-entry and price step.
+        """
+        self._candles = candles
+        self._orders = orders
+        self._exits = rules.exits
+        self._cool_down = rules.cool_down_bars
+        self._all_first = len(orders.run_starts) == len(orders.buys) + 1
+        self._once = rules.reentry == "new_signal"
+        self._search = LevelSearch(
+            reached,
+            rules.exits,
+            float(rules.steps.price_step or 0),
+            price_step_column(rules.steps, candles.timestamp),
+        )
+
+    def first(self, bar: int) -> int:
+        """Return the first BUY that may enter without an exit before it in the range.
+
+        Args:
+            bar: First bar at which a BUY may be due.
+        """
+        number = int(np.searchsorted(self._orders.due, bar))
+        return max(number, self._orders.usable_from) if self._once else number
+
+    def following(self, numbers: IntArray, exit_bar: IntArray) -> IntArray:
+        """Return the BUYs that enter after the exits of others; the number of BUYs: none.
+
+        Args:
+            numbers: The BUYs that entered.
+            exit_bar: Where their positions ended.
+        """
+        orders = self._orders
+        free = np.searchsorted(orders.due, exit_bar + (self._cool_down + 1))
+        if not self._once or self._all_first:
+            return free
+        starts = orders.run_starts
+        return np.maximum(free, starts[np.searchsorted(starts[:-1], numbers, side="right")])
+
+    def sells_after(self, bar: IntArray) -> IntArray:
+        """Return the bars that fill the first SELL after each bar; the number of bars: none."""
+        sells = self._orders.sells
+        return sells[np.searchsorted(sells, bar, side="right")]
+
+    def exits_of(
+        self, entry: IntArray, price: FloatArray, highest: FloatArray, at: IntArray | None = None
+    ) -> Exits:
+        """Return how positions end that do not follow each other; arrays have shape (m,).
+
+        Args:
+            entry: Bar of each entry; negative where it was carried in.
+            price: Of each entry, before slippage.
+            highest: Highest price of each position before the first bar to look at.
+            at: First bar to look at; None: the entry's.
+        """
+        end, _ = self._ends(entry)
+        first = np.maximum(entry, 0) if at is None else at
+        positions = Positions(entry, price, highest, first, end)
+        found = self._search.run(positions) if self._exits.has_levels else Exits.unknown(end)
+        return self._completed(found, entry)
+
+    def search(self) -> Searched:
+        """Return the BUYs that are expected to enter, and how their positions end."""
+        orders, first = self._orders, self._orders.run_starts[:-1]
+        if not self._exits.has_levels:
+            numbers = first if self._enters_on_first() else np.arange(len(orders.buys))
+            entry = orders.buys[numbers]
+            price = self._candles.open[entry]
+            exits = self.exits_of(entry, price, price)
+            return Searched(numbers, exits, self.following(numbers, exits.bar))
+        known = Exits.unknown(np.full(len(orders.buys), _UNKNOWN, dtype=np.int64))
+        wanted, is_dense = self._wanted_first()
+        is_tried = np.zeros(len(orders.buys), dtype=np.bool_)
+        numbers = following = np.empty(0, dtype=np.int64)
+        for _ in range(_ROUNDS):
+            if not len(wanted):
+                break
+            is_tried[wanted] = True
+            if is_dense:
+                self._guess(wanted, known)
+            else:
+                self._follow(wanted, known)
+            numbers = np.flatnonzero(known.bar >= 0)
+            following = self.following(numbers, known.bar[numbers])
+            inside = following[following < len(orders.buys)]
+            wanted = np.unique(inside[(known.bar[inside] < 0) & ~is_tried[inside]])
+        exits = self._completed(known.taken(numbers), orders.buys[numbers])
+        return Searched(numbers, exits, following)
+
+    def _ends(self, entry: IntArray) -> tuple[IntArray, NDArray[np.int8]]:
+        """Return where positions end without levels, and by what."""
+        end = self.sells_after(entry)
+        kind = np.full(len(entry), SIGNAL, dtype=np.int8)
+        if self._exits.time_stop_bars is not None:
+            timed = self._orders.fill_bars(entry + self._exits.time_stop_bars)
+            kind[timed < end] = TIME_STOP
+            end = np.minimum(end, timed)
+        return end, kind
+
+    def _positions(self, entry: IntArray) -> Positions:
+        price = self._candles.open[entry]
+        return Positions(entry, price, price, entry, self._ends(entry)[0])
+
+    def _completed(self, found: Exits, entry: IntArray) -> Exits:
+        """Return exits with kind and price also where no level ended the position."""
+        if not len(self._candles):
+            return found
+        is_plain = found.kind < 0
+        kind = np.where(is_plain, self._ends(entry)[1], found.kind)
+        opens = self._candles.open[np.minimum(found.bar, len(self._candles) - 1)]
+        return Exits(found.bar, kind, np.where(is_plain, opens, found.price), found.is_ambiguous)
+
+    def _enters_on_first(self) -> bool:
+        """Return whether SELLs alone end positions, so that only a run's first BUY enters."""
+        is_plain = self._exits.time_stop_bars is None and not self._cool_down
+        return self._all_first or (is_plain and self._orders.traded is None)
+
+    def _wanted_first(self) -> tuple[IntArray, bool]:
+        """Return the BUYs to begin the search with, and whether each is looked at by itself.
+
+        Else each is the first one of a lane (between two SELLs) and the others of it follow.
+        """
+        orders = self._orders
+        first = orders.run_starts[:-1]
+        lane_of = np.searchsorted(orders.sells, orders.buys[first], side="right")
+        lanes = first[np.flatnonzero(np.diff(lane_of, prepend=-1))]
+        if self._once or self._all_first:
+            is_dense = len(first) > _MANY * len(lanes)
+            return (first if is_dense else lanes), is_dense
+        longest = np.diff(np.append(lanes, len(orders.buys))).max(initial=0)
+        is_dense = bool(longest > _LONG)
+        return (np.arange(len(orders.buys)) if is_dense else lanes), is_dense
+
+    def _guess(self, numbers: IntArray, known: Exits) -> None:
+        """Write the exits of BUYs that end soon into `known`, which counts BUYs."""
+        found, is_known = self._search.guess(self._positions(self._orders.buys[numbers]))
+        known.put(numbers[is_known], found.taken(is_known))
+
+    def _follow(self, starts: IntArray, known: Exits) -> None:
+        """Write the exits of BUYs and of those that follow in their lanes into `known`."""
+        buys, current = self._orders.buys, starts.copy()
+        lane_end = self.sells_after(buys[starts])
+
+        def following(lanes: IntArray, ended: Exits) -> Positions:
+            rows = current[lanes]
+            known.put(rows, ended)
+            new = self.following(rows, ended.bar)
+            is_next = new < len(buys)
+            new = np.where(is_next, new, 0)
+            is_next &= (buys[new] < lane_end[lanes]) & (known.bar[new] < 0)
+            current[lanes] = new
+            positions = self._positions(buys[new])
+            # A lane without another entry has nothing to look at.
+            positions.end[~is_next] = positions.at[~is_next]
+            return positions
+
+        self._search.run(self._positions(buys[starts]), following)

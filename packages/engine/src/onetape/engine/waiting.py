@@ -1,0 +1,228 @@
+"""Orders at each open, and orders that wait for a candle in which something was traded.
+
+An order is due at the open after its signal. In a candle without a trade (onetape.core.untraded)
+nothing fills: an order that is due there waits for the open of the next traded candle. While it
+waits,
+
+    a BUY of an account without a position is dropped by a SELL, and renewed by a further BUY
+    a SELL or time stop of a position stays due whatever the signals are
+
+Stops and targets are not reached in such a candle, and its price moves no trailing stop.
+"""
+
+from itertools import zip_longest
+
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from onetape.core.candles import Candles, IntArray
+from onetape.engine.exits import SIGNAL, TIME_STOP
+from onetape.engine.rules import Rules
+
+
+class OrderBars(Struct, frozen=True):
+    """Bars whose open fills an order; what is due on bars without a trade has been moved."""
+
+    buys: IntArray
+    """Bars whose open fills a BUY of an account without a position, ascending."""
+    due: IntArray
+    """For each of `buys`, the bar at which the newest BUY behind it was due; at most that bar."""
+    run_starts: IntArray
+    """Index into `buys` of the first one of each run of BUYs, and the number of buys at the end."""
+    usable_from: int
+    """Index into `buys` of the first one whose run has not led to an entry before the range."""
+    sells: IntArray
+    """Bars whose open fills a SELL of a position; the number of bars at the end."""
+    traded: IntArray | None = None
+    """Bars with a trade, and the number of bars at the end; None: all bars have one."""
+    buy_left: int | None = None
+    """Bar at which a BUY was due that still waits after the last bar, for an empty account."""
+    sell_left: bool = False
+    """Whether a SELL still waits after the last bar, for a position."""
+
+    def fill_bars(self, due: IntArray) -> IntArray:
+        """Return the bars whose open fills orders that are due at these bars."""
+        if self.traded is None:
+            return due
+        count = int(self.traded[-1])
+        return self.traded[np.searchsorted(self.traded, np.clip(due, 0, count))]
+
+
+def orders_of(signal: NDArray[np.int8], start_index: int, pending: int) -> NDArray[np.int8]:
+    """Return what is due at the open of each traded candle: the signal of the one before."""
+    orders = np.empty(len(signal) - start_index, dtype=np.int8)
+    orders[:1] = pending
+    orders[1:] = signal[start_index:-1]
+    return orders
+
+
+def order_bars(
+    orders: NDArray[np.int8],
+    untraded: NDArray[np.bool_] | None,
+    *,
+    waiting: int = 0,
+    is_used: bool = False,
+) -> OrderBars:
+    """Return the bars that fill orders.
+
+    Args:
+        orders: What is due at each open: 1 BUY, -1 SELL, 0 nothing; shape (n,).
+        untraded: Bars without a trade, shape (n,); None: there is none.
+        waiting: Order that waits from before the first bar: 1 BUY, -1 SELL, 0 none.
+        is_used: Whether the run of BUYs that was on before the first bar has led to an entry.
+    """
+    # NumPy finds the few true values faster than small numbers, twenty times.
+    events = np.flatnonzero(orders != 0)
+    sides = orders[events]
+    buys, sells = events[sides > 0], events[sides < 0]
+    if untraded is None:
+        starts = np.flatnonzero(np.diff(buys, prepend=-2) != 1)
+        bounds = np.append(starts, len(buys))
+        goes_on = is_used and len(buys) > 0 and buys[0] == 0
+        # The end of the range stands behind the last SELL.
+        return OrderBars(
+            buys, buys, bounds, int(bounds[1]) if goes_on else 0, np.append(sells, len(orders))
+        )
+    if waiting:
+        buys, sells = (
+            np.insert(bars, 0, -1) if waiting == side else bars
+            for bars, side in ((buys, 1), (sells, -1))
+        )
+    traded = np.append(np.flatnonzero(~untraded), len(orders))
+    return _moved(buys, sells, traded, is_used=is_used)
+
+
+def _moved(buys: IntArray, sells: IntArray, traded: IntArray, *, is_used: bool) -> OrderBars:
+    """Return the bars that fill orders which are due at `buys` and `sells`."""
+    count = int(traded[-1])
+    fills = traded[np.searchsorted(traded, buys)]
+    run = np.cumsum(np.diff(buys, prepend=-9) != 1)
+    is_newest = np.diff(fills, append=count + 1) != 0
+    before = np.searchsorted(sells, fills, side="right") - 1
+    last_sell = np.where(before >= 0, sells[before], -9) if len(sells) else np.full(len(fills), -9)
+    is_due = is_newest & (buys > last_sell)
+    left = buys[is_due & (fills == count)]
+    is_due &= fills < count
+    kept = run[is_due]
+    first_run = int(run[0]) if is_used and len(buys) and buys[0] == 0 else -1
+    sold = traded[np.searchsorted(traded, sells)]
+    return OrderBars(
+        buys=fills[is_due],
+        due=buys[is_due],
+        run_starts=np.append(np.flatnonzero(np.diff(kept, prepend=-1) != 0), len(kept)),
+        usable_from=int(np.searchsorted(kept, first_run, side="right")),
+        sells=np.unique(np.append(sold, count)),
+        traded=traded,
+        buy_left=int(left[-1]) if len(left) else None,
+        sell_left=bool((sold == count).any()),
+    )
+
+
+def without_untraded(candles: Candles, untraded: NDArray[np.bool_] | None) -> Candles:
+    """Return candles whose high and low reach no level where nothing was traded."""
+    if untraded is None:
+        return candles
+    return replace(
+        candles,
+        high=np.where(untraded, -np.inf, candles.high),
+        low=np.where(untraded, np.inf, candles.low),
+    )
+
+
+class DueOrders(Struct, frozen=True):
+    """What is due on each bar, from which follows how long an order waited."""
+
+    orders: NDArray[np.int8]
+    """What is due at each open: 1 BUY, -1 SELL, 0 nothing; shape (n,)."""
+    untraded: NDArray[np.bool_] | None
+    """Bars without a trade, shape (n,); None: there is none."""
+    bars: OrderBars
+    """Which bars fill it."""
+    reached: Candles
+    """The candles, with the highs and lows that levels are compared with."""
+    waiting: int
+    """Order that waits from before the first bar: 1 BUY, -1 SELL, 0 none."""
+    is_used: bool
+    """Whether the run of BUYs that was on before the first bar has led to an entry."""
+    free: int
+    """First bar at which a BUY may be due: the rest of a cool-down from before the range."""
+    rules: Rules
+
+    def is_run_used(self, bar: int, entry: int | None) -> bool:
+        """Return whether the run of BUYs that is due at a bar has led to an entry.
+
+        Args:
+            bar: Negative: before the range.
+            entry: Bar of the last entry; negative: before the range; None: there is none.
+        """
+        if entry is None or entry < 0:
+            return self.is_used and bool((self.orders[: bar + 1] > 0).all())
+        return bool((self.orders[entry : bar + 1] > 0).all())
+
+    def left(self, entry: int | None, free: int, *, is_held: bool) -> int:
+        """Return which order still waits after the last bar: 1 BUY, -1 SELL, 0 none.
+
+        Args:
+            entry: As for `is_run_used`.
+            free: First bar at which a BUY may be due.
+            is_held: Whether a position is open.
+        """
+        if is_held:
+            return -1 if self.bars.sell_left else 0
+        due = self.bars.buy_left
+        if due is None or 0 <= due < free:
+            return 0
+        is_used = due >= 0 and self.is_run_used(due, entry)
+        return 0 if is_used and self.rules.reentry == "new_signal" else 1
+
+    def waits(self, entries: list[int], exits: list[int], kinds: list[int]) -> dict[int, int]:
+        """Return for each bar that filled a late order how many candles that order waited.
+
+        Args:
+            entries: Bars of the entries; a first one that is negative was carried in.
+            exits: Bars of the exits, of which the k-th ends the k-th entry.
+            kinds: How they came about, as EXIT_KINDS counts.
+        """
+        if self.untraded is None:
+            return {}
+        waits: dict[int, int] = {}
+        free = self.free
+        for bar, exit_bar, kind in zip_longest(entries, exits, kinds):
+            if bar > 0:
+                waits[bar] = self.entry_wait(bar, free)
+            if kind == SIGNAL:
+                waits[exit_bar] = self.exit_wait(exit_bar)
+            elif kind == TIME_STOP:
+                waits[exit_bar] = exit_bar - bar - (self.rules.exits.time_stop_bars or 0)
+            if exit_bar is not None:
+                free = exit_bar + 1 + self.rules.cool_down_bars
+        return {bar: candles for bar, candles in waits.items() if candles}
+
+    def entry_wait(self, bar: int, free: int) -> int:
+        """Return how many candles the BUY waited that was filled in a bar.
+
+        Args:
+            bar: The bar that filled it.
+            free: First bar at which a BUY could be due.
+        """
+        first = self._first_of_wait(bar)
+        sells = np.flatnonzero(self.orders[first : bar + 1] < 0)
+        if self.waiting > 0 and first == 0 and not len(sells):
+            return bar + 1
+        first = max(free, first + int(sells[-1]) + 1 if len(sells) else first)
+        return bar - (first + int(np.argmax(self.orders[first : bar + 1] > 0)))
+
+    def exit_wait(self, bar: int) -> int:
+        """Return how many candles the SELL waited that was filled in a bar."""
+        first = self._first_of_wait(bar)
+        if self.waiting < 0 and first == 0:
+            return bar + 1
+        return bar - (first + int(np.argmax(self.orders[first : bar + 1] < 0)))
+
+    def _first_of_wait(self, bar: int) -> int:
+        """Return the first of the bars without a trade right before a bar, or the bar."""
+        while self.untraded is not None and bar > 0 and self.untraded[bar - 1]:
+            bar -= 1
+        return bar

@@ -1,0 +1,106 @@
+"""Which BUY enters after an exit: one of a run that has not entered yet, or any."""
+
+from typing import Literal
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from onetape.core.candles import Candles
+from onetape.core.errors import UsageError
+from onetape.core.steps import IDEAL_MARKET
+from onetape.engine import ExitRules, Portfolio, Rules, Series, simulate, simulate_together
+
+Reentry = Literal["new_signal", "while_signal"]
+STOP = Rules(cash=1_000.0, fee_rate=0.0, exits=ExitRules(stop_loss=0.1))
+FREE = Rules(cash=1_000.0, fee_rate=0.0)
+_ORDERS = {"b": 1, "s": -1, ".": 0}
+
+
+def signal_of(signals: str) -> np.ndarray:
+    return np.array([_ORDERS[one] for one in signals], np.int8)
+
+
+def candles_of(count: int, stops: tuple[int, ...] = ()) -> Candles:
+    """Return candles at 100 that fall to 85 and back inside each bar of `stops`."""
+    price = np.full(count, 100.0)
+    low = price.copy()
+    low[list(stops)] = 85.0
+    times = np.arange(count, dtype=np.int64) * 3_600
+    return Candles.from_columns(times, price, price, low, price, np.ones(count))
+
+
+def entries(signals: str, rules: Rules, *stops: int) -> list[int]:
+    result = simulate(candles_of(len(signals), stops), signal_of(signals), rules)
+    return [trade.entry_index for trade in result.trades]
+
+
+@pytest.mark.parametrize(
+    ("signals", "cool_down", "new_signal", "while_signal"),
+    [
+        # A stop inside bar 2 ends each first position; the order of bar t is the signal of t - 1.
+        ("bbbbbb..", 0, [1], [1, 3]),  # one run, which has entered
+        ("bb.bbb..", 0, [1, 4], [1, 4]),  # the second run is another one
+        ("b.bbbb..", 0, [1, 3], [1, 3]),  # it begins right after the stop
+        ("b.bbbb..", 2, [1, 5], [1, 5]),  # it begins in the cool-down and lasts longer
+        ("b.bb....", 2, [1], [1]),  # it ends in the cool-down
+        ("bbbbbb..", 2, [1], [1, 5]),  # the run that has entered outlasts the cool-down
+    ],
+)
+def test_after_a_stop_a_run_of_buys_enters_once_or_again(
+    signals: str, cool_down: int, new_signal: list[int], while_signal: list[int]
+):
+    for reentry, expected in (("new_signal", new_signal), ("while_signal", while_signal)):
+        rules = replace(STOP, cool_down_bars=cool_down, reentry=reentry)
+        assert entries(signals, rules, 2) == expected, reentry
+
+
+def test_a_run_that_begins_while_a_position_is_open_has_not_entered():
+    # Bought at 1 by a run of one; the next run begins at 3, and the stop is inside 4.
+    assert entries("b..bbb..", STOP, 4) == [1, 5]
+
+
+def test_a_run_enters_again_at_each_stop_with_while_signal():
+    rules = replace(STOP, reentry="while_signal")
+    assert entries("bbbbbbbb", rules, 2, 4, 6) == [1, 3, 5, 7]
+    assert entries("bbbbbbbb", STOP, 2, 4, 6) == [1]
+
+
+def test_a_word_that_is_no_reentry_is_refused_with_the_nearest():
+    with pytest.raises(UsageError, match="reentry must be one of new_signal, while_signal, found"):
+        Rules(reentry="new_signals")  # pyright: ignore[reportArgumentType]
+
+
+def together(rules: Rules, *symbols: tuple[str, tuple[int, ...]]) -> Portfolio:
+    series = [
+        Series(f"{number}/Q", candles_of(len(signals), stops), signal_of(signals), 0, IDEAL_MARKET)
+        for number, (signals, stops) in enumerate(symbols)
+    ]
+    return simulate_together(series, rules, 1)
+
+
+def bought(result: Portfolio) -> list[tuple[str, int]]:
+    return [(trade.symbol, trade.entry_index) for trade in result.trades]
+
+
+def test_a_run_that_found_all_slots_full_enters_when_an_exit_at_the_open_frees_one():
+    result = together(FREE, ("b..s....", ()), (".bbbbb..", ()))
+    assert bought(result) == [("0/Q", 1), ("1/Q", 4)]
+    assert result.skipped_entries == 0
+
+
+def test_an_exit_inside_a_candle_frees_its_slot_at_the_next_open():
+    result = together(STOP, ("b.......", (4,)), (".bbbbb..", ()))
+    assert bought(result) == [("0/Q", 1), ("1/Q", 5)]
+
+
+def test_a_free_slot_goes_to_the_first_symbol_of_those_that_wait_for_it():
+    result = together(FREE, (".bbbb...", ()), ("b..s....", ()), (".bbbbb..", ()))
+    assert bought(result) == [("1/Q", 1), ("0/Q", 4)]
+    assert result.skipped_entries == 1
+
+
+def test_runs_that_end_while_all_slots_are_full_are_counted_each_once():
+    result = together(FREE, ("b.......", ()), (".bb.b.bb", ()))
+    assert bought(result) == [("0/Q", 1)]
+    assert result.skipped_entries == 3

@@ -1,0 +1,15 @@
+"""Stretches of candles in which nothing is traded, as a halted market has them."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def untraded_stretches(rng: np.random.Generator, count: int) -> NDArray[np.bool_]:
+    """Return which candles of a walk repeat the close before them, in half of the walks none."""
+    is_flat = np.zeros(count, dtype=np.bool_)
+    if rng.random() < 0.5:
+        return is_flat
+    share = rng.choice([0.02, 0.2])
+    for bar in np.flatnonzero(rng.random(count) < share).tolist():
+        is_flat[max(bar, 1) : bar + int(rng.integers(1, 8))] = True
+    return is_flat
