@@ -112,7 +112,7 @@ def load_tape(
     bad = unexplained(store, key, holes)
     if bad and not settings.allow_gaps:
         stored = f"{utc_text(first)} to {utc_text(after)} UTC"
-        repair = repair_command(key, settings, start, end)
+        repair = repair_command(key, settings, start, end, first=bad[0][0])
         raise CandleGapError(_gap_text(key, timeframe, bad, stored, repair))
     warm_up = max(LEAST_WARM_UP, lookback, settings.account.closes_before)
     before, hole = _warm_up(store, key, timeframe, warm_up, start)
@@ -216,11 +216,41 @@ def repair_command(
     end: int | None = None,
     *,
     others: Sequence[str] = (),
+    first: int | None = None,
 ) -> str:
-    """Return the command that fetches what is missing, of other symbols too, into the same file."""
+    """Return the command that gets what is missing into the same file.
+
+    Of an exchange that serves its newest candles only, older ones must come from a file.
+
+    Args:
+        key: The series.
+        settings: The settings of the run.
+        start: First moment of the candles, epoch seconds; None: the backfiller's own.
+        end: Last moment of the candles, epoch seconds, exclusive; None: the newest.
+        others: Other symbols that lack the candles, too.
+        first: Open of the first missing candle, epoch seconds; None: `start`.
+    """
+    moment = start if first is None else first
+    if moment is not None and _is_out_of_reach(key, moment):
+        command = (
+            f"uv run backfiller import FILE --exchange {key.exchange} --symbol "
+            f"{shlex.quote(key.symbol)} --timeframe {key.timeframe}"
+        )
+        if settings.db is not None:
+            command += f" --db {shlex.quote(str(settings.db))}"
+        return f"{command}, with a FILE that has them: {key.exchange} serves its newest ones only"
     symbols = " ".join(f"--symbol {shlex.quote(symbol)}" for symbol in (key.symbol, *others))
     command = f"uv run backfiller --exchange {key.exchange} {symbols} --timeframe {key.timeframe}"
     for flag, moment in (("--from", start), ("--to", end)):
         if moment is not None:
             command += f" {flag} {day_text(moment).replace(' ', 'T')}"
     return command if settings.db is None else f"{command} --db {shlex.quote(str(settings.db))}"
+
+
+def _is_out_of_reach(key: SeriesKey, start: int) -> bool:
+    """Return whether the exchange cannot serve a candle any more."""
+    from onetape.core.clock import SystemClock
+    from onetape.exchange.quirks import is_out_of_reach
+
+    now = SystemClock().now_ms() // 1_000
+    return is_out_of_reach(key.exchange, Timeframe.parse(key.timeframe), start, now)

@@ -1,12 +1,16 @@
 """`backfiller import`: candles from files."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from backfiller.commands.common import CONFIG, database_of
 from onetape.cli import options
+
+if TYPE_CHECKING:
+    from backfiller.formats.plan import Failed, Planned, Wanted
+    from backfiller.importing import Imported
 
 _Files = Annotated[
     list[Path],
@@ -22,6 +26,29 @@ _TimeUnit = Annotated[
         help="What times count: s, ms, us, ns, or iso for dates.  [default: recognised]",
     ),
 ]
+_TimeZone = Annotated[
+    str | None,
+    typer.Option(
+        "--timezone",
+        metavar="ZONE",
+        help="Time zone of dates without an offset, such as Europe/Berlin.  [default: UTC]",
+    ),
+]
+_Columns = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="The columns in their order, such as timestamp,low,high,open,close,volume; - for "
+        "any other.  [default: recognised]",
+    ),
+]
+_Spot = Annotated[
+    bool,
+    typer.Option(
+        "--spot",
+        help="Import files that look like futures, mark or index prices: they hold spot candles.",
+    ),
+]
 _DropLast = Annotated[
     bool,
     typer.Option(
@@ -29,6 +56,8 @@ _DropLast = Annotated[
         help="Leave out each file's last candle: it may not have been over when it was made.",
     ),
 ]
+#: Failures that are named in the last line.
+_MOST_NAMED = 5
 
 
 def import_files(
@@ -38,26 +67,30 @@ def import_files(
     symbol: options.Symbol = None,
     timeframe: options.OneTimeframe = None,
     time_unit: _TimeUnit = None,
+    timezone: _TimeZone = None,
+    columns: _Columns = None,
+    spot: _Spot = False,
     drop_last: _DropLast = False,
     db: options.Database = None,
     config: CONFIG = None,
     json_: options.Json = False,
 ) -> None:
-    """Import candle files, checked like fetched candles. Flags say only what names do not."""
+    """Import candle files, checked like fetched candles. Flags say only what names do not.
+
+    A table that cannot be imported stops no other; the exit code is the worst of all.
+    """
     from contextlib import ExitStack
 
+    from backfiller.formats.columns import parse_columns
     from backfiller.formats.plan import Wanted, plan_import
-    from backfiller.formats.times import ISO, UNITS
-    from backfiller.importing import Imported, read_planned, store_table
+    from backfiller.formats.tables import ReadOptions
+    from backfiller.formats.times import ISO, UNITS, time_zone
     from backfiller.settings import BackfillerSettings
-    from onetape.cli.output import print_json, print_line, tell
+    from onetape.cli.output import print_json, print_line
     from onetape.cli.settings import load_settings, settings_file
-    from onetape.core.clock import SystemClock
     from onetape.core.errors import UsageError
     from onetape.core.symbols import spot_symbol
     from onetape.core.timeframes import Timeframe
-    from onetape.store.candles import check_kind
-    from onetape.store.database import Store, open_store
 
     if time_unit is not None and time_unit not in (*UNITS, ISO):
         raise UsageError(f"--time-unit {time_unit!r} is none of s, ms, us, ns and iso")
@@ -68,25 +101,133 @@ def import_files(
         exchange,
         None if symbol is None else spot_symbol(symbol),
         None if timeframe is None else Timeframe.parse(timeframe).name,
-        time_unit,
+        ReadOptions(
+            time_unit,
+            None if timezone is None else time_zone(timezone),
+            None if columns is None else parse_columns(columns),
+            spot,
+        ),
         drop_last,
     )
-    planned = plan_import(files, wanted)
-    path = database_of(settings.db, sorted({one.exchange for one in planned}))
+    done: list[Imported] = []
+    with ExitStack() as room:
+        planned, failed = plan_import(files, wanted, room)
+        total = len(planned) + len(failed)
+        if total > 1:
+            for failure in failed:
+                _note_failure(failure)
+        exchanges = sorted({one.exchange for one in planned})
+        path = database_of(settings.db, exchanges) if planned else None
+        if path is not None:
+            done = _import_all(planned, wanted, path, failed, quiet=json_, is_single=total == 1)
+    if total == 1 and failed and not done:
+        raise failed[0].error
+    if json_:
+        print_json(
+            {
+                "database": path,
+                "files": [one.document() for one in done],
+                "failed": [one.document() for one in failed],
+            }
+        )
+    elif done:
+        print_line(f"database: {path}")
+    _raise_worst(failed, total)
+
+
+def _import_all(
+    planned: "list[Planned]",
+    wanted: "Wanted",
+    path: Path,
+    failed: "list[Failed]",
+    *,
+    quiet: bool,
+    is_single: bool,
+) -> "list[Imported]":
+    """Read and store each table; those that cannot be imported are added to `failed`.
+
+    Raises:
+        StoreError: the database cannot be used.
+    """
+    from contextlib import ExitStack
+
+    from backfiller.formats.plan import Failed
+    from backfiller.importing import read_planned, store_table
+    from onetape.cli.output import note, print_line, tell
+    from onetape.core.clock import SystemClock
+    from onetape.core.errors import ConfigurationError, DataError, UsageError
+    from onetape.store.candles import check_kind
+    from onetape.store.database import Store, open_store
+
     done: list[Imported] = []
     with ExitStack() as stack:
         store: Store | None = None
         for one in planned:
             tell(f"reading {one.part.source}")
             now_ms = SystemClock().now_ms()
-            table = read_planned(one, wanted, now_ms=now_ms)
-            if store is None:  # only now: a file that cannot be read makes no database
-                store = stack.enter_context(open_store(path, create=True))
-            check_kind(store, table.key.exchange)
-            done.append(store_table(store, table, now_ms=now_ms))
-            if not json_:
+            try:
+                table = read_planned(one, wanted, now_ms=now_ms)
+            except (DataError, UsageError, ConfigurationError) as error:
+                failed.append(Failed(one.part.source, error))
+                if not is_single:
+                    _note_failure(failed[-1])
+                continue
+            with ExitStack() as room:
+                room.callback(table.close)
+                if store is None:  # only now: a file that cannot be read makes no database
+                    store = stack.enter_context(open_store(path, create=True))
+                check_kind(store, table.key.exchange)
+                done.append(store_table(store, table, now_ms=now_ms))
+            for line in done[-1].notes:
+                note(f"{one.part.source}: {line}")
+            if not quiet:
                 print_line(done[-1].line())
-    if json_:
-        print_json({"database": path, "files": [one.document() for one in done]})
-    else:
-        print_line(f"database: {path}")
+            contradiction = done[-1].contradiction()
+            if contradiction is not None:
+                failed.append(Failed(one.part.source, contradiction))
+                if not is_single:
+                    _note_failure(failed[-1])
+    _note_guesses(done)
+    return done
+
+
+def _note_guesses(done: "list[Imported]") -> None:
+    """Say once of each exchange that it is only guessed."""
+    from collections import Counter
+
+    from onetape.cli.output import note
+    from onetape.core.words import counted
+
+    guessed = Counter(one.exchange for one in done if one.is_exchange_guessed)
+    for exchange, count in guessed.items():
+        first = next(one for one in done if one.is_exchange_guessed and one.exchange == exchange)
+        more = f" and {counted(count - 1, 'other table')}" if count > 1 else ""
+        note(
+            f"{Path(first.source).name}{more}: exchange {exchange} is a guess by the kind of name; "
+            "if it is another, say so with --exchange, and another --db"
+        )
+
+
+def _note_failure(failure: "Failed") -> None:
+    from onetape.cli.output import note
+
+    note(f"backfiller: {failure.error}")
+
+
+def _raise_worst(failed: "list[Failed]", total: int) -> None:
+    """Raise what stands for all failures: of the class with the highest exit code.
+
+    Raises:
+        OnetapeError: a table could not be imported.
+    """
+    from onetape.core.words import counted
+
+    if not failed:
+        return
+    worst = max((failure.error for failure in failed), key=lambda error: error.exit_code)
+    if total == 1:
+        raise worst
+    names = ", ".join(Path(failure.source).name for failure in failed[:_MOST_NAMED])
+    more = f" and {len(failed) - _MOST_NAMED:,} more" if len(failed) > _MOST_NAMED else ""
+    what = f"{len(failed):,} of {counted(total, 'table')} could not be imported or need a look"
+    raise type(worst)(f"{what}: {names}{more}")

@@ -1,10 +1,13 @@
-"""Which column of a table is which: by its header, or by how many columns there are."""
+"""Which column of a table is which: by its header, by their number, or by a flag."""
 
 import re
 from collections.abc import Sequence
 from typing import Final
 
-from onetape.core.errors import DataError
+from msgspec import Struct
+
+from onetape.core.errors import DataError, UsageError
+from onetape.core.printable import printable
 
 #: In the order of a candle.
 FIELDS: Final = ("timestamp", "open", "high", "low", "close", "volume")
@@ -12,21 +15,64 @@ _NAMES: Final = {
     "timestamp": "timestamp", "time": "timestamp", "date": "timestamp", "datetime": "timestamp",
     "opentime": "timestamp", "unix": "timestamp", "ts": "timestamp", "t": "timestamp",
     "timestampms": "timestamp", "timestamputc": "timestamp", "unixtimestamp": "timestamp",
-    "open": "open", "o": "open", "openprice": "open",
-    "high": "high", "h": "high", "highprice": "high",
-    "low": "low", "l": "low", "lowprice": "low",
-    "close": "close", "c": "close", "closeprice": "close",
+    "starttime": "timestamp", "start": "timestamp", "timeutc": "timestamp", "dateutc": "timestamp",
+    "opentimeutc": "timestamp", "datetimeutc": "timestamp", "unixtime": "timestamp",
+    "gmttime": "timestamp", "mts": "timestamp", "localtime": "timestamp", "epoch": "timestamp",
+    "open": "open", "o": "open", "openprice": "open", "op": "open", "priceopen": "open",
+    "high": "high", "h": "high", "highprice": "high", "hi": "high", "pricehigh": "high",
+    "low": "low", "l": "low", "lowprice": "low", "lo": "low", "pricelow": "low",
+    "close": "close", "c": "close", "closeprice": "close", "cl": "close", "priceclose": "close",
     "volume": "volume", "v": "volume", "vol": "volume", "basevolume": "volume",
-    "volumebase": "volume",
+    "volumebase": "volume", "volumefrom": "volume", "baseassetvolume": "volume",
+    "volumetraded": "volume",
 }  # fmt: skip
 #: Where a table has the time twice, as a number and as a date, the number is meant.
-_TIME_RANKS: Final = ("timestamp", "opentime", "unix", "unixtimestamp")
+_TIME_RANKS: Final = (
+    "timestamp", "opentime", "unix", "unixtimestamp", "unixtime", "timestampms", "datetime", "date",
+)  # fmt: skip
+#: Where several columns could be the volume, these are in base currency.
+_VOLUME_RANKS: Final = ("basevolume", "volumebase", "baseassetvolume", "volumefrom", "vol")
+#: HTX names the base volume `amount` and the quote volume `vol`.
+_HTX: Final = {"amount", "vol", "count"}
+#: The column that pandas writes for an index without a name.
+_UNNAMED_INDEX: Final = ("", "indexlevel0", "unnamed0", "index")
+#: Header of Binance's archives of futures, mark, index and premium prices; spot has none.
+_FUTURES_HEADER: Final = {
+    "opentime", "closetime", "count", "takerbuyvolume", "takerbuyquotevolume", "ignore",
+}  # fmt: skip
 #: Tables without a header, by their number of columns: Binance's REST and archive rows have 12.
-_BY_COUNT: Final = {6: (0, 1, 2, 3, 4, 5), 7: (0, 1, 2, 3, 4, 5), 12: (0, 1, 2, 3, 4, 5)}
+_BY_COUNT: Final = (6, 7, 12)
 
 
-def columns_named(header: Sequence[str], symbol: str | None, source: str) -> tuple[int, ...]:
-    """Return where time, open, high, low, close and volume are in a table with a header.
+class Places(Struct, frozen=True):
+    """Where the six columns of a candle are in a table, as numbers of columns from 0."""
+
+    fields: tuple[int, ...]
+    """Time, open, high, low, close, volume; volume is missing where the table has none."""
+    time_of_day: int | None = None
+    """The column that completes the date of the first field."""
+
+
+def parse_columns(text: str) -> tuple[str, ...]:
+    """Return the columns that a flag names, such as `timestamp,low,high,open,close,volume`.
+
+    Raises:
+        UsageError: one is unknown, named twice or missing; `-` stands for any other column.
+    """
+    names = tuple(name.strip().lower() for name in text.split(","))
+    for name in names:
+        if name not in (*FIELDS, "-"):
+            raise UsageError(
+                f"--columns: {name!r} is none of {', '.join(FIELDS)}; write - for another column"
+            )
+    for field in FIELDS:
+        if names.count(field) != 1:
+            raise UsageError(f"--columns must name {field} once")
+    return names
+
+
+def columns_named(header: Sequence[str], symbol: str | None, source: str) -> Places:
+    """Return where the columns are in a table with a header.
 
     Args:
         header: The names of the columns.
@@ -36,35 +82,107 @@ def columns_named(header: Sequence[str], symbol: str | None, source: str) -> tup
     Raises:
         DataError: a column is missing, or two could be meant.
     """
-    plain = [re.sub(r"[^a-z0-9]", "", name.lower()) for name in header]
+    plain = [plain_name(name) for name in header]
     names = dict(_NAMES)
     if symbol is not None:
-        names[f"volume{symbol.partition('/')[0].lower()}"] = "volume"
+        base = plain_name(symbol.partition("/")[0])
+        names |= {f"volume{base}": "volume", f"vol{base}": "volume", f"{base}volume": "volume"}
+    if set(plain) >= _HTX:
+        names = {name: field for name, field in names.items() if name != "vol"} | {
+            "amount": "volume"
+        }
+        if "id" in plain and not any(names.get(name) == "timestamp" for name in plain):
+            names["id"] = "timestamp"
+    found = {
+        field: [place for place, name in enumerate(plain) if names.get(name) == field]
+        for field in FIELDS
+    }
+    time_of_day = _time_places(plain, found)
+    _one_volume(plain, found, symbol)
     places: list[int] = []
     for field in FIELDS:
-        found = [place for place, name in enumerate(plain) if names.get(name) == field]
-        if field == "timestamp" and len(found) > 1:
-            ranked = [place for rank in _TIME_RANKS for place in found if plain[place] == rank]
-            found = ranked[:1] or found
-        if len(found) != 1:
-            what = "no column" if not found else f"{len(found)} columns"
+        if field == "volume" and not found[field] and not any("vol" in name for name in plain):
+            continue
+        if len(found[field]) != 1:
+            what = "no column" if not found[field] else f"{len(found[field])} columns"
             raise DataError(
-                f"{source} has {what} for {field} in its header {','.join(header)[:120]}; "
+                f"{source} has {what} for {field} in its header "
+                f"{printable(','.join(header))[:120]}; "
                 "rename them to timestamp,open,high,low,close,volume"
             )
-        places.append(found[0])
-    return tuple(places)
+        places.append(found[field][0])
+    return Places(tuple(places), time_of_day)
 
 
-def columns_counted(count: int, source: str) -> tuple[int, ...]:
-    """Return where the six columns are in a table of so many columns without a header.
+def _time_places(plain: Sequence[str], found: dict[str, list[int]]) -> int | None:
+    """Leave one column of time; return that of the time of day where the date has none."""
+    times = found["timestamp"]
+    if not times:
+        unnamed = [place for place, name in enumerate(plain) if name in _UNNAMED_INDEX]
+        found["timestamp"] = unnamed[:1]
+        return None
+    if len(times) == 1:
+        return None
+    by_name = {plain[place]: place for place in reversed(times)}
+    if set(by_name) == {"date", "time"}:
+        found["timestamp"] = [by_name["date"]]
+        return by_name["time"]
+    ranked = [by_name[rank] for rank in _TIME_RANKS if rank in by_name]
+    found["timestamp"] = ranked[:1] or times
+    return None
+
+
+def _one_volume(plain: Sequence[str], found: dict[str, list[int]], symbol: str | None) -> None:
+    """Leave the column of the volume in base currency."""
+    volumes = found["volume"]
+    if len(volumes) < 2:
+        return
+    base = "" if symbol is None else plain_name(symbol.partition("/")[0])
+    ranks = (f"volume{base}", f"vol{base}", f"{base}volume") if base else ()
+    for rank in (*ranks, *_VOLUME_RANKS[:-1]):
+        named = [place for place in volumes if plain[place] == rank]
+        if len(named) == 1:
+            found["volume"] = named
+            return
+
+
+def is_futures_header(header: Sequence[str]) -> bool:
+    """Return whether a header is that of Binance's archives of futures."""
+    return {plain_name(name) for name in header} >= _FUTURES_HEADER
+
+
+def columns_counted(count: int, source: str, *, has_time_of_day: bool = False) -> Places:
+    """Return where the columns are in a table of so many columns without a header.
+
+    Args:
+        count: The columns.
+        source: The table, for the error.
+        has_time_of_day: The first column is a date and the second a time of day.
 
     Raises:
-        DataError: nobody publishes tables of so many columns, or which is which is not certain.
+        DataError: tables of so many columns are unknown, or which is which is not certain.
     """
-    if count not in _BY_COUNT:
+    if has_time_of_day and count == len(FIELDS) + 1:
+        return Places((0, 2, 3, 4, 5, 6), 1)
+    if count not in _BY_COUNT or has_time_of_day:
         raise DataError(
             f"{source} has no header and {count} columns, so which is which cannot be known; "
-            "put a first line timestamp,open,high,low,close,volume over them"
+            "name them: --columns timestamp,open,high,low,close,volume, with - for any other"
         )
-    return _BY_COUNT[count]
+    return Places((0, 1, 2, 3, 4, 5))
+
+
+def columns_given(names: Sequence[str], count: int, source: str) -> Places:
+    """Return where the columns are that a flag names.
+
+    Raises:
+        DataError: the table has fewer columns.
+    """
+    if count < len(names):
+        raise DataError(f"{source} has {count} columns, and --columns names {len(names)}")
+    return Places(tuple(names.index(field) for field in FIELDS))
+
+
+def plain_name(name: str) -> str:
+    """Return the name of a column in small letters and digits, other alphabets included."""
+    return re.sub(r"[\W_]", "", name.lower())

@@ -1,25 +1,24 @@
 """What the name of a candle file says of its content, by the habits of those who publish them."""
 
 import re
+import unicodedata
+from itertools import pairwise
 from pathlib import PurePath
 from typing import Final
 
 from msgspec import Struct
-
-from onetape.core.errors import UsageError
 
 #: Kraken names its files by pair and minutes; 1 week and 15 days open on days of its own.
 _KRAKEN_MINUTES: Final = {
     "1": "1m", "5": "5m", "15": "15m", "30": "30m", "60": "1h", "240": "4h", "720": "12h",
     "1440": "1d",
 }  # fmt: skip
-_KRAKEN_CODES: Final = {"XBT": "BTC", "XDG": "DOGE"}
 # Longest first, so that BTCUSDT ends in USDT.
 _KRAKEN_QUOTES: Final = (
     "PYUSD", "RLUSD", "USDT", "USDC", "USDG", "EURC", "EURQ", "USDQ", "USD", "EUR", "GBP", "CAD",
     "JPY", "AUD", "CHF", "XBT", "ETH", "DAI", "AED",
 )  # fmt: skip
-_BINANCE_QUOTES: Final = (
+_QUOTES: Final = (
     "FDUSD", "USDT", "USDC", "BUSD", "TUSD", "USDP", "USD1", "BIDR", "IDRT", "BKRW", "BVND",
     "BTC", "ETH", "BNB", "EUR", "TRY", "GBP", "AUD", "BRL", "JPY", "RUB", "UAH", "NGN", "ZAR",
     "PLN", "RON", "ARS", "MXN", "CZK", "COP", "DAI", "PAX", "TRX", "XRP", "DOGE", "UST", "VAI",
@@ -39,8 +38,27 @@ _FREQTRADE_OTHER: Final = re.compile(
 _BINANCE: Final = re.compile(
     rf"({_CODE})-([0-9]+(?:[smhdw]|mo))-[0-9]{{4}}-[0-9]{{2}}(?:-[0-9]{{2}})?"
 )
+#: BTCUSD_PERP-1h-2025-01 and BTCUSD_250328-1h-2025-01
+_BINANCE_CONTRACT: Final = re.compile(rf"{_CODE}_(?:PERP|[0-9]{{6}})(?:-.*)?")
 #: XBTUSD_60
 _KRAKEN: Final = re.compile(rf"({_CODE})_([0-9]+)")
+#: Binance_BTCUSDT_1h, Bitstamp_BTCUSD_2024_minute: CryptoDataDownload
+_DOWNLOADED: Final = re.compile(
+    rf"([A-Z][a-z]+[A-Za-z]*)_({_CODE})(?:_[0-9]{{4}})?_(minute|hour|d|{_TIMEFRAME})"
+)
+_DOWNLOADED_TIMEFRAMES: Final = {"minute": "1m", "hour": "1h", "d": "1d"}
+#: "BINANCE_BTCUSDT, 60" and "BINANCE_BTCUSDT, 1D_3f2a1": TradingView
+_TRADINGVIEW: Final = re.compile(rf"([A-Z]+)_({_CODE}), ([0-9]+|1[DW])(?:[ _].*)?")
+_TRADINGVIEW_TIMEFRAMES: Final = {
+    "1": "1m", "3": "3m", "5": "5m", "15": "15m", "30": "30m", "60": "1h", "120": "2h",
+    "240": "4h", "360": "6h", "480": "8h", "720": "12h", "1D": "1d", "1W": "1w",
+}  # fmt: skip
+#: Folders of Binance's archives, with what their files hold.
+_FOLDERS: Final = {
+    "markPriceKlines": "mark prices",
+    "indexPriceKlines": "index prices",
+    "premiumIndexKlines": "premium indexes",
+}
 
 
 class Named(Struct, frozen=True):
@@ -49,31 +67,70 @@ class Named(Struct, frozen=True):
     exchange: str | None = None
     symbol: str | None = None
     timeframe: str | None = None
-    by_habit: bool = False
-    """The exchange is only the one whose habit the name follows, so a flag may say another."""
+    is_guess: bool = False
+    """The exchange is only the one whose habit the name follows."""
+    codes_of: str | None = None
+    """Exchange whose own currency codes the symbol has; None where they are CCXT's."""
+    other_kind: str | None = None
+    """What the file holds where that is not candles of a spot market, such as `futures`."""
+    is_kraken_archive: bool = False
+    """The name is one of Kraken's own archive, in which a hole means that nothing was traded."""
 
 
 def named(path: PurePath) -> Named:
-    """Return what the name of a file says.
-
-    Raises:
-        UsageError: it says that these are no candles of a spot market.
-    """
-    stem = _SUFFIX.sub("", path.name)
-    if _FREQTRADE_OTHER.fullmatch(stem):
-        raise UsageError(f"{path} is a file of futures, and Onetape trades spot only")
+    """Return what the name of a file, and the folders that it lies in, say."""
+    stem = unicodedata.normalize("NFC", _SUFFIX.sub("", path.name))
+    other_kind = _other_kind(path, stem)
+    if other_kind is not None:
+        return Named(other_kind=other_kind)
     if match := _OURS.fullmatch(stem):
         return Named(match[1], f"{match[2]}/{match[3]}", match[4])
     if match := _FREQTRADE.fullmatch(stem):
         # freqtrade keeps them in user_data/data/EXCHANGE.
         folder = path.parent
         exchange = folder.name if folder.parent.name == "data" else None
-        return Named(exchange, f"{match[1]}/{match[2]}", match[3].replace("Mo", "M"), by_habit=True)
+        timeframe = match[3].replace("Mo", "M")
+        return Named(exchange, f"{match[1]}/{match[2]}", timeframe, is_guess=exchange is not None)
+    return _of_publishers(stem)
+
+
+def _other_kind(path: PurePath, stem: str) -> str | None:
+    """Return what a file holds that is not candles of a spot market, by its name and folders."""
+    folders = path.parts[:-1]
+    for folder in folders:
+        if folder in _FOLDERS:
+            return _FOLDERS[folder]
+    # Binance: data/futures/um/monthly/klines; freqtrade: data/binance/futures.
+    binance = any(
+        folder == "futures" and after in ("um", "cm") for folder, after in pairwise(folders)
+    )
+    in_futures = binance or (folders[-1:] == ("futures",) and "data" in folders)
+    if match := _FREQTRADE_OTHER.fullmatch(stem):
+        return {"mark": "mark prices", "index": "index prices"}.get(match[1], "futures")
+    contract = _BINANCE_CONTRACT.fullmatch(stem) or re.search(r"USDT?\.P\b", stem)
+    return "futures" if in_futures or contract else None
+
+
+def _of_publishers(stem: str) -> Named:
     if match := _BINANCE.fullmatch(stem):
-        symbol = _split(match[1], _BINANCE_QUOTES)
-        return Named("binance", symbol, match[2].replace("mo", "M"), by_habit=True)
+        symbol = _split(match[1], _QUOTES)
+        timeframe = match[2].replace("mo", "M")
+        return Named("binance", symbol, timeframe, is_guess=True, codes_of="binance")
     if (match := _KRAKEN.fullmatch(stem)) and match[2] in _KRAKEN_MINUTES:
-        return Named("kraken", _kraken_symbol(match[1]), _KRAKEN_MINUTES[match[2]], by_habit=True)
+        return Named(
+            "kraken", _kraken_symbol(match[1]), _KRAKEN_MINUTES[match[2]], is_guess=True,
+            codes_of="kraken", is_kraken_archive=True,
+        )  # fmt: skip
+    if match := _DOWNLOADED.fullmatch(stem):
+        exchange, timeframe = match[1].lower(), match[3]
+        symbol = _split(match[2], (*_QUOTES, "USD"))
+        length = _DOWNLOADED_TIMEFRAMES.get(timeframe, timeframe)
+        return Named(exchange, symbol, length, is_guess=True, codes_of=exchange)
+    if (match := _TRADINGVIEW.fullmatch(stem)) and match[3] in _TRADINGVIEW_TIMEFRAMES:
+        exchange = match[1].lower()
+        symbol = _split(match[2], (*_QUOTES, "USD"))
+        length = _TRADINGVIEW_TIMEFRAMES[match[3]]
+        return Named(exchange, symbol, length, is_guess=True, codes_of=exchange)
     return Named()
 
 
@@ -87,13 +144,9 @@ def _split(pair: str, quotes: tuple[str, ...]) -> str | None:
 
 
 def _kraken_symbol(pair: str) -> str | None:
-    """Return BTC/USD of XBTUSD, also of Kraken's older XXBTZUSD."""
+    """Return XBT/USD of XBTUSD, also of Kraken's older XXBTZUSD."""
     old = re.fullmatch(r"X([A-Z]{3})[XZ]([A-Z]{3})|(USDT)Z(USD)", pair)
     if old:
         base, quote = [part for part in old.groups() if part]
-    else:
-        symbol = _split(pair, _KRAKEN_QUOTES)
-        if symbol is None:
-            return None
-        base, quote = symbol.split("/")
-    return f"{_KRAKEN_CODES.get(base, base)}/{_KRAKEN_CODES.get(quote, quote)}"
+        return f"{base}/{quote}"
+    return _split(pair, _KRAKEN_QUOTES)

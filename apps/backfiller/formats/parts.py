@@ -3,24 +3,34 @@
 import gzip
 import zipfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import IO, Final, cast
 
 from msgspec import Struct
 
 from backfiller.formats.names import Named, named
+from onetape.cli.output import note
 from onetape.core.errors import DataError, UsageError
+from onetape.core.printable import printable
+from onetape.core.words import counted, error_text, said
 
 _GZIP: Final = b"\x1f\x8b"
 #: What can be read, by the last suffix before a `.gz`.
 SUFFIXES: Final = (".csv", ".txt", ".json", ".feather", ".parquet")
+#: What can be read as a member of an archive.
+_MEMBER_SUFFIXES: Final = (".csv", ".txt", ".json")
+#: The flag of a member that is encrypted.
+_ENCRYPTED: Final = 0x1
+#: No packed table of candles unpacks to so many bytes: five years of seconds have 160 million rows.
+MOST_BYTES: Final = 8 * 2**30
 
 
 class Part(Struct, frozen=True):
     """One table, not read yet."""
 
     source: str
-    """The file, and the member of an archive, as errors and summaries name it."""
+    """The file, and the member of an archive, as errors and summaries name it: printable."""
     suffix: str
     """One of `SUFFIXES`: how to read it."""
     named: Named
@@ -29,59 +39,104 @@ class Part(Struct, frozen=True):
     """Open it for reading, decompressed; it may be opened again."""
     member: bool = False
     """Whether it is one of several tables of an archive, from which flags choose."""
+    is_packed: bool = False
+    """Whether it is compressed, so that little may unpack to much."""
 
 
-def parts_of(path: Path) -> list[Part]:
+def parts_of(path: Path, room: ExitStack) -> list[Part]:
     """Return the tables of a file; nothing but an archive's list is read.
+
+    Args:
+        path: The file.
+        room: What closes archives, which stay open until their tables were read.
 
     Raises:
         UsageError: there is no such file, or it is of no kind that can be read.
-        DataError: the archive is damaged, or holds no tables.
+        DataError: the archive is damaged or encrypted, or holds no tables.
     """
+    source = printable(str(path))
     if not path.is_file():
-        raise UsageError(f"{path}: there is no such file")
+        raise UsageError(f"{source}: there is no such file")
     if path.suffix.lower() == ".zip":
-        return _members(path)
+        return _members(path, source, room)
     plain = path.with_suffix("") if path.suffix.lower() == ".gz" else path
     suffix = plain.suffix.lower()
     if suffix not in SUFFIXES:
         raise UsageError(
-            f"{path} is of no kind that can be read; known are .csv, .csv.gz, .json, .feather, "
+            f"{source} is of no kind that can be read; known are .csv, .csv.gz, .json, .feather, "
             ".parquet, and .zip of Binance and Kraken"
         )
-    return [Part(str(path), suffix, named(path), lambda: _open(path))]
-
-
-def _open(path: Path) -> IO[bytes]:
-    with path.open("rb") as file:
-        zipped = file.read(2) == _GZIP
-    return cast("IO[bytes]", gzip.open(path, "rb")) if zipped else path.open("rb")
-
-
-def _members(path: Path) -> list[Part]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            infos = archive.infolist()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(f"{path} cannot be read as ZIP: {error}; download it again") from error
-    names = [PurePosixPath(info.filename) for info in infos if not info.is_dir()]
-    tables = [
-        name
-        for name in names
-        if name.suffix.lower() in (".csv", ".txt") and "__MACOSX" not in name.parts
-    ]
-    if not tables:
-        raise DataError(f"{path} holds no .csv file")
-    return [_member(path, name, several=len(tables) > 1) for name in sorted(tables)]
+        with path.open("rb") as file:
+            is_packed = file.read(2) == _GZIP
+    except OSError as error:
+        raise DataError(f"{source} cannot be read: {error_text(error)}") from error
 
-
-def _member(path: Path, name: PurePosixPath, *, several: bool) -> Part:
     def opened() -> IO[bytes]:
-        # The file behind the archive stays open until the member is closed.
-        with zipfile.ZipFile(path) as archive:
-            return archive.open(str(name))
+        return cast("IO[bytes]", gzip.open(path, "rb")) if is_packed else path.open("rb")
 
-    said = named(name)
-    if said == Named() and not several:
-        said = named(path)
-    return Part(f"{path}:{name.name}", name.suffix.lower(), said, opened, member=several)
+    return [Part(source, suffix, named(path.absolute()), opened, is_packed=is_packed)]
+
+
+def _members(path: Path, source: str, room: ExitStack) -> list[Part]:
+    # One object for all members: the list of an archive of thousands takes long to read.
+    try:
+        archive = room.enter_context(zipfile.ZipFile(path))
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise DataError(
+            f"{source} cannot be read as ZIP: {said(error)}; download it again"
+        ) from error
+    infos = [info for info in archive.infolist() if not info.is_dir()]
+    named_infos = [(PurePosixPath(info.filename), info) for info in infos]
+    visible = [each for each in named_infos if "__MACOSX" not in each[0].parts]
+    tables = [each for each in visible if each[0].suffix.lower() in _MEMBER_SUFFIXES]
+    if not tables:
+        inner = any(name.suffix.lower() in (".zip", ".gz", ".7z", ".rar") for name, _ in visible)
+        hint = ", only other archives; unpack it and import those" if inner else ""
+        raise DataError(f"{source} holds no .csv file{hint}")
+    if len(tables) < len(visible):
+        others = [
+            printable(name.name)
+            for name, _ in visible
+            if name.suffix.lower() not in _MEMBER_SUFFIXES
+        ]
+        example = f" (such as {others[0]})" if len(others) > 1 else f" ({others[0]})"
+        note(f"{source}: left out, no tables: {counted(len(others), 'member')}{example}")
+    tables.sort(key=lambda each: each[0])
+    several = len(tables) > 1
+    return [_member(path, source, archive, *each, several=several) for each in tables]
+
+
+def _member(
+    path: Path,
+    source: str,
+    archive: zipfile.ZipFile,
+    name: PurePosixPath,
+    info: zipfile.ZipInfo,
+    *,
+    several: bool,
+) -> Part:
+    member = f"{source}:{printable(name.name)}"
+
+    def opened() -> IO[bytes]:
+        if info.flag_bits & _ENCRYPTED:
+            raise DataError(f"{member} is encrypted; unpack it with its password and import that")
+        if info.file_size > MOST_BYTES:
+            raise too_large(member)
+        return archive.open(info)
+
+    by_name = named(name)
+    of_archive = named(path.absolute())
+    is_other = by_name.other_kind is None and of_archive.other_kind is not None
+    if is_other or (by_name == Named() and not several):
+        by_name = of_archive
+    suffix = name.suffix.lower()
+    return Part(member, suffix, by_name, opened, member=several, is_packed=True)
+
+
+def too_large(source: str) -> DataError:
+    """Return the error of a table that unpacks to more than any table of candles."""
+    return DataError(
+        f"{source} unpacks to more than {MOST_BYTES // 2**30} GiB, which no table of candles does; "
+        "split it, or get it again"
+    )

@@ -1,18 +1,21 @@
 """Whose candles a table holds: by flags, by names, and by the distance between its rows."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 from msgspec import Struct
 
 from backfiller.formats.parts import Part, parts_of
+from backfiller.formats.tables import ReadOptions
 from onetape.cli.output import note
-from onetape.core.candles import IntArray
-from onetape.core.errors import UsageError
+from onetape.core.errors import DataError, OnetapeError, UsageError
+from onetape.core.symbols import spot_symbol
 from onetape.core.timeframes import Timeframe
+from onetape.core.words import counted
 
 #: Lengths that the distance between rows may stand for.
 _TIMEFRAMES: Final = {
@@ -22,8 +25,11 @@ _TIMEFRAMES: Final = {
     )
 }  # fmt: skip
 _SHORTEST_MONTH: Final = 28 * 86_400
+_LONGEST_MONTH: Final = 31 * 86_400
 #: Fewer rows may be far apart because candles are missing.
 _STEPS_THAT_TELL: Final = 10
+#: Rarer distances than one of so many say nothing of the timeframe.
+_RARE: Final = 100
 _EXCHANGE_ID: Final = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -33,8 +39,8 @@ class Wanted(Struct, frozen=True):
     exchange: str | None = None
     symbol: str | None = None
     timeframe: str | None = None
-    time_unit: str | None = None
-    """What times count: s, ms, us, ns or iso."""
+    read: ReadOptions = ReadOptions()
+    """How the tables are to be read."""
     drop_last: bool = False
     """Leave out the last candle of each table, which may not have been over when it was made."""
 
@@ -46,87 +52,204 @@ class Planned(Struct, frozen=True):
     exchange: str
     symbol: str
     timeframe: str | None
+    is_timeframe_named: bool
+    """The timeframe is said by the name of the file, not by a flag."""
+    is_guessed: bool
+    """The exchange is only the one whose habit the name follows."""
+
+    @property
+    def is_kraken_archive(self) -> bool:
+        """Whether the table is one of Kraken's own archive, of Kraken's market."""
+        return self.part.named.is_kraken_archive and self.exchange == "kraken"
 
 
-def plan_import(files: Iterable[Path], wanted: Wanted) -> list[Planned]:
-    """Return what is to be imported; no table is read.
+class Failed(Struct, frozen=True):
+    """A table that could not be imported."""
 
-    Of an archive with several tables the flags choose some; for any other file they must not
-    contradict its name.
+    source: str
+    error: OnetapeError
+
+    def document(self) -> dict[str, object]:
+        """Return the failure for --json."""
+        return {
+            "source": self.source,
+            "error": str(self.error),
+            "exit_code": self.error.exit_code,
+        }
+
+
+def plan_import(
+    files: Iterable[Path], wanted: Wanted, room: ExitStack
+) -> tuple[list[Planned], list[Failed]]:
+    """Return what is to be imported, and what cannot be; no table is read.
+
+    Of an archive with several tables the flags choose some; for any other file a flag that
+    contradicts its name wins, after a note on stderr.
+
+    Args:
+        files: What was named on the command line.
+        wanted: What the flags say.
+        room: What closes archives, once their tables were read.
 
     Raises:
-        UsageError: a flag is missing, or contradicts a name, or nothing is left to import.
-        DataError: an archive is damaged.
+        UsageError: the flags leave no table of archives that have some.
     """
     planned: list[Planned] = []
-    for part in (part for file in files for part in parts_of(file)):
-        if part.member and not _is_chosen(part, wanted):
+    failed: list[Failed] = []
+    for file in files:
+        try:
+            parts = parts_of(file, room)
+        except (UsageError, DataError) as error:
+            failed.append(Failed(str(file), error))
             continue
-        if part.member and part.named.symbol is None:
-            note(f"{part.source}: left out, its name does not say its market")
-            continue
-        planned.append(_plan(part, wanted))
-    if not planned:
+        nameless: list[Part] = []
+        for part in parts:
+            if part.member and not _is_chosen(part, wanted):
+                continue
+            if part.member and _symbol_of(part, wanted) is None and not part.named.other_kind:
+                nameless.append(part)
+                continue
+            try:
+                planned.append(_plan(part, wanted))
+            except (UsageError, DataError) as error:
+                failed.append(Failed(part.source, error))
+        _note_nameless(nameless)
+    if not planned and not failed:
         raise UsageError("these files hold no table of a series that the flags name")
-    return planned
+    return planned, failed
 
 
-def timeframe_of(planned: Planned, timestamps: IntArray) -> Timeframe:
+def _note_nameless(parts: list[Part]) -> None:
+    if parts:
+        more = f" and {counted(len(parts) - 1, 'other table')}" if len(parts) > 1 else ""
+        verb = "their names do not" if len(parts) > 1 else "its name does not"
+        note(f"{parts[0].source}{more}: left out, {verb} say the market")
+
+
+def timeframe_of(planned: Planned, distances: Mapping[int, int]) -> Timeframe:
     """Return the timeframe of a table, by what was said of it and by the times of its rows.
 
     Args:
         planned: What was said.
-        timestamps: Epoch seconds, ascending; those below zero could not be read.
+        distances: Seconds between neighbouring rows, and how often they occur.
 
     Raises:
         UsageError: nothing was said and the rows do not tell, or they contradict what was said.
     """
     source, said = planned.part.source, planned.timeframe
-    found, counts = np.unique(np.diff(np.unique(timestamps[timestamps >= 0])), return_counts=True)
-    step = int(found[np.argmax(counts)]) if len(found) else 0
-    by_rows = "1M" if _SHORTEST_MONTH <= step <= 31 * 86_400 else _TIMEFRAMES.get(step)
+    total = sum(distances.values())
+    step = min(distances, key=lambda each: (-distances[each], each), default=0)
+    by_rows = _timeframe_by(step, distances)
     if said is None:
         if by_rows is None:
-            raise UsageError(f"{source} does not say its timeframe; add --timeframe 1h")
+            apart = f": its rows are {_step_text(step)} apart most often" if step else ""
+            raise UsageError(f"{source} does not say its timeframe{apart}; add --timeframe 1h")
         return Timeframe.parse(by_rows)
     timeframe = Timeframe.parse(said)
-    most = int(counts.max()) * 2 > int(counts.sum()) if len(counts) else False
+    is_most = distances.get(step, 0) * 2 > total
     differs = by_rows != said if timeframe.is_month else step != timeframe.seconds
-    if most and differs and (step < timeframe.seconds or counts.sum() >= _STEPS_THAT_TELL):
+    if is_most and differs and (step < timeframe.seconds or total >= _STEPS_THAT_TELL):
         raise UsageError(
-            f"{source}: its rows are {by_rows or f'{step} s'} apart, so they are no {said} candles"
+            f"{source}: its rows are {_step_text(step)} apart, so they are no {said} candles"
+        )
+    # An exchange's own archive may be of a market that hardly trades.
+    is_certain = planned.is_timeframe_named and (planned.part.named.codes_of or not is_most)
+    if total and not is_certain and not _has_step(timeframe, distances):
+        raise UsageError(
+            f"{source}: no two rows are {said} apart (most often {_step_text(step)}), so they are "
+            f"no {said} candles; name their timeframe with --timeframe"
         )
     return timeframe
 
 
+def _has_step(timeframe: Timeframe, distances: Mapping[int, int]) -> bool:
+    if timeframe.is_month:
+        low = timeframe.count * _SHORTEST_MONTH
+        return any(low <= step <= timeframe.count * _LONGEST_MONTH for step in distances)
+    return timeframe.seconds in distances
+
+
+def _timeframe_by(step: int, distances: Mapping[int, int]) -> str | None:
+    """Return the timeframe that the rows tell; None where they tell none, or two."""
+    if _SHORTEST_MONTH <= step <= _LONGEST_MONTH:
+        return "1M"
+    total = sum(distances.values())
+    smaller = [
+        each
+        for each, count in distances.items()
+        if each < step and each in _TIMEFRAMES and count * _RARE >= total
+    ]
+    return None if smaller else _TIMEFRAMES.get(step)
+
+
+def _step_text(step: int) -> str:
+    return _TIMEFRAMES.get(step, f"{step:,} s")
+
+
 def _is_chosen(part: Part, wanted: Wanted) -> bool:
     """Return whether a table of an archive is of the series that the flags name."""
-    pairs = (
-        (wanted.symbol, part.named.symbol),
-        (wanted.timeframe, part.named.timeframe),
-    )
-    return all(said is None or named is None or said == named for said, named in pairs)
+    if wanted.timeframe is not None and part.named.timeframe not in (None, wanted.timeframe):
+        return False
+    if wanted.symbol is None or part.named.symbol is None:
+        return True
+    exchange = wanted.exchange or part.named.exchange
+    return wanted.symbol == _common(exchange, part)
+
+
+def _common(exchange: str | None, part: Part) -> str | None:
+    """Return the symbol that a name says, in CCXT's codes."""
+    symbol = part.named.symbol
+    if symbol is None:
+        return None
+    if part.named.codes_of is None or exchange is None:
+        return symbol
+    codes = _common_codes(exchange)
+    return "/".join(codes.get(code, code) for code in symbol.split("/"))
+
+
+@cache
+def _common_codes(exchange: str) -> Mapping[str, str]:
+    # Only names in an exchange's own codes need CCXT, which takes a second to import.
+    from onetape.exchange.catalogue import common_codes
+
+    return common_codes(exchange)
+
+
+def _symbol_of(part: Part, wanted: Wanted) -> str | None:
+    return part.named.symbol or wanted.symbol
 
 
 def _plan(part: Part, wanted: Wanted) -> Planned:
-    said = part.named
-    exchange = wanted.exchange or said.exchange
+    named = part.named
+    if named.other_kind is not None and not wanted.read.is_spot:
+        raise UsageError(
+            f"{part.source} holds {named.other_kind} by its name, and Onetape trades spot only; "
+            "add --spot if it holds candles of a spot market"
+        )
+    exchange = wanted.exchange or named.exchange
     if exchange is None or not _EXCHANGE_ID.fullmatch(exchange):
         fault = f"{exchange!r} is no exchange id" if exchange else "its name says no exchange"
         raise UsageError(f"{part.source}: {fault}; add one such as --exchange binance")
-    if said.exchange is not None and not said.by_habit:
-        _agree(part, "exchange", wanted.exchange, said.exchange)
-    _agree(part, "symbol", wanted.symbol, said.symbol)
-    _agree(part, "timeframe", wanted.timeframe, said.timeframe)
-    symbol = wanted.symbol or said.symbol
+    by_name = _common(exchange, part)
+    if not named.is_guess:
+        _note_contradiction(part, "exchange", wanted.exchange, named.exchange)
+    _note_contradiction(part, "symbol", wanted.symbol, by_name)
+    _note_contradiction(part, "timeframe", wanted.timeframe, named.timeframe)
+    symbol = wanted.symbol or by_name
     if symbol is None:
         raise UsageError(f"{part.source}: its name says no market; add --symbol BTC/USDT")
-    return Planned(part, exchange, symbol, wanted.timeframe or said.timeframe)
+    if wanted.symbol is None and by_name is not None and by_name != named.symbol:
+        note(f"{part.source}: {named.symbol} of {exchange} is {by_name}, by the names of CCXT")
+    return Planned(
+        part,
+        exchange,
+        spot_symbol(symbol),
+        wanted.timeframe or named.timeframe,
+        is_timeframe_named=wanted.timeframe is None,
+        is_guessed=wanted.exchange is None and named.is_guess,
+    )
 
 
-def _agree(part: Part, flag: str, given: str | None, found: str | None) -> None:
+def _note_contradiction(part: Part, flag: str, given: str | None, found: str | None) -> None:
     if given is not None and found is not None and given != found:
-        raise UsageError(
-            f"{part.source} is of {found} by its name, and --{flag} says {given}; "
-            "leave the flag out, or rename the file"
-        )
+        note(f"{part.source} is of {found} by its name; --{flag} {given} counts")

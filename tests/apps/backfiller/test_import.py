@@ -146,11 +146,12 @@ def test_bad_rows_are_quarantined_counted_and_said(backfiller: Run, folder: Path
         f"{MARCH + 7 * HOUR + 1},1,2,1,1,5\n"
         "never,1,2,1,1,5\n"
     )
-    (folder / NAME).write_text(lines(ROWS) + bad)
+    rows = [*ROWS, *(ROWS[0]._replace(timestamp=MARCH + at * HOUR) for at in (8, 9))]
+    (folder / NAME).write_text(lines(rows) + bad)
     ended = backfiller("import", NAME, "--db", DB)
     assert ended.code == 0
     assert "5 refused (see quarantine)" in ended.out
-    assert stored() == ROWS
+    assert stored() == rows
     with open_store(Path(DB), create=False) as store, store.read() as connection:
         faults = connection.execute("SELECT fault FROM quarantine ORDER BY fault").fetchall()
     assert [fault for (fault,) in faults] == [
@@ -229,9 +230,9 @@ def test_a_second_import_changes_nothing(backfiller: Run, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "flags", "words"),
     [
-        (NAME, ["--exchange", "kraken"], "is of binance by its name, and --exchange says kraken"),
-        (NAME, ["--symbol", "ETH/USDT"], "is of BTC/USDT by its name"),
-        (NAME, ["--timeframe", "1m"], "is of 1h by its name"),
+        (NAME, ["--timezone", "Mars/Base"], "--timezone 'Mars/Base' is no time zone"),
+        (NAME, ["--columns", "timestamp,open"], "--columns must name high once"),
+        (NAME, ["--columns", "time,open"], "'time' is none of timestamp, open, high"),
         ("mine.csv", ["--symbol", "BTC/USDT"], "its name says no exchange; add one such as"),
         ("mine.csv", ["--exchange", "binance"], "its name says no market; add --symbol"),
         ("mine.csv", ["--exchange", "Binance!", "--symbol", "BTC/USDT"], "is no exchange id"),
@@ -266,7 +267,8 @@ def test_what_does_not_fit_is_refused_in_a_line(
         (NAME, b"time,open,high,low,close,volume\n1709251200,1,1,1,1,1,7\n", "cannot be read as"),
         (NAME, b"1709251200,1,1,1,1,1.02,5\n1709254800,1,1,1,1,1.5,5.5\n", "neither Kraken's nor"),
         (NAME, b"1709251200,1,1,1,1,1,1,1,1,1,1,1\n", "neither Kraken's nor Binance's"),
-        (NAME, "zeit,öffnung\n".encode("utf-16"), "is no text"),
+        (NAME, bytes(range(256)) * 9, "is no text"),
+        (NAME, "zeit,öffnung\n".encode("utf-16"), "has no row of time, open"),
         (f"{NAME}.gz", gzip.compress(lines(ROWS).encode(), mtime=0)[:-9], "cannot be read"),
         ("BTCUSDT-1h-2024-03.zip", b"PK\x03\x04 cut", "cannot be read as ZIP"),
         ("binance_BTC-USDT_1h_.json", b'{"a": 1}', "is no list of rows"),
@@ -289,6 +291,7 @@ def test_a_file_without_a_sound_row_ends_with_4(backfiller: Run, folder: Path) -
     (folder / NAME).write_text(f"{MARCH},1,1,2,1,1\n")
     ended = backfiller("import", NAME, "--db", DB)
     assert (ended.code, "none of 1 row is a sound 1h candle" in ended.err) == (4, True)
+    assert not (folder / DB).exists()
 
 
 def test_rows_of_another_timeframe_are_refused(backfiller: Run, folder: Path) -> None:

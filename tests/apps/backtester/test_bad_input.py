@@ -7,6 +7,13 @@ from typing import Any
 
 import pytest
 
+from onetape.core.candles import Candle, SeriesKey
+from onetape.store.candles import insert_closed
+from onetape.store.database import open_store
+
+HOUR = 3_600
+#: 2024-01-01 00:00 UTC.
+START = 1_704_067_200
 Run = Callable[..., Any]
 #: Longer than any file's name.
 LONG = "x" * 300
@@ -222,3 +229,16 @@ def test_a_report_that_cannot_be_written_is_named(
     ended = backtester("--exchange", "simulator", "--report", "file/report.html")
     check(ended, 3, "cannot be written")
     assert contents(folder) == before
+
+
+def test_a_hole_that_kraken_no_longer_serves_asks_for_a_file(backtester: Run, folder: Path) -> None:
+    rows = [Candle(START + at * HOUR, 1.0, 1.0, 1.0, 1.0, 1.0) for at in range(60) if at != 30]
+    with open_store(folder / "k.db", create=True) as store:
+        key = SeriesKey("kraken", "MINA/EUR", "1h")
+        insert_closed(store, key, rows, source="import", seen_ms=0)
+    ended = backtester(
+        "--exchange", "kraken", "--symbol", "MINA/EUR", "--timeframe", "1h", "--db", "k.db"
+    )
+    assert ended.code == 4
+    assert "run: uv run backfiller import FILE --exchange kraken --symbol MINA/EUR" in ended.err
+    assert "kraken serves its newest ones only" in ended.err

@@ -5,7 +5,6 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from backfiller.formats.names import Named, named
-from onetape.core.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -16,12 +15,12 @@ from onetape.core.errors import UsageError
         ("ETHBTC-1mo-2024-12.zip", "binance", "ETH/BTC", "1M"),
         ("BTCFDUSD-1s-2024-12.zip", "binance", "BTC/FDUSD", "1s"),
         ("1INCHBUSD-5m-2021-01.zip", "binance", "1INCH/BUSD", "5m"),
-        ("XBTUSD_60.csv", "kraken", "BTC/USD", "1h"),
-        ("XDGUSD_1440.csv", "kraken", "DOGE/USD", "1d"),
-        ("ETHXBT_1.csv", "kraken", "ETH/BTC", "1m"),
+        ("XBTUSD_60.csv", "kraken", "XBT/USD", "1h"),
+        ("XDGUSD_1440.csv", "kraken", "XDG/USD", "1d"),
+        ("ETHXBT_1.csv", "kraken", "ETH/XBT", "1m"),
         ("XTZUSD_5.csv", "kraken", "XTZ/USD", "5m"),
         ("USDTZUSD_240.csv", "kraken", "USDT/USD", "4h"),
-        ("XXBTZUSD_720.csv", "kraken", "BTC/USD", "12h"),
+        ("XXBTZUSD_720.csv", "kraken", "XBT/USD", "12h"),
         ("DOTUSDT_15.csv", "kraken", "DOT/USDT", "15m"),
         ("BTC_USDT-1h.feather", None, "BTC/USDT", "1h"),
         ("user_data/data/binance/BTC_USDT-5m.json.gz", "binance", "BTC/USDT", "5m"),
@@ -32,6 +31,11 @@ from onetape.core.errors import UsageError
         ("币安人生_USDT-1h.feather", None, "币安人生/USDT", "1h"),
         ("币安人生USDT-1h-2025-10.zip", "binance", "币安人生/USDT", "1h"),
         ("0GUSDT-1h-2025-10.zip", "binance", "0G/USDT", "1h"),
+        ("Binance_BTCUSDT_1h.csv", "binance", "BTC/USDT", "1h"),
+        ("Bitstamp_BTCUSD_2024_minute.csv", "bitstamp", "BTC/USD", "1m"),
+        ("Kraken_ETHUSD_d.csv", "kraken", "ETH/USD", "1d"),
+        ("BINANCE_BTCUSDT, 60.csv", "binance", "BTC/USDT", "1h"),
+        ("COINBASE_ETHUSD, 1D_3f2a1.csv", "coinbase", "ETH/USD", "1d"),
         ("candles.csv", None, None, None),
         ("XBTUSD_10080.csv", None, None, None),
     ],
@@ -44,12 +48,32 @@ def test_a_name_says_whose_candles_it_holds(
 
 
 def test_a_market_without_a_known_quote_currency_stays_unknown() -> None:
-    assert named(PurePosixPath("ABCXYZ-1h-2025-01.zip")) == Named("binance", None, "1h", True)
+    assert named(PurePosixPath("ABCXYZ-1h-2025-01.zip")) == Named(
+        "binance", None, "1h", is_guess=True, codes_of="binance"
+    )
 
 
 @pytest.mark.parametrize(
-    "name", ["BTC_USDT_USDT-1h-futures.feather", "BTC_USDT_USDT-8h-funding_rate.feather"]
+    ("path", "kind"),
+    [
+        ("BTC_USDT_USDT-1h-futures.feather", "futures"),
+        ("BTC_USDT_USDT-8h-funding_rate.feather", "futures"),
+        ("BTC_USDT_USDT-8h-mark.feather", "mark prices"),
+        ("user_data/data/binance/futures/x.feather", "futures"),
+        ("data/futures/um/monthly/klines/BTCUSDT/1h/BTCUSDT-1h-2024-03.zip", "futures"),
+        ("data/futures/cm/daily/klines/x.csv", "futures"),
+        ("monthly/markPriceKlines/BTCUSDT/1h/BTCUSDT-1h-2024-03.zip", "mark prices"),
+        ("monthly/indexPriceKlines/BTCUSDT/1h/BTCUSDT-1h-2024-03.zip", "index prices"),
+        ("monthly/premiumIndexKlines/BTCUSDT/1h/BTCUSDT-1h-2024-03.zip", "premium indexes"),
+        ("BTCUSD_PERP-1h-2024-03.zip", "futures"),
+        ("BTCUSDT_240329-1h-2024-03.csv", "futures"),
+        ("BINANCE_BTCUSDT.P, 60.csv", "futures"),
+    ],
 )
-def test_files_of_futures_are_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="trades spot only"):
-        named(Path(name))
+def test_what_holds_no_spot_candles_is_known_by_its_name_and_folders(path: str, kind: str) -> None:
+    assert named(PurePosixPath(path)).other_kind == kind
+
+
+@pytest.mark.parametrize("path", ["futures/binance_BTC-USDT_1h.csv", "spot/BTCUSDT-1h-2024-03.zip"])
+def test_spot_candles_in_any_folder_stay_spot(path: str) -> None:
+    assert named(PurePosixPath(path)).other_kind is None

@@ -54,6 +54,21 @@ def exchange_facts(exchange: str) -> ExchangeFacts:
     )
 
 
+def common_codes(exchange: str) -> dict[str, str]:
+    """Return CCXT's currency code for each one that an exchange names differently.
+
+    Kraken's LUNA is LUNC in CCXT, where LUNA is another coin; XBT is BTC everywhere.
+
+    Args:
+        exchange: CCXT exchange id; of one that CCXT does not know the codes of all exchanges count.
+    """
+    client: Any = ccxt.Exchange
+    codes: dict[str, str] = dict(client().commonCurrencies)
+    if exchange in ccxt.exchanges:
+        codes |= _description(exchange).get("commonCurrencies") or {}
+    return codes
+
+
 def _description(ccxt_class: str) -> dict[str, Any]:
     kind: Any = getattr(ccxt, ccxt_class)
     try:

@@ -1,0 +1,171 @@
+"""Reads Parquet and Feather files batch by batch, and only the columns that are needed."""
+
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import IO, TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from backfiller.formats.blocks import Block, TableNotes
+from backfiller.formats.columns import Places, columns_given, columns_named, is_futures_header
+from backfiller.formats.kinds import futures_header
+from backfiller.formats.numbers import numbers_of
+from backfiller.formats.parts import Part
+from onetape.core.errors import ConfigurationError, DataError
+from onetape.core.printable import printable
+from onetape.core.words import said
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Rows that are read at a time.
+_BATCH_ROWS: Final = 100_000
+
+
+def arrow_blocks(
+    part: Part, symbol: str, columns: Sequence[str] | None, notes: TableNotes, *, is_spot: bool
+) -> Iterator[Block]:
+    """Give the rows of a Parquet or Feather file.
+
+    Raises:
+        DataError: it is no table of candles of a spot market, or damaged.
+        ConfigurationError: pyarrow is not installed.
+    """
+    if find_spec("pyarrow") is None:
+        raise ConfigurationError(
+            f"{part.source}: {part.suffix} files need pyarrow; install it: uv sync --extra parquet"
+        )
+    pa: Any = import_module("pyarrow")
+    batches = _feather_batches if part.suffix == ".feather" else _parquet_batches
+    notes.has_header = True
+    try:
+        with part.open() as file:
+            for batch in batches(file, part, symbol, columns, notes, is_spot):
+                if batch.num_rows:
+                    yield _block(batch, part.source)
+    except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{part.source} cannot be read as {part.suffix[1:]}: {said(error)}"
+        ) from error
+
+
+# Any: pyarrow has no types.
+def _parquet_batches(
+    file: IO[bytes], part: Part, symbol: str, columns: Sequence[str] | None, notes: TableNotes,
+    is_spot: bool,
+) -> Iterator[Any]:  # fmt: skip
+    pq: Any = import_module("pyarrow.parquet")
+    # Without the buffers of a whole column: rows of years would be read at once.
+    table = pq.ParquetFile(file, pre_buffer=False, buffer_size=2**20)
+    schema = table.schema_arrow
+    places = _places(schema, symbol, columns, notes, part.source, is_spot)
+    names = [schema.names[place] for place in places.fields]
+    chosen = list(places.fields)
+    # By number: of columns that share a name the file has several. Nested ones shift numbers.
+    if len(set(schema.names)) == len(schema.names):
+        for batch in table.iter_batches(_BATCH_ROWS, columns=names):
+            yield batch.select(names)
+        return
+    for batch in table.iter_batches(_BATCH_ROWS):
+        yield batch.select(chosen)
+
+
+def _feather_batches(
+    file: IO[bytes], part: Part, symbol: str, columns: Sequence[str] | None, notes: TableNotes,
+    is_spot: bool,
+) -> Iterator[Any]:  # fmt: skip
+    pa: Any = import_module("pyarrow")
+    start = file.read(6)
+    file.seek(0)
+    if start.startswith(b"FEA1"):
+        batches: Any = import_module("pyarrow.feather").read_table(file).to_batches(_BATCH_ROWS)
+        schema: Any = batches[0].schema if batches else pa.schema([])
+    else:
+        reader: Any = pa.ipc.open_file(file)
+        schema = reader.schema
+        batches = (reader.get_batch(number) for number in range(reader.num_record_batches))
+    places = _places(schema, symbol, columns, notes, part.source, is_spot)
+    for whole in batches:
+        batch = whole.select(list(places.fields))
+        for first in range(0, batch.num_rows, _BATCH_ROWS):
+            yield batch.slice(first, _BATCH_ROWS)
+
+
+def _places(
+    schema: Any,
+    symbol: str,
+    columns: Sequence[str] | None,
+    notes: TableNotes,
+    source: str,
+    is_spot: bool,
+) -> Places:
+    if not schema.names:
+        raise DataError(f"{source} has no columns")
+    names = [_plain(name) for name in schema.names]
+    if is_futures_header(names) and not is_spot:
+        raise futures_header(source)
+    if columns is not None:
+        return columns_given(columns, len(names), source)
+    places = columns_named(names, symbol, source)
+    if len(places.fields) < 6:
+        notes.add("has no column of volume, so its volume is stored as 0")
+    return Places(places.fields)
+
+
+def _plain(name: str) -> str:
+    """Return the first part of a name that pandas wrote for columns of two levels."""
+    if name.startswith("('") and "'" in name[2:]:
+        return name[2:].partition("'")[0]
+    return name
+
+
+def _block(batch: Any, source: str) -> Block:
+    import pandas as pd
+
+    columns = [
+        _column(batch.column(number), batch.schema.names[number], source)
+        for number in range(batch.num_columns)
+    ]
+    empty = pd.Series(np.logical_and.reduce([one.isna() for one in columns[1:5]]))
+    prices = [numbers_of(one) for one in columns[1:]]
+    if len(prices) < 5:
+        prices.append(np.zeros(len(columns[0])))
+    return Block(columns[0], tuple(prices), empty)
+
+
+def _column(column: Any, name: str, source: str) -> "pd.Series":
+    """Return a column of plain values as pandas has it.
+
+    Raises:
+        DataError: its values are no numbers, texts or times.
+    """
+    import pandas as pd
+
+    pa: Any = import_module("pyarrow")
+    types: Any = pa.types
+    kind: Any = column.type
+    if types.is_dictionary(kind):
+        column = column.dictionary_decode()
+        kind = column.type
+    if types.is_null(kind):
+        return pd.Series(np.full(len(column), np.nan))
+    if types.is_date(kind):
+        column, kind = column.cast(pa.timestamp("ms")), pa.timestamp("ms")
+    known = (
+        types.is_integer(kind)
+        or types.is_floating(kind)
+        or types.is_string(kind)
+        or types.is_large_string(kind)
+        or types.is_string_view(kind)
+        or types.is_timestamp(kind)
+        or types.is_decimal(kind)
+    )
+    if not known:
+        raise DataError(
+            f"{source}: column {printable(name)[:40]!r} holds {kind}, which is no number, text or "
+            "time"
+        )
+    if types.is_integer(kind) and not column.null_count:
+        return pd.Series(column.to_numpy(zero_copy_only=False))
+    return column.to_pandas()

@@ -1,0 +1,37 @@
+"""Rows of a table as a reader hands them on: a block of columns at a time, still unchecked."""
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+
+from onetape.core.candles import FloatArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Block(Struct, frozen=True):
+    """Some rows of a table in the order of the file."""
+
+    times: "pd.Series"
+    """Numbers, texts or datetimes, shape (n,)."""
+    prices: tuple[FloatArray, ...]
+    """Open, high, low, close and volume, each of shape (n,); NaN for what is no number."""
+    is_empty: "pd.Series"
+    """Which rows have no price at all: places of candles that are missing."""
+    others: tuple[FloatArray, ...] = ()
+    """The columns behind the sixth of a table without a header."""
+
+
+class TableNotes(Struct):
+    """What is to be said of a table apart from its rows, collected while it is read."""
+
+    lines: list[str] = field(default_factory=list[str])
+    """Sentences, without the name of the table."""
+    has_header: bool = False
+    """Whether the table names its columns, or a flag does."""
+
+    def add(self, line: str) -> None:
+        """Keep a sentence, once."""
+        if line not in self.lines:
+            self.lines.append(line)

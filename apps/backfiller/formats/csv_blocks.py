@@ -1,0 +1,164 @@
+"""Reads CSV files a few megabytes at a time."""
+
+import codecs
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from io import BytesIO
+from typing import IO, TYPE_CHECKING, Any, Final, cast
+
+import numpy as np
+
+from backfiller.formats.blocks import Block, TableNotes
+from backfiller.formats.columns import is_futures_header
+from backfiller.formats.kinds import futures_header
+from backfiller.formats.layout import HEAD_BYTES, Layout, read_layout
+from backfiller.formats.numbers import numbers_of
+from backfiller.formats.parts import MOST_BYTES, Part, too_large
+from onetape.core.candles import FloatArray
+from onetape.core.errors import DataError
+from onetape.core.words import counted, said
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: So much text becomes columns at a time; as Python texts it takes ten times as much.
+_BLOCK_BYTES: Final = 4 * 2**20
+#: No line of a table is longer.
+_LONGEST_LINE: Final = 2**20
+
+
+def csv_blocks(
+    part: Part, symbol: str, columns: Sequence[str] | None, notes: TableNotes, *, is_spot: bool
+) -> Iterator[Block]:
+    """Give the rows of a CSV file.
+
+    Raises:
+        DataError: it is no table of candles of a spot market, or damaged.
+    """
+    with part.open() as file:
+        head = _read_full(file, HEAD_BYTES)
+        layout = read_layout(head, symbol, columns, part.source)
+        _describe(layout, part, columns, notes, is_spot=is_spot)
+        for text in _pieces(head, file, layout, part):
+            frame = _parsed_twice(text, layout, part.source)
+            if len(frame):
+                yield _block(frame, layout, is_named=notes.has_header)
+
+
+def _describe(
+    layout: Layout, part: Part, columns: Sequence[str] | None, notes: TableNotes, *, is_spot: bool
+) -> None:
+    if is_futures_header(layout.header) and not is_spot:
+        raise futures_header(part.source)
+    notes.has_header = bool(layout.header) or columns is not None
+    if layout.skipped:
+        notes.add(
+            f"{counted(len(layout.skipped), 'line')} above the rows skipped: "
+            f"{layout.skipped[0][:60]!r}"
+        )
+    if len(layout.places.fields) < 6:
+        notes.add("has no column of volume, so its volume is stored as 0")
+    if any(name.lower().replace(" ", "") == "adjclose" for name in layout.header):
+        notes.add("looks like Yahoo's: its volume of coins is in quote currency, not in coins")
+
+
+def _read_full(file: IO[bytes], count: int) -> bytes:
+    """Return so many bytes, or what is left: a compressed file may give fewer at a time."""
+    pieces: list[bytes] = []
+    while count > 0 and (piece := file.read(count)):
+        pieces.append(piece)
+        count -= len(piece)
+    return b"".join(pieces)
+
+
+def _pieces(head: bytes, file: IO[bytes], layout: Layout, part: Part) -> Iterator[bytes]:
+    """Give the rows as UTF-8 text, a few megabytes of whole lines at a time."""
+    decoder = codecs.getincrementaldecoder(layout.encoding)(errors="replace")
+    total, left, skip = 0, b"", layout.skip
+    chunk = head
+    while chunk:
+        total += len(chunk)
+        if part.is_packed and total > MOST_BYTES:
+            raise too_large(part.source)
+        left += decoder.decode(chunk).encode() if layout.encoding != "utf-8-sig" else chunk
+        if total == len(head):
+            left = left.removeprefix(codecs.BOM_UTF8)
+        whole = left.rfind(b"\n") + 1
+        if not whole and len(left) > _LONGEST_LINE:
+            raise DataError(f"{part.source}: a line is longer than {_LONGEST_LINE:,} bytes")
+        text, left = left[:whole], left[whole:]
+        text, skip = _without_lines(text, skip)
+        if text.strip():
+            yield text
+        chunk = file.read(_BLOCK_BYTES)
+    left, _ = _without_lines(left, skip)
+    if left.strip():
+        yield left
+
+
+def _without_lines(text: bytes, count: int) -> tuple[bytes, int]:
+    """Return a text without its first lines, and how many are left to be skipped."""
+    while count and text:
+        text = text.partition(b"\n")[2]
+        count -= 1
+    return text, count
+
+
+def _parsed_twice(text: bytes, layout: Layout, source: str) -> "pd.DataFrame":
+    """Return the cells of some lines: prices as numbers, or where one is none, all as text.
+
+    Raises:
+        DataError: they are no CSV.
+    """
+    import pandas as pd
+
+    prices = [str(place) for place in layout.places.fields[1:]]
+    names = [str(place) for place in range(layout.width)]
+    options: dict[str, Any] = {
+        "sep": layout.delimiter,
+        "header": None,
+        "names": names,
+        "index_col": False,
+        "low_memory": False,
+        "skipinitialspace": True,
+        "encoding_errors": "replace",
+    }
+    try:
+        if layout.style.is_plain:
+            try:
+                return _parsed(text, dtype=dict.fromkeys(prices, np.float64), **options)
+            except ValueError as error:
+                if isinstance(error, pd.errors.ParserError):
+                    raise
+        # Some cell is no number: all are read as text, and that one's row will be refused.
+        return _parsed(text, dtype=str, **options)
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        raise DataError(f"{source} cannot be read as CSV: {said(error)}") from error
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame(columns=names)
+
+
+def _parsed(text: bytes, **options: Any) -> "pd.DataFrame":
+    import pandas as pd
+
+    read = cast("Callable[..., pd.DataFrame]", pd.read_csv)  # its overloads know no **options
+    with warnings.catch_warnings():
+        # Cells beyond the first line's would be cut off, and with them half of two glued rows.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        return read(BytesIO(text), **options)
+
+
+def _block(frame: "pd.DataFrame", layout: Layout, *, is_named: bool) -> Block:
+    fields = [frame[str(place)] for place in layout.places.fields]
+    times = fields[0]
+    if layout.places.time_of_day is not None:
+        times = times.astype(str) + " " + frame[str(layout.places.time_of_day)].astype(str)
+    empty = fields[1].isna() & fields[2].isna() & fields[3].isna() & fields[4].isna()
+    prices = [numbers_of(column, layout.style) for column in fields[1:]]
+    if len(prices) < 5:
+        prices.append(np.zeros(len(frame)))
+    others: tuple[FloatArray, ...] = ()
+    if not is_named:
+        behind = range(6, layout.width) if layout.places.time_of_day is None else range(0)
+        others = tuple(numbers_of(frame[str(place)], layout.style) for place in behind)
+    return Block(times, tuple(prices), empty, others)

@@ -1,0 +1,140 @@
+"""Dates as files write them: in which order day, month and year stand, and how times follow."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from onetape.core.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: What says that a time is UTC.
+UTC_SUFFIX: Final = r"\s*(?:UTC|GMT|Z)$"
+#: An offset behind a time of day, such as +01:00.
+OFFSET: Final = r":\d\d(?:\.\d+)?\s*[+-]\d\d:?\d\d$"
+_TWO: Final = r"\d{1,2}"
+_DATES: Final = (
+    (r"\d{4}-\d{1,2}-\d{1,2}", "%Y-%m-%d"),
+    (r"\d{4}/\d{1,2}/\d{1,2}", "%Y/%m/%d"),
+    (r"\d{4}\.\d{1,2}\.\d{1,2}", "%Y.%m.%d"),
+    (r"\d{8}", "%Y%m%d"),
+    (rf"{_TWO}\.{_TWO}\.\d{{4}}", "%d.%m.%Y"),
+    (rf"{_TWO}/{_TWO}/\d{{4}}", "%d/%m/%Y"),
+    (rf"{_TWO}-{_TWO}-\d{{4}}", "%d-%m-%Y"),
+    (r"[A-Za-z]{3} \d{1,2}, \d{4}", "%b %d, %Y"),
+    (r"[A-Za-z]{4,9} \d{1,2}, \d{4}", "%B %d, %Y"),
+    (r"\d{1,2} [A-Za-z]{3} \d{4}", "%d %b %Y"),
+    (r"\d{1,2}-[A-Za-z]{3}-\d{4}", "%d-%b-%Y"),
+)
+_TIMES: Final = (
+    (r"", ""),
+    (r"\d{1,2}:\d{2}", "%H:%M"),
+    (r"\d{1,2}:\d{2}:\d{2}", "%H:%M:%S"),
+    (r"\d{1,2}:\d{2}:\d{2}\.\d{1,9}", "%H:%M:%S.%f"),
+    (r"\d{1,2}:\d{2} ?[AaPp][Mm]", "%I:%M %p"),
+    (r"\d{1,2}:\d{2}:\d{2} ?[AaPp][Mm]", "%I:%M:%S %p"),
+    (r"\d{1,2}[- ]?[AaPp][Mm]", "%I %p"),
+    (r"\d{6}", "%H%M%S"),
+)
+#: Dates whose day may stand before or after the month.
+_EITHER: Final = {"%d/%m/%Y": "%m/%d/%Y", "%d-%m-%Y": "%m-%d-%Y"}
+_TIME_OF_DAY: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?|\d{6}")
+_DATE: Final = re.compile("|".join(pattern for pattern, _ in _DATES))
+#: A column of dates has no more forms than this.
+_MOST_FORMS: Final = 6
+
+
+def is_time_of_day(text: str) -> bool:
+    """Return whether a cell is a time without a date, such as 14:00 or 2:00 PM."""
+    return _TIME_OF_DAY.fullmatch(text.strip()) is not None
+
+
+def is_date(text: str) -> bool:
+    """Return whether a cell is a date without a time."""
+    return _DATE.fullmatch(text.strip()) is not None
+
+
+def date_format(text: str) -> str | None:
+    """Return the format of a date with or without a time of day, as strptime writes it."""
+    for date, date_form in _DATES:
+        for time, time_form in _TIMES:
+            between = r"(?:T|,? )" if time else ""
+            if re.fullmatch(f"{date}{between}{time}", text):
+                return f"{date_form} {time_form}".strip()
+    return None
+
+
+class DateReader:
+    """Reads the dates of one table, block by block, all in one order of day and month."""
+
+    def __init__(self, source: str) -> None:
+        """Start with an unknown order."""
+        self._source = source
+        self._month_first: bool | None = None
+
+    def read(self, texts: "pd.Series") -> "pd.Series":
+        """Return naive datetimes; what is no date is NaT.
+
+        Args:
+            texts: Dates without offset or zone, shape (n,), stripped.
+
+        Raises:
+            DataError: whether the day or the month stands first cannot be known.
+        """
+        import pandas as pd
+
+        found = pd.Series(pd.NaT, index=texts.index, dtype="datetime64[us]")
+        left = texts[texts.str.contains(r"\d", regex=True, na=False)]
+        for _ in range(_MOST_FORMS):
+            form = next(_formats(left), None)
+            if form is None:
+                break
+            plain = _plain(left)
+            if form.split(" ")[0] in _EITHER and self._is_month_first(plain):
+                day_first = form.split(" ")[0]
+                form = form.replace(day_first, _EITHER[day_first])
+            parsed = pd.to_datetime(plain, format=form, errors="coerce")
+            found = found.where(found.notna(), parsed.reindex(found.index).astype("datetime64[us]"))
+            left = left[parsed.isna()]
+        return found
+
+    def _is_month_first(self, texts: "pd.Series") -> bool:
+        """Return whether 1/2/2024 is the second of January."""
+        if self._month_first is None:
+            parts = texts.str.extract(r"^(\d{1,2})[/-](\d{1,2})[/-](\d{4}) ?(.*)$").dropna()
+            numbers = parts[[0, 1, 2]].astype(int)
+            first, second = int(numbers[0].max()), int(numbers[1].max())
+            if first > 12 >= second:
+                self._month_first = False
+            elif second > 12 >= first or parts[3].str.contains("[AaPp][Mm]$", regex=True).any():
+                self._month_first = True  # with am and pm as in the United States
+            elif parts[3].nunique() > 1 and (first > 1 or second > 1):
+                # Hours of some days in a row, which would be hours of one day in each month.
+                as_days = [len({*zip(numbers[2], numbers[at], strict=True)}) for at in (0, 1)]
+                self._month_first = as_days[0] < as_days[1]
+                if as_days[0] == as_days[1]:
+                    raise self._either(texts)
+            else:
+                raise self._either(texts)
+        return self._month_first
+
+    def _either(self, texts: "pd.Series") -> DataError:
+        return DataError(
+            f"{self._source}: whether the day or the month stands first in {texts.iloc[0]} cannot "
+            "be known; write dates as 2024-01-31"
+        )
+
+
+def _formats(texts: Iterable[str]) -> Iterator[str]:
+    """Give the formats of the texts that have one."""
+    for text in texts:
+        form = date_format(text)
+        if form is not None:
+            yield form
+
+
+def _plain(texts: "pd.Series") -> "pd.Series":
+    """Return dates with one blank before the time, and one before AM or PM."""
+    joined = texts.str.replace(r"(?<=\d)(?:T|, ?)(?=\d{1,2}:)", " ", regex=True)
+    return joined.str.replace(r"[- ]?([AaPp][Mm])$", r" \1", regex=True)

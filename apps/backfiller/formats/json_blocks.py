@@ -1,0 +1,253 @@
+"""Reads JSON files: lists of rows or of records piece by piece, smaller documents as a whole."""
+
+import json
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Any, Final, cast
+
+import msgspec
+import numpy as np
+
+from backfiller.formats.blocks import Block, TableNotes
+from backfiller.formats.columns import (
+    Places,
+    columns_counted,
+    columns_given,
+    columns_named,
+    is_futures_header,
+)
+from backfiller.formats.kinds import futures_header
+from backfiller.formats.numbers import numbers_of
+from backfiller.formats.parts import MOST_BYTES, Part, too_large
+from onetape.core.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PIECE_BYTES: Final = 2 * 2**20
+#: Of a document that is no plain list, more is not read: it takes ten times as much of memory.
+_MOST_WHOLE_BYTES: Final = 32 * 2**20
+#: Between two rows or records; brackets in texts are found out by what does not parse.
+_BETWEEN: Final = re.compile(rb"([\]}])\s*,\s*(?=[\[{])")
+_SPACE: Final = b" \t\r\n"
+#: Where an exchange's answer has its rows.
+_WRAPPERS: Final = ("data", "result", "list", "candles", "klines", "ticks")
+_ROWS: Final = "is no list of rows [time, open, high, low, close, volume]"
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+def json_blocks(
+    part: Part, symbol: str, columns: Sequence[str] | None, notes: TableNotes, *, is_spot: bool
+) -> Iterator[Block]:
+    """Give the rows of a JSON file.
+
+    Raises:
+        DataError: it is no table of candles of a spot market, or damaged.
+    """
+    reader = _RowReader(part.source, symbol, columns, notes, is_spot=is_spot)
+    with part.open() as file:
+        for rows in _row_lists(file, part):
+            if rows:
+                yield reader.block(rows)
+
+
+def _row_lists(file: IO[bytes], part: Part) -> Iterator[list[Any]]:
+    head = file.read(_PIECE_BYTES).removeprefix(_BOM).lstrip(_SPACE)
+    if re.match(rb"\[\s*[\[{]", head) is None:
+        yield _rows_of(_decoded(_whole(head, file, part), part.source), part.source)
+        return
+    total, left = len(head), head[1:]
+    while True:
+        cuts = deque(_BETWEEN.finditer(left), maxlen=1)
+        if cuts:
+            cut = cuts[0]
+            rows = _parsed(b"[" + left[: cut.end(1)] + b"]")
+            if rows is not None:
+                yield rows
+                left = left[cut.end() :]
+        elif len(left) > _MOST_WHOLE_BYTES:
+            raise DataError(f"{part.source} {_ROWS}")
+        chunk = file.read(_PIECE_BYTES)
+        if not chunk:
+            break
+        total += len(chunk)
+        if part.is_packed and total > MOST_BYTES:
+            raise too_large(part.source)
+        left += chunk
+    yield _rows_of(_decoded(b"[" + left, part.source), part.source)
+
+
+def _whole(head: bytes, file: IO[bytes], part: Part) -> bytes:
+    text = head
+    while chunk := file.read(_PIECE_BYTES):
+        text += chunk
+        if len(text) > _MOST_WHOLE_BYTES:
+            raise DataError(
+                f"{part.source} {_ROWS}, and as another document of JSON larger than "
+                f"{_MOST_WHOLE_BYTES // 2**20} MiB; save it as CSV"
+            )
+    return text
+
+
+def _parsed(text: bytes) -> list[Any] | None:
+    try:
+        return msgspec.json.decode(text, type=list[Any])
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+
+
+def _decoded(text: bytes, source: str) -> object:
+    rows = _parsed(text)
+    if rows is not None:
+        return rows
+    try:
+        # Python reads NaN, which pandas writes and JSON does not have.
+        return cast("object", json.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{source} cannot be read as JSON: {error}") from error
+
+
+def _rows_of(document: object, source: str) -> list[Any]:
+    """Return the rows or records of a document of any layout.
+
+    Raises:
+        DataError: there are none.
+    """
+    for _ in range(4):
+        if isinstance(document, list):
+            return cast("list[Any]", document)
+        if not isinstance(document, dict):
+            break
+        table = cast("dict[str, Any]", document)
+        if isinstance(table.get("columns"), list) and isinstance(table.get("data"), list):
+            return _from_split(table)
+        if _is_columns(table):
+            return _from_columns(table)
+        inner = [table[name] for name in _WRAPPERS if isinstance(table.get(name), dict | list)]
+        lists: list[Any] = [value for value in table.values() if isinstance(value, list) and value]
+        found: list[Any] = inner[:1] or (lists if len(lists) == 1 else [])
+        if not found:
+            break
+        document = cast("object", found[0])
+    raise DataError(f"{source} {_ROWS}")
+
+
+def _is_columns(table: Mapping[str, Any]) -> bool:
+    names = {name.lower() for name in table}
+    kinds = (list, dict)
+    return bool(
+        ({"open", "close"} <= names or {"o", "c"} <= names)
+        and sum(isinstance(value, kinds) for value in table.values()) >= 5
+    )
+
+
+def _from_split(table: Mapping[str, Any]) -> list[Any]:
+    """Return the rows of pandas' orientation `split`, as records."""
+    names = [str(name) for name in table["columns"]]
+    index = table.get("index")
+    rows = cast("list[Sequence[Any]]", table["data"])
+    records = [dict(zip(names, row, strict=False)) for row in rows]
+    if isinstance(index, list) and len(cast("list[Any]", index)) == len(records):
+        for record, key in zip(records, cast("list[Any]", index), strict=True):
+            record.setdefault("index", key)
+    return records
+
+
+def _from_columns(table: Mapping[str, Any]) -> list[Any]:
+    """Return the rows of columns: lists, or pandas' orientation `columns`, as records."""
+    columns: dict[str, Any] = {
+        name: value for name, value in table.items() if isinstance(value, list | dict)
+    }
+    first: object = next(iter(columns.values()))
+    if isinstance(first, dict):
+        by_key = cast("dict[str, dict[str, Any]]", columns)
+        keys = list(cast("dict[str, Any]", first))
+        return [
+            {"index": key, **{name: column.get(key) for name, column in by_key.items()}}
+            for key in keys
+        ]
+    lists = {name: list(column) for name, column in columns.items()}
+    longest = max(len(column) for column in lists.values())
+    return [
+        {name: column[at] if at < len(column) else None for name, column in lists.items()}
+        for at in range(longest)
+    ]
+
+
+class _RowReader:
+    """Turns rows or records of one table into blocks; the first ones tell which column is which."""
+
+    def __init__(
+        self,
+        source: str,
+        symbol: str,
+        columns: Sequence[str] | None,
+        notes: TableNotes,
+        *,
+        is_spot: bool,
+    ) -> None:
+        self._source = source
+        self._symbol = symbol
+        self._columns = columns
+        self._notes = notes
+        self._is_spot = is_spot
+        self._header: list[str] | None = None
+        self._places: Places | None = None
+        self._width = 0
+
+    def block(self, rows: list[Any]) -> Block:
+        import pandas as pd
+
+        if self._places is None:
+            self._begin(rows[0])
+        places = cast("Places", self._places)
+        if self._header is None:
+            if any(
+                not isinstance(row, list) or len(cast("list[Any]", row)) != self._width
+                for row in rows
+            ):
+                raise DataError(f"{self._source} {_ROWS}")
+            columns = list(zip(*rows, strict=True))
+        else:
+            if any(not isinstance(row, dict) for row in rows):
+                raise DataError(f"{self._source} {_ROWS}")
+            columns = [tuple(row.get(name) for row in rows) for name in self._header]
+        series = [_series(columns[place]) for place in places.fields]
+        times = series[0]
+        if places.time_of_day is not None:
+            times = times.astype(str) + " " + _series(columns[places.time_of_day]).astype(str)
+        empty = pd.Series(np.logical_and.reduce([one.isna() for one in series[1:5]]))
+        prices = [numbers_of(one) for one in series[1:]]
+        if len(prices) < 5:
+            prices.append(np.zeros(len(rows)))
+        others = () if self._notes.has_header else [numbers_of(_series(one)) for one in columns[6:]]
+        return Block(times, tuple(prices), empty, tuple(others))
+
+    def _begin(self, first: object) -> None:
+        if isinstance(first, dict):
+            self._header = [str(name) for name in cast("dict[str, Any]", first)]
+            if is_futures_header(self._header) and not self._is_spot:
+                raise futures_header(self._source)
+            self._width = len(self._header)
+            self._notes.has_header = True
+            self._places = columns_named(self._header, self._symbol, self._source)
+            if len(self._places.fields) < 6:
+                self._notes.add("has no column of volume, so its volume is stored as 0")
+            return
+        if not isinstance(first, list):
+            raise DataError(f"{self._source} {_ROWS}")
+        self._width = len(cast("list[Any]", first))
+        if self._columns is not None:
+            self._notes.has_header = True
+            self._places = columns_given(self._columns, self._width, self._source)
+        else:
+            self._places = columns_counted(self._width, self._source)
+
+
+def _series(values: Sequence[Any]) -> "pd.Series":
+    """Return values as a column; of what is no scalar, nothing is a number or a time."""
+    import pandas as pd
+
+    plain = [None if isinstance(value, list | dict) else value for value in values]
+    return pd.Series(plain, dtype=object).infer_objects()

@@ -1,0 +1,238 @@
+"""How a CSV file is laid out, by its first lines: encoding, delimiter, header, style of numbers."""
+
+import codecs
+import csv
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from backfiller.formats.columns import (
+    FIELDS,
+    Places,
+    columns_counted,
+    columns_given,
+    columns_named,
+    plain_name,
+)
+from backfiller.formats.dates import is_date, is_time_of_day
+from backfiller.formats.numbers import NumberStyle, is_number, number_style
+from onetape.core.errors import DataError
+from onetape.core.printable import printable
+
+#: The lines above the rows, and some rows, are in so many bytes; a line is no longer.
+HEAD_BYTES: Final = 65_536
+#: A comma may also be in numbers, so it counts only where no other separates as many cells.
+_DELIMITERS: Final = ";\t|,"
+_SEPARATOR_LINE: Final = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+#: Lines above the rows are no more.
+_MOST_LINES_ABOVE: Final = 100
+#: Rows that tell how numbers are written.
+_SAMPLE_ROWS: Final = 200
+#: A row has at least time, open, high, low and close.
+_FEWEST_CELLS: Final = 5
+
+
+class Layout(Struct, frozen=True):
+    """How the rows of a CSV file are to be read."""
+
+    encoding: str
+    delimiter: str
+    skip: int
+    """Lines above the first row."""
+    width: int
+    """Columns, by the header, or by the first row without one."""
+    places: Places
+    header: tuple[str, ...]
+    """Names of the columns; empty where there are none."""
+    style: NumberStyle
+    skipped: tuple[str, ...]
+    """Lines above the rows that are neither header nor blank."""
+
+
+def encoding_of(head: bytes, source: str) -> str:
+    """Return the encoding of a text file, by its first bytes.
+
+    Raises:
+        DataError: it is no text.
+    """
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if b"\0" not in head:
+        return "utf-8-sig"
+    # Text of Latin letters and digits in UTF-16 has every second byte 0.
+    for encoding, nulls in (("utf-16-le", head[1::2]), ("utf-16-be", head[0::2])):
+        if nulls.count(0) > 0.9 * len(nulls):
+            return encoding
+    raise DataError(f"{source} is no text; save it as CSV in UTF-8")
+
+
+def read_layout(
+    head: bytes, symbol: str | None, columns: Sequence[str] | None, source: str
+) -> Layout:
+    """Return how a CSV file is laid out.
+
+    Args:
+        head: Its first `HEAD_BYTES` bytes, or all of them.
+        symbol: Whose candles they are, where that is known.
+        columns: The columns that a flag names; None recognises them.
+        source: The file, for errors.
+
+    Raises:
+        DataError: it is no text, has no rows, or which column is which cannot be known.
+    """
+    encoding = encoding_of(head, source)
+    text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(head)
+    lines = [line.rstrip("\r") for line in text.split("\n")]
+    if len(head) >= HEAD_BYTES and len(lines) > 1:
+        lines.pop()  # which is cut
+    if len(head) >= HEAD_BYTES and len(lines) < 2:
+        raise DataError(f"{source} is no CSV: its first line is longer than {HEAD_BYTES:,} bytes")
+    if not any(line.strip() for line in lines):
+        raise DataError(f"{source} has no candles: its first line is empty")
+    separator = _SEPARATOR_LINE.fullmatch(lines[0])
+    delimiter = separator[1] if separator else _delimiter(lines)
+    rows = [_cells(line, delimiter) for line in lines]
+    return _laid_out(
+        rows, encoding, delimiter, symbol, columns, source, first=1 if separator else 0
+    )
+
+
+def _delimiter(lines: Sequence[str]) -> str:
+    """Return what separates the cells of most lines."""
+    sample = [line for line in lines[:_SAMPLE_ROWS] if line.strip()]
+
+    def counts(delimiter: str) -> int:
+        return sum(len(_cells(line, delimiter)) >= _FEWEST_CELLS for line in sample)
+
+    # Of equals the first: a comma is the last that is considered.
+    return max(_DELIMITERS, key=counts)
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    try:
+        rows: list[list[str]] = list(csv.reader([line], delimiter=delimiter, skipinitialspace=True))
+    except csv.Error:  # a cell that is longer than any of a table
+        return [line]
+    return [cell.strip() for cell in rows[0]] if rows else []
+
+
+def _laid_out(
+    rows: Sequence[Sequence[str]],
+    encoding: str,
+    delimiter: str,
+    symbol: str | None,
+    columns: Sequence[str] | None,
+    source: str,
+    *,
+    first: int,
+) -> Layout:
+    start = _first_row(rows, first)
+    above = [row for row in rows[first:start] if any(row)]
+    sample = [row for row in rows[start : start + _SAMPLE_ROWS] if any(row)]
+    header, skipped = _header(above, symbol, sample, columns, source)
+    width = len(header or (sample[0] if sample else ()))
+    if header:
+        places = columns_named(header, symbol, source) if columns is None else None
+    elif not sample:
+        raise DataError(f"{source} has no candles: {printable(delimiter.join(rows[first]))[:80]!r}")
+    else:
+        has_time_of_day = is_date(sample[0][0]) and is_time_of_day(sample[0][1])
+        places = (
+            columns_counted(width, source, has_time_of_day=has_time_of_day)
+            if columns is None
+            else None
+        )
+    if places is None:
+        places = columns_given(columns or (), width, source)
+    places = _checked_time(places, sample)
+    cells = [row[at] for row in sample for at in places.fields[1:] if at < len(row)]
+    return Layout(
+        encoding, delimiter, start, width, places, tuple(header), number_style(cells, source),
+        tuple(printable(delimiter.join(row).rstrip(delimiter)) for row in skipped),
+    )  # fmt: skip
+
+
+def _first_row(rows: Sequence[Sequence[str]], first: int) -> int:
+    """Return the number of the first line that is a row of numbers."""
+    for number, row in enumerate(rows[: _MOST_LINES_ABOVE + first]):
+        if number < first or len(row) < _FEWEST_CELLS:
+            continue
+        numbers = sum(is_number(cell) for cell in row[1:])
+        empty = sum(cell.lower() in ("", "null", "nan", "none", "n/a", "na") for cell in row[1:])
+        # A candle without prices has a time all the same.
+        begins = re.search(r"\d{4}", row[0]) is not None
+        if numbers >= _FEWEST_CELLS - 1 or (begins and numbers + empty >= _FEWEST_CELLS - 1):
+            return number
+        if begins and _is_header_above(rows[first:number]):
+            return number
+    return len(rows)
+
+
+def _is_header_above(rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether a line above names the columns, so that what follows is a row."""
+    return any({"open", "close"} <= {plain_name(cell) for cell in row} for row in rows)
+
+
+def _header(
+    above: Sequence[Sequence[str]],
+    symbol: str | None,
+    sample: Sequence[Sequence[str]],
+    columns: Sequence[str] | None,
+    source: str,
+) -> tuple[Sequence[str], list[Sequence[str]]]:
+    """Return the line that names the columns, or several made one, and the other lines.
+
+    Raises:
+        DataError: a line that looks like a header lacks a column.
+    """
+    wide = [row for row in above if sum(bool(cell) for cell in row) >= _FEWEST_CELLS - 1]
+    fault: DataError | None = None
+    for row in reversed(wide):
+        try:
+            columns_named(row, symbol, source)
+        except DataError as error:
+            fault = fault or error
+        else:
+            return row, [other for other in above if other is not row]
+    if columns is not None:
+        return [], list(above)
+    merged = _merged(above, wide)
+    if merged:
+        try:
+            columns_named(merged, symbol, source)
+        except DataError:
+            pass
+        else:
+            return merged, []
+    # Lines of fewer cells than a row are no attempt to name its columns.
+    if fault is not None:
+        raise fault
+    if not sample and above:
+        raise DataError(f"{source} has no row of time, open, high, low, close and volume")
+    return [], list(above)
+
+
+def _merged(above: Sequence[Sequence[str]], wide: Sequence[Sequence[str]]) -> list[str]:
+    """Return a header of which each column has the first name that is one of a candle's."""
+    if not wide or len(above) < 2:
+        return []
+    width = max(len(row) for row in above)
+    known = {*FIELDS, "date", "time", "datetime", "vol"}
+    merged: list[str] = []
+    for place in range(width):
+        names = [row[place] for row in above if place < len(row) and row[place]]
+        fitting = [name for name in names if plain_name(name) in known]
+        merged.append((fitting or names or [""])[0])
+    return merged
+
+
+def _checked_time(places: Places, sample: Sequence[Sequence[str]]) -> Places:
+    """Return the places with a column of the time of day only where it holds one."""
+    at = places.time_of_day
+    if at is None or not sample or at >= len(sample[0]) or is_time_of_day(sample[0][at]):
+        return places
+    if is_number(sample[0][at]):  # the epoch, beside a date
+        return Places((at, *places.fields[1:]))
+    return Places(places.fields)

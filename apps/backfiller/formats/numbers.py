@@ -1,0 +1,101 @@
+"""Numbers as files write them: decimal commas, thousands, quotes and signs of currencies."""
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from msgspec import Struct
+
+from onetape.core.candles import FloatArray
+from onetape.core.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: What may surround a number: blanks, quotes, the sign of a currency.
+_AROUND: Final = " \t\u00a0\u202f\"'$€£¥₿"
+_GROUPS: Final = r"[ \u00a0\u202f\u2019']"
+_PLAIN: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_MARKED: Final = re.compile(rf"[+-]?\d[\d.,]*(?:{_GROUPS}\d{{3}})*[\d.,]*")
+
+
+class NumberStyle(Struct, frozen=True):
+    """How the numbers of a table are written."""
+
+    decimal: str = "."
+    thousands: str = ""
+    is_plain: bool = True
+    """Whether every number that was looked at is one as Python writes it."""
+
+
+def is_number(text: str) -> bool:
+    """Return whether a cell is a number in any style."""
+    stripped = text.strip(_AROUND)
+    return bool(_PLAIN.fullmatch(stripped) or _MARKED.fullmatch(stripped))
+
+
+def number_style(cells: Iterable[str], source: str) -> NumberStyle:
+    """Return how the numbers of some cells are written.
+
+    Raises:
+        DataError: `1,234` may be 1234 or 1.234 by all that is there.
+    """
+    marked = [cell for cell in cells if is_number(cell)]
+    if all(_PLAIN.fullmatch(cell.strip()) for cell in marked):
+        return NumberStyle()
+    texts = [re.sub(_GROUPS, "", cell.strip(_AROUND)) for cell in marked]
+    commas = [text for text in texts if "," in text]
+    if not commas:
+        several_points = any(text.count(".") > 1 for text in texts)
+        if several_points:
+            return NumberStyle(",", ".", is_plain=False)
+        return NumberStyle(is_plain=False)
+    for text in commas:
+        if "." in text:
+            decimal = max(",.", key=text.rfind)
+            return NumberStyle(decimal, "," if decimal == "." else ".", is_plain=False)
+    if any(text.count(",") > 1 for text in commas):
+        return NumberStyle(".", ",", is_plain=False)
+    if any(not re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", text) for text in commas):
+        # No group of three digits, so a comma of this table is not between thousands.
+        return NumberStyle(",", "", is_plain=False)
+    if any("." in text for text in texts):
+        return NumberStyle(".", ",", is_plain=False)
+    raise DataError(
+        f"{source}: {commas[0]} may be {commas[0].replace(',', '')} or "
+        f"{commas[0].replace(',', '.')}; write numbers with a point and without thousands"
+    )
+
+
+def numbers_of(values: "pd.Series", style: NumberStyle | None = None) -> FloatArray:
+    """Return a column as floats, each the nearest to its text; what is no number is NaN."""
+    if values.dtype.kind in "fiu":
+        return values.to_numpy(dtype=np.float64, na_value=np.nan)
+    if values.dtype.kind == "b":
+        return np.full(len(values), np.nan)
+    if style is None or style.is_plain:
+        return np.array([_number(value) for value in values.tolist()], dtype=np.float64)
+    return np.array([_styled(value, style) for value in values.tolist()], dtype=np.float64)
+
+
+def _styled(value: object, style: NumberStyle) -> float:
+    if not isinstance(value, str):
+        return _number(value)
+    text = re.sub(_GROUPS, "", value.strip(_AROUND))
+    if style.thousands and style.thousands in text:
+        whole = text.partition(style.decimal)[0].lstrip("+-")
+        first, *groups = whole.split(style.thousands)
+        if not 1 <= len(first) <= 3 or any(len(group) != 3 for group in groups):
+            return np.nan
+        text = text.replace(style.thousands, "")
+    return _number(text.replace(style.decimal, ".") if style.decimal != "." else text)
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool):
+        return np.nan
+    try:
+        return float(value) if "_" not in str(value) else np.nan  # pyright: ignore[reportArgumentType] - what float refuses is NaN
+    except (TypeError, ValueError, OverflowError):
+        return np.nan

@@ -1,0 +1,172 @@
+"""Rows of a table, sorted by time whatever their order in the file, without holding them all."""
+
+import tempfile
+from collections.abc import Iterator
+from typing import IO, Final, cast
+
+import numpy as np
+from msgspec import Struct
+
+from onetape.core.candles import Candles, FloatArray, IntArray
+from onetape.core.clock import utc_text
+from onetape.core.errors import ConfigurationError, DataError
+
+#: Rows up to so many bytes stay in memory; more go to a temporary file without a name.
+_MEMORY_BYTES: Final = 64 * 2**20
+_ROW_BYTES: Final = 48
+#: Rows that are given at a time, about.
+_WINDOW_ROWS: Final = 200_000
+#: Every so many rows one time is kept, from which the windows are cut.
+_SAMPLE_EVERY: Final = 256
+#: Of rows without a readable time, so many are kept: as many as the quarantine keeps.
+_MOST_UNREADABLE: Final = 1_000
+
+
+class _Piece(Struct, frozen=True):
+    """Rows that were stored together, oldest first."""
+
+    offset: int
+    rows: int
+    first: int
+    last: int
+
+
+class Spool:
+    """Takes rows block by block and gives them back oldest first, each once."""
+
+    def __init__(self, source: str) -> None:
+        """Start empty."""
+        self._source = source
+        self._file = cast("IO[bytes]", tempfile.SpooledTemporaryFile(_MEMORY_BYTES))  # noqa: SIM115 - `close` does
+        self._pieces: list[_Piece] = []
+        self._samples: list[IntArray] = []
+        self._end = 0
+        self._read: tuple[int, Candles] | None = None
+        self.rows = 0
+        """Rows that were taken."""
+        self.unreadable = Candles.empty()
+        """The first rows whose time could not be read."""
+        self.unreadable_rows = 0
+        """How many there are."""
+
+    def close(self) -> None:
+        """Give back the room of the rows."""
+        self._file.close()
+        self._read = None
+
+    def add(self, candles: Candles) -> None:
+        """Take rows in any order.
+
+        Raises:
+            DataError: two rows of one time differ.
+            ConfigurationError: the disk is full.
+        """
+        self.rows += len(candles)
+        readable = candles.timestamp >= 0
+        if not readable.all():
+            bad = candles.taken(np.flatnonzero(~readable))
+            self.unreadable_rows += len(bad)
+            room = _MOST_UNREADABLE - len(self.unreadable)
+            self.unreadable = self.unreadable.joined(bad[:room]) if room else self.unreadable
+            candles = candles.taken(np.flatnonzero(readable))
+        if not len(candles):
+            return
+        candles = each_once(sorted_by_time(candles), self._source)
+        columns = (
+            candles.timestamp, candles.open, candles.high, candles.low, candles.close,
+            candles.volume,
+        )  # fmt: skip
+        try:
+            self._file.seek(self._end)
+            for column in columns:
+                self._file.write(np.ascontiguousarray(column).tobytes())
+        except OSError as error:
+            raise ConfigurationError(
+                f"the rows of {self._source} find no room in {tempfile.gettempdir()}: "
+                f"{error.strerror or error}; set TMPDIR to a folder on a larger disk"
+            ) from error
+        times = candles.timestamp
+        self._pieces.append(_Piece(self._end, len(candles), int(times[0]), int(times[-1])))
+        self._samples.append(times[::_SAMPLE_EVERY].copy())
+        self._end += len(candles) * _ROW_BYTES
+
+    def windows(self) -> Iterator[Candles]:
+        """Give all rows with a readable time, oldest first and each once, some at a time.
+
+        Raises:
+            DataError: two rows of one time differ.
+        """
+        if not self._pieces:
+            return
+        starts = self._starts()
+        for start, end in zip(starts, [*starts[1:], 2**62], strict=True):
+            window = self._between(start, end)
+            if len(window):
+                yield window
+
+    def _starts(self) -> list[int]:
+        samples = np.sort(np.concatenate(self._samples))
+        cuts = samples[:: max(_WINDOW_ROWS // _SAMPLE_EVERY, 1)]
+        return np.unique(np.append(cuts, min(piece.first for piece in self._pieces))).tolist()
+
+    def _between(self, start: int, end: int) -> Candles:
+        parts: list[Candles] = []
+        for piece in self._pieces:
+            if piece.last < start or piece.first >= end:
+                continue
+            candles = self._candles(piece)
+            low, high = np.searchsorted(candles.timestamp, (start, end))
+            parts.append(candles[int(low) : int(high)])
+        if len(parts) <= 1:
+            return parts[0] if parts else Candles.empty()
+        joined = Candles(
+            np.concatenate([part.timestamp for part in parts]),
+            *(
+                np.concatenate([getattr(part, name) for part in parts])
+                for name in ("open", "high", "low", "close", "volume")
+            ),
+        )
+        return each_once(sorted_by_time(joined), self._source)
+
+    def _candles(self, piece: _Piece) -> Candles:
+        if self._read is not None and self._read[0] == piece.offset:
+            return self._read[1]
+        self._file.seek(piece.offset)
+        content = self._file.read(piece.rows * _ROW_BYTES)
+        size = piece.rows * 8
+        times: IntArray = np.frombuffer(content, np.int64, piece.rows)
+        prices: list[FloatArray] = [
+            np.frombuffer(content, np.float64, piece.rows, at * size) for at in range(1, 6)
+        ]
+        candles = Candles(times, *prices)
+        self._read = (piece.offset, candles)
+        return candles
+
+
+def sorted_by_time(candles: Candles) -> Candles:
+    """Return candles oldest first; those of one time stay in their order."""
+    if np.all(candles.timestamp[1:] >= candles.timestamp[:-1]):
+        return candles
+    return candles.taken(np.argsort(candles.timestamp, kind="stable"))
+
+
+def each_once(candles: Candles, source: str) -> Candles:
+    """Return sorted candles without those that repeat the one before.
+
+    Raises:
+        DataError: two rows of one time differ: which one is right cannot be known.
+    """
+    same = candles.timestamp[1:] == candles.timestamp[:-1]
+    if not same.any():
+        return candles
+    equal = same.copy()
+    for column in (candles.open, candles.high, candles.low, candles.close, candles.volume):
+        both_nan = np.isnan(column[1:]) & np.isnan(column[:-1])
+        equal &= (column[1:] == column[:-1]) | both_nan
+    if not np.array_equal(same, equal):
+        at = int(candles.timestamp[1:][same & ~equal][0])
+        raise DataError(
+            f"{source}: two different rows are both of {utc_text(at)} UTC, and which is right "
+            "cannot be known; delete one of them"
+        )
+    return candles.taken(np.flatnonzero(np.append(True, ~same)))
