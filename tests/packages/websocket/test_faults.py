@@ -1,15 +1,20 @@
 """WebSocketManager on a server that misbehaves: never a hang, never a wrong row."""
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any
 
 import pytest
 
 from onetape.core.candles import Candle
+from onetape.core.clock import SystemClock
+from onetape.exchange.clients import Endpoint
+from onetape.exchange.rest import RestExchange
 from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost
+from onetape.websocket.websocket import WebSocketManager
 
 MARCH = 1_709_251_200
 HOUR = 3_600
@@ -177,6 +182,36 @@ def test_a_half_open_socket_is_broken_by_the_idle_timer_and_closing_does_not_wai
                 began = time.monotonic()
             assert time.monotonic() - began < 1.5
             assert [task for task in asyncio.all_tasks() if "ccxt" in repr(task)] == []
+
+    run(scene())
+
+
+def test_closing_that_is_cancelled_again_and_again_leaves_nothing_open(
+    run: Run, misbehaving: MisbehavingServer
+) -> None:
+    async def use(exchange: RestExchange) -> None:
+        async with (
+            WebSocketManager(exchange, stale_after_seconds=30) as streams,
+            aclosing(streams.events("BTC/USDT", "1h")) as events,
+        ):
+            async for _ in events:
+                pass
+
+    async def scene() -> None:
+        async with misbehaving() as server:
+            # Its socket answers no closing, which takes a moment therefore.
+            server.mute = True
+            endpoint = Endpoint("simulator", server.url)
+            exchange = await asyncio.to_thread(RestExchange, endpoint)
+            exchange.clock = SystemClock()
+            async with exchange:
+                task = asyncio.create_task(use(exchange))
+                await server.wait_for_socket()
+                while not task.done():
+                    task.cancel()
+                    await asyncio.sleep(0.02)
+                assert task.cancelled()
+            gc.collect()
 
     run(scene())
 

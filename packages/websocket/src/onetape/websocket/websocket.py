@@ -66,8 +66,20 @@ class WebSocketManager:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close every socket; one whose other side is gone within 2 s."""
-        await close_client(self._client)
+        """Close every socket; one whose other side is gone within 2 s.
+
+        A cancellation meanwhile takes effect after that: what stays open, CCXT complains of.
+        """
+        closing = asyncio.create_task(close_client(self._client))
+        cancelled: asyncio.CancelledError | None = None
+        while not closing.done():
+            try:
+                await asyncio.shield(closing)
+            except asyncio.CancelledError as request:
+                cancelled = request
+        closing.result()
+        if cancelled is not None:
+            raise cancelled
 
     async def events(self, symbol: str, timeframe: str) -> AsyncGenerator[StreamEvent]:
         """Yield candles and tickers of one market for ever, and say when the stream was lost.
