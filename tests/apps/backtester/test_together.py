@@ -51,7 +51,7 @@ def test_two_symbols_share_one_account(tape: Path, backtester: Run) -> None:
     assert {trade["symbol"] for trade in document["trades"]} == {"BTC/USDT", "ETH/USDT"}
     gains = sum(trade["profit"] for trade in document["trades"])
     assert document["metrics"]["final_equity"] == pytest.approx(10_000 + gains)
-    assert "at most 1 open trade " in document["assumptions"]["symbols"]
+    assert "max 1 open trade " in document["assumptions"]["symbols"]
     assert document["assumptions"]["ties"] == TIE_RULE
 
 
