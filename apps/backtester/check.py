@@ -16,8 +16,8 @@ from onetape.strategies.segments import Segment
 if TYPE_CHECKING:
     from backtester.load import Tape
     from onetape.core.errors import CheckFailed
-    from onetape.strategies.check import CheckResult
     from onetape.strategies.check_data import CheckData
+    from onetape.strategies.check_result import CheckResult
     from onetape.strategies.smallest import Smallest
 
 
@@ -44,9 +44,9 @@ class Look(Struct, frozen=True):
     bars: int = 0
     """Of the range."""
     differing: int = 0
-    """Checked bars on which the last candles decide otherwise than all."""
+    """Checked bars on which the last candles decide otherwise than all, or fail."""
     first_bad_bar: int | None = None
-    """Open of the first of them, epoch seconds."""
+    """Open of the first that is wrong in the way of `kind`, epoch seconds."""
     kind: str | None = None
     """What is wrong with it, such as look-ahead."""
 
@@ -75,6 +75,7 @@ def look_at_run(
     higher: Higher,
     segments: Sequence[Segment],
     signals: Signals,
+    seconds: float = 0.0,
 ) -> Look:
     """Return what the check that comes with a backtest finds, or that none was wanted.
 
@@ -84,6 +85,7 @@ def look_at_run(
         higher: The larger candles beside them.
         segments: The segments of the candles.
         signals: Of all candles.
+        seconds: How long their evaluation took; 0 where it is not known.
     """
     if not settings.check:
         return Look(f"not run; run: {check_command(settings)}")
@@ -93,14 +95,14 @@ def look_at_run(
     data = CheckData(tape.candles, higher, tape.warm_up, tuple(segments))
     if not len(data):
         return Look("not run: no bar is decided on, because no warm-up behind a hole is full")
-    result = quick_check(fresh_maker(settings), data, signals.signal)
-    first = result.first
+    result = quick_check(fresh_maker(settings), data, signals.signal, seconds)
+    first = result.worst
     return Look(
         text=quick_text(result, check_command(settings)),
         clean=result.is_clean,
         bars_checked=result.checked,
         bars=result.bars,
-        differing=len(result.differing),
+        differing=len({*result.differing, *result.failing}),
         first_bad_bar=None if first is None else first.timestamp,
         kind=None if first is None else first.kind,
     )
@@ -185,6 +187,8 @@ def checked_series(settings: BacktesterSettings, *, whole: bool) -> Checked:
     Raises:
         OnetapeError: as for a backtest.
     """
+    import numpy as np
+
     from backtester.check_workers import windows_shared
     from backtester.search.run import processors
     from onetape.strategies.check import check_strategy, part_to_check
@@ -195,8 +199,9 @@ def checked_series(settings: BacktesterSettings, *, whole: bool) -> Checked:
     with progress_bar(f"check {strategy.name}", len(bars)) as report:
         result = check_strategy(make, data, bars, report, windows_shared(processors()))
     smallest = None
-    if result.first is not None and result.first.kind == "warm-up":
-        smallest = smallest_lookback(make, data, bars, result.differing, result.windows)
+    if result.difference is not None and result.difference.kind == "warm-up":
+        decided = np.setdiff1d(bars, result.failing)
+        smallest = smallest_lookback(make, data, decided, result.differing, result.windows)
     part = (result.start, result.end) if len(bars) < len(data) else None
     series = f"{settings.exchange} {settings.symbol} {settings.timeframe}"
     return Checked(series, strategy.name, result, smallest, part, tuple(notes))
@@ -211,10 +216,10 @@ def checked_lines(checked: Checked) -> list[str]:
     if checked.part is not None:
         first, last = (utc_text(moment) for moment in checked.part)
         lines.insert(0, f"range: {first} to {last} UTC, chosen by the candles; all: --all")
-    if result.first is not None and result.first.kind == "warm-up":
+    if result.difference is not None and result.difference.kind == "warm-up":
         lines.append(lookback_text(result, checked.smallest))
     ahead = result.look_ahead
-    if ahead is not None and ahead.index != getattr(result.first, "index", None):
+    if ahead is not None and ahead != result.difference:
         lines.append(f"look-ahead besides, first seen at {utc_text(ahead.timestamp)} UTC")
     return [*lines, *(f"note: {note}" for note in checked.notes)]
 
@@ -237,10 +242,20 @@ def check_failure(checked: Checked) -> "CheckFailed | None":
     result, found = checked.result, checked.result.first
     if found is None:
         return None
-    many = counted(len(result.differing), "bar")
+    parts = [
+        f"{each.kind} on {counted(len(bars), 'bar')}, first {utc_text(each.timestamp)} UTC"
+        for bars, each in (
+            (result.failing, result.failure),
+            (result.differing, result.difference or (None if result.failing else found)),
+        )
+        if each is not None
+    ]
+    if result.look_ahead not in (None, result.difference):
+        parts.append(f"look-ahead first seen {utc_text(result.look_ahead.timestamp)} UTC")
+    remedies = dict.fromkeys(remedy(each) for each in (result.worst, result.failure) if each)
     return CheckFailed(
-        f"strategy {checked.strategy} on {checked.series}: {found.kind} on {many}, first "
-        f"{utc_text(found.timestamp)} UTC; {remedy(result.look_ahead or found)}"
+        f"strategy {checked.strategy} on {checked.series}: {', and '.join(parts)}; "
+        f"{'; '.join(remedies)}"
     )
 
 

@@ -93,6 +93,8 @@ class Part(Struct, frozen=True):
     """How the market's steps were treated, in words."""
     segments: tuple[Segment, ...] = WHOLE
     """Parts of the candles without an unexplained hole."""
+    seconds: float = 0.0
+    """How long the strategy took to evaluate all candles."""
 
     @property
     def orders(self) -> SignalArray:
@@ -185,15 +187,19 @@ def part_of(settings: BacktesterSettings, store: Store, strategy: Strategy) -> P
     higher = load_higher(store, tape, strategy, settings)
     steps, market = market_rules(store, key, settings, tape.candles)
     segments = run_segments(tape, higher, strategy)
+    began = time.monotonic()
+    signals = signals_by_segment(strategy, tape.candles, higher.candles, segments)
+    seconds = time.monotonic() - began
     return Part(
         settings=settings,
         strategy=strategy,
         tape=tape,
         higher=higher,
-        signals=signals_by_segment(strategy, tape.candles, higher.candles, segments),
+        signals=signals,
         rules=Rules(**account_rules(settings), steps=steps),
         market=market,
         segments=segments,
+        seconds=seconds,
     )
 
 
@@ -218,7 +224,9 @@ def backtest_of(part: Part, path: Path, result: Result, metrics: Metrics, began:
         metrics=metrics,
         market=part.market,
         higher=part.higher,
-        check=look_at_run(part.settings, tape, part.higher.candles, part.segments, part.signals),
+        check=look_at_run(
+            part.settings, tape, part.higher.candles, part.segments, part.signals, part.seconds
+        ),
         segments=part.segments,
         seconds=round(time.monotonic() - began, 3),
     )

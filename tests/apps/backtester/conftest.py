@@ -33,8 +33,9 @@ DATABASE = Path("data/simulator.db")
 
 
 @pytest.fixture
-def checks_all_bars() -> None:
-    """Let backtests check every bar of a short range, as they do for a user."""
+def checks_all_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let backtests check every bar of a short range, as they do for a user, however slowly."""
+    monkeypatch.setattr(sample, "WHOLE_SECONDS", 60.0)
 
 
 @pytest.fixture(autouse=True)

@@ -111,8 +111,9 @@ def test_the_report_of_several_symbols_warns_where_one_of_them_cheats(
 ) -> None:
     with open_store(tape, create=False) as store, store.write() as connection:
         connection.execute(
-            "INSERT INTO ohlcv_data SELECT exchange, 'ETH/USDT', timeframe, timestamp, open, high, "
-            "low, close, volume, closed, source FROM ohlcv_data"
+            "INSERT INTO ohlcv_data (exchange, symbol, timeframe, timestamp, open, high, low, "
+            "close, volume, closed, source) SELECT exchange, 'ETH/USDT', timeframe, timestamp, "
+            "open, high, low, close, volume, closed, source FROM ohlcv_data"
         )
     both = ("--symbol", "BTC/USDT", "--symbol", "ETH/USDT", "--no-keep", "--report", "report.html")
     backtester(*SIMULATED, *both, "-s", cheat)

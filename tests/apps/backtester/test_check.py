@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cheats import CHEATS, FAILING, cheat
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.clock import utc_text
 from onetape.core.resample import resample
@@ -148,8 +149,9 @@ def test_the_check_of_several_symbols_is_that_of_all(
 ) -> None:
     with open_store(tape, create=False) as store, store.write() as connection:
         connection.execute(
-            "INSERT INTO ohlcv_data SELECT exchange, 'ETH/USDT', timeframe, timestamp, open, high, "
-            "low, close, volume, closed, source FROM ohlcv_data"
+            "INSERT INTO ohlcv_data (exchange, symbol, timeframe, timestamp, open, high, low, "
+            "close, volume, closed, source) SELECT exchange, 'ETH/USDT', timeframe, timestamp, "
+            "open, high, low, close, volume, closed, source FROM ohlcv_data"
         )
     flags = ("--symbol", "BTC/USDT", "--symbol", "ETH/USDT")
     clean = on_tape(*flags).document["check"]
@@ -231,3 +233,52 @@ def test_a_day_over_an_unexplained_hole_is_not_built(
     without_hour_30(tape, candles)
     document = on_tape("--strategy", own(DAILY, ("1d",)), "--allow-gaps").document
     assert document["assumptions"]["1d candles"].startswith("0 stored, 119 built")
+
+
+@pytest.fixture
+def cheating(folder: Path) -> Callable[[str], str]:
+    """Return a function that writes a strategy that cheats, and returns its name."""
+
+    def write(body: str) -> str:
+        path = folder / "user" / "strategies" / "cheat.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(cheat(body), encoding="utf-8")
+        return "cheat"
+
+    return write
+
+
+#: One of each kind; tests/packages/strategies/test_cheats.py has all of them.
+SOME_CHEATS = (
+    "look-ahead in the first bars",
+    "NumPy's random numbers",
+    "the second",
+    "state of its module",
+    "a short warm-up",
+)
+
+
+@pytest.mark.parametrize("how", SOME_CHEATS)
+def test_a_backtest_and_a_full_check_call_a_cheat_by_one_name(
+    on_tape: Run, check: Run, cheating: Callable[[str], str], how: str
+) -> None:
+    body, kind = CHEATS[how]
+    name = cheating(body)
+    found = on_tape("--strategy", name, "--fee", "0").document["check"]
+    assert (found["clean"], found["kind"]) == (False, kind)
+    assert f"({kind})" in found["text"]
+    ended = check("--strategy", name)
+    assert ended.code == 6
+    assert f"{kind}: " in ended.out
+    assert f": {kind} on " in ended.err
+
+
+def test_a_check_reports_a_failure_and_the_look_ahead_behind_it(
+    check: Run, cheating: Callable[[str], str]
+) -> None:
+    ended = check("--strategy", cheating(FAILING))
+    assert ended.code == 6
+    assert "30 of 2,880 bars fail, first 2024-01-01 00:00 UTC: fails: " in ended.out
+    assert "later candles change the past" in ended.out
+    assert "fails on 30 bars" in ended.err
+    assert ", and look-ahead on " in ended.err

@@ -253,8 +253,9 @@ def test_a_search_begins_afresh_once_a_hole_is_explained(
 def test_a_symbol_with_a_hole_waits_and_the_others_trade(on_tape: Run, tape: Path) -> None:
     with open_store(tape, create=False) as store, store.write() as connection:
         connection.execute(
-            "INSERT INTO ohlcv_data SELECT exchange, 'ETH/USDT', timeframe, timestamp, open, high, "
-            "low, close, volume, closed, source FROM ohlcv_data"
+            "INSERT INTO ohlcv_data (exchange, symbol, timeframe, timestamp, open, high, low, "
+            "close, volume, closed, source) SELECT exchange, 'ETH/USDT', timeframe, timestamp, "
+            "open, high, low, close, volume, closed, source FROM ohlcv_data"
         )
         connection.execute(
             "DELETE FROM ohlcv_data WHERE symbol = 'ETH/USDT' AND timestamp >= ? AND timestamp < ?",

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from onetape.core.candles import Candles
-from onetape.strategies import Strategy, checked_signals, load_strategy
-from onetape.strategies.check import CheckResult, check_strategy, part_to_check
+from onetape.strategies import Strategy, checked_signals, load_strategy, sample
+from onetape.strategies.check import check_strategy, part_to_check
 from onetape.strategies.check_data import CheckData, window_signal
+from onetape.strategies.check_result import CheckResult
 from onetape.strategies.check_words import check_document, check_line, lookback_text
 from onetape.strategies.registry import BUILT_IN
 from onetape.strategies.sample import WHOLE_BARS, quick_check, quick_text, sample_check
@@ -318,7 +319,11 @@ def test_the_sample_is_the_same_each_time_and_says_how_many_it_took():
     assert quick_text(one, "X") == "200 of 3,000 bars sampled, clean; all: X"
 
 
-def test_a_backtest_checks_a_short_range_whole_and_a_long_one_by_a_sample():
+def test_a_backtest_checks_a_short_range_whole_and_a_long_one_by_a_sample(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    # A busy machine is slow, and would have a sample of the short one, too.
+    monkeypatch.setattr(sample, "WHOLE_SECONDS", 60.0)
     whole = {
         count: quick_check(lambda: load_strategy("rsi"), data, signals)
         for count, data, signals in (

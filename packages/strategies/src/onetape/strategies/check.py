@@ -10,15 +10,16 @@ each bar i three signals are compared:
 Where window and whole differ, the prefix tells why: if it differs from the whole, later candles
 changed the past (look-ahead); if not, the window is too short (warm-up). Windows are evaluated by
 instances that never saw the whole, oldest first, so that nothing remembered can help; a strategy
-that does not repeat itself is named as such.
+that does not repeat itself is named as such. A window that fails hides nothing: the others are
+evaluated all the same.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import random
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
-from msgspec import Struct
 from msgspec.structs import replace
 
 from onetape.core.candles import IntArray
@@ -31,58 +32,25 @@ from onetape.strategies.check_data import (
     signals_of,
     window_signal,
 )
+from onetape.strategies.check_result import (
+    FAILED,
+    CheckResult,
+    Difference,
+    Seen,
+    difference_at,
+    result_of,
+)
 from onetape.strategies.interface import SignalArray
+from onetape.strategies.repeats import unlike_again, unlike_fresh
 
 #: Told how many bars are done.
 Progress = Callable[[int], None]
-#: What is wrong with a strategy.
-Kind = Literal["look-ahead", "warm-up", "not repeatable", "state", "fails"]
-
 #: Above so many bars a part of the range is checked unless all of it is asked for.
 MOST_BARS: Final = 200_000
 #: Bars whose cause is looked into, beside the first one, and that are evaluated by fresh instances.
-_EXAMINED: Final = 20
+EXAMINED: Final = 20
 #: Bars between two calls of Progress.
 _BARS_PER_CALL: Final = 256
-
-
-class Difference(Struct, frozen=True):
-    """One bar on which a strategy does not decide alike."""
-
-    index: int
-    timestamp: int
-    """Its open, epoch seconds."""
-    kind: Kind
-    whole: int | None
-    prefix: int | None
-    window: int | None
-    """The three signals; None where it was not evaluated."""
-    text: str = ""
-    """What the strategy's failure said."""
-
-
-class CheckResult(Struct, frozen=True):
-    """What a check found."""
-
-    bars: int
-    """How many bars the range has."""
-    checked: int
-    start: int
-    """Open of the first bar of the part that was checked, epoch seconds."""
-    end: int
-    """Open of the last one."""
-    windows: Windows
-    differing: tuple[int, ...] = ()
-    """The bars that differ, by index, oldest first."""
-    first: Difference | None = None
-    """The first of them."""
-    look_ahead: Difference | None = None
-    """The first of the examined ones that shows look-ahead."""
-
-    @property
-    def is_clean(self) -> bool:
-        """Return whether nothing was found."""
-        return self.first is None
 
 
 def part_to_check(data: CheckData, *, whole: bool) -> IntArray:
@@ -97,21 +65,23 @@ def part_to_check(data: CheckData, *, whole: bool) -> IntArray:
 def windows_evaluated(
     make: Maker, data: CheckData, bars: IntArray, windows: Windows, on_progress: Progress
 ) -> tuple[SignalArray, str]:
-    """Return the signals of the bars' windows up to the first that fails, and its failure's text.
+    """Return the signals of the bars' windows, FAILED for one that fails, and the first failure.
 
     All are evaluated by one instance, oldest first.
     """
     strategy = make()
     seen = np.zeros(len(bars), dtype=np.int8)
+    failure = ""
     for done, bar in enumerate(bars.tolist()):
         try:
             seen[done] = window_signal(strategy, data, bar, windows)
         except OnetapeError as error:
-            return seen[:done], str(error)
+            seen[done] = FAILED
+            failure = failure or str(error)
         if done % _BARS_PER_CALL == 0:
             on_progress(done)
     on_progress(len(bars))
-    return seen, ""
+    return seen, failure
 
 
 #: Evaluates windows as `windows_evaluated` does, in whatever processes.
@@ -144,21 +114,60 @@ def check_strategy(
     if after_run:
         _mislead(make, data)
     # The windows first: what a strategy keeps of the whole, wherever, is not there yet.
-    seen, failure = evaluate(make, data, bars, windows, on_progress)
+    seen = Seen(bars, *evaluate(make, data, bars, windows, on_progress))
     whole = signals_of(make(), data)
-    unsteady = _unsteady(make, data, bars, whole)
+    return judge(make, data, seen, whole, windows)
+
+
+def judge(
+    make: Maker,
+    data: CheckData,
+    seen: Seen,
+    whole: SignalArray,
+    windows: Windows,
+    examined: int = EXAMINED,
+) -> CheckResult:
+    """Return what the signals of windows prove, beside those of all candles.
+
+    A window of a single candle counts only where others are wrong, too: a strategy that needs two
+    is not at fault.
+
+    Args:
+        make: Makes a fresh strategy.
+        data: The candles.
+        seen: The signals of windows.
+        whole: The signals of all candles.
+        windows: How long the windows are.
+        examined: Bars whose cause is looked into, beside the first one.
+    """
+    unsteady = unlike_again(make, data, seen.bars, whole)
     if unsteady is not None:
-        return result_of(data, bars, 0, windows, [unsteady.index], unsteady)
-    if failure:
-        bar = int(bars[len(seen)])
-        failed = _difference(data, bar, "fails", int(whole[bar]), None, None, failure)
-        return result_of(data, bars, len(seen), windows, [bar], failed)
-    differing = bars[seen != whole[bars]]
-    by_bar = dict(zip(bars.tolist(), seen.tolist(), strict=True))
-    stateful = _state(make, data, bars, differing, by_bar, windows)
-    if stateful is not None:
-        return result_of(data, bars, len(bars), windows, differing.tolist(), stateful)
-    return _explained(make, data, bars, differing, whole, by_bar, windows)
+        return result_of(data, seen.bars, 0, windows, [unsteady.index], unsteady)
+    failed = seen.signals == FAILED
+    failing = without_single(data, seen.bars[failed])
+    differing = without_single(data, seen.bars[~failed & (seen.signals != whole[seen.bars])])
+    some = [*differing[:examined].tolist(), *_some(data, seen.bars, examined)]
+    unlike = unlike_fresh(make, data, seen, np.unique(some), windows)
+    if unlike is not None:
+        return result_of(data, seen.bars, len(seen.bars), windows, differing.tolist(), unlike)
+    by_bar = dict(zip(seen.bars.tolist(), seen.signals.tolist(), strict=True))
+    found = [
+        explained(make, data, bar, int(whole[bar]), by_bar[bar])
+        for bar in _some(data, differing, examined)
+    ]
+    failure = None
+    if len(failing):
+        bar = int(failing[0])
+        failure = difference_at(data, bar, "fails", int(whole[bar]), None, None, seen.failure)
+    both = [*found[:1], *([] if failure is None else [failure])]
+    first = min(both, key=_index) if both else None
+    ahead = next((each for each in found if each.kind == "look-ahead"), None)
+    return replace(
+        result_of(data, seen.bars, len(seen.bars), windows, differing.tolist(), first, ahead),
+        failing=tuple(failing.tolist()),
+        failure=failure,
+        difference=found[0] if found else None,
+    )
 
 
 def explained(make: Maker, data: CheckData, bar: int, whole: int, window: int) -> Difference:
@@ -166,40 +175,29 @@ def explained(make: Maker, data: CheckData, bar: int, whole: int, window: int) -
     try:
         prefix = prefix_signal(make(), data, bar)
     except OnetapeError as error:
-        return _difference(data, bar, "fails", whole, None, window, str(error))
-    return _difference(
+        return difference_at(data, bar, "fails", whole, None, window, str(error))
+    return difference_at(
         data, bar, "warm-up" if prefix == whole else "look-ahead", whole, prefix, window
     )
 
 
-def result_of(
-    data: CheckData,
-    bars: IntArray,
-    checked: int,
-    windows: Windows,
-    differing: Sequence[int],
-    first: Difference | None,
-    look_ahead: Difference | None = None,
-) -> CheckResult:
-    """Return the result over these bars."""
-    start, end = (int(data.candles.timestamp[bars[number]]) for number in (0, -1))
-    return CheckResult(len(data), checked, start, end, windows, tuple(differing), first, look_ahead)
+def _index(found: Difference) -> int:
+    return found.index
 
 
-def _unsteady(
-    make: Maker, data: CheckData, bars: IntArray, whole: SignalArray
-) -> Difference | None:
-    """Return the first bar on which a strategy does not repeat what it said of all candles."""
-    again = make()
-    kinds: tuple[Kind, Kind] = ("not repeatable", "state")
-    # First a fresh instance, then the same one once more.
-    for kind in kinds:
-        other = signals_of(again, data)
-        wrong = bars[other[bars] != whole[bars]]
-        if len(wrong):
-            bar = int(wrong[0])
-            return _difference(data, bar, kind, int(whole[bar]), int(other[bar]), None)
-    return None
+def without_single(data: CheckData, bars: IntArray) -> IntArray:
+    """Return these bars; none where only windows of a single candle are among them."""
+    return bars if any(data.window_start(bar, 2) < bar for bar in bars.tolist()) else bars[:0]
+
+
+def _some(data: CheckData, bars: IntArray, count: int) -> list[int]:
+    """Return the first of these bars and some others by seed, increasing."""
+    if len(bars) <= 1:
+        return bars.tolist()
+    # Not NumPy's random numbers: a plain backtest does not wait for their import.
+    rng = random.Random(data.seed)  # noqa: S311 - nothing secret
+    others = rng.sample(bars.tolist(), min(count, len(bars)))
+    return sorted({int(bars[0]), *others})
 
 
 def _mislead(make: Maker, data: CheckData) -> None:
@@ -213,54 +211,3 @@ def _mislead(make: Maker, data: CheckData) -> None:
     other = replace(data, candles=replace(candles, **prices))
     with suppress(OnetapeError):
         signals_of(make(), other)
-
-
-def _state(
-    make: Maker,
-    data: CheckData,
-    bars: IntArray,
-    differing: IntArray,
-    seen: Mapping[int, int],
-    windows: Windows,
-) -> Difference | None:
-    """Return a bar that a fresh instance decides otherwise than one that went through all."""
-    some = np.random.default_rng(data.seed).choice(bars, min(_EXAMINED, len(bars)), replace=False)
-    for bar in sorted({*differing[:_EXAMINED].tolist(), *some.tolist()}):
-        fresh = window_signal(make(), data, bar, windows)
-        if fresh != seen[bar]:
-            return _difference(data, bar, "state", None, fresh, seen[bar])
-    return None
-
-
-def _explained(
-    make: Maker,
-    data: CheckData,
-    bars: IntArray,
-    differing: IntArray,
-    whole: SignalArray,
-    seen: Mapping[int, int],
-    windows: Windows,
-) -> CheckResult:
-    if not len(differing):
-        return result_of(data, bars, len(bars), windows, [], None)
-    rng = np.random.default_rng(data.seed)
-    others = rng.choice(differing, min(_EXAMINED, len(differing)), replace=False).tolist()
-    found = [
-        explained(make, data, bar, int(whole[bar]), seen[bar])
-        for bar in sorted({int(differing[0]), *others})
-    ]
-    ahead = next((each for each in found if each.kind == "look-ahead"), None)
-    return result_of(data, bars, len(bars), windows, differing.tolist(), found[0], ahead)
-
-
-def _difference(
-    data: CheckData,
-    bar: int,
-    kind: Kind,
-    whole: int | None,
-    prefix: int | None,
-    window: int | None,
-    text: str = "",
-) -> Difference:
-    timestamp = int(data.candles.timestamp[bar])
-    return Difference(bar, timestamp, kind, whole, prefix, window, text)

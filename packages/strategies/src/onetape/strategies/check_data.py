@@ -8,7 +8,7 @@ import numpy as np
 from msgspec import Struct, field
 
 from onetape.core.candles import Candles, IntArray, are_sound
-from onetape.strategies.evaluation import checked_signals
+from onetape.strategies.evaluation import last_signal
 from onetape.strategies.hearing import silenced
 from onetape.strategies.higher import LEAST_CANDLES, Higher, HigherCandles
 from onetape.strategies.interface import SignalArray, Strategy
@@ -99,7 +99,7 @@ def prefix_signal(strategy: Strategy, data: CheckData, bar: int) -> int:
     # A part of its own memory: behind it, the later candles could be read.
     candles = _copied(data.candles[segment.start : end])
     with silenced():
-        return int(checked_signals(strategy, candles, _copied_higher(higher)).signal[-1])
+        return last_signal(strategy, candles, _copied_higher(higher))
 
 
 def window_signal(strategy: Strategy, data: CheckData, bar: int, windows: Windows) -> int:
@@ -109,13 +109,8 @@ def window_signal(strategy: Strategy, data: CheckData, bar: int, windows: Window
     higher = segment.higher(data.candles, data.higher, start, end, windows.higher)
     with silenced():
         # Of its own: in the memory behind a part of the tape, the next candles could be read.
-        signals = checked_signals(
-            strategy,
-            _copied(data.candles[start:end]),
-            _copied_higher(higher),
-            are_sound=data.are_sound,
-        )
-    return int(signals.signal[-1])
+        window = _copied(data.candles[start:end])
+        return last_signal(strategy, window, _copied_higher(higher), are_sound=data.are_sound)
 
 
 def _copied(candles: Candles) -> Candles:

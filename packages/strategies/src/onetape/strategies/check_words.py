@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from onetape.core.clock import utc_text
 from onetape.core.words import counted
-from onetape.strategies.check import CheckResult, Difference, Kind
+from onetape.strategies.check_result import CheckResult, Difference, Kind
 from onetape.strategies.interface import BUY, HOLD, SELL
 from onetape.strategies.smallest import Smallest
 
@@ -25,10 +25,19 @@ def check_line(result: CheckResult) -> str:
     """Return the check in one line, such as `check: 4,320 of 4,320 bars clean`."""
     if result.first is None:
         return f"check: {result.checked:,} of {counted(result.bars, 'bar')} clean"
-    found = result.first
-    many = f"{len(result.differing):,} of {result.checked:,} bars differ, first "
-    what = many if found.kind in ("look-ahead", "warm-up") else ""
-    return f"check: {what}{utc_text(found.timestamp)} UTC: {difference_text(found)}"
+    parts = [
+        f"{len(bars):,} of {result.checked:,} bars {verb}, first {_when_and_what(found)}"
+        for verb, bars, found in (
+            ("fail", result.failing, result.failure),
+            ("differ", result.differing, result.difference),
+        )
+        if found is not None
+    ]
+    return f"check: {'; '.join(parts) or _when_and_what(result.first)}"
+
+
+def _when_and_what(found: Difference) -> str:
+    return f"{utc_text(found.timestamp)} UTC: {difference_text(found)}"
 
 
 def difference_text(found: Difference) -> str:
@@ -43,6 +52,8 @@ def difference_text(found: Difference) -> str:
         f"{prefix if found.whole is not None else window}, after other calls",
         "fails": f"the last candles alone make it fail: {found.text}",
     }
+    if found.text and found.kind != "fails":
+        return f"{found.kind}: the same candles said {whole}, then made it fail: {found.text}"
     return f"{found.kind}: {sentences[found.kind]}"
 
 
@@ -74,10 +85,12 @@ def check_document(result: CheckResult, smallest: Smallest | None = None) -> dic
         "to": result.end,
         "lookback": result.windows.candles,
         "differing": len(result.differing),
+        "failing": len(result.failing),
         "first": None if found is None else _difference_document(found),
         "first_look_ahead": (
             None if result.look_ahead is None else _difference_document(result.look_ahead)
         ),
+        "first_failure": None if result.failure is None else _difference_document(result.failure),
         "smallest": None if smallest is None else {smallest.name: smallest.value},
         "text": check_line(result),
     }

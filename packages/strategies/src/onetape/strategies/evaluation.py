@@ -35,15 +35,35 @@ def checked_signals(
         DataError: a stored candle has a price or volume that none can have.
     """
     given = {name: _protected_higher(larger) for name, larger in (higher or {}).items()}
+    _check_candles(strategy, candles, are_sound=are_sound)
+    signals = _evaluated(strategy, _protected(candles), given)
+    values = _checked_values(strategy, candles, signals)
+    return with_checked_extras(strategy, signals, values.astype(np.int8, copy=False))
+
+
+def last_signal(
+    strategy: Strategy, candles: Candles, higher: Higher, *, are_sound: bool = False
+) -> int:
+    """Return what the strategy says about the last of the candles; a check asks it for each bar.
+
+    Arguments and errors as of `checked_signals`, but only signals are checked.
+    """
+    given = {name: _protected_higher(larger) for name, larger in higher.items()}
+    _check_candles(strategy, candles, are_sound=are_sound)
+    signals = _evaluated(strategy, _protected(candles), given)
+    return int(_checked_values(strategy, candles, signals)[-1])
+
+
+def _evaluated(strategy: Strategy, candles: Candles, higher: Higher) -> Any:
+    """Return what the strategy returns, unchecked; candles must be protected from it."""
     for name in strategy.higher_timeframes:
-        if name not in given:
+        if name not in higher:
             raise ConfigurationError(
                 f"strategy {strategy.name} wants {name} candles, and whoever evaluates it gave none"
             )
-    _check_candles(strategy, candles, are_sound=are_sound)
     try:
         with printing_to_stderr():
-            signals = strategy.evaluate(_protected(candles), given)
+            return strategy.evaluate(candles, higher)
     except (Exception, SystemExit) as error:
         kind = "" if isinstance(error, OnetapeError) else f"{type(error).__name__}: "
         raise ConfigurationError(
@@ -51,7 +71,6 @@ def checked_signals(
             f"{utc_text(int(candles.timestamp[-1]))}: {kind}{said(error)}{_place(error)}; mend it "
             "there"
         ) from error
-    return _checked(strategy, candles, signals)
 
 
 def _protected(candles: Candles) -> Candles:
@@ -93,7 +112,8 @@ def _check_candles(strategy: Strategy, candles: Candles, *, are_sound: bool) -> 
         )
 
 
-def _checked(strategy: Strategy, candles: Candles, signals: Any) -> Signals:
+def _checked_values(strategy: Strategy, candles: Candles, signals: Any) -> Any:
+    """Return the signals as an array of one of -1, 0 and 1 for each candle."""
     if not isinstance(signals, Signals):
         raise junk(strategy, f"returned {type(signals).__name__}", "return Signals(...)")
     values = column_of(strategy, "signals", signals.signal)
@@ -105,7 +125,7 @@ def _checked(strategy: Strategy, candles: Candles, signals: Any) -> Signals:
             "return one signal per candle",
         )
     _check_values(strategy, candles, values)
-    return with_checked_extras(strategy, signals, values.astype(np.int8, copy=False))
+    return values
 
 
 def _check_values(strategy: Strategy, candles: Candles, values: Any) -> None:
@@ -133,6 +153,6 @@ def _bar(candles: Candles, index: int) -> str:
 def _place(error: BaseException) -> str:
     """Return ` (file, line n)` of the innermost frame of the strategy's own code."""
     frames = traceback.extract_tb(error.__traceback__)
-    # NumPy's and our own frames do not help the person who wrote the strategy.
+    # The first frame is ours; NumPy's do not help the person who wrote the strategy either.
     own = [frame for frame in frames[1:] if "site-packages" not in frame.filename]
     return f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""

@@ -7,7 +7,9 @@ import numpy as np
 from msgspec import Struct
 
 from onetape.core.candles import IntArray
+from onetape.core.errors import OnetapeError
 from onetape.strategies.check_data import CheckData, Maker, Windows, signals_of, window_signal
+from onetape.strategies.check_result import FAILED
 from onetape.strategies.interface import SignalArray
 from onetape.strategies.registry import MOST_LOOKBACK
 
@@ -121,11 +123,18 @@ class _Search:
         windows = self._wider(value)
         wrong: list[int] = []
         for bar in bars:
-            if window_signal(self._strategy, self._data, bar, windows) != self._whole[bar]:
+            if self._signal(bar, windows) != self._whole[bar]:
                 wrong.append(bar)
                 if stop_at_first:
                     break
         return wrong
+
+    def _signal(self, bar: int, windows: Windows) -> int:
+        """Return the signal of a bar's window, or FAILED."""
+        try:
+            return window_signal(self._strategy, self._data, bar, windows)
+        except OnetapeError:
+            return FAILED
 
 
 def _some(bars: Sequence[int], seed: int) -> list[int]:

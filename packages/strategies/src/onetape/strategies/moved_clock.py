@@ -1,0 +1,88 @@
+"""A clock that is days ahead, to find strategies that read the time."""
+
+import contextlib
+import datetime
+import time
+from collections.abc import Generator
+from typing import Any, Final
+
+#: Three days, 13 hours and a second: another second, hour and day of the week, even or odd.
+AHEAD_SECONDS: Final = 306_001
+#: Five days and a minute: another minute, even or odd.
+FURTHER_SECONDS: Final = 432_060
+_DATE, _DATETIME = datetime.date, datetime.datetime
+
+
+class _LikeDate(type):
+    """Takes a date for an instance of the class that stands for it."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, _DATE)
+
+
+class _LikeDatetime(type):
+    """Takes a datetime for an instance of the class that stands for it."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, _DATETIME)
+
+
+def _classes(ahead: datetime.timedelta) -> tuple[Any, Any]:
+    """Return what stands for `datetime.date` and `datetime.datetime`."""
+
+    class Date(_DATE, metaclass=_LikeDate):
+        @classmethod
+        def today(cls) -> Any:
+            return (_DATETIME.now() + ahead).date()
+
+    class Datetime(_DATETIME, metaclass=_LikeDatetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> Any:
+            return _DATETIME.now(tz) + ahead
+
+        @classmethod
+        def utcnow(cls) -> Any:
+            return _DATETIME.now(datetime.UTC).replace(tzinfo=None) + ahead
+
+        @classmethod
+        def today(cls) -> Any:
+            return _DATETIME.now() + ahead
+
+    return Date, Datetime
+
+
+@contextlib.contextmanager
+def moved_clock(ahead_seconds: int = AHEAD_SECONDS) -> Generator[None]:
+    """Let Python code of this process see a time that is days ahead, while the block lasts.
+
+    It is for code that is loaded inside: names that were imported before keep the true time, and so
+    do compiled libraries.
+    """
+    now, now_ns = time.time, time.time_ns
+    date_class, datetime_class = _classes(datetime.timedelta(seconds=ahead_seconds))
+    moved: list[tuple[Any, str, Any]] = [
+        (time, "time", lambda: now() + ahead_seconds),
+        (time, "time_ns", lambda: now_ns() + ahead_seconds * 1_000_000_000),
+        (time, "localtime", _moved(time.localtime, ahead_seconds)),
+        (time, "gmtime", _moved(time.gmtime, ahead_seconds)),
+        (datetime, "date", date_class),
+        (datetime, "datetime", datetime_class),
+    ]
+    before = [(module, name, getattr(module, name)) for module, name, _ in moved]
+    try:
+        for module, name, stand_in in moved:
+            setattr(module, name, stand_in)
+        yield
+    finally:
+        for module, name, real in before:
+            setattr(module, name, real)
+
+
+def _moved(real: Any, ahead_seconds: int) -> Any:
+    """Return a function of `time` that takes the moved time for now."""
+    now = time.time
+
+    def moved(seconds: float | None = None) -> Any:
+        return real(now() + ahead_seconds if seconds is None else seconds)
+
+    return moved

@@ -1,0 +1,103 @@
+"""The full check and the check of a plain backtest name each way to cheat by the same word."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cheats import CHEATS, FAILING, HONEST, cheat
+from onetape.core.candles import Candles
+from onetape.strategies import Strategy, checked_signals, load_strategy
+from onetape.strategies.check import check_strategy, part_to_check
+from onetape.strategies.check_data import CheckData
+from onetape.strategies.check_result import CheckResult
+from onetape.strategies.check_words import check_line
+from onetape.strategies.registry import BUILT_IN
+from onetape.strategies.sample import WHOLE_BARS, quick_check, quick_text, sample_check
+from onetape.strategies.testing import random_candles
+
+Make = Callable[[], Strategy]
+SHORT: Candles = random_candles(1_500, seed=5)
+LONG: Candles = random_candles(WHOLE_BARS + 4_000, seed=6)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str], Make]:
+    """Return a function that writes a strategy of this body, and returns what makes it."""
+
+    def written(body: str) -> Make:
+        path = tmp_path / "cheat.py"
+        path.write_text(cheat(body), encoding="utf-8")
+        return lambda: load_strategy(str(path))
+
+    return written
+
+
+def full(make: Make, candles: Candles) -> CheckResult:
+    data = CheckData(candles)
+    return check_strategy(make, data, part_to_check(data, whole=True))
+
+
+def plain(make: Make, candles: Candles) -> CheckResult:
+    """Return what a plain backtest finds: the whole range was evaluated before."""
+    return quick_check(make, CheckData(candles), checked_signals(make(), candles).signal)
+
+
+def kind(result: CheckResult) -> str | None:
+    return None if result.worst is None else result.worst.kind
+
+
+@pytest.mark.parametrize("how", CHEATS)
+def test_the_full_check_names_the_cheat(write: Callable[[str], Make], how: str):
+    body, expected = CHEATS[how]
+    assert kind(full(write(body), SHORT)) == expected
+
+
+@pytest.mark.parametrize("how", CHEATS)
+def test_a_plain_backtest_of_a_short_range_names_the_cheat(write: Callable[[str], Make], how: str):
+    body, expected = CHEATS[how]
+    assert kind(plain(write(body), SHORT)) == expected
+
+
+@pytest.mark.parametrize("how", CHEATS)
+def test_a_plain_backtest_of_a_long_range_names_the_cheat(write: Callable[[str], Make], how: str):
+    body, expected = CHEATS[how]
+    result = plain(write(body), LONG)
+    assert kind(result) == expected
+    assert f"({expected})" in quick_text(result, "X")
+
+
+def test_a_failure_on_few_candles_hides_no_look_ahead_from_the_full_check(
+    write: Callable[[str], Make],
+):
+    result = full(write(FAILING), SHORT)
+    assert result.failing == tuple(range(30))
+    assert "30 of 1,500 bars fail, first 2024-01-01 00:00 UTC: fails: " in check_line(result)
+    assert "later candles change the past" in check_line(result)
+
+
+@pytest.mark.parametrize("candles", [SHORT, LONG], ids=["short", "long"])
+def test_a_failure_on_few_candles_hides_no_look_ahead_from_a_plain_backtest(
+    write: Callable[[str], Make], candles: Candles
+):
+    result = plain(write(FAILING), candles)
+    text = quick_text(result, "X")
+    assert "(look-ahead): do not trust this result; " in text
+    assert " FAIL, first 2024-01-01 0" in text
+
+
+@pytest.mark.parametrize("how", HONEST)
+def test_a_strategy_that_needs_two_candles_is_not_at_fault(write: Callable[[str], Make], how: str):
+    make = write(HONEST[how])
+    assert full(make, SHORT).is_clean
+    assert plain(make, SHORT).is_clean
+    assert plain(make, LONG).is_clean
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_no_strategy_that_comes_with_it_is_blamed(name: str):
+    def make() -> Strategy:
+        return load_strategy(name)
+
+    assert plain(make, SHORT).is_clean
+    assert sample_check(make, CheckData(LONG), checked_signals(make(), LONG).signal).is_clean
