@@ -1,19 +1,16 @@
 """Import candle files: each table is checked like fetched rows, and stored."""
 
 import time
-from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from backfiller.formats.kinds import better_order
-from backfiller.formats.plan import Planned, Wanted, timeframe_of
-from backfiller.formats.spool import Spool
-from backfiller.formats.tables import ReadTable, read_table
-from onetape.core.candles import Candle, Candles, SeriesKey, candle_faults
+from backfiller.table_check import Table, few
+from onetape.core.candles import Candles, IntArray, SeriesKey, candle_faults
 from onetape.core.clock import utc_text
 from onetape.core.errors import DataError
 from onetape.core.timeframes import Timeframe
@@ -22,10 +19,6 @@ from onetape.store.candles import InsertReport, insert_columns
 from onetape.store.database import Store
 from onetape.store.gaps import NO_TRADES, UNKNOWN_IMPORT, Gap, gaps_of, set_gaps
 from onetape.store.reading import closed_between
-
-#: Of a table that is read rightly, no more rows are refused: so many, or one of a hundred.
-_FEW_ROWS: Final = 5
-_FEW_PART: Final = 100
 
 
 class Imported(Struct, frozen=True):
@@ -65,7 +58,7 @@ class Imported(Struct, frozen=True):
     """Holes inside the range."""
     missing: int
     """Candles that they lack."""
-    untraded: bool
+    is_untraded: bool
     """Whether the holes are known to be candles without trades: the file is the exchange's own."""
     notes: tuple[str, ...]
     seconds: float
@@ -82,7 +75,7 @@ class Imported(Struct, frozen=True):
             (self.dropped, "dropped"),
         )
         holes = f"{counted(self.gaps, 'gap')} ({counted(self.missing, 'candle')})"
-        if self.untraded:
+        if self.is_untraded:
             holes = f"{holes} without trades"
         parts = [
             f"{self.inserted:,} new",
@@ -102,7 +95,7 @@ class Imported(Struct, frozen=True):
 
     def contradiction(self) -> DataError | None:
         """Return an error where many stored candles have other values than the file."""
-        if self.different <= _few(self.present):
+        if self.different <= few(self.present):
             return None
         return DataError(
             f"{self.source}: {self.different:,} of {counted(self.present, 'candle')} that were "
@@ -110,204 +103,6 @@ class Imported(Struct, frozen=True):
             "exchange or kind; the stored values stay, those of the file are in: backfiller "
             "revisions"
         )
-
-
-class Table(Struct, frozen=True):
-    """A table that was read and checked, and can be stored; `close` gives back its room."""
-
-    source: str
-    key: SeriesKey
-    read: ReadTable
-    end: int
-    """Candles that open at or after this time, epoch seconds, are left out."""
-    first: int
-    """Open of the first sound candle."""
-    last: int
-    """Open of the last sound candle."""
-    repeated: int
-    unfinished: int
-    dropped: int
-    is_exchange_guessed: bool
-    is_kraken_archive: bool
-    seconds: float
-    """How long reading took."""
-
-    def close(self) -> None:
-        """Give back the room of the rows."""
-        self.read.spool.close()
-
-
-def read_planned(planned: Planned, wanted: Wanted, *, now_ms: int) -> Table:
-    """Read and check a table; nothing is written.
-
-    Args:
-        planned: The table.
-        wanted: What the flags say.
-        now_ms: Market time, epoch milliseconds: a candle that is not over by then is left out.
-
-    Raises:
-        DataError: the table cannot be read, has two candles for one time, or so many unsound rows
-            that they must have been read wrongly.
-        UsageError: its rows contradict the timeframe that was said, or none was and they do not
-            tell.
-        ConfigurationError: pyarrow is needed and not installed, or the disk is full.
-    """
-    began = time.monotonic()
-    read = read_table(planned.part, planned.symbol, wanted.read)
-    try:
-        return _checked(planned, wanted, read, now_ms=now_ms, began=began)
-    except BaseException:
-        read.spool.close()
-        raise
-
-
-def _checked(
-    planned: Planned, wanted: Wanted, read: ReadTable, *, now_ms: int, began: float
-) -> Table:
-    source = planned.part.source
-    times = _times_of(read.spool)
-    if not times.rows:
-        row = f"; the first row: {read.unreadable_row}" if read.unreadable_row else ""
-        raise DataError(
-            f"{source}: none of {counted(read.rows, 'row')} has a time of a candle{row}"
-        )
-    timeframe = timeframe_of(planned, times.distances)
-    key = SeriesKey(planned.exchange, planned.symbol, timeframe.name)
-    now = timeframe.floor(now_ms // 1_000)
-    # A table that ends with the candle of its own making has lost it already.
-    drops = wanted.drop_last and 0 <= times.last < now
-    end = times.last if drops else now
-    sound = _check_rows(read, timeframe, end, has_header=read.notes.has_header, source=source)
-    return Table(
-        source=source,
-        key=key,
-        read=read,
-        end=end,
-        first=sound[0],
-        last=sound[1],
-        repeated=read.rows - read.empty - times.rows - read.spool.unreadable_rows,
-        unfinished=_count_from(read.spool, now),
-        dropped=int(drops),
-        is_exchange_guessed=planned.is_guessed,
-        is_kraken_archive=planned.is_kraken_archive,
-        seconds=time.monotonic() - began,
-    )
-
-
-class _Times(Struct, frozen=True):
-    """The times of a table that could be read, each once."""
-
-    rows: int
-    last: int
-    """Epoch seconds; -1 where there is none."""
-    distances: dict[int, int]
-    """Seconds between neighbours, and how often they occur."""
-
-
-def _times_of(spool: Spool) -> _Times:
-    distances: Counter[int] = Counter()
-    rows, last = 0, -1
-    for window in spool.windows():
-        times = window.timestamp if last < 0 else np.append(last, window.timestamp)
-        steps, counts = np.unique(np.diff(times), return_counts=True)
-        distances.update(dict(zip(steps.tolist(), counts.tolist(), strict=True)))
-        rows += len(window)
-        last = int(window.timestamp[-1])
-    return _Times(rows, last, distances)
-
-
-def _count_from(spool: Spool, start: int) -> int:
-    return sum(
-        len(window) - int(np.searchsorted(window.timestamp, start)) for window in spool.windows()
-    )
-
-
-def _check_rows(
-    read: ReadTable, timeframe: Timeframe, end: int, *, has_header: bool, source: str
-) -> tuple[int, int]:
-    """Return the opens of the first and the last sound candle.
-
-    Raises:
-        DataError: there is none, or so many rows are unsound that they were read wrongly.
-    """
-    faults: Counter[str] = Counter()
-    first_fault: tuple[str, Candle] | None = None
-    order: tuple[str, ...] | None = None
-    rows, first, last = read.spool.unreadable_rows, -1, -1
-    if rows:
-        faults[next(iter(candle_faults(read.spool.unreadable[:1], timeframe).values()))] = rows
-        first_fault = (next(iter(faults)), _candle(read.spool.unreadable, 0))
-    for window in read.spool.windows():
-        candles = window[: int(np.searchsorted(window.timestamp, end))]
-        found = candle_faults(candles, timeframe)
-        rows += len(candles)
-        faults.update(found.values())
-        if found and first_fault is None:
-            at, fault = next(iter(found.items()))
-            first_fault = (fault, _candle(candles, at))
-        if found and order is None and not has_header:
-            order = better_order(candles)
-        if len(found) < len(candles):
-            sound = np.delete(candles.timestamp, list(found))
-            first = int(sound[0]) if first < 0 else first
-            last = int(sound[-1])
-    refused = sum(faults.values())
-    if first_fault is not None:
-        commonest, fault = faults.most_common(1)[0][0], first_fault
-        wrong = order is not None or refused > _few(rows) or refused * 2 >= rows
-        if wrong:
-            raise _wrong_reading(read, source, rows, refused, commonest, fault, order, timeframe)
-    if first < 0:
-        raise DataError(f"{source}: none of {counted(read.rows, 'row')} is a candle that is over")
-    return first, last
-
-
-def _wrong_reading(
-    read: ReadTable,
-    source: str,
-    rows: int,
-    refused: int,
-    commonest: str,
-    first: tuple[str, Candle],
-    order: tuple[str, ...] | None,
-    timeframe: Timeframe,
-) -> DataError:
-    """Return the error of a table of which more than a few rows are unsound."""
-    fault, candle = first
-    unreadable = candle.timestamp < 0 or any(np.isnan(value) for value in candle[1:])
-    row = (read.unreadable_row if unreadable else None) or _row_text(candle)
-    if refused == rows:
-        what = f"none of {counted(rows, 'row')} is a sound {timeframe.name} candle that is over"
-    else:
-        what = f"{refused:,} of {counted(rows, 'row')} are no sound {timeframe.name} candles"
-    hint = ""
-    if order is not None:
-        columns = ",".join(order)
-        hint = f"; its columns may be {columns}: if they are, add --columns {columns}"
-    elif read.outside:
-        hint = (
-            "; times before 2009 or after 2100 are read with --time-unit s (or ms, us, ns), which "
-            "says what they count"
-        )
-    return DataError(
-        f"{source}: {what}, so nothing of it was stored; the commonest fault: {commonest}; the "
-        f"first such row: {row} ({fault}){hint}"
-    )
-
-
-def _candle(candles: Candles, number: int) -> Candle:
-    columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
-    return Candle(int(candles.timestamp[number]), *(float(one[number]) for one in columns))
-
-
-def _row_text(candle: Candle) -> str:
-    named = zip(Candle._fields[1:], candle[1:], strict=True)
-    values = " ".join(f"{name} {value!r}" for name, value in named)
-    return f"{utc_text(candle.timestamp)} UTC {values}"
-
-
-def _few(rows: int) -> int:
-    return max(_FEW_ROWS, rows // _FEW_PART)
 
 
 def store_table(store: Store, table: Table, *, now_ms: int) -> Imported:
@@ -321,7 +116,7 @@ def store_table(store: Store, table: Table, *, now_ms: int) -> Imported:
     began = time.monotonic()
     spool = table.read.spool
     report = insert_columns(store, table.key, spool.unreadable, source="import", seen_ms=now_ms)
-    different, holes, missing = 0, 0, 0
+    different, holes, untraded, missing = 0, 0, 0, 0
     since = table.first
     for window in spool.windows():
         candles = window[: int(np.searchsorted(window.timestamp, table.end))]
@@ -329,27 +124,31 @@ def store_table(store: Store, table: Table, *, now_ms: int) -> Imported:
         report = report.plus(done)
         if done.present:
             different += _different(store, table.key, candles)
-        until = _last_sound(table, candles)
-        if until > since:
-            gaps = _note_gaps(store, table, since, until, now_ms=now_ms)
-            holes += len(gaps)
-            missing += sum(gap.candles for gap in gaps)
-            since = until
+        faulty = list(candle_faults(candles, Timeframe.parse(table.key.timeframe)))
+        sound = np.delete(candles.timestamp, faulty)
+        if not len(sound) or sound[-1] <= since:
+            continue
+        gaps = gaps_of(store, table.key, start=since, end=int(sound[-1]))
+        untraded += _note_gaps(store, table, gaps, candles.timestamp[faulty], now_ms=now_ms)
+        holes += len(gaps)
+        missing += sum(gap.candles for gap in gaps)
+        since = int(sound[-1])
     return _summary(
         table, report, different=different, holes=holes, missing=missing,
+        is_untraded=holes > 0 and untraded == holes,
         seconds=round(table.seconds + time.monotonic() - began, 3),
     )  # fmt: skip
 
 
-def _last_sound(table: Table, candles: Candles) -> int:
-    """Return the open of the last sound candle, or a time before any where none is."""
-    faulty = candle_faults(candles, Timeframe.parse(table.key.timeframe))
-    sound = np.delete(candles.timestamp, list(faulty))
-    return int(sound[-1]) if len(sound) else -1
-
-
 def _summary(
-    table: Table, report: InsertReport, *, different: int, holes: int, missing: int, seconds: float
+    table: Table,
+    report: InsertReport,
+    *,
+    different: int,
+    holes: int,
+    missing: int,
+    is_untraded: bool,
+    seconds: float,
 ) -> Imported:
     read = table.read
     return Imported(
@@ -374,7 +173,7 @@ def _summary(
         dropped=table.dropped,
         gaps=holes,
         missing=missing,
-        untraded=table.is_kraken_archive,
+        is_untraded=is_untraded,
         notes=tuple(read.notes.lines),
         seconds=seconds,
     )
@@ -391,16 +190,32 @@ def _different(store: Store, key: SeriesKey, candles: Candles) -> int:
     return int(np.count_nonzero(~equal))
 
 
-def _note_gaps(store: Store, table: Table, start: int, end: int, *, now_ms: int) -> list[Gap]:
-    """Write down the holes of the range that the ledger does not know; return all of them.
+def _note_gaps(
+    store: Store, table: Table, gaps: Sequence[Gap], refused: IntArray, *, now_ms: int
+) -> int:
+    """Write down the holes that the ledger does not know; return how many had no trades.
 
-    In Kraken's own archive a candle is missing because nothing was traded.
+    In Kraken's own archive a candle is missing because nothing was traded, unless its row was
+    refused.
+
+    Args:
+        store: The open database.
+        table: The table.
+        gaps: The holes of a part of it.
+        refused: Times of the rows in that part that were refused, epoch seconds.
+        now_ms: Market time, epoch milliseconds.
     """
-    gaps = gaps_of(store, table.key, start=start, end=end)
-    if table.is_kraken_archive:
-        new = [(gap.start, gap.end) for gap in gaps if not gap.is_explained]
-        set_gaps(store, table.key, new, state=NO_TRADES, asked_ms=now_ms)
-    else:
-        new = [(gap.start, gap.end) for gap in gaps if gap.last_asked_ms is None]
-        set_gaps(store, table.key, new, state=UNKNOWN_IMPORT, asked_ms=now_ms)
-    return gaps
+    is_whole = not table.read.spool.unreadable_rows and not table.read.empty
+    quiet: list[tuple[int, int]] = []
+    unknown: list[tuple[int, int]] = []
+    for gap in gaps:
+        had_row = bool(((refused >= gap.start) & (refused < gap.end)).any())
+        if table.is_kraken_archive and is_whole and not had_row:
+            quiet.append((gap.start, gap.end))
+        elif gap.last_asked_ms is None:
+            unknown.append((gap.start, gap.end))
+    known = {(gap.start, gap.end) for gap in gaps if gap.is_explained}
+    new = [span for span in quiet if span not in known]
+    set_gaps(store, table.key, new, state=NO_TRADES, asked_ms=now_ms)
+    set_gaps(store, table.key, unknown, state=UNKNOWN_IMPORT, asked_ms=now_ms)
+    return len(quiet)

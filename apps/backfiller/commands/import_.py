@@ -81,33 +81,17 @@ def import_files(
     """
     from contextlib import ExitStack
 
-    from backfiller.formats.columns import parse_columns
-    from backfiller.formats.plan import Wanted, plan_import
-    from backfiller.formats.tables import ReadOptions
-    from backfiller.formats.times import ISO, UNITS, time_zone
+    from backfiller.formats.plan import plan_import
     from backfiller.settings import BackfillerSettings
     from onetape.cli.output import print_json, print_line
     from onetape.cli.settings import load_settings, settings_file
-    from onetape.core.errors import UsageError
-    from onetape.core.symbols import spot_symbol
-    from onetape.core.timeframes import Timeframe
 
-    if time_unit is not None and time_unit not in (*UNITS, ISO):
-        raise UsageError(f"--time-unit {time_unit!r} is none of s, ms, us, ns and iso")
+    wanted = _wanted(
+        exchange, symbol, timeframe,
+        time_unit=time_unit, timezone=timezone, columns=columns, spot=spot, drop_last=drop_last,
+    )  # fmt: skip
     settings: BackfillerSettings = load_settings(
         BackfillerSettings, "backfiller", settings_file("backfiller", config), {"db": db}
-    )
-    wanted = Wanted(
-        exchange,
-        None if symbol is None else spot_symbol(symbol),
-        None if timeframe is None else Timeframe.parse(timeframe).name,
-        ReadOptions(
-            time_unit,
-            None if timezone is None else time_zone(timezone),
-            None if columns is None else parse_columns(columns),
-            spot,
-        ),
-        drop_last,
     )
     done: list[Imported] = []
     with ExitStack() as room:
@@ -123,16 +107,52 @@ def import_files(
     if total == 1 and failed and not done:
         raise failed[0].error
     if json_:
-        print_json(
-            {
-                "database": path,
-                "files": [one.document() for one in done],
-                "failed": [one.document() for one in failed],
-            }
-        )
+        failures = [one.document() for one in failed]
+        files_done = [one.document() for one in done]
+        print_json({"database": path, "files": files_done, "failed": failures})
     elif done:
         print_line(f"database: {path}")
     _raise_worst(failed, total)
+
+
+def _wanted(
+    exchange: str | None,
+    symbol: str | None,
+    timeframe: str | None,
+    *,
+    time_unit: str | None,
+    timezone: str | None,
+    columns: str | None,
+    spot: bool,
+    drop_last: bool,
+) -> "Wanted":
+    """Return what the flags say.
+
+    Raises:
+        UsageError: a flag cannot be used.
+    """
+    from backfiller.formats.columns import parse_columns
+    from backfiller.formats.plan import Wanted
+    from backfiller.formats.tables import ReadOptions
+    from backfiller.formats.times import ISO, UNITS, time_zone
+    from onetape.core.errors import UsageError
+    from onetape.core.symbols import spot_symbol
+    from onetape.core.timeframes import Timeframe
+
+    if time_unit is not None and time_unit not in (*UNITS, ISO):
+        raise UsageError(f"--time-unit {time_unit!r} is none of s, ms, us, ns and iso")
+    return Wanted(
+        exchange,
+        None if symbol is None else spot_symbol(symbol),
+        None if timeframe is None else Timeframe.parse(timeframe).name,
+        ReadOptions(
+            time_unit,
+            None if timezone is None else time_zone(timezone),
+            None if columns is None else parse_columns(columns),
+            spot,
+        ),
+        drop_last,
+    )
 
 
 def _import_all(
@@ -152,7 +172,8 @@ def _import_all(
     from contextlib import ExitStack
 
     from backfiller.formats.plan import Failed
-    from backfiller.importing import read_planned, store_table
+    from backfiller.importing import store_table
+    from backfiller.table_check import read_planned
     from onetape.cli.output import note, print_line, tell
     from onetape.core.clock import SystemClock
     from onetape.core.errors import ConfigurationError, DataError, UsageError

@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from backfiller.formats.blocks import Block, TableNotes
+from backfiller.formats.blocks import NO_VOLUME, Block, TableNotes
 from backfiller.formats.columns import Places, columns_given, columns_named, is_futures_header
 from backfiller.formats.kinds import futures_header
 from backfiller.formats.numbers import numbers_of
@@ -109,7 +109,7 @@ def _places(
         return columns_given(columns, len(names), source)
     places = columns_named(names, symbol, source)
     if len(places.fields) < 6:
-        notes.add("has no column of volume, so its volume is stored as 0")
+        notes.add(NO_VOLUME)
     return Places(places.fields)
 
 

@@ -1,6 +1,6 @@
 """Rows of a table as a reader hands them on: a block of columns at a time, still unchecked."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, field
 
@@ -8,6 +8,9 @@ from onetape.core.candles import FloatArray
 
 if TYPE_CHECKING:
     import pandas as pd
+
+#: What is said of a table without a column of volume.
+NO_VOLUME: Final = "has no column of volume, so its volume is stored as 0"
 
 
 class Block(Struct, frozen=True):

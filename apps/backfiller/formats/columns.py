@@ -66,7 +66,8 @@ def parse_columns(text: str) -> tuple[str, ...]:
                 f"--columns: {name!r} is none of {', '.join(FIELDS)}; write - for another column"
             )
     for field in FIELDS:
-        if names.count(field) != 1:
+        # A table may have no volume.
+        if names.count(field) != 1 and (field != "volume" or names.count(field)):
             raise UsageError(f"--columns must name {field} once")
     return names
 
@@ -180,7 +181,7 @@ def columns_given(names: Sequence[str], count: int, source: str) -> Places:
     """
     if count < len(names):
         raise DataError(f"{source} has {count} columns, and --columns names {len(names)}")
-    return Places(tuple(names.index(field) for field in FIELDS))
+    return Places(tuple(names.index(field) for field in FIELDS if field in names))
 
 
 def plain_name(name: str) -> str:

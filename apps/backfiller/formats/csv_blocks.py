@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
-from backfiller.formats.blocks import Block, TableNotes
+from backfiller.formats.blocks import NO_VOLUME, Block, TableNotes
 from backfiller.formats.columns import is_futures_header
 from backfiller.formats.kinds import futures_header
 from backfiller.formats.layout import HEAD_BYTES, Layout, read_layout
@@ -57,7 +57,7 @@ def _describe(
             f"{layout.skipped[0][:60]!r}"
         )
     if len(layout.places.fields) < 6:
-        notes.add("has no column of volume, so its volume is stored as 0")
+        notes.add(NO_VOLUME)
     if any(name.lower().replace(" ", "") == "adjclose" for name in layout.header):
         notes.add("looks like Yahoo's: its volume of coins is in quote currency, not in coins")
 

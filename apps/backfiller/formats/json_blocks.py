@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 import msgspec
 import numpy as np
 
-from backfiller.formats.blocks import Block, TableNotes
+from backfiller.formats.blocks import NO_VOLUME, Block, TableNotes
 from backfiller.formats.columns import (
     Places,
     columns_counted,
@@ -30,6 +30,8 @@ _PIECE_BYTES: Final = 2 * 2**20
 _MOST_WHOLE_BYTES: Final = 32 * 2**20
 #: Between two rows or records; brackets in texts are found out by what does not parse.
 _BETWEEN: Final = re.compile(rb"([\]}])\s*,\s*(?=[\[{])")
+#: A row or record in each line, as pandas writes them with `lines=True`.
+_LINES: Final = re.compile(rb"(\{[^{}\n]*\}|\[[^\[\]\n]*\])[ \t\r]*\n\s*[{\[]")
 _SPACE: Final = b" \t\r\n"
 #: Where an exchange's answer has its rows.
 _WRAPPERS: Final = ("data", "result", "list", "candles", "klines", "ticks")
@@ -54,6 +56,9 @@ def json_blocks(
 
 def _row_lists(file: IO[bytes], part: Part) -> Iterator[list[Any]]:
     head = file.read(_PIECE_BYTES).removeprefix(_BOM).lstrip(_SPACE)
+    if _LINES.match(head):
+        yield from _lines(head, file, part)
+        return
     if re.match(rb"\[\s*[\[{]", head) is None:
         yield _rows_of(_decoded(_whole(head, file, part), part.source), part.source)
         return
@@ -76,6 +81,32 @@ def _row_lists(file: IO[bytes], part: Part) -> Iterator[list[Any]]:
             raise too_large(part.source)
         left += chunk
     yield _rows_of(_decoded(b"[" + left, part.source), part.source)
+
+
+def _lines(head: bytes, file: IO[bytes], part: Part) -> Iterator[list[Any]]:
+    """Give the rows or records of a file that has one in each line."""
+    total, left, chunk = len(head), b"", head
+    while chunk:
+        left += chunk
+        cut = left.rfind(b"\n") + 1
+        if not cut and len(left) > _MOST_WHOLE_BYTES:
+            raise DataError(f"{part.source} {_ROWS}")
+        if cut:
+            yield _decoded_lines(left[:cut], part.source)
+            left = left[cut:]
+        chunk = file.read(_PIECE_BYTES)
+        total += len(chunk)
+        if part.is_packed and total > MOST_BYTES:
+            raise too_large(part.source)
+    if left.strip():
+        yield _decoded_lines(left, part.source)
+
+
+def _decoded_lines(text: bytes, source: str) -> list[Any]:
+    try:
+        return msgspec.json.Decoder(Any).decode_lines(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise DataError(f"{source} cannot be read as JSON: {error}") from error
 
 
 def _whole(head: bytes, file: IO[bytes], part: Part) -> bytes:
@@ -124,6 +155,8 @@ def _rows_of(document: object, source: str) -> list[Any]:
             return _from_split(table)
         if _is_columns(table):
             return _from_columns(table)
+        if _is_index(table):
+            return [{"index": key, **record} for key, record in table.items()]
         inner = [table[name] for name in _WRAPPERS if isinstance(table.get(name), dict | list)]
         lists: list[Any] = [value for value in table.values() if isinstance(value, list) and value]
         found: list[Any] = inner[:1] or (lists if len(lists) == 1 else [])
@@ -140,6 +173,15 @@ def _is_columns(table: Mapping[str, Any]) -> bool:
         ({"open", "close"} <= names or {"o", "c"} <= names)
         and sum(isinstance(value, kinds) for value in table.values()) >= 5
     )
+
+
+def _is_index(table: Mapping[str, Any]) -> bool:
+    """Return whether a document is pandas' orientation `index`: records by their time."""
+    first: object = next(iter(table.values()), None)
+    if not isinstance(first, dict):
+        return False
+    names = {name.lower() for name in cast("dict[str, Any]", first)}
+    return {"open", "close"} <= names and all(isinstance(one, dict) for one in table.values())
 
 
 def _from_split(table: Mapping[str, Any]) -> list[Any]:
@@ -233,7 +275,7 @@ class _RowReader:
             self._notes.has_header = True
             self._places = columns_named(self._header, self._symbol, self._source)
             if len(self._places.fields) < 6:
-                self._notes.add("has no column of volume, so its volume is stored as 0")
+                self._notes.add(NO_VOLUME)
             return
         if not isinstance(first, list):
             raise DataError(f"{self._source} {_ROWS}")
@@ -241,6 +283,8 @@ class _RowReader:
         if self._columns is not None:
             self._notes.has_header = True
             self._places = columns_given(self._columns, self._width, self._source)
+            if len(self._places.fields) < 6:
+                self._notes.add(NO_VOLUME)
         else:
             self._places = columns_counted(self._width, self._source)
 

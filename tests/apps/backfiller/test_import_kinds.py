@@ -204,6 +204,17 @@ def test_holes_of_krakens_own_archive_are_candles_without_trades(
     assert states == [{NO_TRADES}, {UNKNOWN_IMPORT}]
 
 
+def test_a_refused_row_of_krakens_archive_is_no_candle_without_trades(
+    backfiller: Run, folder: Path
+) -> None:
+    rows = [row._replace(low=row.high + 1) if at == 7 else row for at, row in enumerate(ROWS)]
+    (folder / "XBTUSD_60.csv").write_text(kraken_rows([*rows[:3], *rows[4:]]))
+    assert backfiller("import", "XBTUSD_60.csv", "--db", DB).code == 0
+    with open_store(folder / DB, create=False) as store:
+        states = [gap.state for gap in gaps_of(store, SeriesKey("kraken", "BTC/USD", "1h"))]
+    assert states == [NO_TRADES, UNKNOWN_IMPORT]
+
+
 def test_a_table_that_fails_stops_no_other_and_the_worst_exit_code_counts(
     backfiller: Run, folder: Path
 ) -> None:

@@ -142,6 +142,9 @@ DOCUMENTS: dict[str, Any] = {
         "index": [row[0] * 1_000 for row in ROWS],
         "data": [list(row[1:]) for row in ROWS],
     },
+    "index": {
+        str(row[0] * 1_000): dict(zip(list(COLUMNS)[1:], row[1:], strict=True)) for row in ROWS
+    },
     "OKX's answer": {"code": "0", "msg": "", "data": [list(row) for row in ROWS]},
     "Bybit's answer": {"retCode": 0, "result": {"list": [[*row, 99.5] for row in ROWS]}},
     "Kraken's answer": {
@@ -164,6 +167,15 @@ def test_json_of_any_orientation_holds_the_same_candles(
     assert stored(folder / DB, KEY) == ROWS
 
 
+@pytest.mark.parametrize("name", ["rows", "records"])
+def test_json_with_a_row_in_each_line_is_read(backfiller: Run, folder: Path, name: str) -> None:
+    lines = "".join(f"{json.dumps(row)}\n" for row in DOCUMENTS[name])
+    (folder / "mine.json").write_text(lines)
+    ended = backfiller("import", "mine.json", *FLAGS)
+    assert ended.code == 0, ended.err
+    assert stored(folder / DB, KEY) == ROWS
+
+
 FRAME = pd.DataFrame(COLUMNS)
 DATES = pd.to_datetime(FRAME["timestamp"], unit="s", utc=True)
 PRICES = FRAME.drop(columns="timestamp")
@@ -179,15 +191,19 @@ FRAMES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("suffix", ["parquet", "feather"])
-@pytest.mark.parametrize("name", FRAMES)
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [
+        (name, suffix)
+        for name, frame in FRAMES.items()
+        for suffix in ("parquet", "feather")
+        if suffix == "parquet" or isinstance(frame.index, pd.RangeIndex)
+    ],
+)
 def test_frames_of_any_index_and_type_hold_the_same_candles(
     backfiller: Run, folder: Path, name: str, suffix: str
 ) -> None:
-    frame = FRAMES[name]
-    if suffix == "feather" and not isinstance(frame.index, pd.RangeIndex):
-        pytest.skip("pandas writes no index into Feather")
-    getattr(frame, f"to_{suffix}")(folder / f"mine.{suffix}")
+    getattr(FRAMES[name], f"to_{suffix}")(folder / f"mine.{suffix}")
     ended = backfiller("import", f"mine.{suffix}", *FLAGS)
     assert ended.code == 0, ended.err
     assert stored(folder / DB, KEY) == ROWS
@@ -274,11 +290,15 @@ def test_local_times_are_stored_in_utc(backfiller: Run, folder: Path) -> None:
     assert stored(folder / DB, KEY) == rows
 
 
-def test_a_table_without_volume_says_so(backfiller: Run, folder: Path) -> None:
-    (folder / "mine.csv").write_text(
-        "time,open,high,low,close\n" + text_of(ROWS, "{t},{o},{h},{l},{c}")
-    )
-    ended = backfiller("import", "mine.csv", *FLAGS)
+@pytest.mark.parametrize(
+    ("header", "flags"),
+    [("time,open,high,low,close\n", ()), ("", ("--columns", "timestamp,open,high,low,close"))],
+)
+def test_a_table_without_volume_says_so(
+    backfiller: Run, folder: Path, header: str, flags: tuple[str, ...]
+) -> None:
+    (folder / "mine.csv").write_text(header + text_of(ROWS, "{t},{o},{h},{l},{c}"))
+    ended = backfiller("import", "mine.csv", *FLAGS, *flags)
     assert (ended.code, "its volume is stored as 0" in ended.err) == (0, True)
     assert stored(folder / DB, KEY) == [row._replace(volume=0.0) for row in ROWS]
 
