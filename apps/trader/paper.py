@@ -6,6 +6,7 @@ trades.
 """
 
 from onetape.core.candles import Candle
+from onetape.core.clock import utc_text
 from onetape.core.trading import Order, Side, Trade
 from onetape.engine import (
     BarExit,
@@ -47,6 +48,8 @@ class PaperBroker:
         self._job = job
         self._fence = fence
         self._open: Order | None = None
+        self._known_waiting: str | None = None
+        """Client order id of the order whose waiting was printed."""
         self._trades = trades_of(
             job.store,
             job.session.account,
@@ -101,6 +104,23 @@ class PaperBroker:
     def has_open_order(self) -> bool:
         """Return whether an order waits for its candle."""
         return self._open is not None
+
+    def waiting_line(self, decided: int | None) -> str | None:
+        """Return once for each order that it waits for a trade, in words.
+
+        Args:
+            decided: The candle that was decided on last, epoch seconds.
+        """
+        order = self._open
+        if order is None or decided is None or decided <= order.signal_timestamp:
+            return None
+        if order.client_order_id == self._known_waiting:
+            return None
+        self._known_waiting = order.client_order_id
+        return (
+            f"the order to {order.side} waits for a trade: there was none in the candle of "
+            f"{utc_text(decided)}"
+        )
 
     def place(self, order: Order) -> None:
         """Take an order whose intent is stored already."""

@@ -188,9 +188,12 @@ def _say_fill(
     if broker.has_open_order:
         # The strategy may have thought for long since the last time.
         lease.renew()
-    said = broker.fill_open_order(exchange.now_ms(), decided)
-    if said is not None:
-        print_line(said)
+    for said in (
+        broker.fill_open_order(exchange.now_ms(), decided),
+        broker.waiting_line(decided),
+    ):
+        if said is not None:
+            print_line(said)
 
 
 @contextlib.contextmanager

@@ -144,3 +144,79 @@ def test_paper_fills_of_a_halting_market_equal_the_backtest(
             assert result.book.waited
 
     run(scene())
+
+
+ALWAYS_BUY = RUNS.replace(
+    "np.where(hour % 9 < 6, 1, np.where(hour % 4 == 1, -1, 0))", "np.ones(len(candles))"
+)
+
+
+@pytest.mark.parametrize(("reentry", "most"), [("new_signal", 2), ("while_signal", 99)])
+def test_a_run_of_buys_stays_used_up_over_restarts(
+    run: Run, db: Path, strategy_file: StrategyFile, reentry: str, most: int
+) -> None:
+    account = PaperAccountSettings(reentry=reentry)
+    exits = ExitSettings(time_stop_bars=1)
+
+    async def scene() -> None:
+        name = strategy_file(ALWAYS_BUY, "runs")
+        count = 0
+        async with market(0.05) as opened:
+            for number in range(1, 4):
+                async with desk(
+                    opened, db, strategy=name, number=number, account=account, exits=exits
+                ) as trading:
+                    await trading.until_live(opened)
+                    for hour in range(3 * number - 2, 3 * number + 1):
+                        await opened.go_to(hour + 0.1)
+                        await trading.until(lambda hour=hour: trading.source(hour))
+                        await trading.until(
+                            lambda hour=hour: trading.query(
+                                "SELECT 1 FROM decisions WHERE timestamp = ?",
+                                MARCH + (hour - 1) * HOUR,
+                            )
+                        )
+                    count = len(trading.trades())
+            assert 2 <= count <= most
+            assert (count > 2) == (reentry == "while_signal")
+
+    run(scene())
+
+
+def test_an_order_that_waits_is_said_once_and_a_sell_drops_a_buy(
+    run: Run,
+    tmp_path: Path,
+    db: Path,
+    strategy_file: StrategyFile,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    signals = "np.where(hour % 24 == 3, 1, np.where(hour % 24 == 5, -1, 0))"
+    code = RUNS.replace("np.where(hour % 9 < 6, 1, np.where(hour % 4 == 1, -1, 0))", signals)
+    count = HISTORY + 12
+    # Nothing is traded from 04:00 to 08:00.
+    lines = ["timestamp,open,high,low,close,volume"]
+    for bar in range(count):
+        hour = bar - HISTORY
+        volume = 0 if 4 <= hour < 8 else 50
+        high = 100 if volume == 0 else 101
+        lines.append(f"{MARCH + hour * HOUR},100,{high},100,100,{volume}")
+    file = tmp_path / "BTC-USDT_1h.csv"
+    file.write_text("\n".join(lines) + "\n")
+
+    async def scene() -> None:
+        name = strategy_file(code, "runs")
+        async with (
+            market(0.1, read_replay(file)) as opened,
+            desk(opened, db, strategy=name) as trading,
+        ):
+            await step(opened, trading, range(1, 11))
+            assert trading.trades() == []
+            orders = trading.query("SELECT side, status, reason FROM orders")
+            assert [(side, status) for side, status, _ in orders] == [("buy", "canceled")]
+            assert orders[0][2].endswith("; a SELL came while it waited for a trade")
+
+    run(scene())
+    out = capsys.readouterr().out
+    waits = "the order to buy waits for a trade: there was none in the candle of 2024-03-01 04:00"
+    assert out.count(waits) == 1
+    assert out.count("the order to buy is cancelled: a SELL came while it waited for a trade") == 1

@@ -16,7 +16,9 @@ from onetape.store.database import Store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import (
     cancel_unfinished_orders,
+    decided_candles,
     finish_order,
+    has_other_signal,
     insert_decision,
     insert_trade,
     last_decided,
@@ -142,6 +144,24 @@ def test_decisions_and_trades_of_another_account_mode_or_market_do_not_count(
     assert last_decided(ordered, session) is None
     same, market = {"exchange": session.exchange, "mode": session.mode}, session.symbol
     assert trades_of(ordered, session.account, market, **same) == []
+
+
+def test_whether_all_decisions_of_a_range_gave_one_signal_is_known_of_sessions_like_one(
+    ordered: Store,
+) -> None:
+    for hour, signal in ((2, 1), (3, 0), (4, 1)):
+        decision = replace(
+            DECISION, decision=f"d{hour}", timestamp=hour * 3_600, signal=signal, action="HOLD"
+        )
+        insert_decision(ordered, decision, None, FENCE)
+    hours = [hour * 3_600 for hour in range(7)]
+    assert not has_other_signal(ordered, SESSION, 1, hours[1], hours[3])
+    assert has_other_signal(ordered, SESSION, 1, hours[1], hours[4])
+    assert not has_other_signal(ordered, SESSION, 1, hours[4], hours[6])
+    assert decided_candles(ordered, SESSION, hours[2], hours[4]) == {hours[2], hours[3]}
+    other = replace(SESSION, account="another")
+    assert not has_other_signal(ordered, other, 1, hours[0], hours[6])
+    assert decided_candles(ordered, other, hours[0], hours[6]) == set()
 
 
 def test_nothing_of_an_account_is_written_once_another_process_has_its_lease(
