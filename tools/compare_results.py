@@ -97,10 +97,12 @@ def _reference_job(reference: Reference, candles: Path, work: Path) -> tuple[str
     series = ("--exchange", "binance", "-p", reference.symbol, "-t", reference.timeframe)
     source = str(candles / reference.file)
     _run(work, "backfiller", "import", source, *series, "--db", database)
+    # The reference results go on over the outages of the exchange.
+    _run(work, "backfiller", "gaps", "--accept", "all", "--because", "outage", "--db", database)
     parameters = [word for one in reference.parameters for word in ("--param", one)]
     return (
         *("backtester", *series, "--db", database, "-s", reference.strategy, *parameters),
-        *("--market", "ideal", "--allow-gaps", "--json"),
+        *("--market", "ideal", "--json"),
     )
 
 
