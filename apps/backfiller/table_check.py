@@ -79,7 +79,8 @@ def _checked(
     if not times.rows:
         row = f"; the first row: {read.unreadable_row}" if read.unreadable_row else ""
         raise DataError(
-            f"{source}: none of {counted(read.rows, 'row')} has a time of a candle{row}"
+            f"{source}: none of {counted(read.rows, 'row')} has the time of a candle, its open in "
+            f"whole seconds{row}"
         )
     timeframe = timeframe_of(planned, times.distances)
     key = SeriesKey(planned.exchange, planned.symbol, timeframe.name)

@@ -10,7 +10,7 @@ import numpy as np
 
 from backfiller.formats.blocks import NO_VOLUME, Block, TableNotes
 from backfiller.formats.columns import is_futures_header
-from backfiller.formats.kinds import futures_header
+from backfiller.formats.kinds import UNLIKE_SPOT, futures_header, is_unlike_spot
 from backfiller.formats.layout import HEAD_BYTES, Layout, read_layout
 from backfiller.formats.numbers import numbers_of
 from backfiller.formats.parts import MOST_BYTES, Part, too_large
@@ -56,6 +56,12 @@ def _describe(
             f"{counted(len(layout.skipped), 'line')} above the rows skipped: "
             f"{layout.skipped[0][:60]!r}"
         )
+    if (
+        part.named.codes_of == "binance"
+        and not is_spot
+        and is_unlike_spot(layout.header, layout.first_row)
+    ):
+        notes.add(UNLIKE_SPOT)
     if len(layout.places.fields) < 6:
         notes.add(NO_VOLUME)
     if any(name.lower().replace(" ", "") == "adjclose" for name in layout.header):

@@ -1,5 +1,6 @@
 """What a table holds by its content: candles of a spot market, or something that looks alike."""
 
+from collections.abc import Sequence
 from itertools import permutations
 from typing import Final
 
@@ -13,14 +14,22 @@ from onetape.core.errors import DataError
 
 #: Columns behind the sixth in Binance's rows: close time, quote volume, trades, three more.
 _BINANCE_OTHERS: Final = 6
+#: Binance writes prices of spot with so many decimals.
+_SPOT_DECIMALS: Final = 8
+#: What is said of rows of which `is_unlike_spot` is true.
+UNLIKE_SPOT: Final = (
+    "Binance's archives of spot write 8 decimals, and this file has others: if it is of futures, "
+    "whose archives have the same names, it does not belong among the candles of a spot market"
+)
 _PRICE_NAMES: Final = FIELDS[1:5]
-#: Orders in which exchanges publish rows, by which column is open, high, low and close.
+_VALUE_NAMES: Final = FIELDS[1:]
+#: Orders in which exchanges publish rows after the time.
 _PUBLISHED: Final = (
-    ("open", "high", "low", "close"),
-    ("low", "high", "open", "close"),  # Coinbase
-    ("open", "close", "high", "low"),  # KuCoin, Bitfinex
-    ("open", "close", "low", "high"),  # HTX
-    ("close", "high", "low", "open"),  # Gate
+    ("open", "high", "low", "close", "volume"),
+    ("low", "high", "open", "close", "volume"),  # Coinbase
+    ("open", "close", "high", "low", "volume"),  # KuCoin, Bitfinex
+    ("open", "close", "low", "high", "volume"),  # HTX
+    ("volume", "close", "high", "low", "open"),  # Gate
 )
 #: So many rows tell the order of columns.
 _ORDER_ROWS: Final = 50_000
@@ -32,6 +41,18 @@ def futures_header(source: str) -> DataError:
         f"{source} has the header of Binance's archives of futures (count, taker_buy_volume), and "
         "Onetape trades spot only; take the archive of spot, or add --spot if these are its candles"
     )
+
+
+def is_unlike_spot(header: Sequence[str], first_row: Sequence[str]) -> bool:
+    """Return whether rows with the columns of Binance's archives are written unlike those of spot.
+
+    Args:
+        header: The names of the columns; Binance's archives of spot have none.
+        first_row: Cells of the first row.
+    """
+    decimals = {len(cell.partition(".")[2]) for cell in first_row[1:5]}
+    is_archive = len(first_row) == len(FIELDS) + _BINANCE_OTHERS and not header
+    return is_archive and decimals != {_SPOT_DECIMALS}
 
 
 class KindCheck(Struct):
@@ -113,16 +134,17 @@ def better_order(candles: Candles) -> tuple[str, ...] | None:
         The names of the columns as `--columns` takes them.
     """
     rows = candles[:_ORDER_ROWS]
-    columns = (rows.open, rows.high, rows.low, rows.close)
-    sound = {order: _sound(order, columns) for order in permutations(_PRICE_NAMES)}
+    columns = (rows.open, rows.high, rows.low, rows.close, rows.volume)
+    orders = {*((*order, "volume") for order in permutations(_PRICE_NAMES)), *_PUBLISHED}
+    sound = {order: _sound(order, columns) for order in sorted(orders)}
     most = max(sound.values())
-    if sound[_PRICE_NAMES] >= most:
+    if sound[_VALUE_NAMES] >= most:
         return None
     best = [order for order in sound if sound[order] == most]
     published = [order for order in _PUBLISHED if order in best]
     # Open and close can be exchanged; a candle opens near the close of the one before.
     chosen = min(published or best, key=lambda order: _jumps(order, columns))
-    return ("timestamp", *chosen, "volume")
+    return ("timestamp", *chosen)
 
 
 Columns = tuple[np.ndarray[tuple[int], np.dtype[np.float64]], ...]

@@ -49,6 +49,8 @@ class Layout(Struct, frozen=True):
     style: NumberStyle
     skipped: tuple[str, ...]
     """Lines above the rows that are neither header nor blank."""
+    first_row: tuple[str, ...]
+    """Cells of the first row; empty where there is none."""
 
 
 def encoding_of(head: bytes, source: str) -> str:
@@ -151,6 +153,7 @@ def _laid_out(
     return Layout(
         encoding, delimiter, start, width, places, tuple(header), number_style(cells, source),
         tuple(printable(delimiter.join(row).rstrip(delimiter)) for row in skipped),
+        tuple(sample[0]) if sample else (),
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Files whose names or contents mislead: other markets, other codes, several tables at once."""
 
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +106,14 @@ def test_a_quote_volume_of_another_market_is_said(backfiller: Run, folder: Path)
         0,
         True,
     )
+
+
+def test_an_archive_that_is_written_unlike_spot_is_said(backfiller: Run, folder: Path) -> None:
+    (folder / f"{ARCHIVE}.csv").write_text(archive_rows(ROWS))
+    assert "8 decimals" not in backfiller("import", f"{ARCHIVE}.csv", "--db", DB).err
+    text = re.sub(r"(\.\d\d)0{6},", r"\1,", archive_rows(ROWS))
+    (folder / f"{ARCHIVE}.csv").write_text(text)
+    assert "write 8 decimals" in backfiller("import", f"{ARCHIVE}.csv", "--db", "x.db").err
 
 
 def test_true_candles_do_not_land_among_the_revisions_in_silence(

@@ -216,6 +216,7 @@ def test_frames_of_any_index_and_type_hold_the_same_candles(
         ("timestamp,open,close,high,low,volume", "{t},{o},{c},{h},{l},{v}"),
         ("timestamp,open,close,low,high,volume", "{t},{o},{c},{l},{h},{v}"),
         ("timestamp,close,high,low,open,volume", "{t},{c},{h},{l},{o},{v}"),
+        ("timestamp,volume,close,high,low,open", "{t},{v},{c},{h},{l},{o}"),
     ],
 )
 def test_columns_in_another_order_are_refused_with_a_guess_and_read_with_the_flag(
