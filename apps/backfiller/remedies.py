@@ -1,6 +1,8 @@
 """What a person can do about candles that are missing; only what can work is named."""
 
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -9,9 +11,6 @@ from onetape.core.clock import utc_text
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted
 from onetape.exchange.quirks import is_out_of_reach, quirks_of
-
-#: The command that accepts a gap.
-ACCEPT = "uv run backfiller gaps --accept FROM..TO --because REASON"
 
 
 class OpenGap(Struct, frozen=True):
@@ -32,11 +31,12 @@ class OpenGap(Struct, frozen=True):
         return cls(key, start, candles, gone)
 
 
-def open_gaps_text(gaps: Sequence[OpenGap], *, minutes: int) -> str:
+def open_gaps_text(gaps: Sequence[OpenGap], path: Path, *, minutes: int) -> str:
     """Return how many candles are missing without a known cause, where first, and what to do.
 
     Args:
         gaps: At least one.
+        path: The database.
         minutes: How long after the first answer another one may prove a gap.
     """
     candles = sum(gap.candles for gap in gaps)
@@ -44,11 +44,11 @@ def open_gaps_text(gaps: Sequence[OpenGap], *, minutes: int) -> str:
     verb = "is" if candles == 1 else "are"
     return (
         f"{counted(candles, 'candle')} in {counted(len(gaps), 'gap')} {verb} missing, unproven: "
-        f"first {first.key} {utc_text(first.start)} UTC; {remedy(gaps, minutes=minutes)}"
+        f"first {first.key} {utc_text(first.start)} UTC; {remedy(gaps, path, minutes=minutes)}"
     )
 
 
-def remedy(gaps: Sequence[OpenGap], *, minutes: int) -> str:
+def remedy(gaps: Sequence[OpenGap], path: Path, *, minutes: int) -> str:
     """Return what can be done about gaps, as a part of a sentence; arguments as above."""
     gone = [gap for gap in gaps if gap.is_out_of_reach]
     parts: list[str] = []
@@ -58,10 +58,11 @@ def remedy(gaps: Sequence[OpenGap], *, minutes: int) -> str:
             "or proves that it has none"
         )
     if gone:
-        key = gone[0].key
+        key, file = gone[0].key, shlex.quote(str(path))
         parts.append(
             f"{key.exchange} serves its newest {quirks_of(key.exchange).newest_only:,} candles "
             f"only and cannot be asked for {counted(len(gone), 'older gap')}: import a file that "
-            f"has the candles (uv run backfiller import FILE), or accept the gap ({ACCEPT})"
+            f"has the candles (uv run backfiller import FILE --db {file}), or accept the gap "
+            f"(uv run backfiller gaps --accept FROM..TO --because REASON --db {file})"
         )
     return "; ".join(parts)

@@ -125,7 +125,7 @@ def _print(outcomes: Sequence[Outcome], path: Path, *, as_json: bool, compact: b
     raise_failures(outcomes)
     gaps = [gap for summary in summaries for gap in summary.open]
     if gaps:
-        text = open_gaps_text(gaps, minutes=APART_MS // 60_000)
+        text = open_gaps_text(gaps, path, minutes=APART_MS // 60_000)
         if not compact:
             raise CandleGapError(text)
         note(text)

@@ -167,9 +167,11 @@ def tape_notes(tape: "Tape", who_asks: str) -> list[str]:
             f"only {counted(tape.warm_up, 'candle')} of warm-up where {who_asks} for "
             f"{tape.wanted_warm_up:,}: the first signals may differ from a longer run's"
         )
-    if tape.known_outages:
-        missing = counted(tape.known_outages, "candle")
-        found.append(f"{missing} missing because the exchange has none there")
+    proven = tape.known_outages - sum(tape.accepted.values())
+    if proven:
+        found.append(f"{counted(proven, 'candle')} missing because the exchange has none there")
+    for reason, candles in tape.accepted.items():
+        found.append(f"{counted(candles, 'candle')} missing, accepted by a person as: {reason}")
     if tape.unexplained:
         missing = counted(tape.unexplained, "candle")
         found.append(f"{missing} missing unexplained, allowed by --allow-gaps")

@@ -1,11 +1,11 @@
 """Read the candles of a run from the tables, and refuse a range that cannot be trusted."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, field
 
 from backtester.settings import BacktesterSettings
 from onetape.cli.dates import check_range, day_text, parse_moment
@@ -15,10 +15,10 @@ from onetape.core.errors import CandleGapError, DataError
 from onetape.core.holes import holes_between
 from onetape.core.simulated import Origin
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted, did_you_mean
+from onetape.core.words import did_you_mean
 from onetape.store.candles import closed_range, first_row_after, last_closed, stored_series
 from onetape.store.database import Store, open_if_exists
-from onetape.store.gaps import unexplained
+from onetape.store.gaps import accepted_in, unexplained
 from onetape.store.reading import closed_between
 from onetape.store.simulated_source import read_origin
 from onetape.strategies.segments import Hole
@@ -41,13 +41,15 @@ class Tape(Struct, frozen=True):
     end: int
     """Epoch seconds, exclusive."""
     known_outages: int
-    """Candles of the range that the exchange itself does not have."""
+    """Candles of the range that are missing for a known reason."""
     unexplained: int
     """Candles of the range that are missing for no known reason; 0 unless gaps are allowed."""
     left_out: int | None
     """Open (epoch seconds) of the newest row, where nothing proves that it is closed."""
     holes: tuple[Hole, ...] = ()
     """Unexplained holes: before the first candle, in the warm-up and in the range."""
+    accepted: Mapping[str, int] = field(default_factory=dict[str, int])
+    """How many of the known outages a person accepted, by reason."""
     origin: Origin | None = None
     """Where candles of the simulator come from; None for those of a real exchange."""
 
@@ -111,9 +113,11 @@ def load_tape(
     holes = holes_between(inside.timestamp, timeframe, start, end)
     bad = unexplained(store, key, holes)
     if bad and not settings.allow_gaps:
-        stored = f"{utc_text(first)} to {utc_text(after)} UTC"
+        # Only where a run ends here.
+        from backtester.gap_words import gap_text
+
         repair = repair_command(key, settings, start, end, first=bad[0][0])
-        raise CandleGapError(_gap_text(key, timeframe, bad, stored, repair))
+        raise CandleGapError(gap_text(store, key, settings, bad, (first, after), repair))
     warm_up = max(LEAST_WARM_UP, lookback, settings.account.closes_before)
     before, hole = _warm_up(store, key, timeframe, warm_up, start)
     candles = before.joined(inside)
@@ -131,6 +135,10 @@ def load_tape(
         left_out=_unproven(store, key, last, wanted[1]),
         # Before the first stored candle there is no hole: the series begins there.
         holes=_placed(candles, [one for one in (*hole, *bad) if one[0] > first]),
+        accepted={
+            reason: sum(timeframe.count_between(*part) for part in parts)
+            for reason, parts in accepted_in(store, key, holes).items()
+        },
         origin=read_origin(store, key),
     )
 
@@ -191,21 +199,6 @@ def stored_range(store: Store, key: SeriesKey, settings: BacktesterSettings) -> 
     raise DataError(
         f"{store.path} holds no closed candle of {key}; run: {repair_command(key, settings)}"
         f"{resample_words(store, key, settings)}{hint}"
-    )
-
-
-def _gap_text(
-    key: SeriesKey,
-    timeframe: Timeframe,
-    bad: list[tuple[int, int]],
-    stored: str,
-    repair: str,
-) -> str:
-    missing = sum(timeframe.count_between(*hole) for hole in bad)
-    many = f" in {len(bad)} places, first" if len(bad) > 1 else ""
-    return (
-        f"{key} has {counted(missing, 'candle')} missing{many} from {utc_text(bad[0][0])} UTC "
-        f"(stored: {stored}); run: {repair} (or go on without them: --allow-gaps)"
     )
 
 

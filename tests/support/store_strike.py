@@ -36,6 +36,8 @@ STRIKES = int(os.environ.get("ONETAPE_STRIKES", "16"))
 #: Without its guard one in two breaks a file.
 STRIKES_WITHOUT_GUARD = 8
 BATCH = 50
+#: Market time, epoch milliseconds: long after the close of all these candles.
+SETTLED = 2**44
 #: Name of the backup that `restore_older` takes, beside the database that is copied.
 KEPT = "kept.db"
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
@@ -164,7 +166,7 @@ def trade(path: Path, say: Say) -> None:
             rows = [
                 Candle((number * BATCH + i) * 3_600, 1.0, 1.0, 1.0, 1.0, 0.0) for i in range(BATCH)
             ]
-            insert_closed(store, KEY, rows, source="rest", seen_ms=1)
+            insert_closed(store, KEY, rows, source="rest", seen_ms=SETTLED)
             say(f"candles {number}")
 
 

@@ -9,6 +9,7 @@ from onetape.cli import options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from backfiller.repairing import Repaired
     from onetape.core.candles import SeriesKey
@@ -86,7 +87,7 @@ def repair_store(
         found = sum(one.findings > 0 for one in done)
         print_line(f"{path}: {found} of {len(keys)} series had findings{revised}")
     raise_failures(outcomes)
-    _raise_left(done)
+    _raise_left(done, path)
 
 
 def _has_proofs(store: "Store", key: "SeriesKey") -> bool:
@@ -96,7 +97,7 @@ def _has_proofs(store: "Store", key: "SeriesKey") -> bool:
     return bool(explained_gaps(store, key))
 
 
-def _raise_left(done: "list[Repaired]") -> None:
+def _raise_left(done: "list[Repaired]", path: "Path") -> None:
     """Raise where something is still unexplained.
 
     Raises:
@@ -110,7 +111,7 @@ def _raise_left(done: "list[Repaired]") -> None:
     left = [finding for one in done for finding in one.left]
     gaps = [gap for one in done for gap in one.open]
     if left and len(left) == len(gaps):
-        raise CandleGapError(open_gaps_text(gaps, minutes=APART_MS // 60_000))
+        raise CandleGapError(open_gaps_text(gaps, path, minutes=APART_MS // 60_000))
     if left:
         raise DataError(
             f"{counted(len(left), 'finding')} left that the exchange could not supply now, such as "

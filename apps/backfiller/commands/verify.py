@@ -81,4 +81,4 @@ def _way_out(path: "Path", findings: "list[Finding]") -> str:
         return f"look at the rows: uv run backfiller quarantine --db {path}"
     repair = f"fetch what the exchange can supply: uv run backfiller repair --db {path}"
     parts = [repair] if len(gone) < len(findings) else []
-    return "; ".join([*parts, remedy(gone, minutes=0)] if gone else parts)
+    return "; ".join([*parts, remedy(gone, path, minutes=0)] if gone else parts)

@@ -14,7 +14,7 @@ from msgspec.structs import asdict
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.steps import IDEAL_MARKET, MarketSteps
 from onetape.engine import ExitRules, Result, Rules, metrics_of, simulate
-from onetape.store.candles import replace_forming, row_at
+from onetape.store.candles import insert_columns, replace_forming, row_at
 from onetape.store.database import open_store
 from onetape.store.gaps import set_gap
 from onetape.store.market_data import save_market
@@ -212,6 +212,43 @@ def test_an_allowed_hole_is_stated(on_tape: Run, tape: Path) -> None:
     document = on_tape("--allow-gaps").document
     assert (document["unexplained_gaps"], document["candles"]) == (3, 120 * 24 - 3)
     assert "3 candles missing unexplained, allowed by --allow-gaps" in document["notes"]
+
+
+def test_an_unproven_hole_is_refused_until_a_second_answer(on_tape: Run, tape: Path) -> None:
+    start, end = START + 240 * HOUR, START + 243 * HOUR
+    delete(tape, start, end)
+    with open_store(tape, create=False) as store:
+        set_gap(store, KEY, start, end, state="unproven", asked_ms=1)
+    ended = on_tape()
+    assert (ended.code, ended.err.count("\n")) == (4, 1)
+    assert ", 2 minutes after the last run: a second answer fetches or proves the gap" in ended.err
+
+
+def test_only_remedies_that_can_work_are_named(
+    backtester: Run, tmp_path: Path, candles: Candles
+) -> None:
+    path = tmp_path / "kraken.db"
+    with open_store(path, create=True) as store:
+        key = SeriesKey("kraken", "MINA/EUR", "1h")
+        insert_columns(store, key, candles, source="import", seen_ms=1)
+    delete(path, START + 240 * HOUR, START + 243 * HOUR)
+    flags = ("--exchange", "kraken", "--symbol", "MINA/EUR", "--db", str(path))
+    for more in ((), ("--from", "2020-01-01", "--to", "2020-02-01")):
+        ended = backtester(*flags, *more)
+        assert (ended.code, ended.err.count("\n")) == (4, 1)
+        assert "run: uv run backfiller import FILE --exchange kraken" in ended.err
+        assert "run: uv run backfiller --exchange" not in ended.err
+    assert "gaps --accept FROM..TO --because REASON" in backtester(*flags).err
+
+
+def test_an_accepted_gap_is_stated_with_its_reason(on_tape: Run, tape: Path) -> None:
+    start, end = START + 240 * HOUR, START + 243 * HOUR
+    delete(tape, start, end)
+    with open_store(tape, create=False) as store:
+        set_gap(store, KEY, start, end, state="accepted", asked_ms=1, reason="outage")
+    document = on_tape().document
+    assert "3 candles missing, accepted by a person as: outage" in document["notes"]
+    assert (document["known_outages"], document["unexplained_gaps"]) == (3, 0)
 
 
 def test_an_outage_of_the_exchange_is_stated_and_no_reason_to_refuse(

@@ -171,7 +171,7 @@ def test_the_columns_that_the_design_names_are_there(store: Store, foreign: Any)
         "AND name NOT LIKE 'sqlite_%'",
     )
     assert " ".join(name for (name,) in candles) == (
-        "exchange symbol timeframe timestamp open high low close volume closed source settled"
+        "exchange symbol timeframe timestamp open high low close volume closed source"
     )
     assert {"bid", "ask", "last", "timestamp_ms"} <= {name for (name,) in ticker}
     assert {"side", "price", "amount", "fee", "fee_currency"} <= {name for (name,) in trades}

@@ -201,7 +201,7 @@ def test_a_value_that_comes_again_from_a_better_source_is_one_revision_of_that_r
     assert (revision.rank, revision.source) == (4, "rest")
 
 
-def test_a_value_that_rest_confirms_well_after_the_close_outranks_the_stream(store: Store) -> None:
+def test_a_value_that_rest_confirms_well_after_the_close_has_that_rank(store: Store) -> None:
     write(store, "at the close", 105.0)
     write(store, "settled", 105.0)
     write(store, "frame", 99.0)
@@ -268,4 +268,4 @@ def test_revisions_of_version_2_rank_by_their_source_and_date(
                 )
     with open_store(path, create=False) as store:
         ranks = [(one.rank, one.stored_rank, one.outranks) for one in revisions_of(store)]
-    assert ranks == [(0, 2, False), (2, 2, True), (4, 2, True)]
+    assert ranks == [(0, 4, False), (2, 4, False), (4, 4, True)]

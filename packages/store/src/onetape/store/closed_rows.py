@@ -1,9 +1,7 @@
 """One batch of candles that are proven closed, into the table, inside one write transaction."""
 
-from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from operator import itemgetter
 from typing import Any, Final
 
 from msgspec import Struct
@@ -13,7 +11,14 @@ from onetape.core.errors import StoreError
 from onetape.core.timeframes import Timeframe
 from onetape.store.connection import Connection
 from onetape.store.quarantine import Source
-from onetape.store.ranks import FILE, REST_AT_CLOSE, REST_SETTLED, SETTLED_MS, STREAM_CLOSE
+from onetape.store.ranks import (
+    FILE,
+    FRAME,
+    REST_AT_CLOSE,
+    REST_SETTLED,
+    REVISION_RANK_SQL,
+    SETTLED_MS,
+)
 
 _SERIES: Final = "exchange = ? AND symbol = ? AND timeframe = ?"
 _NOW_MS: Final = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
@@ -21,10 +26,10 @@ _NOW_MS: Final = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
 _FAR_CANDLES: Final = 50
 #: Half of what an insert costs is the statement, not the row.
 _ROWS_PER_STATEMENT: Final = 50
-_VALUES: Final = "(?1, ?2, ?3, 1, ?4, ?5, ?, ?, ?, ?, ?, ?)"
+_VALUES: Final = "(?1, ?2, ?3, 1, ?4, ?, ?, ?, ?, ?, ?)"
 _INSERT_ONE: Final = (
-    "INSERT OR IGNORE INTO ohlcv_data (exchange, symbol, timeframe, closed, source, settled, "
-    f"timestamp, open, high, low, close, volume) VALUES {_VALUES}"
+    "INSERT OR IGNORE INTO ohlcv_data (exchange, symbol, timeframe, closed, source, timestamp, "
+    f"open, high, low, close, volume) VALUES {_VALUES}"
 )
 _INSERT_MANY: Final = f"{_INSERT_ONE}{f', {_VALUES}' * (_ROWS_PER_STATEMENT - 1)}"
 #: A candle as `Candle` lists it: open in epoch seconds, four prices, volume.
@@ -57,7 +62,8 @@ def store_closed(
     """
     total = Stored()
     timeframe = Timeframe.parse(key.timeframe)
-    final = final_before(timeframe, seen_ms) if source == "rest" else -1
+    # A candle that opens before this was over for so long when it was read.
+    final = timeframe.floor(max(seen_ms - SETTLED_MS, 0) // 1_000)
     for part in _without_jumps(rows, timeframe.seconds):
         done = _store(connection, key, part, source, final)
         total = Stored(
@@ -80,14 +86,26 @@ def _without_jumps(rows: Sequence[Row], seconds: int) -> Iterator[Sequence[Row]]
     yield rows[begun:] if begun else rows
 
 
-def final_before(timeframe: Timeframe, seen_ms: int) -> int:
-    """Return the open (epoch seconds) before which the candles of REST are final, read at a time.
+def note_early_reads(
+    connection: Connection, key: SeriesKey, *, early: Iterable[int], late: Iterable[int]
+) -> None:
+    """Write down which candles (epoch seconds) have a value of REST read right at the close.
 
     Args:
-        timeframe: Of the candles.
-        seen_ms: Market time of reading, epoch milliseconds.
+        connection: Of an open write transaction.
+        key: The series.
+        early: Candles whose stored value is one.
+        late: Candles whose stored value is none, or none any more.
     """
-    return timeframe.floor(max(seen_ms - SETTLED_MS, 0) // 1_000)
+    connection.executemany(
+        "INSERT OR IGNORE INTO early_reads (exchange, symbol, timeframe, timestamp) "
+        "VALUES (?, ?, ?, ?)",
+        [(*key.names, time) for time in early],
+    )
+    connection.executemany(
+        f"DELETE FROM early_reads WHERE {_SERIES} AND timestamp = ?",
+        [(*key.names, time) for time in late],
+    )
 
 
 def _store(
@@ -95,23 +113,27 @@ def _store(
 ) -> Stored:
     span = (*key.names, rows[0][0], rows[-1][0])
     before = connection.execute(
-        "SELECT timestamp, open, high, low, close, volume, closed, settled FROM ohlcv_data "
+        "SELECT timestamp, open, high, low, close, volume, closed FROM ohlcv_data "
         f"WHERE {_SERIES} AND timestamp BETWEEN ? AND ?",
         span,
     ).fetchall()
     newest_revision = connection.execute("SELECT ifnull(max(id), 0) FROM revisions").get
     closed = {row[0]: row[:6] for row in before if row[6] == 1}
     if len(closed) < len(before):
-        _clear_unproven(connection, key, rows, before, source, final)
+        _clear_unproven(connection, key, rows, before, source)
     new = [row for row in rows if closed.get(row[0]) != row] if closed else rows
-    if source == "rest" and len(new) < len(rows):
-        doubtful = {row[0] for row in before if row[6] == 1 and row[7] != 1}
-        same = [row for row in rows if row[0] < final and closed.get(row[0]) == row]
-        _settle(connection, key, [row[0] for row in same if row[0] in doubtful])
-        _settle_taken_back(connection, key, span, rows, closed, final)
-    settled = bisect_left(new, final, key=itemgetter(0))
-    _insert_or_ignore(connection, key, new[:settled], source, 1)
-    _insert_or_ignore(connection, key, new[settled:], source, None)
+    if source == "rest":
+        if len(new) < len(rows):
+            _settle_taken_back(connection, key, span, rows, closed, final)
+        _rank_reads(connection, key, span, rows, closed, final)
+    changed = [row for row in new if row[0] in closed] if closed else []
+    _rank_known(connection, key, changed, source, final)
+    _insert_or_ignore(connection, key, new, source)
+    if source == "rest" and changed:
+        connection.execute(
+            "UPDATE revisions SET rank = iif(timestamp < ?, ?, ?) WHERE id > ? AND rank IS NULL",
+            (final, REST_SETTLED, REST_AT_CLOSE, newest_revision),
+        )
     arrived = connection.execute(
         f"SELECT count(*) FROM ohlcv_data WHERE {_SERIES} AND timestamp BETWEEN ? AND ? "
         "AND closed = 1",
@@ -131,12 +153,55 @@ def _store(
     return Stored(inserted, present, revised)
 
 
-def _settle(connection: Connection, key: SeriesKey, times: Sequence[int]) -> None:
-    """Write down that REST confirmed the stored values of candles well after their close."""
+def _rank_reads(
+    connection: Connection,
+    key: SeriesKey,
+    span: tuple[Any, ...],
+    rows: Sequence[Row],
+    closed: dict[int, Row],
+    final: int,
+) -> None:
+    """Note which of these values REST gave right at the close, and which it confirmed later."""
+    known = {
+        time
+        for (time,) in connection.execute(
+            f"SELECT timestamp FROM early_reads WHERE {_SERIES} AND timestamp BETWEEN ? AND ?", span
+        )
+    }
+    late = [
+        row[0]
+        for row in (rows if known else ())
+        if row[0] in known and row[0] < final and closed.get(row[0], row) == row
+    ]
+    early: list[int] = []
+    for row in reversed(rows):
+        if row[0] < final:
+            break
+        if row[0] not in closed:
+            early.append(row[0])
+    note_early_reads(connection, key, early=early, late=late)
+
+
+def _rank_known(
+    connection: Connection, key: SeriesKey, rows: Sequence[Row], source: Source, final: int
+) -> None:
+    """Give open revisions of these values the rank of this source, where it is the better one."""
     connection.executemany(
-        f"UPDATE ohlcv_data SET settled = 1 WHERE {_SERIES} AND timestamp = ?",
-        [(*key.names, time) for time in times],
+        f"UPDATE revisions AS r SET source = ?, rank = ? WHERE {_SERIES} AND timestamp = ? "
+        "AND new_open = ? AND new_high = ? AND new_low = ? AND new_close = ? AND new_volume = ? "
+        f"AND accepted = 0 AND {REVISION_RANK_SQL} < ?",
+        [
+            (source, rank, *key.names, *row, rank)
+            for row in rows
+            for rank in [_rank(source, is_final=row[0] < final)]
+        ],
     )
+
+
+def _rank(source: Source, *, is_final: bool) -> int:
+    if source == "rest":
+        return REST_SETTLED if is_final else REST_AT_CLOSE
+    return FRAME if source == "ws" else FILE
 
 
 def _settle_taken_back(
@@ -160,8 +225,8 @@ def _settle_taken_back(
     if revised:
         sent: dict[int, Row] = {row[0]: row for row in rows}
         connection.executemany(
-            f"UPDATE revisions SET accepted = 1 WHERE {_SERIES} AND timestamp = ? "
-            "AND ifnull(new_rank, 0) <= ?",
+            f"UPDATE revisions AS r SET accepted = 1 WHERE {_SERIES} AND timestamp = ? "
+            f"AND {REVISION_RANK_SQL} <= ?",
             [
                 (*key.names, time, REST_SETTLED if time < final else REST_AT_CLOSE)
                 for (time,) in revised
@@ -171,13 +236,9 @@ def _settle_taken_back(
 
 
 def _insert_or_ignore(
-    connection: Connection,
-    key: SeriesKey,
-    rows: Sequence[Row],
-    source: Source,
-    settled: int | None,
+    connection: Connection, key: SeriesKey, rows: Sequence[Row], source: Source
 ) -> None:
-    head = (*key.names, source, settled)
+    head = (*key.names, source)
     whole = len(rows) - len(rows) % _ROWS_PER_STATEMENT
     connection.executemany(
         _INSERT_MANY,
@@ -195,7 +256,6 @@ def _clear_unproven(
     rows: Sequence[Row],
     before: Sequence[Row],
     source: Source,
-    final: int,
 ) -> None:
     """Delete rows of these candles that are not closed.
 
@@ -207,17 +267,10 @@ def _clear_unproven(
     connection.executemany(
         "INSERT INTO revisions (exchange, symbol, timeframe, source, timestamp, "
         "old_open, old_high, old_low, old_close, old_volume, "
-        "new_open, new_high, new_low, new_close, new_volume, new_rank, old_rank, accepted, "
-        "seen_ms) "
-        f"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 1, {_NOW_MS})",
+        "new_open, new_high, new_low, new_close, new_volume, accepted, seen_ms) "
+        f"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, {_NOW_MS})",
         [
-            (
-                *key.names,
-                source,
-                *row[:6],
-                *sent[row[0]][1:],
-                _rank(source, is_final=row[0] < final),
-            )
+            (*key.names, source, *row[:6], *sent[row[0]][1:])
             for row in unproven
             if row[6] is None and row[:6] != sent[row[0]]
         ],
@@ -226,9 +279,3 @@ def _clear_unproven(
         f"DELETE FROM ohlcv_data WHERE {_SERIES} AND timestamp = ?",
         [(*key.names, row[0]) for row in unproven],
     )
-
-
-def _rank(source: Source, *, is_final: bool) -> int:
-    if source == "rest":
-        return REST_SETTLED if is_final else REST_AT_CLOSE
-    return STREAM_CLOSE if source == "ws" else FILE

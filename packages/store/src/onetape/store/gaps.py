@@ -127,19 +127,9 @@ def set_gap(
         StoreError: the file cannot be written, or the range is empty.
     """
     with store.write() as connection:
-        entry = Entry(
-            start,
-            end,
-            state,
-            asked_ms,
-            asked_ms,
-            asked_ms,
-            evidence.answers,
-            evidence.answered_ms,
-            evidence.window_start,
-            reason,
-        )
-        _set(connection, key, entry)
+        moments = (asked_ms, asked_ms, asked_ms)
+        proof = (evidence.answers, evidence.answered_ms, evidence.window_start)
+        _set(connection, key, Entry(start, end, state, *moments, *proof, reason))
 
 
 def set_gaps(
@@ -263,6 +253,18 @@ def unexplained(
     return left
 
 
+def accepted_in(
+    store: Store, key: SeriesKey, holes: list[tuple[int, int]]
+) -> dict[str, list[tuple[int, int]]]:
+    """Return the parts of holes (sorted, free of overlaps) that a person accepted, by reason."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    known = ledger_of(store, key, holes[0][0], holes[-1][1]) if holes else []
+    for start, end, entry in _cut(holes, known):
+        if entry is not None and entry.reason is not None:
+            found.setdefault(entry.reason, []).append((start, end))
+    return found
+
+
 def explained_gaps(store: Store, key: SeriesKey) -> list[tuple[int, int]]:
     """Return the ranges that are known to have no candles, and why, oldest first."""
     return [(each.start, each.end) for each in ledger_of(store, key) if each.state in EXPLAINED]
@@ -282,17 +284,8 @@ def ledger_of(store: Store, key: SeriesKey, start: int = -(2**62), end: int = 2*
 def _gap(start: int, end: int, candles: int, entry: Entry | None) -> Gap:
     if entry is None:
         return Gap(start, end, candles, NOT_FETCHED, None, None, None, 0, None)
-    return Gap(
-        start,
-        end,
-        candles,
-        entry.state,
-        entry.since_ms,
-        entry.first_seen_ms,
-        entry.last_asked_ms,
-        entry.answers,
-        entry.reason,
-    )
+    moments = (entry.since_ms, entry.first_seen_ms, entry.last_asked_ms)
+    return Gap(start, end, candles, entry.state, *moments, entry.answers, entry.reason)
 
 
 def _entries(connection: Connection, key: SeriesKey, start: int, end: int) -> list[Entry]:

@@ -1,7 +1,8 @@
 """Ranks of candle values: which of two values of one candle is the better one, by its origin.
 
 A stale frame of the stream must never displace what the exchange gave minutes later, whatever came
-last. The rank of a stored row follows from its columns `source`, `closed` and `settled`.
+last. The rank of a stored row follows from its columns `source` and `closed`, and from the table
+`early_reads`.
 """
 
 from typing import Final
@@ -14,7 +15,7 @@ FILE: Final = 1
 REST_AT_CLOSE: Final = 2
 #: The last frame of a candle that the stream saw from its open to its end.
 STREAM_CLOSE: Final = 3
-#: REST, later than that; or another value that REST confirmed so late.
+#: REST, later than that.
 REST_SETTLED: Final = 4
 
 #: So long after the close, in milliseconds of market time, the value of REST counts as final.
@@ -27,10 +28,18 @@ RANK_NAMES: Final = (
     "stream at the close",
     "REST well after the close",
 )
-#: The rank of a row of ohlcv_data. schema_3.sql has the same in a trigger.
-RANK_SQL: Final = (
-    "CASE WHEN settled = 1 THEN 4 WHEN source = 'ws' AND closed = 1 THEN 3 "
-    "WHEN source = 'rest' THEN 2 WHEN source IN ('import', 'resample') THEN 1 ELSE 0 END"
+#: The rank of a row `o` of ohlcv_data.
+ROW_RANK_SQL: Final = (
+    "CASE o.source WHEN 'rest' THEN iif(EXISTS (SELECT 1 FROM early_reads e "
+    "WHERE e.exchange = o.exchange AND e.symbol = o.symbol AND e.timeframe = o.timeframe "
+    f"AND e.timestamp = o.timestamp), {REST_AT_CLOSE}, {REST_SETTLED}) "
+    f"WHEN 'ws' THEN iif(o.closed = 1, {STREAM_CLOSE}, {FRAME}) "
+    f"WHEN 'import' THEN {FILE} WHEN 'resample' THEN {FILE} ELSE {FRAME} END"
+)
+#: The rank of the new value of a revision `r`. Of the stream only frames become revisions.
+REVISION_RANK_SQL: Final = (
+    f"ifnull(r.rank, CASE r.source WHEN 'rest' THEN {REST_SETTLED} WHEN 'import' THEN {FILE} "
+    f"WHEN 'resample' THEN {FILE} ELSE {FRAME} END)"
 )
 
 

@@ -14,16 +14,23 @@ from msgspec import Struct
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.clock import utc_text
 from onetape.core.errors import StoreError, UsageError
+from onetape.store.closed_rows import note_early_reads
 from onetape.store.connection import Connection
 from onetape.store.database import Store
-from onetape.store.ranks import RANK_NAMES, RANK_SQL, REST_SETTLED, outranks
+from onetape.store.ranks import (
+    RANK_NAMES,
+    REST_AT_CLOSE,
+    REVISION_RANK_SQL,
+    ROW_RANK_SQL,
+    outranks,
+)
 
 _CANDLE: Final = "exchange = ? AND symbol = ? AND timeframe = ? AND timestamp = ?"
 _SELECT: Final = (
     "SELECT id, exchange, symbol, timeframe, timestamp, "
     "old_open, old_high, old_low, old_close, old_volume, "
     "new_open, new_high, new_low, new_close, new_volume, source, seen_ms, accepted, "
-    f"ifnull(new_rank, 0), (SELECT {RANK_SQL} FROM ohlcv_data o WHERE o.exchange = r.exchange "
+    f"{REVISION_RANK_SQL}, (SELECT {ROW_RANK_SQL} FROM ohlcv_data o WHERE o.exchange = r.exchange "
     "AND o.symbol = r.symbol AND o.timeframe = r.timeframe AND o.timestamp = r.timestamp "
     "AND o.closed IS NOT 0) FROM revisions r"
 )
@@ -146,21 +153,26 @@ def _best_of_each(revisions: Iterable[Revision]) -> list[Revision]:
 def _accept(store: Store, connection: Connection, one: Revision) -> None:
     """Give a candle the value of a revision; inside a write transaction."""
     names = (*one.key.names, one.new.timestamp)
-    settled = 1 if one.rank == REST_SETTLED else None
     connection.execute(
-        "UPDATE ohlcv_data SET open = ?, high = ?, low = ?, close = ?, volume = ?, source = ?, "
-        f"settled = ? WHERE {_CANDLE} AND closed IS NOT 0",
-        (*one.new[1:], one.source, settled, *names),
+        "UPDATE ohlcv_data SET open = ?, high = ?, low = ?, close = ?, volume = ?, source = ? "
+        f"WHERE {_CANDLE} AND closed IS NOT 0",
+        (*one.new[1:], one.source, *names),
     )
     if connection.changes() != 1:
         raise StoreError(
             f"{store.path}: the candle of revision {one.id} is not stored any more; fetch it "
             "again: uv run backfiller repair"
         )
-    # What ranks higher and came later stays open.
+    note_early_reads(
+        connection,
+        one.key,
+        early=[one.new.timestamp] if one.rank == REST_AT_CLOSE else [],
+        late=[] if one.rank == REST_AT_CLOSE else [one.new.timestamp],
+    )
+    # What ranks higher stays open, and what came later of the same rank.
     connection.execute(
-        f"UPDATE revisions SET accepted = 1 WHERE {_CANDLE} AND accepted = 0 "
-        "AND (ifnull(new_rank, 0) < ? OR (ifnull(new_rank, 0) = ? AND id <= ?))",
+        f"UPDATE revisions AS r SET accepted = 1 WHERE {_CANDLE} AND accepted = 0 "
+        f"AND ({REVISION_RANK_SQL} < ? OR ({REVISION_RANK_SQL} = ? AND id <= ?))",
         (*names, one.rank, one.rank, one.id),
     )
 

@@ -83,67 +83,24 @@ SELECT exchange, symbol, timeframe, from_timestamp, to_timestamp,
 FROM gaps_2;
 DROP TABLE gaps_2;
 
--- 1: REST gave the value a minute after the close or later. With source and closed it gives the rank of
--- a value (ranks.py), which decides whether a revision may be accepted.
-ALTER TABLE ohlcv_data ADD COLUMN settled INTEGER;
-ALTER TABLE revisions ADD COLUMN old_rank INTEGER;
-ALTER TABLE revisions ADD COLUMN new_rank INTEGER;
+-- Candles that REST gave less than a minute after their close, and not again later: such a value ranks
+-- lower than any other of REST (ranks.py). Most are the newest of their series.
+CREATE TABLE early_reads (
+    exchange TEXT NOT NULL,
+    symbol TEXT NOT NULL,
+    timeframe TEXT NOT NULL,
+    timestamp INTEGER NOT NULL,
+    PRIMARY KEY (exchange, symbol, timeframe, timestamp)
+) STRICT, WITHOUT ROWID;
 
--- A closed candle is never overwritten: a different value is kept as a revision, the insert ignored.
-DROP TRIGGER ohlcv_data_closed_stays;
-CREATE TRIGGER ohlcv_data_closed_stays BEFORE INSERT ON ohlcv_data
-WHEN EXISTS (
-    SELECT 1 FROM ohlcv_data WHERE exchange = NEW.exchange AND symbol = NEW.symbol
-    AND timeframe = NEW.timeframe AND timestamp = NEW.timestamp AND closed = 1
-)
-BEGIN
-    -- The same late value seen again is the same revision; its best source counts.
-    UPDATE revisions SET source = NEW.source, new_rank = CASE WHEN NEW.settled = 1 THEN 4
-            WHEN NEW.source = 'ws' AND NEW.closed = 1 THEN 3 WHEN NEW.source = 'rest' THEN 2
-            WHEN NEW.source IN ('import', 'resample') THEN 1 ELSE 0 END
-    WHERE exchange = NEW.exchange AND symbol = NEW.symbol
-    AND timeframe = NEW.timeframe AND timestamp = NEW.timestamp
-    AND new_open = NEW.open AND new_high = NEW.high AND new_low = NEW.low
-    AND new_close = NEW.close AND new_volume = NEW.volume AND accepted = 0
-    AND new_rank < CASE WHEN NEW.settled = 1 THEN 4
-            WHEN NEW.source = 'ws' AND NEW.closed = 1 THEN 3 WHEN NEW.source = 'rest' THEN 2
-            WHEN NEW.source IN ('import', 'resample') THEN 1 ELSE 0 END;
-    INSERT INTO revisions (
-        exchange, symbol, timeframe, timestamp, seen_ms, source,
-        old_open, old_high, old_low, old_close, old_volume, old_rank,
-        new_open, new_high, new_low, new_close, new_volume, new_rank
-    )
-    SELECT exchange, symbol, timeframe, timestamp,
-        CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), NEW.source,
-        open, high, low, close, volume,
-        CASE WHEN settled = 1 THEN 4
-            WHEN source = 'ws' AND closed = 1 THEN 3 WHEN source = 'rest' THEN 2
-            WHEN source IN ('import', 'resample') THEN 1 ELSE 0 END,
-        NEW.open, NEW.high, NEW.low, NEW.close, NEW.volume,
-        CASE WHEN NEW.settled = 1 THEN 4
-            WHEN NEW.source = 'ws' AND NEW.closed = 1 THEN 3 WHEN NEW.source = 'rest' THEN 2
-            WHEN NEW.source IN ('import', 'resample') THEN 1 ELSE 0 END
-    FROM ohlcv_data WHERE exchange = NEW.exchange AND symbol = NEW.symbol
-    AND timeframe = NEW.timeframe AND timestamp = NEW.timestamp
-    AND (open <> NEW.open OR high <> NEW.high OR low <> NEW.low OR close <> NEW.close
-         OR volume <> NEW.volume)
-    AND NOT EXISTS (
-        SELECT 1 FROM revisions r WHERE r.exchange = NEW.exchange AND r.symbol = NEW.symbol
-        AND r.timeframe = NEW.timeframe AND r.timestamp = NEW.timestamp
-        AND r.new_open = NEW.open AND r.new_high = NEW.high AND r.new_low = NEW.low
-        AND r.new_close = NEW.close AND r.new_volume = NEW.volume AND r.accepted = 0
-    );
-    SELECT RAISE(IGNORE);
-END;
-
--- Revisions of version 2. Those of the stream are frames: its closing marks never were revisions. How
--- long after the close REST was read is seen_ms; a month is taken for its longest.
-UPDATE revisions SET new_rank = CASE
-    WHEN source = 'rest' AND seen_ms / 1000 - timestamp >= 60 + max(
-        CAST(timeframe AS INTEGER), 1) * CASE substr(timeframe, -1) WHEN 's' THEN 1 WHEN 'm' THEN 60
-        WHEN 'h' THEN 3600 WHEN 'd' THEN 86400 WHEN 'w' THEN 604800 ELSE 2678400 END THEN 4
-    WHEN source = 'rest' THEN 2
-    WHEN source IN ('import', 'resample') THEN 1 ELSE 0 END;
+-- The rank of a late value of REST. NULL: the source says it. Of revisions of version 2, seen_ms tells
+-- how long after the close REST was read; a month is taken for its longest.
+ALTER TABLE revisions ADD COLUMN rank INTEGER;
+UPDATE revisions SET rank = iif(
+    seen_ms / 1000 - timestamp >= 60 + max(CAST(timeframe AS INTEGER), 1)
+        * CASE substr(timeframe, -1) WHEN 's' THEN 1 WHEN 'm' THEN 60 WHEN 'h' THEN 3600
+            WHEN 'd' THEN 86400 WHEN 'w' THEN 604800 ELSE 2678400 END, 4, 2)
+WHERE source = 'rest';
 
 -- A refused row is kept once, with how often it came. seen_ms is when it came first.
 ALTER TABLE quarantine ADD COLUMN last_seen_ms INTEGER;
