@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from onetape.core.clock import utc_text
+from onetape.core.digits import fixed_text, money_decimals, number_text
 from onetape.core.simulated import ORIGIN_WORDS
 from onetape.core.symbols import base_and_quote
 from onetape.core.words import counted
@@ -19,9 +20,10 @@ def assumptions(backtest: "Backtest") -> dict[str, str]:
     """Return the rules of the run in words, by label."""
     rules = backtest.result.rules
     base, quote = base_and_quote(backtest.tape.key.symbol)
+    cash = fixed_text(rules.cash, money_decimals(quote, rules.cash))
     words = {
         "fills": f"signal on the close, filled at the next open, {slippage_words(rules)}",
-        "account": f"{rules.cash:,.2f} {quote}, {sizing_words(rules, base, quote)}",
+        "account": f"{cash} {quote}, {sizing_words(rules, base, quote)}",
         "fees": fee_words(rules),
         "exits": exit_words(rules),
         "re-entry": reentry_words(rules),
@@ -59,8 +61,8 @@ def sizing_words(rules: Rules, base: str, quote: str) -> str:
     size = 0.0 if rules.sizing == "all_in" else getattr(rules, rules.sizing)
     return {
         "all_in": "all in",
-        "quote_amount": f"{size:,g} {quote} an entry",
-        "base_amount": f"{size:,g} {base} an entry",
+        "quote_amount": f"{number_text(size, commas=True)} {quote} an entry",
+        "base_amount": f"{number_text(size, commas=True)} {base} an entry",
         "equity_share": f"{size:.2%} of the account's worth an entry",
         "risk_per_trade": f"as much as loses {size:.2%} of the account's worth at the first stop",
         "volatility_target": (

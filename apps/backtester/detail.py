@@ -13,7 +13,7 @@ from onetape.core.digest import data_digest
 from onetape.core.errors import DataError, UsageError
 from onetape.core.resample import check_multiple
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted, price_text
+from onetape.core.words import counted
 from onetape.engine import BarExit, Detail, Levels, Rules, exit_in_bar
 from onetape.engine.detail import reader_of
 from onetape.engine.exits import TARGET, TRAILING_STOP
@@ -24,6 +24,7 @@ from onetape.store.reading import closed_between, has_volume
 
 if TYPE_CHECKING:
     from backtester.run import Backtest
+    from onetape.core.digits import Digits
 
 _SILENCES: Final = {
     "missing": "a {} candle is missing",
@@ -190,7 +191,7 @@ def explained_exit(backtest: "Backtest", bar: int, levels: Levels) -> list[str]:
             return [f"{inside}: {taken}, because {why}"]
         return [] if told is None else [f"filled at its level, because {why}"]
     who = f"the {finer} candle of {utc_text(told.opened)} UTC"
-    did = _did(told.found, levels)
+    did = _did(told.found, levels, backtest.digits)
     return [f"{inside}: {who} decided, it {did} first" if is_ambiguous else f"{who} {did}"]
 
 
@@ -203,10 +204,10 @@ def explained_survival(backtest: "Backtest", bar: int) -> list[str]:
     return [f"{_MOVED[0]}: the {finer} candles show that the price was never under the stop"]
 
 
-def _did(found: BarExit, levels: Levels) -> str:
+def _did(found: BarExit, levels: Levels, digits: "Digits") -> str:
     """Return how a finer candle ended a position."""
     if found.kind == TRAILING_STOP and found.price != levels.stop:
-        return f"met the trailing stop at {price_text(found.price)}"
+        return f"met the trailing stop at {digits.price_text(found.price)}"
     level = "target" if found.kind == TARGET else "stop"
     beyond = found.price not in (levels.stop, levels.target)
     return f"opened beyond the {level}" if beyond else f"reached the {level}"

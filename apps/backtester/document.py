@@ -12,6 +12,7 @@ import numpy as np
 from msgspec.structs import asdict
 
 from backtester.assumptions import assumptions, notes
+from backtester.run_digits import digits_by_symbol
 from backtester.trade_rows import EXIT_WORDS, TRADE_FIELDS, TradeRows
 from onetape.cli.output import print_bytes
 from onetape.engine import Trade
@@ -65,6 +66,7 @@ def result_document(backtest: "Backtest") -> Document:
         "strategy": backtest.strategy.name,
         "parameters": parameter_values(backtest),
         "assumptions": assumptions(backtest),
+        "digits": digits_by_symbol(backtest),
         "check": asdict(backtest.check),
         "notes": notes(backtest),
         "metrics": backtest.metrics.as_dict(),

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
+from msgspec.structs import asdict
 
 from backtester.detail import explained_exit, explained_survival
 from backtester.document import entry_reason, exit_reason
@@ -13,9 +14,10 @@ from backtester.trade_rows import EXIT_WORDS
 from backtester.warm_up import waiting_for
 from onetape.cli.dates import day_text
 from onetape.core.clock import utc_text
+from onetape.core.digits import Digits, number_text
 from onetape.core.errors import DataError
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted, price_text
+from onetape.core.words import counted
 from onetape.engine import Fill, Result, Trade
 
 _SIGNALS = {1: "BUY", 0: "HOLD", -1: "SELL"}
@@ -45,11 +47,12 @@ def explained(backtest: Backtest, moment: int) -> dict[str, Any]:
         "candle": {name: float(getattr(candles, name)[bar]) for name in columns},
         "indicators": {name: _known(values[index]) for name, values in signals.indicators.items()},
         "inside": _inside(backtest, bar),
-        "position": _position(result, bar),
+        "position": _position(backtest, bar),
         "equity": float(result.equity[bar]),
         "signal": _SIGNALS[signal],
         "reason": _warm_up_text(backtest, index) or signals.reason_text(index),
         "followed": _followed(backtest, bar, signal),
+        "digits": asdict(backtest.digits),
         "market": backtest.market,
         "has_finer_steps": bool(result.rules.steps.months),
     }
@@ -68,22 +71,22 @@ def explained_symbols(backtest: Backtest, moment: int) -> list[dict[str, Any]]:
 
 def explained_text(document: dict[str, Any]) -> str:
     """Return the same for a terminal."""
-    candle = document["candle"]
+    candle, digits = document["candle"], Digits(**document["digits"])
     prices = ", ".join(
-        f"{name} {price_text(candle[name])}" for name in ("open", "high", "low", "close")
+        f"{name} {digits.price_text(candle[name])}" for name in ("open", "high", "low", "close")
     )
     seen = ", ".join(
-        f"{name} {'unknown' if value is None else f'{value:,.8g}'}"
+        f"{name} {'unknown' if value is None else number_text(value, commas=True)}"
         for name, value in document["indicators"].items()
     )
     reason = f" ({document['reason']})" if document["reason"] else ""
     lines = [
         f"{document['strategy']} on {document['series']}, candle {utc_text(document['opened'])} to "
         f"{utc_text(document['closed'])} UTC",
-        f"candle:     {prices}, volume {candle['volume']:,.8g}",
+        f"candle:     {prices}, volume {number_text(candle['volume'], commas=True)}",
         *(f"inside it:  {text}" for text in document["inside"]),
         f"indicators: {seen or 'none'}",
-        f"position:   {document['position']}; equity {document['equity']:,.2f}",
+        f"position:   {document['position']}; equity {digits.money_text(document['equity'])}",
         f"signal:     {document['signal']}{reason}",
         f"followed:   {document['followed']}",
     ]
@@ -116,20 +119,23 @@ def _known(value: float) -> float | None:
 
 def _inside(backtest: Backtest, bar: int) -> list[str]:
     """Return the fills of this candle, and the levels that it met."""
-    result = backtest.result
+    result, digits = backtest.result, backtest.digits
     told: list[str] = []
     if result.untraded is not None and result.untraded[bar]:
         told.append("nothing was traded: volume 0 and one price, so no order is filled")
     for trade, buy in zip(result.trades, result.buys, strict=True):
         if trade.entry_index == bar:
-            told.append(f"bought {_at(trade.amount, trade.entry_price)} at the open{_kept(buy)}")
+            told.append(
+                f"bought {_at(backtest, trade.amount, trade.entry_price)} at the open"
+                f"{_kept(backtest, buy)}"
+            )
         leaves = trade.exit_index == bar
         if not (trade.entry_index <= bar and (trade.exit_index is None or bar <= trade.exit_index)):
             continue
         if result.rules.exits.has_levels and not (leaves and trade.exit_kind == "signal"):
             levels = levels_at(result, trade, buy.before_slippage, bar)
             told += [
-                f"{name} at {price_text(level)}"
+                f"{name} at {digits.price_text(level)}"
                 for name, level in (("stop", levels.stop), ("target", levels.target))
                 if math.isfinite(level)
             ]
@@ -146,12 +152,15 @@ def _inside(backtest: Backtest, bar: int) -> list[str]:
 def _left(backtest: Backtest, trade: Trade) -> str:
     result, reason = backtest.result, exit_reason(backtest, trade)
     sell = result.sells[_number(result, trade)]
-    return f"sold {_at(sell.amount, sell.price)}: {reason}, profit {trade.profit:+,.2f}"
+    profit = backtest.digits.money_text(trade.profit, signed=True)
+    return f"sold {_at(backtest, sell.amount, sell.price)}: {reason}, profit {profit}"
 
 
-def _kept(buy: Fill) -> str:
+def _kept(backtest: Backtest, buy: Fill) -> str:
     """Return what a fee in coins left of a buy; empty where it left all."""
-    return f", {buy.base_change:,.8g} after the fee" if buy.fee_in == "base" and buy.fee else ""
+    if buy.fee_in != "base" or not buy.fee:
+        return ""
+    return f", {number_text(buy.base_change, commas=True)} after the fee"
 
 
 def _number(result: Result, trade: Trade) -> int:
@@ -166,8 +175,8 @@ def _held(result: Result, trade: Trade) -> float:
     return math.fsum(fill.base_change for fill in fills)
 
 
-def _at(amount: float, price: float) -> str:
-    return f"{amount:,.8g} at {price_text(price)}"
+def _at(backtest: Backtest, amount: float, price: float) -> str:
+    return f"{number_text(amount, commas=True)} at {backtest.digits.price_text(price)}"
 
 
 def _open_trade(result: Result, bar: int) -> Trade | None:
@@ -178,13 +187,14 @@ def _open_trade(result: Result, bar: int) -> Trade | None:
     return None
 
 
-def _position(result: Result, bar: int) -> str:
+def _position(backtest: Backtest, bar: int) -> str:
+    result = backtest.result
     trade = _open_trade(result, bar)
     if trade is None:
         return "none at the close"
     since = utc_text(trade.entry_timestamp)
     held = _held(result, trade)
-    return f"{_at(held, trade.entry_price)} at the close, since {since} UTC"
+    return f"{_at(backtest, held, trade.entry_price)} at the close, since {since} UTC"
 
 
 def _warm_up_text(backtest: Backtest, index: int) -> str:
@@ -211,7 +221,7 @@ def _followed(backtest: Backtest, bar: int, signal: int) -> str:
     for trade in result.trades:
         if signal > 0 and _signal_bar(result, trade.entry_index) == bar:
             why = entry_reason(backtest, trade)
-            bought = _at(trade.amount, trade.entry_price)
+            bought = _at(backtest, trade.amount, trade.entry_price)
             return f"a market buy ({why}), filled {bought} {_when(result, bar, trade.entry_index)}"
         left = trade.exit_index if trade.exit_kind == "signal" else None
         if signal < 0 and left is not None and _signal_bar(result, left) == bar:

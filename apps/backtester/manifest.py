@@ -15,6 +15,7 @@ _LAST_SECOND: Final = 253_402_300_799
 
 #: Epoch seconds.
 Moment = Annotated[int, msgspec.Meta(ge=0, le=_LAST_SECOND)]
+_Decimals = Annotated[int, msgspec.Meta(ge=0, le=20)]
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -52,6 +53,8 @@ class KeptResult(msgspec.Struct, frozen=True, rename={"from_": "from"}):
     run: str | None
     symbols: list[str] = []
     """Of a run over several."""
+    digits: dict[str, dict[str, _Decimals]] = {}
+    """Decimals of prices, money and amounts, by symbol; manifests of older versions have none."""
 
 
 class Manifest(msgspec.Struct, frozen=True):

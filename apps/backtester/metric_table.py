@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
+from onetape.core.digits import fixed_text, money_decimals
+
 Unit = Literal["part", "quote", "days", "ratio", "count", "candles", "yes or no"]
 #: One row: label, the strategy's value, buy-and-hold's, how the number is made.
 MetricLine = tuple[str, str, str, str]
@@ -205,11 +207,12 @@ def metric_lines(
         brief: Leave out what only the report shows.
     """
     hold: Mapping[str, Any] = metrics["buy_and_hold"] or {}
+    decimals = money_decimals(quote, metrics["start_cash"])
     return [
         (
             label_of(one, quote),
-            value_text(one, metrics[one.field]),
-            value_text(one, hold.get(one.field)) if one.field in HELD else "",
+            value_text(one, metrics[one.field], decimals),
+            value_text(one, hold.get(one.field), decimals) if one.field in HELD else "",
             one.formula,
         )
         for one in DEFINITIONS
@@ -223,8 +226,14 @@ def label_of(definition: Definition, quote: str) -> str:
     return f"{definition.label}, {unit}" if unit else definition.label
 
 
-def value_text(definition: Definition, value: Any) -> str:
-    """Return a value of a metric as people read it; empty where it is not defined."""
+def value_text(definition: Definition, value: Any, decimals: int) -> str:
+    """Return a value of a metric as people read it; empty where it is not defined.
+
+    Args:
+        definition: The metric.
+        value: As in `--json`.
+        decimals: Of amounts of money.
+    """
     if value is None:
         return ""
     match definition.unit:
@@ -236,6 +245,8 @@ def value_text(definition: Definition, value: Any) -> str:
             return f"{value:,}"
         case "yes or no":
             return "yes" if value else "no"
+        case "quote":
+            return fixed_text(value, decimals)
         case _:
             return f"{value:,.2f}"
 

@@ -76,6 +76,7 @@ def report_data(backtest: "Backtest") -> ReportData:
         indicators=indicators,
         overlays=tuple(name for name in indicators if name in signals.overlays),
         levels=dict(signals.levels),
+        digits=backtest.digits,
     )
 
 

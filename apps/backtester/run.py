@@ -16,8 +16,10 @@ from backtester.warm_up import run_segments
 from onetape.cli.output import print_line, terminal_width
 from onetape.cli.settings import USER_FOLDER, database_path
 from onetape.core.candles import FloatArray, IntArray, SeriesKey
+from onetape.core.digits import Digits
 from onetape.core.errors import DataError, UsageError
-from onetape.core.symbols import spot_symbol
+from onetape.core.market_digits import market_digits
+from onetape.core.symbols import base_and_quote, spot_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.engine import (
     Detail,
@@ -54,6 +56,8 @@ class Backtest(Struct, frozen=True):
     metrics: Metrics
     market: str
     """How the market's steps were treated, in words."""
+    digits: Digits
+    """Decimals that prices, amounts and money of the symbol are shown with."""
     seconds: float
     higher: HigherTape
     """What the strategy saw of larger timeframes."""
@@ -223,6 +227,12 @@ def backtest_of(part: Part, path: Path, result: Result, metrics: Metrics, began:
         result=result,
         metrics=metrics,
         market=part.market,
+        digits=market_digits(
+            result.rules.steps,
+            result.candles,
+            base_and_quote(tape.key.symbol)[1],
+            result.rules.cash,
+        ),
         higher=part.higher,
         check=look_at_run(
             part.settings, tape, part.higher.candles, part.segments, part.signals, part.seconds

@@ -24,6 +24,7 @@ from backtester.run import (
     strategy_of,
     symbols_of,
 )
+from backtester.run_digits import digits_by_symbol
 from backtester.settings import BacktesterSettings
 from onetape.cli.settings import database_path
 from onetape.core.candles import FloatArray
@@ -85,6 +86,7 @@ def together_document(backtest: Backtest) -> Document:
     parts = (backtest, *backtest.others)
     tapes = [part.tape for part in parts]
     trades = [trade_values(part, trade) for part in parts for trade in part.result.trades]
+    document["digits"] = digits_by_symbol(backtest)
     document["symbols"] = [tape.key.symbol for tape in tapes]
     document["candles"] = len(backtest.timestamp)
     document["warm_up"] = min(tape.warm_up for tape in tapes)
@@ -179,6 +181,7 @@ def _other_market(page: "ReportData", held: FloatArray) -> "OtherMarket":
         indicators=page.indicators,
         overlays=page.overlays,
         levels=page.levels,
+        digits=page.digits,
     )
 
 

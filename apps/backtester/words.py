@@ -6,11 +6,13 @@ from typing import Any
 from backtester.alarm import warning_lines
 from backtester.document import Document
 from backtester.metric_table import metric_lines
+from backtester.run_digits import digits_in
 from onetape.cli.dates import day_text
 from onetape.cli.output import table
 from onetape.core.clock import utc_text
+from onetape.core.digits import Digits
 from onetape.core.symbols import base_and_quote
-from onetape.core.words import amount_text, counted, price_text
+from onetape.core.words import counted
 
 #: Trades shown in the terminal; the report, --json and the run's folder have all of them.
 TRADES_SHOWN = 10
@@ -24,7 +26,7 @@ def result_text(document: Document, *, width: int | None = None) -> str:
         width: Characters a line of the tables may have; None: any.
     """
     lines = [heading(document), *warning_lines(document["check"]), "", _metrics_table(document), ""]
-    lines += [_trades_table(document["trades"], width), ""]
+    lines += [_trades_table(document, width), ""]
     parameters = ", ".join(f"{name} {value}" for name, value in document["parameters"].items())
     lines.append(f"parameters: {parameters or 'none'}")
     lines += [f"{label}: {value}" for label, value in document["assumptions"].items()]
@@ -58,16 +60,20 @@ def _metrics_table(document: Document) -> str:
     return table(rows, right=(1, 2))
 
 
-def _trades_table(trades: Sequence[dict[str, Any]], width: int | None) -> str:
+def _trades_table(document: Document, width: int | None) -> str:
     """Return a line for each of the last trades, or two where one does not fit."""
+    trades: Sequence[dict[str, Any]] = document["trades"]
     if not trades:
         return "no trades"
     shown = trades[-TRADES_SHOWN:]
     head = ("entry", "price", "exit", "price", "amount", "profit", "", "left by")
-    rows = [head, *(_trade_row(trade) for trade in shown)]
+    symbols = {trade["symbol"] or document["symbol"] for trade in shown}
+    digits = {symbol: digits_in(document, symbol) for symbol in symbols}
+    rows = [head]
+    rows += [_trade_row(trade, digits[trade["symbol"] or document["symbol"]]) for trade in shown]
     if any(trade["symbol"] for trade in shown):
-        symbols = ["symbol", *(trade["symbol"] for trade in shown)]
-        rows = [(symbol, *row) for symbol, row in zip(symbols, rows, strict=True)]
+        names = ["symbol", *(trade["symbol"] for trade in shown)]
+        rows = [(name, *row) for name, row in zip(names, rows, strict=True)]
     skipped = len(rows[0]) - len(head)
     older = len(trades) - TRADES_SHOWN
     more = f"\n({counted(older, 'earlier trade')} in the report and the run)" if older > 0 else ""
@@ -92,15 +98,15 @@ def _folded(rows: Sequence[tuple[str, ...]], skipped: int) -> str:
     )
 
 
-def _trade_row(trade: Mapping[str, Any]) -> tuple[str, ...]:
+def _trade_row(trade: Mapping[str, Any], digits: Digits) -> tuple[str, ...]:
     is_open = trade["open_at_end"]
     return (
         utc_text(trade["entry_timestamp"]),
-        price_text(trade["entry_price"]),
+        digits.price_text(trade["entry_price"]),
         "open at the end" if is_open else utc_text(trade["exit_timestamp"]),
-        "" if is_open else price_text(trade["exit_price"]),
-        amount_text(trade["amount"]),
-        f"{trade['profit']:+,.2f}",
+        "" if is_open else digits.price_text(trade["exit_price"]),
+        digits.amount_text(trade["amount"]),
+        digits.money_text(trade["profit"], signed=True),
         f"{trade['profit_ratio']:+.2%}",
         "" if is_open else trade["exit_kind"].replace("_", " "),
     )

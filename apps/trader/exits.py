@@ -151,7 +151,8 @@ class PaperExits:
     def _leave(self, held: _Held, candle: Candle, found: BarExit) -> None:
         self._lease.renew()
         kind = EXIT_KINDS[found.kind].replace("_", " ")
-        reason = f"{kind} at {found.price:g} in the candle of {utc_text(candle.timestamp)}"
+        price = self._job.digits.price_text(found.price)
+        reason = f"{kind} at {price} in the candle of {utc_text(candle.timestamp)}"
         now_ms = self._exchange.now_ms()
         order = self._order(held, candle, found, reason, now_ms)
         said = self._broker.leave(order, candle, found, now_ms)

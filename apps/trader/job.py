@@ -5,10 +5,13 @@ from decimal import Decimal
 from msgspec import Struct
 
 from onetape.core.candles import SeriesKey
+from onetape.core.digits import Digits
+from onetape.core.market_digits import market_digits
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Session
 from onetape.engine import Rules
 from onetape.exchange.rest import Market
+from onetape.store.candles import last_closed
 from onetape.store.database import Store
 from onetape.strategies import Strategy, lookback_of
 from trader.settings import TraderSettings
@@ -30,6 +33,12 @@ class Job(Struct, frozen=True):
     """Money of the account at its start, quote currency; `rules.cash` is the nearest float."""
     store: Store
     session: Session
+
+    @property
+    def digits(self) -> Digits:
+        """Return the decimals that prices, amounts and money are printed with."""
+        candles = last_closed(self.store, self.key, LEAST_CANDLES)
+        return market_digits(self.market.steps, candles, self.market.quote, self.rules.cash)
 
     @property
     def window(self) -> int:

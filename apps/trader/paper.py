@@ -7,6 +7,8 @@ trades.
 
 from onetape.core.candles import Candle
 from onetape.core.clock import utc_text
+from onetape.core.digits import number_text
+from onetape.core.steps import decimal_text
 from onetape.core.trading import Order, Side, Trade
 from onetape.engine import (
     BarExit,
@@ -234,8 +236,9 @@ class PaperBroker:
         return f"cancelled without a fill: the order to {order.side}"
 
     def _book(self, order: Order, fill: Fill, row: Candle, now_ms: int) -> str:
-        booked = booked_fill(fill, rules_of_candle(self._job.rules, row))
-        market = self._job.market
+        job = self._job
+        booked = booked_fill(fill, rules_of_candle(job.rules, row))
+        market = job.market
         trade = Trade(
             exchange=order.exchange,
             symbol=order.symbol,
@@ -262,6 +265,7 @@ class PaperBroker:
         self._open = None
         verb = "bought" if trade.side == "buy" else "sold"
         return (
-            f"{verb} {trade.amount} {market.base} at {trade.price:,} {market.quote} on paper, "
-            f"fee {trade.fee:.8f} {trade.fee_currency}"
+            f"{verb} {decimal_text(trade.amount)} {market.base} at "
+            f"{job.digits.price_text(trade.price)} {market.quote} on paper, fee "
+            f"{number_text(float(trade.fee), commas=True)} {trade.fee_currency}"
         )

@@ -2,8 +2,9 @@
 
 from onetape.core.clock import utc_text
 from onetape.core.simulated import ORIGIN_WORDS
+from onetape.core.steps import decimal_text
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted, price_text
+from onetape.core.words import counted
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import last_closed
 from onetape.store.simulated_source import read_origin
@@ -33,11 +34,9 @@ def opening_lines(
         words = ORIGIN_WORDS[origin].replace("the simulator", f"the simulator at {url}")
         source = f", market {words.replace('invented', 'INVENTED')}"
     parameters = ", ".join(f"{name} {value}" for name, value in session.parameters.items())
-    base, quote = job.market.base, job.market.quote
-    held = f"{broker.position.base} {base}" if broker.is_long else f"no {base}"
     return [
         f"{session.mode} trading {job.key} with {session.strategy} ({parameters}){source}",
-        f"account {session.account}: {broker.cash:,.2f} {quote}, {held}, "
+        f"account {session.account}: {_money(job, broker)}, {_held(job, broker)}, "
         f"{counted(len(broker.trades), 'trade')} so far",
         *_tape_lines(job, new_candles, refused),
         f"it is {utc_text(exchange.now_ms() // 1_000)}; all times are UTC",
@@ -97,19 +96,26 @@ def decision_line(job: Job, verdict: Verdict) -> str:
     blocked = f" ({verdict.blocked}: no order)" if verdict.blocked else ""
     seen = f" {verdict.seen}" if verdict.seen else ""
     return (
-        f"{_time(job.timeframe, closed)} close {price_text(verdict.close)}{seen}: "
+        f"{_time(job.timeframe, closed)} close {job.digits.price_text(verdict.close)}{seen}: "
         f"{decision.action}{blocked}, next {_time(job.timeframe, following)}"
     )
 
 
 def closing_line(job: Job, broker: PaperBroker, reason: str) -> str:
     """Return what is left when a session ends."""
-    base, quote = job.market.base, job.market.quote
-    held = f"{broker.position.base} {base}" if broker.is_long else f"no {base}"
     return (
-        f"{reason}: stopped with {broker.cash:,.2f} {quote} and {held}, "
+        f"{reason}: stopped with {_money(job, broker)} and {_held(job, broker)}, "
         f"{counted(len(broker.trades), 'trade')}"
     )
+
+
+def _money(job: Job, broker: PaperBroker) -> str:
+    return f"{job.digits.money_text(broker.cash)} {job.market.quote}"
+
+
+def _held(job: Job, broker: PaperBroker) -> str:
+    base = job.market.base
+    return f"{decimal_text(broker.position.base)} {base}" if broker.is_long else f"no {base}"
 
 
 def _time(timeframe: Timeframe, timestamp: int) -> str:

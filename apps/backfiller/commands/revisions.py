@@ -87,10 +87,13 @@ def _numbers(texts: list[str]) -> list[int]:
 def _line(revision: "Revision") -> str:
     """Return both values and their ranks, such as `... close 1.0 -> 2.0 (REST ... -> ...)`."""
     from onetape.core.clock import utc_text
+    from onetape.core.digits import exact_text
     from onetape.store.ranks import RANK_NAMES
 
     pairs = zip(revision.old._fields, revision.old, revision.new, strict=True)
-    changes = [f"{name} {old!r} -> {new!r}" for name, old, new in pairs if old != new]
+    changes = [
+        f"{name} {exact_text(old)} -> {exact_text(new)}" for name, old, new in pairs if old != new
+    ]
     stored = revision.stored_rank
     before = "not stored any more" if stored is None else RANK_NAMES[stored]
     if revision.accepted:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from backtester.alarm import warning
 from backtester.metric_table import DEFINITIONS, LABELS
 from backtester.search.folder import PAGE
-from backtester.search.ranking import LOWER_IS_BETTER, Tried
+from backtester.search.ranking import LOWER_IS_BETTER
 from backtester.search.run import Search, best_of
 from backtester.search.space import value_text
 from backtester.search.words import (
@@ -19,6 +19,7 @@ from backtester.search.words import (
     hold_row,
     luck_lines,
     metric_text,
+    money_places,
     notes,
     parts_lines,
     place_text,
@@ -114,18 +115,24 @@ def _table(search: Search) -> str:
     for metric in metrics:
         heads += [LABELS[metric], "held out"]
     cells = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
-    rows = [_row(hold_row(search.order[0], metrics, len(names)), "hold")] if search.order else []
+    rows = [_row(hold_row(search, metrics, len(names)), "hold")] if search.order else []
     rows += [
-        _row(_texts(place_text(search, place, result), result, names, metrics))
-        for place, result in enumerate(search.order[:_ROWS], start=1)
+        _row(_texts(search, place, names, metrics))
+        for place in range(1, min(len(search.order), _ROWS) + 1)
     ]
     return f"<thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody>"
 
 
-def _texts(place: str, result: Tried, names: Sequence[str], metrics: Sequence[str]) -> list[str]:
-    texts = [place, *(value_text(result["parameters"][name]) for name in names)]
+def _texts(search: Search, place: int, names: Sequence[str], metrics: Sequence[str]) -> list[str]:
+    result = search.order[place - 1]
+    texts = [
+        place_text(search, place, result),
+        *(value_text(result["parameters"][name]) for name in names),
+    ]
     for metric in metrics:
-        texts += [metric_text(metric, result[part][metric]) for part in ("searched", "held_out")]
+        texts += [
+            metric_text(search, metric, result[part][metric]) for part in ("searched", "held_out")
+        ]
     return texts
 
 
@@ -142,6 +149,7 @@ def _data(search: Search) -> str:
         "metrics": metrics,
         "labels": {metric: LABELS[metric] for metric in metrics},
         "units": {one.field: one.unit for one in DEFINITIONS if one.field in metrics},
+        "money_decimals": money_places(search),
         "lower_is_better": [metric for metric in metrics if metric in LOWER_IS_BETTER],
         "ranked": sum(search.least.ranks(result) for result in search.order),
         "few": f"under {counted(search.least.searched, 'trade')}: not ranked",

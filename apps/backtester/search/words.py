@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from backtester.search.run import Search, best_of
 from backtester.search.space import value_text
 from onetape.cli.dates import day_text
 from onetape.cli.output import table
+from onetape.core.digits import money_decimals
+from onetape.core.symbols import base_and_quote
 from onetape.core.words import counted
 
 #: Combinations shown in the terminal; the page and --json have all of them.
@@ -140,7 +143,7 @@ def luck_lines(search: Search) -> list[str]:
     if unranked:
         lines.append(_unranked_words(search, unranked))
     if luck.ranked:
-        lines += [best_words(luck, metric, count), _correlation_words(search, luck)]
+        lines += [best_words(search, luck), _correlation_words(search, luck)]
     return lines
 
 
@@ -185,15 +188,17 @@ def tried_words(search: Search) -> str:
     return f"{', '.join(parts)}: the best of many is luck in part"
 
 
-def best_words(luck: Luck, metric: str, count: int) -> str:
+def best_words(search: Search, luck: Luck) -> str:
     """Return what became of the best in the part that it was not chosen by."""
+    metric, count = search.asked.metric, len(search.order)
+    text = partial(metric_text, search, metric)
     place, whose = "", "all" if luck.ranked == count else "the ranked ones"
     if luck.best_held_out_rank is not None:
         place = f", rank {luck.best_held_out_rank:,} of {luck.ranked:,} there"
     return (
-        f"best: {LABELS[metric]} {metric_text(metric, luck.best_searched)} searched, "
-        f"{metric_text(metric, luck.best_held_out)} held out{place} "
-        f"(median of {whose} {metric_text(metric, luck.median_held_out)})"
+        f"best: {LABELS[metric]} {text(luck.best_searched)} searched, "
+        f"{text(luck.best_held_out)} held out{place} "
+        f"(median of {whose} {text(luck.median_held_out)})"
     )
 
 
@@ -233,12 +238,18 @@ def command(search: Search, result: Tried, given: Sequence[str]) -> str:
     return shlex.join([*words, *given])
 
 
-def metric_text(metric: str, value: float | None) -> str:
+def metric_text(search: Search, metric: str, value: float | None) -> str:
     """Return a metric's value for people, as every result words it; none where it has none."""
     if value is not None and _BY_FIELD[metric].unit == "count":
         # The median of an even number of counts may be a half.
         return f"{value:,.1f}".removesuffix(".0")
-    return metric_value_text(_BY_FIELD[metric], value) or "none"
+    return metric_value_text(_BY_FIELD[metric], value, money_places(search)) or "none"
+
+
+def money_places(search: Search) -> int:
+    """Return the decimals of amounts of money."""
+    quote = base_and_quote(search.ground.tape.key.symbol)[1]
+    return money_decimals(quote, search.ground.rules.cash)
 
 
 def _table(search: Search) -> str:
@@ -257,9 +268,12 @@ def _table(search: Search) -> str:
             *(value_text(result["parameters"][name]) for name in names),
         ]
         for column in columns:
-            row += [metric_text(column, result[part][column]) for part in ("searched", "held_out")]
+            row += [
+                metric_text(search, column, result[part][column])
+                for part in ("searched", "held_out")
+            ]
         rows.append(row)
-    rows.append(hold_row(search.order[0], columns, len(names)))
+    rows.append(hold_row(search, columns, len(names)))
     more = len(search.order) - SHOWN
     rest = (
         f"\n({counted(more, 'more combination')} in the page and with --json)" if more > 0 else ""
@@ -272,11 +286,12 @@ def place_text(search: Search, place: int, result: Tried) -> str:
     return str(place) if search.least.ranks(result) else "few"
 
 
-def hold_row(result: Tried, columns: Sequence[str], names: int) -> list[str]:
-    """Return buy and hold's numbers, where it has them."""
+def hold_row(search: Search, columns: Sequence[str], names: int) -> list[str]:
+    """Return buy and hold's numbers, where it has them; it is the same for all combinations."""
+    result = search.order[0]
     row = ["hold", *([""] * names)]
     for column in columns:
         for part in ("searched", "held_out"):
             hold: dict[str, Any] = result[part]["buy_and_hold"] or {}
-            row.append(metric_text(column, hold[column]) if column in hold else "")
+            row.append(metric_text(search, column, hold[column]) if column in hold else "")
     return row

@@ -169,7 +169,7 @@ def test_the_text_tells_candle_indicators_signal_and_fill(backtester: Run, tape:
         *("candle", "indicators", "position", "signal", "followed")
     ]
     assert lines[4] == "signal:     BUY (on a cross up)"
-    assert f"at {trade['entry_price']:,.0f} at the next open" in lines[5]
+    assert f"at {trade['entry_price']:,.2f} at the next open" in lines[5]
 
 
 def test_a_kept_run_is_explained_over_its_own_range(backtester: Run, tape: Path) -> None:

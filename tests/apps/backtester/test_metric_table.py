@@ -46,7 +46,7 @@ def test_a_page_without_a_place_for_the_table_is_refused() -> None:
     ("label", "value", "held"),
     [
         ("return", "5.00%", "-5.00%"),
-        ("final equity, USDC", "0.05", "9.50"),
+        ("final equity, USDC", "0.050000", "9.500000"),
         ("max drawdown lasted, days", "1.5", ""),
         ("trades", "1,234", ""),
         ("open at the end", "yes", ""),
@@ -56,6 +56,18 @@ def test_a_page_without_a_place_for_the_table_is_refused() -> None:
 def test_a_line_has_its_unit_in_label_or_value(label: str, value: str, held: str) -> None:
     lines = {line[0]: line[1:3] for line in metric_lines(some_metrics(), "USDC")}
     assert lines[label] == (value, held)
+
+
+@pytest.mark.parametrize(
+    ("quote", "cash", "shown"),
+    [("USDT", 10_000.0, "12,345.68"), ("BTC", 10_000.0, "12,345.67890123"), ("USD", 7.0, None)],
+)
+def test_money_has_the_digits_that_matter_in_its_currency(
+    quote: str, cash: float, shown: str | None
+) -> None:
+    metrics = some_metrics() | {"start_cash": cash, "final_equity": 12_345.678_901_234}
+    lines = {line[0]: line[1] for line in metric_lines(metrics, quote)}
+    assert lines[f"final equity, {quote}"] == (shown or "12,345.6789")
 
 
 def test_what_is_not_defined_is_left_empty() -> None:

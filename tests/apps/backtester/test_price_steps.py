@@ -75,7 +75,7 @@ def test_explain_shows_levels_at_the_step_that_the_candles_show(
     moment = utc_text(won["exit_timestamp"]).replace(" ", "T")
     explain = ("explain", "--exchange", "simulator", *flags, "--at", moment)
     story = json.loads(backtester(*explain, "--json").out)
-    assert any(f"target at {won['exit_price']:,.0f}" in text for text in story["inside"])
+    assert any(f"target at {won['exit_price']:,.2f}" in text for text in story["inside"])
     assert story["market"] == WORDS
     assert f"market:     {WORDS}" in backtester(*explain).out.splitlines()
 

@@ -24,7 +24,8 @@ from trader.main import app
 #: One minute of market takes a quarter of a second.
 SPEED = "240"
 DECISION = re.compile(
-    r"\d\d:\d\d close [\d,]+ change -?[\d.,]+: (BUY|SELL|HOLD)( \(.*: no order\))?, next \d\d:\d\d"
+    r"\d\d:\d\d close [\d,]+\.\d\d change -?[\d.,]+: "
+    r"(BUY|SELL|HOLD)( \(.*: no order\))?, next \d\d:\d\d"
 )
 
 

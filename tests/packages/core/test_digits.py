@@ -1,11 +1,23 @@
 """Decimals of prices: float noise is no digit, and small prices are not zero."""
 
+from decimal import Decimal
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onetape.core.digits import decimals_of
+from onetape.core.candles import Candles
+from onetape.core.digits import (
+    Digits,
+    decimals_of,
+    exact_text,
+    money_decimals,
+    number_text,
+    step_decimals,
+)
+from onetape.core.market_digits import market_digits, price_decimals
+from onetape.core.steps import IDEAL_MARKET, MarketSteps
 
 
 @pytest.mark.parametrize(
@@ -43,3 +55,103 @@ def test_one_finer_price_late_in_a_long_column_counts():
     values = np.full(5_000, 1.25)
     values[4_999] = 1.2512
     assert decimals_of(values) == 4
+
+
+@pytest.mark.parametrize(
+    ("currency", "cash", "decimals"),
+    [
+        ("USDT", 10_000.0, 2),
+        ("USDT", 100.0, 2),
+        ("FDUSD", 5.0, 4),
+        ("EUR", 1_000_000.0, 2),
+        ("TRY", 1_000.0, 2),
+        ("BTC", 0.5, 8),
+        ("BTC", 10_000.0, 8),
+        ("ETH", 3.0, 8),
+        ("BTC", 0.000_01, 9),
+    ],
+)
+def test_money_has_the_decimals_that_matter_in_its_currency(
+    currency: str, cash: float, decimals: int
+):
+    assert money_decimals(currency, cash) == decimals
+
+
+@pytest.mark.parametrize(
+    ("step", "decimals"), [("0.01", 2), ("0.010", 2), ("0.25", 2), ("5", 0), ("10", 0), ("1E-8", 8)]
+)
+def test_prices_have_the_decimals_of_the_price_step(step: str, decimals: int):
+    assert step_decimals(Decimal(step)) == decimals
+
+
+def flat(*prices: float) -> Candles:
+    column = np.array(prices)
+    times = np.arange(len(prices), dtype=np.int64) * 3_600
+    return Candles.from_columns(times, column, column, column, column, column)
+
+
+@pytest.mark.parametrize(
+    ("step", "prices", "decimals"),
+    [
+        ("0.0001", (1.08, 1.09), 4),
+        ("0.01", (1.6094, 1.61), 4),
+        (None, (1.0801, 1.08), 4),
+        (None, (3.1e-7, 3.108e-7), 10),
+        (None, (4e-9,), 9),
+        (None, (100.0, 103.0, 96.5), 2),
+        (None, (61_240.0,), 0),
+        ("0.1", (100.0, 103.0, 96.5), 1),
+        (None, (100 / 3,), 6),
+        ("0.01", (100 / 3,), 6),
+    ],
+)
+def test_prices_are_shown_with_the_steps_decimals_else_those_of_the_candles(
+    step: str | None, prices: tuple[float, ...], decimals: int
+):
+    steps = MarketSteps(None if step is None else Decimal(step), None, Decimal(0), Decimal(0))
+    assert price_decimals(steps, flat(*prices)) == decimals
+
+
+def test_amounts_have_the_decimals_of_the_amount_step_else_ten_significant_digits():
+    steps = MarketSteps(None, Decimal("0.001"), Decimal(0), Decimal(0))
+    assert market_digits(steps, flat(1.0801), "USDT", 10_000.0).amount == 3
+    ideal = [market_digits(IDEAL_MARKET, flat(price), "USDT", 1e4) for price in (1.08, 3e-7, 6e4)]
+    assert [one.amount for one in ideal] == [6, 0, 8]
+
+
+def test_texts_have_the_decimals_of_their_market():
+    digits = Digits(price=4, money=8, amount=3)
+    assert digits.price_text(1_234.5) == "1,234.5000"
+    assert digits.money_text(0.00012, signed=True) == "+0.00012000"
+    assert digits.amount_text(4_488.7) == "4,488.700"
+
+
+def test_money_that_rounds_to_nothing_has_no_sign():
+    assert Digits(price=2).money_text(-0.001) == "0.00"
+    assert Digits(price=2).money_text(-0.001, signed=True) == "0.00"
+
+
+def test_an_amount_however_small_is_not_written_as_nothing():
+    assert Digits(price=2, amount=6).amount_text(1e-9) == "0.000000001000"
+    assert Digits(price=2, amount=6).amount_text(0.0) == "0.000000"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (3.1e-7, "0.00000031"),
+        (1e9, "1000000000"),
+        (0.1 + 0.2, "0.3"),
+        (-12.5, "-12.5"),
+        (0.0, "0"),
+        (float("nan"), "nan"),
+    ],
+)
+def test_no_number_is_written_with_an_exponent(value: float, text: str):
+    assert number_text(value) == text
+
+
+@given(st.floats(1e-12, 1e12))
+def test_an_exact_text_reads_back_as_the_same_number_and_has_no_exponent(value: float):
+    assert float(exact_text(value)) == value
+    assert "e" not in exact_text(value).lower()

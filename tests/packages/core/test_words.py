@@ -4,7 +4,7 @@ import pytest
 
 from onetape.core.errors import UsageError
 from onetape.core.symbols import base_and_quote, spot_symbol
-from onetape.core.words import amount_text, counted, did_you_mean, price_text
+from onetape.core.words import counted, did_you_mean
 
 
 @pytest.mark.parametrize("text", ["BTC/USDT", "btc/usdt", "btc-usdt", " BTC/USDT "])
@@ -47,24 +47,3 @@ def test_one_is_singular_and_the_rest_plural() -> None:
     assert counted(1, "candle") == "1 candle"
     assert counted(0, "candle") == "0 candles"
     assert counted(4_320, "candle") == "4,320 candles"
-
-
-@pytest.mark.parametrize(
-    ("price", "text"),
-    [
-        (61_240.4, "61,240"),
-        (3_412.5, "3,412.50"),
-        (8.12e-06, "0.00000812"),
-        (1e-10, "0.000000000100"),
-    ],
-)
-def test_a_price_shows_the_digits_that_matter(price: float, text: str) -> None:
-    assert price_text(price) == text
-
-
-@pytest.mark.parametrize(
-    ("amount", "text"),
-    [(1_234.5, "1,234.500000"), (0.25, "0.250000"), (1e-9, "0.000000001000"), (0.0, "0.000000")],
-)
-def test_an_amount_however_small_is_not_written_as_nothing(amount: float, text: str) -> None:
-    assert amount_text(amount) == text

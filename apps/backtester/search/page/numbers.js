@@ -10,6 +10,7 @@ function valueText(metric, value) {
     case "part": return `${(value * 100).toFixed(2)}%`;
     case "days": return fixed(value / 86400, 1);
     case "count": return fixed(value, 1, 0);
+    case "quote": return fixed(value, data.money_decimals);
     default: return fixed(value, 2);
   }
 }
@@ -23,7 +24,7 @@ function fieldFormat(metric, values) {
     const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
     return (value) => short.format(value * times);
   }
-  const digits = Math.max(0, ({ ratio: 2, quote: 2, count: 0 }[unit] ?? 1) - (most >= 100) - (most >= 1000));
+  const digits = Math.max(0, ({ ratio: 2, quote: data.money_decimals, count: 0 }[unit] ?? 1) - (most >= 100) - (most >= 1000));
   return (value) => fixed(value * times, digits);
 }
 

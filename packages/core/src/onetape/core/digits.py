@@ -1,9 +1,16 @@
-"""How many decimals prices have: found in their values, whose floats carry noise."""
+"""How many decimals prices, amounts and money have, and how they are written: the one module.
+
+Prices have the decimals of the market's price step, else those of the candles, whose floats carry
+noise. Money has two decimals in currencies worth about as much as a dollar and eight in coins, and
+more where the account is so small that two would hide what it earns.
+"""
 
 import math
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from onetape.core.candles import FloatArray
@@ -12,8 +19,32 @@ if TYPE_CHECKING:
 _NOISE: Final = 1e-12
 #: A value with more significant digits than these is not a decimal: its digits are noise.
 _MOST_SIGNIFICANT: Final = 11
-#: Values that are looked at first: they find most of the decimals, at little cost.
-_SAMPLE: Final = 1_000
+#: Significant digits of the largest price, where prices are no decimals.
+_SHOWN_SIGNIFICANT: Final = 8
+#: Fewest significant digits of the largest price, where it is 1 or more.
+_LEAST_SIGNIFICANT: Final = 5
+#: Fewest significant digits of the start cash.
+_MONEY_SIGNIFICANT: Final = 5
+#: Most decimals that are written.
+_MOST_DECIMALS: Final = 20
+#: Decimals of an amount of which nothing is known.
+_AMOUNT_DECIMALS: Final = 6
+#: Significant digits of what all cash buys, and of an amount too small for its decimals.
+_ALL_IN_SIGNIFICANT: Final = 10
+_AMOUNT_SIGNIFICANT: Final = 4
+_COIN_DECIMALS: Final = 8
+_CASH_DECIMALS: Final = 2
+#: Codes of currencies that are worth one unit of a state's currency are made of these.
+_CASH_PARTS: Final = ("USD", "EUR")
+#: Other currencies of states, and coins that are worth one unit of them.
+_CASH_CODES: Final = (
+    "AED ARS AUD BGN BHD BRL CAD CHF CLP CNH CNY COP CZK DKK EGP GBP GEL HKD HUF IDR ILS INR JPY "
+    "KES KRW KZT MAD MXN MYR NGN NOK NZD PEN PHP PKR PLN QAR RON RUB SAR SEK SGD THB TRY TWD UAH "
+    "VND ZAR DAI UST USTC BIDR IDRT BVND BRZ GYEN XSGD"
+)
+_CASH: Final = frozenset(_CASH_CODES.split())
+#: Values that are looked at in one round: what they need stays in the processor's cache.
+_BLOCK: Final = 1 << 14
 
 
 def decimals_of(values: "FloatArray") -> int | None:
@@ -23,19 +54,127 @@ def decimals_of(values: "FloatArray") -> int | None:
     values with more than eleven significant digits, such as prices that were computed.
 
     Args:
-        values: Finite, above 0; shape (n,).
+        values: Shape (n,); what is not finite and above 0 does not count.
     """
+    if not len(values) or not 0 < values.min() <= values.max() < math.inf:
+        values = values[(values > 0) & (values < math.inf)]
     if not len(values):
         return 0
     most = max(0, _MOST_SIGNIFICANT - 1 - math.floor(math.log10(float(values.max()))))
-    decimals = _first(values[:_SAMPLE], 0, most)
-    return None if decimals is None else _first(values, decimals, most)
+    return _first(values, 0, most)
 
 
 def _first(values: "FloatArray", decimals: int, most: int) -> int | None:
-    for number in range(decimals, most + 1):
-        scale = 10.0**number
-        scaled = values * scale
-        if (np.abs(scaled - np.rint(scaled)) <= scaled * _NOISE).all():
-            return number
-    return None
+    """Return the first number of decimals, from `decimals` to `most`, that writes all values."""
+    for start in range(0, len(values), _BLOCK):
+        block = values[start : start + _BLOCK]
+        while not _are_written(block, decimals):
+            decimals += 1
+            if decimals > most:
+                return None
+    return decimals
+
+
+def _are_written(values: "FloatArray", decimals: int) -> bool:
+    scaled = values * 10.0**decimals
+    missed = np.abs(scaled - np.rint(scaled))
+    return bool((missed <= scaled * _NOISE).all())
+
+
+def step_decimals(step: Decimal) -> int:
+    """Return the decimals of whole numbers of a step: 2 of 0.01 and of 0.25, 0 of 5."""
+    return max(0, -int(step.normalize().as_tuple().exponent))
+
+
+def shown_decimals(*columns: "FloatArray") -> int:
+    """Return the decimals that prices are written with, where no step of their market is known.
+
+    They are the decimals of the prices, and five significant digits at least from 1 up: a stop at
+    97.85 between prices of 96.5 and 103 is computed. Computed prices get eight significant digits.
+
+    Args:
+        columns: As for `decimals_of`.
+    """
+    found = [decimals_of(column) for column in columns]
+    known = [decimals for decimals in found if decimals is not None]
+    largest = max((float(column.max()) for column in columns if len(column)), default=0.0)
+    if len(known) == len(found):
+        least = _decimals_for(largest, _LEAST_SIGNIFICANT) if 1 <= largest < math.inf else 0
+        return max(*known, least)
+    return _decimals_for(largest, _SHOWN_SIGNIFICANT)
+
+
+def money_decimals(currency: str, start_cash: float) -> int:
+    """Return the decimals of amounts of money.
+
+    Args:
+        currency: CCXT's code; USDT has two decimals, BTC eight.
+        start_cash: Of the account: five digits of it are written at least.
+    """
+    code = currency.upper()
+    is_cash = code in _CASH or any(part in code for part in _CASH_PARTS)
+    usual = _CASH_DECIMALS if is_cash else _COIN_DECIMALS
+    return max(usual, _decimals_for(start_cash, _MONEY_SIGNIFICANT)) if start_cash > 0 else usual
+
+
+def amount_decimals(largest_price: float, start_cash: float) -> int:
+    """Return the decimals of amounts in a market without an amount step: ten significant digits.
+
+    Args:
+        largest_price: Quote currency.
+        start_cash: Of the account, quote currency.
+    """
+    if not (0 < largest_price < math.inf and 0 < start_cash < math.inf):
+        return _AMOUNT_DECIMALS
+    return min(_decimals_for(start_cash / largest_price, _ALL_IN_SIGNIFICANT), _COIN_DECIMALS)
+
+
+def _decimals_for(value: float, significant: int) -> int:
+    return min(max(0, significant - 1 - math.floor(math.log10(value))), _MOST_DECIMALS)
+
+
+class Digits(Struct, frozen=True):
+    """The decimals of one market on one account, and the texts that have them."""
+
+    price: int
+    """Decimals of prices."""
+    money: int = _CASH_DECIMALS
+    """Decimals of amounts of quote currency."""
+    amount: int = _AMOUNT_DECIMALS
+    """Decimals of amounts of base currency."""
+
+    def price_text(self, value: float | Decimal) -> str:
+        """Return a price: `61,240.10`, `0.00000812`."""
+        return f"{value:,.{self.price}f}"
+
+    def money_text(self, value: float | Decimal, *, signed: bool = False) -> str:
+        """Return an amount of quote currency: `10,000.00`, `+0.00012000`."""
+        return fixed_text(float(value), self.money, signed=signed)
+
+    def amount_text(self, value: float | Decimal) -> str:
+        """Return an amount of base currency: `0.250000`; a smaller one has more decimals."""
+        text = fixed_text(float(value), self.amount)
+        if not value or text.strip("0.,"):
+            return text
+        return fixed_text(float(value), _decimals_for(abs(float(value)), _AMOUNT_SIGNIFICANT))
+
+
+def fixed_text(value: float, decimals: int, *, signed: bool = False) -> str:
+    """Return a number with so many decimals; one that rounds to zero has no sign."""
+    text = f"{value:+,.{decimals}f}" if signed else f"{value:,.{decimals}f}"
+    return text if text.strip("+-0.,") else text.lstrip("-+")
+
+
+def number_text(value: float, digits: int = 8, *, commas: bool = False) -> str:
+    """Return a number of so many significant digits at most, without exponent: `0.00000031`."""
+    if not math.isfinite(value):
+        return f"{value}"
+    number = Decimal(f"{value:.{digits - 1}e}")
+    text = format(number, ",f" if commas else "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def exact_text(value: float) -> str:
+    """Return the shortest decimal that reads back as the same float: as repr, without exponent."""
+    text = repr(float(value))
+    return format(Decimal(text), "f") if "e" in text else text

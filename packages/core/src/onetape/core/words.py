@@ -1,7 +1,6 @@
 """Small helpers for the sentences that people read."""
 
 import difflib
-import math
 from collections.abc import Iterable
 from typing import Final
 
@@ -24,26 +23,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def counted(count: int, noun: str) -> str:
     """Return a count with its noun: `1 candle`, `4,320 candles`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def price_text(value: float) -> str:
-    """Return a price with the digits that matter: `61,240`, `3,412.50`, `0.00000812`."""
-    if value >= 10_000:
-        return f"{value:,.0f}"
-    if value >= 1:
-        return f"{value:,.2f}"
-    return _with_digits(value, 8, 3)
-
-
-def amount_text(value: float) -> str:
-    """Return an amount with six decimals, or more where its first digits need them."""
-    return _with_digits(value, 6, 4)
-
-
-def _with_digits(value: float, decimals: int, digits: int) -> str:
-    # How far the first digit is behind the point.
-    first = -math.floor(math.log10(abs(value))) if value else 0
-    return f"{value:,.{max(decimals, first + digits - 1)}f}"
 
 
 def said(error: BaseException) -> str:

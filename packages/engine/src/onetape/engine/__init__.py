@@ -18,7 +18,6 @@ from onetape.engine.fills import (
     Fill,
     FillModel,
     Market,
-    Refused,
     buy_fill,
     sell_fill,
 )
@@ -26,6 +25,7 @@ from onetape.engine.holding import BuyAndHold, buy_and_hold_equity, shared_holdi
 from onetape.engine.metrics import Background, Metrics, background_of, metrics_of
 from onetape.engine.month_models import rules_at, rules_of_candle
 from onetape.engine.portfolio import TIE_RULE, Portfolio, Series, simulate_together
+from onetape.engine.refusals import Refused
 from onetape.engine.result import Result, State
 from onetape.engine.rules import Rules
 from onetape.engine.simulate import simulate

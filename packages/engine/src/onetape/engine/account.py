@@ -11,11 +11,11 @@ from onetape.engine.fills import (
     NO_MARKET,
     FillModel,
     Market,
-    Refused,
 )
 from onetape.engine.measures import candle_seconds
 from onetape.engine.month_models import MonthModels
 from onetape.engine.plan import NONE, Plan
+from onetape.engine.refusals import Refused
 from onetape.engine.rules import Rules
 from onetape.engine.volatility import volatility_before
 from onetape.engine.waiting import DueOrders

@@ -23,6 +23,13 @@ from typing import Literal, NamedTuple
 from msgspec import Struct
 
 from onetape.core.steps import ceil_count, floor_count, multiple
+from onetape.engine.refusals import (
+    Refused,
+    short_of,
+    too_small,
+    unsellable_at_stop,
+    unsellable_rest,
+)
 from onetape.engine.rules import Rules, Sizing
 
 #: Relative part of the cash by which rounding may miss it.
@@ -66,13 +73,6 @@ class Fill(NamedTuple):
 
 #: Price, amount, notional, fee, change of cash, change of coins: a fill without its circumstances.
 Numbers = tuple[float, float, float, float, float, float]
-
-
-class Refused(NamedTuple):
-    """An order that the account or the market would not take."""
-
-    reason: str
-    """One sentence with the numbers."""
 
 
 class Market(NamedTuple):
@@ -231,12 +231,12 @@ class FillModel(Struct, frozen=True):
         equity = cash if market.equity is None else market.equity
         if sizing == "quote_amount":
             if size > cash * (1 + _CASH_NOISE):
-                return Refused(f"cash {cash:.8g} is less than the order of {size:.8g}")
+                return short_of(cash, "order of", size)
             return size, size / unit_cost
         if sizing == "base_amount":
             cost = size * unit_cost
             if cost > cash * (1 + _CASH_NOISE):
-                return Refused(f"cash {cash:.8g} is less than the order's cost of {cost:.8g}")
+                return short_of(cash, "order's cost of", cost)
             return cash, size
         if sizing == "risk_per_trade":
             stop = open_price * (self.stop_ratio or 0.0)
@@ -301,16 +301,11 @@ class FillModel(Struct, frozen=True):
             if not self._is_under(self._sellable(bought[5]), self.min_notional):
                 return None
             least = max(self.min_amount, self.amount_step)
-            return Refused(
-                f"buy of {bought[1]:.8g} would leave {bought[5]:.8g} after its fee, under the "
-                f"market's least amount {least:.8g}: it could not be sold"
-            )
+            return unsellable_rest(bought[1], bought[5], least)
         sold = self.sell_numbers(bought[5], open_price * self.stop_ratio, volume, is_maker=False)
         if not isinstance(sold, Refused):
             return None
-        return Refused(
-            f"buy worth {bought[2]:.8g} could not be sold at its stop, where the {sold.reason}"
-        )
+        return unsellable_at_stop(bought[2], sold)
 
     def _is_under(self, amount: float, notional: float) -> bool:
         """Return whether an order is too small; one of exactly the least value may miss it."""
@@ -319,11 +314,8 @@ class FillModel(Struct, frozen=True):
 
     def _too_small(self, side: str, amount: float, notional: float) -> Refused:
         if self._is_under(amount, self.min_notional):
-            least = max(self.min_amount, self.amount_step)
-            return Refused(f"{side} of {amount:.8g} is under the market's least amount {least:.8g}")
-        return Refused(
-            f"{side} worth {notional:.8g} is under the market's least value {self.min_notional:.8g}"
-        )
+            return too_small(f"{side} of", amount, "amount", max(self.min_amount, self.amount_step))
+        return too_small(f"{side} worth", notional, "value", self.min_notional)
 
 
 def buy_fill(

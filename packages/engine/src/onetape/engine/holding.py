@@ -10,7 +10,8 @@ from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.price_steps import steps_at, with_month_steps
 from onetape.core.untraded import untraded_rows
 from onetape.engine.drawdown import max_drawdown
-from onetape.engine.fills import FillModel, Market, Refused
+from onetape.engine.fills import FillModel, Market
+from onetape.engine.refusals import Refused
 from onetape.engine.rules import Rules
 
 

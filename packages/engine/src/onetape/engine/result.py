@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from onetape.core.candles import Candles, FloatArray
 from onetape.engine.book import Book, OpenPosition
 from onetape.engine.exits import ExitKind
-from onetape.engine.fills import Fill, Refused
+from onetape.engine.fills import Fill
+from onetape.engine.refusals import Refused
 from onetape.engine.rules import Rules
 from onetape.engine.trades import Bought, Sold, Trade, trade_of
 

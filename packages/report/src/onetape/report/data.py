@@ -6,6 +6,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from onetape.core.candles import Candles, FloatArray
+from onetape.core.digits import Digits
 from onetape.core.simulated import Origin
 
 
@@ -134,6 +135,8 @@ class Charted(Struct, frozen=True, kw_only=True):
     """
     levels: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
     """Guide lines of an indicator, in its own unit, such as `rsi`: (30, 70)."""
+    digits: Digits | None = None
+    """Decimals of prices, amounts and money; None: those that the candles and the cash have."""
 
     def __post_init__(self) -> None:
         """Check that the arrays are as long as the candles and that every name is known.

@@ -6,14 +6,16 @@ import numpy as np
 
 from onetape.core.candles import FloatArray, IntArray
 from onetape.engine import drawdown_curve
+from onetape.report.columns import decimals_for, digits_of, rounded
 from onetape.report.data import Charted, LevelSteps, ReportData
-from onetape.report.digits import decimals_for, price_decimals, rounded
 from onetape.report.frame import script_json
 from onetape.report.thin import Grouping, drawn_candles, drawn_indicators, group, most_drawn
 
 Json = dict[str, Any]
 _OVERVIEW_DIGITS = 6
-_MONEY_DIGITS = 7
+_INDICATOR_DIGITS = 7
+#: A line of money has no more digits: what lies behind them cannot be seen.
+_MONEY_DIGITS = 9
 
 
 def payload_text(data: ReportData) -> str:
@@ -28,10 +30,11 @@ def payload(data: ReportData) -> Json:
     groups = [group(market.candles, limit) for market in markets]
     return {
         "symbol": data.title.symbol,
+        "profit_decimals": digits_of(data, data).money,
         "quote": data.title.quote,
         "strategy": data.title.strategy,
-        **_market(data, groups[0]),
-        **_account(data, groups[0], data.start_cash),
+        **_market(data, data, groups[0]),
+        **_account(data, data, groups[0]),
         "trades": _trades(data, groups),
         **({"others": _others(data, groups)} if data.others else {}),
     }
@@ -42,8 +45,8 @@ def _others(data: ReportData, groups: list[Grouping]) -> list[Json]:
     return [
         {
             "symbol": market.symbol,
-            **_market(market, own),
-            **({} if _same_times(market, data) else _account(market, own, data.start_cash)),
+            **_market(data, market, own),
+            **({} if _same_times(market, data) else _account(data, market, own)),
         }
         for market, own in zip(data.others, groups[1:], strict=True)
     ]
@@ -53,11 +56,12 @@ def _same_times(one: Charted, other: Charted) -> bool:
     return np.array_equal(one.candles.timestamp, other.candles.timestamp)
 
 
-def _market(market: Charted, groups: Grouping) -> Json:
-    candles = drawn_candles(market.candles, groups)
-    decimals = price_decimals(market.candles) if len(market.candles) else 2
+def _market(data: ReportData, market: Charted, groups: Grouping) -> Json:
+    candles, digits = drawn_candles(market.candles, groups), digits_of(data, market)
+    decimals = digits.price
     return {
         "price_decimals": decimals,
+        "amount_decimals": digits.amount,
         "open": rounded(candles.open, decimals),
         "high": rounded(candles.high, decimals),
         "low": rounded(candles.low, decimals),
@@ -67,15 +71,16 @@ def _market(market: Charted, groups: Grouping) -> Json:
     }
 
 
-def _account(market: Charted, groups: Grouping, start_cash: float) -> Json:
+def _account(data: ReportData, market: Charted, groups: Grouping) -> Json:
     """Return the account's columns at the candles of a market."""
-    fall = drawdown_curve(market.equity, start_cash)
+    fall = drawdown_curve(market.equity, data.start_cash)
+    decimals = min(digits_of(data, market).money, decimals_for(market.equity, _MONEY_DIGITS))
     return {
         "times": time_runs(groups.timestamp),
-        "equity": _rounded_to(groups.last(market.equity), _MONEY_DIGITS),
-        "buy_and_hold": _rounded_to(groups.last(market.buy_and_hold), _MONEY_DIGITS),
+        "money_decimals": decimals,
+        "equity": rounded(groups.last(market.equity), decimals),
+        "buy_and_hold": rounded(groups.last(market.buy_and_hold), decimals),
         "drawdown": rounded(groups.lowest(fall * 100.0), 3),
-        "money_decimals": min(decimals_for(market.equity, _MONEY_DIGITS), 8),
     }
 
 
@@ -101,7 +106,7 @@ def _indicators(market: Charted, groups: Grouping) -> Json:
         column = columns[name]
         return {
             "name": name,
-            "values": _rounded_to(column, _MONEY_DIGITS),
+            "values": _rounded_to(column, _INDICATOR_DIGITS),
             "decimals": decimals_for(column, 4),
             "levels": list(market.levels.get(name, ())),
             "histogram": name.lower().endswith("histogram"),

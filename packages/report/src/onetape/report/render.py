@@ -6,6 +6,7 @@ from html import escape
 from typing import Final
 
 from onetape.core.words import counted
+from onetape.report.columns import digits_of
 from onetape.report.data import MetricRow, ReportData, ReportTitle
 from onetape.report.frame import alarm_bar, asset, definitions, filled, framed
 from onetape.report.library import chart_library
@@ -105,7 +106,7 @@ def _symbol_switch(symbols: tuple[str, ...]) -> str:
 
 def _headline(data: ReportData) -> str:
     line = data.headline
-    fees = f"{line.fees_quote:,.2f}" if line.fees_quote >= 1 else f"{line.fees_quote:.8g}"
+    fees = digits_of(data, data).money_text(line.fees_quote)
     fees = escape(f"{fees} {data.title.quote}".strip())
     return (
         f"{escape(data.title.strategy)} made {_percent(line.strategy_return)}, "

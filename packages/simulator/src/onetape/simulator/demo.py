@@ -20,6 +20,9 @@ from onetape.core.errors import CheckFailed
 from onetape.simulator.screen import Screen
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from onetape.core.digits import Digits
     from onetape.simulator.clock import PacedClock
     from onetape.simulator.embedded import EmbeddedSimulator
 
@@ -129,11 +132,11 @@ def _backtest_history(screen: Screen, db: Path, report: Path, common: tuple[str,
         *("--db", str(db), "--report", str(report)),
         *("--from", str(LIVE_FROM - BACKTEST_DAYS * DAY)),
     )
-    metrics = document["metrics"]
+    metrics, digits = document["metrics"], _digits(document)
     screen.done(
         f"rsi {metrics['total_return']:+.1%}, buy and hold "
         f"{metrics['buy_and_hold']['total_return']:+.1%}, {metrics['trades']} trades, "
-        f"fees {metrics['fees']:,.2f} USDT"
+        f"fees {digits.money_text(metrics['fees'])} USDT"
     )
 
 
@@ -259,23 +262,35 @@ def _compare(screen: Screen, db: Path, common: tuple[str, ...], live: Live) -> N
     with open_store(db, create=False) as store:
         trades = trades_of(store, live.account, SYMBOL)
     differences: list[str] = []
+    digits = _digits(document)
     for trade, (side, price, amount) in zip(trades, expected, strict=False):
         same = (
             trade.side == side
             and abs(float(trade.price) - price) < 1e-9 * price
             and abs(float(trade.amount) - amount) < 1e-9 * amount
         )
-        paper = f"{trade.side} {trade.amount} at {trade.price:,}"
-        verdict = "equal" if same else f"DIFFERS from {side} {amount:.8g} at {price:,.2f}"
-        screen.detail(f"paper {paper}: {verdict}")
+        paper = f"{trade.side} {_at(digits, trade.amount, trade.price)}"
+        backtest = f"{side} {_at(digits, amount, price)}"
+        screen.detail(f"paper {paper}: {'equal' if same else f'DIFFERS from {backtest}'}")
         if not same:
-            differences.append(f"paper {paper}, backtest {side} {amount:.8g} at {price:,.2f}")
+            differences.append(f"paper {paper}, backtest {backtest}")
     if len(trades) != len(expected):
         differences.append(f"{len(trades)} paper trades, {len(expected)} in the backtest")
     equal = len(trades) - len(differences)
     screen.done(f"{equal} of {len(trades)} paper trades equal to a backtest of the same candles")
     if differences:
         raise CheckFailed(f"the trader's trades differ from the backtest's: {differences[0]}")
+
+
+def _digits(document: dict[str, Any]) -> "Digits":
+    """Return the decimals that a backtest shows."""
+    from onetape.core.digits import Digits
+
+    return Digits(**document["digits"][SYMBOL])
+
+
+def _at(digits: "Digits", amount: "float | Decimal", price: "float | Decimal") -> str:
+    return f"{digits.amount_text(amount)} at {digits.price_text(price)}"
 
 
 def _fills(trade: dict[str, Any]) -> list[tuple[str, float, float]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from onetape.core.candles import FloatArray
 from onetape.strategies.indicators import NOISE
-from onetape.strategies.interface import BUY, SELL, SignalArray, Signals, Strategy, value_text
+from onetape.strategies.interface import BUY, SELL, SignalArray, Signals, Strategy, level_text
 from onetape.strategies.parameters import check_under
 
 
@@ -46,4 +46,4 @@ class AverageCross(Strategy):
         is_touch = math.isclose(fast, slow, rel_tol=NOISE)
         side = "equal to" if is_touch else "over" if fast > slow else "under"
         rule = "sells on a cross down" if holding else "buys on a cross up"
-        return f"{fast_name} {value_text(fast)} {side} {slow_name} {value_text(slow)} ({rule})"
+        return f"{fast_name} {level_text(fast)} {side} {slow_name} {level_text(slow)} ({rule})"

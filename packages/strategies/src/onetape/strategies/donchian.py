@@ -8,7 +8,7 @@ import numpy as np
 
 from onetape.core.candles import Candles
 from onetape.strategies import indicators
-from onetape.strategies.interface import BUY, SELL, Signals, Strategy, value_text
+from onetape.strategies.interface import BUY, SELL, Signals, Strategy, level_text
 from onetape.strategies.parameters import parameter
 
 
@@ -49,7 +49,7 @@ class Donchian(Strategy):
         """Return such as `high20 61,240, low10 58,100 (buys over high20)`."""
         high, low = self._names
         seen = ", ".join(
-            f"{name} {value_text(signals.indicators[name][index])}" for name in (high, low)
+            f"{name} {level_text(signals.indicators[name][index])}" for name in (high, low)
         )
         return f"{seen} ({f'sells under {low}' if holding else f'buys over {high}'})"
 

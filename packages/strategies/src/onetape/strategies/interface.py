@@ -126,7 +126,8 @@ class Strategy(ABC):
         """
         del holding
         shown = (
-            f"{name} {value_text(column[index])}" for name, column in signals.indicators.items()
+            f"{name} {(level_text if name in signals.overlays else value_text)(column[index])}"
+            for name, column in signals.indicators.items()
         )
         return ", ".join(shown)
 
@@ -142,5 +143,16 @@ def value_text(value: float) -> str:
         return f"{value:,.1f}"
     if size >= 1:
         return f"{value:.2f}"
-    decimals = min(2 - math.floor(math.log10(size)), 12)
+    decimals = min(2 - math.floor(math.log10(size)), 20)
     return f"{value:.{decimals}f}"
+
+
+def level_text(value: float) -> str:
+    """Return a value in the unit of the price: as `value_text`, with six digits under 100.
+
+    So `1.08013` can be compared with a price of 1.0801.
+    """
+    size = abs(value)
+    if not 0 < size < 100:
+        return value_text(value)
+    return f"{value:.{min(5 - math.floor(math.log10(size)), 20)}f}"

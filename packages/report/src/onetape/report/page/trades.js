@@ -14,17 +14,13 @@ function tradeCells(data, index) {
     percent: `${signedText(trades.percent[index], 2)} %`,
     entry: timeText(trades.entry_time[index]),
     exit: trades.open[index] ? "open at the end" : timeText(trades.exit_time[index]),
-    profit: signedText(trades.profit[index], moneyDecimals(data)),
+    profit: signedText(trades.profit[index], data.profit_decimals),
     entryPrice: price(trades.entry_price[index]),
     exitPrice: price(trades.exit_price[index]),
-    amount: amountText(trades.amount[index], 8),
-    fee: numberText(trades.fee[index], moneyDecimals(data)),
+    amount: amountText(trades.amount[index], market.amount_decimals),
+    fee: numberText(trades.fee[index], data.profit_decimals),
     why: reason.filter(Boolean).join("; then "),
   };
-}
-
-function moneyDecimals(data) {
-  return Math.max(2, Math.min(data.money_decimals, 8));
 }
 
 function tradeRow(data, index) {

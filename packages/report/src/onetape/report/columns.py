@@ -1,10 +1,14 @@
-"""How many decimals numbers need: enough to read, few enough to keep the file small."""
+"""Columns as JSON numbers: exact enough to read, short enough to keep the file small."""
 
 import math
 
 import numpy as np
 
-from onetape.core.candles import Candles, FloatArray
+from onetape.core.candles import FloatArray
+from onetape.core.digits import Digits
+from onetape.core.market_digits import market_digits
+from onetape.core.steps import IDEAL_MARKET
+from onetape.report.data import Charted, ReportData
 
 _MOST_DECIMALS = 12
 
@@ -18,18 +22,11 @@ def decimals_for(column: FloatArray, significant: int) -> int:
     return min(max(significant - 1 - math.floor(math.log10(largest)), 0), _MOST_DECIMALS)
 
 
-def price_decimals(candles: Candles) -> int:
-    """Return the decimals of the prices: those they are quoted in, at most eight digits' worth.
-
-    Prices of a real market are multiples of a step, so a few decimals hold them exactly: 2 for
-    61240.12, 8 for 0.00000812. Prices without a step would need all of a float's digits.
-    """
-    prices = np.concatenate((candles.open, candles.high, candles.low, candles.close))
-    most = decimals_for(prices, 8)
-    for decimals in range(most):
-        if np.allclose(np.round(prices, decimals), prices, rtol=1e-9, atol=0.0, equal_nan=True):
-            return decimals
-    return most
+def digits_of(data: ReportData, market: Charted) -> Digits:
+    """Return the decimals of a market's prices and amounts, and of the account's money."""
+    if market.digits is not None:
+        return market.digits
+    return market_digits(IDEAL_MARKET, market.candles, data.title.quote, data.start_cash)
 
 
 def rounded(column: FloatArray, decimals: int) -> list[float | None]:

@@ -1,0 +1,52 @@
+"""The decimals of one market: those of its price and amount step, else those of its candles."""
+
+from typing import Final
+
+from onetape.core.candles import Candles
+from onetape.core.digits import (
+    Digits,
+    amount_decimals,
+    money_decimals,
+    shown_decimals,
+    step_decimals,
+)
+from onetape.core.price_steps import with_month_steps
+from onetape.core.steps import MarketSteps
+
+#: Orders fill at opens, which are all looked at; of the other prices so many of the last candles.
+_LAST: Final = 10_000
+
+
+def market_digits(steps: MarketSteps, candles: Candles, quote: str, start_cash: float) -> Digits:
+    """Return the decimals of prices, amounts and money of one market.
+
+    Args:
+        steps: As the exchange states them; a finer price step that the candles show counts.
+        candles: Of that market, oldest first, shape (n,).
+        quote: Quote currency.
+        start_cash: Of the account, quote currency.
+    """
+    return Digits(
+        price=price_decimals(steps, candles),
+        money=money_decimals(quote, start_cash),
+        amount=_amount_decimals(steps, candles, start_cash),
+    )
+
+
+def _amount_decimals(steps: MarketSteps, candles: Candles, start_cash: float) -> int:
+    if steps.amount_step:
+        return step_decimals(steps.amount_step)
+    return amount_decimals(float(candles.close.max()) if len(candles) else 0.0, start_cash)
+
+
+def price_decimals(steps: MarketSteps, candles: Candles) -> int:
+    """Return the decimals of prices; arguments as of `market_digits`."""
+    steps = with_month_steps(steps, candles)
+    found = [steps.price_step, *(month.price_step for month in steps.months or ())]
+    known = [step_decimals(step) for step in found if step]
+    if len(known) == len(found):
+        return max(known)
+    if not len(candles):
+        return max(known, default=0)
+    last = candles[-_LAST:]
+    return max([*known, shown_decimals(candles.open, last.high, last.low, last.close)])
