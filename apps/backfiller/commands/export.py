@@ -46,6 +46,7 @@ def export_series(
     from onetape.cli.output import print_json, print_line
     from onetape.core.clock import utc_text
     from onetape.core.errors import DataError
+    from onetape.core.printable import printable
     from onetape.core.words import counted
     from onetape.store.gaps import gaps_of
     from onetape.store.reading import closed_between
@@ -78,8 +79,8 @@ def export_series(
         return
     holes = f"{counted(len(gaps), 'gap')} ({counted(missing, 'candle')})" if gaps else "no gaps"
     print_line(
-        f"{out}: {key}: {counted(len(candles), 'candle')} from {utc_text(first)} to "
-        f"{utc_text(last)} UTC, {holes}"
+        f"{printable(str(out))}: {key}: {counted(len(candles), 'candle')} from "
+        f"{utc_text(first)} to {utc_text(last)} UTC, {holes}"
     )
 
 
