@@ -1,12 +1,20 @@
 """The pages about strategies, tried as a new user would: files written, commands run."""
 
+import math
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+
+from onetape.core.candles import Candles
+from onetape.strategies import indicators
 
 Run = Callable[..., Any]
 
@@ -40,7 +48,10 @@ def test_the_page_about_strategies_does_what_it_says(
     assert re.fullmatch(r"check: ([\d,]+) of \1 bars clean\n", checked.out)
 
 
-@pytest.mark.parametrize(("name", "strategy"), [("strategies", "dip"), ("freqtrade", "ported")])
+@pytest.mark.parametrize(
+    ("name", "strategy"),
+    [("strategies", "dip"), ("freqtrade", "ported"), ("freqtrade", "bband_rsi")],
+)
 def test_a_strategy_of_the_docs_trades_and_is_clean(
     on_tape: Run, backtester: Run, folder: Path, repository: Path, name: str, strategy: str
 ) -> None:
@@ -67,6 +78,75 @@ def test_what_a_freqtrade_user_knows_is_mapped(repository: Path, word: str) -> N
 def test_what_a_freqtrade_user_will_miss_is_said(repository: Path, word: str) -> None:
     page = (repository / "docs" / "freqtrade.md").read_text()
     assert word in page.partition("## What has no equivalent")[2]
+
+
+def freqtrades_roi_price(open_price: float, roi: float, fee: float) -> float:
+    """Return the price at which freqtrade's backtest sells by ROI, from its own formula."""
+    return -(open_price * roi + open_price * (1 + fee)) / (fee - 1)
+
+
+def test_a_target_by_the_formula_sells_where_freqtrades_roi_does(on_tape: Run) -> None:
+    roi, fee = 0.02, 0.001
+    target = (roi + 2 * fee) / (1 - fee)
+    document = on_tape(
+        "--market", "ideal", "--fee", str(fee), "--take-profit", str(target)
+    ).document
+    won = [trade for trade in document["trades"] if trade["exit_kind"] == "target"]
+    # One that opens beyond its target fills at its open.
+    at_level = [
+        one for one in won if one["exit_price"] < one["entry_price"] * (1 + target) * 1.000001
+    ]
+    assert len(at_level) > 3
+    for trade in at_level:
+        wanted = freqtrades_roi_price(trade["entry_price"], roi, fee)
+        assert trade["exit_price"] == pytest.approx(wanted, rel=1e-9)
+        assert trade["profit_ratio"] == pytest.approx(roi / (1 + fee), rel=1e-6)
+
+
+def test_the_targets_of_the_page_follow_its_formula(repository: Path) -> None:
+    page = (repository / "docs" / "freqtrade.md").read_text()
+    rows = re.findall(r"^\| (0\.\d\d) \| (0\.\d{6}) \| (0\.\d{6}) \|$", page, re.MULTILINE)
+    assert len(rows) == 3
+    for roi, *targets in rows:
+        for fee, target in zip((0.001, 0.00075), targets, strict=True):
+            assert float(target) == pytest.approx((float(roi) + 2 * fee) / (1 - fee), abs=5e-7)
+
+
+def test_the_bands_of_the_page_are_those_of_qtpylib(candles: Candles) -> None:
+    typical = (candles.high + candles.low + candles.close) / 3
+    bands = indicators.bollinger(typical, 20, 2 * math.sqrt(20 / 19))
+    series = pd.Series(typical).rolling(20)
+    wanted = (series.mean() - 2 * series.std()).to_numpy()
+    assert np.allclose(bands.lower[19:], wanted[19:], rtol=1e-9)
+
+
+def test_the_command_of_the_page_runs_bband_rsi_as_freqtrade_does(
+    on_tape: Run, folder: Path, repository: Path
+) -> None:
+    page = repository / "docs" / "freqtrade.md"
+    written(page, folder)
+    (line,) = re.findall(r"^    uv run backtester (.*bband_rsi.*)$", page.read_text(), re.MULTILINE)
+    flags = shlex.split(line)
+    many, few = (
+        on_tape(*flags[: len(flags) - cut], "--take-profit", "0.003").document for cut in (0, 2)
+    )
+    assert flags[-2:] == ["--reentry", "while_signal"]
+    assert len(many["trades"]) > len(few["trades"]) > 0
+
+
+def test_the_script_of_the_page_fills_missing_candles_as_freqtrade_does(
+    folder: Path, repository: Path
+) -> None:
+    written(repository / "docs" / "freqtrade.md", folder)
+    rows = ("0,1,2,0.5,1.5,9", "3600,1.5,1.7,1.4,1.6,8", "14400,1.8,1.9,1.7,1.75,7")
+    Path("holes.csv").write_text("\n".join(("timestamp,open,high,low,close,volume", *rows)) + "\n")
+    arguments = [sys.executable, "user/fill_missing.py", "holes.csv", "filled.csv", "3600"]
+    subprocess.run(arguments, check=True)
+    filled = np.loadtxt("filled.csv", delimiter=",", skiprows=1)
+    assert filled[:, 0].tolist() == [0, 3_600, 7_200, 10_800, 14_400]
+    assert filled[2].tolist() == [7_200, 1.6, 1.6, 1.6, 1.6, 0]
+    for number, row in zip((0, 1, 4), rows, strict=True):
+        assert filled[number].tolist() == [float(cell) for cell in row.split(",")]
 
 
 def test_the_test_of_the_docs_passes(folder: Path, repository: Path) -> None:
