@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from repeatable import (
     set_up_hypothesis,
     use_given_seed,
 )
+from side_by_side import processes_for, put_longest_first
 
 give_children_default_signals()
 set_up_hypothesis()
@@ -35,8 +37,14 @@ def pytest_configure(config: pytest.Config) -> None:
     use_given_seed(config)
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return how many processes share the tests, where `-n` names no number."""
+    return processes_for(config.args)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use `random_seed`, for `make explore`."""
+    """Put the longest files first, and mark the tests that use `random_seed`."""
+    put_longest_first(items, REPOSITORY / "tests")
     for item in items:
         if "random_seed" in getattr(item, "fixturenames", ()):
             item.add_marker("seeded")
@@ -79,6 +87,14 @@ def shared() -> Path:
     if not (path / "data").is_dir():
         pytest.fail(f"ONETAPE_SHARED={folder} has no folder data")
     return path
+
+
+@pytest.fixture
+def refusing_port() -> Iterator[int]:
+    """Return a port of 127.0.0.1 that refuses connections, and that no other process can take."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
 
 
 @pytest.fixture(scope="session")

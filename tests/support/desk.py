@@ -99,7 +99,7 @@ class Desk:
         """Return the session's database."""
         return self.job.store
 
-    async def until(self, holds: Callable[[], Any], seconds: float = 10.0) -> None:
+    async def until(self, holds: Callable[[], Any], seconds: float = 60.0) -> None:
         """Wait until a condition holds; an error of the session is raised."""
         deadline = asyncio.get_running_loop().time() + seconds
         while not holds():

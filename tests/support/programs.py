@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 
 class Program:
@@ -23,7 +23,6 @@ class Program:
         script = Path(sys.executable).parent / name
         # Without bytecode CCXT takes seconds to import.
         environment = os.environ | {"PYTHONDONTWRITEBYTECODE": ""}
-        self.began = time.monotonic()
         self._process = subprocess.Popen(
             [str(script), *arguments],
             cwd=folder,

@@ -24,4 +24,4 @@ async def socket(
 
 async def frames(opened: aiohttp.ClientWebSocketResponse, count: int) -> list[Any]:
     """Return the next frames, each within 5 s."""
-    return [json.loads(await opened.receive_str(timeout=5)) for _ in range(count)]
+    return [json.loads(await opened.receive_str(timeout=60)) for _ in range(count)]

@@ -1,7 +1,8 @@
 """Many real processes on one database: what each of them did, how long it waited, what it met.
 
 `run_crowd` starts this file as a program, which forks its workers before it has opened anything.
-Workers of a role begin at once; each ends after the given seconds, or when its work is done.
+Those that open the file begin at once. The others begin when all have opened it, and end after the
+given seconds, on a busy machine not before there are enough writes to compare them by.
 """
 
 import json
@@ -10,8 +11,10 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,10 @@ from store_guards import without
 
 BULK_ROWS = 2_000
 ADDITIONS = 25
+#: Writes of each worker, on average of its role, before a comparison of them means something.
+LEAST_WRITES = 20
+#: How long a machine may take for them.
+MOST_SECONDS = 60
 
 
 @dataclass
@@ -67,7 +74,7 @@ def run_crowd(
         stdout=subprocess.PIPE,
         text=True,
         check=True,
-        timeout=120,
+        timeout=3 * MOST_SECONDS,
     )
     return [Worker(**worker) for worker in json.loads(done.stdout)]
 
@@ -77,6 +84,40 @@ def p99(values: Sequence[float]) -> float:
     return sorted(values)[int(len(values) * 0.99)]
 
 
+class Span:
+    """When the workers begin and end, the same for all of them."""
+
+    def __init__(self, workers: Sequence[Worker], seconds: float, context: Any) -> None:
+        """Prepare, before the workers are forked."""
+        self._workers = workers
+        self._seconds = seconds
+        self._opened = context.Barrier(len(workers))
+        self._done = context.Array("l", len(workers), lock=False)
+        self._until = 0.0
+
+    def begin(self) -> None:
+        """Wait until every worker has opened the file, or one of them could not."""
+        with suppress(threading.BrokenBarrierError):
+            self._opened.wait()
+        self._until = time.monotonic() + self._seconds
+
+    def give_up(self) -> None:
+        """Let the others begin without a worker that met an error."""
+        self._opened.abort()
+
+    def goes_on(self, worker: Worker) -> bool:
+        """Return whether the worker should write again."""
+        self._done[self._workers.index(worker)] = worker.done
+        late = time.monotonic() - self._until
+        return late < 0 or (late < MOST_SECONDS and not self._is_enough())
+
+    def _is_enough(self) -> bool:
+        done: dict[str, list[int]] = {}
+        for worker, count in zip(self._workers, self._done, strict=True):
+            done.setdefault(worker.role, []).append(count)
+        return all(sum(counts) >= LEAST_WRITES * len(counts) for counts in done.values())
+
+
 def _timed(worker: Worker, write: Callable[[], object]) -> None:
     began = time.perf_counter()
     write()
@@ -84,51 +125,55 @@ def _timed(worker: Worker, write: Callable[[], object]) -> None:
     worker.done += 1
 
 
-def writer(path: Path, worker: Worker, until: float) -> None:
+def writer(path: Path, worker: Worker, span: Span) -> None:
     """Write a row, rest, write the next."""
     rest = _rest(worker)
     with open_store(path, create=False) as store:
-        while time.monotonic() < until:
+        span.begin()
+        while span.goes_on(worker):
             _timed(worker, lambda: _row(store, worker))
             time.sleep(rest.uniform(0.02, 0.06))
 
 
-def trader(path: Path, worker: Worker, until: float) -> None:
+def trader(path: Path, worker: Worker, span: Span) -> None:
     """Hold a lease and write durably, as often as a busy trader does."""
     rest = _rest(worker)
     name = f"paper/{worker.number}"
     with open_store(path, create=False) as store:
         token = acquire_lease(store, name, "crowd", now_ms=_now_ms(), seconds=20)
-        while time.monotonic() < until:
+        span.begin()
+        while span.goes_on(worker):
             _timed(worker, lambda: _trader_row(store, worker))
             renew_lease(store, name, token, now_ms=_now_ms(), seconds=20)
             time.sleep(rest.uniform(0.05, 0.15))
 
 
-def hasty(path: Path, worker: Worker, until: float) -> None:
+def hasty(path: Path, worker: Worker, span: Span) -> None:
     """Hold a lease and write without a rest, and without waiting for the disk."""
     with open_store(path, create=False) as store:
         acquire_lease(store, f"paper/{worker.number}", "crowd", now_ms=_now_ms(), seconds=20)
-        while time.monotonic() < until:
+        span.begin()
+        while span.goes_on(worker):
             _timed(worker, lambda: _row(store, worker))
 
 
-def bulk(path: Path, worker: Worker, until: float) -> None:
+def bulk(path: Path, worker: Worker, span: Span) -> None:
     """Commit without a rest, the lock held nearly all the time."""
     rows = [("binance", f"BULK{worker.number}/USDT", i, 1.0) for i in range(BULK_ROWS)]
     with open_store(path, create=False) as store:
-        while time.monotonic() < until:
+        span.begin()
+        while span.goes_on(worker):
             _timed(worker, lambda: _bulk_rows(store, worker, rows))
 
 
-def opener(path: Path, worker: Worker, _: float) -> None:
+def opener(path: Path, worker: Worker, _span: Span) -> None:
     """Open the file, which may not be there yet, and write one row."""
     with open_store(path, create=True) as store:
         acquire_lease(store, f"crowd/{worker.number}", "crowd", now_ms=0, seconds=1)
         worker.done = 1
 
 
-def adder(path: Path, worker: Worker, _: float) -> None:
+def adder(path: Path, worker: Worker, _span: Span) -> None:
     """Read a number and write the next one, in one transaction."""
     with open_store(path, create=False) as store:
         store.patience_seconds = 30.0
@@ -176,12 +221,13 @@ def _now_ms() -> int:
 ROLES = {role.__name__: role for role in (writer, trader, hasty, bulk, opener, adder)}
 
 
-def _work(path: Path, worker: Worker, seconds: float, start: Any, results: Any) -> None:
+def _work(path: Path, worker: Worker, span: Span, start: Any, results: Any) -> None:
     start.wait()
     try:
-        ROLES[worker.role](path, worker, time.monotonic() + seconds)
+        ROLES[worker.role](path, worker, span)
     except (OnetapeError, apsw.Error) as error:
         worker.error = f"{type(error).__name__}: {error}"
+        span.give_up()
     results.put(asdict(worker))
 
 
@@ -193,13 +239,14 @@ def main() -> None:
     workers = [Worker(role, number) for role, count in roles for number in range(count)]
     context = multiprocessing.get_context("fork")
     start, results = context.Barrier(len(workers)), context.Queue()
+    span = Span(workers, seconds, context)
     processes = [
-        context.Process(target=_work, args=(path, worker, seconds, start, results))
+        context.Process(target=_work, args=(path, worker, span, start, results))
         for worker in workers
     ]
     for process in processes:
         process.start()
-    said = [results.get(timeout=60) for _ in processes]
+    said = [results.get(timeout=2 * MOST_SECONDS) for _ in processes]
     for process in processes:
         process.join()
     sys.stdout.write(json.dumps(sorted(said, key=lambda each: (each["role"], each["number"]))))

@@ -14,7 +14,6 @@ import pytest
 from onetape.core.candles import Candle, SeriesKey
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
-from ports import free_port
 
 Run = Callable[..., Any]
 
@@ -82,8 +81,10 @@ def test_bad_input_is_one_line_and_changes_nothing(
     assert contents(folder) == before
 
 
-def test_a_simulator_that_is_not_there_is_named(backfiller: Run, folder: Path) -> None:
-    url = f"http://127.0.0.1:{free_port()}"
+def test_a_simulator_that_is_not_there_is_named(
+    backfiller: Run, folder: Path, refusing_port: int
+) -> None:
+    url = f"http://127.0.0.1:{refusing_port}"
     ended = backfiller("--exchange", "simulator", "--simulator-url", url)
     check(ended, 5, f"no simulator listens at {url}; start one")
     assert contents(folder) == {}

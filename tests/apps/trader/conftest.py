@@ -11,7 +11,7 @@ from desk import OFTEN
 from watched import run_watched
 
 T = TypeVar("T")
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 
 
 @pytest.fixture

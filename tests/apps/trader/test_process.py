@@ -23,6 +23,8 @@ from trader.main import app
 
 #: One minute of market takes a quarter of a second.
 SPEED = "240"
+#: A stop takes a second; a request that waits for its answer would take ten.
+STOP_SECONDS = 8
 DECISION = re.compile(
     r"\d\d:\d\d close [\d,]+\.\d\d change -?[\d.,]+: "
     r"(BUY|SELL|HOLD)( \(.*: no order\))?, next \d\d:\d\d"
@@ -55,7 +57,7 @@ def trader(folder: Path, url: str, *arguments: str) -> Program:
 def ask(url: str, path: str, body: dict[str, Any] | None = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"{url}{path}", data, {"X-Onetape-Control": "1"})  # noqa: S310 - loopback
-    with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - loopback
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - loopback
         return json.load(answer)
 
 
@@ -79,7 +81,6 @@ def test_a_run_says_what_it_does_line_by_line_and_stops_cleanly(
     with trader(folder, simulator) as program:
         program.until("paper trading simulator BTC/USDT 1m with often")
         first = program.until("", inside=", next ")
-        assert time.monotonic() - program.began < 10
         with trader(folder, simulator) as second:
             assert second.ends() == 7
             assert "is traded by process" in second.errors[0]
@@ -92,7 +93,7 @@ def test_a_run_says_what_it_does_line_by_line_and_stops_cleanly(
         began = time.monotonic()
         program.send(signal.SIGTERM)
         assert program.ends() == 0
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < STOP_SECONDS
     assert program.lines[-1].startswith("SIGTERM: stopped with ")
     assert program.errors == []
     decisions = [line for line in program.lines if ", next " in line]
@@ -115,13 +116,13 @@ def test_a_run_says_what_it_does_line_by_line_and_stops_cleanly(
 def test_ctrl_c_stops_while_the_stream_is_down(folder: Path, simulator: str) -> None:
     with trader(folder, simulator) as program:
         program.until("", inside=", next ")
-        ask(simulator, "/simulator/disconnect", {"refuse_seconds": 4})
+        ask(simulator, "/simulator/disconnect", {"refuse_seconds": 30})
         program.until("stream lost:")
         time.sleep(0.5)
         began = time.monotonic()
         program.send(signal.SIGINT)
         assert program.ends() == 0
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < STOP_SECONDS
     assert program.lines[-1].startswith("Ctrl-C: stopped with ")
     assert program.errors == []
 
@@ -178,7 +179,7 @@ def hanging(behind: str, path: str) -> Generator[tuple[str, threading.Event]]:
                 asked.set()
                 stop.wait(20)
                 return
-            with urllib.request.urlopen(f"{behind}{self.path}", timeout=5) as answer:  # noqa: S310
+            with urllib.request.urlopen(f"{behind}{self.path}", timeout=60) as answer:  # noqa: S310
                 body = answer.read()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
@@ -213,7 +214,7 @@ def test_a_stop_before_the_first_decision_is_clean(
         began = time.monotonic()
         program.send(number)
         assert program.ends() == 0
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < STOP_SECONDS
     assert program.lines[-1].startswith(f"{name}: stopped")
     assert program.errors == []
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from desk import OFTEN
+from onetape.core.clock import utc_text
 from onetape.core.errors import StoreError
 from onetape.core.simulated import SimulatedSource
 from onetape.store.database import open_store
@@ -54,8 +55,8 @@ def trader(folder: Path, url: str) -> Program:
 def refusal(program: Program) -> str:
     """Return the one line of a program that refuses the data."""
     assert program.ends() == 4
-    (line,) = program.errors
-    return line
+    assert len(program.errors) == 1, "\n".join(program.errors)
+    return program.errors[0]
 
 
 def delete(db: Path) -> None:
@@ -90,7 +91,11 @@ def test_a_simulator_that_starts_again_at_an_earlier_time_ends_the_trader(
         simulator("--start", "2024-03-01T06:00", port=url.rpartition(":")[2])
         assert "but the market's time is 2024-03-01 06:" in refusal(program)
     with open_store(folder / "data" / "simulator.db", create=False) as store, store.read() as one:
-        assert one.execute("SELECT count(*) FROM revisions").get == 0
+        first_stored = one.execute("SELECT min(timestamp) FROM ohlcv_data").get
+        assert utc_text(first_stored) > "2024-03-01 10:"
+        # On a busy machine a frame of the first simulator is read after REST has closed its candle.
+        later = "SELECT count(*) FROM revisions WHERE new_volume > old_volume"
+        assert one.execute(later).get == 0
         assert one.execute("SELECT expires_ms FROM leases").get == 0
 
 
@@ -105,7 +110,8 @@ def test_a_frozen_simulator_does_not_hold_up_the_stop(
         began = time.monotonic()
         program.send(signal.SIGTERM)
         assert program.ends() == 0
-        assert time.monotonic() - began < 5
+        # A request that waits for its answer takes ten seconds.
+        assert time.monotonic() - began < 8
 
 
 def test_a_simulator_that_starts_again_with_another_seed_ends_the_trader(

@@ -47,7 +47,7 @@ def test_a_signal_during_the_imports_ends_the_program_without_a_traceback(
         assert child.stdout is not None
         assert child.stdout.readline() == "importing\n"
         child.send_signal(number)
-        out, err = child.communicate(timeout=20)
+        out, err = child.communicate(timeout=60)
     assert (child.returncode, out, err) == (code, words, "")
 
 
@@ -67,7 +67,7 @@ def test_a_job_in_the_background_keeps_ignoring_ctrl_c(tmp_path: Path) -> None:
         assert child.stdout is not None
         assert child.stdout.readline() == "importing\n"
         child.send_signal(signal.SIGINT)
-        out, err = child.communicate("go on\n", timeout=20)
+        out, err = child.communicate("go on\n", timeout=60)
     assert (child.returncode, err) == (0, "")
     assert "--help" in out
 
@@ -78,6 +78,6 @@ def test_what_a_program_loads_before_its_signals_are_set_is_little() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=60,
     )
     assert not {"typer", "numpy", "asyncio", "msgspec", "yaml"} & set(done.stdout.split())

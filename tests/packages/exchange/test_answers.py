@@ -22,7 +22,6 @@ from onetape.exchange.market_clock import market_clock
 from onetape.exchange.pages import Page, closed_pages
 from onetape.exchange.rest import RestExchange, candle_of
 from onetape.exchange.translate import translated
-from ports import free_port
 from wall import QuickWall
 
 Ask = Callable[..., Any]
@@ -192,8 +191,10 @@ def test_the_status_is_not_read_out_of_the_body(ask: Ask, server: Any) -> None:
         one_page(ask, server.endpoint)
 
 
-def test_a_refused_connection_is_one_line_with_the_reason_and_the_way_out() -> None:
-    url = f"http://127.0.0.1:{free_port()}"
+def test_a_refused_connection_is_one_line_with_the_reason_and_the_way_out(
+    refusing_port: int,
+) -> None:
+    url = f"http://127.0.0.1:{refusing_port}"
     with pytest.raises(ExchangeUnreachable, match=r"refused.*start one: uv run simulator"):
         market_clock(Endpoint("simulator", url))
 
@@ -206,11 +207,11 @@ def test_a_refused_connection_is_one_line_with_the_reason_and_the_way_out() -> N
     ],
 )
 def test_an_exchange_that_cannot_be_reached_is_named_with_the_reason(
-    run: Callable[[Any], Any], host: str, reason: str
+    run: Callable[[Any], Any], refusing_port: int, host: str, reason: str
 ) -> None:
     async def work() -> None:
         async with RestExchange(Endpoint("binance"), wall=QuickWall()) as exchange:
-            address = f"127.0.0.1:{free_port()}" if host == "refused" else host
+            address = f"127.0.0.1:{refusing_port}" if host == "refused" else host
             urls: dict[str, Any] = exchange._client.urls["api"]  # pyright: ignore[reportPrivateUsage] - no network
             for name in list(urls):
                 urls[name] = f"http://{address}/api/v3"

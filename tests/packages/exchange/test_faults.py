@@ -18,7 +18,6 @@ from onetape.exchange.waiting import ComputerWall, OwnSilences, Wall
 from onetape.simulator.clock import make_clock
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from passing_faults import PASSING
-from ports import free_port
 from wall import START_MS, QuickWall
 
 Run = Callable[..., Any]
@@ -125,12 +124,12 @@ def test_a_fault_that_passes_costs_a_pause_and_no_candle(
 
 
 def test_row_1_a_refused_port_is_told_at_once_and_later_waited_for(
-    run: Run, simulator: EmbeddedSimulator
+    run: Run, simulator: EmbeddedSimulator, refusing_port: int
 ) -> None:
     async def refused(bench: Bench) -> tuple[float, float]:
         client: Any = bench.exchange._client  # pyright: ignore[reportPrivateUsage] - another port
         url = client.urls["api"]["public"]
-        closed = f"http://127.0.0.1:{free_port()}/api/v3"
+        closed = f"http://127.0.0.1:{refusing_port}/api/v3"
         client.urls["api"]["public"] = closed
         with pytest.raises(ExchangeUnreachable, match="the connection was refused"):
             await bench.exchange.market("BTC/USDT")
@@ -148,9 +147,9 @@ def test_row_1_a_refused_port_is_told_at_once_and_later_waited_for(
     assert 500 < later <= 600
 
 
-def test_row_1_a_simulator_that_is_not_there_is_named() -> None:
+def test_row_1_a_simulator_that_is_not_there_is_named(refusing_port: int) -> None:
     with pytest.raises(ExchangeUnreachable, match=r"no simulator answers at"):
-        market_clock(Endpoint("simulator", f"http://127.0.0.1:{free_port()}"))
+        market_clock(Endpoint("simulator", f"http://127.0.0.1:{refusing_port}"))
 
 
 def test_row_2_an_exchange_that_never_answers_ends_within_the_budget(

@@ -26,7 +26,7 @@ def simulator(tmp_path: Path) -> Generator[tuple[Program, str]]:
         yield program, re.findall(r"http://[\d.:]+\d", program.until("simulator:"))[0]
 
 
-def test_a_frozen_simulator_holds_its_readers_up_for_less_than_a_second(
+def test_a_frozen_simulator_holds_its_readers_up_once_and_not_each_time(
     simulator: tuple[Program, str],
 ) -> None:
     program, url = simulator
@@ -35,10 +35,11 @@ def test_a_frozen_simulator_holds_its_readers_up_for_less_than_a_second(
     program.send(signal.SIGSTOP)
     began = time.monotonic()
     times = [clock.now_ms() for _ in range(50)]
-    assert time.monotonic() - began < 1
+    # If each read waited by itself, fifty would take 20 s.
+    assert time.monotonic() - began < 5
     assert {*times} == {before}
     program.send(signal.SIGCONT)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while clock.now_ms() == before:
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -60,5 +60,5 @@ def test_an_order_and_the_account_go_over_the_redirected_websocket_api(simulator
         finally:
             await client.close()
 
-    found = asyncio.run(asyncio.wait_for(scene(), 30))
+    found = asyncio.run(asyncio.wait_for(scene(), 60))
     assert found == ("canceled", "/ws-api/v3")

@@ -127,7 +127,7 @@ def store(tmp_path: Path) -> Generator[Store]:
 def runner() -> Generator[Callable[[Coroutine[Any, Any, T]], T]]:
     """Return a function that runs a coroutine for a bounded time, always in the same loop."""
     with asyncio.Runner() as one:
-        yield lambda work: one.run(asyncio.wait_for(work, 30))
+        yield lambda work: one.run(asyncio.wait_for(work, 60))
 
 
 @pytest.fixture(scope="session")
@@ -139,7 +139,7 @@ def ask(
         client = RestExchange(_listening.endpoint, patience_seconds=4, wall=QuickWall(), seed=1)
 
         def asker(work: Callable[[RestExchange], Coroutine[Any, Any, T]]) -> T:
-            return runner.run(asyncio.wait_for(work(client), 30))
+            return runner.run(asyncio.wait_for(work(client), 60))
 
         yield asker
         runner.run(client.__aexit__(None, None, None))

@@ -122,10 +122,10 @@ def test_the_server_pings_and_cuts_a_socket_that_never_answers(
             Simulator(clock=stepped(0)) as simulator,
             socket(simulator, "/ws", autoping=False) as opened,
         ):
-            ping = await opened.receive(timeout=5)
+            ping = await opened.receive(timeout=60)
             end = ping
             while end.type is aiohttp.WSMsgType.PING:
-                end = await opened.receive(timeout=5)
+                end = await opened.receive(timeout=60)
             return ping, end
 
     ping, end = run(scene())

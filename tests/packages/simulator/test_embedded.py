@@ -44,7 +44,7 @@ def listener(answer: bytes | None) -> Generator[str]:
 
 
 def market_ms(url: str) -> int:
-    with urllib.request.urlopen(f"{url}/simulator/clock", timeout=5) as answer:  # noqa: S310 - loopback
+    with urllib.request.urlopen(f"{url}/simulator/clock", timeout=60) as answer:  # noqa: S310 - loopback
         return json.loads(answer.read())["market_ms"]
 
 

@@ -179,7 +179,7 @@ def test_more_than_five_messages_a_second_end_a_socket(
         ):
             for number in range(6):
                 await socket.send_str(json.dumps({"method": "LIST_SUBSCRIPTIONS", "id": number}))
-            messages = [await socket.receive(timeout=5) for _ in range(6)]
+            messages = [await socket.receive(timeout=60) for _ in range(6)]
             assert (messages[-1].type is aiohttp.WSMsgType.CLOSE) is ends
             if ends:
                 assert (messages[-1].data, messages[-1].extra) == (1008, "Too many requests")
@@ -196,15 +196,15 @@ def test_a_socket_is_told_of_its_end_and_ends_after_a_day_of_market_time(
             aiohttp.ClientSession() as session,
             session.ws_connect(f"{simulator.url}/ws/btcusdt@kline_1d") as socket,
         ):
-            await socket.receive(timeout=5)
+            await socket.receive(timeout=60)
             told_ms = MARCH_MS + 24 * HOUR_MS - 600_000
             steps = asyncio.ensure_future(simulator.advance_to_ms(told_ms))
-            told = json.loads((await socket.receive(timeout=5)).data)
+            told = json.loads((await socket.receive(timeout=60)).data)
             await steps
             assert told == {"e": "serverShutdown", "E": told_ms}
-            await socket.receive(timeout=5)
+            await socket.receive(timeout=60)
             steps = asyncio.ensure_future(simulator.advance_to_ms(MARCH_MS + 24 * HOUR_MS))
-            end = await socket.receive(timeout=5)
+            end = await socket.receive(timeout=60)
             await steps
             return end.type, end.data
 

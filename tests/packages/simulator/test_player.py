@@ -107,7 +107,7 @@ def test_a_socket_gets_all_messages_once_its_client_speaks(run: Run, tmp_path: P
             session.ws_connect(f"{player.url}/any/path") as socket,
         ):
             await socket.send_str('{"method":"SUBSCRIBE"}')
-            return [await socket.receive_str(timeout=5) for _ in range(2)]
+            return [await socket.receive_str(timeout=60) for _ in range(2)]
 
     assert run(scene()) == ['{"e":1}', "text"]
 

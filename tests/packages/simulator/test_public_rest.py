@@ -237,7 +237,7 @@ def test_aggregated_trades_come_as_a_stream(run: Run, stepped: Stepped) -> None:
         ):
             await simulator.advance_to_ms(MARCH_MS)
             await simulator.advance_to_ms(MARCH_MS + 60_000)
-            return json.loads(await socket.receive_str(timeout=5))
+            return json.loads(await socket.receive_str(timeout=60))
 
     event = run(scene())
     assert (event["e"], event["f"], event["l"]) == ("aggTrade", event["a"], event["a"])

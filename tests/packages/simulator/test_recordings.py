@@ -62,7 +62,7 @@ class Account:
         seal = hmac.new(b"simulator", text.encode(), hashlib.sha256).hexdigest()
         request = {"id": number, "method": method, "params": {**whole, "signature": seal}}
         await socket.send_json(request)
-        return json.loads(await socket.receive_str(timeout=5))
+        return json.loads(await socket.receive_str(timeout=60))
 
 
 async def produced() -> dict[str, Any]:
@@ -171,7 +171,7 @@ async def of_streams(account: Account) -> dict[str, Any]:
     async with account.session.ws_connect(f"{account.simulator.url}/stream") as socket:
         command = {"method": "SUBSCRIBE", "params": [f"btcusdt@{kind}" for kind in kinds], "id": 1}
         await socket.send_json(command)
-        found["subscribed"] = json.loads(await socket.receive_str(timeout=5))
+        found["subscribed"] = json.loads(await socket.receive_str(timeout=60))
         now_ms = account.simulator.clock.now_ms()
         await account.simulator.advance_to_ms(now_ms)
         await account.simulator.advance_to_ms(now_ms + 60_000)
@@ -179,7 +179,7 @@ async def of_streams(account: Account) -> dict[str, Any]:
             name = message["stream"].partition("@")[2].replace("kline_1m", "kline")
             found[f"stream {name}"] = message["data"]
         await socket.send_json({"method": "SUBSCRIBE", "params": ["btcusdt@nope"], "id": 2})
-        found["refused stream"] = json.loads(await socket.receive_str(timeout=5))
+        found["refused stream"] = json.loads(await socket.receive_str(timeout=60))
     return found
 
 
@@ -250,7 +250,7 @@ def keys_in(value: Any, where: str = "") -> dict[str, bool]:
 
 @pytest.fixture(scope="module")
 def ours() -> dict[str, Any]:
-    return asyncio.run(asyncio.wait_for(produced(), 30))
+    return asyncio.run(asyncio.wait_for(produced(), 60))
 
 
 def test_every_recording_has_a_kind_of_ours_or_a_reason(shared: Path, ours: dict[str, Any]) -> None:

@@ -144,7 +144,7 @@ async def event_of(clock: Clock, path: str) -> Any:
         aiohttp.ClientSession() as session,
         session.ws_connect(simulator.url + path) as socket,
     ):
-        receiving = asyncio.ensure_future(socket.receive_str(timeout=5))
+        receiving = asyncio.ensure_future(socket.receive_str(timeout=60))
         await asyncio.sleep(0)
         # Trades are sent from the first look on: let one minute pass after it.
         await simulator.advance_to_ms(clock.now_ms())

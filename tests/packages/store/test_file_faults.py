@@ -94,7 +94,7 @@ class Other:
 
     def end(self) -> None:
         """Let it end."""
-        self._child.communicate(timeout=30)
+        self._child.communicate(timeout=60)
 
 
 def spoil_header(path: Path) -> None:

@@ -22,7 +22,7 @@ from watched import run_watched
 T = TypeVar("T")
 #: 2024-03-01 00:00 UTC, epoch milliseconds.
 MARCH_MS = 1_709_251_200_000
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 
 class Stream:

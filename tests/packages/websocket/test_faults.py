@@ -78,7 +78,7 @@ def test_a_malformed_frame_loses_the_stream_and_it_recovers(
             await server.wait_for_socket(2)
             await server.send(kline(0, 102))
             await stream.until(close_of(MARCH, 102))
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 10
             assert stream.candle_updates[-1].connection == 2
             assert "bad frame" in lost(stream.events)[0].reason
 
@@ -180,7 +180,8 @@ def test_a_half_open_socket_is_broken_by_the_idle_timer_and_closing_does_not_wai
                 await server.wait_for_socket(2)
                 assert lost(stream.events)
                 began = time.monotonic()
-            assert time.monotonic() - began < 1.5
+            # A close that waits for the other side takes ten seconds.
+            assert time.monotonic() - began < 5
             assert [task for task in asyncio.all_tasks() if "ccxt" in repr(task)] == []
 
     run(scene())
@@ -282,7 +283,7 @@ def test_a_dead_stream_is_noticed_while_the_other_one_speaks(
             ):
                 await server.wait_for_socket()
                 await server.send(kline(0, 100), ticker(100))
-                found = await asyncio.wait_for(speaking(server, stream, frame), 5)
+                found = await asyncio.wait_for(speaking(server, stream, frame), 60)
                 assert f"no {dead} while the price moved for" in found[0].reason
                 await server.wait_for_socket(2)
 

@@ -174,7 +174,8 @@ def test_a_cut_is_told_and_the_next_rows_carry_a_new_connection(
             await simulator.advance_to_ms(MARCH_MS + HOUR_MS)
             await stream.until(has(MARCH + 3_600))
             assert stream.candle_updates[-1].connection > before
-            assert time.monotonic() - began < 1.5
+            # Far from the half minute after which a silent socket is given up.
+            assert time.monotonic() - began < 5
 
     run(scene())
 
@@ -255,7 +256,7 @@ def test_closing_while_the_server_refuses_ends_the_dial_too(
                 await simulator.disconnect(refuse_seconds=60)
                 await stream.until(lost_six_times)
                 began = time.monotonic()
-            assert time.monotonic() - began < 1.5
+            assert time.monotonic() - began < 5
             left = asyncio.all_tasks() - before
             assert [task for task in left if "ccxt" in repr(task)] == []
 

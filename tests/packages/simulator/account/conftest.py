@@ -19,7 +19,7 @@ from onetape.simulator.trading.fees import Fees
 
 #: 2024-03-01 00:00 UTC, epoch milliseconds.
 MARCH_MS = 1_709_251_200_000
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 
 @dataclass

@@ -103,7 +103,7 @@ async def opened_stream(
     url = f"{at.simulator.url}/ws-api/v3"
     async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
         await socket.send_json(request)
-        assert await socket.receive_json(timeout=15) == {
+        assert await socket.receive_json(timeout=60) == {
             "id": 1, "status": 200, "result": {"subscriptionId": 0}
         }  # fmt: skip
         yield socket
@@ -207,10 +207,10 @@ def test_the_accounts_socket_is_told_of_its_end_and_ends_after_a_day(
         async with scene(limits=True) as at, opened_stream(at) as socket:
             await at.step(LIFE_SECONDS - 600)
             told_ms = MARCH_MS + (LIFE_SECONDS - 600) * 1_000
-            told = await socket.receive_json(timeout=15)
+            told = await socket.receive_json(timeout=60)
             assert told == {"event": {"e": "serverShutdown", "E": told_ms}}
             step = asyncio.ensure_future(at.step(600))
-            end = await socket.receive(timeout=15)
+            end = await socket.receive(timeout=60)
             await step
             assert (end.type, end.data) == (aiohttp.WSMsgType.CLOSE, 1001)
 

@@ -95,5 +95,5 @@ def test_an_embedded_simulator_takes_faults_from_its_callers_thread() -> None:
     with embedded_simulator(clock=clock, faults=[Fault("drip", nth=9)]) as simulator:
         simulator.faults.add(kind="status", path="/api/v3/time", status=418)
         with pytest.raises(urllib.error.HTTPError, match="418"):
-            urllib.request.urlopen(f"{simulator.url}/api/v3/time", timeout=15)  # noqa: S310 - loopback
+            urllib.request.urlopen(f"{simulator.url}/api/v3/time", timeout=60)  # noqa: S310 - loopback
         assert [fired.kind for fired in simulator.faults.log] == ["status"]

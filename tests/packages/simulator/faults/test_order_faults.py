@@ -161,7 +161,7 @@ async def user_stream(
         params = {**asked, "signature": signature}
         method = "userDataStream.subscribe.signature"
         await socket.send_json({"id": 1, "method": method, "params": params})
-        assert (await socket.receive_json(timeout=15))["status"] == 200
+        assert (await socket.receive_json(timeout=60))["status"] == 200
         yield socket
 
 
@@ -177,10 +177,10 @@ async def fills_of(faulty: Opened, fault: Fault) -> list[int]:
             await client.create_order("BTC/USDT", "market", "buy", 0.001)
         await socket.send_json({"id": 2, "method": "ping"})
         seen: list[int | None] = []
-        while (message := await socket.receive_json(timeout=15)).get("id") != 2:
+        while (message := await socket.receive_json(timeout=60)).get("id") != 2:
             seen.append(fill_of(message))
         while fault.shape == "delayed" and seen.count(None) == len(seen) - 2:
-            seen.append(fill_of(await socket.receive_json(timeout=15)))
+            seen.append(fill_of(await socket.receive_json(timeout=60)))
         asked = await client.fetch_my_trades("BTC/USDT")
         assert [one["id"] for one in asked] == ["1", "2", "3"], "who asks learns of all"
         return [fill for fill in seen if fill is not None]

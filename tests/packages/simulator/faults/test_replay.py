@@ -40,7 +40,7 @@ async def played(clock: Clock, faults: Faults) -> tuple[list[str], list[str], An
         for minute in range(30):
             await simulator.advance_to_ms(MARCH_MS + minute * MINUTE_MS + 30_000)
             await socket.send_str('{"method":"LIST_SUBSCRIPTIONS","id":1}')
-            while '"result"' not in (frame := await socket.receive_str(timeout=15)):
+            while '"result"' not in (frame := await socket.receive_str(timeout=60)):
                 heard.append(frame)
             since = f"startTime={MARCH_MS - 20 * MINUTE_MS}&limit=30"
             for path in (f"klines?symbol=BTCUSDT&interval=1m&{since}", "time", "exchangeInfo"):

@@ -200,7 +200,7 @@ def test_when_to_try_again_is_told_in_the_error_as_a_reply_has_no_headers(
             address = simulator.url.replace("http://", "ws://") + "/ws-api/v3"
             async with session.ws_connect(address) as socket:
                 await socket.send_json({"id": "mine", "method": "ping"})
-                return await socket.receive_json(timeout=15), simulator.clock.now_ms()
+                return await socket.receive_json(timeout=60), simulator.clock.now_ms()
 
     reply, now_ms = run(scene())
     assert (reply["id"], reply["status"], reply["error"]["code"]) == ("mine", 429, -1003)

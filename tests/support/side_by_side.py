@@ -1,0 +1,27 @@
+"""How many processes share the tests, and in which order the files begin."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+#: Files that take longest: they begin first, or one of them would end last and alone.
+LONGEST_FIRST: tuple[str, ...] = ()
+
+
+def processes_for(arguments: Sequence[str]) -> int:
+    """Return how many processes run the tests of a command line; 0: the one that collects.
+
+    A file's tests stay together, so one file or a single test gains nothing from another process.
+    Else one more than there are processors: tests wait for programs and deadlines.
+    """
+    if len(arguments) == 1 and arguments[0].partition("::")[0].endswith(".py"):
+        return 0
+    return (os.cpu_count() or 1) + 1
+
+
+def put_longest_first(items: list[pytest.Item], folder: Path) -> None:
+    """Sort tests so that the files that take longest begin first; the order is else kept."""
+    ranks = {folder / name: rank for rank, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
