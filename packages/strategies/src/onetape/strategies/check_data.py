@@ -11,7 +11,7 @@ from onetape.core.candles import Candles, IntArray, are_sound
 from onetape.strategies.evaluation import last_signal
 from onetape.strategies.hearing import silenced
 from onetape.strategies.higher import LEAST_CANDLES, Higher, HigherCandles
-from onetape.strategies.interface import SignalArray, Strategy
+from onetape.strategies.interface import HOLD, SignalArray, Strategy
 from onetape.strategies.registry import higher_lookback_of, lookback_of
 from onetape.strategies.segments import (
     WHOLE,
@@ -50,6 +50,21 @@ class CheckData(Struct, frozen=True, dict=True):
             for segment, end in zip(self.segments, ends, strict=True)
         ]
         return np.concatenate(parts)
+
+    def signalling(self, signals: SignalArray, bars: IntArray) -> IntArray:
+        """Return those of some bars, which increase, that signal something.
+
+        Args:
+            signals: The signals of all candles.
+            bars: Some of the bars.
+        """
+        if not len(bars):
+            return bars
+        first, last = int(bars[0]), int(bars[-1])
+        if last - first + 1 == len(bars):
+            # A part without a break, as most are: no index for each of a million.
+            return np.flatnonzero(signals[first : last + 1]) + first
+        return bars[signals[bars] != HOLD]
 
     @cached_property
     def are_sound(self) -> bool:

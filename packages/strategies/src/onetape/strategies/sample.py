@@ -32,7 +32,7 @@ from onetape.strategies.check_result import (
     Seen,
     result_of,
 )
-from onetape.strategies.interface import HOLD, SignalArray, Strategy
+from onetape.strategies.interface import SignalArray, Strategy
 from onetape.strategies.moved_clock import moved_clock
 from onetape.strategies.repeats import unlike_again
 from onetape.strategies.screen import doubtful
@@ -54,7 +54,7 @@ SAMPLED_BARS: Final = 200
 _MOST_CANDLES: Final = 200_000
 _LEAST_BARS: Final = 20
 #: All candles are evaluated once more, at another time of day, where that takes so many seconds.
-_AGAIN_SECONDS: Final = 0.03
+_AGAIN_SECONDS: Final = 0.01
 #: Else so many bars.
 _AGAIN_BARS: Final = 8
 #: A strategy that takes longer is left after so many seconds of the processor; which bars came
@@ -198,7 +198,7 @@ def _at_another_time(
     if whole_seconds <= _AGAIN_SECONDS:
         return unlike_again(make, data, data.bars, whole, briefly=True)
     windows, bars = Windows.of(make()), data.bars
-    signalling = bars[whole[bars] != HOLD]
+    signalling = data.signalling(whole, bars)
     some = (signalling if len(signalling) else bars)[-_AGAIN_BARS:].tolist()
     now, _ = _signals(make(), data, some, windows, _Budget(MOST_SECONDS / 10))
     with moved_clock():
@@ -219,20 +219,24 @@ def _chosen(
     most = min(SAMPLED_BARS, max(_LEAST_BARS, _MOST_CANDLES // windows.candles))
     bars = data.bars
     # Later segments begin with a warm-up, so their windows are full.
-    is_full = bars - segment_at(data.segments, int(bars[0])).start + 1 >= windows.candles
-    first, full = bars[~is_full], bars[is_full]
+    begin = segment_at(data.segments, int(bars[0])).start
+    short = int(np.searchsorted(bars, begin + windows.candles - 1))
+    first, full = bars[:short], bars[short:]
     doubts = doubtful(make, data, whole, windows, whole_seconds, rng)[: most // 4]
-    early = _drawn(rng, first, whole, most // 2 if len(full) else most)
-    others = _drawn(rng, full, whole, most - len(early) - len(doubts))
+    early = _drawn(rng, data, first, whole, most // 2 if len(full) else most)
+    others = _drawn(rng, data, full, whole, most - len(early) - len(doubts))
     rng.shuffle(others)
     return list(dict.fromkeys([*sorted(early), *doubts, *others]))
 
 
-def _drawn(rng: random.Random, bars: IntArray, whole: SignalArray, count: int) -> list[int]:
+def _drawn(
+    rng: random.Random, data: CheckData, bars: IntArray, whole: SignalArray, count: int
+) -> list[int]:
     """Return so many of the bars, half of them such that signal something."""
     if len(bars) <= count:
         return bars.tolist()
-    signalling = np.flatnonzero(whole[bars])
+    signalling = data.signalling(whole, bars)
     half = rng.sample(range(len(signalling)), min(count // 2, len(signalling)))
-    numbers = [*signalling[half].tolist(), *rng.sample(range(len(bars)), count)]
-    return bars[list(dict.fromkeys(numbers))[:count]].tolist()
+    others = rng.sample(range(len(bars)), count)
+    chosen = dict.fromkeys([*signalling[half].tolist(), *bars[others].tolist()])
+    return list(chosen)[:count]

@@ -61,15 +61,18 @@ def _candidates(
     data: CheckData, whole: SignalArray, window: int, most: int, rng: random.Random
 ) -> list[int]:
     """Return bars with a signal and a full window, oldest first."""
-    bars = data.bars
-    signalling = bars[whole[bars] != 0]
-    ends = np.array([segment.start for segment in data.segments])
-    starts = ends[np.searchsorted(ends, signalling, side="right") - 1]
-    signalling = signalling[signalling - starts + 1 >= window]
+    signalling = data.signalling(whole, data.bars)
+    if len(data.segments) == 1:
+        first = data.segments[0].start + window - 1
+        signalling = signalling[int(np.searchsorted(signalling, first)) :]
+    else:
+        begins: IntArray = np.array([segment.start for segment in data.segments], dtype=np.int64)
+        starts = begins[np.searchsorted(begins, signalling, side="right") - 1]
+        signalling = signalling[signalling - starts + 1 >= window]
     if len(signalling) <= most:
         return signalling.tolist()
-    begins = whole[signalling] != whole[signalling - 1]
-    edges, others = signalling[begins], signalling[~begins]
+    is_edge = whole[signalling] != whole[signalling - 1]
+    edges, others = signalling[is_edge], signalling[~is_edge]
     if len(edges) >= most:
         edges, others = edges[rng.sample(range(len(edges)), most)], others[:0]
     more = others[rng.sample(range(len(others)), min(most - len(edges), len(others)))]
