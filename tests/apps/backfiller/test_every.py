@@ -220,3 +220,23 @@ def test_without_a_schedule_a_signal_ends_it_as_shells_expect(
             wait_for(lambda wanted=wanted: requests(simulator) >= wanted)
             program.send(number)
             assert program.ends() == code
+
+
+def test_a_later_round_proves_a_gap_that_the_first_one_only_notes(
+    staying: Any, simulator: EmbeddedSimulator
+) -> None:
+    simulator.faults.add(
+        kind="candles",
+        shape="missing",
+        path=KLINES,
+        candle_from="2024-02-29T10:00",
+        candle_to="2024-02-29T12:00",
+    )
+    with staying("--every", "1s", "--days", "2", "--json") as program:
+        program.until("{", inside='"unproven": 2,')
+        simulator.advance_to_ms(NOW_MS + 120_000)
+        program.until("{", inside='"missing": 2, "gaps": 1, "unproven": 0,')
+        program.send(signal.SIGTERM)
+        assert program.ends() == 0
+        noted = [line for line in program.errors if "2 candles in 1 gap are missing" in line]
+        assert noted
