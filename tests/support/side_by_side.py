@@ -7,7 +7,21 @@ from pathlib import Path
 import pytest
 
 #: Files that take longest: they begin first, or one of them would end last and alone.
-LONGEST_FIRST: tuple[str, ...] = ()
+LONGEST_FIRST = (
+    "apps/backfiller/test_kills.py",
+    "apps/backtester/test_watch.py",
+    "packages/simulator/test_demo.py",
+    "apps/backfiller/test_candle_files.py",
+    "packages/strategies/test_strategies.py",
+    "apps/backfiller/test_replayed_files.py",
+    "apps/backtester/test_search_shown.py",
+    "packages/simulator/test_replay.py",
+    "packages/strategies/test_check.py",
+    "apps/trader/test_same_market.py",
+    "packages/engine/test_exact.py",
+    "apps/trader/test_process.py",
+    "apps/backfiller/test_every.py",
+)
 
 
 def processes_for(arguments: Sequence[str]) -> int:
