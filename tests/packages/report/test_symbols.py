@@ -141,7 +141,7 @@ def test_prices_in_the_list_have_the_decimals_of_their_own_symbol(
         "[...document.querySelectorAll('#trade-table tbody tr')].slice(0, 2)"
         ".map(row => [row.cells[1].textContent, row.cells[6].textContent])"
     )
-    assert rows == [["BTC/USDT", "1,234.00"], ["ETH/USDT", "1,234"]]
+    assert rows == [["BTC/USDT", "1,234.00"], ["ETH/USDT", "1,234.0"]]
 
 
 def test_one_symbol_has_no_switch(report: Maker) -> None:

@@ -103,7 +103,7 @@ class CacheEqualsRows(RuleBasedStateMachine):
         for revision in revisions_of(self.store):
             # Refused where the candle was deleted meanwhile.
             with contextlib.suppress(StoreError):
-                accept(self.store, [revision.id])
+                accept(self.store, [revision.id], force=True)
 
     @rule(key=keys, place=places, price=prices)
     def plain_sql_changes_a_value(
