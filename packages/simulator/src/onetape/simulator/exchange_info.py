@@ -3,8 +3,8 @@
 from functools import lru_cache
 from typing import Final
 
-from onetape.simulator.symbols import SpotSymbol
-from onetape.simulator.wire import JsonObject, JsonValue, decimal_8, json_text
+from onetape.simulator.symbols import MOST_NOTIONAL, SpotSymbol
+from onetape.simulator.wire import JsonObject, JsonValue, Texts, decimal_8, json_text
 
 RATE_LIMITS: Final[list[JsonValue]] = [
     {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000},
@@ -95,7 +95,7 @@ def _symbol_entry(symbol: SpotSymbol, permission_sets: bool, status: str) -> Jso
 
 
 def _filters(symbol: SpotSymbol) -> list[JsonObject]:
-    tick = decimal_8(1, symbol.price_digits)
+    tick = Texts(symbol).price(1)
     step = decimal_8(1, symbol.amount_digits)
     zero = decimal_8(0, 0)
     return [
@@ -137,7 +137,7 @@ def _filters(symbol: SpotSymbol) -> list[JsonObject]:
             "filterType": "NOTIONAL",
             "minNotional": symbol.min_notional,
             "applyMinToMarket": True,
-            "maxNotional": "9000000.00000000",
+            "maxNotional": f"{MOST_NOTIONAL:.8f}",
             "applyMaxToMarket": False,
             "avgPriceMins": 5,
         },

@@ -1,6 +1,7 @@
 """Recorded candles to replay: read from a database of ours or from a CSV file."""
 
 import gzip
+import math
 import re
 from dataclasses import dataclass
 from itertools import chain
@@ -11,15 +12,22 @@ import numpy as np
 
 from onetape.core.candles import Candle, Candles, FloatArray, candle_fault
 from onetape.core.digest import data_digest
+from onetape.core.digits import decimals_of, exact_text, number_text
 from onetape.core.errors import UsageError
 from onetape.core.symbols import base_and_quote, spot_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.simulator.bars import TIMEFRAMES
 from onetape.simulator.path import END_SECONDS, ORIGIN_SECONDS
-from onetape.simulator.symbols import SpotSymbol
+from onetape.simulator.symbols import MOST_NOTIONAL, SpotSymbol
 
-#: Binance writes prices and amounts with at most so many digits; finer ones are rounded.
+#: Amounts have at most so many digits after the point; finer ones are rounded.
 MOST_DIGITS: Final = 8
+#: Prices have as many digits after the point as the file has, up to these.
+MOST_PRICE_DIGITS: Final = 18
+#: No price has more ticks: what happens inside a candle is worked out in 64 bits.
+MOST_TICKS: Final = 10**13
+#: Part of itself by which a price may change where all its digits cannot be served.
+MOST_MISSED: Final = 1e-9
 #: Without a start of its own a replay begins after so many candles: they are the history.
 HISTORY_CANDLES: Final = 500
 _HEADER: Final = ["timestamp", "open", "high", "low", "close", "volume"]
@@ -170,8 +178,8 @@ def _series(path: Path, name: str, timeframe: str, candles: Candles) -> Series:
         raise UsageError(f"{path}: candles of {timeframe} cannot be replayed, only 1m to 1d")
     length = TIMEFRAMES[timeframe]
     _check(path, candles, length)
-    prices = np.concatenate((candles.open, candles.high, candles.low, candles.close))
-    price_digits, amount_digits = _digits(prices), _amount_digits(candles)
+    price_digits, amount_digits = _price_digits(path, candles), _amount_digits(candles)
+    coins = _most_coins(float(candles.low.min()))
     base, quote = base_and_quote(name)
     traded = candles.volume[candles.volume > 0]
     typical = float(np.median(traded)) if len(traded) else 1.0
@@ -184,9 +192,9 @@ def _series(path: Path, name: str, timeframe: str, candles: Candles) -> Series:
         weights=(),
         lot=max(int(typical * 10.0**amount_digits * 30 / length.seconds), 1),
         listed=int(candles.timestamp[0]),
-        max_quantity="9000000000.00000000",
-        max_market_quantity="900000000.00000000",
-        max_price="10000000.00000000",
+        max_quantity=f"{coins}.00000000",
+        max_market_quantity=f"{coins // 10}.00000000",
+        max_price=f"{max(10_000_000, 10 * math.ceil(float(candles.high.max())))}.00000000",
         min_notional=_SMALLEST_ORDER.get(quote, "5.00000000"),
     )
     return Series(symbol, length, candles)
@@ -213,19 +221,54 @@ def _check(path: Path, candles: Candles, timeframe: Timeframe) -> None:
         last = row[0]
 
 
-def _digits(values: FloatArray) -> int:
-    """Return after how many digits all values end, at most 8."""
-    for digits in range(MOST_DIGITS):
+def _price_digits(path: Path, candles: Candles) -> int:
+    """Return after how many digits all prices end; what float arithmetic adds does not count.
+
+    Computed prices do not end: they are rounded where they have more than 64 bits hold.
+
+    Raises:
+        UsageError: a price would change by more than a part of 1e-9.
+    """
+    prices = np.concatenate((candles.open, candles.high, candles.low, candles.close))
+    most = math.floor(math.log10(MOST_TICKS / float(prices.max())))
+    most = max(0, min(most, MOST_PRICE_DIGITS))
+    for digits in (_digits(prices, most), decimals_of(prices)):
+        if digits is not None and digits <= most:
+            return digits
+    missed = np.abs(np.round(prices, most) / prices - 1)
+    if missed.max() <= MOST_MISSED:
+        return most
+    worst = float(prices[missed.argmax()])
+    raise UsageError(
+        f"{path} has prices with {_written_digits(worst)} digits after the point, such as "
+        f"{exact_text(worst)}; a replay of prices up to {number_text(float(prices.max()))} serves "
+        f"at most {most}: replay a part of the file"
+    )
+
+
+def _written_digits(price: float) -> int:
+    return len(exact_text(price).partition(".")[2])
+
+
+def _most_coins(lowest_price: float) -> int:
+    """Return the largest order, in coins: ten times the most that an order may be worth."""
+    return max(9_000_000_000, math.ceil(10 * float(MOST_NOTIONAL) / lowest_price))
+
+
+def _digits(values: FloatArray, most: int) -> int | None:
+    """Return after how many digits all values end, or None where it is after more than `most`."""
+    for digits in range(most + 1):
         scale = 10.0**digits
         # Dividing a whole number by a power of ten gives the double nearest to that decimal.
         if np.array_equal(np.rint(values * scale) / scale, values):
             return digits
-    return MOST_DIGITS
+    return None
 
 
 def _amount_digits(candles: Candles) -> int:
     """Return the digits of amounts: fine enough for the trades that show each candle's prices."""
-    digits = _digits(candles.volume)
+    digits = _digits(candles.volume, MOST_DIGITS)
+    digits = MOST_DIGITS if digits is None else digits
     flat = candles.high == candles.low
     beyond_high = candles.high > np.maximum(candles.open, candles.close)
     beyond_low = candles.low < np.minimum(candles.open, candles.close)

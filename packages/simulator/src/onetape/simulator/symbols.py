@@ -3,7 +3,13 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Final
+
+#: NOTIONAL: largest value of an order with a limit, quote currency.
+MOST_NOTIONAL: Final = Decimal(9_000_000)
+#: Digits after the point of every decimal that Binance writes.
+LEAST_PLACES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,11 @@ class SpotSymbol:
     """First minute without trades, epoch seconds UTC; from then on its status is BREAK."""
     quiet: float = 0.0
     """Share of the minutes in which nobody trades, 0 to 0.5."""
+
+    @property
+    def price_places(self) -> int:
+        """Return the digits after the point that prices are written with: 8, or a finer tick's."""
+        return max(LEAST_PLACES, self.price_digits)
 
     @property
     def id(self) -> str:

@@ -7,7 +7,7 @@ from onetape.simulator.bars import TIMEFRAMES, joined
 from onetape.simulator.market import Market
 from onetape.simulator.offers import BOTH_SIDES, Book, book_after
 from onetape.simulator.symbols import SpotSymbol
-from onetape.simulator.wire import JsonObject, Texts, decimal_8
+from onetape.simulator.wire import JsonObject, Texts
 
 _DAY_MS: Final = 86_400_000
 #: Minutes of the mean price (`avgPriceMins` of the filters).
@@ -78,7 +78,7 @@ def average_price(market: Market, symbol: SpotSymbol, now_ms: int) -> JsonObject
         price = int(last.price[-1]) * 10**8 if len(last) else 0
     return {
         "mins": AVERAGE_MINUTES,
-        "price": decimal_8(price, symbol.price_digits + 8),
+        "price": Texts(symbol).mean_price(price),
         "closeTime": int(last.time_ms[-1]) if len(last) else 0,
     }
 
@@ -133,13 +133,13 @@ def day_ticker(market: Market, symbol: SpotSymbol, now_ms: int) -> JsonObject:
     opened, last = int(day.open[0]), int(day.close[0])
     volume, quote = int(day.volume[0]), int(day.quote[0])
     previous = opened if found.previous is None else found.previous
-    # In ticks with 8 more digits than the tick has, then cut to 8 digits altogether.
+    # In ticks with 8 more digits than the tick has, then cut to the digits of a price.
     average = quote * 10**8 // volume
     return {
         "symbol": symbol.id,
         "priceChange": texts.price(last - opened),
         "priceChangePercent": f"{(last - opened) / opened * 100:.3f}",
-        "weightedAvgPrice": decimal_8(average, symbol.price_digits + 8),
+        "weightedAvgPrice": texts.mean_price(average),
         "prevClosePrice": texts.price(previous),
         "lastPrice": texts.price(last),
         "lastQty": texts.amount(offers.last_amount if offers else 0),

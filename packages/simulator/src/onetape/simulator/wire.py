@@ -1,4 +1,8 @@
-"""How numbers and bars look in Binance's messages: decimals as strings of 8 digits, times in ms."""
+"""How numbers and bars look in Binance's messages: decimals as strings of 8 digits, times in ms.
+
+Prices of a market whose tick is finer than that, which only recorded files have, are written with
+the digits of the tick.
+"""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +18,6 @@ JsonObject = dict[str, JsonValue]
 
 _encoded: Final = json.JSONEncoder(separators=(",", ":")).encode
 _DIGITS: Final = 8
-_ONE: Final = 10**_DIGITS
 
 
 def json_text(value: object) -> str:
@@ -36,10 +39,16 @@ def json_value(text: str) -> object:
 
 def decimal_8(value: int, digits: int) -> str:
     """Return `value * 10**-digits` with 8 digits after the point; further digits are cut off."""
+    return decimal_text(value, digits, _DIGITS)
+
+
+def decimal_text(value: int, digits: int, places: int) -> str:
+    """Return `value * 10**-digits` with `places` digits after the point; others are cut off."""
     sign = "-" if value < 0 else ""
     value = abs(value)
-    value = value * 10 ** (_DIGITS - digits) if digits <= _DIGITS else value // 10 ** (digits - 8)
-    return f"{sign}{value // _ONE}.{value % _ONE:08d}"
+    shift = 10 ** abs(places - digits)
+    value = value * shift if digits <= places else value // shift
+    return f"{sign}{value // 10**places}.{value % 10**places:0{places}d}"
 
 
 class Texts:
@@ -48,11 +57,16 @@ class Texts:
     def __init__(self, symbol: SpotSymbol) -> None:
         """Take the digits of this market."""
         self._price_digits = symbol.price_digits
+        self._price_places = symbol.price_places
         self._amount_digits = symbol.amount_digits
 
     def price(self, ticks: int) -> str:
         """Return a price given in ticks."""
-        return decimal_8(ticks, self._price_digits)
+        return decimal_text(ticks, self._price_digits, self._price_places)
+
+    def mean_price(self, hundred_millionths: int) -> str:
+        """Return a price given in 10**-8 ticks."""
+        return decimal_text(hundred_millionths, self._price_digits + 8, self._price_places)
 
     def amount(self, steps: int) -> str:
         """Return an amount given in steps."""
@@ -79,7 +93,7 @@ def kline_texts(symbol: SpotSymbol, timeframe: Timeframe, bars: Bars) -> Iterato
 def _kline_cells(
     symbol: SpotSymbol, timeframe: Timeframe, bars: Bars
 ) -> Iterator[tuple[int, str, str, str, str, str, int, str, int, str, str]]:
-    price, amount = symbol.price_digits, symbol.amount_digits
+    price, amount, places = symbol.price_digits, symbol.amount_digits, symbol.price_places
     opens = bars.timestamp.tolist()
     if timeframe.is_month:
         ends = [timeframe.next(opened) * 1_000 - 1 for opened in opens]
@@ -87,28 +101,28 @@ def _kline_cells(
         ends = ((bars.timestamp + timeframe.seconds) * 1_000 - 1).tolist()
     return zip(
         (bars.timestamp * 1_000).tolist(),
-        _decimals_8(bars.open, price),
-        _decimals_8(bars.high, price),
-        _decimals_8(bars.low, price),
-        _decimals_8(bars.close, price),
-        _decimals_8(bars.volume, amount),
+        _decimals(bars.open, price, places),
+        _decimals(bars.high, price, places),
+        _decimals(bars.low, price, places),
+        _decimals(bars.close, price, places),
+        _decimals(bars.volume, amount),
         ends,
-        _decimals_8(bars.quote, price + amount),
+        _decimals(bars.quote, price + amount),
         bars.trades.tolist(),
-        _decimals_8(bars.buy_volume, amount),
-        _decimals_8(bars.buy_quote, price + amount),
+        _decimals(bars.buy_volume, amount),
+        _decimals(bars.buy_quote, price + amount),
         strict=True,
     )
 
 
-def _decimals_8(values: IntArray, digits: int) -> list[str]:
-    """Return `decimal_8` of each value; none is negative."""
-    if digits > _DIGITS:
-        values, digits = values // 10 ** (digits - _DIGITS), _DIGITS
+def _decimals(values: IntArray, digits: int, places: int = _DIGITS) -> list[str]:
+    """Return `decimal_text` of each value; none is negative."""
+    if digits > places:
+        values, digits = values // 10 ** (digits - places), places
     # Split before scaling: a month's volume with 8 digits more would not fit into 64 bits.
     # Not `divmod`, which takes no Python integers; a value that needs more than 64 bits is one.
-    whole, part = values // 10**digits, values % 10**digits * 10 ** (_DIGITS - digits)
-    return [f"{w}.{p:08d}" for w, p in zip(whole.tolist(), part.tolist(), strict=True)]
+    whole, part = values // 10**digits, values % 10**digits * 10 ** (places - digits)
+    return [f"{w}.{p:0{places}d}" for w, p in zip(whole.tolist(), part.tolist(), strict=True)]
 
 
 def kline_events(

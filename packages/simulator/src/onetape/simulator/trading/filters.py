@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Final
 
-from onetape.simulator.symbols import SpotSymbol
+from onetape.simulator.symbols import MOST_NOTIONAL, SpotSymbol
 from onetape.simulator.trading import refused
 from onetape.simulator.trading.money import scaled
 from onetape.simulator.trading.orders import STOPS, OrderRequest, exact_value
@@ -11,8 +11,6 @@ from onetape.simulator.trading.orders import STOPS, OrderRequest, exact_value
 #: PERCENT_PRICE_BY_SIDE: a limit price lies within these multiples of the five-minute mean.
 PRICE_UP: Final = 5
 PRICE_DOWN: Final = Decimal("0.2")
-#: NOTIONAL: largest value of an order with a limit, quote currency.
-MOST_NOTIONAL: Final = Decimal(9_000_000)
 #: MAX_NUM_ORDERS and MAX_NUM_ALGO_ORDERS: open orders of one market, and those with a stop price.
 MOST_ORDERS: Final = 200
 MOST_STOPS: Final = 5

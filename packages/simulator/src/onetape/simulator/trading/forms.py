@@ -51,7 +51,8 @@ def order_request(params: Params, symbol: SpotSymbol) -> OrderRequest:
     if time_in_force not in ("GTC", "IOC", "FOK"):
         raise refused.invalid_time_in_force()
     quantity, quote = positive(params, "quantity"), positive(params, "quoteOrderQty")
-    price, stop = positive(params, "price"), positive(params, "stopPrice")
+    places = symbol.price_places
+    price, stop = positive(params, "price", places), positive(params, "stopPrice", places)
     return OrderRequest(
         symbol,
         side,
@@ -96,11 +97,16 @@ def needed(params: Params, name: str) -> str:
     return value
 
 
-def positive(params: Params, name: str) -> Decimal | None:
+def positive(params: Params, name: str, places: int = _DIGITS) -> Decimal | None:
     """Return a number above zero, or None where it was not sent.
 
+    Args:
+        params: Of the request.
+        name: Of the parameter.
+        places: Digits after the point that it may have.
+
     Raises:
-        Refusal: it is no number, is zero, or has more than eight digits after the point.
+        Refusal: it is no number, is zero, or has more digits after the point.
     """
     if name not in params:
         return None
@@ -108,7 +114,7 @@ def positive(params: Params, name: str) -> Decimal | None:
     if not re.fullmatch(_DECIMAL, text):
         raise refusals.illegal(name, _DECIMAL)
     value = Decimal(text)
-    if value and value.scaleb(_DIGITS) % 1:
+    if value and value.scaleb(places) % 1:
         raise refused.too_precise(name)
     if not value:
         spoken = {"quantity": "quantity", "quoteOrderQty": "quantity"}.get(name, "price")
