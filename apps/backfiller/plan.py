@@ -7,10 +7,10 @@ from msgspec.structs import asdict
 
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import utc_text
+from onetape.core.quirks import Quirks
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted
 from onetape.exchange.pages import last_closed_open
-from onetape.exchange.quirks import Quirks
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import reread_from
 from onetape.store.candles import last_closed_before, missing_between

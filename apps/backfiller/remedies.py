@@ -8,9 +8,9 @@ from msgspec import Struct
 
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import utc_text
+from onetape.core.quirks import is_out_of_reach, quirks_of
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted
-from onetape.exchange.quirks import is_out_of_reach, quirks_of
 
 
 class OpenGap(Struct, frozen=True):

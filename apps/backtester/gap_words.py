@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from backtester.settings import BacktesterSettings
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import utc_text
+from onetape.core.quirks import quirks_of
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted
-from onetape.exchange.quirks import quirks_of
 from onetape.store.database import Store
 from onetape.store.gaps import UNPROVEN, ledger_of
 

@@ -243,7 +243,7 @@ def repair_command(
 def _is_out_of_reach(key: SeriesKey, start: int) -> bool:
     """Return whether the exchange cannot serve a candle any more."""
     from onetape.core.clock import SystemClock
-    from onetape.exchange.quirks import is_out_of_reach
+    from onetape.core.quirks import is_out_of_reach
 
     now = SystemClock().now_ms() // 1_000
     return is_out_of_reach(key.exchange, Timeframe.parse(key.timeframe), start, now)

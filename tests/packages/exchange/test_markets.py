@@ -8,12 +8,12 @@ import ccxt
 import pytest
 
 from onetape.core.errors import UsageError
+from onetape.core.quirks import QUIRKS
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.catalogue import exchange_catalogue, exchange_facts
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.listing import listed_since
 from onetape.exchange.markets import Ticker, market_of, ticker_of
-from onetape.exchange.quirks import QUIRKS
 from onetape.exchange.rest import RestExchange
 from onetape.simulator.embedded import DEFAULT_SEED
 from onetape.simulator.market import Market

@@ -5,8 +5,8 @@ from typing import Any
 import ccxt
 from msgspec import Struct
 
+from onetape.core.quirks import QUIRKS, quirks_of
 from onetape.core.symbols import SIMULATOR_ID
-from onetape.exchange.quirks import QUIRKS, quirks_of
 
 
 class ExchangeFacts(Struct, frozen=True):

@@ -11,6 +11,7 @@ import ccxt.async_support as ccxt_async
 from onetape.core.candles import Candle
 from onetape.core.clock import Clock
 from onetape.core.errors import ExchangeUnreachable, UsageError
+from onetape.core.quirks import Quirks, quirks_of
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.words import did_you_mean
 from onetape.exchange.answers import Batch, Listener
@@ -19,7 +20,6 @@ from onetape.exchange.market_clock import SimulatorClock, market_clock
 from onetape.exchange.markets import Market as Market
 from onetape.exchange.markets import Ticker, market_of, ticker_of
 from onetape.exchange.patience import Patience
-from onetape.exchange.quirks import Quirks, quirks_of
 from onetape.exchange.waiting import ComputerWall, Silences, Wall
 
 #: Before the second attempt of a read; doubles from then on.
