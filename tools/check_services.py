@@ -141,6 +141,21 @@ def check_until_stopped(service: Service, environments: Path, folder: Path) -> N
         raise SystemExit(f"{service.name}: exit code {code} on SIGTERM")
     rows = stored_rows(folder)
     print(f"{service.name}: worked, and exit code 0 on SIGTERM, {rows:,} candles in the tape")
+    if service.program == "backfiller":
+        accept_gaps(environments, folder)
+
+
+def accept_gaps(environments: Path, folder: Path) -> None:
+    """Accept the outages of the invented market, which only a second round would prove.
+
+    Raises:
+        SystemExit: they could not be accepted.
+    """
+    backfiller = str(environments / "backfiller" / "bin" / "backfiller")
+    flags = ("--exchange", "simulator", "--accept", "all", "--because", "outage")
+    done = subprocess.run([backfiller, "gaps", *flags], cwd=folder, check=False)
+    if done.returncode:
+        raise SystemExit(f"backfiller gaps --accept: exit code {done.returncode}")
 
 
 def check_answers(service: Service, environments: Path, folder: Path) -> None:
