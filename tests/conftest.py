@@ -3,7 +3,10 @@
 import os
 import shutil
 import socket
+import ssl
+import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,11 @@ from repeatable import (
 from side_by_side import processes_for, put_longest_first
 
 give_children_default_signals()
+# Reading all certificates of the system takes 30 ms for each client of an exchange, of thousands.
+ssl.create_default_context = cache(ssl.create_default_context)
+# Without bytecode each process of the tests, and each program that they start, compiles everything.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 set_up_hypothesis()
 
 REPOSITORY = Path(__file__).resolve().parent.parent

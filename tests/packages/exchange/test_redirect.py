@@ -62,3 +62,10 @@ def test_an_order_and_the_account_go_over_the_redirected_websocket_api(simulator
 
     found = asyncio.run(asyncio.wait_for(scene(), 60))
     assert found == ("canceled", "/ws-api/v3")
+
+
+def test_certificates_are_read_and_checked_for_every_address_but_a_plain_one_of_the_simulator():
+    plain = client_settings(Endpoint("simulator", "http://127.0.0.1:8790"))
+    assert plain["verify"] is False
+    for other in (Endpoint("simulator", "https://127.0.0.1:8790"), Endpoint("binance")):
+        assert "verify" not in client_settings(other)
