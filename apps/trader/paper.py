@@ -8,7 +8,6 @@ trades.
 from onetape.core.candles import Candle
 from onetape.core.clock import utc_text
 from onetape.core.digits import number_text
-from onetape.core.steps import decimal_text
 from onetape.core.trading import Order, Side, Trade
 from onetape.engine import (
     BarExit,
@@ -265,7 +264,7 @@ class PaperBroker:
         self._open = None
         verb = "bought" if trade.side == "buy" else "sold"
         return (
-            f"{verb} {decimal_text(trade.amount)} {market.base} at "
+            f"{verb} {job.digits.amount_text(trade.amount)} {market.base} at "
             f"{job.digits.price_text(trade.price)} {market.quote} on paper, fee "
             f"{number_text(float(trade.fee), commas=True)} {trade.fee_currency}"
         )
