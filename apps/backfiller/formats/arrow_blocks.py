@@ -24,7 +24,12 @@ _BATCH_ROWS: Final = 100_000
 
 
 def arrow_blocks(
-    part: Part, symbol: str, columns: Sequence[str] | None, notes: TableNotes, *, is_spot: bool
+    part: Part,
+    bases: Sequence[str],
+    columns: Sequence[str] | None,
+    notes: TableNotes,
+    *,
+    is_spot: bool,
 ) -> Iterator[Block]:
     """Give the rows of a Parquet or Feather file.
 
@@ -41,7 +46,7 @@ def arrow_blocks(
     notes.has_header = True
     try:
         with part.open() as file:
-            for batch in batches(file, part, symbol, columns, notes, is_spot):
+            for batch in batches(file, part, bases, columns, notes, is_spot):
                 if batch.num_rows:
                     yield _block(batch, part.source)
     except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
@@ -52,14 +57,14 @@ def arrow_blocks(
 
 # Any: pyarrow has no types.
 def _parquet_batches(
-    file: IO[bytes], part: Part, symbol: str, columns: Sequence[str] | None, notes: TableNotes,
-    is_spot: bool,
+    file: IO[bytes], part: Part, bases: Sequence[str], columns: Sequence[str] | None,
+    notes: TableNotes, is_spot: bool,
 ) -> Iterator[Any]:  # fmt: skip
     pq: Any = import_module("pyarrow.parquet")
     # Without the buffers of a whole column: rows of years would be read at once.
     table = pq.ParquetFile(file, pre_buffer=False, buffer_size=2**20)
     schema = table.schema_arrow
-    places = _places(schema, symbol, columns, notes, part.source, is_spot)
+    places = _places(schema, bases, columns, notes, part.source, is_spot)
     names = [schema.names[place] for place in places.fields]
     chosen = list(places.fields)
     # By number: of columns that share a name the file has several. Nested ones shift numbers.
@@ -72,8 +77,8 @@ def _parquet_batches(
 
 
 def _feather_batches(
-    file: IO[bytes], part: Part, symbol: str, columns: Sequence[str] | None, notes: TableNotes,
-    is_spot: bool,
+    file: IO[bytes], part: Part, bases: Sequence[str], columns: Sequence[str] | None,
+    notes: TableNotes, is_spot: bool,
 ) -> Iterator[Any]:  # fmt: skip
     pa: Any = import_module("pyarrow")
     start = file.read(6)
@@ -85,7 +90,7 @@ def _feather_batches(
         reader: Any = pa.ipc.open_file(file)
         schema = reader.schema
         batches = (reader.get_batch(number) for number in range(reader.num_record_batches))
-    places = _places(schema, symbol, columns, notes, part.source, is_spot)
+    places = _places(schema, bases, columns, notes, part.source, is_spot)
     for whole in batches:
         batch = whole.select(list(places.fields))
         for first in range(0, batch.num_rows, _BATCH_ROWS):
@@ -94,7 +99,7 @@ def _feather_batches(
 
 def _places(
     schema: Any,
-    symbol: str,
+    bases: Sequence[str],
     columns: Sequence[str] | None,
     notes: TableNotes,
     source: str,
@@ -107,7 +112,7 @@ def _places(
         raise futures_header(source)
     if columns is not None:
         return columns_given(columns, len(names), source)
-    places = columns_named(names, symbol, source)
+    places = columns_named(names, bases, source)
     if len(places.fields) < 6:
         notes.add(NO_VOLUME)
     return Places(places.fields)

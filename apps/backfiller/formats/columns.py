@@ -72,12 +72,12 @@ def parse_columns(text: str) -> tuple[str, ...]:
     return names
 
 
-def columns_named(header: Sequence[str], symbol: str | None, source: str) -> Places:
+def columns_named(header: Sequence[str], bases: Sequence[str], source: str) -> Places:
     """Return where the columns are in a table with a header.
 
     Args:
         header: The names of the columns.
-        symbol: Whose candles they are, where that is known: `Volume BTC` is the volume of BTC/USDT.
+        bases: Codes of the coin, where they are known: `Volume BTC` is the volume of BTC/USDT.
         source: The table, for the error.
 
     Raises:
@@ -85,9 +85,7 @@ def columns_named(header: Sequence[str], symbol: str | None, source: str) -> Pla
     """
     plain = [plain_name(name) for name in header]
     names = dict(_NAMES)
-    if symbol is not None:
-        base = plain_name(symbol.partition("/")[0])
-        names |= {f"volume{base}": "volume", f"vol{base}": "volume", f"{base}volume": "volume"}
+    names |= dict.fromkeys(_volume_names(bases), "volume")
     if set(plain) >= _HTX:
         names = {name: field for name, field in names.items() if name != "vol"} | {
             "amount": "volume"
@@ -99,7 +97,7 @@ def columns_named(header: Sequence[str], symbol: str | None, source: str) -> Pla
         for field in FIELDS
     }
     time_of_day = _time_places(plain, found)
-    _one_volume(plain, found, symbol)
+    _one_volume(plain, found, bases)
     places: list[int] = []
     for field in FIELDS:
         if field == "volume" and not found[field] and not any("vol" in name for name in plain):
@@ -133,18 +131,22 @@ def _time_places(plain: Sequence[str], found: dict[str, list[int]]) -> int | Non
     return None
 
 
-def _one_volume(plain: Sequence[str], found: dict[str, list[int]], symbol: str | None) -> None:
+def _one_volume(plain: Sequence[str], found: dict[str, list[int]], bases: Sequence[str]) -> None:
     """Leave the column of the volume in base currency."""
     volumes = found["volume"]
     if len(volumes) < 2:
         return
-    base = "" if symbol is None else plain_name(symbol.partition("/")[0])
-    ranks = (f"volume{base}", f"vol{base}", f"{base}volume") if base else ()
-    for rank in (*ranks, *_VOLUME_RANKS[:-1]):
+    for rank in (*_volume_names(bases), *_VOLUME_RANKS[:-1]):
         named = [place for place in volumes if plain[place] == rank]
         if len(named) == 1:
             found["volume"] = named
             return
+
+
+def _volume_names(bases: Sequence[str]) -> list[str]:
+    """Return the names of a volume that say its coin."""
+    codes = [plain_name(base) for base in bases]
+    return [name for code in codes for name in (f"volume{code}", f"vol{code}", f"{code}volume")]
 
 
 def is_futures_header(header: Sequence[str]) -> bool:

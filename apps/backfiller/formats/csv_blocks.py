@@ -28,7 +28,12 @@ _LONGEST_LINE: Final = 2**20
 
 
 def csv_blocks(
-    part: Part, symbol: str, columns: Sequence[str] | None, notes: TableNotes, *, is_spot: bool
+    part: Part,
+    bases: Sequence[str],
+    columns: Sequence[str] | None,
+    notes: TableNotes,
+    *,
+    is_spot: bool,
 ) -> Iterator[Block]:
     """Give the rows of a CSV file.
 
@@ -37,7 +42,7 @@ def csv_blocks(
     """
     with part.open() as file:
         head = _read_full(file, HEAD_BYTES)
-        layout = read_layout(head, symbol, columns, part.source)
+        layout = read_layout(head, bases, columns, part.source)
         _describe(layout, part, columns, notes, is_spot=is_spot)
         for text in _pieces(head, file, layout, part):
             frame = _parsed_twice(text, layout, part.source)
@@ -119,6 +124,7 @@ def _parsed_twice(text: bytes, layout: Layout, source: str) -> "pd.DataFrame":
     import pandas as pd
 
     prices = [str(place) for place in layout.places.fields[1:]]
+    texts = _texts(layout)
     names = [str(place) for place in range(layout.width)]
     options: dict[str, Any] = {
         "sep": layout.delimiter,
@@ -132,7 +138,7 @@ def _parsed_twice(text: bytes, layout: Layout, source: str) -> "pd.DataFrame":
     try:
         if layout.style.is_plain:
             try:
-                return _parsed(text, dtype=dict.fromkeys(prices, np.float64), **options)
+                return _parsed(text, dtype=dict.fromkeys(prices, np.float64) | texts, **options)
             except ValueError as error:
                 if isinstance(error, pd.errors.ParserError):
                     raise
@@ -142,6 +148,12 @@ def _parsed_twice(text: bytes, layout: Layout, source: str) -> "pd.DataFrame":
         raise DataError(f"{source} cannot be read as CSV: {said(error)}") from error
     except pd.errors.EmptyDataError:
         return pd.DataFrame(columns=names)
+
+
+def _texts(layout: Layout) -> dict[str, type[str]]:
+    """Return the columns that stay text: 010000 is a time of day, which as a number is 10000."""
+    at = layout.places.time_of_day
+    return {} if at is None else {str(layout.places.fields[0]): str, str(at): str}
 
 
 def _parsed(text: bytes, **options: Any) -> "pd.DataFrame":

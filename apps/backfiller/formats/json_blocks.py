@@ -40,14 +40,19 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 
 def json_blocks(
-    part: Part, symbol: str, columns: Sequence[str] | None, notes: TableNotes, *, is_spot: bool
+    part: Part,
+    bases: Sequence[str],
+    columns: Sequence[str] | None,
+    notes: TableNotes,
+    *,
+    is_spot: bool,
 ) -> Iterator[Block]:
     """Give the rows of a JSON file.
 
     Raises:
         DataError: it is no table of candles of a spot market, or damaged.
     """
-    reader = _RowReader(part.source, symbol, columns, notes, is_spot=is_spot)
+    reader = _RowReader(part.source, bases, columns, notes, is_spot=is_spot)
     with part.open() as file:
         for rows in _row_lists(file, part):
             if rows:
@@ -223,14 +228,14 @@ class _RowReader:
     def __init__(
         self,
         source: str,
-        symbol: str,
+        bases: Sequence[str],
         columns: Sequence[str] | None,
         notes: TableNotes,
         *,
         is_spot: bool,
     ) -> None:
         self._source = source
-        self._symbol = symbol
+        self._bases = bases
         self._columns = columns
         self._notes = notes
         self._is_spot = is_spot
@@ -273,7 +278,7 @@ class _RowReader:
                 raise futures_header(self._source)
             self._width = len(self._header)
             self._notes.has_header = True
-            self._places = columns_named(self._header, self._symbol, self._source)
+            self._places = columns_named(self._header, self._bases, self._source)
             if len(self._places.fields) < 6:
                 self._notes.add(NO_VOLUME)
             return

@@ -71,13 +71,13 @@ def encoding_of(head: bytes, source: str) -> str:
 
 
 def read_layout(
-    head: bytes, symbol: str | None, columns: Sequence[str] | None, source: str
+    head: bytes, bases: Sequence[str], columns: Sequence[str] | None, source: str
 ) -> Layout:
     """Return how a CSV file is laid out.
 
     Args:
         head: Its first `HEAD_BYTES` bytes, or all of them.
-        symbol: Whose candles they are, where that is known.
+        bases: Codes of the coin that a column of volume may name: `Volume BTC`.
         columns: The columns that a flag names; None recognises them.
         source: The file, for errors.
 
@@ -96,9 +96,7 @@ def read_layout(
     separator = _SEPARATOR_LINE.fullmatch(lines[0])
     delimiter = separator[1] if separator else _delimiter(lines)
     rows = [_cells(line, delimiter) for line in lines]
-    return _laid_out(
-        rows, encoding, delimiter, symbol, columns, source, first=1 if separator else 0
-    )
+    return _laid_out(rows, encoding, delimiter, bases, columns, source, first=1 if separator else 0)
 
 
 def _delimiter(lines: Sequence[str]) -> str:
@@ -124,7 +122,7 @@ def _laid_out(
     rows: Sequence[Sequence[str]],
     encoding: str,
     delimiter: str,
-    symbol: str | None,
+    bases: Sequence[str],
     columns: Sequence[str] | None,
     source: str,
     *,
@@ -133,10 +131,10 @@ def _laid_out(
     start = _first_row(rows, first)
     above = [row for row in rows[first:start] if any(row)]
     sample = [row for row in rows[start : start + _SAMPLE_ROWS] if any(row)]
-    header, skipped = _header(above, symbol, sample, columns, source)
+    header, skipped = _header(above, bases, sample, columns, source)
     width = len(header or (sample[0] if sample else ()))
     if header:
-        places = columns_named(header, symbol, source) if columns is None else None
+        places = columns_named(header, bases, source) if columns is None else None
     elif not sample:
         raise DataError(f"{source} has no candles: {printable(delimiter.join(rows[first]))[:80]!r}")
     else:
@@ -180,7 +178,7 @@ def _is_header_above(rows: Sequence[Sequence[str]]) -> bool:
 
 def _header(
     above: Sequence[Sequence[str]],
-    symbol: str | None,
+    bases: Sequence[str],
     sample: Sequence[Sequence[str]],
     columns: Sequence[str] | None,
     source: str,
@@ -194,7 +192,7 @@ def _header(
     fault: DataError | None = None
     for row in reversed(wide):
         try:
-            columns_named(row, symbol, source)
+            columns_named(row, bases, source)
         except DataError as error:
             fault = fault or error
         else:
@@ -204,7 +202,7 @@ def _header(
     merged = _merged(above, wide)
     if merged:
         try:
-            columns_named(merged, symbol, source)
+            columns_named(merged, bases, source)
         except DataError:
             pass
         else:

@@ -99,7 +99,7 @@ def _read(part: Part, symbol: str, options: ReadOptions, spool: Spool) -> ReadTa
     times = TimeReader(part.source, options.time_unit, options.zone)
     kind = KindCheck(part.source, is_spot=options.is_spot)
     blocks = _READERS[part.suffix](
-        part, symbol, options.columns, table.notes, is_spot=options.is_spot
+        part, _bases(part, symbol), options.columns, table.notes, is_spot=options.is_spot
     )
     for block in blocks:
         kind.look(block)
@@ -120,6 +120,12 @@ def _read(part: Part, symbol: str, options: ReadOptions, spool: Spool) -> ReadTa
         table.notes.add(f"{counted(table.empty, 'row')} without prices left out")
     table.time_unit = times.unit
     return table
+
+
+def _bases(part: Part, symbol: str) -> tuple[str, ...]:
+    """Return the codes that a column of volume may name: CCXT's, and that of the file's name."""
+    codes = [symbol.partition("/")[0], (part.named.symbol or "").partition("/")[0]]
+    return tuple(dict.fromkeys(code for code in codes if code))
 
 
 def _candles(block: Block, times: TimeReader, table: ReadTable) -> Candles:

@@ -35,7 +35,7 @@ def text_of(
                 t=row.timestamp, ms=row.timestamp * 1_000, o=o, h=h, l=l_, c=c, v=v,
                 date=f"{at:%Y-%m-%d}", time=f"{at:%H:%M}", iso=f"{at:%Y-%m-%d %H:%M:%S}",
                 ampm=f"{at:%m/%d/%Y %I:%M %p}", hourpm=f"{at:%Y-%m-%d %I-%p}",
-                dots=f"{at:%Y.%m.%d}", german=f"{at:%d.%m.%Y %H:%M}",
+                bare=f"{at:%Y%m%d,%H%M%S}", dots=f"{at:%Y.%m.%d}", german=f"{at:%d.%m.%Y %H:%M}",
             )
         )  # fmt: skip
     return "\n".join(lines) + "\n"
@@ -72,6 +72,8 @@ LAYOUTS = {
     "am and pm": "Time,O,H,L,C,Vol\n" + text_of(ROWS, "{ampm},{o},{h},{l},{c},{v}"),
     "date and time": "Date,Time,Open,High,Low,Close,Volume\n"
     + text_of(ROWS, "{date},{time},{o},{h},{l},{c},{v}"),
+    "date and time without separators": "Date,Time,Open,High,Low,Close,Volume\n"
+    + text_of(ROWS, "{bare},{o},{h},{l},{c},{v}"),
     "MetaTrader": "<DATE>\t<TIME>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<VOL>\n"
     + text_of(ROWS, "{dots}\t{time}:00\t{o}\t{h}\t{l}\t{c}\t{v}"),
     "MetaTrader without a header": text_of(ROWS, "{dots},{time},{o},{h},{l},{c},{v}"),
