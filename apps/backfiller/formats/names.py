@@ -53,6 +53,10 @@ _TRADINGVIEW_TIMEFRAMES: Final = {
     "1": "1m", "3": "3m", "5": "5m", "15": "15m", "30": "30m", "60": "1h", "120": "2h",
     "240": "4h", "360": "6h", "480": "8h", "720": "12h", "1D": "1d", "1W": "1w",
 }  # fmt: skip
+#: Words for what is no spot market, in names that say none: BTC-USDT-SWAP, BTCUSDTPERP, BTC1!
+_CONTRACT: Final = re.compile(
+    r"USD[TC]?[-_]?PERP|PERPETUAL|[-_](?:SWAP|perp|futures?|PREMIUM)(?![A-Za-z0-9])|\d!"
+)
 #: Folders of Binance's archives, with what their files hold.
 _FOLDERS: Final = {
     "markPriceKlines": "mark prices",
@@ -73,6 +77,8 @@ class Named(Struct, frozen=True):
     """Exchange whose own currency codes the symbol has; None where they are CCXT's."""
     other_kind: str | None = None
     """What the file holds where that is not candles of a spot market, such as `futures`."""
+    either: tuple[str, ...] = ()
+    """The markets that the name may stand for, where it does not say which."""
     is_kraken_archive: bool = False
     """The name is one of Kraken's own archive, in which a hole means that nothing was traded."""
 
@@ -91,7 +97,10 @@ def named(path: PurePath) -> Named:
         exchange = folder.name if folder.parent.name == "data" else None
         timeframe = match[3].replace("Mo", "M")
         return Named(exchange, f"{match[1]}/{match[2]}", timeframe, is_guess=exchange is not None)
-    return _of_publishers(stem)
+    found = _of_publishers(stem)
+    if found.symbol is None and not found.either and _CONTRACT.search(stem):
+        return Named(other_kind="futures")
+    return found
 
 
 def _other_kind(path: PurePath, stem: str) -> str | None:
@@ -122,16 +131,25 @@ def _of_publishers(stem: str) -> Named:
             codes_of="kraken", is_kraken_archive=True,
         )  # fmt: skip
     if match := _DOWNLOADED.fullmatch(stem):
-        exchange, timeframe = match[1].lower(), match[3]
-        symbol = _split(match[2], (*_QUOTES, "USD"))
-        length = _DOWNLOADED_TIMEFRAMES.get(timeframe, timeframe)
-        return Named(exchange, symbol, length, is_guess=True, codes_of=exchange)
+        return _of_any(match[1], match[2], _DOWNLOADED_TIMEFRAMES.get(match[3], match[3]))
     if (match := _TRADINGVIEW.fullmatch(stem)) and match[3] in _TRADINGVIEW_TIMEFRAMES:
-        exchange = match[1].lower()
-        symbol = _split(match[2], (*_QUOTES, "USD"))
-        length = _TRADINGVIEW_TIMEFRAMES[match[3]]
-        return Named(exchange, symbol, length, is_guess=True, codes_of=exchange)
+        return _of_any(match[1], match[2], _TRADINGVIEW_TIMEFRAMES[match[3]])
     return Named()
+
+
+def _of_any(name: str, pair: str, timeframe: str) -> Named:
+    """Return what a name with the pair of any exchange says."""
+    exchange = name.lower()
+    if exchange == "kraken":
+        markets = tuple(filter(None, [_kraken_symbol(pair)]))
+    else:
+        # BATUSD is BAT/USD or BA/TUSD; only Binance is known to have no dollars.
+        longest = _split(pair, (*_QUOTES, "USD"))
+        dollars = _split(pair, ("USD",)) if exchange != "binance" else None
+        markets = tuple(dict.fromkeys(filter(None, [dollars, longest])))
+    symbol = markets[0] if len(markets) == 1 else None
+    either = markets if len(markets) > 1 else ()
+    return Named(exchange, symbol, timeframe, is_guess=True, codes_of=exchange, either=either)
 
 
 def _split(pair: str, quotes: tuple[str, ...]) -> str | None:

@@ -106,7 +106,7 @@ def plan_import(
         for part in parts:
             if part.member and not _is_chosen(part, wanted):
                 continue
-            if part.member and _symbol_of(part, wanted) is None and not part.named.other_kind:
+            if part.member and _is_nameless(part, wanted):
                 nameless.append(part)
                 continue
             try:
@@ -190,6 +190,8 @@ def _is_chosen(part: Part, wanted: Wanted) -> bool:
     """Return whether a table of an archive is of the series that the flags name."""
     if wanted.timeframe is not None and part.named.timeframe not in (None, wanted.timeframe):
         return False
+    if wanted.symbol is not None and part.named.either:
+        return wanted.symbol in part.named.either
     if wanted.symbol is None or part.named.symbol is None:
         return True
     exchange = wanted.exchange or part.named.exchange
@@ -215,8 +217,10 @@ def _common_codes(exchange: str) -> Mapping[str, str]:
     return common_codes(exchange)
 
 
-def _symbol_of(part: Part, wanted: Wanted) -> str | None:
-    return part.named.symbol or wanted.symbol
+def _is_nameless(part: Part, wanted: Wanted) -> bool:
+    """Return whether neither the name nor a flag say anything of the market of a table."""
+    name = part.named
+    return not (name.symbol or name.either or name.other_kind or wanted.symbol)
 
 
 def _plan(part: Part, wanted: Wanted) -> Planned:
@@ -237,7 +241,9 @@ def _plan(part: Part, wanted: Wanted) -> Planned:
     _note_contradiction(part, "timeframe", wanted.timeframe, named.timeframe)
     symbol = wanted.symbol or by_name
     if symbol is None:
-        raise UsageError(f"{part.source}: its name says no market; add --symbol BTC/USDT")
+        either = " or ".join(named.either)
+        fault = f"its name may mean {either}" if either else "its name says no market"
+        raise UsageError(f"{part.source}: {fault}; add --symbol {(*named.either, 'BTC/USDT')[0]}")
     if wanted.symbol is None and by_name is not None and by_name != named.symbol:
         note(f"{part.source}: {named.symbol} of {exchange} is {by_name}, by the names of CCXT")
     return Planned(

@@ -164,6 +164,30 @@ def test_codes_of_an_exchange_become_those_of_ccxt(
     assert series(folder) == [f"{symbol} 1h"]
 
 
+def test_a_name_that_may_mean_two_markets_asks_which(backfiller: Run, folder: Path) -> None:
+    tables = {"Coinbase_BATUSD_1h.csv": kraken_rows(ROWS), "Coinbase_DOTUSD_1h.csv": ""}
+    zipped(folder / "two.zip", tables)
+    ended = backfiller("import", "two.zip", "--db", DB)
+    assert ended.code == 2
+    assert "may mean BAT/USD or BA/TUSD; add --symbol BAT/USD" in ended.err
+    assert backfiller("import", "two.zip", "--symbol", "BAT/USD", "--db", DB).code == 0
+    assert series(folder) == ["coinbase BAT/USD 1h"]
+
+
+def test_a_column_of_volume_may_name_the_coin_by_its_code_at_the_exchange(
+    backfiller: Run, folder: Path
+) -> None:
+    header = "unix,date,symbol,open,high,low,close,Volume USD,Volume DSH\n"
+    lines = [
+        f"{row.timestamp},,DSH/USD,{','.join(map(repr, row[1:5]))},7,{row.volume!r}\n"
+        for row in ROWS
+    ]
+    (folder / "Bitfinex_DSHUSD_1h.csv").write_text(header + "".join(lines))
+    ended = backfiller("import", "Bitfinex_DSHUSD_1h.csv", "--db", DB)
+    assert ended.code == 0, ended.err
+    assert stored(folder / DB, SeriesKey("bitfinex", "DASH/USD", "1h")) == ROWS
+
+
 def test_flags_choose_a_table_of_an_archive_by_the_code_of_ccxt(
     backfiller: Run, folder: Path
 ) -> None:

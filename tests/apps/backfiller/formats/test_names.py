@@ -36,6 +36,8 @@ from backfiller.formats.names import Named, named
         ("Kraken_ETHUSD_d.csv", "kraken", "ETH/USD", "1d"),
         ("BINANCE_BTCUSDT, 60.csv", "binance", "BTC/USDT", "1h"),
         ("COINBASE_ETHUSD, 1D_3f2a1.csv", "coinbase", "ETH/USD", "1d"),
+        ("KRAKEN_XBTUSD, 60.csv", "kraken", "XBT/USD", "1h"),
+        ("BINANCE_BTCTUSD, 60.csv", "binance", "BTC/TUSD", "1h"),
         ("candles.csv", None, None, None),
         ("XBTUSD_10080.csv", None, None, None),
     ],
@@ -54,6 +56,21 @@ def test_a_market_without_a_known_quote_currency_stays_unknown() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "either"),
+    [
+        ("Coinbase_BATUSD_1h.csv", ("BAT/USD", "BA/TUSD")),
+        ("BITSTAMP_USDTUSD, 60.csv", ("USDT/USD", "USD/TUSD")),
+        ("COINBASE_SHIBUSD, 60.csv", ("SHIB/USD", "SHI/BUSD")),
+    ],
+)
+def test_a_pair_that_may_end_in_two_currencies_is_neither(
+    name: str, either: tuple[str, ...]
+) -> None:
+    found = named(PurePosixPath(name))
+    assert (found.symbol, found.either) == (None, either)
+
+
+@pytest.mark.parametrize(
     ("path", "kind"),
     [
         ("BTC_USDT_USDT-1h-futures.feather", "futures"),
@@ -68,6 +85,11 @@ def test_a_market_without_a_known_quote_currency_stays_unknown() -> None:
         ("BTCUSD_PERP-1h-2024-03.zip", "futures"),
         ("BTCUSDT_240329-1h-2024-03.csv", "futures"),
         ("BINANCE_BTCUSDT.P, 60.csv", "futures"),
+        ("BINANCE_BTCUSDTPERP, 60.csv", "futures"),
+        ("CME_BTC1!, 60.csv", "futures"),
+        ("okx_BTC-USDT-SWAP_1h.csv", "futures"),
+        ("BTCUSDT_Binance_futures_UM_hour.csv", "futures"),
+        ("BTC-PERPETUAL_60.csv", "futures"),
     ],
 )
 def test_what_holds_no_spot_candles_is_known_by_its_name_and_folders(path: str, kind: str) -> None:
