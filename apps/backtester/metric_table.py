@@ -185,6 +185,8 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
 LABELS: Final = {one.field: one.label for one in DEFINITIONS}
 #: What buying and holding has a value of too.
 HELD: Final = ("total_return", "final_equity", "max_drawdown")
+#: A growth of some hours, compounded over a year, may have 200 digits; so many are enough.
+_LARGEST: Final = 1e6
 UNIT_WORDS: Final[dict[Unit, str]] = {
     "part": "part; shown as %",
     "quote": "quote currency",
@@ -236,7 +238,13 @@ def value_text(definition: Definition, value: Any, decimals: int) -> str:
     """
     if value is None:
         return ""
+    is_huge = definition.unit in ("part", "ratio") and abs(value) > _LARGEST
+    sign = ("< -" if value < 0 else "> ") if is_huge else ""
     match definition.unit:
+        case "part" if is_huge:
+            return f"{sign}{_LARGEST:,.0%}"
+        case "ratio" if is_huge:
+            return f"{sign}{_LARGEST:,.0f}"
         case "part":
             return f"{value:.2%}"
         case "days":

@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 from msgspec.structs import fields
 
-from backtester.metric_table import BEGIN, DEFINITIONS, END, metric_lines, with_table
+from backtester.metric_table import (
+    BEGIN,
+    DEFINITIONS,
+    END,
+    metric_lines,
+    value_text,
+    with_table,
+)
 from onetape.engine import BuyAndHold, Metrics
 
 
@@ -81,3 +88,20 @@ def test_the_terminal_shows_a_part_of_what_the_report_shows() -> None:
     brief, whole = (metric_lines(some_metrics(), "USDT", brief=brief) for brief in (True, False))
     assert set(brief) < set(whole)
     assert len(whole) == len(DEFINITIONS)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "text"),
+    [
+        ("cagr", 5.05e165, "> 100,000,000%"),
+        ("calmar", 1.5e167, "> 1,000,000"),
+        ("calmar", -2e6, "< -1,000,000"),
+        ("cagr", 1e6, "100000000.00%"),
+        ("final_equity", 1e9, "1,000,000,000.00"),
+    ],
+)
+def test_a_growth_of_hours_compounded_over_a_year_is_not_written_out(
+    field: str, value: float, text: str
+) -> None:
+    (definition,) = (one for one in DEFINITIONS if one.field == field)
+    assert value_text(definition, value, 2) == text
