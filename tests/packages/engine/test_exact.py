@@ -238,3 +238,25 @@ def test_symbols_that_share_an_account_equal_a_decimal_recomputation(
     assert result.cash == pytest.approx(float(exact.cash), rel=1e-9, abs=1e-6)
     worth = sum(lane.base * lane.prices.close[-1] for lane in exact.lanes)
     assert result.final_equity == pytest.approx(float(exact.cash + worth), rel=1e-9, abs=1e-6)
+
+
+@settings(max_examples=10)
+@given(seeds, engine_rules(), st.sampled_from(["0.1", "0.05", "1"]))
+@example(1, Rules(cash=1_000.0), "1")
+def test_the_shared_cash_is_exact_where_months_have_a_finer_step(
+    seed: int, rules: Rules, step: str
+):
+    steps = replace(STEPS, price_step=Decimal(step))
+    markets = [
+        (with_months_of_tenths(cent_walk(seed + number, 2_000)), signals_of(seed + number, 2_000))
+        for number in range(2)
+    ]
+    series = [
+        Series(f"{number}/Q", prices.candles, signals_array(signal), 0, steps)
+        for number, (prices, signal) in enumerate(markets)
+    ]
+    result = simulate_together(series, rules)
+    exact = exact_run([(prices, signal, steps) for prices, signal in markets], rules)
+    for part, lane in zip(result.parts, exact.lanes, strict=True):
+        same_fills(part, lane.fills)
+    assert result.cash == pytest.approx(float(exact.cash), rel=1e-9, abs=1e-6)

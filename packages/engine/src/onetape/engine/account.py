@@ -75,6 +75,10 @@ class Lane:
             return self.model
         return self._months.at(int(self.candles.timestamp[bar]))
 
+    def has_price_step(self, bar: int) -> bool:
+        """Return whether the market has a price step in the month of a bar."""
+        return self._model_of(bar).price_step > 0
+
     def note_waits(self, free: int, *, is_held: bool) -> None:
         """Write down which orders waited for a candle with a trade, and which one still waits.
 

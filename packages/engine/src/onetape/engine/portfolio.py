@@ -291,7 +291,11 @@ class _Purse:
         """Return the cash after the newest fill of a symbol, never less than zero."""
         exact, book = self._exact[number], self._lanes[number].book
         is_maker = bool(book.exit_kinds) and book.exit_kinds[-1] == TARGET
-        change = exact.change(book.numbers[-1], is_maker=is_maker)
+        change = exact.change(
+            book.numbers[-1],
+            is_maker=is_maker,
+            has_price_step=self._lanes[number].has_price_step(book.indices[-1]),
+        )
         cash = _EXACT.add(self._exact_cash, change)
         if change > 0:
             return cash
