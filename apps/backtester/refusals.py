@@ -1,13 +1,10 @@
 """Why orders were refused, and what to do about it."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 
 from onetape.core.words import counted
 from onetape.engine import Result
-
-_NUMBER = re.compile(r"\d[\d.]*(e[+-]?\d+)?")
 
 
 def refusal_notes(results: Sequence[Result], places: int = 1) -> list[str]:
@@ -17,16 +14,14 @@ def refusal_notes(results: Sequence[Result], places: int = 1) -> list[str]:
         results: Of each symbol of the account.
         places: How many positions it may have at a time.
     """
-    reasons = [refused.reason for result in results for _, refused in result.refused]
-    if not reasons:
+    refused = [one for result in results for _, one in result.refused]
+    if not refused:
         return []
-    # Reasons are the same but for their numbers.
-    kinds = Counter(_NUMBER.sub("#", reason) for reason in reasons)
-    kind, count = kinds.most_common(1)[0]
-    example = next(reason for reason in reasons if _NUMBER.sub("#", reason) == kind)
-    orders = counted(len(reasons), "order")
-    like = ", such as" if len(reasons) > 1 else ""
-    if count < len(reasons):
+    kind, count = Counter(one.kind for one in refused).most_common(1)[0]
+    example = next(one.reason for one in refused if one.kind == kind)
+    orders = counted(len(refused), "order")
+    like = ", such as" if len(refused) > 1 else ""
+    if count < len(refused):
         like = f", most often ({count:,}) such as"
     remedy = _remedy(kind, results[0], places)
     return [f"{orders} refused by account or market, not filled{like}: {example}; {remedy}"]

@@ -11,6 +11,7 @@ from onetape.engine.fills import (
     NO_MARKET,
     FillModel,
     Market,
+    Numbers,
 )
 from onetape.engine.measures import candle_seconds
 from onetape.engine.month_models import MonthModels
@@ -21,8 +22,8 @@ from onetape.engine.volatility import volatility_before
 from onetape.engine.waiting import DueOrders
 
 
-class Lane:
-    """One symbol: its candles, what its signals ask for, and its book."""
+class SymbolState:
+    """One symbol while it is traded: candles, possible entries and exits, and its book."""
 
     def __init__(
         self,
@@ -76,8 +77,8 @@ class Lane:
         return self._months.at(int(self.candles.timestamp[bar]))
 
     def has_price_step(self, bar: int) -> bool:
-        """Return whether the market has a price step in the month of a bar."""
-        return self._model_of(bar).price_step > 0
+        """Return whether the prices of a bar's month have the market's step, or a finer one."""
+        return self._months is None or self._model_of(bar).price_step > 0
 
     def note_waits(self, free: int, *, is_held: bool) -> None:
         """Write down which orders waited for a candle with a trade, and which one still waits.
@@ -102,39 +103,37 @@ class Lane:
         number = self._skipped + bar - 1
         return float(self._all.volume[number]) if number >= 0 else 0.0
 
-    def buy(self, row: int, cash: float, equity: float | None = None) -> float | None:
-        """Enter; return the change of cash, or None where the order was refused."""
+    def buy(self, row: int, cash: float, equity: float | None = None) -> Numbers | None:
+        """Enter; return the fill, or None where the order was refused."""
         plan, book = self.plan, self.book
         bar, price = plan.bars[row], plan.prices[row]
-        plain = equity is None and not self.needs_market
-        market = NO_MARKET if plain else self.market(bar, equity)
-        numbers = self._model_of(bar).buy_numbers(cash, price, market)
+        market = NO_MARKET
+        if self.needs_market:
+            market = self.market(bar, equity)
+        elif equity is not None:
+            market = Market(equity=equity)
+        model = self.model if self._months is None else self._model_of(bar)
+        numbers = model.buy_numbers(cash, price, market)
         if isinstance(numbers, Refused):
             book.refused.append((bar, numbers))
             return None
-        book.indices.append(bar)
-        book.numbers.append(numbers)
-        book.prices.append(price)
-        book.base += numbers[5]
-        return numbers[4]
+        book.add_buy(bar, numbers, price)
+        return numbers
 
-    def sell(self, row: int, bar: int) -> float | None:
-        """Leave; return the change of cash, or None where the order was refused."""
+    def sell(self, row: int, bar: int) -> Numbers | None:
+        """Leave; return the fill, or None where the order was refused."""
         plan, book = self.plan, self.book
         kind, price = plan.exit_kinds[row], plan.exit_prices[row]
         if self.detail is None:
             book.ambiguous += row in plan.ambiguous
         volume = self._volume_before(bar) if self._needs_volume else 0.0
-        numbers = self._model_of(bar).sell_numbers(book.base, price, volume, kind == TARGET)
+        model = self.model if self._months is None else self._model_of(bar)
+        numbers = model.sell_numbers(book.base, price, volume, kind == TARGET)
         if isinstance(numbers, Refused):
             book.refused.append((bar, numbers))
             return None
-        book.indices.append(bar)
-        book.numbers.append(numbers)
-        book.prices.append(price)
-        book.exit_kinds.append(kind)
-        book.base += numbers[5]
-        return numbers[4]
+        book.add_sell(bar, numbers, price, kind)
+        return numbers
 
     def exit_of(self, row: int) -> int:
         """Return the bar of the exit of a position that is held; finer candles may move it.
@@ -189,11 +188,11 @@ class Lane:
         return told
 
 
-def trade_alone(lane: Lane, cash: float, row: int, *, is_held: bool) -> tuple[float, int]:
+def trade_alone(symbol: SymbolState, cash: float, row: int, *, is_held: bool) -> tuple[float, int]:
     """Carry out one symbol's plan with an account of its own.
 
     Args:
-        lane: The symbol.
+        symbol: The symbol.
         cash: Quote currency at the start.
         row: First entry to try, or NONE; where `is_held`, the position that is held.
         is_held: Whether the range begins with a position.
@@ -201,23 +200,23 @@ def trade_alone(lane: Lane, cash: float, row: int, *, is_held: bool) -> tuple[fl
     Returns:
         The cash at the end, and the row of the position that is open then, or NONE.
     """
-    plan, count = lane.plan, len(lane.candles)
+    plan, count = symbol.plan, len(symbol.candles)
     exit_bars = plan.exit_bars
     while row != NONE:
         if not is_held:
-            change = lane.buy(row, cash)
-            if change is None:
+            bought = symbol.buy(row, cash)
+            if bought is None:
                 row = plan.buy_after(row)
                 continue
-            cash += change
+            cash += bought[4]
         is_held = False
         bar = exit_bars[row]
-        if bar < 0 or lane.detail is not None:
-            bar = lane.exit_of(row)
+        if bar < 0 or symbol.detail is not None:
+            bar = symbol.exit_of(row)
         while bar < count:
-            change = lane.sell(row, bar)
-            if change is not None:
-                cash += change
+            sold = symbol.sell(row, bar)
+            if sold is not None:
+                cash += sold[4]
                 break
             bar = plan.exit_by_signal(row, bar)
         else:

@@ -1,6 +1,6 @@
 """What one symbol's orders came to: its fills as plain numbers."""
 
-from functools import cached_property
+from array import array
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -29,13 +29,22 @@ class OpenPosition(Struct, frozen=True):
     """Whether stops, targets and the time stop count: not after an exit that was refused."""
 
 
-class _Kept(NamedTuple):
-    """A book in columns, shape (m,) or (m, 6); kinds for the sells alone."""
+class FillColumns(NamedTuple):
+    """Fills in columns; a buy and a sell in turn."""
 
-    indices: IntArray
-    columns: FloatArray
+    bars: IntArray
+    """Bar of each fill, shape (m,)."""
+    numbers: FloatArray
+    """The fills' numbers as `fills.Numbers` orders them, shape (m, 6)."""
     prices: FloatArray
+    """Price of each fill before slippage, shape (m,)."""
     kinds: NDArray[np.int8]
+    """Kind of each sell, as EXIT_KINDS counts, shape (number of sells,)."""
+
+
+_NO_FILLS = FillColumns(
+    np.empty(0, dtype=np.int64), np.empty((0, 6)), np.empty(0), np.empty(0, dtype=np.int8)
+)
 
 
 class Book:
@@ -46,10 +55,14 @@ class Book:
         self._model = model
         self.carried = carried
         self.base = 0.0
-        self.numbers: list[Numbers] = []
-        """Of each fill; empty where `keep` gave columns instead."""
-        self._kept: _Kept | None = None
-        self._index_column = np.empty(0, dtype=np.int64)
+        self._columns = _NO_FILLS
+        # Fills that came one by one after those of the columns, as C numbers: a tuple of six
+        # floats would take five times the memory.
+        self._bars = array("q")
+        self._numbers = array("d")
+        self._prices = array("d")
+        self._kinds = array("b")
+        self._added = 0
         self.refused: list[tuple[int, Refused]] = []
         self.ambiguous = 0
         """Bars taken at the worst exit that their prices allow, because nothing decided."""
@@ -64,20 +77,54 @@ class Book:
         self.told: dict[int, Told] = {}
         """By bar what finer candles said, of each one inside which a level may end a position."""
 
-    @cached_property
+    def keep(self, columns: FillColumns) -> None:
+        """Take all fills so far at once; the book must be empty."""
+        self._columns = columns
+
+    def add_buy(self, bar: int, numbers: Numbers, price: float) -> None:
+        """Take one more buy, with its price before slippage."""
+        self._bars.append(bar)
+        self._numbers.extend(numbers)
+        self._prices.append(price)
+        self.base += numbers[5]
+
+    def add_sell(self, bar: int, numbers: Numbers, price: float, kind: int) -> None:
+        """Take one more sell, with its price before slippage and its kind."""
+        self._bars.append(bar)
+        self._numbers.extend(numbers)
+        self._prices.append(price)
+        self._kinds.append(kind)
+        self.base += numbers[5]
+
+    @property
+    def added(self) -> int:
+        """Return how many fills came one by one, and not in columns."""
+        return self._added + len(self._bars)
+
+    def fill_columns(self) -> FillColumns:
+        """Return all fills in columns."""
+        if self._bars:
+            before = self._columns
+            self._columns = FillColumns(
+                np.append(before.bars, np.array(self._bars)),
+                np.append(before.numbers, np.array(self._numbers).reshape(-1, 6), axis=0),
+                np.append(before.prices, np.array(self._prices)),
+                np.append(before.kinds, np.array(self._kinds)),
+            )
+            self._added += len(self._bars)
+            self._bars, self._numbers = array("q"), array("d")
+            self._prices, self._kinds = array("d"), array("b")
+        return self._columns
+
+    @property
     def indices(self) -> list[int]:
         """Return the bar of each fill; a buy and a sell in turn."""
-        return [] if self._kept is None else self._kept.indices.tolist()
+        return self.fill_columns().bars.tolist()
 
-    @cached_property
-    def prices(self) -> list[float]:
-        """Return the price of each fill before slippage."""
-        return [] if self._kept is None else self._kept.prices.tolist()
-
-    @cached_property
+    @property
     def exit_kinds(self) -> list[int]:
         """Return what each sell came by, as EXIT_KINDS counts."""
-        return [] if self._kept is None else self._kept.kinds.tolist()
+        return self.fill_columns().kinds.tolist()
 
     @property
     def kinds(self) -> tuple[ExitKind, ...]:
@@ -86,27 +133,15 @@ class Book:
 
     def entry_bars(self) -> list[int]:
         """Return the bar of each buy; a carried position's lies before the first candle."""
-        if self.carried is None:
-            return self.indices[0::2]
-        return [-self.carried.bars, *self.indices[1::2]]
+        return self.entry_column().tolist()
 
     def exit_bars(self) -> list[int]:
         """Return the bar of each sell."""
-        return self.indices[1::2] if self.carried is None else self.indices[0::2]
-
-    def keep(
-        self, indices: IntArray, columns: FloatArray, prices: FloatArray, kinds: NDArray[np.int8]
-    ) -> None:
-        """Take all fills at once, as columns; the book must be empty."""
-        self._kept = _Kept(indices, columns, prices, kinds)
+        return self.exit_column().tolist()
 
     def index_column(self) -> IntArray:
         """Return `indices` as an array."""
-        if self._kept is not None:
-            return self._kept.indices
-        if len(self._index_column) != len(self.indices):
-            self._index_column = np.array(self.indices, dtype=np.int64)
-        return self._index_column
+        return self.fill_columns().bars
 
     def entry_column(self) -> IntArray:
         """Return `entry_bars` as an array."""
@@ -130,27 +165,27 @@ class Book:
         return int(column[-1]) if len(column) else None
 
     def price_column(self) -> FloatArray:
-        """Return `prices` as an array."""
-        return np.array(self.prices, dtype=np.float64) if self._kept is None else self._kept.prices
+        """Return the price of each fill before slippage, shape (m,)."""
+        return self.fill_columns().prices
 
     def columns(self) -> FloatArray:
         """Return the fills' numbers as `fills.Numbers` orders them, shape (m, 6)."""
-        if self._kept is not None:
-            return self._kept.columns
-        return np.array(self.numbers, dtype=np.float64).reshape(-1, 6)
+        return self.fill_columns().numbers
 
     def last_buy(self) -> Fill:
         """Return the newest fill, which must be a buy; the others are not made."""
-        row = self.numbers[-1] if self._kept is None else self._kept.columns[-1].tolist()
-        return self._model.bought(cast("Numbers", row), self.prices[-1])
+        columns = self.fill_columns()
+        row = cast("Numbers", columns.numbers[-1].tolist())
+        return self._model.bought(row, float(columns.prices[-1]))
 
     def fills(self) -> tuple[Fill, ...]:
         """Return the fills in time order; a carried position's buy is not one of them."""
         made: list[Fill] = []
-        sells = iter(self.exit_kinds)
+        columns = self.fill_columns()
+        sells = iter(columns.kinds.tolist())
         is_buy = self.carried is None
-        rows = cast("list[Numbers]", self.columns().tolist())
-        for numbers, price in zip(rows, self.prices, strict=True):
+        rows = cast("list[Numbers]", columns.numbers.tolist())
+        for numbers, price in zip(rows, columns.prices.tolist(), strict=True):
             if is_buy:
                 made.append(self._model.bought(numbers, price))
             else:

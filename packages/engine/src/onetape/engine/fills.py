@@ -33,7 +33,7 @@ from onetape.engine.refusals import (
 from onetape.engine.rules import Rules, Sizing
 
 #: Relative part of the cash by which rounding may miss it.
-_CASH_NOISE = 1e-12
+CASH_NOISE = 1e-12
 #: Part of a market's minimum that floats may leave of it.
 _LEAST = 1 - 1e-9
 
@@ -230,12 +230,12 @@ class FillModel(Struct, frozen=True):
         size, sizing = self.size, self.sizing
         equity = cash if market.equity is None else market.equity
         if sizing == "quote_amount":
-            if size > cash * (1 + _CASH_NOISE):
+            if size > cash * (1 + CASH_NOISE):
                 return short_of(cash, "order of", size)
             return size, size / unit_cost
         if sizing == "base_amount":
             cost = size * unit_cost
-            if cost > cash * (1 + _CASH_NOISE):
+            if cost > cash * (1 + CASH_NOISE):
                 return short_of(cash, "order's cost of", cost)
             return cash, size
         if sizing == "risk_per_trade":
@@ -288,7 +288,7 @@ class FillModel(Struct, frozen=True):
     def _affordable(self, amount: float, unit_cost: float, budget: float) -> float:
         step = self.amount_step
         count = floor_count(amount / step)
-        if multiple(count, step) * unit_cost > budget * (1 + _CASH_NOISE):
+        if multiple(count, step) * unit_cost > budget * (1 + CASH_NOISE):
             count -= 1
         return multiple(count, step)
 

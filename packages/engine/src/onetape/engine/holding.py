@@ -13,6 +13,7 @@ from onetape.engine.drawdown import max_drawdown
 from onetape.engine.fills import FillModel, Market
 from onetape.engine.refusals import Refused
 from onetape.engine.rules import Rules
+from onetape.engine.time_axis import on_axis
 
 
 class BuyAndHold(Struct, frozen=True):
@@ -57,8 +58,7 @@ def shared_holding(
         equity = buy_and_hold_equity(candles, replace(rules, cash=cash))
         if equity is None:
             return None
-        last = np.searchsorted(candles.timestamp, timestamp, side="right") - 1
-        worth += np.where(last >= 0, equity[last], cash)
+        worth += on_axis(equity, candles.timestamp, timestamp, cash)
     return worth
 
 

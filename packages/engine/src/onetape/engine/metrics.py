@@ -137,6 +137,8 @@ def metrics_of(result: Result | Portfolio, background: Background | None = None)
         background: `background_of` its candles and rules, where an earlier run over one symbol has
             needed it already.
     """
+    if isinstance(result, Portfolio) and len(result.parts) == 1:
+        result = result.parts[0]
     if isinstance(result, Portfolio):
         times, parts = result.timestamp, result.parts
         background = _shared_background(result)

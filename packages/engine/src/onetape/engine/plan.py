@@ -5,7 +5,7 @@ be taken have their exits searched together; what an account that refuses orders
 is searched when it asks.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from functools import cached_property
 from typing import Final
 
@@ -87,6 +87,14 @@ class Plan:
         return self._numbers.tolist()
 
     @cached_property
+    def _buys(self) -> list[int]:
+        return self._orders.buys.tolist()
+
+    @cached_property
+    def _run_starts(self) -> list[int]:
+        return self._orders.run_starts[:-1].tolist()
+
+    @cached_property
     def _searched_ahead(self) -> list[int]:
         return self._numbers.tolist()
 
@@ -152,8 +160,8 @@ class Plan:
             row: The row that led to no entry.
             bar: First bar that may fill it.
         """
-        number = int(np.searchsorted(self._orders.buys, bar))
-        return self._row(max(number, self._buy_numbers[row] + 1))
+        following = self._buy_numbers[row] + 1
+        return self._row(max(bisect_left(self._buys, bar), following) if bar else following)
 
     def runs_between(self, row: int, later: int) -> int:
         """Return how many runs of BUYs begin after a row and before the BUY of a later one.
@@ -170,7 +178,7 @@ class Plan:
         return self._run_of(self._buy_numbers[row])
 
     def _run_of(self, number: int) -> int:
-        return int(np.searchsorted(self._orders.run_starts[:-1], number, side="right")) - 1
+        return bisect_right(self._run_starts, number) - 1
 
     def _row(self, number: int) -> int:
         """Return the row of a BUY, added where it was not searched ahead, or NONE."""

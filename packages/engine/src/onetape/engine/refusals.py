@@ -6,15 +6,25 @@ from onetape.core.digits import number_text
 
 
 class Refused(NamedTuple):
-    """An order that the account or the market would not take."""
+    """An order that the account or the market would not take.
 
-    reason: str
-    """One sentence with the numbers."""
+    A run may refuse a hundred thousand orders, so the sentence is made where it is read.
+    """
+
+    kind: str
+    """The sentence, with {} for each number: orders refused for one reason have one kind."""
+    values: tuple[float, ...] = ()
+    """The numbers."""
+
+    @property
+    def reason(self) -> str:
+        """Return one sentence with the numbers."""
+        return self.kind.format(*map(number_text, self.values))
 
 
 def short_of(cash: float, what: str, wanted: float) -> Refused:
     """Return the refusal of an order that the cash does not pay; quote currency."""
-    return Refused(f"cash {number_text(cash)} is less than the {what} {number_text(wanted)}")
+    return Refused(f"cash {{}} is less than the {what} {{}}", (cash, wanted))
 
 
 def too_small(found: str, value: float, what: str, least: float) -> Refused:
@@ -26,16 +36,15 @@ def too_small(found: str, value: float, what: str, least: float) -> Refused:
         what: `amount` or `value`.
         least: The market's minimum of it.
     """
-    return Refused(
-        f"{found} {number_text(value)} is under the market's least {what} {number_text(least)}"
-    )
+    return Refused(f"{found} {{}} is under the market's least {what} {{}}", (value, least))
 
 
 def unsellable_rest(amount: float, rest: float, least: float) -> Refused:
     """Return the refusal of a buy whose fee in coins leaves too few to be sold; base currency."""
     return Refused(
-        f"buy of {number_text(amount)} would leave {number_text(rest)} after its fee, under the "
-        f"market's least amount {number_text(least)}: it could not be sold"
+        "buy of {} would leave {} after its fee, under the market's least amount {}: it could not "
+        "be sold",
+        (amount, rest, least),
     )
 
 
@@ -47,5 +56,6 @@ def unsellable_at_stop(notional: float, sold: Refused) -> Refused:
         sold: Why the sell at the stop is refused.
     """
     return Refused(
-        f"buy worth {number_text(notional)} could not be sold at its stop, where the {sold.reason}"
+        f"buy worth {{}} could not be sold at its stop, where the {sold.kind}",
+        (notional, *sold.values),
     )

@@ -7,15 +7,15 @@ from numpy.typing import NDArray
 from onetape.core.candles import Candles
 from onetape.core.price_steps import with_month_steps
 from onetape.core.untraded import untraded_rows
-from onetape.engine.account import Lane, trade_alone
+from onetape.engine.account import SymbolState, trade_alone
 from onetape.engine.book import Book, OpenPosition
 from onetape.engine.detail import Detail
 from onetape.engine.equity import equity_of
 from onetape.engine.fills import FillModel
-from onetape.engine.plain import trade_plainly
 from onetape.engine.plan import NONE, Plan
 from onetape.engine.result import Result, State
 from onetape.engine.rules import Rules
+from onetape.engine.vectorized import trade_vectorized
 from onetape.engine.waiting import DueOrders, order_bars, orders_of, without_untraded
 
 __all__ = ["Result", "State", "simulate"]
@@ -64,13 +64,13 @@ def simulate(
     if rules.steps.price_step and rules.steps.months is None:
         rules = replace(rules, steps=with_month_steps(rules.steps, candles))
     traded = candles[start_index:]
-    lane = lane_of(candles, signal, rules, start_index, state, detail, has_volume)
-    row, is_held = _first_row(lane, state)
-    plainly = None if is_held else trade_plainly(lane, state.cash, row)
-    cash, held = plainly or trade_alone(lane, state.cash, row, is_held=is_held)
-    free = _free_bar(lane, state, rules)
-    lane.note_waits(free, is_held=held != NONE)
-    money, worth = equity_of(traded, lane.book, state.cash, state.base)
+    symbol = symbol_state(candles, signal, rules, start_index, state, detail, has_volume)
+    row, is_held = _first_row(symbol, state)
+    in_columns = None if is_held else trade_vectorized(symbol, state.cash, row)
+    cash, held = in_columns or trade_alone(symbol, state.cash, row, is_held=is_held)
+    free = _free_bar(symbol, state, rules)
+    symbol.note_waits(free, is_held=held != NONE)
+    money, worth = equity_of(traded, symbol.book, state.cash, state.base)
     money += worth
     return Result(
         rules=rules,
@@ -79,17 +79,17 @@ def simulate(
         start_cash=_worth_before(state, candles, start_index),
         equity=money,
         cash=cash,
-        base=lane.book.base,
-        book=lane.book,
-        untraded=lane.due.untraded,
+        base=symbol.book.base,
+        book=symbol.book,
+        untraded=symbol.due.untraded,
         state=State(
             cash=cash,
-            base=lane.book.base,
+            base=symbol.book.base,
             signal=int(signal[-1]) if len(traded) else state.signal,
             wait_bars=max(0, free - len(traded)),
-            waiting=lane.book.waiting,
-            is_used=lane.due.is_run_used(len(traded) - 1, lane.book.last_entry),
-            position=_position(lane, held),
+            waiting=symbol.book.waiting,
+            is_used=symbol.due.is_run_used(len(traded) - 1, symbol.book.last_entry),
+            position=_position(symbol, held),
         ),
     )
 
@@ -99,7 +99,7 @@ def no_state(rules: Rules) -> State:
     return State(rules.cash, 0.0, 0, 0, waiting=0, is_used=False, position=None)
 
 
-def lane_of(
+def symbol_state(
     candles: Candles,
     signal: NDArray[np.int8],
     rules: Rules,
@@ -107,7 +107,7 @@ def lane_of(
     state: State,
     detail: Detail | None,
     has_volume: bool | None,
-) -> Lane:
+) -> SymbolState:
     """Return one symbol, ready to be traded; arguments as in `simulate`."""
     traded = candles[start_index:]
     orders = orders_of(signal, start_index, state.signal)
@@ -116,7 +116,7 @@ def lane_of(
     reached = without_untraded(traded, untraded)
     book = Book(FillModel.of(rules), state.position)
     book.base = state.base
-    return Lane(
+    return SymbolState(
         traded,
         Plan(traded, reached, bars, rules),
         book,
@@ -146,9 +146,9 @@ def _untraded(
     return untraded if untraded.any() else None
 
 
-def _first_row(lane: Lane, state: State) -> tuple[int, bool]:
+def _first_row(symbol: SymbolState, state: State) -> tuple[int, bool]:
     """Return the row to begin with, and whether it is a position that is held already."""
-    plan, held = lane.plan, state.position
+    plan, held = symbol.plan, state.position
     if held is not None:
         row = plan.added(-held.bars, held.fill.before_slippage)
         if held.has_levels:
@@ -160,13 +160,13 @@ def _first_row(lane: Lane, state: State) -> tuple[int, bool]:
     return plan.entry_from(-1 if state.waiting > 0 else state.wait_bars), False
 
 
-def _position(lane: Lane, row: int) -> OpenPosition | None:
+def _position(symbol: SymbolState, row: int) -> OpenPosition | None:
     """Return the position of a row that is open at the end."""
     if row == NONE:
         return None
-    plan, book, candles = lane.plan, lane.book, lane.candles
+    plan, book, candles = symbol.plan, symbol.book, symbol.candles
     bar, carried = int(book.entry_column()[-1]), book.carried
-    highs = lane.due.reached.high[max(bar, 0) :]
+    highs = symbol.due.reached.high[max(bar, 0) :]
     highest = float(highs.max()) if len(highs) else 0.0
     has_levels = row not in plan.given_up
     if carried is not None and bar < 0:
@@ -187,9 +187,9 @@ def _position(lane: Lane, row: int) -> OpenPosition | None:
     )
 
 
-def _free_bar(lane: Lane, state: State, rules: Rules) -> int:
+def _free_bar(symbol: SymbolState, state: State, rules: Rules) -> int:
     """Return the first bar at which a BUY may be due after the last exit."""
-    exits = lane.book.exit_column()
+    exits = symbol.book.exit_column()
     return int(exits[-1]) + rules.cool_down_bars + 1 if len(exits) else state.wait_bars
 
 

@@ -1,0 +1,204 @@
+"""The cash that several symbols share, without rounding error.
+
+What one symbol's order leaves is all that the next one has, and may be a millionth of the account:
+a float's error, which is nothing beside the whole, would be seen in that order. So the cash is a
+whole number of units, each 1 / (10^tens 2^twos): the change of a fill in whole steps is a decimal,
+and that of one without steps a float, which is a whole number over a power of two. Sums of whole
+numbers are exact, and Python rounds their quotient to the nearest float.
+"""
+
+from collections.abc import Sequence
+from decimal import Context, Decimal
+from itertools import accumulate
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from onetape.core.candles import FloatArray
+from onetape.core.steps import MarketSteps
+from onetape.engine.fills import Numbers
+from onetape.engine.rules import Rules
+
+#: An order without an amount step that leaves no more than one part in so many leaves nothing.
+_NOISE_PARTS: Final = 10**12
+#: Binary digits behind the point to begin with: enough for most changes.
+_TWOS: Final = 96
+#: With more of them, or for changes as large as that, a product of floats might overflow.
+_MOST_TWOS: Final = 300
+_MOST: Final = 1e200
+#: Digits enough for any product of steps and fee rates.
+_EXACT: Final = Context(prec=200)
+
+
+class ExactCash:
+    """Cash of an account, exact; quote currency."""
+
+    def __init__(self, rules: Sequence[Rules]) -> None:
+        """Begin with the start cash.
+
+        Args:
+            rules: Of each symbol; they share the start cash.
+        """
+        start = Decimal(repr(float(rules[0].cash)))
+        steps = [_unit_changes(own) for own in rules]
+        decimals = [value for each in steps if each is not None for value in each[1:]]
+        tens = max(map(_decimals_of, (start, *decimals)))
+        self._tens = 10**tens
+        self._twos, self._factor = 0, 1.0
+        self._per_one = self._tens
+        self._units = _whole(start, tens)
+        self._steps = [
+            None
+            if each is None
+            else _StepChanges(
+                float(each[0]),
+                float(own.steps.amount_step or 0),
+                *(_whole(value, tens) for value in each[1:]),
+            )
+            for each, own in zip(steps, rules, strict=True)
+        ]
+        self._has_amount_step = [bool(own.steps.amount_step) for own in rules]
+        if None in steps:
+            self._refine(_TWOS)
+
+    @property
+    def value(self) -> float:
+        """Return the float nearest to the cash."""
+        return self._units / self._per_one
+
+    def book(
+        self, number: int, numbers: Numbers, *, is_maker: bool = False, has_price_step: bool = True
+    ) -> float:
+        """Take in the change of one fill; return the float nearest to the cash after it.
+
+        The cash is never less than zero.
+
+        Args:
+            number: Of the symbol.
+            numbers: The fill.
+            is_maker: Whether it is the fill of a limit order.
+            has_price_step: False in a month whose prices have no step.
+        """
+        steps = self._steps[number]
+        if steps is None or not has_price_step:
+            change = self._units_of(numbers[4])
+        else:
+            change = steps.change(numbers, is_maker=is_maker) << self._twos
+        before = self._units
+        cash = before + change
+        if change <= 0:
+            noise = 0 if self._has_amount_step[number] else before
+            if cash * _NOISE_PARTS <= noise:
+                cash = 0
+        self._units = cash
+        return cash / self._per_one
+
+    def running(self, changes: FloatArray) -> tuple[list[int], FloatArray]:
+        """Return the cash before the first and after each of many changes, in units and in floats.
+
+        The changes are not taken in, and there is no floor at zero.
+
+        Args:
+            changes: Of fills without steps, in order, quote currency, shape (m,).
+
+        Returns:
+            m + 1 sums for `restore`, and the floats nearest to them, shape (m + 1,).
+        """
+        units = list(accumulate(self._units_of_each(changes), initial=self._units))
+        per_one = self._per_one
+        return units, np.fromiter((each / per_one for each in units), np.float64, len(units))
+
+    def restore(self, units: int) -> None:
+        """Set the cash to one of the sums that `running` returned last."""
+        self._units = units
+
+    def _units_of_each(self, changes: FloatArray) -> Sequence[int]:
+        """Return floats as whole numbers of units; those may become smaller by it."""
+        if not len(changes):
+            return []
+        self._refine(int(53 - np.frexp(changes)[1].min()))
+        values = changes.tolist()
+        if not self._factor or np.abs(changes).max() > _MOST:
+            return [self._units_of(change) for change in values]
+        whole = list(map(int, (changes * self._factor).tolist()))
+        return whole if self._tens == 1 else [each * self._tens for each in whole]
+
+    def _units_of(self, change: float) -> int:
+        """Return a float as a whole number of units, which may become smaller by it."""
+        if self._factor and -_MOST < change < _MOST:
+            scaled = change * self._factor
+            whole = int(scaled)
+            if whole == scaled:
+                return whole * self._tens
+        numerator, denominator = change.as_integer_ratio()
+        twos = denominator.bit_length() - 1
+        self._refine(twos)
+        return (numerator << (self._twos - twos)) * self._tens
+
+    def _refine(self, twos: int) -> None:
+        """Make the units so small that there are at least so many binary digits."""
+        if twos > self._twos:
+            self._units <<= twos - self._twos
+            self._per_one <<= twos - self._twos
+            self._twos, self._factor = twos, 2.0**twos if twos <= _MOST_TWOS else 0.0
+
+
+class _StepChanges(Struct, frozen=True):
+    """Changes of cash by fills of whole steps, in decimal units."""
+
+    price_unit: float
+    amount_step: float
+    bought: int
+    """Change of one unit of price times one amount step, fee in quote currency included."""
+    sold: int
+    """The same of a sell at the market."""
+    target: int
+    """The same of a limit order."""
+
+    def change(self, numbers: Numbers, *, is_maker: bool) -> int:
+        """Return the change of one fill; negative for a buy."""
+        count = round(numbers[0] / self.price_unit) * round(numbers[1] / self.amount_step)
+        if numbers[4] < 0:
+            return count * self.bought
+        return count * (self.target if is_maker else self.sold)
+
+
+def _unit_changes(rules: Rules) -> tuple[Decimal, Decimal, Decimal, Decimal] | None:
+    """Return a unit of price, and the change of cash of one such unit times an amount step.
+
+    The changes are those of a buy, of a sell at the market and of a target, fees in quote currency
+    included. None where price or amount has no step.
+    """
+    steps = rules.steps
+    if not steps.price_step or not steps.amount_step:
+        return None
+    price_unit = _price_unit(steps.price_step, steps)
+    unit = _EXACT.multiply(price_unit, steps.amount_step)
+    fee, target_fee = (Decimal(repr(rate)) for rate in (rules.fee_rate, rules.target_fee_rate))
+    bought = Decimal(1) if rules.fee_coin == "received" else _EXACT.add(1, fee)
+    sold, target = _EXACT.subtract(1, fee), _EXACT.subtract(1, target_fee)
+    return (
+        price_unit,
+        _EXACT.multiply(unit, -bought),
+        _EXACT.multiply(unit, sold),
+        _EXACT.multiply(unit, target),
+    )
+
+
+def _price_unit(price_step: Decimal, steps: MarketSteps) -> Decimal:
+    """Return what the price steps of all months are whole numbers of."""
+    finer = [month.price_step for month in steps.months or () if month.price_step]
+    if not finer:
+        return price_step
+    return Decimal(1).scaleb(-max(map(_decimals_of, (price_step, *finer))))
+
+
+def _decimals_of(value: Decimal) -> int:
+    """Return how many digits behind the point a value has."""
+    return max(0, -int(_EXACT.normalize(value).as_tuple().exponent))
+
+
+def _whole(value: Decimal, decimals: int) -> int:
+    """Return a value as a whole number of 1 / 10^decimals."""
+    return int(_EXACT.scaleb(value, decimals))

@@ -1,0 +1,174 @@
+"""Symbols that share an account, in columns up to the first moment at which they touch each other.
+
+With an amount of quote or base currency for each entry, what one symbol does changes another's
+orders only by leaving no slot or too little cash. So each symbol is traded as if it were alone with
+all the money; then all fills are put in the order of events and the cash is added up, exactly. As
+long as each entry finds a slot and enough cash, every event is the one that `SharedAccount` would
+have come to, because its fills depend on nothing else. From the first one that does not on, that
+account goes on event by event.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onetape.core.candles import FloatArray, IntArray
+from onetape.engine.account import SymbolState
+from onetape.engine.book import FillColumns
+from onetape.engine.exits import SIGNAL, TIME_STOP
+from onetape.engine.fills import CASH_NOISE
+from onetape.engine.plan import NONE
+from onetape.engine.shared_account import ENTRY, EXIT_AT_OPEN, EXIT_INSIDE, SharedAccount
+from onetape.engine.time_axis import is_whole
+from onetape.engine.vectorized import (
+    FIXED_SIZINGS,
+    Route,
+    columns_of,
+    cost_of,
+    fixed_amounts,
+    keep_columns,
+    plain_route,
+)
+
+#: Part of the cash that an order has to leave here; `ExactCash` takes half as much for noise.
+_LEAST_LEFT: Final = 2e-12
+
+
+class _Alone(NamedTuple):
+    """One symbol as if it were alone."""
+
+    symbol: SymbolState
+    route: Route | None
+    """None: it has no entry."""
+    columns: FillColumns
+    kinds: IntArray
+    """Kind of event of each fill."""
+
+
+class _Merged(NamedTuple):
+    """The fills of all symbols in the order of events; arrays have shape (m,)."""
+
+    number: IntArray
+    """Symbol of each fill."""
+    moment: IntArray
+    """Open of its candle, epoch seconds."""
+    numbers: FloatArray
+    """As `fills.Numbers` orders them, shape (m, 6)."""
+    is_buy: NDArray[np.bool_]
+
+
+def trade_independent(account: SharedAccount) -> bool:
+    """Carry out an account's trades up to the first one that another one changes.
+
+    Returns:
+        Whether it did: the account has to be traded on from there. False where the rules do not
+        allow it, and nothing was done.
+    """
+    if any(one.model.sizing not in FIXED_SIZINGS for one in account.symbols):
+        return False
+    alone = [_alone(symbol) for symbol in account.symbols]
+    found = [one for one in alone if one is not None]
+    if len(found) < len(alone):
+        return False
+    merged = _merged(found, account.axis)
+    units, cash = account.exact.running(merged.numbers[:, 4])
+    is_taken = _is_taken(account, merged, cash[:-1], cash[1:])
+    count = len(is_taken) if is_taken.all() else int(is_taken.argmin())
+    account.exact.restore(units[count])
+    counts = np.bincount(merged.number[:count], minlength=len(found)).tolist()
+    rows = [_keep(one, fills) for one, fills in zip(found, counts, strict=True)]
+    account.go_on(
+        merged.moment[:count],
+        cash[: count + 1],
+        rows,
+        is_open=[fills % 2 == 1 for fills in counts],
+    )
+    return True
+
+
+def _alone(symbol: SymbolState) -> _Alone | None:
+    """Return one symbol's trades with all the money there is; None where they are not plain."""
+    row = symbol.plan.entry_from(0)
+    if row == NONE:
+        return _Alone(symbol, None, symbol.book.fill_columns(), np.empty(0, dtype=np.int64))
+    route = plain_route(symbol, row)
+    if route is None:
+        return None
+    amount = fixed_amounts(symbol, route)
+    columns = columns_of(symbol, route, amount, cost_of(symbol, route, amount))
+    kinds = np.full(len(columns.bars), ENTRY)
+    kinds[1::2] = np.where(_are_at_open(symbol, route), EXIT_AT_OPEN, EXIT_INSIDE)[
+        : len(columns.kinds)
+    ]
+    return _Alone(symbol, route, columns, kinds)
+
+
+def _are_at_open(symbol: SymbolState, route: Route) -> NDArray[np.bool_]:
+    """Return which exits fill at the open of their bar; as `SymbolState.is_exit_at_open`."""
+    exits, opens = route.exits, symbol.candles.open
+    open_ = opens[np.minimum(exits.bar, len(opens) - 1)]
+    is_inside = exits.is_ambiguous | (exits.bar == symbol.plan.entries[route.rows])
+    is_order = (exits.kind == SIGNAL) | (exits.kind == TIME_STOP)
+    return is_order | (~is_inside & (exits.price == open_))
+
+
+def _merged(alone: Sequence[_Alone], axis: IntArray) -> _Merged:
+    """Return all fills in the order of events."""
+    count = len(alone)
+    keys: list[IntArray] = []
+    for number, one in enumerate(alone):
+        bars, opens = one.columns.bars, one.symbol.candles.timestamp
+        places = bars if is_whole(opens, axis) else np.searchsorted(axis, opens[bars])
+        keys.append((places * 3 + one.kinds) * count + number)
+    key = np.concatenate(keys)
+    # Each symbol's fills are in order: a stable sort merges them.
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    numbers = np.concatenate([one.columns.numbers for one in alone])[order]
+    place = key // (3 * count)
+    return _Merged(key % count, axis[place], numbers, key // count % 3 == ENTRY)
+
+
+def _is_taken(
+    account: SharedAccount, merged: _Merged, before: FloatArray, after: FloatArray
+) -> NDArray[np.bool_]:
+    """Return which fills are carried out as they are, all before them taken as carried out.
+
+    Args:
+        account: The account.
+        merged: The fills.
+        before: Cash before each of them.
+        after: Cash after each of them.
+    """
+    price, amount, notional, fee, change = (merged.numbers[:, column] for column in range(5))
+    model = account.symbols[0].model
+    held = np.cumsum(np.where(merged.is_buy, 1, -1))
+    wanted = np.full(len(price), model.size)
+    if model.sizing == "base_amount":
+        wanted *= price * (1 + model.fee_rate)
+    is_paid = (wanted <= before * (1 + CASH_NOISE)) & (notional + fee <= before)
+    is_paid &= after > before * _LEAST_LEFT
+    has_slot = held <= account.max_open_trades
+    is_sold = ~merged.is_buy & (change > 0)
+    return (amount > 0) & (is_sold | (merged.is_buy & is_paid & has_slot))
+
+
+def _keep(one: _Alone, fills: int) -> int:
+    """Write a symbol's first fills down; return the row of its position or next entry, or NONE."""
+    if one.route is None:
+        return NONE
+    columns = one.columns
+    keep_columns(
+        one.symbol,
+        one.route,
+        FillColumns(
+            columns.bars[:fills],
+            columns.numbers[:fills],
+            columns.prices[:fills],
+            columns.kinds[: fills // 2],
+        ),
+    )
+    trade = fills // 2
+    return int(one.route.rows[trade]) if trade < len(one.route.rows) else NONE

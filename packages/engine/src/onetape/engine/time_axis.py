@@ -1,0 +1,54 @@
+"""The candles of several symbols on one axis of time."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from onetape.core.candles import FloatArray, IntArray
+
+
+def common_axis(columns: Sequence[IntArray]) -> IntArray:
+    """Return all opens of several symbols, ascending; the first column where all are equal.
+
+    Args:
+        columns: At least one: opens of each symbol's candles, ascending, epoch seconds.
+    """
+    distinct: list[IntArray] = []
+    for column in columns:
+        if not any(column is one or np.array_equal(column, one) for one in distinct):
+            distinct.append(column)
+    if len(distinct) == 1:
+        return distinct[0]
+    merged = np.concatenate(distinct)
+    # A stable sort merges what is sorted already.
+    merged.sort(kind="stable")
+    return merged[np.append(True, merged[1:] != merged[:-1])] if len(merged) else merged
+
+
+def is_whole(column: IntArray, axis: IntArray) -> bool:
+    """Return whether a symbol has a candle at each moment of the axis that its opens are part of.
+
+    Both are ascending and without repetition, so their lengths tell it.
+    """
+    return len(column) == len(axis)
+
+
+def places_on(axis: IntArray, column: IntArray) -> IntArray:
+    """Return where on the axis a symbol's candles stand."""
+    return np.arange(len(axis)) if is_whole(column, axis) else np.searchsorted(axis, column)
+
+
+def on_axis(values: FloatArray, column: IntArray, axis: IntArray, before: float) -> FloatArray:
+    """Return a symbol's values at each moment of an axis: those of its newest candle.
+
+    Args:
+        values: One for each of the symbol's candles.
+        column: Opens of the symbol's candles, part of the axis.
+        axis: Opens of all symbols' candles.
+        before: Value before the symbol's first candle.
+    """
+    if is_whole(column, axis):
+        return values
+    places = np.searchsorted(axis, column)
+    lengths = np.diff(places, prepend=0, append=len(axis))
+    return np.repeat(np.concatenate(([before], values)), lengths)

@@ -1,0 +1,173 @@
+"""The trades of the plainest rules in columns: no steps, no minimums, no impact, fee in quote.
+
+It makes the very numbers of `FillModel`, operation by operation; where an order would be refused it
+gives up, and `account.trade_alone` goes through the trades one by one.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from onetape.core.candles import FloatArray, IntArray
+from onetape.engine.account import SymbolState
+from onetape.engine.book import FillColumns
+from onetape.engine.exits import TARGET
+from onetape.engine.plan import NONE
+from onetape.engine.search import Exits
+
+#: Sizings of a buy that does not depend on the account, as long as its cash pays it.
+FIXED_SIZINGS = ("quote_amount", "base_amount")
+
+
+class Route(NamedTuple):
+    """Trades that follow each other, before an account has its say; arrays have shape (m,)."""
+
+    rows: IntArray
+    """Row of each trade in the symbol's plan."""
+    exits: Exits
+    """How each position ends."""
+    price: FloatArray
+    """Of each buy, slippage included."""
+    out: FloatArray
+    """Of each sell, slippage included."""
+    rate: FloatArray
+    """Fee rate of each sell."""
+
+
+def plain_route(symbol: SymbolState, row: int) -> Route | None:
+    """Return the trades from a row on, where the rules are plain and no order is refused.
+
+    Args:
+        symbol: The symbol; its book is empty.
+        row: First entry, or NONE.
+
+    Returns:
+        None where the rules are not plain, or an exit has not been searched.
+    """
+    plan, model = symbol.plan, symbol.model
+    plain = model.is_plain and not symbol.book.base and symbol.detail is None
+    rows = plan.route(row) if plain and row != NONE else None
+    if rows is None:
+        return None
+    exits = plan.found.taken(rows)
+    is_target = exits.kind == TARGET
+    return Route(
+        rows,
+        exits,
+        symbol.candles.open[plan.entries[rows]] * (1 + model.slippage),
+        np.where(is_target, exits.price, exits.price * (1 - model.slippage)),
+        np.where(is_target, model.maker_fee_rate, model.fee_rate),
+    )
+
+
+def trade_vectorized(symbol: SymbolState, cash: float, row: int) -> tuple[float, int] | None:
+    """Carry out one symbol's plan; as `trade_alone`, without a position that is held.
+
+    Args:
+        symbol: The symbol; its book is empty.
+        cash: Quote currency at the start.
+        row: First entry, or NONE.
+
+    Returns:
+        As `trade_alone`; None where the rules are not plain, or an order would be refused.
+    """
+    sizing = symbol.model.sizing
+    route = plain_route(symbol, row) if sizing in ("all_in", *FIXED_SIZINGS) else None
+    if route is None:
+        return None
+    if sizing == "all_in":
+        amount, cost = _all_in(symbol, route, cash)
+    else:
+        amount = fixed_amounts(symbol, route)
+        cost = cost_of(symbol, route, amount)
+    columns = columns_of(symbol, route, amount, cost)
+    money = np.cumsum(np.concatenate(([cash], columns.numbers[:, 4])))
+    if (money < 0).any() or not (amount > 0).all():
+        return None
+    keep_columns(symbol, route, columns)
+    is_open = len(columns.bars) % 2 == 1
+    return float(money[-1]), int(route.rows[-1]) if is_open else NONE
+
+
+def fixed_amounts(symbol: SymbolState, route: Route) -> FloatArray:
+    """Return what each buy of a fixed size gets, base currency, shape (m,)."""
+    model = symbol.model
+    amount = np.full(len(route.rows), model.size, dtype=np.float64)
+    if model.sizing == "quote_amount":
+        amount /= route.price * (1 + model.fee_rate)
+    return amount
+
+
+def cost_of(symbol: SymbolState, route: Route, amount: FloatArray) -> FloatArray:
+    """Return what buys of these amounts cost, fee included, quote currency, shape (m,)."""
+    notional = route.price * amount
+    return notional + notional * symbol.model.fee_rate
+
+
+def columns_of(
+    symbol: SymbolState, route: Route, amount: FloatArray, cost: FloatArray
+) -> FillColumns:
+    """Return the fills of a route; the last buy has no sell where its position stays open."""
+    count, fee_rate = len(route.rows), symbol.model.fee_rate
+    numbers = np.empty((2 * count, 6))
+    _put(numbers[0::2], route.price, amount, fee_rate, is_buy=True)
+    numbers[0::2, 4] = -cost
+    _put(numbers[1::2], route.out, amount, route.rate, is_buy=False)
+    bars = np.empty(2 * count, dtype=np.int64)
+    bars[0::2], bars[1::2] = symbol.plan.entries[route.rows], route.exits.bar
+    prices = np.empty(2 * count)
+    prices[0::2], prices[1::2] = symbol.candles.open[bars[0::2]], route.exits.price
+    fills = 2 * count - (count > 0 and int(bars[-1]) == len(symbol.candles))
+    return FillColumns(
+        bars[:fills], numbers[:fills], prices[:fills], route.exits.kind[: fills // 2]
+    )
+
+
+def keep_columns(symbol: SymbolState, route: Route, columns: FillColumns) -> None:
+    """Give fills to the symbol's book.
+
+    Args:
+        symbol: Its book is empty.
+        route: Where they are from.
+        columns: The first fills of the route, or all.
+    """
+    book, fills = symbol.book, len(columns.bars)
+    book.keep(columns)
+    book.ambiguous = int(route.exits.is_ambiguous[: fills // 2].sum())
+    book.base = float(columns.numbers[-1, 1]) if fills % 2 else 0.0
+
+
+def _all_in(symbol: SymbolState, route: Route, cash: float) -> tuple[FloatArray, FloatArray]:
+    """Return amount and cost of each buy, every one paid by what the sell before brought in."""
+    buy_rate, price = symbol.model.fee_rate, route.price
+    unit = price * (1 + buy_rate)
+    before: list[float] = []
+    columns = (unit, price, route.out, route.rate)
+    for each, paid, got, sell_rate in zip(*(column.tolist() for column in columns), strict=True):
+        before.append(cash)
+        amount = cash / each
+        notional = paid * amount
+        cost = notional + notional * buy_rate
+        back = got * amount
+        # In the order in which the account is booked, for the last bit's sake.
+        cash = (cash - cost if cost < cash else 0.0) + (back - back * sell_rate)
+    held = np.array(before)
+    amounts = held / unit
+    notionals = price * amounts
+    return amounts, np.minimum(notionals + notionals * buy_rate, held)
+
+
+def _put(
+    rows: FloatArray,
+    price: FloatArray,
+    amount: FloatArray,
+    rate: FloatArray | float,
+    *,
+    is_buy: bool,
+) -> None:
+    """Fill the columns of `fills.Numbers`; a buy's change of cash is left to the caller."""
+    notional = price * amount
+    fee = notional * rate
+    columns = (price, amount, notional, fee, notional - fee, amount if is_buy else -amount)
+    for number, column in enumerate(columns):
+        rows[:, number] = column

@@ -1,0 +1,172 @@
+"""Several symbols on one account equal the plain loop over events, to the last bit."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from event_loop import simulate_by_events
+from onetape.core.candles import Candles
+from onetape.core.resample import resample
+from onetape.core.steps import IDEAL_MARKET
+from onetape.core.timeframes import Timeframe
+from onetape.engine import (
+    Detail,
+    ExitRules,
+    Portfolio,
+    Rules,
+    Series,
+    metrics_of,
+    simulate_together,
+)
+from onetape.engine.detail import reader_of
+from plain_engine import STEPS, engine_rules, exit_rules, signals_of, walk
+
+FINE, COARSE = Timeframe.parse("1h"), Timeframe.parse("4h")
+seeds = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def plain_rules(draw: st.DrawFn) -> Rules:
+    """Return rules that are traded in columns, with cash for no, some or all of the entries."""
+    sizing, size = draw(
+        st.sampled_from([("quote_amount", 90.0), ("quote_amount", 15.5), ("base_amount", 0.7)])
+    )
+    given: dict[str, Any] = {"sizing": sizing, sizing: size}
+    return Rules(
+        cash=draw(st.sampled_from([50.0, 95.5, 180.0, 270.3, 1_000.0, 1e6])),
+        fee_rate=draw(st.sampled_from([0.0, 0.001, 0.01])),
+        maker_fee_rate=draw(st.sampled_from([None, 0.0])),
+        slippage_bps=draw(st.sampled_from([0.0, 5.0])),
+        exits=draw(exit_rules()),
+        cool_down_bars=draw(st.sampled_from([0, 0, 1, 6])),
+        reentry=draw(st.sampled_from(["new_signal", "while_signal"])),
+        **given,
+    )
+
+
+def with_holes(candles: Candles, rng: np.random.Generator) -> Candles:
+    """Return candles of which some lack at the start, at the end and in between."""
+    count = len(candles)
+    is_kept = rng.random(count) >= rng.choice([0.0, 0.05, 0.4])
+    is_kept[: rng.integers(0, 5)] = False
+    is_kept[count - rng.integers(0, 9) :] = False
+    rows = np.flatnonzero(is_kept)
+    names = ("timestamp", "open", "high", "low", "close", "volume")
+    return Candles(*(getattr(candles, name)[rows] for name in names))
+
+
+def series_of(
+    seed: int, count: int, rules: Rules, *, symbols: int, has_detail: bool, is_mixed: bool
+) -> list[Series]:
+    """Return symbols on axes that are equal, or differ in some of them."""
+    rng = np.random.default_rng(seed)
+    is_uneven = rng.random() < 0.5
+    found: list[Series] = []
+    for number in range(symbols):
+        candles, detail = walk(seed + number, count), None
+        if has_detail:
+            fine = walk(seed + number, count * 4)
+            candles, detail = resample(fine, FINE, COARSE), Detail(COARSE, FINE, reader_of(fine))
+        if is_uneven and rng.random() < 0.7:
+            candles = with_holes(candles, rng)
+        start = int(rng.integers(0, 4)) if is_uneven and rng.random() < 0.3 else 0
+        steps = (rules.steps, IDEAL_MARKET, STEPS)[number % 3] if is_mixed else rules.steps
+        signal = np.array(signals_of(seed + number, len(candles)), np.int8)
+        start = min(start, len(candles))
+        found.append(Series(f"{number}/Q", candles, signal, start, steps, detail))
+    return found
+
+
+def all_of(result: Portfolio) -> list[Any]:
+    """Return everything that a run came to, in values that are equal to the last bit or not."""
+    found: list[Any] = [result.cash, result.skipped_entries, result.timestamp.tolist()]
+    found += [result.equity.tolist(), result.trades, result.rules]
+    for part in result.parts:
+        book = part.book
+        found += [part.equity.tolist(), part.base, part.fills, part.indices, part.exit_kinds]
+        found += [part.refused, book.ambiguous, book.decided, book.wanting]
+        found += [book.waited, book.waiting, book.told]
+    return found
+
+
+def require_equal(series: Sequence[Series], rules: Rules, places: int | None) -> None:
+    result = simulate_together(series, rules, places)
+    plain = simulate_by_events(series, rules, places)
+    assert all_of(result) == all_of(plain)
+    assert metrics_of(result) == metrics_of(plain)
+
+
+@settings(max_examples=250)
+@given(
+    seed=seeds,
+    count=st.integers(9, 150),
+    rules=plain_rules(),
+    symbols=st.integers(2, 5),
+    places=st.sampled_from([None, None, 1, 2, 3]),
+)
+@example(seed=3, count=120, rules=Rules(sizing="quote_amount", quote_amount=90.0), symbols=5,
+         places=None)  # fmt: skip
+def test_rules_that_are_traded_in_columns_equal_the_plain_loop(
+    *, seed: int, count: int, rules: Rules, symbols: int, places: int | None
+):
+    series = series_of(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=False)
+    require_equal(series, rules, places)
+
+
+@settings(max_examples=250)
+@given(
+    seed=seeds,
+    count=st.integers(9, 150),
+    rules=engine_rules(),
+    symbols=st.integers(2, 5),
+    places=st.sampled_from([None, None, 1, 2, 3]),
+    has_detail=st.sampled_from([False, False, True]),
+)
+def test_any_rules_equal_the_plain_loop(
+    *, seed: int, count: int, rules: Rules, symbols: int, places: int | None, has_detail: bool
+):
+    series = series_of(seed, count, rules, symbols=symbols, has_detail=has_detail, is_mixed=True)
+    require_equal(series, rules, places)
+
+
+def fills_in_columns(result: Portfolio) -> tuple[int, int]:
+    """Return how many fills came in columns, and how many there are."""
+    count = sum(len(part.indices) for part in result.parts)
+    return count - sum(part.book.added for part in result.parts), count
+
+
+def test_symbols_that_never_touch_each_other_are_traded_in_columns():
+    rules = Rules(
+        cash=1e6,
+        sizing="quote_amount",
+        quote_amount=90.0,
+        exits=ExitRules(stop_loss=0.02, take_profit=0.05),
+    )
+    series = series_of(4, 400, rules, symbols=4, has_detail=False, is_mixed=False)
+    in_columns, count = fills_in_columns(simulate_together(series, rules))
+    assert in_columns == count > 100
+
+
+@pytest.mark.parametrize(("cash", "places"), [(200.0, None), (1e6, 2)])
+def test_only_from_the_first_moment_that_binds_on_is_traded_event_by_event(
+    cash: float, places: int | None
+):
+    rules = Rules(cash=cash, sizing="quote_amount", quote_amount=90.0)
+    early = np.zeros(400, dtype=np.int8)
+    early[10:200:10], early[15:200:10] = 1, -1
+    late = np.zeros(400, dtype=np.int8)
+    late[300:390:10], late[305:395:10] = 1, -1
+    signals = (early + late, np.roll(early, 6) + late, late)
+    series = [
+        Series(f"{number}/Q", walk(number, 400), signal, 0, IDEAL_MARKET)
+        for number, signal in enumerate(signals)
+    ]
+    result = simulate_together(series, rules, places)
+    in_columns, count = fills_in_columns(result)
+    assert 40 < in_columns < count
+    assert result.skipped_entries or any(part.refused for part in result.parts)
+    require_equal(series, rules, places)

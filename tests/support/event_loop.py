@@ -1,0 +1,294 @@
+"""Several symbols on one account as a plain loop over events, with the cash as a Decimal.
+
+Every event is taken from a heap, the union of the axes is made by sorting, and nothing is done in
+columns: slow, and easy to be sure of. The engine's own ways are compared with it to the last bit.
+"""
+
+import heapq
+from collections.abc import Sequence
+from decimal import Context, Decimal
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
+
+from onetape.core.candles import FloatArray, IntArray
+from onetape.core.price_steps import with_month_steps
+from onetape.core.steps import MarketSteps
+from onetape.engine import Portfolio, Result, Rules, Series
+from onetape.engine.account import SymbolState
+from onetape.engine.equity import equity_of
+from onetape.engine.exits import TARGET
+from onetape.engine.fills import Numbers
+from onetape.engine.plan import NONE
+from onetape.engine.simulate import no_state, symbol_state
+
+_EXIT_AT_OPEN, _ENTRY, _EXIT_INSIDE = range(3)
+#: Part of the cash that an order without an amount step may leave by rounding alone.
+_NOISE: Final = Decimal("1e-12")
+#: Digits enough for any sum of cash and changes of it.
+_EXACT: Final = Context(prec=400)
+_ZERO: Final = Decimal(0)
+#: When, which kind of event, which symbol, which row of its plan, which bar.
+_Event = tuple[int, int, int, int, int]
+
+
+def simulate_by_events(
+    series: Sequence[Series], rules: Rules, max_open_trades: int | None = None
+) -> Portfolio:
+    """Return what `simulate_together` returns."""
+    empty = no_state(rules)
+    own_rules = [replace(rules, steps=with_month_steps(one.steps, one.candles)) for one in series]
+    symbols = [
+        symbol_state(
+            one.candles, one.signal, own, one.start_index, empty, one.detail, one.has_volume
+        )
+        for one, own in zip(series, own_rules, strict=True)
+    ]
+    account = PlainAccount(symbols, own_rules, max_open_trades or len(symbols))
+    account.trade()
+    timestamp = _union([symbol.candles.timestamp for symbol in symbols])
+    equity = account.equity(timestamp)
+    parts = tuple(
+        Result(
+            rules=own,
+            candles=symbol.candles,
+            start_index=one.start_index,
+            start_cash=rules.cash,
+            equity=equity[np.searchsorted(timestamp, symbol.candles.timestamp)],
+            cash=account.cash,
+            base=symbol.book.base,
+            book=symbol.book,
+            state=empty,
+            untraded=symbol.due.untraded,
+            symbol=one.symbol,
+        )
+        for one, own, symbol in zip(series, own_rules, symbols, strict=True)
+    )
+    return Portfolio(
+        rules=own_rules[0],
+        max_open_trades=max_open_trades,
+        parts=parts,
+        timestamp=timestamp,
+        equity=equity,
+        cash=account.cash,
+        skipped_entries=account.skipped,
+    )
+
+
+class ExactChange(Struct, frozen=True):
+    """Changes of cash without rounding error, from a fill's numbers as floats.
+
+    With price and amount step, price times amount is a whole number of units; without, the change
+    is the exact value of the float.
+    """
+
+    price_unit: float
+    """Whole numbers of it make the price step of every month; 0: no step."""
+    amount_step: float
+    """0: no step."""
+    per_unit_bought: Decimal
+    """Change of cash for one unit, fee included where it is paid in quote currency."""
+    per_unit_sold: Decimal
+    """Change of cash for one unit of a market order."""
+    per_unit_target: Decimal
+    """Change of cash for one unit of a limit order."""
+
+    @classmethod
+    def of(cls, rules: Rules) -> "ExactChange":
+        """Return the changes under these rules."""
+        steps = rules.steps
+        price_unit = _price_unit(steps)
+        unit = price_unit * (steps.amount_step or Decimal(0))
+        fee, target_fee = (Decimal(repr(rate)) for rate in (rules.fee_rate, rules.target_fee_rate))
+        bought = 1 if rules.fee_coin == "received" else 1 + fee
+        return cls(
+            float(price_unit),
+            float(steps.amount_step or 0),
+            _EXACT.multiply(unit, -bought),
+            _EXACT.multiply(unit, 1 - fee),
+            _EXACT.multiply(unit, 1 - target_fee),
+        )
+
+    def change(self, numbers: Numbers, *, is_maker: bool, has_price_step: bool = True) -> Decimal:
+        """Return the change of cash of one fill, quote currency; negative for a buy.
+
+        Args:
+            numbers: The fill.
+            is_maker: Whether it is a limit order.
+            has_price_step: False in a month whose prices have no step.
+        """
+        if not (has_price_step and self.price_unit and self.amount_step):
+            return Decimal(float(numbers[4]))
+        units = round(numbers[0] / self.price_unit) * round(numbers[1] / self.amount_step)
+        if numbers[4] < 0:
+            return _EXACT.multiply(self.per_unit_bought, units)
+        return _EXACT.multiply(self.per_unit_target if is_maker else self.per_unit_sold, units)
+
+
+def _price_unit(steps: MarketSteps) -> Decimal:
+    """Return what the price steps of all months are whole numbers of; 0: no step."""
+    if not steps.price_step:
+        return Decimal(0)
+    finer = [month.price_step for month in steps.months or () if month.price_step]
+    if not finer:
+        return steps.price_step
+    digits = [step.normalize().as_tuple().exponent for step in (steps.price_step, *finer)]
+    return Decimal(1).scaleb(min(int(each) for each in digits))
+
+
+class PlainAccount:
+    """The cash that all symbols share.
+
+    What one symbol's order leaves is all that the next one has, and may be a millionth of the
+    account: a float's error, which is nothing beside the whole, would be seen in that order. So the
+    cash is exact. One symbol alone never spends a remainder; its cash is the sum of `simulate`.
+    """
+
+    def __init__(self, lanes: list[SymbolState], rules: list[Rules], places: int) -> None:
+        self._lanes = lanes
+        self._exact = [ExactChange.of(own) for own in rules]
+        self._places = places
+        self._noise = [_ZERO if own.steps.amount_step else _NOISE for own in rules]
+        self._open: set[int] = set()
+        self._cool_down = rules[0].cool_down_bars
+        self._blocked: dict[int, int] = {}
+        """By symbol the row that found all slots full, until one is free."""
+        self._skipped_run = [NONE] * len(lanes)
+        """By symbol the run of BUYs that was counted as skipped last."""
+        self._events: list[_Event] = []
+        self._moments: list[int] = []
+        self._exact_cash = Decimal(repr(float(rules[0].cash)))
+        self.cash = float(rules[0].cash)
+        self._cash_after = [self.cash]
+        """At the start and after each fill."""
+        self.skipped = 0
+
+    def trade(self) -> None:
+        """Carry out all plans, event by event."""
+        for number, lane in enumerate(self._lanes):
+            self._await_entry(number, lane.plan.entry_from(0))
+        while self._events:
+            moment, kind, number, row, bar = heapq.heappop(self._events)
+            if kind == _ENTRY:
+                self._enter(moment, number, row, bar)
+            else:
+                self._leave(moment, kind, number, row, bar)
+        for number, row in self._blocked.items():
+            self.skipped += self._lanes[number].plan.runs_between(row, NONE)
+        for number, lane in enumerate(self._lanes):
+            exits = lane.book.exit_bars()
+            free = exits[-1] + 1 + self._cool_down if exits else 0
+            lane.note_waits(free, is_held=number in self._open)
+
+    def equity(self, timestamp: IntArray) -> FloatArray:
+        """Return cash and positions at the close of the candles that open at these moments."""
+        done = np.searchsorted(np.asarray(self._moments, dtype=np.int64), timestamp, side="right")
+        worth = np.array(self._cash_after)[done]
+        for lane in self._lanes:
+            own = equity_of(lane.candles, lane.book, 0.0, 0.0)[1]
+            last = np.searchsorted(lane.candles.timestamp, timestamp, side="right") - 1
+            if len(own):
+                worth += np.where(last >= 0, own[last], 0.0)
+        return worth
+
+    def _enter(self, moment: int, number: int, row: int, bar: int) -> None:
+        lane = self._lanes[number]
+        if len(self._open) >= self._places:
+            self._blocked[number] = row
+            self._count_skipped(number, lane.plan.run_of(row))
+            return
+        bought = lane.buy(row, self.cash, self._worth(moment) if self._open else None)
+        if bought is None:
+            self._await_entry(number, lane.plan.buy_after(row))
+            return
+        self._note(moment, number, bar, bought)
+        self._open.add(number)
+        if self._skipped_run[number] == lane.plan.run_of(row):
+            # It was late, and not skipped.
+            self._skipped_run[number] = NONE
+            self.skipped -= 1
+        self._await_exit(number, row, lane.exit_of(row))
+
+    def _count_skipped(self, number: int, run: int) -> None:
+        if self._skipped_run[number] != run:
+            self._skipped_run[number] = run
+            self.skipped += 1
+
+    def _try_blocked(self, moment: int) -> None:
+        """Await the next BUYs of symbols that found all slots full, now that one is free.
+
+        Args:
+            moment: From which on an open may fill them.
+        """
+        for number, row in self._blocked.items():
+            lane = self._lanes[number]
+            bar = int(np.searchsorted(lane.candles.timestamp, moment))
+            later = lane.plan.buy_after(row, bar)
+            missed = lane.plan.runs_between(row, later)
+            if missed:
+                self.skipped += missed
+                self._skipped_run[number] = lane.plan.run_of(row) + missed
+            self._await_entry(number, later)
+        self._blocked.clear()
+
+    def _leave(self, moment: int, kind: int, number: int, row: int, bar: int) -> None:
+        lane = self._lanes[number]
+        sold = lane.sell(row, bar)
+        if sold is None:
+            self._await_exit(number, row, lane.plan.exit_by_signal(row, bar))
+            return
+        is_maker = lane.plan.exit_kinds[row] == TARGET
+        self._note(moment, number, bar, sold, is_maker=is_maker)
+        self._open.discard(number)
+        self._await_entry(number, lane.plan.entry_after(row, bar))
+        self._try_blocked(moment if kind == _EXIT_AT_OPEN else moment + 1)
+
+    def _note(
+        self, moment: int, number: int, bar: int, numbers: Numbers, *, is_maker: bool = False
+    ) -> None:
+        if len(self._lanes) == 1:
+            self.cash += numbers[4]
+        else:
+            has_step = self._lanes[number].has_price_step(bar)
+            change = self._exact[number].change(numbers, is_maker=is_maker, has_price_step=has_step)
+            self._take(number, change)
+        self._moments.append(moment)
+        self._cash_after.append(self.cash)
+
+    def _take(self, number: int, change: Decimal) -> None:
+        """Add a change to the cash, which is never less than zero."""
+        cash = _EXACT.add(self._exact_cash, change)
+        if change <= 0 and cash <= _EXACT.multiply(self._exact_cash, self._noise[number]):
+            cash = _ZERO
+        self._exact_cash = cash
+        self.cash = float(cash)
+
+    def _await_entry(self, number: int, row: int) -> None:
+        if row != NONE:
+            lane = self._lanes[number]
+            bar = lane.plan.bars[row]
+            moment = int(lane.candles.timestamp[bar])
+            heapq.heappush(self._events, (moment, _ENTRY, number, row, bar))
+
+    def _await_exit(self, number: int, row: int, bar: int) -> None:
+        lane = self._lanes[number]
+        if bar >= len(lane.candles):
+            return
+        kind = _EXIT_AT_OPEN if lane.is_exit_at_open(row, bar) else _EXIT_INSIDE
+        heapq.heappush(self._events, (int(lane.candles.timestamp[bar]), kind, number, row, bar))
+
+    def _worth(self, moment: int) -> float:
+        """Return cash and open positions at the closes known at a moment."""
+        worth = self.cash
+        for number in sorted(self._open):
+            lane = self._lanes[number]
+            last = int(np.searchsorted(lane.candles.timestamp, moment)) - 1
+            price = lane.candles.close[last] if last >= 0 else lane.candles.open[0]
+            worth += lane.book.base * float(price)
+        return worth
+
+
+def _union(columns: Sequence[IntArray]) -> IntArray:
+    return columns[0] if len(columns) == 1 else np.unique(np.concatenate(columns))
