@@ -156,6 +156,26 @@ def test_an_exit_that_is_final_in_a_forming_bar_is_that_of_the_closed_one(
         assert final[:2] == closed[:2]
 
 
+@pytest.mark.parametrize(
+    ("exits", "bar", "expected"),
+    [
+        # The price may still fall to the stop, which comes first then.
+        (ExitRules(stop_loss=0.05, take_profit=0.02), (100.0, 103.0, 99.0), None),
+        # Its own high moved the stop over its low, and a lower low would be taken.
+        (ExitRules(trailing_stop=0.05), (100.0, 110.0, 103.0), None),
+        (ExitRules(stop_loss=0.05), (100.0, 101.0, 94.0), (95.0, STOP_LOSS)),
+        (ExitRules(trailing_stop=0.05), (100.0, 101.0, 94.0), (95.0, TRAILING_STOP)),
+        (ExitRules(stop_loss=0.05, take_profit=0.02), (103.0, 104.0, 94.0), (103.0, TARGET)),
+        (ExitRules(stop_loss=0.05, take_profit=0.02), (94.0, 103.0, 94.0), (94.0, STOP_LOSS)),
+    ],
+)
+def test_a_forming_bar_ends_a_position_only_where_nothing_later_changes_that(
+    exits: ExitRules, bar: tuple[float, float, float], expected: tuple[float, int] | None
+):
+    final = final_exit(*bar, levels_of(exits, 100.0, 100.0, 0, 0.01))
+    assert (final and (round(final.price, 9), final.kind)) == expected
+
+
 @given(
     st.integers(1, 10**7),
     st.sampled_from(["0.005", "0.01", "0.03", "0.05", "0.07", "0.1", "0.15"]),

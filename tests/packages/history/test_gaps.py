@@ -22,7 +22,7 @@ from onetape.history.gaps import APART_MS, ask_gaps, grouped
 from onetape.history.silences import StoredSilences
 from onetape.store.candles import insert_closed, missing_between
 from onetape.store.database import Store, open_store
-from onetape.store.gaps import confirmed_gaps, gaps_of, ledger_of, set_gap
+from onetape.store.gaps import Evidence, confirmed_gaps, gaps_of, ledger_of, set_gap
 from wall import START_MS
 
 Ask = Callable[..., Any]
@@ -86,6 +86,24 @@ def test_the_two_answers_are_asked_from_different_times(
     assert states(store) == [(ago(5), "none at exchange")]
     assert len(set(windows)) == 2
     assert max(windows) <= ago(6)
+
+
+def test_an_answer_asked_from_the_time_of_the_first_one_proves_nothing(
+    ask: Ask, store: Store, exchange: Any
+) -> None:
+    exchange.has(0, 1, 3, 5, 7, *range(9, 15))
+    holes, old_ms = (8, 6, 4, 2), START_MS - APART_MS
+    # Each hole was first left out by an answer from another one of the four times to ask from.
+    for hole, lead in zip(holes, (4, 1, 2, 3), strict=True):
+        first = Evidence(1, old_ms, ago(8 + lead))
+        set_gap(
+            store, KEY, ago(hole), ago(hole - 1), state="unproven", asked_ms=old_ms, evidence=first
+        )
+    fetch_and_ask(ask, store, exchange, ago(14))
+    proven = [(ago(hole), "none at exchange") for hole in holes]
+    assert states(store) == [(ago(8), "unproven"), *proven[1:]]
+    fetch_and_ask(ask, store, exchange, ago(14))
+    assert states(store) == proven
 
 
 def test_answers_about_another_hole_prove_nothing(ask: Ask, store: Store, exchange: Any) -> None:
