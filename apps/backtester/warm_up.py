@@ -43,15 +43,34 @@ def pauses_of(tape: Tape, segments: Sequence[Segment]) -> list[Pause]:
     """Return the parts of the range that are not traded because of holes, oldest first."""
     found: list[Pause] = []
     timeframe = Timeframe.parse(tape.key.timeframe)
-    ends = segment_ends(segments, len(tape.candles))
-    for segment, end in zip(segments, ends, strict=True):
-        if segment.hole is None or segment.ready <= tape.warm_up or end <= tape.warm_up:
-            continue
+    for segment, end in _paused(tape, segments):
         since = None
         if segment.ready < end:
             since = timeframe.next(int(tape.candles.timestamp[segment.ready]))
-        found.append(Pause(*segment.hole, segment.timeframe, since))
+        found.append(Pause(*(segment.hole or (0, 0)), segment.timeframe, since))
     return found
+
+
+def _paused(tape: Tape, segments: Sequence[Segment]) -> list[tuple[Segment, int]]:
+    """Return the segments of the range that begin with a warm-up after a hole, with their ends."""
+    return [
+        (segment, end)
+        for segment, end in _with_ends(tape, segments)
+        if segment.hole is not None and segment.ready > tape.warm_up and end > tape.warm_up
+    ]
+
+
+def _with_ends(tape: Tape, segments: Sequence[Segment]) -> list[tuple[Segment, int]]:
+    return [*zip(segments, segment_ends(segments, len(tape.candles)), strict=True)]
+
+
+def _is_traded_before(tape: Tape, segments: Sequence[Segment], index: int) -> bool:
+    """Return whether a candle of the range is decided on before a segment that starts there."""
+    return any(
+        max(segment.ready, tape.warm_up) < end
+        for segment, end in _with_ends(tape, segments)
+        if segment.start < index
+    )
 
 
 def pause_notes(tape: Tape, segments: Sequence[Segment], who_asks: str = "") -> list[str]:
@@ -73,13 +92,15 @@ def pause_notes(tape: Tape, segments: Sequence[Segment], who_asks: str = "") -> 
     if last.trading_since is None:
         text = f"no trading after the unexplained hole {hole}: the range ends before a {warm_up}"
     else:
+        start = _paused(tape, segments)[-1][0].start
+        again = " again" if _is_traded_before(tape, segments, start) else ""
         text = (
-            f"trading starts {utc_text(last.trading_since)} UTC, after a {warm_up} behind the "
-            f"unexplained hole {hole}"
+            f"trading starts{again} {utc_text(last.trading_since)} UTC, after a {warm_up} behind "
+            f"the unexplained hole {hole}"
         )
     others = len(pauses) - 1
     if others:
-        text += f"; {counted(others, 'earlier hole')} delayed it likewise"
+        text += f"; {counted(others, 'earlier hole')} paused it likewise"
     return [text]
 
 

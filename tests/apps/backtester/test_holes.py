@@ -154,7 +154,7 @@ def test_after_an_allowed_hole_trading_starts_again_with_a_full_warm_up(
         START + (1_500 + PERIOD) * HOUR,
         START + (2_001 + PERIOD) * HOUR,
     ]
-    assert the_note(document).endswith("; 1 earlier hole delayed it likewise")
+    assert the_note(document).endswith("; 1 earlier hole paused it likewise")
     quiet = [
         range(START + low * HOUR, START + (high + PERIOD) * HOUR, HOUR)
         for low, high in ((1_000, 1_500), (2_000, 2_001))
@@ -198,6 +198,24 @@ def test_a_range_that_ends_before_the_warm_up_is_full_trades_nothing_and_says_so
     assert (document["trades"], document["pauses"][0]["trading_since"]) == ([], None)
     assert "the range ends before a warm-up of 120 candles" in the_note(document)
     assert document["check"]["clean"] is None
+
+
+@pytest.mark.parametrize(
+    ("first", "begins", "ends"),
+    [
+        (0, "trading starts again ", "; 1 earlier hole paused it likewise"),
+        (1_000, "trading starts ", " UTC"),
+    ],
+)
+def test_the_note_tells_trading_that_starts_from_trading_that_starts_again(
+    on_tape: Run, tape: Path, first: int, begins: str, ends: str
+) -> None:
+    delete(tape, 500, 510)
+    delete(tape, 1_000, 1_100)
+    note = the_note(on_tape(*FLAGS, "--from", at(first), "--allow-gaps").document)
+    since = utc_text(START + (1_100 + PERIOD) * HOUR)
+    assert note.startswith(f"{begins}{since} UTC, after a warm-up of 120 candles")
+    assert note.endswith(ends)
 
 
 @pytest.mark.usefixtures("checks_all_bars")
