@@ -144,7 +144,12 @@ def _parsed_twice(text: bytes, layout: Layout, source: str) -> "pd.DataFrame":
                     raise
         # Some cell is no number: all are read as text, and that one's row will be refused.
         return _parsed(text, dtype=str, **options)
-    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+    except pd.errors.ParserWarning as error:
+        raise DataError(
+            f"{source} cannot be read as CSV: a row has more than the {layout.width} cells of the "
+            "first line; dates and numbers that hold the separator need quotes"
+        ) from error
+    except pd.errors.ParserError as error:
         raise DataError(f"{source} cannot be read as CSV: {said(error)}") from error
     except pd.errors.EmptyDataError:
         return pd.DataFrame(columns=names)
