@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from browser import Chromium, Page
+from bytecode import compile_installed
 from inherited_signals import give_children_default_signals
+from quick_files import keep_files_in_memory
 from repeatable import (
     repeat_lines,
     seed_of,
@@ -29,6 +31,7 @@ ssl.create_default_context = cache(ssl.create_default_context)
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 set_up_hypothesis()
+keep_files_in_memory()
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -41,8 +44,10 @@ if _STRAY:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take the seed of the command line, if one is given."""
+    """Take the seed of the command line, if one is given; compile before processes share tests."""
     use_given_seed(config)
+    if config.getoption("numprocesses", 0):
+        compile_installed()
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

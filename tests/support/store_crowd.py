@@ -225,7 +225,7 @@ def _work(path: Path, worker: Worker, span: Span, start: Any, results: Any) -> N
     start.wait()
     try:
         ROLES[worker.role](path, worker, span)
-    except (OnetapeError, apsw.Error) as error:
+    except (OnetapeError, apsw.Error, OSError) as error:
         worker.error = f"{type(error).__name__}: {error}"
         span.give_up()
     results.put(asdict(worker))

@@ -1,0 +1,28 @@
+"""Where the files of tests lie: in memory, where the system offers enough of it.
+
+SQLite waits for the disk at each commit, many thousand times in a run. No test needs files that
+outlive a failure of power: what the tests kill are processes.
+"""
+
+import os
+from pathlib import Path
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own in it
+#: The environment variable by which pytest is told where to put its folders.
+VARIABLE = "PYTEST_DEBUG_TEMPROOT"
+#: A whole run leaves less than half of it at a time.
+LEAST_BYTES = 4 * 2**30
+
+
+def keep_files_in_memory(memory: Path = MEMORY) -> None:
+    """Let pytest put the folders of tests into memory, unless it is small or a place is chosen."""
+    if VARIABLE not in os.environ and _has_room(memory):
+        os.environ[VARIABLE] = str(memory)
+
+
+def _has_room(folder: Path) -> bool:
+    """Return whether files in a folder can be many, be written and be run."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return False
+    room = os.statvfs(folder)
+    return room.f_bavail * room.f_frsize >= LEAST_BYTES and not room.f_flag & os.ST_NOEXEC
