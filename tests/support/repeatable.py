@@ -18,6 +18,16 @@ from explore import REPEAT, SEED_OPTION
 
 #: Seed of tests that choose at random without Hypothesis, where the option names none.
 DEFAULT_SEED = 1
+#: Examples of a test that names no number itself, where a seed is given.
+BY_SEED = 100
+
+
+def examples(count: int) -> int:
+    """Return how many examples a property is tried with: all by a given seed, else a third.
+
+    A run without a seed draws the same examples each time; new ones come from `make explore`.
+    """
+    return count if settings.get_current_profile_name() == "by seed" else -(-count // 3)
 
 
 def set_up_hypothesis() -> None:
@@ -25,13 +35,18 @@ def set_up_hypothesis() -> None:
     # A busy machine makes an example slow, not wrong.
     settings.register_profile(
         "repeatable",
+        max_examples=examples(BY_SEED),
         deadline=None,
         print_blob=True,
         derandomize=True,
         suppress_health_check=[HealthCheck.too_slow],
     )
     settings.register_profile(
-        "by seed", settings.get_profile("repeatable"), derandomize=False, database=None
+        "by seed",
+        settings.get_profile("repeatable"),
+        max_examples=BY_SEED,
+        derandomize=False,
+        database=None,
     )
     settings.load_profile("repeatable")
     # Hypothesis also draws constants that it finds in the modules loaded so far, so that examples

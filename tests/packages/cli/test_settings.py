@@ -20,6 +20,7 @@ from onetape.cli.settings import (
     settings_file,
 )
 from onetape.core.errors import ConfigurationError, UsageError
+from repeatable import examples
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -270,7 +271,9 @@ def test_an_entry_of_a_flag_is_named_by_its_flag_and_its_name() -> None:
 
 
 @settings(
-    max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    max_examples=examples(150),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
 )
 @given(
     st.text(max_size=60)

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from onetape.core.steps import IDEAL_MARKET
 from onetape.engine import Result, Rules, simulate
 from plain_engine import engine_rules, plain_run, signals_of, walk
+from repeatable import examples
 
 PLAIN_SIZINGS = ("all_in", "quote_amount", "base_amount")
 seeds = st.integers(0, 2**32 - 1)
@@ -25,7 +26,7 @@ def fills_of(result: Result) -> list[tuple[int, str, float, float, str]]:
     ]
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(seeds, st.integers(2, 400), engine_rules())
 def test_every_fill_is_that_of_a_loop_over_the_bars(seed: int, count: int, rules: Rules):
     result = run_of(seed, count, rules)
@@ -44,7 +45,7 @@ def plain_rules(draw: st.DrawFn) -> Rules:
     return replace(rules, cash=5_000.0, fee_coin="quote", volume_impact=0.0, steps=IDEAL_MARKET)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(seeds, st.integers(2, 400), plain_rules())
 def test_the_account_in_columns_equals_the_loop_over_the_bars(seed: int, count: int, rules: Rules):
     result = run_of(seed, count, rules)

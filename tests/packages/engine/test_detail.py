@@ -31,6 +31,7 @@ from onetape.engine import (
 from onetape.engine.detail import exit_told, reader_of
 from onetape.engine.exits import STOP_LOSS, TARGET, TRAILING_STOP
 from plain_engine import PlainLoop, engine_rules, signals_of, walk
+from repeatable import examples
 
 HOUR, MINUTE = Timeframe.parse("1h"), Timeframe.parse("1m")
 BOTH = Levels(90.0, STOP_LOSS, 110.0)
@@ -297,7 +298,7 @@ def some(candles: Candles, is_kept: NDArray[np.bool_]) -> Candles:
     return Candles(candles.timestamp[is_kept], *(column[is_kept] for column in columns))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     seed=st.integers(0, 2**32 - 1),
     count=st.integers(8, 600),
@@ -338,7 +339,7 @@ def test_every_fill_is_that_of_a_loop_over_the_finer_candles(
         assert bars.low[bar] - noise <= fill.before_slippage <= bars.high[bar] + noise
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     seed=st.integers(0, 2**32 - 1),
     rules=engine_rules().filter(lambda rules: rules.exits.has_levels),

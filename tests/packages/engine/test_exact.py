@@ -27,6 +27,7 @@ from onetape.engine import (
 )
 from onetape.engine.holding import buy_and_hold
 from plain_engine import engine_rules, signals_of
+from repeatable import examples
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -143,7 +144,7 @@ def test_a_thousand_random_trades_of_each_rule_equal_a_decimal_recomputation(
             break
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(seeds, st.integers(2, 250), engine_rules())
 def test_any_rules_equal_a_decimal_recomputation(seed: int, count: int, rules: Rules):
     prices, signal = cent_walk(seed, count), signals_of(seed, count)
@@ -151,7 +152,7 @@ def test_any_rules_equal_a_decimal_recomputation(seed: int, count: int, rules: R
     same_run(result, exact_run([(prices, signal, rules.steps)], rules))
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(seeds, engine_rules(), st.sampled_from(["0.1", "0.05", "1", "50"]))
 def test_a_stated_step_coarser_than_a_month_of_candles_gives_way_in_that_month(
     seed: int, rules: Rules, step: str
@@ -162,7 +163,7 @@ def test_a_stated_step_coarser_than_a_month_of_candles_gives_way_in_that_month(
     same_run(result, exact_run([(prices, signal, rules.steps)], rules))
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(seeds, st.integers(2, 60), engine_rules())
 def test_buying_and_holding_equals_a_decimal_recomputation(seed: int, count: int, rules: Rules):
     prices = cent_walk(seed, count)
@@ -211,7 +212,7 @@ A_MILLIONTH_LEFT_BY_A_TARGET = Rules(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(seeds, st.integers(10, 200), engine_rules(), st.sampled_from([None, 1, 2, 3]))
 @example(148, 15, A_MILLIONTH_LEFT, None)
 @example(148, 15, A_MILLIONTH_LEFT_BY_A_TARGET, None)

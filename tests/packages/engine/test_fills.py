@@ -11,6 +11,7 @@ from onetape.core.errors import UsageError
 from onetape.core.steps import MarketSteps
 from onetape.engine import Refused, Rules, booked_fill, buy_fill, sell_fill
 from onetape.engine.fills import Fill
+from repeatable import examples
 
 BTC = MarketSteps(Decimal("0.01"), Decimal("0.00001"), Decimal("0.00001"), Decimal(5))
 EXACT = Context(prec=80)
@@ -146,7 +147,7 @@ def test_buying_and_selling_at_one_price_never_makes_money(rules: Rules, price: 
     assert gain <= rules.cash * 1e-6 * (rules.steps.price_step is not None) + 1e-9 * rules.cash
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(rules_of(), st.lists(st.floats(0.95, 1.06), min_size=2, max_size=20))
 def test_booked_decimals_add_up_to_the_accounts_of_the_floats(rules: Rules, moves: list[float]):
     cash, base, price = rules.cash, 0.0, 1_000.0

@@ -11,6 +11,7 @@ from onetape.core.steps import MarketSteps
 from onetape.engine import ExitRules, Market, Refused, Rules, buy_fill, levels_of, sell_fill
 from onetape.engine.fills import Fill
 from plain_engine import STEPS, exit_rules
+from repeatable import examples
 
 
 @pytest.mark.parametrize("coin", ["quote", "received"])
@@ -53,7 +54,7 @@ def test_an_entry_that_could_not_be_sold_again_is_refused(given_rules: dict[str,
     assert text in refused.reason
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     st.floats(4.9, 6.0),
     st.integers(100, 300_000),

@@ -23,6 +23,7 @@ from onetape.engine import (
     simulate_together,
 )
 from plain_engine import engine_rules, plain_run, signals_of, walk
+from repeatable import examples
 
 HOUR, DAY = 3_600, 86_400
 YEAR = 365 * DAY
@@ -128,7 +129,7 @@ def of_risk(result: Result, start: float) -> dict[str, float | None]:
     }
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.integers(0, 2**32 - 1), st.integers(2, 400), engine_rules())
 def test_every_metric_follows_its_formula(seed: int, count: int, rules: Rules):
     candles, signal = walk(seed, count), signals_of(seed, count)

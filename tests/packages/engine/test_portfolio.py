@@ -20,6 +20,7 @@ from onetape.engine import (
     simulate_together,
 )
 from plain_engine import engine_rules, signals_of, walk
+from repeatable import examples
 
 FREE = Rules(cash=1_000.0, fee_rate=0.0)
 seeds = st.integers(0, 2**32 - 1)
@@ -46,7 +47,7 @@ def traded(result: Portfolio) -> list[tuple[str, int, int | None]]:
     return [(trade.symbol, trade.entry_index, trade.exit_index) for trade in result.trades]
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(seeds, st.integers(2, 300), engine_rules())
 def test_one_symbol_alone_equals_the_single_run(seed: int, count: int, rules: Rules):
     candles, signal = walk(seed, count), np.array(signals_of(seed, count), np.int8)
@@ -58,7 +59,7 @@ def test_one_symbol_alone_equals_the_single_run(seed: int, count: int, rules: Ru
     assert metrics_of(together) == metrics_of(alone)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(seeds, st.integers(30, 200), engine_rules(), st.integers(1, 3))
 def test_no_more_positions_than_places_and_money_adds_up(
     seed: int, count: int, rules: Rules, places: int

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from onetape.core.candles import Candles
 from onetape.engine import Portfolio, Rules, Series, metrics_of, simulate_together
 from plain_engine import doubled_money, engine_rules, signals_of, walk
+from repeatable import examples
 
 HOUR = 3_600
 seeds, counts, places = st.integers(0, 2**32 - 1), st.integers(30, 200), st.integers(1, 3)
@@ -31,7 +32,7 @@ def three(seed: int, count: int, rules: Rules) -> list[Series]:
     ]
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(seeds, counts, engine_rules(), places)
 def test_before_slippage_no_fill_of_any_symbol_lies_outside_its_candle(
     seed: int, count: int, rules: Rules, most: int
@@ -50,7 +51,7 @@ def doubled(candles: Candles) -> Candles:
     return Candles.from_columns(candles.timestamp, open_, high, low, close, candles.volume)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(seeds, counts, engine_rules(), places)
 def test_doubled_prices_and_money_double_the_shared_equity_and_leave_the_amounts(
     seed: int, count: int, rules: Rules, most: int
@@ -100,7 +101,7 @@ def expected_of(result: Portfolio, count: int) -> dict[str, float | int | None]:
     }  # fmt: skip
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(seeds, counts, engine_rules(), places)
 def test_metrics_of_several_symbols_are_those_of_their_one_account(
     seed: int, count: int, rules: Rules, most: int

@@ -23,6 +23,7 @@ from onetape.engine import (
     simulate_together,
 )
 from plain_engine import engine_rules, signals_of, walk
+from repeatable import examples
 
 MAY_2020 = int(datetime(2020, 5, 1, tzinfo=UTC).timestamp())
 #: What the market states today, years later.
@@ -130,7 +131,7 @@ def assert_inside(result: Result, rules: Rules) -> None:
             assert low * (1 - NOISE) <= fill.price <= high * (1 + NOISE)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(markets())
 def test_fills_before_slippage_lie_inside_their_candle_whatever_step_is_stated(
     market: tuple[Candles, list[int], Rules],
@@ -140,7 +141,7 @@ def test_fills_before_slippage_lie_inside_their_candle_whatever_step_is_stated(
     assert_inside(result, rules)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.lists(markets(), min_size=2, max_size=3))
 def test_fills_of_symbols_that_share_an_account_lie_inside_their_candles(
     given_markets: list[tuple[Candles, list[int], Rules]],

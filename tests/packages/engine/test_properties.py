@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from onetape.core.candles import Candles
 from onetape.engine import Result, Rules, Trade, booked_fill, metrics_of, simulate
 from plain_engine import STEPS, doubled_money, engine_rules, signals_of, walk
+from repeatable import examples
 
 seeds = st.integers(0, 2**32 - 1)
 counts = st.integers(2, 250)
@@ -22,7 +23,7 @@ def run_of(seed: int, count: int, rules: Rules) -> Result:
     return simulate(walk(seed, count), np.array(signals_of(seed, count), np.int8), rules)
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(seeds, counts, engine_rules())
 def test_cash_plus_position_value_equals_equity_after_any_fills(
     seed: int, count: int, rules: Rules
@@ -36,7 +37,7 @@ def test_cash_plus_position_value_equals_equity_after_any_fills(
     assert result.cash >= 0
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(seeds, counts, engine_rules())
 def test_before_slippage_no_fill_lies_outside_its_candle(seed: int, count: int, rules: Rules):
     result = run_of(seed, count, rules)
@@ -58,7 +59,7 @@ def doubled(candles: Candles) -> Candles:
     )
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(seeds, counts, engine_rules())
 def test_doubled_prices_and_money_double_the_equity_and_leave_the_amounts(
     seed: int, count: int, rules: Rules
@@ -99,7 +100,7 @@ def as_one(parts: list[Result]) -> list[Trade]:
 VOLATILE = Rules(sizing="volatility_target", volatility_target=0.3, volatility_bars=5)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @example(1704, 70, VOLATILE, [69 / 70])  # a part of one candle, which alone has no length
 @given(seeds, counts, engine_rules(), st.lists(st.floats(0, 1), min_size=1, max_size=3))
 def test_a_range_split_in_parts_with_the_state_carried_over_gives_the_same_trades(
@@ -118,7 +119,7 @@ def test_a_range_split_in_parts_with_the_state_carried_over_gives_the_same_trade
     assert parts[-1].state == whole.state
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(seeds, counts, engine_rules())
 def test_the_metrics_of_any_run_are_numbers_that_fit_together(seed: int, count: int, rules: Rules):
     result = run_of(seed, count, rules)

@@ -11,6 +11,7 @@ from onetape.core.untraded import untraded_rows
 from onetape.engine import ExitRules, Result, Rules, metrics_of, simulate
 from onetape.engine.holding import buy_and_hold_equity
 from plain_engine import engine_rules, signals_of, walk
+from repeatable import examples
 
 FREE = Rules(cash=1_000.0, fee_rate=0.0)
 _ORDERS = {"b": 1, "s": -1, ".": 0}
@@ -130,7 +131,7 @@ def test_buying_and_holding_buys_in_the_first_candle_with_a_trade():
     assert equity.tolist() == [1_000, 1_000, 1_000, 1_000, 1_200]
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.integers(0, 2**32 - 1), st.integers(2, 250), engine_rules())
 def test_no_order_is_filled_in_a_candle_without_a_trade(seed: int, count: int, rules: Rules):
     candles, signal = walk(seed, count), np.array(signals_of(seed, count), np.int8)

@@ -19,6 +19,7 @@ from onetape.exchange.listing import listed_since
 from onetape.exchange.pages import closed_pages
 from onetape.exchange.rest import RestExchange
 from real_clients import real_client
+from repeatable import examples
 
 Run = Callable[..., Any]
 MINUTE, DAY = 60, 86_400
@@ -158,7 +159,9 @@ def test_the_day_of_the_listing_is_found_by_days(run: Run) -> None:
 
 @pytest.mark.parametrize("kind", ["okx", "binance"])
 @settings(
-    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    max_examples=examples(40),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
 )
 @given(seed=st.integers(0, 2**32), spread=st.sampled_from([1, 5, 100, 100_000]))
 def test_random_rows_never_keep_the_pager(run: Run, kind: str, seed: int, spread: int) -> None:

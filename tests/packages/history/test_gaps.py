@@ -23,6 +23,7 @@ from onetape.history.silences import StoredSilences
 from onetape.store.candles import insert_closed, missing_between
 from onetape.store.database import Store, open_store
 from onetape.store.gaps import Evidence, confirmed_gaps, gaps_of, ledger_of, set_gap
+from repeatable import examples
 from wall import START_MS
 
 Ask = Callable[..., Any]
@@ -246,7 +247,7 @@ def test_one_empty_answer_in_the_middle_costs_no_candle(
     assert missing_between(store, KEY, ago(1_999), FORMING) == []
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_no_answers_whatever_prove_a_hole_without_two_that_hold_its_neighbours(
     ask: Ask, exchange: Any, tmp_path_factory: pytest.TempPathFactory, seed: int

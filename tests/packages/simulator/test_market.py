@@ -13,6 +13,7 @@ from onetape.simulator.bars import INTERVALS, TIMEFRAMES, Bars, grouped, joined
 from onetape.simulator.market import Market
 from onetape.simulator.path import END_SECONDS
 from onetape.simulator.symbols import SYMBOLS, SpotSymbol, UnknownSymbol, many_symbols
+from repeatable import examples
 
 MARCH = 1_709_251_200
 DAY = 86_400
@@ -138,7 +139,7 @@ def test_a_candle_opens_with_one_trade_at_its_open() -> None:
     assert bar.open == bar.high == bar.low == bar.close
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.sampled_from(SYMBOLS), st.integers(0, 300), st.integers(0, 2**31))
 def test_every_candle_is_possible(symbol: SpotSymbol, day: int, seed: int) -> None:
     start = symbol.listed + day * DAY

@@ -25,6 +25,7 @@ from onetape.simulator.server import Simulator
 from onetape.simulator.trading.market_tape import MarketTape
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
+from repeatable import examples
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Client = Callable[..., AbstractAsyncContextManager[Any]]
@@ -240,7 +241,7 @@ def test_the_last_candle_of_the_file_is_closed_on_the_stream(market: ReplayMarke
     assert [event["k"]["x"] for event in events] == [True]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.lists(st.integers(1, 10**6), min_size=4, max_size=4),
     st.integers(0, 40) | st.integers(10**3, 10**9) | st.integers(10**12, 10**15),

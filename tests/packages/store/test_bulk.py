@@ -39,6 +39,7 @@ from onetape.store.quarantine import (
     refused_rows,
 )
 from onetape.store.reading import closed_between
+from repeatable import examples
 
 HOUR = 3_600
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
@@ -58,7 +59,9 @@ def by_columns(store: Store, key: SeriesKey, rows: Sequence[Candle]) -> InsertRe
 
 both = pytest.mark.parametrize("insert", [by_rows, by_columns])
 # Sharing a session's database among examples is intended: each takes a series of its own.
-many = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(
+    max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def candle(hour: int, close: float = 105.0) -> Candle:

@@ -27,6 +27,7 @@ from onetape.store.candles import (
 )
 from onetape.store.database import Store
 from onetape.store.reading import closed_between
+from repeatable import examples
 
 HOUR = 3_600
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
@@ -34,7 +35,9 @@ ONE_HOUR = Timeframe.parse("1h")
 REVISIONS = "SELECT timestamp, old_close, new_close FROM revisions ORDER BY id"
 
 # Sharing a session's database among examples is intended: each takes a series of its own.
-many = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(
+    max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def candle(hour: int, close: float = 105.0) -> Candle:

@@ -30,6 +30,7 @@ from onetape.store.gaps import (
     set_gaps,
     unexplained,
 )
+from repeatable import examples
 
 HOUR = 3_600
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
@@ -56,7 +57,7 @@ def moments(ranges: list[tuple[int, int]]) -> set[int]:
     return {moment for start, end in ranges for moment in range(start, end)}
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(known=st.lists(spans, max_size=8), holes=st.lists(spans, max_size=6).map(disjoint))
 def test_what_is_unexplained_is_the_holes_less_the_confirmed_gaps(
     shared_store: Store,
@@ -243,7 +244,7 @@ def test_what_version_2_called_none_at_exchange_is_unproven_and_has_no_answer_th
 states = st.sampled_from([CONFIRMED, UNPROVEN, UNKNOWN_IMPORT])
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(writes=st.lists(st.tuples(spans, states, st.integers(1, 3)), max_size=12))
 def test_the_ledger_says_of_each_moment_what_was_written_last(
     shared_store: Store,

@@ -20,6 +20,7 @@ from onetape.store.candles import (
 from onetape.store.database import Store, open_store
 from onetape.store.reading import closed_between
 from onetape.store.revisions import accept, accept_outranking, revisions_of
+from repeatable import examples
 
 HOUR = 3_600
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
@@ -220,7 +221,7 @@ def test_rest_right_at_the_close_takes_back_no_better_value(store: Store) -> Non
     assert closes(store) == []
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     written=st.lists(
         st.tuples(st.sampled_from(sorted(RANKS)), st.sampled_from([95.0, 99.0, 105.0])), max_size=8

@@ -19,6 +19,7 @@ from onetape.strategies.ema_cross import EmaCross
 from onetape.strategies.macd import MacdCross
 from onetape.strategies.rsi import Rsi
 from onetape.strategies.sma_cross import SmaCross
+from repeatable import examples
 
 STRATEGIES = [
     Rsi(),
@@ -56,7 +57,7 @@ def last_signal(strategy: Strategy, candles: Candles, end: int) -> int:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=examples(4), deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_lookback_candles_decide_as_the_whole_range_on_every_bar(strategy: Strategy, seed: int):
     candles = candles_of(tick_walk(seed, 900))

@@ -18,6 +18,7 @@ from onetape.simulator.replay import Replay, read_replay
 from onetape.simulator.replay_market import ReplayMarket
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
+from repeatable import examples
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Opened = Callable[..., AbstractAsyncContextManager[Any]]
@@ -148,7 +149,7 @@ def test_what_float_arithmetic_adds_is_no_digit(tmp_path: Path) -> None:
     assert replay.series[0].symbol.price_digits == 1
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.integers(0, 16), st.lists(st.integers(1, 10**6), min_size=4, max_size=40))
 def test_candles_of_any_number_of_digits_come_back_as_they_are(
     tmp_path_factory: pytest.TempPathFactory, digits: int, counts: list[int]

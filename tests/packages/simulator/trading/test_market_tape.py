@@ -14,6 +14,7 @@ from onetape.simulator.trading.market_tape import MarketTape
 from onetape.simulator.trading.money import down, scaled
 from onetape.simulator.trading.orders import OrderRequest
 from onetape.simulator.trading.tape import Side, Tick
+from repeatable import examples
 
 MARCH_MS = 1_709_251_200_000
 MARKET = Market(3)
@@ -38,7 +39,7 @@ def walked(
     return None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.sampled_from([BTC.id, THIN.id]),
     st.integers(0, 200_000),
@@ -78,7 +79,7 @@ def test_the_first_offer_is_that_of_the_book_ticker() -> None:
     assert next(TAPE.offers(BTC, last, "SELL")) == (found.bid, found.bid_amount)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     # Within the markets' filters of value and quantity.
     st.tuples(st.just(BTC), st.integers(100, 9_000_000))

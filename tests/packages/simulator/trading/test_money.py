@@ -14,6 +14,7 @@ from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.fees import Fees
 from onetape.simulator.trading.market_tape import MarketTape
 from onetape.simulator.trading.orders import LIMITS, Order, OrderRequest
+from repeatable import examples
 
 MARCH_MS = 1_709_251_200_000
 MARKET = Market(3)
@@ -142,7 +143,7 @@ def check_orders(exchange: Exchange) -> None:
                 assert fill.price <= limit if order.side == "BUY" else fill.price >= limit
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(plays, st.booleans())
 def test_no_sequence_of_orders_creates_or_destroys_money_beyond_fees(
     steps: list[Any], held: bool
