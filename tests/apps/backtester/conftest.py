@@ -21,7 +21,7 @@ from onetape.simulator.market import Market
 from onetape.store.candles import insert_closed
 from onetape.store.database import Store, open_store
 from onetape.store.simulated_source import hold_to_source
-from onetape.strategies import sample
+from onetape.strategies import sample, screen
 
 HOUR, DAY = 3_600, 86_400
 #: 2024-01-01 00:00 UTC.
@@ -38,11 +38,19 @@ def checks_all_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample, "WHOLE_SECONDS", 60.0)
 
 
+@pytest.fixture
+def checks_a_sample() -> None:
+    """Let backtests check the sample that a user's backtests of a long range check."""
+
+
 @pytest.fixture(autouse=True)
 def samples_bars(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let backtests of all other tests check a sample: a third of a second less for each run."""
+    """Let backtests of all other tests check a tenth of that: half a second less for each run."""
     if "checks_all_bars" not in request.fixturenames:
         monkeypatch.setattr(sample, "WHOLE_BARS", 0)
+        if "checks_a_sample" not in request.fixturenames:
+            monkeypatch.setattr(sample, "SAMPLED_BARS", 20)
+            monkeypatch.setattr(screen, "_MOST_CANDLES", 10_000)
     # A busy machine would end the sample earlier.
     monkeypatch.setattr(sample, "_MOST_WALL_SECONDS", 60.0)
 

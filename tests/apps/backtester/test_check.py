@@ -17,6 +17,7 @@ from onetape.store.database import open_store
 from onetape.strategies import sample
 
 Run = Callable[..., Any]
+pytestmark = pytest.mark.usefixtures("checks_a_sample")
 SOURCE = """
 from dataclasses import dataclass
 from typing import ClassVar
