@@ -24,8 +24,9 @@ explore: ## Try random seeds for SECONDS=600; prints what repeats each failure
 	uv run python tools/explore.py $(SECONDS)
 
 .PHONY: replay
-replay: ## Walk every recorded candle file whole through the simulator (a minute or two)
-	ONETAPE_FULL_REPLAY=1 uv run pytest tests/apps/backfiller/test_replayed_files.py
+replay: ## Walk every recorded candle file whole through store and simulator (some minutes)
+	ONETAPE_FULL_REPLAY=1 uv run pytest tests/apps/backfiller/test_replayed_files.py \
+		tests/apps/backfiller/test_candle_files.py
 
 .PHONY: strain
 strain: ## Kill the store at every write, and crowd it for longer

@@ -7,6 +7,11 @@ from typing import Any
 
 import pytest
 
+#: Whether tests take every file, and all of it: `make replay`.
+WHOLE = bool(os.environ.get("ONETAPE_FULL_REPLAY"))
+#: Of files with more candles that have one timeframe and as many gaps, the smallest is enough else.
+LARGE = 40_000
+
 
 def inventory() -> list[dict[str, Any]]:
     """Return what is known of each file; nothing where the data is absent."""
@@ -21,7 +26,18 @@ def inventory() -> list[dict[str, Any]]:
     return files
 
 
-_FILES = inventory()
+def taken(files: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the files that tests take: the large ones that are like another are left out."""
+    if WHOLE:
+        return files
+    first: dict[tuple[str, int], str] = {}
+    for one in sorted(files, key=lambda file: file["rows"]):
+        if one["rows"] > LARGE:
+            first.setdefault((one["timeframe"], one["gap_count"]), one["file"])
+    return [one for one in files if one["rows"] <= LARGE or one["file"] in first.values()]
+
+
+_FILES = taken(inventory())
 #: Runs a test with each file's entry of the inventory as `known`; its fixture `shared` skips it
 #: where the data is absent.
 each_file = pytest.mark.parametrize(

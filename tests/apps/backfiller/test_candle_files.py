@@ -1,4 +1,4 @@
-"""Every recorded candle file: imported, its gaps found, and exported back to the letter."""
+"""Recorded candle files, with `make replay` all: imported, gaps found, exported to the letter."""
 
 import gzip
 import json
@@ -16,7 +16,7 @@ from onetape.core.timeframes import Timeframe
 from onetape.store.database import Store, open_store
 from onetape.store.gaps import UNKNOWN_IMPORT, gaps_of
 from onetape.store.verify import Finding, verify
-from recorded_candles import each_file
+from recorded_candles import each_file, inventory, taken
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Imported:
 @pytest.fixture(scope="module")
 def imported(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Imported]:
     path = tmp_path_factory.mktemp("files") / "all.db"
-    files = sorted((shared / "data" / "candles").glob("*.csv.gz"))
+    files = sorted(shared / "data" / one["file"] for one in taken(inventory()))
     with pytest.MonkeyPatch.context() as patch:
         printed: list[str] = []
         patch.setattr("onetape.cli.output.print_line", printed.append)

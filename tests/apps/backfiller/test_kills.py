@@ -1,6 +1,6 @@
 """Failure modes 16 and 17: whenever the backfiller is killed, the next runs end in the same table.
 
-Eight kills here; `make kills` does 200 (ONETAPE_KILLS, and ONETAPE_KILL_SEED for other moments).
+Five kills here; `make kills` does 200 (ONETAPE_KILLS, and ONETAPE_KILL_SEED for other moments).
 Each database begins with the newest day, and with forming rows of a trader that was killed in the
 part that is still missing. Then the real program is killed, at a random moment after one of its
 requests or of its start, and started again, until it ends by itself.
@@ -31,7 +31,7 @@ from onetape.simulator.market import Market
 from onetape.store.candles import insert_columns, replace_forming
 from onetape.store.database import open_store
 
-KILLS = int(os.environ.get("ONETAPE_KILLS", "8"))
+KILLS = int(os.environ.get("ONETAPE_KILLS", "5"))
 SEED = int(os.environ.get("ONETAPE_KILL_SEED", "16"))
 #: 2024-03-01 00:20 UTC.
 NOW_MS = 1_709_252_400_000

@@ -1,12 +1,12 @@
-"""Every recorded candle file, served by the simulator with its gaps, comes back as it is.
+"""Recorded candle files come back as they are from the simulator, gaps included.
 
 Once through CCXT's own class and once through our pager. Files of more than 5,000 candles are
-walked whole only with ONETAPE_FULL_REPLAY set (`make replay`), and otherwise at their beginning,
-around their longest gap, and at their end; Kraken's, with 3,254 gaps, always whole.
+walked whole only with ONETAPE_FULL_REPLAY set (`make replay`, which takes all files), and otherwise
+at their beginning, around their longest gap, and at their end; Kraken's, with 3,254 gaps, always
+whole.
 """
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,9 +24,8 @@ from onetape.exchange.rest import RestExchange
 from onetape.simulator.clock import make_clock
 from onetape.simulator.embedded import embedded_simulator
 from onetape.simulator.replay import read_replay
-from recorded_candles import each_file
+from recorded_candles import WHOLE, each_file
 
-WHOLE = bool(os.environ.get("ONETAPE_FULL_REPLAY"))
 #: Longer files are walked in parts unless the whole is asked for.
 WALKED_WHOLE = 5_000
 #: Files with more gaps than this are walked whole too: Kraken's has 3,254.
