@@ -28,11 +28,11 @@ def processes_for(arguments: Sequence[str]) -> int:
     """Return how many processes run the tests of a command line; 0: the one that collects.
 
     A file's tests stay together, so one file or a single test gains nothing from another process.
-    Else one more than there are processors: tests wait for programs and deadlines.
+    Else two for each processor: tests wait for programs and deadlines.
     """
     if len(arguments) == 1 and arguments[0].partition("::")[0].endswith(".py"):
         return 0
-    return (os.cpu_count() or 1) + 1
+    return 2 * (os.cpu_count() or 1)
 
 
 def put_longest_first(items: list[pytest.Item], folder: Path) -> None:

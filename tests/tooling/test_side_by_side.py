@@ -20,5 +20,5 @@ def test_one_file_needs_no_other_process(arguments: list[str]):
 
 
 @pytest.mark.parametrize("arguments", [["tests"], ["tests/apps", "tests/test_readme.py"]])
-def test_more_than_one_file_are_shared_by_more_processes_than_processors(arguments: list[str]):
-    assert processes_for(arguments) == (os.cpu_count() or 1) + 1
+def test_more_than_one_file_are_shared_by_two_processes_for_each_processor(arguments: list[str]):
+    assert processes_for(arguments) == 2 * (os.cpu_count() or 1)
