@@ -24,6 +24,7 @@ from onetape.engine import (
 )
 from onetape.engine.detail import reader_of
 from plain_engine import STEPS, engine_rules, exit_rules, signals_of, walk
+from repeatable import examples
 
 FINE, COARSE = Timeframe.parse("1h"), Timeframe.parse("4h")
 seeds = st.integers(0, 2**32 - 1)
@@ -100,7 +101,7 @@ def require_equal(series: Sequence[Series], rules: Rules, places: int | None) ->
     assert metrics_of(result) == metrics_of(plain)
 
 
-@settings(max_examples=250)
+@settings(max_examples=examples(250))
 @given(
     seed=seeds,
     count=st.integers(9, 150),
@@ -117,7 +118,7 @@ def test_rules_that_are_traded_in_columns_equal_the_plain_loop(
     require_equal(series, rules, places)
 
 
-@settings(max_examples=250)
+@settings(max_examples=examples(250))
 @given(
     seed=seeds,
     count=st.integers(9, 150),
