@@ -28,7 +28,7 @@ _EXIT_AT_OPEN, _ENTRY, _EXIT_INSIDE = range(3)
 #: Part of the cash that an order without an amount step may leave by rounding alone.
 _NOISE: Final = Decimal("1e-12")
 #: Digits enough for any sum of cash and changes of it.
-_EXACT: Final = Context(prec=400)
+_EXACT: Final = Context(prec=1_200)
 _ZERO: Final = Decimal(0)
 #: When, which kind of event, which symbol, which row of its plan, which bar.
 _Event = tuple[int, int, int, int, int]

@@ -1,6 +1,7 @@
 """Cash and coins while a plan is carried out: plain numbers, one round of the loop for a trade."""
 
 from collections.abc import Callable
+from typing import Final
 
 from onetape.core.candles import Candles
 from onetape.core.price_steps import price_step_at
@@ -20,6 +21,9 @@ from onetape.engine.refusals import Refused
 from onetape.engine.rules import Rules
 from onetape.engine.volatility import volatility_before
 from onetape.engine.waiting import DueOrders
+
+#: Exits that are orders of an open.
+_AT_OPEN: Final = (SIGNAL, TIME_STOP)
 
 
 class SymbolState:
@@ -51,7 +55,8 @@ class SymbolState:
         self.plan = plan
         self.book = book
         self.model = FillModel.of(rules)
-        self._months = MonthModels(rules) if rules.steps.months else None
+        self.months = MonthModels(rules) if rules.steps.months else None
+        """Models of months with a finer price step; None: one model holds for all."""
         self._all = all_candles
         self._skipped = len(all_candles) - len(candles)
         self.detail = detail
@@ -72,13 +77,13 @@ class SymbolState:
 
     def _model_of(self, bar: int) -> FillModel:
         """Return the fill model with the price step of a bar's month."""
-        if self._months is None:
+        if self.months is None:
             return self.model
-        return self._months.at(int(self.candles.timestamp[bar]))
+        return self.months.at(int(self.candles.timestamp[bar]))
 
     def has_price_step(self, bar: int) -> bool:
-        """Return whether the prices of a bar's month have the market's step, or a finer one."""
-        return self._months is None or self._model_of(bar).price_step > 0
+        """Return whether the prices of a bar's month have a step."""
+        return self._model_of(bar).price_step > 0
 
     def note_waits(self, free: int, *, is_held: bool) -> None:
         """Write down which orders waited for a candle with a trade, and which one still waits.
@@ -111,8 +116,8 @@ class SymbolState:
         if self.needs_market:
             market = self.market(bar, equity)
         elif equity is not None:
-            market = Market(equity=equity)
-        model = self.model if self._months is None else self._model_of(bar)
+            market = Market(0.0, equity)
+        model = self.model if self.months is None else self._model_of(bar)
         numbers = model.buy_numbers(cash, price, market)
         if isinstance(numbers, Refused):
             book.refused.append((bar, numbers))
@@ -127,7 +132,7 @@ class SymbolState:
         if self.detail is None:
             book.ambiguous += row in plan.ambiguous
         volume = self._volume_before(bar) if self._needs_volume else 0.0
-        model = self.model if self._months is None else self._model_of(bar)
+        model = self.model if self.months is None else self._model_of(bar)
         numbers = model.sell_numbers(book.base, price, volume, kind == TARGET)
         if isinstance(numbers, Refused):
             book.refused.append((bar, numbers))
@@ -158,7 +163,7 @@ class SymbolState:
     def is_exit_at_open(self, row: int, bar: int) -> bool:
         """Return whether a row's exit fills at the open of its bar, whatever came later in it."""
         plan = self.plan
-        if plan.exit_kinds[row] in {SIGNAL, TIME_STOP}:
+        if plan.exit_kinds[row] in _AT_OPEN:
             return True
         is_inside = row in plan.ambiguous or bar in self.book.told or bar == plan.bars[row]
         return not is_inside and plan.exit_prices[row] == self.candles.open[bar]

@@ -1,7 +1,7 @@
 """What one symbol's orders came to: its fills as plain numbers."""
 
-from array import array
-from typing import NamedTuple, cast
+from itertools import chain
+from typing import Final, NamedTuple, cast
 
 import numpy as np
 from msgspec import Struct
@@ -42,7 +42,9 @@ class FillColumns(NamedTuple):
     """Kind of each sell, as EXIT_KINDS counts, shape (number of sells,)."""
 
 
-_NO_FILLS = FillColumns(
+#: Fills that are kept as Python's objects before they become columns.
+_CHUNK: Final = 4_096
+_NO_FILLS: Final = FillColumns(
     np.empty(0, dtype=np.int64), np.empty((0, 6)), np.empty(0), np.empty(0, dtype=np.int8)
 )
 
@@ -56,12 +58,13 @@ class Book:
         self.carried = carried
         self.base = 0.0
         self._columns = _NO_FILLS
-        # Fills that came one by one after those of the columns, as C numbers: a tuple of six
-        # floats would take five times the memory.
-        self._bars = array("q")
-        self._numbers = array("d")
-        self._prices = array("d")
-        self._kinds = array("b")
+        # Fills that came one by one after those of the columns, and a list of such columns: a tuple
+        # of six floats takes five times the memory.
+        self._bars: list[int] = []
+        self._numbers: list[Numbers] = []
+        self._prices: list[float] = []
+        self._kinds: list[int] = []
+        self._chunks: list[FillColumns] = []
         self._added = 0
         self.refused: list[tuple[int, Refused]] = []
         self.ambiguous = 0
@@ -84,17 +87,19 @@ class Book:
     def add_buy(self, bar: int, numbers: Numbers, price: float) -> None:
         """Take one more buy, with its price before slippage."""
         self._bars.append(bar)
-        self._numbers.extend(numbers)
+        self._numbers.append(numbers)
         self._prices.append(price)
         self.base += numbers[5]
 
     def add_sell(self, bar: int, numbers: Numbers, price: float, kind: int) -> None:
         """Take one more sell, with its price before slippage and its kind."""
         self._bars.append(bar)
-        self._numbers.extend(numbers)
+        self._numbers.append(numbers)
         self._prices.append(price)
         self._kinds.append(kind)
         self.base += numbers[5]
+        if len(self._bars) >= _CHUNK:
+            self._put_away()
 
     @property
     def added(self) -> int:
@@ -104,17 +109,26 @@ class Book:
     def fill_columns(self) -> FillColumns:
         """Return all fills in columns."""
         if self._bars:
-            before = self._columns
-            self._columns = FillColumns(
-                np.append(before.bars, np.array(self._bars)),
-                np.append(before.numbers, np.array(self._numbers).reshape(-1, 6), axis=0),
-                np.append(before.prices, np.array(self._prices)),
-                np.append(before.kinds, np.array(self._kinds)),
-            )
-            self._added += len(self._bars)
-            self._bars, self._numbers = array("q"), array("d")
-            self._prices, self._kinds = array("d"), array("b")
+            self._put_away()
+        if self._chunks:
+            parts = zip(self._columns, *self._chunks, strict=True)
+            self._columns = FillColumns(*(np.concatenate(part) for part in parts))
+            self._chunks = []
         return self._columns
+
+    def _put_away(self) -> None:
+        """Move the fills that came one by one into columns."""
+        numbers = np.fromiter(chain.from_iterable(self._numbers), np.float64)
+        self._chunks.append(
+            FillColumns(
+                np.array(self._bars, np.int64),
+                numbers.reshape(-1, 6),
+                np.array(self._prices, np.float64),
+                np.array(self._kinds, np.int8),
+            )
+        )
+        self._added += len(self._bars)
+        self._bars, self._numbers, self._prices, self._kinds = [], [], [], []
 
     @property
     def indices(self) -> list[int]:

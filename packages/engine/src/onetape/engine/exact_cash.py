@@ -7,6 +7,7 @@ and that of one without steps a float, which is a whole number over a power of t
 numbers are exact, and Python rounds their quotient to the nearest float.
 """
 
+import math
 from collections.abc import Sequence
 from decimal import Context, Decimal
 from itertools import accumulate
@@ -24,9 +25,8 @@ from onetape.engine.rules import Rules
 _NOISE_PARTS: Final = 10**12
 #: Binary digits behind the point to begin with: enough for most changes.
 _TWOS: Final = 96
-#: With more of them, or for changes as large as that, a product of floats might overflow.
-_MOST_TWOS: Final = 300
-_MOST: Final = 1e200
+#: Most of them whose power of two is a float.
+_MOST_TWOS: Final = 1_023
 #: Digits enough for any product of steps and fee rates.
 _EXACT: Final = Context(prec=200)
 
@@ -62,11 +62,6 @@ class ExactCash:
         if None in steps:
             self._refine(_TWOS)
 
-    @property
-    def value(self) -> float:
-        """Return the float nearest to the cash."""
-        return self._units / self._per_one
-
     def book(
         self, number: int, numbers: Numbers, *, is_maker: bool = False, has_price_step: bool = True
     ) -> float:
@@ -82,7 +77,9 @@ class ExactCash:
         """
         steps = self._steps[number]
         if steps is None or not has_price_step:
-            change = self._units_of(numbers[4])
+            scaled = numbers[4] * self._factor
+            is_whole = scaled.is_integer()
+            change = int(scaled) * self._tens if is_whole else self._refined(numbers[4])
         else:
             change = steps.change(numbers, is_maker=is_maker) << self._twos
         before = self._units
@@ -118,19 +115,14 @@ class ExactCash:
         if not len(changes):
             return []
         self._refine(int(53 - np.frexp(changes)[1].min()))
-        values = changes.tolist()
-        if not self._factor or np.abs(changes).max() > _MOST:
-            return [self._units_of(change) for change in values]
-        whole = list(map(int, (changes * self._factor).tolist()))
+        scaled = changes * self._factor
+        if not np.isfinite(scaled).all():
+            return [self._refined(change) for change in changes.tolist()]
+        whole = list(map(int, scaled.tolist()))
         return whole if self._tens == 1 else [each * self._tens for each in whole]
 
-    def _units_of(self, change: float) -> int:
-        """Return a float as a whole number of units, which may become smaller by it."""
-        if self._factor and -_MOST < change < _MOST:
-            scaled = change * self._factor
-            whole = int(scaled)
-            if whole == scaled:
-                return whole * self._tens
+    def _refined(self, change: float) -> int:
+        """Return a float as a whole number of units, made small enough for it."""
         numerator, denominator = change.as_integer_ratio()
         twos = denominator.bit_length() - 1
         self._refine(twos)
@@ -141,7 +133,7 @@ class ExactCash:
         if twos > self._twos:
             self._units <<= twos - self._twos
             self._per_one <<= twos - self._twos
-            self._twos, self._factor = twos, 2.0**twos if twos <= _MOST_TWOS else 0.0
+            self._twos, self._factor = twos, 2.0**twos if twos <= _MOST_TWOS else math.nan
 
 
 class _StepChanges(Struct, frozen=True):

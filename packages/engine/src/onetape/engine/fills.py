@@ -75,7 +75,7 @@ class Fill(NamedTuple):
 Numbers = tuple[float, float, float, float, float, float]
 
 
-class Market(NamedTuple):
+class Market(Struct, frozen=True, gc=False):
     """What an order meets, beside its price."""
 
     volume: float = 0.0
@@ -173,8 +173,12 @@ class FillModel(Struct, frozen=True):
             price = self._up(price)
         fee_rate = self.fee_rate
         unit_cost = price if self.fee_in_base else price * (1 + fee_rate)
-        if self.sizing == "all_in":
+        sizing = self.sizing
+        if sizing == "all_in":
             budget = cash
+            amount = budget / unit_cost
+        elif sizing == "equity_share":
+            budget = self._share_of_equity(self.size, cash, market)
             amount = budget / unit_cost
         else:
             sized = self._sized(cash, open_price, unit_cost, market)
@@ -186,15 +190,16 @@ class FillModel(Struct, frozen=True):
         if self.amount_step:
             amount = self._affordable(amount, unit_cost, budget)
         notional = price * amount
-        if self._is_under(amount, notional):
+        least_amount, least_notional = self.min_amount * _LEAST, self.min_notional * _LEAST
+        if amount <= 0 or amount < least_amount or notional < least_notional:
             return self._too_small("buy", amount, notional)
         # Rounding may make the cost a hair more than the cash; nobody spends what is not there.
         if self.fee_in_base:
-            fee = amount * fee_rate
-            numbers = price, amount, notional, fee, -min(notional, cash), amount - fee
+            fee, cost, kept = amount * fee_rate, notional, amount - amount * fee_rate
         else:
-            fee = notional * fee_rate
-            numbers = price, amount, notional, fee, -min(notional + fee, cash), amount
+            fee, kept = notional * fee_rate, amount
+            cost = notional + fee
+        numbers = price, amount, notional, fee, -cost if cost < cash else -cash, kept
         if self.min_amount or self.min_notional or self.amount_step:
             return self._trapped(numbers, open_price, market.volume) or numbers
         return numbers
@@ -207,7 +212,7 @@ class FillModel(Struct, frozen=True):
         is_maker: bool,
     ) -> Numbers | Refused:
         """Return `sell` in bare numbers: no object is made, for the simulation's sake."""
-        amount = self._sellable(base)
+        amount = self._sellable(base) if self.amount_step else base
         if is_maker:
             price, fee_rate = at_price, self.maker_fee_rate
         else:
@@ -218,7 +223,8 @@ class FillModel(Struct, frozen=True):
         if self.price_step:
             price = self._down(price, at_price)
         notional = price * amount
-        if self._is_under(amount, notional):
+        least_amount, least_notional = self.min_amount * _LEAST, self.min_notional * _LEAST
+        if amount <= 0 or amount < least_amount or notional < least_notional:
             return self._too_small("sell", amount, notional)
         fee = notional * fee_rate
         return price, amount, notional, fee, notional - fee, -amount
@@ -248,8 +254,14 @@ class FillModel(Struct, frozen=True):
             if market.volatility is None:
                 return Refused("the volatility is not known yet: too few closes before the order")
             size = size / market.volatility if market.volatility > 0 else 1.0
-        budget = min(min(size, 1.0) * equity, cash)
+        budget = self._share_of_equity(size, cash, market)
         return budget, budget / unit_cost
+
+    def _share_of_equity(self, share: float, cash: float, market: Market) -> float:
+        """Return a part of the account's equity, as far as the cash goes; quote currency."""
+        equity = cash if market.equity is None else market.equity
+        wanted = share * equity if share < 1.0 else equity
+        return wanted if wanted < cash else cash
 
     def _impacted(
         self, open_price: float, budget: float, amount: float, volume: float

@@ -21,7 +21,7 @@ from onetape.engine.exits import SIGNAL, TIME_STOP
 from onetape.engine.fills import CASH_NOISE
 from onetape.engine.plan import NONE
 from onetape.engine.shared_account import ENTRY, EXIT_AT_OPEN, EXIT_INSIDE, SharedAccount
-from onetape.engine.time_axis import is_whole
+from onetape.engine.time_axis import is_whole, places_on
 from onetape.engine.vectorized import (
     FIXED_SIZINGS,
     Route,
@@ -52,8 +52,8 @@ class _Merged(NamedTuple):
 
     number: IntArray
     """Symbol of each fill."""
-    moment: IntArray
-    """Open of its candle, epoch seconds."""
+    place: IntArray
+    """Where on the axis its candle stands."""
     numbers: FloatArray
     """As `fills.Numbers` orders them, shape (m, 6)."""
     is_buy: NDArray[np.bool_]
@@ -80,7 +80,7 @@ def trade_independent(account: SharedAccount) -> bool:
     counts = np.bincount(merged.number[:count], minlength=len(found)).tolist()
     rows = [_keep(one, fills) for one, fills in zip(found, counts, strict=True)]
     account.go_on(
-        merged.moment[:count],
+        merged.place[:count],
         cash[: count + 1],
         rows,
         is_open=[fills % 2 == 1 for fills in counts],
@@ -120,15 +120,14 @@ def _merged(alone: Sequence[_Alone], axis: IntArray) -> _Merged:
     keys: list[IntArray] = []
     for number, one in enumerate(alone):
         bars, opens = one.columns.bars, one.symbol.candles.timestamp
-        places = bars if is_whole(opens, axis) else np.searchsorted(axis, opens[bars])
+        places = bars if is_whole(opens, axis) else places_on(axis, opens[bars])
         keys.append((places * 3 + one.kinds) * count + number)
     key = np.concatenate(keys)
     # Each symbol's fills are in order: a stable sort merges them.
     order = np.argsort(key, kind="stable")
     key = key[order]
     numbers = np.concatenate([one.columns.numbers for one in alone])[order]
-    place = key // (3 * count)
-    return _Merged(key % count, axis[place], numbers, key // count % 3 == ENTRY)
+    return _Merged(key % count, key // (3 * count), numbers, key // count % 3 == ENTRY)
 
 
 def _is_taken(

@@ -97,7 +97,7 @@ class Portfolio(Struct, frozen=True, dict=True):
             for bars, sign in ((book.entry_column(), 1), (book.exit_column(), -1)):
                 places = bars
                 if not is_whole(own, self.timestamp):
-                    places = np.searchsorted(self.timestamp, own[bars])
+                    places = places_on(self.timestamp, own[bars])
                 change += sign * np.bincount(places, minlength=count)
         return float((np.cumsum(change) > 0).mean())
 

@@ -1,14 +1,15 @@
 """Orders that account or market would not take, and why."""
 
-from typing import NamedTuple
+from msgspec import Struct
 
 from onetape.core.digits import number_text
 
 
-class Refused(NamedTuple):
+class Refused(Struct, frozen=True, gc=False):
     """An order that the account or the market would not take.
 
-    A run may refuse a hundred thousand orders, so the sentence is made where it is read.
+    A run may refuse a hundred thousand orders, so the sentence is made where it is read, and Python
+    looks for no circles among them.
     """
 
     kind: str

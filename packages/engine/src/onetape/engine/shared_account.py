@@ -2,7 +2,8 @@
 
 import heapq
 from array import array
-from collections.abc import Sequence
+from bisect import insort
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -13,18 +14,20 @@ from onetape.engine.exact_cash import ExactCash
 from onetape.engine.exits import TARGET
 from onetape.engine.plan import NONE
 from onetape.engine.rules import Rules
-from onetape.engine.time_axis import is_whole
+from onetape.engine.time_axis import is_whole, places_on
 
 #: What happens at one moment, in this order.
 EXIT_AT_OPEN, ENTRY, EXIT_INSIDE = range(3)
 #: Sizings that ask what the account is worth.
 _OF_EQUITY: Final = ("equity_share", "risk_per_trade", "volatility_target")
-#: When, which kind of event, which symbol, which row of its plan, which bar.
-_Event = tuple[int, int, int, int, int]
 
 
 class SharedAccount:
-    """The cash and the slots that symbols share, and what they do to each other's orders."""
+    """The cash and the slots that symbols share, and what they do to each other's orders.
+
+    Each symbol waits for one event at most. Events are ordered by a number: place on the axis of
+    time, then kind, then symbol.
+    """
 
     def __init__(
         self,
@@ -48,55 +51,74 @@ class SharedAccount:
         self.cash = float(rules[0].cash)
         self.skipped = 0
         """Runs of BUYs that found all slots full and ended without an entry."""
+        self._count = len(symbols)
         self._cool_down = rules[0].cool_down_bars
         self._asks_equity = rules[0].sizing in _OF_EQUITY
-        self._is_whole = [is_whole(one.candles.timestamp, axis) for one in symbols]
-        self._open: set[int] = set()
+        times = [symbol.candles.timestamp for symbol in symbols]
+        self._places = [None if is_whole(own, axis) else places_on(axis, own) for own in times]
+        """By symbol where on the axis its candles stand; None: on all of it."""
+        self._ends = [len(own) for own in times]
+        self._closes = [symbol.candles.close for symbol in symbols]
+        self._open: list[int] = []
+        """Symbols with a position, ascending."""
         self._blocked: dict[int, int] = {}
         """By symbol the row that found all slots full, until one is free."""
         self._skipped_run = [NONE] * len(symbols)
         """By symbol the run of BUYs that was counted as skipped last."""
-        self._events: list[_Event] = []
-        self._moments = array("q")
-        """Of each fill: the open of its candle."""
+        self._events: list[int] = []
+        """A heap of the numbers that order events."""
+        self._awaited = [(ENTRY, NONE, 0, 0)] * len(symbols)
+        """By symbol the event that it waits for: kind, row of its plan, bar, place on the axis."""
+        self._fill_places = array("q")
+        """Of each fill: where its candle stands on the axis."""
         self._cash_after = array("d", [self.cash])
         """At the start and after each fill."""
 
     def begin(self) -> None:
         """Await each symbol's first entry."""
-        for number, symbol in enumerate(self.symbols):
-            self._await_entry(number, symbol.plan.entry_from(0))
+        rows = [symbol.plan.entry_from(0) for symbol in self.symbols]
+        self._await_all(self._entry(number, row) for number, row in enumerate(rows))
 
     def go_on(
-        self, moments: IntArray, cash: FloatArray, rows: Sequence[int], *, is_open: Sequence[bool]
+        self, places: IntArray, cash: FloatArray, rows: Sequence[int], *, is_open: Sequence[bool]
     ) -> None:
         """Take over an account whose first fills have been carried out; `exact` knows its cash.
 
         Args:
-            moments: Of those fills, in order, shape (m,).
+            places: Where on the axis the candles of those fills stand, in order, shape (m,).
             cash: At the start and after each of them, shape (m + 1,).
             rows: Of each symbol: the row of its position, or of its next entry, or NONE.
             is_open: Whether each symbol has a position.
         """
-        self._moments.frombytes(moments.tobytes())
+        self._fill_places = array("q", places.tobytes())
         self._cash_after = array("d", cash.tobytes())
         self.cash = self._cash_after[-1]
-        for number, row in enumerate(rows):
-            if is_open[number]:
-                self._open.add(number)
-                self._await_exit(number, row, self.symbols[number].exit_of(row))
-            else:
-                self._await_entry(number, row)
+        self._open = [number for number in range(self._count) if is_open[number]]
+        self._await_all(
+            self._exit(number, row) if is_open[number] else self._entry(number, row)
+            for number, row in enumerate(rows)
+        )
+
+    def _await_all(self, events: Iterable[int]) -> None:
+        for event in events:
+            if event != NONE:
+                heapq.heappush(self._events, event)
 
     def trade(self) -> None:
         """Carry out all that is awaited, event by event."""
-        events = self._events
+        events, awaited, count = self._events, self._awaited, self._count
         while events:
-            moment, kind, number, row, bar = heapq.heappop(events)
+            number = events[0] % count
+            kind, row, bar, place = awaited[number]
             if kind == ENTRY:
-                self._enter(moment, number, row, bar)
+                following = self._enter(number, row, bar, place)
             else:
-                self._leave(moment, kind, number, row, bar)
+                following = self._leave(number, row, bar, place)
+            # Nothing that was added meanwhile comes before the event that was carried out.
+            if following == NONE:
+                heapq.heappop(events)
+            else:
+                heapq.heapreplace(events, following)
         for number, row in self._blocked.items():
             self.skipped += self.symbols[number].plan.runs_between(row, NONE)
 
@@ -110,29 +132,52 @@ class SharedAccount:
     def cash_on_axis(self) -> FloatArray:
         """Return the cash at the close of the candles of each moment of the axis."""
         # The fills of a moment are done by the close of its candles.
-        places = np.searchsorted(self.axis, np.array(self._moments))
-        lengths = np.diff(places, prepend=0, append=len(self.axis))
+        lengths = np.diff(np.array(self._fill_places), prepend=0, append=len(self.axis))
         return np.repeat(np.array(self._cash_after), lengths)
 
-    def _enter(self, moment: int, number: int, row: int, bar: int) -> None:
+    def _entry(self, number: int, row: int) -> int:
+        """Await an entry; return the number of the event, or NONE."""
+        if row == NONE:
+            return NONE
+        places = self._places[number]
+        bar = self.symbols[number].plan.bars[row]
+        place = bar if places is None else places.item(bar)
+        self._awaited[number] = (ENTRY, row, bar, place)
+        return (place * 3 + ENTRY) * self._count + number
+
+    def _exit(self, number: int, row: int) -> int:
+        """Await the exit of a position; return the number of the event, or NONE."""
         symbol = self.symbols[number]
-        if len(self._open) >= self.max_open_trades:
+        bar = symbol.plan.exit_bars[row]
+        if bar < 0 or symbol.detail is not None:
+            bar = symbol.exit_of(row)
+        if bar >= self._ends[number]:
+            return NONE
+        kind = EXIT_AT_OPEN if symbol.is_exit_at_open(row, bar) else EXIT_INSIDE
+        places = self._places[number]
+        place = bar if places is None else places.item(bar)
+        self._awaited[number] = (kind, row, bar, place)
+        return (place * 3 + kind) * self._count + number
+
+    def _enter(self, number: int, row: int, bar: int, place: int) -> int:
+        """Try an entry; return the number of the symbol's next event, or NONE."""
+        symbol, open_ = self.symbols[number], self._open
+        if len(open_) >= self.max_open_trades:
             self._blocked[number] = row
             self._count_skipped(number, symbol.plan.run_of(row))
-            return
-        equity = None
-        if self._asks_equity and self._open:
-            equity = self._equity(moment, bar if self._is_whole[number] else -1)
+            return NONE
+        equity = self._equity(place) if self._asks_equity and open_ else None
         bought = symbol.buy(row, self.cash, equity)
         if bought is None:
-            self._await_entry(number, symbol.plan.buy_after(row))
-            return
-        self.cash = self.exact.book(number, bought, has_price_step=symbol.has_price_step(bar))
-        self._note(moment)
-        self._open.add(number)
+            return self._entry(number, symbol.plan.buy_after(row))
+        has_step = symbol.months is None or symbol.has_price_step(bar)
+        self.cash = self.exact.book(number, bought, has_price_step=has_step)
+        self._fill_places.append(place)
+        self._cash_after.append(self.cash)
+        insort(open_, number)
         if self._skipped_run[number] != NONE:
             self._uncount_skipped(number, symbol.plan.run_of(row))
-        self._await_exit(number, row, symbol.exit_of(row))
+        return self._exit(number, row)
 
     def _count_skipped(self, number: int, run: int) -> None:
         if self._skipped_run[number] != run:
@@ -145,79 +190,55 @@ class SharedAccount:
             self._skipped_run[number] = NONE
             self.skipped -= 1
 
-    def _leave(self, moment: int, kind: int, number: int, row: int, bar: int) -> None:
+    def _leave(self, number: int, row: int, bar: int, place: int) -> int:
+        """Try an exit; return the number of the symbol's next event, or NONE."""
         symbol = self.symbols[number]
         sold = symbol.sell(row, bar)
         if sold is None:
-            self._await_exit(number, row, symbol.plan.exit_by_signal(row, bar))
-            return
-        self.cash = self.exact.book(
-            number,
-            sold,
-            is_maker=symbol.plan.exit_kinds[row] == TARGET,
-            has_price_step=symbol.has_price_step(bar),
-        )
-        self._note(moment)
-        self._open.discard(number)
-        self._await_entry(number, symbol.plan.entry_after(row, bar))
+            symbol.plan.exit_by_signal(row, bar)
+            return self._exit(number, row)
+        is_maker = symbol.plan.exit_kinds[row] == TARGET
+        has_step = symbol.months is None or symbol.has_price_step(bar)
+        self.cash = self.exact.book(number, sold, is_maker=is_maker, has_price_step=has_step)
+        self._fill_places.append(place)
+        self._cash_after.append(self.cash)
+        self._open.remove(number)
         if self._blocked:
-            self._try_blocked(moment if kind == EXIT_AT_OPEN else moment + 1)
+            is_at_open = self._awaited[number][0] == EXIT_AT_OPEN
+            self._try_blocked(place if is_at_open else place + 1)
+        return self._entry(number, symbol.plan.entry_after(row, bar))
 
-    def _try_blocked(self, moment: int) -> None:
+    def _try_blocked(self, place: int) -> None:
         """Await the next BUYs of symbols that found all slots full, now that one is free.
 
         Args:
-            moment: From which on an open may fill them.
+            place: On the axis, from which on an open may fill them.
         """
-        place = -1
         for number, row in self._blocked.items():
-            symbol = self.symbols[number]
-            if self._is_whole[number]:
-                place = int(self.axis.searchsorted(moment)) if place < 0 else place
-                bar = place
-            else:
-                bar = int(symbol.candles.timestamp.searchsorted(moment))
-            later = symbol.plan.buy_after(row, bar)
-            missed = symbol.plan.runs_between(row, later)
+            plan, places = self.symbols[number].plan, self._places[number]
+            later = plan.buy_after(
+                row, place if places is None else int(places.searchsorted(place))
+            )
+            missed = plan.runs_between(row, later)
             if missed:
                 self.skipped += missed
-                self._skipped_run[number] = symbol.plan.run_of(row) + missed
-            self._await_entry(number, later)
+                self._skipped_run[number] = plan.run_of(row) + missed
+            event = self._entry(number, later)
+            if event != NONE:
+                heapq.heappush(self._events, event)
         self._blocked.clear()
 
-    def _note(self, moment: int) -> None:
-        self._moments.append(moment)
-        self._cash_after.append(self.cash)
-
-    def _await_entry(self, number: int, row: int) -> None:
-        if row != NONE:
-            symbol = self.symbols[number]
-            bar = symbol.plan.bars[row]
-            moment = symbol.candles.timestamp.item(bar)
-            heapq.heappush(self._events, (moment, ENTRY, number, row, bar))
-
-    def _await_exit(self, number: int, row: int, bar: int) -> None:
-        symbol = self.symbols[number]
-        if bar < len(symbol.candles):
-            kind = EXIT_AT_OPEN if symbol.is_exit_at_open(row, bar) else EXIT_INSIDE
-            moment = symbol.candles.timestamp.item(bar)
-            heapq.heappush(self._events, (moment, kind, number, row, bar))
-
-    def _equity(self, moment: int, place: int) -> float:
-        """Return cash and open positions at the closes known at a moment.
+    def _equity(self, place: int) -> float:
+        """Return cash and open positions at the closes known at the opens of a moment.
 
         Args:
-            moment: Epoch seconds.
-            place: The moment's place on the axis, or -1.
+            place: The moment's place on the axis.
         """
         equity = self.cash
-        for number in sorted(self._open):
+        for number in self._open:
+            places = self._places[number]
+            bar = (place if places is None else int(places.searchsorted(place))) - 1
             symbol = self.symbols[number]
-            candles = symbol.candles
-            if place >= 0 and self._is_whole[number]:
-                last = place - 1
-            else:
-                last = int(candles.timestamp.searchsorted(moment)) - 1
-            price = candles.close.item(last) if last >= 0 else candles.open.item(0)
+            price = self._closes[number].item(bar) if bar >= 0 else symbol.candles.open.item(0)
             equity += symbol.book.base * price
         return equity

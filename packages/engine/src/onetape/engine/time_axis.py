@@ -35,7 +35,7 @@ def is_whole(column: IntArray, axis: IntArray) -> bool:
 
 def places_on(axis: IntArray, column: IntArray) -> IntArray:
     """Return where on the axis a symbol's candles stand."""
-    return np.arange(len(axis)) if is_whole(column, axis) else np.searchsorted(axis, column)
+    return np.searchsorted(axis, column)
 
 
 def on_axis(values: FloatArray, column: IntArray, axis: IntArray, before: float) -> FloatArray:
