@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
-from onetape.cli.dates import day_text, parse_moment, parse_timerange
+from onetape.cli.dates import parse_moment, parse_timerange
 from onetape.core.candles import LATEST_TIMESTAMP, SeriesKey
+from onetape.core.clock import day_text
 from onetape.core.errors import DataError, UsageError
 from onetape.store.database import Store
 from onetape.store.gaps import ACCEPTED, Gap, clear_gaps, gaps_of, set_gaps

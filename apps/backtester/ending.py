@@ -1,16 +1,11 @@
 """How a program with children ends: on a signal with all of them, and they with it."""
 
 import contextlib
-import os
 import signal
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Final
 
-#: Signals that end a search or a check in its own way, beside Ctrl-C.
-ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
-#: Of Linux, `prctl(2)`: the signal that a process is sent when its parent is gone.
-_PARENT_GONE: Final = 1
+from onetape.backtest.parallel import ENDING_SIGNALS
 
 
 class _Ended(BaseException):
@@ -42,7 +37,7 @@ def stoppable(words: str) -> Generator[None]:
             signal.signal(each, signal.SIG_DFL)
         raise _Ended(number)
 
-    found = {number: signal.getsignal(number) for number in ENDING}
+    found = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
     # Who started it may want one ignored, as nohup does.
     before = {number: handler for number, handler in found.items() if handler != signal.SIG_IGN}
     for number in before:
@@ -57,19 +52,3 @@ def stoppable(words: str) -> Generator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def end_with_parent(parent: int) -> None:
-    """Let the system kill this process when its parent is gone, however that ended.
-
-    Where the system cannot (it is not Linux), nothing changes.
-
-    Args:
-        parent: Its process id; where it is gone already, this process ends.
-    """
-    import ctypes
-
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(_PARENT_GONE, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)

@@ -21,6 +21,7 @@ from onetape.core.errors import UsageError
 
 if TYPE_CHECKING:
     from backtester.settings import BacktesterSettings
+    from onetape.backtest.config import BacktestConfig
     from onetape.cli.parameter_errors import Check
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -136,31 +137,77 @@ def backtest(
     # A run makes few cycles and ends soon: to look for them takes a twentieth of its time.
     gc.disable()
     try:
-        from backtester.run import run_backtest
+        from backtester.settings import config_of
 
         settings = settings_of(context.params)
-        with placing(settings, lambda check: settings_of(context.params, check=check)):
-            run_backtest(settings, as_json=json_, with_report=not no_report, keep=keep)
+        chosen = config_of(settings)
+        report = None if no_report else settings.report
+        with placing(chosen, lambda check: settings_of(context.params, check=check)):
+            _run(chosen, as_json=json_, report=report, with_report=not no_report, keep=keep)
     finally:
         gc.enable()
 
 
+def _run(
+    config: "BacktestConfig",
+    *,
+    as_json: bool,
+    report: Path | None,
+    with_report: bool,
+    keep: bool | None,
+) -> None:
+    """Run a backtest, save it with its report, and print the result.
+
+    Args:
+        config: Configuration of the backtest.
+        as_json: Whether to print one document.
+        report: File of the report; None: in the run's folder.
+        with_report: Whether a report may be written.
+        keep: Whether the run gets a folder; None: unless as_json.
+
+    Raises:
+        OnetapeError: as its class says; nothing is written then.
+    """
+    from msgspec.structs import replace
+
+    from backtester.rendering.result import print_document, result_text
+    from onetape.backtest.runner import run_backtest
+    from onetape.backtest.summary import summarize
+    from onetape.backtest.trades import trade_records
+    from onetape.cli.output import print_line, terminal_width
+
+    backtest = run_backtest(config)
+    summary, trades = summarize(backtest), trade_records(backtest)
+    if report is not None:
+        from onetape.backtest.report_data import write_backtest_report
+
+        summary = replace(summary, report=str(report))
+        write_backtest_report(backtest, report)
+    if not as_json if keep is None else keep:
+        from onetape.backtest.storage.save import save_run
+
+        in_folder = with_report and report is None
+        summary = save_run(backtest, summary, trades, with_report=in_folder)
+    if as_json:
+        print_document(summary, trades)
+    else:
+        print_line(result_text(summary, trades, width=terminal_width()))
+
+
 @contextmanager
-def placing(
-    settings: "BacktesterSettings", load_again: "Callable[[Check], object]"
-) -> Generator[None]:
+def placing(config: "BacktestConfig", load_again: "Callable[[Check], object]") -> Generator[None]:
     """Tell of a wrong parameter that comes up inside where it was given.
 
     Args:
-        settings: Of the run.
-        load_again: Loads them with a look at the strategy's own.
+        config: Configuration of the run.
+        load_again: Loads the settings again, with a check of the strategy's parameters.
     """
     try:
         yield
     except UsageError as error:
         from onetape.cli.parameter_errors import placed
 
-        raise placed(error, settings.strategy, load_again) from error
+        raise placed(error, config.strategy.parameters, load_again) from error
 
 
 def settings_of(
@@ -173,16 +220,15 @@ def settings_of(
 
     Args:
         given: The parameters of `backtest` by name, as typer read them.
-        command: What takes them; a search has other parameters, and what only looks at the settings
-            may find a strategy that is not written yet.
+        command: The command; a search has parameters in another form, and a watch may begin with a
+            strategy that is not written yet.
         check: Looks at the strategy instead of what looks at all settings.
 
     Raises:
         UsageError: a flag cannot be used.
         ConfigurationError: the file or the environment cannot be used.
     """
-    from backtester.settings import BacktesterSettings
-    from backtester.settings_check import check_settings, check_with_parameters
+    from backtester.settings import BacktesterSettings, check_search_settings, check_settings
     from onetape.cli.dates import range_flags
     from onetape.cli.parameters import trading_flags
     from onetape.cli.settings import load_settings, settings_file
@@ -206,8 +252,8 @@ def settings_of(
     # Typer makes paths of texts only where it calls the function.
     config = None if given["config"] is None else Path(given["config"])
     file = settings_file("backtester", config)
-    others = {"search": check_settings, "new-strategy": None, "--watch": None}
-    of_all = others.get(command, check_with_parameters)
+    others = {"search": check_search_settings, "--watch": None}
+    of_all = others.get(command, check_settings)
     settings: BacktesterSettings = load_settings(
         BacktesterSettings,
         "backtester",
@@ -242,6 +288,15 @@ def backtest_settings(
     alone.command()(backtest)
     parsed = typer.main.get_command(alone).make_context(f"backtester {command}", [*arguments])
     return settings_of(parsed.params, command, check=check)
+
+
+def config_of_arguments(
+    arguments: Sequence[str], command: str, check: "Check | None" = None
+) -> "BacktestConfig":
+    """Return the configuration that the flags of a backtest make; as `backtest_settings`."""
+    from backtester.settings import config_of
+
+    return config_of(backtest_settings(arguments, command, check))
 
 
 app.command("list")(list_runs)

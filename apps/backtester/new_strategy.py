@@ -1,7 +1,6 @@
 """Write a new strategy of the user and its test; never over a file that is there."""
 
 import re
-from collections.abc import Iterable
 from keyword import iskeyword
 from pathlib import Path
 from typing import Final
@@ -28,13 +27,22 @@ class Written(Struct, frozen=True):
     test: Path
 
 
-def write_new_strategy(name: str, user_folder: Path, commands: Iterable[str]) -> Written:
+def next_commands(name: str) -> dict[str, str]:
+    """Return what to run next with a new strategy, by what it is for."""
+    return {
+        "candles": "uv run backfiller --from 2024-01-01 --to 2024-07-01",
+        "test it": "uv run pytest user/strategies",
+        "check it": f"uv run backtester check --strategy {name}",
+        "run it": f"uv run backtester --strategy {name}",
+    }
+
+
+def write_new_strategy(name: str, user_folder: Path) -> Written:
     """Write `strategies/NAME.py` and its test into the user's folder.
 
     Args:
         name: Of the strategy: lower case, digits and underscores.
         user_folder: The user's folder; `strategies` in it is made where it is missing.
-        commands: What to run next, for the file's first lines.
 
     Raises:
         UsageError: the name cannot be one, is built in, or one of the files is there already.
@@ -54,7 +62,7 @@ def write_new_strategy(name: str, user_folder: Path, commands: Iterable[str]) ->
         ):
             # "x": a file that came meanwhile is not overwritten either.
             with path.open("x", encoding="utf-8") as file:
-                file.write(_filled(template, name, commands))
+                file.write(_filled(template, name))
     except OSError as error:
         raise ConfigurationError(
             f"{folder} cannot be written: {error_text(error)}; run this in a folder of your own"
@@ -88,8 +96,7 @@ def class_name(name: str) -> str:
     return "".join(part.capitalize() for part in name.split("_"))
 
 
-def _filled(template: str, name: str, commands: Iterable[str]) -> str:
+def _filled(template: str, name: str) -> str:
     text = (_TEMPLATES / template).read_text(encoding="utf-8")
     text = text.replace(_CLASS_IN_TEMPLATE, class_name(name)).replace(_NAME_IN_TEMPLATE, name)
-    # Last, because they have the name already; they may have a path with a backslash, too.
-    return text.replace(_COMMANDS_IN_TEMPLATE, "\n".join(commands).replace("\\", "\\\\"))
+    return text.replace(_COMMANDS_IN_TEMPLATE, "\n".join(next_commands(name).values()))

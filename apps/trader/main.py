@@ -107,7 +107,7 @@ def trade(
     except UsageError as error:
         from onetape.cli.parameter_errors import placed
 
-        raise placed(error, settings.strategy, load_again) from error
+        raise placed(error, settings.strategy.parameters, load_again) from error
 
 
 def _only(flag: str, given: list[str] | None) -> str | None:

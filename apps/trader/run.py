@@ -9,10 +9,10 @@ import msgspec
 
 from onetape.cli.addresses import check_simulator_url
 from onetape.cli.output import print_line
-from onetape.cli.settings import USER_FOLDER, database_path
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import ConfigurationError
+from onetape.core.folders import USER_FOLDER, database_path
 from onetape.core.steps import IDEAL_MARKET, MarketSteps
 from onetape.core.symbols import SIMULATOR_ID, spot_symbol
 from onetape.core.timeframes import Timeframe

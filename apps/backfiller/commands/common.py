@@ -154,7 +154,7 @@ def database_of(db: Path | None, exchanges: list[str]) -> Path:
     Raises:
         UsageError: the simulator is one of several: its candles share a file with no others.
     """
-    from onetape.cli.settings import database_path
+    from onetape.core.folders import database_path
     from onetape.core.symbols import SIMULATOR_ID
 
     if SIMULATOR_ID in exchanges and len(exchanges) > 1:

@@ -77,8 +77,7 @@ def _counted(holes: "list[Gap] | None") -> str:
 def _moments(title: str, moments: "list[int]") -> "Column":
     """Return a column of times, which may be cut to days."""
     from backfiller.commands.tables import Column
-    from onetape.cli.dates import day_text
-    from onetape.core.clock import utc_text
+    from onetape.core.clock import day_text, utc_text
 
     days = [day_text(moment)[:10] for moment in moments]
     return Column(title, [utc_text(moment) for moment in moments], days)

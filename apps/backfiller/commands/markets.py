@@ -116,7 +116,7 @@ async def _lines(endpoint: "Endpoint", quote: str | None, sort: str, limit: int)
 
 def _table(lines: Sequence[Line]) -> str:
     from backfiller.commands.tables import Column, fitted
-    from onetape.cli.dates import day_text
+    from onetape.core.clock import day_text
 
     markets = [line.market for line in lines]
     volumes = [line.ticker.quote_volume if line.ticker else None for line in lines]

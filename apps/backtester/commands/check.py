@@ -8,7 +8,7 @@ import typer
 from onetape.cli import options
 
 if TYPE_CHECKING:
-    from backtester.check import Checked
+    from onetape.backtest.bias_check import CheckedSeries
 
 
 def check(
@@ -26,23 +26,26 @@ def check(
     the trader reads) must be the one that the whole range gave. A range of more than 200,000 bars
     is checked in part, which the candles choose, unless --all is given. Exit 6 where a bar differs.
     """
-    import msgspec
-
-    from backtester.check import check_failure, checked_document, checked_lines, checked_series
     from backtester.ending import stoppable
-    from backtester.main import backtest_settings, placing
-    from backtester.run import symbols_of
+    from backtester.main import config_of_arguments, placing
+    from backtester.rendering.check import (
+        check_failure,
+        checked_document,
+        checked_lines,
+        progress_bar,
+    )
+    from onetape.backtest.bias_check import check_series
     from onetape.cli.output import print_json, print_line
 
-    load = partial(backtest_settings, context.args, "check")
-    settings = load()
-    singles = [msgspec.structs.replace(settings, symbol=name) for name in symbols_of(settings)]
-    done: list[Checked] = []
-    for single in singles:
-        with placing(settings, load), stoppable("stopped before every bar was checked"):
-            done.append(checked_series(single, whole=all_))
+    load = partial(config_of_arguments, context.args, "check")
+    config = load()
+    done: list[CheckedSeries] = []
+    for symbol in config.symbols:
+        with placing(config, load), stoppable("stopped before every bar was checked"):
+            single = config.of_symbol(symbol)
+            done.append(check_series(single, whole=all_, show_progress=progress_bar))
         if not json_:
-            if len(singles) > 1:
+            if len(config.symbols) > 1:
                 print_line(f"{done[-1].series}:")
             for line in checked_lines(done[-1]):
                 print_line(line)

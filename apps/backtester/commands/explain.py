@@ -26,27 +26,34 @@ def explain_moment(
 
     Takes --run, or all the flags of a backtest, which is then run again.
     """
-    from backtester.explain import explained_symbols, explained_text
-    from backtester.main import backtest_settings, placing
-    from backtester.rerun import made, rerun
-    from backtester.runs import load_run
+    from backtester.main import config_of_arguments, placing
+    from backtester.rendering.explain import render_explanation
+    from backtester.rendering.result import plain
+    from onetape.backtest.explain import explain
+    from onetape.backtest.runner import run_backtest
+    from onetape.backtest.storage.rerun import rerun
+    from onetape.backtest.storage.runs import load_run
     from onetape.cli.dates import parse_moment
     from onetape.cli.output import print_json, print_line
+    from onetape.cli.stdout import claim_stdout
 
     moment = parse_moment(at, "--at")
     if run is None:
-        load = partial(backtest_settings, context.args, "explain")
-        settings = load()
-        with placing(settings, load):
-            backtest, changes = made(settings), []
+        load = partial(config_of_arguments, context.args, "explain")
+        config = load()
+        with placing(config, load):
+            backtest, changes = run_backtest(config), list[str]()
     elif context.args:
         raise UsageError(f"--run has its own settings; leave out {context.args[0]}")
     else:
-        backtest, changes = rerun(load_run(run))
-    parts = explained_symbols(backtest, moment)
+        found = load_run(run)
+        claim_stdout()
+        backtest, changes = rerun(found)
+    parts = explain(backtest, moment)
     if json_:
-        print_json({**parts[0], "other_symbols": parts[1:], "changed_since": changes})
+        others = [plain(part) for part in parts[1:]]
+        print_json({**plain(parts[0]), "other_symbols": others, "changed_since": changes})
         return
-    print_line("\n\n".join(explained_text(part) for part in parts))
+    print_line("\n\n".join(render_explanation(part) for part in parts))
     for text in changes:
         print_line(f"note: {text}")

@@ -5,7 +5,8 @@ from onetape.cli import options
 
 def list_runs(*, json_: options.Json = False) -> None:
     """List the runs that were kept in data/runs, the newest last."""
-    from backtester.runs import RUNS_FOLDER, stored_runs
+    from backtester.rendering.result import plain
+    from onetape.backtest.storage.runs import RUNS_FOLDER, stored_runs
     from onetape.cli.output import note, print_json, print_line, terminal_width
     from onetape.core.words import counted
 
@@ -15,7 +16,12 @@ def list_runs(*, json_: options.Json = False) -> None:
             {
                 "folder": RUNS_FOLDER,
                 "runs": [
-                    {"id": run.id, "folder": run.folder, "made": run.manifest["made"], **run.result}
+                    {
+                        "id": run.id,
+                        "folder": run.folder,
+                        "made": run.manifest.made,
+                        **plain(run.summary),
+                    }
                     for run in runs
                 ],
                 "damaged": damaged,
@@ -23,7 +29,7 @@ def list_runs(*, json_: options.Json = False) -> None:
         )
         return
     if runs:
-        from backtester.run_words import list_text
+        from backtester.rendering.runs import list_text
 
         print_line(list_text(runs, width=terminal_width()))
     print_line(f"{counted(len(runs), 'run')} in {RUNS_FOLDER}; to forget one, delete its folder")

@@ -55,28 +55,35 @@ def search(
     Exit 3 where no combination gives a result.
     """
     from backtester.ending import stoppable
-    from backtester.main import backtest_settings, placing
-    from backtester.search.ranking import checked_metric
-    from backtester.search.run import Asked, checked_part, nothing_worked, processors, searched
-    from backtester.search.say import say
+    from backtester.main import config_of_arguments, placing
+    from backtester.rendering.search_output import print_search
+    from backtester.rendering.search_progress import show_progress
+    from onetape.backtest.bias_check import count_processors
+    from onetape.backtest.optimization.ranking import checked_metric
+    from onetape.backtest.optimization.run import (
+        Asked,
+        checked_part,
+        nothing_worked,
+        run_search,
+    )
 
     asked = Asked(
         checked_metric(rank),
         checked_part(held_out),
         random,
         seed,
-        jobs or processors(),
+        jobs or count_processors(),
         min_trades,
     )
     own = [] if strategy is None else ["--strategy", strategy]
     for text in param or ():
         own += ["--param", text]
-    load = partial(backtest_settings, [*own, *context.args], "search")
-    settings = load()
+    load = partial(config_of_arguments, [*own, *context.args], "search")
+    config = load()
     goes_on = stoppable("stopped; it goes on where it was: run the same command again")
-    with placing(settings, load), goes_on:
-        found = searched(settings, asked)
-    say(found, context.args, as_json=json_)
+    with placing(config, load), goes_on:
+        found = run_search(config, asked, show_progress)
+    print_search(found, context.args, as_json=json_)
     failure = nothing_worked(found)
     if failure is not None:
         raise failure

@@ -16,12 +16,15 @@ RunName = Annotated[
 
 def show_run(run: RunName = "last", *, json_: options.Json = False) -> None:
     """Print a run that was kept, as it was printed when it was made."""
-    from backtester.run_words import shown_text
-    from backtester.runs import load_run
+    from msgspec.structs import asdict
+
+    from backtester.rendering.result import run_document
+    from backtester.rendering.runs import shown_text
+    from onetape.backtest.storage.runs import load_run
     from onetape.cli.output import print_json, print_line, terminal_width
 
     found = load_run(run)
     if json_:
-        print_json({**found.manifest, "result": found.document()})
+        print_json({**asdict(found.manifest), "result": run_document(found)})
     else:
         print_line(shown_text(found, width=terminal_width()))

@@ -3,7 +3,7 @@
 import sys
 from typing import NoReturn
 
-from backtester.ending import end_with_parent
+from onetape.backtest.parallel import end_with_parent
 
 
 def run() -> NoReturn:

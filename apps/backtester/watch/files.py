@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from onetape.cli.settings import CONFIG_FOLDER, USER_FOLDER
+from onetape.core.folders import CONFIG_FOLDER, USER_FOLDER
 
 #: Content by path; None: there is no such file.
 Seen = dict[Path, str | None]

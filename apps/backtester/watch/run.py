@@ -4,7 +4,6 @@ A process of its own, because a strategy may import what one process would not r
 library that is worked on; and one that hangs can be ended at the next save.
 """
 
-import json
 import os
 import signal
 import subprocess
@@ -14,13 +13,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, cast
+from typing import IO, TYPE_CHECKING, Final, cast
 
-from backtester.alarm import mark, warning
+import msgspec
+
 from backtester.main import backtest_settings
 from backtester.watch.files import Watched, settings_files, strategy_file
 from backtester.watch.patience import SLOW_AFTER_SECONDS, Patience
 from backtester.watch.server import Newest, ReportServer
+from onetape.backtest.records import RunSummary
+from onetape.backtest.warning_banner import mark, warning
 from onetape.cli.output import note, print_line
 from onetape.core.errors import OnetapeError, UsageError
 from onetape.strategies.imports import places_imported
@@ -145,10 +147,10 @@ class Watch:
         now = time.strftime("%H:%M:%S", time.gmtime())
         lines = errors.splitlines()
         if code == 0:
-            result = json.loads(document)
-            said, line = lines, headline(result)
+            summary = msgspec.json.decode(document, type=RunSummary)
+            said, line = lines, headline(summary)
             page = self._report.read_text(encoding="utf-8")
-            self._newest.show(page, warning(result["check"]))
+            self._newest.show(page, warning(summary.check))
         else:
             *said, line = lines or [f"the backtest ended with {code}"]
             self._newest.fail(line)
@@ -181,16 +183,15 @@ def _text(file: IO[bytes]) -> str:
     return file.read().decode("utf-8", "replace")
 
 
-def headline(result: dict[str, Any]) -> str:
+def headline(summary: RunSummary) -> str:
     """Return a run in one line."""
-    metrics = result["metrics"]
-    hold = metrics["buy_and_hold"]
-    beside = f" (holding {hold['total_return']:+.2%})" if hold else ""
-    sharpe = "none" if metrics["sharpe"] is None else f"{metrics['sharpe']:.2f}"
-    found = mark(result["check"])
+    metrics, hold = summary.metrics, summary.metrics.buy_and_hold
+    beside = f" (holding {hold.total_return:+.2%})" if hold else ""
+    sharpe = "none" if metrics.sharpe is None else f"{metrics.sharpe:.2f}"
+    found = mark(summary.check)
     return (
-        f"{f'{found}: ' if found else ''}{result['strategy']}: "
-        f"return {metrics['total_return']:+.2%}{beside}, max drawdown "
-        f"{metrics['max_drawdown']:.2%}, Sharpe {sharpe}, {metrics['trades']:,} trades; "
-        f"check: {result['check']['text']}"
+        f"{f'{found}: ' if found else ''}{summary.strategy}: "
+        f"return {metrics.total_return:+.2%}{beside}, max drawdown "
+        f"{metrics.max_drawdown:.2%}, Sharpe {sharpe}, {metrics.trades:,} trades; "
+        f"check: {summary.check.text}"
     )

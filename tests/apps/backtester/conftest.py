@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from backtester.main import app
-from backtester.runs import run_folders
+from onetape.backtest.storage.runs import run_folders
 from onetape.cli.program import exit_code_of
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.clock import SystemClock

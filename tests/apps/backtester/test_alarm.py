@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec.structs import asdict
+from msgspec.structs import replace
 
-from backtester.alarm import warning
-from backtester.check import Look, joined_looks
-from backtester.run_words import list_text
-from backtester.runs import load_run
+from backtester.rendering.runs import list_text
 from browser import Page
+from onetape.backtest.records import BiasCheck, join_checks
+from onetape.backtest.storage.runs import load_run
+from onetape.backtest.warning_banner import warning
 from onetape.store.database import open_store
 
 Run = Callable[..., Any]
@@ -123,12 +123,13 @@ def test_the_report_of_several_symbols_warns_where_one_of_them_cheats(
 
 
 def test_look_ahead_in_one_symbol_is_told_before_an_earlier_short_warm_up_in_another() -> None:
-    looks = {
-        "A/B": Look("short", clean=False, first_bad_bar=1, kind="warm-up"),
-        "C/D": Look("cheats", clean=False, first_bad_bar=9, kind="look-ahead"),
-        "E/F": Look("clean", clean=True),
+    clean = replace(BiasCheck.not_run("clean"), clean=True)
+    checks = {
+        "A/B": replace(clean, clean=False, first_bad_bar=1, kind="warm-up"),
+        "C/D": replace(clean, clean=False, first_bad_bar=9, kind="look-ahead"),
+        "E/F": clean,
     }
-    assert warning(asdict(joined_looks(looks))) == SAID
+    assert warning(join_checks(checks)) == SAID
 
 
 def test_a_clean_report_has_no_bar(backtester: Run, tape: Path) -> None:

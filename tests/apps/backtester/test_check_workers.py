@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backtester import check_workers
-from backtester.check_workers import windows_shared
+from onetape.backtest import bias_check_workers
+from onetape.backtest.bias_check_workers import windows_shared
 from onetape.strategies import load_strategy
 from onetape.strategies.check import check_strategy
 from onetape.strategies.check_data import CheckData, Maker
@@ -44,7 +44,7 @@ BODIES = {
 @pytest.fixture
 def data(monkeypatch: pytest.MonkeyPatch) -> CheckData:
     """Return enough candles for several small jobs."""
-    monkeypatch.setattr(check_workers, "BARS_PER_JOB", 250)
+    monkeypatch.setattr(bias_check_workers, "BARS_PER_JOB", 250)
     return CheckData(random_candles(1_900, seed=6))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backtester.runs import load_run
+from onetape.backtest.storage.runs import load_run
 from onetape.core.candles import Candle, SeriesKey
 from onetape.simulator.embedded import DEFAULT_SEED
 from onetape.simulator.market import Market
@@ -88,12 +88,12 @@ def test_every_form_of_a_result_is_of_one_range(
     ended = backtester(*SIM, *named(symbols), *HALF)
     assert (ended.code, ended.err) == (0, "")
     run = load_run()
-    result, metrics, equity = run.result, run.metrics, run.equity
+    summary, metrics, equity = run.summary, run.metrics, run.equity
     moments = list(range(*COMMON, HOUR))
     held = metrics["buy_and_hold"]
     page, drawn = page_of(run.folder / "report.html")
 
-    assert (result["from"], result["to"], result["candles"]) == (*COMMON, len(moments))
+    assert (summary.from_, summary.to, summary.candles) == (*COMMON, len(moments))
     assert "2024-01-05 to 2024-02-20 UTC: 1,104 candles" in ended.out
     assert "2024-01-05 to 2024-02-20" in backtester("list").out
     assert "2024-01-05 to 2024-02-20 UTC, end excluded" in page
@@ -103,7 +103,7 @@ def test_every_form_of_a_result_is_of_one_range(
     assert equity["equity"].iloc[-1] == metrics["final_equity"]
     assert equity["buy_and_hold"].iloc[-1] == pytest.approx(held["final_equity"], rel=1e-12)
     assert metrics["max_drawdown_seconds"] <= COMMON[1] - COMMON[0]
-    assert all(COMMON[0] <= trade["entry_timestamp"] < COMMON[1] for trade in run.trade_rows())
+    assert all(COMMON[0] <= trade.entry_timestamp < COMMON[1] for trade in run.trade_records())
 
     assert times_of(drawn["times"]) == moments
     assert len(drawn["close"]) == len(drawn["equity"]) == len(moments)

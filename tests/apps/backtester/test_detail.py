@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backtester.runs import load_run
+from onetape.backtest.storage.runs import load_run
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.clock import utc_text
 from onetape.core.resample import resample
@@ -299,7 +299,7 @@ def test_explain_says_nothing_of_it_where_a_candles_own_prices_tell(
 
 def test_a_kept_run_says_when_its_finer_candles_changed(gap_tape: Path, backtester: Run) -> None:
     assert backtester(*HOLD, *BOTH, *FINER).code == 0
-    assert "detail" in load_run().manifest["digests"]
+    assert "detail" in load_run().manifest.digests
     at = ("explain", "--at", "2024-01-03", "--run", "last", "--json")
     assert backtester(*at).document["changed_since"] == []
     forget(gap_tape, MINUTES, GAP - 60, GAP)

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backtester.explain import explained
-from backtester.main import backtest_settings
-from backtester.rerun import rerun
-from backtester.run import Backtest, backtested
-from backtester.runs import RUNS_FOLDER, load_run
-from backtester.trade_levels import all_levels
+from backtester.main import config_of_arguments
+from onetape.backtest.explain import CandleExplanation, explain
+from onetape.backtest.models import Backtest
+from onetape.backtest.runner import run_backtest
+from onetape.backtest.storage.rerun import rerun
+from onetape.backtest.storage.runs import RUNS_FOLDER, load_run
+from onetape.backtest.trade_levels import all_levels
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.clock import utc_text
 from onetape.engine import levels_of
@@ -27,12 +28,12 @@ LEVELS = ("--stop-loss", "0.02", "--trailing-stop", "0.03", "--take-profit", "0.
 
 
 @pytest.fixture
-def run_with(tape: Path) -> Callable[..., Backtest]:
+def backtest_with(tape: Path) -> Callable[..., Backtest]:
     """Return a function that runs a backtest of the tape."""
     del tape
 
     def run(*flags: str) -> Backtest:
-        return backtested(backtest_settings(("--exchange", "simulator", *flags), "explain"))
+        return run_backtest(config_of_arguments(("--exchange", "simulator", *flags), "explain"))
 
     return run
 
@@ -43,58 +44,60 @@ def put(store: Store, key: SeriesKey, bars: Candles) -> None:
     insert_closed(store, key, rows, source="rest", seen_ms=0)
 
 
-def stories(backtest: Backtest) -> list[dict[str, Any]]:
-    return [explained(backtest, at) for at in backtest.result.candles.timestamp.tolist()]
+def stories(backtest: Backtest, number: int = 0) -> list[CandleExplanation]:
+    moments = backtest.runs[number].result.candles.timestamp.tolist()
+    return [explain(backtest, at)[number] for at in moments]
 
 
 @pytest.mark.parametrize(
     "flags", [(), LEVELS, (*LEVELS, "--cool-down", "30"), ("--sizing", "quote_amount=9500")]
 )
 def test_orders_are_told_on_exactly_the_candles_that_led_to_a_trade(
-    run_with: Callable[..., Backtest], flags: tuple[str, ...]
+    backtest_with: Callable[..., Backtest], flags: tuple[str, ...]
 ) -> None:
-    backtest = run_with("--strategy", "sma_cross", *flags)
+    backtest = backtest_with("--strategy", "sma_cross", *flags)
     told = stories(backtest)
-    trades = backtest.result.trades
+    trades = backtest.first.result.trades
     assert len(trades) > 1
-    buys = [bar for bar, story in enumerate(told) if story["followed"].startswith("a market buy")]
+    buys = [bar for bar, story in enumerate(told) if story.followed.startswith("a market buy")]
     assert buys == [trade.entry_index - 1 for trade in trades]
-    sells = [bar for bar, story in enumerate(told) if story["followed"].startswith("a market sell")]
+    sells = [bar for bar, story in enumerate(told) if story.followed.startswith("a market sell")]
     assert sells == [
         trade.exit_index - 1
         for trade in trades
         if trade.exit_index is not None and trade.exit_kind == "signal"
     ]
-    inside = [text for story in told for text in story["inside"]]
+    inside = [text for story in told for text in story.inside]
     assert sum(text.startswith("bought ") for text in inside) == len(trades)
-    assert sum(text.startswith("sold ") for text in inside) == len(backtest.result.sells)
+    assert sum(text.startswith("sold ") for text in inside) == len(backtest.first.result.sells)
 
 
 @pytest.mark.parametrize("market", ["ideal", "exchange"])
 def test_of_a_fee_in_coins_what_is_held_and_sold_is_told_less_that_fee(
-    run_with: Callable[..., Backtest], market: str
+    backtest_with: Callable[..., Backtest], market: str
 ) -> None:
     flags = ("--strategy", "sma_cross", "--fee-coin", "received", "--fee", "0.01")
-    backtest = run_with(*flags, "--market", market)
-    buy, sell, trade = backtest.result.buys[0], backtest.result.sells[0], backtest.result.trades[0]
-    bars = backtest.result.candles.timestamp
+    backtest = backtest_with(*flags, "--market", market)
+    result = backtest.first.result
+    buy, sell, trade = result.buys[0], result.sells[0], result.trades[0]
+    bars = result.candles.timestamp
     bought, held, sold = (
-        explained(backtest, int(bars[bar]))
+        explain(backtest, int(bars[bar]))[0]
         for bar in (trade.entry_index, trade.entry_index + 1, trade.exit_index or 0)
     )
     kept = f"{buy.amount * 0.99:,.8g}"
-    assert bought["inside"][0].endswith(f"at the open, {kept} after the fee")
-    assert held["position"].startswith(f"{kept} at ")
-    assert f"sold {sell.amount:,.8g} at " in sold["inside"][0]
+    assert bought.inside[0].endswith(f"at the open, {kept} after the fee")
+    assert held.position.startswith(f"{kept} at ")
+    assert f"sold {sell.amount:,.8g} at " in sold.inside[0]
     assert sell.amount <= buy.base_change < buy.amount
 
 
 def test_a_position_is_told_on_exactly_the_closes_of_the_exposure(
-    run_with: Callable[..., Backtest],
+    backtest_with: Callable[..., Backtest],
 ) -> None:
-    backtest = run_with("--strategy", "sma_cross", *LEVELS)
-    held = [story["position"] != "none at the close" for story in stories(backtest)]
-    assert np.mean(held) == pytest.approx(backtest.result.exposure)
+    backtest = backtest_with("--strategy", "sma_cross", *LEVELS)
+    held = [story.position != "none at the close" for story in stories(backtest)]
+    assert np.mean(held) == pytest.approx(backtest.first.result.exposure)
 
 
 @pytest.mark.parametrize(
@@ -109,27 +112,27 @@ def test_a_position_is_told_on_exactly_the_closes_of_the_exposure(
     ],
 )
 def test_why_nothing_followed_is_told(
-    run_with: Callable[..., Backtest], flags: tuple[str, ...], words: str
+    backtest_with: Callable[..., Backtest], flags: tuple[str, ...], words: str
 ) -> None:
-    told = {story["followed"] for story in stories(run_with(*flags))}
+    told = {story.followed for story in stories(backtest_with(*flags))}
     assert any(text.startswith(words) for text in told), told
 
 
 def test_an_order_of_the_last_candle_waits_for_an_open_that_the_range_lacks(
-    run_with: Callable[..., Backtest],
+    backtest_with: Callable[..., Backtest],
 ) -> None:
-    whole = run_with("--strategy", "sma_cross")
-    entry = whole.result.trades[2].entry_timestamp
-    cut = run_with("--strategy", "sma_cross", "--to", utc_text(entry))
-    story = explained(cut, entry - 1)
-    assert story["signal"] == "BUY"
-    assert story["followed"].startswith("no order: the range ends here")
+    whole = backtest_with("--strategy", "sma_cross")
+    entry = whole.first.result.trades[2].entry_timestamp
+    cut = backtest_with("--strategy", "sma_cross", "--to", utc_text(entry))
+    story = explain(cut, entry - 1)[0]
+    assert story.signal == "BUY"
+    assert story.followed.startswith("no order: the range ends here")
 
 
 def test_levels_are_those_of_the_engines_rule_bar_by_bar(
-    run_with: Callable[..., Backtest],
+    backtest_with: Callable[..., Backtest],
 ) -> None:
-    result = run_with("--strategy", "sma_cross", *LEVELS).result
+    result = backtest_with("--strategy", "sma_cross", *LEVELS).first.result
     candles, exits = result.candles, result.rules.exits
     compared = 0
     for trade, buy, levels in zip(result.trades, result.buys, all_levels(result), strict=True):
@@ -145,8 +148,8 @@ def test_levels_are_those_of_the_engines_rule_bar_by_bar(
     assert compared > 300
 
 
-def test_a_stop_lies_in_the_candle_that_it_sold_in(run_with: Callable[..., Backtest]) -> None:
-    result = run_with("--strategy", "sma_cross", *LEVELS).result
+def test_a_stop_lies_in_the_candle_that_it_sold_in(backtest_with: Callable[..., Backtest]) -> None:
+    result = backtest_with("--strategy", "sma_cross", *LEVELS).first.result
     kinds = {"stop_loss", "trailing_stop"}
     checked = 0
     for trade, levels in zip(result.trades, all_levels(result), strict=True):
@@ -210,12 +213,12 @@ def test_a_run_of_a_range_without_ends_keeps_the_end_that_it_had(
 ) -> None:
     assert backtester("--exchange", "simulator", "--no-report").code == 0
     run, end = load_run(), START + 120 * DAY
-    assert run.manifest["settings"]["to"] is None
+    assert run.manifest.settings["to"] is None
     with open_store(tape, create=False) as store:
         later = Market(DEFAULT_SEED).candles("BTC/USDT", "1h", end, end + 3 * DAY)
         put(store, SeriesKey("simulator", "BTC/USDT", "1h"), later)
     backtest, changes = rerun(run)
-    assert (backtest.tape.end, changes) == (end, [])
+    assert (backtest.first.window.end, changes) == (end, [])
 
 
 @pytest.mark.parametrize(
@@ -255,13 +258,12 @@ def test_an_entry_without_a_free_place_is_told(folder: Path, backtester: Run) ->
     run = load_run()
     backtest, changes = rerun(run)
     assert changes == []
-    told = [story["followed"] for part in (backtest, *backtest.others) for story in stories(part)]
-    assert backtest.account is not None
-    assert backtest.account.skipped_entries > 0
+    told = [story.followed for number in range(2) for story in stories(backtest, number)]
+    assert backtest.portfolio.skipped_entries > 0
     full = [text for text in told if text == "no order: all slots of the account were full"]
-    assert len(full) >= backtest.account.skipped_entries
+    assert len(full) >= backtest.portfolio.skipped_entries
     bought = [text for text in told if text.startswith("a market buy")]
-    assert len(bought) == len(run.trade_rows())
+    assert len(bought) == len(run.trade_records())
     at = ("explain", "--run", "last", "--at", "2024-01-05T07:00")
     assert backtester(*at).out.count("candle 2024-01-05 07:00") == 2
     (other,) = backtester(*at, "--json").document["other_symbols"]

@@ -1,11 +1,12 @@
 """Every metric is defined once, and docs/metrics.md says the same as the program."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from msgspec.structs import fields
+from msgspec.structs import fields, replace
 
-from backtester.metric_table import (
+from onetape.backtest.metrics import (
     BEGIN,
     DEFINITIONS,
     END,
@@ -16,16 +17,12 @@ from backtester.metric_table import (
 from onetape.engine import BuyAndHold, Metrics
 
 
-def some_metrics() -> dict[str, object]:
-    values: dict[str, object] = {field.name: 0.05 for field in fields(Metrics)}
+def some_metrics() -> Metrics:
+    values: dict[str, Any] = {field.name: 0.05 for field in fields(Metrics)}
     values |= {"trades": 1_234, "wins": 3, "refused_orders": 0, "ambiguous_bars": 2}
     values |= {"decided_bars": 0, "open_at_end": True, "max_drawdown_seconds": 129_600}
-    values["buy_and_hold"] = {
-        "final_equity": 9.5,
-        "total_return": -0.05,
-        "max_drawdown": -0.2,
-    }
-    return values
+    values["buy_and_hold"] = BuyAndHold(final_equity=9.5, total_return=-0.05, max_drawdown=-0.2)
+    return Metrics(**values)
 
 
 def test_every_number_of_the_engine_is_defined_once() -> None:
@@ -40,7 +37,7 @@ def test_every_definition_has_a_formula_and_a_source() -> None:
 
 def test_the_page_of_the_docs_has_the_table_of_the_program(repository: Path) -> None:
     page = (repository / "docs/metrics.md").read_text(encoding="utf-8")
-    assert with_table(page) == page, "run: uv run python -m backtester.metric_table"
+    assert with_table(page) == page, "run: uv run python -m onetape.backtest.metrics"
 
 
 def test_a_page_without_a_place_for_the_table_is_refused() -> None:
@@ -72,13 +69,13 @@ def test_a_line_has_its_unit_in_label_or_value(label: str, value: str, held: str
 def test_money_has_the_digits_that_matter_in_its_currency(
     quote: str, cash: float, shown: str | None
 ) -> None:
-    metrics = some_metrics() | {"start_cash": cash, "final_equity": 12_345.678_901_234}
+    metrics = replace(some_metrics(), start_cash=cash, final_equity=12_345.678_901_234)
     lines = {line[0]: line[1] for line in metric_lines(metrics, quote)}
     assert lines[f"final equity, {quote}"] == (shown or "12,345.6789")
 
 
 def test_what_is_not_defined_is_left_empty() -> None:
-    metrics = some_metrics() | {"sharpe": None, "buy_and_hold": None}
+    metrics = replace(some_metrics(), sharpe=None, buy_and_hold=None)
     lines = {line[0]: line[1:3] for line in metric_lines(metrics, "USDT")}
     assert lines["Sharpe"] == ("", "")
     assert lines["return"] == ("5.00%", "")

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from backtester.runs import RUNS_FOLDER, load_run, run_folders
+from backtester.rendering.result import run_document
+from onetape.backtest.storage.runs import RUNS_FOLDER, load_run, run_folders
 from onetape.core.candles import Candles
 from onetape.core.digest import data_digest
 from onetape.core.errors import ConfigurationError
@@ -35,7 +36,7 @@ def test_a_folder_holds_the_same_result_as_json_prints(
     arguments = ("--stop-loss", "0.02", "--take-profit", "0.03")
     run = load_run(kept(*arguments))
     printed = on_tape(*arguments).document
-    kept_document = json.loads(json.dumps(run.document()))
+    kept_document = json.loads(json.dumps(run_document(run)))
     assert kept_document.pop("run") != printed.pop("run")
     # Two runs may take equally long, or not.
     assert kept_document.pop("seconds") > 0
@@ -48,18 +49,18 @@ def test_the_manifest_names_code_data_settings_and_versions(
     kept: Callable[..., Path], candles: Candles
 ) -> None:
     manifest = load_run(kept("--cash", "5000")).manifest
-    assert manifest["digests"]["data"] == data_digest(candles)
-    assert manifest["digests"]["strategy"] == digest(load_strategy("rsi"))
-    assert len(manifest["digests"]["engine"]) == 64
-    assert manifest["settings"]["account"]["cash"] == 5_000
-    assert set(manifest["versions"]) == {"onetape", "python", "numpy", "sqlite"}
-    assert manifest["result"]["check"]["clean"] is True
+    assert manifest.digests["data"] == data_digest(candles)
+    assert manifest.digests["strategy"] == digest(load_strategy("rsi"))
+    assert len(manifest.digests["engine"]) == 64
+    assert manifest.settings["account"]["cash"] == 5_000
+    assert set(manifest.versions) == {"onetape", "python", "numpy", "sqlite"}
+    assert manifest.result.check.clean is True
 
 
 def test_trades_are_a_table_that_any_program_reads(kept: Callable[..., Path]) -> None:
     folder = kept()
     rows = list(csv.DictReader((folder / "trades.csv").read_text("utf-8").splitlines()))
-    assert len(rows) == len(load_run(folder).trade_rows()) > 3
+    assert len(rows) == len(load_run(folder).trade_records()) > 3
     assert rows[0]["entry_reason"] == "under 30"
     assert re.fullmatch(r"2024-\d\d-\d\d \d\d:00", rows[0]["entry_time"])
     assert rows[-1]["open_at_end"] in ("True", "False")
@@ -113,7 +114,8 @@ def test_loading_a_run_takes_no_pandas_before_a_frame_is_asked_for(
 ) -> None:
     kept()
     code = (
-        "import sys; from backtester.runs import load_run; run = load_run(); run.trade_rows();"
+        "import sys; from onetape.backtest.storage.runs import load_run; run = load_run();"
+        "run.trade_records();"
         "print('pandas' in sys.modules); run.trades; print('pandas' in sys.modules)"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -140,7 +142,7 @@ def test_a_report_that_cannot_be_written_leaves_no_folder_behind(
     def fail(*_: object) -> None:
         raise ConfigurationError("no chart library")
 
-    monkeypatch.setattr("backtester.report_data.write_report", fail)
+    monkeypatch.setattr("onetape.backtest.report_data.write_report", fail)
     ended = backtester("--exchange", "simulator")
     assert (ended.code, ended.out) == (3, "")
     assert list(RUNS_FOLDER.iterdir()) == []

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backtester.runs import load_run
+from onetape.backtest.storage.runs import load_run
 from onetape.core.errors import DataError
 
 Run = Callable[..., Any]

@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import convert
+from msgspec.structs import asdict, replace
 
-from backtester.document import print_document, trade_values
-from backtester.main import backtest_settings
-from backtester.rerun import rerun
-from backtester.run import backtested
-from backtester.runs import load_run
-from backtester.trade_rows import TRADE_COLUMNS, TradeRows
+from backtester.main import config_of_arguments
+from backtester.rendering.result import plain, print_document
+from onetape.backtest.records import TradeRecord
+from onetape.backtest.runner import run_backtest
+from onetape.backtest.storage.rerun import rerun
+from onetape.backtest.storage.runs import load_run
+from onetape.backtest.trades import TradeRows, entry_reason, exit_reason
 from onetape.core.candles import Candles
 from onetape.core.digest import data_digest
 from own_strategies import LARGER
@@ -41,21 +44,34 @@ def test_rows_of_trades_are_the_engines_trades_to_the_last_bit(
 ) -> None:
     del tape
     monkeypatch.setenv("BACKTESTER__ACCOUNT__FEE_COIN", "received")
-    backtest = backtested(backtest_settings(("--exchange", "simulator", *flags), "explain"))
-    rows = TradeRows(backtest.result, backtest.signals, backtest.tape.warm_up)
-    wanted = [trade_values(backtest, trade) for trade in backtest.result.trades]
+    run = run_backtest(config_of_arguments(("--exchange", "simulator", *flags), "explain")).first
+    rows = TradeRows(run.result, run.signals, run.window.warm_up)
+    wanted = [
+        convert(
+            asdict(trade)
+            | {"entry_reason": entry_reason(run, trade), "exit_reason": exit_reason(run, trade)},
+            TradeRecord,
+        )
+        for trade in run.result.trades
+    ]
     assert (list(rows), len(rows)) == (wanted, len(wanted))
     for start, stop in ((0, 1), (1, 3), (-2, None), (2, 2), (0, 10_000)):
         assert rows[start:stop] == wanted[start:stop]
     assert not wanted or rows[-1] == wanted[-1]
-    assert tuple(rows[0] if rows else TRADE_COLUMNS) == TRADE_COLUMNS
 
 
-def test_many_trades_print_as_one_document(capsys: pytest.CaptureFixture[str]) -> None:
-    trades = [{"number": number, "why": '}\n"{,'} for number in range(4_001)]
+def test_many_trades_print_as_one_document(
+    kept: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = load_run(kept())
+    one = replace(run.trade_records()[0], entry_reason='}\n"{,')
+    trades = [replace(one, entry_index=number) for number in range(4_001)]
+    capsys.readouterr()
     for count in (0, 1, 2_000, 2_001, 4_000, 4_001):
-        print_document({"a": {"b": Path("c")}, "trades": trades[:count]})
-        assert json.loads(capsys.readouterr().out) == {"a": {"b": "c"}, "trades": trades[:count]}
+        print_document(run.summary, trades[:count])
+        printed = json.loads(capsys.readouterr().out)
+        assert printed.pop("trades") == [plain(trade) for trade in trades[:count]]
+        assert printed == plain(run.summary)
 
 
 def test_larger_candles_are_part_of_the_digest_of_the_data(
@@ -63,7 +79,7 @@ def test_larger_candles_are_part_of_the_digest_of_the_data(
 ) -> None:
     Path("larger.py").write_text(LARGER)
     run = load_run(kept("--strategy", "larger.py"))
-    assert run.manifest["digests"]["data"] != data_digest(candles)
+    assert run.manifest.digests["data"] != data_digest(candles)
     backtest, changes = rerun(run)
     assert changes == []
-    assert list(backtest.higher.candles) == ["1d"]
+    assert list(backtest.first.higher.candles) == ["1d"]

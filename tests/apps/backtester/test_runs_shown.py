@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from backtester.run_words import list_text
-from backtester.runs import RUNS_FOLDER, load_run, run_folders, stored_runs
+from backtester.rendering.runs import list_text
+from onetape.backtest.storage.runs import RUNS_FOLDER, load_run, run_folders, stored_runs
 from onetape.core.errors import DataError, UsageError
 
 Run = Callable[..., Any]
@@ -142,7 +142,7 @@ def test_a_table_that_was_cut_is_named(kept: Callable[..., Path]) -> None:
     (folder / "equity.npy").write_bytes(b"\x93NUMPY")
     run = load_run(folder)
     with pytest.raises(DataError, match=r"trades\.csv cannot be read"):
-        run.trade_rows()
+        run.trade_records()
     with pytest.raises(DataError, match=r"equity\.npy cannot be read"):
         _ = run.equity
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from backtester.search.folder import RESULTS
+from onetape.backtest.optimization.folder import RESULTS
 from onetape.core.clock import utc_text
 from programs import Program
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from backtester.search.folder import RESULTS, Results, opened
+from onetape.backtest.optimization.folder import RESULTS, Results, opened
 from onetape.core.errors import ConfigurationError
 
 Run = Callable[..., Any]

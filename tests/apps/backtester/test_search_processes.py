@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backtester.search.run import processors
+from onetape.backtest.bias_check import count_processors
 
 Run = Callable[..., Any]
 SOURCE = '''
@@ -58,7 +58,7 @@ def workers(search: Run, folder: Path) -> Callable[..., int]:
 def test_a_search_works_on_all_processors_unless_it_is_told_otherwise(
     workers: Callable[..., int],
 ) -> None:
-    assert workers() == min(processors(), 12)
+    assert workers() == min(count_processors(), 12)
 
 
 @pytest.mark.parametrize("jobs", [1, 3])

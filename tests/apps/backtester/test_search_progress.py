@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from backtester.search import progress
-from backtester.search.progress import progress_line
+from backtester.rendering import search_progress
+from backtester.rendering.search_progress import progress_line
 from terminal import drawn_by
 
 Run = Callable[..., Any]
@@ -55,7 +55,7 @@ def test_a_search_that_goes_on_tells_its_own_pace(
 ) -> None:
     Path("slow.py").write_text(SLOW)
     search(*FIRST, MANY)
-    monkeypatch.setattr(progress, "LINE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(search_progress, "LINE_EVERY_SECONDS", 0.0)
     told = backtester("search", "--exchange", "simulator", *FIRST, f"{MANY},801,802").err
     paces = [float(pace) for pace in re.findall(r"combinations .*, ([0-9.,]+)/s", told)]
     assert len(paces) == 2

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backtester.search.ranking import (
+from onetape.backtest.optimization.ranking import (
     LeastTrades,
     checked_metric,
     luck_of,

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from backtester.metric_table import LABELS
 from browser import Page
+from onetape.backtest.metrics import LABELS
 from terminal import drawn_by
 
 Run = Callable[..., Any]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backtester.search.space import axes_of, grid_points, random_points
+from onetape.backtest.optimization.space import axes_of, grid_points, random_points
 from onetape.core.candles import Candles
 from onetape.core.errors import UsageError
 from onetape.strategies import Signals, Strategy, parameter

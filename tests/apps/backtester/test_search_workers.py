@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from backtester.search.workers import shared
+from onetape.backtest.parallel import shared
 
 
 def process_of(jobs: int, processes: int, work: Callable[[int], object]) -> dict[int, int]:

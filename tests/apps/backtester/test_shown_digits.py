@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
-from backtester.run_digits import digits_in
+from onetape.backtest.storage.runs import load_run
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.steps import MarketSteps
 from onetape.store.candles import insert_closed
@@ -109,9 +110,10 @@ def test_a_run_of_a_version_without_digits_shows_those_of_its_trades(
     backtester: Run, database: Path
 ) -> None:
     del database
-    document = backtester(*series("EUR/USDT"), "--no-report", "--json").document
-    del document["digits"]
-    assert digits_in(document, "EUR/USDT").price == 4
+    assert backtester(*series("EUR/USDT"), "--no-report").code == 0
+    run = load_run()
+    summary = replace(run.summary, digits={})
+    assert summary.digits_of("EUR/USDT", run.trade_records()).price == 4
 
 
 def test_the_report_shows_the_digits_of_its_market(backtester: Run, database: Path) -> None:

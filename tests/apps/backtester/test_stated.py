@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from backtester.runs import load_run
+from onetape.backtest.storage.runs import load_run
 from onetape.store.database import open_store
 
 Run = Callable[..., Any]
@@ -46,7 +46,7 @@ def test_the_check_is_a_line_of_its_own_wherever_a_result_is_shown(run: Run) -> 
     (line,) = lines_of(ended, "check")
     assert line == "check: 2,880 of 2,880 bars clean"
     assert line.removeprefix("check: ") in page_of(ended)
-    assert load_run().document()["check"]["text"] == line.removeprefix("check: ")
+    assert load_run().summary.check.text == line.removeprefix("check: ")
 
 
 def test_a_check_that_was_not_run_says_so_and_how_to(run: Run) -> None:
@@ -85,9 +85,9 @@ def test_an_ideal_market_and_allowed_gaps_stand_in_the_result(run: Run, tape: Pa
     page = page_of(ended)
     assert allowed in page
     assert "ideal (no steps, no minimum)" in page
-    kept = load_run().document()
-    assert allowed in kept["notes"]
-    assert kept["assumptions"]["market"].startswith("ideal")
+    kept = load_run().summary
+    assert allowed in kept.notes
+    assert kept.assumptions["market"].startswith("ideal")
 
 
 def test_a_trade_that_is_open_at_the_end_is_marked_everywhere(run: Run, backtester: Run) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from backtester.words import TRADES_SHOWN, result_text
+from backtester.rendering.result import TRADES_SHOWN, result_text
+from onetape.backtest.storage.runs import load_run
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.simulated import SimulatedSource
 from onetape.engine import TIE_RULE
@@ -120,9 +121,13 @@ def test_what_holds_for_one_symbol_alone_is_noted_with_its_name(
 def test_the_trades_of_several_symbols_fit_a_terminal_of_80_columns(
     tape: Path, backtester: Run
 ) -> None:
-    document = backtester(*SIM, *BOTH, *RSI, "--trailing-stop", "0.02", "--json").document
-    assert len(document["trades"]) >= TRADES_SHOWN
-    wide, narrow = (_trade_lines(result_text(document, width=width)) for width in (None, 80))
+    assert backtester(*SIM, *BOTH, *RSI, "--trailing-stop", "0.02", "--no-report").code == 0
+    run = load_run()
+    trades = run.trade_records()
+    assert len(trades) >= TRADES_SHOWN
+    wide, narrow = (
+        _trade_lines(result_text(run.summary, trades, width=width)) for width in (None, 80)
+    )
     assert max(map(len, wide)) > 80 >= max(map(len, narrow))
     # Nothing is cut off: two lines say what one did.
     pairs = zip(narrow[::2], narrow[1::2], strict=True)

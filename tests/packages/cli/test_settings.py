@@ -15,11 +15,11 @@ from onetape.cli.settings import (
     AccountSettings,
     ExitSettings,
     StrategySettings,
-    database_path,
     load_settings,
     settings_file,
 )
 from onetape.core.errors import ConfigurationError, UsageError
+from onetape.core.folders import database_path
 from repeatable import examples
 
 

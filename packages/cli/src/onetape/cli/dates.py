@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from onetape.core.candles import LATEST_TIMESTAMP
+from onetape.core.clock import day_text
 from onetape.core.errors import UsageError
 
 #: strptime would read 202411 as the first of January, one digit each.
@@ -92,10 +93,3 @@ def check_range(start: int, end: int) -> None:
             f"--to {day_text(end)} is not after --from {day_text(start)}; "
             "--to is exclusive, so name a later day"
         )
-
-
-def day_text(timestamp: int) -> str:
-    """Return epoch seconds as `2024-01-31`, or with the time where there is one."""
-    moment = datetime.fromtimestamp(timestamp, tz=UTC)
-    midnight = moment.hour == moment.minute == moment.second == 0
-    return moment.strftime("%Y-%m-%d" if midnight else "%Y-%m-%d %H:%M")

@@ -15,22 +15,22 @@ _NAMED = re.compile(r"^strategy \S+ has no parameter '(.+?)'|^strategy \S+: (\w+
 
 
 def placed(
-    error: UsageError, strategy: StrategySettings, load_again: Callable[[Check], object]
+    error: UsageError, given: Mapping[str, str], load_again: Callable[[Check], object]
 ) -> OnetapeError:
     """Return the error of a parameter with its place: the line of a file, the variable, the flag.
 
     Args:
         error: What the run ended with.
-        strategy: What it ran with.
+        given: Parameters of the run, as text by name.
         load_again: Loads the settings with a check, and raises as `load_settings` does.
 
     Returns:
         The error as it is, where it is not about a parameter that was given.
     """
-    name = _parameter_in(str(error), strategy.parameters)
+    name = _parameter_in(str(error), given)
     if name is None:
         return error
-    found = strategy.parameters[name]
+    found = given[name]
 
     def check(other: StrategySettings) -> None:
         if other.parameters.get(name) == found:

@@ -4,7 +4,6 @@ An app's settings are a frozen msgspec Struct. Values travel as text until msgsp
 a number means the same in a file, in `TRADER__CASH=500` and after `--cash`.
 """
 
-import contextlib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -14,13 +13,8 @@ from typing import Annotated, Any, Final, NamedTuple, TypeGuard, TypeVar, cast, 
 import msgspec
 
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
-from onetape.core.symbols import SIMULATOR_ID
+from onetape.core.folders import CONFIG_FOLDER, USER_FOLDER
 from onetape.core.words import error_text
-
-#: The user's own files, which git ignores.
-USER_FOLDER = Path("user")
-CONFIG_FOLDER = Path("config")
-DATA_FOLDER = Path("data")
 
 #: More money than this is a slip of the keyboard, and its results would overflow.
 MOST_MONEY = 1_000_000_000_000_000
@@ -163,25 +157,6 @@ def settings_file(app: str, given: Path | None) -> Path | None:
         return given
     candidates = (USER_FOLDER / "config" / f"{app}.yaml", CONFIG_FOLDER / f"{app}.yaml")
     return next((path for path in candidates if path.is_file()), None)
-
-
-def database_path(db: Path | None, exchange: str) -> Path:
-    """Return the database file: the one named, or the usual one of the kind of exchange.
-
-    The usual folder comes with the checkout, readable by all; from now on it is the user's alone.
-    """
-    if db is not None:
-        return db
-    _make_private(DATA_FOLDER)
-    return DATA_FOLDER / ("simulator.db" if exchange == SIMULATOR_ID else "onetape.db")
-
-
-def _make_private(folder: Path) -> None:
-    # A folder that is not there yet is made private by the store; one of another user is his.
-    with contextlib.suppress(OSError):
-        status = folder.stat()
-        if status.st_uid == os.geteuid() and status.st_mode & 0o077:
-            folder.chmod(0o700)
 
 
 def load_settings(

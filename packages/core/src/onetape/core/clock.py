@@ -83,3 +83,10 @@ class SteppedClock:
 def utc_text(timestamp: int) -> str:
     """Return epoch seconds as `2024-01-31 14:00`, UTC."""
     return datetime.fromtimestamp(timestamp, tz=UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def day_text(timestamp: int) -> str:
+    """Return epoch seconds as `2024-01-31`, or with the time where there is one."""
+    moment = datetime.fromtimestamp(timestamp, tz=UTC)
+    midnight = moment.hour == moment.minute == moment.second == 0
+    return moment.strftime("%Y-%m-%d" if midnight else "%Y-%m-%d %H:%M")

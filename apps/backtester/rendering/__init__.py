@@ -1,0 +1,1 @@
+"""Rendering of results: text for a terminal, JSON documents, progress."""

@@ -1,0 +1,86 @@
+"""Render the bias check of every bar: lines for a terminal, a JSON document, a progress bar."""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onetape.backtest.bias_check import CheckedSeries
+    from onetape.core.errors import CheckFailed
+
+
+def checked_lines(checked: "CheckedSeries") -> list[str]:
+    """Return what the terminal shows of a check."""
+    from onetape.core.clock import utc_text
+    from onetape.strategies.check_words import check_line, lookback_text
+
+    result, lines = checked.result, [check_line(checked.result)]
+    if checked.part is not None:
+        first, last = (utc_text(moment) for moment in checked.part)
+        lines.insert(0, f"range: {first} to {last} UTC, chosen by the candles; all: --all")
+    if result.difference is not None and result.difference.kind == "warm-up":
+        lines.append(lookback_text(result, checked.smallest))
+    ahead = result.look_ahead
+    if ahead is not None and ahead != result.difference:
+        lines.append(f"look-ahead besides, first seen at {utc_text(ahead.timestamp)} UTC")
+    return [*lines, *(f"note: {note}" for note in checked.notes)]
+
+
+def checked_document(checked: "CheckedSeries") -> dict[str, Any]:
+    """Return a check for --json."""
+    from onetape.strategies.check_words import check_document
+
+    named = {"strategy": checked.strategy, "series": checked.series}
+    return {**named, **check_document(checked.result, checked.smallest), "notes": checked.notes}
+
+
+def check_failure(checked: "CheckedSeries") -> "CheckFailed | None":
+    """Return the error that a check ends with, or None where it is clean."""
+    from onetape.core.clock import utc_text
+    from onetape.core.errors import CheckFailed
+    from onetape.core.words import counted
+    from onetape.strategies.check_words import remedy
+
+    result, found = checked.result, checked.result.first
+    if found is None:
+        return None
+    parts = [
+        f"{each.kind} on {counted(len(bars), 'bar')}, first {utc_text(each.timestamp)} UTC"
+        for bars, each in (
+            (result.failing, result.failure),
+            (result.differing, result.difference or (None if result.failing else found)),
+        )
+        if each is not None
+    ]
+    if result.look_ahead not in (None, result.difference):
+        parts.append(f"look-ahead first seen {utc_text(result.look_ahead.timestamp)} UTC")
+    remedies = dict.fromkeys(remedy(each) for each in (result.worst, result.failure) if each)
+    return CheckFailed(
+        f"strategy {checked.strategy} on {checked.series}: {', and '.join(parts)}; "
+        f"{'; '.join(remedies)}"
+    )
+
+
+@contextmanager
+def progress_bar(title: str, total: int) -> Generator[Callable[[int], None]]:
+    """Give a function to report progress to; the bar is on stderr, where that is a terminal."""
+    import sys
+
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    bars = Progress(console=Console(stderr=True), transient=True)
+    task = bars.add_task(title, total=total)
+
+    def report(done: int) -> None:
+        # Begun by the first report: a bar has a thread, and processes are forked before it.
+        bars.start()
+        bars.update(task, completed=done)
+
+    try:
+        yield report
+    finally:
+        bars.stop()

@@ -1,0 +1,137 @@
+"""Render a backtest: text for a terminal, and one JSON document."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from onetape.backtest.metrics import metric_lines
+from onetape.backtest.records import RunSummary, TradeRecord
+from onetape.backtest.storage.runs import Run
+from onetape.backtest.warning_banner import warning_lines
+from onetape.cli.output import print_bytes, table
+from onetape.core.clock import day_text, utc_text
+from onetape.core.digits import Digits
+from onetape.core.words import counted
+
+#: Trades shown in the terminal; the report, --json and the run's folder have all of them.
+TRADES_SHOWN = 10
+#: Trades that are turned into text at a time: all at once would take twice their memory.
+_AT_ONCE: Final = 2_000
+
+
+def print_document(summary: RunSummary, trades: Sequence[TradeRecord]) -> None:
+    """Print a backtest as one JSON document, each trade on a line of its own."""
+    encoder = msgspec.json.Encoder(enc_hook=str)
+    text = msgspec.json.format(encoder.encode(summary), indent=2)
+    print_bytes(text.removesuffix(b"}").rstrip() + b',\n  "trades": [\n')
+    for start in range(0, len(trades), _AT_ONCE):
+        stop = start + _AT_ONCE
+        lines = encoder.encode_lines(trades[start:stop]).rstrip()
+        is_last = stop >= len(trades)
+        # No text holds a line feed of its own: JSON writes it as an escape.
+        print_bytes(lines.replace(b"\n", b",\n") + (b"\n" if is_last else b",\n"))
+    print_bytes(b"  ]\n}\n")
+
+
+def plain(record: Struct) -> dict[str, Any]:
+    """Return a record as plain values, as JSON holds them."""
+    return msgspec.to_builtins(record, enc_hook=str)
+
+
+def run_document(run: Run) -> dict[str, Any]:
+    """Return a saved run as `--json` printed it."""
+    return {**plain(run.summary), "trades": [plain(trade) for trade in run.trade_records()]}
+
+
+def result_text(
+    summary: RunSummary, trades: Sequence[TradeRecord], *, width: int | None = None
+) -> str:
+    """Return a backtest as text for a terminal.
+
+    Args:
+        summary: Summary of the backtest.
+        trades: Trades of the backtest.
+        width: Characters a line of the tables may have; None: any.
+    """
+    lines = [heading(summary), *warning_lines(summary.check), "", _metrics_table(summary), ""]
+    lines += [_trades_table(summary, trades, width), ""]
+    parameters = ", ".join(f"{name} {value}" for name, value in summary.parameters.items())
+    lines.append(f"parameters: {parameters or 'none'}")
+    lines += [f"{label}: {value}" for label, value in summary.assumptions.items()]
+    lines.append(f"check: {summary.check.text}")
+    lines += [f"note: {text}" for text in summary.notes]
+    lines.append(f"database: {summary.database}")
+    places = {"report": summary.report, "run": summary.run}
+    lines += [f"{name}: {place}" for name, place in places.items() if place]
+    return "\n".join(lines)
+
+
+def heading(summary: RunSummary) -> str:
+    """Return what was run, in one line."""
+    symbols = ", ".join(summary.all_symbols)
+    series = f"{summary.exchange} {symbols} {summary.timeframe}"
+    warm_up = counted(summary.warm_up, "candle")
+    return (
+        f"{summary.strategy} on {series}, {day_text(summary.from_)} to "
+        f"{day_text(summary.to)} UTC: {counted(summary.candles, 'candle')} after {warm_up} "
+        f"of warm-up, {summary.seconds:.2f} s"
+    )
+
+
+def _metrics_table(summary: RunSummary) -> str:
+    lines = metric_lines(summary.metrics, summary.quote, brief=True)
+    rows = [("", summary.strategy, "buy and hold"), *(line[:3] for line in lines)]
+    return table(rows, right=(1, 2))
+
+
+def _trades_table(summary: RunSummary, trades: Sequence[TradeRecord], width: int | None) -> str:
+    """Return a line for each of the last trades, or two where one does not fit."""
+    if not trades:
+        return "no trades"
+    shown = trades[-TRADES_SHOWN:]
+    head = ("entry", "price", "exit", "price", "amount", "profit", "", "left by")
+    symbols = {trade.symbol or summary.symbol for trade in shown}
+    digits = {symbol: summary.digits_of(symbol, trades) for symbol in symbols}
+    rows = [head]
+    rows += [_trade_row(trade, digits[trade.symbol or summary.symbol]) for trade in shown]
+    if any(trade.symbol for trade in shown):
+        names = ["symbol", *(trade.symbol for trade in shown)]
+        rows = [(name, *row) for name, row in zip(names, rows, strict=True)]
+    skipped = len(rows[0]) - len(head)
+    older = len(trades) - TRADES_SHOWN
+    more = f"\n({counted(older, 'earlier trade')} in the report and the run)" if older > 0 else ""
+    whole = table(rows, right=tuple(skipped + column for column in (1, 3, 4, 5, 6)))
+    if width is None or max(map(len, whole.splitlines())) <= width:
+        return whole + more
+    return _folded(rows, skipped) + more
+
+
+def _folded(rows: Sequence[tuple[str, ...]], skipped: int) -> str:
+    """Return two lines for each row: its exit under its entry, with what it was left by."""
+    before: list[tuple[str, ...]] = []
+    for row in rows:
+        entry, price, left, exit_price = row[skipped : skipped + 4]
+        before += [(*row[:skipped], entry, price), (*("",) * skipped, left, exit_price)]
+    starts = table(before, right=(skipped + 1,)).splitlines()
+    ends = table([row[skipped + 4 : -1] for row in rows], right=(0, 1, 2)).splitlines()
+    room = max(map(len, starts))
+    lines = (text for end, row in zip(ends, rows, strict=True) for text in (end, row[-1]))
+    return "\n".join(
+        f"{start.ljust(room)}  {line}".rstrip() for start, line in zip(starts, lines, strict=True)
+    )
+
+
+def _trade_row(trade: TradeRecord, digits: Digits) -> tuple[str, ...]:
+    closed, price, kind = trade.exit_timestamp, trade.exit_price, trade.exit_kind
+    return (
+        utc_text(trade.entry_timestamp),
+        digits.price_text(trade.entry_price),
+        "open at the end" if closed is None else utc_text(closed),
+        "" if price is None else digits.price_text(price),
+        digits.amount_text(trade.amount),
+        digits.money_text(trade.profit, signed=True),
+        f"{trade.profit_ratio:+.2%}",
+        "" if kind is None else kind.replace("_", " "),
+    )

@@ -1,0 +1,160 @@
+"""Render saved runs: in a list, one alone, and several side by side."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+from backtester.rendering.result import result_text
+from onetape.backtest.metrics import LABELS, metric_lines
+from onetape.backtest.storage.runs import Run
+from onetape.backtest.warning_banner import mark
+from onetape.cli.output import table
+from onetape.core.clock import day_text
+
+LIST_HEAD: Final = (
+    "id",
+    "made (UTC)",
+    "strategy",
+    "series",
+    "range",
+    LABELS["total_return"],
+    LABELS["max_drawdown"],
+    LABELS["trades"],
+)
+#: Digits of a digest that are shown.
+_SHOWN_DIGITS: Final = 12
+#: What of two checks is compared; how many bars they took depends on range and pace.
+_OF_CHECK: Final = ("clean", "differing", "first_bad_bar", "kind")
+
+
+def list_text(runs: Sequence[Run], *, width: int | None = None) -> str:
+    """Return a line for each run, or two where one does not fit.
+
+    Args:
+        runs: At least one.
+        width: Characters a line may have; None: any.
+    """
+    rows = [LIST_HEAD, *(_list_row(run) for run in runs)]
+    marks = ["check", *(mark(run.summary.check) for run in runs)]
+    if not any(marks[1:]):
+        marks = [""] * len(rows)
+    whole = table([(*row, one) for row, one in zip(rows, marks, strict=True)], right=(5, 6, 7))
+    if width is None or max(map(len, whole.splitlines())) <= width:
+        return whole
+    # Series and range go under the numbers; a name that is too long even then is cut.
+    first = [(*row[:3], *row[5:]) for row in rows]
+    too_much = max(map(len, table(first).splitlines())) - width
+    longest = max(len(row[2]) for row in rows) - max(too_much, 0)
+    first = [(*row[:2], _cut(row[2], longest), *row[3:]) for row in first]
+    second = [(one or " " * len(row[0]), *row[3:5]) for row, one in zip(rows, marks, strict=True)]
+    pairs = zip(*(table(one, right=(3, 4, 5)).splitlines() for one in (first, second)), strict=True)
+    return "\n".join(line for pair in pairs for line in pair)
+
+
+def _cut(name: str, longest: int) -> str:
+    return name if len(name) <= longest else f"{name[: max(longest - 1, 8)]}…"
+
+
+def _list_row(run: Run) -> tuple[str, ...]:
+    """Return what the list shows of a run, by LIST_HEAD."""
+    summary, metrics = run.summary, run.summary.metrics
+    first, *others = summary.all_symbols
+    symbols = f"{first} + {len(others)} more" if others else first
+    return (
+        run.id,
+        run.manifest.made[:16].replace("T", " "),
+        summary.strategy,
+        f"{summary.exchange} {symbols} {summary.timeframe}",
+        f"{day_text(summary.from_)} to {day_text(summary.to)}",
+        f"{metrics.total_return:+.2%}",
+        f"{metrics.max_drawdown:.2%}",
+        f"{metrics.trades:,}{' + open' if metrics.open_at_end else ''}",
+    )
+
+
+def shown_text(run: Run, *, width: int | None = None) -> str:
+    """Return a run as it was printed, and what it was made with.
+
+    Args:
+        run: The run.
+        width: Characters a line of the tables may have; None: any.
+    """
+    manifest = run.manifest
+    made_with = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
+    digests = ", ".join(
+        f"{name} {digest[:_SHOWN_DIGITS]}" for name, digest in manifest.digests.items()
+    )
+    return "\n".join(
+        [
+            result_text(run.summary, run.trade_records(), width=width),
+            f"made: {manifest.made} with {made_with}",
+            f"digests: {digests}",
+        ]
+    )
+
+
+def compared_text(runs: Sequence[Run]) -> str:
+    """Return the metrics of runs side by side, then what differs."""
+    ids = [run.id for run in runs]
+    columns = [metric_lines(run.summary.metrics, run.summary.quote) for run in runs]
+    held = {run.id: metric_lines(run.summary.metrics, run.summary.quote)[0][2] for run in runs}
+    # The labels of the first: quote currencies may differ, which the differences say.
+    rows = [("", *ids)]
+    for lines in zip(*columns, strict=True):
+        values = [line[1] for line in lines]
+        if any(values):
+            rows.append((lines[0][0], *values))
+    rows.insert(2, ("buy and hold", *(held[one] for one in ids)))
+    marks = [mark(run.summary.check) for run in runs]
+    if any(marks):
+        rows.insert(1, ("check", *marks))
+    found = differences(runs)
+    if not found:
+        return f"{table(rows, right=range(1, len(rows[0])))}\n\nnothing differs"
+    different = [("differs in", *ids)]
+    different += [(name, *(_short(name, value) for value in found[name])) for name in found]
+    return f"{table(rows, right=range(1, len(rows[0])))}\n\n{table(different)}"
+
+
+def differences(runs: Sequence[Run]) -> dict[str, list[Any]]:
+    """Return what is not the same in all runs: config, market, range, data, code, versions.
+
+    Returns:
+        A value for each run, by dotted name; None where a run has none.
+    """
+    flat = [_facts(run) for run in runs]
+    names = list(dict.fromkeys(name for facts in flat for name in facts))
+    values = {name: [facts.get(name) for facts in flat] for name in names}
+    return {name: row for name, row in values.items() if any(one != row[0] for one in row)}
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    manifest, summary = run.manifest, run.summary
+    parts = {
+        "settings": manifest.settings,
+        "parameters": summary.parameters,
+        "range": {"from": day_text(summary.from_), "to": day_text(summary.to)},
+        "market": summary.assumptions.get("market"),
+        # The text of the check names parameters and bars, which are compared by themselves.
+        "check": {name: getattr(summary.check, name) for name in _OF_CHECK},
+        "digest": manifest.digests,
+        "version": manifest.versions,
+    }
+    # Where a report was written does not matter for a run; `parameters` has the defaults as well.
+    left_out = ("settings.report", "settings.strategy.parameters.")
+    return {name: fact for name, fact in _flat(parts, "").items() if not name.startswith(left_out)}
+
+
+def _flat(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(cast("dict[str, Any]", value), f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _short(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    return str(value)[:_SHOWN_DIGITS] if name.startswith("digest.") else str(value)

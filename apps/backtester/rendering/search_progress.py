@@ -1,0 +1,79 @@
+"""Progress of a search on stderr: a bar in a terminal, now and then a line elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Final
+
+from onetape.cli.output import note
+from onetape.core.printable import printable
+
+#: Seconds between two lines where there is no terminal.
+LINE_EVERY_SECONDS: Final = 5.0
+
+
+class Display:
+    """Display of a running search."""
+
+    def __init__(self, moved: Callable[[int], None], said: Callable[[str], None]) -> None:
+        """Take what moves the bar, and what prints a line above it."""
+        self.done = moved
+        self.note = said
+
+
+@contextmanager
+def show_progress(total: int, earlier: int = 0) -> Generator[Display]:
+    """Give the display of a search; the bar is gone afterwards.
+
+    Args:
+        total: Its combinations.
+        earlier: So many of them were tried by an earlier start: they took no time of this one.
+    """
+    if not sys.stderr.isatty():
+        yield Display(_lines(total, earlier), note)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn())
+    console = Console(stderr=True)
+    with Progress(
+        *columns, Remaining(compact=True), console=console, transient=True, expand=True
+    ) as bars:
+        task = bars.add_task("combinations", total=total, completed=earlier)
+        yield Display(
+            lambda done: bars.update(task, completed=done),
+            lambda text: console.print(
+                printable(text), markup=False, highlight=False, soft_wrap=True
+            ),
+        )
+
+
+def progress_line(done: int, total: int, earlier: int, seconds: float) -> str:
+    """Return how far a search is, in one line.
+
+    Args:
+        done: Combinations, those of an earlier start included.
+        total: All.
+        earlier: Those of an earlier start.
+        seconds: Since this one began; over 0.
+    """
+    rate = (done - earlier) / seconds
+    left = f", {(total - done) / rate:,.0f} s left" if rate else ""
+    told = f" ({earlier:,} by an earlier start)" if earlier else ""
+    return f"{done:,} of {total:,} combinations{told}, {rate:,.1f}/s{left}"
+
+
+def _lines(total: int, earlier: int) -> Callable[[int], None]:
+    began = last = time.monotonic()
+
+    def moved(done: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= LINE_EVERY_SECONDS:
+            last = now
+            note(progress_line(done, total, earlier, now - began))
+
+    return moved

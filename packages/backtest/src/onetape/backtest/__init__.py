@@ -1,0 +1,1 @@
+"""Backtests as a library: run a strategy over stored candles, check, explain, save, optimize."""

@@ -1,0 +1,255 @@
+"""Assumptions of a run, and the notes that a reader needs to trust its numbers, in words."""
+
+from typing import Any
+
+from onetape.backtest.models import Backtest, CandleWindow, SymbolRun
+from onetape.backtest.records import BiasCheck, join_checks
+from onetape.backtest.refusals import refusal_notes
+from onetape.backtest.warm_up import pause_notes
+from onetape.core.clock import utc_text
+from onetape.core.digits import fixed_text, money_decimals, number_text
+from onetape.core.simulated import ORIGIN_WORDS
+from onetape.core.symbols import base_and_quote
+from onetape.core.words import counted
+from onetape.engine import TIE_RULE, Result, Rules
+from onetape.strategies import parameters_of
+
+
+def assumptions(backtest: Backtest) -> dict[str, str]:
+    """Return the rules of a run in words, by label."""
+    rules, first = backtest.first.result.rules, backtest.first
+    words = {
+        "fills": f"signal on the close, filled at the next open, {slippage_words(rules)}",
+        "account": _account_words(first),
+        "fees": fee_words(rules),
+        "exits": exit_words(rules),
+        "re-entry": reentry_words(rules),
+        **_detail_words(backtest),
+        "market": first.market,
+        **first.higher.words,
+    }
+    return _words_together(backtest, words) if backtest.has_several else words
+
+
+def _account_words(run: SymbolRun) -> str:
+    rules = run.result.rules
+    base, quote = base_and_quote(run.symbol)
+    cash = fixed_text(rules.cash, money_decimals(quote, rules.cash))
+    return f"{cash} {quote}, {sizing_words(rules, base, quote)}"
+
+
+def _detail_words(backtest: Backtest) -> dict[str, str]:
+    finer = backtest.config.detail_timeframe
+    if finer is None:
+        return {}
+    # Most runs use no finer candles: the import would cost each of them a millisecond.
+    from onetape.backtest.intrabar import detail_words
+
+    return detail_words(finer, backtest.runs)
+
+
+def _words_together(backtest: Backtest, words: dict[str, str]) -> dict[str, str]:
+    """Return the assumptions of several symbols on one account.
+
+    Args:
+        backtest: The backtest.
+        words: Assumptions of the first symbol; where symbols differ, each is named.
+    """
+    own = {
+        run.symbol: {"account": _account_words(run), "market": run.market, **run.higher.words}
+        for run in backtest.runs
+    }
+    for label in ("account", "market", *backtest.first.higher.words):
+        texts = {symbol: each[label] for symbol, each in own.items()}
+        if len(set(texts.values())) > 1:
+            words = {**words, label: "; ".join(f"{one}: {text}" for one, text in texts.items())}
+    return {
+        **words,
+        "symbols": f"{', '.join(own)} on one account, max "
+        f"{counted(backtest.config.most_open_trades, 'open trade')} "
+        f"(entries skipped, all slots full: {backtest.portfolio.skipped_entries:,})",
+        "ties": TIE_RULE,
+    }
+
+
+def slippage_words(rules: Rules) -> str:
+    """Return how much worse than its price a market order fills."""
+    parts = [f"{rules.slippage_bps:g} bps worse"]
+    if rules.spread_bps:
+        parts.append(f"half of a spread of {rules.spread_bps:g} bps")
+    if rules.volume_impact:
+        parts.append(f"{rules.volume_impact:.3%} for an order of the last candle's whole volume")
+    return " and ".join(parts)
+
+
+def sizing_words(rules: Rules, base: str, quote: str) -> str:
+    """Return what an entry spends."""
+    size = 0.0 if rules.sizing == "all_in" else getattr(rules, rules.sizing)
+    return {
+        "all_in": "all in",
+        "quote_amount": f"{number_text(size, commas=True)} {quote} an entry",
+        "base_amount": f"{number_text(size, commas=True)} {base} an entry",
+        "equity_share": f"{size:.2%} of the account's worth an entry",
+        "risk_per_trade": f"as much as loses {size:.2%} of the account's worth at the first stop",
+        "volatility_target": (
+            f"as much as brings {size:.2%} of volatility a year, told by "
+            f"{rules.volatility_bars} closes"
+        ),
+    }[rules.sizing]
+
+
+def fee_words(rules: Rules) -> str:
+    """Return what the exchange takes, and in what."""
+    coin = "quote currency" if rules.fee_coin == "quote" else "the received coin"
+    maker = rules.target_fee_rate
+    targets = f", {maker:.3%} at a target" if maker != rules.fee_rate else ""
+    return f"{rules.fee_rate:.3%}{targets}, in {coin}"
+
+
+def exit_words(rules: Rules) -> str:
+    """Return what ends a position beside the strategy's SELL, and what is done in doubt."""
+    exits = rules.exits
+    parts: list[str] = []
+    if exits.stop_loss is not None:
+        parts.append(f"stop loss {exits.stop_loss:.2%} under the entry")
+    if exits.trailing_stop is not None:
+        parts.append(f"trailing stop {exits.trailing_stop:.2%} under the highest price so far")
+    if exits.take_profit is not None:
+        parts.append(f"target {exits.take_profit:.2%} over the entry")
+    if exits.target_table:
+        steps = ", ".join(f"{ratio:.2%} from candle {age}" for age, ratio in exits.target_table)
+        parts.append(f"target falling with time: {steps}")
+    if exits.time_stop_bars is not None:
+        parts.append(f"time stop after {counted(exits.time_stop_bars, 'candle')}")
+    if exits.has_stop and exits.has_target:
+        parts.append("stop before target where one candle reaches both and nothing tells more")
+    if rules.cool_down_bars:
+        parts.append(f"no entry for {counted(rules.cool_down_bars, 'candle')} after an exit")
+    return "; ".join(["the strategy's SELL", *parts])
+
+
+def reentry_words(rules: Rules) -> str:
+    """Return which BUY enters after an exit."""
+    return {
+        "new_signal": "new_signal: each run of BUY signals leads to one entry at most",
+        "while_signal": "while_signal: any BUY signal may enter",
+    }[rules.reentry]
+
+
+def notes(backtest: Backtest) -> list[str]:
+    """Return what a reader must know to trust the numbers, in sentences.
+
+    Of several symbols, a note that does not hold for all of them begins with its symbol.
+    """
+    finer = backtest.config.detail_timeframe
+    results = [run.result for run in backtest.runs]
+    own = {run.symbol: _run_notes(run, finer) for run in backtest.runs}
+    refused = refusal_notes(results, backtest.config.most_open_trades)
+    if not backtest.has_several:
+        head, tail = own[backtest.first.symbol]
+        return [*head, *refused, *tail]
+    texts = {symbol: [*head, *tail] for symbol, (head, tail) in own.items()}
+    named = dict.fromkeys(
+        text if all(text in one for one in texts.values()) else f"{symbol}: {text}"
+        for symbol, each in texts.items()
+        for text in each
+    )
+    return [*backtest.range_notes, *named, *refused]
+
+
+def checks_together(backtest: Backtest) -> BiasCheck:
+    """Return the bias check of the run, or those of several symbols as one."""
+    if not backtest.has_several:
+        return backtest.first.check
+    return join_checks({run.symbol: run.check for run in backtest.runs})
+
+
+def _run_notes(run: SymbolRun, finer: str | None) -> tuple[list[str], list[str]]:
+    """Return the notes of one symbol: those before and those after the note on refused orders."""
+    result = run.result
+    head = [*window_notes(run.window, "the strategy asks"), *run.higher.notes]
+    if run.has_holes:
+        head += pause_notes(run.window, run.segments)
+    if result.is_open_at_end:
+        head.append("the last trade is still open and valued at the last close")
+    tail: list[str] = []
+    if result.untraded is not None:
+        tail += waiting_notes(result)
+    if result.book.ambiguous or result.book.decided:
+        tail.append(_ambiguity(result, finer))
+    return head, tail
+
+
+def waiting_notes(result: Result) -> list[str]:
+    """Return which orders waited for a candle with a trade, and which one still waits."""
+    book, found = result.book, list[str]()
+    if book.waited:
+        candles = counted(sum(book.waited.values()), "candle")
+        longest = max(book.waited, key=lambda bar: book.waited[bar])
+        found.append(
+            f"{counted(len(book.waited), 'order')} waited for a trade, {candles} in all "
+            f"(volume 0 and one price); the longest was filled at "
+            f"{utc_text(int(result.candles.timestamp[longest]))} UTC after "
+            f"{counted(book.waited[longest], 'candle')}"
+        )
+    if book.waiting:
+        side = "buy" if book.waiting > 0 else "sell"
+        found.append(
+            f"an order to {side} still waits at the end of the range: nothing was traded in the "
+            "last candles"
+        )
+    return found
+
+
+def window_notes(window: CandleWindow, who_asks: str) -> list[str]:
+    """Return what a reader must know of the candles.
+
+    Args:
+        window: The candles.
+        who_asks: Who wants the warm-up: `the strategy asks`, or `some combinations ask`.
+    """
+    found: list[str] = []
+    if window.origin is not None:
+        found.append(f"this market is {ORIGIN_WORDS[window.origin]}")
+    # A warm-up that begins after a hole delays trading, which a note of its own says.
+    if window.warm_up < window.wanted_warm_up and not (window.holes and window.holes[0].at == 0):
+        found.append(
+            f"only {counted(window.warm_up, 'candle')} of warm-up where {who_asks} for "
+            f"{window.wanted_warm_up:,}: the first signals may differ from a longer run's"
+        )
+    proven = window.known_outages - sum(window.accepted.values())
+    if proven:
+        found.append(f"{counted(proven, 'candle')} missing because the exchange has none there")
+    for reason, candles in window.accepted.items():
+        found.append(f"{counted(candles, 'candle')} missing, accepted by a person as: {reason}")
+    if window.unexplained:
+        missing = counted(window.unexplained, "candle")
+        found.append(f"{missing} missing unexplained, allowed by --allow-gaps")
+    if window.left_out is not None:
+        found.append(
+            f"the newest row, {utc_text(window.left_out)} UTC, is left out: nothing proves that it "
+            "is closed (a later row does, or closed = 1)"
+        )
+    return found
+
+
+def _ambiguity(result: Result, finer: str | None) -> str:
+    """Return what became of the bars whose prices allow several exits, or none, for a note."""
+    book, trailing = result.book, result.rules.exits.trailing_stop
+    has_target = result.rules.exits.has_target
+    if book.decided and not book.ambiguous:
+        what = "had stop and target inside" if trailing is None else "allowed several exits"
+        return f"0 ambiguous bars: {finer} candles decided all that {what} ({book.decided:,})"
+    told = f"; {finer} candles decided {book.decided:,} more" if book.decided else ""
+    want = f" ({book.wanting:,} of them for want of {finer} candles)" if book.wanting else ""
+    both = "stop and target inside one candle, taken as stopped"
+    moved = "a trailing stop moved over the low by the candle's own high, taken at the worst price"
+    kinds = [text for text, has in ((both, has_target), (moved, trailing is not None)) if has]
+    hint = "" if finer or trailing is None else "; finer candles may decide: --detail-timeframe"
+    return f"{counted(book.ambiguous, 'ambiguous bar')}: {' or '.join(kinds)}{want}{told}{hint}"
+
+
+def parameter_values(backtest: Backtest) -> dict[str, Any]:
+    """Return the strategy's parameters by name."""
+    strategy = backtest.strategy
+    return {info.name: getattr(strategy, info.name) for info in parameters_of(strategy)}

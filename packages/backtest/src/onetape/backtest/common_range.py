@@ -1,0 +1,124 @@
+"""One range for several symbols: what is stored of all of them."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from onetape.backtest.config import BacktestConfig
+from onetape.backtest.data import stored_range
+from onetape.backtest.remedies import repair_command
+from onetape.core.candles import SeriesKey
+from onetape.core.clock import day_text, utc_text
+from onetape.core.errors import DataError
+from onetape.core.timeframes import Timeframe
+from onetape.store.candles import first_row_after
+from onetape.store.database import Store
+
+
+class CommonRange(Struct, frozen=True):
+    """The range of a run over several symbols."""
+
+    start: int
+    """Epoch seconds, inclusive."""
+    end: int
+    """Epoch seconds, exclusive."""
+    notes: tuple[str, ...]
+    """Which symbol begins last or ends first, where that decided, and how to fetch the rest."""
+    left_out: dict[str, int]
+    """By symbol: open (epoch seconds) of a row at the end that nothing proves to be closed."""
+
+
+def common_range(store: Store, config: BacktestConfig) -> CommonRange:
+    """Return the range of a run over several symbols.
+
+    An end that the configuration leaves open is where the first of the symbols begins or ends.
+
+    Args:
+        store: The open database.
+        config: Configuration of the run.
+
+    Raises:
+        DataError: nothing is stored of a symbol, or all of them have nothing in common.
+    """
+    wanted, keys = (config.start, config.end), config.keys
+    timeframe = Timeframe.parse(config.timeframe)
+    stored = {key: stored_range(store, key, config) for key in keys}
+    begins = {key: first for key, (first, _) in stored.items()}
+    ends = {key: timeframe.next(last) for key, (_, last) in stored.items()}
+    start = max(begins.values()) if wanted[0] is None else wanted[0]
+    end = min(ends.values()) if wanted[1] is None else wanted[1]
+    if end <= start:
+        raise DataError(_apart_text(begins, ends, config))
+    notes: list[str] = []
+    left_out: dict[str, int] = {}
+    if wanted[0] is None:
+        notes += _begin_note(begins, config)
+    if wanted[1] is None:
+        notes += _end_note(ends, config)
+        for key in keys:
+            row = first_row_after(store, key, stored[key][1]) if ends[key] == end else None
+            if row is not None:
+                left_out[key.symbol] = row.timestamp
+    return CommonRange(start, end, tuple(notes), left_out)
+
+
+def _begin_note(begins: dict[SeriesKey, int], config: BacktestConfig) -> list[str]:
+    first, last = min(begins.values()), max(begins.values())
+    if first == last:
+        return []
+    late, early = _parted(begins, last)
+    short = [key for key in begins if begins[key] > first]
+    return [
+        f"{late} {_verb(begins, last, 'begin')} last, at {utc_text(last)} UTC: the earlier candles "
+        f"of {early} are not traded; to fetch what is missing: "
+        f"{_fetch(short, config, first, last)}"
+    ]
+
+
+def _end_note(ends: dict[SeriesKey, int], config: BacktestConfig) -> list[str]:
+    first, last = min(ends.values()), max(ends.values())
+    if first == last:
+        return []
+    early, late = _parted(ends, first)
+    short = [key for key in ends if ends[key] < last]
+    return [
+        f"{early} {_verb(ends, first, 'end')} first, at {utc_text(first)} UTC: the later candles "
+        f"of {late} are left out; to fetch what is missing: {_fetch(short, config, first, last)}"
+    ]
+
+
+def _parted(moments: dict[SeriesKey, int], moment: int) -> tuple[str, str]:
+    """Return the symbols that have this moment, and the others."""
+    named = [
+        sorted(key.symbol for key in moments if (moments[key] == moment) is has)
+        for has in (True, False)
+    ]
+    return ", ".join(named[0]), ", ".join(named[1])
+
+
+def _verb(moments: dict[SeriesKey, int], moment: int, verb: str) -> str:
+    return verb if list(moments.values()).count(moment) > 1 else f"{verb}s"
+
+
+def _fetch(
+    keys: Sequence[SeriesKey], config: BacktestConfig, start: int | None, end: int | None
+) -> str:
+    """Return the command that fetches what these symbols lack."""
+    first, *others = sorted(keys, key=lambda key: key.symbol)
+    return repair_command(first, config, start, end, others=[key.symbol for key in others])
+
+
+def _apart_text(
+    begins: dict[SeriesKey, int], ends: dict[SeriesKey, int], config: BacktestConfig
+) -> str:
+    late, early = max(begins, key=begins.__getitem__), min(ends, key=ends.__getitem__)
+    start = f"{late.symbol} begins at {utc_text(begins[late])} UTC"
+    end = f"{early.symbol} ends at {utc_text(ends[early])} UTC"
+    repair = repair_command(early, config, ends[early], max(ends.values()))
+    if config.start is not None:
+        start = f"--from is {day_text(config.start)}"
+        repair = repair_command(early, config, ends[early])
+    if config.end is not None:
+        end = f"--to is {day_text(config.end)}"
+        repair = repair_command(late, config, None, begins[late])
+    return f"the symbols have no candle in common: {end}, {start}; run: {repair}"

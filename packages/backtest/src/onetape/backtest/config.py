@@ -1,0 +1,174 @@
+"""Configuration of a backtest: series, range, strategy and account, parsed and checked once."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from onetape.core.candles import SeriesKey
+from onetape.core.clock import day_text
+from onetape.core.errors import UsageError
+from onetape.core.folders import USER_FOLDER
+from onetape.core.resample import check_multiple
+from onetape.core.symbols import base_and_quote
+from onetape.core.timeframes import Timeframe
+from onetape.core.words import did_you_mean
+from onetape.engine import Rules
+from onetape.strategies import Strategy, load_strategy
+
+DEFAULT_EXCHANGE: Final = "binance"
+DEFAULT_SYMBOL: Final = "BTC/USDT"
+DEFAULT_TIMEFRAME: Final = "1h"
+
+Market = Literal["exchange", "ideal"]
+_MARKETS: Final = ("exchange", "ideal")
+
+
+class StrategyChoice(Struct, frozen=True):
+    """A strategy by name, with its parameters as text."""
+
+    name: str
+    """Built-in name, name of a file in the user folder, or `path/to/file.py:Class`."""
+    parameters: Mapping[str, str]
+    """Parameter values as text by name; parameters left out keep their defaults."""
+    user_folder: Path = USER_FOLDER
+    """Folder whose `strategies/` is searched for the name."""
+
+    def load(self) -> Strategy:
+        """Return a new instance of the strategy; a user's file is executed again.
+
+        Raises:
+            OnetapeError: the strategy cannot be loaded, or does not accept the parameters.
+        """
+        return load_strategy(self.name, self.parameters, user_folder=self.user_folder)
+
+
+class BacktestConfig(Struct, frozen=True, kw_only=True):
+    """Configuration of one backtest of one or several symbols on one account."""
+
+    exchange: str = DEFAULT_EXCHANGE
+    """CCXT exchange id, or `simulator`."""
+    symbols: tuple[str, ...] = (DEFAULT_SYMBOL,)
+    """CCXT spot symbols with one quote currency; several share the account."""
+    timeframe: str = DEFAULT_TIMEFRAME
+    """CCXT timeframe."""
+    start: int | None = None
+    """First moment of the range, epoch seconds; None: the first candle that all symbols have."""
+    end: int | None = None
+    """End of the range, epoch seconds, exclusive; None: after the newest that all symbols have."""
+    strategy: StrategyChoice
+    account: Rules
+    """Account, costs, sizing and exits; the market's steps are those of each symbol."""
+    max_open_trades: int | None = None
+    """Open positions at a time; None: as many as symbols."""
+    detail_timeframe: str | None = None
+    """Timeframe of the finer candles that decide how a candle met stop or target."""
+    market: Market = "exchange"
+    """exchange: the price and amount steps and minimums of the exchange; ideal: none."""
+    allow_gaps: bool = False
+    """Whether the run continues over candles that are missing for an unknown reason."""
+    check: bool = True
+    """Whether a bias check is part of the run."""
+    database: Path
+    """Database file with the candles."""
+    db_flag: Path | None = None
+    """Database file as the user named it, repeated in suggested commands; None: the default."""
+
+    def __post_init__(self) -> None:
+        """Check what needs no candles.
+
+        Raises:
+            UsageError: a value is invalid, or two do not fit together.
+        """
+        if self.market not in _MARKETS:
+            hint = did_you_mean(self.market, _MARKETS)
+            raise UsageError(
+                f"market must be one of {', '.join(_MARKETS)}, found {self.market!r}{hint}"
+            )
+        _check_symbols(self.symbols)
+        _check_range(self.start, self.end)
+        self.intrabar_timeframe()
+        if self.max_open_trades is not None and self.max_open_trades < 1:
+            raise UsageError(f"--max-open-trades must be 1 or more, found {self.max_open_trades}")
+
+    @property
+    def keys(self) -> tuple[SeriesKey, ...]:
+        """Return the series of each symbol, in the order of the symbols."""
+        return tuple(SeriesKey(self.exchange, one, self.timeframe) for one in self.symbols)
+
+    @property
+    def key(self) -> SeriesKey:
+        """Return the series of a run over one symbol.
+
+        Raises:
+            UsageError: there are several symbols.
+        """
+        if len(self.symbols) > 1:
+            raise UsageError(f"this takes one symbol, found {', '.join(self.symbols)}")
+        return self.keys[0]
+
+    @property
+    def closes_before(self) -> int:
+        """Return how many closes before an entry its size depends on."""
+        account = self.account
+        return account.volatility_bars + 1 if account.sizing == "volatility_target" else 0
+
+    @property
+    def most_open_trades(self) -> int:
+        """Return how many positions the account may have open at a time."""
+        return min(self.max_open_trades or len(self.symbols), len(self.symbols))
+
+    @property
+    def db_words(self) -> str:
+        """Return ` --db FILE` for suggested commands; empty for the default database."""
+        return "" if self.db_flag is None else f" --db {shlex.quote(str(self.db_flag))}"
+
+    def of_symbol(self, symbol: str) -> "BacktestConfig":
+        """Return the configuration of one of the symbols alone."""
+        return replace(self, symbols=(symbol,))
+
+    def intrabar_timeframe(self) -> Timeframe | None:
+        """Return the timeframe of the finer candles, or None where none are wanted.
+
+        Raises:
+            UsageError: whole candles of it do not make up the traded candles.
+        """
+        if self.detail_timeframe is None:
+            return None
+        finer, traded = Timeframe.parse(self.detail_timeframe), Timeframe.parse(self.timeframe)
+        if finer.seconds >= traded.seconds:
+            raise UsageError(
+                f"--detail-timeframe must be under the timeframe {traded.name}, found {finer.name}"
+            )
+        try:
+            check_multiple(finer, traded)
+        except UsageError as error:
+            raise UsageError(
+                f"--detail-timeframe must divide the timeframe {traded.name}, found {finer.name}; "
+                f"choose one such as {'1m' if traded.seconds > 60 else '1s'}"
+            ) from error
+        return finer
+
+
+def _check_symbols(symbols: tuple[str, ...]) -> None:
+    if not symbols:
+        raise UsageError("this takes one symbol, found none")
+    twice = next((symbol for symbol in symbols if symbols.count(symbol) > 1), None)
+    if twice is not None:
+        raise UsageError(f"--symbol {twice} is given twice; leave one out")
+    quotes = sorted({base_and_quote(symbol)[1] for symbol in symbols})
+    if len(quotes) > 1:
+        raise UsageError(
+            f"symbols that share an account need one quote currency, found {', '.join(quotes)}"
+        )
+
+
+def _check_range(start: int | None, end: int | None) -> None:
+    if start is not None and end is not None and end <= start:
+        raise UsageError(
+            f"--to {day_text(end)} is not after --from {day_text(start)}; "
+            "--to is exclusive, so name a later day"
+        )

@@ -1,0 +1,314 @@
+"""What happened on one candle of a run: what was seen, what was wanted, what was done."""
+
+import math
+
+import numpy as np
+from msgspec import Struct
+
+from onetape.backtest.intrabar import explained_exit, explained_survival
+from onetape.backtest.models import Backtest, SymbolRun
+from onetape.backtest.trade_levels import levels_at
+from onetape.backtest.trades import EXIT_WORDS, entry_reason, exit_reason
+from onetape.backtest.warm_up import waiting_for
+from onetape.core.clock import day_text, utc_text
+from onetape.core.digits import Digits, number_text
+from onetape.core.errors import DataError
+from onetape.core.timeframes import Timeframe
+from onetape.core.words import counted
+from onetape.engine import Fill, Result, Trade
+
+_SIGNALS = {1: "BUY", 0: "HOLD", -1: "SELL"}
+
+
+class CandleExplanation(Struct, frozen=True):
+    """What one symbol's run saw and did on one candle."""
+
+    strategy: str
+    """Name of the strategy."""
+    series: str
+    """Exchange, symbol and timeframe."""
+    opened: int
+    """Open of the candle, epoch seconds."""
+    closed: int
+    """Close of the candle, epoch seconds."""
+    candle: dict[str, float]
+    """Open, high, low, close and volume."""
+    indicators: dict[str, float | None]
+    """Indicator values by name; None where there is no value yet."""
+    inside: list[str]
+    """Fills of this candle and the stop and target levels in it, in words."""
+    position: str
+    """Position at the close, in words."""
+    equity: float
+    """Equity of the account at the close, quote currency."""
+    signal: str
+    """BUY, HOLD or SELL."""
+    reason: str
+    """Why the strategy gave the signal, in words; empty where it gave none."""
+    followed: str
+    """The order that followed and its fill, or why there was none, in words."""
+    digits: Digits
+    """Decimals of prices, amounts and money."""
+    market: str
+    """Description of the price and amount rounding."""
+    has_finer_steps: bool
+    """Whether the candles of a month show a finer price step than the stated one."""
+
+
+def explain(backtest: Backtest, moment: int) -> list[CandleExplanation]:
+    """Return the explanation of one candle, for each symbol that has a candle there.
+
+    Args:
+        backtest: The backtest.
+        moment: Epoch seconds within the candle.
+
+    Raises:
+        DataError: no symbol has a candle there.
+    """
+    there = [run for run in backtest.runs if _bar_at(run, moment) is not None]
+    return [_explain_run(backtest, run, moment) for run in there or backtest.runs[:1]]
+
+
+def _explain_run(backtest: Backtest, run: SymbolRun, moment: int) -> CandleExplanation:
+    result, signals = run.result, run.signals
+    bar = _bar_of(run, moment)
+    index = run.window.warm_up + bar
+    candles, opened = result.candles, int(result.candles.timestamp[bar])
+    columns = ("open", "high", "low", "close", "volume")
+    signal = int(signals.signal[index])
+    return CandleExplanation(
+        strategy=backtest.strategy.name,
+        series=str(run.window.key),
+        opened=opened,
+        closed=Timeframe.parse(run.window.key.timeframe).next(opened),
+        candle={name: float(getattr(candles, name)[bar]) for name in columns},
+        indicators={name: _known(values[index]) for name, values in signals.indicators.items()},
+        inside=_inside(run, backtest.config.detail_timeframe, bar),
+        position=_position(run, bar),
+        equity=float(result.equity[bar]),
+        signal=_SIGNALS[signal],
+        reason=_warm_up_text(run, index) or signals.reason_text(index),
+        followed=_followed(run, bar, signal),
+        digits=run.digits,
+        market=run.market,
+        has_finer_steps=bool(result.rules.steps.months),
+    )
+
+
+def _bar_at(run: SymbolRun, moment: int) -> int | None:
+    window, times = run.window, run.result.candles.timestamp
+    bar = int(np.searchsorted(times, moment, side="right")) - 1
+    if bar < 0 or moment >= Timeframe.parse(window.key.timeframe).next(int(times[bar])):
+        return None
+    return bar
+
+
+def _bar_of(run: SymbolRun, moment: int) -> int:
+    window, bar = run.window, _bar_at(run, moment)
+    if bar is None:
+        raise DataError(
+            f"--at {day_text(moment)}: the run has no candle there (it has "
+            f"{utc_text(window.start)} to {utc_text(window.end)} UTC); choose a moment inside"
+        )
+    return bar
+
+
+def _known(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _inside(run: SymbolRun, finer: str | None, bar: int) -> list[str]:
+    """Return the fills of this candle, and the levels that it met."""
+    result, digits = run.result, run.digits
+    told: list[str] = []
+    if result.untraded is not None and result.untraded[bar]:
+        told.append("nothing was traded: volume 0 and one price, so no order is filled")
+    for trade, buy in zip(result.trades, result.buys, strict=True):
+        if trade.entry_index == bar:
+            told.append(
+                f"bought {_at(run, trade.amount, trade.entry_price)} at the open{_kept(run, buy)}"
+            )
+        leaves = trade.exit_index == bar
+        if not (trade.entry_index <= bar and (trade.exit_index is None or bar <= trade.exit_index)):
+            continue
+        if result.rules.exits.has_levels and not (leaves and trade.exit_kind == "signal"):
+            levels = levels_at(result, trade, buy.before_slippage, bar)
+            told += [
+                f"{name} at {digits.price_text(level)}"
+                for name, level in (("stop", levels.stop), ("target", levels.target))
+                if math.isfinite(level)
+            ]
+            if leaves and trade.exit_kind != "time_stop":
+                told += explained_exit(run, finer, bar, levels)
+            else:
+                told += explained_survival(run, finer, bar)
+        if leaves:
+            told.append(f"{_left(run, trade)}")
+    told += [f"refused: {refused.reason}" for at, refused in result.refused if at == bar]
+    return told
+
+
+def _left(run: SymbolRun, trade: Trade) -> str:
+    result, reason = run.result, exit_reason(run, trade)
+    sell = result.sells[_number(result, trade)]
+    profit = run.digits.money_text(trade.profit, signed=True)
+    return f"sold {_at(run, sell.amount, sell.price)}: {reason}, profit {profit}"
+
+
+def _kept(run: SymbolRun, buy: Fill) -> str:
+    """Return what a fee in coins left of a buy; empty where it left all."""
+    if buy.fee_in != "base" or not buy.fee:
+        return ""
+    return f", {number_text(buy.base_change, commas=True)} after the fee"
+
+
+def _number(result: Result, trade: Trade) -> int:
+    """Return which trade of the run it is; two may be equal, and end on the same candle."""
+    return next(at for at, one in enumerate(result.trades) if one is trade)
+
+
+def _held(result: Result, trade: Trade) -> float:
+    """Return the coins while a trade is open: less a fee in coins, and with the dust before it."""
+    number = _number(result, trade)
+    fills = (*result.buys[: number + 1], *result.sells[:number])
+    return math.fsum(fill.base_change for fill in fills)
+
+
+def _at(run: SymbolRun, amount: float, price: float) -> str:
+    return f"{number_text(amount, commas=True)} at {run.digits.price_text(price)}"
+
+
+def _open_trade(result: Result, bar: int) -> Trade | None:
+    """Return the trade that is open at the close of a candle."""
+    for trade in result.trades:
+        if trade.entry_index <= bar and (trade.exit_index is None or bar < trade.exit_index):
+            return trade
+    return None
+
+
+def _position(run: SymbolRun, bar: int) -> str:
+    result = run.result
+    trade = _open_trade(result, bar)
+    if trade is None:
+        return "none at the close"
+    since = utc_text(trade.entry_timestamp)
+    held = _held(result, trade)
+    return f"{_at(run, held, trade.entry_price)} at the close, since {since} UTC"
+
+
+def _warm_up_text(run: SymbolRun, index: int) -> str:
+    """Return why a candle is not decided on, because of a hole before it; empty where it is."""
+    segment = waiting_for(run.segments, index)
+    if segment is None or segment.hole is None:
+        return ""
+    traded = run.window.key.timeframe
+    what = "" if segment.timeframe == traded else f" of {segment.timeframe} candles"
+    start, end = (utc_text(moment) for moment in segment.hole)
+    return f"warm-up after the unexplained hole{what} {start} to {end} UTC"
+
+
+def _followed(run: SymbolRun, bar: int, signal: int) -> str:
+    """Return what the signal of this candle led to, or why it led to nothing."""
+    result = run.result
+    following = bar + 1
+    if waiting_for(run.segments, run.window.warm_up + bar) is not None:
+        return "no order: the warm-up is not full, so the strategy does not decide here"
+    if signal == 0:
+        return "no order: HOLD asks for none"
+    if following >= len(result.candles):
+        return "no order: the range ends here, and an order fills at the next open"
+    for trade in result.trades:
+        if signal > 0 and _signal_bar(result, trade.entry_index) == bar:
+            why = entry_reason(run, trade)
+            bought = _at(run, trade.amount, trade.entry_price)
+            return f"a market buy ({why}), filled {bought} {_when(result, bar, trade.entry_index)}"
+        left = trade.exit_index if trade.exit_kind == "signal" else None
+        if signal < 0 and left is not None and _signal_bar(result, left) == bar:
+            return f"a market sell {_when(result, bar, left)}: {_left(run, trade)}"
+    filled = _fill_bar(result, following)
+    for at, refused in result.refused:
+        if at == filled:
+            return f"an order that was refused: {refused.reason}"
+    return _why_nothing(run, bar, signal)
+
+
+def _signal_bar(result: Result, filled: int) -> int:
+    """Return the candle whose signal led to an order that was filled in a candle."""
+    return int(result.book.signal_bars(np.array([filled]))[0])
+
+
+def _fill_bar(result: Result, due: int) -> int:
+    """Return the candle that fills an order which is due in one; the number of candles: none."""
+    if result.untraded is None:
+        return due
+    traded = np.flatnonzero(~result.untraded[due:])
+    return due + int(traded[0]) if len(traded) else len(result.candles)
+
+
+def _when(result: Result, bar: int, filled: int) -> str:
+    """Return which open filled the order of a candle's signal."""
+    waited = filled - bar - 1
+    if not waited:
+        return "at the next open"
+    opened = utc_text(int(result.candles.timestamp[filled]))
+    return f"at the open of {opened} UTC, after {counted(waited, 'candle')} without a trade"
+
+
+def _why_nothing(run: SymbolRun, bar: int, signal: int) -> str:
+    result = run.result
+    held = _open_trade(result, bar)
+    waits = result.untraded is not None and bool(result.untraded[bar + 1])
+    if signal < 0:
+        if held is None:
+            return "no order: SELL, and nothing is held"
+        if waits:
+            return _why_sell_waits(result, bar, held)
+        return f"no order: the position ended by {_kind(held)} at the next candle"
+    if held is not None:
+        return "no order: BUY, and a position is open"
+    if any(hole.at == run.window.warm_up + bar + 1 for hole in run.window.holes):
+        return "no order: BUY, but the next candle is missing unexplained, and its open unknown"
+    exits = [trade.exit_index for trade in result.trades if trade.exit_index is not None]
+    last = max((index for index in exits if index <= bar + 1), default=None)
+    cool_down = result.rules.cool_down_bars
+    if last is not None and bar + 1 <= last + cool_down:
+        return f"no order: within {counted(cool_down, 'candle')} of cool-down after an exit"
+    entered = _entry_of_run(run, bar)
+    if entered is not None and result.rules.reentry == "new_signal":
+        since = utc_text(entered.entry_timestamp)
+        return (
+            f"no order: BUY, but its run of BUYs has led to the entry of {since} UTC already "
+            "(reentry: new_signal)"
+        )
+    if waits:
+        return _why_buy_waits(result, bar)
+    return "no order: all slots of the account were full"
+
+
+def _why_sell_waits(result: Result, bar: int, held: Trade) -> str:
+    if held.exit_index is None:
+        return "an order to sell that still waits for a trade at the end of the range"
+    opened = utc_text(int(result.candles.timestamp[held.exit_index]))
+    return f"no order: SELL, and the position waits for a trade already, until {opened} UTC"
+
+
+def _why_buy_waits(result: Result, bar: int) -> str:
+    """Return what became of a BUY that was due in a candle without a trade."""
+    filled = _fill_bar(result, bar + 1)
+    if any(trade.entry_index == filled for trade in result.trades):
+        return "no order: BUY, and an order to buy waits for a trade already"
+    if result.book.waiting > 0 and filled == len(result.candles):
+        return "an order to buy that still waits for a trade at the end of the range"
+    return "an order to buy that waited for a trade until a SELL dropped it, or all slots were full"
+
+
+def _entry_of_run(run: SymbolRun, bar: int) -> Trade | None:
+    """Return the entry that the run of BUYs on a candle has led to before, or None."""
+    signals = run.signals.signal[run.window.warm_up :]
+    others = np.flatnonzero(signals[:bar] <= 0)
+    first = int(others[-1]) + 1 if len(others) else 0
+    return next((trade for trade in run.result.trades if first < trade.entry_index <= bar), None)
+
+
+def _kind(trade: Trade) -> str:
+    return EXIT_WORDS[trade.exit_kind] if trade.exit_kind else "nothing"

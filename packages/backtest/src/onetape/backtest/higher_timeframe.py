@@ -1,0 +1,80 @@
+"""Higher-timeframe candles of a run: stored ones, and others built from the traded candles."""
+
+from onetape.backtest.config import BacktestConfig
+from onetape.backtest.models import CandleWindow, HigherTimeframes
+from onetape.backtest.remedies import repair_command
+from onetape.core.clock import utc_text
+from onetape.core.errors import CandleGapError
+from onetape.core.timeframes import Timeframe
+from onetape.core.words import counted
+from onetape.store.database import Store
+from onetape.store.higher import LargerCandles, larger_between
+from onetape.strategies import (
+    HigherCandles,
+    Strategy,
+    beside,
+    higher_lookback_of,
+    higher_timeframes_of,
+)
+from onetape.strategies.higher import LEAST_CANDLES
+from onetape.strategies.segments import Range
+
+
+def load_higher(
+    store: Store, window: CandleWindow, strategy: Strategy, config: BacktestConfig
+) -> HigherTimeframes:
+    """Return the larger candles that a strategy asks for, beside those of the window.
+
+    Raises:
+        UsageError: one of its timeframes is not made of whole traded candles.
+        CandleGapError: larger candles of the range are missing and nobody can say why.
+    """
+    timeframe = Timeframe.parse(window.key.timeframe)
+    candles: dict[str, HigherCandles] = {}
+    words: dict[str, str] = {}
+    notes: list[str] = []
+    holes: dict[str, tuple[Range, ...]] = {}
+    for larger in higher_timeframes_of(strategy, timeframe):
+        found = _found(store, window, strategy, larger)
+        # What began before the first candle is warm-up: it delays trading, and is not refused.
+        first = int(window.candles.timestamp[0])
+        inside = [hole for hole in found.missing if hole[0] >= first and hole[1] > window.start]
+        if inside and not config.allow_gaps:
+            raise CandleGapError(_gap_text(found, larger, inside, config, window))
+        candles[larger.name] = beside(window.candles, timeframe, found.candles, larger)
+        words[f"{larger.name} candles"] = f"{found.words}; each is seen once it has closed"
+        holes[larger.name] = tuple(found.holes)
+        if found.begins_inside:
+            start, end = found.missing[0]
+            notes.append(
+                f"{counted(larger.count_between(start, end), f'{larger.name} candle')} missing, "
+                f"first from {utc_text(start)} UTC, where nothing is stored yet: signals that need "
+                "them may differ from a longer run's"
+            )
+    return HigherTimeframes(candles, words, tuple(notes), holes)
+
+
+def _found(
+    store: Store, window: CandleWindow, strategy: Strategy, larger: Timeframe
+) -> LargerCandles:
+    count = max(LEAST_CANDLES, higher_lookback_of(strategy))
+    opens = window.candles.timestamp
+    start = max(0, larger.shift(int(opens[0]), -count))
+    end = Timeframe.parse(window.key.timeframe).next(int(opens[-1]))
+    return larger_between(store, window.key, larger, start, end)
+
+
+def _gap_text(
+    found: LargerCandles,
+    larger: Timeframe,
+    missing: list[tuple[int, int]],
+    config: BacktestConfig,
+    window: CandleWindow,
+) -> str:
+    count = sum(larger.count_between(*hole) for hole in missing)
+    repair = repair_command(found.key, config, missing[0][0], window.end)
+    return (
+        f"{found.key} has {counted(count, 'candle')} missing from {utc_text(missing[0][0])} UTC, "
+        f"neither stored nor to be built from {window.key.timeframe} candles; run: {repair} (or go "
+        "on without them: --allow-gaps)"
+    )

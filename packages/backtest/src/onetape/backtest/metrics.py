@@ -1,0 +1,292 @@
+"""What each metric is: the one table that terminal, report and docs/metrics.md are worded by.
+
+uv run python -m onetape.backtest.metrics     writes the table into docs/metrics.md
+"""
+
+import sys
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+from onetape.core.digits import fixed_text, money_decimals
+from onetape.engine import Metrics
+
+Unit = Literal["part", "quote", "days", "ratio", "count", "candles", "yes or no"]
+#: One row: label, the strategy's value, buy-and-hold's, how the number is made.
+MetricLine = tuple[str, str, str, str]
+
+
+class Definition(NamedTuple):
+    """One metric."""
+
+    field: str
+    """Its name in the engine's `Metrics`, in `--json` and in a run's manifest."""
+    label: str
+    unit: Unit
+    formula: str
+    """How it is made: also the help text of the report."""
+    source: str = "plain arithmetic"
+    is_brief: bool = True
+    """Whether the terminal shows it too; the report shows all."""
+
+
+DAILY: Final = "r: daily returns"
+#: In the order in which they are shown.
+DEFINITIONS: Final[tuple[Definition, ...]] = (
+    Definition("total_return", "return", "part", "final equity / start cash - 1"),
+    Definition(
+        "final_equity", "final equity", "quote", "cash + an open position at the last close"
+    ),
+    Definition("start_cash", "start cash", "quote", "as set", is_brief=False),
+    Definition(
+        "market_change",
+        "market change",
+        "part",
+        "last close / first close - 1, without a fee; the mean of several symbols",
+        is_brief=False,
+    ),
+    Definition(
+        "cagr",
+        "CAGR",
+        "part",
+        "(final equity / start cash)^(365 days / time) - 1",
+        "compound annual growth rate; freqtrade's published case",
+    ),
+    Definition(
+        "volatility",
+        "volatility",
+        "part",
+        f"sample deviation of r times sqrt(365); {DAILY}",
+        "annualised as usual, with 365 days",
+    ),
+    Definition(
+        "sharpe",
+        "Sharpe",
+        "ratio",
+        f"mean of r / sample deviation of r times sqrt(365), risk-free rate 0; {DAILY}",
+        "W. F. Sharpe, The Sharpe Ratio, 1994",
+    ),
+    Definition(
+        "sortino",
+        "Sortino",
+        "ratio",
+        f"mean of r / sqrt(mean of min(r, 0)^2) times sqrt(365), target 0; {DAILY}",
+        "F. A. Sortino and L. N. Price, Performance Measurement in a Downside Risk Framework, 1994",
+    ),
+    Definition(
+        "calmar",
+        "Calmar",
+        "ratio",
+        "CAGR / size of the max drawdown, over the whole range",
+        "T. W. Young, Calmar Ratio: A Smoother Tool, 1991 (there over 36 months)",
+    ),
+    Definition(
+        "max_drawdown",
+        "max drawdown",
+        "part",
+        "least of equity / highest equity before - 1, at the closes",
+        "the relative one of freqtrade's published case",
+    ),
+    Definition(
+        "max_drawdown_seconds",
+        "max drawdown lasted",
+        "days",
+        "from the high before it until that was regained, or to the end",
+    ),
+    Definition(
+        "longest_drawdown_seconds",
+        "longest drawdown",
+        "days",
+        "longest time from a high until it was regained, or to the end",
+    ),
+    Definition(
+        "exposure", "exposure", "part", "candles with an open position at the close / candles"
+    ),
+    Definition(
+        "turnover",
+        "turnover a year",
+        "ratio",
+        "worth of all buys and sells / mean equity, times 365 days / time",
+        "portfolio turnover of fund reports, both sides counted",
+    ),
+    Definition(
+        "trades", "trades", "count", "closed round trips; one open at the end is not counted"
+    ),
+    Definition("open_at_end", "open at the end", "yes or no", "whether a position was still open"),
+    Definition("wins", "wins", "count", "closed trades with a profit after fees", is_brief=False),
+    Definition("win_rate", "win rate", "part", "wins / closed trades"),
+    Definition(
+        "profit_factor",
+        "profit factor",
+        "ratio",
+        "sum of the profits / sum of the losses; none without a loss",
+        "as backtesting.py and freqtrade print it",
+    ),
+    Definition("expectancy", "expectancy", "quote", "mean profit of a closed trade, after fees"),
+    Definition(
+        "sqn",
+        "SQN",
+        "ratio",
+        "sqrt(trades) times mean / sample deviation of the trades' profits",
+        "V. Tharp, Definitive Guide to Position Sizing, 2008; profits stand for R multiples",
+    ),
+    Definition("average_trade", "average trade", "part", "mean of profit / what was paid"),
+    Definition("best_trade", "best trade", "part", "largest profit / what was paid"),
+    Definition("worst_trade", "worst trade", "part", "smallest profit / what was paid"),
+    Definition(
+        "average_win", "average win", "part", "mean of profit / paid, winners", is_brief=False
+    ),
+    Definition(
+        "average_loss", "average loss", "part", "mean of profit / paid, others", is_brief=False
+    ),
+    Definition(
+        "average_bars",
+        "average holding",
+        "candles",
+        "mean candles from entry to exit, closed trades",
+        is_brief=False,
+    ),
+    Definition("fees", "fees", "quote", "paid on all fills; a fee in coins at its fill's price"),
+    Definition(
+        "slippage",
+        "slippage",
+        "quote",
+        "price lost on all fills against the open, stop or limit, times the amount",
+    ),
+    Definition(
+        "refused_orders",
+        "refused orders",
+        "count",
+        "orders that account or market kept from being filled",
+        is_brief=False,
+    ),
+    Definition(
+        "waited_orders",
+        "orders that waited",
+        "count",
+        "filled later than due, because nothing was traded in the candles before",
+        is_brief=False,
+    ),
+    Definition(
+        "ambiguous_bars",
+        "ambiguous bars",
+        "count",
+        "candles that reached stop and target, or whose own high moves a trailing stop over their "
+        "low, taken at the worst price that they allow: nothing told what was first",
+    ),
+    Definition(
+        "decided_bars",
+        "decided bars",
+        "count",
+        "such candles where finer ones told what was first",
+        is_brief=False,
+    ),
+)
+#: What each metric is called for people, by its field.
+LABELS: Final = {one.field: one.label for one in DEFINITIONS}
+#: What buying and holding has a value of too.
+HELD: Final = ("total_return", "final_equity", "max_drawdown")
+#: A growth of some hours, compounded over a year, may have 200 digits; so many are enough.
+_LARGEST: Final = 1e6
+UNIT_WORDS: Final[dict[Unit, str]] = {
+    "part": "part; shown as %",
+    "quote": "quote currency",
+    "days": "seconds; shown as days",
+    "ratio": "ratio",
+    "count": "count",
+    "candles": "candles",
+    "yes or no": "true or false",
+}
+
+
+def metric_lines(metrics: Metrics, quote: str, *, brief: bool = False) -> list[MetricLine]:
+    """Return the metrics beside buy-and-hold, as texts.
+
+    Args:
+        metrics: The metrics.
+        quote: Quote currency.
+        brief: Leave out what only the report shows.
+    """
+    hold = metrics.buy_and_hold
+    decimals = money_decimals(quote, metrics.start_cash)
+    return [
+        (
+            label_of(one, quote),
+            value_text(one, getattr(metrics, one.field), decimals),
+            value_text(one, getattr(hold, one.field, None), decimals) if one.field in HELD else "",
+            one.formula,
+        )
+        for one in DEFINITIONS
+        if one.is_brief or not brief
+    ]
+
+
+def label_of(definition: Definition, quote: str) -> str:
+    """Return the label, with the unit where the value does not show it."""
+    unit = {"quote": quote, "days": "days", "candles": "candles"}.get(definition.unit)
+    return f"{definition.label}, {unit}" if unit else definition.label
+
+
+def value_text(definition: Definition, value: Any, decimals: int) -> str:
+    """Return a value of a metric as people read it; empty where it is not defined.
+
+    Args:
+        definition: The metric.
+        value: As in `--json`.
+        decimals: Of amounts of money.
+    """
+    if value is None:
+        return ""
+    is_huge = definition.unit in ("part", "ratio") and abs(value) > _LARGEST
+    sign = ("< -" if value < 0 else "> ") if is_huge else ""
+    match definition.unit:
+        case "part" if is_huge:
+            return f"{sign}{_LARGEST:,.0%}"
+        case "ratio" if is_huge:
+            return f"{sign}{_LARGEST:,.0f}"
+        case "part":
+            return f"{value:.2%}"
+        case "days":
+            return f"{value / 86_400:,.1f}"
+        case "count":
+            return f"{value:,}"
+        case "yes or no":
+            return "yes" if value else "no"
+        case "quote":
+            return fixed_text(value, decimals)
+        case _:
+            return f"{value:,.2f}"
+
+
+BEGIN: Final = "<!-- table: written by onetape.backtest.metrics -->\n"
+END: Final = "<!-- end of table -->\n"
+
+
+def with_table(page: str) -> str:
+    """Return docs/metrics.md with its table replaced.
+
+    Raises:
+        ValueError: the page has no place for it.
+    """
+    if BEGIN not in page or END not in page:
+        raise ValueError(f"the page lacks the lines {BEGIN.strip()} and {END.strip()}")
+    head, _, rest = page.partition(BEGIN)
+    return f"{head}{BEGIN}\n{_markdown()}\n{END}{rest.partition(END)[2]}"
+
+
+def _markdown() -> str:
+    lines = ["| metric | field | unit | formula | source |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {one.label} | `{one.field}` | {UNIT_WORDS[one.unit]} | {one.formula} | {one.source} |"
+        for one in DEFINITIONS
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Write the table into the page that is named, docs/metrics.md by default."""
+    page = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/metrics.md")
+    page.write_text(with_table(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

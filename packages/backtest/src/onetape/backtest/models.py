@@ -1,0 +1,120 @@
+"""Records of a backtest: the candles of a run, one symbol's run, and the whole backtest."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct, field
+
+from onetape.backtest.config import BacktestConfig
+from onetape.backtest.records import BiasCheck
+from onetape.core.candles import Candles, FloatArray, IntArray, SeriesKey
+from onetape.core.digits import Digits
+from onetape.core.simulated import Origin
+from onetape.engine import Metrics, Portfolio, Result
+from onetape.strategies import Higher, HigherCandles, Signals, Strategy
+from onetape.strategies.segments import WHOLE, Hole, Range, Segment
+
+
+class CandleWindow(Struct, frozen=True):
+    """The candles of one symbol's run: the warm-up first, then the traded range."""
+
+    key: SeriesKey
+    candles: Candles
+    """Closed candles, warm-up included, oldest first."""
+    warm_up: int
+    """Number of candles before the range."""
+    wanted_warm_up: int
+    """Number of candles before the range that the strategy needs."""
+    start: int
+    """Start of the range, epoch seconds, inclusive."""
+    end: int
+    """End of the range, epoch seconds, exclusive."""
+    known_outages: int
+    """Candles of the range that are missing for a known reason."""
+    unexplained: int
+    """Candles of the range missing for an unknown reason; 0 unless gaps are allowed."""
+    left_out: int | None
+    """Open (epoch seconds) of the newest row, where nothing proves that it is closed."""
+    holes: tuple[Hole, ...] = ()
+    """Unexplained holes: before the first candle, in the warm-up and in the range."""
+    accepted: Mapping[str, int] = field(default_factory=dict[str, int])
+    """How many of the known outages a person accepted, by reason."""
+    origin: Origin | None = None
+    """Where candles of the simulator come from; None for those of a real exchange."""
+
+
+class HigherTimeframes(Struct, frozen=True):
+    """The higher-timeframe candles of one symbol's run."""
+
+    candles: Higher = field(default_factory=dict[str, HigherCandles])
+    """Higher candles by timeframe, aligned with the traded candles."""
+    words: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Description of the origin of the higher candles, by label."""
+    notes: tuple[str, ...] = ()
+    """Notes on missing higher candles, in sentences."""
+    holes: Mapping[str, tuple[Range, ...]] = field(default_factory=dict[str, tuple[Range, ...]])
+    """Unexplained holes of each timeframe, oldest first; no window crosses one."""
+
+
+class SymbolRun(Struct, frozen=True):
+    """What a backtest read, evaluated and traded of one symbol."""
+
+    window: CandleWindow
+    higher: HigherTimeframes
+    signals: Signals
+    """Signals of all candles of the window, warm-up included."""
+    segments: tuple[Segment, ...]
+    """Parts of the candles without an unexplained hole; no window crosses from one to another."""
+    result: Result
+    """Fills, trades and equity; the equity is that of the whole account."""
+    market: str
+    """Description of the price and amount rounding, for output."""
+    digits: Digits
+    """Decimals of prices, amounts and money of the symbol, for output."""
+    check: BiasCheck
+
+    @property
+    def symbol(self) -> str:
+        """Return the CCXT symbol."""
+        return self.window.key.symbol
+
+    @property
+    def has_holes(self) -> bool:
+        """Return whether an unexplained hole cuts the candles into segments."""
+        return self.segments != WHOLE
+
+
+class Backtest(Struct, frozen=True):
+    """A finished backtest and everything that its result depends on."""
+
+    config: BacktestConfig
+    strategy: Strategy
+    runs: tuple[SymbolRun, ...]
+    """One run for each symbol, in the order of the symbols."""
+    portfolio: Portfolio
+    """Result of the account that all symbols share."""
+    metrics: Metrics
+    """Metrics of the account."""
+    range_notes: tuple[str, ...] = ()
+    """Which of several symbols decided the range, in sentences."""
+    seconds: float = 0.0
+    """Duration of the run, seconds."""
+
+    @property
+    def first(self) -> SymbolRun:
+        """Return the run of the first symbol; of one symbol, its run."""
+        return self.runs[0]
+
+    @property
+    def has_several(self) -> bool:
+        """Return whether several symbols share the account."""
+        return len(self.runs) > 1
+
+    @property
+    def timestamp(self) -> IntArray:
+        """Return the opens (epoch seconds) of all symbols' candles; shape (m,)."""
+        return self.portfolio.timestamp
+
+    @property
+    def equity(self) -> FloatArray:
+        """Return the account's equity at the closes of these candles, quote currency; (m,)."""
+        return self.portfolio.equity

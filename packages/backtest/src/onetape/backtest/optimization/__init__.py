@@ -1,0 +1,1 @@
+"""Optimization: many combinations of parameters, ranked, beside an out-of-sample part."""

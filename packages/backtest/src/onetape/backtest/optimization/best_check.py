@@ -1,0 +1,44 @@
+"""The bias check of the best combination of a search, as every backtest has one."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from onetape.backtest.bias_check import check_run, fresh_maker
+from onetape.backtest.config import BacktestConfig
+from onetape.backtest.models import CandleWindow, HigherTimeframes
+from onetape.backtest.optimization.ranking import Tried
+from onetape.backtest.optimization.space import value_text
+from onetape.backtest.records import BiasCheck
+from onetape.backtest.warm_up import run_segments
+from onetape.core.errors import OnetapeError
+from onetape.strategies.segments import signals_by_segment
+
+
+def check_best(
+    config: BacktestConfig,
+    order: Sequence[Tried],
+    window: CandleWindow,
+    higher: HigherTimeframes,
+) -> BiasCheck | None:
+    """Return the bias check of the best combination on the whole range; None without one.
+
+    A strategy that looks ahead is good in the out-of-sample part too: only a check shows it.
+
+    Args:
+        config: Configuration of the search.
+        order: The combinations, best first.
+        window: The candles of the whole range.
+        higher: Higher-timeframe candles of the whole range.
+    """
+    if not order:
+        return None
+    parameters = {name: value_text(value) for name, value in order[0]["parameters"].items()}
+    best = replace(config, strategy=replace(config.strategy, parameters=parameters))
+    try:
+        strategy = fresh_maker(best)()
+        segments = run_segments(window, higher, strategy)
+        signals = signals_by_segment(strategy, window.candles, higher.candles, segments)
+    except OnetapeError as error:
+        return BiasCheck.not_run(f"not run: {' '.join(str(error).split())}")
+    return check_run(best, window, higher.candles, segments, signals)

@@ -1,0 +1,170 @@
+"""Order combinations by one metric of the searched part, and tell how much of it is luck."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from msgspec import Struct
+
+from onetape.backtest.metrics import LABELS
+from onetape.core.candles import FloatArray
+from onetape.core.errors import UsageError
+from onetape.core.words import did_you_mean
+from onetape.engine import Metrics
+
+#: Metrics of which less is better; of all others more is.
+LOWER_IS_BETTER: Final = frozenset(
+    {
+        *("volatility", "max_drawdown_seconds", "longest_drawdown_seconds", "fees", "slippage"),
+        *("turnover", "refused_orders", "ambiguous_bars", "exposure", "average_bars"),
+    }
+)
+#: Fields of the metrics that are the same for every combination, or no number.
+_NO_RANK: Final = frozenset({"start_cash", "market_change", "open_at_end", "buy_and_hold"})
+
+#: One combination that was tried: parameters, and the metrics of both parts.
+Tried = Mapping[str, Any]
+
+
+class Luck(Struct, frozen=True):
+    """How the order of the searched part held in the part that nobody looked at."""
+
+    rank_correlation: float | None
+    """Spearman's: 1 the same order, 0 no relation; None for under three compared combinations."""
+    best_searched: float | None
+    """The metric of the best ranked combination, in the searched part; None: none is ranked."""
+    best_held_out: float | None
+    """The metric of the best ranked combination, in the held-out part."""
+    best_held_out_rank: int | None
+    """Rank of that combination among the ranked ones in the held-out part, 1 the best."""
+    median_held_out: float | None
+    """Median of the metric of the ranked combinations in the held-out part."""
+    ranked: int = 0
+    """Combinations with enough trades in the searched part to be ranked."""
+    compared: int = 0
+    """Combinations that the rank correlation is over: enough trades in both parts."""
+
+
+class LeastTrades(Struct, frozen=True):
+    """How many closed trades a combination needs, so that its metrics say anything."""
+
+    searched: int = 0
+    """To be ranked: closed trades in the searched part."""
+    held_out: int = 0
+    """To count in the rank correlation: closed trades in the held-out part, in addition."""
+
+    @classmethod
+    def of(cls, searched: int, searched_candles: int, held_out_candles: int) -> "LeastTrades":
+        """Return the least numbers of both parts: in the held-out one fewer, as it is shorter."""
+        share = min(1.0, held_out_candles / searched_candles)
+        return cls(searched, max(min(searched, 1), round(searched * share)))
+
+    def ranks(self, result: Tried) -> bool:
+        """Return whether a combination is ranked."""
+        return not self.searched or result["searched"]["trades"] >= self.searched
+
+    def compares(self, result: Tried) -> bool:
+        """Return whether a combination counts in the rank correlation."""
+        enough = not self.held_out or result["held_out"]["trades"] >= self.held_out
+        return enough and self.ranks(result)
+
+
+ANY_TRADES: Final = LeastTrades()
+
+
+def metric_names() -> tuple[str, ...]:
+    """Return what combinations can be ranked by."""
+    return tuple(name for name in Metrics.__struct_fields__ if name not in _NO_RANK)
+
+
+def checked_metric(name: str) -> str:
+    """Return a metric's name, given as it is or by its label.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    known = metric_names()
+    plain = _plain(name)
+    plain = {_plain(LABELS[one]): one for one in known}.get(plain, plain)
+    if plain not in known:
+        raise UsageError(
+            f"--rank {name!r} is no metric{did_you_mean(plain, known)} "
+            f"(there are: {', '.join(known)})"
+        )
+    return plain
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("-", "_").replace(" ", "_")
+
+
+def ranked(results: Sequence[Tried], metric: str, least: LeastTrades = ANY_TRADES) -> list[Tried]:
+    """Return the combinations, best first; those that hardly trade come after all that do.
+
+    Of either kind those without the metric come last. Equal ones keep their order. Only the
+    searched part counts.
+    """
+    keys = _keys(results, "searched", metric)
+    hardly_trades = np.array([not least.ranks(result) for result in results], dtype=np.bool_)
+    return [results[index] for index in np.lexsort((keys, hardly_trades))]
+
+
+def luck_of(order: Sequence[Tried], metric: str, least: LeastTrades = ANY_TRADES) -> Luck:
+    """Return how the order of `ranked` held in the held-out part."""
+    order = [result for result in order if least.ranks(result)]
+    inside, outside = (_keys(order, part, metric) for part in ("searched", "held_out"))
+    compared = np.array([least.compares(result) for result in order], dtype=np.bool_)
+    both = np.isfinite(inside) & np.isfinite(outside) & compared
+    first = order[0] if order else None
+    place = None
+    if first is not None and np.isfinite(outside[0]):
+        place = int((outside < outside[0]).sum()) + 1
+    known = outside[np.isfinite(outside)]
+    sign = 1.0 if metric in LOWER_IS_BETTER else -1.0
+    return Luck(
+        rank_correlation=spearman(inside[both], outside[both]),
+        best_searched=None if first is None else _value(first, "searched", metric),
+        best_held_out=None if first is None else _value(first, "held_out", metric),
+        best_held_out_rank=place,
+        median_held_out=sign * _median(known) if len(known) else None,
+        ranked=len(order),
+        compared=int(both.sum()),
+    )
+
+
+def spearman(first: FloatArray, second: FloatArray) -> float | None:
+    """Return Spearman's rank correlation, ties at their mean rank; None where it is not defined.
+
+    Source: C. Spearman, The Proof and Measurement of Association between Two Things, 1904: the
+    correlation of the ranks.
+    """
+    if len(first) < 3:
+        return None
+    ranks = [_mean_ranks(values) for values in (first, second)]
+    deviations = [rank - rank.mean() for rank in ranks]
+    scale = float(np.sqrt((deviations[0] ** 2).sum() * (deviations[1] ** 2).sum()))
+    return float((deviations[0] * deviations[1]).sum()) / scale if scale > 0 else None
+
+
+def _median(values: FloatArray) -> float:
+    """Return the median; NumPy's imports its masked arrays for it, Python's its fractions."""
+    ordered = np.sort(values)
+    return float(ordered[(len(values) - 1) // 2] + ordered[len(values) // 2]) / 2
+
+
+def _mean_ranks(values: FloatArray) -> FloatArray:
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[place]
+
+
+def _keys(results: Sequence[Tried], part: str, metric: str) -> FloatArray:
+    """Return a number for each that is smaller for the better one, and inf for none."""
+    sign = 1.0 if metric in LOWER_IS_BETTER else -1.0
+    values = (_value(result, part, metric) for result in results)
+    return np.array([np.inf if value is None else sign * value for value in values], np.float64)
+
+
+def _value(result: Tried, part: str, metric: str) -> float | None:
+    value = result[part][metric]
+    return None if value is None else float(value)

@@ -1,0 +1,179 @@
+"""Records of a finished backtest, as printed by `--json` and saved with a run.
+
+A run reads the same on the day it was made and from its folder later: both are these records.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final
+
+import numpy as np
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from onetape.core.digits import Digits, money_decimals, shown_decimals
+from onetape.core.symbols import base_and_quote
+from onetape.engine import Metrics, Trade
+from onetape.strategies.check_result import Kind
+
+#: The last second of the year 9999, after which no calendar goes on.
+_LAST_SECOND: Final = 253_402_300_799
+
+#: Epoch seconds.
+Moment = Annotated[int, Meta(ge=0, le=_LAST_SECOND)]
+Count = Annotated[int, Meta(ge=0)]
+
+
+class BiasCheck(Struct, frozen=True, kw_only=True):
+    """Result of the bias check (look-ahead, warm-up, state, chance) of a backtest."""
+
+    text: str
+    """Result in one sentence, with the command that checks every bar where not all were."""
+    clean: bool | None
+    """Whether no checked bar differs; None: the check did not run."""
+    bars_checked: Count
+    """Number of bars checked."""
+    bars: Count
+    """Number of bars of the range."""
+    differing: Count
+    """Checked bars on which the last candles decide otherwise than all candles, or fail."""
+    first_bad_bar: Moment | None
+    """Open (epoch seconds) of the first bar with the fault named by `kind`."""
+    kind: Kind | None
+    """Kind of the fault, such as look-ahead."""
+
+    @classmethod
+    def not_run(cls, text: str) -> "BiasCheck":
+        """Return the record of a check that did not run.
+
+        Args:
+            text: Why, and the command that runs it.
+        """
+        return cls(
+            text=text,
+            clean=None,
+            bars_checked=0,
+            bars=0,
+            differing=0,
+            first_bad_bar=None,
+            kind=None,
+        )
+
+
+def join_checks(checks: Mapping[str, BiasCheck]) -> BiasCheck:
+    """Return the bias checks of several symbols as one; look-ahead outranks other faults.
+
+    Args:
+        checks: Bias checks by symbol.
+    """
+    bad = [check for check in checks.values() if check.first_bad_bar is not None]
+    first = min(
+        bad, key=lambda check: (check.kind != "look-ahead", check.first_bad_bar or 0), default=None
+    )
+    ran = [check.clean for check in checks.values() if check.clean is not None]
+    return BiasCheck(
+        text="; ".join(f"{symbol}: {check.text}" for symbol, check in checks.items()),
+        clean=all(ran) if ran else None,
+        bars_checked=sum(check.bars_checked for check in checks.values()),
+        bars=sum(check.bars for check in checks.values()),
+        differing=sum(check.differing for check in checks.values()),
+        first_bad_bar=first and first.first_bad_bar,
+        kind=first and first.kind,
+    )
+
+
+class TradeRecord(Trade, frozen=True, gc=False):
+    """A round trip with the reasons of its entry and its exit, as printed and saved."""
+
+    entry_reason: str
+    """Why the position was entered, in words."""
+    exit_reason: str
+    """Why the position was left, in words; empty while open."""
+
+
+_Decimals = Annotated[int, Meta(ge=0, le=20)]
+
+
+class SymbolDigits(Struct, frozen=True):
+    """Decimals that prices, money and amounts of one symbol are shown with."""
+
+    price: _Decimals
+    money: _Decimals
+    amount: _Decimals
+
+
+class PauseSummary(Struct, frozen=True):
+    """A part of the range that is not traded, because a warm-up after a hole is not full."""
+
+    symbol: str
+    hole_from: Moment
+    """Open of the first missing candle, epoch seconds."""
+    hole_to: Moment
+    """Open of the first candle after the hole, epoch seconds."""
+    timeframe: str
+    """Timeframe of the missing candles."""
+    trading_since: Moment | None
+    """Close of the first candle that is traded again; None: the range or a hole comes first."""
+
+
+class RunSummary(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """Summary of a backtest without its trades; ratios are parts, times are epoch seconds."""
+
+    exchange: str
+    symbol: str
+    """Symbol of the run; of several, the first."""
+    timeframe: str
+    from_: Moment
+    to: Moment
+    """End of the range, exclusive."""
+    candles: Count
+    warm_up: Count
+    known_outages: Count = 0
+    unexplained_gaps: Count = 0
+    pauses: list[PauseSummary] = []
+    left_out: Moment | None = None
+    """Open of the newest row, where nothing proves that it is closed."""
+    strategy: str
+    parameters: dict[str, Any]
+    assumptions: dict[str, str]
+    digits: dict[str, SymbolDigits] = {}
+    """Decimals by symbol; summaries of older versions have none."""
+    check: BiasCheck
+    notes: list[str]
+    metrics: Metrics
+    seconds: float
+    """Duration of the run, seconds."""
+    database: str
+    report: str | None
+    """Path of the HTML report."""
+    run: str | None
+    """Folder of the saved run."""
+    symbols: list[str] | UnsetType = UNSET
+    """All symbols of a run over several."""
+
+    @property
+    def all_symbols(self) -> list[str]:
+        """Return the symbols of the run."""
+        return [self.symbol] if self.symbols is UNSET else self.symbols
+
+    @property
+    def quote(self) -> str:
+        """Return the quote currency of the account."""
+        return base_and_quote(self.symbol)[1]
+
+    def digits_of(self, symbol: str, trades: Sequence[TradeRecord]) -> Digits:
+        """Return the decimals of one symbol.
+
+        Args:
+            symbol: One of the run's symbols.
+            trades: Trades of the run, whose prices show the decimals where the summary has none.
+        """
+        known = self.digits.get(symbol)
+        if known is not None:
+            return Digits(known.price, known.money, known.amount)
+        own = [trade for trade in trades if (trade.symbol or symbol) == symbol]
+        prices = [
+            price for trade in own for price in (trade.entry_price, trade.exit_price) if price
+        ]
+        return Digits(
+            price=shown_decimals(np.array(prices, dtype=np.float64)) if prices else 0,
+            money=money_decimals(base_and_quote(symbol)[1], self.metrics.start_cash),
+        )

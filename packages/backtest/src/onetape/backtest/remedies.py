@@ -1,0 +1,157 @@
+"""Commands that fetch, build or accept what a run is missing, for error texts and notes."""
+
+import shlex
+from collections.abc import Sequence
+
+from onetape.backtest.config import BacktestConfig
+from onetape.core.candles import SeriesKey
+from onetape.core.clock import day_text, utc_text
+from onetape.core.errors import UsageError
+from onetape.core.quirks import quirks_of
+from onetape.core.resample import check_multiple
+from onetape.core.timeframes import Timeframe
+from onetape.core.words import counted, did_you_mean
+from onetape.store.candles import closed_range, stored_series
+from onetape.store.database import Store
+from onetape.store.gaps import UNPROVEN, ledger_of
+
+Range = tuple[int, int]
+
+
+def repair_command(
+    key: SeriesKey,
+    config: BacktestConfig,
+    start: int | None = None,
+    end: int | None = None,
+    *,
+    others: Sequence[str] = (),
+    first: int | None = None,
+) -> str:
+    """Return the command that gets what is missing into the same file.
+
+    Of an exchange that serves its newest candles only, older ones must come from a file.
+
+    Args:
+        key: The series.
+        config: The config of the run.
+        start: First moment of the candles, epoch seconds; None: the backfiller's own.
+        end: Last moment of the candles, epoch seconds, exclusive; None: the newest.
+        others: Other symbols that lack the candles, too.
+        first: Open of the first missing candle, epoch seconds; None: `start`.
+    """
+    moment = start if first is None else first
+    if moment is not None and _is_out_of_reach(key, moment):
+        command = (
+            f"uv run backfiller import FILE --exchange {key.exchange} --symbol "
+            f"{shlex.quote(key.symbol)} --timeframe {key.timeframe}"
+        )
+        return (
+            f"{command}{config.db_words}, with a FILE that has them: {key.exchange} serves its "
+            "newest ones only"
+        )
+    symbols = " ".join(f"--symbol {shlex.quote(symbol)}" for symbol in (key.symbol, *others))
+    command = f"uv run backfiller --exchange {key.exchange} {symbols} --timeframe {key.timeframe}"
+    for flag, moment in (("--from", start), ("--to", end)):
+        if moment is not None:
+            command += f" {flag} {day_text(moment).replace(' ', 'T')}"
+    return command + config.db_words
+
+
+def _is_out_of_reach(key: SeriesKey, start: int) -> bool:
+    """Return whether the exchange cannot serve a candle any more."""
+    from onetape.core.clock import SystemClock
+    from onetape.core.quirks import is_out_of_reach
+
+    now = SystemClock().now_ms() // 1_000
+    return is_out_of_reach(key.exchange, Timeframe.parse(key.timeframe), start, now)
+
+
+def nothing_stored_text(store: Store, key: SeriesKey, config: BacktestConfig) -> str:
+    """Return that no closed candle of a series is stored, with the command that fetches some."""
+    hint = did_you_mean(str(key), [str(summary.key) for summary in stored_series(store)])
+    return (
+        f"{store.path} holds no closed candle of {key}; run: {repair_command(key, config)}"
+        f"{_resample_text(store, key, config)}{hint}"
+    )
+
+
+def gap_text(
+    store: Store,
+    key: SeriesKey,
+    config: BacktestConfig,
+    bad: Sequence[Range],
+    stored: Range,
+    repair: str,
+) -> str:
+    """Return how many candles are missing, where first, and the remedies that can work.
+
+    Args:
+        store: The open database.
+        key: The series.
+        config: Of the run.
+        bad: Unexplained holes of the range, sorted; at least one.
+        stored: Open of the first stored candle and the close of the last one, epoch seconds.
+        repair: The command that gets the missing candles.
+    """
+    timeframe = Timeframe.parse(key.timeframe)
+    missing = sum(timeframe.count_between(*hole) for hole in bad)
+    many = f" in {len(bad)} places, first" if len(bad) > 1 else ""
+    ends = f"{utc_text(stored[0])} to {utc_text(stored[1])} UTC"
+    return (
+        f"{key} has {counted(missing, 'candle')} missing{many} from {utc_text(bad[0][0])} UTC "
+        f"(stored: {ends}); run: {repair}{_again(store, key, bad)} "
+        f"({_accept(key, config)}or go on without them: --allow-gaps)"
+    )
+
+
+def _again(store: Store, key: SeriesKey, bad: Sequence[Range]) -> str:
+    """Return when to run the command, where the exchange has left candles out already."""
+    known = ledger_of(store, key, bad[0][0], bad[-1][1])
+    if quirks_of(key.exchange).newest_only or all(each.state != UNPROVEN for each in known):
+        return ""
+    return ", 2 minutes after the last run: a second answer fetches or proves the gap"
+
+
+def _accept(key: SeriesKey, config: BacktestConfig) -> str:
+    """Return the command that accepts a gap, where an exchange cannot prove old ones."""
+    if not quirks_of(key.exchange).newest_only:
+        return ""
+    return (
+        "or accept the gap: uv run backfiller gaps --accept FROM..TO --because "
+        f"REASON{config.db_words}; "
+    )
+
+
+def _resample_text(store: Store, key: SeriesKey, config: BacktestConfig) -> str:
+    """Return what else than fetching helps, in brackets; empty where nothing smaller is stored.
+
+    Args:
+        store: The open database.
+        key: A series without a closed candle.
+        config: Configuration of the run.
+    """
+    smaller = _largest_smaller(store, key)
+    if smaller is None:
+        return ""
+    command = (
+        f"uv run backfiller resample --exchange {key.exchange} --symbol {key.symbol} "
+        f"--timeframe {smaller} --into {key.timeframe}"
+    )
+    return f" (or build them from the stored {smaller} candles: {command}{config.db_words})"
+
+
+def _largest_smaller(store: Store, key: SeriesKey) -> str | None:
+    """Return the largest stored timeframe that whole candles of the wanted one are made of."""
+    wanted, found = Timeframe.parse(key.timeframe), list[Timeframe]()
+    for summary in stored_series(store):
+        each = summary.key
+        if (each.exchange, each.symbol) != (key.exchange, key.symbol):
+            continue
+        try:
+            timeframe = Timeframe.parse(each.timeframe)
+            check_multiple(timeframe, wanted)
+        except UsageError:  # another series of the file, which is none of our concern
+            continue
+        if closed_range(store, each) is not None:
+            found.append(timeframe)
+    return max(found, key=lambda one: one.average_seconds).name if found else None

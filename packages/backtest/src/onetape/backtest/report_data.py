@@ -1,0 +1,185 @@
+"""Convert a backtest into the records of the HTML report."""
+
+import time
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+
+from onetape.backtest.assumptions import (
+    assumptions,
+    checks_together,
+    notes,
+    parameter_values,
+)
+from onetape.backtest.metrics import metric_lines
+from onetape.backtest.models import Backtest, SymbolRun
+from onetape.backtest.trade_levels import TradeLevels, all_levels
+from onetape.backtest.trades import entry_reason, exit_reason
+from onetape.backtest.warning_banner import warning
+from onetape.core.candles import Candles, FloatArray, IntArray
+from onetape.core.digits import Digits
+from onetape.core.symbols import base_and_quote
+from onetape.engine import Trade, buy_and_hold_equity, shared_holding
+from onetape.report import (
+    Headline,
+    LevelSteps,
+    MetricRow,
+    OtherMarket,
+    ReportData,
+    ReportTitle,
+    ReportTrade,
+    write_report,
+)
+
+#: An axis that reaches further overflows when the chart scales it, and draws nothing at all.
+LARGEST_DRAWN = 1e100
+
+
+def write_backtest_report(backtest: Backtest, path: Path) -> None:
+    """Write the HTML report of a backtest.
+
+    Raises:
+        ConfigurationError: the file cannot be written; nothing is left behind.
+    """
+    write_report(report_data(backtest), path)
+
+
+def report_data(backtest: Backtest) -> ReportData:
+    """Return the contents of the report, without the warm-up; the first symbol is charted first."""
+    metrics, hold = backtest.metrics, backtest.metrics.buy_and_hold
+    charts = [_charted(backtest, run) for run in backtest.runs]
+    trades = [
+        _trade(run, trade, levels)
+        for run in backtest.runs
+        for trade, levels in zip(run.result.trades, all_levels(run.result), strict=True)
+    ]
+    quote = base_and_quote(backtest.first.symbol)[1]
+    return ReportData(
+        title=_title(backtest),
+        headline=Headline(
+            strategy_return=metrics.total_return,
+            buy_and_hold_return=hold.total_return if hold else 0.0,
+            fees_quote=metrics.fees,
+            max_drawdown=metrics.max_drawdown,
+        ),
+        start_cash=backtest.first.result.rules.cash,
+        metrics=tuple(MetricRow(*line) for line in metric_lines(metrics, quote)),
+        trades=tuple(sorted(trades, key=lambda trade: trade.entry_timestamp)),
+        others=tuple(
+            OtherMarket(symbol=run.symbol, **chart)
+            for run, chart in zip(backtest.runs[1:], charts[1:], strict=True)
+        ),
+        **charts[0],
+    )
+
+
+class _Chart(TypedDict):
+    """The fields that the report charts of one market."""
+
+    candles: Candles
+    equity: FloatArray
+    buy_and_hold: FloatArray
+    indicators: dict[str, FloatArray]
+    overlays: tuple[str, ...]
+    levels: dict[str, tuple[float, ...]]
+    digits: Digits
+
+
+def _charted(backtest: Backtest, run: SymbolRun) -> _Chart:
+    """Return the chart of one symbol, at the times of all symbols: NaN where it has no candle."""
+    signals, skipped = run.signals, run.window.warm_up
+    indicators = {name: _drawable(column[skipped:]) for name, column in signals.indicators.items()}
+    own, axis = run.result.candles, backtest.timestamp
+    equity = run.result.equity
+    if len(own) != len(axis):
+        places = np.searchsorted(axis, own.timestamp)
+        own = _spread_candles(own, axis, places)
+        indicators = {
+            name: _spread(column, len(axis), places) for name, column in indicators.items()
+        }
+        equity = backtest.equity
+    return _Chart(
+        candles=own,
+        equity=equity,
+        buy_and_hold=_held(backtest, own.timestamp),
+        indicators=indicators,
+        overlays=tuple(name for name in indicators if name in signals.overlays),
+        levels=dict(signals.levels),
+        digits=run.digits,
+    )
+
+
+def _held(backtest: Backtest, timestamp: IntArray) -> FloatArray:
+    """Return the value of buying and holding all symbols, at the closes of candles; shape (n,)."""
+    first = backtest.first.result
+    if backtest.has_several:
+        markets = [(run.result.candles, run.result.rules) for run in backtest.runs]
+        held = shared_holding(markets, timestamp)
+    else:
+        held = buy_and_hold_equity(first.candles, first.rules)
+    return np.full(len(timestamp), first.rules.cash) if held is None else held
+
+
+def _spread_candles(candles: Candles, axis: IntArray, places: IntArray) -> Candles:
+    columns = (candles.open, candles.high, candles.low, candles.close)
+    open_, high, low, close = (_spread(column, len(axis), places) for column in columns)
+    return Candles(axis, open_, high, low, close, _spread(candles.volume, len(axis), places, 0.0))
+
+
+def _spread(column: FloatArray, count: int, places: IntArray, absent: float = np.nan) -> FloatArray:
+    """Return a column with its values at the given places of a longer one."""
+    whole = np.full(count, absent)
+    whole[places] = column
+    return whole
+
+
+def _title(backtest: Backtest) -> ReportTitle:
+    window, check = backtest.first.window, checks_together(backtest)
+    return ReportTitle(
+        exchange=window.key.exchange,
+        symbol=window.key.symbol,
+        timeframe=window.key.timeframe,
+        start_timestamp=window.start,
+        end_timestamp=window.end,
+        strategy=backtest.strategy.name,
+        generated_at_ms=time.time_ns() // 1_000_000,
+        parameters={name: str(value) for name, value in parameter_values(backtest).items()},
+        rules={**assumptions(backtest), "check": check.text},
+        notes=tuple(notes(backtest)),
+        warning=warning(check),
+        warning_text=f"Check: {check.text}",
+        origin=window.origin,
+    )
+
+
+def _trade(run: SymbolRun, trade: Trade, levels: TradeLevels) -> ReportTrade:
+    candles = run.result.candles
+
+    def timed(steps: tuple[tuple[int, float], ...]) -> LevelSteps:
+        return tuple((int(candles.timestamp[bar]), price) for bar, price in steps)
+
+    # An open trade is valued where the range ends.
+    left, price = trade.exit_timestamp, trade.exit_price
+    return ReportTrade(
+        entry_timestamp=trade.entry_timestamp,
+        exit_timestamp=int(candles.timestamp[-1]) if left is None else left,
+        entry_price=trade.entry_price,
+        exit_price=float(candles.close[-1]) if price is None else price,
+        amount=trade.amount,
+        profit_quote=trade.profit,
+        profit_ratio=trade.profit_ratio,
+        fee_quote=trade.entry_fee + trade.exit_fee,
+        open_at_end=trade.open_at_end,
+        entry_reason=entry_reason(run, trade),
+        exit_reason=exit_reason(run, trade),
+        exit_kind=trade.exit_kind or "signal",
+        symbol=trade.symbol,
+        stop=timed(levels.stop),
+        target=timed(levels.target),
+    )
+
+
+def _drawable(column: FloatArray) -> FloatArray:
+    """Return an indicator with holes where a value is so large that its axis would overflow."""
+    return np.where(np.abs(column) < LARGEST_DRAWN, column, np.nan)

@@ -1,0 +1,1 @@
+"""Saved runs: one folder for each, written whole or not at all."""

@@ -1,0 +1,44 @@
+"""Digests of what the result of a run depends on: candles, strategy, engine, finer candles."""
+
+import hashlib
+from pathlib import Path
+
+from onetape.backtest.models import Backtest
+from onetape.core.digest import code_digest, data_digest
+from onetape.strategies import digest
+
+
+def digests_of(backtest: Backtest) -> dict[str, str]:
+    """Return SHA-256 digests, in hex, of the candles, the strategy's code and the engine's code.
+
+    The candles are those of the windows, warm-up included; where there are more symbols or higher
+    timeframes it is the digest of all their digests. Unexplained holes, which no window crosses,
+    are part of it. Of finer candles, what they decided is part of it.
+    """
+    windows = [
+        candles
+        for run in backtest.runs
+        for candles in (run.window.candles, *run.higher.candles.values())
+    ]
+    found = [data_digest(candles) for candles in windows]
+    segments = [run.segments for run in backtest.runs]
+    if any(run.has_holes for run in backtest.runs):
+        found.append(hashlib.sha256(repr(segments).encode()).hexdigest())
+    whole = hashlib.sha256("\n".join(found).encode()).hexdigest()
+    digests = {
+        "data": found[0] if len(found) == 1 else whole,
+        "strategy": digest(backtest.strategy),
+        "engine": _engine_digest(),
+    }
+    if backtest.config.detail_timeframe is not None:
+        from onetape.backtest.intrabar import digest_intrabar
+
+        digests["detail"] = digest_intrabar(backtest.runs)
+    return digests
+
+
+def _engine_digest() -> str:
+    """Return the SHA-256, in hex, of the source that decides fills, money and metrics."""
+    import onetape.engine
+
+    return code_digest(Path(onetape.engine.__path__[0]))

@@ -1,0 +1,128 @@
+"""`manifest.json` of a saved run: its form, and the configuration that it holds."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from onetape.backtest.config import BacktestConfig, StrategyChoice
+from onetape.backtest.records import RunSummary
+from onetape.core.clock import day_text
+from onetape.core.errors import UsageError
+from onetape.core.folders import USER_FOLDER, database_path
+from onetape.engine import Rules, exit_rules
+
+#: Fields of the engine's rules that are no settings of the account.
+_NO_SETTINGS = ("exits", "steps")
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """`manifest.json`.
+
+    A new field of the metrics or of the bias check without a default makes older manifests
+    unreadable: that needs another format number.
+    """
+
+    format: int
+    """Version of the layout of the folder."""
+    made: str
+    """When the run was made, ISO 8601, UTC."""
+    versions: dict[str, str]
+    """Versions of Onetape, Python and the libraries that the numbers depend on."""
+    digests: dict[str, str]
+    """SHA-256 digests of candles, strategy and engine."""
+    settings: dict[str, Any]
+    """Configuration of the run, as `settings_tree` returns it."""
+    result: RunSummary
+
+
+def settings_tree(config: BacktestConfig) -> dict[str, Any]:
+    """Return a configuration as plain values, named like the settings of the backtester."""
+    account = config.account
+    exits = msgspec.to_builtins(account.exits)
+    return {
+        "exchange": config.exchange,
+        "symbol": ",".join(config.symbols),
+        "max_open_trades": config.max_open_trades,
+        "timeframe": config.timeframe,
+        "from": None if config.start is None else day_text(config.start),
+        "to": None if config.end is None else day_text(config.end),
+        "strategy": {
+            "name": config.strategy.name,
+            "parameters": dict(config.strategy.parameters),
+        },
+        "account": {
+            name: getattr(account, name)
+            for name in account.__struct_fields__
+            if name not in _NO_SETTINGS
+        },
+        "exits": {
+            **exits,
+            "target_table": {str(age): ratio for age, ratio in exits["target_table"]},
+        },
+        "detail_timeframe": config.detail_timeframe,
+        "market": config.market,
+        "allow_gaps": config.allow_gaps,
+        "check": config.check,
+        "db": None if config.db_flag is None else str(config.db_flag),
+    }
+
+
+class _Strategy(msgspec.Struct):
+    name: str
+    parameters: dict[str, str]
+
+
+class _Settings(msgspec.Struct, rename={"from_": "from"}):
+    """The form of `settings_tree`, as far as a run is made again from it."""
+
+    exchange: str
+    symbol: str
+    timeframe: str
+    strategy: _Strategy
+    account: dict[str, Any]
+    exits: dict[str, Any]
+    max_open_trades: int | None
+    detail_timeframe: str | None
+    market: str
+    allow_gaps: bool
+    check: bool
+    db: str | None
+
+
+def config_of(manifest: Manifest) -> BacktestConfig:
+    """Return the configuration of a saved run, with the range that the run had.
+
+    Raises:
+        UsageError: the manifest holds settings that this version does not know.
+    """
+    try:
+        found = msgspec.convert(manifest.settings, _Settings)
+        exits = {**found.exits, "target_table": _ages(found.exits.get("target_table") or {})}
+        account = Rules(**found.account, exits=exit_rules(exits))
+    except (msgspec.ValidationError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"the settings of the saved run cannot be used by this version: {error}"
+        ) from error
+    db = None if found.db is None else Path(found.db)
+    return BacktestConfig(
+        exchange=found.exchange,
+        symbols=tuple(found.symbol.split(",")),
+        timeframe=found.timeframe,
+        # The newest candle of a day that the settings name may not be the newest one now.
+        start=manifest.result.from_,
+        end=manifest.result.to,
+        strategy=StrategyChoice(found.strategy.name, found.strategy.parameters, USER_FOLDER),
+        account=account,
+        max_open_trades=found.max_open_trades,
+        detail_timeframe=found.detail_timeframe,
+        market="ideal" if found.market == "ideal" else "exchange",
+        allow_gaps=found.allow_gaps,
+        check=found.check,
+        database=database_path(db, found.exchange),
+        db_flag=db,
+    )
+
+
+def _ages(table: dict[str, float]) -> dict[int, float]:
+    return {int(age): ratio for age, ratio in table.items()}

@@ -1,0 +1,31 @@
+"""Make a saved run again, and say what has changed since."""
+
+from onetape.backtest.models import Backtest
+from onetape.backtest.runner import run_backtest
+from onetape.backtest.storage.digests import digests_of
+from onetape.backtest.storage.manifest import config_of
+from onetape.backtest.storage.runs import Run
+
+#: What each digest of a run covers.
+_COVERS = {
+    "data": "the candles (warm-up included)",
+    "strategy": "the strategy's code",
+    "engine": "the engine's code",
+    "detail": "what the finer candles say of exits",
+}
+
+
+def rerun(run: Run) -> tuple[Backtest, list[str]]:
+    """Return the run made again over its own range, and a sentence for each thing that changed.
+
+    Raises:
+        OnetapeError: as for any backtest: candles or the strategy may be gone.
+    """
+    backtest = run_backtest(config_of(run.manifest))
+    then = run.manifest.digests
+    changes = [
+        f"{_COVERS[name]} changed since the run was made"
+        for name, value in digests_of(backtest).items()
+        if then.get(name) != value
+    ]
+    return backtest, changes

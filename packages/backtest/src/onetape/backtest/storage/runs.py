@@ -1,0 +1,212 @@
+"""Saved runs, one folder each in data/runs.
+
+In a notebook:
+
+    from onetape.backtest.storage.runs import load_run
+    load_run("last").trades          # a pandas DataFrame; so is .equity, and .metrics is a dict
+
+A folder holds `manifest.json` (config, versions, digests of code and data, assumptions, metrics),
+`trades.csv`, `equity.npy` and mostly `report.html`. Nothing else knows of it: to forget a run,
+delete its folder.
+"""
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec.structs import astuple
+
+from onetape.backtest.records import RunSummary, TradeRecord
+from onetape.backtest.storage.manifest import Manifest
+from onetape.backtest.storage.trade_table import TIME_COLUMNS, read_trades
+from onetape.backtest.trades import TRADE_COLUMNS
+from onetape.core.errors import DataError, UsageError
+from onetape.core.folders import DATA_FOLDER
+from onetape.core.words import did_you_mean, error_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RUNS_FOLDER: Final = DATA_FOLDER / "runs"
+MANIFEST, TRADES, EQUITY, REPORT = "manifest.json", "trades.csv", "equity.npy", "report.html"
+#: What a manifest of this program begins with; another number is another layout.
+FORMAT: Final = 2
+#: Names the newest run.
+LAST: Final = "last"
+
+
+class _Format(msgspec.Struct):
+    """The part of a manifest that every version has."""
+
+    format: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """A saved run."""
+
+    folder: Path
+    manifest: Manifest = field(repr=False)
+
+    @property
+    def id(self) -> str:
+        """Return the short id, the last part of the folder's name."""
+        return self.folder.name.rpartition("_")[2]
+
+    @property
+    def summary(self) -> RunSummary:
+        """Return the summary of the run, as `--json` printed it, without the trades."""
+        return self.manifest.result
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Return the metrics by name; docs/metrics.md defines them."""
+        return self.manifest.result.metrics.as_dict()
+
+    @cached_property
+    def trades(self) -> "pd.DataFrame":
+        """Return a row for each trade; times are UTC.
+
+        Raises:
+            DataError: the file is not there, or not the whole table.
+        """
+        import pandas as pd
+
+        rows = [astuple(trade) for trade in self.trade_records()]
+        frame: Any = pd.DataFrame(rows, columns=[*TRADE_COLUMNS])
+        for name in TIME_COLUMNS:
+            seconds = frame[name.replace("time", "timestamp")].astype("float64")
+            frame[name] = pd.to_datetime(seconds, unit="s", utc=True)
+        # Only trades of several symbols name theirs; frames of several runs are put together.
+        frame["symbol"] = frame["symbol"].replace("", self.summary.symbol)
+        return frame
+
+    @cached_property
+    def equity(self) -> "pd.DataFrame":
+        """Return equity and buy-and-hold at each close, by the open of their candle, UTC.
+
+        Raises:
+            DataError: the file is not there, or not the whole array.
+        """
+        import numpy as np
+        import pandas as pd
+
+        path = self.folder / EQUITY
+        try:
+            # `np.load` would take other kinds of files, too.
+            with path.open("rb") as file:
+                rows: Any = np.lib.format.read_array(file, allow_pickle=False)
+            columns: Any = {name: rows[name] for name in ("equity", "buy_and_hold")}
+            times: Any = rows["timestamp"].astype("datetime64[s]")
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise _damaged(path, error) from error
+        candles = self.summary.candles
+        if times.shape != (candles,):
+            text = f"it has {times.size:,} rows, and the manifest counts {candles:,} candles"
+            raise _damaged(path, text)
+        return pd.DataFrame(columns, index=pd.DatetimeIndex(times, tz="UTC", name="time"))
+
+    def trade_records(self) -> list[TradeRecord]:
+        """Return the trades of the run.
+
+        Raises:
+            DataError: the file is not there, or not the whole table.
+        """
+        path, metrics = self.folder / TRADES, self.summary.metrics
+        try:
+            return read_trades(path, metrics.trades, open_at_end=metrics.open_at_end)
+        except (OSError, ValueError) as error:
+            raise _damaged(path, error) from error
+
+
+def load_run(name: str | os.PathLike[str] = LAST, root: Path | None = None) -> Run:
+    """Return a run that was kept.
+
+    Args:
+        name: `last`, an id or the beginning of one, a folder's name, or the path of a folder.
+        root: Where runs are kept; None: data/runs.
+
+    Raises:
+        UsageError: no run is called so, or several are.
+        DataError: its manifest is damaged.
+    """
+    root = RUNS_FOLDER if root is None else root
+    given = Path(name)
+    if given.name != os.fspath(name) and given.is_dir():
+        if not (given / MANIFEST).exists():
+            raise UsageError(f"{given} is no run's folder; see: uv run backtester list")
+        return _read(given)
+    folders = run_folders(root)
+    if name == LAST and folders:
+        return _read(folders[-1])
+    text = given.name
+    found = [one for one in folders if one.name == text or _id(one) == text] or [
+        one for one in folders if one.name.startswith(text) or _id(one).startswith(text)
+    ]
+    if len(found) == 1:
+        return _read(found[0])
+    if found:
+        ids = ", ".join(_id(one) for one in found[-8:])
+        raise UsageError(f"{len(found)} runs are called {text}...; write more of one: {ids}")
+    if not folders:
+        raise UsageError(f"no run is kept in {root}; run: uv run backtester")
+    hint = did_you_mean(text, [LAST, *(_id(one) for one in folders)])
+    raise UsageError(f"no run is called {text!r}{hint}; see: uv run backtester list")
+
+
+def run_folders(root: Path | None = None) -> list[Path]:
+    """Return the folders of all runs, the newest last; one that is being written is not among them.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
+    root = RUNS_FOLDER if root is None else root
+    try:
+        found = [path.parent for path in root.glob(f"*/{MANIFEST}")]
+        kept = [folder for folder in found if not folder.name.startswith(".")]
+        # By the second, then by the id, which begins with its milliseconds.
+        return sorted(kept, key=lambda folder: (folder.name.partition("_")[0], _id(folder)))
+    except OSError as error:
+        raise DataError(f"{root} cannot be read: {error_text(error)}; mend its rights") from error
+
+
+def stored_runs(root: Path | None = None) -> tuple[list[Run], list[str]]:
+    """Return the runs, the newest last, and a sentence for each whose manifest is damaged."""
+    runs: list[Run] = []
+    damaged: list[str] = []
+    for folder in run_folders(root):
+        try:
+            runs.append(_read(folder))
+        except DataError as error:
+            damaged.append(str(error))
+    return runs, damaged
+
+
+def _read(folder: Path) -> Run:
+    path = folder / MANIFEST
+    try:
+        content = path.read_bytes()
+        version = msgspec.json.decode(content, type=_Format).format
+        if version == FORMAT:
+            return Run(folder, msgspec.json.decode(content, type=Manifest))
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(path, error) from error
+    raise DataError(
+        f"{path} is of format {version}, which another version wrote; delete {path.parent} and "
+        "run it again"
+    )
+
+
+def _id(folder: Path) -> str:
+    return folder.name.rpartition("_")[2]
+
+
+def _damaged(path: Path, error: Exception | str) -> DataError:
+    what = error
+    if isinstance(error, Exception):
+        is_ours = isinstance(error, OSError)
+        what = error_text(error) if is_ours else f"{type(error).__name__}: {error}"
+    return DataError(f"{path} cannot be read ({what}); delete {path.parent} and run it again")

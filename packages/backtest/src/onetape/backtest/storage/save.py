@@ -1,0 +1,146 @@
+"""Save a run: its folder appears whole, or not at all."""
+
+import contextlib
+import platform
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from onetape.backtest.models import Backtest
+from onetape.backtest.records import RunSummary, TradeRecord
+from onetape.backtest.storage.digests import digests_of
+from onetape.backtest.storage.manifest import Manifest, settings_tree
+from onetape.backtest.storage.runs import (
+    EQUITY,
+    FORMAT,
+    MANIFEST,
+    REPORT,
+    RUNS_FOLDER,
+    TRADES,
+)
+from onetape.backtest.storage.trade_table import write_trades
+from onetape.core.errors import ConfigurationError
+from onetape.core.words import error_text
+from onetape.engine import shared_holding
+
+#: A folder with a dot that is younger may belong to a run that is being saved now.
+_RUBBISH_AFTER_SECONDS: Final = 3_600.0
+
+
+def save_run(
+    backtest: Backtest,
+    summary: RunSummary,
+    trades: Sequence[TradeRecord],
+    *,
+    with_report: bool,
+    root: Path | None = None,
+) -> RunSummary:
+    """Write the folder of a run; return the summary with the folder, and the report in it.
+
+    Args:
+        backtest: The backtest.
+        summary: Summary of the backtest.
+        trades: Trades of the backtest.
+        with_report: Whether the folder gets the HTML report.
+        root: Folder of all saved runs; None: data/runs.
+
+    Raises:
+        ConfigurationError: the folder cannot be written; nothing is left behind.
+    """
+    made = datetime.fromtimestamp(time.time(), tz=UTC)
+    folder = (RUNS_FOLDER if root is None else root) / _name(backtest, made)
+    # Readers skip a folder whose name begins with a dot.
+    partial = folder.with_name(f".{folder.name}")
+    report = str(folder / REPORT) if with_report else summary.report
+    summary = replace(summary, run=str(folder), report=report)
+    try:
+        partial.mkdir(parents=True)
+        if with_report:
+            # The report's modules load only where a report is written.
+            from onetape.backtest.report_data import write_backtest_report
+
+            write_backtest_report(backtest, partial / REPORT)
+        write_trades(trades, partial / TRADES)
+        np.save(partial / EQUITY, _equity(backtest), allow_pickle=False)
+        (partial / MANIFEST).write_bytes(_encode(_manifest(backtest, summary, made)))
+        partial.rename(folder)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the run's folder {folder} cannot be written: {error_text(error)}; mend its rights, "
+            "make room, or add --no-keep"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    _sweep(folder.parent)
+    return summary
+
+
+def _sweep(root: Path) -> None:
+    """Delete what runs that were killed have left half written."""
+    for path in root.glob(".????????T??????Z_*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _RUBBISH_AFTER_SECONDS:
+                shutil.rmtree(path)
+
+
+def _encode(manifest: Manifest) -> bytes:
+    """Return a manifest as indented JSON; values that JSON does not know are text."""
+    return msgspec.json.format(msgspec.json.encode(manifest, enc_hook=str), indent=2)
+
+
+def _name(backtest: Backtest, made: datetime) -> str:
+    key = backtest.first.window.key
+    words = (f"{made:%Y%m%dT%H%M%SZ}", backtest.strategy.name, key.symbol, key.timeframe)
+    plain = (re.sub(r"[^\w.]|_", "-", word) for word in words)
+    # Ids begin with the milliseconds, so that runs of one second keep their order.
+    return "_".join([*plain, f"{made.microsecond // 1_000:03x}{secrets.token_hex(2)[1:]}"])
+
+
+def _manifest(backtest: Backtest, summary: RunSummary, made: datetime) -> Manifest:
+    return Manifest(
+        format=FORMAT,
+        made=f"{made:%Y-%m-%dT%H:%M:%SZ}",
+        versions=_versions(),
+        digests=digests_of(backtest),
+        settings=settings_tree(backtest.config),
+        result=summary,
+    )
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    import apsw
+
+    return {
+        "onetape": version("onetape-backtester"),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "sqlite": apsw.sqlite_lib_version(),
+    }
+
+
+def _equity(backtest: Backtest) -> NDArray[Any]:
+    """Return equity and buy-and-hold by time, as a structured array; shape (m,)."""
+    times, equity = backtest.timestamp, backtest.equity
+    markets = [(run.result.candles, run.result.rules) for run in backtest.runs]
+    held = shared_holding(markets, times)
+    columns: dict[str, NDArray[Any]] = {
+        "timestamp": times,
+        "equity": equity,
+        "buy_and_hold": np.full(len(equity), backtest.metrics.start_cash) if held is None else held,
+    }
+    rows = np.empty(len(equity), [(name, column.dtype.str) for name, column in columns.items()])
+    for name, column in columns.items():
+        rows[name] = column
+    return rows

@@ -1,0 +1,86 @@
+"""`trades.csv` of a saved run: written, and read again whole or refused."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec.structs import astuple
+
+from onetape.backtest.records import Moment, TradeRecord
+from onetape.backtest.trades import TRADE_COLUMNS
+from onetape.core.clock import utc_text
+
+#: Columns of trades.csv for people; the timestamps hold the same moments.
+TIME_COLUMNS: Final = ("entry_time", "exit_time")
+_HEADER: Final = [*TIME_COLUMNS, *TRADE_COLUMNS]
+#: Columns that are empty for an open trade.
+_OF_EXIT: Final = ("exit_index", "exit_timestamp", "exit_price", "exit_kind")
+
+
+class _Times(msgspec.Struct):
+    """The moments of a trade, within the range of the calendar."""
+
+    entry_timestamp: Moment
+    exit_timestamp: Moment | None
+
+
+def read_trades(path: Path, closed: int, *, open_at_end: bool) -> list[TradeRecord]:
+    """Return the trades of a saved run.
+
+    Args:
+        path: The file.
+        closed: How many trades with an exit the manifest counts.
+        open_at_end: Whether it says that there are trades without one.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no table of trades, or not of so many.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        text = file.read()
+    try:
+        lines = [*csv.reader(io.StringIO(text, newline=""), strict=True)]
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
+    if not lines or lines[0] != _HEADER or not text.endswith("\n"):
+        raise ValueError("it does not begin and end as a table of trades")
+    trades = [_trade(number, line) for number, line in enumerate(lines[1:], 1)]
+    left_open = sum(trade.open_at_end for trade in trades)
+    if len(trades) - left_open != closed or (left_open > 0) is not open_at_end:
+        one = "one or more open at the end" if open_at_end else "none open"
+        raise ValueError(
+            f"it has {len(trades) - left_open:,} closed trades and {left_open:,} open, and the "
+            f"manifest counts {closed:,} closed and {one}"
+        )
+    return trades
+
+
+def _trade(number: int, line: list[str]) -> TradeRecord:
+    try:
+        row: dict[str, str | None] = dict(zip(_HEADER, line, strict=True))
+        row |= {name: None for name in _OF_EXIT if not row[name]}
+        trade = msgspec.convert(row, TradeRecord, strict=False)
+        msgspec.convert(row, _Times, strict=False)
+    except ValueError as error:
+        raise ValueError(f"trade {number:,}: {error}") from error
+    if any((row[name] is None) is not trade.open_at_end for name in _OF_EXIT):
+        raise ValueError(f"trade {number:,}: its exit is there in part")
+    return trade
+
+
+def write_trades(trades: Sequence[TradeRecord], path: Path) -> None:
+    """Write the trades of a run.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*TIME_COLUMNS, *TRADE_COLUMNS])
+        for trade in trades:
+            times = (trade.entry_timestamp, trade.exit_timestamp)
+            read = ("" if time is None else utc_text(time) for time in times)
+            writer.writerow([*read, *astuple(trade)])

@@ -1,0 +1,58 @@
+"""Summarize a finished backtest in the record behind `--json`, the terminal and saved runs."""
+
+from msgspec import UNSET
+
+from onetape.backtest.assumptions import (
+    assumptions,
+    checks_together,
+    notes,
+    parameter_values,
+)
+from onetape.backtest.models import Backtest
+from onetape.backtest.records import PauseSummary, RunSummary, SymbolDigits
+from onetape.backtest.warm_up import pauses_of
+
+
+def summarize(backtest: Backtest) -> RunSummary:
+    """Return the summary of a backtest; the report and the folder are set by their writers."""
+    runs, first = backtest.runs, backtest.first
+    left_out = [run.window.left_out for run in runs if run.window.left_out is not None]
+    return RunSummary(
+        exchange=first.window.key.exchange,
+        symbol=first.symbol,
+        timeframe=first.window.key.timeframe,
+        from_=first.window.start,
+        to=first.window.end,
+        candles=len(backtest.timestamp),
+        warm_up=min(run.window.warm_up for run in runs),
+        known_outages=sum(run.window.known_outages for run in runs),
+        unexplained_gaps=sum(run.window.unexplained for run in runs),
+        pauses=_pauses(backtest),
+        left_out=max(left_out, default=None),
+        strategy=backtest.strategy.name,
+        parameters=parameter_values(backtest),
+        assumptions=assumptions(backtest),
+        digits={
+            run.symbol: SymbolDigits(run.digits.price, run.digits.money, run.digits.amount)
+            for run in runs
+        },
+        check=checks_together(backtest),
+        notes=notes(backtest),
+        metrics=backtest.metrics,
+        seconds=backtest.seconds,
+        database=str(backtest.config.database),
+        report=None,
+        run=None,
+        symbols=[run.symbol for run in runs] if backtest.has_several else UNSET,
+    )
+
+
+def _pauses(backtest: Backtest) -> list[PauseSummary]:
+    return [
+        PauseSummary(
+            run.symbol, pause.hole_from, pause.hole_to, pause.timeframe, pause.trading_since
+        )
+        for run in backtest.runs
+        if run.has_holes
+        for pause in pauses_of(run.window, run.segments)
+    ]

@@ -1,0 +1,172 @@
+"""All trades of a run as records, made column by column.
+
+A million candles may have twenty thousand trades. A test holds each record equal to the engine's
+`Trade`, to the last bit.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onetape.backtest.models import Backtest, SymbolRun
+from onetape.backtest.records import TradeRecord
+from onetape.engine import Result, Trade
+from onetape.strategies import Signals
+
+#: What a trade was left by, where the strategy did not say so.
+EXIT_WORDS: Final = {
+    "signal": "sell signal",
+    "stop_loss": "stop loss",
+    "trailing_stop": "trailing stop",
+    "target": "target",
+    "time_stop": "time stop",
+}
+
+
+#: Fields of a trade in a document, and columns of trades.csv.
+TRADE_COLUMNS: Final = TradeRecord.__struct_fields__
+#: Rows that are made at a time: all at once would take the memory of half the candles.
+_AT_ONCE: Final = 2_000
+
+
+class TradeRows(Sequence[TradeRecord]):
+    """All trades of one symbol's run, in time order.
+
+    Records are made on access and not kept: all at once would take the memory of half the candles.
+    """
+
+    def __init__(self, result: Result, signals: Signals, warm_up: int) -> None:
+        """BiasCheck at a run.
+
+        Args:
+            result: A run that began without a position.
+            signals: What it traded, warm-up included.
+            warm_up: Candles before those of the result.
+        """
+        self._result, self._signals, self._warm_up = result, signals, warm_up
+        self._of_each, self._of_closed = _columns(result)
+        self._kinds = result.exit_kinds
+
+    def __len__(self) -> int:
+        """Return how many trades there are."""
+        return len(self._of_each["entry_index"])
+
+    @overload
+    def __getitem__(self, index: int) -> TradeRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[TradeRecord]: ...
+    def __getitem__(self, index: int | slice) -> TradeRecord | list[TradeRecord]:
+        """Return one record, or the records of a slice."""
+        if isinstance(index, int):
+            number = range(len(self))[index]
+            return self._records(number, number + 1)[0]
+        start, stop, step = index.indices(len(self))
+        if step != 1:
+            raise ValueError("trades are sliced in their order only")
+        return self._records(start, max(start, stop))
+
+    def __iter__(self) -> Iterator[TradeRecord]:
+        """Yield every record."""
+        for start in range(0, len(self), _AT_ONCE):
+            yield from self[start : start + _AT_ONCE]
+
+    def _records(self, start: int, stop: int) -> list[TradeRecord]:
+        return [TradeRecord(*row) for row in self._values(start, stop)]
+
+    def _values(self, start: int, stop: int) -> Iterator[tuple[Any, ...]]:
+        closed = len(self._of_closed["exit_index"])
+        nothing = [None] * (stop - max(min(stop, closed), start))
+        columns: dict[str, list[Any]] = {
+            name: column[start:stop].tolist() for name, column in self._of_each.items()
+        }
+        for name, column in self._of_closed.items():
+            columns[name] = column[start:stop].tolist() + nothing
+        kinds = self._kinds[start:stop]
+        columns["exit_kind"] = [*kinds, *nothing]
+        columns["symbol"] = [self._result.symbol] * (stop - start)
+        # Warm-up candles count too.
+        entered, left = (
+            _reasons(self._signals, self._result.book.signal_bars(bars[start:stop]) + self._warm_up)
+            for bars in (self._of_each["entry_index"], self._of_closed["exit_index"])
+        )
+        columns["entry_reason"] = [text or "buy signal" for text in entered]
+        columns["exit_reason"] = [
+            *(
+                (text if kind == "signal" else "") or EXIT_WORDS[kind]
+                for text, kind in zip(left, kinds, strict=True)
+            ),
+            *([""] * len(nothing)),
+        ]
+        return zip(*(columns[name] for name in TRADE_COLUMNS), strict=True)
+
+
+def _columns(result: Result) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """Return the fields of `Trade` as columns: those of each trade, and those of closed ones."""
+    times, book = result.candles.timestamp, result.book
+    numbers = book.columns()
+    bought, sold = numbers[0::2], numbers[1::2]
+    entries = np.asarray(book.entry_bars(), dtype=np.int64)
+    exits = np.asarray(book.exit_bars(), dtype=np.int64)
+    closed, count = len(exits), len(entries)
+    fees = bought[:, 3] * bought[:, 0] if result.rules.fee_coin == "received" else bought[:, 3]
+    paid = -bought[:, 4]
+    ended, back, exit_fees = np.full(count, len(times)), np.empty(count), np.zeros(count)
+    ended[:closed], back[:closed], exit_fees[:closed] = exits, sold[:, 4], sold[:, 3]
+    if count > closed:
+        back[closed:] = bought[closed:, 5] * result.candles.close[-1]
+    of_each = {
+        "entry_index": entries,
+        "entry_timestamp": times[entries],
+        "entry_price": bought[:, 0],
+        "amount": bought[:, 1],
+        "entry_fee": fees,
+        "exit_fee": exit_fees,
+        "profit": back - paid,
+        "profit_ratio": back / paid - 1.0,
+        "bars_held": ended - entries,
+        "open_at_end": np.arange(count) >= closed,
+    }
+    of_closed = {"exit_index": exits, "exit_timestamp": times[exits], "exit_price": sold[:, 0]}
+    return of_each, of_closed
+
+
+def _reasons(signals: Signals, bars: NDArray[np.int64]) -> list[str]:
+    """Return what the strategy said of some candles; empty where it said nothing."""
+    if signals.reason is None:
+        return [""] * len(bars)
+    # An order of the first candle that is traded has no candle before it.
+    codes = np.where(bars >= 0, signals.reason[bars], -128).tolist()
+    texts = {code: signals.reason_texts.get(code, "") for code in set(codes)}
+    return [texts[code] for code in codes]
+
+
+def trade_records(backtest: Backtest) -> Sequence[TradeRecord]:
+    """Return all trades by time of entry, at one moment in the order of the symbols."""
+    each = [TradeRows(run.result, run.signals, run.window.warm_up) for run in backtest.runs]
+    if len(each) == 1:
+        return each[0]
+    trades = (trade for rows in each for trade in rows)
+    return sorted(trades, key=lambda trade: trade.entry_timestamp)
+
+
+def entry_reason(run: SymbolRun, trade: Trade) -> str:
+    """Return why a trade was entered, in words."""
+    return _signal_reason(run, trade.entry_index) or "buy signal"
+
+
+def exit_reason(run: SymbolRun, trade: Trade) -> str:
+    """Return why a trade was left, in words; empty while open."""
+    if trade.exit_index is None or trade.exit_kind is None:
+        return ""
+    reason = _signal_reason(run, trade.exit_index) if trade.exit_kind == "signal" else ""
+    return reason or EXIT_WORDS[trade.exit_kind]
+
+
+def _signal_reason(run: SymbolRun, filled_index: int) -> str:
+    """Return the reason that the strategy gave for the signal behind a fill."""
+    # The signals have the warm-up candles too.
+    filled = np.array([filled_index])
+    index = run.window.warm_up + int(run.result.book.signal_bars(filled)[0])
+    return run.signals.reason_text(index) if index >= 0 else ""

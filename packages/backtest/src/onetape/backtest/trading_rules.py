@@ -1,0 +1,87 @@
+"""The price and amount rules of a run's market, and their description for every result."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Final
+
+from onetape.backtest.config import BacktestConfig
+from onetape.core.candles import Candles, SeriesKey
+from onetape.core.clock import utc_text
+from onetape.core.price_steps import with_month_steps
+from onetape.core.steps import IDEAL_MARKET, MarketSteps, MonthStep, decimal_text
+from onetape.store.database import Store
+from onetape.store.market_data import market_steps
+
+#: Ranges of months that are named one by one; more are counted.
+_MOST_RANGES: Final = 3
+
+
+def market_rules(
+    store: Store, key: SeriesKey, config: BacktestConfig, candles: Candles
+) -> tuple[MarketSteps, str]:
+    """Return the market's price and amount rules, and their description.
+
+    Args:
+        store: The database, which holds what the exchange stated last.
+        key: The series.
+        config: Configuration of the run; `market: ideal` leaves all rules out.
+        candles: Of the run, warm-up included: they show the price step of their time.
+    """
+    if config.market == "ideal":
+        return IDEAL_MARKET, "ideal (no steps, no minimum)"
+    stated = market_steps(store, key.exchange, key.symbol)
+    if stated is None:
+        return IDEAL_MARKET, f"ideal, because the steps of {key.exchange} are not stored"
+    steps = with_month_steps(stated, candles)
+    words = (
+        f"steps of {key.exchange}: price {_step_text(steps.price_step)}, "
+        f"amount {_step_text(steps.amount_step)}, least order {decimal_text(steps.min_notional)}"
+    )
+    return steps, words + month_words(steps.months or ())
+
+
+def month_words(months: Sequence[MonthStep]) -> str:
+    """Return where the candles show a finer price step than is stated; empty where nowhere."""
+    if not months:
+        return ""
+    parts = [_range_text(run) for run in _runs(months)]
+    if len(parts) > _MOST_RANGES:
+        names = sorted({_shown_text(month) for month in months}, key=len)
+        finest = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+        parts = [
+            f"{finest} in {len(months)} months from {_month_text(months[0])} to "
+            f"{_month_text(months[-1])}"
+        ]
+    return (
+        f"; the candles show a finer price step than the stated one, so theirs holds: "
+        f"{', '.join(parts)} (no candle shows amount step and least order of that time: the stated "
+        "ones hold)"
+    )
+
+
+def _runs(months: Sequence[MonthStep]) -> list[list[MonthStep]]:
+    """Return the months in runs that follow each other with the same step."""
+    runs: list[list[MonthStep]] = []
+    for month in months:
+        last = runs[-1][-1] if runs else None
+        if last is None or last.end != month.start or last.price_step != month.price_step:
+            runs.append([])
+        runs[-1].append(month)
+    return runs
+
+
+def _range_text(run: Sequence[MonthStep]) -> str:
+    first, last = _month_text(run[0]), _month_text(run[-1])
+    return f"{_shown_text(run[0])} in {first}" + ("" if first == last else f" to {last}")
+
+
+def _shown_text(month: MonthStep) -> str:
+    return "any price" if month.price_step is None else decimal_text(month.price_step)
+
+
+def _month_text(month: MonthStep) -> str:
+    return utc_text(month.start)[:7]
+
+
+def _step_text(step: Decimal | None) -> str:
+    return "any" if step is None else decimal_text(step)

@@ -1,0 +1,28 @@
+"""The warning of a bias check that failed, worded for places that nobody overlooks."""
+
+from onetape.backtest.records import BiasCheck
+
+
+def mark(check: BiasCheck | None) -> str:
+    """Return the fault as a mark such as `! look-ahead`; empty where there is none.
+
+    Args:
+        check: The bias check; None: there was nothing to check.
+    """
+    return f"! {check.kind}" if check is not None and check.clean is False else ""
+
+
+def warning(check: BiasCheck | None) -> str:
+    """Return the fault and its meaning, such as `look-ahead: do not trust this result`."""
+    if check is None or check.kind is None or not mark(check):
+        return ""
+    # Only a faulty strategy needs it.
+    from onetape.strategies.sample import meaning
+
+    return f"{check.kind}: {meaning(check.kind)}"
+
+
+def warning_lines(check: BiasCheck | None) -> list[str]:
+    """Return the line under the head of a result in a terminal, or none."""
+    text = warning(check)
+    return [f"! {text} (below: check)"] if text else []

@@ -1,0 +1,36 @@
+"""The folders of an installation: candles and runs, configuration, and the user's own files."""
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Final
+
+from onetape.core.symbols import SIMULATOR_ID
+
+#: The user's own files, which git ignores.
+USER_FOLDER: Final = Path("user")
+CONFIG_FOLDER: Final = Path("config")
+DATA_FOLDER: Final = Path("data")
+
+
+def database_path(db: Path | None, exchange: str) -> Path:
+    """Return the database file: the one named, or the default file for this kind of exchange.
+
+    The data folder of a checkout is readable by every user; this makes it private to its owner.
+
+    Args:
+        db: The file named by the user; None: the default.
+        exchange: CCXT exchange id, or `simulator`.
+    """
+    if db is not None:
+        return db
+    _make_private(DATA_FOLDER)
+    return DATA_FOLDER / ("simulator.db" if exchange == SIMULATOR_ID else "onetape.db")
+
+
+def _make_private(folder: Path) -> None:
+    # A folder that does not exist yet is made private by the store; another owner keeps his rights.
+    with contextlib.suppress(OSError):
+        status = folder.stat()
+        if status.st_uid == os.geteuid() and status.st_mode & 0o077:
+            folder.chmod(0o700)

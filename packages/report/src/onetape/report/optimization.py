@@ -1,0 +1,146 @@
+"""The page of an optimization: heat maps of two parameters for both parts. Loads nothing."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec import Struct
+
+from onetape.core.errors import ConfigurationError
+from onetape.core.simulated import Origin
+from onetape.core.words import error_text
+from onetape.report.frame import alarm_bar, asset, definitions, filled, framed, script_json
+from onetape.report.origin_banner import origin_banner
+
+_SCRIPTS: Final = ("start.js", "numbers.js", "fields.js", "cloud.js", "search.js")
+
+
+class MetricChoice(Struct, frozen=True):
+    """A metric that the page can show."""
+
+    name: str
+    """Name in `--json`."""
+    label: str
+    unit: str
+    """Unit of the value, as the definitions of the metrics name it."""
+    lower_is_better: bool
+
+
+class OptimizationPage(Struct, frozen=True, kw_only=True):
+    """Contents of the page; arrays have one row for each combination, best first."""
+
+    title: str
+    heading: str
+    """What was searched, in one line."""
+    parts: Sequence[str]
+    """Ranges of both parts, one line each."""
+    findings: Sequence[str]
+    """How far the ranking can be trusted, and notes, one sentence each."""
+    warning: str = ""
+    """Fault that the bias check of the best found, in short; empty where it found none."""
+    warning_text: str = ""
+    """Result of the bias check of the best."""
+    origin: Origin | None = None
+    """Where candles of the simulator come from; None for those of a real exchange."""
+    count: str
+    """Number of combinations, in words."""
+    head: Sequence[str]
+    """Headings of the table."""
+    rows: Sequence[Sequence[str]]
+    """Rows of the table as text, best first."""
+    hold_row: Sequence[str] | None
+    """Row of buy and hold; None where there is no result."""
+    rules: Mapping[str, str]
+    """Searched values, market and database: label and text."""
+    command: str
+    """Command that runs the best, or a text where none is ranked."""
+    names: Sequence[str]
+    """Names of the parameters that vary."""
+    metrics: Sequence[MetricChoice]
+    """Metrics to choose from, the one that ranks first."""
+    money_decimals: int
+    """Decimals of amounts of money."""
+    ranked: int
+    """Number of combinations that are ranked; they come first."""
+    few: str
+    """Label of combinations with too few trades."""
+    points: Sequence[Sequence[Any]]
+    """Values of the varying parameters."""
+    searched: Sequence[Sequence[float | None]]
+    """Metrics of the in-sample part."""
+    held_out: Sequence[Sequence[float | None]]
+    """Metrics of the out-of-sample part."""
+
+
+def write_optimization_page(page: OptimizationPage, path: Path) -> None:
+    """Write the page; a reader never meets half of one.
+
+    Raises:
+        ConfigurationError: the file cannot be written.
+    """
+    partial = path.with_suffix(".part")
+    try:
+        partial.write_text(render_optimization_page(page), encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error_text(error)}") from error
+
+
+def render_optimization_page(page: OptimizationPage) -> str:
+    """Return the page as HTML."""
+    own = Path(__file__).with_name("optimization_page")
+    alarm = alarm_bar(page.warning, page.warning_text)
+    banner = origin_banner(page.origin, "No combination says anything about a real market.")
+    values = {
+        "market": "<br>".join(escape(line) for line in page.parts),
+        "headline": escape(page.heading),
+        "banner": alarm + banner,
+        "luck": "".join(f"<li>{escape(line)}</li>" for line in page.findings),
+        "count": escape(page.count),
+        "table": _table(page),
+        "rules": definitions(page.rules),
+        "run": "When it is mended, run the best" if alarm else "Run the best",
+        "command": escape(page.command),
+    }
+    return framed(
+        filled(asset("search.html", own), values),
+        title=page.title,
+        style=f"{asset('report.css')}\n{asset('search.css', own)}",
+        data=_data(page),
+        scripts=[asset(name, own) for name in _SCRIPTS],
+    )
+
+
+def _table(page: OptimizationPage) -> str:
+    cells = "".join(f'<th scope="col">{escape(head)}</th>' for head in page.head)
+    rows = [] if page.hold_row is None else [_row(page.hold_row, "hold")]
+    rows += [_row(texts) for texts in page.rows]
+    return f"<thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody>"
+
+
+def _row(texts: Sequence[str], kind: str = "") -> str:
+    cells = "".join(f"<td>{escape(text)}</td>" for text in texts)
+    return f'<tr class="{kind}">{cells}</tr>' if kind else f"<tr>{cells}</tr>"
+
+
+def _data(page: OptimizationPage) -> str:
+    """Return the data of the page's scripts, as JSON."""
+    document: dict[str, Any] = {
+        "names": page.names,
+        "metrics": [metric.name for metric in page.metrics],
+        "labels": {metric.name: metric.label for metric in page.metrics},
+        "units": {metric.name: metric.unit for metric in page.metrics},
+        "money_decimals": page.money_decimals,
+        "lower_is_better": [metric.name for metric in page.metrics if metric.lower_is_better],
+        "ranked": page.ranked,
+        "few": page.few,
+        "points": page.points,
+        "searched": [[_short(value) for value in row] for row in page.searched],
+        "held_out": [[_short(value) for value in row] for row in page.held_out],
+    }
+    return script_json(document)
+
+
+def _short(value: float | None) -> float | None:
+    return value if value is None else float(f"{value:.9g}")
