@@ -13,7 +13,7 @@ from typing import Any
 
 from onetape.core.candles import Candles, SeriesKey
 from onetape.history.fetch import REREAD_CANDLES
-from onetape.simulator.embedded import DEFAULT_SEED
+from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market import Market
 from onetape.store.candles import replace_forming, row_at, stored_series
 from onetape.store.database import Store, open_store

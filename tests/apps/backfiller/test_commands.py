@@ -15,7 +15,7 @@ import pytest
 
 from backfiller.commands.tables import Column, fitted
 from onetape.core.candles import SeriesKey
-from onetape.simulator.embedded import DEFAULT_SEED
+from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market import Market
 from onetape.store.candles import stored_series
 from onetape.store.database import open_store

@@ -17,7 +17,8 @@ import pytest
 from onetape.core.candles import Candle, SeriesKey
 from onetape.exchange.rest import RestExchange
 from onetape.simulator.clock import make_clock
-from onetape.simulator.embedded import DEFAULT_SEED, EmbeddedSimulator, embedded_simulator
+from onetape.simulator.defaults import DEFAULT_SEED
+from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.simulator.market import Market
 from onetape.store.candles import replace_forming
 from onetape.store.database import open_store

@@ -26,7 +26,8 @@ from backfiller.main import app
 from onetape.cli.program import exit_code_of
 from onetape.core.candles import Candle, SeriesKey
 from onetape.simulator.clock import make_clock
-from onetape.simulator.embedded import DEFAULT_SEED, EmbeddedSimulator, embedded_simulator
+from onetape.simulator.defaults import DEFAULT_SEED
+from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.simulator.market import Market
 from onetape.store.candles import insert_columns, replace_forming
 from onetape.store.database import open_store

@@ -16,7 +16,7 @@ from onetape.cli.program import exit_code_of
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.clock import SystemClock
 from onetape.core.simulated import SimulatedSource
-from onetape.simulator.embedded import DEFAULT_SEED
+from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market import Market
 from onetape.store.candles import insert_closed
 from onetape.store.database import Store, open_store

@@ -11,7 +11,7 @@ import pytest
 
 from onetape.backtest.storage.runs import load_run
 from onetape.core.candles import Candle, SeriesKey
-from onetape.simulator.embedded import DEFAULT_SEED
+from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market import Market
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store

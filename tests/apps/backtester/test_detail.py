@@ -14,7 +14,7 @@ from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.clock import utc_text
 from onetape.core.resample import resample
 from onetape.core.timeframes import Timeframe
-from onetape.simulator.embedded import DEFAULT_SEED
+from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market import Market
 from onetape.store.candles import insert_closed
 from onetape.store.database import Store, open_store

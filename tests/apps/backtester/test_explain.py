@@ -17,7 +17,7 @@ from onetape.backtest.trade_levels import all_levels
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.clock import utc_text
 from onetape.engine import levels_of
-from onetape.simulator.embedded import DEFAULT_SEED
+from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market import Market
 from onetape.store.candles import insert_closed
 from onetape.store.database import Store, open_store

@@ -9,7 +9,7 @@ import pytest
 
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.steps import MarketSteps
-from onetape.simulator.embedded import DEFAULT_SEED
+from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market import Market
 from onetape.store.candles import insert_columns
 from onetape.store.database import open_store

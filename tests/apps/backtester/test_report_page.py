@@ -15,7 +15,7 @@ from backtester.main import app
 from browser import Page
 from onetape.cli.program import exit_code_of
 from onetape.core.candles import SeriesKey
-from onetape.simulator.embedded import DEFAULT_SEED
+from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market import Market
 from onetape.store.candles import insert_columns
 from onetape.store.database import open_store

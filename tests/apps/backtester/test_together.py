@@ -12,7 +12,7 @@ from onetape.backtest.storage.runs import load_run
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.simulated import SimulatedSource
 from onetape.engine import TIE_RULE
-from onetape.simulator.embedded import DEFAULT_SEED
+from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market import Market
 from onetape.store.candles import insert_closed
 from onetape.store.database import Store, open_store

@@ -15,7 +15,7 @@ from onetape.exchange.clients import Endpoint
 from onetape.exchange.listing import listed_since
 from onetape.exchange.markets import Ticker, market_of, ticker_of
 from onetape.exchange.rest import RestExchange
-from onetape.simulator.embedded import DEFAULT_SEED
+from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market import Market
 
 Ask = Callable[..., Any]

@@ -13,7 +13,7 @@ from onetape.exchange.clients import Endpoint
 from onetape.exchange.pages import Page, closed_pages, last_closed_open
 from onetape.exchange.rest import Market as RestMarket
 from onetape.exchange.rest import RestExchange, check_exchange
-from onetape.simulator.embedded import DEFAULT_SEED
+from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market import Market
 
 Ask = Callable[..., Any]

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from onetape.cli.output import tell
 from onetape.core.errors import ConfigurationError, ExchangeUnreachable
+from onetape.simulator.defaults import DEFAULT_SEED, DEFAULT_URL
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
     from onetape.simulator.server import Simulator
 
 #: Where `uv run simulator` listens unless told otherwise, and where programs look for one.
-DEFAULT_PORT: Final = 8790
-DEFAULT_URL: Final = f"http://127.0.0.1:{DEFAULT_PORT}"
-#: Which market is invented unless somebody chooses another.
-DEFAULT_SEED: Final = 7
 #: Whoever listens on loopback answers within this, or is no simulator.
 PROBE_SECONDS: Final = 2.0
 

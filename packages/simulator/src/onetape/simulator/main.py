@@ -9,7 +9,7 @@ import typer
 from onetape.cli.output import note, print_json, print_line
 from onetape.cli.program import run_app
 from onetape.core.errors import UsageError
-from onetape.simulator.embedded import DEFAULT_PORT, DEFAULT_SEED, DEFAULT_URL
+from onetape.simulator.defaults import DEFAULT_PORT, DEFAULT_SEED, DEFAULT_URL
 
 if TYPE_CHECKING:
     from onetape.simulator.faults.registry import Faults

@@ -12,7 +12,7 @@ from onetape.core.clock import Clock, SystemClock
 from onetape.simulator.account_service import AccountService
 from onetape.simulator.clock import REAL, clock_kind
 from onetape.simulator.control import Control
-from onetape.simulator.embedded import DEFAULT_SEED
+from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.faults.control import FaultControl
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.faults.registry import Faults

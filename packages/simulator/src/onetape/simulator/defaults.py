@@ -1,0 +1,8 @@
+"""Defaults of a simulator: its address on this computer, and the seed of its market."""
+
+from typing import Final
+
+DEFAULT_PORT: Final = 8790
+DEFAULT_URL: Final = f"http://127.0.0.1:{DEFAULT_PORT}"
+#: Which market is invented unless somebody chooses another.
+DEFAULT_SEED: Final = 7
