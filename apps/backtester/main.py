@@ -176,14 +176,16 @@ def _run(
     from onetape.backtest.trades import trade_records
     from onetape.cli.output import print_line, terminal_width
 
-    backtest = run_backtest(config)
+    is_saved = not as_json if keep is None else keep
+    has_page = report is not None or (is_saved and with_report)
+    backtest = run_backtest(config, with_indicators=has_page)
     summary, trades = summarize(backtest), trade_records(backtest)
     if report is not None:
         from onetape.backtest.report_data import write_backtest_report
 
         summary = replace(summary, report=str(report))
         write_backtest_report(backtest, report)
-    if not as_json if keep is None else keep:
+    if is_saved:
         from onetape.backtest.storage.save import save_run
 
         in_folder = with_report and report is None

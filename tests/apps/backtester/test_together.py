@@ -6,9 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import convert
+from msgspec.structs import asdict
 
+from backtester.main import config_of_arguments
 from backtester.rendering.result import TRADES_SHOWN, result_text
+from onetape.backtest.records import TradeRecord
+from onetape.backtest.runner import run_backtest
 from onetape.backtest.storage.runs import load_run
+from onetape.backtest.trades import entry_reason, exit_reason, trade_records
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.simulated import SimulatedSource
 from onetape.engine import TIE_RULE
@@ -141,3 +147,25 @@ def _trade_lines(text: str) -> list[str]:
     start = next(at for at, line in enumerate(lines) if line.startswith("symbol  "))
     table = lines[start : lines.index("", start)]
     return [line for line in table if not line.startswith("(")]
+
+
+def test_trades_of_several_symbols_are_the_engines_by_time_to_the_last_bit(tape: Path) -> None:
+    del tape
+    flags = (*SIM, *BOTH, *RSI, "--stop-loss", "0.02")
+    backtest = run_backtest(config_of_arguments(flags, "explain"))
+    wanted = [
+        convert(
+            asdict(trade)
+            | {"entry_reason": entry_reason(run, trade), "exit_reason": exit_reason(run, trade)},
+            TradeRecord,
+        )
+        for run in backtest.runs
+        for trade in run.result.trades
+    ]
+    wanted.sort(key=lambda trade: trade.entry_timestamp)
+    rows = trade_records(backtest)
+    assert len({trade.symbol for trade in wanted}) == 2
+    assert (list(rows), len(rows)) == (wanted, len(wanted))
+    for start, stop in ((0, 1), (1, 3), (-2, None), (2, 2), (0, 10_000)):
+        assert rows[start:stop] == wanted[start:stop]
+    assert rows[-1] == wanted[-1]

@@ -59,8 +59,13 @@ class SymbolInput(Struct, frozen=True):
     """Whether any stored candle of the series has volume."""
 
 
-def run_backtest(config: BacktestConfig) -> Backtest:
+def run_backtest(config: BacktestConfig, *, with_indicators: bool = True) -> Backtest:
     """Return the finished backtest of a configuration; reads the database only.
+
+    Args:
+        config: Configuration of the run.
+        with_indicators: Whether the signals keep the strategy's indicators, which only a report and
+            `explain` show; those of two columns take a third of the memory of the candles.
 
     Raises:
         OnetapeError: as the class of the error says.
@@ -69,7 +74,10 @@ def run_backtest(config: BacktestConfig) -> Backtest:
     strategy = config.strategy.load()
     with open_run_database(config) as store:
         common = common_range(store, config) if len(config.symbols) > 1 else None
-        inputs = [_read_symbol(store, config, key, strategy, common) for key in config.keys]
+        inputs: list[SymbolInput] = []
+        for key in config.keys:
+            read = _read_symbol(store, config, key, strategy, common)
+            inputs.append(read if with_indicators else _without_indicators(read))
         portfolio = _simulate(inputs, config)
     metrics = metrics_of(portfolio if len(inputs) > 1 else portfolio.parts[0])
     return Backtest(
@@ -131,6 +139,10 @@ def _read_symbol(
         detail=_intrabar_reader(store, window, own),
         has_volume=series_has_volume(store, window),
     )
+
+
+def _without_indicators(source: SymbolInput) -> SymbolInput:
+    return replace(source, signals=replace(source.signals, indicators={}, overlays=frozenset()))
 
 
 def _intrabar_reader(store: Store, window: CandleWindow, config: BacktestConfig) -> Detail | None:

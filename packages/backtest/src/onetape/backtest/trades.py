@@ -4,6 +4,7 @@ A million candles may have twenty thousand trades. A test holds each record equa
 `Trade`, to the last bit.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, overload
 
@@ -31,27 +32,15 @@ TRADE_COLUMNS: Final = TradeRecord.__struct_fields__
 _AT_ONCE: Final = 2_000
 
 
-class TradeRows(Sequence[TradeRecord]):
-    """All trades of one symbol's run, in time order.
+class TradeSequence(Sequence[TradeRecord], ABC):
+    """Trades in time order.
 
     Records are made on access and not kept: all at once would take the memory of half the candles.
     """
 
-    def __init__(self, result: Result, signals: Signals, warm_up: int) -> None:
-        """BiasCheck at a run.
-
-        Args:
-            result: A run that began without a position.
-            signals: What it traded, warm-up included.
-            warm_up: Candles before those of the result.
-        """
-        self._result, self._signals, self._warm_up = result, signals, warm_up
-        self._of_each, self._of_closed = _columns(result)
-        self._kinds = result.exit_kinds
-
-    def __len__(self) -> int:
-        """Return how many trades there are."""
-        return len(self._of_each["entry_index"])
+    @abstractmethod
+    def values(self, start: int, stop: int) -> Iterator[tuple[Any, ...]]:
+        """Yield the fields of the records `[start, stop)`, as TRADE_COLUMNS orders them."""
 
     @overload
     def __getitem__(self, index: int) -> TradeRecord: ...
@@ -73,9 +62,35 @@ class TradeRows(Sequence[TradeRecord]):
             yield from self[start : start + _AT_ONCE]
 
     def _records(self, start: int, stop: int) -> list[TradeRecord]:
-        return [TradeRecord(*row) for row in self._values(start, stop)]
+        return [TradeRecord(*row) for row in self.values(start, stop)]
 
-    def _values(self, start: int, stop: int) -> Iterator[tuple[Any, ...]]:
+
+class TradeRows(TradeSequence):
+    """All trades of one symbol's run, in time order."""
+
+    def __init__(self, result: Result, signals: Signals, warm_up: int) -> None:
+        """Prepare the columns; no record is made yet.
+
+        Args:
+            result: A run that began without a position.
+            signals: What it traded, warm-up included.
+            warm_up: Candles before those of the result.
+        """
+        self._result, self._signals, self._warm_up = result, signals, warm_up
+        self._of_each, self._of_closed = _columns(result)
+        self._kinds = result.exit_kinds
+
+    def __len__(self) -> int:
+        """Return how many trades there are."""
+        return len(self._of_each["entry_index"])
+
+    @property
+    def entry_timestamp(self) -> NDArray[np.int64]:
+        """Return the time of each entry, epoch seconds."""
+        return self._of_each["entry_timestamp"]
+
+    def values(self, start: int, stop: int) -> Iterator[tuple[Any, ...]]:
+        """Yield the fields of some records."""
         closed = len(self._of_closed["exit_index"])
         nothing = [None] * (stop - max(min(stop, closed), start))
         columns: dict[str, list[Any]] = {
@@ -100,6 +115,37 @@ class TradeRows(Sequence[TradeRecord]):
             *([""] * len(nothing)),
         ]
         return zip(*(columns[name] for name in TRADE_COLUMNS), strict=True)
+
+
+class JoinedTradeRows(TradeSequence):
+    """All trades of several symbols by time of entry, at one moment in the order of the symbols."""
+
+    def __init__(self, runs: Sequence[TradeRows]) -> None:
+        """Prepare the order; no record is made yet.
+
+        Args:
+            runs: Trades of each symbol.
+        """
+        self._runs = runs
+        times = np.concatenate([rows.entry_timestamp for rows in runs])
+        numbers = np.repeat(np.arange(len(runs)), [len(rows) for rows in runs])
+        self._number_of = numbers[np.argsort(times, kind="stable")]
+
+    def __len__(self) -> int:
+        """Return how many trades there are."""
+        return len(self._number_of)
+
+    def values(self, start: int, stop: int) -> Iterator[tuple[Any, ...]]:
+        """Yield the fields of some records."""
+        count = len(self._runs)
+        firsts = np.bincount(self._number_of[:start], minlength=count).tolist()
+        stops = np.bincount(self._number_of[:stop], minlength=count).tolist()
+        rows = [
+            run.values(first, after)
+            for run, first, after in zip(self._runs, firsts, stops, strict=True)
+        ]
+        numbers: list[int] = self._number_of[start:stop].tolist()
+        return (next(rows[number]) for number in numbers)
 
 
 def _columns(result: Result) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
@@ -145,10 +191,7 @@ def _reasons(signals: Signals, bars: NDArray[np.int64]) -> list[str]:
 def trade_records(backtest: Backtest) -> Sequence[TradeRecord]:
     """Return all trades by time of entry, at one moment in the order of the symbols."""
     each = [TradeRows(run.result, run.signals, run.window.warm_up) for run in backtest.runs]
-    if len(each) == 1:
-        return each[0]
-    trades = (trade for rows in each for trade in rows)
-    return sorted(trades, key=lambda trade: trade.entry_timestamp)
+    return each[0] if len(each) == 1 else JoinedTradeRows(each)
 
 
 def entry_reason(run: SymbolRun, trade: Trade) -> str:
