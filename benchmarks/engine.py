@@ -18,11 +18,11 @@ import numpy as np
 from recording import SEED, machine, measure, print_document, refuse_slow_imports
 
 from onetape.core.candles import Candles, FloatArray
-from onetape.engine import ExitRules, Rules, simulate
+from onetape.engine import AccountConfig, ExitConfig, simulate
 from onetape.strategies import load_strategy
 
 FAST, SLOW, FEE = 10, 30, 0.001
-EXITS: Final = ExitRules(stop_loss=0.01, take_profit=0.02, trailing_stop=0.008)
+EXITS: Final = ExitConfig(stop_loss=0.01, take_profit=0.02, trailing_stop=0.008)
 BARE: Final = "a NumPy pass"
 #: By number of candles: how an entry is sized, and what it is called.
 SIZES: Final[dict[int, tuple[dict[str, Any], str]]] = {
@@ -91,14 +91,14 @@ def shares(count: int, rounds: int) -> list[dict[str, Any]]:
     candles = walk(count)
     strategy = load_strategy("sma_cross", {"fast": FAST, "slow": SLOW})
 
-    def engine(exits: ExitRules) -> float:
-        rules = Rules(fee_rate=FEE, exits=exits, **account)
+    def engine(exits: ExitConfig) -> float:
+        rules = AccountConfig(fee_rate=FEE, exits=exits, **account)
         result = simulate(candles, strategy.evaluate(candles, {}).signal, rules)
         return result.final_equity
 
     measured: list[dict[str, Any]] = []
     for label, exits, goal in (
-        ("without exits", ExitRules(), 3.0),
+        ("without exits", ExitConfig(), 3.0),
         ("with stop, target and trailing stop", EXITS, 6.0),
     ):
         raw: list[list[float]] = []

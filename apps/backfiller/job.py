@@ -7,10 +7,10 @@ from msgspec import Struct
 
 from backfiller.commands.common import database_of
 from backfiller.settings import BackfillerSettings
-from onetape.cli.dates import check_range, parse_moment
+from onetape.cli.dates import parse_moment
 from onetape.core.candles import SeriesKey
-from onetape.core.clock import day_text
-from onetape.core.errors import UsageError
+from onetape.core.clock import check_range, day_text
+from onetape.core.errors import UsageError, naming_settings
 from onetape.core.symbols import spot_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.rest import RestExchange, check_exchange
@@ -57,7 +57,8 @@ class Job(Struct, frozen=True):
             return start, None
         if self.start >= now:
             raise UsageError(
-                f"--from {day_text(self.start)} lies in the future: it is {day_text(now)} UTC"
+                f"from {day_text(self.start)} lies in the future: it is {day_text(now)} UTC",
+                setting="from",
             )
         return self.start, self.end
 
@@ -68,10 +69,13 @@ def job_of(settings: BackfillerSettings, *, days: int | None) -> Job:
     Raises:
         UsageError: an exchange, symbol, timeframe or range that cannot be used.
     """
-    for exchange in settings.exchange:
-        check_exchange(exchange)
-    symbols = dict.fromkeys(spot_symbol(symbol) for symbol in settings.symbol)
-    timeframes = dict.fromkeys(Timeframe.parse(name).name for name in settings.timeframe)
+    with naming_settings("exchange"):
+        for exchange in settings.exchange:
+            check_exchange(exchange)
+    with naming_settings("symbol"):
+        symbols = dict.fromkeys(spot_symbol(symbol) for symbol in settings.symbol)
+    with naming_settings("timeframe"):
+        timeframes = dict.fromkeys(Timeframe.parse(name).name for name in settings.timeframe)
     keys = [
         SeriesKey(exchange, symbol, name)
         for exchange in dict.fromkeys(settings.exchange)
@@ -80,8 +84,8 @@ def job_of(settings: BackfillerSettings, *, days: int | None) -> Job:
     ]
     if not keys:
         raise UsageError("exchange, symbol and timeframe: each needs one name at least")
-    start = parse_moment(settings.from_, "--from")
-    end = None if settings.to is None else parse_moment(settings.to, "--to")
+    start = parse_moment(settings.from_, "from")
+    end = None if settings.to is None else parse_moment(settings.to, "to")
     if days is None and end is not None:
         check_range(start, end)
     return Job(

@@ -1,29 +1,56 @@
-"""What the backfiller can be told, in config/backfiller.yaml, the environment or by flags."""
+"""Settings of the backfiller: in config/backfiller.yaml, the environment or by flags."""
 
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
+from onetape.cli.common_settings import DATABASE, EXCHANGE, SIMULATOR_URL, SYMBOL, TIMEFRAME
+from onetape.core.defaults import DEFAULT_EXCHANGE, DEFAULT_SYMBOL, DEFAULT_TIMEFRAME
+from onetape.core.setting import DeclaredStruct, Setting
 
-class BackfillerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+
+class BackfillerSettings(DeclaredStruct, frozen=True, kw_only=True):
     """What to fetch, from where, into which file."""
 
-    exchange: list[str] = msgspec.field(default_factory=lambda: ["binance"])
-    """CCXT exchange ids, or `simulator` for the offline exchange."""
-    symbol: list[str] = msgspec.field(default_factory=lambda: ["BTC/USDT"])
-    """Spot symbols as CCXT writes them."""
-    timeframe: list[str] = msgspec.field(default_factory=lambda: ["1h"])
-    """CCXT timeframes."""
-    from_: str = msgspec.field(default="2023-01-01", name="from")
-    """First day or moment, UTC."""
-    to: str | None = None
-    """Stop before this day or moment, UTC (exclusive); none: the newest closed candle."""
-    db: Path | None = None
-    """Database file; none: data/onetape.db, or data/simulator.db for the simulator."""
-    simulator_url: str | None = None
-    """Where a simulator listens; none: its usual address, or one inside this program."""
-    patience_seconds: Annotated[float, msgspec.Meta(ge=0)] = 600.0
-    """How long a read may keep failing once its exchange has answered."""
-    every: str | None = None
-    """Stay, and run again at each start of this interval, UTC; none: run once."""
+    symbol: Annotated[list[str], SYMBOL._replace(file_example="[BTC/USDT, ETH/USDT]")] = (
+        msgspec.field(default_factory=lambda: [DEFAULT_SYMBOL])
+    )
+    exchange: Annotated[list[str], EXCHANGE._replace(file_example="[binance, kraken]")] = (
+        msgspec.field(default_factory=lambda: [DEFAULT_EXCHANGE])
+    )
+    timeframe: Annotated[list[str], TIMEFRAME._replace(short=("-t",), file_example="[1m, 1h]")] = (
+        msgspec.field(default_factory=lambda: [DEFAULT_TIMEFRAME])
+    )
+    from_: Annotated[str, Setting("First day, UTC.", flag="--from", metavar="YYYY-MM-DD")] = (
+        msgspec.field(default="2023-01-01", name="from")
+    )
+    to: Annotated[
+        str | None,
+        Setting(
+            "Stop before this day, UTC (exclusive).",
+            flag="--to",
+            metavar="YYYY-MM-DD",
+            empty="the newest closed candle",
+        ),
+    ] = None
+    every: Annotated[
+        str | None,
+        Setting(
+            "Stay, and run again at each start of this interval, UTC: 15m, 1h, 1d.",
+            flag="--every",
+            metavar="TIME",
+            empty="run once",
+        ),
+    ] = None
+    patience_seconds: Annotated[
+        float,
+        Setting(
+            "How long an exchange that has answered may fail before its series are given up.",
+            flag="--patience",
+            metavar="SECONDS",
+            ge=0,
+        ),
+    ] = 600.0
+    db: Annotated[Path | None, DATABASE] = None
+    simulator_url: Annotated[str | None, SIMULATOR_URL] = None

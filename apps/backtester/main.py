@@ -1,8 +1,7 @@
 """The backtester: replay a strategy over stored candles."""
 
 import gc
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -15,56 +14,18 @@ from backtester.commands.list import list_runs
 from backtester.commands.new_strategy import new_strategy
 from backtester.commands.search import search
 from backtester.commands.show import show_run
+from backtester.settings import BacktesterSettings
 from onetape.cli import options
+from onetape.cli.flags import takes_settings
 from onetape.cli.program import refuse_flags_before, run_app
-from onetape.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from backtester.settings import BacktesterSettings
+    from backtester.configuration import Chosen
     from onetape.backtest.config import BacktestConfig
-    from onetape.cli.parameter_errors import Check
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-_From = Annotated[
-    str | None,
-    typer.Option(
-        "--from",
-        metavar="YYYY-MM-DD",
-        help="First day, UTC.  [default: the first candle that all symbols have]",
-    ),
-]
-_To = Annotated[
-    str | None,
-    typer.Option(
-        metavar="YYYY-MM-DD",
-        help="Stop before this day, UTC (exclusive).  [default: the newest that all symbols have]",
-    ),
-]
-_MaxOpenTrades = Annotated[
-    int | None,
-    typer.Option(metavar="N", help="Positions at a time, of several symbols."),
-]
-_DetailTimeframe = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Stored candles asked how a stop or target was met, as 1m."),
-]
-_Market = Annotated[
-    str | None,
-    typer.Option(metavar="KIND", help="exchange: its steps and minimums; ideal: none."),
-]
-_AllowGaps = Annotated[
-    bool | None, typer.Option("--allow-gaps", help="Go on over candles missing unexplained.")
-]
-_Check = Annotated[
-    bool | None,
-    typer.Option("--check/--no-check", help="Look at a few bars for look-ahead.  [default: yes]"),
-]
-_Report = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="HTML report.  [default: in the run's folder]"),
-]
 _Keep = Annotated[
     bool | None,
     typer.Option(
@@ -86,46 +47,20 @@ _Config = Annotated[
 
 
 @app.callback(invoke_without_command=True)
+@takes_settings(BacktesterSettings, after={"timerange": "--to"})
 def backtest(
     context: typer.Context,
     *,
-    from_: _From = None,
-    to: _To = None,
     timerange: options.Timerange = None,
-    symbol: options.Symbols = None,
-    max_open_trades: _MaxOpenTrades = None,
-    exchange: options.Exchange = None,
-    timeframe: options.OneTimeframe = None,
-    strategy: options.StrategyName = None,
-    param: options.Parameters = None,
-    cash: options.Cash = None,
-    fee: options.Fee = None,
-    maker_fee: options.MakerFee = None,
-    fee_coin: options.FeeCoin = None,
-    slippage: options.Slippage = None,
-    spread_bps: options.SpreadBps = None,
-    volume_impact: options.VolumeImpact = None,
-    sizing: options.Sizing = None,
-    stop_loss: options.StopLoss = None,
-    take_profit: options.TakeProfit = None,
-    target: options.Target = None,
-    trailing_stop: options.TrailingStop = None,
-    time_stop: options.TimeStop = None,
-    cool_down: options.CoolDown = None,
-    reentry: options.Reentry = None,
-    detail_timeframe: _DetailTimeframe = None,
-    market: _Market = None,
-    allow_gaps: _AllowGaps = None,
-    check_: _Check = None,
-    db: options.Database = None,
-    report: _Report = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.")] = False,
     keep: _Keep = None,
     watch: _Watch = False,
     config: _Config = None,
     json_: options.Json = False,
+    **flags: Any,
 ) -> None:
     """Replay a strategy over stored candles: signal on the close, fill on the next open."""
+    del timerange, config, flags  # which are in the context, as commands have them
     if context.invoked_subcommand is not None:
         refuse_flags_before(context, "backtester")
         return
@@ -137,13 +72,12 @@ def backtest(
     # A run makes few cycles and ends soon: to look for them takes a twentieth of its time.
     gc.disable()
     try:
-        from backtester.settings import config_of
+        from backtester.configuration import chosen_backtest
 
-        settings = settings_of(context.params)
-        chosen = config_of(settings)
-        report = None if no_report else settings.report
-        with placing(chosen, lambda check: settings_of(context.params, check=check)):
-            _run(chosen, as_json=json_, report=report, with_report=not no_report, keep=keep)
+        chosen = chosen_backtest(context.params)
+        report = None if no_report else chosen.report
+        with chosen.places.naming_places():
+            _run(chosen.config, as_json=json_, report=report, with_report=not no_report, keep=keep)
     finally:
         gc.enable()
 
@@ -196,109 +130,36 @@ def _run(
         print_line(result_text(summary, trades, width=terminal_width()))
 
 
-@contextmanager
-def placing(config: "BacktestConfig", load_again: "Callable[[Check], object]") -> Generator[None]:
-    """Tell of a wrong parameter that comes up inside where it was given.
+def parsed_flags(arguments: Sequence[str], command: str) -> dict[str, Any]:
+    """Return the flags of a backtest by parameter name, for a command that takes them all.
 
     Args:
-        config: Configuration of the run.
-        load_again: Loads the settings again, with a check of the strategy's parameters.
+        arguments: What the command did not know.
+        command: What the user typed, for the error.
+
+    Raises:
+        TyperException: one of them is no flag of a backtest.
     """
-    try:
-        yield
-    except UsageError as error:
-        from onetape.cli.parameter_errors import placed
-
-        raise placed(error, config.strategy.parameters, load_again) from error
+    # The program itself would take what is no flag for the name of another command.
+    alone = typer.Typer(add_completion=False)
+    alone.command()(backtest)
+    return typer.main.get_command(alone).make_context(f"backtester {command}", [*arguments]).params
 
 
-def settings_of(
-    given: Mapping[str, Any],
-    command: str = "",
-    *,
-    check: "Check | None" = None,
-) -> "BacktesterSettings":
-    """Return the settings of a backtest.
+def chosen_by(arguments: Sequence[str], command: str) -> "Chosen":
+    """Return the backtest that the flags describe, for a command that takes them all.
 
     Args:
-        given: The parameters of `backtest` by name, as typer read them.
-        command: The command; a search has parameters in another form, and a watch may begin with a
-            strategy that is not written yet.
-        check: Looks at the strategy instead of what looks at all settings.
+        arguments: What the command did not know.
+        command: What the user typed.
 
     Raises:
         UsageError: a flag cannot be used.
         ConfigurationError: the file or the environment cannot be used.
     """
-    from backtester.settings import BacktesterSettings, check_search_settings, check_settings
-    from onetape.cli.dates import range_flags
-    from onetape.cli.parameters import trading_flags
-    from onetape.cli.settings import load_settings, settings_file
-    from onetape.cli.stdout import claim_stdout
+    from backtester.configuration import chosen_backtest
 
-    # Every command that runs a strategy's code comes here first; help was printed by then.
-    claim_stdout()
-    from_, to = range_flags(given["from_"], given["to"], given["timerange"])
-    same = (
-        "max_open_trades", "exchange", "timeframe", "detail_timeframe", "market", "allow_gaps",
-        "db", "report",
-    )  # fmt: skip
-    flags: dict[str, Any] = {
-        **{name: given[name] for name in same},
-        "symbol": _joined(given["symbol"] or ()),
-        "from": from_,
-        "to": to,
-        "check": given["check_"],
-        **trading_flags(given),
-    }
-    # Typer makes paths of texts only where it calls the function.
-    config = None if given["config"] is None else Path(given["config"])
-    file = settings_file("backtester", config)
-    others = {"search": check_search_settings, "--watch": None}
-    of_all = others.get(command, check_settings)
-    settings: BacktesterSettings = load_settings(
-        BacktesterSettings,
-        "backtester",
-        file,
-        flags,
-        check=of_all if check is None else lambda found: check(found.strategy),
-    )
-    return settings
-
-
-def _joined(symbols: Sequence[str]) -> str | None:
-    """Return symbols as the setting takes them; an empty one makes all of it empty."""
-    is_whole = all(symbol.strip() for symbol in symbols)
-    return (",".join(symbols) if is_whole else "") if symbols else None
-
-
-def backtest_settings(
-    arguments: Sequence[str], command: str, check: "Check | None" = None
-) -> "BacktesterSettings":
-    """Return the settings that the flags of a backtest make, for a command that takes them all.
-
-    Args:
-        arguments: What the command did not know.
-        command: What the user typed, for the error.
-        check: Looks at the strategy instead of what looks at all settings.
-
-    Raises:
-        UsageError: one of them is no flag of a backtest.
-    """
-    # The program itself would take what is no flag for the name of another command.
-    alone = typer.Typer(add_completion=False)
-    alone.command()(backtest)
-    parsed = typer.main.get_command(alone).make_context(f"backtester {command}", [*arguments])
-    return settings_of(parsed.params, command, check=check)
-
-
-def config_of_arguments(
-    arguments: Sequence[str], command: str, check: "Check | None" = None
-) -> "BacktestConfig":
-    """Return the configuration that the flags of a backtest make; as `backtest_settings`."""
-    from backtester.settings import config_of
-
-    return config_of(backtest_settings(arguments, command, check))
+    return chosen_backtest(parsed_flags(arguments, command), command)
 
 
 app.command("list")(list_runs)

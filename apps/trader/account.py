@@ -8,7 +8,6 @@ from typing import Final
 
 from msgspec import structs
 
-from onetape.cli.settings import MOST_MONEY
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import utc_text
 from onetape.core.errors import SafetyRefusal, UsageError
@@ -34,24 +33,23 @@ def account_name(settings: TraderSettings, key: SeriesKey) -> str:
 
 def asked_balance(settings: TraderSettings) -> Decimal:
     """Return the start balance of a new account, quote currency."""
-    cash = settings.account.cash
+    cash = settings.cash
     return DEFAULT_BALANCE if cash is None else cash
 
 
 def check_account_settings(settings: TraderSettings) -> None:
-    """Refuse a name or a start balance that no account can have.
+    """Refuse a name that no account can have.
 
     Raises:
         UsageError: the text names the setting.
     """
-    name, cash = settings.account_name, settings.account.cash
+    name = settings.account_name
     if name is not None and not _is_name(name):
         raise UsageError(
             f"account_name must be 1 to {LONGEST_NAME} printable characters without a space at "
-            f"either end, found {name!r}"
+            f"either end, found {name!r}",
+            setting="account_name",
         )
-    if cash is not None and not (cash.is_finite() and 0 < cash <= MOST_MONEY):
-        raise UsageError(f"cash must be above 0 and at most {MOST_MONEY:,}, found {cash}")
 
 
 def check_account(
@@ -78,7 +76,7 @@ def check_account(
             f"account {stored.name} is traded by strategy {stored.strategy}, not {strategy}; "
             f"use --strategy {stored.strategy}, or {WAY_OUT}"
         )
-    asked, balance = settings.account.cash, stored.start_balance
+    asked, balance = settings.cash, stored.start_balance
     if asked is not None and balance is not None and asked != balance:
         raise SafetyRefusal(
             f"account {stored.name} was opened with {_money(balance)} {stored.currency}, and "

@@ -23,7 +23,8 @@ from onetape.strategies import (
     higher_lookback_of,
     higher_timeframes_of,
 )
-from trader.job import LEAST_CANDLES, Job
+from onetape.strategies.window import window_size
+from trader.job import Job
 from trader.window import wait_text
 
 
@@ -117,7 +118,7 @@ def first_traded(job: Job, newest: int) -> int:
 
 
 def _first_needed(job: Job, larger: Timeframe, first_open: int) -> int:
-    count = max(LEAST_CANDLES, higher_lookback_of(job.strategy))
+    count = window_size(higher_lookback_of(job.strategy))
     return max(0, larger.shift(first_open, -count))
 
 
@@ -127,7 +128,7 @@ def _absent(job: Job, known: LargerCandles, larger: Timeframe) -> Absent:
         return Absent(f"no {larger.name} candle is known yet")
     if not known.holes:
         return Absent()
-    count = max(LEAST_CANDLES, higher_lookback_of(job.strategy))
+    count = window_size(higher_lookback_of(job.strategy))
     full = job.timeframe.shift(larger.shift(known.holes[-1][1], count), job.window)
     warm_up = f"{count} {larger.name} candles and {counted(job.window, 'traded candle')}"
     return Absent(

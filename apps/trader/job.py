@@ -9,15 +9,13 @@ from onetape.core.digits import Digits
 from onetape.core.market_digits import market_digits
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Session
-from onetape.engine import Rules
+from onetape.engine import AccountConfig
 from onetape.exchange.rest import Market
 from onetape.store.candles import last_closed
 from onetape.store.database import Store
 from onetape.strategies import Strategy, lookback_of
+from onetape.strategies.window import LEAST_CANDLES, window_size
 from trader.settings import TraderSettings
-
-#: The strategy is never given fewer candles, so that a strategy with a short lookback warms up.
-LEAST_CANDLES = 100
 
 
 class Job(Struct, frozen=True):
@@ -28,7 +26,7 @@ class Job(Struct, frozen=True):
     timeframe: Timeframe
     market: Market
     strategy: Strategy
-    rules: Rules
+    rules: AccountConfig
     start_balance: Decimal
     """Money of the account at its start, quote currency; `rules.cash` is the nearest float."""
     store: Store
@@ -43,9 +41,9 @@ class Job(Struct, frozen=True):
     @property
     def window(self) -> int:
         """Return how many closed candles the strategy is given."""
-        return max(LEAST_CANDLES, lookback_of(self.strategy))
+        return window_size(lookback_of(self.strategy))
 
     @property
     def history(self) -> int:
         """Return how many closed candles must be known to decide and to tell an entry's size."""
-        return max(self.window, self.settings.account.closes_before)
+        return window_size(self.window, self.settings.account.closes_before)

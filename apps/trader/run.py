@@ -1,7 +1,6 @@
 """One run of the trader: check what was asked for, open exchange and file, trade until stopped."""
 
 import asyncio
-import math
 from contextlib import ExitStack
 from uuid import uuid4
 
@@ -11,13 +10,14 @@ from onetape.cli.addresses import check_simulator_url
 from onetape.cli.output import print_line
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import SeriesKey
-from onetape.core.errors import ConfigurationError
+from onetape.core.errors import UsageError, naming_settings
 from onetape.core.folders import USER_FOLDER, database_path
-from onetape.core.steps import IDEAL_MARKET, MarketSteps
+from onetape.core.setting import settings_tree
+from onetape.core.steps import MarketSteps
 from onetape.core.symbols import SIMULATOR_ID, spot_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Session
-from onetape.engine import Rules, exit_rules
+from onetape.engine import AccountConfig
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import (
     BRIEF_PATIENCE_SECONDS,
@@ -49,8 +49,6 @@ from trader.settings import TraderSettings
 
 #: A clock that is slower than this is worth a line.
 SLOW_CLOCK_SECONDS = 5.0
-#: A shorter idle timer would break streams that are only quiet.
-LEAST_STALE_SECONDS = 1.0
 
 
 def run_trader(settings: TraderSettings) -> None:
@@ -59,7 +57,8 @@ def run_trader(settings: TraderSettings) -> None:
     Raises:
         OnetapeError: as its class says; what was stored before stays stored.
     """
-    check_exchange(settings.exchange)
+    with naming_settings("exchange"):
+        check_exchange(settings.exchange)
     key = _key(settings)
     strategy = load_strategy(
         settings.strategy.name, settings.strategy.parameters, user_folder=USER_FOLDER
@@ -80,54 +79,32 @@ def check_settings(settings: TraderSettings) -> None:
 
     Raises:
         UsageError: a setting cannot be used.
-        ConfigurationError: the same of one that switches a guard off.
     """
     if settings.mode != "paper":
-        raise ConfigurationError(
+        raise UsageError(
             f"mode {settings.mode!r} is not available: this version trades on paper only; "
-            "set mode: paper"
+            "set mode: paper",
+            setting="mode",
         )
-    _check_limits(settings)
     check_simulator_url(settings.simulator_url)
     check_account_settings(settings)
     _key(settings)
     check_choice(settings.strategy.name, settings.strategy.parameters, USER_FOLDER)
-    rules_of(settings, IDEAL_MARKET)
 
 
 def _key(settings: TraderSettings) -> SeriesKey:
-    return SeriesKey(
-        settings.exchange, spot_symbol(settings.symbol), Timeframe.parse(settings.timeframe).name
+    with naming_settings("symbol"):
+        symbol = spot_symbol(settings.symbol)
+    with naming_settings("timeframe"):
+        timeframe = Timeframe.parse(settings.timeframe).name
+    return SeriesKey(settings.exchange, symbol, timeframe)
+
+
+def account_config(settings: TraderSettings, steps: MarketSteps) -> AccountConfig:
+    """Return the account of these settings in a market with these steps."""
+    return msgspec.structs.replace(
+        settings.account, cash=float(asked_balance(settings)), steps=steps
     )
-
-
-def _check_limits(settings: TraderSettings) -> None:
-    """Refuse a number that would switch a guard off.
-
-    Raises:
-        ConfigurationError: the text names it.
-    """
-    limits = {
-        "stale_after_seconds": (settings.stale_after_seconds, LEAST_STALE_SECONDS),
-        "max_signal_age_seconds": (settings.max_signal_age_seconds, 0.0),
-        "ticker_days": (settings.ticker_days, 0.0),
-    }
-    for name, (value, least) in limits.items():
-        if not (math.isfinite(value) and value >= least):
-            raise ConfigurationError(f"{name} must be a number from {least:g} up, found {value}")
-
-
-def rules_of(settings: TraderSettings, steps: MarketSteps) -> Rules:
-    """Return the engine's rules of these settings.
-
-    Raises:
-        UsageError: one cannot be used.
-    """
-    account, exits = settings.account, settings.exits
-    values = {field: getattr(account, field) for field in account.__struct_fields__}
-    values["cash"] = float(asked_balance(settings))
-    given = {field: getattr(exits, field) for field in exits.__struct_fields__}
-    return Rules(**values, exits=exit_rules(given), steps=steps)
 
 
 def _endpoint(settings: TraderSettings, stack: ExitStack) -> Endpoint:
@@ -159,7 +136,7 @@ async def _trade(
                 timeframe=Timeframe.parse(key.timeframe),
                 market=market,
                 strategy=strategy,
-                rules=rules_of(settings, market.steps),
+                rules=account_config(settings, market.steps),
                 start_balance=asked_balance(settings),
                 store=store,
                 session=make_session(settings, key, strategy, exchange.now_ms()),
@@ -191,7 +168,9 @@ def make_session(
         strategy: With its parameters.
         now_ms: Market time, epoch milliseconds.
     """
-    account, exits = msgspec.to_builtins([settings.account, settings.exits], str_keys=True)
+    tree = settings_tree(settings)
+    rules = {**tree["account"], **tree["exits"]}
+    del rules["cash"]
     parameters = {info.name: getattr(strategy, info.name) for info in parameters_of(strategy)}
     return Session(
         session=uuid4().hex,
@@ -205,5 +184,5 @@ def make_session(
         parameters=parameters,
         code_digest=digest(strategy),
         started_ms=now_ms,
-        rules={name: value for name, value in (account | exits).items() if name != "cash"},
+        rules=msgspec.to_builtins(rules, str_keys=True),
     )

@@ -1,43 +1,69 @@
-"""What the trader can be told, in config/trader.yaml, the environment or by flags."""
+"""Settings of the trader: in config/trader.yaml, the environment or by flags."""
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Annotated, Final
 
-import msgspec
+from onetape.cli.common_settings import (
+    DATABASE,
+    EXCHANGE,
+    SIMULATOR_URL,
+    SYMBOL,
+    TIMEFRAME,
+    StrategySettings,
+)
+from onetape.core.defaults import DEFAULT_EXCHANGE, DEFAULT_SYMBOL, DEFAULT_TIMEFRAME
+from onetape.core.setting import DeclaredStruct, Setting
+from onetape.engine.account_config import MOST_MONEY, AccountConfig
 
-from onetape.cli.settings import ExitSettings, OrderSettings, StrategySettings
+_ONCE: Final = (
+    "and a trader trades one symbol on one exchange and timeframe; start one trader for each"
+)
 
 
-class PaperAccountSettings(OrderSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Start balance of a new account; size and costs of its orders."""
-
-    cash: Decimal | None = None
-    """Start balance in quote currency; none: 10,000 for a new account, else the stored balance."""
-
-
-class TraderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
     """What to trade, with which strategy and which money."""
 
-    mode: str = "paper"
-    """paper: orders are filled by the same rules as in a backtest and reach no exchange."""
-    exchange: str = "binance"
-    """CCXT exchange id, or `simulator`."""
-    symbol: str = "BTC/USDT"
-    """Spot symbol as CCXT writes it."""
-    timeframe: str = "1h"
-    """CCXT timeframe."""
+    mode: Annotated[
+        str,
+        Setting("paper: orders are filled by the backtester's rules and reach no exchange."),
+    ] = "paper"
+    symbol: Annotated[str, SYMBOL._replace(once=_ONCE)] = DEFAULT_SYMBOL
+    exchange: Annotated[str, EXCHANGE._replace(once=_ONCE)] = DEFAULT_EXCHANGE
+    timeframe: Annotated[str, TIMEFRAME._replace(once=_ONCE)] = DEFAULT_TIMEFRAME
     strategy: StrategySettings = StrategySettings()
-    account: PaperAccountSettings = PaperAccountSettings()
-    exits: ExitSettings = ExitSettings()
-    account_name: str | None = None
-    """Name of the paper account; none: `paper EXCHANGE SYMBOL TIMEFRAME`."""
-    stale_after_seconds: float = 30.0
-    """No message for this long: connect anew, and enter no position meanwhile."""
-    max_signal_age_seconds: float = 60.0
-    """A signal older than this, on the wall clock, becomes no order any more."""
-    ticker_days: float = 7.0
-    """How long tickers are kept."""
-    db: Path | None = None
-    """Database file; none: data/onetape.db, or data/simulator.db for the simulator."""
-    simulator_url: str | None = None
-    """Where a simulator listens; none: its usual address, or one inside this program."""
+    account_name: Annotated[
+        str | None,
+        Setting(
+            "Paper account; each has its own start balance, position and strategy.",
+            flag="--account",
+            metavar="NAME",
+            empty="one for each exchange, symbol and timeframe",
+        ),
+    ] = None
+    cash: Annotated[
+        Decimal | None,
+        Setting(
+            "Start balance of a new account, in quote currency; an account that was opened with "
+            "another one is refused.",
+            key="account.cash",
+            flag="--cash",
+            metavar="AMOUNT",
+            empty="10000",
+            gt=0,
+            most=MOST_MONEY,
+        ),
+    ] = None
+    account: AccountConfig = AccountConfig()
+    """Costs, sizes and exits of orders; the cash is that of the account."""
+    stale_after_seconds: Annotated[
+        float,
+        Setting("No message for this long: connect again, and enter no position meanwhile.", ge=1),
+    ] = 30.0
+    max_signal_age_seconds: Annotated[
+        float,
+        Setting("A signal older than this, on the wall clock, becomes no order any more.", ge=0),
+    ] = 60.0
+    ticker_days: Annotated[float, Setting("How long tickers are kept.", ge=0)] = 7.0
+    db: Annotated[Path | None, DATABASE] = None
+    simulator_url: Annotated[str | None, SIMULATOR_URL] = None

@@ -7,13 +7,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from gate import Gate
-from onetape.cli.settings import OrderSettings
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.steps import MarketSteps
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Session, Trade
+from onetape.engine import AccountConfig, ExitConfig
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.simulator.clock import make_clock
@@ -24,9 +26,9 @@ from onetape.store.ledger import trades_of
 from onetape.strategies import load_strategy
 from trader.account import asked_balance
 from trader.job import Job
-from trader.run import rules_of
+from trader.run import account_config
 from trader.session import run_session
-from trader.settings import PaperAccountSettings, TraderSettings
+from trader.settings import TraderSettings
 
 #: 2024-03-01 00:00 UTC.
 MARCH = 1_709_251_200
@@ -172,7 +174,8 @@ async def desk(
     strategy: str = "rsi",
     number: int = 1,
     steps: MarketSteps | None = None,
-    account: OrderSettings | None = None,
+    account: AccountConfig | None = None,
+    exits: ExitConfig | None = None,
     account_name: str = ACCOUNT,
     cash: str | None = None,
     parameters: Mapping[str, object] | None = None,
@@ -191,14 +194,12 @@ async def desk(
     )
     exchange.clock = market.simulator.clock
     stop = StopRequest()
-    orders = {
-        name: getattr(account or OrderSettings(), name) for name in OrderSettings.__struct_fields__
-    }
-    balance = None if cash is None else Decimal(cash)
+    orders = account or AccountConfig()
     values = TraderSettings(
         exchange="simulator",
         account_name=account_name,
-        account=PaperAccountSettings(**orders, cash=balance),
+        account=orders if exits is None else structs.replace(orders, exits=exits),
+        cash=None if cash is None else Decimal(cash),
         **settings,
     )
     async with exchange:
@@ -211,7 +212,7 @@ async def desk(
                 timeframe=Timeframe.parse(KEY.timeframe),
                 market=info,
                 strategy=chosen,
-                rules=rules_of(values, steps or info.steps),
+                rules=account_config(values, steps or info.steps),
                 start_balance=asked_balance(values),
                 store=store,
                 session=Session(

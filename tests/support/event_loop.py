@@ -16,13 +16,13 @@ from msgspec.structs import replace
 from onetape.core.candles import FloatArray, IntArray
 from onetape.core.price_steps import with_month_steps
 from onetape.core.steps import MarketSteps
-from onetape.engine import Portfolio, Result, Rules, Series
+from onetape.engine import AccountConfig, Portfolio, Result, Series
 from onetape.engine.account import SymbolState
 from onetape.engine.equity import equity_of
 from onetape.engine.exits import TARGET
 from onetape.engine.fills import Numbers
 from onetape.engine.plan import NONE
-from onetape.engine.simulate import no_state, symbol_state
+from onetape.engine.simulation import no_state, symbol_state
 
 _EXIT_AT_OPEN, _ENTRY, _EXIT_INSIDE = range(3)
 #: Part of the cash that an order without an amount step may leave by rounding alone.
@@ -35,7 +35,7 @@ _Event = tuple[int, int, int, int, int]
 
 
 def simulate_by_events(
-    series: Sequence[Series], rules: Rules, max_open_trades: int | None = None
+    series: Sequence[Series], rules: AccountConfig, max_open_trades: int | None = None
 ) -> Portfolio:
     """Return what `simulate_together` returns."""
     empty = no_state(rules)
@@ -96,7 +96,7 @@ class ExactChange(Struct, frozen=True):
     """Change of cash for one unit of a limit order."""
 
     @classmethod
-    def of(cls, rules: Rules) -> "ExactChange":
+    def of(cls, rules: AccountConfig) -> "ExactChange":
         """Return the changes under these rules."""
         steps = rules.steps
         price_unit = _price_unit(steps)
@@ -146,7 +146,7 @@ class PlainAccount:
     cash is exact. One symbol alone never spends a remainder; its cash is the sum of `simulate`.
     """
 
-    def __init__(self, lanes: list[SymbolState], rules: list[Rules], places: int) -> None:
+    def __init__(self, lanes: list[SymbolState], rules: list[AccountConfig], places: int) -> None:
         self._lanes = lanes
         self._exact = [ExactChange.of(own) for own in rules]
         self._places = places

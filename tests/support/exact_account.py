@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from cent_walk import Prices, of
 from onetape.core.steps import MarketSteps
-from onetape.engine import Rules
+from onetape.engine import AccountConfig
 
 EXACT = Context(prec=45)
 ZERO, ONE = Decimal(0), Decimal(1)
@@ -45,7 +45,7 @@ class _Lane:
 
     prices: Prices
     signal: list[int]
-    rules: Rules
+    rules: AccountConfig
     steps: MarketSteps
     base: Decimal = ZERO
     entry: int | None = None
@@ -81,7 +81,7 @@ class ExactAccount:
 
 def exact_run(
     markets: Sequence[tuple[Prices, Sequence[int], MarketSteps]],
-    rules: Rules,
+    rules: AccountConfig,
     places: int | None = None,
 ) -> ExactAccount:
     """Trade all markets on one account, each with steps of its own."""
@@ -182,7 +182,7 @@ def _levels(lane: _Lane, bar: int) -> tuple[Decimal | None, tuple[str, ...], Dec
     stop = max((price for price, _ in stops), default=None)
     kinds = tuple(kind for price, kind in stops if price == stop)
     wins = [of(exits.take_profit)] if exits.take_profit is not None else []
-    reached = [ratio for age, ratio in exits.target_table if age <= bar - lane.entry]
+    reached = [ratio for age, ratio in exits.target_rows if age <= bar - lane.entry]
     wins += [of(ratio) for ratio in reached[-1:]]
     target = entry * (1 + min(wins)) if wins else None
     return stop, kinds, None if target is None else _to_step(target, lane, bar, ROUND_CEILING)
@@ -232,7 +232,7 @@ def _whole_steps(amount: Decimal, lane: _Lane) -> Decimal:
     return amount if step is None else _count(EXACT.divide(amount, step), ROUND_FLOOR) * step
 
 
-def _slip(rules: Rules) -> Decimal:
+def _slip(rules: AccountConfig) -> Decimal:
     return of(rules.slippage_bps) / 10_000 + of(rules.spread_bps) / 20_000
 
 
@@ -360,7 +360,9 @@ def _volatility(lane: _Lane, bar: int) -> Decimal | None:
     return EXACT.sqrt(EXACT.divide(spread, Decimal(bars - 1)) * 365 * 24)
 
 
-def _most_with_impact(rules: Rules, unit: Decimal, budget: Decimal, volume: Decimal) -> Decimal:
+def _most_with_impact(
+    rules: AccountConfig, unit: Decimal, budget: Decimal, volume: Decimal
+) -> Decimal:
     """Return the coins of a budget where a coin costs unit (fixed + impact amount / volume)."""
     fixed, impact = 1 + _slip(rules), of(rules.volume_impact)
     most = EXACT.divide(budget, unit * (fixed + impact))

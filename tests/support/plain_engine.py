@@ -11,7 +11,15 @@ from msgspec.structs import replace
 from onetape.core.candles import Candles, FloatArray
 from onetape.core.steps import IDEAL_MARKET, MarketSteps
 from onetape.core.untraded import untraded_rows
-from onetape.engine import ExitRules, FillModel, Market, Refused, Rules, exit_in_bar, levels_of
+from onetape.engine import (
+    AccountConfig,
+    ExitConfig,
+    FillModel,
+    Market,
+    Refused,
+    exit_in_bar,
+    levels_of,
+)
 from onetape.engine.exits import EXIT_KINDS, SIGNAL, TARGET, TIME_STOP
 from onetape.engine.volatility import volatility_before
 from untraded import untraded_stretches
@@ -34,7 +42,7 @@ class Plain:
 class PlainLoop:
     """One run; `inside` is the rule for the inside of a bar."""
 
-    def __init__(self, candles: Candles, signal: list[int], rules: Rules) -> None:
+    def __init__(self, candles: Candles, signal: list[int], rules: AccountConfig) -> None:
         self.candles, self.signal, self.rules = candles, signal, rules
         self.model = FillModel.of(rules)
         self.once = rules.reentry == "new_signal"
@@ -129,7 +137,7 @@ class PlainLoop:
         self.done.fills.append((bar, side, fill.price, fill.amount, kind))
 
 
-def plain_run(candles: Candles, signal: list[int], rules: Rules) -> Plain:
+def plain_run(candles: Candles, signal: list[int], rules: AccountConfig) -> Plain:
     """Trade bar by bar, by the rule for one bar."""
     return PlainLoop(candles, signal, rules).run()
 
@@ -180,11 +188,11 @@ _SIZINGS: dict[str, tuple[float, ...]] = {
 
 
 @st.composite
-def exit_rules(draw: st.DrawFn) -> ExitRules:
+def exit_rules(draw: st.DrawFn) -> ExitConfig:
     """Return any mix of exits, none included."""
     part = st.sampled_from([None, 0.004, 0.02, 0.05, 0.15])
-    table = draw(st.sampled_from([(), ((0, 0.05), (3, 0.01), (9, -0.02)), ((2, 0.03),)]))
-    return ExitRules(
+    table = draw(st.sampled_from([{}, {0: 0.05, 3: 0.01, 9: -0.02}, {2: 0.03}]))
+    return ExitConfig(
         stop_loss=draw(part),
         take_profit=draw(part),
         trailing_stop=draw(part),
@@ -194,7 +202,7 @@ def exit_rules(draw: st.DrawFn) -> ExitRules:
 
 
 @st.composite
-def engine_rules(draw: st.DrawFn) -> Rules:
+def engine_rules(draw: st.DrawFn) -> AccountConfig:
     """Return any rules: exits, sizings, slippage, fees and steps mixed."""
     exits = draw(exit_rules())
     names = ["all_in", *_SIZINGS]
@@ -204,7 +212,7 @@ def engine_rules(draw: st.DrawFn) -> Rules:
     given: dict[str, Any] = {"sizing": sizing}
     if sizing != "all_in":
         given[sizing] = draw(st.sampled_from(_SIZINGS[sizing]))
-    return Rules(
+    return AccountConfig(
         cash=draw(st.sampled_from([7.0, 20.0, 1_000.0, 1e6])),
         fee_rate=draw(st.sampled_from([0.0, 0.001, 0.01])),
         maker_fee_rate=draw(st.sampled_from([None, 0.0, 0.0005])),
@@ -221,7 +229,7 @@ def engine_rules(draw: st.DrawFn) -> Rules:
     )
 
 
-def doubled_money(rules: Rules) -> Rules:
+def doubled_money(rules: AccountConfig) -> AccountConfig:
     """Return rules for prices twice as high: all that is money doubled, amounts as they are."""
     steps = rules.steps
     return replace(

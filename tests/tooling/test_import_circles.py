@@ -70,7 +70,7 @@ def modules_by_package() -> dict[str, dict[str, Path]]:
 
 
 #: Packages whose circles are to be broken.
-WITH_CIRCLES = ("cli", "backtester")
+WITH_CIRCLES = ("backtester",)
 
 
 @pytest.mark.parametrize(

@@ -33,12 +33,11 @@ def settings_of(
         ConfigurationError: the settings cannot be read.
     """
     from backfiller.settings import BackfillerSettings
-    from onetape.cli.settings import load_settings, settings_file
+    from onetape.cli.loading import load_settings, settings_file
 
     file = settings_file("backfiller", config)
     flags = {"db": db, "exchange": exchange}
-    settings: BackfillerSettings = load_settings(BackfillerSettings, "backfiller", file, flags)
-    return settings
+    return load_settings(BackfillerSettings, "backfiller", file, flags).settings
 
 
 def open_database(db: Path | None, config: Path | None, exchange: list[str] | None) -> "Store":

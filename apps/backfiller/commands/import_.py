@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backfiller.commands.common import CONFIG, database_of
+from backfiller.commands.common import CONFIG, database_of, settings_of
 from onetape.cli import options
 
 if TYPE_CHECKING:
@@ -82,17 +82,13 @@ def import_files(
     from contextlib import ExitStack
 
     from backfiller.formats.plan import plan_import
-    from backfiller.settings import BackfillerSettings
     from onetape.cli.output import print_json, print_line
-    from onetape.cli.settings import load_settings, settings_file
 
     wanted = _wanted(
         exchange, symbol, timeframe,
         time_unit=time_unit, timezone=timezone, columns=columns, spot=spot, drop_last=drop_last,
     )  # fmt: skip
-    settings: BackfillerSettings = load_settings(
-        BackfillerSettings, "backfiller", settings_file("backfiller", config), {"db": db}
-    )
+    settings = settings_of(db, config, None)
     done: list[Imported] = []
     with ExitStack() as room:
         planned, failed = plan_import(files, wanted, room)

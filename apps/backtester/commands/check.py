@@ -1,6 +1,5 @@
 """`backtester check`: prove that a strategy sees no future and looks back far enough."""
 
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,7 +26,7 @@ def check(
     is checked in part, which the candles choose, unless --all is given. Exit 6 where a bar differs.
     """
     from backtester.ending import stoppable
-    from backtester.main import config_of_arguments, placing
+    from backtester.main import chosen_by
     from backtester.rendering.check import (
         check_failure,
         checked_document,
@@ -37,11 +36,11 @@ def check(
     from onetape.backtest.bias_check import check_series
     from onetape.cli.output import print_json, print_line
 
-    load = partial(config_of_arguments, context.args, "check")
-    config = load()
+    chosen = chosen_by(context.args, "check")
+    config = chosen.config
     done: list[CheckedSeries] = []
     for symbol in config.symbols:
-        with placing(config, load), stoppable("stopped before every bar was checked"):
+        with chosen.places.naming_places(), stoppable("stopped before every bar was checked"):
             single = config.of_symbol(symbol)
             done.append(check_series(single, whole=all_, show_progress=progress_bar))
         if not json_:

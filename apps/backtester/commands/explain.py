@@ -1,6 +1,5 @@
 """`backtester explain --at TIME`: what happened on one candle, and why."""
 
-from functools import partial
 from typing import Annotated
 
 import typer
@@ -26,7 +25,7 @@ def explain_moment(
 
     Takes --run, or all the flags of a backtest, which is then run again.
     """
-    from backtester.main import config_of_arguments, placing
+    from backtester.main import chosen_by
     from backtester.rendering.explain import render_explanation
     from backtester.rendering.result import plain
     from onetape.backtest.explain import explain
@@ -39,9 +38,9 @@ def explain_moment(
 
     moment = parse_moment(at, "--at")
     if run is None:
-        load = partial(config_of_arguments, context.args, "explain")
-        config = load()
-        with placing(config, load):
+        chosen = chosen_by(context.args, "explain")
+        config = chosen.config
+        with chosen.places.naming_places():
             backtest, changes = run_backtest(config), list[str]()
     elif context.args:
         raise UsageError(f"--run has its own settings; leave out {context.args[0]}")

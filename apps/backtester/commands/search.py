@@ -1,6 +1,5 @@
 """`backtester search`: try many combinations of parameters, and hold a part of the range out."""
 
-from functools import partial
 from typing import Annotated
 
 import typer
@@ -55,7 +54,7 @@ def search(
     Exit 3 where no combination gives a result.
     """
     from backtester.ending import stoppable
-    from backtester.main import config_of_arguments, placing
+    from backtester.main import chosen_by
     from backtester.rendering.search_output import print_search
     from backtester.rendering.search_progress import show_progress
     from onetape.backtest.bias_check import count_processors
@@ -78,10 +77,10 @@ def search(
     own = [] if strategy is None else ["--strategy", strategy]
     for text in param or ():
         own += ["--param", text]
-    load = partial(config_of_arguments, [*own, *context.args], "search")
-    config = load()
+    chosen = chosen_by([*own, *context.args], "search")
+    config = chosen.config
     goes_on = stoppable("stopped; it goes on where it was: run the same command again")
-    with placing(config, load), goes_on:
+    with chosen.places.naming_places(), goes_on:
         found = run_search(config, asked, show_progress)
     print_search(found, context.args, as_json=json_)
     failure = nothing_worked(found)

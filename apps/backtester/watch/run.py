@@ -17,7 +17,8 @@ from typing import IO, TYPE_CHECKING, Final, cast
 
 import msgspec
 
-from backtester.main import backtest_settings
+from backtester.configuration import loaded_settings
+from backtester.main import parsed_flags
 from backtester.watch.files import Watched, settings_files, strategy_file
 from backtester.watch.patience import SLOW_AFTER_SECONDS, Patience
 from backtester.watch.server import Newest, ReportServer
@@ -122,7 +123,7 @@ class Watch:
     def _look(self) -> None:
         """Find the files anew: the settings may name another strategy now."""
         try:
-            name = backtest_settings(self._words, "--watch").strategy.name
+            name = loaded_settings(parsed_flags(self._words, "--watch")).settings.strategy.name
         except OnetapeError:
             pass  # the backtest says it; the files stay those that have to be mended
         else:

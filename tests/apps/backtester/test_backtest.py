@@ -13,7 +13,7 @@ from msgspec.structs import asdict
 
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.steps import IDEAL_MARKET, MarketSteps
-from onetape.engine import ExitRules, Result, Rules, metrics_of, simulate
+from onetape.engine import AccountConfig, ExitConfig, Result, metrics_of, simulate
 from onetape.store.candles import insert_columns, replace_forming, row_at
 from onetape.store.database import open_store
 from onetape.store.gaps import set_gap
@@ -33,7 +33,7 @@ def engine(candles: Candles, start: int, steps: MarketSteps, **parameters: str) 
     strategy = load_strategy("rsi", parameters)
     signals = checked_signals(strategy, candles)
     first = int(np.searchsorted(candles.timestamp, start))
-    rules = Rules(cash=10_000.0, fee_rate=0.001, steps=steps)
+    rules = AccountConfig(cash=10_000.0, fee_rate=0.001, steps=steps)
     return simulate(candles, signals.signal, rules, start_index=first)
 
 
@@ -60,12 +60,12 @@ def test_the_result_is_the_engines_on_the_same_candles(on_tape: Run, candles: Ca
 
 
 #: Flags, the file beside them, and the rules that they must come to.
-TOLD: dict[str, tuple[str, str, Rules]] = {
+TOLD: dict[str, tuple[str, str, AccountConfig]] = {
     "exits by flags": (
         "--stop-loss 0.03 --take-profit 0.04 --trailing-stop 0.025 --time-stop 30 --cool-down 5",
         "",
-        Rules(
-            exits=ExitRules(
+        AccountConfig(
+            exits=ExitConfig(
                 stop_loss=0.03, take_profit=0.04, trailing_stop=0.025, time_stop_bars=30
             ),
             cool_down_bars=5,
@@ -74,7 +74,7 @@ TOLD: dict[str, tuple[str, str, Rules]] = {
     "money by flags": (
         "--cash 5000 --fee 0.002 --slippage 7 --sizing equity_share=0.4",
         "",
-        Rules(
+        AccountConfig(
             cash=5_000.0, fee_rate=0.002, slippage_bps=7, sizing="equity_share", equity_share=0.4
         ),
     ),
@@ -83,16 +83,16 @@ TOLD: dict[str, tuple[str, str, Rules]] = {
         "account: {maker_fee_rate: 0.0002, fee_coin: received, spread_bps: 10, "
         "volume_impact: 0.05}\n"
         "exits: {stop_loss: 0.05, target_table: {0: 0.05, 24: 0.01}}\n",
-        Rules(
+        AccountConfig(
             maker_fee_rate=0.0002, fee_coin="received", spread_bps=10, volume_impact=0.05,
             sizing="risk_per_trade", risk_per_trade=0.02,
-            exits=ExitRules(stop_loss=0.05, target_table=((0, 0.05), (24, 0.01))),
+            exits=ExitConfig(stop_loss=0.05, target_table={0: 0.05, 24: 0.01}),
         ),
     ),
     "a target of volatility": (
         "--sizing volatility_target=0.2",
         "account: {volatility_bars: 50}\n",
-        Rules(sizing="volatility_target", volatility_target=0.2, volatility_bars=50),
+        AccountConfig(sizing="volatility_target", volatility_target=0.2, volatility_bars=50),
     ),
 }  # fmt: skip
 

@@ -47,8 +47,8 @@ def check(ended: Any, code: int, words: str) -> None:
         ("--timeframe 1x", 2, "was not understood"),
         ("--timeframe 4h", 4, "holds no closed candle of simulator BTC/USDT 4h"),
         ("--exchange simulatr", 4, "does not exist; fill it first"),
-        ("--from 2024-03-02 --to 2024-03-01", 2, "is not after --from"),
-        ("--from 2024-03-01 --to 2024-03-01", 2, "is not after --from"),
+        ("--from 2024-03-02 --to 2024-03-01", 2, "is not after from"),
+        ("--from 2024-03-01 --to 2024-03-01", 2, "is not after from"),
         ("--from nonsense", 2, "--from 'nonsense' was not understood"),
         ("--timerange 20240101- --to 2024-02-01", 2, "leave one of them out"),
         ("--from 2025-01-01", 4, "nothing is stored of simulator BTC/USDT 1h from 2025-01-01"),
@@ -56,22 +56,22 @@ def check(ended: Any, code: int, words: str) -> None:
         ("--from 2023-12-01", 4, "--from 2023-12-01 --to 2024-04-30"),
         ("--to 2024-06-01", 4, "missing from 2024-04-30 00:00 UTC"),
         ("--cash 0", 2, "cash must be above 0"),
-        ("--cash nan", 2, "--cash: account.cash: expected a number <= 1000000000000000"),
-        ("--cash 1e308", 2, "--cash: account.cash: expected a number <= 1000000000000000"),
+        ("--cash nan", 2, "--cash must be above 0, found nan"),
+        ("--cash 1e308", 2, "--cash must be at most 1,000,000,000,000,000, found 1e+308"),
         ("--cash=-5", 2, "cash must be above 0, found -5.0"),
         ("--fee 1.5", 2, "fee_rate must be 0 or more and under 1, found 1.5"),
         ("--fee 1", 2, "fee_rate must be 0 or more and under 1, found 1.0"),
         ("--fee=-0.001", 2, "fee_rate must be 0 or more and under 1, found -0.001"),
         ("--slippage=-1", 2, "slippage_bps must be 0 or more"),
-        ("--stop-loss 1.5", 2, "stop_loss must be above 0 and under 1"),
+        ("--stop-loss 1.5", 2, "--stop-loss must be above 0 and under 1 (0.05 is 5 %)"),
         ("--sizing equity_share=2", 2, "equity_share must be above 0 and at most 1"),
         ("--sizing foo=1", 2, "--sizing 'foo=1' was not understood; write all_in, or a kind"),
-        ("--sizing quote_amount", 2, "--sizing: sizing quote_amount needs a number above 0: write"),
+        ("--sizing quote_amount", 2, "--sizing quote_amount needs a number above 0: write"),
         ("--target 0=0.01,5=0.02", 2, "--target: target_table must fall with time"),
         ("--target soon", 2, "--target: exits.target_table: expected KEY=VALUE,KEY=VALUE, each"),
-        ("--spread-bps=-1", 2, "--spread-bps: spread_bps must be 0 or more"),
-        ("--fee-coin gold", 2, "--fee-coin: fee_coin must be one of quote, received"),
-        ("--market reel", 2, "--market: market must be one of exchange, ideal, found 'reel'"),
+        ("--spread-bps=-1", 2, "--spread-bps must be 0 or more"),
+        ("--fee-coin gold", 2, "--fee-coin must be one of quote, received"),
+        ("--market reel", 2, "--market must be one of exchange, ideal, found 'reel'"),
         ("--detail-timeframe 1x", 2, "--detail-timeframe: timeframe '1x' was not understood"),
         ("--sizing equity_share=2", 2, "--sizing: equity_share must be above 0 and at most 1"),
         ("--stratgy rsi", 2, "No such option: --stratgy"),
@@ -217,7 +217,7 @@ def test_a_missing_database_is_answered_with_the_command_that_fills_it(
 
 
 def test_a_wrong_range_is_named_before_the_database_is_looked_for(backtester: Run) -> None:
-    check(backtester("--from", "2024-02-01", "--to", "2024-01-01"), 2, "is not after --from")
+    check(backtester("--from", "2024-02-01", "--to", "2024-01-01"), 2, "is not after from")
 
 
 def test_a_report_that_cannot_be_written_is_named(

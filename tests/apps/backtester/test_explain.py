@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backtester.main import config_of_arguments
+from backtester.main import chosen_by
 from onetape.backtest.explain import CandleExplanation, explain
 from onetape.backtest.models import Backtest
 from onetape.backtest.runner import run_backtest
@@ -33,7 +33,7 @@ def backtest_with(tape: Path) -> Callable[..., Backtest]:
     del tape
 
     def run(*flags: str) -> Backtest:
-        return run_backtest(config_of_arguments(("--exchange", "simulator", *flags), "explain"))
+        return run_backtest(chosen_by(("--exchange", "simulator", *flags), "explain").config)
 
     return run
 

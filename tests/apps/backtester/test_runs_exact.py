@@ -10,7 +10,7 @@ import pytest
 from msgspec import convert
 from msgspec.structs import asdict, replace
 
-from backtester.main import config_of_arguments
+from backtester.main import chosen_by
 from backtester.rendering.result import plain, print_document
 from onetape.backtest.records import TradeRecord
 from onetape.backtest.runner import run_backtest
@@ -44,7 +44,7 @@ def test_rows_of_trades_are_the_engines_trades_to_the_last_bit(
 ) -> None:
     del tape
     monkeypatch.setenv("BACKTESTER__ACCOUNT__FEE_COIN", "received")
-    run = run_backtest(config_of_arguments(("--exchange", "simulator", *flags), "explain")).first
+    run = run_backtest(chosen_by(("--exchange", "simulator", *flags), "explain").config).first
     rows = TradeRows(run.result, run.signals, run.window.warm_up)
     wanted = [
         convert(

@@ -9,7 +9,7 @@ import pytest
 from msgspec import convert
 from msgspec.structs import asdict
 
-from backtester.main import config_of_arguments
+from backtester.main import chosen_by
 from backtester.rendering.result import TRADES_SHOWN, result_text
 from onetape.backtest.records import TradeRecord
 from onetape.backtest.runner import run_backtest
@@ -152,7 +152,7 @@ def _trade_lines(text: str) -> list[str]:
 def test_trades_of_several_symbols_are_the_engines_by_time_to_the_last_bit(tape: Path) -> None:
     del tape
     flags = (*SIM, *BOTH, *RSI, "--stop-loss", "0.02")
-    backtest = run_backtest(config_of_arguments(flags, "explain"))
+    backtest = run_backtest(chosen_by(flags, "explain").config)
     wanted = [
         convert(
             asdict(trade)

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 
 from desk import ACCOUNT, HOUR, KEY, MARCH, Desk, Market, desk, market
-from onetape.cli.settings import AccountSettings, ExitSettings
 from onetape.core.candles import Candles
 from onetape.core.clock import SteppedClock, SystemClock
 from onetape.core.trading import Decision, Order, Session, Trade
-from onetape.engine import BookedFill, booked_fill, simulate
+from onetape.engine import AccountConfig, BookedFill, ExitConfig, booked_fill, simulate
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import insert_decision, position_of
@@ -80,18 +79,20 @@ def as_booked(trade: Trade) -> tuple[str, BookedFill]:
 
 
 ACCOUNTS = {
-    "fee in quote": AccountSettings(),
-    "fee in the coin received": AccountSettings(fee_coin="received"),
-    "slippage": AccountSettings(slippage_bps=7.5, fee_rate=0.00075),
-    "a fixed amount": AccountSettings(sizing="quote_amount", quote_amount=137.0),
-    "a number of coins": AccountSettings(sizing="base_amount", base_amount=0.0123, spread_bps=9),
-    "a share of the worth": AccountSettings(sizing="equity_share", equity_share=0.31),
-    "a volatility": AccountSettings(sizing="volatility_target", volatility_target=0.1),
-    "a volatility of more candles than the strategy's": AccountSettings(
+    "fee in quote": AccountConfig(),
+    "fee in the coin received": AccountConfig(fee_coin="received"),
+    "slippage": AccountConfig(slippage_bps=7.5, fee_rate=0.00075),
+    "a fixed amount": AccountConfig(sizing="quote_amount", quote_amount=137.0),
+    "a number of coins": AccountConfig(sizing="base_amount", base_amount=0.0123, spread_bps=9),
+    "a share of the worth": AccountConfig(sizing="equity_share", equity_share=0.31),
+    "a volatility": AccountConfig(sizing="volatility_target", volatility_target=0.1),
+    "a volatility of more candles than the strategy's": AccountConfig(
         sizing="volatility_target", volatility_target=0.1, volatility_bars=150
     ),
-    "a risk": AccountSettings(sizing="risk_per_trade", risk_per_trade=0.01),
-    "a share of the volume": AccountSettings(volume_impact=0.05, fee_coin="received"),
+    "a risk": AccountConfig(
+        sizing="risk_per_trade", risk_per_trade=0.01, exits=ExitConfig(stop_loss=0.5)
+    ),
+    "a share of the volume": AccountConfig(volume_impact=0.05, fee_coin="received"),
 }
 #: Candles before the first decision that the volatility is told by, and more.
 EARLIER = 160
@@ -111,7 +112,7 @@ def test_paper_fills_equal_the_backtest_trade_by_trade(
                 db,
                 strategy=name,
                 account=ACCOUNTS[account],
-                exits=ExitSettings(stop_loss=0.5),
+                exits=ExitConfig(stop_loss=0.5),
             ) as trading,
         ):
             await step_to(opened, trading, range(41))

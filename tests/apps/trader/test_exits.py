@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from desk import HOUR, MARCH, Desk, Market, desk, market
-from onetape.cli.settings import AccountSettings, ExitSettings
 from onetape.core.candles import Candles
 from onetape.core.errors import StoreError
 from onetape.core.steps import MarketSteps
-from onetape.engine import EXIT_KINDS, booked_fill, simulate
+from onetape.engine import EXIT_KINDS, AccountConfig, ExitConfig, booked_fill, simulate
 from onetape.store.database import open_store
 from onetape.strategies import checked_signals
 
@@ -22,10 +21,10 @@ StrategyFile = Callable[..., str]
 Sold = tuple[str, Decimal, Decimal, Decimal]
 
 EXITS = {
-    "stop and target": ExitSettings(stop_loss=0.004, take_profit=0.006),
-    "trailing stop": ExitSettings(trailing_stop=0.005),
-    "time stop": ExitSettings(time_stop_bars=2),
-    "falling target": ExitSettings(target_table={0: 0.01, 2: 0.002}, stop_loss=0.02),
+    "stop and target": ExitConfig(stop_loss=0.004, take_profit=0.006),
+    "trailing stop": ExitConfig(trailing_stop=0.005),
+    "time stop": ExitConfig(time_stop_bars=2),
+    "falling target": ExitConfig(target_table={0: 0.01, 2: 0.002}, stop_loss=0.02),
 }
 #: Under the names of some EXITS: any BUY may enter; else a run of BUYs enters once.
 AGAIN = {"stop and target": "while_signal", "time stop": "while_signal"}
@@ -100,7 +99,7 @@ def on_paper(trading: Desk) -> list[Sold]:
 def test_paper_exits_equal_the_backtest_trade_by_trade(
     run: Run, db: Path, strategy_file: StrategyFile, exits: str
 ) -> None:
-    account = AccountSettings(slippage_bps=3, maker_fee_rate=0.0005, cool_down_bars=1)
+    account = AccountConfig(slippage_bps=3, maker_fee_rate=0.0005, cool_down_bars=1)
 
     async def scene() -> None:
         name = strategy_file(RUNS, "runs")
@@ -126,7 +125,7 @@ def test_paper_orders_fill_at_opens_that_the_stated_price_step_does_not_allow(
 
     async def scene() -> None:
         name = strategy_file(RUNS, "runs")
-        exits = ExitSettings(time_stop_bars=2)
+        exits = ExitConfig(time_stop_bars=2)
         async with (
             market(0.25) as opened,
             desk(opened, db, strategy=name, exits=exits, steps=steps) as trading,
@@ -150,7 +149,7 @@ async def until_decided_by_any(trading: Desk, hour: int) -> None:
 def test_restarts_with_an_open_position_change_nothing_about_its_exits(
     run: Run, db: Path, strategy_file: StrategyFile, exits: str
 ) -> None:
-    account = AccountSettings(slippage_bps=3, maker_fee_rate=0.0005, cool_down_bars=1)
+    account = AccountConfig(slippage_bps=3, maker_fee_rate=0.0005, cool_down_bars=1)
 
     async def scene() -> None:
         name = strategy_file(RUNS, "runs")
@@ -179,8 +178,8 @@ def test_an_exit_that_the_market_refused_is_not_tried_again_after_a_restart(
     run: Run, db: Path, strategy_file: StrategyFile
 ) -> None:
     # So little is bought that after a small fall it is under the market's least order.
-    account = AccountSettings(sizing="quote_amount", quote_amount=5.2)
-    exits = ExitSettings(time_stop_bars=2)
+    account = AccountConfig(sizing="quote_amount", quote_amount=5.2)
+    exits = ExitConfig(time_stop_bars=2)
     refused = (
         "SELECT substr(client_order_id, 1, instr(client_order_id, '-exit-') - 1) FROM orders "
         "WHERE status = 'rejected' AND type = 'time_stop'"

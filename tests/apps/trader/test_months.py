@@ -10,7 +10,7 @@ from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.steps import IDEAL_MARKET
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Order, Session
-from onetape.engine import booked_fill, simulate
+from onetape.engine import AccountConfig, booked_fill, simulate
 from onetape.engine.measures import candle_seconds
 from onetape.exchange.markets import Market
 from onetape.store.candles import insert_closed
@@ -22,11 +22,11 @@ from onetape.strategies import load_strategy
 from trader.account import asked_balance
 from trader.job import Job
 from trader.paper import PaperBroker
-from trader.run import rules_of
-from trader.settings import PaperAccountSettings, TraderSettings
+from trader.run import account_config
+from trader.settings import TraderSettings
 
 START = 1_609_459_200  # 2021-01-01
-ACCOUNT = PaperAccountSettings(
+ACCOUNT = AccountConfig(
     sizing="volatility_target", volatility_target=0.1, volatility_bars=5, fee_rate=0.0
 )
 
@@ -58,7 +58,7 @@ def test_an_entry_by_volatility_is_as_large_on_paper_as_in_a_backtest(
     timeframe = Timeframe.parse(name)
     candles = candles_of(timeframe)
     settings = TraderSettings(exchange="simulator", timeframe=name, account=ACCOUNT)
-    rules = rules_of(settings, IDEAL_MARKET)
+    rules = account_config(settings, IDEAL_MARKET)
     signal = np.zeros(len(candles), dtype=np.int8)
     signal[-2] = 1
     (fill,) = simulate(candles, signal, rules, start_index=len(candles) - 3).fills

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from desk import HOUR, MARCH, Desk, Market, desk, market
-from onetape.cli.settings import ExitSettings
 from onetape.core.candles import Candles
 from onetape.core.untraded import untraded_rows
-from onetape.engine import Result, booked_fill, simulate
+from onetape.engine import AccountConfig, ExitConfig, Result, booked_fill, simulate
+from onetape.engine.account_config import Reentry
 from onetape.simulator.replay import Replay, read_replay
 from onetape.strategies import checked_signals
-from trader.settings import PaperAccountSettings
 
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
@@ -108,9 +107,9 @@ def by_engine(result: Result) -> list[tuple[Any, ...]]:
 
 
 EXITS = {
-    "no exits": ExitSettings(),
-    "trailing stop": ExitSettings(trailing_stop=0.004),
-    "time stop and target": ExitSettings(time_stop_bars=3, take_profit=0.005),
+    "no exits": ExitConfig(),
+    "trailing stop": ExitConfig(trailing_stop=0.004),
+    "time stop and target": ExitConfig(time_stop_bars=3, take_profit=0.005),
 }
 
 
@@ -123,9 +122,9 @@ EXITS = {
     ],
 )
 def test_paper_fills_of_a_halting_market_equal_the_backtest(
-    run: Run, tmp_path: Path, db: Path, strategy_file: StrategyFile, reentry: str, exits: str
+    run: Run, tmp_path: Path, db: Path, strategy_file: StrategyFile, reentry: Reentry, exits: str
 ) -> None:
-    account = PaperAccountSettings(reentry=reentry, cool_down_bars=1)
+    account = AccountConfig(reentry=reentry, cool_down_bars=1)
 
     async def scene() -> None:
         name = strategy_file(RUNS, "runs")
@@ -153,10 +152,10 @@ ALWAYS_BUY = RUNS.replace(
 
 @pytest.mark.parametrize(("reentry", "most"), [("new_signal", 2), ("while_signal", 99)])
 def test_a_run_of_buys_stays_used_up_over_restarts(
-    run: Run, db: Path, strategy_file: StrategyFile, reentry: str, most: int
+    run: Run, db: Path, strategy_file: StrategyFile, reentry: Reentry, most: int
 ) -> None:
-    account = PaperAccountSettings(reentry=reentry)
-    exits = ExitSettings(time_stop_bars=1)
+    account = AccountConfig(reentry=reentry)
+    exits = ExitConfig(time_stop_bars=1)
 
     async def scene() -> None:
         name = strategy_file(ALWAYS_BUY, "runs")

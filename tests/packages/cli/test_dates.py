@@ -1,13 +1,12 @@
-"""Moments, ranges and parameters as people type them."""
+"""Moments and ranges as people type them."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onetape.cli.dates import check_range, parse_moment, parse_timerange, range_flags
-from onetape.cli.parameters import parse_parameters
+from onetape.cli.dates import parse_moment, parse_timerange, range_flags
 from onetape.core.candles import LATEST_TIMESTAMP
-from onetape.core.clock import day_text
+from onetape.core.clock import check_range, day_text
 from onetape.core.errors import UsageError
 
 JANUARY_31 = 1_706_659_200
@@ -88,27 +87,5 @@ def test_a_timerange_beside_from_or_to_is_refused() -> None:
 
 @pytest.mark.parametrize("end", [JANUARY_31, JANUARY_31 - 3_600])
 def test_a_range_that_is_empty_or_runs_backwards_is_refused(end: int) -> None:
-    with pytest.raises(UsageError, match=r"is not after --from 2024-01-31; --to is exclusive"):
+    with pytest.raises(UsageError, match=r"is not after from 2024-01-31; the end is exclusive"):
         check_range(JANUARY_31, end)
-
-
-def test_parameters_are_names_and_values() -> None:
-    assert parse_parameters(None) == {}
-    assert parse_parameters(["period=10", " buy = 30 ", "a=b=c", "empty="]) == {
-        "period": "10",
-        "buy": "30",
-        "a": "b=c",
-        "empty": "",
-    }
-
-
-@pytest.mark.parametrize("text", ["period", "=10", " =1", ""])
-def test_what_is_no_parameter_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="write name=value"):
-        parse_parameters([text])
-
-
-@pytest.mark.parametrize("text", ["202411", "2024111", "20241"])
-def test_a_date_with_digits_missing_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="was not understood"):
-        parse_moment(text, "--from")

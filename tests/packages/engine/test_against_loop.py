@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from onetape.core.steps import IDEAL_MARKET
-from onetape.engine import Result, Rules, simulate
+from onetape.engine import AccountConfig, Result, simulate
 from plain_engine import engine_rules, plain_run, signals_of, walk
 from repeatable import examples
 
@@ -14,7 +14,7 @@ PLAIN_SIZINGS = ("all_in", "quote_amount", "base_amount")
 seeds = st.integers(0, 2**32 - 1)
 
 
-def run_of(seed: int, count: int, rules: Rules) -> Result:
+def run_of(seed: int, count: int, rules: AccountConfig) -> Result:
     return simulate(walk(seed, count), np.array(signals_of(seed, count), np.int8), rules)
 
 
@@ -28,7 +28,7 @@ def fills_of(result: Result) -> list[tuple[int, str, float, float, str]]:
 
 @settings(max_examples=examples(400))
 @given(seeds, st.integers(2, 400), engine_rules())
-def test_every_fill_is_that_of_a_loop_over_the_bars(seed: int, count: int, rules: Rules):
+def test_every_fill_is_that_of_a_loop_over_the_bars(seed: int, count: int, rules: AccountConfig):
     result = run_of(seed, count, rules)
     plain = plain_run(walk(seed, count), signals_of(seed, count), rules)
     assert fills_of(result) == plain.fills
@@ -39,7 +39,7 @@ def test_every_fill_is_that_of_a_loop_over_the_bars(seed: int, count: int, rules
 
 
 @st.composite
-def plain_rules(draw: st.DrawFn) -> Rules:
+def plain_rules(draw: st.DrawFn) -> AccountConfig:
     """Return rules that the account in columns takes on: no steps, no impact, fee in quote."""
     rules = draw(engine_rules().filter(lambda rules: rules.sizing in PLAIN_SIZINGS))
     return replace(rules, cash=5_000.0, fee_coin="quote", volume_impact=0.0, steps=IDEAL_MARKET)
@@ -47,7 +47,9 @@ def plain_rules(draw: st.DrawFn) -> Rules:
 
 @settings(max_examples=examples(200))
 @given(seeds, st.integers(2, 400), plain_rules())
-def test_the_account_in_columns_equals_the_loop_over_the_bars(seed: int, count: int, rules: Rules):
+def test_the_account_in_columns_equals_the_loop_over_the_bars(
+    seed: int, count: int, rules: AccountConfig
+):
     result = run_of(seed, count, rules)
     plain = plain_run(walk(seed, count), signals_of(seed, count), rules)
     assert fills_of(result) == plain.fills
@@ -57,14 +59,14 @@ def test_the_account_in_columns_equals_the_loop_over_the_bars(seed: int, count: 
 
 
 def test_the_account_in_columns_is_the_one_that_plain_rules_get():
-    result = run_of(1, 300, Rules())
+    result = run_of(1, 300, AccountConfig())
     assert len(result.fills) > 10
     assert result.book.added == 0
 
 
 @settings(max_examples=25)
 @given(seeds, engine_rules(), st.sampled_from([0.0005, 0.004]))
-def test_positions_that_last_are_ended_as_in_the_loop(seed: int, rules: Rules, move: float):
+def test_positions_that_last_are_ended_as_in_the_loop(seed: int, rules: AccountConfig, move: float):
     count = 3_000
     candles, signal = walk(seed, count, move=move), signals_of(seed, count)
     result = simulate(candles, np.array(signal, np.int8), rules)

@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 
 from onetape.core.candles import Candles
-from onetape.engine import ExitRules, Result, Rules, simulate
+from onetape.engine import AccountConfig, ExitConfig, Result, simulate
 
 HOUR = 3_600
 #: Opens and closes at 100; the third candle reaches 112 or 88, the others stay.
 FLAT = np.full(6, 100.0)
 
 
-def run(rules: Rules, *, high: float = 100.0, low: float = 100.0, signal: str = "b.....") -> Result:
+def run(
+    rules: AccountConfig, *, high: float = 100.0, low: float = 100.0, signal: str = "b....."
+) -> Result:
     """Return a run of signals, b for BUY and s for SELL, over flat candles with one wick."""
     highs, lows = FLAT.copy(), FLAT.copy()
     highs[2], lows[2] = high, low
@@ -25,9 +27,9 @@ def run(rules: Rules, *, high: float = 100.0, low: float = 100.0, signal: str = 
 def test_a_target_is_a_limit_order_with_the_makers_fee_and_no_slippage(
     maker: float | None, rate: float
 ):
-    rules = Rules(
+    rules = AccountConfig(
         fee_rate=0.01, maker_fee_rate=maker, slippage_bps=10, spread_bps=20, volume_impact=0.1,
-        exits=ExitRules(take_profit=0.1),
+        exits=ExitConfig(take_profit=0.1),
     )  # fmt: skip
     sold = run(rules, high=112.0).fills[1]
     assert (sold.price, sold.slippage_quote) == (pytest.approx(110.0), 0.0)
@@ -36,8 +38,8 @@ def test_a_target_is_a_limit_order_with_the_makers_fee_and_no_slippage(
 
 
 def test_a_stop_is_a_market_order_with_the_takers_fee_and_slippage():
-    exits = ExitRules(stop_loss=0.1)
-    rules = Rules(fee_rate=0.01, maker_fee_rate=0.002, slippage_bps=10, exits=exits)
+    exits = ExitConfig(stop_loss=0.1)
+    rules = AccountConfig(fee_rate=0.01, maker_fee_rate=0.002, slippage_bps=10, exits=exits)
     sold = run(rules, low=88.0).fills[1]
     assert sold.price == pytest.approx(90.0 * 0.999)
     assert sold.fee == pytest.approx(sold.notional * 0.01)
@@ -45,7 +47,7 @@ def test_a_stop_is_a_market_order_with_the_takers_fee_and_slippage():
 
 
 def test_half_of_the_spread_is_paid_each_way_beside_the_slippage():
-    bought, sold = run(Rules(spread_bps=20, slippage_bps=5), signal="b.s...").fills
+    bought, sold = run(AccountConfig(spread_bps=20, slippage_bps=5), signal="b.s...").fills
     assert (bought.price, sold.price) == (pytest.approx(100.15), pytest.approx(99.85))
 
 
@@ -63,6 +65,6 @@ def test_a_cool_down_enters_nothing_for_so_many_candles_after_an_exit(
     signal: str, bars: int, entries: list[int]
 ):
     # Bought at the open of 1 and stopped out inside 2.
-    rules = Rules(cool_down_bars=bars, exits=ExitRules(stop_loss=0.1))
+    rules = AccountConfig(cool_down_bars=bars, exits=ExitConfig(stop_loss=0.1))
     result = run(rules, low=88.0, signal=signal)
     assert [trade.entry_index for trade in result.trades] == entries

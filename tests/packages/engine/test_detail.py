@@ -16,12 +16,12 @@ from onetape.core.candles import Candles
 from onetape.core.resample import resample
 from onetape.core.timeframes import Timeframe
 from onetape.engine import (
+    AccountConfig,
     BarExit,
     Detail,
-    ExitRules,
+    ExitConfig,
     Levels,
     Result,
-    Rules,
     Series,
     exit_in_bar,
     levels_of,
@@ -146,7 +146,7 @@ def test_quiet_minutes_of_a_series_with_volume_reach_nothing():
     assert exit_told(detail, 0, BOTH, 80.0, 120.0).silence == "unlike"
 
 
-def run_of(bar: tuple[float, float, float], exits: ExitRules, rows: Sequence[Minute]) -> Result:
+def run_of(bar: tuple[float, float, float], exits: ExitConfig, rows: Sequence[Minute]) -> Result:
     """Return a run of an entry at 100 in the second of three hours, which is this bar."""
     open_, high, low = np.array([(100.0, 100.0, 100.0), bar, (100.0, 100.0, 100.0)]).T
     times = np.arange(3, dtype=np.int64) * 3_600
@@ -155,7 +155,7 @@ def run_of(bar: tuple[float, float, float], exits: ExitRules, rows: Sequence[Min
     return simulate(
         candles,
         np.array([1, 0, 0], dtype=np.int8),
-        Rules(fee_rate=0.0, exits=exits),
+        AccountConfig(fee_rate=0.0, exits=exits),
         detail=detail_of(minutes),
     )
 
@@ -174,7 +174,7 @@ def run_of(bar: tuple[float, float, float], exits: ExitRules, rows: Sequence[Min
 def test_a_level_that_a_minute_opens_beyond_is_filled_at_that_open(
     exits: dict[str, Any], rows: Sequence[Minute], price: float
 ):
-    result = run_of((100.0, 120.0, 80.0), ExitRules(**exits), rows)
+    result = run_of((100.0, 120.0, 80.0), ExitConfig(**exits), rows)
     assert result.sells[0].before_slippage == pytest.approx(price)
     assert result.fills[1].base_change == pytest.approx(-100.0)
 
@@ -184,14 +184,14 @@ def test_a_bar_that_opens_beyond_a_level_asks_no_minutes():
     candles = Candles.from_columns(
         np.arange(3, dtype=np.int64) * 3_600, prices, prices, prices, prices, np.ones(3)
     )
-    rules = Rules(fee_rate=0.0, exits=ExitRules(stop_loss=0.1))
+    rules = AccountConfig(fee_rate=0.0, exits=ExitConfig(stop_loss=0.1))
     signal = np.array([1, 0, 0], dtype=np.int8)
     result = simulate(candles, signal, rules, detail=detail_of([(120, 70, 71, 69)]))
     assert (result.sells[0].before_slippage, result.book.told) == (80.0, {})
 
 
 def test_ambiguous_bars_are_counted_by_what_minutes_said_of_them():
-    exits = ExitRules(stop_loss=0.1, take_profit=0.1)
+    exits = ExitConfig(stop_loss=0.1, take_profit=0.1)
     counts = [
         (book.ambiguous, book.decided, book.wanting)
         for rows in ([QUIET, (1, 100, 111, 99)], [(0, 100, 111, 89)], [QUIET])
@@ -221,7 +221,9 @@ def exit_of_finer(open_: float, high: float, low: float, levels: Levels) -> BarE
 class FinerLoop(PlainLoop):
     """The plain loop, which goes on candle by finer candle where a bar may end a position."""
 
-    def __init__(self, candles: Candles, signal: list[int], rules: Rules, detail: "Made") -> None:
+    def __init__(
+        self, candles: Candles, signal: list[int], rules: AccountConfig, detail: "Made"
+    ) -> None:
         super().__init__(candles, signal, rules)
         self._made = detail
         self.decided = self.wanting = 0
@@ -308,7 +310,7 @@ def some(candles: Candles, is_kept: NDArray[np.bool_]) -> Candles:
     move=st.sampled_from([0.004, 0.02]),
 )
 def test_every_fill_is_that_of_a_loop_over_the_finer_candles(
-    *, seed: int, count: int, rules: Rules, lost: float, is_foreign: bool, move: float
+    *, seed: int, count: int, rules: AccountConfig, lost: float, is_foreign: bool, move: float
 ):
     fine = walk(seed, count, move=move)
     bars = resample(fine, FINE, COARSE)
@@ -346,7 +348,7 @@ def test_every_fill_is_that_of_a_loop_over_the_finer_candles(
     at=st.floats(0, 1),
 )
 def test_finer_candles_tell_the_same_of_a_range_in_two_parts_and_of_a_symbol_on_an_account(
-    seed: int, rules: Rules, at: float
+    seed: int, rules: AccountConfig, at: float
 ):
     fine = walk(seed, 400)
     bars = resample(fine, FINE, COARSE)

@@ -16,9 +16,9 @@ from cent_walk import Prices, cent_walk, of, with_months_of_tenths
 from exact_account import ExactAccount, ExactFill, exact_run
 from onetape.core.steps import IDEAL_MARKET, MarketSteps
 from onetape.engine import (
-    ExitRules,
+    AccountConfig,
+    ExitConfig,
     Result,
-    Rules,
     Series,
     booked_fill,
     rules_at,
@@ -70,7 +70,7 @@ def same_run(result: Result, exact: ExactAccount) -> None:
 
 
 STEPS = MarketSteps(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal(5))
-BOTH = ExitRules(stop_loss=0.02, take_profit=0.03)
+BOTH = ExitConfig(stop_loss=0.02, take_profit=0.03)
 #: A configuration of each kind of rule; each trades a thousand times or more.
 KINDS: dict[str, dict[str, Any]] = {
     # No fee at all would leave cash that is a whole number of steps, which floats can miss.
@@ -85,18 +85,18 @@ KINDS: dict[str, dict[str, Any]] = {
     "a share, trailing": {
         "sizing": "equity_share",
         "equity_share": 0.02,
-        "exits": ExitRules(trailing_stop=0.015),
+        "exits": ExitConfig(trailing_stop=0.015),
     },
     "a risk, stop and falling target": {
         "sizing": "risk_per_trade",
         "risk_per_trade": 0.0002,
-        "exits": ExitRules(stop_loss=0.02, target_table=((1, 0.03), (4, 0.01), (8, -0.005))),
+        "exits": ExitConfig(stop_loss=0.02, target_table={1: 0.03, 4: 0.01, 8: -0.005}),
     },
     "a risk, received coin": {
         "sizing": "risk_per_trade",
         "risk_per_trade": 0.0002,
         "fee_coin": "received",
-        "exits": ExitRules(trailing_stop=0.03),
+        "exits": ExitConfig(trailing_stop=0.03),
     },
     "a volatility": {
         "sizing": "volatility_target",
@@ -107,7 +107,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "sizing": "equity_share",
         "equity_share": 0.02,
         "cool_down_bars": 2,
-        "exits": ExitRules(time_stop_bars=3, take_profit=0.01),
+        "exits": ExitConfig(time_stop_bars=3, take_profit=0.01),
     },
     "a share of the volume": {
         "sizing": "equity_share",
@@ -131,7 +131,7 @@ def test_a_thousand_random_trades_of_each_rule_equal_a_decimal_recomputation(
         "spread_bps": 3.0,
         "steps": STEPS,
     } | KINDS[what]
-    rules = Rules(**given_rules)
+    rules = AccountConfig(**given_rules)
     trades = 0
     for more in itertools.count():
         # Where all is put in, the money of one walk may not last for so many.
@@ -146,7 +146,7 @@ def test_a_thousand_random_trades_of_each_rule_equal_a_decimal_recomputation(
 
 @settings(max_examples=examples(300))
 @given(seeds, st.integers(2, 250), engine_rules())
-def test_any_rules_equal_a_decimal_recomputation(seed: int, count: int, rules: Rules):
+def test_any_rules_equal_a_decimal_recomputation(seed: int, count: int, rules: AccountConfig):
     prices, signal = cent_walk(seed, count), signals_of(seed, count)
     result = simulate(prices.candles, signals_array(signal), rules)
     same_run(result, exact_run([(prices, signal, rules.steps)], rules))
@@ -155,7 +155,7 @@ def test_any_rules_equal_a_decimal_recomputation(seed: int, count: int, rules: R
 @settings(max_examples=examples(40))
 @given(seeds, engine_rules(), st.sampled_from(["0.1", "0.05", "1", "50"]))
 def test_a_stated_step_coarser_than_a_month_of_candles_gives_way_in_that_month(
-    seed: int, rules: Rules, step: str
+    seed: int, rules: AccountConfig, step: str
 ):
     prices, signal = with_months_of_tenths(cent_walk(seed, 2_000)), signals_of(seed, 2_000)
     rules = replace(rules, steps=replace(STEPS, price_step=Decimal(step)))
@@ -165,14 +165,16 @@ def test_a_stated_step_coarser_than_a_month_of_candles_gives_way_in_that_month(
 
 @settings(max_examples=examples(200))
 @given(seeds, st.integers(2, 60), engine_rules())
-def test_buying_and_holding_equals_a_decimal_recomputation(seed: int, count: int, rules: Rules):
+def test_buying_and_holding_equals_a_decimal_recomputation(
+    seed: int, count: int, rules: AccountConfig
+):
     prices = cent_walk(seed, count)
     hold = buy_and_hold(prices.candles, rules)
     costs = {
         name: getattr(rules, name)
         for name in ("cash", "fee_rate", "fee_coin", "slippage_bps", "spread_bps", "volume_impact")
     }
-    exact = exact_run([(prices, [1] + [0] * (count - 1), rules.steps)], Rules(**costs))
+    exact = exact_run([(prices, [1] + [0] * (count - 1), rules.steps)], AccountConfig(**costs))
     (lane,) = exact.lanes
     if hold is None:
         assert len(lane.refused) == 1 or lane.buy_waits
@@ -197,16 +199,16 @@ def three(seed: int, count: int) -> list[tuple[Prices, list[int]]]:
 
 
 #: The first entry of seed 148 leaves a millionth of a million, which is money and no rounding.
-A_MILLIONTH_LEFT = Rules(
+A_MILLIONTH_LEFT = AccountConfig(
     cash=1e6,
-    exits=ExitRules(stop_loss=0.02, time_stop_bars=1),
+    exits=ExitConfig(stop_loss=0.02, time_stop_bars=1),
     steps=STEPS,
 )
 #: A target after it, whose fee is another one.
-A_MILLIONTH_LEFT_BY_A_TARGET = Rules(
+A_MILLIONTH_LEFT_BY_A_TARGET = AccountConfig(
     cash=1e6,
     maker_fee_rate=0.0,
-    exits=ExitRules(take_profit=0.004, time_stop_bars=7),
+    exits=ExitConfig(take_profit=0.004, time_stop_bars=7),
     cool_down_bars=1,
     steps=STEPS,
 )
@@ -217,7 +219,7 @@ A_MILLIONTH_LEFT_BY_A_TARGET = Rules(
 @example(148, 15, A_MILLIONTH_LEFT, None)
 @example(148, 15, A_MILLIONTH_LEFT_BY_A_TARGET, None)
 def test_symbols_that_share_an_account_equal_a_decimal_recomputation(
-    seed: int, count: int, rules: Rules, places: int | None
+    seed: int, count: int, rules: AccountConfig, places: int | None
 ):
     markets = three(seed, count)
     steps = [rules.steps, IDEAL_MARKET, STEPS]
@@ -243,9 +245,9 @@ def test_symbols_that_share_an_account_equal_a_decimal_recomputation(
 
 @settings(max_examples=10)
 @given(seeds, engine_rules(), st.sampled_from(["0.1", "0.05", "1"]))
-@example(1, Rules(cash=1_000.0), "1")
+@example(1, AccountConfig(cash=1_000.0), "1")
 def test_the_shared_cash_is_exact_where_months_have_a_finer_step(
-    seed: int, rules: Rules, step: str
+    seed: int, rules: AccountConfig, step: str
 ):
     steps = replace(STEPS, price_step=Decimal(step))
     markets = [

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from onetape.core.errors import UsageError
 from onetape.core.steps import MarketSteps
-from onetape.engine import Refused, Rules, booked_fill, buy_fill, sell_fill
+from onetape.engine import AccountConfig, Refused, booked_fill, buy_fill, sell_fill
 from onetape.engine.fills import Fill
 from repeatable import examples
 
@@ -18,7 +18,7 @@ EXACT = Context(prec=80)
 
 
 @st.composite
-def rules_of(draw: st.DrawFn) -> Rules:
+def rules_of(draw: st.DrawFn) -> AccountConfig:
     """Return any rules, ideal market included."""
     step = st.sampled_from([None, *(Decimal(1).scaleb(-digits) for digits in range(9))])
     steps = MarketSteps(
@@ -27,7 +27,7 @@ def rules_of(draw: st.DrawFn) -> Rules:
         draw(st.sampled_from([Decimal(0), Decimal("0.001")])),
         draw(st.sampled_from([Decimal(0), Decimal(5)])),
     )
-    return Rules(
+    return AccountConfig(
         cash=draw(st.floats(1, 1e7)),
         fee_rate=draw(st.sampled_from([0.0, 0.001, 0.00075, 0.01])),
         fee_coin=draw(st.sampled_from(["quote", "received"])),
@@ -45,44 +45,58 @@ def filled(fill: Fill | Refused) -> Fill:
 
 
 def test_a_buy_with_all_cash_pays_its_fee_out_of_it():
-    fill = filled(buy_fill(Rules(cash=1001.0), 1001.0, 10.0))
+    fill = filled(buy_fill(AccountConfig(cash=1001.0), 1001.0, 10.0))
     assert (fill.amount, fill.cash_change) == (pytest.approx(100.0), -1001.0)
     assert (fill.fee, fill.fee_in) == (pytest.approx(1.0), "quote")
 
 
 def test_a_fee_in_the_received_coin_is_kept_from_the_coins_bought():
-    fill = filled(buy_fill(Rules(fee_coin="received"), 1000.0, 10.0))
+    fill = filled(buy_fill(AccountConfig(fee_coin="received"), 1000.0, 10.0))
     assert (fill.amount, fill.fee, fill.fee_in) == (100.0, pytest.approx(0.1), "base")
     assert fill.base_change == pytest.approx(99.9)
     assert fill.fee_quote == pytest.approx(1.0)
 
 
 def test_a_fixed_order_value_is_spent_fee_included():
-    rules = Rules(sizing="quote_amount", quote_amount=50.05)
+    rules = AccountConfig(sizing="quote_amount", quote_amount=50.05)
     fill = filled(buy_fill(rules, 10_000.0, 10.0))
     assert (fill.amount, fill.cash_change) == (pytest.approx(5.0), pytest.approx(-50.05))
 
 
 def test_slippage_and_price_step_both_work_against_the_trader():
-    rules = Rules(slippage_bps=10, steps=MarketSteps(Decimal(1), None, Decimal(0), Decimal(0)))
+    rules = AccountConfig(
+        slippage_bps=10, steps=MarketSteps(Decimal(1), None, Decimal(0), Decimal(0))
+    )
     assert filled(buy_fill(rules, 1e6, 1234.0)).price == 1236.0
     assert filled(sell_fill(rules, 1.0, 1234.0)).price == 1232.0
 
 
 def test_an_open_that_is_a_price_of_the_market_is_filled_at_exactly_that():
-    rules = Rules(steps=BTC)
+    rules = AccountConfig(steps=BTC)
     assert filled(buy_fill(rules, 1e4, 61_240.07)).price == pytest.approx(61_240.07, rel=1e-15)
 
 
 @pytest.mark.parametrize(
     ("order", "text"),
     [
-        (buy_fill(Rules(steps=BTC), 4.0, 60_000.0), "buy worth 3.6 is under the market's least"),
-        (buy_fill(Rules(steps=BTC), 0.1, 60_000.0), "buy of 0 is under the market's least amount"),
-        (sell_fill(Rules(steps=BTC), 0.000009, 60_000.0), "sell of 0 is under the market's least"),
-        (sell_fill(Rules(steps=BTC), 0.00005, 60_000.0), "sell worth 3 is under the market's"),
         (
-            buy_fill(Rules(sizing="quote_amount", quote_amount=100.0), 40.0, 10.0),
+            buy_fill(AccountConfig(steps=BTC), 4.0, 60_000.0),
+            "buy worth 3.6 is under the market's least",
+        ),
+        (
+            buy_fill(AccountConfig(steps=BTC), 0.1, 60_000.0),
+            "buy of 0 is under the market's least amount",
+        ),
+        (
+            sell_fill(AccountConfig(steps=BTC), 0.000009, 60_000.0),
+            "sell of 0 is under the market's least",
+        ),
+        (
+            sell_fill(AccountConfig(steps=BTC), 0.00005, 60_000.0),
+            "sell worth 3 is under the market's",
+        ),
+        (
+            buy_fill(AccountConfig(sizing="quote_amount", quote_amount=100.0), 40.0, 10.0),
             "cash 40 is less than the order of 100",
         ),
     ],
@@ -96,19 +110,21 @@ def test_an_order_that_the_market_would_refuse_is_not_filled_and_says_why(
 
 def test_an_order_of_exactly_the_least_value_is_taken_where_floats_miss_it():
     # What is left of many buys and sells of 1.25 coins: times 4 it is 4.99999999999999.
-    fill = filled(sell_fill(Rules(steps=BTC), 1.2499999999999978, 4.0))
-    assert booked_fill(fill, Rules(steps=BTC)).amount == Decimal("1.25")
-    least = Rules(steps=MarketSteps(None, None, Decimal(3), Decimal(0)))
+    fill = filled(sell_fill(AccountConfig(steps=BTC), 1.2499999999999978, 4.0))
+    assert booked_fill(fill, AccountConfig(steps=BTC)).amount == Decimal("1.25")
+    least = AccountConfig(steps=MarketSteps(None, None, Decimal(3), Decimal(0)))
     assert filled(sell_fill(least, 0.1 * 3 * 10 - 2e-15, 1.0)).price == 1.0
 
 
 def test_coins_under_a_step_stay_as_dust_when_the_rest_is_sold():
-    fill = filled(sell_fill(Rules(steps=BTC), 0.123456789, 60_000.0))
+    fill = filled(sell_fill(AccountConfig(steps=BTC), 0.123456789, 60_000.0))
     assert fill.amount == pytest.approx(0.12345, rel=1e-15)
 
 
 @given(rules_of(), prices)
-def test_nobody_spends_more_than_the_cash_or_sells_more_than_the_coins(rules: Rules, price: float):
+def test_nobody_spends_more_than_the_cash_or_sells_more_than_the_coins(
+    rules: AccountConfig, price: float
+):
     buy = buy_fill(rules, rules.cash, price)
     assume(isinstance(buy, Fill))
     bought = filled(buy)
@@ -118,7 +134,7 @@ def test_nobody_spends_more_than_the_cash_or_sells_more_than_the_coins(rules: Ru
 
 
 @given(rules_of(), prices)
-def test_what_a_fill_moves_and_its_fee_add_up_at_its_price(rules: Rules, price: float):
+def test_what_a_fill_moves_and_its_fee_add_up_at_its_price(rules: AccountConfig, price: float):
     buy = buy_fill(rules, rules.cash, price)
     assume(isinstance(buy, Fill))
     bought = filled(buy)
@@ -130,7 +146,7 @@ def test_what_a_fill_moves_and_its_fee_add_up_at_its_price(rules: Rules, price: 
 
 
 @given(rules_of(), prices)
-def test_a_fill_is_never_better_than_the_open(rules: Rules, price: float):
+def test_a_fill_is_never_better_than_the_open(rules: AccountConfig, price: float):
     noise = price * 1e-6 + float(rules.steps.price_step or 0) * 1e-6
     buy, sell = buy_fill(rules, rules.cash, price), sell_fill(rules, 1e6, price)
     assert isinstance(buy, Refused) or buy.price >= price - noise
@@ -138,7 +154,7 @@ def test_a_fill_is_never_better_than_the_open(rules: Rules, price: float):
 
 
 @given(rules_of(), prices)
-def test_buying_and_selling_at_one_price_never_makes_money(rules: Rules, price: float):
+def test_buying_and_selling_at_one_price_never_makes_money(rules: AccountConfig, price: float):
     buy = buy_fill(rules, rules.cash, price)
     assume(isinstance(buy, Fill))
     sell = sell_fill(rules, filled(buy).base_change, price)
@@ -149,7 +165,9 @@ def test_buying_and_selling_at_one_price_never_makes_money(rules: Rules, price: 
 
 @settings(max_examples=examples(300))
 @given(rules_of(), st.lists(st.floats(0.95, 1.06), min_size=2, max_size=20))
-def test_booked_decimals_add_up_to_the_accounts_of_the_floats(rules: Rules, moves: list[float]):
+def test_booked_decimals_add_up_to_the_accounts_of_the_floats(
+    rules: AccountConfig, moves: list[float]
+):
     cash, base, price = rules.cash, 0.0, 1_000.0
     exact_cash, exact_base = Decimal(repr(cash)), Decimal(0)
     for number, move in enumerate(moves):
@@ -174,7 +192,9 @@ def test_booked_decimals_add_up_to_the_accounts_of_the_floats(rules: Rules, move
 
 @given(st.integers(1_00, 100_000_00), st.integers(10_00, 200_000_00))
 def test_amounts_in_steps_equal_a_decimal_recomputation(cents: int, price_cents: int):
-    rules = Rules(steps=MarketSteps(BTC.price_step, BTC.amount_step, Decimal(0), Decimal(0)))
+    rules = AccountConfig(
+        steps=MarketSteps(BTC.price_step, BTC.amount_step, Decimal(0), Decimal(0))
+    )
     fill = buy_fill(rules, cents / 100, price_cents / 100)
     price, cash = Decimal(price_cents) / 100, Decimal(cents) / 100
     most = EXACT.divide(cash, price * Decimal("1.001"))
@@ -206,5 +226,5 @@ def test_amounts_in_steps_equal_a_decimal_recomputation(cents: int, price_cents:
 )
 def test_rules_that_cannot_be_used_are_refused(given_rules: dict[str, Any], text: str):
     with pytest.raises(UsageError) as caught:
-        Rules(**given_rules)
+        AccountConfig(**given_rules)
     assert text in str(caught.value)

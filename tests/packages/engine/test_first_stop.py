@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onetape.core.steps import MarketSteps
-from onetape.engine import ExitRules, Market, Refused, Rules, buy_fill, levels_of, sell_fill
+from onetape.engine import (
+    AccountConfig,
+    ExitConfig,
+    Market,
+    Refused,
+    buy_fill,
+    levels_of,
+    sell_fill,
+)
 from onetape.engine.fills import Fill
 from plain_engine import STEPS, exit_rules
 from repeatable import examples
@@ -16,9 +24,9 @@ from repeatable import examples
 
 @pytest.mark.parametrize("coin", ["quote", "received"])
 def test_a_risk_per_trade_is_what_the_first_stop_loses(coin: Literal["quote", "received"]):
-    rules = Rules(
+    rules = AccountConfig(
         fee_rate=0.001, fee_coin=coin, slippage_bps=10, sizing="risk_per_trade",
-        risk_per_trade=0.01, exits=ExitRules(stop_loss=0.05),
+        risk_per_trade=0.01, exits=ExitConfig(stop_loss=0.05),
     )  # fmt: skip
     bought = buy_fill(rules, 1_000.0, 10.0)
     assert isinstance(bought, Fill), bought
@@ -35,12 +43,12 @@ LEAST = MarketSteps(None, Decimal(1), Decimal(2), Decimal(10))
     ("given_rules", "text"),
     [
         (
-            {"exits": ExitRules(stop_loss=0.05)},
+            {"exits": ExitConfig(stop_loss=0.05)},
             "buy worth 10 could not be sold at its stop, where the sell worth 9.5 is under the "
             "market's least value 10",
         ),
         (
-            {"exits": ExitRules(trailing_stop=0.2), "slippage_bps": 100},
+            {"exits": ExitConfig(trailing_stop=0.2), "slippage_bps": 100},
             "could not be sold at its stop, where the sell worth 7.92 is under the market's",
         ),
         ({"fee_coin": "received", "fee_rate": 0.9}, "would leave 1 after its fee, under the"),
@@ -48,7 +56,7 @@ LEAST = MarketSteps(None, Decimal(1), Decimal(2), Decimal(10))
 )
 def test_an_entry_that_could_not_be_sold_again_is_refused(given_rules: dict[str, Any], text: str):
     merged: dict[str, Any] = {"cash": 10.2, "fee_rate": 0.0, "steps": LEAST}
-    rules = Rules(**(merged | given_rules))
+    rules = AccountConfig(**(merged | given_rules))
     refused = buy_fill(rules, 10.2, 1.0)
     assert isinstance(refused, Refused)
     assert text in refused.reason
@@ -71,9 +79,9 @@ def test_the_coins_of_any_entry_can_be_sold_at_its_first_stop(
     fee: float,
     slippage: float,
     impact: float,
-    exits: ExitRules,
+    exits: ExitConfig,
 ):
-    rules = Rules(
+    rules = AccountConfig(
         cash=cash, fee_rate=fee, fee_coin=coin, slippage_bps=slippage, volume_impact=impact,
         exits=exits, steps=STEPS,
     )  # fmt: skip

@@ -13,10 +13,10 @@ from onetape.core.candles import Candles
 from onetape.core.steps import IDEAL_MARKET
 from onetape.core.timeframes import Timeframe
 from onetape.engine import (
+    AccountConfig,
     Detail,
-    ExitRules,
+    ExitConfig,
     Result,
-    Rules,
     Series,
     metrics_of,
     simulate,
@@ -85,7 +85,7 @@ def of_falls(result: Result, start: float) -> dict[str, float]:
     }
 
 
-def of_account(result: Result, rules: Rules, depth: float) -> dict[str, float | None]:
+def of_account(result: Result, rules: AccountConfig, depth: float) -> dict[str, float | None]:
     """Return what the whole account made, and what it paid."""
     equity, seconds = result.equity.tolist(), len(result.candles) * HOUR
     growth = (
@@ -131,7 +131,7 @@ def of_risk(result: Result, start: float) -> dict[str, float | None]:
 
 @settings(max_examples=examples(150))
 @given(st.integers(0, 2**32 - 1), st.integers(2, 400), engine_rules())
-def test_every_metric_follows_its_formula(seed: int, count: int, rules: Rules):
+def test_every_metric_follows_its_formula(seed: int, count: int, rules: AccountConfig):
     candles, signal = walk(seed, count), signals_of(seed, count)
     result = simulate(candles, np.array(signal, np.int8), rules)
     plain = plain_run(candles, signal, rules)
@@ -157,7 +157,7 @@ def test_the_numbers_of_a_small_run_are_those_worked_out_on_paper():
         np.arange(6, dtype=np.int64) * DAY, open_, open_, open_, open_, np.ones(6)
     )
     signal = np.array([1, -1, 1, 0, -1, 0], dtype=np.int8)
-    metrics = metrics_of(simulate(candles, signal, Rules(cash=1_000.0, fee_rate=0.0)))
+    metrics = metrics_of(simulate(candles, signal, AccountConfig(cash=1_000.0, fee_rate=0.0)))
     # Equity: 1,000 1,000 2,000 2,000 1,500 1,000; profits: 1,000 and -1,000.
     assert metrics.turnover == pytest.approx(
         (1_000 + 2_000 + 2_000 + 1_000) / (8_500 / 6) * 365 / 6
@@ -179,7 +179,7 @@ def test_a_bar_that_finer_candles_decide_is_counted_as_decided():
         minutes = Candles.from_columns(
             starts, two, np.array([100.0, 111.0]), np.array([first_low, 89.0]), two, np.ones(2)
         )
-        rules = Rules(fee_rate=0.0, exits=ExitRules(stop_loss=0.1, take_profit=0.1))
+        rules = AccountConfig(fee_rate=0.0, exits=ExitConfig(stop_loss=0.1, take_profit=0.1))
         detail = Detail(Timeframe.parse("1h"), Timeframe.parse("1m"), lambda start, end: minutes)
         signal = np.array([1, 0, 0], dtype=np.int8)
         metrics = metrics_of(simulate(candles, signal, rules, detail=detail))
@@ -196,5 +196,5 @@ def test_the_markets_change_of_several_symbols_is_their_mean():
         candles = Candles.from_columns(times, price, price, price, price, np.ones(2))
         return Series(symbol, candles, np.zeros(2, dtype=np.int8), 0, IDEAL_MARKET)
 
-    both = simulate_together([series("A/B", 110.0), series("C/B", 150.0)], Rules())
+    both = simulate_together([series("A/B", 110.0), series("C/B", 150.0)], AccountConfig())
     assert metrics_of(both).market_change == pytest.approx(0.3)

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from onetape.core.candles import Candles
 from onetape.core.steps import IDEAL_MARKET, MarketSteps
 from onetape.engine import (
-    ExitRules,
+    AccountConfig,
+    ExitConfig,
     Portfolio,
-    Rules,
     Series,
     metrics_of,
     simulate,
@@ -22,7 +22,7 @@ from onetape.engine import (
 from plain_engine import engine_rules, signals_of, walk
 from repeatable import examples
 
-FREE = Rules(cash=1_000.0, fee_rate=0.0)
+FREE = AccountConfig(cash=1_000.0, fee_rate=0.0)
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -49,7 +49,7 @@ def traded(result: Portfolio) -> list[tuple[str, int, int | None]]:
 
 @settings(max_examples=examples(150))
 @given(seeds, st.integers(2, 300), engine_rules())
-def test_one_symbol_alone_equals_the_single_run(seed: int, count: int, rules: Rules):
+def test_one_symbol_alone_equals_the_single_run(seed: int, count: int, rules: AccountConfig):
     candles, signal = walk(seed, count), np.array(signals_of(seed, count), np.int8)
     alone = simulate(candles, signal, rules)
     together = simulate_together([Series("A/Q", candles, signal, 0, rules.steps)], rules)
@@ -62,7 +62,7 @@ def test_one_symbol_alone_equals_the_single_run(seed: int, count: int, rules: Ru
 @settings(max_examples=examples(100))
 @given(seeds, st.integers(30, 200), engine_rules(), st.integers(1, 3))
 def test_no_more_positions_than_places_and_money_adds_up(
-    seed: int, count: int, rules: Rules, places: int
+    seed: int, count: int, rules: AccountConfig, places: int
 ):
     lengths = (count, count, max(2, count // 2))
     series = [
@@ -108,7 +108,7 @@ def test_two_entries_at_one_moment_come_in_the_order_of_the_symbols():
 
 
 def test_the_money_of_a_stop_inside_a_candle_is_not_there_at_its_open():
-    rules = replace(FREE, exits=ExitRules(stop_loss=0.1))
+    rules = replace(FREE, exits=ExitConfig(stop_loss=0.1))
     stopped = series_of("A/Q", [10, 10, 10, 10], [1, 0, 0, 0], [10, 10, 8, 10])
     other = series_of("B/Q", [5, 5, 5, 5], [0, 1, 0, 0])
     result = simulate_together([stopped, other], rules)
@@ -117,7 +117,7 @@ def test_the_money_of_a_stop_inside_a_candle_is_not_there_at_its_open():
 
 
 def test_a_stop_at_a_gap_makes_place_at_that_open():
-    rules = replace(FREE, exits=ExitRules(stop_loss=0.1))
+    rules = replace(FREE, exits=ExitConfig(stop_loss=0.1))
     stopped = series_of("A/Q", [10, 10, 8, 8], [1, 0, 0, 0], [10, 10, 8, 8])
     stopped.candles.close[1] = stopped.candles.low[1] = 10
     other = series_of("B/Q", [5, 5, 5, 5], [0, 1, 0, 0])
@@ -129,7 +129,7 @@ def test_a_stop_at_a_gap_makes_place_at_that_open():
     ("price", "later"), [(351.5234, 337.2462), (430.1463, 116.0957), (478.5586, 2.8645)]
 )
 def test_what_rounding_leaves_of_all_the_cash_buys_nothing(price: float, later: float):
-    rules = Rules(cash=1_000.0, volume_impact=0.1)
+    rules = AccountConfig(cash=1_000.0, volume_impact=0.1)
     first = series_of("A/Q", [price] * 4 + [later] * 4, [1, 0, -1, 1, 0, 0, 0, 0])
     second = series_of("B/Q", [5] * 8, [0, 0, 0, 0, 1, 0, 0, 0])
     traded_volume = np.full(8, 500.0)
@@ -143,7 +143,7 @@ def test_what_rounding_leaves_of_all_the_cash_buys_nothing(price: float, later: 
 
 def test_the_next_symbol_spends_all_that_an_order_in_steps_left_of_a_large_account():
     steps = MarketSteps(Decimal("0.01"), Decimal("0.001"), Decimal(0), Decimal(0))
-    rules = Rules(cash=1e6, fee_rate=0.001)
+    rules = AccountConfig(cash=1e6, fee_rate=0.001)
     first = replace(series_of("A/Q", [99.9] * 4, [1, 0, 0, 0]), steps=steps)
     second = series_of("B/Q", [5] * 4, [0, 1, 0, 0])
     result = simulate_together([first, second], rules)

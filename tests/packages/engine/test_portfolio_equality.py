@@ -14,10 +14,10 @@ from onetape.core.resample import resample
 from onetape.core.steps import IDEAL_MARKET
 from onetape.core.timeframes import Timeframe
 from onetape.engine import (
+    AccountConfig,
     Detail,
-    ExitRules,
+    ExitConfig,
     Portfolio,
-    Rules,
     Series,
     metrics_of,
     simulate_together,
@@ -31,13 +31,13 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 @st.composite
-def plain_rules(draw: st.DrawFn) -> Rules:
+def plain_rules(draw: st.DrawFn) -> AccountConfig:
     """Return rules that are traded in columns, with cash for no, some or all of the entries."""
     sizing, size = draw(
         st.sampled_from([("quote_amount", 90.0), ("quote_amount", 15.5), ("base_amount", 0.7)])
     )
     given: dict[str, Any] = {"sizing": sizing, sizing: size}
-    return Rules(
+    return AccountConfig(
         cash=draw(st.sampled_from([50.0, 95.5, 180.0, 270.3, 1_000.0, 1e6])),
         fee_rate=draw(st.sampled_from([0.0, 0.001, 0.01])),
         maker_fee_rate=draw(st.sampled_from([None, 0.0])),
@@ -61,7 +61,7 @@ def with_holes(candles: Candles, rng: np.random.Generator) -> Candles:
 
 
 def series_of(
-    seed: int, count: int, rules: Rules, *, symbols: int, has_detail: bool, is_mixed: bool
+    seed: int, count: int, rules: AccountConfig, *, symbols: int, has_detail: bool, is_mixed: bool
 ) -> list[Series]:
     """Return symbols on axes that are equal, or differ in some of them."""
     rng = np.random.default_rng(seed)
@@ -94,7 +94,7 @@ def all_of(result: Portfolio) -> list[Any]:
     return found
 
 
-def require_equal(series: Sequence[Series], rules: Rules, places: int | None) -> None:
+def require_equal(series: Sequence[Series], rules: AccountConfig, places: int | None) -> None:
     result = simulate_together(series, rules, places)
     plain = simulate_by_events(series, rules, places)
     assert all_of(result) == all_of(plain)
@@ -109,10 +109,15 @@ def require_equal(series: Sequence[Series], rules: Rules, places: int | None) ->
     symbols=st.integers(2, 5),
     places=st.sampled_from([None, None, 1, 2, 3]),
 )
-@example(seed=3, count=120, rules=Rules(sizing="quote_amount", quote_amount=90.0), symbols=5,
-         places=None)  # fmt: skip
+@example(
+    seed=3,
+    count=120,
+    rules=AccountConfig(sizing="quote_amount", quote_amount=90.0),
+    symbols=5,
+    places=None,
+)
 def test_rules_that_are_traded_in_columns_equal_the_plain_loop(
-    *, seed: int, count: int, rules: Rules, symbols: int, places: int | None
+    *, seed: int, count: int, rules: AccountConfig, symbols: int, places: int | None
 ):
     series = series_of(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=False)
     require_equal(series, rules, places)
@@ -128,7 +133,13 @@ def test_rules_that_are_traded_in_columns_equal_the_plain_loop(
     has_detail=st.sampled_from([False, False, True]),
 )
 def test_any_rules_equal_the_plain_loop(
-    *, seed: int, count: int, rules: Rules, symbols: int, places: int | None, has_detail: bool
+    *,
+    seed: int,
+    count: int,
+    rules: AccountConfig,
+    symbols: int,
+    places: int | None,
+    has_detail: bool,
 ):
     series = series_of(seed, count, rules, symbols=symbols, has_detail=has_detail, is_mixed=True)
     require_equal(series, rules, places)
@@ -141,11 +152,11 @@ def fills_in_columns(result: Portfolio) -> tuple[int, int]:
 
 
 def test_symbols_that_never_touch_each_other_are_traded_in_columns():
-    rules = Rules(
+    rules = AccountConfig(
         cash=1e6,
         sizing="quote_amount",
         quote_amount=90.0,
-        exits=ExitRules(stop_loss=0.02, take_profit=0.05),
+        exits=ExitConfig(stop_loss=0.02, take_profit=0.05),
     )
     series = series_of(4, 400, rules, symbols=4, has_detail=False, is_mixed=False)
     in_columns, count = fills_in_columns(simulate_together(series, rules))
@@ -156,7 +167,7 @@ def test_symbols_that_never_touch_each_other_are_traded_in_columns():
 def test_only_from_the_first_moment_that_binds_on_is_traded_event_by_event(
     cash: float, places: int | None
 ):
-    rules = Rules(cash=cash, sizing="quote_amount", quote_amount=90.0)
+    rules = AccountConfig(cash=cash, sizing="quote_amount", quote_amount=90.0)
     early = np.zeros(400, dtype=np.int8)
     early[10:200:10], early[15:200:10] = 1, -1
     late = np.zeros(400, dtype=np.int8)
@@ -175,8 +186,8 @@ def test_only_from_the_first_moment_that_binds_on_is_traded_event_by_event(
 
 @pytest.mark.parametrize("cash", [1e-295, 1e-9, 0.1, 1e140])
 def test_the_cash_is_exact_for_orders_of_any_size(cash: float):
-    rules = Rules(cash=cash, sizing="equity_share", equity_share=0.4)
+    rules = AccountConfig(cash=cash, sizing="equity_share", equity_share=0.4)
     series = series_of(5, 150, rules, symbols=4, has_detail=False, is_mixed=False)
     require_equal(series, rules, None)
-    fixed = Rules(cash=cash, sizing="quote_amount", quote_amount=cash * 0.3)
+    fixed = AccountConfig(cash=cash, sizing="quote_amount", quote_amount=cash * 0.3)
     require_equal(series, fixed, None)

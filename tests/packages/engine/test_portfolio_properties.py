@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from onetape.core.candles import Candles
-from onetape.engine import Portfolio, Rules, Series, metrics_of, simulate_together
+from onetape.engine import AccountConfig, Portfolio, Series, metrics_of, simulate_together
 from plain_engine import doubled_money, engine_rules, signals_of, walk
 from repeatable import examples
 
@@ -17,7 +17,7 @@ HOUR = 3_600
 seeds, counts, places = st.integers(0, 2**32 - 1), st.integers(30, 200), st.integers(1, 3)
 
 
-def three(seed: int, count: int, rules: Rules) -> list[Series]:
+def three(seed: int, count: int, rules: AccountConfig) -> list[Series]:
     """Return three symbols; the last one ends early."""
     lengths = (count, count, max(2, count // 2))
     return [
@@ -35,7 +35,7 @@ def three(seed: int, count: int, rules: Rules) -> list[Series]:
 @settings(max_examples=examples(100))
 @given(seeds, counts, engine_rules(), places)
 def test_before_slippage_no_fill_of_any_symbol_lies_outside_its_candle(
-    seed: int, count: int, rules: Rules, most: int
+    seed: int, count: int, rules: AccountConfig, most: int
 ):
     for part in simulate_together(three(seed, count, rules), rules, most).parts:
         for bar, fill in zip(part.indices, part.fills, strict=True):
@@ -54,7 +54,7 @@ def doubled(candles: Candles) -> Candles:
 @settings(max_examples=examples(100))
 @given(seeds, counts, engine_rules(), places)
 def test_doubled_prices_and_money_double_the_shared_equity_and_leave_the_amounts(
-    seed: int, count: int, rules: Rules, most: int
+    seed: int, count: int, rules: AccountConfig, most: int
 ):
     series, more = three(seed, count, rules), doubled_money(rules)
     twice = [
@@ -104,7 +104,7 @@ def expected_of(result: Portfolio, count: int) -> dict[str, float | int | None]:
 @settings(max_examples=examples(100))
 @given(seeds, counts, engine_rules(), places)
 def test_metrics_of_several_symbols_are_those_of_their_one_account(
-    seed: int, count: int, rules: Rules, most: int
+    seed: int, count: int, rules: AccountConfig, most: int
 ):
     series = three(seed, count, rules)
     result = simulate_together(series, rules, most)

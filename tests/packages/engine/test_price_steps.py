@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from onetape.core.candles import Candles, FloatArray
 from onetape.core.steps import MarketSteps
 from onetape.engine import (
+    AccountConfig,
     Refused,
     Result,
-    Rules,
     Series,
     booked_fill,
     buy_and_hold_equity,
@@ -28,7 +28,7 @@ from repeatable import examples
 MAY_2020 = int(datetime(2020, 5, 1, tzinfo=UTC).timestamp())
 #: What the market states today, years later.
 TODAY = MarketSteps(Decimal("0.01"), Decimal("0.001"), Decimal(0), Decimal(5))
-FREE = Rules(cash=1_000.0, fee_rate=0.0, steps=TODAY)
+FREE = AccountConfig(cash=1_000.0, fee_rate=0.0, steps=TODAY)
 NOISE = 1e-9
 
 
@@ -39,7 +39,7 @@ def flat(prices: list[float], start: int = MAY_2020) -> Candles:
     return Candles.from_columns(times, column, column, column, column, np.full(len(prices), 1e6))
 
 
-def traded(prices: list[float], signal: list[int], rules: Rules) -> Result:
+def traded(prices: list[float], signal: list[int], rules: AccountConfig) -> Result:
     return simulate(flat(prices), np.array(signal, dtype=np.int8), rules)
 
 
@@ -56,7 +56,7 @@ def test_a_price_far_under_the_stated_step_is_not_sold_at_zero():
 @pytest.mark.parametrize("slippage", [0.0, 5.0, 9_000.0])
 def test_slippage_takes_no_sell_under_one_price_step(slippage: float):
     satoshi = MarketSteps(Decimal("1E-8"), None, Decimal(0), Decimal(0))
-    rules = Rules(steps=satoshi, slippage_bps=slippage)
+    rules = AccountConfig(steps=satoshi, slippage_bps=slippage)
     fill = sell_fill(rules, 1_000.0, 1e-8)
     assert not isinstance(fill, Refused)
     assert fill.price == 1e-8
@@ -64,7 +64,7 @@ def test_slippage_takes_no_sell_under_one_price_step(slippage: float):
 
 
 def test_a_sell_below_the_only_step_that_is_known_is_not_at_zero():
-    fill = sell_fill(Rules(steps=TODAY), 1e9, 3.1e-7)
+    fill = sell_fill(AccountConfig(steps=TODAY), 1e9, 3.1e-7)
     assert not isinstance(fill, Refused)
     assert 0 < fill.price <= 3.1e-7
 
@@ -105,7 +105,7 @@ def rescaled(candles: Candles, places: list[int], start: int) -> Candles:
 
 
 @st.composite
-def markets(draw: st.DrawFn) -> tuple[Candles, list[int], Rules]:
+def markets(draw: st.DrawFn) -> tuple[Candles, list[int], AccountConfig]:
     """Return candles over a change of month, signals, and rules with any stated step."""
     seed, count = draw(st.integers(0, 2**32 - 1)), draw(st.integers(2, 200))
     places = draw(st.lists(st.integers(0, 9), min_size=1, max_size=3))
@@ -120,7 +120,7 @@ def markets(draw: st.DrawFn) -> tuple[Candles, list[int], Rules]:
 LEAST = (Decimal(0), Decimal(0))
 
 
-def assert_inside(result: Result, rules: Rules) -> None:
+def assert_inside(result: Result, rules: AccountConfig) -> None:
     candles = result.candles
     slips = rules.slippage or rules.volume_impact
     for bar, fill in zip(result.indices, result.fills, strict=True):
@@ -134,7 +134,7 @@ def assert_inside(result: Result, rules: Rules) -> None:
 @settings(max_examples=examples(300))
 @given(markets())
 def test_fills_before_slippage_lie_inside_their_candle_whatever_step_is_stated(
-    market: tuple[Candles, list[int], Rules],
+    market: tuple[Candles, list[int], AccountConfig],
 ):
     candles, signal, rules = market
     result = simulate(candles, np.array(signal, dtype=np.int8), rules)
@@ -144,7 +144,7 @@ def test_fills_before_slippage_lie_inside_their_candle_whatever_step_is_stated(
 @settings(max_examples=examples(100))
 @given(st.lists(markets(), min_size=2, max_size=3))
 def test_fills_of_symbols_that_share_an_account_lie_inside_their_candles(
-    given_markets: list[tuple[Candles, list[int], Rules]],
+    given_markets: list[tuple[Candles, list[int], AccountConfig]],
 ):
     rules = given_markets[0][2]
     series = [

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from onetape.core.candles import Candles
-from onetape.engine import Result, Rules, Trade, booked_fill, metrics_of, simulate
+from onetape.engine import AccountConfig, Result, Trade, booked_fill, metrics_of, simulate
 from plain_engine import STEPS, doubled_money, engine_rules, signals_of, walk
 from repeatable import examples
 
@@ -19,14 +19,14 @@ counts = st.integers(2, 250)
 EXACT = Context(prec=60)
 
 
-def run_of(seed: int, count: int, rules: Rules) -> Result:
+def run_of(seed: int, count: int, rules: AccountConfig) -> Result:
     return simulate(walk(seed, count), np.array(signals_of(seed, count), np.int8), rules)
 
 
 @settings(max_examples=examples(150))
 @given(seeds, counts, engine_rules())
 def test_cash_plus_position_value_equals_equity_after_any_fills(
-    seed: int, count: int, rules: Rules
+    seed: int, count: int, rules: AccountConfig
 ):
     result = run_of(seed, count, rules)
     fills = list(zip(result.indices, result.fills, strict=True))
@@ -39,7 +39,9 @@ def test_cash_plus_position_value_equals_equity_after_any_fills(
 
 @settings(max_examples=examples(150))
 @given(seeds, counts, engine_rules())
-def test_before_slippage_no_fill_lies_outside_its_candle(seed: int, count: int, rules: Rules):
+def test_before_slippage_no_fill_lies_outside_its_candle(
+    seed: int, count: int, rules: AccountConfig
+):
     result = run_of(seed, count, rules)
     for bar, fill in zip(result.indices, result.fills, strict=True):
         noise = fill.before_slippage * 1e-12
@@ -62,7 +64,7 @@ def doubled(candles: Candles) -> Candles:
 @settings(max_examples=examples(150))
 @given(seeds, counts, engine_rules())
 def test_doubled_prices_and_money_double_the_equity_and_leave_the_amounts(
-    seed: int, count: int, rules: Rules
+    seed: int, count: int, rules: AccountConfig
 ):
     candles, signal = walk(seed, count), np.array(signals_of(seed, count), np.int8)
     one, two = (
@@ -97,14 +99,14 @@ def as_one(parts: list[Result]) -> list[Trade]:
     return trades
 
 
-VOLATILE = Rules(sizing="volatility_target", volatility_target=0.3, volatility_bars=5)
+VOLATILE = AccountConfig(sizing="volatility_target", volatility_target=0.3, volatility_bars=5)
 
 
 @settings(max_examples=examples(300))
 @example(1704, 70, VOLATILE, [69 / 70])  # a part of one candle, which alone has no length
 @given(seeds, counts, engine_rules(), st.lists(st.floats(0, 1), min_size=1, max_size=3))
 def test_a_range_split_in_parts_with_the_state_carried_over_gives_the_same_trades(
-    seed: int, count: int, rules: Rules, at: list[float]
+    seed: int, count: int, rules: AccountConfig, at: list[float]
 ):
     candles, signal = walk(seed, count), np.array(signals_of(seed, count), np.int8)
     whole = simulate(candles, signal, rules)
@@ -121,7 +123,9 @@ def test_a_range_split_in_parts_with_the_state_carried_over_gives_the_same_trade
 
 @settings(max_examples=examples(100))
 @given(seeds, counts, engine_rules())
-def test_the_metrics_of_any_run_are_numbers_that_fit_together(seed: int, count: int, rules: Rules):
+def test_the_metrics_of_any_run_are_numbers_that_fit_together(
+    seed: int, count: int, rules: AccountConfig
+):
     result = run_of(seed, count, rules)
     metrics = metrics_of(result)
     closed = [trade for trade in result.trades if not trade.open_at_end]
@@ -144,7 +148,7 @@ def test_ten_thousand_random_trades_equal_a_decimal_recomputation(random_seed: i
     )
     signal = np.where(np.arange(count) % 2 == 0, 1, -1).astype(np.int8)
     fee = Decimal("0.00075")
-    rules = Rules(
+    rules = AccountConfig(
         cash=50_000.0, fee_rate=float(fee), sizing="quote_amount", quote_amount=100.0,
         slippage_bps=2.0, steps=replace(STEPS, min_amount=Decimal(0), min_notional=Decimal(0)),
     )  # fmt: skip

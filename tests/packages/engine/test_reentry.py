@@ -9,11 +9,11 @@ from msgspec.structs import replace
 from onetape.core.candles import Candles
 from onetape.core.errors import UsageError
 from onetape.core.steps import IDEAL_MARKET
-from onetape.engine import ExitRules, Portfolio, Rules, Series, simulate, simulate_together
+from onetape.engine import AccountConfig, ExitConfig, Portfolio, Series, simulate, simulate_together
 
 Reentry = Literal["new_signal", "while_signal"]
-STOP = Rules(cash=1_000.0, fee_rate=0.0, exits=ExitRules(stop_loss=0.1))
-FREE = Rules(cash=1_000.0, fee_rate=0.0)
+STOP = AccountConfig(cash=1_000.0, fee_rate=0.0, exits=ExitConfig(stop_loss=0.1))
+FREE = AccountConfig(cash=1_000.0, fee_rate=0.0)
 _ORDERS = {"b": 1, "s": -1, ".": 0}
 
 
@@ -30,7 +30,7 @@ def candles_of(count: int, stops: tuple[int, ...] = ()) -> Candles:
     return Candles.from_columns(times, price, price, low, price, np.ones(count))
 
 
-def entries(signals: str, rules: Rules, *stops: int) -> list[int]:
+def entries(signals: str, rules: AccountConfig, *stops: int) -> list[int]:
     result = simulate(candles_of(len(signals), stops), signal_of(signals), rules)
     return [trade.entry_index for trade in result.trades]
 
@@ -68,10 +68,10 @@ def test_a_run_enters_again_at_each_stop_with_while_signal():
 
 def test_a_word_that_is_no_reentry_is_refused_with_the_nearest():
     with pytest.raises(UsageError, match="reentry must be one of new_signal, while_signal, found"):
-        Rules(reentry="new_signals")  # pyright: ignore[reportArgumentType]
+        AccountConfig(reentry="new_signals")  # pyright: ignore[reportArgumentType]
 
 
-def together(rules: Rules, *symbols: tuple[str, tuple[int, ...]]) -> Portfolio:
+def together(rules: AccountConfig, *symbols: tuple[str, tuple[int, ...]]) -> Portfolio:
     series = [
         Series(f"{number}/Q", candles_of(len(signals), stops), signal_of(signals), 0, IDEAL_MARKET)
         for number, (signals, stops) in enumerate(symbols)

@@ -10,7 +10,7 @@ import pytest
 
 from onetape.core.candles import Candles
 from onetape.core.steps import IDEAL_MARKET
-from onetape.engine import Result, Rules, buy_fill, metrics_of, sell_fill, simulate
+from onetape.engine import AccountConfig, Result, buy_fill, metrics_of, sell_fill, simulate
 from onetape.engine.drawdown import drawdown_curve, max_drawdown
 from onetape.engine.fills import Fill
 from onetape.engine.measures import cagr, expectancy_ratio
@@ -39,7 +39,7 @@ def run(
     runs = reference(shared, "backtests_long_only.json")["runs"]
     expected = next(run for run in runs if run["name"] == request.param)
     candles = recorded(Path(expected["candles"]).name.removesuffix(".csv.gz"))
-    rules = Rules(cash=expected["start_cash"], fee_rate=expected["fee_per_side"])
+    rules = AccountConfig(cash=expected["start_cash"], fee_rate=expected["fee_per_side"])
     signals = checked_signals(strategy_of(expected), candles)
     return expected, simulate(candles, signals.signal, rules)
 
@@ -129,7 +129,7 @@ def test_the_file_of_small_cases_claims_nothing_that_no_test_looks_at(shared: Pa
 def test_published_trade_profits_come_out(shared: Path):
     for row in reference(shared, "pnl_and_metrics_small.json")["trade_pnl"]["rows"]:
         paid = 60.0 * (1 + row["fee"])
-        rules = Rules(cash=paid, fee_rate=row["fee"])
+        rules = AccountConfig(cash=paid, fee_rate=row["fee"])
         buy = buy_fill(rules, paid, 2.0)
         assert isinstance(buy, Fill)
         assert buy.amount == pytest.approx(30.0)

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from onetape.core.candles import Candles
 from onetape.core.steps import IDEAL_MARKET, MarketSteps
-from onetape.engine import Result, Rules, simulate
+from onetape.engine import AccountConfig, Result, simulate
 
-FREE = Rules(cash=1_000.0, fee_rate=0.0)
+FREE = AccountConfig(cash=1_000.0, fee_rate=0.0)
 STEPS = MarketSteps(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal(5))
 
 
@@ -25,7 +25,9 @@ def candles_of(opens: list[float]) -> Candles:
     return Candles.from_columns(timestamp, open_, high, low, close, np.ones_like(open_))
 
 
-def run_of(opens: list[float], signal: list[int], rules: Rules = FREE, start: int = 0) -> Result:
+def run_of(
+    opens: list[float], signal: list[int], rules: AccountConfig = FREE, start: int = 0
+) -> Result:
     return simulate(candles_of(opens), np.array(signal, dtype=np.int8), rules, start)
 
 
@@ -34,7 +36,7 @@ def where(result: Result) -> list[tuple[int, int | None]]:
 
 
 @st.composite
-def runs(draw: st.DrawFn) -> tuple[Candles, list[int], Rules]:
+def runs(draw: st.DrawFn) -> tuple[Candles, list[int], AccountConfig]:
     """Return a random walk, signals and rules."""
     seed = draw(st.integers(0, 2**32))
     count = draw(st.integers(1, 120))
@@ -45,7 +47,7 @@ def runs(draw: st.DrawFn) -> tuple[Candles, list[int], Rules]:
         2,
     )
     signal = rng.integers(-1, 2, count).tolist()
-    rules = Rules(
+    rules = AccountConfig(
         cash=draw(st.sampled_from([20.0, 1_000.0, 1e6])),
         fee_rate=draw(st.sampled_from([0.0, 0.001])),
         fee_coin=draw(st.sampled_from(["quote", "received"])),
@@ -101,7 +103,7 @@ def test_a_refused_buy_is_tried_again_on_the_next_bar_that_says_buy():
 
 
 def test_dust_left_by_a_sell_is_not_a_position_and_is_kept_in_the_equity():
-    rules = Rules(cash=100.0, fee_coin="received", steps=STEPS)
+    rules = AccountConfig(cash=100.0, fee_coin="received", steps=STEPS)
     result = run_of([7, 7, 7, 7, 7], [1, -1, 1, 0, 0], rules)
     assert where(result) == [(1, 2), (3, None)]
     bought, sold = result.buys[0], result.sells[0]
@@ -116,8 +118,8 @@ def test_exposure_is_the_part_of_bars_that_close_in_a_position():
 
 def test_an_amount_may_be_a_whole_number():
     signal = [1, 0, -1, 0]
-    spent = Rules(cash=1_000, fee_rate=0, sizing="quote_amount", quote_amount=3)
-    bought = Rules(cash=1_000, fee_rate=0, sizing="base_amount", base_amount=3)
+    spent = AccountConfig(cash=1_000, fee_rate=0, sizing="quote_amount", quote_amount=3)
+    bought = AccountConfig(cash=1_000, fee_rate=0, sizing="base_amount", base_amount=3)
     assert [
         run_of([10, 20, 30, 40], signal, rules).trades[0].amount for rules in (spent, bought)
     ] == [3 / 20, 3]
@@ -125,7 +127,7 @@ def test_an_amount_may_be_a_whole_number():
 
 @given(runs())
 def test_cash_plus_position_value_equals_equity_on_every_bar(
-    of: tuple[Candles, list[int], Rules],
+    of: tuple[Candles, list[int], AccountConfig],
 ):
     candles, signal, rules = of
     result = simulate(candles, np.array(signal, dtype=np.int8), rules)
@@ -140,7 +142,7 @@ def test_cash_plus_position_value_equals_equity_on_every_bar(
 
 
 @given(runs())
-def test_trades_are_those_of_a_bar_by_bar_account(of: tuple[Candles, list[int], Rules]):
+def test_trades_are_those_of_a_bar_by_bar_account(of: tuple[Candles, list[int], AccountConfig]):
     candles, signal, rules = of
     result = simulate(candles, np.array(signal, dtype=np.int8), rules)
     refused = {index for index, _ in result.refused}
@@ -155,7 +157,9 @@ def test_trades_are_those_of_a_bar_by_bar_account(of: tuple[Candles, list[int], 
 
 
 @given(runs())
-def test_before_slippage_no_fill_lies_outside_its_candle(of: tuple[Candles, list[int], Rules]):
+def test_before_slippage_no_fill_lies_outside_its_candle(
+    of: tuple[Candles, list[int], AccountConfig],
+):
     candles, signal, rules = of
     result = simulate(candles, np.array(signal, dtype=np.int8), replace(rules, slippage_bps=0.0))
     for index, fill in zip(result.indices, result.fills, strict=True):
@@ -165,7 +169,7 @@ def test_before_slippage_no_fill_lies_outside_its_candle(of: tuple[Candles, list
 
 @given(runs())
 def test_doubled_prices_and_cash_double_the_equity_and_leave_the_amounts(
-    of: tuple[Candles, list[int], Rules],
+    of: tuple[Candles, list[int], AccountConfig],
 ):
     candles, signal, rules = of
     steps = rules.steps
@@ -189,7 +193,7 @@ def test_doubled_prices_and_cash_double_the_equity_and_leave_the_amounts(
 
 
 @given(runs())
-def test_money_is_never_created(of: tuple[Candles, list[int], Rules]):
+def test_money_is_never_created(of: tuple[Candles, list[int], AccountConfig]):
     candles, signal, rules = of
     flat = replace(candles, open=np.full(len(candles), 7.0), close=np.full(len(candles), 7.0))
     result = simulate(flat, np.array(signal, dtype=np.int8), rules)

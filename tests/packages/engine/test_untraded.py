@@ -8,12 +8,12 @@ from msgspec.structs import replace
 
 from onetape.core.candles import Candles
 from onetape.core.untraded import untraded_rows
-from onetape.engine import ExitRules, Result, Rules, metrics_of, simulate
+from onetape.engine import AccountConfig, ExitConfig, Result, metrics_of, simulate
 from onetape.engine.holding import buy_and_hold_equity
 from plain_engine import engine_rules, signals_of, walk
 from repeatable import examples
 
-FREE = Rules(cash=1_000.0, fee_rate=0.0)
+FREE = AccountConfig(cash=1_000.0, fee_rate=0.0)
 _ORDERS = {"b": 1, "s": -1, ".": 0}
 
 
@@ -31,7 +31,9 @@ def candles_of(bars: str, closes: list[float]) -> Candles:
     )
 
 
-def run(bars: str, signals: str, closes: list[float] | None = None, rules: Rules = FREE) -> Result:
+def run(
+    bars: str, signals: str, closes: list[float] | None = None, rules: AccountConfig = FREE
+) -> Result:
     signal = np.array([_ORDERS[one] for one in signals], np.int8)
     return simulate(candles_of(bars, closes or [100.0] * len(bars)), signal, rules)
 
@@ -99,14 +101,14 @@ def test_a_cool_down_is_over_before_a_buy_may_be_due():
 
 
 def test_a_time_stop_waits_for_a_trade():
-    rules = replace(FREE, exits=ExitRules(time_stop_bars=2))
+    rules = replace(FREE, exits=ExitConfig(time_stop_bars=2))
     result = run("xxx--xx", "b......", rules=rules)
     assert (where(result), result.exit_kinds) == ([(1, 5)], ("time_stop",))
     assert result.book.waited == {5: 2}
 
 
 def test_a_falling_target_is_not_reached_in_a_candle_without_a_trade():
-    exits = ExitRules(target_table=((1, 0.5), (3, -0.1)))
+    exits = ExitConfig(target_table={1: 0.5, 3: -0.1})
     closes = [100.0, 100, 100, 100, 100, 100, 120, 120]
     result = run("xxx---xx", "b.......", closes, replace(FREE, exits=exits))
     assert where(result) == [(1, 6)]
@@ -119,7 +121,7 @@ def test_a_price_without_a_trade_reaches_no_stop_and_raises_no_trailing_stop():
         for column in (candles.open, candles.high, candles.low, candles.close):
             column[bar] = price
     candles.open[5] = candles.high[6] = candles.open[6] = candles.close[5] = 100.0
-    rules = replace(FREE, exits=ExitRules(stop_loss=0.1, trailing_stop=0.05))
+    rules = replace(FREE, exits=ExitConfig(stop_loss=0.1, trailing_stop=0.05))
     result = simulate(candles, np.array([1, 0, 0, 0, 0, 0, 0], np.int8), rules)
     assert where(result) == [(1, None)]
 
@@ -133,7 +135,9 @@ def test_buying_and_holding_buys_in_the_first_candle_with_a_trade():
 
 @settings(max_examples=examples(200))
 @given(st.integers(0, 2**32 - 1), st.integers(2, 250), engine_rules())
-def test_no_order_is_filled_in_a_candle_without_a_trade(seed: int, count: int, rules: Rules):
+def test_no_order_is_filled_in_a_candle_without_a_trade(
+    seed: int, count: int, rules: AccountConfig
+):
     candles, signal = walk(seed, count), np.array(signals_of(seed, count), np.int8)
     result = simulate(candles, signal, rules)
     untraded = untraded_rows(candles)

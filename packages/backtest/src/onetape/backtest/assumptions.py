@@ -11,7 +11,7 @@ from onetape.core.digits import fixed_text, money_decimals, number_text
 from onetape.core.simulated import ORIGIN_WORDS
 from onetape.core.symbols import base_and_quote
 from onetape.core.words import counted
-from onetape.engine import TIE_RULE, Result, Rules
+from onetape.engine import TIE_RULE, AccountConfig, Result
 from onetape.strategies import parameters_of
 
 
@@ -72,7 +72,7 @@ def _words_together(backtest: Backtest, words: dict[str, str]) -> dict[str, str]
     }
 
 
-def slippage_words(rules: Rules) -> str:
+def slippage_words(rules: AccountConfig) -> str:
     """Return how much worse than its price a market order fills."""
     parts = [f"{rules.slippage_bps:g} bps worse"]
     if rules.spread_bps:
@@ -82,7 +82,7 @@ def slippage_words(rules: Rules) -> str:
     return " and ".join(parts)
 
 
-def sizing_words(rules: Rules, base: str, quote: str) -> str:
+def sizing_words(rules: AccountConfig, base: str, quote: str) -> str:
     """Return what an entry spends."""
     size = 0.0 if rules.sizing == "all_in" else getattr(rules, rules.sizing)
     return {
@@ -98,7 +98,7 @@ def sizing_words(rules: Rules, base: str, quote: str) -> str:
     }[rules.sizing]
 
 
-def fee_words(rules: Rules) -> str:
+def fee_words(rules: AccountConfig) -> str:
     """Return what the exchange takes, and in what."""
     coin = "quote currency" if rules.fee_coin == "quote" else "the received coin"
     maker = rules.target_fee_rate
@@ -106,7 +106,7 @@ def fee_words(rules: Rules) -> str:
     return f"{rules.fee_rate:.3%}{targets}, in {coin}"
 
 
-def exit_words(rules: Rules) -> str:
+def exit_words(rules: AccountConfig) -> str:
     """Return what ends a position beside the strategy's SELL, and what is done in doubt."""
     exits = rules.exits
     parts: list[str] = []
@@ -117,7 +117,7 @@ def exit_words(rules: Rules) -> str:
     if exits.take_profit is not None:
         parts.append(f"target {exits.take_profit:.2%} over the entry")
     if exits.target_table:
-        steps = ", ".join(f"{ratio:.2%} from candle {age}" for age, ratio in exits.target_table)
+        steps = ", ".join(f"{ratio:.2%} from candle {age}" for age, ratio in exits.target_rows)
         parts.append(f"target falling with time: {steps}")
     if exits.time_stop_bars is not None:
         parts.append(f"time stop after {counted(exits.time_stop_bars, 'candle')}")
@@ -128,7 +128,7 @@ def exit_words(rules: Rules) -> str:
     return "; ".join(["the strategy's SELL", *parts])
 
 
-def reentry_words(rules: Rules) -> str:
+def reentry_words(rules: AccountConfig) -> str:
     """Return which BUY enters after an exit."""
     return {
         "new_signal": "new_signal: each run of BUY signals leads to one entry at most",

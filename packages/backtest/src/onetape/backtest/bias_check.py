@@ -8,15 +8,11 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from onetape.backtest.config import (
-    DEFAULT_EXCHANGE,
-    DEFAULT_SYMBOL,
-    DEFAULT_TIMEFRAME,
-    BacktestConfig,
-)
+from onetape.backtest.config import BacktestConfig
 from onetape.backtest.models import CandleWindow
 from onetape.backtest.records import BiasCheck
 from onetape.core.clock import day_text
+from onetape.core.defaults import DEFAULT_EXCHANGE, DEFAULT_SYMBOL, DEFAULT_TIMEFRAME
 from onetape.strategies import Higher, Signals, Strategy
 from onetape.strategies.hearing import silenced
 from onetape.strategies.segments import Segment

@@ -3,28 +3,23 @@
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from onetape.core.candles import SeriesKey
-from onetape.core.clock import day_text
-from onetape.core.errors import UsageError
+from onetape.core.clock import check_range
+from onetape.core.defaults import DEFAULT_EXCHANGE, DEFAULT_SYMBOL, DEFAULT_TIMEFRAME
+from onetape.core.errors import UsageError, naming_settings
 from onetape.core.folders import USER_FOLDER
 from onetape.core.resample import check_multiple
+from onetape.core.setting import DeclaredStruct
 from onetape.core.symbols import base_and_quote
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import did_you_mean
-from onetape.engine import Rules
+from onetape.engine import AccountConfig
+from onetape.engine.account_config import MARKET, MAX_OPEN_TRADES, MarketKind
 from onetape.strategies import Strategy, load_strategy
-
-DEFAULT_EXCHANGE: Final = "binance"
-DEFAULT_SYMBOL: Final = "BTC/USDT"
-DEFAULT_TIMEFRAME: Final = "1h"
-
-Market = Literal["exchange", "ideal"]
-_MARKETS: Final = ("exchange", "ideal")
 
 
 class StrategyChoice(Struct, frozen=True):
@@ -46,7 +41,7 @@ class StrategyChoice(Struct, frozen=True):
         return load_strategy(self.name, self.parameters, user_folder=self.user_folder)
 
 
-class BacktestConfig(Struct, frozen=True, kw_only=True):
+class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):
     """Configuration of one backtest of one or several symbols on one account."""
 
     exchange: str = DEFAULT_EXCHANGE
@@ -60,13 +55,13 @@ class BacktestConfig(Struct, frozen=True, kw_only=True):
     end: int | None = None
     """End of the range, epoch seconds, exclusive; None: after the newest that all symbols have."""
     strategy: StrategyChoice
-    account: Rules
+    account: AccountConfig
     """Account, costs, sizing and exits; the market's steps are those of each symbol."""
-    max_open_trades: int | None = None
+    max_open_trades: Annotated[int | None, MAX_OPEN_TRADES] = None
     """Open positions at a time; None: as many as symbols."""
     detail_timeframe: str | None = None
     """Timeframe of the finer candles that decide how a candle met stop or target."""
-    market: Market = "exchange"
+    market: Annotated[MarketKind, MARKET] = "exchange"
     """exchange: the price and amount steps and minimums of the exchange; ideal: none."""
     allow_gaps: bool = False
     """Whether the run continues over candles that are missing for an unknown reason."""
@@ -83,16 +78,12 @@ class BacktestConfig(Struct, frozen=True, kw_only=True):
         Raises:
             UsageError: a value is invalid, or two do not fit together.
         """
-        if self.market not in _MARKETS:
-            hint = did_you_mean(self.market, _MARKETS)
-            raise UsageError(
-                f"market must be one of {', '.join(_MARKETS)}, found {self.market!r}{hint}"
-            )
-        _check_symbols(self.symbols)
-        _check_range(self.start, self.end)
+        super().__post_init__()
+        with naming_settings("symbol"):
+            _check_symbols(self.symbols)
+        if self.start is not None and self.end is not None:
+            check_range(self.start, self.end)
         self.intrabar_timeframe()
-        if self.max_open_trades is not None and self.max_open_trades < 1:
-            raise UsageError(f"--max-open-trades must be 1 or more, found {self.max_open_trades}")
 
     @property
     def keys(self) -> tuple[SeriesKey, ...]:
@@ -109,12 +100,6 @@ class BacktestConfig(Struct, frozen=True, kw_only=True):
         if len(self.symbols) > 1:
             raise UsageError(f"this takes one symbol, found {', '.join(self.symbols)}")
         return self.keys[0]
-
-    @property
-    def closes_before(self) -> int:
-        """Return how many closes before an entry its size depends on."""
-        account = self.account
-        return account.volatility_bars + 1 if account.sizing == "volatility_target" else 0
 
     @property
     def most_open_trades(self) -> int:
@@ -138,17 +123,22 @@ class BacktestConfig(Struct, frozen=True, kw_only=True):
         """
         if self.detail_timeframe is None:
             return None
-        finer, traded = Timeframe.parse(self.detail_timeframe), Timeframe.parse(self.timeframe)
+        both = ("detail_timeframe", "timeframe")
+        with naming_settings(both[0]):
+            finer = Timeframe.parse(self.detail_timeframe)
+        traded = Timeframe.parse(self.timeframe)
         if finer.seconds >= traded.seconds:
             raise UsageError(
-                f"--detail-timeframe must be under the timeframe {traded.name}, found {finer.name}"
+                f"detail_timeframe must be under the timeframe {traded.name}, found {finer.name}",
+                setting=both,
             )
         try:
             check_multiple(finer, traded)
         except UsageError as error:
             raise UsageError(
-                f"--detail-timeframe must divide the timeframe {traded.name}, found {finer.name}; "
-                f"choose one such as {'1m' if traded.seconds > 60 else '1s'}"
+                f"detail_timeframe must divide the timeframe {traded.name}, found {finer.name}; "
+                f"choose one such as {'1m' if traded.seconds > 60 else '1s'}",
+                setting=both,
             ) from error
         return finer
 
@@ -158,17 +148,9 @@ def _check_symbols(symbols: tuple[str, ...]) -> None:
         raise UsageError("this takes one symbol, found none")
     twice = next((symbol for symbol in symbols if symbols.count(symbol) > 1), None)
     if twice is not None:
-        raise UsageError(f"--symbol {twice} is given twice; leave one out")
+        raise UsageError(f"symbol {twice} is given twice; leave one out")
     quotes = sorted({base_and_quote(symbol)[1] for symbol in symbols})
     if len(quotes) > 1:
         raise UsageError(
             f"symbols that share an account need one quote currency, found {', '.join(quotes)}"
-        )
-
-
-def _check_range(start: int | None, end: int | None) -> None:
-    if start is not None and end is not None and end <= start:
-        raise UsageError(
-            f"--to {day_text(end)} is not after --from {day_text(start)}; "
-            "--to is exclusive, so name a later day"
         )

@@ -18,9 +18,7 @@ from onetape.store.gaps import accepted_in, unexplained
 from onetape.store.reading import closed_between, has_volume
 from onetape.store.simulated_source import read_origin
 from onetape.strategies.segments import Hole
-
-#: The trader never evaluates fewer candles than this.
-LEAST_WARM_UP = 100
+from onetape.strategies.window import window_size
 
 
 def open_run_database(config: BacktestConfig) -> Store:
@@ -68,7 +66,7 @@ def load_window(
     if bad and not config.allow_gaps:
         repair = repair_command(key, config, start, end, first=bad[0][0])
         raise CandleGapError(gap_text(store, key, config, bad, (first, after), repair))
-    warm_up = max(LEAST_WARM_UP, lookback, config.closes_before)
+    warm_up = window_size(lookback, config.account.closes_before)
     before, hole = _warm_up(store, key, timeframe, warm_up, start)
     candles = before.joined(inside)
     missing = sum(timeframe.count_between(*hole) for hole in holes)

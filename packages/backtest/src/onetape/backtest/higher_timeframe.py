@@ -16,8 +16,8 @@ from onetape.strategies import (
     higher_lookback_of,
     higher_timeframes_of,
 )
-from onetape.strategies.higher import LEAST_CANDLES
 from onetape.strategies.segments import Range
+from onetape.strategies.window import window_size
 
 
 def load_higher(
@@ -57,7 +57,7 @@ def load_higher(
 def _found(
     store: Store, window: CandleWindow, strategy: Strategy, larger: Timeframe
 ) -> LargerCandles:
-    count = max(LEAST_CANDLES, higher_lookback_of(strategy))
+    count = window_size(higher_lookback_of(strategy))
     opens = window.candles.timestamp
     start = max(0, larger.shift(int(opens[0]), -count))
     end = Timeframe.parse(window.key.timeframe).next(int(opens[-1]))

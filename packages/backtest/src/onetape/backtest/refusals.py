@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from onetape.core.words import counted
-from onetape.engine import Result
+from onetape.engine import RefusalKind, Result
 
 
 def refusal_notes(results: Sequence[Result], places: int = 1) -> list[str]:
@@ -17,7 +17,8 @@ def refusal_notes(results: Sequence[Result], places: int = 1) -> list[str]:
     refused = [one for result in results for _, one in result.refused]
     if not refused:
         return []
-    kind, count = Counter(one.kind for one in refused).most_common(1)[0]
+    kinds: Counter[RefusalKind] = Counter(one.kind for one in refused)
+    kind, count = kinds.most_common(1)[0]
     example = next(one.reason for one in refused if one.kind == kind)
     orders = counted(len(refused), "order")
     like = ", such as" if len(refused) > 1 else ""
@@ -27,13 +28,13 @@ def refusal_notes(results: Sequence[Result], places: int = 1) -> list[str]:
     return [f"{orders} refused by account or market, not filled{like}: {example}; {remedy}"]
 
 
-def _remedy(kind: str, result: Result, places: int) -> str:
+def _remedy(kind: RefusalKind, result: Result, places: int) -> str:
     sizing = result.rules.sizing
-    if kind.startswith("the volatility"):
+    if kind == "volatility_unknown":
         return "begin later, or store more candles before the range"
-    if kind.startswith("cash"):
+    if kind in ("cash_below_order", "cash_below_cost"):
         return "more --cash or a smaller --sizing would fill them"
-    if kind.startswith("sell"):
+    if kind in ("sell_amount_too_small", "sell_value_too_small"):
         return "a larger --sizing leaves less that cannot be sold; --market ideal asks no minimum"
     if sizing == "all_in" and places > 1:
         return (

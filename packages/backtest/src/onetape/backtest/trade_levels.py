@@ -33,7 +33,7 @@ def _levels_of_trade(result: Result, trade: Trade, entry: float) -> TradeLevels:
     if not exits.has_levels:
         return TradeLevels((), ())
     first, last = max(trade.entry_index, 0), _last_bar(result, trade)
-    moved = {first, *(trade.entry_index + age for age, _ in exits.target_table)}
+    moved = {first, *(trade.entry_index + age for age in exits.target_table)}
     if exits.trailing_stop is not None:
         high = np.maximum.accumulate(_highs(result, first, last))
         # A high moves the stop of the next bar.

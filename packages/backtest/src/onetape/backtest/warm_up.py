@@ -9,8 +9,8 @@ from onetape.core.clock import utc_text
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted
 from onetape.strategies import Strategy, higher_lookback_of
-from onetape.strategies.higher import LEAST_CANDLES
 from onetape.strategies.segments import Holes, Segment, segment_at, segment_ends, segments_of
+from onetape.strategies.window import window_size
 
 
 class Pause(Struct, frozen=True):
@@ -36,7 +36,7 @@ def run_segments(
         Timeframe.parse(window.key.timeframe),
         Holes(window.holes, higher.holes),
         window.wanted_warm_up,
-        max(LEAST_CANDLES, higher_lookback_of(strategy)),
+        window_size(higher_lookback_of(strategy)),
     )
 
 

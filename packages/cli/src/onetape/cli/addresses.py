@@ -17,5 +17,6 @@ def check_simulator_url(url: str | None) -> None:
         usable = False
     if not usable:
         raise UsageError(
-            f"--simulator-url {url!r} is no address; it looks like http://127.0.0.1:8790"
+            f"simulator_url {url!r} is no address; it looks like http://127.0.0.1:8790",
+            setting="simulator_url",
         )

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 from onetape.core.candles import LATEST_TIMESTAMP
-from onetape.core.clock import day_text
 from onetape.core.errors import UsageError
 
 #: strptime would read 202411 as the first of January, one digit each.
@@ -14,12 +13,12 @@ _EPOCH: Final = re.compile(r"[0-9]{10}|[0-9]{13}")
 _COMPACT: Final = ("%Y%m%d", "%Y%m%dT%H%M", "%Y%m%dT%H%M%S")
 
 
-def parse_moment(text: str, flag: str) -> int:
+def parse_moment(text: str, name: str) -> int:
     """Return epoch seconds of `2024-01-31`, ISO 8601, `20240131`, or an epoch of 10 or 13 digits.
 
     Args:
         text: What was typed; without an offset it is UTC.
-        flag: Where, for the error.
+        name: Key of the setting, or a flag that is none, for the error.
 
     Raises:
         UsageError: the text is no moment.
@@ -27,11 +26,12 @@ def parse_moment(text: str, flag: str) -> int:
     timestamp = _timestamp(text)
     if timestamp is None:
         raise UsageError(
-            f"{flag} {text!r} was not understood; write a UTC day such as 2024-01-31, "
-            "or 2024-01-31T14:00"
+            f"{name} {text!r} was not understood; write a UTC day such as 2024-01-31, "
+            "or 2024-01-31T14:00",
+            setting=name,
         )
     if not 0 <= timestamp <= LATEST_TIMESTAMP:
-        raise UsageError(f"{flag} {text!r} lies outside the years 1970 to 2999")
+        raise UsageError(f"{name} {text!r} lies outside the years 1970 to 2999", setting=name)
     return timestamp
 
 
@@ -80,16 +80,3 @@ def parse_timerange(text: str) -> tuple[str | None, str | None]:
             "or -20240201"
         )
     return start or None, end or None
-
-
-def check_range(start: int, end: int) -> None:
-    """Refuse a range that ends before it starts, or at once.
-
-    Raises:
-        UsageError: `--to` is not after `--from`.
-    """
-    if end <= start:
-        raise UsageError(
-            f"--to {day_text(end)} is not after --from {day_text(start)}; "
-            "--to is exclusive, so name a later day"
-        )

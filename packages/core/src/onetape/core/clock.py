@@ -8,6 +8,8 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+from onetape.core.errors import UsageError
+
 
 class Clock(Protocol):
     """Market time."""
@@ -90,3 +92,17 @@ def day_text(timestamp: int) -> str:
     moment = datetime.fromtimestamp(timestamp, tz=UTC)
     midnight = moment.hour == moment.minute == moment.second == 0
     return moment.strftime("%Y-%m-%d" if midnight else "%Y-%m-%d %H:%M")
+
+
+def check_range(start: int, end: int) -> None:
+    """Refuse a range that ends before it starts, or at once.
+
+    Raises:
+        UsageError: the end is not after the start; names the settings `to` and `from`.
+    """
+    if end <= start:
+        raise UsageError(
+            f"to {day_text(end)} is not after from {day_text(start)}; the end is exclusive, so "
+            "name a later day",
+            setting=("to", "from"),
+        )

@@ -16,6 +16,8 @@ OnetapeError                1  report it: this one should not reach a user
 The number is the exit code of the program that the error ends. 0 means done, or stopped cleanly.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -23,6 +25,26 @@ class OnetapeError(Exception):
     """Root of all errors of Onetape; its text is one line: what, where, and how to mend it."""
 
     exit_code: ClassVar[int] = 1
+    settings: tuple[str, ...] = ()
+    """Dotted keys of the settings that the error is about, the likeliest first."""
+
+    def __init__(self, text: str = "", *, setting: str | tuple[str, ...] = ()) -> None:
+        """Take the text and the dotted key of the setting at fault, or several that do not fit.
+
+        A program that knows where each setting was given puts that place before the text.
+        """
+        super().__init__(text)
+        self.settings = (setting,) if isinstance(setting, str) else setting
+
+
+@contextmanager
+def naming_settings(*settings: str) -> Generator[None]:
+    """Say, of errors from inside, which settings they are about."""
+    try:
+        yield
+    except OnetapeError as error:
+        error.settings = settings
+        raise
 
 
 class UsageError(OnetapeError):

@@ -8,10 +8,10 @@ import math
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-import numpy as np
 from msgspec import Struct
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from onetape.core.candles import FloatArray
@@ -73,6 +73,8 @@ def up_to_steps(values: "FloatArray", step: "float | FloatArray") -> "FloatArray
         values: Finite or infinite.
         step: Of all values, or one for each of them; 0 leaves a value as it is.
     """
+    import numpy as np  # not for --help, which knows an account's settings
+
     steps = np.asarray(step, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         counts = values / steps
@@ -87,6 +89,8 @@ def up_to_steps(values: "FloatArray", step: "float | FloatArray") -> "FloatArray
 
 def are_whole(values: "FloatArray", step: float) -> "NDArray[np.bool_]":
     """Return which values are whole numbers of steps, shape (n,); float noise does not count."""
+    import numpy as np
+
     whole = np.ones(len(values), dtype=np.bool_)
     for start in range(0, len(values), _BLOCK):
         counts = values[start : start + _BLOCK] / step
@@ -99,6 +103,8 @@ def are_whole(values: "FloatArray", step: float) -> "NDArray[np.bool_]":
 
 def _slacks(counts: "FloatArray") -> "FloatArray":
     """Return by how much each number of steps may miss a whole number."""
+    import numpy as np
+
     return np.maximum(STEP_TOLERANCE, np.abs(counts) * _COUNT_NOISE)
 
 

@@ -1,6 +1,5 @@
 """Small helpers for the sentences that people read."""
 
-import difflib
 from collections.abc import Iterable
 from typing import Final
 
@@ -12,6 +11,8 @@ _LONGEST_SAID: Final = 500
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the known name nearest to a wrong one, or nothing."""
+    import difflib  # no run that goes well needs it
+
     names = list(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if not near:

@@ -1,76 +1,18 @@
-"""Fill rules, accounting and metrics, the same for backtest and paper."""
+"""Fill rules, accounting and metrics, the same for backtest and paper.
 
-from onetape.engine.book import OpenPosition
-from onetape.engine.booking import BookedFill, booked_fill
-from onetape.engine.detail import Detail
-from onetape.engine.drawdown import Drawdown, drawdown_curve, max_drawdown
-from onetape.engine.exits import (
-    EXIT_KINDS,
-    BarExit,
-    ExitRules,
-    Levels,
-    exit_in_bar,
-    exit_rules,
-    final_exit,
-    levels_of,
-)
-from onetape.engine.fills import (
-    Fill,
-    FillModel,
-    Market,
-    buy_fill,
-    sell_fill,
-)
-from onetape.engine.holding import BuyAndHold, buy_and_hold_equity, shared_holding
-from onetape.engine.metrics import Background, Metrics, background_of, metrics_of
-from onetape.engine.month_models import rules_at, rules_of_candle
-from onetape.engine.portfolio import TIE_RULE, Portfolio, Series, simulate_together
-from onetape.engine.refusals import Refused
-from onetape.engine.result import Result, State
-from onetape.engine.rules import Rules
-from onetape.engine.simulate import simulate
-from onetape.engine.trades import Trade
-from onetape.engine.volatility import volatility_before
+The names of `onetape.engine.api`, loaded at their first use: what only knows an account's settings,
+as `--help` does, loads no NumPy.
+"""
 
-__all__ = [
-    "EXIT_KINDS",
-    "TIE_RULE",
-    "Background",
-    "BarExit",
-    "BookedFill",
-    "BuyAndHold",
-    "Detail",
-    "Drawdown",
-    "ExitRules",
-    "Fill",
-    "FillModel",
-    "Levels",
-    "Market",
-    "Metrics",
-    "OpenPosition",
-    "Portfolio",
-    "Refused",
-    "Result",
-    "Rules",
-    "Series",
-    "State",
-    "Trade",
-    "background_of",
-    "booked_fill",
-    "buy_and_hold_equity",
-    "buy_fill",
-    "drawdown_curve",
-    "exit_in_bar",
-    "exit_rules",
-    "final_exit",
-    "levels_of",
-    "max_drawdown",
-    "metrics_of",
-    "rules_at",
-    "rules_of_candle",
-    "sell_fill",
-    "shared_holding",
-    "simulate",
-    "simulate_together",
-    "volatility_before",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onetape.engine.api import *  # noqa: F403  # pyright: ignore[reportWildcardImportFromLibrary]
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("__"):
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module("onetape.engine.api"), name)

@@ -5,6 +5,7 @@ from typing import Final
 
 from onetape.core.candles import Candles
 from onetape.core.price_steps import price_step_at
+from onetape.engine.account_config import AccountConfig
 from onetape.engine.book import Book
 from onetape.engine.detail import Detail, Told, exit_told
 from onetape.engine.exits import SIGNAL, TARGET, TIME_STOP, levels_of
@@ -18,7 +19,6 @@ from onetape.engine.measures import candle_seconds
 from onetape.engine.month_models import MonthModels
 from onetape.engine.plan import NONE, Plan
 from onetape.engine.refusals import Refused
-from onetape.engine.rules import Rules
 from onetape.engine.volatility import volatility_before
 from onetape.engine.waiting import DueOrders
 
@@ -34,7 +34,7 @@ class SymbolState:
         candles: Candles,
         plan: Plan,
         book: Book,
-        rules: Rules,
+        rules: AccountConfig,
         all_candles: Candles,
         detail: Detail | None,
         due: DueOrders,
@@ -54,7 +54,7 @@ class SymbolState:
         self.candles = candles
         self.plan = plan
         self.book = book
-        self.model = FillModel.of(rules)
+        self.model = book.model
         self.months = MonthModels(rules) if rules.steps.months else None
         """Models of months with a finer price step; None: one model holds for all."""
         self._all = all_candles
@@ -66,7 +66,7 @@ class SymbolState:
         self._needs_volume = bool(rules.volume_impact)
         self.needs_market = self._needs_volume or self._volatility is not None
 
-    def _volatility_of(self, rules: Rules) -> Callable[[int], float | None] | None:
+    def _volatility_of(self, rules: AccountConfig) -> Callable[[int], float | None] | None:
         if rules.sizing != "volatility_target":
             return None
         # Of all candles: the range alone may be a single one.

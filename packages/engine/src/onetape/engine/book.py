@@ -54,7 +54,7 @@ class Book:
 
     def __init__(self, model: FillModel, carried: OpenPosition | None = None) -> None:
         """Begin an empty book, or with a position that an earlier range opened."""
-        self._model = model
+        self.model = model
         self.carried = carried
         self.base = 0.0
         self._columns = _NO_FILLS
@@ -190,7 +190,7 @@ class Book:
         """Return the newest fill, which must be a buy; the others are not made."""
         columns = self.fill_columns()
         row = cast("Numbers", columns.numbers[-1].tolist())
-        return self._model.bought(row, float(columns.prices[-1]))
+        return self.model.bought(row, float(columns.prices[-1]))
 
     def fills(self) -> tuple[Fill, ...]:
         """Return the fills in time order; a carried position's buy is not one of them."""
@@ -201,8 +201,8 @@ class Book:
         rows = cast("list[Numbers]", columns.numbers.tolist())
         for numbers, price in zip(rows, columns.prices.tolist(), strict=True):
             if is_buy:
-                made.append(self._model.bought(numbers, price))
+                made.append(self.model.bought(numbers, price))
             else:
-                made.append(self._model.sold(numbers, price, next(sells) == TARGET))
+                made.append(self.model.sold(numbers, price, next(sells) == TARGET))
             is_buy = not is_buy
         return tuple(made)

@@ -6,8 +6,8 @@ from typing import Literal
 from msgspec import Struct
 
 from onetape.core.steps import booked
+from onetape.engine.account_config import AccountConfig
 from onetape.engine.fills import Fill
-from onetape.engine.rules import Rules
 
 #: Digits enough for the exact product of two prices and a fee rate.
 _EXACT = Context(prec=80)
@@ -22,7 +22,7 @@ class BookedFill(Struct, frozen=True):
     fee_in: Literal["quote", "base"]
 
 
-def booked_fill(fill: Fill, rules: Rules) -> BookedFill:
+def booked_fill(fill: Fill, rules: AccountConfig) -> BookedFill:
     """Return the fill in exact Decimals, for the store.
 
     The fee is computed from the booked price and amount, so that whoever adds up the table by hand

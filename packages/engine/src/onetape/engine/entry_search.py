@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.price_steps import price_step_column
+from onetape.engine.account_config import AccountConfig
 from onetape.engine.exits import SIGNAL, TIME_STOP
-from onetape.engine.rules import Rules
 from onetape.engine.search import Exits, LevelSearch, Positions
 from onetape.engine.waiting import OrderBars
 
@@ -41,7 +41,9 @@ class Searched(NamedTuple):
 class EntrySearch:
     """Entries and exits of one series, counted by the index of their BUY in `OrderBars.buys`."""
 
-    def __init__(self, candles: Candles, reached: Candles, orders: OrderBars, rules: Rules) -> None:
+    def __init__(
+        self, candles: Candles, reached: Candles, orders: OrderBars, rules: AccountConfig
+    ) -> None:
         """Prepare; nothing is searched yet.
 
         Args:

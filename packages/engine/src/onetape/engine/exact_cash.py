@@ -18,8 +18,8 @@ from msgspec import Struct
 
 from onetape.core.candles import FloatArray
 from onetape.core.steps import MarketSteps
+from onetape.engine.account_config import AccountConfig
 from onetape.engine.fills import Numbers
-from onetape.engine.rules import Rules
 
 #: An order without an amount step that leaves no more than one part in so many leaves nothing.
 _NOISE_PARTS: Final = 10**12
@@ -34,7 +34,7 @@ _EXACT: Final = Context(prec=200)
 class ExactCash:
     """Cash of an account, exact; quote currency."""
 
-    def __init__(self, rules: Sequence[Rules]) -> None:
+    def __init__(self, rules: Sequence[AccountConfig]) -> None:
         """Begin with the start cash.
 
         Args:
@@ -156,7 +156,7 @@ class _StepChanges(Struct, frozen=True):
         return count * (self.target if is_maker else self.sold)
 
 
-def _unit_changes(rules: Rules) -> tuple[Decimal, Decimal, Decimal, Decimal] | None:
+def _unit_changes(rules: AccountConfig) -> tuple[Decimal, Decimal, Decimal, Decimal] | None:
     """Return a unit of price, and the change of cash of one such unit times an amount step.
 
     The changes are those of a buy, of a sell at the market and of a target, fees in quote currency

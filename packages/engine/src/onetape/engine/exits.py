@@ -27,122 +27,17 @@ Finer candles are asked the same in turn, each with the highest price so far (de
 """
 
 import math
-from bisect import bisect_right
-from collections.abc import Mapping
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
-from msgspec import Struct
-
-from onetape.core.errors import UsageError
 from onetape.core.steps import ceil_count, multiple
+from onetape.engine.exit_config import ExitConfig
 
 ExitKind = Literal["signal", "time_stop", "stop_loss", "trailing_stop", "target"]
 #: The kinds by their number in an array.
 EXIT_KINDS: Final[tuple[ExitKind, ...]] = get_args(ExitKind)
 SIGNAL, TIME_STOP, STOP_LOSS, TRAILING_STOP, TARGET = range(len(EXIT_KINDS))
-#: No range has so many candles, and sums of such counts fit into 64 bits.
-MOST_BARS: Final = 1_000_000_000
 #: Part of a price by which its level is moved towards it: more than two products of floats may err.
 _NOISE: Final = 2.0**-50
-
-
-def _require_between(name: str, value: float | None, most: float, allowed: str) -> None:
-    if value is not None and not 0 < value < most:
-        raise UsageError(f"{name} must be above 0 and {allowed}, found {value}")
-
-
-class ExitRules(Struct, frozen=True):
-    """How a position is left beside the strategy's SELL; nothing is the default."""
-
-    stop_loss: float | None = None
-    """Part of the entry's price that may be lost; 0.05 is 5 %."""
-    take_profit: float | None = None
-    """Part of the entry's price to be won."""
-    trailing_stop: float | None = None
-    """Part of the highest price since the entry that may be lost."""
-    time_stop_bars: int | None = None
-    """Sold at the open of this many bars after the entry's."""
-    target_table: tuple[tuple[int, float], ...] = ()
-    """Bars since the entry, and the part to be won from then on: falls with time."""
-
-    def __post_init__(self) -> None:
-        """Check every rule.
-
-        Raises:
-            UsageError: one cannot be used; the text names it, what is allowed and what was found.
-        """
-        for name in ("stop_loss", "trailing_stop"):
-            _require_between(name, getattr(self, name), 1.0, "under 1 (0.05 is 5 %)")
-        _require_between("take_profit", self.take_profit, 1_000.0, "under 1,000 (0.05 is 5 %)")
-        bars = self.time_stop_bars
-        if bars is not None and not 1 <= bars <= MOST_BARS:
-            allowed = "1 or more" if bars < 1 else f"at most {MOST_BARS:,}"
-            raise UsageError(f"time_stop_bars must be {allowed}, found {bars}")
-        self._check_table()
-
-    def _check_table(self) -> None:
-        ages = [age for age, _ in self.target_table]
-        ratios = [ratio for _, ratio in self.target_table]
-        sound = all(math.isfinite(ratio) and -1 < ratio < 1_000 for ratio in ratios)
-        if not sound or ages != sorted(set(ages)) or not all(0 <= age <= MOST_BARS for age in ages):
-            raise UsageError(
-                "target_table must give parts above -1 and under 1,000 at bars from 0 up, such as "
-                f"{{0: 0.04, 60: 0.02}}, found {dict(self.target_table)}"
-            )
-        if ratios != sorted(ratios, reverse=True):
-            raise UsageError(f"target_table must fall with time, found {dict(self.target_table)}")
-        if ages and ages[0] == 0 and ratios[0] <= 0:
-            raise UsageError(
-                f"target_table must begin above 0: {ratios[0]:g} at bar 0 sells what was just "
-                "bought; begin it at a later bar"
-            )
-
-    @property
-    def is_any(self) -> bool:
-        """Return whether anything beside a SELL ends a position."""
-        return self.has_levels or self.time_stop_bars is not None
-
-    @property
-    def has_levels(self) -> bool:
-        """Return whether the inside of a bar can end a position."""
-        return self.has_stop or self.has_target
-
-    @property
-    def has_stop(self) -> bool:
-        """Return whether there is a stop of either kind."""
-        return self.stop_loss is not None or self.trailing_stop is not None
-
-    @property
-    def has_target(self) -> bool:
-        """Return whether there is a target of either kind."""
-        return self.take_profit is not None or bool(self.target_table)
-
-    @property
-    def first_stop(self) -> float | None:
-        """Return the part of the price that is lost when the first bar stops out."""
-        given = [one for one in (self.stop_loss, self.trailing_stop) if one is not None]
-        return min(given) if given else None
-
-    def target_ratio(self, age: int) -> float:
-        """Return the part to be won `age` bars after the entry; infinity for no target."""
-        ratio = math.inf if self.take_profit is None else self.take_profit
-        row = bisect_right(self.target_table, age, key=lambda entry: entry[0]) - 1
-        return min(ratio, self.target_table[row][1]) if row >= 0 else ratio
-
-
-#: Nothing but the strategy's own SELL.
-NO_EXITS: Final = ExitRules()
-
-
-def exit_rules(settings: Mapping[str, Any]) -> ExitRules:
-    """Return the rules of settings with the same names, where the table is a mapping.
-
-    Raises:
-        UsageError: one cannot be used.
-    """
-    given: dict[str, Any] = dict(settings)
-    given["target_table"] = tuple(sorted(given["target_table"].items()))
-    return ExitRules(**given)
 
 
 class Levels(NamedTuple):
@@ -185,7 +80,7 @@ def target_factor(ratio: float) -> float:
 
 
 def levels_of(
-    exits: ExitRules, entry_price: float, highest: float, age: int, price_step: float
+    exits: ExitConfig, entry_price: float, highest: float, age: int, price_step: float
 ) -> Levels:
     """Return the levels of one bar.
 

@@ -23,14 +23,8 @@ from typing import Literal, NamedTuple
 from msgspec import Struct
 
 from onetape.core.steps import ceil_count, floor_count, multiple
-from onetape.engine.refusals import (
-    Refused,
-    short_of,
-    too_small,
-    unsellable_at_stop,
-    unsellable_rest,
-)
-from onetape.engine.rules import Rules, Sizing
+from onetape.engine.account_config import AccountConfig, Sizing
+from onetape.engine.refusals import Refused
 
 #: Relative part of the cash by which rounding may miss it.
 CASH_NOISE = 1e-12
@@ -108,7 +102,7 @@ class FillModel(Struct, frozen=True):
     """Part of the entry's price at which the first stop lies."""
 
     @classmethod
-    def of(cls, rules: Rules) -> "FillModel":
+    def of(cls, rules: AccountConfig) -> "FillModel":
         """Return the model of these rules."""
         steps, loss = rules.steps, rules.exits.first_stop
         return cls(
@@ -237,12 +231,12 @@ class FillModel(Struct, frozen=True):
         equity = cash if market.equity is None else market.equity
         if sizing == "quote_amount":
             if size > cash * (1 + CASH_NOISE):
-                return short_of(cash, "order of", size)
+                return Refused("cash_below_order", cash, size)
             return size, size / unit_cost
         if sizing == "base_amount":
             cost = size * unit_cost
             if cost > cash * (1 + CASH_NOISE):
-                return short_of(cash, "order's cost of", cost)
+                return Refused("cash_below_cost", cash, cost)
             return cash, size
         if sizing == "risk_per_trade":
             stop = open_price * (self.stop_ratio or 0.0)
@@ -252,7 +246,7 @@ class FillModel(Struct, frozen=True):
             return cash, min(size * equity / (unit_cost - back), cash / unit_cost)
         if sizing == "volatility_target":
             if market.volatility is None:
-                return Refused("the volatility is not known yet: too few closes before the order")
+                return Refused("volatility_unknown")
             size = size / market.volatility if market.volatility > 0 else 1.0
         budget = self._share_of_equity(size, cash, market)
         return budget, budget / unit_cost
@@ -313,32 +307,37 @@ class FillModel(Struct, frozen=True):
             if not self._is_under(self._sellable(bought[5]), self.min_notional):
                 return None
             least = max(self.min_amount, self.amount_step)
-            return unsellable_rest(bought[1], bought[5], least)
+            return Refused("rest_unsellable", bought[5], least, bought[1])
         sold = self.sell_numbers(bought[5], open_price * self.stop_ratio, volume, is_maker=False)
         if not isinstance(sold, Refused):
             return None
-        return unsellable_at_stop(bought[2], sold)
+        is_amount = sold.kind == "sell_amount_too_small"
+        kind = "stop_amount_unsellable" if is_amount else "stop_value_unsellable"
+        return Refused(kind, sold.found, sold.least, bought[2])
 
     def _is_under(self, amount: float, notional: float) -> bool:
         """Return whether an order is too small; one of exactly the least value may miss it."""
         is_less = amount <= 0 or amount < self.min_amount * _LEAST
         return is_less or notional < self.min_notional * _LEAST
 
-    def _too_small(self, side: str, amount: float, notional: float) -> Refused:
+    def _too_small(self, side: Literal["buy", "sell"], amount: float, notional: float) -> Refused:
         if self._is_under(amount, self.min_notional):
-            return too_small(f"{side} of", amount, "amount", max(self.min_amount, self.amount_step))
-        return too_small(f"{side} worth", notional, "value", self.min_notional)
+            least = max(self.min_amount, self.amount_step)
+            kind = "buy_amount_too_small" if side == "buy" else "sell_amount_too_small"
+            return Refused(kind, amount, least)
+        kind = "buy_value_too_small" if side == "buy" else "sell_value_too_small"
+        return Refused(kind, notional, self.min_notional)
 
 
 def buy_fill(
-    rules: Rules, cash: float, open_price: float, market: Market = NO_MARKET
+    rules: AccountConfig, cash: float, open_price: float, market: Market = NO_MARKET
 ) -> Fill | Refused:
     """Return the fill of one market buy; see `FillModel.buy`."""
     return FillModel.of(rules).buy(cash, open_price, market)
 
 
 def sell_fill(
-    rules: Rules,
+    rules: AccountConfig,
     base: float,
     open_price: float,
     market: Market = NO_MARKET,

@@ -9,10 +9,10 @@ from msgspec.structs import replace
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.price_steps import steps_at, with_month_steps
 from onetape.core.untraded import untraded_rows
+from onetape.engine.account_config import AccountConfig
 from onetape.engine.drawdown import max_drawdown
 from onetape.engine.fills import FillModel, Market
 from onetape.engine.refusals import Refused
-from onetape.engine.rules import Rules
 from onetape.engine.time_axis import on_axis
 
 
@@ -27,7 +27,7 @@ class BuyAndHold(Struct, frozen=True):
     """As `Metrics.max_drawdown`."""
 
 
-def buy_and_hold(candles: Candles, rules: Rules) -> BuyAndHold | None:
+def buy_and_hold(candles: Candles, rules: AccountConfig) -> BuyAndHold | None:
     """Return what buying and holding made; None where there was nothing to buy."""
     equity = buy_and_hold_equity(candles, rules)
     if equity is None:
@@ -42,7 +42,7 @@ def holding_of(equity: FloatArray, cash: float) -> BuyAndHold:
 
 
 def shared_holding(
-    markets: Sequence[tuple[Candles, Rules]], timestamp: IntArray
+    markets: Sequence[tuple[Candles, AccountConfig]], timestamp: IntArray
 ) -> FloatArray | None:
     """Return what equal parts of the cash are worth, each kept in one market.
 
@@ -62,7 +62,7 @@ def shared_holding(
     return worth
 
 
-def buy_and_hold_equity(candles: Candles, rules: Rules) -> FloatArray | None:
+def buy_and_hold_equity(candles: Candles, rules: AccountConfig) -> FloatArray | None:
     """Return what all cash is worth at each close, bought at the second candle's open and kept.
 
     The second, because a signal of the first close fills there at the earliest; where nothing is
@@ -73,7 +73,7 @@ def buy_and_hold_equity(candles: Candles, rules: Rules) -> FloatArray | None:
     bar = _first_fill(candles)
     if bar is None:
         return None
-    all_in = Rules(
+    all_in = AccountConfig(
         cash=rules.cash,
         fee_rate=rules.fee_rate,
         fee_coin=rules.fee_coin,

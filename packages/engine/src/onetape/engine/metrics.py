@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from onetape.core.candles import Candles, FloatArray, IntArray
+from onetape.engine.account_config import AccountConfig
 from onetape.engine.drawdown import Drawdown, highs_of, max_drawdown
 from onetape.engine.holding import BuyAndHold, buy_and_hold, holding_of, shared_holding
 from onetape.engine.measures import (
@@ -30,7 +31,6 @@ from onetape.engine.measures import (
 )
 from onetape.engine.portfolio import Portfolio
 from onetape.engine.result import Result
-from onetape.engine.rules import Rules
 from onetape.engine.tally import Tally, tally_of
 
 
@@ -122,7 +122,7 @@ class Background(Struct, frozen=True):
     """As `Metrics.buy_and_hold`."""
 
 
-def background_of(candles: Candles, rules: Rules) -> Background:
+def background_of(candles: Candles, rules: AccountConfig) -> Background:
     """Return the background of runs over one symbol."""
     return Background(
         calendar_of(candles.timestamp), _mean_change([candles]), buy_and_hold(candles, rules)

@@ -7,16 +7,16 @@ from msgspec.structs import replace
 
 from onetape.core.candles import Candle
 from onetape.core.price_steps import finer_step, steps_at
+from onetape.engine.account_config import AccountConfig
 from onetape.engine.fills import FillModel
-from onetape.engine.rules import Rules
 
 
-def rules_at(rules: Rules, timestamp: int) -> Rules:
+def rules_at(rules: AccountConfig, timestamp: int) -> AccountConfig:
     """Return the rules with the price step that holds for a candle, by its open (epoch seconds)."""
     return replace(rules, steps=steps_at(rules.steps, timestamp)) if rules.steps.months else rules
 
 
-def rules_of_candle(rules: Rules, candle: Candle) -> Rules:
+def rules_of_candle(rules: AccountConfig, candle: Candle) -> AccountConfig:
     """Return the rules with the price step that one candle shows, for trading as it forms.
 
     The exchange states the step of today, so it differs only where what is stated is wrong, or has
@@ -31,7 +31,7 @@ def rules_of_candle(rules: Rules, candle: Candle) -> Rules:
 class MonthModels:
     """The fill models of a market whose price step differs from month to month."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: AccountConfig) -> None:
         """Begin without a model.
 
         Args:

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray, IntArray
+from onetape.engine.account_config import AccountConfig
 from onetape.engine.entry_search import EntrySearch
 from onetape.engine.exits import SIGNAL, BarExit
-from onetape.engine.rules import Rules
 from onetape.engine.search import Exits
 from onetape.engine.waiting import OrderBars
 
@@ -45,7 +45,9 @@ def _floats(column: FloatArray) -> "array[float]":
 class Plan:
     """Possible entries of one series. The columns count rows; rows may be added at their end."""
 
-    def __init__(self, candles: Candles, reached: Candles, orders: OrderBars, rules: Rules) -> None:
+    def __init__(
+        self, candles: Candles, reached: Candles, orders: OrderBars, rules: AccountConfig
+    ) -> None:
         """Find the entries that are expected to be taken, and their exits.
 
         Args:

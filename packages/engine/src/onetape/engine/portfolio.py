@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.price_steps import with_month_steps
 from onetape.core.steps import MarketSteps
+from onetape.engine.account_config import AccountConfig
 from onetape.engine.detail import Detail
 from onetape.engine.equity import equity_of
 from onetape.engine.independent import trade_independent
 from onetape.engine.result import Result
-from onetape.engine.rules import Rules
 from onetape.engine.shared_account import SharedAccount
-from onetape.engine.simulate import no_state, simulate, symbol_state
+from onetape.engine.simulation import no_state, simulate, symbol_state
 from onetape.engine.time_axis import common_axis, is_whole, on_axis, places_on
 from onetape.engine.trades import Trade
 
@@ -54,7 +54,7 @@ class Series(Struct, frozen=True):
 class Portfolio(Struct, frozen=True, dict=True):
     """What a run over several symbols did; arrays have shape (m,), one entry per moment."""
 
-    rules: Rules
+    rules: AccountConfig
     """What the run assumed; the steps are those of the first symbol."""
     max_open_trades: int | None
     """Positions at a time; None: as many as symbols."""
@@ -113,7 +113,7 @@ class Portfolio(Struct, frozen=True, dict=True):
 
 
 def simulate_together(
-    series: Sequence[Series], rules: Rules, max_open_trades: int | None = None
+    series: Sequence[Series], rules: AccountConfig, max_open_trades: int | None = None
 ) -> Portfolio:
     """Trade several symbols of one quote currency and timeframe on one account.
 
@@ -170,7 +170,7 @@ def simulate_together(
     )
 
 
-def _portfolio_of_one(one: Series, rules: Rules, max_open_trades: int | None) -> Portfolio:
+def _portfolio_of_one(one: Series, rules: AccountConfig, max_open_trades: int | None) -> Portfolio:
     """Return the run of `simulate`, which is that of an account with one symbol."""
     result = simulate(
         one.candles,

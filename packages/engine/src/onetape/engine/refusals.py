@@ -1,8 +1,39 @@
 """Orders that account or market would not take, and why."""
 
+from typing import Final, Literal
+
 from msgspec import Struct
 
 from onetape.core.digits import number_text
+
+RefusalKind = Literal[
+    "cash_below_order",
+    "cash_below_cost",
+    "volatility_unknown",
+    "buy_amount_too_small",
+    "buy_value_too_small",
+    "sell_amount_too_small",
+    "sell_value_too_small",
+    "rest_unsellable",
+    "stop_amount_unsellable",
+    "stop_value_unsellable",
+]
+_AT_STOP: Final = "buy worth {order} could not be sold at its stop, where the "
+_SELL_AMOUNT: Final = "sell of {found} is under the market's least amount {least}"
+_SELL_VALUE: Final = "sell worth {found} is under the market's least value {least}"
+_REASONS: Final[dict[RefusalKind, str]] = {
+    "cash_below_order": "cash {found} is less than the order of {least}",
+    "cash_below_cost": "cash {found} is less than the order's cost of {least}",
+    "volatility_unknown": "the volatility is not known yet: too few closes before the order",
+    "buy_amount_too_small": "buy of {found} is under the market's least amount {least}",
+    "buy_value_too_small": "buy worth {found} is under the market's least value {least}",
+    "sell_amount_too_small": _SELL_AMOUNT,
+    "sell_value_too_small": _SELL_VALUE,
+    "rest_unsellable": "buy of {order} would leave {found} after its fee, under the market's least "
+    "amount {least}: it could not be sold",
+    "stop_amount_unsellable": _AT_STOP + _SELL_AMOUNT,
+    "stop_value_unsellable": _AT_STOP + _SELL_VALUE,
+}
 
 
 class Refused(Struct, frozen=True, gc=False):
@@ -12,51 +43,17 @@ class Refused(Struct, frozen=True, gc=False):
     looks for no circles among them.
     """
 
-    kind: str
-    """The sentence, with {} for each number: orders refused for one reason have one kind."""
-    values: tuple[float, ...] = ()
-    """The numbers."""
+    kind: RefusalKind
+    found: float = 0.0
+    """Cash at hand, or amount (base currency) or value (quote currency) that is too small."""
+    least: float = 0.0
+    """Least cash, amount or value that is needed, in the unit of `found`."""
+    order: float = 0.0
+    """Amount (of rest_unsellable) or value of a buy that could not be sold again."""
 
     @property
     def reason(self) -> str:
         """Return one sentence with the numbers."""
-        return self.kind.format(*map(number_text, self.values))
-
-
-def short_of(cash: float, what: str, wanted: float) -> Refused:
-    """Return the refusal of an order that the cash does not pay; quote currency."""
-    return Refused(f"cash {{}} is less than the {what} {{}}", (cash, wanted))
-
-
-def too_small(found: str, value: float, what: str, least: float) -> Refused:
-    """Return the refusal of an order under a minimum of the market.
-
-    Args:
-        found: What the order is, such as `sell of` or `buy worth`.
-        value: Amount in base currency, or value in quote currency.
-        what: `amount` or `value`.
-        least: The market's minimum of it.
-    """
-    return Refused(f"{found} {{}} is under the market's least {what} {{}}", (value, least))
-
-
-def unsellable_rest(amount: float, rest: float, least: float) -> Refused:
-    """Return the refusal of a buy whose fee in coins leaves too few to be sold; base currency."""
-    return Refused(
-        "buy of {} would leave {} after its fee, under the market's least amount {}: it could not "
-        "be sold",
-        (amount, rest, least),
-    )
-
-
-def unsellable_at_stop(notional: float, sold: Refused) -> Refused:
-    """Return the refusal of a buy that the market would not take back at its stop.
-
-    Args:
-        notional: Value of the buy, quote currency.
-        sold: Why the sell at the stop is refused.
-    """
-    return Refused(
-        f"buy worth {{}} could not be sold at its stop, where the {sold.kind}",
-        (notional, *sold.values),
-    )
+        numbers = (self.found, self.least, self.order)
+        found, least, order = (number_text(one) for one in numbers)
+        return _REASONS[self.kind].format(found=found, least=least, order=order)

@@ -8,11 +8,11 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray
+from onetape.engine.account_config import AccountConfig
 from onetape.engine.book import Book, OpenPosition
 from onetape.engine.exits import ExitKind
 from onetape.engine.fills import Fill
 from onetape.engine.refusals import Refused
-from onetape.engine.rules import Rules
 from onetape.engine.trades import Bought, Sold, Trade, trade_of
 
 
@@ -38,7 +38,7 @@ class State(Struct, frozen=True):
 class Result(Struct, frozen=True, dict=True):
     """What a run did; arrays have shape (m,), one entry per candle from `start_index` on."""
 
-    rules: Rules
+    rules: AccountConfig
     """What the run assumed."""
     candles: Candles
     """The candles traded: those from `start_index` on."""

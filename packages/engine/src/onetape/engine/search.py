@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.steps import up_to_steps
+from onetape.engine.exit_config import ExitConfig
 from onetape.engine.exits import (
     STOP_LOSS,
     TARGET,
     TRAILING_STOP,
-    ExitRules,
     stop_factor,
     target_factor,
 )
@@ -97,7 +97,7 @@ class LevelSearch:
     def __init__(
         self,
         candles: Candles,
-        exits: ExitRules,
+        exits: ExitConfig,
         price_step: float,
         month_steps: FloatArray | None = None,
     ) -> None:
@@ -115,9 +115,10 @@ class LevelSearch:
         self._month_steps = month_steps
         trailing = exits.trailing_stop
         self._trailing = 0.0 if trailing is None else stop_factor(trailing)
-        self._ages = np.array([age for age, _ in exits.target_table], dtype=np.int64)
+        starts = [age for age, _ in exits.target_rows]
+        self._ages = np.array(starts, dtype=np.int64)
         # In front: what holds before the table's first row.
-        ages = [-1, *(age for age, _ in exits.target_table)]
+        ages = [-1, *starts]
         self._factors = np.array([target_factor(exits.target_ratio(age)) for age in ages])
 
     def run(

@@ -10,10 +10,10 @@ import numpy as np
 
 from onetape.core.candles import FloatArray, IntArray
 from onetape.engine.account import SymbolState
+from onetape.engine.account_config import AccountConfig
 from onetape.engine.exact_cash import ExactCash
 from onetape.engine.exits import TARGET
 from onetape.engine.plan import NONE
-from onetape.engine.rules import Rules
 from onetape.engine.time_axis import is_whole, places_on
 
 #: What happens at one moment, in this order.
@@ -32,7 +32,7 @@ class SharedAccount:
     def __init__(
         self,
         symbols: Sequence[SymbolState],
-        rules: Sequence[Rules],
+        rules: Sequence[AccountConfig],
         max_open_trades: int,
         axis: IntArray,
     ) -> None:

@@ -18,8 +18,8 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, IntArray
+from onetape.engine.account_config import AccountConfig
 from onetape.engine.exits import SIGNAL, TIME_STOP
-from onetape.engine.rules import Rules
 
 
 class OrderBars(Struct, frozen=True):
@@ -148,7 +148,7 @@ class DueOrders(Struct, frozen=True):
     """Whether the run of BUYs that was on before the first bar has led to an entry."""
     free: int
     """First bar at which a BUY may be due: the rest of a cool-down from before the range."""
-    rules: Rules
+    rules: AccountConfig
 
     def is_run_used(self, bar: int, entry: int | None) -> bool:
         """Return whether the run of BUYs that is due at a bar has led to an entry.

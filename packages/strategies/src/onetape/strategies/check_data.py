@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from onetape.core.candles import Candles, IntArray, are_sound
 from onetape.strategies.evaluation import last_signal
 from onetape.strategies.hearing import silenced
-from onetape.strategies.higher import LEAST_CANDLES, Higher, HigherCandles
+from onetape.strategies.higher import Higher, HigherCandles
 from onetape.strategies.interface import HOLD, SignalArray, Strategy
 from onetape.strategies.registry import higher_lookback_of, lookback_of
 from onetape.strategies.segments import (
@@ -20,6 +20,7 @@ from onetape.strategies.segments import (
     segment_ends,
     signals_by_segment,
 )
+from onetape.strategies.window import window_size
 
 #: Returns a new instance of the strategy, its file run anew.
 Maker = Callable[[], Strategy]
@@ -97,7 +98,7 @@ class Windows(Struct, frozen=True):
             ConfigurationError: its lookback cannot be used.
         """
         higher = higher_lookback_of(strategy) if strategy.higher_timeframes else 0
-        return cls(max(LEAST_CANDLES, lookback_of(strategy)), max(LEAST_CANDLES, higher))
+        return cls(window_size(lookback_of(strategy)), window_size(higher))
 
 
 def signals_of(strategy: Strategy, data: CheckData) -> SignalArray:

@@ -23,9 +23,6 @@ from onetape.core.holes import next_opens
 from onetape.core.resample import check_multiple
 from onetape.core.timeframes import Timeframe
 
-#: Never fewer larger candles are given, as of the traded ones.
-LEAST_CANDLES = 100
-
 
 class HigherCandles(Candles, frozen=True):
     """Closed candles of a larger timeframe, and which of them each traded candle may know."""

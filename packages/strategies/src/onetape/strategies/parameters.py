@@ -128,7 +128,8 @@ def check_under(strategy: Any, low: str, high: str) -> None:
     if smaller >= larger:
         raise UsageError(
             f"strategy {strategy.name}: {low} must be under {high}, found {low} {smaller:g} and "
-            f"{high} {larger:g}"
+            f"{high} {larger:g}",
+            setting=(setting_key(low), setting_key(high)),
         )
 
 
@@ -144,7 +145,8 @@ def converted_parameters(cls: Any, given: typing.Mapping[str, object]) -> dict[s
             names = ", ".join(known) or "none"
             raise UsageError(
                 f"strategy {cls.name} has no parameter {name!r}{did_you_mean(name, known)} "
-                f"(it has: {names})"
+                f"(it has: {names})",
+                setting=setting_key(name),
             )
     return {name: _converted(cls.name, known[name], value) for name, value in given.items()}
 
@@ -203,4 +205,12 @@ def _converted(strategy: str, info: ParameterInfo, value: object) -> object:
 def _refused(
     strategy: str, info: ParameterInfo, value: object, allowed: str, hint: str = ""
 ) -> UsageError:
-    return UsageError(f"strategy {strategy}: {info.name} must be {allowed}, found {value!r}{hint}")
+    return UsageError(
+        f"strategy {strategy}: {info.name} must be {allowed}, found {value!r}{hint}",
+        setting=setting_key(info.name),
+    )
+
+
+def setting_key(name: str) -> str:
+    """Return the dotted key of a strategy's parameter among the settings of a program."""
+    return f"strategy.parameters.{name}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
+from onetape.core.errors import ConfigurationError, OnetapeError, UsageError, naming_settings
 from onetape.core.words import did_you_mean, error_text
 from onetape.strategies.hearing import printing_to_stderr
 from onetape.strategies.interface import Strategy
@@ -84,7 +84,8 @@ def check_choice(
     is_own = name.rpartition(":")[0].endswith(".py") or name.endswith(".py")
     if is_own or (name not in BUILT_IN and name in _own_files(user_folder)):
         return
-    cls = strategy_class(name, user_folder)
+    with naming_settings("strategy.name"):
+        cls = strategy_class(name, user_folder)
     if parameters is not None:
         cls(**converted_parameters(cls, parameters))
 

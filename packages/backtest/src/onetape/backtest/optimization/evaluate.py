@@ -7,17 +7,16 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from onetape.backtest.data import LEAST_WARM_UP
 from onetape.backtest.models import CandleWindow
 from onetape.backtest.optimization.space import Point
 from onetape.core.candles import are_sound
 from onetape.core.errors import OnetapeError
 from onetape.core.timeframes import Timeframe
 from onetape.engine import (
+    AccountConfig,
     Background,
     Detail,
     Metrics,
-    Rules,
     background_of,
     metrics_of,
     simulate,
@@ -28,7 +27,6 @@ from onetape.strategies import (
     higher_lookback_of,
     lookback_of,
 )
-from onetape.strategies.higher import LEAST_CANDLES
 from onetape.strategies.segments import (
     Holes,
     segments_of,
@@ -36,6 +34,7 @@ from onetape.strategies.segments import (
     without_entries_before_holes,
 )
 from onetape.strategies.sharing import SharedColumns
+from onetape.strategies.window import window_size
 
 
 class Ground(Struct, frozen=True, dict=True):
@@ -45,7 +44,7 @@ class Ground(Struct, frozen=True, dict=True):
     """The whole range, with warm-up enough for every combination."""
     searched: int
     """Candles of the range that the ranking may see; the others are held out."""
-    rules: Rules
+    rules: AccountConfig
     higher: Higher
     """Larger candles beside those of the window, enough for every combination."""
     detail: Detail | None = None
@@ -81,7 +80,7 @@ def parts_of(ground: Ground, lookback: int) -> tuple[tuple[int, int, int], tuple
     """Return both parts as a backtest would read them: first candle, first one traded, end."""
     window = ground.window
     split = window.warm_up + ground.searched
-    wanted = max(LEAST_WARM_UP, lookback)
+    wanted = window_size(lookback)
     return (
         (max(0, window.warm_up - wanted), window.warm_up, split),
         (max(0, split - wanted), split, len(window.candles)),
@@ -116,16 +115,15 @@ def _part(
     whole = ground.window.candles
     candles = whole[first:end]
     higher: Higher = {}
-    count = LEAST_CANDLES
+    count = window_size(higher_lookback_of(strategy) if ground.higher else 0)
     if ground.higher:
-        count = max(LEAST_CANDLES, higher_lookback_of(strategy))
         higher = {
             name: larger.seen_from(whole, first, end, count)
             for name, larger in ground.higher.items()
         }
     holes = ground.holes.part(first, end)
     timeframe = Timeframe.parse(ground.window.key.timeframe)
-    segments = segments_of(candles, timeframe, holes, max(LEAST_WARM_UP, lookback), count)
+    segments = segments_of(candles, timeframe, holes, window_size(lookback), count)
     signals = signals_by_segment(strategy, candles, higher, segments, are_sound=ground.are_sound)
     orders = without_entries_before_holes(signals.signal, holes)
     result = simulate(

@@ -157,7 +157,7 @@ def run_search(config: BacktestConfig, asked: Asked, show_progress: ShowProgress
             replace(config.account, steps=steps),
             higher.candles,
             detail,
-            config.closes_before,
+            config.account.closes_before,
             Holes(window.holes, higher.holes),
             series_has_volume(store, window),
         )

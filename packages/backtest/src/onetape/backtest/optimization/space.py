@@ -16,6 +16,7 @@ from msgspec import Struct
 from onetape.core.errors import UsageError
 from onetape.core.words import did_you_mean
 from onetape.strategies import ParameterInfo, Strategy, parameters_of
+from onetape.strategies.parameters import setting_key
 
 #: Values by the parameters' names: one combination.
 Point = dict[str, Any]
@@ -86,7 +87,8 @@ def axes_of(cls: type[Strategy], given: Mapping[str, str], *, is_random: bool) -
         if name not in known:
             raise UsageError(
                 f"strategy {cls.name} has no parameter {name!r}{did_you_mean(name, known)} "
-                f"(it has: {', '.join(known) or 'none'})"
+                f"(it has: {', '.join(known) or 'none'})",
+                setting=setting_key(name),
             )
     axes = tuple(
         _given_axis(cls.name, info, given[info.name], is_random=is_random)
@@ -231,4 +233,7 @@ def _refuse_outside(strategy: str, info: ParameterInfo, values: tuple[Any, ...])
 
 
 def _refused(strategy: str, info: ParameterInfo, allowed: str, found: str) -> UsageError:
-    return UsageError(f"strategy {strategy}: {info.name} must be {allowed}, found {found!r}")
+    return UsageError(
+        f"strategy {strategy}: {info.name} must be {allowed}, found {found!r}",
+        setting=setting_key(info.name),
+    )

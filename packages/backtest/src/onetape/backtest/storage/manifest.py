@@ -10,10 +10,8 @@ from onetape.backtest.records import RunSummary
 from onetape.core.clock import day_text
 from onetape.core.errors import UsageError
 from onetape.core.folders import USER_FOLDER, database_path
-from onetape.engine import Rules, exit_rules
-
-#: Fields of the engine's rules that are no settings of the account.
-_NO_SETTINGS = ("exits", "steps")
+from onetape.core.setting import settings_tree
+from onetape.engine import AccountConfig, ExitConfig
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -32,14 +30,14 @@ class Manifest(msgspec.Struct, frozen=True):
     digests: dict[str, str]
     """SHA-256 digests of candles, strategy and engine."""
     settings: dict[str, Any]
-    """Configuration of the run, as `settings_tree` returns it."""
+    """Configuration of the run, as `config_tree` returns it."""
     result: RunSummary
 
 
-def settings_tree(config: BacktestConfig) -> dict[str, Any]:
+def config_tree(config: BacktestConfig) -> dict[str, Any]:
     """Return a configuration as plain values, named like the settings of the backtester."""
-    account = config.account
-    exits = msgspec.to_builtins(account.exits)
+    account = settings_tree(config.account)
+    exits = account.pop("exits")
     return {
         "exchange": config.exchange,
         "symbol": ",".join(config.symbols),
@@ -51,15 +49,8 @@ def settings_tree(config: BacktestConfig) -> dict[str, Any]:
             "name": config.strategy.name,
             "parameters": dict(config.strategy.parameters),
         },
-        "account": {
-            name: getattr(account, name)
-            for name in account.__struct_fields__
-            if name not in _NO_SETTINGS
-        },
-        "exits": {
-            **exits,
-            "target_table": {str(age): ratio for age, ratio in exits["target_table"]},
-        },
+        "account": account,
+        "exits": msgspec.to_builtins(exits, str_keys=True),
         "detail_timeframe": config.detail_timeframe,
         "market": config.market,
         "allow_gaps": config.allow_gaps,
@@ -74,7 +65,7 @@ class _Strategy(msgspec.Struct):
 
 
 class _Settings(msgspec.Struct, rename={"from_": "from"}):
-    """The form of `settings_tree`, as far as a run is made again from it."""
+    """The form of `config_tree`, as far as a run is made again from it."""
 
     exchange: str
     symbol: str
@@ -98,8 +89,11 @@ def config_of(manifest: Manifest) -> BacktestConfig:
     """
     try:
         found = msgspec.convert(manifest.settings, _Settings)
-        exits = {**found.exits, "target_table": _ages(found.exits.get("target_table") or {})}
-        account = Rules(**found.account, exits=exit_rules(exits))
+        exits: dict[str, Any] = {
+            **found.exits,
+            "target_table": _ages(found.exits.get("target_table") or {}),
+        }
+        account = AccountConfig(**found.account, exits=ExitConfig(**exits))
     except (msgspec.ValidationError, TypeError, ValueError) as error:
         raise UsageError(
             f"the settings of the saved run cannot be used by this version: {error}"

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from onetape.backtest.models import Backtest
 from onetape.backtest.records import RunSummary, TradeRecord
 from onetape.backtest.storage.digests import digests_of
-from onetape.backtest.storage.manifest import Manifest, settings_tree
+from onetape.backtest.storage.manifest import Manifest, config_tree
 from onetape.backtest.storage.runs import (
     EQUITY,
     FORMAT,
@@ -112,7 +112,7 @@ def _manifest(backtest: Backtest, summary: RunSummary, made: datetime) -> Manife
         made=f"{made:%Y-%m-%dT%H:%M:%SZ}",
         versions=_versions(),
         digests=digests_of(backtest),
-        settings=settings_tree(backtest.config),
+        settings=config_tree(backtest.config),
         result=summary,
     )
 

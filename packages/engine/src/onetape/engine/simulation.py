@@ -8,13 +8,13 @@ from onetape.core.candles import Candles
 from onetape.core.price_steps import with_month_steps
 from onetape.core.untraded import untraded_rows
 from onetape.engine.account import SymbolState, trade_alone
+from onetape.engine.account_config import AccountConfig
 from onetape.engine.book import Book, OpenPosition
 from onetape.engine.detail import Detail
 from onetape.engine.equity import equity_of
 from onetape.engine.fills import FillModel
 from onetape.engine.plan import NONE, Plan
 from onetape.engine.result import Result, State
-from onetape.engine.rules import Rules
 from onetape.engine.vectorized import trade_vectorized
 from onetape.engine.waiting import DueOrders, order_bars, orders_of, without_untraded
 
@@ -24,7 +24,7 @@ __all__ = ["Result", "State", "simulate"]
 def simulate(
     candles: Candles,
     signal: NDArray[np.int8],
-    rules: Rules,
+    rules: AccountConfig,
     start_index: int = 0,
     *,
     state: State | None = None,
@@ -94,7 +94,7 @@ def simulate(
     )
 
 
-def no_state(rules: Rules) -> State:
+def no_state(rules: AccountConfig) -> State:
     """Return an account that has only cash."""
     return State(rules.cash, 0.0, 0, 0, waiting=0, is_used=False, position=None)
 
@@ -102,7 +102,7 @@ def no_state(rules: Rules) -> State:
 def symbol_state(
     candles: Candles,
     signal: NDArray[np.int8],
-    rules: Rules,
+    rules: AccountConfig,
     start_index: int,
     state: State,
     detail: Detail | None,
@@ -187,7 +187,7 @@ def _position(symbol: SymbolState, row: int) -> OpenPosition | None:
     )
 
 
-def _free_bar(symbol: SymbolState, state: State, rules: Rules) -> int:
+def _free_bar(symbol: SymbolState, state: State, rules: AccountConfig) -> int:
     """Return the first bar at which a BUY may be due after the last exit."""
     exits = symbol.book.exit_column()
     return int(exits[-1]) + rules.cool_down_bars + 1 if len(exits) else state.wait_bars

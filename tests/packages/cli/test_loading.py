@@ -4,34 +4,33 @@ import stat
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from onetape.cli.settings import (
-    AccountSettings,
-    ExitSettings,
-    StrategySettings,
-    load_settings,
-    settings_file,
-)
+from onetape.cli.common_settings import DATABASE, EXCHANGE, SYMBOL, StrategySettings
+from onetape.cli.loading import load_settings, settings_file
 from onetape.core.errors import ConfigurationError, UsageError
 from onetape.core.folders import database_path
+from onetape.core.setting import DeclaredStruct, Setting
+from onetape.engine.account_config import AccountConfig
 from repeatable import examples
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    exchange: str = "binance"
-    symbol: list[str] = msgspec.field(default_factory=lambda: ["BTC/USDT"])
-    from_: str | None = msgspec.field(default=None, name="from")
-    allow_gaps: bool = False
-    db: Path | None = None
+class Settings(DeclaredStruct, frozen=True, kw_only=True):
+    exchange: Annotated[str, EXCHANGE] = "binance"
+    symbol: Annotated[list[str], SYMBOL] = msgspec.field(default_factory=lambda: ["BTC/USDT"])
+    from_: Annotated[str | None, Setting("First day.", flag="--from")] = msgspec.field(
+        default=None, name="from"
+    )
+    allow_gaps: Annotated[bool, Setting("Go on over gaps.", flag="--allow-gaps")] = False
+    jobs: Annotated[int | None, Setting("Processes.", flag="--jobs", ge=1)] = None
+    db: Annotated[Path | None, DATABASE] = None
     strategy: StrategySettings = StrategySettings()
-    account: AccountSettings = AccountSettings()
-    exits: ExitSettings = ExitSettings()
+    account: AccountConfig = AccountConfig()
 
 
 def load(
@@ -39,7 +38,7 @@ def load(
     flags: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Settings:
-    return load_settings(Settings, "app", file, flags or {}, environment or {})
+    return load_settings(Settings, "app", file, dict(flags or {}), environment or {}).settings
 
 
 @pytest.fixture
@@ -112,8 +111,8 @@ TABLES = (
 def test_a_table_may_be_one_text_and_then_replaces_the_one_before(file: Path, text: str) -> None:
     file.write_text("exits: {target_table: {0: 0.04, 60: 0.02}}\n")
     wanted = {0: 0.02, 24: 0.005}
-    assert load(file, {}, {"APP__EXITS__TARGET_TABLE": text}).exits.target_table == wanted
-    assert load(file, {"exits": {"target_table": text}}).exits.target_table == wanted
+    assert load(file, {}, {"APP__EXITS__TARGET_TABLE": text}).account.exits.target_table == wanted
+    assert load(file, {"exits": {"target_table": text}}).account.exits.target_table == wanted
 
 
 @pytest.mark.parametrize(
@@ -136,12 +135,16 @@ def test_a_table_of_a_flag_that_cannot_be_used_is_the_flags_fault(file: Path) ->
     file.write_text("exits: {target_table: {0: 0.04, 60: 0.02}}\n")
 
     def check(found: Settings) -> None:
-        if 101 in found.exits.target_table:
-            raise UsageError("target_table is too long")
+        if 101 in found.account.exits.target_table:
+            raise UsageError("target_table is too long", setting="exits.target_table")
 
     flags = {"exits": {"target_table": "0=0.04,101=0.02"}}
-    with pytest.raises(UsageError, match=r"^--target: target_table is too long$"):
-        load_settings(Settings, "app", file, flags, {}, check)
+    loaded = load_settings(Settings, "app", file, flags, {})
+    with (
+        pytest.raises(UsageError, match=r"^--target: target_table is too long$"),
+        loaded.places.naming_places(),
+    ):
+        check(loaded.settings)
 
 
 def test_one_symbol_needs_no_brackets(file: Path) -> None:
@@ -264,6 +267,63 @@ def test_an_empty_flag_is_no_default(value: object) -> None:
         load(None, {"symbol": value})
 
 
+ONE_OF_TWO = "exits: {stop_loss: 0.5}\nallow_gaps: true\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "place"),
+    [
+        ({}, {}, "{file}:1: "),
+        ({}, {"APP__EXITS__STOP_LOSS": "0.4"}, "APP__EXITS__STOP_LOSS: "),
+        ({"exits": {"stop_loss": 0.3}}, {"APP__EXITS__STOP_LOSS": "0.4"}, "--"),
+        ({"allow_gaps": True}, {"APP__EXITS__STOP_LOSS": "0.4"}, "--allow-gaps: "),
+    ],
+)
+def test_settings_that_do_not_fit_are_the_fault_of_the_one_that_the_winning_source_gives(
+    file: Path, flags: dict[str, Any], environment: dict[str, str], place: str
+) -> None:
+    file.write_text(ONE_OF_TWO)
+
+    def check(found: Settings) -> None:
+        text = f"stop_loss {found.account.exits.stop_loss} needs whole candles"
+        raise UsageError(text, setting=("exits.stop_loss", "allow_gaps"))
+
+    loaded = load_settings(Settings, "app", file, flags, environment)
+    faults = pytest.raises((UsageError, ConfigurationError))
+    with faults as caught, loaded.places.naming_places():
+        check(loaded.settings)
+    name = "stop-loss" if place == "--" else "stop_loss"
+    assert str(caught.value).startswith(f"{place.format(file=file)}{name} 0.")
+    assert isinstance(caught.value, UsageError) == place.startswith("--")
+
+
+def test_a_fault_that_shows_later_has_the_place_of_its_setting_too(file: Path) -> None:
+    file.write_text("strategy:\n  parameters:\n    period: 1\n")
+    flags = {"strategy": {"parameters": {"buy": "2"}}}
+    loaded = load_settings(Settings, "app", file, flags, {})
+
+    def placed(name: str) -> str:
+        error = UsageError(f"strategy own: {name} is odd", setting=f"strategy.parameters.{name}")
+        faults = pytest.raises((UsageError, ConfigurationError))
+        with faults as caught, loaded.places.naming_places():
+            raise error
+        return str(caught.value)
+
+    assert placed("period") == f"{file}:3: strategy own: period is odd"
+    assert placed("buy") == "--param: strategy own: buy is odd"
+    assert placed("sell") == "strategy own: sell is odd"
+
+
+def test_a_value_out_of_its_bounds_has_the_place_of_its_source(file: Path) -> None:
+    file.write_text("allow_gaps: true\njobs: 0\n")
+    with pytest.raises(ConfigurationError) as caught:
+        load(file)
+    assert str(caught.value) == f"{file}:2: jobs must be 1 or more, found 0"
+    with pytest.raises(UsageError, match=r"^--jobs must be 1 or more, found -1$"):
+        load(file, {"jobs": -1})
+    assert load(file, {"jobs": 2}).jobs == 2
+
+
 def test_an_entry_of_a_flag_is_named_by_its_flag_and_its_name() -> None:
     flags = {"strategy": {"parameters": {"period": ["14"]}}}
     with pytest.raises(UsageError, match=r"^--param: strategy\.parameters\.period: expected str"):
@@ -330,7 +390,10 @@ HOSTILE = {
     "in a list": ('symbol: [A/B, "\\0"]', "symbol: '\\x00' is no text in UTF-8"),
     "in a key": ('strategy: {parameters: {"\\0": 1}}', "'\\x00' is no text in UTF-8"),
     "nobody's home": ("db: ~nobody-here/x", "db: expected a path whose ~ is the home of a user"),
-    "too much money": ("account: {cash: 1e16}", "account.cash: expected a number <= 1000000"),
+    "too much money": (
+        "account: {cash: 1e16}",
+        "cash must be at most 1,000,000,000,000,000, found 1e+16",
+    ),
 }
 
 

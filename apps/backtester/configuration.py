@@ -1,0 +1,88 @@
+"""From the flags of a backtest to its configuration, parsed and checked once."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from backtester.settings import BacktesterSettings
+from onetape.backtest.config import BacktestConfig, StrategyChoice
+from onetape.cli.dates import parse_moment, range_flags
+from onetape.cli.flags import flag_values
+from onetape.cli.loading import Loaded, Places, load_settings, settings_file
+from onetape.cli.stdout import claim_stdout
+from onetape.core.errors import naming_settings
+from onetape.core.folders import USER_FOLDER, database_path
+from onetape.core.symbols import spot_symbol
+from onetape.core.timeframes import Timeframe
+from onetape.strategies.registry import check_choice
+
+
+class Chosen(NamedTuple):
+    """The backtest that flags, environment and file describe."""
+
+    config: BacktestConfig
+    report: Path | None
+    """File of the report; None: in the run's folder."""
+    places: Places
+    """Where each setting was given, for errors that show later."""
+
+
+def chosen_backtest(given: Mapping[str, Any], command: str = "") -> Chosen:
+    """Return the configuration of a backtest.
+
+    Args:
+        given: The parameters of the program by name, as Typer read them.
+        command: The command; a search has parameters in another form.
+
+    Raises:
+        UsageError: a flag cannot be used.
+        ConfigurationError: the file or the environment cannot be used.
+    """
+    loaded = loaded_settings(given)
+    settings = loaded.settings
+    with loaded.places.naming_places():
+        config = config_of(settings)
+        parameters = None if command == "search" else settings.strategy.parameters
+        check_choice(settings.strategy.name, parameters, USER_FOLDER)
+    return Chosen(config, settings.report, loaded.places)
+
+
+def loaded_settings(given: Mapping[str, Any]) -> Loaded[BacktesterSettings]:
+    """Return the settings of a backtest as they were given; arguments as in `chosen_backtest`."""
+    # Every command that runs a strategy's code comes here first; help was printed by then.
+    claim_stdout()
+    from_, to = range_flags(given["from_"], given["to"], given["timerange"])
+    flags = flag_values(BacktesterSettings, {**given, "from_": from_, "to": to})
+    # Typer makes paths of texts only where it calls the function.
+    config = None if given["config"] is None else Path(given["config"])
+    file = settings_file("backtester", config)
+    return load_settings(BacktesterSettings, "backtester", file, flags)
+
+
+def config_of(settings: BacktesterSettings) -> BacktestConfig:
+    """Return the configuration of the run that the settings describe.
+
+    Raises:
+        UsageError: a setting cannot be used; names the setting.
+    """
+    with naming_settings("symbol"):
+        symbols = (symbol.strip() for symbol in settings.symbol.split(","))
+        symbols = tuple(spot_symbol(symbol) for symbol in symbols if symbol)
+    with naming_settings("timeframe"):
+        timeframe = Timeframe.parse(settings.timeframe).name
+    return BacktestConfig(
+        exchange=settings.exchange,
+        symbols=symbols,
+        timeframe=timeframe,
+        start=None if settings.from_ is None else parse_moment(settings.from_, "from"),
+        end=None if settings.to is None else parse_moment(settings.to, "to"),
+        strategy=StrategyChoice(settings.strategy.name, settings.strategy.parameters, USER_FOLDER),
+        account=settings.account,
+        max_open_trades=settings.max_open_trades,
+        detail_timeframe=settings.detail_timeframe,
+        market=settings.market,
+        allow_gaps=settings.allow_gaps,
+        check=settings.check,
+        database=database_path(settings.db, settings.exchange),
+        db_flag=settings.db,
+    )

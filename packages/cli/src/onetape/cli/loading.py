@@ -1,0 +1,200 @@
+"""Load the settings of a program: defaults, then a file, then the environment, then flags.
+
+The settings of a program are a frozen struct whose fields are declared as `core.setting` says.
+Values travel as text until they are converted to the declared type, so a number means the same in
+a file, in `TRADER__ACCOUNT__CASH=500` and after `--cash`.
+"""
+
+import os
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar, cast
+
+import msgspec
+
+from onetape.cli.setting_sources import Source, environment_tree, given_settings
+from onetape.cli.setting_values import converted_value
+from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
+from onetape.core.folders import CONFIG_FOLDER, USER_FOLDER
+from onetape.core.setting import Declared, Tree, declared_settings
+from onetape.core.words import error_text
+
+S = TypeVar("S", bound=msgspec.Struct)
+#: Errors that a wrong setting may end with.
+_FAULTS: Final = (UsageError, ConfigurationError)
+
+
+class Places:
+    """Where each setting was given; the source that wins is the one that counts."""
+
+    def __init__(self, declared: Mapping[str, Declared]) -> None:
+        """Begin with the defaults alone; the declarations are those of the program."""
+        self._declared = declared
+        self._sources: list[Source] = []
+        self._ranks: dict[str, int] = {}
+
+    def add(self, source: Source, keys: Sequence[str]) -> None:
+        """Take the keys that a source gives; it wins over all sources before."""
+        self._sources.append(source)
+        self._ranks.update(dict.fromkeys(keys, len(self._sources) - 1))
+
+    def placed(self, error: OnetapeError) -> OnetapeError:
+        """Return an error of a setting with the place where the setting was given.
+
+        The place is the line of a file, a variable or a flag. Of several settings that do not fit,
+        the one that the winning source gives is named. An error about no setting, or about one
+        that nothing gives, is returned as it is.
+        """
+        given = [key for key in error.settings if key in self._ranks]
+        if not given:
+            return error
+        key = max(given, key=self._ranks.__getitem__)
+        source = self._sources[self._ranks[key]]
+        one = self._declared.get(key)
+        name = key.rpartition(".")[2] if one is None else one.name
+        place, text = source.place(key), str(error)
+        if source.is_flags:
+            # What `market must be ...` is about, --market says alone; --fee says no fee_rate.
+            is_name = place == f"--{name.replace('_', '-')}" and text.startswith(f"{name} ")
+            text = f"{place}{text[len(name) :]}" if is_name else f"{place}: {text}"
+        else:
+            text = f"{place}: {text if name in text else f'{key}: {text}'}"
+        return source.error_class(text)
+
+    @contextmanager
+    def naming_places(self) -> Generator[None]:
+        """Name the place of a setting that turns out inside to be one that cannot be used."""
+        try:
+            yield
+        except _FAULTS as error:
+            placed = self.placed(error)
+            if placed is error:
+                raise
+            raise placed from error
+
+
+class Loaded(Generic[S]):
+    """The settings of a program, and where each of them was given."""
+
+    def __init__(self, settings: S, places: Places) -> None:
+        """Take both."""
+        self.settings = settings
+        self.places = places
+
+
+def settings_file(app: str, given: Path | None) -> Path | None:
+    """Return the file to read: the one given, else user/config/APP.yaml, else config/APP.yaml.
+
+    Raises:
+        ConfigurationError: the file given does not exist.
+    """
+    if given is not None:
+        try:
+            is_file = given.is_file()
+        except (OSError, ValueError) as error:  # a name that no file can have
+            raise ConfigurationError(f"{given} cannot be looked at: {error_text(error)}") from error
+        if not is_file:
+            raise ConfigurationError(f"{given} does not exist; --config names a YAML file")
+        return given
+    candidates = (USER_FOLDER / "config" / f"{app}.yaml", CONFIG_FOLDER / f"{app}.yaml")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def load_settings(
+    model: type[S],
+    app: str,
+    file: Path | None,
+    flags: Tree,
+    environment: Mapping[str, str] | None = None,
+) -> Loaded[S]:
+    """Return the settings of a program: defaults, then file, then environment, then flags.
+
+    Args:
+        model: Struct of the program's settings.
+        app: Name of the program; `APP__SECTION__KEY` are its environment variables.
+        file: What `settings_file` found.
+        flags: Values by key, dotted or nested; None means not given.
+        environment: For tests; the environment of the process by default.
+
+    Raises:
+        ConfigurationError: the file or a variable cannot be used; names path and line, and the key.
+        UsageError: a flag cannot be used.
+    """
+    declared = declared_settings(model)
+    places = Places(declared)
+    values: Tree = {}
+    variables = os.environ if environment is None else environment
+    for tree, source in _sources(declared, app, file, variables, flags):
+        keys: list[str] = []
+        for one, value in given_settings(declared, tree, source):
+            found, entries, is_whole = converted_value(one, value, source)
+            old = values.get(one.key)
+            is_added = isinstance(old, dict) and not is_whole
+            values[one.key] = {**cast("Tree", old), **found} if is_added else found
+            keys += [one.key, *entries]
+        places.add(source, keys)
+    with places.naming_places():
+        return Loaded(make_settings(model, values), places)
+
+
+def _sources(
+    declared: Mapping[str, Declared],
+    app: str,
+    file: Path | None,
+    environment: Mapping[str, str],
+    flags: Tree,
+) -> Generator[tuple[Tree, Source]]:
+    """Give what each source has, and the source; what wins comes last."""
+    if file is not None:
+        # Only a file needs YAML, which takes 10 ms to import.
+        from onetape.cli.settings_file import read_settings
+
+        tree, lines = read_settings(file)
+
+        def line(key: str) -> str:
+            return f"{file}:{lines.get(key, 1)}"
+
+        yield tree, Source(line, ConfigurationError)
+
+    def variable(key: str) -> str:
+        return f"{app}__{key}".upper().replace(".", "__")
+
+    yield environment_tree(app, environment), Source(variable, ConfigurationError)
+
+    def flag(key: str) -> str:
+        return flag_of(declared, key)
+
+    yield flags, Source(flag, UsageError)
+
+
+def make_settings(model: type[S], values: Mapping[str, Any]) -> S:
+    """Return the settings of a program with these values, by dotted key; others keep defaults.
+
+    Raises:
+        UsageError: a value that its struct refuses; names the setting.
+    """
+    declared = declared_settings(model)
+    return _replaced(model(), {declared[key].path: value for key, value in values.items()})
+
+
+def _replaced(struct: S, values: Mapping[tuple[str, ...], Any]) -> S:
+    """Return a struct with other values, by the attributes that lead to them."""
+    own = {path[0]: value for path, value in values.items() if len(path) == 1}
+    for name in dict.fromkeys(path[0] for path in values if len(path) > 1):
+        below = {path[1:]: value for path, value in values.items() if path[0] == name}
+        own[name] = _replaced(getattr(struct, name), below)
+    return msgspec.structs.replace(struct, **own) if own else struct
+
+
+def flag_of(declared: Mapping[str, Declared], key: str) -> str:
+    """Return the flag of a setting, or of an entry of it, such as a strategy's parameter."""
+    name = key
+    while name and name not in declared:
+        name = name.rpartition(".")[0]
+    if not name:
+        return f"--{key.replace('_', '-')}"
+    one = declared[name]
+    if one.setting.number_of:
+        one = declared[f"{name.rpartition('.')[0]}.{one.setting.number_of}"]
+    return one.flag or f"--{key.replace('_', '-')}"

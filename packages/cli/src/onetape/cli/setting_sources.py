@@ -1,0 +1,109 @@
+"""What a file, the environment or flags give, before it is converted."""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple, cast
+
+from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
+from onetape.core.setting import Declared, Tree
+from onetape.core.words import did_you_mean
+
+#: May be written as one text, which then replaces one that came before rather than join it.
+TABLE: Final = dict[int, float]
+#: Ends a text in C; half a character, or a byte of an argument that is no UTF-8.
+_FORBIDDEN: Final = re.compile("[\0\ud800-\udfff]")
+
+
+class Source(NamedTuple):
+    """A place that settings come from."""
+
+    place: Callable[[str], str]
+    """Returns, in words, where a dotted key is given."""
+    error_class: type[OnetapeError]
+    """What a mistake in it is."""
+
+    @property
+    def is_flags(self) -> bool:
+        """Return whether these are the flags of the command line."""
+        return self.error_class is UsageError
+
+    def error(self, key: str, text: str) -> OnetapeError:
+        """Return the error of a key, with its place."""
+        return self.error_class(f"{self.place(key)}: {text}", setting=key)
+
+
+def given_settings(
+    declared: Mapping[str, Declared], tree: Tree, source: Source, prefix: str = ""
+) -> list[tuple[Declared, object]]:
+    """Return the settings that a source gives, with the values as they were given.
+
+    Args:
+        declared: The settings of the program.
+        tree: Values by key, dotted or nested; None: not given.
+        source: Where they come from.
+        prefix: The section that they are in, with a dot at its end.
+
+    Raises:
+        ConfigurationError: a key that the program has not, or a text that nothing can hold.
+        UsageError: the same of flags.
+    """
+    found: list[tuple[Declared, object]] = []
+    for name, value in tree.items():
+        key = prefix + name
+        _check_text(name, key, source)
+        if value is None or (source.is_flags and value == []):
+            continue
+        if key in declared:
+            _check_text(value, key, source)
+            found.append((declared[key], value))
+        elif not any(one.startswith(f"{key}.") for one in declared):
+            below = (one.removeprefix(prefix) for one in declared if one.startswith(prefix))
+            hint = did_you_mean(name, dict.fromkeys(one.partition(".")[0] for one in below))
+            raise source.error(key, f"unknown key {key!r}{hint}")
+        elif isinstance(value, dict):
+            found += given_settings(declared, cast("Tree", value), source, f"{key}.")
+        else:
+            raise source.error(key, f"{key}: expected object, found {value!r}")
+    return found
+
+
+def _check_text(value: object, key: str, source: Source) -> None:
+    """Refuse characters that neither a file's name nor the database can hold, and empty flags."""
+    if isinstance(value, Mapping):
+        for name, below in cast("Mapping[str, object]", value).items():
+            _check_text(name, key, source)
+            _check_text(below, f"{key}.{name}", source)
+    elif isinstance(value, list):
+        for item in cast("list[object]", value):
+            _check_text(item, key, source)
+    elif source.is_flags and isinstance(value, str) and not value.strip():
+        raise UsageError(
+            f"{source.place(key)} is empty; give it a value, or leave it out", setting=key
+        )
+    elif isinstance(value, str | Path) and _FORBIDDEN.search(str(value)):
+        raise source.error(key, f"{key}: {str(value)!r} is no text in UTF-8; write it anew")
+
+
+def environment_tree(app: str, environment: Mapping[str, str]) -> Tree:
+    """Return the variables of a program, nested by their keys.
+
+    Raises:
+        ConfigurationError: one name is a value and a section.
+    """
+    tree: Tree = {}
+    start = f"{app.upper()}__"
+    # Empty is not given, as in the file: compose files set variables to nothing.
+    given = [name for name, value in environment.items() if name.startswith(start) and value]
+    for name in sorted(given):
+        *sections, key = name.removeprefix(start).lower().split("__")
+        at = tree
+        for section in sections:
+            below: object = at.setdefault(section, {})
+            if not isinstance(below, dict):
+                raise ConfigurationError(
+                    f"{start}{section.upper()} is one value, so {name} has no place; unset one"
+                )
+            at = cast("Tree", below)
+        at[key] = environment[name]
+    return tree

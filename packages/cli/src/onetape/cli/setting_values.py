@@ -1,0 +1,127 @@
+"""The value of a setting: text from a file, a variable or a flag becomes the declared type."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple, cast, get_args, get_origin
+
+import msgspec
+
+from onetape.cli.setting_sources import TABLE, Source
+from onetape.core.setting import Declared
+
+_ENTRY: Final = re.compile(r"""\s*(["']?)([\w.-]+)\1\s*[=:]\s*(["']?)([^\s"'{}=:]+)\3\s*""")
+
+
+class Converted(NamedTuple):
+    """A value of the declared type."""
+
+    value: Any
+    entries: list[str]
+    """Dotted keys of its entries, where the value is a table that was given entry by entry."""
+    is_whole: bool
+    """Whether it replaces a table that came before rather than join it."""
+
+
+def converted_value(one: Declared, value: object, source: Source) -> Converted:
+    """Return a value as its setting is declared.
+
+    Args:
+        one: The setting.
+        value: As the source gives it.
+        source: Where it comes from, for the error.
+
+    Raises:
+        ConfigurationError: it cannot be converted; the text has place, key and what was found.
+        UsageError: the same of a flag.
+    """
+    if get_origin(one.kind) is dict:
+        if isinstance(value, Mapping):
+            return _table(one, cast("Mapping[str, object]", value), source)
+        if isinstance(value, str) and one.kind == TABLE:
+            return Converted(_table_of_text(one, value, source), [], is_whole=True)
+        raise _refused(one.key, "expected object", value, source)
+    if isinstance(value, str) and get_origin(one.kind) is list:
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    # Words are compared where all bounds are, which knows what was meant.
+    kind = str if one.choices else one.kind
+    try:
+        return Converted(_convert(value, kind | None if one.is_optional else kind), [], True)
+    except msgspec.ValidationError as error:
+        raise _refused(one.key, _expected(str(error)), value, source) from error
+
+
+def _table(one: Declared, table: Mapping[str, object], source: Source) -> Converted:
+    of_key, of_value = get_args(one.kind)
+    found: dict[Any, Any] = {}
+    for name, value in table.items():
+        key = f"{one.key}.{name}"
+        try:
+            named = _convert(name, of_key)
+        except msgspec.ValidationError as error:
+            text = f"{one.key}: {_expected(str(error))} for a key, found {name!r}"
+            raise source.error(key, text) from error
+        try:
+            found[named] = _convert(value, of_value)
+        except msgspec.ValidationError as error:
+            raise _refused(key, _expected(str(error)), value, source) from error
+    return Converted(found, [f"{one.key}.{name}" for name in table], is_whole=False)
+
+
+def _table_of_text(one: Declared, text: str, source: Source) -> dict[int, float]:
+    table = table_of(text)
+    if table is None:
+        raise _refused(one.key, "expected KEY=VALUE,KEY=VALUE, each key once", text, source)
+    try:
+        return {_convert(key, int): _convert(value, float) for key, value in table.items()}
+    except msgspec.ValidationError as error:
+        raise _refused(one.key, _expected(str(error)), text, source) from error
+
+
+def table_of(text: str) -> dict[str, str] | None:
+    """Return the entries of `0=0.02,24=0.005`, or of `{"0": 0.02, "24": 0.005}` as JSON writes it.
+
+    Returns:
+        Texts by key; None where the text is no such table, or names a key twice.
+    """
+    inside = text.strip()
+    if inside.startswith("{") and inside.endswith("}"):
+        inside = inside[1:-1].strip()
+        if not inside:
+            return {}
+    table: dict[str, str] = {}
+    for part in inside.split(","):
+        entry = _ENTRY.fullmatch(part)
+        if entry is None or entry[2] in table:
+            return None
+        table[entry[2]] = entry[4]
+    return table
+
+
+def _convert(value: object, kind: Any) -> Any:
+    return msgspec.convert(value, kind, strict=False, dec_hook=_from_text)
+
+
+def _refused(key: str, expected: str, value: object, source: Source) -> Exception:
+    found: object = str(value) if isinstance(value, Path) else value
+    return source.error(key, f"{key}: {expected}, found {found!r}")
+
+
+def _expected(text: str) -> str:
+    """Return what msgspec expected, in the words of a person."""
+    expected = re.sub(r" - at `\$.*?`$", "", text)
+    expected = re.sub(r"^Expected `(.*?)`.*$", r"expected \1", expected)
+    expected = expected.replace(" | null", "").replace("float", "a number")
+    return re.sub(r"^(Invalid decimal string|expected decimal)$", "expected a number", expected)
+
+
+def _from_text(kind: type, value: object) -> object:
+    """Convert what msgspec does not know: a path is text in a file and in the environment."""
+    if kind is Path and isinstance(value, str | Path):
+        try:
+            return Path(value).expanduser()
+        except RuntimeError as error:
+            msg = "Expected `a path whose ~ is the home of a user`"
+            raise ValueError(msg) from error
+    msg = f"Expected `{kind.__name__}`"
+    raise TypeError(msg)  # which msgspec completes with the place

@@ -1,0 +1,261 @@
+"""Settings, each declared once: a `Setting` on the field of a frozen struct.
+
+    stop_loss: Annotated[float | None, Setting("Sell this far under the entry.", gt=0, lt=1,
+                                               flag="--stop-loss", metavar="RATIO")] = None
+
+The flag and its help, the variable, the commented YAML files, the table in docs/rules.md and the
+check of the bounds (`DeclaredStruct`) all come from that declaration, the type and the default.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from functools import cache
+from types import NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Final,
+    Literal,
+    NamedTuple,
+    TypeGuard,
+    Union,
+    get_args,
+    get_origin,
+)
+
+import msgspec
+
+from onetape.core.errors import UsageError
+from onetape.core.words import did_you_mean
+
+
+class Setting(NamedTuple):
+    """What is stated of a setting in addition to its type and its default."""
+
+    help: str
+    """Whole sentences, for `--help`, the YAML files and the table."""
+    flag: str = ""
+    """As it is typed: `--stop-loss`, or `--check/--no-check`. Empty: no flag sets it."""
+    short: tuple[str, ...] = ()
+    """Short forms of the flag."""
+    metavar: str = ""
+    """What the flag takes, in capitals."""
+    empty: str = ""
+    """What holds where the setting has no value; for a setting whose default is None."""
+    gt: float | None = None
+    """The value is above this."""
+    ge: float | None = None
+    """The value is this or more."""
+    lt: float | None = None
+    """The value is under this."""
+    le: float | None = None
+    """The value is at most this."""
+    most: float | None = None
+    """A larger value is a slip of the keyboard; an error names this bound only if it is passed."""
+    hint: str = ""
+    """Example of the unit, for errors."""
+    unit: str = ""
+    """Unit of the value, for the table."""
+    rule: str = ""
+    """What the setting does, exactly, for the table; empty: as `help`."""
+    example: str = ""
+    """A value that makes sense, as the flag takes it; `{example}` in the help stands for it."""
+    file_example: str = ""
+    """The same as a YAML file has it, where that is another form."""
+    number_of: str = ""
+    """Name of the field whose flag sets this one, too, as `--sizing equity_share=0.5`."""
+    is_joined: bool = False
+    """Whether the flag may be repeated, and the values are joined by commas."""
+    once: str = ""
+    """Why the flag may be given only once, as the end of an error; empty: the last one counts."""
+    key: str = ""
+    """Dotted key, where it is not that of the field."""
+
+
+class Section(NamedTuple):
+    """Where the settings of a nested struct stand; for a field whose type is a struct."""
+
+    key: str = ""
+    """Dotted key of the section. Empty: the name of the field, below the section around it."""
+
+
+class Declared(NamedTuple):
+    """One setting of a program."""
+
+    key: str
+    """Dotted: `exits.stop_loss`."""
+    path: tuple[str, ...]
+    """Attributes that lead to the value from the struct of the program."""
+    kind: Any
+    """Type of the value; None is no part of it."""
+    is_optional: bool
+    """Whether the value may be None."""
+    default: Any
+    setting: Setting
+
+    @property
+    def name(self) -> str:
+        """Return the last part of the key."""
+        return self.key.rpartition(".")[2]
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Return the words that the setting may be; empty where it is no choice of words."""
+        return get_args(self.kind) if get_origin(self.kind) is Literal else ()
+
+    @property
+    def flag(self) -> str:
+        """Return the flag as it is typed to give a value, or nothing."""
+        return self.setting.flag.partition("/")[0]
+
+
+#: Values by dotted key, nested.
+Tree = dict[str, Any]
+
+
+@cache
+def declared_settings(model: type[msgspec.Struct]) -> Mapping[str, Declared]:
+    """Return the settings of a program by dotted key, in the order in which they are declared.
+
+    Args:
+        model: A struct whose fields have a `Setting`, or are structs of such fields. Other fields
+            are no settings. Of two settings with one key the outer one counts.
+    """
+    found: dict[str, Declared] = {}
+    for one in _walk(model, (), ""):
+        if one.key not in found or len(one.path) < len(found[one.key].path):
+            found[one.key] = one
+    return found
+
+
+def _walk(model: type[msgspec.Struct], path: tuple[str, ...], prefix: str) -> Iterator[Declared]:
+    for field in msgspec.structs.fields(model):
+        kind, notes = _split(field.type)
+        at = (*path, field.name)
+        if is_struct(kind):
+            section = next((note for note in notes if isinstance(note, Section)), Section())
+            yield from _walk(kind, at, f"{section.key or prefix + field.encode_name}.")
+            continue
+        for setting in notes:
+            if isinstance(setting, Setting):
+                key = setting.key or prefix + field.encode_name
+                members = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+                [one] = [member for member in members if member is not NoneType]
+                yield Declared(key, at, one, NoneType in members, _default_of(field), setting)
+
+
+def _split(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    if get_origin(kind) is Annotated:
+        inner, *notes = get_args(kind)
+        return inner, tuple(notes)
+    return kind, ()
+
+
+def _default_of(field: "msgspec.structs.FieldInfo") -> Any:
+    made = field.default_factory
+    return field.default if made is msgspec.NODEFAULT else made()
+
+
+def is_struct(kind: object) -> TypeGuard[type[msgspec.Struct]]:
+    """Return whether a type is a struct, which settings use as a section."""
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def setting_value(settings: msgspec.Struct, one: Declared) -> Any:
+    """Return the value of a setting of a program."""
+    value: Any = settings
+    for name in one.path:
+        value = getattr(value, name)
+    return value
+
+
+def settings_tree(settings: msgspec.Struct) -> Tree:
+    """Return all settings of a program as values nested by their keys, as a YAML file has them."""
+    tree: Tree = {}
+    for key, one in declared_settings(type(settings)).items():
+        put(tree, key, setting_value(settings, one))
+    return tree
+
+
+def put(tree: Tree, key: str, value: object) -> None:
+    """Set the value of a dotted key in a tree."""
+    *sections, name = key.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+    tree[name] = value
+
+
+class DeclaredStruct(msgspec.Struct, frozen=True, kw_only=True):
+    """A struct whose fields have a `Setting`; to make one checks their bounds and words."""
+
+    section: ClassVar[str] = ""
+    """Dotted key of the section of its settings; empty: they stand on their own."""
+
+    def __post_init__(self) -> None:
+        """Refuse a value outside its declared bounds or words; nested structs check themselves.
+
+        Raises:
+            UsageError: the text names the setting, what is allowed and what was found.
+        """
+        for one in _checked(type(self)):
+            value = getattr(self, one.path[0])
+            if value is not None and not (value in one.choices or _fits(one, value)):
+                key = f"{self.section}.{one.name}" if self.section else one.name
+                raise UsageError(_refusal(one, value), setting=one.setting.key or key)
+
+
+@cache
+def _checked(model: type[msgspec.Struct]) -> tuple[Declared, ...]:
+    """Return the settings of a struct's own fields that have bounds or words."""
+    own = (one for one in _walk(model, (), "") if len(one.path) == 1)
+    return tuple(one for one in own if one.choices or _bounds(one.setting))
+
+
+def _bounds(setting: Setting) -> list[float]:
+    bounds = (setting.gt, setting.ge, setting.lt, setting.le, setting.most)
+    return [bound for bound in bounds if bound is not None]
+
+
+def _is_finite(value: float | Decimal) -> bool:
+    return value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
+
+
+def _fits(one: Declared, value: float | Decimal) -> bool:
+    setting = one.setting
+    return (
+        not one.choices
+        and _is_finite(value)
+        and (setting.gt is None or value > setting.gt)
+        and (setting.ge is None or value >= setting.ge)
+        and (setting.lt is None or value < setting.lt)
+        and (setting.le is None or value <= setting.le)
+        and (setting.most is None or value <= setting.most)
+    )
+
+
+def _refusal(one: Declared, value: Any) -> str:
+    if one.choices:
+        hint = did_you_mean(str(value), one.choices)
+        return f"{one.name} must be one of {', '.join(one.choices)}, found {value!r}{hint}"
+    most = one.setting.most
+    is_slip = most is not None and _is_finite(value) and value > most
+    allowed = f"at most {most:,}" if is_slip else allowed_text(one.setting)
+    return f"{one.name} must be {allowed}, found {value}"
+
+
+#: Words of a bound, by its name.
+_WORDS: Final = {
+    "gt": "above {:,}",
+    "ge": "{:,} or more",
+    "lt": "under {:,}",
+    "le": "at most {:,}",
+}
+
+
+def allowed_text(setting: Setting) -> str:
+    """Return the bounds of a setting in words: `above 0 and under 1 (0.05 is 5 %)`."""
+    given = [(words, getattr(setting, name)) for name, words in _WORDS.items()]
+    text = " and ".join(words.format(bound) for words, bound in given if bound is not None)
+    return f"{text} ({setting.hint})" if setting.hint else text

@@ -1,0 +1,290 @@
+"""What an account is set to: money, costs, order sizes and exits. The same for backtest and paper.
+
+Nothing here reads a candle; NumPy is not loaded.
+"""
+
+from functools import cache
+from typing import Annotated, ClassVar, Final, Literal
+
+from onetape.core.errors import UsageError
+from onetape.core.setting import DeclaredStruct, Section, Setting, allowed_text, declared_settings
+from onetape.core.steps import IDEAL_MARKET, MarketSteps
+from onetape.engine.exit_config import MOST_BARS, NO_EXITS, ExitConfig
+
+FeeCoin = Literal["quote", "received"]
+Sizing = Literal[
+    "all_in",
+    "quote_amount",
+    "base_amount",
+    "equity_share",
+    "risk_per_trade",
+    "volatility_target",
+]
+#: After an exit: new_signal lets each run of BUYs lead to one entry, while_signal any BUY enter.
+Reentry = Literal["new_signal", "while_signal"]
+#: exchange: orders are held to the price and amount steps and minimums of the exchange; ideal: not.
+MarketKind = Literal["exchange", "ideal"]
+MARKET: Final = Setting(
+    "exchange: its price and amount steps and minimums; ideal: none of them.",
+    flag="--market",
+    metavar="KIND",
+)
+MAX_OPEN_TRADES: Final = Setting(
+    "Positions at a time, of several symbols.",
+    flag="--max-open-trades",
+    metavar="N",
+    empty="as many as symbols",
+    ge=1,
+)
+#: More money than this is a slip of the keyboard, and its results would overflow.
+MOST_MONEY: Final = 1_000_000_000_000_000
+
+
+def _number_of_sizing(help_: str, unit: str, example: str, rule: str, le: float | None) -> Setting:
+    """Return the declaration of the number of one sizing, which the flag of `sizing` gives, too."""
+    most = MOST_MONEY if le is None else None
+    return Setting(
+        help_, number_of="sizing", unit=unit, example=example, rule=rule, gt=0, le=le, most=most
+    )
+
+
+class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
+    """Money, costs, order sizes and exits of an account. Spot, long only, one position a symbol."""
+
+    section: ClassVar[str] = "account"
+
+    cash: Annotated[
+        float,
+        Setting(
+            "Start, in quote currency.",
+            flag="--cash",
+            metavar="AMOUNT",
+            gt=0,
+            most=MOST_MONEY,
+            unit="quote currency",
+            rule="start balance; a trader stores it when it opens an account, and never changes it",
+        ),
+    ] = 10_000.0
+    fee_rate: Annotated[
+        float,
+        Setting(
+            "Of each trade's worth; 0.001 is 0.1 %.",
+            flag="--fee",
+            metavar="RATIO",
+            ge=0,
+            lt=1,
+            unit="part",
+            rule="taken of the worth of each order",
+        ),
+    ] = 0.001
+    maker_fee_rate: Annotated[
+        float | None,
+        Setting(
+            "The same for targets, which are limit orders.",
+            flag="--maker-fee",
+            metavar="RATIO",
+            ge=0,
+            lt=1,
+            empty="as for market orders",
+            unit="part",
+        ),
+    ] = None
+    fee_coin: Annotated[
+        FeeCoin,
+        Setting(
+            "What a buy's fee is paid in: quote, or received, as Binance does.",
+            flag="--fee-coin",
+            metavar="KIND",
+            unit="word",
+            rule="what a buy's fee is paid in: `quote`, or `received` (of the coins bought, as "
+            "Binance does)",
+        ),
+    ] = "quote"
+    slippage_bps: Annotated[
+        float,
+        Setting(
+            "How much worse an order fills; 5 is 0.05 % of the price.",
+            flag="--slippage",
+            metavar="BPS",
+            ge=0,
+            lt=10_000,
+            unit="bps of the price",
+            rule="how much worse a market order fills",
+        ),
+    ] = 0.0
+    spread_bps: Annotated[
+        float,
+        Setting(
+            "Between bid and ask, in bps of the price; an order pays half of it.",
+            flag="--spread-bps",
+            metavar="BPS",
+            ge=0,
+            lt=10_000,
+            unit="bps of the price",
+            rule="between bid and ask; a market order pays half of it",
+        ),
+    ] = 0.0
+    volume_impact: Annotated[
+        float,
+        Setting(
+            "Lost by an order as large as the last candle's volume; else a share.",
+            flag="--volume-impact",
+            metavar="RATIO",
+            ge=0,
+            lt=1,
+            unit="part of the price",
+            rule="lost by an order as large as the candle's volume before it; a smaller one loses "
+            "its share",
+        ),
+    ] = 0.0
+    sizing: Annotated[
+        Sizing,
+        Setting(
+            "What an entry spends: all_in, or {numbers}.",
+            flag="--sizing",
+            metavar="KIND",
+            unit="word",
+            rule="what an entry spends: `all_in`, or one of the next five by name",
+            example="all_in",
+        ),
+    ] = "all_in"
+    quote_amount: Annotated[
+        float | None,
+        _number_of_sizing(
+            "Quote currency per entry, fee included.",
+            "quote currency",
+            "500",
+            "spends this, fee included",
+            None,
+        ),
+    ] = None
+    base_amount: Annotated[
+        float | None,
+        _number_of_sizing("Coins per entry.", "coins", "1", "buys so many coins", None),
+    ] = None
+    equity_share: Annotated[
+        float | None,
+        _number_of_sizing(
+            "Part of the account's worth per entry; 0.5 is half of it.",
+            "part",
+            "0.5",
+            "spends this part of the account's worth",
+            1,
+        ),
+    ] = None
+    risk_per_trade: Annotated[
+        float | None,
+        _number_of_sizing(
+            "Part of the account's worth that is lost if the first stop is hit.",
+            "part",
+            "0.01",
+            "buys as much as loses this part of the account's worth at the first stop",
+            1,
+        ),
+    ] = None
+    volatility_target: Annotated[
+        float | None,
+        _number_of_sizing(
+            "Volatility a year that an entry brings in; 0.2 is 20 %.",
+            "part a year",
+            "0.2",
+            "buys as much as brings this volatility into the account",
+            None,
+        ),
+    ] = None
+    volatility_bars: Annotated[
+        int,
+        Setting(
+            "Closes before an entry whose changes tell the market's volatility.",
+            ge=2,
+            most=MOST_BARS,
+            unit="candles",
+            rule="changes of the close that tell the market's volatility",
+        ),
+    ] = 30
+    exits: Annotated[ExitConfig, Section(key="exits")] = NO_EXITS
+    """Stops and targets."""
+    cool_down_bars: Annotated[
+        int,
+        Setting(
+            "Enter nothing for so many candles after an exit.",
+            flag="--cool-down",
+            metavar="CANDLES",
+            ge=0,
+            most=MOST_BARS,
+            unit="candles",
+            rule="candles after an exit whose signals enter nothing",
+        ),
+    ] = 0
+    reentry: Annotated[
+        Reentry,
+        Setting(
+            "After an exit: new_signal lets each run of BUYs enter once, while_signal any BUY.",
+            flag="--reentry",
+            metavar="RULE",
+            unit="word",
+            rule="which BUY enters after an exit: `new_signal` or `while_signal` "
+            "([Re-entry](#re-entry))",
+        ),
+    ] = "new_signal"
+    steps: MarketSteps = IDEAL_MARKET
+    """Price step, amount step and minimums of the market: no setting, a program adds them."""
+
+    def __post_init__(self) -> None:
+        """Check every setting.
+
+        Raises:
+            UsageError: one cannot be used; the text names it, what is allowed and what was found.
+        """
+        super().__post_init__()
+        worst = self.slippage + self.volume_impact
+        if worst >= 1:
+            raise UsageError(
+                "slippage, half the spread and volume_impact must be under 1 in all, found "
+                f"{worst}",
+                setting=("account.volume_impact", "account.slippage_bps", "account.spread_bps"),
+            )
+        self._check_sizing()
+
+    def _check_sizing(self) -> None:
+        for name, setting in _sizing_numbers().items():
+            is_given = getattr(self, name) is not None
+            if is_given and name != self.sizing:
+                raise UsageError(
+                    f"{name} must be left out with sizing {self.sizing}, found one",
+                    setting=(f"account.{name}", "account.sizing"),
+                )
+            if name == self.sizing and not is_given:
+                raise UsageError(
+                    f"sizing {name} needs a number {allowed_text(setting)}: write {name}=NUMBER, "
+                    f"or in a file {name}: NUMBER below it",
+                    setting="account.sizing",
+                )
+        if self.sizing == "risk_per_trade" and not self.exits.has_stop:
+            raise UsageError(
+                "sizing risk_per_trade needs a stop that limits the loss; set exits.stop_loss or "
+                "exits.trailing_stop",
+                setting=("account.sizing", "account.risk_per_trade"),
+            )
+
+    @property
+    def slippage(self) -> float:
+        """Return slippage and half the spread, as a part of the price."""
+        return self.slippage_bps / 10_000 + self.spread_bps / 20_000
+
+    @property
+    def target_fee_rate(self) -> float:
+        """Return the fee rate of a limit order."""
+        return self.fee_rate if self.maker_fee_rate is None else self.maker_fee_rate
+
+    @property
+    def closes_before(self) -> int:
+        """Return how many closes before an entry its size depends on."""
+        return self.volatility_bars + 1 if self.sizing == "volatility_target" else 0
+
+
+@cache
+def _sizing_numbers() -> dict[str, Setting]:
+    """Return the declaration of the number that goes with each sizing."""
+    declared = declared_settings(AccountConfig).values()
+    return {one.path[-1]: one.setting for one in declared if one.setting.number_of}

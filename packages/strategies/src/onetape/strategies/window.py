@@ -1,0 +1,15 @@
+"""How many candles a strategy is given live: one rule for backtest, check, search and trader."""
+
+from typing import Final
+
+#: A strategy is never given fewer, so that one with a short lookback warms up.
+LEAST_CANDLES: Final = 100
+
+
+def window_size(*lookbacks: int) -> int:
+    """Return how many closed candles are given to what looks back so far, 100 at least.
+
+    Args:
+        lookbacks: In candles of one timeframe: of the strategy, or of an order's size.
+    """
+    return max(LEAST_CANDLES, *lookbacks)

@@ -1,0 +1,131 @@
+"""Flags are made from the declared settings, and arrive in them."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import typer
+
+from backfiller.main import app as backfiller
+from backfiller.settings import BackfillerSettings
+from backtester.main import app as backtester
+from backtester.settings import BacktesterSettings
+from onetape.cli.flags import flag_values
+from onetape.cli.loading import load_settings
+from onetape.core.errors import UsageError
+from onetape.core.setting import declared_settings, setting_value
+from onetape.engine.account_config import AccountConfig
+from trader.main import app as trader
+from trader.settings import TraderSettings
+
+GIVEN: dict[str, Any] = {
+    "strategy": "macd",
+    "param": ["fast=5", "slow=9"],
+    "cash": 500.0,
+    "fee": 0.002,
+    "maker_fee": 0.001,
+    "fee_coin": "received",
+    "slippage": 7.0,
+    "spread_bps": 3.0,
+    "volume_impact": 0.01,
+    "cool_down": 3,
+    "reentry": "while_signal",
+    "sizing": "equity_share=0.25",
+    "stop_loss": 0.05,
+    "take_profit": None,
+    "target": ["0=0.02", "24=0.005"],
+    "trailing_stop": 0.04,
+    "time_stop": 12,
+}
+PROGRAMS = {
+    "backfiller": (backfiller, BackfillerSettings),
+    "backtester": (backtester, BacktesterSettings),
+    "trader": (trader, TraderSettings),
+}
+
+
+@pytest.mark.parametrize("program", [BacktesterSettings, TraderSettings])
+def test_every_flag_arrives_in_the_settings_of_both_programs(program: Any) -> None:
+    loaded = load_settings(program, "program", None, flag_values(program, GIVEN), {})
+    found = loaded.settings
+    values = {one.key: setting_value(found, one) for one in declared_settings(program).values()}
+    account, exits = found.account, found.account.exits
+    assert values["account.cash"] == 500
+    assert found.strategy.name == "macd"
+    assert found.strategy.parameters == {"fast": "5", "slow": "9"}
+    assert (account.fee_rate, account.slippage_bps) == (0.002, 7.0)
+    assert (account.sizing, account.equity_share) == ("equity_share", 0.25)
+    assert (account.cool_down_bars, account.reentry) == (3, "while_signal")
+    assert (account.maker_fee_rate, account.fee_coin) == (0.001, "received")
+    assert (account.spread_bps, account.volume_impact) == (3.0, 0.01)
+    assert exits.stop_loss == 0.05
+    assert exits.target_table == {0: 0.02, 24: 0.005}
+    assert (exits.trailing_stop, exits.time_stop_bars) == (0.04, 12)
+
+
+@pytest.mark.parametrize("program", [BacktesterSettings, TraderSettings])
+def test_no_flags_leave_the_defaults(program: Any) -> None:
+    flags = flag_values(program, dict.fromkeys(GIVEN))
+    assert load_settings(program, "program", None, flags, {}).settings == program()
+
+
+@pytest.mark.parametrize("name", ["foo=1", "all_in=1", "foo", "quote_amuont=5"])
+def test_a_sizing_that_is_none_is_answered_with_all_kinds_and_their_form(name: str) -> None:
+    with pytest.raises(UsageError, match=r"^--sizing '.*' was not understood; write all_in, or a"):
+        flag_values(BacktesterSettings, {**GIVEN, "sizing": name})
+
+
+@pytest.mark.parametrize(
+    ("param", "words"),
+    [
+        (["period"], "--param 'period' was not understood; write name=value, as period=10"),
+        ([" =1"], "--param ' =1' was not understood; write name=value, as period=10"),
+        (["a=1", "a=2"], "--param a is given twice, as 1 and as 2; leave one out"),
+    ],
+)
+def test_a_parameter_is_a_name_and_a_value(param: list[str], words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        flag_values(BacktesterSettings, {"param": param})
+    assert str(caught.value) == words
+
+
+def test_the_value_of_a_parameter_begins_behind_the_first_equals_sign() -> None:
+    tree = flag_values(
+        BacktesterSettings, {"param": ["period=10", " buy = 30 ", "a=b=c", "empty="]}
+    )
+    values = {"period": "10", "buy": "30", "a": "b=c", "empty": ""}
+    assert tree == {"strategy.parameters": values}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_flag_of_a_setting_is_one_of_the_program(name: str) -> None:
+    app, model = PROGRAMS[name]
+    known = {opt for parameter in typer.main.get_command(app).params for opt in parameter.opts}
+    declared = declared_settings(model).values()
+    assert {one.flag for one in declared if one.flag} <= known
+    # What only makes sense with another one, or guards the program, is set in the file.
+    without = {one.key for one in declared if not one.flag and not one.setting.number_of}
+    guards = {"mode", "stale_after_seconds", "max_signal_age_seconds", "ticker_days"}
+    assert without <= {"account.volatility_bars", *guards}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_commented_file_of_a_program_has_every_setting_at_its_default(
+    name: str, repository: Path
+) -> None:
+    _, model = PROGRAMS[name]
+    file = repository / "config" / f"{name}.yaml"
+    settings: msgspec.Struct = load_settings(model, name, file, {}, {}).settings
+    assert settings == model()
+    keys = re.findall(r"^ *(\w+):", file.read_text(), re.MULTILINE)
+    parts = [part for key in declared_settings(model) for part in key.split(".")]
+    assert {*keys} == {*parts}
+
+
+def test_every_setting_of_an_account_stands_in_the_table_with_its_flag(repository: Path) -> None:
+    page = (repository / "docs" / "rules.md").read_text()
+    declared = declared_settings(AccountConfig)
+    rows = re.findall(r"^\| `(\w+)` \|.*\|$", page, re.MULTILINE)
+    assert {one.name for one in declared.values()} <= {*rows}

@@ -1,0 +1,19 @@
+"""The engine's names are loaded at their first use."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+
+from onetape import engine
+from onetape.engine import api
+
+
+def test_an_accounts_settings_are_known_without_numpy() -> None:
+    code = "import onetape.engine.account_config, sys; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_public_name_is_there_and_none_is_hidden_by_a_module_of_its_name() -> None:
+    for name in api.__all__:
+        assert getattr(engine, name) is getattr(api, name)
+        assert find_spec(f"onetape.engine.{name}") is None

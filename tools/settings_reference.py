@@ -1,0 +1,203 @@
+"""Write what declared settings generate: config/*.yaml and the tables of docs/rules.md.
+
+    uv run python tools/settings_reference.py            # writes the files
+    uv run python tools/settings_reference.py --check    # ends with 6 where a file is another one
+
+Each setting is declared once, on a field; see packages/core/src/onetape/core/setting.py.
+"""
+
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple, cast
+
+import msgspec
+
+from backfiller.settings import BackfillerSettings
+from backtester.settings import BacktesterSettings
+from onetape.cli.flags import default_text, is_repeated, numbers_of
+from onetape.core.setting import Declared, declared_settings
+from onetape.engine.account_config import AccountConfig
+from trader.settings import TraderSettings
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+RULES: Final = Path("docs", "rules.md")
+#: Columns of a YAML file: where comments begin, and where lines end.
+_COMMENT, _WIDTH = 26, 100
+#: What stands behind the name of a section.
+_SECTION_NOTES: Final = {
+    "account": "docs/rules.md: each key with its formula and its flag",
+    "exits": "in addition to the strategy's SELL",
+}
+
+
+class Program(NamedTuple):
+    """A program with a YAML file."""
+
+    name: str
+    does: str
+    """What `uv run NAME` does by this file, as a verb."""
+    variable: str
+    """An example of a variable, without the program's name."""
+    model: type[msgspec.Struct]
+
+
+PROGRAMS: Final = (
+    Program("backfiller", "fetches", "EXCHANGE=kraken", BackfillerSettings),
+    Program("backtester", "replays", "ACCOUNT__CASH=500", BacktesterSettings),
+    Program("trader", "does", "STRATEGY__NAME=macd", TraderSettings),
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Write the files, or compare them with `--check`; return the exit code."""
+    is_check = arguments == ["--check"]
+    if arguments and not is_check:
+        print(__doc__)
+        return 2
+    differing = 0
+    for path, text in generated(ROOT).items():
+        file = ROOT / path
+        if file.read_text(encoding="utf-8") == text:
+            continue
+        differing += 1
+        if is_check:
+            print(f"{path} differs; run: uv run python tools/settings_reference.py")
+        else:
+            file.write_text(text, encoding="utf-8")
+            print(f"{path} written")
+    return 6 if is_check and differing else 0
+
+
+def generated(root: Path) -> dict[Path, str]:
+    """Return each generated file with its text.
+
+    Args:
+        root: Folder of the checkout, whose docs/rules.md has the text around the tables.
+    """
+    files = {Path("config", f"{one.name}.yaml"): yaml_of(one) for one in PROGRAMS}
+    page = (root / RULES).read_text(encoding="utf-8")
+    for section in ("account", "exits"):
+        page = with_table(page, section)
+    return {**files, RULES: page}
+
+
+def yaml_of(program: Program) -> str:
+    """Return the commented YAML file of a program, with all its settings at their defaults."""
+    name = program.name
+    header = (
+        f"What `uv run {name}` {program.does} when no flag says otherwise. Your own copy goes to "
+        f"user/config/{name}.yaml, which git ignores. Flags win over the environment "
+        f"({name.upper()}__{program.variable}), the environment wins over this file."
+    )
+    lines = [*textwrap.wrap(header, _WIDTH - 2, break_on_hyphens=False)]
+    body = list(_yaml_lines(program.model))
+    return "\n".join([*(f"# {line}" for line in lines), "", *body, ""])
+
+
+def _yaml_lines(model: type[msgspec.Struct]) -> Iterator[str]:
+    sections: dict[str, list[Declared]] = {}
+    for key, one in declared_settings(model).items():
+        section, dot, _ = key.rpartition(".")
+        sections.setdefault(section if dot else key, []).append(one)
+    was_section = False
+    for name, members in sections.items():
+        is_section = members[0].key != name
+        if is_section or was_section:
+            yield ""
+        if is_section:
+            yield from _commented(f"{name}:", _SECTION_NOTES.get(name, ""))
+        for one in members:
+            indent = "  " if is_section else ""
+            yield from _commented(f"{indent}{one.name}: {_scalar(one.default)}", _note(model, one))
+        was_section = is_section
+
+
+def _commented(text: str, comment: str) -> Iterator[str]:
+    text = text.rstrip()
+    if not comment:
+        yield text
+        return
+    column = max(_COMMENT, len(text) + 1)
+    first, *others = textwrap.wrap(comment, _WIDTH - column - 2, break_on_hyphens=False)
+    yield f"{text:{column}}# {first}"
+    for line in others:
+        yield f"{'':{column}}# {line}"
+
+
+def _scalar(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return f"[{', '.join(cast('list[str]', value))}]"
+    if isinstance(value, dict):
+        return "{}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _note(model: type[msgspec.Struct], one: Declared) -> str:
+    """Return the help of a setting as a comment: no capital, no full stop."""
+    numbers = numbers_of(model, one)
+    names = f"one of the next {len(numbers)} by name"
+    example = one.setting.file_example
+    text = one.setting.help.replace("{numbers}", names).removesuffix(".")
+    if "{example}" in text:
+        text = text.replace("{example}", example)
+    elif example:
+        text = f"{text}; several as {example}" if is_repeated(one) else text
+    is_word = text[1:2].islower() or text[1:2] == " "
+    text = text[0].lower() + text[1:] if is_word else text
+    return f"{text}; empty: {one.setting.empty}" if one.setting.empty else text
+
+
+def with_table(page: str, section: str) -> str:
+    """Return a page with the table of a section between its two marks."""
+    start, end = f"<!-- settings: {section} -->\n", "<!-- end of settings -->"
+    before, _, rest = page.partition(start)
+    _, _, after = rest.partition(end)
+    if not rest or not after:
+        msg = f"{RULES} lacks {start.strip()} or the mark of its end"
+        raise ValueError(msg)
+    return "".join([before, start, *table_lines(section), end, after])
+
+
+def table_lines(section: str) -> Iterator[str]:
+    """Give the lines of the table of `account` or `exits`."""
+    declared = declared_settings(AccountConfig)
+    yield "| key | what it does | unit | default | flag |\n|---|---|---|---|---|\n"
+    for one in _members(declared.values(), section):
+        flag = _flag(one)
+        cells = (
+            f"`{one.name}`",
+            one.setting.rule or _lower(one.setting.help.removesuffix(".")),
+            one.setting.unit,
+            default_text(one) or "none",
+            f"`{flag}`" if flag else "",
+        )
+        yield f"| {' | '.join(cells)} |\n"
+
+
+def _members(declared: Iterable[Declared], section: str) -> list[Declared]:
+    return [
+        one
+        for one in declared
+        if one.path[0] == section or (len(one.path) == 1 and section == "account")
+    ]
+
+
+def _flag(one: Declared) -> str:
+    setting: Any = one.setting
+    if setting.number_of:
+        return f"--{setting.number_of} {one.name}={setting.example}"
+    return f"{one.flag} {setting.example}".strip()
+
+
+def _lower(text: str) -> str:
+    return text[0].lower() + text[1:]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
