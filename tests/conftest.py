@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import typer.main
 
 from browser import Chromium, Page
 from bytecode import compile_installed
@@ -27,6 +28,8 @@ from side_by_side import processes_for, put_longest_first
 give_children_default_signals()
 # Reading all certificates of the system takes 30 ms for each client of an exchange, of thousands.
 ssl.create_default_context = cache(ssl.create_default_context)
+# To make the commands of an app anew takes 10 ms for each run inside the tests, of thousands.
+typer.main.get_command = cache(typer.main.get_command)
 # Without bytecode each process of the tests, and each program that they start, compiles everything.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

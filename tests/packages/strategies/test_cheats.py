@@ -17,7 +17,7 @@ from onetape.strategies.sample import WHOLE_BARS, quick_check, quick_text, sampl
 from onetape.strategies.testing import random_candles
 
 Make = Callable[[], Strategy]
-SHORT: Candles = random_candles(1_500, seed=5)
+SHORT: Candles = random_candles(800, seed=5)
 LONG: Candles = random_candles(WHOLE_BARS + 4_000, seed=6)
 
 
@@ -72,7 +72,7 @@ def test_a_failure_on_few_candles_hides_no_look_ahead_from_the_full_check(
 ):
     result = full(write(FAILING), SHORT)
     assert result.failing == tuple(range(30))
-    assert "30 of 1,500 bars fail, first 2024-01-01 00:00 UTC: fails: " in check_line(result)
+    assert "30 of 800 bars fail, first 2024-01-01 00:00 UTC: fails: " in check_line(result)
     assert "later candles change the past" in check_line(result)
 
 
