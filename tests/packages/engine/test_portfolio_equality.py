@@ -184,7 +184,7 @@ def test_only_from_the_first_moment_that_binds_on_is_traded_event_by_event(
     require_equal(series, rules, places)
 
 
-@pytest.mark.parametrize("cash", [1e-295, 1e-9, 0.1, 1e140])
+@pytest.mark.parametrize("cash", [1e-295, 1e-9, 0.1, 1e15])
 def test_the_cash_is_exact_for_orders_of_any_size(cash: float):
     rules = AccountConfig(cash=cash, sizing="equity_share", equity_share=0.4)
     series = series_of(5, 150, rules, symbols=4, has_detail=False, is_mixed=False)
