@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Final
 
-from onetape.cli.dates import parse_moment, parse_timerange
+from onetape.cli.dates import parse_timerange
 from onetape.core.candles import LATEST_TIMESTAMP, SeriesKey
 from onetape.core.clock import day_text
+from onetape.core.dates import parse_moment
 from onetape.core.errors import DataError, UsageError
 from onetape.store.database import Store
 from onetape.store.gaps import ACCEPTED, Gap, clear_gaps, gaps_of, set_gaps

@@ -7,9 +7,9 @@ from msgspec import Struct
 
 from backfiller.commands.common import database_of
 from backfiller.settings import BackfillerSettings
-from onetape.cli.dates import parse_moment
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import check_range, day_text
+from onetape.core.dates import parse_moment
 from onetape.core.errors import UsageError, naming_settings
 from onetape.core.symbols import spot_symbol
 from onetape.core.timeframes import Timeframe

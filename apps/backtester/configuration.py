@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 from backtester.settings import BacktesterSettings
 from onetape.backtest.config import BacktestConfig, StrategyChoice
-from onetape.cli.dates import parse_moment, range_flags
+from onetape.cli.dates import range_flags
 from onetape.cli.flags import flag_values
 from onetape.cli.loading import Loaded, Places, load_settings, settings_file
 from onetape.cli.stdout import claim_stdout
+from onetape.core.dates import parse_moment
 from onetape.core.errors import naming_settings
 from onetape.core.folders import USER_FOLDER, database_path
 from onetape.core.symbols import spot_symbol

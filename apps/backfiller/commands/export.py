@@ -90,9 +90,9 @@ def _range(from_: str | None, to: str | None) -> tuple[int, int]:
     Raises:
         UsageError: one is no time, or the range is empty.
     """
-    from onetape.cli.dates import parse_moment
     from onetape.core.candles import LATEST_TIMESTAMP
     from onetape.core.clock import check_range
+    from onetape.core.dates import parse_moment
 
     start = 0 if from_ is None else parse_moment(from_, "--from")
     end = LATEST_TIMESTAMP if to is None else parse_moment(to, "--to")

@@ -7,7 +7,7 @@ import typer
 from onetape.cli import options
 
 if TYPE_CHECKING:
-    from onetape.backtest.bias_check import CheckedSeries
+    from onetape.backtest.full_check import CheckedSeries
 
 
 def check(
@@ -26,14 +26,14 @@ def check(
     is checked in part, which the candles choose, unless --all is given. Exit 6 where a bar differs.
     """
     from backtester.ending import stoppable
-    from backtester.main import chosen_by
+    from backtester.flags import chosen_by
     from backtester.rendering.check import (
         check_failure,
         checked_document,
         checked_lines,
         progress_bar,
     )
-    from onetape.backtest.bias_check import check_series
+    from onetape.backtest.full_check import check_series
     from onetape.cli.output import print_json, print_line
 
     chosen = chosen_by(context.args, "check")

@@ -25,16 +25,16 @@ def explain_moment(
 
     Takes --run, or all the flags of a backtest, which is then run again.
     """
-    from backtester.main import chosen_by
+    from backtester.flags import chosen_by
     from backtester.rendering.explain import render_explanation
     from backtester.rendering.result import plain
     from onetape.backtest.explain import explain
     from onetape.backtest.runner import run_backtest
     from onetape.backtest.storage.rerun import rerun
     from onetape.backtest.storage.runs import load_run
-    from onetape.cli.dates import parse_moment
     from onetape.cli.output import print_json, print_line
     from onetape.cli.stdout import claim_stdout
+    from onetape.core.dates import parse_moment
 
     moment = parse_moment(at, "--at")
     if run is None:

@@ -54,10 +54,9 @@ def search(
     Exit 3 where no combination gives a result.
     """
     from backtester.ending import stoppable
-    from backtester.main import chosen_by
+    from backtester.flags import chosen_by
     from backtester.rendering.search_output import print_search
     from backtester.rendering.search_progress import show_progress
-    from onetape.backtest.bias_check import count_processors
     from onetape.backtest.optimization.ranking import checked_metric
     from onetape.backtest.optimization.run import (
         Asked,
@@ -65,6 +64,7 @@ def search(
         nothing_worked,
         run_search,
     )
+    from onetape.backtest.parallel import count_processors
 
     asked = Asked(
         checked_metric(rank),

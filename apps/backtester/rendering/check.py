@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onetape.backtest.bias_check import CheckedSeries
+    from onetape.backtest.full_check import CheckedSeries
     from onetape.core.errors import CheckFailed
 
 

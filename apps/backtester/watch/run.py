@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Final, cast
 import msgspec
 
 from backtester.configuration import loaded_settings
-from backtester.main import parsed_flags
+from backtester.flags import parsed_flags
 from backtester.watch.files import Watched, settings_files, strategy_file
 from backtester.watch.patience import SLOW_AFTER_SECONDS, Patience
 from backtester.watch.server import Newest, ReportServer

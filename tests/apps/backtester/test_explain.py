@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backtester.main import chosen_by
+from backtester.flags import chosen_by
 from onetape.backtest.explain import CandleExplanation, explain
 from onetape.backtest.models import Backtest
 from onetape.backtest.runner import run_backtest

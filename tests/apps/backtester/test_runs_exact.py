@@ -10,7 +10,7 @@ import pytest
 from msgspec import convert
 from msgspec.structs import asdict, replace
 
-from backtester.main import chosen_by
+from backtester.flags import chosen_by
 from backtester.rendering.result import plain, print_document
 from onetape.backtest.records import TradeRecord
 from onetape.backtest.runner import run_backtest

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from onetape.backtest.bias_check import count_processors
+from onetape.backtest.parallel import count_processors
 
 Run = Callable[..., Any]
 SOURCE = '''

@@ -9,7 +9,7 @@ import pytest
 from msgspec import convert
 from msgspec.structs import asdict
 
-from backtester.main import chosen_by
+from backtester.flags import chosen_by
 from backtester.rendering.result import TRADES_SHOWN, result_text
 from onetape.backtest.records import TradeRecord
 from onetape.backtest.runner import run_backtest

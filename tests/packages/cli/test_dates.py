@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onetape.cli.dates import parse_moment, parse_timerange, range_flags
+from onetape.cli.dates import parse_timerange, range_flags
 from onetape.core.candles import LATEST_TIMESTAMP
 from onetape.core.clock import check_range, day_text
+from onetape.core.dates import parse_moment
 from onetape.core.errors import UsageError
 
 JANUARY_31 = 1_706_659_200

@@ -1,1 +1,73 @@
-"""Backtests as a library: run a strategy over stored candles, check, explain, save, optimize."""
+"""Backtests in Python: run a strategy over candles, look at the result, save it, optimize.
+
+    import onetape.backtest as ot
+
+    candles = ot.load_candles("BTC/USDT", "1h", start="2023-12-01")
+    run = ot.backtest(ot.strategy("sma_cross", fast=24, slow=120), candles, start="2024-01-01")
+
+docs/python.md explains each name. Names load what they need when they are first used.
+"""
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from onetape.backtest.api import backtest, backtest_signals
+    from onetape.backtest.arguments import Account, Exits, strategy
+    from onetape.backtest.candle_sources import StoredCandles, load_candles
+    from onetape.backtest.optimization.grid import OptimizationResult, optimize
+    from onetape.backtest.results import BacktestResult
+    from onetape.backtest.storage.compare import compare
+    from onetape.backtest.storage.runs import load_run
+    from onetape.strategies import indicators
+    from onetape.strategies.functions import Entries, strategy_function
+
+__all__ = [
+    "Account",
+    "BacktestResult",
+    "Entries",
+    "Exits",
+    "OptimizationResult",
+    "StoredCandles",
+    "backtest",
+    "backtest_signals",
+    "compare",
+    "indicators",
+    "load_candles",
+    "load_run",
+    "optimize",
+    "strategy",
+    "strategy_function",
+]
+
+#: Module of each public name.
+_MODULES: Final = {
+    "Account": "onetape.backtest.arguments",
+    "BacktestResult": "onetape.backtest.results",
+    "Entries": "onetape.strategies.functions",
+    "Exits": "onetape.backtest.arguments",
+    "OptimizationResult": "onetape.backtest.optimization.grid",
+    "StoredCandles": "onetape.backtest.candle_sources",
+    "backtest": "onetape.backtest.api",
+    "backtest_signals": "onetape.backtest.api",
+    "compare": "onetape.backtest.storage.compare",
+    "indicators": "onetape.strategies",
+    "load_candles": "onetape.backtest.candle_sources",
+    "load_run": "onetape.backtest.storage.runs",
+    "optimize": "onetape.backtest.optimization.grid",
+    "strategy": "onetape.backtest.arguments",
+    "strategy_function": "onetape.strategies.functions",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Return a public name; the command line loads none of them."""
+    import importlib
+
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return [*__all__]

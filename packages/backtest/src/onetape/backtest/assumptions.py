@@ -1,30 +1,47 @@
 """Assumptions of a run, and the notes that a reader needs to trust its numbers, in words."""
 
-from typing import Any
+from collections.abc import Sequence
+
+from msgspec import Struct
 
 from onetape.backtest.models import Backtest, CandleWindow, SymbolRun
 from onetape.backtest.records import BiasCheck, join_checks
 from onetape.backtest.refusals import refusal_notes
-from onetape.backtest.warm_up import pause_notes
 from onetape.core.clock import utc_text
 from onetape.core.digits import fixed_text, money_decimals, number_text
 from onetape.core.simulated import ORIGIN_WORDS
 from onetape.core.symbols import base_and_quote
+from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted
 from onetape.engine import TIE_RULE, AccountConfig, Result
-from onetape.strategies import parameters_of
+from onetape.strategies.segments import Segment, segment_ends
+
+
+class Pause(Struct, frozen=True):
+    """A part of the range that is not traded, because a warm-up after a hole is not full."""
+
+    hole_from: int
+    """Open of the first missing candle, epoch seconds."""
+    hole_to: int
+    """Open of the first candle after the hole, epoch seconds."""
+    timeframe: str
+    """Timeframe of the missing candles."""
+    trading_since: int | None
+    """Close of the first candle that is decided on again, epoch seconds; None: the range, or a
+    further hole, comes first."""
 
 
 def assumptions(backtest: Backtest) -> dict[str, str]:
     """Return the rules of a run in words, by label."""
     rules, first = backtest.first.result.rules, backtest.first
+    finer = backtest.config.detail_timeframe
     words = {
         "fills": f"signal on the close, filled at the next open, {slippage_words(rules)}",
         "account": _account_words(first),
         "fees": fee_words(rules),
         "exits": exit_words(rules),
         "re-entry": reentry_words(rules),
-        **_detail_words(backtest),
+        **({} if finer is None else _detail_words(finer, backtest.runs)),
         "market": first.market,
         **first.higher.words,
     }
@@ -38,14 +55,28 @@ def _account_words(run: SymbolRun) -> str:
     return f"{cash} {quote}, {sizing_words(rules, base, quote)}"
 
 
-def _detail_words(backtest: Backtest) -> dict[str, str]:
-    finer = backtest.config.detail_timeframe
-    if finer is None:
-        return {}
-    # Most runs use no finer candles: the import would cost each of them a millisecond.
-    from onetape.backtest.intrabar import detail_words
+def _detail_words(finer: str, runs: Sequence[SymbolRun]) -> dict[str, str]:
+    """Return the use of finer candles and how many exits they decided, for the assumptions.
 
-    return detail_words(finer, backtest.runs)
+    Args:
+        finer: Timeframe of the finer candles.
+        runs: The runs of all symbols.
+    """
+    rules = runs[0].result.rules
+    if not rules.exits.has_levels:
+        return {"detail": f"{finer} candles are asked nothing: there is no stop and no target"}
+    told = [each for run in runs for each in run.result.book.told.values()]
+    exits = [each for each in told if not each.goes_on]
+    known = sum(each.silence is None for each in exits)
+    went_on = len(told) - len(exits)
+    trails = rules.exits.trailing_stop is not None
+    return {
+        "detail": f"{finer} candles tell whether stop or target came first, "
+        f"{'move the trailing stop, ' if trails else ''}and fill at its open a "
+        f"level that one of them opens beyond: they told {known:,} of "
+        f"{counted(len(exits), 'exit')} inside a candle"
+        + (f", and that {counted(went_on, 'candle')} ended no position" if went_on else "")
+    }
 
 
 def _words_together(backtest: Backtest, words: dict[str, str]) -> dict[str, str]:
@@ -249,7 +280,66 @@ def _ambiguity(result: Result, finer: str | None) -> str:
     return f"{counted(book.ambiguous, 'ambiguous bar')}: {' or '.join(kinds)}{want}{told}{hint}"
 
 
-def parameter_values(backtest: Backtest) -> dict[str, Any]:
-    """Return the strategy's parameters by name."""
-    strategy = backtest.strategy
-    return {info.name: getattr(strategy, info.name) for info in parameters_of(strategy)}
+def pauses_of(window: CandleWindow, segments: Sequence[Segment]) -> list[Pause]:
+    """Return the parts of the range that are not traded because of holes, oldest first."""
+    found: list[Pause] = []
+    timeframe = Timeframe.parse(window.key.timeframe)
+    for segment, end in _paused(window, segments):
+        since = None
+        if segment.ready < end:
+            since = timeframe.next(int(window.candles.timestamp[segment.ready]))
+        found.append(Pause(*(segment.hole or (0, 0)), segment.timeframe, since))
+    return found
+
+
+def _paused(window: CandleWindow, segments: Sequence[Segment]) -> list[tuple[Segment, int]]:
+    """Return the segments of the range that begin with a warm-up after a hole, with their ends."""
+    return [
+        (segment, end)
+        for segment, end in _with_ends(window, segments)
+        if segment.hole is not None and segment.ready > window.warm_up and end > window.warm_up
+    ]
+
+
+def _with_ends(window: CandleWindow, segments: Sequence[Segment]) -> list[tuple[Segment, int]]:
+    return [*zip(segments, segment_ends(segments, len(window.candles)), strict=True)]
+
+
+def _is_traded_before(window: CandleWindow, segments: Sequence[Segment], index: int) -> bool:
+    """Return whether a candle of the range is decided on before a segment that starts there."""
+    return any(
+        max(segment.ready, window.warm_up) < end
+        for segment, end in _with_ends(window, segments)
+        if segment.start < index
+    )
+
+
+def pause_notes(window: CandleWindow, segments: Sequence[Segment], who_asks: str = "") -> list[str]:
+    """Return the line that says since when a run trades, where a hole delays that; else none.
+
+    Args:
+        window: The candles.
+        segments: The segments of these candles.
+        who_asks: Whose warm-up it is, such as `, the longest of all combinations,`.
+    """
+    pauses = pauses_of(window, segments)
+    if not pauses:
+        return []
+    last = pauses[-1]
+    hole = f"{utc_text(last.hole_from)} to {utc_text(last.hole_to)} UTC"
+    if last.timeframe != window.key.timeframe:
+        hole = f"of {last.timeframe} candles {hole}"
+    warm_up = f"warm-up of {counted(window.wanted_warm_up, 'candle')}{who_asks}"
+    if last.trading_since is None:
+        text = f"no trading after the unexplained hole {hole}: the range ends before a {warm_up}"
+    else:
+        start = _paused(window, segments)[-1][0].start
+        again = " again" if _is_traded_before(window, segments, start) else ""
+        text = (
+            f"trading starts{again} {utc_text(last.trading_since)} UTC, after a {warm_up} behind "
+            f"the unexplained hole {hole}"
+        )
+    others = len(pauses) - 1
+    if others:
+        text += f"; {counted(others, 'earlier hole')} paused it likewise"
+    return [text]

@@ -1,14 +1,9 @@
 """The bias check: on a sample of bars with every backtest, or on every bar by itself."""
 
-import contextlib
-import os
 import shlex
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
-from onetape.backtest.config import BacktestConfig
+from onetape.backtest.config import FRAME_EXCHANGE, BacktestConfig
 from onetape.backtest.models import CandleWindow
 from onetape.backtest.records import BiasCheck
 from onetape.core.clock import day_text
@@ -16,11 +11,6 @@ from onetape.core.defaults import DEFAULT_EXCHANGE, DEFAULT_SYMBOL, DEFAULT_TIME
 from onetape.strategies import Higher, Signals, Strategy
 from onetape.strategies.hearing import silenced
 from onetape.strategies.segments import Segment
-
-if TYPE_CHECKING:
-    from onetape.strategies.check_data import CheckData
-    from onetape.strategies.check_result import CheckResult
-    from onetape.strategies.smallest import Smallest
 
 
 def fresh_maker(config: BacktestConfig) -> Callable[[], Strategy]:
@@ -79,6 +69,8 @@ def check_run(
 
 def check_command(config: BacktestConfig) -> str:
     """Return the command that checks every bar of a run of one symbol."""
+    if config.exchange == FRAME_EXCHANGE:
+        return "uv run backtester check -s FILE.py:NAME, with the strategy in a file"
     start, end = (
         None if moment is None else day_text(moment).replace(" ", "T")
         for moment in (config.start, config.end)
@@ -100,91 +92,3 @@ def check_command(config: BacktestConfig) -> str:
     if config.allow_gaps:
         parts.append("--allow-gaps")
     return " ".join(parts)
-
-
-def load_check_data(config: BacktestConfig) -> "tuple[Strategy, CheckData, list[str]]":
-    """Return the strategy of one symbol, the candles that its backtest would read, and notes.
-
-    A note says since when the candles are traded, where a hole delays that.
-
-    Raises:
-        OnetapeError: as for a backtest.
-    """
-    from onetape.backtest.data import load_window, open_run_database
-    from onetape.backtest.higher_timeframe import load_higher
-    from onetape.backtest.warm_up import pause_notes, run_segments
-    from onetape.core.errors import DataError
-    from onetape.strategies import lookback_of
-    from onetape.strategies.check_data import CheckData
-
-    key = config.key
-    strategy = fresh_maker(config)()
-    with open_run_database(config) as store:
-        window = load_window(store, key, config, lookback=lookback_of(strategy))
-        if len(window.candles) == window.warm_up:
-            raise DataError(f"{key} has no closed candle in the range; choose a longer one")
-        higher = load_higher(store, window, strategy, config)
-    segments = run_segments(window, higher, strategy)
-    data = CheckData(window.candles, higher.candles, window.warm_up, segments)
-    notes = pause_notes(window, segments)
-    if not len(data):
-        raise DataError(f"{key}: no bar can be checked: {notes[0]}; choose a longer range")
-    return strategy, data, notes
-
-
-class CheckedSeries(Struct, frozen=True):
-    """Result of the bias check of every bar of one series."""
-
-    series: str
-    """Exchange, symbol and timeframe."""
-    strategy: str
-    """Name of the strategy."""
-    result: "CheckResult"
-    smallest: "Smallest | None"
-    """Smallest sufficient lookback, where the declared one is too short and the candles show it."""
-    part: tuple[int, int] | None
-    """First and last bar, epoch seconds, where only a part of the range was checked."""
-    notes: tuple[str, ...] = ()
-    """Notes on the candles, in sentences."""
-
-
-def check_series(
-    config: BacktestConfig,
-    *,
-    whole: bool,
-    show_progress: Callable[[str, int], "contextlib.AbstractContextManager[Callable[[int], None]]"],
-) -> CheckedSeries:
-    """Check the strategy on every bar of one series.
-
-    Args:
-        config: Configuration of one symbol.
-        whole: Whether every bar of a very long range is checked too.
-        show_progress: Opens the display of the progress, given a title and the number of bars, and
-            gives a function that takes the number of bars done.
-
-    Raises:
-        OnetapeError: as for a backtest.
-    """
-    import numpy as np
-
-    from onetape.backtest.bias_check_workers import windows_shared
-    from onetape.strategies.check import check_strategy, part_to_check
-    from onetape.strategies.smallest import smallest_lookback
-
-    strategy, data, notes = load_check_data(config)
-    make, bars = fresh_maker(config), part_to_check(data, whole=whole)
-    with show_progress(f"check {strategy.name}", len(bars)) as report:
-        result = check_strategy(make, data, bars, report, windows_shared(count_processors()))
-    smallest = None
-    if result.difference is not None and result.difference.kind == "warm-up":
-        decided = np.setdiff1d(bars, result.failing)
-        smallest = smallest_lookback(make, data, decided, result.differing, result.windows)
-    part = (result.start, result.end) if len(bars) < len(data) else None
-    return CheckedSeries(str(config.key), strategy.name, result, smallest, part, tuple(notes))
-
-
-def count_processors() -> int:
-    """Return how many processors this process may use."""
-    with contextlib.suppress(AttributeError):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

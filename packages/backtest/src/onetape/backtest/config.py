@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,6 +20,10 @@ from onetape.core.timeframes import Timeframe
 from onetape.engine import AccountConfig
 from onetape.engine.account_config import MARKET, MAX_OPEN_TRADES, MarketKind
 from onetape.strategies import Strategy, load_strategy
+from onetape.strategies.parameters import converted_parameters
+
+#: Exchange id of candles that come from a DataFrame.
+FRAME_EXCHANGE: Final = "dataframe"
 
 
 class StrategyChoice(Struct, frozen=True):
@@ -39,6 +43,25 @@ class StrategyChoice(Struct, frozen=True):
             OnetapeError: the strategy cannot be loaded, or does not accept the parameters.
         """
         return load_strategy(self.name, self.parameters, user_folder=self.user_folder)
+
+    def detached(self) -> "StrategyChoice":
+        """Return the choice by name and parameters alone, without code."""
+        return StrategyChoice(self.name, dict(self.parameters), self.user_folder)
+
+
+class ClassChoice(StrategyChoice, frozen=True, kw_only=True):
+    """A strategy given as a class, with its parameters as values."""
+
+    cls: type[Strategy]
+    values: Mapping[str, Any]
+
+    def load(self) -> Strategy:
+        """Return a new instance of the class.
+
+        Raises:
+            UsageError: the class does not accept the parameters.
+        """
+        return self.cls(**converted_parameters(self.cls, self.values))
 
 
 class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):

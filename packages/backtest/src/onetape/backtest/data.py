@@ -6,13 +6,13 @@ import numpy as np
 
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.models import CandleWindow
-from onetape.backtest.remedies import gap_text, nothing_stored_text, repair_command
+from onetape.backtest.remedies import gap_text, repair_command, stored_range
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.clock import day_text, utc_text
 from onetape.core.errors import CandleGapError, DataError
 from onetape.core.holes import holes_between
 from onetape.core.timeframes import Timeframe
-from onetape.store.candles import closed_range, first_row_after, last_closed
+from onetape.store.candles import first_row_after, last_closed
 from onetape.store.database import Store, open_if_exists
 from onetape.store.gaps import accepted_in, unexplained
 from onetape.store.reading import closed_between, has_volume
@@ -82,7 +82,7 @@ def load_window(
         unexplained=unknown,
         left_out=_unproven(store, key, last, wanted[1]),
         # Before the first stored candle there is no hole: the series begins there.
-        holes=_placed(candles, [one for one in (*hole, *bad) if one[0] > first]),
+        holes=place_holes(candles, [one for one in (*hole, *bad) if one[0] > first]),
         accepted={
             reason: sum(timeframe.count_between(*part) for part in parts)
             for reason, parts in accepted_in(store, key, holes).items()
@@ -113,7 +113,7 @@ def _warm_up(
     return before[int(np.searchsorted(before.timestamp, found[0][0])) :], found
 
 
-def _placed(candles: Candles, holes: Sequence[tuple[int, int]]) -> tuple[Hole, ...]:
+def place_holes(candles: Candles, holes: Sequence[tuple[int, int]]) -> tuple[Hole, ...]:
     """Return unexplained holes by the candle after them; a hole in several parts counts once."""
     found: dict[int, Hole] = {}
     for start, end in holes:
@@ -129,18 +129,6 @@ def _unproven(store: Store, key: SeriesKey, last: int, end: int | None) -> int |
     if row is None or (end is not None and row.timestamp >= end):
         return None
     return row.timestamp
-
-
-def stored_range(store: Store, key: SeriesKey, config: BacktestConfig) -> tuple[int, int]:
-    """Return the opens of the first and the last closed candle, epoch seconds.
-
-    Raises:
-        DataError: there is none; the text has the command that fetches some.
-    """
-    stored = closed_range(store, key)
-    if stored is not None:
-        return stored
-    raise DataError(nothing_stored_text(store, key, config))
 
 
 def series_has_volume(store: Store, window: CandleWindow) -> bool:

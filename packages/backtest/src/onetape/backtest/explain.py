@@ -77,7 +77,7 @@ def _explain_run(backtest: Backtest, run: SymbolRun, moment: int) -> CandleExpla
     columns = ("open", "high", "low", "close", "volume")
     signal = int(signals.signal[index])
     return CandleExplanation(
-        strategy=backtest.strategy.name,
+        strategy=backtest.strategy_name,
         series=str(run.window.key),
         opened=opened,
         closed=Timeframe.parse(run.window.key.timeframe).next(opened),

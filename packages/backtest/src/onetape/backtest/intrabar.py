@@ -1,7 +1,6 @@
 """Finer candles inside a bar: which may be asked, where they come from, and what they said."""
 
 import hashlib
-from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +14,6 @@ from onetape.core.digest import data_digest
 from onetape.core.digits import Digits
 from onetape.core.errors import DataError
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted
 from onetape.engine import BarExit, Detail, Levels, exit_in_bar
 from onetape.engine.detail import reader_of
 from onetape.engine.exits import TARGET, TRAILING_STOP
@@ -97,36 +95,6 @@ def detail_identity(detail: Detail | None, window: CandleWindow) -> dict[str, An
     absent = hashlib.sha256(repr(detail.absent).encode()).hexdigest()
     candles = data_digest(detail.read(window.start, window.end))
     return {"timeframe": detail.finer.name, "candles": candles, "absent": absent}
-
-
-def digest_intrabar(runs: Sequence[SymbolRun]) -> str:
-    """Return the SHA-256, in hex, of what the finer candles decided in a run."""
-    decided = [sorted(run.result.book.told.items()) for run in runs]
-    return hashlib.sha256(repr(decided).encode()).hexdigest()
-
-
-def detail_words(finer: str, runs: Sequence[SymbolRun]) -> dict[str, str]:
-    """Return the use of finer candles and how many exits they decided, for the assumptions.
-
-    Args:
-        finer: Timeframe of the finer candles.
-        runs: The runs of all symbols.
-    """
-    rules = runs[0].result.rules
-    if not rules.exits.has_levels:
-        return {"detail": f"{finer} candles are asked nothing: there is no stop and no target"}
-    told = [each for run in runs for each in run.result.book.told.values()]
-    exits = [each for each in told if not each.goes_on]
-    known = sum(each.silence is None for each in exits)
-    went_on = len(told) - len(exits)
-    trails = rules.exits.trailing_stop is not None
-    return {
-        "detail": f"{finer} candles tell whether stop or target came first, "
-        f"{'move the trailing stop, ' if trails else ''}and fill at its open a "
-        f"level that one of them opens beyond: they told {known:,} of "
-        f"{counted(len(exits), 'exit')} inside a candle"
-        + (f", and that {counted(went_on, 'candle')} ended no position" if went_on else "")
-    }
 
 
 def search_note(detail: Detail, window: CandleWindow) -> str:

@@ -1,6 +1,7 @@
 """Records of a backtest: the candles of a run, one symbol's run, and the whole backtest."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from msgspec import Struct, field
 
@@ -9,7 +10,8 @@ from onetape.backtest.records import BiasCheck
 from onetape.core.candles import Candles, FloatArray, IntArray, SeriesKey
 from onetape.core.digits import Digits
 from onetape.core.simulated import Origin
-from onetape.engine import Metrics, Portfolio, Result
+from onetape.core.steps import MarketSteps
+from onetape.engine import Detail, Metrics, Portfolio, Result
 from onetape.strategies import Higher, HigherCandles, Signals, Strategy
 from onetape.strategies.segments import WHOLE, Hole, Range, Segment
 
@@ -55,6 +57,28 @@ class HigherTimeframes(Struct, frozen=True):
     """Unexplained holes of each timeframe, oldest first; no window crosses one."""
 
 
+class SymbolInput(Struct, frozen=True):
+    """One symbol, read and evaluated, before the account trades it."""
+
+    config: BacktestConfig
+    """Configuration of this symbol alone."""
+    window: CandleWindow
+    higher: HigherTimeframes
+    segments: tuple[Segment, ...]
+    """Parts of the candles without an unexplained hole."""
+    signals: Signals
+    seconds: float
+    """Duration of the evaluation, seconds."""
+    steps: MarketSteps
+    """Price and amount rules of the market."""
+    market: str
+    """Description of the price and amount rounding, for output."""
+    detail: Detail | None
+    """Reader of finer candles; None: none are used."""
+    has_volume: bool
+    """Whether any stored candle of the series has volume."""
+
+
 class SymbolRun(Struct, frozen=True):
     """What a backtest read, evaluated and traded of one symbol."""
 
@@ -87,7 +111,11 @@ class Backtest(Struct, frozen=True):
     """A finished backtest and everything that its result depends on."""
 
     config: BacktestConfig
-    strategy: Strategy
+    strategy: Strategy | None
+    """The strategy; None in a run that was read from a pickle."""
+    strategy_name: str
+    parameters: Mapping[str, Any]
+    """Parameters of the strategy by name."""
     runs: tuple[SymbolRun, ...]
     """One run for each symbol, in the order of the symbols."""
     portfolio: Portfolio

@@ -89,6 +89,9 @@ class TradeRecord(Trade, frozen=True, gc=False):
     """Why the position was left, in words; empty while open."""
 
 
+#: Fields of a trade in a document, and columns of trades.csv.
+TRADE_COLUMNS: Final = TradeRecord.__struct_fields__
+
 _Decimals = Annotated[int, Meta(ge=0, le=20)]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from onetape.backtest.config import BacktestConfig
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import day_text, utc_text
-from onetape.core.errors import UsageError
+from onetape.core.errors import DataError, UsageError
 from onetape.core.quirks import quirks_of
 from onetape.core.resample import check_multiple
 from onetape.core.timeframes import Timeframe
@@ -66,7 +66,19 @@ def _is_out_of_reach(key: SeriesKey, start: int) -> bool:
     return is_out_of_reach(key.exchange, Timeframe.parse(key.timeframe), start, now)
 
 
-def nothing_stored_text(store: Store, key: SeriesKey, config: BacktestConfig) -> str:
+def stored_range(store: Store, key: SeriesKey, config: BacktestConfig) -> tuple[int, int]:
+    """Return the opens of the first and the last closed candle, epoch seconds.
+
+    Raises:
+        DataError: there is none; the text has the command that fetches some.
+    """
+    stored = closed_range(store, key)
+    if stored is not None:
+        return stored
+    raise DataError(_nothing_stored_text(store, key, config))
+
+
+def _nothing_stored_text(store: Store, key: SeriesKey, config: BacktestConfig) -> str:
     """Return that no closed candle of a series is stored, with the command that fetches some."""
     hint = did_you_mean(str(key), [str(summary.key) for summary in stored_series(store)])
     return (

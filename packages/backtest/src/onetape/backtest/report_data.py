@@ -10,7 +10,6 @@ from onetape.backtest.assumptions import (
     assumptions,
     checks_together,
     notes,
-    parameter_values,
 )
 from onetape.backtest.metrics import metric_lines
 from onetape.backtest.models import Backtest, SymbolRun
@@ -142,9 +141,9 @@ def _title(backtest: Backtest) -> ReportTitle:
         timeframe=window.key.timeframe,
         start_timestamp=window.start,
         end_timestamp=window.end,
-        strategy=backtest.strategy.name,
+        strategy=backtest.strategy_name,
         generated_at_ms=time.time_ns() // 1_000_000,
-        parameters={name: str(value) for name, value in parameter_values(backtest).items()},
+        parameters={name: str(value) for name, value in backtest.parameters.items()},
         rules={**assumptions(backtest), "check": check.text},
         notes=tuple(notes(backtest)),
         warning=warning(check),

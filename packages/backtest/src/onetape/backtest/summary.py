@@ -6,11 +6,10 @@ from onetape.backtest.assumptions import (
     assumptions,
     checks_together,
     notes,
-    parameter_values,
+    pauses_of,
 )
 from onetape.backtest.models import Backtest
 from onetape.backtest.records import PauseSummary, RunSummary, SymbolDigits
-from onetape.backtest.warm_up import pauses_of
 
 
 def summarize(backtest: Backtest) -> RunSummary:
@@ -29,8 +28,8 @@ def summarize(backtest: Backtest) -> RunSummary:
         unexplained_gaps=sum(run.window.unexplained for run in runs),
         pauses=_pauses(backtest),
         left_out=max(left_out, default=None),
-        strategy=backtest.strategy.name,
-        parameters=parameter_values(backtest),
+        strategy=backtest.strategy_name,
+        parameters=dict(backtest.parameters),
         assumptions=assumptions(backtest),
         digits={
             run.symbol: SymbolDigits(run.digits.price, run.digits.money, run.digits.amount)

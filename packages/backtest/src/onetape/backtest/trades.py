@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onetape.backtest.models import Backtest, SymbolRun
-from onetape.backtest.records import TradeRecord
+from onetape.backtest.records import TRADE_COLUMNS, TradeRecord
 from onetape.engine import Result, Trade
 from onetape.strategies import Signals
 
@@ -26,8 +26,6 @@ EXIT_WORDS: Final = {
 }
 
 
-#: Fields of a trade in a document, and columns of trades.csv.
-TRADE_COLUMNS: Final = TradeRecord.__struct_fields__
 #: Rows that are made at a time: all at once would take the memory of half the candles.
 _AT_ONCE: Final = 2_000
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import FloatArray
 from onetape.strategies.rolling import deviation, highest, lowest, previous, wma
-from onetape.strategies.sharing import shareable
+from onetape.strategies.sharing import as_array, shareable
 
 __all__ = [
     "NOISE",
@@ -229,6 +229,7 @@ def crosses(
         noise: The lines count as equal where they differ by no more than this: what rounding can
             do to them, such as `close * NOISE`.
     """
+    first, second, noise = as_array(first), as_array(second), as_array(noise)
     count = len(first)
     crossed = np.zeros(count, dtype=np.int8)
     # Neighbouring chunks share one bar, because a cross compares two.

@@ -9,7 +9,7 @@ import inspect
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, Final
 
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError, naming_settings
@@ -166,9 +166,16 @@ def digest(strategy: Strategy) -> str:
     from onetape.strategies.own_files import sources
 
     total = hashlib.sha256()
-    for text in sources(importlib.import_module(type(strategy).__module__)):
-        total.update(text)
-        total.update(b"\0")
+    module = importlib.import_module(type(strategy).__module__)
+    function = getattr(type(strategy), "function", None)
+    if function is not None:
+        from onetape.strategies.functions import digest_function
+
+        total.update(digest_function(function).encode())
+    if function is None or getattr(module, "__file__", None):
+        for text in sources(module):
+            total.update(text)
+            total.update(b"\0")
     total.update(code_digest(Path(__file__).parent).encode())
     return total.hexdigest()
 
@@ -194,14 +201,22 @@ def _class_in_file(path: Path, class_name: str | None) -> type[Strategy]:
         raise UsageError(f"strategy file {path}: {error_text(error)}; name a .py file") from error
     if not is_file:
         raise UsageError(f"strategy file {path} does not exist; give the path of a .py file")
-    found = _strategies_in(run_file(path))
+    module = run_file(path)
+    found = _strategies_in(module)
+    function = None if class_name in found else _function_in(module, class_name, path.stem, found)
+    if function is not None:
+        # Most strategies are classes: the import would cost each run a millisecond.
+        from onetape.strategies.functions import function_class
+
+        return function_class(function)
     names = ", ".join(sorted(found)) or "none"
     if class_name is not None:
         if class_name not in found:
             hint = did_you_mean(class_name, found)
             raise UsageError(
                 f"{path} has no strategy class {class_name!r}{hint} (it has: {names}); a strategy "
-                "is a class that derives from onetape.strategies.Strategy"
+                "is a class that derives from onetape.strategies.Strategy, or a function of a "
+                "DataFrame"
             )
         return _usable(path, found[class_name])
     if len(found) != 1:
@@ -210,6 +225,30 @@ def _class_in_file(path: Path, class_name: str | None) -> type[Strategy]:
             f"say which: {path}:Class"
         )
     return _usable(path, next(iter(found.values())))
+
+
+def _function_in(
+    module: ModuleType, name: str | None, stem: str, classes: Mapping[str, type[Strategy]]
+) -> FunctionType | None:
+    """Return the strategy function of a file, or None where a class is meant.
+
+    Args:
+        module: The loaded file.
+        name: Name of the function; None: the one called like the file, or the only one.
+        stem: Name of the file without `.py`.
+        classes: Strategy classes of the file, which go first where no name is given.
+    """
+    own = {
+        key: value
+        for key, value in vars(module).items()
+        if isinstance(value, FunctionType) and value.__module__ == module.__name__
+    }
+    if name is not None:
+        return own.get(name)
+    if classes:
+        return None
+    public = [value for key, value in own.items() if not key.startswith("_")]
+    return own.get(stem) or (public[0] if len(public) == 1 else None)
 
 
 def _strategies_in(module: ModuleType) -> dict[str, type[Strategy]]:

@@ -97,10 +97,18 @@ _USED: ContextVar[SharedColumns | None] = ContextVar("shared_columns", default=N
 
 
 def shareable(indicator: Callable[_P, FloatArray]) -> Callable[_P, FloatArray]:
-    """Mark a function of columns and numbers whose result depends on nothing else."""
+    """Mark a function of columns and numbers whose result depends on nothing else.
+
+    It takes pandas Series too, as arrays.
+    """
 
     @wraps(indicator)
     def shared(*args: _P.args, **kwargs: _P.kwargs) -> FloatArray:
+        if any(hasattr(value, "to_numpy") for value in (*args, *kwargs.values())):
+            return indicator(
+                *map(as_array, args),  # pyright: ignore[reportCallIssue] - of the same parameters
+                **{name: as_array(value) for name, value in kwargs.items()},
+            )
         columns = _USED.get()
         if columns is None:
             return indicator(*args, **kwargs)
@@ -111,6 +119,12 @@ def shareable(indicator: Callable[_P, FloatArray]) -> Callable[_P, FloatArray]:
         return columns.made((indicator, tuple(kwargs), places), lambda: indicator(*args, **kwargs))
 
     return shared
+
+
+def as_array(value: Any) -> Any:
+    """Return a pandas Series as its array, and every other value unchanged."""
+    to_numpy = getattr(value, "to_numpy", None)
+    return value if to_numpy is None else to_numpy(dtype=np.float64)
 
 
 def _ends(values: FloatArray) -> tuple[int, int]:

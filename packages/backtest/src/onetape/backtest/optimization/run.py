@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
+from onetape.backtest.assumptions import pause_notes
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.data import load_window, open_run_database, series_has_volume
 from onetape.backtest.higher_timeframe import load_higher
@@ -31,7 +32,7 @@ from onetape.backtest.optimization.space import (
 from onetape.backtest.parallel import shared
 from onetape.backtest.records import BiasCheck
 from onetape.backtest.trading_rules import market_rules
-from onetape.backtest.warm_up import pause_notes, run_segments
+from onetape.backtest.warm_up import run_segments
 from onetape.core.errors import ConfigurationError, DataError, OnetapeError, UsageError
 from onetape.core.folders import DATA_FOLDER
 from onetape.core.words import counted

@@ -1,10 +1,12 @@
 """Digests of what the result of a run depends on: candles, strategy, engine, finer candles."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
-from onetape.backtest.models import Backtest
+from onetape.backtest.models import Backtest, SymbolRun
 from onetape.core.digest import code_digest, data_digest
+from onetape.core.errors import UsageError
 from onetape.strategies import digest
 
 
@@ -25,15 +27,15 @@ def digests_of(backtest: Backtest) -> dict[str, str]:
     if any(run.has_holes for run in backtest.runs):
         found.append(hashlib.sha256(repr(segments).encode()).hexdigest())
     whole = hashlib.sha256("\n".join(found).encode()).hexdigest()
+    if backtest.strategy is None:
+        raise UsageError("a backtest that was read from a pickle has no code to take a digest of")
     digests = {
         "data": found[0] if len(found) == 1 else whole,
         "strategy": digest(backtest.strategy),
         "engine": _engine_digest(),
     }
     if backtest.config.detail_timeframe is not None:
-        from onetape.backtest.intrabar import digest_intrabar
-
-        digests["detail"] = digest_intrabar(backtest.runs)
+        digests["detail"] = _digest_intrabar(backtest.runs)
     return digests
 
 
@@ -42,3 +44,9 @@ def _engine_digest() -> str:
     import onetape.engine
 
     return code_digest(Path(onetape.engine.__path__[0]))
+
+
+def _digest_intrabar(runs: Sequence[SymbolRun]) -> str:
+    """Return the SHA-256, in hex, of what the finer candles decided in a run."""
+    decided = [sorted(run.result.book.told.items()) for run in runs]
+    return hashlib.sha256(repr(decided).encode()).hexdigest()

@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec.structs import astuple
 
-from onetape.backtest.records import RunSummary, TradeRecord
+from onetape.backtest.records import TRADE_COLUMNS, RunSummary, TradeRecord
 from onetape.backtest.storage.manifest import Manifest
 from onetape.backtest.storage.trade_table import TIME_COLUMNS, read_trades
-from onetape.backtest.trades import TRADE_COLUMNS
 from onetape.core.errors import DataError, UsageError
 from onetape.core.folders import DATA_FOLDER
 from onetape.core.words import did_you_mean, error_text

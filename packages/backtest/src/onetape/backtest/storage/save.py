@@ -6,7 +6,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -42,8 +42,9 @@ def save_run(
     summary: RunSummary,
     trades: Sequence[TradeRecord],
     *,
-    with_report: bool,
+    write_report: Callable[[Path], None] | None = None,
     root: Path | None = None,
+    digests: Mapping[str, str] | None = None,
 ) -> RunSummary:
     """Write the folder of a run; return the summary with the folder, and the report in it.
 
@@ -51,8 +52,9 @@ def save_run(
         backtest: The backtest.
         summary: Summary of the backtest.
         trades: Trades of the backtest.
-        with_report: Whether the folder gets the HTML report.
+        write_report: Writes the HTML report into the folder; None: it gets none.
         root: Folder of all saved runs; None: data/runs.
+        digests: Digests of the run; None: they are computed.
 
     Raises:
         ConfigurationError: the folder cannot be written; nothing is left behind.
@@ -61,18 +63,17 @@ def save_run(
     folder = (RUNS_FOLDER if root is None else root) / _name(backtest, made)
     # Readers skip a folder whose name begins with a dot.
     partial = folder.with_name(f".{folder.name}")
-    report = str(folder / REPORT) if with_report else summary.report
+    report = summary.report if write_report is None else str(folder / REPORT)
     summary = replace(summary, run=str(folder), report=report)
     try:
         partial.mkdir(parents=True)
-        if with_report:
-            # The report's modules load only where a report is written.
-            from onetape.backtest.report_data import write_backtest_report
-
-            write_backtest_report(backtest, partial / REPORT)
+        if write_report is not None:
+            write_report(partial / REPORT)
         write_trades(trades, partial / TRADES)
         np.save(partial / EQUITY, _equity(backtest), allow_pickle=False)
-        (partial / MANIFEST).write_bytes(_encode(_manifest(backtest, summary, made)))
+        (partial / MANIFEST).write_bytes(
+            _encode(_manifest(backtest, summary, made, digests or digests_of(backtest)))
+        )
         partial.rename(folder)
     except OSError as error:
         raise ConfigurationError(
@@ -100,18 +101,20 @@ def _encode(manifest: Manifest) -> bytes:
 
 def _name(backtest: Backtest, made: datetime) -> str:
     key = backtest.first.window.key
-    words = (f"{made:%Y%m%dT%H%M%SZ}", backtest.strategy.name, key.symbol, key.timeframe)
+    words = (f"{made:%Y%m%dT%H%M%SZ}", backtest.strategy_name, key.symbol, key.timeframe)
     plain = (re.sub(r"[^\w.]|_", "-", word) for word in words)
     # Ids begin with the milliseconds, so that runs of one second keep their order.
     return "_".join([*plain, f"{made.microsecond // 1_000:03x}{secrets.token_hex(2)[1:]}"])
 
 
-def _manifest(backtest: Backtest, summary: RunSummary, made: datetime) -> Manifest:
+def _manifest(
+    backtest: Backtest, summary: RunSummary, made: datetime, digests: Mapping[str, str]
+) -> Manifest:
     return Manifest(
         format=FORMAT,
         made=f"{made:%Y-%m-%dT%H:%M:%SZ}",
         versions=_versions(),
-        digests=digests_of(backtest),
+        digests=dict(digests),
         settings=config_tree(backtest.config),
         result=summary,
     )

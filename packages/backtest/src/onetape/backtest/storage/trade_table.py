@@ -9,8 +9,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import astuple
 
-from onetape.backtest.records import Moment, TradeRecord
-from onetape.backtest.trades import TRADE_COLUMNS
+from onetape.backtest.records import TRADE_COLUMNS, Moment, TradeRecord
 from onetape.core.clock import utc_text
 
 #: Columns of trades.csv for people; the timestamps hold the same moments.

@@ -1,0 +1,81 @@
+"""The flags of a backtest: those of the program itself, and of every command that runs one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from backtester.settings import BacktesterSettings
+from onetape.cli import options
+from onetape.cli.flags import takes_settings
+
+if TYPE_CHECKING:
+    from backtester.configuration import Chosen
+
+_Keep = Annotated[
+    bool | None,
+    typer.Option(
+        "--keep/--no-keep",
+        help="Keep the run in data/runs, for list, show and compare.  "
+        "[default: yes, with --json no]",
+    ),
+]
+_Watch = Annotated[
+    bool,
+    typer.Option("--watch", help="Run again at each save; the report in the browser reloads."),
+]
+_Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", metavar="FILE", help="YAML file.  [default: config/backtester.yaml]"
+    ),
+]
+
+
+@takes_settings(BacktesterSettings, after={"timerange": "--to"})
+def take_flags(
+    context: typer.Context,
+    *,
+    timerange: options.Timerange = None,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.")] = False,
+    keep: _Keep = None,
+    watch: _Watch = False,
+    config: _Config = None,
+    json_: options.Json = False,
+    **flags: Any,
+) -> None:
+    """Replay a strategy over stored candles: signal on the close, fill on the next open."""
+    del context, timerange, no_report, keep, watch, config, json_, flags
+
+
+def parsed_flags(arguments: Sequence[str], command: str) -> dict[str, Any]:
+    """Return the flags of a backtest by parameter name, for a command that takes them all.
+
+    Args:
+        arguments: What the command did not know.
+        command: What the user typed, for the error.
+
+    Raises:
+        TyperException: one of them is no flag of a backtest.
+    """
+    # The program itself would take what is no flag for the name of another command.
+    alone = typer.Typer(add_completion=False)
+    alone.command()(take_flags)
+    return typer.main.get_command(alone).make_context(f"backtester {command}", [*arguments]).params
+
+
+def chosen_by(arguments: Sequence[str], command: str) -> "Chosen":
+    """Return the backtest that the flags describe, for a command that takes them all.
+
+    Args:
+        arguments: What the command did not know.
+        command: What the user typed.
+
+    Raises:
+        UsageError: a flag cannot be used.
+        ConfigurationError: the file or the environment cannot be used.
+    """
+    from backtester.configuration import chosen_backtest
+
+    return chosen_backtest(parsed_flags(arguments, command), command)

@@ -1,0 +1,168 @@
+"""Arguments of the Python functions: strategies, account and exits, parsed into a configuration."""
+
+from collections.abc import Callable, Mapping
+from types import FunctionType
+from typing import Any, Final
+
+from msgspec import Struct
+
+from onetape.backtest.config import ClassChoice, StrategyChoice
+from onetape.core.errors import UsageError
+from onetape.core.folders import USER_FOLDER
+from onetape.core.setting import declared_settings
+from onetape.core.words import did_you_mean
+from onetape.engine import AccountConfig
+from onetape.engine.exit_config import ExitConfig
+from onetape.strategies import Strategy, parameters_of, strategy_class
+from onetape.strategies.parameters import converted_parameters
+
+#: Sizings that take a number.
+_SIZINGS: Final = (
+    *("quote_amount", "base_amount", "equity_share", "risk_per_trade", "volatility_target"),
+)
+
+#: What `backtest` takes for a strategy.
+StrategyLike = str | Strategy | type[Strategy] | StrategyChoice | Callable[..., Any]
+
+
+class Account:
+    """Start balance, costs and sizes of orders, under the names of the flags or of the settings.
+
+    `Account(cash=5_000, fee=0.001, slippage=5, quote_amount=500)`; docs/rules.md has all names.
+    """
+
+    def __init__(self, **values: Any) -> None:
+        """Take the settings that differ from their defaults.
+
+        Raises:
+            UsageError: there is no such setting.
+        """
+        named = _field_names(values, AccountConfig, "Account")
+        sizes = [name for name in _SIZINGS if named.get(name) is not None]
+        if len(sizes) == 1 and "sizing" not in named:
+            named["sizing"] = sizes[0]
+        self.values: Mapping[str, Any] = named
+
+
+class Exits:
+    """How a position is left in addition to the strategy's SELL, under the names of the flags.
+
+    `Exits(stop_loss=0.05, take_profit=0.1, trailing_stop=0.03, time_stop=24, target={0: 0.02})`.
+    """
+
+    def __init__(self, **values: Any) -> None:
+        """Take the exits that are wanted.
+
+        Raises:
+            UsageError: there is no such exit.
+        """
+        self.values: Mapping[str, Any] = _field_names(values, ExitConfig, "Exits")
+
+
+def _field_names(values: Mapping[str, Any], model: type[Struct], kind: str) -> dict[str, Any]:
+    """Return values by the fields of a struct, given by these or by the names of the flags."""
+    fields: dict[str, str] = {}
+    for one in declared_settings(model).values():
+        if len(one.path) == 1:
+            fields[one.setting.flag.removeprefix("--").replace("-", "_") or one.path[0]] = one.path[
+                0
+            ]
+    fields |= {field: field for field in list(fields.values())}
+    named: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in fields:
+            raise UsageError(
+                f"{kind} has no setting {name!r}{did_you_mean(name, fields)} "
+                f"(it has: {', '.join(fields)})"
+            )
+        named[fields[name]] = value
+    return named
+
+
+def account_of(account: Account | None, exits: Exits | None) -> AccountConfig:
+    """Return the configuration of the account.
+
+    Raises:
+        UsageError: a value is invalid.
+    """
+    made = ExitConfig(**({} if exits is None else dict(exits.values)))
+    return AccountConfig(**({} if account is None else dict(account.values)), exits=made)
+
+
+def strategy(name: str, **parameters: Any) -> StrategyChoice:
+    """Return a strategy by name with its parameters.
+
+    Args:
+        name: Built-in name, name of a file in user/strategies, or `path/to/file.py:Class`.
+        parameters: Parameters that differ from the strategy's defaults.
+
+    Raises:
+        UsageError: there is no such strategy or parameter, or a value is not allowed.
+        ConfigurationError: the user's file cannot be executed.
+    """
+    choice = StrategyChoice(name, _texts(parameters))
+    choice.load()
+    return choice
+
+
+def choice_of(given: StrategyLike, params: Mapping[str, Any] | None) -> StrategyChoice:
+    """Return the choice of a strategy in any of the forms that `backtest` takes.
+
+    Raises:
+        UsageError: the value is no strategy, or does not accept the parameters.
+        ConfigurationError: the strategy cannot be used.
+    """
+    values = dict(params or {})
+    if isinstance(given, str):
+        return strategy(given, **values)
+    if isinstance(given, StrategyChoice):
+        if not values:
+            return given
+        if isinstance(given, ClassChoice):
+            return _class_choice(given.cls, {**given.values, **values})
+        return strategy(given.name, **{**given.parameters, **values})
+    if isinstance(given, Strategy):
+        own = {info.name: getattr(given, info.name) for info in parameters_of(given)}
+        return _class_choice(type(given), {**own, **values})
+    return _class_choice(class_of(given), values)
+
+
+def class_of(given: StrategyLike) -> type[Strategy]:
+    """Return the strategy class of a class, a function, a name, an instance or a choice.
+
+    Raises:
+        UsageError: the value is no strategy.
+        ConfigurationError: the strategy cannot be used.
+    """
+    if isinstance(given, ClassChoice):
+        return given.cls
+    if isinstance(given, StrategyChoice):
+        return strategy_class(given.name, given.user_folder)
+    if isinstance(given, str):
+        return strategy_class(given, USER_FOLDER)
+    if isinstance(given, Strategy):
+        return type(given)
+    kind: Any = given
+    if isinstance(kind, type) and issubclass(kind, Strategy):
+        return kind
+    if isinstance(given, FunctionType):
+        from onetape.strategies.functions import function_class
+
+        return function_class(given)
+    raise UsageError(
+        f"a strategy is a name, a Strategy or a function of a DataFrame, found "
+        f"{type(given).__name__}"
+    )
+
+
+def _class_choice(cls: type[Strategy], values: Mapping[str, Any]) -> ClassChoice:
+    converted = converted_parameters(cls, values)
+    cls(**converted)
+    return ClassChoice(cls.name, _texts(converted), cls=cls, values=converted)
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in values.items()
+    }

@@ -1,0 +1,152 @@
+"""Candles for a backtest in Python: from the store, or fetched into it first."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from onetape.backtest.config import BacktestConfig, StrategyChoice
+from onetape.backtest.data import load_window, open_run_database
+from onetape.backtest.moments import moment_of
+from onetape.backtest.trading_rules import market_rules
+from onetape.core.candles import Candles, SeriesKey
+from onetape.core.errors import UsageError
+from onetape.core.folders import database_path
+from onetape.core.symbols import spot_symbol
+from onetape.core.timeframes import Timeframe
+from onetape.engine import AccountConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class StoredCandles(Struct, frozen=True):
+    """Closed candles of one symbol from the store, and what a backtest needs to know of them."""
+
+    key: SeriesKey
+    candles: Candles
+    start: int
+    """First moment of the range, epoch seconds."""
+    end: int
+    """End of the range, epoch seconds, exclusive."""
+    database: Path
+    db_flag: Path | None
+    """Database file as it was named; None: the default."""
+    trading_rules: str
+    """Price and amount rules of the market, in words."""
+    gaps: tuple[tuple[int, int], ...]
+    """Ranges (epoch seconds, half-open) whose candles are missing for an unknown reason."""
+    allow_gaps: bool
+
+    @property
+    def frame(self) -> "pd.DataFrame":
+        """Candles as a DataFrame, indexed by their open (UTC)."""
+        return self.candles.frame()
+
+    def __len__(self) -> int:
+        """Return the number of candles."""
+        return len(self.candles)
+
+    def __repr__(self) -> str:
+        """Return series, number of candles and range in one line."""
+        from onetape.core.clock import day_text
+
+        return (
+            f"{self.key}: {len(self.candles):,} candles, {day_text(self.start)} to "
+            f"{day_text(self.end)} UTC"
+        )
+
+
+def load_candles(
+    symbol: str,
+    timeframe: str,
+    *,
+    exchange: str = "binance",
+    start: Any = None,
+    end: Any = None,
+    db: str | Path | None = None,
+    allow_gaps: bool = False,
+    download: bool = False,
+) -> StoredCandles:
+    """Return the stored candles of one symbol.
+
+    Args:
+        symbol: CCXT spot symbol.
+        timeframe: CCXT timeframe.
+        exchange: CCXT exchange id, or `simulator`.
+        start: First day or moment, UTC; None: the first stored candle.
+        end: End of the range, exclusive, UTC; None: after the newest stored candle.
+        db: Database file; None: data/onetape.db, or data/simulator.db for the simulator.
+        allow_gaps: Whether candles may be missing for an unknown reason.
+        download: Whether to fetch missing candles first, with the backfiller.
+
+    Raises:
+        UsageError: an argument is invalid.
+        DataError: nothing is stored in the range.
+        CandleGapError: candles are missing for an unknown reason, and gaps are not allowed.
+        OnetapeError: candles cannot be fetched; the text is that of the backfiller.
+    """
+    db_flag = None if db is None else Path(db)
+    config = BacktestConfig(
+        exchange=exchange,
+        symbols=(spot_symbol(symbol),),
+        timeframe=Timeframe.parse(timeframe).name,
+        start=None if start is None else moment_of(start, "start"),
+        end=None if end is None else moment_of(end, "end"),
+        # No strategy is run here.
+        strategy=StrategyChoice("buy_and_hold", {}),
+        account=AccountConfig(),
+        allow_gaps=allow_gaps,
+        database=database_path(db_flag, exchange),
+        db_flag=db_flag,
+    )
+    if download:
+        _download(config)
+    with open_run_database(config) as store:
+        window = load_window(store, config.key, config, lookback=0)
+        market = market_rules(store, config.key, config, window.candles)[1]
+    inside = window.candles[window.warm_up :]
+    gaps = tuple((hole.start, hole.end) for hole in window.holes if hole.at > window.warm_up)
+    return StoredCandles(
+        key=config.key,
+        candles=inside,
+        start=window.start,
+        end=window.end,
+        database=config.database,
+        db_flag=db_flag,
+        trading_rules=market,
+        gaps=gaps,
+        allow_gaps=allow_gaps,
+    )
+
+
+def _download(config: BacktestConfig) -> None:
+    """Fetch the candles of a range with the backfiller, in a process of its own.
+
+    Raises:
+        UsageError: the backfiller is not installed.
+        DataError: it failed; the text is the last line that it printed.
+    """
+    import shutil
+    import subprocess
+    import sys
+
+    from onetape.core.clock import utc_text
+    from onetape.core.errors import DataError
+
+    beside = Path(sys.executable).with_name("backfiller")
+    program = str(beside) if beside.exists() else shutil.which("backfiller")
+    if program is None:
+        raise UsageError("download=True needs the backfiller; install onetape-backfiller")
+    words: list[str] = ["--exchange", config.exchange, "--symbol", config.symbols[0]]
+    words += ["--timeframe", config.timeframe, "--db", str(config.database)]
+    for flag, moment in (("--from", config.start), ("--to", config.end)):
+        if moment is not None:
+            words += [flag, utc_text(moment).replace(" ", "T")]
+    done = subprocess.run(  # noqa: S603 - our own program, without a shell
+        [program, *words], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        lines: Sequence[str] = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise DataError(f"the candles cannot be fetched: {lines[-1]}")

@@ -1,0 +1,217 @@
+"""Read a DataFrame of candles for a backtest without a store."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from onetape.backtest.config import BacktestConfig
+from onetape.backtest.data import place_holes
+from onetape.backtest.models import CandleWindow, HigherTimeframes, SymbolInput
+from onetape.backtest.warm_up import run_segments
+from onetape.core.candles import Candles, first_fault
+from onetape.core.clock import utc_text
+from onetape.core.errors import CandleGapError, DataError, UsageError
+from onetape.core.holes import holes_between
+from onetape.core.resample import incomplete_windows, resample
+from onetape.core.steps import IDEAL_MARKET
+from onetape.core.timeframes import Timeframe
+from onetape.core.words import counted
+from onetape.strategies import (
+    HigherCandles,
+    Signals,
+    Strategy,
+    beside,
+    higher_timeframes_of,
+    lookback_of,
+)
+from onetape.strategies.segments import signals_by_segment
+from onetape.strategies.window import window_size
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Symbol of a DataFrame that names none.
+FRAME_SYMBOL: Final = "ASSET/CASH"
+#: Database of a run that reads none.
+NO_DATABASE: Final = Path("none, the candles are a DataFrame")
+_COLUMNS: Final = ("open", "high", "low", "close", "volume")
+_TIMEFRAMES: Final = (
+    *("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w"),
+    "1M",
+)
+
+
+def candles_of_frame(frame: "pd.DataFrame") -> Candles:
+    """Return the candles of a DataFrame.
+
+    Args:
+        frame: Columns open, high, low, close and volume (any case), indexed by the open of each
+            candle as UTC datetimes, ascending.
+
+    Raises:
+        UsageError: a column is missing, or the index is no UTC time, or not ascending.
+        DataError: a candle has values that none can have; the text names the first.
+    """
+    import pandas as pd
+
+    columns: list[Any] = [*frame.columns]
+    names = {str(name).lower(): name for name in columns}
+    missing = [name for name in _COLUMNS if name not in names]
+    if missing:
+        raise UsageError(
+            f"the DataFrame lacks the column {missing[0]!r} (it has: "
+            f"{', '.join(map(str, columns)) or 'none'}); rename yours"
+        )
+    index: Any = frame.index
+    if not isinstance(index, pd.DatetimeIndex):
+        raise UsageError(
+            f"the index of the DataFrame must be the UTC open of each candle, found "
+            f"{type(index).__name__}; set it: df.set_index(pd.to_datetime(df['time'], utc=True))"
+        )
+    if index.tz is None:
+        raise UsageError(
+            "the index of the DataFrame has no time zone; name it: df.tz_localize('UTC')"
+        )
+    times: Any = index.tz_convert("UTC").as_unit("s").asi8
+    if len(times) > 1 and not (np.diff(times) > 0).all():
+        raise UsageError("the index of the DataFrame must ascend, each time once; df.sort_index()")
+    table: Any = frame
+    values = [table[names[name]].to_numpy(dtype=np.float64) for name in _COLUMNS]
+    candles = Candles(np.asarray(times, dtype=np.int64), *values)
+    fault = first_fault(candles)
+    if fault is not None:
+        at, text = fault
+        raise DataError(f"the candle {utc_text(int(times[at]))} UTC of the DataFrame: {text}")
+    return candles
+
+
+def timeframe_of(candles: Candles) -> Timeframe:
+    """Return the timeframe of candles: the least step between two of them.
+
+    Raises:
+        UsageError: there are fewer than two candles, or the step is no timeframe.
+    """
+    if len(candles) < 2:
+        raise UsageError(f"a backtest needs two candles or more, found {len(candles)}")
+    step = int(np.diff(candles.timestamp).min())
+    first = int(candles.timestamp[0])
+    for name in _TIMEFRAMES:
+        timeframe = Timeframe.parse(name)
+        if timeframe.is_month and step >= 28 * 86_400:
+            return timeframe
+        if timeframe.seconds == step and timeframe.floor(first) == first:
+            return timeframe
+    raise UsageError(
+        f"the candles of the DataFrame are {step:,} s apart, which is no timeframe that begins at "
+        f"{utc_text(first)} UTC; use the UTC open of each candle"
+    )
+
+
+def read_frame(
+    candles: Candles, config: BacktestConfig, strategy: Strategy, signals: Signals | None = None
+) -> SymbolInput:
+    """Return a DataFrame's candles, evaluated.
+
+    Args:
+        candles: All candles, those before the range included.
+        config: Configuration of the run.
+        strategy: The strategy.
+        signals: Signals of all candles; None: the strategy makes them.
+
+    Raises:
+        DataError: no candle lies in the range.
+        CandleGapError: candles are missing in the range, and gaps are not allowed.
+        OnetapeError: the strategy fails.
+    """
+    window = _window(candles, config, lookback_of(strategy))
+    first = int(np.searchsorted(candles.timestamp, int(window.candles.timestamp[0])))
+    higher = _higher(candles, window, config, strategy)
+    segments = run_segments(window, higher, strategy)
+    began = time.monotonic()
+    if signals is None:
+        made = signals_by_segment(strategy, window.candles, higher.candles, segments)
+    else:
+        made = Signals(signals.signal[first : first + len(window.candles)])
+    return SymbolInput(
+        config=config,
+        window=window,
+        higher=higher,
+        segments=segments,
+        signals=made,
+        seconds=time.monotonic() - began,
+        steps=IDEAL_MARKET,
+        market="none: a DataFrame has no trading rules, so nothing is rounded",
+        detail=None,
+        has_volume=bool(candles.volume.any()),
+    )
+
+
+def _window(candles: Candles, config: BacktestConfig, lookback: int) -> CandleWindow:
+    key, times = config.key, candles.timestamp
+    timeframe = Timeframe.parse(key.timeframe)
+    start = int(times[0]) if config.start is None else config.start
+    end = timeframe.next(int(times[-1])) if config.end is None else config.end
+    low, high = (int(at) for at in np.searchsorted(times, (start, end)))
+    if low >= high:
+        raise DataError(
+            f"{key} has no candle in the range (the DataFrame has {utc_text(int(times[0]))} to "
+            f"{utc_text(int(times[-1]))} UTC)"
+        )
+    holes = holes_between(times[low:high], timeframe, max(start, int(times[0])), end)
+    holes = [hole for hole in holes if hole[0] <= int(times[-1])]
+    missing = sum(timeframe.count_between(*hole) for hole in holes)
+    if holes and not config.allow_gaps:
+        raise CandleGapError(
+            f"{key} has {counted(missing, 'candle')} missing, first from "
+            f"{utc_text(holes[0][0])} UTC; add these candles, or go on without them: "
+            "allow_gaps=True"
+        )
+    wanted = window_size(lookback, config.account.closes_before)
+    first, before = _warm_up(candles, timeframe, max(0, low - wanted), low)
+    used = candles[first:high]
+    return CandleWindow(
+        key=key,
+        candles=used,
+        warm_up=low - first,
+        wanted_warm_up=wanted,
+        start=start,
+        end=end,
+        known_outages=0,
+        unexplained=missing,
+        left_out=None,
+        holes=place_holes(used, [*before, *holes]),
+    )
+
+
+def _warm_up(
+    candles: Candles, timeframe: Timeframe, first: int, low: int
+) -> tuple[int, list[tuple[int, int]]]:
+    """Return the first candle of the warm-up, and the hole right before it, if there is one.
+
+    No window crosses a hole, so a hole in the warm-up delays trading.
+    """
+    times = candles.timestamp
+    holes = holes_between(times[first : low + 1], timeframe, int(times[first]), int(times[low]))
+    if not holes:
+        return first, []
+    return int(np.searchsorted(times, holes[-1][0])), [holes[-1]]
+
+
+def _higher(
+    candles: Candles, window: CandleWindow, config: BacktestConfig, strategy: Strategy
+) -> HigherTimeframes:
+    """Return the higher-timeframe candles, built from the traded ones where these are complete."""
+    timeframe = Timeframe.parse(config.timeframe)
+    made: dict[str, HigherCandles] = {}
+    words: dict[str, str] = {}
+    for higher in higher_timeframes_of(strategy, timeframe):
+        built = resample(candles, timeframe, higher)
+        partial = incomplete_windows(candles, timeframe, higher)
+        whole = built.taken(np.flatnonzero(~np.isin(built.timestamp, partial)))
+        made[higher.name] = beside(window.candles, timeframe, whole, higher)
+        words[f"{higher.name} candles"] = (
+            f"{len(whole):,} built from the DataFrame; each is seen once it has closed"
+        )
+    return HigherTimeframes(made, words)

@@ -1,0 +1,90 @@
+"""The bias check of every bar of a series, in several processes."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import numpy as np
+from msgspec import Struct
+
+from onetape.backtest.assumptions import pause_notes
+from onetape.backtest.bias_check import fresh_maker
+from onetape.backtest.bias_check_workers import windows_shared
+from onetape.backtest.config import BacktestConfig
+from onetape.backtest.data import load_window, open_run_database
+from onetape.backtest.higher_timeframe import load_higher
+from onetape.backtest.parallel import count_processors
+from onetape.backtest.warm_up import run_segments
+from onetape.core.errors import DataError
+from onetape.strategies import Strategy, lookback_of
+from onetape.strategies.check import check_strategy, part_to_check
+from onetape.strategies.check_data import CheckData
+from onetape.strategies.check_result import CheckResult
+from onetape.strategies.smallest import Smallest, smallest_lookback
+
+
+def load_check_data(config: BacktestConfig) -> tuple[Strategy, CheckData, list[str]]:
+    """Return the strategy of one symbol, the candles that its backtest would read, and notes.
+
+    A note says since when the candles are traded, where a hole delays that.
+
+    Raises:
+        OnetapeError: as for a backtest.
+    """
+    key = config.key
+    strategy = fresh_maker(config)()
+    with open_run_database(config) as store:
+        window = load_window(store, key, config, lookback=lookback_of(strategy))
+        if len(window.candles) == window.warm_up:
+            raise DataError(f"{key} has no closed candle in the range; choose a longer one")
+        higher = load_higher(store, window, strategy, config)
+    segments = run_segments(window, higher, strategy)
+    data = CheckData(window.candles, higher.candles, window.warm_up, segments)
+    notes = pause_notes(window, segments)
+    if not len(data):
+        raise DataError(f"{key}: no bar can be checked: {notes[0]}; choose a longer range")
+    return strategy, data, notes
+
+
+class CheckedSeries(Struct, frozen=True):
+    """Result of the bias check of every bar of one series."""
+
+    series: str
+    """Exchange, symbol and timeframe."""
+    strategy: str
+    """Name of the strategy."""
+    result: CheckResult
+    smallest: Smallest | None
+    """Smallest sufficient lookback, where the declared one is too short and the candles show it."""
+    part: tuple[int, int] | None
+    """First and last bar, epoch seconds, where only a part of the range was checked."""
+    notes: tuple[str, ...] = ()
+    """Notes on the candles, in sentences."""
+
+
+def check_series(
+    config: BacktestConfig,
+    *,
+    whole: bool,
+    show_progress: Callable[[str, int], AbstractContextManager[Callable[[int], None]]],
+) -> CheckedSeries:
+    """Check the strategy on every bar of one series.
+
+    Args:
+        config: Configuration of one symbol.
+        whole: Whether every bar of a very long range is checked too.
+        show_progress: Opens the display of the progress, given a title and the number of bars, and
+            gives a function that takes the number of bars done.
+
+    Raises:
+        OnetapeError: as for a backtest.
+    """
+    strategy, data, notes = load_check_data(config)
+    make, bars = fresh_maker(config), part_to_check(data, whole=whole)
+    with show_progress(f"check {strategy.name}", len(bars)) as report:
+        result = check_strategy(make, data, bars, report, windows_shared(count_processors()))
+    smallest = None
+    if result.difference is not None and result.difference.kind == "warm-up":
+        decided = np.setdiff1d(bars, result.failing)
+        smallest = smallest_lookback(make, data, decided, result.differing, result.windows)
+    part = (result.start, result.end) if len(bars) < len(data) else None
+    return CheckedSeries(str(config.key), strategy.name, result, smallest, part, tuple(notes))

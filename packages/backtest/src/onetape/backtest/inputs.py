@@ -1,0 +1,131 @@
+"""Configuration and candles of a backtest in Python, from what its functions are given."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from onetape.backtest.candle_sources import StoredCandles
+from onetape.backtest.config import FRAME_EXCHANGE, BacktestConfig, StrategyChoice
+from onetape.backtest.data import open_run_database
+from onetape.backtest.frame_data import (
+    FRAME_SYMBOL,
+    NO_DATABASE,
+    candles_of_frame,
+    read_frame,
+    timeframe_of,
+)
+from onetape.backtest.models import SymbolInput
+from onetape.backtest.moments import moment_of
+from onetape.backtest.reading import read_symbols
+from onetape.core.candles import Candles
+from onetape.core.errors import UsageError
+from onetape.core.symbols import spot_symbol
+from onetape.strategies import Strategy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    #: Candles of one symbol, or of several by symbol.
+    CandlesLike = (
+        StoredCandles | pd.DataFrame | Mapping[str, StoredCandles] | Mapping[str, pd.DataFrame]
+    )
+
+
+def read_frames(
+    config: BacktestConfig, frames: Mapping[str, Candles], strategy: Strategy
+) -> list[SymbolInput]:
+    """Return the candles of DataFrames, evaluated; several share the range that all have.
+
+    Raises:
+        OnetapeError: as `read_frame` says.
+    """
+    if len(frames) > 1:
+        start = max(int(one.timestamp[0]) for one in frames.values())
+        last = min(int(one.timestamp[-1]) for one in frames.values())
+        config = replace(
+            config,
+            start=start if config.start is None else config.start,
+            end=last + 1 if config.end is None else config.end,
+        )
+    return [
+        read_frame(frames[symbol], config.of_symbol(symbol), strategy) for symbol in config.symbols
+    ]
+
+
+def read_inputs(
+    config: BacktestConfig, frames: Mapping[str, Candles], strategy: Strategy
+) -> list[SymbolInput]:
+    """Return the candles of a configuration, evaluated, from DataFrames or from the store.
+
+    Raises:
+        OnetapeError: as for a backtest.
+    """
+    if frames:
+        return read_frames(config, frames, strategy)
+    with open_run_database(config) as store:
+        return read_symbols(store, config, strategy)[0]
+
+
+def config_of(
+    candles: "CandlesLike", choice: StrategyChoice, *, start: Any, end: Any, **settings: Any
+) -> tuple[BacktestConfig, dict[str, Candles]]:
+    """Return the configuration, and the candles of DataFrames by symbol; empty for stored ones."""
+    given: dict[str, Any] = dict(candles) if isinstance(candles, Mapping) else {"": candles}
+    if not given:
+        raise UsageError("candles has no symbol; give one or several")
+    stored = {name: one for name, one in given.items() if isinstance(one, StoredCandles)}
+    moments: dict[str, Any] = {
+        "start": None if start is None else moment_of(start, "start"),
+        "end": None if end is None else moment_of(end, "end"),
+    }
+    if stored and len(stored) < len(given):
+        raise UsageError("candles mixes stored candles and DataFrames; give one kind")
+    if stored:
+        return _stored_config([*stored.values()], choice, moments, settings), {}
+    frames = {
+        spot_symbol(name) if name else FRAME_SYMBOL: candles_of_frame(one)
+        for name, one in given.items()
+    }
+    timeframes = {timeframe_of(one).name for one in frames.values()}
+    if len(timeframes) > 1:
+        raise UsageError(f"the DataFrames have different timeframes: {', '.join(timeframes)}")
+    if settings.get("detail_timeframe") is not None:
+        raise UsageError("detail_timeframe needs stored candles; use load_candles")
+    values: dict[str, Any] = {**settings, **moments, "market": "ideal"}
+    config = BacktestConfig(
+        exchange=FRAME_EXCHANGE,
+        symbols=tuple(frames),
+        timeframe=timeframes.pop(),
+        strategy=choice,
+        database=NO_DATABASE,
+        **values,
+    )
+    return config, frames
+
+
+def _stored_config(
+    stored: list[StoredCandles],
+    choice: StrategyChoice,
+    moments: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> BacktestConfig:
+    first = stored[0]
+    others = {(one.key.exchange, one.key.timeframe, one.database) for one in stored}
+    if len(others) > 1:
+        raise UsageError("several symbols need one exchange, one timeframe and one database")
+    start, end = moments["start"], moments["end"]
+    allow_gaps = settings["allow_gaps"] or any(one.allow_gaps for one in stored)
+    values: dict[str, Any] = {**settings, "allow_gaps": allow_gaps}
+    return BacktestConfig(
+        exchange=first.key.exchange,
+        symbols=tuple(one.key.symbol for one in stored),
+        timeframe=first.key.timeframe,
+        start=max(one.start for one in stored) if start is None else start,
+        end=min(one.end for one in stored) if end is None else end,
+        strategy=choice,
+        database=Path(first.database),
+        db_flag=first.db_flag,
+        **values,
+    )

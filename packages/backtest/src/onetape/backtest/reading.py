@@ -1,0 +1,111 @@
+"""Read the symbols of a run from the store, and evaluate the strategy on each."""
+
+import time
+
+from msgspec.structs import replace
+
+from onetape.backtest.common_range import CommonRange, common_range
+from onetape.backtest.config import BacktestConfig
+from onetape.backtest.data import load_window, series_has_volume
+from onetape.backtest.higher_timeframe import load_higher
+from onetape.backtest.models import CandleWindow, SymbolInput
+from onetape.backtest.trading_rules import market_rules
+from onetape.backtest.warm_up import run_segments
+from onetape.core.candles import SeriesKey
+from onetape.core.errors import DataError
+from onetape.engine import (
+    Detail,
+)
+from onetape.store.database import Store
+from onetape.strategies import Strategy, lookback_of
+from onetape.strategies.segments import (
+    signals_by_segment,
+)
+
+
+def read_symbols(
+    store: Store, config: BacktestConfig, strategy: Strategy, *, with_indicators: bool = True
+) -> tuple[list[SymbolInput], tuple[str, ...]]:
+    """Return all symbols, read and evaluated, and which of several decided the range.
+
+    Args:
+        store: The open database.
+        config: Configuration of the run.
+        strategy: The strategy.
+        with_indicators: Whether the signals keep the strategy's indicators.
+
+    Raises:
+        OnetapeError: as the class of the error says.
+    """
+    common = common_range(store, config) if len(config.symbols) > 1 else None
+    inputs: list[SymbolInput] = []
+    for key in config.keys:
+        read = _read_symbol(store, config, key, strategy, common)
+        inputs.append(read if with_indicators else _without_indicators(read))
+    return inputs, () if common is None else common.notes
+
+
+def _read_symbol(
+    store: Store,
+    config: BacktestConfig,
+    key: SeriesKey,
+    strategy: Strategy,
+    common: CommonRange | None,
+) -> SymbolInput:
+    """Return one symbol, read and evaluated.
+
+    Args:
+        store: The open database.
+        config: Configuration of the run.
+        key: Series of the symbol.
+        strategy: The strategy.
+        common: The range of all symbols; None: there is one symbol.
+
+    Raises:
+        DataError: no closed candle lies in the range, or nothing is stored.
+        OnetapeError: as `load_window` and `signals_by_segment` say.
+    """
+    own = config.of_symbol(key.symbol)
+    if common is not None:
+        own = replace(own, start=common.start, end=common.end)
+    window = load_window(store, key, own, lookback=lookback_of(strategy))
+    if common is not None:
+        left_out = common.left_out.get(key.symbol, window.left_out)
+        window = replace(window, left_out=left_out)
+    if not len(window.candles) - window.warm_up:
+        raise DataError(f"{key} has no closed candle in the range; choose a longer one")
+    higher = load_higher(store, window, strategy, own)
+    steps, market = market_rules(store, key, own, window.candles)
+    segments = run_segments(window, higher, strategy)
+    began = time.monotonic()
+    signals = signals_by_segment(strategy, window.candles, higher.candles, segments)
+    return SymbolInput(
+        config=own,
+        window=window,
+        higher=higher,
+        segments=segments,
+        signals=signals,
+        seconds=time.monotonic() - began,
+        steps=steps,
+        market=market,
+        detail=_intrabar_reader(store, window, own),
+        has_volume=series_has_volume(store, window),
+    )
+
+
+def _without_indicators(source: SymbolInput) -> SymbolInput:
+    return replace(source, signals=replace(source.signals, indicators={}, overlays=frozenset()))
+
+
+def _intrabar_reader(store: Store, window: CandleWindow, config: BacktestConfig) -> Detail | None:
+    """Return the reader of finer candles, or None where none are wanted or needed.
+
+    Raises:
+        DataError: none is stored in the range.
+    """
+    if config.detail_timeframe is None:
+        return None
+    # Most runs use no finer candles: the import would cost each of them a millisecond.
+    from onetape.backtest.intrabar import detail_from
+
+    return detail_from(store, window, config)

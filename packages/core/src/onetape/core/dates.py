@@ -1,0 +1,52 @@
+"""A moment as people write it. Everything is UTC."""
+
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+from onetape.core.candles import LATEST_TIMESTAMP
+from onetape.core.errors import UsageError
+
+#: strptime would read 202411 as the first of January, one digit each.
+_EIGHT_DIGITS: Final = re.compile(r"[0-9]{8}(T|$)")
+_EPOCH: Final = re.compile(r"[0-9]{10}|[0-9]{13}")
+_COMPACT: Final = ("%Y%m%d", "%Y%m%dT%H%M", "%Y%m%dT%H%M%S")
+
+
+def parse_moment(text: str, name: str) -> int:
+    """Return epoch seconds of `2024-01-31`, ISO 8601, `20240131`, or an epoch of 10 or 13 digits.
+
+    Args:
+        text: What was typed; without an offset it is UTC.
+        name: Key of the setting, or a flag that is none, for the error.
+
+    Raises:
+        UsageError: the text is no moment.
+    """
+    timestamp = _timestamp(text)
+    if timestamp is None:
+        raise UsageError(
+            f"{name} {text!r} was not understood; write a UTC day such as 2024-01-31, "
+            "or 2024-01-31T14:00",
+            setting=name,
+        )
+    if not 0 <= timestamp <= LATEST_TIMESTAMP:
+        raise UsageError(f"{name} {text!r} lies outside the years 1970 to 2999", setting=name)
+    return timestamp
+
+
+def _timestamp(text: str) -> int | None:
+    if _EPOCH.fullmatch(text):
+        return int(text[:10])
+    for pattern in _COMPACT if _EIGHT_DIGITS.match(text) else ():
+        try:
+            return int(datetime.strptime(text, pattern).replace(tzinfo=UTC).timestamp())
+        except ValueError:
+            continue
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return int(moment.timestamp())

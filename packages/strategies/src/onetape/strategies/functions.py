@@ -1,0 +1,322 @@
+"""A function of a DataFrame as a strategy: parameters, signals, measured lookback, digest.
+
+    def dip(df, period: int = 20, width: float = 2.0):
+        bands = indicators.bollinger(df.close, period, width)
+        return Entries(entry=df.close < bands.lower, exit=df.close > bands.middle)
+
+The function gets one DataFrame of candles (open, high, low, close, volume; indexed by their open,
+UTC) and returns for each candle whether to enter and whether to exit. Its parameters with defaults
+are the strategy's parameters. A parameter called `higher` gets the higher-timeframe candles.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, TypeVar, cast
+
+import numpy as np
+from msgspec import Struct, field
+from numpy.typing import NDArray
+
+from onetape.core.candles import Candles, FloatArray
+from onetape.core.errors import ConfigurationError, OnetapeError
+from onetape.core.words import said
+from onetape.strategies.higher import HigherCandles
+from onetape.strategies.interface import SignalArray, Signals, Strategy
+from onetape.strategies.sharing import as_array
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+#: Candles that a lookback is measured on, and bars of them that are compared.
+_MEASURED_CANDLES: Final = 4_000
+_MEASURED_BARS: Final = 120
+#: The longest lookback that can be measured; a longer one must be declared.
+MOST_MEASURED: Final = 2_000
+_OPTIONS: Final = "__onetape_options__"
+
+
+class Entries(Struct, frozen=True):
+    """What a strategy function returns; all columns have one value per candle."""
+
+    entry: Any
+    """Whether to buy; boolean Series or array, shape (n,)."""
+    exit: Any
+    """Whether to sell; boolean Series or array, shape (n,). Where both are true: no order."""
+    plot: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Columns in the unit of the price, drawn over the candles, by name."""
+    panes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Columns in other units, drawn in panes below the candles, by name."""
+
+
+class FunctionOptions(Struct, frozen=True):
+    """Declarations of a strategy function."""
+
+    lookback: int | None = None
+    """Candles that make the last signal the one that all candles would give; None: measured."""
+    higher: tuple[str, ...] = ()
+    """CCXT timeframes whose candles the parameter `higher` gets."""
+
+
+def strategy_function(
+    *, lookback: int | None = None, higher: Sequence[str] = ()
+) -> Callable[[_Function], _Function]:
+    """Declare what cannot be measured of a strategy function.
+
+    Args:
+        lookback: Candles that make the last signal the one that all candles would give; None: it
+            is measured.
+        higher: CCXT timeframes whose candles the function's parameter `higher` gets.
+    """
+
+    def declare(function: _Function) -> _Function:
+        setattr(function, _OPTIONS, FunctionOptions(lookback, tuple(higher)))
+        return function
+
+    return declare
+
+
+@dataclass(frozen=True)
+class FunctionStrategy(Strategy):
+    """A strategy that calls a function; `function_class` makes the subclass of each function."""
+
+    function: ClassVar[types.FunctionType]
+    options: ClassVar[FunctionOptions]
+
+    @property
+    def lookback(self) -> int:
+        """Return the declared lookback, or the measured one.
+
+        Raises:
+            ConfigurationError: it cannot be measured.
+        """
+        declared = type(self).options.lookback
+        return measured_lookback(self) if declared is None else declared
+
+    def evaluate(self, candles: Candles, higher: Mapping[str, HigherCandles]) -> Signals:
+        """Return the signals of these candles; arguments as of `Strategy.evaluate`."""
+        values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        if "higher" in inspect.signature(type(self).function).parameters:
+            values["higher"] = higher
+        found: Any = type(self).function(candles.frame(), **values)
+        if not isinstance(found, Entries):
+            msg = f"it must return Entries(entry=..., exit=...), found {type(found).__name__}"
+            raise TypeError(msg)
+        columns = {name: _column(column) for name, column in {**found.plot, **found.panes}.items()}
+        return Signals(_signal(found), columns, overlays=frozenset(found.plot))
+
+
+def function_class(function: Callable[..., Any]) -> type[FunctionStrategy]:
+    """Return the strategy class of a function.
+
+    Raises:
+        ConfigurationError: the function has a parameter without a default, or of another type than
+            int, float, str and bool, or needs `higher` without declaring timeframes.
+    """
+    plain = cast("types.FunctionType", function)
+    name = getattr(plain, "__name__", "strategy")
+    options: FunctionOptions = getattr(plain, _OPTIONS, FunctionOptions())
+    fields = [_field(name, one) for one in _parameters(plain, name, options)]
+    namespace = {"name": name, "function": staticmethod(plain), "options": options}
+    namespace["higher_timeframes"] = options.higher
+    made = dataclasses.make_dataclass(
+        name, fields, bases=(FunctionStrategy,), frozen=True, namespace=namespace
+    )
+    made.__module__ = plain.__module__
+    return made
+
+
+def _parameters(
+    function: types.FunctionType, name: str, options: FunctionOptions
+) -> list[inspect.Parameter]:
+    try:
+        given = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"{function!r} is no function of a DataFrame") from error
+    own = [one for one in given[1:] if one.name != "higher"]
+    if not given:
+        raise ConfigurationError(f"strategy function {name} must take a DataFrame of candles first")
+    if len(own) < len(given) - 1 and not options.higher:
+        raise ConfigurationError(
+            f"strategy function {name} takes `higher`; declare its timeframes: "
+            '@strategy_function(higher=("1d",))'
+        )
+    return own
+
+
+def _field(name: str, parameter: inspect.Parameter) -> tuple[str, type, Any]:
+    default: Any = parameter.default
+    if default is inspect.Parameter.empty or type(default) not in (int, float, str, bool):
+        raise ConfigurationError(
+            f"strategy function {name}: parameter {parameter.name} needs a default that is a "
+            f"number, a text or yes/no, such as {parameter.name}: int = 20"
+        )
+    # `width: float = 2` is a float; every other parameter has the type of its default.
+    is_float = parameter.annotation in (float, "float") and type(default) is int
+    value: Any = float(default) if is_float else default
+    return parameter.name, cast("type", value.__class__), dataclasses.field(default=value)
+
+
+def _signal(found: Entries) -> SignalArray:
+    entry, exit_ = (_condition(column) for column in (found.entry, found.exit))
+    return entry.astype(np.int8) - exit_.astype(np.int8)
+
+
+def _condition(column: object) -> NDArray[np.bool_]:
+    """Return a condition as booleans; a missing value is false."""
+    fill = getattr(column, "fillna", None)
+    values = np.asarray(column if fill is None else fill(False))
+    if values.dtype != np.bool_:
+        msg = f"entry and exit must be true or false for each candle, found {values.dtype}"
+        raise TypeError(msg)
+    return values
+
+
+def _column(column: object) -> FloatArray:
+    return np.asarray(as_array(column), dtype=np.float64)
+
+
+#: Measured lookbacks by the digest of the function and its parameters: measuring takes a second.
+_MEASURED: Final = dict[tuple[Any, ...], int]()
+
+
+def measured_lookback(strategy: FunctionStrategy) -> int:
+    """Return the smallest lookback with which a strategy repeats its signals, measured.
+
+    It is measured on the same invented candles everywhere, so that backtest, check and trader have
+    one lookback: on each compared bar the last candles must give the signal that all give. The bias
+    check of a run shows where that is too short for real candles.
+
+    Raises:
+        ConfigurationError: none up to 2,000 candles is enough, or the function fails.
+    """
+    values = tuple(getattr(strategy, one.name) for one in dataclasses.fields(strategy))
+    key = (digest_function(type(strategy).function), *values)
+    if key not in _MEASURED:
+        _MEASURED[key] = _measure(strategy)
+    return _MEASURED[key]
+
+
+def _measure(strategy: FunctionStrategy) -> int:
+    if type(strategy).options.higher:
+        raise ConfigurationError(
+            f"strategy function {strategy.name} uses higher timeframes; declare its lookback: "
+            "@strategy_function(lookback=200, higher=...)"
+        )
+    candles = _invented_candles()
+    whole = _evaluate(strategy, candles)
+    bars = _bars_to_compare(whole)
+
+    def is_enough(lookback: int) -> bool:
+        return all(
+            _evaluate(strategy, candles[bar + 1 - lookback : bar + 1])[-1] == whole[bar]
+            for bar in bars
+        )
+
+    enough = 1
+    while enough <= MOST_MEASURED and not is_enough(enough):
+        enough *= 2
+    if enough > MOST_MEASURED:
+        raise ConfigurationError(
+            f"strategy function {strategy.name}: no lookback up to {MOST_MEASURED:,} candles "
+            "repeats its signals; declare one: @strategy_function(lookback=...)"
+        )
+    short = enough // 2
+    while enough - short > 1:
+        middle = (short + enough) // 2
+        short, enough = (short, middle) if is_enough(middle) else (middle, enough)
+    return enough
+
+
+def _evaluate(strategy: FunctionStrategy, candles: Candles) -> SignalArray:
+    try:
+        return strategy.evaluate(candles, {}).signal
+    except OnetapeError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(
+            f"strategy function {strategy.name} fails on {len(candles):,} candles "
+            f"({type(error).__name__}: {said(error)}); correct it, or declare its lookback: "
+            "@strategy_function(lookback=...)"
+        ) from error
+
+
+def _bars_to_compare(whole: SignalArray) -> list[int]:
+    """Return bars with a signal, the bars after them, and others, spread over the candles."""
+    first = MOST_MEASURED
+    later = whole[first:]
+    signalling = np.flatnonzero(later != 0) + first
+    bars = {*_spread(signalling, _MEASURED_BARS), *_spread(np.arange(first, len(whole)), 40)}
+    return sorted({min(bar + step, len(whole) - 1) for bar in bars for step in (0, 1)})
+
+
+def _spread(values: NDArray[np.int64], count: int) -> list[int]:
+    if len(values) <= count:
+        return values.tolist()
+    return values[np.linspace(0, len(values) - 1, count).astype(np.int64)].tolist()
+
+
+@functools.lru_cache(maxsize=1)
+def _invented_candles() -> Candles:
+    """Return hourly candles of a random walk, the same in every process."""
+    random = np.random.default_rng(20_240_101)
+    steps = random.normal(0.0, 0.01, (_MEASURED_CANDLES, 4)).cumsum(axis=1)
+    close = 100.0 * np.exp(np.clip(random.normal(0.0, 0.01, _MEASURED_CANDLES).cumsum(), -3, 3))
+    open_ = np.concatenate(([100.0], close[:-1]))
+    spread = np.abs(steps[:, 0]) * close
+    high, low = np.maximum(open_, close) + spread, np.minimum(open_, close) * 0.995
+    volume = random.uniform(1.0, 100.0, _MEASURED_CANDLES)
+    timestamp = 1_704_067_200 + 3_600 * np.arange(_MEASURED_CANDLES, dtype=np.int64)
+    return Candles(timestamp, open_, high, low, close, volume)
+
+
+def captured_values(function: Callable[..., Any]) -> dict[str, str]:
+    """Return the values outside a function that it reads, as text by name.
+
+    These are values of its module and of enclosing functions that are no module, function or class.
+    """
+    found: dict[str, Any] = {}
+    try:
+        closed = inspect.getclosurevars(function)
+    except (TypeError, ValueError):
+        return {}
+    found.update(closed.globals)
+    found.update(closed.nonlocals)
+    hidden = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
+    return {
+        name: repr(value)[:200]
+        for name, value in sorted(found.items())
+        if not isinstance(value, hidden) and typing.get_origin(value) is None
+    }
+
+
+def source_of(function: Callable[..., Any]) -> str:
+    """Return the source of a function, or its compiled code where the source is not known."""
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        code = getattr(function, "__code__", None)
+        return "" if code is None else f"{code.co_code.hex()} {code.co_consts!r} {code.co_names!r}"
+
+
+def digest_function(function: Callable[..., Any]) -> str:
+    """Return the SHA-256, in hex, of a function's source, captured values and helper functions."""
+    total = hashlib.sha256()
+    seen: set[int] = set()
+
+    def add(one: Callable[..., Any]) -> None:
+        if id(one) in seen:
+            return
+        seen.add(id(one))
+        total.update(source_of(one).encode())
+        total.update(repr(captured_values(one)).encode())
+        closed = inspect.getclosurevars(one)
+        for value in (*closed.globals.values(), *closed.nonlocals.values()):
+            if isinstance(value, types.FunctionType) and value.__module__ == one.__module__:
+                add(value)
+
+    add(function)
+    return total.hexdigest()

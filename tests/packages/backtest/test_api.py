@@ -1,0 +1,342 @@
+"""The Python API gives the numbers of the command line, and refuses what it cannot use."""
+
+import json
+import pickle
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import onetape.backtest as ot
+from backtester.main import app
+from onetape.backtest.storage.runs import RUNS_FOLDER
+from onetape.cli.program import exit_code_of
+from onetape.core.candles import Candle, SeriesKey
+from onetape.core.errors import CandleGapError, ConfigurationError, DataError, UsageError
+from onetape.core.simulated import SimulatedSource
+from onetape.simulator.defaults import DEFAULT_SEED
+from onetape.simulator.market import Market
+from onetape.store.candles import insert_closed
+from onetape.store.database import open_store
+from onetape.store.simulated_source import hold_to_source
+
+HOUR, DAY = 3_600, 86_400
+#: 2024-01-01 00:00 UTC.
+START = 1_704_067_200
+SYMBOLS = ("BTC/USDT", "ETH/USDT")
+FUNCTION = """
+from onetape.strategies import indicators
+from onetape.strategies.functions import Entries
+
+
+def dip(df, period: int = 20, width: float = 2.0):
+    bands = indicators.bollinger(df.close, period, width)
+    return Entries(entry=df.close < bands.lower, exit=df.close > bands.middle)
+"""
+
+
+def dip(df: Any, period: int = 20, width: float = 2.0) -> ot.Entries:
+    bands = ot.indicators.bollinger(df.close, period, width)
+    return ot.Entries(
+        entry=df.close < bands.lower, exit=df.close > bands.middle, plot={"lower": bands.lower}
+    )
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file with 60 days of hourly candles of two symbols, without a hole."""
+    path = tmp_path_factory.mktemp("api") / "data" / "simulator.db"
+    path.parent.mkdir()
+    with open_store(path, create=True) as store:
+        hold_to_source(store, SimulatedSource(DEFAULT_SEED, {}))
+        for symbol in SYMBOLS:
+            bars = Market(DEFAULT_SEED).candles(symbol, "1h", START, START + 60 * DAY)
+            columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
+            rows = [Candle(*row) for row in zip(*(one.tolist() for one in columns), strict=True)]
+            rows = whole(rows)
+            key = SeriesKey("simulator", symbol, "1h")
+            insert_closed(store, key, rows, source="rest", seen_ms=0)
+    return path
+
+
+def whole(rows: list[Candle]) -> list[Candle]:
+    """Return the candles with the market's outages filled by flat ones."""
+    filled: list[Candle] = []
+    for row in rows:
+        while filled and filled[-1].timestamp + HOUR < row.timestamp:
+            last = filled[-1]
+            filled.append(
+                Candle(last.timestamp + HOUR, last.close, last.close, last.close, last.close, 1.0)
+            )
+        filled.append(row)
+    return filled
+
+
+@pytest.fixture
+def folder(database: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Work in an empty folder with the candles."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "simulator.db").symlink_to(database)
+    return tmp_path
+
+
+@pytest.fixture
+def candles(folder: Path) -> ot.StoredCandles:
+    del folder
+    return ot.load_candles("BTC/USDT", "1h", exchange="simulator", start="2024-01-05")
+
+
+def document(capfd: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    """Return what the command line prints with --json."""
+    capfd.readouterr()
+    code = exit_code_of(app, "backtester", ["--exchange", "simulator", *arguments, "--json"])
+    out, err = capfd.readouterr()
+    assert code == 0, err
+    return json.loads(out)
+
+
+FLAGS = (
+    *("--strategy", "sma_cross", "--param", "fast=12", "--param", "slow=48", "--slippage", "3"),
+    *("--from", "2024-01-20", "--stop-loss", "0.04", "--sizing", "quote_amount=4000"),
+)
+
+
+def test_numbers_are_those_of_the_command_line(
+    candles: ot.StoredCandles, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = ot.backtest(
+        ot.strategy("sma_cross", fast=12, slow=48),
+        candles,
+        start="2024-01-20",
+        account=ot.Account(slippage=3, quote_amount=4_000),
+        exits=ot.Exits(stop_loss=0.04),
+    )
+    printed = document(capfd, *FLAGS)
+    metrics = {name: value for name, value in printed["metrics"].items() if name != "buy_and_hold"}
+    assert run.stats.to_dict() == metrics
+    assert run.trades["profit"].tolist() == [trade["profit"] for trade in printed["trades"]]
+    assert run.summary.warm_up == printed["warm_up"] == 100
+    assert run.check.clean is printed["check"]["clean"] is True
+
+
+def test_several_symbols_share_an_account_as_on_the_command_line(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    del folder
+    stored = {one: ot.load_candles(one, "1h", exchange="simulator") for one in SYMBOLS}
+    run = ot.backtest("sma_cross", stored, account=ot.Account(equity_share=0.5))
+    flags = [word for symbol in SYMBOLS for word in ("--symbol", symbol)]
+    printed = document(capfd, *flags, "--strategy", "sma_cross", "--sizing", "equity_share=0.5")
+    assert run.stats["final_equity"] == printed["metrics"]["final_equity"]
+    assert list(run.position.columns) == list(SYMBOLS)
+    assert set(run.frame) == set(SYMBOLS)
+
+
+def test_a_function_gives_the_numbers_of_its_file_on_the_command_line(
+    candles: ot.StoredCandles, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("dip.py").write_text(FUNCTION)
+    run = ot.backtest(dip, candles, start="2024-01-20", params={"period": 30})
+    printed = document(capfd, "-s", "dip.py:dip", "--param", "period=30", "--from", "2024-01-20")
+    assert printed["strategy"] == "dip"
+    assert printed["parameters"] == {"period": 30, "width": 2.0}
+    assert run.stats["final_equity"] == printed["metrics"]["final_equity"]
+    assert run.stats["trades"] > 5
+
+
+def test_a_dataframe_gives_the_numbers_of_the_store_without_trading_rules(
+    candles: ot.StoredCandles,
+) -> None:
+    stored = ot.backtest(dip, candles, start="2024-01-20", market="ideal")
+    run = ot.backtest(dip, candles.frame, start="2024-01-20")
+    assert run.equity.tolist() == stored.equity.tolist()
+    assert "no trading rules apply" in repr(run)
+    assert "no trading rules apply" not in repr(stored)
+
+
+def test_tables_agree_with_each_other(candles: ot.StoredCandles) -> None:
+    run = ot.backtest(dip, candles, exits=ot.Exits(stop_loss=0.03))
+    assert run.equity.iloc[-1] == run.stats["final_equity"]
+    grown = np.prod(1.0 + run.returns.to_numpy()) - 1.0
+    assert grown == pytest.approx(run.stats["total_return"])
+    assert run.drawdowns["depth"].min() == pytest.approx(run.stats["max_drawdown"])
+    assert run.costs["fees"] == pytest.approx(run.fills["fee"].sum())
+    assert run.position["BTC/USDT"].gt(0).mean() == pytest.approx(run.stats["exposure"])
+    frame = run.frame
+    assert isinstance(frame, pd.DataFrame)
+    assert {"open", "close", "lower", "signal"} <= set(frame.columns)
+    assert run.benchmark.index.equals(run.equity.index)
+    closed = run.trades[~run.trades["open_at_end"]]
+    assert len(closed) == run.stats["trades"]
+
+
+def test_a_result_is_saved_loaded_compared_and_pickled(candles: ot.StoredCandles) -> None:
+    run = ot.backtest(dip, candles)
+    place = run.save()
+    assert place.parent == RUNS_FOLDER
+    saved = ot.load_run("last")
+    assert saved.metrics["final_equity"] == run.stats["final_equity"]
+    assert (place / "report.html").exists()
+    again = pickle.loads(pickle.dumps(run))  # noqa: S301 - made here
+    assert again.stats.equals(run.stats)
+    assert again.digest == run.digest
+    assert again.explain("2024-01-20T05:30") == run.explain("2024-01-20T05:30")
+    assert again.save(report=False) != place
+    table = ot.compare(run, saved)
+    assert table.iloc[:, 0].tolist() == table.iloc[:, 1].tolist()
+
+
+def test_the_report_is_shown_in_a_notebook(candles: ot.StoredCandles, tmp_path: Path) -> None:
+    view = ot.backtest(dip, candles).plot()
+    assert view._repr_html_().startswith("<iframe srcdoc=")  # pyright: ignore[reportPrivateUsage]
+    assert "dip" in view.save(tmp_path / "page.html").read_text()
+
+
+def test_optimize_ranks_in_sample_and_equals_backtests_of_both_parts(
+    candles: ot.StoredCandles,
+) -> None:
+    found = ot.optimize(
+        dip, candles, {"period": range(10, 50, 10)}, min_trades=1, rank="total_return", jobs=2
+    )
+    results = found.results
+    assert results["in_total_return"].is_monotonic_decreasing
+    best = found.best
+    frame = candles.frame
+    split = frame.index[round(len(frame) * 0.7)]
+    run = ot.backtest(dip, candles, start=split, params=best, check=False)
+    assert results["out_total_return"].iloc[0] == run.stats["total_return"]
+
+
+def test_given_signals_are_traded_and_said_to_be_unchecked(candles: ot.StoredCandles) -> None:
+    frame = candles.frame
+    entries = frame.close < frame.close.rolling(20).mean()
+    run = ot.backtest_signals(frame, entries, ~entries)
+    assert "not bias-checked" in repr(run)
+    first = int(np.flatnonzero(entries.to_numpy())[0])
+    assert run.trades["entry_index"].iloc[0] == first + 1
+
+
+Change = Callable[[pd.DataFrame], Any]
+
+
+def without(column: str) -> Change:
+    return lambda frame: frame.drop(columns=column)
+
+
+def a_hole(frame: pd.DataFrame) -> Any:
+    return frame.drop(index=frame.index[300])
+
+
+def a_missing_price(frame: pd.DataFrame) -> Any:
+    return frame.assign(close=frame["close"].where(frame.index != frame.index[9]))
+
+
+def naive(frame: pd.DataFrame) -> Any:
+    return frame.tz_localize(None)
+
+
+def numbered(frame: pd.DataFrame) -> Any:
+    return frame.reset_index(drop=True)
+
+
+def backwards(frame: pd.DataFrame) -> Any:
+    return frame.iloc[::-1]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        (naive, UsageError, "no time zone"),
+        (without("volume"), UsageError, "lacks the column 'volume'"),
+        (numbered, UsageError, "must be the UTC open"),
+        (backwards, UsageError, "must ascend"),
+        (a_hole, CandleGapError, "1 candle missing"),
+        (a_missing_price, DataError, "the candle 2024-01-05 09:00 UTC"),
+    ],
+    ids=["naive", "column", "index", "order", "hole", "price"],
+)
+def test_a_wrong_dataframe_is_refused_with_the_way_out(
+    candles: ot.StoredCandles,
+    change: Change,
+    error: type[Exception],
+    words: str,
+) -> None:
+    with pytest.raises(error, match=words):
+        ot.backtest(dip, change(candles.frame))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"strategy": "sma_crss"}, "did you mean 'sma_cross'"),
+        ({"params": {"perod": 3}}, "did you mean 'period'"),
+        ({"params": {"cash": 3}}, "has no parameter 'cash'"),
+        ({"exits": ot.Exits(stop_loss=7)}, "stop_loss must be"),
+        ({"start": "soon"}, "'soon' was not understood"),
+        ({"strategy": 3}, "a strategy is a name"),
+        ({"candles": {}}, "no symbol"),
+    ],
+    ids=["strategy", "parameter", "account", "exits", "start", "type", "candles"],
+)
+def test_a_wrong_argument_is_refused(
+    candles: ot.StoredCandles, given: dict[str, Any], words: str
+) -> None:
+    arguments: dict[str, Any] = {"strategy": dip, "candles": candles}
+    with pytest.raises(UsageError, match=re.escape(words)):
+        ot.backtest(**{**arguments, **given})
+
+
+def test_wrong_settings_values_and_signals_are_refused(candles: ot.StoredCandles) -> None:
+    with pytest.raises(UsageError, match="did you mean 'fee'"):
+        ot.Account(fees=1)
+    with pytest.raises(UsageError, match="values to try of period"):
+        ot.optimize(dip, candles, {"period": []})
+    with pytest.raises(UsageError, match="one per candle"):
+        ot.backtest_signals(candles, [True], [False])
+
+
+def test_a_function_that_cannot_be_measured_must_declare_its_lookback(
+    candles: ot.StoredCandles,
+) -> None:
+    def total(df: Any) -> ot.Entries:
+        mean = df.close.expanding().mean()
+        return ot.Entries(entry=df.close > mean, exit=df.close < mean)
+
+    with pytest.raises(ConfigurationError, match="declare one: @strategy_function"):
+        ot.backtest(total, candles)
+    declared: Any = ot.strategy_function(lookback=200)(total)
+    assert ot.backtest(declared, candles).check.clean is False
+
+
+def test_the_measured_lookback_is_that_of_the_window(candles: ot.StoredCandles) -> None:
+    for period in (7, 30, 150):
+        run = ot.backtest(dip, candles, params={"period": period}, check=False)
+        assert run._backtest.strategy is not None  # pyright: ignore[reportPrivateUsage]
+        assert run._backtest.strategy.lookback == period  # pyright: ignore[reportPrivateUsage]
+
+
+def test_the_examples_of_the_docs_run(repository: Path, folder: Path) -> None:
+    text = (repository / "docs/python.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 5
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", "\n".join(blocks)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_package_loads_pandas_only_when_a_table_is_used() -> None:
+    code = "import sys, onetape.backtest as ot; ot.backtest; print('pandas' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
