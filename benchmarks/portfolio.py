@@ -31,7 +31,7 @@ from store import FIRST, KEY
 
 from onetape.core.candles import Candles
 from onetape.core.steps import IDEAL_MARKET
-from onetape.engine import Rules, Series, metrics_of, simulate, simulate_together
+from onetape.engine import AccountConfig, Series, metrics_of, simulate, simulate_together
 from onetape.store.candles import insert_columns
 from onetape.store.database import open_store
 from onetape.strategies import load_strategy
@@ -83,7 +83,7 @@ def prepare(folder: Path, rows: int) -> None:
 def time_engine(kind: str, symbols: int, rows: int) -> None:
     """Print the seconds of simulation and metrics, the quicker of two, and what it came to."""
     account, *_ = KINDS[kind]
-    rules = Rules(cash=float(CASH), fee_rate=0.001, **account)
+    rules = AccountConfig(cash=float(CASH), fee_rate=0.001, **account)
     strategy = load_strategy("sma_cross", {"fast": 10, "slow": 30})
     series: list[Series] = []
     for number in range(symbols):
