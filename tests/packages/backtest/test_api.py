@@ -29,6 +29,7 @@ from onetape.store.simulated_source import hold_to_source
 HOUR, DAY = 3_600, 86_400
 #: 2024-01-01 00:00 UTC.
 START = 1_704_067_200
+OUTSIDE = 1.0
 SYMBOLS = ("BTC/USDT", "ETH/USDT")
 FUNCTION = """
 from onetape.strategies import indicators
@@ -313,6 +314,27 @@ def test_a_function_that_cannot_be_measured_must_declare_its_lookback(
         ot.backtest(total, candles)
     declared: Any = ot.strategy_function(lookback=200)(total)
     assert ot.backtest(declared, candles).check.clean is False
+
+
+def test_values_from_outside_a_function_are_named_and_part_of_the_digest(
+    candles: ot.StoredCandles,
+) -> None:
+    digests: list[str] = []
+    for level in (0.99, 0.98):
+
+        def below(df: Any, period: int = 20, level: float = level) -> ot.Entries:
+            mean = df.close.rolling(period).mean()
+            return ot.Entries(entry=df.close < mean * level, exit=df.close > mean)
+
+        def outside(df: Any, bound: float = level) -> ot.Entries:
+            return below(df, level=OUTSIDE * bound)
+
+        run = ot.backtest(outside, candles, check=False)
+        (note,) = [text for text in run.summary.notes if "from outside" in text]
+        assert note.startswith("strategy function outside reads values from outside: OUTSIDE = 1.0")
+        digests.append(run.digest["strategy"])
+    assert not [text for text in ot.backtest(dip, candles).summary.notes if "outside" in text]
+    assert len(digests[0]) == 64
 
 
 def test_the_measured_lookback_is_that_of_the_window(candles: ot.StoredCandles) -> None:

@@ -176,6 +176,7 @@ def notes(backtest: Backtest) -> list[str]:
     results = [run.result for run in backtest.runs]
     own = {run.symbol: _run_notes(run, finer) for run in backtest.runs}
     refused = refusal_notes(results, backtest.config.most_open_trades)
+    refused += [backtest.strategy_note] if backtest.strategy_note else []
     if not backtest.has_several:
         head, tail = own[backtest.first.symbol]
         return [*head, *refused, *tail]

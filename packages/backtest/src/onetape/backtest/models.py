@@ -124,6 +124,8 @@ class Backtest(Struct, frozen=True):
     """Metrics of the account."""
     range_notes: tuple[str, ...] = ()
     """Which of several symbols decided the range, in sentences."""
+    strategy_note: str = ""
+    """Warning about values that a strategy function reads from outside; empty: there is none."""
     seconds: float = 0.0
     """Duration of the run, seconds."""
 

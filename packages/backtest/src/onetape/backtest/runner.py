@@ -79,8 +79,18 @@ def _backtest_of(
         portfolio=portfolio,
         metrics=metrics,
         range_notes=range_notes,
+        strategy_note=_strategy_note(strategy),
         seconds=round(time.monotonic() - began, 3),
     )
+
+
+def _strategy_note(strategy: Strategy) -> str:
+    if not hasattr(type(strategy), "function"):
+        return ""
+    # Most strategies are classes: the import would cost each run a millisecond.
+    from onetape.strategies.functions import captured_note
+
+    return captured_note(strategy)
 
 
 def _simulate(inputs: list[SymbolInput], config: BacktestConfig) -> Portfolio:

@@ -293,6 +293,19 @@ def captured_values(function: Callable[..., Any]) -> dict[str, str]:
     }
 
 
+def captured_note(strategy: Strategy) -> str:
+    """Return the warning about values outside a strategy function that it reads; empty: none."""
+    function = getattr(type(strategy), "function", None)
+    captured = {} if function is None else captured_values(function)
+    if not captured:
+        return ""
+    values = ", ".join(f"{name} = {text}" for name, text in captured.items())
+    return (
+        f"strategy function {strategy.name} reads values from outside: {values}; they are part of "
+        "the digest, and no parameters"
+    )
+
+
 def source_of(function: Callable[..., Any]) -> str:
     """Return the source of a function, or its compiled code where the source is not known."""
     try:
