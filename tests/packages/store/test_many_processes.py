@@ -141,10 +141,11 @@ def test_many_processes_may_open_a_restored_file_at_once(path: Path, tmp_path: P
 
 
 def test_a_file_that_is_made_under_its_own_name_turns_some_openers_away(path: Path) -> None:
-    """Failure mode 48, its guard off."""
+    """Failure mode 48, its guard off: a race, so that one crowd may be lucky."""
+    guards = ["a new file appears whole"]
     path.parent.mkdir(mode=0o700)
-    workers = run_crowd(path, [("opener", 64)], guards_off=["a new file appears whole"])
-    assert errors(workers) != []
+    files = (path.with_name(f"{number}.db") for number in range(10))
+    assert any(errors(run_crowd(file, [("opener", 64)], guards_off=guards)) for file in files)
 
 
 def additions(path: Path, *guards_off: str) -> tuple[int, list[str]]:
