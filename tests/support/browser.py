@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import pytest
 
-ANSWER_SECONDS = 30
+ANSWER_SECONDS = 90
 FLAGS = (
     "--headless",
     "--no-sandbox",
