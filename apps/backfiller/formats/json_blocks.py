@@ -17,7 +17,8 @@ from backfiller.formats.columns import (
     columns_named,
     is_futures_header,
 )
-from backfiller.formats.kinds import futures_header
+from backfiller.formats.kinds import futures_answer, futures_header
+from backfiller.formats.names import is_contract_name
 from backfiller.formats.numbers import numbers_of
 from backfiller.formats.parts import MOST_BYTES, Part, too_large
 from onetape.core.errors import DataError
@@ -35,6 +36,13 @@ _LINES: Final = re.compile(rb"(\{[^{}\n]*\}|\[[^\[\]\n]*\])[ \t\r]*\n\s*[{\[]")
 _SPACE: Final = b" \t\r\n"
 #: Where an exchange's answer has its rows.
 _WRAPPERS: Final = ("data", "result", "list", "candles", "klines", "ticks")
+#: Fields of an exchange's answer for the kind of a market, and what they hold for contracts.
+_KIND_FIELDS: Final = ("category", "instType", "productType", "contractType", "marketType")
+_CONTRACT_KINDS: Final = frozenset(
+    ("linear", "inverse", "option", "swap", "futures", "future", "perpetual", "usdt-futures",
+     "coin-futures", "usdc-futures", "umcbl", "dmcbl", "cmcbl")
+)  # fmt: skip
+_MARKET_FIELDS: Final = ("symbol", "instId", "instrument_name", "pair", "market", "s")
 _ROWS: Final = "is no list of rows [time, open, high, low, close, volume]"
 _BOM: Final = b"\xef\xbb\xbf"
 
@@ -54,18 +62,19 @@ def json_blocks(
     """
     reader = _RowReader(part.source, bases, columns, notes, is_spot=is_spot)
     with part.open() as file:
-        for rows in _row_lists(file, part):
+        for rows in _row_lists(file, part, is_spot=is_spot):
             if rows:
                 yield reader.block(rows)
 
 
-def _row_lists(file: IO[bytes], part: Part) -> Iterator[list[Any]]:
+def _row_lists(file: IO[bytes], part: Part, *, is_spot: bool) -> Iterator[list[Any]]:
     head = file.read(_PIECE_BYTES).removeprefix(_BOM).lstrip(_SPACE)
     if _LINES.match(head):
         yield from _lines(head, file, part)
         return
     if re.match(rb"\[\s*[\[{]", head) is None:
-        yield _rows_of(_decoded(_whole(head, file, part), part.source), part.source)
+        document = _decoded(_whole(head, file, part), part.source)
+        yield _rows_of(document, part.source, is_spot=is_spot)
         return
     total, left = len(head), head[1:]
     while True:
@@ -85,7 +94,7 @@ def _row_lists(file: IO[bytes], part: Part) -> Iterator[list[Any]]:
         if part.is_packed and total > MOST_BYTES:
             raise too_large(part.source)
         left += chunk
-    yield _rows_of(_decoded(b"[" + left, part.source), part.source)
+    yield _rows_of(_decoded(b"[" + left, part.source), part.source, is_spot=is_spot)
 
 
 def _lines(head: bytes, file: IO[bytes], part: Part) -> Iterator[list[Any]]:
@@ -144,11 +153,11 @@ def _decoded(text: bytes, source: str) -> object:
         raise DataError(f"{source} cannot be read as JSON: {error}") from error
 
 
-def _rows_of(document: object, source: str) -> list[Any]:
+def _rows_of(document: object, source: str, *, is_spot: bool) -> list[Any]:
     """Return the rows or records of a document of any layout.
 
     Raises:
-        DataError: there are none.
+        DataError: there are none, or the document names a contract.
     """
     for _ in range(4):
         if isinstance(document, list):
@@ -156,6 +165,9 @@ def _rows_of(document: object, source: str) -> list[Any]:
         if not isinstance(document, dict):
             break
         table = cast("dict[str, Any]", document)
+        contract = None if is_spot else _contract_named(table)
+        if contract is not None:
+            raise futures_answer(source, contract)
         if isinstance(table.get("columns"), list) and isinstance(table.get("data"), list):
             return _from_split(table)
         if _is_columns(table):
@@ -169,6 +181,18 @@ def _rows_of(document: object, source: str) -> list[Any]:
             break
         document = cast("object", found[0])
     raise DataError(f"{source} {_ROWS}")
+
+
+def _contract_named(table: Mapping[str, Any]) -> str | None:
+    """Return what says that an exchange's answer is of a contract, such as `category linear`."""
+    for name, value in table.items():
+        if not isinstance(value, str):
+            continue
+        if (name in _KIND_FIELDS and value.lower() in _CONTRACT_KINDS) or (
+            name in _MARKET_FIELDS and is_contract_name(value)
+        ):
+            return f"{name} {value}"
+    return None
 
 
 def _is_columns(table: Mapping[str, Any]) -> bool:

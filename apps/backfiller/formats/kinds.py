@@ -43,6 +43,19 @@ def futures_header(source: str) -> DataError:
     )
 
 
+def futures_answer(source: str, contract: str) -> DataError:
+    """Return the error of an exchange's saved answer about a contract.
+
+    Args:
+        source: The file.
+        contract: The field that says so, with its value, such as `category linear`.
+    """
+    return DataError(
+        f"{source} is an answer about a contract ({contract}), and Onetape trades spot only; fetch "
+        "the candles of the spot market, or add --spot if these are its candles"
+    )
+
+
 def is_unlike_spot(header: Sequence[str], first_row: Sequence[str]) -> bool:
     """Return whether rows with the columns of Binance's archives are written unlike those of spot.
 

@@ -57,6 +57,8 @@ _TRADINGVIEW_TIMEFRAMES: Final = {
 _CONTRACT: Final = re.compile(
     r"USD[TC]?[-_]?PERP|PERPETUAL|[-_](?:SWAP|perp|futures?|PREMIUM)(?![A-Za-z0-9])|\d!"
 )
+#: Exchanges whose markets are contracts, by their names at TradingView.
+_CONTRACT_EXCHANGES: Final = ("bitmex", "deribit", "dydx", "cme")
 #: Folders of Binance's archives, with what their files hold.
 _FOLDERS: Final = {
     "markPriceKlines": "mark prices",
@@ -98,9 +100,14 @@ def named(path: PurePath) -> Named:
         timeframe = match[3].replace("Mo", "M")
         return Named(exchange, f"{match[1]}/{match[2]}", timeframe, is_guess=exchange is not None)
     found = _of_publishers(stem)
-    if found.symbol is None and not found.either and _CONTRACT.search(stem):
+    if found.symbol is None and not found.either and is_contract_name(stem):
         return Named(other_kind="futures")
     return found
+
+
+def is_contract_name(name: str) -> bool:
+    """Return whether the name of a market is that of a contract, such as BTC-USDT-SWAP."""
+    return _CONTRACT.search(name) is not None
 
 
 def _other_kind(path: PurePath, stem: str) -> str | None:
@@ -133,6 +140,8 @@ def _of_publishers(stem: str) -> Named:
     if match := _DOWNLOADED.fullmatch(stem):
         return _of_any(match[1], match[2], _DOWNLOADED_TIMEFRAMES.get(match[3], match[3]))
     if (match := _TRADINGVIEW.fullmatch(stem)) and match[3] in _TRADINGVIEW_TIMEFRAMES:
+        if match[1].lower() in _CONTRACT_EXCHANGES:
+            return Named(other_kind="futures")
         return _of_any(match[1], match[2], _TRADINGVIEW_TIMEFRAMES[match[3]])
     return Named()
 

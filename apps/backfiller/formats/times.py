@@ -1,5 +1,6 @@
 """Times as files have them, seconds to nanoseconds or dates, as epoch seconds UTC."""
 
+import re
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
@@ -22,6 +23,8 @@ UNREADABLE: Final = -1
 #: 2009 and 2100: no coin is older, and between them no number reads in two units.
 _EARLIEST: Final = 1_230_768_000
 _LATEST: Final = 4_102_444_800
+#: A short name of a time zone behind a time of day: 14:00 CET.
+_ZONE_NAME: Final = re.compile(r"\d(?: ?[AaPp][Mm])? ?\(?([A-Z]{2,5})\)?\s*$")
 
 
 def time_zone(name: str) -> ZoneInfo:
@@ -127,6 +130,13 @@ class TimeReader:
             self._units.append(unit)
 
     def _no_time(self, text: str) -> DataError:
+        zone = _ZONE_NAME.search(text)
+        if zone is not None:
+            return DataError(
+                f"{self._source}: {printable(text)[:40]!r} ends in {zone[1]}, a short name of a "
+                "time zone, and several zones share such names; remove it from the times, and add "
+                "--timezone with the whole name, such as --timezone Europe/Berlin"
+            )
         return DataError(
             f"{self._source}: {printable(text)[:40]!r} is no time; write epoch seconds, or dates "
             "such as 2024-01-31T14:00:00Z"

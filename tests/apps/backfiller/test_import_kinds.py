@@ -74,6 +74,32 @@ def test_futures_and_mark_prices_are_known_by_their_content(
 
 
 @pytest.mark.parametrize(
+    "fields",
+    [
+        {
+            "result": {
+                "category": "linear",
+                "symbol": "BTCUSDT",
+                "list": [list(row) for row in ROWS],
+            }
+        },
+        {"result": {"category": "inverse", "list": [list(row) for row in ROWS]}},
+        {"arg": 1, "instId": "BTC-USDT-SWAP", "data": [list(row) for row in ROWS]},
+    ],
+    ids=["linear", "inverse", "swap"],
+)
+def test_a_saved_answer_about_a_contract_is_refused(
+    backfiller: Run, folder: Path, fields: dict[str, object]
+) -> None:
+    (folder / "answer.json").write_text(json.dumps({"retCode": 0, **fields}))
+    flags = ("--exchange", "bybit", "--symbol", "BTC/USDT", "--timeframe", "1h", "--db", DB)
+    ended = backfiller("import", "answer.json", *flags)
+    assert (ended.code, "about a contract" in ended.err) == (4, True)
+    assert not (folder / DB).exists()
+    assert backfiller("import", "answer.json", *flags, "--spot").code == 0
+
+
+@pytest.mark.parametrize(
     "path",
     [
         f"data/futures/um/monthly/klines/BTCUSDT/1h/{ARCHIVE}.csv",

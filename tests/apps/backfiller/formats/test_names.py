@@ -87,6 +87,8 @@ def test_a_pair_that_may_end_in_two_currencies_is_neither(
         ("BINANCE_BTCUSDT.P, 60.csv", "futures"),
         ("BINANCE_BTCUSDTPERP, 60.csv", "futures"),
         ("CME_BTC1!, 60.csv", "futures"),
+        ("BITMEX_XBTUSD, 60.csv", "futures"),
+        ("DERIBIT_ETHUSD, 1D.csv", "futures"),
         ("okx_BTC-USDT-SWAP_1h.csv", "futures"),
         ("BTCUSDT_Binance_futures_UM_hour.csv", "futures"),
         ("BTC-PERPETUAL_60.csv", "futures"),

@@ -98,6 +98,14 @@ def test_text_that_is_no_time_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["2025-01-31 13:00 CET", "31.01.2025 13:00:00 (CEST)", "1/31/2025 1:00 PM EST"]
+)
+def test_a_short_name_of_a_time_zone_is_refused_with_the_flag_that_says_the_zone(text: str) -> None:
+    with pytest.raises(DataError, match="--timezone Europe/Berlin"):
+        read([text])
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "2025-01-31 13:00:00 UTC", "2025-01-31 13:00 GMT", "2025-01-31T13:00:00.000Z",
