@@ -1,9 +1,10 @@
-"""Write what declared settings generate: config/*.yaml and the tables of docs/rules.md.
+"""Write what declarations generate: config/*.yaml, tables of docs/rules.md and docs/metrics.md.
 
     uv run python tools/settings_reference.py            # writes the files
     uv run python tools/settings_reference.py --check    # ends with 6 where a file is another one
 
-Each setting is declared once, on a field; see packages/core/src/onetape/core/setting.py.
+Each setting is declared once, on a field; see packages/core/src/onetape/core/setting.py. Each
+metric is defined in packages/backtest/src/onetape/backtest/metrics.py.
 """
 
 import sys
@@ -16,6 +17,7 @@ import msgspec
 
 from backfiller.settings import BackfillerSettings
 from backtester.settings import BacktesterSettings
+from onetape.backtest.metrics import DEFINITIONS, UNIT_WORDS
 from onetape.cli.flags import default_text, is_repeated, numbers_of
 from onetape.core.setting import Declared, declared_settings
 from onetape.engine.account_config import AccountConfig
@@ -23,6 +25,7 @@ from trader.settings import TraderSettings
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 RULES: Final = Path("docs", "rules.md")
+METRICS: Final = Path("docs", "metrics.md")
 #: Columns of a YAML file: where comments begin, and where lines end.
 _COMMENT, _WIDTH = 26, 100
 #: What stands behind the name of a section.
@@ -74,13 +77,13 @@ def generated(root: Path) -> dict[Path, str]:
     """Return each generated file with its text.
 
     Args:
-        root: Folder of the checkout, whose docs/rules.md has the text around the tables.
+        root: Folder of the checkout, whose docs have the text around the tables.
     """
     files = {Path("config", f"{one.name}.yaml"): yaml_of(one) for one in PROGRAMS}
-    page = (root / RULES).read_text(encoding="utf-8")
+    rules, metrics = ((root / page).read_text(encoding="utf-8") for page in (RULES, METRICS))
     for section in ("account", "exits"):
-        page = with_table(page, section)
-    return {**files, RULES: page}
+        rules = with_lines(rules, f"settings: {section}", table_lines(section), RULES)
+    return {**files, RULES: rules, METRICS: with_lines(metrics, "metrics", metric_rows(), METRICS)}
 
 
 def yaml_of(program: Program) -> str:
@@ -153,15 +156,27 @@ def _note(model: type[msgspec.Struct], one: Declared) -> str:
     return f"{text}; empty: {one.setting.empty}" if one.setting.empty else text
 
 
-def with_table(page: str, section: str) -> str:
-    """Return a page with the table of a section between its two marks."""
-    start, end = f"<!-- settings: {section} -->\n", "<!-- end of settings -->"
+def with_lines(page: str, name: str, lines: Iterable[str], path: Path) -> str:
+    """Return a page with these lines between the two marks of a table.
+
+    Raises:
+        ValueError: the page lacks a mark.
+    """
+    start, end = f"<!-- {name} -->\n", f"<!-- end of {name.partition(':')[0]} -->"
     before, _, rest = page.partition(start)
     _, _, after = rest.partition(end)
     if not rest or not after:
-        msg = f"{RULES} lacks {start.strip()} or the mark of its end"
+        msg = f"{path} lacks {start.strip()} or the mark of its end"
         raise ValueError(msg)
-    return "".join([before, start, *table_lines(section), end, after])
+    return "".join([before, start, *lines, end, after])
+
+
+def metric_rows() -> Iterator[str]:
+    """Give the lines of the table of metrics."""
+    yield "| metric | field | unit | formula | source |\n|---|---|---|---|---|\n"
+    for one in DEFINITIONS:
+        unit = UNIT_WORDS[one.unit]
+        yield f"| {one.label} | `{one.field}` | {unit} | {one.formula} | {one.source} |\n"
 
 
 def table_lines(section: str) -> Iterator[str]:

@@ -55,7 +55,7 @@ def search(
     """
     from backtester.ending import stoppable
     from backtester.flags import chosen_by
-    from backtester.rendering.search_output import print_search
+    from backtester.rendering.search_page import show_search
     from backtester.rendering.search_progress import show_progress
     from onetape.backtest.optimization.ranking import checked_metric
     from onetape.backtest.optimization.run import (
@@ -82,7 +82,7 @@ def search(
     goes_on = stoppable("stopped; it goes on where it was: run the same command again")
     with chosen.places.naming_places(), goes_on:
         found = run_search(config, asked, show_progress)
-    print_search(found, context.args, as_json=json_)
+    show_search(found, context.args, as_json=json_)
     failure = nothing_worked(found)
     if failure is not None:
         raise failure

@@ -1,8 +1,9 @@
-"""Convert a finished search into the records of its page."""
+"""Show a finished search: its page from records, and text or one document on stdout."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from backtester.rendering.search import (
     check_lines,
@@ -15,6 +16,8 @@ from backtester.rendering.search import (
     notes,
     parts_lines,
     place_text,
+    search_document,
+    search_text,
     strategy_name,
 )
 from onetape.backtest.metrics import DEFINITIONS, LABELS
@@ -23,6 +26,7 @@ from onetape.backtest.optimization.ranking import LOWER_IS_BETTER
 from onetape.backtest.optimization.run import Search, best_of
 from onetape.backtest.optimization.space import value_text
 from onetape.backtest.warning_banner import warning
+from onetape.cli.output import print_line
 from onetape.core.words import counted
 from onetape.report.optimization import MetricChoice, OptimizationPage, write_optimization_page
 
@@ -35,15 +39,24 @@ _METRICS: Final = (
 _ROWS: Final = 500
 
 
-def write_search_page(search: Search, given: Sequence[str]) -> Path:
-    """Write the page of a search beside its results, and return its path.
+def show_search(search: Search, given: Sequence[str], *, as_json: bool) -> None:
+    """Write the page of a search beside its results, and print text or one document.
+
+    Args:
+        search: The finished search.
+        given: Flags of the search that a backtest of the best takes too.
+        as_json: Whether to print a document.
 
     Raises:
-        ConfigurationError: it cannot be written.
+        ConfigurationError: the page cannot be written.
     """
     path = search.folder / PAGE
     write_optimization_page(search_page(search, given), path)
-    return path
+    if as_json:
+        encoded = msgspec.json.encode(search_document(search, path, given), enc_hook=str)
+        print_line(msgspec.json.format(encoded, indent=2).decode("utf-8"))
+    else:
+        print_line(search_text(search, path, given))
 
 
 def search_page(search: Search, given: Sequence[str]) -> OptimizationPage:

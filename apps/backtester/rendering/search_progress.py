@@ -6,20 +6,12 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Final
 
+from onetape.backtest.optimization.run import Display
 from onetape.cli.output import note
 from onetape.core.printable import printable
 
 #: Seconds between two lines where there is no terminal.
 LINE_EVERY_SECONDS: Final = 5.0
-
-
-class Display:
-    """Display of a running search."""
-
-    def __init__(self, moved: Callable[[int], None], said: Callable[[str], None]) -> None:
-        """Take what moves the bar, and what prints a line above it."""
-        self.done = moved
-        self.note = said
 
 
 @contextmanager
@@ -43,12 +35,14 @@ def show_progress(total: int, earlier: int = 0) -> Generator[Display]:
         *columns, Remaining(compact=True), console=console, transient=True, expand=True
     ) as bars:
         task = bars.add_task("combinations", total=total, completed=earlier)
-        yield Display(
-            lambda done: bars.update(task, completed=done),
-            lambda text: console.print(
-                printable(text), markup=False, highlight=False, soft_wrap=True
-            ),
-        )
+
+        def moved(done: int) -> None:
+            bars.update(task, completed=done)
+
+        def said(text: str) -> None:
+            console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+
+        yield Display(moved, said)
 
 
 def progress_line(done: int, total: int, earlier: int, seconds: float) -> str:

@@ -4,6 +4,7 @@ A process of its own, because a strategy may import what one process would not r
 library that is worked on; and one that hangs can be ended at the next save.
 """
 
+import math
 import os
 import signal
 import subprocess
@@ -20,7 +21,6 @@ import msgspec
 from backtester.configuration import loaded_settings
 from backtester.flags import parsed_flags
 from backtester.watch.files import Watched, settings_files, strategy_file
-from backtester.watch.patience import SLOW_AFTER_SECONDS, Patience
 from backtester.watch.server import Newest, ReportServer
 from onetape.backtest.records import RunSummary
 from onetape.backtest.warning_banner import mark, warning
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 LOOK_EVERY_SECONDS: Final = 0.2
 #: An editor that writes in steps is given this long, in seconds, after a change.
 SETTLE_SECONDS: Final = 0.1
-
-
+#: Seconds after which a line says that a backtest takes long.
+SLOW_AFTER_SECONDS: Final = 10.0
 #: Flags that mean nothing where a report is watched, or that the watch sets itself.
 _OWN_FLAGS: Final = ("watch", "report", "keep", "no_report", "json_")
 
@@ -103,14 +103,15 @@ class Watch:
             self._look()
             with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
                 running = self._started(out, err)
-                patience = Patience(self._clock())
+                slow_at = self._clock() + SLOW_AFTER_SECONDS
                 while not stop.wait(LOOK_EVERY_SECONDS) and not self._files.changed():
                     if running is None:
                         continue
                     if running.poll() is not None:
                         self._tell(running.returncode, _text(out), _text(err))
                         running = None
-                    elif patience.ends(self._clock()):
+                    elif self._clock() >= slow_at:
+                        slow_at = math.inf
                         note(
                             f"still running after {SLOW_AFTER_SECONDS:g} s; where the strategy "
                             "hangs, mend and save it: that ends this backtest"

@@ -1,19 +1,11 @@
-"""Every metric is defined once, and docs/metrics.md says the same as the program."""
+"""Every metric is defined once, and shown with the unit and the digits that it needs."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import fields, replace
 
-from onetape.backtest.metrics import (
-    BEGIN,
-    DEFINITIONS,
-    END,
-    metric_lines,
-    value_text,
-    with_table,
-)
+from onetape.backtest.metrics import DEFINITIONS, metric_lines, value_text
 from onetape.engine import BuyAndHold, Metrics
 
 
@@ -33,17 +25,6 @@ def test_every_number_of_the_engine_is_defined_once() -> None:
 
 def test_every_definition_has_a_formula_and_a_source() -> None:
     assert all(one.label and one.formula and one.source for one in DEFINITIONS)
-
-
-def test_the_page_of_the_docs_has_the_table_of_the_program(repository: Path) -> None:
-    page = (repository / "docs/metrics.md").read_text(encoding="utf-8")
-    assert with_table(page) == page, "run: uv run python -m onetape.backtest.metrics"
-
-
-def test_a_page_without_a_place_for_the_table_is_refused() -> None:
-    with pytest.raises(ValueError, match="lacks the lines"):
-        with_table("# Metrics\n")
-    assert with_table(f"a\n{BEGIN}old{END}b\n").startswith(f"a\n{BEGIN}\n| metric |")
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING, Any
 from onetape.backtest.arguments import Account, Exits, StrategyLike, account_of, choice_of
 from onetape.backtest.candle_sources import StoredCandles
 from onetape.backtest.config import ClassChoice
-from onetape.backtest.frame_data import (
-    FRAME_SYMBOL,
-    read_frame,
-)
+from onetape.backtest.frame_data import FRAME_SYMBOL, read_frame
 from onetape.backtest.given_signals import GivenSignals, signals_of
 from onetape.backtest.inputs import config_of, read_frames
 from onetape.backtest.results import BacktestResult

@@ -10,12 +10,11 @@ from onetape.backtest.assumptions import pause_notes
 from onetape.backtest.bias_check import fresh_maker
 from onetape.backtest.bias_check_workers import windows_shared
 from onetape.backtest.config import BacktestConfig
-from onetape.backtest.data import load_window, open_run_database
-from onetape.backtest.higher_timeframe import load_higher
+from onetape.backtest.data import open_run_database
 from onetape.backtest.parallel import count_processors
-from onetape.backtest.warm_up import run_segments
+from onetape.backtest.reading import read_candles
 from onetape.core.errors import DataError
-from onetape.strategies import Strategy, lookback_of
+from onetape.strategies import Strategy
 from onetape.strategies.check import check_strategy, part_to_check
 from onetape.strategies.check_data import CheckData
 from onetape.strategies.check_result import CheckResult
@@ -30,14 +29,9 @@ def load_check_data(config: BacktestConfig) -> tuple[Strategy, CheckData, list[s
     Raises:
         OnetapeError: as for a backtest.
     """
-    key = config.key
-    strategy = fresh_maker(config)()
+    key, strategy = config.key, fresh_maker(config)()
     with open_run_database(config) as store:
-        window = load_window(store, key, config, lookback=lookback_of(strategy))
-        if len(window.candles) == window.warm_up:
-            raise DataError(f"{key} has no closed candle in the range; choose a longer one")
-        higher = load_higher(store, window, strategy, config)
-    segments = run_segments(window, higher, strategy)
+        window, higher, segments = read_candles(store, key, config, strategy)
     data = CheckData(window.candles, higher.candles, window.warm_up, segments)
     notes = pause_notes(window, segments)
     if not len(data):

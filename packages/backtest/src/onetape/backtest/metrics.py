@@ -1,10 +1,5 @@
-"""What each metric is: the one table that terminal, report and docs/metrics.md are worded by.
+"""What each metric is: terminal, report and docs/metrics.md take labels and formulas from here."""
 
-uv run python -m onetape.backtest.metrics     writes the table into docs/metrics.md
-"""
-
-import sys
-from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from onetape.core.digits import fixed_text, money_decimals
@@ -255,38 +250,3 @@ def value_text(definition: Definition, value: Any, decimals: int) -> str:
             return fixed_text(value, decimals)
         case _:
             return f"{value:,.2f}"
-
-
-BEGIN: Final = "<!-- table: written by onetape.backtest.metrics -->\n"
-END: Final = "<!-- end of table -->\n"
-
-
-def with_table(page: str) -> str:
-    """Return docs/metrics.md with its table replaced.
-
-    Raises:
-        ValueError: the page has no place for it.
-    """
-    if BEGIN not in page or END not in page:
-        raise ValueError(f"the page lacks the lines {BEGIN.strip()} and {END.strip()}")
-    head, _, rest = page.partition(BEGIN)
-    return f"{head}{BEGIN}\n{_markdown()}\n{END}{rest.partition(END)[2]}"
-
-
-def _markdown() -> str:
-    lines = ["| metric | field | unit | formula | source |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {one.label} | `{one.field}` | {UNIT_WORDS[one.unit]} | {one.formula} | {one.source} |"
-        for one in DEFINITIONS
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def main() -> None:
-    """Write the table into the page that is named, docs/metrics.md by default."""
-    page = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/metrics.md")
-    page.write_text(with_table(page.read_text(encoding="utf-8")), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from msgspec import Struct, field
 
 from onetape.backtest.config import BacktestConfig
@@ -11,7 +12,7 @@ from onetape.core.candles import Candles, FloatArray, IntArray, SeriesKey
 from onetape.core.digits import Digits
 from onetape.core.simulated import Origin
 from onetape.core.steps import MarketSteps
-from onetape.engine import Detail, Metrics, Portfolio, Result
+from onetape.engine import Detail, Metrics, Portfolio, Result, shared_holding
 from onetape.strategies import Higher, HigherCandles, Signals, Strategy
 from onetape.strategies.segments import WHOLE, Hole, Range, Segment
 
@@ -148,3 +149,9 @@ class Backtest(Struct, frozen=True):
     def equity(self) -> FloatArray:
         """Return the account's equity at the closes of these candles, quote currency; (m,)."""
         return self.portfolio.equity
+
+    def buy_and_hold(self) -> FloatArray:
+        """Return the value of buying and holding all symbols, at the same closes; shape (m,)."""
+        markets = [(run.result.candles, run.result.rules) for run in self.runs]
+        held = shared_holding(markets, self.timestamp)
+        return np.full(len(self.timestamp), self.metrics.start_cash) if held is None else held

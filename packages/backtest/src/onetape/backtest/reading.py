@@ -8,19 +8,15 @@ from onetape.backtest.common_range import CommonRange, common_range
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.data import load_window, series_has_volume
 from onetape.backtest.higher_timeframe import load_higher
-from onetape.backtest.models import CandleWindow, SymbolInput
+from onetape.backtest.models import CandleWindow, HigherTimeframes, SymbolInput
 from onetape.backtest.trading_rules import market_rules
 from onetape.backtest.warm_up import run_segments
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import DataError
-from onetape.engine import (
-    Detail,
-)
+from onetape.engine import Detail
 from onetape.store.database import Store
 from onetape.strategies import Strategy, lookback_of
-from onetape.strategies.segments import (
-    signals_by_segment,
-)
+from onetape.strategies.segments import Segment, signals_by_segment
 
 
 def read_symbols(
@@ -45,6 +41,22 @@ def read_symbols(
     return inputs, () if common is None else common.notes
 
 
+def read_candles(
+    store: Store, key: SeriesKey, config: BacktestConfig, strategy: Strategy
+) -> tuple[CandleWindow, HigherTimeframes, tuple[Segment, ...]]:
+    """Return the candles of one symbol, the higher-timeframe candles, and the segments of both.
+
+    Raises:
+        DataError: no closed candle lies in the range, or nothing is stored.
+        OnetapeError: as `load_window` and `load_higher` say.
+    """
+    window = load_window(store, key, config, lookback=lookback_of(strategy))
+    if not len(window.candles) - window.warm_up:
+        raise DataError(f"{key} has no closed candle in the range; choose a longer one")
+    higher = load_higher(store, window, strategy, config)
+    return window, higher, run_segments(window, higher, strategy)
+
+
 def _read_symbol(
     store: Store,
     config: BacktestConfig,
@@ -52,31 +64,19 @@ def _read_symbol(
     strategy: Strategy,
     common: CommonRange | None,
 ) -> SymbolInput:
-    """Return one symbol, read and evaluated.
-
-    Args:
-        store: The open database.
-        config: Configuration of the run.
-        key: Series of the symbol.
-        strategy: The strategy.
-        common: The range of all symbols; None: there is one symbol.
+    """Return one symbol, read and evaluated; `common` is the range of all, where there are several.
 
     Raises:
-        DataError: no closed candle lies in the range, or nothing is stored.
-        OnetapeError: as `load_window` and `signals_by_segment` say.
+        OnetapeError: as `read_candles` and `signals_by_segment` say.
     """
     own = config.of_symbol(key.symbol)
     if common is not None:
         own = replace(own, start=common.start, end=common.end)
-    window = load_window(store, key, own, lookback=lookback_of(strategy))
+    window, higher, segments = read_candles(store, key, own, strategy)
     if common is not None:
         left_out = common.left_out.get(key.symbol, window.left_out)
         window = replace(window, left_out=left_out)
-    if not len(window.candles) - window.warm_up:
-        raise DataError(f"{key} has no closed candle in the range; choose a longer one")
-    higher = load_higher(store, window, strategy, own)
     steps, market = market_rules(store, key, own, window.candles)
-    segments = run_segments(window, higher, strategy)
     began = time.monotonic()
     signals = signals_by_segment(strategy, window.candles, higher.candles, segments)
     return SymbolInput(

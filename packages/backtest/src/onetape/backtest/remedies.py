@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from onetape.backtest.config import BacktestConfig
 from onetape.core.candles import SeriesKey
-from onetape.core.clock import day_text, utc_text
+from onetape.core.clock import SystemClock, day_text, utc_text
 from onetape.core.errors import DataError, UsageError
-from onetape.core.quirks import quirks_of
+from onetape.core.quirks import is_out_of_reach, quirks_of
 from onetape.core.resample import check_multiple
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted, did_you_mean
@@ -40,7 +40,8 @@ def repair_command(
         first: Open of the first missing candle, epoch seconds; None: `start`.
     """
     moment = start if first is None else first
-    if moment is not None and _is_out_of_reach(key, moment):
+    timeframe, now = Timeframe.parse(key.timeframe), SystemClock().now_ms() // 1_000
+    if moment is not None and is_out_of_reach(key.exchange, timeframe, moment, now):
         command = (
             f"uv run backfiller import FILE --exchange {key.exchange} --symbol "
             f"{shlex.quote(key.symbol)} --timeframe {key.timeframe}"
@@ -55,15 +56,6 @@ def repair_command(
         if moment is not None:
             command += f" {flag} {day_text(moment).replace(' ', 'T')}"
     return command + config.db_words
-
-
-def _is_out_of_reach(key: SeriesKey, start: int) -> bool:
-    """Return whether the exchange cannot serve a candle any more."""
-    from onetape.core.clock import SystemClock
-    from onetape.core.quirks import is_out_of_reach
-
-    now = SystemClock().now_ms() // 1_000
-    return is_out_of_reach(key.exchange, Timeframe.parse(key.timeframe), start, now)
 
 
 def stored_range(store: Store, key: SeriesKey, config: BacktestConfig) -> tuple[int, int]:

@@ -6,11 +6,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from onetape.backtest.assumptions import (
-    assumptions,
-    checks_together,
-    notes,
-)
+from onetape.backtest.assumptions import assumptions, checks_together, notes
 from onetape.backtest.metrics import metric_lines
 from onetape.backtest.models import Backtest, SymbolRun
 from onetape.backtest.trade_levels import TradeLevels, all_levels
@@ -19,7 +15,7 @@ from onetape.backtest.warning_banner import warning
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.digits import Digits
 from onetape.core.symbols import base_and_quote
-from onetape.engine import Trade, buy_and_hold_equity, shared_holding
+from onetape.engine import Trade
 from onetape.report import (
     Headline,
     LevelSteps,
@@ -101,23 +97,12 @@ def _charted(backtest: Backtest, run: SymbolRun) -> _Chart:
     return _Chart(
         candles=own,
         equity=equity,
-        buy_and_hold=_held(backtest, own.timestamp),
+        buy_and_hold=backtest.buy_and_hold(),
         indicators=indicators,
         overlays=tuple(name for name in indicators if name in signals.overlays),
         levels=dict(signals.levels),
         digits=run.digits,
     )
-
-
-def _held(backtest: Backtest, timestamp: IntArray) -> FloatArray:
-    """Return the value of buying and holding all symbols, at the closes of candles; shape (n,)."""
-    first = backtest.first.result
-    if backtest.has_several:
-        markets = [(run.result.candles, run.result.rules) for run in backtest.runs]
-        held = shared_holding(markets, timestamp)
-    else:
-        held = buy_and_hold_equity(first.candles, first.rules)
-    return np.full(len(timestamp), first.rules.cash) if held is None else held
 
 
 def _spread_candles(candles: Candles, axis: IntArray, places: IntArray) -> Candles:

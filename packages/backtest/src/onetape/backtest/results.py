@@ -7,23 +7,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from msgspec.structs import astuple, replace
+from msgspec.structs import replace
 
 from onetape.backtest.assumptions import checks_together
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.explain import CandleExplanation, explain
 from onetape.backtest.models import Backtest, SymbolRun
 from onetape.backtest.moments import moment_of
-from onetape.backtest.records import TRADE_COLUMNS, BiasCheck, RunSummary
+from onetape.backtest.records import BiasCheck, RunSummary
 from onetape.backtest.report_data import write_backtest_report
 from onetape.backtest.storage.digests import digests_of
 from onetape.backtest.storage.save import save_run
 from onetape.backtest.summary import summarize
+from onetape.backtest.trade_frame import trade_frame
 from onetape.backtest.trades import trade_records
 from onetape.core.candles import IntArray
 from onetape.core.clock import day_text
 from onetape.core.words import counted
-from onetape.engine import shared_holding
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,15 +92,7 @@ class BacktestResult:
     @cached_property
     def trades(self) -> "pd.DataFrame":
         """Round trips, one row each, with UTC times of entry and exit."""
-        import pandas as pd
-
-        rows = [astuple(trade) for trade in trade_records(self._backtest)]
-        frame: Any = pd.DataFrame(rows, columns=[*TRADE_COLUMNS])
-        for name in ("entry", "exit"):
-            seconds = frame[f"{name}_timestamp"].astype("float64")
-            frame[f"{name}_time"] = pd.to_datetime(seconds, unit="s", utc=True)
-        frame["symbol"] = frame["symbol"].replace("", self.summary.symbol)
-        return frame
+        return trade_frame(trade_records(self._backtest), self.summary.symbol)
 
     @cached_property
     def fills(self) -> "pd.DataFrame":
@@ -178,11 +170,7 @@ class BacktestResult:
         """Value of buying and holding all symbols from the first open on, at each close."""
         import pandas as pd
 
-        markets = [(run.result.candles, run.result.rules) for run in self._runs]
-        held = shared_holding(markets, self._backtest.timestamp)
-        start = self._backtest.metrics.start_cash
-        values = np.full(len(self._index), start) if held is None else held
-        return pd.Series(values, self._index, name="benchmark")
+        return pd.Series(self._backtest.buy_and_hold(), self._index, name="benchmark")
 
     @property
     def costs(self) -> "pd.Series[float]":

@@ -11,19 +11,9 @@ from onetape.backtest.models import Backtest, SymbolInput, SymbolRun
 from onetape.backtest.reading import read_symbols
 from onetape.core.market_digits import market_digits
 from onetape.core.symbols import base_and_quote
-from onetape.engine import (
-    Portfolio,
-    Result,
-    Series,
-    metrics_of,
-    simulate,
-    simulate_together,
-)
+from onetape.engine import Portfolio, Result, Series, metrics_of, simulate, simulate_together
 from onetape.strategies import Strategy, parameters_of
-from onetape.strategies.segments import (
-    Holes,
-    without_entries_before_holes,
-)
+from onetape.strategies.segments import Holes, without_entries_before_holes
 
 
 def run_backtest(config: BacktestConfig, *, with_indicators: bool = True) -> Backtest:

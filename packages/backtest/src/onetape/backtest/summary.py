@@ -2,12 +2,7 @@
 
 from msgspec import UNSET
 
-from onetape.backtest.assumptions import (
-    assumptions,
-    checks_together,
-    notes,
-    pauses_of,
-)
+from onetape.backtest.assumptions import assumptions, checks_together, notes, pauses_of
 from onetape.backtest.models import Backtest
 from onetape.backtest.records import PauseSummary, RunSummary, SymbolDigits
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 from onetape.backtest.models import CandleWindow
 from onetape.backtest.optimization.space import Point
 from onetape.core.candles import are_sound
-from onetape.core.errors import OnetapeError
+from onetape.core.errors import DataError, OnetapeError
 from onetape.core.timeframes import Timeframe
 from onetape.engine import (
     AccountConfig,
@@ -21,12 +21,7 @@ from onetape.engine import (
     metrics_of,
     simulate,
 )
-from onetape.strategies import (
-    Higher,
-    Strategy,
-    higher_lookback_of,
-    lookback_of,
-)
+from onetape.strategies import Higher, Strategy, higher_lookback_of, lookback_of
 from onetape.strategies.segments import (
     Holes,
     segments_of,
@@ -74,6 +69,22 @@ class Ground(Struct, frozen=True, dict=True):
     def split(self) -> int:
         """Return the open of the first candle that is held out, epoch seconds."""
         return int(self.window.candles.timestamp[self.window.warm_up + self.searched])
+
+
+def searched_candles(window: CandleWindow, held_out: float) -> int:
+    """Return how many candles of the range the ranking sees; `held_out` is the other part of it.
+
+    Raises:
+        DataError: the range is too short for two parts.
+    """
+    candles = len(window.candles) - window.warm_up
+    inside = round(candles * (1.0 - held_out))
+    if inside < 2 or candles - inside < 2:
+        raise DataError(
+            f"{window.key} has {candles:,} closed candles in the range, too few for a searched and "
+            "a held-out part; choose a longer one"
+        )
+    return inside
 
 
 def parts_of(ground: Ground, lookback: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:

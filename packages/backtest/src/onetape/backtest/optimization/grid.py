@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from onetape.backtest.arguments import Account, Exits, StrategyLike, account_of, choice_of, class_of
 from onetape.backtest.inputs import config_of, read_inputs
-from onetape.backtest.optimization.evaluate import Ground, Work
+from onetape.backtest.optimization.evaluate import Ground, Work, searched_candles
 from onetape.backtest.optimization.ranking import LeastTrades, checked_metric, ranked
 from onetape.backtest.parallel import count_processors, shared
 from onetape.core.errors import ConfigurationError, DataError, UsageError
@@ -136,10 +136,7 @@ def optimize(
         raise UsageError("optimize takes one symbol")
     source = read_inputs(config, frames, furthest)[0]
     window = source.window
-    count = len(window.candles) - window.warm_up
-    inside = round(count * (1.0 - out_of_sample))
-    if inside < 2 or count - inside < 2:
-        raise DataError(f"{window.key} has {count:,} candles in the range, too few for two parts")
+    inside = searched_candles(window, out_of_sample)
     ground = Ground(
         window,
         inside,
@@ -155,7 +152,8 @@ def optimize(
     good = [line for line in lines if "error" not in line]
     if not good:
         raise ConfigurationError(f"no combination gave a result; first: {failures[0]}")
-    least = LeastTrades.of(min_trades, inside, count - inside)
+    outside = len(window.candles) - window.warm_up - inside
+    least = LeastTrades.of(min_trades, inside, outside)
     return OptimizationResult(_frame(ranked(good, metric, least), least), metric, failures)
 
 

@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -15,9 +16,8 @@ from onetape.backtest.config import BacktestConfig
 from onetape.backtest.data import load_window, open_run_database, series_has_volume
 from onetape.backtest.higher_timeframe import load_higher
 from onetape.backtest.intrabar import detail_in_memory
-from onetape.backtest.models import CandleWindow
 from onetape.backtest.optimization.best_check import check_best
-from onetape.backtest.optimization.evaluate import Ground, Work
+from onetape.backtest.optimization.evaluate import Ground, Work, searched_candles
 from onetape.backtest.optimization.folder import Results, key_of, opened, tried_elsewhere
 from onetape.backtest.optimization.identity import identity_of
 from onetape.backtest.optimization.ranking import LeastTrades, Tried, ranked
@@ -33,15 +33,10 @@ from onetape.backtest.parallel import shared
 from onetape.backtest.records import BiasCheck
 from onetape.backtest.trading_rules import market_rules
 from onetape.backtest.warm_up import run_segments
-from onetape.core.errors import ConfigurationError, DataError, OnetapeError, UsageError
+from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
 from onetape.core.folders import DATA_FOLDER
 from onetape.core.words import counted
-from onetape.strategies import (
-    Strategy,
-    higher_lookback_of,
-    lookback_of,
-    strategy_class,
-)
+from onetape.strategies import Strategy, higher_lookback_of, lookback_of, strategy_class
 from onetape.strategies.hearing import printing_to_stderr
 from onetape.strategies.segments import Holes
 
@@ -113,18 +108,17 @@ class Search(Struct, frozen=True):
     seconds: float
 
 
-class ProgressDisplay(Protocol):
+class Display(NamedTuple):
     """Display of a running search."""
 
-    def done(self, combinations: int, /) -> None:
-        """Show how many combinations are done."""
-
-    def note(self, text: str, /) -> None:
-        """Show a line."""
+    done: Callable[[int], object]
+    """Shows how many combinations are done."""
+    note: Callable[[str], object]
+    """Shows a line."""
 
 
 #: Opens the display, given the number of combinations and how many an earlier start had tried.
-ShowProgress = Callable[[int, int], contextlib.AbstractContextManager[ProgressDisplay]]
+ShowProgress = Callable[[int, int], contextlib.AbstractContextManager[Display]]
 
 
 def run_search(config: BacktestConfig, asked: Asked, show_progress: ShowProgress) -> Search:
@@ -151,7 +145,7 @@ def run_search(config: BacktestConfig, asked: Asked, show_progress: ShowProgress
         higher = load_higher(store, window, furthest, config)
         steps, market = market_rules(store, key, config, window.candles)
         detail = detail_in_memory(store, window, config)
-        inside = _searched_candles(window, asked.held_out)
+        inside = searched_candles(window, asked.held_out)
         ground = Ground(
             window,
             inside,
@@ -265,22 +259,6 @@ def nothing_worked(search: Search) -> ConfigurationError | None:
     return ConfigurationError(f"no combination gave a result ({many} failed); first: {first}")
 
 
-def _searched_candles(window: CandleWindow, held_out: float) -> int:
-    """Return how many candles of the range are searched.
-
-    Raises:
-        DataError: the range is too short for two parts.
-    """
-    candles = len(window.candles) - window.warm_up
-    inside = round(candles * (1.0 - held_out))
-    if inside < 2 or candles - inside < 2:
-        raise DataError(
-            f"{window.key} has {candles:,} closed candles in the range, too few for a searched and "
-            "a held-out part; choose a longer one"
-        )
-    return inside
-
-
 def _try(
     planned: Planned,
     ground: Ground,
@@ -306,7 +284,7 @@ def _try(
     return earlier
 
 
-def _told(display: ProgressDisplay, result: Tried, told: int) -> int:
+def _told(display: Display, result: Tried, told: int) -> int:
     if "error" not in result:
         return 0
     if told < FAILURES_TOLD:
@@ -317,7 +295,5 @@ def _told(display: ProgressDisplay, result: Tried, told: int) -> int:
 
 
 def _died(points: Sequence[Point], number: int) -> bytes:
-    import msgspec
-
     text = "the process that tried it was killed; it may need more memory than there is"
     return msgspec.json.encode({"parameters": points[number], "error": text})

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from msgspec.structs import astuple
 
-from onetape.backtest.records import TRADE_COLUMNS, RunSummary, TradeRecord
+from onetape.backtest.records import RunSummary, TradeRecord
 from onetape.backtest.storage.manifest import Manifest
-from onetape.backtest.storage.trade_table import TIME_COLUMNS, read_trades
+from onetape.backtest.storage.trade_table import read_trades
+from onetape.backtest.trade_frame import trade_frame
 from onetape.core.errors import DataError, UsageError
 from onetape.core.folders import DATA_FOLDER
 from onetape.core.words import did_you_mean, error_text
@@ -72,16 +72,7 @@ class Run:
         Raises:
             DataError: the file is not there, or not the whole table.
         """
-        import pandas as pd
-
-        rows = [astuple(trade) for trade in self.trade_records()]
-        frame: Any = pd.DataFrame(rows, columns=[*TRADE_COLUMNS])
-        for name in TIME_COLUMNS:
-            seconds = frame[name.replace("time", "timestamp")].astype("float64")
-            frame[name] = pd.to_datetime(seconds, unit="s", utc=True)
-        # Only trades of several symbols name theirs; frames of several runs are put together.
-        frame["symbol"] = frame["symbol"].replace("", self.summary.symbol)
-        return frame
+        return trade_frame(self.trade_records(), self.summary.symbol)
 
     @cached_property
     def equity(self) -> "pd.DataFrame":

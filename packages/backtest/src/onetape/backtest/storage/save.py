@@ -20,18 +20,10 @@ from onetape.backtest.models import Backtest
 from onetape.backtest.records import RunSummary, TradeRecord
 from onetape.backtest.storage.digests import digests_of
 from onetape.backtest.storage.manifest import Manifest, config_tree
-from onetape.backtest.storage.runs import (
-    EQUITY,
-    FORMAT,
-    MANIFEST,
-    REPORT,
-    RUNS_FOLDER,
-    TRADES,
-)
+from onetape.backtest.storage.runs import EQUITY, FORMAT, MANIFEST, REPORT, RUNS_FOLDER, TRADES
 from onetape.backtest.storage.trade_table import write_trades
 from onetape.core.errors import ConfigurationError
 from onetape.core.words import error_text
-from onetape.engine import shared_holding
 
 #: A folder with a dot that is younger may belong to a run that is being saved now.
 _RUBBISH_AFTER_SECONDS: Final = 3_600.0
@@ -135,15 +127,14 @@ def _versions() -> dict[str, str]:
 
 def _equity(backtest: Backtest) -> NDArray[Any]:
     """Return equity and buy-and-hold by time, as a structured array; shape (m,)."""
-    times, equity = backtest.timestamp, backtest.equity
-    markets = [(run.result.candles, run.result.rules) for run in backtest.runs]
-    held = shared_holding(markets, times)
     columns: dict[str, NDArray[Any]] = {
-        "timestamp": times,
-        "equity": equity,
-        "buy_and_hold": np.full(len(equity), backtest.metrics.start_cash) if held is None else held,
+        "timestamp": backtest.timestamp,
+        "equity": backtest.equity,
+        "buy_and_hold": backtest.buy_and_hold(),
     }
-    rows = np.empty(len(equity), [(name, column.dtype.str) for name, column in columns.items()])
+    rows = np.empty(
+        len(backtest.equity), [(name, column.dtype.str) for name, column in columns.items()]
+    )
     for name, column in columns.items():
         rows[name] = column
     return rows

@@ -1,0 +1,28 @@
+"""Trades as a DataFrame, of a result and of a saved run."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import astuple
+
+from onetape.backtest.records import TRADE_COLUMNS, TradeRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def trade_frame(trades: Iterable[TradeRecord], symbol: str) -> "pd.DataFrame":
+    """Return round trips, one row each, with UTC times of entry and exit.
+
+    Args:
+        trades: The trades.
+        symbol: Symbol of trades that name none: those of a run over one symbol.
+    """
+    import pandas as pd
+
+    frame: Any = pd.DataFrame([astuple(trade) for trade in trades], columns=[*TRADE_COLUMNS])
+    for name in ("entry", "exit"):
+        seconds = frame[f"{name}_timestamp"].astype("float64")
+        frame[f"{name}_time"] = pd.to_datetime(seconds, unit="s", utc=True)
+    frame["symbol"] = frame["symbol"].replace("", symbol)
+    return frame
