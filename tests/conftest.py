@@ -15,6 +15,7 @@ import typer.main
 from browser import Chromium, Page
 from bytecode import compile_installed
 from inherited_signals import give_children_default_signals
+from onetape.exchange.lazy_ccxt import install
 from quick_files import keep_files_in_memory
 from repeatable import (
     repeat_lines,
@@ -26,6 +27,8 @@ from repeatable import (
 from side_by_side import processes_for, put_longest_first
 
 give_children_default_signals()
+# As in the programs, `import ccxt` in a test loads the exchanges that the test uses.
+install()
 # Reading all certificates of the system takes 30 ms for each client of an exchange, of thousands.
 ssl.create_default_context = cache(ssl.create_default_context)
 # To make the commands of an app anew takes 10 ms for each run inside the tests, of thousands.
