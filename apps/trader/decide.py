@@ -38,6 +38,7 @@ from trader.job import Job
 from trader.lease import Lease
 from trader.paper import PaperBroker
 from trader.reentry import entry_obstacle
+from trader.states import TraderStates
 from trader.tape import Tape
 from trader.window import DecisionWindow, decision_window
 
@@ -69,6 +70,7 @@ class Decider:
         broker: PaperBroker,
         lease: Lease,
         exits: PaperExits,
+        states: TraderStates,
     ) -> None:
         """Go on where an earlier session of the account stopped deciding.
 
@@ -79,6 +81,7 @@ class Decider:
             broker: Takes the orders.
             lease: Proven right before an order is stored.
             exits: Looks at each candle before it is decided on.
+            states: While there is a problem, no position is entered.
         """
         self._job = job
         self._lease = lease
@@ -86,6 +89,7 @@ class Decider:
         self._tape = tape
         self._broker = broker
         self._exits = exits
+        self._states = states
         self._decided = last_decided(job.store, job.session)
         self.missed: str | None = None
         """Candles that closed while no session ran, in words; None where there are none."""
@@ -175,6 +179,8 @@ class Decider:
             gates["larger candles"] = absent.gate or OK
         if signal == SELL and not again:
             self._drop_waiting_buy()
+        if signal == BUY:
+            gates["state"] = self._states.entry_obstacle or OK
         if signal == BUY and not holding:
             gates["re-entry"] = entry_obstacle(job, self._broker, candles, signals) or OK
         blocked = next((verdict for verdict in gates.values() if verdict != OK), None)

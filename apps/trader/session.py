@@ -1,19 +1,24 @@
-"""A trading session: the stream and the strategy loop side by side, until somebody stops it."""
+"""A trading session: the stream and the strategy loop side by side, until a person stops it.
+
+What the tasks hold in memory is built from the database each time that they begin, so an error of
+the file, or one that nobody foresaw, is recovered from as a killed process would be.
+"""
 
 import asyncio
 import contextlib
 import importlib
 import sys
-from collections.abc import Coroutine, Generator
-from typing import Any
+from collections.abc import Generator
+from functools import partial
 
 from onetape.cli.output import print_line
-from onetape.cli.stop import StopRequest, ended
+from onetape.cli.stop import StopRequest
 from onetape.core.errors import ConfigurationError, OnetapeError, SafetyRefusal, StoreError
 from onetape.core.words import counted
 from onetape.exchange.rest import RestExchange
 from onetape.store.ledger import cancel_unfinished_orders
 from onetape.store.sessions import close_blind_intervals, end_session, start_session
+from onetape.store.trader_states import insert_state_changes
 from trader.account import changes_since_last_session, hold_account
 from trader.decide import Decider, Verdict
 from trader.exits import PaperExits
@@ -22,6 +27,8 @@ from trader.job import Job
 from trader.lease import Lease
 from trader.paper import PaperBroker
 from trader.same_market import check_same_market
+from trader.states import TraderStates
+from trader.supervisor import Supervisor, TaskEnded
 from trader.tape import Tape
 from trader.waiting import WaitNotice
 from trader.words import Diary, closing_line, opening_lines
@@ -30,79 +37,155 @@ from trader.words import Diary, closing_line, opening_lines
 LOOP_SECONDS = 1.0
 #: How long the first decision waits for the stream, which it needs to become an order.
 FIRST_DECISION_PATIENCE_SECONDS = 3.0
-#: How long a session whose file failed waits for it once more, to write how it ended.
+#: How long a write waits for another process. After that the trader is degraded and tries again.
+WRITE_PATIENCE_SECONDS = 1.0
+#: The same at the end of a session, which shall not take long.
 TIDY_PATIENCE_SECONDS = 0.5
 
 
 async def run_session(job: Job, exchange: RestExchange, stop: StopRequest) -> None:
-    """Trade until SIGTERM or Ctrl-C, then write down how it ended.
+    """Trade until SIGTERM or Ctrl-C, then store how the session ended.
 
     Raises:
         SafetyRefusal: another process trades the account, or it was opened for something else.
-        DataError: the file holds candles of another market, or of a later market time.
+        DataError: the file holds candles of another market, or was deleted or replaced.
         ConfigurationError: the strategy failed on a candle, or answered with junk.
-        OnetapeError: the session cannot go on; it is written down as ended by that.
+        OnetapeError: the session cannot begin.
     """
     await check_same_market(job, exchange)
     lease = Lease(job)
+    states = TraderStates(
+        now_ms=exchange.now_ms,
+        write=partial(insert_state_changes, job.store, job.session.session),
+    )
     try:
         job, lines = hold_account(job, lease.fence)
         changes = changes_since_last_session(job)
         start_session(job.store, job.session, lease.fence, changes=changes)
+        states.begin()
         if changes is not None:
             lines.append(f"account {job.session.account}: {changes}")
-        cancelled = cancel_unfinished_orders(
-            job.store,
-            job.session.account,
-            lease.fence,
-            finished_ms=exchange.now_ms(),
-            reason="the session that placed it ended",
-        )
-        if cancelled:
-            orders = counted(cancelled, "open order")
-            lines.append(f"cancelled without a fill: {orders} of a session that was killed")
-        await _trade(job, exchange, stop, lease, lines)
+        await _Trading(job, exchange, lease, states, lines).run(stop)
     finally:
         with _tidying(job):
             lease.release()
 
 
-async def _trade(
-    job: Job, exchange: RestExchange, stop: StopRequest, lease: Lease, notes: list[str]
-) -> None:
-    filler = Filler(job, exchange)
-    tape = Tape(job, exchange, filler)
-    broker = PaperBroker(job, lease.fence)
-    reason = "an error"
-    try:
-        new_candles = await stop.unless_stopped(_warm_up(filler))
-        if new_candles is not None:
-            for line in (
-                *opening_lines(job, exchange, broker, new_candles, filler.refused),
-                *notes,
-            ):
+class _Trading:
+    """What trades in one session, built again from the file where it must be."""
+
+    def __init__(
+        self,
+        job: Job,
+        exchange: RestExchange,
+        lease: Lease,
+        states: TraderStates,
+        notes: list[str],
+    ) -> None:
+        self._job = job
+        self._exchange = exchange
+        self._lease = lease
+        self._states = states
+        self._supervisor = Supervisor(states)
+        self._notes = notes
+        self._broker: PaperBroker | None = None
+        self._is_open = False
+        """Whether the opening lines are printed."""
+
+    async def run(self, stop: StopRequest) -> None:
+        """Trade until the stop, then store and print how it ended."""
+        job = self._job
+        job.store.patience_seconds = min(job.store.patience_seconds, WRITE_PATIENCE_SECONDS)
+        reason = "an error"
+        try:
+            await stop.unless_stopped(self._supervisor.run(self._trade))
+            reason = stop.name
+        except Exception as error:
+            reason = str(error) if isinstance(error, OnetapeError) else type(error).__name__
+            raise
+        finally:
+            self._end(reason)
+            if self._broker is not None:
+                print_line(closing_line(job, self._broker, stop.name or "an error"))
+
+    async def _trade(self) -> None:
+        """Build what trades from the file, and run it for ever."""
+        job, exchange, lease = self._job, self._exchange, self._lease
+        # Where the file cannot be written, nothing is asked of the exchange.
+        lease.renew()
+        self._cancel_unfinished()
+        self._broker = broker = PaperBroker(job, lease.fence)
+        filler = Filler(job, exchange)
+        tape = Tape(job, exchange, filler)
+        new_candles = await _warm_up(filler)
+        if not self._is_open:
+            self._is_open = True
+            opening = opening_lines(job, exchange, broker, new_candles, filler.refused)
+            for line in (*opening, *self._notes):
                 print_line(line)
-            exits = PaperExits(job, exchange, broker, lease)
-            decider = Decider(job, exchange, tape, broker, lease, exits)
-            await _run_until_stopped(
-                stop,
-                _watch(job, exchange, tape),
-                _close(filler, tape),
-                _decide(exchange, tape, filler, broker, decider, lease, exits),
-            )
-        reason = stop.name
-    except Exception as error:
-        reason = str(error) if isinstance(error, OnetapeError) else f"{type(error).__name__}"
-        raise
-    finally:
-        now_ms = exchange.now_ms()
+        exits = PaperExits(job, exchange, broker, lease)
+        decider = Decider(job, exchange, tape, broker, lease, exits, self._states)
+        await self._supervisor.run_tasks(
+            {
+                "stream": self._supervisor.repeat(
+                    "stream", partial(self._watch, tape), solves=False
+                ),
+                "REST": self._supervisor.repeat("REST", partial(_close, filler, tape)),
+                "lease": self._supervisor.repeat("lease", self._renew),
+                "strategy": _decide(
+                    exchange, tape, filler, broker, decider, lease, exits, self._supervisor
+                ),
+            }
+        )
+
+    def _cancel_unfinished(self) -> None:
+        cancelled = cancel_unfinished_orders(
+            self._job.store,
+            self._job.session.account,
+            self._lease.fence,
+            finished_ms=self._exchange.now_ms(),
+            reason="the session that placed it ended",
+        )
+        if not cancelled:
+            return
+        orders = counted(cancelled, "open order")
+        if self._is_open:
+            print_line(f"cancelled without a fill: {orders} from before the error")
+        else:
+            self._notes.append(f"cancelled without a fill: {orders} of a session that was killed")
+
+    async def _watch(self, tape: Tape) -> None:
+        """Write down what the stream tells, for ever."""
+        from onetape.websocket.websocket import WebSocketManager
+
+        job = self._job
+        async with (
+            WebSocketManager(
+                self._exchange, stale_after_seconds=job.settings.stale_after_seconds
+            ) as manager,
+            contextlib.aclosing(manager.events(job.key.symbol, job.key.timeframe)) as events,
+        ):
+            async for event in events:
+                await tape.handle(event)
+                self._supervisor.succeeded("stream")
+        raise TaskEnded("the stream ended by itself")
+
+    async def _renew(self) -> None:
+        self._lease.renew()
+        self._states.remind()
+        await asyncio.sleep(LOOP_SECONDS)
+
+    def _end(self, reason: str) -> None:
+        """Store how the session ended."""
+        job, now_ms = self._job, self._exchange.now_ms()
         with _tidying(job):
             close_blind_intervals(job.store, job.session.session, to_ms=now_ms)
             end_session(job.store, job.session.session, ended_ms=now_ms, reason=reason)
-            cancelled = broker.cancel_open_order(now_ms, f"session ended by {reason}")
+            cancelled = self._broker and self._broker.cancel_open_order(
+                now_ms, f"session ended by {reason}"
+            )
             if cancelled is not None:
                 print_line(cancelled)
-        print_line(closing_line(job, broker, stop.name or "an error"))
 
 
 async def _warm_up(filler: Filler) -> int:
@@ -112,37 +195,12 @@ async def _warm_up(filler: Filler) -> int:
     return new_candles
 
 
-async def _run_until_stopped(stop: StopRequest, *work: Coroutine[Any, Any, None]) -> None:
-    """Run tasks side by side until the stop; the first error ends them all and is raised."""
-    tasks = [asyncio.create_task(one) for one in (*work, stop.wait())]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        await ended(*tasks)
-
-
-async def _watch(job: Job, exchange: RestExchange, tape: Tape) -> None:
-    """Write down what the stream tells, for ever."""
-    from onetape.websocket.websocket import WebSocketManager
-
-    stale_after_seconds = job.settings.stale_after_seconds
-    async with (
-        WebSocketManager(exchange, stale_after_seconds=stale_after_seconds) as manager,
-        contextlib.aclosing(manager.events(job.key.symbol, job.key.timeframe)) as events,
-    ):
-        async for event in events:
-            await tape.handle(event)
-
-
 async def _close(filler: Filler, tape: Tape) -> None:
-    """Close over REST what the stream does not, for ever; the strategy never waits for it."""
-    while True:
-        tape.ended.clear()
-        await filler.close_overdue()
-        await tape.catch_up()
-        await _within(LOOP_SECONDS, tape.ended)
+    """Close over REST what the stream does not; the strategy never waits for it."""
+    tape.ended.clear()
+    await filler.close_overdue()
+    await tape.catch_up()
+    await _within(LOOP_SECONDS, tape.ended)
 
 
 async def _decide(
@@ -153,6 +211,7 @@ async def _decide(
     decider: Decider,
     lease: Lease,
     exits: PaperExits,
+    supervisor: Supervisor,
 ) -> None:
     """Run the strategy every second, and at once when a candle closes, for ever."""
     await tape.wait_until_live(FIRST_DECISION_PATIENCE_SECONDS)
@@ -174,6 +233,7 @@ async def _decide(
         why = waiting.line(decider.decided)
         if why is not None:
             print_line(why)
+        supervisor.works()
         await _within(LOOP_SECONDS, filler.closed)
 
 
@@ -198,18 +258,18 @@ def _say_fill(
 
 @contextlib.contextmanager
 def _tidying(job: Job) -> Generator[None]:
-    """Let a session write how it ended, also where an error is on its way out.
+    """Let a session store how it ended, also where the file cannot be written or the lease is lost.
 
-    Where that error comes from the file or the lease, it is tried once more, for a moment only: the
-    lock may be gone by now, but nobody should wait twice for one that is not. What fails then is
-    part of the error that is already known; the next session tidies up.
+    It is tried for a moment only: a stop shall not take long. What could not be written is printed,
+    unless it is the error that ends the program; the next session of the account tidies up.
     """
-    if not isinstance(sys.exception(), StoreError | SafetyRefusal):
+    job.store.patience_seconds = min(job.store.patience_seconds, TIDY_PATIENCE_SECONDS)
+    ending = sys.exception()
+    try:
         yield
-        return
-    job.store.patience_seconds = TIDY_PATIENCE_SECONDS
-    with contextlib.suppress(StoreError, ConfigurationError, SafetyRefusal):
-        yield
+    except (StoreError, ConfigurationError, SafetyRefusal) as error:
+        if ending is None:
+            print_line(f"the end of the session is not stored; the next one stores it: {error}")
 
 
 async def _within(seconds: float, event: asyncio.Event) -> None:

@@ -1,5 +1,6 @@
 """A paper position is left by stops, targets and time, by the same rule as in a backtest."""
 
+import asyncio
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -10,10 +11,8 @@ import pytest
 
 from desk import HOUR, MARCH, Desk, Market, desk, market
 from onetape.core.candles import Candles
-from onetape.core.errors import StoreError
 from onetape.core.steps import MarketSteps
 from onetape.engine import EXIT_KINDS, AccountConfig, ExitConfig, booked_fill, simulate
-from onetape.store.database import open_store
 from onetape.strategies import checked_signals
 
 Run = Callable[[Any], Any]
@@ -208,9 +207,11 @@ def test_an_exit_that_the_market_refused_is_not_tried_again_after_a_restart(
     run(scene())
 
 
-def test_an_exit_whose_trade_was_not_stored_is_made_by_the_next_session(
-    run: Run, db: Path, strategy_file: StrategyFile
+def test_an_exit_whose_trade_could_not_be_stored_is_made_when_it_can(
+    run: Run, db: Path, strategy_file: StrategyFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("trader.supervisor.FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("trader.supervisor.LONGEST_DATABASE_PAUSE_SECONDS", 0.1)
     refuse = (
         "CREATE TRIGGER full BEFORE INSERT ON trades WHEN NEW.side = 'sell' "
         "BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
@@ -218,25 +219,23 @@ def test_an_exit_whose_trade_was_not_stored_is_made_by_the_next_session(
 
     exits = EXITS["stop and target"]
 
-    async def until_broken(opened: Market, name: str, hours: list[int]) -> None:
-        async with desk(opened, db, strategy=name, exits=exits) as trading:
-            with trading.store.write() as connection:
-                connection.execute(refuse)
-            while True:
-                hours.append(hours[-1] + 1)
-                await step_to(opened, trading, range(hours[-1], hours[-1] + 1))
-
     async def scene() -> None:
         name = strategy_file(RUNS, "runs")
-        async with market(0.25) as opened:
-            hours = [0]
-            with pytest.raises(StoreError):
-                await until_broken(opened, name, hours)
-            with open_store(db, create=False) as store, store.write() as connection:
+        async with (
+            market(0.25) as opened,
+            desk(opened, db, strategy=name, exits=exits) as trading,
+        ):
+            with trading.store.write() as connection:
+                connection.execute(refuse)
+            hour = 0
+            while not trading.query("SELECT 1 FROM orders WHERE side = 'sell'"):
+                hour += 1
+                await opened.go_to(hour + 0.1)
+                await asyncio.sleep(0.05)
+            with trading.store.write() as connection:
                 connection.execute("DROP TRIGGER full")
-            async with desk(opened, db, strategy=name, number=2, exits=exits) as trading:
-                await trading.until(lambda: len(trading.trades()) == 2)
-                fills, trades = backtested(opened, trading, hours[-1]), on_paper(trading)
-                assert fills[:2] == trades
+            await trading.until(lambda: len(trading.trades()) == 2)
+            fills, trades = backtested(opened, trading, hour), on_paper(trading)
+            assert fills[:2] == trades
 
     run(scene())

@@ -1,10 +1,6 @@
 """How a session ends when something in it goes wrong, and what it leaves behind."""
 
-import asyncio
-import subprocess
-import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +13,6 @@ from onetape.core.errors import (
     DataError,
     OnetapeError,
     SafetyRefusal,
-    StoreError,
 )
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
@@ -70,25 +65,6 @@ FAILING = {
     ),
     "describe raises": ("pass", "raise KeyError('nothing')"),
 }
-
-
-@contextmanager
-def locked(db: Path, until: str = "sys.stdin.read()") -> Generator[None]:
-    """Let another process hold the write lock while the block lasts, or until it has run this."""
-    holder = (
-        "import apsw, sys, time; c = apsw.Connection(sys.argv[1]); c.execute('BEGIN IMMEDIATE'); "
-        f"print('held', flush=True); {until}; c.execute('ROLLBACK')"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", holder, str(db)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
-        yield
-        other.communicate("")
 
 
 async def error_of(trading: Desk) -> OnetapeError:
@@ -180,64 +156,6 @@ def test_a_second_session_of_the_account_is_refused_and_changes_nothing(run: Run
             await trading.until_decided(0)
 
     run(scene())
-
-
-def test_a_file_that_stays_locked_ends_the_session_and_stays_sound(
-    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("onetape.store.database.WRITE_PATIENCE_SECONDS", 0.2)
-    monkeypatch.setattr("onetape.store.database.BUSY_TIMEOUT_MS", 50)
-
-    async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
-            await trading.until_decided(-1)
-            with locked(db):
-                error = await error_of(trading)
-            assert isinstance(error, StoreError)
-            assert "stayed locked by another process" in str(error)
-            assert trading.query("PRAGMA quick_check") == [("ok",)]
-
-    with pytest.raises(StoreError):
-        run(scene())
-
-
-def test_a_session_ended_by_a_lock_gives_its_account_back_once_the_lock_is_gone(
-    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("onetape.store.database.WRITE_PATIENCE_SECONDS", 0.2)
-    monkeypatch.setattr("onetape.store.database.BUSY_TIMEOUT_MS", 50)
-    monkeypatch.setattr("trader.session.TIDY_PATIENCE_SECONDS", 10)
-
-    async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
-            await trading.until_decided(-1)
-            with locked(db, until="time.sleep(1)"):
-                error = await error_of(trading)
-            assert "stayed locked by another process" in str(error)
-            assert trading.query("SELECT expires_ms FROM leases") == [(0,)]
-            assert trading.query("SELECT end_reason FROM sessions") == [(str(error),)]
-
-    with pytest.raises(StoreError):
-        run(scene())
-
-
-def test_a_session_ended_by_a_full_disk_gives_its_account_back(run: Run, db: Path) -> None:
-    async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
-            await trading.until_decided(-1)
-            # As full as SQLite can be made to find it: no page more than it has.
-            trading.query("PRAGMA max_page_count = 1")
-            hour = 1.1
-            while not trading.task.done():
-                await opened.go_to(hour)
-                await asyncio.sleep(0.05)
-                hour += 1
-            error = await error_of(trading)
-            assert "the disk is full" in str(error)
-            assert trading.query("SELECT expires_ms FROM leases") == [(0,)]
-
-    with pytest.raises(StoreError):
-        run(scene())
 
 
 def test_an_order_that_the_end_of_a_session_cancels_is_printed(

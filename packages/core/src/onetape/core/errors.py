@@ -3,10 +3,16 @@
 OnetapeError                1  report it: this one should not reach a user
 ├── UsageError              2  mend the command line
 ├── ConfigurationError      3  mend a configuration file, the environment or a folder
+│   └── StoreUnwritable        the database file or its folder may not be written
 ├── DataError               4  data is missing, damaged or cannot be trusted
 │   ├── CandleGapError         a range of candles has holes
 │   ├── RowsRefused            a source has no row that is a sound candle
 │   └── StoreError             the database file cannot be used as it is
+│       ├── StoreLocked        another process keeps it locked
+│       ├── StoreFull          no space is left for it
+│       ├── StoreDamaged       its pages are not those of a sound file
+│       ├── StoreReplaced      its path leads to another file, or to none
+│       └── StoreOfOtherMarket it holds candles of another market
 ├── ExchangeError           5  the exchange or the network
 │   ├── ExchangeUnreachable    no usable answer came; trying again later may help
 │   └── ExchangeRefused        the exchange answered no; trying again will not help
@@ -59,6 +65,10 @@ class ConfigurationError(OnetapeError):
     exit_code = 3
 
 
+class StoreUnwritable(ConfigurationError):
+    """The database file or its folder may not be written, or the file cannot be opened."""
+
+
 class DataError(OnetapeError):
     """Stored data is missing, damaged, or not of the kind that was asked for."""
 
@@ -75,6 +85,26 @@ class RowsRefused(DataError):
 
 class StoreError(DataError):
     """The database file is damaged, locked, read-only, too new, or no SQLite file."""
+
+
+class StoreLocked(StoreError):
+    """Another process kept the database file locked for longer than a write waits."""
+
+
+class StoreFull(StoreError):
+    """The disk of the database file, or a quota on it, has no space left."""
+
+
+class StoreDamaged(StoreError):
+    """The database file is damaged: only a backup, or a repair by a person, helps."""
+
+
+class StoreReplaced(StoreError):
+    """The database file was deleted, emptied or replaced while it was open."""
+
+
+class StoreOfOtherMarket(StoreError):
+    """The database file holds candles of another market than the one that is asked for."""
 
 
 class ExchangeError(OnetapeError):

@@ -39,3 +39,12 @@ def said(error: BaseException) -> str:
 def error_text(error: Exception) -> str:
     """Return what an error says, without the number and the path that Python adds."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration in the largest unit that fits: `45 s`, `12 min`, `3.5 h`, `2.0 days`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7_200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3_600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"

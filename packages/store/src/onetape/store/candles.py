@@ -20,7 +20,7 @@ from onetape.core.candles import (
     candle_fault,
     candle_faults,
 )
-from onetape.core.errors import StoreError
+from onetape.core.errors import StoreOfOtherMarket
 from onetape.core.holes import holes_between
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.timeframes import Timeframe
@@ -274,13 +274,13 @@ def check_kind(store: Store, exchange: str) -> None:
     """Refuse a file that holds the other kind of candles: a simulator's, or a real exchange's.
 
     Raises:
-        StoreError: candles of this exchange may not go into the file.
+        StoreOfOtherMarket: candles of this exchange may not go into the file.
     """
     with store.read() as connection:
         simulated = connection.execute("SELECT simulated FROM store_kind").get
     if simulated is not None and bool(simulated) != (exchange == SIMULATOR_ID):
         kind = "candles of the simulator" if simulated else "candles of a real exchange"
-        raise StoreError(
+        raise StoreOfOtherMarket(
             f"{store.path} holds {kind}, which never share a file with those of {exchange}; "
             "choose another file with --db"
         )

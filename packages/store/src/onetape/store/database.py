@@ -15,7 +15,7 @@ from pathlib import Path
 
 import apsw
 
-from onetape.core.errors import ConfigurationError, StoreError
+from onetape.core.errors import ConfigurationError, StoreError, StoreReplaced
 from onetape.store.connection import Connection, connect, patiently
 from onetape.store.copying import check_pages, draft_of, name_new
 from onetape.store.filesystem import check_file_system, file_identity, log_of, tell
@@ -131,10 +131,10 @@ class Store:
         A file that was deleted stays writable for whoever has it open, and is gone with them.
 
         Raises:
-            StoreError: it was deleted or emptied, or another file has its name.
+            StoreReplaced: it was deleted or emptied, or another file has its name.
         """
         if not self._is_in_place():
-            raise StoreError(
+            raise StoreReplaced(
                 f"{self.path} was deleted or replaced while it was open, and what was written "
                 "since is not in it; run again to go on with what is there now"
             )

@@ -6,7 +6,7 @@ Each seed and each recording is a market of its own, and two in one file would l
 from collections.abc import Mapping
 
 from onetape.core.candles import SeriesKey
-from onetape.core.errors import StoreError
+from onetape.core.errors import StoreOfOtherMarket
 from onetape.core.simulated import Origin, Recording, SimulatedSource, origin_of
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.store.connection import Connection
@@ -23,7 +23,8 @@ def hold_to_source(store: Store, source: SimulatedSource) -> None:
         source: Of the simulator that is about to be read.
 
     Raises:
-        StoreError: the file belongs to another source, or cannot be written.
+        StoreOfOtherMarket: the file belongs to another source.
+        StoreError: it cannot be written.
     """
     with store.read() as connection:
         if _refusal(store, connection, source) is None and _is_stored(connection, source):
@@ -36,7 +37,7 @@ def hold_to_source(store: Store, source: SimulatedSource) -> None:
         )
         refusal = _refusal(store, connection, source)
         if refusal is not None:
-            raise StoreError(refusal)
+            raise StoreOfOtherMarket(refusal)
         if source.recordings is None:
             return
         kind = "recorded" if source.recordings else "invented"

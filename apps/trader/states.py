@@ -1,0 +1,131 @@
+"""The state of a running trader: trading, degraded (no entries) or halted (needs a person).
+
+A problem has a source, such as `database` or `stream`. While there is one, the trader is degraded;
+the state ends with its last problem. Each change is one line on stdout and one row of the table
+trader_states.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+
+from onetape.cli.output import print_line
+from onetape.core.errors import ConfigurationError, StoreError
+from onetape.core.words import duration_text
+from onetape.store.trader_states import StateChange, TraderState
+
+#: Source of the problems of the database file; rows wait while there is one.
+DATABASE: Final = "database"
+#: A problem that lasts is printed again this often, wall seconds.
+REMIND_SECONDS: Final = 3_600.0
+
+
+class Problem(Struct, frozen=True):
+    """Why a trader is not trading as it should."""
+
+    reason: str
+    """What happened."""
+    measure: str
+    """What the trader does about it."""
+    remedy: str
+    """What a person should do."""
+    is_final: bool = False
+    """Whether only a person can end it: the trader is halted."""
+
+    @property
+    def line(self) -> str:
+        """Return the problem in one line."""
+        return f"{self.reason}; {self.measure}; {self.remedy}"
+
+
+class TraderStates:
+    """Keeps the problems of one session, prints and stores each change of its state."""
+
+    def __init__(
+        self, *, now_ms: Callable[[], int], write: Callable[[list[StateChange]], None]
+    ) -> None:
+        """Begin without a problem; nothing is printed or written yet.
+
+        Args:
+            now_ms: Returns the market time, epoch milliseconds.
+            write: Stores changes, oldest first; may raise StoreError or ConfigurationError.
+        """
+        self._now_ms = now_ms
+        self._write = write
+        self._problems: dict[str, Problem] = {}
+        self._unwritten: list[StateChange] = []
+        self._since = time.monotonic()
+        self._reminded = self._since
+
+    @property
+    def state(self) -> TraderState:
+        """Return the state that the problems add up to."""
+        if any(problem.is_final for problem in self._problems.values()):
+            return "halted"
+        return "degraded" if self._problems else "trading"
+
+    @property
+    def entry_obstacle(self) -> str | None:
+        """Return why no position may be entered now, or None where it may."""
+        newest = next(reversed(self._problems.values()), None)
+        return None if newest is None else f"{self.state}: {newest.reason}"
+
+    def begin(self) -> None:
+        """Store that the session trades.
+
+        Raises:
+            StoreError: the file cannot be written.
+        """
+        self._unwritten.append(StateChange(self._now_ms(), "trading", "the session started", ""))
+        self._write_rows()
+
+    def report(self, source: str, problem: Problem) -> None:
+        """Add the problem of a source, or replace the one it has; print and store what is new."""
+        if self._problems.get(source) == problem:
+            return
+        if not self._problems:
+            self._since = self._reminded = time.monotonic()
+        self._problems[source] = problem
+        print_line(f"{self.state}: {problem.line}")
+        self._add(f"{problem.reason}; {problem.measure}", problem.remedy)
+
+    def solve(self, source: str) -> None:
+        """Remove the problem of a source, if it has one; print and store the change."""
+        solved = self._problems.pop(source, None)
+        if solved is None:
+            return
+        if self._problems:
+            reason = f"over: {solved.reason}"
+            left = next(reversed(self._problems.values()))
+            print_line(f"{self.state}: {reason}; what remains: {left.line}")
+            self._add(f"{reason}; what remains: {left.reason}", left.remedy)
+            return
+        lasted = duration_text(time.monotonic() - self._since)
+        print_line(f"trading again after {lasted}; over: {solved.reason}")
+        self._add(f"over after {lasted}: {solved.reason}", "")
+
+    def remind(self) -> None:
+        """Print a problem that lasts once more, once in an hour."""
+        now = time.monotonic()
+        if self._problems and now - self._reminded >= REMIND_SECONDS:
+            self._reminded = now
+            newest = next(reversed(self._problems.values()))
+            print_line(
+                f"still {self.state} after {duration_text(now - self._since)}: {newest.line}"
+            )
+
+    def _add(self, reason: str, remedy: str) -> None:
+        self._unwritten.append(StateChange(self._now_ms(), self.state, reason, remedy))
+        if DATABASE in self._problems:
+            return  # until the file can be written again
+        try:
+            self._write_rows()
+        except (StoreError, ConfigurationError):
+            # The rows wait; the next write of the session meets the same error, and reports it.
+            return
+
+    def _write_rows(self) -> None:
+        self._write(self._unwritten)
+        self._unwritten = []

@@ -1,0 +1,240 @@
+"""What keeps a trader alive: every task is watched, and one table says what an error leads to.
+
+Nothing ends a trader but a person (a signal), a broken strategy or setting, or a refusal for
+safety. Every other error degrades it: no entries until the error is over, exits and stops go on.
+
+An error of the exchange stops one task, which runs again after a back-off. An error of the database
+file, or one that nobody foresaw, stops all of them: what they hold in memory may not be what is
+stored, so it is built again from the file, as at the start of the program.
+"""
+
+import asyncio
+import os
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from enum import Enum
+from typing import Any, Final
+
+from msgspec import Struct
+
+from onetape.cli.output import note
+from onetape.cli.program import TRACEBACK_VARIABLE
+from onetape.cli.stop import ended
+from onetape.core.errors import (
+    ConfigurationError,
+    DataError,
+    ExchangeError,
+    ExchangeRefused,
+    SafetyRefusal,
+    StoreDamaged,
+    StoreError,
+    StoreFull,
+    StoreLocked,
+    StoreOfOtherMarket,
+    StoreReplaced,
+    StoreUnwritable,
+    UsageError,
+)
+from onetape.core.words import said
+from trader.states import DATABASE, Problem, TraderStates
+
+#: Before a task runs again after an error; doubles with each error in a row, wall seconds.
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 60.0
+#: A file may be usable again at any moment, and an exit may wait for it.
+LONGEST_DATABASE_PAUSE_SECONDS = 4.0
+#: Source of problems that are neither the exchange's nor the file's.
+PROGRAM: Final = "program"
+
+
+class Reaction(Enum):
+    """What an error leads to."""
+
+    RETRY = "the task runs again after a back-off"
+    REBUILD = "all tasks end, and begin again from what is stored"
+    HALT = "all tasks end, and the trader waits for a person"
+    END = "the program ends with the exit code of the error"
+
+
+class Rule(Struct, frozen=True):
+    """What an error of a class leads to."""
+
+    error: type[Exception]
+    reaction: Reaction
+    measure: str = ""
+    """What the trader does about it, for the line and the row of the state."""
+    remedy: str = ""
+    """What a person should do."""
+
+
+_NO_ENTRIES: Final = "no entries meanwhile, exits go on"
+_EXITS_WAIT: Final = "no entries meanwhile, exits follow as soon as the file can be written"
+#: The first rule that fits an error counts.
+RULES: Final = (
+    Rule(SafetyRefusal, Reaction.END),
+    Rule(StoreReplaced, Reaction.END),
+    Rule(StoreOfOtherMarket, Reaction.END),
+    Rule(
+        StoreDamaged,
+        Reaction.HALT,
+        "nothing is traded and nothing is written any more",
+        "stop the trader, restore a backup, start it again",
+    ),
+    Rule(
+        StoreLocked,
+        Reaction.REBUILD,
+        _EXITS_WAIT,
+        "end the process that keeps the file locked, if this lasts",
+    ),
+    Rule(StoreFull, Reaction.REBUILD, _EXITS_WAIT, "free some space"),
+    Rule(StoreUnwritable, Reaction.REBUILD, _EXITS_WAIT, "make the file and its folder writable"),
+    Rule(StoreError, Reaction.REBUILD, _EXITS_WAIT, "look at the disk, if this lasts"),
+    Rule(ConfigurationError, Reaction.END),
+    Rule(UsageError, Reaction.END),
+    Rule(DataError, Reaction.END),
+    Rule(
+        ExchangeRefused,
+        Reaction.RETRY,
+        f"{_NO_ENTRIES}; the request is repeated, more and more rarely",
+        "check whether the exchange can be used from here, if this lasts",
+    ),
+    Rule(
+        ExchangeError,
+        Reaction.RETRY,
+        f"{_NO_ENTRIES}; the request is repeated, more and more rarely",
+        "check the network, if this lasts",
+    ),
+    Rule(
+        Exception,
+        Reaction.REBUILD,
+        f"{_NO_ENTRIES}; everything is built again from the database",
+        f"please report it; {TRACEBACK_VARIABLE}=1 prints where it was raised",
+    ),
+)
+
+
+class TaskEnded(Exception):
+    """A task that should run until the trader stops has returned, or was cancelled by others."""
+
+
+class Supervisor:
+    """Runs the tasks of one trader. All of it happens in one event loop."""
+
+    def __init__(self, states: TraderStates) -> None:
+        """Report problems to `states`."""
+        self._states = states
+        self._pauses: dict[str, float] = {}
+
+    async def run(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run `work` until it is cancelled, again and again where an error ends it.
+
+        Args:
+            work: Builds what trades from what is stored, and runs it (`run_tasks`) for ever.
+
+        Raises:
+            OnetapeError: an error whose rule ends the program.
+        """
+        while True:
+            try:
+                await work()
+            except Exception as error:
+                rule = rule_of(error)
+                self._report(error, rule, task=PROGRAM)
+                if rule.reaction is Reaction.HALT:
+                    await asyncio.Event().wait()
+                is_file = _source(error, PROGRAM) == DATABASE
+                longest = LONGEST_DATABASE_PAUSE_SECONDS if is_file else LONGEST_PAUSE_SECONDS
+                await self._pause(PROGRAM, longest)
+
+    async def run_tasks(self, tasks: Mapping[str, Coroutine[Any, Any, None]]) -> None:
+        """Run tasks side by side; the first that ends, for whatever reason, ends them all.
+
+        Args:
+            tasks: By name; none of them returns by itself.
+
+        Raises:
+            TaskEnded: one returned, or something cancelled it.
+            Exception: the error that ended one.
+        """
+        running = {asyncio.create_task(work, name=name): name for name, work in tasks.items()}
+        try:
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if task.cancelled():
+                    raise TaskEnded(f"the task {running[task]!r} was cancelled")
+                task.result()
+                raise TaskEnded(f"the task {running[task]!r} ended by itself")
+        finally:
+            await ended(*running)
+
+    async def repeat(
+        self, name: str, step: Callable[[], Awaitable[None]], *, solves: bool = True
+    ) -> None:
+        """Run one step of a task again and again; an error of the exchange costs a back-off only.
+
+        Args:
+            name: The task's, source of its problems.
+            step: Awaited each time; the pauses between steps are its own.
+            solves: Whether a step that returns proves that the last problem is over; otherwise
+                the step calls `succeeded` itself.
+
+        Raises:
+            OnetapeError: an error that is no matter of this task alone.
+        """
+        while True:
+            try:
+                await step()
+            except Exception as error:
+                rule = rule_of(error)
+                if rule.reaction is not Reaction.RETRY:
+                    raise
+                self._report(error, rule, task=name)
+                await self._pause(name, LONGEST_PAUSE_SECONDS)
+            else:
+                if solves:
+                    self.succeeded(name)
+
+    def succeeded(self, name: str) -> None:
+        """Note that a task works: its problem is over, its next back-off short again."""
+        self._pauses.pop(name, None)
+        self._states.solve(name)
+
+    def works(self) -> None:
+        """Note that everything was built from the file, written to it, and runs."""
+        self._pauses.pop(PROGRAM, None)
+        self._states.solve(DATABASE)
+        self._states.solve(PROGRAM)
+
+    def _report(self, error: Exception, rule: Rule, *, task: str) -> None:
+        if rule.reaction is Reaction.END:
+            raise error
+        if os.environ.get(TRACEBACK_VARIABLE):
+            note("".join(traceback.format_exception(error)))
+        problem = Problem(
+            _reason(error, rule),
+            rule.measure,
+            rule.remedy,
+            is_final=rule.reaction is Reaction.HALT,
+        )
+        self._states.report(_source(error, task), problem)
+
+    async def _pause(self, name: str, longest_seconds: float) -> None:
+        seconds = min(self._pauses.get(name, FIRST_PAUSE_SECONDS), longest_seconds)
+        self._pauses[name] = 2 * seconds
+        await asyncio.sleep(seconds)
+
+
+def rule_of(error: Exception) -> Rule:
+    """Return the rule of an error."""
+    return next(rule for rule in RULES if isinstance(error, rule.error))
+
+
+def _source(error: Exception, task: str) -> str:
+    return DATABASE if isinstance(error, StoreError | StoreUnwritable) else task
+
+
+def _reason(error: Exception, rule: Rule) -> str:
+    """Return what happened: errors of ours end with a remedy for a program that has ended."""
+    if rule.error is Exception:
+        return f"unexpected {type(error).__name__}: {said(error)}"
+    return said(error).partition("; ")[0]

@@ -1,0 +1,64 @@
+"""The states of a trader: trading, degraded or halted, a row for each change."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from onetape.store.connection import insert_row
+from onetape.store.database import Store
+
+TraderState = Literal["trading", "degraded", "halted"]
+
+
+class StateChange(Struct, frozen=True):
+    """One change of a trader's state."""
+
+    at_ms: int
+    """Market time, epoch milliseconds."""
+    state: TraderState
+    reason: str
+    """What happened."""
+    remedy: str
+    """What a person should do; empty where nothing is to be done."""
+
+
+def insert_state_changes(store: Store, session: str, changes: list[StateChange]) -> None:
+    """Append changes of a session's state, oldest first, in one transaction.
+
+    Args:
+        store: The open database.
+        session: Id of a stored session.
+        changes: What to append; an empty list writes nothing.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    if not changes:
+        return
+    with store.write() as connection:
+        for change in changes:
+            insert_row(
+                connection,
+                "trader_states",
+                {
+                    "session": session,
+                    "at_ms": change.at_ms,
+                    "state": change.state,
+                    "reason": change.reason,
+                    "remedy": change.remedy,
+                },
+            )
+
+
+def state_changes_of(store: Store, session: str) -> list[StateChange]:
+    """Return the changes of a session's state, oldest first.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT at_ms, state, reason, remedy FROM trader_states WHERE session = ? ORDER BY id",
+            (session,),
+        ).fetchall()
+    return [StateChange(*row) for row in rows]

@@ -1,0 +1,315 @@
+"""What a trader does about errors: its states, their lines and rows, and how it recovers."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from desk import Desk, desk, market
+from held_lock import locked
+from onetape.core.errors import (
+    DataError,
+    ExchangeRefused,
+    ExchangeUnreachable,
+    OnetapeError,
+    SafetyRefusal,
+    StoreDamaged,
+    StoreFull,
+    StoreLocked,
+    StoreOfOtherMarket,
+    StoreReplaced,
+    StoreUnwritable,
+)
+from onetape.store.trader_states import StateChange
+from trader.states import Problem, TraderStates
+from trader.supervisor import Reaction, Supervisor, TaskEnded, rule_of
+
+Run = Callable[[Any], Any]
+
+
+@pytest.fixture(autouse=True)
+def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the pauses that only matter to a file or an exchange far away."""
+    monkeypatch.setattr("trader.session.WRITE_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("trader.session.TIDY_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("trader.supervisor.FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("trader.supervisor.LONGEST_PAUSE_SECONDS", 0.1)
+
+
+def states_of(trading: Desk) -> list[str]:
+    rows = trading.query("SELECT state FROM trader_states ORDER BY id")
+    return [state for (state,) in rows]
+
+
+@pytest.mark.parametrize(
+    ("error", "reaction"),
+    [
+        (SafetyRefusal("x"), Reaction.END),
+        (StoreReplaced("x"), Reaction.END),
+        (StoreOfOtherMarket("x"), Reaction.END),
+        (DataError("x"), Reaction.END),
+        (StoreDamaged("x"), Reaction.HALT),
+        (StoreLocked("x"), Reaction.REBUILD),
+        (StoreFull("x"), Reaction.REBUILD),
+        (StoreUnwritable("x"), Reaction.REBUILD),
+        (ExchangeRefused("x"), Reaction.RETRY),
+        (ExchangeUnreachable("x"), Reaction.RETRY),
+        (ConnectionResetError("x"), Reaction.REBUILD),
+        (TaskEnded("x"), Reaction.REBUILD),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.name,
+)
+def test_each_class_of_error_has_its_reaction(error: Exception, reaction: Reaction) -> None:
+    assert rule_of(error).reaction is reaction
+
+
+class Recorded:
+    """States whose rows are kept in a list, and a supervisor of them."""
+
+    def __init__(self) -> None:
+        self.rows: list[StateChange] = []
+        self.is_locked = False
+        self.states = TraderStates(now_ms=lambda: 7, write=self._write)
+        self.supervisor = Supervisor(self.states)
+
+    def _write(self, rows: list[StateChange]) -> None:
+        if self.is_locked:
+            raise StoreLocked("locked")
+        self.rows += rows
+
+
+def failing(*errors: Exception) -> Callable[[], Awaitable[None]]:
+    """Return a step that raises these errors one after another, and then waits for ever."""
+    left = list(errors)
+
+    async def step() -> None:
+        if left:
+            raise left.pop(0)
+        await asyncio.Event().wait()
+
+    return step
+
+
+async def for_a_moment(work: Any, seconds: float = 1.0) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await work
+
+
+def test_a_task_with_an_error_of_the_exchange_runs_again_alone(run: Run) -> None:
+    recorded = Recorded()
+
+    async def scene() -> None:
+        step = failing(ExchangeRefused("no: 403; go"), ExchangeUnreachable("away"))
+        await for_a_moment(recorded.supervisor.repeat("REST", step))
+
+    run(scene())
+    assert [(row.state, row.reason.partition(";")[0]) for row in recorded.rows] == [
+        ("degraded", "no: 403"),
+        ("degraded", "away"),
+    ]
+
+
+def test_the_same_problem_again_is_one_line_and_one_row(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded = Recorded()
+
+    async def scene() -> None:
+        errors = [ExchangeRefused("no") for _ in range(5)]
+        await for_a_moment(recorded.supervisor.repeat("REST", failing(*errors)))
+
+    run(scene())
+    assert len(recorded.rows) == 1
+    assert capsys.readouterr().out.count("degraded: no;") == 1
+
+
+@pytest.mark.parametrize("how", ["returns", "is cancelled", "raises"])
+def test_a_task_that_ends_in_any_way_is_noticed(run: Run, how: str) -> None:
+    recorded = Recorded()
+
+    async def ends() -> None:
+        await asyncio.sleep(0)
+        if how == "is cancelled":
+            raise asyncio.CancelledError
+        if how == "raises":
+            raise ZeroDivisionError
+
+    async def scene() -> None:
+        with pytest.raises(ZeroDivisionError if how == "raises" else TaskEnded):
+            await recorded.supervisor.run_tasks({"idle": ends(), "other": asyncio.sleep(60)})
+
+    run(scene())
+
+
+def test_an_unforeseen_error_degrades_and_everything_is_built_again(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded, built = Recorded(), []
+
+    async def work() -> None:
+        built.append(1)
+        if len(built) < 3:
+            raise ZeroDivisionError("by accident")
+        recorded.supervisor.works()
+        await asyncio.Event().wait()
+
+    async def scene() -> None:
+        await for_a_moment(recorded.supervisor.run(work))
+
+    run(scene())
+    assert len(built) == 3
+    assert [row.state for row in recorded.rows] == ["degraded", "trading"]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("degraded: unexpected ZeroDivisionError: by accident; no entries")
+    assert lines[1] == "trading again after 0 s; over: unexpected ZeroDivisionError: by accident"
+
+
+def test_a_refusal_for_safety_ends_the_work(run: Run) -> None:
+    recorded = Recorded()
+
+    async def scene() -> None:
+        with pytest.raises(SafetyRefusal):
+            await recorded.supervisor.run(failing(SafetyRefusal("lost")))
+
+    run(scene())
+    assert recorded.rows == []
+
+
+def test_a_damaged_file_halts_and_lets_the_process_live(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded = Recorded()
+    work = failing(StoreDamaged("x.db is damaged; run again"))
+    run(for_a_moment(recorded.supervisor.run(work), 0.2))
+    assert recorded.states.state == "halted"
+    assert capsys.readouterr().out == (
+        "halted: x.db is damaged; nothing is traded and nothing is written any more; "
+        "stop the trader, restore a backup, start it again\n"
+    )
+
+
+def test_rows_of_states_wait_until_the_file_can_be_written() -> None:
+    recorded = Recorded()
+    recorded.is_locked = True
+    recorded.states.report("database", Problem("locked", "waits", "end it"))
+    recorded.states.report("REST", Problem("no answer", "asks again", "look"))
+    assert recorded.rows == []
+    recorded.is_locked = False
+    recorded.states.solve("database")
+    assert [(row.state, row.reason) for row in recorded.rows] == [
+        ("degraded", "locked; waits"),
+        ("degraded", "no answer; asks again"),
+        ("degraded", "over: locked; what remains: no answer"),
+    ]
+    recorded.states.solve("REST")
+    assert recorded.rows[-1].state == "trading"
+
+
+def test_while_a_problem_lasts_no_position_is_entered() -> None:
+    recorded = Recorded()
+    assert recorded.states.entry_obstacle is None
+    recorded.states.report("REST", Problem("no answer", "asks again", "look"))
+    assert recorded.states.entry_obstacle == "degraded: no answer"
+    recorded.states.solve("REST")
+    assert recorded.states.entry_obstacle is None
+
+
+def test_a_file_that_stays_locked_degrades_the_trader_which_recovers(
+    run: Run, db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_decided(-1)
+            with locked(db):
+                await wait_for_line(capsys, "degraded: ")
+            await trading.until(lambda: len(states_of(trading)) == 3)
+            assert states_of(trading) == ["trading", "degraded", "trading"]
+            await opened.go_to(2.1)
+            await trading.until_decided(1)
+
+    seen.clear()
+    run(scene())
+    line = next(line for line in seen if line.startswith("degraded: "))
+    assert "stayed locked by another process; no entries meanwhile" in line
+    assert "run again" not in line
+
+
+def test_a_stop_while_the_file_is_locked_is_quick_and_says_what_is_not_stored(
+    run: Run, db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scene() -> float:
+        loop = asyncio.get_running_loop()
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_decided(-1)
+            with locked(db):
+                await wait_for_line(capsys, "degraded: ")
+                began = loop.time()
+                trading.stop.request("SIGTERM")
+                await asyncio.wait({trading.task})
+                return loop.time() - began
+
+    assert run(scene()) < 2
+    assert "the end of the session is not stored; the next one stores it:" in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_full_disk_degrades_the_trader_which_recovers(
+    run: Run, db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_decided(-1)
+            with full(trading):
+                hour = 1.1
+                while "degraded" not in "".join(seen):
+                    await opened.go_to(hour)
+                    await asyncio.sleep(0.05)
+                    hour += 1
+                    read(capsys)
+            await trading.until(lambda: len(states_of(trading)) == 3)
+            assert states_of(trading)[-1] == "trading"
+
+    seen.clear()
+    run(scene())
+    line = next(line for line in seen if line.startswith("degraded: "))
+    assert "the disk is full; no entries meanwhile" in line
+    assert line.endswith("; free some space")
+
+
+seen: list[str] = []
+
+
+def read(capsys: pytest.CaptureFixture[str]) -> None:
+    seen.extend(capsys.readouterr().out.splitlines())
+
+
+async def wait_for_line(capsys: pytest.CaptureFixture[str], beginning: str) -> None:
+    async with asyncio.timeout(30):
+        while not any(line.startswith(beginning) for line in seen):
+            await asyncio.sleep(0.01)
+            read(capsys)
+
+
+@contextmanager
+def full(trading: Desk) -> Generator[None]:
+    """Let the session's file be as full as SQLite can be made to find it: no page more."""
+    trading.query("PRAGMA max_page_count = 1")
+    yield
+    trading.query("PRAGMA max_page_count = 4294967294")
+
+
+def test_a_lost_lease_ends_the_session(run: Run, db: Path) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_decided(-1)
+            apsw.Connection(str(db)).execute("UPDATE leases SET token = token + 1")
+            await trading.until(lambda: False)
+
+    with pytest.raises(OnetapeError, match="another process took over"):
+        run(scene())

@@ -1,0 +1,26 @@
+"""Another process that keeps the write lock of a database file."""
+
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def locked(db: Path) -> Generator[None]:
+    """Let another process hold the write lock while the block lasts."""
+    holder = (
+        "import apsw, sys; c = apsw.Connection(sys.argv[1]); c.execute('BEGIN IMMEDIATE'); "
+        "print('held', flush=True); sys.stdin.read(); c.execute('ROLLBACK')"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, str(db)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        yield
+        other.communicate("")
