@@ -161,7 +161,9 @@ class _Trading:
         job = self._job
         async with (
             WebSocketManager(
-                self._exchange, stale_after_seconds=job.settings.stale_after_seconds
+                self._exchange,
+                [job.key.symbol],
+                stale_after_seconds=job.settings.stale_after_seconds,
             ) as manager,
             contextlib.aclosing(manager.events(job.key.symbol, job.key.timeframe)) as events,
         ):

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
@@ -10,7 +10,7 @@ import ccxt.async_support
 import pytest
 from aiohttp import ClientSession, WSMsgType, web
 
-from onetape.core.clock import SystemClock
+from onetape.core.clock import Clock, SystemClock
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.simulator.clock import make_clock
@@ -67,7 +67,7 @@ class Misbehaving:
     """Answers REST as the simulator does, and WebSockets only as a test says."""
 
     def __init__(self, simulator: Simulator) -> None:
-        self._simulator = simulator
+        self.simulator = simulator
         self.sockets: list[web.WebSocketResponse] = []
         self.dials = 0
         self.dial_status: int | None = None
@@ -89,7 +89,7 @@ class Misbehaving:
             await self._opened.wait()
 
     async def rest(self, request: web.Request) -> web.Response:
-        url = f"{self._simulator.url}{request.path_qs}"
+        url = f"{self.simulator.url}{request.path_qs}"
         async with ClientSession() as session, session.get(url) as answer:
             return web.Response(
                 body=await answer.read(), status=answer.status, content_type="application/json"
@@ -117,7 +117,8 @@ class Misbehaving:
 
 @asynccontextmanager
 async def _misbehaving() -> AsyncGenerator[Misbehaving]:
-    async with Simulator(clock=make_clock(start_ms=MARCH_MS, stepped=True)) as simulator:
+    clock = make_clock(start_ms=MARCH_MS + 600_000, stepped=True)
+    async with Simulator(clock=clock) as simulator:
         server = Misbehaving(simulator)
         app = web.Application()
         app.router.add_get("/stream/ws/{number}", server.stream)
@@ -135,23 +136,31 @@ async def _misbehaving() -> AsyncGenerator[Misbehaving]:
 
 @asynccontextmanager
 async def _manager(
-    url: str, *, stale_after_seconds: float = 30.0
+    url: str,
+    symbols: Sequence[str] = ("BTC/USDT",),
+    *,
+    stale_after_seconds: float = 30.0,
+    clock: Clock | None = None,
 ) -> AsyncGenerator[WebSocketManager]:
     # Asking for the time waits, and the simulator answers in this very loop.
     exchange = await asyncio.to_thread(RestExchange, Endpoint("simulator", url))
-    exchange.clock = SystemClock()
+    exchange.clock = clock or SystemClock()
     async with (
         exchange,
-        WebSocketManager(exchange, stale_after_seconds=stale_after_seconds) as manager,
+        WebSocketManager(exchange, symbols, stale_after_seconds=stale_after_seconds) as manager,
     ):
         yield manager
 
 
 @asynccontextmanager
 async def _watching(
-    url: str, *, timeframe: str = "1h", stale_after_seconds: float = 30.0
+    url: str,
+    *,
+    timeframe: str = "1h",
+    stale_after_seconds: float = 30.0,
+    clock: Clock | None = None,
 ) -> AsyncGenerator[Stream]:
-    async with _manager(url, stale_after_seconds=stale_after_seconds) as manager:
+    async with _manager(url, stale_after_seconds=stale_after_seconds, clock=clock) as manager:
         stream = Stream(manager, "BTC/USDT", timeframe)
         try:
             yield stream
@@ -231,5 +240,5 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten pauses that only matter to an exchange far away."""
     # CCXT sleeps in each close for the sake of TLS, which is not used here.
     monkeypatch.setattr(ccxt.async_support.Exchange, "timeout_on_exit", 10)
-    monkeypatch.setattr("onetape.websocket.websocket.FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr("onetape.websocket.subscription.FIRST_PAUSE_SECONDS", 0.02)
     monkeypatch.setattr("onetape.websocket.client.CLOSE_SECONDS", 0.5)

@@ -13,7 +13,8 @@ from onetape.core.candles import Candle
 from onetape.core.clock import SystemClock
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
-from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost
+from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost, StreamQuiet
+from onetape.websocket.feeds import CandleFeed
 from onetape.websocket.websocket import WebSocketManager
 
 MARCH = 1_709_251_200
@@ -177,8 +178,12 @@ def test_a_half_open_socket_is_broken_by_the_idle_timer_and_closing_does_not_wai
     async def scene() -> None:
         async with misbehaving() as server:
             server.mute = True
-            async with watching(server.url, stale_after_seconds=0.2) as stream:
-                await server.wait_for_socket(2)
+            clock = server.simulator.clock
+            async with watching(server.url, stale_after_seconds=0.2, clock=clock) as stream:
+                while len(server.sockets) < 2:
+                    # The market goes on, as REST shows.
+                    await server.simulator.advance_to_ms(clock.now_ms() + 60_000)
+                    await asyncio.sleep(0.05)
                 assert lost(stream.events)
                 began = time.monotonic()
             # A close that waits for the other side takes ten seconds.
@@ -193,7 +198,7 @@ def test_closing_that_is_cancelled_again_and_again_leaves_nothing_open(
 ) -> None:
     async def use(exchange: RestExchange) -> None:
         async with (
-            WebSocketManager(exchange, stale_after_seconds=30) as streams,
+            WebSocketManager(exchange, ["BTC/USDT"], stale_after_seconds=30) as streams,
             aclosing(streams.events("BTC/USDT", "1h")) as events,
         ):
             async for _ in events:
@@ -350,3 +355,37 @@ def test_a_frame_over_ten_megabytes_loses_the_stream(
             await server.wait_for_socket(2)
 
     run(scene())
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_quiet_market_is_not_dialled_again(
+    run: Run,
+    misbehaving: MisbehavingServer,
+    watching: Watching,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    guarded: bool,
+) -> None:
+    async def always_behind(self: CandleFeed, rest: RestExchange) -> bool:
+        del self, rest
+        return True
+
+    if not guarded:
+        monkeypatch.setattr(CandleFeed, "missed", always_behind)
+
+    async def scene() -> bool:
+        async with misbehaving() as server:
+            clock = server.simulator.clock
+            async with watching(server.url, stale_after_seconds=0.2, clock=clock) as stream:
+                await server.wait_for_socket()
+                await stream.until(quiet_twice if guarded else lost)
+                # REST stands in for the stream, which has carried nothing since its start.
+                assert not guarded or stream.candle_updates[0].rows[-1].timestamp == MARCH
+                assert not guarded or server.dials == 1
+                return bool(lost(stream.events))
+
+    assert run(scene()) is not guarded
+
+
+def quiet_twice(events: list[StreamEvent]) -> bool:
+    return sum(isinstance(event, StreamQuiet) for event in events) >= 2

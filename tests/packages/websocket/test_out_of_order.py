@@ -1,7 +1,7 @@
 """Failure mode 23: candles of a stream that come out of order are each told with their own time."""
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from onetape.core.candles import Candle
 from onetape.exchange.rest import candle_of
 from onetape.websocket.events import CandleUpdate, StreamEvent
-from onetape.websocket.websocket import WebSocketManager
+from onetape.websocket.feeds import CandleFeed
 
 MARCH = 1_709_251_200
 HOUR = 3_600
@@ -22,17 +22,11 @@ Watching = Callable[..., AbstractAsyncContextManager[Any]]
 MisbehavingServer = Callable[[], AbstractAsyncContextManager[Any]]
 
 
-def as_ccxt_returns_them(
-    self: WebSocketManager, symbol: str, timeframe: str
-) -> Callable[[], Awaitable[StreamEvent | None]]:
-    """The reader with its guard off: believe that what CCXT returns is what has changed."""
-
-    async def read() -> StreamEvent | None:
-        client: Any = self._client  # pyright: ignore[reportPrivateUsage] - its place is taken here
-        rows = await client.watch_ohlcv(symbol, timeframe)
-        return CandleUpdate(tuple(candle_of(row) for row in rows), client.connections)
-
-    return read
+async def as_ccxt_returns_them(self: CandleFeed) -> CandleUpdate:
+    """The read with its guard off: believe that what CCXT returns is what has changed."""
+    client: Any = self._client  # pyright: ignore[reportPrivateUsage] - its place is taken here
+    rows = await client.watch_ohlcv("BTC/USDT", "1h")
+    return CandleUpdate(tuple(candle_of(row) for row in rows), client.connections)
 
 
 def frames() -> list[tuple[int, float]]:
@@ -53,7 +47,7 @@ def test_row_23_candles_out_of_order_are_all_told_by_timestamp(
     guarded: bool,
 ) -> None:
     if not guarded:
-        monkeypatch.setattr(WebSocketManager, "_candle_reader", as_ccxt_returns_them)
+        monkeypatch.setattr(CandleFeed, "read", as_ccxt_returns_them)
 
     async def scene() -> dict[int, Candle]:
         async with misbehaving() as server, watching(server.url) as stream:

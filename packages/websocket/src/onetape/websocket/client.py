@@ -1,4 +1,8 @@
-"""CCXT Pro's client of an exchange, with the hooks that make it safe to wait on."""
+"""CCXT Pro's client of an exchange, with the hooks that make it safe to wait on.
+
+The hooks count connections, turn a malformed frame into a lost stream, and keep each candle that
+the exchange marked as final as it was at that mark.
+"""
 
 import asyncio
 import socket
@@ -10,13 +14,20 @@ from ccxt import NetworkError
 
 from onetape.core.errors import UsageError
 from onetape.exchange.clients import Endpoint, client_settings, redirect
+from onetape.websocket.marks import CandleMark, final_opens, mark_reader_of
 
 #: How long the other side may take to answer that it heard the end of a connection.
 CLOSE_SECONDS = 2.0
+#: Final candles remembered of each stream: twice as many as CCXT keeps.
+FINAL_CANDLES_KEPT = 40
 
 
 def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> Any:
     """Return CCXT Pro's client of the exchange, guarded against frames that end its loop.
+
+    It has three more attributes than CCXT's: `connections` counts them, `candle_frames` are events
+    that each candle frame sets, `final_candles` has CCXT's rows that the exchange marked as final,
+    by symbol and timeframe, then by open in epoch milliseconds.
 
     Args:
         endpoint: Which exchange.
@@ -31,8 +42,10 @@ def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> A
             f"CCXT has no live streams of {endpoint.exchange}; choose another exchange to trade on"
         )
 
+    reader = mark_reader_of(base)
+
     class Guarded(base):
-        """CCXT Pro's class with two hooks."""
+        """CCXT Pro's class with three hooks."""
 
         connections = 0
 
@@ -42,6 +55,15 @@ def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> A
             on_connected()
             parent: Any = super()
             parent.on_connected(client, message)
+
+        def handle_ohlcv(self, client: Any, message: Any) -> None:
+            """Parse a candle frame as CCXT does, then keep the rows that it marks as final."""
+            parent: Any = super()
+            parent.handle_ohlcv(client, message)
+            for mark in final_opens(reader, message) if reader is not None else ():
+                _keep_final(self, mark)
+            for frame in self.candle_frames:
+                frame.set()
 
         def client(self, url: str) -> Any:
             """Return the client of an address, guarded once."""
@@ -54,6 +76,8 @@ def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> A
 
     client: Any = Guarded(client_settings(endpoint))
     client.dials = set[asyncio.Task[Any]]()
+    client.candle_frames = set[asyncio.Event]()
+    client.final_candles = dict[tuple[str, str], dict[int, list[Any]]]()
     if endpoint.simulator_url is not None:
         redirect(client.urls["api"], endpoint.simulator_url)
     return client
@@ -91,6 +115,18 @@ async def close_client(client: Any) -> None:
     await asyncio.gather(*closing, return_exceptions=True)
     client.clients.clear()
     await client.close()
+
+
+def _keep_final(client: Any, mark: CandleMark) -> None:
+    """Copy a row of CCXT's cache that was marked as final; the first mark of a candle counts."""
+    symbol = client.safe_symbol(mark.market_id, None, None, "spot")
+    timeframe = client.find_timeframe(mark.interval)
+    finals = client.final_candles.setdefault((symbol, timeframe), {})
+    rows = [row for row in client.ohlcvs[symbol][timeframe] if row[0] == mark.timestamp_ms]
+    if rows and mark.timestamp_ms not in finals:
+        finals[mark.timestamp_ms] = list(rows[-1])
+        while len(finals) > FINAL_CANDLES_KEPT:
+            del finals[next(iter(finals))]
 
 
 def _guard(client: Any, handle: Callable[[Any], None]) -> Callable[[Any], None]:

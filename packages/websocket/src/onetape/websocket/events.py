@@ -1,8 +1,13 @@
-"""What a stream tells. Prices in quote currency, candle times in epoch seconds."""
+"""Events of a stream. Prices in quote currency, candle times in epoch seconds."""
+
+from typing import Literal
 
 from msgspec import Struct
 
 from onetape.core.candles import Candle
+
+CandleSource = Literal["stream", "trades", "polling"]
+"""Where live candles come from: the exchange's candle stream, its trade stream, or REST."""
 
 
 class CandleUpdate(Struct, frozen=True):
@@ -11,6 +16,9 @@ class CandleUpdate(Struct, frozen=True):
     rows: tuple[Candle, ...]
     connection: int
     """Counts the connections: a new number means that something may have been missed before."""
+    closed: frozenset[int] = frozenset()
+    """Opens (epoch seconds) of the rows that the exchange marked as final. A later frame of such a
+    candle is dropped. Empty for an exchange whose stream has no such mark."""
 
 
 class TickerUpdate(Struct, frozen=True):
@@ -23,10 +31,40 @@ class TickerUpdate(Struct, frozen=True):
     last: float | None
 
 
+class PublicTrade(Struct, frozen=True):
+    """One trade of the market, between other people."""
+
+    timestamp_ms: int
+    """The exchange's time, epoch milliseconds."""
+    price: float
+    """Quote currency."""
+    amount: float
+    """Base currency."""
+    side: str | None
+    """Side of the taker, `buy` or `sell`; None where the exchange does not say."""
+    id: str | None
+    """The exchange's number of the trade; None where it has none."""
+
+
+class TradeUpdate(Struct, frozen=True):
+    """Trades since the last update, in the order in which they came."""
+
+    trades: tuple[PublicTrade, ...]
+    connection: int
+    """Counts the connections: a new number means that trades may have been missed before."""
+
+
 class StreamLost(Struct, frozen=True):
-    """The stream broke; it is being opened again. Nothing is known of the market until then."""
+    """The stream broke and is being opened again. No frame arrives until then."""
 
     reason: str
 
 
-StreamEvent = CandleUpdate | TickerUpdate | StreamLost
+class StreamQuiet(Struct, frozen=True):
+    """No frame arrived for some time, and REST has nothing newer: nobody trades."""
+
+    seconds: float
+    """Wall time since the last frame."""
+
+
+StreamEvent = CandleUpdate | TickerUpdate | TradeUpdate | StreamLost | StreamQuiet

@@ -1,36 +1,47 @@
-"""When a stream has been silent for too long: all of them, or one that others prove to be dead.
+"""When the streams of a symbol have carried nothing for too long, all of them or one alone.
 
-A market without trades sends nothing on its candles, and that is no fault. But where the ticker
-tells of a new price and the candles do not follow, the candles are dead, and the other way round.
+A market without trades sends no frames, and that is no fault. But where the ticker has a new price
+and the candles do not follow, the candle stream is dead, and the other way round.
 """
 
 import time
 
 
 class IdleTimer:
-    """Hears every message of a market's streams. Seconds of wall time."""
+    """Measures the time since the last frames of one symbol's streams. Seconds of wall time."""
 
-    def __init__(self, streams: tuple[str, ...]) -> None:
-        """Begin with every stream heard just now."""
-        self._streams = streams
+    def __init__(self) -> None:
+        """Begin without a stream, as if a frame had just come."""
+        self._streams: set[str] = set()
         self._prices: dict[str, float | None] = {}
         self._behind_since: dict[str, float] = {}
-        self.restart()
+        self._last_frame = time.monotonic()
+        self._postponed_until = 0.0
+
+    def add(self, stream: str) -> None:
+        """Expect frames on one more stream."""
+        self._streams.add(stream)
 
     def restart(self) -> None:
-        """Forget what was heard: the connection is a new one."""
-        self._last_message = time.monotonic()
+        """Forget all frames: the connection is a new one."""
+        self._last_frame = time.monotonic()
+        self._postponed_until = 0.0
         self._prices.clear()
         self._behind_since.clear()
 
-    def heard(self, stream: str, price: float | None) -> None:
-        """Note a message.
+    def postpone(self, seconds: float) -> None:
+        """Let no time without frames count for so long: REST has nothing newer either."""
+        self._postponed_until = time.monotonic() + seconds
+
+    def note_frame(self, stream: str, price: float | None) -> None:
+        """Note a frame.
 
         Args:
-            stream: Which one it came on.
-            price: The last price that it tells; None: it tells none.
+            stream: The stream that carried it.
+            price: The last price in it; None where it has none.
         """
-        now = self._last_message = time.monotonic()
+        now = self._last_frame = time.monotonic()
+        self._postponed_until = 0.0
         self._behind_since.pop(stream, None)
         if price is None:
             return
@@ -44,12 +55,22 @@ class IdleTimer:
             elif before is not None and before != price:
                 self._behind_since.setdefault(other, now)
 
-    def silence(self) -> tuple[float, str]:
-        """Return how long what should have been heard was not, in seconds, and what it is."""
+    def quiet_seconds(self) -> float:
+        """Return the time since the last frame of any stream; 0 while postponed."""
         now = time.monotonic()
-        silences = [(now - self._last_message, "message")]
-        silences += [
-            (now - since, f"{stream} while the price moved")
-            for stream, since in self._behind_since.items()
-        ]
-        return max(silences)
+        return 0.0 if now < self._postponed_until else now - self._last_frame
+
+    def seconds_since_frame(self) -> float:
+        """Return the time since the last frame of any stream."""
+        return time.monotonic() - self._last_frame
+
+    def behind(self) -> tuple[float, str]:
+        """Return the longest time that one stream did not follow a price of another, and its name.
+
+        0 and an empty name where every stream follows.
+        """
+        now = time.monotonic()
+        return max(
+            ((now - since, stream) for stream, since in self._behind_since.items()),
+            default=(0.0, ""),
+        )

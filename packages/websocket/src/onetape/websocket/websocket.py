@@ -1,60 +1,98 @@
-"""WebSocketManager: live candles and tickers of one market, through CCXT Pro.
+"""WebSocketManager: live candles, tickers and trades of one exchange, through CCXT Pro.
 
 What CCXT Pro leaves to its user, and this class does:
-- A socket that stays open and carries nothing raises nothing: an idle timer breaks it, also where
-  only one of the streams is dead.
+- The exchange's mark that a candle is final is dropped: it is read from the raw frame, and the
+  candle stays as it was at the mark (marks.py).
+- A socket that stays open and carries nothing raises nothing: an idle timer asks REST, and breaks
+  the connection where REST has something newer.
 - A malformed frame ends the receive loop without a word: a guard turns it into a lost stream.
 - A break between two calls raises nothing: each connection gets a number of its own.
 - Rows come back cut from the tail of a cache, and change under the caller: the cache is read by
   timestamp, and copied at once.
+- A frame that comes between two calls wakes nobody: each stream is read by a task of its own.
 - A dial goes on after the client is closed, and a peer that is gone holds up the closing: both end
   with the manager.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, TypeVar
 
-from ccxt import BaseError, ExchangeClosedByUser, NetworkError, OperationFailed
+from ccxt import NetworkError
 
-from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
-from onetape.exchange.rest import RestExchange, candle_of
-from onetape.exchange.translate import translated
+from onetape.core.errors import ExchangeRefused, ExchangeUnreachable, UsageError
+from onetape.core.symbols import SIMULATOR_ID
+from onetape.core.words import did_you_mean
+from onetape.exchange.clients import Endpoint
+from onetape.exchange.rest import BRIEF_PATIENCE_SECONDS, RestExchange
+from onetape.websocket.built_candles import BuiltCandleFeed, PolledCandleFeed, PolledTickerFeed
 from onetape.websocket.client import close_client, drop, guarded_client
-from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost, TickerUpdate
+from onetape.websocket.events import (
+    CandleSource,
+    CandleUpdate,
+    StreamEvent,
+    StreamLost,
+    StreamQuiet,
+    TickerUpdate,
+    TradeUpdate,
+)
+from onetape.websocket.feeds import CandleFeed, Feed, TickerFeed, TradeFeed
 from onetape.websocket.idle import IdleTimer
+from onetape.websocket.subscription import Subscription
 
-#: Pauses after a break, beside those of CCXT between dials: the first, doubling to the longest.
-FIRST_PAUSE_SECONDS = 0.2
-LONGEST_PAUSE_SECONDS = 5.0
-#: The idle timer looks so many times while it waits, and pauses so long at least.
+#: The idle timer is looked at so many times while it runs, and pauses so long at least.
 LOOKS = 4
 LEAST_LOOK_SECONDS = 0.05
+STALE_AFTER_SECONDS = 30.0
+#: Where a simulator listens by default.
+SIMULATOR_URL = "http://127.0.0.1:8790"
 
-CANDLES, TICKER = "candle", "ticker"
-
-Reader = Callable[[], Awaitable[StreamEvent | None]]
+Update = TypeVar("Update", CandleUpdate, TickerUpdate, TradeUpdate)
 
 
 class WebSocketManager:
-    """Streams of one exchange. Use it as an async context manager: it holds open sockets."""
+    """Streams of some symbols of one exchange, over as few sockets as the exchange allows.
 
-    def __init__(self, exchange: RestExchange, *, stale_after_seconds: float) -> None:
-        """Prepare; nothing is sent before `events` is read.
+    Use it as an async context manager, or call `close`: it holds open sockets. Each `watch_...`
+    method waits for the next update and connects again by itself after a break.
+    """
+
+    def __init__(
+        self,
+        exchange: RestExchange | str,
+        symbols: Sequence[str],
+        *,
+        stale_after_seconds: float = STALE_AFTER_SECONDS,
+        simulator_url: str | None = None,
+        on_break: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Prepare; nothing is sent before the first call.
 
         Args:
-            exchange: Its markets are shared, so that they are fetched once.
-            stale_after_seconds: Without any message for this long, or with none on one stream
-                while the price moves on the other, the connection is made anew.
+            exchange: CCXT exchange id or `simulator`; or a RestExchange whose markets and rate
+                limit are then shared, and which stays open.
+            symbols: CCXT spot symbols that may be watched, such as `BTC/USDT`.
+            stale_after_seconds: Without a frame for this long REST is asked; where it has
+                something newer, the connection is made again. Wall time.
+            simulator_url: Where the simulator listens; by default at port 8790 of this computer.
+            on_break: Called by the `watch_...` methods with one line about each break.
 
         Raises:
-            UsageError: CCXT has no streams of the exchange.
+            UsageError: CCXT does not know the exchange or has no streams of it.
+            ExchangeUnreachable: the simulator does not answer.
         """
-        self._rest = exchange
+        self._owns_rest = isinstance(exchange, str)
+        self._rest = _rest_of(exchange, simulator_url) if isinstance(exchange, str) else exchange
+        self._symbols = tuple(symbols)
         self._stale_after_seconds = stale_after_seconds
-        self._idle = IdleTimer((CANDLES, TICKER))
-        self._client = guarded_client(exchange.endpoint, on_connected=self._idle.restart)
+        self._on_break = on_break
+        self._timers = {symbol: IdleTimer() for symbol in self._symbols}
+        self._client = guarded_client(self._rest.endpoint, on_connected=self._connected)
+        self._watched: dict[tuple[str, ...], Subscription] = {}
+        self._open: dict[Subscription, str] = {}
+        self._idle_watch: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Return the manager."""
@@ -66,11 +104,15 @@ class WebSocketManager:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """Close the manager."""
+        await self.close()
+
+    async def close(self) -> None:
         """Close every socket; one whose other side is gone within 2 s.
 
         A cancellation meanwhile takes effect after that: what stays open, CCXT complains of.
         """
-        closing = asyncio.create_task(close_client(self._client))
+        closing = asyncio.create_task(self._close())
         cancelled: asyncio.CancelledError | None = None
         while not closing.done():
             try:
@@ -81,146 +123,213 @@ class WebSocketManager:
         if cancelled is not None:
             raise cancelled
 
+    @property
+    def candle_source(self) -> CandleSource:
+        """Return where candles come from: `stream`, or `trades` or `polling` where it has none."""
+        if self._client.has.get("watchOHLCV"):
+            return "stream"
+        return "trades" if self._client.has.get("watchTrades") else "polling"
+
+    async def watch_ohlcv(self, symbol: str, timeframe: str) -> CandleUpdate:
+        """Wait for the next change of candles.
+
+        The first call connects. Candles that changed between two calls are returned together, so
+        none is left out but those of a break: then `connection` of the update has changed.
+
+        Args:
+            symbol: One of the manager's symbols.
+            timeframe: CCXT timeframe, such as `1h`.
+
+        Returns:
+            The changed candles, oldest first; prices in quote currency, volume in base currency.
+
+        Raises:
+            UsageError: the symbol is not one of the manager's.
+            ExchangeRefused: the exchange answered no.
+            ExchangeUnreachable: the list of markets could not be read.
+        """
+        await self._prepare(symbol)
+        key = ("candles", symbol, timeframe)
+        if key not in self._watched:
+            self._watched[key] = self._subscribe(symbol, self._candle_feed(symbol, timeframe))
+        return await self._next(CandleUpdate, self._watched[key])
+
+    async def watch_ticker(self, symbol: str) -> TickerUpdate:
+        """Wait for the next best prices; of several between two calls the newest counts.
+
+        Raises:
+            UsageError: the symbol is not one of the manager's.
+            ExchangeRefused: the exchange answered no.
+            ExchangeUnreachable: the list of markets could not be read.
+        """
+        await self._prepare(symbol)
+        key = ("ticker", symbol)
+        if key not in self._watched:
+            self._watched[key] = self._subscribe(symbol, self._ticker_feed(symbol))
+        return await self._next(TickerUpdate, self._watched[key])
+
+    async def watch_trades(self, symbol: str) -> TradeUpdate:
+        """Wait for trades of the market, and return all since the last call, up to 10,000.
+
+        Raises:
+            UsageError: the symbol is not one of the manager's.
+            ExchangeRefused: the exchange answered no.
+            ExchangeUnreachable: the list of markets could not be read.
+        """
+        await self._prepare(symbol)
+        key = ("trades", symbol)
+        if key not in self._watched:
+            self._watched[key] = self._subscribe(symbol, TradeFeed(self._client, symbol))
+        return await self._next(TradeUpdate, self._watched[key])
+
     async def events(self, symbol: str, timeframe: str) -> AsyncGenerator[StreamEvent]:
-        """Yield candles and tickers of one market for ever, and say when the stream was lost.
+        """Yield candles and tickers of one market forever, and when the stream broke or is quiet.
 
         Close it (`contextlib.aclosing`) where the loop over it may be left early.
 
         Raises:
+            UsageError: the symbol is not one of the manager's.
             ExchangeRefused: the exchange answered no, for example to an unknown symbol.
             ExchangeUnreachable: the list of markets could not be read.
         """
-        self._client.set_markets(await self._rest.ccxt_markets())
-        self._idle.restart()
-        queue: asyncio.Queue[StreamEvent | Exception] = asyncio.Queue()
-        tasks = [
-            asyncio.create_task(self._watch(stream, read, queue))
-            for stream, read in (
-                (CANDLES, self._candle_reader(symbol, timeframe)),
-                (TICKER, self._ticker_reader(symbol)),
-            )
-        ]
-        tasks.append(asyncio.create_task(self._break_when_stale()))
+        await self._prepare(symbol)
+        news = asyncio.Event()
+        feeds = (self._candle_feed(symbol, timeframe), self._ticker_feed(symbol))
+        subscriptions = [self._subscribe(symbol, feed, news) for feed in feeds]
         try:
             while True:
-                event = await queue.get()
-                if isinstance(event, Exception):
-                    raise event
-                yield event
+                news.clear()
+                for subscription in subscriptions:
+                    for event in subscription.take():
+                        yield event
+                await news.wait()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            for subscription in subscriptions:
+                del self._open[subscription]
+                await subscription.close()
 
-    def _candle_reader(self, symbol: str, timeframe: str) -> Reader:
-        seen: dict[int | None, list[Any]] = {}
-        overruns = 0
+    async def _next(self, kind: type[Update], subscription: Subscription) -> Update:
+        """Return the next update of a kind, after as many breaks as it takes."""
+        while True:
+            subscription.news.clear()
+            for event in subscription.take():
+                if isinstance(event, kind):
+                    return event
+                if isinstance(event, StreamLost):
+                    self._on_break(event.reason)
+            await subscription.news.wait()
 
-        async def read() -> StreamEvent | None:
-            nonlocal seen, overruns
-            await self._client.watch_ohlcv(symbol, timeframe)
-            # Compared as CCXT has them: a NaN of ours would differ from itself for ever.
-            rows = {row[0]: list(row) for row in self._client.ohlcvs[symbol][timeframe]}
-            changed = sorted(candle_of(row) for ts, row in rows.items() if seen.get(ts) != row)
-            if any(ts is not None and ts not in rows for ts in list(seen)[-1:]):
-                # So much came while nobody read that the newest candle known left CCXT's cache, and
-                # maybe its last frame with it: as good as a break of the connection.
-                overruns += 1
-            seen = rows
-            number = self._client.connections + overruns
-            return CandleUpdate(tuple(changed), number) if changed else None
-
-        return read
-
-    def _ticker_reader(self, symbol: str) -> Reader:
-        async def read() -> StreamEvent | None:
-            ticker: dict[str, Any] = await self._client.watch_ticker(symbol)
-            return TickerUpdate(
-                ticker.get("timestamp"), ticker.get("bid"), ticker.get("ask"), ticker.get("last")
+    async def _prepare(self, symbol: str) -> None:
+        """Refuse a symbol that is not the manager's, and give CCXT Pro the list of markets."""
+        if symbol not in self._timers:
+            raise UsageError(
+                f"{symbol!r} is not one of this WebSocketManager's symbols "
+                f"({', '.join(self._timers)}){did_you_mean(symbol, list(self._timers))}"
             )
+        markets = await self._rest.ccxt_markets()
+        if not self._client.markets:
+            self._client.set_markets(markets)
+        if self._idle_watch is None:
+            self._idle_watch = asyncio.create_task(self._watch_idle())
 
-        return read
+    def _candle_feed(self, symbol: str, timeframe: str) -> Feed:
+        if self.candle_source == "stream":
+            return CandleFeed(self._client, symbol, timeframe)
+        if self.candle_source == "trades":
+            return BuiltCandleFeed(TradeFeed(self._client, symbol), timeframe)
+        return PolledCandleFeed(self._rest, symbol, timeframe)
 
-    async def _watch(
-        self, stream: str, read: Reader, queue: "asyncio.Queue[StreamEvent | Exception]"
-    ) -> None:
-        """Read for ever; what ends it goes into the queue: a task that fails alone is not heard."""
-        pause_seconds = FIRST_PAUSE_SECONDS
+    def _ticker_feed(self, symbol: str) -> Feed:
+        if self._client.has.get("watchTicker"):
+            return TickerFeed(self._client, symbol)
+        return PolledTickerFeed(self._rest, symbol)
+
+    def _subscribe(
+        self, symbol: str, feed: Feed, news: asyncio.Event | None = None
+    ) -> Subscription:
+        exchange = self._rest.endpoint.exchange
+        made = Subscription(
+            feed, self._timers[symbol], exchange=exchange, news=news or asyncio.Event()
+        )
+        self._open[made] = symbol
+        return made
+
+    def _connected(self) -> None:
+        for timer in self._timers.values():
+            timer.restart()
+
+    async def _watch_idle(self) -> None:
+        """Look again and again whether a stream carries nothing, until the manager is closed."""
+        # A stream may begin to be behind right after the look.
+        pause_seconds = max(self._stale_after_seconds / LOOKS, LEAST_LOOK_SECONDS)
         while True:
-            try:
-                event = await self._read(read)
-            except ExchangeUnreachable as error:
-                queue.put_nowait(StreamLost(str(error)))
-                await asyncio.sleep(pause_seconds)
-                pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+            before = time.monotonic()
+            await asyncio.sleep(pause_seconds)
+            if time.monotonic() - before > 2 * pause_seconds + self._stale_after_seconds:
+                # The program was busy or asleep, and what came meanwhile is not read yet.
+                self._connected()
                 continue
-            except Exception as error:
-                queue.put_nowait(error)
+            for symbol in set(self._open.values()):
+                await self._look(symbol, self._timers[symbol])
+
+    async def _look(self, symbol: str, timer: IdleTimer) -> None:
+        """Break the connection where a stream of the symbol is dead."""
+        limit = self._stale_after_seconds
+        seconds, stream = timer.behind()
+        if seconds >= limit:
+            self._break(f"no {stream} while the price moved for {seconds:.0f} s")
+        elif timer.quiet_seconds() >= limit:
+            is_dead = await self._has_missed(symbol)
+            seconds = timer.seconds_since_frame()
+            if seconds < limit:
                 return
-            pause_seconds = FIRST_PAUSE_SECONDS
-            self._idle.heard(stream, _price(event))
-            if event is not None:
-                queue.put_nowait(event)
+            if is_dead:
+                self._break(f"no message for {seconds:.0f} s")
+                return
+            timer.postpone(limit)
+            for subscription in self._subscriptions(symbol):
+                subscription.put(StreamQuiet(seconds))
 
-    async def _read(self, read: Reader) -> StreamEvent | None:
-        """Read once.
+    async def _has_missed(self, symbol: str) -> bool:
+        """Return whether REST has something newer than the streams, or gives no answer either."""
+        has_missed = False
+        for subscription in self._subscriptions(symbol):
+            try:
+                missed = await subscription.feed.missed(self._rest)
+            except (ExchangeUnreachable, ExchangeRefused):
+                missed = True
+            if isinstance(missed, bool):
+                has_missed |= missed
+            else:
+                subscription.put(missed)
+        return has_missed
 
-        Raises:
-            ExchangeUnreachable: reading again may help; the text says why it broke.
-            ExchangeRefused: it will not.
-        """
-        try:
-            return await read()
-        except (OperationFailed, ExchangeClosedByUser) as error:
-            raise ExchangeUnreachable(_one_line(error)) from error
-        except BaseError as error:
-            final = _refusal(self._rest.endpoint.exchange, error)
-            raise final or ExchangeUnreachable(_one_line(error)) from error
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            # Nobody cancelled us: CCXT cancels what waits for a socket that it closes.
-            raise ExchangeUnreachable("CCXT closed the stream") from None
+    def _subscriptions(self, symbol: str) -> list[Subscription]:
+        return [one for one, its_symbol in self._open.items() if its_symbol == symbol]
 
-    async def _break_when_stale(self) -> None:
-        """Break a connection that carries nothing; the watchers then dial again."""
-        while True:
-            seconds, what = self._idle.silence()
-            if seconds < self._stale_after_seconds:
-                left = self._stale_after_seconds - seconds
-                # A stream may begin to be behind right after the look.
-                longest = self._stale_after_seconds / LOOKS
-                await asyncio.sleep(max(min(left, longest), LEAST_LOOK_SECONDS))
-                continue
-            self._idle.restart()
-            for client in list(self._client.clients.values()):
-                # A dial has a timeout of its own, and would go on beside the new one.
-                if not client.closed():
-                    drop(client, NetworkError(f"no {what} for {seconds:.0f} s"))
+    def _break(self, reason: str) -> None:
+        """End every connection; the subscriptions then connect again."""
+        self._connected()
+        for client in list(self._client.clients.values()):
+            # A dial has a timeout of its own, and would go on beside the new one.
+            if not client.closed():
+                drop(client, NetworkError(reason))
 
-
-def _price(event: StreamEvent | None) -> float | None:
-    """Return the last price that an event tells."""
-    match event:
-        case CandleUpdate(rows):
-            return rows[-1].close
-        case TickerUpdate():
-            return event.last
-        case _:
-            return None
+    async def _close(self) -> None:
+        if self._idle_watch is not None:
+            self._idle_watch.cancel()
+            await asyncio.gather(self._idle_watch, return_exceptions=True)
+        for subscription in list(self._open):
+            await subscription.close()
+        self._open.clear()
+        await close_client(self._client)
+        if self._owns_rest:
+            await self._rest.__aexit__(None, None, None)
 
 
-def _refusal(exchange: str, error: BaseError) -> ExchangeRefused | None:
-    """Return the error as ours where reading again will not help."""
-    try:
-        with translated(exchange):
-            raise error
-    except ExchangeRefused as refused:
-        return refused
-    except ExchangeUnreachable:
-        return None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+def _rest_of(exchange: str, simulator_url: str | None) -> RestExchange:
+    if exchange == SIMULATOR_ID:
+        endpoint = Endpoint(exchange, simulator_url or SIMULATOR_URL)
+    else:
+        endpoint = Endpoint(exchange)
+    return RestExchange(endpoint, patience_seconds=BRIEF_PATIENCE_SECONDS)

@@ -1,0 +1,282 @@
+"""Feeds: what is read of one stream of one symbol through CCXT Pro, one event at a time."""
+
+import asyncio
+from typing import Any, Protocol
+
+from onetape.core.candles import PRICE_LIMIT, VOLUME_LIMIT, Candle
+from onetape.core.timeframes import Timeframe
+from onetape.exchange.rest import RestExchange, candle_of
+from onetape.websocket.events import (
+    CandleUpdate,
+    PublicTrade,
+    StreamEvent,
+    TickerUpdate,
+    TradeUpdate,
+)
+
+#: Candles that REST is asked for to see whether there is something new.
+NEWEST_ROWS = 5
+
+
+class Feed(Protocol):
+    """One stream of one symbol."""
+
+    @property
+    def name(self) -> str:
+        """Return what the feed carries, for output: such as `candle` or `ticker`."""
+        ...
+
+    async def read(self) -> StreamEvent | None:
+        """Wait for the next event; None for a frame that changed nothing.
+
+        Raises:
+            ccxt.BaseError: the stream broke; the next call connects again.
+        """
+        ...
+
+    async def missed(self, rest: RestExchange) -> StreamEvent | bool:
+        """Compare the last event with REST, for a feed that carries nothing.
+
+        Returns:
+            True where REST has something newer, False where it has not; an event where the feed
+            has carried nothing since its start, and REST stands in for it.
+
+        Raises:
+            ExchangeUnreachable: REST gave no usable answer.
+        """
+        ...
+
+    def close(self) -> None:
+        """Stop what runs in the background."""
+        ...
+
+
+class CandleFeed:
+    """Candles of one timeframe, read from CCXT's cache by timestamp and copied at once."""
+
+    name = "candle"
+
+    def __init__(self, client: Any, symbol: str, timeframe: str) -> None:
+        """Prepare; nothing is sent before the first read.
+
+        Args:
+            client: A guarded client (client.py).
+            symbol: CCXT spot symbol.
+            timeframe: CCXT timeframe.
+        """
+        self._client = client
+        self._symbol = symbol
+        self._timeframe = timeframe
+        self._frame = asyncio.Event()
+        self._client.candle_frames.add(self._frame)
+        self._watching: asyncio.Task[Any] | None = None
+        self._seen: dict[Any, tuple[list[Any], bool]] = {}
+        self._overruns = 0
+        self._newest: Candle | None = None
+
+    async def read(self) -> CandleUpdate | None:
+        """Wait for a frame, and return the rows that it changed."""
+        if self._watching is not None and self._watching.done():
+            watching, self._watching = self._watching, None
+            watching.result()
+        if self._watching is None:
+            # CCXT wakes nobody for a frame that comes between two calls: the event does.
+            watch = self._client.watch_ohlcv(self._symbol, self._timeframe)
+            self._watching = asyncio.create_task(watch)
+            self._watching.add_done_callback(lambda _: self._frame.set())
+        await self._frame.wait()
+        self._frame.clear()
+        return self._changed()
+
+    async def missed(self, rest: RestExchange) -> CandleUpdate | bool:
+        """Compare the newest candle with REST's."""
+        since = None if self._newest is None else self._newest.timestamp
+        newest = await newest_candles(rest, self._symbol, self._timeframe, since=since)
+        if self._newest is None:
+            self._newest = newest[-1] if newest else None
+            return CandleUpdate(tuple(newest), self._connection) if newest else False
+        known = self._newest
+        return any(
+            (
+                row.timestamp > known.timestamp
+                # An exchange may open a candle in which nobody trades.
+                and row.volume > 0
+            )
+            or (row.timestamp == known.timestamp and row[1:5] != known[1:5])
+            for row in newest
+        )
+
+    def close(self) -> None:
+        """Stop waiting for CCXT."""
+        self._client.candle_frames.discard(self._frame)
+        if self._watching is None:
+            return
+        if not self._watching.done():
+            self._watching.cancel()
+        elif not self._watching.cancelled():
+            # Fetched, so that asyncio does not complain of it.
+            self._watching.exception()
+
+    @property
+    def _connection(self) -> int:
+        return self._client.connections + self._overruns
+
+    def _changed(self) -> CandleUpdate | None:
+        key = (self._symbol, self._timeframe)
+        cache = self._client.ohlcvs.get(self._symbol, {}).get(self._timeframe, ())
+        final = self._client.final_candles.get(key, {})
+        # Compared as CCXT has them: a NaN of ours would differ from itself for ever.
+        rows = {
+            row[0]: (final[row[0]], True) if row[0] in final else (list(row), False)
+            for row in cache
+        }
+        changed = sorted(
+            (candle_of(row), is_final)
+            for time, (row, is_final) in rows.items()
+            if self._seen.get(time) != (row, is_final)
+        )
+        if any(time is not None and time not in rows for time in list(self._seen)[-1:]):
+            # So much came while nobody read that the newest candle known left CCXT's cache, and
+            # maybe its last frame with it: as good as a break of the connection.
+            self._overruns += 1
+        self._seen = rows
+        if not changed:
+            return None
+        self._newest = changed[-1][0]
+        closed = frozenset(row.timestamp for row, is_final in changed if is_final)
+        return CandleUpdate(tuple(row for row, _ in changed), self._connection, closed)
+
+
+class TickerFeed:
+    """Best prices."""
+
+    name = "ticker"
+
+    def __init__(self, client: Any, symbol: str) -> None:
+        """Prepare; nothing is sent before the first read."""
+        self._client = client
+        self._symbol = symbol
+        self._last: float | None = None
+
+    async def read(self) -> TickerUpdate:
+        """Wait for the next ticker."""
+        ticker: dict[str, Any] = await self._client.watch_ticker(self._symbol)
+        update = TickerUpdate(
+            ticker.get("timestamp"), ticker.get("bid"), ticker.get("ask"), ticker.get("last")
+        )
+        self._last = update.last
+        return update
+
+    async def missed(self, rest: RestExchange) -> bool:
+        """Compare the last price with REST's."""
+        return await _is_price_newer(self, rest, self._symbol, self._last)
+
+    def known(self, last: float | None) -> None:
+        """Take a price of REST for the last one."""
+        self._last = last
+
+    def close(self) -> None:
+        """Nothing runs in the background."""
+
+
+class TradeFeed:
+    """Trades of the market, read from CCXT's cache from the last known one on."""
+
+    name = "trade"
+
+    def __init__(self, client: Any, symbol: str) -> None:
+        """Prepare; nothing is sent before the first read."""
+        self._client = client
+        self._symbol = symbol
+        self._last: dict[str, Any] | None = None
+        self._last_price: float | None = None
+        self._overruns = 0
+
+    async def read(self) -> TradeUpdate | None:
+        """Wait for trades, and return all since the last read."""
+        await self._client.watch_trades(self._symbol)
+        fresh: list[dict[str, Any]] = []
+        cache = list(self._client.trades[self._symbol])
+        for trade in reversed(cache):
+            if trade is self._last:
+                break
+            fresh.append(trade)
+        else:
+            # More trades came between two reads than CCXT keeps.
+            self._overruns += self._last is not None
+        if not fresh:
+            return None
+        self._last = fresh[0]
+        trades = tuple(_trade(each) for each in reversed(fresh) if _is_sound(each))
+        if not trades:
+            return None
+        self._last_price = trades[-1].price
+        return TradeUpdate(trades, self._client.connections + self._overruns)
+
+    async def missed(self, rest: RestExchange) -> bool:
+        """Compare the last price with REST's."""
+        return await _is_price_newer(self, rest, self._symbol, self._last_price)
+
+    def known(self, last: float | None) -> None:
+        """Take a price of REST for the last one."""
+        self._last_price = last
+
+    def close(self) -> None:
+        """Nothing runs in the background."""
+
+
+async def newest_candles(
+    rest: RestExchange, symbol: str, timeframe: str, *, since: int | None = None
+) -> list[Candle]:
+    """Return the newest candles that REST has, the forming one included, oldest first.
+
+    Args:
+        rest: The exchange.
+        symbol: CCXT spot symbol.
+        timeframe: CCXT timeframe.
+        since: Open of the first candle, epoch seconds; None: of the one before the forming one.
+
+    Raises:
+        ExchangeUnreachable: no usable answer.
+        ExchangeRefused: the exchange answered no.
+    """
+    if since is None:
+        length = Timeframe.parse(timeframe)
+        since = length.shift(length.floor(rest.now_ms() // 1_000), -1)
+    batch = await rest.candles(symbol, timeframe, since_ms=since * 1_000, limit=NEWEST_ROWS)
+    rows = (batch.candle(place) for place in range(len(batch)))
+    return sorted(row for row in rows if row.timestamp >= since)
+
+
+async def _is_price_newer(
+    feed: TickerFeed | TradeFeed, rest: RestExchange, symbol: str, known: float | None
+) -> bool:
+    found = (await rest.tickers([symbol])).get(symbol)
+    last = None if found is None else found.last
+    if known is None:
+        feed.known(last)
+        return False
+    return last is not None and last != known
+
+
+def _is_sound(record: dict[str, Any]) -> bool:
+    """Return whether a trade has a time, a price and an amount: CCXT passes on what has none."""
+    price, amount = record.get("price"), record.get("amount")
+    return (
+        isinstance(record.get("timestamp"), int)
+        and isinstance(price, int | float)
+        and isinstance(amount, int | float)
+        and 0 < price < PRICE_LIMIT
+        and 0 < amount < VOLUME_LIMIT
+    )
+
+
+def _trade(record: dict[str, Any]) -> PublicTrade:
+    number = record.get("id")
+    return PublicTrade(
+        record["timestamp"],
+        record["price"],
+        record["amount"],
+        record.get("side"),
+        None if number is None else str(number),
+    )

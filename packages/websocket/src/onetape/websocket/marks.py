@@ -1,0 +1,65 @@
+"""The exchange's own mark that a candle is final, read from the raw frame: CCXT drops it.
+
+Binance and its sister exchanges send `k.x`, Bybit `confirm`, OKX the last of nine columns. The
+streams of other exchanges have no such mark in CCXT 4.5.90.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+
+class CandleMark(NamedTuple):
+    """What one row of a raw frame says of its candle."""
+
+    market_id: str
+    """The exchange's name of the market."""
+    interval: str
+    """The exchange's name of the timeframe."""
+    timestamp_ms: int
+    """Open of the candle, epoch milliseconds."""
+    is_final: bool
+
+
+MarkReader = Callable[[Any], Iterator[CandleMark]]
+
+
+def _binance(message: Any) -> Iterator[CandleMark]:
+    row = message["k"]
+    yield CandleMark(row["s"], row["i"], int(row["t"]), row["x"] is True)
+
+
+def _bybit(message: Any) -> Iterator[CandleMark]:
+    _, interval, market_id = message["topic"].split(".")
+    for row in message["data"]:
+        yield CandleMark(market_id, interval, int(row["start"]), row["confirm"] is True)
+
+
+def _okx(message: Any) -> Iterator[CandleMark]:
+    channel, market_id = message["arg"]["channel"], message["arg"]["instId"]
+    interval = channel.removeprefix("candle")
+    for row in message["data"]:
+        yield CandleMark(market_id, interval, int(row[0]), len(row) == 9 and str(row[8]) == "1")
+
+
+#: By CCXT class; a class that extends one of these is read in the same way.
+MARK_READERS: Final[dict[str, MarkReader]] = {"binance": _binance, "bybit": _bybit, "okx": _okx}
+
+
+def mark_reader_of(ccxt_class: type) -> MarkReader | None:
+    """Return how the frames of a CCXT class mark final candles, or None where they do not."""
+    names = (each.__name__ for each in ccxt_class.__mro__)
+    return next((MARK_READERS[name] for name in names if name in MARK_READERS), None)
+
+
+def final_opens(reader: MarkReader, message: Any) -> list[CandleMark]:
+    """Return the rows of a raw candle frame that are marked as final.
+
+    A frame of an unknown shape has none. Of a candle that occurs twice the last row counts.
+    """
+    try:
+        marks = list(reader(message))
+    except (LookupError, TypeError, ValueError, AttributeError):
+        # CCXT has parsed the frame; what has no mark in the known place is closed over REST.
+        return []
+    last = {(mark.market_id, mark.interval, mark.timestamp_ms): mark for mark in marks}
+    return [mark for mark in last.values() if mark.is_final]

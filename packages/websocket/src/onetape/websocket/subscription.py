@@ -1,0 +1,166 @@
+"""A task that reads one feed for as long as it is wanted, and keeps what was not taken yet."""
+
+import asyncio
+
+from ccxt import BaseError, ExchangeClosedByUser, OperationFailed
+from msgspec.structs import replace
+
+from onetape.core.candles import Candle
+from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
+from onetape.exchange.translate import translated
+from onetape.websocket.events import (
+    CandleUpdate,
+    StreamEvent,
+    StreamLost,
+    StreamQuiet,
+    TickerUpdate,
+    TradeUpdate,
+)
+from onetape.websocket.feeds import Feed
+from onetape.websocket.idle import IdleTimer
+
+#: Pauses after a break, in addition to those of CCXT between dials: the first, doubling to the
+#: longest, wall seconds.
+FIRST_PAUSE_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 5.0
+#: Trades that wait to be taken; of more, the oldest are dropped.
+MOST_TRADES_WAITING = 10_000
+
+
+class Subscription:
+    """One feed that is read in the background."""
+
+    def __init__(self, feed: Feed, timer: IdleTimer, *, exchange: str, news: asyncio.Event) -> None:
+        """Begin to read.
+
+        Args:
+            feed: What is read.
+            timer: Restarted by each frame.
+            exchange: CCXT id, for the text of errors.
+            news: Set when there is something to take; whoever waits for it clears it.
+        """
+        self.feed = feed
+        self._timer = timer
+        self._exchange = exchange
+        self.news = news
+        self._waiting: list[StreamEvent] = []
+        self._error: Exception | None = None
+        timer.add(feed.name)
+        self._task = asyncio.create_task(self._read_on())
+
+    def take(self) -> list[StreamEvent]:
+        """Return what came since the last call: a break at most, and one update of each kind.
+
+        Raises:
+            ExchangeRefused: the exchange answered no, and nothing more will come.
+        """
+        waiting, self._waiting = self._waiting, []
+        if not waiting and self._error is not None:
+            raise self._error
+        return waiting
+
+    def put(self, event: StreamEvent) -> None:
+        """Add an event to what waits to be taken."""
+        self._waiting = merged(self._waiting, event)
+        self.news.set()
+
+    async def close(self) -> None:
+        """Stop reading."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self.feed.close()
+
+    async def _read_on(self) -> None:
+        """Read until an error that reading again will not end; the error is kept for `take`."""
+        pause_seconds = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                event = await self._read()
+            except ExchangeUnreachable as error:
+                self.put(StreamLost(str(error)))
+                await asyncio.sleep(pause_seconds)
+                pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+                continue
+            except Exception as error:
+                # A task that fails alone is not noticed: whoever takes the events raises it.
+                self._error = error
+                self.news.set()
+                return
+            pause_seconds = FIRST_PAUSE_SECONDS
+            self._timer.note_frame(self.feed.name, _price(event))
+            if event is not None:
+                self.put(event)
+
+    async def _read(self) -> StreamEvent | None:
+        """Read once.
+
+        Raises:
+            ExchangeUnreachable: reading again may help; the text says why the stream broke.
+            ExchangeRefused: reading again will not help.
+        """
+        try:
+            return await self.feed.read()
+        except (OperationFailed, ExchangeClosedByUser) as error:
+            raise ExchangeUnreachable(_one_line(error)) from error
+        except BaseError as error:
+            final = _refusal(self._exchange, error)
+            raise final or ExchangeUnreachable(_one_line(error)) from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Nobody cancelled this task: CCXT cancels what waits for a socket that it closes.
+            raise ExchangeUnreachable("CCXT closed the stream") from None
+
+
+def merged(waiting: list[StreamEvent], event: StreamEvent) -> list[StreamEvent]:
+    """Return what waits to be taken with one more event: of each kind one at most.
+
+    So a reader that is late costs no memory. Candles are merged by their opens, and the number of
+    the connection tells of a break that is not in the list any more.
+    """
+    same = next((each for each in waiting if type(each) is type(event)), None)
+    rest = [each for each in waiting if each is not same]
+    if isinstance(event, CandleUpdate) and isinstance(same, CandleUpdate):
+        return [*rest, _merged_candles(same, event)]
+    if isinstance(event, TradeUpdate) and isinstance(same, TradeUpdate):
+        trades = (*same.trades, *event.trades)
+        return [*rest, replace(event, trades=trades[-MOST_TRADES_WAITING:])]
+    return [*rest, event]
+
+
+def _merged_candles(before: CandleUpdate, after: CandleUpdate) -> CandleUpdate:
+    rows: dict[int, Candle] = {row.timestamp: row for row in (*before.rows, *after.rows)}
+    return CandleUpdate(
+        tuple(rows[opened] for opened in sorted(rows)),
+        after.connection,
+        before.closed | after.closed,
+    )
+
+
+def _price(event: StreamEvent | None) -> float | None:
+    """Return the last price of an event, or None where it has none."""
+    match event:
+        case CandleUpdate():
+            return event.rows[-1].close
+        case TickerUpdate():
+            return event.last
+        case TradeUpdate():
+            return event.trades[-1].price
+        case StreamLost() | StreamQuiet() | None:
+            return None
+
+
+def _refusal(exchange: str, error: BaseError) -> ExchangeRefused | None:
+    """Return the error as ours where reading again will not help."""
+    try:
+        with translated(exchange):
+            raise error
+    except ExchangeRefused as refused:
+        return refused
+    except ExchangeUnreachable:
+        return None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
