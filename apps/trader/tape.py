@@ -18,7 +18,14 @@ from onetape.store.candles import mark_closed, replace_forming
 from onetape.store.market_data import Ticker, delete_tickers_before, insert_ticker
 from onetape.store.quarantine import quarantine
 from onetape.store.sessions import close_blind_intervals, open_blind_interval
-from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost, TickerUpdate
+from onetape.websocket.events import (
+    CandleUpdate,
+    StreamEvent,
+    StreamLost,
+    StreamQuiet,
+    TickerUpdate,
+    TradeUpdate,
+)
 from trader.fill import NEVER, Filler
 from trader.job import Job
 from trader.same_market import check_same_market
@@ -72,6 +79,8 @@ class Tape:
                     self._ticker(event)
                 case StreamLost(reason):
                     self._lost(reason)
+                case TradeUpdate() | StreamQuiet():
+                    """Nothing to write down."""
 
     async def catch_up(self) -> None:
         """Try again to fill what a break swallowed: the next frame may take long to come."""
