@@ -9,24 +9,19 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from event_loop import simulate_by_events
-from onetape.core.candles import Candles
-from onetape.core.resample import resample
 from onetape.core.steps import IDEAL_MARKET
-from onetape.core.timeframes import Timeframe
 from onetape.engine import (
     AccountConfig,
-    Detail,
     ExitConfig,
     Portfolio,
     Series,
     metrics_of,
     simulate_together,
 )
-from onetape.engine.detail import reader_of
-from plain_engine import STEPS, engine_rules, exit_rules, signals_of, walk
+from plain_engine import engine_rules, exit_rules, walk
 from repeatable import examples
+from symbol_series import series_of
 
-FINE, COARSE = Timeframe.parse("1h"), Timeframe.parse("4h")
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -47,39 +42,6 @@ def plain_rules(draw: st.DrawFn) -> AccountConfig:
         reentry=draw(st.sampled_from(["new_signal", "while_signal"])),
         **given,
     )
-
-
-def with_holes(candles: Candles, rng: np.random.Generator) -> Candles:
-    """Return candles of which some lack at the start, at the end and in between."""
-    count = len(candles)
-    is_kept = rng.random(count) >= rng.choice([0.0, 0.05, 0.4])
-    is_kept[: rng.integers(0, 5)] = False
-    is_kept[count - rng.integers(0, 9) :] = False
-    rows = np.flatnonzero(is_kept)
-    names = ("timestamp", "open", "high", "low", "close", "volume")
-    return Candles(*(getattr(candles, name)[rows] for name in names))
-
-
-def series_of(
-    seed: int, count: int, rules: AccountConfig, *, symbols: int, has_detail: bool, is_mixed: bool
-) -> list[Series]:
-    """Return symbols on axes that are equal, or differ in some of them."""
-    rng = np.random.default_rng(seed)
-    is_uneven = rng.random() < 0.5
-    found: list[Series] = []
-    for number in range(symbols):
-        candles, detail = walk(seed + number, count), None
-        if has_detail:
-            fine = walk(seed + number, count * 4)
-            candles, detail = resample(fine, FINE, COARSE), Detail(COARSE, FINE, reader_of(fine))
-        if is_uneven and rng.random() < 0.7:
-            candles = with_holes(candles, rng)
-        start = int(rng.integers(0, 4)) if is_uneven and rng.random() < 0.3 else 0
-        steps = (rules.steps, IDEAL_MARKET, STEPS)[number % 3] if is_mixed else rules.steps
-        signal = np.array(signals_of(seed + number, len(candles)), np.int8)
-        start = min(start, len(candles))
-        found.append(Series(f"{number}/Q", candles, signal, start, steps, detail))
-    return found
 
 
 def all_of(result: Portfolio) -> list[Any]:

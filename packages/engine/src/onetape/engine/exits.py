@@ -98,12 +98,20 @@ def levels_of(
     return levels.raised_to(highest)
 
 
-def exit_in_bar(open_: float, high: float, low: float, levels: Levels) -> BarExit | None:
-    """Return how a bar ends a position that is held at its open, or None where it does not."""
+def exit_at_open(open_: float, levels: Levels) -> BarExit | None:
+    """Return how the open of a bar ends a position, being beyond a level, or None."""
     if open_ <= levels.stop:
         return BarExit(open_, levels.stop_kind, is_ambiguous=False)
     if open_ >= levels.target:
         return BarExit(open_, TARGET, is_ambiguous=False)
+    return None
+
+
+def exit_in_bar(open_: float, high: float, low: float, levels: Levels) -> BarExit | None:
+    """Return how a bar ends a position that is held at its open, or None where it does not."""
+    at_open = exit_at_open(open_, levels)
+    if at_open is not None:
+        return at_open
     stop, kind, *_ = levels.raised_to(open_)
     highest_stop = max(stop, min(high, levels.target) * levels.trailing)
     if low <= highest_stop:
@@ -122,9 +130,9 @@ def final_exit(open_: float, high: float, low: float, levels: Levels) -> BarExit
     Final are an exit at the open and a stop that held at the open and was reached. A target, or a
     trailing stop that the bar's own high has moved over its low, is known once the bar is closed.
     """
-    found = exit_in_bar(open_, high, low, levels)
-    is_at_open = open_ <= levels.stop or open_ >= levels.target
-    return found if is_at_open or low <= levels.raised_to(open_).stop else None
+    if low <= levels.raised_to(open_).stop:
+        return exit_in_bar(open_, high, low, levels)
+    return exit_at_open(open_, levels)
 
 
 def up_to_step(price: float, step: float) -> float:

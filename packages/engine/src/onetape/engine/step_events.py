@@ -1,0 +1,137 @@
+"""Events that the trading rules react to, and the intents that follow from them (stepper.py).
+
+For each symbol the events of one candle come in this order: `CandlesOpened` (left out where nothing
+was traded in the candle), any number of `CandleForming`, `CandleClosed`, and `StrategySignal` (left
+out where nothing was decided on the candle).
+"""
+
+from msgspec import Struct
+
+from onetape.core.candles import Candle
+from onetape.engine.exits import ExitKind
+
+
+class OpenedCandle(Struct, frozen=True):
+    """The first trade of a candle."""
+
+    symbol: str
+    timestamp: int
+    """Open of the candle, epoch seconds."""
+    price: float
+    """Price of its first trade, quote currency."""
+    price_step: float = 0.0
+    """Price step of the market in the candle, quote currency; 0: none."""
+
+
+class CandlesOpened(Struct, frozen=True, tag=True):
+    """The first trades of candles that open at one moment, each of another symbol.
+
+    Exits of all these symbols come before the first entry of one of them.
+    """
+
+    candles: tuple[OpenedCandle, ...]
+
+
+class CandleForming(Struct, frozen=True, tag=True):
+    """The candle of a symbol that has opened, as far as it has formed."""
+
+    symbol: str
+    candle: Candle
+    price_step: float = 0.0
+    """Price step of the market in the candle, quote currency; 0: none."""
+
+
+class CandleClosed(Struct, frozen=True, tag=True):
+    """A candle of a symbol that has closed, with its final prices.
+
+    Nothing was traded in a candle that closes and has not opened before.
+    """
+
+    symbol: str
+    candle: Candle
+    price_step: float = 0.0
+    """Price step of the market in the candle, quote currency; 0: none."""
+
+
+class StrategySignal(Struct, frozen=True, tag=True):
+    """The strategy's signal on the candle of a symbol that closed last."""
+
+    symbol: str
+    timestamp: int
+    """Open of the candle, epoch seconds."""
+    signal: int
+    """1 BUY, -1 SELL, 0 HOLD."""
+    can_enter: bool = True
+    """Whether a BUY may become an entry; its run of BUYs goes on either way."""
+
+
+class ExitDue(Struct, frozen=True, tag=True):
+    """A position must be sold at the next trade, without a signal of the newest candle."""
+
+    symbol: str
+
+
+class EntryFilled(Struct, frozen=True, tag=True):
+    """The order of an `Enter` has been filled."""
+
+    symbol: str
+    price: float
+    """Price before slippage, from which stops and targets are measured; quote currency."""
+
+
+class EntryRefused(Struct, frozen=True, tag=True):
+    """The order of an `Enter` has ended without a fill: refused or canceled."""
+
+    symbol: str
+
+
+class ExitFilled(Struct, frozen=True, tag=True):
+    """The order of an `Exit` has been filled."""
+
+    symbol: str
+
+
+class ExitRefused(Struct, frozen=True, tag=True):
+    """The order of an `Exit` was refused by the market: now only a SELL ends the position."""
+
+    symbol: str
+
+
+Event = (
+    CandlesOpened
+    | CandleForming
+    | CandleClosed
+    | StrategySignal
+    | ExitDue
+    | EntryFilled
+    | EntryRefused
+    | ExitFilled
+    | ExitRefused
+)
+
+
+class Enter(Struct, frozen=True, tag=True):
+    """Buy now, at the market; the account's rules say how much."""
+
+    symbol: str
+    timestamp: int
+    """Open of the candle that fills the order, epoch seconds."""
+    price: float
+    """Open price of that candle, before slippage; quote currency."""
+
+
+class Exit(Struct, frozen=True, tag=True):
+    """Sell the whole position now."""
+
+    symbol: str
+    timestamp: int
+    """Open of the candle that fills the order, epoch seconds."""
+    kind: ExitKind
+    price: float
+    """Price at which the order fills by the rules, before slippage; quote currency."""
+    is_ambiguous: bool
+    """Whether the candle's prices allow another exit, and this is the one at the worst price."""
+
+
+#: An order to carry out now.
+Intent = Enter | Exit

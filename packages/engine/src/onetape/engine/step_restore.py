@@ -1,0 +1,79 @@
+"""The state of the trading rules, rebuilt from stored candles, signals and fills (stepper.py)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from onetape.core.candles import Candle
+from onetape.engine.step_state import (
+    HeldPosition,
+    StepRules,
+    StepState,
+    SymbolStepState,
+)
+
+
+class CandleFacts(Struct, frozen=True):
+    """What is stored of one closed candle of a symbol."""
+
+    candle: Candle
+    has_trade: bool = True
+    """Whether anything was traded in the candle."""
+    signal: int = 0
+    """1 BUY, -1 SELL, 0 HOLD or not decided on."""
+    can_enter: bool = True
+    """Whether a BUY on the candle could become an entry."""
+    entry_price: float | None = None
+    """Price before slippage of the entry that the candle filled, quote currency; None: none."""
+    exit: Literal["", "filled", "refused"] = ""
+    """What became of the exit in the candle; empty: there was none."""
+
+
+def restore_state(rules: StepRules, facts: Mapping[str, Sequence[CandleFacts]]) -> StepState:
+    """Return the state of an account after the newest closed candle of each symbol.
+
+    Nothing before the candle whose signal led to the last entry matters, so the facts may begin
+    there; a symbol that has never been entered needs none but its newest candle. Orders in flight
+    are not rebuilt: an exit that was neither filled nor refused is due again where it was a SELL,
+    and found again by the next candle where it was a stop, target or time stop.
+
+    Args:
+        rules: Of the account.
+        facts: By symbol, oldest first.
+    """
+    state = StepState.of(rules)
+    restored = {symbol: _restored(rules, rows) for symbol, rows in facts.items()}
+    return StepState({**state.symbols, **restored})
+
+
+def _restored(rules: StepRules, facts: Sequence[CandleFacts]) -> SymbolStepState:
+    state = SymbolStepState()
+    for fact in facts:
+        state = _after_candle(rules, state, fact)
+        state = state.after_signal(rules, fact.signal, can_enter=fact.can_enter)
+    return state
+
+
+def _after_candle(rules: StepRules, state: SymbolStepState, fact: CandleFacts) -> SymbolStepState:
+    held, number = state.position, state.candles
+    if fact.entry_price is not None:
+        held = HeldPosition(fact.entry_price, fact.entry_price, number)
+        state = replace(state, used_run=state.run_start)
+    if held is not None and fact.has_trade:
+        held = replace(held, highest=max(held.highest, fact.candle.high))
+    if fact.exit == "filled":
+        held = None
+        state = replace(state, free_from=number + 1 + rules.cool_down_bars)
+    elif fact.exit == "refused" and held is not None:
+        held = replace(held, has_levels=False)
+    return replace(
+        state,
+        candles=number + 1,
+        timestamp=fact.candle.timestamp,
+        position=held,
+        # A BUY that was due in a candle with a trade has entered, or was dropped.
+        buy_due=state.buy_due and not fact.has_trade,
+        sell_due=state.sell_due and held is not None and not fact.exit,
+    )

@@ -1,0 +1,165 @@
+"""What the trading rules keep between two events (stepper.py).
+
+The state holds no money: how much an order buys or sells is known when it fills, from the account's
+own fills. All of it can be stored (msgspec) and rebuilt from stored facts (step_restore.py).
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from onetape.engine.account_config import AccountConfig, Reentry
+from onetape.engine.exit_config import ExitConfig
+
+#: Why a BUY may not enter: the cool-down after an exit, or its run of BUYs has led to an entry.
+EntryObstacle = Literal["cooldown", "run_used"]
+
+
+class StepRules(Struct, frozen=True):
+    """The settings of an account that decide when orders are due."""
+
+    symbols: tuple[str, ...]
+    """In the order that decides between entries at one moment."""
+    max_open_trades: int
+    """Positions at a time."""
+    exits: ExitConfig
+    cool_down_bars: int
+    reentry: Reentry
+
+    @classmethod
+    def of(
+        cls, account: AccountConfig, symbols: Sequence[str], max_open_trades: int | None = None
+    ) -> "StepRules":
+        """Return the rules of an account.
+
+        Args:
+            account: Its settings.
+            symbols: In the order that decides between entries at one moment.
+            max_open_trades: Positions at a time; None: as many as symbols.
+        """
+        return cls(
+            symbols=tuple(symbols),
+            max_open_trades=max_open_trades or len(symbols),
+            exits=account.exits,
+            cool_down_bars=account.cool_down_bars,
+            reentry=account.reentry,
+        )
+
+
+class HeldPosition(Struct, frozen=True):
+    """A position, as its stops and targets see it."""
+
+    entry_price: float
+    """Price of the entry before slippage, quote currency."""
+    highest: float
+    """Highest of that price and of the highs of the candles closed since, quote currency."""
+    candle: int
+    """Number of the candle that filled the entry."""
+    has_levels: bool = True
+    """Whether stops, targets and the time stop count: not after an exit that was refused."""
+
+
+class OrderInFlight(Struct, frozen=True):
+    """An order that has been neither filled nor refused yet."""
+
+    side: Literal["buy", "sell"]
+    candle: int
+    """Number of the candle in which the order was made."""
+    run: int | None = None
+    """Of a buy: `run_start` of the run of BUYs that an entry uses up."""
+
+
+class SymbolStepState(Struct, frozen=True):
+    """What the rules keep of one symbol. Candles are numbered from 0 on, in the order they come."""
+
+    candles: int = 0
+    """How many candles have closed: the number of the candle that is open or comes next."""
+    timestamp: int | None = None
+    """Open of the newest candle that has opened or closed, epoch seconds; None: none has."""
+    open_price: float | None = None
+    """First price of the candle that has opened and not closed, quote currency; None: none has."""
+    position: HeldPosition | None = None
+    order: OrderInFlight | None = None
+    buy_due: bool = False
+    """Whether a BUY is due at the next open with a trade."""
+    sell_due: bool = False
+    """Whether a SELL of the position is due at the next open with a trade."""
+    is_slot_awaited: bool = False
+    """Whether a BUY that is due in the open candle has not been tried yet: exits come first."""
+    free_from: int = 0
+    """Number of the first candle at which a BUY may be due after the cool-down."""
+    last_buy: int | None = None
+    """Number of the newest candle with the signal BUY."""
+    run_start: int | None = None
+    """Number of the first candle of the run of BUYs that `last_buy` is part of."""
+    used_run: int | None = None
+    """`run_start` of the run of BUYs that led to the last entry; None: there was no entry."""
+
+    @property
+    def is_flat(self) -> bool:
+        """Return whether there is neither a position nor an order that may open one."""
+        return self.position is None and self.order is None
+
+    def is_before(self, timestamp: int) -> bool:
+        """Return whether the newest candle opened before this time, epoch seconds."""
+        return self.timestamp is None or self.timestamp < timestamp
+
+    def cooldown_left(self, rules: StepRules) -> int:
+        """Return for how many more closed candles a BUY may not enter."""
+        order, free_from = self.order, self.free_from
+        if order is not None and order.side == "sell":
+            free_from = order.candle + 1 + rules.cool_down_bars
+        return max(0, free_from - self.candles)
+
+    def after_signal(
+        self, rules: StepRules, signal: int, *, can_enter: bool = True
+    ) -> "SymbolStepState":
+        """Return the state after the signal of the candle that closed last: 1 BUY, -1 SELL."""
+        if signal < 0:
+            is_held = self.position is not None or self.order is not None
+            return replace(self, buy_due=False, sell_due=is_held)
+        if signal == 0:
+            return self
+        number = self.candles - 1
+        is_same_run = self.last_buy is not None and self.last_buy >= number - 1
+        after = replace(self, last_buy=number, run_start=self.run_start if is_same_run else number)
+        may_be_flat = self.position is None or self.order is not None
+        if may_be_flat and can_enter and entry_obstacle(rules, after) is None:
+            return replace(after, buy_due=True)
+        return after
+
+    def settled(self) -> "SymbolStepState":
+        """Return the state without an order in flight: what is due fits to the position."""
+        is_held = self.position is not None
+        return replace(
+            self,
+            order=None,
+            buy_due=self.buy_due and not is_held,
+            sell_due=self.sell_due and is_held,
+        )
+
+
+class StepState(Struct, frozen=True):
+    """What the rules keep of an account."""
+
+    symbols: dict[str, SymbolStepState] = field(default_factory=dict[str, SymbolStepState])
+
+    @classmethod
+    def of(cls, rules: StepRules) -> "StepState":
+        """Return the state of an account without positions."""
+        return cls({symbol: SymbolStepState() for symbol in rules.symbols})
+
+
+def entry_obstacle(rules: StepRules, state: SymbolStepState) -> EntryObstacle | None:
+    """Return why a BUY on the candle that closed last may not enter; None where it may.
+
+    Args:
+        rules: Cool-down and re-entry.
+        state: Of the symbol, after the BUY.
+    """
+    if state.cooldown_left(rules):
+        return "cooldown"
+    is_used = state.used_run is not None and state.used_run == state.run_start
+    return "run_used" if is_used and rules.reentry == "new_signal" else None

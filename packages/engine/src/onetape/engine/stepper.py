@@ -1,0 +1,253 @@
+"""The trading rules of an account, event by event: which orders follow from an event.
+
+A trader runs `step`. The backtest finds the same orders in columns (simulation.py,
+shared_account.py); property tests hold both equal, fill by fill. The rules:
+
+- A signal is known when its candle has closed; its order is due at the next open with a trade.
+- At an open, exits come before entries, and entries come in the order of the symbols. An entry
+  that finds all slots taken is dropped; the next BUY may enter.
+- A candle that closes ends a position at its stop or target by `exits.exit_in_bar`; one that still
+  forms does so by `exits.final_exit`, where its later prices cannot change the exit.
+- After an exit in candle j, a BUY is due from candle j + 1 + cool_down_bars on. A run of BUYs that
+  has led to an entry is used up until it ends, unless `reentry` is `while_signal`.
+- A position whose exit was refused is left to the strategy's next SELL.
+
+Every order is in flight until its fill or refusal is one of the events. No money and no size is
+decided here: an order's fill is computed by `fills.FillModel` when it is carried out.
+"""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from onetape.engine.exits import (
+    EXIT_KINDS,
+    SIGNAL,
+    TIME_STOP,
+    BarExit,
+    Levels,
+    exit_at_open,
+    exit_in_bar,
+    final_exit,
+    levels_of,
+)
+from onetape.engine.step_events import (
+    CandleClosed,
+    CandleForming,
+    CandlesOpened,
+    Enter,
+    EntryFilled,
+    EntryRefused,
+    Event,
+    Exit,
+    ExitDue,
+    ExitFilled,
+    ExitRefused,
+    Intent,
+    OpenedCandle,
+    StrategySignal,
+)
+from onetape.engine.step_state import (
+    HeldPosition,
+    OrderInFlight,
+    StepRules,
+    StepState,
+    SymbolStepState,
+)
+
+#: A symbol's state after an event, and the exit that the event leads to.
+_Stepped = tuple[SymbolStepState, Exit | None]
+
+
+def step(rules: StepRules, state: StepState, event: Event) -> tuple[StepState, list[Intent]]:
+    """Return the state after an event, and the orders to carry out now, first to last.
+
+    Args:
+        rules: Of the account.
+        state: Before the event; it is not changed.
+        event: The events of one symbol come in the order that step_events.py states.
+
+    Raises:
+        ValueError: the event does not fit to the events before.
+        KeyError: the event is of a symbol that is not one of the rules.
+    """
+    symbols = dict(state.symbols)
+    intents: list[Intent] = []
+    if isinstance(event, CandlesOpened):
+        by_symbol = {opened.symbol: opened for opened in event.candles}
+        for symbol in sorted(by_symbol, key=rules.symbols.index):
+            symbols[symbol], found = _after_open(rules, symbols[symbol], by_symbol[symbol])
+            if found is not None:
+                intents.append(found)
+    else:
+        symbols[event.symbol], found = _after(rules, symbols[event.symbol], event)
+        if found is not None:
+            intents.append(found)
+    intents.extend(_entries(rules, symbols))
+    return StepState(symbols), intents
+
+
+def _after(rules: StepRules, state: SymbolStepState, event: Event) -> _Stepped:
+    match event:
+        case CandleForming():
+            return _after_forming(rules, state, event)
+        case CandleClosed():
+            return _after_close(rules, state, event)
+        case StrategySignal():
+            if state.open_price is not None or event.timestamp != state.timestamp:
+                raise _misplaced(event.symbol, "signal", event.timestamp, state)
+            after = state.after_signal(rules, event.signal, can_enter=event.can_enter)
+            return after, None
+        case ExitDue():
+            is_held = state.position is not None or state.order is not None
+            return replace(state, sell_due=is_held), None
+        case EntryFilled() | EntryRefused():
+            return _after_entry(state, event), None
+        case ExitFilled() | ExitRefused():
+            return _after_exit(rules, state, event), None
+        case CandlesOpened():
+            raise TypeError("candles that open are taken together, not symbol by symbol")
+
+
+def _after_open(rules: StepRules, state: SymbolStepState, opened: OpenedCandle) -> _Stepped:
+    """Return what the first trade of a candle leads to: an exit at its open, or an entry's turn."""
+    if state.open_price is not None or not state.is_before(opened.timestamp):
+        raise _misplaced(opened.symbol, "open", opened.timestamp, state)
+    state = replace(
+        state,
+        timestamp=opened.timestamp,
+        open_price=opened.price,
+        is_slot_awaited=state.buy_due and state.is_flat,
+    )
+    held = state.position
+    if held is None or state.order is not None:
+        return state, None
+    found: BarExit | None = None
+    bars, age = rules.exits.time_stop_bars, state.candles - held.candle
+    if state.sell_due:
+        found = BarExit(opened.price, SIGNAL, is_ambiguous=False)
+    elif held.has_levels and bars is not None and age >= bars:
+        found = BarExit(opened.price, TIME_STOP, is_ambiguous=False)
+    elif held.has_levels:
+        found = exit_at_open(opened.price, _levels(rules, state, held, opened.price_step))
+    return _leave(state, opened.symbol, opened.timestamp, found)
+
+
+def _after_forming(rules: StepRules, state: SymbolStepState, event: CandleForming) -> _Stepped:
+    """Return what a candle that still forms leads to: an exit that cannot change any more."""
+    candle, held = event.candle, state.position
+    if state.open_price is None or state.timestamp != candle.timestamp:
+        raise _misplaced(event.symbol, "forming prices", candle.timestamp, state)
+    if held is None or state.order is not None:
+        return state, None
+    found: BarExit | None = None
+    if state.sell_due:
+        found = BarExit(candle.close, SIGNAL, is_ambiguous=False)
+    elif held.has_levels:
+        levels = _levels(rules, state, held, event.price_step)
+        found = final_exit(candle.open, candle.high, candle.low, levels)
+    return _leave(state, event.symbol, candle.timestamp, found)
+
+
+def _after_close(rules: StepRules, state: SymbolStepState, event: CandleClosed) -> _Stepped:
+    """Return what a candle's close leads to: an exit inside it, and one candle more."""
+    candle, held = event.candle, state.position
+    is_traded = state.open_price is not None
+    is_open = is_traded and candle.timestamp == state.timestamp
+    if not is_open and (is_traded or not state.is_before(candle.timestamp)):
+        raise _misplaced(event.symbol, "close", candle.timestamp, state)
+    found: BarExit | None = None
+    if is_traded and held is not None:
+        if held.has_levels and state.order is None:
+            levels = _levels(rules, state, held, event.price_step)
+            found = exit_in_bar(candle.open, candle.high, candle.low, levels)
+        held = replace(held, highest=max(held.highest, candle.high))
+    state, exit_ = _leave(state, event.symbol, candle.timestamp, found)
+    return (
+        replace(
+            state,
+            candles=state.candles + 1,
+            timestamp=candle.timestamp,
+            open_price=None,
+            position=held,
+            # An entry that has not had its turn in a candle with a trade is dropped.
+            buy_due=state.buy_due and not state.is_slot_awaited,
+            is_slot_awaited=False,
+        ),
+        exit_,
+    )
+
+
+def _levels(
+    rules: StepRules, state: SymbolStepState, held: HeldPosition, price_step: float
+) -> Levels:
+    age = state.candles - held.candle
+    return levels_of(rules.exits, held.entry_price, held.highest, age, price_step)
+
+
+def _leave(state: SymbolStepState, symbol: str, timestamp: int, found: BarExit | None) -> _Stepped:
+    """Return the state with an exit in flight, and the exit; the state alone where none is due."""
+    if found is None:
+        return state, None
+    after = replace(state, order=OrderInFlight("sell", state.candles), sell_due=False)
+    kind = EXIT_KINDS[found.kind]
+    return after, Exit(symbol, timestamp, kind, found.price, found.is_ambiguous)
+
+
+def _after_entry(state: SymbolStepState, event: EntryFilled | EntryRefused) -> SymbolStepState:
+    order = state.order
+    if order is None or order.side != "buy":
+        raise ValueError(f"{event.symbol} has no entry in flight that {event} could end")
+    if isinstance(event, EntryFilled):
+        held = HeldPosition(event.price, event.price, order.candle)
+        state = replace(state, position=held, used_run=order.run)
+    return state.settled()
+
+
+def _after_exit(
+    rules: StepRules, state: SymbolStepState, event: ExitFilled | ExitRefused
+) -> SymbolStepState:
+    order, held = state.order, state.position
+    if order is None or order.side != "sell" or held is None:
+        raise ValueError(f"{event.symbol} has no exit in flight that {event} could end")
+    if isinstance(event, ExitRefused):
+        return replace(state, position=replace(held, has_levels=False)).settled()
+    free_from = order.candle + 1 + rules.cool_down_bars
+    return replace(state, position=None, free_from=free_from).settled()
+
+
+def _entries(rules: StepRules, symbols: dict[str, SymbolStepState]) -> Sequence[Enter]:
+    """Return the entries whose turn it is, and note in `symbols` what became of each.
+
+    While an exit is in flight, entries wait: it may free a slot, and brings the money. While an
+    entry is in flight that takes the last slot, the others wait: it may be refused.
+    """
+    if not any(state.is_slot_awaited for state in symbols.values()):
+        return ()
+    sides = {state.order.side for state in symbols.values() if state.order is not None}
+    if "sell" in sides:
+        return ()
+    taken = sum(not state.is_flat for state in symbols.values())
+    is_entering, entries = "buy" in sides, list[Enter]()
+    for symbol in rules.symbols:
+        state = symbols[symbol]
+        if not state.is_slot_awaited or state.timestamp is None or state.open_price is None:
+            continue
+        if taken < rules.max_open_trades:
+            order = OrderInFlight("buy", state.candles, state.run_start)
+            entries.append(Enter(symbol, state.timestamp, state.open_price))
+            taken, is_entering = taken + 1, True
+        elif is_entering:
+            continue
+        else:
+            order = None
+        symbols[symbol] = replace(state, order=order, buy_due=False, is_slot_awaited=False)
+    return entries
+
+
+def _misplaced(symbol: str, what: str, timestamp: int, state: SymbolStepState) -> ValueError:
+    stage = "closed" if state.open_price is None else "open"
+    return ValueError(
+        f"{symbol}: the {what} of candle {timestamp} does not follow candle {state.timestamp}, "
+        f"which is {stage}"
+    )

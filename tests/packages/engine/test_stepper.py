@@ -1,0 +1,270 @@
+"""Orders in flight, forming candles and events out of order, one event at a time."""
+
+import pytest
+
+from onetape.core.candles import Candle
+from onetape.engine import (
+    AccountConfig,
+    CandleClosed,
+    CandleFacts,
+    CandleForming,
+    CandlesOpened,
+    Enter,
+    EntryFilled,
+    EntryRefused,
+    Event,
+    Exit,
+    ExitConfig,
+    ExitDue,
+    ExitFilled,
+    ExitRefused,
+    Intent,
+    OpenedCandle,
+    StepRules,
+    StepState,
+    StrategySignal,
+    restore_state,
+    step,
+)
+
+BUY, SELL, HOLD = 1, -1, 0
+FLAT = Candle(0, 100, 100, 100, 100, 1)
+EXITS = ExitConfig(stop_loss=0.05, take_profit=0.1)
+
+
+class Stepping:
+    """The state of an account, and what its symbols' events lead to."""
+
+    def __init__(
+        self, account: AccountConfig, symbols: str = "A", slots: int | None = None
+    ) -> None:
+        self.rules = StepRules.of(account, tuple(symbols), slots)
+        self.state = StepState.of(self.rules)
+
+    def on(self, event: Event) -> list[Intent]:
+        self.state, intents = step(self.rules, self.state, event)
+        return intents
+
+    def open(self, number: int, *symbols: str, price: float = 100.0) -> list[Intent]:
+        """Open candle `number` of each symbol with a trade."""
+        opened = tuple(OpenedCandle(symbol, number * 60, price) for symbol in symbols or "A")
+        return self.on(CandlesOpened(opened))
+
+    def close(
+        self, number: int, signal: int, symbol: str = "A", *, low: float = 100
+    ) -> list[Intent]:
+        """Close candle `number` of a symbol, which may fall to a low, and give its signal."""
+        candle = Candle(number * 60, 100, 100, low, 100, 1)
+        intents = self.on(CandleClosed(symbol, candle))
+        return intents + self.on(StrategySignal(symbol, number * 60, signal))
+
+    def buy(self, symbol: str = "A") -> None:
+        """Buy at the open of candle 1."""
+        self.close(0, BUY, symbol)
+        assert self.open(1, symbol) == [Enter(symbol, 60, 100.0)]
+        assert self.on(EntryFilled(symbol, 100.0)) == []
+
+    def forms(self, number: int, high: float, low: float, close: float) -> list[Intent]:
+        candle = Candle(number * 60, 100, high, low, close, 1)
+        return self.on(CandleForming("A", candle))
+
+
+def both_due(slots: int | None) -> Stepping:
+    """Return an account that holds B, with a SELL of B and a BUY of A due at candle 2."""
+    account = Stepping(AccountConfig(), "AB", slots)
+    account.buy("B")
+    account.close(1, SELL, "B")
+    account.close(1, BUY, "A")
+    return account
+
+
+def test_an_entry_waits_for_the_exit_at_the_same_open() -> None:
+    account = both_due(slots=None)
+    assert account.open(2, "A", "B") == [Exit("B", 120, "signal", 100.0, is_ambiguous=False)]
+    assert account.on(ExitFilled("B")) == [Enter("A", 120, 100.0)]
+
+
+def test_an_entry_that_finds_all_slots_taken_after_a_refused_exit_is_dropped() -> None:
+    account = both_due(slots=1)
+    account.open(2, "A", "B")
+    assert account.on(ExitRefused("B")) == []
+    account.close(2, HOLD, "A")
+    account.close(2, HOLD, "B")
+    assert account.open(3, "A") == []
+
+
+def test_an_entry_whose_exits_are_in_flight_until_its_candle_closes_is_dropped() -> None:
+    account = both_due(slots=1)
+    account.open(2, "A", "B")
+    account.close(2, HOLD, "A")
+    assert account.on(ExitFilled("B")) == []
+    assert account.open(3, "A") == []
+
+
+def test_an_entry_that_is_refused_gives_its_slot_to_the_next_symbol() -> None:
+    account = Stepping(AccountConfig(), "AB", 1)
+    for symbol in "AB":
+        account.close(0, BUY, symbol)
+    assert account.open(1, "A", "B") == [Enter("A", 60, 100.0)]
+    assert account.on(EntryRefused("A")) == [Enter("B", 60, 100.0)]
+
+
+def entry_in_flight(signal: int) -> Stepping:
+    """Return an account whose entry of candle 1 is in flight when that candle's signal comes."""
+    account = Stepping(AccountConfig())
+    account.close(0, BUY)
+    account.open(1)
+    account.close(1, signal)
+    return account
+
+
+def test_a_sell_while_the_entry_is_in_flight_is_due_once_it_is_filled() -> None:
+    account = entry_in_flight(SELL)
+    account.on(EntryFilled("A", 100.0))
+    assert account.open(2) == [Exit("A", 120, "signal", 100.0, is_ambiguous=False)]
+
+
+def test_a_sell_while_the_entry_is_in_flight_is_void_once_it_is_refused() -> None:
+    account = entry_in_flight(SELL)
+    account.on(EntryRefused("A"))
+    assert account.open(2) == []
+
+
+def test_a_buy_while_the_entry_is_in_flight_is_due_once_it_is_refused() -> None:
+    account = entry_in_flight(BUY)
+    account.on(EntryRefused("A"))
+    assert account.open(2) == [Enter("A", 120, 100.0)]
+
+
+def stop_in_flight(account: AccountConfig) -> Stepping:
+    """Return an account whose stop of candle 2 is in flight, with a BUY on that candle."""
+    stepping = Stepping(account)
+    stepping.buy()
+    stepping.close(1, HOLD)
+    stepping.open(2)
+    (stop,) = stepping.close(2, BUY, low=90)
+    assert isinstance(stop, Exit)
+    assert stop.kind == "stop_loss"
+    return stepping
+
+
+def test_a_buy_while_the_exit_is_in_flight_is_due_once_it_is_filled() -> None:
+    account = stop_in_flight(AccountConfig(exits=EXITS))
+    account.on(ExitFilled("A"))
+    assert account.open(3) == [Enter("A", 180, 100.0)]
+
+
+def test_a_buy_while_the_exit_is_in_flight_is_void_once_it_is_refused() -> None:
+    account = stop_in_flight(AccountConfig(exits=EXITS))
+    account.on(ExitRefused("A"))
+    assert account.open(3) == []
+
+
+def test_a_buy_while_the_exit_is_in_flight_is_kept_back_by_the_cool_down() -> None:
+    account = stop_in_flight(AccountConfig(exits=EXITS, cool_down_bars=1))
+    account.on(ExitFilled("A"))
+    assert account.open(3) == []
+
+
+def test_a_stop_that_a_forming_candle_reached_sells_at_once() -> None:
+    account = Stepping(AccountConfig(exits=EXITS))
+    account.buy()
+    (stop,) = account.forms(1, high=100, low=94, close=94)
+    assert isinstance(stop, Exit)
+    assert (stop.kind, round(stop.price, 9)) == ("stop_loss", 95.0)
+    assert account.forms(1, high=100, low=93, close=93) == []
+
+
+def test_a_target_that_a_forming_candle_reached_waits_for_its_close() -> None:
+    account = Stepping(AccountConfig(exits=EXITS))
+    account.buy()
+    assert account.forms(1, high=111, low=100, close=111) == []
+    (target,) = account.on(CandleClosed("A", Candle(60, 100, 111, 100, 105, 1)))
+    assert isinstance(target, Exit)
+    assert target.kind == "target"
+
+
+def test_an_exit_that_falls_due_in_a_candle_sells_at_its_next_price() -> None:
+    account = Stepping(AccountConfig())
+    account.buy()
+    account.on(ExitDue("A"))
+    sold = account.forms(1, high=103, low=99, close=102)
+    assert sold == [Exit("A", 60, "signal", 102.0, is_ambiguous=False)]
+
+
+def test_an_exit_that_is_due_outlives_candles_without_a_trade() -> None:
+    account = Stepping(AccountConfig())
+    account.buy()
+    account.close(1, SELL)
+    for number in range(2, 5):
+        assert account.close(number, BUY) == []
+    assert account.open(5, price=80.0) == [Exit("A", 300, "signal", 80.0, is_ambiguous=False)]
+
+
+def test_a_buy_that_may_not_enter_leaves_its_run_usable() -> None:
+    account = Stepping(AccountConfig())
+    account.on(CandleClosed("A", Candle(0, 100, 100, 100, 100, 1)))
+    account.on(StrategySignal("A", 0, BUY, can_enter=False))
+    assert account.open(1) == []
+    account.close(1, BUY)
+    assert account.open(2) == [Enter("A", 120, 100.0)]
+
+
+def restored(account: AccountConfig, *facts: CandleFacts) -> Stepping:
+    """Return an account after a BUY, its entry at the next candle, and more stored candles."""
+    entered = CandleFacts(FLAT._replace(timestamp=60), entry_price=100.0)
+    stepping = Stepping(account)
+    rows = [CandleFacts(FLAT, signal=BUY), entered, *facts]
+    stepping.state = restore_state(stepping.rules, {"A": rows})
+    return stepping
+
+
+def test_a_restored_sell_that_waits_for_a_trade_is_still_due() -> None:
+    waits = CandleFacts(FLAT._replace(timestamp=180), has_trade=False)
+    sold = CandleFacts(FLAT._replace(timestamp=120), signal=SELL)
+    account = restored(AccountConfig(), sold, waits)
+    assert account.open(4) == [Exit("A", 240, "signal", 100.0, is_ambiguous=False)]
+
+
+def test_a_restored_position_whose_exit_was_refused_has_no_stop() -> None:
+    refused = CandleFacts(FLAT._replace(timestamp=120), exit="refused")
+    account = restored(AccountConfig(exits=EXITS), refused)
+    assert account.open(3, price=50.0) == []
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        CandlesOpened((OpenedCandle("A", 60, 100.0),)),
+        CandleForming("A", Candle(120, 100, 100, 100, 100, 1)),
+        CandleClosed("A", Candle(120, 100, 100, 100, 100, 1)),
+        CandleClosed("A", Candle(0, 100, 100, 100, 100, 1)),
+        StrategySignal("A", 60, BUY),
+        EntryFilled("A", 100.0),
+        EntryRefused("A"),
+        ExitFilled("A"),
+        ExitRefused("A"),
+    ],
+)
+def test_an_event_that_does_not_fit_to_the_open_candle_is_refused(event: Event) -> None:
+    account = Stepping(AccountConfig())
+    account.close(0, HOLD)
+    account.open(1)
+    with pytest.raises(ValueError, match="A"):
+        account.on(event)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        CandleForming("A", Candle(0, 100, 100, 100, 100, 1)),
+        CandleClosed("A", Candle(0, 100, 100, 100, 100, 1)),
+        CandlesOpened((OpenedCandle("A", 0, 100.0),)),
+        StrategySignal("A", 60, BUY),
+    ],
+)
+def test_an_event_of_another_candle_than_the_closed_one_is_refused(event: Event) -> None:
+    account = Stepping(AccountConfig())
+    account.close(0, HOLD)
+    with pytest.raises(ValueError, match="A"):
+        account.on(event)

@@ -1,0 +1,213 @@
+"""A broker over candles in memory, which carries out what the stepper asks for (onetape.engine).
+
+Every candle of all series becomes events, in the order of time. Orders fill by the engine's own
+fill model, at once. Nothing here knows when an order is due: that is the stepper's.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from msgspec.structs import replace
+
+from onetape.core.candles import Candle, Candles
+from onetape.core.price_steps import price_step_at, with_month_steps
+from onetape.core.untraded import untraded_rows
+from onetape.engine import (
+    AccountConfig,
+    CandleClosed,
+    CandleFacts,
+    CandlesOpened,
+    Enter,
+    EntryFilled,
+    EntryRefused,
+    Event,
+    Exit,
+    ExitFilled,
+    ExitRefused,
+    Fill,
+    FillModel,
+    Intent,
+    Market,
+    OpenedCandle,
+    Refused,
+    Series,
+    StepRules,
+    StepState,
+    StrategySignal,
+    rules_at,
+    step,
+    volatility_before,
+)
+from onetape.engine.exact_cash import ExactCash
+from onetape.engine.measures import candle_seconds
+
+#: Side, bar, price, amount and kind of a fill; the price and amount of a refused order are 0.
+Made = tuple[str, int, float, float, str]
+_OF_EQUITY = ("equity_share", "risk_per_trade", "volatility_target")
+Step = Callable[[StepRules, StepState, Event], tuple[StepState, list[Intent]]]
+
+
+class SymbolMarket:
+    """One symbol: its candles, its coins and what was filled."""
+
+    def __init__(self, series: Series, rules: AccountConfig) -> None:
+        self.name, self.all, self.skipped = series.symbol, series.candles, series.start_index
+        self.candles: Candles = series.candles[series.start_index :]
+        self.rules = replace(rules, steps=with_month_steps(series.steps, series.candles))
+        self.signals = series.signal[series.start_index :].tolist()
+        rows = untraded_rows(series.candles, has_volume=series.has_volume)
+        self.untraded = rows[series.start_index :].tolist()
+        columns = (
+            self.candles.timestamp, self.candles.open, self.candles.high, self.candles.low,
+            self.candles.close, self.candles.volume,
+        )  # fmt: skip
+        self.rows = [Candle(*row) for row in zip(*(c.tolist() for c in columns), strict=True)]
+        self.bar = -1
+        """Bar that is open or closed last."""
+        self.base, self.is_held = 0.0, False
+        self.made: list[Made] = []
+        self.refused: list[int] = []
+        self.ambiguous = 0
+        self.facts: list[CandleFacts] = []
+        self.fact = CandleFacts(Candle(0, 0, 0, 0, 0, 0))
+
+    @property
+    def price_step(self) -> float:
+        return price_step_at(self.rules.steps, self.rows[self.bar].timestamp)
+
+    @property
+    def model(self) -> FillModel:
+        return FillModel.of(rules_at(self.rules, self.rows[self.bar].timestamp))
+
+    def market(self, equity: float | None) -> Market:
+        """Return what an order in the open candle meets."""
+        number = self.skipped + self.bar
+        volume = float(self.all.volume[number - 1]) if number else 0.0
+        known = None
+        if self.rules.sizing == "volatility_target":
+            seconds = candle_seconds(self.all.timestamp)
+            known = volatility_before(self.all.close, number, self.rules.volatility_bars, seconds)
+        return Market(volume, equity, known)
+
+    def last_close(self, moment: int) -> float:
+        """Return the newest close that is known at a moment."""
+        bar = int(np.searchsorted(self.candles.timestamp, moment)) - 1
+        return self.rows[bar].close if bar >= 0 else self.rows[0].open
+
+
+class StepBroker:
+    """An account that runs the stepper over candles in memory."""
+
+    def __init__(
+        self,
+        series: Sequence[Series],
+        account: AccountConfig,
+        max_open_trades: int | None = None,
+        stepping: Step = step,
+    ) -> None:
+        self.markets = {one.symbol: SymbolMarket(one, account) for one in series}
+        self.rules = StepRules.of(account, tuple(self.markets), max_open_trades)
+        self.state = StepState.of(self.rules)
+        self.cash = float(account.cash)
+        self._exact = None
+        if len(series) > 1:
+            self._exact = ExactCash([market.rules for market in self.markets.values()])
+        self._asks_equity = account.sizing in _OF_EQUITY and len(series) > 1
+        self._step = stepping
+        self.moments = sorted({row.timestamp for m in self.markets.values() for row in m.rows})
+
+    def run(self, until: int | None = None) -> "StepBroker":
+        """Trade all candles that open before a moment."""
+        for moment in [one for one in self.moments if until is None or one < until]:
+            self.trade(moment)
+        return self
+
+    def trade(self, moment: int) -> None:
+        """Trade the candles that open at a moment, from their first trade to their signals."""
+        now = [market for market in self.markets.values() if self._begins(market, moment)]
+        opened = [market for market in now if not market.untraded[market.bar]]
+        self.react(
+            CandlesOpened(
+                tuple(
+                    OpenedCandle(m.name, moment, m.rows[m.bar].open, m.price_step) for m in opened
+                )
+            )
+        )
+        for market in now:
+            self.react(CandleClosed(market.name, market.rows[market.bar], market.price_step))
+        for market in now:
+            signal = market.signals[market.bar]
+            self.react(StrategySignal(market.name, moment, signal))
+            market.facts.append(replace(market.fact, signal=signal))
+
+    def _begins(self, market: SymbolMarket, moment: int) -> bool:
+        bar = market.bar + 1
+        if bar >= len(market.rows) or market.rows[bar].timestamp != moment:
+            return False
+        market.bar = bar
+        market.fact = CandleFacts(market.rows[bar], has_trade=not market.untraded[bar])
+        return True
+
+    def react(self, event: Event) -> None:
+        """Take an event, and carry out all that follows from it."""
+        events = deque[Event]([event])
+        waiting = deque[Intent]()
+        while events or waiting:
+            if events:
+                self.state, intents = self._step(self.rules, self.state, events.popleft())
+                waiting.extend(intents)
+            else:
+                intent = waiting.popleft()
+                is_entry = isinstance(intent, Enter)
+                events.append(self._enter(intent) if is_entry else self._exit(intent))
+
+    def _enter(self, intent: Enter) -> Event:
+        market = self.markets[intent.symbol]
+        assert intent.timestamp == market.rows[market.bar].timestamp
+        equity = self._equity(intent.timestamp) if self._asks_equity else None
+        fill = market.model.buy(self.cash, intent.price, market.market(equity))
+        if isinstance(fill, Refused):
+            market.refused.append(market.bar)
+            return EntryRefused(intent.symbol)
+        self._book(market, fill, "")
+        market.is_held = True
+        market.fact = replace(market.fact, entry_price=intent.price)
+        return EntryFilled(intent.symbol, intent.price)
+
+    def _exit(self, intent: Exit) -> Event:
+        market = self.markets[intent.symbol]
+        assert intent.timestamp == market.rows[market.bar].timestamp
+        is_maker = intent.kind == "target"
+        market.ambiguous += intent.is_ambiguous
+        fill = market.model.sell(market.base, intent.price, market.market(None), is_maker=is_maker)
+        if isinstance(fill, Refused):
+            market.refused.append(market.bar)
+            market.fact = replace(market.fact, exit="refused")
+            return ExitRefused(intent.symbol)
+        self._book(market, fill, intent.kind)
+        market.is_held = False
+        market.fact = replace(market.fact, exit="filled")
+        return ExitFilled(intent.symbol)
+
+    def _book(self, market: SymbolMarket, fill: Fill, kind: str) -> None:
+        numbers: Any = fill[1:5] + fill[6:8]
+        if self._exact is None:
+            self.cash += fill.cash_change
+        else:
+            number = [*self.markets].index(market.name)
+            self.cash = self._exact.book(
+                number, numbers, is_maker=fill.is_maker, has_price_step=bool(market.price_step)
+            )
+        market.base += fill.base_change
+        market.made.append((fill.side, market.bar, fill.price, fill.amount, kind))
+
+    def _equity(self, moment: int) -> float | None:
+        held = [market for market in self.markets.values() if market.is_held]
+        if not held:
+            return None
+        equity = self.cash
+        for market in held:
+            equity += market.base * market.last_close(moment)
+        return equity
