@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import ExitStack
+from functools import partial
 from uuid import uuid4
 
 import msgspec
@@ -46,6 +47,7 @@ from trader.account import (
 from trader.job import Job
 from trader.session import run_session
 from trader.settings import TraderSettings
+from trader.trading_thread import run_in_thread
 
 #: A clock that is slower than this is worth a line.
 SLOW_CLOCK_SECONDS = 5.0
@@ -127,21 +129,35 @@ async def _trade(
         if market is None:
             print_line(f"{stop.name}: stopped before trading began")
             return
-        with open_store(database_path(settings.db, key.exchange), create=True) as store:
-            check_kind(store, key.exchange)
-            save_market(store, key.exchange, key.symbol, market.steps, exchange.now_ms())
-            job = Job(
-                settings=settings,
-                key=key,
-                timeframe=Timeframe.parse(key.timeframe),
-                market=market,
-                strategy=strategy,
-                rules=account_config(settings, market.steps),
-                start_balance=asked_balance(settings),
-                store=store,
-                session=make_session(settings, key, strategy, exchange.now_ms()),
-            )
-            await run_session(job, exchange, stop)
+        await run_in_thread(
+            stop, partial(_trade_in_session, settings, exchange, key, strategy, market)
+        )
+
+
+async def _trade_in_session(
+    settings: TraderSettings,
+    exchange: RestExchange,
+    key: SeriesKey,
+    strategy: Strategy,
+    market: Market,
+    stop: StopRequest,
+) -> None:
+    """Open the database and trade until the stop; runs in the trading thread."""
+    with open_store(database_path(settings.db, key.exchange), create=True) as store:
+        check_kind(store, key.exchange)
+        save_market(store, key.exchange, key.symbol, market.steps, exchange.now_ms())
+        job = Job(
+            settings=settings,
+            key=key,
+            timeframe=Timeframe.parse(key.timeframe),
+            market=market,
+            strategy=strategy,
+            rules=account_config(settings, market.steps),
+            start_balance=asked_balance(settings),
+            store=store,
+            session=make_session(settings, key, strategy, exchange.now_ms()),
+        )
+        await run_session(job, exchange, stop)
 
 
 async def _ask(exchange: RestExchange, key: SeriesKey) -> Market:

@@ -28,7 +28,8 @@ from trader.lease import Lease
 from trader.paper import PaperBroker
 from trader.same_market import check_same_market
 from trader.states import TraderStates
-from trader.supervisor import Supervisor, TaskEnded
+from trader.stream import stream_events
+from trader.supervisor import Supervisor
 from trader.tape import Tape
 from trader.waiting import WaitNotice
 from trader.words import Diary, closing_line, opening_lines
@@ -156,21 +157,14 @@ class _Trading:
 
     async def _watch(self, tape: Tape) -> None:
         """Write down what the stream tells, for ever."""
-        from onetape.websocket.websocket import WebSocketManager
-
         job = self._job
-        async with (
-            WebSocketManager(
-                self._exchange,
-                [job.key.symbol],
-                stale_after_seconds=job.settings.stale_after_seconds,
-            ) as manager,
-            contextlib.aclosing(manager.events(job.key.symbol, job.key.timeframe)) as events,
-        ):
+        events = stream_events(
+            self._exchange, job.key, stale_after_seconds=job.settings.stale_after_seconds
+        )
+        async with contextlib.aclosing(events):
             async for event in events:
                 await tape.handle(event)
                 self._supervisor.succeeded("stream")
-        raise TaskEnded("the stream ended by itself")
 
     async def _renew(self) -> None:
         self._lease.renew()

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from trader.job import Job
 from trader.run import account_config
 from trader.session import run_session
 from trader.settings import TraderSettings
+from trader.trading_thread import run_in_thread
 
 #: 2024-03-01 00:00 UTC.
 MARCH = 1_709_251_200
@@ -90,16 +92,14 @@ async def market(hours: float = 0.25, replay: Replay | None = None) -> AsyncGene
 class Desk:
     """One running session and its database."""
 
-    def __init__(self, job: Job, stop: StopRequest, task: "asyncio.Task[None]") -> None:
-        """Take a session that has begun."""
+    def __init__(
+        self, job: Job, stop: StopRequest, task: "asyncio.Task[None]", store: Store
+    ) -> None:
+        """Take a session that has begun, and a database for the test's own queries."""
         self.job = job
+        self.store = store
         self.stop = stop
         self.task = task
-
-    @property
-    def store(self) -> Store:
-        """Return the session's database."""
-        return self.job.store
 
     async def until(self, holds: Callable[[], Any], seconds: float = 60.0) -> None:
         """Wait until a condition holds; an error of the session is raised."""
@@ -181,11 +181,13 @@ async def desk(
     parameters: Mapping[str, object] | None = None,
     code_digest: str = "0",
     rules: Mapping[str, object] | None = None,
+    in_thread: bool = False,
     **settings: Any,
 ) -> AsyncGenerator[Desk]:
     """Run a session while the block lasts; then stop it cleanly.
 
-    The price and amount rules are those of the exchange, or `steps`.
+    The price and amount rules are those of the exchange, or `steps`. With `in_thread` the session
+    runs in a thread of its own, as in the program; the simulator stays in the loop of the test.
     """
     endpoint = Endpoint("simulator", market.gate.url)
     # Asking for the time waits, and the simulator answers in this very loop: one clock for both.
@@ -230,11 +232,17 @@ async def desk(
                     rules=rules or {},
                 ),
             )
-            running = Desk(job, stop, asyncio.create_task(run_session(job, exchange, stop)))
-            try:
-                yield running
-            finally:
-                stop.request("the test")
-                await asyncio.wait({running.task})
+            work = (
+                run_in_thread(stop, partial(run_session, job, exchange))
+                if in_thread
+                else run_session(job, exchange, stop)
+            )
+            with open_store(db, create=False) if in_thread else nullcontext(store) as own:
+                running = Desk(job, stop, asyncio.create_task(work), own)
+                try:
+                    yield running
+                finally:
+                    stop.request("the test")
+                    await asyncio.wait({running.task})
         if not running.task.cancelled():
             running.task.result()

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import apsw
 import pytest
 
 from desk import Desk, desk, market
@@ -149,7 +148,8 @@ def test_a_task_that_ends_in_any_way_is_noticed(run: Run, how: str) -> None:
 def test_an_unforeseen_error_degrades_and_everything_is_built_again(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorded, built = Recorded(), []
+    recorded = Recorded()
+    built: list[int] = []
 
     async def work() -> None:
         built.append(1)
@@ -308,7 +308,8 @@ def test_a_lost_lease_ends_the_session(run: Run, db: Path) -> None:
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:
             await trading.until_decided(-1)
-            apsw.Connection(str(db)).execute("UPDATE leases SET token = token + 1")
+            with trading.store.write() as connection:
+                connection.execute("UPDATE leases SET token = token + 1")
             await trading.until(lambda: False)
 
     with pytest.raises(OnetapeError, match="another process took over"):

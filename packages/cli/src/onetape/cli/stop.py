@@ -32,13 +32,13 @@ async def ended(*tasks: asyncio.Task[Any]) -> None:
 class StopRequest:
     """Made inside the running loop; from then on both signals end a program cleanly."""
 
-    def __init__(self) -> None:
-        """Take over the signals."""
+    def __init__(self, *, takes_signals: bool = True) -> None:
+        """Take over the signals, unless this is the loop of a thread, which gets none."""
         self._event = asyncio.Event()
         self.name = ""
         """What was asked: `SIGTERM` or `Ctrl-C`; empty until then."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT) if takes_signals else ():
             loop.add_signal_handler(number, self._stop, number)
 
     def request(self, name: str) -> None:

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import threading
 import time
 from typing import Any
 from urllib.parse import urlsplit
@@ -47,6 +48,7 @@ class SimulatorClock:
         self._connection = http.client.HTTPConnection(
             parts.hostname or "127.0.0.1", parts.port or 80, timeout=FIRST_TIMEOUT_SECONDS
         )
+        self._lock = threading.Lock()
         self._now_ms = 0
         self._speed = 1.0
         self._ask_after = 0.0
@@ -66,7 +68,11 @@ class SimulatorClock:
             self._connection.sock.settimeout(TIMEOUT_SECONDS)
 
     def now_ms(self) -> int:
-        """Return the market time in epoch milliseconds UTC."""
+        """Return the market time in epoch milliseconds UTC. Threads may share the clock."""
+        with self._lock:
+            return self._now()
+
+    def _now(self) -> int:
         if time.monotonic() < self._ask_after:
             return self._now_ms
         try:
@@ -98,8 +104,9 @@ class SimulatorClock:
         if not self.replays:
             return None if self.replays is None else {}
         try:
-            self._connection.request("GET", "/simulator/recordings")
-            found: dict[str, dict[str, str]] = json.loads(self._connection.getresponse().read())
+            with self._lock:
+                self._connection.request("GET", "/simulator/recordings")
+                found: dict[str, dict[str, str]] = json.loads(self._connection.getresponse().read())
             return {
                 symbol: Recording(one["timeframe"], one["digest"]) for symbol, one in found.items()
             }

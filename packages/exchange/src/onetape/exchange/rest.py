@@ -1,9 +1,10 @@
 """CCXT's REST classes: markets, candles and the exchange's clock. Every read may be tried again."""
 
+import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import ccxt
 import ccxt.async_support as ccxt_async
@@ -21,6 +22,8 @@ from onetape.exchange.markets import Market as Market
 from onetape.exchange.markets import Ticker, market_of, ticker_of
 from onetape.exchange.patience import Patience
 from onetape.exchange.waiting import ComputerWall, Silences, Wall
+
+T = TypeVar("T")
 
 #: Before the second attempt of a read; doubles from then on.
 FIRST_PAUSE_SECONDS = 0.5
@@ -105,6 +108,7 @@ class RestExchange:
         self.clock: Clock = self._own_clock
         self.quirks: Quirks = quirks_of(endpoint.exchange)
         self._client = client = _client_of(endpoint, timeout_seconds, self._last_known_ms)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._ahead_ms = 0
         self._known_ms: int | None = None
         self._note = note
@@ -125,7 +129,8 @@ class RestExchange:
         )
 
     async def __aenter__(self) -> Self:
-        """Return the exchange."""
+        """Return the exchange; CCXT's connections belong to the event loop that runs now."""
+        self._loop = asyncio.get_running_loop()
         return self
 
     async def __aexit__(
@@ -148,7 +153,7 @@ class RestExchange:
             ExchangeRefused: the exchange answered no.
         """
         if not self._client.markets:
-            await self._patience.read(self._load_markets)
+            await self._read(self._load_markets)
         info = self._client.markets.get(symbol)
         if info is None or not info.get("spot"):
             spot = [name for name, market in self._client.markets.items() if market.get("spot")]
@@ -192,13 +197,11 @@ class RestExchange:
                 raise ExchangeUnreachable(f"{self.endpoint.exchange} sent an empty list of tickers")
             return found
 
-        found = await self._patience.read(fetch)
+        found = await self._read(fetch)
         return {symbol: ticker_of(symbol, found[symbol]) for symbol in wanted if symbol in found}
 
     async def _ticker(self, symbol: str) -> Ticker:
-        return ticker_of(
-            symbol, await self._patience.read(lambda: self._client.fetch_ticker(symbol))
-        )
+        return ticker_of(symbol, await self._read(lambda: self._client.fetch_ticker(symbol)))
 
     def share_silences(self, silences: Silences) -> None:
         """Obey silences that others know too, and tell them ours."""
@@ -220,8 +223,13 @@ class RestExchange:
             ExchangeUnreachable: no usable answer.
         """
         if not self._client.markets:
-            await self._patience.read(self._load_markets)
+            await self._read(self._load_markets)
         return list(self._client.markets.values())
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Return the event loop that CCXT's connections belong to: that of `async with`."""
+        return self._loop or asyncio.get_running_loop()
 
     def now_ms(self) -> int:
         """Return the market time, held back where the computer's clock runs ahead of it."""
@@ -248,7 +256,7 @@ class RestExchange:
             # The answer is at most one round trip old: no credit for a part that cannot be known.
             return before - int(theirs)
 
-        ahead_ms = await self._patience.read(fetch)
+        ahead_ms = await self._read(fetch)
         self._ahead_ms = max(0, ahead_ms)
         return ahead_ms
 
@@ -308,7 +316,19 @@ class RestExchange:
                 raise ExchangeUnreachable(f"{self.endpoint.exchange} sent no candles but garbage")
             return batch
 
-        return await self._patience.read(fetch)
+        return await self._read(fetch)
+
+    async def _read(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Return what a read returns, at the first attempt that succeeds.
+
+        A caller in the event loop of another thread waits there; the read itself runs in the loop
+        that CCXT's connections belong to.
+        """
+        loop = self._loop
+        if loop is None or loop is asyncio.get_running_loop():
+            return await self._patience.read(ask)
+        reading = asyncio.run_coroutine_threadsafe(self._patience.read(ask), loop)
+        return await asyncio.wrap_future(reading)
 
     async def _load_markets(self) -> None:
         await self._client.load_markets(True)
