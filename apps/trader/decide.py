@@ -1,7 +1,7 @@
 """Decide on closed candles: read the last ones from the database, ask the strategy, pass the gates.
 
 Every closed candle since the last decision is decided on, in order, so that the record has no
-holes; only the newest one can become an order.
+holes. Only the newest one can become an entry; an exit comes from any of them.
 """
 
 import math
@@ -15,9 +15,10 @@ from onetape.cli.output import print_line
 from onetape.core.candles import Candles
 from onetape.core.clock import utc_text
 from onetape.core.errors import ConfigurationError
-from onetape.core.trading import Action, Decision, Order, Side
+from onetape.core.trading import Action, Decision, ExitObligation, Order
 from onetape.core.words import counted
 from onetape.exchange.rest import RestExchange
+from onetape.execution.risk import OK, OrderContext, entry_verdicts, exit_verdicts, obstacle
 from onetape.history.gaps import DECIDING_ANSWERS
 from onetape.store.candles import (
     closed_timestamps,
@@ -28,9 +29,10 @@ from onetape.store.candles import (
 from onetape.store.gaps import unexplained
 from onetape.store.ledger import insert_decision, last_decided
 from onetape.store.sessions import open_blind_interval
-from onetape.strategies import BUY, SELL, Signals, checked_signals
+from onetape.strategies import BUY, SELL, Signals, checked_signals, lookback_of
 from onetape.strategies.extras import LONGEST_TEXT
 from onetape.strategies.hearing import printing_to_stderr
+from trader.exit_orders import ExitOrders
 from trader.exits import PaperExits
 from trader.fill import NEVER
 from trader.higher import larger_candles
@@ -41,8 +43,6 @@ from trader.reentry import entry_obstacle
 from trader.states import TraderStates
 from trader.tape import Tape
 from trader.window import DecisionWindow, decision_window
-
-OK = "ok"
 
 
 class Verdict(Struct, frozen=True):
@@ -57,6 +57,8 @@ class Verdict(Struct, frozen=True):
     """Why a signal became no order, in words."""
     wait: str = ""
     """Since when orders are possible after a hole in the warm-up; empty where there is none."""
+    is_missed: bool = False
+    """Whether the candle closed while no session ran."""
 
 
 class Decider:
@@ -70,6 +72,7 @@ class Decider:
         broker: PaperBroker,
         lease: Lease,
         exits: PaperExits,
+        exit_orders: ExitOrders,
         states: TraderStates,
     ) -> None:
         """Go on where an earlier session of the account stopped deciding.
@@ -81,6 +84,7 @@ class Decider:
             broker: Takes the orders.
             lease: Proven right before an order is stored.
             exits: Looks at each candle before it is decided on.
+            exit_orders: Sends the strategy's exits.
             states: While there is a problem, no position is entered.
         """
         self._job = job
@@ -89,8 +93,11 @@ class Decider:
         self._tape = tape
         self._broker = broker
         self._exits = exits
+        self._exit_orders = exit_orders
         self._states = states
         self._decided = last_decided(job.store, job.session)
+        self._missed_until = 0
+        """Candles before this one, epoch seconds, closed while no session ran."""
         self.missed: str | None = None
         """Candles that closed while no session ran, in words; None where there are none."""
 
@@ -108,7 +115,8 @@ class Decider:
         """Decide on the newest closed candle; None where nothing is stored.
 
         Where an earlier session of the account decided on it, its words are repeated and nothing
-        more: a restart never sends the order of a candle again.
+        more: a restart never sends the order of a candle again. With a position open, the candles
+        that closed while no session ran are left to `decide_new`, which looks for exits in each.
         """
         newest = last_closed(self._job.store, self._job.key, 1)
         if not len(newest):
@@ -116,7 +124,8 @@ class Decider:
         timestamp = int(newest.timestamp[-1])
         if self._decided is not None and self._decided >= timestamp:
             return self._verdict(timestamp, is_newest=False, again=True)
-        self._note_undecided(timestamp)
+        if self._note_undecided(timestamp) and self._broker.entry_order_id is not None:
+            return None
         self._decided = timestamp
         return self._verdict(timestamp, is_newest=True)
 
@@ -136,15 +145,22 @@ class Decider:
             self._decided = timestamp
             yield self._verdict(timestamp, is_newest=timestamp == newest)
 
-    def _note_undecided(self, timestamp: int) -> None:
-        """Write down which candles passed between two sessions: nobody decides on them any more."""
+    def _note_undecided(self, timestamp: int) -> bool:
+        """Write down which candles passed between two sessions; return whether there are any.
+
+        Nobody enters on them any more; with a position open each is looked at for an exit.
+        """
         timeframe = self._job.timeframe
         if self._decided is None or timeframe.next(self._decided) >= timestamp:
-            return
+            return False
         start = timeframe.next(self._decided)
         passed = counted(timeframe.count_between(start, timestamp), "candle")
         span = f"{utc_text(start)} to {utc_text(timestamp)}"
-        self.missed = f"no session ran from {span}: {passed} not decided on"
+        what = "not decided on"
+        if self._broker.entry_order_id is not None:
+            what = "looked at for an exit of the open position, none for an entry"
+        self.missed = f"no session ran from {span}: {passed} {what}"
+        self._missed_until = timestamp
         open_blind_interval(
             self._job.store,
             self._job.session.session,
@@ -152,6 +168,7 @@ class Decider:
             to_ms=timestamp * 1_000,
             reason=f"no session ran; {passed} without a decision",
         )
+        return True
 
     def _contiguous(self, fresh: list[int]) -> list[int]:
         """Return the candles before the first hole: a hole is filled, or known, before going on."""
@@ -169,21 +186,26 @@ class Decider:
         candles = window.candles
         if not again:
             self._exits.watch_closed(timestamp)
-        holding = self._broker.is_long
+        holding = self._broker.entry_order_id is not None
         higher, absent = larger_candles(job, candles, seen_ms=self._exchange.now_ms())
         signals = checked_signals(job.strategy, candles, higher)
         signal = int(signals.signal[-1])
         indicators, seen = _told(job, timestamp, signals, holding=holding)
-        gates = self._gates(timestamp, window, is_newest=is_newest, again=again)
-        if higher:
-            gates["larger candles"] = absent.gate or OK
         if signal == SELL and not again:
             self._drop_waiting_buy()
+        context = self._context(
+            timestamp,
+            window,
+            absent.gate if higher else None,
+            is_newest=is_newest,
+            again=again,
+        )
+        gates = exit_verdicts(context) if signal == SELL else entry_verdicts(context)
         if signal == BUY:
             gates["state"] = self._states.entry_obstacle or OK
         if signal == BUY and not holding:
             gates["re-entry"] = entry_obstacle(job, self._broker, candles, signals) or OK
-        blocked = next((verdict for verdict in gates.values() if verdict != OK), None)
+        blocked = obstacle(gates)
         action = _action(signal, holding=holding) if blocked is None else "HOLD"
         wanted = _action(signal, holding=holding)
         decision = Decision(
@@ -200,58 +222,79 @@ class Decider:
             self._record(decision, candles, seen)
         reason = blocked if wanted != "HOLD" and action == "HOLD" else None
         wait = window.wait or absent.wait
-        return Verdict(decision, float(candles.close[-1]), seen, reason, wait)
+        is_missed = timestamp < self._missed_until
+        return Verdict(decision, float(candles.close[-1]), seen, reason, wait, is_missed)
 
-    def _gates(
-        self, timestamp: int, window: DecisionWindow, *, is_newest: bool, again: bool
-    ) -> dict[str, str]:
-        """Return each check that an order must pass, with its verdict."""
+    def _context(
+        self,
+        timestamp: int,
+        window: DecisionWindow,
+        higher_obstacle: str | None,
+        *,
+        is_newest: bool,
+        again: bool,
+    ) -> OrderContext:
+        """Return what the checks before an order depend on."""
         job = self._job
         close_ms = job.timeframe.next(timestamp) * 1_000
         age_ms = max(0, self._exchange.now_ms() - close_ms)
-        # On the wall clock: in a simulation that runs fast, an hour may pass while we think.
-        age_seconds = self._exchange.clock.wall_seconds(age_ms)
-        too_old = age_seconds > job.settings.max_signal_age_seconds
-        missing = window.missing
-        return {
-            "decided before": "decided by an earlier session" if again else OK,
-            "newest candle": OK if is_newest or again else "learned too late, after a break",
-            "signal age": f"{_span(age_seconds)} too late" if too_old else OK,
-            "candles": f"candles missing from {utc_text(missing[0][0])}" if missing else OK,
-            "stream": OK if self._tape.live else "the stream is not up",
-            "open order": "an order is open" if self._broker.has_open_order else OK,
-        }
+        late = "learned too late, after a break"
+        if timestamp < self._missed_until:
+            late = "no session ran when it closed"
+        order = self._broker.open_order
+        return OrderContext(
+            is_decided_before=again,
+            late_reason=None if is_newest else late,
+            # On the wall clock: in a simulation that runs fast, an hour may pass while we think.
+            age_seconds=self._exchange.clock.wall_seconds(age_ms),
+            max_age_seconds=job.settings.max_signal_age_seconds,
+            missing_since=window.missing[0][0] if window.missing else None,
+            candles=len(window.candles),
+            lookback=lookback_of(job.strategy),
+            higher_obstacle=higher_obstacle,
+            is_stream_up=self._tape.live,
+            open_order=None if order is None else order.side,
+        )
 
     def _drop_waiting_buy(self) -> None:
-        if not self._broker.has_open_order:
+        order = self._broker.open_order
+        if order is None or order.side != "buy":
             return
         self._lease.renew()
-        if self._broker.drop_waiting_buy(self._exchange.now_ms()):
-            print_line("the order to buy is cancelled: a SELL came while it waited for a trade")
+        self._broker.cancel_entry(
+            self._exchange.now_ms(), "a SELL came while it waited for a trade"
+        )
+        print_line("the order to buy is cancelled: a SELL came while it waited for a trade")
 
     def _record(self, decision: Decision, candles: Candles, seen: str) -> None:
-        order = None
-        if decision.action != "HOLD":
-            side: Side = "buy" if decision.action == "BUY" else "sell"
-            order = self._order(decision, side, float(candles.close[-1]), seen)
+        order: Order | None = None
+        obligation: ExitObligation | None = None
+        close = Decimal(repr(float(candles.close[-1])))
+        if decision.action == "BUY":
+            order = self._entry_order(decision, close, seen)
+        elif decision.action == "SELL":
+            order, obligation = self._exit_orders.make(
+                "market", decision.timestamp, close, seen, decision=decision.decision
+            )
+        if order is not None:
             self._lease.renew()
-        insert_decision(self._job.store, decision, order, self._lease.fence)
+        insert_decision(self._job.store, decision, order, self._lease.fence, obligation=obligation)
         if order is not None:
             self._broker.place(order)
 
-    def _order(self, decision: Decision, side: Side, close: float, seen: str) -> Order:
+    def _entry_order(self, decision: Decision, close: Decimal, seen: str) -> Order:
         job = self._job
         session = job.session
         ticker = self._tape.ticker
         return Order(
-            client_order_id=f"onetape-{decision.decision[:24]}",
+            client_order_id=uuid4().hex,
             session=session.session,
             mode=session.mode,
             account=session.account,
             exchange=session.exchange,
             symbol=session.symbol,
             timeframe=session.timeframe,
-            side=side,
+            side="buy",
             type="market",
             status="open",
             decision=decision.decision,
@@ -259,7 +302,7 @@ class Decider:
             decided_ms=decision.decided_ms,
             bid=ticker.bid if ticker else None,
             ask=ticker.ask if ticker else None,
-            intended_price=Decimal(repr(close)),
+            intended_price=close,
             reason=seen,
             strategy=session.strategy,
             parameters=session.parameters,
@@ -297,7 +340,3 @@ def _told(
 def _last_values(signals: Signals) -> dict[str, float | None]:
     values = {name: float(column[-1]) for name, column in signals.indicators.items()}
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
-
-
-def _span(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

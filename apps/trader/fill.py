@@ -41,8 +41,12 @@ class Filler:
         self.closed = asyncio.Event()
         """Set whenever a candle was closed; whoever waits for it clears it."""
 
-    async def warm_up(self) -> int:
+    async def warm_up(self, since: int | None = None) -> int:
         """Fetch the last closed candles that strategy and sizing need; return how many were new.
+
+        Args:
+            since: Also all candles from this one on, epoch seconds, because they are looked at for
+                an exit; None: no others.
 
         Raises:
             ExchangeUnreachable: no usable answer.
@@ -50,6 +54,9 @@ class Filler:
         job, newest = self._job, self.newest_due()
         await warm_up_larger(job, self._exchange, newest)
         start = min(job.timeframe.shift(newest, 1 - job.history), first_traded(job, newest))
+        if since is not None:
+            self._complete_until = since
+            start = min(start, since)
         return await self._fetch(start)
 
     async def fill(self) -> bool:

@@ -2,13 +2,13 @@
 
 A market order waits for the first candle after its signal's with a trade in it, and fills
 at its open, which is what the backtester does. Cash and position are sums of the account's stored
-trades.
+trades. Orders to sell are those of the account: a new session goes on with the one that is open.
 """
 
 from onetape.core.candles import Candle
 from onetape.core.clock import utc_text
 from onetape.core.digits import number_text
-from onetape.core.trading import Order, Side, Trade
+from onetape.core.trading import ExitObligation, Order, Side, Trade
 from onetape.engine import (
     BarExit,
     Fill,
@@ -25,10 +25,11 @@ from onetape.store.candles import first_row_after, last_closed
 from onetape.store.leases import Fence
 from onetape.store.ledger import (
     Position,
+    filled_candle,
     finish_order,
     insert_order,
     insert_trade,
-    order_of,
+    open_exit_orders,
     position_of,
     trades_of,
 )
@@ -40,7 +41,7 @@ class PaperBroker:
     """The account of one trader. At most one order is open at a time."""
 
     def __init__(self, job: Job, fence: Fence) -> None:
-        """Add the account's trades up.
+        """Add the account's trades up, and go on with its open order to sell.
 
         Args:
             job: What is traded.
@@ -48,7 +49,7 @@ class PaperBroker:
         """
         self._job = job
         self._fence = fence
-        self._open: Order | None = None
+        self._open: Order | None = next(iter(open_exit_orders(job.store, job.session)), None)
         self._known_waiting: str | None = None
         """Client order id of the order whose waiting was printed."""
         self._trades = trades_of(
@@ -80,6 +81,11 @@ class PaperBroker:
         return bool(self._trades) and self._trades[-1].side == "buy"
 
     @property
+    def entry_order_id(self) -> str | None:
+        """Return the client order id of the order that opened the position, or None."""
+        return self._trades[-1].client_order_id if self.is_long else None
+
+    @property
     def last_exit(self) -> int | None:
         """Return the candle that the last position was left in, epoch seconds, or None.
 
@@ -95,16 +101,12 @@ class PaperBroker:
     def _filled_last(self, side: Side) -> int | None:
         """Return the candle that filled the last order of a side, epoch seconds, or None."""
         trade = next((trade for trade in self._trades[::-1] if trade.side == side), None)
-        order = None if trade is None else order_of(self._job.store, trade.client_order_id)
-        if order is None or order.type != "market":
-            return order and order.signal_timestamp
-        row = first_traded_after(self._job.store, self._job.key, order.signal_timestamp)
-        return row and row.timestamp
+        return None if trade is None else filled_candle(self._job.store, trade.client_order_id)
 
     @property
-    def has_open_order(self) -> bool:
-        """Return whether an order waits for its candle."""
-        return self._open is not None
+    def open_order(self) -> Order | None:
+        """Return the order that waits for its price, or None."""
+        return self._open
 
     def waiting_line(self, decided: int | None) -> str | None:
         """Return once for each order that it waits for a trade, in words.
@@ -126,18 +128,6 @@ class PaperBroker:
     def place(self, order: Order) -> None:
         """Take an order whose intent is stored already."""
         self._open = order
-
-    def drop_waiting_buy(self, now_ms: int) -> bool:
-        """Cancel a buy that waits for a trade, because of a SELL; return whether there was one.
-
-        Raises:
-            StoreError: the order could not be cancelled; it stays open.
-            SafetyRefusal: another process trades the account, or finished the order.
-        """
-        if self._open is None or self._open.side != "buy":
-            return False
-        self.cancel_open_order(now_ms, "a SELL came while it waited for a trade")
-        return True
 
     def fill_open_order(self, now_ms: int, decided: int | None = None) -> str | None:
         """Fill the open order if its candle has come; return what happened, in words.
@@ -173,14 +163,42 @@ class PaperBroker:
         next_row = first_row_after(store, key, max(signalled, decided or 0))
         return None if next_row is not None and next_row.timestamp < row.timestamp else row
 
-    def leave(self, order: Order, row: Candle, found: BarExit, now_ms: int) -> str:
+    def fill_late(self, row: Candle, now_ms: int, note: str) -> str | None:
+        """Fill the open order to sell at the newest price; return what happened, in words.
+
+        Args:
+            row: The newest candle; its close is the price.
+            now_ms: Dates the fill.
+            note: How that differs from the exit that was decided; stored with the order.
+
+        Raises:
+            StoreError: the trade could not be stored; the order stays open.
+            SafetyRefusal: another process trades the account, or finished the order.
+        """
+        order = self._open
+        if order is None:
+            return None
+        rules = rules_of_candle(self._job.rules, row)
+        fill = sell_fill(rules, float(self.position.base), row.close, self._market(row))
+        done = self._finish(order, fill, row, now_ms, note)
+        return f"exit ({order.reason}): {done}; {note}"
+
+    def leave(
+        self,
+        order: Order,
+        obligation: ExitObligation,
+        row: Candle,
+        found: BarExit,
+        now_ms: int,
+    ) -> str:
         """Sell at a level that a candle reached; return what happened, in words.
 
         Raises:
             StoreError: order or trade could not be stored.
             SafetyRefusal: another process trades the account.
         """
-        insert_order(self._job.store, order, self._fence)
+        insert_order(self._job.store, order, self._fence, obligation=obligation)
+        self._open = order
         fill = sell_fill(
             rules_of_candle(self._job.rules, row),
             float(self.position.base),
@@ -190,9 +208,11 @@ class PaperBroker:
         )
         return self._finish(order, fill, row, now_ms)
 
-    def _finish(self, order: Order, fill: Fill | Refused, row: Candle, now_ms: int) -> str:
+    def _finish(
+        self, order: Order, fill: Fill | Refused, row: Candle, now_ms: int, note: str = ""
+    ) -> str:
         if not isinstance(fill, Refused):
-            return self._book(order, fill, row, now_ms)
+            return self._book(order, fill, row, now_ms, note)
         finish_order(
             self._job.store,
             order.client_order_id,
@@ -218,10 +238,15 @@ class PaperBroker:
             )
         return Market(float(known.volume[-1]) if len(known) else 0.0, None, volatility)
 
-    def cancel_open_order(self, now_ms: int, reason: str) -> str | None:
-        """Cancel the order that still waits, if any; return what happened, in words."""
+    def cancel_entry(self, now_ms: int, reason: str) -> str | None:
+        """Cancel the order to buy that still waits, if any; return what happened, in words.
+
+        Raises:
+            StoreError: the order could not be cancelled; it stays open.
+            SafetyRefusal: another process trades the account, or finished the order.
+        """
         order = self._open
-        if order is None:
+        if order is None or order.side != "buy":
             return None
         finish_order(
             self._job.store,
@@ -232,9 +257,9 @@ class PaperBroker:
             reason=reason,
         )
         self._open = None
-        return f"cancelled without a fill: the order to {order.side}"
+        return "cancelled without a fill: the order to buy"
 
-    def _book(self, order: Order, fill: Fill, row: Candle, now_ms: int) -> str:
+    def _book(self, order: Order, fill: Fill, row: Candle, now_ms: int, note: str) -> str:
         job = self._job
         booked = booked_fill(fill, rules_of_candle(job.rules, row))
         market = job.market
@@ -259,6 +284,8 @@ class PaperBroker:
             self._fence,
             order_amount=booked.amount,
             finished_ms=now_ms,
+            filled_timestamp=row.timestamp,
+            note=note,
         )
         self._trades.append(trade)
         self._open = None

@@ -16,11 +16,12 @@ from onetape.cli.stop import StopRequest
 from onetape.core.errors import ConfigurationError, OnetapeError, SafetyRefusal, StoreError
 from onetape.core.words import counted
 from onetape.exchange.rest import RestExchange
-from onetape.store.ledger import cancel_unfinished_orders
+from onetape.store.ledger import cancel_unfinished_entries, last_decided
 from onetape.store.sessions import close_blind_intervals, end_session, start_session
 from onetape.store.trader_states import insert_state_changes
 from trader.account import changes_since_last_session, hold_account
 from trader.decide import Decider, Verdict
+from trader.exit_orders import ExitOrders
 from trader.exits import PaperExits
 from trader.fill import Filler
 from trader.job import Job
@@ -118,14 +119,17 @@ class _Trading:
         self._broker = broker = PaperBroker(job, lease.fence)
         filler = Filler(job, exchange)
         tape = Tape(job, exchange, filler)
-        new_candles = await _warm_up(filler)
+        # With a position open, the candles since the last decision are looked at for an exit.
+        since = last_decided(job.store, job.session) if broker.entry_order_id else None
+        new_candles = await _warm_up(filler, since)
         if not self._is_open:
             self._is_open = True
             opening = opening_lines(job, exchange, broker, new_candles, filler.refused)
             for line in (*opening, *self._notes):
                 print_line(line)
-        exits = PaperExits(job, exchange, broker, lease)
-        decider = Decider(job, exchange, tape, broker, lease, exits, self._states)
+        orders = ExitOrders(job, exchange, broker, lease, tape)
+        exits = PaperExits(job, exchange, broker, orders, tape)
+        decider = Decider(job, exchange, tape, broker, lease, exits, orders, self._states)
         await self._supervisor.run_tasks(
             {
                 "stream": self._supervisor.repeat(
@@ -134,13 +138,13 @@ class _Trading:
                 "REST": self._supervisor.repeat("REST", partial(_close, filler, tape)),
                 "lease": self._supervisor.repeat("lease", self._renew),
                 "strategy": _decide(
-                    exchange, tape, filler, broker, decider, lease, exits, self._supervisor
+                    tape, filler, broker, decider, lease, exits, orders, self._supervisor
                 ),
             }
         )
 
     def _cancel_unfinished(self) -> None:
-        cancelled = cancel_unfinished_orders(
+        cancelled = cancel_unfinished_entries(
             self._job.store,
             self._job.session.account,
             self._lease.fence,
@@ -149,7 +153,7 @@ class _Trading:
         )
         if not cancelled:
             return
-        orders = counted(cancelled, "open order")
+        orders = f"{counted(cancelled, 'order')} to buy"
         if self._is_open:
             print_line(f"cancelled without a fill: {orders} from before the error")
         else:
@@ -177,17 +181,22 @@ class _Trading:
         with _tidying(job):
             close_blind_intervals(job.store, job.session.session, to_ms=now_ms)
             end_session(job.store, job.session.session, ended_ms=now_ms, reason=reason)
-            cancelled = self._broker and self._broker.cancel_open_order(
-                now_ms, f"session ended by {reason}"
-            )
+            broker = self._broker
+            if broker is None:
+                return
+            cancelled = broker.cancel_entry(now_ms, f"session ended by {reason}")
             if cancelled is not None:
                 print_line(cancelled)
+            if broker.open_order is not None:
+                print_line(
+                    "the order to sell stays open: the next session fills it at its first price"
+                )
 
 
-async def _warm_up(filler: Filler) -> int:
+async def _warm_up(filler: Filler, since: int | None) -> int:
     # CCXT Pro takes a second or more to import; nobody should wait for it later.
     importing = asyncio.to_thread(importlib.import_module, "onetape.websocket.websocket")
-    new_candles, _ = await asyncio.gather(filler.warm_up(), importing)
+    new_candles, _ = await asyncio.gather(filler.warm_up(since), importing)
     return new_candles
 
 
@@ -200,13 +209,13 @@ async def _close(filler: Filler, tape: Tape) -> None:
 
 
 async def _decide(
-    exchange: RestExchange,
     tape: Tape,
     filler: Filler,
     broker: PaperBroker,
     decider: Decider,
     lease: Lease,
     exits: PaperExits,
+    orders: ExitOrders,
     supervisor: Supervisor,
 ) -> None:
     """Run the strategy every second, and at once when a candle closes, for ever."""
@@ -221,11 +230,12 @@ async def _decide(
     while True:
         filler.closed.clear()
         lease.renew()
-        _say_fill(broker, exchange, lease, decider.decided)
+        _print_fill(broker, orders, decider.decided)
         for verdict in decider.decide_new():
             _say(diary, verdict)
-            _say_fill(broker, exchange, lease, decider.decided)
+            _print_fill(broker, orders, decider.decided)
         exits.watch_forming(decider.decided)
+        _print_fill(broker, orders, decider.decided)
         why = waiting.line(decider.decided)
         if why is not None:
             print_line(why)
@@ -234,22 +244,18 @@ async def _decide(
 
 
 def _say(diary: Diary, verdict: Verdict) -> None:
+    if verdict.is_missed and verdict.decision.action == "HOLD":
+        # There may be thousands of them.
+        return
     for line in diary.lines(verdict):
         print_line(line)
 
 
-def _say_fill(
-    broker: PaperBroker, exchange: RestExchange, lease: Lease, decided: int | None
-) -> None:
-    if broker.has_open_order:
-        # The strategy may have thought for long since the last time.
-        lease.renew()
-    for said in (
-        broker.fill_open_order(exchange.now_ms(), decided),
-        broker.waiting_line(decided),
-    ):
-        if said is not None:
-            print_line(said)
+def _print_fill(broker: PaperBroker, orders: ExitOrders, decided: int | None) -> None:
+    """Send an exit that is still owed, fill the open order if its price has come, print both."""
+    for line in (orders.resend(), orders.fill_open_order(decided), broker.waiting_line(decided)):
+        if line is not None:
+            print_line(line)
 
 
 @contextlib.contextmanager

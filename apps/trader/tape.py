@@ -28,6 +28,7 @@ from onetape.websocket.events import (
 )
 from trader.fill import NEVER, Filler
 from trader.job import Job
+from trader.lateness import Watch, watch_from
 from trader.same_market import check_same_market
 
 #: Old tickers are deleted this often, milliseconds of market time.
@@ -61,6 +62,8 @@ class Tape:
         self._went_live = asyncio.Event()
         self.ended = asyncio.Event()
         """Set when a candle ended that REST must close; whoever waits for it clears it."""
+        self.watch: Watch | None = None
+        """Since when the stream is followed without a break; None while it is down."""
         self.ticker: Ticker | None = None
         """The newest best prices."""
 
@@ -141,7 +144,7 @@ class Tape:
 
     async def _connected(self, update: CandleUpdate, *, is_new: bool) -> None:
         """Fill what was missed before anything that comes after it is written."""
-        self._connection = None
+        self._connection = self.watch = None
         self._went_live.clear()
         before = self._filler.inserted
         try:
@@ -152,6 +155,7 @@ class Tape:
             # To be tried again; until then the tape ends where it ended.
             return
         self._connection = update.connection
+        self.watch = watch_from(self._job, update.rows[-1])
         self._first_seen = update.rows[-1].timestamp
         self._newest = 0
         self._went_live.set()
@@ -200,7 +204,7 @@ class Tape:
 
     def _lost(self, reason: str) -> None:
         # Also where the socket stays the same: something may have been missed.
-        self._connection = self._pending = None
+        self._connection = self._pending = self.watch = None
         self._went_live.clear()
         if self._is_blind:
             return

@@ -115,7 +115,11 @@ def _money(job: Job, broker: PaperBroker) -> str:
 
 def _held(job: Job, broker: PaperBroker) -> str:
     base = job.market.base
-    return f"{decimal_text(broker.position.base)} {base}" if broker.is_long else f"no {base}"
+    return (
+        f"{decimal_text(broker.position.base)} {base}"
+        if broker.entry_order_id is not None
+        else f"no {base}"
+    )
 
 
 def _time(timeframe: Timeframe, timestamp: int) -> str:

@@ -359,7 +359,7 @@ def test_an_open_order_of_a_killed_session_is_canceled_and_never_filled(
 
     run(scene())
     out = capsys.readouterr().out
-    assert "cancelled without a fill: 1 open order of a session that was killed" in out
+    assert "cancelled without a fill: 1 order to buy of a session that was killed" in out
 
 
 def leave_open_order(db: Path) -> None:

@@ -15,7 +15,7 @@ from onetape.core.trading import Decision, Order, Session, Trade
 from onetape.store.database import Store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import (
-    cancel_unfinished_orders,
+    cancel_unfinished_entries,
     decided_candles,
     finish_order,
     has_other_signal,
@@ -173,7 +173,7 @@ def test_nothing_of_an_account_is_written_once_another_process_has_its_lease(
         lambda: insert_trade(ordered, TRADE, FENCE, order_amount=TRADE.amount, finished_ms=4),
         lambda: insert_decision(ordered, again, None, FENCE),
         lambda: finish_order(ordered, "o1", "canceled", FENCE, finished_ms=9, reason="late"),
-        lambda: cancel_unfinished_orders(ordered, "a", FENCE, finished_ms=9, reason="late"),
+        lambda: cancel_unfinished_entries(ordered, "a", FENCE, finished_ms=9, reason="late"),
         lambda: start_session(ordered, replace(SESSION, session="s2"), FENCE),
     ]
     for write in writes:
@@ -213,9 +213,9 @@ def test_an_order_without_a_trade_ends_with_a_reason(ordered: Store) -> None:
 
 
 def test_orders_left_by_an_earlier_session_are_canceled_once(ordered: Store) -> None:
-    assert cancel_unfinished_orders(ordered, "b", FENCE, finished_ms=9, reason="restart") == 0
-    assert cancel_unfinished_orders(ordered, "a", FENCE, finished_ms=9, reason="restart") == 1
-    assert cancel_unfinished_orders(ordered, "a", FENCE, finished_ms=9, reason="restart") == 0
+    assert cancel_unfinished_entries(ordered, "b", FENCE, finished_ms=9, reason="restart") == 0
+    assert cancel_unfinished_entries(ordered, "a", FENCE, finished_ms=9, reason="restart") == 1
+    assert cancel_unfinished_entries(ordered, "a", FENCE, finished_ms=9, reason="restart") == 0
     assert status(ordered)[0] == "canceled"
 
 

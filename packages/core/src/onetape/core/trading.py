@@ -12,6 +12,8 @@ from msgspec import Struct, field
 Mode = Literal["paper", "live"]
 Side = Literal["buy", "sell"]
 Action = Literal["BUY", "SELL", "HOLD"]
+#: Why a position is closed, as the type of its exit order: `market` is the strategy's SELL.
+ExitCause = Literal["market", "time_stop", "stop_loss", "trailing_stop", "target"]
 OrderStatus = Literal["intent", "open", "closed", "canceled", "rejected", "expired", "unknown"]
 
 
@@ -83,6 +85,33 @@ class Order(Struct, frozen=True):
     strategy: str
     parameters: Mapping[str, object]
     code_digest: str
+    entry_order_id: str | None = None
+    """Of a sell: client order id of the order that opened the position; None for a buy."""
+    obligation: str | None = None
+    """Id of the exit obligation that this order fulfils; None for a buy."""
+
+
+class ExitObligation(Struct, frozen=True):
+    """An exit of a position that was decided and is not filled yet.
+
+    It outlives the candle, the stream and the process, and ends with its position.
+    """
+
+    obligation: str
+    """Unique id."""
+    account: str
+    mode: Mode
+    exchange: str
+    symbol: str
+    entry_order_id: str
+    """Client order id of the order that opened the position."""
+    cause: ExitCause
+    signal_timestamp: int
+    """The open of the candle that gave the signal, or reached the level, epoch SECONDS."""
+    level: Decimal | None
+    """Price of the stop or target, quote currency; None for a SELL of the strategy."""
+    created_ms: int
+    reason: str
 
 
 class Trade(Struct, frozen=True):

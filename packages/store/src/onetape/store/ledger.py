@@ -13,11 +13,14 @@ from msgspec import Struct
 
 from onetape.core.errors import SafetyRefusal, StoreError
 from onetape.core.steps import decimal_text
-from onetape.core.trading import Decision, Order, OrderStatus, Session, Trade
+from onetape.core.trading import Decision, ExitObligation, Order, OrderStatus, Session, Trade
 from onetape.store.connection import Connection, Value, insert_row
 from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease
+from onetape.store.obligations import add_obligation, end_obligation
 
+#: The fields of an `Order` are columns of the same names.
+_ORDER_COLUMNS = Order.__struct_fields__
 _UNFINISHED = "status IN ('intent', 'open')"
 #: Decisions of sessions like one; bound by `_like`.
 _DECISIONS = (
@@ -36,17 +39,22 @@ class Position(Struct, frozen=True):
     trades: int
 
 
-class OrderOrigin(Struct, frozen=True):
-    """What an order was for."""
+def insert_decision(
+    store: Store,
+    decision: Decision,
+    order: Order | None,
+    fence: Fence,
+    *,
+    obligation: ExitObligation | None = None,
+) -> None:
+    """Store a decision, the intent of its order and the obligation of its exit, in one transaction.
 
-    type: str
-    """`market`, or the level that was reached."""
-    signal_timestamp: int
-    """The open of the candle that gave the signal, or reached the level, epoch SECONDS."""
-
-
-def insert_decision(store: Store, decision: Decision, order: Order | None, fence: Fence) -> None:
-    """Store a decision and the intent of its order, if any, in one transaction.
+    Args:
+        store: The open database.
+        decision: What was decided.
+        order: The order that it leads to; None for none.
+        fence: The lease of the account.
+        obligation: The exit that it obliges the position to; None for none.
 
     Raises:
         SafetyRefusal: another process took the account over.
@@ -68,12 +76,16 @@ def insert_decision(store: Store, decision: Decision, order: Order | None, fence
                 "decided_ms": decision.decided_ms,
             },
         )
+        if obligation is not None:
+            add_obligation(connection, obligation)
         if order is not None:
             insert_row(connection, "orders", _order_values(order))
 
 
-def insert_order(store: Store, order: Order, fence: Fence) -> None:
-    """Store the intent of an order that no decision asked for, such as a stop.
+def insert_order(
+    store: Store, order: Order, fence: Fence, *, obligation: ExitObligation | None = None
+) -> None:
+    """Store the intent of an order that no decision asked for, and its obligation, if it is new.
 
     Raises:
         SafetyRefusal: another process took the account over.
@@ -81,34 +93,67 @@ def insert_order(store: Store, order: Order, fence: Fence) -> None:
     """
     with store.write(durable=True) as connection:
         check_lease(connection, fence)
+        if obligation is not None:
+            add_obligation(connection, obligation)
         insert_row(connection, "orders", _order_values(order))
 
 
-def order_of(store: Store, client_order_id: str) -> OrderOrigin | None:
-    """Return where an order came from, or None where it is not stored."""
+def filled_candle(store: Store, client_order_id: str) -> int | None:
+    """Return the open of the candle that filled an order, epoch SECONDS; None where none has."""
     with store.read() as connection:
-        rows = connection.execute(
-            "SELECT type, signal_timestamp FROM orders WHERE client_order_id = ?",
-            (client_order_id,),
-        ).fetchall()
-    return OrderOrigin(*rows[0]) if rows else None
+        return connection.execute(
+            "SELECT filled_timestamp FROM orders WHERE client_order_id = ?", (client_order_id,)
+        ).get
 
 
-def is_rejected(store: Store, prefix: str) -> bool:
-    """Return whether an order was rejected whose client order id begins like this."""
+def is_exit_rejected(store: Store, entry_order_id: str) -> bool:
+    """Return whether the market refused a stop, target or time stop of a position.
+
+    Args:
+        store: The open database.
+        entry_order_id: Client order id of the order that opened the position.
+    """
     with store.read() as connection:
         row = connection.execute(
-            "SELECT 1 FROM orders WHERE status = 'rejected' "
-            "AND substr(client_order_id, 1, length(?)) = ? LIMIT 1",
-            (prefix, prefix),
+            "SELECT 1 FROM orders WHERE entry_order_id = ? AND status = 'rejected' "
+            "AND type <> 'market' LIMIT 1",
+            (entry_order_id,),
         )
     return row.get is not None
 
 
+def open_exit_orders(store: Store, session: Session) -> list[Order]:
+    """Return the open sell orders of an account in the market of a session, oldest first."""
+    with store.read() as connection:
+        rows = connection.execute(
+            f"SELECT {', '.join(_ORDER_COLUMNS)} FROM orders WHERE account = ? AND mode = ? "
+            f"AND exchange = ? AND symbol = ? AND side = 'sell' AND {_UNFINISHED} "
+            "ORDER BY decided_ms",
+            (session.account, session.mode, session.exchange, session.symbol),
+        ).fetchall()
+    return [_order(row) for row in rows]
+
+
 def insert_trade(
-    store: Store, trade: Trade, fence: Fence, *, order_amount: Decimal, finished_ms: int
+    store: Store,
+    trade: Trade,
+    fence: Fence,
+    *,
+    order_amount: Decimal,
+    finished_ms: int,
+    filled_timestamp: int | None = None,
+    note: str = "",
 ) -> None:
-    """Store the trade that fills an order whole, and close the order, in one transaction.
+    """Store the trade that fills an order whole, close the order and end its obligation, at once.
+
+    Args:
+        store: The open database.
+        trade: The fill.
+        fence: The lease of the account.
+        order_amount: Amount of the order, base currency.
+        finished_ms: Market time.
+        filled_timestamp: Open of the candle that fills the order, epoch SECONDS.
+        note: Added to the reason of the order where it is not empty.
 
     Raises:
         SafetyRefusal: another process took the account over, or the order is not open.
@@ -117,11 +162,19 @@ def insert_trade(
     with store.write(durable=True) as connection:
         check_lease(connection, fence)
         connection.execute(
-            "UPDATE orders SET status = 'closed', amount = ?, finished_ms = ? "
+            "UPDATE orders SET status = 'closed', amount = ?, finished_ms = ?, "
+            "filled_timestamp = ?, reason = reason || ? "
             f"WHERE client_order_id = ? AND {_UNFINISHED}",
-            (decimal_text(order_amount), finished_ms, trade.client_order_id),
+            (
+                decimal_text(order_amount),
+                finished_ms,
+                filled_timestamp,
+                f"; {note}" if note else "",
+                trade.client_order_id,
+            ),
         )
         _check_one_changed(connection, trade.client_order_id)
+        _end_obligation_of(connection, trade.client_order_id, finished_ms, "filled")
         insert_row(
             connection,
             "trades",
@@ -154,6 +207,8 @@ def finish_order(
 ) -> None:
     """Give an open order its final state without a trade; the reason is added to the one it has.
 
+    A rejection ends the exit obligation of the order; a cancellation does not.
+
     Raises:
         SafetyRefusal: another process took the account over, or the order is not open.
         StoreError: the file cannot be written.
@@ -166,12 +221,14 @@ def finish_order(
             (status, finished_ms, reason, client_order_id),
         )
         _check_one_changed(connection, client_order_id)
+        if status == "rejected":
+            _end_obligation_of(connection, client_order_id, finished_ms, f"refused: {reason}")
 
 
-def cancel_unfinished_orders(
+def cancel_unfinished_entries(
     store: Store, account: str, fence: Fence, *, finished_ms: int, reason: str
 ) -> int:
-    """Cancel the paper orders that an earlier session of the account left open; return how many.
+    """Cancel the paper buy orders that an earlier session of the account left open; count them.
 
     Raises:
         SafetyRefusal: another process took the account over.
@@ -181,7 +238,7 @@ def cancel_unfinished_orders(
         check_lease(connection, fence)
         connection.execute(
             "UPDATE orders SET status = 'canceled', finished_ms = ?, reason = reason || '; ' || ? "
-            f"WHERE account = ? AND mode = 'paper' AND {_UNFINISHED}",
+            f"WHERE account = ? AND mode = 'paper' AND side = 'buy' AND {_UNFINISHED}",
             (finished_ms, reason, account),
         )
         return connection.changes()
@@ -313,29 +370,29 @@ def _check_one_changed(connection: Connection, client_order_id: str) -> None:
         )
 
 
+def _end_obligation_of(
+    connection: Connection, client_order_id: str, ended_ms: int, reason: str
+) -> None:
+    row = connection.execute(
+        "SELECT obligation FROM orders WHERE client_order_id = ?", (client_order_id,)
+    )
+    obligation = row.get
+    if obligation is not None:
+        end_obligation(connection, obligation, ended_ms=ended_ms, reason=reason)
+
+
 def _order_values(order: Order) -> dict[str, Value]:
-    return {
-        "client_order_id": order.client_order_id,
-        "session": order.session,
-        "mode": order.mode,
-        "account": order.account,
-        "exchange": order.exchange,
-        "symbol": order.symbol,
-        "timeframe": order.timeframe,
-        "side": order.side,
-        "type": order.type,
-        "status": order.status,
-        "decision": order.decision,
-        "signal_timestamp": order.signal_timestamp,
-        "decided_ms": order.decided_ms,
-        "bid": order.bid,
-        "ask": order.ask,
-        "intended_price": decimal_text(order.intended_price),
-        "reason": order.reason,
-        "strategy": order.strategy,
-        "parameters": json.dumps(dict(order.parameters), sort_keys=True),
-        "code_digest": order.code_digest,
-    }
+    values = {name: getattr(order, name) for name in _ORDER_COLUMNS}
+    values["intended_price"] = decimal_text(order.intended_price)
+    values["parameters"] = json.dumps(dict(order.parameters), sort_keys=True)
+    return values
+
+
+def _order(row: tuple[Any, ...]) -> Order:
+    values = dict(zip(_ORDER_COLUMNS, row, strict=True))
+    values["intended_price"] = Decimal(values["intended_price"])
+    values["parameters"] = json.loads(values["parameters"])
+    return Order(**values)
 
 
 def _decision(row: tuple[Any, ...]) -> Decision:

@@ -76,6 +76,21 @@ def first_traded_after(store: Store, key: SeriesKey, timestamp: int) -> Candle |
     return Candle(*rows[0]) if rows else None
 
 
+def newest_row(store: Store, key: SeriesKey) -> Candle | None:
+    """Return the stored candle that opens last, forming or closed; None where none is stored.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT timestamp, open, high, low, close, volume FROM ohlcv_data WHERE exchange = ? "
+            "AND symbol = ? AND timeframe = ? ORDER BY timestamp DESC LIMIT 1",
+            key.names,
+        ).fetchall()
+    return Candle(*rows[0]) if rows else None
+
+
 def has_volume(store: Store, key: SeriesKey) -> bool:
     """Return whether any stored candle of a series has a volume above 0.
 

@@ -1,18 +1,18 @@
--- Version 4: the events of each order, exits that a position still owes, the states of a trader,
+-- Version 4: the events of each order, exits that are decided and not filled, the states of a trader,
 -- controls, candles that only the stream has closed, corrections of decisions, and leases that prove
 -- whether their process lives.
 
 -- What happened to each order, oldest first. A row is never changed: the row of the table orders is
 -- what the events of that order add up to.
 CREATE TABLE order_events (
-    id INTEGER PRIMARY KEY,
     client_order_id TEXT NOT NULL REFERENCES orders (client_order_id),
+    number INTEGER NOT NULL CHECK (number > 0),
     at_ms INTEGER NOT NULL,
     kind TEXT NOT NULL,
     payload TEXT NOT NULL CHECK (json_valid(payload)),
-    source TEXT NOT NULL
-) STRICT;
-CREATE INDEX order_events_by_order ON order_events (client_order_id, id);
+    source TEXT NOT NULL,
+    PRIMARY KEY (client_order_id, number)
+) STRICT, WITHOUT ROWID;
 CREATE TRIGGER order_events_are_not_changed BEFORE UPDATE ON order_events
 BEGIN
     SELECT RAISE(ABORT, 'order events are never changed');
@@ -23,23 +23,63 @@ BEGIN
 END;
 
 -- Exits of a position that were decided and are not filled yet. entry_order_id names the position: it
--- is the client order id of the order that opened it. An obligation ends when the exit is filled or
--- the position is closed in another way.
+-- is the client order id of the order that opened it. cause is the type of the exit order; level is the
+-- price that a stop or target asked for, a TEXT decimal. An obligation ends when its exit is filled, when
+-- the market refuses it, or when the position is closed in another way.
 CREATE TABLE exit_obligations (
-    id INTEGER PRIMARY KEY,
+    obligation TEXT PRIMARY KEY,
     account TEXT NOT NULL,
+    mode TEXT NOT NULL CHECK (mode IN ('paper', 'live')),
     exchange TEXT NOT NULL,
     symbol TEXT NOT NULL,
-    entry_order_id TEXT NOT NULL,
-    cause TEXT NOT NULL,
+    entry_order_id TEXT NOT NULL REFERENCES orders (client_order_id),
+    cause TEXT NOT NULL CHECK (cause IN
+        ('market', 'time_stop', 'stop_loss', 'trailing_stop', 'target')),
     signal_timestamp INTEGER NOT NULL,
+    level TEXT,
     created_ms INTEGER NOT NULL,
     reason TEXT NOT NULL,
     ended_ms INTEGER,
-    end_reason TEXT
-) STRICT;
-CREATE UNIQUE INDEX exit_obligations_open ON exit_obligations (account, exchange, symbol, entry_order_id)
-WHERE ended_ms IS NULL;
+    end_reason TEXT,
+    CHECK ((ended_ms IS NULL) = (end_reason IS NULL))
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX exit_obligations_open
+ON exit_obligations (account, mode, exchange, symbol, entry_order_id) WHERE ended_ms IS NULL;
+
+-- Which position an order closes (the client order id of the order that opened it), which obligation it
+-- fulfils, and the candle that filled it (its open, epoch seconds).
+ALTER TABLE orders ADD COLUMN entry_order_id TEXT REFERENCES orders (client_order_id);
+ALTER TABLE orders ADD COLUMN obligation TEXT REFERENCES exit_obligations (obligation);
+ALTER TABLE orders ADD COLUMN filled_timestamp INTEGER;
+CREATE INDEX orders_by_entry ON orders (entry_order_id);
+
+-- Earlier versions wrote the entry of a stop or target into its client order id. Of other sells it is
+-- the last buy before.
+UPDATE orders SET entry_order_id = (
+    SELECT o.client_order_id FROM orders o WHERE o.client_order_id
+        = substr(orders.client_order_id, 1, instr(orders.client_order_id, '-exit-') - 1)
+)
+WHERE side = 'sell' AND instr(client_order_id, '-exit-') > 1;
+UPDATE orders SET entry_order_id = (
+    SELECT t.client_order_id FROM trades t
+    WHERE t.account = orders.account AND t.mode = orders.mode AND t.exchange = orders.exchange
+    AND t.symbol = orders.symbol AND t.side = 'buy' AND t.executed_ms <= orders.decided_ms
+    ORDER BY t.executed_ms DESC, t.id DESC LIMIT 1
+)
+WHERE side = 'sell' AND entry_order_id IS NULL;
+-- A stop or target filled in the candle that reached it, all other orders in the first one with a trade
+-- after the candle of their signal.
+UPDATE orders SET filled_timestamp = iif(type <> 'market', signal_timestamp, (
+    SELECT timestamp FROM ohlcv_data c
+    WHERE c.exchange = orders.exchange AND c.symbol = orders.symbol
+    AND c.timeframe = orders.timeframe AND c.timestamp > orders.signal_timestamp
+    AND NOT (c.volume = 0 AND c.high = c.low AND EXISTS (
+        SELECT 1 FROM ohlcv_data v WHERE v.exchange = c.exchange AND v.symbol = c.symbol
+        AND v.timeframe = c.timeframe AND v.volume > 0
+    ))
+    ORDER BY timestamp LIMIT 1
+))
+WHERE status = 'closed';
 
 -- Each change of a trader's state, with its reason and what a person should do.
 CREATE TABLE trader_states (

@@ -1,0 +1,242 @@
+"""Orders that close the position, and the obligations that outlive them.
+
+An exit that was decided is an obligation of the position: it is stored in one transaction with its
+order. Where that order is lost, because the process was killed or the order was cancelled by hand,
+the next loop or the next session sends another one. The obligation ends with the fill, with a
+refusal of the market, or with the position.
+"""
+
+from decimal import Decimal
+from uuid import uuid4
+
+from onetape.core.candles import Candle
+from onetape.core.trading import ExitCause, ExitObligation, Order
+from onetape.core.untraded import is_untraded
+from onetape.engine import BarExit
+from onetape.exchange.rest import RestExchange
+from onetape.store.ledger import insert_order
+from onetape.store.obligations import end_obligations_of_closed_positions, open_obligation
+from onetape.store.reading import first_traded_after, has_volume, newest_row
+from trader.job import Job
+from trader.lateness import late_note
+from trader.lease import Lease
+from trader.paper import PaperBroker
+from trader.tape import Tape
+
+
+class ExitOrders:
+    """Sends the exits of one account and fills its open order."""
+
+    def __init__(
+        self, job: Job, exchange: RestExchange, broker: PaperBroker, lease: Lease, tape: Tape
+    ) -> None:
+        """Go on with the exits of earlier sessions; those of closed positions end.
+
+        Args:
+            job: What is traded.
+            exchange: Its clock dates the exits.
+            broker: Holds the position and the open order.
+            lease: Proven right before an order is stored or filled.
+            tape: Knows since when the market is watched.
+
+        Raises:
+            SafetyRefusal: another process took the account over.
+            StoreError: the file cannot be written.
+        """
+        self._job = job
+        self._exchange = exchange
+        self._broker = broker
+        self._lease = lease
+        self._tape = tape
+        end_obligations_of_closed_positions(
+            job.store,
+            job.session,
+            lease.fence,
+            entry_order_id=broker.entry_order_id,
+            ended_ms=exchange.now_ms(),
+        )
+
+    @property
+    def is_owed(self) -> bool:
+        """Return whether an exit of the position is decided and not filled."""
+        return self.obligation() is not None
+
+    def obligation(self) -> ExitObligation | None:
+        """Return the open obligation of the position, or None."""
+        entry = self._broker.entry_order_id
+        if entry is None:
+            return None
+        return open_obligation(self._job.store, self._job.session, entry)
+
+    def make(
+        self,
+        cause: ExitCause,
+        signal_timestamp: int,
+        price: Decimal,
+        reason: str,
+        *,
+        decision: str | None = None,
+    ) -> tuple[Order, ExitObligation]:
+        """Return an obligation of the position and its order; nothing is stored or sent yet.
+
+        Args:
+            cause: What closes the position.
+            signal_timestamp: The candle that gave the signal or reached the level, epoch seconds.
+            price: The level, or the close that the signal was computed from, quote currency.
+            reason: In words.
+            decision: Id of the strategy's decision; None for a stop, target or time stop.
+
+        Raises:
+            ValueError: there is no position.
+        """
+        entry = self._broker.entry_order_id
+        if entry is None:
+            raise ValueError("an exit needs a position")
+        session = self._job.session
+        obligation = ExitObligation(
+            obligation=uuid4().hex,
+            account=session.account,
+            mode=session.mode,
+            exchange=session.exchange,
+            symbol=session.symbol,
+            entry_order_id=entry,
+            cause=cause,
+            signal_timestamp=signal_timestamp,
+            level=None if cause == "market" else price,
+            created_ms=self._exchange.now_ms(),
+            reason=reason,
+        )
+        return self._order(obligation, price, decision), obligation
+
+    def send_at(
+        self, order: Order, obligation: ExitObligation, candle: Candle, found: BarExit
+    ) -> str:
+        """Sell at the price that a candle reached while it was watched; return what happened.
+
+        Raises:
+            StoreError: order or trade could not be stored.
+            SafetyRefusal: another process trades the account.
+        """
+        self._lease.renew()
+        now_ms = self._exchange.now_ms()
+        return self._broker.leave(order, obligation, candle, found, now_ms)
+
+    def send_late(self, order: Order, obligation: ExitObligation) -> None:
+        """Send an exit whose price has passed already; it is filled at the first fresh price.
+
+        Raises:
+            StoreError: the order could not be stored.
+            SafetyRefusal: another process trades the account.
+        """
+        self._lease.renew()
+        insert_order(self._job.store, order, self._lease.fence, obligation=obligation)
+        self._broker.place(order)
+
+    def resend(self) -> str | None:
+        """Send the exit that the position owes where no order is open; return a line, or None.
+
+        Raises:
+            StoreError: the order could not be stored.
+            SafetyRefusal: another process trades the account.
+        """
+        if self._broker.open_order is not None:
+            return None
+        owed = self.obligation()
+        if owed is None:
+            return None
+        price = owed.level
+        if price is None:
+            row = newest_row(self._job.store, self._job.key)
+            price = Decimal(repr(row.close)) if row is not None else Decimal(0)
+        order = self._order(owed, price, None)
+        self._lease.renew()
+        insert_order(self._job.store, order, self._lease.fence)
+        self._broker.place(order)
+        return f"exit still owed, sent again: {owed.reason}"
+
+    def fill_open_order(self, decided: int | None) -> str | None:
+        """Fill the open order if its price has come; return what happened, in words.
+
+        Args:
+            decided: The candle that was decided on last, epoch seconds.
+
+        Raises:
+            StoreError: the trade could not be stored; the order stays open.
+            SafetyRefusal: another process trades the account, or finished the order.
+        """
+        order = self._broker.open_order
+        if order is None:
+            return None
+        # The strategy may have thought for long since the last time.
+        self._lease.renew()
+        now_ms = self._exchange.now_ms()
+        if order.side == "buy":
+            return self._broker.fill_open_order(now_ms, decided)
+        passed = self._passed(order)
+        if passed is None:
+            return None
+        newest = newest_row(self._job.store, self._job.key)
+        if newest is None or not self._is_late(order, passed, newest):
+            return self._broker.fill_open_order(now_ms, decided)
+        if not self._is_fresh(newest):
+            return None
+        expected = passed.open if order.type == "market" else float(order.intended_price)
+        job = self._job
+        note = late_note(
+            newest.close, expected, passed.timestamp, now_ms, job.digits, job.market.quote
+        )
+        return self._broker.fill_late(newest, now_ms, note)
+
+    def _passed(self, order: Order) -> Candle | None:
+        """Return the candle whose price the order was decided for; None while there is none."""
+        store, key, timestamp = self._job.store, self._job.key, order.signal_timestamp
+        return first_traded_after(
+            store, key, timestamp if order.type == "market" else timestamp - 1
+        )
+
+    def _is_late(self, order: Order, passed: Candle, newest: Candle) -> bool:
+        """Return whether the price of an open sell order has passed already."""
+        if order.type != "market" or passed.timestamp < newest.timestamp:
+            return True
+        if order.session != self._job.session.session:
+            return True
+        watch = self._tape.watch
+        if watch is None or passed.timestamp <= watch.first.timestamp:
+            return True
+        closed_ms = self._job.timeframe.next(order.signal_timestamp) * 1_000
+        age_seconds = self._exchange.clock.wall_seconds(max(0, order.decided_ms - closed_ms))
+        return age_seconds > self._job.settings.max_signal_age_seconds
+
+    def _is_fresh(self, newest: Candle) -> bool:
+        """Return whether the newest candle's price is one of the present watch, and was traded."""
+        watch = self._tape.watch
+        if watch is None or newest.timestamp < watch.first.timestamp:
+            return False
+        return not (is_untraded(newest) and has_volume(self._job.store, self._job.key))
+
+    def _order(self, owed: ExitObligation, price: Decimal, decision: str | None) -> Order:
+        session, ticker = self._job.session, self._tape.ticker
+        return Order(
+            client_order_id=uuid4().hex,
+            session=session.session,
+            mode=session.mode,
+            account=session.account,
+            exchange=session.exchange,
+            symbol=session.symbol,
+            timeframe=session.timeframe,
+            side="sell",
+            type=owed.cause,
+            status="open",
+            decision=decision,
+            signal_timestamp=owed.signal_timestamp,
+            decided_ms=self._exchange.now_ms(),
+            bid=ticker.bid if ticker else None,
+            ask=ticker.ask if ticker else None,
+            intended_price=price,
+            reason=owed.reason,
+            strategy=session.strategy,
+            parameters=session.parameters,
+            code_digest=session.code_digest,
+            entry_order_id=owed.entry_order_id,
+            obligation=owed.obligation,
+        )

@@ -1,0 +1,63 @@
+"""Whether an exit comes too late for the price that it was decided for, and how that is printed.
+
+An exit has the price of its rule only where the market was watched without a break until it was
+sent. Where the price was passed during an outage, or while no session ran, nobody could have sold
+there any more: such an exit is sold at the first price after it.
+"""
+
+from msgspec import Struct
+
+from onetape.core.candles import Candle
+from onetape.core.clock import utc_text
+from onetape.core.digits import Digits
+from onetape.store.candles import row_at
+from trader.job import Job
+
+
+class Watch(Struct, frozen=True):
+    """The present time in which the stream is followed without a break."""
+
+    first: Candle
+    """The newest candle as it was when the watch began."""
+    before: Candle | None
+    """The same candle as an earlier watch had stored it, or None."""
+
+
+def watch_from(job: Job, first: Candle) -> Watch:
+    """Return the watch that begins now, before its first candle is stored.
+
+    Args:
+        job: What is traded.
+        first: The newest candle of the stream.
+    """
+    return Watch(first, row_at(job.store, job.key, first.timestamp))
+
+
+def late_note(
+    price: float, expected: float, passed: int, now_ms: int, digits: Digits, currency: str
+) -> str:
+    """Return how a late exit differs from the one that was decided.
+
+    Args:
+        price: Price of the sale before slippage.
+        expected: The level, or the open that the exit was decided for.
+        passed: Open of the candle that passed that price, epoch seconds.
+        now_ms: Market time.
+        digits: Decimals of prices.
+        currency: Quote currency.
+    """
+    text, difference = digits.price_text, price - expected
+    side = "above" if difference > 0 else "below"
+    gap = "no difference" if difference == 0 else f"{text(abs(difference))} {currency} {side}"
+    return (
+        f"late by up to {_span(now_ms / 1_000 - passed)}: {text(expected)} was passed in the "
+        f"candle of {utc_text(passed)}, the first price after the break is {text(price)} ({gap})"
+    )
+
+
+def _span(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7_200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3_600:.1f} h"

@@ -1,0 +1,116 @@
+"""Exits of positions that were decided and are not filled yet. Times are epoch milliseconds.
+
+At most one obligation of a position is open: a second cause of the same exit changes nothing.
+"""
+
+from decimal import Decimal
+from typing import Any
+
+from onetape.core.steps import decimal_text
+from onetape.core.trading import ExitObligation, Session
+from onetape.store.connection import Connection
+from onetape.store.database import Store
+from onetape.store.leases import Fence, check_lease
+
+_COLUMNS = (
+    "obligation, account, mode, exchange, symbol, entry_order_id, cause, signal_timestamp, level, "
+    "created_ms, reason"
+)
+_OPEN_OF_MARKET = "ended_ms IS NULL AND account = ? AND mode = ? AND exchange = ? AND symbol = ?"
+
+
+def insert_obligation(store: Store, obligation: ExitObligation, fence: Fence) -> bool:
+    """Store an obligation; return False where the position has an open one already.
+
+    Raises:
+        SafetyRefusal: another process took the account over.
+        StoreError: the file cannot be written.
+    """
+    with store.write(durable=True) as connection:
+        check_lease(connection, fence)
+        return add_obligation(connection, obligation)
+
+
+def add_obligation(connection: Connection, obligation: ExitObligation) -> bool:
+    """Store an obligation inside a transaction; return False where the position has an open one."""
+    level = None if obligation.level is None else decimal_text(obligation.level)
+    connection.execute(
+        f"INSERT INTO exit_obligations ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (account, mode, exchange, symbol, entry_order_id) WHERE ended_ms IS NULL "
+        "DO NOTHING",
+        (
+            obligation.obligation,
+            obligation.account,
+            obligation.mode,
+            obligation.exchange,
+            obligation.symbol,
+            obligation.entry_order_id,
+            obligation.cause,
+            obligation.signal_timestamp,
+            level,
+            obligation.created_ms,
+            obligation.reason,
+        ),
+    )
+    return connection.changes() == 1
+
+
+def open_obligation(store: Store, session: Session, entry_order_id: str) -> ExitObligation | None:
+    """Return the open obligation of a position, or None.
+
+    Args:
+        store: The open database.
+        session: Its account, mode, exchange and symbol.
+        entry_order_id: Client order id of the order that opened the position.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            f"SELECT {_COLUMNS} FROM exit_obligations "
+            f"WHERE {_OPEN_OF_MARKET} AND entry_order_id = ?",
+            (*_market_of(session), entry_order_id),
+        ).fetchall()
+    if not rows:
+        return None
+    values: list[Any] = list(rows[0])
+    values[8] = None if values[8] is None else Decimal(values[8])
+    return ExitObligation(*values)
+
+
+def end_obligation(connection: Connection, obligation: str, *, ended_ms: int, reason: str) -> None:
+    """End an obligation inside a transaction; one that has ended stays as it is."""
+    connection.execute(
+        "UPDATE exit_obligations SET ended_ms = ?, end_reason = ? "
+        "WHERE obligation = ? AND ended_ms IS NULL",
+        (ended_ms, reason, obligation),
+    )
+
+
+def end_obligations_of_closed_positions(
+    store: Store, session: Session, fence: Fence, *, entry_order_id: str | None, ended_ms: int
+) -> int:
+    """End the open obligations of all positions but the present one; return how many there were.
+
+    Args:
+        store: The open database.
+        session: Its account, mode, exchange and symbol.
+        fence: The lease of the account.
+        entry_order_id: Client order id of the order that opened the present position; None where
+            there is no position.
+        ended_ms: Market time.
+
+    Raises:
+        SafetyRefusal: another process took the account over.
+        StoreError: the file cannot be written.
+    """
+    with store.write(durable=True) as connection:
+        check_lease(connection, fence)
+        connection.execute(
+            "UPDATE exit_obligations SET ended_ms = ?, end_reason = 'the position is closed' "
+            f"WHERE {_OPEN_OF_MARKET} AND entry_order_id IS NOT ?",
+            (ended_ms, *_market_of(session), entry_order_id),
+        )
+        return connection.changes()
+
+
+def _market_of(session: Session) -> tuple[str, str, str, str]:
+    return session.account, session.mode, session.exchange, session.symbol

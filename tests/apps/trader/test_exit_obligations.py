@@ -1,0 +1,324 @@
+"""An exit that was decided is done: whatever happens to candle, stream, order and process."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from desk import Desk, Market, desk, market
+from onetape.engine import ExitConfig
+from onetape.store.database import open_store
+
+Run = Callable[[Any], Any]
+StrategyFile = Callable[..., str]
+
+#: BUY on the candles of one list of hours after March 2024, SELL on those of another.
+SCRIPTED = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onetape.strategies import Signals, Strategy
+
+
+@dataclass(frozen=True)
+class Scripted(Strategy):
+    name: ClassVar[str] = "scripted"
+
+    @property
+    def lookback(self):
+        return 1
+
+    def evaluate(self, candles, higher):
+        hour = (candles.timestamp - 1_709_251_200) // 3_600
+        signal = np.where(np.isin(hour, BUYS), 1, np.where(np.isin(hour, SELLS), -1, 0))
+        return Signals(signal.astype(np.int8), {})
+"""
+
+
+@pytest.fixture
+def scripted(strategy_file: StrategyFile) -> Callable[[list[int], list[int]], str]:
+    def write(buys: list[int], sells: list[int]) -> str:
+        source = SCRIPTED.replace("BUYS", str(buys)).replace("SELLS", str(sells))
+        return strategy_file(source, "scripted")
+
+    return write
+
+
+Scripted = Callable[[list[int], list[int]], str]
+
+
+async def step_to(opened: Market, trading: Desk, hours: range) -> None:
+    for hour in hours:
+        await opened.go_to(hour + 0.1)
+        await trading.until(lambda hour=hour: trading.source(hour))
+        await trading.until_decided(hour - 1)
+
+
+def sides(trading: Desk) -> list[str]:
+    return [trade.side for trade in trading.trades()]
+
+
+def exit_row(trading: Desk) -> tuple[Any, ...]:
+    """Return type, status and reason of the order to sell that was not cancelled."""
+    return trading.query(
+        "SELECT type, status, reason FROM orders WHERE side = 'sell' AND status <> 'canceled'"
+    )[0]
+
+
+def last_price(trading: Desk) -> float:
+    """Return the newest price that the stream has sent."""
+    return trading.query("SELECT close FROM ohlcv_data ORDER BY timestamp DESC LIMIT 1")[0][0]
+
+
+def obligations(trading: Desk) -> list[tuple[Any, ...]]:
+    return trading.query("SELECT cause, end_reason FROM exit_obligations ORDER BY created_ms")
+
+
+def is_only_sold_late(trading: Desk, cause: str) -> bool:
+    """Check the one sale of an account: at the newest price, with a note, its obligation ended."""
+    (_, sold) = trading.trades()
+    kind, status, reason = exit_row(trading)
+    return (
+        (kind, status) == (cause, "closed")
+        and float(sold.price) == last_price(trading)
+        and "late by up to" in reason
+        and obligations(trading) == [(cause, "filled")]
+    )
+
+
+def test_a_sell_on_a_candle_that_closes_while_the_stream_is_down_is_sold_when_it_is_back_row_77(
+    run: Run, db: Path, scripted: Scripted
+) -> None:
+    async def scene() -> None:
+        async with (
+            market(0.25) as opened,
+            desk(opened, db, strategy=scripted([0], [2])) as trading,
+        ):
+            await trading.until_live(opened)
+            await step_to(opened, trading, range(1, 3))
+            assert sides(trading) == ["buy"]
+            opened.gate.refuses_sockets = True
+            opened.gate.cut()
+            await trading.until(lambda: not trading.is_live)
+            await opened.go_to(3.1)
+            await trading.until_decided(2)
+            assert sides(trading) == ["buy"]
+            opened.gate.refuses_sockets = False
+            await trading.until(lambda: sides(trading) == ["buy", "sell"])
+            assert is_only_sold_late(trading, "market")
+
+    run(scene())
+
+
+def test_a_sell_that_is_learned_after_a_break_is_sold_though_its_candle_is_not_the_newest_row_77(
+    run: Run, db: Path, scripted: Scripted
+) -> None:
+    async def scene() -> None:
+        async with (
+            market(0.25) as opened,
+            desk(opened, db, strategy=scripted([0], [2])) as trading,
+        ):
+            await trading.until_live(opened)
+            await step_to(opened, trading, range(1, 3))
+            opened.gate.refuses_sockets = opened.gate.rest_is_down = True
+            opened.gate.cut()
+            await opened.go_to(5.5)
+            opened.gate.refuses_sockets = opened.gate.rest_is_down = False
+            await trading.until(lambda: sides(trading) == ["buy", "sell"])
+            assert is_only_sold_late(trading, "market")
+
+    run(scene())
+
+
+def test_a_sell_on_a_candle_that_closed_while_no_session_ran_is_sold_at_the_start_row_78(
+    run: Run, db: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scene() -> None:
+        name = scripted([0], [2])
+        async with market(0.25) as opened:
+            async with desk(opened, db, strategy=name) as trading:
+                await trading.until_live(opened)
+                await step_to(opened, trading, range(1, 3))
+            await opened.go_to(6.3)
+            async with desk(opened, db, strategy=name, number=2) as trading:
+                await trading.until(lambda: sides(trading) == ["buy", "sell"])
+                assert is_only_sold_late(trading, "market")
+
+    run(scene())
+    out = capsys.readouterr().out
+    assert "3 candles looked at for an exit of the open position, none for an entry" in out
+
+
+def test_a_buy_on_a_candle_that_closed_while_no_session_ran_enters_nothing_row_78(
+    run: Run, db: Path, scripted: Scripted
+) -> None:
+    async def scene() -> None:
+        name = scripted([0, 3], [2])
+        async with market(0.25) as opened:
+            async with desk(opened, db, strategy=name) as trading:
+                await trading.until_live(opened)
+                await step_to(opened, trading, range(1, 3))
+            await opened.go_to(6.3)
+            async with desk(opened, db, strategy=name, number=2) as trading:
+                await trading.until_live(opened)
+                await step_to(opened, trading, range(7, 9))
+                assert sides(trading) == ["buy", "sell"]
+
+    run(scene())
+
+
+def test_a_position_is_looked_at_over_more_missed_candles_than_the_strategy_needs_row_78(
+    run: Run, db: Path, scripted: Scripted
+) -> None:
+    async def scene() -> None:
+        name = scripted([0], [3])
+        async with market(0.25) as opened:
+            async with desk(opened, db, strategy=name) as trading:
+                await trading.until_live(opened)
+                await step_to(opened, trading, range(1, 3))
+            await opened.go_to(150.3)
+            async with desk(opened, db, strategy=name, number=2) as trading:
+                await trading.until(lambda: sides(trading) == ["buy", "sell"])
+                assert is_only_sold_late(trading, "market")
+
+    run(scene())
+
+
+def test_an_exit_order_that_waits_survives_a_stop_and_is_filled_by_the_next_session_row_79(
+    run: Run, db: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scene() -> None:
+        name = scripted([0], [2])
+        async with market(0.25) as opened:
+            async with desk(opened, db, strategy=name) as trading:
+                await trading.until_live(opened)
+                await step_to(opened, trading, range(1, 3))
+                opened.gate.refuses_sockets = True
+                opened.gate.cut()
+                await trading.until(lambda: not trading.is_live)
+                await opened.go_to(3.1)
+                await trading.until_decided(2)
+                assert exit_row(trading)[:2] == ("market", "open")
+            opened.gate.refuses_sockets = False
+            async with desk(opened, db, strategy=name, number=2) as trading:
+                assert exit_row(trading)[:2] == ("market", "open")
+                await trading.until(lambda: sides(trading) == ["buy", "sell"])
+                assert is_only_sold_late(trading, "market")
+                assert trading.query("SELECT count(*) FROM orders") == [(2,)]
+
+    run(scene())
+    assert "the order to sell stays open" in capsys.readouterr().out
+
+
+def test_an_obligation_whose_order_was_cancelled_is_sent_again_row_79(
+    run: Run, db: Path, scripted: Scripted
+) -> None:
+    async def scene() -> None:
+        name = scripted([0], [2])
+        async with market(0.25) as opened:
+            async with desk(opened, db, strategy=name) as trading:
+                await trading.until_live(opened)
+                await step_to(opened, trading, range(1, 3))
+                opened.gate.refuses_sockets = True
+                opened.gate.cut()
+                await trading.until(lambda: not trading.is_live)
+                await opened.go_to(3.1)
+                await trading.until_decided(2)
+            opened.gate.refuses_sockets = False
+            with open_store(db, create=False) as store, store.write() as connection:
+                connection.execute("UPDATE orders SET status = 'canceled' WHERE status = 'open'")
+            async with desk(opened, db, strategy=name, number=2) as trading:
+                await trading.until(lambda: sides(trading) == ["buy", "sell"])
+                assert is_only_sold_late(trading, "market")
+                entries = trading.query(
+                    "SELECT DISTINCT entry_order_id FROM orders WHERE side = 'sell'"
+                )
+                assert entries == [(trading.trades()[0].client_order_id,)]
+
+    run(scene())
+
+
+#: The invented market falls by more than this before 9:00.
+FALLS = ExitConfig(stop_loss=0.004)
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["stream", "session"])
+def test_a_stop_that_was_passed_during_an_outage_is_filled_at_the_first_price_after_it_row_80(
+    run: Run, db: Path, scripted: Scripted, restarts: bool
+) -> None:
+    async def cut(opened: Market, trading: Desk) -> None:
+        await trading.until_live(opened)
+        await step_to(opened, trading, range(1, 2))
+        assert sides(trading) == ["buy"]
+        opened.gate.refuses_sockets = opened.gate.rest_is_down = True
+        opened.gate.cut()
+        await trading.until(lambda: not trading.is_live)
+
+    async def is_sold_late(opened: Market, trading: Desk) -> None:
+        await trading.until(lambda: sides(trading) == ["buy", "sell"])
+        assert is_only_sold_late(trading, "stop_loss")
+        _, _, reason = exit_row(trading)
+        level = float(trading.trades()[0].price) * (1 - 0.004)
+        sold = float(trading.trades()[1].price)
+        assert f"stop loss at {level:,.2f}" in reason
+        assert f"{abs(sold - level):,.2f} USDT" in reason
+
+    async def scene() -> None:
+        name = scripted([0], [])
+        async with market(0.25) as opened:
+            async with desk(opened, db, strategy=name, exits=FALLS) as trading:
+                await cut(opened, trading)
+                if not restarts:
+                    await opened.go_to(9.5)
+                    opened.gate.refuses_sockets = opened.gate.rest_is_down = False
+                    await is_sold_late(opened, trading)
+            if restarts:
+                await opened.go_to(9.5)
+                opened.gate.refuses_sockets = opened.gate.rest_is_down = False
+                async with desk(opened, db, strategy=name, number=2, exits=FALLS) as trading:
+                    await is_sold_late(opened, trading)
+
+    run(scene())
+
+
+def test_an_obligation_dies_with_its_position_row_81(
+    run: Run, db: Path, scripted: Scripted
+) -> None:
+    async def scene() -> None:
+        name = scripted([0, 3], [1])
+        async with market(0.25) as opened:
+            async with desk(opened, db, strategy=name) as trading:
+                await trading.until_live(opened)
+                await step_to(opened, trading, range(1, 5))
+                assert sides(trading) == ["buy", "sell", "buy"]
+            with open_store(db, create=False) as store, store.write() as connection:
+                # As if the fill had closed the position in another way.
+                connection.execute("UPDATE exit_obligations SET ended_ms = NULL, end_reason = NULL")
+            async with desk(opened, db, strategy=name, number=2) as trading:
+                await trading.until_live(opened)
+                await step_to(opened, trading, range(5, 7))
+                assert sides(trading) == ["buy", "sell", "buy"]
+                assert obligations(trading) == [("market", "the position is closed")]
+
+    run(scene())
+
+
+def test_the_id_of_an_exit_order_is_plain_and_its_entry_is_a_column(
+    run: Run, db: Path, scripted: Scripted
+) -> None:
+    async def scene() -> None:
+        async with (
+            market(0.25) as opened,
+            desk(opened, db, strategy=scripted([0], [2])) as trading,
+        ):
+            await trading.until_live(opened)
+            await step_to(opened, trading, range(1, 5))
+            rows = trading.query("SELECT client_order_id, side, entry_order_id FROM orders")
+            ids = {side: name for name, side, _ in rows}
+            assert all(len(name) == 32 and int(name, 16) for name in ids.values())
+            assert {side: entry for _, side, entry in rows} == {"buy": None, "sell": ids["buy"]}
+
+    run(scene())
