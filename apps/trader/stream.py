@@ -1,27 +1,22 @@
 """The stream's events on their way from the sockets' thread to the thread that trades.
 
-They wait in a queue while the trading thread waits for the database. A queue that has grown long is
-collapsed: of each candle, and of the ticker, the newest values stay.
+They wait in a queue while the trading thread waits for the database; of each candle, and of the
+ticker, the newest values wait.
 """
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
 from typing import Any, TypeVar
 
-from msgspec import structs
-
 from onetape.cli.stop import ended
 from onetape.core.candles import SeriesKey
 from onetape.exchange.rest import RestExchange
-from onetape.websocket.events import CandleUpdate, StreamEvent, TickerUpdate
+from onetape.websocket.events import StreamEvent
+from onetape.websocket.subscription import merged
 
 T = TypeVar("T")
-
-#: A queue of more events than this is collapsed.
-LONGEST_QUEUE = 1_000
 
 
 class EventQueue:
@@ -31,68 +26,35 @@ class EventQueue:
         """Begin empty."""
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
-        self._events: deque[StreamEvent | Exception] = deque()
+        self._waiting: list[StreamEvent] = []
+        self._error: Exception | None = None
         self._news = asyncio.Event()
 
-    def put(self, event: StreamEvent | Exception) -> None:
-        """Add an event, or the error that ended the stream; may be called in any thread."""
+    def put(self, event: StreamEvent) -> None:
+        """Add an event, merged with those that wait; may be called in any thread."""
         with self._lock:
-            was_empty = not self._events
-            self._events.append(event)
-            if len(self._events) > LONGEST_QUEUE:
-                self._events = collapsed(self._events)
-        if was_empty:
-            self._loop.call_soon_threadsafe(self._news.set)
+            self._waiting = merged(self._waiting, event)
+        self._loop.call_soon_threadsafe(self._news.set)
+
+    def fail(self, error: Exception) -> None:
+        """End the stream with an error; may be called in any thread."""
+        self._error = error
+        self._loop.call_soon_threadsafe(self._news.set)
 
     async def get(self) -> StreamEvent:
         """Return the oldest event.
 
         Raises:
-            Exception: the error that ended the stream.
+            Exception: the error that ended the stream, once no event waits any more.
         """
         while True:
+            self._news.clear()
             with self._lock:
-                if self._events:
-                    event = self._events.popleft()
-                    break
-                self._news.clear()
+                if self._waiting:
+                    return self._waiting.pop(0)
+            if self._error is not None:
+                raise self._error
             await self._news.wait()
-        if isinstance(event, Exception):
-            raise event
-        return event
-
-
-def collapsed(events: "deque[StreamEvent | Exception]") -> "deque[StreamEvent | Exception]":
-    """Return events with neighbours merged: of candles and of tickers the newest values stay.
-
-    Candles of two connections are not merged, nor are events across a lost stream.
-    """
-    kept: deque[StreamEvent | Exception] = deque()
-    ticker: TickerUpdate | None = None
-    for event in events:
-        last = kept[-1] if kept else None
-        if isinstance(event, TickerUpdate):
-            ticker = event
-        elif (
-            isinstance(event, CandleUpdate)
-            and isinstance(last, CandleUpdate)
-            and event.connection == last.connection
-        ):
-            kept[-1] = _merged(last, event)
-        else:
-            kept.append(event)
-    if ticker is not None:
-        kept.append(ticker)
-    return kept
-
-
-def _merged(first: CandleUpdate, second: CandleUpdate) -> CandleUpdate:
-    rows = {row.timestamp: row for row in (*first.rows, *second.rows)}
-    return structs.replace(
-        second,
-        rows=tuple(rows[timestamp] for timestamp in sorted(rows)),
-        closed=first.closed | second.closed,
-    )
 
 
 async def stream_events(
@@ -124,9 +86,9 @@ async def stream_events(
             ):
                 async for event in events:
                     queue.put(event)
-            queue.put(RuntimeError("the stream ended by itself"))
+            queue.fail(RuntimeError("the stream ended by itself"))
         except Exception as error:
-            queue.put(error)
+            queue.fail(error)
 
     async def start() -> asyncio.Task[None]:
         return asyncio.create_task(pump())

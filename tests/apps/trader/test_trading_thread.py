@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,8 @@ from desk import HOUR, MARCH, Market, desk, market
 from held_lock import locked
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import Candle
-from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost, TickerUpdate
-from trader import stream
-from trader.stream import EventQueue, collapsed
+from onetape.websocket.events import CandleUpdate, StreamLost, TickerUpdate
+from trader.stream import EventQueue
 from trader.trading_thread import run_in_thread
 
 Run = Callable[[Any], Any]
@@ -107,38 +105,14 @@ def row(hour: int, close: float) -> Candle:
     return Candle(MARCH + hour * HOUR, close, close, close, close, 1.0)
 
 
-def test_a_long_queue_keeps_the_newest_values_of_each_candle_and_ticker() -> None:
-    events: deque[StreamEvent | Exception] = deque(
-        [
-            CandleUpdate((row(0, 1.0),), 1),
-            TickerUpdate(1, 1.0, 2.0, 1.5),
-            CandleUpdate((row(0, 2.0), row(1, 3.0)), 1),
-            StreamLost("cut"),
-            CandleUpdate((row(1, 4.0),), 2),
-            TickerUpdate(2, 2.0, 3.0, 2.5),
-            CandleUpdate((row(2, 5.0),), 2),
-        ]
-    )
-    assert list(collapsed(events)) == [
-        CandleUpdate((row(0, 2.0), row(1, 3.0)), 1),
-        StreamLost("cut"),
-        CandleUpdate((row(1, 4.0), row(2, 5.0)), 2),
-        TickerUpdate(2, 2.0, 3.0, 2.5),
-    ]
-
-
-def test_a_queue_that_nobody_reads_stays_short(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "LONGEST_QUEUE", 10)
-
+def test_of_events_that_nobody_reads_the_newest_values_of_each_candle_wait(run: Run) -> None:
     async def scene() -> None:
         queue = EventQueue()
+        queue.put(TickerUpdate(1, 1.0, 2.0, 1.5))
         for number in range(1_000):
-            queue.put(CandleUpdate((row(0, 1.0 + number),), 1))
-        seen: list[StreamEvent] = []
-        async with asyncio.timeout(5):
-            while not seen or seen[-1] != CandleUpdate((row(0, 1_000.0),), 1):
-                seen.append(await queue.get())
-        assert len(seen) <= 10
+            queue.put(CandleUpdate((row(number // 500, 1.0 + number),), 1))
+        assert await queue.get() == TickerUpdate(1, 1.0, 2.0, 1.5)
+        assert await queue.get() == CandleUpdate((row(0, 500.0), row(1, 1_000.0)), 1)
 
     run(scene())
 
@@ -147,7 +121,7 @@ def test_the_error_that_ends_a_stream_is_raised_where_its_events_are_read(run: R
     async def scene() -> None:
         queue = EventQueue()
         queue.put(StreamLost("cut"))
-        queue.put(ZeroDivisionError())
+        queue.fail(ZeroDivisionError())
         assert await queue.get() == StreamLost("cut")
         with pytest.raises(ZeroDivisionError):
             await queue.get()
