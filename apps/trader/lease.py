@@ -5,9 +5,10 @@ import socket
 import time
 
 from onetape.store.leases import Fence, acquire_lease, release_lease, renew_lease
+from onetape.store.process_lock import ProcessLock
 from trader.job import Job
 
-#: A killed trader's account is free again after this.
+#: The account of a trader that cannot be proven dead is free again after this.
 LEASE_SECONDS = 20.0
 
 
@@ -23,7 +24,20 @@ class Lease:
         self._store = job.store
         account = job.session.account
         holder = f"process {os.getpid()} on {socket.gethostname()}"
-        token = acquire_lease(job.store, account, holder, now_ms=_wall_ms(), seconds=LEASE_SECONDS)
+        self._lock = ProcessLock(job.store.path, account)
+        self._lock.acquire()
+        try:
+            token = acquire_lease(
+                job.store,
+                account,
+                holder,
+                now_ms=_wall_ms(),
+                seconds=LEASE_SECONDS,
+                lock=self._lock,
+            )
+        except BaseException:
+            self._lock.release()
+            raise
         self.fence = Fence(account, token)
         """What each write to the account proves first."""
 
@@ -40,8 +54,15 @@ class Lease:
         renew_lease(self._store, fence.name, fence.token, now_ms=_wall_ms(), seconds=LEASE_SECONDS)
 
     def release(self) -> None:
-        """Give it back."""
-        release_lease(self._store, self.fence.name, self.fence.token)
+        """Give it back.
+
+        Raises:
+            StoreError: the file cannot be written; the kernel's lock is given back all the same.
+        """
+        try:
+            release_lease(self._store, self.fence.name, self.fence.token)
+        finally:
+            self._lock.release()
 
 
 def _wall_ms() -> int:

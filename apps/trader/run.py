@@ -1,7 +1,7 @@
 """One run of the trader: check what was asked for, open exchange and file, trade until stopped."""
 
 import asyncio
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from uuid import uuid4
 
@@ -45,6 +45,7 @@ from trader.account import (
     check_account_settings,
 )
 from trader.job import Job
+from trader.rate_limit_bans import SharedRateLimitBans
 from trader.session import run_session
 from trader.settings import TraderSettings
 from trader.trading_thread import run_in_thread
@@ -121,17 +122,20 @@ async def _trade(
     settings: TraderSettings, endpoint: Endpoint, key: SeriesKey, strategy: Strategy
 ) -> None:
     stop = StopRequest()
-    # The trader asks again by itself, and its stream goes on meanwhile.
-    async with RestExchange(
-        endpoint, patience_seconds=BRIEF_PATIENCE_SECONDS, sits_out_silence=False
-    ) as exchange:
-        market = await stop.unless_stopped(_ask(exchange, key))
-        if market is None:
-            print_line(f"{stop.name}: stopped before trading began")
-            return
-        await run_in_thread(
-            stop, partial(_trade_in_session, settings, exchange, key, strategy, market)
-        )
+    bans = SharedRateLimitBans(database_path(settings.db, key.exchange), key.exchange)
+    with closing(bans):
+        # The trader asks again by itself, and its stream goes on meanwhile.
+        async with RestExchange(
+            endpoint, patience_seconds=BRIEF_PATIENCE_SECONDS, sits_out_silence=False
+        ) as exchange:
+            exchange.share_silences(bans)
+            market = await stop.unless_stopped(_ask(exchange, key))
+            if market is None:
+                print_line(f"{stop.name}: stopped before trading began")
+                return
+            await run_in_thread(
+                stop, partial(_trade_in_session, settings, exchange, key, strategy, market)
+            )
 
 
 async def _trade_in_session(

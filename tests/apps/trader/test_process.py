@@ -146,15 +146,6 @@ def test_a_killed_trader_starts_again_and_repeats_nothing(folder: Path, simulato
     newest = "SELECT timestamp, closed FROM ohlcv_data ORDER BY timestamp DESC LIMIT 1"
     ((forming, closed),) = query(folder, newest)
     assert closed == 0
-    with trader(folder, simulator) as refused:
-        assert refused.ends() == 7
-        assert "if it was killed, its lease ends in" in refused.errors[0]
-    # Twenty seconds later.
-    with (
-        open_store(folder / "data" / "simulator.db", create=False) as store,
-        store.write() as connection,
-    ):
-        connection.execute("UPDATE leases SET expires_ms = 0")
     trades = query(folder, "SELECT count(*) FROM trades")[0][0]
     with trader(folder, simulator) as program:
         account = program.until("account ")

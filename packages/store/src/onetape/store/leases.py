@@ -1,10 +1,16 @@
 """Leases: only one process at a time may trade an account. Times are wall-clock milliseconds."""
 
+from typing import Final
+
 from msgspec import Struct
 
 from onetape.core.errors import SafetyRefusal
 from onetape.store.connection import Connection
 from onetape.store.database import Store
+from onetape.store.process_lock import ProcessLock
+
+#: A lease renewed this much later than now was written by a clock that was ahead, milliseconds.
+CLOCK_TOLERANCE_MS: Final = 1_000
 
 
 class Fence(Struct, frozen=True):
@@ -14,8 +20,29 @@ class Fence(Struct, frozen=True):
     token: int
 
 
-def acquire_lease(store: Store, name: str, holder: str, *, now_ms: int, seconds: float) -> int:
-    """Take a lease that is free or has run out, and return its fencing token.
+class _Stored(Struct, frozen=True):
+    """A row of the table leases."""
+
+    holder: str
+    token: int
+    expires_ms: int
+    renewed_ms: int | None
+    kernel_lock: str | None
+
+
+def acquire_lease(
+    store: Store,
+    name: str,
+    holder: str,
+    *,
+    now_ms: int,
+    seconds: float,
+    lock: ProcessLock | None = None,
+) -> int:
+    """Take a lease that is free, has run out or belongs to a dead process; return its token.
+
+    A lease that was renewed later than now was written by a clock that was ahead. It is not
+    believed, unless the kernel says that its process lives.
 
     Args:
         store: The open database.
@@ -23,26 +50,56 @@ def acquire_lease(store: Store, name: str, holder: str, *, now_ms: int, seconds:
         holder: Who takes it, in words that help a person find the process.
         now_ms: Wall-clock epoch milliseconds.
         seconds: How long it lasts unless renewed.
+        lock: The kernel's lock of that name, after its `acquire`; None: nothing is known of it.
 
     Raises:
         SafetyRefusal: another process holds it.
     """
     with store.write() as connection:
         rows = connection.execute(
-            "SELECT holder, token, expires_ms FROM leases WHERE name = ?", (name,)
+            "SELECT holder, token, expires_ms, renewed_ms, kernel_lock FROM leases WHERE name = ?",
+            (name,),
         ).fetchall()
-        if rows and rows[0][2] > now_ms:
-            left = (rows[0][2] - now_ms) / 1_000
-            raise SafetyRefusal(
-                f"{name} is traded by {rows[0][0]} already; stop that process first "
-                f"(if it was killed, its lease ends in {left:.0f} s)"
-            )
-        token = rows[0][1] + 1 if rows else 1
+        stored = _Stored(*rows[0]) if rows else None
+        if stored is not None and _is_held(stored, now_ms, seconds, lock):
+            raise SafetyRefusal(_refusal(name, stored, now_ms, lock))
+        token = stored.token + 1 if stored is not None else 1
         connection.execute(
-            "INSERT OR REPLACE INTO leases (name, holder, token, expires_ms) VALUES (?, ?, ?, ?)",
-            (name, holder, token, now_ms + int(seconds * 1_000)),
+            "INSERT OR REPLACE INTO leases (name, holder, token, expires_ms, renewed_ms, "
+            "kernel_lock) VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                name,
+                holder,
+                token,
+                now_ms + int(seconds * 1_000),
+                now_ms,
+                lock.identity if lock is not None else None,
+            ),
         )
         return token
+
+
+def _is_held(stored: _Stored, now_ms: int, seconds: float, lock: ProcessLock | None) -> bool:
+    """Return whether a stored lease keeps others out."""
+    if stored.expires_ms <= now_ms:
+        return False
+    if lock is not None and lock.is_taken:
+        return True
+    if lock is not None and lock.identity is not None and lock.identity == stored.kernel_lock:
+        return False
+    renewed_ms = stored.renewed_ms
+    if renewed_ms is None:
+        # An earlier version wrote it, with this same duration.
+        renewed_ms = stored.expires_ms - int(seconds * 1_000)
+    return renewed_ms <= now_ms + CLOCK_TOLERANCE_MS
+
+
+def _refusal(name: str, stored: _Stored, now_ms: int, lock: ProcessLock | None) -> str:
+    text = f"{name} is traded by {stored.holder} already; stop that process first"
+    if lock is not None and lock.is_taken:
+        return text
+    left_seconds = (stored.expires_ms - now_ms) / 1_000
+    return f"{text} (if it was killed, its lease ends in {left_seconds:.0f} s)"
 
 
 def renew_lease(store: Store, name: str, token: int, *, now_ms: int, seconds: float) -> None:
@@ -53,8 +110,8 @@ def renew_lease(store: Store, name: str, token: int, *, now_ms: int, seconds: fl
     """
     with store.write() as connection:
         connection.execute(
-            "UPDATE leases SET expires_ms = ? WHERE name = ? AND token = ?",
-            (now_ms + int(seconds * 1_000), name, token),
+            "UPDATE leases SET expires_ms = ?, renewed_ms = ? WHERE name = ? AND token = ?",
+            (now_ms + int(seconds * 1_000), now_ms, name, token),
         )
         if connection.changes() != 1:
             raise _lost(name)

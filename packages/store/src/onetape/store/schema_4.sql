@@ -117,10 +117,8 @@ CREATE TABLE stream_closes (
 ALTER TABLE decisions ADD COLUMN corrected_ms INTEGER;
 ALTER TABLE decisions ADD COLUMN correction TEXT;
 
--- Which process holds a lease: enough to prove on the same computer that the process has ended.
--- renewed_ms is when the lease was renewed last, by the computer's time.
+-- When a lease was renewed last, by the computer's time: a lease from a clock that was ahead is not
+-- believed. kernel_lock names the lock of the kernel that the holder keeps as long as its process
+-- lives; whoever can take that lock knows that the process has ended.
 ALTER TABLE leases ADD COLUMN renewed_ms INTEGER;
-ALTER TABLE leases ADD COLUMN boot_id TEXT;
-ALTER TABLE leases ADD COLUMN pid_namespace TEXT;
-ALTER TABLE leases ADD COLUMN pid INTEGER;
-ALTER TABLE leases ADD COLUMN process_started TEXT;
+ALTER TABLE leases ADD COLUMN kernel_lock TEXT;

@@ -1,0 +1,73 @@
+"""Rate limit bans shared through the database: no process on the file asks a banning exchange.
+
+An exchange counts the requests of one address, whichever program sends them.
+"""
+
+from pathlib import Path
+
+from onetape.core.errors import ConfigurationError, StoreError
+from onetape.store.database import Store, open_if_exists
+from onetape.store.silences import silence, silent_until_ms
+
+
+class SharedRateLimitBans:
+    """The bans of one exchange, for `RestExchange.share_silences`; used by one thread.
+
+    It has a connection of its own, which never waits: where the file is locked or absent, a ban is
+    kept in memory, and written when the file can be.
+    """
+
+    def __init__(self, database: Path, exchange: str) -> None:
+        """Prepare; the file is opened once it exists.
+
+        Args:
+            database: Path of the database file.
+            exchange: CCXT exchange id.
+        """
+        self._database = database
+        self._exchange = exchange
+        self._store: Store | None = None
+        self._until_ms: int | None = None
+        self._unwritten: tuple[int, str] | None = None
+
+    def until_ms(self) -> int | None:
+        """Return the end of the latest ban (epoch ms, computer's time), past or not, or None."""
+        try:
+            store = self._opened()
+            stored = silent_until_ms(store, self._exchange) if store is not None else None
+            if store is not None and self._unwritten is not None:
+                self._write(store, *self._unwritten)
+        except (StoreError, ConfigurationError):
+            # What ails the file is reported by the session, which needs it more.
+            stored = None
+        return max((one for one in (stored, self._until_ms) if one is not None), default=None)
+
+    def extend(self, until_ms: int, reason: str) -> None:
+        """Add a ban; one that ends later stays."""
+        if self._until_ms is not None and self._until_ms >= until_ms:
+            return
+        self._until_ms = until_ms
+        self._unwritten = (until_ms, reason)
+        try:
+            store = self._opened()
+            if store is not None:
+                self._write(store, until_ms, reason)
+        except (StoreError, ConfigurationError):
+            # Written with the next question for it.
+            return
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._store is not None:
+            self._store.close()
+
+    def _write(self, store: Store, until_ms: int, reason: str) -> None:
+        silence(store, self._exchange, until_ms=until_ms, reason=reason)
+        self._unwritten = None
+
+    def _opened(self) -> Store | None:
+        if self._store is None:
+            self._store = open_if_exists(self._database)
+            if self._store is not None:
+                self._store.patience_seconds = 0.0
+        return self._store

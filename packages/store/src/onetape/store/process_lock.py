@@ -1,0 +1,95 @@
+"""A lock of the kernel that ends with its process, whatever ends it: proof that it is dead.
+
+It is one byte of a file beside the database (POSIX, `lockf`). Child processes do not inherit it.
+A process that closes the file once loses all its locks on it, so the file stays open until its end.
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import threading
+from pathlib import Path
+from typing import Final
+
+#: What `lockf` fails with where another process holds the lock.
+_TAKEN: Final = (errno.EAGAIN, errno.EACCES)
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+_guard = threading.Lock()
+#: Open lock files of this process, by process id (a fork has none) and path.
+_files: dict[tuple[int, str], int] = {}
+#: Bytes that this process holds: the kernel lets a process lock its own bytes again.
+_held: set[tuple[int, str, int]] = set()
+
+
+class ProcessLock:
+    """One named lock beside a database; not held yet."""
+
+    def __init__(self, database: Path, name: str) -> None:
+        """Prepare.
+
+        Args:
+            database: Path of the database file; the lock file is `DATABASE-locks`.
+            name: What is locked, such as an account.
+        """
+        self._path = f"{os.path.realpath(database)}-locks"
+        digest = hashlib.sha256(name.encode()).digest()
+        # The lock file is empty: locks may lie behind its end.
+        self._offset = int.from_bytes(digest[:6], "big")
+        self.identity: str | None = None
+        """Boot of the computer and lock file, as text; None while the lock is not held.
+
+        Whoever gets the lock and finds the same identity stored knows that the holder is dead.
+        """
+        self.is_taken = False
+        """Whether another process, or another part of this one, held it at the last `acquire`."""
+
+    def acquire(self) -> bool:
+        """Take the lock if it is free; return whether it is held now.
+
+        Returns:
+            False also where the file system has no locks.
+        """
+        pid = os.getpid()
+        with _guard:
+            key = (pid, self._path, self._offset)
+            self.is_taken = key in _held
+            if self.is_taken:
+                return False
+            try:
+                descriptor = _opened(pid, self._path)
+                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self._offset)
+            except OSError as error:
+                self.is_taken = error.errno in _TAKEN
+                return False
+            _held.add(key)
+            self.identity = _identity(descriptor)
+            return True
+
+    def release(self) -> None:
+        """Give the lock back, if it is held."""
+        if self.identity is None:
+            return
+        pid = os.getpid()
+        with _guard:
+            fcntl.lockf(_files[pid, self._path], fcntl.LOCK_UN, 1, self._offset)
+            _held.discard((pid, self._path, self._offset))
+            self.identity = None
+
+
+def _opened(pid: int, path: str) -> int:
+    descriptor = _files.get((pid, path))
+    if descriptor is None:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        _files[pid, path] = descriptor
+    return descriptor
+
+
+def _identity(descriptor: int) -> str:
+    try:
+        boot = _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        # Not Linux: no two processes share this identity, so nothing is proven by it.
+        boot = os.urandom(16).hex()
+    return f"boot {boot} file {os.fstat(descriptor).st_ino}"

@@ -1,0 +1,57 @@
+"""Bans of an exchange that all processes on a file know, the trader included."""
+
+import time
+from pathlib import Path
+
+from held_lock import locked
+from onetape.store.database import open_store
+from onetape.store.silences import silence, silent_until_ms
+from programs import Program
+from trader.rate_limit_bans import SharedRateLimitBans
+
+
+def test_a_ban_that_another_process_stored_is_obeyed(tmp_path: Path) -> None:
+    db = tmp_path / "x.db"
+    bans = SharedRateLimitBans(db, "binance")
+    assert bans.until_ms() is None
+    with open_store(db, create=True) as store:
+        silence(store, "binance", until_ms=5_000, reason="HTTP 418")
+        silence(store, "kraken", until_ms=9_000, reason="HTTP 418")
+    assert bans.until_ms() == 5_000
+    bans.close()
+
+
+def test_a_ban_is_stored_for_other_processes(tmp_path: Path) -> None:
+    db = tmp_path / "x.db"
+    with open_store(db, create=True) as store:
+        bans = SharedRateLimitBans(db, "binance")
+        bans.extend(5_000, "HTTP 418")
+        bans.extend(4_000, "HTTP 429")
+        assert silent_until_ms(store, "binance") == 5_000
+        bans.close()
+
+
+def test_a_ban_while_the_file_is_locked_holds_at_once_and_is_stored_later(tmp_path: Path) -> None:
+    db = tmp_path / "x.db"
+    with open_store(db, create=True) as store:
+        bans = SharedRateLimitBans(db, "binance")
+        with locked(db):
+            began = time.monotonic()
+            bans.extend(5_000, "HTTP 418")
+            assert bans.until_ms() == 5_000
+            assert time.monotonic() - began < 0.5
+        assert silent_until_ms(store, "binance") is None
+        assert bans.until_ms() == 5_000
+        assert silent_until_ms(store, "binance") == 5_000
+        bans.close()
+
+
+def test_a_trader_asks_nothing_of_an_exchange_that_has_banned_another_process(
+    tmp_path: Path,
+) -> None:
+    with open_store(tmp_path / "data" / "onetape.db", create=True) as store:
+        until_ms = time.time_ns() // 1_000_000 + 60_000
+        silence(store, "binance", until_ms=until_ms, reason="HTTP 418")
+    with Program("trader", "--exchange", "binance", folder=tmp_path) as program:
+        assert program.ends() == 5
+    assert "asked not to be called until" in program.errors[0]
