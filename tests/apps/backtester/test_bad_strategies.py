@@ -1,9 +1,11 @@
-"""A strategy that cannot be used ends the real program with one line: strategy, bar, remedy."""
+"""A strategy that cannot be used ends the program with one line: strategy, bar, remedy."""
 
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,11 +94,16 @@ BODIES = {
 }
 
 
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the console script, as a user does."""
+Run = Callable[..., tuple[int, str, str]]
+#: Of the simulator's tape, without a file that is written.
+PLAIN = ("--exchange", "simulator", "--no-report", "--no-keep")
+
+
+def run_script(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    """Run the console script, as a user does: what a strategy does may end a whole process."""
     program = Path(sys.executable).with_name("backtester")
-    return subprocess.run(
-        [program, *arguments, "--exchange", "simulator", "--no-report", "--no-keep"],
+    done = subprocess.run(
+        [program, *arguments, *PLAIN],
         cwd=folder,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""},
         capture_output=True,
@@ -104,13 +111,24 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         check=False,
         timeout=60,
     )
+    return done.returncode, done.stdout, done.stderr
 
 
-def one_line(
-    done: subprocess.CompletedProcess[str], code: int, name: str, words: tuple[str, ...]
-) -> None:
-    assert (done.returncode, done.stdout) == (code, "")
-    (line,) = done.stderr.splitlines()
+@pytest.fixture
+def run(backtester: Callable[..., Any]) -> Callable[..., tuple[int, str, str]]:
+    """Return a function that runs the program in this process."""
+
+    def ended(*arguments: str) -> tuple[int, str, str]:
+        done = backtester(*arguments, *PLAIN)
+        return done.code, done.out, done.err
+
+    return ended
+
+
+def one_line(ended: tuple[int, str, str], code: int, name: str, words: tuple[str, ...]) -> None:
+    """Compare how a program ended: its exit code, and what it printed on stdout and stderr."""
+    assert ended[:2] == (code, "")
+    (line,) = ended[2].splitlines()
     # A parameter is told with its flag.
     assert line.startswith(
         (f"backtester: strategy {name}", f"backtester: --param: strategy {name}")
@@ -126,7 +144,7 @@ def test_a_strategy_that_cannot_be_used_is_told_in_one_line(
     del tape
     body, code, words = BODIES[what]
     (folder / "bad.py").write_text(SOURCE.replace("{body}", body))
-    one_line(run(folder, "--strategy", "bad.py"), code, "bad", words)
+    one_line(run_script(folder, "--strategy", "bad.py"), code, "bad", words)
 
 
 @pytest.mark.parametrize(
@@ -138,11 +156,11 @@ def test_a_strategy_that_cannot_be_used_is_told_in_one_line(
     ],
 )
 def test_a_parameter_that_cannot_be_is_refused(
-    folder: Path, tape: Path, parameter: str, words: str
+    folder: Path, tape: Path, run: Run, parameter: str, words: str
 ) -> None:
     del tape
     (folder / "bad.py").write_text(SOURCE.replace("{body}", "return Signals(signal, {})"))
-    one_line(run(folder, "--strategy", "bad.py", "--param", parameter), 2, "bad", (words,))
+    one_line(run("--strategy", "bad.py", "--param", parameter), 2, "bad", (words,))
 
 
 def spoil(tape: Path, values: str) -> None:
@@ -166,16 +184,16 @@ def spoil(tape: Path, values: str) -> None:
     ],
 )
 def test_a_row_that_no_table_takes_is_not_traded(
-    folder: Path, tape: Path, values: str, fault: str
+    tape: Path, run: Run, values: str, fault: str
 ) -> None:
     spoil(tape, values)
-    one_line(run(folder, "-s", "rsi"), 4, "rsi", ("2024-01-03 02:00 UTC", fault, "delete that"))
+    one_line(run("-s", "rsi"), 4, "rsi", ("2024-01-03 02:00 UTC", fault, "delete that"))
 
 
 @pytest.mark.parametrize("column", ["open", "high", "low", "close", "volume"])
 def test_a_stored_value_that_is_no_number_is_named_by_its_candle(
-    folder: Path, tape: Path, column: str
+    tape: Path, run: Run, column: str
 ) -> None:
     spoil(tape, f"{column} = 9e999")
-    done = run(folder, "--strategy", "rsi")
+    done = run("--strategy", "rsi")
     one_line(done, 4, "rsi", ("2024-01-03 02:00 UTC", f"its {column} is no number", "delete that"))

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -137,11 +138,22 @@ class Many(Strategy):
 """
 
 
+@pytest.fixture(scope="module")
+def many_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of what the tests share of one search."""
+    return tmp_path_factory.mktemp("many")
+
+
 @pytest.fixture
-def many(search: Run, folder: Path) -> Any:
+def many(search: Run, folder: Path, many_folder: Path) -> Any:
     """Return a search of hundreds of combinations whose parameters have hundreds of values."""
-    (folder / "many.py").write_text(STRATEGY)
-    return search(*MANY)
+    document, page = many_folder / "search.json", many_folder / "page.html"
+    if not document.exists():
+        (folder / "many.py").write_text(STRATEGY)
+        found = search(*MANY)
+        shutil.copy(found["page"], page)
+        document.write_text(json.dumps({**found, "page": str(page)}))
+    return json.loads(document.read_text())
 
 
 def fields(page: Page, which: str) -> list[str]:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 import urllib.request
+from bisect import bisect_left
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -73,7 +74,8 @@ class ChosenServer(ThreadingHTTPServer):
 
 def _from_then_on(opens: list[int], since: int, limit: int) -> list[int]:
     """Answer as Binance does: the first candles at or after a time."""
-    return [opened for opened in opens if opened >= since][:limit]
+    first = bisect_left(opens, since)
+    return opens[first : first + limit]
 
 
 class _Handler(BaseHTTPRequestHandler):

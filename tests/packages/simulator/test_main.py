@@ -1,4 +1,4 @@
-"""`simulator` as a real process."""
+"""The program `simulator`: as a real process where it serves or ends on a signal."""
 
 import json
 import os
@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from onetape.cli.program import exit_code_of
+from onetape.simulator.main import app
 
 COMMAND = [sys.executable, "-m", "onetape.simulator.main"]
 
@@ -108,12 +111,18 @@ def test_a_port_in_use_is_one_line_and_code_3() -> None:
     ],
 )
 def test_a_wrong_option_is_one_line_and_its_code(
-    arguments: list[str], code: int, text: str
+    arguments: list[str],
+    code: int,
+    text: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    result = finished(*arguments)
-    assert result.returncode == code
-    assert text in result.stderr
-    assert result.stderr.count("\n") == 1
+    monkeypatch.setenv("COLUMNS", "200")
+    assert exit_code_of(app, "simulator", arguments) == code
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert text in printed.err
+    assert printed.err.count("\n") == 1
 
 
 def test_help_loads_neither_the_server_nor_numpy() -> None:
@@ -155,13 +164,13 @@ def test_recorded_candles_are_replayed_from_inside_the_file(tmp_path: Path) -> N
     assert [row[2] for row in candles] == [f"{101 + row}.00000000" for row in range(4)]
 
 
-def test_a_file_that_cannot_be_replayed_is_one_line_and_code_2(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [*COMMAND, "--data", str(tmp_path / "nope.db")], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "there is no such file" in done.stderr
+def test_a_file_that_cannot_be_replayed_is_one_line_and_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code_of(app, "simulator", ["--data", str(tmp_path / "nope.db")]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1
+    assert "there is no such file" in printed.err
 
 
 def test_the_account_holds_what_balance_says_and_the_ledger_tells_it() -> None:
