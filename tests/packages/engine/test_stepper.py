@@ -29,6 +29,7 @@ from onetape.engine import (
 
 BUY, SELL, HOLD = 1, -1, 0
 FLAT = Candle(0, 100, 100, 100, 100, 1)
+PLAIN = AccountConfig()
 EXITS = ExitConfig(stop_loss=0.05, take_profit=0.1)
 
 
@@ -182,6 +183,67 @@ def test_a_target_that_a_forming_candle_reached_waits_for_its_close() -> None:
     (target,) = account.on(CandleClosed("A", Candle(60, 100, 111, 100, 105, 1)))
     assert isinstance(target, Exit)
     assert target.kind == "target"
+
+
+def test_a_target_that_prices_reached_unwatched_sells_before_the_close() -> None:
+    account = Stepping(AccountConfig(exits=EXITS))
+    account.buy()
+    passed = Candle(60, 100, 111, 100, 105, 1)
+    (target,) = account.on(CandleForming("A", passed, is_unwatched=True))
+    assert isinstance(target, Exit)
+    assert target.kind == "target"
+
+
+def late(account: AccountConfig = PLAIN) -> Stepping:
+    """Return an account that holds A, with candle 1 closed and candle 2 open, undecided."""
+    stepping = Stepping(account)
+    stepping.buy()
+    stepping.on(CandleClosed("A", FLAT._replace(timestamp=60)))
+    stepping.open(2, price=101.0)
+    return stepping
+
+
+def test_a_sell_that_comes_after_the_next_open_sells_at_that_open() -> None:
+    sold = late().on(StrategySignal("A", 60, SELL))
+    assert sold == [Exit("A", 120, "signal", 101.0, is_ambiguous=False)]
+
+
+def test_a_sell_that_comes_after_the_next_close_is_due_at_the_open_after_it() -> None:
+    account = late()
+    account.on(CandleClosed("A", FLAT._replace(timestamp=120)))
+    assert account.on(StrategySignal("A", 60, SELL)) == []
+    assert account.on(StrategySignal("A", 120, HOLD)) == []
+    assert account.open(3) == [Exit("A", 180, "signal", 100.0, is_ambiguous=False)]
+
+
+def test_a_signal_that_a_later_one_has_passed_over_is_refused() -> None:
+    account = Stepping(AccountConfig())
+    account.on(CandleClosed("A", FLAT))
+    account.close(1, BUY)
+    with pytest.raises(ValueError, match="signal of candle 0"):
+        account.on(StrategySignal("A", 0, SELL))
+
+
+def test_a_buy_that_comes_after_the_next_open_enters_at_that_open() -> None:
+    account = Stepping(AccountConfig())
+    account.on(CandleClosed("A", FLAT))
+    account.open(1, price=101.0)
+    assert account.on(StrategySignal("A", 0, BUY)) == [Enter("A", 60, 101.0)]
+
+
+def test_a_buy_that_comes_after_the_next_close_enters_nothing() -> None:
+    account = Stepping(AccountConfig())
+    account.on(CandleClosed("A", FLAT))
+    account.on(CandleClosed("A", FLAT._replace(timestamp=60)))
+    account.on(StrategySignal("A", 0, BUY))
+    assert account.open(2) == []
+
+
+def test_a_late_buy_does_not_enter_in_the_candle_in_which_a_position_was_left() -> None:
+    account = late(AccountConfig(exits=EXITS))
+    assert len(account.forms(2, high=101, low=90, close=90)) == 1
+    account.on(ExitFilled("A"))
+    assert account.on(StrategySignal("A", 60, BUY)) == []
 
 
 def test_an_exit_that_falls_due_in_a_candle_sells_at_its_next_price() -> None:

@@ -1,8 +1,9 @@
 """Events that the trading rules react to, and the intents that follow from them (stepper.py).
 
 For each symbol the events of one candle come in this order: `CandlesOpened` (left out where nothing
-was traded in the candle), any number of `CandleForming`, `CandleClosed`, and `StrategySignal` (left
-out where nothing was decided on the candle).
+was traded in the candle), any number of `CandleForming`, and `CandleClosed`. The `StrategySignal`
+on it comes after its close, and may come late or not at all: in the meantime later candles may
+open and close.
 """
 
 from msgspec import Struct
@@ -39,6 +40,9 @@ class CandleForming(Struct, frozen=True, tag=True):
     candle: Candle
     price_step: float = 0.0
     """Price step of the market in the candle, quote currency; 0: none."""
+    is_unwatched: bool = False
+    """Whether these prices passed while the market was not watched: then each exit counts that they
+    allow, also one that later prices of the candle could change."""
 
 
 class CandleClosed(Struct, frozen=True, tag=True):
@@ -54,7 +58,10 @@ class CandleClosed(Struct, frozen=True, tag=True):
 
 
 class StrategySignal(Struct, frozen=True, tag=True):
-    """The strategy's signal on the candle of a symbol that closed last."""
+    """The strategy's signal on a closed candle of a symbol.
+
+    Signals come in the order of their candles; a candle that one has passed over gets none.
+    """
 
     symbol: str
     timestamp: int
@@ -62,7 +69,8 @@ class StrategySignal(Struct, frozen=True, tag=True):
     signal: int
     """1 BUY, -1 SELL, 0 HOLD."""
     can_enter: bool = True
-    """Whether a BUY may become an entry; its run of BUYs goes on either way."""
+    """Whether a BUY on the newest closed candle may become an entry; its run of BUYs goes on either
+    way."""
 
 
 class ExitDue(Struct, frozen=True, tag=True):

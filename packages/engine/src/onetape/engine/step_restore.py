@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from onetape.core.candles import Candle
 from onetape.engine.step_state import (
+    MOST_UNDECIDED,
     HeldPosition,
     StepRules,
     StepState,
@@ -21,8 +22,8 @@ class CandleFacts(Struct, frozen=True):
     candle: Candle
     has_trade: bool = True
     """Whether anything was traded in the candle."""
-    signal: int = 0
-    """1 BUY, -1 SELL, 0 HOLD or not decided on."""
+    signal: int | None = None
+    """1 BUY, -1 SELL, 0 HOLD; None: not decided on."""
     can_enter: bool = True
     """Whether a BUY on the candle could become an entry."""
     entry_price: float | None = None
@@ -52,7 +53,9 @@ def _restored(rules: StepRules, facts: Sequence[CandleFacts]) -> SymbolStepState
     state = SymbolStepState()
     for fact in facts:
         state = _after_candle(rules, state, fact)
-        state = state.after_signal(rules, fact.signal, can_enter=fact.can_enter)
+        if fact.signal is not None:
+            timestamp = fact.candle.timestamp
+            state = state.after_signal(rules, timestamp, fact.signal, can_enter=fact.can_enter)
     return state
 
 
@@ -71,7 +74,8 @@ def _after_candle(rules: StepRules, state: SymbolStepState, fact: CandleFacts) -
     return replace(
         state,
         candles=number + 1,
-        timestamp=fact.candle.timestamp,
+        closed=fact.candle.timestamp,
+        undecided=(*state.undecided[1 - MOST_UNDECIDED :], fact.candle.timestamp),
         position=held,
         # A BUY that was due in a candle with a trade has entered, or was dropped.
         buy_due=state.buy_due and not fact.has_trade,

@@ -5,14 +5,17 @@ own fills. All of it can be stored (msgspec) and rebuilt from stored facts (step
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from onetape.engine.account_config import AccountConfig, Reentry
 from onetape.engine.exit_config import ExitConfig
+from onetape.engine.step_events import OpenedCandle
 
+#: Candles that wait for a signal, at most; older ones get none.
+MOST_UNDECIDED: Final = 1_000
 #: Why a BUY may not enter: the cool-down after an exit, or its run of BUYs has led to an entry.
 EntryObstacle = Literal["cooldown", "run_used"]
 
@@ -66,7 +69,7 @@ class OrderInFlight(Struct, frozen=True):
 
     side: Literal["buy", "sell"]
     candle: int
-    """Number of the candle in which the order was made."""
+    """Number of the candle that was open, or had closed last, when the order was made."""
     run: int | None = None
     """Of a buy: `run_start` of the run of BUYs that an entry uses up."""
 
@@ -76,10 +79,12 @@ class SymbolStepState(Struct, frozen=True):
 
     candles: int = 0
     """How many candles have closed: the number of the candle that is open or comes next."""
-    timestamp: int | None = None
-    """Open of the newest candle that has opened or closed, epoch seconds; None: none has."""
-    open_price: float | None = None
-    """First price of the candle that has opened and not closed, quote currency; None: none has."""
+    closed: int | None = None
+    """Open of the newest closed candle, epoch seconds; None: there is none."""
+    opened: OpenedCandle | None = None
+    """The candle that has opened with a trade and has not closed; None: there is none."""
+    undecided: tuple[int, ...] = ()
+    """Opens of the newest closed candles, without a signal yet; oldest first, epoch seconds."""
     position: HeldPosition | None = None
     order: OrderInFlight | None = None
     buy_due: bool = False
@@ -102,31 +107,50 @@ class SymbolStepState(Struct, frozen=True):
         """Return whether there is neither a position nor an order that may open one."""
         return self.position is None and self.order is None
 
+    @property
+    def number(self) -> int:
+        """Return the number of the candle that is open, or that has closed last."""
+        return self.candles if self.opened is not None else self.candles - 1
+
     def is_before(self, timestamp: int) -> bool:
-        """Return whether the newest candle opened before this time, epoch seconds."""
-        return self.timestamp is None or self.timestamp < timestamp
+        """Return whether the newest closed candle opened before this time, epoch seconds."""
+        return self.closed is None or self.closed < timestamp
 
     def cooldown_left(self, rules: StepRules) -> int:
         """Return for how many more closed candles a BUY may not enter."""
-        order, free_from = self.order, self.free_from
-        if order is not None and order.side == "sell":
-            free_from = order.candle + 1 + rules.cool_down_bars
+        free_from = self.free_from
+        if self.order is not None and self.order.side == "sell":
+            free_from = self.number + 1 + rules.cool_down_bars
         return max(0, free_from - self.candles)
 
     def after_signal(
-        self, rules: StepRules, signal: int, *, can_enter: bool = True
+        self, rules: StepRules, timestamp: int, signal: int, *, can_enter: bool = True
     ) -> "SymbolStepState":
-        """Return the state after the signal of the candle that closed last: 1 BUY, -1 SELL."""
-        if signal < 0:
-            is_held = self.position is not None or self.order is not None
-            return replace(self, buy_due=False, sell_due=is_held)
-        if signal == 0:
-            return self
-        number = self.candles - 1
-        is_same_run = self.last_buy is not None and self.last_buy >= number - 1
-        after = replace(self, last_buy=number, run_start=self.run_start if is_same_run else number)
+        """Return the state after the signal of a candle in `undecided`.
+
+        Args:
+            rules: Cool-down and re-entry.
+            timestamp: Open of the candle, epoch seconds.
+            signal: 1 BUY, -1 SELL, 0 HOLD.
+            can_enter: Whether a BUY may enter, if the candle is the newest closed one.
+
+        Raises:
+            ValueError: the candle has not closed, or it or a later one has a signal.
+        """
+        place = self.undecided.index(timestamp)
+        number = self.candles - len(self.undecided) + place
+        state = replace(self, undecided=self.undecided[place + 1 :])
+        if signal > 0:
+            return state._after_buy(rules, number, can_enter=can_enter)
+        return replace(state, buy_due=False, sell_due=not state.is_flat) if signal < 0 else state
+
+    def _after_buy(self, rules: StepRules, number: int, *, can_enter: bool) -> "SymbolStepState":
+        is_same_run = self.last_buy is not None and self.last_buy == number - 1
+        run_start = self.run_start if is_same_run else number
+        after = replace(self, last_buy=number, run_start=run_start)
+        is_newest = number == self.candles - 1
         may_be_flat = self.position is None or self.order is not None
-        if may_be_flat and can_enter and entry_obstacle(rules, after) is None:
+        if can_enter and is_newest and may_be_flat and entry_obstacle(rules, after) is None:
             return replace(after, buy_due=True)
         return after
 
@@ -153,11 +177,11 @@ class StepState(Struct, frozen=True):
 
 
 def entry_obstacle(rules: StepRules, state: SymbolStepState) -> EntryObstacle | None:
-    """Return why a BUY on the candle that closed last may not enter; None where it may.
+    """Return why a BUY on the newest closed candle may not enter; None where it may.
 
     Args:
         rules: Cool-down and re-entry.
-        state: Of the symbol, after the BUY.
+        state: Of the symbol, after that BUY.
     """
     if state.cooldown_left(rules):
         return "cooldown"

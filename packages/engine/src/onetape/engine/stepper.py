@@ -48,6 +48,7 @@ from onetape.engine.step_events import (
     StrategySignal,
 )
 from onetape.engine.step_state import (
+    MOST_UNDECIDED,
     HeldPosition,
     OrderInFlight,
     StepRules,
@@ -94,13 +95,9 @@ def _after(rules: StepRules, state: SymbolStepState, event: Event) -> _Stepped:
         case CandleClosed():
             return _after_close(rules, state, event)
         case StrategySignal():
-            if state.open_price is not None or event.timestamp != state.timestamp:
-                raise _misplaced(event.symbol, "signal", event.timestamp, state)
-            after = state.after_signal(rules, event.signal, can_enter=event.can_enter)
-            return after, None
+            return _after_signal(rules, state, event)
         case ExitDue():
-            is_held = state.position is not None or state.order is not None
-            return replace(state, sell_due=is_held), None
+            return replace(state, sell_due=not state.is_flat), None
         case EntryFilled() | EntryRefused():
             return _after_entry(state, event), None
         case ExitFilled() | ExitRefused():
@@ -111,32 +108,44 @@ def _after(rules: StepRules, state: SymbolStepState, event: Event) -> _Stepped:
 
 def _after_open(rules: StepRules, state: SymbolStepState, opened: OpenedCandle) -> _Stepped:
     """Return what the first trade of a candle leads to: an exit at its open, or an entry's turn."""
-    if state.open_price is not None or not state.is_before(opened.timestamp):
+    if state.opened is not None or not state.is_before(opened.timestamp):
         raise _misplaced(opened.symbol, "open", opened.timestamp, state)
-    state = replace(
-        state,
-        timestamp=opened.timestamp,
-        open_price=opened.price,
-        is_slot_awaited=state.buy_due and state.is_flat,
-    )
+    state = replace(state, opened=opened)
     held = state.position
-    if held is None or state.order is not None:
-        return state, None
-    found: BarExit | None = None
+    if held is None or state.order is not None or state.sell_due or not held.has_levels:
+        return _due_now(state)
     bars, age = rules.exits.time_stop_bars, state.candles - held.candle
-    if state.sell_due:
-        found = BarExit(opened.price, SIGNAL, is_ambiguous=False)
-    elif held.has_levels and bars is not None and age >= bars:
+    if bars is not None and age >= bars:
         found = BarExit(opened.price, TIME_STOP, is_ambiguous=False)
-    elif held.has_levels:
+    else:
         found = exit_at_open(opened.price, _levels(rules, state, held, opened.price_step))
     return _leave(state, opened.symbol, opened.timestamp, found)
+
+
+def _due_now(state: SymbolStepState) -> _Stepped:
+    """Return what the orders lead to that are due at the open of the candle that has opened."""
+    opened = state.opened
+    if opened is None or state.order is not None:
+        return state, None
+    if state.position is None:
+        return replace(state, is_slot_awaited=state.buy_due), None
+    found = BarExit(opened.price, SIGNAL, is_ambiguous=False) if state.sell_due else None
+    return _leave(state, opened.symbol, opened.timestamp, found)
+
+
+def _after_signal(rules: StepRules, state: SymbolStepState, event: StrategySignal) -> _Stepped:
+    """Return what a signal leads to: an order, at once where the next candle has opened."""
+    if event.timestamp not in state.undecided:
+        raise _misplaced(event.symbol, "signal", event.timestamp, state)
+    return _due_now(
+        state.after_signal(rules, event.timestamp, event.signal, can_enter=event.can_enter)
+    )
 
 
 def _after_forming(rules: StepRules, state: SymbolStepState, event: CandleForming) -> _Stepped:
     """Return what a candle that still forms leads to: an exit that cannot change any more."""
     candle, held = event.candle, state.position
-    if state.open_price is None or state.timestamp != candle.timestamp:
+    if state.opened is None or state.opened.timestamp != candle.timestamp:
         raise _misplaced(event.symbol, "forming prices", candle.timestamp, state)
     if held is None or state.order is not None:
         return state, None
@@ -145,19 +154,19 @@ def _after_forming(rules: StepRules, state: SymbolStepState, event: CandleFormin
         found = BarExit(candle.close, SIGNAL, is_ambiguous=False)
     elif held.has_levels:
         levels = _levels(rules, state, held, event.price_step)
-        found = final_exit(candle.open, candle.high, candle.low, levels)
+        rule = exit_in_bar if event.is_unwatched else final_exit
+        found = rule(candle.open, candle.high, candle.low, levels)
     return _leave(state, event.symbol, candle.timestamp, found)
 
 
 def _after_close(rules: StepRules, state: SymbolStepState, event: CandleClosed) -> _Stepped:
     """Return what a candle's close leads to: an exit inside it, and one candle more."""
-    candle, held = event.candle, state.position
-    is_traded = state.open_price is not None
-    is_open = is_traded and candle.timestamp == state.timestamp
-    if not is_open and (is_traded or not state.is_before(candle.timestamp)):
+    candle, held, opened = event.candle, state.position, state.opened
+    is_next = state.is_before(candle.timestamp)
+    if not is_next if opened is None else candle.timestamp != opened.timestamp:
         raise _misplaced(event.symbol, "close", candle.timestamp, state)
     found: BarExit | None = None
-    if is_traded and held is not None:
+    if opened is not None and held is not None:
         if held.has_levels and state.order is None:
             levels = _levels(rules, state, held, event.price_step)
             found = exit_in_bar(candle.open, candle.high, candle.low, levels)
@@ -167,8 +176,9 @@ def _after_close(rules: StepRules, state: SymbolStepState, event: CandleClosed) 
         replace(
             state,
             candles=state.candles + 1,
-            timestamp=candle.timestamp,
-            open_price=None,
+            closed=candle.timestamp,
+            opened=None,
+            undecided=(*state.undecided[1 - MOST_UNDECIDED :], candle.timestamp),
             position=held,
             # An entry that has not had its turn in a candle with a trade is dropped.
             buy_due=state.buy_due and not state.is_slot_awaited,
@@ -189,7 +199,7 @@ def _leave(state: SymbolStepState, symbol: str, timestamp: int, found: BarExit |
     """Return the state with an exit in flight, and the exit; the state alone where none is due."""
     if found is None:
         return state, None
-    after = replace(state, order=OrderInFlight("sell", state.candles), sell_due=False)
+    after = replace(state, order=OrderInFlight("sell", state.number), sell_due=False)
     kind = EXIT_KINDS[found.kind]
     return after, Exit(symbol, timestamp, kind, found.price, found.is_ambiguous)
 
@@ -212,7 +222,7 @@ def _after_exit(
         raise ValueError(f"{event.symbol} has no exit in flight that {event} could end")
     if isinstance(event, ExitRefused):
         return replace(state, position=replace(held, has_levels=False)).settled()
-    free_from = order.candle + 1 + rules.cool_down_bars
+    free_from = state.number + 1 + rules.cool_down_bars
     return replace(state, position=None, free_from=free_from).settled()
 
 
@@ -231,11 +241,12 @@ def _entries(rules: StepRules, symbols: dict[str, SymbolStepState]) -> Sequence[
     is_entering, entries = "buy" in sides, list[Enter]()
     for symbol in rules.symbols:
         state = symbols[symbol]
-        if not state.is_slot_awaited or state.timestamp is None or state.open_price is None:
+        opened = state.opened
+        if not state.is_slot_awaited or opened is None:
             continue
         if taken < rules.max_open_trades:
             order = OrderInFlight("buy", state.candles, state.run_start)
-            entries.append(Enter(symbol, state.timestamp, state.open_price))
+            entries.append(Enter(symbol, opened.timestamp, opened.price))
             taken, is_entering = taken + 1, True
         elif is_entering:
             continue
@@ -246,8 +257,9 @@ def _entries(rules: StepRules, symbols: dict[str, SymbolStepState]) -> Sequence[
 
 
 def _misplaced(symbol: str, what: str, timestamp: int, state: SymbolStepState) -> ValueError:
-    stage = "closed" if state.open_price is None else "open"
+    opened = "none" if state.opened is None else f"that of {state.opened.timestamp}"
     return ValueError(
-        f"{symbol}: the {what} of candle {timestamp} does not follow candle {state.timestamp}, "
-        f"which is {stage}"
+        f"{symbol}: the {what} of candle {timestamp} does not fit: the newest closed candle is "
+        f"that of {state.closed}, the open one is {opened}, and {len(state.undecided)} wait for a "
+        "signal"
     )
