@@ -18,6 +18,7 @@ from onetape.engine import (
     ExitDue,
     ExitFilled,
     ExitRefused,
+    ExitSent,
     Intent,
     OpenedCandle,
     StepRules,
@@ -294,6 +295,24 @@ def test_a_restored_position_whose_exit_was_refused_has_no_stop() -> None:
     assert account.open(3, price=50.0) == []
 
 
+def test_a_restored_entry_in_the_open_candle_can_be_stopped_in_it() -> None:
+    account = Stepping(AccountConfig(exits=EXITS))
+    opened = CandleFacts(FLAT._replace(timestamp=60), entry_price=100.0, is_open=True)
+    account.state = restore_state(account.rules, {"A": [CandleFacts(FLAT, signal=BUY), opened]})
+    (stop,) = account.forms(1, high=100, low=94, close=94)
+    assert isinstance(stop, Exit)
+    assert stop.kind == "stop_loss"
+
+
+def test_a_position_that_a_person_sells_is_not_sold_twice() -> None:
+    account = Stepping(AccountConfig(exits=EXITS))
+    account.buy()
+    account.on(ExitSent("A"))
+    assert account.forms(1, high=100, low=90, close=90) == []
+    account.on(ExitFilled("A"))
+    assert account.state.symbols["A"].position is None
+
+
 @pytest.mark.parametrize(
     "event",
     [
@@ -306,6 +325,7 @@ def test_a_restored_position_whose_exit_was_refused_has_no_stop() -> None:
         EntryRefused("A"),
         ExitFilled("A"),
         ExitRefused("A"),
+        ExitSent("A"),
     ],
 )
 def test_an_event_that_does_not_fit_to_the_open_candle_is_refused(event: Event) -> None:

@@ -79,6 +79,12 @@ class ExitDue(Struct, frozen=True, tag=True):
     symbol: str
 
 
+class ExitSent(Struct, frozen=True, tag=True):
+    """A position is being sold by an order that no `Exit` asked for, such as one of a person."""
+
+    symbol: str
+
+
 class EntryFilled(Struct, frozen=True, tag=True):
     """The order of an `Enter` has been filled."""
 
@@ -94,13 +100,13 @@ class EntryRefused(Struct, frozen=True, tag=True):
 
 
 class ExitFilled(Struct, frozen=True, tag=True):
-    """The order of an `Exit` has been filled."""
+    """The order that sells the position has been filled."""
 
     symbol: str
 
 
 class ExitRefused(Struct, frozen=True, tag=True):
-    """The order of an `Exit` was refused by the market: now only a SELL ends the position."""
+    """The market refused the order that sells the position: now only a SELL ends it."""
 
     symbol: str
 
@@ -111,6 +117,7 @@ Event = (
     | CandleClosed
     | StrategySignal
     | ExitDue
+    | ExitSent
     | EntryFilled
     | EntryRefused
     | ExitFilled

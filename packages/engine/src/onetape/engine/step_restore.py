@@ -7,6 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from onetape.core.candles import Candle
+from onetape.engine.step_events import OpenedCandle
 from onetape.engine.step_state import (
     MOST_UNDECIDED,
     HeldPosition,
@@ -17,7 +18,7 @@ from onetape.engine.step_state import (
 
 
 class CandleFacts(Struct, frozen=True):
-    """What is stored of one closed candle of a symbol."""
+    """What is stored of one candle of a symbol."""
 
     candle: Candle
     has_trade: bool = True
@@ -30,10 +31,12 @@ class CandleFacts(Struct, frozen=True):
     """Price before slippage of the entry that the candle filled, quote currency; None: none."""
     exit: Literal["", "filled", "refused"] = ""
     """What became of the exit in the candle; empty: there was none."""
+    is_open: bool = False
+    """Whether the candle has opened and not closed: only the last one of a symbol may be."""
 
 
 def restore_state(rules: StepRules, facts: Mapping[str, Sequence[CandleFacts]]) -> StepState:
-    """Return the state of an account after the newest closed candle of each symbol.
+    """Return the state of an account after the newest candle of each symbol.
 
     Nothing before the candle whose signal led to the last entry matters, so the facts may begin
     there; a symbol that has never been entered needs none but its newest candle. Orders in flight
@@ -45,14 +48,19 @@ def restore_state(rules: StepRules, facts: Mapping[str, Sequence[CandleFacts]]) 
         facts: By symbol, oldest first.
     """
     state = StepState.of(rules)
-    restored = {symbol: _restored(rules, rows) for symbol, rows in facts.items()}
+    restored = {symbol: _restored(rules, symbol, rows) for symbol, rows in facts.items()}
     return StepState({**state.symbols, **restored})
 
 
-def _restored(rules: StepRules, facts: Sequence[CandleFacts]) -> SymbolStepState:
+def _restored(rules: StepRules, symbol: str, facts: Sequence[CandleFacts]) -> SymbolStepState:
     state = SymbolStepState()
     for fact in facts:
         state = _after_candle(rules, state, fact)
+        if fact.is_open:
+            return replace(
+                state, opened=OpenedCandle(symbol, fact.candle.timestamp, fact.candle.open)
+            )
+        state = _closed(state, fact.candle.timestamp)
         if fact.signal is not None:
             timestamp = fact.candle.timestamp
             state = state.after_signal(rules, timestamp, fact.signal, can_enter=fact.can_enter)
@@ -64,7 +72,7 @@ def _after_candle(rules: StepRules, state: SymbolStepState, fact: CandleFacts) -
     if fact.entry_price is not None:
         held = HeldPosition(fact.entry_price, fact.entry_price, number)
         state = replace(state, used_run=state.run_start)
-    if held is not None and fact.has_trade:
+    if held is not None and fact.has_trade and not fact.is_open:
         held = replace(held, highest=max(held.highest, fact.candle.high))
     if fact.exit == "filled":
         held = None
@@ -73,11 +81,13 @@ def _after_candle(rules: StepRules, state: SymbolStepState, fact: CandleFacts) -
         held = replace(held, has_levels=False)
     return replace(
         state,
-        candles=number + 1,
-        closed=fact.candle.timestamp,
-        undecided=(*state.undecided[1 - MOST_UNDECIDED :], fact.candle.timestamp),
         position=held,
         # A BUY that was due in a candle with a trade has entered, or was dropped.
         buy_due=state.buy_due and not fact.has_trade,
         sell_due=state.sell_due and held is not None and not fact.exit,
     )
+
+
+def _closed(state: SymbolStepState, timestamp: int) -> SymbolStepState:
+    undecided = (*state.undecided[1 - MOST_UNDECIDED :], timestamp)
+    return replace(state, candles=state.candles + 1, closed=timestamp, undecided=undecided)

@@ -43,6 +43,7 @@ from onetape.engine.step_events import (
     ExitDue,
     ExitFilled,
     ExitRefused,
+    ExitSent,
     Intent,
     OpenedCandle,
     StrategySignal,
@@ -98,6 +99,11 @@ def _after(rules: StepRules, state: SymbolStepState, event: Event) -> _Stepped:
             return _after_signal(rules, state, event)
         case ExitDue():
             return replace(state, sell_due=not state.is_flat), None
+        case ExitSent():
+            if state.position is None or state.order is not None:
+                raise ValueError(f"{event.symbol} has no position that could be sold now")
+            order = OrderInFlight("sell", state.number)
+            return replace(state, order=order, sell_due=False), None
         case EntryFilled() | EntryRefused():
             return _after_entry(state, event), None
         case ExitFilled() | ExitRefused():
