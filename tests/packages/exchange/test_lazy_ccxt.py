@@ -151,6 +151,13 @@ def test_a_package_with_other_statements_is_a_plain_import(own_ccxt: Path) -> No
     assert run(INSTALL + "import ccxt\nassert ccxt.kraken()" + LOADED, own_ccxt) == ["ccxt.kraken"]
 
 
+def test_an_import_under_another_name_is_carried_out_at_once(own_ccxt: Path) -> None:
+    with (own_ccxt / "ccxt" / "__init__.py").open("a") as file:
+        file.write("from ccxt.krakeneu import krakeneu as newest\n")
+    code = INSTALL + "import ccxt, json\nprint(json.dumps([ccxt.newest is ccxt.krakeneu]))"
+    assert run(code, own_ccxt) == [True]
+
+
 def test_an_unknown_name_is_an_attribute_error_as_of_any_module(own_ccxt: Path) -> None:
     code = INSTALL + "import ccxt, json\nprint(json.dumps([hasattr(ccxt, 'krakenn')]))"
     assert run(code, own_ccxt) == [False]

@@ -58,6 +58,7 @@ class _CcxtLoader(SourceFileLoader):
             for statement in tree.body
             if isinstance(statement, ast.ImportFrom)
             and len(statement.names) == 1
+            and statement.names[0].asname is None
             and statement.module == f"{module.__name__}.{statement.names[0].name}"
         }
         tree.body = [statement for statement in tree.body if statement not in skipped]
