@@ -326,25 +326,27 @@ def test_a_function_that_cannot_be_measured_must_declare_its_lookback(
 
 
 def test_values_from_outside_a_function_are_named_and_part_of_the_digest(
-    candles: ot.StoredCandles,
+    candles: ot.StoredCandles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def below(df: Any, period: int = 20, level: float = 0.99) -> ot.Entries:
+        mean = df.close.rolling(period).mean()
+        return ot.Entries(entry=df.close < mean * level, exit=df.close > mean)
+
+    @ot.strategy_function(lookback=20)
+    def outside(df: Any) -> ot.Entries:
+        return below(df, level=OUTSIDE)
+
     digests: list[str] = []
-    for level in (0.99, 0.98):
-
-        def below(df: Any, period: int = 20, level: float = level) -> ot.Entries:
-            mean = df.close.rolling(period).mean()
-            return ot.Entries(entry=df.close < mean * level, exit=df.close > mean)
-
-        @ot.strategy_function(lookback=20)
-        def outside(df: Any, bound: float = level) -> ot.Entries:
-            return below(df, level=OUTSIDE * bound)
-
+    for value in (1.0, 0.5, 1.0):
+        monkeypatch.setattr(sys.modules[__name__], "OUTSIDE", value)
         run = ot.backtest(outside, candles, check=False)
         (note,) = [text for text in run.summary.notes if "from outside" in text]
-        assert note.startswith("strategy function outside reads values from outside: OUTSIDE = 1.0")
+        assert note.startswith(
+            f"strategy function outside reads values from outside: OUTSIDE = {value}"
+        )
         digests.append(run.digest["strategy"])
+    assert digests[0] == digests[2] != digests[1]
     assert not [text for text in ot.backtest(dip, candles).summary.notes if "outside" in text]
-    assert len(digests[0]) == 64
 
 
 def test_the_measured_lookback_is_that_of_the_window(candles: ot.StoredCandles) -> None:

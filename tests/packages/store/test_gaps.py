@@ -281,7 +281,9 @@ def test_a_write_that_reads_first_is_not_overtaken(
     with open_store(path, create=True) as ours, open_store(path, create=False) as theirs:
         ours.patience_seconds = theirs.patience_seconds = 0.0
         with ours.write() as connection:
-            connection.execute("INSERT INTO leases VALUES ('counter', '', 0, 0)")
+            connection.execute(
+                "INSERT INTO leases (name, holder, token, expires_ms) VALUES ('counter', '', 0, 0)"
+            )
 
         def count_up(store: Store, meanwhile: Callable[[], None]) -> bool:
             try:

@@ -189,7 +189,7 @@ def test_a_half_open_socket_is_broken_by_the_idle_timer_and_closing_does_not_wai
                 began = time.monotonic()
             # A close that waits for the other side takes ten seconds.
             assert time.monotonic() - began < 5
-            assert [task for task in asyncio.all_tasks() if "ccxt" in repr(task)] == []
+            assert [task for task in asyncio.all_tasks() if "/ccxt/" in repr(task)] == []
 
     run(scene())
 

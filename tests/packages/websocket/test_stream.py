@@ -258,7 +258,7 @@ def test_closing_while_the_server_refuses_ends_the_dial_too(
                 began = time.monotonic()
             assert time.monotonic() - began < 5
             left = asyncio.all_tasks() - before
-            assert [task for task in left if "ccxt" in repr(task)] == []
+            assert [task for task in left if "/ccxt/" in repr(task)] == []
 
     run(scene())
 
