@@ -85,7 +85,8 @@ def load_candles(
         UsageError: an argument is invalid.
         DataError: nothing is stored in the range.
         CandleGapError: candles are missing for an unknown reason, and gaps are not allowed.
-        OnetapeError: candles cannot be fetched; the text is that of the backfiller.
+        OnetapeError: candles cannot be fetched: the class and the text are those of the backfiller,
+            such as ExchangeError where the exchange cannot be reached.
     """
     db_flag = None if db is None else Path(db)
     config = BacktestConfig(
@@ -124,21 +125,23 @@ def load_candles(
 def _download(config: BacktestConfig) -> None:
     """Fetch the candles of a range with the backfiller, in a process of its own.
 
+    Returns also where candles are still missing (exit code 4): reading them says which.
+
     Raises:
-        UsageError: the backfiller is not installed.
-        DataError: it failed; the text is the last line that it printed.
+        ConfigurationError: the backfiller is not installed.
+        OnetapeError: it failed; the class is that of its exit code, the text its last line.
     """
     import shutil
     import subprocess
     import sys
 
     from onetape.core.clock import utc_text
-    from onetape.core.errors import DataError
+    from onetape.core.errors import ConfigurationError, DataError, ExchangeError, OnetapeError
 
     beside = Path(sys.executable).with_name("backfiller")
     program = str(beside) if beside.exists() else shutil.which("backfiller")
     if program is None:
-        raise UsageError("download=True needs the backfiller; install onetape-backfiller")
+        raise ConfigurationError("download=True needs the backfiller; install onetape-backfiller")
     words: list[str] = ["--exchange", config.exchange, "--symbol", config.symbols[0]]
     words += ["--timeframe", config.timeframe, "--db", str(config.database)]
     for flag, moment in (("--from", config.start), ("--to", config.end)):
@@ -147,6 +150,8 @@ def _download(config: BacktestConfig) -> None:
     done = subprocess.run(  # noqa: S603 - our own program, without a shell
         [program, *words], capture_output=True, text=True, check=False
     )
-    if done.returncode != 0:
+    if done.returncode not in (0, DataError.exit_code):
         lines: Sequence[str] = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise DataError(f"the candles cannot be fetched: {lines[-1]}")
+        kinds = {kind.exit_code: kind for kind in (UsageError, ConfigurationError, ExchangeError)}
+        kind = kinds.get(done.returncode, OnetapeError)
+        raise kind(f"the candles cannot be fetched: {lines[-1].removeprefix('backfiller: ')}")
