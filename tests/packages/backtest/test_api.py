@@ -319,7 +319,7 @@ def test_a_function_that_cannot_be_measured_must_declare_its_lookback(
         mean = df.close.expanding().mean()
         return ot.Entries(entry=df.close > mean, exit=df.close < mean)
 
-    with pytest.raises(ConfigurationError, match="declare one: @strategy_function"):
+    with pytest.raises(ConfigurationError, match="declare a longer one: @strategy_function"):
         ot.backtest(total, candles)
     declared: Any = ot.strategy_function(lookback=200)(total)
     assert ot.backtest(declared, candles).check.clean is False

@@ -4,12 +4,15 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from onetape.backtest.arguments import Account, Exits, StrategyLike, account_of, choice_of
 from onetape.backtest.candle_sources import StoredCandles
 from onetape.backtest.config import ClassChoice
 from onetape.backtest.frame_data import FRAME_SYMBOL, read_frame
 from onetape.backtest.given_signals import GivenSignals, signals_of
 from onetape.backtest.inputs import config_of, read_frames
+from onetape.backtest.records import BiasCheck
 from onetape.backtest.results import BacktestResult
 from onetape.backtest.runner import run_backtest, run_inputs
 from onetape.engine.account_config import MarketKind
@@ -18,10 +21,7 @@ from onetape.strategies import Signals
 if TYPE_CHECKING:
     import pandas as pd
 
-    #: Candles of one symbol, or of several by symbol.
-    CandlesLike = (
-        StoredCandles | pd.DataFrame | Mapping[str, StoredCandles] | Mapping[str, pd.DataFrame]
-    )
+    from onetape.backtest.inputs import CandlesLike
 
 #: Shown with each result over a DataFrame.
 _NO_RULES = "no trading rules apply: a DataFrame has no price or amount steps"
@@ -80,8 +80,8 @@ def backtest(
         return BacktestResult(run_backtest(config))
     began = time.monotonic()
     made = config.strategy.load()
-    inputs = read_frames(config, frames, made)
-    return BacktestResult(run_inputs(config, made, inputs, began), _NO_RULES)
+    inputs, notes = read_frames(config, frames, made)
+    return BacktestResult(run_inputs(config, made, inputs, began, notes), _NO_RULES)
 
 
 def backtest_signals(
@@ -128,4 +128,6 @@ def backtest_signals(
     signals = Signals(signals_of(entries, exits, len(whole)))
     inputs = [read_frame(whole, config, GivenSignals(), signals)]
     result = run_inputs(config, GivenSignals(), inputs, began)
-    return BacktestResult(result, f"{_NOT_CHECKED}; {_NO_RULES}")
+    check = BiasCheck.not_run(_NOT_CHECKED)
+    result = replace(result, runs=tuple(replace(run, check=check) for run in result.runs))
+    return BacktestResult(result, _NO_RULES)

@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
 from onetape.backtest.config import ClassChoice, StrategyChoice
 from onetape.core.errors import UsageError
 from onetape.core.folders import USER_FOLDER
-from onetape.core.setting import declared_settings
+from onetape.core.setting import Declared, declared_settings
 from onetape.core.words import did_you_mean
 from onetape.engine import AccountConfig
 from onetape.engine.exit_config import ExitConfig
@@ -20,6 +21,13 @@ from onetape.strategies.parameters import converted_parameters
 _SIZINGS: Final = (
     *("quote_amount", "base_amount", "equity_share", "risk_per_trade", "volatility_target"),
 )
+
+_KIND_WORDS: Final = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "True or False",
+}
 
 #: What `backtest` takes for a strategy.
 StrategyLike = str | Strategy | type[Strategy] | StrategyChoice | Callable[..., Any]
@@ -35,7 +43,7 @@ class Account:
         """Take the settings that differ from their defaults.
 
         Raises:
-            UsageError: there is no such setting.
+            UsageError: there is no such setting, or a value is of another type.
         """
         named = _field_names(values, AccountConfig, "Account")
         sizes = [name for name in _SIZINGS if named.get(name) is not None]
@@ -54,20 +62,19 @@ class Exits:
         """Take the exits that are wanted.
 
         Raises:
-            UsageError: there is no such exit.
+            UsageError: there is no such exit, or a value is of another type.
         """
         self.values: Mapping[str, Any] = _field_names(values, ExitConfig, "Exits")
 
 
 def _field_names(values: Mapping[str, Any], model: type[Struct], kind: str) -> dict[str, Any]:
     """Return values by the fields of a struct, given by these or by the names of the flags."""
-    fields: dict[str, str] = {}
-    for one in declared_settings(model).values():
-        if len(one.path) == 1:
-            fields[one.setting.flag.removeprefix("--").replace("-", "_") or one.path[0]] = one.path[
-                0
-            ]
-    fields |= {field: field for field in list(fields.values())}
+    settings = [one for one in declared_settings(model).values() if len(one.path) == 1]
+    fields = {
+        one.setting.flag.removeprefix("--").replace("-", "_") or one.path[0]: one
+        for one in settings
+    }
+    fields |= {one.path[0]: one for one in settings}
     named: dict[str, Any] = {}
     for name, value in values.items():
         if name not in fields:
@@ -75,16 +82,39 @@ def _field_names(values: Mapping[str, Any], model: type[Struct], kind: str) -> d
                 f"{kind} has no setting {name!r}{did_you_mean(name, fields)} "
                 f"(it has: {', '.join(fields)})"
             )
-        named[fields[name]] = value
+        named[fields[name].path[0]] = _converted(kind, name, value, fields[name])
     return named
+
+
+def _converted(kind: str, name: str, value: Any, declared: Declared) -> Any:
+    """Return a value as the type of its setting.
+
+    Raises:
+        UsageError: it is of another type.
+    """
+    if value is None and declared.is_optional:
+        return None
+    plain = getattr(value, "item", lambda: value)()  # NumPy's numbers
+    try:
+        return msgspec.convert(plain, declared.kind)
+    except msgspec.ValidationError as error:
+        wanted = ", ".join(declared.choices) or _KIND_WORDS.get(declared.kind, "a dict of numbers")
+        raise UsageError(f"{kind}: {name} must be {wanted}, found {value!r}") from error
 
 
 def account_of(account: Account | None, exits: Exits | None) -> AccountConfig:
     """Return the configuration of the account.
 
     Raises:
-        UsageError: a value is invalid.
+        UsageError: a value is invalid, or of another type than `Account` and `Exits`.
     """
+    arguments: list[tuple[str, Any, type]] = [
+        ("account", account, Account),
+        ("exits", exits, Exits),
+    ]
+    for name, value, kind in arguments:
+        if value is not None and not isinstance(value, kind):
+            raise UsageError(f"{name} must be {kind.__name__}(...), found {type(value).__name__}")
     made = ExitConfig(**({} if exits is None else dict(exits.values)))
     return AccountConfig(**({} if account is None else dict(account.values)), exits=made)
 

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Callable, Sequence
 
-from onetape.backtest.config import FRAME_EXCHANGE, BacktestConfig
+from onetape.backtest.config import FRAME_EXCHANGE, BacktestConfig, ClassChoice
 from onetape.backtest.models import CandleWindow
 from onetape.backtest.records import BiasCheck
 from onetape.core.clock import day_text
@@ -86,7 +86,10 @@ def check_command(config: BacktestConfig) -> str:
     ):
         if value != default:
             parts += [flag, shlex.quote(str(value))]
-    parts += ["--strategy", shlex.quote(config.strategy.name)]
+    is_class = isinstance(config.strategy, ClassChoice)
+    # The command line finds a strategy of a notebook once it is in a file.
+    name = f"{'FILE.py:' if is_class else ''}{config.strategy.name}"
+    parts += ["--strategy", shlex.quote(name)]
     for name, text in config.strategy.parameters.items():
         parts += ["--param", shlex.quote(f"{name}={text}")]
     if config.allow_gaps:

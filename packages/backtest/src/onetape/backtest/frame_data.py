@@ -17,7 +17,7 @@ from onetape.core.holes import holes_between
 from onetape.core.resample import incomplete_windows, resample
 from onetape.core.steps import IDEAL_MARKET
 from onetape.core.timeframes import Timeframe
-from onetape.core.words import counted
+from onetape.core.words import counted, said
 from onetape.strategies import (
     HigherCandles,
     Signals,
@@ -56,6 +56,11 @@ def candles_of_frame(frame: "pd.DataFrame") -> Candles:
     """
     import pandas as pd
 
+    if not isinstance(frame, pd.DataFrame):  # pyright: ignore[reportUnnecessaryIsInstance] - of notebooks
+        raise UsageError(
+            "candles must be those of load_candles or a DataFrame (of several symbols a dict by "
+            f"symbol), found {type(frame).__name__}"
+        )
     columns: list[Any] = [*frame.columns]
     names = {str(name).lower(): name for name in columns}
     missing = [name for name in _COLUMNS if name not in names]
@@ -78,7 +83,10 @@ def candles_of_frame(frame: "pd.DataFrame") -> Candles:
     if len(times) > 1 and not (np.diff(times) > 0).all():
         raise UsageError("the index of the DataFrame must ascend, each time once; df.sort_index()")
     table: Any = frame
-    values = [table[names[name]].to_numpy(dtype=np.float64) for name in _COLUMNS]
+    try:
+        values = [table[names[name]].to_numpy(dtype=np.float64) for name in _COLUMNS]
+    except (TypeError, ValueError) as error:
+        raise DataError(f"the DataFrame has a value that is no number: {said(error)}") from error
     candles = Candles(np.asarray(times, dtype=np.int64), *values)
     fault = first_fault(candles)
     if fault is not None:

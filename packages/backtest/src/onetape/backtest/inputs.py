@@ -20,8 +20,11 @@ from onetape.backtest.models import SymbolInput
 from onetape.backtest.moments import moment_of
 from onetape.backtest.reading import read_symbols
 from onetape.core.candles import Candles
-from onetape.core.errors import UsageError
+from onetape.core.clock import utc_text
+from onetape.core.errors import DataError, UsageError
 from onetape.core.symbols import spot_symbol
+from onetape.core.timeframes import Timeframe
+from onetape.core.words import counted
 from onetape.strategies import Strategy
 
 if TYPE_CHECKING:
@@ -35,23 +38,49 @@ if TYPE_CHECKING:
 
 def read_frames(
     config: BacktestConfig, frames: Mapping[str, Candles], strategy: Strategy
-) -> list[SymbolInput]:
-    """Return the candles of DataFrames, evaluated; several share the range that all have.
+) -> tuple[list[SymbolInput], tuple[str, ...]]:
+    """Return the candles of DataFrames, evaluated, and a note on what of several is left out.
+
+    Several share the range that all have.
 
     Raises:
+        DataError: several have no candle at one time.
         OnetapeError: as `read_frame` says.
     """
+    notes: tuple[str, ...] = ()
     if len(frames) > 1:
-        start = max(int(one.timestamp[0]) for one in frames.values())
-        last = min(int(one.timestamp[-1]) for one in frames.values())
-        config = replace(
-            config,
-            start=start if config.start is None else config.start,
-            end=last + 1 if config.end is None else config.end,
-        )
-    return [
+        config, notes = _common_range(config, frames)
+    inputs = [
         read_frame(frames[symbol], config.of_symbol(symbol), strategy) for symbol in config.symbols
     ]
+    return inputs, notes
+
+
+def _common_range(
+    config: BacktestConfig, frames: Mapping[str, Candles]
+) -> tuple[BacktestConfig, tuple[str, ...]]:
+    """Return a configuration with the range of all DataFrames, and what lies outside of it."""
+    timeframe = Timeframe.parse(config.timeframe)
+    first = max(int(one.timestamp[0]) for one in frames.values())
+    after = timeframe.next(min(int(one.timestamp[-1]) for one in frames.values()))
+    start = first if config.start is None else config.start
+    end = after if config.end is None else config.end
+    if start >= end:
+        raise DataError("the DataFrames have no candle in common in the range")
+    parts: list[str] = []
+    for symbol, one in frames.items():
+        before = int((one.timestamp < start).sum()) if config.start is None else 0
+        later = int((one.timestamp >= end).sum()) if config.end is None else 0
+        counts = ((before, "before"), (later, "after"))
+        texts = [f"{counted(many, 'candle')} {where} it" for many, where in counts if many]
+        parts += [f"{' and '.join(texts)} of {symbol}"] if texts else []
+    found = replace(config, start=start, end=end)
+    if not parts:
+        return found, ()
+    return found, (
+        f"all DataFrames have candles from {utc_text(start)} to {utc_text(end)} UTC, and only this "
+        f"range is traded; not traded: {', '.join(parts)}",
+    )
 
 
 def read_inputs(
@@ -63,7 +92,7 @@ def read_inputs(
         OnetapeError: as for a backtest.
     """
     if frames:
-        return read_frames(config, frames, strategy)
+        return read_frames(config, frames, strategy)[0]
     with open_run_database(config) as store:
         return read_symbols(store, config, strategy)[0]
 

@@ -91,6 +91,8 @@ class TradeRecord(Trade, frozen=True, gc=False):
 
 #: Fields of a trade in a document, and columns of trades.csv.
 TRADE_COLUMNS: Final = TradeRecord.__struct_fields__
+#: Columns of trade tables for people; the timestamps hold the same moments.
+TIME_COLUMNS: Final = ("entry_time", "exit_time")
 
 _Decimals = Annotated[int, Meta(ge=0, le=20)]
 

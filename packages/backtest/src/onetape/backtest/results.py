@@ -253,6 +253,10 @@ class ReportView:
         """Take the whole page."""
         self.html = html
 
+    def __repr__(self) -> str:
+        """Return how to see the report outside of a notebook."""
+        return "HTML report; a notebook shows it, .save('report.html') writes it"
+
     def _repr_html_(self) -> str:
         """Return the report inside a frame, as notebooks show it."""
         return (

@@ -36,7 +36,11 @@ def run_backtest(config: BacktestConfig, *, with_indicators: bool = True) -> Bac
 
 
 def run_inputs(
-    config: BacktestConfig, strategy: Strategy, inputs: list[SymbolInput], began: float
+    config: BacktestConfig,
+    strategy: Strategy,
+    inputs: list[SymbolInput],
+    began: float,
+    range_notes: tuple[str, ...] = (),
 ) -> Backtest:
     """Return the finished backtest of symbols that are read and evaluated already.
 
@@ -45,8 +49,9 @@ def run_inputs(
         strategy: The strategy that made the signals.
         inputs: The symbols.
         began: When the run began, by `time.monotonic`.
+        range_notes: What of several symbols is not traded, in sentences.
     """
-    return _backtest_of(config, strategy, inputs, _simulate(inputs, config), (), began)
+    return _backtest_of(config, strategy, inputs, _simulate(inputs, config), range_notes, began)
 
 
 def _backtest_of(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import astuple
 
-from onetape.backtest.records import TRADE_COLUMNS, TradeRecord
+from onetape.backtest.records import TIME_COLUMNS, TRADE_COLUMNS, TradeRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,8 +21,8 @@ def trade_frame(trades: Iterable[TradeRecord], symbol: str) -> "pd.DataFrame":
     import pandas as pd
 
     frame: Any = pd.DataFrame([astuple(trade) for trade in trades], columns=[*TRADE_COLUMNS])
-    for name in ("entry", "exit"):
-        seconds = frame[f"{name}_timestamp"].astype("float64")
-        frame[f"{name}_time"] = pd.to_datetime(seconds, unit="s", utc=True)
+    for name in TIME_COLUMNS:
+        seconds = frame[name.replace("time", "timestamp")].astype("float64")
+        frame[name] = pd.to_datetime(seconds, unit="s", utc=True)
     frame["symbol"] = frame["symbol"].replace("", symbol)
-    return frame
+    return frame[[*TIME_COLUMNS, *TRADE_COLUMNS]]

@@ -9,7 +9,9 @@ UTC) and returns for each candle whether to enter and whether to exit. Its param
 are the strategy's parameters. A parameter called `higher` gets the higher-timeframe candles.
 """
 
+import contextlib
 import dataclasses
+import dis
 import functools
 import hashlib
 import inspect
@@ -85,6 +87,8 @@ class FunctionStrategy(Strategy):
 
     function: ClassVar[types.FunctionType]
     options: ClassVar[FunctionOptions]
+    measured: ClassVar[dict[tuple[Any, ...], int]]
+    """Measured lookbacks by the values of the parameters."""
 
     @property
     def lookback(self) -> int:
@@ -121,7 +125,7 @@ def function_class(function: Callable[..., Any]) -> type[FunctionStrategy]:
     options: FunctionOptions = getattr(plain, _OPTIONS, FunctionOptions())
     fields = [_field(name, one) for one in _parameters(plain, name, options)]
     namespace = {"name": name, "function": staticmethod(plain), "options": options}
-    namespace["higher_timeframes"] = options.higher
+    namespace |= {"higher_timeframes": options.higher, "measured": {}}
     made = dataclasses.make_dataclass(
         name, fields, bases=(FunctionStrategy,), frozen=True, namespace=namespace
     )
@@ -194,10 +198,13 @@ def measured_lookback(strategy: FunctionStrategy) -> int:
         ConfigurationError: none up to 2,000 candles is enough, or the function fails.
     """
     values = tuple(getattr(strategy, one.name) for one in dataclasses.fields(strategy))
-    key = (digest_function(type(strategy).function), *values)
-    if key not in _MEASURED:
-        _MEASURED[key] = _measure(strategy)
-    return _MEASURED[key]
+    measured = type(strategy).measured
+    if values not in measured:
+        key = (digest_function(type(strategy).function), *values)
+        if key not in _MEASURED:
+            _MEASURED[key] = _measure(strategy)
+        measured[values] = _MEASURED[key]
+    return measured[values]
 
 
 def _measure(strategy: FunctionStrategy) -> int:
@@ -222,7 +229,8 @@ def _measure(strategy: FunctionStrategy) -> int:
     if enough > MOST_MEASURED:
         raise ConfigurationError(
             f"strategy function {strategy.name}: no lookback up to {MOST_MEASURED:,} candles "
-            "repeats its signals; declare one: @strategy_function(lookback=...)"
+            "repeats its signals: it looks further back, or into the future; correct it, or "
+            "declare a longer one: @strategy_function(lookback=...)"
         )
     short = enough // 2
     while enough - short > 1:
@@ -233,7 +241,10 @@ def _measure(strategy: FunctionStrategy) -> int:
 
 def _evaluate(strategy: FunctionStrategy, candles: Candles) -> SignalArray:
     try:
-        return strategy.evaluate(candles, {}).signal
+        signal = strategy.evaluate(candles, {}).signal
+        if len(signal) != len(candles):
+            msg = f"entry and exit must have one value per candle, found {len(signal):,}"
+            raise ValueError(msg)  # noqa: TRY301 - the text below names function and candles
     except OnetapeError:
         raise
     except Exception as error:
@@ -242,6 +253,7 @@ def _evaluate(strategy: FunctionStrategy, candles: Candles) -> SignalArray:
             f"({type(error).__name__}: {said(error)}); correct it, or declare its lookback: "
             "@strategy_function(lookback=...)"
         ) from error
+    return signal
 
 
 def _bars_to_compare(whole: SignalArray) -> list[int]:
@@ -278,19 +290,37 @@ def captured_values(function: Callable[..., Any]) -> dict[str, str]:
 
     These are values of its module and of enclosing functions that are no module, function or class.
     """
-    found: dict[str, Any] = {}
-    try:
-        closed = inspect.getclosurevars(function)
-    except (TypeError, ValueError):
-        return {}
-    found.update(closed.globals)
-    found.update(closed.nonlocals)
+    found = _outside(function)
     hidden = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
     return {
         name: repr(value)[:200]
         for name, value in sorted(found.items())
         if not isinstance(value, hidden) and typing.get_origin(value) is None
     }
+
+
+def _outside(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return what a function reads from its module and from enclosing functions, by name.
+
+    `inspect.getclosurevars` takes attributes for globals: `df.close` for a global `close`.
+    """
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return {}
+    known: Mapping[str, Any] = function.__globals__
+    found = {name: known[name] for name in _globals_of(code) if name in known}
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        # A cell is empty until the enclosing function gives the name a value.
+        with contextlib.suppress(ValueError):
+            found[name] = cell.cell_contents
+    return found
+
+
+def _globals_of(code: types.CodeType) -> set[str]:
+    """Return the names that code, or a function inside it, loads as globals."""
+    names = {one.argval for one in dis.get_instructions(code) if one.opname == "LOAD_GLOBAL"}
+    inner = (one for one in code.co_consts if isinstance(one, types.CodeType))
+    return names.union(*map(_globals_of, inner))
 
 
 def captured_note(strategy: Strategy) -> str:
@@ -326,8 +356,7 @@ def digest_function(function: Callable[..., Any]) -> str:
         seen.add(id(one))
         total.update(source_of(one).encode())
         total.update(repr(captured_values(one)).encode())
-        closed = inspect.getclosurevars(one)
-        for value in (*closed.globals.values(), *closed.nonlocals.values()):
+        for value in _outside(one).values():
             if isinstance(value, types.FunctionType) and value.__module__ == one.__module__:
                 add(value)
 

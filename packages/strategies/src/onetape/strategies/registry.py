@@ -112,6 +112,8 @@ def _number_of(strategy: Strategy, name: str) -> int:
     try:
         with printing_to_stderr():
             number: Any = getattr(strategy, name)
+    except ConfigurationError:
+        raise
     except (Exception, SystemExit) as error:
         raise _failing(type(strategy), f"could not tell its {name}", error) from error
     if type(number) is not int or not 0 <= number <= MOST_LOOKBACK:

@@ -9,11 +9,9 @@ from typing import Final
 import msgspec
 from msgspec.structs import astuple
 
-from onetape.backtest.records import TRADE_COLUMNS, Moment, TradeRecord
+from onetape.backtest.records import TIME_COLUMNS, TRADE_COLUMNS, Moment, TradeRecord
 from onetape.core.clock import utc_text
 
-#: Columns of trades.csv for people; the timestamps hold the same moments.
-TIME_COLUMNS: Final = ("entry_time", "exit_time")
 _HEADER: Final = [*TIME_COLUMNS, *TRADE_COLUMNS]
 #: Columns that are empty for an open trade.
 _OF_EXIT: Final = ("exit_index", "exit_timestamp", "exit_price", "exit_kind")
