@@ -356,20 +356,6 @@ def test_the_measured_lookback_is_that_of_the_window(candles: ot.StoredCandles) 
         assert run._backtest.strategy.lookback == period  # pyright: ignore[reportPrivateUsage]
 
 
-def test_the_examples_of_the_docs_run(repository: Path, folder: Path) -> None:
-    text = (repository / "docs/python.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(blocks) == 5
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", "\n".join(blocks)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-
-
 def test_the_package_loads_pandas_only_when_a_table_is_used() -> None:
     code = "import sys, onetape.backtest as ot; ot.backtest; print('pandas' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

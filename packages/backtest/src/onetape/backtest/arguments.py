@@ -1,6 +1,8 @@
 """Arguments of the Python functions: strategies, account and exits, parsed into a configuration."""
 
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import FunctionType
 from typing import Any, Final
 
@@ -188,7 +190,21 @@ def class_of(given: StrategyLike) -> type[Strategy]:
 def _class_choice(cls: type[Strategy], values: Mapping[str, Any]) -> ClassChoice:
     converted = converted_parameters(cls, values)
     cls(**converted)
-    return ClassChoice(cls.name, _texts(converted), cls=cls, values=converted)
+    return ClassChoice(_name_of(cls), _texts(converted), cls=cls, values=converted)
+
+
+def _name_of(cls: type[Strategy]) -> str:
+    """Return the name by which the command line finds a class: that of its file and in it.
+
+    The plain name where the class is in no module of the working folder, as that of a notebook.
+    """
+    module = sys.modules.get(cls.__module__)
+    file = getattr(module, "__file__", None)
+    is_own = cls.__module__ != "__main__" and not cls.__module__.startswith("onetape.")
+    if file is None or not is_own or not hasattr(module, cls.__name__):
+        return cls.name
+    path, folder = Path(file), Path.cwd()
+    return f"{path.relative_to(folder)}:{cls.__name__}" if path.is_relative_to(folder) else cls.name
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:

@@ -86,10 +86,10 @@ def check_command(config: BacktestConfig) -> str:
     ):
         if value != default:
             parts += [flag, shlex.quote(str(value))]
-    is_class = isinstance(config.strategy, ClassChoice)
-    # The command line finds a strategy of a notebook once it is in a file.
-    name = f"{'FILE.py:' if is_class else ''}{config.strategy.name}"
-    parts += ["--strategy", shlex.quote(name)]
+    strategy = config.strategy.name
+    if isinstance(config.strategy, ClassChoice) and ".py:" not in strategy:
+        strategy = f"FILE.py:{strategy}"  # a strategy of a notebook can be checked once it is there
+    parts += ["--strategy", shlex.quote(strategy)]
     for name, text in config.strategy.parameters.items():
         parts += ["--param", shlex.quote(f"{name}={text}")]
     if config.allow_gaps:
