@@ -50,9 +50,6 @@ from trader.session import run_session
 from trader.settings import TraderSettings
 from trader.trading_thread import run_in_thread
 
-#: A clock that is slower than this is worth a line.
-SLOW_CLOCK_SECONDS = 5.0
-
 
 def run_trader(settings: TraderSettings) -> None:
     """Trade until SIGTERM or Ctrl-C.
@@ -134,11 +131,11 @@ async def _trade(
                 print_line(f"{stop.name}: stopped before trading began")
                 return
             await run_in_thread(
-                stop, partial(_trade_in_session, settings, exchange, key, strategy, market)
+                stop, partial(trade_in_session, settings, exchange, key, strategy, market)
             )
 
 
-async def _trade_in_session(
+async def trade_in_session(
     settings: TraderSettings,
     exchange: RestExchange,
     key: SeriesKey,
@@ -168,12 +165,7 @@ async def _ask(exchange: RestExchange, key: SeriesKey) -> Market:
     """Return the market, after a look at the exchange's timeframes and clock."""
     market = await exchange.market(key.symbol)
     exchange.check_timeframe(key.timeframe)
-    behind_seconds = -await exchange.compare_clocks() / 1_000
-    if exchange.clock.wall_seconds(int(behind_seconds * 1_000)) > SLOW_CLOCK_SECONDS:
-        print_line(
-            f"this computer's clock is {behind_seconds:,.0f} s behind {key.exchange}'s, so candles "
-            "are decided on that much later; set the clock"
-        )
+    await exchange.compare_clocks()
     return market
 
 

@@ -22,10 +22,13 @@ async def check_same_market(job: Job, exchange: RestExchange) -> None:
     Raises:
         StoreError: the file belongs to another seed of the simulator.
         DataError: a closed candle lies later than now: nothing in the file would be decided on.
-        ExchangeUnreachable: the simulator does not say which market it is.
+        ExchangeUnreachable: the simulator does not say which market it is, or a real exchange not
+            what its time is.
     """
     simulated = await asyncio.to_thread(ask_simulator, exchange.endpoint)
     if simulated is None:
+        # Market time goes on from the answer, so that no closed candle seems to lie in the future.
+        await exchange.compare_clocks()
         _check_time(job, exchange.now_ms())
     else:
         hold_to_source(job.store, simulated.source)

@@ -20,6 +20,7 @@ from onetape.store.ledger import cancel_unfinished_entries, last_decided
 from onetape.store.sessions import close_blind_intervals, end_session, start_session
 from onetape.store.trader_states import insert_state_changes
 from trader.account import changes_since_last_session, hold_account
+from trader.clock_watch import ClockWatch
 from trader.decide import Decider, Verdict
 from trader.exit_orders import ExitOrders
 from trader.exits import PaperExits
@@ -89,6 +90,7 @@ class _Trading:
         self._lease = lease
         self._states = states
         self._supervisor = Supervisor(states)
+        self._clock_watch = ClockWatch(exchange, states)
         self._notes = notes
         self._broker: PaperBroker | None = None
         self._is_open = False
@@ -136,6 +138,7 @@ class _Trading:
                     "stream", partial(self._watch, tape), solves=False
                 ),
                 "REST": self._supervisor.repeat("REST", partial(_close, filler, tape)),
+                "clock": self._supervisor.repeat("clock comparison", self._look_at_clock),
                 "lease": self._supervisor.repeat("lease", self._renew),
                 "strategy": _decide(
                     tape, filler, broker, decider, lease, exits, orders, self._supervisor
@@ -169,6 +172,10 @@ class _Trading:
             async for event in events:
                 await tape.handle(event)
                 self._supervisor.succeeded("stream")
+
+    async def _look_at_clock(self) -> None:
+        await self._clock_watch.look()
+        await asyncio.sleep(LOOP_SECONDS)
 
     async def _renew(self) -> None:
         self._lease.renew()

@@ -22,6 +22,7 @@ from onetape.exchange.market_clock import market_clock
 from onetape.exchange.pages import Page, closed_pages
 from onetape.exchange.rest import RestExchange, candle_of
 from onetape.exchange.translate import translated
+from onetape.exchange.waiting import ComputerWall
 from wall import QuickWall
 
 Ask = Callable[..., Any]
@@ -196,7 +197,7 @@ def test_a_refused_connection_is_one_line_with_the_reason_and_the_way_out(
 ) -> None:
     url = f"http://127.0.0.1:{refusing_port}"
     with pytest.raises(ExchangeUnreachable, match=r"refused.*start one: uv run simulator"):
-        market_clock(Endpoint("simulator", url))
+        market_clock(Endpoint("simulator", url), ComputerWall())
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_row_1_a_refused_port_is_told_at_once_and_later_waited_for(
 
 def test_row_1_a_simulator_that_is_not_there_is_named(refusing_port: int) -> None:
     with pytest.raises(ExchangeUnreachable, match=r"no simulator answers at"):
-        market_clock(Endpoint("simulator", f"http://127.0.0.1:{refusing_port}"))
+        market_clock(Endpoint("simulator", f"http://127.0.0.1:{refusing_port}"), ComputerWall())
 
 
 def test_row_2_an_exchange_that_never_answers_ends_within_the_budget(

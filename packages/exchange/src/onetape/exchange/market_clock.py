@@ -1,4 +1,4 @@
-"""Market time of an exchange: the computer's, or what the simulator says it is."""
+"""Market time of an exchange: a real one's (`ExchangeClock`), or the simulator's."""
 
 import http.client
 import json
@@ -9,12 +9,14 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from onetape.core.clock import Clock, SystemClock
+from onetape.core.clock import Clock
 from onetape.core.errors import ExchangeUnreachable
 from onetape.core.simulated import Recording, SimulatedSource
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.exchange.clients import Endpoint
+from onetape.exchange.exchange_clock import ExchangeClock
 from onetape.exchange.translate import way_out
+from onetape.exchange.waiting import Wall
 
 #: A local simulator answers at once or not at all; at the start it may still be busy.
 FIRST_TIMEOUT_SECONDS = 2.0
@@ -124,14 +126,18 @@ class SimulatorClock:
         self.replays = None if origin is None else origin == "recorded"
 
 
-def market_clock(endpoint: Endpoint) -> Clock:
-    """Return the clock of the market: the simulator's own, or the computer's.
+def market_clock(endpoint: Endpoint, wall: Wall) -> Clock:
+    """Return the clock of the market: the simulator's own, or that of a real exchange.
+
+    Args:
+        endpoint: Which exchange.
+        wall: The computer's time.
 
     Raises:
         ExchangeUnreachable: the simulator did not tell its time.
     """
     if endpoint.simulator_url is None:
-        return SystemClock()
+        return ExchangeClock(wall)
     return SimulatorClock(endpoint.simulator_url)
 
 

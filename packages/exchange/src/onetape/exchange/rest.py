@@ -17,6 +17,7 @@ from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.words import did_you_mean
 from onetape.exchange.answers import Batch, Listener
 from onetape.exchange.clients import REST_TIMEOUT_MS, Endpoint, client_settings, redirect
+from onetape.exchange.exchange_clock import ExchangeClock
 from onetape.exchange.market_clock import SimulatorClock, market_clock
 from onetape.exchange.markets import Market as Market
 from onetape.exchange.markets import Ticker, market_of, ticker_of
@@ -29,6 +30,8 @@ T = TypeVar("T")
 FIRST_PAUSE_SECONDS = 0.5
 #: How long a read may keep failing once the exchange has answered in this session.
 PATIENCE_SECONDS = 600.0
+#: Two times of an exchange agree if they differ by no more, after the time between the answers.
+AGREEMENT_MS = 1_000
 #: For a caller that tries again itself.
 BRIEF_PATIENCE_SECONDS = 4.0
 
@@ -56,13 +59,13 @@ def check_exchange(exchange: str) -> str:
 
 
 def _client_of(endpoint: Endpoint, timeout_seconds: float, market_ms: Callable[[], int]) -> Any:
-    """Return CCXT's client; the simulator's stamps requests with the market's time."""
+    """Return CCXT's client, which stamps requests with the market's time."""
     client: Any = getattr(ccxt_async, endpoint.ccxt_class)(client_settings(endpoint))
     client.timeout = int(timeout_seconds * 1_000)
+    # CCXT stamps its requests with this time: the exchange's, not the computer's.
+    client.milliseconds = market_ms
     if endpoint.simulator_url is not None:
         redirect(client.urls["api"], endpoint.simulator_url)
-        # Not so precisely that each request is worth a question to the simulator.
-        client.milliseconds = market_ms
         # CCXT would wait for the end of a TLS that is not there.
         client.timeout_on_exit = 0
     return client
@@ -104,12 +107,12 @@ class RestExchange:
         """
         check_exchange(endpoint.exchange)
         self.endpoint = endpoint
-        self._own_clock = market_clock(endpoint)
+        wall = wall or ComputerWall()
+        self._own_clock = market_clock(endpoint, wall)
         self.clock: Clock = self._own_clock
         self.quirks: Quirks = quirks_of(endpoint.exchange)
-        self._client = client = _client_of(endpoint, timeout_seconds, self._last_known_ms)
+        self._client = client = _client_of(endpoint, timeout_seconds, self._stamp_ms)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._ahead_ms = 0
         self._known_ms: int | None = None
         self._note = note
         self._noted: set[str] = set()
@@ -117,7 +120,7 @@ class RestExchange:
         """From when on (epoch seconds) candles of (symbol, timeframe) can be had, where learned."""
         self._patience = Patience(
             endpoint.exchange,
-            wall=wall or ComputerWall(),
+            wall=wall,
             random=random.Random(seed),  # noqa: S311 - jitter, no secret
             note=note,
             first_pause_seconds=first_pause_seconds,
@@ -232,33 +235,57 @@ class RestExchange:
         return self._loop or asyncio.get_running_loop()
 
     def now_ms(self) -> int:
-        """Return the market time, held back where the computer's clock runs ahead of it."""
-        self._known_ms = self.clock.now_ms() - self._ahead_ms
+        """Return the market time, epoch milliseconds UTC."""
+        self._known_ms = self.clock.now_ms()
         return self._known_ms
 
-    def _last_known_ms(self) -> int:
-        return self.now_ms() if self._known_ms is None else self._known_ms
+    def _stamp_ms(self) -> int:
+        """Return the time for CCXT's requests, epoch milliseconds.
+
+        Of the simulator it is the last one known: it is not so precise that each request is worth a
+        question to the simulator.
+        """
+        if self._known_ms is None or isinstance(self.clock, ExchangeClock):
+            return self.now_ms()
+        return self._known_ms
 
     async def compare_clocks(self) -> int:
-        """Ask for the exchange's time and return how far ours is ahead (negative: behind), in ms.
+        """Ask for the exchange's time; the market time of a real exchange goes on from the answer.
 
-        A clock that runs ahead would take a forming candle for a closed one.
+        A time that departs from the last one by over a second is believed only if a second answer
+        confirms it.
+
+        Returns:
+            How far the computer's clock is ahead of the exchange's (negative: behind), in
+            milliseconds; 0 where the exchange does not serve its time.
 
         Raises:
             ExchangeUnreachable: no usable answer.
         """
+        clock = self.clock
         if not self._client.has.get("fetchTime"):
             return 0
+        if not isinstance(clock, ExchangeClock):
+            before_ms = clock.now_ms()
+            return before_ms - await self._read(self._fetch_time)
+        sample = clock.sample(await self._read(self._fetch_time))
+        if clock.is_compared and abs(clock.departure_ms(sample)) > AGREEMENT_MS:
+            second = clock.sample(await self._read(self._fetch_time))
+            departed_ms = clock.departure_ms(second) - clock.departure_ms(sample)
+            if abs(departed_ms) > AGREEMENT_MS:
+                raise ExchangeUnreachable(
+                    f"{self.endpoint.exchange} sent two times in a row that differ by "
+                    f"{abs(departed_ms) / 1_000:,.0f} s"
+                )
+            sample = second
+        clock.set(sample)
+        return clock.skew_ms
 
-        async def fetch() -> int:
-            before = self.clock.now_ms()
-            theirs: Any = await self._client.fetch_time()
-            # The answer is at most one round trip old: no credit for a part that cannot be known.
-            return before - int(theirs)
-
-        ahead_ms = await self._read(fetch)
-        self._ahead_ms = max(0, ahead_ms)
-        return ahead_ms
+    async def _fetch_time(self) -> int:
+        theirs: Any = await self._client.fetch_time()
+        if not isinstance(theirs, int) or theirs <= 0:
+            raise ExchangeUnreachable(f"{self.endpoint.exchange} sent no time")
+        return theirs
 
     def serves(self, timeframe: str) -> bool:
         """Return whether candles of a timeframe can be had."""
@@ -325,10 +352,21 @@ class RestExchange:
         that CCXT's connections belong to.
         """
         loop = self._loop
+        reading = self._patience.read(lambda: self._asked_in_time(ask))
         if loop is None or loop is asyncio.get_running_loop():
-            return await self._patience.read(ask)
-        reading = asyncio.run_coroutine_threadsafe(self._patience.read(ask), loop)
-        return await asyncio.wrap_future(reading)
+            return await reading
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(reading, loop))
+
+    async def _asked_in_time(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask; where the exchange refuses the request's time, compare clocks and ask once more."""
+        try:
+            return await ask()
+        except ccxt.InvalidNonce:
+            clock = self.clock
+            if not isinstance(clock, ExchangeClock):
+                raise
+            clock.set(clock.sample(await self._fetch_time()))
+            return await ask()
 
     async def _load_markets(self) -> None:
         await self._client.load_markets(True)

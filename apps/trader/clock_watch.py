@@ -1,0 +1,90 @@
+"""The exchange's time: compared at the start, on each connection, regularly, and after a step.
+
+Market time follows the exchange and the monotonic clock, so a wrong clock of the computer changes
+no candle. It is still worth a line: leases, bans and other programs go by it.
+"""
+
+import time
+
+from onetape.cli.output import print_line
+from onetape.core.errors import ExchangeError
+from onetape.exchange.exchange_clock import ExchangeClock
+from onetape.exchange.rest import RestExchange
+from trader.states import Problem, TraderStates
+
+#: Clocks are compared this often, wall seconds.
+COMPARE_SECONDS = 180.0
+#: Until a comparison that failed is tried again, wall seconds.
+AGAIN_SECONDS = 10.0
+#: The time of day and the monotonic clock part by more than this when the clock is set.
+STEP_MS = 1_000
+#: A clock that is wrong by more than this is worth a line.
+SKEW_MS = 1_000
+#: A clock that is wrong by more than this degrades the trader.
+DEGRADING_SKEW_MS = 60_000
+#: Source of the problem.
+CLOCK = "clock"
+
+
+class ClockWatch:
+    """Watches the computer's clock beside that of one exchange."""
+
+    def __init__(self, exchange: RestExchange, states: TraderStates) -> None:
+        """Begin; the first comparison is due at once."""
+        self._exchange = exchange
+        self._states = states
+        self._due = 0.0
+        self._was_set = False
+        """Whether the clock was set, and the exchange has not named its time since."""
+        self._warned_ms = 0
+
+    async def look(self) -> None:
+        """Compare the clocks where it is due or the computer's clock was set.
+
+        Raises:
+            ExchangeError: the clock was set and the exchange does not name its time; call again.
+        """
+        clock = self._exchange.clock
+        if not isinstance(clock, ExchangeClock):
+            return  # The simulator's time is asked for anew each time.
+        step_ms = clock.take_step_ms()
+        if abs(step_ms) > STEP_MS:
+            self._was_set = True
+            print_line(
+                f"this computer's clock was set {_by(step_ms)}, or the computer slept; candles go "
+                f"by the time of {self._exchange.endpoint.exchange}, which is asked for again"
+            )
+        if not self._was_set and time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + AGAIN_SECONDS
+        try:
+            skew_ms = await self._exchange.compare_clocks()
+        except ExchangeError:
+            if self._was_set:
+                raise
+            return  # The monotonic clock is right for long; tried again soon.
+        self._was_set = False
+        self._due = time.monotonic() + COMPARE_SECONDS
+        self._report(skew_ms)
+
+    def _report(self, skew_ms: int) -> None:
+        exchange = self._exchange.endpoint.exchange
+        where = f"this computer's clock is {_off(skew_ms)} that of {exchange}"
+        if abs(skew_ms) > DEGRADING_SKEW_MS:
+            measure = "no entries meanwhile, exits go on; candles go by the time of the exchange"
+            self._states.report(CLOCK, Problem(where, measure, "set the clock (NTP)"))
+            return
+        self._states.solve(CLOCK)
+        if abs(skew_ms) <= SKEW_MS:
+            self._warned_ms = 0
+        elif abs(skew_ms - self._warned_ms) > SKEW_MS:
+            self._warned_ms = skew_ms
+            print_line(f"{where}; candles go by the time of the exchange; set the clock (NTP)")
+
+
+def _by(step_ms: int) -> str:
+    return f"{'forward' if step_ms > 0 else 'back'} by {abs(step_ms) / 1_000:,.1f} s"
+
+
+def _off(skew_ms: int) -> str:
+    return f"{abs(skew_ms) / 1_000:,.1f} s {'ahead of' if skew_ms > 0 else 'behind'}"

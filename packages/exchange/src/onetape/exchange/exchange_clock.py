@@ -1,0 +1,80 @@
+"""Market time of a real exchange, which no step of the computer's clock moves.
+
+It is the exchange's own time at the last comparison, carried on by the computer's monotonic clock.
+Before the first comparison it is the computer's time at the start, carried on in the same way.
+"""
+
+from msgspec import Struct
+
+from onetape.exchange.waiting import Wall
+
+
+class TimeSample(Struct, frozen=True):
+    """One answer of an exchange to the question for its time."""
+
+    exchange_ms: int
+    """Epoch milliseconds."""
+    at_seconds: float
+    """Monotonic time when the answer was there."""
+
+
+class ExchangeClock:
+    """Clock of one exchange. Threads may share it: its state is replaced as a whole."""
+
+    def __init__(self, wall: Wall) -> None:
+        """Begin with the computer's time.
+
+        Args:
+            wall: The computer's time, both the one of day and the monotonic one.
+        """
+        self._wall = wall
+        self._sample = TimeSample(wall.epoch_ms(), wall.seconds())
+        self._step_base_ms = self._parting_ms()
+        self.is_compared = False
+        """Whether the exchange has named its time."""
+
+    def now_ms(self) -> int:
+        """Return the market time in epoch milliseconds UTC."""
+        return self.at_ms(self._wall.seconds())
+
+    def at_ms(self, seconds: float) -> int:
+        """Return the market time of a moment of the monotonic clock, epoch milliseconds."""
+        sample = self._sample
+        return sample.exchange_ms + round((seconds - sample.at_seconds) * 1_000)
+
+    def wall_seconds(self, market_ms: int) -> float:
+        """Return `market_ms` in seconds."""
+        return market_ms / 1_000
+
+    def sample(self, exchange_ms: int) -> TimeSample:
+        """Return a time that has just arrived from the exchange, with the moment of its arrival."""
+        return TimeSample(exchange_ms, self._wall.seconds())
+
+    def departure_ms(self, sample: TimeSample) -> int:
+        """Return how far a sample is ahead of this clock's time of the same moment."""
+        return sample.exchange_ms - self.at_ms(sample.at_seconds)
+
+    def set(self, sample: TimeSample) -> None:
+        """Carry on from a sample.
+
+        The answer was on its way for a while, so this clock is behind the exchange by that at most,
+        and never ahead: a clock that is ahead would take a forming candle for a closed one.
+        """
+        self._sample = sample
+        self.is_compared = True
+
+    @property
+    def skew_ms(self) -> int:
+        """Return how far the computer's time of day is ahead of market time, milliseconds."""
+        return self._wall.epoch_ms() - self.now_ms()
+
+    def take_step_ms(self) -> int:
+        """Return how far the time of day has parted from the monotonic clock since the last call.
+
+        Somebody set the clock, or the computer was suspended (its monotonic clock stood still).
+        """
+        before, self._step_base_ms = self._step_base_ms, self._parting_ms()
+        return self._step_base_ms - before
+
+    def _parting_ms(self) -> int:
+        return self._wall.epoch_ms() - round(self._wall.seconds() * 1_000)

@@ -1,0 +1,206 @@
+"""A computer whose clock is set while it trades a real exchange: candles stay right."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from desk import MARCH
+from onetape.cli.stop import StopRequest
+from onetape.core.candles import SeriesKey
+from onetape.core.clock import ScaledClock
+from onetape.core.errors import ExchangeUnreachable
+from onetape.exchange.clients import Endpoint
+from onetape.exchange.exchange_clock import ExchangeClock
+from onetape.exchange.rest import RestExchange
+from onetape.simulator.server import Simulator
+from onetape.store.database import open_store
+from onetape.store.trader_states import StateChange
+from onetape.strategies import load_strategy
+from real_endpoint import SteppedTime, binance_at
+from trader.clock_watch import ClockWatch
+from trader.run import trade_in_session
+from trader.settings import TraderSettings
+from trader.states import TraderStates
+
+Run = Callable[[Any], Any]
+
+#: A minute of market takes half a second.
+SPEED = 120.0
+KEY = SeriesKey("binance", "BTC/USDT", "1m")
+CLOSED = (
+    "SELECT timestamp, open, high, low, close, volume FROM ohlcv_data "
+    "WHERE closed = 1 AND timestamp >= ? ORDER BY timestamp"
+)
+
+
+class Scene:
+    """A simulator that passes for Binance, and the client and clock of a trader on it."""
+
+    def __init__(self, simulator: Simulator, exchange: RestExchange, wall: SteppedTime) -> None:
+        self.simulator = simulator
+        self.exchange = exchange
+        self.wall = wall
+
+
+@asynccontextmanager
+async def scene_at(hours: float = 0.0) -> AsyncGenerator[Scene]:
+    start_ms = int((MARCH + hours * 3_600) * 1_000)
+    clock = ScaledClock(start_ms, SPEED)
+    async with Simulator(clock=clock) as simulator:
+        with binance_at(simulator.url):
+            wall = SteppedTime(clock.now_ms(), SPEED, time.monotonic)
+            async with RestExchange(
+                Endpoint("binance"), wall=wall, first_pause_seconds=0.01, patience_seconds=30
+            ) as exchange:
+                yield Scene(simulator, exchange, wall)
+
+
+def rows(db: Path, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+    with open_store(db, create=False) as store, store.read() as connection:
+        return connection.execute(sql, values).fetchall()
+
+
+async def until_decided(db: Path, trading: "asyncio.Task[None]", count: int) -> None:
+    async with asyncio.timeout(30):
+        while decisions(db) < count:
+            if trading.done():
+                trading.result()
+            await asyncio.sleep(0.02)
+
+
+def decisions(db: Path) -> int:
+    return rows(db, "SELECT count(*) FROM decisions")[0][0] if db.exists() else 0
+
+
+@pytest.mark.parametrize("step_seconds", [20, 3_600, -3_600])
+def test_a_clock_that_is_set_while_trading_changes_no_candle(
+    run: Run, db: Path, step_seconds: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = TraderSettings(exchange="binance", timeframe="1m", db=db)
+
+    async def scene() -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+        async with scene_at() as opened:
+            stop = StopRequest()
+            exchange = opened.exchange
+            market = await exchange.market(KEY.symbol)
+            await exchange.compare_clocks()
+            strategy = load_strategy("rsi")
+            trading = asyncio.create_task(
+                trade_in_session(settings, exchange, KEY, strategy, market, stop)
+            )
+            await until_decided(db, trading, 2)
+            opened.wall.step_ms = step_seconds * 1_000
+            await until_decided(db, trading, 6)
+            stop.request("the test")
+            await trading
+            stored = rows(db, CLOSED, MARCH)
+            end = stored[-1][0] + 60
+            bars = opened.simulator.market.candles(KEY.symbol, "1m", MARCH, end)
+            columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
+            truth = list(zip(*(column.tolist() for column in columns), strict=True))
+            return stored, truth
+
+    stored, truth = run(scene())
+    assert stored == truth
+    out = capsys.readouterr().out
+    direction = "forward" if step_seconds > 0 else "back"
+    assert f"this computer's clock was set {direction} by {abs(step_seconds):,}.0 s" in out
+
+
+def test_market_time_follows_the_exchange_and_no_step_of_the_clock(run: Run) -> None:
+    async def scene() -> None:
+        async with scene_at() as opened:
+            wall, exchange = opened.wall, opened.exchange
+            wall.step_ms = 5_000
+            assert abs(await exchange.compare_clocks() - 5_000) < 4_000
+            before = exchange.now_ms()
+            wall.step_ms = -3_600_000
+            assert 0 <= exchange.now_ms() - before < 4_000
+
+    run(scene())
+
+
+def test_requests_are_stamped_with_the_time_of_the_exchange(run: Run) -> None:
+    async def scene() -> None:
+        async with scene_at() as opened:
+            opened.wall.step_ms = 3_600_000
+            await opened.exchange.compare_clocks()
+            client: Any = opened.exchange._client  # pyright: ignore[reportPrivateUsage] - CCXT's own
+            assert abs(client.nonce() - opened.simulator.clock.now_ms()) < 5_000
+
+    run(scene())
+
+
+def test_a_request_whose_time_is_refused_is_repeated_once_with_the_time_of_the_exchange(
+    run: Run,
+) -> None:
+    refusal = {"kind": "status", "status": 400, "code": -1021, "path": "/api/v3/klines", "count": 1}
+
+    async def scene() -> None:
+        async with scene_at() as opened:
+            opened.wall.step_ms = 3_600_000
+            await opened.exchange.market(KEY.symbol)
+            opened.simulator.faults.add(**refusal)
+            batch = await opened.exchange.candles(
+                KEY.symbol, "1m", since_ms=(MARCH - 600) * 1_000, limit=5
+            )
+            assert len(batch) == 5
+            clock = opened.exchange.clock
+            assert isinstance(clock, ExchangeClock)
+            assert clock.is_compared
+
+    run(scene())
+
+
+def test_a_time_far_from_the_last_one_is_believed_only_when_it_comes_twice(run: Run) -> None:
+    async def scene() -> None:
+        async with scene_at() as opened:
+            exchange = opened.exchange
+            await exchange.compare_clocks()
+            honest: Any = exchange._client.fetch_time  # pyright: ignore[reportPrivateUsage]
+            wrong = [3_600_000]
+
+            async def once_wrong() -> int:
+                return await honest() + (wrong.pop() if wrong else 0)
+
+            exchange._client.fetch_time = once_wrong  # pyright: ignore[reportPrivateUsage]
+            before = exchange.now_ms()
+            with pytest.raises(ExchangeUnreachable, match="differ by 3,600 s"):
+                await exchange.compare_clocks()
+            assert 0 <= exchange.now_ms() - before < 10_000
+
+    run(scene())
+
+
+@pytest.mark.parametrize(
+    ("skew_ms", "state", "beginning"),
+    [
+        (500, "trading", ""),
+        (5_000, "trading", "this computer's clock is 5"),
+        (-5_000, "trading", "this computer's clock is "),
+        (120_000, "degraded", "degraded: this computer's clock is 1"),
+    ],
+)
+def test_a_clock_that_is_wrong_is_a_line_and_far_off_a_state(
+    run: Run, skew_ms: int, state: str, beginning: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept: list[StateChange] = []
+
+    async def scene() -> None:
+        async with scene_at() as opened:
+            states = TraderStates(now_ms=lambda: 0, write=kept.extend)
+            watch = ClockWatch(opened.exchange, states)
+            opened.wall.step_ms = skew_ms
+            watch._report(skew_ms)  # pyright: ignore[reportPrivateUsage] - what a comparison found
+            watch._report(skew_ms)  # pyright: ignore[reportPrivateUsage]
+            assert states.state == state
+
+    run(scene())
+    out = capsys.readouterr().out
+    assert out.startswith(beginning)
+    assert out.count("\n") == bool(beginning)

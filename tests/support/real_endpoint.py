@@ -1,0 +1,57 @@
+"""The class of a real exchange, as CCXT has it, whose every address is a simulator's."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from ccxt_addresses import redirect
+
+
+@contextmanager
+def binance_at(url: str) -> Generator[None]:
+    """Let CCXT's Binance classes, REST and streams, call a simulator while the block lasts."""
+    import ccxt.async_support as rest
+    import ccxt.pro as pro
+
+    with pytest.MonkeyPatch.context() as patch:
+        for base in (rest.binance, pro.binance):
+            patch.setattr(base, "describe", _redirected(base.describe, url))
+        yield
+
+
+def _redirected(describe: Any, url: str) -> Any:
+    def redirected(self: Any) -> dict[str, Any]:
+        described: dict[str, Any] = describe(self)
+        redirect(described["urls"]["api"], url)
+        return described
+
+    return redirected
+
+
+class SteppedTime:
+    """The computer's time, so many times as fast, whose time of day a test sets."""
+
+    def __init__(self, epoch_ms: int, speed: float, seconds: Any) -> None:
+        """Begin at `epoch_ms`; `seconds` returns real monotonic seconds."""
+        self._real = seconds
+        self._began = seconds()
+        self._epoch_ms = epoch_ms
+        self._speed = speed
+        self.step_ms = 0
+        """What the time of day was set ahead by."""
+
+    def seconds(self) -> float:
+        """Return seconds that never run back."""
+        return (self._real() - self._began) * self._speed
+
+    def epoch_ms(self) -> int:
+        """Return the time of day, epoch milliseconds."""
+        return self._epoch_ms + round(self.seconds() * 1_000) + self.step_ms
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait that long on this clock."""
+        import asyncio
+
+        await asyncio.sleep(seconds / self._speed)
