@@ -1,6 +1,10 @@
-"""Fill the tape over REST: the warm-up, what a break swallowed, what the stream cannot prove."""
+"""Fetch closed candles over REST: the warm-up, those of a break, those that no mark has closed.
+
+Where the stream marks final candles, its mark is waited for a moment before REST is asked.
+"""
 
 import asyncio
+import time
 
 from onetape.cli.output import print_line
 from onetape.core.candles import Candle, candle_fault
@@ -11,7 +15,10 @@ from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import FetchReport
 from onetape.history.gaps import DECIDING_ANSWERS, due_gaps, fetch_noting
 from onetape.store.candles import closed_range, missing_between
+from onetape.store.corrections import accept_corrections
 from onetape.store.gaps import unexplained
+from onetape.strategies import higher_timeframes_of
+from trader.comparison import RestComparison, correction_line
 from trader.higher import first_traded, has_due_larger, warm_up_larger
 from trader.job import Job
 from trader.pause import Pause
@@ -20,6 +27,8 @@ from trader.pause import Pause
 #: longest, wall seconds.
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
+#: How long the exchange's mark of a candle that has ended is waited for, wall seconds.
+MARK_PATIENCE_SECONDS = 1.0
 NEVER = 2**62
 
 
@@ -34,12 +43,17 @@ class Filler:
         self._complete_until: int | None = None
         self._absent = _pause()
         self._failed = _pause()
+        self._ended: tuple[int, float] = (0, 0.0)
+        """The newest candle that has ended, and when that was seen first, monotonic seconds."""
+        self._comparison = RestComparison(job, exchange)
+        self.expects_marks = False
+        """Whether the stream is up and marks candles as final."""
         self.inserted = 0
         """Candles that REST has added to the tape in this session."""
         self.refused = ""
         """Why rows of the last answer were refused, with the first of them; empty for none."""
         self.closed = asyncio.Event()
-        """Set whenever a candle was closed; whoever waits for it clears it."""
+        """Set when a candle was closed or a new one began; whoever waits for it clears it."""
 
     async def warm_up(self, since: int | None = None) -> int:
         """Fetch the last closed candles that strategy and sizing need; return how many were new.
@@ -80,12 +94,18 @@ class Filler:
             return True
 
     async def close_overdue(self) -> None:
-        """Ask for candles that ended by the clock and were not closed by the stream."""
-        larger = has_due_larger(self._job, self.newest_due(), self._exchange.now_ms())
-        if self.first_missing() is None and not larger:
+        """Ask for candles that ended by the clock and were not closed by the stream.
+
+        Where none is missing, candles that the stream closed are compared with REST.
+        """
+        due = self.newest_due()
+        larger = has_due_larger(self._job, due, self._exchange.now_ms())
+        missing = self.first_missing()
+        if missing is None and not larger:
             self._absent.reset()
+            await self.compare()
             return
-        if not self._absent.is_over:
+        if not self._absent.is_over or (missing == due and self._is_mark_awaited(due)):
             return
         before = self.inserted
         await self.fill()
@@ -94,6 +114,39 @@ class Filler:
         else:
             # Where nobody traded there may be no candle: ask more and more rarely.
             self._absent.lengthen()
+
+    async def compare(self) -> None:
+        """Compare the candles that are due for it with REST, and accept what REST corrects."""
+        async with self._lock:
+            try:
+                await self._comparison.run()
+            except ExchangeUnreachable as error:
+                print_line(f"REST: {error}; candles of the stream are compared later")
+            self._accept_corrections()
+
+    def _accept_corrections(self) -> None:
+        job = self._job
+        corrections = accept_corrections(
+            job.store,
+            job.key,
+            account=job.session.account,
+            window=job.window,
+            higher=higher_timeframes_of(job.strategy, job.timeframe),
+            corrected_ms=self._exchange.now_ms(),
+        )
+        for each in corrections:
+            print_line(correction_line(job, each))
+        if corrections:
+            self.closed.set()
+
+    def _is_mark_awaited(self, due: int) -> bool:
+        """Return whether the stream may still mark the candle that ended last."""
+        if not self.expects_marks:
+            return False
+        now = time.monotonic()
+        if self._ended[0] != due:
+            self._ended = (due, now)
+        return now - self._ended[1] < MARK_PATIENCE_SECONDS
 
     def newest_due(self) -> int:
         """Return the open (epoch seconds) of the newest candle that ended by the clock."""

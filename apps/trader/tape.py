@@ -1,8 +1,8 @@
-"""Keep the tape of one series complete and true while the market is watched.
+"""Store the live candles and tickers of one series while the market is watched.
 
-The forming candle is replaced with every frame and committed at once. A later candle on the stream
-proves that its period ended, not that our last row of it is final: that is certain only if the
-connection has been alive since before the row's open. Every other candle is closed by REST.
+The forming candle is replaced with every frame and committed at once. It is closed by the
+exchange's mark that it is final, or by REST: a later candle on the stream does not prove that the
+last frame of the one before it has arrived.
 """
 
 import asyncio
@@ -14,10 +14,11 @@ from onetape.core.candles import PRICE_LIMIT, Candle, candle_fault
 from onetape.core.errors import ExchangeUnreachable
 from onetape.core.words import counted
 from onetape.exchange.rest import RestExchange
-from onetape.store.candles import mark_closed, replace_forming
+from onetape.store.candles import is_closed, replace_forming
 from onetape.store.market_data import Ticker, delete_tickers_before, insert_ticker
 from onetape.store.quarantine import quarantine
 from onetape.store.sessions import close_blind_intervals, open_blind_interval
+from onetape.store.stream_closes import store_marked
 from onetape.websocket.events import (
     CandleUpdate,
     StreamEvent,
@@ -50,9 +51,12 @@ class Tape:
         self._connection: int | None = None
         """Whose rows may be written; None: what was missed before is not filled in yet."""
         self._pending: CandleUpdate | None = None
-        """What waits for REST to tell what came before it."""
-        self._first_seen = 0
+        """Candles held back until REST has filled the gap before them."""
         self._newest = 0
+        """Open of the newest candle of the connection, epoch seconds."""
+        self._newest_is_closed = False
+        self._has_marks = False
+        """Whether the exchange has marked a candle as final in this session."""
         self._ticker_second = -1
         self._cleaned_ms = 0
         self._is_blind = False
@@ -100,17 +104,20 @@ class Tape:
     async def _candles(self, update: CandleUpdate) -> None:
         rows = tuple(row for row in update.rows if self._is_sound(row))
         if rows:
-            await self._sound_rows(CandleUpdate(rows, update.connection))
+            await self._sound_rows(CandleUpdate(rows, update.connection, update.closed))
 
     async def _sound_rows(self, update: CandleUpdate) -> None:
         is_new = update.connection != self._connection
         if is_new or self._skips(update.rows):
             await self._connected(update, is_new=is_new)
         # Rows that are written while something before them is missing would hide the hole.
-        is_filled = self._connection == update.connection
-        self._pending = None if is_filled else update
-        for row in update.rows if is_filled else ():
-            self._row(row)
+        if self._connection != update.connection:
+            pending = self._pending
+            self._pending = update if pending is None else pending.followed_by(update)
+            return
+        self._pending = None
+        for row in update.rows:
+            self._row(row, is_marked=row.timestamp in update.closed)
 
     def _is_sound(self, row: Candle) -> bool:
         """Return whether a row may be written and reasoned from; others go to quarantine."""
@@ -156,8 +163,8 @@ class Tape:
             return
         self._connection = update.connection
         self.watch = watch_from(self._job, update.rows[-1])
-        self._first_seen = update.rows[-1].timestamp
         self._newest = 0
+        self._filler.expects_marks = self._has_marks
         self._went_live.set()
         self._is_blind = False
         close_blind_intervals(
@@ -170,17 +177,30 @@ class Tape:
         self._was_live = True
         self._inserted_at_loss = NEVER
 
-    def _row(self, row: Candle) -> None:
-        job = self._job
-        if row.timestamp > self._newest > 0:
-            # Seen from its open to its end on one connection: our row of it is the final one.
-            if self._newest > self._first_seen:
-                mark_closed(job.store, job.key, self._newest)
-                self._filler.closed.set()
-            else:
-                self.ended.set()
-        if replace_forming(job.store, job.key, row, seen_ms=self._exchange.now_ms()):
-            self._newest = max(self._newest, row.timestamp)
+    def _row(self, row: Candle, *, is_marked: bool) -> None:
+        job, opened = self._job, row.timestamp
+        if opened > self._newest > 0 and not self._newest_is_closed:
+            self.ended.set()
+        now_ms = self._exchange.now_ms()
+        if is_marked and self._has_ended(opened, now_ms):
+            self._has_marks = self._filler.expects_marks = True
+            store_marked(job.store, job.key, row, closed_ms=now_ms)
+            self._filler.closed.set()
+        elif opened < self._newest and is_closed(job.store, job.key, opened):
+            # A late frame of a candle that is proven already.
+            return
+        else:
+            replace_forming(job.store, job.key, row, seen_ms=now_ms)
+        if opened > self._newest:
+            # Its open fills what was decided on the candle before.
+            self._filler.closed.set()
+        if opened >= self._newest:
+            self._newest, self._newest_is_closed = opened, is_marked
+
+    def _has_ended(self, opened: int, now_ms: int) -> bool:
+        """Return whether a candle that the exchange calls final has ended by the market's clock."""
+        left_ms = self._job.timeframe.next(opened) * 1_000 - now_ms
+        return self._exchange.clock.wall_seconds(left_ms) <= CLOCK_TOLERANCE_SECONDS
 
     def _ticker(self, update: TickerUpdate) -> None:
         now_ms = self._exchange.now_ms()
@@ -205,6 +225,7 @@ class Tape:
     def _lost(self, reason: str) -> None:
         # Also where the socket stays the same: something may have been missed.
         self._connection = self._pending = self.watch = None
+        self._filler.expects_marks = False
         self._went_live.clear()
         if self._is_blind:
             return

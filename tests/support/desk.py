@@ -116,6 +116,11 @@ class Desk:
         """Wait until the candle that opens so many hours after March 2024 was decided on."""
         await self.until(lambda: MARCH + hour * HOUR in self.decided())
 
+    async def until_no_open_order(self) -> None:
+        """Wait until each order is filled or refused: a decision comes before the next open."""
+        open_orders = "SELECT 1 FROM orders WHERE status = 'open'"
+        await self.until(lambda: not self.query(open_orders))
+
     async def until_live(self, market: "Market") -> None:
         """Wait until this session writes what the stream tells; the market moves on meanwhile."""
         newest = "SELECT * FROM ohlcv_data WHERE closed = 0 ORDER BY timestamp DESC LIMIT 1"

@@ -35,22 +35,38 @@ def assert_true(opened: Market, trading: Desk, *, until_hour: int) -> None:
     assert closed == truth
 
 
-def test_a_candle_seen_whole_is_closed_by_the_stream_and_another_by_rest(
-    run: Run, db: Path
-) -> None:
+def is_not_marked(frame: dict[str, Any]) -> bool:
+    return not frame.get("k", {}).get("x")
+
+
+def test_a_candle_is_closed_by_its_mark_without_rest(run: Run, db: Path) -> None:
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:
             await go_live(opened, trading, 0)
             opened.gate.rest_is_down = True
             for hour in (1, 2):
                 await opened.go_to(hour + 0.01)
-                await trading.until(lambda hour=hour: trading.source(hour))
-            # The first was joined midway: the stream alone proves nothing about it.
-            assert trading.source(0) == (0, "ws")
-            assert trading.source(1) == (1, "ws")
-            opened.gate.rest_is_down = False
-            await trading.until(lambda: trading.source(0) == (1, "rest"))
+                await trading.until_decided(hour - 1)
+                # Also the first one, which was joined midway: the mark says that it is final.
+                assert trading.source(hour - 1) == (1, "ws")
             assert_true(opened, trading, until_hour=2)
+
+    run(scene())
+
+
+def test_a_later_candle_does_not_close_the_one_before_it(run: Run, db: Path) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await go_live(opened, trading, 0)
+            opened.gate.lets_pass = is_not_marked
+            opened.gate.rest_is_down = True
+            for hour in (1, 2, 3):
+                await opened.go_to(hour + 0.01)
+                await trading.until(lambda hour=hour: trading.source(hour))
+            assert [trading.source(hour) for hour in range(3)] == [(0, "ws")] * 3
+            opened.gate.rest_is_down = False
+            await trading.until(lambda: trading.source(2) == (1, "rest"))
+            assert_true(opened, trading, until_hour=3)
 
     run(scene())
 
@@ -102,7 +118,7 @@ def test_rest_down_while_the_stream_comes_back_closes_nothing_wrongly_and_heals(
             await go_live(opened, trading, 0)
             await opened.go_to(1.5)
             await go_live(opened, trading, 1)
-            await trading.until(lambda: trading.source(0) == (1, "rest"))
+            await trading.until(lambda: trading.source(0) == (1, "ws"))
             before = trading.closed_rows()
             # The final frame of 01:00 is lost, and REST cannot tell it either.
             opened.gate.rest_is_down = True

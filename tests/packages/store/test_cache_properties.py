@@ -19,11 +19,12 @@ from onetape.core.digest import data_digest
 from onetape.core.errors import StoreError
 from onetape.store import reading
 from onetape.store.cache import cache_folder
-from onetape.store.candles import insert_closed, last_closed, mark_closed, replace_forming
+from onetape.store.candles import insert_closed, last_closed, replace_forming
 from onetape.store.copying import copy_database
 from onetape.store.database import open_store
 from onetape.store.reading import closed_between
 from onetape.store.revisions import accept, revisions_of
+from onetape.store.stream_closes import store_marked
 from plain_rows import listed, plain_rows
 
 #: A series of each length of chunk, and one more that shares its times with the first.
@@ -85,9 +86,9 @@ class CacheEqualsRows(RuleBasedStateMachine):
     def a_forming_candle_comes(self, key: SeriesKey, place: tuple[int, int], price: float) -> None:
         replace_forming(self.store, key, candle_of(key, place, price), seen_ms=1)
 
-    @rule(key=keys, place=places)
-    def a_forming_candle_is_closed(self, key: SeriesKey, place: tuple[int, int]) -> None:
-        mark_closed(self.store, key, time_of(key, place))
+    @rule(key=keys, place=places, price=prices)
+    def a_marked_candle_comes(self, key: SeriesKey, place: tuple[int, int], price: float) -> None:
+        store_marked(self.store, key, candle_of(key, place, price), closed_ms=1)
 
     @rule(key=keys, place=places, price=prices, closed=states, conflict=conflicts)
     def plain_sql_inserts(
@@ -228,8 +229,9 @@ sys.path.append(sys.argv[3])
 from onetape.core.candles import Candle, SeriesKey
 from onetape.store import reading
 from onetape.store.cache import chunks_between
-from onetape.store.candles import insert_closed, mark_closed, replace_forming
+from onetape.store.candles import insert_closed, replace_forming
 from onetape.store.database import open_store
+from onetape.store.stream_closes import store_marked
 from plain_rows import listed, plain_rows
 reading.ROWS_WITHOUT_CACHE = 0
 key, span = SeriesKey("binance", "BTC/USDT", "1m"), 30 * 86_400
@@ -245,7 +247,7 @@ for _ in range(80):
         case 1:
             replace_forming(store, key, candle, seen_ms=1)
         case 2:
-            mark_closed(store, key, place)
+            store_marked(store, key, candle, closed_ms=1)
         case 3:
             with store.write() as connection:
                 connection.execute("UPDATE ohlcv_data SET volume = 7 WHERE timestamp = ?", (place,))

@@ -19,7 +19,6 @@ from onetape.store.candles import (
     insert_closed,
     last_closed,
     last_closed_before,
-    mark_closed,
     missing_between,
     replace_forming,
     row_at,
@@ -27,6 +26,7 @@ from onetape.store.candles import (
 )
 from onetape.store.database import Store
 from onetape.store.reading import closed_between
+from onetape.store.stream_closes import store_marked
 from repeatable import examples
 
 HOUR = 3_600
@@ -86,8 +86,8 @@ def test_a_forming_candle_is_replaced_until_it_is_closed(store: Store) -> None:
     assert replace_forming(store, KEY, candle(1, 101.0), seen_ms=1)
     assert replace_forming(store, KEY, candle(1, 102.0), seen_ms=1)
     assert last_closed(store, KEY, 5).close.tolist() == [105.0]
-    assert mark_closed(store, KEY, HOUR)
-    assert not mark_closed(store, KEY, HOUR)
+    assert store_marked(store, KEY, candle(1, 102.0), closed_ms=1)
+    assert replace_forming(store, KEY, candle(1, 103.0), seen_ms=1)
     assert last_closed(store, KEY, 5).close.tolist() == [105.0, 102.0]
 
 

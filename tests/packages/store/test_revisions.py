@@ -13,13 +13,13 @@ from onetape.store import migrations
 from onetape.store.candles import (
     InsertReport,
     insert_closed,
-    mark_closed,
     replace_forming,
     row_at,
 )
 from onetape.store.database import Store, open_store
 from onetape.store.reading import closed_between
 from onetape.store.revisions import accept, accept_outranking, revisions_of
+from onetape.store.stream_closes import store_marked
 from repeatable import examples
 
 HOUR = 3_600
@@ -150,8 +150,7 @@ def write(store: Store, origin: str, close: float) -> None:
         case "frame":
             replace_forming(store, KEY, row, seen_ms=1)
         case "stream close":
-            replace_forming(store, KEY, row, seen_ms=1)
-            mark_closed(store, KEY, row.timestamp)
+            store_marked(store, KEY, row, closed_ms=1)
         case "file":
             insert_closed(store, KEY, [row], source="import", seen_ms=AFTER_MS["settled"])
         case _:
@@ -162,7 +161,7 @@ RANKS = {"frame": 0, "file": 1, "at the close": 2, "stream close": 3, "settled":
 
 
 @pytest.mark.parametrize("stored", ["file", "at the close", "stream close", "settled"])
-@pytest.mark.parametrize("came", ["frame", "file", "at the close", "settled"])
+@pytest.mark.parametrize("came", ["frame", "file", "at the close", "stream close", "settled"])
 def test_only_a_value_of_a_higher_rank_is_accepted(store: Store, stored: str, came: str) -> None:
     write(store, stored, 105.0)
     write(store, came, 99.0)

@@ -234,6 +234,11 @@ class RestExchange:
         """Return the event loop that CCXT's connections belong to: that of `async with`."""
         return self._loop or asyncio.get_running_loop()
 
+    @property
+    def seconds_per_request(self) -> float:
+        """Return the time between two requests at the exchange's rate limit, as CCXT states it."""
+        return self._client.rateLimit / 1_000
+
     def now_ms(self) -> int:
         """Return the market time, epoch milliseconds UTC."""
         self._known_ms = self.clock.now_ms()

@@ -1,8 +1,9 @@
 """The tape: write and read candles. Candle times are epoch seconds UTC, ranges are half-open.
 
 Two ways in, one rule each. REST rows are proven closed: they displace a row of the same candle that
-is not closed, and never one that is. Live rows replace the forming candle and are closed later, on
-proof. A row that breaks a rule goes to quarantine, because OR IGNORE would drop it without a word.
+is not closed, and never one that is. Live rows replace the forming candle; it is closed by the
+exchange's mark (stream_closes.py) or by REST. A row that breaks a rule goes to quarantine, because
+OR IGNORE would drop it without a word.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -183,18 +184,14 @@ def replace_forming(
     return True
 
 
-def mark_closed(store: Store, key: SeriesKey, timestamp: int) -> bool:
-    """Declare a forming candle final, on proof; return whether there was one.
-
-    Raises:
-        StoreError: the file cannot be written.
-    """
-    with store.write() as connection:
-        connection.execute(
-            f"UPDATE ohlcv_data SET closed = 1 WHERE {_SERIES} AND timestamp = ? AND closed = 0",
+def is_closed(store: Store, key: SeriesKey, timestamp: int) -> bool:
+    """Return whether a candle is stored and proven closed."""
+    with store.read() as connection:
+        found = connection.execute(
+            f"SELECT 1 FROM ohlcv_data WHERE {_SERIES} AND timestamp = ? AND closed = 1",
             (*key.names, timestamp),
-        )
-        return connection.changes() == 1
+        ).get
+    return found is not None
 
 
 def last_closed(store: Store, key: SeriesKey, count: int, *, up_to: int | None = None) -> Candles:

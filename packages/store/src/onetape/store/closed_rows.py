@@ -126,6 +126,7 @@ def _store(
         if len(new) < len(rows):
             _settle_taken_back(connection, key, span, rows, closed, final)
         _rank_reads(connection, key, span, rows, closed, final)
+        _note_compared(connection, key, span, rows, final)
     changed = [row for row in new if row[0] in closed] if closed else []
     _rank_known(connection, key, changed, source, final)
     _insert_or_ignore(connection, key, new, source)
@@ -180,6 +181,28 @@ def _rank_reads(
         if row[0] not in closed:
             early.append(row[0])
     note_early_reads(connection, key, early=early, late=late)
+
+
+def _note_compared(
+    connection: Connection,
+    key: SeriesKey,
+    span: tuple[Any, ...],
+    rows: Sequence[Row],
+    final: int,
+) -> None:
+    """Forget which of these candles were still to be compared with REST: they are now."""
+    waiting = {
+        time
+        for (time,) in connection.execute(
+            f"SELECT timestamp FROM stream_closes WHERE {_SERIES} AND timestamp BETWEEN ? AND ?",
+            span,
+        )
+    }
+    compared = waiting and [row[0] for row in rows if row[0] in waiting and row[0] < final]
+    connection.executemany(
+        f"DELETE FROM stream_closes WHERE {_SERIES} AND timestamp = ?",
+        [(*key.names, time) for time in compared],
+    )
 
 
 def _rank_known(

@@ -13,7 +13,15 @@ from msgspec import Struct
 
 from onetape.core.errors import SafetyRefusal, StoreError
 from onetape.core.steps import decimal_text
-from onetape.core.trading import Decision, ExitObligation, Order, OrderStatus, Session, Trade
+from onetape.core.trading import (
+    Decision,
+    ExitObligation,
+    Order,
+    OrderStatus,
+    Session,
+    Side,
+    Trade,
+)
 from onetape.store.connection import Connection, Value, insert_row
 from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease
@@ -312,6 +320,16 @@ def decisions_of_last_session(store: Store) -> tuple[Session, list[Decision]]:
         ).fetchall()
     head: list[Any] = [*sessions[0][:8], json.loads(sessions[0][8]), *sessions[0][9:]]
     return Session(*head), [_decision(row) for row in rows]
+
+
+def last_side(store: Store, account: str, exchange: str, symbol: str) -> Side | None:
+    """Return the side of the newest trade of an account in one market, or None without any."""
+    with store.read() as connection:
+        return connection.execute(
+            "SELECT side FROM trades WHERE account = ? AND symbol = ? AND exchange = ? "
+            "ORDER BY executed_ms DESC, id DESC LIMIT 1",
+            (account, symbol, exchange),
+        ).get
 
 
 def trades_of(

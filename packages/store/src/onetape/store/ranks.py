@@ -13,7 +13,7 @@ FRAME: Final = 0
 FILE: Final = 1
 #: REST, less than `SETTLED_MS` after the close: it may not be final.
 REST_AT_CLOSE: Final = 2
-#: The last frame of a candle that the stream saw from its open to its end.
+#: The row of a candle at the exchange's own mark that it is final.
 STREAM_CLOSE: Final = 3
 #: REST, later than that.
 REST_SETTLED: Final = 4
@@ -25,7 +25,7 @@ RANK_NAMES: Final = (
     "frame of the stream",
     "file",
     "REST right at the close",
-    "stream at the close",
+    "closing mark of the stream",
     "REST well after the close",
 )
 #: The rank of a row `o` of ohlcv_data.
@@ -36,7 +36,7 @@ ROW_RANK_SQL: Final = (
     f"WHEN 'ws' THEN iif(o.closed = 1, {STREAM_CLOSE}, {FRAME}) "
     f"WHEN 'import' THEN {FILE} WHEN 'resample' THEN {FILE} ELSE {FRAME} END"
 )
-#: The rank of the new value of a revision `r`. Of the stream only frames become revisions.
+#: The rank of the new value of a revision `r`. One of the stream without a rank is a frame.
 REVISION_RANK_SQL: Final = (
     f"ifnull(r.rank, CASE r.source WHEN 'rest' THEN {REST_SETTLED} WHEN 'import' THEN {FILE} "
     f"WHEN 'resample' THEN {FILE} ELSE {FRAME} END)"

@@ -22,8 +22,10 @@ from onetape.store.ranks import (
     REST_AT_CLOSE,
     REVISION_RANK_SQL,
     ROW_RANK_SQL,
+    STREAM_CLOSE,
     outranks,
 )
+from onetape.store.stream_closes import note_stream_close
 
 _CANDLE: Final = "exchange = ? AND symbol = ? AND timeframe = ? AND timestamp = ?"
 _SELECT: Final = (
@@ -131,6 +133,29 @@ def accept_outranking(store: Store, revision_ids: Iterable[int]) -> int:
         return len(wanted)
 
 
+def accept_proven(
+    store: Store, connection: Connection, key: SeriesKey, ranks: tuple[int, ...]
+) -> list[Revision]:
+    """Accept, inside a transaction, revisions of a higher rank than a stored value of these ranks.
+
+    Returns:
+        The revisions that became the values of their candles, in the order of their numbers.
+    """
+    rows = connection.execute(
+        f"{_SELECT} WHERE accepted = 0 AND exchange = ? AND symbol = ? AND timeframe = ? "
+        "ORDER BY id",
+        key.names,
+    ).fetchall()
+    wanted = _best_of_each(
+        one
+        for one in map(_revision, rows)
+        if one.stored_rank in ranks and one.rank > one.stored_rank
+    )
+    for one in wanted:
+        _accept(store, connection, one)
+    return wanted
+
+
 def _named(store: Store, connection: Connection, revision_id: int) -> Revision:
     rows = connection.execute(f"{_SELECT} WHERE id = ?", (revision_id,)).fetchall()
     if not rows:
@@ -169,6 +194,8 @@ def _accept(store: Store, connection: Connection, one: Revision) -> None:
         early=[one.new.timestamp] if one.rank == REST_AT_CLOSE else [],
         late=[] if one.rank == REST_AT_CLOSE else [one.new.timestamp],
     )
+    if one.rank == STREAM_CLOSE:
+        note_stream_close(connection, one.key, one.new.timestamp, closed_ms=one.seen_ms)
     # What ranks higher stays open, and what came later of the same rank.
     connection.execute(
         f"UPDATE revisions AS r SET accepted = 1 WHERE {_CANDLE} AND accepted = 0 "

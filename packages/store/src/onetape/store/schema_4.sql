@@ -101,21 +101,23 @@ CREATE TABLE controls (
     given_by TEXT NOT NULL
 ) STRICT;
 
--- Candles that the stream closed and that were not compared with REST yet. closed_by says what proved
--- the end of the candle.
+-- Candles that have the value of the stream's closing mark and were not compared with REST yet.
+-- closed_ms is the market time of the mark.
 CREATE TABLE stream_closes (
     exchange TEXT NOT NULL,
     symbol TEXT NOT NULL,
     timeframe TEXT NOT NULL,
     timestamp INTEGER NOT NULL,
-    closed_by TEXT NOT NULL,
     closed_ms INTEGER NOT NULL,
     PRIMARY KEY (exchange, symbol, timeframe, timestamp)
 ) STRICT, WITHOUT ROWID;
 
--- When a candle that a decision rested on was corrected later, and what the correction changed.
+-- When a candle that a decision rested on was corrected later, and what the correction changes; NULL
+-- with a time: the decision is to be evaluated again.
 ALTER TABLE decisions ADD COLUMN corrected_ms INTEGER;
 ALTER TABLE decisions ADD COLUMN correction TEXT;
+CREATE INDEX decisions_to_evaluate_again ON decisions (session)
+WHERE corrected_ms IS NOT NULL AND correction IS NULL;
 
 -- When a lease was renewed last, by the computer's time: a lease from a clock that was ahead is not
 -- believed. kernel_lock names the lock of the kernel that the holder keeps as long as its process

@@ -20,6 +20,15 @@ class CandleUpdate(Struct, frozen=True):
     """Opens (epoch seconds) of the rows that the exchange marked as final. A later frame of such a
     candle is dropped. Empty for an exchange whose stream has no such mark."""
 
+    def followed_by(self, later: "CandleUpdate") -> "CandleUpdate":
+        """Return this update and a later one as one: the newest row of each candle."""
+        rows: dict[int, Candle] = {row.timestamp: row for row in (*self.rows, *later.rows)}
+        return CandleUpdate(
+            tuple(rows[opened] for opened in sorted(rows)),
+            later.connection,
+            self.closed | later.closed,
+        )
+
 
 class TickerUpdate(Struct, frozen=True):
     """Best prices; None where the exchange sent none."""

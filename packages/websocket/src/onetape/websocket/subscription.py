@@ -5,7 +5,6 @@ import asyncio
 from ccxt import BaseError, ExchangeClosedByUser, OperationFailed
 from msgspec.structs import replace
 
-from onetape.core.candles import Candle
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
 from onetape.exchange.translate import translated
 from onetape.websocket.events import (
@@ -122,20 +121,11 @@ def merged(waiting: list[StreamEvent], event: StreamEvent) -> list[StreamEvent]:
     same = next((each for each in waiting if type(each) is type(event)), None)
     rest = [each for each in waiting if each is not same]
     if isinstance(event, CandleUpdate) and isinstance(same, CandleUpdate):
-        return [*rest, _merged_candles(same, event)]
+        return [*rest, same.followed_by(event)]
     if isinstance(event, TradeUpdate) and isinstance(same, TradeUpdate):
         trades = (*same.trades, *event.trades)
         return [*rest, replace(event, trades=trades[-MOST_TRADES_WAITING:])]
     return [*rest, event]
-
-
-def _merged_candles(before: CandleUpdate, after: CandleUpdate) -> CandleUpdate:
-    rows: dict[int, Candle] = {row.timestamp: row for row in (*before.rows, *after.rows)}
-    return CandleUpdate(
-        tuple(rows[opened] for opened in sorted(rows)),
-        after.connection,
-        before.closed | after.closed,
-    )
 
 
 def _price(event: StreamEvent | None) -> float | None:

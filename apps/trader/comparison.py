@@ -1,0 +1,94 @@
+"""Compare the candles that the stream closed with REST, many with one page.
+
+Each is compared within ten candles, at a tenth of the exchange's request rate at most, and never
+before a minute has passed since its close: until then REST may still answer with another value.
+With a position open it is compared as soon as that.
+"""
+
+import time
+
+from onetape.core.clock import utc_text
+from onetape.exchange.rest import RestExchange
+from onetape.history.gaps import fetch_noting
+from onetape.store.corrections import Correction
+from onetape.store.ledger import last_side
+from onetape.store.ranks import SETTLED_MS
+from onetape.store.stream_closes import uncompared
+from trader.job import Job
+
+#: A candle without a position is compared this many candles after its close.
+COMPARE_AFTER_CANDLES = 5
+#: One comparison in as many requests of the exchange's rate: a tenth of it.
+REQUESTS_PER_COMPARISON = 10
+#: Between two comparisons at least, and the longest pause where REST has no such candle, wall
+#: seconds.
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 60.0
+
+
+class RestComparison:
+    """Asks REST again for the candles of one series that only the stream has closed."""
+
+    def __init__(self, job: Job, exchange: RestExchange) -> None:
+        """Prepare; what an earlier session left uncompared is in the file."""
+        self._job = job
+        self._exchange = exchange
+        self._next_after = 0.0
+        self._pause_seconds = FIRST_PAUSE_SECONDS
+        self._oldest: int | None = None
+
+    async def run(self) -> None:
+        """Compare what is due, if the request rate allows it now.
+
+        Raises:
+            ExchangeUnreachable: no usable answer.
+            StoreError: the file cannot be written.
+        """
+        if time.monotonic() < self._next_after:
+            return
+        due = self._due()
+        if not due:
+            return
+        shortest = REQUESTS_PER_COMPARISON * self._exchange.seconds_per_request
+        # Where REST leaves a candle out, it is asked for more and more rarely.
+        again = due[0] == self._oldest
+        pause = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS) if again else 0.0
+        self._oldest, self._pause_seconds = due[0], max(pause, FIRST_PAUSE_SECONDS)
+        self._next_after = time.monotonic() + max(shortest, self._pause_seconds)
+        job = self._job
+        end = job.timeframe.next(due[-1])
+        await fetch_noting(self._exchange, job.store, job.key, start=due[0], end=end)
+
+    def _due(self) -> list[int]:
+        """Return the candles to compare now, oldest first; none while the oldest may wait."""
+        job, timeframe = self._job, self._job.timeframe
+        now_ms = self._exchange.now_ms()
+        settled = timeframe.floor(max(now_ms - SETTLED_MS, 0) // 1_000)
+        found = uncompared(job.store, job.key, end=settled)
+        if not found:
+            return []
+        limit = self._exchange.quirks.page_limit
+        is_late = timeframe.count_between(found[0], now_ms // 1_000) > COMPARE_AFTER_CANDLES
+        if is_late or self._has_position():
+            return [each for each in found if timeframe.count_between(found[0], each) < limit - 5]
+        return []
+
+    def _has_position(self) -> bool:
+        key, account = self._job.key, self._job.session.account
+        return last_side(self._job.store, account, key.exchange, key.symbol) == "buy"
+
+
+def correction_line(job: Job, correction: Correction) -> str:
+    """Return a line about a candle that was corrected."""
+    before, after = correction.before, correction.after
+    names = ("open", "high", "low", "close", "volume")
+    changes = ", ".join(
+        f"{name} {_text(job, name, old)} -> {_text(job, name, new)}"
+        for name, old, new in zip(names, before[1:], after[1:], strict=True)
+        if old != new
+    )
+    return f"the candle of {utc_text(after.timestamp)} was corrected: {changes}"
+
+
+def _text(job: Job, name: str, value: float) -> str:
+    return f"{value:,}" if name == "volume" else job.digits.price_text(value)

@@ -1,0 +1,115 @@
+"""Corrections: values that outrank what decisions rested on, and what becomes of those decisions.
+
+A correction is accepted and the decisions that rested on the candle are marked in one transaction,
+so that a process killed right after it evaluates them again when it is back. Times of candles are
+epoch seconds.
+"""
+
+from msgspec import Struct
+
+from onetape.core.candles import Candle, SeriesKey
+from onetape.core.timeframes import Timeframe
+from onetape.store.database import Store
+from onetape.store.ranks import REST_AT_CLOSE, STREAM_CLOSE
+from onetape.store.revisions import accept_proven
+
+_SERIES = "exchange = ? AND symbol = ? AND timeframe = ?"
+
+
+class Correction(Struct, frozen=True):
+    """A closed candle that got the value of a better source."""
+
+    before: Candle
+    after: Candle
+
+
+class CorrectedDecision(Struct, frozen=True):
+    """A decision that rested on a candle that was corrected since, and is to be evaluated again."""
+
+    decision: str
+    timestamp: int
+    """Open of the candle that was decided on."""
+    signal: int
+    """Signal of the strategy at the decision: -1 sell, 0 hold, 1 buy."""
+
+
+def accept_corrections(
+    store: Store,
+    key: SeriesKey,
+    *,
+    account: str,
+    window: int,
+    higher: tuple[Timeframe, ...],
+    corrected_ms: int,
+) -> list[Correction]:
+    """Give candles the values of better sources, and mark the decisions that rested on them.
+
+    Only values that the stream's mark or REST right at the close gave are replaced. Higher candles
+    that were built from a corrected one are removed, so that they are built again.
+
+    Args:
+        store: The open database.
+        key: The traded series.
+        account: Its decisions are marked.
+        window: How many candles a decision rests on.
+        higher: Higher timeframes of the strategy.
+        corrected_ms: Market time, epoch milliseconds.
+
+    Returns:
+        The candles whose values changed, oldest first.
+
+    Raises:
+        StoreError: the file cannot be written; nothing was changed.
+    """
+    with store.read() as connection:
+        waiting = connection.execute(
+            f"SELECT 1 FROM revisions WHERE {_SERIES} AND accepted = 0 LIMIT 1", key.names
+        ).get
+    if waiting is None:
+        return []
+    timeframe = Timeframe.parse(key.timeframe)
+    with store.write() as connection:
+        accepted = accept_proven(store, connection, key, (REST_AT_CLOSE, STREAM_CLOSE))
+        for one in accepted:
+            opened = one.new.timestamp
+            connection.execute(
+                "UPDATE decisions SET corrected_ms = ?, correction = NULL "
+                "WHERE timestamp BETWEEN ? AND ? AND session IN (SELECT session FROM sessions "
+                f"WHERE account = ? AND {_SERIES})",
+                (corrected_ms, opened, timeframe.shift(opened, window - 1), account, *key.names),
+            )
+            connection.executemany(
+                "DELETE FROM ohlcv_data WHERE exchange = ? AND symbol = ? AND timeframe = ? "
+                "AND timestamp = ? AND source = 'resample'",
+                [(key.exchange, key.symbol, each.name, each.floor(opened)) for each in higher],
+            )
+    return sorted(
+        (Correction(one.old, one.new) for one in accepted), key=lambda each: each.after.timestamp
+    )
+
+
+def decisions_to_evaluate_again(
+    store: Store, key: SeriesKey, *, account: str
+) -> list[CorrectedDecision]:
+    """Return the marked decisions of an account on a series, oldest first."""
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT d.decision, d.timestamp, d.signal FROM decisions d JOIN sessions s "
+            "ON s.session = d.session WHERE d.corrected_ms IS NOT NULL AND d.correction IS NULL "
+            "AND s.account = ? AND s.exchange = ? AND s.symbol = ? AND s.timeframe = ? "
+            "ORDER BY d.timestamp, d.decided_ms",
+            (account, *key.names),
+        ).fetchall()
+    return [CorrectedDecision(*row) for row in rows]
+
+
+def store_correction(store: Store, decision: str, text: str) -> None:
+    """Write down what a correction changes of a decision, in words.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    with store.write() as connection:
+        connection.execute(
+            "UPDATE decisions SET correction = ? WHERE decision = ?", (text, decision)
+        )

@@ -1,0 +1,87 @@
+"""Candles that the exchange's stream marked as final, until REST has confirmed or corrected them.
+
+A row of `stream_closes` is such a candle that was not compared yet. A read of REST long enough
+after the close removes the row (closed_rows.py): it confirms the value, or leaves a revision that
+outranks it. Times of candles are epoch seconds.
+"""
+
+from onetape.core.candles import Candle, SeriesKey, candle_fault
+from onetape.core.timeframes import Timeframe
+from onetape.store.connection import Connection
+from onetape.store.database import Store
+from onetape.store.quarantine import refuse
+from onetape.store.ranks import STREAM_CLOSE
+
+_SERIES = "exchange = ? AND symbol = ? AND timeframe = ?"
+_INSERT = (
+    "INTO ohlcv_data (exchange, symbol, timeframe, timestamp, open, high, low, close, volume, "
+    "closed, source) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 'ws')"
+)
+
+
+def store_marked(store: Store, key: SeriesKey, row: Candle, *, closed_ms: int) -> bool:
+    """Store a candle that the exchange's stream marked as final.
+
+    It replaces a row that is not closed. Of a closed row a different value becomes a revision of
+    the mark's rank.
+
+    Args:
+        store: The open database.
+        key: The series.
+        row: The candle as it was at the mark.
+        closed_ms: Market time of the mark, epoch milliseconds.
+
+    Returns:
+        False where the row was unsound and went to quarantine.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    fault = candle_fault(row, Timeframe.parse(key.timeframe))
+    values = (*key.names, *row)
+    with store.write() as connection:
+        if fault is not None:
+            refuse(connection, key, [(row, fault)], {}, source="ws", seen_ms=closed_ms)
+            return False
+        stored = connection.execute(
+            f"SELECT timestamp, open, high, low, close, volume FROM ohlcv_data WHERE {_SERIES} "
+            "AND timestamp = ? AND closed = 1",
+            (*key.names, row.timestamp),
+        ).fetchall()
+        if not stored:
+            connection.execute(f"INSERT OR REPLACE {_INSERT}", values)
+            note_stream_close(connection, key, row.timestamp, closed_ms=closed_ms)
+        elif stored[0] != tuple(row):
+            newest = connection.execute("SELECT ifnull(max(id), 0) FROM revisions").get
+            # A trigger keeps the closed row and writes the revision.
+            connection.execute(f"INSERT {_INSERT}", values)
+            connection.execute(
+                "UPDATE revisions SET rank = ? WHERE id > ? AND rank IS NULL",
+                (STREAM_CLOSE, newest),
+            )
+    return True
+
+
+def note_stream_close(
+    connection: Connection, key: SeriesKey, timestamp: int, *, closed_ms: int
+) -> None:
+    """Note inside a transaction that a candle has the value of the mark and is to be compared."""
+    connection.execute(
+        "INSERT OR REPLACE INTO stream_closes (exchange, symbol, timeframe, timestamp, closed_ms) "
+        "VALUES (?, ?, ?, ?, ?)",
+        (*key.names, timestamp, closed_ms),
+    )
+
+
+def uncompared(store: Store, key: SeriesKey, *, end: int) -> list[int]:
+    """Return the candles before `end` whose value REST has not confirmed well after their close.
+
+    Those that the stream's mark closed, and those that REST gave right at the close; oldest first.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            f"SELECT timestamp FROM stream_closes WHERE {_SERIES} AND timestamp < ? "
+            f"UNION SELECT timestamp FROM early_reads WHERE {_SERIES} AND timestamp < ? ORDER BY 1",
+            (*key.names, end, *key.names, end),
+        ).fetchall()
+    return [timestamp for (timestamp,) in rows]

@@ -1,0 +1,179 @@
+"""Candles are proved: by the exchange's mark or by REST, and compared with REST within ten candles.
+
+The short form of two campaigns; ONETAPE_PROOF_CANDLES makes it longer.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from desk import HOUR, KEY, MARCH, Desk, Market, desk, market
+from onetape.core.candles import Candle
+from onetape.store.candles import replace_forming
+from onetape.store.revisions import revisions_of
+from onetape.store.stream_closes import uncompared
+from trader.comparison import RestComparison
+from trader.tape import Tape
+
+Run = Callable[[Any], Any]
+CANDLES = int(os.environ.get("ONETAPE_PROOF_CANDLES", "40"))
+FRAMES = "btcusdt@kline_*"
+
+
+@pytest.fixture(autouse=True)
+def quick_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let comparisons follow each other without the pauses that spare an exchange."""
+    monkeypatch.setattr("trader.comparison.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("trader.comparison.REQUESTS_PER_COMPARISON", 0)
+    monkeypatch.setattr("trader.fill.MARK_PATIENCE_SECONDS", 0.3)
+
+
+def wrong_rows(opened: Market, trading: Desk, until_hour: int) -> dict[int, Candle]:
+    """Return the closed rows before an hour that differ from the exchange's, or are missing."""
+    closed = trading.closed_rows()
+    true = opened.truth(MARCH, MARCH + until_hour * HOUR)
+    return {at: row for at, row in true.items() if closed.get(at) != row}
+
+
+async def walk(opened: Market, trading: Desk, hours: range) -> list[float]:
+    """Pass the hours, with frames in between; return the wall seconds to each close by a mark."""
+    seconds: list[float] = []
+    for hour in hours:
+        # So that a lost last frame leaves another value behind.
+        await opened.go_to(hour - 0.4)
+        await asyncio.sleep(0.01)
+        began = time.monotonic()
+        await opened.go_to(hour + 0.02)
+        await trading.until(lambda hour=hour: (trading.source(hour - 1) or (0,))[0] == 1)
+        if trading.source(hour - 1) == (1, "ws"):
+            seconds.append(time.monotonic() - began)
+    return seconds
+
+
+def add_late_lost_and_reordered(opened: Market) -> None:
+    """Bend a fifth of all frames of candles."""
+    for shape, chance in (("lost", 0.07), ("delayed", 0.07), ("reordered", 0.06)):
+        seconds = 0.4 if shape == "delayed" else None
+        opened.simulator.faults.add(
+            kind="events", shape=shape, stream=FRAMES, probability=chance, seconds=seconds
+        )
+
+
+def closed_by_a_later_candle(self: Tape, row: Candle, *, is_marked: bool) -> None:
+    """Close a candle when a later one comes, as version 0.3 did: the guard switched off."""
+    del is_marked
+    tape: Any = self
+    job, newest = tape._job, tape._newest
+    if row.timestamp > newest > 0:
+        with job.store.write() as connection:
+            connection.execute("UPDATE ohlcv_data SET closed = 1 WHERE timestamp = ?", (newest,))
+        tape._filler.closed.set()
+    replace_forming(job.store, job.key, row, seen_ms=tape._exchange.now_ms())
+    tape._newest = max(newest, row.timestamp)
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_with_a_fifth_of_the_frames_late_lost_or_reordered_no_candle_is_wrong(
+    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch, *, guarded: bool
+) -> None:
+    if not guarded:
+        monkeypatch.setattr(Tape, "_row", closed_by_a_later_candle)
+
+    async def scene() -> tuple[int, int]:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_live(opened)
+            add_late_lost_and_reordered(opened)
+            seconds = await walk(opened, trading, range(1, CANDLES + 1))
+            if guarded:
+                last = MARCH + (CANDLES - 10) * HOUR
+                await trading.until(lambda: not uncompared(trading.store, KEY, end=last))
+            return len(wrong_rows(opened, trading, CANDLES - 10)), sum(
+                one <= 0.5 for one in seconds
+            )
+
+    wrong, quick = run(scene())
+    if guarded:
+        assert wrong == 0
+        assert quick >= 0.75 * CANDLES
+    else:
+        assert wrong > 0
+
+
+async def compare_nothing(self: RestComparison) -> None:
+    del self
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_wrong_value_at_the_mark_is_corrected_by_rest_within_ten_candles(
+    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch, *, guarded: bool
+) -> None:
+    if not guarded:
+        monkeypatch.setattr(RestComparison, "run", compare_nothing)
+
+    async def scene() -> int:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_live(opened)
+            opened.simulator.faults.add(
+                kind="candles", shape="revised", stream=FRAMES, probability=0.3
+            )
+            await walk(opened, trading, range(1, 21))
+            assert wrong_rows(opened, trading, 20) or guarded
+            if guarded:
+                last = MARCH + 10 * HOUR
+                await trading.until(lambda: not uncompared(trading.store, KEY, end=last))
+                assert all(each.accepted for each in revisions_of(trading.store, open_only=False))
+            return len(wrong_rows(opened, trading, 10))
+
+    assert (run(scene()) == 0) is guarded
+
+
+def test_candles_are_compared_many_with_one_request(run: Run, db: Path) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_live(opened)
+            asked = len(opened.gate.kline_requests)
+            await walk(opened, trading, range(1, 31))
+            last = MARCH + 20 * HOUR
+            await trading.until(lambda: not uncompared(trading.store, KEY, end=last))
+            # Each six hours at most, and one of the start.
+            assert len(opened.gate.kline_requests) - asked <= 7
+
+    run(scene())
+
+
+def test_what_was_not_compared_is_compared_after_a_restart(run: Run, db: Path) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened:
+            async with desk(opened, db) as trading:
+                await trading.until_live(opened)
+                opened.simulator.faults.add(kind="candles", shape="revised", stream=FRAMES)
+                await walk(opened, trading, range(1, 4))
+                assert len(wrong_rows(opened, trading, 3)) > 0
+            opened.simulator.faults.clear()
+            await opened.go_to(9.5)
+            async with desk(opened, db, number=2) as trading:
+                await trading.until(lambda: not wrong_rows(opened, trading, 9))
+
+    run(scene())
+
+
+def test_a_late_frame_of_a_closed_candle_is_dropped(run: Run, db: Path) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_live(opened)
+            opened.simulator.faults.add(
+                kind="events", shape="delayed", stream=FRAMES, nth=1, seconds=0.2
+            )
+            await opened.go_to(0.6)
+            await opened.go_to(1.02)
+            await trading.until_decided(0)
+            await asyncio.sleep(0.3)
+            assert revisions_of(trading.store, open_only=False) == []
+            assert wrong_rows(opened, trading, 1) == {}
+
+    run(scene())
