@@ -27,7 +27,7 @@ from onetape.store.candles import (
     missing_between,
 )
 from onetape.store.gaps import unexplained
-from onetape.store.ledger import insert_decision, last_decided
+from onetape.store.ledger import filled_candle, insert_decision, last_decided
 from onetape.store.sessions import open_blind_interval
 from onetape.strategies import BUY, SELL, Signals, checked_signals, lookback_of
 from onetape.strategies.extras import LONGEST_TEXT
@@ -39,6 +39,7 @@ from trader.higher import larger_candles
 from trader.job import Job
 from trader.lease import Lease
 from trader.paper import PaperBroker
+from trader.reconsider import reconsider
 from trader.reentry import entry_obstacle
 from trader.states import TraderStates
 from trader.tape import Tape
@@ -144,6 +145,29 @@ class Decider:
         for timestamp in self._contiguous(fresh):
             self._decided = timestamp
             yield self._verdict(timestamp, is_newest=timestamp == newest)
+
+    def evaluate_again(self) -> list[str]:
+        """Evaluate again the decisions whose candles were corrected; return what to print."""
+        return reconsider(self._job, self._signal_on, self._leave_for)
+
+    def _signal_on(self, timestamp: int) -> int:
+        candles = decision_window(self._job, timestamp).candles
+        higher, _ = larger_candles(self._job, candles, seen_ms=self._exchange.now_ms())
+        return int(checked_signals(self._job.strategy, candles, higher).signal[-1])
+
+    def _leave_for(self, timestamp: int, reason: str) -> bool:
+        """Leave the position, where it was open at a decision that is SELL now; return whether."""
+        self._drop_waiting_buy()
+        entry = self._broker.entry_order_id
+        filled = None if entry is None else filled_candle(self._job.store, entry)
+        # It was decided on the candle before the one that filled it.
+        if filled is None or timestamp < self._job.timeframe.shift(filled, -1):
+            return False
+        if not self._exit_orders.is_owed:
+            close = last_closed(self._job.store, self._job.key, 1, up_to=timestamp).close[-1]
+            price = Decimal(repr(float(close)))
+            self._exit_orders.send_late(*self._exit_orders.make("market", timestamp, price, reason))
+        return True
 
     def _note_undecided(self, timestamp: int) -> bool:
         """Write down which candles passed between two sessions; return whether there are any.

@@ -237,6 +237,8 @@ async def _decide(
     while True:
         filler.closed.clear()
         lease.renew()
+        for line in decider.evaluate_again():
+            print_line(line)
         _print_fill(broker, orders, decider.decided)
         for verdict in decider.decide_new():
             _say(diary, verdict)

@@ -4,6 +4,7 @@ The short form of two campaigns; ONETAPE_PROOF_CANDLES makes it longer.
 """
 
 import asyncio
+import itertools
 import os
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from desk import HOUR, KEY, MARCH, Desk, Market, desk, market
+from gate import kline
 from onetape.core.candles import Candle
 from onetape.store.candles import replace_forming
 from onetape.store.revisions import revisions_of
@@ -21,6 +23,7 @@ from trader.comparison import RestComparison
 from trader.tape import Tape
 
 Run = Callable[[Any], Any]
+StrategyFile = Callable[..., str]
 CANDLES = int(os.environ.get("ONETAPE_PROOF_CANDLES", "40"))
 FRAMES = "btcusdt@kline_*"
 
@@ -177,3 +180,71 @@ def test_a_late_frame_of_a_closed_candle_is_dropped(run: Run, db: Path) -> None:
             assert wrong_rows(opened, trading, 1) == {}
 
     run(scene())
+
+
+def corrected(trading: Desk) -> list[tuple[Any, ...]]:
+    return trading.query(
+        "SELECT timestamp, correction FROM decisions WHERE corrected_ms IS NOT NULL"
+    )
+
+
+def first_fall_before_a_rise(opened: Market) -> int:
+    """Return the first hour whose candle falls and whose next one rises."""
+    rows = list(opened.truth(MARCH, MARCH + 40 * HOUR).values())
+    pairs = itertools.pairwise(rows)
+    return next(
+        hour
+        for hour, (one, two) in enumerate(pairs)
+        if hour > 1 and one.close < one.open and two.close > two.open
+    )
+
+
+def no_decision_again(*_: object) -> list[str]:
+    return []
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_correction_that_turns_hold_into_sell_leaves_the_position(
+    run: Run,
+    db: Path,
+    strategy_file: StrategyFile,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    guarded: bool,
+) -> None:
+    if not guarded:
+        monkeypatch.setattr("trader.decide.reconsider", no_decision_again)
+
+    async def scene() -> list[str]:
+        # The strategy buys after a falling candle and sells after a rising one.
+        async with market(0.25) as opened:
+            await opened.go_to(45)
+            fall = first_fall_before_a_rise(opened)
+        async with (
+            market(fall + 0.25) as opened,
+            desk(opened, db, strategy=strategy_file()) as trading,
+        ):
+            await trading.until_live(opened)
+            await opened.go_to(fall + 1.1)
+            await trading.until(lambda: [each.side for each in trading.trades()] == ["buy"])
+            # The mark of the next candle comes with a wrong row, in which nothing moved.
+            rise = fall + 1
+            opened.gate.lets_pass = lambda frame: not frame.get("k", {}).get("x")
+            await opened.gate.inject(kline((MARCH + rise * HOUR) * 1_000, 33_000, x=True))
+            await opened.go_to(rise + 1 + 1 / 120)
+            await trading.until_decided(rise)
+            assert trading.source(rise) == (1, "ws")
+            await opened.go_to(rise + 1.1)
+            await trading.until(lambda: corrected(trading))
+            assert trading.source(rise) == (1, "rest")
+            if guarded:
+                await trading.until(lambda: len(trading.trades()) == 2)
+                (_, text) = corrected(trading)[-1]
+                assert text == "signal HOLD -> SELL: the position is left"
+            else:
+                await asyncio.sleep(0.5)
+            return [each.side for each in trading.trades()]
+
+    assert (run(scene()) == ["buy", "sell"]) is guarded
+    assert "was corrected: " in capsys.readouterr().out
