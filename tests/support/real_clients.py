@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from onetape.core.clock import SteppedClock
+from onetape.core.clock import SteppedClock, SystemClock
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from wall import QuickWall
@@ -40,6 +40,8 @@ async def real_client(
     ccxt: Any = client._client  # pyright: ignore[reportPrivateUsage] - only the simulator has a URL
     _redirect(ccxt.urls["api"], url)
     ccxt.enableRateLimit = False
+    # By the time of today CCXT chooses among OKX's addresses: what was recorded is history.
+    ccxt.milliseconds = SystemClock().now_ms
     ccxt.timeout_on_exit = 0
     ccxt.set_markets([_market(symbol, name) for symbol, name in markets.items()])
     async with client:
