@@ -11,7 +11,6 @@ from uuid import uuid4
 
 from msgspec import Struct
 
-from onetape.cli.output import print_line
 from onetape.core.candles import Candles
 from onetape.core.clock import utc_text
 from onetape.core.errors import ConfigurationError
@@ -29,7 +28,7 @@ from onetape.store.candles import (
 from onetape.store.gaps import unexplained
 from onetape.store.ledger import filled_candle, insert_decision, last_decided
 from onetape.store.sessions import open_blind_interval
-from onetape.strategies import BUY, SELL, Signals, checked_signals, lookback_of
+from onetape.strategies import BUY, HOLD, SELL, Signals, checked_signals, lookback_of
 from onetape.strategies.extras import LONGEST_TEXT
 from onetape.strategies.hearing import printing_to_stderr
 from trader.exit_orders import ExitOrders
@@ -40,7 +39,6 @@ from trader.job import Job
 from trader.lease import Lease
 from trader.paper import PaperBroker
 from trader.reconsider import reconsider
-from trader.reentry import entry_obstacle
 from trader.states import TraderStates
 from trader.tape import Tape
 from trader.window import DecisionWindow, decision_window
@@ -151,13 +149,16 @@ class Decider:
         return reconsider(self._job, self._signal_on, self._leave_for)
 
     def _signal_on(self, timestamp: int) -> int:
+        self._exits.note_correction()
         candles = decision_window(self._job, timestamp).candles
         higher, _ = larger_candles(self._job, candles, seen_ms=self._exchange.now_ms())
         return int(checked_signals(self._job.strategy, candles, higher).signal[-1])
 
     def _leave_for(self, timestamp: int, reason: str) -> bool:
         """Leave the position, where it was open at a decision that is SELL now; return whether."""
-        self._drop_waiting_buy()
+        cancelled = self._exit_orders.cancel_entry("a SELL came while it waited for a trade")
+        if cancelled is not None:
+            print_line(cancelled)
         entry = self._broker.entry_order_id
         filled = None if entry is None else filled_candle(self._job.store, entry)
         # It was decided on the candle before the one that filled it.
@@ -215,8 +216,6 @@ class Decider:
         signals = checked_signals(job.strategy, candles, higher)
         signal = int(signals.signal[-1])
         indicators, seen = _told(job, timestamp, signals, holding=holding)
-        if signal == SELL and not again:
-            self._drop_waiting_buy()
         context = self._context(
             timestamp,
             window,
@@ -227,8 +226,8 @@ class Decider:
         gates = exit_verdicts(context) if signal == SELL else entry_verdicts(context)
         if signal == BUY:
             gates["state"] = self._states.entry_obstacle or OK
-        if signal == BUY and not holding:
-            gates["re-entry"] = entry_obstacle(job, self._broker, candles, signals) or OK
+        if signal == BUY and not holding and not again:
+            gates["re-entry"] = self._exits.entry_obstacle(timestamp, candles, signals) or OK
         blocked = obstacle(gates)
         action = _action(signal, holding=holding) if blocked is None else "HOLD"
         wanted = _action(signal, holding=holding)
@@ -244,6 +243,10 @@ class Decider:
         )
         if not again:
             self._record(decision, candles, seen)
+            is_sent = signal != SELL or not holding or action == "SELL"
+            self._exits.decide(
+                candles, signals, signal if is_sent else HOLD, can_enter=action == "BUY"
+            )
         reason = blocked if wanted != "HOLD" and action == "HOLD" else None
         wait = window.wait or absent.wait
         is_missed = timestamp < self._missed_until
@@ -279,16 +282,6 @@ class Decider:
             is_stream_up=self._tape.live,
             open_order=None if order is None else order.side,
         )
-
-    def _drop_waiting_buy(self) -> None:
-        order = self._broker.open_order
-        if order is None or order.side != "buy":
-            return
-        self._lease.renew()
-        self._broker.cancel_entry(
-            self._exchange.now_ms(), "a SELL came while it waited for a trade"
-        )
-        print_line("the order to buy is cancelled: a SELL came while it waited for a trade")
 
     def _record(self, decision: Decision, candles: Candles, seen: str) -> None:
         order: Order | None = None

@@ -154,30 +154,56 @@ class ExitOrders:
         self._broker.place(order)
         return f"exit still owed, sent again: {owed.reason}"
 
-    def fill_open_order(self, decided: int | None) -> str | None:
-        """Fill the open order if its price has come; return what happened, in words.
-
-        Args:
-            decided: The candle that was decided on last, epoch seconds.
+    def fill_entry(self, candle: Candle) -> str | None:
+        """Fill the open order to buy at the open of a candle; return what happened, in words.
 
         Raises:
             StoreError: the trade could not be stored; the order stays open.
             SafetyRefusal: another process trades the account, or finished the order.
         """
         order = self._broker.open_order
-        if order is None:
+        if order is None or order.side != "buy":
+            return None
+        # The strategy may have thought for long since the last time.
+        self._lease.renew()
+        return self._broker.fill_open_order(candle, self._exchange.now_ms())
+
+    def cancel_entry(self, reason: str) -> str | None:
+        """Cancel the open order to buy, if there is one; return what happened, in words.
+
+        Raises:
+            StoreError: the order could not be cancelled; it stays open.
+            SafetyRefusal: another process trades the account, or finished the order.
+        """
+        order = self._broker.open_order
+        if order is None or order.side != "buy":
+            return None
+        self._lease.renew()
+        self._broker.cancel_entry(self._exchange.now_ms(), reason)
+        return f"the order to buy is cancelled: {reason}"
+
+    def fill_exit(self, due: Candle | None) -> str | None:
+        """Fill the open order to sell if its price has come; return what happened, in words.
+
+        Args:
+            due: The candle whose open fills it; None: the rules have not made it due yet.
+
+        Raises:
+            StoreError: the trade could not be stored; the order stays open.
+            SafetyRefusal: another process trades the account, or finished the order.
+        """
+        order = self._broker.open_order
+        if order is None or order.side != "sell":
             return None
         # The strategy may have thought for long since the last time.
         self._lease.renew()
         now_ms = self._exchange.now_ms()
-        if order.side == "buy":
-            return self._broker.fill_open_order(now_ms, decided)
         passed = self._passed(order)
         if passed is None:
             return None
         newest = newest_row(self._job.store, self._job.key)
         if newest is None or not self._is_late(order, passed, newest):
-            return self._broker.fill_open_order(now_ms, decided)
+            return None if due is None else self._broker.fill_open_order(due, now_ms)
         if not self._is_fresh(newest):
             return None
         expected = passed.open if order.type == "market" else float(order.intended_price)
@@ -186,6 +212,11 @@ class ExitOrders:
             newest.close, expected, passed.timestamp, now_ms, job.digits, job.market.quote
         )
         return self._broker.fill_late(newest, now_ms, note)
+
+    def passed_candle(self) -> Candle | None:
+        """Return the candle whose price the open order was decided for, or None."""
+        order = self._broker.open_order
+        return None if order is None else self._passed(order)
 
     def _passed(self, order: Order) -> Candle | None:
         """Return the candle whose price the order was decided for; None while there is none."""

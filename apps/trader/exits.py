@@ -1,64 +1,51 @@
-"""Stops, targets and time stops of a paper position, by the engine's rule for one bar.
+"""Runs the trading rules on paper: feeds the engine's stepper and carries out what it asks for.
 
-A closed candle is looked at once, before it is decided on. Of the forming one only what cannot
-change any more counts (`final_exit`): a stop that held at its open and that it has reached, or an
-open beyond a level. A target that it has reached waits for its close, because a stop in the same
-candle comes first by the rules; so does a trailing stop that its own high has moved over its low,
-because it sells at the low of the whole candle, as in a backtest.
+The rules are those of `onetape.engine.stepper`. A closed candle is fed once, before it is decided
+on: its first trade, then its prices. Of the forming one only what cannot change any more counts: a
+target that it has reached waits for its close, because a stop in the same candle comes first.
 
 A level that was passed while the market was not watched is sold at the first price after it
 (`lateness`).
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from decimal import Decimal
 
 from onetape.cli.output import print_line
-from onetape.core.candles import Candle
+from onetape.core.candles import Candle, Candles
 from onetape.core.clock import utc_text
 from onetape.core.trading import ExitCause
-from onetape.core.untraded import is_untraded
 from onetape.engine import (
     EXIT_KINDS,
     BarExit,
-    exit_in_bar,
-    final_exit,
-    levels_of,
-    rules_of_candle,
+    Enter,
+    EntryFilled,
+    EntryRefused,
+    Exit,
+    ExitFilled,
+    ExitRefused,
+    ExitSent,
+    Intent,
 )
-from onetape.engine.exits import TIME_STOP
 from onetape.exchange.rest import RestExchange
 from onetape.history.gaps import DECIDING_ANSWERS
-from onetape.store.candles import first_row_after, missing_between, row_at
+from onetape.store.candles import first_row_after, missing_between
 from onetape.store.gaps import unexplained
-from onetape.store.ledger import filled_candle, is_exit_rejected, last_decided
-from onetape.store.reading import closed_between, has_volume, newest_row
+from onetape.store.reading import closed_between, newest_row
+from onetape.strategies import Signals
 from trader.exit_orders import ExitOrders
 from trader.job import Job
 from trader.paper import PaperBroker
+from trader.reentry import obstacle_text
+from trader.stepping import RuleStepper, rows_of
 from trader.tape import Tape
 
 #: Exits look past a candle that is missing or not closed after this, wall seconds.
 HOLE_PATIENCE_SECONDS = 5.0
 
 
-@dataclass
-class _Held:
-    """The position that is watched."""
-
-    client_order_id: str
-    price: float
-    """Open of the candle that filled the entry."""
-    highest: float
-    """Highest of it and of the highs of the candles looked at."""
-    looked_at: int
-    """The candle looked at last, epoch seconds; first the one before the entry's."""
-    age: int
-    """Candles since the entry of the next one."""
-
-
 class PaperExits:
-    """Watches the position of one trader."""
+    """Runs the rules of one account: entries and exits."""
 
     def __init__(
         self,
@@ -74,7 +61,7 @@ class PaperExits:
             job: What is traded.
             exchange: Its clock says how old a candle is.
             broker: Holds the position.
-            orders: Sends the exits.
+            orders: Sends the exits and fills orders.
             tape: Knows since when the market is watched.
         """
         self._job = job
@@ -82,36 +69,29 @@ class PaperExits:
         self._broker = broker
         self._orders = orders
         self._tape = tape
-        self._seen = last_decided(job.store, job.session)
-        self._held: _Held | None = None
-        self._refused: str | None = None
-        """Entry of the position whose exit the market refused: only a SELL ends it."""
+        self._stepper = RuleStepper(job, broker, is_exit_owed=orders.is_owed)
+        self._due: Candle | None = None
+        """The candle whose open fills the strategy's SELL that is in flight, or None."""
+        self._is_outdated = False
+        """Whether candles that the rules have taken were corrected since."""
+
+    def note_correction(self) -> None:
+        """Rebuild the state of the rules before the next candle: one of the store was corrected."""
+        self._is_outdated = True
 
     def watch_closed(self, timestamp: int) -> None:
         """Look at the closed candles up to one that is decided on next."""
-        held = self._position()
-        if held is None or held.looked_at >= timestamp:
-            return
-        job = self._job
+        if self._is_outdated and self._broker.open_order is None:
+            self._is_outdated = False
+            self._stepper = RuleStepper(self._job, self._broker, is_exit_owed=self._orders.is_owed)
+        job, state = self._job, self._stepper.state
+        start = timestamp if state.closed is None else state.closed + 1
+        if state.opened is not None:
+            start = state.opened.timestamp
         end = job.timeframe.next(timestamp)
-        candles = closed_between(job.store, job.key, held.looked_at + 1, end)
-        columns = (
-            candles.timestamp, candles.open, candles.high, candles.low, candles.close,
-            candles.volume,
-        )  # fmt: skip
-        for row in zip(*(column.tolist() for column in columns), strict=True):
-            candle = Candle(*row)
-            unwatched = self._found_unwatched(held, candle)
-            found = unwatched or self._found(held, candle, is_closed=True)
-            is_new = self._seen is None or candle.timestamp > self._seen
-            if is_new and found is not None:
-                is_late = unwatched is not None or self._is_old(candle)
-                self._leave(held, candle, found, is_late=is_late)
-                return
-            if not self._is_untraded(candle):
-                held.highest = max(held.highest, candle.high)
-            held.looked_at = candle.timestamp
-            held.age += 1
+        for candle in rows_of(closed_between(job.store, job.key, start, end)):
+            self._feed_first(candle)
+            self._carry_out(self._stepper.close(candle), candle)
 
     def watch_forming(self, decided: int | None) -> None:
         """Look at the candle after the one that was decided on last.
@@ -119,95 +99,139 @@ class PaperExits:
         Where a candle stays missing or is not closed, the newest candle is looked at too: a stop
         does not wait for what the exchange may never send.
         """
-        if decided is None or self._broker.open_order is not None:
+        if decided is None:
             return
         job = self._job
         self.watch_closed(decided)
-        held = self._position()
-        candle = first_row_after(job.store, job.key, decided) if held else None
-        if held is None or candle is None or candle.timestamp <= held.looked_at:
+        candle = first_row_after(job.store, job.key, decided)
+        if candle is None:
             return
-        holes = missing_between(job.store, job.key, job.timeframe.next(decided), candle.timestamp)
-        missing = unexplained(job.store, job.key, holes, answers=DECIDING_ANSWERS)
-        if missing and not self._has_waited(candle.timestamp):
+        if self._is_hole_before(candle, decided):
+            if self._has_waited(candle.timestamp):
+                self._leave_ahead(self._stepper.copy(), candle)
             return
-        if self._leave_forming(held, candle):
-            return
-        newest = newest_row(job.store, job.key)
-        ended = job.timeframe.next(candle.timestamp)
-        if newest is None or newest.timestamp < ended or not self._has_waited(ended):
-            return
-        highest = max(held.highest, candle.high)
-        self._leave_forming(replace(held, highest=highest, age=held.age + 1), newest)
+        self._feed_first(candle)
+        self._carry_out(self._stepper.form(candle), candle)
+        newest, ended = newest_row(job.store, job.key), job.timeframe.next(candle.timestamp)
+        if newest is not None and newest.timestamp >= ended and self._has_waited(ended):
+            ahead = self._stepper.copy()
+            ahead.close(candle)
+            self._leave_ahead(ahead, newest)
 
-    def _leave_forming(self, held: _Held, candle: Candle) -> bool:
-        """Leave the position where a candle that still forms ends it; return whether it does."""
-        unwatched = self._found_unwatched(held, candle)
-        found = unwatched or self._found(held, candle, is_closed=False)
+    def fill(self) -> None:
+        """Fill the order to sell that is open, if its price has come; print what happened."""
+        due, state = self._due, self._stepper.state
+        is_held = state.position is not None and state.order is None
+        if is_held and not state.sell_due and self._orders.is_owed:
+            # It is owed for another reason than the rules: by a correction, for example.
+            self._stepper.on(ExitSent(self._job.key.symbol))
+        if due is None and self._stepper.state.order is not None:
+            due = self._orders.passed_candle()
+        line = self._orders.fill_exit(due)
+        if line is not None:
+            print_line(line)
+        self._settle()
+
+    def entry_obstacle(self, timestamp: int, candles: Candles, signals: Signals) -> str | None:
+        """Return why a BUY on the newest closed candle may not enter, in words; None: it may.
+
+        Args:
+            timestamp: Open of the candle, epoch seconds.
+            candles: Those that the strategy was given, that candle last.
+            signals: What it made of them.
+        """
+        stepper = self._stepper
+        stepper.add_signals(candles, signals)
+        if not stepper.is_decidable(timestamp):
+            return "a later candle has opened already"
+        found = stepper.obstacle(timestamp)
         if found is None:
+            return None
+        return obstacle_text(found, stepper.rules, stepper.state, self._broker.last_entry)
+
+    def decide(self, candles: Candles, signals: Signals, signal: int, *, can_enter: bool) -> None:
+        """Take the decision on the newest closed candle, once it is stored with its order.
+
+        Args:
+            candles: Those that the strategy was given, that candle last.
+            signals: What it made of them.
+            signal: 1 BUY, -1 SELL, 0 HOLD or a SELL that may not be sent.
+            can_enter: Whether a BUY has become an order.
+        """
+        self._stepper.add_signals(candles, signals)
+        timestamp = int(candles.timestamp[-1])
+        if not self._stepper.is_decidable(timestamp):
+            return
+        intents = self._stepper.decide(timestamp, signal, can_enter=can_enter)
+        if signal < 0:
+            line = self._orders.cancel_entry("a SELL came while it waited for a trade")
+            if line is not None:
+                print_line(line)
+        candle = first_row_after(self._job.store, self._job.key, timestamp)
+        if candle is not None:
+            self._carry_out(intents, candle)
+
+    def _feed_first(self, candle: Candle) -> None:
+        """Feed the first trade of a candle, and what passed in it before the watch began."""
+        unwatched = self._unwatched_exit(candle)
+        intents = self._stepper.open(candle)
+        if unwatched is not None and not intents:
+            intents = self._stepper.form(self._first_seen(candle), is_unwatched=True)
+        self._carry_out(intents, candle, is_late=unwatched is not None)
+
+    def _is_hole_before(self, candle: Candle, decided: int) -> bool:
+        """Return whether candles are missing before this one and nobody knows why."""
+        job, start = self._job, self._job.timeframe.next(decided)
+        if candle.timestamp <= start:
             return False
-        is_late = unwatched is not None or self._is_old(candle)
-        self._leave(held, candle, found, is_late=is_late)
-        return True
+        holes = missing_between(job.store, job.key, start, candle.timestamp)
+        return bool(unexplained(job.store, job.key, holes, answers=DECIDING_ANSWERS))
+
+    def _leave_ahead(self, ahead: RuleStepper, candle: Candle) -> None:
+        """Leave the position where a candle ends it, though one before it is not known.
+
+        Args:
+            ahead: A copy of the rules, after what is known of the candles before.
+            candle: The newest candle.
+        """
+        if ahead.state.position is None or ahead.state.order is not None:
+            return
+        found = self._unwatched_exit(candle, ahead)
+        is_late = found is not None
+        found = found or ahead.exit_in(candle, is_unwatched=False)
+        if found is not None:
+            self._stepper.on(ExitSent(self._job.key.symbol))
+            self._carry_out([found], candle, is_late=is_late)
 
     def _has_waited(self, timestamp: int) -> bool:
         """Return whether REST had time to close or to bring the candles before a time."""
         age_ms = max(0, self._exchange.now_ms() - timestamp * 1_000)
         return self._exchange.clock.wall_seconds(age_ms) > HOLE_PATIENCE_SECONDS
 
-    def _position(self) -> _Held | None:
-        """Return the position that exits watch over, or None."""
-        job, broker = self._job, self._broker
-        entry = broker.entry_order_id
-        if not job.rules.exits.is_any or entry is None or entry == self._refused:
-            return None
-        if self._orders.is_owed:
-            return None
-        if self._held is None or self._held.client_order_id != entry:
-            if is_exit_rejected(job.store, entry):
-                # By an earlier session.
-                self._refused = entry
-                return None
-            filled = filled_candle(job.store, entry)
-            first = None if filled is None else row_at(job.store, job.key, filled)
-            if first is None:
-                return None
-            self._held = _Held(entry, first.open, first.open, first.timestamp - 1, 0)
-        return self._held
+    def _first_seen(self, candle: Candle) -> Candle:
+        """Return a candle as it was when the present watch began; itself before the watch."""
+        watch = self._tape.watch
+        is_first = watch is not None and candle.timestamp == watch.first.timestamp
+        return watch.first if watch is not None and is_first else candle
 
-    def _is_untraded(self, candle: Candle) -> bool:
-        return is_untraded(candle) and has_volume(self._job.store, self._job.key)
-
-    def _found(self, held: _Held, candle: Candle, *, is_closed: bool) -> BarExit | None:
-        """Return how a candle ends the position, or None; nothing does without a trade in it."""
-        if self._is_untraded(candle):
-            return None
-        rules = self._job.rules
-        bars = rules.exits.time_stop_bars
-        if bars is not None and held.age >= bars:
-            return BarExit(candle.open, TIME_STOP, is_ambiguous=False)
-        step = float(rules_of_candle(rules, candle).steps.price_step or 0)
-        levels = levels_of(rules.exits, held.price, held.highest, held.age, step)
-        rule = exit_in_bar if is_closed else final_exit
-        return rule(candle.open, candle.high, candle.low, levels)
-
-    def _found_unwatched(self, held: _Held, candle: Candle) -> BarExit | None:
+    def _unwatched_exit(self, candle: Candle, rules: RuleStepper | None = None) -> Exit | None:
         """Return the exit whose price a candle passed before the present watch began, or None.
 
         In the candle in which the watch began, an exit that an earlier watch had seen and left open
         until the close of the candle goes on as if nothing had happened.
         """
-        watch = self._tape.watch
-        if watch is None or candle.timestamp < watch.first.timestamp:
-            return self._found(held, candle, is_closed=True)
-        if candle.timestamp > watch.first.timestamp:
+        rules, watch = rules or self._stepper, self._tape.watch
+        if watch is not None and candle.timestamp > watch.first.timestamp:
             return None
-        begun = self._found(held, watch.first, is_closed=True)
-        before = watch.before
-        if begun is None or before is None:
+        begun = rules.exit_in(self._first_seen(candle), is_unwatched=True)
+        if begun is None or begun.kind == "signal":
+            return None
+        is_first = watch is not None and candle.timestamp == watch.first.timestamp
+        before = watch.before if watch is not None and is_first else None
+        if before is None:
             return begun
-        is_pending = self._found(held, before, is_closed=False) is None
-        is_same = is_pending and begun == self._found(held, before, is_closed=True)
+        is_pending = rules.exit_in(before, is_unwatched=False) is None
+        is_same = is_pending and begun == rules.exit_in(before, is_unwatched=True)
         return None if is_same else begun
 
     def _is_old(self, candle: Candle) -> bool:
@@ -217,19 +241,60 @@ class PaperExits:
         age_seconds = self._exchange.clock.wall_seconds(age_ms)
         return age_seconds > self._job.settings.max_signal_age_seconds
 
-    def _leave(self, held: _Held, candle: Candle, found: BarExit, *, is_late: bool) -> None:
-        kind = EXIT_KINDS[found.kind]
-        cause: ExitCause = "market" if kind == "signal" else kind
-        price = self._job.digits.price_text(found.price)
-        name = kind.replace("_", " ")
+    def _carry_out(
+        self, intents: Sequence[Intent], candle: Candle, *, is_late: bool = False
+    ) -> None:
+        """Carry out orders that a candle leads to.
+
+        Args:
+            intents: The orders, first to last.
+            candle: The candle.
+            is_late: Whether the price of an exit passed while the market was not watched.
+        """
+        for intent in intents:
+            if isinstance(intent, Enter):
+                self._enter(intent, candle)
+            elif intent.kind == "signal":
+                self._due = candle
+                self.fill()
+            else:
+                self._leave(intent, candle, is_late=is_late or self._is_old(candle))
+
+    def _enter(self, intent: Enter, candle: Candle) -> None:
+        line = self._orders.fill_entry(candle)
+        if line is not None:
+            print_line(line)
+        is_filled = self._broker.entry_order_id is not None
+        symbol = intent.symbol
+        filled = EntryFilled(symbol, intent.price) if is_filled else EntryRefused(symbol)
+        self._carry_out(self._stepper.on(filled), candle)
+
+    def _leave(self, exit_: Exit, candle: Candle, *, is_late: bool) -> None:
+        cause: ExitCause = "market" if exit_.kind == "signal" else exit_.kind
+        price = self._job.digits.price_text(exit_.price)
+        name = exit_.kind.replace("_", " ")
         reason = f"{name} at {price} in the candle of {utc_text(candle.timestamp)}"
-        level = Decimal(repr(found.price))
+        level = Decimal(repr(exit_.price))
         order, obligation = self._orders.make(cause, candle.timestamp, level, reason)
         if is_late:
             self._orders.send_late(order, obligation)
             print_line(f"{reason}: passed while the market was not watched; sold at the next price")
             return
-        line = self._orders.send_at(order, obligation, candle, found)
-        if self._broker.entry_order_id == held.client_order_id:
-            self._refused = held.client_order_id
-        print_line(f"{reason}: {line}")
+        found = BarExit(exit_.price, EXIT_KINDS.index(exit_.kind), exit_.is_ambiguous)
+        print_line(f"{reason}: {self._orders.send_at(order, obligation, candle, found)}")
+        self._settle()
+
+    def _settle(self) -> None:
+        """Tell the rules what became of the exit that is in flight, if it has ended."""
+        state, symbol = self._stepper.state, self._job.key.symbol
+        if state.position is None:
+            return
+        if self._broker.entry_order_id is None:
+            if state.order is None:
+                # An exit that was still owed has been filled before the rules made it due.
+                self._stepper.on(ExitSent(symbol))
+            self._stepper.on(ExitFilled(symbol))
+            self._due = None
+        elif state.order is not None and not self._orders.is_owed:
+            self._stepper.on(ExitRefused(symbol))
+            self._due = None

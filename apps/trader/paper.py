@@ -1,7 +1,7 @@
 """The paper broker: orders that reach no exchange, filled by the engine's rules.
 
-A market order waits for the first candle after its signal's with a trade in it, and fills
-at its open, which is what the backtester does. Cash and position are sums of the account's stored
+A market order fills at the open of the candle that the trading rules name, which is what the
+backtester does. Cash and position are sums of the account's stored
 trades. Orders to sell are those of the account: a new session goes on with the one that is open.
 """
 
@@ -21,7 +21,7 @@ from onetape.engine import (
     volatility_before,
 )
 from onetape.engine.exits import TARGET
-from onetape.store.candles import first_row_after, last_closed
+from onetape.store.candles import last_closed
 from onetape.store.leases import Fence
 from onetape.store.ledger import (
     Position,
@@ -33,7 +33,6 @@ from onetape.store.ledger import (
     position_of,
     trades_of,
 )
-from onetape.store.reading import first_traded_after
 from trader.job import Job
 
 
@@ -129,13 +128,12 @@ class PaperBroker:
         """Take an order whose intent is stored already."""
         self._open = order
 
-    def fill_open_order(self, now_ms: int, decided: int | None = None) -> str | None:
-        """Fill the open order if its candle has come; return what happened, in words.
+    def fill_open_order(self, row: Candle, now_ms: int) -> str | None:
+        """Fill the open order at the open of a candle; return what happened, in words.
 
         Args:
+            row: The candle.
             now_ms: Dates the fill.
-            decided: The candle that was decided on last, epoch seconds: an order that waits for a
-                trade is filled only after the decisions on the candles before, which may drop it.
 
         Raises:
             StoreError: the trade could not be stored; the order stays open.
@@ -144,24 +142,12 @@ class PaperBroker:
         order = self._open
         if order is None:
             return None
-        row = self._row_of(order, decided)
-        if row is None:
-            return None
         rules, market = rules_of_candle(self._job.rules, row), self._market(row)
         if order.side == "buy":
             fill = buy_fill(rules, self.cash, row.open, market)
         else:
             fill = sell_fill(rules, float(self.position.base), row.open, market)
         return self._finish(order, fill, row, now_ms)
-
-    def _row_of(self, order: Order, decided: int | None) -> Candle | None:
-        """Return the candle that fills an order, or None while there is none."""
-        store, key, signalled = self._job.store, self._job.key, order.signal_timestamp
-        row = first_traded_after(store, key, signalled)
-        if row is None:
-            return None
-        next_row = first_row_after(store, key, max(signalled, decided or 0))
-        return None if next_row is not None and next_row.timestamp < row.timestamp else row
 
     def fill_late(self, row: Candle, now_ms: int, note: str) -> str | None:
         """Fill the open order to sell at the newest price; return what happened, in words.

@@ -239,12 +239,12 @@ async def _decide(
         lease.renew()
         for line in decider.evaluate_again():
             print_line(line)
-        _print_fill(broker, orders, decider.decided)
+        _print_fill(broker, orders, exits, decider.decided)
         for verdict in decider.decide_new():
             _say(diary, verdict)
-            _print_fill(broker, orders, decider.decided)
+            _print_fill(broker, orders, exits, decider.decided)
         exits.watch_forming(decider.decided)
-        _print_fill(broker, orders, decider.decided)
+        _print_fill(broker, orders, exits, decider.decided)
         why = waiting.line(decider.decided)
         if why is not None:
             print_line(why)
@@ -260,11 +260,17 @@ def _say(diary: Diary, verdict: Verdict) -> None:
         print_line(line)
 
 
-def _print_fill(broker: PaperBroker, orders: ExitOrders, decided: int | None) -> None:
-    """Send an exit that is still owed, fill the open order if its price has come, print both."""
-    for line in (orders.resend(), orders.fill_open_order(decided), broker.waiting_line(decided)):
-        if line is not None:
-            print_line(line)
+def _print_fill(
+    broker: PaperBroker, orders: ExitOrders, exits: PaperExits, decided: int | None
+) -> None:
+    """Send an exit that is still owed, fill the order to sell if its price has come, print both."""
+    sent = orders.resend()
+    if sent is not None:
+        print_line(sent)
+    exits.fill()
+    waiting = broker.waiting_line(decided)
+    if waiting is not None:
+        print_line(waiting)
 
 
 @contextlib.contextmanager

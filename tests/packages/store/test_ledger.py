@@ -16,9 +16,8 @@ from onetape.store.database import Store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import (
     cancel_unfinished_entries,
-    decided_candles,
+    decided_signals,
     finish_order,
-    has_other_signal,
     insert_decision,
     insert_trade,
     last_decided,
@@ -146,7 +145,7 @@ def test_decisions_and_trades_of_another_account_mode_or_market_do_not_count(
     assert trades_of(ordered, session.account, market, **same) == []
 
 
-def test_whether_all_decisions_of_a_range_gave_one_signal_is_known_of_sessions_like_one(
+def test_the_signals_of_a_range_are_those_of_sessions_like_one(
     ordered: Store,
 ) -> None:
     for hour, signal in ((2, 1), (3, 0), (4, 1)):
@@ -155,13 +154,11 @@ def test_whether_all_decisions_of_a_range_gave_one_signal_is_known_of_sessions_l
         )
         insert_decision(ordered, decision, None, FENCE)
     hours = [hour * 3_600 for hour in range(7)]
-    assert not has_other_signal(ordered, SESSION, 1, hours[1], hours[3])
-    assert has_other_signal(ordered, SESSION, 1, hours[1], hours[4])
-    assert not has_other_signal(ordered, SESSION, 1, hours[4], hours[6])
-    assert decided_candles(ordered, SESSION, hours[2], hours[4]) == {hours[2], hours[3]}
+    signals = decided_signals(ordered, SESSION, hours[2], hours[5])
+    assert signals == {hours[2]: 1, hours[3]: 0, hours[4]: 1}
+    assert decided_signals(ordered, SESSION, hours[5], hours[6]) == {}
     other = replace(SESSION, account="another")
-    assert not has_other_signal(ordered, other, 1, hours[0], hours[6])
-    assert decided_candles(ordered, other, hours[0], hours[6]) == set()
+    assert decided_signals(ordered, other, hours[0], hours[6]) == {}
 
 
 def test_nothing_of_an_account_is_written_once_another_process_has_its_lease(

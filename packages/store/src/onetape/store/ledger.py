@@ -264,40 +264,24 @@ def last_decided(store: Store, session: Session) -> int | None:
         return connection.execute(f"SELECT max(timestamp) FROM {_DECISIONS}", _like(session)).get
 
 
-def has_other_signal(store: Store, session: Session, signal: int, start: int, end: int) -> bool:
-    """Return whether sessions like this one decided on another signal in `[start, end)`.
-
-    Args:
-        store: The open database.
-        session: As for `last_decided`.
-        signal: 1 BUY, -1 SELL, 0 HOLD.
-        start: First candle, epoch SECONDS.
-        end: Exclusive.
-    """
-    with store.read() as connection:
-        row = connection.execute(
-            f"SELECT 1 FROM {_DECISIONS} AND timestamp >= ? AND timestamp < ? AND signal <> ? "
-            "LIMIT 1",
-            (*_like(session), start, end, signal),
-        )
-    return row.get is not None
-
-
-def decided_candles(store: Store, session: Session, start: int, end: int) -> set[int]:
-    """Return the candles of `[start, end)`, epoch SECONDS, that sessions like this one decided on.
+def decided_signals(store: Store, session: Session, start: int, end: int) -> dict[int, int]:
+    """Return the signals of candles that sessions like this one decided on, by their opens.
 
     Args:
         store: The open database.
         session: As for `last_decided`.
         start: First candle, epoch SECONDS.
         end: Exclusive.
+
+    Returns:
+        1 BUY, -1 SELL, 0 HOLD, by the candle's open in epoch SECONDS.
     """
     with store.read() as connection:
         rows = connection.execute(
-            f"SELECT timestamp FROM {_DECISIONS} AND timestamp >= ? AND timestamp < ?",
+            f"SELECT timestamp, signal FROM {_DECISIONS} AND timestamp >= ? AND timestamp < ?",
             (*_like(session), start, end),
         ).fetchall()
-    return {timestamp for (timestamp,) in rows}
+    return dict(rows)
 
 
 def decisions_of_last_session(store: Store) -> tuple[Session, list[Decision]]:

@@ -1,0 +1,231 @@
+"""The engine's trading rules of one account, fed with what the store has of its series.
+
+A new session goes on where the stored candles, decisions and trades end: nothing of the state of
+the rules is stored.
+"""
+
+from collections.abc import Mapping
+from copy import copy
+
+from msgspec.structs import replace
+
+from onetape.core.candles import Candle, Candles
+from onetape.core.untraded import is_untraded
+from onetape.engine import (
+    CandleClosed,
+    CandleFacts,
+    CandleForming,
+    CandlesOpened,
+    EntryObstacle,
+    Event,
+    Exit,
+    ExitSent,
+    Intent,
+    OpenedCandle,
+    StepRules,
+    StepState,
+    StrategySignal,
+    SymbolStepState,
+    entry_obstacle,
+    restore_state,
+    rules_of_candle,
+    step,
+)
+from onetape.store.candles import last_closed_before, row_at
+from onetape.store.ledger import decided_signals, is_exit_rejected, last_decided
+from onetape.store.reading import closed_between, has_volume
+from onetape.strategies import BUY, Signals, lookback_of
+from trader.job import Job
+from trader.paper import PaperBroker
+
+
+class RuleStepper:
+    """The state of the rules, moved on by candles, signals and fills."""
+
+    def __init__(self, job: Job, broker: PaperBroker, *, is_exit_owed: bool) -> None:
+        """Go on after the candle that sessions of the account decided on last.
+
+        Args:
+            job: What is traded.
+            broker: Has the account's trades.
+            is_exit_owed: Whether an exit of the position is decided and not filled.
+        """
+        self._job = job
+        self._broker = broker
+        self._rules = StepRules.of(job.rules, [job.key.symbol])
+        self._has_signals = False
+        """Whether the strategy's signals on candles without a decision have been taken in."""
+        self._state = self._restored(last_decided(job.store, job.session), {})
+        if is_exit_owed and self.state.position is not None:
+            self.on(ExitSent(job.key.symbol))
+
+    @property
+    def rules(self) -> StepRules:
+        """Return the settings that decide when orders are due."""
+        return self._rules
+
+    @property
+    def state(self) -> SymbolStepState:
+        """Return the state of the series."""
+        return self._state.symbols[self._job.key.symbol]
+
+    def copy(self) -> "RuleStepper":
+        """Return the same rules in the same state, for a look at what would follow."""
+        return copy(self)
+
+    def on(self, event: Event) -> list[Intent]:
+        """Take an event; return the orders to carry out now."""
+        self._state, intents = step(self._rules, self._state, event)
+        return intents
+
+    def open(self, candle: Candle) -> list[Intent]:
+        """Take the first trade of a candle, once; return the orders to carry out now."""
+        self._drop_vanished(candle)
+        if self.state.opened is not None or self.is_untraded(candle):
+            return []
+        symbol, price_step = self._job.key.symbol, self._price_step(candle)
+        first = OpenedCandle(symbol, candle.timestamp, candle.open, price_step)
+        return self.on(CandlesOpened((first,)))
+
+    def form(self, candle: Candle, *, is_unwatched: bool = False) -> list[Intent]:
+        """Take the prices of a candle that has opened; return the orders to carry out now."""
+        opened = self.state.opened
+        if opened is None or opened.timestamp != candle.timestamp:
+            return []
+        symbol, price_step = self._job.key.symbol, self._price_step(candle)
+        return self.on(CandleForming(symbol, candle, price_step, is_unwatched))
+
+    def close(self, candle: Candle) -> list[Intent]:
+        """Take the final prices of a candle; return the orders to carry out now."""
+        self._drop_vanished(candle)
+        opened = self.state.opened
+        if opened is not None and opened.timestamp != candle.timestamp:
+            # It came after a later one had opened: too late for the rules.
+            return []
+        return self.on(CandleClosed(self._job.key.symbol, candle, self._price_step(candle)))
+
+    def exit_in(self, candle: Candle, *, is_unwatched: bool) -> Exit | None:
+        """Return the exit that a candle would lead to, and change nothing.
+
+        Args:
+            candle: The open candle, or the one that opens next, as far as it has formed.
+            is_unwatched: As for `CandleForming`.
+        """
+        ahead = self.copy()
+        intents = ahead.open(candle) + ahead.form(candle, is_unwatched=is_unwatched)
+        return next((intent for intent in intents if isinstance(intent, Exit)), None)
+
+    def obstacle(self, timestamp: int) -> EntryObstacle | None:
+        """Return why a BUY on the newest closed candle may not enter; None where it may.
+
+        Args:
+            timestamp: Open of the candle, epoch seconds.
+        """
+        after = self.state.after_signal(self._rules, timestamp, BUY)
+        return entry_obstacle(self._rules, after)
+
+    def decide(self, timestamp: int, signal: int, *, can_enter: bool) -> list[Intent]:
+        """Take the signal on a closed candle; return the orders to carry out now."""
+        symbol = self._job.key.symbol
+        return self.on(StrategySignal(symbol, timestamp, signal, can_enter))
+
+    def add_signals(self, candles: Candles, signals: Signals) -> None:
+        """Take in what the strategy says now of candles that no session decided on.
+
+        The last candle is left out: it is decided on now.
+
+        Args:
+            candles: Those that the strategy was given, oldest first, shape (n,).
+            signals: What it made of them.
+        """
+        first = lookback_of(self._job.strategy) - 1
+        times, values = candles.timestamp[first:-1].tolist(), signals.signal[first:-1].tolist()
+        known = dict(zip(times, values, strict=True))
+        if not self._has_signals and self._broker.last_entry is not None:
+            is_sent = self.state.order is not None
+            self._state = self._restored(int(candles.timestamp[-1]), known, is_last_undecided=True)
+            if is_sent and self.state.position is not None:
+                self.on(ExitSent(self._job.key.symbol))
+        self._has_signals = True
+        for timestamp in self.state.undecided[:-1]:
+            if timestamp in known:
+                self.decide(timestamp, max(known[timestamp], 0), can_enter=False)
+
+    def is_decidable(self, timestamp: int) -> bool:
+        """Return whether a candle has closed and waits for a signal."""
+        return timestamp in self.state.undecided
+
+    def is_untraded(self, candle: Candle) -> bool:
+        """Return whether nothing was traded in a candle so far."""
+        return is_untraded(candle) and has_volume(self._job.store, self._job.key)
+
+    def _drop_vanished(self, candle: Candle) -> None:
+        """Forget the open candle where its row has been taken back: a later one has come."""
+        opened = self.state.opened
+        if opened is not None and opened.timestamp < candle.timestamp:
+            state = replace(self.state, opened=None, is_slot_awaited=False)
+            self._state = StepState({self._job.key.symbol: state})
+
+    def _price_step(self, candle: Candle) -> float:
+        return float(rules_of_candle(self._job.rules, candle).steps.price_step or 0)
+
+    def _restored(
+        self, until: int | None, signals: Mapping[int, int], *, is_last_undecided: bool = False
+    ) -> StepState:
+        """Return the state after a closed candle, by what is stored.
+
+        Nothing before the candle of the last entry's signal matters.
+
+        Args:
+            until: Open of the newest closed candle to take in, epoch seconds; None: none.
+            signals: Of candles without a decision, by their opens.
+            is_last_undecided: Whether the signal of that candle comes next.
+        """
+        job, entered, left = self._job, self._broker.last_entry, self._broker.last_exit
+        if entered is None:
+            return StepState.of(self._rules)
+        before = last_closed_before(job.store, job.key, entered)
+        start = entered if before is None else before
+        facts: list[CandleFacts] = []
+        if until is not None and until >= start:
+            end = job.timeframe.next(until)
+            rows = rows_of(closed_between(job.store, job.key, start, end))
+            known = {**signals, **decided_signals(job.store, job.session, start, end)}
+            signal = 0
+            for row in rows:
+                # What nobody knows of is taken for more of the same.
+                signal = known.get(row.timestamp, signal)
+                is_decided = not (row.timestamp == until and is_last_undecided)
+                facts.append(self._facts_of(row, signal if is_decided else None, entered, left))
+        newest = max(entered, left or 0)
+        if until is None or newest > until:
+            row = row_at(job.store, job.key, newest)
+            if row is not None:
+                opened = self._facts_of(row, None, entered, left)
+                facts.append(replace(opened, is_open=True))
+        return restore_state(self._rules, {job.key.symbol: facts})
+
+    def _facts_of(
+        self, row: Candle, signal: int | None, entered: int, left: int | None
+    ) -> CandleFacts:
+        is_entry = row.timestamp == entered
+        entry = self._broker.entry_order_id
+        is_refused = is_entry and entry is not None and is_exit_rejected(self._job.store, entry)
+        exit_ = "filled" if row.timestamp == left else "refused" if is_refused else ""
+        return CandleFacts(
+            row,
+            has_trade=not self.is_untraded(row),
+            # A SELL that is still owed is an obligation; orders to buy end with their session.
+            signal=None if signal is None else max(signal, 0),
+            can_enter=False,
+            entry_price=row.open if is_entry else None,
+            exit=exit_,
+        )
+
+
+def rows_of(candles: Candles) -> list[Candle]:
+    """Return the candles one by one."""
+    columns = (
+        candles.timestamp, candles.open, candles.high, candles.low, candles.close, candles.volume,
+    )  # fmt: skip
+    return [Candle(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
