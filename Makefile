@@ -66,6 +66,10 @@ requirements: ## Write requirements/ anew from uv.lock
 services: ## Start each service of docker-compose.yml as a plain process, offline
 	uv run python tools/check_services.py
 
+.PHONY: paper
+paper: ## Trade a month on paper, on a stepped clock, and compare it with the backtest
+	ONETAPE_PAPER_HOURS=720 uv run pytest tests/apps/trader/test_exits.py -k equal_the_backtest
+
 .PHONY: kills
 kills: ## Kill the backfiller 200 times and compare what it stored
 	ONETAPE_KILLS=200 uv run pytest -q tests/apps/backfiller/test_kills.py

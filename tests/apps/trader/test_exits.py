@@ -1,6 +1,7 @@
 """A paper position is left by stops, targets and time, by the same rule as in a backtest."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +20,8 @@ Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
 Sold = tuple[str, Decimal, Decimal, Decimal]
 
+#: Hours of paper that are compared with the backtest; `make paper` trades a month.
+HOURS = int(os.environ.get("ONETAPE_PAPER_HOURS", "46"))
 EXITS = {
     "stop and target": ExitConfig(stop_loss=0.004, take_profit=0.006),
     "trailing stop": ExitConfig(trailing_stop=0.005),
@@ -107,8 +110,8 @@ def test_paper_exits_equal_the_backtest_trade_by_trade(
             market(0.25) as opened,
             desk(opened, db, strategy=name, account=account, exits=EXITS[exits]) as trading,
         ):
-            await step_to(opened, trading, range(46))
-            fills, trades = backtested(opened, trading, 45), on_paper(trading)
+            await step_to(opened, trading, range(HOURS))
+            fills, trades = backtested(opened, trading, HOURS - 1), on_paper(trading)
             # The backtest knows the whole of the last candle, of which the market has begun.
             assert fills[: len(trades)] == trades
             assert len(fills) - len(trades) <= 1
