@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from msgspec import Struct
 
+from onetape.cli.output import print_line
 from onetape.core.candles import Candles
 from onetape.core.clock import utc_text
 from onetape.core.errors import ConfigurationError
