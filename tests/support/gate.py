@@ -27,6 +27,8 @@ class Gate:
         """Opens, in milliseconds, of candles that REST answers leave out."""
         self.refuses_sockets = False
         """Reset every new WebSocket."""
+        self.resets_new_sockets = False
+        """Reset every new WebSocket right after its handshake."""
         self.is_half_open = False
         """Swallow everything on the WebSockets, pings too, and keep them open."""
         self.lets_pass: Callable[[dict[str, Any]], bool] = lambda _: True
@@ -96,6 +98,10 @@ class Gate:
             return web.Response(status=503)
         socket = web.WebSocketResponse(autoping=False)
         await socket.prepare(request)
+        if self.resets_new_sockets:
+            if request.transport is not None:
+                request.transport.abort()
+            return socket
         self._sockets[socket] = request
         try:
             async with self._upstream(request) as upstream:

@@ -5,7 +5,7 @@ import asyncio
 from ccxt import BaseError, ExchangeClosedByUser, OperationFailed
 from msgspec.structs import replace
 
-from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
+from onetape.core.errors import ExchangeRefused, ExchangeUnreachable, UsageError
 from onetape.exchange.translate import translated
 from onetape.websocket.events import (
     CandleUpdate,
@@ -63,8 +63,14 @@ class Subscription:
         self._waiting = merged(self._waiting, event)
         self.news.set()
 
+    def fail(self, error: Exception) -> None:
+        """Let whoever takes, now or later, get an error after what waits to be taken."""
+        self._error = error
+        self.news.set()
+
     async def close(self) -> None:
-        """Stop reading."""
+        """Stop reading; a task that waits for the next update gets an error."""
+        self.fail(UsageError("this WebSocketManager is closed"))
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         self.feed.close()
@@ -82,8 +88,7 @@ class Subscription:
                 continue
             except Exception as error:
                 # A task that fails alone is not noticed: whoever takes the events raises it.
-                self._error = error
-                self.news.set()
+                self.fail(error)
                 return
             pause_seconds = FIRST_PAUSE_SECONDS
             self._timer.note_frame(self.feed.name, _price(event))
@@ -99,7 +104,8 @@ class Subscription:
         """
         try:
             return await self.feed.read()
-        except (OperationFailed, ExchangeClosedByUser) as error:
+        except (OperationFailed, ExchangeClosedByUser, OSError) as error:
+            # An OSError: the socket was reset right after it was opened, before CCXT wrote to it.
             raise ExchangeUnreachable(_one_line(error)) from error
         except BaseError as error:
             final = _refusal(self._exchange, error)

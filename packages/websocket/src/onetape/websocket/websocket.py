@@ -93,6 +93,7 @@ class WebSocketManager:
         self._watched: dict[tuple[str, ...], Subscription] = {}
         self._open: dict[Subscription, str] = {}
         self._idle_watch: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     async def __aenter__(self) -> Self:
         """Return the manager."""
@@ -205,7 +206,7 @@ class WebSocketManager:
                 await news.wait()
         finally:
             for subscription in subscriptions:
-                del self._open[subscription]
+                self._open.pop(subscription, None)
                 await subscription.close()
 
     async def _next(self, kind: type[Update], subscription: Subscription) -> Update:
@@ -221,6 +222,8 @@ class WebSocketManager:
 
     async def _prepare(self, symbol: str) -> None:
         """Refuse a symbol that is not the manager's, and give CCXT Pro the list of markets."""
+        if self._is_closed:
+            raise UsageError("this WebSocketManager is closed")
         if symbol not in self._timers:
             raise UsageError(
                 f"{symbol!r} is not one of this WebSocketManager's symbols "
@@ -231,6 +234,7 @@ class WebSocketManager:
             self._client.set_markets(markets)
         if self._idle_watch is None:
             self._idle_watch = asyncio.create_task(self._watch_idle())
+            self._idle_watch.add_done_callback(self._idle_watch_ended)
 
     def _candle_feed(self, symbol: str, timeframe: str) -> Feed:
         if self.candle_source == "stream":
@@ -257,6 +261,13 @@ class WebSocketManager:
     def _connected(self) -> None:
         for timer in self._timers.values():
             timer.restart()
+
+    def _idle_watch_ended(self, task: "asyncio.Task[None]") -> None:
+        """Let no stream go on unwatched: an error of the task ends every subscription."""
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            for subscription in self._open:
+                subscription.fail(error)
 
     async def _watch_idle(self) -> None:
         """Look again and again whether a stream carries nothing, until the manager is closed."""
@@ -316,6 +327,7 @@ class WebSocketManager:
                 drop(client, NetworkError(reason))
 
     async def _close(self) -> None:
+        self._is_closed = True
         if self._idle_watch is not None:
             self._idle_watch.cancel()
             await asyncio.gather(self._idle_watch, return_exceptions=True)

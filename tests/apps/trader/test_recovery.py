@@ -1,0 +1,58 @@
+"""Faults that ended a trader once: it is degraded, says so, and recovers by itself."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from desk import Desk, desk, market
+
+Run = Callable[[Any], Any]
+
+
+@pytest.fixture(autouse=True)
+def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the pauses that only matter to an exchange far away."""
+    monkeypatch.setattr("trader.supervisor.FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("trader.supervisor.LONGEST_PAUSE_SECONDS", 0.1)
+
+
+def reasons(trading: Desk) -> list[tuple[str, str]]:
+    return trading.query("SELECT state, reason FROM trader_states ORDER BY id")
+
+
+@pytest.mark.parametrize("status", [403, 404, 451])
+def test_a_refusal_of_the_exchange_degrades_and_the_candles_come_after_it(
+    run: Run, db: Path, status: int
+) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_live(opened)
+            faults = opened.simulator.faults
+            name = faults.add(kind="status", status=status, path="/api/v3/klines")
+            opened.gate.cut()
+            await opened.go_to(2.1)
+            await trading.until(lambda: reasons(trading)[-1][0] == "degraded")
+            assert f"simulator answered {status}" in reasons(trading)[-1][1]
+            faults.remove(name)
+            await trading.until(lambda: reasons(trading)[-1][0] == "trading")
+            await trading.until_decided(1)
+
+    run(scene())
+
+
+def test_a_socket_that_is_reset_right_after_its_dial_ends_nothing(run: Run, db: Path) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_live(opened)
+            opened.gate.resets_new_sockets = True
+            opened.gate.cut()
+            before = opened.gate.dials
+            await trading.until(lambda: opened.gate.dials > before + 3)
+            opened.gate.resets_new_sockets = False
+            await opened.go_to(2.1)
+            await trading.until_decided(1)
+            assert {state for state, _ in reasons(trading)} == {"trading"}
+
+    run(scene())

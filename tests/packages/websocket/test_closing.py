@@ -1,0 +1,84 @@
+"""What closing a manager ends, and what ends a stream: nothing waits or dials forever."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+
+from onetape.core.errors import UsageError
+from onetape.simulator.server import Simulator
+from onetape.websocket.websocket import WebSocketManager
+
+Run = Callable[[Any], Any]
+Stepped = Callable[[int], Simulator]
+Manager = Callable[..., AbstractAsyncContextManager[WebSocketManager]]
+CLOSED = "this WebSocketManager is closed"
+
+
+async def events_of(ws: WebSocketManager) -> None:
+    async for _ in ws.events("BTC/USDT", "1m"):
+        pass
+
+
+async def candles_of(ws: WebSocketManager) -> None:
+    while True:
+        await ws.watch_ohlcv("BTC/USDT", "1m")
+
+
+@pytest.mark.parametrize("how", ["watch_ohlcv", "events"])
+def test_closing_the_manager_ends_a_task_that_watches_with_one_clear_error(
+    run: Run, stepped: Stepped, manager: Manager, how: str
+) -> None:
+    async def scene() -> None:
+        async with (
+            stepped(0) as simulator,
+            manager(simulator.url, clock=simulator.clock) as ws,
+        ):
+            work = events_of(ws) if how == "events" else candles_of(ws)
+            watching = asyncio.create_task(work)
+            await asyncio.sleep(0.2)
+            await ws.close()
+            async with asyncio.timeout(5):
+                with pytest.raises(UsageError, match=CLOSED):
+                    await watching
+            assert await simulator.disconnect() == 0
+
+    run(scene())
+
+
+def test_a_closed_manager_is_not_watched_again(
+    run: Run, stepped: Stepped, manager: Manager
+) -> None:
+    async def scene() -> None:
+        async with (
+            stepped(0) as simulator,
+            manager(simulator.url, clock=simulator.clock) as ws,
+        ):
+            await ws.close()
+            with pytest.raises(UsageError, match=CLOSED):
+                await ws.watch_ticker("BTC/USDT")
+            assert await simulator.disconnect() == 0
+
+    run(scene())
+
+
+def test_the_death_of_the_idle_timers_task_is_an_error_of_the_stream(
+    run: Run, stepped: Stepped, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> float:
+        raise ZeroDivisionError("the timer broke")
+
+    monkeypatch.setattr("onetape.websocket.idle.IdleTimer.behind", broken)
+
+    async def scene() -> None:
+        async with (
+            stepped(0) as simulator,
+            manager(simulator.url, stale_after_seconds=0.2, clock=simulator.clock) as ws,
+            asyncio.timeout(5),
+        ):
+            with pytest.raises(ZeroDivisionError, match="the timer broke"):
+                await events_of(ws)
+
+    run(scene())
