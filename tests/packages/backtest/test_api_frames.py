@@ -1,5 +1,6 @@
 """Backtests of DataFrames in Python: what is traded of several, and what bad input is answered."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 
 import onetape.backtest as ot
+from onetape.backtest.storage.rerun import rerun
 from onetape.core.errors import ConfigurationError, DataError, UsageError
 
 DAYS = 300
@@ -151,3 +153,12 @@ def test_a_strategy_of_a_notebook_is_checked_once_it_is_in_a_file(frame: pd.Data
     )
     assert list(run.trades.columns[:2]) == ["entry_time", "exit_time"]
     assert repr(run.plot()) == "HTML report; a notebook shows it, .save('report.html') writes it"
+
+
+def test_a_saved_run_over_a_dataframe_is_not_made_again(
+    frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ot.backtest("sma_cross", frame, params={"fast": 3, "slow": 9}, check=False).save(report=False)
+    with pytest.raises(UsageError, match="is over a DataFrame, which is not stored"):
+        rerun(ot.load_run("last"))

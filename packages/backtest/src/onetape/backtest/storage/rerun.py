@@ -1,10 +1,12 @@
 """Make a saved run again, and say what has changed since."""
 
+from onetape.backtest.config import FRAME_EXCHANGE
 from onetape.backtest.models import Backtest
 from onetape.backtest.runner import run_backtest
 from onetape.backtest.storage.digests import digests_of
 from onetape.backtest.storage.manifest import config_of
 from onetape.backtest.storage.runs import Run
+from onetape.core.errors import UsageError
 
 #: What each digest of a run covers.
 _COVERS = {
@@ -19,9 +21,16 @@ def rerun(run: Run) -> tuple[Backtest, list[str]]:
     """Return the run made again over its own range, and a sentence for each thing that changed.
 
     Raises:
+        UsageError: the candles of the run are a DataFrame.
         OnetapeError: as for any backtest: candles or the strategy may be gone.
     """
-    backtest = run_backtest(config_of(run.manifest))
+    config = config_of(run.manifest)
+    if config.exchange == FRAME_EXCHANGE:
+        raise UsageError(
+            f"run {run.id} is over a DataFrame, which is not stored; explain its result in Python: "
+            "result.explain(time)"
+        )
+    backtest = run_backtest(config)
     then = run.manifest.digests
     changes = [
         f"{_COVERS[name]} changed since the run was made"
