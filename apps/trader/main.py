@@ -7,16 +7,18 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from onetape.cli.flags import flag_values, takes_settings
-from onetape.cli.program import run_app
+from onetape.cli.program import refuse_flags_before, run_app
+from trader.commands.status import show_status
 from trader.settings import TraderSettings
 from trader.start import stop_before_trading
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@app.command()
+@app.callback(invoke_without_command=True)
 @takes_settings(TraderSettings, after={"dry_run": "--reentry", "config": "--db"})
 def trade(
+    context: typer.Context,
     *,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Trade on paper, which is all this version does.")
@@ -30,6 +32,10 @@ def trade(
     **flags: Any,
 ) -> None:
     """Run a strategy on live candles, on paper, until Ctrl-C or SIGTERM."""
+    if context.invoked_subcommand is not None:
+        _end_on_signals()
+        refuse_flags_before(context, "trader")
+        return
     from onetape.cli.loading import load_settings, settings_file
     from trader.run import check_settings, run_trader
 
@@ -39,6 +45,19 @@ def trade(
     with loaded.places.naming_places():
         check_settings(loaded.settings)
         run_trader(loaded.settings)
+
+
+app.command("status")(show_status)
+
+
+def _end_on_signals() -> None:
+    """Let a signal end a command as shells expect: it trades nothing that must be ended cleanly."""
+    for number, handler in (
+        (signal.SIGTERM, signal.SIG_DFL),
+        (signal.SIGINT, signal.default_int_handler),
+    ):
+        if signal.getsignal(number) is stop_before_trading:
+            signal.signal(number, handler)
 
 
 def run() -> NoReturn:

@@ -73,8 +73,8 @@ def list_gaps(
 
 
 def _print_series(key: "SeriesKey", gaps: "list[Gap]") -> None:
-    from backfiller.commands.tables import Column, fitted
     from onetape.cli.output import print_line
+    from onetape.cli.tables import Column, fitted
     from onetape.core.clock import utc_text
     from onetape.core.words import counted
 

@@ -8,7 +8,7 @@ from backfiller.commands.common import CONFIG, chosen_summaries, known_gaps, ope
 from onetape.cli import options
 
 if TYPE_CHECKING:
-    from backfiller.commands.tables import Column
+    from onetape.cli.tables import Column
     from onetape.store.candles import SeriesSummary
     from onetape.store.gaps import Gap
 
@@ -23,8 +23,8 @@ def list_series(
     json_: options.Json = False,
 ) -> None:
     """List every stored series: first and last candle, rows, gaps, where they came from."""
-    from backfiller.commands.tables import Column, fitted
     from onetape.cli.output import print_json, print_line
+    from onetape.cli.tables import Column, fitted
 
     with open_database(db, config, exchange) as store:
         found = chosen_summaries(store, exchange, symbol, timeframe)
@@ -76,7 +76,7 @@ def _counted(holes: "list[Gap] | None") -> str:
 
 def _moments(title: str, moments: "list[int]") -> "Column":
     """Return a column of times, which may be cut to days."""
-    from backfiller.commands.tables import Column
+    from onetape.cli.tables import Column
     from onetape.core.clock import day_text, utc_text
 
     days = [day_text(moment)[:10] for moment in moments]

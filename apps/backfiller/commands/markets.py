@@ -115,7 +115,7 @@ async def _lines(endpoint: "Endpoint", quote: str | None, sort: str, limit: int)
 
 
 def _table(lines: Sequence[Line]) -> str:
-    from backfiller.commands.tables import Column, fitted
+    from onetape.cli.tables import Column, fitted
     from onetape.core.clock import day_text
 
     markets = [line.market for line in lines]

@@ -61,7 +61,7 @@ def _document(one: "RefusedRows | QuarantinedRow") -> dict[str, object]:
 
 
 def _table(rows: "list[QuarantinedRow]") -> str:
-    from backfiller.commands.tables import Column, fitted
+    from onetape.cli.tables import Column, fitted
     from onetape.core.clock import utc_text
 
     def seen(moment_ms: int) -> str:

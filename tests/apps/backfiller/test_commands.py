@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from backfiller.commands.tables import Column, fitted
+from onetape.cli.tables import Column, fitted
 from onetape.core.candles import SeriesKey
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market import Market

@@ -8,12 +8,16 @@ import errno
 import fcntl
 import hashlib
 import os
+import struct
+import sys
 import threading
 from pathlib import Path
 from typing import Final
 
 #: What `lockf` fails with where another process holds the lock.
 _TAKEN: Final = (errno.EAGAIN, errno.EACCES)
+#: struct flock of 64-bit Linux: type, whence, start, length, process.
+_FLOCK: Final = "hhqqi4x"
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 _guard = threading.Lock()
@@ -76,6 +80,33 @@ class ProcessLock:
             fcntl.lockf(_files[pid, self._path], fcntl.LOCK_UN, 1, self._offset)
             _held.discard((pid, self._path, self._offset))
             self.identity = None
+
+    def is_held(self, identity: str | None) -> bool | None:
+        """Return whether the process that stored an identity of this lock still holds it.
+
+        The lock is looked at and not taken: a process that acquires it meanwhile gets it.
+
+        Args:
+            identity: As its holder had it; None: none is stored.
+
+        Returns:
+            None where it cannot be known: another computer or boot, no locks, no Linux.
+        """
+        if identity is None or sys.platform != "linux" or not Path(self._path).exists():
+            return None
+        pid = os.getpid()
+        with _guard:
+            if (pid, self._path, self._offset) in _held:
+                return True
+            try:
+                descriptor = _opened(pid, self._path)
+                if _identity(descriptor) != identity:
+                    return None
+                lock = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, self._offset, 1, 0)
+                found = fcntl.fcntl(descriptor, fcntl.F_GETLK, lock)
+            except OSError:
+                return None
+        return struct.unpack(_FLOCK, found)[0] != fcntl.F_UNLCK
 
 
 def _opened(pid: int, path: str) -> int:

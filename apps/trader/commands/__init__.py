@@ -1,0 +1,1 @@
+"""The subcommands of the trader; all of them read the database and change nothing."""

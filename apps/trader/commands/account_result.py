@@ -1,0 +1,137 @@
+"""What an account has earned, from its stored trades and the newest stored price."""
+
+from collections.abc import Collection
+from decimal import Decimal, localcontext
+from typing import Final
+
+from msgspec import Struct
+
+from onetape.core.candles import SeriesKey
+from onetape.core.digits import Digits
+from onetape.core.market_digits import market_digits
+from onetape.core.steps import IDEAL_MARKET
+from onetape.core.symbols import base_and_quote
+from onetape.core.trading import Trade
+from onetape.store.account_reading import read_open_orders
+from onetape.store.accounts import Account
+from onetape.store.candles import last_closed
+from onetape.store.database import Store
+from onetape.store.ledger import position_of, trades_of
+from onetape.store.market_data import market_steps
+from onetape.store.reading import newest_row
+from trader.commands.round_trips import PRECISION, RoundTrip, fees_of, round_trips
+
+#: The decimals of prices are those of so many of the last candles.
+LEAST_CANDLES: Final = 100
+
+
+class AccountResult(Struct, frozen=True):
+    """Money of one account. Amounts of money are in its quote currency, exact."""
+
+    account: Account
+    trades: list[Trade]
+    """Oldest first."""
+    round_trips: list[RoundTrip]
+    """Oldest first; the last one may be open."""
+    held: Decimal
+    """Base currency; what sells left because of the amount step included."""
+    last_price: Decimal | None
+    """Close of the newest stored candle, forming or closed; None where no candle is stored."""
+    realised: Decimal
+    """Profit of the closed round trips, after fees."""
+    unrealised: Decimal | None
+    """Profit of the open position at the last price, without a fee for selling it."""
+    equity: Decimal | None
+    """Start balance + realised + unrealised; None where one of them is not known."""
+    fees: dict[str, Decimal]
+    """Paid in all, by currency."""
+
+    @property
+    def open_trip(self) -> RoundTrip | None:
+        """Return the round trip of the open position; None where there is no position."""
+        last = self.round_trips[-1] if self.round_trips else None
+        return last if last is not None and last.closed_ms is None else None
+
+    @property
+    def closed_trips(self) -> list[RoundTrip]:
+        """Return the round trips that are closed, oldest first."""
+        return [trip for trip in self.round_trips if trip.closed_ms is not None]
+
+    @property
+    def total_return(self) -> Decimal | None:
+        """Return equity / start balance - 1; None where one of them is not known."""
+        start = self.account.start_balance
+        if self.equity is None or start is None:
+            return None
+        return self.equity / start - 1
+
+
+def series_of(account: Account) -> SeriesKey:
+    """Return the series that an account trades."""
+    return SeriesKey(account.exchange, account.symbol, account.timeframe)
+
+
+def read_result(store: Store, account: Account) -> AccountResult:
+    """Return what an account has earned so far.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read():
+        trades = trades_of(
+            store, account.name, account.symbol, exchange=account.exchange, mode=account.mode
+        )
+        newest = newest_row(store, series_of(account))
+        unfinished = {order.client_order_id for order in read_open_orders(store, account)}
+    price = None if newest is None else Decimal(repr(newest.close))
+    return account_result(account, trades, price, unfinished)
+
+
+def read_digits(store: Store, account: Account) -> Digits:
+    """Return the decimals that prices, amounts and money of an account are shown with.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    steps = market_steps(store, account.exchange, account.symbol) or IDEAL_MARKET
+    candles = last_closed(store, series_of(account), LEAST_CANDLES)
+    start = 0.0 if account.start_balance is None else float(account.start_balance)
+    return market_digits(steps, candles, account.currency, start)
+
+
+def account_result(
+    account: Account,
+    trades: list[Trade],
+    last_price: Decimal | None,
+    unfinished: Collection[str] = (),
+) -> AccountResult:
+    """Return what the trades of an account add up to.
+
+    Args:
+        account: Whose.
+        trades: All of them, oldest first.
+        last_price: Quote currency; None where it is not known.
+        unfinished: Client order ids of orders that are not finished.
+    """
+    base, quote = base_and_quote(account.symbol)
+    trips = round_trips(trades, base, quote, unfinished)
+    with localcontext(prec=PRECISION):
+        position = position_of(trades, base, quote)
+        realised = sum((trip.profit or Decimal(0) for trip in trips), Decimal(0))
+        open_flow = position.quote - realised
+        value = Decimal(0) if position.base == 0 else None
+        if last_price is not None:
+            value = position.base * last_price
+        unrealised = None if value is None else open_flow + value
+        start = account.start_balance
+        return AccountResult(
+            account=account,
+            trades=trades,
+            round_trips=trips,
+            held=position.base,
+            last_price=last_price,
+            realised=realised,
+            unrealised=unrealised,
+            equity=None if unrealised is None or start is None else start + realised + unrealised,
+            fees=fees_of(trades),
+        )

@@ -1,0 +1,137 @@
+"""What the subcommands share: the database that is read, and the accounts chosen in it."""
+
+import unicodedata
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onetape.core.errors import ConfigurationError, DataError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from onetape.store.accounts import Account
+    from onetape.store.database import Store
+
+CONFIG = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", metavar="FILE", help="YAML file.  [default: config/trader.yaml]"
+    ),
+]
+ACCOUNTS = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--account", metavar="NAME", help="Paper account; repeat for several.  [default: all]"
+    ),
+]
+FROM = Annotated[
+    str | None, typer.Option("--from", metavar="TIME", help="First moment, UTC, inclusive.")
+]
+TO = Annotated[
+    str | None, typer.Option("--to", metavar="TIME", help="Last moment, UTC, exclusive.")
+]
+
+
+def open_accounts(db: Path | None, config: Path | None, exchange: str | None) -> "Store":
+    """Open the database that flags and settings name for reading; it must hold an account.
+
+    Args:
+        db: As --db gives it; None takes the settings' file or the usual one.
+        config: As --config gives it.
+        exchange: As --exchange gives it; accounts of the simulator have a file of their own.
+
+    Raises:
+        ConfigurationError: the settings cannot be read.
+        DataError: there is no such file, or no account in it; the text names files that hold some.
+        StoreError: the file cannot be read.
+    """
+    from onetape.cli.loading import load_settings, settings_file
+    from onetape.core.folders import database_path
+    from onetape.store.account_reading import read_accounts
+    from onetape.store.read_only import open_read_only
+    from trader.settings import TraderSettings
+
+    given = {"db": db, "exchange": exchange}
+    settings = load_settings(
+        TraderSettings, "trader", settings_file("trader", config), given
+    ).settings
+    path = database_path(settings.db, settings.exchange)
+    if not path.exists():
+        raise DataError(f"{path} does not exist; {_way_out(path)}")
+    store = open_read_only(path)
+    if not read_accounts(store):
+        store.close()
+        raise DataError(f"{path} holds no paper account; {_way_out(path)}")
+    return store
+
+
+def select_accounts(
+    store: "Store",
+    accounts: list[str] | None,
+    symbols: list[str] | None,
+    exchange: str | None,
+) -> "list[Account]":
+    """Return the paper accounts that the flags leave, all of them where there are no flags.
+
+    Raises:
+        UsageError: a symbol that cannot be read.
+        DataError: no account is left.
+    """
+    from onetape.core.symbols import spot_symbol
+    from onetape.core.words import did_you_mean
+    from onetape.store.account_reading import read_accounts
+
+    names = {unicodedata.normalize("NFC", name) for name in accounts or ()}
+    wanted = {spot_symbol(symbol) for symbol in symbols or ()}
+    stored = read_accounts(store)
+    known = [account.name for account in stored]
+    for name in sorted(names):
+        if name not in known:
+            raise DataError(
+                f"{store.path} holds no paper account {name!r}{did_you_mean(name, known)}; "
+                "uv run trader accounts lists them"
+            )
+    chosen = [
+        account
+        for account in stored
+        if (not names or account.name in names)
+        and (not wanted or account.symbol in wanted)
+        and (exchange is None or account.exchange == exchange)
+    ]
+    if not chosen:
+        words = " ".join([*sorted(names), *([exchange] if exchange else []), *sorted(wanted)])
+        raise DataError(
+            f"{store.path} holds no paper account of {words}; uv run trader accounts lists them"
+        )
+    return chosen
+
+
+def _way_out(path: Path) -> str:
+    """Return which other files hold accounts, or how to make the first one."""
+    from onetape.core.folders import DATA_FOLDER
+
+    folders = dict.fromkeys((DATA_FOLDER, path.parent))
+    files = dict.fromkeys(file for folder in folders for file in sorted(folder.glob("*.db")))
+    found = list(_with_accounts(file for file in files if file != path))
+    if not found:
+        return "no database beside it holds one; start a trader first: uv run trader --help"
+    return f"these do, choose one with --db: {', '.join(found)}"
+
+
+def _with_accounts(files: "Iterable[Path]") -> "Iterable[str]":
+    """Yield each database that holds paper accounts, with their number."""
+    from onetape.core.words import counted
+    from onetape.store.account_reading import read_accounts
+    from onetape.store.read_only import open_read_only
+
+    for file in files:
+        try:
+            with open_read_only(file) as store:
+                count = len(read_accounts(store))
+        except (StoreError, ConfigurationError):
+            # Not a database of ours, or one that cannot be read: nothing to choose.
+            continue
+        if count:
+            yield f"{file} ({counted(count, 'account')})"

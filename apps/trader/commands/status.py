@@ -1,0 +1,85 @@
+"""`trader status`: the present state of every trader of a database."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from onetape.cli import options
+from trader.commands.common import ACCOUNTS, CONFIG, open_accounts, select_accounts
+
+if TYPE_CHECKING:
+    from onetape.core.digits import Digits
+    from trader.commands.status_record import TraderStatus
+
+#: Wall seconds between two looks of --watch.
+WATCH_SECONDS: Final = 2.0
+#: Puts the cursor into the first line and clears the terminal.
+_CLEAR: Final = "\x1b[H\x1b[2J"
+
+
+def show_status(
+    *,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show the state again every 2 s until Ctrl-C.")
+    ] = False,
+    account: ACCOUNTS = None,
+    symbol: options.Symbols = None,
+    exchange: options.Exchange = None,
+    db: options.Database = None,
+    config: CONFIG = None,
+    json_: options.Json = False,
+) -> int:
+    """Show the state of every trader, with an exit code for health checks.
+
+    Exit codes: 0 all that run are trading, 10 one is degraded, 11 one is halted, 12 one failed or
+    was killed, or none runs.
+    """
+    from onetape.cli.output import print_json, print_line, terminal_width
+    from onetape.core.errors import UsageError
+    from trader.commands.status_record import exit_code_of
+    from trader.rendering.status import status_document, status_text
+
+    if watch and json_:
+        raise UsageError("--watch shows text for a person; leave out --watch or --json")
+    while True:
+        path, found = _read(db, config, exchange, account, symbol)
+        code = exit_code_of(status for status, _ in found)
+        if json_:
+            traders = [status_document(status) for status, _ in found]
+            print_json({"database": path, "exit_code": code, "traders": traders})
+            return code
+        if watch:
+            _clear()
+        print_line(status_text(found, path, width=terminal_width()))
+        if not watch:
+            return code
+        try:
+            time.sleep(WATCH_SECONDS)
+        except KeyboardInterrupt:
+            return 0
+
+
+def _read(
+    db: Path | None,
+    config: Path | None,
+    exchange: str | None,
+    account: list[str] | None,
+    symbol: list[str] | None,
+) -> "tuple[Path, list[tuple[TraderStatus, Digits]]]":
+    """Return the database, and the state of each chosen trader with the decimals of its market."""
+    from trader.commands.account_result import read_digits
+    from trader.commands.status_record import read_status
+
+    with open_accounts(db, config, exchange) as store, store.read():
+        chosen = select_accounts(store, account, symbol, exchange)
+        return store.path, [(read_status(store, one), read_digits(store, one)) for one in chosen]
+
+
+def _clear() -> None:
+    """Clear the terminal; where stdout is none, an empty line parts two looks."""
+    from onetape.cli.stdout import stdout
+
+    out = stdout()
+    out.write(_CLEAR if out.isatty() else "\n")

@@ -1,0 +1,221 @@
+"""The present state of a trader, read from its database."""
+
+import math
+import time
+from collections.abc import Iterable
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from onetape.core.symbols import SIMULATOR_ID
+from onetape.core.timeframes import Timeframe
+from onetape.core.trading import ExitObligation
+from onetape.store.account_reading import (
+    OpenOrder,
+    StoredDecision,
+    StoredLease,
+    StoredSession,
+    highest_since,
+    read_entry,
+    read_last_decision,
+    read_last_problem,
+    read_last_session,
+    read_lease,
+    read_newest_time,
+    read_open_obligations,
+    read_open_orders,
+    read_state,
+)
+from onetape.store.accounts import Account
+from onetape.store.candles import last_closed, row_at
+from onetape.store.database import Store
+from onetape.store.market_data import market_steps
+from onetape.store.process_lock import ProcessLock
+from onetape.store.trader_states import StateChange
+from trader.commands.account_result import AccountResult, read_result, series_of
+
+#: `stopped`: ended by a person; `failed`: ended by an error; `dead`: ended without storing an end.
+Condition = Literal["trading", "degraded", "halted", "stopped", "failed", "dead"]
+#: How a person ends a session, as its end reason.
+CLEAN_ENDS: Final = ("SIGTERM", "Ctrl-C")
+#: Exit codes of `trader status`, beside 0.
+EXIT_DEGRADED: Final = 10
+EXIT_HALTED: Final = 11
+EXIT_NOT_RUNNING: Final = 12
+_EXIT_CODES: Final[dict[Condition, int]] = {
+    "trading": 0,
+    "stopped": 0,
+    "degraded": EXIT_DEGRADED,
+    "halted": EXIT_HALTED,
+    "failed": EXIT_NOT_RUNNING,
+    "dead": EXIT_NOT_RUNNING,
+}
+
+
+class Protection(Struct, frozen=True):
+    """Levels of an open position for the next candle, quote currency."""
+
+    stop: float | None
+    stop_kind: str
+    """`stop_loss` or `trailing_stop`."""
+    target: float | None
+    time_stop_candles: int | None
+    """Candles until the time stop sells; None: no time stop."""
+    is_rejected: bool
+    """Whether the market refused an exit of this position: only a SELL of the strategy ends it."""
+
+
+class TraderStatus(Struct, frozen=True):
+    """The state of the trader of one account."""
+
+    result: AccountResult
+    condition: Condition
+    since_ms: int | None
+    """Market time since which the condition holds; None where it is not known."""
+    reason: str
+    """Why the trader is in this condition; empty while it trades."""
+    remedy: str
+    """What a person should do; empty where nothing is to be done."""
+    session: StoredSession | None
+    holder: str | None
+    """Process and computer that trade the account, or did so last."""
+    renewed_seconds: float | None
+    """Wall seconds since the process renewed its lease."""
+    last_closed: int | None
+    """Open of the newest closed candle, epoch SECONDS."""
+    candle_age_seconds: float | None
+    """Market time since its close."""
+    decision: StoredDecision | None
+    """On the newest candle of this session."""
+    protection: Protection | None
+    """None: no position, or no stop, target or time stop."""
+    open_orders: list[OpenOrder]
+    obligations: list[ExitObligation]
+    last_problem: StateChange | None
+    now_ms: int
+    """Market time; of a simulated market the newest time that is stored."""
+
+
+def read_status(store: Store, account: Account) -> TraderStatus:
+    """Return the present state of the trader of an account.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    key = series_of(account)
+    wall_ms = time.time_ns() // 1_000_000
+    with store.read():
+        result = read_result(store, account)
+        session = read_last_session(store, account.name)
+        lease = read_lease(store, account.name)
+        state = None if session is None else read_state(store, session.session)
+        is_running = lease is not None and is_alive(store, account.name, lease, wall_ms)
+        condition, since_ms, reason, remedy = _condition(session, state, is_running=is_running)
+        now_ms = wall_ms
+        if account.exchange == SIMULATOR_ID:
+            now_ms = read_newest_time(store, key) or account.opened_ms
+        newest = last_closed(store, key, 1)
+        opened = int(newest.timestamp[0]) if len(newest) else None
+        age = None
+        if opened is not None:
+            closed = Timeframe.parse(key.timeframe).next(opened)
+            age = max(0.0, now_ms / 1_000 - closed)
+        renewed_ms = None if lease is None else lease.renewed_ms
+        return TraderStatus(
+            result=result,
+            condition=condition,
+            since_ms=since_ms,
+            reason=reason,
+            remedy=remedy,
+            session=session,
+            holder=None if lease is None else lease.holder,
+            renewed_seconds=None if renewed_ms is None else max(0, wall_ms - renewed_ms) / 1_000,
+            last_closed=opened,
+            candle_age_seconds=age,
+            decision=None if session is None else read_last_decision(store, session.session),
+            protection=None if session is None else _protection(store, result, session),
+            open_orders=read_open_orders(store, account),
+            obligations=read_open_obligations(store, account),
+            last_problem=read_last_problem(store, account.name),
+            now_ms=now_ms,
+        )
+
+
+def is_alive(store: Store, account: str, lease: StoredLease, wall_ms: int) -> bool:
+    """Return whether the process that holds a lease lives.
+
+    The kernel's lock proves it on the same computer. Elsewhere the lease counts, which ends 20 s
+    after its last renewal.
+    """
+    is_held = ProcessLock(store.path, account).is_held(lease.kernel_lock)
+    if is_held is not None:
+        return is_held
+    return lease.expires_ms > wall_ms
+
+
+def exit_code_of(statuses: Iterable[TraderStatus]) -> int:
+    """Return the exit code for health checks: that of the worst trader.
+
+    Returns:
+        0 where at least one trader runs and all that run are trading; a trader that a person
+        stopped does not count. 12 where none runs.
+    """
+    conditions: list[Condition] = [one.condition for one in statuses]
+    worst = max((_EXIT_CODES[one] for one in conditions), default=EXIT_NOT_RUNNING)
+    is_any_running = any(one in ("trading", "degraded", "halted") for one in conditions)
+    return worst if is_any_running else EXIT_NOT_RUNNING
+
+
+def _condition(
+    session: StoredSession | None, state: StateChange | None, *, is_running: bool
+) -> tuple[Condition, int | None, str, str]:
+    """Return the condition of a trader, since when, why, and what a person should do."""
+    start_again = "start the trader again with the same settings"
+    if session is None:
+        return "stopped", None, "no session of this account is stored", "start a trader on it"
+    if session.ended_ms is not None:
+        end = session.end_reason or ""
+        if end in CLEAN_ENDS:
+            return "stopped", session.ended_ms, f"ended by {end}", ""
+        return "failed", session.ended_ms, f"ended by {end or 'an error'}", start_again
+    if not is_running:
+        return "dead", None, "its process ended without storing an end", start_again
+    if state is None:
+        return "trading", session.started_ms, "", ""
+    reason = "" if state.state == "trading" else state.reason
+    return state.state, state.at_ms, reason, state.remedy
+
+
+def _protection(store: Store, result: AccountResult, session: StoredSession) -> Protection | None:
+    """Return the levels of the open position by the rules of a session; None where none hold."""
+    trip = result.open_trip
+    if trip is None:
+        return None
+    # NumPy and the engine take 0.1 s; most traders hold nothing that needs them.
+    from onetape.engine import ExitConfig
+    from onetape.engine.exits import EXIT_KINDS, levels_of
+
+    names = set(ExitConfig.__struct_fields__)
+    exits = msgspec.convert(
+        {name: value for name, value in session.rules.items() if name in names},
+        ExitConfig,
+        strict=False,
+    )
+    entry = read_entry(store, trip.entry_order_id)
+    key = series_of(result.account)
+    row = None if entry.filled_timestamp is None else row_at(store, key, entry.filled_timestamp)
+    if not exits.is_any or row is None:
+        return None
+    highest, age = highest_since(store, key, row.timestamp)
+    steps = market_steps(store, key.exchange, key.symbol)
+    price_step = 0.0 if steps is None else float(steps.price_step or 0)
+    levels = levels_of(exits, row.open, max(highest, row.open), age, price_step)
+    bars = exits.time_stop_bars
+    return Protection(
+        stop=levels.stop if math.isfinite(levels.stop) else None,
+        stop_kind=EXIT_KINDS[levels.stop_kind],
+        target=levels.target if math.isfinite(levels.target) else None,
+        time_stop_candles=None if bars is None else max(0, bars - age),
+        is_rejected=entry.is_exit_rejected,
+    )

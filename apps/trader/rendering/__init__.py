@@ -1,0 +1,1 @@
+"""Text of the subcommands of the trader."""

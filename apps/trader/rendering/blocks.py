@@ -1,0 +1,58 @@
+"""Blocks of text: a title, and below it a line for each value, wrapped to the terminal."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Final
+
+from onetape.core.digits import number_text
+from onetape.core.steps import decimal_text
+
+_INDENT: Final = "  "
+
+
+def block(title: str, rows: Sequence[tuple[str, str]], width: int | None) -> str:
+    """Return a title and the rows below it; long texts go on under their beginning.
+
+    Args:
+        title: Stands alone in its line.
+        rows: Label and text of each line; rows with an empty text are left out.
+        width: Characters that a line may have; None: any.
+    """
+    shown = [(label, text) for label, text in rows if text]
+    column = max((len(label) for label, _ in shown), default=0)
+    lines = wrapped(title, "", _INDENT * 2, width)
+    for label, text in shown:
+        head = f"{_INDENT}{label:<{column}}  "
+        lines += wrapped(text, head, " " * len(head), width)
+    return "\n".join(lines)
+
+
+def wrapped(text: str, first: str, others: str, width: int | None) -> list[str]:
+    """Return the lines of a text: the first one begins with `first`, others with `others`."""
+    if width is None:
+        return [f"{first}{text}"]
+    return textwrap.wrap(
+        text, max(width, len(first) + 10), initial_indent=first, subsequent_indent=others
+    )
+
+
+def fee_text(fees: Mapping[str, Decimal]) -> str:
+    """Return fees by currency, such as `12.5 USDT, 0.001 BNB`; `none` where there are none."""
+    texts = [f"{fee_number(fee)} {currency}" for currency, fee in sorted(fees.items())]
+    return ", ".join(texts) or "none"
+
+
+def fee_number(fee: Decimal) -> str:
+    """Return a fee with eight significant digits at most."""
+    return number_text(float(fee), commas=True)
+
+
+def plain_text(value: Decimal | None) -> str | None:
+    """Return an amount with all its digits for --json and --csv, such as `0.1735`; None stays."""
+    return None if value is None else decimal_text(value)
+
+
+def plain_fees(fees: Mapping[str, Decimal]) -> dict[str, str]:
+    """Return fees by currency with all their digits, for --json."""
+    return {currency: decimal_text(fee) for currency, fee in sorted(fees.items())}

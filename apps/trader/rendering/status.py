@@ -1,0 +1,221 @@
+"""Render the state of traders as text and as a JSON document."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from onetape.core.clock import utc_text
+from onetape.core.digits import Digits
+from onetape.core.symbols import base_and_quote
+from onetape.core.timeframes import Timeframe
+from onetape.core.words import counted, duration_text
+from onetape.store.account_reading import OpenOrder
+from trader.commands.status_record import Protection, TraderStatus
+from trader.rendering.blocks import block, fee_text, plain_fees, plain_text, wrapped
+
+
+def status_text(
+    statuses: Sequence[tuple[TraderStatus, Digits]], database: Path, *, width: int | None = None
+) -> str:
+    """Return a block for each trader, then the database and how many traders are in which state.
+
+    Args:
+        statuses: Each with the decimals of its market; at least one.
+        database: The file that was read.
+        width: Characters that a line may have; None: any.
+    """
+    blocks = [_block(status, digits, width) for status, digits in statuses]
+    counts: dict[str, int] = {}
+    for status, _ in statuses:
+        counts[status.condition] = counts.get(status.condition, 0) + 1
+    summary = ", ".join(f"{count} {condition}" for condition, count in counts.items())
+    last = f"database: {database}; {counted(len(statuses), 'trader')}: {summary}; times are UTC"
+    return "\n\n".join([*blocks, "\n".join(wrapped(last, "", "  ", width))])
+
+
+def status_document(status: TraderStatus) -> dict[str, Any]:
+    """Return the state of a trader for --json; money is text, exact."""
+    result, session = status.result, status.session
+    account, trip, protection = result.account, result.open_trip, status.protection
+    return {
+        "account": account.name,
+        "mode": account.mode,
+        "exchange": account.exchange,
+        "symbol": account.symbol,
+        "timeframe": account.timeframe,
+        "strategy": account.strategy,
+        "parameters": None if session is None else session.parameters,
+        "session": None if session is None else session.session,
+        "state": status.condition,
+        "since_ms": status.since_ms,
+        "reason": status.reason,
+        "remedy": status.remedy,
+        "holder": status.holder,
+        "renewed_seconds": status.renewed_seconds,
+        "market_time_ms": status.now_ms,
+        "last_closed_candle": status.last_closed,
+        "candle_age_seconds": status.candle_age_seconds,
+        "decision": status.decision,
+        "position": None
+        if trip is None
+        else {
+            "amount": plain_text(result.held),
+            "entry_price": plain_text(trip.entry_price),
+            "opened_ms": trip.opened_ms,
+        },
+        "protection": protection,
+        "open_orders": status.open_orders,
+        "exit_obligations": status.obligations,
+        "currency": account.currency,
+        "start_balance": plain_text(account.start_balance),
+        "last_price": plain_text(result.last_price),
+        "realised_profit": plain_text(result.realised),
+        "unrealised_profit": plain_text(result.unrealised),
+        "equity": plain_text(result.equity),
+        "fees": plain_fees(result.fees),
+        "round_trips": len(result.closed_trips),
+        "last_problem": status.last_problem,
+    }
+
+
+def _block(status: TraderStatus, digits: Digits, width: int | None) -> str:
+    result = status.result
+    account = result.account
+    rows = [
+        ("reason", status.reason),
+        ("what to do", status.remedy),
+        ("trades", f"{account.exchange} {account.symbol} {account.timeframe} on {account.mode}"),
+        ("strategy", _strategy(status)),
+        ("process", _process(status)),
+        ("last candle", _candle(status)),
+        ("last decision", _decision(status)),
+        ("position", _position(status, digits)),
+        ("protection", _protection(status.protection, digits)),
+        *(("open order", _order(order, digits)) for order in status.open_orders),
+        *(
+            ("owed exit", f"{one.reason or one.cause}, decided {_time(one.created_ms)}")
+            for one in status.obligations
+        ),
+        ("profit", _profit(status, digits)),
+        ("last problem", _last_problem(status)),
+    ]
+    return block(_title(status), rows, width)
+
+
+def _title(status: TraderStatus) -> str:
+    title = f"{status.result.account.name}: {status.condition}"
+    if status.since_ms is None:
+        return title
+    lasted = duration_text(max(0, status.now_ms - status.since_ms) / 1_000)
+    return f"{title} since {_time(status.since_ms)} ({lasted})"
+
+
+def _strategy(status: TraderStatus) -> str:
+    name = status.result.account.strategy
+    if status.session is None:
+        return name
+    values = ", ".join(f"{key} {value}" for key, value in status.session.parameters.items())
+    return f"{name} ({values})" if values else name
+
+
+def _process(status: TraderStatus) -> str:
+    if status.holder is None:
+        return "none has traded this account"
+    if status.condition in ("stopped", "failed", "dead"):
+        return f"not running; the last one was {status.holder}"
+    if status.renewed_seconds is None:
+        return status.holder
+    return f"{status.holder}, lease renewed {status.renewed_seconds:.1f} s ago"
+
+
+def _candle(status: TraderStatus) -> str:
+    if status.last_closed is None or status.candle_age_seconds is None:
+        return "no closed candle is stored"
+    closed = Timeframe.parse(status.result.account.timeframe).next(status.last_closed)
+    return f"closed {utc_text(closed)}, {duration_text(status.candle_age_seconds)} ago"
+
+
+def _decision(status: TraderStatus) -> str:
+    decision = status.decision
+    if decision is None:
+        return "none in this session"
+    signal = {1: "BUY", -1: "SELL", 0: "HOLD"}[decision.signal]
+    closed = Timeframe.parse(status.result.account.timeframe).next(decision.timestamp)
+    blocked = f", no order: {decision.blocked}" if decision.blocked else ""
+    return f"signal {signal} at the close of {utc_text(closed)}{blocked}"
+
+
+def _position(status: TraderStatus, digits: Digits) -> str:
+    result = status.result
+    base, quote = base_and_quote(result.account.symbol)
+    trip = result.open_trip
+    if trip is None:
+        left = f", {digits.amount_text(result.held)} {base} left by rounding" if result.held else ""
+        return f"none{left}"
+    text = (
+        f"{digits.amount_text(result.held)} {base}, bought at "
+        f"{digits.price_text(trip.entry_price)} {quote} on {_time(trip.opened_ms)}"
+    )
+    price = result.last_price
+    if price is None:
+        return text
+    change = float(price / trip.entry_price - 1)
+    return f"{text}; price now {digits.price_text(price)} ({change:+.2%})"
+
+
+def _protection(protection: Protection | None, digits: Digits) -> str:
+    if protection is None:
+        return ""
+    parts: list[str] = []
+    if protection.stop is not None:
+        kind = protection.stop_kind.replace("_", " ")
+        parts.append(f"{kind} {digits.price_text(protection.stop)}")
+    if protection.target is not None:
+        parts.append(f"target {digits.price_text(protection.target)}")
+    if protection.time_stop_candles is not None:
+        parts.append(f"time stop in {counted(protection.time_stop_candles, 'candle')}")
+    if protection.is_rejected:
+        parts.append("the market refused an exit: only a SELL of the strategy sells now")
+    return ", ".join(parts)
+
+
+def _order(order: OpenOrder, digits: Digits) -> str:
+    amount = "" if order.amount is None else f" {digits.amount_text(order.amount)}"
+    reason = f": {order.reason}" if order.reason else ""
+    since = f"{order.status} since {_time(order.decided_ms)}"
+    return f"{order.side}{amount} ({order.type}), {since}{reason}"
+
+
+def _profit(status: TraderStatus, digits: Digits) -> str:
+    result = status.result
+    currency = result.account.currency
+    unrealised = "unknown" if result.unrealised is None else _money(result.unrealised, digits)
+    parts = [
+        f"realised {_money(result.realised, digits)} {currency} in "
+        f"{counted(len(result.closed_trips), 'round trip')}",
+        f"unrealised {unrealised} {currency}",
+        f"fees {fee_text(result.fees)}",
+    ]
+    if result.equity is not None and result.total_return is not None:
+        parts.append(
+            f"equity {digits.money_text(result.equity)} {currency} "
+            f"({float(result.total_return):+.2%})"
+        )
+    return "; ".join(parts)
+
+
+def _money(amount: Decimal, digits: Digits) -> str:
+    return digits.money_text(amount, signed=True)
+
+
+def _last_problem(status: TraderStatus) -> str:
+    problem = status.last_problem
+    if problem is None or problem.reason == status.reason:
+        return ""
+    remedy = f"; {problem.remedy}" if problem.remedy else ""
+    return f"{_time(problem.at_ms)} {problem.state}: {problem.reason}{remedy}"
+
+
+def _time(moment_ms: int) -> str:
+    return utc_text(moment_ms // 1_000)

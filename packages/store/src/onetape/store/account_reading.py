@@ -1,0 +1,302 @@
+"""Read what traders have stored of their accounts. Times are epoch milliseconds unless named."""
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from msgspec import Struct
+
+from onetape.core.candles import SeriesKey
+from onetape.core.trading import ExitObligation, Mode, Side
+from onetape.store.accounts import Account, read_account
+from onetape.store.database import Store
+from onetape.store.trader_states import StateChange
+
+#: States of an order that nothing changes any more.
+_FINISHED = "'closed', 'canceled', 'rejected', 'expired', 'absent'"
+
+
+class StoredSession(Struct, frozen=True):
+    """A session of a trader, and how it ended."""
+
+    session: str
+    account: str
+    mode: Mode
+    strategy: str
+    parameters: Mapping[str, Any]
+    rules: Mapping[str, Any]
+    """Settings of order size, costs and exits; empty for a session of an earlier version."""
+    started_ms: int
+    ended_ms: int | None
+    """None: no end is stored."""
+    end_reason: str | None
+
+
+class StoredLease(Struct, frozen=True):
+    """The lease of an account. Times are the computer's, not the market's."""
+
+    holder: str
+    """Process and computer, such as `process 12 on host`."""
+    expires_ms: int
+    """0: given back."""
+    renewed_ms: int | None
+    kernel_lock: str | None
+    """Identity of the kernel's lock that the holder keeps as long as its process lives."""
+
+
+class StoredDecision(Struct, frozen=True):
+    """A decision of a trader on one closed candle."""
+
+    timestamp: int
+    """Open of the candle, epoch SECONDS."""
+    signal: int
+    """1 BUY, -1 SELL, 0 HOLD."""
+    action: str
+    gates: Mapping[str, str]
+    decided_ms: int
+
+    @property
+    def blocked(self) -> str | None:
+        """Return the first gate that is not `ok`, with its reason; None where all are."""
+        return next((f"{name}: {text}" for name, text in self.gates.items() if text != "ok"), None)
+
+
+class OpenOrder(Struct, frozen=True):
+    """An order that is not finished."""
+
+    client_order_id: str
+    symbol: str
+    side: Side
+    type: str
+    status: str
+    amount: Decimal | None
+    """Base currency; None where the fill decides it."""
+    decided_ms: int
+    reason: str
+
+
+def read_accounts(store: Store, mode: Mode = "paper") -> list[Account]:
+    """Return the accounts of a mode by name.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT account FROM accounts WHERE mode = ? ORDER BY account", (mode,)
+        ).fetchall()
+        found = [read_account(store, name) for (name,) in rows]
+    return [account for account in found if account is not None]
+
+
+def read_last_session(store: Store, account: str) -> StoredSession | None:
+    """Return the session of an account that started last; None where none is stored.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT session, account, mode, strategy, parameters, ifnull(rules, '{}'), "
+            "started_ms, ended_ms, end_reason FROM sessions WHERE account = ? "
+            "ORDER BY started_ms DESC, session DESC LIMIT 1",
+            (account,),
+        ).fetchall()
+    if not rows:
+        return None
+    values: list[Any] = list(rows[0])
+    values[4], values[5] = json.loads(values[4]), json.loads(values[5])
+    return StoredSession(*values)
+
+
+def read_lease(store: Store, account: str) -> StoredLease | None:
+    """Return the lease of an account; None where no process ever held it.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT holder, expires_ms, renewed_ms, kernel_lock FROM leases WHERE name = ?",
+            (account,),
+        ).fetchall()
+    return StoredLease(*rows[0]) if rows else None
+
+
+def read_state(store: Store, session: str) -> StateChange | None:
+    """Return the present state of a session, with the time and reason of its beginning.
+
+    Later rows of the same state, such as a second problem of a degraded trader, do not move the
+    time; the reason and the remedy are those of the newest row.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT at_ms, state, reason, remedy FROM trader_states WHERE session = ? "
+            "ORDER BY id DESC LIMIT 1",
+            (session,),
+        ).fetchall()
+        if not rows:
+            return None
+        newest = StateChange(*rows[0])
+        since_ms = connection.execute(
+            "SELECT at_ms FROM trader_states WHERE session = ?1 AND id > ifnull("
+            "(SELECT max(id) FROM trader_states WHERE session = ?1 AND state <> ?2), 0) "
+            "ORDER BY id LIMIT 1",
+            (session, newest.state),
+        ).get
+    return StateChange(since_ms, newest.state, newest.reason, newest.remedy)
+
+
+def read_last_problem(store: Store, account: str) -> StateChange | None:
+    """Return the newest change of an account to degraded or halted; None where there was none.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT at_ms, state, reason, remedy FROM trader_states WHERE state <> 'trading' "
+            "AND session IN (SELECT session FROM sessions WHERE account = ?) "
+            "ORDER BY id DESC LIMIT 1",
+            (account,),
+        ).fetchall()
+    return StateChange(*rows[0]) if rows else None
+
+
+def read_last_decision(store: Store, session: str) -> StoredDecision | None:
+    """Return the decision of a session on its newest candle; None where it has made none.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT timestamp, signal, action, gates, decided_ms FROM decisions "
+            "WHERE session = ? ORDER BY timestamp DESC LIMIT 1",
+            (session,),
+        ).fetchall()
+    if not rows:
+        return None
+    timestamp, signal, action, gates, decided_ms = rows[0]
+    return StoredDecision(timestamp, signal, action, json.loads(gates), decided_ms)
+
+
+def read_open_orders(store: Store, account: Account) -> list[OpenOrder]:
+    """Return the orders of an account that are not finished, oldest first.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT client_order_id, symbol, side, type, status, amount, decided_ms, reason "
+            f"FROM orders WHERE account = ? AND mode = ? AND status NOT IN ({_FINISHED}) "
+            "ORDER BY decided_ms, client_order_id",
+            (account.name, account.mode),
+        ).fetchall()
+    return [OpenOrder(*_with_decimal(row, 5)) for row in rows]
+
+
+def read_open_obligations(store: Store, account: Account) -> list[ExitObligation]:
+    """Return the exits of an account that are decided and not filled yet, oldest first.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT obligation, account, mode, exchange, symbol, entry_order_id, cause, "
+            "signal_timestamp, level, created_ms, reason FROM exit_obligations "
+            "WHERE account = ? AND mode = ? AND ended_ms IS NULL ORDER BY created_ms, obligation",
+            (account.name, account.mode),
+        ).fetchall()
+    return [ExitObligation(*_with_decimal(row, 8)) for row in rows]
+
+
+def _with_decimal(row: tuple[Any, ...], place: int) -> list[Any]:
+    """Return the values of a row, the text at a place as a Decimal; NULL stays None."""
+    values = list(row)
+    values[place] = None if values[place] is None else Decimal(values[place])
+    return values
+
+
+def read_newest_time(store: Store, key: SeriesKey) -> int | None:
+    """Return the newest market time that is stored of a series; None where nothing is stored.
+
+    It is the time of the newest ticker, or the open of the newest candle where that is later.
+
+    Returns:
+        Epoch milliseconds.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        ticker_ms = connection.execute(
+            "SELECT max(timestamp_ms) FROM ticker_data WHERE exchange = ? AND symbol = ?",
+            (key.exchange, key.symbol),
+        ).get
+        opened = connection.execute(
+            "SELECT max(timestamp) FROM ohlcv_data WHERE exchange = ? AND symbol = ? "
+            "AND timeframe = ?",
+            key.names,
+        ).get
+    known = [ticker_ms, None if opened is None else opened * 1_000]
+    return max((one for one in known if one is not None), default=None)
+
+
+def highest_since(store: Store, key: SeriesKey, start: int) -> tuple[float, int]:
+    """Return the highest price and the number of the closed candles from a time on.
+
+    Candles without a trade (volume 0, one price) count, and do not change the highest price.
+
+    Args:
+        store: The open database.
+        key: The series.
+        start: Open of the first candle, epoch SECONDS.
+
+    Returns:
+        Highest price, quote currency (0.0 where there is no candle), and the number of candles.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        highest, count = connection.execute(
+            "SELECT max(iif(volume = 0 AND high = low, NULL, high)), count(*) FROM ohlcv_data "
+            "WHERE exchange = ? AND symbol = ? AND timeframe = ? AND timestamp >= ? "
+            "AND closed = 1",
+            (*key.names, start),
+        ).fetchall()[0]
+    return highest or 0.0, count
+
+
+class Entry(Struct, frozen=True):
+    """The order that opened a position."""
+
+    filled_timestamp: int | None
+    """Open of the candle that filled it, epoch SECONDS; None where that is not stored."""
+    is_exit_rejected: bool
+    """Whether the market refused a stop, target or time stop of the position."""
+
+
+def read_entry(store: Store, client_order_id: str) -> Entry:
+    """Return what is stored of the order that opened a position.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        filled = connection.execute(
+            "SELECT filled_timestamp FROM orders WHERE client_order_id = ?", (client_order_id,)
+        ).get
+        rejected = connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM orders WHERE entry_order_id = ? "
+            "AND status = 'rejected' AND type <> 'market')",
+            (client_order_id,),
+        ).get
+    return Entry(filled, bool(rejected))

@@ -1,0 +1,54 @@
+"""Open a database file for reading only: nothing is made, migrated or written."""
+
+import stat
+from pathlib import Path
+
+from onetape.core.errors import StoreError
+from onetape.store.connection import Connection, connect
+from onetape.store.database import BUSY_TIMEOUT_MS, Store
+from onetape.store.filesystem import file_identity
+from onetape.store.migrations import NEWEST_VERSION, check_ours
+from onetape.store.translate import translated
+
+
+def open_read_only(path: Path) -> Store:
+    """Open a database file that exists, and refuse every write to it.
+
+    Args:
+        path: The file.
+
+    Raises:
+        StoreError: the file is missing or empty, is no database of ours, has another schema than
+            this program reads, or cannot be read.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}; --db names the file") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise StoreError(f"{path} is no file; --db names a database file, as data/onetape.db")
+    if status.st_size == 0:
+        raise StoreError(f"{path} is empty (0 bytes); --db names another file")
+    identity = file_identity(path)
+    with translated(path):
+        connection = connect(path)
+        try:
+            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            connection.execute("PRAGMA query_only = ON")
+            connection.execute("PRAGMA trusted_schema = OFF")
+            check_ours(connection, path)
+            _check_version(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    return Store(path, connection, identity)
+
+
+def _check_version(connection: Connection, path: Path) -> None:
+    """Refuse a file of an earlier version, which only a program that writes brings up to date."""
+    version = int(connection.execute("PRAGMA user_version").get)
+    if version < NEWEST_VERSION:
+        raise StoreError(
+            f"{path} has schema {version} of an earlier Onetape, this one reads {NEWEST_VERSION}; "
+            f"bring the file up to date: uv run backfiller list --db {path}"
+        )
