@@ -27,6 +27,7 @@ from trader.exits import PaperExits
 from trader.fill import Filler
 from trader.job import Job
 from trader.lease import Lease
+from trader.market_status import MarketStatus
 from trader.paper import PaperBroker
 from trader.same_market import check_same_market
 from trader.states import TraderStates
@@ -138,6 +139,9 @@ class _Trading:
                     "stream", partial(self._watch, tape), solves=False
                 ),
                 "REST": self._supervisor.repeat("REST", partial(_close, filler, tape)),
+                "market": self._supervisor.repeat(
+                    "market status", MarketStatus(job, exchange, tape, self._states).check
+                ),
                 "clock": self._supervisor.repeat("clock comparison", self._look_at_clock),
                 "lease": self._supervisor.repeat("lease", self._renew),
                 "strategy": _decide(

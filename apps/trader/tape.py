@@ -23,6 +23,7 @@ from onetape.websocket.events import (
     CandleUpdate,
     StreamEvent,
     StreamLost,
+    StreamOpened,
     StreamQuiet,
     TickerUpdate,
     TradeUpdate,
@@ -31,6 +32,7 @@ from trader.fill import NEVER, Filler
 from trader.job import Job
 from trader.lateness import Watch, watch_from
 from trader.same_market import check_same_market
+from trader.stream_lines import QuietLines, source_line
 
 #: Old tickers are deleted this often, milliseconds of market time.
 CLEAN_EVERY_MS = 3_600_000
@@ -59,8 +61,11 @@ class Tape:
         """Whether the exchange has marked a candle as final in this session."""
         self._ticker_second = -1
         self._cleaned_ms = 0
+        self._last_frame_ms: int | None = None
+        """Market time of the last frame, epoch milliseconds."""
         self._is_blind = False
         self._was_live = False
+        self._quiet_lines = QuietLines()
         self._inserted_at_loss = NEVER
         self._lock = asyncio.Lock()
         self._went_live = asyncio.Event()
@@ -68,6 +73,8 @@ class Tape:
         """Set when a candle ended that REST must close; whoever waits for it clears it."""
         self.watch: Watch | None = None
         """Since when the stream is followed without a break; None while it is down."""
+        self.is_quiet = False
+        """Whether no frame comes and REST has nothing newer either."""
         self.ticker: Ticker | None = None
         """The newest best prices."""
 
@@ -77,17 +84,28 @@ class Tape:
         return self._went_live.is_set()
 
     async def handle(self, event: StreamEvent) -> None:
-        """Write down what the stream told."""
+        """Store what a frame holds, and what the stream has become."""
         async with self._lock:
             match event:
                 case CandleUpdate():
                     await self._candles(event)
+                    self._note_frame()
                 case TickerUpdate():
                     self._ticker(event)
+                    self._note_frame()
                 case StreamLost(reason):
                     self._lost(reason)
-                case TradeUpdate() | StreamQuiet():
-                    """Nothing to write down."""
+                case StreamQuiet(seconds):
+                    self.is_quiet = True
+                    self._quiet_lines.print_quiet(seconds)
+                case StreamOpened():
+                    print_line(source_line(event))
+                case TradeUpdate():
+                    """The trader watches no trades."""
+
+    def _note_frame(self) -> None:
+        self.is_quiet = False
+        self._last_frame_ms = self._exchange.now_ms()
 
     async def catch_up(self) -> None:
         """Try again to fill what a break swallowed: the next frame may take long to come."""
@@ -166,6 +184,9 @@ class Tape:
         self._newest = 0
         self._filler.expects_marks = self._has_marks
         self._went_live.set()
+        if is_new and self._was_live and not self._is_blind:
+            # Nothing was raised: only the number of the connection shows the break.
+            self._open_outage("the connection was made again unnoticed")
         self._is_blind = False
         close_blind_intervals(
             self._job.store, self._job.session.session, to_ms=self._exchange.now_ms()
@@ -231,11 +252,16 @@ class Tape:
             return
         self._is_blind = True
         self._inserted_at_loss = self._filler.inserted
-        print_line(f"stream lost: {reason}; connecting anew, no entries meanwhile")
+        print_line(f"stream lost: {reason}; connecting again, no entries meanwhile")
+        self._open_outage(reason)
+
+    def _open_outage(self, reason: str) -> None:
+        """Store that nothing is known of the market since the last frame."""
+        now_ms = self._exchange.now_ms()
         open_blind_interval(
             self._job.store,
             self._job.session.session,
-            from_ms=self._exchange.now_ms(),
+            from_ms=now_ms if self._last_frame_ms is None else self._last_frame_ms,
             reason=reason,
         )
 

@@ -166,6 +166,19 @@ class RestExchange:
             )
         return market_of(symbol, info, self._client.precisionMode)
 
+    async def current_market(self, symbol: str) -> Market | None:
+        """Ask for the list of markets again; return a spot market, or None if it is not listed.
+
+        Raises:
+            ExchangeUnreachable: no usable answer.
+            ExchangeRefused: the exchange answered no.
+        """
+        await self._read(self._load_markets)
+        info = self._client.markets.get(symbol)
+        if info is None or not info.get("spot"):
+            return None
+        return market_of(symbol, info, self._client.precisionMode)
+
     async def markets(self) -> list[Market]:
         """Return every spot market, by symbol, those included that are not traded now.
 

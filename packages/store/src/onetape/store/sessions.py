@@ -92,8 +92,8 @@ def open_blind_interval(
     """Write down that a session cannot see the market from now on, or did not until `to_ms`."""
     with store.write() as connection:
         connection.execute(
-            "INSERT OR IGNORE INTO blind_intervals (session, from_ms, to_ms, reason) "
-            "VALUES (?, ?, ?, ?)",
+            "INSERT INTO blind_intervals (session, from_ms, to_ms, reason) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (session, from_ms) DO UPDATE SET to_ms = excluded.to_ms",
             (session, from_ms, to_ms, reason),
         )
 

@@ -25,8 +25,9 @@ FINAL_CANDLES_KEPT = 40
 def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> Any:
     """Return CCXT Pro's client of the exchange, guarded against frames that end its loop.
 
-    It has three more attributes than CCXT's: `connections` counts them, `candle_frames` are events
-    that each candle frame sets, `final_candles` has CCXT's rows that the exchange marked as final,
+    It has four more attributes than CCXT's: `connections` counts them, `has_marks` says whether the
+    exchange marks final candles, `candle_frames` are events that each candle frame sets, and
+    `final_candles` has CCXT's rows that the exchange marked as final,
     by symbol and timeframe, then by open in epoch milliseconds.
 
     Args:
@@ -76,6 +77,7 @@ def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> A
 
     client: Any = Guarded(client_settings(endpoint))
     client.dials = set[asyncio.Task[Any]]()
+    client.has_marks = reader is not None
     client.candle_frames = set[asyncio.Event]()
     client.final_candles = dict[tuple[str, str], dict[int, list[Any]]]()
     if endpoint.simulator_url is not None:

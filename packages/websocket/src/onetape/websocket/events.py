@@ -10,6 +10,14 @@ CandleSource = Literal["stream", "trades", "polling"]
 """Where live candles come from: the exchange's candle stream, its trade stream, or REST."""
 
 
+class StreamOpened(Struct, frozen=True):
+    """The first event: where the candles come from."""
+
+    candle_source: CandleSource
+    has_marks: bool
+    """Whether the exchange marks candles as final."""
+
+
 class CandleUpdate(Struct, frozen=True):
     """Candles whose values changed since the last update, oldest first; the last may be forming."""
 
@@ -76,4 +84,4 @@ class StreamQuiet(Struct, frozen=True):
     """Wall time since the last frame."""
 
 
-StreamEvent = CandleUpdate | TickerUpdate | TradeUpdate | StreamLost | StreamQuiet
+StreamEvent = StreamOpened | CandleUpdate | TickerUpdate | TradeUpdate | StreamLost | StreamQuiet

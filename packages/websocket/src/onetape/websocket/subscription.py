@@ -11,6 +11,7 @@ from onetape.websocket.events import (
     CandleUpdate,
     StreamEvent,
     StreamLost,
+    StreamOpened,
     StreamQuiet,
     TickerUpdate,
     TradeUpdate,
@@ -143,7 +144,7 @@ def _price(event: StreamEvent | None) -> float | None:
             return event.last
         case TradeUpdate():
             return event.trades[-1].price
-        case StreamLost() | StreamQuiet() | None:
+        case StreamOpened() | StreamLost() | StreamQuiet() | None:
             return None
 
 

@@ -34,6 +34,7 @@ from onetape.websocket.events import (
     CandleUpdate,
     StreamEvent,
     StreamLost,
+    StreamOpened,
     StreamQuiet,
     TickerUpdate,
     TradeUpdate,
@@ -131,6 +132,11 @@ class WebSocketManager:
             return "stream"
         return "trades" if self._client.has.get("watchTrades") else "polling"
 
+    @property
+    def has_marks(self) -> bool:
+        """Return whether the exchange's candle stream marks candles as final."""
+        return self.candle_source == "stream" and self._client.has_marks
+
     async def watch_ohlcv(self, symbol: str, timeframe: str) -> CandleUpdate:
         """Wait for the next change of candles.
 
@@ -186,6 +192,8 @@ class WebSocketManager:
     async def events(self, symbol: str, timeframe: str) -> AsyncGenerator[StreamEvent]:
         """Yield candles and tickers of one market forever, and when the stream broke or is quiet.
 
+        The first event is `StreamOpened`.
+
         Close it (`contextlib.aclosing`) where the loop over it may be left early.
 
         Raises:
@@ -194,6 +202,7 @@ class WebSocketManager:
             ExchangeUnreachable: the list of markets could not be read.
         """
         await self._prepare(symbol)
+        yield StreamOpened(self.candle_source, self.has_marks)
         news = asyncio.Event()
         feeds = (self._candle_feed(symbol, timeframe), self._ticker_feed(symbol))
         subscriptions = [self._subscribe(symbol, feed, news) for feed in feeds]

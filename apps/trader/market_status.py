@@ -1,0 +1,75 @@
+"""Whether the traded market is halted or delisted: looked at while the stream carries nothing."""
+
+import asyncio
+import time
+from typing import Final
+
+from onetape.core.errors import ExchangeUnreachable
+from onetape.core.steps import decimal_text
+from onetape.exchange.rest import RestExchange
+from onetape.store.ledger import position_of, trades_of
+from trader.job import Job
+from trader.states import Problem, TraderStates
+from trader.tape import Tape
+
+#: Source of the problem in the trader's state.
+MARKET: Final = "market"
+#: Between two questions for the list of markets, wall seconds.
+ASK_SECONDS = 60.0
+#: How often it is looked whether to ask, wall seconds.
+LOOK_SECONDS = 1.0
+
+
+class MarketStatus:
+    """Asks for the market's status while no frame comes; one that is not traded is a problem."""
+
+    def __init__(self, job: Job, exchange: RestExchange, tape: Tape, states: TraderStates) -> None:
+        """Begin with a market that is traded.
+
+        Args:
+            job: What is traded.
+            exchange: Asked for its markets.
+            tape: Knows whether frames come.
+            states: Takes the problem.
+        """
+        self._job = job
+        self._exchange = exchange
+        self._tape = tape
+        self._states = states
+        self._is_traded = True
+        self._next_after = 0.0
+
+    async def check(self) -> None:
+        """Ask, if no frame comes and the last question is long enough ago; wait a moment."""
+        await asyncio.sleep(LOOK_SECONDS)
+        has_frames = self._tape.live and not self._tape.is_quiet
+        if (has_frames and self._is_traded) or time.monotonic() < self._next_after:
+            return
+        self._next_after = time.monotonic() + ASK_SECONDS
+        try:
+            market = await self._exchange.current_market(self._job.key.symbol)
+        except ExchangeUnreachable:
+            # That REST is away is reported by the task that needs it.
+            return
+        self._is_traded = market is not None and market.active
+        if self._is_traded:
+            self._states.solve(MARKET)
+        else:
+            self._states.report(MARKET, self._problem(is_listed=market is not None))
+
+    def _problem(self, *, is_listed: bool) -> Problem:
+        job, key = self._job, self._job.key
+        what = "halted (listed, not traded)" if is_listed else "not listed any more"
+        trades = trades_of(job.store, job.session.account, key.symbol, exchange=key.exchange)
+        held = position_of(trades, job.market.base, job.market.quote).base
+        measure = "no entries"
+        if held:
+            amount = f"{decimal_text(held)} {job.market.base}"
+            measure = f"no entries; the position of {amount} cannot be sold while that lasts"
+        return Problem(
+            f"{key.symbol} is {what} on {key.exchange}",
+            measure,
+            "read the exchange's announcements"
+            if is_listed
+            else "stop the trader; sell or withdraw the coins by the exchange's announcement",
+        )

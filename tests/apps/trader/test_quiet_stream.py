@@ -1,0 +1,149 @@
+"""A market in which nobody trades, one that is halted or delisted, and how long an outage was."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from desk import HOUR, MARCH, Desk, desk, market
+from onetape.websocket.feeds import CandleFeed
+from trader.tape import Tape
+
+Run = Callable[[Any], Any]
+MARCH_MS = MARCH * 1_000
+
+
+@pytest.fixture(autouse=True)
+def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at the market's status without the pauses that spare an exchange."""
+    monkeypatch.setattr("trader.market_status.ASK_SECONDS", 0.05)
+    monkeypatch.setattr("trader.market_status.LOOK_SECONDS", 0.05)
+
+
+async def always_missed(self: CandleFeed, rest: object) -> bool:
+    """Take every silence for a dead stream: the guard switched off."""
+    del self, rest
+    return True
+
+
+def states(trading: Desk) -> list[tuple[str, str]]:
+    return trading.query("SELECT state, reason FROM trader_states ORDER BY id")
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_in_a_quiet_market_the_trader_stays_live_on_one_connection(
+    run: Run,
+    db: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    guarded: bool,
+) -> None:
+    if not guarded:
+        monkeypatch.setattr(CandleFeed, "missed", always_missed)
+
+    async def scene() -> int:
+        # No frame comes from the start: nobody has traded since.
+        async with market(0.25) as opened:
+            opened.gate.lets_pass = lambda frame: "e" not in frame
+            async with desk(opened, db, stale_after_seconds=1.0) as trading:
+                live = "SELECT 1 FROM ohlcv_data WHERE closed = 0"
+                await trading.until(lambda: bool(trading.query(live)) or opened.gate.dials > 1)
+                await asyncio.sleep(1.5)
+                return opened.gate.dials
+
+    dials = run(scene())
+    assert (dials == 1) is guarded
+    assert (capsys.readouterr().out.count("quiet: no frame for ") == 1) is guarded
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("halted", "BTC/USDT is halted (listed, not traded) on simulator"),
+        ("delisted", "BTC/USDT is not listed any more on simulator"),
+    ],
+)
+def test_a_market_that_is_not_traded_any_more_is_reported_once_and_its_return_too(
+    run: Run, db: Path, capsys: pytest.CaptureFixture[str], kind: str, words: str
+) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db, stale_after_seconds=1.0) as trading:
+            await trading.until_live(opened)
+            number = opened.simulator.faults.add(kind=kind, symbol="BTC/USDT")
+            await trading.until(lambda: any(words in reason for _, reason in states(trading)))
+            await asyncio.sleep(0.3)
+            opened.simulator.faults.remove(number)
+            await trading.until(lambda: states(trading)[-1][0] == "trading")
+
+    run(scene())
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(words in line and line.startswith("degraded: ") for line in lines) == 1
+
+
+def outage_from_now(self: Any, reason: str) -> None:
+    """Let an outage begin when it is noticed: the guard switched off."""
+    self._last_frame_ms = None
+    true_open_outage(self, reason)
+
+
+true_open_outage: Any = vars(Tape)["_open_outage"]
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_an_outage_is_recorded_from_the_last_frame_on(
+    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch, *, guarded: bool
+) -> None:
+    if not guarded:
+        monkeypatch.setattr(Tape, "_open_outage", outage_from_now)
+
+    async def scene() -> tuple[int, int]:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_live(opened)
+            seen_ms = opened.simulator.clock.now_ms()
+            # Frames are lost for three hours before the socket is.
+            opened.gate.lets_pass = lambda frame: "e" not in frame
+            await opened.go_to(3.5)
+            opened.gate.cut()
+            opened.gate.lets_pass = lambda _: True
+            await trading.until(lambda: trading.query("SELECT 1 FROM blind_intervals"))
+            await opened.go_to(4.5)
+            await trading.until_decided(3)
+            ((from_ms, to_ms),) = trading.query("SELECT from_ms, to_ms FROM blind_intervals")
+            assert to_ms is not None
+            return from_ms - seen_ms, to_ms - from_ms
+
+    late_ms, lasted_ms = run(scene())
+    assert (abs(late_ms) <= 1_000) is guarded
+    assert (lasted_ms >= 3 * HOUR * 1_000) is guarded
+
+
+def test_the_source_of_the_candles_is_printed(
+    run: Run, db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_live(opened)
+
+    run(scene())
+    assert "candles: stream, closed by the exchange's mark" in capsys.readouterr().out
+
+
+def test_candles_built_from_trades_are_closed_by_rest_alone(
+    run: Run, db: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onetape.websocket.websocket.WebSocketManager.candle_source", "trades")
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            for step in range(1, 30):
+                await opened.go_to(0.25 + step / 10)
+                await asyncio.sleep(0.03)
+            await trading.until_decided(2)
+            assert [trading.source(hour) for hour in range(3)] == [(1, "rest")] * 3
+            assert trading.closed_rows().items() >= opened.truth(MARCH, MARCH + 3 * HOUR).items()
+
+    run(scene())
+    assert "candles: built from trades" in capsys.readouterr().out
