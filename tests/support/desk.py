@@ -116,10 +116,10 @@ class Desk:
         """Wait until the candle that opens so many hours after March 2024 was decided on."""
         await self.until(lambda: MARCH + hour * HOUR in self.decided())
 
-    async def until_no_open_order(self) -> None:
+    async def until_no_open_order(self, side: str = "%") -> None:
         """Wait until each order is filled or refused: a decision comes before the next open."""
-        open_orders = "SELECT 1 FROM orders WHERE status = 'open'"
-        await self.until(lambda: not self.query(open_orders))
+        open_orders = "SELECT 1 FROM orders WHERE status = 'open' AND side LIKE ?"
+        await self.until(lambda: not self.query(open_orders, side))
 
     async def until_live(self, market: "Market") -> None:
         """Wait until this session writes what the stream tells; the market moves on meanwhile."""

@@ -55,6 +55,7 @@ async def step_to(opened: Market, trading: Desk, hours: range) -> None:
         await opened.go_to(hour + 0.1)
         await trading.until(lambda hour=hour: trading.source(hour))
         await trading.until_decided(hour - 1)
+        await trading.until_no_open_order("buy")
 
 
 def sides(trading: Desk) -> list[str]:

@@ -219,7 +219,8 @@ def test_an_unknown_symbol_is_refused(run: Run, stepped: Stepped, manager: Manag
             manager(simulator.url, ["NOPE/USDT"]) as opened,
             aclosing(opened.events("NOPE/USDT", "1h")) as events,
         ):
-            await anext(events)
+            async for _ in events:
+                pass
 
     with pytest.raises(ExchangeRefused, match="NOPE/USDT"):
         run(scene())
