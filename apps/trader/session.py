@@ -34,7 +34,7 @@ from trader.states import TraderStates
 from trader.stream import stream_events
 from trader.supervisor import Supervisor
 from trader.tape import Tape
-from trader.waiting import WaitNotice
+from trader.waiting import CANDLES, WaitNotice
 from trader.words import Diary, closing_line, opening_lines
 
 #: The strategy looks at least this often, and at once when a candle closes.
@@ -71,7 +71,8 @@ async def run_session(job: Job, exchange: RestExchange, stop: StopRequest) -> No
             lines.append(f"account {job.session.account}: {changes}")
         await _Trading(job, exchange, lease, states, lines).run(stop)
     finally:
-        with _tidying(job):
+        # The end of the session has met what the release meets, and printed it.
+        with _tidying(job, is_silent=True):
             lease.release()
 
 
@@ -249,10 +250,8 @@ async def _decide(
             _print_fill(broker, orders, exits, decider.decided)
         exits.watch_forming(decider.decided)
         _print_fill(broker, orders, exits, decider.decided)
-        why = waiting.line(decider.decided)
-        if why is not None:
-            print_line(why)
         supervisor.works()
+        supervisor.report(CANDLES, waiting.problem(decider.decided))
         await _within(LOOP_SECONDS, filler.closed)
 
 
@@ -278,7 +277,7 @@ def _print_fill(
 
 
 @contextlib.contextmanager
-def _tidying(job: Job) -> Generator[None]:
+def _tidying(job: Job, *, is_silent: bool = False) -> Generator[None]:
     """Let a session store how it ended, also where the file cannot be written or the lease is lost.
 
     It is tried for a moment only: a stop shall not take long. What could not be written is printed,
@@ -289,7 +288,7 @@ def _tidying(job: Job) -> Generator[None]:
     try:
         yield
     except (StoreError, ConfigurationError, SafetyRefusal) as error:
-        if ending is None:
+        if ending is None and not is_silent:
             print_line(f"the end of the session is not stored; the next one stores it: {error}")
 
 

@@ -199,6 +199,13 @@ class Supervisor:
         self._pauses.pop(name, None)
         self._states.solve(name)
 
+    def report(self, source: str, problem: Problem | None) -> None:
+        """Report a problem that is no error, or None where there is none any more."""
+        if problem is None:
+            self._states.solve(source)
+        else:
+            self._states.report(source, problem)
+
     def works(self) -> None:
         """Note that everything was built from the file, written to it, and runs."""
         self._pauses.pop(PROGRAM, None)

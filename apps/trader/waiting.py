@@ -1,4 +1,4 @@
-"""Why a trader decides on no candle, printed once for each reason."""
+"""Why a trader decides on no candle: a problem that degrades it while it lasts."""
 
 import time
 from typing import Final
@@ -7,6 +7,10 @@ from onetape.core.clock import utc_text
 from onetape.store.candles import last_closed_before
 from trader.fill import NEVER, Filler
 from trader.job import Job
+from trader.states import Problem
+
+#: Source of the problem.
+CANDLES: Final = "candles"
 
 #: A candle that ended may be late by so much, wall seconds, before its absence is printed.
 PATIENCE_SECONDS: float = 15.0
@@ -29,10 +33,11 @@ class WaitNotice:
         self._job = job
         self._filler = filler
         self._since: float | None = None
-        self._printed: set[tuple[str, bool]] = set()
+        self._problems: dict[tuple[str, bool], Problem] = {}
+        """Found since the last decision, oldest first."""
 
-    def line(self, decided: int | None) -> str | None:
-        """Return why nothing is decided on, where that is new and has lasted; None otherwise.
+    def problem(self, decided: int | None) -> Problem | None:
+        """Return why nothing is decided on, where that has lasted; None otherwise.
 
         Args:
             decided: The candle that was decided on last, epoch seconds, or None.
@@ -40,17 +45,21 @@ class WaitNotice:
         kind = self._kind(decided)
         if kind is None:
             self._since = None
-            self._printed.clear()
+            self._problems.clear()
             return None
         now = time.monotonic()
         if self._since is None:
             self._since = now
         is_over = kind == NOTHING or now - self._since >= PATIENCE_SECONDS
         reason = (kind, bool(self._filler.refused))
-        if not is_over or reason in self._printed:
-            return None
-        self._printed.add(reason)
-        return f"no decision: {self._words(kind, decided)}"
+        if is_over and reason not in self._problems:
+            self._problems[reason] = Problem(
+                f"no decision: {self._words(kind, decided)}",
+                "no entries meanwhile, stops go on; it is asked for again and again",
+                "look at the status page of the exchange, if this lasts",
+            )
+        # A reason of before that comes back is no news.
+        return next(reversed(self._problems.values()), None)
 
     def _kind(self, decided: int | None) -> str | None:
         job = self._job
@@ -69,5 +78,5 @@ class WaitNotice:
         absent = utc_text(job.timeframe.next(decided))
         why = f": {refused}" if refused else ""
         if kind == HOLE:
-            return f"the candle of {absent} is missing and not proven absent; it is asked for{why}"
+            return f"the candle of {absent} is missing and not proven absent{why}"
         return f"the candle of {absent} ended and the exchange has not returned it{why}"

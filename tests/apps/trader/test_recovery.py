@@ -42,6 +42,26 @@ def test_a_refusal_of_the_exchange_degrades_and_the_candles_come_after_it(
     run(scene())
 
 
+def test_a_candle_that_stays_unsound_degrades_until_it_is_sound(
+    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trader.waiting.PATIENCE_SECONDS", 0.2)
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_live(opened)
+            faults = opened.simulator.faults
+            number = faults.add(kind="candles", shape="zero", candle_from="2024-03-01")
+            await opened.go_to(2.1)
+            await trading.until(lambda: reasons(trading)[-1][0] == "degraded")
+            assert "no decision: the candle of 2024-03-01 00:00" in reasons(trading)[-1][1]
+            faults.remove(number)
+            await trading.until(lambda: reasons(trading)[-1][0] == "trading")
+            await trading.until_decided(1)
+
+    run(scene())
+
+
 def test_a_socket_that_is_reset_right_after_its_dial_ends_nothing(run: Run, db: Path) -> None:
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:

@@ -34,14 +34,14 @@ def test_where_every_row_is_refused_the_commonest_fault_and_the_first_row_are_na
         async with market(0.25) as opened:
             opened.simulator.faults.add(kind="candles", shape=shape, **ALWAYS)
             async with desk(opened, db) as trading:
-                await trading.until(lambda: lines_of(capsys, "no decision", shown))
+                await trading.until(lambda: lines_of(capsys, "degraded: no decision", shown))
                 # Long enough for it to be said again.
                 await opened.go_to(0.5)
                 await trading.until(lambda: trading.query("SELECT * FROM quarantine"))
                 assert trading.decided() == []
 
     run(scene())
-    (line,) = lines_of(capsys, "no decision", shown)
+    (line,) = lines_of(capsys, "degraded: no decision", shown)
     assert "no closed candle of simulator BTC/USDT 1h is stored" in line
     assert "no row is a sound 1h candle" in line
     assert "the commonest fault: " in line
@@ -63,14 +63,16 @@ def test_a_candle_that_does_not_come_is_named_and_decided_on_once_it_does(
             opened.gate.rest_is_down = opened.gate.refuses_sockets = True
             opened.gate.cut()
             await opened.go_to(1.1)
-            await trading.until(lambda: lines_of(capsys, "no decision", shown))
+            await trading.until(lambda: lines_of(capsys, "degraded: no decision", shown))
             opened.gate.rest_is_down = opened.gate.refuses_sockets = False
             await trading.until_decided(0)
 
     run(scene())
-    (line,) = lines_of(capsys, "no decision", shown)
+    (line,) = lines_of(capsys, "degraded: no decision", shown)
     assert line == (
-        f"no decision: the candle of {utc_text(MARCH)} ended and the exchange has not returned it"
+        f"degraded: no decision: the candle of {utc_text(MARCH)} ended and the exchange has not "
+        "returned it; no entries meanwhile, stops go on; it is asked for again and again; "
+        "look at the status page of the exchange, if this lasts"
     )
 
 
@@ -85,12 +87,13 @@ def test_a_candle_that_is_refused_each_time_is_named_with_its_fault(
             await trading.until_live(opened)
             opened.simulator.faults.add(kind="candles", shape="zero", candle_from="2024-03-01")
             await opened.go_to(1.1)
-            await trading.until(lambda: lines_of(capsys, "no decision", shown))
+            await trading.until(lambda: lines_of(capsys, "degraded: no decision", shown))
             await opened.go_to(2.1)
-            await trading.until(lambda: lines_of(capsys, "no decision: the candle of 2024", shown))
+            beginning = "degraded: no decision: the candle of 2024"
+            await trading.until(lambda: lines_of(capsys, beginning, shown))
 
     run(scene())
-    line = lines_of(capsys, "no decision", shown)[-1]
+    line = lines_of(capsys, "degraded: no decision", shown)[-1]
     assert f"candle of {utc_text(MARCH)} " in line
     assert "refused; the commonest fault: " in line
 

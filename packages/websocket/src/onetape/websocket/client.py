@@ -17,7 +17,7 @@ from onetape.exchange.clients import Endpoint, client_settings, redirect
 from onetape.websocket.marks import CandleMark, final_opens, mark_reader_of
 
 #: How long the other side may take to answer that it heard the end of a connection.
-CLOSE_SECONDS = 2.0
+CLOSE_SECONDS = 1.0
 #: Final candles remembered of each stream: twice as many as CCXT keeps.
 FINAL_CANDLES_KEPT = 40
 

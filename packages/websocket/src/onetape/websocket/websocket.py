@@ -110,7 +110,7 @@ class WebSocketManager:
         await self.close()
 
     async def close(self) -> None:
-        """Close every socket; one whose other side is gone within 2 s.
+        """Close every socket; one whose other side is gone within 1 s.
 
         A cancellation meanwhile takes effect after that: what stays open, CCXT complains of.
         """
