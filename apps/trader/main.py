@@ -8,7 +8,10 @@ import typer
 
 from onetape.cli.flags import flag_values, takes_settings
 from onetape.cli.program import refuse_flags_before, run_app
+from trader.commands.accounts import list_accounts
+from trader.commands.profit import show_profit
 from trader.commands.status import show_status
+from trader.commands.trades import list_trades
 from trader.settings import TraderSettings
 from trader.start import stop_before_trading
 
@@ -48,6 +51,9 @@ def trade(
 
 
 app.command("status")(show_status)
+app.command("trades")(list_trades)
+app.command("profit")(show_profit)
+app.command("accounts")(list_accounts)
 
 
 def _end_on_signals() -> None:

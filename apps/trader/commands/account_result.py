@@ -71,6 +71,17 @@ def series_of(account: Account) -> SeriesKey:
     return SeriesKey(account.exchange, account.symbol, account.timeframe)
 
 
+def read_trades(store: Store, account: Account) -> list[Trade]:
+    """Return the trades of an account, oldest first.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    return trades_of(
+        store, account.name, account.symbol, exchange=account.exchange, mode=account.mode
+    )
+
+
 def read_result(store: Store, account: Account) -> AccountResult:
     """Return what an account has earned so far.
 
@@ -78,9 +89,7 @@ def read_result(store: Store, account: Account) -> AccountResult:
         StoreError: the file cannot be read.
     """
     with store.read():
-        trades = trades_of(
-            store, account.name, account.symbol, exchange=account.exchange, mode=account.mode
-        )
+        trades = read_trades(store, account)
         newest = newest_row(store, series_of(account))
         unfinished = {order.client_order_id for order in read_open_orders(store, account)}
     price = None if newest is None else Decimal(repr(newest.close))

@@ -10,6 +10,8 @@ from onetape.cli import options
 from trader.commands.common import ACCOUNTS, CONFIG, open_accounts, select_accounts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from onetape.core.digits import Digits
     from trader.commands.status_record import TraderStatus
 
@@ -36,29 +38,46 @@ def show_status(
     Exit codes: 0 all that run are trading, 10 one is degraded, 11 one is halted, 12 one failed or
     was killed, or none runs.
     """
-    from onetape.cli.output import print_json, print_line, terminal_width
+    from onetape.cli.output import print_json
     from onetape.core.errors import UsageError
     from trader.commands.status_record import exit_code_of
-    from trader.rendering.status import status_document, status_text
+    from trader.rendering.status import status_document
+
+    def read() -> "tuple[Path, list[tuple[TraderStatus, Digits]]]":
+        return _read(db, config, exchange, account, symbol)
 
     if watch and json_:
         raise UsageError("--watch shows text for a person; leave out --watch or --json")
-    while True:
-        path, found = _read(db, config, exchange, account, symbol)
-        code = exit_code_of(status for status, _ in found)
-        if json_:
-            traders = [status_document(status) for status, _ in found]
-            print_json({"database": path, "exit_code": code, "traders": traders})
-            return code
-        if watch:
+    if watch:
+        _watch(read)
+        return 0
+    path, found = read()
+    code = exit_code_of(status for status, _ in found)
+    if json_:
+        traders = [status_document(status) for status, _ in found]
+        print_json({"database": path, "exit_code": code, "traders": traders})
+    else:
+        _print(path, found)
+    return code
+
+
+def _watch(read: "Callable[[], tuple[Path, list[tuple[TraderStatus, Digits]]]]") -> None:
+    """Show the state again and again until Ctrl-C."""
+    try:
+        while True:
+            path, found = read()
             _clear()
-        print_line(status_text(found, path, width=terminal_width()))
-        if not watch:
-            return code
-        try:
+            _print(path, found)
             time.sleep(WATCH_SECONDS)
-        except KeyboardInterrupt:
-            return 0
+    except KeyboardInterrupt:
+        return
+
+
+def _print(path: Path, found: "list[tuple[TraderStatus, Digits]]") -> None:
+    from onetape.cli.output import print_line, terminal_width
+    from trader.rendering.status import status_text
+
+    print_line(status_text(found, path, width=terminal_width()))
 
 
 def _read(

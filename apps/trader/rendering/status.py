@@ -142,7 +142,8 @@ def _decision(status: TraderStatus) -> str:
         return "none in this session"
     signal = {1: "BUY", -1: "SELL", 0: "HOLD"}[decision.signal]
     closed = Timeframe.parse(status.result.account.timeframe).next(decision.timestamp)
-    blocked = f", no order: {decision.blocked}" if decision.blocked else ""
+    is_blocked = decision.signal != 0 and decision.blocked is not None
+    blocked = f", no order: {decision.blocked}" if is_blocked else ""
     return f"signal {signal} at the close of {utc_text(closed)}{blocked}"
 
 

@@ -1,0 +1,34 @@
+"""`trader accounts`: all paper accounts, ranked by return."""
+
+from onetape.cli import options
+from trader.commands.common import ACCOUNTS, CONFIG, open_accounts, select_accounts
+
+
+def list_accounts(
+    *,
+    account: ACCOUNTS = None,
+    symbol: options.Symbols = None,
+    exchange: options.Exchange = None,
+    db: options.Database = None,
+    config: CONFIG = None,
+    json_: options.Json = False,
+) -> None:
+    """List all paper accounts ranked by return, with buy and hold of the same time."""
+    from onetape.cli.output import print_json, print_line, terminal_width
+    from trader.commands.account_result import read_digits, read_result
+    from trader.commands.holding import read_buy_and_hold
+    from trader.rendering.accounts import RankedAccount, account_document, accounts_text
+
+    with open_accounts(db, config, exchange) as store, store.read():
+        path = store.path
+        found = [
+            RankedAccount(
+                read_result(store, one), read_buy_and_hold(store, one), read_digits(store, one)
+            )
+            for one in select_accounts(store, account, symbol, exchange)
+        ]
+    found.sort(key=lambda one: one.rank)
+    if json_:
+        print_json({"database": path, "accounts": [account_document(one) for one in found]})
+        return
+    print_line(accounts_text(found, path, width=terminal_width()))

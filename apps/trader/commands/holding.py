@@ -1,0 +1,49 @@
+"""What buying and holding would have made in the time of an account, by the backtester's rule."""
+
+from typing import Any, Final
+
+from onetape.core.steps import IDEAL_MARKET
+from onetape.core.timeframes import Timeframe
+from onetape.engine import AccountConfig
+from onetape.engine.holding import buy_and_hold
+from onetape.store.account_reading import read_last_session
+from onetape.store.accounts import Account
+from onetape.store.batches import columns_of
+from onetape.store.candles import row_at
+from onetape.store.database import Store
+from onetape.store.market_data import market_steps
+from onetape.store.reading import first_traded_after, newest_row
+from trader.commands.account_result import series_of
+
+#: Costs of an order that buying and holding pays too.
+_COSTS: Final = ("fee_rate", "fee_coin", "slippage_bps", "spread_bps", "volume_impact")
+
+
+def read_buy_and_hold(store: Store, account: Account) -> float | None:
+    """Return the return of buying with the start balance when the account was opened.
+
+    It is bought at the open of the first candle with a trade after the account was opened, with
+    the costs of the account's last session, and valued at the newest stored price without selling.
+
+    Returns:
+        As a part: 0.05 is 5 %. None where the candles or the start balance are not stored.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    key, start = series_of(account), account.start_balance
+    opened = Timeframe.parse(key.timeframe).floor(account.opened_ms // 1_000)
+    bought, newest = first_traded_after(store, key, opened), newest_row(store, key)
+    if bought is None or newest is None or start is None:
+        return None
+    # The engine buys in the second of the candles that it is given.
+    before = row_at(store, key, opened) or bought._replace(timestamp=opened)
+    rows = [before, bought, *([newest] if newest.timestamp > bought.timestamp else [])]
+    session = read_last_session(store, account.name)
+    costs: dict[str, Any] = {}
+    if session is not None:
+        costs = {name: session.rules[name] for name in _COSTS if name in session.rules}
+    steps = market_steps(store, key.exchange, key.symbol) or IDEAL_MARKET
+    config = AccountConfig(cash=float(start), steps=steps, **costs)
+    held = buy_and_hold(columns_of(rows), config)
+    return None if held is None else held.total_return

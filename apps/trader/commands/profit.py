@@ -1,0 +1,59 @@
+"""`trader profit`: what closed round trips earned by day, week or month."""
+
+from typing import Annotated
+
+import typer
+
+from onetape.cli import options
+from trader.commands.common import ACCOUNTS, CONFIG, open_accounts, select_accounts
+
+
+def show_profit(
+    *,
+    by: Annotated[str, typer.Option(metavar="PERIOD", help="day, week or month.")] = "day",
+    timezone: Annotated[
+        str, typer.Option(metavar="NAME", help="Where days begin, such as Europe/Berlin.")
+    ] = "UTC",
+    account: ACCOUNTS = None,
+    symbol: options.Symbols = None,
+    exchange: options.Exchange = None,
+    db: options.Database = None,
+    config: CONFIG = None,
+    json_: options.Json = False,
+) -> None:
+    """Show the profit of closed round trips by day, week or month, for each quote currency."""
+    from onetape.cli.output import print_json, print_line, terminal_width
+    from trader.commands.account_result import read_digits, read_result
+    from trader.commands.periods import parse_period, parse_timezone, profit_by_period
+    from trader.rendering.profit import CurrencyProfit, profit_document, profit_text
+
+    period, zone = parse_period(by), parse_timezone(timezone)
+    with open_accounts(db, config, exchange) as store, store.read():
+        path = store.path
+        chosen = select_accounts(store, account, symbol, exchange)
+        results = [read_result(store, one) for one in chosen]
+        decimals = {one.currency: read_digits(store, one).money for one in chosen}
+    currencies = [
+        CurrencyProfit(
+            currency,
+            [result for result in results if result.account.currency == currency],
+            profit_by_period(
+                (
+                    trip
+                    for result in results
+                    if result.account.currency == currency
+                    for trip in result.round_trips
+                ),
+                period,
+                zone,
+            ),
+            decimals[currency],
+        )
+        for currency in sorted(decimals)
+    ]
+    if json_:
+        parts = [profit_document(one) for one in currencies]
+        head = {"database": path, "by": period, "timezone": timezone}
+        print_json({**head, "currencies": parts})
+        return
+    print_line(profit_text(currencies, period, timezone, path, width=terminal_width()))

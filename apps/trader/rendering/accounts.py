@@ -1,0 +1,99 @@
+"""Render accounts ranked by return as a table and as JSON."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from onetape.cli.tables import Column, fitted
+from onetape.core.clock import utc_text
+from onetape.core.digits import Digits
+from onetape.core.words import counted
+from trader.commands.account_result import AccountResult
+from trader.rendering.blocks import fee_text, plain_fees, plain_text, wrapped
+
+
+class RankedAccount(Struct, frozen=True):
+    """An account with what buying and holding would have made in the same time."""
+
+    result: AccountResult
+    buy_and_hold: float | None
+    """Return as a part; None where it is not known."""
+    digits: Digits
+
+    @property
+    def rank(self) -> tuple[bool, float, str]:
+        """Return what accounts are sorted by: the highest return first, unknown ones last."""
+        found = self.result.total_return
+        return found is None, 0.0 if found is None else -float(found), self.result.account.name
+
+
+def accounts_text(
+    accounts: Sequence[RankedAccount], database: Path, *, width: int | None = None
+) -> str:
+    """Return a table of accounts; a narrow terminal shows fewer columns.
+
+    Args:
+        accounts: In the order of their rank; at least one.
+        database: The file that was read.
+        width: Characters that a line may have; None: any.
+    """
+    results = [one.result for one in accounts]
+    equities = [_equity(one) for one in accounts]
+    trips = [f"{len(one.closed_trips):,}{' + open' if one.open_trip else ''}" for one in results]
+    opened = [utc_text(one.account.opened_ms // 1_000) for one in results]
+    series = [f"{one.account.exchange} {one.account.symbol}" for one in results]
+    columns = [
+        Column("account", [one.account.name for one in results]),
+        Column("market", series, ()),
+        Column("strategy", [one.account.strategy for one in results], ()),
+        Column("opened", [text[:10] for text in opened], ()),
+        Column("equity", equities, right=True),
+        Column("return", [_part(one.total_return) for one in results], right=True),
+        Column(
+            "buy and hold", [_part(one.buy_and_hold) for one in accounts], right=True, brief="hold"
+        ),
+        Column("round trips", trips, ()),
+        Column("fees", [fee_text(one.fees) for one in results], (), right=True),
+    ]
+    table = fitted(columns, width=width)
+    last = (
+        f"database: {database}; {counted(len(accounts), 'account')} by return; buy and hold: from "
+        "the first candle after the account was opened"
+    )
+    return "\n".join([table, *wrapped(last, "", "  ", width)])
+
+
+def account_document(one: RankedAccount) -> dict[str, Any]:
+    """Return an account for --json; money is text, exact, and returns are parts."""
+    result = one.result
+    account, total_return = result.account, result.total_return
+    return {
+        "account": account.name,
+        "exchange": account.exchange,
+        "symbol": account.symbol,
+        "timeframe": account.timeframe,
+        "strategy": account.strategy,
+        "opened_ms": account.opened_ms,
+        "currency": account.currency,
+        "start_balance": plain_text(account.start_balance),
+        "equity": plain_text(result.equity),
+        "return": None if total_return is None else float(total_return),
+        "buy_and_hold_return": one.buy_and_hold,
+        "realised_profit": plain_text(result.realised),
+        "unrealised_profit": plain_text(result.unrealised),
+        "fees": plain_fees(result.fees),
+        "round_trips": len(result.closed_trips),
+        "is_position_open": result.open_trip is not None,
+    }
+
+
+def _equity(one: RankedAccount) -> str:
+    equity = one.result.equity
+    currency = one.result.account.currency
+    return "?" if equity is None else f"{one.digits.money_text(equity)} {currency}"
+
+
+def _part(value: Any) -> str:
+    return "?" if value is None else f"{float(value):+.2%}"

@@ -1,0 +1,108 @@
+"""Render the profit of periods as text and as a JSON document."""
+
+from collections.abc import Sequence
+from decimal import Decimal, localcontext
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from onetape.cli.tables import Column, fitted
+from onetape.core.digits import fixed_text
+from onetape.core.words import counted
+from trader.commands.account_result import AccountResult
+from trader.commands.periods import Period, PeriodProfit, total_of
+from trader.commands.round_trips import PRECISION
+from trader.rendering.blocks import fee_text, plain_fees, plain_text, wrapped
+
+
+class CurrencyProfit(Struct, frozen=True):
+    """The accounts of one quote currency, and their profit by period."""
+
+    currency: str
+    results: list[AccountResult]
+    periods: list[PeriodProfit]
+    """Oldest first."""
+    money_decimals: int
+    """Decimals that amounts of the currency are shown with."""
+
+    @property
+    def unrealised(self) -> Decimal | None:
+        """Return the unrealised profit of all accounts; None where that of one is not known."""
+        found = [result.unrealised for result in self.results]
+        known = [one for one in found if one is not None]
+        with localcontext(prec=PRECISION):
+            return sum(known, Decimal(0)) if len(known) == len(found) else None
+
+
+def profit_text(
+    currencies: Sequence[CurrencyProfit],
+    period: Period,
+    timezone: str,
+    database: Path,
+    *,
+    width: int | None = None,
+) -> str:
+    """Return a table of periods for each quote currency; currencies are never added up.
+
+    Args:
+        currencies: At least one.
+        period: Length of a period.
+        timezone: Name of the time zone that decides when a day begins.
+        database: The file that was read.
+        width: Characters that a line may have; None: any.
+    """
+    parts = [_currency_text(one, period, width) for one in currencies]
+    count = sum(len(one.results) for one in currencies)
+    last = f"database: {database}; {counted(count, 'account')}; days of {timezone}"
+    return "\n\n".join([*parts, "\n".join(wrapped(last, "", "  ", width))])
+
+
+def profit_document(one: CurrencyProfit) -> dict[str, Any]:
+    """Return the profit of one quote currency for --json; money is text, exact."""
+    total = total_of(one.periods)
+    return {
+        "currency": one.currency,
+        "accounts": [result.account.name for result in one.results],
+        "periods": [_period_document(period) for period in one.periods],
+        "total": None if total is None else _period_document(total),
+        "unrealised_profit": plain_text(one.unrealised),
+    }
+
+
+def _period_document(one: PeriodProfit) -> dict[str, Any]:
+    return {
+        "first_day": one.first_day.isoformat(),
+        "round_trips": one.round_trips,
+        "won": one.won,
+        "profit": plain_text(one.profit),
+        "fees": plain_fees(one.fees),
+    }
+
+
+def _currency_text(one: CurrencyProfit, period: Period, width: int | None) -> str:
+    unrealised = one.unrealised
+    amount = "unknown" if unrealised is None else _money(unrealised, one)
+    rest = f"open positions: unrealised {amount} {one.currency}, not part of the table"
+    total = total_of(one.periods)
+    if total is None:
+        none = f"{one.currency}: no round trip is closed yet"
+        return "\n".join([*wrapped(none, "", "  ", width), *wrapped(rest, "", "  ", width)])
+    rows = [*one.periods, total]
+    days = [each.first_day.isoformat() for each in one.periods]
+    if period == "month":
+        days = [day[:7] for day in days]
+    columns = [
+        Column("week from" if period == "week" else period, [*days, "total"]),
+        Column(
+            "round trips", [f"{each.round_trips:,}" for each in rows], right=True, brief="trips"
+        ),
+        Column("won", [f"{each.won:,}" for each in rows], right=True),
+        Column(f"profit, {one.currency}", [_money(each.profit, one) for each in rows], right=True),
+        Column("fees paid", [fee_text(each.fees) for each in rows], (), right=True),
+    ]
+    return "\n".join([fitted(columns, width=width), *wrapped(rest, "", "  ", width)])
+
+
+def _money(amount: Decimal, one: CurrencyProfit) -> str:
+    return fixed_text(float(amount), one.money_decimals, signed=True)

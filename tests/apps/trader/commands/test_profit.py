@@ -1,0 +1,181 @@
+"""`trader profit` and `trader accounts`: sums of round trips, exact in Decimal."""
+
+import json
+from collections.abc import Callable, Sequence
+from decimal import Decimal, localcontext
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onetape.core.trading import Side, Trade
+from onetape.store.accounts import Account
+from traded_accounts import DATABASE, Ended, TradedAccount, at_ms
+from trader.commands.account_result import account_result
+from trader.commands.periods import PERIODS, parse_timezone, profit_by_period
+from trader.commands.round_trips import round_trips
+
+Run = Callable[..., Ended]
+DAY = 24
+
+
+def document(ended: Ended) -> dict[str, Any]:
+    return json.loads(ended.out)
+
+
+def trade_days(account: TradedAccount, *days: float) -> None:
+    """Store a round trip that ends on each of these days after 1 March and earns that many USDT."""
+    for number, day in enumerate(days, start=1):
+        account.fill("buy", "1", "100", day * DAY - 0.5)
+        account.fill("sell", "1", str(101 + number), day * DAY, fee="1")
+
+
+@pytest.mark.parametrize(
+    ("by", "expected"),
+    [
+        ("day", [("2024-03-01", 1), ("2024-03-04", 2), ("2024-03-10", 3), ("2024-04-01", 4)]),
+        ("week", [("2024-02-26", 1), ("2024-03-04", 5), ("2024-04-01", 4)]),
+        ("month", [("2024-03-01", 6), ("2024-04-01", 4)]),
+    ],
+)
+def test_profit_is_summed_by_the_period_of_the_last_sell(
+    trader: Run, account: TradedAccount, by: str, expected: list[tuple[str, int]]
+) -> None:
+    trade_days(account, 0.5, 3, 9.5, 31)
+    (shown,) = document(trader("profit", "--by", by, "--json"))["currencies"]
+    found = [(one["first_day"], Decimal(one["profit"])) for one in shown["periods"]]
+    assert found == expected
+    assert shown["total"]["profit"] == "10"
+    assert shown["total"]["fees"] == {"USDT": "4"}
+
+
+def test_a_time_zone_moves_a_trade_into_another_day(trader: Run, account: TradedAccount) -> None:
+    trade_days(account, 0.97)  # 23:16 UTC on 1 March
+    for zone, day in (("UTC", "2024-03-01"), ("Europe/Berlin", "2024-03-02")):
+        (shown,) = document(trader("profit", "--timezone", zone, "--json"))["currencies"]
+        assert shown["periods"][0]["first_day"] == day
+
+
+def test_quote_currencies_are_listed_apart_and_never_added(
+    trader: Run, account: TradedAccount
+) -> None:
+    trade_days(account, 1)
+    with TradedAccount(DATABASE.resolve(), "coins", symbol="ETH/BTC", cash="2") as other:
+        other.fill("buy", "1", "0.05", 1)
+        other.fill("sell", "1", "0.06", 2, fee="0.00006")
+    shown = document(trader("profit", "--json"))["currencies"]
+    assert [(one["currency"], one["total"]["profit"]) for one in shown] == [
+        ("BTC", "0.00994"),
+        ("USDT", "1"),
+    ]
+    text = trader("profit").out
+    assert "profit, BTC" in text
+    assert "+0.00994000" in text
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--by", "year"], "--by 'year' is none of day, week, month"),
+        (["--timezone", "Europe/Berln"], "did you mean 'Europe/Berlin'?"),
+        (["--timezone", "../x"], "--timezone '../x' is not known"),
+    ],
+)
+def test_a_period_or_time_zone_that_is_not_known_is_one_line(
+    trader: Run, account: TradedAccount, flags: list[str], words: str
+) -> None:
+    del account
+    ended = trader("profit", *flags)
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert words in ended.err
+
+
+def test_accounts_are_ranked_by_return_beside_buy_and_hold(
+    trader: Run, account: TradedAccount
+) -> None:
+    account.candles((100, 101, 99, 100), (100, 111, 99, 110))
+    account.fill("buy", "1", "100", 0.5)
+    account.fill("sell", "1", "105", 0.9)
+    with TradedAccount(DATABASE.resolve(), "better", cash="100") as other:
+        other.fill("buy", "1", "100", 0.5)
+        other.fill("sell", "1", "104", 0.9)
+    first, second = document(trader("accounts", "--json"))["accounts"]
+    assert [(one["account"], one["return"]) for one in (first, second)] == [
+        ("better", 0.04),
+        ("test", 0.005),
+    ]
+    # Bought at 100, the open of the first candle after the account was opened, with a fee of 0.1 %.
+    assert second["buy_and_hold_return"] == pytest.approx(110 / 100 / 1.001 - 1)
+
+
+AMOUNT = st.decimals("0.00000001", "1000000", places=8)
+PRICE = st.decimals("0.00000001", "1000000", places=8)
+CURRENCY = st.sampled_from(["USDT", "BTC", "BNB"])
+FEE = st.decimals("-10", "1000", places=18)
+
+
+@st.composite
+def accounts_of_trades(draw: st.DrawFn) -> list[Trade]:
+    """Return fills of whole round trips, the last of which may be open."""
+    trades: list[Trade] = []
+    for number in range(draw(st.integers(1, 12))):
+        side: Side = "sell" if number % 2 else "buy"
+        trades += [
+            Trade(
+                "binance", "BTC/USDT", f"{number}-{part}", f"o{number}", "s", "paper", "a", side,
+                draw(PRICE), draw(AMOUNT), draw(FEE), draw(CURRENCY), at_ms(number * 7 + part),
+            )
+            for part in range(draw(st.integers(1, 2)))
+        ]  # fmt: skip
+    return trades
+
+
+def money_after(trades: Sequence[Trade], price: Decimal) -> Decimal:
+    """Return what 1,000 USDT have become, added up fill by fill."""
+    cash, coins = Decimal(1_000), Decimal(0)
+    for trade in trades:
+        value = trade.price * trade.amount
+        cash += value if trade.side == "sell" else -value
+        coins += trade.amount if trade.side == "buy" else -trade.amount
+        cash -= trade.fee if trade.fee_currency == "USDT" else 0
+        coins -= trade.fee if trade.fee_currency == "BTC" else 0
+    return cash + coins * price
+
+
+@given(accounts_of_trades(), PRICE)
+def test_realised_and_unrealised_profit_add_up_to_the_equity(
+    trades: list[Trade], price: Decimal
+) -> None:
+    opened = Account("a", "paper", "binance", "BTC/USDT", "1h", "rsi", "USDT", Decimal(1_000), 0)
+    with localcontext(prec=100):
+        result = account_result(opened, trades, price)
+        assert result.unrealised is not None
+        assert result.equity == money_after(trades, price)
+        assert result.equity == 1_000 + result.realised + result.unrealised
+
+
+@given(accounts_of_trades(), st.sampled_from(PERIODS), st.sampled_from(["UTC", "Asia/Kolkata"]))
+def test_each_closed_round_trip_is_in_exactly_one_period(
+    trades: list[Trade], period: Any, zone: str
+) -> None:
+    trips = round_trips(trades, "BTC", "USDT")
+    closed = [trip for trip in trips if trip.closed_ms is not None]
+    periods = profit_by_period(trips, period, parse_timezone(zone))
+    with localcontext(prec=100):
+        assert sum(one.round_trips for one in periods) == len(closed)
+        assert sum(one.profit for one in periods) == sum(trip.quote_flow for trip in closed)
+
+
+def test_a_position_of_which_a_part_is_sold_stays_open_until_its_order_is_finished() -> None:
+    def fill(side: Side, amount: str, order: str) -> Trade:
+        return Trade(
+            "binance", "BTC/USDT", f"{order}{amount}", order, "s", "paper", "a", side,
+            Decimal(100), Decimal(amount), Decimal(0), "USDT", 0,
+        )  # fmt: skip
+
+    trades = [fill("buy", "3", "entry"), fill("sell", "1", "exit")]
+    (trip,) = round_trips(trades, "BTC", "USDT", {"exit"})
+    assert trip.closed_ms is None
+    (trip,) = round_trips([*trades, fill("sell", "2", "exit")], "BTC", "USDT")
+    assert trip.profit == 0

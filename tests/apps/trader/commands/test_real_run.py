@@ -1,0 +1,97 @@
+"""The commands beside a real trader's process on the simulator, alive and killed."""
+
+import csv
+import io
+import json
+import re
+import signal
+from collections.abc import Generator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from desk import OFTEN
+from onetape.cli.program import exit_code_of
+from onetape.store.database import open_store
+from programs import Program
+from traded_accounts import DATABASE, TradedAccount
+from trader.main import app
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def simulator(tmp_path: Path) -> Generator[str]:
+    """Return the address of a simulator's process; an hour of its market takes half a second."""
+    arguments = ("--port", "0", "--speed", "7200", "--start", "2024-03-01T00:10")
+    with Program("simulator", *arguments, folder=tmp_path) as program:
+        yield re.findall(r"http://[\d.:]+\d", program.until("simulator:"))[0]
+
+
+def shown(capsys: Capture, *arguments: str) -> tuple[int, str]:
+    """Return the exit code of a command, and what it printed."""
+    capsys.readouterr()
+    code = exit_code_of(app, "trader", [*arguments, "--exchange", "simulator"])
+    return code, capsys.readouterr().out
+
+
+def only_trader(output: str) -> dict[str, Any]:
+    (found,) = json.loads(output)["traders"]
+    return found
+
+
+def test_a_real_trader_is_shown_alive_then_dead_and_its_money_is_that_of_its_trades(
+    tmp_path: Path, simulator: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    (tmp_path / "often.py").write_text(OFTEN, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    flags = ("--exchange", "simulator", "--simulator-url", simulator, "--stop-loss", "0.5")
+    with Program("trader", *flags, "--strategy", "often.py:Often", folder=tmp_path) as program:
+        program.until("sold ")
+        program.until("bought ")
+        code, output = shown(capsys, "status", "--json")
+        alive = only_trader(output)
+        assert (code, alive["state"]) == (0, "trading")
+        assert alive["candle_age_seconds"] < 3 * 3_600
+        with Program("trader", "status", "--watch", *flags[:2], folder=tmp_path) as watch:
+            watch.until("database: data/simulator.db; 1 trader: 1 trading")
+            watch.until("database: data/simulator.db; 1 trader: 1 trading")
+            watch.send(signal.SIGINT)
+            assert (watch.ends(), watch.errors) == (0, [])
+        program.send(signal.SIGKILL)
+        program.ends()
+    code, output = shown(capsys, "status", "--json")
+    dead = only_trader(output)
+    assert (code, dead["state"]) == (12, "dead")
+    _, text = shown(capsys, "trades", "--csv")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert stored_trades(tmp_path) == [tuple(row.values())[4:11] for row in rows]
+    cash = coins = Decimal(0)
+    for row in rows:
+        amount, price, fee = (Decimal(row[name]) for name in ("amount", "price", "fee"))
+        sign = 1 if row["side"] == "buy" else -1
+        cash -= sign * amount * price + fee
+        coins += sign * amount
+    assert Decimal(dead["equity"]) == 10_000 + cash + coins * Decimal(dead["last_price"])
+
+
+def stored_trades(folder: Path) -> list[tuple[str, ...]]:
+    """Return the stored trades: side, amount, price, fee and its currency, ids."""
+    path = folder / "data" / "simulator.db"
+    with open_store(path, create=False) as store, store.read() as connection:
+        return connection.execute(
+            "SELECT side, amount, price, fee, fee_currency, client_order_id, "
+            "exchange_trade_id FROM trades ORDER BY executed_ms, id"
+        ).fetchall()
+
+
+def test_a_termination_signal_ends_a_watch_as_shells_expect(tmp_path: Path) -> None:
+    with (
+        TradedAccount(tmp_path / DATABASE),
+        Program("trader", "status", "--watch", folder=tmp_path) as watch,
+    ):
+        watch.until("database: ")
+        watch.send(signal.SIGTERM)
+        assert watch.ends() == -signal.SIGTERM

@@ -1,0 +1,93 @@
+"""`trader trades`: rows, formats, ranges and accounts."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+
+import pytest
+
+from traded_accounts import DATABASE, Ended, TradedAccount, at_ms
+
+Run = Callable[..., Ended]
+
+
+def fill_twice(account: TradedAccount) -> None:
+    """Store a buy at 01:00 and a sell at 02:30 of 1 March 2024."""
+    account.fill("buy", "0.123456789012345678", "100.1", 1, fee="0.000000000000000001")
+    account.fill("sell", "0.123456789012345678", "104", 2.5, fee="0.5", fee_currency="BNB")
+
+
+def test_csv_has_all_digits_and_ids_of_each_trade(trader: Run, account: TradedAccount) -> None:
+    fill_twice(account)
+    buy, sell = csv.DictReader(io.StringIO(trader("trades", "--csv").out))
+    assert buy == {
+        "date": "2024-03-01T01:00:00.000Z",
+        "account": "test",
+        "exchange": "binance",
+        "symbol": "BTC/USDT",
+        "side": "buy",
+        "amount": "0.123456789012345678",
+        "price": "100.1",
+        "fee": "0.000000000000000001",
+        "fee_currency": "USDT",
+        "order_id": "test-1",
+        "trade_id": "fill-test-1",
+        "session": "session of test",
+    }
+    assert (sell["date"], sell["fee_currency"]) == ("2024-03-01T02:30:00.000Z", "BNB")
+
+
+def test_json_has_what_csv_has_and_milliseconds(trader: Run, account: TradedAccount) -> None:
+    fill_twice(account)
+    shown = json.loads(trader("trades", "--json").out)["trades"]
+    rows = list(csv.DictReader(io.StringIO(trader("trades", "--csv").out)))
+    assert [one["executed_ms"] for one in shown] == [at_ms(1), at_ms(2.5)]
+    assert [{key: one[key] for key in rows[0]} for one in shown] == rows
+
+
+def test_a_range_takes_its_start_and_leaves_its_end_out(
+    trader: Run, account: TradedAccount
+) -> None:
+    fill_twice(account)
+    first = trader("trades", "--csv", "--from", "2024-03-01T01:00", "--to", "2024-03-01T02:30")
+    assert [line.split(",")[4] for line in first.out.splitlines()] == ["side", "buy"]
+    second = trader("trades", "--csv", "--from", "2024-03-01T01:01")
+    assert [line.split(",")[4] for line in second.out.splitlines()] == ["side", "sell"]
+
+
+def test_accounts_are_mixed_in_the_order_of_time_and_named(
+    trader: Run, account: TradedAccount
+) -> None:
+    fill_twice(account)
+    with TradedAccount(DATABASE.resolve(), "other", symbol="ETH/USDT") as other:
+        other.fill("buy", "1", "10", 2)
+    shown = trader("trades")
+    names = [line.split()[2] for line in shown.out.splitlines()[1:4]]
+    assert names == ["test", "other", "test"]
+    only = trader("trades", "--csv", "--symbol", "ETH/USDT")
+    assert len(only.out.splitlines()) == 2
+
+
+def test_an_account_without_trades_is_no_error(trader: Run, account: TradedAccount) -> None:
+    del account
+    assert trader("trades").out == "database: data/onetape.db; 0 trades; times are UTC\n"
+    assert len(trader("trades", "--csv").out.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "words"),
+    [
+        (["--from", "2025-01-01"], 4, "the stored ones go from 2024-03-01 01:00 to 2024-03-01 02"),
+        (["--from", "yesterday"], 2, "--from 'yesterday' was not understood"),
+        (["--from", "2024-03-02", "--to", "2024-03-01"], 2, "is not after from"),
+        (["--csv", "--json"], 2, "--csv and --json are two formats"),
+    ],
+)
+def test_flags_that_fit_nothing_are_answered_in_one_line(
+    trader: Run, account: TradedAccount, flags: list[str], code: int, words: str
+) -> None:
+    fill_twice(account)
+    ended = trader("trades", *flags)
+    assert (ended.code, ended.out, ended.err.count("\n")) == (code, "", 1)
+    assert words in ended.err
