@@ -11,7 +11,14 @@ from onetape.backtest.data import load_window, open_run_database
 from onetape.backtest.moments import moment_of
 from onetape.backtest.trading_rules import market_rules
 from onetape.core.candles import Candles, SeriesKey
-from onetape.core.errors import UsageError
+from onetape.core.clock import day_text, utc_text
+from onetape.core.errors import (
+    ConfigurationError,
+    DataError,
+    ExchangeError,
+    OnetapeError,
+    UsageError,
+)
 from onetape.core.folders import database_path
 from onetape.core.symbols import spot_symbol
 from onetape.core.timeframes import Timeframe
@@ -50,8 +57,6 @@ class StoredCandles(Struct, frozen=True):
 
     def __repr__(self) -> str:
         """Return series, number of candles and range in one line."""
-        from onetape.core.clock import day_text
-
         return (
             f"{self.key}: {len(self.candles):,} candles, {day_text(self.start)} to "
             f"{day_text(self.end)} UTC"
@@ -134,9 +139,6 @@ def _download(config: BacktestConfig) -> None:
     import shutil
     import subprocess
     import sys
-
-    from onetape.core.clock import utc_text
-    from onetape.core.errors import ConfigurationError, DataError, ExchangeError, OnetapeError
 
     beside = Path(sys.executable).with_name("backfiller")
     program = str(beside) if beside.exists() else shutil.which("backfiller")
