@@ -4,9 +4,9 @@ Every closed candle since the last decision is decided on, in order, so that the
 holes. Only the newest one can become an entry; an exit comes from any of them.
 """
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
+from typing import Final
 from uuid import uuid4
 
 from msgspec import Struct
@@ -14,7 +14,6 @@ from msgspec import Struct
 from onetape.cli.output import print_line
 from onetape.core.candles import Candles
 from onetape.core.clock import utc_text
-from onetape.core.errors import ConfigurationError
 from onetape.core.trading import Action, Decision, ExitObligation, Order
 from onetape.core.words import counted
 from onetape.exchange.rest import RestExchange
@@ -29,20 +28,20 @@ from onetape.store.candles import (
 from onetape.store.gaps import unexplained
 from onetape.store.ledger import filled_candle, insert_decision, last_decided
 from onetape.store.sessions import open_blind_interval
-from onetape.strategies import BUY, HOLD, SELL, Signals, checked_signals, lookback_of
-from onetape.strategies.extras import LONGEST_TEXT
-from onetape.strategies.hearing import printing_to_stderr
+from onetape.strategies import BUY, HOLD, SELL
+from trader.evaluations import MOST_ROWS, EvaluatedCandle, Evaluations
 from trader.exit_orders import ExitOrders
 from trader.exits import PaperExits
 from trader.fill import NEVER
-from trader.higher import larger_candles
 from trader.job import Job
 from trader.lease import Lease
 from trader.paper import PaperBroker
-from trader.reconsider import reconsider
+from trader.reconsider import CorrectionReview
 from trader.states import TraderStates
 from trader.tape import Tape
-from trader.window import DecisionWindow, decision_window
+
+#: Exits of the forming candle wait so long for the decision on the candle before, wall seconds.
+EXITS_WAIT_SECONDS: Final = 1.0
 
 
 class Verdict(Struct, frozen=True):
@@ -62,7 +61,7 @@ class Verdict(Struct, frozen=True):
 
 
 class Decider:
-    """Turns closed candles into decisions and orders."""
+    """Turns closed candles into decisions and orders. It never waits for the strategy."""
 
     def __init__(
         self,
@@ -74,6 +73,7 @@ class Decider:
         exits: PaperExits,
         exit_orders: ExitOrders,
         states: TraderStates,
+        on_evaluated: Callable[[], None],
     ) -> None:
         """Go on where an earlier session of the account stopped deciding.
 
@@ -86,6 +86,7 @@ class Decider:
             exits: Looks at each candle before it is decided on.
             exit_orders: Sends the strategy's exits.
             states: While there is a problem, no position is entered.
+            on_evaluated: Called when an evaluation is done, so that `decide_new` is called soon.
         """
         self._job = job
         self._lease = lease
@@ -98,8 +99,12 @@ class Decider:
         self._decided = last_decided(job.store, job.session)
         self._missed_until = 0
         """Candles before this one, epoch seconds, closed while no session ran."""
-        self.missed: str | None = None
-        """Candles that closed while no session ran, in words; None where there are none."""
+        self._is_first = True
+        self._evaluations = Evaluations(job, exchange, states, on_evaluated)
+        review = Evaluations(job, exchange, states, on_evaluated)
+        self._review = CorrectionReview(
+            job, review, self._leave_for, on_start=exits.note_correction
+        )
 
     @property
     def job(self) -> Job:
@@ -111,49 +116,72 @@ class Decider:
         """Return the candle that was decided on last, epoch seconds, or None."""
         return self._decided
 
-    def decide_first(self) -> Verdict | None:
-        """Decide on the newest closed candle; None where nothing is stored.
+    @property
+    def started(self) -> int | None:
+        """Return the newest candle whose evaluation has started, epoch seconds, or None.
 
-        Where an earlier session of the account decided on it, its words are repeated and nothing
-        more: a restart never sends the order of a candle again. With a position open, the candles
-        that closed while no session ran are left to `decide_new`, which looks for exits in each.
+        It is the candle decided on last where none is being evaluated.
         """
-        newest = last_closed(self._job.store, self._job.key, 1)
-        if not len(newest):
-            return None
-        timestamp = int(newest.timestamp[-1])
-        if self._decided is not None and self._decided >= timestamp:
-            return self._verdict(timestamp, is_newest=False, again=True)
-        if self._note_undecided(timestamp) and self._broker.entry_order_id is not None:
-            return None
-        self._decided = timestamp
-        return self._verdict(timestamp, is_newest=True)
+        return self._evaluations.newest or self._decided
+
+    @property
+    def exits_watched_after(self) -> int | None:
+        """Return the candle before the one that exits are watched on, epoch seconds, or None.
+
+        The decision on a candle comes before the exits in the next one, unless the strategy takes
+        longer than exits may wait.
+        """
+        is_slow = self._evaluations.seconds > EXITS_WAIT_SECONDS
+        return self.started if is_slow else self._decided
 
     def decide_new(self) -> Iterator[Verdict]:
-        """Give the decision on every candle that closed since the last call, oldest first.
+        """Yield the decisions on candles whose evaluation is done; start the next evaluation.
 
-        Each is made when it is asked for: before the next one an order may be filled.
+        The first candle is the newest closed one. Where an earlier session of the account decided
+        on it, its line is repeated and nothing more: a restart never sends the order of a candle
+        again. With a position open, the candles that closed while no session ran come first, each
+        looked at for an exit. Later every candle that closed is decided on, oldest first. Each
+        decision is made when it is asked for: before the next one an order may be filled.
+
+        Raises:
+            OnetapeError: the strategy failed, and it has never been evaluated by this program.
         """
-        if self._decided is None:
-            first = self.decide_first()
-            if first is not None:
-                yield first
+        for found in self._evaluations.take():
+            if not found.is_repeated:
+                self._decided = found.timestamp
+            yield self._verdict(found)
+        if self._evaluations.is_running:
             return
-        fresh = closed_timestamps(self._job.store, self._job.key, after=self._decided)
+        timestamps, is_repeated = self._first() if self._is_first else (self._fresh(), False)
+        if timestamps:
+            self._is_first = False
+            self._evaluations.start(timestamps, is_repeated=is_repeated)
+
+    async def stop(self) -> None:
+        """End the evaluation that is running."""
+        await self._evaluations.stop()
+        await self._review.stop()
+
+    def _first(self) -> tuple[list[int], bool]:
+        """Return the first candles to decide on, and whether an earlier session decided on them."""
         newest = last_closed_before(self._job.store, self._job.key, NEVER)
-        for timestamp in self._contiguous(fresh):
-            self._decided = timestamp
-            yield self._verdict(timestamp, is_newest=timestamp == newest)
+        if newest is None:
+            return [], False
+        if self._decided is not None and self._decided >= newest:
+            return [newest], True
+        if self._note_undecided(newest) and self._broker.entry_order_id is not None:
+            self._is_first = False
+            return self._fresh(), False
+        return [newest], False
+
+    def _fresh(self) -> list[int]:
+        """Return the closed candles to decide on next, oldest first."""
+        fresh = closed_timestamps(self._job.store, self._job.key, after=self._decided or 0)
+        return self._contiguous(fresh)[:MOST_ROWS]
 
     def evaluate_again(self) -> list[str]:
         """Evaluate again the decisions whose candles were corrected; return what to print."""
-        return reconsider(self._job, self._signal_on, self._leave_for)
-
-    def _signal_on(self, timestamp: int) -> int:
-        self._exits.note_correction()
-        candles = decision_window(self._job, timestamp).candles
-        higher, _ = larger_candles(self._job, candles, seen_ms=self._exchange.now_ms())
-        return int(checked_signals(self._job.strategy, candles, higher).signal[-1])
+        return self._review.lines(self._decided)
 
     def _leave_for(self, timestamp: int, reason: str) -> bool:
         """Leave the position, where it was open at a decision that is SELL now; return whether."""
@@ -185,7 +213,7 @@ class Decider:
         what = "not decided on"
         if self._broker.entry_order_id is not None:
             what = "looked at for an exit of the open position, none for an entry"
-        self.missed = f"no session ran from {span}: {passed} {what}"
+        print_line(f"no session ran from {span}: {passed} {what}")
         self._missed_until = timestamp
         open_blind_interval(
             self._job.store,
@@ -206,80 +234,77 @@ class Decider:
         missing = unexplained(job.store, job.key, holes, answers=DECIDING_ANSWERS)
         return [timestamp for timestamp in fresh if not missing or timestamp < missing[0][0]]
 
-    def _verdict(self, timestamp: int, *, is_newest: bool, again: bool = False) -> Verdict:
-        job = self._job
-        window = decision_window(job, timestamp)
-        candles = window.candles
-        if not again:
+    def _verdict(self, found: EvaluatedCandle) -> Verdict:
+        """Return the decision on an evaluated candle, after it was stored."""
+        job, timestamp, is_repeated = self._job, found.timestamp, found.is_repeated
+        if not is_repeated:
             self._exits.watch_closed(timestamp)
         holding = self._broker.entry_order_id is not None
-        higher, absent = larger_candles(job, candles, seen_ms=self._exchange.now_ms())
-        signals = checked_signals(job.strategy, candles, higher)
-        signal = int(signals.signal[-1])
-        indicators, seen = _told(job, timestamp, signals, holding=holding)
-        context = self._context(
-            timestamp,
-            window,
-            absent.gate if higher else None,
-            is_newest=is_newest,
-            again=again,
-        )
-        gates = exit_verdicts(context) if signal == SELL else entry_verdicts(context)
+        signal = int(found.signals.signal[-1])
+        context = self._context(found)
+        gates = {"strategy": found.verdict}
+        gates |= exit_verdicts(context) if signal == SELL else entry_verdicts(context)
         if signal == BUY:
             gates["state"] = self._states.entry_obstacle or OK
-        if signal == BUY and not holding and not again:
-            gates["re-entry"] = self._exits.entry_obstacle(timestamp, candles, signals) or OK
+        if signal == BUY and not holding and not is_repeated:
+            reentry = self._exits.entry_obstacle(timestamp, found.candles, found.signals)
+            gates["re-entry"] = reentry or OK
         blocked = obstacle(gates)
-        action = _action(signal, holding=holding) if blocked is None else "HOLD"
         wanted = _action(signal, holding=holding)
+        action = wanted if blocked is None else "HOLD"
+        seen = found.view.holding if holding else found.view.flat
         decision = Decision(
             decision=uuid4().hex,
             session=job.session.session,
             timestamp=timestamp,
             signal=signal,
-            indicators=indicators,
+            indicators=found.view.indicators,
             gates=gates,
             action=action,
             decided_ms=self._exchange.now_ms(),
         )
-        if not again:
-            self._record(decision, candles, seen)
+        if not is_repeated:
+            self._record(decision, found.candles, seen)
+        if not is_repeated and found.verdict == OK:
+            # Of a candle without signals the rules get the signal of the next evaluation.
             is_sent = signal != SELL or not holding or action == "SELL"
             self._exits.decide(
-                candles, signals, signal if is_sent else HOLD, can_enter=action == "BUY"
+                found.candles,
+                found.signals,
+                signal if is_sent else HOLD,
+                can_enter=action == "BUY",
             )
-        reason = blocked if wanted != "HOLD" and action == "HOLD" else None
-        wait = window.wait or absent.wait
-        is_missed = timestamp < self._missed_until
-        return Verdict(decision, float(candles.close[-1]), seen, reason, wait, is_missed)
+        is_blocked = wanted != action or found.verdict != OK
+        return Verdict(
+            decision,
+            float(found.candles.close[-1]),
+            seen,
+            blocked if is_blocked else None,
+            found.warmup.wait or found.absent.wait,
+            is_missed=timestamp < self._missed_until,
+        )
 
-    def _context(
-        self,
-        timestamp: int,
-        window: DecisionWindow,
-        higher_obstacle: str | None,
-        *,
-        is_newest: bool,
-        again: bool,
-    ) -> OrderContext:
+    def _context(self, found: EvaluatedCandle) -> OrderContext:
         """Return what the checks before an order depend on."""
-        job = self._job
+        job, timestamp = self._job, found.timestamp
         close_ms = job.timeframe.next(timestamp) * 1_000
         age_ms = max(0, self._exchange.now_ms() - close_ms)
+        is_newest = timestamp == last_closed_before(job.store, job.key, NEVER)
         late = "learned too late, after a break"
         if timestamp < self._missed_until:
             late = "no session ran when it closed"
         order = self._broker.open_order
+        missing = found.warmup.missing
         return OrderContext(
-            is_decided_before=again,
+            is_decided_before=found.is_repeated,
             late_reason=None if is_newest else late,
             # On the wall clock: in a simulation that runs fast, an hour may pass while we think.
             age_seconds=self._exchange.clock.wall_seconds(age_ms),
             max_age_seconds=job.settings.max_signal_age_seconds,
-            missing_since=window.missing[0][0] if window.missing else None,
-            candles=len(window.candles),
-            lookback=lookback_of(job.strategy),
-            higher_obstacle=higher_obstacle,
+            missing_since=missing[0][0] if missing else None,
+            candles=len(found.candles),
+            lookback=job.strategy.lookback,
+            higher_obstacle=found.absent.gate if job.strategy.higher_timeframes else None,
             is_stream_up=self._tape.live,
             open_order=None if order is None else order.side,
         )
@@ -334,27 +359,3 @@ def _action(signal: int, *, holding: bool) -> Action:
     if signal == SELL and holding:
         return "SELL"
     return "HOLD"
-
-
-def _told(
-    job: Job, timestamp: int, signals: Signals, *, holding: bool
-) -> tuple[dict[str, float | None], str]:
-    """Return the indicators' last values, and what the strategy sees, in one line of its words.
-
-    Raises:
-        ConfigurationError: the strategy's own code failed.
-    """
-    try:
-        with printing_to_stderr():
-            seen = str(job.strategy.describe(signals, -1, holding=holding))[:LONGEST_TEXT]
-        return _last_values(signals), " ".join(seen.split())
-    except Exception as error:
-        raise ConfigurationError(
-            f"strategy {job.strategy.name} could not describe the candle {utc_text(timestamp)} "
-            f"({type(error).__name__}: {error}); mend its describe() or its indicators"
-        ) from error
-
-
-def _last_values(signals: Signals) -> dict[str, float | None]:
-    values = {name: float(column[-1]) for name, column in signals.indicators.items()}
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}

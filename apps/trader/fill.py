@@ -17,7 +17,6 @@ from onetape.history.gaps import DECIDING_ANSWERS, due_gaps, fetch_noting
 from onetape.store.candles import closed_range, missing_between
 from onetape.store.corrections import accept_corrections
 from onetape.store.gaps import unexplained
-from onetape.strategies import higher_timeframes_of
 from trader.comparison import RestComparison, correction_line
 from trader.higher import first_traded, has_due_larger, warm_up_larger
 from trader.job import Job
@@ -131,7 +130,7 @@ class Filler:
             job.key,
             account=job.session.account,
             window=job.window,
-            higher=higher_timeframes_of(job.strategy, job.timeframe),
+            higher=job.higher_timeframes,
             corrected_ms=self._exchange.now_ms(),
         )
         for each in corrections:

@@ -16,13 +16,7 @@ from onetape.core.words import counted
 from onetape.exchange.rest import RestExchange
 from onetape.history.gaps import DECIDING_ANSWERS, due_gaps, fetch_noting
 from onetape.store.higher import LargerCandles, keep_built, larger_between
-from onetape.strategies import (
-    Higher,
-    HigherCandles,
-    beside,
-    higher_lookback_of,
-    higher_timeframes_of,
-)
+from onetape.strategies import Higher, HigherCandles, beside
 from onetape.strategies.window import window_size
 from trader.job import Job
 from trader.window import wait_text
@@ -51,7 +45,7 @@ def larger_candles(job: Job, candles: Candles, *, seen_ms: int) -> tuple[Higher,
     """
     found: dict[str, HigherCandles] = {}
     absent = Absent()
-    for larger in higher_timeframes_of(job.strategy, job.timeframe):
+    for larger in job.higher_timeframes:
         start = _first_needed(job, larger, int(candles.timestamp[0]))
         end = job.timeframe.next(int(candles.timestamp[-1]))
         known = larger_between(job.store, job.key, larger, start, end)
@@ -80,7 +74,7 @@ async def warm_up_larger(job: Job, exchange: RestExchange, end: int) -> None:
         ExchangeUnreachable: no usable answer.
         ExchangeRefused: the exchange has no candles of that length.
     """
-    for larger in higher_timeframes_of(job.strategy, job.timeframe):
+    for larger in job.higher_timeframes:
         exchange.check_timeframe(larger.name)
         key = replace(job.key, timeframe=larger.name)
         first_open = job.timeframe.shift(end, 1 - job.window)
@@ -98,7 +92,7 @@ def has_due_larger(job: Job, end: int, now_ms: int) -> bool:
         end: Open of the newest traded candle, epoch seconds.
         now_ms: Market time, epoch milliseconds.
     """
-    for larger in higher_timeframes_of(job.strategy, job.timeframe):
+    for larger in job.higher_timeframes:
         key = replace(job.key, timeframe=larger.name)
         start = _first_needed(job, larger, job.timeframe.shift(end, 1 - job.window))
         if due_gaps(job.store, key, start, larger.floor(end), now_ms=now_ms):
@@ -113,12 +107,12 @@ def first_traded(job: Job, newest: int) -> int:
         job: What is traded.
         newest: Open of the newest traded candle, epoch seconds.
     """
-    larger = higher_timeframes_of(job.strategy, job.timeframe)
+    larger = job.higher_timeframes
     return min([newest, *(timeframe.floor(newest) for timeframe in larger)])
 
 
 def _first_needed(job: Job, larger: Timeframe, first_open: int) -> int:
-    count = window_size(higher_lookback_of(job.strategy))
+    count = window_size(job.strategy.higher_lookback)
     return max(0, larger.shift(first_open, -count))
 
 
@@ -128,7 +122,7 @@ def _absent(job: Job, known: LargerCandles, larger: Timeframe) -> Absent:
         return Absent(f"no {larger.name} candle is known yet")
     if not known.holes:
         return Absent()
-    count = window_size(higher_lookback_of(job.strategy))
+    count = window_size(job.strategy.higher_lookback)
     full = job.timeframe.shift(larger.shift(known.holes[-1][1], count), job.window)
     warm_up = f"{count} {larger.name} candles and {counted(job.window, 'traded candle')}"
     return Absent(

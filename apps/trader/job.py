@@ -13,8 +13,9 @@ from onetape.engine import AccountConfig
 from onetape.exchange.rest import Market
 from onetape.store.candles import last_closed
 from onetape.store.database import Store
-from onetape.strategies import Strategy, lookback_of
 from onetape.strategies.window import LEAST_CANDLES, window_size
+from trader.evaluator.evaluator import StrategyEvaluator
+from trader.evaluator.messages import LoadedStrategy
 from trader.settings import TraderSettings
 
 
@@ -25,7 +26,9 @@ class Job(Struct, frozen=True):
     key: SeriesKey
     timeframe: Timeframe
     market: Market
-    strategy: Strategy
+    strategy: LoadedStrategy
+    evaluator: StrategyEvaluator
+    """Runs the code of the strategy."""
     rules: AccountConfig
     start_balance: Decimal
     """Money of the account at its start, quote currency; `rules.cash` is the nearest float."""
@@ -39,9 +42,14 @@ class Job(Struct, frozen=True):
         return market_digits(self.market.steps, candles, self.market.quote, self.rules.cash)
 
     @property
+    def higher_timeframes(self) -> tuple[Timeframe, ...]:
+        """Return the higher timeframes whose candles the strategy is given."""
+        return tuple(Timeframe.parse(name) for name in self.strategy.higher_timeframes)
+
+    @property
     def window(self) -> int:
         """Return how many closed candles the strategy is given."""
-        return window_size(lookback_of(self.strategy))
+        return window_size(self.strategy.lookback)
 
     @property
     def history(self) -> int:

@@ -7,44 +7,106 @@ the decision was made in is open, that position has to be left.
 from collections.abc import Callable
 
 from onetape.core.clock import utc_text
-from onetape.store.corrections import decisions_to_evaluate_again, store_correction
+from onetape.execution.risk import OK
+from onetape.history.gaps import DECIDING_ANSWERS
+from onetape.store.candles import closed_timestamps, missing_between
+from onetape.store.corrections import (
+    CorrectedDecision,
+    decisions_to_evaluate_again,
+    store_correction,
+)
+from onetape.store.gaps import unexplained
 from onetape.strategies import BUY, SELL
+from trader.evaluations import MOST_ROWS, Evaluations
 from trader.job import Job
 
 _NAMES = {BUY: "BUY", SELL: "SELL"}
 
 
-def reconsider(
-    job: Job, evaluate: Callable[[int], int], owe_exit: Callable[[int, str], bool]
-) -> list[str]:
-    """Evaluate every marked decision of the account again, oldest first.
+class CorrectionReview:
+    """Evaluates the marked decisions of an account again, oldest first, without waiting for it."""
 
-    Args:
-        job: What is traded.
-        evaluate: Returns the strategy's signal on the candle that opens then, epoch seconds.
-        owe_exit: Called with such a candle and the reason where the decision turned into SELL;
-            returns whether the position that is open has to be left for it.
+    def __init__(
+        self,
+        job: Job,
+        evaluations: Evaluations,
+        owe_exit: Callable[[int, str], bool],
+        *,
+        on_start: Callable[[], None],
+    ) -> None:
+        """Begin without an evaluation.
 
-    Returns:
-        A line for each decision whose signal changed.
+        Args:
+            job: What is traded.
+            evaluations: Runs the strategy; nothing else uses it.
+            owe_exit: Called with the open of a candle, epoch seconds, and the reason where the
+                decision on it turned into SELL; returns whether the position that is open has to
+                be left for it.
+            on_start: Called when an evaluation starts, because candles were corrected.
+        """
+        self._job = job
+        self._evaluations = evaluations
+        self._owe_exit = owe_exit
+        self._on_start = on_start
+        self._under_review: list[CorrectedDecision] = []
+        """The decisions that the running evaluation is about."""
+        self._failed_at: int | None = None
+        """Candle decided on last when an evaluation failed; the next one is tried after it."""
 
-    Raises:
-        StoreError: the file cannot be written; the decision is evaluated again later.
-    """
-    lines: list[str] = []
-    for each in decisions_to_evaluate_again(job.store, job.key, account=job.session.account):
-        signal = evaluate(each.timestamp)
-        if signal == each.signal:
-            store_correction(job.store, each.decision, f"signal {_name(signal)} as before")
-            continue
-        closed = utc_text(job.timeframe.next(each.timestamp))
-        text = f"signal {_name(each.signal)} -> {_name(signal)}"
+    def lines(self, decided: int | None) -> list[str]:
+        """Return a line for each decision whose signal changed; start the next evaluation.
+
+        Args:
+            decided: The candle decided on last, epoch seconds.
+
+        Raises:
+            StoreError: the file cannot be written; the decision is evaluated again later.
+        """
+        found = list(self._evaluations.take())
+        if any(each.verdict != OK for each in found):
+            self._failed_at = decided
+            return []
+        lines: list[str] = []
+        signals = {each.timestamp: int(each.signals.signal[-1]) for each in found}
+        for each in self._under_review if signals else []:
+            lines += self._settle(each, signals[each.timestamp])
+        if not self._evaluations.is_running and (decided is None or decided != self._failed_at):
+            self._start()
+        return lines
+
+    async def stop(self) -> None:
+        """End the evaluation that is running."""
+        await self._evaluations.stop()
+
+    def _start(self) -> None:
+        job = self._job
+        marked = decisions_to_evaluate_again(job.store, job.key, account=job.session.account)
+        if not marked:
+            return
+        first, last = marked[0].timestamp, marked[-1].timestamp
+        candles = closed_timestamps(job.store, job.key, after=first - 1, limit=MOST_ROWS)
+        holes = missing_between(job.store, job.key, first, last)
+        missing = unexplained(job.store, job.key, holes, answers=DECIDING_ANSWERS)
+        end = min(last, missing[0][0] - 1) if missing else last
+        together = [opened for opened in candles if opened <= end]
+        self._under_review = [each for each in marked if each.timestamp in together]
+        if self._under_review:
+            self._on_start()
+            self._evaluations.start(together, is_repeated=True)
+
+    def _settle(self, marked: CorrectedDecision, signal: int) -> list[str]:
+        """Store what the correction changes of a decision; return the line to print, if any."""
+        job = self._job
+        if signal == marked.signal:
+            store_correction(job.store, marked, f"signal {_name(signal)} as before")
+            return []
+        closed = utc_text(job.timeframe.next(marked.timestamp))
+        text = f"signal {_name(marked.signal)} -> {_name(signal)}"
         effect = "nothing is ordered"
-        if signal == SELL and owe_exit(each.timestamp, f"corrected candle: {text}"):
+        if signal == SELL and self._owe_exit(marked.timestamp, f"corrected candle: {text}"):
             effect = "the position is left"
-        store_correction(job.store, each.decision, f"{text}: {effect}")
-        lines.append(f"decision of {closed} on the corrected candles: {text}, {effect}")
-    return lines
+        store_correction(job.store, marked, f"{text}: {effect}")
+        return [f"decision of {closed} on the corrected candles: {text}, {effect}"]
 
 
 def _name(signal: int) -> str:

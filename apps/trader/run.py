@@ -30,13 +30,6 @@ from onetape.store.accounts import read_account
 from onetape.store.candles import check_kind
 from onetape.store.database import open_store
 from onetape.store.market_data import save_market
-from onetape.strategies import (
-    Strategy,
-    digest,
-    higher_timeframes_of,
-    load_strategy,
-    parameters_of,
-)
 from onetape.strategies.registry import check_choice
 from trader.account import (
     account_name,
@@ -44,6 +37,9 @@ from trader.account import (
     check_account,
     check_account_settings,
 )
+from trader.evaluator.evaluator import StrategyEvaluator
+from trader.evaluator.messages import LoadedStrategy
+from trader.evaluator.processes import StrategyHelper
 from trader.job import Job
 from trader.rate_limit_bans import SharedRateLimitBans
 from trader.session import run_session
@@ -60,18 +56,23 @@ def run_trader(settings: TraderSettings) -> None:
     with naming_settings("exchange"):
         check_exchange(settings.exchange)
     key = _key(settings)
-    strategy = load_strategy(
-        settings.strategy.name, settings.strategy.parameters, user_folder=USER_FOLDER
-    )
-    higher_timeframes_of(strategy, Timeframe.parse(key.timeframe))
     with ExitStack() as stack:
+        helper = StrategyHelper()
+        stack.callback(helper.close)
+        helper.start()
+        runner = stack.enter_context(asyncio.Runner())
+        evaluator = StrategyEvaluator(
+            settings.strategy, key.timeframe, helper, memory_mb=settings.strategy_memory_mb
+        )
+        stack.callback(lambda: runner.run(evaluator.close()))
+        strategy = runner.run(evaluator.load())
         path = database_path(settings.db, settings.exchange)
         if path.exists():
             # A file that cannot be used is named before the network is asked for anything.
             with open_store(path, create=False, whole=True) as store:
                 account = read_account(store, account_name(settings, key))
                 check_account(account, settings, key, strategy.name)
-        asyncio.run(_trade(settings, _endpoint(settings, stack), key, strategy))
+        runner.run(_trade(settings, _endpoint(settings, stack), key, evaluator))
 
 
 def check_settings(settings: TraderSettings) -> None:
@@ -116,7 +117,10 @@ def _endpoint(settings: TraderSettings, stack: ExitStack) -> Endpoint:
 
 
 async def _trade(
-    settings: TraderSettings, endpoint: Endpoint, key: SeriesKey, strategy: Strategy
+    settings: TraderSettings,
+    endpoint: Endpoint,
+    key: SeriesKey,
+    evaluator: StrategyEvaluator,
 ) -> None:
     stop = StopRequest()
     bans = SharedRateLimitBans(database_path(settings.db, key.exchange), key.exchange)
@@ -131,7 +135,7 @@ async def _trade(
                 print_line(f"{stop.name}: stopped before trading began")
                 return
             await run_in_thread(
-                stop, partial(trade_in_session, settings, exchange, key, strategy, market)
+                stop, partial(trade_in_session, settings, exchange, key, evaluator, market)
             )
 
 
@@ -139,13 +143,14 @@ async def trade_in_session(
     settings: TraderSettings,
     exchange: RestExchange,
     key: SeriesKey,
-    strategy: Strategy,
+    evaluator: StrategyEvaluator,
     market: Market,
     stop: StopRequest,
 ) -> None:
     """Open the database and trade until the stop; runs in the trading thread."""
     with open_store(database_path(settings.db, key.exchange), create=True) as store:
         check_kind(store, key.exchange)
+        strategy = evaluator.strategy
         save_market(store, key.exchange, key.symbol, market.steps, exchange.now_ms())
         job = Job(
             settings=settings,
@@ -153,12 +158,16 @@ async def trade_in_session(
             timeframe=Timeframe.parse(key.timeframe),
             market=market,
             strategy=strategy,
+            evaluator=evaluator,
             rules=account_config(settings, market.steps),
             start_balance=asked_balance(settings),
             store=store,
             session=make_session(settings, key, strategy, exchange.now_ms()),
         )
-        await run_session(job, exchange, stop)
+        try:
+            await run_session(job, exchange, stop)
+        finally:
+            await evaluator.close()
 
 
 async def _ask(exchange: RestExchange, key: SeriesKey) -> Market:
@@ -170,7 +179,7 @@ async def _ask(exchange: RestExchange, key: SeriesKey) -> Market:
 
 
 def make_session(
-    settings: TraderSettings, key: SeriesKey, strategy: Strategy, now_ms: int
+    settings: TraderSettings, key: SeriesKey, strategy: LoadedStrategy, now_ms: int
 ) -> Session:
     """Return the record of a session that begins now.
 
@@ -183,7 +192,6 @@ def make_session(
     tree = settings_tree(settings)
     rules = {**tree["account"], **tree["exits"]}
     del rules["cash"]
-    parameters = {info.name: getattr(strategy, info.name) for info in parameters_of(strategy)}
     return Session(
         session=uuid4().hex,
         app="trader",
@@ -193,8 +201,8 @@ def make_session(
         symbol=key.symbol,
         timeframe=key.timeframe,
         strategy=strategy.name,
-        parameters=parameters,
-        code_digest=digest(strategy),
+        parameters=strategy.parameters,
+        code_digest=strategy.code_digest,
         started_ms=now_ms,
         rules=msgspec.to_builtins(rules, str_keys=True),
     )

@@ -53,7 +53,7 @@ async def run_session(job: Job, exchange: RestExchange, stop: StopRequest) -> No
     Raises:
         SafetyRefusal: another process trades the account, or it was opened for something else.
         DataError: the file holds candles of another market, or was deleted or replaced.
-        ConfigurationError: the strategy failed on a candle, or answered with junk.
+        ConfigurationError: the first evaluation of the strategy failed, or returned junk.
         OnetapeError: the session cannot begin.
     """
     await check_same_market(job, exchange)
@@ -133,7 +133,9 @@ class _Trading:
                 print_line(line)
         orders = ExitOrders(job, exchange, broker, lease, tape)
         exits = PaperExits(job, exchange, broker, orders, tape)
-        decider = Decider(job, exchange, tape, broker, lease, exits, orders, self._states)
+        decider = Decider(
+            job, exchange, tape, broker, lease, exits, orders, self._states, filler.closed.set
+        )
         await self._supervisor.run_tasks(
             {
                 "stream": self._supervisor.repeat(
@@ -234,25 +236,23 @@ async def _decide(
     await tape.wait_until_live(FIRST_DECISION_PATIENCE_SECONDS)
     lease.renew()
     diary, waiting = Diary(decider.job), WaitNotice(decider.job, filler)
-    first = decider.decide_first()
-    if decider.missed is not None:
-        print_line(decider.missed)
-    for verdict in [first] if first is not None else []:
-        _say(diary, verdict)
-    while True:
-        filler.closed.clear()
-        lease.renew()
-        for line in decider.evaluate_again():
-            print_line(line)
-        _print_fill(broker, orders, exits, decider.decided)
-        for verdict in decider.decide_new():
-            _say(diary, verdict)
+    try:
+        while True:
+            filler.closed.clear()
+            lease.renew()
+            for line in decider.evaluate_again():
+                print_line(line)
             _print_fill(broker, orders, exits, decider.decided)
-        exits.watch_forming(decider.decided)
-        _print_fill(broker, orders, exits, decider.decided)
-        supervisor.works()
-        supervisor.report(CANDLES, waiting.problem(decider.decided))
-        await _within(LOOP_SECONDS, filler.closed)
+            for verdict in decider.decide_new():
+                _say(diary, verdict)
+                _print_fill(broker, orders, exits, decider.decided)
+            exits.watch_forming(decider.exits_watched_after)
+            _print_fill(broker, orders, exits, decider.decided)
+            supervisor.works()
+            supervisor.report(CANDLES, waiting.problem(decider.started))
+            await _within(LOOP_SECONDS, filler.closed)
+    finally:
+        await decider.stop()
 
 
 def _say(diary: Diary, verdict: Verdict) -> None:

@@ -64,6 +64,19 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
         float,
         Setting("A signal older than this, on the wall clock, becomes no order any more.", ge=0),
     ] = 60.0
+    strategy_timeout_seconds: Annotated[
+        float | None,
+        Setting(
+            "A strategy that has not returned its signals by then is ended: no decision on that "
+            "candle, and the next one is tried.",
+            empty="a tenth of the timeframe, from 5 to 60",
+            ge=1,
+        ),
+    ] = None
+    strategy_memory_mb: Annotated[
+        int,
+        Setting("Memory that the strategy may use (address space of its process), MB.", ge=512),
+    ] = 4_096
     ticker_days: Annotated[float, Setting("How long tickers are kept.", ge=0)] = 7.0
     db: Annotated[Path | None, DATABASE] = None
     simulator_url: Annotated[str | None, SIMULATOR_URL] = None

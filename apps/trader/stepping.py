@@ -34,7 +34,7 @@ from onetape.engine import (
 from onetape.store.candles import last_closed_before, row_at
 from onetape.store.ledger import decided_signals, is_exit_rejected, last_decided
 from onetape.store.reading import closed_between, has_volume
-from onetape.strategies import BUY, Signals, lookback_of
+from onetape.strategies import BUY, Signals
 from trader.job import Job
 from trader.paper import PaperBroker
 
@@ -138,7 +138,7 @@ class RuleStepper:
             candles: Those that the strategy was given, oldest first, shape (n,).
             signals: What it made of them.
         """
-        first = lookback_of(self._job.strategy) - 1
+        first = self._job.strategy.lookback - 1
         times, values = candles.timestamp[first:-1].tolist(), signals.signal[first:-1].tolist()
         known = dict(zip(times, values, strict=True))
         if not self._has_signals and self._broker.last_entry is not None:

@@ -14,36 +14,51 @@ from onetape.store.gaps import unexplained
 from trader.job import Job
 
 
-class DecisionWindow(Struct, frozen=True):
-    """The last closed candles up to the one that is decided on."""
+class Warmup(Struct, frozen=True):
+    """What is missing of the candles that one decision needs."""
 
-    candles: Candles
-    """The candles that the strategy is given: those after the last unexplained hole."""
     missing: list[tuple[int, int]]
     """Unexplained holes of the warm-up, oldest first; while there is one, nothing is ordered."""
     wait: str
     """Since when orders are possible again, in words; empty where nothing is missing."""
 
 
-def decision_window(job: Job, timestamp: int) -> DecisionWindow:
-    """Return the candles to decide on a candle with.
+class DecisionWindow(Struct, frozen=True):
+    """The last closed candles up to the newest of those that are decided on."""
+
+    candles: Candles
+    """The candles that the strategy is given: those after the last unexplained hole."""
+    warmups: list[Warmup]
+    """One for each candle that is decided on, oldest first."""
+
+
+def decision_window(job: Job, timestamp: int, rows: int = 1) -> DecisionWindow:
+    """Return the candles to decide on candles with; they are evaluated once.
 
     Args:
         job: What is traded.
         timestamp: Open of a closed candle, epoch seconds.
+        rows: How many closed candles up to it are decided on, without an unexplained hole between
+            them.
     """
-    known = last_closed(job.store, job.key, job.history, up_to=timestamp)
+    known = last_closed(job.store, job.key, job.history + rows - 1, up_to=timestamp)
     holes = holes_between(known.timestamp, job.timeframe, int(known.timestamp[0]), timestamp)
     missing = unexplained(job.store, job.key, holes, answers=DECIDING_ANSWERS)
+    after = known[int(np.searchsorted(known.timestamp, missing[-1][0])) :] if missing else known
+    first = len(known) - rows + 1 - job.history
+    starts = (int(known.timestamp[max(0, first + row)]) for row in range(rows))
+    warmups = [
+        _warmup(job, [hole for hole in missing if hole[0] > start], after) for start in starts
+    ]
+    return DecisionWindow(after[-(job.window + rows - 1) :], warmups)
+
+
+def _warmup(job: Job, missing: list[tuple[int, int]], after: Candles) -> Warmup:
     if not missing:
-        return DecisionWindow(known[-job.window :], [], "")
-    known = known[int(np.searchsorted(known.timestamp, missing[-1][0])) :]
-    return DecisionWindow(known[-job.window :], missing, _wait(job, missing[-1], known))
-
-
-def _wait(job: Job, hole: tuple[int, int], after: Candles) -> str:
+        return Warmup([], "")
     full = job.timeframe.shift(int(after.timestamp[0]), job.history)
-    return wait_text(job.timeframe, hole, full, counted(job.history, "candle"))
+    warm_up = counted(job.history, "candle")
+    return Warmup(missing, wait_text(job.timeframe, missing[-1], full, warm_up))
 
 
 def wait_text(timeframe: Timeframe, hole: tuple[int, int], full: int, warm_up: str) -> str:

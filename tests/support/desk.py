@@ -1,6 +1,7 @@
 """A trader's session inside the test, on a simulator whose clock the test moves."""
 
 import asyncio
+import functools
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from decimal import Decimal
@@ -11,6 +12,7 @@ from typing import Any
 from msgspec import structs
 
 from gate import Gate
+from onetape.cli.common_settings import StrategySettings
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.steps import MarketSteps
@@ -24,8 +26,10 @@ from onetape.simulator.replay import Replay
 from onetape.simulator.server import Simulator
 from onetape.store.database import Store, open_store
 from onetape.store.ledger import trades_of
-from onetape.strategies import load_strategy
+from onetape.strategies import Strategy, load_strategy
 from trader.account import asked_balance
+from trader.evaluator.evaluator import StrategyEvaluator
+from trader.evaluator.processes import StrategyHelper
 from trader.job import Job
 from trader.run import account_config
 from trader.session import run_session
@@ -93,10 +97,19 @@ class Desk:
     """One running session and its database."""
 
     def __init__(
-        self, job: Job, stop: StopRequest, task: "asyncio.Task[None]", store: Store
+        self,
+        job: Job,
+        strategy: str,
+        stop: StopRequest,
+        task: "asyncio.Task[None]",
+        store: Store,
     ) -> None:
-        """Take a session that has begun, and a database for the test's own queries."""
+        """Take a session that has begun with the strategy of this name.
+
+        `store` is for the test's own queries.
+        """
         self.job = job
+        self.strategy: Strategy = load_strategy(strategy)
         self.store = store
         self.stop = stop
         self.task = task
@@ -122,7 +135,11 @@ class Desk:
         await self.until(lambda: not self.query(open_orders, side))
 
     async def until_live(self, market: "Market") -> None:
-        """Wait until this session writes what the stream tells; the market moves on meanwhile."""
+        """Wait until this session writes what the stream tells; the market moves on meanwhile.
+
+        Where no session has decided on a candle yet, the first decision is waited for too: the
+        strategy is evaluated in another process, and a market that moved on would make it late.
+        """
         newest = "SELECT * FROM ohlcv_data WHERE closed = 0 ORDER BY timestamp DESC LIMIT 1"
         before = self.query(newest)
         now_ms = market.simulator.clock.now_ms()
@@ -132,6 +149,7 @@ class Desk:
             await asyncio.sleep(0.01)
             if self.task.done():
                 self.task.result()
+        await self.until(lambda: self.query("SELECT 1 FROM decisions LIMIT 1"))
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
@@ -169,6 +187,26 @@ class Desk:
         """Return whether the stream was up and filled in when the session last said so."""
         rows = self.query("SELECT count(*) FROM blind_intervals WHERE to_ms IS NULL")
         return rows[0][0] == 0
+
+
+@functools.cache
+def strategy_helper() -> StrategyHelper:
+    """Return the one process that forks the strategy workers of all tests."""
+    return StrategyHelper()
+
+
+def strategy_evaluator(name: str, timeframe: str = KEY.timeframe) -> StrategyEvaluator:
+    """Return the evaluator of a strategy; nothing is started yet."""
+    settings = StrategySettings(name=name)
+    return StrategyEvaluator(settings, timeframe, strategy_helper(), memory_mb=4_096)
+
+
+async def _run_session(job: Job, exchange: RestExchange, stop: StopRequest) -> None:
+    """Run a session and then end the process of its strategy, in the event loop of the session."""
+    try:
+        await run_session(job, exchange, stop)
+    finally:
+        await job.evaluator.close()
 
 
 @asynccontextmanager
@@ -211,7 +249,8 @@ async def desk(
     )
     async with exchange:
         info = await exchange.market(KEY.symbol)
-        chosen = load_strategy(strategy)
+        evaluator = strategy_evaluator(strategy)
+        chosen = await evaluator.load()
         with open_store(db, create=True) as store:
             job = Job(
                 settings=values,
@@ -219,6 +258,7 @@ async def desk(
                 timeframe=Timeframe.parse(KEY.timeframe),
                 market=info,
                 strategy=chosen,
+                evaluator=evaluator,
                 rules=account_config(values, steps or info.steps),
                 start_balance=asked_balance(values),
                 store=store,
@@ -238,12 +278,12 @@ async def desk(
                 ),
             )
             work = (
-                run_in_thread(stop, partial(run_session, job, exchange))
+                run_in_thread(stop, partial(_run_session, job, exchange))
                 if in_thread
-                else run_session(job, exchange, stop)
+                else _run_session(job, exchange, stop)
             )
             with open_store(db, create=False) if in_thread else nullcontext(store) as own:
-                running = Desk(job, stop, asyncio.create_task(work), own)
+                running = Desk(job, strategy, stop, asyncio.create_task(work), own)
                 try:
                     yield running
                 finally:

@@ -19,8 +19,8 @@ from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import insert_order, insert_trade
 from onetape.store.sessions import start_session
-from onetape.strategies import load_strategy
 from trader.account import account_name, check_account, check_account_settings
+from trader.evaluator.messages import LoadedStrategy
 from trader.main import app
 from trader.run import make_session
 from trader.settings import TraderSettings
@@ -302,7 +302,7 @@ def test_a_session_is_stored_with_all_settings_of_orders_and_exits_but_the_balan
     settings = TraderSettings(
         account=AccountConfig(exits=ExitConfig(stop_loss=0.5, target_table={24: 0.125}))
     )
-    stored = make_session(settings, KEY, load_strategy("rsi"), 0).rules
+    stored = make_session(settings, KEY, LoadedStrategy("rsi", 1, 0, (), {}, "0"), 0).rules
     declared = declared_settings(AccountConfig).values()
     assert {*stored} == {one.name for one in declared} - {"cash"}
     assert (stored["stop_loss"], stored["target_table"]) == (0.5, {"24": 0.125})

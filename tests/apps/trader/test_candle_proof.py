@@ -214,7 +214,7 @@ def test_a_correction_that_turns_hold_into_sell_leaves_the_position(
     guarded: bool,
 ) -> None:
     if not guarded:
-        monkeypatch.setattr("trader.decide.reconsider", no_decision_again)
+        monkeypatch.setattr("trader.reconsider.CorrectionReview.lines", no_decision_again)
 
     async def scene() -> list[str]:
         # The strategy buys after a falling candle and sells after a rising one.

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from desk import MARCH
+from desk import MARCH, strategy_evaluator
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import ScaledClock
@@ -20,7 +20,6 @@ from onetape.exchange.rest import RestExchange
 from onetape.simulator.server import Simulator
 from onetape.store.database import open_store
 from onetape.store.trader_states import StateChange
-from onetape.strategies import load_strategy
 from real_endpoint import SteppedTime, binance_at
 from trader.clock_watch import ClockWatch
 from trader.run import trade_in_session
@@ -89,9 +88,10 @@ def test_a_clock_that_is_set_while_trading_changes_no_candle(
             exchange = opened.exchange
             market = await exchange.market(KEY.symbol)
             await exchange.compare_clocks()
-            strategy = load_strategy("rsi")
+            evaluator = strategy_evaluator("rsi", settings.timeframe)
+            await evaluator.load()
             trading = asyncio.create_task(
-                trade_in_session(settings, exchange, KEY, strategy, market, stop)
+                trade_in_session(settings, exchange, KEY, evaluator, market, stop)
             )
             await until_decided(db, trading, 2)
             opened.wall.step_ms = step_seconds * 1_000

@@ -69,7 +69,7 @@ def backtest(opened: Market, trading: Desk, last_hour: int) -> list[tuple[str, B
     """Return the fills of the engine's own run over the candles from the first decision on."""
     first = trading.decided()[0]
     candles = candles_of(opened, first - EARLIER * HOUR, MARCH + (last_hour + 1) * HOUR)
-    signals = checked_signals(trading.job.strategy, candles)
+    signals = checked_signals(trading.strategy, candles)
     result = simulate(candles, signals.signal, trading.job.rules, start_index=EARLIER)
     return [(fill.side, booked_fill(fill, trading.job.rules)) for fill in result.fills]
 
@@ -404,7 +404,7 @@ def test_random_restarts_change_nothing_about_the_trades(
                     hour += steps
                     if number == 7:
                         candles = candles_of(opened, first, MARCH + (hour + 1) * HOUR)
-                        signals = checked_signals(trading.job.strategy, candles)
+                        signals = checked_signals(trading.strategy, candles)
                         result = simulate(candles, signals.signal, trading.job.rules)
                         rules = trading.job.rules
                         fills = [(one.side, booked_fill(one, rules)) for one in result.fills]

@@ -1,6 +1,5 @@
 """A paper position is left by stops, targets and time, by the same rule as in a backtest."""
 
-import asyncio
 import os
 from collections.abc import Callable
 from decimal import Decimal
@@ -74,7 +73,7 @@ def backtested(opened: Market, trading: Desk, last_hour: int) -> list[Sold]:
     first = trading.query("SELECT min(timestamp) FROM decisions")[0][0]
     candles = candles_of(opened, first - HOUR, MARCH + (last_hour + 1) * HOUR)
     rules = trading.job.rules
-    signals = checked_signals(trading.job.strategy, candles)
+    signals = checked_signals(trading.strategy, candles)
     result = simulate(candles, signals.signal, rules, start_index=1)
     kinds = iter(result.exit_kinds)
     made: list[Sold] = []
@@ -232,10 +231,14 @@ def test_an_exit_whose_trade_could_not_be_stored_is_made_when_it_can(
             with trading.store.write() as connection:
                 connection.execute(refuse)
             hour = 0
-            while not trading.query("SELECT 1 FROM orders WHERE side = 'sell'"):
+            sells = "SELECT 1 FROM orders WHERE side = 'sell'"
+            while not trading.query(sells):
                 hour += 1
                 await opened.go_to(hour + 0.1)
-                await asyncio.sleep(0.05)
+                decided = MARCH + (hour - 1) * HOUR
+                await trading.until(
+                    lambda at=decided: at in trading.decided() or trading.query(sells)
+                )
             with trading.store.write() as connection:
                 connection.execute("DROP TRIGGER full")
             await trading.until(lambda: len(trading.trades()) == 2)

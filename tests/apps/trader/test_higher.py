@@ -71,7 +71,7 @@ def test_every_decision_is_the_one_of_a_backtest_over_the_true_candles(
             larger = truth(opened, "4h", start - 200 * HOUR, MARCH + last * HOUR)
             hour, four = Timeframe.parse("1h"), Timeframe.parse("4h")
             higher = {"4h": beside(candles, hour, larger, four)}
-            whole = checked_signals(trading.job.strategy, candles, higher)
+            whole = checked_signals(trading.strategy, candles, higher)
             rows = trading.query(
                 "SELECT timestamp, signal, indicators, gates FROM decisions ORDER BY timestamp"
             )

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from desk import strategy_evaluator
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.steps import IDEAL_MARKET
 from onetape.core.timeframes import Timeframe
@@ -18,8 +19,8 @@ from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import insert_order, trades_of
 from onetape.store.sessions import start_session
-from onetape.strategies import load_strategy
 from trader.account import asked_balance
+from trader.evaluator.messages import LoadedStrategy
 from trader.job import Job
 from trader.paper import PaperBroker
 from trader.run import account_config
@@ -74,7 +75,8 @@ def test_an_entry_by_volatility_is_as_large_on_paper_as_in_a_backtest(
             key=key,
             timeframe=timeframe,
             market=Market("BTC/USDT", "BTC", "USDT", IDEAL_MARKET, active=True),
-            strategy=load_strategy("buy_and_hold"),
+            strategy=LoadedStrategy("buy_and_hold", 1, 0, (), {}, "0"),
+            evaluator=strategy_evaluator("buy_and_hold", name),
             rules=rules,
             start_balance=asked_balance(settings),
             store=store,

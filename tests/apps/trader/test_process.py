@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from desk import OFTEN
+from hostile_strategies import is_running, noted_processes, write_hostile
 from onetape.cli.program import exit_code_of
 from onetape.store.database import open_store
 from programs import Program
@@ -274,17 +275,36 @@ def test_a_flag_that_cannot_be_used_is_exit_2_and_named(
     assert not (folder / "data").exists()
 
 
-def test_a_strategy_that_fails_later_is_exit_3_in_one_line(folder: Path, simulator: str) -> None:
-    counting = OFTEN.replace(
-        "        rose =",
-        "        calls.append(1)\n        if len(calls) > 3:\n"
-        "            raise ValueError('no more')\n        rose =",
-    ).replace("@dataclass", "calls = []\n\n\n@dataclass")
-    (folder / "user" / "strategies" / "often.py").write_text(counting, encoding="utf-8")
+def test_a_strategy_that_fails_on_its_first_candle_is_exit_3_in_one_line(
+    folder: Path, simulator: str
+) -> None:
+    failing = OFTEN.replace("        rose =", "        raise ValueError('no more')\n        rose =")
+    (folder / "user" / "strategies" / "often.py").write_text(failing, encoding="utf-8")
     with trader(folder, simulator) as program:
         assert program.ends() == 3
-    assert sum(", next " in line for line in program.lines) == 3
+    assert not any(", next " in line for line in program.lines)
     assert program.lines[-1].startswith("an error: stopped with ")
     (error,) = program.errors
     assert "strategy often failed on the 100 candles" in error
     assert "often.py, line " in error
+
+
+def test_sigterm_ends_a_trader_within_two_seconds_while_its_strategy_loops_for_ever(
+    folder: Path, simulator: str
+) -> None:
+    hanging = write_hostile(
+        folder, "note_process()\n            while True: pass", condition="len(CALLS) > 1"
+    )
+    Path(hanging).replace(folder / "user" / "strategies" / "often.py")
+    with trader(folder, simulator) as program:
+        program.until("", inside=", next ")
+        deadline = time.monotonic() + 20
+        while not noted_processes(folder):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        began = time.monotonic()
+        program.send(signal.SIGTERM)
+        assert program.ends() == 0
+        assert time.monotonic() - began < 2
+    assert program.lines[-1].startswith("SIGTERM: stopped with ")
+    assert not any(map(is_running, noted_processes(folder)))

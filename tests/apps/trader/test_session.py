@@ -23,7 +23,7 @@ StrategyFile = Callable[..., str]
 BUY_FROM_MARCH = OFTEN.replace(
     "-rose.astype(np.int8)", f"(candles.timestamp >= {MARCH}).astype(np.int8)"
 )
-#: Works for candles that open before 01:00, then does what the test says; BUY in the beginning.
+#: BUY on every candle; on that of 2024-03-01 00:00 it does what the test says.
 UNTIL_ONE = """
 from dataclasses import dataclass
 from typing import ClassVar
@@ -43,13 +43,13 @@ class UntilOne(Strategy):
 
     def evaluate(self, candles, higher):
         signals = Signals(np.ones(len(candles), dtype=np.int8), {{"close": candles.close}})
-        if candles.timestamp[-1] < 1_709_251_200:
+        if candles.timestamp[-1] != 1_709_251_200:
             return signals
         {evaluate}
         return signals
 
     def describe(self, signals, index, *, holding):
-        if holding:
+        if len(signals) and signals.signal[-1] == -1:
             {describe}
         return "fine"
 """
@@ -63,7 +63,10 @@ FAILING = {
         "signals = Signals(signals.signal, {'x': np.array(['a'] * len(candles))})",
         "pass",
     ),
-    "describe raises": ("pass", "raise KeyError('nothing')"),
+    "describe raises": (
+        "signals.signal[-1] = -1",
+        "raise KeyError('nothing')",
+    ),
 }
 
 
@@ -77,30 +80,52 @@ async def error_of(trading: Desk) -> OnetapeError:
 
 
 @pytest.mark.parametrize("how", FAILING)
-def test_a_strategy_that_fails_in_the_middle_of_a_run_ends_the_session_with_one_line(
+def test_a_strategy_that_fails_on_one_candle_of_a_run_degrades_it_until_the_next_candle(
     run: Run, db: Path, strategy_file: StrategyFile, how: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     evaluate, describe = FAILING[how]
     name = strategy_file(UNTIL_ONE.format(evaluate=evaluate, describe=describe), "until_one")
 
-    async def scene() -> OnetapeError:
+    async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
             await trading.until(trading.trades)
             await opened.go_to(1.1)
-            return await error_of(trading)
+            await trading.until_decided(0)
+            await opened.go_to(2.1)
+            await trading.until_decided(1)
+            decisions = trading.query(
+                "SELECT signal, action, json_extract(gates, '$.strategy') FROM decisions "
+                "ORDER BY timestamp"
+            )
+            assert decisions[1:] == [(0, "HOLD", "strategy failed"), (1, "HOLD", "ok")]
+            states = trading.query("SELECT state FROM trader_states ORDER BY id")
+            assert states == [("trading",), ("degraded",), ("trading",)]
+            assert len(trading.trades()) == 1
 
-    with pytest.raises(ConfigurationError) as ended:
+    run(scene())
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = (line for line in lines if line.startswith("degraded: "))
+    assert line.startswith("degraded: strategy failed: until_one ")
+    assert "the next one is tried; no entries, stops go on" in line
+
+
+def test_a_strategy_that_fails_on_its_first_candle_ends_the_session_with_one_line(
+    run: Run, db: Path, strategy_file: StrategyFile
+) -> None:
+    source = UNTIL_ONE.format(evaluate="pass", describe="pass")
+    name = strategy_file(source.replace("signals = Signals(", "signals = ("), "until_one")
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
+            await trading.until(lambda: False)
+
+    with pytest.raises(ConfigurationError, match="strategy until_one returned tuple") as ended:
         run(scene())
     text = str(ended.value)
-    assert "until_one" in text
     assert "\n" not in text
     with open_store(db, create=False) as store, store.read() as connection:
         assert connection.execute("SELECT end_reason FROM sessions").fetchall() == [(text,)]
         assert connection.execute("SELECT expires_ms FROM leases").get == 0
-        assert connection.execute("SELECT count(*) FROM trades").get == 1
-    out = capsys.readouterr().out
-    assert out.splitlines()[-1].startswith("an error: stopped with ")
-    assert "BTC, 1 trade" in out.splitlines()[-1]
 
 
 def test_a_session_whose_lease_was_taken_places_no_order(

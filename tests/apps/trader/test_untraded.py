@@ -82,7 +82,7 @@ def backtested(opened: Market, trading: Desk, last_hour: int) -> Result:
     first: int = trading.query("SELECT min(timestamp) FROM decisions")[0][0]
     candles = candles_of(opened, last_hour)
     start = int(np.searchsorted(candles.timestamp, first))
-    signals = checked_signals(trading.job.strategy, candles)
+    signals = checked_signals(trading.strategy, candles)
     return simulate(candles, signals.signal, trading.job.rules, start_index=start)
 
 

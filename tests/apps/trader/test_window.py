@@ -8,7 +8,7 @@ import pytest
 
 from desk import HOUR, KEY, MARCH, desk, market
 from onetape.store.gaps import set_gap
-from trader.window import decision_window
+from trader.window import Warmup, decision_window
 
 Run = Callable[[Any], Any]
 
@@ -28,7 +28,7 @@ def test_a_window_begins_after_the_last_unexplained_hole(run: Run, db: Path) -> 
             assert found.candles.timestamp.tolist() == [
                 MARCH + hour * HOUR for hour in range(-48, 0)
             ]
-            assert found.missing[0] == (MARCH - 60 * HOUR, MARCH - 59 * HOUR)
+            assert found.warmups[-1].missing[0] == (MARCH - 60 * HOUR, MARCH - 59 * HOUR)
             full = MARCH + (job.history - 48) * HOUR
             assert job.timeframe.shift(int(found.candles.timestamp[0]), job.history) == full
             set_gap(
@@ -36,7 +36,7 @@ def test_a_window_begins_after_the_last_unexplained_hole(run: Run, db: Path) -> 
                 state="none at exchange", asked_ms=1,
             )  # fmt: skip
             crossed = decision_window(job, newest)
-            assert (crossed.missing, crossed.wait) == ([], "")
+            assert crossed.warmups == [Warmup([], "")]
             assert int(crossed.candles.timestamp[0]) < MARCH - 60 * HOUR
 
     run(scene())

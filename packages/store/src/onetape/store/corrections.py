@@ -31,6 +31,8 @@ class CorrectedDecision(Struct, frozen=True):
     """Open of the candle that was decided on."""
     signal: int
     """Signal of the strategy at the decision: -1 sell, 0 hold, 1 buy."""
+    corrected_ms: int
+    """When the candle was corrected, market time, epoch milliseconds."""
 
 
 def accept_corrections(
@@ -94,8 +96,9 @@ def decisions_to_evaluate_again(
     """Return the marked decisions of an account on a series, oldest first."""
     with store.read() as connection:
         rows = connection.execute(
-            "SELECT d.decision, d.timestamp, d.signal FROM decisions d JOIN sessions s "
-            "ON s.session = d.session WHERE d.corrected_ms IS NOT NULL AND d.correction IS NULL "
+            "SELECT d.decision, d.timestamp, d.signal, d.corrected_ms "
+            "FROM decisions d JOIN sessions s ON s.session = d.session "
+            "WHERE d.corrected_ms IS NOT NULL AND d.correction IS NULL "
             "AND s.account = ? AND s.exchange = ? AND s.symbol = ? AND s.timeframe = ? "
             "ORDER BY d.timestamp, d.decided_ms",
             (account, *key.names),
@@ -103,13 +106,16 @@ def decisions_to_evaluate_again(
     return [CorrectedDecision(*row) for row in rows]
 
 
-def store_correction(store: Store, decision: str, text: str) -> None:
-    """Write down what a correction changes of a decision, in words.
+def store_correction(store: Store, decision: CorrectedDecision, text: str) -> None:
+    """Store what a correction changes of a decision, in words.
+
+    A decision that was marked again since it was read stays marked.
 
     Raises:
         StoreError: the file cannot be written.
     """
     with store.write() as connection:
         connection.execute(
-            "UPDATE decisions SET correction = ? WHERE decision = ?", (text, decision)
+            "UPDATE decisions SET correction = ? WHERE decision = ? AND corrected_ms = ?",
+            (text, decision.decision, decision.corrected_ms),
         )

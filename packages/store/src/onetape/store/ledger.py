@@ -35,6 +35,8 @@ _DECISIONS = (
     "decisions JOIN sessions USING (session) "
     "WHERE account = ? AND mode = ? AND exchange = ? AND symbol = ? AND timeframe = ?"
 )
+#: These, without candles on which the strategy returned no signal: it was late, ended or failed.
+_EVALUATED = f"{_DECISIONS} AND coalesce(json_extract(gates, '$.strategy'), 'ok') = 'ok'"
 
 
 class Position(Struct, frozen=True):
@@ -267,6 +269,8 @@ def last_decided(store: Store, session: Session) -> int | None:
 def decided_signals(store: Store, session: Session, start: int, end: int) -> dict[int, int]:
     """Return the signals of candles that sessions like this one decided on, by their opens.
 
+    Candles on which the strategy returned no signal are left out.
+
     Args:
         store: The open database.
         session: As for `last_decided`.
@@ -278,7 +282,7 @@ def decided_signals(store: Store, session: Session, start: int, end: int) -> dic
     """
     with store.read() as connection:
         rows = connection.execute(
-            f"SELECT timestamp, signal FROM {_DECISIONS} AND timestamp >= ? AND timestamp < ?",
+            f"SELECT timestamp, signal FROM {_EVALUATED} AND timestamp >= ? AND timestamp < ?",
             (*_like(session), start, end),
         ).fetchall()
     return dict(rows)

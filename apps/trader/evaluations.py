@@ -1,0 +1,207 @@
+"""The evaluations of the strategy for one session: started for closed candles, collected when done.
+
+Nothing here waits for the strategy. Candles that closed during an outage are evaluated at once, in
+one window: the signal of a candle depends on the candles before it only, which the bias check
+(`backtester check`) proves.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from onetape.cli.stop import ended
+from onetape.core.candles import Candles
+from onetape.exchange.rest import RestExchange
+from onetape.execution.risk import OK
+from onetape.strategies import Signals
+from trader.evaluator.evaluator import Evaluation, EvaluationFailure
+from trader.evaluator.failures import STRATEGY, gate_of, problem_of
+from trader.evaluator.messages import CandleView
+from trader.higher import Absent, larger_candles
+from trader.job import Job
+from trader.states import TraderStates
+from trader.window import DecisionWindow, Warmup, decision_window
+
+#: A strategy may take this part of the timeframe, within the bounds, wall seconds. A busy machine
+#: makes a quick strategy slow for a moment; a signal older than a minute becomes no order anyway.
+DEADLINE_SHARE: Final = 0.1
+LEAST_DEADLINE_SECONDS: Final = 5.0
+MOST_DEADLINE_SECONDS: Final = 60.0
+#: At most so many closed candles are evaluated and decided on in one go.
+MOST_ROWS: Final = 1_000
+_NO_VIEW: Final = CandleView({}, "", "")
+_NO_SIGNAL: Final = Signals(np.zeros(1, dtype=np.int8))
+
+
+class EvaluatedCandle(Struct, frozen=True):
+    """A closed candle with what the strategy returned for it."""
+
+    candles: Candles
+    """The candles that its signal rests on; it is the last of them."""
+    signals: Signals
+    """Signals of these candles alone; a single HOLD where the evaluation failed."""
+    view: CandleView
+    verdict: str
+    """Verdict of the gate `strategy`: ok, or why there is no signal."""
+    warmup: Warmup
+    absent: Absent
+    """What is missing of the higher-timeframe candles."""
+    is_repeated: bool
+    """Whether an earlier session has decided on the candle; its line is printed again."""
+
+    @property
+    def timestamp(self) -> int:
+        """Return the open of the candle, epoch seconds."""
+        return int(self.candles.timestamp[-1])
+
+
+class _Running(Struct, frozen=True):
+    """An evaluation that has started."""
+
+    rows: int
+    """How many of the last candles are decided on."""
+    window: DecisionWindow
+    absent: list[Absent]
+    """One for each candle that is decided on."""
+    task: "asyncio.Task[Evaluation | EvaluationFailure]"
+    is_repeated: bool
+    started_seconds: float
+    """Monotonic time."""
+
+
+class Evaluations:
+    """At most one evaluation at a time. All methods are called in one event loop."""
+
+    def __init__(
+        self,
+        job: Job,
+        exchange: RestExchange,
+        states: TraderStates,
+        on_done: Callable[[], None],
+    ) -> None:
+        """Begin without an evaluation.
+
+        Args:
+            job: What is traded; its evaluator runs the strategy.
+            exchange: Its clock dates candles, and tells how long a timeframe takes.
+            states: A failed evaluation degrades the trader.
+            on_done: Called when an evaluation is done, so that `take` is called soon.
+        """
+        self._job = job
+        self._exchange = exchange
+        self._states = states
+        self._on_done = on_done
+        self._running: _Running | None = None
+        self._failure: str | None = None
+        """Kind of failure of the last evaluation, or None."""
+
+    @property
+    def is_running(self) -> bool:
+        """Return whether an evaluation was started and its result is not taken."""
+        return self._running is not None
+
+    @property
+    def newest(self) -> int | None:
+        """Return the newest candle that is being evaluated for a decision, epoch seconds."""
+        running = self._running
+        if running is None or running.is_repeated:
+            return None
+        return int(running.window.candles.timestamp[-1])
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the evaluation has been running, wall clock; 0 where none is."""
+        running = self._running
+        return 0.0 if running is None else time.monotonic() - running.started_seconds
+
+    def start(self, timestamps: list[int], *, is_repeated: bool) -> None:
+        """Start to evaluate closed candles.
+
+        Args:
+            timestamps: Opens of the candles to decide on, epoch seconds, oldest first, at least
+                one, without an unexplained hole between them.
+            is_repeated: Whether an earlier session has decided on them.
+
+        Raises:
+            StoreError: the file cannot be read or written.
+        """
+        job, rows = self._job, len(timestamps)
+        window = decision_window(job, timestamps[-1], rows)
+        seen_ms = self._exchange.now_ms()
+        higher, missing = larger_candles(job, window.candles, seen_ms=seen_ms)
+        absent = [missing] * rows
+        if rows > 1 and higher:
+            # The newest candle alone needs fewer higher-timeframe candles.
+            _, absent[-1] = larger_candles(job, window.candles[-job.window :], seen_ms=seen_ms)
+        task = asyncio.create_task(
+            job.evaluator.evaluate(window.candles, higher, rows, self._deadline_seconds())
+        )
+        task.add_done_callback(lambda _: self._on_done())
+        self._running = _Running(
+            rows, window, absent, task, is_repeated, started_seconds=time.monotonic()
+        )
+
+    def take(self) -> Iterator[EvaluatedCandle]:
+        """Yield the candles whose evaluation is done, oldest first; nothing where none is.
+
+        Raises:
+            OnetapeError: the strategy failed, and it has never been evaluated by this program.
+        """
+        running = self._running
+        if running is None or not running.task.done():
+            return
+        self._running = None
+        found = running.task.result()
+        self._report(found)
+        candles = running.window.candles
+        for row in range(running.rows):
+            later = running.rows - 1 - row
+            signals, view, verdict = _NO_SIGNAL, _NO_VIEW, OK
+            if isinstance(found, EvaluationFailure):
+                verdict = gate_of(found)
+            else:
+                signals = Signals(found.signal[: len(candles) - later])
+                view = found.views[row]
+            yield EvaluatedCandle(
+                candles[: len(candles) - later],
+                signals,
+                view,
+                verdict,
+                running.window.warmups[row],
+                running.absent[row],
+                running.is_repeated,
+            )
+
+    async def stop(self) -> None:
+        """End the evaluation that is running."""
+        if self._running is not None:
+            await ended(self._running.task)
+
+    def _deadline_seconds(self) -> float:
+        """Return how long the strategy may take, wall clock."""
+        chosen = self._job.settings.strategy_timeout_seconds
+        if chosen is not None:
+            return chosen
+        candle_ms = int(self._job.timeframe.average_seconds * 1_000)
+        share = self._exchange.clock.wall_seconds(candle_ms) * DEADLINE_SHARE
+        return min(max(share, LEAST_DEADLINE_SECONDS), MOST_DEADLINE_SECONDS)
+
+    def _report(self, found: Evaluation | EvaluationFailure) -> None:
+        """Degrade the trader by a failed evaluation, once for each kind of failure in a row.
+
+        Raises:
+            OnetapeError: as of `take`.
+        """
+        if isinstance(found, Evaluation):
+            self._failure = None
+            self._states.solve(STRATEGY)
+            return
+        if found.kind == "failed" and not self._job.evaluator.has_evaluated:
+            raise found.error
+        if self._failure != found.kind:
+            self._failure = found.kind
+            self._states.report(STRATEGY, problem_of(found))

@@ -1,0 +1,243 @@
+"""Evaluates a strategy in a worker process, within a deadline."""
+
+import asyncio
+from typing import Final, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from onetape.cli.common_settings import StrategySettings
+from onetape.cli.stop import ended
+from onetape.core import errors
+from onetape.core.candles import Candles
+from onetape.core.errors import ConfigurationError, OnetapeError
+from onetape.core.folders import USER_FOLDER
+from onetape.strategies import Higher, SignalArray
+from trader.evaluator.messages import (
+    CandleView,
+    Evaluated,
+    Failure,
+    LoadedStrategy,
+    LoadRequest,
+    Reply,
+    decode_reply,
+    encode,
+    evaluate_request,
+)
+from trader.evaluator.processes import (
+    StrategyHelper,
+    WorkerConnection,
+    WorkerEnded,
+    WorkerLate,
+)
+
+#: Loading may import large libraries, and measures the lookback of a function; seconds.
+LOAD_SECONDS: Final = 60.0
+_KEY: Final = 1
+
+
+class Evaluation(Struct, frozen=True):
+    """What a strategy returned for some candles."""
+
+    signal: SignalArray
+    """1 BUY, -1 SELL, 0 HOLD for each candle, shape (n,)."""
+    views: list[CandleView]
+    """What the strategy sees on each of the last candles, oldest first."""
+
+
+class EvaluationFailure(Struct, frozen=True):
+    """Why there is no evaluation."""
+
+    kind: Literal["late", "ended", "failed"]
+    """`late`: no reply in time; `ended`: the worker process ended; `failed`: the code raised or
+    returned something that is not usable."""
+    text: str
+    error: OnetapeError
+
+
+class StrategyEvaluator:
+    """One strategy and its worker process, which is replaced when it is late or ends."""
+
+    def __init__(
+        self,
+        settings: StrategySettings,
+        timeframe: str,
+        helper: StrategyHelper,
+        *,
+        memory_mb: int,
+    ) -> None:
+        """Prepare; no process is started yet.
+
+        Args:
+            settings: Name and parameters of the strategy.
+            timeframe: The traded CCXT timeframe.
+            helper: Forks the worker.
+            memory_mb: Address space that the worker may use, MB.
+        """
+        self.settings = settings
+        """Name and parameters of the strategy."""
+        self._timeframe = timeframe
+        self._helper = helper
+        self._memory_mb = memory_mb
+        self._lock = asyncio.Lock()
+        """One evaluation at a time; the time of one does not count for the next."""
+        self._worker: WorkerConnection | None = None
+        self._check: asyncio.Task[bool] | None = None
+        """Whether the strategy has left processes running; awaited before the next evaluation."""
+        self._loaded: LoadedStrategy | None = None
+        self._has_evaluated = False
+
+    @property
+    def strategy(self) -> LoadedStrategy:
+        """Return the strategy, once it is loaded."""
+        if self._loaded is None:
+            raise self._failed("is not loaded yet")
+        return self._loaded
+
+    @property
+    def has_evaluated(self) -> bool:
+        """Return whether the strategy has returned usable signals before."""
+        return self._has_evaluated
+
+    async def load(self) -> LoadedStrategy:
+        """Load the strategy in a new worker.
+
+        Raises:
+            UsageError: no such strategy or parameter, or a value that it does not allow.
+            ConfigurationError: the strategy's file cannot be used, or has changed since the first
+                time.
+        """
+        try:
+            return await self._load()
+        except WorkerLate:
+            raise self._failed(f"was not loaded within {LOAD_SECONDS:.0f} s") from None
+        except WorkerEnded as error:
+            raise self._failed(f"could not be loaded: {error}") from error
+
+    async def _load(self) -> LoadedStrategy:
+        """Load the strategy; errors as of `load`, and WorkerLate, WorkerEnded."""
+        await self._discard()
+        request = LoadRequest(
+            _KEY,
+            self.settings.name,
+            dict(self.settings.parameters),
+            str(USER_FOLDER),
+            self._timeframe,
+        )
+        reply = await self._call(encode(request), LOAD_SECONDS)
+        if isinstance(reply, Failure):
+            raise _error_of(reply)
+        if not isinstance(reply, LoadedStrategy):
+            raise self._failed("could not be loaded: its process sent something else")
+        if self._loaded is not None and reply != self._loaded:
+            await self._discard()
+            raise self._failed(
+                "has changed since the trader was started, and its process had to be started "
+                "again; restart the trader"
+            )
+        self._loaded = reply
+        return reply
+
+    async def evaluate(
+        self, candles: Candles, higher: Higher, rows: int, seconds: float
+    ) -> Evaluation | EvaluationFailure:
+        """Evaluate the strategy once.
+
+        Args:
+            candles: Closed candles, oldest first, at least one.
+            higher: Candles of each higher timeframe of the strategy.
+            rows: How many of the last candles are decided on.
+            seconds: How long the strategy may take, wall clock; starting a worker is extra.
+        """
+        async with self._lock:
+            return await self._evaluate(candles, higher, rows, seconds)
+
+    async def _evaluate(
+        self, candles: Candles, higher: Higher, rows: int, seconds: float
+    ) -> Evaluation | EvaluationFailure:
+        try:
+            if not await self._is_ready():
+                await self._load()
+            request = evaluate_request(_KEY, candles, higher, rows)
+            reply = await self._call(encode(request), seconds)
+        except WorkerLate:
+            await self._discard()
+            return self._failure("late", f"no signals within {seconds:g} s")
+        except WorkerEnded as error:
+            await self._discard()
+            return self._failure("ended", str(error))
+        except OnetapeError as error:
+            await self._discard()
+            return EvaluationFailure("failed", str(error), error)
+        except BaseException:
+            await self._discard()
+            raise
+        if self._worker is not None:
+            self._check = asyncio.create_task(self._worker.is_clean())
+        if isinstance(reply, Failure):
+            return EvaluationFailure("failed", reply.text, _error_of(reply))
+        found = _evaluation(reply, len(candles), rows)
+        if found is None:
+            await self._discard()
+            return self._failure("ended", "its process sent something that is no reply")
+        self._has_evaluated = True
+        return found
+
+    async def close(self) -> None:
+        """End the worker."""
+        await self._discard()
+
+    async def _is_ready(self) -> bool:
+        """Return whether there is a worker, with nothing of the strategy running beside it."""
+        if self._worker is None:
+            return False
+        if self._check is None:
+            return True
+        check, self._check = self._check, None
+        return await check
+
+    async def _call(self, message: bytes, seconds: float) -> Reply:
+        if self._worker is None:
+            try:
+                self._worker = self._helper.start_worker(self._memory_mb)
+            except OSError as error:
+                text = f"no process could be started: {error.strerror or error}"
+                raise WorkerEnded(text) from error
+        try:
+            return decode_reply(await self._worker.call(message, seconds))
+        except msgspec.DecodeError as error:
+            raise WorkerEnded("its process sent something that is no reply") from error
+
+    async def _discard(self) -> None:
+        """End the worker; the next evaluation starts a new one."""
+        if self._check is not None:
+            await ended(self._check)
+            self._check = None
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+
+    def _failed(self, text: str) -> ConfigurationError:
+        return ConfigurationError(f"strategy {self.settings.name} {text}")
+
+    def _failure(self, kind: Literal["late", "ended"], text: str) -> EvaluationFailure:
+        return EvaluationFailure(kind, text, self._failed(f"{kind}: {text}"))
+
+
+def _evaluation(reply: Reply, candles: int, rows: int) -> Evaluation | None:
+    """Return a reply's signals, or None where they do not fit the request."""
+    if not isinstance(reply, Evaluated) or len(reply.views) != rows:
+        return None
+    signal = np.frombuffer(reply.signal, np.int8)
+    if len(signal) != candles or np.abs(signal).max(initial=0) > 1:
+        return None
+    return Evaluation(signal, reply.views)
+
+
+def _error_of(failure: Failure) -> OnetapeError:
+    """Return the error that a worker has sent."""
+    kind = getattr(errors, failure.kind, ConfigurationError)
+    if not (isinstance(kind, type) and issubclass(kind, OnetapeError)):
+        kind = ConfigurationError
+    return kind(failure.text, setting=failure.settings)

@@ -1,0 +1,27 @@
+"""What the trader reports and stores where a strategy could not be evaluated."""
+
+from typing import Final
+
+from trader.evaluator.evaluator import EvaluationFailure
+from trader.states import Problem
+
+#: Source of the problems of the strategy.
+STRATEGY: Final = "strategy"
+_MEASURE: Final = "no decision on this candle, the next one is tried; no entries, stops go on"
+_REMEDIES: Final = {
+    "late": "if this lasts, make the strategy faster, or raise strategy_timeout_seconds",
+    "ended": "if this lasts, fix the strategy's file and restart the trader",
+    "failed": "if this lasts, fix the strategy's file and restart the trader",
+}
+
+
+def gate_of(failure: EvaluationFailure) -> str:
+    """Return the verdict of the gate `strategy`: strategy late, strategy ended, strategy failed."""
+    return f"{STRATEGY} {failure.kind}"
+
+
+def problem_of(failure: EvaluationFailure) -> Problem:
+    """Return the failure as a problem that degrades the trader."""
+    text = failure.text.partition("; ")[0].removeprefix("strategy ")
+    reason = f"{gate_of(failure)}: {text}"
+    return Problem(reason, _MEASURE, _REMEDIES[failure.kind])

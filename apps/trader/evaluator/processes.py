@@ -1,0 +1,208 @@
+"""The trader's side of the helper process and of its workers."""
+
+import asyncio
+import atexit
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from typing import Final
+
+from msgspec import Struct
+
+from onetape.cli.stop import ended
+from trader.evaluator.helper import CHECK, CLEAN, MOST_REASON, START
+from trader.evaluator.messages import HEADER, MOST_BYTES
+
+#: The helper ends by itself when its socket is closed; after this it is killed, seconds.
+END_SECONDS: Final = 1.0
+#: A reply that has arrived while the event loop was held up is still read, seconds.
+SECOND_LOOK_SECONDS: Final = 0.25
+#: How long the helper may take to say why a worker ended, seconds.
+REASON_SECONDS: Final = 2.0
+MEGABYTE: Final = 1_000_000
+#: Instead of a reply with a length that no reply has; it cannot be decoded.
+_NO_REPLY: Final = b""
+
+
+class WorkerLate(Exception):
+    """A worker has not replied in time."""
+
+
+class WorkerEnded(Exception):
+    """A worker has ended; the text is the reason."""
+
+
+class StrategyHelper:
+    """The helper process, started when the first worker is needed, and again if it ends."""
+
+    def __init__(self) -> None:
+        """Prepare; no process is started yet."""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    @property
+    def process_id(self) -> int | None:
+        """Return the number of the process, or None where it is not started."""
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> None:
+        """Start the process now, so that its imports run beside those of the trader."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        self.close()
+        control, theirs = socket.socketpair()
+        hidden = ("ONETAPE_", "TRADER__")
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(hidden)
+        }
+        with theirs:
+            self._process = subprocess.Popen(
+                # -P: a file of the working folder must not stand in for a module.
+                [sys.executable, "-P", "-m", "trader.evaluator.helper"],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                env=environment | {"OPENBLAS_NUM_THREADS": "1"},
+                start_new_session=True,
+            )
+        self._control = control
+        atexit.register(self.close)
+
+    def start_worker(self, memory_mb: int) -> "WorkerConnection":
+        """Start a worker.
+
+        Args:
+            memory_mb: Address space that the worker may use, MB.
+
+        Raises:
+            OSError: the system lacks memory or processes.
+        """
+        connection, theirs = socket.socketpair()
+        status, their_status = socket.socketpair()
+        with theirs, their_status:
+            descriptors = [theirs.fileno(), their_status.fileno()]
+            try:
+                self._send(memory_mb, descriptors)
+            except OSError:
+                self.close()
+                try:
+                    self._send(memory_mb, descriptors)
+                except OSError:
+                    connection.close()
+                    status.close()
+                    raise
+        return WorkerConnection(connection, status)
+
+    def _send(self, memory_mb: int, descriptors: list[int]) -> None:
+        self.start()
+        if self._control is not None:
+            socket.send_fds(self._control, [START.pack(memory_mb * MEGABYTE)], descriptors)
+
+    def close(self) -> None:
+        """End the process, with all workers and what they started."""
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            try:
+                self._process.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+        atexit.unregister(self.close)
+
+
+class WorkerConnection(Struct, eq=False):
+    """The sockets of one worker."""
+
+    connection: socket.socket
+    status: socket.socket
+
+    def __post_init__(self) -> None:
+        """Let the event loop wait for the sockets."""
+        self.connection.setblocking(False)
+        self.status.setblocking(False)
+
+    async def call(self, message: bytes, seconds: float) -> bytes:
+        """Send a request and return the reply.
+
+        Args:
+            message: The request, with its length before it.
+            seconds: How long the worker may take, wall clock.
+
+        Raises:
+            WorkerLate: there was no reply in time.
+            WorkerEnded: the worker ended.
+        """
+        exchange = asyncio.create_task(self._exchange(message))
+        status = asyncio.create_task(self._ended())
+        try:
+            for timeout in (seconds, SECOND_LOOK_SECONDS):
+                await asyncio.wait(
+                    (exchange, status), timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+                )
+                if exchange.done() or status.done():
+                    break
+            if exchange.done():
+                reply = exchange.result()
+                if reply is not None:
+                    return reply
+                await asyncio.wait((status,), timeout=REASON_SECONDS)
+            if status.done():
+                raise WorkerEnded(status.result())
+            if exchange.done():
+                raise WorkerEnded("it closed its connection to the trader")
+            raise WorkerLate
+        finally:
+            await ended(exchange, status)
+
+    async def is_clean(self) -> bool:
+        """Return whether nothing is running that the strategy has left behind.
+
+        Where something is, or where the worker is gone, it must not be used again.
+        """
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(REASON_SECONDS):
+                await loop.sock_sendall(self.status, CHECK)
+                return await loop.sock_recv(self.status, MOST_REASON) == CLEAN
+        return False
+
+    def close(self) -> None:
+        """End the worker, with everything that it started."""
+        self.status.close()
+        self.connection.close()
+
+    async def _exchange(self, message: bytes) -> bytes | None:
+        """Return the reply, or None where the connection ends."""
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.sock_sendall(self.connection, message)
+            header = await self._read(HEADER.size)
+            if header is None:
+                return None
+            (length,) = HEADER.unpack(header)
+            return await self._read(length) if length <= MOST_BYTES else _NO_REPLY
+        except OSError:
+            return None
+
+    async def _read(self, count: int) -> bytes | None:
+        loop = asyncio.get_running_loop()
+        found = bytearray()
+        while len(found) < count:
+            part = await loop.sock_recv(self.connection, min(count - len(found), 1 << 20))
+            if not part:
+                return None
+            found += part
+        return bytes(found)
+
+    async def _ended(self) -> str:
+        """Return why the worker ended, once it has."""
+        loop = asyncio.get_running_loop()
+        try:
+            reason = await loop.sock_recv(self.status, MOST_REASON)
+        except OSError:
+            reason = b""
+        return reason.decode(errors="replace") or "the helper process ended"

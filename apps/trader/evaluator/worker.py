@@ -1,0 +1,138 @@
+"""The loop of the process that runs a strategy's code: load and evaluate strategies on request.
+
+The process has one socket to the trader, and neither the database, nor an exchange, nor settings.
+"""
+
+import math
+import socket
+from pathlib import Path
+
+from onetape.core.clock import utc_text
+from onetape.core.errors import ConfigurationError, OnetapeError
+from onetape.core.timeframes import Timeframe
+from onetape.core.words import said
+from onetape.strategies import (
+    Signals,
+    Strategy,
+    checked_signals,
+    digest,
+    higher_lookback_of,
+    higher_timeframes_of,
+    load_strategy,
+    lookback_of,
+    parameters_of,
+)
+from onetape.strategies.extras import LONGEST_TEXT
+from onetape.strategies.hearing import printing_to_stderr
+from trader.evaluator.messages import (
+    HEADER,
+    CandleView,
+    Evaluated,
+    EvaluateRequest,
+    Failure,
+    LoadedStrategy,
+    LoadRequest,
+    Reply,
+    Request,
+    as_higher,
+    decode_request,
+    encode,
+)
+
+
+def serve(connection: socket.socket) -> None:
+    """Answer requests until the trader closes its end of the connection.
+
+    Raises:
+        OSError: the connection is broken, or the strategy's code has closed it.
+    """
+    strategies: dict[int, Strategy] = {}
+    while (body := _receive(connection)) is not None:
+        connection.sendall(encode(_reply(decode_request(body), strategies)))
+
+
+def _receive(connection: socket.socket) -> bytes | None:
+    """Return the next message without its length; None where the trader has closed its end."""
+    header = _read(connection, HEADER.size)
+    if header is None:
+        return None
+    (length,) = HEADER.unpack(header)
+    return _read(connection, length)
+
+
+def _read(connection: socket.socket, count: int) -> bytes | None:
+    found = bytearray()
+    while len(found) < count:
+        part = connection.recv(min(count - len(found), 1 << 20))
+        if not part:
+            return None
+        found += part
+    return bytes(found)
+
+
+def _reply(request: Request, strategies: dict[int, Strategy]) -> Reply:
+    try:
+        if isinstance(request, LoadRequest):
+            strategies[request.key], loaded = _load(request)
+            return loaded
+        return _evaluate(strategies[request.key], request)
+    except OnetapeError as error:
+        return Failure(type(error).__name__, str(error), error.settings)
+    except BaseException as error:
+        # Such as KeyboardInterrupt, raised by the strategy's code.
+        text = f"the strategy's code raised {type(error).__name__}: {said(error)}"
+        return Failure(ConfigurationError.__name__, text)
+
+
+def _load(request: LoadRequest) -> tuple[Strategy, LoadedStrategy]:
+    strategy = load_strategy(
+        request.name, request.parameters, user_folder=Path(request.user_folder)
+    )
+    higher = higher_timeframes_of(strategy, Timeframe.parse(request.timeframe))
+    loaded = LoadedStrategy(
+        name=strategy.name,
+        lookback=lookback_of(strategy),
+        higher_lookback=higher_lookback_of(strategy) if higher else 0,
+        higher_timeframes=tuple(one.name for one in higher),
+        parameters={one.name: getattr(strategy, one.name) for one in parameters_of(strategy)},
+        code_digest=digest(strategy),
+    )
+    return strategy, loaded
+
+
+def _evaluate(strategy: Strategy, request: EvaluateRequest) -> Evaluated:
+    candles = request.candles.candles()
+    signals = checked_signals(strategy, candles, as_higher(request.higher))
+    views = [
+        _view(strategy, signals, index, int(candles.timestamp[index]))
+        for index in range(-request.rows, 0)
+    ]
+    return Evaluated(signals.signal.tobytes(), views)
+
+
+def _view(strategy: Strategy, signals: Signals, index: int, timestamp: int) -> CandleView:
+    """Return what the strategy sees on one candle.
+
+    Raises:
+        ConfigurationError: the strategy's `describe` failed.
+    """
+    values = {name: float(column[index]) for name, column in signals.indicators.items()}
+    return CandleView(
+        {name: value if math.isfinite(value) else None for name, value in values.items()},
+        flat=_description(strategy, signals, index, timestamp, holding=False),
+        holding=_description(strategy, signals, index, timestamp, holding=True),
+    )
+
+
+def _description(
+    strategy: Strategy, signals: Signals, index: int, timestamp: int, *, holding: bool
+) -> str:
+    try:
+        with printing_to_stderr():
+            text = str(strategy.describe(signals, index, holding=holding))[:LONGEST_TEXT]
+    except (Exception, SystemExit) as error:
+        raise ConfigurationError(
+            f"strategy {strategy.name} could not describe the candle {utc_text(timestamp)} "
+            f"({type(error).__name__}: {error}); fix its describe() or its indicators"
+        ) from error
+    return " ".join(text.split())

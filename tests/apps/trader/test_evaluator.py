@@ -1,0 +1,310 @@
+"""The process that evaluates a strategy: what its code may do, and what ends with it."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import hostile_strategies as hostile
+from desk import strategy_evaluator
+from hostile_strategies import is_running, noted_processes, write_hostile
+from onetape.core.errors import ConfigurationError, UsageError
+from onetape.strategies import checked_signals, load_strategy
+from onetape.strategies.testing import random_candles
+from trader.evaluator.evaluator import Evaluation, EvaluationFailure, StrategyEvaluator
+from trader.evaluator.processes import StrategyHelper
+
+Run = Callable[[Any], Any]
+CANDLES = random_candles(120, seed=1)
+QUICK_SECONDS = 0.3
+PATIENT_SECONDS = 20.0
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+@asynccontextmanager
+async def evaluating(name: str) -> AsyncGenerator[StrategyEvaluator]:
+    """Load a strategy in a worker; end it afterwards."""
+    evaluator = strategy_evaluator(name)
+    try:
+        await evaluator.load()
+        yield evaluator
+    finally:
+        await evaluator.close()
+
+
+async def evaluated(
+    evaluator: StrategyEvaluator, seconds: float = PATIENT_SECONDS, rows: int = 1
+) -> Evaluation | EvaluationFailure:
+    return await evaluator.evaluate(CANDLES, {}, rows, seconds)
+
+
+async def signal_of(evaluator: StrategyEvaluator) -> int:
+    found = await evaluated(evaluator)
+    assert isinstance(found, Evaluation), found
+    return int(found.signal[-1])
+
+
+async def failure_of(
+    evaluator: StrategyEvaluator, seconds: float = PATIENT_SECONDS
+) -> EvaluationFailure:
+    found = await evaluated(evaluator, seconds)
+    assert isinstance(found, EvaluationFailure)
+    return found
+
+
+async def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("name", ["rsi", "macd", "bollinger", "donchian"])
+def test_signals_and_values_are_those_of_an_evaluation_in_this_process(run: Run, name: str) -> None:
+    async def scene() -> None:
+        strategy = load_strategy(name)
+        expected = checked_signals(strategy, CANDLES)
+        async with evaluating(name) as evaluator:
+            found = await evaluated(evaluator, rows=3)
+            assert isinstance(found, Evaluation)
+            assert np.array_equal(found.signal, expected.signal)
+            for row, view in zip((-3, -2, -1), found.views, strict=True):
+                assert view.flat == strategy.describe(expected, row, holding=False)
+                assert view.holding == strategy.describe(expected, row, holding=True)
+                values = {key: column[row] for key, column in expected.indicators.items()}
+                assert view.indicators == {
+                    key: float(value) if np.isfinite(value) else None
+                    for key, value in values.items()
+                }
+
+    run(scene())
+
+
+#: Each with the kind of failure and words of its text; None: the signals come all the same.
+ATTACKS: dict[str, tuple[str, str | None, str]] = {
+    "loops for ever": (hostile.ENDLESS, "late", "no signals within 0.3 s"),
+    "sleeps longer than the deadline": (hostile.SLEEPS, "late", "no signals within 0.3 s"),
+    "allocates 1.5 TB": (hostile.ALLOCATES, "failed", "Unable to allocate 1.36 TiB"),
+    "ends its process": (hostile.ENDS, "ended", "it ended its process with exit code 7"),
+    "kills its process": (hostile.KILLED, "ended", "its process was ended by SIGKILL"),
+    "closes all descriptors": (hostile.CLOSES, "ended", ""),
+    "writes into the connection": (hostile.GARBAGE, "ended", ""),
+    "raises KeyboardInterrupt": (hostile.INTERRUPTS, "failed", "KeyboardInterrupt"),
+    "starts threads": (hostile.THREADS, None, ""),
+    "prints": (hostile.PRINTS, None, ""),
+    "signals its group and its parent": (hostile.SIGNALS, None, ""),
+}
+
+
+@pytest.mark.parametrize("what", ATTACKS)
+def test_the_event_loop_goes_on_and_the_next_candle_is_evaluated_when_a_strategy(
+    run: Run, tmp_path: Path, what: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    attack, kind, words = ATTACKS[what]
+    name = write_hostile(tmp_path, attack, condition=f"not (FOLDER / {'done'!r}).exists()")
+    stalls: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.01)
+            stalls.append(time.monotonic() - before)
+
+    async def scene() -> None:
+        async with evaluating(name) as evaluator:
+            watching = asyncio.create_task(watch())
+            seconds = QUICK_SECONDS if kind == "late" else PATIENT_SECONDS
+            found = await evaluated(evaluator, seconds)
+            watching.cancel()
+            if kind is None:
+                assert isinstance(found, Evaluation), found
+            else:
+                assert isinstance(found, EvaluationFailure)
+                assert found.kind == kind
+                assert words in found.text
+            (tmp_path / "done").touch()
+            assert await signal_of(evaluator) == 1
+
+    run(scene())
+    assert max(stalls, default=0.0) < 0.25
+    assert capfd.readouterr().out == ""
+
+
+def test_processes_that_a_strategy_leaves_running_are_ended_after_the_candle(
+    run: Run, tmp_path: Path
+) -> None:
+    name = write_hostile(tmp_path, hostile.FORKS, condition="not (FOLDER / 'processes').exists()")
+
+    async def scene() -> None:
+        async with evaluating(name) as evaluator:
+            assert await signal_of(evaluator) == 1
+            left = noted_processes(tmp_path)
+            assert len(left) == 3
+            await until(lambda: not any(map(is_running, left)))
+            assert await signal_of(evaluator) == 1
+
+    run(scene())
+
+
+def test_a_late_worker_is_ended_with_the_processes_that_it_has_started(
+    run: Run, tmp_path: Path
+) -> None:
+    attack = f"{hostile.FORKS}\n            note_process()\n            {hostile.ENDLESS}"
+    name = write_hostile(tmp_path, attack)
+
+    async def scene() -> None:
+        async with evaluating(name) as evaluator:
+            evaluation = asyncio.create_task(failure_of(evaluator, 2.0))
+            await until(lambda: len(noted_processes(tmp_path)) == 4)
+            processes = noted_processes(tmp_path)
+            assert all(map(is_running, processes))
+            assert (await evaluation).kind == "late"
+            await until(lambda: not any(map(is_running, processes)))
+
+    run(scene())
+
+
+def test_one_worker_that_hangs_holds_up_no_other(run: Run, tmp_path: Path) -> None:
+    name = write_hostile(tmp_path, hostile.ENDLESS)
+
+    async def scene() -> None:
+        async with evaluating(name) as hanging, evaluating("rsi") as other:
+            late = asyncio.create_task(failure_of(hanging, 1.0))
+            for _ in range(5):
+                assert isinstance(await evaluated(other), Evaluation)
+            assert not late.done()
+            assert (await late).kind == "late"
+            assert isinstance(await evaluated(other), Evaluation)
+
+    run(scene())
+
+
+def test_a_helper_that_was_killed_is_started_again(run: Run) -> None:
+    async def scene() -> None:
+        helper = StrategyHelper()
+        evaluator = StrategyEvaluator(
+            strategy_evaluator("rsi").settings, "1h", helper, memory_mb=4_096
+        )
+        try:
+            await evaluator.load()
+            assert isinstance(await evaluated(evaluator), Evaluation)
+            process_id = helper.process_id
+            assert process_id is not None
+            os.kill(process_id, signal.SIGKILL)
+            found = await evaluated(evaluator)
+            if isinstance(found, EvaluationFailure):  # it died in the middle of this evaluation
+                assert found.kind == "ended"
+                found = await evaluated(evaluator)
+            assert isinstance(found, Evaluation)
+        finally:
+            await evaluator.close()
+            helper.close()
+
+    run(scene())
+
+
+OWNER = """
+import asyncio, sys
+from desk import strategy_evaluator
+from onetape.strategies.testing import random_candles
+
+async def main():
+    evaluator = strategy_evaluator(sys.argv[1])
+    await evaluator.load()
+    await evaluator.evaluate(random_candles(50, seed=1), {}, 1, 100.0)
+
+asyncio.run(main())
+"""
+
+
+def test_a_killed_trader_takes_its_strategy_with_it(run: Run, tmp_path: Path) -> None:
+    attack = f"{hostile.FORKS}\n            note_process()\n            {hostile.ENDLESS}"
+    name = write_hostile(tmp_path, attack)
+
+    async def scene() -> None:
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        owner = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", OWNER, name, env=environment
+        )
+        await until(lambda: len(noted_processes(tmp_path)) == 4)
+        owner.kill()
+        await owner.wait()
+        await until(lambda: not any(map(is_running, noted_processes(tmp_path))))
+
+    run(scene())
+
+
+def test_a_file_that_changed_under_the_trader_is_not_traded_after_a_restart_of_its_process(
+    run: Run, tmp_path: Path
+) -> None:
+    name = write_hostile(tmp_path, hostile.ENDS, condition="len(CALLS) == 2")
+
+    async def scene() -> None:
+        async with evaluating(name) as evaluator:
+            assert await signal_of(evaluator) == 1
+            assert (await failure_of(evaluator)).kind == "ended"
+            write_hostile(tmp_path, "pass")
+            found = await failure_of(evaluator)
+            assert found.kind == "failed"
+            assert "has changed since the trader was started" in found.text
+
+    run(scene())
+
+
+def test_a_strategy_that_cannot_be_loaded_is_refused_by_its_own_error(
+    run: Run, tmp_path: Path
+) -> None:
+    async def load(name: str) -> None:
+        async with evaluating(name):
+            pass
+
+    broken = tmp_path / "broken.py"
+    for text, words in (
+        ("import os\nos._exit(3)\n", "could not be loaded: it ended its process with exit code 3"),
+        ("x = 1 / 0\n", "broken.py, line 1: ZeroDivisionError"),
+    ):
+        broken.write_text(text, encoding="utf-8")
+        with pytest.raises(ConfigurationError, match=words):
+            run(load(str(broken)))
+    with pytest.raises(UsageError, match="strategy 'none' does not exist"):
+        run(load("none"))
+
+
+def test_the_process_of_a_strategy_has_no_setting_no_socket_and_none_of_ccxt(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attack = (
+        "(FOLDER / 'seen').write_text(repr((sorted(os.environ), sorted(sys.modules), "
+        "[os.readlink(f'/proc/self/fd/{fd}') for fd in range(100) "
+        "if os.path.islink(f'/proc/self/fd/{fd}')])))"
+    )
+    monkeypatch.setenv("ONETAPE_KEY", "secret")
+    monkeypatch.setenv("TRADER__CASH", "1")
+    name = write_hostile(tmp_path, attack)
+
+    async def scene() -> None:
+        helper = StrategyHelper()
+        evaluator = StrategyEvaluator(
+            strategy_evaluator(name).settings, "1h", helper, memory_mb=4_096
+        )
+        try:
+            await evaluator.load()
+            assert await signal_of(evaluator) == 1
+        finally:
+            await evaluator.close()
+            helper.close()
+
+    run(scene())
+    environment, modules, files = eval((tmp_path / "seen").read_text())  # noqa: S307 - of our own
+    assert not {name for name in environment if name.startswith(("ONETAPE_", "TRADER__"))}
+    assert not {"ccxt", "apsw", "aiohttp", "typer"} & set(modules)
+    assert sum(file.startswith("socket:") for file in files) == 1

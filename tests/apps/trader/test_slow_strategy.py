@@ -1,0 +1,100 @@
+"""A trader whose strategy hangs, or that has many candles to decide on at once."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hostile_strategies as hostile
+from desk import HOUR, KEY, MARCH, OFTEN, desk, market
+from hostile_strategies import noted_processes, write_hostile
+from onetape.engine import ExitConfig
+from onetape.store.candles import last_closed
+from onetape.strategies import checked_signals
+
+Run = Callable[[Any], Any]
+StrategyFile = Callable[..., str]
+
+HANGS = f"note_process(); {hostile.ENDLESS}".replace("; ", "\n            ", 1)
+TIGHT = ExitConfig(stop_loss=0.0001)
+
+
+def test_a_stop_sells_while_the_strategy_hangs(run: Run, db: Path, tmp_path: Path) -> None:
+    name = write_hostile(tmp_path, HANGS, condition=f"candles.timestamp[-1] >= {MARCH}")
+
+    async def scene() -> None:
+        async with (
+            market(0.25) as opened,
+            desk(opened, db, strategy=name, exits=TIGHT, strategy_timeout_seconds=50.0) as trading,
+        ):
+            await trading.until(trading.trades)
+            await opened.go_to(1.1)
+            await trading.until(lambda: noted_processes(tmp_path))
+            await trading.until(lambda: len(trading.trades()) == 2, seconds=20)
+            assert MARCH not in trading.decided()
+
+    run(scene())
+
+
+def test_a_candle_without_signals_does_not_let_a_run_of_buys_enter_again(
+    run: Run, db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = write_hostile(tmp_path, HANGS, condition=f"candles.timestamp[-1] == {MARCH + HOUR}")
+
+    async def scene() -> None:
+        async with (
+            market(0.25) as opened,
+            desk(opened, db, strategy=name, exits=TIGHT, strategy_timeout_seconds=1.0) as trading,
+        ):
+            await trading.until(trading.trades)
+            for hour in (1, 2, 3):
+                await opened.go_to(hour + 0.1)
+                await trading.until_decided(hour - 1)
+            rows = trading.query(
+                "SELECT json_extract(gates, '$.strategy'), json_extract(gates, '$.re-entry'), "
+                "signal, action FROM decisions WHERE timestamp >= ? ORDER BY timestamp",
+                MARCH + HOUR,
+            )
+            used = "its run of BUYs has led to the entry of 2024-03-01 00:00 already"
+            assert rows == [("strategy late", None, 0, "HOLD"), ("ok", used, 1, "HOLD")]
+            assert len(trading.trades()) == 2
+
+    run(scene())
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("degraded: strategy late: no signals within 1 s;") for line in lines)
+    assert any("HOLD (strategy late: no order), next 03:00" in line for line in lines)
+    assert any(line.startswith("trading again after") for line in lines)
+
+
+def test_candles_of_an_outage_are_evaluated_at_once_as_one_by_one(
+    run: Run, db: Path, tmp_path: Path, strategy_file: StrategyFile
+) -> None:
+    notes = tmp_path / "evaluations"
+    counting = f"        with open({str(notes)!r}, 'a') as file:\n            file.write('x')\n"
+    source = OFTEN.replace("        rose =", f"{counting}        rose =")
+    name = strategy_file(source)
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
+            await trading.until_live(opened)
+            await trading.until_decided(-1)
+            before = len(notes.read_text())
+            opened.gate.refuses_sockets = opened.gate.rest_is_down = True
+            opened.gate.cut()
+            await opened.go_to(12.5)
+            opened.gate.refuses_sockets = opened.gate.rest_is_down = False
+            await trading.until_decided(11)
+            assert len(notes.read_text()) - before <= 3
+            rows = trading.query(
+                "SELECT timestamp, signal, indicators FROM decisions WHERE timestamp >= ?", MARCH
+            )
+            assert len(rows) == 12
+            for timestamp, signal, indicators in rows:
+                window = last_closed(trading.store, KEY, trading.job.window, up_to=timestamp)
+                alone = checked_signals(trading.strategy, window)
+                assert signal == alone.signal[-1]
+                assert json.loads(indicators) == {"change": alone.indicators["change"][-1]}
+
+    run(scene())
