@@ -89,6 +89,8 @@ class PaperExits:
         if state.opened is not None:
             start = state.opened.timestamp
         end = job.timeframe.next(timestamp)
+        if start >= end:
+            return
         for candle in rows_of(closed_between(job.store, job.key, start, end)):
             self._feed_first(candle)
             self._carry_out(self._stepper.close(candle), candle)

@@ -1,0 +1,181 @@
+"""The state of the trading rules as a new session rebuilds it from the store."""
+
+from collections.abc import Generator
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onetape.core.candles import Candle, Candles, SeriesKey
+from onetape.core.steps import IDEAL_MARKET
+from onetape.core.timeframes import Timeframe
+from onetape.core.trading import Decision, Order, Session, Side, Trade
+from onetape.engine import AccountConfig, Exit, ExitConfig
+from onetape.exchange.markets import Market
+from onetape.store.candles import insert_closed, replace_forming
+from onetape.store.database import Store, open_store
+from onetape.store.leases import Fence, acquire_lease
+from onetape.store.ledger import insert_decision, insert_order, insert_trade
+from onetape.store.sessions import start_session
+from onetape.strategies import BUY, Signals, load_strategy
+from trader.account import asked_balance
+from trader.job import Job
+from trader.paper import PaperBroker
+from trader.run import account_config
+from trader.settings import TraderSettings
+from trader.stepping import RuleStepper
+
+KEY = SeriesKey("simulator", "BTC/USDT", "1h")
+HOUR, START = 3_600, 1_709_251_200
+STOP = AccountConfig(exits=ExitConfig(stop_loss=0.05))
+
+
+def candle(hour: int, low: float = 100.0) -> Candle:
+    return Candle(START + hour * HOUR, 100.0, 100.0, low, 100.0, 1.0)
+
+
+class Stored:
+    """An account in a store: candles of 100, decisions, and an entry."""
+
+    def __init__(self, store: Store) -> None:
+        self.settings = TraderSettings(exchange="simulator", account=STOP)
+        session = Session(
+            session="s", app="trader", mode="paper", account="a", exchange=KEY.exchange,
+            symbol=KEY.symbol, timeframe=KEY.timeframe, strategy="buy_and_hold", parameters={},
+            code_digest="0", started_ms=0,
+        )  # fmt: skip
+        self.job = Job(
+            settings=self.settings,
+            key=KEY,
+            timeframe=Timeframe.parse(KEY.timeframe),
+            market=Market(KEY.symbol, "BTC", "USDT", IDEAL_MARKET, active=True),
+            strategy=load_strategy("buy_and_hold"),
+            rules=account_config(self.settings, IDEAL_MARKET),
+            start_balance=asked_balance(self.settings),
+            store=store,
+            session=session,
+        )
+        self.fence = Fence("a", acquire_lease(store, "a", "a test", now_ms=0, seconds=1e9))
+        start_session(store, session, self.fence)
+
+    def close(self, *hours: int) -> None:
+        rows = [candle(hour) for hour in hours]
+        insert_closed(self.job.store, KEY, rows, source="rest", seen_ms=0)
+
+    def decide(self, hour: int, signal: int) -> None:
+        decision = Decision(
+            decision=f"d{hour}", session="s", timestamp=START + hour * HOUR, signal=signal,
+            indicators={}, gates={}, action="HOLD", decided_ms=0,
+        )  # fmt: skip
+        insert_decision(self.job.store, decision, None, self.fence)
+
+    def trade(self, side: Side, hour: int) -> None:
+        """Fill an order in a candle."""
+        name, amount = f"{side}{hour}", Decimal(1)
+        order = Order(
+            client_order_id=name, session="s", mode="paper", account="a", exchange=KEY.exchange,
+            symbol=KEY.symbol, timeframe=KEY.timeframe, side=side, type="market", status="open",
+            decision=None, signal_timestamp=START + (hour - 1) * HOUR, decided_ms=0, bid=None,
+            ask=None, intended_price=Decimal(100), reason="", strategy="buy_and_hold",
+            parameters={}, code_digest="0",
+        )  # fmt: skip
+        insert_order(self.job.store, order, self.fence)
+        trade = Trade(
+            exchange=KEY.exchange, symbol=KEY.symbol, exchange_trade_id=name, client_order_id=name,
+            session="s", mode="paper", account="a", side=order.side, price=Decimal(100),
+            amount=amount, fee=Decimal(0), fee_currency="USDT", executed_ms=hour,
+        )  # fmt: skip
+        insert_trade(
+            self.job.store, trade, self.fence, order_amount=amount, finished_ms=hour,
+            filled_timestamp=START + hour * HOUR,
+        )  # fmt: skip
+
+    def stepper(self) -> RuleStepper:
+        return RuleStepper(self.job, PaperBroker(self.job, self.fence), is_exit_owed=False)
+
+    def window(self, *signals: int) -> tuple[Candles, Signals]:
+        """Return the candles from hour 0 on, and a strategy's signals on them."""
+        times = START + np.arange(len(signals), dtype=np.int64) * HOUR
+        price = np.full(len(signals), 100.0)
+        found = Signals(np.array(signals, np.int8), {})
+        return Candles.from_columns(times, price, price, price, price, price), found
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Generator[Stored]:
+    with open_store(tmp_path / "stepping.db", create=True) as store:
+        yield Stored(store)
+
+
+def test_an_entry_of_the_candle_that_is_open_keeps_its_stop_over_a_restart(stored: Stored) -> None:
+    stored.close(0)
+    stored.decide(0, BUY)
+    replace_forming(stored.job.store, KEY, candle(1), seen_ms=0)
+    stored.trade("buy", 1)
+    (stop,) = stored.stepper().form(candle(1, low=90.0))
+    assert isinstance(stop, Exit)
+    assert stop.kind == "stop_loss"
+
+
+def left_after_a_buy(stored: Stored) -> RuleStepper:
+    """Return the rules after an entry in candle 1 and an exit in candle 2, decided on until 2."""
+    stored.close(0, 1, 2)
+    for hour in (0, 1, 2):
+        stored.decide(hour, BUY)
+    stored.trade("buy", 1)
+    stored.trade("sell", 2)
+    return stored.stepper()
+
+
+def obstacle(stored: Stored, stepper: RuleStepper, *signals: int) -> str | None:
+    """Return why a BUY on the last candle may not enter, where the strategy gave these signals."""
+    hours = range(3, len(signals))
+    stored.close(*hours)
+    for hour in hours:
+        stepper.open(candle(hour))
+        stepper.close(candle(hour))
+    stepper.add_signals(*stored.window(*signals))
+    return stepper.obstacle(START + (len(signals) - 1) * HOUR)
+
+
+def test_a_run_that_has_entered_stays_used_over_candles_that_nobody_decided_on(
+    stored: Stored,
+) -> None:
+    assert obstacle(stored, left_after_a_buy(stored), 1, 1, 1, 1, 1, 1) == "run_used"
+
+
+def test_a_run_is_over_where_the_strategy_gives_a_candle_without_a_decision_another_signal(
+    stored: Stored,
+) -> None:
+    assert obstacle(stored, left_after_a_buy(stored), 1, 1, 1, 1, 0, 1) is None
+
+
+def test_a_candle_that_nobody_decided_on_in_this_session_is_read_from_the_strategy(
+    stored: Stored,
+) -> None:
+    stepper = left_after_a_buy(stored)
+    assert obstacle(stored, stepper, 1, 1, 1, 1) == "run_used"
+    stepper.decide(START + 3 * HOUR, BUY, can_enter=False)
+    for hour in (4, 5):
+        stepper.open(candle(hour))
+        stepper.close(candle(hour))
+    stepper.add_signals(*stored.window(1, 1, 1, 1, 1, 1))
+    assert stepper.obstacle(START + 5 * HOUR) == "run_used"
+
+
+def test_a_candle_whose_row_was_taken_back_does_not_hold_up_the_next_one(stored: Stored) -> None:
+    stepper = stored.stepper()
+    stepper.close(candle(0))
+    stepper.open(candle(1))
+    stepper.open(candle(2))
+    stepper.close(candle(2))
+    assert stepper.is_decidable(START + 2 * HOUR)
+
+
+def test_a_candle_that_comes_after_a_later_one_has_opened_is_passed_over(stored: Stored) -> None:
+    stepper = stored.stepper()
+    stepper.close(candle(0))
+    stepper.open(candle(2))
+    assert stepper.close(candle(1)) == []
+    assert not stepper.is_decidable(START + HOUR)
