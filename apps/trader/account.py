@@ -12,9 +12,10 @@ from onetape.core.candles import SeriesKey
 from onetape.core.clock import utc_text
 from onetape.core.errors import SafetyRefusal, UsageError
 from onetape.core.steps import decimal_text
+from onetape.execution.positions import position_of
 from onetape.store.accounts import Account, open_account, read_account
 from onetape.store.leases import Fence
-from onetape.store.ledger import position_of, trades_of
+from onetape.store.ledger import trades_of
 from onetape.store.sessions import last_session
 from trader.job import Job
 from trader.settings import TraderSettings

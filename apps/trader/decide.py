@@ -26,16 +26,17 @@ from onetape.store.candles import (
     missing_between,
 )
 from onetape.store.gaps import unexplained
-from onetape.store.ledger import filled_candle, insert_decision, last_decided
+from onetape.store.ledger import insert_decision, last_decided
+from onetape.store.orders import filled_candle
 from onetape.store.sessions import open_blind_interval
 from onetape.strategies import BUY, HOLD, SELL
 from trader.evaluations import MOST_ROWS, EvaluatedCandle, Evaluations
+from trader.executor import Executor
 from trader.exit_orders import ExitOrders
 from trader.exits import PaperExits
 from trader.fill import NEVER
 from trader.job import Job
 from trader.lease import Lease
-from trader.paper import PaperBroker
 from trader.reconsider import CorrectionReview
 from trader.states import TraderStates
 from trader.tape import Tape
@@ -68,7 +69,7 @@ class Decider:
         job: Job,
         exchange: RestExchange,
         tape: Tape,
-        broker: PaperBroker,
+        broker: Executor,
         lease: Lease,
         exits: PaperExits,
         exit_orders: ExitOrders,
@@ -323,7 +324,7 @@ class Decider:
             self._lease.renew()
         insert_decision(self._job.store, decision, order, self._lease.fence, obligation=obligation)
         if order is not None:
-            self._broker.place(order)
+            self._broker.place(order, self._exchange.now_ms())
 
     def _entry_order(self, decision: Decision, close: Decimal, seen: str) -> Order:
         job = self._job
@@ -339,7 +340,7 @@ class Decider:
             timeframe=session.timeframe,
             side="buy",
             type="market",
-            status="open",
+            status="intent",
             decision=decision.decision,
             signal_timestamp=decision.timestamp,
             decided_ms=decision.decided_ms,

@@ -14,13 +14,13 @@ from onetape.core.trading import ExitCause, ExitObligation, Order
 from onetape.core.untraded import is_untraded
 from onetape.engine import BarExit
 from onetape.exchange.rest import RestExchange
-from onetape.store.ledger import insert_order
 from onetape.store.obligations import end_obligations_of_closed_positions, open_obligation
+from onetape.store.orders import insert_order
 from onetape.store.reading import first_traded_after, has_volume, newest_row
+from trader.executor import Executor
 from trader.job import Job
 from trader.lateness import late_note
 from trader.lease import Lease
-from trader.paper import PaperBroker
 from trader.tape import Tape
 
 
@@ -28,7 +28,7 @@ class ExitOrders:
     """Sends the exits of one account and fills its open order."""
 
     def __init__(
-        self, job: Job, exchange: RestExchange, broker: PaperBroker, lease: Lease, tape: Tape
+        self, job: Job, exchange: RestExchange, broker: Executor, lease: Lease, tape: Tape
     ) -> None:
         """Go on with the exits of earlier sessions; those of closed positions end.
 
@@ -130,7 +130,7 @@ class ExitOrders:
         """
         self._lease.renew()
         insert_order(self._job.store, order, self._lease.fence, obligation=obligation)
-        self._broker.place(order)
+        self._broker.place(order, self._exchange.now_ms())
 
     def resend(self) -> str | None:
         """Send the exit that the position owes where no order is open; return a line, or None.
@@ -151,7 +151,7 @@ class ExitOrders:
         order = self._order(owed, price, None)
         self._lease.renew()
         insert_order(self._job.store, order, self._lease.fence)
-        self._broker.place(order)
+        self._broker.place(order, self._exchange.now_ms())
         return f"exit still owed, sent again: {owed.reason}"
 
     def fill_entry(self, candle: Candle) -> str | None:
@@ -257,7 +257,7 @@ class ExitOrders:
             timeframe=session.timeframe,
             side="sell",
             type=owed.cause,
-            status="open",
+            status="intent",
             decision=decision,
             signal_timestamp=owed.signal_timestamp,
             decided_ms=self._exchange.now_ms(),

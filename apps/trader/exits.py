@@ -33,9 +33,9 @@ from onetape.store.candles import first_row_after, missing_between
 from onetape.store.gaps import unexplained
 from onetape.store.reading import closed_between, newest_row
 from onetape.strategies import Signals
+from trader.executor import Executor
 from trader.exit_orders import ExitOrders
 from trader.job import Job
-from trader.paper import PaperBroker
 from trader.reentry import obstacle_text
 from trader.stepping import RuleStepper, rows_of
 from trader.tape import Tape
@@ -51,7 +51,7 @@ class PaperExits:
         self,
         job: Job,
         exchange: RestExchange,
-        broker: PaperBroker,
+        broker: Executor,
         orders: ExitOrders,
         tape: Tape,
     ) -> None:

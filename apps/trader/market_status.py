@@ -7,7 +7,8 @@ from typing import Final
 from onetape.core.errors import ExchangeUnreachable
 from onetape.core.steps import decimal_text
 from onetape.exchange.rest import RestExchange
-from onetape.store.ledger import position_of, trades_of
+from onetape.execution.positions import position_of
+from onetape.store.ledger import trades_of
 from trader.job import Job
 from trader.states import Problem, TraderStates
 from trader.tape import Tape

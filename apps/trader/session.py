@@ -16,19 +16,19 @@ from onetape.cli.stop import StopRequest
 from onetape.core.errors import ConfigurationError, OnetapeError, SafetyRefusal, StoreError
 from onetape.core.words import counted
 from onetape.exchange.rest import RestExchange
-from onetape.store.ledger import cancel_unfinished_entries, last_decided
+from onetape.store.ledger import last_decided
 from onetape.store.sessions import close_blind_intervals, end_session, start_session
 from onetape.store.trader_states import insert_state_changes
 from trader.account import changes_since_last_session, hold_account
 from trader.clock_watch import ClockWatch
 from trader.decide import Decider, Verdict
+from trader.executor import Executor
 from trader.exit_orders import ExitOrders
 from trader.exits import PaperExits
 from trader.fill import Filler
 from trader.job import Job
 from trader.lease import Lease
 from trader.market_status import MarketStatus
-from trader.paper import PaperBroker
 from trader.same_market import check_same_market
 from trader.states import TraderStates
 from trader.stream import stream_events
@@ -94,7 +94,7 @@ class _Trading:
         self._supervisor = Supervisor(states)
         self._clock_watch = ClockWatch(exchange, states)
         self._notes = notes
-        self._broker: PaperBroker | None = None
+        self._broker: Executor | None = None
         self._is_open = False
         """Whether the opening lines are printed."""
 
@@ -119,8 +119,8 @@ class _Trading:
         job, exchange, lease = self._job, self._exchange, self._lease
         # Where the file cannot be written, nothing is asked of the exchange.
         lease.renew()
-        self._cancel_unfinished()
-        self._broker = broker = PaperBroker(job, lease.fence)
+        self._broker = broker = Executor(job, lease.fence)
+        self._resume(broker)
         filler = Filler(job, exchange)
         tape = Tape(job, exchange, filler)
         # With a position open, the candles since the last decision are looked at for an exit.
@@ -153,14 +153,9 @@ class _Trading:
             }
         )
 
-    def _cancel_unfinished(self) -> None:
-        cancelled = cancel_unfinished_entries(
-            self._job.store,
-            self._job.session.account,
-            self._lease.fence,
-            finished_ms=self._exchange.now_ms(),
-            reason="the session that placed it ended",
-        )
+    def _resume(self, broker: Executor) -> None:
+        """Go on with the orders that are not over; those to buy are cancelled."""
+        cancelled = broker.resume(self._exchange.now_ms(), "the session that placed it ended")
         if not cancelled:
             return
         orders = f"{counted(cancelled, 'order')} to buy"
@@ -225,7 +220,7 @@ async def _close(filler: Filler, tape: Tape) -> None:
 async def _decide(
     tape: Tape,
     filler: Filler,
-    broker: PaperBroker,
+    broker: Executor,
     decider: Decider,
     lease: Lease,
     exits: PaperExits,
@@ -264,7 +259,7 @@ def _say(diary: Diary, verdict: Verdict) -> None:
 
 
 def _print_fill(
-    broker: PaperBroker, orders: ExitOrders, exits: PaperExits, decided: int | None
+    broker: Executor, orders: ExitOrders, exits: PaperExits, decided: int | None
 ) -> None:
     """Send an exit that is still owed, fill the order to sell if its price has come, print both."""
     sent = orders.resend()

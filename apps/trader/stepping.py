@@ -32,17 +32,18 @@ from onetape.engine import (
     step,
 )
 from onetape.store.candles import last_closed_before, row_at
-from onetape.store.ledger import decided_signals, is_exit_rejected, last_decided
+from onetape.store.ledger import decided_signals, last_decided
+from onetape.store.orders import is_exit_rejected
 from onetape.store.reading import closed_between, has_volume
 from onetape.strategies import BUY, Signals
+from trader.executor import Executor
 from trader.job import Job
-from trader.paper import PaperBroker
 
 
 class RuleStepper:
     """The state of the rules, moved on by candles, signals and fills."""
 
-    def __init__(self, job: Job, broker: PaperBroker, *, is_exit_owed: bool) -> None:
+    def __init__(self, job: Job, broker: Executor, *, is_exit_owed: bool) -> None:
         """Go on after the candle that sessions of the account decided on last.
 
         Args:

@@ -9,14 +9,14 @@ from onetape.exchange.rest import RestExchange
 from onetape.store.candles import last_closed
 from onetape.store.simulated_source import read_origin
 from trader.decide import Verdict
+from trader.executor import Executor
 from trader.job import Job
-from trader.paper import PaperBroker
 
 DAY_SECONDS = 86_400
 
 
 def opening_lines(
-    job: Job, exchange: RestExchange, broker: PaperBroker, new_candles: int, refused: str
+    job: Job, exchange: RestExchange, broker: Executor, new_candles: int, refused: str
 ) -> list[str]:
     """Return what a person should know before the first decision.
 
@@ -101,7 +101,7 @@ def decision_line(job: Job, verdict: Verdict) -> str:
     )
 
 
-def closing_line(job: Job, broker: PaperBroker, reason: str) -> str:
+def closing_line(job: Job, broker: Executor, reason: str) -> str:
     """Return what is left when a session ends."""
     return (
         f"{reason}: stopped with {_money(job, broker)} and {_held(job, broker)}, "
@@ -109,11 +109,11 @@ def closing_line(job: Job, broker: PaperBroker, reason: str) -> str:
     )
 
 
-def _money(job: Job, broker: PaperBroker) -> str:
+def _money(job: Job, broker: Executor) -> str:
     return f"{job.digits.money_text(broker.cash)} {job.market.quote}"
 
 
-def _held(job: Job, broker: PaperBroker) -> str:
+def _held(job: Job, broker: Executor) -> str:
     base = job.market.base
     return (
         f"{decimal_text(broker.position.base)} {base}"

@@ -10,15 +10,18 @@ from typing import Any, Self
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.symbols import base_and_quote
 from onetape.core.trading import Decision, ExitObligation, Order, Session, Side, Trade
+from onetape.execution.events import Acknowledged, Submitted
 from onetape.store.accounts import Account, open_account
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease, release_lease
-from onetape.store.ledger import insert_decision, insert_order, insert_trade
+from onetape.store.ledger import insert_decision
 from onetape.store.obligations import insert_obligation
+from onetape.store.orders import insert_order, store_change
 from onetape.store.process_lock import ProcessLock
 from onetape.store.sessions import end_session, start_session
 from onetape.store.trader_states import StateChange, TraderState, insert_state_changes
+from order_changes import change_of, fill_of
 
 #: The usual database, from the folder that a program runs in.
 DATABASE = Path("data/onetape.db")
@@ -116,6 +119,13 @@ class TradedAccount:
         insert_closed(self.store, self.key, rows, source="rest", seen_ms=seen_ms)
 
     def order(self, side: Side, hours: float, *, reason: str = "", type_: str = "market") -> str:
+        """Store an open order; return its client order id."""
+        order_id = self._intend(side, hours, reason=reason, type_=type_)
+        open_ = change_of(order_id, [Submitted(), Acknowledged("x1")], at_ms=at_ms(hours))
+        store_change(self.store, open_, self.fence)
+        return order_id
+
+    def _intend(self, side: Side, hours: float, *, reason: str = "", type_: str = "market") -> str:
         """Store the intent of an order; return its client order id."""
         self._number += 1
         order_id = f"{self.name}-{self._number}"
@@ -123,7 +133,7 @@ class TradedAccount:
             self._entry = order_id
         order = Order(
             order_id, self.session.session, "paper", self.name, *self.key.names, side, type_,
-            "open", None, MARCH + int(hours) * HOUR - HOUR, at_ms(hours), None, None, Decimal(1),
+            "intent", None, MARCH + int(hours) * HOUR - HOUR, at_ms(hours), None, None, Decimal(1),
             reason, "rsi", {}, "0", None if side == "buy" else self._entry,
         )  # fmt: skip
         insert_order(self.store, order, self.fence)
@@ -140,20 +150,14 @@ class TradedAccount:
         fee_currency: str | None = None,
     ) -> None:
         """Store an order that is filled whole by one trade."""
-        order_id = self.order(side, hours)
+        order_id = self._intend(side, hours)
         trade = Trade(
             self.key.exchange, self.key.symbol, f"fill-{order_id}", order_id, self.session.session,
             "paper", self.name, side, Decimal(price), Decimal(amount), Decimal(fee),
             fee_currency or self.quote, at_ms(hours),
         )  # fmt: skip
-        insert_trade(
-            self.store,
-            trade,
-            self.fence,
-            order_amount=Decimal(amount),
-            finished_ms=at_ms(hours),
-            filled_timestamp=MARCH + int(hours) * HOUR,
-        )
+        change = fill_of(trade, at_ms=at_ms(hours), filled_timestamp=MARCH + int(hours) * HOUR)
+        store_change(self.store, change, self.fence)
 
     def decide(self, hour: int, signal: int, gates: Mapping[str, str]) -> None:
         """Store a decision on the candle that opens at an hour."""

@@ -12,11 +12,12 @@ from onetape.core.market_digits import market_digits
 from onetape.core.steps import IDEAL_MARKET
 from onetape.core.symbols import base_and_quote
 from onetape.core.trading import Trade
+from onetape.execution.positions import position_of
 from onetape.store.account_reading import read_open_orders
 from onetape.store.accounts import Account
 from onetape.store.candles import last_closed
 from onetape.store.database import Store
-from onetape.store.ledger import position_of, trades_of
+from onetape.store.ledger import trades_of
 from onetape.store.market_data import market_steps
 from onetape.store.reading import newest_row
 from trader.commands.round_trips import PRECISION, RoundTrip, fees_of, round_trips

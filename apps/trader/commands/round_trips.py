@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from onetape.core.trading import Trade
-from onetape.store.ledger import position_of
+from onetape.execution.positions import position_of
 
 #: Digits of sums and products: amounts and prices have at most 30 digits each.
 PRECISION: Final = 80

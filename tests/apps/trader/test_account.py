@@ -17,8 +17,9 @@ from onetape.engine import AccountConfig, ExitConfig
 from onetape.store.accounts import Account, read_account
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
-from onetape.store.ledger import insert_order, insert_trade
+from onetape.store.orders import insert_order, store_change
 from onetape.store.sessions import start_session
+from order_changes import fill_of
 from trader.account import account_name, check_account, check_account_settings
 from trader.evaluator.messages import LoadedStrategy
 from trader.main import app
@@ -161,7 +162,7 @@ def write_old_account(db: Path) -> None:
                 (ACCOUNT, *KEY.names),
             )
         order = Order(
-            "o", "old", "paper", ACCOUNT, *KEY.names, "buy", "market", "open", None,
+            "o", "old", "paper", ACCOUNT, *KEY.names, "buy", "market", "intent", None,
             MARCH - 9 * HOUR, 0, None, None, Decimal(1), "", "rsi", {}, "0",
         )  # fmt: skip
         insert_order(store, order, fence)
@@ -169,7 +170,7 @@ def write_old_account(db: Path) -> None:
             "simulator", "BTC/USDT", "t", "o", "old", "paper", ACCOUNT, "buy", Decimal(100),
             Decimal(10), Decimal(1), "USDT", 0,
         )  # fmt: skip
-        insert_trade(store, trade, fence, order_amount=Decimal(10), finished_ms=0)
+        store_change(store, fill_of(trade, at_ms=0), fence)
 
 
 def test_an_account_of_an_earlier_version_keeps_its_numbers_and_gets_a_stored_balance(

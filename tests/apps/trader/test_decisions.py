@@ -15,9 +15,10 @@ from onetape.core.candles import Candles
 from onetape.core.clock import SteppedClock, SystemClock
 from onetape.core.trading import Decision, Order, Session, Trade
 from onetape.engine import AccountConfig, BookedFill, ExitConfig, booked_fill, simulate
+from onetape.execution.positions import position_of
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
-from onetape.store.ledger import insert_decision, position_of
+from onetape.store.ledger import insert_decision
 from onetape.store.sessions import start_session
 from onetape.strategies import checked_signals
 
@@ -355,8 +356,8 @@ def test_an_open_order_of_a_killed_session_is_canceled_and_never_filled(
             await trading.until_decided(0)
             assert trading.trades() == []
             ((status, reason),) = trading.query("SELECT status, reason FROM orders")
-            assert status == "canceled"
-            assert reason == "because; the session that placed it ended"
+            assert status == "absent"
+            assert reason == "because"
 
     run(scene())
     out = capsys.readouterr().out
@@ -372,7 +373,7 @@ def leave_open_order(db: Path) -> None:
     decision = Decision("d", "session-0", MARCH - 2 * HOUR, 1, {}, {}, "BUY", 0)
     order = Order(
         "onetape-d", "session-0", "paper", ACCOUNT, KEY.exchange, KEY.symbol, KEY.timeframe, "buy",
-        "market", "open", "d", MARCH - 2 * HOUR, 0, None, None, Decimal(1), "because", "rsi", {},
+        "market", "intent", "d", MARCH - 2 * HOUR, 0, None, None, Decimal(1), "because", "rsi", {},
         "0",
     )  # fmt: skip
     with open_store(db, create=True) as store:

@@ -17,12 +17,13 @@ from onetape.exchange.markets import Market
 from onetape.store.candles import insert_closed, row_at
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
-from onetape.store.ledger import insert_order, trades_of
+from onetape.store.ledger import trades_of
+from onetape.store.orders import insert_order
 from onetape.store.sessions import start_session
 from trader.account import asked_balance
 from trader.evaluator.messages import LoadedStrategy
+from trader.executor import Executor
 from trader.job import Job
-from trader.paper import PaperBroker
 from trader.run import account_config
 from trader.settings import TraderSettings
 
@@ -45,7 +46,7 @@ def order_of(key: SeriesKey, signal_timestamp: int) -> Order:
     """Return a buy order on the signal of a candle."""
     return Order(
         client_order_id="one", session="s", mode="paper", account="a", exchange=key.exchange,
-        symbol=key.symbol, timeframe=key.timeframe, side="buy", type="market", status="open",
+        symbol=key.symbol, timeframe=key.timeframe, side="buy", type="market", status="intent",
         decision=None, signal_timestamp=signal_timestamp, decided_ms=0, bid=None, ask=None,
         intended_price=Decimal(1), reason="", strategy="buy_and_hold", parameters={},
         code_digest="0",
@@ -87,10 +88,10 @@ def test_an_entry_by_volatility_is_as_large_on_paper_as_in_a_backtest(
             ),
         )  # fmt: skip
         start_session(store, job.session, fence)
-        broker = PaperBroker(job, fence)
+        broker = Executor(job, fence)
         order = order_of(key, int(candles.timestamp[-2]))
         insert_order(store, order, fence)
-        broker.place(order)
+        broker.place(order, 0)
         last = row_at(store, key, int(candles.timestamp[-1]))
         assert last is not None
         broker.fill_open_order(last, 0)

@@ -13,9 +13,10 @@ import pytest
 
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.errors import StoreError
+from onetape.execution.positions import position_of
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
-from onetape.store.ledger import position_of, trades_of
+from onetape.store.ledger import trades_of
 from onetape.store.reading import closed_between
 from store_strike import ACCOUNT, BATCH, Strike, strike_everywhere
 

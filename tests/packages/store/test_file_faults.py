@@ -13,8 +13,10 @@ from minute_rows import candles_in, spoil_a_page, write_rows
 from onetape.core.errors import SafetyRefusal, StoreError
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
-from onetape.store.ledger import insert_decision, insert_trade, trades_of
+from onetape.store.ledger import insert_decision, trades_of
+from onetape.store.orders import store_change
 from onetape.store.sessions import start_session
+from order_changes import fill_of
 from store_strike import (
     ACCOUNT,
     decision_of_strike,
@@ -252,13 +254,13 @@ def test_a_fill_that_met_a_lock_is_booked_once_when_the_lock_is_gone(closed: Pat
         store.patience_seconds = 0.1
         trade = trade_of_strike(1)
         with pytest.raises(StoreError, match="stayed locked"):
-            insert_trade(store, trade, fence, order_amount=trade.amount, finished_ms=1)
+            store_change(store, fill_of(trade, at_ms=1), fence)
         assert trades_of(store, ACCOUNT, trade.symbol) == []
         other.end()
-        insert_trade(store, trade, fence, order_amount=trade.amount, finished_ms=1)
+        store_change(store, fill_of(trade, at_ms=1), fence)
         assert trades_of(store, ACCOUNT, trade.symbol) == [trade]
-        with pytest.raises(SafetyRefusal, match="not open any more"):
-            insert_trade(store, trade, fence, order_amount=trade.amount, finished_ms=1)
+        with pytest.raises(SafetyRefusal, match="is not as it was"):
+            store_change(store, fill_of(trade, at_ms=1), fence)
 
 
 def log_size(path: Path) -> int:

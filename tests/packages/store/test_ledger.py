@@ -5,8 +5,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from onetape.core.errors import SafetyRefusal, StoreError
@@ -15,13 +13,9 @@ from onetape.core.trading import Decision, Order, Session, Trade
 from onetape.store.database import Store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import (
-    cancel_unfinished_entries,
     decided_signals,
-    finish_order,
     insert_decision,
-    insert_trade,
     last_decided,
-    position_of,
     trades_of,
 )
 from onetape.store.market_data import (
@@ -32,12 +26,14 @@ from onetape.store.market_data import (
     market_steps,
     save_market,
 )
+from onetape.store.orders import store_change
 from onetape.store.sessions import (
     close_blind_intervals,
     end_session,
     open_blind_interval,
     start_session,
 )
+from order_changes import end_of, fill_of
 
 SESSION = Session(
     "s1", "trader", "paper", "a", "binance", "BTC/USDT", "1h", "rsi", {"period": 14}, "d1", 1
@@ -98,27 +94,21 @@ def status(store: Store) -> tuple[str, str | None, str]:
 
 
 def test_a_trade_comes_back_as_it_was_booked_and_closes_its_order(ordered: Store) -> None:
-    insert_trade(ordered, TRADE, FENCE, order_amount=Decimal("0.00001"), finished_ms=4)
+    store_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
     assert trades_of(ordered, "a", "BTC/USDT") == [TRADE]
     assert status(ordered) == ("closed", "0.00001", "rsi under 30")
 
 
 def test_a_trade_is_stored_once(ordered: Store) -> None:
-    insert_trade(ordered, TRADE, FENCE, order_amount=TRADE.amount, finished_ms=4)
-    with pytest.raises(SafetyRefusal, match="o1 is not open any more"):
-        insert_trade(ordered, TRADE, FENCE, order_amount=TRADE.amount, finished_ms=4)
+    store_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
+    with pytest.raises(SafetyRefusal, match="o1 is not as it was"):
+        store_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
     assert len(trades_of(ordered, "a", "BTC/USDT")) == 1
 
 
 def test_a_trade_needs_its_order(ordered: Store) -> None:
-    with pytest.raises(SafetyRefusal, match="o2 is not open any more"):
-        insert_trade(
-            ordered,
-            replace(TRADE, client_order_id="o2"),
-            FENCE,
-            order_amount=TRADE.amount,
-            finished_ms=4,
-        )
+    with pytest.raises(SafetyRefusal, match="o2 is not as it was"):
+        store_change(ordered, fill_of(replace(TRADE, client_order_id="o2"), at_ms=4), FENCE)
 
 
 def test_a_candle_is_decided_on_once_and_a_refused_decision_leaves_no_order(
@@ -137,7 +127,7 @@ def test_a_candle_is_decided_on_once_and_a_refused_decision_leaves_no_order(
 def test_decisions_and_trades_of_another_account_mode_or_market_do_not_count(
     ordered: Store, other: dict[str, Any]
 ) -> None:
-    insert_trade(ordered, TRADE, FENCE, order_amount=TRADE.amount, finished_ms=4)
+    store_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
     assert last_decided(ordered, SESSION) == 3_600
     session = replace(SESSION, session="s2", **other)
     assert last_decided(ordered, session) is None
@@ -167,10 +157,9 @@ def test_nothing_of_an_account_is_written_once_another_process_has_its_lease(
     acquire_lease(ordered, "a", "process 18", now_ms=60_000, seconds=30)
     again = replace(DECISION, decision="d2", timestamp=7_200)
     writes: list[Callable[[], object]] = [
-        lambda: insert_trade(ordered, TRADE, FENCE, order_amount=TRADE.amount, finished_ms=4),
+        lambda: store_change(ordered, fill_of(TRADE, at_ms=4), FENCE),
         lambda: insert_decision(ordered, again, None, FENCE),
-        lambda: finish_order(ordered, "o1", "canceled", FENCE, finished_ms=9, reason="late"),
-        lambda: cancel_unfinished_entries(ordered, "a", FENCE, finished_ms=9, reason="late"),
+        lambda: store_change(ordered, end_of("o1", "canceled", at_ms=9, note="late"), FENCE),
         lambda: start_session(ordered, replace(SESSION, session="s2"), FENCE),
     ]
     for write in writes:
@@ -184,9 +173,9 @@ def test_nothing_of_an_account_is_written_once_another_process_has_its_lease(
 
 
 def test_an_order_that_was_canceled_meanwhile_is_not_filled(ordered: Store) -> None:
-    finish_order(ordered, "o1", "canceled", FENCE, finished_ms=3, reason="by hand")
-    with pytest.raises(SafetyRefusal, match="o1 is not open any more"):
-        insert_trade(ordered, TRADE, FENCE, order_amount=TRADE.amount, finished_ms=4)
+    store_change(ordered, end_of("o1", "canceled", at_ms=3, note="by hand"), FENCE)
+    with pytest.raises(SafetyRefusal, match="o1 is not as it was"):
+        store_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
     assert trades_of(ordered, "a", "BTC/USDT") == []
     assert status(ordered)[0] == "canceled"
 
@@ -205,15 +194,8 @@ def test_a_session_that_was_killed_is_ended_by_the_one_that_takes_over(ordered: 
 
 
 def test_an_order_without_a_trade_ends_with_a_reason(ordered: Store) -> None:
-    finish_order(ordered, "o1", "rejected", FENCE, finished_ms=9, reason="under the minimum")
+    store_change(ordered, end_of("o1", "rejected", at_ms=9, note="under the minimum"), FENCE)
     assert status(ordered) == ("rejected", None, "rsi under 30; under the minimum")
-
-
-def test_orders_left_by_an_earlier_session_are_canceled_once(ordered: Store) -> None:
-    assert cancel_unfinished_entries(ordered, "b", FENCE, finished_ms=9, reason="restart") == 0
-    assert cancel_unfinished_entries(ordered, "a", FENCE, finished_ms=9, reason="restart") == 1
-    assert cancel_unfinished_entries(ordered, "a", FENCE, finished_ms=9, reason="restart") == 0
-    assert status(ordered)[0] == "canceled"
 
 
 def test_a_session_knows_when_it_was_blind_and_how_it_ended(ordered: Store) -> None:
@@ -225,48 +207,6 @@ def test_a_session_knows_when_it_was_blind_and_how_it_ended(ordered: Store) -> N
         blind = connection.execute("SELECT from_ms, to_ms FROM blind_intervals").fetchall()
         ended = connection.execute("SELECT ended_ms, end_reason FROM sessions").fetchall()
     assert (blind, ended) == ([(10, 20)], [(30, "stopped")])
-
-
-def trade(side: str, amount: str, price: str, fee: str, currency: str) -> Trade:
-    return replace(
-        TRADE,
-        side=side,  # pyright: ignore[reportArgumentType] - a literal as text
-        amount=Decimal(amount),
-        price=Decimal(price),
-        fee=Decimal(fee),
-        fee_currency=currency,
-    )
-
-
-def test_a_position_takes_each_fee_from_the_currency_it_was_paid_in() -> None:
-    trades = [
-        trade("buy", "0.3", "100.1", "0.0003", "BTC"),
-        trade("sell", "0.1", "110.2", "0.01102", "USDT"),
-        trade("sell", "0.1", "120", "0.0001", "BNB"),
-    ]
-    position = position_of(trades, "BTC", "USDT")
-    assert position.base == Decimal("0.0997")
-    assert position.quote == Decimal("-30.03") + Decimal("11.02") + 12 - Decimal("0.01102")
-    assert position.trades == 3
-
-
-def test_no_trades_are_no_position() -> None:
-    position = position_of([], "BTC", "USDT")
-    assert (position.base, position.quote, position.trades) == (0, 0, 0)
-
-
-amounts = st.integers(1, 10**12).map(lambda units: Decimal(units).scaleb(-8))
-
-
-@given(st.lists(st.tuples(amounts, amounts), max_size=20))
-def test_buying_and_selling_the_same_leaves_nothing(fills: list[tuple[Decimal, Decimal]]) -> None:
-    trades = [
-        trade(side, str(amount), str(price), "0", "USDT")
-        for amount, price in fills
-        for side in ("buy", "sell")
-    ]
-    position = position_of(trades, "BTC", "USDT")
-    assert (position.base, position.quote) == (0, 0)
 
 
 def test_tickers_are_read_newest_first_and_old_ones_go(store: Store) -> None:

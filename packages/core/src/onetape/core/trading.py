@@ -14,7 +14,9 @@ Side = Literal["buy", "sell"]
 Action = Literal["BUY", "SELL", "HOLD"]
 #: Why a position is closed, as the type of its exit order: `market` is the strategy's SELL.
 ExitCause = Literal["market", "time_stop", "stop_loss", "trailing_stop", "target"]
-OrderStatus = Literal["intent", "open", "closed", "canceled", "rejected", "expired", "unknown"]
+OrderStatus = Literal[
+    "intent", "sent", "open", "closed", "canceled", "rejected", "expired", "unknown", "absent"
+]
 
 
 class Session(Struct, frozen=True):

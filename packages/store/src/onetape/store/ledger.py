@@ -1,35 +1,21 @@
-"""What a trader writes down: decisions, orders and trades. Times are epoch milliseconds.
+"""Decisions of a trader, and the trades of an account. Times are epoch milliseconds.
 
-Orders and trades are committed to the disk before the call returns. What changes an account is
-written inside the fence of its lease: the transaction that writes has seen that the lease holds.
+A decision with an order is on the disk before the call returns. What changes an account is written
+inside the fence of its lease: the transaction that writes has seen that the lease holds.
 """
 
 import json
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from msgspec import Struct
-
-from onetape.core.errors import SafetyRefusal, StoreError
-from onetape.core.steps import decimal_text
-from onetape.core.trading import (
-    Decision,
-    ExitObligation,
-    Order,
-    OrderStatus,
-    Session,
-    Side,
-    Trade,
-)
-from onetape.store.connection import Connection, Value, insert_row
+from onetape.core.errors import StoreError
+from onetape.core.trading import Decision, ExitObligation, Order, Session, Side, Trade
+from onetape.store.connection import insert_row
 from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease
-from onetape.store.obligations import add_obligation, end_obligation
+from onetape.store.obligations import add_obligation
+from onetape.store.orders import add_order
 
-#: The fields of an `Order` are columns of the same names.
-_ORDER_COLUMNS = Order.__struct_fields__
-_UNFINISHED = "status IN ('intent', 'open')"
 #: Decisions of sessions like one; bound by `_like`.
 _DECISIONS = (
     "decisions JOIN sessions USING (session) "
@@ -37,16 +23,6 @@ _DECISIONS = (
 )
 #: These, without candles on which the strategy returned no signal: it was late, ended or failed.
 _EVALUATED = f"{_DECISIONS} AND coalesce(json_extract(gates, '$.strategy'), 'ok') = 'ok'"
-
-
-class Position(Struct, frozen=True):
-    """The sum of an account's trades in one symbol."""
-
-    base: Decimal
-    """Amount held, in base currency, fees taken from it deducted."""
-    quote: Decimal
-    """What buying and selling left, in quote currency: negative while a position is open."""
-    trades: int
 
 
 def insert_decision(
@@ -89,169 +65,7 @@ def insert_decision(
         if obligation is not None:
             add_obligation(connection, obligation)
         if order is not None:
-            insert_row(connection, "orders", _order_values(order))
-
-
-def insert_order(
-    store: Store, order: Order, fence: Fence, *, obligation: ExitObligation | None = None
-) -> None:
-    """Store the intent of an order that no decision asked for, and its obligation, if it is new.
-
-    Raises:
-        SafetyRefusal: another process took the account over.
-        StoreError: the file cannot be written, or the order is there already.
-    """
-    with store.write(durable=True) as connection:
-        check_lease(connection, fence)
-        if obligation is not None:
-            add_obligation(connection, obligation)
-        insert_row(connection, "orders", _order_values(order))
-
-
-def filled_candle(store: Store, client_order_id: str) -> int | None:
-    """Return the open of the candle that filled an order, epoch SECONDS; None where none has."""
-    with store.read() as connection:
-        return connection.execute(
-            "SELECT filled_timestamp FROM orders WHERE client_order_id = ?", (client_order_id,)
-        ).get
-
-
-def is_exit_rejected(store: Store, entry_order_id: str) -> bool:
-    """Return whether the market refused a stop, target or time stop of a position.
-
-    Args:
-        store: The open database.
-        entry_order_id: Client order id of the order that opened the position.
-    """
-    with store.read() as connection:
-        row = connection.execute(
-            "SELECT 1 FROM orders WHERE entry_order_id = ? AND status = 'rejected' "
-            "AND type <> 'market' LIMIT 1",
-            (entry_order_id,),
-        )
-    return row.get is not None
-
-
-def open_exit_orders(store: Store, session: Session) -> list[Order]:
-    """Return the open sell orders of an account in the market of a session, oldest first."""
-    with store.read() as connection:
-        rows = connection.execute(
-            f"SELECT {', '.join(_ORDER_COLUMNS)} FROM orders WHERE account = ? AND mode = ? "
-            f"AND exchange = ? AND symbol = ? AND side = 'sell' AND {_UNFINISHED} "
-            "ORDER BY decided_ms",
-            (session.account, session.mode, session.exchange, session.symbol),
-        ).fetchall()
-    return [_order(row) for row in rows]
-
-
-def insert_trade(
-    store: Store,
-    trade: Trade,
-    fence: Fence,
-    *,
-    order_amount: Decimal,
-    finished_ms: int,
-    filled_timestamp: int | None = None,
-    note: str = "",
-) -> None:
-    """Store the trade that fills an order whole, close the order and end its obligation, at once.
-
-    Args:
-        store: The open database.
-        trade: The fill.
-        fence: The lease of the account.
-        order_amount: Amount of the order, base currency.
-        finished_ms: Market time.
-        filled_timestamp: Open of the candle that fills the order, epoch SECONDS.
-        note: Added to the reason of the order where it is not empty.
-
-    Raises:
-        SafetyRefusal: another process took the account over, or the order is not open.
-        StoreError: the file cannot be written, or the trade is there already.
-    """
-    with store.write(durable=True) as connection:
-        check_lease(connection, fence)
-        connection.execute(
-            "UPDATE orders SET status = 'closed', amount = ?, finished_ms = ?, "
-            "filled_timestamp = ?, reason = reason || ? "
-            f"WHERE client_order_id = ? AND {_UNFINISHED}",
-            (
-                decimal_text(order_amount),
-                finished_ms,
-                filled_timestamp,
-                f"; {note}" if note else "",
-                trade.client_order_id,
-            ),
-        )
-        _check_one_changed(connection, trade.client_order_id)
-        _end_obligation_of(connection, trade.client_order_id, finished_ms, "filled")
-        insert_row(
-            connection,
-            "trades",
-            {
-                "exchange": trade.exchange,
-                "symbol": trade.symbol,
-                "exchange_trade_id": trade.exchange_trade_id,
-                "client_order_id": trade.client_order_id,
-                "session": trade.session,
-                "mode": trade.mode,
-                "account": trade.account,
-                "side": trade.side,
-                "price": decimal_text(trade.price),
-                "amount": decimal_text(trade.amount),
-                "fee": decimal_text(trade.fee),
-                "fee_currency": trade.fee_currency,
-                "executed_ms": trade.executed_ms,
-            },
-        )
-
-
-def finish_order(
-    store: Store,
-    client_order_id: str,
-    status: OrderStatus,
-    fence: Fence,
-    *,
-    finished_ms: int,
-    reason: str,
-) -> None:
-    """Give an open order its final state without a trade; the reason is added to the one it has.
-
-    A rejection ends the exit obligation of the order; a cancellation does not.
-
-    Raises:
-        SafetyRefusal: another process took the account over, or the order is not open.
-        StoreError: the file cannot be written.
-    """
-    with store.write(durable=True) as connection:
-        check_lease(connection, fence)
-        connection.execute(
-            "UPDATE orders SET status = ?, finished_ms = ?, reason = reason || '; ' || ? "
-            f"WHERE client_order_id = ? AND {_UNFINISHED}",
-            (status, finished_ms, reason, client_order_id),
-        )
-        _check_one_changed(connection, client_order_id)
-        if status == "rejected":
-            _end_obligation_of(connection, client_order_id, finished_ms, f"refused: {reason}")
-
-
-def cancel_unfinished_entries(
-    store: Store, account: str, fence: Fence, *, finished_ms: int, reason: str
-) -> int:
-    """Cancel the paper buy orders that an earlier session of the account left open; count them.
-
-    Raises:
-        SafetyRefusal: another process took the account over.
-        StoreError: the file cannot be written.
-    """
-    with store.write(durable=True) as connection:
-        check_lease(connection, fence)
-        connection.execute(
-            "UPDATE orders SET status = 'canceled', finished_ms = ?, reason = reason || '; ' || ? "
-            f"WHERE account = ? AND mode = 'paper' AND side = 'buy' AND {_UNFINISHED}",
-            (finished_ms, reason, account),
-        )
-        return connection.changes()
+            add_order(connection, order)
 
 
 def last_decided(store: Store, session: Session) -> int | None:
@@ -343,62 +157,8 @@ def trades_of(
     return [_trade(row) for row in rows]
 
 
-def position_of(trades: Sequence[Trade], base: str, quote: str) -> Position:
-    """Return what trades of one symbol add up to.
-
-    Args:
-        trades: Of one account and symbol.
-        base: Base currency; a fee paid in it is deducted from the amount held.
-        quote: Quote currency; a fee paid in it is deducted from the money.
-    """
-    held = money = Decimal(0)
-    for trade in trades:
-        sign = 1 if trade.side == "buy" else -1
-        held += sign * trade.amount
-        money -= sign * trade.amount * trade.price
-        if trade.fee_currency == base:
-            held -= trade.fee
-        elif trade.fee_currency == quote:
-            money -= trade.fee
-    return Position(held, money, len(trades))
-
-
 def _like(session: Session) -> tuple[str, ...]:
     return session.account, session.mode, session.exchange, session.symbol, session.timeframe
-
-
-def _check_one_changed(connection: Connection, client_order_id: str) -> None:
-    """Refuse to go on, which rolls back, where an order that should be finished was not open."""
-    if connection.changes() != 1:
-        raise SafetyRefusal(
-            f"order {client_order_id} is not open any more; another program finished it, and "
-            "nothing was written; look at the tables orders and trades"
-        )
-
-
-def _end_obligation_of(
-    connection: Connection, client_order_id: str, ended_ms: int, reason: str
-) -> None:
-    row = connection.execute(
-        "SELECT obligation FROM orders WHERE client_order_id = ?", (client_order_id,)
-    )
-    obligation = row.get
-    if obligation is not None:
-        end_obligation(connection, obligation, ended_ms=ended_ms, reason=reason)
-
-
-def _order_values(order: Order) -> dict[str, Value]:
-    values = {name: getattr(order, name) for name in _ORDER_COLUMNS}
-    values["intended_price"] = decimal_text(order.intended_price)
-    values["parameters"] = json.dumps(dict(order.parameters), sort_keys=True)
-    return values
-
-
-def _order(row: tuple[Any, ...]) -> Order:
-    values = dict(zip(_ORDER_COLUMNS, row, strict=True))
-    values["intended_price"] = Decimal(values["intended_price"])
-    values["parameters"] = json.loads(values["parameters"])
-    return Order(**values)
 
 
 def _decision(row: tuple[Any, ...]) -> Decision:

@@ -46,11 +46,24 @@ CREATE TABLE exit_obligations (
 CREATE UNIQUE INDEX exit_obligations_open
 ON exit_obligations (account, mode, exchange, symbol, entry_order_id) WHERE ended_ms IS NULL;
 
+-- Orders of live trading may also be sent without an answer yet, and proven absent. Adding words to a
+-- CHECK changes no stored row (as in version 2).
+PRAGMA writable_schema = ON;
+UPDATE sqlite_schema
+SET sql = replace(sql, '''expired'', ''unknown'')', '''expired'', ''unknown'', ''sent'', ''absent'')')
+WHERE type = 'table' AND name = 'orders';
+PRAGMA writable_schema = RESET;
+
 -- Which position an order closes (the client order id of the order that opened it), which obligation it
 -- fulfils, and the candle that filled it (its open, epoch seconds).
 ALTER TABLE orders ADD COLUMN entry_order_id TEXT REFERENCES orders (client_order_id);
 ALTER TABLE orders ADD COLUMN obligation TEXT REFERENCES exit_obligations (obligation);
 ALTER TABLE orders ADD COLUMN filled_timestamp INTEGER;
+-- What the exchange has filled, and the sum of the stored fills: TEXT decimals, base currency.
+ALTER TABLE orders ADD COLUMN filled TEXT NOT NULL DEFAULT '0';
+ALTER TABLE orders ADD COLUMN booked TEXT NOT NULL DEFAULT '0';
+ALTER TABLE orders ADD COLUMN is_cancel_requested INTEGER NOT NULL DEFAULT 0
+    CHECK (is_cancel_requested IN (0, 1));
 CREATE INDEX orders_by_entry ON orders (entry_order_id);
 
 -- Earlier versions wrote the entry of a stop or target into its client order id. Of other sells it is
@@ -80,6 +93,20 @@ UPDATE orders SET filled_timestamp = iif(type <> 'market', signal_timestamp, (
     ORDER BY timestamp LIMIT 1
 ))
 WHERE status = 'closed';
+-- Earlier versions filled an order whole, with one trade.
+UPDATE orders SET (filled, booked) = (t.amount, t.amount) FROM trades t
+WHERE t.client_order_id = orders.client_order_id;
+INSERT INTO order_events
+SELECT client_order_id, 1, decided_ms, 'intended', '{"type":"intended"}', 'migration' FROM orders;
+INSERT INTO order_events
+SELECT client_order_id, 2, executed_ms, 'fill', json_object('type', 'fill',
+    'trade_id', exchange_trade_id, 'price', price, 'amount', amount, 'fee', fee,
+    'fee_currency', fee_currency), 'migration'
+FROM trades;
+INSERT INTO order_events
+SELECT client_order_id, 3, ifnull(finished_ms, decided_ms), 'status',
+    json_object('type', 'status', 'status', status, 'filled', filled), 'migration'
+FROM orders WHERE status NOT IN ('intent', 'unknown');
 
 -- Each change of a trader's state, with its reason and what a person should do.
 CREATE TABLE trader_states (

@@ -1,0 +1,1 @@
+"""The exchanges that a trader can send its orders to."""

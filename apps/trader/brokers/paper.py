@@ -1,0 +1,94 @@
+"""An exchange on paper: it reports the events of a real one, and fills by the engine's rules.
+
+Its book is in memory. After a restart it knows the orders that it had acknowledged, because their
+events are stored; an order that it never acknowledged never arrived.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from onetape.core.candles import Candle
+from onetape.core.trading import Order
+from onetape.engine import AccountConfig, Fill, Refused, booked_fill, rules_of_candle
+from onetape.exchange.rest import Market
+from onetape.execution.broker import OrderReport
+from onetape.execution.events import (
+    Acknowledged,
+    CancelRefused,
+    FillReport,
+    OrderEvent,
+    ProvenAbsent,
+    StatusReport,
+)
+
+
+class PaperExchange:
+    """Takes market orders and fills each whole, once its candle has come."""
+
+    name: Final = "paper"
+
+    def __init__(self, open_orders: Iterable[str] = ()) -> None:
+        """Open the book.
+
+        Args:
+            open_orders: Client order ids of orders that are open from before.
+        """
+        self._open = set(open_orders)
+        self._reports: list[OrderReport] = []
+
+    def submit(self, order: Order) -> None:
+        """Acknowledge an order."""
+        self._open.add(order.client_order_id)
+        self._report(order.client_order_id, Acknowledged(f"paper-{order.client_order_id}"))
+
+    def cancel(self, client_order_id: str) -> None:
+        """Cancel an open order."""
+        if client_order_id in self._open:
+            self._open.remove(client_order_id)
+            self._report(client_order_id, StatusReport("canceled"))
+        else:
+            self._report(client_order_id, CancelRefused("no such open order"))
+
+    def look_up(self, client_order_id: str) -> None:
+        """Report whether an order is open, or absent."""
+        is_open = client_order_id in self._open
+        absent = ProvenAbsent("it was not acknowledged before the process ended")
+        self._report(client_order_id, StatusReport("open") if is_open else absent)
+
+    def execute(
+        self,
+        order: Order,
+        fill: Fill | Refused,
+        row: Candle,
+        rules: AccountConfig,
+        market: Market,
+    ) -> None:
+        """Fill an open order whole, or reject it.
+
+        Args:
+            order: The order.
+            fill: What the engine's rules make of it.
+            row: The candle that fills it.
+            rules: Of the account.
+            market: Names the currencies of fees.
+        """
+        identity = order.client_order_id
+        self._open.discard(identity)
+        if isinstance(fill, Refused):
+            self._report(identity, StatusReport("rejected", reason=fill.reason))
+            return
+        booked = booked_fill(fill, rules_of_candle(rules, row))
+        currency = market.quote if booked.fee_in == "quote" else market.base
+        self._report(
+            identity,
+            FillReport(f"paper-{identity}", booked.price, booked.amount, booked.fee, currency),
+        )
+        self._report(identity, StatusReport("closed", booked.amount))
+
+    def events(self) -> list[OrderReport]:
+        """Return what has been reported since the last call."""
+        reports, self._reports = self._reports, []
+        return reports
+
+    def _report(self, client_order_id: str, event: OrderEvent) -> None:
+        self._reports.append(OrderReport(client_order_id, event))

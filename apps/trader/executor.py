@@ -1,0 +1,405 @@
+"""The account of one trader and its orders: the only place that sends and books them.
+
+What becomes of an order is read from the broker's events, made into a state by `advance`, and
+stored in one transaction with the fills and the end of the exit that they bring. Cash and position
+are sums of the stored trades. A market order on paper fills at the open of the candle that the
+trading rules name, which is what the backtester does.
+"""
+
+from onetape.core.candles import Candle
+from onetape.core.clock import utc_text
+from onetape.core.digits import number_text
+from onetape.core.trading import ExitObligation, Order, Side, Trade
+from onetape.engine import (
+    BarExit,
+    Fill,
+    Market,
+    Refused,
+    buy_fill,
+    rules_of_candle,
+    sell_fill,
+    volatility_before,
+)
+from onetape.engine.exits import TARGET
+from onetape.execution.events import (
+    CancelRequested,
+    FillReport,
+    OrderEvent,
+    StatusReport,
+    Submitted,
+    from_json,
+    kind_of,
+    to_json,
+)
+from onetape.execution.orders import Book, OrderState, Settled, advance, fold
+from onetape.execution.positions import Position, position_of
+from onetape.store.candles import last_closed
+from onetape.store.leases import Fence
+from onetape.store.ledger import trades_of
+from onetape.store.orders import (
+    OrderChange,
+    filled_candle,
+    insert_order,
+    store_change,
+    unfinished_orders,
+)
+from trader.brokers.paper import PaperExchange
+from trader.job import Job
+
+
+class TrackedOrder:
+    """An order that is not over, and what its events make of it."""
+
+    def __init__(self, order: Order, state: OrderState, events: int) -> None:
+        """Take an order whose intent is stored.
+
+        Args:
+            order: As it was stored.
+            state: What its stored events add up to.
+            events: How many of them are stored.
+        """
+        self.order = order
+        self.state = state
+        self.events = events
+
+
+class Executor:
+    """The account of one trader. At most one order is open at a time."""
+
+    def __init__(self, job: Job, fence: Fence) -> None:
+        """Add the account's trades up, and take the orders that are not over.
+
+        Args:
+            job: What is traded.
+            fence: The lease of the account; nothing is booked once it is lost.
+        """
+        self._job = job
+        self._fence = fence
+        self._open: TrackedOrder | None = None
+        self._known_waiting: str | None = None
+        """Client order id of the order whose waiting was printed."""
+        self._trades = trades_of(
+            job.store,
+            job.session.account,
+            job.key.symbol,
+            exchange=job.key.exchange,
+            mode=job.session.mode,
+        )
+        self._position = self._position_now()
+        stored = unfinished_orders(job.store, job.session)
+        self._unfinished = [
+            TrackedOrder(
+                one.order, fold([from_json(event) for event in one.events]), len(one.events)
+            )
+            for one in stored
+        ]
+        self._broker = PaperExchange(
+            one.order.client_order_id for one in self._unfinished if one.state.stage == "open"
+        )
+
+    def resume(self, now_ms: int, reason: str) -> int:
+        """Look up the orders that an earlier session, or this one before an error, left behind.
+
+        An order to sell goes on; an order to buy is cancelled, because its signal is old. What the
+        broker does not know is absent.
+
+        Args:
+            now_ms: Market time.
+            reason: Why the orders to buy are cancelled.
+
+        Returns:
+            How many orders to buy were cancelled.
+
+        Raises:
+            StoreError: the file cannot be written.
+            SafetyRefusal: another process trades the account, or changed an order.
+        """
+        kept: TrackedOrder | None = None
+        for left in self._unfinished:
+            self._open = left
+            self._broker.look_up(left.order.client_order_id)
+            self._record([], now_ms)
+            if kept is None and left.order.side == "sell" and not self.position.is_flat:
+                kept = self._open
+            else:
+                self._cancel(now_ms, reason)
+        self._open = kept
+        entries = sum(left.order.side == "buy" for left in self._unfinished)
+        self._unfinished = []
+        return entries
+
+    @property
+    def trades(self) -> list[Trade]:
+        """Return the account's trades, oldest first, earlier sessions included."""
+        return list(self._trades)
+
+    @property
+    def position(self) -> Position:
+        """Return what the trades add up to."""
+        return self._position
+
+    @property
+    def cash(self) -> float:
+        """Return the money at hand, quote currency."""
+        return float(self._job.start_balance + self.position.quote)
+
+    @property
+    def entry_order_id(self) -> str | None:
+        """Return the client order id of the order that opened the position, or None while flat."""
+        return self.position.entry_order_id
+
+    @property
+    def last_exit(self) -> int | None:
+        """Return the candle that the last position was left in, epoch seconds, or None.
+
+        While there is one, its end is not known.
+        """
+        return self._filled_last("sell") if self.position.is_flat else None
+
+    @property
+    def last_entry(self) -> int | None:
+        """Return the candle that filled the last buy, epoch seconds, or None."""
+        return self._filled_last("buy")
+
+    def _filled_last(self, side: Side) -> int | None:
+        """Return the candle that filled the last order of a side, epoch seconds, or None."""
+        trade = next((trade for trade in self._trades[::-1] if trade.side == side), None)
+        return None if trade is None else filled_candle(self._job.store, trade.client_order_id)
+
+    @property
+    def open_order(self) -> Order | None:
+        """Return the order that waits for its price, or None."""
+        return None if self._open is None else self._open.order
+
+    def waiting_line(self, decided: int | None) -> str | None:
+        """Return once for each order that it waits for a trade, in words.
+
+        Args:
+            decided: The candle that was decided on last, epoch seconds.
+        """
+        order = self.open_order
+        if order is None or decided is None or decided <= order.signal_timestamp:
+            return None
+        if order.client_order_id == self._known_waiting:
+            return None
+        self._known_waiting = order.client_order_id
+        return (
+            f"the order to {order.side} waits for a trade: there was none in the candle of "
+            f"{utc_text(decided)}"
+        )
+
+    def place(self, order: Order, now_ms: int) -> None:
+        """Send an order whose intent is stored already.
+
+        Raises:
+            StoreError: the file cannot be written.
+            SafetyRefusal: another process trades the account, or changed the order.
+        """
+        self._open = TrackedOrder(order, OrderState(), 1)
+        self._broker.submit(order)
+        self._record([Submitted()], now_ms)
+
+    def fill_open_order(self, row: Candle, now_ms: int) -> str | None:
+        """Fill the open order at the open of a candle; return what happened, in words.
+
+        Args:
+            row: The candle.
+            now_ms: Dates the fill.
+
+        Raises:
+            StoreError: the trade could not be stored; the order stays open.
+            SafetyRefusal: another process trades the account, or finished the order.
+        """
+        order = self.open_order
+        if order is None:
+            return None
+        rules, market = rules_of_candle(self._job.rules, row), self._market(row)
+        if order.side == "buy":
+            fill = buy_fill(rules, self.cash, row.open, market)
+        else:
+            fill = sell_fill(rules, float(self.position.base), row.open, market)
+        return self._finish(order, fill, row, now_ms)
+
+    def fill_late(self, row: Candle, now_ms: int, note: str) -> str | None:
+        """Fill the open order to sell at the newest price; return what happened, in words.
+
+        Args:
+            row: The newest candle; its close is the price.
+            now_ms: Dates the fill.
+            note: How that differs from the exit that was decided; stored with the order.
+
+        Raises:
+            StoreError: the trade could not be stored; the order stays open.
+            SafetyRefusal: another process trades the account, or finished the order.
+        """
+        order = self.open_order
+        if order is None:
+            return None
+        rules = rules_of_candle(self._job.rules, row)
+        fill = sell_fill(rules, float(self.position.base), row.close, self._market(row))
+        done = self._finish(order, fill, row, now_ms, note)
+        return f"exit ({order.reason}): {done}; {note}"
+
+    def leave(
+        self,
+        order: Order,
+        obligation: ExitObligation,
+        row: Candle,
+        found: BarExit,
+        now_ms: int,
+    ) -> str:
+        """Sell at a level that a candle reached; return what happened, in words.
+
+        Raises:
+            StoreError: order or trade could not be stored.
+            SafetyRefusal: another process trades the account.
+        """
+        insert_order(self._job.store, order, self._fence, obligation=obligation)
+        self.place(order, now_ms)
+        fill = sell_fill(
+            rules_of_candle(self._job.rules, row),
+            float(self.position.base),
+            found.price,
+            self._market(row),
+            is_maker=found.kind == TARGET,
+        )
+        return self._finish(order, fill, row, now_ms)
+
+    def _finish(
+        self, order: Order, fill: Fill | Refused, row: Candle, now_ms: int, note: str = ""
+    ) -> str:
+        """Let the paper exchange execute the order; store and return what happened, in words."""
+        known = len(self._trades)
+        self._broker.execute(order, fill, row, self._job.rules, self._job.market)
+        self._record([], now_ms, row=row, note=note)
+        if isinstance(fill, Refused):
+            return f"no {order.side}: {fill.reason}"
+        return "; ".join(self._trade_words(trade) for trade in self._trades[known:])
+
+    def _market(self, row: Candle) -> Market:
+        """Return what an order in a candle meets, known from the candles before it."""
+        job, rules = self._job, self._job.rules
+        by_volatility = rules.sizing == "volatility_target"
+        if not (rules.volume_impact or by_volatility):
+            return Market()
+        known = last_closed(job.store, job.key, rules.volatility_bars + 1, up_to=row.timestamp - 1)
+        volatility = None
+        if by_volatility:
+            volatility = volatility_before(
+                known.close, len(known), rules.volatility_bars, job.timeframe.average_seconds
+            )
+        return Market(float(known.volume[-1]) if len(known) else 0.0, None, volatility)
+
+    def cancel_entry(self, now_ms: int, reason: str) -> str | None:
+        """Cancel the order to buy that still waits, if any; return what happened, in words.
+
+        Raises:
+            StoreError: the order could not be cancelled; it stays open.
+            SafetyRefusal: another process trades the account, or changed the order.
+        """
+        order = self.open_order
+        if order is None or order.side != "buy":
+            return None
+        self._cancel(now_ms, reason)
+        return "cancelled without a fill: the order to buy"
+
+    def _cancel(self, now_ms: int, reason: str) -> None:
+        if self._open is None:
+            return
+        self._broker.cancel(self._open.order.client_order_id)
+        self._record([CancelRequested(reason)], now_ms, note=reason)
+
+    def _record(
+        self, own: list[OrderEvent], now_ms: int, *, row: Candle | None = None, note: str = ""
+    ) -> None:
+        """Store what the trader did with the open order, and what the broker reports of it."""
+        current = self._open
+        if current is None:
+            return
+        order, state = current.order, current.state
+        reports = [one.event for one in self._broker.events()]
+        trades: list[Trade] = []
+        is_settled = False
+        for event in (*own, *reports):
+            state, effects = advance(state, event)
+            trades += [
+                self._trade(order, effect.fill, now_ms, row)
+                for effect in effects
+                if isinstance(effect, Book)
+            ]
+            is_settled = is_settled or Settled() in effects
+        refusals = [
+            event.reason
+            for event in reports
+            if isinstance(event, StatusReport) and event.status == "rejected"
+        ]
+        events = tuple((kind_of(event), to_json(event)) for event in (*own, *reports))
+        change = OrderChange(
+            client_order_id=order.client_order_id,
+            events=events,
+            number=current.events,
+            before=current.state.status,
+            status=state.status,
+            filled=state.filled,
+            booked=state.booked,
+            is_cancel_requested=state.is_cancel_requested,
+            exchange_order_id=state.exchange_order_id,
+            at_ms=now_ms,
+            source=self._broker.name,
+            is_settled=is_settled,
+            trades=tuple(trades),
+            filled_timestamp=row.timestamp if row is not None and trades else None,
+            note="; ".join(text for text in (note, *refusals) if text),
+            obligation_end=_obligation_end(state, is_settled=is_settled, refusals=refusals),
+        )
+        try:
+            store_change(self._job.store, change, self._fence)
+        except BaseException:
+            # Nothing of it is stored: the order is as before, and the events come again.
+            self._broker = PaperExchange([order.client_order_id])
+            raise
+        self._trades += trades
+        self._position = self._position_now()
+        self._open = (
+            None if is_settled else TrackedOrder(order, state, current.events + len(events))
+        )
+
+    def _position_now(self) -> Position:
+        market = self._job.market
+        return position_of(self._trades, market.base, market.quote, market.steps)
+
+    def _trade(self, order: Order, fill: FillReport, now_ms: int, row: Candle | None) -> Trade:
+        opened_ms = 0 if row is None else row.timestamp * 1_000
+        return Trade(
+            exchange=order.exchange,
+            symbol=order.symbol,
+            exchange_trade_id=fill.trade_id,
+            client_order_id=order.client_order_id,
+            session=order.session,
+            mode=order.mode,
+            account=order.account,
+            side=order.side,
+            price=fill.price,
+            amount=fill.amount,
+            fee=fill.fee,
+            fee_currency=fill.fee_currency,
+            executed_ms=max(now_ms, opened_ms),
+        )
+
+    def _trade_words(self, trade: Trade) -> str:
+        job = self._job
+        verb = "bought" if trade.side == "buy" else "sold"
+        return (
+            f"{verb} {job.digits.amount_text(trade.amount)} {job.market.base} at "
+            f"{job.digits.price_text(trade.price)} {job.market.quote} on paper, fee "
+            f"{number_text(float(trade.fee), commas=True)} {trade.fee_currency}"
+        )
+
+
+def _obligation_end(state: OrderState, *, is_settled: bool, refusals: list[str]) -> str | None:
+    """Return why the exit obligation of an order ends; a cancelled order ends none."""
+    if not is_settled:
+        return None
+    if refusals:
+        return f"refused: {'; '.join(refusals)}"
+    return "filled" if state.outcome == "filled" else None

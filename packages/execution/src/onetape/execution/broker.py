@@ -1,0 +1,44 @@
+"""What a trader needs of an exchange, whether it is a real one or one on paper."""
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from onetape.core.trading import Order
+from onetape.execution.events import OrderEvent
+
+
+class OrderReport(Struct, frozen=True):
+    """An event and the order that it belongs to."""
+
+    client_order_id: str
+    event: OrderEvent
+
+
+class Broker(Protocol):
+    """Takes orders and reports what becomes of them.
+
+    No call waits for the exchange: what it answers arrives through `events`, like all that the
+    exchange reports by itself. A call may be without an answer; then an `Unanswered` arrives.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name of the broker, stored as the source of its events."""
+        ...
+
+    def submit(self, order: Order) -> None:
+        """Send an order whose intent is stored; once, whatever happens."""
+        ...
+
+    def cancel(self, client_order_id: str) -> None:
+        """Ask for an open order to be cancelled."""
+        ...
+
+    def look_up(self, client_order_id: str) -> None:
+        """Ask what has become of an order: status and fills, or the proof that there is none."""
+        ...
+
+    def events(self) -> list[OrderReport]:
+        """Return what has been reported since the last call, in the order of its arrival."""
+        ...

@@ -1,0 +1,111 @@
+"""What can happen to an order, as records. Amounts are in base currency, times epoch milliseconds.
+
+Events come from an exchange in any order, twice or not at all; `orders.advance` makes one state of
+them. In the database an event is a row: its kind, and the other fields as a JSON document.
+"""
+
+from decimal import Decimal
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+#: Status of an order at an exchange, in CCXT's words.
+ReportedStatus = Literal["open", "closed", "canceled", "expired", "rejected"]
+
+
+class Intended(Struct, frozen=True, tag="intended"):
+    """The order is stored; nothing has been sent."""
+
+
+class Submitted(Struct, frozen=True, tag="submitted"):
+    """The request is on its way to the exchange."""
+
+
+class Unanswered(Struct, frozen=True, tag="unanswered"):
+    """The request has no usable answer: the order may exist or not."""
+
+    reason: str
+
+
+class Acknowledged(Struct, frozen=True, tag="acknowledged"):
+    """The exchange has accepted the order."""
+
+    exchange_order_id: str
+
+
+class StatusReport(Struct, frozen=True, tag="status"):
+    """The exchange has reported the status of the order."""
+
+    status: ReportedStatus
+    filled: Decimal = Decimal(0)
+    """Amount that is filled in all."""
+    reason: str = ""
+
+
+class FillReport(Struct, frozen=True, tag="fill"):
+    """The exchange has executed a part of the order, or all of it."""
+
+    trade_id: str
+    """The exchange's id of the execution: the same id is the same execution."""
+    price: Decimal
+    """Quote currency per base currency."""
+    amount: Decimal
+    fee: Decimal
+    fee_currency: str
+
+
+class CancelRequested(Struct, frozen=True, tag="cancel_requested"):
+    """The request to cancel the order is on its way to the exchange."""
+
+    reason: str
+
+
+class CancelRefused(Struct, frozen=True, tag="cancel_refused"):
+    """The exchange has not cancelled the order: it may be filled, or unknown there."""
+
+    reason: str
+
+
+class ProvenAbsent(Struct, frozen=True, tag="absent"):
+    """The exchange has no such order, and its deadline to arrive has passed."""
+
+    reason: str
+
+
+OrderEvent = (
+    Intended
+    | Submitted
+    | Unanswered
+    | Acknowledged
+    | StatusReport
+    | FillReport
+    | CancelRequested
+    | CancelRefused
+    | ProvenAbsent
+)
+
+_DECODER: Final = msgspec.json.Decoder(OrderEvent)
+
+
+def kind_of(event: OrderEvent) -> str:
+    """Return the kind of an event, as stored."""
+    return str(type(event).__struct_config__.tag)
+
+
+def to_json(event: OrderEvent) -> str:
+    """Return an event with its kind as a JSON document."""
+    return msgspec.json.encode(event).decode()
+
+
+def from_json(document: str) -> OrderEvent:
+    """Return the event of a JSON document.
+
+    Raises:
+        ValueError: the document is no event of this version.
+    """
+    try:
+        event: Any = _DECODER.decode(document)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"not an order event: {document[:200]} ({error})") from error
+    return event

@@ -1,0 +1,211 @@
+"""What an order is by its events: `advance`, a fold whose result does not depend on their order.
+
+INTENDED -> SENT -> OPEN -> DONE (filled, canceled, expired, rejected, absent), or SENT -> UNKNOWN
+-> OPEN or DONE. The stage never goes backwards and `filled` only grows, so late and doubled events
+change nothing. An order without a usable answer is UNKNOWN and looked up; it is never sent twice.
+A final status with `booked` under `filled` still waits for fills. One event overrides an earlier
+conclusion: whatever shows that the order exists beats its absence, which rests on answers that lack
+it.
+"""
+
+from decimal import Decimal
+from typing import Final, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from onetape.core.trading import OrderStatus
+from onetape.execution.events import (
+    Acknowledged,
+    CancelRefused,
+    CancelRequested,
+    FillReport,
+    Intended,
+    OrderEvent,
+    ProvenAbsent,
+    StatusReport,
+    Submitted,
+    Unanswered,
+)
+
+Stage = Literal["intended", "sent", "unknown", "open", "done"]
+Outcome = Literal["filled", "canceled", "expired", "rejected", "absent"]
+
+_STAGES: Final[tuple[Stage, ...]] = ("intended", "sent", "unknown", "open", "done")
+#: Where reports contradict each other, the later one of this list holds.
+_OUTCOMES: Final[tuple[Outcome, ...]] = ("absent", "rejected", "expired", "canceled", "filled")
+_REPORTED: Final[dict[str, Outcome]] = {
+    "closed": "filled",
+    "canceled": "canceled",
+    "expired": "expired",
+    "rejected": "rejected",
+}
+_STATUS: Final[dict[Stage | Outcome, OrderStatus]] = {
+    "intended": "intent",
+    "sent": "sent",
+    "unknown": "unknown",
+    "open": "open",
+    "filled": "closed",
+    "canceled": "canceled",
+    "expired": "expired",
+    "rejected": "rejected",
+    "absent": "absent",
+}
+
+
+class LookUp(Struct, frozen=True):
+    """Effect: ask the exchange for the order, its fills and the balances."""
+
+    reason: str
+
+
+class FetchFills(Struct, frozen=True):
+    """Effect: the exchange has filled more than is known; ask it for the fills."""
+
+
+class Book(Struct, frozen=True):
+    """Effect: store a fill, which is new."""
+
+    fill: FillReport
+
+
+class Settled(Struct, frozen=True):
+    """Effect: the order is over and all of its fills are booked."""
+
+
+class Alarm(Struct, frozen=True):
+    """Effect: what happened contradicts what was concluded before; a person should look."""
+
+    reason: str
+
+
+Effect = LookUp | FetchFills | Book | Settled | Alarm
+
+
+class OrderState(Struct, frozen=True):
+    """An order by its events."""
+
+    amount: Decimal | None = None
+    """Ordered amount, base currency; None where it depends on the price, as for a buy by cost."""
+    stage: Stage = "intended"
+    outcome: Outcome | None = None
+    """How the order ended; None before its end."""
+    filled: Decimal = Decimal(0)
+    """What the exchange has filled, by the largest report, base currency."""
+    booked: Decimal = Decimal(0)
+    """Sum of the known fills, base currency."""
+    trade_ids: frozenset[str] = frozenset()
+    """Of the fills that are booked."""
+    is_cancel_requested: bool = False
+    exchange_order_id: str | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Return whether the exchange does nothing more with the order."""
+        return self.stage == "done"
+
+    @property
+    def is_settled(self) -> bool:
+        """Return whether the order is over and all that it filled is booked."""
+        return self.is_done and self.booked >= self.filled
+
+    @property
+    def status(self) -> OrderStatus:
+        """Return the status in the words of CCXT and of the table `orders`."""
+        return _STATUS[self.outcome or self.stage]
+
+
+def advance(state: OrderState, event: OrderEvent) -> tuple[OrderState, tuple[Effect, ...]]:
+    """Return what an order is after an event, and what is to be done because of it."""
+    match event:
+        case Intended():
+            after, effects = state, ()
+        case Submitted():
+            after, effects = _at_least(state, "sent"), ()
+        case Unanswered(reason):
+            after, effects = _unanswered(state, reason)
+        case Acknowledged(exchange_order_id):
+            after, effects = _existing(state)
+            after = replace(after, exchange_order_id=exchange_order_id)
+        case StatusReport():
+            after, effects = _reported(state, event)
+        case FillReport():
+            after, effects = _filled(state, event)
+        case CancelRequested():
+            after, effects = replace(state, is_cancel_requested=True), ()
+        case CancelRefused(reason):
+            after, effects = state, () if state.is_done else (LookUp(reason),)
+        case ProvenAbsent():
+            is_seen = _STAGES.index(state.stage) >= _STAGES.index("open")
+            after, effects = state if is_seen else _ended(state, "absent"), ()
+    return after, (*effects, *_settling(state, after, event))
+
+
+def fold(events: list[OrderEvent], amount: Decimal | None = None) -> OrderState:
+    """Return what an order is after all of its events.
+
+    Args:
+        events: In the order in which they were stored.
+        amount: Ordered amount, base currency; None where it depends on the price.
+    """
+    state = OrderState(amount)
+    for event in events:
+        state, _ = advance(state, event)
+    return state
+
+
+def _unanswered(state: OrderState, reason: str) -> tuple[OrderState, tuple[Effect, ...]]:
+    if _STAGES.index(state.stage) >= _STAGES.index("open"):
+        return state, ()
+    return _at_least(state, "unknown"), (LookUp(reason),)
+
+
+def _existing(state: OrderState) -> tuple[OrderState, tuple[Effect, ...]]:
+    """Return the state of an order that the exchange has, which absence must not hide."""
+    if state.outcome == "absent":
+        after = replace(state, stage="open", outcome=None)
+        return after, (Alarm("the order exists although it was taken for absent"),)
+    return _at_least(state, "open"), ()
+
+
+def _reported(state: OrderState, report: StatusReport) -> tuple[OrderState, tuple[Effect, ...]]:
+    after, effects = _existing(state)
+    after = replace(after, filled=max(after.filled, report.filled))
+    outcome = _REPORTED.get(report.status)
+    return (after if outcome is None else _ended(after, outcome)), effects
+
+
+def _filled(state: OrderState, fill: FillReport) -> tuple[OrderState, tuple[Effect, ...]]:
+    if fill.trade_id in state.trade_ids:
+        return state, ()
+    after, effects = _existing(state)
+    booked = after.booked + fill.amount
+    after = replace(
+        after,
+        booked=booked,
+        filled=max(after.filled, booked),
+        trade_ids=after.trade_ids | {fill.trade_id},
+    )
+    if after.amount is not None and booked >= after.amount:
+        after = _ended(after, "filled")
+    return after, (*effects, Book(fill))
+
+
+def _at_least(state: OrderState, stage: Stage) -> OrderState:
+    is_later = _STAGES.index(stage) > _STAGES.index(state.stage)
+    return replace(state, stage=stage) if is_later else state
+
+
+def _ended(state: OrderState, outcome: Outcome) -> OrderState:
+    known = state.outcome
+    if known is not None and _OUTCOMES.index(known) >= _OUTCOMES.index(outcome):
+        return state
+    return replace(state, stage="done", outcome=outcome)
+
+
+def _settling(before: OrderState, after: OrderState, event: OrderEvent) -> tuple[Effect, ...]:
+    if not after.is_done:
+        return ()
+    if after.booked < after.filled:
+        return () if isinstance(event, FillReport) else (FetchFills(),)
+    return () if before.is_settled else (Settled(),)

@@ -1,0 +1,83 @@
+"""What fills of one market add up to. Amounts are Decimals; the fold adds nothing up twice.
+
+A position begins with the first buy after flat and ends when less is left than the market lets one
+sell. What is left then is dust: no position, but part of the account, and the next sell may take it
+along.
+"""
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Final
+
+from msgspec import Struct, field
+
+from onetape.core.steps import MarketSteps
+from onetape.core.trading import Trade
+
+#: Part of the amount bought that sums of rounded amounts may leave in a market without steps.
+_NOISE: Final = Decimal("1e-9")
+
+
+class Position(Struct, frozen=True):
+    """The sum of an account's fills in one market."""
+
+    base: Decimal = Decimal(0)
+    """Amount held, base currency, fees taken from it deducted; dust included."""
+    quote: Decimal = Decimal(0)
+    """What buying and selling left, quote currency: negative while a position is open."""
+    cost: Decimal = Decimal(0)
+    """What the open position was bought for, quote currency, without fees; 0 while flat."""
+    fees: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
+    """Fees of all fills by currency; negative for rebates."""
+    entry_order_id: str | None = None
+    """Client order id of the order that opened the position; None while flat."""
+    fills: int = 0
+
+    @property
+    def is_flat(self) -> bool:
+        """Return whether there is no position; what is held then is dust."""
+        return self.entry_order_id is None
+
+    @property
+    def dust(self) -> Decimal:
+        """Return what is held without being a position, base currency."""
+        return self.base if self.is_flat else Decimal(0)
+
+
+def position_of(
+    fills: Iterable[Trade], base: str, quote: str, steps: MarketSteps | None = None
+) -> Position:
+    """Return what fills of one market add up to.
+
+    Args:
+        fills: Of one account and market, in the order of their execution.
+        base: Base currency; a fee paid in it is deducted from the amount held.
+        quote: Quote currency; a fee paid in it is deducted from the money.
+        steps: Least amount and amount step of the market, which tell dust from a position; None:
+            any amount can be sold.
+    """
+    held = money = cost = bought = Decimal(0)
+    least = Decimal(0) if steps is None else max(steps.min_amount, steps.amount_step or Decimal(0))
+    fees: dict[str, Decimal] = {}
+    entry: str | None = None
+    count = 0
+    for fill in fills:
+        count += 1
+        value = fill.amount * fill.price
+        before = held
+        if fill.side == "buy":
+            held, money, cost, bought = (
+                held + fill.amount, money - value, cost + value, bought + fill.amount,
+            )  # fmt: skip
+            entry = entry or fill.client_order_id
+        else:
+            held, money = held - fill.amount, money + value
+            cost -= cost * min(fill.amount / before, Decimal(1)) if before > 0 else cost
+        fees[fill.fee_currency] = fees.get(fill.fee_currency, Decimal(0)) + fill.fee
+        if fill.fee_currency == base:
+            held -= fill.fee
+        elif fill.fee_currency == quote:
+            money -= fill.fee
+        if fill.side == "sell" and held < max(least, bought * _NOISE):
+            cost, bought, entry = Decimal(0), Decimal(0), None
+    return Position(held, money, cost, fees, entry, count)

@@ -1,0 +1,236 @@
+"""Orders, their events and the trades that fill them. Times are epoch milliseconds.
+
+An order is what its events add up to; its row caches that sum, and both are written in one
+transaction, with the trades and the end of the exit obligation that belong to it. All of it is on
+the disk before the call returns, and inside the fence of the account's lease: the transaction that
+writes has seen that the lease holds.
+"""
+
+import json
+from decimal import Decimal
+from typing import Any, Final
+
+from msgspec import Struct
+
+from onetape.core.errors import SafetyRefusal
+from onetape.core.steps import decimal_text
+from onetape.core.trading import ExitObligation, Order, OrderStatus, Session, Trade
+from onetape.store.connection import Connection, Value, insert_row
+from onetape.store.database import Store
+from onetape.store.leases import Fence, check_lease
+from onetape.store.obligations import add_obligation, end_obligation
+
+#: The fields of an `Order` are columns of the same names.
+_ORDER_COLUMNS: Final = Order.__struct_fields__
+#: Stored with each new order: its first event, as `onetape.execution.events` writes it.
+INTENDED: Final = ("intended", '{"type":"intended"}')
+
+
+class OrderChange(Struct, frozen=True):
+    """New events of one order, and what it is after them."""
+
+    client_order_id: str
+    events: tuple[tuple[str, str], ...]
+    """Kind and JSON document of each, oldest first."""
+    number: int
+    """How many events of the order were stored before."""
+    before: OrderStatus
+    """Status before these events."""
+    status: OrderStatus
+    filled: Decimal
+    """By the exchange's reports, base currency."""
+    booked: Decimal
+    """Sum of the stored fills, base currency."""
+    is_cancel_requested: bool
+    exchange_order_id: str | None
+    at_ms: int
+    source: str
+    """Where the events came from, such as `paper`."""
+    is_settled: bool
+    """Whether the order is over and all of its fills are booked."""
+    trades: tuple[Trade, ...] = ()
+    """New fills."""
+    filled_timestamp: int | None = None
+    """Open of the candle that filled the order, epoch SECONDS."""
+    note: str = ""
+    """Added to the reason of the order where it is not empty."""
+    obligation_end: str | None = None
+    """Why the exit obligation of the order ends; None: it does not."""
+
+
+class StoredOrder(Struct, frozen=True):
+    """An order that is not over, with its events."""
+
+    order: Order
+    events: list[str]
+    """JSON documents, oldest first."""
+
+
+def insert_order(
+    store: Store, order: Order, fence: Fence, *, obligation: ExitObligation | None = None
+) -> None:
+    """Store the intent of an order that no decision asked for, and its obligation, if it is new.
+
+    Raises:
+        SafetyRefusal: another process took the account over.
+        StoreError: the file cannot be written, or the order is there already.
+    """
+    with store.write(durable=True) as connection:
+        check_lease(connection, fence)
+        if obligation is not None:
+            add_obligation(connection, obligation)
+        add_order(connection, order)
+
+
+def add_order(connection: Connection, order: Order) -> None:
+    """Store a new order and its first event inside a transaction."""
+    insert_row(connection, "orders", _order_values(order))
+    _add_events(connection, order.client_order_id, (INTENDED,), 0, order.decided_ms, "trader")
+
+
+def store_change(store: Store, change: OrderChange, fence: Fence) -> None:
+    """Store events of an order with all that follows from them, in one transaction.
+
+    Raises:
+        SafetyRefusal: another process took the account over, or changed the order.
+        StoreError: the file cannot be written, or a trade is there already.
+    """
+    identity = change.client_order_id
+    with store.write(durable=True) as connection:
+        check_lease(connection, fence)
+        stored = connection.execute(
+            "SELECT ifnull(max(number), 0) FROM order_events WHERE client_order_id = ?",
+            (identity,),
+        ).get
+        connection.execute(
+            "UPDATE orders SET status = ?, filled = ?, booked = ?, is_cancel_requested = ?, "
+            "exchange_order_id = ifnull(?, exchange_order_id), "
+            "amount = iif(? <> '0', ?, amount), "
+            "acknowledged_ms = iif(? IS NOT NULL, ifnull(acknowledged_ms, ?), acknowledged_ms), "
+            "finished_ms = iif(?, ?, finished_ms), "
+            "filled_timestamp = ifnull(?, filled_timestamp), reason = reason || ? "
+            "WHERE client_order_id = ? AND status = ?",
+            (
+                change.status,
+                decimal_text(change.filled),
+                decimal_text(change.booked),
+                int(change.is_cancel_requested),
+                change.exchange_order_id,
+                decimal_text(change.booked),
+                decimal_text(change.booked),
+                change.exchange_order_id,
+                change.at_ms,
+                int(change.is_settled),
+                change.at_ms,
+                change.filled_timestamp,
+                f"; {change.note}" if change.note else "",
+                identity,
+                change.before,
+            ),
+        )
+        if connection.changes() != 1 or stored != change.number:
+            raise SafetyRefusal(
+                f"order {identity} is not as it was; another program changed it, and nothing was "
+                "written; look at the tables orders, order_events and trades"
+            )
+        _add_events(connection, identity, change.events, change.number, change.at_ms, change.source)
+        for trade in change.trades:
+            insert_row(connection, "trades", _trade_values(trade))
+        if change.obligation_end is not None:
+            _end_obligation_of(connection, identity, change.at_ms, change.obligation_end)
+
+
+def unfinished_orders(store: Store, session: Session) -> list[StoredOrder]:
+    """Return the orders of a session's account and market that are not over, oldest first."""
+    with store.read() as connection:
+        rows = connection.execute(
+            f"SELECT {', '.join(_ORDER_COLUMNS)} FROM orders WHERE account = ? AND mode = ? "
+            "AND exchange = ? AND symbol = ? AND status IN ('intent', 'sent', 'open', 'unknown') "
+            "ORDER BY decided_ms",
+            (session.account, session.mode, session.exchange, session.symbol),
+        ).fetchall()
+        orders = [_order(row) for row in rows]
+        return [StoredOrder(order, _events(connection, order)) for order in orders]
+
+
+def filled_candle(store: Store, client_order_id: str) -> int | None:
+    """Return the open of the candle that filled an order, epoch SECONDS; None where none has."""
+    with store.read() as connection:
+        return connection.execute(
+            "SELECT filled_timestamp FROM orders WHERE client_order_id = ?", (client_order_id,)
+        ).get
+
+
+def is_exit_rejected(store: Store, entry_order_id: str) -> bool:
+    """Return whether the market refused a stop, target or time stop of a position.
+
+    Args:
+        store: The open database.
+        entry_order_id: Client order id of the order that opened the position.
+    """
+    with store.read() as connection:
+        row = connection.execute(
+            "SELECT 1 FROM orders WHERE entry_order_id = ? AND status = 'rejected' "
+            "AND type <> 'market' LIMIT 1",
+            (entry_order_id,),
+        )
+    return row.get is not None
+
+
+def _events(connection: Connection, order: Order) -> list[str]:
+    rows = connection.execute(
+        "SELECT payload FROM order_events WHERE client_order_id = ? ORDER BY number",
+        (order.client_order_id,),
+    ).fetchall()
+    return [payload for (payload,) in rows]
+
+
+def _add_events(
+    connection: Connection,
+    client_order_id: str,
+    events: tuple[tuple[str, str], ...],
+    stored: int,
+    at_ms: int,
+    source: str,
+) -> None:
+    rows = [
+        (client_order_id, number, at_ms, kind, document, source)
+        for number, (kind, document) in enumerate(events, stored + 1)
+    ]
+    connection.executemany(
+        "INSERT INTO order_events (client_order_id, number, at_ms, kind, payload, source) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        rows,
+    )
+
+
+def _end_obligation_of(
+    connection: Connection, client_order_id: str, ended_ms: int, reason: str
+) -> None:
+    row = connection.execute(
+        "SELECT obligation FROM orders WHERE client_order_id = ?", (client_order_id,)
+    )
+    obligation = row.get
+    if obligation is not None:
+        end_obligation(connection, obligation, ended_ms=ended_ms, reason=reason)
+
+
+def _trade_values(trade: Trade) -> dict[str, Value]:
+    values: dict[str, Value] = {name: getattr(trade, name) for name in Trade.__struct_fields__}
+    for name in ("price", "amount", "fee"):
+        values[name] = decimal_text(getattr(trade, name))
+    return values
+
+
+def _order_values(order: Order) -> dict[str, Value]:
+    values = {name: getattr(order, name) for name in _ORDER_COLUMNS}
+    values["intended_price"] = decimal_text(order.intended_price)
+    values["parameters"] = json.dumps(dict(order.parameters), sort_keys=True)
+    return values
+
+
+def _order(row: tuple[Any, ...]) -> Order:
+    values = dict(zip(_ORDER_COLUMNS, row, strict=True))
+    values["intended_price"] = Decimal(values["intended_price"])
+    values["parameters"] = json.loads(values["parameters"])
+    return Order(**values)

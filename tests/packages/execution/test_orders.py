@@ -1,0 +1,178 @@
+"""Whatever becomes of its events, an order is in the end what the exchange says it is."""
+
+from decimal import Decimal
+from typing import cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Struct
+
+from onetape.execution.events import (
+    Acknowledged,
+    CancelRefused,
+    CancelRequested,
+    FillReport,
+    Intended,
+    OrderEvent,
+    ProvenAbsent,
+    ReportedStatus,
+    StatusReport,
+    Submitted,
+    Unanswered,
+    from_json,
+    kind_of,
+    to_json,
+)
+from onetape.execution.orders import (
+    Alarm,
+    Book,
+    Effect,
+    FetchFills,
+    LookUp,
+    OrderState,
+    Settled,
+    advance,
+    fold,
+)
+
+ONE = Decimal(1)
+
+
+class History(Struct, frozen=True):
+    """What an exchange did with an order."""
+
+    amount: Decimal
+    fills: list[FillReport]
+    final: ReportedStatus
+
+    @property
+    def filled(self) -> Decimal:
+        """Return the amount that it filled."""
+        return sum((fill.amount for fill in self.fills), Decimal(0))
+
+    def events(self) -> list[OrderEvent]:
+        """Return each event that it sends, in the right order."""
+        if self.final == "rejected":
+            return [StatusReport("rejected", reason="too small")]
+        sent: list[OrderEvent] = [Acknowledged("x1"), StatusReport("open")]
+        filled = Decimal(0)
+        for fill in self.fills:
+            filled += fill.amount
+            sent += [fill, StatusReport("open", filled)]
+        return [*sent, StatusReport(self.final, filled)]
+
+    def snapshot(self) -> list[OrderEvent]:
+        """Return what a look-up answers once all has happened."""
+        return [StatusReport(self.final, self.filled), *self.fills]
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> History:
+    parts = draw(st.lists(st.integers(1, 50), min_size=1, max_size=4))
+    amount = Decimal(sum(parts))
+    final = draw(st.sampled_from(["closed", "canceled", "expired", "rejected"]))
+    count = {"closed": len(parts), "rejected": 0}.get(final, len(parts) - 1)
+    fills = [
+        FillReport(f"t{number}", Decimal(100 + number), Decimal(part), Decimal("0.1"), "USDT")
+        for number, part in enumerate(parts[:count])
+    ]
+    return History(amount, fills, cast("ReportedStatus", final))
+
+
+def run(state: OrderState, events: list[OrderEvent]) -> tuple[OrderState, list[Effect]]:
+    done: list[Effect] = []
+    for event in events:
+        before = state
+        state, effects = advance(state, event)
+        assert state.filled >= before.filled
+        assert state.booked >= before.booked
+        done += effects
+    return state, done
+
+
+#: What the trader itself knows beside the exchange's events, at any moment.
+OWN = [Submitted(), Unanswered("reset"), CancelRequested("stop"), CancelRefused("too late")]
+
+
+@given(histories(), st.data())
+def test_every_order_of_doubled_lost_and_late_events_ends_as_at_the_exchange(
+    history: History, data: st.DataObject
+) -> None:
+    events = history.events()
+    arrived = data.draw(st.lists(st.sampled_from([*events, *OWN]), max_size=2 * len(events)))
+    state, effects = run(OrderState(history.amount), [Intended(), Submitted(), *arrived])
+    state, more = run(state, history.snapshot())
+    outcome = "filled" if history.final == "closed" else history.final
+    assert (state.stage, state.outcome) == ("done", outcome)
+    assert state.filled == state.booked == history.filled
+    assert state.is_settled
+    booked = [effect.fill for effect in [*effects, *more] if isinstance(effect, Book)]
+    assert sorted(booked, key=lambda fill: fill.trade_id) == history.fills
+    assert Settled() in [*effects, *more]
+
+
+@given(histories(), st.data())
+def test_the_same_events_in_any_order_lead_to_the_same_state(
+    history: History, data: st.DataObject
+) -> None:
+    events = history.events()
+    shuffled = data.draw(st.permutations(events))
+    doubled = [*shuffled, *data.draw(st.lists(st.sampled_from(events), max_size=4))]
+    assert fold(doubled, history.amount) == fold(events, history.amount)
+
+
+@given(histories(), st.data())
+def test_the_stage_never_goes_backwards(history: History, data: st.DataObject) -> None:
+    stages = ["intended", "sent", "unknown", "open", "done"]
+    state = OrderState(history.amount)
+    for event in data.draw(st.lists(st.sampled_from([*history.events(), *OWN]))):
+        after, _ = advance(state, event)
+        assert stages.index(after.stage) >= stages.index(state.stage)
+        state = after
+
+
+def test_an_order_without_an_answer_is_unknown_and_is_looked_up() -> None:
+    state, effects = advance(OrderState(ONE, "sent"), Unanswered("reset"))
+    assert (state.status, effects) == ("unknown", (LookUp("reset"),))
+
+
+def test_an_answer_that_was_lost_after_the_order_arrived_changes_nothing() -> None:
+    state = fold([Submitted(), Acknowledged("x1")], ONE)
+    assert advance(state, Unanswered("reset")) == (state, ())
+
+
+def test_a_refused_cancel_is_a_reason_to_look_up_and_no_end() -> None:
+    state = fold([Submitted(), Acknowledged("x1"), CancelRequested("stop")], ONE)
+    assert advance(state, CancelRefused("unknown order")) == (state, (LookUp("unknown order"),))
+
+
+def test_a_final_status_waits_for_its_fills() -> None:
+    state, effects = advance(OrderState(ONE, "open"), StatusReport("closed", ONE))
+    assert (state.is_done, state.is_settled, effects) == (True, False, (FetchFills(),))
+    fill = FillReport("t1", Decimal(100), ONE, Decimal(0), "USDT")
+    after, effects = advance(state, fill)
+    assert (after.is_settled, effects) == (True, (Book(fill), Settled()))
+
+
+def test_an_order_that_was_taken_for_absent_and_fills_is_booked_with_an_alarm() -> None:
+    state = fold([Submitted(), Unanswered("reset"), ProvenAbsent("asked twice")], ONE)
+    assert (state.status, state.is_settled) == ("absent", True)
+    fill = FillReport("t1", Decimal(100), ONE, Decimal(0), "USDT")
+    after, effects = advance(state, fill)
+    assert (after.status, after.booked) == ("closed", ONE)
+    assert Book(fill) in effects
+    assert any(isinstance(effect, Alarm) for effect in effects)
+
+
+def test_absence_is_not_believed_of_an_order_that_was_seen() -> None:
+    state = fold([Submitted(), Acknowledged("x1")], ONE)
+    assert advance(state, ProvenAbsent("asked twice")) == (state, ())
+
+
+@given(histories())
+def test_an_event_comes_back_from_its_document(history: History) -> None:
+    events: list[OrderEvent] = [
+        Intended(), *OWN, ProvenAbsent("asked twice"), *history.events()
+    ]  # fmt: skip
+    assert [from_json(to_json(event)) for event in events] == events
+    assert kind_of(StatusReport("open")) == "status"

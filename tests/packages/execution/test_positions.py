@@ -1,0 +1,67 @@
+"""Positions are sums of fills."""
+
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onetape.core.steps import MarketSteps
+from onetape.core.trading import Side, Trade
+from onetape.execution.positions import position_of
+
+STEPS = MarketSteps(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal(5))
+
+
+def trade(
+    side: Side, amount: str, price: str, fee: str = "0", currency: str = "USDT", order: str = "o"
+) -> Trade:
+    return Trade(
+        "binance", "BTC/USDT", f"t{amount}{price}", order, "s", "paper", "a", side, Decimal(price),
+        Decimal(amount), Decimal(fee), currency, 0,
+    )  # fmt: skip
+
+
+def test_a_position_takes_each_fee_from_the_currency_it_was_paid_in() -> None:
+    trades = [
+        trade("buy", "0.3", "100.1", "0.0003", "BTC"),
+        trade("sell", "0.1", "110.2", "0.01102", "USDT"),
+        trade("sell", "0.1", "120", "0.0001", "BNB"),
+    ]
+    position = position_of(trades, "BTC", "USDT", STEPS)
+    assert position.base == Decimal("0.0997")
+    assert position.quote == Decimal("-30.03") + Decimal("11.02") + 12 - Decimal("0.01102")
+    assert position.fills == 3
+    assert position.fees == {
+        "BTC": Decimal("0.0003"), "USDT": Decimal("0.01102"), "BNB": Decimal("0.0001")
+    }  # fmt: skip
+
+
+def test_no_fills_are_no_position() -> None:
+    position = position_of([], "BTC", "USDT", STEPS)
+    assert (position.base, position.quote, position.is_flat) == (0, 0, True)
+
+
+def test_a_partial_exit_leaves_the_position_open_at_the_cost_of_the_rest() -> None:
+    trades = [trade("buy", "0.4", "100", order="entry"), trade("sell", "0.1", "110", order="exit")]
+    position = position_of(trades, "BTC", "USDT", STEPS)
+    assert (position.entry_order_id, position.cost) == ("entry", Decimal("30.0"))
+    assert position.dust == 0
+
+
+def test_less_than_the_market_lets_one_sell_is_dust_and_no_position() -> None:
+    trades = [trade("buy", "0.1015", "100", order="first"), trade("sell", "0.1", "100")]
+    position = position_of(trades, "BTC", "USDT", STEPS)
+    assert (position.is_flat, position.dust, position.cost) == (True, Decimal("0.0015"), 0)
+    again = position_of([*trades, trade("buy", "0.2", "90", order="second")], "BTC", "USDT", STEPS)
+    assert (again.entry_order_id, again.base) == ("second", Decimal("0.2015"))
+
+
+amounts = st.integers(1, 10**12).map(lambda units: Decimal(units).scaleb(-8))
+
+
+@given(st.lists(st.tuples(amounts, amounts), max_size=20))
+def test_buying_and_selling_the_same_leaves_nothing(fills: list[tuple[Decimal, Decimal]]) -> None:
+    sides: tuple[Side, Side] = ("buy", "sell")
+    trades = [trade(side, str(amount), str(price)) for amount, price in fills for side in sides]
+    position = position_of(trades, "BTC", "USDT")
+    assert (position.base, position.quote, position.cost, position.is_flat) == (0, 0, 0, True)

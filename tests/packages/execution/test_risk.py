@@ -1,0 +1,46 @@
+"""What holds an entry back, and how little an exit."""
+
+from msgspec.structs import replace
+
+from onetape.execution.risk import OK, OrderContext, entry_verdicts, exit_verdicts, obstacle
+
+FINE = OrderContext(
+    is_decided_before=False,
+    late_reason=None,
+    age_seconds=1,
+    max_age_seconds=60,
+    missing_since=None,
+    candles=100,
+    lookback=15,
+    higher_obstacle=None,
+    is_stream_up=True,
+    open_order=None,
+)
+#: Each makes an entry unwise and leaves an exit as urgent as it was.
+UNWISE = {
+    "newest candle": replace(FINE, late_reason="learned too late, after a break"),
+    "signal age": replace(FINE, age_seconds=3_600),
+    "candles": replace(FINE, missing_since=1_709_251_200),
+    "stream": replace(FINE, is_stream_up=False),
+    "larger candles": replace(FINE, higher_obstacle="4h candles missing"),
+    "open order": replace(FINE, open_order="buy"),
+}
+
+
+def test_nothing_that_only_makes_an_entry_unwise_holds_an_exit_back() -> None:
+    for name, context in UNWISE.items():
+        failed = {check for check, verdict in entry_verdicts(context).items() if verdict != OK}
+        assert failed == {name}
+        assert obstacle(exit_verdicts(context)) is None
+
+
+def test_an_exit_waits_for_the_exit_that_is_open_and_for_the_lookback_after_a_hole() -> None:
+    assert obstacle(exit_verdicts(replace(FINE, open_order="sell"))) == "an exit order is open"
+    short = replace(FINE, missing_since=1_709_251_200, candles=5)
+    assert obstacle(exit_verdicts(short)) == "5 of 15 candles of the lookback since a hole"
+
+
+def test_no_candle_leads_to_two_orders() -> None:
+    again = replace(FINE, is_decided_before=True)
+    for verdicts in (entry_verdicts(again), exit_verdicts(again)):
+        assert obstacle(verdicts) == "decided by an earlier session"

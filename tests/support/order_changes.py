@@ -1,0 +1,60 @@
+"""Changes of an order that is stored and nothing more, as a broker's events make them."""
+
+from decimal import Decimal
+from typing import Any
+
+from onetape.core.trading import Trade
+from onetape.execution.events import (
+    Acknowledged,
+    FillReport,
+    OrderEvent,
+    ReportedStatus,
+    StatusReport,
+    Submitted,
+    kind_of,
+    to_json,
+)
+from onetape.execution.orders import fold
+from onetape.store.orders import OrderChange
+
+
+def change_of(
+    client_order_id: str, events: list[OrderEvent], *, at_ms: int, **more: Any
+) -> OrderChange:
+    """Return what events make of an order of which the intent alone is stored."""
+    state = fold(events)
+    return OrderChange(
+        client_order_id=client_order_id,
+        events=tuple((kind_of(event), to_json(event)) for event in events),
+        number=1,
+        before="intent",
+        status=state.status,
+        filled=state.filled,
+        booked=state.booked,
+        is_cancel_requested=state.is_cancel_requested,
+        exchange_order_id=state.exchange_order_id,
+        at_ms=at_ms,
+        source="test",
+        is_settled=state.is_settled,
+        **more,
+    )
+
+
+def fill_of(trade: Trade, *, at_ms: int, **more: Any) -> OrderChange:
+    """Return that an order was sent, acknowledged and filled whole by a trade."""
+    events: list[OrderEvent] = [
+        Submitted(),
+        Acknowledged("x1"),
+        FillReport(
+            trade.exchange_trade_id, trade.price, trade.amount, trade.fee, trade.fee_currency
+        ),
+        StatusReport("closed", trade.amount),
+    ]
+    return change_of(trade.client_order_id, events, at_ms=at_ms, trades=(trade,), **more)
+
+
+def end_of(client_order_id: str, status: ReportedStatus, *, at_ms: int, note: str) -> OrderChange:
+    """Return that an order ended without a fill: `canceled` or `rejected`."""
+    events: list[OrderEvent] = [Submitted(), StatusReport(status, Decimal(0), note)]
+    end = f"refused: {note}" if status == "rejected" else None
+    return change_of(client_order_id, events, at_ms=at_ms, note=note, obligation_end=end)
