@@ -51,6 +51,8 @@ FORKS = """for _ in range(3):
                 time.sleep(0.001)"""
 ENDLESS = "while True: pass"
 ALLOCATES = "np.ones(1_500_000_000_000, dtype=np.int8)"
+#: Over the limit of a worker, and less than most computers have; nothing is written to it.
+PASSES_LIMIT = "np.empty(5_000_000_000, dtype=np.int8)"
 ENDS = "os._exit(7)"
 KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
 SLEEPS = "time.sleep(60)"

@@ -94,6 +94,7 @@ ATTACKS: dict[str, tuple[str, str | None, str]] = {
     "loops for ever": (hostile.ENDLESS, "late", "no signals within 0.3 s"),
     "sleeps longer than the deadline": (hostile.SLEEPS, "late", "no signals within 0.3 s"),
     "allocates 1.5 TB": (hostile.ALLOCATES, "failed", "Unable to allocate 1.36 TiB"),
+    "passes its memory limit": (hostile.PASSES_LIMIT, "failed", "Unable to allocate 4.66 GiB"),
     "ends its process": (hostile.ENDS, "ended", "it ended its process with exit code 7"),
     "kills its process": (hostile.KILLED, "ended", "its process was ended by SIGKILL"),
     "closes all descriptors": (hostile.CLOSES, "ended", ""),

@@ -22,12 +22,16 @@ TIGHT = ExitConfig(stop_loss=0.0001)
 
 
 def test_a_stop_sells_while_the_strategy_hangs(run: Run, db: Path, tmp_path: Path) -> None:
+    # Sold at the open of the candle after the one whose evaluation hangs.
+    time_stop = ExitConfig(time_stop_bars=1)
     name = write_hostile(tmp_path, HANGS, condition=f"candles.timestamp[-1] >= {MARCH}")
 
     async def scene() -> None:
         async with (
             market(0.25) as opened,
-            desk(opened, db, strategy=name, exits=TIGHT, strategy_timeout_seconds=50.0) as trading,
+            desk(
+                opened, db, strategy=name, exits=time_stop, strategy_timeout_seconds=50
+            ) as trading,
         ):
             await trading.until(trading.trades)
             await opened.go_to(1.1)
