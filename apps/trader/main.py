@@ -9,6 +9,7 @@ import typer
 from onetape.cli.flags import flag_values, takes_settings
 from onetape.cli.program import refuse_flags_before, run_app
 from trader.commands.accounts import list_accounts
+from trader.commands.logs import show_logs
 from trader.commands.profit import show_profit
 from trader.commands.status import show_status
 from trader.commands.trades import list_trades
@@ -54,6 +55,7 @@ app.command("status")(show_status)
 app.command("trades")(list_trades)
 app.command("profit")(show_profit)
 app.command("accounts")(list_accounts)
+app.command("logs")(show_logs)
 
 
 def _end_on_signals() -> None:

@@ -30,6 +30,7 @@ from onetape.store.account_reading import (
 from onetape.store.accounts import Account
 from onetape.store.candles import last_closed, row_at
 from onetape.store.database import Store
+from onetape.store.event_reading import CLEAN_ENDS
 from onetape.store.market_data import market_steps
 from onetape.store.process_lock import ProcessLock
 from onetape.store.trader_states import StateChange
@@ -37,8 +38,6 @@ from trader.commands.account_result import AccountResult, read_result, series_of
 
 #: `stopped`: ended by a person; `failed`: ended by an error; `dead`: ended without storing an end.
 Condition = Literal["trading", "degraded", "halted", "stopped", "failed", "dead"]
-#: How a person ends a session, as its end reason.
-CLEAN_ENDS: Final = ("SIGTERM", "Ctrl-C")
 #: Exit codes of `trader status`, beside 0.
 EXIT_DEGRADED: Final = 10
 EXIT_HALTED: Final = 11

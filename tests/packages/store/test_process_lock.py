@@ -87,6 +87,24 @@ def test_a_killed_holder_loses_its_lease_at_once(store: Store, *, child: bool) -
         assert take(store) == 2
 
 
+def test_looking_at_a_lock_tells_whether_its_holder_lives_and_keeps_nobody_out(
+    store: Store,
+) -> None:
+    with holder(store) as process:
+        with store.read() as connection:
+            identity = connection.execute("SELECT kernel_lock FROM leases").get
+        assert ProcessLock(store.path, NAME).is_held(identity) is True
+        assert ProcessLock(store.path, "another account").is_held(identity) is False
+        assert ProcessLock(store.path, NAME).is_held("boot of another computer") is None
+        process.kill()
+        process.wait()
+        assert ProcessLock(store.path, NAME).is_held(identity) is False
+        lock = ProcessLock(store.path, NAME)
+        assert lock.acquire()
+        assert ProcessLock(store.path, NAME).is_held(identity) is True
+        lock.release()
+
+
 def test_a_lease_whose_lock_file_is_another_one_is_no_proof(store: Store) -> None:
     with holder(store) as process:
         Path(f"{store.path}-locks").unlink()

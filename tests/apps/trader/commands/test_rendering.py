@@ -29,7 +29,9 @@ def busy(account: TradedAccount) -> TradedAccount:
 
 
 @pytest.mark.parametrize("width", [60, 160])
-@pytest.mark.parametrize("command", ["status", "trades", "profit", "accounts"])
+@pytest.mark.parametrize(
+    "command", ["status", "trades", "profit", "accounts", "logs --since 2024-03-01"]
+)
 def test_no_line_is_wider_than_the_terminal(
     trader: Run, busy: TradedAccount, monkeypatch: pytest.MonkeyPatch, command: str, width: int
 ) -> None:
@@ -38,7 +40,7 @@ def test_no_line_is_wider_than_the_terminal(
         monkeypatch.setattr(module, "terminal_width", lambda: width)
     with TradedAccount(DATABASE.resolve(), "paper binance ETH/BTC 1h", symbol="ETH/BTC") as other:
         other.fill("buy", "1", "0.05", 0)
-        lines = trader(command).out.splitlines()
+        lines = trader(*command.split()).out.splitlines()
     assert max(map(len, lines)) <= width
     assert len(lines) > 3
 

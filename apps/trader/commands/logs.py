@@ -1,0 +1,114 @@
+"""`trader logs`: what happened to the traders of a database, in the order of time."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onetape.cli import options
+from trader.commands.common import ACCOUNTS, CONFIG, open_accounts, select_accounts
+
+if TYPE_CHECKING:
+    from onetape.store.accounts import Account
+    from onetape.store.database import Store
+
+_DAY_MS = 86_400_000
+
+
+def show_logs(
+    *,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="First moment, UTC; 03:00 is the last time that it was 3 o'clock.  "
+            "[default: 24 hours ago]",
+        ),
+    ] = None,
+    problems: Annotated[
+        bool,
+        typer.Option(
+            "--problems",
+            help="Only what went wrong: states, outages, blocked signals, rejected orders, "
+            "corrections.",
+        ),
+    ] = False,
+    account: ACCOUNTS = None,
+    symbol: options.Symbols = None,
+    exchange: options.Exchange = None,
+    db: options.Database = None,
+    config: CONFIG = None,
+    json_: options.Json = False,
+) -> None:
+    """Show what happened: sessions, states, outages, signals, orders, trades, corrections."""
+    from onetape.cli.output import print_json, print_line, terminal_width
+    from onetape.store.event_reading import read_events
+    from trader.rendering.logs import event_document, logs_text
+
+    with open_accounts(db, config, exchange) as store, store.read():
+        path = store.path
+        chosen = select_accounts(store, account, symbol, exchange)
+        now_ms = _market_time(store, chosen)
+        since_ms = now_ms - _DAY_MS if since is None else parse_since(since, now_ms)
+        events = [event for one in chosen for event in read_events(store, one, since_ms)]
+    events.sort(key=lambda event: event.at_ms)
+    found = [event for event in events if event.is_problem or not problems]
+    if json_:
+        entries = [event_document(event) for event in found]
+        print_json({"database": path, "since_ms": since_ms, "events": entries})
+        return
+    is_one = len(chosen) == 1
+    print_line(
+        logs_text(
+            found,
+            path,
+            since_ms,
+            is_one_account=is_one,
+            is_problems=problems,
+            width=terminal_width(),
+        )
+    )
+
+
+def parse_since(text: str, now_ms: int) -> int:
+    """Return the moment of `--since`, epoch milliseconds.
+
+    Args:
+        text: A moment, or a time of the day such as `03:00`: its last one until now.
+        now_ms: Market time.
+
+    Raises:
+        UsageError: the text is no moment, or the moment lies in the future.
+    """
+    from datetime import UTC, datetime, time, timedelta
+
+    from onetape.core.clock import utc_text
+    from onetape.core.dates import parse_moment
+    from onetape.core.errors import UsageError
+
+    now = datetime.fromtimestamp(now_ms / 1_000, tz=UTC)
+    try:
+        clock = time.fromisoformat(text) if ":" in text and len(text) <= len("00:00:00") else None
+    except ValueError:
+        clock = None
+    if clock is not None:
+        moment = datetime.combine(now.date(), clock, tzinfo=UTC)
+        found = moment if moment <= now else moment - timedelta(days=1)
+        return int(found.timestamp()) * 1_000
+    since = parse_moment(text, "--since") * 1_000
+    if since > now_ms:
+        raise UsageError(
+            f"--since {text!r} lies in the future; it is {utc_text(now_ms // 1_000)} UTC there"
+        )
+    return since
+
+
+def _market_time(store: "Store", accounts: "list[Account]") -> int:
+    """Return the present market time; of simulated markets the newest that is stored."""
+    from onetape.core.clock import SystemClock
+    from onetape.core.symbols import SIMULATOR_ID
+    from onetape.store.account_reading import read_newest_time
+    from trader.commands.account_result import series_of
+
+    if any(one.exchange != SIMULATOR_ID for one in accounts):
+        return SystemClock().now_ms()
+    return max(read_newest_time(store, series_of(one)) or one.opened_ms for one in accounts)

@@ -1,0 +1,49 @@
+"""Render what happened to traders: a line for each event."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import asdict
+
+from onetape.core.clock import utc_text
+from onetape.core.words import counted
+from onetape.store.event_reading import Event
+from trader.rendering.blocks import wrapped
+
+
+def logs_text(
+    events: Sequence[Event],
+    database: Path,
+    since_ms: int,
+    *,
+    is_one_account: bool,
+    is_problems: bool,
+    width: int | None = None,
+) -> str:
+    """Return a line for each event: the time, the account where there are several, the event.
+
+    Args:
+        events: Oldest first; may be empty.
+        database: The file that was read.
+        since_ms: First moment that was looked at, epoch milliseconds.
+        is_one_account: Whether all events are of one account.
+        is_problems: Whether only problems are shown.
+        width: Characters that a line may have; None: any.
+    """
+    lines: list[str] = []
+    for event in events:
+        moment = datetime.fromtimestamp(event.at_ms / 1_000, tz=UTC)
+        head = f"{moment:%Y-%m-%d %H:%M:%S}  "
+        name = "" if is_one_account else f"{event.account}: "
+        lines += wrapped(f"{name}{event.text}", head, " " * len(head), width)
+    noun = "problem" if is_problems else "event"
+    since = utc_text(since_ms // 1_000)
+    last = f"database: {database}; {counted(len(events), noun)} since {since}; times are UTC"
+    return "\n".join([*lines, *wrapped(last, "", "  ", width)])
+
+
+def event_document(event: Event) -> dict[str, Any]:
+    """Return an event for --json."""
+    return asdict(event)

@@ -1,0 +1,214 @@
+"""Read what happened to the traders of accounts: one entry for each event, oldest first.
+
+Times are market time, epoch milliseconds.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final, Literal
+
+from msgspec import Struct
+
+from onetape.core.clock import utc_text
+from onetape.core.timeframes import Timeframe
+from onetape.store.accounts import Account
+from onetape.store.connection import Connection
+from onetape.store.database import Store
+
+EventKind = Literal["session", "state", "outage", "signal", "order", "trade", "exit", "correction"]
+#: How a person ends a session, as its end reason.
+CLEAN_ENDS: Final = ("SIGTERM", "Ctrl-C")
+#: Gates by which the rules of a strategy or a restart hold an order back: nothing is wrong.
+_GATES_OF_RULES: Final = ("decided before", "re-entry")
+#: Decisions on candles that opened this long before the first moment are not looked at.
+_LONGEST_LATENESS_SECONDS: Final = 31 * 86_400
+#: Order states in which something went wrong.
+_BAD_ORDERS: Final = ("rejected", "expired", "unknown", "absent")
+_SIGNALS: Final = {1: "BUY", -1: "SELL", 0: "HOLD"}
+#: What a signal led to where no gate stopped it, by signal and action.
+_RESULTS: Final = {
+    (1, "BUY"): "order to buy",
+    (-1, "SELL"): "order to sell",
+    (1, "HOLD"): "no order, a position is open already",
+    (-1, "HOLD"): "no order, there is no position to sell",
+}
+_ORDER_OF_KINDS: Final = {
+    kind: place
+    for place, kind in enumerate(
+        ("session", "outage", "state", "correction", "signal", "exit", "order", "trade")
+    )
+}
+
+
+class Event(Struct, frozen=True):
+    """One thing that happened to a trader."""
+
+    at_ms: int
+    account: str
+    kind: EventKind
+    is_problem: bool
+    """Whether something went wrong, or was over again."""
+    text: str
+
+
+def read_events(store: Store, account: Account, since_ms: int) -> list[Event]:
+    """Return the events of an account from a moment on, oldest first.
+
+    Decisions count only where the strategy gave a signal other than HOLD.
+
+    Args:
+        store: The open database.
+        account: Whose.
+        since_ms: First moment.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    timeframe = Timeframe.parse(account.timeframe)
+    lateness = max(_LONGEST_LATENESS_SECONDS, 3 * timeframe.average_seconds)
+    candles_from = since_ms // 1_000 - lateness
+    with store.read() as connection:
+        events = [
+            *_sessions(connection, account, since_ms),
+            *_states(connection, account, since_ms),
+            *_outages(connection, account, since_ms),
+            *_signals(connection, account, since_ms, candles_from),
+            *_corrections(connection, account, since_ms, candles_from),
+            *_exits(connection, account, since_ms),
+            *_orders(connection, account, since_ms),
+            *_trades(connection, account, since_ms),
+        ]
+    return sorted(events, key=lambda event: (event.at_ms, _ORDER_OF_KINDS[event.kind]))
+
+
+def _sessions(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
+    rows = connection.execute(
+        "SELECT started_ms, ended_ms, end_reason, strategy, changes FROM sessions "
+        "WHERE account = ? AND (started_ms >= ? OR ended_ms >= ?)",
+        (account.name, since_ms, since_ms),
+    ).fetchall()
+    for started_ms, ended_ms, reason, strategy, changes in rows:
+        if started_ms >= since_ms:
+            text = f"session started with {strategy}" + (f"; {changes}" if changes else "")
+            yield Event(started_ms, account.name, "session", False, text)
+        if ended_ms is not None and ended_ms >= since_ms:
+            is_problem = reason not in CLEAN_ENDS
+            yield Event(ended_ms, account.name, "session", is_problem, f"session ended: {reason}")
+
+
+def _states(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
+    rows = connection.execute(
+        "SELECT at_ms, state, reason, remedy, id = (SELECT min(id) FROM trader_states first "
+        "WHERE first.session = trader_states.session) FROM trader_states WHERE at_ms >= ? "
+        "AND session IN (SELECT session FROM sessions WHERE account = ?) ORDER BY id",
+        (since_ms, account.name),
+    ).fetchall()
+    for at_ms, state, reason, remedy, is_first in rows:
+        text = f"{state}: {reason}" + (f"; {remedy}" if remedy else "")
+        # The first state of a session is its start, which has an entry of its own.
+        if not (is_first and state == "trading"):
+            yield Event(at_ms, account.name, "state", True, text)
+
+
+def _outages(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
+    rows = connection.execute(
+        "SELECT from_ms, to_ms, reason FROM blind_intervals "
+        "WHERE session IN (SELECT session FROM sessions WHERE account = ?) "
+        "AND (from_ms >= ? OR to_ms >= ? OR to_ms IS NULL)",
+        (account.name, since_ms, since_ms),
+    ).fetchall()
+    for from_ms, to_ms, reason in rows:
+        until = "still going on" if to_ms is None else f"until {utc_text(to_ms // 1_000)}"
+        yield Event(from_ms, account.name, "outage", True, f"no market data, {until}: {reason}")
+
+
+def _signals(
+    connection: Connection, account: Account, since_ms: int, candles_from: int
+) -> Iterator[Event]:
+    for timestamp, signal, gates, action, decided_ms in _decisions(
+        connection,
+        account,
+        candles_from,
+        "timestamp, signal, gates, action, decided_ms",
+        "signal <> 0 AND decided_ms >= ?",
+        since_ms,
+    ):
+        failed = {name: text for name, text in json.loads(gates).items() if text != "ok"}
+        text = f"signal {_SIGNALS[signal]} on the candle of {utc_text(timestamp)}"
+        if failed and action == "HOLD":
+            name, why = next(iter(failed.items()))
+            is_problem = any(gate not in _GATES_OF_RULES for gate in failed)
+            yield Event(
+                decided_ms, account.name, "signal", is_problem, f"{text}: no order, {name}: {why}"
+            )
+        else:
+            result = _RESULTS.get((signal, action), action)
+            yield Event(decided_ms, account.name, "signal", False, f"{text}: {result}")
+
+
+def _corrections(
+    connection: Connection, account: Account, since_ms: int, candles_from: int
+) -> Iterator[Event]:
+    for timestamp, corrected_ms, correction in _decisions(
+        connection,
+        account,
+        candles_from,
+        "timestamp, corrected_ms, correction",
+        "corrected_ms >= ?",
+        since_ms,
+    ):
+        result = correction or "not evaluated again yet"
+        text = f"a candle before the decision of {utc_text(timestamp)} was corrected: {result}"
+        yield Event(corrected_ms, account.name, "correction", True, text)
+
+
+def _exits(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
+    rows = connection.execute(
+        "SELECT created_ms, reason, cause FROM exit_obligations WHERE account = ? AND mode = ? "
+        "AND created_ms >= ?",
+        (account.name, account.mode, since_ms),
+    ).fetchall()
+    for created_ms, reason, cause in rows:
+        yield Event(created_ms, account.name, "exit", False, f"exit decided: {reason or cause}")
+
+
+def _orders(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
+    rows = connection.execute(
+        "SELECT ifnull(finished_ms, decided_ms), side, type, status, reason FROM orders "
+        "WHERE account = ? AND mode = ? AND ifnull(finished_ms, decided_ms) >= ? "
+        "AND status <> 'closed'",
+        (account.name, account.mode, since_ms),
+    ).fetchall()
+    for at_ms, side, kind, status, reason in rows:
+        is_problem = status in _BAD_ORDERS
+        text = f"order to {side} ({kind}) {status}" + (f": {reason}" if reason else "")
+        yield Event(at_ms, account.name, "order", is_problem, text)
+
+
+def _trades(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
+    rows = connection.execute(
+        "SELECT executed_ms, side, amount, symbol, price, fee, fee_currency FROM trades "
+        "WHERE account = ? AND mode = ? AND executed_ms >= ?",
+        (account.name, account.mode, since_ms),
+    ).fetchall()
+    for at_ms, side, amount, symbol, price, fee, currency in rows:
+        base, _, quote = symbol.partition("/")
+        verb = "bought" if side == "buy" else "sold"
+        text = f"{verb} {amount} {base} at {price} {quote}, fee {fee} {currency}"
+        yield Event(at_ms, account.name, "trade", False, text)
+
+
+def _decisions(
+    connection: Connection,
+    account: Account,
+    candles_from: int,
+    columns: str,
+    condition: str,
+    since_ms: int,
+) -> list[tuple[Any, ...]]:
+    """Return columns of the decisions of an account that meet a condition on `since_ms`."""
+    return connection.execute(
+        f"SELECT {columns} FROM decisions WHERE session IN "
+        f"(SELECT session FROM sessions WHERE account = ?) AND timestamp >= ? AND {condition}",
+        (account.name, candles_from, since_ms),
+    ).fetchall()
