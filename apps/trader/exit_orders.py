@@ -18,6 +18,7 @@ from onetape.store.obligations import end_obligations_of_closed_positions, open_
 from onetape.store.orders import insert_order
 from onetape.store.reading import first_traded_after, has_volume, newest_row
 from trader.executor import Executor
+from trader.exit_journal import ExitJournal
 from trader.job import Job
 from trader.lateness import late_note
 from trader.lease import Lease
@@ -28,7 +29,13 @@ class ExitOrders:
     """Sends the exits of one account and fills its open order."""
 
     def __init__(
-        self, job: Job, exchange: RestExchange, broker: Executor, lease: Lease, tape: Tape
+        self,
+        job: Job,
+        exchange: RestExchange,
+        broker: Executor,
+        lease: Lease,
+        tape: Tape,
+        journal: ExitJournal,
     ) -> None:
         """Go on with the exits of earlier sessions; those of closed positions end.
 
@@ -38,6 +45,7 @@ class ExitOrders:
             broker: Holds the position and the open order.
             lease: Proven right before an order is stored or filled.
             tape: Knows since when the market is watched.
+            journal: Keeps each exit in case the file cannot.
 
         Raises:
             SafetyRefusal: another process took the account over.
@@ -48,6 +56,7 @@ class ExitOrders:
         self._broker = broker
         self._lease = lease
         self._tape = tape
+        self._journal = journal
         end_obligations_of_closed_positions(
             job.store,
             job.session,
@@ -77,7 +86,9 @@ class ExitOrders:
         *,
         decision: str | None = None,
     ) -> tuple[Order, ExitObligation]:
-        """Return an obligation of the position and its order; nothing is stored or sent yet.
+        """Return an obligation of the position and its order; nothing is sent yet.
+
+        The journal has it; the database does not yet.
 
         Args:
             cause: What closes the position.
@@ -106,6 +117,7 @@ class ExitOrders:
             created_ms=self._exchange.now_ms(),
             reason=reason,
         )
+        self._journal.add(obligation)
         return self._order(obligation, price, decision), obligation
 
     def send_at(

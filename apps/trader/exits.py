@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from onetape.cli.output import print_line
-from onetape.core.candles import Candle, Candles
+from onetape.core.candles import Candle, Candles, candle_fault
 from onetape.core.clock import utc_text
 from onetape.core.trading import ExitCause
 from onetape.engine import (
@@ -72,6 +72,8 @@ class PaperExits:
         self._stepper = RuleStepper(job, broker, is_exit_owed=orders.is_owed)
         self._due: Candle | None = None
         """The candle whose open fills the strategy's SELL that is in flight, or None."""
+        self._kept: str | None = None
+        """Entry of the position whose exit is in the journal only."""
         self._is_outdated = False
         """Whether candles that the rules have taken were corrected since."""
 
@@ -133,6 +135,28 @@ class PaperExits:
         if line is not None:
             print_line(line)
         self._settle()
+
+    def keep_passed(self, candle: Candle) -> str | None:
+        """Keep the exit that a candle leads to in the journal, while the file cannot be written.
+
+        The rules are as they were when the file could be written last. Once for each position.
+
+        Returns:
+            What happened, in words; None where the candle ends no position.
+        """
+        entry, now_s = self._broker.entry_order_id, self._exchange.now_ms() // 1_000
+        is_usable = candle_fault(candle, self._job.timeframe) is None and candle.timestamp <= now_s
+        if entry is None or entry == self._kept or not is_usable:
+            return None
+        if self._stepper.state.order is not None:
+            return None
+        found = self._stepper.exit_in(candle, is_unwatched=False)
+        if found is None or found.kind == "signal":
+            return None
+        self._kept = entry
+        reason = self._reason(found, candle)
+        self._orders.make(found.kind, candle.timestamp, Decimal(repr(found.price)), reason)
+        return f"{reason}: kept in the journal until the database can be written"
 
     def entry_obstacle(self, timestamp: int, candles: Candles, signals: Signals) -> str | None:
         """Return why a BUY on the newest closed candle may not enter, in words; None: it may.
@@ -273,9 +297,7 @@ class PaperExits:
 
     def _leave(self, exit_: Exit, candle: Candle, *, is_late: bool) -> None:
         cause: ExitCause = "market" if exit_.kind == "signal" else exit_.kind
-        price = self._job.digits.price_text(exit_.price)
-        name = exit_.kind.replace("_", " ")
-        reason = f"{name} at {price} in the candle of {utc_text(candle.timestamp)}"
+        reason = self._reason(exit_, candle)
         level = Decimal(repr(exit_.price))
         order, obligation = self._orders.make(cause, candle.timestamp, level, reason)
         if is_late:
@@ -285,6 +307,11 @@ class PaperExits:
         found = BarExit(exit_.price, EXIT_KINDS.index(exit_.kind), exit_.is_ambiguous)
         print_line(f"{reason}: {self._orders.send_at(order, obligation, candle, found)}")
         self._settle()
+
+    def _reason(self, exit_: Exit, candle: Candle) -> str:
+        price = self._job.digits.price_text(exit_.price)
+        name = exit_.kind.replace("_", " ")
+        return f"{name} at {price} in the candle of {utc_text(candle.timestamp)}"
 
     def _settle(self) -> None:
         """Tell the rules what became of the exit that is in flight, if it has ended."""

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import importlib
 import sys
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from functools import partial
 
 from onetape.cli.output import print_line
@@ -17,12 +17,15 @@ from onetape.core.errors import ConfigurationError, OnetapeError, SafetyRefusal,
 from onetape.core.words import counted
 from onetape.exchange.rest import RestExchange
 from onetape.store.ledger import last_decided
+from onetape.store.obligations import restore_obligation
 from onetape.store.sessions import close_blind_intervals, end_session, start_session
 from onetape.store.trader_states import insert_state_changes
+from onetape.websocket.events import CandleUpdate, StreamEvent
 from trader.account import changes_since_last_session, hold_account
 from trader.clock_watch import ClockWatch
 from trader.decide import Decider, Verdict
 from trader.executor import Executor
+from trader.exit_journal import ExitJournal
 from trader.exit_orders import ExitOrders
 from trader.exits import PaperExits
 from trader.fill import Filler
@@ -95,6 +98,10 @@ class _Trading:
         self._clock_watch = ClockWatch(exchange, states)
         self._notes = notes
         self._broker: Executor | None = None
+        self._exits: PaperExits | None = None
+        self._journal = ExitJournal(job.store.path, job.session.account)
+        if self._journal.fault:
+            notes.append(f"exits cannot be kept on a full disk: {self._journal.fault}")
         self._is_open = False
         """Whether the opening lines are printed."""
 
@@ -104,21 +111,26 @@ class _Trading:
         job.store.patience_seconds = min(job.store.patience_seconds, WRITE_PATIENCE_SECONDS)
         reason = "an error"
         try:
-            await stop.unless_stopped(self._supervisor.run(self._trade))
+            await stop.unless_stopped(self._supervisor.run(self._trade, self._watch_exits))
             reason = stop.name
         except Exception as error:
             reason = str(error) if isinstance(error, OnetapeError) else type(error).__name__
+            if isinstance(error, SafetyRefusal):
+                # Another process trades the account now, and decides by itself.
+                self._journal.clear()
             raise
         finally:
             self._end(reason)
             if self._broker is not None:
                 print_line(closing_line(job, self._broker, stop.name or "an error"))
+            self._journal.close()
 
     async def _trade(self) -> None:
         """Build what trades from the file, and run it for ever."""
         job, exchange, lease = self._job, self._exchange, self._lease
         # Where the file cannot be written, nothing is asked of the exchange.
         lease.renew()
+        self._restore_exits()
         self._broker = broker = Executor(job, lease.fence)
         self._resume(broker)
         filler = Filler(job, exchange)
@@ -131,8 +143,8 @@ class _Trading:
             opening = opening_lines(job, exchange, broker, new_candles, filler.refused)
             for line in (*opening, *self._notes):
                 print_line(line)
-        orders = ExitOrders(job, exchange, broker, lease, tape)
-        exits = PaperExits(job, exchange, broker, orders, tape)
+        orders = ExitOrders(job, exchange, broker, lease, tape, self._journal)
+        exits = self._exits = PaperExits(job, exchange, broker, orders, tape)
         decider = Decider(
             job, exchange, tape, broker, lease, exits, orders, self._states, filler.closed.set
         )
@@ -153,6 +165,25 @@ class _Trading:
             }
         )
 
+    def _restore_exits(self) -> None:
+        """Store the exits that the journal kept while the file could not be written."""
+        kept = self._journal.entries()
+        for obligation in kept:
+            if restore_obligation(self._job.store, obligation, self._lease.fence):
+                print_line(f"exit from the journal, owed now: {obligation.reason}")
+        if kept:
+            self._journal.clear()
+
+    async def _watch_exits(self) -> None:
+        """Watch the levels of the position while the file cannot be written."""
+        async with contextlib.aclosing(self._events()) as events:
+            async for event in events:
+                rows = event.rows if isinstance(event, CandleUpdate) else ()
+                for row in rows:
+                    line = self._exits and self._exits.keep_passed(row)
+                    if line is not None:
+                        print_line(line)
+
     def _resume(self, broker: Executor) -> None:
         """Go on with the orders that are not over; those to buy are cancelled."""
         cancelled = broker.resume(self._exchange.now_ms(), "the session that placed it ended")
@@ -166,14 +197,17 @@ class _Trading:
 
     async def _watch(self, tape: Tape) -> None:
         """Write down what the stream tells, for ever."""
-        job = self._job
-        events = stream_events(
-            self._exchange, job.key, stale_after_seconds=job.settings.stale_after_seconds
-        )
-        async with contextlib.aclosing(events):
+        async with contextlib.aclosing(self._events()) as events:
             async for event in events:
                 await tape.handle(event)
                 self._supervisor.succeeded("stream")
+
+    def _events(self) -> AsyncGenerator[StreamEvent]:
+        return stream_events(
+            self._exchange,
+            self._job.key,
+            stale_after_seconds=self._job.settings.stale_after_seconds,
+        )
 
     async def _look_at_clock(self) -> None:
         await self._clock_watch.look()

@@ -45,6 +45,8 @@ LONGEST_PAUSE_SECONDS = 60.0
 LONGEST_DATABASE_PAUSE_SECONDS = 4.0
 #: Source of problems that are neither the exchange's nor the file's.
 PROGRAM: Final = "program"
+#: Source of problems of the watch over exits while the file cannot be used.
+EXITS: Final = "exits"
 
 
 class Reaction(Enum):
@@ -124,16 +126,31 @@ class Supervisor:
         """Report problems to `states`."""
         self._states = states
         self._pauses: dict[str, float] = {}
+        self._meanwhile: asyncio.Task[None] | None = None
+        """What runs while the file cannot be used."""
+        self._ending: list[asyncio.Task[None]] = []
 
-    async def run(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def run(
+        self, work: Callable[[], Awaitable[None]], meanwhile: Callable[[], Awaitable[object]]
+    ) -> None:
         """Run `work` until it is cancelled, again and again where an error ends it.
 
         Args:
             work: Builds what trades from what is stored, and runs it (`run_tasks`) for ever.
+            meanwhile: Runs while the database file cannot be used.
 
         Raises:
             OnetapeError: an error whose rule ends the program.
         """
+        try:
+            await self._run(work, meanwhile)
+        finally:
+            left = [self._meanwhile] if self._meanwhile is not None else []
+            await ended(*left, *self._ending)
+
+    async def _run(
+        self, work: Callable[[], Awaitable[None]], meanwhile: Callable[[], Awaitable[object]]
+    ) -> None:
         while True:
             try:
                 await work()
@@ -143,8 +160,21 @@ class Supervisor:
                 if rule.reaction is Reaction.HALT:
                     await asyncio.Event().wait()
                 is_file = _source(error, PROGRAM) == DATABASE
+                if is_file and self._meanwhile is None:
+                    self._meanwhile = asyncio.create_task(self._keep_running(meanwhile))
                 longest = LONGEST_DATABASE_PAUSE_SECONDS if is_file else LONGEST_PAUSE_SECONDS
                 await self._pause(PROGRAM, longest)
+
+    async def _keep_running(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Run what must go on while the file cannot be used; its errors are problems of its own."""
+        while True:
+            try:
+                await work()
+            except Exception as error:
+                rule = rule_of(error)
+                if rule.reaction is not Reaction.END and _source(error, EXITS) == EXITS:
+                    self._report(error, rule, task=EXITS)
+            await asyncio.sleep(FIRST_PAUSE_SECONDS)
 
     async def run_tasks(self, tasks: Mapping[str, Coroutine[Any, Any, None]]) -> None:
         """Run tasks side by side; the first that ends, for whatever reason, ends them all.
@@ -209,6 +239,12 @@ class Supervisor:
     def works(self) -> None:
         """Note that everything was built from the file, written to it, and runs."""
         self._pauses.pop(PROGRAM, None)
+        if self._meanwhile is not None:
+            self._meanwhile.cancel()
+            self._ending = [task for task in self._ending if not task.done()]
+            self._ending.append(self._meanwhile)
+            self._meanwhile = None
+        self._states.solve(EXITS)
         self._states.solve(DATABASE)
         self._states.solve(PROGRAM)
 

@@ -159,7 +159,7 @@ def test_an_unforeseen_error_degrades_and_everything_is_built_again(
         await asyncio.Event().wait()
 
     async def scene() -> None:
-        await for_a_moment(recorded.supervisor.run(work))
+        await for_a_moment(recorded.supervisor.run(work, asyncio.Event().wait))
 
     run(scene())
     assert len(built) == 3
@@ -174,7 +174,7 @@ def test_a_refusal_for_safety_ends_the_work(run: Run) -> None:
 
     async def scene() -> None:
         with pytest.raises(SafetyRefusal):
-            await recorded.supervisor.run(failing(SafetyRefusal("lost")))
+            await recorded.supervisor.run(failing(SafetyRefusal("lost")), asyncio.Event().wait)
 
     run(scene())
     assert recorded.rows == []
@@ -185,7 +185,7 @@ def test_a_damaged_file_halts_and_lets_the_process_live(
 ) -> None:
     recorded = Recorded()
     work = failing(StoreDamaged("x.db is damaged; run again"))
-    run(for_a_moment(recorded.supervisor.run(work), 0.2))
+    run(for_a_moment(recorded.supervisor.run(work, asyncio.Event().wait), 0.2))
     assert recorded.states.state == "halted"
     assert capsys.readouterr().out == (
         "halted: x.db is damaged; nothing is traded and nothing is written any more; "

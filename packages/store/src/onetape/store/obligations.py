@@ -55,6 +55,25 @@ def add_obligation(connection: Connection, obligation: ExitObligation) -> bool:
     return connection.changes() == 1
 
 
+def restore_obligation(store: Store, obligation: ExitObligation, fence: Fence) -> bool:
+    """Store an obligation that a journal kept; return False where nothing is left to store.
+
+    It was stored before, its position has another open one, or its entry is not in the file.
+
+    Raises:
+        SafetyRefusal: another process took the account over.
+        StoreError: the file cannot be written.
+    """
+    with store.write(durable=True) as connection:
+        check_lease(connection, fence)
+        known = connection.execute(
+            "SELECT (SELECT count(*) FROM exit_obligations WHERE obligation = ?), "
+            "(SELECT count(*) FROM orders WHERE client_order_id = ?)",
+            (obligation.obligation, obligation.entry_order_id),
+        ).get
+        return known == (0, 1) and add_obligation(connection, obligation)
+
+
 def open_obligation(store: Store, session: Session, entry_order_id: str) -> ExitObligation | None:
     """Return the open obligation of a position, or None.
 

@@ -1,0 +1,93 @@
+"""A file that takes exits on a full disk too: its blocks are there before they are needed.
+
+Each exit that is decided is written here first, then to the database. What the database could not
+take is stored there as soon as it can be. The file has a fixed number of slots, which are
+overwritten in place, oldest first; a slot that was torn by a crash does not have its checksum.
+"""
+
+import hashlib
+import os
+import zlib
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import structs
+
+from onetape.core.trading import ExitObligation
+
+SLOTS: Final = 8
+#: A block of the usual file systems.
+SLOT_BYTES: Final = 4_096
+_LONGEST_REASON: Final = 1_000
+_HEADER_BYTES: Final = 8
+
+
+class ExitJournal:
+    """The journal of one account."""
+
+    def __init__(self, database: Path, account: str) -> None:
+        """Open the file beside the database, and make it where it is missing.
+
+        Args:
+            database: Path of the database file.
+            account: Whose exits are kept.
+        """
+        name = hashlib.sha256(account.encode()).hexdigest()[:8]
+        self.path = Path(f"{os.path.realpath(database)}-exits-{name}")
+        self.fault = ""
+        """Why exits cannot be kept here; empty where they can."""
+        self._descriptor: int | None = None
+        self._next = 0
+        try:
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if os.fstat(self._descriptor).st_size != SLOTS * SLOT_BYTES:
+                self.clear()
+        except OSError as error:
+            self.fault = f"{self.path}: {error.strerror}"
+
+    def add(self, obligation: ExitObligation) -> None:
+        """Keep an exit; it is on the disk when this returns, unless `fault` says why not."""
+        if self._descriptor is None:
+            return
+        kept = structs.replace(obligation, reason=obligation.reason[:_LONGEST_REASON])
+        text = msgspec.json.encode(kept)
+        head = len(text).to_bytes(4, "big") + zlib.crc32(text).to_bytes(4, "big")
+        try:
+            self._write(self._next, head + text)
+            self.fault = ""
+        except OSError as error:
+            self.fault = f"{self.path}: {error.strerror}"
+        self._next = (self._next + 1) % SLOTS
+
+    def entries(self) -> list[ExitObligation]:
+        """Return the exits that are kept, in no order; empty and torn slots are left out."""
+        found: list[ExitObligation] = []
+        for slot in range(SLOTS if self._descriptor is not None else 0):
+            block = os.pread(self._descriptor or 0, SLOT_BYTES, slot * SLOT_BYTES)
+            length = int.from_bytes(block[:4], "big")
+            text = block[_HEADER_BYTES : _HEADER_BYTES + length]
+            if not length or zlib.crc32(text) != int.from_bytes(block[4:_HEADER_BYTES], "big"):
+                continue
+            found.append(msgspec.json.decode(text, type=ExitObligation))
+        return found
+
+    def clear(self) -> None:
+        """Fill the file with zeros; `fault` says why it could not be."""
+        try:
+            for slot in range(SLOTS):
+                self._write(slot, b"")
+        except OSError as error:
+            self.fault = f"{self.path}: {error.strerror}"
+
+    def close(self) -> None:
+        """Close the file; what it keeps stays."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _write(self, slot: int, content: bytes) -> None:
+        if self._descriptor is None:
+            return
+        os.pwrite(self._descriptor, content.ljust(SLOT_BYTES, b"\0"), slot * SLOT_BYTES)
+        os.fdatasync(self._descriptor)
