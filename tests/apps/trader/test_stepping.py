@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from desk import strategy_evaluator
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.steps import IDEAL_MARKET
 from onetape.core.timeframes import Timeframe
@@ -18,8 +19,9 @@ from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import insert_decision, insert_order, insert_trade
 from onetape.store.sessions import start_session
-from onetape.strategies import BUY, Signals, load_strategy
+from onetape.strategies import BUY, Signals
 from trader.account import asked_balance
+from trader.evaluator.messages import LoadedStrategy
 from trader.job import Job
 from trader.paper import PaperBroker
 from trader.run import account_config
@@ -50,7 +52,8 @@ class Stored:
             key=KEY,
             timeframe=Timeframe.parse(KEY.timeframe),
             market=Market(KEY.symbol, "BTC", "USDT", IDEAL_MARKET, active=True),
-            strategy=load_strategy("buy_and_hold"),
+            strategy=LoadedStrategy("buy_and_hold", 1, 0, (), {}, "0"),
+            evaluator=strategy_evaluator("buy_and_hold", KEY.timeframe),
             rules=account_config(self.settings, IDEAL_MARKET),
             start_balance=asked_balance(self.settings),
             store=store,
