@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from onetape.core.candles import Candle, SeriesKey
+from onetape.core.steps import MarketSteps
 from onetape.core.symbols import base_and_quote
 from onetape.core.trading import Decision, ExitObligation, Order, Session, Side, Trade
 from onetape.execution.events import Acknowledged, Submitted
@@ -16,6 +17,7 @@ from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease, release_lease
 from onetape.store.ledger import insert_decision
+from onetape.store.market_data import save_market
 from onetape.store.obligations import insert_obligation
 from onetape.store.orders import insert_order, store_change
 from onetape.store.process_lock import ProcessLock
@@ -109,6 +111,11 @@ class TradedAccount:
         change = StateChange(at_ms(hours), state, reason, remedy)
         insert_state_changes(self.store, self.session.session, [change])
 
+    def least_amount(self, amount: str) -> None:
+        """Store that amounts of the market are multiples of this one."""
+        steps = MarketSteps(None, Decimal(amount), Decimal(amount), Decimal(0))
+        save_market(self.store, self.key.exchange, self.key.symbol, steps, at_ms(0))
+
     def candles(self, *prices: tuple[float, float, float, float], first_hour: int = 0) -> None:
         """Store closed candles of 1 h: open, high, low and close of each, volume 1."""
         rows = [
@@ -120,12 +127,12 @@ class TradedAccount:
 
     def order(self, side: Side, hours: float, *, reason: str = "", type_: str = "market") -> str:
         """Store an open order; return its client order id."""
-        order_id = self._intend(side, hours, reason=reason, type_=type_)
+        order_id = self.intend(side, hours, reason=reason, type_=type_)
         open_ = change_of(order_id, [Submitted(), Acknowledged("x1")], at_ms=at_ms(hours))
         store_change(self.store, open_, self.fence)
         return order_id
 
-    def _intend(self, side: Side, hours: float, *, reason: str = "", type_: str = "market") -> str:
+    def intend(self, side: Side, hours: float, *, reason: str = "", type_: str = "market") -> str:
         """Store the intent of an order; return its client order id."""
         self._number += 1
         order_id = f"{self.name}-{self._number}"
@@ -150,7 +157,7 @@ class TradedAccount:
         fee_currency: str | None = None,
     ) -> None:
         """Store an order that is filled whole by one trade."""
-        order_id = self._intend(side, hours)
+        order_id = self.intend(side, hours)
         trade = Trade(
             self.key.exchange, self.key.symbol, f"fill-{order_id}", order_id, self.session.session,
             "paper", self.name, side, Decimal(price), Decimal(amount), Decimal(fee),

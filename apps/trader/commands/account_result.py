@@ -1,6 +1,5 @@
 """What an account has earned, from its stored trades and the newest stored price."""
 
-from collections.abc import Collection
 from decimal import Decimal, localcontext
 from typing import Final
 
@@ -9,11 +8,10 @@ from msgspec import Struct
 from onetape.core.candles import SeriesKey
 from onetape.core.digits import Digits
 from onetape.core.market_digits import market_digits
-from onetape.core.steps import IDEAL_MARKET
+from onetape.core.steps import IDEAL_MARKET, MarketSteps
 from onetape.core.symbols import base_and_quote
 from onetape.core.trading import Trade
 from onetape.execution.positions import position_of
-from onetape.store.account_reading import read_open_orders
 from onetape.store.accounts import Account
 from onetape.store.candles import last_closed
 from onetape.store.database import Store
@@ -92,9 +90,9 @@ def read_result(store: Store, account: Account) -> AccountResult:
     with store.read():
         trades = read_trades(store, account)
         newest = newest_row(store, series_of(account))
-        unfinished = {order.client_order_id for order in read_open_orders(store, account)}
+        steps = market_steps(store, account.exchange, account.symbol)
     price = None if newest is None else Decimal(repr(newest.close))
-    return account_result(account, trades, price, unfinished)
+    return account_result(account, trades, price, steps)
 
 
 def read_digits(store: Store, account: Account) -> Digits:
@@ -113,7 +111,7 @@ def account_result(
     account: Account,
     trades: list[Trade],
     last_price: Decimal | None,
-    unfinished: Collection[str] = (),
+    steps: MarketSteps | None = None,
 ) -> AccountResult:
     """Return what the trades of an account add up to.
 
@@ -121,10 +119,10 @@ def account_result(
         account: Whose.
         trades: All of them, oldest first.
         last_price: Quote currency; None where it is not known.
-        unfinished: Client order ids of orders that are not finished.
+        steps: Of the market, which tell what is left by rounding from a position; None: none.
     """
     base, quote = base_and_quote(account.symbol)
-    trips = round_trips(trades, base, quote, unfinished)
+    trips = round_trips(trades, base, quote, steps)
     with localcontext(prec=PRECISION):
         position = position_of(trades, base, quote)
         realised = sum((trip.profit or Decimal(0) for trip in trips), Decimal(0))

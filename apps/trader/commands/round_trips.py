@@ -1,17 +1,19 @@
 """Round trips: what each position of an account earned, from its stored trades."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal, localcontext
-from itertools import groupby
 from typing import Final
 
 from msgspec import Struct
 
+from onetape.core.steps import MarketSteps
 from onetape.core.trading import Trade
 from onetape.execution.positions import position_of
 
 #: Digits of sums and products: amounts and prices have at most 30 digits each.
 PRECISION: Final = 80
+#: Part of the amount bought that sums of rounded amounts may leave in a market without steps.
+NOISE: Final = Decimal("1e-9")
 
 
 class RoundTrip(Struct, frozen=True):
@@ -42,32 +44,35 @@ class RoundTrip(Struct, frozen=True):
 
 
 def round_trips(
-    trades: Iterable[Trade], base: str, quote: str, unfinished: Collection[str] = ()
+    trades: Iterable[Trade], base: str, quote: str, steps: MarketSteps | None = None
 ) -> list[RoundTrip]:
     """Return the positions of an account in one symbol, oldest first.
 
-    An account has one position at a time: a position begins with a buy and ends with the sells
-    after it. What a sell leaves because of the market's amount step belongs to the next position.
+    A position begins and ends as `onetape.execution.positions.position_of` has it: with the first
+    buy after flat, and when less is left than the market lets one sell. What is left then belongs
+    to the next position.
 
     Args:
         trades: Of one account and symbol, oldest first.
         base: Base currency of the symbol.
         quote: Quote currency of the symbol.
-        unfinished: Client order ids of orders that are not finished: a position whose last sell
-            is one of them is still open.
+        steps: Of the market; None: any amount can be sold.
     """
     found: list[RoundTrip] = []
-    buys: list[Trade] = []
+    fills: list[Trade] = []
+    held = bought = Decimal(0)
+    least = Decimal(0) if steps is None else max(steps.min_amount, steps.amount_step or Decimal(0))
     with localcontext(prec=PRECISION):
-        for side, group in groupby(trades, key=lambda trade: trade.side):
-            if side == "buy":
-                buys = list(group)
-                found.append(_round_trip(buys, [], base, quote, is_closed=False))
-            elif buys:
-                sells = list(group)
-                is_closed = sells[-1].client_order_id not in unfinished
-                found[-1] = _round_trip(buys, sells, base, quote, is_closed=is_closed)
-    return found
+        for trade in trades:
+            is_sell = trade.side == "sell"
+            fills.append(trade)
+            held += -trade.amount if is_sell else trade.amount
+            held -= trade.fee if trade.fee_currency == base else 0
+            bought += 0 if is_sell else trade.amount
+            if is_sell and held < max(least, bought * NOISE):
+                found += _round_trip(fills, base, quote, is_closed=True)
+                fills, bought = [], Decimal(0)
+        return [*found, *_round_trip(fills, base, quote, is_closed=False)]
 
 
 def fees_of(trades: Iterable[Trade]) -> dict[str, Decimal]:
@@ -80,20 +85,25 @@ def fees_of(trades: Iterable[Trade]) -> dict[str, Decimal]:
 
 
 def _round_trip(
-    buys: Sequence[Trade], sells: Sequence[Trade], base: str, quote: str, *, is_closed: bool
-) -> RoundTrip:
-    trades = [*buys, *sells]
-    return RoundTrip(
+    fills: Sequence[Trade], base: str, quote: str, *, is_closed: bool
+) -> list[RoundTrip]:
+    """Return the position that fills make; none where nothing was bought."""
+    buys = [fill for fill in fills if fill.side == "buy"]
+    sells = [fill for fill in fills if fill.side == "sell"]
+    if not buys:
+        return []
+    trip = RoundTrip(
         entry_order_id=buys[0].client_order_id,
         opened_ms=buys[0].executed_ms,
         closed_ms=sells[-1].executed_ms if is_closed else None,
-        bought=sum((trade.amount for trade in buys), Decimal(0)),
-        sold=sum((trade.amount for trade in sells), Decimal(0)),
+        bought=sum((fill.amount for fill in buys), Decimal(0)),
+        sold=sum((fill.amount for fill in sells), Decimal(0)),
         entry_price=_mean_price(buys),
         exit_price=_mean_price(sells) if sells else None,
-        quote_flow=position_of(trades, base, quote).quote,
-        fees=fees_of(trades),
+        quote_flow=position_of(fills, base, quote).quote,
+        fees=fees_of(fills),
     )
+    return [trip]
 
 
 def _mean_price(trades: Sequence[Trade]) -> Decimal:

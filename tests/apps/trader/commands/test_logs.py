@@ -8,8 +8,9 @@ import pytest
 
 from onetape.core.errors import UsageError
 from onetape.store.corrections import decisions_to_evaluate_again, store_correction
-from onetape.store.ledger import finish_order
+from onetape.store.orders import store_change
 from onetape.store.sessions import close_blind_intervals, open_blind_interval
+from order_changes import end_of
 from traded_accounts import DATABASE, Ended, TradedAccount, at_ms
 from trader.commands.logs import parse_since
 
@@ -29,11 +30,9 @@ def eventful(account: TradedAccount) -> TradedAccount:
     session = account.session.session
     open_blind_interval(account.store, session, from_ms=at_ms(2), reason="the stream was lost")
     close_blind_intervals(account.store, session, to_ms=at_ms(2.5))
-    refused = account.order("buy", 8, reason="signal BUY")
-    finish_order(
-        account.store, refused, "rejected", account.fence, finished_ms=at_ms(8),
-        reason="under the least order",
-    )  # fmt: skip
+    refused = account.intend("buy", 8, reason="signal BUY")
+    end = end_of(refused, "rejected", at_ms=at_ms(8), note="under the least order")
+    store_change(account.store, end, account.fence)
     with account.store.write() as connection:
         connection.execute(
             "UPDATE decisions SET corrected_ms = ? WHERE decision = 'test-3'", (at_ms(9),)

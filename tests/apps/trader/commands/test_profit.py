@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onetape.core.steps import MarketSteps
 from onetape.core.trading import Side, Trade
+from onetape.execution.positions import position_of
 from onetape.store.accounts import Account
 from traded_accounts import DATABASE, Ended, TradedAccount, at_ms
 from trader.commands.account_result import account_result
@@ -167,15 +169,16 @@ def test_each_closed_round_trip_is_in_exactly_one_period(
         assert sum(one.profit for one in periods) == sum(trip.quote_flow for trip in closed)
 
 
-def test_a_position_of_which_a_part_is_sold_stays_open_until_its_order_is_finished() -> None:
-    def fill(side: Side, amount: str, order: str) -> Trade:
-        return Trade(
-            "binance", "BTC/USDT", f"{order}{amount}", order, "s", "paper", "a", side,
-            Decimal(100), Decimal(amount), Decimal(0), "USDT", 0,
-        )  # fmt: skip
-
-    trades = [fill("buy", "3", "entry"), fill("sell", "1", "exit")]
-    (trip,) = round_trips(trades, "BTC", "USDT", {"exit"})
-    assert trip.closed_ms is None
-    (trip,) = round_trips([*trades, fill("sell", "2", "exit")], "BTC", "USDT")
-    assert trip.profit == 0
+@given(accounts_of_trades(), st.sampled_from([None, "0.00000001", "1000"]))
+def test_a_round_trip_is_open_where_the_trader_has_a_position(
+    trades: list[Trade], least: str | None
+) -> None:
+    steps = None
+    if least is not None:
+        steps = MarketSteps(None, Decimal(least), Decimal(0), Decimal(0))
+    with localcontext(prec=100):
+        for count in range(1, len(trades) + 1):
+            trips = round_trips(trades[:count], "BTC", "USDT", steps)
+            entry = position_of(trades[:count], "BTC", "USDT", steps).entry_order_id
+            opened = [trip.entry_order_id for trip in trips if trip.closed_ms is None]
+            assert opened == ([] if entry is None else [entry])

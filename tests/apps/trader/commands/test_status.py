@@ -47,6 +47,7 @@ def test_fees_taken_from_the_coin_reduce_the_position_and_stay_in_their_currency
     trader: Run, account: TradedAccount
 ) -> None:
     account.candles((100, 110, 100, 110))
+    account.least_amount("0.01")
     account.fill("buy", "2", "100", 0, fee="0.002", fee_currency="BTC")
     account.fill("sell", "1.99", "105", 0.5, fee="0.2")
     account.fill("buy", "1", "100", 0.8)
