@@ -11,19 +11,20 @@ from desk import strategy_evaluator
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.steps import IDEAL_MARKET
 from onetape.core.timeframes import Timeframe
-from onetape.core.trading import Decision, Order, Session, Side, Trade
+from onetape.core.trading import Decision, Order, Session, Side
 from onetape.engine import AccountConfig, Exit, ExitConfig
 from onetape.exchange.markets import Market
 from onetape.store.candles import insert_closed, replace_forming
 from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, acquire_lease
-from onetape.store.ledger import insert_decision, insert_order, insert_trade
+from onetape.store.ledger import insert_decision
+from onetape.store.orders import insert_order
 from onetape.store.sessions import start_session
 from onetape.strategies import BUY, Signals
 from trader.account import asked_balance
 from trader.evaluator.messages import LoadedStrategy
+from trader.executor import Executor
 from trader.job import Job
-from trader.paper import PaperBroker
 from trader.run import account_config
 from trader.settings import TraderSettings
 from trader.stepping import RuleStepper
@@ -74,28 +75,22 @@ class Stored:
         insert_decision(self.job.store, decision, None, self.fence)
 
     def trade(self, side: Side, hour: int) -> None:
-        """Fill an order in a candle."""
-        name, amount = f"{side}{hour}", Decimal(1)
+        """Fill an order at the open of a candle."""
         order = Order(
-            client_order_id=name, session="s", mode="paper", account="a", exchange=KEY.exchange,
-            symbol=KEY.symbol, timeframe=KEY.timeframe, side=side, type="market", status="open",
-            decision=None, signal_timestamp=START + (hour - 1) * HOUR, decided_ms=0, bid=None,
-            ask=None, intended_price=Decimal(100), reason="", strategy="buy_and_hold",
-            parameters={}, code_digest="0",
+            client_order_id=f"{side}{hour}", session="s", mode="paper", account="a",
+            exchange=KEY.exchange, symbol=KEY.symbol, timeframe=KEY.timeframe, side=side,
+            type="market", status="open", decision=None,
+            signal_timestamp=START + (hour - 1) * HOUR, decided_ms=hour, bid=None, ask=None,
+            intended_price=Decimal(100), reason="", strategy="buy_and_hold", parameters={},
+            code_digest="0",
         )  # fmt: skip
+        executor = Executor(self.job, self.fence)
         insert_order(self.job.store, order, self.fence)
-        trade = Trade(
-            exchange=KEY.exchange, symbol=KEY.symbol, exchange_trade_id=name, client_order_id=name,
-            session="s", mode="paper", account="a", side=order.side, price=Decimal(100),
-            amount=amount, fee=Decimal(0), fee_currency="USDT", executed_ms=hour,
-        )  # fmt: skip
-        insert_trade(
-            self.job.store, trade, self.fence, order_amount=amount, finished_ms=hour,
-            filled_timestamp=START + hour * HOUR,
-        )  # fmt: skip
+        executor.place(order, hour)
+        assert executor.fill_open_order(candle(hour), hour) is not None
 
     def stepper(self) -> RuleStepper:
-        return RuleStepper(self.job, PaperBroker(self.job, self.fence), is_exit_owed=False)
+        return RuleStepper(self.job, Executor(self.job, self.fence), is_exit_owed=False)
 
     def window(self, *signals: int) -> tuple[Candles, Signals]:
         """Return the candles from hour 0 on, and a strategy's signals on them."""
