@@ -79,7 +79,7 @@ class Stored:
         order = Order(
             client_order_id=f"{side}{hour}", session="s", mode="paper", account="a",
             exchange=KEY.exchange, symbol=KEY.symbol, timeframe=KEY.timeframe, side=side,
-            type="market", status="open", decision=None,
+            type="market", status="intent", decision=None,
             signal_timestamp=START + (hour - 1) * HOUR, decided_ms=hour, bid=None, ask=None,
             intended_price=Decimal(100), reason="", strategy="buy_and_hold", parameters={},
             code_digest="0",
