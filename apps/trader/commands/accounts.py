@@ -13,7 +13,7 @@ def list_accounts(
     config: CONFIG = None,
     json_: options.Json = False,
 ) -> None:
-    """List all paper accounts ranked by return, with buy and hold of the same time."""
+    """Rank all paper accounts by return, beside buy and hold."""
     from onetape.cli.output import print_json, print_line, terminal_width
     from trader.commands.account_result import read_digits, read_result
     from trader.commands.holding import read_buy_and_hold

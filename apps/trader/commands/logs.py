@@ -39,7 +39,11 @@ def show_logs(
     config: CONFIG = None,
     json_: options.Json = False,
 ) -> None:
-    """Show what happened: sessions, states, outages, signals, orders, trades, corrections."""
+    """Show what happened to traders, in the order of time.
+
+    Sessions, states, outages, signals, decided exits, trades, orders that were not filled, and
+    corrections of candles.
+    """
     from onetape.cli.output import print_json, print_line, terminal_width
     from onetape.store.event_reading import read_events
     from trader.rendering.logs import event_document, logs_text

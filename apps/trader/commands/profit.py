@@ -21,7 +21,11 @@ def show_profit(
     config: CONFIG = None,
     json_: options.Json = False,
 ) -> None:
-    """Show the profit of closed round trips by day, week or month, for each quote currency."""
+    """Show profit by day, week or month.
+
+    It is that of closed round trips, after fees, at the time of their last sell. Each quote
+    currency has a table of its own.
+    """
     from onetape.cli.output import print_json, print_line, terminal_width
     from trader.commands.account_result import read_digits, read_result
     from trader.commands.periods import parse_period, parse_timezone, profit_by_period

@@ -33,7 +33,7 @@ def show_status(
     config: CONFIG = None,
     json_: options.Json = False,
 ) -> int:
-    """Show the state of every trader, with an exit code for health checks.
+    """Show the state of every trader; its exit code is a health check.
 
     Exit codes: 0 all that run are trading, 10 one is degraded, 11 one is halted, 12 one failed or
     was killed, or none runs.

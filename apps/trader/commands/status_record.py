@@ -42,6 +42,10 @@ Condition = Literal["trading", "degraded", "halted", "stopped", "failed", "dead"
 EXIT_DEGRADED: Final = 10
 EXIT_HALTED: Final = 11
 EXIT_NOT_RUNNING: Final = 12
+_NO_SIGN: Final = "its process lives and has not renewed its lease for 20 s"
+_NO_SIGN_REMEDY: Final = (
+    "see what it printed; the database may be locked or the disk full; restart it if it hangs"
+)
 _EXIT_CODES: Final[dict[Condition, int]] = {
     "trading": 0,
     "stopped": 0,
@@ -111,6 +115,8 @@ def read_status(store: Store, account: Account) -> TraderStatus:
         state = None if session is None else read_state(store, session.session)
         is_running = lease is not None and is_alive(store, account.name, lease, wall_ms)
         condition, since_ms, reason, remedy = _condition(session, state, is_running=is_running)
+        if condition == "trading" and lease is not None and lease.expires_ms <= wall_ms:
+            condition, since_ms, reason, remedy = "degraded", None, _NO_SIGN, _NO_SIGN_REMEDY
         now_ms = wall_ms
         if account.exchange == SIMULATOR_ID:
             now_ms = read_newest_time(store, key) or account.opened_ms

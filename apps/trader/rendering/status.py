@@ -85,7 +85,7 @@ def _block(status: TraderStatus, digits: Digits, width: int | None) -> str:
     rows = [
         ("reason", status.reason),
         ("what to do", status.remedy),
-        ("trades", f"{account.exchange} {account.symbol} {account.timeframe} on {account.mode}"),
+        ("market", f"{account.exchange} {account.symbol} {account.timeframe}, {account.mode}"),
         ("strategy", _strategy(status)),
         ("process", _process(status)),
         ("last candle", _candle(status)),

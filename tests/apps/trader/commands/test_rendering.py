@@ -54,7 +54,7 @@ def test_a_status_reads_as_documented(trader: Run, busy: TradedAccount) -> None:
     shown = {line[2:17].strip(): line[17:] for line in lines[1:-2]}
     assert shown["reason"].startswith("data/onetape.db stayed locked by another process")
     assert shown["what to do"] == "end the process that keeps the file locked, if this lasts"
-    assert shown["trades"] == "binance BTC/USDT 1h on paper"
+    assert shown["market"] == "binance BTC/USDT 1h, paper"
     assert shown["strategy"] == "rsi (period 14)"
     assert shown["process"].startswith("process 12 on host, lease renewed ")
     assert shown["last candle"].startswith("closed 2024-03-01 02:00, ")

@@ -131,6 +131,17 @@ def test_a_trader_whose_process_ended_without_a_word_is_dead(
     assert traders_of(ended)[0]["state"] == "dead"
 
 
+def test_a_living_trader_that_does_not_renew_its_lease_is_degraded(
+    trader: Run, account: TradedAccount
+) -> None:
+    with account.store.write() as connection:
+        connection.execute("UPDATE leases SET expires_ms = renewed_ms - 1")
+    ended = trader("status", "--json")
+    (shown,) = traders_of(ended)
+    assert (ended.code, shown["state"]) == (10, "degraded")
+    assert shown["reason"] == "its process lives and has not renewed its lease for 20 s"
+
+
 @pytest.mark.parametrize(
     ("reason", "state"), [("SIGTERM", "stopped"), ("Ctrl-C", "stopped"), ("disk full", "failed")]
 )
