@@ -44,6 +44,11 @@ class Program:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def pid(self) -> int:
+        """Return the number of its process."""
+        return self._process.pid
+
     def until(self, beginning: str, count: int = 1, *, inside: str = "") -> str:
         """Wait for the next line that begins so and has `inside`, the count-th; return it."""
         deadline = time.monotonic() + PATIENCE_SECONDS

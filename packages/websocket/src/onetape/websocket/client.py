@@ -1,10 +1,11 @@
 """CCXT Pro's client of an exchange, with the hooks that make it safe to wait on.
 
-The hooks count connections, turn a malformed frame into a lost stream, and keep each candle that
-the exchange marked as final as it was at that mark.
+The hooks count connections, turn a malformed frame into a lost stream, keep each candle that the
+exchange marked as final as it was at that mark, and shorten the pauses between the first dials.
 """
 
 import asyncio
+import random
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -14,10 +15,15 @@ from ccxt import NetworkError
 
 from onetape.core.errors import UsageError
 from onetape.exchange.clients import Endpoint, client_settings, redirect
-from onetape.websocket.marks import CandleMark, final_opens, mark_reader_of
+from onetape.websocket.marks import CandleMark, MarkReader, final_opens, mark_reader_of
 
 #: How long the other side may take to answer that it heard the end of a connection.
 CLOSE_SECONDS = 1.0
+#: The longest pause before one of the first dials of an outage, seconds; CCXT's own grow to 30 s.
+LONGEST_FIRST_PAUSE_SECONDS = 3.5
+#: How many dials are the first ones: half a minute of them. A dozen programs behind one address
+#: then stay under the 300 dials in five minutes that Binance allows.
+FIRST_DIALS = 12
 #: Final candles remembered of each stream: twice as many as CCXT keeps.
 FINAL_CANDLES_KEPT = 40
 
@@ -46,7 +52,7 @@ def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> A
     reader = mark_reader_of(base)
 
     class Guarded(base):
-        """CCXT Pro's class with three hooks."""
+        """CCXT Pro's class with four hooks."""
 
         connections = 0
 
@@ -57,14 +63,19 @@ def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> A
             parent: Any = super()
             parent.on_connected(client, message)
 
+        def ws_dial_delay(self, url: str) -> float:
+            """Return the seconds before the next dial."""
+            parent: Any = super()
+            # CCXT makes the table of failed dials with its first look at it.
+            seconds: float = parent.ws_dial_delay(url)
+            attempts: int = self.ws_dial_backoff.get(url, {}).get("attempts", 0)
+            return _dial_pause(seconds, attempts)
+
         def handle_ohlcv(self, client: Any, message: Any) -> None:
             """Parse a candle frame as CCXT does, then keep the rows that it marks as final."""
             parent: Any = super()
             parent.handle_ohlcv(client, message)
-            for mark in final_opens(reader, message) if reader is not None else ():
-                _keep_final(self, mark)
-            for frame in self.candle_frames:
-                frame.set()
+            _note_frame(self, reader, message)
 
         def client(self, url: str) -> Any:
             """Return the client of an address, guarded once."""
@@ -117,6 +128,25 @@ async def close_client(client: Any) -> None:
     await asyncio.gather(*closing, return_exceptions=True)
     client.clients.clear()
     await client.close()
+
+
+def _dial_pause(seconds: float, attempts: int) -> float:
+    """Return the pause before a dial of an outage, given CCXT's and the dials that have failed."""
+    ccxt_seconds = min(30.0, 0.1 * 2 ** min(attempts, 10))
+    if attempts > FIRST_DIALS or seconds > ccxt_seconds:
+        # What is longer than CCXT's own pause was asked for by the exchange (Retry-After).
+        return seconds
+    # Programs that were cut together dial apart.
+    jitter = random.uniform(0.75, 1.0)  # noqa: S311 - no secret
+    return min(seconds, LONGEST_FIRST_PAUSE_SECONDS) * jitter
+
+
+def _note_frame(client: Any, reader: MarkReader | None, message: Any) -> None:
+    """Keep the rows that a candle frame marks as final, and wake who waits for frames."""
+    for mark in final_opens(reader, message) if reader is not None else ():
+        _keep_final(client, mark)
+    for frame in client.candle_frames:
+        frame.set()
 
 
 def _keep_final(client: Any, mark: CandleMark) -> None:

@@ -22,7 +22,7 @@ from onetape.websocket.idle import IdleTimer
 #: Pauses after a break, in addition to those of CCXT between dials: the first, doubling to the
 #: longest, wall seconds.
 FIRST_PAUSE_SECONDS = 0.2
-LONGEST_PAUSE_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 1.0
 #: Trades that wait to be taken; of more, the oldest are dropped.
 MOST_TRADES_WAITING = 10_000
 
