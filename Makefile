@@ -34,6 +34,14 @@ strain: ## Kill the store at every write, and crowd it for longer
 		tests/packages/store/test_crash.py tests/packages/store/test_migrations.py \
 		tests/packages/store/test_many_processes.py
 
+.PHONY: streams
+streams: ## 1,000 stream faults, 100,000 fuzzed frames, latency, memory (half an hour)
+	ONETAPE_STREAM_FAULTS=1000 ONETAPE_FUZZED_FRAMES=100000 ONETAPE_PROOF_CANDLES=400 \
+		uv run pytest -rP -n 0 tests/apps/trader/test_stream_faults.py \
+		tests/apps/trader/test_candle_proof.py tests/packages/websocket/test_fuzzed_frames.py
+	uv run python benchmarks/stream.py latency
+	uv run python benchmarks/stream.py memory
+
 .PHONY: lint
 lint: ## Check style and format with ruff
 	uv run ruff check

@@ -1,6 +1,6 @@
 """Candles are proved: by the exchange's mark or by REST, and compared with REST within ten candles.
 
-The short form of two campaigns; ONETAPE_PROOF_CANDLES makes it longer.
+The short form of two campaigns; ONETAPE_PROOF_CANDLES=400 (`make streams`) is the long one.
 """
 
 import asyncio

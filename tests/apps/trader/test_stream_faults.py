@@ -1,6 +1,6 @@
 """Streams that fail in every way that the simulator knows, one after the other, by a seed.
 
-The short form; ONETAPE_STREAM_FAULTS=1000 (`make stream-faults`) is the long one.
+The short form; ONETAPE_STREAM_FAULTS=1000 (`make streams`) is the long one.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Frames that no exchange sends: no crash, no hang, and good frames are read after them.
 
-The short form; ONETAPE_FUZZED_FRAMES=100000 (`make stream-fuzz`) is the long one.
+The short form; ONETAPE_FUZZED_FRAMES=100000 (`make streams`) is the long one.
 """
 
 import asyncio
