@@ -182,7 +182,9 @@ class Decider:
 
     def evaluate_again(self) -> list[str]:
         """Evaluate again the decisions whose candles were corrected; return what to print."""
-        return self._review.lines(self._decided)
+        # Decisions on new candles come first: each failure may last as long as the deadline.
+        is_waiting = self._is_first or self._evaluations.is_running
+        return self._review.lines(self._decided, can_start=not is_waiting)
 
     def _leave_for(self, timestamp: int, reason: str) -> bool:
         """Leave the position, where it was open at a decision that is SELL now; return whether."""
@@ -266,6 +268,8 @@ class Decider:
         )
         if not is_repeated:
             self._record(decision, found.candles, seen)
+        if found.verdict != OK:
+            self._review.wait_for_next(timestamp)
         if not is_repeated and found.verdict == OK:
             # Of a candle without signals the rules get the signal of the next evaluation.
             is_sent = signal != SELL or not holding or action == "SELL"

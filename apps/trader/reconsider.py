@@ -1,7 +1,8 @@
-"""Evaluate decisions again whose candles were corrected, so that no exit is lost to a wrong candle.
+"""Evaluate decisions again, so that no exit is lost to a wrong candle or to a late strategy.
 
-A correction never enters a position. Where it turns a decision into SELL while the position that
-the decision was made in is open, that position has to be left.
+Decisions are evaluated again whose candles were corrected, and those for which the strategy
+returned no signal. That never enters a position. Where such a decision turns into SELL while the
+position that the decision was made in is open, that position has to be left.
 """
 
 from collections.abc import Callable
@@ -16,8 +17,8 @@ from onetape.store.corrections import (
     store_correction,
 )
 from onetape.store.gaps import unexplained
-from onetape.strategies import BUY, SELL
-from trader.evaluations import MOST_ROWS, Evaluations
+from onetape.strategies import BUY, HOLD, SELL
+from trader.evaluations import MOST_ROWS, EvaluatedCandle, Evaluations
 from trader.job import Job
 
 _NAMES = {BUY: "BUY", SELL: "SELL"}
@@ -53,11 +54,12 @@ class CorrectionReview:
         self._failed_at: int | None = None
         """Candle decided on last when an evaluation failed; the next one is tried after it."""
 
-    def lines(self, decided: int | None) -> list[str]:
+    def lines(self, decided: int | None, *, can_start: bool) -> list[str]:
         """Return a line for each decision whose signal changed; start the next evaluation.
 
         Args:
             decided: The candle decided on last, epoch seconds.
+            can_start: Whether no decision waits for the strategy.
 
         Raises:
             StoreError: the file cannot be written; the decision is evaluated again later.
@@ -67,23 +69,42 @@ class CorrectionReview:
             self._failed_at = decided
             return []
         lines: list[str] = []
-        signals = {each.timestamp: int(each.signals.signal[-1]) for each in found}
+        signals = {each.timestamp: self._signal_of(each) for each in found}
         for each in self._under_review if signals else []:
             lines += self._settle(each, signals[each.timestamp])
-        if not self._evaluations.is_running and (decided is None or decided != self._failed_at):
-            self._start()
+        has_failed = decided is not None and decided == self._failed_at
+        if can_start and not self._evaluations.is_running and not has_failed:
+            self._start(decided)
         return lines
+
+    def wait_for_next(self, failed: int) -> None:
+        """Evaluate nothing again before the next decision: the strategy has just failed.
+
+        Args:
+            failed: Candle that it returned no signal for, epoch seconds.
+        """
+        self._failed_at = failed
 
     async def stop(self) -> None:
         """End the evaluation that is running."""
         await self._evaluations.stop()
 
-    def _start(self) -> None:
+    def _signal_of(self, found: EvaluatedCandle) -> int:
+        """Return the signal of a candle; HOLD where a hole leaves fewer candles than the lookback.
+
+        It is the check that the SELL of a decision must pass (onetape.execution.risk).
+        """
+        is_short = len(found.candles) < self._job.strategy.lookback
+        return HOLD if found.warmup.missing and is_short else int(found.signals.signal[-1])
+
+    def _start(self, decided: int | None) -> None:
         job = self._job
         marked = decisions_to_evaluate_again(job.store, job.key, account=job.session.account)
         if not marked:
             return
-        first, last = marked[0].timestamp, marked[-1].timestamp
+        # Up to the newest: a strategy that fails while this candle is its last one returns the
+        # signal of it later.
+        first, last = marked[0].timestamp, max(marked[-1].timestamp, decided or 0)
         candles = closed_timestamps(job.store, job.key, after=first - 1, limit=MOST_ROWS)
         holes = missing_between(job.store, job.key, first, last)
         missing = unexplained(job.store, job.key, holes, answers=DECIDING_ANSWERS)
@@ -91,7 +112,8 @@ class CorrectionReview:
         together = [opened for opened in candles if opened <= end]
         self._under_review = [each for each in marked if each.timestamp in together]
         if self._under_review:
-            self._on_start()
+            if any(each.failure is None for each in self._under_review):
+                self._on_start()
             self._evaluations.start(together, is_repeated=True)
 
     def _settle(self, marked: CorrectedDecision, signal: int) -> list[str]:
@@ -102,11 +124,14 @@ class CorrectionReview:
             return []
         closed = utc_text(job.timeframe.next(marked.timestamp))
         text = f"signal {_name(marked.signal)} -> {_name(signal)}"
+        cause, how = "corrected candle", "on the corrected candles"
+        if marked.failure is not None:
+            cause, how = marked.failure, f"evaluated again ({marked.failure})"
         effect = "nothing is ordered"
-        if signal == SELL and self._owe_exit(marked.timestamp, f"corrected candle: {text}"):
+        if signal == SELL and self._owe_exit(marked.timestamp, f"{cause}: {text}"):
             effect = "the position is left"
         store_correction(job.store, marked, f"{text}: {effect}")
-        return [f"decision of {closed} on the corrected candles: {text}, {effect}"]
+        return [f"decision of {closed} {how}: {text}, {effect}"]
 
 
 def _name(signal: int) -> str:

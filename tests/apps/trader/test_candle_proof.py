@@ -199,7 +199,7 @@ def first_fall_before_a_rise(opened: Market) -> int:
     )
 
 
-def no_decision_again(*_: object) -> list[str]:
+def no_decision_again(*_: object, **__: object) -> list[str]:
     return []
 
 

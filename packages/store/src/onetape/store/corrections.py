@@ -1,5 +1,7 @@
 """Corrections: values that outrank what decisions rested on, and what becomes of those decisions.
 
+A decision on which the strategy returned no signal is evaluated again in the same way.
+
 A correction is accepted and the decisions that rested on the candle are marked in one transaction,
 so that a process killed right after it evaluates them again when it is back. Times of candles are
 epoch seconds.
@@ -24,7 +26,10 @@ class Correction(Struct, frozen=True):
 
 
 class CorrectedDecision(Struct, frozen=True):
-    """A decision that rested on a candle that was corrected since, and is to be evaluated again."""
+    """A decision that is to be evaluated again.
+
+    It rested on a candle that was corrected since, or the strategy returned no signal for it.
+    """
 
     decision: str
     timestamp: int
@@ -32,7 +37,9 @@ class CorrectedDecision(Struct, frozen=True):
     signal: int
     """Signal of the strategy at the decision: -1 sell, 0 hold, 1 buy."""
     corrected_ms: int
-    """When the candle was corrected, market time, epoch milliseconds."""
+    """When the decision was marked, market time, epoch milliseconds."""
+    failure: str | None = None
+    """Why the strategy returned no signal, such as `strategy late`; None where it returned one."""
 
 
 def accept_corrections(
@@ -96,7 +103,8 @@ def decisions_to_evaluate_again(
     """Return the marked decisions of an account on a series, oldest first."""
     with store.read() as connection:
         rows = connection.execute(
-            "SELECT d.decision, d.timestamp, d.signal, d.corrected_ms "
+            "SELECT d.decision, d.timestamp, d.signal, d.corrected_ms, "
+            "nullif(json_extract(d.gates, '$.strategy'), 'ok') "
             "FROM decisions d JOIN sessions s ON s.session = d.session "
             "WHERE d.corrected_ms IS NOT NULL AND d.correction IS NULL "
             "AND s.account = ? AND s.exchange = ? AND s.symbol = ? AND s.timeframe = ? "

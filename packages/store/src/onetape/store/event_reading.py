@@ -149,16 +149,19 @@ def _signals(
 def _corrections(
     connection: Connection, account: Account, since_ms: int, candles_from: int
 ) -> Iterator[Event]:
-    for timestamp, corrected_ms, correction in _decisions(
+    for timestamp, corrected_ms, correction, failure in _decisions(
         connection,
         account,
         candles_from,
-        "timestamp, corrected_ms, correction",
+        "timestamp, corrected_ms, correction, nullif(json_extract(gates, '$.strategy'), 'ok')",
         "corrected_ms >= ?",
         since_ms,
     ):
         result = correction or "not evaluated again yet"
-        text = f"a candle before the decision of {utc_text(timestamp)} was corrected: {result}"
+        cause = f"a candle before the decision of {utc_text(timestamp)} was corrected"
+        if failure is not None:
+            cause = f"decision of {utc_text(timestamp)} had no signal ({failure})"
+        text = f"{cause}: {result}"
         yield Event(corrected_ms, account.name, "correction", True, text)
 
 

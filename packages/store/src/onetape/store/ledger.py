@@ -35,6 +35,8 @@ def insert_decision(
 ) -> None:
     """Store a decision, the intent of its order and the obligation of its exit, in one transaction.
 
+    A decision without a signal of the strategy (gate `strategy`) is marked to be evaluated again.
+
     Args:
         store: The open database.
         decision: What was decided.
@@ -60,6 +62,7 @@ def insert_decision(
                 "gates": json.dumps(dict(decision.gates)),
                 "action": decision.action,
                 "decided_ms": decision.decided_ms,
+                "corrected_ms": None if _has_signal(decision) else decision.decided_ms,
             },
         )
         if obligation is not None:
@@ -155,6 +158,10 @@ def trades_of(
             (account, symbol, exchange, mode),
         ).fetchall()
     return [_trade(row) for row in rows]
+
+
+def _has_signal(decision: Decision) -> bool:
+    return decision.gates.get("strategy", "ok") == "ok"
 
 
 def _like(session: Session) -> tuple[str, ...]:

@@ -139,8 +139,9 @@ CREATE TABLE stream_closes (
     PRIMARY KEY (exchange, symbol, timeframe, timestamp)
 ) STRICT, WITHOUT ROWID;
 
--- When a candle that a decision rested on was corrected later, and what the correction changes; NULL
--- with a time: the decision is to be evaluated again.
+-- When a candle that a decision rested on was corrected later, or when the strategy returned no signal
+-- for it, and what the signal of a second evaluation changes; NULL with a time: the decision is to be
+-- evaluated again.
 ALTER TABLE decisions ADD COLUMN corrected_ms INTEGER;
 ALTER TABLE decisions ADD COLUMN correction TEXT;
 CREATE INDEX decisions_to_evaluate_again ON decisions (session)

@@ -1,0 +1,88 @@
+"""A SELL on a candle that the strategy was late on: the next evaluation returns it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from desk import HOUR, MARCH, Desk, Market, desk, market
+
+Run = Callable[[Any], Any]
+StrategyFile = Callable[..., str]
+
+#: BUY on the candle of hour 0, SELL on that of hour 2, whose first evaluation does not end.
+HANGS = f"""
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onetape.strategies import Signals, Strategy
+
+
+@dataclass(frozen=True)
+class Hangs(Strategy):
+    name: ClassVar[str] = "hangs"
+
+    @property
+    def lookback(self):
+        return 1
+
+    def evaluate(self, candles, higher):
+        while candles.timestamp[-1] == {MARCH + 2 * HOUR}:
+            pass
+        hour = (candles.timestamp - {MARCH}) // {HOUR}
+        signal = np.where(hour == 0, 1, np.where(hour == 2, -1, 0))
+        return Signals(signal.astype(np.int8), {{}})
+"""
+
+
+def sides(trading: Desk) -> list[str]:
+    return [trade.side for trade in trading.trades()]
+
+
+async def step_to(opened: Market, trading: Desk, hours: range) -> None:
+    for hour in hours:
+        await opened.go_to(hour + 0.1)
+        await trading.until_decided(hour - 1)
+        await trading.until_no_open_order("buy")
+
+
+def test_a_sell_on_a_candle_whose_evaluation_was_late_is_sold_after_the_next_one(
+    run: Run, db: Path, strategy_file: StrategyFile
+) -> None:
+    name = strategy_file(HANGS, "hangs")
+
+    async def scene() -> None:
+        async with (
+            market(0.25) as opened,
+            desk(opened, db, strategy=name, strategy_timeout_seconds=1.0) as trading,
+        ):
+            await trading.until_live(opened)
+            await step_to(opened, trading, range(1, 4))
+            assert sides(trading) == ["buy"]
+            await step_to(opened, trading, range(4, 5))
+            await trading.until(lambda: sides(trading) == ["buy", "sell"], seconds=5)
+            assert trading.query("SELECT end_reason FROM exit_obligations") == [("filled",)]
+
+    run(scene())
+
+
+def test_a_sell_on_a_candle_that_was_late_before_a_restart_is_sold_after_it(
+    run: Run, db: Path, strategy_file: StrategyFile
+) -> None:
+    name = strategy_file(HANGS, "hangs")
+
+    async def scene() -> None:
+        async with market(0.25) as opened:
+            async with desk(opened, db, strategy=name, strategy_timeout_seconds=1.0) as trading:
+                await trading.until_live(opened)
+                await step_to(opened, trading, range(1, 4))
+                assert sides(trading) == ["buy"]
+            await opened.go_to(4.1)
+            async with desk(
+                opened, db, strategy=name, number=2, strategy_timeout_seconds=1.0
+            ) as trading:
+                await trading.until_live(opened)
+                await trading.until(lambda: sides(trading) == ["buy", "sell"], seconds=5)
+
+    run(scene())
