@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from old_stores import make_old_store
 from onetape.core.errors import OnetapeError, SafetyRefusal
 from onetape.core.trading import Session
 from onetape.store.accounts import Account, open_account, read_account
 from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.sessions import last_session, start_session
-from store_v1 import make_v1
 
 BALANCE = Decimal("123456789012.123456789012345678")
 ACCOUNT = Account(
@@ -55,7 +55,7 @@ def test_no_statement_changes_a_start_balance(leased: Store) -> None:
 
 
 def test_an_account_of_an_earlier_version_belongs_to_its_newest_session(tmp_path: Path) -> None:
-    path = make_v1(tmp_path / "data" / "onetape.db")
+    path = make_old_store(tmp_path / "data" / "onetape.db")
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(
             "INSERT INTO sessions VALUES ('s2', 'trader', 'paper', 'a', 'kraken', 'ETH/EUR', "
@@ -70,7 +70,7 @@ def test_an_account_of_an_earlier_version_belongs_to_its_newest_session(tmp_path
 def test_the_start_balance_of_an_account_of_an_earlier_version_is_stored_once(
     tmp_path: Path,
 ) -> None:
-    path = make_v1(tmp_path / "data" / "onetape.db")
+    path = make_old_store(tmp_path / "data" / "onetape.db")
     with open_store(path, create=False) as store:
         fence = Fence("a", acquire_lease(store, "a", "a test", now_ms=0, seconds=30))
         for balance in ("0.1", "7"):

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from minute_rows import candles_in, spoil_a_page, write_rows
+from old_stores import make_old_store, rows_of, version_of
 from onetape.core.errors import ConfigurationError, SafetyRefusal, StoreError
 from onetape.store.backup import backup, restore
 from onetape.store.database import Store, open_store
 from onetape.store.leases import acquire_lease
 from onetape.store.migrations import NEWEST_VERSION
 from store_strike import KEPT, strike_everywhere
-from store_v1 import make_v1, rows_of, version_of
 
 WRITERS = 8
 #: Writes without a pause, and names each row that was acknowledged.
@@ -313,7 +313,7 @@ sqlite3.connect(sys.argv[1], isolation_level=None).execute("CREATE TABLE bookmar
 
 
 def test_a_backup_of_an_older_version_is_brought_up_when_it_is_opened(tmp_path: Path) -> None:
-    old = make_v1(tmp_path / "old.db")
+    old = make_old_store(tmp_path / "old.db")
     before = rows_of(old)
     restore(old, tmp_path / "new" / "onetape.db")
     open_store(tmp_path / "new" / "onetape.db", create=False).close()

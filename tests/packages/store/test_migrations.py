@@ -4,34 +4,73 @@ import logging
 import sqlite3
 import stat
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from old_stores import VERSIONS, make_old_store, rows_of, version_of
 from onetape.core.errors import StoreError
+from onetape.execution.events import from_json
+from onetape.execution.orders import fold
 from onetape.store.database import open_store
 from onetape.store.migrations import NEWEST_VERSION
 from store_crowd import run_crowd
 from store_strike import Strike, strike_everywhere
-from store_v1 import make_v1, rows_of, version_of
 
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    return make_v1(tmp_path / "data" / "onetape.db")
+    return make_old_store(tmp_path / "data" / "onetape.db")
 
 
-def backups_of(path: Path) -> list[Path]:
-    return sorted(path.parent.glob(f"{path.name}.v1-*.backup"))
+def backups_of(path: Path, version: int = 1) -> list[Path]:
+    return sorted(path.parent.glob(f"{path.name}.v{version}-*.backup"))
 
 
-def test_every_row_of_an_older_file_is_there_after_a_migration(old: Path) -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_row_of_an_older_file_is_there_after_a_migration(
+    tmp_path: Path, version: int
+) -> None:
     """Failure mode 54."""
-    before = rows_of(old)
+    old = make_old_store(tmp_path / "data" / "onetape.db", version)
+    before = rows_of(old, version)
     assert all(before.values())
     open_store(old, create=False).close()
     assert version_of(old) == NEWEST_VERSION
-    assert rows_of(old) == before
+    assert rows_of(old, version) == before
+
+
+def test_versions_1_to_3_have_scripts_of_their_own_in_these_tests() -> None:
+    assert (*VERSIONS, 4) == tuple(range(1, NEWEST_VERSION + 1))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_orders_of_an_older_file_get_their_events_position_and_candle(
+    tmp_path: Path, version: int
+) -> None:
+    old = make_old_store(tmp_path / "data" / "onetape.db", version)
+    with open_store(old, create=False) as store, store.read() as connection:
+        rows = connection.execute(
+            "SELECT client_order_id, status, entry_order_id, filled, filled_timestamp FROM orders"
+        ).fetchall()
+        documents = connection.execute(
+            "SELECT client_order_id, payload FROM order_events ORDER BY client_order_id, number"
+        ).fetchall()
+    assert {identity: row for identity, *row in rows} == {
+        "o1": ["closed", None, "1.000", 7_200],
+        "o1-exit-7200-0123abcd": ["closed", "o1", "1.000", 7_200],
+        "o2": ["closed", None, "2.000", 14_400],
+        "o3": ["canceled", "o2", "0", None],
+        "o4": ["closed", "o2", "2.000", 21_600],
+        "o5": ["rejected", None, "0", None],
+        "o6": ["open", None, "0", None],
+    }
+    for identity, status, _, filled, _ in rows:
+        events = [from_json(str(document)) for name, document in documents if name == identity]
+        state = fold(events)
+        assert (state.status, state.filled) == (status, Decimal(str(filled)))
+        assert state.booked == state.filled
 
 
 def test_the_file_as_it_was_is_kept_beside_it_and_named_once(
@@ -50,7 +89,7 @@ def test_the_file_as_it_was_is_kept_beside_it_and_named_once(
 
 
 def test_an_older_file_without_rows_needs_no_copy(tmp_path: Path) -> None:
-    path = make_v1(tmp_path / "onetape.db", rows=False)
+    path = make_old_store(tmp_path / "onetape.db", rows=False)
     open_store(path, create=False).close()
     assert version_of(path) == NEWEST_VERSION
     assert backups_of(path) == []
@@ -103,7 +142,7 @@ def test_without_the_lock_processes_that_migrate_at_once_fail(old: Path) -> None
     assert faults_of_a_race(old, "a write is one transaction") != []
 
 
-def broken(struck: Sequence[Strike], before: object) -> list[str]:
+def broken(struck: Sequence[Strike], before: object, version: int = 1) -> list[str]:
     """Return which files are neither old nor new, or cannot be brought up by the next process."""
     faults: list[str] = []
     for strike in struck:
@@ -112,22 +151,27 @@ def broken(struck: Sequence[Strike], before: object) -> list[str]:
         except StoreError as error:
             faults.append(str(error))
             continue
-        if version_of(strike.path) != NEWEST_VERSION or rows_of(strike.path) != before:
+        is_new = version_of(strike.path) == NEWEST_VERSION
+        if not is_new or rows_of(strike.path, version) != before:
             faults.append(f"{strike.path}: rows differ")
         faults += [
             f"{kept}: rows differ"
-            for kept in backups_of(strike.path)
-            if (version_of(kept), rows_of(kept)) != (1, before)
+            for kept in backups_of(strike.path, version)
+            if (version_of(kept), rows_of(kept, version)) != (version, before)
         ]
         if list(strike.path.parent.glob(".*.new*")):
             faults.append(f"{strike.path}: an unfinished copy was left")
     return faults
 
 
-def test_a_migration_that_is_killed_anywhere_leaves_the_old_file_whole(old: Path) -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_migration_that_is_killed_anywhere_leaves_the_old_file_whole(
+    tmp_path: Path, version: int
+) -> None:
     """Failure mode 54."""
+    old = make_old_store(tmp_path / "data" / "onetape.db", version)
     struck = strike_everywhere(old, "migrate", seed=54)
-    assert broken(struck, rows_of(old)) == []
+    assert broken(struck, rows_of(old, version), version) == []
 
 
 def test_without_one_transaction_a_killed_migration_leaves_a_file_that_nobody_can_open(

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from old_stores import make_old_store
 from onetape.core.errors import StoreError, StoreUnwritable
 from onetape.store.database import open_store
 from onetape.store.read_only import open_read_only
-from store_v1 import make_v1
 from traded_accounts import DATABASE, MARCH, Ended, TradedAccount, at_ms
 
 Run = Callable[..., Ended]
@@ -239,7 +239,7 @@ def test_a_file_of_an_earlier_version_is_refused_and_not_migrated(
 ) -> None:
     path = folder / DATABASE
     path.parent.mkdir()
-    make_v1(path)
+    make_old_store(path)
     before = path.read_bytes()
     ended = trader("status")
     assert (ended.code, ended.err.count("\n")) == (4, 1)

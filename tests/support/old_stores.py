@@ -1,0 +1,170 @@
+"""Databases as earlier versions left them: made by their own scripts, with rows in every table."""
+
+import sqlite3
+from contextlib import closing
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+APPLICATION_ID = 0x4F544150
+CANDLES = 500
+
+#: What each table of version 1 held, by the columns it had then; of those that every version keeps.
+COLUMNS = {
+    "ohlcv_data": "exchange, symbol, timeframe, timestamp, open, high, low, close, volume, closed, "
+    "source",
+    "revisions": "id, exchange, symbol, timeframe, timestamp, seen_ms, source, new_close",
+    "ticker_data": "exchange, symbol, timestamp_ms, bid, ask, last",
+    "markets": "exchange, symbol, price_step, amount_step, min_amount, min_notional, seen_ms",
+    "sessions": "session, app, mode, account, exchange, symbol, timeframe, strategy, parameters, "
+    "code_digest, started_ms, ended_ms, end_reason",
+    "blind_intervals": "session, from_ms, to_ms, reason",
+    "leases": "name, holder, token, expires_ms",
+    "decisions": "decision, session, timestamp, signal, indicators, gates, action, decided_ms",
+    "orders": "client_order_id, session, amount, status, decision, reason",
+    "trades": "id, exchange_trade_id, client_order_id, price, amount, fee, executed_ms",
+    # Not the state: what it proved was changed.
+    "gaps": "exchange, symbol, timeframe, from_timestamp, to_timestamp, first_seen_ms, "
+    "last_asked_ms",
+    "quarantine": "id, exchange, symbol, timeframe, seen_ms, source, fault, payload",
+    "store_kind": "only_row, simulated",
+}
+#: What later versions added.
+ADDED_COLUMNS = {
+    2: {
+        "silences": "exchange, until_ms, reason",
+        "quarantine_counts": "exchange, symbol, timeframe, fault, refused, first_seen_ms, "
+        "last_seen_ms",
+    },
+    3: {
+        "accounts": "account, mode, exchange, symbol, timeframe, strategy, currency, "
+        "start_balance, opened_ms",
+        "recordings": "symbol, timeframe, digest",
+        "early_reads": "exchange, symbol, timeframe, timestamp",
+    },
+}
+SERIES = ("binance", "BTC/USDT", "1h")
+SCRIPTS = ("schema.sql", "schema_2.sql", "schema_3.sql")
+VERSIONS = (1, 2, 3)
+
+
+def make_old_store(path: Path, version: int = 1, *, rows: bool = True) -> Path:
+    """Make a file of an earlier version. The calling process must not have it open.
+
+    Args:
+        path: Where.
+        version: Of the schema.
+        rows: Whether every table gets rows; those of version 1 are brought up by the scripts.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.touch(mode=0o600)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        for number, name in enumerate(SCRIPTS[:version], 1):
+            script = files("onetape.store").joinpath(name).read_text(encoding="utf-8")
+            connection.executescript(script)
+            if rows:
+                _FILLS[number](connection)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {version}")
+        connection.commit()
+    return path
+
+
+def rows_of(path: Path, version: int = 1) -> dict[str, list[tuple[Any, ...]]]:
+    """Return all that a version knew; the calling process must not have the file open."""
+    columns = dict(COLUMNS)
+    for number in range(2, version + 1):
+        columns |= ADDED_COLUMNS[number]
+    with closing(sqlite3.connect(path)) as connection:
+        return {
+            table: sorted(connection.execute(f"SELECT {names} FROM {table}"), key=repr)
+            for table, names in columns.items()
+        }
+
+
+def version_of(path: Path) -> int:
+    """Return the version of a file that the calling process does not have open."""
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("PRAGMA user_version").fetchone()[0]
+
+
+def _fill(connection: sqlite3.Connection) -> None:
+    connection.executemany(
+        "INSERT INTO ohlcv_data VALUES (?, ?, ?, ?, 1.5, 3.25, 0.125, 2.0, ?, ?, ?)",
+        [
+            (*SERIES, i * 3_600, i / 7, (1, 0, None)[i % 3], ("rest", "ws", None)[i % 3])
+            for i in range(CANDLES)
+        ],
+    )
+    statements = (
+        "INSERT OR IGNORE INTO ohlcv_data VALUES "
+        "('binance', 'BTC/USDT', '1h', 0, 1, 1, 1, 1, 1, 1, 'rest')",  # becomes a revision
+        "INSERT INTO ticker_data VALUES ('binance', 'BTC/USDT', 5, 1.5, NULL, 2.5)",
+        "INSERT INTO markets VALUES ('binance', 'BTC/USDT', '0.01', '0.00001', '0', '5', 9)",
+        "INSERT INTO sessions VALUES ('s1', 'trader', 'paper', 'a', 'binance', 'BTC/USDT', '1h', "
+        "'rsi', '{}', 'digest', 1, NULL, NULL)",
+        "INSERT INTO blind_intervals VALUES ('s1', 3, NULL, 'stream lost')",
+        "INSERT INTO leases VALUES ('a', 'process 1', 7, 0)",
+        "INSERT INTO decisions VALUES ('d1', 's1', 3600, 1, '{}', '{}', 'BUY', 2)",
+        "INSERT INTO orders VALUES ('o1', NULL, 's1', 'paper', 'a', 'binance', 'BTC/USDT', '1h', "
+        "'buy', 'market', '1', NULL, 'closed', 'd1', 3600, 2, NULL, NULL, '9.5', NULL, NULL, 3, "
+        "'rsi', 'rsi', '{}', 'digest')",
+        "INSERT INTO trades VALUES (4, 'binance', 'BTC/USDT', 't1', 'o1', 's1', 'paper', 'a', "
+        "'buy', '9.50', '1.000', '0.0095', 'USDT', 3)",
+        "INSERT INTO gaps VALUES ('binance', 'BTC/USDT', '1h', 36000000, 36003600, "
+        "'none at exchange', 1, 2)",
+        "INSERT INTO quarantine VALUES (6, 'binance', 'BTC/USDT', '1h', 1, 'ws', 'high', '[]')",
+    )
+    for statement in statements:
+        connection.execute(statement)
+    _add_orders(connection)
+
+
+def _add_orders(connection: sqlite3.Connection) -> None:
+    """Add what two round trips and an order that was left open look like."""
+    head = "NULL, 's1', 'paper', 'a', 'binance', 'BTC/USDT', '1h'"
+    tail = "NULL, NULL, '9.5', NULL, NULL"
+    orders = (
+        f"'o1-exit-7200-0123abcd', {head}, 'sell', 'stop_loss', '1', NULL, 'closed', NULL, 7200, "
+        f"4, {tail}, 5",
+        f"'o2', {head}, 'buy', 'market', '2', NULL, 'closed', NULL, 10800, 6, {tail}, 7",
+        f"'o3', {head}, 'sell', 'market', NULL, NULL, 'canceled', NULL, 14400, 8, {tail}, 9",
+        f"'o4', {head}, 'sell', 'market', '2', NULL, 'closed', NULL, 18000, 10, {tail}, 11",
+        f"'o5', {head}, 'buy', 'market', NULL, NULL, 'rejected', NULL, 21600, 12, {tail}, 13",
+        f"'o6', {head}, 'buy', 'market', NULL, NULL, 'open', NULL, 25200, 14, {tail}, NULL",
+    )
+    for order in orders:
+        connection.execute(f"INSERT INTO orders VALUES ({order}, 'rsi', 'rsi', '{{}}', 'digest')")
+    market = "'binance', 'BTC/USDT'"
+    for number, identity, side, amount, at_ms in (
+        (5, "o1-exit-7200-0123abcd", "sell", "1.000", 5),
+        (6, "o2", "buy", "2.000", 7),
+        (7, "o4", "sell", "2.000", 11),
+    ):
+        connection.execute(
+            f"INSERT INTO trades VALUES ({number}, {market}, 'paper-{identity}', '{identity}', "
+            f"'s1', 'paper', 'a', '{side}', '9.50', '{amount}', '0.0095', 'USDT', {at_ms})"
+        )
+
+
+def _fill_2(connection: sqlite3.Connection) -> None:
+    for statement in (
+        "INSERT INTO silences VALUES ('binance', 5, '429')",
+        "INSERT INTO gaps VALUES ('kraken', 'BTC/USDT', '1h', 0, 3600, 'unknown: import', 1, 2)",
+    ):
+        connection.execute(statement)
+
+
+def _fill_3(connection: sqlite3.Connection) -> None:
+    for statement in (
+        "UPDATE accounts SET start_balance = '1000' WHERE account = 'a'",
+        "INSERT INTO recordings VALUES ('BTC/USDT', '1h', 'digest')",
+        "INSERT INTO early_reads VALUES ('binance', 'BTC/USDT', '1h', 3600)",
+        "INSERT INTO gaps VALUES ('kraken', 'ETH/USDT', '1h', 0, 3600, 'accepted', 1, 2, 3, 0, "
+        "NULL, NULL, 'outage')",
+    ):
+        connection.execute(statement)
+
+
+_FILLS = {1: _fill, 2: _fill_2, 3: _fill_3}
