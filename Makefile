@@ -78,6 +78,10 @@ services: ## Start each service of docker-compose.yml as a plain process, offlin
 paper: ## Trade a month on paper, on a stepped clock, and compare it with the backtest
 	ONETAPE_PAPER_HOURS=720 uv run pytest tests/apps/trader/test_exits.py -k equal_the_backtest
 
+.PHONY: exit-kills
+exit-kills: ## Kill a trader 20 times before and after each commit of an order
+	ONETAPE_POINT_STRIKES=20 uv run pytest -q --dist=load tests/apps/trader/test_commit_points.py
+
 .PHONY: kills
 kills: ## Kill the backfiller 200 times and compare what it stored
 	ONETAPE_KILLS=200 uv run pytest -q tests/apps/backfiller/test_kills.py
