@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from trader.paper import PaperBroker
 
 from desk import strategy_evaluator
 from onetape.core.candles import Candle, Candles, SeriesKey
