@@ -6,11 +6,24 @@ writes of a session are made in it, in the order of what they rest on.
 """
 
 import asyncio
+import os
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, Final, NoReturn
 
+from onetape.cli.output import print_line
+from onetape.cli.program import EXIT_INTERRUPTED
 from onetape.cli.stop import StopRequest
+from onetape.core.words import duration_text
+
+#: A thread that has not run for so long is reported, wall seconds.
+STUCK_SECONDS = 10.0
+LOOK_SECONDS = 1.0
+#: A thread that has not ended so long after the stop is left behind, wall seconds.
+FORCED_END_SECONDS = 5.0
+#: Ended by SIGTERM, as shells count it.
+EXIT_TERMINATED: Final = 143
 
 _Ready = tuple[asyncio.AbstractEventLoop, StopRequest]
 
@@ -31,14 +44,54 @@ async def run_in_thread(
     with ThreadPoolExecutor(1, thread_name_prefix="trading") as thread:
         running = asyncio.wrap_future(thread.submit(asyncio.run, _main(ready, work)))
         stopped = asyncio.create_task(stop.wait())
+        watching = asyncio.create_task(_watch(ready))
         try:
             await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if not running.done():
                 loop, inner = await asyncio.wrap_future(ready)
                 loop.call_soon_threadsafe(inner.request, stop.name)
+                await asyncio.wait({running}, timeout=FORCED_END_SECONDS)
+            if not running.done():
+                _end_without_it(stop.name)
             await running
         finally:
             stopped.cancel()
+            watching.cancel()
+
+
+async def _watch(ready: "Future[_Ready]") -> None:
+    """Print when the thread does not run any more: a disk that hangs can hold it up for hours."""
+    home = asyncio.get_running_loop()
+    loop, _ = await asyncio.wrap_future(ready)
+    while True:
+        answered = asyncio.Event()
+        began = time.monotonic()
+        try:
+            loop.call_soon_threadsafe(home.call_soon_threadsafe, answered.set)
+        except RuntimeError:
+            return  # The thread has ended, and its loop with it.
+        try:
+            async with asyncio.timeout(STUCK_SECONDS):
+                await answered.wait()
+        except TimeoutError:
+            print_line(
+                f"degraded: the trader's own thread has not run for {STUCK_SECONDS:.0f} s, "
+                "probably because the disk does not answer; nothing is decided or traded "
+                "meanwhile; look at the disk, if this lasts"
+            )
+            await answered.wait()
+            lasted = duration_text(time.monotonic() - began)
+            print_line(f"trading again after {lasted}; over: the trader's own thread did not run")
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _end_without_it(name: str) -> NoReturn:
+    """End the process beside a thread that hangs; its next session tidies up, as after a kill."""
+    print_line(
+        f"{name}: ended while the trader's own thread hangs, probably because the disk does not "
+        "answer; the end of the session is not stored, the next one stores it"
+    )
+    os._exit(EXIT_INTERRUPTED if name == "Ctrl-C" else EXIT_TERMINATED)
 
 
 async def _main(

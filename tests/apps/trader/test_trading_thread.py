@@ -1,7 +1,11 @@
 """A session in a thread of its own: what the database holds up, and what it does not."""
 
 import asyncio
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,6 +103,59 @@ def test_a_session_in_a_thread_ends_with_its_error(run: Run) -> None:
 
     with pytest.raises(ZeroDivisionError, match="trading"):
         run(scene())
+
+
+def test_a_thread_that_hangs_is_reported_and_so_is_its_end(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("trader.trading_thread.STUCK_SECONDS", 0.1)
+    monkeypatch.setattr("trader.trading_thread.LOOK_SECONDS", 0.01)
+
+    async def work(stop: StopRequest) -> None:
+        del stop
+        await asyncio.sleep(0.1)
+        time.sleep(0.5)  # noqa: ASYNC251 - as a disk that does not answer
+        await asyncio.sleep(0.2)
+
+    async def scene() -> None:
+        await run_in_thread(StopRequest(takes_signals=False), work)
+
+    run(scene())
+    hangs, over = capsys.readouterr().out.splitlines()
+    assert hangs.startswith("degraded: the trader's own thread has not run for 0 s")
+    assert over.startswith("trading again after")
+
+
+HANGING = """
+import asyncio, time
+from onetape.cli.stop import StopRequest
+from trader import trading_thread
+
+trading_thread.FORCED_END_SECONDS = 0.2
+
+async def work(stop):
+    print("hangs", flush=True)
+    time.sleep(60)
+
+async def main():
+    await trading_thread.run_in_thread(StopRequest(), work)
+
+asyncio.run(main())
+"""
+
+
+def test_sigterm_ends_a_trader_whose_thread_hangs() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HANGING], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "hangs\n"
+        process.send_signal(signal.SIGTERM)
+        try:
+            assert process.wait(10) == 143
+        finally:
+            process.kill()
+        assert process.stdout.read().startswith("SIGTERM: ended while the trader's own thread")
 
 
 def row(hour: int, close: float) -> Candle:
