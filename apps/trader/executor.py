@@ -119,7 +119,7 @@ class Executor:
             self._open = left
             self._broker.look_up(left.order.client_order_id)
             self._record([], now_ms)
-            if kept is None and left.order.side == "sell" and not self.position.is_flat:
+            if kept is None and self._closes_position(left.order):
                 kept = self._open
             else:
                 self._cancel(now_ms, reason)
@@ -127,6 +127,12 @@ class Executor:
         entries = sum(left.order.side == "buy" for left in self._unfinished)
         self._unfinished = []
         return entries
+
+    def _closes_position(self, order: Order) -> bool:
+        """Return whether an order to sell belongs to the present position."""
+        entry = self.entry_order_id
+        # Of an order of an earlier version the entry may not be known.
+        return order.side == "sell" and entry is not None and order.entry_order_id in (None, entry)
 
     @property
     def trades(self) -> list[Trade]:

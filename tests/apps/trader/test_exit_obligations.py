@@ -1,14 +1,20 @@
 """An exit that was decided is done: whatever happens to candle, stream, order and process."""
 
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from desk import Desk, Market, desk, market
+from desk import ACCOUNT, HOUR, KEY, MARCH, Desk, Market, desk, market
+from onetape.core.trading import Order
 from onetape.engine import ExitConfig
+from onetape.execution.events import Acknowledged, OrderEvent, Submitted
 from onetape.store.database import open_store
+from onetape.store.leases import Fence, acquire_lease
+from onetape.store.orders import insert_order, store_change
+from order_changes import change_of
 
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
@@ -303,6 +309,40 @@ def test_an_obligation_dies_with_its_position_row_81(
                 await step_to(opened, trading, range(5, 7))
                 assert sides(trading) == ["buy", "sell", "buy"]
                 assert obligations(trading) == [("market", "the position is closed")]
+
+    run(scene())
+
+
+def test_an_open_order_of_a_closed_position_sells_nothing_of_the_next_one_row_81(
+    run: Run, db: Path, scripted: Scripted
+) -> None:
+    def leave_open_sell(entry: str) -> None:
+        with open_store(db, create=False) as store:
+            token = acquire_lease(store, ACCOUNT, "a test", now_ms=0, seconds=0)
+            fence = Fence(ACCOUNT, token)
+            order = Order(
+                "f" * 32, "session-1", "paper", ACCOUNT, *KEY.names, "sell", "market", "intent",
+                None, MARCH + HOUR, 0, None, None, Decimal(1), "stale", "scripted", {}, "0", entry,
+            )  # fmt: skip
+            insert_order(store, order, fence)
+            sent: list[OrderEvent] = [Submitted(), Acknowledged("x1")]
+            store_change(store, change_of("f" * 32, sent, at_ms=0), fence)
+
+    async def scene() -> None:
+        name = scripted([0, 3], [1])
+        async with market(0.25) as opened:
+            async with desk(opened, db, strategy=name) as trading:
+                await trading.until_live(opened)
+                await step_to(opened, trading, range(1, 5))
+                assert sides(trading) == ["buy", "sell", "buy"]
+                first = trading.trades()[0].client_order_id
+            leave_open_sell(first)
+            async with desk(opened, db, strategy=name, number=2) as trading:
+                await trading.until_live(opened)
+                await step_to(opened, trading, range(5, 7))
+                assert sides(trading) == ["buy", "sell", "buy"]
+                stale = "SELECT status FROM orders WHERE reason LIKE 'stale%'"
+                assert trading.query(stale) == [("canceled",)]
 
     run(scene())
 
