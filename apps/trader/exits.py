@@ -111,14 +111,16 @@ class PaperExits:
         if candle is None:
             return
         if self._is_hole_before(candle, decided):
-            if self._has_waited(candle.timestamp):
-                self._leave_ahead(self._stepper.copy(), candle)
-            return
-        self._feed_first(candle)
-        self._carry_out(self._stepper.form(candle), candle)
+            if not self._has_waited(candle.timestamp):
+                return
+            self._leave_ahead(self._stepper.copy(), candle)
+        else:
+            self._feed_first(candle)
+            self._carry_out(self._stepper.form(candle), candle)
         newest, ended = newest_row(job.store, job.key), job.timeframe.next(candle.timestamp)
         if newest is not None and newest.timestamp >= ended and self._has_waited(ended):
             ahead = self._stepper.copy()
+            ahead.open(candle)
             ahead.close(candle)
             self._leave_ahead(ahead, newest)
 

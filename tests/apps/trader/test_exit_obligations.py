@@ -1,5 +1,6 @@
 """An exit that was decided is done: whatever happens to candle, stream, order and process."""
 
+import asyncio
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from desk import ACCOUNT, HOUR, KEY, MARCH, Desk, Market, desk, market
+from onetape.core.clock import SteppedClock, SystemClock
 from onetape.core.trading import Order
 from onetape.engine import ExitConfig
 from onetape.execution.events import Acknowledged, OrderEvent, Submitted
@@ -287,6 +289,43 @@ def test_a_stop_that_was_passed_during_an_outage_is_filled_at_the_first_price_af
                 opened.gate.refuses_sockets = opened.gate.rest_is_down = False
                 async with desk(opened, db, strategy=name, number=2, exits=FALLS) as trading:
                     await is_sold_late(opened, trading)
+
+    run(scene())
+
+
+def test_a_stop_does_not_wait_for_a_candle_that_stays_missing_row_83(
+    run: Run, db: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = (
+        "CREATE TRIGGER missing BEFORE INSERT ON ohlcv_data "
+        f"WHEN NEW.timestamp = {MARCH + 7 * HOUR} BEGIN SELECT RAISE(IGNORE); END"
+    )
+
+    async def scene() -> None:
+        async with (
+            market(0.25) as opened,
+            # Bought at 6:00, and stopped between 10:00 and 11:00.
+            desk(
+                opened, db, strategy=scripted([5], []), exits=ExitConfig(stop_loss=0.0022)
+            ) as trading,
+        ):
+            await trading.until_live(opened)
+            await step_to(opened, trading, range(1, 7))
+            assert sides(trading) == ["buy"]
+            monkeypatch.setattr(SteppedClock, "wall_seconds", SystemClock.wall_seconds)
+            opened.gate.rest_is_down = True
+            with trading.store.write() as connection:
+                connection.execute(missing)
+            for quarter in range(25, 45):
+                await opened.go_to(quarter / 4)
+                await asyncio.sleep(0.1)
+                if sides(trading) != ["buy"]:
+                    break
+            assert sides(trading) == ["buy", "sell"]
+            assert trading.source(7) is None
+            assert max(trading.decided()) == MARCH + 6 * HOUR
+            reached = "SELECT type, signal_timestamp FROM orders WHERE side = 'sell'"
+            assert trading.query(reached) == [("stop_loss", MARCH + 10 * HOUR)]
 
     run(scene())
 
