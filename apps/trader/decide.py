@@ -19,6 +19,7 @@ from onetape.core.words import counted
 from onetape.exchange.rest import RestExchange
 from onetape.execution.risk import OK, OrderContext, entry_verdicts, exit_verdicts, obstacle
 from onetape.history.gaps import DECIDING_ANSWERS
+from onetape.store.account_reading import read_last_decision
 from onetape.store.candles import (
     closed_timestamps,
     last_closed,
@@ -58,7 +59,7 @@ class Verdict(Struct, frozen=True):
     wait: str = ""
     """Since when orders are possible after a hole in the warm-up; empty where there is none."""
     is_missed: bool = False
-    """Whether the candle closed while no session ran."""
+    """Whether the candle closed while no session ran, or while the trader could not decide."""
 
 
 class Decider:
@@ -99,7 +100,8 @@ class Decider:
         self._states = states
         self._decided = last_decided(job.store, job.session)
         self._missed_until = 0
-        """Candles before this one, epoch seconds, closed while no session ran."""
+        """Candles before this one, epoch seconds, closed while nobody could decide on them."""
+        self._missed_because = "no session ran"
         self._is_first = True
         self._evaluations = Evaluations(job, exchange, states, on_evaluated)
         review = Evaluations(job, exchange, states, on_evaluated)
@@ -216,14 +218,18 @@ class Decider:
         what = "not decided on"
         if self._broker.entry_order_id is not None:
             what = "looked at for an exit of the open position, none for an entry"
-        print_line(f"no session ran from {span}: {passed} {what}")
+        job = self._job
+        if read_last_decision(job.store, job.session.session) is not None:
+            # This session had begun: an error of the file kept it from deciding.
+            self._missed_because = "the trader could not decide"
+        print_line(f"{self._missed_because} from {span}: {passed} {what}")
         self._missed_until = timestamp
         open_blind_interval(
             self._job.store,
             self._job.session.session,
             from_ms=start * 1_000,
             to_ms=timestamp * 1_000,
-            reason=f"no session ran; {passed} without a decision",
+            reason=f"{self._missed_because}; {passed} without a decision",
         )
         return True
 
@@ -297,7 +303,7 @@ class Decider:
         is_newest = timestamp == last_closed_before(job.store, job.key, NEVER)
         late = "learned too late, after a break"
         if timestamp < self._missed_until:
-            late = "no session ran when it closed"
+            late = f"{self._missed_because} when it closed"
         order = self._broker.open_order
         missing = found.warmup.missing
         return OrderContext(

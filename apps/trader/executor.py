@@ -177,22 +177,30 @@ class Executor:
         """Return the order that waits for its price, or None."""
         return None if self._open is None else self._open.order
 
-    def waiting_line(self, decided: int | None) -> str | None:
-        """Return once for each order that it waits for a trade, in words.
+    def waiting_line(self, decided: int | None, *, is_live: bool) -> str | None:
+        """Return once for each order what it waits for, in words.
 
         Args:
             decided: The candle that was decided on last, epoch seconds.
+            is_live: Whether the stream is up; without it no price is fresh.
         """
         order = self.open_order
-        if order is None or decided is None or decided <= order.signal_timestamp:
+        if order is None or order.client_order_id == self._known_waiting:
             return None
-        if order.client_order_id == self._known_waiting:
+        if order.side == "sell" and not is_live:
+            line = (
+                "the order to sell waits for the stream, which is down; it is filled at the first "
+                "price when the stream is back"
+            )
+        elif decided is not None and decided > order.signal_timestamp:
+            line = (
+                f"the order to {order.side} waits for a trade: there was none in the candle of "
+                f"{utc_text(decided)}"
+            )
+        else:
             return None
         self._known_waiting = order.client_order_id
-        return (
-            f"the order to {order.side} waits for a trade: there was none in the candle of "
-            f"{utc_text(decided)}"
-        )
+        return line
 
     def place(self, order: Order, now_ms: int) -> None:
         """Send an order whose intent is stored already.
@@ -244,7 +252,7 @@ class Executor:
         rules = rules_of_candle(self._job.rules, row)
         fill = sell_fill(rules, float(self.position.base), row.close, self._market(row))
         done = self._finish(order, fill, row, now_ms, note)
-        return f"exit ({order.reason}): {done}; {note}"
+        return f"exit ({order.reason or 'SELL of the strategy'}): {done}; {note}"
 
     def leave(
         self,

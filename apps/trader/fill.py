@@ -8,7 +8,7 @@ import time
 
 from onetape.cli.output import print_line
 from onetape.core.candles import Candle, candle_fault
-from onetape.core.errors import ExchangeUnreachable
+from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
 from onetape.core.refused import refused_text
 from onetape.exchange.pages import last_closed_open
 from onetape.exchange.rest import RestExchange
@@ -47,6 +47,8 @@ class Filler:
         self._comparison = RestComparison(job, exchange)
         self.expects_marks = False
         """Whether the stream is up and marks candles as final."""
+        self.is_refused = False
+        """Whether the exchange refused the last request for candles and has answered none since."""
         self.inserted = 0
         """Candles that REST has added to the tape in this session."""
         self.refused = ""
@@ -76,6 +78,9 @@ class Filler:
         """Fetch what is missing; return whether REST has answered.
 
         Where it failed shortly ago it is not asked again yet.
+
+        Raises:
+            ExchangeRefused: the exchange refused the request.
         """
         async with self._lock:
             if not self._failed.is_over:
@@ -89,14 +94,25 @@ class Filler:
                 seconds = self._failed.lengthen()
                 print_line(f"REST: {error}; trying again in {seconds:.0f} s")
                 return False
+            except ExchangeRefused:
+                self.is_refused = True
+                raise
             self._failed.reset()
+            self.is_refused = False
             return True
 
     async def close_overdue(self) -> None:
         """Ask for candles that ended by the clock and were not closed by the stream.
 
-        Where none is missing, candles that the stream closed are compared with REST.
+        Where none is missing, candles that the stream closed are compared with REST. After a
+        refusal REST is asked in any case, because only an answer proves that the refusal is over.
+
+        Raises:
+            ExchangeRefused: the exchange refused the request.
         """
+        if self.is_refused:
+            await self.fill()
+            return
         due = self.newest_due()
         larger = has_due_larger(self._job, due, self._exchange.now_ms())
         missing = self.first_missing()
@@ -121,6 +137,9 @@ class Filler:
                 await self._comparison.run()
             except ExchangeUnreachable as error:
                 print_line(f"REST: {error}; candles of the stream are compared later")
+            except ExchangeRefused:
+                self.is_refused = True
+                raise
             self._accept_corrections()
 
     def _accept_corrections(self) -> None:

@@ -51,7 +51,7 @@ def late_note(
     gap = "no difference" if difference == 0 else f"{text(abs(difference))} {currency} {side}"
     return (
         f"late by up to {_span(now_ms / 1_000 - passed)}: {text(expected)} was passed in the "
-        f"candle of {utc_text(passed)}, the first price after the break is {text(price)} ({gap})"
+        f"candle of {utc_text(passed)}, the first price known after that is {text(price)} ({gap})"
     )
 
 

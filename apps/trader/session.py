@@ -153,7 +153,9 @@ class _Trading:
                 "stream": self._supervisor.repeat(
                     "stream", partial(self._watch, tape), solves=False
                 ),
-                "REST": self._supervisor.repeat("REST", partial(_close, filler, tape)),
+                "REST": self._supervisor.repeat(
+                    "REST", partial(_close, filler, tape, self._supervisor), solves=False
+                ),
                 "market": self._supervisor.repeat(
                     "market status", MarketStatus(job, exchange, tape, self._states).check
                 ),
@@ -200,7 +202,9 @@ class _Trading:
         async with contextlib.aclosing(self._events()) as events:
             async for event in events:
                 await tape.handle(event)
-                self._supervisor.succeeded("stream")
+                # Only candles without a hole before them prove that stream and REST both work.
+                if isinstance(event, CandleUpdate) and tape.live:
+                    self._supervisor.succeeded("stream")
 
     def _events(self) -> AsyncGenerator[StreamEvent]:
         return stream_events(
@@ -243,11 +247,13 @@ async def _warm_up(filler: Filler, since: int | None) -> int:
     return new_candles
 
 
-async def _close(filler: Filler, tape: Tape) -> None:
+async def _close(filler: Filler, tape: Tape, supervisor: Supervisor) -> None:
     """Close over REST what the stream does not; the strategy never waits for it."""
     tape.ended.clear()
     await filler.close_overdue()
     await tape.catch_up()
+    if not filler.is_refused:
+        supervisor.succeeded("REST")
     await _within(LOOP_SECONDS, tape.ended)
 
 
@@ -271,12 +277,12 @@ async def _decide(
             lease.renew()
             for line in decider.evaluate_again():
                 print_line(line)
-            _print_fill(broker, orders, exits, decider.decided)
+            _print_fill(broker, orders, exits, decider.decided, is_live=tape.live)
             for verdict in decider.decide_new():
                 _say(diary, verdict)
-                _print_fill(broker, orders, exits, decider.decided)
+                _print_fill(broker, orders, exits, decider.decided, is_live=tape.live)
             exits.watch_forming(decider.exits_watched_after)
-            _print_fill(broker, orders, exits, decider.decided)
+            _print_fill(broker, orders, exits, decider.decided, is_live=tape.live)
             supervisor.works()
             supervisor.report(CANDLES, waiting.problem(decider.started))
             await _within(LOOP_SECONDS, filler.closed)
@@ -293,14 +299,19 @@ def _say(diary: Diary, verdict: Verdict) -> None:
 
 
 def _print_fill(
-    broker: Executor, orders: ExitOrders, exits: PaperExits, decided: int | None
+    broker: Executor,
+    orders: ExitOrders,
+    exits: PaperExits,
+    decided: int | None,
+    *,
+    is_live: bool,
 ) -> None:
     """Send an exit that is still owed, fill the order to sell if its price has come, print both."""
     sent = orders.resend()
     if sent is not None:
         print_line(sent)
     exits.fill()
-    waiting = broker.waiting_line(decided)
+    waiting = broker.waiting_line(decided, is_live=is_live)
     if waiting is not None:
         print_line(waiting)
 

@@ -82,8 +82,14 @@ class TraderStates:
         self._write_rows()
 
     def report(self, source: str, problem: Problem) -> None:
-        """Add the problem of a source, or replace the one it has; print and store what is new."""
+        """Add the problem of a source, or replace the one it has; print and store what is new.
+
+        A problem that another source has reported already is not new.
+        """
         if self._problems.get(source) == problem:
+            return
+        if problem in self._problems.values():
+            self._problems[source] = problem
             return
         if not self._problems:
             self._since = self._reminded = time.monotonic()
@@ -92,15 +98,17 @@ class TraderStates:
         self._add(f"{problem.reason}; {problem.measure}", problem.remedy)
 
     def solve(self, source: str) -> None:
-        """Remove the problem of a source, if it has one; print and store the change."""
+        """Remove the problem of a source, if it has one; print and store the change.
+
+        Nothing changes while another source has the same problem.
+        """
         solved = self._problems.pop(source, None)
-        if solved is None:
+        if solved is None or solved in self._problems.values():
             return
         if self._problems:
-            reason = f"over: {solved.reason}"
             left = next(reversed(self._problems.values()))
-            print_line(f"{self.state}: {reason}; what remains: {left.line}")
-            self._add(f"{reason}; what remains: {left.reason}", left.remedy)
+            print_line(f"still {self.state}: {left.line} (over: {solved.reason})")
+            self._add(f"{left.reason}; {left.measure} (over: {solved.reason})", left.remedy)
             return
         lasted = duration_text(time.monotonic() - self._since)
         print_line(f"trading again after {lasted}; over: {solved.reason}")

@@ -66,6 +66,8 @@ class Tape:
         self._is_blind = False
         self._was_live = False
         self._quiet_lines = QuietLines()
+        self._source_line = ""
+        """The line about the source of the candles that was printed last."""
         self._inserted_at_loss = NEVER
         self._lock = asyncio.Lock()
         self._went_live = asyncio.Event()
@@ -99,9 +101,16 @@ class Tape:
                     self.is_quiet = True
                     self._quiet_lines.print_quiet(seconds)
                 case StreamOpened():
-                    print_line(source_line(event))
+                    self._print_source(event)
                 case TradeUpdate():
                     """The trader watches no trades."""
+
+    def _print_source(self, event: StreamOpened) -> None:
+        """Print where the candles come from, where that is new."""
+        line = source_line(event)
+        if line != self._source_line:
+            self._source_line = line
+            print_line(line)
 
     def _note_frame(self) -> None:
         self.is_quiet = False

@@ -99,7 +99,7 @@ def is_only_sold_late(trading: Desk, cause: str) -> bool:
 
 
 def test_a_sell_on_a_candle_that_closes_while_the_stream_is_down_is_sold_when_it_is_back_row_77(
-    run: Run, db: Path, scripted: Scripted
+    run: Run, db: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
         async with (
@@ -120,6 +120,9 @@ def test_a_sell_on_a_candle_that_closes_while_the_stream_is_down_is_sold_when_it
             assert is_only_sold_late(trading, "market")
 
     run(scene())
+    lines = capsys.readouterr().out
+    assert "the order to sell waits for the stream, which is down" in lines
+    assert "exit ()" not in lines
 
 
 def test_a_sell_that_is_learned_after_a_break_is_sold_though_its_candle_is_not_the_newest_row_77(

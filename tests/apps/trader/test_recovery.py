@@ -1,5 +1,6 @@
 """Faults that ended a trader once: it is degraded, says so, and recovers by itself."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,51 @@ def test_a_refusal_of_the_exchange_degrades_and_the_candles_come_after_it(
             faults.remove(name)
             await trading.until(lambda: reasons(trading)[-1][0] == "trading")
             await trading.until_decided(1)
+
+    run(scene())
+
+
+def test_a_refusal_that_lasts_is_one_change_of_the_state_and_is_asked_more_and_more_rarely(
+    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("trader.supervisor.LONGEST_PAUSE_SECONDS", 60.0)
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_live(opened)
+            faults = opened.simulator.faults
+            name = faults.add(kind="status", status=403, path="/api/v3/klines")
+            opened.gate.cut()
+            await opened.go_to(1.1)
+            before = time.monotonic()
+            await trading.until(lambda: len(faults.log) >= 12)
+            # Stream and REST ask six times each, after 0.05, 0.1, 0.2, 0.4 and 0.8 s.
+            assert time.monotonic() - before > 1.0
+            assert [state for state, _ in reasons(trading)] == ["trading", "degraded"]
+            faults.remove(name)
+            await trading.until(lambda: reasons(trading)[-1][0] == "trading")
+            await trading.until_decided(0)
+            assert [state for state, _ in reasons(trading)] == ["trading", "degraded", "trading"]
+
+    run(scene())
+    assert capsys.readouterr().out.count("candles: stream") == 1
+
+
+def test_a_refused_comparison_with_rest_degrades_until_rest_has_answered(
+    run: Run, db: Path
+) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_live(opened)
+            faults = opened.simulator.faults
+            name = faults.add(kind="status", status=403, path="/api/v3/klines")
+            for hour in range(1, 9):
+                await opened.go_to(hour + 0.1)
+                await trading.until_decided(hour - 1)
+            await trading.until(lambda: len(faults.log) >= 5)
+            assert [state for state, _ in reasons(trading)] == ["trading", "degraded"]
+            faults.remove(name)
+            await trading.until(lambda: reasons(trading)[-1][0] == "trading")
 
     run(scene())
 

@@ -204,7 +204,7 @@ def test_rows_of_states_wait_until_the_file_can_be_written() -> None:
     assert [(row.state, row.reason) for row in recorded.rows] == [
         ("degraded", "locked; waits"),
         ("degraded", "no answer; asks again"),
-        ("degraded", "over: locked; what remains: no answer"),
+        ("degraded", "no answer; asks again (over: locked)"),
     ]
     recorded.states.solve("REST")
     assert recorded.rows[-1].state == "trading"
@@ -237,6 +237,26 @@ def test_a_file_that_stays_locked_degrades_the_trader_which_recovers(
     line = next(line for line in seen if line.startswith("degraded: "))
     assert "stayed locked by another process; no entries meanwhile" in line
     assert "run again" not in line
+
+
+def test_candles_that_closed_while_the_file_was_locked_are_no_time_without_a_session(
+    run: Run, db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_decided(-1)
+            with locked(db):
+                await wait_for_line(capsys, "degraded: ")
+                await opened.go_to(3.1)
+            await trading.until_decided(2)
+
+    seen.clear()
+    run(scene())
+    read(capsys)
+    assert [line for line in seen if " from 2024-03-01 00:00 to " in line] == [
+        "the trader could not decide from 2024-03-01 00:00 to 2024-03-01 02:00: "
+        "2 candles not decided on"
+    ]
 
 
 def test_a_stop_while_the_file_is_locked_is_quick_and_says_what_is_not_stored(
@@ -314,3 +334,17 @@ def test_a_lost_lease_ends_the_session(run: Run, db: Path) -> None:
 
     with pytest.raises(OnetapeError, match="another process took over"):
         run(scene())
+
+
+def test_a_problem_of_two_sources_is_one_line_and_one_row_until_both_are_over(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recorded = Recorded()
+    refused = Problem("403", "asks again", "look")
+    recorded.states.report("stream", refused)
+    recorded.states.report("REST", refused)
+    recorded.states.solve("stream")
+    assert recorded.states.state == "degraded"
+    recorded.states.solve("REST")
+    assert [row.state for row in recorded.rows] == ["degraded", "trading"]
+    assert len(capsys.readouterr().out.splitlines()) == 2

@@ -98,10 +98,10 @@ def test_the_state_holds_since_its_first_row_with_the_newest_reason(
     trader: Run, account: TradedAccount
 ) -> None:
     account.state("degraded", "the disk is full", "free some space", hours=1)
-    account.state("degraded", "over: the stream; what remains: the disk is full", hours=2)
+    account.state("degraded", "the disk is full; tries again (over: the stream)", hours=2)
     (shown,) = traders_of(trader("status", "--json"))
     assert (shown["state"], shown["since_ms"]) == ("degraded", at_ms(1))
-    assert shown["reason"] == "over: the stream; what remains: the disk is full"
+    assert shown["reason"] == "the disk is full; tries again (over: the stream)"
 
 
 def test_a_problem_that_is_over_stays_the_last_problem(trader: Run, account: TradedAccount) -> None:
