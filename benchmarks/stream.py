@@ -49,8 +49,8 @@ def main() -> None:
 
 async def measure_latency(seconds: float) -> None:
     """Print the time from the moment a frame is sent until its row is committed."""
-    tape: Any = importlib.import_module("trader.tape")
-    replace_forming = tape.replace_forming
+    recorder_module: Any = importlib.import_module("trader.stream_recorder")
+    replace_forming = recorder_module.replace_forming
     committed: dict[float, float] = {}
 
     def timed(store: Any, key: Any, row: Any, **rest: Any) -> bool:
@@ -58,7 +58,7 @@ async def measure_latency(seconds: float) -> None:
         committed[row.close] = time.perf_counter()
         return done
 
-    tape.replace_forming = timed
+    recorder_module.replace_forming = timed
     with tempfile.TemporaryDirectory() as folder:
         async with market(0.25) as opened, desk(opened, Path(folder) / "data.db") as trading:
             await trading.until_live(opened)

@@ -35,12 +35,12 @@ from trader.evaluations import MOST_ROWS, EvaluatedCandle, Evaluations
 from trader.executor import Executor
 from trader.exit_orders import ExitOrders
 from trader.exits import PaperExits
-from trader.fill import NEVER
+from trader.gap_backfiller import NEVER
 from trader.job import Job
 from trader.lease import Lease
 from trader.reconsider import CorrectionReview
 from trader.states import TraderStates
-from trader.tape import Tape
+from trader.stream_recorder import StreamRecorder
 
 #: Exits of the forming candle wait so long for the decision on the candle before, wall seconds.
 EXITS_WAIT_SECONDS: Final = 1.0
@@ -69,7 +69,7 @@ class Decider:
         self,
         job: Job,
         exchange: RestExchange,
-        tape: Tape,
+        recorder: StreamRecorder,
         broker: Executor,
         lease: Lease,
         exits: PaperExits,
@@ -82,7 +82,7 @@ class Decider:
         Args:
             job: What is traded.
             exchange: Its clock dates the decisions.
-            tape: Tells whether the stream is up.
+            recorder: Tells whether the stream is up.
             broker: Takes the orders.
             lease: Proven right before an order is stored.
             exits: Looks at each candle before it is decided on.
@@ -93,7 +93,7 @@ class Decider:
         self._job = job
         self._lease = lease
         self._exchange = exchange
-        self._tape = tape
+        self._recorder = recorder
         self._broker = broker
         self._exits = exits
         self._exit_orders = exit_orders
@@ -316,7 +316,7 @@ class Decider:
             candles=len(found.candles),
             lookback=job.strategy.lookback,
             higher_obstacle=found.absent.gate if job.strategy.higher_timeframes else None,
-            is_stream_up=self._tape.live,
+            is_stream_up=self._recorder.live,
             open_order=None if order is None else order.side,
         )
 
@@ -339,7 +339,7 @@ class Decider:
     def _entry_order(self, decision: Decision, close: Decimal, seen: str) -> Order:
         job = self._job
         session = job.session
-        ticker = self._tape.ticker
+        ticker = self._recorder.ticker
         return Order(
             client_order_id=uuid4().hex,
             session=session.session,

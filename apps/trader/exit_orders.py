@@ -22,7 +22,7 @@ from trader.exit_journal import ExitJournal
 from trader.job import Job
 from trader.lateness import late_note
 from trader.lease import Lease
-from trader.tape import Tape
+from trader.stream_recorder import StreamRecorder
 
 
 class ExitOrders:
@@ -34,7 +34,7 @@ class ExitOrders:
         exchange: RestExchange,
         broker: Executor,
         lease: Lease,
-        tape: Tape,
+        recorder: StreamRecorder,
         journal: ExitJournal,
     ) -> None:
         """Go on with the exits of earlier sessions; those of closed positions end.
@@ -44,7 +44,7 @@ class ExitOrders:
             exchange: Its clock dates the exits.
             broker: Holds the position and the open order.
             lease: Proven right before an order is stored or filled.
-            tape: Knows since when the market is watched.
+            recorder: Knows since when the market is watched.
             journal: Keeps each exit in case the file cannot.
 
         Raises:
@@ -55,7 +55,7 @@ class ExitOrders:
         self._exchange = exchange
         self._broker = broker
         self._lease = lease
-        self._tape = tape
+        self._recorder = recorder
         self._journal = journal
         end_obligations_of_closed_positions(
             job.store,
@@ -243,7 +243,7 @@ class ExitOrders:
             return True
         if order.session != self._job.session.session:
             return True
-        watch = self._tape.watch
+        watch = self._recorder.watch
         if watch is None or passed.timestamp <= watch.first.timestamp:
             return True
         closed_ms = self._job.timeframe.next(order.signal_timestamp) * 1_000
@@ -252,13 +252,13 @@ class ExitOrders:
 
     def _is_fresh(self, newest: Candle) -> bool:
         """Return whether the newest candle's price is one of the present watch, and was traded."""
-        watch = self._tape.watch
+        watch = self._recorder.watch
         if watch is None or newest.timestamp < watch.first.timestamp:
             return False
         return not (is_untraded(newest) and has_volume(self._job.store, self._job.key))
 
     def _order(self, owed: ExitObligation, price: Decimal, decision: str | None) -> Order:
-        session, ticker = self._job.session, self._tape.ticker
+        session, ticker = self._job.session, self._recorder.ticker
         return Order(
             client_order_id=uuid4().hex,
             session=session.session,

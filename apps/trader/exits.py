@@ -38,7 +38,7 @@ from trader.exit_orders import ExitOrders
 from trader.job import Job
 from trader.reentry import obstacle_text
 from trader.stepping import RuleStepper, rows_of
-from trader.tape import Tape
+from trader.stream_recorder import StreamRecorder
 
 #: Exits look past a candle that is missing or not closed after this, wall seconds.
 HOLE_PATIENCE_SECONDS = 5.0
@@ -53,7 +53,7 @@ class PaperExits:
         exchange: RestExchange,
         broker: Executor,
         orders: ExitOrders,
-        tape: Tape,
+        recorder: StreamRecorder,
     ) -> None:
         """Begin; what earlier sessions have decided on, they have looked at.
 
@@ -62,13 +62,13 @@ class PaperExits:
             exchange: Its clock says how old a candle is.
             broker: Holds the position.
             orders: Sends the exits and fills orders.
-            tape: Knows since when the market is watched.
+            recorder: Knows since when the market is watched.
         """
         self._job = job
         self._exchange = exchange
         self._broker = broker
         self._orders = orders
-        self._tape = tape
+        self._recorder = recorder
         self._stepper = RuleStepper(job, broker, is_exit_owed=orders.is_owed)
         self._due: Candle | None = None
         """The candle whose open fills the strategy's SELL that is in flight, or None."""
@@ -238,7 +238,7 @@ class PaperExits:
 
     def _first_seen(self, candle: Candle) -> Candle:
         """Return a candle as it was when the present watch began; itself before the watch."""
-        watch = self._tape.watch
+        watch = self._recorder.watch
         is_first = watch is not None and candle.timestamp == watch.first.timestamp
         return watch.first if watch is not None and is_first else candle
 
@@ -248,7 +248,7 @@ class PaperExits:
         In the candle in which the watch began, an exit that an earlier watch had seen and left open
         until the close of the candle goes on as if nothing had happened.
         """
-        rules, watch = rules or self._stepper, self._tape.watch
+        rules, watch = rules or self._stepper, self._recorder.watch
         if watch is not None and candle.timestamp > watch.first.timestamp:
             return None
         begun = rules.exit_in(self._first_seen(candle), is_unwatched=True)

@@ -11,7 +11,7 @@ from onetape.execution.positions import position_of
 from onetape.store.ledger import trades_of
 from trader.job import Job
 from trader.states import Problem, TraderStates
-from trader.tape import Tape
+from trader.stream_recorder import StreamRecorder
 
 #: Source of the problem in the trader's state.
 MARKET: Final = "market"
@@ -24,18 +24,20 @@ LOOK_SECONDS = 1.0
 class MarketStatus:
     """Asks for the market's status while no frame comes; one that is not traded is a problem."""
 
-    def __init__(self, job: Job, exchange: RestExchange, tape: Tape, states: TraderStates) -> None:
+    def __init__(
+        self, job: Job, exchange: RestExchange, recorder: StreamRecorder, states: TraderStates
+    ) -> None:
         """Begin with a market that is traded.
 
         Args:
             job: What is traded.
             exchange: Asked for its markets.
-            tape: Knows whether frames come.
+            recorder: Knows whether frames come.
             states: Takes the problem.
         """
         self._job = job
         self._exchange = exchange
-        self._tape = tape
+        self._recorder = recorder
         self._states = states
         self._is_traded = True
         self._next_after = 0.0
@@ -43,7 +45,7 @@ class MarketStatus:
     async def check(self) -> None:
         """Ask, if no frame comes and the last question is long enough ago; wait a moment."""
         await asyncio.sleep(LOOK_SECONDS)
-        has_frames = self._tape.live and not self._tape.is_quiet
+        has_frames = self._recorder.live and not self._recorder.is_quiet
         if (has_frames and self._is_traded) or time.monotonic() < self._next_after:
             return
         self._next_after = time.monotonic() + ASK_SECONDS

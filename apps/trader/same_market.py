@@ -12,7 +12,7 @@ from onetape.exchange.market_clock import ask_simulator
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import last_closed_before
 from onetape.store.simulated_source import hold_to_source
-from trader.fill import NEVER
+from trader.gap_backfiller import NEVER
 from trader.job import Job
 
 

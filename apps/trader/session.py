@@ -28,15 +28,15 @@ from trader.executor import Executor
 from trader.exit_journal import ExitJournal
 from trader.exit_orders import ExitOrders
 from trader.exits import PaperExits
-from trader.fill import Filler
+from trader.gap_backfiller import GapBackfiller
 from trader.job import Job
 from trader.lease import Lease
 from trader.market_status import MarketStatus
 from trader.same_market import check_same_market
 from trader.states import TraderStates
 from trader.stream import stream_events
+from trader.stream_recorder import StreamRecorder
 from trader.supervisor import Supervisor
-from trader.tape import Tape
 from trader.waiting import CANDLES, WaitNotice
 from trader.words import Diary, closing_line, opening_lines
 
@@ -133,36 +133,53 @@ class _Trading:
         self._restore_exits()
         self._broker = broker = Executor(job, lease.fence)
         self._resume(broker)
-        filler = Filler(job, exchange)
-        tape = Tape(job, exchange, filler)
+        gap_backfiller = GapBackfiller(job, exchange)
+        recorder = StreamRecorder(job, exchange, gap_backfiller)
         # With a position open, the candles since the last decision are looked at for an exit.
         since = last_decided(job.store, job.session) if broker.entry_order_id else None
-        new_candles = await _warm_up(filler, since)
+        new_candles = await _warm_up(gap_backfiller, since)
         if not self._is_open:
             self._is_open = True
-            opening = opening_lines(job, exchange, broker, new_candles, filler.refused)
+            opening = opening_lines(job, exchange, broker, new_candles, gap_backfiller.refused)
             for line in (*opening, *self._notes):
                 print_line(line)
-        orders = ExitOrders(job, exchange, broker, lease, tape, self._journal)
-        exits = self._exits = PaperExits(job, exchange, broker, orders, tape)
+        orders = ExitOrders(job, exchange, broker, lease, recorder, self._journal)
+        exits = self._exits = PaperExits(job, exchange, broker, orders, recorder)
         decider = Decider(
-            job, exchange, tape, broker, lease, exits, orders, self._states, filler.closed.set
+            job,
+            exchange,
+            recorder,
+            broker,
+            lease,
+            exits,
+            orders,
+            self._states,
+            gap_backfiller.closed.set,
         )
         await self._supervisor.run_tasks(
             {
                 "stream": self._supervisor.repeat(
-                    "stream", partial(self._watch, tape), solves=False
+                    "stream", partial(self._watch, recorder), solves=False
                 ),
                 "REST": self._supervisor.repeat(
-                    "REST", partial(_close, filler, tape, self._supervisor), solves=False
+                    "REST",
+                    partial(_close, gap_backfiller, recorder, self._supervisor),
+                    solves=False,
                 ),
                 "market": self._supervisor.repeat(
-                    "market status", MarketStatus(job, exchange, tape, self._states).check
+                    "market status", MarketStatus(job, exchange, recorder, self._states).check
                 ),
                 "clock": self._supervisor.repeat("clock comparison", self._look_at_clock),
                 "lease": self._supervisor.repeat("lease", self._renew),
                 "strategy": _decide(
-                    tape, filler, broker, decider, lease, exits, orders, self._supervisor
+                    recorder,
+                    gap_backfiller,
+                    broker,
+                    decider,
+                    lease,
+                    exits,
+                    orders,
+                    self._supervisor,
                 ),
             }
         )
@@ -197,13 +214,13 @@ class _Trading:
         else:
             self._notes.append(f"cancelled without a fill: {orders} of a session that was killed")
 
-    async def _watch(self, tape: Tape) -> None:
+    async def _watch(self, recorder: StreamRecorder) -> None:
         """Write down what the stream tells, for ever."""
         async with contextlib.aclosing(self._events()) as events:
             async for event in events:
-                await tape.handle(event)
+                await recorder.handle(event)
                 # Only candles without a hole before them prove that stream and REST both work.
-                if isinstance(event, CandleUpdate) and tape.live:
+                if isinstance(event, CandleUpdate) and recorder.live:
                     self._supervisor.succeeded("stream")
 
     def _events(self) -> AsyncGenerator[StreamEvent]:
@@ -240,26 +257,28 @@ class _Trading:
                 )
 
 
-async def _warm_up(filler: Filler, since: int | None) -> int:
+async def _warm_up(gap_backfiller: GapBackfiller, since: int | None) -> int:
     # CCXT Pro takes a second or more to import; nobody should wait for it later.
     importing = asyncio.to_thread(importlib.import_module, "onetape.websocket.websocket")
-    new_candles, _ = await asyncio.gather(filler.warm_up(since), importing)
+    new_candles, _ = await asyncio.gather(gap_backfiller.warm_up(since), importing)
     return new_candles
 
 
-async def _close(filler: Filler, tape: Tape, supervisor: Supervisor) -> None:
+async def _close(
+    gap_backfiller: GapBackfiller, recorder: StreamRecorder, supervisor: Supervisor
+) -> None:
     """Close over REST what the stream does not; the strategy never waits for it."""
-    tape.ended.clear()
-    await filler.close_overdue()
-    await tape.catch_up()
-    if not filler.is_refused:
+    recorder.ended.clear()
+    await gap_backfiller.close_overdue()
+    await recorder.catch_up()
+    if not gap_backfiller.is_refused:
         supervisor.succeeded("REST")
-    await _within(LOOP_SECONDS, tape.ended)
+    await _within(LOOP_SECONDS, recorder.ended)
 
 
 async def _decide(
-    tape: Tape,
-    filler: Filler,
+    recorder: StreamRecorder,
+    gap_backfiller: GapBackfiller,
     broker: Executor,
     decider: Decider,
     lease: Lease,
@@ -268,24 +287,24 @@ async def _decide(
     supervisor: Supervisor,
 ) -> None:
     """Run the strategy every second, and at once when a candle closes, for ever."""
-    await tape.wait_until_live(FIRST_DECISION_PATIENCE_SECONDS)
+    await recorder.wait_until_live(FIRST_DECISION_PATIENCE_SECONDS)
     lease.renew()
-    diary, waiting = Diary(decider.job), WaitNotice(decider.job, filler)
+    diary, waiting = Diary(decider.job), WaitNotice(decider.job, gap_backfiller)
     try:
         while True:
-            filler.closed.clear()
+            gap_backfiller.closed.clear()
             lease.renew()
             for line in decider.evaluate_again():
                 print_line(line)
-            _print_fill(broker, orders, exits, decider.decided, is_live=tape.live)
+            _print_fill(broker, orders, exits, decider.decided, is_live=recorder.live)
             for verdict in decider.decide_new():
                 _say(diary, verdict)
-                _print_fill(broker, orders, exits, decider.decided, is_live=tape.live)
+                _print_fill(broker, orders, exits, decider.decided, is_live=recorder.live)
             exits.watch_forming(decider.exits_watched_after)
-            _print_fill(broker, orders, exits, decider.decided, is_live=tape.live)
+            _print_fill(broker, orders, exits, decider.decided, is_live=recorder.live)
             supervisor.works()
             supervisor.report(CANDLES, waiting.problem(decider.started))
-            await _within(LOOP_SECONDS, filler.closed)
+            await _within(LOOP_SECONDS, gap_backfiller.closed)
     finally:
         await decider.stop()
 

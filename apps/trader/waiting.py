@@ -5,7 +5,7 @@ from typing import Final
 
 from onetape.core.clock import utc_text
 from onetape.store.candles import last_closed_before
-from trader.fill import NEVER, Filler
+from trader.gap_backfiller import NEVER, GapBackfiller
 from trader.job import Job
 from trader.states import Problem
 
@@ -23,15 +23,15 @@ HOLE: Final = "a hole"
 class WaitNotice:
     """Finds out why a candle that ended is not decided on."""
 
-    def __init__(self, job: Job, filler: Filler) -> None:
+    def __init__(self, job: Job, gap_backfiller: GapBackfiller) -> None:
         """Begin without a reason.
 
         Args:
             job: What is traded.
-            filler: Has what REST returned, and what of it was refused.
+            gap_backfiller: Has what REST returned, and what of it was refused.
         """
         self._job = job
-        self._filler = filler
+        self._gap_backfiller = gap_backfiller
         self._since: float | None = None
         self._problems: dict[tuple[str, bool], Problem] = {}
         """Found since the last decision, oldest first."""
@@ -51,7 +51,7 @@ class WaitNotice:
         if self._since is None:
             self._since = now
         is_over = kind == NOTHING or now - self._since >= PATIENCE_SECONDS
-        reason = (kind, bool(self._filler.refused))
+        reason = (kind, bool(self._gap_backfiller.refused))
         if is_over and reason not in self._problems:
             self._problems[reason] = Problem(
                 f"no decision: {self._words(kind, decided)}",
@@ -66,12 +66,12 @@ class WaitNotice:
         newest = last_closed_before(job.store, job.key, NEVER)
         if newest is None:
             return NOTHING
-        if decided is None or decided >= self._filler.newest_due():
+        if decided is None or decided >= self._gap_backfiller.newest_due():
             return None
         return HOLE if newest > decided else LATE
 
     def _words(self, kind: str, decided: int | None) -> str:
-        job, refused = self._job, self._filler.refused
+        job, refused = self._job, self._gap_backfiller.refused
         if kind == NOTHING or decided is None:
             why = refused or "the exchange has returned none yet"
             return f"no closed candle of {job.key} is stored: {why}"

@@ -31,7 +31,7 @@ LONGEST_FIRST = (
     "apps/backfiller/test_candle_files.py",
     "apps/backtester/test_search_shown.py",
     "packages/strategies/test_cheats.py",
-    "apps/trader/test_tape.py",
+    "apps/trader/test_stream_recorder.py",
     "apps/backfiller/test_commands.py",
     "apps/trader/test_session.py",
     "apps/backfiller/test_import_hostile.py",

@@ -48,6 +48,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     # CCXT sleeps in each close for the sake of TLS, which is not used here.
     monkeypatch.setattr(ccxt.async_support.Exchange, "timeout_on_exit", 10)
     monkeypatch.setattr("onetape.websocket.subscription.FIRST_PAUSE_SECONDS", 0.02)
-    monkeypatch.setattr("trader.fill.FIRST_PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr("trader.fill.LONGEST_PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr("trader.gap_backfiller.FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("trader.gap_backfiller.LONGEST_PAUSE_SECONDS", 0.2)
     monkeypatch.setattr("trader.session.LOOP_SECONDS", 0.1)

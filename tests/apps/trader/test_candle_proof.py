@@ -20,7 +20,7 @@ from onetape.store.candles import replace_forming
 from onetape.store.revisions import revisions_of
 from onetape.store.stream_closes import uncompared
 from trader.comparison import RestComparison
-from trader.tape import Tape
+from trader.stream_recorder import StreamRecorder
 
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
@@ -33,7 +33,7 @@ def quick_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let comparisons follow each other without the pauses that spare an exchange."""
     monkeypatch.setattr("trader.comparison.FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr("trader.comparison.REQUESTS_PER_COMPARISON", 0)
-    monkeypatch.setattr("trader.fill.MARK_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("trader.gap_backfiller.MARK_PATIENCE_SECONDS", 0.3)
 
 
 def wrong_rows(opened: Market, trading: Desk, until_hour: int) -> dict[int, Candle]:
@@ -67,17 +67,17 @@ def add_late_lost_and_reordered(opened: Market) -> None:
         )
 
 
-def closed_by_a_later_candle(self: Tape, row: Candle, *, is_marked: bool) -> None:
+def closed_by_a_later_candle(self: StreamRecorder, row: Candle, *, is_marked: bool) -> None:
     """Close a candle when a later one comes, as version 0.3 did: the guard switched off."""
     del is_marked
-    tape: Any = self
-    job, newest = tape._job, tape._newest
+    recorder: Any = self
+    job, newest = recorder._job, recorder._newest
     if row.timestamp > newest > 0:
         with job.store.write() as connection:
             connection.execute("UPDATE ohlcv_data SET closed = 1 WHERE timestamp = ?", (newest,))
-        tape._filler.closed.set()
-    replace_forming(job.store, job.key, row, seen_ms=tape._exchange.now_ms())
-    tape._newest = max(newest, row.timestamp)
+        recorder._gap_backfiller.closed.set()
+    replace_forming(job.store, job.key, row, seen_ms=recorder._exchange.now_ms())
+    recorder._newest = max(newest, row.timestamp)
 
 
 @pytest.mark.parametrize("guarded", [True, False])
@@ -85,7 +85,7 @@ def test_with_a_fifth_of_the_frames_late_lost_or_reordered_no_candle_is_wrong(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch, *, guarded: bool
 ) -> None:
     if not guarded:
-        monkeypatch.setattr(Tape, "_row", closed_by_a_later_candle)
+        monkeypatch.setattr(StreamRecorder, "_row", closed_by_a_later_candle)
 
     async def scene() -> tuple[int, int]:
         async with market(0.25) as opened, desk(opened, db) as trading:

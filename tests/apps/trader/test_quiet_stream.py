@@ -9,7 +9,7 @@ import pytest
 
 from desk import HOUR, MARCH, Desk, desk, market
 from onetape.websocket.feeds import CandleFeed
-from trader.tape import Tape
+from trader.stream_recorder import StreamRecorder
 
 Run = Callable[[Any], Any]
 MARCH_MS = MARCH * 1_000
@@ -89,7 +89,7 @@ def outage_from_now(self: Any, reason: str) -> None:
     true_open_outage(self, reason)
 
 
-true_open_outage: Any = vars(Tape)["_open_outage"]
+true_open_outage: Any = vars(StreamRecorder)["_open_outage"]
 
 
 @pytest.mark.parametrize("guarded", [True, False])
@@ -97,7 +97,7 @@ def test_an_outage_is_recorded_from_the_last_frame_on(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch, *, guarded: bool
 ) -> None:
     if not guarded:
-        monkeypatch.setattr(Tape, "_open_outage", outage_from_now)
+        monkeypatch.setattr(StreamRecorder, "_open_outage", outage_from_now)
 
     async def scene() -> tuple[int, int]:
         async with market(0.25) as opened, desk(opened, db) as trading:

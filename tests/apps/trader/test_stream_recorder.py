@@ -1,4 +1,4 @@
-"""The tape stays complete and true, whatever happens to the stream and to REST."""
+"""The stored candles stay complete and true, whatever happens to the stream and to REST."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ HOUR_MS = HOUR * 1_000
 
 
 async def go_live(opened: Market, trading: Desk, hour: int) -> None:
-    """Wait until the forming candle of that hour is on the tape: the stream is up."""
+    """Wait until the forming candle of that hour is stored: the stream is up."""
     await trading.until(lambda: trading.source(hour) == (0, "ws"))
     del opened
 
@@ -146,7 +146,7 @@ def test_rest_down_while_the_stream_comes_back_closes_nothing_wrongly_and_heals(
 def test_a_long_rest_outage_is_asked_through_ever_more_rarely(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("trader.fill.LONGEST_PAUSE_SECONDS", 60.0)
+    monkeypatch.setattr("trader.gap_backfiller.LONGEST_PAUSE_SECONDS", 60.0)
 
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:
@@ -282,7 +282,7 @@ def test_the_trader_decides_without_a_candle_that_three_answers_left_out(
 def test_rest_is_asked_ever_more_rarely_for_a_candle_that_does_not_come(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trader.fill.LONGEST_PAUSE_SECONDS", 60.0)
+    monkeypatch.setattr("trader.gap_backfiller.LONGEST_PAUSE_SECONDS", 60.0)
 
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:

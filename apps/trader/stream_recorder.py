@@ -28,7 +28,7 @@ from onetape.websocket.events import (
     TickerUpdate,
     TradeUpdate,
 )
-from trader.fill import NEVER, Filler
+from trader.gap_backfiller import NEVER, GapBackfiller
 from trader.job import Job
 from trader.lateness import Watch, watch_from
 from trader.same_market import check_same_market
@@ -42,14 +42,14 @@ DAY_MS = 86_400_000
 CLOCK_TOLERANCE_SECONDS = 60.0
 
 
-class Tape:
-    """Writes what the stream tells of one series. Its methods may run as tasks of one loop."""
+class StreamRecorder:
+    """Stores live candles and tickers of one series. Its methods may run as tasks of one loop."""
 
-    def __init__(self, job: Job, exchange: RestExchange, filler: Filler) -> None:
+    def __init__(self, job: Job, exchange: RestExchange, gap_backfiller: GapBackfiller) -> None:
         """Prepare; nothing is read or written yet."""
         self._job = job
         self._exchange = exchange
-        self._filler = filler
+        self._gap_backfiller = gap_backfiller
         self._connection: int | None = None
         """Whose rows may be written; None: what was missed before is not filled in yet."""
         self._pending: CandleUpdate | None = None
@@ -180,18 +180,18 @@ class Tape:
         """Fill what was missed before anything that comes after it is written."""
         self._connection = self.watch = None
         self._went_live.clear()
-        before = self._filler.inserted
+        before = self._gap_backfiller.inserted
         try:
             await check_same_market(self._job, self._exchange)
         except ExchangeUnreachable:
             return  # to be tried again, as below
-        if not await self._filler.fill():
-            # To be tried again; until then the tape ends where it ended.
+        if not await self._gap_backfiller.fill():
+            # To be tried again; until then the stored candles end where they did.
             return
         self._connection = update.connection
         self.watch = watch_from(self._job, update.rows[-1])
         self._newest = 0
-        self._filler.expects_marks = self._has_marks
+        self._gap_backfiller.expects_marks = self._has_marks
         self._went_live.set()
         if is_new and self._was_live and not self._is_blind:
             # Nothing was raised: only the number of the connection shows the break.
@@ -202,7 +202,7 @@ class Tape:
         )
         if self._was_live:
             what = "stream is back" if is_new else "the stream left candles out"
-            filled = self._filler.inserted - min(before, self._inserted_at_loss)
+            filled = self._gap_backfiller.inserted - min(before, self._inserted_at_loss)
             print_line(f"{what}, {counted(filled, 'missed candle')} filled over REST")
         self._was_live = True
         self._inserted_at_loss = NEVER
@@ -213,9 +213,9 @@ class Tape:
             self.ended.set()
         now_ms = self._exchange.now_ms()
         if is_marked and self._has_ended(opened, now_ms):
-            self._has_marks = self._filler.expects_marks = True
+            self._has_marks = self._gap_backfiller.expects_marks = True
             store_marked(job.store, job.key, row, closed_ms=now_ms)
-            self._filler.closed.set()
+            self._gap_backfiller.closed.set()
         elif opened < self._newest and is_closed(job.store, job.key, opened):
             # A late frame of a candle that is proven already.
             return
@@ -223,7 +223,7 @@ class Tape:
             replace_forming(job.store, job.key, row, seen_ms=now_ms)
         if opened > self._newest:
             # Its open fills what was decided on the candle before.
-            self._filler.closed.set()
+            self._gap_backfiller.closed.set()
         if opened >= self._newest:
             self._newest, self._newest_is_closed = opened, is_marked
 
@@ -255,12 +255,12 @@ class Tape:
     def _lost(self, reason: str) -> None:
         # Also where the socket stays the same: something may have been missed.
         self._connection = self._pending = self.watch = None
-        self._filler.expects_marks = False
+        self._gap_backfiller.expects_marks = False
         self._went_live.clear()
         if self._is_blind:
             return
         self._is_blind = True
-        self._inserted_at_loss = self._filler.inserted
+        self._inserted_at_loss = self._gap_backfiller.inserted
         print_line(f"stream lost: {reason}; connecting again, no entries meanwhile")
         self._open_outage(reason)
 

@@ -31,7 +31,7 @@ MARK_PATIENCE_SECONDS = 1.0
 NEVER = 2**62
 
 
-class Filler:
+class GapBackfiller:
     """Fetches the closed candles of one series. Its methods may run as tasks of one loop."""
 
     def __init__(self, job: Job, exchange: RestExchange) -> None:
@@ -50,7 +50,7 @@ class Filler:
         self.is_refused = False
         """Whether the exchange refused the last request for candles and has answered none since."""
         self.inserted = 0
-        """Candles that REST has added to the tape in this session."""
+        """Candles that REST has added in this session."""
         self.refused = ""
         """Why rows of the last answer were refused, with the first of them; empty for none."""
         self.closed = asyncio.Event()
