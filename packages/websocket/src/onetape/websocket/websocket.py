@@ -44,7 +44,7 @@ from onetape.websocket.idle import IdleTimer
 from onetape.websocket.subscription import Subscription
 
 #: The idle timer is looked at so many times while it runs, and pauses so long at least.
-LOOKS = 4
+LOOKS = 8
 LEAST_LOOK_SECONDS = 0.05
 STALE_AFTER_SECONDS = 30.0
 #: Where a simulator listens by default.
