@@ -87,12 +87,13 @@ class Executor:
         )
         self._position = self._position_now()
         stored = unfinished_orders(job.store, job.session)
-        self._unfinished = [
+        tracked = [
             TrackedOrder(
                 one.order, fold([from_json(event) for event in one.events]), len(one.events)
             )
             for one in stored
         ]
+        self._unfinished = [one for one in tracked if not one.state.is_settled]
         self._broker = PaperExchange(
             one.order.client_order_id for one in self._unfinished if one.state.stage == "open"
         )
@@ -100,8 +101,9 @@ class Executor:
     def resume(self, now_ms: int, reason: str) -> int:
         """Look up the orders that an earlier session, or this one before an error, left behind.
 
-        An order to sell goes on; an order to buy is cancelled, because its signal is old. What the
-        broker does not know is absent.
+        An order to sell the open position goes on. An order to buy is cancelled, because its signal
+        is old, and so is one that sells an earlier position. What the broker does not know is
+        absent.
 
         Args:
             now_ms: Market time.
@@ -384,6 +386,8 @@ class Executor:
 
     def _trade(self, order: Order, fill: FillReport, now_ms: int, row: Candle | None) -> Trade:
         opened_ms = 0 if row is None else row.timestamp * 1_000
+        # Trades are added up in the order of these times, and a clock may be set back.
+        last_ms = max((trade.executed_ms for trade in self._trades[-1:]), default=0)
         return Trade(
             exchange=order.exchange,
             symbol=order.symbol,
@@ -397,7 +401,7 @@ class Executor:
             amount=fill.amount,
             fee=fill.fee,
             fee_currency=fill.fee_currency,
-            executed_ms=max(now_ms, opened_ms),
+            executed_ms=max(now_ms, opened_ms, last_ms),
         )
 
     def _trade_words(self, trade: Trade) -> str:

@@ -18,9 +18,10 @@ from onetape.store.candles import insert_closed, replace_forming
 from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import insert_decision
-from onetape.store.orders import insert_order
+from onetape.store.orders import insert_order, store_change
 from onetape.store.sessions import start_session
-from onetape.strategies import BUY, Signals
+from onetape.strategies import BUY, SELL, Signals
+from order_changes import end_of
 from trader.account import asked_balance
 from trader.evaluator.messages import LoadedStrategy
 from trader.executor import Executor
@@ -74,20 +75,24 @@ class Stored:
         )  # fmt: skip
         insert_decision(self.job.store, decision, None, self.fence)
 
-    def trade(self, side: Side, hour: int) -> None:
-        """Fill an order at the open of a candle."""
-        order = Order(
+    def order(self, side: Side, hour: int, *, entry: str | None = None) -> Order:
+        """Return an order that a candle is to fill."""
+        return Order(
             client_order_id=f"{side}{hour}", session="s", mode="paper", account="a",
             exchange=KEY.exchange, symbol=KEY.symbol, timeframe=KEY.timeframe, side=side,
             type="market", status="intent", decision=None,
             signal_timestamp=START + (hour - 1) * HOUR, decided_ms=hour, bid=None, ask=None,
             intended_price=Decimal(100), reason="", strategy="buy_and_hold", parameters={},
-            code_digest="0",
+            code_digest="0", entry_order_id=entry,
         )  # fmt: skip
+
+    def trade(self, side: Side, hour: int, *, now_ms: int | None = None) -> None:
+        """Fill an order at the open of a candle."""
+        order, now_ms = self.order(side, hour), now_ms or hour
         executor = Executor(self.job, self.fence)
         insert_order(self.job.store, order, self.fence)
-        executor.place(order, hour)
-        assert executor.fill_open_order(candle(hour), hour) is not None
+        executor.place(order, now_ms)
+        assert executor.fill_open_order(candle(hour), now_ms) is not None
 
     def stepper(self) -> RuleStepper:
         return RuleStepper(self.job, Executor(self.job, self.fence), is_exit_owed=False)
@@ -177,3 +182,27 @@ def test_a_candle_that_comes_after_a_later_one_has_opened_is_passed_over(stored:
     stepper.open(candle(2))
     assert stepper.close(candle(1)) == []
     assert not stepper.is_decidable(START + HOUR)
+
+
+def test_levels_end_with_a_refused_sell_of_the_strategy_over_a_restart(stored: Stored) -> None:
+    stored.close(0, 1)
+    for hour, signal in ((0, BUY), (1, SELL)):
+        stored.decide(hour, signal)
+    stored.trade("buy", 1)
+    insert_order(stored.job.store, stored.order("sell", 2, entry="buy1"), stored.fence)
+    refused = end_of("sell2", "rejected", at_ms=2, note="too small")
+    store_change(stored.job.store, refused, stored.fence)
+    stepper = stored.stepper()
+    stepper.open(candle(2))
+    assert stepper.form(candle(2, low=90.0)) == []
+
+
+def test_a_clock_that_is_set_back_between_buy_and_sell_leaves_no_position_after_a_restart(
+    stored: Stored,
+) -> None:
+    stored.close(0, 1)
+    stored.trade("buy", 1, now_ms=(START + 3 * HOUR) * 1_000)
+    stored.trade("sell", 1, now_ms=(START + 2 * HOUR) * 1_000)
+    position = Executor(stored.job, stored.fence).position
+    assert position.is_flat
+    assert position.base == 0

@@ -154,6 +154,14 @@ def test_a_final_status_waits_for_its_fills() -> None:
     assert (after.is_settled, effects) == (True, (Book(fill), Settled()))
 
 
+def test_an_order_reported_as_filled_without_an_amount_waits_for_its_fills() -> None:
+    state, effects = advance(OrderState(stage="open"), StatusReport("closed"))
+    assert (state.is_done, state.is_settled, effects) == (True, False, (FetchFills(),))
+    fill = FillReport("t1", Decimal(100), ONE, Decimal(0), "USDT")
+    after, effects = advance(state, fill)
+    assert (after.is_settled, effects) == (True, (Book(fill), Settled()))
+
+
 def test_an_order_that_was_taken_for_absent_and_fills_is_booked_with_an_alarm() -> None:
     state = fold([Submitted(), Unanswered("reset"), ProvenAbsent("asked twice")], ONE)
     assert (state.status, state.is_settled) == ("absent", True)

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from onetape.core.errors import SafetyRefusal, StoreError
 from onetape.core.steps import MarketSteps
 from onetape.core.trading import Decision, Order, Session, Trade
+from onetape.execution.events import Acknowledged, OrderEvent, StatusReport
 from onetape.store.database import Store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import (
@@ -26,14 +27,14 @@ from onetape.store.market_data import (
     market_steps,
     save_market,
 )
-from onetape.store.orders import store_change
+from onetape.store.orders import store_change, unfinished_orders
 from onetape.store.sessions import (
     close_blind_intervals,
     end_session,
     open_blind_interval,
     start_session,
 )
-from order_changes import end_of, fill_of
+from order_changes import change_of, end_of, fill_of
 
 SESSION = Session(
     "s1", "trader", "paper", "a", "binance", "BTC/USDT", "1h", "rsi", {"period": 14}, "d1", 1
@@ -178,6 +179,13 @@ def test_an_order_that_was_canceled_meanwhile_is_not_filled(ordered: Store) -> N
         store_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
     assert trades_of(ordered, "a", "BTC/USDT") == []
     assert status(ordered)[0] == "canceled"
+
+
+def test_an_order_whose_fills_are_not_all_stored_is_not_finished(ordered: Store) -> None:
+    filled: list[OrderEvent] = [Acknowledged("x1"), StatusReport("closed", Decimal(1))]
+    store_change(ordered, change_of("o1", filled, at_ms=4), FENCE)
+    (left,) = unfinished_orders(ordered, SESSION)
+    assert left.order.status == "closed"
 
 
 def test_a_session_that_was_killed_is_ended_by_the_one_that_takes_over(ordered: Store) -> None:

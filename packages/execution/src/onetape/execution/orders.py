@@ -3,9 +3,9 @@
 INTENDED -> SENT -> OPEN -> DONE (filled, canceled, expired, rejected, absent), or SENT -> UNKNOWN
 -> OPEN or DONE. The stage never goes backwards and `filled` only grows, so late and doubled events
 change nothing. An order without a usable answer is UNKNOWN and looked up; it is never sent twice.
-A final status with `booked` under `filled` still waits for fills. One event overrides an earlier
-conclusion: whatever shows that the order exists beats its absence, which rests on answers that lack
-it.
+A final status with `booked` under `filled`, or a filled order without any fill, waits for fills.
+One event overrides an earlier conclusion: whatever shows that the order exists beats its absence,
+which rests on answers that lack it.
 """
 
 from decimal import Decimal
@@ -106,8 +106,12 @@ class OrderState(Struct, frozen=True):
 
     @property
     def is_settled(self) -> bool:
-        """Return whether the order is over and all that it filled is booked."""
-        return self.is_done and self.booked >= self.filled
+        """Return whether the order is over and all that it filled is booked.
+
+        A filled order without a fill is not: some replies report the status without the amount.
+        """
+        has_fills = self.booked > 0 or self.outcome != "filled"
+        return self.is_done and has_fills and self.booked >= self.filled
 
     @property
     def status(self) -> OrderStatus:
@@ -206,6 +210,6 @@ def _ended(state: OrderState, outcome: Outcome) -> OrderState:
 def _settling(before: OrderState, after: OrderState, event: OrderEvent) -> tuple[Effect, ...]:
     if not after.is_done:
         return ()
-    if after.booked < after.filled:
+    if not after.is_settled:
         return () if isinstance(event, FillReport) else (FetchFills(),)
     return () if before.is_settled else (Settled(),)

@@ -281,7 +281,7 @@ class Entry(Struct, frozen=True):
     filled_timestamp: int | None
     """Open of the candle that filled it, epoch SECONDS; None where that is not stored."""
     is_exit_rejected: bool
-    """Whether the market refused a stop, target or time stop of the position."""
+    """Whether the market refused an order that sells the position."""
 
 
 def read_entry(store: Store, client_order_id: str) -> Entry:
@@ -295,8 +295,7 @@ def read_entry(store: Store, client_order_id: str) -> Entry:
             "SELECT filled_timestamp FROM orders WHERE client_order_id = ?", (client_order_id,)
         ).get
         rejected = connection.execute(
-            "SELECT EXISTS (SELECT 1 FROM orders WHERE entry_order_id = ? "
-            "AND status = 'rejected' AND type <> 'market')",
+            "SELECT EXISTS (SELECT 1 FROM orders WHERE entry_order_id = ? AND status = 'rejected')",
             (client_order_id,),
         ).get
     return Entry(filled, bool(rejected))

@@ -59,7 +59,7 @@ class OrderChange(Struct, frozen=True):
 
 
 class StoredOrder(Struct, frozen=True):
-    """An order that is not over, with its events."""
+    """An order with its events."""
 
     order: Order
     events: list[str]
@@ -141,12 +141,16 @@ def store_change(store: Store, change: OrderChange, fence: Fence) -> None:
 
 
 def unfinished_orders(store: Store, session: Session) -> list[StoredOrder]:
-    """Return the orders of a session's account and market that are not over, oldest first."""
+    """Return the orders of a session's account and market that are not finished, oldest first.
+
+    An order whose end is known and whose fills are not all stored is not finished.
+    """
     with store.read() as connection:
         rows = connection.execute(
             f"SELECT {', '.join(_ORDER_COLUMNS)} FROM orders WHERE account = ? AND mode = ? "
-            "AND exchange = ? AND symbol = ? AND status IN ('intent', 'sent', 'open', 'unknown') "
-            "ORDER BY decided_ms",
+            "AND exchange = ? AND symbol = ? "
+            "AND (status IN ('intent', 'sent', 'open', 'unknown') OR filled <> booked "
+            "OR status = 'closed' AND finished_ms IS NULL) ORDER BY decided_ms",
             (session.account, session.mode, session.exchange, session.symbol),
         ).fetchall()
         orders = [_order(row) for row in rows]
@@ -162,7 +166,7 @@ def filled_candle(store: Store, client_order_id: str) -> int | None:
 
 
 def is_exit_rejected(store: Store, entry_order_id: str) -> bool:
-    """Return whether the market refused a stop, target or time stop of a position.
+    """Return whether the market refused an order that sells a position.
 
     Args:
         store: The open database.
@@ -170,8 +174,7 @@ def is_exit_rejected(store: Store, entry_order_id: str) -> bool:
     """
     with store.read() as connection:
         row = connection.execute(
-            "SELECT 1 FROM orders WHERE entry_order_id = ? AND status = 'rejected' "
-            "AND type <> 'market' LIMIT 1",
+            "SELECT 1 FROM orders WHERE entry_order_id = ? AND status = 'rejected' LIMIT 1",
             (entry_order_id,),
         )
     return row.get is not None
