@@ -133,6 +133,7 @@ def _add_orders(connection: sqlite3.Connection) -> None:
         f"'o4', {head}, 'sell', 'market', '2', NULL, 'closed', NULL, 18000, 10, {tail}, 11",
         f"'o5', {head}, 'buy', 'market', NULL, NULL, 'rejected', NULL, 21600, 12, {tail}, 13",
         f"'o6', {head}, 'buy', 'market', NULL, NULL, 'open', NULL, 25200, 14, {tail}, NULL",
+        f"'o7', {head}, 'sell', 'market', NULL, NULL, 'intent', NULL, 25200, 15, {tail}, NULL",
     )
     for order in orders:
         connection.execute(f"INSERT INTO orders VALUES ({order}, 'rsi', 'rsi', '{{}}', 'digest')")

@@ -65,12 +65,26 @@ def test_orders_of_an_older_file_get_their_events_position_and_candle(
         "o4": ["closed", "o2", "2.000", 21_600],
         "o5": ["rejected", None, "0", None],
         "o6": ["open", None, "0", None],
+        "o7": ["intent", "o2", "0", None],
     }
     for identity, status, _, filled, _ in rows:
         events = [from_json(str(document)) for name, document in documents if name == identity]
         state = fold(events)
         assert (state.status, state.filled) == (status, Decimal(str(filled)))
         assert state.booked == state.filled
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_sell_of_an_older_file_that_is_not_over_is_an_exit_that_is_owed(
+    tmp_path: Path, version: int
+) -> None:
+    old = make_old_store(tmp_path / "data" / "onetape.db", version)
+    with open_store(old, create=False) as store, store.read() as connection:
+        owed = connection.execute(
+            "SELECT client_order_id, e.entry_order_id, e.cause, e.signal_timestamp, e.ended_ms "
+            "FROM exit_obligations e JOIN orders USING (obligation)"
+        ).fetchall()
+    assert owed == [("o7", "o2", "market", 25_200, None)]
 
 
 def test_the_file_as_it_was_is_kept_beside_it_and_named_once(

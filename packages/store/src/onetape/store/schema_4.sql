@@ -80,6 +80,19 @@ UPDATE orders SET entry_order_id = (
     ORDER BY t.executed_ms DESC, t.id DESC LIMIT 1
 )
 WHERE side = 'sell' AND entry_order_id IS NULL;
+-- A sell that is not over is an exit that is owed: where its order is lost, it is sent again.
+INSERT OR IGNORE INTO exit_obligations (obligation, account, mode, exchange, symbol, entry_order_id,
+    cause, signal_timestamp, level, created_ms, reason)
+SELECT 'migrated-' || client_order_id, account, mode, exchange, symbol, entry_order_id, type,
+    signal_timestamp, iif(type = 'market', NULL, intended_price), decided_ms, reason
+FROM orders
+WHERE side = 'sell' AND status IN ('intent', 'open', 'unknown') AND entry_order_id IS NOT NULL
+    AND type IN ('market', 'time_stop', 'stop_loss', 'trailing_stop', 'target')
+ORDER BY decided_ms DESC;
+UPDATE orders SET obligation = 'migrated-' || client_order_id
+WHERE EXISTS (
+    SELECT 1 FROM exit_obligations e WHERE e.obligation = 'migrated-' || orders.client_order_id
+);
 -- A stop or target filled in the candle that reached it, all other orders in the first one with a trade
 -- after the candle of their signal.
 UPDATE orders SET filled_timestamp = iif(type <> 'market', signal_timestamp, (
