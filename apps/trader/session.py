@@ -32,6 +32,7 @@ from trader.gap_backfiller import GapBackfiller
 from trader.job import Job
 from trader.lease import Lease
 from trader.market_status import MarketStatus
+from trader.outage import OutageNotice
 from trader.same_market import check_same_market
 from trader.states import TraderStates
 from trader.stream import stream_events
@@ -290,6 +291,8 @@ async def _decide(
     await recorder.wait_until_live(FIRST_DECISION_PATIENCE_SECONDS)
     lease.renew()
     diary, waiting = Diary(decider.job), WaitNotice(decider.job, gap_backfiller)
+    stale_after_seconds = decider.job.settings.stale_after_seconds
+    outage = OutageNotice(recorder, supervisor, stale_after_seconds=stale_after_seconds)
     try:
         while True:
             gap_backfiller.closed.clear()
@@ -304,6 +307,7 @@ async def _decide(
             _print_fill(broker, orders, exits, decider.decided, is_live=recorder.live)
             supervisor.works()
             supervisor.report(CANDLES, waiting.problem(decider.started))
+            outage.look()
             await _within(LOOP_SECONDS, gap_backfiller.closed)
     finally:
         await decider.stop()

@@ -75,6 +75,8 @@ class StreamRecorder:
         """Set when a candle ended that REST must close; whoever waits for it clears it."""
         self.watch: Watch | None = None
         """Since when the stream is followed without a break; None while it is down."""
+        self.lost_reason = ""
+        """Why the stream was lost; empty before its first loss."""
         self.is_quiet = False
         """Whether no frame comes and REST has nothing newer either."""
         self.ticker: Ticker | None = None
@@ -255,11 +257,12 @@ class StreamRecorder:
     def _lost(self, reason: str) -> None:
         # Also where the socket stays the same: something may have been missed.
         self._connection = self._pending = self.watch = None
-        self._gap_backfiller.expects_marks = False
+        self._gap_backfiller.expects_marks = self.is_quiet = False
         self._went_live.clear()
         if self._is_blind:
             return
         self._is_blind = True
+        self.lost_reason = reason
         self._inserted_at_loss = self._gap_backfiller.inserted
         print_line(f"stream lost: {reason}; connecting again, no entries meanwhile")
         self._open_outage(reason)

@@ -88,6 +88,26 @@ def test_a_refused_comparison_with_rest_degrades_until_rest_has_answered(
     run(scene())
 
 
+def test_a_stream_that_stays_down_degrades_until_it_is_back(
+    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trader.outage.MARGIN_SECONDS", -29.0)
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_live(opened)
+            opened.gate.refuses_sockets = True
+            opened.gate.cut()
+            await trading.until(lambda: reasons(trading)[-1][0] == "degraded")
+            assert reasons(trading)[-1][1].startswith("no market data from the stream for 1 s: ")
+            opened.gate.refuses_sockets = False
+            await opened.go_to(0.5)
+            await trading.until(lambda: reasons(trading)[-1][0] == "trading")
+            assert len(reasons(trading)) == 3
+
+    run(scene())
+
+
 def test_a_candle_that_stays_unsound_degrades_until_it_is_sound(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

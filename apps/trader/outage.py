@@ -1,0 +1,48 @@
+"""A stream that stays down: a problem that degrades the trader while it lasts."""
+
+import time
+from typing import Final
+
+from trader.states import Problem
+from trader.stream_recorder import StreamRecorder
+from trader.supervisor import Supervisor
+
+#: Source of the problem.
+OUTAGE: Final = "stream outage"
+#: A stream is opened and found quiet within `stale_after_seconds` and this, wall seconds.
+MARGIN_SECONDS: float = 15.0
+
+
+class OutageNotice:
+    """Reports that the market has not been watched for too long."""
+
+    def __init__(
+        self, recorder: StreamRecorder, supervisor: Supervisor, *, stale_after_seconds: float
+    ) -> None:
+        """Begin; the stream is not up yet.
+
+        Args:
+            recorder: Knows whether the stream is up, and why it was lost.
+            supervisor: Takes the problem.
+            stale_after_seconds: Without a frame for so long, a stream is quiet or dead.
+        """
+        self._recorder = recorder
+        self._supervisor = supervisor
+        self._patience_seconds = stale_after_seconds + MARGIN_SECONDS
+        self._since = time.monotonic()
+
+    def look(self) -> None:
+        """Report an outage that has lasted, or the end of one."""
+        recorder, now = self._recorder, time.monotonic()
+        if recorder.live or recorder.is_quiet:
+            self._since = now
+            self._supervisor.report(OUTAGE, None)
+        elif now - self._since >= self._patience_seconds:
+            why = f": {recorder.lost_reason}" if recorder.lost_reason else ""
+            problem = Problem(
+                f"no market data from the stream for {self._patience_seconds:g} s{why}",
+                "no entries meanwhile, exits wait for the first price; the stream is opened again "
+                "and again",
+                "check the network and the status page of the exchange, if this lasts",
+            )
+            self._supervisor.report(OUTAGE, problem)
