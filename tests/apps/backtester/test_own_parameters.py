@@ -65,7 +65,7 @@ def own(tape: Path, folder: Path) -> Path:
 )
 def test_one_of_a_file_names_file_and_line_and_ends_with_3(
     own: Path,
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
     program: str,
     parameters: str,
     line: int,
@@ -74,7 +74,7 @@ def test_one_of_a_file_names_file_and_line_and_ends_with_3(
     head = "exchange: simulator\nsymbol: BTC/USDT\nstrategy:\n  name: own\n  parameters:\n"
     (own / "mine.yaml").write_text(f"{head}    {parameters}\n")
     assert exit_code_of(PROGRAMS[program], program, ["--config", "mine.yaml"]) == 3
-    said = capsys.readouterr()
+    said = capfd.readouterr()
     assert said.out == ""
     first, error = said.err.splitlines()
     assert first == "imported"

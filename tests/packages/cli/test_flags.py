@@ -107,7 +107,14 @@ def test_every_flag_of_a_setting_is_one_of_the_program(name: str) -> None:
     assert {one.flag for one in declared if one.flag} <= known
     # What only makes sense with another one, or guards the program, is set in the file.
     without = {one.key for one in declared if not one.flag and not one.setting.number_of}
-    guards = {"mode", "stale_after_seconds", "max_signal_age_seconds", "ticker_days"}
+    guards = {
+        "mode",
+        "stale_after_seconds",
+        "max_signal_age_seconds",
+        "ticker_days",
+        "strategy_timeout_seconds",
+        "strategy_memory_mb",
+    }
     assert without <= {"account.volatility_bars", *guards}
 
 

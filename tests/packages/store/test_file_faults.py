@@ -214,7 +214,7 @@ def test_what_may_not_be_written_is_named_and_stays_sound(
     finally:
         closed.parent.chmod(0o700)
         closed.chmod(0o600)
-    assert line.startswith(f"ConfigurationError cannot write {closed}")
+    assert line.startswith(f"StoreUnwritable cannot write {closed}")
     assert candles_in(closed) == 5_000
 
 

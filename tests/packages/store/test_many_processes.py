@@ -4,6 +4,7 @@ For a longer look set ONETAPE_CROWD_SECONDS, such as to 30.
 """
 
 import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -163,7 +164,7 @@ def test_what_a_write_reads_stays_true_until_it_commits(closed: Path) -> None:
 
 
 def test_a_write_that_takes_the_lock_late_is_turned_away(closed: Path) -> None:
-    """Failure mode 47, its guard off."""
-    counted, faults = additions(closed, "writes begin with the lock")
-    assert counted < 8 * ADDITIONS
-    assert faults != []
+    """Failure mode 47, its guard off: a race, so that one crowd may be lucky."""
+    files = [Path(shutil.copy(closed, closed.with_name(f"{number}.db"))) for number in range(10)]
+    raced = (additions(file, "writes begin with the lock") for file in files)
+    assert any(counted < 8 * ADDITIONS and faults for counted, faults in raced)
