@@ -190,9 +190,11 @@ class Decider:
 
     def _leave_for(self, timestamp: int, reason: str) -> bool:
         """Leave the position, where it was open at a decision that is SELL now; return whether."""
-        cancelled = self._exit_orders.cancel_entry("a SELL came while it waited for a trade")
-        if cancelled is not None:
-            print_line(cancelled)
+        waiting = self._broker.open_order
+        if waiting is not None and waiting.signal_timestamp <= timestamp:
+            cancelled = self._exit_orders.cancel_entry("a SELL came while it waited for a trade")
+            if cancelled is not None:
+                print_line(cancelled)
         entry = self._broker.entry_order_id
         filled = None if entry is None else filled_candle(self._job.store, entry)
         # It was decided on the candle before the one that filled it.

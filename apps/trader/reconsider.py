@@ -6,6 +6,7 @@ position that the decision was made in is open, that position has to be left.
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from onetape.core.clock import utc_text
 from onetape.execution.risk import OK
@@ -21,6 +22,8 @@ from onetape.strategies import BUY, HOLD, SELL
 from trader.evaluations import MOST_ROWS, EvaluatedCandle, Evaluations
 from trader.job import Job
 
+#: Effect of a correction that closes no position.
+NO_ORDER: Final = "nothing is ordered"
 _NAMES = {BUY: "BUY", SELL: "SELL"}
 
 
@@ -127,10 +130,13 @@ class CorrectionReview:
         cause, how = "corrected candle", "on the corrected candles"
         if marked.failure is not None:
             cause, how = marked.failure, f"evaluated again ({marked.failure})"
-        effect = "nothing is ordered"
+        effect = NO_ORDER
         if signal == SELL and self._owe_exit(marked.timestamp, f"{cause}: {text}"):
             effect = "the position is left"
         store_correction(job.store, marked, f"{text}: {effect}")
+        if marked.failure is not None and effect == NO_ORDER:
+            # After an outage there may be a thousand of them.
+            return []
         return [f"decision of {closed} {how}: {text}, {effect}"]
 
 

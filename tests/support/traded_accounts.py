@@ -18,7 +18,7 @@ from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease, release_lease
 from onetape.store.ledger import insert_decision
 from onetape.store.market_data import save_market
-from onetape.store.obligations import insert_obligation
+from onetape.store.obligations import add_obligation
 from onetape.store.orders import insert_order, store_change
 from onetape.store.process_lock import ProcessLock
 from onetape.store.sessions import end_session, start_session
@@ -181,4 +181,5 @@ class TradedAccount:
             f"exit of {self._entry}", self.name, "paper", self.key.exchange, self.key.symbol,
             self._entry, "stop_loss", MARCH, Decimal(level), at_ms(hours), f"stop loss at {level}",
         )  # fmt: skip
-        assert insert_obligation(self.store, obligation, self.fence)
+        with self.store.write() as connection:
+            assert add_obligation(connection, obligation)

@@ -9,7 +9,7 @@ from desk import HOUR, MARCH, Desk, Market, desk, market
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
 
-#: BUY on the candle of hour 0, SELL on that of hour 2, whose first evaluation does not end.
+#: BUY on the candle of one hour, SELL on that of another, whose first evaluation does not end.
 HANGS = f"""
 from dataclasses import dataclass
 from typing import ClassVar
@@ -28,12 +28,16 @@ class Hangs(Strategy):
         return 1
 
     def evaluate(self, candles, higher):
-        while candles.timestamp[-1] == {MARCH + 2 * HOUR}:
+        while candles.timestamp[-1] == {MARCH} + SELL * {HOUR}:
             pass
         hour = (candles.timestamp - {MARCH}) // {HOUR}
-        signal = np.where(hour == 0, 1, np.where(hour == 2, -1, 0))
+        signal = np.where(hour == BUY, 1, np.where(hour == SELL, -1, 0))
         return Signals(signal.astype(np.int8), {{}})
 """
+
+
+def hanging(buy: int, sell: int) -> str:
+    return HANGS.replace("BUY", str(buy)).replace("SELL", str(sell))
 
 
 def sides(trading: Desk) -> list[str]:
@@ -50,7 +54,7 @@ async def step_to(opened: Market, trading: Desk, hours: range) -> None:
 def test_a_sell_on_a_candle_whose_evaluation_was_late_is_sold_after_the_next_one(
     run: Run, db: Path, strategy_file: StrategyFile
 ) -> None:
-    name = strategy_file(HANGS, "hangs")
+    name = strategy_file(hanging(0, 2), "hangs")
 
     async def scene() -> None:
         async with (
@@ -70,7 +74,7 @@ def test_a_sell_on_a_candle_whose_evaluation_was_late_is_sold_after_the_next_one
 def test_a_sell_on_a_candle_that_was_late_before_a_restart_is_sold_after_it(
     run: Run, db: Path, strategy_file: StrategyFile
 ) -> None:
-    name = strategy_file(HANGS, "hangs")
+    name = strategy_file(hanging(0, 2), "hangs")
 
     async def scene() -> None:
         async with market(0.25) as opened:
@@ -84,5 +88,36 @@ def test_a_sell_on_a_candle_that_was_late_before_a_restart_is_sold_after_it(
             ) as trading:
                 await trading.until_live(opened)
                 await trading.until(lambda: sides(trading) == ["buy", "sell"], seconds=5)
+
+    run(scene())
+
+
+def test_a_late_sell_neither_cancels_nor_leaves_an_entry_that_was_decided_after_it(
+    run: Run, db: Path, strategy_file: StrategyFile
+) -> None:
+    name = strategy_file(hanging(1, 0), "hangs")
+
+    async def scene() -> None:
+        async with (
+            market(0.25) as opened,
+            desk(opened, db, strategy=name, strategy_timeout_seconds=1.0) as trading,
+        ):
+            await trading.until_live(opened)
+            await opened.go_to(1.1)
+            await trading.until_decided(0)
+            # The candle has closed, and the next one has no trade yet: the order to buy waits.
+            opened.gate.lets_pass = lambda frame: (
+                frame.get("k", {}).get("t") != (MARCH + 2 * HOUR) * 1_000
+            )
+            await opened.go_to(2.1)
+            await trading.until_decided(1)
+            waiting = "SELECT side FROM orders WHERE status = 'open'"
+            await trading.until(lambda: trading.query(waiting) == [("buy",)], seconds=5)
+            reviewed = "SELECT correction FROM decisions WHERE correction IS NOT NULL"
+            await trading.until(lambda: trading.query(reviewed))
+            opened.gate.lets_pass = lambda _: True
+            await step_to(opened, trading, range(3, 5))
+            assert trading.query(reviewed) == [("signal HOLD -> SELL: nothing is ordered",)]
+            assert sides(trading) == ["buy"]
 
     run(scene())

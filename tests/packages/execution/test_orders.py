@@ -121,6 +121,29 @@ def test_the_same_events_in_any_order_lead_to_the_same_state(
     assert fold(doubled, history.amount) == fold(events, history.amount)
 
 
+#: Reports that contradict each other, and what the trader itself knows.
+MIXED: list[OrderEvent] = [
+    *OWN,
+    ProvenAbsent("asked twice"),
+    Acknowledged("x1"),
+    StatusReport("open", Decimal(2)),
+    StatusReport("closed", Decimal(3)),
+    StatusReport("canceled", Decimal(1)),
+    StatusReport("expired"),
+    StatusReport("rejected"),
+    FillReport("t1", Decimal(100), ONE, Decimal(0), "USDT"),
+    FillReport("t2", Decimal(101), Decimal(2), Decimal(0), "USDT"),
+]
+
+
+@given(st.lists(st.sampled_from(MIXED), max_size=12), st.data())
+def test_events_that_contradict_each_other_lead_to_the_same_state_in_any_order(
+    events: list[OrderEvent], data: st.DataObject
+) -> None:
+    shuffled = data.draw(st.permutations(events))
+    assert fold(shuffled, Decimal(3)) == fold(events, Decimal(3))
+
+
 @given(histories(), st.data())
 def test_the_stage_never_goes_backwards(history: History, data: st.DataObject) -> None:
     stages = ["intended", "sent", "unknown", "open", "done"]

@@ -9,8 +9,9 @@ from msgspec.structs import replace
 
 from onetape.core.errors import SafetyRefusal, StoreError
 from onetape.core.steps import MarketSteps
-from onetape.core.trading import Decision, Order, Session, Trade
-from onetape.execution.events import Acknowledged, OrderEvent, StatusReport
+from onetape.core.trading import Decision, ExitObligation, Order, Session, Trade
+from onetape.execution.events import Acknowledged, CancelRequested, OrderEvent, StatusReport
+from onetape.store.accounts import Account, open_account
 from onetape.store.database import Store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import (
@@ -27,7 +28,12 @@ from onetape.store.market_data import (
     market_steps,
     save_market,
 )
-from onetape.store.orders import store_change, unfinished_orders
+from onetape.store.obligations import (
+    end_obligations_of_closed_positions,
+    open_obligation,
+    restore_obligation,
+)
+from onetape.store.orders import insert_order, store_change, unfinished_orders
 from onetape.store.sessions import (
     close_blind_intervals,
     end_session,
@@ -78,6 +84,12 @@ TRADE = Trade(
     executed_ms=3,
 )
 
+OBLIGATION = ExitObligation(
+    "e1", "a", "paper", "binance", "BTC/USDT", "o1", "market", 3_600, None, 5, "rsi over 70"
+)
+ACCOUNT = Account(
+    "a", "paper", "binance", "BTC/USDT", "1h", "rsi", "USDT", Decimal(10_000), 1
+)  # fmt: skip
 FENCE = Fence("a", 1)
 
 
@@ -162,6 +174,12 @@ def test_nothing_of_an_account_is_written_once_another_process_has_its_lease(
         lambda: insert_decision(ordered, again, None, FENCE),
         lambda: store_change(ordered, end_of("o1", "canceled", at_ms=9, note="late"), FENCE),
         lambda: start_session(ordered, replace(SESSION, session="s2"), FENCE),
+        lambda: insert_order(ordered, replace(ORDER, client_order_id="o2"), FENCE),
+        lambda: restore_obligation(ordered, OBLIGATION, FENCE),
+        lambda: end_obligations_of_closed_positions(
+            ordered, SESSION, FENCE, entry_order_id=None, ended_ms=9
+        ),
+        lambda: open_account(ordered, ACCOUNT, FENCE),
     ]
     for write in writes:
         with pytest.raises(SafetyRefusal, match="another process took over"):
@@ -170,7 +188,31 @@ def test_nothing_of_an_account_is_written_once_another_process_has_its_lease(
     with ordered.read() as connection:
         counts = "SELECT (SELECT count(*) FROM trades), (SELECT count(*) FROM decisions)"
         assert connection.execute(counts).fetchall() == [(0, 1)]
-        assert connection.execute("SELECT count(*) FROM sessions").get == 1
+        for table in ("sessions", "orders"):
+            assert connection.execute(f"SELECT count(*) FROM {table}").get == 1
+        for table in ("exit_obligations", "accounts"):
+            assert connection.execute(f"SELECT count(*) FROM {table}").get == 0
+
+
+def test_the_exit_of_a_decision_is_owed_until_its_order_is_filled(ordered: Store) -> None:
+    sell = replace(DECISION, decision="d2", timestamp=7_200, signal=-1, action="SELL")
+    order = replace(
+        ORDER, client_order_id="o2", decision="d2", side="sell", entry_order_id="o1",
+        obligation="e1",
+    )  # fmt: skip
+    insert_decision(ordered, sell, order, FENCE, obligation=OBLIGATION)
+    assert open_obligation(ordered, SESSION, "o1") == OBLIGATION
+    trade = replace(TRADE, client_order_id="o2", side="sell")
+    store_change(ordered, fill_of(trade, at_ms=4, obligation_end="filled"), FENCE)
+    assert open_obligation(ordered, SESSION, "o1") is None
+
+
+def test_an_order_whose_row_was_changed_by_hand_is_not_filled(ordered: Store) -> None:
+    with ordered.write() as connection:
+        connection.execute("UPDATE orders SET status = 'canceled'")
+    with pytest.raises(SafetyRefusal, match="o1 is not as it was"):
+        store_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
+    assert trades_of(ordered, "a", "BTC/USDT") == []
 
 
 def test_an_order_that_was_canceled_meanwhile_is_not_filled(ordered: Store) -> None:
@@ -179,6 +221,16 @@ def test_an_order_that_was_canceled_meanwhile_is_not_filled(ordered: Store) -> N
         store_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
     assert trades_of(ordered, "a", "BTC/USDT") == []
     assert status(ordered)[0] == "canceled"
+
+
+def test_a_change_of_an_order_that_rests_on_fewer_events_than_are_stored_is_refused(
+    ordered: Store,
+) -> None:
+    asked = change_of("o1", [CancelRequested("by hand")], at_ms=4)
+    store_change(ordered, asked, FENCE)
+    with pytest.raises(SafetyRefusal, match="o1 is not as it was"):
+        store_change(ordered, fill_of(TRADE, at_ms=5), FENCE)
+    assert trades_of(ordered, "a", "BTC/USDT") == []
 
 
 def test_an_order_whose_fills_are_not_all_stored_is_not_finished(ordered: Store) -> None:

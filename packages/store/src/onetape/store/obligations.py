@@ -19,18 +19,6 @@ _COLUMNS = (
 _OPEN_OF_MARKET = "ended_ms IS NULL AND account = ? AND mode = ? AND exchange = ? AND symbol = ?"
 
 
-def insert_obligation(store: Store, obligation: ExitObligation, fence: Fence) -> bool:
-    """Store an obligation; return False where the position has an open one already.
-
-    Raises:
-        SafetyRefusal: another process took the account over.
-        StoreError: the file cannot be written.
-    """
-    with store.write(durable=True) as connection:
-        check_lease(connection, fence)
-        return add_obligation(connection, obligation)
-
-
 def add_obligation(connection: Connection, obligation: ExitObligation) -> bool:
     """Store an obligation inside a transaction; return False where the position has an open one."""
     level = None if obligation.level is None else decimal_text(obligation.level)
