@@ -3,6 +3,7 @@
 import time
 from typing import Final
 
+from trader.market_status import MARKET
 from trader.states import Problem
 from trader.stream_recorder import StreamRecorder
 from trader.supervisor import Supervisor
@@ -36,6 +37,9 @@ class OutageNotice:
         recorder, now = self._recorder, time.monotonic()
         if recorder.live or recorder.is_quiet:
             self._since = now
+            self._supervisor.report(OUTAGE, None)
+        elif self._supervisor.has_problem(MARKET):
+            # A market that is not traded sends nothing: that is the reason to show.
             self._supervisor.report(OUTAGE, None)
         elif now - self._since >= self._patience_seconds:
             why = f": {recorder.lost_reason}" if recorder.lost_reason else ""

@@ -72,6 +72,10 @@ class TraderStates:
         newest = next(reversed(self._problems.values()), None)
         return None if newest is None else f"{self.state}: {newest.reason}"
 
+    def has_problem(self, source: str) -> bool:
+        """Return whether a source has a problem now."""
+        return source in self._problems
+
     def begin(self) -> None:
         """Store that the session trades.
 

@@ -236,6 +236,10 @@ class Supervisor:
         else:
             self._states.report(source, problem)
 
+    def has_problem(self, source: str) -> bool:
+        """Return whether a source has reported a problem that lasts."""
+        return self._states.has_problem(source)
+
     def works(self) -> None:
         """Note that everything was built from the file, written to it, and runs."""
         self._pauses.pop(PROGRAM, None)

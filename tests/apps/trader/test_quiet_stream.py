@@ -83,6 +83,26 @@ def test_a_market_that_is_not_traded_any_more_is_reported_once_and_its_return_to
     assert sum(words in line and line.startswith("degraded: ") for line in lines) == 1
 
 
+def test_a_halted_market_is_the_reason_and_not_the_stream_that_sends_nothing(
+    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trader.outage.MARGIN_SECONDS", -7.0)
+    monkeypatch.setattr("trader.session.LOOP_SECONDS", 0.05)
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db, stale_after_seconds=9.0) as trading:
+            await trading.until_live(opened)
+            opened.simulator.faults.add(kind="halted", symbol="BTC/USDT")
+            opened.gate.refuses_sockets = True
+            opened.gate.cut()
+            await trading.until(lambda: "halted" in states(trading)[-1][1])
+            # Longer than a stream without frames degrades the trader.
+            await asyncio.sleep(2.5)
+            assert "halted" in states(trading)[-1][1]
+
+    run(scene())
+
+
 def outage_from_now(self: Any, reason: str) -> None:
     """Let an outage begin when it is noticed: the guard switched off."""
     self._last_frame_ms = None
