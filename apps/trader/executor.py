@@ -191,8 +191,8 @@ class Executor:
             return None
         if order.side == "sell" and not is_live:
             line = (
-                "the order to sell waits for the stream, which is down; it is filled at the first "
-                "price when the stream is back"
+                "the order to sell waits for a price, because the stream is down; REST is asked "
+                "for one"
             )
         elif decided is not None and decided > order.signal_timestamp:
             line = (

@@ -194,11 +194,12 @@ class ExitOrders:
         self._broker.cancel_entry(self._exchange.now_ms(), reason)
         return f"the order to buy is cancelled: {reason}"
 
-    def fill_exit(self, due: Candle | None) -> str | None:
+    def fill_exit(self, due: Candle | None, rest_price: float | None = None) -> str | None:
         """Fill the open order to sell if its price has come; return what happened, in words.
 
         Args:
             due: The candle whose open fills it; None: the rules have not made it due yet.
+            rest_price: The price over REST while the stream is down, quote currency, or None.
 
         Raises:
             StoreError: the trade could not be stored; the order stays open.
@@ -211,18 +212,33 @@ class ExitOrders:
         self._lease.renew()
         now_ms = self._exchange.now_ms()
         passed = self._passed(order)
+        if rest_price is not None:
+            opened = self._job.timeframe.floor(now_ms // 1_000)
+            row = Candle(opened, rest_price, rest_price, rest_price, rest_price, 0.0)
+            return self._fill_late(order, passed, row, now_ms)
         if passed is None:
             return None
         newest = newest_row(self._job.store, self._job.key)
         if newest is None or not self._is_late(order, passed, newest):
             return None if due is None else self._broker.fill_open_order(due, now_ms)
-        if not self._is_fresh(newest):
-            return None
-        expected = passed.open if order.type == "market" else float(order.intended_price)
+        return self._fill_late(order, passed, newest, now_ms) if self._is_fresh(newest) else None
+
+    def _fill_late(
+        self, order: Order, passed: Candle | None, newest: Candle, now_ms: int
+    ) -> str | None:
+        """Fill the open order to sell at the newest price, though it was decided for another one.
+
+        Args:
+            order: The order.
+            passed: The candle whose price the order was decided for; None: it is not known yet.
+            newest: Its close is the newest price.
+            now_ms: Market time.
+        """
         job = self._job
-        note = late_note(
-            newest.close, expected, passed.timestamp, now_ms, job.digits, job.market.quote
-        )
+        is_at_open = passed is not None and order.type == "market"
+        expected = passed.open if passed and is_at_open else float(order.intended_price)
+        timestamp = job.timeframe.next(order.signal_timestamp) if not passed else passed.timestamp
+        note = late_note(newest.close, expected, timestamp, now_ms, job.digits, job.market.quote)
         return self._broker.fill_late(newest, now_ms, note)
 
     def passed_candle(self) -> Candle | None:

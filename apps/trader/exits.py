@@ -124,8 +124,13 @@ class PaperExits:
             ahead.close(candle)
             self._leave_ahead(ahead, newest)
 
-    def fill(self) -> None:
-        """Fill the order to sell that is open, if its price has come; print what happened."""
+    def fill(self, rest_price: float | None = None) -> None:
+        """Fill the order to sell that is open, if its price has come; print what happened.
+
+        Args:
+            rest_price: The price over REST while the stream is down, quote currency; None: the
+                price is that of the stream.
+        """
         due, state = self._due, self._stepper.state
         is_held = state.position is not None and state.order is None
         if is_held and not state.sell_due and self._orders.is_owed:
@@ -133,7 +138,7 @@ class PaperExits:
             self._stepper.on(ExitSent(self._job.key.symbol))
         if due is None and self._stepper.state.order is not None:
             due = self._orders.passed_candle()
-        line = self._orders.fill_exit(due)
+        line = self._orders.fill_exit(due, rest_price)
         if line is not None:
             print_line(line)
         self._settle()

@@ -45,8 +45,8 @@ class OutageNotice:
             why = f": {recorder.lost_reason}" if recorder.lost_reason else ""
             problem = Problem(
                 f"no market data from the stream for {self._patience_seconds:g} s{why}",
-                "no entries meanwhile, exits wait for the first price; the stream is opened again "
-                "and again",
+                "no entries meanwhile, exits take the first price, of REST too; the stream is "
+                "opened again and again",
                 "check the network and the status page of the exchange, if this lasts",
             )
             self._supervisor.report(OUTAGE, problem)

@@ -33,6 +33,7 @@ from trader.job import Job
 from trader.lease import Lease
 from trader.market_status import MarketStatus
 from trader.outage import OutageNotice
+from trader.rest_price import RestPrice
 from trader.same_market import check_same_market
 from trader.states import TraderStates
 from trader.stream import stream_events
@@ -169,6 +170,10 @@ class _Trading:
                 ),
                 "market": self._supervisor.repeat(
                     "market status", MarketStatus(job, exchange, recorder, self._states).check
+                ),
+                "price": self._supervisor.repeat(
+                    "price over REST",
+                    RestPrice(job, exchange, recorder, orders, exits, self._states).look,
                 ),
                 "clock": self._supervisor.repeat("clock comparison", self._look_at_clock),
                 "lease": self._supervisor.repeat("lease", self._renew),

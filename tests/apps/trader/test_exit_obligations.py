@@ -121,8 +121,41 @@ def test_a_sell_on_a_candle_that_closes_while_the_stream_is_down_is_sold_when_it
 
     run(scene())
     lines = capsys.readouterr().out
-    assert "the order to sell waits for the stream, which is down" in lines
+    assert "the order to sell waits for a price, because the stream is down" in lines
     assert "exit ()" not in lines
+
+
+def test_a_sell_is_sold_at_the_price_of_rest_where_the_stream_stays_down_row_77(
+    run: Run, db: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trader.rest_price.AFTER_SECONDS", 0.05)
+
+    async def scene() -> None:
+        async with (
+            market(0.25) as opened,
+            desk(opened, db, strategy=scripted([0], [2])) as trading,
+        ):
+            await trading.until_live(opened)
+            await step_to(opened, trading, range(1, 3))
+            opened.gate.refuses_sockets = True
+            opened.gate.cut()
+            await trading.until(lambda: not trading.is_live)
+            await opened.go_to(3.1)
+            await trading.until(lambda: sides(trading) == ["buy", "sell"])
+            assert not trading.is_live
+            (_, sold) = trading.trades()
+            forming = opened.truth(MARCH + 3 * HOUR, MARCH + 4 * HOUR)[MARCH + 3 * HOUR]
+            assert forming.low * 0.999 < float(sold.price) < forming.high * 1.001
+            assert obligations(trading) == [("market", "filled")]
+            assert "late by up to" in exit_row(trading)[2]
+            # The rules know that the position is closed: the next candle asks for no second sale.
+            opened.gate.refuses_sockets = False
+            await trading.until(lambda: trading.is_live)
+            await opened.go_to(5.1)
+            await trading.until_decided(4)
+            assert sides(trading) == ["buy", "sell"]
+
+    run(scene())
 
 
 def test_a_sell_that_is_learned_after_a_break_is_sold_though_its_candle_is_not_the_newest_row_77(

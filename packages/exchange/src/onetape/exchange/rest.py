@@ -204,7 +204,7 @@ class RestExchange:
         known = set(traded)
         wanted = traded if symbols is None else [one for one in symbols if one in known]
         if not self._client.has.get("fetchTickers"):
-            return {symbol: await self._ticker(symbol) for symbol in wanted}
+            return {symbol: await self.ticker(symbol) for symbol in wanted}
 
         async def fetch() -> dict[str, Any]:
             # All of them: some exchanges refuse a long list, and all answer without one.
@@ -216,7 +216,13 @@ class RestExchange:
         found = await self._read(fetch)
         return {symbol: ticker_of(symbol, found[symbol]) for symbol in wanted if symbol in found}
 
-    async def _ticker(self, symbol: str) -> Ticker:
+    async def ticker(self, symbol: str) -> Ticker:
+        """Return the last 24 hours of one spot market.
+
+        Raises:
+            ExchangeUnreachable: no usable answer.
+            ExchangeRefused: the exchange answered no.
+        """
         return ticker_of(symbol, await self._read(lambda: self._client.fetch_ticker(symbol)))
 
     def share_silences(self, silences: Silences) -> None:

@@ -1,0 +1,79 @@
+"""The market's price over REST, for an exit that is owed while the stream is down."""
+
+import asyncio
+import time
+from typing import Final
+
+from onetape.core.errors import ExchangeUnreachable
+from onetape.exchange.rest import RestExchange
+from trader.exit_orders import ExitOrders
+from trader.exits import PaperExits
+from trader.job import Job
+from trader.market_status import MARKET
+from trader.states import TraderStates
+from trader.stream_recorder import StreamRecorder
+
+#: REST is asked once the stream has been down for so long with an exit owed, wall seconds.
+AFTER_SECONDS: float = 5.0
+#: Between two looks, wall seconds.
+LOOK_SECONDS: Final = 1.0
+
+
+class RestPrice:
+    """Fills an owed exit at the best bid over REST where the stream does not come back."""
+
+    def __init__(
+        self,
+        job: Job,
+        exchange: RestExchange,
+        recorder: StreamRecorder,
+        orders: ExitOrders,
+        exits: PaperExits,
+        states: TraderStates,
+    ) -> None:
+        """Begin; nothing is asked before an exit is owed.
+
+        Args:
+            job: What is traded.
+            exchange: Asked for the ticker.
+            recorder: Knows whether the stream is up.
+            orders: Knows whether an exit is owed.
+            exits: Fills the exit.
+            states: Know whether the market is traded: the ticker of a halted one is old.
+        """
+        self._job = job
+        self._exchange = exchange
+        self._recorder = recorder
+        self._orders = orders
+        self._exits = exits
+        self._states = states
+        self._waiting_since: float | None = None
+
+    async def look(self) -> None:
+        """Fill the owed exit if it has waited for the stream for too long; then wait a moment.
+
+        Raises:
+            StoreError: the trade could not be stored; the exit stays owed.
+            SafetyRefusal: another process trades the account, or finished the order.
+        """
+        if self._has_waited():
+            try:
+                ticker = await self._exchange.ticker(self._job.key.symbol)
+            except ExchangeUnreachable:
+                # That REST is away is reported by the task that needs it.
+                ticker = None
+            price = None if ticker is None else ticker.bid or ticker.last
+            # The stream may have come back meanwhile: its price is the fresher one.
+            if price and self._recorder.watch is None:
+                self._exits.fill(price)
+        await asyncio.sleep(min(LOOK_SECONDS, AFTER_SECONDS))
+
+    def _has_waited(self) -> bool:
+        """Return whether an exit has been owed without a stream for `AFTER_SECONDS`."""
+        is_waiting = self._recorder.watch is None and self._orders.is_owed
+        if not is_waiting or self._states.has_problem(MARKET):
+            self._waiting_since = None
+            return False
+        if self._waiting_since is None:
+            self._waiting_since = time.monotonic()
+        return time.monotonic() - self._waiting_since >= AFTER_SECONDS
