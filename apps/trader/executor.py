@@ -32,7 +32,7 @@ from onetape.execution.events import (
     to_json,
 )
 from onetape.execution.orders import Book, OrderState, Settled, advance, fold
-from onetape.execution.positions import Position, position_of
+from onetape.execution.positions import Position, least_amount, position_of
 from onetape.store.candles import last_closed
 from onetape.store.leases import Fence
 from onetape.store.ledger import trades_of
@@ -402,6 +402,7 @@ class Executor:
             fee=fill.fee,
             fee_currency=fill.fee_currency,
             executed_ms=max(now_ms, opened_ms, last_ms),
+            least_amount=least_amount(self._job.market.steps) if order.side == "sell" else None,
         )
 
     def _trade_words(self, trade: Trade) -> str:

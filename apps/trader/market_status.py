@@ -64,10 +64,10 @@ class MarketStatus:
         job, key = self._job, self._job.key
         what = "halted (listed, not traded)" if is_listed else "not listed any more"
         trades = trades_of(job.store, job.session.account, key.symbol, exchange=key.exchange)
-        held = position_of(trades, job.market.base, job.market.quote).base
+        position = position_of(trades, job.market.base, job.market.quote, job.market.steps)
         measure = "no entries"
-        if held:
-            amount = f"{decimal_text(held)} {job.market.base}"
+        if not position.is_flat:
+            amount = f"{decimal_text(position.base)} {job.market.base}"
             measure = f"no entries; the position of {amount} cannot be sold while that lasts"
         return Problem(
             f"{key.symbol} is {what} on {key.exchange}",

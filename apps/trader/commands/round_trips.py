@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from onetape.core.steps import MarketSteps
 from onetape.core.trading import Trade
-from onetape.execution.positions import position_of
+from onetape.execution.positions import least_amount, position_of
 
 #: Digits of sums and products: amounts and prices have at most 30 digits each.
 PRECISION: Final = 80
@@ -61,7 +61,7 @@ def round_trips(
     found: list[RoundTrip] = []
     fills: list[Trade] = []
     held = bought = Decimal(0)
-    least = Decimal(0) if steps is None else max(steps.min_amount, steps.amount_step or Decimal(0))
+    today = least_amount(steps)
     with localcontext(prec=PRECISION):
         for trade in trades:
             is_sell = trade.side == "sell"
@@ -69,6 +69,7 @@ def round_trips(
             held += -trade.amount if is_sell else trade.amount
             held -= trade.fee if trade.fee_currency == base else 0
             bought += 0 if is_sell else trade.amount
+            least = today if trade.least_amount is None else trade.least_amount
             if is_sell and held < max(least, bought * NOISE):
                 found += _round_trip(fills, base, quote, is_closed=True)
                 fills, bought = [], Decimal(0)

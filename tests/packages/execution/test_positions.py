@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from onetape.core.steps import MarketSteps
 from onetape.core.trading import Side, Trade
@@ -54,6 +55,14 @@ def test_less_than_the_market_lets_one_sell_is_dust_and_no_position() -> None:
     assert (position.is_flat, position.dust, position.cost) == (True, Decimal("0.0015"), 0)
     again = position_of([*trades, trade("buy", "0.2", "90", order="second")], "BTC", "USDT", STEPS)
     assert (again.entry_order_id, again.base) == ("second", Decimal("0.2015"))
+
+
+def test_dust_stays_dust_when_the_exchange_makes_its_amount_step_finer() -> None:
+    sold = structs.replace(trade("sell", "0.49", "110"), least_amount=Decimal("0.01"))
+    trades = [trade("buy", "0.5", "100", "0.0005", "BTC"), sold]
+    finer = MarketSteps(Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5))
+    position = position_of(trades, "BTC", "USDT", finer)
+    assert (position.is_flat, position.dust) == (True, Decimal("0.0095"))
 
 
 amounts = st.integers(1, 10**12).map(lambda units: Decimal(units).scaleb(-8))

@@ -135,3 +135,5 @@ class Trade(Struct, frozen=True):
     """Paid to the exchange, in `fee_currency`; negative for a maker rebate."""
     fee_currency: str
     executed_ms: int
+    least_amount: Decimal | None = None
+    """Least amount that the market let one sell at the time of a sell, base currency; None: unknown."""

@@ -53,11 +53,11 @@ def position_of(
         fills: Of one account and market, in the order of their execution.
         base: Base currency; a fee paid in it is deducted from the amount held.
         quote: Quote currency; a fee paid in it is deducted from the money.
-        steps: Least amount and amount step of the market, which tell dust from a position; None:
-            any amount can be sold.
+        steps: Of the market today; they tell dust from a position after a sell that does not say
+            what could be sold at least then. None: any amount could be sold.
     """
     held = money = cost = bought = Decimal(0)
-    least = Decimal(0) if steps is None else max(steps.min_amount, steps.amount_step or Decimal(0))
+    today = least_amount(steps)
     fees: dict[str, Decimal] = {}
     entry: str | None = None
     count = 0
@@ -78,6 +78,12 @@ def position_of(
             held -= fill.fee
         elif fill.fee_currency == quote:
             money -= fill.fee
+        least = today if fill.least_amount is None else fill.least_amount
         if fill.side == "sell" and held < max(least, bought * _NOISE):
             cost, bought, entry = Decimal(0), Decimal(0), None
     return Position(held, money, cost, fees, entry, count)
+
+
+def least_amount(steps: MarketSteps | None) -> Decimal:
+    """Return what a market lets one sell at least, base currency; 0 without steps."""
+    return Decimal(0) if steps is None else max(steps.min_amount, steps.amount_step or Decimal(0))

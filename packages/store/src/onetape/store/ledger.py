@@ -152,7 +152,7 @@ def trades_of(
     with store.read() as connection:
         rows = connection.execute(
             "SELECT exchange, symbol, exchange_trade_id, client_order_id, session, mode, account, "
-            "side, price, amount, fee, fee_currency, executed_ms FROM trades "
+            "side, price, amount, fee, fee_currency, executed_ms, least_amount FROM trades "
             "WHERE account = ? AND symbol = ? AND exchange = ifnull(?, exchange) "
             "AND mode = ifnull(?, mode) ORDER BY executed_ms, id",
             (account, symbol, exchange, mode),
@@ -174,5 +174,6 @@ def _decision(row: tuple[Any, ...]) -> Decision:
 
 
 def _trade(row: tuple[Any, ...]) -> Trade:
-    values: list[Any] = [*row[:8], *(Decimal(value) for value in row[8:11]), *row[11:]]
+    least = None if row[13] is None else Decimal(row[13])
+    values: list[Any] = [*row[:8], *(Decimal(value) for value in row[8:11]), *row[11:13], least]
     return Trade(*values)

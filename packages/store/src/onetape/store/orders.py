@@ -222,6 +222,8 @@ def _trade_values(trade: Trade) -> dict[str, Value]:
     values: dict[str, Value] = {name: getattr(trade, name) for name in Trade.__struct_fields__}
     for name in ("price", "amount", "fee"):
         values[name] = decimal_text(getattr(trade, name))
+    least = trade.least_amount
+    values["least_amount"] = None if least is None else decimal_text(least)
     return values
 
 

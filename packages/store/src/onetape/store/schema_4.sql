@@ -66,6 +66,10 @@ ALTER TABLE orders ADD COLUMN is_cancel_requested INTEGER NOT NULL DEFAULT 0
     CHECK (is_cancel_requested IN (0, 1));
 CREATE INDEX orders_by_entry ON orders (entry_order_id);
 
+-- What the market let one sell at least when a sell was filled, a TEXT decimal, base currency: less than
+-- that is no position. NULL: an earlier version wrote the row.
+ALTER TABLE trades ADD COLUMN least_amount TEXT;
+
 -- Earlier versions wrote the entry of a stop or target into its client order id. Of other sells it is
 -- the last buy before.
 UPDATE orders SET entry_order_id = (
