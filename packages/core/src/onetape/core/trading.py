@@ -136,4 +136,4 @@ class Trade(Struct, frozen=True):
     fee_currency: str
     executed_ms: int
     least_amount: Decimal | None = None
-    """Least amount that the market let one sell at the time of a sell, base currency; None: unknown."""
+    """What could be sold at least at the time of a sell, base currency; None: not known."""
