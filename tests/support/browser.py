@@ -11,6 +11,8 @@ from typing import Any, Self
 import pytest
 
 ANSWER_SECONDS = 90
+#: What Chromium answers about a page that is replaced while it is asked.
+RELOADED = ("navigated or closed", "context was destroyed", "Cannot find context")
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -25,6 +27,10 @@ FLAGS = (
     "--remote-debugging-pipe",
 )
 Json = dict[str, Any]
+
+
+class CommandFailed(Exception):
+    """Chromium refused a command."""
 
 
 class Chromium:
@@ -61,7 +67,7 @@ class Chromium:
             if answer.get("id") != self._number:
                 self.events.append(answer)
             elif "error" in answer:
-                pytest.fail(f"{method}: {answer['error']}")
+                raise CommandFailed(f"{method}: {answer['error']}")
             else:
                 return answer["result"]
 
@@ -129,12 +135,23 @@ class Page:
         return answer["result"].get("value")
 
     def wait_for(self, condition: str) -> None:
-        """Ask until the condition holds, a hundred times a second: others need the processor."""
+        """Ask until the condition holds, a hundred times a second: others need the processor.
+
+        A page that reloads at this moment does not answer, and is asked again.
+        """
         deadline = time.monotonic() + ANSWER_SECONDS
-        while not self.run(condition):
+        while not self._holds(condition):
             if time.monotonic() > deadline:
                 pytest.fail(f"never became true: {condition}")
             time.sleep(0.01)
+
+    def _holds(self, condition: str) -> bool:
+        try:
+            return bool(self.run(condition))
+        except CommandFailed as error:
+            if any(words in str(error) for words in RELOADED):
+                return False
+            raise
 
     def settle(self) -> None:
         """Wait until two frames have been drawn."""
