@@ -242,7 +242,8 @@ class Executor:
         Args:
             row: The newest candle; its close is the price.
             now_ms: Dates the fill.
-            note: How that differs from the exit that was decided; stored with the order.
+            note: How that differs from the exit that was decided, stored with the order; empty
+                where nothing differs.
 
         Raises:
             StoreError: the trade could not be stored; the order stays open.
@@ -254,7 +255,8 @@ class Executor:
         rules = rules_of_candle(self._job.rules, row)
         fill = sell_fill(rules, float(self.position.base), row.close, self._market(row))
         done = self._finish(order, fill, row, now_ms, note)
-        return f"exit ({order.reason or 'SELL of the strategy'}): {done}; {note}"
+        difference = f"; {note}" if note else ""
+        return f"exit ({order.reason or 'SELL of the strategy'}): {done}{difference}"
 
     def leave(
         self,

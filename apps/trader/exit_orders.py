@@ -66,6 +66,11 @@ class ExitOrders:
         )
 
     @property
+    def has_position(self) -> bool:
+        """Return whether there is a position to close."""
+        return self._broker.entry_order_id is not None
+
+    @property
     def is_owed(self) -> bool:
         """Return whether an exit of the position is decided and not filled."""
         return self.obligation() is not None
@@ -113,7 +118,7 @@ class ExitOrders:
             entry_order_id=entry,
             cause=cause,
             signal_timestamp=signal_timestamp,
-            level=None if cause == "market" else price,
+            level=None if cause in ("market", "command") else price,
             created_ms=self._exchange.now_ms(),
             reason=reason,
         )
@@ -216,10 +221,12 @@ class ExitOrders:
             opened = self._job.timeframe.floor(now_ms // 1_000)
             row = Candle(opened, rest_price, rest_price, rest_price, rest_price, 0.0)
             return self._fill_late(order, passed, row, now_ms)
-        if passed is None:
+        if passed is None and order.type != "command":
             return None
         newest = newest_row(self._job.store, self._job.key)
-        if newest is None or not self._is_late(order, passed, newest):
+        if newest is None:
+            return None
+        if passed is not None and not self._is_late(order, passed, newest):
             return None if due is None else self._broker.fill_open_order(due, now_ms)
         return self._fill_late(order, passed, newest, now_ms) if self._is_fresh(newest) else None
 
@@ -235,6 +242,8 @@ class ExitOrders:
             now_ms: Market time.
         """
         job = self._job
+        if order.type == "command":
+            return self._broker.fill_late(newest, now_ms, "")
         is_at_open = passed is not None and order.type == "market"
         expected = passed.open if passed and is_at_open else float(order.intended_price)
         timestamp = job.timeframe.next(order.signal_timestamp) if not passed else passed.timestamp

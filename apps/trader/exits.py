@@ -143,6 +143,22 @@ class PaperExits:
             print_line(line)
         self._settle()
 
+    def leave_for_command(self, reason: str) -> None:
+        """Send the exit of the position that a person asks for; it is filled at the newest price.
+
+        Args:
+            reason: Which command, of whom.
+
+        Raises:
+            ValueError: there is no position.
+            StoreError: the order could not be stored.
+            SafetyRefusal: another process trades the account.
+        """
+        row = newest_row(self._job.store, self._job.key)
+        price = Decimal(0) if row is None else Decimal(repr(row.close))
+        timestamp = 0 if row is None else row.timestamp
+        self._orders.send_late(*self._orders.make("command", timestamp, price, reason))
+
     def keep_passed(self, candle: Candle) -> str | None:
         """Keep the exit that a candle leads to in the journal, while the file cannot be written.
 

@@ -9,6 +9,12 @@ import typer
 from onetape.cli.flags import flag_values, takes_settings
 from onetape.cli.program import refuse_flags_before, run_app
 from trader.commands.accounts import list_accounts
+from trader.commands.control import (
+    exit_position,
+    flatten_position,
+    pause_entries,
+    resume_entries,
+)
 from trader.commands.logs import show_logs
 from trader.commands.profit import show_profit
 from trader.commands.status import show_status
@@ -56,6 +62,10 @@ app.command("trades")(list_trades)
 app.command("profit")(show_profit)
 app.command("accounts")(list_accounts)
 app.command("logs")(show_logs)
+app.command("pause")(pause_entries)
+app.command("resume")(resume_entries)
+app.command("exit")(exit_position)
+app.command("flatten")(flatten_position)
 
 
 def _end_on_signals() -> None:

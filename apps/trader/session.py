@@ -23,6 +23,7 @@ from onetape.store.trader_states import insert_state_changes
 from onetape.websocket.events import CandleUpdate, StreamEvent
 from trader.account import changes_since_last_session, hold_account
 from trader.clock_watch import ClockWatch
+from trader.control_watch import ControlWatch
 from trader.decide import Decider, Verdict
 from trader.executor import Executor
 from trader.exit_journal import ExitJournal
@@ -170,6 +171,9 @@ class _Trading:
                 ),
                 "market": self._supervisor.repeat(
                     "market status", MarketStatus(job, exchange, recorder, self._states).check
+                ),
+                "controls": self._supervisor.repeat(
+                    "controls", ControlWatch(job, exchange, orders, exits, self._states).look
                 ),
                 "price": self._supervisor.repeat(
                     "price over REST",

@@ -58,6 +58,8 @@ class TraderStates:
         self._unwritten: list[StateChange] = []
         self._since = time.monotonic()
         self._reminded = self._since
+        self.pause: str | None = None
+        """Which command of a person forbids entries, in words; None: no command does."""
 
     @property
     def state(self) -> TraderState:
@@ -69,6 +71,8 @@ class TraderStates:
     @property
     def entry_obstacle(self) -> str | None:
         """Return why no position may be entered now, or None where it may."""
+        if self.pause is not None:
+            return self.pause
         newest = next(reversed(self._problems.values()), None)
         return None if newest is None else f"{self.state}: {newest.reason}"
 

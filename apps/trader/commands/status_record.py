@@ -35,6 +35,7 @@ from onetape.store.market_data import market_steps
 from onetape.store.process_lock import ProcessLock
 from onetape.store.trader_states import StateChange
 from trader.commands.account_result import AccountResult, read_result, series_of
+from trader.control_state import pause_text, read_control_state
 
 #: `stopped`: ended by a person; `failed`: ended by an error; `dead`: ended without storing an end.
 Condition = Literal["trading", "degraded", "halted", "stopped", "failed", "dead"]
@@ -96,6 +97,8 @@ class TraderStatus(Struct, frozen=True):
     open_orders: list[OpenOrder]
     obligations: list[ExitObligation]
     last_problem: StateChange | None
+    pause: str | None
+    """Which command of a person forbids entries, in words; None: no command does."""
     now_ms: int
     """Market time; of a simulated market the newest time that is stored."""
 
@@ -127,6 +130,7 @@ def read_status(store: Store, account: Account) -> TraderStatus:
             closed = Timeframe.parse(key.timeframe).next(opened)
             age = max(0.0, now_ms / 1_000 - closed)
         renewed_ms = None if lease is None else lease.renewed_ms
+        pause = read_control_state(store, account.name).pause
         return TraderStatus(
             result=result,
             condition=condition,
@@ -143,6 +147,7 @@ def read_status(store: Store, account: Account) -> TraderStatus:
             open_orders=read_open_orders(store, account),
             obligations=read_open_obligations(store, account),
             last_problem=read_last_problem(store, account.name),
+            pause=None if pause is None else pause_text(pause),
             now_ms=now_ms,
         )
 

@@ -12,8 +12,9 @@ from msgspec import Struct, field
 Mode = Literal["paper", "live"]
 Side = Literal["buy", "sell"]
 Action = Literal["BUY", "SELL", "HOLD"]
-#: Why a position is closed, as the type of its exit order: `market` is the strategy's SELL.
-ExitCause = Literal["market", "time_stop", "stop_loss", "trailing_stop", "target"]
+#: Why a position is closed, as the type of its exit order: `market` is a SELL of the strategy,
+#: `command` a command of a person.
+ExitCause = Literal["market", "time_stop", "stop_loss", "trailing_stop", "target", "command"]
 OrderStatus = Literal[
     "intent", "sent", "open", "closed", "canceled", "rejected", "expired", "unknown", "absent"
 ]
@@ -111,7 +112,7 @@ class ExitObligation(Struct, frozen=True):
     signal_timestamp: int
     """The open of the candle that gave the signal, or reached the level, epoch SECONDS."""
     level: Decimal | None
-    """Price of the stop or target, quote currency; None for a SELL of the strategy."""
+    """Price of the stop or target, quote currency; None for a SELL of the strategy or a command."""
     created_ms: int
     reason: str
 

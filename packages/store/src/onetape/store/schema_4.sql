@@ -34,7 +34,7 @@ CREATE TABLE exit_obligations (
     symbol TEXT NOT NULL,
     entry_order_id TEXT NOT NULL REFERENCES orders (client_order_id),
     cause TEXT NOT NULL CHECK (cause IN
-        ('market', 'time_stop', 'stop_loss', 'trailing_stop', 'target')),
+        ('market', 'time_stop', 'stop_loss', 'trailing_stop', 'target', 'command')),
     signal_timestamp INTEGER NOT NULL,
     level TEXT,
     created_ms INTEGER NOT NULL,
@@ -136,14 +136,18 @@ CREATE TABLE trader_states (
 ) STRICT;
 CREATE INDEX trader_states_by_session ON trader_states (session, id);
 
--- Commands to traders, oldest first; what holds now is what the rows of a scope add up to.
+-- Commands of a person to the trader of an account, oldest first; what holds now is what the rows of an
+-- account add up to. at_ms is the computer's time. done_ms is the market time at which the trader closed
+-- the position, or found none, for `exit` and `flatten`.
 CREATE TABLE controls (
     id INTEGER PRIMARY KEY,
-    scope TEXT NOT NULL,
-    verb TEXT NOT NULL CHECK (verb IN ('pause', 'resume', 'exit', 'flatten', 'halt')),
+    account TEXT NOT NULL,
+    verb TEXT NOT NULL CHECK (verb IN ('pause', 'resume', 'exit', 'flatten')),
     at_ms INTEGER NOT NULL,
-    given_by TEXT NOT NULL
+    given_by TEXT NOT NULL,
+    done_ms INTEGER
 ) STRICT;
+CREATE INDEX controls_by_account ON controls (account, id);
 
 -- Candles that have the value of the stream's closing mark and were not compared with REST yet.
 -- closed_ms is the market time of the mark.

@@ -1,0 +1,87 @@
+"""Carries out the commands of a person: pause, resume, exit and flatten."""
+
+import asyncio
+from typing import Final
+
+from onetape.cli.output import print_line
+from onetape.exchange.rest import RestExchange
+from onetape.execution.controls import Control
+from onetape.store.controls import finish_control
+from trader.control_state import pause_text, read_control_state
+from trader.exit_orders import ExitOrders
+from trader.exits import PaperExits
+from trader.job import Job
+from trader.states import TraderStates
+
+#: Between two looks for new commands, wall seconds.
+LOOK_SECONDS: Final = 0.25
+
+
+class ControlWatch:
+    """Looks for the commands of one account."""
+
+    def __init__(
+        self,
+        job: Job,
+        exchange: RestExchange,
+        orders: ExitOrders,
+        exits: PaperExits,
+        states: TraderStates,
+    ) -> None:
+        """Begin; commands from before are read with the first look.
+
+        Args:
+            job: What is traded.
+            exchange: Its clock dates what was carried out.
+            orders: Knows whether an exit is owed; cancels an order to buy.
+            exits: Closes the position.
+            states: Forbid entries while there is a pause.
+        """
+        self._job = job
+        self._exchange = exchange
+        self._orders = orders
+        self._exits = exits
+        self._states = states
+
+    async def look(self) -> None:
+        """Carry out what is new; then wait a moment.
+
+        Raises:
+            StoreError: the file cannot be read or written; nothing of the command is lost.
+            SafetyRefusal: another process trades the account.
+        """
+        found = read_control_state(self._job.store, self._job.session.account)
+        self._pause(found.pause)
+        for control in found.closing:
+            self._close(control)
+        await asyncio.sleep(LOOK_SECONDS)
+
+    def _pause(self, pause: Control | None) -> None:
+        text = None if pause is None else pause_text(pause)
+        if text == self._states.pause:
+            return
+        self._states.pause = text
+        if text is None:
+            print_line("resumed: entries are allowed again")
+            return
+        account = self._job.session.account
+        print_line(
+            f"{text}: no entries; exits, stops and targets go on; end it with: "
+            f'uv run trader resume --account "{account}"'
+        )
+        cancelled = self._orders.cancel_entry(text)
+        if cancelled is not None:
+            print_line(cancelled)
+
+    def _close(self, control: Control) -> None:
+        """Close the position for a command; where the program is killed meanwhile, once only."""
+        reason = f"{control.verb} by {control.given_by}"
+        if not self._orders.has_position:
+            print_line(f"{reason}: there is no position to close")
+        elif self._orders.is_owed:
+            print_line(f"{reason}: an exit is owed already")
+        else:
+            print_line(f"{reason}: the position is sold at the newest price")
+            self._exits.leave_for_command(reason)
+        finish_control(self._job.store, control.number, done_ms=self._exchange.now_ms())
+        self._exits.fill()

@@ -1,0 +1,60 @@
+"""`trader pause`, `resume`, `exit` and `flatten`: which account they reach, and what they print."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from onetape.store.controls import read_controls
+from onetape.store.database import open_store
+from traded_accounts import DATABASE, Ended, TradedAccount
+
+Run = Callable[..., Ended]
+
+
+def verbs(account: str) -> list[str]:
+    with open_store(DATABASE, create=False) as store:
+        return [row[1] for row in read_controls(store, account)]
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "exit", "flatten"])
+def test_a_command_is_stored_for_the_only_account(
+    trader: Run, account: TradedAccount, verb: str
+) -> None:
+    ended = trader(verb)
+    name = account.session.account
+    assert (ended.code, verbs(name)) == (0, [verb])
+    assert ended.out.startswith(f"{name}: {verb} stored")
+
+
+def test_a_pause_is_shown_by_status_until_it_ends(trader: Run, account: TradedAccount) -> None:
+    del account
+    trader("pause")
+    (shown,) = json.loads(trader("status", "--json").out)["traders"]
+    assert shown["pause"].startswith("paused by ")
+    assert "paused by " in trader("status").out
+    trader("resume")
+    (shown,) = json.loads(trader("status", "--json").out)["traders"]
+    assert shown["pause"] is None
+
+
+def test_of_several_accounts_one_must_be_chosen_or_all(
+    trader: Run, folder: Path, account: TradedAccount
+) -> None:
+    with TradedAccount(folder / DATABASE, name="other", symbol="ETH/USDT"):
+        names = [account.session.account, "other"]
+        refused = trader("flatten")
+        assert (refused.code, "--all" in refused.err) == (2, True)
+        assert [verbs(name) for name in names] == [[], []]
+        assert trader("flatten", "--account", "other").code == 0
+        assert [verbs(name) for name in names] == [[], ["flatten"]]
+        assert trader("pause", "--all").code == 0
+        assert [verbs(name) for name in names] == [["pause"], ["flatten", "pause"]]
+        assert trader("pause", "--all", "--account", "other").code == 2
+
+
+def test_without_a_database_nothing_is_made(trader: Run, folder: Path) -> None:
+    ended = trader("pause")
+    assert (ended.code, ended.err.count("\n")) == (4, 1)
+    assert not (folder / "data").exists()

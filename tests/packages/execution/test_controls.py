@@ -1,0 +1,44 @@
+"""Commands of a person add up to a pause and to positions to close."""
+
+from typing import get_args
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onetape.execution.controls import Control, ControlVerb, fold_controls
+
+verbs = st.sampled_from(get_args(ControlVerb))
+
+
+def controls(given_verbs: list[ControlVerb], *, is_done: bool = False) -> list[Control]:
+    return [Control(i, verb, i, "anna", is_done) for i, verb in enumerate(given_verbs)]
+
+
+def test_no_command_allows_entries_and_closes_nothing() -> None:
+    state = fold_controls([])
+    assert (state.pause, state.closing) == (None, ())
+
+
+def test_a_pause_holds_since_its_first_command_until_a_resume() -> None:
+    paused = fold_controls(controls(["pause", "flatten", "pause"]))
+    assert paused.pause is not None
+    assert paused.pause.number == 0
+    assert fold_controls(controls(["pause", "flatten", "resume"])).pause is None
+
+
+@given(st.lists(verbs, max_size=12))
+def test_entries_are_forbidden_exactly_where_a_pause_came_after_the_last_resume(
+    given_verbs: list[ControlVerb],
+) -> None:
+    after = given_verbs[::-1]
+    since = after[: after.index("resume")] if "resume" in after else after
+    is_paused = bool({"pause", "flatten"} & set(since))
+    assert (fold_controls(controls(given_verbs)).pause is not None) == is_paused
+
+
+@given(st.lists(verbs, max_size=12))
+def test_each_exit_is_to_be_carried_out_once(given_verbs: list[ControlVerb]) -> None:
+    closing = fold_controls(controls(given_verbs)).closing
+    wanted = [i for i, verb in enumerate(given_verbs) if verb in ("exit", "flatten")]
+    assert [one.number for one in closing] == wanted
+    assert fold_controls(controls(given_verbs, is_done=True)).closing == ()
