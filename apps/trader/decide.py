@@ -28,7 +28,7 @@ from onetape.store.candles import (
 )
 from onetape.store.gaps import unexplained
 from onetape.store.ledger import insert_decision, last_decided
-from onetape.store.orders import filled_candle
+from onetape.store.orders import signal_candle
 from onetape.store.sessions import open_blind_interval
 from onetape.strategies import BUY, HOLD, SELL
 from trader.evaluations import MOST_ROWS, EvaluatedCandle, Evaluations
@@ -196,9 +196,9 @@ class Decider:
             if cancelled is not None:
                 print_line(cancelled)
         entry = self._broker.entry_order_id
-        filled = None if entry is None else filled_candle(self._job.store, entry)
-        # It was decided on the candle before the one that filled it.
-        if filled is None or timestamp < self._job.timeframe.shift(filled, -1):
+        # The fill may have come later: an order waits for a candle with a trade in it.
+        bought = None if entry is None else signal_candle(self._job.store, entry)
+        if bought is None or timestamp < bought:
             return False
         if not self._exit_orders.is_owed:
             close = last_closed(self._job.store, self._job.key, 1, up_to=timestamp).close[-1]

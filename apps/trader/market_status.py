@@ -17,6 +17,8 @@ from trader.stream_recorder import StreamRecorder
 MARKET: Final = "market"
 #: Between two questions for the list of markets, wall seconds.
 ASK_SECONDS = 60.0
+#: The same while frames come again, wall seconds.
+ASK_AGAIN_SECONDS = 5.0
 #: How often it is looked whether to ask, wall seconds.
 LOOK_SECONDS = 1.0
 
@@ -40,15 +42,16 @@ class MarketStatus:
         self._recorder = recorder
         self._states = states
         self._is_traded = True
-        self._next_after = 0.0
+        self._asked = -ASK_SECONDS
 
     async def check(self) -> None:
         """Ask, if no frame comes and the last question is long enough ago; wait a moment."""
         await asyncio.sleep(LOOK_SECONDS)
         has_frames = self._recorder.live and not self._recorder.is_quiet
-        if (has_frames and self._is_traded) or time.monotonic() < self._next_after:
+        pause = min(ASK_AGAIN_SECONDS, ASK_SECONDS) if has_frames else ASK_SECONDS
+        if (has_frames and self._is_traded) or time.monotonic() - self._asked < pause:
             return
-        self._next_after = time.monotonic() + ASK_SECONDS
+        self._asked = time.monotonic()
         try:
             market = await self._exchange.current_market(self._job.key.symbol)
         except ExchangeUnreachable:

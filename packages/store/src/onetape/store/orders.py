@@ -165,6 +165,14 @@ def filled_candle(store: Store, client_order_id: str) -> int | None:
         ).get
 
 
+def signal_candle(store: Store, client_order_id: str) -> int | None:
+    """Return the open of the candle that an order was decided on, epoch SECONDS; None: unknown."""
+    with store.read() as connection:
+        return connection.execute(
+            "SELECT signal_timestamp FROM orders WHERE client_order_id = ?", (client_order_id,)
+        ).get
+
+
 def is_exit_rejected(store: Store, entry_order_id: str) -> bool:
     """Return whether the market refused an order that sells a position.
 
