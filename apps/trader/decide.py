@@ -29,7 +29,7 @@ from onetape.store.candles import (
 from onetape.store.gaps import unexplained
 from onetape.store.ledger import insert_decision, last_decided
 from onetape.store.orders import signal_candle
-from onetape.store.sessions import open_blind_interval
+from onetape.store.sessions import open_data_outage
 from onetape.strategies import BUY, HOLD, SELL
 from trader.evaluations import MOST_ROWS, EvaluatedCandle, Evaluations
 from trader.executor import Executor
@@ -226,7 +226,7 @@ class Decider:
             self._missed_because = "the trader could not decide"
         print_line(f"{self._missed_because} from {span}: {passed} {what}")
         self._missed_until = timestamp
-        open_blind_interval(
+        open_data_outage(
             self._job.store,
             self._job.session.session,
             from_ms=start * 1_000,

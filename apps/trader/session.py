@@ -18,7 +18,7 @@ from onetape.core.words import counted
 from onetape.exchange.rest import RestExchange
 from onetape.store.ledger import last_decided
 from onetape.store.obligations import restore_obligation
-from onetape.store.sessions import close_blind_intervals, end_session, start_session
+from onetape.store.sessions import close_data_outages, end_session, start_session
 from onetape.store.trader_states import insert_state_changes
 from onetape.websocket.events import CandleUpdate, StreamEvent
 from trader.account import changes_since_last_session, hold_account
@@ -253,7 +253,7 @@ class _Trading:
         """Store how the session ended."""
         job, now_ms = self._job, self._exchange.now_ms()
         with _tidying(job):
-            close_blind_intervals(job.store, job.session.session, to_ms=now_ms)
+            close_data_outages(job.store, job.session.session, to_ms=now_ms)
             end_session(job.store, job.session.session, ended_ms=now_ms, reason=reason)
             broker = self._broker
             if broker is None:

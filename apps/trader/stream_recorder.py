@@ -17,7 +17,7 @@ from onetape.exchange.rest import RestExchange
 from onetape.store.candles import is_closed, replace_forming
 from onetape.store.market_data import Ticker, delete_tickers_before, insert_ticker
 from onetape.store.quarantine import quarantine
-from onetape.store.sessions import close_blind_intervals, open_blind_interval
+from onetape.store.sessions import close_data_outages, open_data_outage
 from onetape.store.stream_closes import store_marked
 from onetape.websocket.events import (
     CandleUpdate,
@@ -63,7 +63,7 @@ class StreamRecorder:
         self._cleaned_ms = 0
         self._last_frame_ms: int | None = None
         """Market time of the last frame, epoch milliseconds."""
-        self._is_blind = False
+        self._has_outage = False
         self._was_live = False
         self._quiet_lines = QuietLines()
         self._source_line = ""
@@ -195,11 +195,11 @@ class StreamRecorder:
         self._newest = 0
         self._gap_backfiller.expects_marks = self._has_marks
         self._went_live.set()
-        if is_new and self._was_live and not self._is_blind:
+        if is_new and self._was_live and not self._has_outage:
             # Nothing was raised: only the number of the connection shows the break.
             self._open_outage("the connection was made again unnoticed")
-        self._is_blind = False
-        close_blind_intervals(
+        self._has_outage = False
+        close_data_outages(
             self._job.store, self._job.session.session, to_ms=self._exchange.now_ms()
         )
         if self._was_live:
@@ -259,9 +259,9 @@ class StreamRecorder:
         self._connection = self._pending = self.watch = None
         self._gap_backfiller.expects_marks = self.is_quiet = False
         self._went_live.clear()
-        if self._is_blind:
+        if self._has_outage:
             return
-        self._is_blind = True
+        self._has_outage = True
         self.lost_reason = reason
         self._inserted_at_loss = self._gap_backfiller.inserted
         print_line(f"stream lost: {reason}; connecting again, no entries meanwhile")
@@ -270,7 +270,7 @@ class StreamRecorder:
     def _open_outage(self, reason: str) -> None:
         """Store that nothing is known of the market since the last frame."""
         now_ms = self._exchange.now_ms()
-        open_blind_interval(
+        open_data_outage(
             self._job.store,
             self._job.session.session,
             from_ms=now_ms if self._last_frame_ms is None else self._last_frame_ms,

@@ -185,7 +185,7 @@ class Desk:
     @property
     def is_live(self) -> bool:
         """Return whether the stream was up and filled in when the session last said so."""
-        rows = self.query("SELECT count(*) FROM blind_intervals WHERE to_ms IS NULL")
+        rows = self.query("SELECT count(*) FROM data_outages WHERE to_ms IS NULL")
         return rows[0][0] == 0
 
 

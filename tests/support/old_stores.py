@@ -29,6 +29,8 @@ COLUMNS = {
     "quarantine": "id, exchange, symbol, timeframe, seen_ms, source, fault, payload",
     "store_kind": "only_row, simulated",
 }
+#: Tables that a later version renamed.
+RENAMED = {"blind_intervals": "data_outages"}
 #: What later versions added.
 ADDED_COLUMNS = {
     2: {
@@ -78,9 +80,18 @@ def rows_of(path: Path, version: int = 1) -> dict[str, list[tuple[Any, ...]]]:
         columns |= ADDED_COLUMNS[number]
     with closing(sqlite3.connect(path)) as connection:
         return {
-            table: sorted(connection.execute(f"SELECT {names} FROM {table}"), key=repr)
+            table: sorted(
+                connection.execute(f"SELECT {names} FROM {present_name(connection, table)}"),
+                key=repr,
+            )
             for table, names in columns.items()
         }
+
+
+def present_name(connection: sqlite3.Connection, table: str) -> str:
+    """Return the name that a table of an old version has in a file of any version."""
+    known = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    return table if table in known else RENAMED[table]
 
 
 def version_of(path: Path) -> int:

@@ -132,11 +132,11 @@ def test_an_outage_is_recorded_from_the_last_frame_on(
             await opened.go_to(3.5)
             opened.gate.cut()
             opened.gate.lets_pass = lambda _: True
-            await trading.until(lambda: trading.query("SELECT 1 FROM blind_intervals"))
+            await trading.until(lambda: trading.query("SELECT 1 FROM data_outages"))
             await opened.go_to(4.5)
             await trading.until_decided(3)
             await trading.until(lambda: trading.is_live)
-            ((from_ms, to_ms),) = trading.query("SELECT from_ms, to_ms FROM blind_intervals")
+            ((from_ms, to_ms),) = trading.query("SELECT from_ms, to_ms FROM data_outages")
             assert to_ms is not None
             return from_ms - seen_ms, to_ms - from_ms
 

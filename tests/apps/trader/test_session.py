@@ -216,7 +216,7 @@ def test_candles_that_passed_between_two_sessions_are_written_down_and_printed(
             await opened.go_to(3.25)
             async with desk(opened, db, number=2) as trading:
                 await trading.until_decided(2)
-                spans = trading.query("SELECT * FROM blind_intervals WHERE session = 'session-2'")
+                spans = trading.query("SELECT * FROM data_outages WHERE session = 'session-2'")
                 why = "no session ran; 2 candles without a decision"
                 assert spans == [("session-2", MARCH * 1_000, (MARCH + 2 * HOUR) * 1_000, why)]
 
@@ -251,7 +251,7 @@ def test_a_session_leaves_no_task_and_gives_its_account_back(run: Run, db: Path)
     run(scene())
 
 
-def test_blind_intervals_are_written_down_with_their_end(run: Run, db: Path) -> None:
+def test_data_outages_are_stored_with_their_end(run: Run, db: Path) -> None:
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:
             await trading.until_live(opened)
@@ -262,7 +262,7 @@ def test_blind_intervals_are_written_down_with_their_end(run: Run, db: Path) -> 
             opened.gate.refuses_sockets = False
             await trading.until(lambda: trading.is_live)
             ((start, end, reason),) = trading.query(
-                "SELECT from_ms, to_ms, reason FROM blind_intervals"
+                "SELECT from_ms, to_ms, reason FROM data_outages"
             )
             assert start < (MARCH + HOUR) * 1_000 < end
             assert "closed" in reason

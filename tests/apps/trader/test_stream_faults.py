@@ -100,7 +100,7 @@ async def strike(
 ) -> None:
     """Add a fault while a candle forms, end it, and close the candle."""
     faults = opened.simulator.faults
-    outages = "SELECT count(*) FROM blind_intervals"
+    outages = "SELECT count(*) FROM data_outages"
     before_count = trading.query(outages)
     number = faults.add(**settings)
     began = time.monotonic()

@@ -35,9 +35,9 @@ from onetape.store.obligations import (
 )
 from onetape.store.orders import insert_order, store_change, unfinished_orders
 from onetape.store.sessions import (
-    close_blind_intervals,
+    close_data_outages,
     end_session,
-    open_blind_interval,
+    open_data_outage,
     start_session,
 )
 from order_changes import change_of, end_of, fill_of
@@ -241,13 +241,13 @@ def test_an_order_whose_fills_are_not_all_stored_is_not_finished(ordered: Store)
 
 
 def test_a_session_that_was_killed_is_ended_by_the_one_that_takes_over(ordered: Store) -> None:
-    open_blind_interval(ordered, "s1", from_ms=10, reason="socket closed")
+    open_data_outage(ordered, "s1", from_ms=10, reason="socket closed")
     fence = Fence("a", acquire_lease(ordered, "a", "process 18", now_ms=60_000, seconds=30))
     start_session(ordered, replace(SESSION, session="s2", started_ms=50), fence)
     end_session(ordered, "s1", ended_ms=99, reason="its own, too late")
     with ordered.read() as connection:
         ended = connection.execute("SELECT session, ended_ms, end_reason FROM sessions").fetchall()
-        blind = connection.execute("SELECT to_ms FROM blind_intervals").fetchall()
+        blind = connection.execute("SELECT to_ms FROM data_outages").fetchall()
     words = "lost: it wrote no end; process 18 took over as session s2"
     assert ended == [("s1", 50, words), ("s2", None, None)]
     assert blind == [(50,)]
@@ -258,13 +258,13 @@ def test_an_order_without_a_trade_ends_with_a_reason(ordered: Store) -> None:
     assert status(ordered) == ("rejected", None, "rsi under 30; under the minimum")
 
 
-def test_a_session_knows_when_it_was_blind_and_how_it_ended(ordered: Store) -> None:
-    open_blind_interval(ordered, "s1", from_ms=10, reason="socket closed")
-    open_blind_interval(ordered, "s1", from_ms=10, reason="socket closed")
-    close_blind_intervals(ordered, "s1", to_ms=20)
+def test_a_session_has_its_data_outages_and_how_it_ended(ordered: Store) -> None:
+    open_data_outage(ordered, "s1", from_ms=10, reason="socket closed")
+    open_data_outage(ordered, "s1", from_ms=10, reason="socket closed")
+    close_data_outages(ordered, "s1", to_ms=20)
     end_session(ordered, "s1", ended_ms=30, reason="stopped")
     with ordered.read() as connection:
-        blind = connection.execute("SELECT from_ms, to_ms FROM blind_intervals").fetchall()
+        blind = connection.execute("SELECT from_ms, to_ms FROM data_outages").fetchall()
         ended = connection.execute("SELECT ended_ms, end_reason FROM sessions").fetchall()
     assert (blind, ended) == ([(10, 20)], [(30, "stopped")])
 

@@ -9,7 +9,7 @@ import pytest
 from onetape.core.errors import UsageError
 from onetape.store.corrections import decisions_to_evaluate_again, store_correction
 from onetape.store.orders import store_change
-from onetape.store.sessions import close_blind_intervals, open_blind_interval
+from onetape.store.sessions import close_data_outages, open_data_outage
 from order_changes import end_of
 from traded_accounts import DATABASE, Ended, TradedAccount, at_ms
 from trader.commands.logs import parse_since
@@ -28,8 +28,8 @@ def eventful(account: TradedAccount) -> TradedAccount:
     account.state("degraded", "the disk is full", "free some space", hours=1)
     account.state("trading", "over after 60 s: the disk is full", hours=1.5)
     session = account.session.session
-    open_blind_interval(account.store, session, from_ms=at_ms(2), reason="the stream was lost")
-    close_blind_intervals(account.store, session, to_ms=at_ms(2.5))
+    open_data_outage(account.store, session, from_ms=at_ms(2), reason="the stream was lost")
+    close_data_outages(account.store, session, to_ms=at_ms(2.5))
     refused = account.intend("buy", 8, reason="signal BUY")
     end = end_of(refused, "rejected", at_ms=at_ms(8), note="under the least order")
     store_change(account.store, end, account.fence)

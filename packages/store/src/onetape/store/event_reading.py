@@ -112,7 +112,7 @@ def _states(connection: Connection, account: Account, since_ms: int) -> Iterator
 
 def _outages(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
     rows = connection.execute(
-        "SELECT from_ms, to_ms, reason FROM blind_intervals "
+        "SELECT from_ms, to_ms, reason FROM data_outages "
         "WHERE session IN (SELECT session FROM sessions WHERE account = ?) "
         "AND (from_ms >= ? OR to_ms >= ? OR to_ms IS NULL)",
         (account.name, since_ms, since_ms),

@@ -173,3 +173,6 @@ WHERE corrected_ms IS NOT NULL AND correction IS NULL;
 -- lives; whoever can take that lock knows that the process has ended.
 ALTER TABLE leases ADD COLUMN renewed_ms INTEGER;
 ALTER TABLE leases ADD COLUMN kernel_lock TEXT;
+
+-- When a session had no market data: candles that closed inside were learned afterwards.
+ALTER TABLE blind_intervals RENAME TO data_outages;

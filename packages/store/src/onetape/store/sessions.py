@@ -46,7 +46,7 @@ def start_session(
         holder = check_lease(connection, fence)
         unended = "SELECT session FROM sessions WHERE account = ? AND ended_ms IS NULL"
         connection.execute(
-            f"UPDATE blind_intervals SET to_ms = ? WHERE to_ms IS NULL AND session IN ({unended})",
+            f"UPDATE data_outages SET to_ms = ? WHERE to_ms IS NULL AND session IN ({unended})",
             (session.started_ms, session.account),
         )
         connection.execute(
@@ -86,22 +86,22 @@ def end_session(store: Store, session: str, *, ended_ms: int, reason: str) -> No
         )
 
 
-def open_blind_interval(
+def open_data_outage(
     store: Store, session: str, *, from_ms: int, reason: str, to_ms: int | None = None
 ) -> None:
     """Write down that a session cannot see the market from now on, or did not until `to_ms`."""
     with store.write() as connection:
         connection.execute(
-            "INSERT INTO blind_intervals (session, from_ms, to_ms, reason) VALUES (?, ?, ?, ?) "
+            "INSERT INTO data_outages (session, from_ms, to_ms, reason) VALUES (?, ?, ?, ?) "
             "ON CONFLICT (session, from_ms) DO UPDATE SET to_ms = excluded.to_ms",
             (session, from_ms, to_ms, reason),
         )
 
 
-def close_blind_intervals(store: Store, session: str, *, to_ms: int) -> None:
+def close_data_outages(store: Store, session: str, *, to_ms: int) -> None:
     """Write down that a session sees the market again and has filled what it missed."""
     with store.write() as connection:
         connection.execute(
-            "UPDATE blind_intervals SET to_ms = ? WHERE session = ? AND to_ms IS NULL",
+            "UPDATE data_outages SET to_ms = ? WHERE session = ? AND to_ms IS NULL",
             (to_ms, session),
         )
