@@ -10,6 +10,7 @@ A level that was passed while the market was not watched is sold at the first pr
 
 from collections.abc import Sequence
 from decimal import Decimal
+from itertools import pairwise
 
 from onetape.cli.output import print_line
 from onetape.core.candles import Candle, Candles, candle_fault
@@ -117,12 +118,28 @@ class PaperExits:
         else:
             self._feed_first(candle)
             self._carry_out(self._stepper.form(candle), candle)
-        newest, ended = newest_row(job.store, job.key), job.timeframe.next(candle.timestamp)
-        if newest is not None and newest.timestamp >= ended and self._has_waited(ended):
-            ahead = self._stepper.copy()
-            ahead.open(candle)
-            ahead.close(candle)
-            self._leave_ahead(ahead, newest)
+        ended = job.timeframe.next(candle.timestamp)
+        if self._has_waited(ended):
+            self._watch_later(candle, ended)
+
+    def _watch_later(self, candle: Candle, ended: int) -> None:
+        """Look at the candles after one that should be decided on by now, oldest first.
+
+        Args:
+            candle: That candle.
+            ended: When it ended, epoch seconds.
+        """
+        job = self._job
+        newest = newest_row(job.store, job.key)
+        if newest is None or newest.timestamp < ended:
+            return
+        later = rows_of(closed_between(job.store, job.key, ended, newest.timestamp))
+        ahead = self._stepper.copy()
+        for before, row in pairwise((candle, *later, newest)):
+            ahead.open(before)
+            ahead.close(before)
+            if self._leave_ahead(ahead, row):
+                return
 
     def fill(self, rest_price: float | None = None) -> None:
         """Fill the order to sell that is open, if its price has come; print what happened.
@@ -236,21 +253,25 @@ class PaperExits:
         holes = missing_between(job.store, job.key, start, candle.timestamp)
         return bool(unexplained(job.store, job.key, holes, answers=DECIDING_ANSWERS))
 
-    def _leave_ahead(self, ahead: RuleStepper, candle: Candle) -> None:
+    def _leave_ahead(self, ahead: RuleStepper, candle: Candle) -> bool:
         """Leave the position where a candle ends it, though one before it is not known.
 
         Args:
             ahead: A copy of the rules, after what is known of the candles before.
-            candle: The newest candle.
+            candle: The candle.
+
+        Returns:
+            Whether there is nothing more to look for: no position, or its exit is decided.
         """
         if ahead.state.position is None or ahead.state.order is not None:
-            return
+            return True
         found = self._unwatched_exit(candle, ahead)
         is_late = found is not None
         found = found or ahead.exit_in(candle, is_unwatched=False)
         if found is not None:
             self._stepper.on(ExitSent(self._job.key.symbol))
             self._carry_out([found], candle, is_late=is_late)
+        return found is not None
 
     def _has_waited(self, timestamp: int) -> bool:
         """Return whether REST had time to close or to bring the candles before a time."""

@@ -329,8 +329,17 @@ def test_a_stop_that_was_passed_during_an_outage_is_filled_at_the_first_price_af
     run(scene())
 
 
+@pytest.mark.parametrize(
+    "hours",
+    [[quarter / 4 for quarter in range(25, 45)], [6.5, 7.5, 8.5, 9.5, 12.2, 12.3, 12.4, 12.5]],
+    ids=["reached by the newest candle", "reached by a candle before the newest"],
+)
 def test_a_stop_does_not_wait_for_a_candle_that_stays_missing_row_83(
-    run: Run, db: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+    run: Run,
+    db: Path,
+    scripted: Scripted,
+    monkeypatch: pytest.MonkeyPatch,
+    hours: list[float],
 ) -> None:
     missing = (
         "CREATE TRIGGER missing BEFORE INSERT ON ohlcv_data "
@@ -352,12 +361,12 @@ def test_a_stop_does_not_wait_for_a_candle_that_stays_missing_row_83(
             opened.gate.rest_is_down = True
             with trading.store.write() as connection:
                 connection.execute(missing)
-            for quarter in range(25, 45):
-                await opened.go_to(quarter / 4)
+            for hour in hours:
+                await opened.go_to(hour)
                 await asyncio.sleep(0.1)
                 if sides(trading) != ["buy"]:
                     break
-            assert sides(trading) == ["buy", "sell"]
+            await trading.until(lambda: sides(trading) == ["buy", "sell"])
             assert trading.source(7) is None
             assert max(trading.decided()) == MARCH + 6 * HOUR
             reached = "SELECT type, signal_timestamp FROM orders WHERE side = 'sell'"
