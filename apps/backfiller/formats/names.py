@@ -18,6 +18,8 @@ _KRAKEN_QUOTES: Final = (
     "PYUSD", "RLUSD", "USDT", "USDC", "USDG", "EURC", "EURQ", "USDQ", "USD", "EUR", "GBP", "CAD",
     "JPY", "AUD", "CHF", "XBT", "ETH", "DAI", "AED",
 )  # fmt: skip
+#: Codes whose point Kraken leaves out in the name of a pair: ETH2SETH is ETH2.S/ETH.
+_KRAKEN_WITHOUT_POINT: Final = {"ETH2S": "ETH2.S"}
 _QUOTES: Final = (
     "FDUSD", "USDT", "USDC", "BUSD", "TUSD", "USDP", "USD1", "BIDR", "IDRT", "BKRW", "BVND",
     "BTC", "ETH", "BNB", "EUR", "TRY", "GBP", "AUD", "BRL", "JPY", "RUB", "UAH", "NGN", "ZAR",
@@ -176,4 +178,6 @@ def _kraken_symbol(pair: str) -> str | None:
     if old:
         base, quote = [part for part in old.groups() if part]
         return f"{base}/{quote}"
-    return _split(pair, _KRAKEN_QUOTES)
+    symbol = _split(pair, _KRAKEN_QUOTES)
+    base = symbol.partition("/")[0] if symbol else ""
+    return symbol.replace(base, _KRAKEN_WITHOUT_POINT.get(base, base), 1) if symbol else None

@@ -22,6 +22,7 @@ from backfiller.formats.names import Named, named
         ("USDTZUSD_240.csv", "kraken", "USDT/USD", "4h"),
         ("XXBTZUSD_720.csv", "kraken", "XBT/USD", "12h"),
         ("DOTUSDT_15.csv", "kraken", "DOT/USDT", "15m"),
+        ("ETH2SETH_60.csv", "kraken", "ETH2.S/ETH", "1h"),
         ("BTC_USDT-1h.feather", None, "BTC/USDT", "1h"),
         ("user_data/data/binance/BTC_USDT-5m.json.gz", "binance", "BTC/USDT", "5m"),
         ("data/kraken/ETH_EUR-1Mo.parquet", "kraken", "ETH/EUR", "1M"),
