@@ -1,0 +1,226 @@
+"""How CCXT 4.5.90 sends private orders to each exchange, as data, and what it sends wrongly.
+
+Each entry was read in CCXT's classes and is held by tests that compare the HTTP request that goes
+out. `order_calls` builds the calls from it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from msgspec import Struct, field
+
+from onetape.core.errors import UsageError
+from onetape.core.symbols import SIMULATOR_ID
+
+#: How far what is stated of live orders on an exchange was tried.
+Evidence = Literal["tested against the simulator", "recorded replies", "untested"]
+#: What makes a request that arrives late have no effect.
+DeadlineKind = Literal["timestamp", "parameter", "header", "token"]
+
+
+class OrderQuery(Struct, frozen=True):
+    """A call that finds an order by its client order id."""
+
+    method: str
+    """Method of CCXT; `fetch_order` takes (id, symbol), the others (symbol, since, limit)."""
+    id_param: str | None
+    """Parameter that carries the client order id; None: the list is searched for it."""
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    list_path: tuple[str, ...] = ()
+    """Where the answer has its list or table of orders; empty: the answer is one order."""
+
+
+class Dialect(Struct, frozen=True, kw_only=True):
+    """Private orders on spot markets of one exchange."""
+
+    id_param: str
+    """Parameter of `create_order` that carries the client order id."""
+    stop_id_params: tuple[str, ...] = ()
+    """Parameters of a stop that carry it in addition."""
+    buys_by: Literal["amount", "cost"] = "amount"
+    """What a market buy states: base currency, or quote currency to spend."""
+    cost_params: Mapping[str, Any] | None = None
+    """Sent with a market buy that states its cost; None: only an amount can be stated."""
+    stop_price_param: str
+    """Parameter of the price that triggers a stop."""
+    stop_params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    stop_kinds: tuple[Literal["market", "limit"], ...] = ("market", "limit")
+    """What a triggered stop becomes."""
+    is_stop_replaceable: bool = False
+    """Whether one request cancels a stop and places the next."""
+    is_fired_stop_new: bool = False
+    """Whether a triggered stop becomes another order, whose id the stop's answer names."""
+    cancel_id_param: str | None
+    """Parameter of `cancel_order` for the client order id; None: only the exchange's id works."""
+    stop_cancel_params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    queries: tuple[OrderQuery, ...]
+    """Together they find any order; it is absent where all of them have answered without it."""
+    stop_queries: tuple[OrderQuery, ...] = ()
+    """The same for stops; empty: as other orders."""
+    deadline: DeadlineKind
+    window_ms: int = 5_000
+    """How long after its intent an order may still arrive and have an effect."""
+    trades_limit: int
+    """Own trades in one answer at most."""
+    trades_path: tuple[str, ...]
+    """Where an answer has its own trades."""
+    trades_paging: Literal["fromId", "ofs", "after", "cursor"]
+    """Parameter that asks for the next page of own trades."""
+    trades_window_ms: int | None = None
+    """Longest range of one question for own trades; None: any."""
+    has_fills: bool = False
+    """Whether the answer to `create_order` has the fills, so that no look-up is needed."""
+    client_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Options that the CCXT client needs."""
+    first_call: str | None = None
+    """Method of CCXT that asks about the account before the first order; call it at the start."""
+    evidence: Evidence = "untested"
+    corrections: tuple[str, ...] = ()
+    """What CCXT sends wrongly where it is not corrected."""
+
+
+_DAY_MS: Final = 86_400_000
+_BINANCE: Final = Dialect(
+    id_param="newClientOrderId",
+    stop_price_param="stopLossPrice",
+    cost_params={},
+    is_stop_replaceable=True,
+    cancel_id_param="origClientOrderId",
+    queries=(OrderQuery("fetch_order", "origClientOrderId"),),
+    deadline="timestamp",
+    trades_limit=1_000,
+    trades_path=(),
+    trades_paging="fromId",
+    has_fills=True,
+    evidence="tested against the simulator",
+    corrections=(
+        "edit_order of a market order ignores stopLossPrice: it replaces a stop by a market order",
+    ),
+)
+DIALECTS: Final[Mapping[str, Dialect]] = {
+    "binance": _BINANCE,
+    "kraken": Dialect(
+        id_param="clientOrderId",
+        stop_price_param="stopLossPrice",
+        cost_params={},
+        cancel_id_param="clientOrderId",
+        queries=(
+            OrderQuery(
+                "fetch_open_orders", "clientOrderId", {"trades": True}, ("result", "open")
+            ),
+            OrderQuery(
+                "fetch_closed_orders", "clientOrderId", {"trades": True}, ("result", "closed")
+            ),
+        ),
+        deadline="parameter",
+        trades_limit=50,
+        trades_path=("result", "trades"),
+        trades_paging="ofs",
+        corrections=(
+            "fetch_order ignores the client order id: it asks for userref=ID&txid=None",
+            "triggerPrice is no stop: a market order goes out at once",
+        ),
+    ),
+    "okx": Dialect(
+        id_param="clientOrderId",
+        stop_id_params=("algoClOrdId",),
+        stop_price_param="triggerPrice",
+        cost_params={"tgtCcy": "quote_ccy"},
+        is_fired_stop_new=True,
+        cancel_id_param="clientOrderId",
+        stop_cancel_params={"trigger": True},
+        queries=(OrderQuery("fetch_order", "clientOrderId"),),
+        stop_queries=(OrderQuery("fetch_order", "clientOrderId", {"trigger": True}),),
+        deadline="header",
+        trades_limit=100,
+        trades_path=("data",),
+        trades_paging="after",
+        corrections=(
+            "stopLossPrice is a margin order (tdMode cross), triggerPrice one for cash",
+            "the client order id of a stop goes out as clOrdId, where OKX reads algoClOrdId",
+        ),
+    ),
+    "bybit": Dialect(
+        id_param="clientOrderId",
+        stop_price_param="triggerPrice",
+        stop_params={"orderFilter": "tpslOrder"},
+        cost_params={},
+        cancel_id_param="orderLinkId",
+        stop_cancel_params={"orderFilter": "tpslOrder"},
+        queries=(
+            OrderQuery("fetch_open_orders", "orderLinkId", {}, ("result", "list")),
+            OrderQuery(
+                "fetch_canceled_and_closed_orders", "orderLinkId", {}, ("result", "list")
+            ),
+        ),
+        deadline="timestamp",
+        trades_limit=100,
+        trades_path=("result", "list"),
+        trades_paging="cursor",
+        trades_window_ms=7 * _DAY_MS,
+        client_options={"recvWindow": 5_000},
+        first_call="is_unified_enabled",
+        corrections=(
+            "cancel_order ignores clientOrderId: it takes orderLinkId",
+            "fetch_order asks for orderId=None, so orders are listed by orderLinkId",
+            "a price that is passed with a market buy turns its amount into a cost",
+            "the first order asks two questions about the account before it is sent",
+        ),
+    ),
+    "coinbase": Dialect(
+        id_param="client_order_id",
+        buys_by="cost",
+        cost_params={},
+        stop_price_param="stopLossPrice",
+        stop_kinds=("limit",),
+        cancel_id_param=None,
+        queries=(OrderQuery("fetch_orders", None, {}, ("orders",)),),
+        deadline="token",
+        window_ms=120_000,
+        trades_limit=250,
+        trades_path=("fills",),
+        trades_paging="cursor",
+        corrections=(
+            "clientOrderId is dropped, so that an order gets an id of CCXT's",
+            "triggerPrice of a sell is a stop upwards: it sells at once",
+        ),
+    ),
+}  # fmt: skip
+
+
+def dialect_of(exchange: str) -> Dialect:
+    """Return how private orders go to an exchange.
+
+    Args:
+        exchange: CCXT exchange id, or `simulator`, which speaks Binance's dialect.
+
+    Raises:
+        UsageError: no live orders on that exchange; the text lists the exchanges that have them.
+    """
+    dialect = DIALECTS.get("binance" if exchange == SIMULATOR_ID else exchange)
+    if dialect is None:
+        raise UsageError(
+            f"no live orders on {exchange}: how it takes, cancels and finds orders was not "
+            f"looked at; live orders go to {', '.join((*DIALECTS, SIMULATOR_ID))}",
+            setting="exchange",
+        )
+    return dialect
+
+
+def check_evidence(exchange: str, *, is_untested_allowed: bool) -> None:
+    """Refuse live orders on an exchange where they were tried against no exchange or simulator.
+
+    Args:
+        exchange: CCXT exchange id, or `simulator`.
+        is_untested_allowed: Whether the user has accepted that (`--untested-exchange`).
+
+    Raises:
+        UsageError: such an exchange, and the user has not accepted it.
+    """
+    evidence = dialect_of(exchange).evidence
+    if evidence != "tested against the simulator" and not is_untested_allowed:
+        raise UsageError(
+            f"live orders on {exchange} are {evidence}: docs/exchanges.md says what was tried; "
+            "add --untested-exchange to send them all the same",
+            setting="exchange",
+        )

@@ -1,0 +1,324 @@
+"""The exact call of CCXT for each private request of an order; nothing is sent here.
+
+A market order never has a price: for several exchanges CCXT would turn its amount into a cost.
+Amounts and prices are texts of Decimals, already rounded to the market's steps.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from msgspec import Struct, field
+
+from onetape.core.errors import UsageError
+from onetape.core.trading import Side
+from onetape.exchange.dialects import Dialect, OrderQuery
+
+#: Client order ids that all exchanges take: 32 hexadecimal digits.
+_ID_LENGTH: Final = 32
+_HEX: Final = frozenset("0123456789abcdef")
+
+
+class SendWindow(Struct, frozen=True):
+    """When a request was intended, and until when it may have an effect, by the exchange's time."""
+
+    intended_ms: int
+    """Exchange time of the intent, epoch milliseconds; the request states it, however late."""
+    window_ms: int
+
+    @property
+    def deadline_ms(self) -> int:
+        """Return from when on (epoch milliseconds, exchange time) the request has no effect."""
+        return self.intended_ms + self.window_ms
+
+
+class OrderTerms(Struct, frozen=True):
+    """What is ordered."""
+
+    client_order_id: str
+    symbol: str
+    """CCXT spot symbol."""
+    side: Side
+    amount: Decimal | None
+    """Base currency; None only for a buy that states its cost."""
+    cost: Decimal | None = None
+    """Quote currency to spend; only for market buys."""
+
+
+class CcxtCall(Struct, frozen=True):
+    """A method of a CCXT client with all that it is called with."""
+
+    method: str
+    args: tuple[Any, ...]
+    params: Mapping[str, Any]
+    window: SendWindow | None = None
+    """For requests that must have no effect when they arrive late."""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """HTTP headers in addition to those of CCXT."""
+    list_path: tuple[str, ...] | None = None
+    """Where a complete answer has its list; None: the answer is one order."""
+    is_pinned: bool = False
+    """Whether the request states the time of its intent instead of that of the send."""
+
+
+def market_order(dialect: Dialect, terms: OrderTerms, intended_ms: int) -> CcxtCall:
+    """Return the call that buys or sells at the market.
+
+    Args:
+        dialect: Of the exchange.
+        terms: A cost only where the dialect can state one.
+        intended_ms: Exchange time of the intent, epoch milliseconds.
+
+    Raises:
+        UsageError: the exchange cannot take the order like this.
+    """
+    _check_terms(terms)
+    params: dict[str, Any] = {dialect.id_param: terms.client_order_id}
+    if terms.cost is not None:
+        if terms.side != "buy" or dialect.cost_params is None:
+            raise UsageError("a market order that states its cost must be a buy")
+        params |= {**dialect.cost_params, "cost": text_of(terms.cost)}
+    elif terms.side == "buy" and dialect.buys_by == "cost":
+        raise UsageError("this exchange buys by cost: state the cost, not the amount")
+    amount = None if terms.cost is not None else _amount_text(terms)
+    args = (terms.symbol, "market", terms.side, amount, None)
+    return _with_deadline(dialect, "create_order", args, params, intended_ms)
+
+
+def stop_order(
+    dialect: Dialect,
+    terms: OrderTerms,
+    intended_ms: int,
+    *,
+    trigger: Decimal,
+    limit: Decimal | None = None,
+) -> CcxtCall:
+    """Return the call that places a protective stop: a sell once the price falls to `trigger`.
+
+    Args:
+        dialect: Of the exchange.
+        terms: A sell.
+        intended_ms: Exchange time of the intent, epoch milliseconds.
+        trigger: Price in quote currency.
+        limit: Lowest price of the sell; None: a market sell.
+
+    Raises:
+        UsageError: the exchange has no such stop.
+    """
+    _check_stop(dialect, terms, limit)
+    params: dict[str, Any] = {
+        **dict.fromkeys((dialect.id_param, *dialect.stop_id_params), terms.client_order_id),
+        dialect.stop_price_param: text_of(trigger),
+        **dialect.stop_params,
+    }
+    args = (
+        terms.symbol,
+        "market" if limit is None else "limit",
+        "sell",
+        _amount_text(terms),
+        None if limit is None else text_of(limit),
+    )
+    return _with_deadline(dialect, "create_order", args, params, intended_ms)
+
+
+def replace_stop(
+    dialect: Dialect,
+    terms: OrderTerms,
+    intended_ms: int,
+    *,
+    replaced_id: str,
+    trigger: Decimal,
+    limit: Decimal | None = None,
+) -> CcxtCall:
+    """Return the call that cancels a stop and places another in one request.
+
+    Where the cancel fails, the exchange places nothing.
+
+    Args:
+        dialect: Of the exchange.
+        terms: The new stop.
+        intended_ms: Exchange time of the intent, epoch milliseconds.
+        replaced_id: Client order id of the stop that is cancelled.
+        trigger: Price in quote currency.
+        limit: Lowest price of the sell; None: a market sell.
+
+    Raises:
+        UsageError: the exchange cannot do both in one request.
+    """
+    _check_stop(dialect, terms, limit)
+    if not dialect.is_stop_replaceable:
+        raise UsageError("this exchange replaces no stop in one request: cancel it, then place one")
+    params = {
+        dialect.id_param: terms.client_order_id,
+        "cancelOrigClientOrderId": replaced_id,
+        "stopPrice": text_of(trigger),
+    }
+    args = (
+        None,
+        terms.symbol,
+        "STOP_LOSS" if limit is None else "STOP_LOSS_LIMIT",
+        "sell",
+        _amount_text(terms),
+        None if limit is None else text_of(limit),
+    )
+    return _with_deadline(dialect, "edit_order", args, params, intended_ms)
+
+
+def cancel_order(
+    dialect: Dialect,
+    client_order_id: str,
+    symbol: str,
+    *,
+    exchange_order_id: str | None = None,
+    is_stop: bool = False,
+) -> CcxtCall:
+    """Return the call that cancels an order.
+
+    A cancel that arrives late does no harm, so it has no deadline.
+
+    Args:
+        dialect: Of the exchange.
+        client_order_id: Of the order.
+        symbol: CCXT spot symbol.
+        exchange_order_id: The exchange's id; where the client order id does, it is not used.
+        is_stop: Whether the order is a protective stop.
+
+    Raises:
+        UsageError: the exchange cancels by its own id only, and that is not known.
+    """
+    params: dict[str, Any] = dict(dialect.stop_cancel_params) if is_stop else {}
+    if dialect.cancel_id_param is not None:
+        params[dialect.cancel_id_param] = client_order_id
+        return CcxtCall("cancel_order", (None, symbol), params)
+    if exchange_order_id is None:
+        raise UsageError(
+            "this exchange cancels an order by its own id only, which is not known yet: look the "
+            "order up first"
+        )
+    return CcxtCall("cancel_order", (exchange_order_id, symbol), params)
+
+
+def look_up_order(
+    dialect: Dialect, client_order_id: str, symbol: str, *, since_ms: int, is_stop: bool = False
+) -> tuple[CcxtCall, ...]:
+    """Return the calls that find an order by its client order id, in the order to call them.
+
+    The order is absent only where all of them have complete answers without it.
+
+    Args:
+        dialect: Of the exchange.
+        client_order_id: Of the order.
+        symbol: CCXT spot symbol.
+        since_ms: Before the intent of the order, epoch milliseconds; lists begin there.
+        is_stop: Whether the order is a protective stop.
+    """
+    queries = (dialect.stop_queries if is_stop else ()) or dialect.queries
+    return tuple(_query(one, client_order_id, symbol, since_ms) for one in queries)
+
+
+def open_orders(dialect: Dialect, symbol: str, *, of_stops: bool = False) -> CcxtCall:
+    """Return the call that lists the open orders of a market, those of other programs included.
+
+    Args:
+        dialect: Of the exchange.
+        symbol: CCXT spot symbol.
+        of_stops: List the stops, where the exchange keeps them apart from other orders.
+    """
+    params = dict(dialect.stop_cancel_params) if of_stops else {}
+    paths = {one.method: one.list_path for one in dialect.queries}
+    path = paths.get("fetch_open_orders") or paths.get("fetch_orders") or dialect.trades_path
+    return CcxtCall("fetch_open_orders", (symbol,), params, list_path=path)
+
+
+def own_trades_page(
+    dialect: Dialect,
+    symbol: str,
+    *,
+    since_ms: int,
+    until_ms: int | None = None,
+    position: str | None = None,
+) -> CcxtCall:
+    """Return the call for one page of the account's own trades in a market.
+
+    Args:
+        dialect: Of the exchange.
+        symbol: CCXT spot symbol.
+        since_ms: First time, epoch milliseconds.
+        until_ms: Last time; None where the dialect's window does not demand one.
+        position: Where the page before ended, as the dialect's paging has it; None: first page.
+    """
+    params: dict[str, Any] = {}
+    since: int | None = since_ms
+    window_ms = dialect.trades_window_ms
+    if until_ms is None and window_ms is not None:
+        until_ms = since_ms + window_ms
+    if until_ms is not None:
+        params["until"] = until_ms
+    if position is not None:
+        params[dialect.trades_paging] = position
+        if dialect.trades_paging == "fromId":
+            # Binance refuses an id together with times.
+            since = None
+            params.pop("until", None)
+    # Kraken's limit would only cut the answer, after the next page's position was computed.
+    limit = None if dialect.trades_paging == "ofs" else dialect.trades_limit
+    args = (symbol, since, limit)
+    return CcxtCall("fetch_my_trades", args, params, list_path=dialect.trades_path)
+
+
+def text_of(value: Decimal) -> str:
+    """Return a decimal without an exponent: CCXT passes it on as it is."""
+    return f"{value:f}"
+
+
+def _query(query: OrderQuery, client_order_id: str, symbol: str, since_ms: int) -> CcxtCall:
+    params: dict[str, Any] = dict(query.params)
+    if query.id_param is not None:
+        params[query.id_param] = client_order_id
+    if query.method == "fetch_order":
+        return CcxtCall(query.method, (None, symbol), params)
+    # With an id the exchange searches all of its orders; without one the list begins somewhere.
+    since = since_ms if query.id_param is None else None
+    return CcxtCall(query.method, (symbol, since, None), params, list_path=query.list_path)
+
+
+def _with_deadline(
+    dialect: Dialect, method: str, args: tuple[Any, ...], params: dict[str, Any], intended_ms: int
+) -> CcxtCall:
+    window = SendWindow(intended_ms, dialect.window_ms)
+    headers: dict[str, str] = {}
+    is_pinned = dialect.deadline in ("timestamp", "token")
+    if dialect.deadline == "parameter":
+        moment = datetime.fromtimestamp(window.deadline_ms / 1_000, UTC)
+        text = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        params = {**params, "deadline": text}
+    elif dialect.deadline == "header":
+        headers = {"expTime": str(window.deadline_ms)}
+    elif method in ("create_order", "edit_order") and dialect.id_param == "newClientOrderId":
+        params = {**params, "timestamp": intended_ms, "recvWindow": dialect.window_ms}
+    return CcxtCall(method, args, params, window, headers, is_pinned=is_pinned)
+
+
+def _check_terms(terms: OrderTerms) -> None:
+    name = terms.client_order_id
+    if len(name) != _ID_LENGTH or not set(name) <= _HEX:
+        raise UsageError(f"a client order id has 32 hexadecimal digits, found {name!r}")
+    for value in (terms.amount, terms.cost):
+        if value is not None and not (value.is_finite() and value > 0):
+            raise UsageError(f"an order's amount and cost must be above 0, found {value}")
+    if (terms.amount is None) == (terms.cost is None):
+        raise UsageError("an order states either its amount or its cost")
+
+
+def _check_stop(dialect: Dialect, terms: OrderTerms, limit: Decimal | None) -> None:
+    _check_terms(terms)
+    if terms.side != "sell" or terms.amount is None:
+        raise UsageError("a protective stop is a sell that states its amount")
+    kind = "market" if limit is None else "limit"
+    if kind not in dialect.stop_kinds:
+        raise UsageError(f"this exchange has no stop that becomes a {kind} order")
+
+
+def _amount_text(terms: OrderTerms) -> str | None:
+    return None if terms.amount is None else text_of(terms.amount)

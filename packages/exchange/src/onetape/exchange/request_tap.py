@@ -1,0 +1,116 @@
+"""Performs calls of CCXT for private requests and keeps what the exchange really answered.
+
+A call states the time of its intent where its dialect needs that, so that a request that a
+suspended process sends late has no effect. Nothing is repeated here.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final
+
+from onetape.exchange.order_calls import CcxtCall
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """What became of the HTTP request of one call; nothing of it is secret."""
+
+    is_sent: bool = False
+    """Whether a request was handed to the network; False: the exchange knows nothing of it."""
+    http_method: str = ""
+    status: int | None = None
+    """HTTP status of the answer; None: there was none."""
+    body: str = ""
+    """Of the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """How a call ended: a value or an error, and the answer behind it."""
+
+    value: Any
+    error: Exception | None
+    record: RequestRecord
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    call: CcxtCall
+    record: RequestRecord
+
+
+class RequestTap:
+    """Sits in a CCXT client, between it and the network."""
+
+    def __init__(self, client: Any, market_ms: Callable[[], int]) -> None:
+        """Put ourselves into the client's places for its time, signature, request and answer.
+
+        Args:
+            client: Of CCXT's asynchronous classes, used for private requests only.
+            market_ms: The exchange's time, epoch milliseconds.
+        """
+        self._client = client
+        self._market_ms = market_ms
+        self._sign: Callable[..., dict[str, Any]] = client.sign
+        self._fetch: Callable[..., Awaitable[Any]] = client.fetch
+        # Tasks of one client run at the same time, and CCXT remembers the last answer only.
+        self._running: Final[ContextVar[_Running | None]] = ContextVar("running", default=None)
+        client.milliseconds = self._time_ms
+        client.sign = self._signed
+        client.fetch = self._fetched
+        client.on_rest_response = self._answered
+
+    async def perform(self, call: CcxtCall) -> CallResult:
+        """Carry out a call once and return how it ended; every error of it is in the result."""
+        record = RequestRecord()
+        token = self._running.set(_Running(call, record))
+        try:
+            method: Callable[..., Awaitable[Any]] = getattr(self._client, call.method)
+            # A copy: CCXT writes into the parameters that it is given.
+            value = await method(*call.args, params=dict(call.params))
+        except Exception as error:
+            return CallResult(None, error, record)
+        finally:
+            self._running.reset(token)
+        return CallResult(value, None, record)
+
+    def _time_ms(self) -> int:
+        running = self._running.get()
+        if running is not None and running.call.is_pinned and running.call.window is not None:
+            return running.call.window.intended_ms
+        return self._market_ms()
+
+    def _signed(self, *args: Any, **named: Any) -> dict[str, Any]:
+        request = self._sign(*args, **named)
+        running = self._running.get()
+        if running is not None and running.call.headers:
+            request["headers"] = {**(request.get("headers") or {}), **running.call.headers}
+        return request
+
+    async def _fetched(
+        self, url: str, method: str = "GET", headers: Any = None, body: Any = None
+    ) -> Any:
+        running = self._running.get()
+        if running is not None:
+            running.record.is_sent = True
+            running.record.http_method = method
+        return await self._fetch(url, method, headers, body)
+
+    def _answered(
+        self,
+        status: int,
+        reason: str,
+        url: str,
+        method: str,
+        headers: Mapping[str, str],
+        body: str,
+        *request: object,
+    ) -> str:
+        """Take CCXT's place for a hook of its own: called with each answer, returns the body."""
+        del reason, url, method, headers, request
+        running = self._running.get()
+        if running is not None:
+            running.record.status = status
+            running.record.body = body
+        return body.strip()

@@ -1,0 +1,395 @@
+"""The HTTP requests that CCXT builds for orders, by exchange; only its `fetch` is replaced."""
+
+import asyncio
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import ccxt.async_support as ccxt_async
+import pytest
+
+from onetape.core.errors import UsageError
+from onetape.exchange.dialects import DIALECTS, check_evidence, dialect_of
+from onetape.exchange.order_calls import (
+    CcxtCall,
+    OrderTerms,
+    cancel_order,
+    look_up_order,
+    market_order,
+    open_orders,
+    own_trades_page,
+    replace_stop,
+    stop_order,
+)
+from onetape.exchange.request_tap import RequestTap
+
+#: 2024-03-01 00:20 UTC.
+INTENDED_MS = 1_709_252_400_000
+#: The process was suspended between the intent and the send.
+NOW_MS = INTENDED_MS + 9_000
+ORDER = "da8e4ad59b78481c93e589746b0cf91f"
+OLD = "00000000000000000000000000000001"
+NAMES = {
+    "binance": "BTCUSDT", "kraken": "XXBTZUSD", "okx": "BTC-USDT", "bybit": "BTCUSDT",
+    "coinbase": "BTC-USDT",
+}  # fmt: skip
+BUY = OrderTerms(ORDER, "BTC/USDT", "buy", Decimal("0.0123"))
+BUY_COST = OrderTerms(ORDER, "BTC/USDT", "buy", None, Decimal("20.5"))
+SELL = OrderTerms(ORDER, "BTC/USDT", "sell", Decimal("0.0123"))
+#: What says who sends and when, and is checked apart or is a signature.
+UNCOMPARED = {"signature", "nonce"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What would have gone out."""
+
+    method: str
+    path: str
+    values: Mapping[str, Any]
+    """Of the query or the body, whichever there is."""
+    headers: Mapping[str, str]
+
+
+def client_of(exchange: str) -> Any:
+    client: Any = getattr(ccxt_async, exchange)(
+        {
+            "apiKey": "key",
+            "secret": "c2VjcmV0c2VjcmV0",
+            "password": "phrase",
+            "enableRateLimit": False,
+            "options": dict(dialect_of(exchange).client_options),
+        }
+    )
+    client.timeout_on_exit = 0
+    client.set_markets([_market(NAMES[exchange])])
+    return client
+
+
+def _market(name: str) -> dict[str, Any]:
+    return {
+        "id": name, "symbol": "BTC/USDT", "base": "BTC", "quote": "USDT", "baseId": "BTC",
+        "quoteId": "USDT", "type": "spot", "spot": True, "margin": False, "swap": False,
+        "future": False, "option": False, "contract": False, "active": True, "linear": None,
+        "inverse": None, "limits": {}, "precision": {"price": 0.01, "amount": 0.0001},
+        "info": {"orderTypes": ["LIMIT", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT"]},
+    }  # fmt: skip
+
+
+def requests_of(exchange: str, calls: Iterable[CcxtCall]) -> list[Request]:
+    """Return the requests that go out for calls, each once, in their order."""
+    sent: list[Request] = []
+
+    async def fetch(url: str, method: str, headers: Mapping[str, str], body: str | None) -> Any:
+        parts = urlsplit(url)
+        sent.append(Request(method, parts.path, _values(parts.query, body), headers))
+        if parts.path.endswith("query-api"):
+            return {"retCode": 0, "result": {"uta": 1, "unified": 0}}
+        return {}
+
+    async def work() -> None:
+        client = client_of(exchange)
+        client.fetch = fetch
+        tap = RequestTap(client, lambda: NOW_MS)
+        first = dialect_of(exchange).first_call
+        if first is not None:
+            await getattr(client, first)()
+            sent.clear()
+        for call in calls:
+            await tap.perform(call)
+        await client.close()
+
+    asyncio.run(work())
+    return sent
+
+
+def _values(query: str, body: str | None) -> Mapping[str, Any]:
+    if body and body[0] in "[{":
+        document: Any = json.loads(body)
+        values: Mapping[str, Any] = document[0] if body[0] == "[" else document
+        return values
+    pairs = dict(parse_qsl(body or query, keep_blank_values=True))
+    return {name: value for name, value in pairs.items() if name not in UNCOMPARED}
+
+
+def one_request(exchange: str, call: CcxtCall) -> Request:
+    [request] = requests_of(exchange, [call])
+    return request
+
+
+#: What goes out in addition to the order, where the dialect has its deadline in the request.
+PINNED = {"timestamp": str(INTENDED_MS), "recvWindow": "5000"}
+BY_AMOUNT = {
+    "binance": (
+        "/api/v3/order",
+        {
+            "symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "0.0123",
+            "newClientOrderId": ORDER, "newOrderRespType": "FULL", **PINNED,
+        },
+    ),
+    "kraken": (
+        "/0/private/AddOrder",
+        {
+            "pair": "XXBTZUSD", "type": "buy", "ordertype": "market", "volume": "0.0123",
+            "cl_ord_id": ORDER, "deadline": "2024-03-01T00:20:05.000Z",
+        },
+    ),
+    "okx": (
+        "/api/v5/trade/batch-orders",
+        {
+            "instId": "BTC-USDT", "side": "buy", "ordType": "market", "sz": "0.0123",
+            "tdMode": "cash", "tgtCcy": "base_ccy", "clOrdId": ORDER,
+        },
+    ),
+    "bybit": (
+        "/v5/order/create",
+        {
+            "category": "spot", "symbol": "BTCUSDT", "side": "Buy", "orderType": "Market",
+            "marketUnit": "baseCoin", "qty": "0.0123", "orderLinkId": ORDER,
+        },
+    ),
+}  # fmt: skip
+BY_COST = {
+    "binance": {"quoteOrderQty": "20.5"},
+    "kraken": {"volume": "20.5", "oflags": "viqc"},
+    "okx": {"sz": "20.5", "tgtCcy": "quote_ccy", "tdMode": "cash"},
+    "bybit": {"qty": "20.5"},
+    "coinbase": {"order_configuration": {"market_market_ioc": {"quote_size": "20.5"}}},
+}
+
+
+@pytest.mark.parametrize("exchange", list(BY_AMOUNT))
+def test_a_market_buy_by_amount_is_sent_with_its_id_and_no_price(exchange: str) -> None:
+    path, values = BY_AMOUNT[exchange]
+    request = one_request(exchange, market_order(dialect_of(exchange), BUY, INTENDED_MS))
+    assert (request.method, request.path, request.values) == ("POST", path, values)
+
+
+@pytest.mark.parametrize("exchange", list(BY_COST))
+def test_a_market_buy_by_cost_states_quote_currency(exchange: str) -> None:
+    request = one_request(exchange, market_order(dialect_of(exchange), BUY_COST, INTENDED_MS))
+    assert request.values.items() >= BY_COST[exchange].items()
+    assert "price" not in request.values
+
+
+def test_coinbase_buys_by_cost_only_and_sells_by_amount_under_our_id() -> None:
+    dialect = dialect_of("coinbase")
+    with pytest.raises(UsageError, match="buys by cost"):
+        market_order(dialect, BUY, INTENDED_MS)
+    request = one_request("coinbase", market_order(dialect, SELL, INTENDED_MS))
+    assert (request.method, request.path) == ("POST", "/api/v3/brokerage/orders")
+    assert request.values == {
+        "client_order_id": ORDER, "product_id": "BTC-USDT", "side": "SELL",
+        "order_configuration": {"market_market_ioc": {"base_size": "0.0123"}},
+    }  # fmt: skip
+
+
+STOPS = {
+    "binance": {"type": "STOP_LOSS", "stopPrice": "61200.5", "quantity": "0.0123", "side": "SELL"},
+    "kraken": {
+        "type": "sell", "ordertype": "stop-loss", "price": "61200.5", "volume": "0.0123",
+        "cl_ord_id": ORDER,
+    },
+    "okx": {
+        "ordType": "trigger", "triggerPx": "61200.5", "orderPx": "-1", "sz": "0.0123",
+        "side": "sell", "tdMode": "cash", "algoClOrdId": ORDER, "clOrdId": ORDER,
+    },
+    "bybit": {
+        "orderFilter": "tpslOrder", "triggerPrice": "61200.5", "orderType": "Market",
+        "side": "Sell", "qty": "0.0123", "marketUnit": "baseCoin", "orderLinkId": ORDER,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("exchange", list(STOPS))
+def test_a_stop_is_a_conditional_sell_of_coins_that_are_held(exchange: str) -> None:
+    call = stop_order(dialect_of(exchange), SELL, INTENDED_MS, trigger=Decimal("61200.5"))
+    request = one_request(exchange, call)
+    assert request.method == "POST"
+    assert request.values.items() >= STOPS[exchange].items()
+    assert not {"reduceOnly", "stopLossPrice", "slTriggerPx"} & set(request.values)
+
+
+def test_coinbases_stop_of_a_sell_points_downwards_and_has_a_limit() -> None:
+    dialect = dialect_of("coinbase")
+    with pytest.raises(UsageError, match="no stop that becomes a market order"):
+        stop_order(dialect, SELL, INTENDED_MS, trigger=Decimal(61_200))
+    call = stop_order(
+        dialect, SELL, INTENDED_MS, trigger=Decimal("61200.5"), limit=Decimal("60900")
+    )
+    assert one_request("coinbase", call).values["order_configuration"] == {
+        "stop_limit_stop_limit_gtc": {
+            "base_size": "0.0123", "limit_price": "60900", "stop_price": "61200.5",
+            "stop_direction": "STOP_DIRECTION_STOP_DOWN",
+        }
+    }  # fmt: skip
+
+
+def test_binance_replaces_a_stop_by_a_stop_and_not_by_a_market_order() -> None:
+    dialect = dialect_of("binance")
+    call = replace_stop(dialect, SELL, INTENDED_MS, replaced_id=OLD, trigger=Decimal("61300.5"))
+    request = one_request("binance", call)
+    assert (request.method, request.path) == ("POST", "/api/v3/order/cancelReplace")
+    expected = {
+        "type": "STOP_LOSS", "stopPrice": "61300.5", "quantity": "0.0123", "side": "SELL",
+        "cancelReplaceMode": "STOP_ON_FAILURE", "cancelOrigClientOrderId": OLD,
+        "newClientOrderId": ORDER, **PINNED,
+    }  # fmt: skip
+    assert request.values.items() >= expected.items()
+    assert "cancelOrderId" not in request.values
+    with pytest.raises(UsageError, match="in one request"):
+        replace_stop(
+            dialect_of("kraken"), SELL, INTENDED_MS, replaced_id=OLD, trigger=Decimal(61_300)
+        )
+
+
+CANCELS = {
+    ("binance", False): ("DELETE", "/api/v3/order", {"origClientOrderId": ORDER}),
+    ("kraken", False): ("POST", "/0/private/CancelOrder", {"cl_ord_id": ORDER}),
+    ("okx", False): ("POST", "/api/v5/trade/cancel-order", {"clOrdId": ORDER}),
+    ("okx", True): ("POST", "/api/v5/trade/cancel-algos", {"algoClOrdId": ORDER}),
+    ("bybit", False): (
+        "POST", "/v5/order/cancel", {"orderLinkId": ORDER, "orderFilter": "Order"},
+    ),
+    ("bybit", True): (
+        "POST", "/v5/order/cancel", {"orderLinkId": ORDER, "orderFilter": "tpslOrder"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("exchange", "is_stop"), list(CANCELS))
+def test_a_cancel_names_the_order_by_our_id_alone(exchange: str, is_stop: bool) -> None:
+    method, path, values = CANCELS[exchange, is_stop]
+    call = cancel_order(dialect_of(exchange), ORDER, "BTC/USDT", is_stop=is_stop)
+    request = one_request(exchange, call)
+    assert (request.method, request.path) == (method, path)
+    assert request.values.items() >= values.items()
+    assert not {"orderId", "ordId", "algoId", "txid"} & set(request.values)
+
+
+def test_coinbase_cancels_by_its_own_id_and_is_refused_without() -> None:
+    dialect = dialect_of("coinbase")
+    with pytest.raises(UsageError, match="by its own id only"):
+        cancel_order(dialect, ORDER, "BTC/USDT")
+    call = cancel_order(dialect, ORDER, "BTC/USDT", exchange_order_id="EX-1")
+    request = one_request("coinbase", call)
+    assert request.path == "/api/v3/brokerage/orders/batch_cancel"
+    assert request.values == {"order_ids": ["EX-1"]}
+
+
+LOOK_UPS = {
+    ("binance", False): [("GET", "/api/v3/order", {"origClientOrderId": ORDER})],
+    ("kraken", False): [
+        ("POST", "/0/private/OpenOrders", {"cl_ord_id": ORDER}),
+        ("POST", "/0/private/ClosedOrders", {"cl_ord_id": ORDER}),
+    ],
+    ("okx", False): [("GET", "/api/v5/trade/order", {"clOrdId": ORDER})],
+    ("okx", True): [("GET", "/api/v5/trade/order-algo", {"algoClOrdId": ORDER})],
+    ("bybit", False): [
+        ("GET", "/v5/order/realtime", {"orderLinkId": ORDER, "category": "spot"}),
+        ("GET", "/v5/order/history", {"orderLinkId": ORDER, "category": "spot"}),
+    ],
+    ("coinbase", False): [
+        (
+            "GET", "/api/v3/brokerage/orders/historical/batch",
+            {"product_id": "BTC-USDT", "start_date": "2024-03-01T00:20:00.000Z"},
+        ),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("exchange", "is_stop"), list(LOOK_UPS))
+def test_a_look_up_asks_by_our_id_or_lists_and_never_by_none(exchange: str, is_stop: bool) -> None:
+    calls = look_up_order(
+        dialect_of(exchange), ORDER, "BTC/USDT", since_ms=INTENDED_MS, is_stop=is_stop
+    )
+    requests = requests_of(exchange, calls)
+    expected = LOOK_UPS[exchange, is_stop]
+    assert [(one.method, one.path) for one in requests] == [one[:2] for one in expected]
+    for request, (_, _, values) in zip(requests, expected, strict=True):
+        assert request.values.items() >= values.items()
+        assert "None" not in request.values.values()
+        assert "orderStatus" not in request.values
+
+
+TRADES = {
+    "binance": {"startTime": str(INTENDED_MS), "limit": "1000", "symbol": "BTCUSDT"},
+    "kraken": {"start": str(INTENDED_MS // 1_000)},
+    "okx": {"begin": str(INTENDED_MS), "instId": "BTC-USDT"},
+    "bybit": {
+        "startTime": str(INTENDED_MS), "endTime": str(INTENDED_MS + 604_800_000), "limit": "100",
+    },
+    "coinbase": {"start_sequence_timestamp": "2024-03-01T00:20:00.000Z", "limit": "250"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("exchange", list(TRADES))
+def test_own_trades_are_asked_for_by_pages(exchange: str) -> None:
+    dialect = dialect_of(exchange)
+    first = own_trades_page(dialect, "BTC/USDT", since_ms=INTENDED_MS)
+    later = own_trades_page(dialect, "BTC/USDT", since_ms=INTENDED_MS, position="77")
+    requests = requests_of(exchange, [first, later])
+    assert requests[0].values.items() >= TRADES[exchange].items()
+    assert dialect.trades_paging not in requests[0].values
+    assert requests[1].values[dialect.trades_paging] == "77"
+
+
+def test_binance_asks_for_a_later_page_by_id_alone() -> None:
+    page = own_trades_page(dialect_of("binance"), "BTC/USDT", since_ms=1, until_ms=2, position="77")
+    assert not {"startTime", "endTime"} & set(one_request("binance", page).values)
+
+
+def test_a_send_after_a_suspension_states_the_time_of_its_intent() -> None:
+    for exchange, header in (("bybit", "X-BAPI-TIMESTAMP"), ("coinbase", "CB-ACCESS-TIMESTAMP")):
+        request = one_request(exchange, market_order(dialect_of(exchange), SELL, INTENDED_MS))
+        assert request.headers[header].startswith(str(INTENDED_MS // 1_000))
+    [okx] = requests_of("okx", [market_order(dialect_of("okx"), SELL, INTENDED_MS)])
+    assert okx.headers["expTime"] == str(INTENDED_MS + 5_000)
+    bybit = one_request("bybit", market_order(dialect_of("bybit"), SELL, INTENDED_MS))
+    assert bybit.headers["X-BAPI-RECV-WINDOW"] == "5000"
+
+
+@pytest.mark.parametrize("exchange", list(DIALECTS))
+def test_what_is_no_send_states_the_time_of_now(exchange: str) -> None:
+    request = one_request(exchange, open_orders(dialect_of(exchange), "BTC/USDT"))
+    stamps = [
+        value
+        for value in (*request.values.values(), *request.headers.values())
+        if str(value).startswith(str(INTENDED_MS // 1_000))
+    ]
+    assert not stamps
+    assert "expTime" not in request.headers
+
+
+@pytest.mark.parametrize(
+    ("terms", "text"),
+    [
+        (OrderTerms("entry-1", "BTC/USDT", "buy", Decimal(1)), "32 hexadecimal digits"),
+        (OrderTerms(ORDER, "BTC/USDT", "buy", Decimal(0)), "above 0"),
+        (OrderTerms(ORDER, "BTC/USDT", "buy", Decimal("NaN")), "above 0"),
+        (OrderTerms(ORDER, "BTC/USDT", "buy", Decimal(1), Decimal(1)), "either its amount or"),
+        (OrderTerms(ORDER, "BTC/USDT", "buy", None), "either its amount or"),
+        (OrderTerms(ORDER, "BTC/USDT", "sell", None, Decimal(1)), "must be a buy"),
+    ],
+)
+def test_an_order_without_sound_terms_is_refused(terms: OrderTerms, text: str) -> None:
+    with pytest.raises(UsageError, match=text):
+        market_order(dialect_of("binance"), terms, INTENDED_MS)
+
+
+def test_a_small_amount_has_no_exponent() -> None:
+    terms = OrderTerms(ORDER, "BTC/USDT", "sell", Decimal("1E-7"))
+    assert market_order(dialect_of("binance"), terms, INTENDED_MS).args[3] == "0.0000001"
+
+
+def test_live_orders_need_a_dialect_and_evidence_or_consent() -> None:
+    with pytest.raises(UsageError, match="no live orders on gate"):
+        dialect_of("gate")
+    check_evidence("binance", is_untested_allowed=False)
+    check_evidence("simulator", is_untested_allowed=False)
+    check_evidence("kraken", is_untested_allowed=True)
+    with pytest.raises(UsageError, match="--untested-exchange"):
+        check_evidence("kraken", is_untested_allowed=False)
