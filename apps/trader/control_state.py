@@ -6,18 +6,29 @@ from onetape.store.controls import read_controls
 from onetape.store.database import Store
 
 
-def read_control_state(store: Store, account: str) -> ControlState:
+def read_control_state(store: Store, account: str, symbol: str | None = None) -> ControlState:
     """Return what the stored commands of an account add up to.
+
+    Args:
+        store: The open database.
+        account: Whose.
+        symbol: The symbol that is traded; commands for another one close nothing. None: any.
 
     Raises:
         StoreError: the file cannot be read.
     """
     return fold_controls(
-        Control(number, verb, at_ms, given_by, bool(is_done))
-        for number, verb, at_ms, given_by, is_done in read_controls(store, account)
+        (
+            Control(number, verb, at_ms, given_by, bool(is_done), of_symbol, bool(applies_to_open))
+            for number, verb, at_ms, given_by, is_done, of_symbol, applies_to_open in read_controls(
+                store, account
+            )
+        ),
+        symbol,
     )
 
 
 def pause_text(pause: Control) -> str:
-    """Return who forbade entries, and since when."""
-    return f"paused by {pause.given_by} since {utc_text(pause.at_ms // 1_000)}"
+    """Return who forbade entries or orders of any kind, and since when."""
+    done = "halted" if pause.verb == "halt" else "paused"
+    return f"{done} by {pause.given_by} since {utc_text(pause.at_ms // 1_000)}"

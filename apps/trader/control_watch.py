@@ -1,4 +1,4 @@
-"""Carries out the commands of a person: pause, resume, exit and flatten."""
+"""Carries out the commands of a person: pause, resume, exit, halt and flatten."""
 
 import asyncio
 from typing import Final
@@ -7,6 +7,7 @@ from onetape.cli.output import print_line
 from onetape.exchange.rest import RestExchange
 from onetape.execution.controls import Control
 from onetape.store.controls import finish_control
+from trader.command_file import take_command_file
 from trader.control_state import pause_text, read_control_state
 from trader.exit_orders import ExitOrders
 from trader.exits import PaperExits
@@ -50,11 +51,24 @@ class ControlWatch:
             StoreError: the file cannot be read or written; nothing of the command is lost.
             SafetyRefusal: another process trades the account.
         """
-        found = read_control_state(self._job.store, self._job.session.account)
+        job = self._job
+        for line in take_command_file(job.store):
+            print_line(line)
+        found = read_control_state(job.store, job.session.account, job.key.symbol)
+        self._halt(found.halt)
         self._pause(found.pause)
         for control in found.closing:
             self._close(control)
         await asyncio.sleep(LOOK_SECONDS)
+
+    def _halt(self, halt: Control | None) -> None:
+        """Forbid orders of any kind, or allow them again."""
+        if halt is None:
+            self._orders.halt = None
+            return
+        cancelled = self._orders.halt_orders(pause_text(halt))
+        if cancelled is not None:
+            print_line(cancelled)
 
     def _pause(self, pause: Control | None) -> None:
         text = None if pause is None else pause_text(pause)
@@ -65,10 +79,10 @@ class ControlWatch:
             print_line("resumed: entries are allowed again")
             return
         account = self._job.session.account
-        print_line(
-            f"{text}: no entries; exits, stops and targets go on; end it with: "
-            f'uv run trader resume --account "{account}"'
-        )
+        what = "no entries; exits, stops and targets go on"
+        if self._orders.halt is not None:
+            what = "no order of any kind; an exit that becomes due is owed until then"
+        print_line(f'{text}: {what}; end it with: uv run trader resume --account "{account}"')
         cancelled = self._orders.cancel_entry(text)
         if cancelled is not None:
             print_line(cancelled)
@@ -81,7 +95,14 @@ class ControlWatch:
         elif self._orders.is_owed:
             print_line(f"{reason}: an exit is owed already")
         else:
-            print_line(f"{reason}: the position is sold at the newest price")
+            print_line(
+                f"{reason}: the position is sold at the newest price"
+                + (
+                    ""
+                    if self._orders.halt is None
+                    else f", once orders are allowed: {self._orders.halt}"
+                )
+            )
             self._exits.leave_for_command(reason)
         finish_control(self._job.store, control.number, done_ms=self._exchange.now_ms())
         self._exits.fill()

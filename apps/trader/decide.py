@@ -39,6 +39,7 @@ from trader.gap_backfiller import NEVER
 from trader.job import Job
 from trader.lease import Lease
 from trader.reconsider import CorrectionReview
+from trader.reentry import command_obstacle
 from trader.states import TraderStates
 from trader.stream_recorder import StreamRecorder
 
@@ -258,7 +259,9 @@ class Decider:
         if signal == BUY:
             gates["state"] = self._states.entry_obstacle or OK
         if signal == BUY and not holding and not is_repeated:
-            reentry = self._exits.entry_obstacle(timestamp, found.candles, found.signals)
+            reentry = self._exits.entry_obstacle(
+                timestamp, found.candles, found.signals
+            ) or command_obstacle(job.store, job.session, self._broker.trades, timestamp)
             gates["re-entry"] = reentry or OK
         blocked = obstacle(gates)
         wanted = _action(signal, holding=holding)
@@ -332,6 +335,8 @@ class Decider:
             order, obligation = self._exit_orders.make(
                 "market", decision.timestamp, close, seen, decision=decision.decision
             )
+            if self._exit_orders.halt is not None:
+                order = None
         if order is not None:
             self._lease.renew()
         insert_decision(self._job.store, decision, order, self._lease.fence, obligation=obligation)

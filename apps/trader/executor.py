@@ -124,7 +124,7 @@ class Executor:
             if kept is None and self._closes_position(left.order):
                 kept = self._open
             else:
-                self._cancel(now_ms, reason)
+                self.cancel(now_ms, reason)
         self._open = kept
         entries = sum(left.order.side == "buy" for left in self._unfinished)
         self._unfinished = []
@@ -318,10 +318,16 @@ class Executor:
         order = self.open_order
         if order is None or order.side != "buy":
             return None
-        self._cancel(now_ms, reason)
+        self.cancel(now_ms, reason)
         return "cancelled without a fill: the order to buy"
 
-    def _cancel(self, now_ms: int, reason: str) -> None:
+    def cancel(self, now_ms: int, reason: str) -> None:
+        """Cancel the open order, if there is one.
+
+        Raises:
+            StoreError: the order could not be cancelled; it stays open.
+            SafetyRefusal: another process trades the account, or changed the order.
+        """
         if self._open is None:
             return
         self._broker.cancel(self._open.order.client_order_id)

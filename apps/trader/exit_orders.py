@@ -14,9 +14,14 @@ from onetape.core.trading import ExitCause, ExitObligation, Order
 from onetape.core.untraded import is_untraded
 from onetape.engine import BarExit
 from onetape.exchange.rest import RestExchange
-from onetape.store.obligations import end_obligations_of_closed_positions, open_obligation
+from onetape.store.obligations import (
+    end_obligations_of_closed_positions,
+    open_obligation,
+    restore_obligation,
+)
 from onetape.store.orders import insert_order
 from onetape.store.reading import first_traded_after, has_volume, newest_row
+from trader.control_state import pause_text, read_control_state
 from trader.executor import Executor
 from trader.exit_journal import ExitJournal
 from trader.job import Job
@@ -57,6 +62,9 @@ class ExitOrders:
         self._lease = lease
         self._recorder = recorder
         self._journal = journal
+        halt = read_control_state(job.store, job.session.account).halt
+        self.halt: str | None = None if halt is None else pause_text(halt)
+        """Which command of a person forbids orders of any kind, in words; None: no command does."""
         end_obligations_of_closed_positions(
             job.store,
             job.session,
@@ -130,24 +138,38 @@ class ExitOrders:
     ) -> str:
         """Sell at the price that a candle reached while it was watched; return what happened.
 
+        While orders are forbidden the exit is owed.
+
         Raises:
             StoreError: order or trade could not be stored.
             SafetyRefusal: another process trades the account.
         """
         self._lease.renew()
+        if self.halt is not None:
+            return self._owe(obligation)
         now_ms = self._exchange.now_ms()
         return self._broker.leave(order, obligation, candle, found, now_ms)
 
     def send_late(self, order: Order, obligation: ExitObligation) -> None:
         """Send an exit whose price has passed already; it is filled at the first fresh price.
 
+        While orders are forbidden the exit is owed.
+
         Raises:
             StoreError: the order could not be stored.
             SafetyRefusal: another process trades the account.
         """
         self._lease.renew()
+        if self.halt is not None:
+            self._owe(obligation)
+            return
         insert_order(self._job.store, order, self._lease.fence, obligation=obligation)
         self._broker.place(order, self._exchange.now_ms())
+
+    def _owe(self, obligation: ExitObligation) -> str:
+        """Store an exit while orders are forbidden; return what it waits for, in words."""
+        restore_obligation(self._job.store, obligation, self._lease.fence)
+        return f"no order, {self.halt}; the exit is owed, and sent after a resume"
 
     def resend(self) -> str | None:
         """Send the exit that the position owes where no order is open; return a line, or None.
@@ -156,7 +178,7 @@ class ExitOrders:
             StoreError: the order could not be stored.
             SafetyRefusal: another process trades the account.
         """
-        if self._broker.open_order is not None:
+        if self.halt is not None or self._broker.open_order is not None:
             return None
         owed = self.obligation()
         if owed is None:
@@ -179,7 +201,7 @@ class ExitOrders:
             SafetyRefusal: another process trades the account, or finished the order.
         """
         order = self._broker.open_order
-        if order is None or order.side != "buy":
+        if order is None or order.side != "buy" or self.halt is not None:
             return None
         # The strategy may have thought for long since the last time.
         self._lease.renew()
@@ -199,6 +221,26 @@ class ExitOrders:
         self._broker.cancel_entry(self._exchange.now_ms(), reason)
         return f"the order to buy is cancelled: {reason}"
 
+    def halt_orders(self, halt: str) -> str | None:
+        """Forbid orders of any kind and cancel the open one; return what happened, in words.
+
+        An exit whose order is cancelled stays owed.
+
+        Args:
+            halt: Which command forbids them, in words.
+
+        Raises:
+            StoreError: the order could not be cancelled; it stays open, and is not filled.
+            SafetyRefusal: another process trades the account, or finished the order.
+        """
+        self.halt = halt
+        order = self._broker.open_order
+        if order is None:
+            return None
+        self._lease.renew()
+        self._broker.cancel(self._exchange.now_ms(), halt)
+        return f"the order to {order.side} is cancelled: {halt}"
+
     def fill_exit(self, due: Candle | None, rest_price: float | None = None) -> str | None:
         """Fill the open order to sell if its price has come; return what happened, in words.
 
@@ -211,7 +253,7 @@ class ExitOrders:
             SafetyRefusal: another process trades the account, or finished the order.
         """
         order = self._broker.open_order
-        if order is None or order.side != "sell":
+        if order is None or order.side != "sell" or self.halt is not None:
             return None
         # The strategy may have thought for long since the last time.
         self._lease.renew()

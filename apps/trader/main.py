@@ -12,6 +12,7 @@ from trader.commands.accounts import list_accounts
 from trader.commands.control import (
     exit_position,
     flatten_position,
+    halt_orders,
     pause_entries,
     resume_entries,
 )
@@ -65,6 +66,7 @@ app.command("logs")(show_logs)
 app.command("pause")(pause_entries)
 app.command("resume")(resume_entries)
 app.command("exit")(exit_position)
+app.command("halt")(halt_orders)
 app.command("flatten")(flatten_position)
 
 

@@ -1,8 +1,16 @@
-"""Why a BUY may not enter after an exit, in words; the rule is the engine's stepper's."""
+"""Why a BUY may not enter after an exit, in words; all but one rule are the engine's stepper's."""
+
+from collections.abc import Sequence
 
 from onetape.core.clock import utc_text
+from onetape.core.timeframes import Timeframe
+from onetape.core.trading import Session, Trade
 from onetape.engine import StepRules, SymbolStepState
 from onetape.engine.step_state import EntryObstacle
+from onetape.store.database import Store
+from onetape.store.ledger import decided_signals
+from onetape.store.orders import filled_candle, order_type
+from onetape.strategies import BUY
 
 
 def obstacle_text(
@@ -23,3 +31,32 @@ def obstacle_text(
     if passed < 0:
         return "a position was left in the candle after it"
     return f"{passed:,} of {rules.cool_down_bars:,} candles of cool-down after the exit"
+
+
+def command_obstacle(
+    store: Store, session: Session, trades: Sequence[Trade], timestamp: int
+) -> str | None:
+    """Return why a BUY may not enter after an exit by command, in words; None where it may.
+
+    The run of BUYs that was under way at the exit enters nothing more, also with `while_signal`.
+
+    Args:
+        store: The open database.
+        session: Its account, symbol and timeframe.
+        trades: Of the account in the symbol, oldest first.
+        timestamp: Open of the candle with the BUY, epoch seconds.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    last = trades[-1] if trades else None
+    if last is None or last.side != "sell" or order_type(store, last.client_order_id) != "command":
+        return None
+    filled = filled_candle(store, last.client_order_id)
+    if filled is None:
+        return None
+    before = Timeframe.parse(session.timeframe).floor(filled - 1)
+    signals = decided_signals(store, session, before, timestamp)
+    if before not in signals or any(signal != BUY for signal in signals.values()):
+        return None
+    return f"its run of BUYs was under way at the exit by command in {utc_text(filled)}"

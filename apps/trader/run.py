@@ -37,6 +37,7 @@ from trader.account import (
     check_account,
     check_account_settings,
 )
+from trader.command_signals import taking_command_signals
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.messages import LoadedStrategy
 from trader.evaluator.processes import StrategyHelper
@@ -123,8 +124,9 @@ async def _trade(
     evaluator: StrategyEvaluator,
 ) -> None:
     stop = StopRequest()
-    bans = SharedRateLimitBans(database_path(settings.db, key.exchange), key.exchange)
-    with closing(bans):
+    path = database_path(settings.db, key.exchange)
+    bans = SharedRateLimitBans(path, key.exchange)
+    with closing(bans), taking_command_signals(path, account_name(settings, key)):
         # The trader asks again by itself, and its stream goes on meanwhile.
         async with RestExchange(
             endpoint, patience_seconds=BRIEF_PATIENCE_SECONDS, sits_out_silence=False

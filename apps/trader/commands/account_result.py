@@ -1,9 +1,11 @@
 """What an account has earned, from its stored trades and the newest stored price."""
 
+from collections.abc import Iterable, Sequence
 from decimal import Decimal, localcontext
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from onetape.core.candles import SeriesKey
 from onetape.core.digits import Digits
@@ -12,6 +14,7 @@ from onetape.core.steps import IDEAL_MARKET, MarketSteps
 from onetape.core.symbols import base_and_quote
 from onetape.core.trading import Trade
 from onetape.execution.positions import position_of
+from onetape.store.account_reading import read_traded
 from onetape.store.accounts import Account
 from onetape.store.candles import last_closed
 from onetape.store.database import Store
@@ -41,7 +44,10 @@ class AccountResult(Struct, frozen=True):
     unrealised: Decimal | None
     """Profit of the open position at the last price, without a fee for selling it."""
     equity: Decimal | None
-    """Start balance + realised + unrealised; None where one of them is not known."""
+    """Of the whole account: start balance + realised + unrealised profit of all its symbols.
+
+    None where one of them is not known.
+    """
     fees: dict[str, Decimal]
     """Paid in all, by currency."""
 
@@ -88,11 +94,73 @@ def read_result(store: Store, account: Account) -> AccountResult:
         StoreError: the file cannot be read.
     """
     with store.read():
-        trades = read_trades(store, account)
-        newest = newest_row(store, series_of(account))
-        steps = market_steps(store, account.exchange, account.symbol)
+        own = _read_symbol(store, account)
+        others = [
+            _read_symbol(store, one)
+            for one in read_traded(store, account.mode)
+            if one.name == account.name and series_of(one) != series_of(account)
+        ]
+    return with_other_symbols(own, others)
+
+
+def _read_symbol(store: Store, account: Account) -> AccountResult:
+    """Return what an account has earned in one symbol, as if it traded no other."""
+    trades = read_trades(store, account)
+    newest = newest_row(store, series_of(account))
+    steps = market_steps(store, account.exchange, account.symbol)
     price = None if newest is None else Decimal(repr(newest.close))
     return account_result(account, trades, price, steps)
+
+
+def with_other_symbols(own: AccountResult, others: Sequence[AccountResult]) -> AccountResult:
+    """Return a result of one symbol whose equity is that of the account with its other symbols."""
+    with localcontext(prec=PRECISION):
+        equity = own.equity
+        for one in others:
+            # A symbol that was never traded needs no price.
+            profit = None if one.unrealised is None else one.realised + one.unrealised
+            equity = None if equity is None or profit is None else equity + profit
+    return replace(own, equity=equity)
+
+
+def whole_accounts(results: Iterable[AccountResult]) -> list[AccountResult]:
+    """Return one result for each account, with the round trips of all its symbols.
+
+    The open positions of several symbols are the last round trips; `held` and `last_price` mean
+    nothing there.
+
+    Args:
+        results: By symbol; those of one account follow each other.
+    """
+    groups: dict[str, list[AccountResult]] = {}
+    for one in results:
+        groups.setdefault(one.account.name, []).append(one)
+    return [_whole(parts) for parts in groups.values()]
+
+
+def _whole(parts: Sequence[AccountResult]) -> AccountResult:
+    if len(parts) == 1:
+        return parts[0]
+    trips = [trip for part in parts for trip in part.round_trips]
+    unrealised = [part.unrealised for part in parts if part.unrealised is not None]
+    with localcontext(prec=PRECISION):
+        return replace(
+            parts[0],
+            account=replace(
+                parts[0].account,
+                symbol=", ".join(part.account.symbol for part in parts),
+                strategy=", ".join(dict.fromkeys(part.account.strategy for part in parts)),
+            ),
+            trades=sorted(
+                (trade for part in parts for trade in part.trades), key=lambda one: one.executed_ms
+            ),
+            round_trips=sorted(trips, key=lambda one: (one.closed_ms is None, one.opened_ms)),
+            held=Decimal(0),
+            last_price=None,
+            realised=sum((part.realised for part in parts), Decimal(0)),
+            unrealised=sum(unrealised, Decimal(0)) if len(unrealised) == len(parts) else None,
+            fees=fees_of(trade for part in parts for trade in part.trades),
+        )
 
 
 def read_digits(store: Store, account: Account) -> Digits:

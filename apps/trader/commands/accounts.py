@@ -15,17 +15,23 @@ def list_accounts(
 ) -> None:
     """Rank all paper accounts by return, beside buy and hold."""
     from onetape.cli.output import print_json, print_line, terminal_width
-    from trader.commands.account_result import read_digits, read_result
-    from trader.commands.holding import read_buy_and_hold
+    from trader.commands.account_result import read_digits, read_result, whole_accounts
+    from trader.commands.holding import read_mean_buy_and_hold
     from trader.rendering.accounts import RankedAccount, account_document, accounts_text
 
     with open_accounts(db, config, exchange) as store, store.read():
         path = store.path
+        chosen = select_accounts(store, account, symbol, exchange)
+        results = whole_accounts(read_result(store, one) for one in chosen)
         found = [
             RankedAccount(
-                read_result(store, one), read_buy_and_hold(store, one), read_digits(store, one)
+                result,
+                read_mean_buy_and_hold(
+                    store, [one for one in chosen if one.name == result.account.name]
+                ),
+                read_digits(store, next(one for one in chosen if one.name == result.account.name)),
             )
-            for one in select_accounts(store, account, symbol, exchange)
+            for result in results
         ]
     found.sort(key=lambda one: one.rank)
     if json_:

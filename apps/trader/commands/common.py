@@ -75,18 +75,20 @@ def select_accounts(
 ) -> "list[Account]":
     """Return the paper accounts that the flags leave, all of them where there are no flags.
 
+    An account that trades several symbols is there once for each of them.
+
     Raises:
         UsageError: a symbol that cannot be read.
         DataError: no account is left.
     """
     from onetape.core.symbols import spot_symbol
     from onetape.core.words import did_you_mean
-    from onetape.store.account_reading import read_accounts
+    from onetape.store.account_reading import read_traded
 
     names = {unicodedata.normalize("NFC", name) for name in accounts or ()}
     wanted = {spot_symbol(symbol) for symbol in symbols or ()}
-    stored = read_accounts(store)
-    known = [account.name for account in stored]
+    stored = read_traded(store)
+    known = list(dict.fromkeys(account.name for account in stored))
     for name in sorted(names):
         if name not in known:
             raise DataError(

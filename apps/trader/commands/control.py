@@ -1,4 +1,4 @@
-"""`trader pause`, `resume`, `exit` and `flatten`: commands to running traders, as rows."""
+"""`trader pause`, `resume`, `exit`, `halt`, `flatten` and `reload`: commands to running traders."""
 
 import time
 from pathlib import Path
@@ -11,7 +11,7 @@ from onetape.core.errors import UsageError
 from trader.commands.common import CONFIG, open_accounts, select_accounts
 
 if TYPE_CHECKING:
-    from onetape.execution.controls import ControlVerb
+    from trader.command_rows import Command
 
 NAMED = Annotated[
     list[str] | None,
@@ -29,7 +29,9 @@ def pause_entries(
     config: CONFIG = None,
 ) -> None:
     """Enter no position until `trader resume`; exits, stops and targets go on."""
-    _give("pause", account, all_, exchange, db, config)
+    from trader.command_rows import Command
+
+    _give(Command("pause"), account, all_, exchange, db, config)
 
 
 def resume_entries(
@@ -40,11 +42,33 @@ def resume_entries(
     db: options.Database = None,
     config: CONFIG = None,
 ) -> None:
-    """End a pause."""
-    _give("resume", account, all_, exchange, db, config)
+    """End a pause, a halt or a flatten."""
+    from trader.command_rows import Command
+
+    _give(Command("resume"), account, all_, exchange, db, config)
 
 
 def exit_position(
+    *,
+    symbol: Annotated[
+        str, typer.Argument(metavar="[SYMBOL|all]", help="Whose position is sold.")
+    ] = "all",
+    account: NAMED = None,
+    all_: ALL = False,
+    exchange: options.Exchange = None,
+    db: options.Database = None,
+    config: CONFIG = None,
+) -> None:
+    """Close the open position at the newest price; the strategy goes on.
+
+    It enters again with a BUY that follows another signal, not on the same run of BUYs.
+    """
+    from trader.command_rows import Command, parse_exit_symbol
+
+    _give(Command("exit", parse_exit_symbol(symbol)), account, all_, exchange, db, config)
+
+
+def halt_orders(
     *,
     account: NAMED = None,
     all_: ALL = False,
@@ -52,8 +76,13 @@ def exit_position(
     db: options.Database = None,
     config: CONFIG = None,
 ) -> None:
-    """Close the open position at the newest price; the strategy goes on, entries included."""
-    _give("exit", account, all_, exchange, db, config)
+    """Send no order of any kind until `trader resume`, no stop either; open orders are cancelled.
+
+    A stop, target or SELL that becomes due meanwhile is stored, and sold after the resume.
+    """
+    from trader.command_rows import Command
+
+    _give(Command("halt"), account, all_, exchange, db, config)
 
 
 def flatten_position(
@@ -64,12 +93,14 @@ def flatten_position(
     db: options.Database = None,
     config: CONFIG = None,
 ) -> None:
-    """Close the open position at the newest price, and enter none until `trader resume`."""
-    _give("flatten", account, all_, exchange, db, config)
+    """Close every open position at the newest price, and enter none until `trader resume`."""
+    from trader.command_rows import Command
+
+    _give(Command("flatten"), account, all_, exchange, db, config)
 
 
 def _give(
-    verb: "ControlVerb",
+    command: "Command",
     names: list[str] | None,
     all_: bool,
     exchange: str | None,
@@ -79,40 +110,31 @@ def _give(
     """Store a command for each chosen account, and print whether its trader runs."""
     from onetape.cli.output import print_line
     from onetape.store.account_reading import read_lease
-    from onetape.store.controls import insert_control
+    from onetape.store.controls import insert_controls
     from onetape.store.database import open_store
+    from trader.command_rows import rows_of, user_and_host
     from trader.commands.status_record import is_alive
 
     if names and all_:
         raise UsageError("--all and --account exclude each other; leave one of them out")
     with open_accounts(db, config, exchange) as reading:
-        chosen = [one.name for one in select_accounts(reading, names, None, exchange)]
+        chosen = select_accounts(reading, names, None, exchange)
         path = reading.path
-    if len(chosen) > 1 and not names and not all_:
-        listed = ", ".join(chosen)
+    accounts = list(dict.fromkeys(one.name for one in chosen))
+    if len(accounts) > 1 and not names and not all_:
+        listed = ", ".join(accounts)
         raise UsageError(
-            f"{path} holds {len(chosen)} paper accounts ({listed}); choose with --account NAME, or "
-            "take all with --all"
+            f"{path} holds {len(accounts)} paper accounts ({listed}); choose with --account NAME, "
+            "or take all with --all"
         )
     wall_ms = time.time_ns() // 1_000_000
+    rows = rows_of(chosen, command, at_ms=wall_ms, given_by=user_and_host())
     with open_store(path, create=False) as store:
-        for name in chosen:
-            insert_control(store, name, verb, at_ms=wall_ms, given_by=_giver())
-            lease = read_lease(store, name)
-            is_running = lease is not None and is_alive(store, name, lease, wall_ms)
+        insert_controls(store, rows)
+        for row in rows:
+            lease = read_lease(store, row.account)
+            is_running = lease is not None and is_alive(store, row.account, lease, wall_ms)
             effect = "its trader acts within a second" if is_running else "no trader runs on it now"
             later = "" if is_running else "; the next one that starts acts on it"
-            print_line(f"{name}: {verb} stored; {effect}{later}")
-
-
-def _giver() -> str:
-    """Return who gives the command: user and computer."""
-    import getpass
-    import socket
-
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        # A container may run as a number that has no name.
-        user = "unknown user"
-    return f"{user} on {socket.gethostname()}"
+            what = row.verb if row.symbol is None else f"{row.verb} {row.symbol}"
+            print_line(f"{row.account}: {what} stored; {effect}{later}")

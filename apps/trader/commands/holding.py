@@ -1,5 +1,6 @@
 """What buying and holding would have made in the time of an account, by the backtester's rule."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from onetape.core.steps import IDEAL_MARKET
@@ -17,6 +18,24 @@ from trader.commands.account_result import series_of
 
 #: Costs of an order that buying and holding pays too.
 _COSTS: Final = ("fee_rate", "fee_coin", "slippage_bps", "spread_bps", "volume_impact")
+
+
+def read_mean_buy_and_hold(store: Store, symbols: Sequence[Account]) -> float | None:
+    """Return the return of buying all symbols of an account in equal parts, and holding them.
+
+    Args:
+        store: The open database.
+        symbols: The account, one record for each of its symbols; at least one.
+
+    Returns:
+        As for `read_buy_and_hold`; None where that of one symbol is not known.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    found = [read_buy_and_hold(store, one) for one in symbols]
+    known = [one for one in found if one is not None]
+    return sum(known) / len(known) if known and len(known) == len(found) else None
 
 
 def read_buy_and_hold(store: Store, account: Account) -> float | None:
@@ -39,7 +58,7 @@ def read_buy_and_hold(store: Store, account: Account) -> float | None:
     # The engine buys in the second of the candles that it is given.
     before = row_at(store, key, opened) or bought._replace(timestamp=opened)
     rows = [before, bought, *([newest] if newest.timestamp > bought.timestamp else [])]
-    session = read_last_session(store, account.name)
+    session = read_last_session(store, account.name, account.symbol)
     costs: dict[str, Any] = {}
     if session is not None:
         costs = {name: session.rules[name] for name in _COSTS if name in session.rules}

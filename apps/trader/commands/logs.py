@@ -41,11 +41,11 @@ def show_logs(
 ) -> None:
     """Show what happened to traders, in the order of time.
 
-    Sessions, states, outages, signals, decided exits, trades, orders that were not filled, and
-    corrections of candles.
+    Sessions, states, outages, signals, decided exits, trades, orders that were not filled,
+    corrections of candles, and commands of a person.
     """
     from onetape.cli.output import print_json, print_line, terminal_width
-    from onetape.store.event_reading import read_events
+    from onetape.store.event_reading import read_controls_since, read_events
     from trader.rendering.logs import event_document, logs_text
 
     with open_accounts(db, config, exchange) as store, store.read():
@@ -54,19 +54,28 @@ def show_logs(
         now_ms = _market_time(store, chosen)
         since_ms = now_ms - _DAY_MS if since is None else parse_since(since, now_ms)
         events = [event for one in chosen for event in read_events(store, one, since_ms)]
+        symbols = {one.symbol for one in chosen}
+        events += [
+            event
+            for name in dict.fromkeys(one.name for one in chosen)
+            for event in read_controls_since(store, name, since_ms)
+            if event.symbol is None or event.symbol in symbols
+        ]
     events.sort(key=lambda event: event.at_ms)
     found = [event for event in events if event.is_problem or not problems]
     if json_:
         entries = [event_document(event) for event in found]
         print_json({"database": path, "since_ms": since_ms, "events": entries})
         return
-    is_one = len(chosen) == 1
+    is_one = len({one.name for one in chosen}) == 1
     print_line(
         logs_text(
             found,
             path,
             since_ms,
             is_one_account=is_one,
+            is_one_symbol=len({(one.name, one.symbol) for one in chosen})
+            == len({one.name for one in chosen}),
             is_problems=problems,
             width=terminal_width(),
         )

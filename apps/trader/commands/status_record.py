@@ -99,6 +99,8 @@ class TraderStatus(Struct, frozen=True):
     last_problem: StateChange | None
     pause: str | None
     """Which command of a person forbids entries, in words; None: no command does."""
+    halt: str | None
+    """Which command of a person forbids orders of any kind, in words; None: no command does."""
     now_ms: int
     """Market time; of a simulated market the newest time that is stored."""
 
@@ -113,7 +115,7 @@ def read_status(store: Store, account: Account) -> TraderStatus:
     wall_ms = time.time_ns() // 1_000_000
     with store.read():
         result = read_result(store, account)
-        session = read_last_session(store, account.name)
+        session = read_last_session(store, account.name, account.symbol)
         lease = read_lease(store, account.name)
         state = None if session is None else read_state(store, session.session)
         is_running = lease is not None and is_alive(store, account.name, lease, wall_ms)
@@ -130,7 +132,8 @@ def read_status(store: Store, account: Account) -> TraderStatus:
             closed = Timeframe.parse(key.timeframe).next(opened)
             age = max(0.0, now_ms / 1_000 - closed)
         renewed_ms = None if lease is None else lease.renewed_ms
-        pause = read_control_state(store, account.name).pause
+        controls = read_control_state(store, account.name)
+        pause, halt = controls.pause, controls.halt
         return TraderStatus(
             result=result,
             condition=condition,
@@ -146,8 +149,9 @@ def read_status(store: Store, account: Account) -> TraderStatus:
             protection=None if session is None else _protection(store, result, session),
             open_orders=read_open_orders(store, account),
             obligations=read_open_obligations(store, account),
-            last_problem=read_last_problem(store, account.name),
+            last_problem=read_last_problem(store, account.name, account.symbol),
             pause=None if pause is None else pause_text(pause),
+            halt=None if halt is None else pause_text(halt),
             now_ms=now_ms,
         )
 

@@ -19,6 +19,7 @@ def logs_text(
     since_ms: int,
     *,
     is_one_account: bool,
+    is_one_symbol: bool,
     is_problems: bool,
     width: int | None = None,
 ) -> str:
@@ -29,6 +30,7 @@ def logs_text(
         database: The file that was read.
         since_ms: First moment that was looked at, epoch milliseconds.
         is_one_account: Whether all events are of one account.
+        is_one_symbol: Whether each account trades one symbol.
         is_problems: Whether only problems are shown.
         width: Characters that a line may have; None: any.
     """
@@ -36,7 +38,11 @@ def logs_text(
     for event in events:
         moment = datetime.fromtimestamp(event.at_ms / 1_000, tz=UTC)
         head = f"{moment:%Y-%m-%d %H:%M:%S}  "
-        name = "" if is_one_account else f"{event.account}: "
+        parts = [
+            *([] if is_one_account else [event.account]),
+            *([] if is_one_symbol or event.symbol is None else [event.symbol]),
+        ]
+        name = f"{' '.join(parts)}: " if parts else ""
         lines += wrapped(f"{name}{event.text}", head, " " * len(head), width)
     noun = "problem" if is_problems else "event"
     since = utc_text(since_ms // 1_000)

@@ -52,6 +52,7 @@ def status_document(status: TraderStatus) -> dict[str, Any]:
         "reason": status.reason,
         "remedy": status.remedy,
         "pause": status.pause,
+        "halt": status.halt,
         "holder": status.holder,
         "renewed_seconds": status.renewed_seconds,
         "market_time_ms": status.now_ms,
@@ -86,7 +87,10 @@ def _block(status: TraderStatus, digits: Digits, width: int | None) -> str:
     rows = [
         ("reason", status.reason),
         ("what to do", status.remedy),
-        ("entries", "" if status.pause is None else f"{status.pause}; trader resume ends it"),
+        (
+            "entries" if status.halt is None else "orders",
+            "" if status.pause is None else f"{status.halt or status.pause}; trader resume ends it",
+        ),
         ("market", f"{account.exchange} {account.symbol} {account.timeframe}, {account.mode}"),
         ("strategy", _strategy(status)),
         ("process", _process(status)),

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from desk import ACCOUNT, Desk, Market, desk, market
-from onetape.store.controls import insert_control
+from onetape.engine import AccountConfig, ExitConfig
+from onetape.store.controls import NewControl, insert_controls
+from trader.command_file import command_file
 
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
@@ -42,7 +44,8 @@ def buys(strategy_file: StrategyFile) -> str:
 
 
 def give(trading: Desk, verb: str) -> None:
-    insert_control(trading.store, ACCOUNT, verb, at_ms=1_709_251_200_000, given_by="anna on host")
+    row = NewControl(ACCOUNT, verb, 1_709_251_200_000, "anna on host")
+    insert_controls(trading.store, [row])
 
 
 def sides(trading: Desk) -> list[str]:
@@ -128,3 +131,78 @@ def test_a_pause_keeps_the_position_and_an_exit_without_one_closes_nothing(
 
     run(scene())
     assert "exit by anna on host: there is no position to close" in capsys.readouterr().out
+
+
+def test_a_halt_sends_no_order_also_after_a_restart_and_what_became_due_is_sold_after_it(
+    run: Run, db: Path, buys: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exits = ExitConfig(time_stop_bars=1)
+
+    async def scene() -> None:
+        async with market(0.25) as opened:
+            async with desk(opened, db, strategy=buys, exits=exits) as trading:
+                await trading.until_live(opened)
+                await step_to(opened, trading, range(1, 2))
+                give(trading, "halt")
+                await trading.until(lambda: "halted by anna" in capsys.readouterr().out)
+                await step_to(opened, trading, range(2, 4))
+                assert sides(trading) == ["buy"]
+                owed = "SELECT cause, ended_ms FROM exit_obligations"
+                await trading.until(lambda: trading.query(owed))
+                assert trading.query(owed) == [("time_stop", None)]
+                assert trading.query("SELECT count(*) FROM orders") == [(1,)]
+            async with desk(opened, db, strategy=buys, exits=exits, number=2) as trading:
+                await trading.until_live(opened)
+                await step_to(opened, trading, range(4, 6))
+                assert trading.query("SELECT count(*) FROM orders") == [(1,)]
+                assert "halted by anna on host" in gates_of_newest(trading)
+                give(trading, "resume")
+                await trading.until(lambda: sides(trading) == ["buy", "sell"])
+
+    run(scene())
+    assert "exit still owed, sent again: time stop" in capsys.readouterr().out
+
+
+def test_commands_of_a_file_are_stored_once_and_lines_that_are_none_are_printed(
+    run: Run, db: Path, buys: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db, strategy=buys) as trading:
+            await trading.until_live(opened)
+            await step_to(opened, trading, range(1, 2))
+            file = command_file(db)
+            file.write_text("# in a hurry\npuase\nexit BTC/USDT\npause\n", encoding="utf-8")
+            await trading.until(lambda: sides(trading) == ["buy", "sell"])
+            await trading.until(lambda: not file.exists())
+            assert done(trading) == [("exit", 1), ("pause", 0)]
+
+    run(scene())
+    lines = capsys.readouterr().out
+    assert "-commands: 'puase' is no command; did you mean 'pause'?" in lines
+    assert "paused by the file" in lines
+
+
+@pytest.mark.parametrize(("signals", "bought_again"), [("BUY", False), ("BUY, HOLD, BUY", True)])
+def test_an_exit_by_command_is_not_followed_by_an_entry_on_the_same_run_of_signals(
+    run: Run, db: Path, strategy_file: StrategyFile, signals: str, bought_again: bool
+) -> None:
+    rule = "np.ones(len(hour))" if signals == "BUY" else "hour != 2"
+    always = strategy_file(BUYS_OFTEN.replace("(hour % 2 == 0)", f"({rule})"), "always")
+    account = AccountConfig(reentry="while_signal")
+
+    async def scene() -> None:
+        async with (
+            market(0.25) as opened,
+            desk(opened, db, strategy=always, account=account) as trading,
+        ):
+            await trading.until_live(opened)
+            await step_to(opened, trading, range(1, 2))
+            give(trading, "exit")
+            await trading.until(lambda: sides(trading) == ["buy", "sell"])
+            await step_to(opened, trading, range(2, 5))
+            expected = ["buy", "sell", *(["buy"] if bought_again else [])]
+            assert sides(trading) == expected
+            if not bought_again:
+                assert "run of BUYs was under way" in gates_of_newest(trading)
+
+    run(scene())

@@ -32,8 +32,9 @@ def test_entries_are_forbidden_exactly_where_a_pause_came_after_the_last_resume(
 ) -> None:
     after = given_verbs[::-1]
     since = after[: after.index("resume")] if "resume" in after else after
-    is_paused = bool({"pause", "flatten"} & set(since))
-    assert (fold_controls(controls(given_verbs)).pause is not None) == is_paused
+    state = fold_controls(controls(given_verbs))
+    assert (state.pause is not None) == bool({"pause", "halt", "flatten"} & set(since))
+    assert (state.halt is not None) == ("halt" in since)
 
 
 @given(st.lists(verbs, max_size=12))
@@ -42,3 +43,10 @@ def test_each_exit_is_to_be_carried_out_once(given_verbs: list[ControlVerb]) -> 
     wanted = [i for i, verb in enumerate(given_verbs) if verb in ("exit", "flatten")]
     assert [one.number for one in closing] == wanted
     assert fold_controls(controls(given_verbs, is_done=True)).closing == ()
+
+
+def test_an_exit_closes_its_own_symbol_alone_and_one_without_a_symbol_closes_each() -> None:
+    of_bitcoin = Control(1, "exit", 1, "anna", symbol="BTC/USDT")
+    of_all = Control(2, "exit", 2, "anna")
+    assert fold_controls([of_bitcoin, of_all], "BTC/USDT").closing == (of_bitcoin, of_all)
+    assert fold_controls([of_bitcoin, of_all], "ETH/USDT").closing == (of_all,)

@@ -18,14 +18,15 @@ def verbs(account: str) -> list[str]:
         return [row[1] for row in read_controls(store, account)]
 
 
-@pytest.mark.parametrize("verb", ["pause", "resume", "exit", "flatten"])
+@pytest.mark.parametrize("verb", ["pause", "resume", "exit", "halt", "flatten"])
 def test_a_command_is_stored_for_the_only_account(
     trader: Run, account: TradedAccount, verb: str
 ) -> None:
     ended = trader(verb)
     name = account.session.account
     assert (ended.code, verbs(name)) == (0, [verb])
-    assert ended.out.startswith(f"{name}: {verb} stored")
+    symbol = " BTC/USDT" if verb in ("exit", "flatten") else ""
+    assert ended.out.startswith(f"{name}: {verb}{symbol} stored")
 
 
 def test_a_pause_is_shown_by_status_until_it_ends(trader: Run, account: TradedAccount) -> None:

@@ -3,9 +3,12 @@
 A command is a row of the table `controls`; it comes from any channel and survives a restart.
 
     pause     no entries; exits, stops and targets go on
-    resume    ends a pause
-    exit      closes the position that is open when the trader reads the command; entries go on
-    flatten   exit and pause
+    resume    ends a pause and a halt
+    exit      closes the position that is open when the trader reads the command; entries go on, but
+              not on the run of BUY signals that is under way
+    halt      no order of any kind: an exit that becomes due is owed, and sent after a resume
+    flatten   exit, and no entries until a resume
+    reload    reads the settings file again
 """
 
 from collections.abc import Iterable
@@ -13,8 +16,8 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-ControlVerb = Literal["pause", "resume", "exit", "flatten"]
-_PAUSES: Final = ("pause", "flatten")
+ControlVerb = Literal["pause", "resume", "exit", "halt", "flatten", "reload"]
+_PAUSES: Final = ("pause", "halt", "flatten")
 _CLOSES: Final = ("exit", "flatten")
 
 
@@ -30,6 +33,10 @@ class Control(Struct, frozen=True):
     """Who gave it, such as `anna on host`."""
     is_done: bool = False
     """Whether the trader has carried out what the command asks for once: closing the position."""
+    symbol: str | None = None
+    """The symbol whose position is closed; None: every symbol of the account."""
+    applies_to_open: bool = False
+    """Whether a reload changes the levels of a trade that is open."""
 
 
 class ControlState(Struct, frozen=True):
@@ -37,24 +44,37 @@ class ControlState(Struct, frozen=True):
 
     pause: Control | None = None
     """The command that forbids entries; None: entries are allowed."""
+    halt: Control | None = None
+    """The command that forbids orders of any kind; None: exits are allowed."""
     closing: tuple[Control, ...] = ()
     """Commands to close the position that are not carried out yet, oldest first."""
+    reloads: tuple[Control, ...] = ()
+    """Commands to read the settings again that are not carried out yet, oldest first."""
 
 
-def fold_controls(controls: Iterable[Control]) -> ControlState:
+def fold_controls(controls: Iterable[Control], symbol: str | None = None) -> ControlState:
     """Return what commands add up to.
 
     Args:
         controls: Of one account, by their numbers.
+        symbol: The symbol that is traded; commands for another one close nothing. None: any.
     """
     pause: Control | None = None
+    halt: Control | None = None
     closing: list[Control] = []
+    reloads: list[Control] = []
     for control in controls:
         if control.verb in _PAUSES:
             # A second pause changes nothing: the first one says since when.
             pause = pause or control
+        if control.verb == "halt":
+            halt = halt or control
         elif control.verb == "resume":
-            pause = None
-        if control.verb in _CLOSES and not control.is_done:
+            pause = halt = None
+        if control.is_done or (symbol is not None and control.symbol not in (None, symbol)):
+            continue
+        if control.verb in _CLOSES:
             closing.append(control)
-    return ControlState(pause, tuple(closing))
+        elif control.verb == "reload":
+            reloads.append(control)
+    return ControlState(pause, halt, tuple(closing), tuple(reloads))

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from onetape.core.candles import SeriesKey
 from onetape.core.trading import ExitObligation, Mode, Side
@@ -76,22 +77,68 @@ class OpenOrder(Struct, frozen=True):
     reason: str
 
 
-def read_accounts(store: Store, mode: Mode = "paper") -> list[Account]:
-    """Return the accounts of a mode by name.
+def read_accounts(store: Store, mode: Mode | None = None) -> list[Account]:
+    """Return the accounts of a mode, or of all modes, by name.
 
     Raises:
         StoreError: the file cannot be read.
     """
     with store.read() as connection:
         rows = connection.execute(
-            "SELECT account FROM accounts WHERE mode = ? ORDER BY account", (mode,)
+            "SELECT account FROM accounts WHERE mode = ifnull(?, mode) ORDER BY account", (mode,)
         ).fetchall()
         found = [read_account(store, name) for (name,) in rows]
     return [account for account in found if account is not None]
 
 
-def read_last_session(store: Store, account: str) -> StoredSession | None:
+def read_traded(store: Store, mode: Mode | None = None) -> list[Account]:
+    """Return the accounts, one record for each symbol that a session of the account traded.
+
+    Each record has the series and the strategy of the newest session of its symbol; money and time
+    of the opening are those of the whole account. By account and symbol.
+
+    Args:
+        store: The open database.
+        mode: Whose accounts; None: of every mode.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT account, exchange, symbol, timeframe, strategy FROM ("
+            "SELECT *, row_number() OVER (PARTITION BY account, exchange, symbol "
+            "ORDER BY started_ms DESC, session DESC) AS place FROM sessions "
+            "WHERE mode = ifnull(?, mode)"
+            ") WHERE place = 1 ORDER BY account, symbol, exchange",
+            (mode,),
+        ).fetchall()
+        accounts = read_accounts(store, mode)
+    series: dict[str, list[tuple[Any, ...]]] = {}
+    for name, *names in rows:
+        series.setdefault(name, []).append(tuple(names))
+    found: list[Account] = []
+    for one in accounts:
+        for exchange, symbol, timeframe, strategy in series.get(one.name, []):
+            found.append(
+                replace(
+                    one, exchange=exchange, symbol=symbol, timeframe=timeframe, strategy=strategy
+                )
+            )
+        if one.name not in series:
+            found.append(one)
+    return found
+
+
+def read_last_session(
+    store: Store, account: str, symbol: str | None = None
+) -> StoredSession | None:
     """Return the session of an account that started last; None where none is stored.
+
+    Args:
+        store: The open database.
+        account: Whose.
+        symbol: The symbol that it traded; None: any.
 
     Raises:
         StoreError: the file cannot be read.
@@ -100,8 +147,8 @@ def read_last_session(store: Store, account: str) -> StoredSession | None:
         rows = connection.execute(
             "SELECT session, account, mode, strategy, parameters, ifnull(rules, '{}'), "
             "started_ms, ended_ms, end_reason FROM sessions WHERE account = ? "
-            "ORDER BY started_ms DESC, session DESC LIMIT 1",
-            (account,),
+            "AND symbol = ifnull(?, symbol) ORDER BY started_ms DESC, session DESC LIMIT 1",
+            (account, symbol),
         ).fetchall()
     if not rows:
         return None
@@ -151,8 +198,13 @@ def read_state(store: Store, session: str) -> StateChange | None:
     return StateChange(since_ms, newest.state, newest.reason, newest.remedy)
 
 
-def read_last_problem(store: Store, account: str) -> StateChange | None:
+def read_last_problem(store: Store, account: str, symbol: str | None = None) -> StateChange | None:
     """Return the newest change of an account to degraded or halted; None where there was none.
+
+    Args:
+        store: The open database.
+        account: Whose.
+        symbol: The symbol whose sessions count; None: any.
 
     Raises:
         StoreError: the file cannot be read.
@@ -160,9 +212,9 @@ def read_last_problem(store: Store, account: str) -> StateChange | None:
     with store.read() as connection:
         rows = connection.execute(
             "SELECT at_ms, state, reason, remedy FROM trader_states WHERE state <> 'trading' "
-            "AND session IN (SELECT session FROM sessions WHERE account = ?) "
-            "ORDER BY id DESC LIMIT 1",
-            (account,),
+            "AND session IN (SELECT session FROM sessions WHERE account = ? "
+            "AND symbol = ifnull(?, symbol)) ORDER BY id DESC LIMIT 1",
+            (account, symbol),
         ).fetchall()
     return StateChange(*rows[0]) if rows else None
 
@@ -186,7 +238,7 @@ def read_last_decision(store: Store, session: str) -> StoredDecision | None:
 
 
 def read_open_orders(store: Store, account: Account) -> list[OpenOrder]:
-    """Return the orders of an account that are not finished, oldest first.
+    """Return the orders of an account and its symbol that are not finished, oldest first.
 
     Raises:
         StoreError: the file cannot be read.
@@ -194,15 +246,17 @@ def read_open_orders(store: Store, account: Account) -> list[OpenOrder]:
     with store.read() as connection:
         rows = connection.execute(
             "SELECT client_order_id, symbol, side, type, status, amount, decided_ms, reason "
-            f"FROM orders WHERE account = ? AND mode = ? AND status NOT IN ({_FINISHED}) "
-            "ORDER BY decided_ms, client_order_id",
-            (account.name, account.mode),
+            "FROM orders WHERE account = ? AND mode = ? AND symbol = ? "
+            f"AND status NOT IN ({_FINISHED}) ORDER BY decided_ms, client_order_id",
+            (account.name, account.mode, account.symbol),
         ).fetchall()
     return [OpenOrder(*_with_decimal(row, 5)) for row in rows]
 
 
 def read_open_obligations(store: Store, account: Account) -> list[ExitObligation]:
-    """Return the exits of an account that are decided and not filled yet, oldest first.
+    """Return the exits of an account and its symbol that are decided and not filled yet.
+
+    Oldest first.
 
     Raises:
         StoreError: the file cannot be read.
@@ -211,8 +265,9 @@ def read_open_obligations(store: Store, account: Account) -> list[ExitObligation
         rows = connection.execute(
             "SELECT obligation, account, mode, exchange, symbol, entry_order_id, cause, "
             "signal_timestamp, level, created_ms, reason FROM exit_obligations "
-            "WHERE account = ? AND mode = ? AND ended_ms IS NULL ORDER BY created_ms, obligation",
-            (account.name, account.mode),
+            "WHERE account = ? AND mode = ? AND symbol = ? AND ended_ms IS NULL "
+            "ORDER BY created_ms, obligation",
+            (account.name, account.mode, account.symbol),
         ).fetchall()
     return [ExitObligation(*_with_decimal(row, 8)) for row in rows]
 

@@ -1,44 +1,62 @@
 """Commands of a person to traders: rows that any program may add and that traders read."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from onetape.store.connection import Value, insert_row
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from onetape.store.connection import Connection, insert_row
 from onetape.store.database import Store
 
 
-def insert_control(store: Store, account: str, verb: str, *, at_ms: int, given_by: str) -> None:
-    """Add a command for the trader of an account.
+class NewControl(Struct, frozen=True):
+    """A command of a person that is to be stored."""
 
-    Args:
-        store: The open database.
-        account: Which account.
-        verb: `pause`, `resume`, `exit` or `flatten` (onetape.execution.controls).
-        at_ms: The computer's time, epoch milliseconds.
-        given_by: Who gives it.
+    account: str
+    verb: str
+    """One of `onetape.execution.controls`."""
+    at_ms: int
+    """The computer's time, epoch milliseconds."""
+    given_by: str
+    symbol: str | None = None
+    """Whose position `exit` or `flatten` closes; None: every symbol of the account."""
+    applies_to_open: bool = False
+    """Whether `reload` changes the levels of a trade that is open."""
+
+
+def insert_controls(store: Store, controls: Iterable[NewControl]) -> None:
+    """Add commands for traders, all of them or none.
 
     Raises:
         StoreError: the file cannot be written.
     """
-    values: dict[str, Value] = {
-        "account": account,
-        "verb": verb,
-        "at_ms": at_ms,
-        "given_by": given_by,
-    }
     with store.write(durable=True) as connection:
-        insert_row(connection, "controls", values)
+        add_controls(connection, controls)
+
+
+def add_controls(connection: Connection, controls: Iterable[NewControl]) -> None:
+    """Add commands for traders inside a transaction."""
+    for one in controls:
+        insert_row(
+            connection, "controls", {**asdict(one), "applies_to_open": int(one.applies_to_open)}
+        )
 
 
 def read_controls(store: Store, account: str) -> list[tuple[Any, ...]]:
-    """Return number, verb, at_ms, given_by and whether it is done of each command, by number.
+    """Return the commands of an account, by number.
+
+    Returns:
+        Number, verb, at_ms, given_by, whether it is done, symbol, and whether it applies to open
+        trades.
 
     Raises:
         StoreError: the file cannot be read.
     """
     with store.read() as connection:
         return connection.execute(
-            "SELECT id, verb, at_ms, given_by, done_ms IS NOT NULL FROM controls "
-            "WHERE account = ? ORDER BY id",
+            "SELECT id, verb, at_ms, given_by, done_ms IS NOT NULL, symbol, applies_to_open "
+            "FROM controls WHERE account = ? ORDER BY id",
             (account,),
         ).fetchall()
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Final, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from onetape.core.clock import utc_text
 from onetape.core.timeframes import Timeframe
@@ -15,7 +16,9 @@ from onetape.store.accounts import Account
 from onetape.store.connection import Connection
 from onetape.store.database import Store
 
-EventKind = Literal["session", "state", "outage", "signal", "order", "trade", "exit", "correction"]
+EventKind = Literal[
+    "session", "state", "outage", "signal", "order", "trade", "exit", "correction", "control"
+]
 #: How a person ends a session, as its end reason.
 CLEAN_ENDS: Final = ("SIGTERM", "Ctrl-C")
 #: Gates by which the rules of a strategy or a restart hold an order back: nothing is wrong.
@@ -35,7 +38,17 @@ _RESULTS: Final = {
 _ORDER_OF_KINDS: Final = {
     kind: place
     for place, kind in enumerate(
-        ("session", "outage", "state", "correction", "signal", "exit", "order", "trade")
+        (
+            "session",
+            "control",
+            "outage",
+            "state",
+            "correction",
+            "signal",
+            "exit",
+            "order",
+            "trade",
+        )
     )
 }
 
@@ -49,10 +62,45 @@ class Event(Struct, frozen=True):
     is_problem: bool
     """Whether something went wrong, or was over again."""
     text: str
+    symbol: str | None = None
+    """None: a command for every symbol of the account."""
+
+
+def read_controls_since(store: Store, account: str, since_ms: int) -> list[Event]:
+    """Return the commands of a person for an account from a moment on, oldest first.
+
+    Their times are the computer's, which are market times on every market but a simulated one.
+
+    Args:
+        store: The open database.
+        account: Whose.
+        since_ms: First moment.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT at_ms, verb, symbol, given_by, done_ms FROM controls "
+            "WHERE account = ? AND at_ms >= ? ORDER BY id",
+            (account, since_ms),
+        ).fetchall()
+    return [
+        Event(
+            at_ms,
+            account,
+            "control",
+            False,
+            f"command {verb}{f' {symbol}' if symbol else ''} by {given_by}"
+            + (f", done {utc_text(done_ms // 1_000)}" if done_ms is not None else ""),
+            symbol,
+        )
+        for at_ms, verb, symbol, given_by, done_ms in rows
+    ]
 
 
 def read_events(store: Store, account: Account, since_ms: int) -> list[Event]:
-    """Return the events of an account from a moment on, oldest first.
+    """Return the events of an account and its symbol from a moment on, oldest first.
 
     Decisions count only where the strategy gave a signal other than HOLD.
 
@@ -78,14 +126,15 @@ def read_events(store: Store, account: Account, since_ms: int) -> list[Event]:
             *_orders(connection, account, since_ms),
             *_trades(connection, account, since_ms),
         ]
-    return sorted(events, key=lambda event: (event.at_ms, _ORDER_OF_KINDS[event.kind]))
+    events.sort(key=lambda event: (event.at_ms, _ORDER_OF_KINDS[event.kind]))
+    return [replace(event, symbol=account.symbol) for event in events]
 
 
 def _sessions(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
     rows = connection.execute(
         "SELECT started_ms, ended_ms, end_reason, strategy, changes FROM sessions "
-        "WHERE account = ? AND (started_ms >= ? OR ended_ms >= ?)",
-        (account.name, since_ms, since_ms),
+        "WHERE account = ? AND symbol = ? AND (started_ms >= ? OR ended_ms >= ?)",
+        (account.name, account.symbol, since_ms, since_ms),
     ).fetchall()
     for started_ms, ended_ms, reason, strategy, changes in rows:
         if started_ms >= since_ms:
@@ -100,8 +149,9 @@ def _states(connection: Connection, account: Account, since_ms: int) -> Iterator
     rows = connection.execute(
         "SELECT at_ms, state, reason, remedy, id = (SELECT min(id) FROM trader_states first "
         "WHERE first.session = trader_states.session) FROM trader_states WHERE at_ms >= ? "
-        "AND session IN (SELECT session FROM sessions WHERE account = ?) ORDER BY id",
-        (since_ms, account.name),
+        "AND session IN (SELECT session FROM sessions WHERE account = ? AND symbol = ?) "
+        "ORDER BY id",
+        (since_ms, account.name, account.symbol),
     ).fetchall()
     for at_ms, state, reason, remedy, is_first in rows:
         text = f"{state}: {reason}" + (f"; {remedy}" if remedy else "")
@@ -113,9 +163,9 @@ def _states(connection: Connection, account: Account, since_ms: int) -> Iterator
 def _outages(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
     rows = connection.execute(
         "SELECT from_ms, to_ms, reason FROM data_outages "
-        "WHERE session IN (SELECT session FROM sessions WHERE account = ?) "
+        "WHERE session IN (SELECT session FROM sessions WHERE account = ? AND symbol = ?) "
         "AND (from_ms >= ? OR to_ms >= ? OR to_ms IS NULL)",
-        (account.name, since_ms, since_ms),
+        (account.name, account.symbol, since_ms, since_ms),
     ).fetchall()
     for from_ms, to_ms, reason in rows:
         until = "still going on" if to_ms is None else f"until {utc_text(to_ms // 1_000)}"
@@ -168,8 +218,8 @@ def _corrections(
 def _exits(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
     rows = connection.execute(
         "SELECT created_ms, reason, cause FROM exit_obligations WHERE account = ? AND mode = ? "
-        "AND created_ms >= ?",
-        (account.name, account.mode, since_ms),
+        "AND symbol = ? AND created_ms >= ?",
+        (account.name, account.mode, account.symbol, since_ms),
     ).fetchall()
     for created_ms, reason, cause in rows:
         yield Event(created_ms, account.name, "exit", False, f"exit decided: {reason or cause}")
@@ -178,9 +228,9 @@ def _exits(connection: Connection, account: Account, since_ms: int) -> Iterator[
 def _orders(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
     rows = connection.execute(
         "SELECT ifnull(finished_ms, decided_ms), side, type, status, reason FROM orders "
-        "WHERE account = ? AND mode = ? AND ifnull(finished_ms, decided_ms) >= ? "
+        "WHERE account = ? AND mode = ? AND symbol = ? AND ifnull(finished_ms, decided_ms) >= ? "
         "AND status <> 'closed'",
-        (account.name, account.mode, since_ms),
+        (account.name, account.mode, account.symbol, since_ms),
     ).fetchall()
     for at_ms, side, kind, status, reason in rows:
         is_problem = status in _BAD_ORDERS
@@ -191,8 +241,8 @@ def _orders(connection: Connection, account: Account, since_ms: int) -> Iterator
 def _trades(connection: Connection, account: Account, since_ms: int) -> Iterator[Event]:
     rows = connection.execute(
         "SELECT executed_ms, side, amount, symbol, price, fee, fee_currency FROM trades "
-        "WHERE account = ? AND mode = ? AND executed_ms >= ?",
-        (account.name, account.mode, since_ms),
+        "WHERE account = ? AND mode = ? AND symbol = ? AND executed_ms >= ?",
+        (account.name, account.mode, account.symbol, since_ms),
     ).fetchall()
     for at_ms, side, amount, symbol, price, fee, currency in rows:
         base, _, quote = symbol.partition("/")
@@ -212,6 +262,7 @@ def _decisions(
     """Return columns of the decisions of an account that meet a condition on `since_ms`."""
     return connection.execute(
         f"SELECT {columns} FROM decisions WHERE session IN "
-        f"(SELECT session FROM sessions WHERE account = ?) AND timestamp >= ? AND {condition}",
-        (account.name, candles_from, since_ms),
+        f"(SELECT session FROM sessions WHERE account = ? AND symbol = ?) "
+        f"AND timestamp >= ? AND {condition}",
+        (account.name, account.symbol, candles_from, since_ms),
     ).fetchall()

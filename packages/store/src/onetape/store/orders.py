@@ -165,6 +165,14 @@ def filled_candle(store: Store, client_order_id: str) -> int | None:
         ).get
 
 
+def order_type(store: Store, client_order_id: str) -> str | None:
+    """Return the type of an order, such as `market` or `stop_loss`; None where none is stored."""
+    with store.read() as connection:
+        return connection.execute(
+            "SELECT type FROM orders WHERE client_order_id = ?", (client_order_id,)
+        ).get
+
+
 def signal_candle(store: Store, client_order_id: str) -> int | None:
     """Return the open of the candle that an order was decided on, epoch SECONDS; None: unknown."""
     with store.read() as connection:

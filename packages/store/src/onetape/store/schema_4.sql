@@ -137,12 +137,15 @@ CREATE TABLE trader_states (
 CREATE INDEX trader_states_by_session ON trader_states (session, id);
 
 -- Commands of a person to the trader of an account, oldest first; what holds now is what the rows of an
--- account add up to. at_ms is the computer's time. done_ms is the market time at which the trader closed
--- the position, or found none, for `exit` and `flatten`.
+-- account add up to. symbol is the one that an exit is for; NULL: every symbol of the account. at_ms is
+-- the computer's time. done_ms is the market time at which the trader closed the positions, or found
+-- none, for `exit` and `flatten`, or read its settings again, for `reload`.
 CREATE TABLE controls (
     id INTEGER PRIMARY KEY,
     account TEXT NOT NULL,
-    verb TEXT NOT NULL CHECK (verb IN ('pause', 'resume', 'exit', 'flatten')),
+    verb TEXT NOT NULL CHECK (verb IN ('pause', 'resume', 'exit', 'halt', 'flatten', 'reload')),
+    symbol TEXT,
+    applies_to_open INTEGER NOT NULL DEFAULT 0 CHECK (applies_to_open IN (0, 1)),
     at_ms INTEGER NOT NULL,
     given_by TEXT NOT NULL,
     done_ms INTEGER

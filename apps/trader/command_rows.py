@@ -1,0 +1,130 @@
+"""Store commands of a person as rows, whichever channel they come by: shell, file or signal."""
+
+import shlex
+from collections.abc import Sequence
+from typing import Final, get_args
+
+from msgspec import Struct
+
+from onetape.core.errors import UsageError
+from onetape.core.symbols import spot_symbol
+from onetape.core.words import did_you_mean
+from onetape.execution.controls import ControlVerb
+from onetape.store.accounts import Account
+from onetape.store.controls import NewControl
+
+VERBS: Final[tuple[ControlVerb, ...]] = get_args(ControlVerb)
+#: Commands that close positions: each symbol has a row of its own, so that each is done once.
+_CLOSING: Final = ("exit", "flatten")
+
+
+class Command(Struct, frozen=True):
+    """One command of a person, before it is stored."""
+
+    verb: ControlVerb
+    symbol: str | None = None
+    """The symbol whose position is closed; None: every symbol."""
+    account: str | None = None
+    """None: every paper account of the database."""
+    applies_to_open: bool = False
+    """Whether a reload changes the levels of a trade that is open."""
+
+
+def parse_command(line: str) -> Command:
+    """Return the command of a line such as `exit BTC/USDT --account mine`.
+
+    Raises:
+        UsageError: the line is no command.
+    """
+    try:
+        words = shlex.split(line)
+    except ValueError as error:
+        raise UsageError(f"{line!r} cannot be read: {error}") from error
+    account: str | None = None
+    if "--account" in words:
+        at = words.index("--account")
+        account = words[at + 1] if at + 1 < len(words) else ""
+        if not account:
+            raise UsageError(f"{line!r} names no account behind --account")
+        del words[at : at + 2]
+    applies_to_open = "--apply-to-open" in words
+    words = [word for word in words if word != "--apply-to-open"]
+    verb: ControlVerb | None = next(
+        (one for one in VERBS if words and one == words[0].lower()), None
+    )
+    if verb is None:
+        hint = did_you_mean(words[0], VERBS) if words else ""
+        raise UsageError(f"{line!r} is no command{hint}; known are {', '.join(VERBS)}")
+    if applies_to_open and verb != "reload":
+        raise UsageError(f"{line!r}: --apply-to-open belongs to reload")
+    rest = words[1:]
+    if rest and (verb != "exit" or len(rest) > 1):
+        raise UsageError(f"{line!r}: {verb} takes nothing else, found {rest[-1]!r}")
+    return Command(verb, parse_exit_symbol(rest[0] if rest else None), account, applies_to_open)
+
+
+def parse_exit_symbol(text: str | None) -> str | None:
+    """Return the symbol of `exit SYMBOL|all`; None: every symbol.
+
+    Raises:
+        UsageError: the text is no spot symbol.
+    """
+    return None if text is None or text.lower() == "all" else spot_symbol(text)
+
+
+def rows_of(
+    traded: Sequence[Account], command: Command, *, at_ms: int, given_by: str
+) -> list[NewControl]:
+    """Return the rows of a command: one for each account, of an exit one for each symbol.
+
+    Args:
+        traded: Accounts of the database, one for each of their symbols.
+        command: What was asked for.
+        at_ms: The computer's time, epoch milliseconds.
+        given_by: Who gives it.
+
+    Raises:
+        UsageError: no account of `traded` fits the command.
+    """
+    reached = [
+        one
+        for one in traded
+        if command.account in (None, one.name) and command.symbol in (None, one.symbol)
+    ]
+    if not reached:
+        raise UsageError(_no_account(traded, command))
+    is_closing = command.verb in _CLOSING
+    if not is_closing:
+        reached = list({one.name: one for one in reached}.values())
+    return [
+        NewControl(
+            one.name,
+            command.verb,
+            at_ms,
+            given_by,
+            one.symbol if is_closing else None,
+            command.applies_to_open,
+        )
+        for one in reached
+    ]
+
+
+def _no_account(traded: Sequence[Account], command: Command) -> str:
+    names = list(dict.fromkeys(one.name for one in traded))
+    if command.account is not None and command.account not in names:
+        return f"no paper account {command.account!r}{did_you_mean(command.account, names)}"
+    symbols = ", ".join(dict.fromkeys(one.symbol for one in traded))
+    return f"no paper account trades {command.symbol}; traded are {symbols}"
+
+
+def user_and_host() -> str:
+    """Return who gives a command: user and computer."""
+    import getpass
+    import socket
+
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run as a number that has no name.
+        user = "unknown user"
+    return f"{user} on {socket.gethostname()}"

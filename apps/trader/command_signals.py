@@ -1,0 +1,69 @@
+"""Signals to a running trader that are commands of a person.
+
+They are stored as rows like all commands, and survive a restart. SIGUSR1 pauses, SIGUSR2 flattens.
+"""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Generator
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from onetape.cli.output import print_line
+from onetape.core.errors import OnetapeError
+from onetape.execution.controls import ControlVerb
+from onetape.store.account_reading import read_traded
+from onetape.store.controls import insert_controls
+from onetape.store.database import open_store
+from trader.command_rows import Command, rows_of
+
+#: Commands by the signal that gives them.
+SIGNALS: Final[dict[signal.Signals, ControlVerb]] = {
+    signal.SIGUSR1: "pause",
+    signal.SIGUSR2: "flatten",
+}
+
+
+@contextlib.contextmanager
+def taking_command_signals(database: Path, account: str) -> Generator[None]:
+    """Store the commands of signals while the block runs, in the running loop of the main thread.
+
+    Args:
+        database: The file of the trader.
+        account: The account that the commands are for.
+    """
+    loop = asyncio.get_running_loop()
+    running: set[asyncio.Task[None]] = set()
+
+    def take(number: signal.Signals) -> None:
+        # A locked file must not hold up the loop that has the sockets.
+        task = asyncio.create_task(asyncio.to_thread(_store, database, account, number))
+        running.add(task)
+        task.add_done_callback(running.discard)
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, partial(take, number))
+    try:
+        yield
+    finally:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+def _store(database: Path, account: str, number: signal.Signals) -> None:
+    """Store the command of a signal; print that it is, or why it is not."""
+    command = Command(SIGNALS[number], account=account)
+    wall_ms = time.time_ns() // 1_000_000
+    try:
+        with open_store(database, create=False) as store:
+            rows = rows_of(
+                read_traded(store), command, at_ms=wall_ms, given_by=f"signal {number.name}"
+            )
+            insert_controls(store, rows)
+    except OnetapeError as error:
+        print_line(f"{number.name}: the command {command.verb} is not stored: {error}")
+    else:
+        print_line(f"{number.name}: command {command.verb} stored")
