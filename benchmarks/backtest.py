@@ -1,4 +1,4 @@
-"""How fast a backtest and a search are, beside backtesting.py, vectorbt and the floor of NumPy.
+"""Speed of backtests and optimizations against backtesting.py, vectorbt and the floor of NumPy.
 
     unset PYTHONDONTWRITEBYTECODE
     uv run python benchmarks/backtest.py --peers FOLDER > benchmarks/results/backtest.json
@@ -191,7 +191,7 @@ def grid(folder: Path, pythons: dict[str, Path], rounds: int) -> Generator[dict[
     """Compare a grid of 100 pairs with vectorbt's broadcast, warm and without its start."""
     database, columns = folder / "100000.db", folder / "100000"
     command = [
-        str(BACKTESTER), "search", "--db", str(database), "-t", "1m", "-s", "sma_cross", *GRID,
+        str(BACKTESTER), "optimize", "--db", str(database), "-t", "1m", "-s", "sma_cross", *GRID,
         "--fee", "0.001", "--cash", CASH, "--market", "ideal", "--json",
     ]  # fmt: skip
     peer = [str(pythons["vectorbt"]), str(SCRIPTS / "with_vectorbt.py"), str(columns), "grid"]
@@ -208,7 +208,7 @@ def grid(folder: Path, pythons: dict[str, Path], rounds: int) -> Generator[dict[
     for how, own in taken.items():
         for kind, words in WARM.items():
             yield measure(
-                f"search of 100 pairs over 100,000 candles, {how}", "ratio",
+                f"optimization of 100 pairs over 100,000 candles, {how}", "ratio",
                 [one / base for one, base in zip(own, warm[kind], strict=True)],
                 goal=1 / 6, wanted="below", of=f"vectorbt's warm broadcast {words}",
                 seconds=own, seconds_of=warm[kind],

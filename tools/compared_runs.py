@@ -113,9 +113,9 @@ RUNS: Final = (
     ("terminal", (*_BASE[:2], *_HALF, *_SMA, "--no-keep", "--no-report")),
     ("check", ("check", *_BASE, *_MARCH, *_SMA)),
     (
-        "search",
+        "optimize",
         (
-            "search",
+            "optimize",
             *_BASE,
             *_HALF,
             "-s",

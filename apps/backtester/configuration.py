@@ -33,7 +33,7 @@ def chosen_backtest(given: Mapping[str, Any], command: str = "") -> Chosen:
 
     Args:
         given: The parameters of the program by name, as Typer read them.
-        command: The command; a search has parameters in another form.
+        command: The command; an optimization has parameters in another form.
 
     Raises:
         UsageError: a flag cannot be used.
@@ -43,7 +43,7 @@ def chosen_backtest(given: Mapping[str, Any], command: str = "") -> Chosen:
     settings = loaded.settings
     with loaded.places.naming_places():
         config = config_of(settings)
-        parameters = None if command == "search" else settings.strategy.parameters
+        parameters = None if command == "optimize" else settings.strategy.parameters
         check_choice(settings.strategy.name, parameters, USER_FOLDER)
     return Chosen(config, settings.report, loaded.places)
 

@@ -12,7 +12,7 @@ from backtester.commands.compare import compare_runs
 from backtester.commands.explain import explain_moment
 from backtester.commands.list import list_runs
 from backtester.commands.new_strategy import new_strategy
-from backtester.commands.search import search
+from backtester.commands.optimize import optimize
 from backtester.commands.show import show_run
 from backtester.flags import take_flags
 from onetape.cli.program import refuse_flags_before, run_app
@@ -115,9 +115,9 @@ app.command("compare")(compare_runs)
 app.command("explain", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     explain_moment
 )
-app.command("search", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
-    search
-)
+app.command(
+    "optimize", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
+)(optimize)
 app.command("check", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     check
 )

@@ -143,12 +143,12 @@ def on_tape(tape: Path, backtester: Callable[..., Ended]) -> Callable[..., Ended
 
 
 @pytest.fixture
-def search(tape: Path, backtester: Callable[..., Ended]) -> Callable[..., dict[str, Any]]:
-    """Return a function that searches on the simulator's tape and gives the document."""
+def optimize(tape: Path, backtester: Callable[..., Ended]) -> Callable[..., dict[str, Any]]:
+    """Return a function that optimizes on the simulator's tape and gives the document."""
     del tape
 
     def run(*arguments: str) -> dict[str, Any]:
-        ended = backtester("search", "--exchange", "simulator", "--json", *arguments)
+        ended = backtester("optimize", "--exchange", "simulator", "--json", *arguments)
         assert ended.code == 0, ended.err
         return json.loads(ended.out)
 

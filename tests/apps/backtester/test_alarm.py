@@ -138,18 +138,18 @@ def test_a_clean_report_has_no_bar(backtester: Run, tape: Path) -> None:
     assert 'role="alert"' not in Path("report.html").read_text()
 
 
-def test_a_search_whose_best_cheats_warns_and_says_what_comes_before_a_run(
+def test_an_optimization_whose_best_cheats_warns_and_says_what_comes_before_a_run(
     backtester: Run, cheat: str
 ) -> None:
-    lines = backtester("search", *SIMULATED, "-s", cheat, *GRID).out.splitlines()
+    lines = backtester("optimize", *SIMULATED, "-s", cheat, *GRID).out.splitlines()
     assert lines[1] == f"! {SAID} (below: check)"
     assert lines[-1].startswith("when it is mended, run it: uv run backtester ")
 
 
-def test_the_page_of_a_search_whose_best_cheats_has_the_red_bar(
-    search: Run, cheat: str, open_page: Callable[..., Page]
+def test_the_page_of_an_optimization_whose_best_cheats_has_the_red_bar(
+    optimize: Run, cheat: str, open_page: Callable[..., Page]
 ) -> None:
-    page = open_page(Path(search("-s", cheat, *GRID)["page"]).resolve())
+    page = open_page(Path(optimize("-s", cheat, *GRID)["page"]).resolve())
     bar = page.run(BAR)
     assert bar["text"].startswith("Look-ahead: do not trust this result. Check of the best: ")
     assert (bar["after"], bar["red"]) == ("H1", True)
@@ -157,9 +157,9 @@ def test_the_page_of_a_search_whose_best_cheats_has_the_red_bar(
     assert page.complaints() == []
 
 
-def test_the_page_of_an_honest_search_has_no_bar(
-    search: Run, open_page: Callable[..., Page]
+def test_the_page_of_an_honest_optimization_has_no_bar(
+    optimize: Run, open_page: Callable[..., Page]
 ) -> None:
-    page = open_page(Path(search("-s", "rsi", "--param", "period=9,14")["page"]).resolve())
+    page = open_page(Path(optimize("-s", "rsi", "--param", "period=9,14")["page"]).resolve())
     assert page.run(BAR) is None
     assert page.run("document.querySelector('h3').textContent") == "Run the best"

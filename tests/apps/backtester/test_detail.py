@@ -72,7 +72,7 @@ def bars_of(document: dict[str, Any]) -> tuple[int, int]:
     return document["metrics"]["ambiguous_bars"], document["metrics"]["decided_bars"]
 
 
-@pytest.mark.parametrize("command", [(), ("search",), ("explain", "--at", "2024-01-02")])
+@pytest.mark.parametrize("command", [(), ("optimize",), ("explain", "--at", "2024-01-02")])
 @pytest.mark.parametrize(
     ("flags", "text"),
     [
@@ -92,7 +92,7 @@ def test_what_the_candles_are_not_made_of_is_refused(
     assert text in ended.err
 
 
-@pytest.mark.parametrize("command", [(), ("search", "--param", "buy=20,30")])
+@pytest.mark.parametrize("command", [(), ("optimize", "--param", "buy=20,30")])
 @pytest.mark.parametrize(
     ("flags", "text"),
     [
@@ -309,12 +309,14 @@ def test_a_kept_run_says_when_its_finer_candles_changed(gap_tape: Path, backtest
 
 
 @pytest.mark.parametrize("lost", [0, 5])
-def test_a_search_gives_the_metrics_of_backtests_that_ask_the_same_candles(
+def test_an_optimization_gives_the_metrics_of_backtests_that_ask_the_same_candles(
     tape: Path, backtester: Run, lost: int
 ) -> None:
     forget(tape, MINUTES, START + 6 * DAY, START + (6 + lost) * DAY)
     flags = (*SIM, *TIGHT, *FINER)
-    ended = backtester("search", *flags, "--param", "buy=35,40", "--param", "sell=60,65", "--json")
+    ended = backtester(
+        "optimize", *flags, "--param", "buy=35,40", "--param", "sell=60,65", "--json"
+    )
     assert ended.code == 0, ended.err
     found = json.loads(ended.out)
     assert len(found["results"]) == 4
@@ -322,19 +324,19 @@ def test_a_search_gives_the_metrics_of_backtests_that_ask_the_same_candles(
     assert any(f"{stored:,} of 28,800 of the range are" in text for text in found["notes"])
     for result in found["results"]:
         values = [f"--param={name}={value}" for name, value in result["parameters"].items()]
-        for part in ("searched", "held_out"):
+        for part in ("in_sample", "out_of_sample"):
             ends = [utc_text(found[part][end]).replace(" ", "T") for end in ("from", "to")]
             alone = backtester(
                 *flags, *values, "--from", ends[0], "--to", ends[1], "--no-report", "--json"
             )
             assert alone.document["metrics"] == result[part]
-    assert found["results"][0]["searched"]["decided_bars"] > 0
+    assert found["results"][0]["in_sample"]["decided_bars"] > 0
 
 
-def test_a_search_is_another_where_other_finer_candles_are_stored(
+def test_an_optimization_is_another_where_other_finer_candles_are_stored(
     tape: Path, backtester: Run
 ) -> None:
-    flags = ("search", *SIM, *TIGHT, "--param", "buy=35,40", "--json")
+    flags = ("optimize", *SIM, *TIGHT, "--param", "buy=35,40", "--json")
 
     def folder_of(*more: str) -> str:
         return json.loads(backtester(*flags, *more).out)["folder"]

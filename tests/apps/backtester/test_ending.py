@@ -1,4 +1,4 @@
-"""Signals end a search, a check and a watch with all their processes, also hanging ones."""
+"""Signals end an optimization, a check and a watch with all their processes, also hanging ones."""
 
 import signal
 import time
@@ -31,9 +31,9 @@ class Hanging(Strategy):
 """
 HANG = "while True: pass"
 #: Commands, and from how many candles on the strategy does not hang.
-SEARCH = ("search", "--param", "period=2:9", "--jobs", "2")
+OPTIMIZE = ("optimize", "--param", "period=2:9", "--jobs", "2")
 CHECK = ("check",)
-COMMANDS = [(SEARCH, 10_000), (CHECK, 1_000)]
+COMMANDS = [(OPTIMIZE, 10_000), (CHECK, 1_000)]
 CODES = [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
 
 Start = Callable[..., Program]
@@ -108,11 +108,13 @@ def test_a_killed_one_takes_its_hanging_processes_with_it(
         until(lambda: all(map(is_gone, hanging(tmp_path))))
 
 
-def test_the_processes_of_a_search_have_no_hand_on_its_lock(start: Start, tmp_path: Path) -> None:
-    with start(*SEARCH, most=10_000):
+def test_the_processes_of_an_optimization_have_no_hand_on_its_lock(
+    start: Start, tmp_path: Path
+) -> None:
+    with start(*OPTIMIZE, most=10_000):
         process = min(until(lambda: hanging(tmp_path)))
         opened = [str(path.readlink()) for path in Path(f"/proc/{process}/fd").iterdir()]
-        assert [name for name in opened if "searches" in name] == []
+        assert [name for name in opened if "optimizations" in name] == []
 
 
 def test_a_second_signal_ends_what_keeps_the_first(start: Start, tmp_path: Path) -> None:
@@ -124,7 +126,7 @@ except BaseException:
     Path("kept").touch()
     while True: pass
 """
-    with start(*SEARCH, most=10_000, more=keeping) as program:
+    with start(*OPTIMIZE, most=10_000, more=keeping) as program:
         until((tmp_path / "begun").exists)
         program.send(signal.SIGTERM)
         until((tmp_path / "kept").exists)

@@ -241,31 +241,31 @@ def test_explain_says_that_a_candle_is_warm_up_after_a_hole(backtester: Run, tap
     assert "does not decide" not in backtester(*flags, "--at", at(1_500 + PERIOD)).out
 
 
-def test_a_search_warms_up_after_a_hole_as_backtests_of_its_combinations_do(
-    search: Callable[..., dict[str, Any]], on_tape: Run, tape: Path
+def test_an_optimization_warms_up_after_a_hole_as_backtests_of_its_combinations_do(
+    optimize: Callable[..., dict[str, Any]], on_tape: Run, tape: Path
 ) -> None:
     delete(tape, 1_000, 1_500)
     flags = (*FLAGS, "--from", at(1_510))
-    found = search(*flags, "--param", "period=110,150")
+    found = optimize(*flags, "--param", "period=110,150")
     (note,) = [note for note in found["notes"] if "trading" in note]
     assert "a warm-up of 150 candles, the longest of all combinations," in note
-    end = utc_text(found["searched"]["to"]).replace(" ", "T")
+    end = utc_text(found["in_sample"]["to"]).replace(" ", "T")
     for result in found["results"]:
         period = f"period={result['parameters']['period']}"
         alone = on_tape(*flags, "--to", end, "--param", period)
-        assert alone.document["metrics"] == result["searched"]
+        assert alone.document["metrics"] == result["in_sample"]
 
 
-def test_a_search_begins_afresh_once_a_hole_is_explained(
-    search: Callable[..., dict[str, Any]], tape: Path
+def test_an_optimization_begins_afresh_once_a_hole_is_explained(
+    optimize: Callable[..., dict[str, Any]], tape: Path
 ) -> None:
     delete(tape, 1_000, 1_500)
     flags = (*FLAGS, "--from", at(1_510), "--param", "period=110,150")
-    first = search(*flags)
+    first = optimize(*flags)
     with open_store(tape, create=False) as store:
         start, end = START + 1_000 * HOUR, START + 1_500 * HOUR
         set_gap(store, KEY, start, end, state="none at exchange", asked_ms=1)
-    assert search(*flags)["folder"] != first["folder"]
+    assert optimize(*flags)["folder"] != first["folder"]
 
 
 def test_a_symbol_with_a_hole_waits_and_the_others_trade(on_tape: Run, tape: Path) -> None:

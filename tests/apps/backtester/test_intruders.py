@@ -75,7 +75,7 @@ def intruder(folder: Path, tape: Path) -> None:
     [
         ("--json", "--no-report", "--keep", *DAY),
         ("check", "--json", *DAY),
-        ("search", "--json", "--param", "period=5,6", "--jobs", "2", "--to", "2024-01-20"),
+        ("optimize", "--json", "--param", "period=5,6", "--jobs", "2", "--to", "2024-01-20"),
         ("explain", "--at", "2024-01-01T05:00", "--json", *DAY),
     ],
     ids=lambda arguments: arguments[0].strip("-"),

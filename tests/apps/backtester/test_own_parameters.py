@@ -82,7 +82,7 @@ def test_one_of_a_file_names_file_and_line_and_ends_with_3(
 
 
 @pytest.mark.parametrize(
-    "command", [("check",), ("explain", "--at", "2024-02-01"), ("search", "--param", "slow=9,20")]
+    "command", [("check",), ("explain", "--at", "2024-02-01"), ("optimize", "--param", "slow=9,20")]
 )
 def test_commands_name_file_and_line_too(
     own: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]

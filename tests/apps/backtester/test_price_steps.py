@@ -51,17 +51,17 @@ def test_the_text_of_a_run_states_the_finer_step_in_one_line(backtester: Run, co
     assert f"market: {WORDS}" in ended.out.splitlines()
 
 
-def test_a_search_trades_by_the_step_that_the_candles_show_and_states_it(
-    search: Run, backtester: Run, coarse: Path
+def test_an_optimization_trades_by_the_step_that_the_candles_show_and_states_it(
+    optimize: Run, backtester: Run, coarse: Path
 ) -> None:
-    grid = ("--param", "period=7,14", "--held-out", "0.5")
-    stepped = search(*grid)
+    grid = ("--param", "period=7,14", "--out-of-sample", "0.5")
+    stepped = optimize(*grid)
     assert stepped["market"] == WORDS
     fine = MarketSteps(Decimal("0.01"), *COARSE_AMOUNTS)
     with open_store(coarse, create=False) as store:
         save_market(store, "simulator", "BTC/USDT", fine, seen_ms=2)
-    assert search(*grid)["results"] == stepped["results"]
-    text = backtester("search", "--exchange", "simulator", *grid).out
+    assert optimize(*grid)["results"] == stepped["results"]
+    text = backtester("optimize", "--exchange", "simulator", *grid).out
     assert "market: steps of simulator: price 0.01" in text
 
 

@@ -86,12 +86,14 @@ def test_an_account_in_btc_shows_eight_digits_of_money(backtester: Run, database
     assert not re.search(r"^(fees|expectancy), BTC +-?0\.0+$", text, re.MULTILINE)
 
 
-def test_a_search_in_btc_shows_eight_digits_of_money(backtester: Run, database: Path) -> None:
+def test_an_optimization_in_btc_shows_eight_digits_of_money(
+    backtester: Run, database: Path
+) -> None:
     del database
     flags = ("--param", "slow=5,9", "--rank", "fees", "--cash", "0.5", "--min-trades", "1")
-    text = backtester("search", *series("BRD/BTC")[:-2], *flags).out
-    assert re.search(r"best: fees 0\.\d{8} searched, 0\.\d{8} held out", text), text
-    (page,) = Path("data/searches").glob("*/search.html")
+    text = backtester("optimize", *series("BRD/BTC")[:-2], *flags).out
+    assert re.search(r"best: fees 0\.\d{8} in-sample, 0\.\d{8} out-of-sample", text), text
+    (page,) = Path("data/optimizations").glob("*/optimization.html")
     assert '"money_decimals":8' in page.read_text(encoding="utf-8")
 
 

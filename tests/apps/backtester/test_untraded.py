@@ -1,4 +1,4 @@
-"""Orders that wait for a trade, by command line: result, notes, explain, search and an account."""
+"""Orders that wait for a trade, by command line: result, notes, explain, optimize, account."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -127,13 +127,19 @@ def test_symbols_that_share_an_account_wait_each_for_their_own_trade(
     assert document["metrics"]["waited_orders"] == 1
 
 
-def test_a_search_waits_as_a_backtest_does(halted: Callable[..., Any]) -> None:
+def test_an_optimization_waits_as_a_backtest_does(halted: Callable[..., Any]) -> None:
     ended = halted(
-        "search", "--param", "pad=1,2", "--held-out", "0.2", "--json", bars={"HALTS/USDT": HALT}
+        "optimize",
+        "--param",
+        "pad=1,2",
+        "--out-of-sample",
+        "0.2",
+        "--json",
+        bars={"HALTS/USDT": HALT},
     )
     assert ended.code == 0, ended.err
-    searched = ended.document["results"][0]["searched"]
-    assert (searched["waited_orders"], searched["total_return"]) == (1, pytest.approx(-0.4))
+    in_sample = ended.document["results"][0]["in_sample"]
+    assert (in_sample["waited_orders"], in_sample["total_return"]) == (1, pytest.approx(-0.4))
 
 
 def test_the_halting_file_of_the_cases_sells_at_its_first_trade(

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from onetape.backtest.api import backtest, backtest_signals
     from onetape.backtest.arguments import Account, Exits, strategy
     from onetape.backtest.candle_sources import StoredCandles, load_candles
-    from onetape.backtest.optimization.grid import OptimizationResult, optimize
     from onetape.backtest.results import BacktestResult
     from onetape.backtest.storage.compare import compare
     from onetape.backtest.storage.runs import load_run
+    from onetape.optimization.api import OptimizationResult, optimize
     from onetape.strategies import indicators
     from onetape.strategies.functions import Entries, strategy_function
 
@@ -45,7 +45,7 @@ _MODULES: Final = {
     "BacktestResult": "onetape.backtest.results",
     "Entries": "onetape.strategies.functions",
     "Exits": "onetape.backtest.arguments",
-    "OptimizationResult": "onetape.backtest.optimization.grid",
+    "OptimizationResult": "onetape.optimization.api",
     "StoredCandles": "onetape.backtest.candle_sources",
     "backtest": "onetape.backtest.api",
     "backtest_signals": "onetape.backtest.api",
@@ -53,7 +53,7 @@ _MODULES: Final = {
     "indicators": "onetape.strategies",
     "load_candles": "onetape.backtest.candle_sources",
     "load_run": "onetape.backtest.storage.runs",
-    "optimize": "onetape.backtest.optimization.grid",
+    "optimize": "onetape.optimization.api",
     "strategy": "onetape.backtest.arguments",
     "strategy_function": "onetape.strategies.functions",
 }

@@ -97,8 +97,8 @@ def detail_identity(detail: Detail | None, window: CandleWindow) -> dict[str, An
     return {"timeframe": detail.finer.name, "candles": candles, "absent": absent}
 
 
-def search_note(detail: Detail, window: CandleWindow) -> str:
-    """Return what a reader of a search must know of its finer candles."""
+def intrabar_note(detail: Detail, window: CandleWindow) -> str:
+    """Return what a reader of an optimization must know of its finer candles."""
     stored = len(detail.read(window.start, window.end).timestamp)
     due = detail.finer.count_between(window.start, window.end)
     return (

@@ -22,7 +22,7 @@ from typing import Final, NoReturn
 
 from onetape.core.words import said
 
-#: Signals that end a search or a check in addition to Ctrl-C; worker processes ignore them.
+#: Signals that end an optimization or a check in addition to Ctrl-C; worker processes ignore them.
 ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 _JOB: Final = struct.Struct("<q")
 #: Number of the job, and how many bytes of an answer follow.
@@ -269,7 +269,7 @@ def _keep_memory() -> None:
 
 def _write_error(error: BaseException) -> None:
     """Write why a worker process ends, on stderr: its parent only sees that it is gone."""
-    sys.stderr.write(f"backtester: search process: {type(error).__name__}: {said(error)}\n")
+    sys.stderr.write(f"backtester: worker process: {type(error).__name__}: {said(error)}\n")
     sys.stderr.flush()
 
 

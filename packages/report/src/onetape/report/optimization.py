@@ -13,7 +13,7 @@ from onetape.core.words import error_text
 from onetape.report.frame import alarm_bar, asset, definitions, filled, framed, script_json
 from onetape.report.origin_banner import origin_banner
 
-_SCRIPTS: Final = ("start.js", "numbers.js", "fields.js", "cloud.js", "search.js")
+_SCRIPTS: Final = ("start.js", "numbers.js", "fields.js", "cloud.js", "heat_maps.js")
 
 
 class MetricChoice(Struct, frozen=True):
@@ -32,7 +32,7 @@ class OptimizationPage(Struct, frozen=True, kw_only=True):
 
     title: str
     heading: str
-    """What was searched, in one line."""
+    """What was optimized, in one line."""
     parts: Sequence[str]
     """Ranges of both parts, one line each."""
     findings: Sequence[str]
@@ -67,9 +67,9 @@ class OptimizationPage(Struct, frozen=True, kw_only=True):
     """Label of combinations with too few trades."""
     points: Sequence[Sequence[Any]]
     """Values of the varying parameters."""
-    searched: Sequence[Sequence[float | None]]
+    in_sample: Sequence[Sequence[float | None]]
     """Metrics of the in-sample part."""
-    held_out: Sequence[Sequence[float | None]]
+    out_of_sample: Sequence[Sequence[float | None]]
     """Metrics of the out-of-sample part."""
 
 
@@ -104,9 +104,9 @@ def render_optimization_page(page: OptimizationPage) -> str:
         "command": escape(page.command),
     }
     return framed(
-        filled(asset("search.html", own), values),
+        filled(asset("optimization.html", own), values),
         title=page.title,
-        style=f"{asset('report.css')}\n{asset('search.css', own)}",
+        style=f"{asset('report.css')}\n{asset('optimization.css', own)}",
         data=_data(page),
         scripts=[asset(name, own) for name in _SCRIPTS],
     )
@@ -136,8 +136,8 @@ def _data(page: OptimizationPage) -> str:
         "ranked": page.ranked,
         "few": page.few,
         "points": page.points,
-        "searched": [[_short(value) for value in row] for row in page.searched],
-        "held_out": [[_short(value) for value in row] for row in page.held_out],
+        "in_sample": [[_short(value) for value in row] for row in page.in_sample],
+        "out_of_sample": [[_short(value) for value in row] for row in page.out_of_sample],
     }
     return script_json(document)
 

@@ -1,4 +1,4 @@
-// A dot for each combination: the metric in the searched part across, in the held-out part up.
+// A dot for each combination: the metric in the in-sample part across, in the out-of-sample part up.
 
 const MOST_DOTS = 300;
 // Where there are more, so many pixels each way share a dot.
@@ -31,7 +31,7 @@ function cloud(metric, column) {
   const x = scaleOf(ends[0], left + 12, width - 20), y = scaleOf(ends[1], bottom - 12, 36);
   svg.replaceChildren(
     drawn("line", { x1: left, y1: bottom, x2: width - 10, y2: bottom }), drawn("line", { x1: left, y1: 10, x2: left, y2: bottom }),
-    drawn("text", { x: (left + width) / 2, y: height - 8, "text-anchor": "middle" }, `${label}, searched`), drawn("text", { x: left + 6, y: 18 }, `${label}, held out`),
+    drawn("text", { x: (left + width) / 2, y: height - 8, "text-anchor": "middle" }, `${label}, in-sample`), drawn("text", { x: left + 6, y: 18 }, `${label}, out-of-sample`),
     drawn("text", { x: left + 4, y: height - 8 }, valueText(metric, ends[0][0])), drawn("text", { x: width - 14, y: height - 8, "text-anchor": "end" }, valueText(metric, ends[0][1])),
     drawn("text", { x: left - 5, y: bottom - 8, "text-anchor": "end" }, valueText(metric, ends[1][0])), drawn("text", { x: left - 5, y: 41, "text-anchor": "end" }, valueText(metric, ends[1][1])),
     ...dotsOf(known.map(([across, up, index]) => [x(across), y(up), index])),

@@ -1,4 +1,4 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
-const PARTS = ["searched", "held_out"];
-const PART_WORDS = { searched: "searched", held_out: "held out" };
+const PARTS = ["in_sample", "out_of_sample"];
+const PART_WORDS = { in_sample: "in-sample", out_of_sample: "out-of-sample" };

@@ -1,4 +1,4 @@
-"""Order combinations by one metric of the searched part, and tell how much of it is luck."""
+"""Order combinations by one metric of the in-sample part, and compare it with the other part."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -23,24 +23,24 @@ LOWER_IS_BETTER: Final = frozenset(
 _NO_RANK: Final = frozenset({"start_cash", "market_change", "open_at_end", "buy_and_hold"})
 
 #: One combination that was tried: parameters, and the metrics of both parts.
-Tried = Mapping[str, Any]
+TrialResult = Mapping[str, Any]
 
 
-class Luck(Struct, frozen=True):
-    """How the order of the searched part held in the part that nobody looked at."""
+class RankStability(Struct, frozen=True):
+    """How far the in-sample order of the combinations held out of sample."""
 
     rank_correlation: float | None
     """Spearman's: 1 the same order, 0 no relation; None for under three compared combinations."""
-    best_searched: float | None
-    """The metric of the best ranked combination, in the searched part; None: none is ranked."""
-    best_held_out: float | None
-    """The metric of the best ranked combination, in the held-out part."""
-    best_held_out_rank: int | None
-    """Rank of that combination among the ranked ones in the held-out part, 1 the best."""
-    median_held_out: float | None
-    """Median of the metric of the ranked combinations in the held-out part."""
+    best_in_sample: float | None
+    """The metric of the best ranked combination, in the in-sample part; None: none is ranked."""
+    best_out_of_sample: float | None
+    """The metric of the best ranked combination, in the out-of-sample part."""
+    best_out_of_sample_rank: int | None
+    """Rank of that combination among the ranked ones in the out-of-sample part, 1 the best."""
+    median_out_of_sample: float | None
+    """Median of the metric of the ranked combinations in the out-of-sample part."""
     ranked: int = 0
-    """Combinations with enough trades in the searched part to be ranked."""
+    """Combinations with enough trades in the in-sample part to be ranked."""
     compared: int = 0
     """Combinations that the rank correlation is over: enough trades in both parts."""
 
@@ -48,24 +48,26 @@ class Luck(Struct, frozen=True):
 class LeastTrades(Struct, frozen=True):
     """How many closed trades a combination needs, so that its metrics say anything."""
 
-    searched: int = 0
-    """To be ranked: closed trades in the searched part."""
-    held_out: int = 0
-    """To count in the rank correlation: closed trades in the held-out part, in addition."""
+    in_sample: int = 0
+    """To be ranked: closed trades in the in-sample part."""
+    out_of_sample: int = 0
+    """To count in the rank correlation: closed trades in the out-of-sample part, in addition."""
 
     @classmethod
-    def of(cls, searched: int, searched_candles: int, held_out_candles: int) -> "LeastTrades":
-        """Return the least numbers of both parts: in the held-out one fewer, as it is shorter."""
-        share = min(1.0, held_out_candles / searched_candles)
-        return cls(searched, max(min(searched, 1), round(searched * share)))
+    def of(
+        cls, in_sample: int, in_sample_candles: int, out_of_sample_candles: int
+    ) -> "LeastTrades":
+        """Return the least numbers of both parts; the shorter out-of-sample part needs fewer."""
+        share = min(1.0, out_of_sample_candles / in_sample_candles)
+        return cls(in_sample, max(min(in_sample, 1), round(in_sample * share)))
 
-    def ranks(self, result: Tried) -> bool:
+    def ranks(self, result: TrialResult) -> bool:
         """Return whether a combination is ranked."""
-        return not self.searched or result["searched"]["trades"] >= self.searched
+        return not self.in_sample or result["in_sample"]["trades"] >= self.in_sample
 
-    def compares(self, result: Tried) -> bool:
+    def compares(self, result: TrialResult) -> bool:
         """Return whether a combination counts in the rank correlation."""
-        enough = not self.held_out or result["held_out"]["trades"] >= self.held_out
+        enough = not self.out_of_sample or result["out_of_sample"]["trades"] >= self.out_of_sample
         return enough and self.ranks(result)
 
 
@@ -98,21 +100,25 @@ def _plain(name: str) -> str:
     return name.strip().lower().replace("-", "_").replace(" ", "_")
 
 
-def ranked(results: Sequence[Tried], metric: str, least: LeastTrades = ANY_TRADES) -> list[Tried]:
+def ranked(
+    results: Sequence[TrialResult], metric: str, least: LeastTrades = ANY_TRADES
+) -> list[TrialResult]:
     """Return the combinations, best first; those that hardly trade come after all that do.
 
     Of either kind those without the metric come last. Equal ones keep their order. Only the
-    searched part counts.
+    in-sample part counts.
     """
-    keys = _keys(results, "searched", metric)
+    keys = _keys(results, "in_sample", metric)
     hardly_trades = np.array([not least.ranks(result) for result in results], dtype=np.bool_)
     return [results[index] for index in np.lexsort((keys, hardly_trades))]
 
 
-def luck_of(order: Sequence[Tried], metric: str, least: LeastTrades = ANY_TRADES) -> Luck:
-    """Return how the order of `ranked` held in the held-out part."""
+def rank_stability(
+    order: Sequence[TrialResult], metric: str, least: LeastTrades = ANY_TRADES
+) -> RankStability:
+    """Return how the order of `ranked` held in the out-of-sample part."""
     order = [result for result in order if least.ranks(result)]
-    inside, outside = (_keys(order, part, metric) for part in ("searched", "held_out"))
+    inside, outside = (_keys(order, part, metric) for part in ("in_sample", "out_of_sample"))
     compared = np.array([least.compares(result) for result in order], dtype=np.bool_)
     both = np.isfinite(inside) & np.isfinite(outside) & compared
     first = order[0] if order else None
@@ -121,12 +127,12 @@ def luck_of(order: Sequence[Tried], metric: str, least: LeastTrades = ANY_TRADES
         place = int((outside < outside[0]).sum()) + 1
     known = outside[np.isfinite(outside)]
     sign = 1.0 if metric in LOWER_IS_BETTER else -1.0
-    return Luck(
+    return RankStability(
         rank_correlation=spearman(inside[both], outside[both]),
-        best_searched=None if first is None else _value(first, "searched", metric),
-        best_held_out=None if first is None else _value(first, "held_out", metric),
-        best_held_out_rank=place,
-        median_held_out=sign * _median(known) if len(known) else None,
+        best_in_sample=None if first is None else _value(first, "in_sample", metric),
+        best_out_of_sample=None if first is None else _value(first, "out_of_sample", metric),
+        best_out_of_sample_rank=place,
+        median_out_of_sample=sign * _median(known) if len(known) else None,
         ranked=len(order),
         compared=int(both.sum()),
     )
@@ -158,13 +164,13 @@ def _mean_ranks(values: FloatArray) -> FloatArray:
     return (last - (counts - 1) / 2)[place]
 
 
-def _keys(results: Sequence[Tried], part: str, metric: str) -> FloatArray:
+def _keys(results: Sequence[TrialResult], part: str, metric: str) -> FloatArray:
     """Return a number for each that is smaller for the better one, and inf for none."""
     sign = 1.0 if metric in LOWER_IS_BETTER else -1.0
     values = (_value(result, part, metric) for result in results)
     return np.array([np.inf if value is None else sign * value for value in values], np.float64)
 
 
-def _value(result: Tried, part: str, metric: str) -> float | None:
+def _value(result: TrialResult, part: str, metric: str) -> float | None:
     value = result[part][metric]
     return None if value is None else float(value)

@@ -60,14 +60,16 @@ class Spoiler(Strategy):
 '''
 
 
-@pytest.mark.parametrize("part", ["searched", "held_out"])
+@pytest.mark.parametrize("part", ["in_sample", "out_of_sample"])
 def test_what_a_strategy_writes_into_its_columns_stays_with_it(
-    search: Run, on_tape: Run, tmp_path: Path, part: str
+    optimize: Run, on_tape: Run, tmp_path: Path, part: str
 ) -> None:
     (tmp_path / "spoiler.py").write_text(SPOILER)
     values = ("--param", "fast=4,6", "--param", "slow=10,20", "--param", "stretch=0.5,1")
     # In one process, so that all of them share.
-    found = search("-s", "spoiler.py", *values, "--from", "2024-02-01", "--jobs", "1", "--no-check")
+    found = optimize(
+        "-s", "spoiler.py", *values, "--from", "2024-02-01", "--jobs", "1", "--no-check"
+    )
     ends = [utc_text(found[part][end]).replace(" ", "T") for end in ("from", "to")]
     assert len({str(result[part]) for result in found["results"]}) > 2
     for result in found["results"]:

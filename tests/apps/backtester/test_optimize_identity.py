@@ -1,4 +1,4 @@
-"""What a search goes on with: results that rest on the same candles, code and rules."""
+"""What an optimization goes on with: results that rest on the same candles, code and rules."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,23 +33,23 @@ def change_candle(tape: Path, moment: int) -> None:
     [(1_706_745_600, "in the range"), (1_706_742_000, "of the warm-up"), (1_706_140_800, "before")],
 )
 def test_after_a_change_of_a_candle_a_strategy_may_see_all_is_tried_again(
-    search: Run, tape: Path, moment: int, which: str
+    optimize: Run, tape: Path, moment: int, which: str
 ) -> None:
     del which
-    search(*PAIR, *LATER)
+    optimize(*PAIR, *LATER)
     change_candle(tape, moment)
-    assert earlier(search(*PAIR, *LATER)) == 0
+    assert earlier(optimize(*PAIR, *LATER)) == 0
 
 
-def test_a_combination_that_looks_back_further_goes_on_in_the_same_folder(search: Run) -> None:
-    first = search(*PAIR, *LATER)
-    wider = search(*PAIR[:-1], "slow=10,30,250", *LATER)
+def test_a_combination_that_looks_back_further_goes_on_in_the_same_folder(optimize: Run) -> None:
+    first = optimize(*PAIR, *LATER)
+    wider = optimize(*PAIR[:-1], "slow=10,30,250", *LATER)
     assert wider["folder"] == first["folder"]
     assert earlier(wider) == 2
 
 
 def test_after_a_change_of_a_file_that_the_strategy_imports_all_is_tried_again(
-    search: Run, backtester: Run, tape: Path, folder: Path
+    optimize: Run, backtester: Run, tape: Path, folder: Path
 ) -> None:
     del tape
     assert backtester("new-strategy", "mine").code == 0
@@ -57,17 +57,17 @@ def test_after_a_change_of_a_file_that_the_strategy_imports_all_is_tried_again(
     path.write_text("import my_tools\n" + path.read_text())
     tools.write_text("N = 1\n")
     wanted = ("--strategy", "mine", "--param", "period=10,20")
-    search(*wanted)
-    assert earlier(search(*wanted)) == 2
+    optimize(*wanted)
+    assert earlier(optimize(*wanted)) == 2
     tools.write_text("N = 2\n")
-    assert earlier(search(*wanted)) == 0
+    assert earlier(optimize(*wanted)) == 0
 
 
 @pytest.mark.parametrize("package", [onetape.strategies, onetape.engine])
 def test_after_a_change_of_our_own_code_all_is_tried_again(
-    search: Run, monkeypatch: pytest.MonkeyPatch, package: Any
+    optimize: Run, monkeypatch: pytest.MonkeyPatch, package: Any
 ) -> None:
-    search(*PAIR)
+    optimize(*PAIR)
     changed = Path(package.__path__[0])
     read = Path.read_bytes
 
@@ -75,4 +75,4 @@ def test_after_a_change_of_our_own_code_all_is_tried_again(
         return read(path) + (b"# newer" if path.is_relative_to(changed) else b"")
 
     monkeypatch.setattr(Path, "read_bytes", newer)
-    assert earlier(search(*PAIR)) == 0
+    assert earlier(optimize(*PAIR)) == 0

@@ -1,8 +1,8 @@
-"""Where the results of a search are kept: one line for each combination, appended as it comes.
+"""Results of an optimization on disk: one line for each combination, appended as it comes.
 
 A folder belongs to what its results depend on: strategy's code, candles, rules, the range and its
-split. Whatever is searched on the same ground later goes on in it, so that nothing is tried twice
-and the number of combinations tried is that of all searches.
+split. Whatever is optimized on the same context later goes on in it, so that nothing is tried twice
+and the number of combinations tried is that of all optimizations.
 """
 
 import contextlib
@@ -23,9 +23,9 @@ from onetape.core.words import error_text
 from onetape.engine import Metrics
 
 RESULTS: Final = "results.jsonl"
-GROUND: Final = "search.json"
-PAGE: Final = "search.html"
-#: Digits of the ground's digest in the folder's name.
+IDENTITY: Final = "optimization.json"
+PAGE: Final = "optimization.html"
+#: Digits of the context's digest in the folder's name.
 _ID_DIGITS: Final = 10
 
 
@@ -39,8 +39,8 @@ class _Line(Struct):
     """The form of a line: metrics of both parts, or why there are none."""
 
     parameters: dict[str, Any]
-    searched: _Part | None = None
-    held_out: _Part | None = None
+    in_sample: _Part | None = None
+    out_of_sample: _Part | None = None
     error: str | None = None
 
 
@@ -55,18 +55,18 @@ def key_of(parameters: Mapping[str, Any]) -> str:
     return msgspec.json.encode(parameters, order="sorted").decode()
 
 
-def folder_name(ground: Mapping[str, Any]) -> str:
+def folder_name(context: Mapping[str, Any]) -> str:
     """Return the folder's name: equal grounds share it."""
-    digest = hashlib.sha256(json.dumps(ground, sort_keys=True).encode()).hexdigest()
-    symbol = str(ground["symbol"]).replace("/", "-")
-    return f"{ground['strategy']}_{symbol}_{ground['timeframe']}_{digest[:_ID_DIGITS]}"
+    digest = hashlib.sha256(json.dumps(context, sort_keys=True).encode()).hexdigest()
+    symbol = str(context["symbol"]).replace("/", "-")
+    return f"{context['strategy']}_{symbol}_{context['timeframe']}_{digest[:_ID_DIGITS]}"
 
 
 class Results:
-    """The results of one ground: those that were there, and new ones as they come."""
+    """The results of one context: those that were there, and new ones as they come."""
 
     def __init__(self, folder: Path, descriptor: int) -> None:
-        """Read what is there; the half line of a killed search is cut off."""
+        """Read what is there; the half line of a killed optimization is cut off."""
         self.folder = folder
         self.descriptor = descriptor
         """Of the file; it holds the lock."""
@@ -123,7 +123,7 @@ def _checked(folder: Path, line: bytes) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _no_result(folder, str(error)) from error
     if form.error is None:
-        for part in (form.searched, form.held_out):
+        for part in (form.in_sample, form.out_of_sample):
             missing = sorted(_METRICS.difference(part or ()))
             if missing:
                 raise _no_result(folder, f"it lacks {missing[0]}")
@@ -137,16 +137,16 @@ def _no_result(folder: Path, why: str) -> ConfigurationError:
 
 
 @contextmanager
-def opened(root: Path, ground: Mapping[str, Any]) -> Generator[Results]:
-    """Give the results of a ground, for one search at a time.
+def opened(root: Path, context: Mapping[str, Any]) -> Generator[Results]:
+    """Give the results of a context, for one optimization at a time.
 
     Raises:
-        ConfigurationError: the folder cannot be written, or another search is at it.
+        ConfigurationError: the folder cannot be written, or another optimization is at it.
     """
-    folder = root / folder_name(ground)
+    folder = root / folder_name(context)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / GROUND).write_text(json.dumps(ground, indent=1) + "\n")
+        (folder / IDENTITY).write_text(json.dumps(context, indent=1) + "\n")
         descriptor = os.open(folder / RESULTS, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     except OSError as error:
         raise _failed(folder, error) from error
@@ -155,29 +155,30 @@ def opened(root: Path, ground: Mapping[str, Any]) -> Generator[Results]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise ConfigurationError(
-                f"another search is at work in {folder}; wait for it, then this one goes on from it"
+                f"another optimization is running in {folder}; wait for it, then "
+                "this one goes on from it"
             ) from error
         yield Results(folder, descriptor)
     finally:
         os.close(descriptor)
 
 
-def tried_elsewhere(root: Path, ground: Mapping[str, Any]) -> int:
-    """Return how many combinations other searches tried of this strategy on this series.
+def tried_elsewhere(root: Path, context: Mapping[str, Any]) -> int:
+    """Return how many combinations other optimizations tried of this strategy on this series.
 
     That is with other code, ranges, rules or splits.
     """
     combinations = 0
     same = ("exchange", "symbol", "timeframe", "strategy")
-    for path in sorted(root.glob(f"*/{GROUND}")):
-        if path.parent.name == folder_name(ground):
+    for path in sorted(root.glob(f"*/{IDENTITY}")):
+        if path.parent.name == folder_name(context):
             continue
         try:
             other = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
             lines = _named((path.parent / RESULTS).read_bytes())
         except (OSError, msgspec.DecodeError):
             continue  # not a folder of ours any more; it says nothing of what was tried
-        if all(other.get(name) == ground[name] for name in same):
+        if all(other.get(name) == context[name] for name in same):
             combinations += lines
     return combinations
 

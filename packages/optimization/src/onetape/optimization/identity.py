@@ -1,4 +1,4 @@
-"""What the results of a search rest on: as long as it is the same, they are not made again."""
+"""Identity of an optimization: results are used again only while all of it is equal."""
 
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,12 @@ import numpy as np
 import onetape.core
 import onetape.engine
 from onetape.backtest.intrabar import detail_identity
-from onetape.backtest.optimization import evaluate
-from onetape.backtest.optimization.evaluate import Ground
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.digest import code_digest, data_digest
 from onetape.core.holes import holes_between
 from onetape.core.timeframes import Timeframe
+from onetape.optimization import evaluate
+from onetape.optimization.evaluate import SearchContext
 from onetape.store.candles import last_closed
 from onetape.store.database import Store
 from onetape.store.gaps import unexplained
@@ -21,13 +21,15 @@ from onetape.strategies import Strategy, digest
 from onetape.strategies.registry import MOST_LOOKBACK
 
 
-def identity_of(store: Store, key: SeriesKey, strategy: Strategy, ground: Ground) -> dict[str, Any]:
+def identity_of(
+    store: Store, key: SeriesKey, strategy: Strategy, context: SearchContext
+) -> dict[str, Any]:
     """Return all that the result of a combination depends on, beside its parameters.
 
     The candles before the range are those that the furthest lookback that is allowed would reach:
     they do not depend on the combinations, so that more of them go on in the same folder.
     """
-    window = ground.window
+    window = context.window
     before = last_closed(store, key, MOST_LOOKBACK, up_to=window.start - 1)
     return {
         "strategy": strategy.name,
@@ -35,25 +37,25 @@ def identity_of(store: Store, key: SeriesKey, strategy: Strategy, ground: Ground
         "symbol": key.symbol,
         "timeframe": key.timeframe,
         "from": window.start,
-        "split": ground.split,
+        "split": context.split,
         "to": window.end,
         "data_digest": data_digest(window.candles[window.warm_up :]),
         "warm_up_digest": data_digest(before),
-        "holes": _holes(store, key, before, ground),
-        "higher": {name: data_digest(larger) for name, larger in sorted(ground.higher.items())},
-        "detail": detail_identity(ground.detail, window),
-        "rules": repr(ground.rules),
+        "holes": _holes(store, key, before, context),
+        "higher": {name: data_digest(larger) for name, larger in sorted(context.higher.items())},
+        "detail": detail_identity(context.detail, window),
+        "rules": repr(context.rules),
         "strategy_digest": digest(strategy),
         "engine_digest": _engine_digest(),
     }
 
 
-def _holes(store: Store, key: SeriesKey, before: Candles, ground: Ground) -> dict[str, Any]:
+def _holes(store: Store, key: SeriesKey, before: Candles, context: SearchContext) -> dict[str, Any]:
     """Return the unexplained holes that no window crosses, by timeframe."""
-    inside = ground.window.candles[ground.window.warm_up :]
+    inside = context.window.candles[context.window.warm_up :]
     times = np.concatenate((before.timestamp, inside.timestamp))
     holes = holes_between(times, Timeframe.parse(key.timeframe), int(times[0]), int(times[-1]))
-    return {**ground.holes.higher, key.timeframe: unexplained(store, key, holes)}
+    return {**context.holes.higher, key.timeframe: unexplained(store, key, holes)}
 
 
 def _engine_digest() -> str:

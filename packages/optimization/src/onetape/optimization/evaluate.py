@@ -1,4 +1,4 @@
-"""One combination: the searched part and the held-out part, each as a backtest of its own."""
+"""Evaluate one combination: a backtest of the in-sample part and one of the out-of-sample part."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -8,7 +8,6 @@ import msgspec
 from msgspec import Struct
 
 from onetape.backtest.models import CandleWindow
-from onetape.backtest.optimization.space import Point
 from onetape.core.candles import are_sound
 from onetape.core.errors import DataError, OnetapeError
 from onetape.core.timeframes import Timeframe
@@ -21,6 +20,7 @@ from onetape.engine import (
     metrics_of,
     simulate,
 )
+from onetape.optimization.space import ParameterSet
 from onetape.strategies import Higher, Strategy, higher_lookback_of, lookback_of
 from onetape.strategies.segments import (
     Holes,
@@ -32,16 +32,16 @@ from onetape.strategies.sharing import SharedColumns
 from onetape.strategies.window import window_size
 
 
-class Ground(Struct, frozen=True, dict=True):
-    """What every combination is tried on."""
+class SearchContext(Struct, frozen=True, dict=True):
+    """Candles and rules that every combination is evaluated with."""
 
     window: CandleWindow
     """The whole range, with warm-up enough for every combination."""
-    searched: int
-    """Candles of the range that the ranking may see; the others are held out."""
+    in_sample: int
+    """Candles of the range that the ranking may see; the others are out-of-sample."""
     rules: AccountConfig
     higher: Higher
-    """Larger candles beside those of the window, enough for every combination."""
+    """Higher-timeframe candles of the window, enough for every combination."""
     detail: Detail | None = None
     """Finer candles of the range, in memory: a store does not outlive a fork."""
     closes_before: int = 0
@@ -55,7 +55,7 @@ class Ground(Struct, frozen=True, dict=True):
     def backgrounds(self) -> tuple[Background, Background]:
         """Return what the metrics of each part need of its candles alone."""
         candles = self.window.candles
-        middle = self.window.warm_up + self.searched
+        middle = self.window.warm_up + self.in_sample
         parts = (candles[self.window.warm_up : middle], candles[middle:])
         first, second = (background_of(part, self.rules) for part in parts)
         return first, second
@@ -67,30 +67,32 @@ class Ground(Struct, frozen=True, dict=True):
 
     @property
     def split(self) -> int:
-        """Return the open of the first candle that is held out, epoch seconds."""
-        return int(self.window.candles.timestamp[self.window.warm_up + self.searched])
+        """Return the open of the first candle that is out-of-sample, epoch seconds."""
+        return int(self.window.candles.timestamp[self.window.warm_up + self.in_sample])
 
 
-def searched_candles(window: CandleWindow, held_out: float) -> int:
-    """Return how many candles of the range the ranking sees; `held_out` is the other part of it.
+def in_sample_candles(window: CandleWindow, out_of_sample: float) -> int:
+    """Return how many candles of the range are in-sample; `out_of_sample` is the other part.
 
     Raises:
         DataError: the range is too short for two parts.
     """
     candles = len(window.candles) - window.warm_up
-    inside = round(candles * (1.0 - held_out))
+    inside = round(candles * (1.0 - out_of_sample))
     if inside < 2 or candles - inside < 2:
         raise DataError(
-            f"{window.key} has {candles:,} closed candles in the range, too few for a searched and "
-            "a held-out part; choose a longer one"
+            f"{window.key} has {candles:,} closed candles in the range, too few for an in-sample "
+            "and an out-of-sample part; choose a longer one"
         )
     return inside
 
 
-def parts_of(ground: Ground, lookback: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+def parts_of(
+    context: SearchContext, lookback: int
+) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """Return both parts as a backtest would read them: first candle, first one traded, end."""
-    window = ground.window
-    split = window.warm_up + ground.searched
+    window = context.window
+    split = window.warm_up + context.in_sample
     wanted = window_size(lookback)
     return (
         (max(0, window.warm_up - wanted), window.warm_up, split),
@@ -98,75 +100,80 @@ def parts_of(ground: Ground, lookback: int) -> tuple[tuple[int, int, int], tuple
     )
 
 
-def tried(strategy: Strategy, ground: Ground) -> tuple[Metrics, Metrics]:
-    """Return the metrics of the searched and of the held-out part.
+def evaluate_parts(strategy: Strategy, context: SearchContext) -> tuple[Metrics, Metrics]:
+    """Return the metrics of the in-sample and of the out-of-sample part.
 
     Each is evaluated on its own candles, so that not even a strategy that looks ahead sees what is
-    held out.
+    out-of-sample.
 
     Raises:
         OnetapeError: the strategy failed; the text says where.
     """
-    lookback = max(lookback_of(strategy), ground.closes_before)
-    searched, held_out = parts_of(ground, lookback)
+    lookback = max(lookback_of(strategy), context.closes_before)
+    in_sample, out_of_sample = parts_of(context, lookback)
     return (
-        _part(strategy, ground, searched, lookback, ground.backgrounds[0]),
-        _part(strategy, ground, held_out, lookback, ground.backgrounds[1]),
+        _part(strategy, context, in_sample, lookback, context.backgrounds[0]),
+        _part(strategy, context, out_of_sample, lookback, context.backgrounds[1]),
     )
 
 
 def _part(
     strategy: Strategy,
-    ground: Ground,
+    context: SearchContext,
     part: tuple[int, int, int],
     lookback: int,
     background: Background,
 ) -> Metrics:
     first, traded, end = part
-    whole = ground.window.candles
+    whole = context.window.candles
     candles = whole[first:end]
     higher: Higher = {}
-    count = window_size(higher_lookback_of(strategy) if ground.higher else 0)
-    if ground.higher:
+    count = window_size(higher_lookback_of(strategy) if context.higher else 0)
+    if context.higher:
         higher = {
             name: larger.seen_from(whole, first, end, count)
-            for name, larger in ground.higher.items()
+            for name, larger in context.higher.items()
         }
-    holes = ground.holes.part(first, end)
-    timeframe = Timeframe.parse(ground.window.key.timeframe)
+    holes = context.holes.part(first, end)
+    timeframe = Timeframe.parse(context.window.key.timeframe)
     segments = segments_of(candles, timeframe, holes, window_size(lookback), count)
-    signals = signals_by_segment(strategy, candles, higher, segments, are_sound=ground.are_sound)
+    signals = signals_by_segment(strategy, candles, higher, segments, are_sound=context.are_sound)
     orders = without_entries_before_holes(signals.signal, holes)
     result = simulate(
         candles,
         orders,
-        ground.rules,
+        context.rules,
         start_index=traded - first,
-        detail=ground.detail,
-        has_volume=ground.has_volume,
+        detail=context.detail,
+        has_volume=context.has_volume,
     )
     return metrics_of(result, background)
 
 
 class Work:
-    """The combinations of a search, to be tried by number in any process."""
+    """The combinations of an optimization, to be tried by number in any process."""
 
     def __init__(
-        self, points: Sequence[Point], strategies: Mapping[int, Strategy], ground: Ground
+        self,
+        points: Sequence[ParameterSet],
+        strategies: Mapping[int, Strategy],
+        context: SearchContext,
     ) -> None:
         """Keep what the processes share."""
         self._points = points
         self._strategies = strategies
-        self._ground = ground
-        self._columns = SharedColumns((ground.window.candles, *ground.higher.values()))
-        _ = ground.backgrounds, ground.are_sound  # found here, once for all processes
+        self._ground = context
+        self._columns = SharedColumns((context.window.candles, *context.higher.values()))
+        _ = context.backgrounds, context.are_sound  # found here, once for all processes
 
     def __call__(self, number: int) -> bytes:
         """Return a line of the results, without its end: what came out, or why nothing did."""
         line: dict[str, Any] = {"parameters": self._points[number]}
         try:
             with self._columns.used():
-                line["searched"], line["held_out"] = tried(self._strategies[number], self._ground)
+                line["in_sample"], line["out_of_sample"] = evaluate_parts(
+                    self._strategies[number], self._ground
+                )
         except OnetapeError as error:
             line["error"] = " ".join(str(error).split())
         except Exception as error:

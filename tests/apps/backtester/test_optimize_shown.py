@@ -1,4 +1,4 @@
-"""What a search shows: its page in a real headless Chromium, and its bar in a terminal."""
+"""What an optimization shows: its page in a real headless Chromium, and its bar in a terminal."""
 
 import itertools
 import json
@@ -19,12 +19,12 @@ GRID = ("--strategy", "sma_cross", "--param", "fast=5:15:5", "--param", "slow=10
 
 
 def test_the_page_shows_both_maps_without_a_complaint(
-    search: Run, open_page: Callable[..., Page]
+    optimize: Run, open_page: Callable[..., Page]
 ) -> None:
-    found = search(*GRID)
+    found = optimize(*GRID)
     page = open_page(Path(found["page"]).resolve())
     fields = "document.querySelectorAll('#map-{} td button').length"
-    assert [page.run(fields.format(part)) for part in ("searched", "held_out")] == [4, 4]
+    assert [page.run(fields.format(part)) for part in ("in_sample", "out_of_sample")] == [4, 4]
     assert page.run("document.querySelectorAll('#cloud circle').length") == 4
     assert page.complaints() == []
     assert [url for url in page.requests() if not url.startswith(("file:", "data:"))] == []
@@ -50,36 +50,36 @@ CLOUD = """
 
 
 def test_the_words_of_the_cloud_stand_at_their_ends_and_on_no_dot(
-    search: Run, open_page: Callable[..., Page]
+    optimize: Run, open_page: Callable[..., Page]
 ) -> None:
-    page = open_page(Path(search(*GRID)["page"]).resolve())
+    page = open_page(Path(optimize(*GRID)["page"]).resolve())
     found = page.run(CLOUD)
     assert (found["over"], found["inside"]) == (0, True)
     assert found["apart"] <= 10
 
 
 def test_a_click_on_a_field_tells_its_numbers_in_both_parts(
-    search: Run, open_page: Callable[..., Page]
+    optimize: Run, open_page: Callable[..., Page]
 ) -> None:
-    found = search(*GRID)
+    found = optimize(*GRID)
     page = open_page(Path(found["page"]).resolve(), 390)
-    page.click(*page.centre("#map-searched td button"))
+    page.click(*page.centre("#map-in_sample td button"))
     told = page.run("document.getElementById('selected').textContent")
     assert "fast 5, slow 10" in told
-    assert "held out" in told
+    assert "out-of-sample" in told
     assert page.run("document.querySelectorAll('td[aria-current=true]').length") == 2
     assert page.run("document.documentElement.scrollWidth") <= 390
 
 
 def test_page_and_terminal_call_a_metric_what_the_definitions_call_it(
-    search: Run, backtester: Run, open_page: Callable[..., Page]
+    optimize: Run, backtester: Run, open_page: Callable[..., Page]
 ) -> None:
-    page = open_page(Path(search(*GRID)["page"]).resolve())
+    page = open_page(Path(optimize(*GRID)["page"]).resolve())
     heads = page.run("[...document.querySelectorAll('#combinations th')].map(th => th.textContent)")
     options = page.run(
         "[...document.getElementById('metric').options].map(option => option.textContent)"
     )
-    lines = backtester("search", "--exchange", "simulator", *GRID).out.splitlines()
+    lines = backtester("optimize", "--exchange", "simulator", *GRID).out.splitlines()
     printed = [" ".join(line.split()) for line in lines]
     names = ["Sharpe", "return", "max drawdown", "trades"]
     assert [
@@ -87,33 +87,33 @@ def test_page_and_terminal_call_a_metric_what_the_definitions_call_it(
     ] == names
     assert heads[3::2] == names
     assert options[:4] == names
-    assert "fast slow " + " ".join(f"{name} held out" for name in names) in printed
+    assert "fast slow " + " ".join(f"{name} out-of-sample" for name in names) in printed
     assert not [line for line in printed if "total_return" in line or "sharpe" in line]
 
 
-def test_another_metric_redraws_the_maps(search: Run, open_page: Callable[..., Page]) -> None:
-    page = open_page(Path(search(*GRID)["page"]).resolve())
-    shown = "document.querySelector('#map-searched td button').textContent"
+def test_another_metric_redraws_the_maps(optimize: Run, open_page: Callable[..., Page]) -> None:
+    page = open_page(Path(optimize(*GRID)["page"]).resolve())
+    shown = "document.querySelector('#map-in_sample td button').textContent"
     before = page.run(shown)
     page.run(
         "(() => { const s = document.getElementById('metric'); s.value = 'trades';"
         "s.dispatchEvent(new Event('change')); })()"
     )
     assert page.run(shown) != before
-    assert page.run("document.querySelector('#map-searched td').style.background") != ""
+    assert page.run("document.querySelector('#map-in_sample td').style.background") != ""
 
 
 def test_a_bar_moves_in_a_terminal_and_stdout_keeps_the_document(tape: Path, folder: Path) -> None:
     del tape
     program = Path(sys.executable).with_name("backtester")
-    command = [program, "search", "--exchange", "simulator", "--json", *GRID]
+    command = [program, "optimize", "--exchange", "simulator", "--json", *GRID]
     stdout, drawn = drawn_by(command, folder)
     assert json.loads(stdout)["combinations"] == 4
     assert "combinations" in drawn
     assert "4/4" in drawn
 
 
-#: A search by random draws over wide bounds, whole numbers and others.
+#: An optimization by random draws over wide bounds, whole numbers and others.
 MANY = (
     *("--strategy", "many.py", "--random", "600", "--no-check"),
     *("--param", "whole=5:163", "--param", "part=0.11:0.93"),
@@ -140,17 +140,17 @@ class Many(Strategy):
 
 @pytest.fixture(scope="module")
 def many_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of what the tests share of one search."""
+    """Return the folder of what the tests share of one optimization."""
     return tmp_path_factory.mktemp("many")
 
 
 @pytest.fixture
-def many(search: Run, folder: Path, many_folder: Path) -> Any:
-    """Return a search of hundreds of combinations whose parameters have hundreds of values."""
-    document, page = many_folder / "search.json", many_folder / "page.html"
+def many(optimize: Run, folder: Path, many_folder: Path) -> Any:
+    """Return an optimization of hundreds of combinations and parameter values."""
+    document, page = many_folder / "optimization.json", many_folder / "page.html"
     if not document.exists():
         (folder / "many.py").write_text(STRATEGY)
-        found = search(*MANY)
+        found = optimize(*MANY)
         shutil.copy(found["page"], page)
         document.write_text(json.dumps({**found, "page": str(page)}))
     return json.loads(document.read_text())
@@ -158,7 +158,7 @@ def many(search: Run, folder: Path, many_folder: Path) -> Any:
 
 def fields(page: Page, which: str) -> list[str]:
     """Return the names of a map's fields: `thead` those across, `tbody` those down."""
-    found = f"document.querySelectorAll('#map-searched {which} th')"
+    found = f"document.querySelectorAll('#map-in_sample {which} th')"
     names = page.run(f"[...{found}].map((one) => one.textContent)")
     return names[1:] if which == "thead" else names
 
@@ -174,7 +174,7 @@ def test_bins_of_whole_numbers_have_whole_round_edges_and_hold_every_point(
     assert {right[0] % 10 for right in bins[1:]} == {0}
     assert len(bins) <= 16
     assert fields(page, "tbody")[1] == "0.2-0.3"
-    filled = "document.querySelectorAll('#map-searched td button').length"
+    filled = "document.querySelectorAll('#map-in_sample td button').length"
     pairs = {
         (next(at for at, ends in enumerate(bins) if ends[0] <= whole <= ends[-1]), int(part * 10))
         for whole, part in (one["parameters"].values() for one in many["results"])
@@ -203,9 +203,9 @@ def test_no_choice_of_a_field_moves_a_map(
     many: Any, open_page: Callable[..., Page], width: int
 ) -> None:
     page = open_page(Path(many["page"]).resolve(), width)
-    top = "document.getElementById('map-searched').getBoundingClientRect().top"
+    top = "document.getElementById('map-in_sample').getBoundingClientRect().top"
     clicked = f"""
-    [...new Set([...document.querySelectorAll('#map-searched td button')].map((button) => {{
+    [...new Set([...document.querySelectorAll('#map-in_sample td button')].map((button) => {{
       button.click();
       return {top};
     }}))]
@@ -231,19 +231,19 @@ def test_the_cloud_of_many_is_as_wide_as_its_card_and_shows_where_they_are_dense
 
 
 def test_the_page_has_the_terminals_row_of_buy_and_hold(
-    search: Run, backtester: Run, open_page: Callable[..., Page]
+    optimize: Run, backtester: Run, open_page: Callable[..., Page]
 ) -> None:
-    page = open_page(Path(search(*GRID)["page"]).resolve())
+    page = open_page(Path(optimize(*GRID)["page"]).resolve())
     row = page.run("[...document.querySelectorAll('tr.hold td')].map((one) => one.textContent)")
-    lines = backtester("search", "--exchange", "simulator", *GRID).out.splitlines()
+    lines = backtester("optimize", "--exchange", "simulator", *GRID).out.splitlines()
     (printed,) = [line.split() for line in lines if line.startswith("hold ")]
     assert [one for one in row if one] == printed
 
 
 def test_terminal_table_and_field_write_a_number_alike(
-    search: Run, backtester: Run, open_page: Callable[..., Page]
+    optimize: Run, backtester: Run, open_page: Callable[..., Page]
 ) -> None:
-    found = search(*GRID)
+    found = optimize(*GRID)
     best = found["results"][0]
     texts = {
         "sharpe": "{:,.2f}", "total_return": "{:.2%}", "max_drawdown": "{:.2%}", "trades": "{:,}"
@@ -251,7 +251,7 @@ def test_terminal_table_and_field_write_a_number_alike(
     wanted = [
         form.format(best[part][name])
         for name, form in texts.items()
-        for part in ("searched", "held_out")
+        for part in ("in_sample", "out_of_sample")
     ]
     page = open_page(Path(found["page"]).resolve())
     row = page.run(
@@ -259,7 +259,7 @@ def test_terminal_table_and_field_write_a_number_alike(
         ".map((one) => one.textContent)"
     )
     told = page.run("[...document.querySelectorAll('#numbers dd')].map((one) => one.textContent)")
-    lines = backtester("search", "--exchange", "simulator", *GRID).out.splitlines()
+    lines = backtester("optimize", "--exchange", "simulator", *GRID).out.splitlines()
     (printed,) = [line.split() for line in lines if line.startswith("   1 ")]
     assert row[3:] == wanted
     assert printed[3:] == wanted

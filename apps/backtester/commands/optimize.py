@@ -1,4 +1,4 @@
-"""`backtester search`: try many combinations of parameters, and hold a part of the range out."""
+"""`backtester optimize`: try many combinations of parameters, and hold a part of the range out."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ import typer
 from onetape.cli import options
 
 
-def search(
+def optimize(
     context: typer.Context,
     *,
     strategy: options.StrategyName = None,
@@ -31,7 +31,7 @@ def search(
     rank: Annotated[
         str, typer.Option(metavar="METRIC", help="What the best is best at; see docs/metrics.md.")
     ] = "sharpe",
-    held_out: Annotated[
+    out_of_sample: Annotated[
         float, typer.Option(metavar="PART", help="Of the range, its end: never used to rank.")
     ] = 0.3,
     min_trades: Annotated[
@@ -39,7 +39,7 @@ def search(
         typer.Option(
             min=0,
             metavar="N",
-            help="Closed trades that a combination needs in the searched part to be ranked.",
+            help="Closed trades that a combination needs in the in-sample part to be ranked.",
         ),
     ] = 20,
     jobs: Annotated[
@@ -55,20 +55,20 @@ def search(
     """
     from backtester.ending import stoppable
     from backtester.flags import chosen_by
-    from backtester.rendering.search_page import show_search
-    from backtester.rendering.search_progress import show_progress
-    from onetape.backtest.optimization.ranking import checked_metric
-    from onetape.backtest.optimization.run import (
-        Asked,
-        checked_part,
-        nothing_worked,
-        run_search,
-    )
+    from backtester.rendering.optimization_page import show_optimization
+    from backtester.rendering.optimization_progress import show_progress
     from onetape.backtest.parallel import count_processors
+    from onetape.optimization.ranking import checked_metric
+    from onetape.optimization.run import (
+        SearchOptions,
+        checked_out_of_sample,
+        nothing_worked,
+        run_optimization,
+    )
 
-    asked = Asked(
+    options = SearchOptions(
         checked_metric(rank),
-        checked_part(held_out),
+        checked_out_of_sample(out_of_sample),
         random,
         seed,
         jobs or count_processors(),
@@ -77,12 +77,12 @@ def search(
     own = [] if strategy is None else ["--strategy", strategy]
     for text in param or ():
         own += ["--param", text]
-    chosen = chosen_by([*own, *context.args], "search")
+    chosen = chosen_by([*own, *context.args], "optimize")
     config = chosen.config
     goes_on = stoppable("stopped; it goes on where it was: run the same command again")
     with chosen.places.naming_places(), goes_on:
-        found = run_search(config, asked, show_progress)
-    show_search(found, context.args, as_json=json_)
+        found = run_optimization(config, options, show_progress)
+    show_optimization(found, context.args, as_json=json_)
     failure = nothing_worked(found)
     if failure is not None:
         raise failure

@@ -1,4 +1,4 @@
-"""A search sizes its entries in both parts as a backtest of the part does."""
+"""An optimization sizes its entries in both parts as a backtest of the part does."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +12,13 @@ Run = Callable[..., Any]
 FAR = "account: {sizing: volatility_target, volatility_target: 0.2, volatility_bars: 400}\n"
 
 
-@pytest.mark.parametrize("part", ["searched", "held_out"])
+@pytest.mark.parametrize("part", ["in_sample", "out_of_sample"])
 def test_a_size_that_looks_far_back_is_known_at_the_beginning_of_each_part(
-    search: Run, on_tape: Run, folder: Path, part: str
+    optimize: Run, on_tape: Run, folder: Path, part: str
 ) -> None:
     (folder / "far.yaml").write_text(FAR)
     flags = ("--config", "far.yaml", "--strategy", "sma_cross")
-    found = search(*flags, "--param", "fast=5,10", "--from", "2024-02-01")
+    found = optimize(*flags, "--param", "fast=5,10", "--from", "2024-02-01")
     ends = [utc_text(found[part][end]).replace(" ", "T") for end in ("from", "to")]
     for result in found["results"]:
         value = f"--param=fast={result['parameters']['fast']}"

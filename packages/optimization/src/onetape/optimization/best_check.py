@@ -1,4 +1,4 @@
-"""The bias check of the best combination of a search, as every backtest has one."""
+"""The bias check of the best combination of an optimization, as every backtest has one."""
 
 from collections.abc import Sequence
 
@@ -7,17 +7,17 @@ from msgspec.structs import replace
 from onetape.backtest.bias_check import check_run, fresh_maker
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.models import CandleWindow, HigherTimeframes
-from onetape.backtest.optimization.ranking import Tried
-from onetape.backtest.optimization.space import value_text
 from onetape.backtest.records import BiasCheck
 from onetape.backtest.warm_up import run_segments
 from onetape.core.errors import OnetapeError
+from onetape.optimization.ranking import TrialResult
+from onetape.optimization.space import value_text
 from onetape.strategies.segments import signals_by_segment
 
 
 def check_best(
     config: BacktestConfig,
-    order: Sequence[Tried],
+    order: Sequence[TrialResult],
     window: CandleWindow,
     higher: HigherTimeframes,
 ) -> BiasCheck | None:
@@ -26,7 +26,7 @@ def check_best(
     A strategy that looks ahead is good in the out-of-sample part too: only a check shows it.
 
     Args:
-        config: Configuration of the search.
+        config: Configuration of the optimization.
         order: The combinations, best first.
         window: The candles of the whole range.
         higher: Higher-timeframe candles of the whole range.

@@ -1,4 +1,4 @@
-"""What a search keeps: whole lines, of what worked; the rest is tried again or refused."""
+"""What an optimization keeps: whole lines, of what worked; the rest is tried again or refused."""
 
 import json
 import os
@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from onetape.backtest.optimization.folder import RESULTS, Results, opened
 from onetape.core.errors import ConfigurationError
+from onetape.optimization.folder import RESULTS, Results, opened
 
 Run = Callable[..., Any]
 GRID = ("--strategy", "sma_cross", "--param", "fast=5", "--param", "slow=10,30")
-GROUND = {"strategy": "mine", "exchange": "e", "symbol": "A/B", "timeframe": "1h"}
+IDENTITY = {"strategy": "mine", "exchange": "e", "symbol": "A/B", "timeframe": "1h"}
 FAILING = """
 import os
 from dataclasses import dataclass
@@ -36,11 +36,11 @@ class Failing(Strategy):
             raise RuntimeError("not yet")
         return Signals(candles.close * 0, {})
 """
-WANTED = ("search", "--exchange", "simulator", "-s", "failing.py", "--param", "period=5,6")
+WANTED = ("optimize", "--exchange", "simulator", "-s", "failing.py", "--param", "period=5,6")
 
 
 def test_what_failed_is_told_each_time_and_tried_again(
-    backtester: Run, search: Run, folder: Path
+    backtester: Run, optimize: Run, folder: Path
 ) -> None:
     (folder / "failing.py").write_text(FAILING)
     for _ in range(2):
@@ -53,7 +53,7 @@ def test_what_failed_is_told_each_time_and_tried_again(
         assert len(told) == 2 + 1
         assert json.loads(ended.out)["results"] == []
     (folder / "mended").touch()
-    found = search(*WANTED[3:])
+    found = optimize(*WANTED[3:])
     assert (len(found["results"]), found["failed"]) == (2, [])
     assert found["tried"] == {"here": 2, "of_these_earlier": 0, "elsewhere": 0}
 
@@ -74,7 +74,7 @@ def line_of(number: int) -> bytes:
 
 
 def test_a_line_that_there_is_no_room_for_leaves_nothing(tmp_path: Path) -> None:
-    with opened(tmp_path, GROUND) as results:
+    with opened(tmp_path, IDENTITY) as results:
         results.add(line_of(1))
         path = results.folder / RESULTS
         whole = path.read_bytes()
@@ -92,28 +92,28 @@ def test_a_line_that_there_is_no_room_for_leaves_nothing(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("change", ["part", "metric", "text", "error", "list", "bytes"])
 def test_a_kept_line_of_another_form_is_refused_in_one_line(
-    search: Run, backtester: Run, change: str
+    optimize: Run, backtester: Run, change: str
 ) -> None:
-    path = Path(search(*GRID)["folder"]) / RESULTS
+    path = Path(optimize(*GRID)["folder"]) / RESULTS
     first, second = path.read_bytes().splitlines()
     result = json.loads(first)
     if change == "part":
-        del result["held_out"]
+        del result["out_of_sample"]
     elif change == "metric":
-        del result["searched"]["sharpe"]
+        del result["in_sample"]["sharpe"]
     elif change == "text":
-        result["searched"]["sharpe"] = "high"
+        result["in_sample"]["sharpe"] = "high"
     elif change == "error":
         result = {"parameters": result["parameters"], "error": 1}
     junk = {"list": b"[1]", "bytes": b'{"parameters": "\xff"}'}
     path.write_bytes(junk.get(change, json.dumps(result).encode()) + b"\n" + second + b"\n")
-    ended = backtester("search", "--exchange", "simulator", *GRID)
+    ended = backtester("optimize", "--exchange", "simulator", *GRID)
     assert (ended.code, ended.err.count("\n")) == (3, 1)
     assert "has a line that is no result (" in ended.err
 
 
 def test_random_draws_have_the_bound_of_a_grid(backtester: Run, tape: Path) -> None:
     del tape
-    ended = backtester("search", "-s", "sma_cross", "--random", "20000000")
+    ended = backtester("optimize", "-s", "sma_cross", "--random", "20000000")
     assert (ended.code, ended.err.count("\n")) == (2, 1)
     assert "--random 20,000,000 is more than 100,000 combinations" in ended.err

@@ -1,4 +1,4 @@
-// Heat maps of two parameters, searched beside held out, and the numbers of the field that is chosen.
+// Heat maps of two parameters, in-sample and out-of-sample, and the numbers of the field that is chosen.
 
 let chosen = 0; // of the points; the best is the first
 

@@ -5,21 +5,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onetape.backtest.optimization.ranking import (
+from onetape.optimization.ranking import (
     LeastTrades,
     checked_metric,
-    luck_of,
     metric_names,
+    rank_stability,
     ranked,
     spearman,
 )
 
 
-def result(searched: float | None, held_out: float | None) -> dict[str, object]:
+def result(in_sample: float | None, out_of_sample: float | None) -> dict[str, object]:
     """Return a combination with these values of the metrics."""
     return {
-        "searched": {"sharpe": searched, "fees": searched},
-        "held_out": {"sharpe": held_out, "fees": held_out},
+        "in_sample": {"sharpe": in_sample, "fees": in_sample},
+        "out_of_sample": {"sharpe": out_of_sample, "fees": out_of_sample},
     }
 
 
@@ -28,11 +28,11 @@ def test_combinations_without_the_metric_come_last_and_equal_ones_keep_their_ord
     assert ranked(results, "sharpe") == [results[2], results[1], results[3], results[0]]
 
 
-def traded(sharpe: float, trades: int, held_out: int = 50) -> dict[str, object]:
-    """Return a combination with so many closed trades in the searched and the held-out part."""
+def traded(sharpe: float, trades: int, out_of_sample: int = 50) -> dict[str, object]:
+    """Return a combination with so many closed trades in-sample and out-of-sample."""
     return {
-        "searched": {"sharpe": sharpe, "trades": trades},
-        "held_out": {"sharpe": sharpe / 2, "trades": held_out},
+        "in_sample": {"sharpe": sharpe, "trades": trades},
+        "out_of_sample": {"sharpe": sharpe / 2, "trades": out_of_sample},
     }
 
 
@@ -52,20 +52,20 @@ def test_the_rank_correlation_leaves_out_combinations_that_hardly_trade_in_eithe
     assert least == LeastTrades(20, 9)
     enough = [traded(float(number), 20 + number, 9 + number) for number in range(4)]
     wild = [traded(99.0, 40, 8), traded(-99.0, 19, 40)]
-    luck = luck_of(ranked([*enough, *wild], "sharpe", least), "sharpe", least)
+    luck = rank_stability(ranked([*enough, *wild], "sharpe", least), "sharpe", least)
     assert (luck.ranked, luck.compared, luck.rank_correlation) == (5, 4, pytest.approx(1.0))
 
 
 def test_two_combinations_that_trade_enough_have_no_rank_correlation() -> None:
     least = LeastTrades(20, 9)
     results = [traded(3.0, 20), traded(2.0, 20), *(traded(float(one), 7) for one in range(30))]
-    luck = luck_of(ranked(results, "sharpe", least), "sharpe", least)
+    luck = rank_stability(ranked(results, "sharpe", least), "sharpe", least)
     assert (luck.compared, luck.rank_correlation) == (2, None)
 
 
 def test_no_combination_that_hardly_trades_is_the_best() -> None:
-    luck = luck_of([traded(9.0, 7)], "sharpe", LeastTrades(20, 9))
-    assert (luck.ranked, luck.best_searched, luck.median_held_out) == (0, None, None)
+    luck = rank_stability([traded(9.0, 7)], "sharpe", LeastTrades(20, 9))
+    assert (luck.ranked, luck.best_in_sample, luck.median_out_of_sample) == (0, None, None)
 
 
 def test_less_fees_are_better() -> None:
@@ -75,14 +75,14 @@ def test_less_fees_are_better() -> None:
 
 def test_luck_tells_what_became_of_the_best() -> None:
     order = ranked([result(3.0, 1.0), result(2.0, 4.0), result(1.0, 2.0)], "sharpe")
-    luck = luck_of(order, "sharpe")
-    assert (luck.best_searched, luck.best_held_out) == (3.0, 1.0)
-    assert (luck.best_held_out_rank, luck.median_held_out) == (3, 2.0)
+    luck = rank_stability(order, "sharpe")
+    assert (luck.best_in_sample, luck.best_out_of_sample) == (3.0, 1.0)
+    assert (luck.best_out_of_sample_rank, luck.median_out_of_sample) == (3, 2.0)
 
 
-def test_the_best_may_be_nothing_held_out() -> None:
-    luck = luck_of([result(3.0, None)], "sharpe")
-    assert (luck.best_held_out, luck.best_held_out_rank, luck.rank_correlation) == (
+def test_the_best_may_be_nothing_out_of_sample() -> None:
+    luck = rank_stability([result(3.0, None)], "sharpe")
+    assert (luck.best_out_of_sample, luck.best_out_of_sample_rank, luck.rank_correlation) == (
         None,
         None,
         None,

@@ -1,4 +1,4 @@
-"""Progress of a search on stderr: a bar in a terminal, now and then a line elsewhere."""
+"""Progress of an optimization on stderr: a bar in a terminal, now and then a line elsewhere."""
 
 import sys
 import time
@@ -6,9 +6,9 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Final
 
-from onetape.backtest.optimization.run import Display
 from onetape.cli.output import note
 from onetape.core.printable import printable
+from onetape.optimization.run import Display
 
 #: Seconds between two lines where there is no terminal.
 LINE_EVERY_SECONDS: Final = 5.0
@@ -16,7 +16,7 @@ LINE_EVERY_SECONDS: Final = 5.0
 
 @contextmanager
 def show_progress(total: int, earlier: int = 0) -> Generator[Display]:
-    """Give the display of a search; the bar is gone afterwards.
+    """Give the display of an optimization; the bar is gone afterwards.
 
     Args:
         total: Its combinations.
@@ -46,7 +46,7 @@ def show_progress(total: int, earlier: int = 0) -> Generator[Display]:
 
 
 def progress_line(done: int, total: int, earlier: int, seconds: float) -> str:
-    """Return how far a search is, in one line.
+    """Return how far an optimization is, in one line.
 
     Args:
         done: Combinations, those of an earlier start included.

@@ -1,4 +1,4 @@
-"""A search uses the processors that it may use, and finds the same with one."""
+"""An optimization uses the processors that it may use, and finds the same with one."""
 
 import json
 import os
@@ -41,21 +41,21 @@ WANTED = ("--strategy", "telling.py", "--param", "period=2:13", "--no-check")
 
 
 @pytest.fixture
-def workers(search: Run, folder: Path) -> Callable[..., int]:
-    """Return a function that searches and tells how many processes worked."""
+def workers(optimize: Run, folder: Path) -> Callable[..., int]:
+    """Return a function that optimizes and tells how many processes worked."""
     (folder / "telling.py").write_text(SOURCE)
 
     def run(*arguments: str) -> int:
         seen = folder / "processes.txt"
         seen.write_text("")
-        assert len(search(*WANTED, *arguments)["results"]) == 12
+        assert len(optimize(*WANTED, *arguments)["results"]) == 12
         # This one prepares what all need, and evaluates nothing that is ranked.
         return len(set(seen.read_text().split()) - {str(os.getpid())})
 
     return run
 
 
-def test_a_search_works_on_all_processors_unless_it_is_told_otherwise(
+def test_an_optimization_works_on_all_processors_unless_it_is_told_otherwise(
     workers: Callable[..., int],
 ) -> None:
     assert workers() == min(count_processors(), 12)
@@ -68,10 +68,10 @@ def test_so_many_processes_work_as_jobs_are_asked_for(
     assert workers("--jobs", str(jobs)) == jobs
 
 
-def test_one_process_finds_what_several_find(search: Run, folder: Path) -> None:
+def test_one_process_finds_what_several_find(optimize: Run, folder: Path) -> None:
     (folder / "telling.py").write_text(SOURCE)
     found: list[str] = []
     for jobs in ("1", "3"):
         (folder / "telling.py").write_text(SOURCE + f"# {jobs}\n")
-        found.append(json.dumps(search(*WANTED, "--jobs", jobs)["results"]))
+        found.append(json.dumps(optimize(*WANTED, "--jobs", jobs)["results"]))
     assert found[0] == found[1]

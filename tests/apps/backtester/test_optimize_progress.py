@@ -1,4 +1,4 @@
-"""The progress of a search counts for its pace what this start did, not what was there."""
+"""The progress of an optimization counts for its pace what this start did, not what was there."""
 
 import re
 import sys
@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from backtester.rendering import search_progress
-from backtester.rendering.search_progress import progress_line
+from backtester.rendering import optimization_progress
+from backtester.rendering.optimization_progress import progress_line
 from terminal import drawn_by
 
 Run = Callable[..., Any]
@@ -50,23 +50,25 @@ def test_the_pace_is_that_of_this_start(earlier: int, line: str) -> None:
     assert progress_line(60, 100, earlier, 10.0) == line
 
 
-def test_a_search_that_goes_on_tells_its_own_pace(
-    search: Run, backtester: Run, monkeypatch: pytest.MonkeyPatch
+def test_an_optimization_that_goes_on_tells_its_own_pace(
+    optimize: Run, backtester: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("slow.py").write_text(SLOW)
-    search(*FIRST, MANY)
-    monkeypatch.setattr(search_progress, "LINE_EVERY_SECONDS", 0.0)
-    told = backtester("search", "--exchange", "simulator", *FIRST, f"{MANY},801,802").err
+    optimize(*FIRST, MANY)
+    monkeypatch.setattr(optimization_progress, "LINE_EVERY_SECONDS", 0.0)
+    told = backtester("optimize", "--exchange", "simulator", *FIRST, f"{MANY},801,802").err
     paces = [float(pace) for pace in re.findall(r"combinations .*, ([0-9.,]+)/s", told)]
     assert len(paces) == 2
     assert max(paces) <= 1 / PAUSE
 
 
-def test_the_bar_of_a_search_that_goes_on_begins_where_it_was(search: Run, folder: Path) -> None:
+def test_the_bar_of_an_optimization_that_goes_on_begins_where_it_was(
+    optimize: Run, folder: Path
+) -> None:
     Path("slow.py").write_text(SLOW)
-    search(*FIRST, MANY)
+    optimize(*FIRST, MANY)
     program = Path(sys.executable).with_name("backtester")
-    command = [program, "search", "--exchange", "simulator", *FIRST, f"{MANY},{MORE}"]
+    command = [program, "optimize", "--exchange", "simulator", *FIRST, f"{MANY},{MORE}"]
     _, drawn = drawn_by(command, folder)
     counts = [int(count) for count in re.findall(r"(\d+)/215", drawn)]
     assert min(counts) >= 200

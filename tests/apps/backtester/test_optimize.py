@@ -1,4 +1,4 @@
-"""`backtester search`: what it tries, how it ranks, and that its numbers are those of backtests."""
+"""`backtester optimize`: what it tries, how it ranks; its numbers equal those of backtests."""
 
 import fcntl
 import json
@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from onetape.backtest.optimization.folder import RESULTS
 from onetape.core.clock import utc_text
+from onetape.optimization.folder import RESULTS
 from programs import Program
 
 #: Runs the program; gives code, out, err, and the document of --json.
@@ -64,11 +64,11 @@ def lines(folder: str | Path) -> list[Document]:
     return [json.loads(line) for line in (Path(folder) / RESULTS).read_text().splitlines()]
 
 
-@pytest.mark.parametrize("part", ["searched", "held_out"])
+@pytest.mark.parametrize("part", ["in_sample", "out_of_sample"])
 def test_the_metrics_of_each_part_equal_a_backtest_of_it_to_the_bit(
-    search: Run, on_tape: Run, part: str
+    optimize: Run, on_tape: Run, part: str
 ) -> None:
-    found = search(*GRID, "--from", "2024-01-20")
+    found = optimize(*GRID, "--from", "2024-01-20")
     ends = [utc_text(found[part][end]).replace(" ", "T") for end in ("from", "to")]
     for result in found["results"]:
         values = [f"--param={name}={value}" for name, value in result["parameters"].items()]
@@ -105,12 +105,12 @@ class Larger(Strategy):
 '''
 
 
-@pytest.mark.parametrize("part", ["searched", "held_out"])
+@pytest.mark.parametrize("part", ["in_sample", "out_of_sample"])
 def test_larger_candles_and_cheats_see_what_a_backtest_of_the_part_sees(
-    search: Run, on_tape: Run, tmp_path: Path, part: str
+    optimize: Run, on_tape: Run, tmp_path: Path, part: str
 ) -> None:
     (tmp_path / "larger.py").write_text(LARGER)
-    found = search("-s", "larger.py", "--param", "period=3,9", "--from", "2024-02-01")
+    found = optimize("-s", "larger.py", "--param", "period=3,9", "--from", "2024-02-01")
     ends = [utc_text(found[part][end]).replace(" ", "T") for end in ("from", "to")]
     for result in found["results"]:
         value = f"--param=period={result['parameters']['period']}"
@@ -120,41 +120,41 @@ def test_larger_candles_and_cheats_see_what_a_backtest_of_the_part_sees(
 
 
 @pytest.mark.usefixtures("checks_all_bars")
-def test_a_search_says_what_a_look_at_the_best_found(search: Run, tmp_path: Path) -> None:
+def test_an_optimization_says_what_a_look_at_the_best_found(optimize: Run, tmp_path: Path) -> None:
     (tmp_path / "larger.py").write_text(LARGER)
-    cheat = search("-s", "larger.py", "--param", "period=3,9")
+    cheat = optimize("-s", "larger.py", "--param", "period=3,9")
     assert "DIFFER" in cheat["check"]["text"]
     assert "do not trust this result" in cheat["check"]["text"]
-    honest = search(*GRID)
+    honest = optimize(*GRID)
     assert honest["check"]["text"] == "2,880 of 2,880 bars clean"
-    unchecked = search(*GRID, "--no-check")["check"]
+    unchecked = optimize(*GRID, "--no-check")["check"]
     assert unchecked["clean"] is None
     assert f"--param fast={honest['results'][0]['parameters']['fast']}" in unchecked["text"]
     assert unchecked["text"].startswith("not run; run: uv run backtester check")
 
 
-def test_only_the_searched_part_ranks(search: Run) -> None:
-    found = search(*GRID, "--rank", "total_return")
-    searched = [result["searched"]["total_return"] for result in found["results"]]
-    held_out = [result["held_out"]["total_return"] for result in found["results"]]
-    assert searched == sorted(searched, reverse=True)
-    assert held_out != sorted(held_out, reverse=True)
+def test_only_the_in_sample_part_ranks(optimize: Run) -> None:
+    found = optimize(*GRID, "--rank", "total_return")
+    in_sample = [result["in_sample"]["total_return"] for result in found["results"]]
+    out_of_sample = [result["out_of_sample"]["total_return"] for result in found["results"]]
+    assert in_sample == sorted(in_sample, reverse=True)
+    assert out_of_sample != sorted(out_of_sample, reverse=True)
 
 
-def test_less_is_better_for_some_metrics(search: Run) -> None:
-    found = search(*GRID, "--rank", "fees")
-    fees = [result["searched"]["fees"] for result in found["results"]]
+def test_less_is_better_for_some_metrics(optimize: Run) -> None:
+    found = optimize(*GRID, "--rank", "fees")
+    fees = [result["in_sample"]["fees"] for result in found["results"]]
     assert (found["best_is"], fees) == ("lowest", sorted(fees))
 
 
-def test_the_last_three_tenths_are_held_out(search: Run) -> None:
-    found = search(*GRID)
-    assert (found["searched"]["candles"], found["held_out"]["candles"]) == (2016, 864)
-    assert found["searched"]["to"] == found["held_out"]["from"]
+def test_the_last_three_tenths_are_out_of_sample(optimize: Run) -> None:
+    found = optimize(*GRID)
+    assert (found["in_sample"]["candles"], found["out_of_sample"]["candles"]) == (2016, 864)
+    assert found["in_sample"]["to"] == found["out_of_sample"]["from"]
 
 
-def test_invalid_combinations_are_counted_and_left_out(search: Run) -> None:
-    found = search(*GRID)
+def test_invalid_combinations_are_counted_and_left_out(optimize: Run) -> None:
+    found = optimize(*GRID)
     pairs = [(one["parameters"]["fast"], one["parameters"]["slow"]) for one in found["results"]]
     assert (found["combinations"], found["invalid"]) == (4, 2)
     assert sorted(pairs) == [(5, 10), (5, 30), (10, 30), (15, 30)]
@@ -165,7 +165,7 @@ def test_a_combination_that_raises_is_told_and_the_others_go_on(
 ) -> None:
     del tape
     wanted = ("--strategy", fragile(tmp_path), "--param", "period=3:10")
-    found = json.loads(backtester("search", "--exchange", "simulator", "--json", *wanted).out)
+    found = json.loads(backtester("optimize", "--exchange", "simulator", "--json", *wanted).out)
     failed = {one["parameters"]["period"]: one["error"] for one in found["failed"]}
     assert sorted(failed) == [7, 9]
     assert "seven is unlucky" in failed[7]
@@ -179,78 +179,78 @@ def test_a_failure_is_one_line_with_its_combination(
     del tape
     strategy = fragile(tmp_path)
     ended = backtester(
-        "search", "--exchange", "simulator", "--strategy", strategy, "--param", "period=6,7"
+        "optimize", "--exchange", "simulator", "--strategy", strategy, "--param", "period=6,7"
     )
     assert (ended.code, ended.err.count("\n")) == (0, 1)
     assert ended.err.startswith("backtester: period 7: strategy fragile failed on the ")
 
 
-def test_a_second_start_tries_nothing_again(search: Run) -> None:
-    first, second = search(*GRID), search(*GRID, "--rank", "trades")
+def test_a_second_start_tries_nothing_again(optimize: Run) -> None:
+    first, second = optimize(*GRID), optimize(*GRID, "--rank", "trades")
     assert first["tried"] == {"here": 4, "of_these_earlier": 0, "elsewhere": 0}
     assert second["tried"] == {"here": 4, "of_these_earlier": 4, "elsewhere": 0}
     assert len(lines(second["folder"])) == 4
 
 
-def test_all_that_was_ever_tried_is_counted(search: Run) -> None:
-    search(*GRID)
-    search(*GRID, "--fee", "0.002")
-    found = search("--strategy", "sma_cross", "--param", "fast=5,6", "--param", "slow=30")
+def test_all_that_was_ever_tried_is_counted(optimize: Run) -> None:
+    optimize(*GRID)
+    optimize(*GRID, "--fee", "0.002")
+    found = optimize("--strategy", "sma_cross", "--param", "fast=5,6", "--param", "slow=30")
     assert found["tried"] == {"here": 5, "of_these_earlier": 1, "elsewhere": 4}
 
 
-def test_a_half_written_line_is_tried_again(search: Run) -> None:
-    first = search(*GRID)
+def test_a_half_written_line_is_tried_again(optimize: Run) -> None:
+    first = optimize(*GRID)
     path = Path(first["folder"]) / RESULTS
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])
-    second = search(*GRID)
+    second = optimize(*GRID)
     assert second["tried"]["of_these_earlier"] == 3
     assert second["results"] == first["results"]
     # The half line is gone: nothing was appended to it.
     assert len(lines(first["folder"])) == 4
 
 
-def test_a_killed_search_goes_on(search: Run, tape: Path, tmp_path: Path) -> None:
+def test_a_killed_optimization_goes_on(optimize: Run, tape: Path, tmp_path: Path) -> None:
     del tape
     wanted = ("--strategy", fragile(tmp_path, "0.03"), "--param", "period=10:49")
     with Program(
-        "backtester", "search", "--exchange", "simulator", *wanted, folder=tmp_path
+        "backtester", "optimize", "--exchange", "simulator", *wanted, folder=tmp_path
     ) as one:
-        kept = tmp_path / "data/searches"
+        kept = tmp_path / "data/optimizations"
         deadline = time.monotonic() + 20
         while sum(len(lines(path.parent)) for path in kept.glob(f"*/{RESULTS}")) < 5:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         one.send(signal.SIGKILL)
         one.ends()
-    found = search(*wanted, "--no-check")
+    found = optimize(*wanted, "--no-check")
     periods = sorted(line["parameters"]["period"] for line in lines(found["folder"]))
     assert 5 <= found["tried"]["of_these_earlier"] < 40
     assert periods == list(range(10, 50))
 
 
-def test_two_searches_do_not_share_a_folder_at_a_time(search: Run, backtester: Run) -> None:
-    path = Path(search(*GRID)["folder"]) / RESULTS
+def test_two_optimizations_do_not_share_a_folder_at_a_time(optimize: Run, backtester: Run) -> None:
+    path = Path(optimize(*GRID)["folder"]) / RESULTS
     with path.open("r+b") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        ended = backtester("search", "--exchange", "simulator", *GRID)
+        ended = backtester("optimize", "--exchange", "simulator", *GRID)
     assert ended.code == 3
-    assert "another search is at work" in ended.err
+    assert "another optimization is running" in ended.err
 
 
-def test_changed_code_is_searched_anew(search: Run, tmp_path: Path) -> None:
+def test_changed_code_is_optimized_again(optimize: Run, tmp_path: Path) -> None:
     wanted = ("--strategy", fragile(tmp_path), "--param", "period=5,6")
-    first = search(*wanted)
+    first = optimize(*wanted)
     path = tmp_path / "fragile.py"
     path.write_text(path.read_text() + "# changed\n")
-    second = search(*wanted)
+    second = optimize(*wanted)
     assert first["folder"] != second["folder"]
     assert second["tried"] == {"here": 2, "of_these_earlier": 0, "elsewhere": 2}
 
 
 def test_a_random_search_is_the_same_again_and_a_longer_one_begins_with_it(
-    search: Run,
+    optimize: Run,
 ) -> None:
     wanted = (
         "--strategy",
@@ -262,13 +262,13 @@ def test_a_random_search_is_the_same_again_and_a_longer_one_begins_with_it(
         "--seed",
         "7",
     )
-    short, long = search(*wanted, "--random", "4"), search(*wanted, "--random", "8")
+    short, long = optimize(*wanted, "--random", "4"), optimize(*wanted, "--random", "8")
     assert (short["kind"], short["seed"]) == ("random", 7)
     assert long["tried"] == {"here": 8, "of_these_earlier": 4, "elsewhere": 0}
 
 
-def test_the_command_of_the_best_runs_it(search: Run, on_tape: Run) -> None:
-    found = search(*GRID, "--fee", "0.002")
+def test_the_command_of_the_best_runs_it(optimize: Run, on_tape: Run) -> None:
+    found = optimize(*GRID, "--fee", "0.002")
     words = found["command"].split()
     assert words[:3] == ["uv", "run", "backtester"]
     best = on_tape(*words[3:]).document
@@ -279,34 +279,34 @@ def test_the_command_of_the_best_runs_it(search: Run, on_tape: Run) -> None:
 @pytest.mark.usefixtures("checks_all_bars")
 def test_text_names_parts_luck_and_what_to_run(backtester: Run, tape: Path) -> None:
     del tape
-    out = backtester("search", "--exchange", "simulator", *GRID).out
+    out = backtester("optimize", "--exchange", "simulator", *GRID).out
     for words in (
         "sma_cross on simulator BTC/USDT 1h: 4 combinations (grid, 2 invalid left out)",
-        "held out: 2024-03-25 to 2024-04-30 UTC, 864 candles",
+        "out-of-sample: 2024-03-25 to 2024-04-30 UTC, 864 candles",
         "4 combinations tried: the best of many is luck in part",
-        "rank correlation of searched and held out: ",
+        "rank correlation of in-sample and out-of-sample: ",
         "check of the best: 2,880 of 2,880 bars clean",
         "run it: uv run backtester --strategy sma_cross --param fast=",
     ):
         assert words in out
 
 
-#: Of RSI: 3 trade 20 times or more in the searched part, the others hardly.
+#: Of RSI: 3 trade 20 times or more in the in-sample part, the others hardly.
 PERIODS = ("--strategy", "rsi", "--param", "period=2,5,7,30,60", "--market", "ideal")
 
 
 def test_combinations_that_hardly_trade_are_listed_after_all_others(
-    search: Run, backtester: Run
+    optimize: Run, backtester: Run
 ) -> None:
-    found = search(*PERIODS)
-    trades = [one["searched"]["trades"] for one in found["results"]]
+    found = optimize(*PERIODS)
+    trades = [one["in_sample"]["trades"] for one in found["results"]]
     ranked = [one["ranked"] for one in found["results"]]
     assert ranked == sorted(ranked, reverse=True) == [count >= 20 for count in trades]
     assert 0 < sum(ranked) < len(ranked)
-    sharpes = [one["searched"]["sharpe"] for one in found["results"]]
+    sharpes = [one["in_sample"]["sharpe"] for one in found["results"]]
     assert max(sharpes[sum(ranked) :]) > sharpes[0]
     assert found["luck"]["ranked"] == sum(ranked)
-    text = backtester("search", "--exchange", "simulator", *PERIODS).out
+    text = backtester("optimize", "--exchange", "simulator", *PERIODS).out
     assert "highest first, with at least 20 trades (--min-trades)" in text
     places = [line.split()[0] for line in text.splitlines()[5:10]]
     assert places == ["1", "2", "3", "few", "few"]
@@ -315,43 +315,51 @@ def test_combinations_that_hardly_trade_are_listed_after_all_others(
     assert f'"ranked":{sum(ranked)}' in page
 
 
-def test_a_search_in_which_none_trades_enough_has_no_best(search: Run, backtester: Run) -> None:
+def test_an_optimization_in_which_none_trades_enough_has_no_best(
+    optimize: Run, backtester: Run
+) -> None:
     flags = (*PERIODS, "--min-trades", "5000")
-    found = search(*flags)
+    found = optimize(*flags)
     assert found["command"] is None
     assert found["luck"]["rank_correlation"] is None
-    text = backtester("search", "--exchange", "simulator", *flags).out
-    assert "best: none, because no combination has 5,000 trades in the searched part" in text
+    text = backtester("optimize", "--exchange", "simulator", *flags).out
+    assert "best: none, because no combination has 5,000 trades in the in-sample part" in text
     assert "run it:" not in text
 
 
 def test_a_rank_correlation_over_too_few_is_left_out_with_the_reason(
-    search: Run, backtester: Run
+    optimize: Run, backtester: Run
 ) -> None:
     # The longest of the three that are ranked.
-    least = search(*PERIODS)["results"]
-    counts = sorted(one["searched"]["trades"] for one in least)
+    least = optimize(*PERIODS)["results"]
+    counts = sorted(one["in_sample"]["trades"] for one in least)
     flags = (*PERIODS, "--min-trades", str(counts[-2]))
-    text = backtester("search", "--exchange", "simulator", *flags).out
-    assert "rank correlation of searched and held out: left out, over 2 combinations with" in text
+    text = backtester("optimize", "--exchange", "simulator", *flags).out
+    assert (
+        "rank correlation of in-sample and out-of-sample: left out, over 2 combinations with"
+        in text
+    )
 
 
-def test_without_a_least_number_of_trades_all_are_ranked(search: Run, backtester: Run) -> None:
+def test_without_a_least_number_of_trades_all_are_ranked(optimize: Run, backtester: Run) -> None:
     flags = (*PERIODS, "--min-trades", "0")
-    assert all(one["ranked"] for one in search(*flags)["results"])
-    text = backtester("search", "--exchange", "simulator", *flags).out
+    assert all(one["ranked"] for one in optimize(*flags)["results"])
+    text = backtester("optimize", "--exchange", "simulator", *flags).out
     assert "--min-trades" not in text
-    assert "combinations (1: the order held" in text
+    assert "combinations (Spearman: 1 same order" in text
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("--rank", "sharp"), "--rank 'sharp' is no metric; did you mean 'sharpe'?"),
-        (("--held-out", "1"), "--held-out must be a part from 0.05 to 0.9, found 1"),
+        (("--out-of-sample", "1"), "--out-of-sample must be a part from 0.05 to 0.9, found 1"),
         (("--param", "slow=0:5"), "slow must be 2 to 5000, found '0'"),
         (("--param", "slwo=5"), "no parameter 'slwo'; did you mean 'slow'?"),
-        (("--param", "slow=50"), "nothing to search: give a parameter of sma_cross several values"),
+        (
+            ("--param", "slow=50"),
+            "nothing to optimize: give a parameter of sma_cross several values",
+        ),
         (("--param", "slow=50:40"), "slow must be a range that goes up"),
         (("--param", "slow=a,b"), "slow must be a whole number, or several as 20,50,100"),
         (
@@ -366,26 +374,26 @@ def test_without_a_least_number_of_trades_all_are_ranked(search: Run, backtester
         ),
     ],
 )
-def test_a_search_that_cannot_be_is_refused_in_one_line(
+def test_an_optimization_that_cannot_be_is_refused_in_one_line(
     backtester: Run, tape: Path, arguments: tuple[str, ...], words: str
 ) -> None:
     del tape
-    ended = backtester("search", "--exchange", "simulator", "-s", "sma_cross", *arguments)
+    ended = backtester("optimize", "--exchange", "simulator", "-s", "sma_cross", *arguments)
     assert (ended.code, ended.err.count("\n")) == (2, 1)
     assert words in ended.err
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_a_search_with_its_code_and_says_how_it_goes_on(
-    search: Run, tape: Path, tmp_path: Path, number: signal.Signals, code: int
+def test_a_signal_ends_an_optimization_with_its_code_and_says_how_it_goes_on(
+    optimize: Run, tape: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     before = children_of(os.getpid())
     del tape
     wanted = ("--strategy", fragile(tmp_path, "0.05"), "--param", "period=10:49")
     with Program(
-        "backtester", "search", "--exchange", "simulator", *wanted, folder=tmp_path
+        "backtester", "optimize", "--exchange", "simulator", *wanted, folder=tmp_path
     ) as one:
-        kept = tmp_path / "data/searches"
+        kept = tmp_path / "data/optimizations"
         deadline = time.monotonic() + 20
         while not any(path.stat().st_size for path in kept.glob(f"*/{RESULTS}")):
             assert time.monotonic() < deadline
@@ -396,7 +404,7 @@ def test_a_signal_ends_a_search_with_its_code_and_says_how_it_goes_on(
         assert (one.lines, one.errors) == ([], [said])
     assert children_of(os.getpid()) == before
     # The check would evaluate this slow strategy on 200 windows.
-    assert search(*wanted, "--no-check")["tried"]["of_these_earlier"] > 0
+    assert optimize(*wanted, "--no-check")["tried"]["of_these_earlier"] > 0
 
 
 def children_of(process_id: int) -> str:

@@ -1,4 +1,4 @@
-"""What a search tries: the values of each parameter, and their combinations.
+"""What an optimization tries: the values of each parameter, and their combinations.
 
 A grid takes every combination. A random search draws from the same values, or from the bounds that
 the strategy declares; its draws are seeded, and a longer search begins with those of a shorter one.
@@ -19,9 +19,9 @@ from onetape.strategies import ParameterInfo, Strategy, parameters_of
 from onetape.strategies.parameters import setting_key
 
 #: Values by the parameters' names: one combination.
-Point = dict[str, Any]
+ParameterSet = dict[str, Any]
 
-#: A search of more is a slip of the keyboard; a grid of more is work for some random draws.
+#: An optimization of more is a slip of the keyboard; a grid of more is work for some random draws.
 MOST_COMBINATIONS: Final = 100_000
 #: Draws of a random search for each combination it wants, before it takes the space for exhausted.
 _DRAWS_FOR_ONE: Final = 100
@@ -30,7 +30,7 @@ _RANDOM_DIGITS: Final = 4
 _YES_NO: Final = {"true": True, "yes": True, "false": False, "no": False}
 
 
-class Axis(Struct, frozen=True):
+class ParameterRange(Struct, frozen=True):
     """One parameter: a few values, or for a random search all between two."""
 
     name: str
@@ -70,8 +70,10 @@ def value_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def axes_of(cls: type[Strategy], given: Mapping[str, str], *, is_random: bool) -> tuple[Axis, ...]:
-    """Return an axis for each parameter of a strategy, in the order written.
+def ranges_of(
+    cls: type[Strategy], given: Mapping[str, str], *, is_random: bool
+) -> tuple[ParameterRange, ...]:
+    """Return an one for each parameter of a strategy, in the order written.
 
     Args:
         cls: The strategy.
@@ -90,39 +92,41 @@ def axes_of(cls: type[Strategy], given: Mapping[str, str], *, is_random: bool) -
                 f"(it has: {', '.join(known) or 'none'})",
                 setting=setting_key(name),
             )
-    axes = tuple(
-        _given_axis(cls.name, info, given[info.name], is_random=is_random)
+    ranges = tuple(
+        _given_range(cls.name, info, given[info.name], is_random=is_random)
         if info.name in given
-        else _declared_axis(info, is_random=is_random)
+        else _declared_range(info, is_random=is_random)
         for info in known.values()
     )
-    if all(axis.is_fixed for axis in axes):
+    if all(one.is_fixed for one in ranges):
         example = next(iter(known), "period")
         raise UsageError(
-            f"nothing to search: give a parameter of {cls.name} several values, such as "
+            f"nothing to optimize: give a parameter of {cls.name} several values, such as "
             f"--param {example}=5:50:5 (it has: {', '.join(known) or 'none'})"
         )
-    return axes
+    return ranges
 
 
-def grid_points(axes: tuple[Axis, ...]) -> Iterator[Point]:
+def grid_points(ranges: tuple[ParameterRange, ...]) -> Iterator[ParameterSet]:
     """Return every combination, the last parameter moving fastest.
 
     Raises:
         UsageError: they are too many.
     """
-    count = math.prod(len(axis.values) for axis in axes)
+    count = math.prod(len(one.values) for one in ranges)
     if count > MOST_COMBINATIONS:
         raise UsageError(
             f"the grid has {count:,} combinations, more than {MOST_COMBINATIONS:,}; take larger "
             "steps, or draw some of them: --random 1000"
         )
-    names = [axis.name for axis in axes]
-    for values in itertools.product(*(axis.values for axis in axes)):
+    names = [one.name for one in ranges]
+    for values in itertools.product(*(one.values for one in ranges)):
         yield dict(zip(names, values, strict=True))
 
 
-def random_points(axes: tuple[Axis, ...], count: int, seed: int) -> Iterator[Point]:
+def random_points(
+    ranges: tuple[ParameterRange, ...], count: int, seed: int
+) -> Iterator[ParameterSet]:
     """Return seeded draws without repetition, as many as the space holds and `count` may need.
 
     Raises:
@@ -136,36 +140,38 @@ def random_points(axes: tuple[Axis, ...], count: int, seed: int) -> Iterator[Poi
     random = Random(seed)  # noqa: S311 - not for secrets: the draws have to be the same again
     seen: set[tuple[Any, ...]] = set()
     for _ in range(count * _DRAWS_FOR_ONE):
-        point = {axis.name: axis.drawn(random) for axis in axes}
+        point = {one.name: one.drawn(random) for one in ranges}
         values = tuple(point.values())
         if values not in seen:
             seen.add(values)
             yield point
 
 
-def _declared_axis(info: ParameterInfo, *, is_random: bool) -> Axis:
+def _declared_range(info: ParameterInfo, *, is_random: bool) -> ParameterRange:
     if not is_random:
-        return Axis(info.name, (info.default,))
+        return ParameterRange(info.name, (info.default,))
     if info.type is bool:
-        return Axis(info.name, (False, True))
+        return ParameterRange(info.name, (False, True))
     if info.choices:
-        return Axis(info.name, info.choices)
+        return ParameterRange(info.name, info.choices)
     if info.type is str or info.ge is None or info.le is None:
-        return Axis(info.name, (info.default,))
-    return Axis(info.name, (), info.ge, info.le, is_whole=info.type is int)
+        return ParameterRange(info.name, (info.default,))
+    return ParameterRange(info.name, (), info.ge, info.le, is_whole=info.type is int)
 
 
-def _given_axis(strategy: str, info: ParameterInfo, text: str, *, is_random: bool) -> Axis:
+def _given_range(
+    strategy: str, info: ParameterInfo, text: str, *, is_random: bool
+) -> ParameterRange:
     if info.type in (int, float) and ":" in text:
         low, high, step = _ends(strategy, info, text)
         if step is None and is_random:
             _refuse_outside(strategy, info, (_number(info, low), _number(info, high)))
-            return Axis(info.name, (), float(low), float(high), is_whole=info.type is int)
+            return ParameterRange(info.name, (), float(low), float(high), is_whole=info.type is int)
         values = _stepped(strategy, info, text, (low, high, step))
     else:
         values = tuple(_value(strategy, info, part) for part in text.split(","))
     _refuse_outside(strategy, info, values)
-    return Axis(info.name, tuple(dict.fromkeys(values)))
+    return ParameterRange(info.name, tuple(dict.fromkeys(values)))
 
 
 def _ends(strategy: str, info: ParameterInfo, text: str) -> tuple[Decimal, Decimal, Decimal | None]:

@@ -10,12 +10,12 @@ from msgspec.structs import replace
 
 from onetape.backtest.arguments import Account, Exits, StrategyLike, account_of, choice_of, class_of
 from onetape.backtest.inputs import config_of, read_inputs
-from onetape.backtest.optimization.evaluate import Ground, Work, searched_candles
-from onetape.backtest.optimization.ranking import LeastTrades, checked_metric, ranked
 from onetape.backtest.parallel import count_processors, shared
 from onetape.core.errors import ConfigurationError, DataError, UsageError
 from onetape.core.words import counted
 from onetape.engine.account_config import MarketKind
+from onetape.optimization.evaluate import SearchContext, Work, in_sample_candles
+from onetape.optimization.ranking import LeastTrades, checked_metric, ranked
 from onetape.strategies import Strategy, lookback_of
 from onetape.strategies.parameters import converted_parameters
 from onetape.strategies.segments import Holes
@@ -136,8 +136,8 @@ def optimize(
         raise UsageError("optimize takes one symbol")
     source = read_inputs(config, frames, furthest)[0]
     window = source.window
-    inside = searched_candles(window, out_of_sample)
-    ground = Ground(
+    inside = in_sample_candles(window, out_of_sample)
+    context = SearchContext(
         window,
         inside,
         replace(config.account, steps=source.steps),
@@ -147,7 +147,7 @@ def optimize(
         Holes(window.holes, source.higher.holes),
         source.has_volume,
     )
-    lines = _evaluate(Work(tried, made, ground), len(tried), jobs or count_processors())
+    lines = _evaluate(Work(tried, made, context), len(tried), jobs or count_processors())
     failures = refused + [line["error"] for line in lines if "error" in line]
     good = [line for line in lines if "error" not in line]
     if not good:
@@ -207,7 +207,7 @@ def _frame(order: list[Mapping[str, Any]], least: LeastTrades) -> "pd.DataFrame"
     rows: list[dict[str, Any]] = []
     for one in order:
         row: dict[str, Any] = {**one["parameters"], "ranked": least.ranks(one)}
-        for short, part in (("in", "searched"), ("out", "held_out")):
+        for short, part in (("in", "in_sample"), ("out", "out_of_sample")):
             row |= {f"{short}_{k}": v for k, v in one[part].items() if k != "buy_and_hold"}
         rows.append(row)
     frame = pd.DataFrame(rows)

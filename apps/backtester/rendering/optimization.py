@@ -1,0 +1,296 @@
+"""Render a finished optimization: text for a terminal, and a JSON document."""
+
+import shlex
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec.structs import asdict
+
+from onetape.backtest.assumptions import window_notes
+from onetape.backtest.intrabar import intrabar_note
+from onetape.backtest.metrics import DEFINITIONS, LABELS
+from onetape.backtest.metrics import value_text as metric_value_text
+from onetape.backtest.warning_banner import warning, warning_lines
+from onetape.cli.output import table
+from onetape.core.clock import day_text
+from onetape.core.digits import money_decimals
+from onetape.core.symbols import base_and_quote
+from onetape.core.words import counted
+from onetape.optimization.ranking import LOWER_IS_BETTER, RankStability, TrialResult, rank_stability
+from onetape.optimization.run import Optimization, best_of
+from onetape.optimization.space import value_text
+
+#: Combinations shown in the terminal; the page and --json have all of them.
+SHOWN: Final = 10
+_BY_FIELD: Final = {one.field: one for one in DEFINITIONS}
+#: Shown of both parts, beside the metric that ranks.
+_BESIDE: Final = ("total_return", "max_drawdown", "trades")
+
+
+def optimization_text(optimization: Optimization, page: Path, given: Sequence[str]) -> str:
+    """Return what the terminal shows of an optimization."""
+    lines = [
+        heading(optimization),
+        *warning_lines(optimization.check),
+        *parts_lines(optimization),
+        "",
+        _table(optimization),
+        "",
+    ]
+    lines += luck_lines(optimization)
+    lines.append(f"market: {optimization.market}")
+    lines += check_lines(optimization)
+    lines += [f"note: {text}" for text in notes(optimization)]
+    lines += [f"page: {page}", f"results: {optimization.folder}"]
+    best = best_of(optimization)
+    if best is not None:
+        first = "when it is mended, run it" if warning(optimization.check) else "run it"
+        lines.append(f"{first}: {command(optimization, best, given)}")
+    return "\n".join(lines)
+
+
+def optimization_document(
+    optimization: Optimization, page: Path, given: Sequence[str]
+) -> dict[str, Any]:
+    """Return the optimization for --json; ratios are parts, times are epoch seconds."""
+    window, options, best = optimization.context.window, optimization.options, best_of(optimization)
+    return {
+        "exchange": window.key.exchange,
+        "symbol": window.key.symbol,
+        "timeframe": window.key.timeframe,
+        "strategy": strategy_name(optimization),
+        "parameters": {one.name: one.words for one in optimization.plan.ranges},
+        "market": optimization.market,
+        "kind": "grid" if options.random is None else "random",
+        "seed": None if options.random is None else options.seed,
+        "rank": options.metric,
+        "best_is": "lowest" if options.metric in LOWER_IS_BETTER else "highest",
+        "in_sample": {
+            "from": window.start,
+            "to": optimization.context.split,
+            "candles": optimization.context.in_sample,
+        },
+        "out_of_sample": {
+            "from": optimization.context.split,
+            "to": window.end,
+            "candles": len(window.candles) - window.warm_up - optimization.context.in_sample,
+        },
+        "combinations": len(optimization.order) + len(optimization.failed),
+        "invalid": optimization.plan.invalid,
+        "failed": list(optimization.failed),
+        "tried": {
+            "here": optimization.tried_here,
+            "of_these_earlier": optimization.earlier,
+            "elsewhere": optimization.tried_elsewhere,
+        },
+        "min_trades": asdict(optimization.least),
+        "luck": asdict(rank_stability(optimization.order, options.metric, optimization.least)),
+        "check": None if optimization.check is None else asdict(optimization.check),
+        "notes": notes(optimization),
+        "results": [{**one, "ranked": optimization.least.ranks(one)} for one in optimization.order],
+        "command": None if best is None else command(optimization, best, given),
+        "seconds": optimization.seconds,
+        "database": str(optimization.config.database),
+        "folder": str(optimization.folder),
+        "page": str(page),
+    }
+
+
+def strategy_name(optimization: Optimization) -> str:
+    """Return the strategy's own name."""
+    return next(iter(optimization.plan.strategies.values())).name
+
+
+def heading(optimization: Optimization) -> str:
+    """Return what was optimized, in one line."""
+    options = optimization.options
+    kind = "grid" if options.random is None else f"random, seed {options.seed}"
+    done = counted(len(optimization.order) + len(optimization.failed), "combination")
+    left = [f"{optimization.plan.invalid:,} invalid left out"] if optimization.plan.invalid else []
+    left += [f"{len(optimization.failed):,} failed"] if optimization.failed else []
+    what = f"{strategy_name(optimization)} on {optimization.context.window.key}"
+    return f"{what}: {done} ({', '.join([kind, *left])}), {optimization.seconds:.2f} s"
+
+
+def parts_lines(optimization: Optimization) -> list[str]:
+    """Return the ranges of both parts."""
+    context, metric = optimization.context, optimization.options.metric
+    window, split = context.window, context.split
+    out_of_sample = len(window.candles) - window.warm_up - context.in_sample
+    return [
+        f"in-sample: {day_text(window.start)} to {day_text(split)} UTC, "
+        f"{counted(context.in_sample, 'candle')}, ranked by {LABELS[metric]}, "
+        f"{'lowest' if metric in LOWER_IS_BETTER else 'highest'} first"
+        f"{least_words(optimization)}",
+        f"out-of-sample: {day_text(split)} to {day_text(window.end)} UTC, "
+        f"{counted(out_of_sample, 'candle')}, which the ranking does not see",
+    ]
+
+
+def least_words(optimization: Optimization) -> str:
+    """Return what a combination needs to be ranked; empty where all are."""
+    least = optimization.least.in_sample
+    return f", with at least {counted(least, 'trade')} (--min-trades)" if least else ""
+
+
+def luck_lines(optimization: Optimization) -> list[str]:
+    """Return how far the ranking can be trusted."""
+    metric, count = optimization.options.metric, len(optimization.order)
+    luck = rank_stability(optimization.order, metric, optimization.least)
+    lines = [tried_words(optimization)]
+    if not count:
+        return lines
+    unranked = count - luck.ranked
+    if unranked:
+        lines.append(_unranked_words(optimization, unranked))
+    if luck.ranked:
+        lines += [best_words(optimization, luck), _correlation_words(optimization, luck)]
+    return lines
+
+
+def _unranked_words(optimization: Optimization, unranked: int) -> str:
+    least = counted(optimization.least.in_sample, "trade")
+    if unranked == len(optimization.order):
+        return (
+            f"best: none, because no combination has {least} in the in-sample part; choose a "
+            "longer range, or lower --min-trades"
+        )
+    return (
+        f"{counted(unranked, 'combination')} with fewer than {least} in the in-sample part: marked "
+        "few and listed after all others"
+    )
+
+
+def _correlation_words(optimization: Optimization, luck: RankStability) -> str:
+    """Return the rank correlation and what it is over, or why it is left out."""
+    least, over = optimization.least, f"over {counted(luck.compared, 'combination')}"
+    if least.in_sample:
+        over += f" with at least {least.in_sample} trades in-sample and "
+        over += f"{least.out_of_sample} out-of-sample"
+    if luck.rank_correlation is None:
+        why = "too few" if luck.compared < 3 else "all of them equal in one part"
+        return f"rank correlation of in-sample and out-of-sample: left out, {over}: {why}"
+    return (
+        f"rank correlation of in-sample and out-of-sample: {luck.rank_correlation:+.2f} {over} "
+        "(Spearman: 1 same order, 0 unrelated, below 0 reversed)"
+    )
+
+
+def tried_words(optimization: Optimization) -> str:
+    """Return how many combinations were tried, in all: the best of many is luck in part."""
+    other = optimization.tried_here - len(optimization.order) - len(optimization.failed)
+    parts = [f"{counted(len(optimization.order) + len(optimization.failed), 'combination')} tried"]
+    if optimization.earlier:
+        parts.append(f"{optimization.earlier:,} of them by an earlier start")
+    if other > 0:
+        parts.append(f"{other:,} others on the same candles before")
+    elsewhere = optimization.tried_elsewhere
+    if elsewhere:
+        parts.append(f"{elsewhere:,} in other optimizations of it on this series")
+    return f"{', '.join(parts)}: the best of many is luck in part"
+
+
+def best_words(optimization: Optimization, luck: RankStability) -> str:
+    """Return what became of the best in the part that it was not chosen by."""
+    metric, count = optimization.options.metric, len(optimization.order)
+    text = partial(metric_text, optimization, metric)
+    place, whose = "", "all" if luck.ranked == count else "the ranked ones"
+    if luck.best_out_of_sample_rank is not None:
+        place = f", rank {luck.best_out_of_sample_rank:,} of {luck.ranked:,} there"
+    return (
+        f"best: {LABELS[metric]} {text(luck.best_in_sample)} in-sample, "
+        f"{text(luck.best_out_of_sample)} out-of-sample{place} "
+        f"(median of {whose} {text(luck.median_out_of_sample)})"
+    )
+
+
+def check_lines(optimization: Optimization) -> list[str]:
+    """Return the result of the bias check of the best combination, in one line or none."""
+    if optimization.check is None:
+        return []
+    which = "first in the list" if best_of(optimization) is None else "best"
+    return [f"check of the {which}: {optimization.check.text}"]
+
+
+def notes(optimization: Optimization) -> list[str]:
+    """Return what a reader must know to trust the numbers, in sentences."""
+    window = optimization.context.window
+    found = [*window_notes(window, "some combinations ask"), *optimization.pauses]
+    if optimization.context.detail is not None:
+        found.append(intrabar_note(optimization.context.detail, window))
+    return found
+
+
+def command(optimization: Optimization, result: TrialResult, given: Sequence[str]) -> str:
+    """Return the command that backtests one combination over the whole range.
+
+    Args:
+        optimization: The optimization.
+        result: The combination.
+        given: Flags that a backtest takes too, without strategy and parameters.
+    """
+    words = ["uv", "run", "backtester", "--strategy", optimization.config.strategy.name]
+    for name, value in result["parameters"].items():
+        words += ["--param", f"{name}={value_text(value)}"]
+    return shlex.join([*words, *given])
+
+
+def metric_text(optimization: Optimization, metric: str, value: float | None) -> str:
+    """Return a metric's value for people, as every result words it; none where it has none."""
+    if value is not None and _BY_FIELD[metric].unit == "count":
+        # The median of an even number of counts may be a half.
+        return f"{value:,.1f}".removesuffix(".0")
+    return metric_value_text(_BY_FIELD[metric], value, money_places(optimization)) or "none"
+
+
+def money_places(optimization: Optimization) -> int:
+    """Return the decimals of amounts of money."""
+    quote = base_and_quote(optimization.context.window.key.symbol)[1]
+    return money_decimals(quote, optimization.context.rules.cash)
+
+
+def _table(optimization: Optimization) -> str:
+    if not optimization.order:
+        return "no combination gave a result"
+    metric = optimization.options.metric
+    names = [one.name for one in optimization.plan.ranges if not one.is_fixed]
+    columns = (metric, *(name for name in _BESIDE if name != metric))
+    head = ["", *names]
+    for column in columns:
+        head += [LABELS[column], "out-of-sample"]
+    rows = [head]
+    for place, result in enumerate(optimization.order[:SHOWN], start=1):
+        row = [
+            place_text(optimization, place, result),
+            *(value_text(result["parameters"][name]) for name in names),
+        ]
+        for column in columns:
+            row += [
+                metric_text(optimization, column, result[part][column])
+                for part in ("in_sample", "out_of_sample")
+            ]
+        rows.append(row)
+    rows.append(hold_row(optimization, columns, len(names)))
+    more = len(optimization.order) - SHOWN
+    rest = (
+        f"\n({counted(more, 'more combination')} in the page and with --json)" if more > 0 else ""
+    )
+    return table(rows, right=range(len(head))) + rest
+
+
+def place_text(optimization: Optimization, place: int, result: TrialResult) -> str:
+    """Return a combination's place, or the mark of one that hardly trades."""
+    return str(place) if optimization.least.ranks(result) else "few"
+
+
+def hold_row(optimization: Optimization, columns: Sequence[str], names: int) -> list[str]:
+    """Return buy and hold's numbers, where it has them; it is the same for all combinations."""
+    result = optimization.order[0]
+    row = ["hold", *([""] * names)]
+    for column in columns:
+        for part in ("in_sample", "out_of_sample"):
+            hold: dict[str, Any] = result[part]["buy_and_hold"] or {}
+            row.append(metric_text(optimization, column, hold[column]) if column in hold else "")
+    return row

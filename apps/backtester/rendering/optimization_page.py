@@ -1,0 +1,124 @@
+"""Show a finished optimization: its page from records, and text or one document on stdout."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from backtester.rendering.optimization import (
+    check_lines,
+    command,
+    heading,
+    hold_row,
+    luck_lines,
+    metric_text,
+    money_places,
+    notes,
+    optimization_document,
+    optimization_text,
+    parts_lines,
+    place_text,
+    strategy_name,
+)
+from onetape.backtest.metrics import DEFINITIONS, LABELS
+from onetape.backtest.warning_banner import warning
+from onetape.cli.output import print_line
+from onetape.core.words import counted
+from onetape.optimization.folder import PAGE
+from onetape.optimization.ranking import LOWER_IS_BETTER
+from onetape.optimization.run import Optimization, best_of
+from onetape.optimization.space import value_text
+from onetape.report.optimization import MetricChoice, OptimizationPage, write_optimization_page
+
+#: Metrics to choose from, after the one that ranks.
+_METRICS: Final = (
+    *("sharpe", "total_return", "max_drawdown", "trades", "profit_factor"),
+    *("win_rate", "sortino", "calmar", "exposure"),
+)
+#: Rows of the table; --json and the results have all.
+_ROWS: Final = 500
+
+
+def show_optimization(optimization: Optimization, given: Sequence[str], *, as_json: bool) -> None:
+    """Write the page of an optimization beside its results, and print text or one document.
+
+    Args:
+        optimization: The finished optimization.
+        given: Flags of the optimization that a backtest of the best takes too.
+        as_json: Whether to print a document.
+
+    Raises:
+        ConfigurationError: the page cannot be written.
+    """
+    path = optimization.folder / PAGE
+    write_optimization_page(optimization_page(optimization, given), path)
+    if as_json:
+        encoded = msgspec.json.encode(
+            optimization_document(optimization, path, given), enc_hook=str
+        )
+        print_line(msgspec.json.format(encoded, indent=2).decode("utf-8"))
+    else:
+        print_line(optimization_text(optimization, path, given))
+
+
+def optimization_page(optimization: Optimization, given: Sequence[str]) -> OptimizationPage:
+    """Return the contents of the page of an optimization."""
+    names = [one.name for one in optimization.plan.ranges if not one.is_fixed]
+    metrics = list(dict.fromkeys((optimization.options.metric, *_METRICS)))
+    units = {one.field: one.unit for one in DEFINITIONS}
+    key = optimization.context.window.key
+    best, check = best_of(optimization), optimization.check
+    head = ["#", *names]
+    for metric in metrics[:4]:
+        head += [LABELS[metric], "out-of-sample"]
+    rules = {one.name: one.words for one in optimization.plan.ranges}
+    rules |= {"market": optimization.market, "database": str(optimization.config.database)}
+    return OptimizationPage(
+        title=f"Optimization: {strategy_name(optimization)} on {key.symbol}",
+        heading=heading(optimization),
+        parts=parts_lines(optimization),
+        findings=[*luck_lines(optimization), *check_lines(optimization), *notes(optimization)],
+        warning=warning(check),
+        warning_text="" if check is None else f"Check of the best: {check.text}",
+        origin=optimization.context.window.origin,
+        count=f"{counted(len(optimization.order), 'combination')}, best first",
+        head=head,
+        rows=[
+            _texts(optimization, place, names, metrics[:4])
+            for place in range(1, min(len(optimization.order), _ROWS) + 1)
+        ],
+        hold_row=hold_row(optimization, metrics[:4], len(names)) if optimization.order else None,
+        rules=rules,
+        command="none is ranked" if best is None else command(optimization, best, given),
+        names=names,
+        metrics=[
+            MetricChoice(metric, LABELS[metric], units[metric], metric in LOWER_IS_BETTER)
+            for metric in metrics
+        ],
+        money_decimals=money_places(optimization),
+        ranked=sum(optimization.least.ranks(result) for result in optimization.order),
+        few=f"under {counted(optimization.least.in_sample, 'trade')}: not ranked",
+        points=[[result["parameters"][name] for name in names] for result in optimization.order],
+        in_sample=[
+            [result["in_sample"][metric] for metric in metrics] for result in optimization.order
+        ],
+        out_of_sample=[
+            [result["out_of_sample"][metric] for metric in metrics] for result in optimization.order
+        ],
+    )
+
+
+def _texts(
+    optimization: Optimization, place: int, names: Sequence[str], metrics: Sequence[str]
+) -> list[str]:
+    result = optimization.order[place - 1]
+    texts = [
+        place_text(optimization, place, result),
+        *(value_text(result["parameters"][name]) for name in names),
+    ]
+    for metric in metrics:
+        texts += [
+            metric_text(optimization, metric, result[part][metric])
+            for part in ("in_sample", "out_of_sample")
+        ]
+    return texts

@@ -1,1 +1,0 @@
-"""Optimization: many combinations of parameters, ranked, beside an out-of-sample part."""

@@ -1,0 +1,1 @@
+"""Optimization of parameters, walk-forward, and statistics that judge the winner."""
