@@ -1,0 +1,91 @@
+"""Superior predictive ability (SPA): whether the best of many trials beats a benchmark."""
+
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from onetape.core.candles import FloatArray
+from onetape.optimization.statistics.bootstrap import block_length, stationary_indexes
+
+#: Resamples, where a caller gives no number.
+RESAMPLES: Final = 1_000
+
+
+class SuperiorAbility(Struct, frozen=True):
+    """P-values of the hypothesis that no trial is better than the benchmark."""
+
+    lower: float
+    """Poor trials count as equal to the benchmark where their mean is below it: the least."""
+    consistent: float
+    """Trials that are clearly worse than the benchmark are left out: the one to read."""
+    upper: float
+    """All trials count as equal to the benchmark: White's Reality Check, studentised."""
+    benchmark: str
+    """Name of the benchmark."""
+    trials: int
+    resamples: int
+
+
+def superior_ability(
+    returns: FloatArray,
+    benchmark: FloatArray,
+    benchmark_name: str,
+    seed: int,
+    resamples: int = RESAMPLES,
+) -> SuperiorAbility | None:
+    """Test whether the best of some trials has a higher mean return than a benchmark.
+
+    Source: P. R. Hansen, A Test for Superior Predictive Ability, Journal of Business & Economic
+    Statistics 23(4), 2005; the stationary bootstrap of Politis and Romano, 1994.
+
+    Args:
+        returns: Returns, one row per period and one column per trial.
+        benchmark: Returns of the benchmark by period.
+        benchmark_name: Such as `buy and hold`.
+        seed: Of the resamples.
+        resamples: Number of resamples.
+
+    Returns:
+        None without a trial that differs from the benchmark, or for fewer than 20 periods.
+    """
+    differences = returns - benchmark[:, None]
+    differences = differences[:, differences.std(axis=0) > 1e-15]
+    periods, trials = differences.shape
+    if periods < 20 or trials == 0:
+        return None
+    generator, block = np.random.default_rng(seed), block_length(periods)
+    indexes = stationary_indexes(periods, resamples, block, generator)
+    places = indexes + periods * np.arange(resamples)[:, None]
+    counts = np.bincount(places.ravel(), minlength=resamples * periods)
+    means = differences.mean(axis=0)
+    resampled = counts.reshape(resamples, periods) @ differences / periods
+    root = np.sqrt(periods)
+    deviations = np.sqrt(_long_run_variances(differences, block))
+    statistic = max(0.0, float((root * means / deviations).max()))
+    rate = -deviations / root * np.sqrt(2.0 * np.log(np.log(periods)))
+    centres = (np.maximum(means, 0.0), np.where(means >= rate, means, 0.0), means)
+    lower, consistent, upper = (
+        float(((root * (resampled - centre) / deviations).max(axis=1) > statistic).mean())
+        for centre in centres
+    )
+    return SuperiorAbility(lower, consistent, upper, benchmark_name, trials, resamples)
+
+
+def _long_run_variances(differences: FloatArray, block: float) -> FloatArray:
+    """Return the variance of sqrt(T) times the mean of each column, under the bootstrap.
+
+    Source: Hansen, 2005, section 3.1: autocovariances weighted by the kernel of the stationary
+    bootstrap.
+    """
+    periods = len(differences)
+    centred = differences - differences.mean(axis=0)
+    change = 1.0 / block
+    found = (centred**2).mean(axis=0)
+    # Further lags weigh less than 1e-6.
+    lags = min(periods - 1, int(np.ceil(np.log(1e-6) / np.log1p(-change)))) if block > 1 else 0
+    for lag in range(1, lags + 1):
+        weight = (periods - lag) / periods * (1.0 - change) ** lag
+        weight += lag / periods * (1.0 - change) ** (periods - lag)
+        found += 2.0 * weight * (centred[lag:] * centred[:-lag]).sum(axis=0) / periods
+    return np.maximum(found, 1e-30)
