@@ -92,6 +92,12 @@ class Order(Struct, frozen=True):
     """Of a sell: client order id of the order that opened the position; None for a buy."""
     obligation: str | None = None
     """Id of the exit obligation that this order fulfils; None for a buy."""
+    ordered_amount: Decimal | None = None
+    """Base currency; None where the amount is computed when the order is sent."""
+    stop_price: Decimal | None = None
+    """Of a stop that rests on the exchange, quote currency; None: it is filled at once."""
+    is_protection: bool = False
+    """Whether it is the stop that rests on the exchange while a position is open."""
 
 
 class ExitObligation(Struct, frozen=True):

@@ -18,8 +18,11 @@ class Intended(Struct, frozen=True, tag="intended"):
     """The order is stored; nothing has been sent."""
 
 
-class Submitted(Struct, frozen=True, tag="submitted"):
+class Submitted(Struct, frozen=True, tag="submitted", omit_defaults=True):
     """The request is on its way to the exchange."""
+
+    deadline_ms: int | None = None
+    """Exchange time after which the exchange refuses the request as too late; None: none."""
 
 
 class Unanswered(Struct, frozen=True, tag="unanswered"):
@@ -43,7 +46,7 @@ class StatusReport(Struct, frozen=True, tag="status"):
     reason: str = ""
 
 
-class FillReport(Struct, frozen=True, tag="fill"):
+class FillReport(Struct, frozen=True, tag="fill", omit_defaults=True):
     """The exchange has executed a part of the order, or all of it."""
 
     trade_id: str
@@ -53,6 +56,8 @@ class FillReport(Struct, frozen=True, tag="fill"):
     amount: Decimal
     fee: Decimal
     fee_currency: str
+    executed_ms: int | None = None
+    """Exchange time of the execution; None: when it was reported."""
 
 
 class CancelRequested(Struct, frozen=True, tag="cancel_requested"):

@@ -98,6 +98,8 @@ class OrderState(Struct, frozen=True):
     """Of the fills that are booked."""
     is_cancel_requested: bool = False
     exchange_order_id: str | None = None
+    deadline_ms: int | None = None
+    """Exchange time after which the request cannot arrive any more; None: it was not sent."""
 
     @property
     def is_done(self) -> bool:
@@ -124,8 +126,8 @@ def advance(state: OrderState, event: OrderEvent) -> tuple[OrderState, tuple[Eff
     match event:
         case Intended():
             after, effects = state, ()
-        case Submitted():
-            after, effects = _at_least(state, "sent"), ()
+        case Submitted(deadline_ms):
+            after, effects = replace(_at_least(state, "sent"), deadline_ms=deadline_ms), ()
         case Unanswered(reason):
             after, effects = _unanswered(state, reason)
         case Acknowledged(exchange_order_id):

@@ -12,6 +12,7 @@ from onetape.core.candles import SeriesKey
 from onetape.core.trading import ExitObligation, Mode, Side
 from onetape.store.accounts import Account, read_account
 from onetape.store.database import Store
+from onetape.store.orders import EXIT_REJECTED
 from onetape.store.trader_states import StateChange
 
 #: States of an order that nothing changes any more.
@@ -75,6 +76,8 @@ class OpenOrder(Struct, frozen=True):
     """Base currency; None where the fill decides it."""
     decided_ms: int
     reason: str
+    stop_price: Decimal | None = None
+    """Of a stop that rests on the exchange, quote currency; None for all other orders."""
 
 
 def read_accounts(store: Store, mode: Mode | None = None) -> list[Account]:
@@ -245,12 +248,13 @@ def read_open_orders(store: Store, account: Account) -> list[OpenOrder]:
     """
     with store.read() as connection:
         rows = connection.execute(
-            "SELECT client_order_id, symbol, side, type, status, amount, decided_ms, reason "
+            "SELECT client_order_id, symbol, side, type, status, ifnull(ordered_amount, amount), "
+            "decided_ms, reason, stop_price "
             "FROM orders WHERE account = ? AND mode = ? AND symbol = ? "
             f"AND status NOT IN ({_FINISHED}) ORDER BY decided_ms, client_order_id",
             (account.name, account.mode, account.symbol),
         ).fetchall()
-    return [OpenOrder(*_with_decimal(row, 5)) for row in rows]
+    return [OpenOrder(*_with_decimal(tuple(_with_decimal(row, 5)), 8)) for row in rows]
 
 
 def read_open_obligations(store: Store, account: Account) -> list[ExitObligation]:
@@ -350,7 +354,7 @@ def read_entry(store: Store, client_order_id: str) -> Entry:
             "SELECT filled_timestamp FROM orders WHERE client_order_id = ?", (client_order_id,)
         ).get
         rejected = connection.execute(
-            "SELECT EXISTS (SELECT 1 FROM orders WHERE entry_order_id = ? AND status = 'rejected')",
+            f"SELECT EXISTS (SELECT 1 FROM orders WHERE entry_order_id = ? AND {EXIT_REJECTED})",
             (client_order_id,),
         ).get
     return Entry(filled, bool(rejected))

@@ -22,6 +22,11 @@ from onetape.store.obligations import add_obligation, end_obligation
 
 #: The fields of an `Order` are columns of the same names.
 _ORDER_COLUMNS: Final = Order.__struct_fields__
+#: Condition on a row of orders: the market refused an exit, and it is not owed any more.
+EXIT_REJECTED: Final = (
+    "status = 'rejected' AND NOT is_protection AND NOT EXISTS (SELECT 1 FROM exit_obligations o "
+    "WHERE o.obligation = orders.obligation AND o.ended_ms IS NULL)"
+)
 #: Stored with each new order: its first event, as `onetape.execution.events` writes it.
 INTENDED: Final = ("intended", '{"type":"intended"}')
 
@@ -56,6 +61,10 @@ class OrderChange(Struct, frozen=True):
     """Added to the reason of the order where it is not empty."""
     obligation_end: str | None = None
     """Why the exit obligation of the order ends; None: it does not."""
+    sent_ms: int | None = None
+    """When the request was sent; None: not now."""
+    ordered_amount: Decimal | None = None
+    """What was sent, base currency; None: no amount was computed now."""
 
 
 class StoredOrder(Struct, frozen=True):
@@ -105,6 +114,8 @@ def store_change(store: Store, change: OrderChange, fence: Fence) -> None:
         connection.execute(
             "UPDATE orders SET status = ?, filled = ?, booked = ?, is_cancel_requested = ?, "
             "exchange_order_id = ifnull(?, exchange_order_id), "
+            "sent_ms = ifnull(sent_ms, ?), "
+            "ordered_amount = ifnull(ordered_amount, ?), "
             "amount = iif(? <> '0', ?, amount), "
             "acknowledged_ms = iif(? IS NOT NULL, ifnull(acknowledged_ms, ?), acknowledged_ms), "
             "finished_ms = iif(?, ?, finished_ms), "
@@ -116,6 +127,8 @@ def store_change(store: Store, change: OrderChange, fence: Fence) -> None:
                 decimal_text(change.booked),
                 int(change.is_cancel_requested),
                 change.exchange_order_id,
+                change.sent_ms,
+                None if change.ordered_amount is None else decimal_text(change.ordered_amount),
                 decimal_text(change.booked),
                 decimal_text(change.booked),
                 change.exchange_order_id,
@@ -190,7 +203,7 @@ def is_exit_rejected(store: Store, entry_order_id: str) -> bool:
     """
     with store.read() as connection:
         row = connection.execute(
-            "SELECT 1 FROM orders WHERE entry_order_id = ? AND status = 'rejected' LIMIT 1",
+            f"SELECT 1 FROM orders WHERE entry_order_id = ? AND {EXIT_REJECTED} LIMIT 1",
             (entry_order_id,),
         )
     return row.get is not None
@@ -246,6 +259,10 @@ def _trade_values(trade: Trade) -> dict[str, Value]:
 def _order_values(order: Order) -> dict[str, Value]:
     values = {name: getattr(order, name) for name in _ORDER_COLUMNS}
     values["intended_price"] = decimal_text(order.intended_price)
+    for name in ("ordered_amount", "stop_price"):
+        number = getattr(order, name)
+        values[name] = None if number is None else decimal_text(number)
+    values["is_protection"] = int(order.is_protection)
     values["parameters"] = json.dumps(dict(order.parameters), sort_keys=True)
     return values
 
@@ -253,5 +270,8 @@ def _order_values(order: Order) -> dict[str, Value]:
 def _order(row: tuple[Any, ...]) -> Order:
     values = dict(zip(_ORDER_COLUMNS, row, strict=True))
     values["intended_price"] = Decimal(values["intended_price"])
+    for name in ("ordered_amount", "stop_price"):
+        values[name] = None if values[name] is None else Decimal(values[name])
+    values["is_protection"] = bool(values["is_protection"])
     values["parameters"] = json.loads(values["parameters"])
     return Order(**values)

@@ -179,3 +179,44 @@ ALTER TABLE leases ADD COLUMN kernel_lock TEXT;
 
 -- When a session had no market data: candles that closed inside were learned afterwards.
 ALTER TABLE blind_intervals RENAME TO data_outages;
+
+-- Live orders: what was ordered, the price of a stop that rests on the exchange (TEXT decimals), and whether the
+-- order is that stop: it protects a position and is no exit that was decided.
+ALTER TABLE orders ADD COLUMN ordered_amount TEXT;
+ALTER TABLE orders ADD COLUMN stop_price TEXT;
+ALTER TABLE orders ADD COLUMN is_protection INTEGER NOT NULL DEFAULT 0
+    CHECK (is_protection IN (0, 1));
+
+-- The first eight characters of the client order ids of this file, so that an order of a backup that
+-- was restored is known to be ours.
+CREATE TABLE installation (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    tag TEXT NOT NULL CHECK (length(tag) = 8)
+) STRICT;
+
+-- Accounts with real orders: the exchange's own id of the account, and what it held when the first
+-- session began (JSON, currency to TEXT decimal). confirmed_ms: a person has confirmed the first entry.
+CREATE TABLE live_accounts (
+    account TEXT PRIMARY KEY,
+    exchange TEXT NOT NULL,
+    exchange_account TEXT NOT NULL,
+    baseline TEXT NOT NULL CHECK (json_valid(baseline)),
+    opened_ms INTEGER NOT NULL,
+    confirmed_ms INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- Differences between this file and the account at the exchange that a person has to judge. subject
+-- is the currency, or the id of the order or trade; answer is adopt, forget or keep, once given.
+CREATE TABLE account_differences (
+    id INTEGER PRIMARY KEY,
+    account TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    document TEXT NOT NULL CHECK (json_valid(document)),
+    seen_ms INTEGER NOT NULL,
+    answer TEXT CHECK (answer IN ('adopt', 'forget', 'keep')),
+    answered_ms INTEGER,
+    ended_ms INTEGER
+) STRICT;
+CREATE UNIQUE INDEX account_differences_open
+ON account_differences (account, kind, subject) WHERE ended_ms IS NULL;

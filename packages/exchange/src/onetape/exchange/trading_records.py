@@ -1,0 +1,174 @@
+"""Records of private requests and their answers, and CCXT's rows turned into them."""
+
+from decimal import Decimal
+from typing import Any, Final, Literal, cast
+
+from msgspec import Struct
+
+Side = Literal["buy", "sell"]
+#: Status of an order that the exchange does nothing more with, in CCXT's words.
+_ENDS: Final = ("closed", "canceled", "expired", "rejected")
+
+
+class Credentials(Struct, frozen=True):
+    """An API key and its secret. Neither is ever part of a text."""
+
+    key: str
+    secret: str
+
+    def __repr__(self) -> str:
+        """Return a text without key and secret."""
+        return "Credentials(...)"
+
+
+class OrderRequest(Struct, frozen=True):
+    """A market order, or a stop that becomes one at its price."""
+
+    client_order_id: str
+    symbol: str
+    side: Side
+    amount: Decimal
+    """Base currency, a whole number of the market's amount steps."""
+    timestamp_ms: int
+    """Exchange time of the request: it is refused RECEIVE_WINDOW_MS later."""
+    stop_price: Decimal | None = None
+    """None: a market order."""
+
+
+class OwnTrade(Struct, frozen=True):
+    """An execution of an order of the account."""
+
+    trade_id: str
+    exchange_order_id: str
+    symbol: str
+    side: Side
+    price: Decimal
+    amount: Decimal
+    fee: Decimal
+    fee_currency: str
+    executed_ms: int
+
+
+class OrderSnapshot(Struct, frozen=True):
+    """An order as the exchange has it."""
+
+    exchange_order_id: str
+    client_order_id: str
+    symbol: str
+    side: Side
+    status: Literal["open", "closed", "canceled", "expired", "rejected"]
+    amount: Decimal | None
+    filled: Decimal | None
+    """None: the answer does not say."""
+    stop_price: Decimal | None
+    created_ms: int
+    trades: tuple[OwnTrade, ...] = ()
+    """Executions that came with the answer."""
+
+
+class Balance(Struct, frozen=True):
+    """What an account has of one currency."""
+
+    free: Decimal
+    locked: Decimal
+
+    @property
+    def total(self) -> Decimal:
+        """Return what is free and what orders hold."""
+        return self.free + self.locked
+
+
+class KeyRights(Struct, frozen=True):
+    """What an API key may do; None: the exchange does not say."""
+
+    trade: bool | None
+    withdraw: bool | None
+
+
+class OrderRefused(Exception):
+    """The exchange has refused the request; it has not been carried out and will not be."""
+
+    def __init__(self, reason: str, code: int | None = None) -> None:
+        """Take the exchange's words and its code."""
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+
+class OrderUnknown(Exception):
+    """Whether the exchange has carried out the request is not known."""
+
+    def __init__(self, reason: str) -> None:
+        """Take what happened."""
+        super().__init__(reason)
+        self.reason = reason
+
+
+def fields_of(document: object) -> dict[str, Any]:
+    """Return the fields of a JSON object; none where the document is something else."""
+    return cast("dict[str, Any]", document) if isinstance(document, dict) else {}
+
+
+def own_order(document: object, client_order_id: str) -> OrderSnapshot:
+    """Return an order that was asked for by its client order id.
+
+    Raises:
+        OrderUnknown: the answer is no order, or another one.
+    """
+    row = fields_of(document)
+    if not row.get("id") or not row.get("status"):
+        raise OrderUnknown("the exchange sent an answer without an order")
+    found = order_of(row)
+    # The answer to a cancellation carries an id of its own.
+    original = fields_of(row.get("info")).get("origClientOrderId")
+    if client_order_id not in (found.client_order_id, original):
+        raise OrderUnknown("the exchange sent another order than the one that was asked for")
+    return found
+
+
+def order_of(row: dict[str, Any]) -> OrderSnapshot:
+    """Return an order of CCXT, whose numbers are strings."""
+    side, moment = row["side"], row.get("timestamp")
+    trades = tuple(
+        trade_of({**trade, "side": side, "timestamp": moment}, str(row["id"]))
+        for trade in row.get("trades") or ()
+        if trade.get("id") is not None
+    )
+    stop = _decimal(row.get("triggerPrice") or row.get("stopPrice"))
+    return OrderSnapshot(
+        exchange_order_id=str(row["id"]),
+        client_order_id=str(row.get("clientOrderId") or ""),
+        symbol=str(row["symbol"]),
+        side=side,
+        status=row["status"] if row["status"] in _ENDS else "open",
+        amount=_decimal(row.get("amount")),
+        filled=_decimal(row.get("filled")),
+        stop_price=stop or None,
+        created_ms=int(moment or 0),
+        trades=trades,
+    )
+
+
+def trade_of(row: dict[str, Any], exchange_order_id: str | None = None) -> OwnTrade:
+    """Return an execution of CCXT, whose numbers are strings.
+
+    Args:
+        row: The execution.
+        exchange_order_id: Where the row does not name its order.
+    """
+    fee = fields_of(row.get("fee"))
+    return OwnTrade(
+        trade_id=str(row["id"]),
+        exchange_order_id=exchange_order_id or str(row["order"]),
+        symbol=str(row["symbol"]),
+        side=row["side"],
+        price=Decimal(str(row["price"])),
+        amount=Decimal(str(row["amount"])),
+        fee=_decimal(fee.get("cost")) or Decimal(0),
+        fee_currency=str(fee.get("currency") or ""),
+        executed_ms=int(row.get("timestamp") or 0),
+    )
+
+
+def _decimal(value: object) -> Decimal | None:
+    return None if value is None else Decimal(str(value))

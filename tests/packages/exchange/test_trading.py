@@ -1,0 +1,253 @@
+"""Private requests by CCXT's real class: what an answer, or none, says about an order."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import pytest
+
+from onetape.core.errors import ExchangeError, ExchangeUnreachable
+from onetape.exchange.clients import Endpoint
+from onetape.exchange.trading import PrivateClient
+from onetape.exchange.trading_records import (
+    Credentials,
+    OrderRefused,
+    OrderRequest,
+    OrderUnknown,
+)
+from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
+from onetape.simulator.faults.model import Fault
+
+T = TypeVar("T")
+SYMBOL = "BTC/USDT"
+KEY = Credentials("simulator", "simulator")
+BALANCE = {"USDT": Decimal(10_000), "BTC": Decimal(1)}
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def order(side: Any = "buy", **changes: Any) -> OrderRequest:
+    fields: dict[str, Any] = {
+        "client_order_id": uuid4().hex,
+        "symbol": SYMBOL,
+        "side": side,
+        "amount": Decimal("0.01"),
+        "timestamp_ms": now_ms(),
+    }
+    return OrderRequest(**fields | changes)
+
+
+@contextmanager
+def simulated(*faults: Fault) -> Generator[EmbeddedSimulator]:
+    with embedded_simulator(balance=BALANCE, faults=faults) as simulator:
+        yield simulator
+
+
+def run(
+    simulator: EmbeddedSimulator,
+    work: Callable[[PrivateClient], Awaitable[T]],
+    *,
+    key: Credentials = KEY,
+    timeout_ms: int = 5_000,
+) -> T:
+    async def done() -> T:
+        endpoint = Endpoint("simulator", simulator.url)
+        client = PrivateClient(endpoint, key, now_ms=now_ms, timeout_ms=timeout_ms)
+        async with client:
+            await client.load_markets()
+            return await work(client)
+
+    return asyncio.run(done())
+
+
+def orders_at(simulator: EmbeddedSimulator) -> list[str]:
+    """Return the client order ids that the exchange has taken."""
+    return simulator.on_account(
+        lambda account: [order.client_id for order in account.exchange.orders.values()]
+    )
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Generator[EmbeddedSimulator]:
+    with simulated() as running:
+        yield running
+
+
+def test_an_order_comes_back_with_its_fills_and_can_be_looked_up(
+    simulator: EmbeddedSimulator,
+) -> None:
+    request = order()
+
+    async def work(client: PrivateClient) -> None:
+        sent = await client.submit(request)
+        assert (sent.status, sent.filled, sent.side) == ("closed", Decimal("0.01"), "buy")
+        found = await client.look_up(SYMBOL, request.client_order_id)
+        assert found is not None
+        assert found.exchange_order_id == sent.exchange_order_id
+        fills = await client.fills_of(SYMBOL, sent.exchange_order_id)
+        assert fills == sent.trades
+        assert sum(fill.fee for fill in fills) == Decimal("0.00001")
+        assert {fill.fee_currency for fill in fills} == {"BTC"}
+        # 0 is the account's first moment: all of its fills.
+        since = await client.fills_since(SYMBOL, since_ms=request.timestamp_ms - 60_000)
+        assert set(fills) <= set(since)
+
+    run(simulator, work)
+
+
+def test_an_order_that_does_not_exist_is_none(simulator: EmbeddedSimulator) -> None:
+    assert run(simulator, lambda client: client.look_up(SYMBOL, uuid4().hex)) is None
+
+
+def test_a_stop_rests_is_listed_and_cancelled_once(simulator: EmbeddedSimulator) -> None:
+    request = order("sell", stop_price=Decimal(20_000))
+
+    async def work(client: PrivateClient) -> None:
+        sent = await client.submit(request)
+        assert (sent.status, sent.stop_price) == ("open", Decimal(20_000))
+        (listed,) = await client.open_orders(SYMBOL)
+        assert listed.client_order_id == request.client_order_id
+        locked = (await client.balances())["BTC"].locked
+        assert locked == request.amount
+        ended = await client.cancel(SYMBOL, request.client_order_id)
+        assert ended.status == "canceled"
+        with pytest.raises(OrderRefused) as refused:
+            await client.cancel(SYMBOL, request.client_order_id)
+        assert refused.value.code == -2011
+
+    run(simulator, work)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"amount": Decimal(5)}, -2010),
+        ({"amount": Decimal("0.00001")}, -1013),
+        ({"stop_price": Decimal(900_000), "side": "sell"}, -2010),
+    ],
+)
+def test_a_refusal_by_the_exchange_is_refused_with_its_code(
+    simulator: EmbeddedSimulator, changes: dict[str, Any], code: int
+) -> None:
+    request = order(**changes)
+    with pytest.raises(OrderRefused) as refused:
+        run(simulator, lambda client: client.submit(request))
+    assert refused.value.code == code
+    assert request.client_order_id not in orders_at(simulator)
+
+
+def test_a_request_that_arrives_after_its_deadline_is_dead_on_arrival(
+    simulator: EmbeddedSimulator,
+) -> None:
+    """The timestamp is pinned when the order is stored: a process that slept sends it in vain."""
+    request = order(timestamp_ms=now_ms() - 4_000)
+    with pytest.raises(OrderRefused) as refused:
+        run(simulator, lambda client: client.submit(request))
+    assert refused.value.code == -1021
+    assert request.client_order_id not in orders_at(simulator)
+
+
+#: Answers that leave open whether the order exists, and whether it does.
+DOUBTFUL = {
+    "no answer": (Fault("timeout", when="after", seconds=5, method="POST"), True),
+    "no answer, not applied": (Fault("timeout", when="before", seconds=5, method="POST"), False),
+    "reset": (Fault("reset", when="after", method="POST"), True),
+    "reset, not applied": (Fault("reset", when="before", method="POST"), False),
+    "cut body": (Fault("cut_body", part=0.5, method="POST"), True),
+    "html": (Fault("wrong_body", shape="html", when="after", method="POST"), True),
+    "null": (Fault("wrong_body", shape="null", when="after", method="POST"), True),
+    "{}": (Fault("wrong_body", shape="empty_object", when="after", method="POST"), True),
+    "502": (Fault("status", status=502, when="after", method="POST"), True),
+    "504": (Fault("status", status=504, when="after", method="POST"), True),
+    "-1006": (Fault("status", status=400, code=-1006, text="x", when="after", method="POST"), True),
+    "-1007": (Fault("status", status=408, code=-1007, text="x", when="after", method="POST"), True),
+    "403 page": (Fault("status", status=403, when="after", method="POST"), True),
+}
+
+
+@pytest.mark.parametrize("answer", DOUBTFUL)
+def test_row_57_an_answer_that_leaves_a_doubt_is_unknown_and_sent_once(answer: str) -> None:
+    fault, is_applied = DOUBTFUL[answer]
+    request = order()
+    with simulated(fault) as simulator:
+
+        async def work(client: PrivateClient) -> object:
+            with pytest.raises(OrderUnknown):
+                await client.submit(request)
+            return await client.look_up(SYMBOL, request.client_order_id)
+
+        found = run(simulator, work, timeout_ms=400)
+        assert orders_at(simulator) == [request.client_order_id] * is_applied
+        assert (found is not None) == is_applied
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("reset", method="GET", path="/api/v3/order"),
+        Fault("wrong_body", shape="html", method="GET", path="/api/v3/order"),
+        Fault("wrong_body", shape="null", method="GET", path="/api/v3/order"),
+        Fault("wrong_body", shape="empty_object", method="GET", path="/api/v3/order"),
+        Fault("status", status=404, method="GET", path="/api/v3/order"),
+        Fault("status", status=400, code=-2015, text="x", method="GET", path="/api/v3/order"),
+    ],
+)
+def test_row_59_no_failed_look_up_is_a_proof_of_absence(fault: Fault) -> None:
+    with simulated(fault) as simulator, pytest.raises((ExchangeError, OrderUnknown)):
+        run(simulator, lambda client: client.look_up(SYMBOL, uuid4().hex))
+
+
+@pytest.mark.parametrize("path", ["/api/v3/myTrades", "/api/v3/openOrders"])
+@pytest.mark.parametrize("shape", ["html", "null", "empty_object", "truncated"])
+def test_junk_is_no_empty_list(path: str, shape: str) -> None:
+    fault = Fault("wrong_body", shape=shape, path=path)
+
+    async def work(client: PrivateClient) -> None:
+        ask = client.open_orders(SYMBOL) if "open" in path else client.fills_since(SYMBOL)
+        with pytest.raises(ExchangeUnreachable):
+            await ask
+
+    with simulated(fault) as simulator:
+        run(simulator, work)
+
+
+def test_an_order_waits_behind_no_other_request() -> None:
+    slow = Fault("latency", seconds=5, path="/api/v3/myTrades")
+    with simulated(slow) as simulator:
+
+        async def work(client: PrivateClient) -> bool:
+            hanging = [asyncio.create_task(client.fills_since(SYMBOL)) for _ in range(3)]
+            await asyncio.sleep(0)
+            await client.submit(order())
+            is_first = not any(task.done() for task in hanging)
+            for task in hanging:
+                task.cancel()
+            await asyncio.wait(hanging)
+            return is_first
+
+        assert run(simulator, work)
+
+
+def test_what_a_key_may_do_and_whose_it_is(simulator: EmbeddedSimulator) -> None:
+    async def work(client: PrivateClient) -> tuple[object, object, str]:
+        rights = await client.rights()
+        return rights.trade, rights.withdraw, await client.account_id()
+
+    *rights, account = run(simulator, work)
+    assert rights == [True, False]
+    *others, same = run(simulator, work, key=Credentials("withdrawer", "withdrawer"))
+    assert (others, same) == ([True, True], account)
+    with pytest.raises(ExchangeError):
+        run(simulator, work, key=Credentials("nobody", "x"))
+
+
+def test_credentials_show_neither_key_nor_secret() -> None:
+    secret = Credentials("canary-key", "canary-secret")
+    assert "canary" not in repr(secret)
+    assert "canary" not in f"{secret} {[secret]}"
