@@ -91,12 +91,12 @@ def followed(folder: Path) -> list[str]:
         folder: Empty; the candles and the output of the run go there.
     """
     from onetape.core.candles import SeriesKey
-    from onetape.simulator.market import Market
+    from onetape.simulator.market.simulated_market import SimulatedMarket
     from onetape.store.candles import insert_columns
     from onetape.store.database import open_store
 
     key = SeriesKey("simulator", "BTC/USDT", "1h")
-    candles = Market(7).candles(key.symbol, key.timeframe, START, START + HOURS * 3_600)
+    candles = SimulatedMarket(7).candles(key.symbol, key.timeframe, START, START + HOURS * 3_600)
     with open_store(folder / "candles.db", create=True) as store:
         insert_columns(store, key, candles, source="rest", seen_ms=0)
     flags = ["--exchange", "simulator", "--db", "candles.db", "--strategy", "sma_cross"]

@@ -5,8 +5,8 @@ import platform
 
 import numpy as np
 
-from onetape.simulator.bars import TIMEFRAMES
-from onetape.simulator.market import Market
+from onetape.simulator.market.bars import TIMEFRAMES
+from onetape.simulator.market.simulated_market import SimulatedMarket
 
 #: Of seed 7. Changes only when somebody means to change the market: old seeds then give others.
 GOLDEN = "56ce93f798f637cb"
@@ -14,7 +14,7 @@ _DAY = 86_400
 _SPANS = (("1m", 7_200), ("1h", 3 * _DAY), ("1d", 40 * _DAY), ("1M", 99 * _DAY))
 
 
-def digest(market: Market) -> str:
+def digest(market: SimulatedMarket) -> str:
     """Return a hash of bars of several lengths, and of trades, of every market of the list."""
     total = hashlib.sha256()
     for symbol in market.symbols:
@@ -31,7 +31,7 @@ def digest(market: Market) -> str:
 
 def main() -> None:
     """Print the hash of seed 7 and what computed it."""
-    print(digest(Market(7)), f"Python {platform.python_version()}, NumPy {np.__version__}")
+    print(digest(SimulatedMarket(7)), f"Python {platform.python_version()}, NumPy {np.__version__}")
 
 
 if __name__ == "__main__":

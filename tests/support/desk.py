@@ -21,9 +21,9 @@ from onetape.core.trading import Session, Trade
 from onetape.engine import AccountConfig, ExitConfig
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
-from onetape.simulator.clock import make_clock
-from onetape.simulator.replay import Replay
-from onetape.simulator.server import Simulator
+from onetape.simulator.market.clock import make_clock
+from onetape.simulator.recorded.replay import Replay
+from onetape.simulator.server.simulator import Simulator
 from onetape.store.database import Store, open_store
 from onetape.store.ledger import trades_of
 from onetape.strategies import Strategy, load_strategy

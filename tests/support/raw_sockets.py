@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 
-from onetape.simulator.server import Simulator
+from onetape.simulator.server.simulator import Simulator
 
 
 @asynccontextmanager

@@ -11,8 +11,8 @@ import pytest
 
 from backfiller.main import app
 from onetape.cli.program import exit_code_of
-from onetape.simulator.clock import make_clock
 from onetape.simulator.embedded import embedded_simulator
+from onetape.simulator.market.clock import make_clock
 
 #: 2024-03-01 00:20 UTC.
 NOW_MS = 1_709_252_400_000

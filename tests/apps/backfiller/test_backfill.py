@@ -14,7 +14,7 @@ from typing import Any
 from onetape.core.candles import Candles, SeriesKey
 from onetape.history.fetch import REREAD_CANDLES
 from onetape.simulator.defaults import DEFAULT_SEED
-from onetape.simulator.market import Market
+from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import replace_forming, row_at, stored_series
 from onetape.store.database import Store, open_store
 from onetape.store.market_data import market_steps
@@ -39,7 +39,7 @@ def same(left: Candles, right: Candles) -> bool:
 
 
 def own(start: int, end: int = FORMING, timeframe: str = "1h") -> Candles:
-    return Market(DEFAULT_SEED).candles("BTC/USDT", timeframe, start, end)
+    return SimulatedMarket(DEFAULT_SEED).candles("BTC/USDT", timeframe, start, end)
 
 
 def test_a_first_run_stores_the_closed_candles_and_a_second_only_for_the_newest(

@@ -16,7 +16,7 @@ import pytest
 from onetape.cli.tables import Column, fitted
 from onetape.core.candles import SeriesKey
 from onetape.simulator.defaults import DEFAULT_SEED
-from onetape.simulator.market import Market
+from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import stored_series
 from onetape.store.database import open_store
 from onetape.store.reading import closed_between
@@ -42,7 +42,7 @@ def spoil(statement: str, *values: object) -> None:
 def is_whole() -> bool:
     with open_store(DATABASE, create=False) as store:
         tape = closed_between(store, KEY, 0, 2**40)
-    own = Market(DEFAULT_SEED).candles(KEY.symbol, "1h", START, FORMING)
+    own = SimulatedMarket(DEFAULT_SEED).candles(KEY.symbol, "1h", START, FORMING)
     names = ("timestamp", "open", "high", "low", "close", "volume")
     return all(getattr(tape, name).tolist() == getattr(own, name).tolist() for name in names)
 

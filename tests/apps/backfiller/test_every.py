@@ -20,8 +20,8 @@ from backfiller.every import MOST_OF_INTERVAL, next_run_ms, run_every
 from onetape.core.clock import SteppedClock
 from onetape.core.errors import DataError, ExchangeUnreachable, OnetapeError
 from onetape.core.timeframes import Timeframe
-from onetape.simulator.clock import make_clock
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
+from onetape.simulator.market.clock import make_clock
 from programs import Program
 
 #: 2024-03-01 00:20 UTC.

@@ -16,10 +16,10 @@ import pytest
 
 from onetape.core.candles import Candle, SeriesKey
 from onetape.exchange.rest import RestExchange
-from onetape.simulator.clock import make_clock
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
-from onetape.simulator.market import Market
+from onetape.simulator.market.clock import make_clock
+from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import replace_forming
 from onetape.store.database import open_store
 from onetape.store.silences import silence
@@ -65,7 +65,7 @@ def stored(key: SeriesKey = KEY) -> list[Candle]:
 
 
 def own(key: SeriesKey = KEY, start: int = START, end: int = NOW) -> list[Candle]:
-    candles = Market(DEFAULT_SEED).candles(key.symbol, key.timeframe, start, end)
+    candles = SimulatedMarket(DEFAULT_SEED).candles(key.symbol, key.timeframe, start, end)
     columns = (candles.timestamp, candles.open, candles.high, candles.low, candles.close)
     rows = zip(*(column.tolist() for column in (*columns, candles.volume)), strict=True)
     return [Candle(*row) for row in rows]

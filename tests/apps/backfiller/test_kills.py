@@ -25,10 +25,10 @@ import pytest
 from backfiller.main import app
 from onetape.cli.program import exit_code_of
 from onetape.core.candles import Candle, SeriesKey
-from onetape.simulator.clock import make_clock
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
-from onetape.simulator.market import Market
+from onetape.simulator.market.clock import make_clock
+from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import insert_columns, replace_forming
 from onetape.store.database import open_store
 
@@ -107,7 +107,7 @@ class Rig:
         with open_store(database, create=True) as store:
             for symbol in SYMBOLS:
                 key = SeriesKey("simulator", symbol, "1m")
-                newest = Market(DEFAULT_SEED).candles(symbol, "1m", END - 87_600, END)
+                newest = SimulatedMarket(DEFAULT_SEED).candles(symbol, "1m", END - 87_600, END)
                 insert_columns(store, key, newest, source="rest", seen_ms=NOW_MS)
                 for minute in (3, 1_500, 3_999):
                     row = Candle(START + 60 * minute, 1.0, 2.0, 0.5, 1.5, 9.0)
@@ -168,7 +168,7 @@ def uninterrupted(rig: Rig) -> str:
     """Return the hash of the table that a run without a kill ends in: the exchange's own."""
     database = rig.folder / "uninterrupted.db"
     assert rig.finish(database) == 0
-    market = Market(DEFAULT_SEED)
+    market = SimulatedMarket(DEFAULT_SEED)
     for symbol in SYMBOLS:
         own = market.candles(symbol, "1m", START, END)
         columns = (own.timestamp, own.open, own.high, own.low, own.close, own.volume)

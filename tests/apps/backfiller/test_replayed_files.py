@@ -21,9 +21,9 @@ from onetape.core.timeframes import Timeframe
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.pages import closed_pages
 from onetape.exchange.rest import RestExchange
-from onetape.simulator.clock import make_clock
 from onetape.simulator.embedded import embedded_simulator
-from onetape.simulator.replay import read_replay
+from onetape.simulator.market.clock import make_clock
+from onetape.simulator.recorded.replay import read_replay
 from recorded_candles import WHOLE, each_file
 
 #: Longer files are walked in parts unless the whole is asked for.

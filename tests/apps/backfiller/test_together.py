@@ -16,8 +16,8 @@ from onetape.core.timeframes import Timeframe
 from onetape.exchange import rest
 from onetape.exchange.clients import Endpoint, client_settings, redirect
 from onetape.history.fetch import REREAD_CANDLES
-from onetape.simulator.clock import make_clock
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
+from onetape.simulator.market.clock import make_clock
 from onetape.store.candles import stored_series
 from onetape.store.database import open_store
 

@@ -17,7 +17,7 @@ from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.clock import SystemClock
 from onetape.core.simulated import SimulatedSource
 from onetape.simulator.defaults import DEFAULT_SEED
-from onetape.simulator.market import Market
+from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import insert_closed
 from onetape.store.database import Store, open_store
 from onetape.store.simulated_source import hold_to_source
@@ -87,7 +87,9 @@ def put(store: Store, key: SeriesKey, candles: Candles) -> None:
 @pytest.fixture(scope="session")
 def candles() -> Candles:
     """Return what is on the tape."""
-    return Market(DEFAULT_SEED).candles(KEY.symbol, KEY.timeframe, START, START + DAYS * DAY)
+    return SimulatedMarket(DEFAULT_SEED).candles(
+        KEY.symbol, KEY.timeframe, START, START + DAYS * DAY
+    )
 
 
 @pytest.fixture(scope="session")

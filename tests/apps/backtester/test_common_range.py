@@ -12,7 +12,7 @@ import pytest
 from onetape.backtest.storage.runs import load_run
 from onetape.core.candles import Candle, SeriesKey
 from onetape.simulator.defaults import DEFAULT_SEED
-from onetape.simulator.market import Market
+from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
 from onetape.store.gaps import set_gap
@@ -35,7 +35,7 @@ def tape(folder: Path) -> Path:
     path.parent.mkdir()
     with open_store(path, create=True) as store:
         for symbol, (first, last) in DAYS.items():
-            bars = Market(DEFAULT_SEED).candles(
+            bars = SimulatedMarket(DEFAULT_SEED).candles(
                 symbol, "1h", START + first * DAY, START + last * DAY
             )
             columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)

@@ -15,7 +15,7 @@ from onetape.core.clock import utc_text
 from onetape.core.resample import resample
 from onetape.core.timeframes import Timeframe
 from onetape.simulator.defaults import DEFAULT_SEED
-from onetape.simulator.market import Market
+from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import insert_closed
 from onetape.store.database import Store, open_store
 from onetape.store.gaps import set_gap
@@ -29,7 +29,7 @@ FINER = ("--detail-timeframe", "1m")
 #: A run with ambiguous bars.
 MANY = (*SIM, *RSI, *TIGHT, "--no-report", "--no-keep", "--json")
 MINUTES = SeriesKey("simulator", "BTC/USDT", "1m")
-MARKET = Market(DEFAULT_SEED)
+MARKET = SimulatedMarket(DEFAULT_SEED)
 
 
 def put(store: Store, key: SeriesKey, bars: Candles) -> None:

@@ -18,7 +18,7 @@ from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.clock import utc_text
 from onetape.engine import levels_of
 from onetape.simulator.defaults import DEFAULT_SEED
-from onetape.simulator.market import Market
+from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import insert_closed
 from onetape.store.database import Store, open_store
 
@@ -215,7 +215,7 @@ def test_a_run_of_a_range_without_ends_keeps_the_end_that_it_had(
     run, end = load_run(), START + 120 * DAY
     assert run.manifest.settings["to"] is None
     with open_store(tape, create=False) as store:
-        later = Market(DEFAULT_SEED).candles("BTC/USDT", "1h", end, end + 3 * DAY)
+        later = SimulatedMarket(DEFAULT_SEED).candles("BTC/USDT", "1h", end, end + 3 * DAY)
         put(store, SeriesKey("simulator", "BTC/USDT", "1h"), later)
     backtest, changes = rerun(run)
     assert (backtest.first.window.end, changes) == (end, [])
@@ -247,7 +247,7 @@ def test_an_entry_without_a_free_place_is_told(folder: Path, backtester: Run) ->
     path.parent.mkdir()
     with open_store(path, create=True) as store:
         for symbol in ("BTC/USDT", "ETH/USDT"):
-            bars = Market(DEFAULT_SEED).candles(symbol, "1h", START, START + 20 * DAY)
+            bars = SimulatedMarket(DEFAULT_SEED).candles(symbol, "1h", START, START + 20 * DAY)
             put(store, SeriesKey("simulator", symbol, "1h"), bars)
     flags = (
         *("--exchange", "simulator", "--symbol", "BTC/USDT", "--symbol", "ETH/USDT"),

@@ -10,7 +10,7 @@ import pytest
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.steps import MarketSteps
 from onetape.simulator.defaults import DEFAULT_SEED
-from onetape.simulator.market import Market
+from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import insert_columns
 from onetape.store.database import open_store
 from onetape.store.market_data import save_market
@@ -24,7 +24,7 @@ BOTH = ("--exchange", "simulator", "--symbol", "ETH/USDT", "--symbol", "BTC/USDT
 @pytest.fixture
 def two_symbols(tape: Path) -> None:
     """Store a second symbol."""
-    market = Market(DEFAULT_SEED)
+    market = SimulatedMarket(DEFAULT_SEED)
     bars: Candles = market.candles("ETH/USDT", "1h", START, START + 120 * DAY)
     with open_store(tape, create=False) as store:
         key = SeriesKey("simulator", "ETH/USDT", "1h")
@@ -88,7 +88,7 @@ def test_symbols_that_find_no_cash_are_told_to_share_it(backtester: Run) -> None
 
 @pytest.mark.usefixtures("two_symbols", "market")
 def test_what_symbols_have_otherwise_is_stated_of_each(backtester: Run, tape: Path) -> None:
-    days = Market(DEFAULT_SEED).candles("BTC/USDT", "1d", START, START + 100 * DAY)
+    days = SimulatedMarket(DEFAULT_SEED).candles("BTC/USDT", "1d", START, START + 100 * DAY)
     with open_store(tape, create=False) as store:
         key = SeriesKey("simulator", "BTC/USDT", "1d")
         insert_columns(store, key, days, source="rest", seen_ms=0)

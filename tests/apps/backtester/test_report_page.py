@@ -16,7 +16,7 @@ from browser import Page
 from onetape.cli.program import exit_code_of
 from onetape.core.candles import SeriesKey
 from onetape.simulator.defaults import DEFAULT_SEED
-from onetape.simulator.market import Market
+from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import insert_columns
 from onetape.store.database import open_store
 
@@ -64,7 +64,7 @@ class Made(NamedTuple):
 def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
     """Return a function that runs a strategy with stops and targets and gives run and report."""
     folder = tmp_path_factory.mktemp("year")
-    bars = Market(DEFAULT_SEED).candles("BTC/USDT", "1h", START, START + DAYS * DAY)
+    bars = SimulatedMarket(DEFAULT_SEED).candles("BTC/USDT", "1h", START, START + DAYS * DAY)
     with open_store(folder / "tape.db", create=True) as store:
         key = SeriesKey("simulator", "BTC/USDT", "1h")
         insert_columns(store, key, bars, source="rest", seen_ms=1)

@@ -19,7 +19,7 @@ from onetape.core.candles import Candle, SeriesKey
 from onetape.core.simulated import SimulatedSource
 from onetape.engine import TIE_RULE
 from onetape.simulator.defaults import DEFAULT_SEED
-from onetape.simulator.market import Market
+from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import insert_closed
 from onetape.store.database import Store, open_store
 from onetape.store.simulated_source import hold_to_source
@@ -34,7 +34,7 @@ RSI = ("--param", "buy=40", "--param", "sell=60")
 
 def put(store: Store, symbol: str, timeframe: str, days: int) -> None:
     key = SeriesKey("simulator", symbol, timeframe)
-    bars = Market(DEFAULT_SEED).candles(symbol, timeframe, START, START + days * DAY)
+    bars = SimulatedMarket(DEFAULT_SEED).candles(symbol, timeframe, START, START + days * DAY)
     columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
     rows = [Candle(*row) for row in zip(*(one.tolist() for one in columns), strict=True)]
     insert_closed(store, key, rows, source="rest", seen_ms=0)
@@ -84,7 +84,7 @@ def test_the_report_charts_each_symbol_with_its_own_candles_and_indicators(
     page = Path("page.html").read_text(encoding="utf-8")
     shown = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
     (other,) = shown["others"]
-    closes = Market(DEFAULT_SEED).candles("ETH/USDT", "1h", START, START + 20 * DAY).close
+    closes = SimulatedMarket(DEFAULT_SEED).candles("ETH/USDT", "1h", START, START + 20 * DAY).close
     assert other["symbol"] == "ETH/USDT"
     assert other["close"] == pytest.approx(closes[-len(other["close"]) :], rel=1e-6)
     assert other["panes"][0][0]["name"] == shown["panes"][0][0]["name"] == "RSI"

@@ -17,7 +17,7 @@ from onetape.core.errors import ExchangeUnreachable
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.exchange_clock import ExchangeClock
 from onetape.exchange.rest import RestExchange
-from onetape.simulator.server import Simulator
+from onetape.simulator.server.simulator import Simulator
 from onetape.store.database import open_store
 from onetape.store.trader_states import StateChange
 from real_endpoint import SteppedTime, binance_at

@@ -12,7 +12,7 @@ from onetape.core.candles import Candles
 from onetape.core.untraded import untraded_rows
 from onetape.engine import AccountConfig, ExitConfig, Result, booked_fill, simulate
 from onetape.engine.account_config import Reentry
-from onetape.simulator.replay import Replay, read_replay
+from onetape.simulator.recorded.replay import Replay, read_replay
 from onetape.strategies import checked_signals
 
 Run = Callable[[Any], Any]

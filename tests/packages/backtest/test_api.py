@@ -21,7 +21,7 @@ from onetape.core.candles import Candle, SeriesKey
 from onetape.core.errors import CandleGapError, ConfigurationError, DataError, UsageError
 from onetape.core.simulated import SimulatedSource
 from onetape.simulator.defaults import DEFAULT_SEED
-from onetape.simulator.market import Market
+from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
 from onetape.store.simulated_source import hold_to_source
@@ -66,7 +66,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with open_store(path, create=True) as store:
         hold_to_source(store, SimulatedSource(DEFAULT_SEED, {}))
         for symbol in SYMBOLS:
-            bars = Market(DEFAULT_SEED).candles(symbol, "1h", START, START + 60 * DAY)
+            bars = SimulatedMarket(DEFAULT_SEED).candles(symbol, "1h", START, START + 60 * DAY)
             columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
             rows = [Candle(*row) for row in zip(*(one.tolist() for one in columns), strict=True)]
             rows = whole(rows)

@@ -15,8 +15,8 @@ import pytest
 
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
-from onetape.simulator.clock import make_clock
 from onetape.simulator.embedded import embedded_simulator
+from onetape.simulator.market.clock import make_clock
 from wall import QuickWall
 
 T = TypeVar("T")

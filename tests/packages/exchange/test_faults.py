@@ -15,8 +15,8 @@ from onetape.exchange.clients import Endpoint
 from onetape.exchange.market_clock import market_clock
 from onetape.exchange.rest import RestExchange
 from onetape.exchange.waiting import ComputerWall, OwnSilences, Wall
-from onetape.simulator.clock import make_clock
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
+from onetape.simulator.market.clock import make_clock
 from passing_faults import PASSING
 from wall import START_MS, QuickWall
 

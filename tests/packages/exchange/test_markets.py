@@ -16,7 +16,7 @@ from onetape.exchange.listing import listed_since
 from onetape.exchange.markets import Ticker, market_of, ticker_of
 from onetape.exchange.rest import RestExchange
 from onetape.simulator.defaults import DEFAULT_SEED
-from onetape.simulator.market import Market
+from onetape.simulator.market.simulated_market import SimulatedMarket
 
 Ask = Callable[..., Any]
 
@@ -58,7 +58,7 @@ def test_all_tickers_are_those_of_all_traded_markets(ask: Ask, endpoint: Endpoin
 
 
 def test_the_listing_is_the_open_of_the_first_daily_candle(ask: Ask, endpoint: Endpoint) -> None:
-    listed = Market(DEFAULT_SEED).symbol("BTC/USDT").listed
+    listed = SimulatedMarket(DEFAULT_SEED).symbol("BTC/USDT").listed
 
     async def work(exchange: RestExchange) -> int | None:
         return await listed_since(exchange, "BTC/USDT")

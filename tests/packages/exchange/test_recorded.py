@@ -13,8 +13,8 @@ import pytest
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.answers import plain_table
 from onetape.exchange.pages import Page, closed_pages
-from onetape.simulator.player import Player
-from onetape.simulator.recordings import read_reel
+from onetape.simulator.recorded.player import Player
+from onetape.simulator.recorded.recordings import read_reel
 from real_clients import real_client
 
 Run = Callable[..., Any]

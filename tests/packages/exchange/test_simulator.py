@@ -14,7 +14,7 @@ from onetape.exchange.pages import Page, closed_pages, last_closed_open
 from onetape.exchange.rest import Market as RestMarket
 from onetape.exchange.rest import RestExchange, check_exchange
 from onetape.simulator.defaults import DEFAULT_SEED
-from onetape.simulator.market import Market
+from onetape.simulator.market.simulated_market import SimulatedMarket
 
 Ask = Callable[..., Any]
 HOUR = 3_600
@@ -29,7 +29,7 @@ def endpoint(simulator_url: str) -> Endpoint:
 
 
 def own(timeframe: str, start: int, end: int, symbol: str = "BTC/USDT") -> list[Candle]:
-    candles = Market(DEFAULT_SEED).candles(symbol, timeframe, start, end)
+    candles = SimulatedMarket(DEFAULT_SEED).candles(symbol, timeframe, start, end)
     columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
     rows = zip(candles.timestamp.tolist(), *(column.tolist() for column in columns), strict=True)
     return [Candle(*row) for row in rows]
@@ -90,14 +90,14 @@ def test_a_range_is_half_open(ask: Ask, endpoint: Endpoint) -> None:
 def test_time_before_the_listing_is_walked_over_without_an_error(
     ask: Ask, endpoint: Endpoint
 ) -> None:
-    listed = Market(DEFAULT_SEED).symbol("BTC/USDT").listed
+    listed = SimulatedMarket(DEFAULT_SEED).symbol("BTC/USDT").listed
     first = Timeframe.parse("1d").floor(listed)
     walked = pages(ask, endpoint, "1d", first - 1_500 * 86_400, first + 3 * 86_400)
     assert list(rows_of(walked)) == [first + day * 86_400 for day in range(3)]
 
 
 def test_a_range_without_any_candle_is_asked_for_and_empty(ask: Ask, endpoint: Endpoint) -> None:
-    listed = Market(DEFAULT_SEED).symbol("BTC/USDT").listed
+    listed = SimulatedMarket(DEFAULT_SEED).symbol("BTC/USDT").listed
     start = Timeframe.parse("1h").floor(listed) - 3_000 * HOUR
     walked = pages(ask, endpoint, "1h", start, start + 10 * HOUR)
     assert [page.rows for page in walked] == [[]]
@@ -113,7 +113,7 @@ def test_a_closed_candle_is_certain_only_after_the_grace() -> None:
 
 def test_a_market_states_its_steps_as_exact_decimals(ask: Ask, endpoint: Endpoint) -> None:
     market = the_market(ask, endpoint, "BTC/USDT")
-    symbol = Market(DEFAULT_SEED).symbol("BTC/USDT")
+    symbol = SimulatedMarket(DEFAULT_SEED).symbol("BTC/USDT")
     assert (market.base, market.quote, market.active) == ("BTC", "USDT", True)
     assert market.steps.price_step == Decimal(1).scaleb(-symbol.price_digits)
     assert market.steps.amount_step == Decimal(1).scaleb(-symbol.amount_digits)

@@ -15,8 +15,8 @@ from onetape.exchange.rest import RestExchange
 from onetape.exchange.translate import SymbolRefused
 from onetape.history.fetch import FetchReport, fetch_closed
 from onetape.history.gaps import ask_gaps
-from onetape.simulator.clock import make_clock
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
+from onetape.simulator.market.clock import make_clock
 from onetape.store.candles import missing_between
 from onetape.store.database import Store, open_store
 from onetape.store.gaps import gaps_of

@@ -9,8 +9,8 @@ import pytest
 
 from ccxt_addresses import redirect
 from onetape.core.clock import Clock
-from onetape.simulator.clock import make_clock
-from onetape.simulator.server import Simulator
+from onetape.simulator.market.clock import make_clock
+from onetape.simulator.server.simulator import Simulator
 from wall import MovedSeconds
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ def stepped() -> Callable[[int], Clock]:
 def wall(monkeypatch: pytest.MonkeyPatch) -> MovedSeconds:
     """Return the real time by which limits are counted."""
     clock = MovedSeconds()
-    monkeypatch.setattr("onetape.simulator.limits.WALL", clock)
+    monkeypatch.setattr("onetape.simulator.server.limits.WALL", clock)
     return clock
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from onetape.core.errors import ConfigurationError, ExchangeUnreachable
 from onetape.simulator import embedded
-from onetape.simulator.clock import make_clock
 from onetape.simulator.embedded import embedded_simulator, find_or_start, is_running
+from onetape.simulator.market.clock import make_clock
 
 #: 2024-03-01 00:00 UTC.
 MARCH_MS = 1_709_251_200_000

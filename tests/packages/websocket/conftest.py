@@ -13,8 +13,8 @@ from aiohttp import ClientSession, WSMsgType, web
 from onetape.core.clock import Clock, SystemClock
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
-from onetape.simulator.clock import make_clock
-from onetape.simulator.server import Simulator
+from onetape.simulator.market.clock import make_clock
+from onetape.simulator.server.simulator import Simulator
 from onetape.websocket.events import CandleUpdate, StreamEvent
 from onetape.websocket.websocket import WebSocketManager
 from watched import run_watched

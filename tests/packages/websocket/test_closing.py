@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from onetape.core.errors import UsageError
-from onetape.simulator.server import Simulator
+from onetape.simulator.server.simulator import Simulator
 from onetape.websocket.websocket import WebSocketManager
 
 Run = Callable[[Any], Any]

@@ -13,7 +13,7 @@ import pytest
 from onetape.core.candles import Candle
 from onetape.core.errors import ExchangeRefused
 from onetape.exchange.clients import Endpoint, redirect
-from onetape.simulator.server import Simulator
+from onetape.simulator.server.simulator import Simulator
 from onetape.websocket.client import close_client, guarded_client
 from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost, TickerUpdate
 from onetape.websocket.websocket import WebSocketManager

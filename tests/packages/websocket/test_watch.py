@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from onetape.core.candles import Candle
 from onetape.core.errors import UsageError
-from onetape.simulator.clock import make_clock
 from onetape.simulator.embedded import embedded_simulator
-from onetape.simulator.server import Simulator
+from onetape.simulator.market.clock import make_clock
+from onetape.simulator.server.simulator import Simulator
 from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost, TickerUpdate
 from onetape.websocket.subscription import merged
 from onetape.websocket.websocket import WebSocketManager

@@ -12,9 +12,9 @@ import pytest
 
 from ccxt_addresses import redirect
 from onetape.core.clock import Clock
-from onetape.simulator.clock import make_clock
-from onetape.simulator.replay import Replay
-from onetape.simulator.server import Simulator
+from onetape.simulator.market.clock import make_clock
+from onetape.simulator.recorded.replay import Replay
+from onetape.simulator.server.simulator import Simulator
 from onetape.simulator.trading.fees import Fees
 
 #: 2024-03-01 00:00 UTC, epoch milliseconds.

@@ -11,10 +11,10 @@ import ccxt
 import pytest
 
 from onetape.core.clock import Clock
-from onetape.simulator.clock import make_clock
-from onetape.simulator.path import ORIGIN_SECONDS
-from onetape.simulator.silence import Outage, minute_of, outages
-from onetape.simulator.symbols import SYMBOLS
+from onetape.simulator.market.clock import make_clock
+from onetape.simulator.market.outages import Outage, minute_of, outages
+from onetape.simulator.market.price_path import ORIGIN_SECONDS
+from onetape.simulator.market.symbols import SYMBOLS
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 #: Opens a simulator and a client; what it yields is the `Scene` of the folder's conftest.

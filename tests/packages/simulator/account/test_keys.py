@@ -11,7 +11,7 @@ import ccxt
 import pytest
 from yarl import URL
 
-from onetape.simulator.clock import make_clock
+from onetape.simulator.market.clock import make_clock
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 #: Opens a simulator and a client; what it yields is the `Scene` of the folder's conftest.

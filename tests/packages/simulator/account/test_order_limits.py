@@ -9,8 +9,8 @@ from typing import Any
 import ccxt
 import pytest
 
-from onetape.simulator import limits
-from onetape.simulator.exchange_info import RATE_LIMITS
+from onetape.simulator.server import limits
+from onetape.simulator.server.exchange_info import RATE_LIMITS
 from wall import MovedSeconds
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]

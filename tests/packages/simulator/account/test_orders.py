@@ -9,7 +9,7 @@ from typing import Any
 import ccxt
 import pytest
 
-from onetape.simulator.clock import make_clock
+from onetape.simulator.market.clock import make_clock
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 #: Opens a simulator and a client; what it yields is the `Scene` of the folder's conftest.

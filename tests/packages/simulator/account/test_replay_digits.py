@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.errors import UsageError
-from onetape.simulator.clock import make_clock
-from onetape.simulator.replay import Replay, read_replay
-from onetape.simulator.replay_market import ReplayMarket
+from onetape.simulator.market.clock import make_clock
+from onetape.simulator.recorded.replay import Replay, read_replay
+from onetape.simulator.recorded.replay_market import ReplayMarket
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
 from repeatable import examples

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from onetape.core.candles import Candle, SeriesKey
-from onetape.simulator.clock import make_clock
-from onetape.simulator.replay import Replay, read_replay
+from onetape.simulator.market.clock import make_clock
+from onetape.simulator.recorded.replay import Replay, read_replay
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
 

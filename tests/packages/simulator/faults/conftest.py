@@ -8,7 +8,7 @@ import pytest
 
 from onetape.core.clock import Clock
 from onetape.simulator.faults.model import Fault
-from onetape.simulator.server import Simulator
+from onetape.simulator.server.simulator import Simulator
 
 Client = Callable[..., AbstractAsyncContextManager[Any]]
 Opened = Callable[..., AbstractAsyncContextManager[tuple[Simulator, Any]]]

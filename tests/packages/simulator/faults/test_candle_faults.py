@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from onetape.simulator.clock import make_clock
 from onetape.simulator.faults.kinds import CANDLE_SHAPES
 from onetape.simulator.faults.model import Fault
-from onetape.simulator.server import Simulator
+from onetape.simulator.market.clock import make_clock
+from onetape.simulator.server.simulator import Simulator
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Opened = Callable[..., AbstractAsyncContextManager[tuple[Simulator, Any]]]

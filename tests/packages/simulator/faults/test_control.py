@@ -11,7 +11,7 @@ import pytest
 
 from onetape.core.clock import Clock
 from onetape.simulator.faults.model import Fault
-from onetape.simulator.server import Simulator
+from onetape.simulator.server.simulator import Simulator
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Stepped = Callable[[int], Clock]
@@ -88,8 +88,8 @@ def test_the_simulators_own_endpoints_work_in_maintenance(run: Run, stepped: Ste
 
 
 def test_an_embedded_simulator_takes_faults_from_its_callers_thread() -> None:
-    from onetape.simulator.clock import make_clock
     from onetape.simulator.embedded import embedded_simulator
+    from onetape.simulator.market.clock import make_clock
 
     clock = make_clock(start_ms=MARCH_MS, stepped=True)
     with embedded_simulator(clock=clock, faults=[Fault("drip", nth=9)]) as simulator:

@@ -12,7 +12,7 @@ import ccxt
 import pytest
 
 from onetape.simulator.faults.model import Fault
-from onetape.simulator.server import Simulator
+from onetape.simulator.server.simulator import Simulator
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Opened = Callable[..., AbstractAsyncContextManager[tuple[Simulator, Any]]]

@@ -9,7 +9,7 @@ import aiohttp
 from onetape.core.clock import Clock
 from onetape.simulator.faults.model import Fault, make_fault
 from onetape.simulator.faults.registry import Faults
-from onetape.simulator.server import Simulator
+from onetape.simulator.server.simulator import Simulator
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Stepped = Callable[[int], Clock]

@@ -1,4 +1,4 @@
-"""An exchange on a tape of trades that a test writes down itself."""
+"""An exchange on a feed of trades that a test writes down itself."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -6,11 +6,11 @@ from decimal import Decimal
 
 import pytest
 
-from onetape.simulator.symbols import SYMBOLS, SpotSymbol
+from onetape.simulator.market.symbols import SYMBOLS, SpotSymbol
 from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.fees import Fees
 from onetape.simulator.trading.orders import OrderRequest
-from onetape.simulator.trading.tape import Cursor, Side, Tick
+from onetape.simulator.trading.trade_feed import Cursor, Side, Tick
 
 #: Whole dollars and whole coins, so that a test can be read.
 COIN = replace(SYMBOLS[0], base="COIN", price_digits=0, amount_digits=0)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from decimal import Decimal
 
-from onetape.simulator.symbols import SYMBOLS
+from onetape.simulator.market.symbols import SYMBOLS
 from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.fees import Fees
 from onetape.simulator.trading.money import ZERO

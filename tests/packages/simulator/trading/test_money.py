@@ -7,17 +7,17 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from onetape.simulator.market import Market
-from onetape.simulator.refusals import Refusal
-from onetape.simulator.symbols import SYMBOLS, SpotSymbol
+from onetape.simulator.market.simulated_market import SimulatedMarket
+from onetape.simulator.market.symbols import SYMBOLS, SpotSymbol
+from onetape.simulator.server.refusals import Refusal
 from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.fees import Fees
-from onetape.simulator.trading.market_tape import MarketTape
+from onetape.simulator.trading.market_trade_feed import MarketTradeFeed
 from onetape.simulator.trading.orders import LIMITS, Order, OrderRequest
 from repeatable import examples
 
 MARCH_MS = 1_709_251_200_000
-MARKET = Market(3)
+MARKET = SimulatedMarket(3)
 TRADED = tuple(symbol for symbol in SYMBOLS if symbol.id in ("BTCUSDT", "ETHBTC", "BNBUSDT"))
 OPENING = {"USDT": Decimal(200_000), "BTC": Decimal(3), "ETH": Decimal(20), "BNB": Decimal(40)}
 
@@ -79,7 +79,7 @@ def request_of(wish: dict[str, Any], now_ms: int) -> OrderRequest:
 
 def played(steps: list[Any], *, held: bool) -> Exchange:
     exchange = Exchange(
-        MarketTape(MARKET, held=held), SYMBOLS, balance=OPENING, now_ms=MARCH_MS, fees=Fees()
+        MarketTradeFeed(MARKET, held=held), SYMBOLS, balance=OPENING, now_ms=MARCH_MS, fees=Fees()
     )
     now_ms = MARCH_MS
     for step in steps:

@@ -43,7 +43,7 @@ QUIRKS: Final = {
     ),
     "simulator": Quirks(
         1_000, 0, finds_next=True, plain_rows=True,
-        unserved_timeframes={"1s": "it invents minutes"}, source="onetape.simulator.klines",
+        unserved_timeframes={"1s": "it invents minutes"}, source="onetape.simulator.server.klines",
     ),
     "kraken": Quirks(
         720, 5_000, newest_only=720,

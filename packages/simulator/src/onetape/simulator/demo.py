@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from onetape.core.digits import Digits
-    from onetape.simulator.clock import PacedClock
     from onetape.simulator.embedded import EmbeddedSimulator
+    from onetape.simulator.market.clock import PacedClock
 
 #: The market of the demo; the same every time.
 SEED: Final = 7
@@ -97,8 +97,8 @@ def _start_afresh(db: Path) -> None:
 
 
 def _fetch_history(screen: Screen, db: Path, common: tuple[str, ...]) -> None:
-    from onetape.simulator.clock import make_clock
     from onetape.simulator.embedded import embedded_simulator
+    from onetape.simulator.market.clock import make_clock
     from onetape.simulator.programs import run_json
 
     screen.begin("simulator")
@@ -142,8 +142,8 @@ def _backtest_history(screen: Screen, db: Path, report: Path, common: tuple[str,
 
 def _trade_live(screen: Screen, db: Path, common: tuple[str, ...]) -> Live:
     """Run the trader on the accelerated stream until it has made a round trip."""
-    from onetape.simulator.clock import PacedClock
     from onetape.simulator.embedded import embedded_simulator
+    from onetape.simulator.market.clock import PacedClock
     from onetape.simulator.programs import running
 
     screen.begin("paper trader on the live stream")
@@ -176,7 +176,7 @@ def _trade_live(screen: Screen, db: Path, common: tuple[str, ...]) -> Live:
 
 
 def _fetch_rest(db: Path, common: tuple[str, ...], url: str) -> None:
-    """Fetch what closed last, so that the tape ends with a closed candle."""
+    """Fetch what closed last, so that the store ends with a closed candle."""
     from onetape.simulator.programs import run_json
 
     run_json("backfiller", *common, "--simulator-url", url, "--db", str(db), "--days", "30")

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from onetape.core.clock import Clock
-    from onetape.simulator.account_service import AccountService
     from onetape.simulator.faults.model import Fault
     from onetape.simulator.faults.registry import Faults
-    from onetape.simulator.replay import Replay
-    from onetape.simulator.server import Simulator
+    from onetape.simulator.recorded.replay import Replay
+    from onetape.simulator.server.simulator import Simulator
+    from onetape.simulator.trading.account_service import AccountService
 
 #: Where `uv run simulator` listens unless told otherwise, and where programs look for one.
 #: Whoever listens on loopback answers within this, or is no simulator.
@@ -164,7 +164,7 @@ def embedded_simulator(
     Raises:
         ConfigurationError: the port cannot be used.
     """
-    from onetape.simulator.server import Simulator
+    from onetape.simulator.server.simulator import Simulator
 
     simulated = Simulator(
         seed=seed,

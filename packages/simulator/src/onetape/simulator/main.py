@@ -13,8 +13,8 @@ from onetape.simulator.defaults import DEFAULT_PORT, DEFAULT_SEED, DEFAULT_URL
 
 if TYPE_CHECKING:
     from onetape.simulator.faults.registry import Faults
-    from onetape.simulator.replay import Replay
-    from onetape.simulator.server import Simulator
+    from onetape.simulator.recorded.replay import Replay
+    from onetape.simulator.server.simulator import Simulator
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -113,10 +113,10 @@ def simulate(
         return
     import asyncio
 
-    from onetape.simulator.account_service import parse_balance
-    from onetape.simulator.clock import make_clock
-    from onetape.simulator.server import Simulator
-    from onetape.simulator.symbols import SYMBOLS, many_symbols
+    from onetape.simulator.market.clock import make_clock
+    from onetape.simulator.market.symbols import SYMBOLS, many_symbols
+    from onetape.simulator.server.simulator import Simulator
+    from onetape.simulator.trading.account_service import parse_balance
 
     replay = _replay(data, data_symbol, data_timeframe, data_exchange)
     if start is not None:
@@ -163,7 +163,7 @@ def play(
     A file is {"items": [...]}: a reply has method, path, query, status, headers and body, a
     WebSocket message has message. What was not recorded is a 404 that says so.
     """
-    from onetape.simulator.play_command import play_recordings
+    from onetape.simulator.recorded.play_command import play_recordings
 
     play_recordings(
         files, route or [], in_order=in_order, host=host, port=port, allow_remote=allow_remote
@@ -198,7 +198,7 @@ def ledger(
     With --json: "account" (free and locked by asset now), "orders" (a row for each thing that
     happened to an order), "fills", "balances" (a row for each change), and "candles" with --symbol.
     """
-    from onetape.simulator.ledger_command import read_ledger, summary
+    from onetape.simulator.trading.ledger_command import read_ledger, summary
 
     candles = None
     if symbol is not None:
@@ -218,7 +218,7 @@ def ledger(
 def _replay(
     file: Path | None, symbol: str | None, timeframe: str | None, exchange: str | None
 ) -> "Replay | None":
-    from onetape.simulator.replay import read_replay
+    from onetape.simulator.recorded.replay import read_replay
 
     if file is None:
         return None
@@ -250,7 +250,7 @@ async def _serve(simulator: "Simulator") -> None:
 
 def _greeting(simulator: "Simulator") -> str:
     from onetape.core.clock import utc_text
-    from onetape.simulator.clock import REAL, STEPPED, clock_kind, clock_speed
+    from onetape.simulator.market.clock import REAL, STEPPED, clock_kind, clock_speed
 
     kind = clock_kind(simulator.clock)
     pace = {REAL: "in real time", STEPPED: "stepped by its driver"}.get(

@@ -3,7 +3,7 @@
 import json
 from typing import Final, cast
 
-from onetape.simulator.wire import JsonObject, json_text
+from onetape.simulator.server.wire import JsonObject, json_text
 
 HTML: Final = (
     "<html>\r\n<head><title>Just a moment...</title></head>\r\n"

@@ -3,9 +3,9 @@
 from random import Random
 from typing import Any, Final
 
+from onetape.simulator.faults.durations import moment_ms
 from onetape.simulator.faults.registry import Firing
-from onetape.simulator.faults.spans import moment_ms
-from onetape.simulator.wire import JsonObject, JsonValue
+from onetape.simulator.server.wire import JsonObject, JsonValue
 
 #: Columns of a row, and the names of the same values in an event.
 _TIME, _OPEN, _HIGH, _LOW, _CLOSE = range(5)

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from onetape.simulator.faults.model import FaultError
 from onetape.simulator.faults.registry import Faults
-from onetape.simulator.wire import json_text, json_value
+from onetape.simulator.server.wire import json_text, json_value
 
 
 class FaultControl:

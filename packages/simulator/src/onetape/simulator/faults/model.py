@@ -7,8 +7,8 @@ import msgspec
 
 from onetape.core.errors import UsageError
 from onetape.core.words import did_you_mean
+from onetape.simulator.faults.durations import moment_ms, span_ms
 from onetape.simulator.faults.kinds import KINDS, Kind
-from onetape.simulator.faults.spans import moment_ms, span_ms
 
 _MOMENTS = ("market_from", "market_to", "candle_from", "candle_to")
 _SPANS = ("market_for", "wall_from", "wall_to", "wall_for")

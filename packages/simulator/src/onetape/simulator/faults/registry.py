@@ -9,10 +9,10 @@ from random import Random
 from typing import Any, Final
 
 from onetape.core.clock import Clock, SystemClock
+from onetape.simulator.faults.durations import moment_ms, moment_text, span_ms
 from onetape.simulator.faults.kinds import OVER_WEBSOCKET
 from onetape.simulator.faults.model import Fault, make_fault
-from onetape.simulator.faults.spans import moment_ms, moment_text, span_ms
-from onetape.simulator.wire import JsonObject
+from onetape.simulator.server.wire import JsonObject
 
 #: The log keeps the first so many firings; a flood of them tells nothing more.
 MOST_LOGGED: Final = 100_000

@@ -9,12 +9,12 @@ from collections.abc import Callable
 
 from onetape.core.clock import Clock
 from onetape.simulator.faults.bodies import TEXTS, wrong_body
-from onetape.simulator.faults.gate import Gate
+from onetape.simulator.faults.injector import FaultInjector
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.faults.registry import Call, Faults, Firing
 from onetape.simulator.faults.rest import TERMINAL, error_of
-from onetape.simulator.limits import WS_API_PATH
-from onetape.simulator.wire import JsonObject, json_text
+from onetape.simulator.server.limits import WS_API_PATH
+from onetape.simulator.server.wire import JsonObject, json_text
 
 Work = Callable[[], JsonObject]
 _UNKNOWN = -1000
@@ -23,10 +23,10 @@ _UNKNOWN = -1000
 class RequestFaults:
     """The faults of one socket's requests. Whoever answers a request does it through `answer`."""
 
-    def __init__(self, faults: Faults, gate: Gate, clock: Clock) -> None:
-        """Ask these faults at each request, and send replies through this gate."""
+    def __init__(self, faults: Faults, injector: FaultInjector, clock: Clock) -> None:
+        """Ask these faults at each request, and send replies through this injector."""
         self._faults = faults
-        self._gate = gate
+        self._injector = injector
         self._clock = clock
 
     async def answer(self, method: str, symbol: str, number: object, work: Work) -> None:
@@ -51,31 +51,31 @@ class RequestFaults:
 
         if late:
             # In a task of its own: pings and other requests are answered meanwhile.
-            self._gate.later(answered)
+            self._injector.later(answered)
         else:
             await self._ended(ends, number, work)
 
     async def _ended(self, ends: list[Firing], number: object, work: Work) -> None:
         """Bring a request to the end that a fault has in mind, if there is one."""
         if not ends:
-            await self._gate.send(work())
+            await self._injector.send(work())
             return
         fault = ends[0].fault
         reply = {} if fault.is_before else work()
         text = json_text(reply)
         if fault.kind == "status":
-            await self._gate.send(self._refusal(fault, number))
+            await self._injector.send(self._refusal(fault, number))
         elif fault.kind == "wrong_body":
             body, content_type = wrong_body(fault.variant, text.encode())
             is_text = not content_type.endswith("octet-stream")
-            await self._gate.put(body.decode("utf-8", "replace") if is_text else body)
+            await self._injector.put(body.decode("utf-8", "replace") if is_text else body)
         elif fault.kind == "timeout":
             self._never(fault, reply)
         elif fault.kind == "cut_body" or fault.moment == "body":
             part = 0.5 if fault.part is None else fault.part
-            await self._gate.cut_in(text, part, politely=fault.kind == "cut_body")
+            await self._injector.cut_in(text, part, politely=fault.kind == "cut_body")
         else:
-            self._gate.reset()
+            self._injector.reset()
 
     def _never(self, fault: Fault, reply: JsonObject) -> None:
         """Leave a request without an answer, or with one when its time is over."""
@@ -85,9 +85,9 @@ class RequestFaults:
 
         async def at_last() -> None:
             await asyncio.sleep(seconds)
-            await self._gate.send(reply)
+            await self._injector.send(reply)
 
-        self._gate.later(at_last)
+        self._injector.later(at_last)
 
     def _refusal(self, fault: Fault, number: object) -> JsonObject:
         error = error_of(fault)

@@ -15,7 +15,7 @@ from onetape.simulator.faults.model import Fault
 from onetape.simulator.faults.registry import Call, Faults, Firing
 from onetape.simulator.faults.states import States
 from onetape.simulator.faults.transport import hang, reset
-from onetape.simulator.wire import JsonObject, json_text
+from onetape.simulator.server.wire import JsonObject, json_text
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 #: A request that is held "for ever" is held so long.

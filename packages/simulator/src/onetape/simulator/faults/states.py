@@ -8,9 +8,9 @@ from aiohttp import web
 from onetape.core.clock import Clock
 from onetape.simulator.faults.bodies import page
 from onetape.simulator.faults.registry import Faults
-from onetape.simulator.refusals import Refusal, invalid_symbol
-from onetape.simulator.trading.refused import market_closed
-from onetape.simulator.wire import JsonObject, json_text
+from onetape.simulator.server.refusals import Refusal, invalid_symbol
+from onetape.simulator.server.wire import JsonObject, json_text
+from onetape.simulator.trading.order_refusals import market_closed
 
 _ORDERS: Final = ("/api/v3/order", "/api/v3/order/test")
 _TIMED: Final = ("/api/v3/time", "/api/v3/exchangeInfo")

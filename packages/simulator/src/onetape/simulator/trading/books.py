@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
-from onetape.simulator.symbols import SpotSymbol
+from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.trading.accounts import Account
 from onetape.simulator.trading.events import account_position, balance_update, execution_report
 from onetape.simulator.trading.fees import BNB, Fees, PriceOf

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from decimal import Decimal
 
+from onetape.simulator.server.wire import JsonObject, Texts
 from onetape.simulator.trading.money import text_8
 from onetape.simulator.trading.orders import Fill, Order
-from onetape.simulator.wire import JsonObject, Texts
 
 #: Recorded orders carry it; nothing here trades with itself.
 SELF_TRADE_PREVENTION = "EXPIRE_MAKER"

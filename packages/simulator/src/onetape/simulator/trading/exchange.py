@@ -4,7 +4,7 @@ How orders meet the market. The market's trades are a pure function of time, and
 done here changes them: the account is too small to be noticed.
 
 - A taker (market order, woken stop, limit beyond the best offer) takes the offers that the last
-  trade left (`Tape.offers`), level by level. What it took is there again for the next order.
+  trade left (`TradeFeed.offers`), level by level. What it took is there again for the next order.
 - A limit order in the book is filled by each later trade at a better price than its own, at its
   own price and for at most the trade's amount. Trades at its very price fill those ahead of it.
   Orders of the account share a trade's amount: better price first, then the older.
@@ -21,15 +21,15 @@ from decimal import Decimal
 from functools import partial
 from typing import Final
 
-from onetape.simulator.refusals import Refusal
-from onetape.simulator.symbols import SpotSymbol
-from onetape.simulator.trading import refused
+from onetape.simulator.market.symbols import SpotSymbol
+from onetape.simulator.server.refusals import Refusal
+from onetape.simulator.trading import order_refusals
 from onetape.simulator.trading.books import Books
 from onetape.simulator.trading.fees import Fees
 from onetape.simulator.trading.filters import check_filters
 from onetape.simulator.trading.money import ZERO, scaled
 from onetape.simulator.trading.orders import LIMITS, STOPS, Order, OrderRequest, booked_value
-from onetape.simulator.trading.tape import AFTER_ALL, Cursor, Side, Tape, Tick
+from onetape.simulator.trading.trade_feed import AFTER_ALL, Cursor, Side, Tick, TradeFeed
 
 Level = tuple[int, int]
 #: Since when a market stands still (epoch milliseconds), and whether for good; None: it trades.
@@ -42,7 +42,7 @@ class Exchange:
 
     def __init__(
         self,
-        tape: Tape,
+        feed: TradeFeed,
         symbols: tuple[SpotSymbol, ...],
         *,
         balance: Mapping[str, Decimal],
@@ -53,7 +53,7 @@ class Exchange:
         """Open an account.
 
         Args:
-            tape: The market's trades.
+            feed: The market's trades.
             symbols: The markets.
             balance: What it holds at the start.
             now_ms: The time, epoch milliseconds.
@@ -70,7 +70,7 @@ class Exchange:
         self.open_orders = self._books.open_orders
         self.symbols = symbols
         self.opened_ms = now_ms
-        self._tape = tape
+        self._feed = feed
         self._cursors: dict[str, Cursor] = {}
         self._settled_ms = now_ms
         self._by_name = {(symbol.base, symbol.quote): symbol for symbol in symbols}
@@ -88,7 +88,7 @@ class Exchange:
     def price_of(self, base: str, quote: str, now_ms: int) -> Decimal | None:
         """Return the last price of a market in quote currency; None where there is none."""
         symbol = self._by_name.get((base, quote))
-        last = None if symbol is None else self._tape.last(symbol, now_ms)
+        last = None if symbol is None else self._feed.last(symbol, now_ms)
         if symbol is None or last is None:
             return None
         return scaled(last.price, symbol.price_digits)
@@ -101,23 +101,23 @@ class Exchange:
         """
         self.settle(now_ms)
         symbol = request.symbol
-        last = self._tape.last(symbol, now_ms)
-        if last is None or not self._tape.is_trading(symbol, now_ms):
-            raise refused.market_closed()
+        last = self._feed.last(symbol, now_ms)
+        if last is None or not self._feed.is_trading(symbol, now_ms):
+            raise order_refusals.market_closed()
         same = self._books.open.get(symbol.id, {}).values()
-        average = self._tape.average(symbol, now_ms)
+        average = self._feed.average(symbol, now_ms)
         check_filters(request, average, [order.request.type for order in same])
         if request.client_id and any(order.client_id == request.client_id for order in same):
-            raise refused.duplicate_order()
+            raise order_refusals.duplicate_order()
         trial = Order(request, 0, "", now_ms, request.quantity)
         if request.type in STOPS and trial.stopped_by(last.price):
-            raise refused.would_trigger()
+            raise order_refusals.would_trigger()
         if request.type == "MARKET":
             _, spent = self._market_plan(request, last)
         else:
             spent = trial.needed_lock()
         if spent > self.account.free(trial.spends):
-            raise refused.insufficient_balance()
+            raise order_refusals.insufficient_balance()
         return last
 
     def place(self, request: OrderRequest, now_ms: int) -> Order:
@@ -163,7 +163,7 @@ class Exchange:
         """
         self.settle(now_ms)
         if not order.is_open:
-            raise refused.unknown_order()
+            raise order_refusals.unknown_order()
         cancel_id = cancel_id or self._books.new_client_id("cancel", order.id)
         self._books.end(order, "CANCELED", now_ms, cancel_id)
         return cancel_id
@@ -176,7 +176,7 @@ class Exchange:
         """
         self.settle(now_ms)
         if self.account.free(asset) + change < 0:
-            raise refused.insufficient_balance()
+            raise order_refusals.insufficient_balance()
         self._books.adjust(asset, change, now_ms, reason)
 
     def settle(self, now_ms: int) -> None:
@@ -239,7 +239,7 @@ class Exchange:
             return None
         low = max(falls) if falls else None
         high = min(rises) if rises else None
-        return self._tape.next_hit(symbol, self._cursors[name], until_ms, low, high)
+        return self._feed.next_hit(symbol, self._cursors[name], until_ms, low, high)
 
     def _match(self, name: str, tick: Tick) -> None:
         """Fill and wake what one trade reaches."""
@@ -268,7 +268,7 @@ class Exchange:
         levels: list[Level] = []
         value = ZERO
         wanted = request.quantity
-        for price, offered in self._tape.offers(symbol, last, side):
+        for price, offered in self._feed.offers(symbol, last, side):
             amount = min(offered, wanted)
             if request.quote_quantity:
                 step_value = scaled(price, symbol.price_digits + symbol.amount_digits)
@@ -279,7 +279,7 @@ class Exchange:
             value += booked_value(symbol, price, amount)
             wanted -= amount
         if not levels:
-            raise refused.filter_failure("LOT_SIZE")
+            raise order_refusals.filter_failure("LOT_SIZE")
         if side == "BUY":
             return levels, value
         sold = request.quantity or sum(amount for _, amount in levels)
@@ -305,7 +305,7 @@ class Exchange:
         """Yield the offers that an order takes after a trade, as far as the account can pay."""
         limit, symbol, left = order.request.price, order.symbol, order.remaining
         purse = self.account.free(order.spends) + order.locked
-        for price, offered in self._tape.offers(symbol, tick, order.side):
+        for price, offered in self._feed.offers(symbol, tick, order.side):
             beyond = price > limit if order.side == "BUY" else price < limit
             if not left or (limit and beyond):
                 return

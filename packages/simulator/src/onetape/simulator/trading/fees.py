@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from onetape.simulator.symbols import SpotSymbol
+from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.trading.money import ZERO, down
-from onetape.simulator.trading.tape import Side
+from onetape.simulator.trading.trade_feed import Side
 
 #: Fees paid in BNB are a quarter lower.
 BNB: Final = "BNB"

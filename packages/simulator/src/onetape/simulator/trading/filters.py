@@ -3,8 +3,8 @@
 from decimal import Decimal
 from typing import Final
 
-from onetape.simulator.symbols import MOST_NOTIONAL, SpotSymbol
-from onetape.simulator.trading import refused
+from onetape.simulator.market.symbols import MOST_NOTIONAL, SpotSymbol
+from onetape.simulator.trading import order_refusals
 from onetape.simulator.trading.money import scaled
 from onetape.simulator.trading.orders import STOPS, OrderRequest, exact_value
 
@@ -32,10 +32,10 @@ def check_filters(request: OrderRequest, average: Decimal | None, open_types: li
         _check_quantity(request)
     _check_value(request, average)
     if len(open_types) >= MOST_ORDERS:
-        raise refused.filter_failure("MAX_NUM_ORDERS")
+        raise order_refusals.filter_failure("MAX_NUM_ORDERS")
     stops = sum(kind in STOPS for kind in open_types)
     if request.type in STOPS and stops >= MOST_STOPS:
-        raise refused.filter_failure("MAX_NUM_ALGO_ORDERS")
+        raise order_refusals.filter_failure("MAX_NUM_ALGO_ORDERS")
 
 
 def steps_of(symbol: SpotSymbol, quantity: Decimal) -> int:
@@ -59,7 +59,7 @@ def ticks_of(symbol: SpotSymbol, price: Decimal) -> int:
 def _whole(value: Decimal, digits: int, name: str) -> int:
     units = value.scaleb(digits)
     if units != int(units):
-        raise refused.filter_failure(name)
+        raise order_refusals.filter_failure(name)
     return int(units)
 
 
@@ -68,23 +68,23 @@ def _check_prices(request: OrderRequest, average: Decimal | None) -> None:
     highest = Decimal(symbol.max_price)
     for price in (request.price, request.stop):
         if scaled(price, symbol.price_digits) > highest:
-            raise refused.filter_failure("PRICE_FILTER")
+            raise order_refusals.filter_failure("PRICE_FILTER")
     if (
         request.price
         and average is not None
         and not average * PRICE_DOWN <= request.price <= average * PRICE_UP
     ):
-        raise refused.filter_failure("PERCENT_PRICE_BY_SIDE")
+        raise order_refusals.filter_failure("PERCENT_PRICE_BY_SIDE")
 
 
 def _check_quantity(request: OrderRequest) -> None:
     symbol = request.symbol
     quantity = scaled(request.quantity, symbol.amount_digits)
     if quantity > Decimal(symbol.max_quantity):
-        raise refused.filter_failure("LOT_SIZE")
+        raise order_refusals.filter_failure("LOT_SIZE")
     by_market = request.type in ("MARKET", "STOP_LOSS")
     if by_market and quantity > Decimal(symbol.max_market_quantity):
-        raise refused.filter_failure("MARKET_LOT_SIZE")
+        raise order_refusals.filter_failure("MARKET_LOT_SIZE")
 
 
 def _check_value(request: OrderRequest, average: Decimal | None) -> None:
@@ -101,4 +101,4 @@ def _check_value(request: OrderRequest, average: Decimal | None) -> None:
         return
     too_much = bool(request.price) and value > MOST_NOTIONAL
     if value < Decimal(symbol.min_notional) or too_much:
-        raise refused.filter_failure("NOTIONAL")
+        raise order_refusals.filter_failure("NOTIONAL")

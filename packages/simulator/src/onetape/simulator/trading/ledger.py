@@ -1,8 +1,8 @@
 """The book of record: what happened to orders, fills and balances, in order, never changed."""
 
+from onetape.simulator.server.wire import JsonObject, Texts
 from onetape.simulator.trading.money import text_8
 from onetape.simulator.trading.orders import Fill, Order
-from onetape.simulator.wire import JsonObject, Texts
 
 
 class Ledger:

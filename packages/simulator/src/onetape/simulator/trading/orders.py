@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, Literal
 
-from onetape.simulator.symbols import SpotSymbol
+from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.trading.money import ZERO, down, scaled, up
-from onetape.simulator.trading.tape import Side
+from onetape.simulator.trading.trade_feed import Side
 
 OrderType = Literal["MARKET", "LIMIT", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"]
 TimeInForce = Literal["GTC", "IOC", "FOK"]

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
+from onetape.simulator.server.wire import JsonObject, Texts
 from onetape.simulator.trading.events import SELF_TRADE_PREVENTION
 from onetape.simulator.trading.fees import BNB_SHARE, Fees
 from onetape.simulator.trading.money import text_8
 from onetape.simulator.trading.orders import Fill, Order
-from onetape.simulator.wire import JsonObject, Texts
 
 #: The account's number; there is only one.
 USER_ID = 354_937_868

@@ -1,0 +1,261 @@
+"""Between a socket's events and its client: here they are lost, doubled, spoiled or held."""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+from typing import Final, cast
+
+from aiohttp import web
+
+from onetape.simulator.faults.bodies import bad_frame
+from onetape.simulator.faults.candles import spoil_event
+from onetape.simulator.faults.registry import Call, Faults, Firing
+from onetape.simulator.faults.states import States
+from onetape.simulator.faults.transport import reset
+from onetape.simulator.server.wire import JsonObject, json_text
+from onetape.simulator.streams.frames import text_frames
+
+#: More than any client takes in one frame: CCXT and aiohttp stop at 10 MB.
+BIG_BYTES: Final = 11_000_000
+FLOOD_PER_SECOND: Final = 15_000
+FLOOD_SECONDS: Final = 5.0
+DELAY_SECONDS: Final = 5.0
+TURN_SECONDS: Final = 0.01
+#: An event takes one of these; after it the others wait for the next event.
+_ENDS: Final = frozenset({"ws_close", "ws_abort", "ws_half_open"})
+_numbers = itertools.count(1)
+Frame = JsonObject | str | bytes
+
+
+class FaultInjector:
+    """One socket's faults. Whoever sends on the socket does it through `send`."""
+
+    def __init__(
+        self,
+        socket: web.WebSocketResponse,
+        transport: asyncio.Transport | None,
+        faults: Faults,
+        states: States,
+        put: Callable[[str | bytes], Awaitable[None]],
+    ) -> None:
+        """Take an open socket.
+
+        Args:
+            socket: To close it.
+            transport: Below it, to cut it.
+            faults: Asked at each event.
+            states: Asked at each event.
+            put: Sends one frame; it raises what the socket raises.
+        """
+        self._socket = socket
+        self._transport = transport
+        self._faults = faults
+        self._states = states
+        self._put = put
+        self._number = next(_numbers)
+        self._held: dict[str, list[Frame]] = {}
+        self._late: set[asyncio.Task[None]] = set()
+        #: Nothing is read nor sent any more, and the client does not know.
+        self.half_open = False
+        self._closing = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether events pass as they are: no fault is known, and the socket is whole."""
+        return not (self._faults.any or self.half_open or self._closing)
+
+    async def send(self, value: JsonObject, stream: str = "") -> None:
+        """Send an event of a stream, or (without a stream) the reply to a command.
+
+        The event may be wrapped, as `{"stream", "data"}` or `{"subscriptionId", "event"}`.
+        """
+        if self.half_open or self._closing:
+            return
+        if not stream or not self._faults.any:
+            await self._put_all([value])
+            return
+        await self._put_all(await self._changed(value, stream))
+
+    def command(self, names: list[str]) -> Firing | None:
+        """Return the fault of a SUBSCRIBE to these streams, if there is one."""
+        for name in names:
+            call = Call(
+                "command", f"SUBSCRIBE {name}", stream=name, symbol=name.split("@")[0].upper()
+            )
+            for firing in self._faults.fire(call, frozenset({"ws_reject", "ws_no_ack"})):
+                return firing
+        return None
+
+    async def put(self, frame: str | bytes) -> None:
+        """Send one frame as it stands, whatever it is."""
+        await self._put_all([frame])
+
+    def reset(self) -> None:
+        """End the connection with a reset."""
+        self._closing = True
+        reset(self._transport)
+
+    async def cut_in(self, text: str, part: float, *, politely: bool) -> None:
+        """Send a part of a text's frame and end the connection: with a reset, or a close."""
+        if self._transport is None or self.half_open or self._closing:
+            return
+        frame = text_frames([text])
+        self._closing = True
+        self._transport.write(frame[: max(int(len(frame) * part), 1)])
+        # The transport writes at once; a turn of the loop lets the client see the beginning.
+        await asyncio.sleep(TURN_SECONDS)
+        if politely:
+            self._transport.close()
+        else:
+            reset(self._transport)
+
+    def end(self) -> None:
+        """Forget what was held back: the socket has ended."""
+        for task in self._late:
+            task.cancel()
+        self._held.clear()
+
+    async def _put_all(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            if self.half_open or self._closing:
+                return
+            await self._put(json_text(frame) if isinstance(frame, dict) else frame)
+
+    async def _changed(self, value: JsonObject, stream: str) -> list[Frame]:
+        """Return what is sent in place of an event; nothing where the socket has just ended."""
+        key, event = _inner(value)
+        symbol = str(event.get("s", ""))
+        if self._states.in_maintenance(stream):
+            reset(self._transport)
+            return []
+        if symbol and stream != "user" and self._states.is_quiet(symbol):
+            return []
+        skew_ms = self._states.skew_ms()
+        if skew_ms and isinstance(event.get("E"), int):
+            event = {**event, "E": cast("int", event["E"]) + skew_ms}
+            value = _wrapped(value, key, event)
+        kind = str(event.get("e", "bookTicker"))
+        call = Call(
+            "event", stream, stream=stream, event=kind, symbol=symbol, socket=self._number,
+            is_fill=kind == "executionReport" and event.get("x") == "TRADE",
+        )  # fmt: skip
+        frames: list[Frame] = [value]
+        for firing in self._fired(call, event):
+            if firing.fault.kind in _ENDS:
+                await self._ended(firing)
+                return []
+            frames = await self._bent(firing, frames, call, (key, event))
+        waiting = self._held.pop(_row_of(call), []) if frames else []
+        return [*frames, *waiting]
+
+    def _fired(self, call: Call, event: JsonObject) -> tuple[Firing, ...]:
+        firings = self._faults.fire(call, _ENDS)
+        if call.event == "kline":
+            candle = cast("JsonObject", event["k"])
+            opens_ms = cast("int", candle["t"]), cast("int", candle["T"]) + 1
+            candles = Call(
+                "candles", call.on, stream=call.stream, event="kline", symbol=call.symbol,
+                opens_ms=opens_ms,
+            )  # fmt: skip
+            firings += self._faults.fire(candles)
+        return firings
+
+    async def _ended(self, firing: Firing) -> None:
+        fault = firing.fault
+        if fault.kind == "ws_close":
+            code = 1001 if fault.code is None else fault.code
+            # Not awaited to the end: a client that answers late must not hold up the stream.
+            self._closing = True
+            message = (fault.text or "").encode()
+            self.later(lambda: self._socket.close(code=code, message=message))
+            await asyncio.sleep(0)
+        elif fault.kind == "ws_abort":
+            reset(self._transport)
+        else:
+            self.half_open = True
+            if self._transport is not None:
+                self._transport.pause_reading()
+
+    async def _bent(
+        self,
+        firing: Firing,
+        frames: list[Frame],
+        call: Call,
+        found: tuple[str, JsonObject],
+    ) -> list[Frame]:
+        """Return the frames with one fault in them."""
+        fault, (key, event) = firing.fault, found
+        if fault.kind == "ws_silence":
+            return []
+        if fault.kind == "ws_garbage":
+            return [bad_frame(fault.variant, event), *frames]
+        if fault.kind == "ws_big_frame":
+            return ['{"e":"big","x":"' + "x" * (fault.bytes or BIG_BYTES) + '"}', *frames]
+        if fault.kind == "ws_flood":
+            await self._flooded(firing, frames)
+            return frames
+        shape = fault.variant
+        if shape in ("lost", "missing"):
+            return []
+        if shape in ("duplicate", "duplicated"):
+            return [*frames, *frames]
+        if shape == "reordered":
+            if _row_of(call) in self._held:
+                return frames
+            self._held[_row_of(call)] = frames
+            return []
+        if shape == "delayed":
+            self.later(lambda: self._sent_late(fault.seconds, frames))
+            return []
+        spoiled = spoil_event(firing, event)
+        return [_wrapped(cast("JsonObject", frame), key, spoiled) for frame in frames]
+
+    async def _flooded(self, firing: Firing, frames: list[Frame]) -> None:
+        """Repeat an event many times a second, in pieces of a twentieth of one."""
+        rate = firing.fault.per_second or FLOOD_PER_SECOND
+        seconds = firing.fault.seconds or FLOOD_SECONDS
+        texts = [json_text(frame) if isinstance(frame, dict) else frame for frame in frames]
+        loop = asyncio.get_running_loop()
+        began, sent = loop.time(), 0
+        while sent < rate * seconds and not self.half_open and not self._socket.closed:
+            due = min((loop.time() - began + 0.05) * rate, rate * seconds)
+            while sent < due:
+                for text in texts:
+                    await self._put(text)
+                sent += 1
+            await asyncio.sleep(0.05)
+
+    async def _sent_late(self, seconds: float | None, frames: list[Frame]) -> None:
+        await asyncio.sleep(DELAY_SECONDS if seconds is None else seconds)
+        await self._put_all(frames)
+
+    def later(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Do something in a task of its own, which ends with the socket."""
+
+        async def finish() -> None:
+            try:
+                await work()
+            except (ConnectionError, RuntimeError):
+                return  # the socket has gone, and there is nobody left to tell
+
+        task = asyncio.create_task(finish())
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+
+
+def _row_of(call: Call) -> str:
+    """Return which events stand in one row, so that one of them can change place with the next."""
+    return f"{call.stream} {call.event} {call.is_fill}"
+
+
+def _inner(value: JsonObject) -> tuple[str, JsonObject]:
+    """Return under which key the event lies, and the event; an empty key is the value itself."""
+    for key in ("data", "event"):
+        inner = value.get(key)
+        if isinstance(inner, dict):
+            return key, cast("JsonObject", inner)
+    return "", value
+
+
+def _wrapped(value: JsonObject, key: str, event: JsonObject) -> JsonObject:
+    return {**value, key: event} if key else event

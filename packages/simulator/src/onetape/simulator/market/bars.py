@@ -1,0 +1,196 @@
+"""Bars: candles as integer columns, and how larger ones are built from smaller ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Final
+
+import numpy as np
+
+from onetape.core.timeframes import Timeframe
+from onetape.simulator.market.prng import BoolArray, IntArray
+
+#: Every interval of Binance spot but 1s.
+INTERVALS: Final = (
+    "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M",
+)  # fmt: skip
+TIMEFRAMES: Final = {name: Timeframe.parse(name) for name in INTERVALS}
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """Candles of one market, oldest first; all arrays have shape (n,)."""
+
+    timestamp: IntArray
+    """The bar's open, epoch seconds UTC, strictly increasing."""
+    open: IntArray
+    """First price, in ticks."""
+    high: IntArray
+    """Highest price, in ticks."""
+    low: IntArray
+    """Lowest price, in ticks."""
+    close: IntArray
+    """Last price, in ticks."""
+    volume: IntArray
+    """Traded amount, in steps."""
+    quote: IntArray
+    """Traded value, in ticks times steps."""
+    trades: IntArray
+    """Number of trades."""
+    first_id: IntArray
+    """Id of the first trade; ids run without a hole, so the last is first_id + trades - 1."""
+    buy_volume: IntArray
+    """The part of `volume` whose taker bought."""
+    buy_quote: IntArray
+    """The part of `quote` whose taker bought."""
+
+    def __len__(self) -> int:
+        """Return the number of bars."""
+        return len(self.timestamp)
+
+    def __getitem__(self, rows: slice) -> "Bars":
+        """Return the bars of a slice, as views of the same memory."""
+        return Bars(*(column[rows] for column in self.columns()))
+
+    def columns(self) -> tuple[IntArray, ...]:
+        """Return the columns in the order of the fields."""
+        return tuple(getattr(self, name) for name in COLUMNS)
+
+    def between(self, start: int, end: int) -> "Bars":
+        """Return the bars that open in `[start, end)`, epoch seconds."""
+        low, high = np.searchsorted(self.timestamp, (start, end))
+        return self[int(low) : int(high)]
+
+
+COLUMNS: Final = tuple(field.name for field in fields(Bars))
+NO_BARS: Final = Bars(*(np.empty(0, dtype=np.int64) for _ in COLUMNS))
+
+
+def joined(parts: Sequence[Bars]) -> Bars:
+    """Return bars one after the other."""
+    full = [part for part in parts if len(part)]
+    if len(full) <= 1:
+        return full[0] if full else NO_BARS
+    columns = zip(*(part.columns() for part in full), strict=True)
+    return Bars(*(np.concatenate(column) for column in columns))
+
+
+def opens_between(timeframe: Timeframe, start: int, end: int) -> IntArray:
+    """Return the opens of all candles that open in `[start, end)`, epoch seconds, shape (n,)."""
+    first = timeframe.ceil(start)
+    if not timeframe.is_month:
+        return np.arange(first, max(end, first), timeframe.seconds, dtype=np.int64)
+    opens: list[int] = []
+    while first < end:
+        opens.append(first)
+        first = timeframe.next(first)
+    return np.array(opens, dtype=np.int64)
+
+
+def with_quiet(picked: Bars, opens: IntArray, quiet: BoolArray) -> Bars:
+    """Return bars of which the quiet ones are flat, of volume 0, at the close before them.
+
+    Args:
+        picked: For each open its bar, or the last one before it where it is quiet; shape (n,).
+        opens: Opens of the bars, epoch seconds, shape (n,).
+        quiet: Which have no trade, shape (n,).
+    """
+    loud, close = (~quiet).astype(np.int64), picked.close
+    return Bars(
+        timestamp=opens,
+        open=np.where(quiet, close, picked.open),
+        high=np.where(quiet, close, picked.high),
+        low=np.where(quiet, close, picked.low),
+        close=close,
+        volume=picked.volume * loud,
+        quote=picked.quote * loud,
+        trades=picked.trades * loud,
+        # The next trade's, as if it were the first of this bar.
+        first_id=picked.first_id + np.where(quiet, picked.trades, 0),
+        buy_volume=picked.buy_volume * loud,
+        buy_quote=picked.buy_quote * loud,
+    )
+
+
+def grouped(bars: Bars, opens: IntArray, *, has_volume: bool = True) -> Bars:
+    """Return one bar for each open that has bars: those before the next open belong to it.
+
+    As on Binance, a bar without a trade supplies no price to a larger one that has trades: one with
+    volume 0 and a single price. A bar with volume 0 whose price moved, as recorded files have, was
+    traded.
+
+    Args:
+        bars: Small bars, none before `opens[0]`.
+        opens: Opens of the large bars, epoch seconds, ascending, shape (k,).
+        has_volume: Whether the source of the bars reports volume; where it does not, every bar
+            counts as traded.
+
+    Returns:
+        At most k bars; an open without small bars gives none.
+    """
+    if not len(bars):
+        return NO_BARS
+    edge = np.searchsorted(bars.timestamp, opens)
+    ends = np.append(edge[1:], len(bars))
+    full = ends > edge
+    edge, ends = edge[full], ends[full]
+    quiet = (bars.volume == 0) & (bars.high == bars.low) & has_volume
+    opened, high, low, close = _traded_prices(bars, quiet, edge, ends)
+    return Bars(
+        opens[full],
+        opened,
+        high,
+        low,
+        close,
+        np.add.reduceat(bars.volume, edge),
+        _sums(bars.quote, edge),
+        np.add.reduceat(bars.trades, edge),
+        bars.first_id[edge],
+        np.add.reduceat(bars.buy_volume, edge),
+        _sums(bars.buy_quote, edge),
+    )
+
+
+def values_of(price: IntArray, amount: IntArray) -> IntArray:
+    """Return price times amount: as Python's integers where 64 bits might not hold a few."""
+    if len(price) and float(np.max(price.astype(float) * amount)) >= 2.0**59:
+        price = price.astype(object)
+    return price * amount
+
+
+def column_of(value: int) -> IntArray:
+    """Return a column of one row, as a Python integer where it is too large for 64 bits."""
+    return np.array([value], dtype=np.int64 if abs(value) < 2**63 else object)
+
+
+def _sums(values: IntArray, edge: IntArray) -> IntArray:
+    """Return exact sums of groups: as Python's integers where 64 bits might not hold them."""
+    if (
+        float(values.max()) * len(values) >= 2.0**62
+        and float(values.astype(float).sum()) >= 2.0**62
+    ):
+        values = values.astype(object)
+    return np.add.reduceat(values, edge)
+
+
+def _traded_prices(
+    bars: Bars, quiet: BoolArray, edge: IntArray, ends: IntArray
+) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+    """Return the four prices of the groups `[edge, ends)` by their bars that are not quiet."""
+    high, low, close = bars.high, bars.low, bars.close[ends - 1]
+    if not quiet.any():
+        highest, lowest = np.maximum.reduceat(high, edge), np.minimum.reduceat(low, edge)
+        return bars.open[edge], highest, lowest, close
+    # The next traded bar, for each bar; a group without one is flat at its close.
+    traded = np.append(np.flatnonzero(~quiet), len(bars))
+    first = traded[np.searchsorted(traded, edge)]
+    silent = first >= ends
+    last = traded[np.maximum(np.searchsorted(traded, ends) - 1, 0)]
+    highest = np.maximum.reduceat(np.where(quiet, 0, high), edge)
+    lowest = np.minimum.reduceat(np.where(quiet, np.iinfo(np.int64).max, low), edge)
+    opened = bars.open[np.minimum(first, len(bars) - 1)]
+    return (
+        np.where(silent, close, opened),
+        np.where(silent, close, highest),
+        np.where(silent, close, lowest),
+        np.where(silent, close, bars.close[np.minimum(last, len(bars) - 1)]),
+    )

@@ -1,0 +1,78 @@
+"""The simulator's market time: real, accelerated, or stepped by a driver."""
+
+from typing import Final
+
+from onetape.core.clock import Clock, ScaledClock, SteppedClock, SystemClock
+from onetape.core.errors import UsageError
+from onetape.simulator.market.price_path import END_SECONDS, ORIGIN_SECONDS
+
+REAL: Final = "real"
+ACCELERATED: Final = "accelerated"
+STEPPED: Final = "stepped"
+
+
+class PacedClock(ScaledClock):
+    """Market time that runs fast, but never past what its driver has allowed.
+
+    So a program under test cannot fall behind, however slow the machine: the driver allows the next
+    stretch when it has seen what the program did in the last.
+    """
+
+    def __init__(self, anchor_ms: int, speed: float) -> None:
+        """Start at `anchor_ms`, epoch milliseconds, and stand there until time is allowed."""
+        super().__init__(anchor_ms, speed)
+        self._limit_ms = anchor_ms
+        self._lost_ms = 0
+
+    def now_ms(self) -> int:
+        """Return the market time in epoch milliseconds UTC."""
+        return min(super().now_ms() - self._lost_ms, self._limit_ms)
+
+    def allow_until(self, limit_ms: int) -> None:
+        """Let time run on to `limit_ms`; an earlier time than allowed already changes nothing."""
+        # Time that passed while it stood still is not made up for by a jump.
+        self._lost_ms += max(0, super().now_ms() - self._lost_ms - self._limit_ms)
+        self._limit_ms = max(self._limit_ms, limit_ms)
+
+
+def make_clock(*, start_ms: int | None = None, speed: float = 1.0, stepped: bool = False) -> Clock:
+    """Return the market clock of these settings.
+
+    Args:
+        start_ms: Market time at the start, epoch milliseconds; None takes the computer's time.
+        speed: How many times as fast as the wall clock market time runs; above zero.
+        stepped: Stand still until a driver moves the clock.
+
+    Raises:
+        UsageError: the speed is not above zero, a stepped clock has a speed, or the market
+            has no prices at that time.
+    """
+    if not 0 < speed < float("inf"):
+        raise UsageError(f"speed must be above 0, found {speed:g}")
+    if stepped and speed != 1:
+        raise UsageError(f"a stepped clock has no speed, found {speed:g}; leave one out")
+    now_ms = SystemClock().now_ms() if start_ms is None else start_ms
+    if not ORIGIN_SECONDS * 1_000 <= now_ms < END_SECONDS * 1_000:
+        raise UsageError(
+            "the simulated market has prices from 2010-01-01 to 2041-11-24 only; "
+            "choose a start between them"
+        )
+    if stepped:
+        return SteppedClock(now_ms)
+    if start_ms is None and speed == 1:
+        return SystemClock()
+    return ScaledClock(now_ms, speed)
+
+
+def clock_kind(clock: Clock) -> str:
+    """Return `stepped`, `real` (the computer's time) or `accelerated` (every other running one)."""
+    if isinstance(clock, SteppedClock):
+        return STEPPED
+    return REAL if isinstance(clock, SystemClock) else ACCELERATED
+
+
+def clock_speed(clock: Clock) -> float:
+    """Return how many times as fast as the wall clock it runs; 0 for a stepped clock."""
+    if isinstance(clock, SteppedClock):
+        return 0.0
+    return clock.speed if isinstance(clock, ScaledClock) else 1.0

@@ -1,0 +1,299 @@
+"""The smallest bars: one-minute candles of a market, computed from its path.
+
+Every trade of a minute is either one of four (the first, one at the high, one at the low, the last)
+or half of a pair with equal amounts whose prices lie as far below the middle of high and low as
+above it. So the value of all pairs is known without making a single trade, and a minute's sums are
+exactly those of its trades (`trades.py`).
+
+A minute without a trade is flat at the previous close; an outage has no minutes (`silence.py`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onetape.simulator.market.bars import NO_BARS, Bars, with_quiet
+from onetape.simulator.market.outages import (
+    LONGEST_QUIET,
+    last_traded,
+    missing_mask,
+    traded_mask,
+)
+from onetape.simulator.market.price_path import ORIGIN_SECONDS, Path, paths
+from onetape.simulator.market.prng import (
+    BoolArray,
+    FloatArray,
+    HashArray,
+    IntArray,
+    exponential,
+    hashed,
+    key_of,
+    normal,
+    part16,
+    rehashed,
+    uniform,
+)
+from onetape.simulator.market.shared_paths import (
+    ReadPaths,
+    pairs_before_each,
+    path_key,
+    weighted_paths,
+)
+from onetape.simulator.market.symbols import SpotSymbol
+
+#: One minute of 2**18 has a wick: a price far away, gone at once. Least depth, and what the cube
+#: of a uniform number adds.
+WICK_MASK: Final = (1 << 18) - 1
+WICK_LEAST: Final = 0.02
+WICK_MORE: Final = 0.28
+#: A large move brings more volume, up to that of a move of so many standard deviations.
+MOST_SURGE: Final = 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class Minutes:
+    """One-minute candles and what their trades need; arrays have shape (n,).
+
+    Amounts are 0 where nobody traded.
+    """
+
+    bars: Bars
+    first_amount: IntArray
+    """Amount of the first trade, in steps."""
+    high_amount: IntArray
+    """Amount of the trade at the high, in steps; its taker buys."""
+    low_amount: IntArray
+    """Amount of the trade at the low, in steps; its taker sells."""
+    last_amount: IntArray
+    """Amount of the last trade, in steps."""
+    first_buys: BoolArray
+    """Whether the taker of the first trade buys."""
+    last_buys: BoolArray
+    """Whether the taker of the last trade buys."""
+    buy_lots: IntArray
+    """Amount of one half of all pairs whose takers buy, in steps."""
+    sell_lots: IntArray
+    """Amount of one half of all pairs whose takers sell, in steps."""
+
+    def __getitem__(self, rows: slice) -> "Minutes":
+        """Return the minutes of a slice."""
+        return Minutes(self.bars[rows], *(column[rows] for column in self._extras()))
+
+    def picked(self, rows: IntArray) -> "Minutes":
+        """Return the minutes of these row numbers."""
+        bars = Bars(*(column[rows] for column in self.bars.columns()))
+        return Minutes(bars, *(column[rows] for column in self._extras()))
+
+    def _extras(self) -> tuple[NDArray[Any], ...]:
+        return (
+            self.first_amount, self.high_amount, self.low_amount, self.last_amount,
+            self.first_buys, self.last_buys, self.buy_lots, self.sell_lots,
+        )  # fmt: skip
+
+
+_NONE: Final = np.empty(0, dtype=np.int64)
+NO_MINUTES: Final = Minutes(
+    NO_BARS,
+    _NONE,
+    _NONE,
+    _NONE,
+    _NONE,
+    _NONE.astype(np.bool_),
+    _NONE.astype(np.bool_),
+    _NONE,
+    _NONE,
+)
+
+
+def minutes(
+    seed: int, symbol: SpotSymbol, first: int, last: int, read: ReadPaths = paths
+) -> Minutes:
+    """Return the minutes `first` to `last - 1` of a market, counted from 2010.
+
+    Outages leave holes, and nothing comes before the first trade ever. `read` may know some paths
+    already.
+
+    Raises:
+        ValueError: the range is empty or outside 2010 to 2041.
+    """
+    begin = first
+    if not traded_mask(seed, symbol, max(first - 1, 0), first + 1).all():
+        # The previous close, and how many trades there were, hang on the last traded minute.
+        begin = last_traded(seed, symbol, first)
+    traded = traded_mask(seed, symbol, begin, last)
+    rows = np.flatnonzero(traded)
+    if not len(rows):
+        return NO_MINUTES
+    found = _traded(seed, symbol, begin, last, rows, read)
+    if len(rows) < len(traded):
+        found = _with_quiet(found, begin, rows, ~missing_mask(seed, begin, last))
+    cut = int(np.searchsorted(found.bars.timestamp, first * 60 + ORIGIN_SECONDS))
+    return found[cut:] if cut else found
+
+
+def minutes_of_many(
+    seed: int, symbols: Sequence[SpotSymbol], first: int, last: int
+) -> list[Minutes]:
+    """Return what `minutes` does for each market; their paths are computed together."""
+    keys = list(
+        dict.fromkeys(path_key(seed, name) for symbol in symbols for name, _ in symbol.weights)
+    )
+    # A thin market needs its last traded minute too.
+    known_first = max(first - LONGEST_QUIET, 0)
+    known = dict(zip(keys, paths(keys, known_first, last), strict=True))
+
+    def read(some: Sequence[int], begin: int, end: int) -> list[Path]:
+        if begin < known_first or end > last:
+            return paths(some, begin, end)
+        return [known[key].cut(begin - known_first, end - known_first) for key in some]
+
+    return [minutes(seed, symbol, first, last, read) for symbol in symbols]
+
+
+def _traded(
+    seed: int, symbol: SpotSymbol, begin: int, last: int, rows: IntArray, read: ReadPaths
+) -> Minutes:
+    """Return the minutes `begin + rows`, of which each has trades."""
+    log_price, variance, swing = weighted_paths(seed, symbol, begin, last, read)
+    tick_price = exponential(log_price) * (symbol.anchor * 10.0**symbol.price_digits)
+    bounds = np.maximum(np.rint(tick_price), 1.0)
+    ids = pairs_before_each(seed, symbol, variance, begin, last)
+    # Whoever wanted to trade in quiet minutes does so in the next that is not.
+    pairs_before = np.append(ids[rows[0]], ids[rows + 1])
+    index = rows + begin
+    noise = hashed(key_of(seed, symbol.id, "minute"), index)
+    nudge = part16(noise, 0) & 3
+    if len(rows) == last - begin:
+        # Every minute: views cost nothing.
+        start, closed = bounds[:-1], bounds[1:]
+    else:
+        start, closed, swing = bounds[rows], bounds[rows + 1], swing[rows]
+    opened = np.maximum(start + (nudge == 3) - (nudge == 0), 1.0)
+    sigma = start * np.sqrt(swing)
+    high, low = _extremes(seed, symbol, index, opened, closed, sigma)
+    surge = np.minimum(np.abs(closed - opened) / np.maximum(sigma, 1.0), MOST_SURGE)
+    toward = np.minimum(surge, 3.0) * np.where(closed >= opened, 1.0, -1.0)
+    return _priced(
+        symbol,
+        index,
+        (opened.astype(np.int64), high, low, closed.astype(np.int64)),
+        (uniform(noise), surge, toward),
+        rehashed(noise),
+        pairs_before,
+    )
+
+
+def _with_quiet(found: Minutes, begin: int, rows: IntArray, exists: BoolArray) -> Minutes:
+    """Return traded minutes with a flat one, of volume 0, wherever one exists without trades.
+
+    Args:
+        found: The minutes `begin + rows`.
+        begin: First minute.
+        rows: Which have trades, shape (k,).
+        exists: Which have a candle, shape (n,); False before `rows[0]` is not needed.
+    """
+    exists[: rows[0]] = False
+    # For each minute the last traded one at or before it.
+    source = np.searchsorted(rows, np.arange(len(exists)), side="right") - 1
+    source = source[exists]
+    place = np.flatnonzero(exists)
+    quiet = rows[source] != place
+    picked = found.picked(source)
+    loud = (~quiet).astype(np.int64)
+    return Minutes(
+        with_quiet(picked.bars, (place + begin) * 60 + ORIGIN_SECONDS, quiet),
+        first_amount=picked.first_amount * loud,
+        high_amount=picked.high_amount * loud,
+        low_amount=picked.low_amount * loud,
+        last_amount=picked.last_amount * loud,
+        first_buys=picked.first_buys,
+        last_buys=picked.last_buys,
+        buy_lots=picked.buy_lots * loud,
+        sell_lots=picked.sell_lots * loud,
+    )
+
+
+def _extremes(
+    seed: int,
+    symbol: SpotSymbol,
+    index: IntArray,
+    opened: FloatArray,
+    closed: FloatArray,
+    sigma: FloatArray,
+) -> tuple[IntArray, IntArray]:
+    """Return high and low: the extremes of a Brownian bridge from open to close, each on its own.
+
+    The maximum of a bridge is (a + b + sqrt((b - a)**2 - 2 sigma**2 ln U)) / 2; -2 ln U is the sum
+    of two squared normal numbers. Once in a while a wick reaches much farther.
+    """
+    move = (closed - opened) * (closed - opened)
+    power = sigma * sigma
+    noise = hashed(key_of(seed, symbol.id, "extremes"), index)
+    reaches: list[FloatArray] = []
+    for _ in range(2):
+        one, two = normal(noise), normal(rehashed(noise))
+        reaches.append(np.sqrt(move + power * (one * one + two * two)))
+        noise = rehashed(rehashed(noise))
+    both = opened + closed
+    high = np.floor((both + reaches[0]) * 0.5)
+    low = np.ceil((both - reaches[1]) * 0.5)
+    wick, strength = (noise & np.uint64(WICK_MASK)) == 0, uniform(rehashed(noise))
+    depth = np.where(wick, strength * strength * strength * WICK_MORE + WICK_LEAST, 0.0)
+    up = part16(noise, 3) & 1
+    high = np.floor(high * (1.0 + depth * up))
+    low = np.maximum(np.ceil(low * (1.0 - depth * (1 - up))), 1.0)
+    return high.astype(np.int64), low.astype(np.int64)
+
+
+def _priced(
+    symbol: SpotSymbol,
+    index: IntArray,
+    prices: tuple[IntArray, IntArray, IntArray, IntArray],
+    mood: tuple[FloatArray, FloatArray, FloatArray],
+    noise: HashArray,
+    pairs_before: IntArray,
+) -> Minutes:
+    """Return the minutes with amounts; `mood` is chance, strength and direction of the move."""
+    opened, high, low, closed = prices
+    chance, surge, toward = mood
+    pairs = pairs_before[1:] - pairs_before[:-1]
+    first_amount, high_amount, low_amount, last_amount = (
+        1 + ((part16(noise, part) * symbol.lot) >> 15) for part in range(4)
+    )
+    real = pairs - 2
+    size = real * (symbol.lot * (0.4 + 1.2 * chance) * (1.0 + 0.5 * surge))
+    lots = np.maximum(size.astype(np.int64), real)
+    buyers = real // 2
+    wish = (lots * (0.5 + 0.1 * toward)).astype(np.int64)
+    buy_lots = np.minimum(np.maximum(wish, buyers), lots - (real - buyers))
+    buy_lots = np.where(buyers > 0, buy_lots, 0)
+    first_buys = (part16(noise, 0) & 1) == 1
+    last_buys = closed >= opened
+    first_bought, last_bought = first_amount * first_buys, last_amount * last_buys
+    bars = Bars(
+        timestamp=index * 60 + ORIGIN_SECONDS,
+        open=opened,
+        high=high,
+        low=low,
+        close=closed,
+        volume=first_amount + high_amount + low_amount + last_amount + 2 * lots,
+        quote=first_amount * opened
+        + high_amount * high
+        + low_amount * low
+        + last_amount * closed
+        + lots * (high + low),
+        trades=2 * pairs,
+        first_id=2 * pairs_before[:-1] + 1,
+        buy_volume=first_bought + high_amount + last_bought + 2 * buy_lots,
+        buy_quote=first_bought * opened
+        + high_amount * high
+        + last_bought * closed
+        + buy_lots * (high + low),
+    )
+    return Minutes(
+        bars, first_amount, high_amount, low_amount, last_amount,
+        first_buys, last_buys, buy_lots, lots - buy_lots,
+    )  # fmt: skip

@@ -1,0 +1,64 @@
+"""The one order book: what a trade leaves on both sides, for depth, tickers and takers alike."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from onetape.simulator.market.prng import hashed, key_of, part16
+from onetape.simulator.market.symbols import SpotSymbol
+
+#: How many offers a side has; Binance tells of 5,000 at most.
+LEVELS: Final = 1_000
+#: Whose offers: `ask` is what a buyer takes, `bid` what a seller takes.
+BookSide = Literal["bid", "ask"]
+BOTH_SIDES: Final[tuple[BookSide, BookSide]] = ("bid", "ask")
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """The best offers at a moment, and the trade that left them."""
+
+    update_id: int
+    bid: int
+    """In ticks; at least one tick below `ask`."""
+    bid_amount: int
+    """In steps."""
+    ask: int
+    """In ticks."""
+    ask_amount: int
+    """In steps."""
+    last: int
+    """Price of the last trade, in ticks."""
+    last_amount: int
+    """Amount of the last trade, in steps."""
+
+    def levels(self, side: BookSide) -> Iterator[tuple[int, int]]:
+        """Yield price (ticks) and amount (steps) of each offer, best first.
+
+        They lie a tick apart, and each is larger than the one before by the size of the first.
+        """
+        bids = side == "bid"
+        price, size = (self.bid, self.bid_amount) if bids else (self.ask, self.ask_amount)
+        for level in range(1, LEVELS + 1):
+            if price < 1:
+                return
+            yield price, size * level
+            price += -1 if bids else 1
+
+
+def book_after(seed: int, symbol: SpotSymbol, trade_id: int, trade: tuple[int, int, bool]) -> Book:
+    """Return the book that a trade left: its taker hit one side, the other is a tick away.
+
+    Args:
+        seed: Which market.
+        symbol: What was traded.
+        trade_id: Of the trade.
+        trade: Price (ticks), amount (steps), and whether the taker bought.
+    """
+    price, amount, bought = trade
+    bid = max(price - 1, 1) if bought else price
+    noise = hashed(key_of(seed, symbol.id, "book"), np.array([trade_id], dtype=np.int64))
+    sizes = [1 + (int(part16(noise, part)[0]) * symbol.lot >> 13) for part in (0, 1)]
+    return Book(trade_id, bid, sizes[0], bid + 1, sizes[1], price, amount)

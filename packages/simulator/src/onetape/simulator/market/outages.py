@@ -1,0 +1,114 @@
+"""When nothing happens: minutes without a trade, and outages of the whole exchange.
+
+A minute without a trade still has a candle: flat at the previous close, volume 0. An outage has
+two parts, as Binance's own history shows: first candles without a trade, then no candle at all.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from onetape.simulator.market.price_path import DEPTH, ORIGIN_SECONDS
+from onetape.simulator.market.prng import BoolArray, hashed, key_of, part16, uniform
+from onetape.simulator.market.symbols import SpotSymbol
+
+#: An outage begins in most stretches of 2**18 minutes (half a year), never near their ends.
+_STRETCH_BITS: Final = 18
+_STRETCH_MARGIN: Final = 4_096
+#: This name of all leaves seed 7, the demo's, whole from August 2025 to the end of 2026.
+_OUTAGES: Final = "outage 78"
+_OUTAGE_CHANCE: Final = 0.7
+#: Shortest and longest time without candles, minutes; short ones are more frequent.
+_SHORTEST: Final = 35
+_LONGEST: Final = 600
+#: Longest time without a trade before the candles stop, minutes.
+_LONGEST_HALT: Final = 90
+#: A thin market is livelier or quieter for 32 minutes at a time ...
+_MOOD_BITS: Final = 5
+#: ... and trades at least every 64 minutes, so that a previous close is never far.
+LONGEST_QUIET: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """The exchange stops; all times are minutes since 2010."""
+
+    halt: int
+    """The first minute without a trade."""
+    start: int
+    """The first minute without a candle."""
+    end: int
+    """The first minute with trades again."""
+
+
+@lru_cache(maxsize=64)
+def outages(seed: int) -> tuple[Outage, ...]:
+    """Return all outages of a market's exchange from 2010 to 2041, oldest first."""
+    number = np.arange(1 << (DEPTH - _STRETCH_BITS), dtype=np.int64)
+    chance, place, span = (
+        uniform(hashed(key_of(seed, _OUTAGES, name), number)).tolist()
+        for name in ("chance", "place", "span")
+    )
+    halts = part16(hashed(key_of(seed, _OUTAGES, "halt"), number), 0).tolist()
+    room = (1 << _STRETCH_BITS) - 2 * _STRETCH_MARGIN
+    found: list[Outage] = []
+    for row in range(len(number)):
+        if chance[row] >= _OUTAGE_CHANCE:
+            continue
+        start = (row << _STRETCH_BITS) + _STRETCH_MARGIN + int(place[row] * room)
+        length = _SHORTEST + int(span[row] * span[row] * (_LONGEST - _SHORTEST))
+        found.append(Outage(start - halts[row] * _LONGEST_HALT // 65_536, start, start + length))
+    return tuple(found)
+
+
+def outage_at(seed: int, minute: int) -> Outage | None:
+    """Return the outage that a minute since 2010 lies in, its halt included."""
+    return next((one for one in outages(seed) if one.halt <= minute < one.end), None)
+
+
+def minute_of(timestamp: int) -> int:
+    """Return the minute since 2010 that holds a moment, epoch seconds."""
+    return (timestamp - ORIGIN_SECONDS) // 60
+
+
+def traded_mask(seed: int, symbol: SpotSymbol, first: int, last: int) -> BoolArray:
+    """Return which of the minutes `first` to `last - 1` have trades, shape (last - first,)."""
+    mask = np.ones(max(last - first, 0), dtype=np.bool_)
+    if symbol.quiet:
+        index = np.arange(first, last, dtype=np.int64)
+        mood = uniform(hashed(key_of(seed, symbol.id, "mood"), index >> _MOOD_BITS))
+        chance = uniform(hashed(key_of(seed, symbol.id, "quiet"), index))
+        mask = (chance >= mood * (2.0 * symbol.quiet)) | (index % LONGEST_QUIET == 0)
+        mask |= index == minute_of(symbol.listed)
+    for outage in outages(seed):
+        if outage.halt < last and outage.end > first:
+            mask[max(outage.halt - first, 0) : max(outage.end - first, 0)] = False
+    return mask
+
+
+def missing_mask(seed: int, first: int, last: int) -> BoolArray:
+    """Return which of the minutes `first` to `last - 1` have no candle, shape (last - first,)."""
+    mask = np.zeros(max(last - first, 0), dtype=np.bool_)
+    for outage in outages(seed):
+        if outage.start < last and outage.end > first:
+            mask[max(outage.start - first, 0) : max(outage.end - first, 0)] = True
+    return mask
+
+
+def last_traded(seed: int, symbol: SpotSymbol, minute: int) -> int:
+    """Return the last minute before `minute` that had a trade; `minute` itself if none had."""
+    listed = minute_of(symbol.listed)
+    at = minute
+    while at > listed:
+        outage = outage_at(seed, at - 1)
+        if outage is not None:
+            at = outage.halt
+            continue
+        low = max(at - LONGEST_QUIET, listed)
+        traded = np.flatnonzero(traded_mask(seed, symbol, low, at))
+        if len(traded):
+            return low + int(traded[-1])
+        at = low
+    return minute

@@ -1,0 +1,149 @@
+"""A random path over 32 years of minutes that can be read anywhere without walking there.
+
+The years from 2010 to 2041 are one interval of 2**24 minutes that is halved 24 times. Each halving
+draws from the hash of its node how the interval's variance divides between its halves (uneven, so
+calm and wild stretches come at every scale: volatility clusters, regimes and fat tails) and where
+the path stands in the middle (a Brownian bridge in that uneven time). A value depends on its 24
+ancestors only, so any range gives the same numbers whatever was asked before.
+
+Regimes: halvings of days to weeks divide the variance very unevenly (calm and wild stretches), and
+every three days draw how rough they are inside: smooth ones are trends, since their ends stay where
+they are. Jumps: a block of days may hold one, a step in one minute that a slope over the whole
+block takes back, so that the block's ends stay where they are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from onetape.simulator.market.prng import FloatArray, hashed_each, normal, part16, rehashed, uniform
+
+DEPTH: Final = 24
+MINUTES: Final = 1 << DEPTH
+#: 2010-01-01 00:00 UTC, the first minute of every path, epoch seconds.
+ORIGIN_SECONDS: Final = 1_262_304_000
+#: 2041-11-24: the last minute of every path has passed.
+END_SECONDS: Final = ORIGIN_SECONDS + 60 * MINUTES
+MINUTES_PER_YEAR: Final = 525_960.0
+#: The variance of the whole path, such that a weight of 1 means 100 % volatility a year.
+TOTAL_VARIANCE: Final = MINUTES / MINUTES_PER_YEAR
+#: A half gets 0.5 +- this much of its parent's variance, uniformly spread.
+SPLIT_SPREAD: Final = 0.23
+#: The swings of many years are held back, so that a price stays within the same power of ten.
+LONG_SWINGS: Final = (0.25, 0.3, 0.4, 0.5, 0.7, 0.85)
+#: Halvings that make regimes, of stretches of 23 days down to 1.4 days, and their spread.
+REGIME_DEPTHS: Final = range(9, 14)
+REGIME_SPREAD: Final = 0.33
+#: From this depth on (stretches of 2.8 days) a stretch has a roughness of its own: a trend, twice
+#: as ever, or to and fro.
+ROUGH_DEPTH: Final = 12
+ROUGHNESS: Final = (0.4, 1.0, 1.0, 1.25)
+#: A block of 2**13 minutes (5.7 days) holds a jump with this chance, of this size (1 is a factor
+#: of e in a path of weight 1): least, and what the cube of a uniform number adds.
+JUMP_BITS: Final = 13
+JUMP_CHANCE: Final = 0.35
+JUMP_LEAST: Final = 0.012
+JUMP_MORE: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """The path of n minutes."""
+
+    level: FloatArray
+    """Where the path stands at each boundary, shape (n + 1,); a log price once weighted. It begins
+    and ends (2041) at 0."""
+    variance: FloatArray
+    """Variance spent since the origin at each boundary, shape (n + 1,): the market's own, uneven
+    time. Strictly increasing."""
+    swing: FloatArray
+    """Variance that the level has within each minute, shape (n,); jumps not counted."""
+
+    def cut(self, begin: int, end: int) -> "Path":
+        """Return its minutes `begin` to `end - 1`, counted from its first, as views."""
+        return Path(
+            self.level[begin : end + 1], self.variance[begin : end + 1], self.swing[begin:end]
+        )
+
+
+def paths(keys: Sequence[int], first: int, last: int) -> list[Path]:
+    """Return some paths over the minutes `first` to `last - 1`, counted from 2010.
+
+    Costs O(n + 24) vectorised steps, whatever the number of paths.
+
+    Args:
+        keys: Which paths, from `noise.key_of`.
+        first: First minute, at least 0.
+        last: One past the last minute, above `first` and at most `MINUTES`.
+
+    Raises:
+        ValueError: the range is empty or outside the path.
+    """
+    if not 0 <= first < last <= MINUTES:
+        msg = f"minutes {first} to {last} are not within 0 to {MINUTES}"
+        raise ValueError(msg)
+    # One row for each path.
+    start, count = 0, len(keys)
+    level = np.zeros((count, 2))
+    clock = np.array([[0.0, TOTAL_VARIANCE]] * count)
+    spent = np.full((count, 1), TOTAL_VARIANCE)
+    rough = np.ones((count, 1))
+    for depth in range(DEPTH):
+        node = np.arange(start, start + spent.shape[1], dtype=np.int64) + (1 << depth)
+        value = hashed_each(keys, node)
+        spread = REGIME_SPREAD if depth in REGIME_DEPTHS else SPLIT_SPREAD
+        # In place where it can be: a new array for each step would cost more than the step.
+        share = uniform(rehashed(value))
+        share *= 2.0 * spread
+        share += 0.5 - spread
+        if depth == ROUGH_DEPTH:
+            rough = np.array(ROUGHNESS)[part16(rehashed(rehashed(value)), 0) & 3]
+        early = spent * share
+        late = spent - early
+        swing = LONG_SWINGS[depth] if depth < len(LONG_SWINGS) else 1.0
+        bend = 1.0 - share
+        bend *= early
+        np.sqrt(bend, out=bend)
+        bend *= normal(value)
+        bend *= rough * swing
+        middle = level[:, 1:] - level[:, :-1]
+        middle *= share
+        middle += level[:, :-1]
+        middle += bend
+        width = DEPTH - depth - 1
+        low = (first >> width) - 2 * start
+        high = ((last - 1) >> width) + 1 - 2 * start
+        level = _interleaved(level, middle)[:, low : high + 1]
+        clock = _interleaved(clock, clock[:, :-1] + early)[:, low : high + 1]
+        spent = _interleaved(early, late)[:, low:high]
+        if depth >= ROUGH_DEPTH:
+            rough = np.repeat(rough, 2, axis=1)[:, low:high]
+        start = 2 * start + low
+    level = level + _jumps(keys, first, last)
+    return list(map(Path, level, clock, spent * (rough * rough)))
+
+
+def _jumps(keys: Sequence[int], first: int, last: int) -> FloatArray:
+    """Return what jumps add to the level at each boundary, shape (k, last - first + 1)."""
+    offset = first >> JUMP_BITS
+    blocks = np.arange(offset, (last >> JUMP_BITS) + 1, dtype=np.int64)
+    value = hashed_each([key ^ JUMP_BITS for key in keys], blocks)
+    chance, strength = uniform(value), uniform(rehashed(value))
+    size = strength * strength * strength * JUMP_MORE + JUMP_LEAST
+    sign = np.where(value & np.uint64(1), 1.0, -1.0)
+    size = size * np.where(chance < JUMP_CHANCE, sign, 0.0)
+    place = part16(rehashed(rehashed(value)), 0) >> (16 - JUMP_BITS)
+    boundary = np.arange(first, last + 1, dtype=np.int64)
+    block, within = (boundary >> JUMP_BITS) - offset, boundary & ((1 << JUMP_BITS) - 1)
+    step = (within > place[:, block]).astype(np.float64)
+    return size[:, block] * (step - within.astype(np.float64) * 2.0**-JUMP_BITS)
+
+
+def _interleaved(even: FloatArray, odd: FloatArray) -> FloatArray:
+    """Return the columns of two arrays by turns."""
+    joined = np.empty((len(even), even.shape[1] + odd.shape[1]))
+    joined[:, 0::2] = even
+    joined[:, 1::2] = odd
+    return joined

@@ -1,0 +1,175 @@
+"""Tickers: the best bid and ask, and the statistics of the last 24 hours."""
+
+from itertools import islice
+from typing import Final
+
+from onetape.simulator.market.bars import TIMEFRAMES, joined
+from onetape.simulator.market.order_book import BOTH_SIDES, Book, book_after
+from onetape.simulator.market.simulated_market import SimulatedMarket
+from onetape.simulator.market.symbols import SpotSymbol
+from onetape.simulator.server.wire import JsonObject, Texts
+
+_DAY_MS: Final = 86_400_000
+#: Minutes of the mean price (`avgPriceMins` of the filters).
+AVERAGE_MINUTES: Final = 5
+#: REST name and stream name of each field of a 24-hour ticker.
+_STREAM_KEYS: Final = {
+    "symbol": "s", "priceChange": "p", "priceChangePercent": "P", "weightedAvgPrice": "w",
+    "prevClosePrice": "x", "lastPrice": "c", "lastQty": "Q", "bidPrice": "b", "bidQty": "B",
+    "askPrice": "a", "askQty": "A", "openPrice": "o", "highPrice": "h", "lowPrice": "l",
+    "volume": "v", "quoteVolume": "q", "openTime": "O", "closeTime": "C", "firstId": "F",
+    "lastId": "L", "count": "n",
+}  # fmt: skip
+_MINI_KEYS: Final = ("s", "c", "o", "h", "l", "v", "q")
+
+
+def book(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> Book | None:
+    """Return the book at a moment; where nobody trades it stays as the last trade left it.
+
+    None while the market is not open.
+    """
+    if not market.is_open(symbol, now_ms // 1_000):
+        return None
+    trades = market.last_trades(symbol, now_ms)
+    if not len(trades):
+        return None
+    last = (int(trades.price[-1]), int(trades.amount[-1]), bool(trades.buys[-1]))
+    return book_after(market.seed, symbol, int(trades.id[-1]), last)
+
+
+def book_ticker(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> JsonObject:
+    """Return an entry of `GET /api/v3/ticker/bookTicker`."""
+    return {"symbol": symbol.id, **_offers(symbol, book(market, symbol, now_ms))}
+
+
+def depth(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int, limit: int) -> JsonObject:
+    """Return the reply of `GET /api/v3/depth`: the offers that a taker would find.
+
+    Args:
+        market: Where.
+        symbol: What is offered.
+        now_ms: Market time, epoch milliseconds.
+        limit: Levels of each side.
+    """
+    found = book(market, symbol, now_ms)
+    if found is None:
+        return {"lastUpdateId": 0, "bids": [], "asks": []}
+    texts = Texts(symbol)
+    bids, asks = (
+        [
+            [texts.price(price), texts.amount(amount)]
+            for price, amount in islice(found.levels(side), limit)
+        ]
+        for side in BOTH_SIDES
+    )
+    return {"lastUpdateId": found.update_id, "bids": bids, "asks": asks}
+
+
+def average_price(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> JsonObject:
+    """Return the reply of `GET /api/v3/avgPrice`: the last five minutes weighted by volume."""
+    minute = now_ms // 60_000 * 60
+    start = minute - (AVERAGE_MINUTES - 1) * 60
+    whole = market.bars(symbol, TIMEFRAMES["1m"], start, minute)
+    bars = joined((whole, market.running_trades(symbol, now_ms).bar(minute)))
+    volume, last = int(bars.volume.sum()), market.last_trades(symbol, now_ms)
+    if volume:
+        price = int(bars.quote.sum()) * 10**8 // volume
+    else:
+        price = int(last.price[-1]) * 10**8 if len(last) else 0
+    return {
+        "mins": AVERAGE_MINUTES,
+        "price": Texts(symbol).mean_price(price),
+        "closeTime": int(last.time_ms[-1]) if len(last) else 0,
+    }
+
+
+def price_ticker(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> JsonObject:
+    """Return an entry of `GET /api/v3/ticker/price`."""
+    found = book(market, symbol, now_ms)
+    return {"symbol": symbol.id, "price": Texts(symbol).price(found.last if found else 0)}
+
+
+def book_event(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> JsonObject | None:
+    """Return an event of the stream `bookTicker`; None while the market does not trade."""
+    found = book(market, symbol, now_ms)
+    if found is None:
+        return None
+    texts = _offers(symbol, found)
+    return {
+        "u": found.update_id,
+        "s": symbol.id,
+        "b": texts["bidPrice"],
+        "B": texts["bidQty"],
+        "a": texts["askPrice"],
+        "A": texts["askQty"],
+    }
+
+
+def day_event(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> JsonObject:
+    """Return an event of the stream `ticker`."""
+    ticker = day_ticker(market, symbol, now_ms)
+    renamed = {_STREAM_KEYS[name]: value for name, value in ticker.items()}
+    return {"e": "24hrTicker", "E": now_ms, **renamed}
+
+
+def mini_event(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> JsonObject:
+    """Return an event of the stream `miniTicker`: prices and volumes only."""
+    event = day_event(market, symbol, now_ms)
+    return {"e": "24hrMiniTicker", "E": now_ms} | {name: event[name] for name in _MINI_KEYS}
+
+
+def day_ticker(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> JsonObject:
+    """Return an entry of `GET /api/v3/ticker/24hr`.
+
+    The window is the last 1,440 minutes, of which the running one as far as it has come.
+    """
+    texts = Texts(symbol)
+    found = market.last_day(symbol, now_ms)
+    day = found.bar
+    offers = book(market, symbol, now_ms)
+    times = {"openTime": now_ms - _DAY_MS, "closeTime": now_ms}
+    if not day.volume.any():
+        return _silent_day(symbol) | times
+    opened, last = int(day.open[0]), int(day.close[0])
+    volume, quote = int(day.volume[0]), int(day.quote[0])
+    previous = opened if found.previous is None else found.previous
+    # In ticks with 8 more digits than the tick has, then cut to the digits of a price.
+    average = quote * 10**8 // volume
+    return {
+        "symbol": symbol.id,
+        "priceChange": texts.price(last - opened),
+        "priceChangePercent": f"{(last - opened) / opened * 100:.3f}",
+        "weightedAvgPrice": texts.mean_price(average),
+        "prevClosePrice": texts.price(previous),
+        "lastPrice": texts.price(last),
+        "lastQty": texts.amount(offers.last_amount if offers else 0),
+        **_offers(symbol, offers),
+        "openPrice": texts.price(opened),
+        "highPrice": texts.price(int(day.high[0])),
+        "lowPrice": texts.price(int(day.low[0])),
+        "volume": texts.amount(volume),
+        "quoteVolume": texts.value(quote),
+        **times,
+        "firstId": int(day.first_id[0]),
+        "lastId": int(day.first_id[0] + day.trades[0]) - 1,
+        "count": int(day.trades[0]),
+    }
+
+
+def _offers(symbol: SpotSymbol, found: Book | None) -> JsonObject:
+    texts = Texts(symbol)
+    return {
+        "bidPrice": texts.price(found.bid if found else 0),
+        "bidQty": texts.amount(found.bid_amount if found else 0),
+        "askPrice": texts.price(found.ask if found else 0),
+        "askQty": texts.amount(found.ask_amount if found else 0),
+    }
+
+
+def _silent_day(symbol: SpotSymbol) -> JsonObject:
+    """Return what Binance says of a market without a trade in 24 hours: zeros, and ids of -1."""
+    zero = "0.00000000"
+    ticker: JsonObject = {name: zero for name in _STREAM_KEYS if name not in ("symbol", "count")}
+    return {"symbol": symbol.id} | ticker | {
+        "priceChangePercent": "0.000", "firstId": -1, "lastId": -1, "count": 0,
+    }  # fmt: skip

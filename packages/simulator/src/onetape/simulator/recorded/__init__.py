@@ -1,0 +1,1 @@
+"""Recorded data: candles to replay as a market, replies and messages to play."""

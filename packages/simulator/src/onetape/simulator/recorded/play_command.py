@@ -1,0 +1,45 @@
+"""`simulator play`: serve recorded replies until Ctrl-C."""
+
+import asyncio
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+
+from onetape.cli.output import note, print_line
+from onetape.core.words import counted
+from onetape.simulator.recorded.player import Player
+from onetape.simulator.recorded.recordings import parse_route, read_reel
+
+
+def play_recordings(
+    files: list[Path],
+    routes: Iterable[str],
+    *,
+    in_order: bool,
+    host: str,
+    port: int,
+    allow_remote: bool,
+) -> None:
+    """Serve the recordings of some files until SIGINT or SIGTERM.
+
+    Raises:
+        ConfigurationError: a file or the address cannot be used.
+        UsageError: a route cannot be used.
+        SafetyRefusal: others could reach the address.
+    """
+    reel = read_reel(files, dict(parse_route(route) for route in routes))
+    player = Player(reel, in_order=in_order, host=host, port=port, allow_remote=allow_remote)
+    replies = counted(len(reel.replies), "reply").replace("replys", "replies")
+    asyncio.run(_serve(player, f"{replies}, {counted(len(reel.messages), 'message')}"))
+
+
+async def _serve(player: Player, content: str) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with player:
+        print_line(f"simulator play: {content}, at {player.url}. Ctrl-C stops it.")
+        await stop.wait()
+    for asked in player.missed:
+        note(f"not recorded: {asked}")

@@ -1,0 +1,148 @@
+"""A server that plays what an exchange once said: recorded replies and messages of any exchange."""
+
+import asyncio
+from collections import defaultdict
+from typing import Final
+
+from aiohttp import WSMsgType, web
+
+from onetape.simulator.recorded.recordings import Query, Recording, Reel, asked_text, plain_query
+from onetape.simulator.server.listening import listen, refuse_remote, url_of
+from onetape.simulator.server.request_guard import RequestGuard
+from onetape.simulator.server.wire import json_text
+
+#: Headers that describe the recorded bytes, not what is sent again.
+_NOT_SENT: Final = frozenset({"content-length", "content-encoding", "transfer-encoding", "date"})
+_MOST_NAMED: Final = 5
+Key = tuple[str, str, Query | None]
+
+
+class Player:
+    """Serves recordings; `async with Player(reel) as player: player.url`.
+
+    A request gets the recording of the same method, path and query; parameters that differ from
+    call to call (timestamp, signature) do not count. With `in_order` the query does not count
+    either. Of several that fit, each is given once, in the order of the files, and the last again
+    and again. What was not recorded is a 404 that says so, and is listed in `missed`.
+
+    Every WebSocket, on any path, gets all recorded messages one after the other once its client
+    has said something.
+    """
+
+    def __init__(
+        self,
+        reel: Reel,
+        *,
+        in_order: bool = False,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        allow_remote: bool = False,
+    ) -> None:
+        """Make a player that does not listen yet.
+
+        Args:
+            reel: What to play.
+            in_order: Ignore the query.
+            host: Address to listen on.
+            port: Port to listen on; 0 takes a free one.
+            allow_remote: Permit an address that other machines can reach.
+
+        Raises:
+            SafetyRefusal: the address is not loopback and `allow_remote` is not set.
+        """
+        refuse_remote(host, allow_remote=allow_remote)
+        self._in_order = in_order
+        self._host = host
+        self._port = port
+        self._messages = reel.messages
+        self._replies: dict[Key, list[Recording]] = defaultdict(list)
+        for recording in reel.replies:
+            self._replies[self._key(recording.method, recording.path, recording.query)].append(
+                recording
+            )
+        self._given: dict[Key, int] = defaultdict(int)
+        self._runner: web.AppRunner | None = None
+        #: Every request, as `GET /path?query`, oldest first.
+        self.asked: list[str] = []
+        #: Those of them that were not recorded.
+        self.missed: list[str] = []
+
+    @property
+    def url(self) -> str:
+        """Where it listens, such as `http://127.0.0.1:8791`."""
+        return url_of(self._host, self._port)
+
+    async def __aenter__(self) -> "Player":
+        """Begin to listen.
+
+        Raises:
+            ConfigurationError: the address cannot be used.
+        """
+        app = web.Application(middlewares=[RequestGuard(self._host, lambda: self._port).middleware])
+        app.router.add_route("*", "/{path:.*}", self._serve)
+        self._runner, self._port = await listen(app, self._host, self._port)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """Stop listening."""
+        del error
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def _key(self, method: str, path: str, query: Query) -> Key:
+        return method, path, None if self._in_order else query
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return await self._play_messages(request)
+        query = plain_query(request.query.items())
+        asked = asked_text(request.method, request.path, query)
+        self.asked.append(asked)
+        key = self._key(request.method, request.path, query)
+        recordings = self._replies.get(key)
+        if not recordings:
+            self.missed.append(asked)
+            return web.Response(
+                text=json_text({"error": self._missing(asked, request.path)}),
+                status=404,
+                content_type="application/json",
+            )
+        place = min(self._given[key], len(recordings) - 1)
+        self._given[key] += 1
+        return _answer(recordings[place])
+
+    def _missing(self, asked: str, path: str) -> str:
+        """Say what was not recorded, and what was of the same path, else which paths were."""
+        replies = [one for found in self._replies.values() for one in found]
+        near = [str(one) for one in replies if one.path == path]
+        known = near or sorted({f"{one.method} {one.path}" for one in replies})
+        more = ", ..." if len(known) > _MOST_NAMED else ""
+        return f"not recorded: {asked}; recorded: {', '.join(known[:_MOST_NAMED]) or 'none'}{more}"
+
+    async def _play_messages(self, request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        message = await socket.receive()
+        if message.type is WSMsgType.TEXT:
+            for recorded in self._messages:
+                await socket.send_str(
+                    recorded if isinstance(recorded, str) else json_text(recorded)
+                )
+                await asyncio.sleep(0)
+            async for _ in socket:
+                pass
+        return socket
+
+
+def _answer(recording: Recording) -> web.Response:
+    body = recording.body
+    is_text = isinstance(body, str)
+    headers = {
+        name: value for name, value in recording.headers.items() if name.lower() not in _NOT_SENT
+    }
+    kind = "text/html" if is_text and str(body).lstrip().startswith("<") else "application/json"
+    if not any(name.lower() == "content-type" for name in headers):
+        headers["Content-Type"] = kind
+    text = str(body) if is_text else json_text(body)
+    return web.Response(body=text.encode(), status=recording.status, headers=headers)

@@ -1,0 +1,282 @@
+"""Recorded candles to replay: read from a database of ours or from a CSV file."""
+
+import gzip
+import math
+import re
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from onetape.core.candles import Candle, Candles, FloatArray, candle_fault
+from onetape.core.digest import data_digest
+from onetape.core.digits import decimals_of, exact_text, number_text
+from onetape.core.errors import UsageError
+from onetape.core.symbols import base_and_quote, spot_symbol
+from onetape.core.timeframes import Timeframe
+from onetape.simulator.market.bars import TIMEFRAMES
+from onetape.simulator.market.price_path import END_SECONDS, ORIGIN_SECONDS
+from onetape.simulator.market.symbols import MOST_NOTIONAL, SpotSymbol
+
+#: Amounts have at most so many digits after the point; finer ones are rounded.
+MOST_DIGITS: Final = 8
+#: Prices have as many digits after the point as the file has, up to these.
+MOST_PRICE_DIGITS: Final = 18
+#: No price has more ticks: what happens inside a candle is worked out in 64 bits.
+MOST_TICKS: Final = 10**13
+#: Part of itself by which a price may change where all its digits cannot be served.
+MOST_MISSED: Final = 1e-9
+#: Without a start of its own a replay begins after so many candles: they are the history.
+HISTORY_CANDLES: Final = 500
+_HEADER: Final = ["timestamp", "open", "high", "low", "close", "volume"]
+#: File names such as `binance_BTC-USDT_1h_20170817.csv.gz` say what is in the file.
+_NAME: Final = re.compile(
+    r"(?:.*_)?([^a-z_-]+)-([^a-z_-]+)_([1-9]\d*[mhdwM])(?:[_.].*)?\.csv(?:\.gz)?"
+)
+_SMALLEST_ORDER: Final = {"BTC": "0.00010000", "ETH": "0.00100000", "BNB": "0.01000000"}
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The recorded candles of one market."""
+
+    symbol: SpotSymbol
+    timeframe: Timeframe
+    candles: Candles
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a file holds: one series for each market."""
+
+    path: Path
+    series: tuple[Series, ...]
+
+    @property
+    def start_ms(self) -> int:
+        """Where market time begins unless somebody says otherwise, epoch milliseconds.
+
+        After the first 500 candles of the longest series, or after half of a shorter one.
+        """
+        longest = max((one.candles for one in self.series), key=len)
+        return int(longest.timestamp[min(HISTORY_CANDLES, len(longest) // 2)]) * 1_000
+
+    def identity(self) -> dict[str, dict[str, str]]:
+        """Return timeframe and sha256 of the candles of each market, by CCXT symbol."""
+        return {
+            one.symbol.name: {"timeframe": one.timeframe.name, "digest": data_digest(one.candles)}
+            for one in self.series
+        }
+
+
+def read_replay(
+    path: Path,
+    *,
+    symbol: str | None = None,
+    timeframe: str | None = None,
+    exchange: str | None = None,
+) -> Replay:
+    """Read what is to be replayed.
+
+    Args:
+        path: A database of ours, or a CSV file (also gzipped) with the header
+            `timestamp,open,high,low,close,volume`, the time in epoch seconds.
+        symbol: Only this market; a CSV file whose name does not say needs it.
+        timeframe: Only series of this timeframe. Without it, each market's smallest in a database.
+        exchange: Only series of this exchange (a database may hold several).
+
+    Raises:
+        UsageError: the file is missing, or not of this form, or holds nothing that fits, or the
+            same market twice.
+        StoreError: the database cannot be read.
+    """
+    if not path.is_file():
+        raise UsageError(f"--data {path}: there is no such file")
+    wanted = spot_symbol(symbol) if symbol else None
+    if re.search(r"\.csv(\.gz)?$", path.name, re.IGNORECASE):
+        return Replay(path, (_read_csv(path, wanted, timeframe),))
+    return Replay(path, _read_store(path, wanted, timeframe, exchange))
+
+
+def _read_csv(path: Path, symbol: str | None, timeframe: str | None) -> Series:
+    named = _NAME.fullmatch(path.name)
+    if symbol is None:
+        if named is None:
+            raise UsageError(f"{path} does not say its market; add --data-symbol BTC/USDT")
+        symbol = spot_symbol(f"{named[1]}/{named[2]}")
+    candles = _csv_candles(path)
+    length = timeframe or (named[3] if named else _commonest_step(path, candles))
+    return _series(path, symbol, length, candles)
+
+
+def _csv_candles(path: Path) -> Candles:
+    try:
+        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+            header = file.readline().strip().split(",")
+            if header != _HEADER:
+                raise UsageError(f"{path} has no header {','.join(_HEADER)}")
+            first = next((line for line in file if line.strip()), None)
+            if first is None:
+                raise UsageError(f"{path} has no candles")
+            rows = np.loadtxt(chain([first], file), delimiter=",", dtype=np.float64, ndmin=2)
+    except (OSError, ValueError, EOFError) as error:
+        raise UsageError(f"{path} cannot be read as CSV: {error}") from None
+    if rows.shape[1] != len(_HEADER):
+        raise UsageError(f"{path} has rows of {rows.shape[1]} columns, not {len(_HEADER)}")
+    columns = rows.T.copy()
+    return Candles(columns[0].astype(np.int64), *columns[1:])
+
+
+def _commonest_step(path: Path, candles: Candles) -> str:
+    steps, counts = np.unique(np.diff(candles.timestamp), return_counts=True)
+    step = int(steps[np.argmax(counts)]) if len(steps) else 0
+    for name, timeframe in TIMEFRAMES.items():
+        if timeframe.seconds == step:
+            return name
+    raise UsageError(f"{path} does not say its timeframe; add --data-timeframe 1h")
+
+
+def _read_store(
+    path: Path, symbol: str | None, timeframe: str | None, exchange: str | None
+) -> tuple[Series, ...]:
+    from onetape.store.candles import stored_series
+    from onetape.store.database import open_store
+    from onetape.store.reading import closed_between
+
+    with open_store(path, create=False) as store:
+        keys = [
+            one.key
+            for one in stored_series(store)
+            if (symbol is None or one.key.symbol == symbol)
+            and (timeframe is None or one.key.timeframe == timeframe)
+            and (exchange is None or one.key.exchange == exchange)
+            and one.key.timeframe in TIMEFRAMES
+        ]
+        sources = sorted({key.exchange for key in keys})
+        if len(sources) > 1:
+            raise UsageError(
+                f"{path} holds candles of {' and '.join(sources)}; "
+                f"choose with --data-exchange {sources[0]}"
+            )
+        smallest = {
+            key.symbol: key
+            for key in sorted(keys, key=lambda key: -TIMEFRAMES[key.timeframe].seconds)
+        }
+        series = tuple(
+            _series(path, key.symbol, key.timeframe, closed_between(store, key, 0, END_SECONDS))
+            for _, key in sorted(smallest.items())
+        )
+    if not series:
+        raise UsageError(f"{path} holds no candles of that kind; see: uv run backfiller --list")
+    return series
+
+
+def _series(path: Path, name: str, timeframe: str, candles: Candles) -> Series:
+    if timeframe not in TIMEFRAMES or TIMEFRAMES[timeframe].seconds > TIMEFRAMES["1d"].seconds:
+        raise UsageError(f"{path}: candles of {timeframe} cannot be replayed, only 1m to 1d")
+    length = TIMEFRAMES[timeframe]
+    _check(path, candles, length)
+    price_digits, amount_digits = _price_digits(path, candles), _amount_digits(candles)
+    coins = _most_coins(float(candles.low.min()))
+    base, quote = base_and_quote(name)
+    traded = candles.volume[candles.volume > 0]
+    typical = float(np.median(traded)) if len(traded) else 1.0
+    symbol = SpotSymbol(
+        base,
+        quote,
+        price_digits,
+        amount_digits,
+        anchor=float(np.median(candles.close)),
+        weights=(),
+        lot=max(int(typical * 10.0**amount_digits * 30 / length.seconds), 1),
+        listed=int(candles.timestamp[0]),
+        max_quantity=f"{coins}.00000000",
+        max_market_quantity=f"{coins // 10}.00000000",
+        max_price=f"{max(10_000_000, 10 * math.ceil(float(candles.high.max())))}.00000000",
+        min_notional=_SMALLEST_ORDER.get(quote, "5.00000000"),
+    )
+    return Series(symbol, length, candles)
+
+
+def _check(path: Path, candles: Candles, timeframe: Timeframe) -> None:
+    """Raise where a row is no candle, or out of order."""
+    if not len(candles):
+        raise UsageError(f"{path} has no candles")
+    columns = (
+        candles.open, candles.high, candles.low, candles.close, candles.volume,
+    )  # fmt: skip
+    last = 0
+    for number, row in enumerate(
+        zip(candles.timestamp.tolist(), *(column.tolist() for column in columns), strict=True), 1
+    ):
+        fault = candle_fault(Candle(*row), timeframe)
+        if fault is None and not ORIGIN_SECONDS <= row[0] < END_SECONDS:
+            fault = "time is outside 2010 to 2041"
+        if fault is None and row[0] <= last:
+            fault = "time is not later than the one before"
+        if fault is not None:
+            raise UsageError(f"{path}: candle {number}: {fault}")
+        last = row[0]
+
+
+def _price_digits(path: Path, candles: Candles) -> int:
+    """Return after how many digits all prices end; what float arithmetic adds does not count.
+
+    Computed prices do not end: they are rounded where they have more than 64 bits hold.
+
+    Raises:
+        UsageError: a price would change by more than a part of 1e-9.
+    """
+    prices = np.concatenate((candles.open, candles.high, candles.low, candles.close))
+    most = math.floor(math.log10(MOST_TICKS / float(prices.max())))
+    most = max(0, min(most, MOST_PRICE_DIGITS))
+    for digits in (_digits(prices, most), decimals_of(prices)):
+        if digits is not None and digits <= most:
+            return digits
+    missed = np.abs(np.round(prices, most) / prices - 1)
+    if missed.max() <= MOST_MISSED:
+        return most
+    worst = float(prices[missed.argmax()])
+    raise UsageError(
+        f"{path} has prices with {_written_digits(worst)} digits after the point, such as "
+        f"{exact_text(worst)}; a replay of prices up to {number_text(float(prices.max()))} serves "
+        f"at most {most}: replay a part of the file"
+    )
+
+
+def _written_digits(price: float) -> int:
+    return len(exact_text(price).partition(".")[2])
+
+
+def _most_coins(lowest_price: float) -> int:
+    """Return the largest order, in coins: ten times the most that an order may be worth."""
+    return max(9_000_000_000, math.ceil(10 * float(MOST_NOTIONAL) / lowest_price))
+
+
+def _digits(values: FloatArray, most: int) -> int | None:
+    """Return after how many digits all values end, or None where it is after more than `most`."""
+    for digits in range(most + 1):
+        scale = 10.0**digits
+        # Dividing a whole number by a power of ten gives the double nearest to that decimal.
+        if np.array_equal(np.rint(values * scale) / scale, values):
+            return digits
+    return None
+
+
+def _amount_digits(candles: Candles) -> int:
+    """Return the digits of amounts: fine enough for the trades that show each candle's prices."""
+    digits = _digits(candles.volume, MOST_DIGITS)
+    digits = MOST_DIGITS if digits is None else digits
+    flat = candles.high == candles.low
+    beyond_high = candles.high > np.maximum(candles.open, candles.close)
+    beyond_low = candles.low < np.minimum(candles.open, candles.close)
+    needed = np.where(flat, 1, 2 + beyond_high.astype(np.int64) + beyond_low)
+    traded = candles.volume > 0
+    while digits < MOST_DIGITS:
+        steps = np.rint(candles.volume * 10.0**digits)
+        if np.all(steps[traded] >= needed[traded]):
+            break
+        digits += 1
+    return digits

@@ -1,0 +1,1 @@
+"""The HTTP server: public REST endpoints, limits, and the control endpoints."""

@@ -1,0 +1,18 @@
+"""What the sockets of a server share in addition to the market: faults, states and limits."""
+
+from dataclasses import dataclass
+
+from onetape.simulator.faults.registry import Faults
+from onetape.simulator.faults.states import States
+from onetape.simulator.server.limits import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class ServerContext:
+    """The rules of the context, for whoever opens a socket."""
+
+    faults: Faults
+    states: States
+    limits: Limits
+    sockets_end: bool
+    """Whether a socket ends after 24 hours of market time, as Binance's do."""

@@ -1,0 +1,157 @@
+"""The simulator's own endpoints under /simulator: its clock, its faults and its ledger."""
+
+from typing import Final, cast
+
+from aiohttp import web
+
+from onetape.core.clock import Clock, SteppedClock
+from onetape.core.errors import UsageError
+from onetape.simulator.market.bars import TIMEFRAMES
+from onetape.simulator.market.clock import clock_kind, clock_speed
+from onetape.simulator.market.price_path import END_SECONDS
+from onetape.simulator.market.simulated_market import SimulatedMarket
+from onetape.simulator.market.symbols import UnknownSymbol
+from onetape.simulator.recorded.replay import Replay
+from onetape.simulator.server import refusals
+from onetape.simulator.server.wire import JsonObject, json_text, json_value, kline_rows
+from onetape.simulator.streams.market_streams import Streams
+from onetape.simulator.streams.ws_api import WsApi
+
+#: `GET /simulator/ledger` answers with at most so many candles.
+MOST_LEDGER_ROWS: Final = 200_000
+
+
+class Control:
+    """Endpoints that Binance does not have.
+
+    A request that changes something, here and everywhere under /simulator, needs the header
+    X-Onetape-Control (`request_guard`).
+
+    - `GET /simulator/clock`: `{"kind": "real" | "accelerated" | "stepped", "market_ms": int,
+      "speed": float, "seed": int, "origin": "invented" | "recorded"}`; a stepped clock has speed 0.
+    - `GET /simulator/recordings`: `{"BTC/USDT": {"timeframe": "1h", "digest": sha256}}`, the
+      recorded candles that are replayed; empty for an invented market.
+    - `POST /simulator/clock {"advance_to_ms": int}`: moves a stepped clock forward and answers like
+      GET once every socket has been sent what became due. An earlier time moves nothing. 409 for a
+      clock that runs by itself.
+    - `POST /simulator/disconnect {"refuse_seconds": float}` (body optional): cuts every WebSocket
+      at once, and resets new ones for so long (wall time). Answers `{"disconnected": int}`.
+    - `GET /simulator/ledger?symbol=&interval=&startTime=&endTime=`: the closed candles that open in
+      `[startTime, endTime)`, milliseconds; `symbol` as `BTC/USDT` or `BTCUSDT`. The oracle: rows
+      like those of klines, and never the forming candle. At most 200,000 rows, else 400.
+    """
+
+    def __init__(
+        self,
+        market: SimulatedMarket,
+        clock: Clock,
+        streams: Streams,
+        account: WsApi,
+        replay: Replay | None = None,
+    ) -> None:
+        """Control a market (of a replay, if any), its clock, streams and the account's sockets."""
+        self._market = market
+        self._replay = replay
+        self._clock = clock
+        self._streams = streams
+        self._account = account
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the endpoints to an application."""
+        app.router.add_get("/simulator/clock", self._get_clock)
+        app.router.add_get("/simulator/recordings", self._get_recordings)
+        app.router.add_post("/simulator/clock", self._post_clock)
+        app.router.add_post("/simulator/disconnect", self._disconnect)
+        app.router.add_get("/simulator/ledger", self._ledger)
+
+    async def advance_to_ms(self, market_ms: int) -> None:
+        """Move a stepped clock forward; return when every socket has been sent what became due.
+
+        Raises:
+            TypeError: the clock runs by itself.
+            UsageError: the market has no prices at that time.
+        """
+        if market_ms >= END_SECONDS * 1_000:
+            raise UsageError("the simulated market has prices until 2041-11-24 only; step less far")
+        if not isinstance(self._clock, SteppedClock):
+            msg = f"only a stepped clock can be advanced; this one is {clock_kind(self._clock)}"
+            raise TypeError(msg)
+        self._clock.advance_to(market_ms)
+        self._streams.wake()
+        await self._streams.reached(self._clock.now_ms())
+        await self._account.reached(self._clock.now_ms())
+
+    def disconnect(self, refuse_seconds: float) -> int:
+        """Cut every WebSocket and refuse new ones for some wall time; return how many were cut."""
+        cut = self._streams.disconnect(refuse_seconds)
+        return cut + self._account.disconnect(refuse_seconds)
+
+    def clock_state(self) -> JsonObject:
+        """Return what `GET /simulator/clock` answers."""
+        return {
+            "kind": clock_kind(self._clock),
+            "market_ms": self._clock.now_ms(),
+            "speed": clock_speed(self._clock),
+            "seed": self._market.seed,
+            "origin": "invented" if self._replay is None else "recorded",
+        }
+
+    async def _get_clock(self, request: web.Request) -> web.Response:
+        del request
+        return _json(self.clock_state())
+
+    async def _get_recordings(self, request: web.Request) -> web.Response:
+        del request
+        return _json({} if self._replay is None else self._replay.identity())
+
+    async def _post_clock(self, request: web.Request) -> web.Response:
+        target = (await _body(request)).get("advance_to_ms")
+        if not isinstance(target, int) or isinstance(target, bool):
+            return _json({"error": "advance_to_ms must be a whole number of milliseconds"}, 400)
+        try:
+            await self.advance_to_ms(target)
+        except TypeError as error:
+            return _json({"error": str(error)}, 409)
+        except UsageError as error:
+            return _json({"error": str(error)}, 400)
+        return _json(self.clock_state())
+
+    async def _disconnect(self, request: web.Request) -> web.Response:
+        seconds = (await _body(request)).get("refuse_seconds", 0.0)
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
+            return _json({"error": "refuse_seconds must be a number, 0 or more"}, 400)
+        return _json({"disconnected": self.disconnect(float(seconds))})
+
+    async def _ledger(self, request: web.Request) -> web.Response:
+        query = request.query
+        try:
+            symbol = self._market.symbol(query.get("symbol", ""))
+            timeframe = TIMEFRAMES[query.get("interval", "")]
+            start, end = (-(-int(query[name]) // 1_000) for name in ("startTime", "endTime"))
+        except UnknownSymbol:
+            raise refusals.invalid_symbol() from None
+        except (KeyError, ValueError):
+            text = "the ledger needs symbol, interval, startTime and endTime (milliseconds)"
+            return _json({"error": text}, 400)
+        closed = timeframe.floor(self._clock.now_ms() // 1_000)
+        start, end = max(start, timeframe.floor(symbol.listed)), min(end, closed)
+        if timeframe.count_between(start, max(start, end)) > MOST_LEDGER_ROWS:
+            text = f"more than {MOST_LEDGER_ROWS} candles; ask for a shorter range"
+            return _json({"error": text}, 400)
+        bars = self._market.bars(symbol, timeframe, start, end)
+        return _json(list(kline_rows(symbol, timeframe, bars)))
+
+
+async def _body(request: web.Request) -> JsonObject:
+    try:
+        body = json_value(await request.text() or "{}")
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        text = json_text({"error": "the body must be a JSON object"})
+        raise web.HTTPBadRequest(text=text, content_type="application/json")
+    return cast("JsonObject", body)
+
+
+def _json(value: object, status: int = 200) -> web.Response:
+    return web.Response(text=json_text(value), content_type="application/json", status=status)

@@ -1,0 +1,146 @@
+"""`GET /api/v3/exchangeInfo`: the rules of the exchange and of each market, in Binance's form."""
+
+from functools import lru_cache
+from typing import Final
+
+from onetape.simulator.market.symbols import MOST_NOTIONAL, SpotSymbol
+from onetape.simulator.server.wire import JsonObject, JsonValue, Texts, decimal_8, json_text
+
+RATE_LIMITS: Final[list[JsonValue]] = [
+    {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000},
+    {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": 100},
+    {"rateLimitType": "ORDERS", "interval": "DAY", "intervalNum": 1, "limit": 200000},
+    {"rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5, "limit": 61000},
+]
+ORDER_TYPES: Final = (
+    "LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT",
+    "TAKE_PROFIT_LIMIT",
+)  # fmt: skip
+#: What an account may hold to trade a market; Binance's own lists name some 200 groups more.
+PERMISSIONS: Final = ("SPOT", "MARGIN", "TRD_GRP_004", "TRD_GRP_005", "TRD_GRP_006")
+
+
+def exchange_info(
+    symbols: tuple[SpotSymbol, ...], now_ms: int, *, permission_sets: bool = True
+) -> JsonObject:
+    """Return the whole reply.
+
+    Args:
+        symbols: The markets to tell of.
+        now_ms: The exchange's time, epoch milliseconds.
+        permission_sets: Whether to fill `permissionSets` (`showPermissionSets` of the request).
+    """
+    return {
+        "timezone": "UTC",
+        "serverTime": now_ms,
+        "rateLimits": RATE_LIMITS,
+        "exchangeFilters": [],
+        # Smart order routing: Binance lists what is routed, and nothing is here.
+        "sors": [],
+        "symbols": [
+            _symbol_entry(symbol, permission_sets, symbol.status_at(now_ms // 1_000))
+            for symbol in symbols
+        ],
+    }
+
+
+def exchange_info_text(
+    symbols: tuple[SpotSymbol, ...], now_ms: int, *, permission_sets: bool = True
+) -> bytes:
+    """Return the whole reply as JSON; the text of each market is made once and kept."""
+    now = now_ms // 1_000
+    head = json_text(exchange_info((), now_ms, permission_sets=permission_sets))
+    entries = ",".join(
+        _symbol_text(symbol, permission_sets, symbol.status_at(now)) for symbol in symbols
+    )
+    return f"{head[:-2]}{entries}]}}".encode()
+
+
+@lru_cache(maxsize=8_192)
+def _symbol_text(symbol: SpotSymbol, permission_sets: bool, status: str) -> str:
+    return json_text(_symbol_entry(symbol, permission_sets, status))
+
+
+def _symbol_entry(symbol: SpotSymbol, permission_sets: bool, status: str) -> JsonObject:
+    return {
+        "symbol": symbol.id,
+        "status": status,
+        "baseAsset": symbol.base,
+        "baseAssetPrecision": 8,
+        "quoteAsset": symbol.quote,
+        "quotePrecision": 8,
+        "quoteAssetPrecision": 8,
+        "baseCommissionPrecision": 8,
+        "quoteCommissionPrecision": 8,
+        "orderTypes": list(ORDER_TYPES),
+        "icebergAllowed": True,
+        "ocoAllowed": True,
+        "otoAllowed": True,
+        "opoAllowed": True,
+        "quoteOrderQtyMarketAllowed": True,
+        "allowTrailingStop": True,
+        "cancelReplaceAllowed": True,
+        "amendAllowed": True,
+        "pegInstructionsAllowed": True,
+        "isSpotTradingAllowed": True,
+        "isMarginTradingAllowed": True,
+        "filters": _filters(symbol),
+        "permissions": [],
+        "permissionSets": [list(PERMISSIONS)] if permission_sets else [],
+        "defaultSelfTradePreventionMode": "EXPIRE_MAKER",
+        "allowedSelfTradePreventionModes": [
+            "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH", "DECREMENT",
+        ],
+    }  # fmt: skip
+
+
+def _filters(symbol: SpotSymbol) -> list[JsonObject]:
+    tick = Texts(symbol).price(1)
+    step = decimal_8(1, symbol.amount_digits)
+    zero = decimal_8(0, 0)
+    return [
+        {
+            "filterType": "PRICE_FILTER",
+            "minPrice": tick,
+            "maxPrice": symbol.max_price,
+            "tickSize": tick,
+        },
+        {
+            "filterType": "LOT_SIZE",
+            "minQty": step,
+            "maxQty": symbol.max_quantity,
+            "stepSize": step,
+        },
+        {"filterType": "ICEBERG_PARTS", "limit": 10},
+        {
+            "filterType": "MARKET_LOT_SIZE",
+            "minQty": zero,
+            "maxQty": symbol.max_market_quantity,
+            "stepSize": zero,
+        },
+        {
+            "filterType": "TRAILING_DELTA",
+            "minTrailingAboveDelta": 10,
+            "maxTrailingAboveDelta": 2000,
+            "minTrailingBelowDelta": 10,
+            "maxTrailingBelowDelta": 2000,
+        },
+        {
+            "filterType": "PERCENT_PRICE_BY_SIDE",
+            "bidMultiplierUp": "5",
+            "bidMultiplierDown": "0.2",
+            "askMultiplierUp": "5",
+            "askMultiplierDown": "0.2",
+            "avgPriceMins": 5,
+        },
+        {
+            "filterType": "NOTIONAL",
+            "minNotional": symbol.min_notional,
+            "applyMinToMarket": True,
+            "maxNotional": f"{MOST_NOTIONAL:.8f}",
+            "applyMaxToMarket": False,
+            "avgPriceMins": 5,
+        },
+        {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 200},
+        {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": 5},
+    ]

@@ -1,0 +1,214 @@
+"""`GET /api/v3/klines`: which candles a request gets, and their text, kept in blocks."""
+
+import asyncio
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from onetape.core.timeframes import Timeframe
+from onetape.simulator.market.bars import TIMEFRAMES
+from onetape.simulator.market.prng import IntArray
+from onetape.simulator.market.simulated_market import BATCH_DAYS, SimulatedMarket
+from onetape.simulator.market.symbols import SpotSymbol
+from onetape.simulator.server import refusals
+from onetape.simulator.server.wire import kline_texts
+
+DEFAULT_KLINES: Final = 500
+MOST_KLINES: Final = 1_000
+#: Candles of one block, by place since 1970 (about 75 KB of text), and the days of a longer one:
+#: a page makes at most one block more than it needs.
+BLOCK_CANDLES: Final = 500
+BLOCK_DAYS: Final = 64
+#: Blocks kept: 40 MB.
+KEPT_BLOCKS: Final = 512
+_NUMBER: Final = "^[0-9]{1,20}$"
+_DAY: Final = 86_400
+Query = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The text of some closed candles, as they stand in a reply."""
+
+    timestamp: IntArray
+    """Opens, epoch seconds, shape (n,)."""
+    edge: IntArray
+    """Where each begins in `text`, and where the last ends with its comma, shape (n + 1,)."""
+    text: bytes
+    end: int
+    """Where the range of opens ends that was looked at, epoch seconds."""
+
+    def between(self, start: int, end: int) -> list[bytes]:
+        """Return the candles that open in `[start, end)` as one text with a comma at its end."""
+        low, high = np.searchsorted(self.timestamp, (start, end))
+        text = self.text[int(self.edge[low]) : int(self.edge[high])]
+        return [text] if text else []
+
+
+class Klines:
+    """Answers requests for candles from blocks of text that are made once."""
+
+    def __init__(self, market: SimulatedMarket) -> None:
+        """Answer from this market."""
+        self._market = market
+        self._blocks: OrderedDict[tuple[str, str, int], Block] = OrderedDict()
+
+    async def answer(self, symbol: SpotSymbol, query: Query, now_ms: int) -> bytes:
+        """Return the body of a reply: closed candles and the forming one, as Binance chooses.
+
+        `startTime` and `endTime` (milliseconds, both inclusive) bound the opens. With `startTime`
+        the first `limit` candles from there on, else the last `limit` up to `endTime` or now.
+
+        Raises:
+            Refusal: the query is not what Binance accepts.
+        """
+        timeframe = _interval(query)
+        limit = limit_of(query, DEFAULT_KLINES, MOST_KLINES)
+        start_ms, end_ms = number_of(query, "startTime"), number_of(query, "endTime")
+        if query.get("timeZone", "0") not in ("0", "0:00", "00:00", "+00:00"):
+            raise refusals.not_valid("timeZone")
+        if start_ms is None:
+            rows = await self._last(symbol, timeframe, limit, end_ms, now_ms)
+        else:
+            rows = await self._first(symbol, timeframe, limit, (start_ms, end_ms), now_ms)
+        return b"[%b]" % b"".join(rows)[:-1]
+
+    async def _first(
+        self,
+        symbol: SpotSymbol,
+        timeframe: Timeframe,
+        limit: int,
+        bounds_ms: tuple[int, int | None],
+        now_ms: int,
+    ) -> list[bytes]:
+        """Return the first `limit` candles; an outage makes the way to them longer."""
+        end = self._end(symbol, timeframe, bounds_ms[1], now_ms)
+        # A start inside a second counts from the next: opens are whole seconds.
+        start = timeframe.ceil(min(-(-bounds_ms[0] // 1_000), end))
+        start = max(start, timeframe.floor(symbol.listed))
+        found: list[bytes] = []
+        missing = limit
+        while missing > 0 and start < end:
+            stop = min(timeframe.shift(start, missing), end)
+            opens, rows = await self._between(symbol, timeframe, start, stop, now_ms)
+            found += rows
+            missing -= opens
+            start = stop
+        return found
+
+    async def _last(
+        self, symbol: SpotSymbol, timeframe: Timeframe, limit: int, end_ms: int | None, now_ms: int
+    ) -> list[bytes]:
+        """Return the last `limit` candles; an outage makes the way to them longer."""
+        end = self._end(symbol, timeframe, end_ms, now_ms)
+        first = timeframe.floor(symbol.listed)
+        found: list[list[bytes]] = []
+        missing = limit
+        while missing > 0 and end > first:
+            start = max(timeframe.shift(end, -missing), first)
+            opens, rows = await self._between(symbol, timeframe, start, end, now_ms)
+            found.append(rows)
+            missing -= opens
+            end = start
+        return [row for rows in found[::-1] for row in rows]
+
+    def _end(
+        self, symbol: SpotSymbol, timeframe: Timeframe, end_ms: int | None, now_ms: int
+    ) -> int:
+        """Return where the opens that a request may get end, epoch seconds, exclusive."""
+        last = min(now_ms // 1_000, self._market.end(symbol) - 1)
+        if end_ms is not None:
+            last = min(last, end_ms // 1_000)
+        return timeframe.next(max(last, 0))
+
+    async def _between(
+        self, symbol: SpotSymbol, timeframe: Timeframe, start: int, end: int, now_ms: int
+    ) -> tuple[int, list[bytes]]:
+        """Return the number and the texts of the candles that open in `[start, end)`."""
+        forming = timeframe.floor(now_ms // 1_000)
+        closed = min(end, forming)
+        count, rows = 0, list[bytes]()
+        length = _block_seconds(timeframe)
+        number = start // length
+        while start < closed:
+            stop = timeframe.ceil((number + 1) * length)
+            block = await self._block(symbol, timeframe, number, forming)
+            low, high = np.searchsorted(block.timestamp, (start, min(stop, closed)))
+            count += int(high - low)
+            rows += block.between(start, min(stop, closed))
+            start, number = stop, number + 1
+        if end > forming:
+            bar = self._market.forming(symbol, timeframe, now_ms)
+            count += len(bar)
+            rows += [text + b"," for text in kline_texts(symbol, timeframe, bar)]
+        return count, rows
+
+    async def _block(
+        self, symbol: SpotSymbol, timeframe: Timeframe, number: int, forming: int
+    ) -> Block:
+        """Return a block; one that was not full is made anew when another candle has closed."""
+        key = (symbol.id, timeframe.name, number)
+        length = _block_seconds(timeframe)
+        start, end = timeframe.ceil(number * length), timeframe.ceil((number + 1) * length)
+        found = self._blocks.get(key)
+        if found is not None and found.end == min(end, forming):
+            self._blocks.move_to_end(key)
+            return found
+        end = min(end, forming)
+        for day in range(start - start % _DAY, end, BATCH_DAYS * _DAY):
+            # Computed piece by piece, so that streams go on while a long page is made.
+            self._market.bars(symbol, timeframe, day, min(day + BATCH_DAYS * _DAY, end))
+            await asyncio.sleep(0)
+        bars = self._market.bars(symbol, timeframe, start, end)
+        texts = [text + b"," for text in kline_texts(symbol, timeframe, bars)]
+        edge = np.cumsum([0, *map(len, texts)])
+        found = Block(bars.timestamp, edge, b"".join(texts), end)
+        self._blocks[key] = found
+        if len(self._blocks) > KEPT_BLOCKS:
+            self._blocks.popitem(last=False)
+        return found
+
+
+def number_of(query: Query, name: str) -> int | None:
+    """Return a whole number of a query, or None.
+
+    Raises:
+        Refusal: it is there and no whole number.
+    """
+    text = query.get(name, "")
+    if not text:
+        return None
+    if not re.fullmatch(_NUMBER, text):
+        raise refusals.illegal(name, _NUMBER)
+    return int(text)
+
+
+def limit_of(query: Query, default: int, most: int) -> int:
+    """Return how many rows were asked for; Binance cuts more than it gives to its maximum.
+
+    Raises:
+        Refusal: it is 0 or no number.
+    """
+    limit = number_of(query, "limit")
+    if limit is None:
+        return default
+    if limit == 0:
+        raise refusals.not_valid("limit")
+    return min(limit, most)
+
+
+def _block_seconds(timeframe: Timeframe) -> int:
+    return timeframe.seconds * max(min(BLOCK_CANDLES, BLOCK_DAYS * _DAY // timeframe.seconds), 1)
+
+
+def _interval(query: Query) -> Timeframe:
+    name = query.get("interval", "")
+    if not name:
+        raise refusals.missing("interval")
+    if name not in TIMEFRAMES:
+        raise refusals.invalid_interval()
+    return TIMEFRAMES[name]

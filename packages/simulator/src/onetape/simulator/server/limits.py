@@ -1,0 +1,311 @@
+"""Binance's limits: request weight, order counts, bans, WebSocket dials and messages.
+
+All are counted by real time, also in an accelerated or stepped market: they protect the exchange
+from clients, and a client waits, backs off and spreads its requests by real time too. With
+`--speed 60` a strategy asks sixty times as often as it would; that is what the limits then say.
+"""
+
+import math
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+from aiohttp import web
+
+from onetape.core.clock import Clock
+from onetape.simulator.faults.rest import is_handshake
+from onetape.simulator.market.clock import clock_speed
+from onetape.simulator.server.exchange_info import RATE_LIMITS
+from onetape.simulator.server.weights import DIAL_WEIGHT, request_weight
+from onetape.simulator.server.wire import JsonObject, json_text
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+#: Real time in seconds.
+WALL: Callable[[], float] = time.monotonic
+_UNITS: Final = {"SECOND": 1, "MINUTE": 60, "HOUR": 3_600, "DAY": 86_400}
+_LETTERS: Final = {"SECOND": "S", "MINUTE": "M", "HOUR": "H", "DAY": "D"}
+#: After so many refusals within its window a client that goes on is banned.
+PATIENT_REFUSALS: Final = 10
+FIRST_BAN_SECONDS: Final = 120.0
+LONGEST_BAN_SECONDS: Final = 3 * 86_400.0
+MOST_DIALS: Final = 300
+DIALS_SECONDS: Final = 300.0
+#: Where the WebSocket API listens; its requests count as those over REST do.
+WS_API_PATH: Final = "/ws-api/v3"
+#: What a client may send on one socket in one second: commands, pings and pongs together.
+MOST_MESSAGES: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """One entry of exchangeInfo's `rateLimits`."""
+
+    kind: str
+    unit: str
+    count: int
+    limit: int
+
+    @property
+    def seconds(self) -> int:
+        """Length of its window."""
+        return self.count * _UNITS[self.unit]
+
+    def document(self, count: int) -> JsonObject:
+        """Return it as in a reply's `rateLimits`, with how much of it is used."""
+        return {
+            "rateLimitType": self.kind,
+            "interval": self.unit,
+            "intervalNum": self.count,
+            "limit": self.limit,
+            "count": count,
+        }
+
+    @property
+    def header(self) -> str:
+        """Its window as headers name it, such as `1M` or `10S`."""
+        return f"{self.count}{_LETTERS[self.unit]}"
+
+
+def rates(kind: str) -> tuple[Rate, ...]:
+    """Return the limits of one kind as exchangeInfo states them."""
+    entries = cast("list[dict[str, Any]]", RATE_LIMITS)
+    return tuple(
+        Rate(kind, entry["interval"], entry["intervalNum"], entry["limit"])
+        for entry in entries
+        if entry["rateLimitType"] == kind
+    )
+
+
+@dataclass(slots=True)
+class _Window:
+    """Counts in windows that begin at multiples of their length."""
+
+    rate: Rate
+    window: int = -1
+    used: int = 0
+
+    def at(self, now: float) -> int:
+        """Return how much is used in the present window."""
+        window = int(now // self.rate.seconds)
+        if window != self.window:
+            self.window, self.used = window, 0
+        return self.used
+
+    def left_seconds(self, now: float) -> int:
+        """Return after how many whole seconds the next window has begun."""
+        return max(math.ceil((int(now // self.rate.seconds) + 1) * self.rate.seconds - now), 1)
+
+
+@dataclass(slots=True)
+class _Client:
+    """One address."""
+
+    weight: _Window
+    raw: _Window
+    orders: tuple[_Window, ...]
+    refusals: int = 0
+    bans: int = 0
+    banned_until: float = 0.0
+    dials: deque[float] = field(default_factory=deque[float])
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """Why a request is refused: it is one too many."""
+
+    status: int
+    code: int
+    text: str
+    left_seconds: float
+    """After how much real time the next request is served."""
+
+
+class Limits:
+    """Counts what each address uses, tells it in headers, and refuses where limits are on."""
+
+    def __init__(self, clock: Clock, *, enforced: bool) -> None:
+        """Count from nothing.
+
+        Args:
+            clock: For the end of a ban, which Binance tells in its own time.
+            enforced: Whether anything is refused; otherwise the headers only are sent.
+        """
+        self._clock = clock
+        self.enforced = enforced
+        self._wall = WALL
+        (self._weight,) = rates("REQUEST_WEIGHT")
+        (self._raw,) = rates("RAW_REQUESTS")
+        self._orders = rates("ORDERS")
+        self._clients: dict[str, _Client] = {}
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Count a request, then answer or refuse it."""
+        if is_handshake(request):
+            return self.dialled(request) or await handler(request)
+        if not request.path.startswith(("/api/", "/sapi/")):
+            return await handler(request)
+        address = request.remote or ""
+        orders = request.method == "POST" and request.path == "/api/v3/order"
+        weight = request_weight(request.method, request.path, request.query)
+        excess = self.count(address, weight, orders=orders)
+        answer = await handler(request) if excess is None else _answer(excess)
+        if not answer.prepared:
+            if orders and answer.status == 200:
+                self.count_order(address)
+            self._tell(address, answer, orders)
+        return answer
+
+    def count(self, address: str, weight: int, *, orders: bool) -> Excess | None:
+        """Count a request of an address; return why it is refused, if it is.
+
+        Args:
+            address: Who asks.
+            weight: What the request weighs.
+            orders: Whether it is a new order; `count_order` counts those that were taken.
+        """
+        client, now = self._client(address), self._wall()
+        if client.banned_until > now:
+            return self._banned(client, now)
+        for window, used in ((client.weight, weight), (client.raw, 1)):
+            window.at(now)
+            window.used += used
+        return self._excess(client, now, orders) if self.enforced else None
+
+    def count_order(self, address: str) -> None:
+        """Count an order that was taken."""
+        now = self._wall()
+        for window in self._client(address).orders:
+            window.at(now)
+            window.used += 1
+
+    def used(self, address: str, *, orders: bool) -> list[JsonObject]:
+        """Return the `rateLimits` of a reply: the limits that a request counts in."""
+        client, now = self._client(address), self._wall()
+        windows = (*client.orders, client.weight) if orders else (client.weight,)
+        return [window.rate.document(window.at(now)) for window in windows]
+
+    def is_banned(self, address: str) -> bool:
+        """Return whether nothing of an address is served now."""
+        return self._client(address).banned_until > self._wall()
+
+    def served_ms(self, excess: Excess) -> int:
+        """Return the market time at which a refused client is served again, milliseconds."""
+        return self._market_ms(excess.left_seconds)
+
+    def dialled(self, request: web.Request) -> web.Response | None:
+        """Count a handshake; return the refusal of one too many, else None."""
+        client, now = self._client(request.remote or ""), self._wall()
+        if request.path == WS_API_PATH:
+            if client.banned_until > now:
+                return _answer(self._banned(client, now))
+            client.weight.at(now)
+            client.weight.used += DIAL_WEIGHT
+        if not self.enforced:
+            return None
+        while client.dials and client.dials[0] <= now - DIALS_SECONDS:
+            client.dials.popleft()
+        if len(client.dials) < MOST_DIALS:
+            client.dials.append(now)
+            return None
+        wait = math.ceil(client.dials[0] + DIALS_SECONDS - now)
+        return web.Response(status=429, headers={"Retry-After": str(wait)})
+
+    def _client(self, address: str) -> _Client:
+        if address not in self._clients:
+            self._clients[address] = _Client(
+                _Window(self._weight), _Window(self._raw), tuple(map(_Window, self._orders))
+            )
+        return self._clients[address]
+
+    def _excess(self, client: _Client, now: float, orders: bool) -> Excess | None:
+        over = next((one for one in (client.weight, client.raw) if one.used > one.rate.limit), None)
+        if over is not None:
+            client.refusals += 1
+            if client.refusals > PATIENT_REFUSALS:
+                return self._ban(client, now)
+            return Excess(429, -1003, _too_much(over.rate), over.left_seconds(now))
+        if client.weight.used <= self._weight.limit // 2:
+            client.refusals = 0
+        if not orders:
+            return None
+        for window in client.orders:
+            if window.at(now) >= window.rate.limit:
+                rate = window.rate
+                text = (
+                    f"Too many new orders; current limit is {rate.limit} orders per "
+                    f"{rate.count} {rate.unit}."
+                )
+                return Excess(429, -1015, text, window.left_seconds(now))
+        return None
+
+    def _ban(self, client: _Client, now: float) -> Excess:
+        seconds = min(FIRST_BAN_SECONDS * 2**client.bans, LONGEST_BAN_SECONDS)
+        client.bans += 1
+        client.refusals = 0
+        client.banned_until = now + seconds
+        return self._banned(client, now)
+
+    def _banned(self, client: _Client, now: float) -> Excess:
+        left = client.banned_until - now
+        text = (
+            f"Way too much request weight used; IP banned until {self._market_ms(left)}. "
+            "Please use WebSocket Streams for live updates to avoid bans."
+        )
+        return Excess(418, -1003, text, left)
+
+    def _market_ms(self, left_seconds: float) -> int:
+        """Return the market time after so much real time."""
+        speed = clock_speed(self._clock) or 1.0
+        return self._clock.now_ms() + round(left_seconds * 1_000 * speed)
+
+    def _tell(self, address: str, answer: web.StreamResponse, orders: bool) -> None:
+        client = self._client(address)
+        used = str(client.weight.used)
+        answer.headers["X-MBX-USED-WEIGHT"] = used
+        answer.headers[f"X-MBX-USED-WEIGHT-{self._weight.header}"] = used
+        if not orders or answer.status != 200:
+            return
+        for window in client.orders:
+            answer.headers[f"X-MBX-ORDER-COUNT-{window.rate.header}"] = str(window.used)
+
+
+class MessageLimit:
+    """What one socket's client may send in a second."""
+
+    def __init__(self, *, enforced: bool) -> None:
+        """Count from nothing."""
+        self._enforced = enforced
+        self._wall = WALL
+        self._times: deque[float] = deque(maxlen=MOST_MESSAGES)
+
+    def is_over(self) -> bool:
+        """Count a message and return whether it is one too many."""
+        if not self._enforced:
+            return False
+        now = self._wall()
+        over = len(self._times) == MOST_MESSAGES and self._times[0] > now - 1.0
+        self._times.append(now)
+        return over
+
+
+def _too_much(rate: Rate) -> str:
+    ending = "Please use WebSocket Streams for live updates to avoid polling the API."
+    if rate.kind == "RAW_REQUESTS":
+        window = f"{rate.count} {rate.unit}"
+        return f"Too many requests; current limit is {rate.limit} requests per {window}. {ending}"
+    return (
+        f"Too much request weight used; current limit is {rate.limit} request weight per "
+        f"{rate.count} {rate.unit}. {ending}"
+    )
+
+
+def _answer(excess: Excess) -> web.Response:
+    return web.Response(
+        text=json_text({"code": excess.code, "msg": excess.text}),
+        status=excess.status,
+        headers={"Retry-After": str(math.ceil(excess.left_seconds))},
+        content_type="application/json",
+    )

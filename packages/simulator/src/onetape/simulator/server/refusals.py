@@ -1,0 +1,50 @@
+"""Binance's own error replies: status, code and text."""
+
+from onetape.simulator.server.wire import JsonObject
+
+
+class Refusal(Exception):
+    """A request that is answered with an error, in Binance's form."""
+
+    def __init__(self, code: int, message: str, status: int = 400) -> None:
+        """Take Binance's error code, its text and the HTTP status."""
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status
+
+    def body(self) -> JsonObject:
+        """Return the reply's body."""
+        return {"code": self.code, "msg": self.message}
+
+
+def invalid_symbol() -> Refusal:
+    """Return the reply to a symbol that is not listed."""
+    return Refusal(-1121, "Invalid symbol.")
+
+
+def invalid_interval() -> Refusal:
+    """Return the reply to an interval that klines do not have."""
+    return Refusal(-1120, "Invalid interval.")
+
+
+def missing(parameter: str) -> Refusal:
+    """Return the reply to a request without a parameter that it needs."""
+    text = f"Mandatory parameter '{parameter}' was not sent, was empty/null, or malformed."
+    return Refusal(-1102, text)
+
+
+def illegal(parameter: str, pattern: str) -> Refusal:
+    """Return the reply to a parameter with characters outside the pattern."""
+    text = f"Illegal characters found in parameter '{parameter}'; legal range is '{pattern}'."
+    return Refusal(-1100, text)
+
+
+def not_valid(parameter: str) -> Refusal:
+    """Return the reply to a parameter whose value makes no sense."""
+    return Refusal(-1130, f"Data sent for parameter '{parameter}' is not valid.")
+
+
+def bad_combination() -> Refusal:
+    """Return the reply to parameters that exclude each other."""
+    return Refusal(-1128, "Combination of optional parameters invalid.")

@@ -1,0 +1,195 @@
+"""The simulator as a server on loopback."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from decimal import Decimal
+from types import TracebackType
+from typing import Final
+
+from aiohttp import web
+
+from onetape.core.clock import Clock, SystemClock
+from onetape.simulator.defaults import DEFAULT_SEED
+from onetape.simulator.faults.control import FaultControl
+from onetape.simulator.faults.model import Fault
+from onetape.simulator.faults.registry import Faults
+from onetape.simulator.faults.rest import RestFaults
+from onetape.simulator.faults.states import States
+from onetape.simulator.market.clock import REAL, clock_kind
+from onetape.simulator.market.simulated_market import SimulatedMarket
+from onetape.simulator.market.symbols import SYMBOLS, SpotSymbol
+from onetape.simulator.recorded.replay import Replay
+from onetape.simulator.recorded.replay_market import ReplayMarket
+from onetape.simulator.server.context import ServerContext
+from onetape.simulator.server.control import Control
+from onetape.simulator.server.limits import Limits
+from onetape.simulator.server.listening import listen, refuse_remote, url_of
+from onetape.simulator.server.public_rest import PublicRest
+from onetape.simulator.server.refusals import Refusal
+from onetape.simulator.server.request_guard import RequestGuard
+from onetape.simulator.server.wire import json_text
+from onetape.simulator.streams.market_streams import Streams
+from onetape.simulator.trading.account_service import AccountService
+from onetape.simulator.trading.fees import Fees
+from onetape.simulator.trading.keys import DEFAULT_KEYS, ApiKey
+
+_NOT_FOUND: Final = "<html><body><h2>404 Not found</h2></body></html>"
+#: So often somebody looks whether maintenance has begun, seconds.
+_KEEP_SECONDS: Final = 0.05
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Simulator:
+    """An exchange with an invented market; `async with Simulator() as simulator: simulator.url`."""
+
+    def __init__(
+        self,
+        *,
+        seed: int = DEFAULT_SEED,
+        clock: Clock | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        allow_remote: bool = False,
+        symbols: tuple[SpotSymbol, ...] = SYMBOLS,
+        replay: Replay | None = None,
+        faults: Faults | Iterable[Fault] = (),
+        limits: bool = False,
+        balance: Mapping[str, Decimal] | None = None,
+        fees: Fees | None = None,
+        keys: tuple[ApiKey, ...] = DEFAULT_KEYS,
+    ) -> None:
+        """Make a simulator that does not listen yet.
+
+        Args:
+            seed: Which market; the same seed is the same market for ever.
+            clock: Market time (`clock.make_clock`); None is the computer's time.
+            host: Address to listen on.
+            port: Port to listen on; 0 takes a free one.
+            allow_remote: Permit an address that other machines can reach.
+            symbols: The markets to list.
+            replay: Recorded candles (`replay.read_replay`) in place of an invented market; its
+                markets are the ones listed.
+            faults: What goes wrong; more can be added to `faults` while it runs.
+            balance: What the account holds at the start; None is 10,000 USDT.
+            fees: Fee rates; None is 0.1 % in the received coin.
+            keys: API keys that may use the account.
+            limits: Refuse what goes beyond Binance's limits, ban who goes on, and end each socket
+                after 24 hours of market time (in real time that end comes in any case).
+
+        Raises:
+            SafetyRefusal: the address is not loopback and `allow_remote` is not set.
+        """
+        refuse_remote(host, allow_remote=allow_remote)
+        self.replay = replay
+        self.market = (
+            SimulatedMarket(seed, symbols) if replay is None else ReplayMarket(seed, replay)
+        )
+        self.clock: Clock = SystemClock() if clock is None else clock
+        self.faults = faults if isinstance(faults, Faults) else Faults(faults)
+        self.faults.start(self.clock, seed)
+        self._states = States(self.faults, self.clock)
+        self._limits = Limits(self.clock, enforced=limits)
+        ends = limits or clock_kind(self.clock) == REAL
+        self.context = ServerContext(self.faults, self._states, self._limits, sockets_end=ends)
+        self.streams = Streams(self.market, self.clock, self.context)
+        self.account = AccountService(
+            self.market, self.clock, self.context, balance=balance, fees=fees, keys=keys
+        )
+        self._control = Control(self.market, self.clock, self.streams, self.account.sockets, replay)
+        self._host = host
+        self._port = port
+        self._runner: web.AppRunner | None = None
+        self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens, such as `http://127.0.0.1:8790`."""
+        return url_of(self._host, self._port)
+
+    async def start(self) -> None:
+        """Begin to listen.
+
+        Raises:
+            ConfigurationError: the address cannot be used, for example because it is in use.
+        """
+        self.faults.start(self.clock, self.market.seed)
+        guard = RequestGuard(self._host, lambda: self._port).middleware
+        # Faults may keep a request from the exchange, or its answer from a client.
+        faults = RestFaults(self.faults, self._states).middleware
+        app = web.Application(middlewares=[guard, faults, self._limits.middleware, _binance_errors])
+        PublicRest(self.market, self.clock).add_to(app)
+        self.streams.add_to(app)
+        self.account.add_to(app)
+        self._control.add_to(app)
+        FaultControl(self.faults).add_to(app)
+        self._runner, self._port = await listen(app, self._host, self._port)
+        self._keeper = asyncio.create_task(self._keep_maintenance())
+
+    async def stop(self) -> None:
+        """Cut all sockets and stop listening."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            self._keeper = None
+        self.streams.disconnect(refuse_seconds=float("inf"))
+        self.account.sockets.disconnect(refuse_seconds=float("inf"))
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def advance_to_ms(self, market_ms: int) -> None:
+        """Move a stepped clock forward and send what became due.
+
+        Args:
+            market_ms: Epoch milliseconds; an earlier time moves nothing.
+
+        Raises:
+            TypeError: the clock runs by itself.
+            UsageError: the market has no prices at that time.
+        """
+        await self._control.advance_to_ms(market_ms)
+
+    async def disconnect(self, refuse_seconds: float = 0.0) -> int:
+        """Cut every WebSocket at once and return how many there were.
+
+        Args:
+            refuse_seconds: Wall time for which new ones are reset.
+        """
+        cut = self._control.disconnect(refuse_seconds)
+        await asyncio.sleep(0)
+        return cut
+
+    async def _keep_maintenance(self) -> None:
+        """Cut the sockets that are open when maintenance begins, also those without an event."""
+        while True:
+            await asyncio.sleep(_KEEP_SECONDS)
+            if self.faults.any and self._states.in_maintenance("all sockets"):
+                self.streams.cut()
+                self.account.sockets.cut()
+
+    async def __aenter__(self) -> "Simulator":
+        """Begin to listen."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop listening."""
+        del kind, error, traceback
+        await self.stop()
+
+
+@web.middleware
+async def _binance_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn refusals and unknown paths into Binance's replies."""
+    try:
+        return await handler(request)
+    except Refusal as refusal:
+        return web.Response(
+            text=json_text(refusal.body()), status=refusal.status, content_type="application/json"
+        )
+    except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
+        return web.Response(text=_NOT_FOUND, status=404, content_type="text/html")

@@ -1,0 +1,92 @@
+"""What each request weighs, as Binance's documentation of the spot interface says."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final, cast
+
+from onetape.simulator.server.wire import json_value
+
+Query = Mapping[str, str]
+
+
+def _depth(query: Query) -> int:
+    limit = query.get("limit", "")
+    limit = int(limit) if re.fullmatch("[0-9]{1,20}", limit) else 100
+    if limit <= 100:
+        return 5
+    return 25 if limit <= 500 else 50 if limit <= 1_000 else 250
+
+
+def _day_ticker(query: Query) -> int:
+    if "symbol" in query:
+        return 2
+    count = _named(query)
+    return 80 if count == 0 or count > 100 else 40 if count > 20 else 2
+
+
+def _named(query: Query) -> int:
+    """Return how many markets `symbols` names; 0 is all of them."""
+    try:
+        names = json_value(query.get("symbols", ""))
+    except ValueError:
+        return 0
+    return len(cast("list[object]", names)) if isinstance(names, list) else 0
+
+
+def _one_or_all(one: int, every: int) -> Callable[[Query], int]:
+    return lambda query: one if "symbol" in query else every
+
+
+def _own_trades(query: Query) -> int:
+    return 5 if "orderId" in query else 20
+
+
+def _tested_order(query: Query) -> int:
+    return 20 if query.get("computeCommissionRates") == "true" else 1
+
+
+#: What a dial of the WebSocket API weighs.
+DIAL_WEIGHT: Final = 2
+_FIXED: Final = {
+    ("GET", "exchangeInfo"): 20, ("GET", "klines"): 2, ("GET", "uiKlines"): 2,
+    ("GET", "trades"): 25, ("GET", "historicalTrades"): 25, ("GET", "aggTrades"): 4,
+    ("GET", "avgPrice"): 2, ("GET", "account"): 20, ("GET", "order"): 4, ("GET", "allOrders"): 20,
+    ("GET", "account/commission"): 20, ("GET", "rateLimit/order"): 40, ("GET", "myFilters"): 40,
+    ("POST", "userDataStream"): 2, ("PUT", "userDataStream"): 2, ("DELETE", "userDataStream"): 2,
+}  # fmt: skip
+_ASKED: Final[dict[tuple[str, str], Callable[[Query], int]]] = {
+    ("GET", "depth"): _depth,
+    ("GET", "ticker/24hr"): _day_ticker,
+    ("GET", "ticker/price"): _one_or_all(2, 4),
+    ("GET", "ticker/bookTicker"): _one_or_all(2, 4),
+    ("GET", "openOrders"): _one_or_all(6, 80),
+    ("GET", "myTrades"): _own_trades,
+    ("POST", "order/test"): _tested_order,
+}
+#: The request over REST that weighs the same as a method of the WebSocket API.
+_SAME: Final = {
+    "account.status": ("GET", "account"),
+    "account.commission": ("GET", "account/commission"),
+    "account.rateLimits.orders": ("GET", "rateLimit/order"),
+    "order.test": ("POST", "order/test"),
+    "order.status": ("GET", "order"),
+    "openOrders.status": ("GET", "openOrders"),
+    "allOrders": ("GET", "allOrders"),
+    "myTrades": ("GET", "myTrades"),
+    "userDataStream.subscribe.signature": ("POST", "userDataStream"),
+    "userDataStream.unsubscribe": ("DELETE", "userDataStream"),
+}
+
+
+def request_weight(method: str, path: str, query: Query) -> int:
+    """Return the weight of a request; what the documentation does not list weighs 1."""
+    key = method, path.removeprefix("/api/v3/")
+    if key in _ASKED:
+        return _ASKED[key](query)
+    return _FIXED.get(key, 1)
+
+
+def method_weight(method: str, params: Query) -> int:
+    """Return the weight of a method of the WebSocket API; what is not listed weighs 1."""
+    verb, path = _SAME.get(method, ("", ""))
+    return request_weight(verb, path, params)

@@ -1,0 +1,1 @@
+"""WebSockets: market streams and the WebSocket API."""

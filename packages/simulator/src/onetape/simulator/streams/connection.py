@@ -1,0 +1,207 @@
+"""One socket of market streams: its subscriptions, its commands, and what becomes due on them."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable
+from typing import Final, cast
+
+from aiohttp import web
+
+from onetape.core.clock import Clock, SteppedClock
+from onetape.simulator.market.simulated_market import SimulatedMarket
+from onetape.simulator.server.context import ServerContext
+from onetape.simulator.server.wire import JsonObject, json_text, json_value
+from onetape.simulator.streams.feeds import Feed, InvalidStream, make_feed
+from onetape.simulator.streams.frames import text_frames
+from onetape.simulator.streams.sockets import Socket
+
+#: After so many events of one stream everybody else in the loop has a turn.
+TURN_EVENTS: Final = 50
+MOST_STREAMS: Final = 1_024
+_METHODS: Final = (
+    "SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY",
+)  # fmt: skip
+
+
+class CommandError(Exception):
+    """A command that Binance answers with an error: a code and a text."""
+
+    def __init__(self, code: int, message: str) -> None:
+        """Take Binance's code and text."""
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Connection(Socket):
+    """One client of market streams.
+
+    A slow reader gets fewer forming candles, never fewer closed ones, and holds up nobody else.
+    Nothing is queued: what is due is worked out when the socket can take it.
+    """
+
+    def __init__(
+        self,
+        socket: web.WebSocketResponse,
+        request: web.Request,
+        market: SimulatedMarket,
+        clock: Clock,
+        context: ServerContext,
+        *,
+        combined: bool,
+    ) -> None:
+        """Take a socket; `combined` wraps each event with the name of its stream."""
+        super().__init__(socket, request, clock, context)
+        self._market = market
+        self._combined = combined
+        self._feeds: dict[str, Feed] = {}
+        self._due: dict[str, float] = {}
+
+    def subscribe(self, names: list[str]) -> None:
+        """Add streams; those that are there already go on as they are.
+
+        Raises:
+            CommandError: a name is no stream, or they would be more than 1,024. None is added.
+        """
+        if any(not isinstance(name, str) for name in cast("list[object]", names)):
+            raise CommandError(2, "Invalid request: params must be an array of strings")
+        try:
+            feeds = {
+                name: make_feed(name, self._market) for name in names if name not in self._feeds
+            }
+        except InvalidStream:
+            raise CommandError(2, "Invalid request: invalid stream") from None
+        if len(self._feeds) + len(feeds) > MOST_STREAMS:
+            raise CommandError(2, "Invalid request: too many streams")
+        self._feeds.update(feeds)
+        self._due.update(dict.fromkeys(feeds, 0.0))
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Look at the market now: a driver moved the clock."""
+        self._due = dict.fromkeys(self._due, 0.0)
+        super().wake()
+
+    async def _received(self, text: str) -> None:
+        """Answer a command, or leave the client without an answer where a fault says so."""
+        firing = self._injector.command(_streams_in(text))
+        if firing is not None and firing.fault.kind == "ws_reject":
+            error = CommandError(
+                2 if firing.fault.code is None else firing.fault.code,
+                firing.fault.text or "Invalid request: invalid stream",
+            )
+            await self._injector.send(_refusal(error, _parsed(text).get("id")))
+            return
+        answer = self._answer(text)
+        if firing is None:
+            await self._injector.send(answer)
+
+    async def _send_due(self, now_ms: int) -> None:
+        wall = time.monotonic()
+        for name, feed in list(self._feeds.items()):
+            if self._due.get(name, 0.0) > wall:
+                continue
+            events = feed.events(now_ms)
+            while batch := list(itertools.islice(events, TURN_EVENTS)):
+                if self._closed or name not in self._feeds:
+                    return
+                await self._send_all(batch, name)
+                if len(batch) == TURN_EVENTS:
+                    await asyncio.sleep(0)
+            if name in self._feeds:
+                self._due[name] = time.monotonic() + feed.wait_seconds(self._clock)
+
+    def _idle_seconds(self) -> float | None:
+        if not self._due or isinstance(self._clock, SteppedClock):
+            return None
+        return max(min(self._due.values()) - time.monotonic(), 0.0)
+
+    async def _send(self, event: JsonObject, stream: str) -> None:
+        value: JsonObject = {"stream": stream, "data": event} if self._combined else event
+        await super()._send(value, stream)
+
+    async def _send_all(self, events: list[JsonObject], stream: str) -> None:
+        """Send some events of one stream, in one piece where no fault may change them."""
+        if not self._injector.is_plain or len(events) == 1:
+            for event in events:
+                if self._closed or stream not in self._feeds:
+                    return
+                await self._send(event, stream)
+            return
+        # A call of the socket for each frame would cost more than the frame.
+        values = [{"stream": stream, "data": event} for event in events]
+        await self._put_frames(text_frames(map(json_text, values if self._combined else events)))
+
+    def _answer(self, text: str) -> JsonObject:
+        """Return the reply to a command, in Binance's form."""
+        number: object = None
+        try:
+            command = _parsed(text)
+            number = command.get("id")
+            return {"result": self._done(command), "id": number}
+        except CommandError as error:
+            return _refusal(error, number)
+
+    def _done(self, command: JsonObject) -> object:
+        """Carry out a command and return its result."""
+        methods: dict[str, Callable[[list[object]], object]] = {
+            "SUBSCRIBE": self._subscribed,
+            "UNSUBSCRIBE": self._unsubscribed,
+            "LIST_SUBSCRIPTIONS": lambda _: list(self._feeds),
+            "SET_PROPERTY": self._property_set,
+            "GET_PROPERTY": lambda _: self._combined,
+        }
+        method = methods.get(str(command.get("method")))
+        if method is None:
+            known = ", ".join(f"`{name}`" for name in _METHODS)
+            text = f"unknown variant `{command.get('method')}`, expected one of {known}"
+            raise CommandError(2, f"Invalid request: {text}")
+        params = command.get("params", [])
+        if not isinstance(params, list):
+            raise CommandError(2, "Invalid request: params must be an array")
+        return method(cast("list[object]", params))
+
+    def _subscribed(self, params: list[object]) -> None:
+        self.subscribe(cast("list[str]", params))
+
+    def _unsubscribed(self, params: list[object]) -> None:
+        for name in params:
+            self._feeds.pop(str(name), None)
+            self._due.pop(str(name), None)
+
+    def _property_set(self, params: list[object]) -> None:
+        if len(params) != 2 or params[0] != "combined" or not isinstance(params[1], bool):
+            raise CommandError(0, "Unknown property")
+        self._combined = params[1]
+
+
+def _refusal(error: CommandError, number: object) -> JsonObject:
+    reply: JsonObject = {"error": {"code": error.code, "msg": error.message}}
+    return reply if number is None else reply | {"id": number}
+
+
+def _streams_in(text: str) -> list[str]:
+    """Return the streams that a command subscribes to; none where it is another command."""
+    try:
+        command = _parsed(text)
+    except CommandError:
+        return []
+    params = command.get("params")
+    if command.get("method") != "SUBSCRIBE" or not isinstance(params, list):
+        return []
+    return [str(name) for name in cast("list[object]", params)]
+
+
+def _parsed(text: str) -> JsonObject:
+    try:
+        command = json_value(text)
+    except ValueError as error:
+        raise CommandError(3, f"Invalid JSON: {error}") from None
+    if not isinstance(command, dict):
+        raise CommandError(2, "Invalid request: not an object")
+    found = cast("JsonObject", command)
+    number = found.get("id")
+    if number is not None and (isinstance(number, bool) or not isinstance(number, int | str)):
+        raise CommandError(2, "Invalid request: request ID must be an unsigned integer")
+    return found

@@ -1,0 +1,223 @@
+"""What one subscription sends: which events have become due since it last looked."""
+
+import re
+from collections.abc import Iterator
+from typing import Final, Protocol
+
+from onetape.core.clock import Clock
+from onetape.core.timeframes import Timeframe
+from onetape.simulator.market.bars import TIMEFRAMES
+from onetape.simulator.market.simulated_market import SimulatedMarket
+from onetape.simulator.market.symbols import SpotSymbol, UnknownSymbol
+from onetape.simulator.market.tickers import book_event, day_event, mini_event
+from onetape.simulator.market.trades import Trades
+from onetape.simulator.server.public_trades import aggregate
+from onetape.simulator.server.wire import JsonObject, Texts, kline_events
+
+#: Wall seconds between two looks of a stream at the market, in real time and at any other speed.
+REAL_SECONDS: Final = 1.0
+FAST_SECONDS: Final = 0.25
+LEAST_SECONDS: Final = 0.02
+#: A candle is shown about this often while it forms.
+SHOWN_PER_CANDLE: Final = 8
+#: Closed candles are read in pieces of this many.
+_PIECE: Final = 500
+_STREAM: Final = re.compile(
+    r"([^\sA-Z/:,;@]{1,60})@(kline_(\w+)|ticker|miniTicker|bookTicker|trade|aggTrade)"
+)
+
+
+class Feed(Protocol):
+    """One subscription of one connection."""
+
+    def events(self, now_ms: int) -> Iterator[JsonObject]:
+        """Yield what has become due by `now_ms`, oldest first; the next call goes on from there."""
+        ...
+
+    def wait_seconds(self, clock: Clock) -> float:
+        """Return after how many wall seconds there is something to look at."""
+        ...
+
+
+class KlineFeed:
+    """Kline events: the forming candle, and each closed candle once with its final values."""
+
+    def __init__(self, market: SimulatedMarket, symbol: SpotSymbol, timeframe: Timeframe) -> None:
+        """Begin with the candle that forms at the first look."""
+        self._market = market
+        self._symbol = symbol
+        self._timeframe = timeframe
+        self._open: int | None = None
+        self._shown: tuple[int, int] | None = None
+
+    def events(self, now_ms: int) -> Iterator[JsonObject]:
+        """Yield the closing event of every candle that ended, then the forming one if it moved.
+
+        Nothing while an outage lasts: what ended meanwhile is closed when it is over.
+        """
+        if self._market.is_silent(now_ms // 1_000, self._symbol):
+            return
+        current = self._timeframe.floor(now_ms // 1_000)
+        while self._open is not None and self._open < current:
+            end = min(current, self._timeframe.shift(self._open, _PIECE))
+            bars = self._market.bars(self._symbol, self._timeframe, self._open, end)
+            for row in range(len(bars)):
+                one = bars[row : row + 1]
+                # Noted before the event leaves: whoever stops reading here goes on with the next.
+                self._open = self._timeframe.next(int(one.timestamp[0]))
+                yield from kline_events(self._symbol, self._timeframe, one, now_ms, closed=True)
+            self._open = end
+        self._open = current
+        bar = self._market.forming(self._symbol, self._timeframe, now_ms)
+        if not len(bar):
+            return
+        state = (current, int(bar.trades[0]))
+        if state != self._shown:
+            self._shown = state
+            yield from kline_events(self._symbol, self._timeframe, bar, now_ms, closed=False)
+
+    def wait_seconds(self, clock: Clock) -> float:
+        """Return the time to the next look, or to the candle's close if that comes sooner."""
+        now_ms = clock.now_ms()
+        ends_ms = self._timeframe.next(now_ms // 1_000) * 1_000
+        length = clock.wall_seconds(self._timeframe.seconds * 1_000)
+        look = max(min(_look_seconds(clock), length / SHOWN_PER_CANDLE), LEAST_SECONDS)
+        return min(look, clock.wall_seconds(ends_ms - now_ms))
+
+
+class TickerFeed:
+    """The statistics of the last 24 hours, once a look."""
+
+    def __init__(self, market: SimulatedMarket, symbol: SpotSymbol, *, mini: bool = False) -> None:
+        """Take the market whose statistics are sent; `mini` leaves prices and volumes only."""
+        self._market = market
+        self._symbol = symbol
+        self._event = mini_event if mini else day_event
+        self._shown_ms = -1
+
+    def events(self, now_ms: int) -> Iterator[JsonObject]:
+        """Yield one event while the market trades."""
+        now = now_ms // 1_000
+        if self._market.is_silent(now, self._symbol) or not self._market.is_open(self._symbol, now):
+            return
+        if now_ms != self._shown_ms:
+            self._shown_ms = now_ms
+            yield self._event(self._market, self._symbol, now_ms)
+
+    def wait_seconds(self, clock: Clock) -> float:
+        """Return the time to the next look."""
+        return _look_seconds(clock)
+
+
+class BookFeed:
+    """The best bid and ask, whenever they changed."""
+
+    def __init__(self, market: SimulatedMarket, symbol: SpotSymbol) -> None:
+        """Take the market whose offers are sent."""
+        self._market = market
+        self._symbol = symbol
+        self._update_id: object = None
+
+    def events(self, now_ms: int) -> Iterator[JsonObject]:
+        """Yield the present offers if they changed."""
+        event = book_event(self._market, self._symbol, now_ms)
+        if event is not None and event["u"] != self._update_id:
+            self._update_id = event["u"]
+            yield event
+
+    def wait_seconds(self, clock: Clock) -> float:
+        """Return the time to the next look."""
+        return _look_seconds(clock) / 4
+
+
+class TradeEventFeed:
+    """Every single trade."""
+
+    def __init__(
+        self, market: SimulatedMarket, symbol: SpotSymbol, *, aggregated: bool = False
+    ) -> None:
+        """Begin with the first trade after the first look; `aggregated` sends `aggTrade` events."""
+        self._aggregated = aggregated
+        self._market = market
+        self._symbol = symbol
+        self._seen_ms: int | None = None
+
+    def events(self, now_ms: int) -> Iterator[JsonObject]:
+        """Yield the trades since the last look."""
+        seen_ms = now_ms if self._seen_ms is None else self._seen_ms
+        for minute in range(seen_ms // 60_000 * 60, now_ms // 1_000 + 1, 60):
+            if not self._market.is_open(self._symbol, minute):
+                continue
+            trades = self._market.trades(self._symbol, minute).until(now_ms)
+            yield from self._rows(trades[len(trades.until(seen_ms)) :], now_ms)
+        self._seen_ms = now_ms
+
+    def wait_seconds(self, clock: Clock) -> float:
+        """Return the time to the next look."""
+        return _look_seconds(clock) / 4
+
+    def _rows(self, trades: Trades, now_ms: int) -> Iterator[JsonObject]:
+        texts = Texts(self._symbol)
+        for number, time_ms, price, amount, buys in trades.rows():
+            if self._aggregated:
+                cells = aggregate(texts, number, time_ms, (price, amount, buys))
+                yield {"e": "aggTrade", "E": now_ms, "s": self._symbol.id, **cells}
+                continue
+            # Order ids are invented: an order of its own on each side of each trade.
+            yield {
+                "e": "trade",
+                "E": now_ms,
+                "s": self._symbol.id,
+                "t": number,
+                "p": texts.price(price),
+                "q": texts.amount(amount),
+                "b": 2 * number,
+                "a": 2 * number + 1,
+                "T": time_ms,
+                "m": not buys,
+                "M": True,
+            }
+
+
+class SilentFeed:
+    """A stream of a symbol that does not exist: Binance accepts it and never sends anything."""
+
+    def events(self, now_ms: int) -> Iterator[JsonObject]:
+        """Yield nothing."""
+        del now_ms
+        yield from ()
+
+    def wait_seconds(self, clock: Clock) -> float:
+        """Return a long time."""
+        del clock
+        return 3_600.0
+
+
+class InvalidStream(ValueError):
+    """The name is no stream that the simulator has."""
+
+
+def make_feed(name: str, market: SimulatedMarket) -> Feed:
+    """Return a new subscription for a stream name such as `btcusdt@kline_1h`.
+
+    Raises:
+        InvalidStream: the name has not this form, or names an unknown kind or interval.
+    """
+    match = _STREAM.fullmatch(name)
+    if match is None or (match[3] and match[3] not in TIMEFRAMES):
+        raise InvalidStream(name)
+    try:
+        symbol = market.symbol(match[1].upper())
+    except UnknownSymbol:
+        return SilentFeed()
+    if match[3]:
+        return KlineFeed(market, symbol, TIMEFRAMES[match[3]])
+    if match[2] in ("ticker", "miniTicker"):
+        return TickerFeed(market, symbol, mini=match[2] == "miniTicker")
+    if match[2] == "bookTicker":
+        return BookFeed(market, symbol)
+    return TradeEventFeed(market, symbol, aggregated=match[2] == "aggTrade")
+
+
+def _look_seconds(clock: Clock) -> float:
+    return REAL_SECONDS if clock.wall_seconds(1_000) >= 1 else FAST_SECONDS

@@ -1,0 +1,247 @@
+"""What every open WebSocket does: it reads, pings, sends in time, grows old and ends."""
+
+import asyncio
+import time
+from typing import Final, cast
+
+from aiohttp import ClientError, WSMsgType, web
+
+from onetape.core.clock import Clock
+from onetape.simulator.faults.injector import FaultInjector
+from onetape.simulator.faults.transport import reset, send_frame
+from onetape.simulator.server.context import ServerContext
+from onetape.simulator.server.limits import MessageLimit
+from onetape.simulator.server.wire import JsonObject
+
+#: A socket whose reader lets nothing through for so long (wall time) is cut.
+SEND_SECONDS: Final = 10.0
+#: The server pings so often, and cuts a socket that has been silent for so long, as Binance does.
+PING_SECONDS: Final = 20.0
+SILENT_SECONDS: Final = 60.0
+#: What may wait for a slow reader, and how often somebody looks how far it is.
+MOST_UNSENT_BYTES: Final = 256 * 1_024
+DRAIN_SECONDS: Final = 0.002
+#: A socket lives so long (market time), and is told so long before.
+LIFE_MS: Final = 24 * 3_600_000
+WARNING_MS: Final = 10 * 60_000
+#: What goes wrong on a socket whose other side is gone; there is nobody left to tell.
+GONE: Final = (ConnectionError, ClientError, RuntimeError)
+
+
+class Socket:
+    """One client, served by tasks of its own at the pace of its reader.
+
+    A subclass says what a text means (`_received`), what has become due (`_send_due`), after how
+    many seconds something is due again (`_idle_seconds`), and how an event leaves (`_send`).
+    """
+
+    #: Whether texts count among the messages that a client may send in a second.
+    counts_texts = True
+
+    def __init__(
+        self,
+        socket: web.WebSocketResponse,
+        request: web.Request,
+        clock: Clock,
+        context: ServerContext,
+    ) -> None:
+        """Take a socket, for a client that has asked for it."""
+        self._socket = socket
+        self._transport = request.transport
+        self._clock = clock
+        self._is_mortal = context.sockets_end
+        self._messages = MessageLimit(enforced=context.limits.enforced)
+        self._injector = FaultInjector(
+            socket, self._transport, context.faults, context.states, self._put
+        )
+        self._wake = asyncio.Event()
+        self._progress = asyncio.Condition()
+        self._reached_ms = -1
+        self._last_heard = time.monotonic()
+        self._closed = False
+        self._began_ms = clock.now_ms()
+        self._warned = False
+
+    def wake(self) -> None:
+        """Look for what is due now."""
+        self._wake.set()
+
+    def abort(self) -> None:
+        """Cut the connection at once, without a word: the client sees a broken socket."""
+        self._closed = True
+        self._wake.set()
+        reset(self._transport)
+
+    async def reached(self, market_ms: int) -> None:
+        """Wait until everything up to this market time was sent, or the connection ended."""
+        async with self._progress:
+            await self._progress.wait_for(lambda: self._closed or self._reached_ms >= market_ms)
+
+    async def serve(self) -> None:
+        """Answer what comes and send what is due until the socket ends."""
+        tasks = [asyncio.create_task(self._send_loop()), asyncio.create_task(self._ping_loop())]
+        try:
+            await self._read_loop()
+        finally:
+            self._closed = True
+            self._injector.end()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            async with self._progress:
+                self._progress.notify_all()
+
+    async def _received(self, text: str) -> None:
+        """Do what a message asks for, and answer it."""
+        raise NotImplementedError
+
+    async def _send_due(self, now_ms: int) -> None:
+        """Send what has become due by this market time."""
+        raise NotImplementedError
+
+    def _idle_seconds(self) -> float | None:
+        """Return after how many wall seconds something may be due; None waits to be woken."""
+        raise NotImplementedError
+
+    async def _send(self, event: JsonObject, stream: str) -> None:
+        """Send an event; every event of every stream passes here, and its faults with it."""
+        await self._injector.send(event, stream)
+
+    async def _read_loop(self) -> None:
+        async for message in self._socket:
+            self._last_heard = time.monotonic()
+            if self._injector.half_open:
+                continue
+            is_text = message.type is WSMsgType.TEXT
+            if (self.counts_texts or not is_text) and self._messages.is_over():
+                await self._socket.close(code=1008, message=b"Too many requests")
+                return
+            if is_text:
+                await self._received(cast("str", message.data))
+            elif message.type is WSMsgType.PING:
+                await self._socket.pong(cast("bytes", message.data))
+
+    async def _ping_loop(self) -> None:
+        while True:
+            await asyncio.sleep(PING_SECONDS)
+            if self._injector.half_open:
+                continue
+            if time.monotonic() - self._last_heard > SILENT_SECONDS:
+                self.abort()
+                return
+            try:
+                await self._socket.ping(str(self._clock.now_ms()).encode())
+            except GONE:
+                return
+
+    async def _send_loop(self) -> None:
+        while not self._closed:
+            self._wake.clear()
+            now_ms = self._clock.now_ms()
+            try:
+                await self._grow_old(now_ms)
+                await self._send_due(now_ms)
+            except GONE:
+                self.abort()
+                return
+            async with self._progress:
+                self._reached_ms = now_ms
+                self._progress.notify_all()
+            try:
+                async with asyncio.timeout(self._idle_seconds()):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _grow_old(self, now_ms: int) -> None:
+        """Warn the client before the end of the socket's life, and end it then."""
+        if not self._is_mortal:
+            return
+        age_ms = now_ms - self._began_ms
+        if age_ms >= LIFE_MS - WARNING_MS and not self._warned:
+            self._warned = True
+            await self._send({"e": "serverShutdown", "E": now_ms}, "!serverShutdown")
+        if age_ms >= LIFE_MS:
+            self._closed = True
+            await self._socket.close(code=1001, message=b"24 hours are over")
+
+    async def _put(self, frame: str | bytes) -> None:
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                await send_frame(self._socket, frame)
+        except TimeoutError:
+            self.abort()
+
+    async def _put_frames(self, frames: bytes) -> None:
+        """Send frames that are made already, at the reader's pace.
+
+        Raises:
+            ConnectionResetError: the reader stands still, or is gone.
+        """
+        if self._transport is None:
+            return
+        self._transport.write(frames)
+        patience = time.monotonic() + SEND_SECONDS
+        while self._transport.get_write_buffer_size() > MOST_UNSENT_BYTES:
+            if time.monotonic() > patience or self._transport.is_closing():
+                raise ConnectionResetError("the reader stands still, or is gone")
+            await asyncio.sleep(DRAIN_SECONDS)
+
+
+class Sockets:
+    """All open sockets of one kind; a subclass makes each (`_made`)."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._open: set[Socket] = set()
+        self._refuse_until = 0.0
+
+    def wake(self) -> None:
+        """Let every socket look for what is due now."""
+        for socket in self._open:
+            socket.wake()
+
+    async def reached(self, market_ms: int) -> None:
+        """Wait until every socket has sent everything up to this market time."""
+        await asyncio.gather(*(one.reached(market_ms) for one in list(self._open)))
+
+    def disconnect(self, refuse_seconds: float = 0.0) -> int:
+        """Cut all sockets at once and refuse new ones for some wall time; return how many were cut.
+
+        Args:
+            refuse_seconds: While they last every new socket is reset before its handshake.
+        """
+        self._refuse_until = time.monotonic() + refuse_seconds
+        return self.cut()
+
+    def cut(self) -> int:
+        """Cut all sockets at once; return how many there were."""
+        cut = list(self._open)
+        self._open.clear()
+        for socket in cut:
+            socket.abort()
+        return len(cut)
+
+    def _made(self, response: web.WebSocketResponse, request: web.Request) -> Socket:
+        """Return what serves a new client.
+
+        Raises:
+            web.HTTPBadRequest: the address asks for something that there is not.
+        """
+        raise NotImplementedError
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        if time.monotonic() < self._refuse_until:
+            reset(request.transport)
+            return web.Response(status=503)
+        response = web.WebSocketResponse(autoping=False, compress=False)
+        if not response.can_prepare(request).ok:
+            return web.Response(status=400, text="this address speaks WebSocket only")
+        socket = self._made(response, request)
+        await response.prepare(request)
+        self._open.add(socket)
+        try:
+            await socket.serve()
+        finally:
+            self._open.discard(socket)
+        return response

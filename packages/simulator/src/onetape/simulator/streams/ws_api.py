@@ -1,0 +1,225 @@
+"""The WebSocket API under /ws-api/v3: the user data stream, and the account's operations."""
+
+from collections.abc import Callable
+from typing import Final, cast
+
+from aiohttp import web
+
+from onetape.core.clock import Clock, SteppedClock
+from onetape.simulator.faults.requests import RequestFaults
+from onetape.simulator.server.context import ServerContext
+from onetape.simulator.server.limits import WS_API_PATH, Excess
+from onetape.simulator.server.refusals import Refusal
+from onetape.simulator.server.weights import method_weight
+from onetape.simulator.server.wire import JsonObject, json_value
+from onetape.simulator.streams.sockets import Socket, Sockets
+from onetape.simulator.trading.account_api import TRADING, AccountApi
+from onetape.simulator.trading.exchange import Exchange
+from onetape.simulator.trading.keys import KeyRing
+
+#: Wall seconds between two looks for fills while nobody asks anything.
+LOOK_SECONDS: Final = 0.1
+SUBSCRIBE: Final = "userDataStream.subscribe.signature"
+UNSUBSCRIBE: Final = "userDataStream.unsubscribe"
+#: Name of the user data stream where faults are told which stream they are for.
+STREAM: Final = "user"
+
+
+#: Methods whose replies tell no `rateLimits`, as recorded.
+QUIET: Final = (SUBSCRIBE, UNSUBSCRIBE)
+#: Methods that a halted market refuses.
+NEW_ORDERS: Final = ("order.place", "order.test")
+
+
+class WsApi(Sockets):
+    """All sockets of the WebSocket API."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        api: AccountApi,
+        keys: KeyRing,
+        clock: Clock,
+        context: ServerContext,
+    ) -> None:
+        """Serve this account with these faults and limits."""
+        super().__init__()
+        self.exchange = exchange
+        self.api = api
+        self.keys = keys
+        self.clock = clock
+        self.context = context
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the endpoint to an application."""
+        app.router.add_get(WS_API_PATH, self._serve)
+
+    async def reached(self, market_ms: int) -> None:
+        """Match everything up to this market time and wait until every socket has sent it."""
+        self.exchange.settle(market_ms)
+        self.wake()
+        await super().reached(market_ms)
+
+    def _made(self, response: web.WebSocketResponse, request: web.Request) -> "ApiSocket":
+        return ApiSocket(self, response, request)
+
+
+class ApiSocket(Socket):
+    """One client: its requests, and the account's events while it is subscribed to them."""
+
+    #: Requests are limited by their weight; pings and pongs alone by their number.
+    counts_texts = False
+
+    def __init__(self, hub: WsApi, socket: web.WebSocketResponse, request: web.Request) -> None:
+        """Take an open socket."""
+        super().__init__(socket, request, hub.clock, hub.context)
+        self._hub = hub
+        self._limits = hub.context.limits
+        self._address = request.remote or ""
+        self._returns_limits = request.query.get("returnRateLimits", "true")
+        self._faults = RequestFaults(hub.context.faults, self._injector, hub.clock)
+        self._subscription: int | None = None
+        self._subscriptions = 0
+        self._sent_events = 0
+
+    def _idle_seconds(self) -> float | None:
+        """Look again and again for fills in a running market."""
+        return None if isinstance(self._clock, SteppedClock) else LOOK_SECONDS
+
+    async def _send_due(self, now_ms: int) -> None:
+        if self._subscription is not None:
+            self._hub.exchange.settle(now_ms)
+        while (event := self._next_event()) is not None:
+            await self._send(event, STREAM)
+
+    def _next_event(self) -> JsonObject | None:
+        """Return the next event of the subscription; counted as sent, whether it arrives or not."""
+        events = self._hub.exchange.ledger.events
+        if self._closed or self._subscription is None or self._sent_events >= len(events):
+            return None
+        self._sent_events += 1
+        return events[self._sent_events - 1]
+
+    async def _send(self, event: JsonObject, stream: str) -> None:
+        value: JsonObject = {"event": event}
+        if stream == STREAM:
+            value = {"subscriptionId": self._subscription, "event": event}
+        await super()._send(value, stream)
+
+    async def _received(self, text: str) -> None:
+        """Answer a request, or leave the client without an answer where a fault says so."""
+        number: object = None
+        try:
+            request = _parsed(text)
+            number = request.get("id")
+            method, params = str(request.get("method")), _text_params(request.get("params"))
+        except Refusal as refusal:
+            await self._injector.send(_refused(number, refusal))
+            return
+        on, symbol = f"{method} over WebSocket", params.get("symbol", "")
+        if self._hub.context.states.in_maintenance(on):
+            self.abort()
+            return
+
+        def work() -> JsonObject:
+            self._hub.wake()
+            return self._answer(number, method, params)
+
+        await self._faults.answer(method, symbol, number, work)
+        if self._limits.is_banned(self._address):
+            await self._socket.close(code=1008, message=b"IP banned")
+
+    def _answer(self, number: object, method: str, params: dict[str, str]) -> JsonObject:
+        """Return the reply to a request, in the form of the WebSocket API."""
+        orders = method == "order.place"
+        excess = self._limits.count(self._address, method_weight(method, params), orders=orders)
+        if excess is not None:
+            reply = self._turned_away(number, excess)
+        else:
+            try:
+                reply: JsonObject = {"id": number, "status": 200}
+                reply["result"] = self._done(method, params)
+                if orders:
+                    self._limits.count_order(self._address)
+            except Refusal as refusal:
+                reply = _refused(number, refusal)
+        if params.get("returnRateLimits", self._returns_limits) == "false" or method in QUIET:
+            return reply
+        return reply | {"rateLimits": self._limits.used(self._address, orders=orders)}
+
+    def _turned_away(self, number: object, excess: Excess) -> JsonObject:
+        data = {
+            "serverTime": self._clock.now_ms(),
+            "retryAfter": self._limits.served_ms(excess),
+        }
+        error: JsonObject = {"code": excess.code, "msg": excess.text, "data": data}
+        return {"id": number, "status": excess.status, "error": error}
+
+    def _done(self, method: str, params: dict[str, str]) -> object:
+        hub = self._hub
+        plain: dict[str, Callable[[], object]] = {
+            "ping": dict,
+            "time": lambda: {"serverTime": hub.clock.now_ms() + hub.context.states.skew_ms()},
+            UNSUBSCRIBE: self._unsubscribed,
+        }
+        if method in plain:
+            return plain[method]()
+        if method != SUBSCRIBE and method not in hub.api.operations:
+            raise Refusal(-1000, f"Unknown method '{method}'.")
+        on, symbol = f"{method} over WebSocket", params.get("symbol", "")
+        closed = hub.context.states.closed(on, symbol, orders=method in NEW_ORDERS)
+        if closed is not None:
+            raise closed
+        key = hub.keys.known(params.get("apiKey"), trading=method in TRADING)
+        hub.keys.check(key, params, _signed_text(params))
+        if method == SUBSCRIBE:
+            return self._subscribed()
+        return hub.api.run(method, params)
+
+    def _subscribed(self) -> JsonObject:
+        hub = self._hub
+        hub.exchange.settle(hub.clock.now_ms())
+        if self._subscription is None:
+            self._subscription = self._subscriptions
+            self._subscriptions += 1
+            self._sent_events = len(hub.exchange.ledger.events)
+        return {"subscriptionId": self._subscription}
+
+    def _unsubscribed(self) -> JsonObject:
+        self._subscription = None
+        return {}
+
+
+def _refused(number: object, refusal: Refusal) -> JsonObject:
+    return {"id": number, "status": refusal.status, "error": refusal.body()}
+
+
+def _signed_text(params: dict[str, str]) -> str:
+    """Return what a WebSocket request is signed over: the parameters by name, but the signature."""
+    names = sorted(name for name in params if name != "signature")
+    return "&".join(f"{name}={params[name]}" for name in names)
+
+
+def _text_params(params: object) -> dict[str, str]:
+    if params is None:
+        return {}
+    if not isinstance(params, dict):
+        raise Refusal(-1102, "Mandatory parameter 'params' was malformed.")
+    found = cast("dict[str, object]", params)
+    return {name: _text(value) for name, value in found.items()}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _parsed(text: str) -> JsonObject:
+    try:
+        request = json_value(text)
+    except ValueError:
+        request = None
+    if not isinstance(request, dict):
+        raise Refusal(-1000, "Request must be a JSON object.")
+    return cast("JsonObject", request)

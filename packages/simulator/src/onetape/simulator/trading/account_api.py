@@ -1,0 +1,227 @@
+"""What a key holder may ask of the account, the same over REST and over the WebSocket API."""
+
+from collections.abc import Callable
+from typing import Final, cast
+
+from onetape.core.clock import Clock
+from onetape.simulator.market.symbols import ACCEPTED_NAMES, STATED_NAMES, SpotSymbol
+from onetape.simulator.server import refusals
+from onetape.simulator.server.exchange_info import RATE_LIMITS
+from onetape.simulator.server.refusals import Refusal
+from onetape.simulator.server.wire import JsonObject
+from onetape.simulator.trading import order_refusals, replies
+from onetape.simulator.trading.exchange import Exchange
+from onetape.simulator.trading.money import text_8
+from onetape.simulator.trading.orders import Order
+from onetape.simulator.trading.params import (
+    Params,
+    read_client_id,
+    read_integer,
+    read_order,
+    require,
+)
+
+_DAY_MS: Final = 86_400_000
+DEFAULT_ROWS: Final = 500
+MOST_ROWS: Final = 1_000
+Operation = Callable[[Params], object]
+#: Operations that a key needs the permission to trade for.
+TRADING: Final = frozenset({"order.place", "order.test", "order.cancel", "openOrders.cancelAll"})
+
+
+class AccountApi:
+    """Operations of the account by their name in the WebSocket API; each may raise a Refusal."""
+
+    def __init__(self, exchange: Exchange, clock: Clock) -> None:
+        """Answer for this account at this clock's time."""
+        self._exchange = exchange
+        self._clock = clock
+        self._ids = {symbol.id: symbol for symbol in exchange.symbols}
+        self.operations: dict[str, Operation] = {
+            "account.status": self._account,
+            "account.commission": self._commission,
+            "account.rateLimits.orders": self._order_counts,
+            "order.place": self._place,
+            "order.test": self._test,
+            "order.status": self._status,
+            "order.cancel": self._cancel,
+            "openOrders.status": self._open_orders,
+            "openOrders.cancelAll": self._cancel_all,
+            "allOrders": self._all_orders,
+            "myTrades": self._my_trades,
+        }
+
+    def run(self, operation: str, params: Params) -> object:
+        """Bring the account up to now, then carry out an operation.
+
+        Raises:
+            Refusal: with Binance's code and text.
+            KeyError: there is no such operation.
+        """
+        self._exchange.settle(self._clock.now_ms())
+        return self.operations[operation](params)
+
+    def symbol(self, params: Params) -> SpotSymbol:
+        """Return the market that `symbol` names.
+
+        Raises:
+            Refusal: there is none.
+        """
+        name = require(params, "symbol")
+        if not ACCEPTED_NAMES.fullmatch(name):
+            raise refusals.illegal("symbol", STATED_NAMES)
+        symbol = self._ids.get(name)
+        if symbol is None or symbol.listed * 1_000 > self._clock.now_ms():
+            raise refusals.invalid_symbol()
+        return symbol
+
+    def _account(self, params: Params) -> JsonObject:
+        account, fees = self._exchange.account, self._exchange.fees
+        held = set(account.assets())
+        if params.get("omitZeroBalances") != "true":
+            held |= {asset for one in self._exchange.symbols for asset in (one.base, one.quote)}
+        balances = [
+            {"asset": asset, "free": text_8(free), "locked": text_8(locked)}
+            for asset, free, locked in account.rows(sorted(held))
+            if free or locked or params.get("omitZeroBalances") != "true"
+        ]
+        return {
+            "makerCommission": int(fees.maker * 10_000),
+            "takerCommission": int(fees.taker * 10_000),
+            "buyerCommission": 0,
+            "sellerCommission": 0,
+            "commissionRates": replies.rates(fees),
+            "canTrade": True,
+            "canWithdraw": True,
+            "canDeposit": True,
+            "brokered": False,
+            "requireSelfTradePrevention": False,
+            "preventSor": False,
+            "updateTime": account.updated_ms,
+            "accountType": "SPOT",
+            "balances": balances,
+            "permissions": ["SPOT"],
+            "uid": replies.USER_ID,
+        }
+
+    def _commission(self, params: Params) -> JsonObject:
+        return replies.commission(self.symbol(params).id, self._exchange.fees)
+
+    def _order_counts(self, params: Params) -> list[JsonObject]:
+        del params
+        now_ms = self._clock.now_ms()
+        times = [order.time_ms for order in self._exchange.orders.values()]
+        lengths = {"SECOND": 1_000, "MINUTE": 60_000, "DAY": _DAY_MS}
+        rows: list[JsonObject] = []
+        for limit in cast("list[JsonObject]", RATE_LIMITS):
+            if limit["rateLimitType"] == "ORDERS":
+                length = lengths[str(limit["interval"])] * int(str(limit["intervalNum"]))
+                start = now_ms - now_ms % length
+                rows.append({**limit, "count": sum(time >= start for time in times)})
+        return rows
+
+    def _place(self, params: Params) -> JsonObject:
+        symbol = self.symbol(params)
+        request = read_order(params, symbol)
+        whole = request.type in ("MARKET", "LIMIT")
+        kind = params.get("newOrderRespType") or ("FULL" if whole else "ACK")
+        if kind not in ("ACK", "RESULT", "FULL"):
+            raise Refusal(-1138, "Invalid newOrderRespType.")
+        now_ms, first = self._clock.now_ms(), len(self._exchange.fills)
+        order = self._exchange.place(request, now_ms)
+        return replies.new_order(order, kind, self._exchange.fills[first:], now_ms)
+
+    def _test(self, params: Params) -> JsonObject:
+        symbol = self.symbol(params)
+        self._exchange.check(read_order(params, symbol), self._clock.now_ms())
+        if params.get("computeCommissionRates") != "true":
+            return {}
+        every = replies.commission(symbol.id, self._exchange.fees)
+        fees = replies.rates(self._exchange.fees)
+        names = ("maker", "taker")
+        return {
+            "standardCommissionForOrder": {name: fees[name] for name in names},
+            "specialCommissionForOrder": dict.fromkeys(names, "0.00000000"),
+            "taxCommissionForOrder": dict.fromkeys(names, "0.00000000"),
+            "discount": every["discount"],
+        }
+
+    def _status(self, params: Params) -> JsonObject:
+        order = self._named_order(params)
+        if order is None:
+            raise order_refusals.no_such_order()
+        return replies.order_status(order)
+
+    def _cancel(self, params: Params) -> JsonObject:
+        order = self._named_order(params)
+        if order is None:
+            raise order_refusals.unknown_order()
+        wanted = read_client_id(params, "newClientOrderId") or ""
+        return self._canceled(order, wanted)
+
+    def _canceled(self, order: Order, wanted: str = "") -> JsonObject:
+        cancel_id = self._exchange.cancel(order, self._clock.now_ms(), wanted)
+        return replies.canceled_order(order, cancel_id)
+
+    def _named_order(self, params: Params) -> Order | None:
+        symbol = self.symbol(params)
+        number = read_integer(params, "orderId")
+        name = read_client_id(params, "origClientOrderId")
+        if number is None and name is None:
+            raise order_refusals.both_missing("origClientOrderId", "orderId")
+        found = self._exchange.find(symbol, number, name)
+        both = found is not None and number is not None and name is not None
+        return None if found is not None and both and found.client_id != name else found
+
+    def _open_orders(self, params: Params) -> list[JsonObject]:
+        symbol = self.symbol(params) if params.get("symbol") else None
+        return [replies.order_status(order) for order in self._exchange.open_orders(symbol)]
+
+    def _cancel_all(self, params: Params) -> list[JsonObject]:
+        orders = self._exchange.open_orders(self.symbol(params))
+        if not orders:
+            raise order_refusals.unknown_order()
+        return [self._canceled(order) for order in orders]
+
+    def _all_orders(self, params: Params) -> list[JsonObject]:
+        symbol = self.symbol(params)
+        start, end, limit = _range(params)
+        from_id = read_integer(params, "orderId")
+        found = [
+            order
+            for order in self._exchange.orders.values()
+            if order.symbol == symbol
+            and start <= order.time_ms <= end
+            and (from_id is None or order.id >= from_id)
+        ]
+        oldest_first = from_id is not None or bool(params.get("startTime"))
+        found = found[:limit] if oldest_first else found[-limit:]
+        return [replies.order_status(order) for order in found]
+
+    def _my_trades(self, params: Params) -> list[JsonObject]:
+        symbol = self.symbol(params)
+        start, end, limit = _range(params)
+        from_id, order_id = read_integer(params, "fromId"), read_integer(params, "orderId")
+        found = [
+            fill
+            for fill in self._exchange.fills
+            if fill.symbol == symbol
+            and start <= fill.time_ms <= end
+            and (from_id is None or fill.id >= from_id)
+            and (order_id is None or fill.order_id == order_id)
+        ]
+        oldest_first = from_id is not None or bool(params.get("startTime"))
+        found = found[:limit] if oldest_first else found[-limit:]
+        return [replies.own_trade(fill) for fill in found]
+
+
+def _range(params: Params) -> tuple[int, int, int]:
+    """Return first and last time (milliseconds, inclusive) and how many rows."""
+    start, end = read_integer(params, "startTime"), read_integer(params, "endTime")
+    if start is not None and end is not None and end - start > _DAY_MS:
+        raise order_refusals.more_than_a_day()
+    limit = read_integer(params, "limit")
+    rows = DEFAULT_ROWS if limit is None else min(limit, MOST_ROWS)
+    if not rows:
+        raise refusals.not_valid("limit")
+    return start or 0, end if end is not None else 1 << 62, rows

@@ -1,0 +1,103 @@
+"""API keys: what each may do, and whether a signed request is genuine and in time."""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from onetape.core.clock import Clock
+from onetape.simulator.market.clock import clock_speed
+from onetape.simulator.server import refusals
+from onetape.simulator.trading import order_refusals
+from onetape.simulator.trading.params import read_integer, require
+
+_KEY: Final = "[A-Za-z0-9_-]{1,64}"
+DEFAULT_WINDOW_MS: Final = 5_000
+MOST_WINDOW_MS: Final = 60_000
+#: How far a client's clock may be ahead.
+AHEAD_MS: Final = 1_000
+#: In a market that stands still a client's own clock runs on; only one of another age is refused.
+STANDING_MS: Final = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key of the account, as its owner would have made it."""
+
+    key: str
+    secret: str
+    reading: bool = True
+    trading: bool = True
+    """Spot trading."""
+    withdrawals: bool = False
+
+
+#: The keys of every simulator. Nothing is secret here: whoever reaches it may trade.
+DEFAULT_KEYS: Final = (
+    ApiKey("simulator", "simulator"),
+    ApiKey("reader", "reader", trading=False),
+    ApiKey("withdrawer", "withdrawer", withdrawals=True),
+)
+
+
+class KeyRing:
+    """Checks who asks, whether they may, and whether the request is signed and fresh."""
+
+    def __init__(
+        self, keys: tuple[ApiKey, ...], clock: Clock, skew_ms: Callable[[], int] = int
+    ) -> None:
+        """Take the keys, the market's time, and how far the exchange's own clock is off."""
+        self._keys = {key.key: key for key in keys}
+        self._clock = clock
+        self._skew_ms = skew_ms
+
+    def known(self, name: str | None, *, trading: bool = False) -> ApiKey:
+        """Return the key of that name.
+
+        Raises:
+            Refusal: -2014 for something that is no key, -2015 for an unknown one or one that may
+                not do this.
+        """
+        if name is None or not re.fullmatch(_KEY, name):
+            raise order_refusals.bad_key_format()
+        key = self._keys.get(name)
+        if key is None or not key.reading or (trading and not key.trading):
+            raise order_refusals.key_refused()
+        return key
+
+    def check(self, key: ApiKey, params: Mapping[str, str], signed_text: str) -> None:
+        """Check timestamp and signature of a request.
+
+        Args:
+            key: Whose.
+            params: All parameters.
+            signed_text: What the signature was made of.
+
+        Raises:
+            Refusal: -1102, -1021, -1131 or -1022.
+        """
+        require(params, "timestamp")
+        require(params, "signature")
+        self._check_time(params)
+        digest = hmac.new(key.secret.encode(), signed_text.encode(), hashlib.sha256).hexdigest()
+        if not hmac.compare_digest(digest.encode(), params["signature"].lower().encode()):
+            raise order_refusals.bad_signature()
+
+    def _check_time(self, params: Mapping[str, str]) -> None:
+        """Check the timestamp; in a market that runs faster every allowance is that much longer."""
+        window = read_integer(params, "recvWindow")
+        sent = read_integer(params, "timestamp")
+        if sent is None:
+            raise refusals.missing("timestamp")
+        window = DEFAULT_WINDOW_MS if window is None else window
+        if window > MOST_WINDOW_MS:
+            raise order_refusals.window_too_long()
+        now_ms = self._clock.now_ms() + self._skew_ms()
+        speed = clock_speed(self._clock)
+        ahead = STANDING_MS if speed == 0 else AHEAD_MS * max(speed, 1.0)
+        if sent > now_ms + ahead:
+            raise order_refusals.ahead_of_server(AHEAD_MS)
+        if speed and now_ms - sent > window * max(speed, 1.0):
+            raise order_refusals.outside_window()

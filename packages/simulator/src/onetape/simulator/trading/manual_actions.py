@@ -1,0 +1,88 @@
+"""What a person does to the account while a program trades on it."""
+
+from decimal import Decimal
+from typing import Final
+
+from onetape.simulator.market.symbols import SpotSymbol
+from onetape.simulator.server.refusals import Refusal
+from onetape.simulator.trading import order_refusals
+from onetape.simulator.trading.exchange import Exchange
+from onetape.simulator.trading.fees import BNB, in_bnb
+from onetape.simulator.trading.filters import steps_of
+from onetape.simulator.trading.money import ZERO, down
+from onetape.simulator.trading.orders import Order, OrderRequest
+from onetape.simulator.trading.trade_feed import Side
+
+#: Binance keeps this share of what dust is worth.
+DUST_FEE: Final = Decimal("0.02")
+
+
+class ManualActions:
+    """Acts on the account at the times it is told."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        """Take the exchange with the account."""
+        self._exchange = exchange
+        self._orders = 0
+
+    def deposit(self, asset: str, amount: Decimal, now_ms: int) -> None:
+        """Add to what is free."""
+        self._exchange.adjust(asset, amount, now_ms, "deposit")
+
+    def withdraw(self, asset: str, amount: Decimal, now_ms: int) -> None:
+        """Take from what is free.
+
+        Raises:
+            Refusal: not so much is free.
+        """
+        self._exchange.adjust(asset, -amount, now_ms, "withdrawal")
+
+    def trade(
+        self,
+        side: Side,
+        symbol: SpotSymbol,
+        now_ms: int,
+        *,
+        quantity: Decimal | None = None,
+        quote: Decimal | None = None,
+    ) -> Order:
+        """Send a market order as the web page does, and return it.
+
+        Raises:
+            Refusal: Binance would refuse it.
+        """
+        self._orders += 1
+        steps = 0 if quantity is None else steps_of(symbol, quantity)
+        request = OrderRequest(
+            symbol,
+            side,
+            "MARKET",
+            quantity=steps,
+            quote_quantity=quote or ZERO,
+            client_id=f"web_{self._orders:032d}",
+        )
+        return self._exchange.place(request, now_ms)
+
+    def convert_dust(self, assets: list[str], now_ms: int) -> Decimal:
+        """Turn all that is free of some assets into BNB, less the fee, and return how much came.
+
+        Raises:
+            Refusal: an asset has no price or nothing of it is free; nothing has changed.
+        """
+        exchange = self._exchange
+        exchange.settle(now_ms)
+        parts: list[tuple[str, Decimal, Decimal]] = []
+        for asset in dict.fromkeys(assets):
+            free = exchange.account.free(asset)
+            worth = in_bnb(free, asset, lambda base, quote: exchange.price_of(base, quote, now_ms))
+            if asset == BNB or worth is None:
+                raise Refusal(-9000, f"{asset} cannot be converted to BNB.")
+            if not free:
+                raise order_refusals.insufficient_balance()
+            parts.append((asset, free, down(worth * (1 - DUST_FEE))))
+        total = sum((worth for _, _, worth in parts), ZERO)
+        for asset, free, _ in parts:
+            exchange.adjust(asset, -free, now_ms, "dust conversion")
+        if total:
+            exchange.adjust(BNB, total, now_ms, "dust conversion")
+        return total

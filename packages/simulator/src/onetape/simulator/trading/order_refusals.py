@@ -1,0 +1,121 @@
+"""Binance's replies to orders and signed requests that it refuses."""
+
+from onetape.simulator.server.refusals import Refusal
+
+
+def filter_failure(name: str) -> Refusal:
+    """Return the reply to an order outside one of the market's filters."""
+    return Refusal(-1013, f"Filter failure: {name}")
+
+
+def market_closed() -> Refusal:
+    """Return the reply to an order in a market that does not trade."""
+    return Refusal(-2010, "Market is closed.")
+
+
+def insufficient_balance() -> Refusal:
+    """Return the reply to an order that the account cannot pay."""
+    return Refusal(-2010, "Account has insufficient balance for requested action.")
+
+
+def duplicate_order() -> Refusal:
+    """Return the reply to a client order id that an open order has."""
+    return Refusal(-2010, "Duplicate order sent.")
+
+
+def would_trigger() -> Refusal:
+    """Return the reply to a stop price that the market is already past."""
+    return Refusal(-2010, "Order would trigger immediately.")
+
+
+def unknown_order() -> Refusal:
+    """Return the reply to the cancellation of an order that is not open."""
+    return Refusal(-2011, "Unknown order sent.")
+
+
+def no_such_order() -> Refusal:
+    """Return the reply to a question about an order that never was."""
+    return Refusal(-2013, "Order does not exist.")
+
+
+def too_precise(parameter: str) -> Refusal:
+    """Return the reply to a number with more digits than the asset has."""
+    return Refusal(-1111, f"Parameter '{parameter}' has too much precision.")
+
+
+def not_positive(name: str) -> Refusal:
+    """Return the reply to a quantity or price of zero; `name` as in `Invalid quantity.`."""
+    return Refusal(-1013, f"Invalid {name}.")
+
+
+def not_required(parameter: str) -> Refusal:
+    """Return the reply to a parameter that this kind of order does not take."""
+    return Refusal(-1106, f"Parameter '{parameter}' sent when not required.")
+
+
+def both_missing(one: str, other: str) -> Refusal:
+    """Return the reply to a request with neither of two parameters of which it needs one."""
+    text = f"Param '{one}' or '{other}' must be sent, but both were empty/null!"
+    return Refusal(-1102, text)
+
+
+def sent_twice() -> Refusal:
+    """Return the reply to a parameter that a query or a body names more than once."""
+    return Refusal(-1101, "Duplicate values for a parameter detected.")
+
+
+def unread(read: int, sent: int) -> Refusal:
+    """Return the reply to parameters that nobody knows."""
+    text = f"Not all sent parameters were read; read '{read}' parameter(s) but was sent '{sent}'."
+    return Refusal(-1104, text)
+
+
+def invalid_side() -> Refusal:
+    """Return the reply to a side that is neither BUY nor SELL."""
+    return Refusal(-1117, "Invalid side.")
+
+
+def invalid_type() -> Refusal:
+    """Return the reply to an order type that is not offered."""
+    return Refusal(-1116, "Invalid orderType.")
+
+
+def invalid_time_in_force() -> Refusal:
+    """Return the reply to a time in force that is not offered."""
+    return Refusal(-1115, "Invalid timeInForce.")
+
+
+def ahead_of_server(allowed_ms: int) -> Refusal:
+    """Return the reply to a timestamp from the future."""
+    text = f"Timestamp for this request was {allowed_ms}ms ahead of the server's time."
+    return Refusal(-1021, text)
+
+
+def outside_window() -> Refusal:
+    """Return the reply to a request that is too old."""
+    return Refusal(-1021, "Timestamp for this request is outside of the recvWindow.")
+
+
+def window_too_long() -> Refusal:
+    """Return the reply to a recvWindow above a minute."""
+    return Refusal(-1131, "recvWindow must be less than 60000")
+
+
+def bad_signature() -> Refusal:
+    """Return the reply to a signature made with another secret or of another text."""
+    return Refusal(-1022, "Signature for this request is not valid.")
+
+
+def bad_key_format() -> Refusal:
+    """Return the reply to a missing or malformed API key."""
+    return Refusal(-2014, "API-key format invalid.", status=401)
+
+
+def key_refused() -> Refusal:
+    """Return the reply to an unknown API key, or one without the permission."""
+    return Refusal(-2015, "Invalid API-key, IP, or permissions for action.", status=401)
+
+
+def more_than_a_day() -> Refusal:
+    """Return the reply to a range of own trades or orders above 24 hours."""
+    return Refusal(-1127, "More than 24 hours between startTime and endTime.")

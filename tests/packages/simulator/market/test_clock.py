@@ -1,0 +1,32 @@
+"""The clock that waits for its driver."""
+
+import time
+
+from onetape.simulator.market.clock import PacedClock, clock_kind
+
+
+def test_it_never_passes_what_was_allowed() -> None:
+    clock = PacedClock(1_000, speed=1e9)
+    clock.allow_until(5_000)
+    time.sleep(0.01)
+    assert clock.now_ms() == 5_000
+
+
+def test_time_that_it_stood_still_is_not_made_up_for() -> None:
+    clock = PacedClock(0, speed=1.0)
+    clock.allow_until(1)
+    time.sleep(0.05)
+    clock.allow_until(10_000)
+    assert clock.now_ms() < 40
+
+
+def test_an_earlier_limit_changes_nothing() -> None:
+    clock = PacedClock(1_000, speed=1e9)
+    clock.allow_until(5_000)
+    clock.allow_until(2_000)
+    time.sleep(0.01)
+    assert clock.now_ms() == 5_000
+
+
+def test_clients_see_an_accelerated_clock() -> None:
+    assert clock_kind(PacedClock(0, speed=60.0)) == "accelerated"

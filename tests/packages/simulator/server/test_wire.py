@@ -1,0 +1,41 @@
+"""Numbers on the wire are exact decimals of eight digits."""
+
+from decimal import ROUND_DOWN, Decimal
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onetape.core.timeframes import Timeframe
+from onetape.simulator.market.bars import COLUMNS, Bars, column_of
+from onetape.simulator.market.symbols import SYMBOLS, SpotSymbol
+from onetape.simulator.server.wire import decimal_8, kline_rows
+
+EIGHT = Decimal("0.00000001")
+
+
+@given(st.integers(-(10**15), 10**15), st.integers(0, 12))
+def test_a_decimal_keeps_eight_digits_and_cuts_the_rest(value: int, digits: int) -> None:
+    exact = Decimal(value).scaleb(-digits).quantize(EIGHT, ROUND_DOWN)
+    assert Decimal(decimal_8(value, digits)) == exact
+
+
+@given(st.sampled_from(SYMBOLS), st.integers(1, 10**12), st.integers(1, 10**25))
+def test_rows_are_exact_decimals(symbol: SpotSymbol, ticks: int, value: int) -> None:
+    # A day of a recorded market may be worth more than 64 bits hold.
+    cells = dict.fromkeys(COLUMNS, ticks) | {"timestamp": 0, "quote": value}
+    bars = Bars(**{name: column_of(cell) for name, cell in cells.items()})
+    (row,) = kline_rows(symbol, Timeframe.parse("1h"), bars)
+    assert row[1] == decimal_8(ticks, symbol.price_digits)
+    assert row[5] == decimal_8(ticks, symbol.amount_digits)
+    assert row[7] == decimal_8(value, symbol.price_digits + symbol.amount_digits)
+
+
+@pytest.mark.parametrize(
+    ("timeframe", "ends"), [("1h", 3_599_999), ("1w", 604_799_999), ("1M", 2_678_399_999)]
+)
+def test_a_row_ends_a_millisecond_before_the_next_opens(timeframe: str, ends: int) -> None:
+    bars = Bars(*(np.zeros(1, dtype=np.int64) for _ in COLUMNS))
+    (row,) = kline_rows(SYMBOLS[0], Timeframe.parse(timeframe), bars)
+    assert row[6] == ends
