@@ -16,6 +16,7 @@ from trader.commands.control import (
     pause_entries,
     resume_entries,
 )
+from trader.commands.explain import explain_moment
 from trader.commands.logs import show_logs
 from trader.commands.profit import show_profit
 from trader.commands.status import show_status
@@ -63,6 +64,7 @@ app.command("trades")(list_trades)
 app.command("profit")(show_profit)
 app.command("accounts")(list_accounts)
 app.command("logs")(show_logs)
+app.command("explain")(explain_moment)
 app.command("pause")(pause_entries)
 app.command("resume")(resume_entries)
 app.command("exit")(exit_position)

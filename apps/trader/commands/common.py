@@ -67,6 +67,19 @@ def open_accounts(db: Path | None, config: Path | None, exchange: str | None) ->
     return store
 
 
+def settings_strategy(config: Path | None) -> str:
+    """Return the name of the strategy in the settings.
+
+    Raises:
+        ConfigurationError: the settings cannot be read.
+    """
+    from onetape.cli.loading import load_settings, settings_file
+    from trader.settings import TraderSettings
+
+    loaded = load_settings(TraderSettings, "trader", settings_file("trader", config), {})
+    return loaded.settings.strategy.name
+
+
 def select_accounts(
     store: "Store",
     accounts: list[str] | None,

@@ -45,6 +45,7 @@ def show_logs(
     corrections of candles, and commands of a person.
     """
     from onetape.cli.output import print_json, print_line, terminal_width
+    from onetape.core.symbols import SIMULATOR_ID
     from onetape.store.event_reading import read_controls_since, read_events
     from trader.rendering.logs import event_document, logs_text
 
@@ -58,7 +59,12 @@ def show_logs(
         events += [
             event
             for name in dict.fromkeys(one.name for one in chosen)
-            for event in read_controls_since(store, name, since_ms)
+            for event in read_controls_since(
+                store,
+                name,
+                since_ms,
+                is_simulated=any(one.exchange == SIMULATOR_ID for one in chosen),
+            )
             if event.symbol is None or event.symbol in symbols
         ]
     events.sort(key=lambda event: event.at_ms)

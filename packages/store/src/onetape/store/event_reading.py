@@ -66,7 +66,9 @@ class Event(Struct, frozen=True):
     """None: a command for every symbol of the account."""
 
 
-def read_controls_since(store: Store, account: str, since_ms: int) -> list[Event]:
+def read_controls_since(
+    store: Store, account: str, since_ms: int, *, is_simulated: bool
+) -> list[Event]:
     """Return the commands of a person for an account from a moment on, oldest first.
 
     Their times are the computer's, which are market times on every market but a simulated one.
@@ -75,10 +77,12 @@ def read_controls_since(store: Store, account: str, since_ms: int) -> list[Event
         store: The open database.
         account: Whose.
         since_ms: First moment.
+        is_simulated: Whether the account trades a simulated market.
 
     Raises:
         StoreError: the file cannot be read.
     """
+    clock = ", on this computer's clock" if is_simulated else ""
     with store.read() as connection:
         rows = connection.execute(
             "SELECT at_ms, verb, symbol, given_by, done_ms FROM controls "
@@ -92,7 +96,7 @@ def read_controls_since(store: Store, account: str, since_ms: int) -> list[Event
             "control",
             False,
             f"command {verb}{f' {symbol}' if symbol else ''} by {given_by}"
-            + (f", done {utc_text(done_ms // 1_000)}" if done_ms is not None else ""),
+            f"{clock}" + (f", done {utc_text(done_ms // 1_000)}" if done_ms is not None else ""),
             symbol,
         )
         for at_ms, verb, symbol, given_by, done_ms in rows

@@ -1,0 +1,96 @@
+"""The backtest of what an account traded: the same candles, strategy, parameters and rules."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from onetape.backtest.config import BacktestConfig, StrategyChoice
+from onetape.core.errors import OnetapeError, UsageError
+from onetape.core.folders import USER_FOLDER
+from onetape.engine import AccountConfig, ExitConfig
+from onetape.store.account_reading import StoredSession
+from onetape.store.accounts import Account
+
+
+def account_config_of(rules: Mapping[str, Any], cash: float) -> AccountConfig:
+    """Return the account that the stored rules of a session describe.
+
+    Args:
+        rules: Settings of order size, costs and exits, as `sessions.rules` has them.
+        cash: Start balance, quote currency.
+    """
+    own = {name for name in AccountConfig.__struct_fields__ if name not in ("exits", "steps")}
+    exits = {name: rules[name] for name in ExitConfig.__struct_fields__ if name in rules}
+    values = {name: value for name, value in rules.items() if name in own}
+    return msgspec.convert(
+        {**values, "cash": cash, "exits": exits}, AccountConfig, strict=False, str_keys=True
+    )
+
+
+def find_choice(session: StoredSession, names: Iterable[str | None]) -> StrategyChoice:
+    """Return the strategy of a session as it can be loaded now.
+
+    Sessions store the name that a strategy has in its code, which a file of a user may not have.
+
+    Args:
+        session: Whose strategy and parameters.
+        names: Names to try before the stored one, such as that of the settings.
+
+    Raises:
+        UsageError: none of the names loads a strategy of the session's name.
+    """
+    parameters = {
+        name: str(value) for name, value in session.parameters.items() if value is not None
+    }
+    failure: OnetapeError | None = None
+    for name in dict.fromkeys([*(one for one in names if one), session.strategy]):
+        choice = StrategyChoice(name, parameters, USER_FOLDER)
+        try:
+            if choice.load().name == session.strategy:
+                return choice
+        except OnetapeError as error:
+            failure = failure or error
+    why = "" if failure is None else f" ({failure})"
+    raise UsageError(
+        f"the strategy {session.strategy!r} of account {session.account!r} cannot be loaded by "
+        f"its name{why}; name it with --strategy, such as user/strategies/mine.py:Mine"
+    ) from failure
+
+
+def backtest_config(
+    database: Path,
+    traded: Sequence[Account],
+    session: StoredSession,
+    choice: StrategyChoice,
+    start: int,
+    end: int,
+) -> BacktestConfig:
+    """Return the configuration of a backtest of what an account traded in a range.
+
+    Args:
+        database: The file that was traded with.
+        traded: The account, one record for each symbol.
+        session: Its parameters and rules count.
+        choice: Its strategy.
+        start: Open of the first candle that is decided on, epoch seconds.
+        end: Exclusive.
+    """
+    first = traded[0]
+    most = session.rules.get("max_open_trades")
+    balance = first.start_balance
+    return BacktestConfig(
+        exchange=first.exchange,
+        symbols=tuple(one.symbol for one in traded),
+        timeframe=first.timeframe,
+        start=start,
+        end=end,
+        strategy=choice,
+        account=account_config_of(session.rules, 10_000.0 if balance is None else float(balance)),
+        max_open_trades=most if isinstance(most, int) else None,
+        allow_gaps=True,
+        check=False,
+        database=database,
+        db_flag=database,
+    )

@@ -1,0 +1,42 @@
+"""`trader explain --at TIME`: what a trader saw and did on one candle, and why."""
+
+from typing import Annotated
+
+import typer
+
+from onetape.cli import options
+from trader.commands.common import ACCOUNTS, CONFIG, open_accounts, select_accounts
+
+
+def explain_moment(
+    *,
+    at: Annotated[
+        str, typer.Option(metavar="TIME", help="Within the candle: 2024-01-31T14:00, UTC.")
+    ],
+    account: ACCOUNTS = None,
+    symbol: options.Symbols = None,
+    strategy: options.StrategyName = None,
+    exchange: options.Exchange = None,
+    db: options.Database = None,
+    config: CONFIG = None,
+    json_: options.Json = False,
+) -> None:
+    """Show what a trader saw on one candle, each check, and the order or why there was none."""
+    from onetape.cli.output import print_json, print_line
+    from onetape.cli.stdout import claim_stdout
+    from onetape.core.dates import parse_moment
+    from trader.commands.common import settings_strategy
+    from trader.commands.explanation import explain_candle
+    from trader.rendering.explain import explanation_document, explanation_text
+
+    moment = parse_moment(at, "--at")
+    strategies = (strategy, settings_strategy(config))
+    claim_stdout()
+    with open_accounts(db, config, exchange) as store, store.read():
+        chosen = select_accounts(store, account, symbol, exchange)
+        found = [explain_candle(store, one, moment, strategies) for one in chosen]
+        path = store.path
+    if json_:
+        print_json({"database": path, "candles": [explanation_document(one) for one in found]})
+        return
+    print_line("\n\n".join(explanation_text(one) for one in found))

@@ -1,0 +1,296 @@
+"""What a trader saw, decided and did on one candle, from the rows that it stored."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from onetape.core.clock import day_text, utc_text
+from onetape.core.digits import Digits
+from onetape.core.errors import DataError, OnetapeError
+from onetape.core.symbols import base_and_quote
+from onetape.core.timeframes import Timeframe
+from onetape.core.trading import Trade
+from onetape.execution.positions import position_of
+from onetape.store.account_reading import StoredSession
+from onetape.store.accounts import Account
+from onetape.store.candles import last_closed
+from onetape.store.database import Store
+from onetape.store.decision_reading import (
+    CandleRow,
+    DecisionRecord,
+    OrderRecord,
+    decided_range,
+    filled_candles,
+    read_candle,
+    read_decisions,
+    read_orders,
+    read_outages,
+    read_sessions,
+)
+from trader.commands.account_backtest import backtest_config, find_choice
+from trader.commands.account_result import read_digits, read_trades, series_of
+
+_SIGNALS: Final = {1: "BUY", -1: "SELL", 0: "HOLD"}
+
+
+class SeenRows(Struct, frozen=True):
+    """The candles that the strategy was given."""
+
+    count: int
+    first: int
+    """Open of the first one, epoch seconds."""
+
+
+class SignalNow(Struct, frozen=True):
+    """The signal of the strategy on the candles that are stored now, as a backtest has it."""
+
+    signal: str
+    reason: str
+
+
+class TradedCandle(Struct, frozen=True):
+    """What the trader of an account did on one candle."""
+
+    account: Account
+    strategy: str
+    opened: int
+    """Open of the candle, epoch seconds."""
+    closed: int
+    """Close of the candle, epoch seconds."""
+    row: CandleRow | None
+    """The candle as it is stored now; None: it is not stored."""
+    rows: SeenRows | None
+    """None where the strategy cannot be loaded."""
+    inside: list[str]
+    """Fills of this candle, in words."""
+    position: str
+    """Position at the close, in words."""
+    decisions: list[DecisionRecord]
+    """On this candle; several where several sessions decided on it."""
+    order: str
+    """The order that followed and its fill, or why there was none, in words."""
+    now: SignalNow | None
+    """None where the strategy or the candles cannot be evaluated."""
+    note: str
+    """Why the strategy is not evaluated again; empty where it is."""
+    digits: Digits
+
+    @property
+    def signal(self) -> str | None:
+        """Return the signal that was decided on; None: there was no decision."""
+        return _SIGNALS[self.decisions[-1].signal] if self.decisions else None
+
+
+def explain_candle(
+    store: Store, account: Account, moment: int, strategies: Sequence[str | None] = ()
+) -> TradedCandle:
+    """Return what the trader of an account did on the candle that a moment lies in.
+
+    Args:
+        store: The open database.
+        account: Whose, in its symbol.
+        moment: Epoch seconds.
+        strategies: Names to try to load the strategy by.
+
+    Raises:
+        DataError: the account decided on no candle near that moment.
+        StoreError: the file cannot be read.
+    """
+    timeframe = Timeframe.parse(account.timeframe)
+    opened = timeframe.floor(moment)
+    closed = timeframe.next(opened)
+    key = series_of(account)
+    with store.read():
+        _check_moment(store, account, opened)
+        sessions = read_sessions(store, account)
+        session = _session_at(sessions, closed * 1_000)
+        decisions = read_decisions(store, account, opened, closed)
+        orders = read_orders(store, account, opened, closed)
+        trades = read_trades(store, account)
+        digits = read_digits(store, account)
+        row = read_candle(store, key, opened)
+        of_decision = _session_of(sessions, decisions) or session or sessions[-1]
+        rows, now, note = _evaluate(store, account, of_decision, opened, strategies)
+        filled = filled_candles(store, account)
+        # An order is executed some moments after the candle whose price it takes.
+        before_close = [one for one in trades if filled.get(one.client_order_id, closed) <= opened]
+        order = (
+            _what_followed(decisions[-1], orders, trades, digits)
+            if decisions
+            else _why_undecided(store, account, sessions, row, opened)
+        )
+    return TradedCandle(
+        account=account,
+        strategy=of_decision.strategy,
+        opened=opened,
+        closed=closed,
+        row=row,
+        rows=rows,
+        inside=[
+            _fill_text(one, trades, digits) for one in orders if one.filled_timestamp == opened
+        ],
+        position=_position_text(before_close, account, digits),
+        decisions=decisions,
+        order=order,
+        now=now,
+        note=note,
+        digits=digits,
+    )
+
+
+def _check_moment(store: Store, account: Account, opened: int) -> None:
+    """Refuse a candle outside of those that were decided on.
+
+    Raises:
+        DataError: with the range.
+    """
+    known = decided_range(store, account)
+    if known is None:
+        raise DataError(
+            f"account {account.name!r} has decided on no candle of {account.symbol} yet; "
+            "uv run trader status shows what its trader waits for"
+        )
+    first, last = known
+    if first <= opened <= last:
+        return
+    raise DataError(
+        f"--at {day_text(opened)}: account {account.name!r} decided on the candles from "
+        f"{utc_text(first)} to {utc_text(last)} UTC of {account.symbol}; choose a moment in them"
+    )
+
+
+def _session_at(sessions: Sequence[StoredSession], moment_ms: int) -> StoredSession | None:
+    """Return the session that ran at a moment, or None."""
+    for one in reversed(sessions):
+        if one.started_ms <= moment_ms and (one.ended_ms is None or moment_ms <= one.ended_ms):
+            return one
+    return None
+
+
+def _session_of(
+    sessions: Sequence[StoredSession], decisions: Sequence[DecisionRecord]
+) -> StoredSession | None:
+    if not decisions:
+        return None
+    return next((one for one in sessions if one.session == decisions[-1].session), None)
+
+
+def _evaluate(
+    store: Store,
+    account: Account,
+    session: StoredSession,
+    opened: int,
+    strategies: Sequence[str | None],
+) -> tuple[SeenRows | None, SignalNow | None, str]:
+    """Return the rows that the strategy was given, its signal on them now, or why there is none."""
+    # NumPy, the engine and the strategies take a third of a second to load.
+    from onetape.backtest.explain import explain
+    from onetape.backtest.runner import run_backtest
+    from onetape.strategies import lookback_of
+    from onetape.strategies.window import window_size
+
+    closed = Timeframe.parse(account.timeframe).next(opened)
+    try:
+        choice = find_choice(session, strategies)
+        window = window_size(lookback_of(choice.load()))
+        seen = last_closed(store, series_of(account), window, up_to=opened)
+        rows = SeenRows(len(seen), int(seen.timestamp[0])) if len(seen) else None
+        config = backtest_config(Path(store.path), [account], session, choice, opened, closed)
+        (part,) = explain(run_backtest(config), opened)
+    except OnetapeError as error:
+        return None, None, str(error)
+    return rows, SignalNow(part.signal, part.reason), ""
+
+
+def _what_followed(
+    decision: DecisionRecord,
+    orders: Sequence[OrderRecord],
+    trades: Sequence[Trade],
+    digits: Digits,
+) -> str:
+    """Return the order of a decision and its fill, or why there was none."""
+    order = next((one for one in orders if one.decision == decision.decision), None)
+    if order is not None:
+        return _order_text(order, trades, digits)
+    if decision.signal == 0:
+        failed = decision.failed_gates.get("strategy")
+        return f"none ({failed})" if failed else "none (signal was HOLD)"
+    if decision.failed_gates:
+        name, why = next(iter(decision.failed_gates.items()))
+        return f"none, {name}: {why}"
+    if decision.action == "SELL":
+        return "none was sent: orders of any kind were forbidden; the exit is owed"
+    if decision.signal > 0:
+        return "none, a position was open already"
+    return "none, there was no position to sell"
+
+
+def _order_text(order: OrderRecord, trades: Sequence[Trade], digits: Digits) -> str:
+    """Return an order and what became of it."""
+    price = "" if order.intended_price is None else f" at {digits.price_text(order.intended_price)}"
+    head = f"{order.type.replace('_', ' ')} {order.side}, decided {_time(order.decided_ms)}{price}"
+    fills = [one for one in trades if one.client_order_id == order.client_order_id]
+    if fills:
+        done = "; ".join(_trade_text(one, digits) for one in fills)
+        return f"{head}; {done}"
+    reason = f": {order.reason}" if order.reason else ""
+    return f"{head}; {order.status}{reason}"
+
+
+def _fill_text(order: OrderRecord, trades: Sequence[Trade], digits: Digits) -> str:
+    fills = [one for one in trades if one.client_order_id == order.client_order_id]
+    reason = f" ({order.reason})" if order.reason else ""
+    return "; ".join(_trade_text(one, digits) for one in fills) + reason
+
+
+def _trade_text(trade: Trade, digits: Digits) -> str:
+    base, quote = base_and_quote(trade.symbol)
+    verb = "bought" if trade.side == "buy" else "sold"
+    return (
+        f"{verb} {digits.amount_text(trade.amount)} {base} at {digits.price_text(trade.price)} "
+        f"{quote} on {_time(trade.executed_ms)}"
+    )
+
+
+def _position_text(trades: Sequence[Trade], account: Account, digits: Digits) -> str:
+    base, quote = base_and_quote(account.symbol)
+    held = position_of(trades, base, quote)
+    if held.entry_order_id is None or held.base <= Decimal(0):
+        return "none at the close"
+    return f"{digits.amount_text(held.base)} {base} at the close"
+
+
+def _why_undecided(
+    store: Store,
+    account: Account,
+    sessions: Sequence[StoredSession],
+    row: CandleRow | None,
+    opened: int,
+) -> str:
+    """Return why there is no decision on a candle between others."""
+    timeframe = Timeframe.parse(account.timeframe)
+    start_ms, end_ms = opened * 1_000, timeframe.next(opened) * 1_000
+    if row is None:
+        return "no decision: the candle is not stored; uv run backfiller verify says why"
+    if _session_at(sessions, end_ms) is None:
+        before = [one for one in sessions if one.started_ms <= end_ms]
+        ended = before[-1] if before else None
+        if ended is None or ended.ended_ms is None:
+            return "no decision: no session ran when it closed"
+        return (
+            "no decision: no session ran when it closed; the one before ended "
+            f"{_time(ended.ended_ms)} ({ended.end_reason or 'an error'})"
+        )
+    outages = read_outages(store, account, start_ms, end_ms + timeframe.seconds * 1_000)
+    if outages:
+        from_ms, to_ms, reason = outages[0]
+        until = "still going on" if to_ms is None else f"until {_time(to_ms)}"
+        return f"no decision: outage from {_time(from_ms)}, {until}: {reason}"
+    return "no decision: the trader could not decide; uv run trader logs --problems says why"
+
+
+def _time(moment_ms: int) -> str:
+    return utc_text(moment_ms // 1_000)

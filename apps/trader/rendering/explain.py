@@ -1,0 +1,116 @@
+"""Render what a trader did on one candle as text and as a JSON document."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from msgspec.structs import asdict
+
+from onetape.backtest.candle_text import candle_text, indicators_text
+from onetape.core.clock import utc_text
+from onetape.core.words import counted
+from onetape.store.decision_reading import CandleRow, DecisionRecord
+from trader.commands.explanation import TradedCandle
+
+_SIGNALS: Final = {1: "BUY", -1: "SELL", 0: "HOLD"}
+_SOURCES: Final = {
+    "rest": "read over REST",
+    "ws": "from the stream",
+    "import": "imported from a file",
+    "resample": "built from candles of a lower timeframe",
+    None: "written by plain SQL",
+}
+
+
+def explanation_text(found: TradedCandle) -> str:
+    """Return what a trader did on one candle, for a terminal."""
+    account = found.account
+    series = f"{account.exchange} {account.symbol} {account.timeframe}"
+    lines = [
+        f"{found.strategy} on {series}, candle {utc_text(found.opened)} to "
+        f"{utc_text(found.closed)} UTC, account {account.name}",
+        f"candle:     {_candle(found)}",
+        f"rows seen:  {_rows(found)}",
+        *(f"inside it:  {text}" for text in found.inside),
+    ]
+    for decision in found.decisions:
+        lines += [
+            f"indicators: {indicators_text(decision.indicators)}",
+            f"signal:     {_SIGNALS[decision.signal]}, decided {_time(decision.decided_ms)}",
+            f"checks:     {_gates(decision)}",
+        ]
+        if decision.corrected_ms is not None:
+            result = decision.correction or "not evaluated again yet"
+            lines.append(f"corrected:  {_time(decision.corrected_ms)}: {result}")
+    lines += [
+        f"position:   {found.position}",
+        f"order:      {found.order}",
+        f"backtest:   {_backtest(found)}",
+    ]
+    return "\n".join(lines)
+
+
+def explanation_document(found: TradedCandle) -> dict[str, Any]:
+    """Return what a trader did on one candle, for --json."""
+    account, row = found.account, found.row
+    return {
+        "account": account.name,
+        "exchange": account.exchange,
+        "symbol": account.symbol,
+        "timeframe": account.timeframe,
+        "strategy": found.strategy,
+        "opened": found.opened,
+        "closed": found.closed,
+        "candle": None
+        if row is None
+        else {**row.candle._asdict(), "closed": row.closed, "source": row.source},
+        "rows_seen": found.rows,
+        "inside": found.inside,
+        "decisions": [{**asdict(one), "signal": _SIGNALS[one.signal]} for one in found.decisions],
+        "position": found.position,
+        "order": found.order,
+        "signal_now": found.now,
+        "note": found.note or None,
+    }
+
+
+def _candle(found: TradedCandle) -> str:
+    row = found.row
+    if row is None:
+        return "not stored"
+    text = candle_text(row.candle._asdict(), found.digits)
+    return f"{text}; {_origin(row)}"
+
+
+def _origin(row: CandleRow) -> str:
+    source = _SOURCES.get(row.source, row.source or "")
+    return source if row.closed == 1 else f"{source}, not closed"
+
+
+def _rows(found: TradedCandle) -> str:
+    rows = found.rows
+    if rows is None:
+        return "unknown"
+    return f"{counted(rows.count, 'closed candle')}, the first of {utc_text(rows.first)}"
+
+
+def _gates(decision: DecisionRecord) -> str:
+    """Return each check; those that passed by name, the others with their reason."""
+    passed = [name for name, text in decision.gates.items() if text == "ok"]
+    failed = [f"{name}: {text}" for name, text in decision.failed_gates.items()]
+    parts = [*failed, *([f"passed: {', '.join(passed)}"] if passed else [])]
+    return "; ".join(parts) or "none"
+
+
+def _backtest(found: TradedCandle) -> str:
+    now = found.now
+    if now is None:
+        return f"not evaluated: {found.note}"
+    reason = f" ({now.reason})" if now.reason else ""
+    if found.signal is None:
+        return f"signal {now.signal}{reason}"
+    verdict = "as decided" if now.signal == found.signal else f"the decision was {found.signal}"
+    return f"signal {now.signal}{reason}, {verdict}"
+
+
+def _time(moment_ms: int) -> str:
+    return f"{datetime.fromtimestamp(moment_ms / 1_000, tz=UTC):%Y-%m-%d %H:%M:%S}"

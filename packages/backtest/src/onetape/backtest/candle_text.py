@@ -1,0 +1,27 @@
+"""Words for what a strategy saw on one candle, for `backtester explain` and `trader explain`."""
+
+from collections.abc import Mapping
+
+from onetape.core.digits import Digits, number_text
+
+
+def candle_text(candle: Mapping[str, float], digits: Digits) -> str:
+    """Return prices and volume of a candle in words.
+
+    Args:
+        candle: Open, high, low, close and volume, by these names.
+        digits: Decimals of prices.
+    """
+    prices = ", ".join(
+        f"{name} {digits.price_text(candle[name])}" for name in ("open", "high", "low", "close")
+    )
+    return f"{prices}, volume {number_text(candle['volume'], commas=True)}"
+
+
+def indicators_text(indicators: Mapping[str, float | None]) -> str:
+    """Return indicator values in words; one without a value is unknown."""
+    seen = ", ".join(
+        f"{name} {'unknown' if value is None else number_text(value, commas=True)}"
+        for name, value in indicators.items()
+    )
+    return seen or "none"

@@ -1,0 +1,215 @@
+"""Read what traders decided on single candles, and which orders followed.
+
+Times of candles are epoch SECONDS; others are epoch milliseconds.
+"""
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from msgspec import Struct
+
+from onetape.core.candles import Candle, SeriesKey
+from onetape.core.trading import Side
+from onetape.store.account_reading import StoredSession
+from onetape.store.accounts import Account
+from onetape.store.database import Store
+
+_SESSIONS: Final = (
+    "session IN (SELECT session FROM sessions WHERE account = ? AND mode = ? AND exchange = ? "
+    "AND symbol = ? AND timeframe = ?)"
+)
+
+
+class DecisionRecord(Struct, frozen=True):
+    """A decision on one closed candle, with what became of it later."""
+
+    decision: str
+    session: str
+    timestamp: int
+    """Open of the candle."""
+    signal: int
+    """1 BUY, -1 SELL, 0 HOLD."""
+    indicators: Mapping[str, float | None]
+    gates: Mapping[str, str]
+    """Each check of an order with its verdict: `ok`, or why not."""
+    action: str
+    decided_ms: int
+    corrected_ms: int | None
+    """When the candles that it rests on were corrected; None: they were not."""
+    correction: str | None
+    """Result of the evaluation on the corrected candles, in words."""
+
+    @property
+    def failed_gates(self) -> dict[str, str]:
+        """Return the gates that are not `ok`, with their reasons."""
+        return {name: text for name, text in self.gates.items() if text != "ok"}
+
+
+class OrderRecord(Struct, frozen=True):
+    """An order with its result."""
+
+    client_order_id: str
+    side: Side
+    type: str
+    status: str
+    reason: str
+    decision: str | None
+    signal_timestamp: int | None
+    """Open of the candle that gave the signal or reached the level."""
+    filled_timestamp: int | None
+    """Open of the candle that filled the order."""
+    decided_ms: int
+    intended_price: Decimal | None
+    entry_order_id: str | None
+    """Of an order to sell: the order that opened the position."""
+
+
+class CandleRow(Struct, frozen=True):
+    """A stored candle, and where its values come from."""
+
+    candle: Candle
+    closed: int | None
+    source: str | None
+    """rest, ws, import or resample; None: plain SQL."""
+
+
+def read_decisions(store: Store, account: Account, start: int, end: int) -> list[DecisionRecord]:
+    """Return the decisions of an account and its series on the candles of a range, oldest first.
+
+    Args:
+        store: The open database.
+        account: Whose.
+        start: Open of the first candle.
+        end: Exclusive.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT decision, session, timestamp, signal, indicators, gates, action, decided_ms, "
+            f"corrected_ms, correction FROM decisions WHERE {_SESSIONS} "
+            "AND timestamp >= ? AND timestamp < ? ORDER BY timestamp, decided_ms",
+            (*_names(account), start, end),
+        ).fetchall()
+    values: list[list[Any]] = [
+        [*row[:4], json.loads(row[4]), json.loads(row[5]), *row[6:]] for row in rows
+    ]
+    return [DecisionRecord(*one) for one in values]
+
+
+def decided_range(store: Store, account: Account) -> tuple[int, int] | None:
+    """Return the first and the last candle that was decided on; None where there is none.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        first, last = connection.execute(
+            f"SELECT min(timestamp), max(timestamp) FROM decisions WHERE {_SESSIONS}",
+            _names(account),
+        ).fetchall()[0]
+    return None if first is None else (first, last)
+
+
+def read_orders(store: Store, account: Account, start: int, end: int) -> list[OrderRecord]:
+    """Return the orders whose signal or fill lies in a range of candles, by time of decision.
+
+    Args:
+        store: The open database.
+        account: Whose, in its symbol.
+        start: Open of the first candle.
+        end: Exclusive.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT client_order_id, side, type, status, reason, decision, signal_timestamp, "
+            "filled_timestamp, decided_ms, intended_price, entry_order_id FROM orders "
+            "WHERE account = ? AND mode = ? AND exchange = ? AND symbol = ? AND timeframe = ? "
+            "AND (signal_timestamp >= ?6 AND signal_timestamp < ?7 "
+            "OR filled_timestamp >= ?6 AND filled_timestamp < ?7) ORDER BY decided_ms",
+            (*_names(account), start, end),
+        ).fetchall()
+    values: list[list[Any]] = [[*row[:9], _decimal(row[9]), row[10]] for row in rows]
+    return [OrderRecord(*one) for one in values]
+
+
+def filled_candles(store: Store, account: Account) -> dict[str, int]:
+    """Return the open of the candle that filled each order of an account in its symbol.
+
+    Returns:
+        By client order id; orders without a fill are left out.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT client_order_id, filled_timestamp FROM orders WHERE account = ? AND mode = ? "
+            "AND exchange = ? AND symbol = ? AND timeframe = ? AND filled_timestamp IS NOT NULL",
+            _names(account),
+        ).fetchall()
+    return dict(rows)
+
+
+def read_sessions(store: Store, account: Account) -> list[StoredSession]:
+    """Return the sessions of an account in its series, oldest first.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT session, account, mode, strategy, parameters, ifnull(rules, '{}'), "
+            "started_ms, ended_ms, end_reason FROM sessions WHERE account = ? AND mode = ? "
+            "AND exchange = ? AND symbol = ? AND timeframe = ? ORDER BY started_ms, session",
+            _names(account),
+        ).fetchall()
+    values: list[list[Any]] = [
+        [*row[:4], json.loads(row[4]), json.loads(row[5]), *row[6:]] for row in rows
+    ]
+    return [StoredSession(*one) for one in values]
+
+
+def read_outages(
+    store: Store, account: Account, start_ms: int, end_ms: int
+) -> list[tuple[int, int | None, str]]:
+    """Return start, end (None: still going on) and reason of the outages in a span of time.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        return connection.execute(
+            f"SELECT from_ms, to_ms, reason FROM data_outages WHERE {_SESSIONS} "
+            "AND from_ms < ? AND ifnull(to_ms, ?) > ? ORDER BY from_ms",
+            (*_names(account), end_ms, end_ms, start_ms),
+        ).fetchall()
+
+
+def read_candle(store: Store, key: SeriesKey, timestamp: int) -> CandleRow | None:
+    """Return a stored candle and where its values come from; None where it is not stored.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT timestamp, open, high, low, close, volume, closed, source FROM ohlcv_data "
+            "WHERE exchange = ? AND symbol = ? AND timeframe = ? AND timestamp = ?",
+            (*key.names, timestamp),
+        ).fetchall()
+    return CandleRow(Candle(*rows[0][:6]), rows[0][6], rows[0][7]) if rows else None
+
+
+def _names(account: Account) -> tuple[str, str, str, str, str]:
+    return account.name, account.mode, account.exchange, account.symbol, account.timeframe
+
+
+def _decimal(text: Any) -> Decimal | None:
+    return None if text is None else Decimal(text)
