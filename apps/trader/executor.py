@@ -6,6 +6,8 @@ are sums of the stored trades. A market order on paper fills at the open of the 
 trading rules name, which is what the backtester does.
 """
 
+from collections.abc import Sequence
+
 from onetape.core.candles import Candle
 from onetape.core.clock import utc_text
 from onetape.core.digits import number_text
@@ -75,6 +77,7 @@ class Executor:
         """
         self._job = job
         self._fence = fence
+        self._where = "on paper"
         self._open: TrackedOrder | None = None
         self._known_waiting: str | None = None
         """Client order id of the order whose waiting was printed."""
@@ -340,11 +343,44 @@ class Executor:
         current = self._open
         if current is None:
             return
-        order, state = current.order, current.state
         reports = [one.event for one in self._broker.events()]
+        try:
+            self._open = self._store_events(
+                current, [*own, *reports], now_ms, source=self._broker.name, row=row, note=note
+            )
+        except BaseException:
+            # Nothing of it is stored: the order is as before, and the events come again.
+            self._broker = PaperExchange([current.order.client_order_id])
+            raise
+
+    def _store_events(
+        self,
+        current: TrackedOrder,
+        events: Sequence[OrderEvent],
+        now_ms: int,
+        *,
+        source: str,
+        row: Candle | None = None,
+        note: str = "",
+        sent_ms: int | None = None,
+        is_owed_on: bool = False,
+    ) -> TrackedOrder | None:
+        """Store events of an order and what follows from them; return None once it is settled.
+
+        Args:
+            current: The order before the events.
+            events: Oldest first.
+            now_ms: Market time.
+            source: Where they came from.
+            row: The candle that fills the order; None where a fill says when it was executed.
+            note: Added to the reason of the order.
+            sent_ms: When the request was sent; None: not now.
+            is_owed_on: Whether an exit that was refused is still owed.
+        """
+        order, state = current.order, current.state
         trades: list[Trade] = []
         is_settled = False
-        for event in (*own, *reports):
+        for event in events:
             state, effects = advance(state, event)
             trades += [
                 self._trade(order, effect.fill, now_ms, row)
@@ -354,13 +390,13 @@ class Executor:
             is_settled = is_settled or Settled() in effects
         refusals = [
             event.reason
-            for event in reports
+            for event in events
             if isinstance(event, StatusReport) and event.status == "rejected"
         ]
-        events = tuple((kind_of(event), to_json(event)) for event in (*own, *reports))
+        filled = row.timestamp if row is not None else self._candle_of(trades)
         change = OrderChange(
             client_order_id=order.client_order_id,
-            events=events,
+            events=tuple((kind_of(event), to_json(event)) for event in events),
             number=current.events,
             before=current.state.status,
             status=state.status,
@@ -369,24 +405,26 @@ class Executor:
             is_cancel_requested=state.is_cancel_requested,
             exchange_order_id=state.exchange_order_id,
             at_ms=now_ms,
-            source=self._broker.name,
+            source=source,
             is_settled=is_settled,
             trades=tuple(trades),
-            filled_timestamp=row.timestamp if row is not None and trades else None,
+            filled_timestamp=filled if trades else None,
             note="; ".join(text for text in (note, *refusals) if text),
-            obligation_end=_obligation_end(state, is_settled=is_settled, refusals=refusals),
+            obligation_end=_obligation_end(
+                state, is_settled=is_settled, refusals=[] if is_owed_on else refusals
+            ),
+            sent_ms=sent_ms,
+            ordered_amount=order.ordered_amount,
         )
-        try:
-            store_change(self._job.store, change, self._fence)
-        except BaseException:
-            # Nothing of it is stored: the order is as before, and the events come again.
-            self._broker = PaperExchange([order.client_order_id])
-            raise
-        self._trades += trades
-        self._position = self._position_now()
-        self._open = (
-            None if is_settled else TrackedOrder(order, state, current.events + len(events))
-        )
+        store_change(self._job.store, change, self._fence)
+        if trades:
+            self._trades = sorted([*self._trades, *trades], key=lambda trade: trade.executed_ms)
+            self._position = self._position_now()
+        return None if is_settled else TrackedOrder(order, state, current.events + len(events))
+
+    def _candle_of(self, trades: list[Trade]) -> int | None:
+        """Return the candle in which the first of some trades was executed, epoch seconds."""
+        return self._job.timeframe.floor(trades[0].executed_ms // 1_000) if trades else None
 
     def _position_now(self) -> Position:
         market = self._job.market
@@ -396,6 +434,7 @@ class Executor:
         opened_ms = 0 if row is None else row.timestamp * 1_000
         # Trades are added up in the order of these times, and a clock may be set back.
         last_ms = max((trade.executed_ms for trade in self._trades[-1:]), default=0)
+        executed_ms = fill.executed_ms or max(now_ms, opened_ms, last_ms)
         return Trade(
             exchange=order.exchange,
             symbol=order.symbol,
@@ -409,7 +448,7 @@ class Executor:
             amount=fill.amount,
             fee=fill.fee,
             fee_currency=fill.fee_currency,
-            executed_ms=max(now_ms, opened_ms, last_ms),
+            executed_ms=executed_ms,
             least_amount=least_amount(self._job.market.steps) if order.side == "sell" else None,
         )
 
@@ -418,7 +457,7 @@ class Executor:
         verb = "bought" if trade.side == "buy" else "sold"
         return (
             f"{verb} {job.digits.amount_text(trade.amount)} {job.market.base} at "
-            f"{job.digits.price_text(trade.price)} {job.market.quote} on paper, fee "
+            f"{job.digits.price_text(trade.price)} {job.market.quote} {self._where}, fee "
             f"{number_text(float(trade.fee), commas=True)} {trade.fee_currency}"
         )
 
