@@ -82,6 +82,10 @@ paper: ## Trade a month on paper, on a stepped clock, and compare it with the ba
 exit-kills: ## Kill a trader 20 times before and after each commit of an order
 	ONETAPE_POINT_STRIKES=20 uv run pytest -q --dist=load tests/apps/trader/test_commit_points.py
 
+.PHONY: answers
+answers: ## Read 100,000 fuzzed answers to orders, cancels and look-ups
+	ONETAPE_FUZZED_ANSWERS=100000 uv run pytest -q tests/packages/exchange/test_fuzzed_answers.py
+
 .PHONY: kills
 kills: ## Kill the backfiller 200 times and compare what it stored
 	ONETAPE_KILLS=200 uv run pytest -q tests/apps/backfiller/test_kills.py

@@ -1,0 +1,235 @@
+"""What a send, a cancel or a look-up has come to: the only reader of their answers and errors.
+
+accepted    the exchange has the order, under an id of its own
+refused     the exchange, or CCXT before the send, has proven that nothing was done
+unknown     everything else: the order may exist or not, and is looked up; never sent again
+"""
+
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+import ccxt
+from msgspec import Struct
+
+from onetape.core.printable import printable
+from onetape.exchange.order_calls import CcxtCall
+from onetape.exchange.refusals import Refused, document_of, refusal_in, says_no_such_order
+from onetape.exchange.request_tap import CallResult, RequestRecord
+
+_LONGEST_REASON: Final = 160
+#: An address may hold a signature.
+_ADDRESS: Final = re.compile(r"\S*://\S*|\S*signature=\S*")
+#: Where CCXT's rows repeat our client order id; the answer to a cancel has an id of its own.
+_OUR_IDS: Final = (
+    "clientOrderId", "origClientOrderId", "cl_ord_id", "clOrdId", "algoClOrdId", "orderLinkId",
+    "client_order_id",
+)  # fmt: skip
+
+
+#: Last names of places where an answer has a table by id instead of a list.
+_TABLES: Final = (("open",), ("closed",), ("trades",))
+
+
+class Accepted(Struct, frozen=True):
+    """The exchange has the order, or had it."""
+
+    row: Mapping[str, Any]
+    """As CCXT has read it; its numbers may be missing."""
+    exchange_order_id: str
+
+    @property
+    def has_status(self) -> bool:
+        """Return whether the answer says what has become of the order; otherwise look it up."""
+        return self.row.get("status") in ("open", "closed", "canceled", "expired", "rejected")
+
+
+class Unknown(Struct, frozen=True):
+    """The answer proves nothing."""
+
+    reason: str
+    """One line without addresses, so without signatures."""
+
+
+class Absent(Struct, frozen=True):
+    """The exchange has answered completely, and has no such order at this moment."""
+
+
+def read_send(
+    exchange: str, result: CallResult, client_order_id: str
+) -> Accepted | Refused | Unknown:
+    """Return what has become of an order that was sent.
+
+    Args:
+        exchange: CCXT exchange id, or `simulator`.
+        result: Of the call that sent it.
+        client_order_id: Of the order.
+    """
+    if result.error is not None:
+        return failure_of(exchange, result.error, result.record)
+    # CCXT reads an order without an id out of some errors that come with status 200.
+    refused = refusal_in(exchange, result.record.status, result.record.body)
+    row = _row(result.value)
+    if row is None or not _id_of(row):
+        return refused or Unknown("the answer holds no order")
+    if not _is_ours(row, client_order_id):
+        return Unknown("the answer is about another order")
+    return Accepted(row, _id_of(row))
+
+
+def read_cancel(
+    exchange: str, result: CallResult, client_order_id: str
+) -> Accepted | Refused | Unknown:
+    """Return what has become of a cancel; where it is no `Accepted` with a status, look up.
+
+    Args:
+        exchange: CCXT exchange id, or `simulator`.
+        result: Of the call that asked for it.
+        client_order_id: Of the order.
+    """
+    return read_send(exchange, result, client_order_id)
+
+
+def read_look_up(
+    exchange: str, calls: Sequence[CcxtCall], results: Sequence[CallResult], client_order_id: str
+) -> Accepted | Absent | Unknown:
+    """Return what a look-up has found.
+
+    Args:
+        exchange: CCXT exchange id, or `simulator`.
+        calls: Of the look-up.
+        results: Of these calls, in their order; after an order was found the others may be missing.
+        client_order_id: Of the order.
+    """
+    doubts: list[Unknown] = []
+    for call, result in zip(calls, results, strict=False):
+        found = _found(exchange, call, result, client_order_id)
+        if isinstance(found, Accepted):
+            return found
+        if isinstance(found, Unknown):
+            doubts.append(found)
+    if doubts:
+        return doubts[0]
+    return Absent() if len(results) == len(calls) > 0 else Unknown("not all lists were read")
+
+
+def read_list(call: CcxtCall, result: CallResult) -> list[Mapping[str, Any]] | Unknown:
+    """Return the rows of a list, or why the answer is not a complete list.
+
+    CCXT reads HTML, a cut body and an error alike as an empty list.
+
+    Args:
+        call: With the place of the list in the answer.
+        result: Of that call.
+    """
+    if result.error is not None:
+        return Unknown(reason_of(result.error, result.record))
+    if not _has_list(result.record, call.list_path or ()):
+        return Unknown("the answer holds no list")
+    rows = [_row(row) for row in cast("list[Any]", result.value or [])]
+    if None in rows:
+        return Unknown("the list holds something else")
+    return [row for row in rows if row is not None]
+
+
+def failure_of(exchange: str, error: BaseException, record: RequestRecord) -> Refused | Unknown:
+    """Return what is known of a request whose call has raised.
+
+    Args:
+        exchange: CCXT exchange id, or `simulator`.
+        error: As CCXT, or anything below it, has raised it.
+        record: What became of the HTTP request.
+    """
+    refused = refusal_in(exchange, record.status, record.body)
+    if refused is not None:
+        return refused
+    reason = reason_of(error, record)
+    if not record.is_sent and isinstance(error, ccxt.BaseError):
+        return Refused("not sent", reason)
+    if record.status is None and record.http_method == "POST" and _is_unconnected(error):
+        # aiohttp repeats a GET or DELETE by itself, so only a POST has certainly not arrived.
+        return Refused("not sent", reason)
+    return Unknown(reason)
+
+
+def reason_of(error: BaseException, record: RequestRecord) -> str:
+    """Return why a call has failed, in one line without addresses."""
+    status = "" if record.status is None else f"HTTP {record.status}, "
+    text = _ADDRESS.sub("", str(error)) if record.status is None else ""
+    text = printable(" ".join(text.split()))[:_LONGEST_REASON]
+    return f"{status}{type(error).__name__}{f': {text}' if text else ''}"
+
+
+def _found(
+    exchange: str, call: CcxtCall, result: CallResult, client_order_id: str
+) -> Accepted | Absent | Unknown:
+    record = result.record
+    if call.list_path is None:
+        if result.error is not None:
+            if says_no_such_order(exchange, record.status, record.body):
+                return Absent()
+            return Unknown(reason_of(result.error, record))
+        row = _row(result.value)
+        if row is None or not _id_of(row) or not _is_ours(row, client_order_id):
+            return Unknown("the answer holds no order, or another one")
+        return Accepted(row, _id_of(row))
+    rows = read_list(call, result)
+    if isinstance(rows, Unknown):
+        return rows
+    ours = [row for row in rows if client_order_id in _ids_in(row)]
+    if ours:
+        return Accepted(ours[0], _id_of(ours[0])) if _id_of(ours[0]) else Unknown("no order id")
+    # CCXT leaves rows out whose market it does not recognise.
+    return Unknown("CCXT left the order out") if client_order_id in record.body else Absent()
+
+
+def _row(value: object) -> Mapping[str, Any] | None:
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else None
+
+
+def _row_or_empty(value: object) -> Mapping[str, Any]:
+    return _row(value) or {}
+
+
+def _id_of(row: Mapping[str, Any]) -> str:
+    found = row.get("id")
+    return str(found) if isinstance(found, str | int) and not isinstance(found, bool) else ""
+
+
+def _ids_in(row: Mapping[str, Any]) -> set[str]:
+    info = _row_or_empty(row.get("info"))
+    found = [row.get("clientOrderId"), *(info.get(name) for name in _OUR_IDS)]
+    return {one for one in found if isinstance(one, str) and one}
+
+
+def _is_ours(row: Mapping[str, Any], client_order_id: str) -> bool:
+    """Return whether a row names our id, or none."""
+    found = _ids_in(row)
+    return not found or client_order_id in found
+
+
+def _has_list(record: RequestRecord, path: tuple[str, ...]) -> bool:
+    if record.status != 200:
+        return False
+    document: Any = document_of(record.body)
+    place = document
+    for name in path:
+        place = _row_or_empty(place).get(name)
+    if not isinstance(place, dict if path[-1:] in _TABLES else list):
+        return False
+    # Coinbase says that there is more; Kraken counts what it has.
+    count = _row_or_empty(_row_or_empty(document).get("result")).get("count")
+    is_cut = isinstance(count, int) and count > len(cast("list[Any]", place))
+    return not is_cut and _row_or_empty(document).get("has_next") is not True
+
+
+def _is_unconnected(error: BaseException) -> bool:
+    """Return whether the connection was never there, so that nothing can have been sent."""
+    link: BaseException | None = error
+    while link is not None:
+        names = {kind.__name__ for kind in type(link).__mro__}
+        if isinstance(link, socket.gaierror) or "ClientConnectorError" in names:
+            return True
+        link = link.__cause__ or link.__context__
+    return False

@@ -1,0 +1,244 @@
+"""Error answers of exchanges that prove that a private request was not carried out.
+
+An order is refused only where the exchange's own program says so with a code that leaves no doubt.
+A page of HTML, an unknown code, a duplicate id, an error of the server: all of these prove nothing.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, Literal, NamedTuple, cast
+
+from msgspec import Struct
+
+from onetape.core.printable import printable
+from onetape.core.symbols import SIMULATOR_ID
+
+#: Why an exchange has refused a request.
+RefusalKind = Literal[
+    "late", "funds", "rules", "key", "rate", "market", "no such order", "not sent", "other"
+]
+_LONGEST_MESSAGE: Final = 160
+
+
+class Refused(Struct, frozen=True):
+    """The request has had no effect and will have none."""
+
+    kind: RefusalKind
+    reason: str
+    """In the exchange's words, one line."""
+    code: str = ""
+    """The exchange's code."""
+
+
+class _Error(NamedTuple):
+    code: str
+    message: str
+
+
+class _Codes(Struct, frozen=True):
+    """Codes of one exchange that leave no doubt, each with its kind."""
+
+    kinds: Mapping[str, RefusalKind]
+    ranges: tuple[tuple[int, int, RefusalKind], ...] = ()
+    """First and last code, both included."""
+    doubtful: frozenset[str] = frozenset()
+    """Inside of the ranges, and proving nothing."""
+    statuses: range = range(200, 500)
+    """HTTP statuses with which an error may come."""
+
+
+#: A request may have been carried out although one of these came with an error.
+_DOUBTFUL_STATUSES: Final = frozenset({408, 409})
+#: An order of this id exists: it may be ours.
+_DUPLICATE: Final = ("uplicate", "already exist", "not unique")
+#: What the message says where one code has several meanings.
+_MESSAGES: Final[tuple[tuple[str, RefusalKind], ...]] = (
+    ("nsufficient", "funds"), ("arket is closed", "market"), ("not permitted", "market"),
+    ("nvalid nonce", "late"), ("eadline", "late"), ("ate limit", "rate"), ("nvalid key", "key"),
+    ("nvalid signature", "key"), ("ermission denied", "key"), ("nknown order", "no such order"),
+)  # fmt: skip
+_CODES: Final = {
+    "binance": _Codes(
+        {
+            "-1002": "key", "-1003": "rate", "-1013": "rules", "-1014": "rules", "-1015": "rate",
+            "-1020": "rules", "-1021": "late", "-1022": "key", "-2010": "other",
+            "-2011": "no such order", "-2014": "key", "-2015": "key", "-2016": "market",
+        },
+        ranges=((-1199, -1100, "rules"),),
+        # -1013 and the like come with 400, rate limits with 418 and 429.
+        statuses=range(400, 500),
+    ),
+    "okx": _Codes(
+        {
+            "50011": "rate", "50061": "rate", "50102": "late", "51008": "funds",
+            "51400": "no such order", "51401": "no such order", "51402": "no such order",
+            "51603": "no such order",
+        },
+        ranges=((50100, 50120, "key"), (51000, 51148, "rules")),
+        doubtful=frozenset({"51016", "51065"}),
+    ),
+    "bybit": _Codes(
+        {
+            "10001": "rules", "10002": "late", "10003": "key", "10004": "key", "10005": "key",
+            "10006": "rate", "10010": "key", "10018": "rate", "110001": "no such order",
+            "170131": "funds", "170213": "no such order", "170222": "rate", "170033": "funds",
+        },
+        ranges=((170115, 170145, "rules"), (170190, 170210, "rules")),
+        doubtful=frozenset({"170141"}),
+    ),
+    # Kraken's codes are texts; these are their beginnings.
+    "kraken": _Codes(
+        {
+            "EOrder:Insufficient funds": "funds", "EOrder:Unknown order": "no such order",
+            "EOrder:Invalid": "rules", "EOrder:Order minimum not met": "rules",
+            "EOrder:Cost minimum not met": "rules", "EOrder:Tick size check failed": "rules",
+            "EOrder:Rate limit exceeded": "rate", "EOrder:Orders limit exceeded": "rules",
+            "EOrder:Cannot open": "rules", "EGeneral:Invalid arguments": "rules",
+            "EGeneral:Permission denied": "key", "EGeneral:Too many requests": "rate",
+            "EGeneral:Temporary lockout": "rate", "EAPI:Invalid key": "key",
+            "EAPI:Invalid signature": "key", "EAPI:Invalid nonce": "late",
+            "EAPI:Rate limit exceeded": "rate", "EService:Deadline elapsed": "late",
+            "EService:Market in cancel_only mode": "market", "EQuery:Unknown asset pair": "market",
+        },
+    ),
+    "coinbase": _Codes(
+        {
+            "INSUFFICIENT_FUND": "funds", "INVALID_LIMIT_PRICE_POST_ONLY": "rules",
+            "INVALID_LIMIT_PRICE": "rules", "INVALID_PRICE_PRECISION": "rules",
+            "INVALID_SIZE_PRECISION": "rules", "UNSUPPORTED_ORDER_CONFIGURATION": "rules",
+            "INVALID_SIDE": "rules", "INVALID_NO_LIQUIDITY": "market", "ORDER_ENTRY_DISABLED":
+            "market", "INELIGIBLE_PAIR": "market", "UNAUTHENTICATED": "key", "unauthorized": "key",
+            "PERMISSION_DENIED": "key", "RESOURCE_EXHAUSTED": "rate", "rate_limit_exceeded": "rate",
+            "UNKNOWN_CANCEL_ORDER": "no such order",
+        },
+    ),
+}  # fmt: skip
+
+
+def refusal_in(exchange: str, status: int | None, body: str) -> Refused | None:
+    """Return the refusal that an answer proves, or None where it proves nothing.
+
+    Args:
+        exchange: CCXT exchange id, or `simulator`.
+        status: HTTP status; None: there was no answer.
+        body: Of the answer.
+    """
+    name = "binance" if exchange == SIMULATOR_ID else exchange
+    codes = _CODES.get(name)
+    if codes is None or status not in codes.statuses or status in _DOUBTFUL_STATUSES:
+        return None
+    errors = list(_errors_in(name, document_of(body)))
+    judged = [_judged(codes, error) for error in errors]
+    return judged[0] if judged and all(one is not None for one in judged) else None
+
+
+def says_no_such_order(exchange: str, status: int | None, body: str) -> bool:
+    """Return whether an answer to a look-up says that there is no such order."""
+    name = "binance" if exchange == SIMULATOR_ID else exchange
+    if name == "binance":
+        errors = list(_errors_in(name, document_of(body)))
+        return status == 400 and [one.code for one in errors] == ["-2013"]
+    found = refusal_in(exchange, status, body)
+    return found is not None and found.kind == "no such order"
+
+
+def document_of(body: str) -> Any:
+    """Return the document of a body, or None where it is no JSON."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _judged(codes: _Codes, error: _Error) -> Refused | None:
+    text = f"{error.code} {error.message}"
+    if any(word in text for word in _DUPLICATE) or error.code in codes.doubtful:
+        return None
+    kind = codes.kinds.get(error.code) or _prefixed(codes, error.code) or _in_ranges(codes, error)
+    if kind is None:
+        return None
+    if kind in ("other", "rules"):
+        kind = _kind_by_message(error.message) or kind
+    reason = printable(" ".join((error.message or error.code).split()))[:_LONGEST_MESSAGE]
+    return Refused(kind, reason, printable(error.code)[:_LONGEST_MESSAGE])
+
+
+def _kind_by_message(message: str) -> RefusalKind | None:
+    return next((kind for word, kind in _MESSAGES if word in message), None)
+
+
+def _prefixed(codes: _Codes, code: str) -> RefusalKind | None:
+    texts = (one for one in codes.kinds if one[0] == "E" and code.startswith(one))
+    return next((codes.kinds[one] for one in texts), None)
+
+
+def _in_ranges(codes: _Codes, error: _Error) -> RefusalKind | None:
+    try:
+        number = int(error.code)
+    except ValueError:
+        return None
+    return next((kind for low, high, kind in codes.ranges if low <= number <= high), None)
+
+
+def _errors_in(exchange: str, document: Any) -> Iterator[_Error]:
+    """Give the errors of a document; none where it has none, or is not the exchange's own."""
+    if isinstance(document, dict):
+        yield from _READERS[exchange](cast("dict[str, Any]", document))
+
+
+def _binance(document: dict[str, Any]) -> Iterator[_Error]:
+    code = document.get("code")
+    # An order's own document beside the code would be an answer of another kind.
+    if type(code) is int and code < 0 and "orderId" not in document and "data" not in document:
+        yield _Error(str(code), _text(document.get("msg")))
+
+
+def _okx(document: dict[str, Any]) -> Iterator[_Error]:
+    code, data = document.get("code"), document.get("data")
+    if code == "0" or not isinstance(code, str):
+        return
+    rows = [row for row in cast("list[Any]", data) if row] if isinstance(data, list) else []
+    if not rows:
+        yield _Error(code, _text(document.get("msg")))
+    for row in rows:
+        fields = cast("dict[str, Any]", row) if isinstance(row, dict) else {}
+        # A row without an error of its own, or with an order's id, is no refusal.
+        of_order = fields.get("ordId") or fields.get("algoId")
+        yield _Error("" if of_order else _text(fields.get("sCode")), _text(fields.get("sMsg")))
+
+
+def _bybit(document: dict[str, Any]) -> Iterator[_Error]:
+    code, result = document.get("retCode"), document.get("result")
+    has_order = isinstance(result, dict) and "orderId" in result
+    if type(code) is int and code != 0:
+        yield _Error("" if has_order else str(code), _text(document.get("retMsg")))
+
+
+def _kraken(document: dict[str, Any]) -> Iterator[_Error]:
+    errors, result = document.get("error"), document.get("result")
+    if isinstance(errors, list) and not result:
+        for one in cast("list[Any]", errors):
+            yield _Error(_text(one), _text(one))
+
+
+def _coinbase(document: dict[str, Any]) -> Iterator[_Error]:
+    if document.get("success") is True or document.get("success_response"):
+        return
+    inner = document.get("error_response")
+    fields = cast("dict[str, Any]", inner) if isinstance(inner, dict) else document
+    code = _text(fields.get("error")) or _text(fields.get("failure_reason"))
+    if code:
+        yield _Error(code, _text(fields.get("message")) or _text(fields.get("error_details")))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+_READERS: Final[Mapping[str, Callable[[dict[str, Any]], Iterator[_Error]]]] = {
+    "binance": _binance,
+    "okx": _okx,
+    "bybit": _bybit,
+    "kraken": _kraken,
+    "coinbase": _coinbase,
+}

@@ -1,0 +1,234 @@
+"""Answers that no exchange sends: nothing raises, and an order that exists is never refused.
+
+The short form; ONETAPE_FUZZED_ANSWERS=100000 (`make answers`) is the long one.
+"""
+
+import copy
+import json
+import os
+import random
+from collections.abc import Callable, Coroutine
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import pytest
+
+from onetape.exchange.dialects import dialect_of
+from onetape.exchange.order_calls import (
+    CcxtCall,
+    OrderTerms,
+    cancel_order,
+    look_up_order,
+    market_order,
+)
+from onetape.exchange.outcomes import (
+    Absent,
+    Accepted,
+    Unknown,
+    read_cancel,
+    read_look_up,
+    read_send,
+)
+from onetape.exchange.refusals import Refused
+from order_server import NOW_MS, Answer, OrderServer, private_client
+
+COUNT = int(os.environ.get("ONETAPE_FUZZED_ANSWERS", "1500"))
+BATCH = 2_000
+ORDER = "da8e4ad59b78481c93e589746b0cf91f"
+STATUSES = (
+    200, 200, 200, 200, 201, 204, 400, 400, 401, 403, 404, 408, 409, 418, 429, 451, 500, 502, 503,
+    504, 520,
+)  # fmt: skip
+ODD: tuple[Any, ...] = (
+    None, True, 0, -1, -2010, 2**63, 1e400, "", "NaN", "-2010", "x" * 3_000, [], {}, [[]], "\x00",
+)  # fmt: skip
+PAGES = (
+    b"", b"null", b"[]", b"{}", b"42", b'"text"', b"<html>down</html>", b"\xff\xfe\x00", b"[null]",
+    b"{" * 2_000, b'{"code":0}', b'{"msg":"ok"}', b"true", b"[" * 50_000,
+)  # fmt: skip
+#: Documents of an order that exists, by exchange; the last ones are errors that leave it unknown.
+MADE: dict[str, list[dict[str, Any]]] = {
+    "binance": [
+        {
+            "symbol": "BTCUSDT", "orderId": 28, "orderListId": -1, "clientOrderId": ORDER,
+            "transactTime": NOW_MS, "price": "0.0", "origQty": "0.0123", "executedQty": "0.0123",
+            "cummulativeQuoteQty": "752.76", "status": "FILLED", "type": "MARKET", "side": "BUY",
+            "fills": [
+                {
+                    "price": "61200.0", "qty": "0.0123", "commission": "0.0000123",
+                    "commissionAsset": "BTC", "tradeId": 57,
+                }
+            ],
+        },
+        {"symbol": "BTCUSDT", "orderId": 28, "orderListId": -1, "clientOrderId": ORDER},
+        {"code": -1006, "msg": "Execution status unknown."},
+        {"code": -1007, "msg": "Timeout waiting for response from backend server."},
+        {"code": -2010, "msg": "Duplicate order sent."},
+    ],
+    "kraken": [
+        {"error": [], "result": {"descr": {"order": "buy 1 XBTUSD @ market"}, "txid": ["O-1"]}},
+        {"error": ["EService:Timeout"]},
+        {"error": ["EGeneral:Internal error"]},
+    ],
+    "okx": [
+        {"code": "0", "data": [{"clOrdId": ORDER, "ordId": "312", "sCode": "0", "sMsg": ""}]},
+        {"code": "50004", "data": [], "msg": "Endpoint request timeout"},
+        {"code": "1", "data": [{"clOrdId": ORDER, "ordId": "", "sCode": "51149", "sMsg": ""}]},
+    ],
+    "bybit": [
+        {"retCode": 0, "retMsg": "OK", "result": {"orderId": "1", "orderLinkId": ORDER}},
+        {"retCode": 10016, "retMsg": "Server error", "result": {}},
+        {"retCode": 170007, "retMsg": "Timeout", "result": {}},
+    ],
+    "coinbase": [
+        {
+            "success": True, "order_id": "1",
+            "success_response": {"order_id": "1", "client_order_id": ORDER},
+        },
+        {"success": False, "error_response": {"error": "UNKNOWN_FAILURE_REASON"}},
+    ],
+}  # fmt: skip
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+class Count(NamedTuple):
+    """How often each outcome was read."""
+
+    accepted: int
+    refused: int
+    absent: int
+    unknown: int
+
+
+def fuzzed(chosen: random.Random, exchange: str) -> Answer:
+    """Return an answer to a request that the exchange has carried out."""
+    if chosen.random() < 0.15:
+        return Answer(chosen.choice(PAGES), chosen.choice(STATUSES), ending(chosen))
+    document = copy.deepcopy(chosen.choice(MADE[exchange]))
+    if chosen.random() < 0.6:
+        mutate(chosen, document)
+    body = json.dumps(document).encode()
+    if chosen.random() < 0.3:
+        place = chosen.randrange(len(body))
+        body = body[:place] + chosen.choice((b"", b"\x00", b"<", body[place + 5 :]))
+    return Answer(body, chosen.choice(STATUSES), ending(chosen))
+
+
+def ending(chosen: random.Random) -> str:
+    return chosen.choices(("whole", "cut", "reset"), (40, 1, 1))[0]
+
+
+def filled_tables(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [one for one in document.values() if isinstance(one, dict) and one]
+
+
+def mutate(chosen: random.Random, document: dict[str, Any]) -> None:
+    """Replace, nest or leave out some values; a code is never replaced by one that refuses."""
+    for _ in range(chosen.randint(1, 4)):
+        place = document
+        while nested := filled_tables(place):
+            if chosen.random() < 0.5:
+                break
+            place = chosen.choice(nested)
+        if not place:
+            return
+        key = chosen.choice(list(place))
+        odd = chosen.choice([one for one in ODD if not (key == "code" and one == -2010)])
+        if chosen.random() < 0.3 and not (key == "msg" and "uplicate" in str(place[key])):
+            del place[key]
+        elif not (key == "msg" and "uplicate" in str(place[key])):
+            place[key] = chosen.choice((odd, [place[key]]))
+
+
+def call_of(chosen: random.Random, exchange: str) -> tuple[str, CcxtCall]:
+    dialect = dialect_of(exchange)
+    kind = chosen.choice(("send", "send", "cancel", "look up"))
+    if kind == "send":
+        terms = OrderTerms(ORDER, "BTC/USDT", "sell", Decimal("0.0123"))
+        return kind, market_order(dialect, terms, NOW_MS)
+    if kind == "cancel":
+        return kind, cancel_order(dialect, ORDER, "BTC/USDT", exchange_order_id="28")
+    calls = look_up_order(dialect, ORDER, "BTC/USDT", since_ms=NOW_MS)
+    return kind, chosen.choice(calls)
+
+
+async def outcomes_of(exchange: str, seed: int, count: int) -> Count:
+    """Read fuzzed answers; every one is about an order that the exchange has."""
+    chosen = random.Random(seed)  # noqa: S311 - a test
+    numbers = dict.fromkeys(Count._fields, 0)
+    answer = Answer(b"")
+    async with (
+        OrderServer(lambda _, __: answer) as server,
+        private_client(exchange, server.url) as tap,
+    ):
+        for number in range(count):
+            answer = fuzzed(chosen, exchange)
+            kind, call = call_of(chosen, exchange)
+            result = await tap.perform(call)
+            if kind == "send":
+                outcome = read_send(exchange, result, ORDER)
+            elif kind == "cancel":
+                outcome = read_cancel(exchange, result, ORDER)
+            else:
+                outcome = read_look_up(exchange, [call], [result], ORDER)
+            place = f"{exchange} {number} of seed {seed}: {kind}, {answer}"
+            assert not isinstance(outcome, Refused | Absent), place
+            if isinstance(outcome, Accepted):
+                assert outcome.exchange_order_id, place
+            else:
+                assert "://" not in outcome.reason, place
+            numbers[type(outcome).__name__.lower()] += 1
+    return Count(**numbers)
+
+
+@pytest.mark.seeded
+@pytest.mark.parametrize("exchange", list(MADE))
+def test_row_57_an_order_that_exists_is_never_refused_or_absent(
+    run: Run, exchange: str, random_seed: int
+) -> None:
+    left, seed = COUNT // len(MADE), random_seed
+    while left > 0:
+        # A run of the loop is bounded in time.
+        count = run(outcomes_of(exchange, seed, min(left, BATCH)))
+        assert count.accepted > 0
+        assert count.unknown > 0
+        left, seed = left - BATCH, seed + 1
+
+
+#: Errors that prove that nothing was done, spoiled in the same ways.
+REFUSALS: dict[str, dict[str, Any]] = {
+    "binance": {"code": -1013, "msg": "Filter failure: LOT_SIZE"},
+    "kraken": {"error": ["EOrder:Insufficient funds"]},
+    "okx": {"code": "1", "data": [{"clOrdId": ORDER, "ordId": "", "sCode": "51008"}]},
+    "bybit": {"retCode": 170131, "retMsg": "Balance insufficient.", "result": {}},
+    "coinbase": {"success": False, "error_response": {"error": "INSUFFICIENT_FUND"}},
+}
+
+
+@pytest.mark.seeded
+@pytest.mark.parametrize("exchange", list(REFUSALS))
+def test_a_spoiled_refusal_is_a_refusal_or_unknown(
+    run: Run, exchange: str, random_seed: int
+) -> None:
+    async def work() -> set[type]:
+        chosen = random.Random(random_seed)  # noqa: S311 - a test
+        found: set[type] = set()
+        answer = Answer(b"")
+        async with (
+            OrderServer(lambda _, __: answer) as server,
+            private_client(exchange, server.url) as tap,
+        ):
+            for _ in range(60):
+                document = copy.deepcopy(REFUSALS[exchange])
+                if chosen.random() < 0.5:
+                    mutate(chosen, document)
+                answer = Answer(json.dumps(document).encode(), chosen.choice((200, 400, 500)))
+                terms = OrderTerms(ORDER, "BTC/USDT", "sell", Decimal("0.0123"))
+                result = await tap.perform(market_order(dialect_of(exchange), terms, NOW_MS))
+                found.add(type(read_send(exchange, result, ORDER)))
+        return found
+
+    found = run(work())
+    assert found <= {Refused, Unknown}
+    assert found == {Refused, Unknown}

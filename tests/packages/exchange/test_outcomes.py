@@ -1,0 +1,373 @@
+"""Answers to orders, cancels and look-ups are read as accepted, refused, absent or unknown."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onetape.exchange.dialects import dialect_of
+from onetape.exchange.order_calls import (
+    OrderTerms,
+    cancel_order,
+    look_up_order,
+    market_order,
+    own_trades_page,
+)
+from onetape.exchange.outcomes import (
+    Absent,
+    Accepted,
+    Unknown,
+    read_cancel,
+    read_list,
+    read_look_up,
+    read_send,
+)
+from onetape.exchange.refusals import RefusalKind, Refused
+from order_server import NOW_MS, Answer, OrderServer, private_client
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+ORDER = "da8e4ad59b78481c93e589746b0cf91f"
+OTHER = "00000000000000000000000000000001"
+BUY = OrderTerms(ORDER, "BTC/USDT", "buy", Decimal("0.0123"))
+SELL = OrderTerms(ORDER, "BTC/USDT", "sell", Decimal("0.0123"))
+#: Binance's document of a filled order.
+FILLED: dict[str, Any] = {
+    "symbol": "BTCUSDT", "orderId": 28, "orderListId": -1, "clientOrderId": ORDER,
+    "transactTime": NOW_MS, "price": "0.00000000", "origQty": "0.01230000",
+    "executedQty": "0.01230000", "cummulativeQuoteQty": "752.76000000", "status": "FILLED",
+    "timeInForce": "GTC", "type": "MARKET", "side": "BUY", "workingTime": NOW_MS,
+    "fills": [
+        {
+            "price": "61200.00000000", "qty": "0.01230000", "commission": "0.00001230",
+            "commissionAsset": "BTC", "tradeId": 57,
+        }
+    ],
+    "selfTradePreventionMode": "NONE",
+}  # fmt: skip
+ACK = {key: FILLED[key] for key in ("symbol", "orderId", "orderListId", "clientOrderId")}
+
+
+def body_of(document: object) -> bytes:
+    return (document if isinstance(document, str) else json.dumps(document)).encode()
+
+
+async def sent(answer: Answer, exchange: str = "binance", terms: OrderTerms = BUY) -> Any:
+    """Return the outcome of an order to which the exchange answers so."""
+    async with (
+        OrderServer(lambda _, __: answer) as server,
+        private_client(exchange, server.url) as tap,
+    ):
+        call = market_order(dialect_of(exchange), terms, NOW_MS)
+        return read_send(exchange, await tap.perform(call), ORDER)
+
+
+async def looked_up(*answers: Answer, exchange: str = "binance") -> Any:
+    left = list(answers)
+    async with (
+        OrderServer(lambda _, __: left.pop(0)) as server,
+        private_client(exchange, server.url) as tap,
+    ):
+        calls = look_up_order(dialect_of(exchange), ORDER, "BTC/USDT", since_ms=NOW_MS)
+        results = [await tap.perform(call) for call in calls]
+        return read_look_up(exchange, calls, results, ORDER)
+
+
+def test_an_order_with_its_fills_is_accepted(run: Run) -> None:
+    outcome = run(sent(Answer(body_of(FILLED))))
+    assert isinstance(outcome, Accepted)
+    assert outcome.exchange_order_id == "28"
+    assert outcome.has_status
+    assert outcome.row["status"] == "closed"
+    assert [trade["id"] for trade in outcome.row["trades"]] == ["57"]
+
+
+def test_an_acknowledgement_without_fills_is_accepted_and_asks_for_a_look_up(run: Run) -> None:
+    outcome = run(sent(Answer(body_of(ACK))))
+    assert isinstance(outcome, Accepted)
+    assert not outcome.has_status
+
+
+REFUSALS: dict[str, tuple[int, int, str, RefusalKind]] = {
+    "too late": (400, -1021, "Timestamp for this request is outside of the recvWindow.", "late"),
+    "notional": (400, -1013, "Filter failure: NOTIONAL", "rules"),
+    "precision": (400, -1111, "Precision is over the maximum defined for this asset.", "rules"),
+    "funds": (400, -2010, "Account has insufficient balance for requested action.", "funds"),
+    "closed": (400, -2010, "Market is closed.", "market"),
+    "stop": (400, -2010, "Stop price would trigger immediately.", "other"),
+    "weight": (429, -1003, "Too many requests; current limit is 1200.", "rate"),
+    "ban": (418, -1003, "Way too much request weight used; IP banned.", "rate"),
+    "orders": (429, -1015, "Too many new orders; current limit is 50.", "rate"),
+    "key": (401, -2015, "Invalid API-key, IP, or permissions for action.", "key"),
+    "signature": (400, -1022, "Signature for this request is not valid.", "key"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(REFUSALS))
+def test_an_error_of_the_exchanges_own_proves_that_no_order_exists(run: Run, name: str) -> None:
+    status, code, message, kind = REFUSALS[name]
+    outcome = run(sent(Answer(body_of({"code": code, "msg": message}), status)))
+    assert outcome == Refused(kind, message, str(code))
+
+
+DOUBTS = {
+    "unknown state": Answer(body_of({"code": -1006, "msg": "Execution status unknown."}), 400),
+    "timeout": Answer(body_of({"code": -1007, "msg": "Timeout waiting for response."}), 408),
+    "timeout as 400": Answer(body_of({"code": -1007, "msg": "Timeout."}), 400),
+    "internal": Answer(body_of({"code": -1001, "msg": "Internal error."}), 400),
+    "overloaded": Answer(body_of({"code": -1008, "msg": "Server is overloaded."}), 400),
+    "gateway": Answer(b"<html>504 Gateway Time-out</html>", 504),
+    "5xx with a refusal": Answer(body_of({"code": -2010, "msg": "insufficient"}), 500),
+    "page with 200": Answer(b"<html>maintenance</html>"),
+    "page with 403": Answer(b"<html>blocked</html>", 403),
+    "page with 429": Answer(b"slow down", 429),
+    "empty": Answer(b""),
+    "empty object": Answer(b"{}"),
+    "null": Answer(b"null"),
+    "list": Answer(b"[]"),
+    "number": Answer(b"42"),
+    "deep": Answer(b"[" * 100_000),
+    "truncated": Answer(body_of(FILLED)[:120]),
+    "cut": Answer(body_of(FILLED), ending="cut"),
+    "reset": Answer(b"", ending="reset"),
+    "duplicate": Answer(body_of({"code": -2010, "msg": "Duplicate order sent."}), 400),
+    "code of a success": Answer(body_of({"code": 0, "msg": ""}), 400),
+    "unknown code": Answer(body_of({"code": -9999, "msg": "?"}), 400),
+    "conflict": Answer(body_of({"code": -2021, "msg": "partially failed"}), 409),
+    "order with 400": Answer(body_of(FILLED), 400),
+    "order and code": Answer(body_of({**FILLED, "code": -2010}), 400),
+    "other order": Answer(body_of({**FILLED, "clientOrderId": OTHER})),
+    "code as text": Answer(body_of({"code": "-2010", "msg": "insufficient"}), 400),
+    "code in words": Answer(body_of({"code": [-2010], "msg": {}}), 400),
+}
+
+
+@pytest.mark.parametrize("name", list(DOUBTS))
+def test_row_57_everything_else_leaves_the_order_unknown(run: Run, name: str) -> None:
+    outcome = run(sent(DOUBTS[name]))
+    assert isinstance(outcome, Unknown)
+    assert "signature" not in outcome.reason
+    assert "://" not in outcome.reason
+
+
+def test_a_timeout_leaves_the_order_unknown_and_names_no_address(run: Run) -> None:
+    async def work() -> Any:
+        hanging = asyncio.Event()
+
+        async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await hanging.wait()
+            writer.close()
+
+        server = await asyncio.start_server(hang, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with private_client("binance", url, timeout=100) as tap:
+            result = await tap.perform(market_order(dialect_of("binance"), BUY, NOW_MS))
+        hanging.set()
+        server.close()
+        return read_send("binance", result, ORDER)
+
+    assert run(work()) == Unknown("RequestTimeout: binance POST")
+
+
+def test_an_order_is_refused_where_nothing_was_sent(run: Run) -> None:
+    async def work(url: str, terms: OrderTerms) -> Any:
+        async with private_client("binance", url) as tap:
+            call = market_order(dialect_of("binance"), terms, NOW_MS)
+            return read_send("binance", await tap.perform(call), ORDER)
+
+    closed_port = run(work("http://127.0.0.1:9", BUY))
+    assert (closed_port.kind, closed_port.code) == ("not sent", "")
+    too_small = OrderTerms(ORDER, "BTC/USDT", "buy", Decimal("0.00000001"))
+    assert run(work("http://127.0.0.1:9", too_small)).kind == "not sent"
+
+
+def test_a_cancel_that_was_not_connected_is_unknown_because_aiohttp_repeats_it(run: Run) -> None:
+    async def work() -> Any:
+        async with private_client("binance", "http://127.0.0.1:9") as tap:
+            call = cancel_order(dialect_of("binance"), ORDER, "BTC/USDT")
+            return read_cancel("binance", await tap.perform(call), ORDER)
+
+    assert isinstance(run(work()), Unknown)
+
+
+async def cancelled(answer: Answer, exchange: str = "binance") -> Any:
+    async with (
+        OrderServer(lambda _, __: answer) as server,
+        private_client(exchange, server.url) as tap,
+    ):
+        call = cancel_order(dialect_of(exchange), ORDER, "BTC/USDT", exchange_order_id="28")
+        return read_cancel(exchange, await tap.perform(call), ORDER)
+
+
+def test_a_cancel_is_accepted_refused_or_unknown(run: Run) -> None:
+    ended: dict[str, Any] = {
+        **FILLED, "status": "CANCELED", "origClientOrderId": ORDER, "clientOrderId": OTHER,
+        "fills": [],
+    }  # fmt: skip
+    accepted = run(cancelled(Answer(body_of(ended))))
+    assert isinstance(accepted, Accepted)
+    assert accepted.row["status"] == "canceled"
+    no_such = run(cancelled(Answer(body_of({"code": -2011, "msg": "Unknown order sent."}), 400)))
+    assert no_such == Refused("no such order", "Unknown order sent.", "-2011")
+    assert isinstance(run(cancelled(Answer(b"<html>", 502))), Unknown)
+    assert isinstance(run(cancelled(Answer(b"{}"))), Unknown)
+
+
+def test_absence_needs_the_exchanges_own_word(run: Run) -> None:
+    absent = Answer(body_of({"code": -2013, "msg": "Order does not exist."}), 400)
+    assert run(looked_up(absent)) == Absent()
+    assert isinstance(run(looked_up(Answer(body_of(FILLED)))), Accepted)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(b"<html>"),
+        Answer(b"{}"),
+        Answer(b"", ending="reset"),
+        Answer(b"<html>not found</html>", 404),
+        Answer(body_of({"code": -2013, "msg": "Order does not exist."}), 500),
+        Answer(body_of({"code": -2015, "msg": "Invalid API-key."}), 401),
+        Answer(body_of({"code": -1121, "msg": "Invalid symbol."}), 400),
+        Answer(body_of({"code": -2026, "msg": "Order was canceled or expired, archived."}), 400),
+        Answer(body_of({**FILLED, "clientOrderId": OTHER})),
+    ],
+)
+def test_row_59_a_look_up_without_an_answer_is_never_not_found(run: Run, answer: Answer) -> None:
+    assert isinstance(run(looked_up(answer)), Unknown)
+
+
+#: Empty lists as the exchanges send them, and answers from which CCXT reads an empty list, too.
+EMPTY: dict[str, tuple[dict[str, Any], ...]] = {
+    "kraken": ({"error": [], "result": {"open": {}}}, {"error": [], "result": {"closed": {}}}),
+    "bybit": ({"retCode": 0, "result": {"list": []}},) * 2,
+    "coinbase": ({"orders": [], "has_next": False},),
+}
+KRAKENS = {"cl_ord_id": ORDER, "status": "open", "descr": {"pair": "XXBTZUSD", "type": "buy"}}
+ORDERS: dict[str, dict[str, Any]] = {
+    "kraken": {"error": [], "result": {"open": {"O-1": KRAKENS}}},
+    "bybit": {
+        "retCode": 0,
+        "result": {"list": [{"orderId": "O-1", "orderLinkId": ORDER, "symbol": "BTCUSDT"}]},
+    },
+    "coinbase": {
+        "orders": [
+            {
+                "order_id": "O-1",
+                "client_order_id": ORDER,
+                "product_id": "BTC-USDT",
+                "created_time": "2024-03-01T00:20:01Z",
+            }
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize("exchange", list(EMPTY))
+def test_an_order_is_absent_where_every_list_is_complete_and_lacks_it(
+    run: Run, exchange: str
+) -> None:
+    empty = [Answer(body_of(one)) for one in EMPTY[exchange]]
+    found = Answer(body_of(ORDERS[exchange]))
+    assert run(looked_up(*empty, exchange=exchange)) == Absent()
+    outcome = run(looked_up(found, *empty[1:], exchange=exchange))
+    assert isinstance(outcome, Accepted)
+    assert outcome.exchange_order_id == "O-1"
+    for junk in (b"<html>", b"{}", b"null", b"[]", b'{"result": {}, "error": []}'):
+        for place in range(len(empty)):
+            answers = [*empty[:place], Answer(junk), *empty[place + 1 :]]
+            assert isinstance(run(looked_up(*answers, exchange=exchange)), Unknown)
+
+
+def test_an_order_that_ccxt_leaves_out_of_its_list_is_not_absent(run: Run) -> None:
+    other_market = {**KRAKENS, "descr": {"pair": "NEWNAME", "type": "buy"}}
+    answer = Answer(body_of({"error": [], "result": {"open": {"O-1": other_market}}}))
+    closed = Answer(body_of(EMPTY["kraken"][1]))
+    assert run(looked_up(answer, closed, exchange="kraken")) == Unknown("CCXT left the order out")
+
+
+def test_a_list_that_goes_on_is_not_complete(run: Run) -> None:
+    more = Answer(body_of({"orders": [], "has_next": True}))
+    assert isinstance(run(looked_up(more, exchange="coinbase")), Unknown)
+    kraken = [Answer(body_of(one)) for one in EMPTY["kraken"]]
+    counted = Answer(body_of({"error": [], "result": {"closed": {}, "count": 60}}))
+    assert isinstance(run(looked_up(kraken[0], counted, exchange="kraken")), Unknown)
+
+
+def test_own_trades_are_a_list_or_nothing_is_known(run: Run) -> None:
+    async def work(body: bytes) -> Any:
+        async with (
+            OrderServer(lambda _, __: Answer(body)) as server,
+            private_client("binance", server.url) as tap,
+        ):
+            call = own_trades_page(dialect_of("binance"), "BTC/USDT", since_ms=1)
+            return read_list(call, await tap.perform(call))
+
+    trade = {
+        "symbol": "BTCUSDT", "id": 57, "orderId": 28, "price": "61200", "qty": "0.0123",
+        "commission": "0.1", "commissionAsset": "BNB", "time": NOW_MS, "isBuyer": True,
+    }  # fmt: skip
+    assert run(work(b"[]")) == []
+    assert [row["id"] for row in run(work(body_of([trade])))] == ["57"]
+    for junk in (b"<html>", b"{}", b"null", b'{"code": 0}', b"[null]"):
+        assert isinstance(run(work(junk)), Unknown)
+
+
+SENT_ELSEWHERE: dict[tuple[str, str], dict[str, Any]] = {
+    ("kraken", "late"): {"error": ["EService:Deadline elapsed"]},
+    ("kraken", "funds"): {"error": ["EOrder:Insufficient funds"]},
+    ("okx", "funds"): {
+        "code": "1", "msg": "", "data": [{"ordId": "", "sCode": "51008", "sMsg": "Insufficient"}],
+    },
+    ("okx", "late"): {"code": "50102", "msg": "Timestamp request expired", "data": []},
+    ("bybit", "late"): {"retCode": 10002, "retMsg": "invalid request", "result": {}},
+    ("bybit", "funds"): {"retCode": 170131, "retMsg": "Balance insufficient", "result": {}},
+    ("coinbase", "funds"): {
+        "success": False, "error_response": {"error": "INSUFFICIENT_FUND", "message": "no funds"},
+    },
+}  # fmt: skip
+DOUBTED_ELSEWHERE: list[tuple[str, object]] = [
+    ("kraken", {"error": ["EService:Unavailable"]}),
+    ("kraken", {"error": ["EService:Timeout"]}),
+    ("kraken", {"error": ["EGeneral:Internal error"]}),
+    ("kraken", {"error": ["EOrder:Invalid", "EService:Busy"]}),
+    ("kraken", {"error": ["EOrder:Insufficient funds"], "result": {"txid": ["O-1"]}}),
+    ("okx", {"code": "50004", "msg": "timeout", "data": []}),
+    ("okx", {"code": "1", "data": [{"sCode": "51016", "sMsg": "Client order id exists"}]}),
+    ("okx", {"code": "1", "data": [{"sCode": "51149", "sMsg": "Order timed out"}]}),
+    ("okx", {"code": "1", "data": [{"ordId": "9", "sCode": "51008", "sMsg": ""}]}),
+    ("bybit", {"retCode": 10016, "retMsg": "System error", "result": {}}),
+    ("bybit", {"retCode": 170007, "retMsg": "Timeout", "result": {}}),
+    ("bybit", {"retCode": 170141, "retMsg": "Duplicate clientOrderId", "result": {}}),
+    ("coinbase", {"success": False, "error_response": {"error": "UNKNOWN_FAILURE_REASON"}}),
+    ("coinbase", {"error": "internal_server_error"}),
+]
+
+
+@pytest.mark.parametrize(("exchange", "kind"), list(SENT_ELSEWHERE))
+def test_other_exchanges_refuse_in_their_own_words(run: Run, exchange: str, kind: str) -> None:
+    outcome = run(sent(Answer(body_of(SENT_ELSEWHERE[exchange, kind])), exchange, SELL))
+    assert isinstance(outcome, Refused)
+    assert outcome.kind == kind
+
+
+@pytest.mark.parametrize(("exchange", "document"), DOUBTED_ELSEWHERE)
+def test_other_exchanges_doubts_are_no_refusals(run: Run, exchange: str, document: object) -> None:
+    assert isinstance(run(sent(Answer(body_of(document)), exchange, SELL)), Unknown)
+
+
+def test_recorded_errors_of_binance_are_read_as_their_meaning_says(run: Run, shared: Path) -> None:
+    items = json.loads((shared / "data/payloads/binance/errors.json").read_text())["items"]
+    doubtful: set[int] = set()
+    refused: set[int] = set()
+    for item in items:
+        code = item["body"].get("code") if isinstance(item["body"], dict) else None
+        outcome = run(sent(Answer(body_of(item["body"]), item["status"])))
+        is_refused = isinstance(outcome, Refused)
+        assert is_refused or isinstance(outcome, Unknown)
+        (refused if is_refused else doubtful).add(int(code or 0))
+    assert {-1021, -1013, -2010, -1003, -1015, -1022, -2014, -2015} <= refused
+    assert not {-1000, -1001, -1006, -1007, -1008, -2013} & refused
