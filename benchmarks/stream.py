@@ -1,31 +1,41 @@
 """Measure the trader's stream: `latency` from frame to committed row, `memory` over many messages.
 
-    uv run python benchmarks/stream.py latency
+    uv run python benchmarks/stream.py latency > benchmarks/results/stream.json
     uv run python benchmarks/stream.py memory --messages 1000000
 
-`latency` runs a session in this process and sends frames of its own through a proxy before the
-simulator, first few, then many. `memory` runs the simulator and the trader as processes, floods the
-candle stream, and prints the trader's proportional set size (PSS).
+`latency` runs a session in this process, and the simulator in another one, which sends given frames
+through a proxy, first few a second, then many. It prints one JSON document. On a computer with
+other work, `chrt -r 10` before the command keeps that work out of the numbers. `memory` runs the
+simulator and the trader as processes, floods the candle stream, and prints the trader's
+proportional set size (PSS).
 """
 
 import argparse
 import asyncio
+import bisect
+import contextlib
 import importlib
 import json
 import re
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 
-from desk import MARCH, desk, market
-from gate import kline
+from recording import machine, measure, print_document
+from stream_feed import HOURS
+
+from desk import MARCH, desk
 from onetape.cli.output import print_line
+from onetape.simulator.clock import make_clock
 from programs import Program
 
 #: Frames a second: in a quiet market, and in a busy one.
@@ -40,63 +50,120 @@ def main() -> None:
     parser.add_argument("what", choices=("latency", "memory"))
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     if options.what == "latency":
-        asyncio.run(measure_latency(options.seconds))
+        asyncio.run(measure_latency(options.seconds, options.rounds))
     else:
         measure_memory(options.messages)
 
 
-async def measure_latency(seconds: float) -> None:
-    """Print the time from the moment a frame is sent until its row is committed."""
+async def measure_latency(seconds: float, rounds: int) -> None:
+    """Print the document of the times from sending a frame to the commit of its row."""
+    before = machine()
+    committed = record_commits()
+    quiet: list[list[float]] = []
+    busy: list[list[float]] = []
+    with contextlib.redirect_stdout(sys.stderr):
+        for _ in range(rounds):
+            await measure_round(seconds, committed, quiet, busy)
+    pairs = zip(busy, quiet, strict=True)
+    shares = [percentile(one, 0.99) / statistics.median(other) for one, other in pairs]
+    print_document(
+        "stream",
+        f"uv run python benchmarks/stream.py latency --rounds {rounds} --seconds {seconds:g}",
+        ["apps/trader", "packages/store", "packages/websocket"],
+        before,
+        [
+            measure(
+                f"a frame until its row is committed, {QUIET} a second, median", "ms",
+                [1_000 * statistics.median(one) for one in quiet], goal=10, wanted="below",
+            ),
+            measure(
+                f"a frame until its row is committed, {BUSY} a second, median", "ms",
+                [1_000 * statistics.median(one) for one in busy], goal=10, wanted="below",
+            ),
+            measure(
+                f"a frame until its row is committed, {BUSY} a second, p99", "ratio", shares,
+                goal=5, wanted="below", of=f"the median with {QUIET} a second",
+                milliseconds=[1_000 * percentile(one, 0.99) for one in busy],
+                largest_milliseconds=[1_000 * max(one) for one in busy],
+            ),
+        ],
+    )  # fmt: skip
+
+
+def record_commits() -> list[tuple[float, float]]:
+    """Let the recorder note the close of each row and when it was committed; return the notes."""
     recorder_module: Any = importlib.import_module("trader.stream_recorder")
     replace_forming = recorder_module.replace_forming
-    committed: dict[float, float] = {}
+    committed: list[tuple[float, float]] = []
 
     def timed(store: Any, key: Any, row: Any, **rest: Any) -> bool:
         done = replace_forming(store, key, row, **rest)
-        committed[row.close] = time.perf_counter()
+        committed.append((row.close, time.monotonic()))
         return done
 
     recorder_module.replace_forming = timed
+    return committed
+
+
+async def measure_round(
+    seconds: float,
+    committed: list[tuple[float, float]],
+    quiet: list[list[float]],
+    busy: list[list[float]],
+) -> None:
+    """Run a session beside the exchange's process; add the seconds to each commit."""
+    feed: Any = await asyncio.create_subprocess_exec(
+        sys.executable, str(Path(__file__).with_name("stream_feed.py")),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, limit=2**24,
+    )  # fmt: skip
+
+    async def command(line: str) -> Any:
+        feed.stdin.write(f"{line}\n".encode())
+        return json.loads(await feed.stdout.readline())
+
+    url = (await feed.stdout.readline()).decode().strip()
     with tempfile.TemporaryDirectory() as folder:
-        async with market(0.25) as opened, desk(opened, Path(folder) / "data.db") as trading:
-            await trading.until_live(opened)
-            quiet = await latencies(opened, committed, QUIET, seconds, first=1_000.0)
-            busy = await latencies(opened, committed, BUSY, seconds, first=2_000.0)
-    for name, found in (("quiet", quiet), ("busy", busy)):
-        ordered = sorted(found)
-        print_line(
-            f"{name}: {len(ordered):,} frames, median {statistics.median(ordered) * 1_000:.2f} ms, "
-            f"p99 {ordered[int(len(ordered) * 0.99)] * 1_000:.2f} ms"
-        )
-    ratio = sorted(busy)[int(len(busy) * 0.99)] / statistics.median(quiet)
-    print_line(f"p99 of the busy stream is {ratio:.1f} times the median of the quiet one")
+        opened: Any = Feed(url)
+        async with desk(opened, Path(folder) / "data.db", in_thread=True) as trading:
+            while not trading.query("SELECT 1 FROM ohlcv_data WHERE closed = 0"):
+                await command("send 5 0.2 500")
+            await trading.until(lambda: trading.query("SELECT 1 FROM decisions"))
+            for found, per_second, first in ((quiet, QUIET, 1_000.0), (busy, BUSY, 2_000.0)):
+                committed.clear()
+                sent = await command(f"send {per_second} {seconds} {first}")
+                await trading.until(partial(has_arrived, committed, sent))
+                found.append(latencies(sent, committed))
+    feed.stdin.close()
+    await feed.wait()
 
 
-async def latencies(
-    opened: Any, committed: dict[float, float], per_second: float, seconds: float, *, first: float
-) -> list[float]:
-    """Send frames at a rate; return the seconds to each commit.
+class Feed:
+    """The market of the other process, for the session of this one: its time stands still."""
 
-    A frame that was merged with a later one counts as committed with that.
-    """
-    sent: dict[float, float] = {}
-    began = time.perf_counter()
-    for number in range(int(per_second * seconds)):
-        close = first + number / 100
-        sent[close] = time.perf_counter()
-        await opened.gate.inject(kline(MARCH * 1_000, close))
-        await asyncio.sleep(max(0.0, began + (number + 1) / per_second - time.perf_counter()))
-    await asyncio.sleep(1.0)
-    times = sorted((close, at) for close, at in committed.items() if close in sent)
-    found: list[float] = []
-    place = 0
-    for close in sorted(sent):
-        while times[place][0] < close:
-            place += 1
-        found.append(times[place][1] - sent[close])
-    return found
+    def __init__(self, url: str) -> None:
+        """Take the exchange's URL."""
+        self.gate = SimpleNamespace(url=url)
+        clock = make_clock(start_ms=int((MARCH + HOURS * 3_600) * 1_000), stepped=True)
+        self.simulator = SimpleNamespace(clock=clock)
+
+
+def has_arrived(committed: list[tuple[float, float]], sent: list[list[float]]) -> bool:
+    """Return whether the last frame is committed."""
+    return bool(committed) and committed[-1][0] == sent[-1][0]
+
+
+def latencies(sent: list[list[float]], committed: list[tuple[float, float]]) -> list[float]:
+    """Return the seconds to the commit of each frame, or of the later one it was merged with."""
+    closes = [close for close, _ in committed]
+    return [committed[bisect.bisect_left(closes, close)][1] - at for close, at in sent]
+
+
+def percentile(values: list[float], share: float) -> float:
+    """Return the value that this share of the values does not exceed."""
+    return sorted(values)[int(len(values) * share)]
 
 
 def measure_memory(messages: int) -> None:
