@@ -22,10 +22,14 @@ from trader.higher import first_traded, has_due_larger, warm_up_larger
 from trader.job import Job
 from trader.pause import Pause
 
-#: Pauses between two questions for a candle that does not come, and after REST failed: first and
-#: longest, wall seconds.
+#: Pauses between two requests for a candle that does not come: first and longest, wall seconds.
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
+#: The longest pause after REST could not be reached: what was missed is filled soon after the
+#: outage, wall seconds.
+LONGEST_FAILED_PAUSE_SECONDS = 4.0
+#: In a long outage a line is printed so often, wall seconds.
+NOTE_SECONDS = 60.0
 #: How long the exchange's mark of a candle that has ended is waited for, wall seconds.
 MARK_PATIENCE_SECONDS = 1.0
 NEVER = 2**62
@@ -40,8 +44,10 @@ class GapBackfiller:
         self._exchange = exchange
         self._lock = asyncio.Lock()
         self._complete_until: int | None = None
-        self._absent = _pause()
-        self._failed = _pause()
+        self._absent = _pause(LONGEST_PAUSE_SECONDS)
+        self._failed = _pause(LONGEST_FAILED_PAUSE_SECONDS)
+        self._noted: float | None = None
+        """When a failure of REST was printed last, monotonic seconds."""
         self._ended: tuple[int, float] = (0, 0.0)
         """The newest candle that has ended, and when that was seen first, monotonic seconds."""
         self._comparison = RestComparison(job, exchange)
@@ -91,8 +97,7 @@ class GapBackfiller:
                     await warm_up_larger(self._job, self._exchange, due)
                 await self._fetch(self.first_missing() or due)
             except ExchangeUnreachable as error:
-                seconds = self._failed.lengthen()
-                print_line(f"REST: {error}; trying again in {seconds:.0f} s")
+                self._note_failure(error, self._failed.lengthen())
                 return False
             except ExchangeRefused:
                 self.is_refused = True
@@ -123,12 +128,22 @@ class GapBackfiller:
         if not self._absent.is_over or (missing == due and self._is_mark_awaited(due)):
             return
         before = self.inserted
-        await self.fill()
+        if not await self.fill():
+            return
         if self.inserted > before:
             self._absent.reset()
         else:
             # Where nobody traded there may be no candle: ask more and more rarely.
             self._absent.lengthen()
+
+    def _note_failure(self, error: ExchangeUnreachable, seconds: float) -> None:
+        """Print that REST failed: each time while the pauses grow, then once a minute."""
+        now = time.monotonic()
+        is_longest = seconds >= LONGEST_FAILED_PAUSE_SECONDS
+        if is_longest and self._noted is not None and now < self._noted + NOTE_SECONDS:
+            return
+        self._noted = now
+        print_line(f"REST: {error}; trying again in {seconds:.0f} s")
 
     async def compare(self) -> None:
         """Compare the candles that are due for it with REST, and accept what REST corrects."""
@@ -218,5 +233,5 @@ def _refused_words(job: Job, refused: dict[Candle, str], fetched: FetchReport) -
     return refused_text(faults, next(iter(refused.values())), job.key.timeframe, sound=sound)
 
 
-def _pause() -> Pause:
-    return Pause(first_seconds=FIRST_PAUSE_SECONDS, longest_seconds=LONGEST_PAUSE_SECONDS)
+def _pause(longest_seconds: float) -> Pause:
+    return Pause(first_seconds=FIRST_PAUSE_SECONDS, longest_seconds=longest_seconds)

@@ -27,4 +27,4 @@ class Pause:
     def reset(self) -> None:
         """End the pause; the next one is short again."""
         self._until = 0.0
-        self._next_seconds = self._first_seconds
+        self._next_seconds = min(self._first_seconds, self._longest_seconds)

@@ -168,6 +168,7 @@ class _Trading:
                     "REST",
                     partial(_close, gap_backfiller, recorder, self._supervisor),
                     solves=False,
+                    longest_pause=recorder.longest_rest_pause,
                 ),
                 "market": self._supervisor.repeat(
                     "market status", MarketStatus(job, exchange, recorder, self._states).check

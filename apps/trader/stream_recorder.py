@@ -11,7 +11,7 @@ import math
 
 from onetape.cli.output import print_line
 from onetape.core.candles import PRICE_LIMIT, Candle, candle_fault
-from onetape.core.errors import ExchangeUnreachable
+from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
 from onetape.core.words import counted
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import is_closed, replace_forming
@@ -40,6 +40,10 @@ CLEAN_EVERY_MS = 3_600_000
 DAY_MS = 86_400_000
 #: A candle may open this long after now, on the wall clock: the computer's may be slow.
 CLOCK_TOLERANCE_SECONDS = 60.0
+#: REST that refuses or does not answer is asked at least this often: while frames come, and while
+#: none do, wall seconds. What it refuses keeps a stream that works from being used.
+PAUSE_WITH_STREAM_SECONDS: float = 4.0
+PAUSE_WITHOUT_STREAM_SECONDS: float = 60.0
 
 
 class StreamRecorder:
@@ -54,6 +58,10 @@ class StreamRecorder:
         """Whose rows may be written; None: what was missed before is not filled in yet."""
         self._pending: CandleUpdate | None = None
         """Candles held back until REST has filled the gap before them."""
+        self._refused: int | None = None
+        """The connection whose gap the exchange has refused to fill: the REST task asks again."""
+        self._has_frames = False
+        """Whether a frame has come since the stream was lost last."""
         self._newest = 0
         """Open of the newest candle of the connection, epoch seconds."""
         self._newest_is_closed = False
@@ -87,6 +95,10 @@ class StreamRecorder:
         """Return whether the stream is up and what it missed is filled in."""
         return self._went_live.is_set()
 
+    def longest_rest_pause(self) -> float:
+        """Return the longest pause before REST is asked again, wall seconds."""
+        return PAUSE_WITH_STREAM_SECONDS if self._has_frames else PAUSE_WITHOUT_STREAM_SECONDS
+
     async def handle(self, event: StreamEvent) -> None:
         """Store what a frame holds, and what the stream has become."""
         async with self._lock:
@@ -116,10 +128,15 @@ class StreamRecorder:
 
     def _note_frame(self) -> None:
         self.is_quiet = False
+        self._has_frames = True
         self._last_frame_ms = self._exchange.now_ms()
 
     async def catch_up(self) -> None:
-        """Try again to fill what a break swallowed: the next frame may take long to come."""
+        """Try again to fill what a break swallowed: the next frame may take long to come.
+
+        Raises:
+            ExchangeRefused: the exchange refused the request.
+        """
         async with self._lock:
             if self._pending is not None:
                 await self._sound_rows(self._pending)
@@ -132,8 +149,19 @@ class StreamRecorder:
 
     async def _candles(self, update: CandleUpdate) -> None:
         rows = tuple(row for row in update.rows if self._is_sound(row))
-        if rows:
-            await self._sound_rows(CandleUpdate(rows, update.connection, update.closed))
+        if not rows:
+            return
+        sound = CandleUpdate(rows, update.connection, update.closed)
+        if self._refused == update.connection:
+            self._hold(sound)
+            return
+        try:
+            await self._sound_rows(sound)
+        except ExchangeRefused:
+            # The socket works, so it stays; the REST task asks again and reports the refusal.
+            self._refused = update.connection
+            self._gap_backfiller.is_refused = True
+            self._hold(sound)
 
     async def _sound_rows(self, update: CandleUpdate) -> None:
         is_new = update.connection != self._connection
@@ -141,12 +169,16 @@ class StreamRecorder:
             await self._connected(update, is_new=is_new)
         # Rows that are written while something before them is missing would hide the hole.
         if self._connection != update.connection:
-            pending = self._pending
-            self._pending = update if pending is None else pending.followed_by(update)
+            self._hold(update)
             return
         self._pending = None
         for row in update.rows:
             self._row(row, is_marked=row.timestamp in update.closed)
+
+    def _hold(self, update: CandleUpdate) -> None:
+        """Keep candles until REST has filled the gap before them."""
+        pending = self._pending
+        self._pending = update if pending is None else pending.followed_by(update)
 
     def _is_sound(self, row: Candle) -> bool:
         """Return whether a row may be written and reasoned from; others go to quarantine."""
@@ -190,6 +222,7 @@ class StreamRecorder:
         if not await self._gap_backfiller.fill():
             # To be tried again; until then the stored candles end where they did.
             return
+        self._refused = None
         self._connection = update.connection
         self.watch = watch_from(self._job, update.rows[-1])
         self._newest = 0
@@ -257,7 +290,7 @@ class StreamRecorder:
     def _lost(self, reason: str) -> None:
         # Also where the socket stays the same: something may have been missed.
         self._connection = self._pending = self.watch = None
-        self._gap_backfiller.expects_marks = self.is_quiet = False
+        self._gap_backfiller.expects_marks = self.is_quiet = self._has_frames = False
         self._went_live.clear()
         if self._has_outage:
             return

@@ -10,6 +10,7 @@ stored, so it is built again from the file, as at the start of the program.
 
 import asyncio
 import os
+import time
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from enum import Enum
@@ -43,6 +44,8 @@ FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 #: A file may be usable again at any moment, and an exit may wait for it.
 LONGEST_DATABASE_PAUSE_SECONDS = 4.0
+#: How often a back-off is looked at whose longest duration may change, wall seconds.
+LOOK_SECONDS = 0.5
 #: Source of problems that are neither the exchange's nor the file's.
 PROGRAM: Final = "program"
 #: Source of problems of the watch over exits while the file cannot be used.
@@ -198,7 +201,12 @@ class Supervisor:
             await ended(*running)
 
     async def repeat(
-        self, name: str, step: Callable[[], Awaitable[None]], *, solves: bool = True
+        self,
+        name: str,
+        step: Callable[[], Awaitable[None]],
+        *,
+        solves: bool = True,
+        longest_pause: Callable[[], float] | None = None,
     ) -> None:
         """Run one step of a task again and again; an error of the exchange costs a back-off only.
 
@@ -207,6 +215,8 @@ class Supervisor:
             step: Awaited each time; the pauses between steps are its own.
             solves: Whether a step that returns proves that the last problem is over; otherwise
                 the step calls `succeeded` itself.
+            longest_pause: Returns the longest back-off at present, seconds; one that is under way
+                ends once it has lasted as long. None: `LONGEST_PAUSE_SECONDS`.
 
         Raises:
             OnetapeError: an error that is no matter of this task alone.
@@ -219,7 +229,7 @@ class Supervisor:
                 if rule.reaction is not Reaction.RETRY:
                     raise
                 self._report(error, rule, task=name)
-                await self._pause(name, LONGEST_PAUSE_SECONDS)
+                await self._pause(name, LONGEST_PAUSE_SECONDS, longest_pause)
             else:
                 if solves:
                     self.succeeded(name)
@@ -265,10 +275,18 @@ class Supervisor:
         )
         self._states.report(_source(error, task), problem)
 
-    async def _pause(self, name: str, longest_seconds: float) -> None:
+    async def _pause(
+        self, name: str, longest_seconds: float, longest_now: Callable[[], float] | None = None
+    ) -> None:
         seconds = min(self._pauses.get(name, FIRST_PAUSE_SECONDS), longest_seconds)
         self._pauses[name] = 2 * seconds
-        await asyncio.sleep(seconds)
+        began = time.monotonic()
+        while True:
+            limit = seconds if longest_now is None else min(seconds, longest_now())
+            left = began + limit - time.monotonic()
+            if left <= 0:
+                return
+            await asyncio.sleep(min(left, LOOK_SECONDS))
 
 
 def rule_of(error: Exception) -> Rule:

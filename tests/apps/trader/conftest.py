@@ -50,6 +50,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onetape.websocket.subscription.FIRST_PAUSE_SECONDS", 0.02)
     monkeypatch.setattr("trader.gap_backfiller.FIRST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr("trader.gap_backfiller.LONGEST_PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr("trader.gap_backfiller.LONGEST_FAILED_PAUSE_SECONDS", 0.2)
     monkeypatch.setattr("trader.comparison.FIRST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr("trader.comparison.LONGEST_PAUSE_SECONDS", 0.2)
     monkeypatch.setattr("trader.session.LOOP_SECONDS", 0.1)

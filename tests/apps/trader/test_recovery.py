@@ -53,12 +53,14 @@ def test_a_refusal_that_lasts_is_one_change_of_the_state_and_is_asked_more_and_m
             await trading.until_live(opened)
             faults = opened.simulator.faults
             name = faults.add(kind="status", status=403, path="/api/v3/klines")
+            dials = opened.gate.dials
             opened.gate.cut()
             await opened.go_to(1.1)
             before = time.monotonic()
-            await trading.until(lambda: len(faults.log) >= 12)
-            # Stream and REST ask six times each, after 0.05, 0.1, 0.2, 0.4 and 0.8 s.
+            await trading.until(lambda: len(faults.log) >= 7)
+            # The stream asks once, and then REST alone: after 0.05, 0.1, 0.2, 0.4 and 0.8 s.
             assert time.monotonic() - before > 1.0
+            assert opened.gate.dials == dials + 1
             assert [state for state, _ in reasons(trading)] == ["trading", "degraded"]
             faults.remove(name)
             await trading.until(lambda: reasons(trading)[-1][0] == "trading")
@@ -67,6 +69,38 @@ def test_a_refusal_that_lasts_is_one_change_of_the_state_and_is_asked_more_and_m
 
     run(scene())
     assert capsys.readouterr().out.count("candles: stream") == 1
+
+
+# A read that is not answered is repeated four times by itself.
+@pytest.mark.parametrize(("fault", "enough"), [("status", 2), ("down", 12)])
+def test_long_after_rest_failed_first_it_is_still_asked_often_while_the_stream_works(
+    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch, fault: str, enough: int
+) -> None:
+    # The back-off of a task that has failed for long.
+    monkeypatch.setattr("trader.supervisor.FIRST_PAUSE_SECONDS", 3_600.0)
+    monkeypatch.setattr("trader.supervisor.LONGEST_PAUSE_SECONDS", 3_600.0)
+    monkeypatch.setattr("trader.stream_recorder.PAUSE_WITH_STREAM_SECONDS", 0.2)
+    monkeypatch.setattr("trader.gap_backfiller.LONGEST_PAUSE_SECONDS", 3_600.0)
+    monkeypatch.setattr("trader.gap_backfiller.FIRST_PAUSE_SECONDS", 3_600.0)
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_live(opened)
+            faults = opened.simulator.faults
+            name = faults.add(kind="status", status=403, path="/api/v3/klines")
+            if fault == "down":
+                faults.remove(name)
+                opened.gate.rest_is_down = True
+            opened.gate.cut()
+            await opened.go_to(1.1)
+            before = len(opened.gate.kline_requests)
+            await trading.until(lambda: len(opened.gate.kline_requests) > before + enough)
+            opened.gate.rest_is_down = False
+            faults.remove(name)
+            await trading.until(lambda: reasons(trading)[-1][0] == "trading")
+            await trading.until_decided(0)
+
+    run(scene())
 
 
 def test_a_refused_comparison_with_rest_degrades_until_rest_has_answered(
