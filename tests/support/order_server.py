@@ -79,8 +79,17 @@ class OrderServer:
 
 
 @asynccontextmanager
-async def private_client(exchange: str, url: str, **settings: Any) -> AsyncGenerator[RequestTap]:
-    """Give a tap on CCXT's unchanged class of an exchange, whose every address is `url`."""
+async def private_client(
+    exchange: str, url: str, *, before: Callable[[Any], None] | None = None, **settings: Any
+) -> AsyncGenerator[RequestTap]:
+    """Give a tap on CCXT's unchanged class of an exchange, whose every address is `url`.
+
+    Args:
+        exchange: CCXT exchange id.
+        url: Where the test's server listens.
+        before: Called with the client before the tap is put into it.
+        settings: Of the client, in place of the usual ones.
+    """
     client: Any = getattr(ccxt_async, exchange)(
         {
             "apiKey": "key",
@@ -96,6 +105,8 @@ async def private_client(exchange: str, url: str, **settings: Any) -> AsyncGener
     client.set_markets([market(NAMES[exchange])])
     client.options |= {"enableUnifiedMargin": False, "enableUnifiedAccount": True}
     redirect(client.urls["api"], url)
+    if before is not None:
+        before(client)
     try:
         yield RequestTap(client, lambda: NOW_MS)
     finally:

@@ -97,7 +97,7 @@ REFUSALS: dict[str, tuple[int, int, str, RefusalKind]] = {
     "precision": (400, -1111, "Precision is over the maximum defined for this asset.", "rules"),
     "funds": (400, -2010, "Account has insufficient balance for requested action.", "funds"),
     "closed": (400, -2010, "Market is closed.", "market"),
-    "stop": (400, -2010, "Stop price would trigger immediately.", "other"),
+    "stop": (400, -2010, "Stop price would trigger immediately.", "rules"),
     "weight": (429, -1003, "Too many requests; current limit is 1200.", "rate"),
     "ban": (418, -1003, "Way too much request weight used; IP banned.", "rate"),
     "orders": (429, -1015, "Too many new orders; current limit is 50.", "rate"),
@@ -134,6 +134,7 @@ DOUBTS = {
     "cut": Answer(body_of(FILLED), ending="cut"),
     "reset": Answer(b"", ending="reset"),
     "duplicate": Answer(body_of({"code": -2010, "msg": "Duplicate order sent."}), 400),
+    "rejected for no known reason": Answer(body_of({"code": -2010, "msg": "Rejected."}), 400),
     "code of a success": Answer(body_of({"code": 0, "msg": ""}), 400),
     "unknown code": Answer(body_of({"code": -9999, "msg": "?"}), 400),
     "conflict": Answer(body_of({"code": -2021, "msg": "partially failed"}), 409),
@@ -169,7 +170,7 @@ def test_a_timeout_leaves_the_order_unknown_and_names_no_address(run: Run) -> No
         server.close()
         return read_send("binance", result, ORDER)
 
-    assert run(work()) == Unknown("RequestTimeout: binance POST")
+    assert run(work()) == Unknown("RequestTimeout: binance POST (address)")
 
 
 def test_an_order_is_refused_where_nothing_was_sent(run: Run) -> None:

@@ -5,7 +5,6 @@ refused     the exchange, or CCXT before the send, has proven that nothing was d
 unknown     everything else: the order may exist or not, and is looked up; never sent again
 """
 
-import re
 import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
@@ -15,12 +14,11 @@ from msgspec import Struct
 
 from onetape.core.printable import printable
 from onetape.exchange.order_calls import CcxtCall
+from onetape.exchange.redaction import redact
 from onetape.exchange.refusals import Refused, document_of, refusal_in, says_no_such_order
 from onetape.exchange.request_tap import CallResult, RequestRecord
 
 _LONGEST_REASON: Final = 160
-#: An address may hold a signature.
-_ADDRESS: Final = re.compile(r"\S*://\S*|\S*signature=\S*")
 #: Where CCXT's rows repeat our client order id; the answer to a cancel has an id of its own.
 _OUR_IDS: Final = (
     "clientOrderId", "origClientOrderId", "cl_ord_id", "clOrdId", "algoClOrdId", "orderLinkId",
@@ -156,8 +154,8 @@ def failure_of(exchange: str, error: BaseException, record: RequestRecord) -> Re
 def reason_of(error: BaseException, record: RequestRecord) -> str:
     """Return why a call has failed, in one line without addresses."""
     status = "" if record.status is None else f"HTTP {record.status}, "
-    text = _ADDRESS.sub("", str(error)) if record.status is None else ""
-    text = printable(" ".join(text.split()))[:_LONGEST_REASON]
+    text = redact(str(error)) if record.status is None else ""
+    text = printable(text)[:_LONGEST_REASON]
     return f"{status}{type(error).__name__}{f': {text}' if text else ''}"
 
 

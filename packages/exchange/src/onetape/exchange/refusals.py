@@ -15,7 +15,7 @@ from onetape.core.symbols import SIMULATOR_ID
 
 #: Why an exchange has refused a request.
 RefusalKind = Literal[
-    "late", "funds", "rules", "key", "rate", "market", "no such order", "not sent", "other"
+    "late", "funds", "rules", "key", "rate", "market", "no such order", "not sent"
 ]
 _LONGEST_MESSAGE: Final = 160
 
@@ -38,7 +38,7 @@ class _Error(NamedTuple):
 class _Codes(Struct, frozen=True):
     """Codes of one exchange that leave no doubt, each with its kind."""
 
-    kinds: Mapping[str, RefusalKind]
+    kinds: Mapping[str, RefusalKind | Literal["other"]]
     ranges: tuple[tuple[int, int, RefusalKind], ...] = ()
     """First and last code, both included."""
     doubtful: frozenset[str] = frozenset()
@@ -51,9 +51,13 @@ class _Codes(Struct, frozen=True):
 _DOUBTFUL_STATUSES: Final = frozenset({408, 409})
 #: An order of this id exists: it may be ours.
 _DUPLICATE: Final = ("uplicate", "already exist", "not unique")
-#: What the message says where one code has several meanings.
+#: What the message says where one code has several meanings; `other` needs one of these.
 _MESSAGES: Final[tuple[tuple[str, RefusalKind], ...]] = (
     ("nsufficient", "funds"), ("arket is closed", "market"), ("not permitted", "market"),
+    ("is restricted", "market"), ("iquidity is less", "market"), ("not support", "rules"),
+    ("nsupported order", "rules"), ("trigger immediately", "rules"),
+    ("immediately match", "rules"), ("zero or less", "rules"), ("elationship of the", "rules"),
+    ("is disabled", "key"), ("may not place", "key"), ("is not enabled", "key"),
     ("nvalid nonce", "late"), ("eadline", "late"), ("ate limit", "rate"), ("nvalid key", "key"),
     ("nvalid signature", "key"), ("ermission denied", "key"), ("nknown order", "no such order"),
 )  # fmt: skip
@@ -158,7 +162,9 @@ def _judged(codes: _Codes, error: _Error) -> Refused | None:
     if kind is None:
         return None
     if kind in ("other", "rules"):
-        kind = _kind_by_message(error.message) or kind
+        kind = _kind_by_message(error.message) or (None if kind == "other" else kind)
+    if kind is None:
+        return None
     reason = printable(" ".join((error.message or error.code).split()))[:_LONGEST_MESSAGE]
     return Refused(kind, reason, printable(error.code)[:_LONGEST_MESSAGE])
 
@@ -167,7 +173,7 @@ def _kind_by_message(message: str) -> RefusalKind | None:
     return next((kind for word, kind in _MESSAGES if word in message), None)
 
 
-def _prefixed(codes: _Codes, code: str) -> RefusalKind | None:
+def _prefixed(codes: _Codes, code: str) -> RefusalKind | Literal["other"] | None:
     texts = (one for one in codes.kinds if one[0] == "E" and code.startswith(one))
     return next((codes.kinds[one] for one in texts), None)
 

@@ -50,7 +50,7 @@ class RequestTap:
             client: Of CCXT's asynchronous classes, used for private requests only.
             market_ms: The exchange's time, epoch milliseconds.
         """
-        self._client = client
+        self.client = client
         self._market_ms = market_ms
         self._sign: Callable[..., dict[str, Any]] = client.sign
         self._fetch: Callable[..., Awaitable[Any]] = client.fetch
@@ -66,7 +66,7 @@ class RequestTap:
         record = RequestRecord()
         token = self._running.set(_Running(call, record))
         try:
-            method: Callable[..., Awaitable[Any]] = getattr(self._client, call.method)
+            method: Callable[..., Awaitable[Any]] = getattr(self.client, call.method)
             # A copy: CCXT writes into the parameters that it is given.
             value = await method(*call.args, params=dict(call.params))
         except Exception as error:

@@ -1,0 +1,116 @@
+"""API keys: from the environment, from files (Docker secrets) or from a prompt; never from flags.
+
+    ONETAPE_API_KEY       or ONETAPE_API_KEY_FILE
+    ONETAPE_API_SECRET    or ONETAPE_API_SECRET_FILE
+    ONETAPE_API_PASSWORD  or ONETAPE_API_PASSWORD_FILE    where an exchange has one, such as OKX
+
+What was read is removed from the environment, so that programs that are started later lack it.
+"""
+
+import stat
+from collections.abc import Callable, MutableMapping
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec import Struct
+
+from onetape.core.errors import ConfigurationError
+
+KEY: Final = "ONETAPE_API_KEY"
+SECRET: Final = "ONETAPE_API_SECRET"  # noqa: S105 - the name of a variable
+PASSWORD: Final = "ONETAPE_API_PASSWORD"  # noqa: S105 - the name of a variable
+#: A longer file is something else: a mistyped path could lead to a device or a database.
+_LONGEST: Final = 16_384
+
+
+class ApiCredentials(Struct, frozen=True):
+    """Key and secret of an account. Neither is ever part of a text."""
+
+    key: str
+    secret: str
+    password: str = ""
+    """Of exchanges that give one together with a key; otherwise empty."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how they are kept."""
+
+    def __repr__(self) -> str:
+        """Return a text without any of it."""
+        return "ApiCredentials(...)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Return nothing to programs that print records in colours."""
+        return []
+
+
+def read_credentials(
+    environment: MutableMapping[str, str],
+    *,
+    needs_password: bool = False,
+    prompt: Callable[[str], str] | None = None,
+) -> ApiCredentials:
+    """Return the API credentials.
+
+    Args:
+        environment: Variables; those that were read are removed.
+        needs_password: Whether the exchange gives a password together with a key.
+        prompt: Asks a person without showing what is typed; None: there is no terminal.
+
+    Raises:
+        ConfigurationError: one is missing or cannot be used; the text never holds it.
+    """
+    notes: list[str] = []
+    names = [KEY, SECRET, *([PASSWORD] if needs_password else [])]
+    values = [_read(environment, name, prompt, notes) for name in names]
+    return ApiCredentials(*values, notes=tuple(notes))
+
+
+def _read(
+    environment: MutableMapping[str, str],
+    name: str,
+    prompt: Callable[[str], str] | None,
+    notes: list[str],
+) -> str:
+    plain = environment.pop(name, "")
+    file = environment.pop(f"{name}_FILE", "")
+    if plain and file:
+        raise ConfigurationError(f"{name} and {name}_FILE are both set: unset one of them")
+    if plain:
+        return _checked(plain, name)
+    if file:
+        return _checked(_read_file(Path(file), f"{name}_FILE", notes), f"{name}_FILE")
+    if prompt is not None:
+        return _checked(prompt(f"{name}: "), name)
+    raise ConfigurationError(
+        f"{name} is not set: live orders need it, or {name}_FILE with the path of a file that "
+        "holds it and nothing else"
+    )
+
+
+def _read_file(path: Path, name: str, notes: list[str]) -> str:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _LONGEST:
+            raise ConfigurationError(f"{name}: {path} is no file of a key")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{name}: cannot read {path} ({error.strerror})") from error
+    except UnicodeDecodeError:
+        # The error holds the bytes.
+        raise ConfigurationError(f"{name}: {path} is no text") from None
+    if status.st_mode & (stat.S_IRGRP | stat.S_IROTH) and Path("/run/secrets") not in path.parents:
+        notes.append(f"others on this computer may read {path}: chmod 600 {path}")
+    return text
+
+
+def _checked(value: str, name: str) -> str:
+    text = value.strip()
+    is_pem = text.startswith("-----BEGIN")
+    if not text:
+        raise ConfigurationError(f"{name} is empty")
+    if not is_pem and (not text.isascii() or any(letter.isspace() for letter in text)):
+        raise ConfigurationError(
+            f"{name} must be one word of letters, digits and signs: it holds a space, a line break "
+            "or something that no key has"
+        )
+    # A key that was pasted into a .env file often has \n in place of line breaks.
+    return text.replace("\\n", "\n") if is_pem else text

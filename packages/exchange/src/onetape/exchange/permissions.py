@@ -1,0 +1,132 @@
+"""What an API key may do, read out of the exchange's own statement about it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, cast
+
+from msgspec import Struct
+
+from onetape.core.errors import SafetyRefusal
+from onetape.core.symbols import SIMULATOR_ID
+
+
+class KeyPermissions(Struct, frozen=True):
+    """What a key may do; None: the exchange does not say."""
+
+    may_trade: bool | None
+    """Place spot orders."""
+    may_withdraw: bool | None
+    """Move money out of the exchange, or to other accounts."""
+    is_address_bound: bool | None = None
+    """Whether it works from stated internet addresses only."""
+
+
+#: Method of CCXT that asks for it, by exchange.
+PERMISSION_CALLS: Final[Mapping[str, str]] = {
+    "binance": "sapi_get_account_apirestrictions",
+    "okx": "private_get_account_config",
+    "bybit": "private_get_v5_user_query_api",
+    "coinbase": "v3_private_get_brokerage_key_permissions",
+}
+#: Binance's names of rights that move money away from the account.
+_BINANCE_WITHDRAWS: Final = (
+    "enableWithdrawals", "enableInternalTransfer", "permitsUniversalTransfer",
+)  # fmt: skip
+
+
+def permissions_in(exchange: str, document: object) -> KeyPermissions:
+    """Return what a key may do; nothing is known where the document is of another form.
+
+    Args:
+        exchange: CCXT exchange id, or `simulator`.
+        document: The answer to the exchange's call of `PERMISSION_CALLS`.
+    """
+    name = "binance" if exchange == SIMULATOR_ID else exchange
+    fields = _fields(document)
+    if name == "binance":
+        rights = [_flag(fields, right) for right in _BINANCE_WITHDRAWS]
+        # An account's statement may lack a right that came later, not that of withdrawals.
+        known = rights if rights[0] is not None else []
+        return KeyPermissions(
+            _flag(fields, "enableSpotAndMarginTrading"),
+            _any(one for one in known if one is not None),
+            _flag(fields, "ipRestrict"),
+        )
+    if name == "okx":
+        rows = fields.get("data")
+        listed = cast("list[object]", rows) if isinstance(rows, list) else []
+        return _of_words(_fields(listed[0] if listed else None).get("perm"))
+    if name == "bybit":
+        return _bybit(_fields(fields.get("result")))
+    if name == "coinbase":
+        return KeyPermissions(_flag(fields, "can_trade"), _flag(fields, "can_transfer"))
+    return KeyPermissions(None, None)
+
+
+def check_permissions(
+    exchange: str, permissions: KeyPermissions, *, is_unknown_allowed: bool
+) -> tuple[str, ...]:
+    """Refuse a key that may withdraw, or may not trade; return what a person should know.
+
+    Args:
+        exchange: CCXT exchange id, or `simulator`.
+        permissions: Of the key.
+        is_unknown_allowed: Whether a key is used of which the exchange does not say what it may
+            do, as on test networks.
+
+    Raises:
+        SafetyRefusal: the text says which right to take away or to add.
+    """
+    if permissions.may_withdraw:
+        raise SafetyRefusal(
+            f"the key may move money out of {exchange}: whoever steals it can take everything; "
+            "make one that may trade on spot markets and nothing else, and delete this one"
+        )
+    if permissions.may_trade is False:
+        raise SafetyRefusal(
+            f"the key may not trade on {exchange}: allow spot trading for it there, and no "
+            "withdrawals"
+        )
+    is_unknown = None in (permissions.may_trade, permissions.may_withdraw)
+    if is_unknown and not is_unknown_allowed:
+        raise SafetyRefusal(
+            f"{exchange} does not say what the key may do: make sure yourself that it cannot "
+            "withdraw, then add --untested-exchange"
+        )
+    notes: list[str] = []
+    if is_unknown:
+        notes.append(f"{exchange} does not say what the key may do; see that it cannot withdraw")
+    if permissions.is_address_bound is False:
+        notes.append("the key works from every internet address; bind it to that of this computer")
+    return tuple(notes)
+
+
+def _of_words(value: object) -> KeyPermissions:
+    if not isinstance(value, str) or not value:
+        return KeyPermissions(None, None)
+    words = {word.strip() for word in value.split(",")}
+    return KeyPermissions("trade" in words, "withdraw" in words)
+
+
+def _bybit(result: Mapping[str, Any]) -> KeyPermissions:
+    if not isinstance(result.get("permissions"), dict):
+        return KeyPermissions(None, None)
+    rights = _fields(result["permissions"])
+    wallet: Any = rights.get("Wallet")
+    may_trade = "SpotTrade" in (rights.get("Spot") or []) and result.get("readOnly") in (0, "0")
+    addresses: Any = result.get("ips")
+    is_bound = None if not isinstance(addresses, list) else "*" not in addresses
+    return KeyPermissions(may_trade, bool(wallet), is_bound)
+
+
+def _fields(value: object) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+
+
+def _flag(fields: Mapping[str, Any], name: str) -> bool | None:
+    value = fields.get(name)
+    return value if isinstance(value, bool) else None
+
+
+def _any(values: Iterable[bool]) -> bool | None:
+    found = list(values)
+    return any(found) if found else None

@@ -1,0 +1,66 @@
+"""Keeps keys, secrets and signatures of a CCXT client out of output, logs and errors.
+
+CCXT writes requests with their key and signature into its log at level DEBUG, prints them in
+verbose mode, and puts the whole signed address of a request into the text of its errors.
+"""
+
+import functools
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+#: An address, whose query may hold a signature; a header or parameter of a signature alone.
+_ADDRESS: Final = re.compile(r"(?:\S*://\S*|\S*signature=\S*)", re.IGNORECASE)
+#: A logger that nothing listens to, whatever the levels of others are.
+_SILENT: Final = logging.getLogger("onetape.private_requests")
+_SILENT.disabled = True
+
+
+def redact_client(client: Any) -> None:
+    """Let a client write and raise nothing that is secret, whatever its modes are.
+
+    Args:
+        client: Of CCXT's asynchronous classes; before anything else is put into its places.
+    """
+    fetch: Callable[..., Awaitable[Any]] = client.fetch
+
+    @functools.wraps(fetch)
+    async def fetched(*args: Any, **named: Any) -> Any:
+        try:
+            return await fetch(*args, **named)
+        except Exception as error:
+            redact_error(error)
+            raise
+
+    client.verbose = False
+    client.logger = _SILENT
+    client.log = _write_nothing
+    client.fetch = fetched
+
+
+def redact_error(error: BaseException) -> None:
+    """Take addresses out of the text of an error and of the errors that caused it, in place."""
+    link: BaseException | None = error
+    while link is not None:
+        link.args = tuple(redact(one) if isinstance(one, str) else one for one in link.args)
+        for name in ("__cause__", "__context__"):
+            cause = getattr(link, name)
+            if cause is not None and _is_telling(cause):
+                setattr(link, name, None)
+        link = link.__cause__ or link.__context__
+
+
+def redact(text: str) -> str:
+    """Return a text in which `(address)` stands for each address and signature."""
+    return " ".join(_ADDRESS.sub("(address)", text).split())
+
+
+def _is_telling(error: BaseException) -> bool:
+    """Return whether an error has an address in its text that is no part of its arguments."""
+    plain = tuple(redact(one) if isinstance(one, str) else one for one in error.args)
+    return bool(_ADDRESS.search(str(error))) and plain == error.args
+
+
+def _write_nothing(*args: object) -> None:
+    del args

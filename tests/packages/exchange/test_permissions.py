@@ -1,0 +1,86 @@
+"""What a key may do, out of each exchange's statement, and which keys are refused."""
+
+from typing import Any
+
+import pytest
+
+from onetape.core.errors import SafetyRefusal
+from onetape.exchange.permissions import KeyPermissions, check_permissions, permissions_in
+
+BINANCE = {
+    "ipRestrict": True, "enableReading": True, "enableSpotAndMarginTrading": True,
+    "enableWithdrawals": False, "enableInternalTransfer": False, "permitsUniversalTransfer": False,
+}  # fmt: skip
+STATEMENTS: list[tuple[str, Any, KeyPermissions]] = [
+    ("binance", BINANCE, KeyPermissions(True, False, True)),
+    ("simulator", {**BINANCE, "ipRestrict": False}, KeyPermissions(True, False, False)),
+    ("binance", {**BINANCE, "enableWithdrawals": True}, KeyPermissions(True, True, True)),
+    ("binance", {**BINANCE, "permitsUniversalTransfer": True}, KeyPermissions(True, True, True)),
+    (
+        "binance",
+        {**BINANCE, "enableSpotAndMarginTrading": False},
+        KeyPermissions(False, False, True),
+    ),
+    ("binance", {"enableSpotAndMarginTrading": True}, KeyPermissions(True, None)),
+    ("binance", {**BINANCE, "enableWithdrawals": "no"}, KeyPermissions(True, None, True)),
+    ("binance", "<html>", KeyPermissions(None, None)),
+    ("okx", {"data": [{"perm": "read_only,trade"}]}, KeyPermissions(True, False)),
+    ("okx", {"data": [{"perm": "read_only,withdraw,trade"}]}, KeyPermissions(True, True)),
+    ("okx", {"data": []}, KeyPermissions(None, None)),
+    (
+        "bybit",
+        {"result": {"readOnly": 0, "ips": ["*"], "permissions": {"Spot": ["SpotTrade"]}}},
+        KeyPermissions(True, False, False),
+    ),
+    (
+        "bybit",
+        {
+            "result": {
+                "readOnly": 1,
+                "ips": ["1.2.3.4"],
+                "permissions": {"Spot": ["SpotTrade"], "Wallet": ["AccountTransfer"]},
+            }
+        },
+        KeyPermissions(False, True, True),
+    ),
+    ("bybit", {"result": None}, KeyPermissions(None, None)),
+    ("coinbase", {"can_trade": True, "can_transfer": False}, KeyPermissions(True, False)),
+    ("coinbase", None, KeyPermissions(None, None)),
+    ("kraken", {"anything": True}, KeyPermissions(None, None)),
+]
+
+
+@pytest.mark.parametrize(("exchange", "document", "expected"), STATEMENTS)
+def test_permissions_are_read_and_never_guessed(
+    exchange: str, document: Any, expected: KeyPermissions
+) -> None:
+    assert permissions_in(exchange, document) == expected
+
+
+def test_a_key_that_may_withdraw_is_refused_whatever_else_it_may() -> None:
+    for trade in (True, False, None):
+        with pytest.raises(SafetyRefusal, match="may move money out of binance"):
+            check_permissions("binance", KeyPermissions(trade, True), is_unknown_allowed=True)
+
+
+def test_a_key_that_may_not_trade_is_named() -> None:
+    with pytest.raises(SafetyRefusal, match="may not trade on binance"):
+        check_permissions("binance", KeyPermissions(False, False), is_unknown_allowed=True)
+
+
+@pytest.mark.parametrize("trade", [True, None])
+def test_a_key_of_which_nothing_is_known_needs_consent(trade: bool | None) -> None:
+    permissions = KeyPermissions(trade, None)
+    with pytest.raises(SafetyRefusal, match="does not say what the key may do"):
+        check_permissions("kraken", permissions, is_unknown_allowed=False)
+    [note] = check_permissions("kraken", permissions, is_unknown_allowed=True)
+    assert "cannot withdraw" in note
+
+
+def test_a_key_that_works_from_everywhere_is_a_note() -> None:
+    sound = KeyPermissions(True, False, True)
+    assert check_permissions("binance", sound, is_unknown_allowed=False) == ()
+    [note] = check_permissions(
+        "binance", KeyPermissions(True, False, False), is_unknown_allowed=False
+    )
+    assert "every internet address" in note

@@ -1,0 +1,161 @@
+"""A canary for a key and a secret: no log, output, error or reason has a byte of them."""
+
+import asyncio
+import io
+import logging
+import traceback
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from decimal import Decimal
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from onetape.exchange.dialects import dialect_of
+from onetape.exchange.order_calls import OrderTerms, cancel_order, look_up_order, market_order
+from onetape.exchange.outcomes import read_look_up, read_send
+from onetape.exchange.redaction import redact, redact_client
+from order_server import NOW_MS, Answer, OrderServer, private_client
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+ORDER = "da8e4ad59b78481c93e589746b0cf91f"
+KEY, SECRET = "CanaryKey0123456789", "CanarySecret0123456789"
+ANSWERS = {
+    "filled": Answer(
+        b'{"orderId": 1, "symbol": "BTCUSDT", "clientOrderId": "%s"}' % ORDER.encode()
+    ),
+    "refused": Answer(b'{"code": -2010, "msg": "Account has insufficient balance"}', 400),
+    "page": Answer(b"<html>down</html>", 502),
+    "page with 200": Answer(b"<html>down</html>"),
+    "cut": Answer(b'{"orderId"', ending="cut"),
+    "reset": Answer(b"", ending="reset"),
+    "banned": Answer(b'{"code": -1003, "msg": "banned"}', 418),
+    "unread": Answer(b'{"fills": 5, "orderId": {}}'),
+    "none": Answer(b"", 599),
+}
+
+
+@pytest.fixture
+def written() -> Iterator[io.StringIO]:
+    """Collect all that any logger writes, each at level DEBUG, and what is printed."""
+    text = io.StringIO()
+    handler = logging.StreamHandler(text)
+    loggers = [logging.getLogger(name) for name in [None, *logging.root.manager.loggerDict]]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.DEBUG)
+    logging.root.addHandler(handler)
+    try:
+        with redirect_stdout(text), redirect_stderr(text):
+            yield text
+    finally:
+        logging.root.removeHandler(handler)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+async def requests_of(exchange: str, answer: Answer, written: io.StringIO) -> set[str]:
+    """Send, cancel and look up with a client in verbose mode; return the signatures that it sent.
+
+    All that its user could print is added to what was written.
+    """
+    signatures: set[str] = set()
+
+    def script(_: str, request: str) -> Answer:
+        target, _, body = request.partition(" ")
+        pairs = dict(parse_qsl(urlsplit(target).query) + parse_qsl(body))
+        signatures.update(pairs.get("signature", "").split())
+        return answer
+
+    async with (
+        OrderServer(script) as server,
+        private_client(
+            exchange, server.url, before=redact_client, apiKey=KEY, secret=SECRET, timeout=2_000
+        ) as tap,
+    ):
+        tap.client.verbose = True
+        dialect = dialect_of(exchange)
+        terms = OrderTerms(ORDER, "BTC/USDT", "sell", Decimal("0.0123"))
+        calls = look_up_order(dialect, ORDER, "BTC/USDT", since_ms=NOW_MS)
+        for call in (
+            market_order(dialect, terms, NOW_MS),
+            cancel_order(dialect, ORDER, "BTC/USDT", exchange_order_id="1"),
+            *calls,
+        ):
+            result = await tap.perform(call)
+            outcome = read_send(exchange, result, ORDER)
+            found = read_look_up(exchange, [call], [result], ORDER)
+            written.write(f"{outcome} {found} {result} {tap} {result.error!r}")
+            if result.error is not None:
+                written.writelines(traceback.format_exception(result.error))
+    return signatures
+
+
+@pytest.mark.parametrize("name", list(ANSWERS))
+def test_row_76_no_byte_of_a_secret_or_signature_is_written(
+    run: Run, written: io.StringIO, name: str
+) -> None:
+    signatures = run(requests_of("binance", ANSWERS[name], written))
+    text = written.getvalue()
+    assert text
+    assert signatures
+    for secret in (KEY, SECRET, *signatures):
+        assert secret not in text
+
+
+def test_row_76_an_error_of_the_connection_holds_no_address(run: Run, written: io.StringIO) -> None:
+    async def work() -> None:
+        for url in ("http://127.0.0.1:9", "http://no.such.host.invalid"):
+            async with private_client(
+                "binance", url, before=redact_client, apiKey=KEY, secret=SECRET, timeout=2_000
+            ) as tap:
+                calls = look_up_order(dialect_of("binance"), ORDER, "BTC/USDT", since_ms=NOW_MS)
+                result = await tap.perform(calls[0])
+                assert result.error is not None
+                written.writelines(traceback.format_exception(result.error))
+
+    run(work())
+    text = written.getvalue()
+    assert "ExchangeNotAvailable" in text
+    assert "signature=" not in text
+    assert KEY not in text
+
+
+def test_the_canary_sings_where_nothing_is_redacted(run: Run, written: io.StringIO) -> None:
+    async def work() -> None:
+        async with (
+            OrderServer(lambda _, __: Answer(b"{}")) as server,
+            private_client("binance", server.url, apiKey=KEY, secret=SECRET) as tap,
+        ):
+            calls = look_up_order(dialect_of("binance"), ORDER, "BTC/USDT", since_ms=NOW_MS)
+            await tap.perform(calls[0])
+
+    run(work())
+    assert KEY in written.getvalue()
+
+
+def test_a_text_loses_addresses_and_signatures() -> None:
+    assert redact("binance GET https://a.b/c?x=1&signature=ff 502") == "binance GET (address) 502"
+    assert redact("timestamp=1&signature=ff is bad") == "(address) is bad"
+    assert redact("nothing secret") == "nothing secret"
+
+
+def test_a_cancelled_request_stays_cancelled(run: Run) -> None:
+    async def work() -> None:
+        waiting = asyncio.Event()
+
+        class Client:
+            async def fetch(self, url: str) -> None:
+                waiting.set()
+                await asyncio.Event().wait()
+
+        client: Any = Client()
+        redact_client(client)
+        task = asyncio.ensure_future(client.fetch("http://x"))
+        await waiting.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(work())
