@@ -12,11 +12,14 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from onetape.exchange.clients import Endpoint
 from onetape.exchange.dialects import dialect_of
 from onetape.exchange.order_calls import OrderTerms, cancel_order, look_up_order, market_order
 from onetape.exchange.outcomes import read_look_up, read_send
 from onetape.exchange.redaction import redact, redact_client
-from order_server import NOW_MS, Answer, OrderServer, private_client
+from onetape.exchange.trading import PrivateClient
+from onetape.exchange.trading_records import Credentials, OrderRequest
+from order_server import NOW_MS, Answer, OrderServer, market, private_client
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 ORDER = "da8e4ad59b78481c93e589746b0cf91f"
@@ -100,6 +103,48 @@ def test_row_76_no_byte_of_a_secret_or_signature_is_written(
     text = written.getvalue()
     assert text
     assert signatures
+    for secret in (KEY, SECRET, *signatures):
+        assert secret not in text
+
+
+@pytest.mark.parametrize("name", list(ANSWERS))
+def test_row_76_the_trading_client_writes_and_raises_no_secret(
+    run: Run, written: io.StringIO, name: str
+) -> None:
+    sent: list[str] = []
+
+    def script(_: str, request: str) -> Answer:
+        sent.append(request)
+        return ANSWERS[name]
+
+    async def work() -> None:
+        async with (
+            OrderServer(script) as server,
+            PrivateClient(
+                Endpoint("simulator", server.url), Credentials(KEY, SECRET), now_ms=lambda: NOW_MS
+            ) as client,
+        ):
+            client._client.set_markets([market("BTCUSDT")])  # pyright: ignore[reportPrivateUsage]
+            client._client.verbose = True  # pyright: ignore[reportPrivateUsage]
+            order = OrderRequest(ORDER, "BTC/USDT", "sell", Decimal("0.0123"), NOW_MS)
+            for ask in (
+                lambda: client.submit(order),
+                lambda: client.cancel("BTC/USDT", ORDER),
+                lambda: client.look_up("BTC/USDT", ORDER),
+                client.balances,
+                client.rights,
+            ):
+                try:
+                    await ask()
+                except Exception as error:
+                    written.writelines(traceback.format_exception(error))
+        written.write(f"{client} {vars(client)}")
+
+    run(work())
+    text = written.getvalue()
+    signatures = {part[10:] for one in sent for part in one.replace("&", " ").split()
+                  if part.startswith("signature=")}  # fmt: skip
+    assert len(signatures) >= 3
     for secret in (KEY, SECRET, *signatures):
         assert secret not in text
 

@@ -19,6 +19,7 @@ import ccxt.async_support as ccxt_async
 from onetape.core.errors import ConfigurationError, ExchangeUnreachable
 from onetape.core.steps import decimal_text
 from onetape.exchange.clients import Endpoint, client_settings, redirect
+from onetape.exchange.redaction import redact_client
 from onetape.exchange.trading_records import (
     Balance,
     Credentials,
@@ -99,6 +100,7 @@ class PrivateClient:
         self.endpoint = endpoint
         self._now_ms = now_ms
         self._client: Any = _client_class(endpoint.ccxt_class)(settings)
+        redact_client(self._client)
         # Prices and amounts stay the exchange's own digits.
         self._client.number = str
         self._client.milliseconds = now_ms
