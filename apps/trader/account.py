@@ -1,7 +1,8 @@
-"""The paper account of a trader: opened once, then held to its start balance and strategy."""
+"""The paper account of a trader: opened once, then held to its start balance and strategies."""
 
 import json
 import unicodedata
+from collections.abc import Sequence
 from decimal import Decimal
 from itertools import accumulate
 from typing import Final
@@ -12,8 +13,9 @@ from onetape.core.candles import SeriesKey
 from onetape.core.clock import utc_text
 from onetape.core.errors import SafetyRefusal, UsageError
 from onetape.core.steps import decimal_text
+from onetape.core.symbols import base_and_quote
 from onetape.execution.positions import position_of
-from onetape.store.accounts import Account, open_account, read_account
+from onetape.store.accounts import Account, open_account, read_account_series
 from onetape.store.leases import Fence
 from onetape.store.ledger import trades_of
 from onetape.store.sessions import last_session
@@ -26,10 +28,29 @@ LONGEST_NAME: Final = 100
 WAY_OUT: Final = "open another account with --account NAME"
 
 
-def account_name(settings: TraderSettings, key: SeriesKey) -> str:
-    """Return the account's name: the one of the settings, else one for each series."""
+def account_name(settings: TraderSettings, keys: Sequence[SeriesKey]) -> str:
+    """Return the account's name: the one of the settings, else one for each set of series.
+
+    Args:
+        settings: Of the trader.
+        keys: The series that it trades, at least one.
+
+    Raises:
+        UsageError: so many symbols need a name from the settings.
+    """
     name = settings.account_name
-    return f"paper {key}" if name is None else unicodedata.normalize("NFC", name)
+    if name is not None:
+        return unicodedata.normalize("NFC", name)
+    key = keys[0]
+    symbols = ",".join(sorted(one.symbol for one in keys))
+    name = f"paper {key}" if len(keys) == 1 else f"paper {key.exchange} {symbols} {key.timeframe}"
+    if len(name) > LONGEST_NAME:
+        raise UsageError(
+            f"the name of an account of {len(keys)} symbols would be longer than {LONGEST_NAME} "
+            "characters; give one with --account NAME",
+            setting="account_name",
+        )
+    return name
 
 
 def asked_balance(settings: TraderSettings) -> Decimal:
@@ -54,33 +75,41 @@ def check_account_settings(settings: TraderSettings) -> None:
 
 
 def check_account(
-    stored: Account | None, settings: TraderSettings, key: SeriesKey, strategy: str
+    stored: Sequence[Account], settings: TraderSettings, key: SeriesKey, strategy: str
 ) -> None:
     """Refuse a stored account that was opened for something else.
 
     Args:
-        stored: The account as the database has it; None for a new one.
+        stored: The account as the database has it, once for each of its series; empty: a new one.
         settings: Their start balance must be the stored one where they name one.
         key: The series to trade.
         strategy: Name of the strategy to trade with.
 
     Raises:
-        SafetyRefusal: another series, strategy or start balance.
+        SafetyRefusal: another exchange, currency, timeframe, strategy or start balance.
     """
-    if stored is None:
+    if not stored:
         return
-    found = SeriesKey(stored.exchange, stored.symbol, stored.timeframe)
-    if found != key:
-        raise SafetyRefusal(f"account {stored.name} trades {found}, not {key}; {WAY_OUT}")
-    if stored.strategy != strategy:
+    account = stored[0]
+    found = SeriesKey(account.exchange, account.symbol, account.timeframe)
+    quote = base_and_quote(key.symbol)[1]
+    if account.exchange != key.exchange or account.currency != quote:
         raise SafetyRefusal(
-            f"account {stored.name} is traded by strategy {stored.strategy}, not {strategy}; "
-            f"use --strategy {stored.strategy}, or {WAY_OUT}"
+            f"account {account.name} trades {found} with {account.currency}, not {key}; {WAY_OUT}"
         )
-    asked, balance = settings.cash, stored.start_balance
+    own = next((one for one in stored if one.symbol == key.symbol), None)
+    if own is not None and own.timeframe != key.timeframe:
+        found = SeriesKey(own.exchange, own.symbol, own.timeframe)
+        raise SafetyRefusal(f"account {own.name} trades {found}, not {key}; {WAY_OUT}")
+    if own is not None and own.strategy != strategy:
+        raise SafetyRefusal(
+            f"account {own.name} trades {own.symbol} by strategy {own.strategy}, not {strategy}; "
+            f"use --strategy {own.strategy}, or {WAY_OUT}"
+        )
+    asked, balance = settings.cash, account.start_balance
     if asked is not None and balance is not None and asked != balance:
         raise SafetyRefusal(
-            f"account {stored.name} was opened with {_money(balance)} {stored.currency}, and "
+            f"account {account.name} was opened with {_money(balance)} {account.currency}, and "
             f"cash (--cash, or account.cash in the settings) is {_money(asked)} now; "
             f"leave cash out, or {WAY_OUT}"
         )
@@ -91,7 +120,7 @@ def hold_account(job: Job, fence: Fence) -> tuple[Job, list[str]]:
 
     Args:
         job: What is traded; its settings may name a start balance.
-        fence: The lease of the account.
+        fence: The lease of account and symbol.
 
     Returns:
         The job with the stored start balance, and lines that a person should read.
@@ -101,21 +130,32 @@ def hold_account(job: Job, fence: Fence) -> tuple[Job, list[str]]:
         StoreError: the file cannot be read or written.
     """
     session, currency = job.session, job.market.quote
-    name = session.account
-    stored = read_account(job.store, name)
-    check_account(stored, job.settings, job.key, session.strategy)
-    balance = stored.start_balance if stored is not None else None
+    name, key = session.account, job.key
+    stored = read_account_series(job.store, name)
+    check_account(stored, job.settings, key, session.strategy)
+    balance = stored[0].start_balance if stored else None
+    is_known = any(one.symbol == key.symbol for one in stored)
     if balance is not None:
-        return _with_balance(job, balance), []
-    balance = asked_balance(job.settings)
-    if stored is not None:
-        _check_covers_trades(job, balance)
+        new = f"account {name}: {key.symbol} is traded with its money from now on"
+        return _with_balance(job, balance), [] if is_known else [new]
+    if stored:
+        _check_covers_trades(job, asked_balance(job.settings))
     opened = Account(
-        name, session.mode, *job.key.names, session.strategy, currency, balance, session.started_ms
+        name,
+        session.mode,
+        *key.names,
+        session.strategy,
+        currency,
+        asked_balance(job.settings),
+        session.started_ms,
     )
     open_account(job.store, opened, fence)
+    # Another process may have opened the account meanwhile.
+    kept = read_account_series(job.store, name)
+    check_account(kept, job.settings, key, session.strategy)
+    balance = kept[0].start_balance or asked_balance(job.settings)
     line = f"account {name}: opened with {_money(balance)} {currency}"
-    if stored is not None:
+    if stored:
         line = (
             f"account {name}: an earlier version opened it and did not store its start balance; "
             f"{_money(balance)} {currency} is stored now and stays"
@@ -125,7 +165,7 @@ def hold_account(job: Job, fence: Fence) -> tuple[Job, list[str]]:
 
 def changes_since_last_session(job: Job) -> str | None:
     """Return what differs from the account's session before, in words; None where nothing does."""
-    before, now = last_session(job.store, job.session.account), job.session
+    before, now = last_session(job.store, job.session.account, job.key.symbol), job.session
     if before is None:
         return None
     pairs = ((before.parameters, now.parameters), (before.rules, now.rules))

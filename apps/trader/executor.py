@@ -8,6 +8,8 @@ trading rules name, which is what the backtester does.
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from onetape.core.candles import Candle
 from onetape.core.clock import utc_text
 from onetape.core.digits import number_text
@@ -45,6 +47,7 @@ from onetape.store.orders import (
     store_change,
     unfinished_orders,
 )
+from trader.account_funds import AccountFunds
 from trader.brokers.paper import PaperExchange
 from trader.job import Job
 
@@ -66,18 +69,21 @@ class TrackedOrder:
 
 
 class Executor:
-    """The account of one trader. At most one order is open at a time."""
+    """One symbol of an account. At most one order of it is open at a time."""
 
-    def __init__(self, job: Job, fence: Fence) -> None:
-        """Add the account's trades up, and take the orders that are not over.
+    def __init__(self, job: Job, fence: Fence, funds: AccountFunds) -> None:
+        """Add the symbol's trades up, and take the orders that are not over.
 
         Args:
             job: What is traded.
-            fence: The lease of the account; nothing is booked once it is lost.
+            fence: The lease of account and symbol; nothing is booked once it is lost.
+            funds: The money of the account.
         """
         self._job = job
         self._fence = fence
         self._where = "on paper"
+        self._funds = funds
+        funds.attach(job.key, self)
         self._open: TrackedOrder | None = None
         self._known_waiting: str | None = None
         """Client order id of the order whose waiting was printed."""
@@ -141,7 +147,7 @@ class Executor:
 
     @property
     def trades(self) -> list[Trade]:
-        """Return the account's trades, oldest first, earlier sessions included."""
+        """Return the account's trades in the symbol, oldest first, earlier sessions included."""
         return list(self._trades)
 
     @property
@@ -151,8 +157,8 @@ class Executor:
 
     @property
     def cash(self) -> float:
-        """Return the money at hand, quote currency."""
-        return float(self._job.start_balance + self.position.quote)
+        """Return the money of the account, quote currency."""
+        return float(self._funds.cash())
 
     @property
     def entry_order_id(self) -> str | None:
@@ -234,7 +240,15 @@ class Executor:
             return None
         rules, market = rules_of_candle(self._job.rules, row), self._market(row)
         if order.side == "buy":
-            fill = buy_fill(rules, self.cash, row.open, market)
+            fill = self._funds.reserve(
+                order.client_order_id,
+                self._fence,
+                lambda cash, equity: buy_fill(
+                    rules, cash, row.open, replace(market, equity=equity)
+                ),
+                moment=row.timestamp,
+                now_ms=now_ms,
+            )
         else:
             fill = sell_fill(rules, float(self.position.base), row.open, market)
         return self._finish(order, fill, row, now_ms)

@@ -1,4 +1,4 @@
-"""Runs the trading rules on paper: feeds the engine's stepper and carries out what it asks for.
+"""Runs the trading rules of one symbol on paper: feeds the stepper, carries out what follows.
 
 The rules are those of `onetape.engine.stepper`. A closed candle is fed once, before it is decided
 on: its first trade, then its prices. Of the forming one only what cannot change any more counts: a
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from itertools import pairwise
 
-from onetape.cli.output import print_line
+from onetape.cli.output import prefixed, print_line
 from onetape.core.candles import Candle, Candles, candle_fault
 from onetape.core.clock import utc_text
 from onetape.core.trading import ExitCause
@@ -26,14 +26,14 @@ from onetape.engine import (
     ExitFilled,
     ExitRefused,
     ExitSent,
-    Intent,
 )
 from onetape.exchange.rest import RestExchange
 from onetape.history.gaps import DECIDING_ANSWERS
-from onetape.store.candles import first_row_after, missing_between
+from onetape.store.candles import first_row_after, missing_between, row_at
 from onetape.store.gaps import unexplained
 from onetape.store.reading import closed_between, newest_row
 from onetape.strategies import Signals
+from trader.account_rules import AccountRules
 from trader.executor import Executor
 from trader.exit_orders import ExitOrders
 from trader.job import Job
@@ -46,7 +46,7 @@ HOLE_PATIENCE_SECONDS = 5.0
 
 
 class PaperExits:
-    """Runs the rules of one account: entries and exits."""
+    """Runs the rules of one symbol: entries and exits."""
 
     def __init__(
         self,
@@ -55,6 +55,7 @@ class PaperExits:
         broker: Executor,
         orders: ExitOrders,
         recorder: StreamRecorder,
+        rules: AccountRules,
     ) -> None:
         """Begin; what earlier sessions have decided on, they have looked at.
 
@@ -64,19 +65,28 @@ class PaperExits:
             broker: Holds the position.
             orders: Sends the exits and fills orders.
             recorder: Knows since when the market is watched.
+            rules: Of all symbols of the account; entries are carried out in their order.
         """
         self._job = job
         self._exchange = exchange
         self._broker = broker
         self._orders = orders
         self._recorder = recorder
-        self._stepper = RuleStepper(job, broker, is_exit_owed=orders.is_owed)
+        self._rules = rules
+        self._stepper = self._new_stepper()
         self._due: Candle | None = None
         """The candle whose open fills the strategy's SELL that is in flight, or None."""
         self._kept: str | None = None
         """Entry of the position whose exit is in the journal only."""
         self._is_outdated = False
         """Whether candles that the rules have taken were corrected since."""
+        self._failure: Exception | None = None
+        """Error of an entry whose turn came with an event of another symbol."""
+        rules.attach(job.key.symbol, self)
+
+    def _new_stepper(self) -> RuleStepper:
+        """Return the rules in the state that the store leads to."""
+        return RuleStepper(self._job, self._broker, self._rules, is_exit_owed=self._orders.is_owed)
 
     def note_correction(self) -> None:
         """Rebuild the state of the rules before the next candle: one of the store was corrected."""
@@ -86,7 +96,7 @@ class PaperExits:
         """Look at the closed candles up to one that is decided on next."""
         if self._is_outdated and self._broker.open_order is None:
             self._is_outdated = False
-            self._stepper = RuleStepper(self._job, self._broker, is_exit_owed=self._orders.is_owed)
+            self._stepper = self._new_stepper()
         job, state = self._job, self._stepper.state
         start = timestamp if state.closed is None else state.closed + 1
         if state.opened is not None:
@@ -104,6 +114,8 @@ class PaperExits:
         Where a candle stays missing or is not closed, the newest candle is looked at too: a stop
         does not wait for what the exchange may never send.
         """
+        self._rules.let_enter()
+        self._raise_failure()
         if decided is None:
             return
         job = self._job
@@ -159,6 +171,17 @@ class PaperExits:
         if line is not None:
             print_line(line)
         self._settle()
+        self._drop_entry()
+        self._raise_failure()
+
+    def _drop_entry(self) -> None:
+        """Cancel the order to buy that the rules have dropped: no place was free in its turn."""
+        order, state = self._broker.open_order, self._stepper.state
+        if order is None or order.side != "buy" or state.order is not None or state.buy_due:
+            return
+        line = self._orders.cancel_entry(self._rules.places_text())
+        if line is not None:
+            print_line(line)
 
     def leave_for_command(self, reason: str) -> None:
         """Send the exit of the position that a person asks for; it is filled at the newest price.
@@ -228,22 +251,22 @@ class PaperExits:
         timestamp = int(candles.timestamp[-1])
         if not self._stepper.is_decidable(timestamp):
             return
-        intents = self._stepper.decide(timestamp, signal, can_enter=can_enter)
+        exits = self._stepper.decide(timestamp, signal, can_enter=can_enter)
         if signal < 0:
             line = self._orders.cancel_entry("a SELL came while it waited for a trade")
             if line is not None:
                 print_line(line)
         candle = first_row_after(self._job.store, self._job.key, timestamp)
         if candle is not None:
-            self._carry_out(intents, candle)
+            self._carry_out(exits, candle)
 
     def _feed_first(self, candle: Candle) -> None:
         """Feed the first trade of a candle, and what passed in it before the watch began."""
         unwatched = self._unwatched_exit(candle)
-        intents = self._stepper.open(candle)
-        if unwatched is not None and not intents:
-            intents = self._stepper.form(self._first_seen(candle), is_unwatched=True)
-        self._carry_out(intents, candle, is_late=unwatched is not None)
+        exits = self._stepper.open(candle)
+        if unwatched is not None and not exits:
+            exits = self._stepper.form(self._first_seen(candle), is_unwatched=True)
+        self._carry_out(exits, candle, is_late=unwatched is not None)
 
     def _is_hole_before(self, candle: Candle, decided: int) -> bool:
         """Return whether candles are missing before this one and nobody knows why."""
@@ -311,33 +334,42 @@ class PaperExits:
         age_seconds = self._exchange.clock.wall_seconds(age_ms)
         return age_seconds > self._job.settings.max_signal_age_seconds
 
-    def _carry_out(
-        self, intents: Sequence[Intent], candle: Candle, *, is_late: bool = False
-    ) -> None:
-        """Carry out orders that a candle leads to.
+    def _carry_out(self, exits: Sequence[Exit], candle: Candle, *, is_late: bool = False) -> None:
+        """Carry out exits that a candle leads to.
 
         Args:
-            intents: The orders, first to last.
+            exits: The exits, first to last.
             candle: The candle.
             is_late: Whether the price of an exit passed while the market was not watched.
         """
-        for intent in intents:
-            if isinstance(intent, Enter):
-                self._enter(intent, candle)
-            elif intent.kind == "signal":
+        for exit_ in exits:
+            if exit_.kind == "signal":
                 self._due = candle
                 self.fill()
             else:
-                self._leave(intent, candle, is_late=is_late or self._is_old(candle))
+                self._leave(exit_, candle, is_late=is_late or self._is_old(candle))
+        self._raise_failure()
 
-    def _enter(self, intent: Enter, candle: Candle) -> None:
-        line = self._orders.fill_entry(candle)
-        if line is not None:
-            print_line(line)
+    def enter(self, entry: Enter) -> None:
+        """Fill the order to buy; called with the event, of any symbol, that brought its turn."""
+        candle = row_at(self._job.store, self._job.key, entry.timestamp)
+        with prefixed(self._job.prefix):
+            line = None if candle is None else self._orders.fill_entry(candle)
+            if line is not None:
+                print_line(line)
         is_filled = self._broker.entry_order_id is not None
-        symbol = intent.symbol
-        filled = EntryFilled(symbol, intent.price) if is_filled else EntryRefused(symbol)
-        self._carry_out(self._stepper.on(filled), candle)
+        symbol = entry.symbol
+        filled = EntryFilled(symbol, entry.price) if is_filled else EntryRefused(symbol)
+        self._stepper.on(filled)
+
+    def fail(self, error: Exception) -> None:
+        """Take an error of `enter`; it is raised in the task of this symbol."""
+        self._failure = error
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
     def _leave(self, exit_: Exit, candle: Candle, *, is_late: bool) -> None:
         cause: ExitCause = "market" if exit_.kind == "signal" else exit_.kind

@@ -34,6 +34,8 @@ class Job(Struct, frozen=True):
     """Money of the account at its start, quote currency; `rules.cash` is the nearest float."""
     store: Store
     session: Session
+    prefix: str = ""
+    """Begins each line that is printed for the symbol; empty where it is the only one."""
 
     @property
     def digits(self) -> Digits:

@@ -1,14 +1,14 @@
-"""The right to trade an account: only one process has it at a time."""
+"""The right to trade a symbol of an account: only one process has it at a time."""
 
 import os
 import socket
 import time
 
-from onetape.store.leases import Fence, acquire_lease, release_lease, renew_lease
+from onetape.store.leases import Fence, acquire_lease, lease_name, release_lease, renew_lease
 from onetape.store.process_lock import ProcessLock
 from trader.job import Job
 
-#: The account of a trader that cannot be proven dead is free again after this.
+#: A symbol of a trader that cannot be proven dead is free again after this.
 LEASE_SECONDS = 20.0
 
 
@@ -22,14 +22,14 @@ class Lease:
             SafetyRefusal: another process holds it.
         """
         self._store = job.store
-        account = job.session.account
+        name = lease_name(job.session.account, job.key.symbol)
         holder = f"process {os.getpid()} on {socket.gethostname()}"
-        self._lock = ProcessLock(job.store.path, account)
+        self._lock = ProcessLock(job.store.path, name)
         self._lock.acquire()
         try:
             token = acquire_lease(
                 job.store,
-                account,
+                name,
                 holder,
                 now_ms=_wall_ms(),
                 seconds=LEASE_SECONDS,
@@ -38,7 +38,7 @@ class Lease:
         except BaseException:
             self._lock.release()
             raise
-        self.fence = Fence(account, token)
+        self.fence = Fence(name, token)
         """What each write to the account proves first."""
 
     def renew(self) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from onetape.cli.flags import flag_values, takes_settings
 from onetape.cli.program import refuse_flags_before, run_app
+from onetape.core.errors import UsageError
 from trader.commands.accounts import list_accounts
 from trader.commands.control import (
     exit_position,
@@ -54,6 +55,11 @@ def trade(
     given = {"mode": "paper" if dry_run else None, **flag_values(TraderSettings, flags)}
     file = settings_file("trader", config)
     loaded = load_settings(TraderSettings, "trader", file, given)
+    if given.get("symbol") and loaded.settings.symbols:
+        raise UsageError(
+            f"--symbol and the list symbols of {file} exclude each other; leave --symbol out, or "
+            "name a file without that list with --config"
+        )
     with loaded.places.naming_places():
         check_settings(loaded.settings)
         run_trader(loaded.settings)

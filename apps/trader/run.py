@@ -1,7 +1,8 @@
 """One run of the trader: check what was asked for, open exchange and file, trade until stopped."""
 
 import asyncio
-from contextlib import ExitStack, closing
+from collections.abc import Sequence
+from contextlib import ExitStack, closing, nullcontext
 from functools import partial
 from uuid import uuid4
 
@@ -15,7 +16,7 @@ from onetape.core.errors import UsageError, naming_settings
 from onetape.core.folders import USER_FOLDER, database_path
 from onetape.core.setting import settings_tree
 from onetape.core.steps import MarketSteps
-from onetape.core.symbols import SIMULATOR_ID, spot_symbol
+from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Session
 from onetape.engine import AccountConfig
@@ -26,7 +27,7 @@ from onetape.exchange.rest import (
     RestExchange,
     check_exchange,
 )
-from onetape.store.accounts import read_account
+from onetape.store.accounts import read_account_series
 from onetape.store.candles import check_kind
 from onetape.store.database import open_store
 from onetape.store.market_data import save_market
@@ -43,8 +44,9 @@ from trader.evaluator.messages import LoadedStrategy
 from trader.evaluator.processes import StrategyHelper
 from trader.job import Job
 from trader.rate_limit_bans import SharedRateLimitBans
-from trader.session import run_session
+from trader.session import run_sessions
 from trader.settings import TraderSettings
+from trader.traded_symbols import TradedSymbol, traded_symbols
 from trader.trading_thread import run_in_thread
 
 
@@ -56,24 +58,51 @@ def run_trader(settings: TraderSettings) -> None:
     """
     with naming_settings("exchange"):
         check_exchange(settings.exchange)
-    key = _key(settings)
+    symbols = traded_symbols(settings)
     with ExitStack() as stack:
         helper = StrategyHelper()
         stack.callback(helper.close)
         helper.start()
         runner = stack.enter_context(asyncio.Runner())
-        evaluator = StrategyEvaluator(
-            settings.strategy, key.timeframe, helper, memory_mb=settings.strategy_memory_mb
-        )
-        stack.callback(lambda: runner.run(evaluator.close()))
-        strategy = runner.run(evaluator.load())
+        evaluators = evaluators_of(settings, symbols, helper)
+        for evaluator in {id(one): one for one in evaluators}.values():
+            stack.callback(_close, runner, evaluator)
+            runner.run(evaluator.load())
         path = database_path(settings.db, settings.exchange)
         if path.exists():
             # A file that cannot be used is named before the network is asked for anything.
             with open_store(path, create=False, whole=True) as store:
-                account = read_account(store, account_name(settings, key))
-                check_account(account, settings, key, strategy.name)
-        runner.run(_trade(settings, _endpoint(settings, stack), key, evaluator))
+                name = account_name(settings, [one.key for one in symbols])
+                account = read_account_series(store, name)
+                for one, evaluator in zip(symbols, evaluators, strict=True):
+                    check_account(account, settings, one.key, evaluator.strategy.name)
+        runner.run(_trade(settings, _endpoint(settings, stack), symbols, evaluators))
+
+
+def _close(runner: asyncio.Runner, evaluator: StrategyEvaluator) -> None:
+    runner.run(evaluator.close())
+
+
+def evaluators_of(
+    settings: TraderSettings, symbols: Sequence[TradedSymbol], helper: StrategyHelper
+) -> list[StrategyEvaluator]:
+    """Return the evaluator of each symbol; symbols of one strategy share one, and its process.
+
+    Args:
+        settings: Of the trader.
+        symbols: What is traded.
+        helper: Forks the processes.
+    """
+    known: dict[str, StrategyEvaluator] = {}
+    found: list[StrategyEvaluator] = []
+    for one in symbols:
+        choice = repr((one.strategy.name, sorted(one.strategy.parameters.items())))
+        if choice not in known:
+            known[choice] = StrategyEvaluator(
+                one.strategy, one.key.timeframe, helper, memory_mb=settings.strategy_memory_mb
+            )
+        found.append(known[choice])
+    return found
 
 
 def check_settings(settings: TraderSettings) -> None:
@@ -90,16 +119,11 @@ def check_settings(settings: TraderSettings) -> None:
         )
     check_simulator_url(settings.simulator_url)
     check_account_settings(settings)
-    _key(settings)
-    check_choice(settings.strategy.name, settings.strategy.parameters, USER_FOLDER)
-
-
-def _key(settings: TraderSettings) -> SeriesKey:
-    with naming_settings("symbol"):
-        symbol = spot_symbol(settings.symbol)
-    with naming_settings("timeframe"):
-        timeframe = Timeframe.parse(settings.timeframe).name
-    return SeriesKey(settings.exchange, symbol, timeframe)
+    symbols = traded_symbols(settings)
+    account_name(settings, [one.key for one in symbols])
+    for one in symbols:
+        with naming_settings("symbols") if settings.symbols else nullcontext():
+            check_choice(one.strategy.name, one.strategy.parameters, USER_FOLDER)
 
 
 def account_config(settings: TraderSettings, steps: MarketSteps) -> AccountConfig:
@@ -120,85 +144,96 @@ def _endpoint(settings: TraderSettings, stack: ExitStack) -> Endpoint:
 async def _trade(
     settings: TraderSettings,
     endpoint: Endpoint,
-    key: SeriesKey,
-    evaluator: StrategyEvaluator,
+    symbols: Sequence[TradedSymbol],
+    evaluators: Sequence[StrategyEvaluator],
 ) -> None:
     stop = StopRequest()
-    path = database_path(settings.db, key.exchange)
-    bans = SharedRateLimitBans(path, key.exchange)
-    with closing(bans), taking_command_signals(path, account_name(settings, key)):
+    path = database_path(settings.db, settings.exchange)
+    account = account_name(settings, [one.key for one in symbols])
+    bans = SharedRateLimitBans(path, settings.exchange)
+    with closing(bans), taking_command_signals(path, account):
         # The trader asks again by itself, and its stream goes on meanwhile.
         async with RestExchange(
             endpoint, patience_seconds=BRIEF_PATIENCE_SECONDS, sits_out_silence=False
         ) as exchange:
             exchange.share_silences(bans)
-            market = await stop.unless_stopped(_ask(exchange, key))
-            if market is None:
+            markets = await stop.unless_stopped(_ask(exchange, symbols))
+            if markets is None:
                 print_line(f"{stop.name}: stopped before trading began")
                 return
             await run_in_thread(
-                stop, partial(trade_in_session, settings, exchange, key, evaluator, market)
+                stop, partial(trade_in_sessions, settings, exchange, symbols, evaluators, markets)
             )
 
 
-async def trade_in_session(
+async def trade_in_sessions(
     settings: TraderSettings,
     exchange: RestExchange,
-    key: SeriesKey,
-    evaluator: StrategyEvaluator,
-    market: Market,
+    symbols: Sequence[TradedSymbol],
+    evaluators: Sequence[StrategyEvaluator],
+    markets: Sequence[Market],
     stop: StopRequest,
 ) -> None:
     """Open the database and trade until the stop; runs in the trading thread."""
-    with open_store(database_path(settings.db, key.exchange), create=True) as store:
-        check_kind(store, key.exchange)
-        strategy = evaluator.strategy
-        save_market(store, key.exchange, key.symbol, market.steps, exchange.now_ms())
-        job = Job(
-            settings=settings,
-            key=key,
-            timeframe=Timeframe.parse(key.timeframe),
-            market=market,
-            strategy=strategy,
-            evaluator=evaluator,
-            rules=account_config(settings, market.steps),
-            start_balance=asked_balance(settings),
-            store=store,
-            session=make_session(settings, key, strategy, exchange.now_ms()),
-        )
+    with open_store(database_path(settings.db, settings.exchange), create=True) as store:
+        check_kind(store, settings.exchange)
+        account = account_name(settings, [one.key for one in symbols])
+        jobs: list[Job] = []
+        for one, evaluator, market in zip(symbols, evaluators, markets, strict=True):
+            key, strategy, now_ms = one.key, evaluator.strategy, exchange.now_ms()
+            save_market(store, key.exchange, key.symbol, market.steps, now_ms)
+            jobs.append(
+                Job(
+                    settings=settings,
+                    key=key,
+                    timeframe=Timeframe.parse(key.timeframe),
+                    market=market,
+                    strategy=strategy,
+                    evaluator=evaluator,
+                    rules=account_config(settings, market.steps),
+                    start_balance=asked_balance(settings),
+                    store=store,
+                    session=make_session(settings, account, key, strategy, now_ms),
+                    prefix=f"{key.symbol}: " if len(symbols) > 1 else "",
+                )
+            )
         try:
-            await run_session(job, exchange, stop)
+            await run_sessions(jobs, exchange, stop)
         finally:
-            await evaluator.close()
+            for evaluator in evaluators:
+                await evaluator.close()
 
 
-async def _ask(exchange: RestExchange, key: SeriesKey) -> Market:
-    """Return the market, after a look at the exchange's timeframes and clock."""
-    market = await exchange.market(key.symbol)
-    exchange.check_timeframe(key.timeframe)
+async def _ask(exchange: RestExchange, symbols: Sequence[TradedSymbol]) -> list[Market]:
+    """Return the markets, after a look at the exchange's timeframes and clock."""
+    markets = [await exchange.market(one.key.symbol) for one in symbols]
+    exchange.check_timeframe(symbols[0].key.timeframe)
     await exchange.compare_clocks()
-    return market
+    return markets
 
 
 def make_session(
-    settings: TraderSettings, key: SeriesKey, strategy: LoadedStrategy, now_ms: int
+    settings: TraderSettings, account: str, key: SeriesKey, strategy: LoadedStrategy, now_ms: int
 ) -> Session:
     """Return the record of a session that begins now.
 
     Args:
         settings: Of the trader.
+        account: Name of the account.
         key: The series to trade.
         strategy: With its parameters.
         now_ms: Market time, epoch milliseconds.
     """
     tree = settings_tree(settings)
     rules = {**tree["account"], **tree["exits"]}
+    if settings.max_open_trades is not None:
+        rules["max_open_trades"] = settings.max_open_trades
     del rules["cash"]
     return Session(
         session=uuid4().hex,
         app="trader",
         mode="paper",
-        account=account_name(settings, key),
+        account=account,
         exchange=key.exchange,
         symbol=key.symbol,
         timeframe=key.timeframe,

@@ -1,4 +1,4 @@
-"""A trading session: the stream and the strategy loop side by side, until a person stops it.
+"""Trading sessions, one for each symbol: stream and strategy side by side, until a person stops.
 
 What the tasks hold in memory is built from the database each time that they begin, so an error of
 the file, or one that nobody foresaw, is recovered from as a killed process would be.
@@ -8,20 +8,24 @@ import asyncio
 import contextlib
 import importlib
 import sys
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Coroutine, Generator, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
+from typing import Any
 
-from onetape.cli.output import print_line
-from onetape.cli.stop import StopRequest
+from onetape.cli.output import prefixed, print_line
+from onetape.cli.stop import StopRequest, ended
 from onetape.core.errors import ConfigurationError, OnetapeError, SafetyRefusal, StoreError
 from onetape.core.words import counted
 from onetape.exchange.rest import RestExchange
+from onetape.store.leases import lease_name
 from onetape.store.ledger import last_decided
 from onetape.store.obligations import restore_obligation
 from onetape.store.sessions import close_data_outages, end_session, start_session
 from onetape.store.trader_states import insert_state_changes
 from onetape.websocket.events import CandleUpdate, StreamEvent
 from trader.account import changes_since_last_session, hold_account
+from trader.account_context import AccountContext, account_context
 from trader.clock_watch import ClockWatch
 from trader.control_watch import ControlWatch
 from trader.decide import Decider, Verdict
@@ -37,7 +41,7 @@ from trader.outage import OutageNotice
 from trader.rest_price import RestPrice
 from trader.same_market import check_same_market
 from trader.states import TraderStates
-from trader.stream import stream_events
+from trader.stream import MarketStreams
 from trader.stream_recorder import StreamRecorder
 from trader.supervisor import Supervisor
 from trader.waiting import CANDLES, WaitNotice
@@ -54,32 +58,90 @@ TIDY_PATIENCE_SECONDS = 0.5
 
 
 async def run_session(job: Job, exchange: RestExchange, stop: StopRequest) -> None:
-    """Trade until SIGTERM or Ctrl-C, then store how the session ended.
+    """Trade one symbol; as `run_sessions`."""
+    await run_sessions([job], exchange, stop)
+
+
+async def run_sessions(jobs: Sequence[Job], exchange: RestExchange, stop: StopRequest) -> None:
+    """Trade symbols of one account until SIGTERM or Ctrl-C, then store how their sessions ended.
+
+    An error that ends the session of one symbol ends all of them.
+
+    Args:
+        jobs: One for each symbol, in the order of entries at one moment.
+        exchange: Open; its event loop may be that of another thread.
+        stop: Ends the sessions.
 
     Raises:
-        SafetyRefusal: another process trades the account, or it was opened for something else.
+        SafetyRefusal: another process trades a symbol, or the account was opened for something
+            else.
         DataError: the file holds candles of another market, or was deleted or replaced.
-        ConfigurationError: the first evaluation of the strategy failed, or returned junk.
-        OnetapeError: the session cannot begin.
+        ConfigurationError: the first evaluation of a strategy failed, or returned junk.
+        OnetapeError: the sessions cannot begin.
     """
-    await check_same_market(job, exchange)
+    for job in jobs:
+        await check_same_market(job, exchange)
+    async with AsyncExitStack() as stack:
+        leases = [_leased(job, stack) for job in jobs]
+        held = [hold_account(job, lease.fence) for job, lease in zip(jobs, leases, strict=True)]
+        context = account_context([job for job, _ in held])
+        streams = await stack.enter_async_context(
+            MarketStreams(
+                exchange,
+                [job.key.symbol for job in jobs],
+                stale_after_seconds=jobs[0].settings.stale_after_seconds,
+            )
+        )
+        sessions = [
+            _begin(job, exchange, lease, streams, context, lines)
+            for (job, lines), lease in zip(held, leases, strict=True)
+        ]
+        await _run_all([session.run(stop) for session in sessions])
+
+
+def _leased(job: Job, stack: AsyncExitStack) -> Lease:
+    """Take the lease of a symbol; the stack gives it back."""
+
+    def release() -> None:
+        # The end of the session has met what the release meets, and printed it.
+        with _tidying(job, is_silent=True):
+            lease.release()
+
     lease = Lease(job)
+    stack.callback(release)
+    return lease
+
+
+def _begin(
+    job: Job,
+    exchange: RestExchange,
+    lease: Lease,
+    streams: MarketStreams,
+    context: AccountContext,
+    lines: list[str],
+) -> "_Trading":
+    """Store that the session of a symbol begins; return what trades in it."""
     states = TraderStates(
         now_ms=exchange.now_ms,
         write=partial(insert_state_changes, job.store, job.session.session),
     )
+    changes = changes_since_last_session(job)
+    start_session(job.store, job.session, lease.fence, changes=changes)
+    states.begin()
+    if changes is not None:
+        lines = [*lines, f"account {job.session.account}: {changes}"]
+    return _Trading(job, exchange, lease, streams, context, states, lines)
+
+
+async def _run_all(sessions: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Run sessions side by side until all have ended; the first error ends them all."""
+    running = [asyncio.create_task(session) for session in sessions]
     try:
-        job, lines = hold_account(job, lease.fence)
-        changes = changes_since_last_session(job)
-        start_session(job.store, job.session, lease.fence, changes=changes)
-        states.begin()
-        if changes is not None:
-            lines.append(f"account {job.session.account}: {changes}")
-        await _Trading(job, exchange, lease, states, lines).run(stop)
+        done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
     finally:
-        # The end of the session has met what the release meets, and printed it.
-        with _tidying(job, is_silent=True):
-            lease.release()
+        await ended(*running)
 
 
 class _Trading:
@@ -90,19 +152,23 @@ class _Trading:
         job: Job,
         exchange: RestExchange,
         lease: Lease,
+        streams: MarketStreams,
+        context: AccountContext,
         states: TraderStates,
         notes: list[str],
     ) -> None:
         self._job = job
         self._exchange = exchange
         self._lease = lease
+        self._streams = streams
+        self._context = context
         self._states = states
         self._supervisor = Supervisor(states)
         self._clock_watch = ClockWatch(exchange, states)
         self._notes = notes
         self._broker: Executor | None = None
         self._exits: PaperExits | None = None
-        self._journal = ExitJournal(job.store.path, job.session.account)
+        self._journal = ExitJournal(job.store.path, lease_name(job.session.account, job.key.symbol))
         if self._journal.fault:
             notes.append(f"exits cannot be kept on a full disk: {self._journal.fault}")
         self._is_open = False
@@ -110,6 +176,10 @@ class _Trading:
 
     async def run(self, stop: StopRequest) -> None:
         """Trade until the stop, then store and print how it ended."""
+        with prefixed(self._job.prefix):
+            await self._run(stop)
+
+    async def _run(self, stop: StopRequest) -> None:
         job = self._job
         job.store.patience_seconds = min(job.store.patience_seconds, WRITE_PATIENCE_SECONDS)
         reason = "an error"
@@ -134,7 +204,7 @@ class _Trading:
         # Where the file cannot be written, nothing is asked of the exchange.
         lease.renew()
         self._restore_exits()
-        self._broker = broker = Executor(job, lease.fence)
+        self._broker = broker = Executor(job, lease.fence, self._context.funds)
         self._resume(broker)
         gap_backfiller = GapBackfiller(job, exchange)
         recorder = StreamRecorder(job, exchange, gap_backfiller)
@@ -147,7 +217,9 @@ class _Trading:
             for line in (*opening, *self._notes):
                 print_line(line)
         orders = ExitOrders(job, exchange, broker, lease, recorder, self._journal)
-        exits = self._exits = PaperExits(job, exchange, broker, orders, recorder)
+        exits = self._exits = PaperExits(
+            job, exchange, broker, orders, recorder, self._context.rules
+        )
         decider = Decider(
             job,
             exchange,
@@ -235,11 +307,7 @@ class _Trading:
                     self._supervisor.succeeded("stream")
 
     def _events(self) -> AsyncGenerator[StreamEvent]:
-        return stream_events(
-            self._exchange,
-            self._job.key,
-            stale_after_seconds=self._job.settings.stale_after_seconds,
-        )
+        return self._streams.events(self._job.key)
 
     async def _look_at_clock(self) -> None:
         await self._clock_watch.look()

@@ -4,6 +4,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Final
 
+import msgspec
+
 from onetape.cli.common_settings import (
     DATABASE,
     EXCHANGE,
@@ -14,11 +16,17 @@ from onetape.cli.common_settings import (
 )
 from onetape.core.defaults import DEFAULT_EXCHANGE, DEFAULT_SYMBOL, DEFAULT_TIMEFRAME
 from onetape.core.setting import DeclaredStruct, Setting
-from onetape.engine.account_config import MOST_MONEY, AccountConfig
+from onetape.engine.account_config import MAX_OPEN_TRADES, MOST_MONEY, AccountConfig
 
-_ONCE: Final = (
-    "and a trader trades one symbol on one exchange and timeframe; start one trader for each"
-)
+_ONCE: Final = "and a trader trades on one exchange and timeframe; start one trader for each"
+
+
+class SymbolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One entry of the list `symbols`."""
+
+    symbol: str
+    strategy: StrategySettings | None = None
+    """None: the strategy of the whole trader."""
 
 
 class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
@@ -28,17 +36,28 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
         str,
         Setting("paper: orders are filled by the backtester's rules and reach no exchange."),
     ] = "paper"
-    symbol: Annotated[str, SYMBOL._replace(once=_ONCE)] = DEFAULT_SYMBOL
+    symbol: Annotated[
+        str, SYMBOL._replace(is_joined=True, file_example="BTC/USDT,ETH/USDT on one account")
+    ] = DEFAULT_SYMBOL
+    symbols: Annotated[
+        list[SymbolSettings],
+        Setting(
+            "Symbols of one account, instead of symbol, each with a strategy of its own; one "
+            "without has the strategy below.",
+            file_example="[{symbol: BTC/USDT}, {symbol: ETH/USDT, strategy: {name: macd}}]",
+        ),
+    ] = msgspec.field(default_factory=list[SymbolSettings])
+    max_open_trades: Annotated[int | None, MAX_OPEN_TRADES] = None
     exchange: Annotated[str, EXCHANGE._replace(once=_ONCE)] = DEFAULT_EXCHANGE
     timeframe: Annotated[str, TIMEFRAME._replace(once=_ONCE)] = DEFAULT_TIMEFRAME
     strategy: StrategySettings = StrategySettings()
     account_name: Annotated[
         str | None,
         Setting(
-            "Paper account; each has its own start balance, position and strategy.",
+            "Paper account; each has its own start balance and positions.",
             flag="--account",
             metavar="NAME",
-            empty="one for each exchange, symbol and timeframe",
+            empty="one for each exchange, symbol and timeframe, or set of symbols",
         ),
     ] = None
     cash: Annotated[
@@ -64,6 +83,14 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
         float,
         Setting("A signal older than this, on the wall clock, becomes no order any more.", ge=0),
     ] = 60.0
+    entry_wait_seconds: Annotated[
+        float,
+        Setting(
+            "Of several symbols: entries of one close wait so long for the candle of each symbol, "
+            "then follow the backtest's order; exits never wait. Wall clock.",
+            ge=0,
+        ),
+    ] = 5.0
     strategy_timeout_seconds: Annotated[
         float | None,
         Setting(

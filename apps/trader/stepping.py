@@ -1,4 +1,4 @@
-"""The engine's trading rules of one account, fed with what the store has of its series.
+"""The engine's trading rules of one symbol, fed with what the store has of its series.
 
 A new session goes on where the stored candles, decisions and trades end: nothing of the state of
 the rules is stored.
@@ -20,84 +20,89 @@ from onetape.engine import (
     Event,
     Exit,
     ExitSent,
-    Intent,
     OpenedCandle,
     StepRules,
-    StepState,
     StrategySignal,
     SymbolStepState,
     entry_obstacle,
     restore_state,
     rules_of_candle,
-    step,
 )
 from onetape.store.candles import last_closed_before, row_at
 from onetape.store.ledger import decided_signals, last_decided
 from onetape.store.orders import is_exit_rejected
 from onetape.store.reading import closed_between, has_volume
 from onetape.strategies import BUY, Signals
+from trader.account_rules import AccountRules, LookAhead
 from trader.executor import Executor
 from trader.job import Job
 
 
 class RuleStepper:
-    """The state of the rules, moved on by candles, signals and fills."""
+    """The state of the rules of one symbol, moved on by candles, signals and fills."""
 
-    def __init__(self, job: Job, broker: Executor, *, is_exit_owed: bool) -> None:
+    def __init__(
+        self, job: Job, broker: Executor, account: AccountRules, *, is_exit_owed: bool
+    ) -> None:
         """Go on after the candle that sessions of the account decided on last.
 
         Args:
             job: What is traded.
-            broker: Has the account's trades.
+            broker: Has the account's trades in the symbol.
+            account: The rules of all symbols; they carry out entries.
             is_exit_owed: Whether an exit of the position is decided and not filled.
         """
         self._job = job
         self._broker = broker
-        self._rules = StepRules.of(job.rules, [job.key.symbol])
+        self._account: LookAhead = account
         self._has_signals = False
         """Whether the strategy's signals on candles without a decision have been taken in."""
-        self._state = self._restored(last_decided(job.store, job.session), {})
+        self._restore(last_decided(job.store, job.session), {})
         if is_exit_owed and self.state.position is not None:
             self.on(ExitSent(job.key.symbol))
 
     @property
     def rules(self) -> StepRules:
         """Return the settings that decide when orders are due."""
-        return self._rules
+        return self._account.rules
 
     @property
     def state(self) -> SymbolStepState:
         """Return the state of the series."""
-        return self._state.symbols[self._job.key.symbol]
+        return self._account.state.symbols[self._job.key.symbol]
 
     def copy(self) -> "RuleStepper":
         """Return the same rules in the same state, for a look at what would follow."""
-        return copy(self)
+        ahead = copy(self)
+        ahead._account = self._account.look_ahead()
+        return ahead
 
-    def on(self, event: Event) -> list[Intent]:
-        """Take an event; return the orders to carry out now."""
-        self._state, intents = step(self._rules, self._state, event)
-        return intents
+    def on(self, event: Event) -> list[Exit]:
+        """Take an event and carry out the entries whose turn it is; return the exits due now."""
+        return self._account.step(self._job.key.symbol, event)
 
-    def open(self, candle: Candle) -> list[Intent]:
-        """Take the first trade of a candle, once; return the orders to carry out now."""
+    def open(self, candle: Candle) -> list[Exit]:
+        """Take the first trade of a candle, once; return the exits due now."""
         self._drop_vanished(candle)
-        if self.state.opened is not None or self.is_untraded(candle):
+        if self.state.opened is not None:
+            return []
+        if self.is_untraded(candle):
+            self._account.note_untraded(self._job.key.symbol, candle.timestamp)
             return []
         symbol, price_step = self._job.key.symbol, self._price_step(candle)
         first = OpenedCandle(symbol, candle.timestamp, candle.open, price_step)
         return self.on(CandlesOpened((first,)))
 
-    def form(self, candle: Candle, *, is_unwatched: bool = False) -> list[Intent]:
-        """Take the prices of a candle that has opened; return the orders to carry out now."""
+    def form(self, candle: Candle, *, is_unwatched: bool = False) -> list[Exit]:
+        """Take the prices of a candle that has opened; return the exits due now."""
         opened = self.state.opened
         if opened is None or opened.timestamp != candle.timestamp:
             return []
         symbol, price_step = self._job.key.symbol, self._price_step(candle)
         return self.on(CandleForming(symbol, candle, price_step, is_unwatched))
 
-    def close(self, candle: Candle) -> list[Intent]:
-        """Take the final prices of a candle; return the orders to carry out now."""
+    def close(self, candle: Candle) -> list[Exit]:
+        """Take the final prices of a candle; return the exits due now."""
         self._drop_vanished(candle)
         opened = self.state.opened
         if opened is not None and opened.timestamp != candle.timestamp:
@@ -113,8 +118,8 @@ class RuleStepper:
             is_unwatched: As for `CandleForming`.
         """
         ahead = self.copy()
-        intents = ahead.open(candle) + ahead.form(candle, is_unwatched=is_unwatched)
-        return next((intent for intent in intents if isinstance(intent, Exit)), None)
+        exits = ahead.open(candle) + ahead.form(candle, is_unwatched=is_unwatched)
+        return next(iter(exits), None)
 
     def obstacle(self, timestamp: int) -> EntryObstacle | None:
         """Return why a BUY on the newest closed candle may not enter; None where it may.
@@ -122,11 +127,11 @@ class RuleStepper:
         Args:
             timestamp: Open of the candle, epoch seconds.
         """
-        after = self.state.after_signal(self._rules, timestamp, BUY)
-        return entry_obstacle(self._rules, after)
+        after = self.state.after_signal(self.rules, timestamp, BUY)
+        return entry_obstacle(self.rules, after)
 
-    def decide(self, timestamp: int, signal: int, *, can_enter: bool) -> list[Intent]:
-        """Take the signal on a closed candle; return the orders to carry out now."""
+    def decide(self, timestamp: int, signal: int, *, can_enter: bool) -> list[Exit]:
+        """Take the signal on a closed candle; return the exits due now."""
         symbol = self._job.key.symbol
         return self.on(StrategySignal(symbol, timestamp, signal, can_enter))
 
@@ -144,7 +149,7 @@ class RuleStepper:
         known = dict(zip(times, values, strict=True))
         if not self._has_signals and self._broker.last_entry is not None:
             is_sent = self.state.order is not None
-            self._state = self._restored(int(candles.timestamp[-1]), known, is_last_undecided=True)
+            self._restore(int(candles.timestamp[-1]), known, is_last_undecided=True)
             if is_sent and self.state.position is not None:
                 self.on(ExitSent(self._job.key.symbol))
         self._has_signals = True
@@ -165,15 +170,15 @@ class RuleStepper:
         opened = self.state.opened
         if opened is not None and opened.timestamp < candle.timestamp:
             state = replace(self.state, opened=None, is_slot_awaited=False)
-            self._state = StepState({self._job.key.symbol: state})
+            self._account.replace(self._job.key.symbol, state)
 
     def _price_step(self, candle: Candle) -> float:
         return float(rules_of_candle(self._job.rules, candle).steps.price_step or 0)
 
-    def _restored(
+    def _restore(
         self, until: int | None, signals: Mapping[int, int], *, is_last_undecided: bool = False
-    ) -> StepState:
-        """Return the state after a closed candle, by what is stored.
+    ) -> None:
+        """Begin again with the state after a closed candle, by what is stored.
 
         Nothing before the candle of the last entry's signal matters.
 
@@ -183,8 +188,10 @@ class RuleStepper:
             is_last_undecided: Whether the signal of that candle comes next.
         """
         job, entered, left = self._job, self._broker.last_entry, self._broker.last_exit
+        symbol = job.key.symbol
         if entered is None:
-            return StepState.of(self._rules)
+            self._account.replace(symbol, SymbolStepState())
+            return
         before = last_closed_before(job.store, job.key, entered)
         start = entered if before is None else before
         facts: list[CandleFacts] = []
@@ -204,7 +211,8 @@ class RuleStepper:
             if row is not None:
                 opened = self._facts_of(row, None, entered, left)
                 facts.append(replace(opened, is_open=True))
-        return restore_state(self._rules, {job.key.symbol: facts})
+        own = StepRules.of(job.rules, [symbol])
+        self._account.replace(symbol, restore_state(own, {symbol: facts}).symbols[symbol])
 
     def _facts_of(
         self, row: Candle, signal: int | None, entered: int, left: int | None

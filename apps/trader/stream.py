@@ -6,15 +6,18 @@ ticker, the newest values wait.
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from onetape.cli.stop import ended
 from onetape.core.candles import SeriesKey
 from onetape.exchange.rest import RestExchange
 from onetape.websocket.events import StreamEvent
 from onetape.websocket.subscription import merged
+
+if TYPE_CHECKING:
+    from onetape.websocket.websocket import WebSocketManager
 
 T = TypeVar("T")
 
@@ -57,48 +60,82 @@ class EventQueue:
             await self._news.wait()
 
 
-async def stream_events(
-    exchange: RestExchange, key: SeriesKey, *, stale_after_seconds: float
-) -> AsyncGenerator[StreamEvent]:
-    """Yield the events of a market's stream; its sockets belong to the loop of the exchange.
+class MarketStreams:
+    """The streams of some markets over as few sockets as the exchange allows.
 
-    Close it (`contextlib.aclosing`) where the loop over it may be left early.
-
-    Args:
-        exchange: Open; its event loop may be that of another thread.
-        key: The series.
-        stale_after_seconds: As for `WebSocketManager`.
-
-    Raises:
-        OnetapeError: as `WebSocketManager.events`.
+    Use it as an async context manager in any event loop; the sockets belong to the loop of the
+    exchange.
     """
-    queue = EventQueue()
 
-    async def pump() -> None:
-        from onetape.websocket.websocket import WebSocketManager
+    def __init__(
+        self, exchange: RestExchange, symbols: Sequence[str], *, stale_after_seconds: float
+    ) -> None:
+        """Prepare; no socket is opened yet.
 
+        Args:
+            exchange: Open; its event loop may be that of another thread.
+            symbols: CCXT spot symbols.
+            stale_after_seconds: As for `WebSocketManager`.
+        """
+        self._exchange = exchange
+        self._symbols = tuple(symbols)
+        self._stale_after_seconds = stale_after_seconds
+        self._manager: WebSocketManager | None = None
+
+    async def __aenter__(self) -> Self:
+        """Return the streams."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close every socket."""
+        await _finished(run_in_loop(self._exchange.loop, self._close()))
+
+    async def events(self, key: SeriesKey) -> AsyncGenerator[StreamEvent]:
+        """Yield the events of a series.
+
+        Close it (`contextlib.aclosing`) where the loop over it may be left early.
+
+        Args:
+            key: Of one of the symbols.
+
+        Raises:
+            OnetapeError: as `WebSocketManager.events`.
+        """
+        queue = EventQueue()
+
+        async def pump() -> None:
+            try:
+                async with aclosing(self._managed().events(key.symbol, key.timeframe)) as events:
+                    async for event in events:
+                        queue.put(event)
+                queue.fail(RuntimeError("the stream ended by itself"))
+            except Exception as error:
+                queue.fail(error)
+
+        async def start() -> asyncio.Task[None]:
+            return asyncio.create_task(pump())
+
+        pumping = await run_in_loop(self._exchange.loop, start())
         try:
-            async with (
-                WebSocketManager(
-                    exchange, [key.symbol], stale_after_seconds=stale_after_seconds
-                ) as manager,
-                aclosing(manager.events(key.symbol, key.timeframe)) as events,
-            ):
-                async for event in events:
-                    queue.put(event)
-            queue.fail(RuntimeError("the stream ended by itself"))
-        except Exception as error:
-            queue.fail(error)
+            while True:
+                yield await queue.get()
+        finally:
+            await _finished(run_in_loop(self._exchange.loop, ended(pumping)))
 
-    async def start() -> asyncio.Task[None]:
-        return asyncio.create_task(pump())
+    def _managed(self) -> "WebSocketManager":
+        """Return the manager of the sockets; called in the loop that they belong to."""
+        if self._manager is None:
+            from onetape.websocket.websocket import WebSocketManager
 
-    pumping = await run_in_loop(exchange.loop, start())
-    try:
-        while True:
-            yield await queue.get()
-    finally:
-        await _finished(run_in_loop(exchange.loop, ended(pumping)))
+            self._manager = WebSocketManager(
+                self._exchange, self._symbols, stale_after_seconds=self._stale_after_seconds
+            )
+        return self._manager
+
+    async def _close(self) -> None:
+        if self._manager is not None:
+            await self._manager.close()
+            self._manager = None
 
 
 def run_in_loop(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:

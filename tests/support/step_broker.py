@@ -188,7 +188,9 @@ class StepBroker:
             return ExitRefused(intent.symbol)
         self._book(market, fill, intent.kind)
         market.is_held = False
-        market.fact = replace(market.fact, exit="filled")
+        order = self.state.symbols[market.name].order
+        is_inside = order is not None and order.inside is not None
+        market.fact = replace(market.fact, exit="filled", is_exit_inside=is_inside)
         return ExitFilled(intent.symbol)
 
     def _book(self, market: SymbolMarket, fill: Fill, kind: str) -> None:

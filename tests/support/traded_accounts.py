@@ -15,7 +15,7 @@ from onetape.execution.events import Acknowledged, Submitted
 from onetape.store.accounts import Account, open_account
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
-from onetape.store.leases import Fence, acquire_lease, release_lease
+from onetape.store.leases import Fence, acquire_lease, lease_name, release_lease
 from onetape.store.ledger import insert_decision
 from onetape.store.market_data import save_market
 from onetape.store.obligations import add_obligation
@@ -67,17 +67,18 @@ class TradedAccount:
         self.key = SeriesKey(exchange, symbol, "1h")
         self.name = name
         self.base, self.quote = base_and_quote(symbol)
-        self.lock = ProcessLock(db, name)
+        lease = lease_name(name, symbol)
+        self.lock = ProcessLock(db, lease)
         assert self.lock.acquire()
         token = acquire_lease(
             self.store,
-            name,
+            lease,
             "process 12 on host",
             now_ms=time.time_ns() // 1_000_000,
             seconds=20,
             lock=self.lock,
         )
-        self.fence = Fence(name, token)
+        self.fence = Fence(lease, token)
         self.session = Session(
             f"session of {name}", "trader", "paper", name, *self.key.names, strategy,
             parameters or {}, "0", at_ms(opened_hours), rules or {},

@@ -112,6 +112,7 @@ def _give(
     from onetape.store.account_reading import read_lease
     from onetape.store.controls import insert_controls
     from onetape.store.database import open_store
+    from onetape.store.leases import lease_name
     from trader.command_rows import rows_of, user_and_host
     from trader.commands.status_record import is_alive
 
@@ -132,8 +133,16 @@ def _give(
     with open_store(path, create=False) as store:
         insert_controls(store, rows)
         for row in rows:
-            lease = read_lease(store, row.account)
-            is_running = lease is not None and is_alive(store, row.account, lease, wall_ms)
+            traded = [
+                lease_name(one.name, one.symbol)
+                for one in chosen
+                if one.name == row.account and row.symbol in (None, one.symbol)
+            ]
+            leases = [(name, read_lease(store, name)) for name in traded]
+            is_running = any(
+                lease is not None and is_alive(store, name, lease, wall_ms)
+                for name, lease in leases
+            )
             effect = "its trader acts within a second" if is_running else "no trader runs on it now"
             later = "" if is_running else "; the next one that starts acts on it"
             what = row.verb if row.symbol is None else f"{row.verb} {row.symbol}"

@@ -31,6 +31,7 @@ from onetape.store.accounts import Account
 from onetape.store.candles import last_closed, row_at
 from onetape.store.database import Store
 from onetape.store.event_reading import CLEAN_ENDS
+from onetape.store.leases import lease_name
 from onetape.store.market_data import market_steps
 from onetape.store.process_lock import ProcessLock
 from onetape.store.trader_states import StateChange
@@ -116,9 +117,10 @@ def read_status(store: Store, account: Account) -> TraderStatus:
     with store.read():
         result = read_result(store, account)
         session = read_last_session(store, account.name, account.symbol)
-        lease = read_lease(store, account.name)
+        name = lease_name(account.name, account.symbol)
+        lease = read_lease(store, name)
         state = None if session is None else read_state(store, session.session)
-        is_running = lease is not None and is_alive(store, account.name, lease, wall_ms)
+        is_running = lease is not None and is_alive(store, name, lease, wall_ms)
         condition, since_ms, reason, remedy = _condition(session, state, is_running=is_running)
         if condition == "trading" and lease is not None and lease.expires_ms <= wall_ms:
             condition, since_ms, reason, remedy = "degraded", None, _NO_SIGN, _NO_SIGN_REMEDY
@@ -156,13 +158,13 @@ def read_status(store: Store, account: Account) -> TraderStatus:
         )
 
 
-def is_alive(store: Store, account: str, lease: StoredLease, wall_ms: int) -> bool:
+def is_alive(store: Store, name: str, lease: StoredLease, wall_ms: int) -> bool:
     """Return whether the process that holds a lease lives.
 
     The kernel's lock proves it on the same computer. Elsewhere the lease counts, which ends 20 s
     after its last renewal.
     """
-    is_held = ProcessLock(store.path, account).is_held(lease.kernel_lock)
+    is_held = ProcessLock(store.path, name).is_held(lease.kernel_lock)
     if is_held is not None:
         return is_held
     return lease.expires_ms > wall_ms

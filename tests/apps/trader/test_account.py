@@ -72,8 +72,8 @@ def test_an_account_goes_on_with_its_stored_balance_where_none_is_named(
     [
         (settings_of("5000.2"), KEY, "rsi", "opened with 5,000.1 USDT, and cash .* is 5,000.2 now"),
         (settings_of("10000"), KEY, "rsi", "is 10,000 now"),
-        (settings_of(), KEY, "macd", "traded by strategy rsi, not macd"),
-        (settings_of(), SeriesKey("simulator", "ETH/USDT", "1h"), "rsi", "trades .*, not .* ETH"),
+        (settings_of(), KEY, "macd", "by strategy rsi, not macd"),
+        (settings_of(), SeriesKey("simulator", "ETH/EUR", "1h"), "rsi", "USDT, not .* ETH/EUR"),
         (settings_of(), SeriesKey("simulator", "BTC/USDT", "4h"), "rsi", "trades .*, not .* 4h"),
         (settings_of(), SeriesKey("binance", "BTC/USDT", "1h"), "rsi", "trades .*, not binance"),
     ],
@@ -82,14 +82,18 @@ def test_another_use_of_an_account_is_refused_with_the_way_out(
     settings: TraderSettings, key: SeriesKey, strategy: str, words: str
 ) -> None:
     with pytest.raises(SafetyRefusal, match=rf"{words}.*--account NAME") as refused:
-        check_account(STORED, settings, key, strategy)
+        check_account([STORED], settings, key, strategy)
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("cash", [None, "5000.1", "5000.100"])
 def test_the_same_use_of_an_account_is_accepted(cash: str | None) -> None:
-    check_account(STORED, settings_of(cash), KEY, "rsi")
-    check_account(None, settings_of(cash), KEY, "macd")
+    check_account([STORED], settings_of(cash), KEY, "rsi")
+    check_account([], settings_of(cash), KEY, "macd")
+
+
+def test_another_symbol_may_be_traded_with_the_money_of_an_account_by_another_strategy() -> None:
+    check_account([STORED], settings_of(), SeriesKey("simulator", "ETH/USDT", "4h"), "macd")
 
 
 def test_a_refused_account_is_left_as_it_was(run: Run[None], db: Path) -> None:
@@ -107,7 +111,7 @@ def test_a_refused_account_is_left_as_it_was(run: Run[None], db: Path) -> None:
     ("flags", "words"),
     [
         (["--cash", "6000"], "opened with 5,000.1 USDT"),
-        (["--strategy", "macd"], "traded by strategy rsi, not macd"),
+        (["--strategy", "macd"], "by strategy rsi, not macd"),
     ],
 )
 def test_a_refused_account_ends_the_program_with_7_before_the_network_is_asked(
@@ -241,7 +245,7 @@ def test_two_accounts_of_one_symbol_in_one_file_do_not_mix(
 )
 def test_a_printable_name_of_an_account_is_accepted(name: str) -> None:
     check_account_settings(settings_of(name=name))
-    assert account_name(settings_of(name=name), KEY) == name
+    assert account_name(settings_of(name=name), [KEY]) == name
 
 
 @pytest.mark.parametrize(
@@ -254,7 +258,7 @@ def test_a_name_that_cannot_be_shown_is_refused(name: str) -> None:
 
 
 def test_names_that_look_alike_are_one_account() -> None:
-    assert account_name(settings_of(name="Zu\u0308rich"), KEY) == "Z\u00fcrich"
+    assert account_name(settings_of(name="Zu\u0308rich"), [KEY]) == "Z\u00fcrich"
 
 
 @pytest.mark.parametrize("cash", ["0", "-1", "NaN", "Infinity", "1e16"])
@@ -266,8 +270,9 @@ def test_a_start_balance_that_is_no_amount_of_money_is_refused(cash: str) -> Non
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["-p", "BTC/USDT", "-p", "ETH/USDT"], "--symbol is given 2 times (BTC/USDT, ETH/USDT)"),
-        (["-p", "BTC/USDT", "--symbol", "BTC/USDT"], "--symbol is given 2 times"),
+        (["-p", "BTC/USDT", "--symbol", "btc-usdt"], "--symbol: BTC/USDT is given twice"),
+        (["-p", "BTC/USDT", "-p", "ETH/EUR"], "BTC/USDT is paid in USDT and ETH/EUR in EUR"),
+        (["--max-open-trades", "0"], "--max-open-trades must be 1 or more, found 0"),
         (["-t", "1h", "-t", "4h", "-i", "1d"], "--timeframe is given 3 times (1h, 4h, 1d)"),
         (["--exchange", "binance", "--exchange", "kraken"], "--exchange is given 2 times"),
         (["--account", "a\tb"], "--account: account_name must be"),
@@ -303,7 +308,7 @@ def test_a_session_is_stored_with_all_settings_of_orders_and_exits_but_the_balan
     settings = TraderSettings(
         account=AccountConfig(exits=ExitConfig(stop_loss=0.5, target_table={24: 0.125}))
     )
-    stored = make_session(settings, KEY, LoadedStrategy("rsi", 1, 0, (), {}, "0"), 0).rules
+    stored = make_session(settings, "a", KEY, LoadedStrategy("rsi", 1, 0, (), {}, "0"), 0).rules
     declared = declared_settings(AccountConfig).values()
     assert {*stored} == {one.name for one in declared} - {"cash"}
     assert (stored["stop_loss"], stored["target_table"]) == (0.5, {"24": 0.125})

@@ -22,9 +22,10 @@ from onetape.store.database import open_store
 from onetape.store.trader_states import StateChange
 from real_endpoint import SteppedTime, binance_at
 from trader.clock_watch import ClockWatch
-from trader.run import trade_in_session
+from trader.run import trade_in_sessions
 from trader.settings import TraderSettings
 from trader.states import TraderStates
+from trader.traded_symbols import TradedSymbol
 
 Run = Callable[[Any], Any]
 
@@ -91,7 +92,14 @@ def test_a_clock_that_is_set_while_trading_changes_no_candle(
             evaluator = strategy_evaluator("rsi", settings.timeframe)
             await evaluator.load()
             trading = asyncio.create_task(
-                trade_in_session(settings, exchange, KEY, evaluator, market, stop)
+                trade_in_sessions(
+                    settings,
+                    exchange,
+                    [TradedSymbol(KEY, settings.strategy)],
+                    [evaluator],
+                    [market],
+                    stop,
+                )
             )
             await until_decided(db, trading, 2)
             opened.wall.step_ms = step_seconds * 1_000

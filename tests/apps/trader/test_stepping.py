@@ -22,7 +22,8 @@ from onetape.store.orders import insert_order, store_change
 from onetape.store.sessions import start_session
 from onetape.strategies import BUY, SELL, Signals
 from order_changes import end_of
-from trader.account import asked_balance
+from trader.account import asked_balance, hold_account
+from trader.account_context import account_context
 from trader.evaluator.messages import LoadedStrategy
 from trader.executor import Executor
 from trader.job import Job
@@ -63,6 +64,7 @@ class Stored:
         )
         self.fence = Fence("a", acquire_lease(store, "a", "a test", now_ms=0, seconds=1e9))
         start_session(store, session, self.fence)
+        hold_account(self.job, self.fence)
 
     def close(self, *hours: int) -> None:
         rows = [candle(hour) for hour in hours]
@@ -86,16 +88,21 @@ class Stored:
             code_digest="0", entry_order_id=entry,
         )  # fmt: skip
 
+    def executor(self) -> Executor:
+        return Executor(self.job, self.fence, account_context([self.job]).funds)
+
     def trade(self, side: Side, hour: int, *, now_ms: int | None = None) -> None:
         """Fill an order at the open of a candle."""
         order, now_ms = self.order(side, hour), now_ms or hour
-        executor = Executor(self.job, self.fence)
+        executor = self.executor()
         insert_order(self.job.store, order, self.fence)
         executor.place(order, now_ms)
         assert executor.fill_open_order(candle(hour), now_ms) is not None
 
     def stepper(self) -> RuleStepper:
-        return RuleStepper(self.job, Executor(self.job, self.fence), is_exit_owed=False)
+        context = account_context([self.job])
+        executor = Executor(self.job, self.fence, context.funds)
+        return RuleStepper(self.job, executor, context.rules, is_exit_owed=False)
 
     def window(self, *signals: int) -> tuple[Candles, Signals]:
         """Return the candles from hour 0 on, and a strategy's signals on them."""
@@ -203,6 +210,6 @@ def test_a_clock_that_is_set_back_between_buy_and_sell_leaves_no_position_after_
     stored.close(0, 1)
     stored.trade("buy", 1, now_ms=(START + 3 * HOUR) * 1_000)
     stored.trade("sell", 1, now_ms=(START + 2 * HOUR) * 1_000)
-    position = Executor(stored.job, stored.fence).position
+    position = stored.executor().position
     assert position.is_flat
     assert position.base == 0

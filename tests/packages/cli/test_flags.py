@@ -112,6 +112,8 @@ def test_every_flag_of_a_setting_is_one_of_the_program(name: str) -> None:
         "stale_after_seconds",
         "max_signal_age_seconds",
         "ticker_days",
+        "entry_wait_seconds",
+        "symbols",
         "strategy_timeout_seconds",
         "strategy_memory_mb",
     }

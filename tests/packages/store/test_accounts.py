@@ -91,8 +91,8 @@ def test_the_last_session_of_an_account_comes_back_with_its_settings(leased: Sto
             {"period": 14}, "digest", number, rules,
         )  # fmt: skip
         start_session(leased, session, FENCE, changes="fee_rate 0.001 -> 0.1")
-        assert last_session(leased, "mine") == session
-    assert last_session(leased, "other") is None
+        assert last_session(leased, "mine", "BTC/USDT") == session
+    assert last_session(leased, "other", "BTC/USDT") is None
     with leased.read() as connection:
         assert connection.execute("SELECT DISTINCT changes FROM sessions").get == (
             "fee_rate 0.001 -> 0.1"

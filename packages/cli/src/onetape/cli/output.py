@@ -1,7 +1,9 @@
 """What programs print: one JSON document on stdout with --json, plain tables otherwise."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final
 
 import msgspec
@@ -11,12 +13,23 @@ from onetape.core.printable import columns_wide, printable, printable_json
 
 #: What may stand in a text of several lines.
 _LAYOUT: Final = "\n\t"
+_prefix: ContextVar[str] = ContextVar("prefix", default="")
+
+
+@contextmanager
+def prefixed(prefix: str) -> Generator[None]:
+    """Begin each line that is printed inside, and by tasks that begin inside, with a text."""
+    token = _prefix.set(prefix)
+    try:
+        yield
+    finally:
+        _prefix.reset(token)
 
 
 def print_line(text: str = "") -> None:
     """Print lines on stdout at once, also into a pipe; no character controls the terminal."""
     out = stdout()
-    safe = printable(text, keep=_LAYOUT)
+    safe = printable(f"{_prefix.get()}{text}", keep=_LAYOUT)
     # A terminal or pipe that is not UTF-8 shows what it has no character for as an escape.
     encoding = out.encoding or "utf-8"
     out.write(f"{safe.encode(encoding, 'backslashreplace').decode(encoding)}\n")

@@ -106,5 +106,5 @@ class _Values:
             return self.mapping(node, prefix)
         if isinstance(node, yaml.SequenceNode):
             items = cast("list[yaml.Node]", node.value)
-            return [self._value(item, f"{prefix}.") for item in items]
+            return [self._value(item, f"{prefix}{place}.") for place, item in enumerate(items)]
         return "" if node.tag.endswith(":null") else str(node.value)

@@ -31,6 +31,8 @@ class CandleFacts(Struct, frozen=True):
     """Price before slippage of the entry that the candle filled, quote currency; None: none."""
     exit: Literal["", "filled", "refused"] = ""
     """What became of the exit in the candle; empty: there was none."""
+    is_exit_inside: bool = False
+    """Whether that exit was filled inside the candle and not at its open."""
     is_open: bool = False
     """Whether the candle has opened and not closed: only the last one of a symbol may be."""
 
@@ -76,7 +78,9 @@ def _after_candle(rules: StepRules, state: SymbolStepState, fact: CandleFacts) -
         held = replace(held, highest=max(held.highest, fact.candle.high))
     if fact.exit == "filled":
         held = None
-        state = replace(state, free_from=number + 1 + rules.cool_down_bars)
+        inside = fact.candle.timestamp if fact.is_exit_inside else None
+        free_from = number + 1 + rules.cool_down_bars
+        state = replace(state, free_from=free_from, left_inside=inside)
     elif fact.exit == "refused" and held is not None:
         held = replace(held, has_levels=False)
     return replace(

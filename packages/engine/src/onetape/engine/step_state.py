@@ -72,6 +72,8 @@ class OrderInFlight(Struct, frozen=True):
     """Number of the candle that was open, or had closed last, when the order was made."""
     run: int | None = None
     """Of a buy: `run_start` of the run of BUYs that an entry uses up."""
+    inside: int | None = None
+    """Of a sell inside a candle: open of that candle, epoch seconds; None: it sells at an open."""
 
 
 class SymbolStepState(Struct, frozen=True):
@@ -101,11 +103,22 @@ class SymbolStepState(Struct, frozen=True):
     """Number of the first candle of the run of BUYs that `last_buy` is part of."""
     used_run: int | None = None
     """`run_start` of the run of BUYs that led to the last entry; None: there was no entry."""
+    left_inside: int | None = None
+    """Open of the candle inside which the last position was left, epoch seconds: its slot and its
+    money are there from the next open on. None: it was left at an open."""
 
     @property
     def is_flat(self) -> bool:
         """Return whether there is neither a position nor an order that may open one."""
         return self.position is None and self.order is None
+
+    def is_slot_taken(self, moment: int) -> bool:
+        """Return whether the symbol takes a slot from an entry at the open of a candle.
+
+        Args:
+            moment: Open of that candle, epoch seconds.
+        """
+        return not self.is_flat or (self.left_inside is not None and self.left_inside >= moment)
 
     @property
     def number(self) -> int:

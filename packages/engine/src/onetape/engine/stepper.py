@@ -17,6 +17,7 @@ decided here: an order's fill is computed by `fills.FillModel` when it is carrie
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 from msgspec.structs import replace
 
@@ -57,17 +58,23 @@ from onetape.engine.step_state import (
     SymbolStepState,
 )
 
+#: When entries that are due have their turn: after exits that are in flight, at once, or later.
+EntryTurn = Literal["after_exits", "at_once", "later"]
 #: A symbol's state after an event, and the exit that the event leads to.
 _Stepped = tuple[SymbolStepState, Exit | None]
 
 
-def step(rules: StepRules, state: StepState, event: Event) -> tuple[StepState, list[Intent]]:
+def step(
+    rules: StepRules, state: StepState, event: Event, *, entries: EntryTurn = "after_exits"
+) -> tuple[StepState, list[Intent]]:
     """Return the state after an event, and the orders to carry out now, first to last.
 
     Args:
         rules: Of the account.
         state: Before the event; it is not changed.
         event: The events of one symbol come in the order that step_events.py states.
+            `CandlesOpened` without a candle changes nothing and lets entries have their turn.
+        entries: When the entries have their turn that are due; `later`: with a later event.
 
     Raises:
         ValueError: the event does not fit to the events before.
@@ -85,7 +92,8 @@ def step(rules: StepRules, state: StepState, event: Event) -> tuple[StepState, l
         symbols[event.symbol], found = _after(rules, symbols[event.symbol], event)
         if found is not None:
             intents.append(found)
-    intents.extend(_entries(rules, symbols))
+    if entries != "later":
+        intents.extend(_entries(rules, symbols, is_exit_awaited=entries == "after_exits"))
     return StepState(symbols), intents
 
 
@@ -102,7 +110,8 @@ def _after(rules: StepRules, state: SymbolStepState, event: Event) -> _Stepped:
         case ExitSent():
             if state.position is None or state.order is not None:
                 raise ValueError(f"{event.symbol} has no position that could be sold now")
-            order = OrderInFlight("sell", state.number)
+            inside = None if state.opened is None else state.opened.timestamp
+            order = OrderInFlight("sell", state.number, inside=inside)
             return replace(state, order=order, sell_due=False), None
         case EntryFilled() | EntryRefused():
             return _after_entry(state, event), None
@@ -162,7 +171,7 @@ def _after_forming(rules: StepRules, state: SymbolStepState, event: CandleFormin
         levels = _levels(rules, state, held, event.price_step)
         rule = exit_in_bar if event.is_unwatched else final_exit
         found = rule(candle.open, candle.high, candle.low, levels)
-    return _leave(state, event.symbol, candle.timestamp, found)
+    return _leave(state, event.symbol, candle.timestamp, found, is_inside=True)
 
 
 def _after_close(rules: StepRules, state: SymbolStepState, event: CandleClosed) -> _Stepped:
@@ -177,7 +186,7 @@ def _after_close(rules: StepRules, state: SymbolStepState, event: CandleClosed) 
             levels = _levels(rules, state, held, event.price_step)
             found = exit_in_bar(candle.open, candle.high, candle.low, levels)
         held = replace(held, highest=max(held.highest, candle.high))
-    state, exit_ = _leave(state, event.symbol, candle.timestamp, found)
+    state, exit_ = _leave(state, event.symbol, candle.timestamp, found, is_inside=True)
     return (
         replace(
             state,
@@ -201,11 +210,19 @@ def _levels(
     return levels_of(rules.exits, held.entry_price, held.highest, age, price_step)
 
 
-def _leave(state: SymbolStepState, symbol: str, timestamp: int, found: BarExit | None) -> _Stepped:
+def _leave(
+    state: SymbolStepState,
+    symbol: str,
+    timestamp: int,
+    found: BarExit | None,
+    *,
+    is_inside: bool = False,
+) -> _Stepped:
     """Return the state with an exit in flight, and the exit; the state alone where none is due."""
     if found is None:
         return state, None
-    after = replace(state, order=OrderInFlight("sell", state.number), sell_due=False)
+    order = OrderInFlight("sell", state.number, inside=timestamp if is_inside else None)
+    after = replace(state, order=order, sell_due=False)
     kind = EXIT_KINDS[found.kind]
     return after, Exit(symbol, timestamp, kind, found.price, found.is_ambiguous)
 
@@ -229,31 +246,34 @@ def _after_exit(
     if isinstance(event, ExitRefused):
         return replace(state, position=replace(held, has_levels=False)).settled()
     free_from = state.number + 1 + rules.cool_down_bars
-    return replace(state, position=None, free_from=free_from).settled()
+    return replace(state, position=None, free_from=free_from, left_inside=order.inside).settled()
 
 
-def _entries(rules: StepRules, symbols: dict[str, SymbolStepState]) -> Sequence[Enter]:
+def _entries(
+    rules: StepRules, symbols: dict[str, SymbolStepState], *, is_exit_awaited: bool
+) -> Sequence[Enter]:
     """Return the entries whose turn it is, and note in `symbols` what became of each.
 
     While an exit is in flight, entries wait: it may free a slot, and brings the money. While an
-    entry is in flight that takes the last slot, the others wait: it may be refused.
+    entry is in flight that takes the last slot, the others wait: it may be refused. A position
+    that was left inside a candle still takes its slot from an entry at the open of that candle.
     """
     if not any(state.is_slot_awaited for state in symbols.values()):
         return ()
     sides = {state.order.side for state in symbols.values() if state.order is not None}
-    if "sell" in sides:
+    if is_exit_awaited and "sell" in sides:
         return ()
-    taken = sum(not state.is_flat for state in symbols.values())
     is_entering, entries = "buy" in sides, list[Enter]()
     for symbol in rules.symbols:
         state = symbols[symbol]
         opened = state.opened
         if not state.is_slot_awaited or opened is None:
             continue
+        taken = sum(one.is_slot_taken(opened.timestamp) for one in symbols.values())
         if taken < rules.max_open_trades:
             order = OrderInFlight("buy", state.candles, state.run_start)
             entries.append(Enter(symbol, opened.timestamp, opened.price))
-            taken, is_entering = taken + 1, True
+            is_entering = True
         elif is_entering:
             continue
         else:

@@ -1,9 +1,10 @@
-"""Accounts of traders: what each one trades, and the start balance that is stored once."""
+"""Accounts of traders: the series that each one trades, and the start balance, stored once."""
 
 from decimal import Decimal
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from onetape.core.steps import decimal_text
 from onetape.core.trading import Mode
@@ -12,7 +13,7 @@ from onetape.store.leases import Fence, check_lease
 
 
 class Account(Struct, frozen=True):
-    """An account and the one series and strategy that it belongs to."""
+    """An account, and one series that is traded with its money."""
 
     name: str
     mode: Mode
@@ -20,26 +21,54 @@ class Account(Struct, frozen=True):
     symbol: str
     timeframe: str
     strategy: str
-    """Name of the strategy that trades the account."""
+    """Name of the strategy that trades the series."""
     currency: str
     """Currency of the start balance."""
     start_balance: Decimal | None
     """Money at the start, in `currency`; None for an account of an earlier version of Onetape."""
     opened_ms: int
-    """Market time of the first session, epoch milliseconds."""
+    """Market time of the first session of the series, epoch milliseconds."""
 
 
 def read_account(store: Store, name: str) -> Account | None:
-    """Return the account of this name, or None where no trader has opened it."""
+    """Return the account of this name with the series that it was opened for; None: not opened."""
     with store.read() as connection:
         rows = connection.execute(
             "SELECT account, mode, exchange, symbol, timeframe, strategy, currency, "
             "start_balance, opened_ms FROM accounts WHERE account = ?",
             (name,),
         ).fetchall()
-    if not rows:
-        return None
-    values: list[Any] = list(rows[0])
+    return _account(rows[0]) if rows else None
+
+
+def read_account_series(store: Store, name: str) -> list[Account]:
+    """Return the account of this name once for each symbol that is traded with its money.
+
+    The series that it was opened for comes first; each other symbol has the timeframe and strategy
+    of its newest session.
+    """
+    with store.read() as connection:
+        first = read_account(store, name)
+        if first is None:
+            return []
+        rows = connection.execute(
+            "SELECT symbol, timeframe, strategy FROM "
+            "(SELECT *, row_number() OVER (PARTITION BY symbol ORDER BY started_ms DESC, session) "
+            "AS place FROM sessions WHERE account = ? AND exchange = ? AND symbol <> ?) "
+            "WHERE place = 1 ORDER BY symbol",
+            (name, first.exchange, first.symbol),
+        ).fetchall()
+    return [
+        first,
+        *(
+            replace(first, symbol=symbol, timeframe=timeframe, strategy=strategy)
+            for symbol, timeframe, strategy in rows
+        ),
+    ]
+
+
+def _account(row: tuple[Any, ...]) -> Account:
+    values: list[Any] = list(row)
     balance = values[7]
     values[7] = None if balance is None else Decimal(balance)
     return Account(*values)
@@ -51,7 +80,7 @@ def open_account(store: Store, account: Account, fence: Fence) -> None:
     Args:
         store: The open database.
         account: With its start balance.
-        fence: The lease of the account.
+        fence: The lease of the account and symbol.
 
     Raises:
         SafetyRefusal: another process took the account over.

@@ -1,4 +1,4 @@
-"""Leases: only one process at a time may trade an account. Times are wall-clock milliseconds."""
+"""Leases: one process at a time trades a symbol of an account. Times are wall-clock, ms."""
 
 from typing import Final
 
@@ -18,6 +18,11 @@ class Fence(Struct, frozen=True):
 
     name: str
     token: int
+
+
+def lease_name(account: str, symbol: str) -> str:
+    """Return the name of the lease of an account's symbol: others may trade its other symbols."""
+    return f"{account}, {symbol}"
 
 
 class _Stored(Struct, frozen=True):

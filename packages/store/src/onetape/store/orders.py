@@ -19,6 +19,7 @@ from onetape.store.connection import Connection, Value, insert_row
 from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease
 from onetape.store.obligations import add_obligation, end_obligation
+from onetape.store.reservations import release_reservation
 
 #: The fields of an `Order` are columns of the same names.
 _ORDER_COLUMNS: Final = Order.__struct_fields__
@@ -149,6 +150,8 @@ def store_change(store: Store, change: OrderChange, fence: Fence) -> None:
         _add_events(connection, identity, change.events, change.number, change.at_ms, change.source)
         for trade in change.trades:
             insert_row(connection, "trades", _trade_values(trade))
+        if change.is_settled:
+            release_reservation(connection, identity)
         if change.obligation_end is not None:
             _end_obligation_of(connection, identity, change.at_ms, change.obligation_end)
 

@@ -220,3 +220,13 @@ CREATE TABLE account_differences (
 ) STRICT;
 CREATE UNIQUE INDEX account_differences_open
 ON account_differences (account, kind, subject) WHERE ended_ms IS NULL;
+
+-- Money of an account that an open order to buy may spend: no other order may.
+CREATE TABLE reservations (
+    client_order_id TEXT PRIMARY KEY REFERENCES orders (client_order_id),
+    account TEXT NOT NULL,
+    mode TEXT NOT NULL CHECK (mode IN ('paper', 'live')),
+    amount TEXT NOT NULL CHECK (CAST(amount AS REAL) > 0 AND CAST(amount AS REAL) <= 1e15),
+    reserved_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX reservations_by_account ON reservations (account, mode);

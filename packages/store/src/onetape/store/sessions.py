@@ -12,7 +12,7 @@ from onetape.store.leases import Fence, check_lease
 def start_session(
     store: Store, session: Session, fence: Fence, *, changes: str | None = None
 ) -> None:
-    """Write down that a session began, and that those of the account before it have ended.
+    """Write down that a session began, and that those of account and symbol before it have ended.
 
     A session that was killed could not say so itself; when it ended is not known, so its end is the
     moment of the takeover, and the reason says who took over.
@@ -20,8 +20,8 @@ def start_session(
     Args:
         store: The open database.
         session: What begins.
-        fence: The lease of the account.
-        changes: What differs from the account's session before, in words.
+        fence: The lease of the account and symbol.
+        changes: What differs from the session before, in words.
 
     Raises:
         SafetyRefusal: another process took the account over.
@@ -44,30 +44,34 @@ def start_session(
     }
     with store.write() as connection:
         holder = check_lease(connection, fence)
-        unended = "SELECT session FROM sessions WHERE account = ? AND ended_ms IS NULL"
+        unended = (
+            "SELECT session FROM sessions WHERE account = ? AND exchange = ? AND symbol = ? "
+            "AND ended_ms IS NULL"
+        )
+        market = session.account, session.exchange, session.symbol
         connection.execute(
             f"UPDATE data_outages SET to_ms = ? WHERE to_ms IS NULL AND session IN ({unended})",
-            (session.started_ms, session.account),
+            (session.started_ms, *market),
         )
         connection.execute(
             f"UPDATE sessions SET ended_ms = ?, end_reason = ? WHERE session IN ({unended})",
             (
                 session.started_ms,
                 f"lost: it wrote no end; {holder} took over as session {session.session}",
-                session.account,
+                *market,
             ),
         )
         insert_row(connection, "sessions", values)
 
 
-def last_session(store: Store, account: str) -> Session | None:
-    """Return the session of an account that started last, or None where there was none."""
+def last_session(store: Store, account: str, symbol: str) -> Session | None:
+    """Return the session of account and symbol that started last, or None where there was none."""
     with store.read() as connection:
         rows = connection.execute(
             "SELECT session, app, mode, account, exchange, symbol, timeframe, strategy, "
             "parameters, code_digest, started_ms, ifnull(rules, '{}') FROM sessions "
-            "WHERE account = ? ORDER BY started_ms DESC LIMIT 1",
-            (account,),
+            "WHERE account = ? AND symbol = ? ORDER BY started_ms DESC LIMIT 1",
+            (account, symbol),
         ).fetchall()
     if not rows:
         return None

@@ -9,6 +9,7 @@ import random
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
+from weakref import WeakSet
 
 import ccxt.pro as ccxt_pro
 from ccxt import NetworkError
@@ -31,10 +32,10 @@ FINAL_CANDLES_KEPT = 40
 def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> Any:
     """Return CCXT Pro's client of the exchange, guarded against frames that end its loop.
 
-    It has four more attributes than CCXT's: `connections` counts them, `has_marks` says whether the
-    exchange marks final candles, `candle_frames` are events that each candle frame sets, and
-    `final_candles` has CCXT's rows that the exchange marked as final,
-    by symbol and timeframe, then by open in epoch milliseconds.
+    It has more attributes than CCXT's: `connections` counts them, `has_marks` says whether the
+    exchange marks final candles, `candle_frames` are events that each candle frame sets,
+    `candle_sockets` are the sockets that brought candles, and `final_candles` has CCXT's rows that
+    the exchange marked as final, by symbol and timeframe, then by open in epoch milliseconds.
 
     Args:
         endpoint: Which exchange.
@@ -75,6 +76,7 @@ def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> A
             """Parse a candle frame as CCXT does, then keep the rows that it marks as final."""
             parent: Any = super()
             parent.handle_ohlcv(client, message)
+            self.candle_sockets.add(client)
             _note_frame(self, reader, message)
 
         def client(self, url: str) -> Any:
@@ -90,6 +92,7 @@ def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> A
     client.dials = set[asyncio.Task[Any]]()
     client.has_marks = reader is not None
     client.candle_frames = set[asyncio.Event]()
+    client.candle_sockets = WeakSet[Any]()
     client.final_candles = dict[tuple[str, str], dict[int, list[Any]]]()
     if endpoint.simulator_url is not None:
         redirect(client.urls["api"], endpoint.simulator_url)

@@ -69,6 +69,9 @@ class CandleFeed:
         self._timeframe = timeframe
         self._frame = asyncio.Event()
         self._client.candle_frames.add(self._frame)
+        if any(one in self._client.candle_sockets for one in self._client.clients.values()):
+            # Where the socket is open already, its next frame may take long to come.
+            self._frame.set()
         self._watching: asyncio.Task[Any] | None = None
         self._seen: dict[Any, tuple[list[Any], bool]] = {}
         self._overruns = 0

@@ -241,7 +241,7 @@ class WebSocketManager:
         markets = await self._rest.ccxt_markets()
         if not self._client.markets:
             self._client.set_markets(markets)
-        if self._idle_watch is None:
+        if self._idle_watch is None or self._idle_watch.done():
             self._idle_watch = asyncio.create_task(self._watch_idle())
             self._idle_watch.add_done_callback(self._idle_watch_ended)
 

@@ -1,0 +1,156 @@
+"""The money of one account: what an entry may spend, and what the account is worth for its size.
+
+An entry at an open has the cash and the equity of the backtest: a position that was left inside the
+candle of that open still counts as held, and what it brought is there from the next open on.
+"""
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Protocol
+
+from onetape.core.candles import SeriesKey
+from onetape.core.symbols import base_and_quote
+from onetape.core.trading import Mode, Trade
+from onetape.engine import Fill, Refused
+from onetape.execution.positions import Position, position_of
+from onetape.store.accounts import read_account_series
+from onetape.store.candles import last_closed
+from onetape.store.database import Store
+from onetape.store.leases import Fence
+from onetape.store.ledger import trades_of
+from onetape.store.reservations import AccountCash
+from trader.account_rules import AccountRules
+
+
+class SymbolTrades(Protocol):
+    """What one symbol of the account has traded in this process."""
+
+    @property
+    def trades(self) -> Sequence[Trade]:
+        """Return the trades of the symbol, oldest first."""
+        ...
+
+    @property
+    def position(self) -> Position:
+        """Return what they add up to."""
+        ...
+
+
+class AccountFunds:
+    """The money of one account, for all its symbols in this process."""
+
+    def __init__(self, store: Store, account: str, mode: Mode, rules: AccountRules) -> None:
+        """Begin; nothing is read yet.
+
+        Args:
+            store: The open database, which holds the account.
+            account: Whose money.
+            mode: Of its trades.
+            rules: Know which positions were left inside a candle.
+        """
+        self._store = store
+        self._account = account
+        self._mode: Mode = mode
+        self._rules = rules
+        self._cash = AccountCash(store, account, mode)
+        self._symbols: dict[str, tuple[SeriesKey, SymbolTrades]] = {}
+
+    def attach(self, key: SeriesKey, trades: SymbolTrades) -> None:
+        """Take the trades of a symbol of this process from there from now on."""
+        self._symbols[key.symbol] = key, trades
+
+    def cash(self) -> Decimal:
+        """Return the money of the account, quote currency.
+
+        Raises:
+            StoreError: the file cannot be read.
+        """
+        return self._cash.read()
+
+    def reserve(
+        self,
+        client_order_id: str,
+        fence: Fence,
+        size: Callable[[float, float | None], Fill | Refused],
+        *,
+        moment: int,
+        now_ms: int,
+    ) -> Fill | Refused:
+        """Return the fill of an order to buy, after its money was reserved.
+
+        Args:
+            client_order_id: The order, whose intent is stored.
+            fence: The lease of account and symbol.
+            size: Called with cash and equity (None: the cash), quote currency; returns the fill.
+            moment: Open of the candle that fills the order, epoch seconds.
+            now_ms: Market time.
+
+        Raises:
+            StoreError: the file cannot be written.
+            SafetyRefusal: another process trades the symbol.
+        """
+        found: list[Fill | Refused] = []
+
+        def choose(free: Decimal) -> Decimal:
+            cash = float(max(free - self._brought_inside(moment), Decimal(0)))
+            fill = size(cash, self._equity(cash, moment))
+            found.append(fill)
+            if isinstance(fill, Refused):
+                return Decimal(0)
+            return min(Decimal(repr(-fill.cash_change)), free)
+
+        self._cash.reserve(client_order_id, fence, choose, reserved_ms=now_ms)
+        return found[0]
+
+    def _left_inside(self, symbol: str, moment: int) -> Trade | None:
+        """Return the trade that left a position inside the candle of an open, or None."""
+        state = self._rules.state.symbols.get(symbol)
+        if state is None or state.left_inside is None or state.left_inside < moment:
+            return None
+        trades = self._symbols[symbol][1].trades
+        return trades[-1] if trades and trades[-1].side == "sell" else None
+
+    def _brought_inside(self, moment: int) -> Decimal:
+        """Return what positions brought that were left inside the candle of an open."""
+        brought = Decimal(0)
+        for symbol in self._symbols:
+            sold = self._left_inside(symbol, moment)
+            if sold is not None:
+                brought += sold.price * sold.amount - sold.fee
+        return brought
+
+    def _equity(self, cash: float, moment: int) -> float | None:
+        """Return cash and positions at the closes known at an open; None without a position."""
+        equity, is_any = cash, False
+        for symbol in self._rules.rules.symbols:
+            if symbol not in self._symbols:
+                continue
+            key, traded = self._symbols[symbol]
+            base = Decimal(0) if traded.position.is_flat else traded.position.base
+            sold = self._left_inside(symbol, moment)
+            if sold is not None:
+                base += sold.amount
+            if base:
+                equity, is_any = equity + float(base) * self._close_before(key, moment), True
+        for key, base in self._elsewhere():
+            equity, is_any = equity + float(base) * self._close_before(key, moment), True
+        return equity if is_any else None
+
+    def _elsewhere(self) -> list[tuple[SeriesKey, Decimal]]:
+        """Return the positions of the account's symbols that other processes trade."""
+        found: list[tuple[SeriesKey, Decimal]] = []
+        for one in read_account_series(self._store, self._account):
+            if one.symbol in self._symbols:
+                continue
+            trades = trades_of(
+                self._store, self._account, one.symbol, exchange=one.exchange, mode=self._mode
+            )
+            position = position_of(trades, *base_and_quote(one.symbol))
+            if not position.is_flat:
+                found.append((SeriesKey(one.exchange, one.symbol, one.timeframe), position.base))
+        return found
+
+    def _close_before(self, key: SeriesKey, moment: int) -> float:
+        """Return the newest close of a series that is known at an open, quote currency."""
+        known = last_closed(self._store, key, 1, up_to=moment - 1)
+        return float(known.close[-1]) if len(known) else 0.0

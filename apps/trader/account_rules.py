@@ -1,0 +1,227 @@
+"""The trading rules of one account: its symbols share the places for positions and take turns.
+
+Entries that compete at one open have the order of the backtest: exits first, then the symbols in
+their order. So an entry waits until each symbol has decided on the candle before and has opened the
+next one where that may lead to an exit or an entry; at most for some seconds. Exits never wait.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from onetape.cli.output import print_line
+from onetape.core.clock import utc_text
+from onetape.core.timeframes import Timeframe
+from onetape.engine import (
+    CandlesOpened,
+    Enter,
+    Event,
+    Exit,
+    HeldPosition,
+    StepRules,
+    StepState,
+    SymbolStepState,
+    step,
+)
+
+#: An event that lets entries have their turn and changes nothing else.
+_TURN = CandlesOpened(())
+
+
+class EntryHandler(Protocol):
+    """Carries out the entries of one symbol."""
+
+    def enter(self, entry: Enter) -> None:
+        """Fill the order to buy, and feed the rules with the fill or the refusal."""
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """Take an error of `enter`, to be raised in the task of the symbol."""
+        ...
+
+
+class LookAhead:
+    """The rules in a state of their own: what events would lead to, without any order."""
+
+    def __init__(self, rules: StepRules, state: StepState) -> None:
+        """Begin with a state.
+
+        Args:
+            rules: Of the account.
+            state: It is not changed.
+        """
+        self.rules = rules
+        self.state = state
+
+    def step(self, symbol: str, event: Event) -> list[Exit]:
+        """Take an event of a symbol; return the exits that it leads to."""
+        del symbol
+        self.state, intents = step(self.rules, self.state, event, entries="later")
+        return [intent for intent in intents if isinstance(intent, Exit)]
+
+    def replace(self, symbol: str, state: SymbolStepState) -> None:
+        """Give a symbol another state."""
+        self.state = StepState({**self.state.symbols, symbol: state})
+
+    def note_untraded(self, symbol: str, timestamp: int) -> None:
+        """Note a candle in which nothing was traded so far; a look ahead enters nothing."""
+
+    def look_ahead(self) -> "LookAhead":
+        """Return the same rules in the same state."""
+        return LookAhead(self.rules, self.state)
+
+
+class AccountRules(LookAhead):
+    """The rules of one account. All methods are called in the thread that trades."""
+
+    def __init__(
+        self,
+        rules: StepRules,
+        timeframe: Timeframe,
+        *,
+        wait_seconds: float,
+        held: Iterable[str] = (),
+    ) -> None:
+        """Begin before any candle.
+
+        Args:
+            rules: Of the account; their symbols are those of this process, in the order of entries.
+            timeframe: Of the candles of all symbols.
+            wait_seconds: How long entries wait for symbols that are late, wall clock.
+            held: Symbols with a position: it takes a place before its own state is restored.
+        """
+        state = StepState.of(rules)
+        position = HeldPosition(0.0, 0.0, 0, has_levels=False)
+        for symbol in held:
+            state.symbols[symbol] = replace(state.symbols[symbol], position=position)
+        super().__init__(rules, state)
+        self._timeframe = timeframe
+        self._wait_seconds = wait_seconds
+        self._handlers: dict[str, EntryHandler] = {}
+        self._due = deque[Enter]()
+        self._is_entering = False
+        self._untraded: dict[str, int] = {}
+        """By symbol the newest candle without a trade so far, epoch seconds."""
+        self._awaited: tuple[int, float] = (0, 0.0)
+        """The open whose entries wait, epoch seconds, and since when, monotonic seconds."""
+        self._printed = 0
+        """The newest open whose latecomers were printed, epoch seconds."""
+
+    def attach(self, symbol: str, handler: EntryHandler) -> None:
+        """Let a handler carry out the entries of a symbol from now on."""
+        self._handlers[symbol] = handler
+
+    def step(self, symbol: str, event: Event) -> list[Exit]:
+        """Take an event of a symbol; carry out the entries whose turn it is.
+
+        Args:
+            symbol: Whose event.
+            event: The event.
+
+        Returns:
+            The exits of the symbol to carry out now.
+        """
+        exits = super().step(symbol, event)
+        self.let_enter()
+        return exits
+
+    def let_enter(self) -> None:
+        """Carry out the entries whose turn it is."""
+        late = self._late_symbols()
+        if late is None or (late and self._is_waiting()):
+            return
+        if late:
+            self._print_late(late)
+        # An exit at the open has been waited for; one inside a candle brings nothing to its open.
+        self.state, intents = step(self.rules, self.state, _TURN, entries="at_once")
+        self._due.extend(intent for intent in intents if isinstance(intent, Enter))
+        if not self._is_entering:
+            self._enter_all()
+
+    def _enter_all(self) -> None:
+        """Carry out the entries that are due, in their order; each may bring others."""
+        self._is_entering = True
+        try:
+            while self._due:
+                entry = self._due.popleft()
+                handler = self._handlers[entry.symbol]
+                try:
+                    handler.enter(entry)
+                except Exception as error:
+                    # It is the error of that symbol, whose event led to whatever this one is.
+                    handler.fail(error)
+        finally:
+            self._is_entering = False
+
+    def note_untraded(self, symbol: str, timestamp: int) -> None:
+        """Note a candle in which nothing was traded so far: no entry waits for its first trade.
+
+        Args:
+            symbol: Whose candle.
+            timestamp: Its open, epoch seconds.
+        """
+        self._untraded[symbol] = timestamp
+        self.let_enter()
+
+    def places_text(self) -> str:
+        """Return how many positions the account may have, in words."""
+        most = self.rules.max_open_trades
+        return "the only place for a position is taken" if most == 1 else f"all {most} places taken"
+
+    def _late_symbols(self) -> dict[str, str] | None:
+        """Return what each late symbol is waited for, in words; None where no entry waits."""
+        states = self.state.symbols
+        moments = [
+            one.opened.timestamp
+            for one in states.values()
+            if one.is_slot_awaited and one.opened is not None
+        ]
+        if not moments:
+            return None
+        moment = min(moments)
+        if self._awaited[0] != moment:
+            self._awaited = (moment, time.monotonic())
+        if len(states) == 1:
+            return {}
+        found = {symbol: self._missing_of(symbol, states[symbol], moment) for symbol in states}
+        return {symbol: text for symbol, text in found.items() if text}
+
+    def _missing_of(self, symbol: str, state: SymbolStepState, moment: int) -> str:
+        """Return what a symbol has not done for an open, in words; empty where nothing is missing.
+
+        Args:
+            symbol: Which one.
+            state: Of the symbol.
+            moment: The open, epoch seconds.
+        """
+        before = self._timeframe.shift(moment, -1)
+        has_opened = state.opened is not None and state.opened.timestamp >= moment
+        has_closed = state.closed is not None and state.closed >= before
+        if not (has_opened or has_closed) or (state.undecided and state.undecided[-1] >= before):
+            return f"the candle of {utc_text(before)} is not decided on"
+        if state.order is not None and state.order.side == "sell" and state.order.inside is None:
+            return "its exit is not filled"
+        can_trade = state.position is not None or state.buy_due
+        is_untraded = self._untraded.get(symbol, 0) >= moment
+        is_past = state.closed is not None and state.closed >= moment
+        if can_trade and not (has_opened or is_untraded or is_past):
+            return f"the candle of {utc_text(moment)} has not opened"
+        return ""
+
+    def _is_waiting(self) -> bool:
+        return time.monotonic() - self._awaited[1] < self._wait_seconds
+
+    def _print_late(self, late: Mapping[str, str]) -> None:
+        """Print once for each open which symbols its entries did not wait for any longer."""
+        moment = self._awaited[0]
+        if moment <= self._printed:
+            return
+        self._printed = moment
+        words = ", ".join(f"{symbol} ({text})" for symbol, text in late.items())
+        print_line(
+            f"entries at {utc_text(moment)} waited {self._wait_seconds:g} s for {words} and go on "
+            "without; the backtest knows no latecomers, so its entries may differ"
+        )

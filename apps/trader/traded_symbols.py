@@ -1,0 +1,57 @@
+"""Which symbols a trader trades, each with which strategy."""
+
+from msgspec import Struct
+
+from onetape.cli.common_settings import StrategySettings
+from onetape.core.candles import SeriesKey
+from onetape.core.errors import UsageError, naming_settings
+from onetape.core.symbols import base_and_quote, spot_symbol
+from onetape.core.timeframes import Timeframe
+from trader.settings import TraderSettings
+
+
+class TradedSymbol(Struct, frozen=True):
+    """A series and the strategy that trades it."""
+
+    key: SeriesKey
+    strategy: StrategySettings
+
+
+def traded_symbols(settings: TraderSettings) -> list[TradedSymbol]:
+    """Return the series of a trader in the order of entries at one moment; at least one.
+
+    Raises:
+        UsageError: a symbol or timeframe that cannot be read, a symbol twice, or symbols that are
+            paid in different currencies.
+    """
+    with naming_settings("timeframe"):
+        timeframe = Timeframe.parse(settings.timeframe).name
+    if settings.symbols:
+        setting = "symbols"
+        given = [(one.symbol, one.strategy or settings.strategy) for one in settings.symbols]
+    else:
+        setting = "symbol"
+        given = [(name, settings.strategy) for name in settings.symbol.split(",")]
+    found: dict[str, TradedSymbol] = {}
+    for name, strategy in given:
+        with naming_settings(setting):
+            symbol = spot_symbol(name.strip())
+        if symbol in found:
+            raise UsageError(
+                f"{symbol} is given twice; a trader trades each symbol once: leave one out",
+                setting=setting,
+            )
+        found[symbol] = TradedSymbol(SeriesKey(settings.exchange, symbol, timeframe), strategy)
+    _check_one_quote(list(found), setting)
+    return list(found.values())
+
+
+def _check_one_quote(symbols: list[str], setting: str) -> None:
+    quotes = {symbol: base_and_quote(symbol)[1] for symbol in symbols}
+    other = next((one for one in symbols if quotes[one] != quotes[symbols[0]]), None)
+    if other is not None:
+        raise UsageError(
+            f"{symbols[0]} is paid in {quotes[symbols[0]]} and {other} in {quotes[other]}; an "
+            "account has one currency: start one trader for each",
+            setting=setting,
+        )

@@ -1,0 +1,146 @@
+"""Money of an account that orders may spend, shared by all its symbols and processes.
+
+Cash is the start balance and what the stored trades took and brought. Before an order to buy is
+sent, it reserves what it may spend, in a transaction that has seen all trades and all other
+reservations: so no money is spent twice, whoever trades the account. A reservation ends with its
+order; the part that its own trades have spent already does not count twice.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal, localcontext
+from typing import Any, Final
+
+from onetape.core.errors import StoreError
+from onetape.core.steps import decimal_text
+from onetape.core.symbols import base_and_quote
+from onetape.core.trading import Mode
+from onetape.store.connection import Connection
+from onetape.store.database import Store
+from onetape.store.leases import Fence, check_lease
+
+#: Digits enough for any sum of products of prices and amounts.
+PRECISION: Final = 80
+
+
+class AccountCash:
+    """The money of one account. Trades are read once: later calls read those that came since."""
+
+    def __init__(self, store: Store, account: str, mode: Mode) -> None:
+        """Begin; nothing is read yet.
+
+        Args:
+            store: The open database.
+            account: Whose money.
+            mode: Of its trades.
+        """
+        self._store = store
+        self._account = account
+        self._mode = mode
+        self._newest = 0
+        """Number of the newest trade that has been read."""
+        self._flow = Decimal(0)
+        """What the trades up to that one took and brought, quote currency."""
+
+    def read(self) -> Decimal:
+        """Return the cash, reserved or not, quote currency.
+
+        Raises:
+            StoreError: the file cannot be read, or the account has no start balance.
+        """
+        with self._store.read() as connection:
+            return self._cash(connection)
+
+    def reserve(
+        self,
+        client_order_id: str,
+        fence: Fence,
+        choose: Callable[[Decimal], Decimal],
+        *,
+        reserved_ms: int,
+    ) -> Decimal:
+        """Reserve money for an order, once; return how much.
+
+        Args:
+            client_order_id: The order, whose intent is stored.
+            fence: The lease of the account and symbol.
+            choose: Called inside the transaction with the money that is free, quote currency, never
+                negative; returns how much the order may spend. 0 reserves nothing.
+            reserved_ms: Market time.
+
+        Raises:
+            SafetyRefusal: another process took the symbol over.
+            StoreError: the file cannot be written, the account has no start balance, or more was
+                chosen than is free.
+        """
+        with self._store.write(durable=True) as connection:
+            check_lease(connection, fence)
+            free = max(self._cash(connection) - self._reserved(connection), Decimal(0))
+            amount = choose(free)
+            if amount > free:
+                raise StoreError(
+                    f"account {self._account}: an order of {amount} was to reserve more than the "
+                    f"{free} that are free; nothing is ordered"
+                )
+            if amount > 0:
+                connection.execute(
+                    "INSERT INTO reservations (client_order_id, account, mode, amount, "
+                    "reserved_ms) VALUES (?, ?, ?, ?, ?)",
+                    (
+                        client_order_id,
+                        self._account,
+                        self._mode,
+                        decimal_text(amount),
+                        reserved_ms,
+                    ),
+                )
+            return amount
+
+    def _cash(self, connection: Connection) -> Decimal:
+        start = connection.execute(
+            "SELECT start_balance FROM accounts WHERE account = ?", (self._account,)
+        ).get
+        if start is None:
+            raise StoreError(f"account {self._account} has no start balance in {self._store.path}")
+        rows = connection.execute(
+            "SELECT id, symbol, side, price, amount, fee, fee_currency FROM trades "
+            "WHERE account = ? AND mode = ? AND id > ? ORDER BY id",
+            (self._account, self._mode, self._newest),
+        ).fetchall()
+        with localcontext(prec=PRECISION):
+            for row in rows:
+                self._flow += _flow_of(row[1:])
+                self._newest = row[0]
+            return Decimal(start) + self._flow
+
+    def _reserved(self, connection: Connection) -> Decimal:
+        """Return what open orders may still spend, quote currency."""
+        rows = connection.execute(
+            "SELECT client_order_id, amount FROM reservations WHERE account = ? AND mode = ?",
+            (self._account, self._mode),
+        ).fetchall()
+        with localcontext(prec=PRECISION):
+            left = [Decimal(amount) + _spent(connection, order) for order, amount in rows]
+            return sum((one for one in left if one > 0), Decimal(0))
+
+
+def release_reservation(connection: Connection, client_order_id: str) -> None:
+    """End the reservation of an order that is over, inside the transaction that stores its end."""
+    connection.execute("DELETE FROM reservations WHERE client_order_id = ?", (client_order_id,))
+
+
+def _spent(connection: Connection, client_order_id: str) -> Decimal:
+    """Return what the trades of an order took (negative), quote currency."""
+    rows = connection.execute(
+        "SELECT symbol, side, price, amount, fee, fee_currency FROM trades "
+        "WHERE client_order_id = ?",
+        (client_order_id,),
+    ).fetchall()
+    return sum((_flow_of(row) for row in rows), Decimal(0))
+
+
+def _flow_of(row: tuple[Any, ...]) -> Decimal:
+    """Return what a trade took (negative) or brought, quote currency."""
+    symbol, side, price, amount, fee, fee_currency = row
+    value = Decimal(price) * Decimal(amount)
+    flow = value if side == "sell" else -value
+    return flow - Decimal(fee) if fee_currency == base_and_quote(symbol)[1] else flow
