@@ -43,7 +43,8 @@ def account_name(settings: TraderSettings, keys: Sequence[SeriesKey]) -> str:
         return unicodedata.normalize("NFC", name)
     key = keys[0]
     symbols = ",".join(sorted(one.symbol for one in keys))
-    name = f"paper {key}" if len(keys) == 1 else f"paper {key.exchange} {symbols} {key.timeframe}"
+    name = f"{key}" if len(keys) == 1 else f"{key.exchange} {symbols} {key.timeframe}"
+    name = f"{settings.mode} {name}"
     if len(name) > LONGEST_NAME:
         raise UsageError(
             f"the name of an account of {len(keys)} symbols would be longer than {LONGEST_NAME} "

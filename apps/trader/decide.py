@@ -348,7 +348,7 @@ class Decider:
         session = job.session
         ticker = self._recorder.ticker
         return Order(
-            client_order_id=uuid4().hex,
+            client_order_id=self._broker.new_order_id(),
             session=session.session,
             mode=session.mode,
             account=session.account,

@@ -6,7 +6,9 @@ are sums of the stored trades. A market order on paper fills at the open of the 
 trading rules name, which is what the backtester does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from uuid import uuid4
 
 from msgspec.structs import replace
 
@@ -102,7 +104,7 @@ class Executor:
             )
             for one in stored
         ]
-        self._unfinished = [one for one in tracked if not one.state.is_settled]
+        self._unfinished: list[TrackedOrder] = [one for one in tracked if not one.state.is_settled]
         self._broker = PaperExchange(
             one.order.client_order_id for one in self._unfinished if one.state.stage == "open"
         )
@@ -164,6 +166,37 @@ class Executor:
     def entry_order_id(self) -> str | None:
         """Return the client order id of the order that opened the position, or None while flat."""
         return self.position.entry_order_id
+
+    @property
+    def is_live(self) -> bool:
+        """Return whether orders reach an exchange."""
+        return False
+
+    @property
+    def is_entry_in_flight(self) -> bool:
+        """Return whether an order to buy was sent and is not over: on paper none is."""
+        return False
+
+    @property
+    def may_send_exit(self) -> bool:
+        """Return whether an exit that is owed may be sent by now."""
+        return True
+
+    def entry_price(self, opened: float) -> float:
+        """Return the price that stops are measured from, quote currency.
+
+        Args:
+            opened: Open of the candle that filled the entry.
+        """
+        return opened
+
+    def set_level_source(self, source: Callable[[], tuple[str, Decimal] | None]) -> None:
+        """Take what returns kind and price of the position's stop by the rules; unused on paper."""
+        del source
+
+    def new_order_id(self) -> str:
+        """Return a client order id that was never used."""
+        return uuid4().hex
 
     @property
     def last_exit(self) -> int | None:

@@ -178,7 +178,9 @@ class ExitOrders:
             StoreError: the order could not be stored.
             SafetyRefusal: another process trades the account.
         """
-        if self.halt is not None or self._broker.open_order is not None:
+        order = self._broker.open_order
+        is_selling = order is not None and order.side == "sell"
+        if self.halt is not None or is_selling or not self._broker.may_send_exit:
             return None
         owed = self.obligation()
         if owed is None:
@@ -187,10 +189,10 @@ class ExitOrders:
         if price is None:
             row = newest_row(self._job.store, self._job.key)
             price = Decimal(repr(row.close)) if row is not None else Decimal(0)
-        order = self._order(owed, price, None)
+        again = self._order(owed, price, None)
         self._lease.renew()
-        insert_order(self._job.store, order, self._lease.fence)
-        self._broker.place(order, self._exchange.now_ms())
+        insert_order(self._job.store, again, self._lease.fence)
+        self._broker.place(again, self._exchange.now_ms())
         return f"exit still owed, sent again: {owed.reason}"
 
     def fill_entry(self, candle: Candle) -> str | None:
@@ -258,6 +260,10 @@ class ExitOrders:
         # The strategy may have thought for long since the last time.
         self._lease.renew()
         now_ms = self._exchange.now_ms()
+        if self._broker.is_live:
+            # A market order needs no price of ours, and waits for none.
+            newest = newest_row(self._job.store, self._job.key)
+            return None if newest is None else self._broker.fill_late(newest, now_ms, "")
         passed = self._passed(order)
         if rest_price is not None:
             opened = self._job.timeframe.floor(now_ms // 1_000)
@@ -327,7 +333,7 @@ class ExitOrders:
     def _order(self, owed: ExitObligation, price: Decimal, decision: str | None) -> Order:
         session, ticker = self._job.session, self._recorder.ticker
         return Order(
-            client_order_id=uuid4().hex,
+            client_order_id=self._broker.new_order_id(),
             session=session.session,
             mode=session.mode,
             account=session.account,

@@ -8,6 +8,7 @@ A level that was passed while the market was not watched is sold at the first pr
 (`lateness`).
 """
 
+import math
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import pairwise
@@ -27,6 +28,7 @@ from onetape.engine import (
     ExitRefused,
     ExitSent,
 )
+from onetape.engine.exits import levels_of
 from onetape.exchange.rest import RestExchange
 from onetape.history.gaps import DECIDING_ANSWERS
 from onetape.store.candles import first_row_after, missing_between, row_at
@@ -76,6 +78,9 @@ class PaperExits:
         self._stepper = self._new_stepper()
         self._due: Candle | None = None
         """The candle whose open fills the strategy's SELL that is in flight, or None."""
+        self._entering: Enter | None = None
+        """The entry that was sent and is not over, or None."""
+        broker.set_level_source(self._stop_level)
         self._kept: str | None = None
         """Entry of the position whose exit is in the journal only."""
         self._is_outdated = False
@@ -357,10 +362,20 @@ class PaperExits:
             line = None if candle is None else self._orders.fill_entry(candle)
             if line is not None:
                 print_line(line)
+        self._entering = entry
+        self._settle_entry()
+
+    def _settle_entry(self) -> None:
+        """Note in the rules what became of the entry that was sent, if it is over."""
+        entry = self._entering
+        if entry is None or self._broker.is_entry_in_flight:
+            return
+        self._entering = None
         is_filled = self._broker.entry_order_id is not None
-        symbol = entry.symbol
-        filled = EntryFilled(symbol, entry.price) if is_filled else EntryRefused(symbol)
-        self._stepper.on(filled)
+        price = self._broker.entry_price(entry.price)
+        self._stepper.on(
+            EntryFilled(entry.symbol, price) if is_filled else EntryRefused(entry.symbol)
+        )
 
     def fail(self, error: Exception) -> None:
         """Take an error of `enter`; it is raised in the task of this symbol."""
@@ -370,6 +385,18 @@ class PaperExits:
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
+
+    def _stop_level(self) -> tuple[str, Decimal] | None:
+        """Return kind and price of the stop that the rules have for the open position, or None."""
+        state, rules = self._stepper.state, self._stepper.rules
+        held = state.position
+        if held is None or not held.has_levels:
+            return None
+        age = state.candles - held.candle
+        levels = levels_of(rules.exits, held.entry_price, held.highest, age, 0.0)
+        if not 0 < levels.stop < math.inf:
+            return None
+        return EXIT_KINDS[levels.stop_kind], Decimal(repr(levels.stop))
 
     def _leave(self, exit_: Exit, candle: Candle, *, is_late: bool) -> None:
         cause: ExitCause = "market" if exit_.kind == "signal" else exit_.kind
@@ -389,8 +416,13 @@ class PaperExits:
         name = exit_.kind.replace("_", " ")
         return f"{name} at {price} in the candle of {utc_text(candle.timestamp)}"
 
+    def settle(self) -> None:
+        """Note in the rules what became of orders that are in flight, if they have ended."""
+        self._settle_entry()
+        self._settle()
+
     def _settle(self) -> None:
-        """Tell the rules what became of the exit that is in flight, if it has ended."""
+        """Note in the rules what became of the exit that is in flight, if it has ended."""
         state, symbol = self._stepper.state, self._job.key.symbol
         if state.position is None:
             return

@@ -14,8 +14,10 @@ from onetape.exchange.rest import Market
 from onetape.store.candles import last_closed
 from onetape.store.database import Store
 from onetape.strategies.window import LEAST_CANDLES, window_size
+from trader.brokers.live import LiveBroker
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.messages import LoadedStrategy
+from trader.live.times import LiveTimes
 from trader.settings import TraderSettings
 
 
@@ -34,6 +36,12 @@ class Job(Struct, frozen=True):
     """Money of the account at its start, quote currency; `rules.cash` is the nearest float."""
     store: Store
     session: Session
+    broker: LiveBroker | None = None
+    """Sends real orders; None: on paper."""
+    tag: str = ""
+    """Client order ids of live orders begin with it."""
+    times: LiveTimes = LiveTimes()
+    """Time limits of live orders."""
     prefix: str = ""
     """Begins each line that is printed for the symbol; empty where it is the only one."""
 

@@ -20,7 +20,6 @@ from trader.commands.control import (
 from trader.commands.explain import explain_moment
 from trader.commands.logs import show_logs
 from trader.commands.profit import show_profit
-from trader.commands.report import write_account_report
 from trader.commands.status import show_status
 from trader.commands.trades import list_trades
 from trader.settings import TraderSettings
@@ -30,12 +29,17 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.callback(invoke_without_command=True)
-@takes_settings(TraderSettings, after={"dry_run": "--reentry", "config": "--db"})
+@takes_settings(
+    TraderSettings, after={"dry_run": "--reentry", "live": "--dry-run", "config": "--db"}
+)
 def trade(
     context: typer.Context,
     *,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Trade on paper, which is all this version does.")
+        bool, typer.Option("--dry-run", help="Trade on paper, which is the default.")
+    ] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Send real orders; needs an API key.")
     ] = False,
     config: Annotated[
         Path | None,
@@ -45,7 +49,7 @@ def trade(
     ] = None,
     **flags: Any,
 ) -> None:
-    """Run a strategy on live candles, on paper, until Ctrl-C or SIGTERM."""
+    """Run a strategy on live candles, on paper or with real orders, until Ctrl-C or SIGTERM."""
     if context.invoked_subcommand is not None:
         _end_on_signals()
         refuse_flags_before(context, "trader")
@@ -53,7 +57,10 @@ def trade(
     from onetape.cli.loading import load_settings, settings_file
     from trader.run import check_settings, run_trader
 
-    given = {"mode": "paper" if dry_run else None, **flag_values(TraderSettings, flags)}
+    if live and dry_run:
+        raise UsageError("--live and --dry-run exclude each other")
+    mode = "live" if live else "paper" if dry_run else None
+    given = {"mode": mode, **flag_values(TraderSettings, flags)}
     file = settings_file("trader", config)
     loaded = load_settings(TraderSettings, "trader", file, given)
     if given.get("symbol") and loaded.settings.symbols:
@@ -71,7 +78,6 @@ app.command("trades")(list_trades)
 app.command("profit")(show_profit)
 app.command("accounts")(list_accounts)
 app.command("logs")(show_logs)
-app.command("report")(write_account_report)
 app.command("explain")(explain_moment)
 app.command("pause")(pause_entries)
 app.command("resume")(resume_entries)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import AsyncExitStack, ExitStack, closing, nullcontext
 from functools import partial
 from uuid import uuid4
 
@@ -30,6 +30,7 @@ from onetape.exchange.rest import (
 from onetape.store.accounts import read_account_series
 from onetape.store.candles import check_kind
 from onetape.store.database import open_store
+from onetape.store.live_accounts import installation_tag
 from onetape.store.market_data import save_market
 from onetape.strategies.registry import check_choice
 from trader.account import (
@@ -38,11 +39,13 @@ from trader.account import (
     check_account,
     check_account_settings,
 )
+from trader.brokers.live import LiveBroker
 from trader.command_signals import taking_command_signals
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.messages import LoadedStrategy
 from trader.evaluator.processes import StrategyHelper
 from trader.job import Job
+from trader.live.opening import LiveAccess, check_live_exchange, hold_live_account, open_access
 from trader.rate_limit_bans import SharedRateLimitBans
 from trader.session import run_sessions
 from trader.settings import TraderSettings
@@ -111,12 +114,10 @@ def check_settings(settings: TraderSettings) -> None:
     Raises:
         UsageError: a setting cannot be used.
     """
-    if settings.mode != "paper":
-        raise UsageError(
-            f"mode {settings.mode!r} is not available: this version trades on paper only; "
-            "set mode: paper",
-            setting="mode",
-        )
+    if settings.mode not in ("paper", "live"):
+        raise UsageError(f"mode is 'paper' or 'live', found {settings.mode!r}", setting="mode")
+    if settings.mode == "live":
+        check_live_exchange(settings.exchange)
     check_simulator_url(settings.simulator_url)
     check_account_settings(settings)
     symbols = traded_symbols(settings)
@@ -161,9 +162,17 @@ async def _trade(
             if markets is None:
                 print_line(f"{stop.name}: stopped before trading began")
                 return
-            await run_in_thread(
-                stop, partial(trade_in_sessions, settings, exchange, symbols, evaluators, markets)
-            )
+            async with AsyncExitStack() as stack:
+                names = [one.key.symbol for one in symbols]
+                access = None
+                if settings.mode == "live":
+                    access = await open_access(exchange, names, stack)
+                await run_in_thread(
+                    stop,
+                    partial(
+                        trade_in_sessions, settings, exchange, symbols, evaluators, markets, access
+                    ),
+                )
 
 
 async def trade_in_sessions(
@@ -172,12 +181,16 @@ async def trade_in_sessions(
     symbols: Sequence[TradedSymbol],
     evaluators: Sequence[StrategyEvaluator],
     markets: Sequence[Market],
+    access: LiveAccess | None,
     stop: StopRequest,
 ) -> None:
     """Open the database and trade until the stop; runs in the trading thread."""
     with open_store(database_path(settings.db, settings.exchange), create=True) as store:
         check_kind(store, settings.exchange)
         account = account_name(settings, [one.key for one in symbols])
+        if access is not None:
+            quote = markets[0].quote
+            settings = hold_live_account(store, settings, account, access, quote, exchange.now_ms())
         jobs: list[Job] = []
         for one, evaluator, market in zip(symbols, evaluators, markets, strict=True):
             key, strategy, now_ms = one.key, evaluator.strategy, exchange.now_ms()
@@ -194,6 +207,8 @@ async def trade_in_sessions(
                     start_balance=asked_balance(settings),
                     store=store,
                     session=make_session(settings, account, key, strategy, now_ms),
+                    broker=None if access is None else LiveBroker(access.client, key.symbol),
+                    tag="" if access is None else installation_tag(store),
                     prefix=f"{key.symbol}: " if len(symbols) > 1 else "",
                 )
             )
@@ -232,7 +247,7 @@ def make_session(
     return Session(
         session=uuid4().hex,
         app="trader",
-        mode="paper",
+        mode="live" if settings.mode == "live" else "paper",
         account=account,
         exchange=key.exchange,
         symbol=key.symbol,

@@ -36,6 +36,7 @@ from trader.exits import PaperExits
 from trader.gap_backfiller import GapBackfiller
 from trader.job import Job
 from trader.lease import Lease
+from trader.live.executors import drive_orders, make_executor, settle_orders
 from trader.market_status import MarketStatus
 from trader.outage import OutageNotice
 from trader.rest_price import RestPrice
@@ -193,6 +194,7 @@ class _Trading:
                 self._journal.clear()
             raise
         finally:
+            await self._settle()
             self._end(reason)
             if self._broker is not None:
                 print_line(closing_line(job, self._broker, stop.name or "an error"))
@@ -204,7 +206,9 @@ class _Trading:
         # Where the file cannot be written, nothing is asked of the exchange.
         lease.renew()
         self._restore_exits()
-        self._broker = broker = Executor(job, lease.fence, self._context.funds)
+        self._broker = broker = make_executor(
+            job, lease.fence, self._context.funds, exchange, self._states
+        )
         self._resume(broker)
         gap_backfiller = GapBackfiller(job, exchange)
         recorder = StreamRecorder(job, exchange, gap_backfiller)
@@ -253,6 +257,9 @@ class _Trading:
                     RestPrice(job, exchange, recorder, orders, exits, self._states).look,
                 ),
                 "clock": self._supervisor.repeat("clock comparison", self._look_at_clock),
+                "orders": self._supervisor.repeat(
+                    "orders", partial(drive_orders, job, broker, exits, exchange, lease)
+                ),
                 "lease": self._supervisor.repeat("lease", self._renew),
                 "strategy": _decide(
                     recorder,
@@ -317,6 +324,17 @@ class _Trading:
         self._lease.renew()
         self._states.remind()
         await asyncio.sleep(LOOP_SECONDS)
+
+    async def _settle(self) -> None:
+        """Let orders that are on their way come to an end, and protect what they have filled."""
+        if sys.exception() is not None and isinstance(sys.exception(), SafetyRefusal):
+            return
+        with _tidying(self._job):
+            if not await settle_orders(self._broker, self._exchange, self._lease):
+                print_line(
+                    "an order is on its way, or a position has no stop at the exchange; the next "
+                    "session looks first what has become of it"
+                )
 
     def _end(self, reason: str) -> None:
         """Store how the session ended."""

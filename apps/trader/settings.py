@@ -34,7 +34,10 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
 
     mode: Annotated[
         str,
-        Setting("paper: orders are filled by the backtester's rules and reach no exchange."),
+        Setting(
+            "paper: orders are filled by the backtester's rules and reach no exchange. live: real "
+            "orders with real money."
+        ),
     ] = "paper"
     symbol: Annotated[
         str, SYMBOL._replace(is_joined=True, file_example="BTC/USDT,ETH/USDT on one account")

@@ -3,7 +3,7 @@
 import asyncio
 import functools
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from onetape.cli.stop import StopRequest
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.steps import MarketSteps
 from onetape.core.timeframes import Timeframe
-from onetape.core.trading import Session, Trade
+from onetape.core.trading import Mode, Session, Trade
 from onetape.engine import AccountConfig, ExitConfig
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
@@ -26,11 +26,15 @@ from onetape.simulator.recorded.replay import Replay
 from onetape.simulator.server.simulator import Simulator
 from onetape.store.database import Store, open_store
 from onetape.store.ledger import trades_of
+from onetape.store.live_accounts import installation_tag
 from onetape.strategies import Strategy, load_strategy
 from trader.account import asked_balance
+from trader.brokers.live import LiveBroker
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.processes import StrategyHelper
 from trader.job import Job
+from trader.live.opening import hold_live_account, open_access
+from trader.live.times import LiveTimes
 from trader.run import account_config
 from trader.session import run_session
 from trader.settings import TraderSettings
@@ -225,12 +229,14 @@ async def desk(
     code_digest: str = "0",
     rules: Mapping[str, object] | None = None,
     in_thread: bool = False,
+    live: LiveTimes | None = None,
     **settings: Any,
 ) -> AsyncGenerator[Desk]:
     """Run a session while the block lasts; then stop it cleanly.
 
     The price and amount rules are those of the exchange, or `steps`. With `in_thread` the session
     runs in a thread of its own, as in the program; the simulator stays in the loop of the test.
+    With `live` orders go to the simulator's account, within these time limits.
     """
     endpoint = Endpoint("simulator", market.gate.url)
     # Asking for the time waits, and the simulator answers in this very loop: one clock for both.
@@ -247,11 +253,16 @@ async def desk(
         cash=None if cash is None else Decimal(cash),
         **settings,
     )
-    async with exchange:
+    mode: Mode = "paper" if live is None else "live"
+    async with exchange, AsyncExitStack() as stack:
         info = await exchange.market(KEY.symbol)
+        access = None if live is None else await open_access(exchange, [KEY.symbol], stack)
         evaluator = strategy_evaluator(strategy)
         chosen = await evaluator.load()
         with open_store(db, create=True) as store:
+            if access is not None:
+                now_ms = exchange.now_ms()
+                values = hold_live_account(store, values, account_name, access, "USDT", now_ms)
             job = Job(
                 settings=values,
                 key=KEY,
@@ -265,7 +276,7 @@ async def desk(
                 session=Session(
                     session=f"session-{number}",
                     app="trader",
-                    mode="paper",
+                    mode=mode,
                     account=account_name,
                     exchange=KEY.exchange,
                     symbol=KEY.symbol,
@@ -276,6 +287,9 @@ async def desk(
                     started_ms=exchange.now_ms(),
                     rules=rules or {},
                 ),
+                broker=None if access is None else LiveBroker(access.client, KEY.symbol),
+                tag="" if access is None else installation_tag(store),
+                times=live or LiveTimes(),
             )
             work = (
                 run_in_thread(stop, partial(_run_session, job, exchange))

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Self
 
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, web
+from yarl import URL
 
 
 class Gate:
@@ -78,11 +79,14 @@ class Gate:
             if request.transport is not None:
                 request.transport.abort()
             return web.Response(status=503)
-        url = f"{self._behind}{request.path_qs}"
+        # The query goes on as it was signed.
+        url = URL(f"{self._behind}{request.raw_path}", encoded=True)
         body = await request.read()
+        names = ("X-MBX-APIKEY", "Content-Type")
+        headers = {name: request.headers[name] for name in names if name in request.headers}
         async with (
             ClientSession() as session,
-            session.request(request.method, url, data=body) as answer,
+            session.request(request.method, url, data=body, headers=headers) as answer,
         ):
             content = await answer.read()
             if request.path.endswith("/klines") and self.hidden_candles:

@@ -236,8 +236,8 @@ def test_an_order_waits_behind_no_other_request() -> None:
 
 def test_what_a_key_may_do_and_whose_it_is(simulator: EmbeddedSimulator) -> None:
     async def work(client: PrivateClient) -> tuple[object, object, str]:
-        rights = await client.rights()
-        return rights.trade, rights.withdraw, await client.account_id()
+        found = await client.permissions()
+        return found.may_trade, found.may_withdraw, await client.account_id()
 
     *rights, account = run(simulator, work)
     assert rights == [True, False]

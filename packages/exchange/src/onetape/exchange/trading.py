@@ -19,11 +19,11 @@ import ccxt.async_support as ccxt_async
 from onetape.core.errors import ConfigurationError, ExchangeUnreachable
 from onetape.core.steps import decimal_text
 from onetape.exchange.clients import Endpoint, client_settings, redirect
+from onetape.exchange.permissions import PERMISSION_CALLS, KeyPermissions, permissions_in
 from onetape.exchange.redaction import redact_client
 from onetape.exchange.trading_records import (
     Balance,
     Credentials,
-    KeyRights,
     OrderRefused,
     OrderRequest,
     OrderSnapshot,
@@ -197,6 +197,19 @@ class PrivateClient:
 
         return await self._ask(ask)
 
+    async def look_up_number(self, symbol: str, exchange_order_id: str) -> OrderSnapshot:
+        """Return an order by the exchange's own id, which an execution of it names.
+
+        Raises:
+            ExchangeUnreachable: no usable answer.
+            ExchangeRefused: the exchange answered no.
+        """
+
+        async def ask() -> OrderSnapshot:
+            return order_of(await self._client.fetch_order(exchange_order_id, symbol))
+
+        return await self._ask(ask)
+
     async def open_orders(self, symbol: str) -> tuple[OrderSnapshot, ...]:
         """Return the open orders of the account in one market.
 
@@ -292,19 +305,20 @@ class PrivateClient:
 
         return await self._ask(ask)
 
-    async def rights(self) -> KeyRights:
-        """Return what the key may do.
+    async def permissions(self) -> KeyPermissions:
+        """Return what the key may do; nothing is known where the exchange has no such question.
 
         Raises:
             ExchangeUnreachable: no usable answer.
             ExchangeRefused: the exchange answered no: the key is not valid, for example.
         """
+        name = self.endpoint.ccxt_class
+        call = PERMISSION_CALLS.get(name)
+        if call is None:
+            return KeyPermissions(None, None)
 
-        async def ask() -> KeyRights:
-            found = await self._client.sapi_get_account_apirestrictions()
-            return KeyRights(
-                found.get("enableSpotAndMarginTrading"), found.get("enableWithdrawals")
-            )
+        async def ask() -> KeyPermissions:
+            return permissions_in(name, await getattr(self._client, call)())
 
         return await self._ask(ask)
 

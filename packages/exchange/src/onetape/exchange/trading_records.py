@@ -78,13 +78,6 @@ class Balance(Struct, frozen=True):
         return self.free + self.locked
 
 
-class KeyRights(Struct, frozen=True):
-    """What an API key may do; None: the exchange does not say."""
-
-    trade: bool | None
-    withdraw: bool | None
-
-
 class OrderRefused(Exception):
     """The exchange has refused the request; it has not been carried out and will not be."""
 

@@ -1,8 +1,6 @@
 """The self-contained HTML report: `ReportData` in, one file that works offline out."""
 
 from onetape.report.data import (
-    Comparison,
-    Difference,
     ExitKind,
     Headline,
     LevelSteps,
@@ -16,8 +14,6 @@ from onetape.report.render import render_report
 from onetape.report.write import write_report
 
 __all__ = [
-    "Comparison",
-    "Difference",
     "ExitKind",
     "Headline",
     "LevelSteps",

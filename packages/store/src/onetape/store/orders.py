@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from onetape.core.errors import OrderChanged
+from onetape.core.errors import SafetyRefusal
 from onetape.core.steps import decimal_text
 from onetape.core.trading import ExitObligation, Order, OrderStatus, Session, Trade
 from onetape.store.connection import Connection, Value, insert_row
@@ -143,9 +143,9 @@ def store_change(store: Store, change: OrderChange, fence: Fence) -> None:
             ),
         )
         if connection.changes() != 1 or stored != change.number:
-            raise OrderChanged(
-                f"order {identity} is not as it was, because another program changed it; nothing "
-                "was written; look at the tables orders, order_events and trades"
+            raise SafetyRefusal(
+                f"order {identity} is not as it was; another program changed it, and nothing was "
+                "written; look at the tables orders, order_events and trades"
             )
         _add_events(connection, identity, change.events, change.number, change.at_ms, change.source)
         for trade in change.trades:
@@ -171,6 +171,32 @@ def unfinished_orders(store: Store, session: Session) -> list[StoredOrder]:
         ).fetchall()
         orders = [_order(row) for row in rows]
         return [StoredOrder(order, _events(connection, order)) for order in orders]
+
+
+def stored_order(store: Store, client_order_id: str) -> StoredOrder | None:
+    """Return an order with its events, or None where there is none of this id."""
+    with store.read() as connection:
+        rows = connection.execute(
+            f"SELECT {', '.join(_ORDER_COLUMNS)} FROM orders WHERE client_order_id = ?",
+            (client_order_id,),
+        ).fetchall()
+        orders = [_order(row) for row in rows]
+        return StoredOrder(orders[0], _events(connection, orders[0])) if orders else None
+
+
+def count_stops_cancelled_by_others(store: Store, entry_order_id: str) -> int:
+    """Return how many stops of a position were cancelled, and not by a trader.
+
+    Args:
+        store: The open database.
+        entry_order_id: Client order id of the order that opened the position.
+    """
+    with store.read() as connection:
+        return connection.execute(
+            "SELECT count(*) FROM orders WHERE entry_order_id = ? AND is_protection "
+            "AND status = 'canceled' AND NOT is_cancel_requested",
+            (entry_order_id,),
+        ).get
 
 
 def filled_candle(store: Store, client_order_id: str) -> int | None:

@@ -6,20 +6,16 @@ from onetape.simulator.server.wire import JsonObject
 class Refusal(Exception):
     """A request that is answered with an error, in Binance's form."""
 
-    def __init__(
-        self, code: int, message: str, status: int = 400, data: JsonObject | None = None
-    ) -> None:
-        """Take Binance's error code, its text, the HTTP status and what the body has besides."""
+    def __init__(self, code: int, message: str, status: int = 400) -> None:
+        """Take Binance's error code, its text and the HTTP status."""
         super().__init__(message)
         self.code = code
         self.message = message
         self.status = status
-        self.data = data
 
     def body(self) -> JsonObject:
         """Return the reply's body."""
-        body: JsonObject = {"code": self.code, "msg": self.message}
-        return body if self.data is None else body | {"data": self.data}
+        return {"code": self.code, "msg": self.message}
 
 
 def invalid_symbol() -> Refusal:

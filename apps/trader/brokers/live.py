@@ -1,0 +1,279 @@
+"""A real exchange as a broker: each call starts a request, and what comes of it arrives as events.
+
+The requests run in the event loop that the connections belong to; the trading thread reads the
+events. Nothing here sends an order a second time.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Coroutine, Iterable
+from concurrent.futures import Future
+from decimal import Decimal
+from typing import Any, Final, TypeVar
+
+from msgspec import Struct
+
+from onetape.core.errors import ExchangeError
+from onetape.core.trading import Order
+from onetape.exchange.trading import PrivateClient
+from onetape.exchange.trading_records import (
+    Balance,
+    OrderRefused,
+    OrderRequest,
+    OrderSnapshot,
+    OrderUnknown,
+    OwnTrade,
+)
+from onetape.execution.broker import OrderReport
+from onetape.execution.events import (
+    Acknowledged,
+    CancelRefused,
+    FillReport,
+    OrderEvent,
+    StatusReport,
+    Unanswered,
+)
+
+T = TypeVar("T")
+
+#: Own trades are asked for from this long before the time they may begin, milliseconds.
+OVERLAP_MS: Final = 60_000
+
+
+class AbsenceAnswer(Struct, frozen=True):
+    """The exchange has answered that there is no such order, completely."""
+
+    client_order_id: str
+    asked_ms: int
+    """The exchange's own time right before the questions, epoch milliseconds."""
+    fills: tuple[OwnTrade, ...]
+    """Executions in the market since the order was sent: one of them may be of the order."""
+    balances: dict[str, Balance]
+
+
+class AccountSnapshot(Struct, frozen=True):
+    """What the exchange has of the account in one market."""
+
+    asked_ms: int
+    """The exchange's own time right before the questions, epoch milliseconds."""
+    begun: float
+    """Monotonic time right before the questions."""
+    balances: dict[str, Balance]
+    open_orders: tuple[OrderSnapshot, ...]
+    fills: tuple[OwnTrade, ...]
+    """Executions since the time that was asked for."""
+    found: tuple[OrderSnapshot, ...]
+    """Orders of executions whose order was not known."""
+
+
+class LiveBroker:
+    """One market of an account at an exchange."""
+
+    def __init__(self, client: PrivateClient, symbol: str) -> None:
+        """Begin; nothing is asked yet. The event loop that runs now reads the events.
+
+        Args:
+            client: Of the account; open, maybe in another loop.
+            symbol: The market.
+        """
+        self._client = client
+        self._symbol = symbol
+        self._loop = asyncio.get_running_loop()
+        self.reported = asyncio.Event()
+        """Set when there is something to read."""
+        self._reports: deque[OrderReport] = deque()
+        self._absences: deque[AbsenceAnswer] = deque()
+        self._snapshots: deque[AccountSnapshot] = deque()
+        self._running: dict[tuple[str, str], Future[None]] = {}
+        self.fault: str = ""
+        """Why the account could not be read at the last attempt; empty where it could."""
+
+    @property
+    def name(self) -> str:
+        """Return the exchange, stored as the source of events."""
+        return self._client.endpoint.exchange
+
+    def is_asking(self, what: str, subject: str) -> bool:
+        """Return whether a request is under way.
+
+        Args:
+            what: `submit`, `cancel`, `look_up` or `refresh`.
+            subject: The client order id; the symbol of a refresh.
+        """
+        running = self._running.get((what, subject))
+        return running is not None and not running.done()
+
+    def submit(self, order: Order, timestamp_ms: int) -> None:
+        """Send an order whose intent and whose send are stored; once, whatever happens.
+
+        Args:
+            order: With its amount.
+            timestamp_ms: Exchange time that the request carries.
+        """
+        if order.ordered_amount is None:
+            raise ValueError("an order without an amount cannot be sent")
+        request = OrderRequest(
+            order.client_order_id,
+            order.symbol,
+            order.side,
+            order.ordered_amount,
+            timestamp_ms,
+            order.stop_price,
+        )
+        self._start("submit", order.client_order_id, self._submit(request))
+
+    def cancel(self, client_order_id: str) -> None:
+        """Ask for an open order to be cancelled."""
+        self._start("cancel", client_order_id, self._cancel(client_order_id))
+
+    def look_up(self, client_order_id: str, sent_ms: int) -> None:
+        """Ask what has become of an order: status and fills, or an answer without it.
+
+        Args:
+            client_order_id: Which order.
+            sent_ms: Executions since then are asked for where there is no such order.
+        """
+        if not self.is_asking("look_up", client_order_id):
+            self._start("look_up", client_order_id, self._look_up(client_order_id, sent_ms))
+
+    def refresh(self, since_ms: int, known: Iterable[str]) -> None:
+        """Read balances, open orders and executions; nothing where that is under way.
+
+        Args:
+            since_ms: Executions from this exchange time on.
+            known: The exchange's ids of orders that are known.
+        """
+        if not self.is_asking("refresh", self._symbol):
+            self._start("refresh", self._symbol, self._refresh(since_ms, frozenset(known)))
+
+    def events(self) -> list[OrderReport]:
+        """Return what has been reported since the last call, in the order of its arrival."""
+        return _drained(self._reports)
+
+    def absences(self) -> list[AbsenceAnswer]:
+        """Return the answers without an order since the last call."""
+        return _drained(self._absences)
+
+    def snapshots(self) -> list[AccountSnapshot]:
+        """Return what was read of the account since the last call."""
+        return _drained(self._snapshots)
+
+    async def settle(self, seconds: float) -> bool:
+        """Wait until no order is on its way any more; return whether that came true in time."""
+        running = [
+            asyncio.wrap_future(future)
+            for (what, _), future in self._running.items()
+            if what in ("submit", "cancel") and not future.done()
+        ]
+        if not running:
+            return True
+        _, left = await asyncio.wait(running, timeout=seconds)
+        return not left
+
+    def _start(self, what: str, subject: str, work: Coroutine[Any, Any, None]) -> None:
+        self._running = {key: one for key, one in self._running.items() if not one.done()}
+        future = asyncio.run_coroutine_threadsafe(self._run(work), self._client.loop)
+        self._running[what, subject] = future
+
+    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        finally:
+            # The loop may have ended; then nobody reads the events any more.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self.reported.set)
+
+    async def _submit(self, request: OrderRequest) -> None:
+        identity = request.client_order_id
+        try:
+            sent = await self._client.submit(request)
+        except OrderRefused as refused:
+            self._report(identity, StatusReport("rejected", reason=refused.reason))
+        except OrderUnknown as unknown:
+            self._report(identity, Unanswered(unknown.reason))
+        except BaseException as error:
+            # The loop is closed while the request is under way: what became of it is not known.
+            self._report(identity, Unanswered(f"interrupted: {type(error).__name__}"))
+            raise
+        else:
+            self._report_order(identity, sent, sent.trades)
+
+    async def _cancel(self, client_order_id: str) -> None:
+        try:
+            ended = await self._client.cancel(self._symbol, client_order_id)
+        except OrderRefused as refused:
+            self._report(client_order_id, CancelRefused(refused.reason))
+        except OrderUnknown as unknown:
+            self._report(client_order_id, CancelRefused(f"no answer: {unknown.reason}"))
+        else:
+            self._report_order(client_order_id, ended, ())
+
+    async def _look_up(self, client_order_id: str, sent_ms: int) -> None:
+        client, symbol = self._client, self._symbol
+        try:
+            asked_ms = await client.server_ms()
+            found = await client.look_up(symbol, client_order_id)
+            if found is not None:
+                fills = ()
+                if found.filled is None or found.filled > 0:
+                    fills = await client.fills_of(symbol, found.exchange_order_id)
+                self._report_order(client_order_id, found, fills)
+                return
+            since = await client.fills_since(symbol, since_ms=sent_ms - OVERLAP_MS)
+            balances = await client.balances()
+        except (ExchangeError, OrderUnknown) as error:
+            # A failed look-up proves nothing; the order stays as it is, and is looked up again.
+            self.fault = str(error)
+            return
+        self.fault = ""
+        self._absences.append(AbsenceAnswer(client_order_id, asked_ms, since, balances))
+
+    async def _refresh(self, since_ms: int, known: frozenset[str]) -> None:
+        client, symbol = self._client, self._symbol
+        try:
+            begun = time.monotonic()
+            asked_ms = await client.server_ms()
+            # Fills come last: one that happens meanwhile is in a balance or in the next answer.
+            balances = await client.balances()
+            open_orders = await client.open_orders(symbol)
+            fills = await client.fills_since(symbol, since_ms=since_ms - OVERLAP_MS)
+            strange = {fill.exchange_order_id for fill in fills} - known
+            found = [await client.look_up_number(symbol, number) for number in sorted(strange)]
+        except (ExchangeError, OrderUnknown) as error:
+            self.fault = str(error)
+            return
+        self.fault = ""
+        self._snapshots.append(
+            AccountSnapshot(asked_ms, begun, balances, open_orders, fills, tuple(found))
+        )
+
+    def _report_order(
+        self, client_order_id: str, found: OrderSnapshot, fills: Iterable[OwnTrade]
+    ) -> None:
+        """Report an order as the exchange has it: that it exists, its fills, then its status."""
+        self._report(client_order_id, Acknowledged(found.exchange_order_id))
+        for fill in fills:
+            self._report(client_order_id, fill_report(fill))
+        known = sum((fill.amount for fill in fills), Decimal(0))
+        filled = known if found.filled is None else max(known, found.filled)
+        self._report(client_order_id, StatusReport(found.status, filled))
+
+    def _report(self, client_order_id: str, event: OrderEvent) -> None:
+        self._reports.append(OrderReport(client_order_id, event))
+
+
+def fill_report(fill: OwnTrade) -> FillReport:
+    """Return an execution as an event of its order."""
+    return FillReport(
+        fill.trade_id, fill.price, fill.amount, fill.fee, fill.fee_currency, fill.executed_ms
+    )
+
+
+def _drained(queue: "deque[T]") -> "list[T]":
+    """Return what a queue holds and empty it; another thread may add to it meanwhile."""
+    found: list[T] = []
+    while queue:
+        found.append(queue.popleft())
+    return found

@@ -1,0 +1,198 @@
+"""The live orders of one symbol: stored, sent once, and kept until they are over."""
+
+import time
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+
+from onetape.cli.output import print_line
+from onetape.core.trading import Order
+from onetape.exchange.rest import RestExchange
+from onetape.exchange.trading import RECEIVE_WINDOW_MS
+from onetape.execution.events import CancelRequested, OrderEvent, Submitted
+from onetape.execution.orders import OrderState
+from onetape.store.leases import Fence
+from trader.account_funds import AccountFunds
+from trader.brokers.live import LiveBroker
+from trader.executor import Executor
+from trader.job import Job
+from trader.live.order_ids import new_order_id
+from trader.live.times import LiveTimes
+from trader.live.tracking import LiveOrder
+from trader.states import TraderStates
+
+#: Kind and price of a stop.
+Level = tuple[str, Decimal]
+
+
+class LiveBook(Executor):
+    """The orders of one symbol that are not over. At most one entry and one exit, and a stop."""
+
+    def __init__(
+        self,
+        job: Job,
+        fence: Fence,
+        funds: AccountFunds,
+        broker: LiveBroker,
+        exchange: RestExchange,
+        states: TraderStates,
+        *,
+        times: LiveTimes,
+    ) -> None:
+        """Add the account's trades up, and take the orders that are not over.
+
+        Args:
+            job: What is traded.
+            fence: The lease of the account; nothing is sent or booked once it is lost.
+            funds: The money of the account.
+            broker: Sends requests; it outlives this object where everything is built again.
+            exchange: Its clock dates requests.
+            states: Take problems; entries stop while there is one.
+            times: Time limits.
+        """
+        super().__init__(job, fence, funds)
+        self._where = f"on {job.key.exchange}"
+        self.job = job
+        self.fence = fence
+        self.broker = broker
+        self.exchange = exchange
+        self.states = states
+        self.tag = job.tag
+        self.times = times
+        self.orders: dict[str, LiveOrder] = {
+            one.order.client_order_id: LiveOrder(one) for one in self._unfinished
+        }
+        self._unfinished = []
+        for one in self.orders.values():
+            one.ask_soon()
+        self.level_source: Callable[[], Level | None] = lambda: None
+
+    @property
+    def open_order(self) -> Order | None:
+        """Return the entry or the exit that is not over, or None; a resting stop is neither."""
+        one = self.exit or self.working
+        return None if one is None else one.order
+
+    @property
+    def exit(self) -> LiveOrder | None:
+        """Return the exit that is not over, or None."""
+        found = (one for one in self.orders.values() if one.order.side == "sell")
+        return next((one for one in found if not one.order.is_protection), None)
+
+    @property
+    def working(self) -> LiveOrder | None:
+        """Return the entry or the exit that is not over, the oldest first, or None."""
+        return next((one for one in self.orders.values() if not one.order.is_protection), None)
+
+    @property
+    def stops(self) -> list[LiveOrder]:
+        """Return the stops that are not over."""
+        return [one for one in self.orders.values() if one.order.is_protection]
+
+    @property
+    def is_entry_in_flight(self) -> bool:
+        """Return whether an order to buy was sent and is not over."""
+        one = self.working
+        return one is not None and one.order.side == "buy" and not one.is_unsent
+
+    @property
+    def is_live(self) -> bool:
+        """Return whether orders reach an exchange."""
+        return True
+
+    def set_level_source(self, source: Callable[[], Level | None]) -> None:
+        """Take what returns kind and price of the position's stop by the rules."""
+        self.level_source = source
+
+    def new_order_id(self) -> str:
+        """Return a client order id that was never used; it begins with the installation's tag."""
+        return new_order_id(self.tag)
+
+    def entry_price(self, opened: float) -> float:
+        """Return the average price that the position was bought at, quote currency, without fees.
+
+        Args:
+            opened: Returned where there is no position.
+        """
+        entry = self.entry_order_id
+        bought = [trade for trade in self._trades if trade.client_order_id == entry]
+        amount = sum((trade.amount for trade in bought), Decimal(0))
+        if not amount:
+            return opened
+        value = sum((trade.amount * trade.price for trade in bought), Decimal(0))
+        return float(value / amount)
+
+    def record(
+        self,
+        one: LiveOrder,
+        events: Sequence[OrderEvent],
+        now_ms: int,
+        *,
+        source: str = "trader",
+        note: str = "",
+        sent_ms: int | None = None,
+    ) -> None:
+        """Store events of an order, print what they mean, and forget the order once it is over."""
+        before, known = one.state, {trade.exchange_trade_id for trade in self._trades}
+        is_exit = one.order.side == "sell" and not one.order.is_protection
+        after = self._store_events(
+            one.tracked,
+            events,
+            now_ms,
+            source=source,
+            note=note,
+            sent_ms=sent_ms,
+            is_owed_on=is_exit and not one.is_unsent,
+        )
+        for trade in self._trades:
+            if trade.exchange_trade_id not in known:
+                print_line(f"{what_of(one.order)}: {self._trade_words(trade)}")
+        if after is None:
+            self.orders.pop(one.identity, None)
+        else:
+            one.tracked = after
+        self.react(one, events, before)
+
+    def react(self, one: LiveOrder, events: Sequence[OrderEvent], before: OrderState) -> None:
+        """Act on events that were stored.
+
+        Args:
+            one: Their order, as it is after them.
+            events: Oldest first.
+            before: The order before them.
+        """
+
+    def send(self, one: LiveOrder, amount: Decimal, now_ms: int) -> None:
+        """Store the send of an order, then send it: once.
+
+        The request carries the time from before it was stored. Where this process is suspended in
+        between, it arrives too late to be taken.
+
+        Raises:
+            StoreError: the send could not be stored; nothing was sent.
+            SafetyRefusal: another process trades the account; nothing was sent.
+        """
+        timestamp_ms = self.exchange.now_ms()
+        one.set_order(ordered_amount=amount)
+        event = Submitted(timestamp_ms + RECEIVE_WINDOW_MS)
+        self.record(one, [event], now_ms, sent_ms=timestamp_ms)
+        one.sent = time.monotonic()
+        self.broker.submit(one.order, timestamp_ms)
+
+    def withdraw(self, one: LiveOrder, reason: str, now_ms: int) -> None:
+        """Ask for an open order to be cancelled; again where that had no effect for a while."""
+        asked, again = one.cancelled, self.times.cancel_again
+        if self.broker.is_asking("cancel", one.identity):
+            return
+        if asked is not None and time.monotonic() - asked < again:
+            return
+        if not one.state.is_cancel_requested:
+            self.record(one, [CancelRequested(reason)], now_ms)
+        one.cancelled = time.monotonic()
+        self.broker.cancel(one.identity)
+
+
+def what_of(order: Order) -> str:
+    """Return what kind of order it is, for a line."""
+    if order.is_protection:
+        return f"stop at {order.stop_price:f}"
+    return "entry" if order.side == "buy" else "exit"

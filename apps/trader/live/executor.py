@@ -1,0 +1,250 @@
+"""The orders of one symbol at a real exchange: the only place that sends them.
+
+An order is stored, then its send with the time that the request carries, then it is sent: once. A
+process that is killed or suspended in between leaves an order that either never left, or arrives
+too late to be taken. What became of it is found by look-ups alone (`resolving`). An exit first
+cancels the stop that rests (`exiting`); while a position is open and no exit is on its way, a stop
+rests (`protecting`). The account is read again and again, and compared (`reconciling`).
+"""
+
+import time
+from collections.abc import Sequence
+from decimal import Decimal
+
+from msgspec.structs import replace
+
+from onetape.cli.output import print_line
+from onetape.core.candles import Candle
+from onetape.core.trading import ExitObligation, Order
+from onetape.engine import BarExit, Fill, Refused, buy_fill, rules_of_candle
+from onetape.exchange.rest import RestExchange
+from onetape.execution.events import (
+    CancelRefused,
+    OrderEvent,
+    ProvenAbsent,
+    StatusReport,
+    Unanswered,
+)
+from onetape.execution.orders import OrderState
+from onetape.execution.protection import round_down
+from onetape.store.leases import Fence
+from onetape.store.orders import insert_order
+from trader.account_funds import AccountFunds
+from trader.brokers.live import LiveBroker
+from trader.executor import TrackedOrder
+from trader.job import Job
+from trader.live.book import LiveBook, what_of
+from trader.live.exiting import ExitSender
+from trader.live.protecting import Protector
+from trader.live.reconciling import AccountCheck
+from trader.live.resolving import chase, note_absences
+from trader.live.times import LiveTimes
+from trader.live.tracking import LiveOrder
+from trader.states import TraderStates
+
+
+class LiveExecutor(LiveBook):
+    """One symbol of a live account. An entry or an exit is open at a time, and a stop beside it."""
+
+    def __init__(
+        self,
+        job: Job,
+        fence: Fence,
+        funds: AccountFunds,
+        broker: LiveBroker,
+        exchange: RestExchange,
+        states: TraderStates,
+        *,
+        times: LiveTimes,
+    ) -> None:
+        """As for `LiveBook`."""
+        super().__init__(job, fence, funds, broker, exchange, states, times=times)
+        self._account = AccountCheck(self)
+        self._exits = ExitSender(self, self._account)
+        self._protector = Protector(self, self._account)
+        self._turn: tuple[Candle, float] | None = None
+        """The candle of the entry whose turn it is, and since when, monotonic; None: none."""
+
+    def resume(self, now_ms: int, reason: str) -> int:
+        """Go on with the orders that are not over; those that were never sent are absent.
+
+        Returns:
+            How many orders to buy were never sent.
+        """
+        entries = 0
+        for one in list(self.orders.values()):
+            if one.is_unsent and not self.broker.is_asking("submit", one.identity):
+                entries += one.order.side == "buy"
+                self.record(one, [ProvenAbsent(f"it was never sent: {reason}")], now_ms)
+        return entries
+
+    def place(self, order: Order, now_ms: int) -> None:
+        """Take an order whose intent is stored: an exit begins at once, an entry with its turn."""
+        self.orders[order.client_order_id] = LiveOrder(TrackedOrder(order, OrderState(), 1))
+        if order.side == "sell":
+            self._exits.work(now_ms)
+
+    def fill_open_order(self, row: Candle, now_ms: int) -> str | None:
+        """Send the entry whose turn it is, or go on with the exit; what happens is printed later.
+
+        Args:
+            row: The candle that the rules fill the order in.
+            now_ms: Market time.
+        """
+        if self._unsent_entry is not None:
+            self._turn = row, time.monotonic()
+            self._send_entry(now_ms)
+        self._exits.work(now_ms)
+        return None
+
+    @property
+    def _unsent_entry(self) -> LiveOrder | None:
+        one = self.working
+        return one if one is not None and one.order.side == "buy" and one.is_unsent else None
+
+    @property
+    def is_entry_in_flight(self) -> bool:
+        """Return whether an order to buy has had its turn and is not over."""
+        return self._turn is not None or super().is_entry_in_flight
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Return whether no order is on its way, and a position has what it should have."""
+        moving = any(one.state.stage in ("sent", "unknown") for one in self.orders.values())
+        return not moving and not self._protector.is_wanting
+
+    def fill_late(self, row: Candle, now_ms: int, note: str) -> str | None:
+        """Go on with the exit: a market order needs no price of ours."""
+        del row, note
+        self._exits.work(now_ms)
+        return None
+
+    def leave(
+        self, order: Order, obligation: ExitObligation, row: Candle, found: BarExit, now_ms: int
+    ) -> str:
+        """Store and begin an exit whose level was reached; return what happens, in words."""
+        del row, found
+        insert_order(self.job.store, order, self.fence, obligation=obligation)
+        self.place(order, now_ms)
+        return "the exit has begun"
+
+    def waiting_line(self, decided: int | None, *, is_live: bool) -> str | None:
+        """Return nothing: what an order waits for is printed by what makes it wait."""
+        del decided, is_live
+
+    def cancel_entry(self, now_ms: int, reason: str) -> str | None:
+        """Drop the order to buy if it was not sent yet; return what happened, in words."""
+        one = self.working
+        if one is None or one.order.side != "buy" or not one.is_unsent:
+            return None
+        self.record(one, [ProvenAbsent(f"it was never sent: {reason}")], now_ms, note=reason)
+        return "not sent: the order to buy"
+
+    def cancel(self, now_ms: int, reason: str) -> None:
+        """Drop the entry or exit if it was not sent yet: a market order that was is filled."""
+        one = self.working
+        if one is not None and one.is_unsent:
+            self.record(one, [ProvenAbsent(f"it was never sent: {reason}")], now_ms, note=reason)
+
+    @property
+    def may_send_exit(self) -> bool:
+        """Return whether an exit that is owed may be sent again by now."""
+        return self._exits.may_begin
+
+    def drive(self, now_ms: int) -> None:
+        """Store what has been reported, ask for what is unknown, and do what is due.
+
+        Raises:
+            StoreError: the file cannot be written; nothing is sent that is not stored.
+            SafetyRefusal: another process trades the account, or changed an order.
+        """
+        self._take_reports(now_ms)
+        note_absences(self, now_ms)
+        self._account.work(now_ms)
+        self._send_entry(now_ms)
+        for one in list(self.orders.values()):
+            chase(self, one)
+        if self._account.is_checked:
+            self._exits.work(now_ms)
+            self._protector.work(now_ms)
+
+    def _take_reports(self, now_ms: int) -> None:
+        by_order: dict[str, list[OrderEvent]] = {}
+        for report in self.broker.events():
+            by_order.setdefault(report.client_order_id, []).append(report.event)
+        for identity, events in by_order.items():
+            one = self.orders.get(identity)
+            if one is not None:
+                self.record(one, events, now_ms, source=self.broker.name)
+
+    def react(self, one: LiveOrder, events: Sequence[OrderEvent], before: OrderState) -> None:
+        """Note what events mean for what comes next, and print what no trade shows."""
+        what = what_of(one.order)
+        if one.identity not in self.orders or one.state.is_done:
+            self._account.note_change()
+        for event in events:
+            match event:
+                case Unanswered(reason):
+                    one.ask_soon()
+                    print_line(
+                        f"{what}: no clear answer ({reason}); it is looked up, and not sent again"
+                    )
+                case CancelRefused():
+                    one.ask_soon()
+                case StatusReport("rejected", _, reason) if not before.is_done:
+                    print_line(f"{what}: refused by the exchange: {reason}")
+                    self._note_refused(one, reason)
+                case StatusReport("canceled") if not (before.is_done or before.is_cancel_requested):
+                    if one.order.is_protection:
+                        self._protector.note_cancelled_by_others(one)
+                case StatusReport():
+                    one.is_look_needed = False
+                case _:
+                    pass
+
+    def _note_refused(self, one: LiveOrder, reason: str) -> None:
+        if one.order.is_protection:
+            self._protector.note_refused(reason)
+        elif one.order.side == "sell":
+            self._exits.note_refused(reason)
+
+    def _send_entry(self, now_ms: int) -> None:
+        """Send the order to buy whose turn it is, once the money of the account is known."""
+        one, turn = self._unsent_entry, self._turn
+        if one is None or turn is None:
+            self._turn = None
+            return
+        row, since = turn
+        balance = self._account.balance(self.job.market.quote)
+        if balance is None:
+            self._account.read_soon()
+            if time.monotonic() - since < self.times.entry_waits:
+                return
+            found = "what the account holds could not be read in time"
+        else:
+            found = self._entry_amount(one, row, balance.free, now_ms)
+        self._turn = None
+        if isinstance(found, Decimal):
+            self.send(one, found, now_ms)
+            return
+        print_line(f"no buy: {found}")
+        self.record(one, [StatusReport("rejected", reason=found)], now_ms)
+
+    def _entry_amount(
+        self, one: LiveOrder, row: Candle, free: Decimal, now_ms: int
+    ) -> Decimal | str:
+        """Return what to buy, base currency, with its money reserved; or why nothing, in words."""
+        price = max(one.order.ask or row.close, row.close)
+        rules, market = rules_of_candle(self.job.rules, row), self._market(row)
+
+        def size(cash: float, equity: float | None) -> Fill | Refused:
+            return buy_fill(rules, min(cash, float(free)), price, replace(market, equity=equity))
+
+        fill = self._funds.reserve(
+            one.identity, self.fence, size, moment=row.timestamp, now_ms=now_ms
+        )
+        if isinstance(fill, Refused):
+            return fill.reason
+        step = self.job.market.steps.amount_step
+        # A float may miss the whole number of steps that it stands for.
+        return round_down(Decimal(repr(fill.amount)) + (step or Decimal(0)) / 1_000, step)

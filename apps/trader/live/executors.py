@@ -1,0 +1,79 @@
+"""Makes the executor of a symbol: on paper, or with real orders."""
+
+import asyncio
+import contextlib
+import time
+from typing import Final
+
+from onetape.exchange.rest import RestExchange
+from onetape.store.leases import Fence
+from trader.account_funds import AccountFunds
+from trader.executor import Executor
+from trader.exits import PaperExits
+from trader.job import Job
+from trader.lease import Lease
+from trader.live.executor import LiveExecutor
+from trader.states import TraderStates
+
+#: Between two looks at the orders where nothing is reported, wall seconds.
+DRIVE_SECONDS: Final = 0.25
+#: How long a stop of the program waits for orders that are on their way, wall seconds.
+SETTLE_SECONDS: Final = 3.5
+
+
+def make_executor(
+    job: Job, fence: Fence, funds: AccountFunds, exchange: RestExchange, states: TraderStates
+) -> Executor:
+    """Return what sends and books the orders of a symbol.
+
+    Args:
+        job: What is traded; with a broker, orders are real.
+        fence: The lease of account and symbol.
+        funds: The money of the account.
+        exchange: Its clock dates requests.
+        states: Take problems with orders.
+    """
+    if job.broker is None:
+        return Executor(job, fence, funds)
+    return LiveExecutor(job, fence, funds, job.broker, exchange, states, times=job.times)
+
+
+async def drive_orders(
+    job: Job, executor: Executor, exits: PaperExits, exchange: RestExchange, lease: Lease
+) -> None:
+    """Go on with live orders once, and wait until more is reported, for a moment at most.
+
+    Raises:
+        StoreError: the file cannot be written.
+        SafetyRefusal: another process trades the account.
+    """
+    if not isinstance(executor, LiveExecutor) or job.broker is None:
+        await asyncio.Event().wait()
+        return
+    reported = job.broker.reported
+    reported.clear()
+    lease.renew()
+    executor.drive(exchange.now_ms())
+    exits.settle()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRIVE_SECONDS):
+            await reported.wait()
+
+
+async def settle_orders(executor: Executor | None, exchange: RestExchange, lease: Lease) -> bool:
+    """Wait at the end until no order is on its way and what is filled has its stop.
+
+    Returns:
+        Whether that came true in time.
+    """
+    if not isinstance(executor, LiveExecutor):
+        return True
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while not executor.is_at_rest and time.monotonic() < deadline:
+        executor.broker.reported.clear()
+        lease.renew()
+        executor.drive(exchange.now_ms())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRIVE_SECONDS / 5):
+                await executor.broker.reported.wait()
+    return executor.is_at_rest

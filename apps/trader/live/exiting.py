@@ -1,0 +1,118 @@
+"""Sells a position: first the stop that rests is cancelled and its end is known, then one order.
+
+While the stop may still be filled, nothing is sold: both together would sell coins that were not
+bought here. Where the level of the stop itself was passed, it gets a moment to fire.
+"""
+
+import time
+from typing import Final
+
+from onetape.cli.output import print_line
+from onetape.execution.events import ProvenAbsent, StatusReport
+from onetape.execution.positions import least_amount
+from onetape.execution.protection import sellable
+from onetape.store.obligations import end_obligations_of_closed_positions
+from trader.live.book import LiveBook
+from trader.live.reconciling import AccountCheck
+from trader.live.tracking import LiveOrder
+from trader.states import Problem
+
+#: Source of problems with exits.
+EXIT: Final = "exit"
+_OF_STOPS: Final = ("stop_loss", "trailing_stop")
+_LONGEST_PAUSE_SECONDS: Final = 300.0
+
+
+class ExitSender:
+    """Carries the exit of one symbol through."""
+
+    def __init__(self, book: LiveBook, account: AccountCheck) -> None:
+        """Begin; the exit, if there is one, is among the executor's orders."""
+        self._book = book
+        self._account = account
+        self._refusals = 0
+        self._not_before = 0.0
+
+    @property
+    def may_begin(self) -> bool:
+        """Return whether an exit may be sent by now, after one that was refused."""
+        return time.monotonic() >= self._not_before
+
+    def note_refused(self, reason: str) -> None:
+        """Note that the exchange has refused an exit: it is owed, and sent again later."""
+        pause = min(self._book.times.exit_again * 2**self._refusals, _LONGEST_PAUSE_SECONDS)
+        self._refusals += 1
+        self._not_before = time.monotonic() + pause
+        # What is free may have been less than was known.
+        self._account.read_soon()
+        self._book.states.report(
+            EXIT,
+            Problem(
+                f"the exchange refused to sell the position: {reason}",
+                f"it is tried again in {pause:.0f} s; the stop is put back meanwhile",
+                "sell it by hand where this lasts, then run: uv run trader reconcile",
+            ),
+        )
+
+    def work(self, now_ms: int) -> None:
+        """Do what is due for the exit that is stored and not sent, if there is one."""
+        book = self._book
+        one = book.exit
+        if book.position.is_flat:
+            self._forget(one, now_ms)
+            return
+        if one is None or not one.is_unsent or not self.may_begin:
+            return
+        if book.stops:
+            self._end_stops(one, now_ms)
+            return
+        self._sell(one, now_ms)
+
+    def _forget(self, one: LiveOrder | None, now_ms: int) -> None:
+        """Drop an exit of a position that is closed already."""
+        self._refusals = 0
+        book = self._book
+        book.states.solve(EXIT)
+        if one is None or not one.is_unsent:
+            return
+        book.record(one, [ProvenAbsent("not needed: the position is closed")], now_ms)
+        end_obligations_of_closed_positions(
+            book.job.store,
+            book.job.session,
+            book.fence,
+            entry_order_id=None,
+            ended_ms=now_ms,
+        )
+
+    def _end_stops(self, one: LiveOrder, now_ms: int) -> None:
+        """Cancel the stops, or let one fire whose level was passed."""
+        book = self._book
+        waited = time.monotonic() - one.begun
+        for stop in book.stops:
+            if one.order.type in _OF_STOPS and waited < book.times.stop_fires:
+                stop.is_look_needed = True
+            elif stop.is_unsent:
+                book.record(stop, [ProvenAbsent("not needed: the position is sold")], now_ms)
+            else:
+                book.withdraw(stop, "the position is sold", now_ms)
+
+    def _sell(self, one: LiveOrder, now_ms: int) -> None:
+        """Send the exit for what is held and free."""
+        book = self._book
+        free = self._account.free_base()
+        if free is None:
+            self._account.read_soon()
+            return
+        market = book.job.market
+        held = book.position.base
+        amount = sellable(held, free, market.steps)
+        if amount > 0 and amount >= least_amount(market.steps):
+            book.send(one, amount, now_ms)
+            return
+        if sellable(held, held, market.steps) >= least_amount(market.steps):
+            # The coins are locked or gone: the comparison of the account reports it.
+            self.note_refused(f"only {free:f} {market.base} of {held:f} are free")
+            return
+        reason = f"{held:f} {market.base} are less than the market lets one sell"
+        print_line(f"no exit: {reason}")
+        book.record(one, [StatusReport("rejected", reason=reason)], now_ms)

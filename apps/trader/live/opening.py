@@ -1,0 +1,160 @@
+"""Opens an account at an exchange before anything is traded on it: key, rights, whose it is."""
+
+import getpass
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct, structs
+
+from onetape.cli.credentials import KEY, SECRET, read_credentials
+from onetape.cli.output import print_line
+from onetape.core.errors import SafetyRefusal, UsageError
+from onetape.core.symbols import SIMULATOR_ID
+from onetape.exchange.permissions import check_permissions
+from onetape.exchange.rest import RestExchange
+from onetape.exchange.trading import PrivateClient
+from onetape.exchange.trading_records import Balance, Credentials
+from onetape.store.accounts import read_account_series
+from onetape.store.database import Store
+from onetape.store.live_accounts import LiveAccount, open_live_account, read_live_account
+from onetape.store.process_lock import ProcessLock
+from trader.settings import TraderSettings
+
+#: Exchanges whose orders were tried against the simulator.
+LIVE_EXCHANGES: Final = ("binance", SIMULATOR_ID)
+
+
+class LiveAccess(Struct, frozen=True):
+    """An account at an exchange that may be traded."""
+
+    client: PrivateClient
+    exchange_account: str
+    """The exchange's own id of the account."""
+    balances: dict[str, Balance]
+
+
+def check_live_exchange(exchange: str) -> None:
+    """Refuse real orders on an exchange where they were never tried.
+
+    Raises:
+        UsageError: the text lists the exchanges.
+    """
+    if exchange not in LIVE_EXCHANGES:
+        raise UsageError(
+            f"no real orders on {exchange} yet: they go to {', '.join(LIVE_EXCHANGES)}",
+            setting="exchange",
+        )
+
+
+async def open_access(
+    exchange: RestExchange, symbols: Sequence[str], stack: AsyncExitStack
+) -> LiveAccess:
+    """Open the account of the key in the environment; the stack closes it.
+
+    Args:
+        exchange: Open; its clock dates requests.
+        symbols: What is to be traded; no other process of this computer may trade them there.
+        stack: Closes what is opened.
+
+    Raises:
+        UsageError: no live orders on this exchange.
+        ConfigurationError: there is no key.
+        SafetyRefusal: the key may withdraw, or may not trade; or another process trades a symbol.
+        ExchangeError: the exchange does not accept the key, or cannot be reached.
+    """
+    endpoint = exchange.endpoint
+    check_live_exchange(endpoint.exchange)
+    client = PrivateClient(endpoint, credentials_of(endpoint.exchange), now_ms=exchange.now_ms)
+    await stack.enter_async_context(client)
+    await client.load_markets()
+    permissions = await client.permissions()
+    for note in check_permissions(endpoint.exchange, permissions, is_unknown_allowed=False):
+        print_line(note)
+    account = await client.account_id()
+    for symbol in symbols:
+        stack.callback(_locked(endpoint.exchange, account, symbol).release)
+    return LiveAccess(client, account, await client.balances())
+
+
+def hold_live_account(
+    store: Store,
+    settings: TraderSettings,
+    account: str,
+    access: LiveAccess,
+    quote: str,
+    now_ms: int,
+) -> TraderSettings:
+    """Store what the account holds before its first session; return settings with its money.
+
+    Args:
+        store: The open database.
+        settings: Without `cash`, a new account may spend all quote currency that is free.
+        account: Name of the account.
+        access: The account at the exchange.
+        quote: Quote currency of what is traded.
+        now_ms: Market time.
+
+    Raises:
+        SafetyRefusal: the account was opened with a key of another account of the exchange.
+        UsageError: there is no money to trade with.
+    """
+    known = read_live_account(store, account)
+    if known is None:
+        baseline = {name: one.total for name, one in access.balances.items()}
+        exchange = access.client.endpoint.exchange
+        open_live_account(
+            store,
+            LiveAccount(account, exchange, access.exchange_account, baseline, now_ms, None),
+        )
+    elif known.exchange_account != access.exchange_account:
+        raise SafetyRefusal(
+            f"account {account} was opened on account {known.exchange_account} of "
+            f"{known.exchange}, and the key belongs to {access.exchange_account}; use a key of "
+            "that account, or another name with --account"
+        )
+    if settings.cash is not None or read_account_series(store, account):
+        return settings
+    free = access.balances.get(quote)
+    if free is None or not free.free:
+        raise UsageError(f"the account has no free {quote} to trade with")
+    return structs.replace(settings, cash=free.free)
+
+
+def credentials_of(exchange: str) -> Credentials:
+    """Return the API key of the account, from the environment, from files or from a prompt.
+
+    Without any, the simulator has one that is no secret.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    names = (KEY, f"{KEY}_FILE", SECRET, f"{SECRET}_FILE")
+    if exchange == SIMULATOR_ID and not any(name in os.environ for name in names):
+        return Credentials("simulator", "simulator")
+    prompt = getpass.getpass if sys.stdin.isatty() else None
+    found = read_credentials(os.environ, prompt=prompt)
+    for note in found.notes:
+        print_line(note)
+    return Credentials(found.key, found.secret)
+
+
+def _locked(exchange: str, account: str, symbol: str) -> ProcessLock:
+    """Take the lock of a symbol of an account, whatever name or database it is traded under.
+
+    Raises:
+        SafetyRefusal: another process of this computer has it.
+    """
+    folder = Path(tempfile.gettempdir()) / f"onetape-accounts-{os.getuid()}"
+    lock = ProcessLock(folder, f"{exchange} {account} {symbol}")
+    lock.acquire()
+    if lock.is_taken:
+        raise SafetyRefusal(
+            f"another process of this computer trades {symbol} on the same account of {exchange}; "
+            "stop it first: two traders would sell each other's coins"
+        )
+    return lock

@@ -1,0 +1,346 @@
+"""Compares the account at the exchange with ours: at the start before anything, then repeatedly.
+
+The exchange is right about money. What belongs to us is taken over: executions that no event has
+brought, and orders of this installation that the file does not have, because a backup was restored.
+What belongs to others stays untouched and stops entries. Coins that are missing stop everything in
+this symbol until a person has looked.
+"""
+
+import time
+from decimal import Decimal
+from typing import Final
+
+from onetape.cli.output import print_line
+from onetape.core.trading import Order
+from onetape.exchange.trading_records import Balance, OrderSnapshot, OwnTrade
+from onetape.execution.events import Acknowledged, StatusReport, from_json
+from onetape.execution.orders import OrderState, fold
+from onetape.execution.reconcile import (
+    Difference,
+    ExchangeOrder,
+    ExchangeSnapshot,
+    LedgerSnapshot,
+    differences,
+)
+from onetape.store.live_accounts import (
+    add_difference,
+    end_difference,
+    known_order_numbers,
+    open_differences,
+)
+from onetape.store.orders import insert_order, stored_order
+from trader.brokers.live import AccountSnapshot, fill_report
+from trader.executor import TrackedOrder
+from trader.live.book import LiveBook
+from trader.live.tracking import LiveOrder
+from trader.states import Problem
+
+#: Sources of problems with the account.
+ACCOUNT: Final = "account"
+COINS: Final = "coins"
+#: The account could not be read for so long: a problem, wall seconds.
+UNREAD_SECONDS: Final = 30.0
+#: So many readings in a row have to miss coins: a balance may be shown late.
+_PROOFS: Final = 2
+
+
+class AccountCheck:
+    """What the exchange has of one symbol's account."""
+
+    def __init__(self, book: LiveBook) -> None:
+        """Begin; nothing has been read yet."""
+        self._book = book
+        self._snapshot: AccountSnapshot | None = None
+        self._asked = -1e9
+        self._is_soon = True
+        self._began = time.monotonic()
+        self._read = time.monotonic()
+        self._changed = 0.0
+        """When orders of ours last changed what is held or free, monotonic."""
+        self._missing = 0
+        self._since_ms: int | None = None
+
+    @property
+    def is_checked(self) -> bool:
+        """Return whether the account has been compared since the start."""
+        return self._snapshot is not None
+
+    def read_soon(self) -> None:
+        """Let the account be read at once."""
+        self._is_soon = True
+
+    def note_change(self) -> None:
+        """Note that an order of ours has changed what is held or free."""
+        self._changed = time.monotonic()
+        self._is_soon = True
+
+    def balance(self, currency: str) -> Balance | None:
+        """Return what is held of a currency; None where that is not known of now."""
+        snapshot = self._fresh
+        if snapshot is None:
+            return None
+        return snapshot.balances.get(currency, Balance(Decimal(0), Decimal(0)))
+
+    def free_base(self) -> Decimal | None:
+        """Return what of the base currency could be sold; None where that is not known of now."""
+        found = self.balance(self._book.job.market.base)
+        return None if found is None else found.free
+
+    def shows_unsold(self, one: LiveOrder, amount: Decimal) -> bool:
+        """Return whether the account has the coins of a sell that was not acknowledged.
+
+        Only an account that was read after the sell's deadline shows that.
+        """
+        snapshot, deadline_ms = self._snapshot, one.state.deadline_ms
+        if snapshot is None or deadline_ms is None or snapshot.asked_ms <= deadline_ms:
+            self._is_soon = True
+            return False
+        held = snapshot.balances.get(self._book.job.market.base)
+        return held is not None and held.free >= amount
+
+    @property
+    def _fresh(self) -> AccountSnapshot | None:
+        """Return the last reading if no order of ours has changed the account since it began."""
+        snapshot = self._snapshot
+        return snapshot if snapshot is not None and snapshot.begun > self._changed else None
+
+    def work(self, now_ms: int) -> None:
+        """Compare what was read; read again where it is time."""
+        for snapshot in self._book.broker.snapshots():
+            self._read = time.monotonic()
+            self._compare(snapshot, now_ms)
+        self._report_unread()
+        if self._is_soon or time.monotonic() - self._asked >= self._book.times.poll:
+            self._ask(now_ms)
+
+    def _ask(self, now_ms: int) -> None:
+        book = self._book
+        key = book.job.key
+        if book.broker.is_asking("refresh", key.symbol):
+            return
+        if self._since_ms is None:
+            newest = max((trade.executed_ms for trade in book.trades), default=None)
+            unresolved = [one.state.deadline_ms for one in book.orders.values()]
+            times = [moment for moment in (newest, *unresolved) if moment is not None]
+            self._since_ms = min(times, default=now_ms)
+        known = known_order_numbers(book.job.store, key.exchange, key.symbol)
+        self._asked, self._is_soon = time.monotonic(), False
+        book.broker.refresh(self._since_ms, known)
+
+    def _report_unread(self) -> None:
+        """Report that the account cannot be read, or that it can be again."""
+        states, fault = self._book.states, self._book.broker.fault
+        if fault and time.monotonic() - self._read > UNREAD_SECONDS:
+            problem = Problem(
+                f"the account cannot be read: {fault.partition('; ')[0]}",
+                "no entries meanwhile; stops rest where they are",
+                "check the network and the API key, if this lasts",
+            )
+            states.report("account reading", problem)
+        elif not fault:
+            states.solve("account reading")
+
+    def _compare(self, snapshot: AccountSnapshot, now_ms: int) -> None:
+        """Take what is ours out of a reading, and judge the rest."""
+        book = self._book
+        self._snapshot = snapshot
+        self._take_fills(snapshot, now_ms)
+        found = differences(self._ledger(), _exchange_side(snapshot, self._base))
+        orders = {one.exchange_order_id: one for one in (*snapshot.open_orders, *snapshot.found)}
+        strange: list[Difference] = []
+        is_missing = False
+        for one in found:
+            match one.kind:
+                case "own order" | "own fills":
+                    self._adopt(orders[one.subject], snapshot.fills, now_ms)
+                case "foreign order" | "foreign fills":
+                    strange.append(one)
+                case "missing coins":
+                    is_missing = True
+                    self._missing += 1
+                    self._report_missing(one, now_ms)
+                case "missing order":
+                    self._look_for(one.text)
+        if not is_missing:
+            self._missing = 0
+        self._judge(strange, now_ms, is_missing=is_missing)
+        resolved = all(one.state.stage not in ("sent", "unknown") for one in book.orders.values())
+        if resolved:
+            self._since_ms = max(self._since_ms or 0, snapshot.asked_ms)
+
+    @property
+    def _base(self) -> str:
+        return self._book.job.market.base
+
+    def _ledger(self) -> LedgerSnapshot:
+        book = self._book
+        key = book.job.key
+        position = book.position
+        return LedgerSnapshot(
+            tag=book.tag,
+            known=known_order_numbers(book.job.store, key.exchange, key.symbol),
+            open_orders=frozenset(one.identity for one in book.stops if one.state.stage == "open"),
+            trade_ids=frozenset(trade.exchange_trade_id for trade in book.trades),
+            position=Decimal(0) if position.is_flat else position.base,
+            base=self._base,
+        )
+
+    def _take_fills(self, snapshot: AccountSnapshot, now_ms: int) -> None:
+        """Book executions of known orders that no event has brought."""
+        book = self._book
+        key = book.job.key
+        known = known_order_numbers(book.job.store, key.exchange, key.symbol)
+        booked = {trade.exchange_trade_id for trade in book.trades}
+        fresh: dict[str, list[OwnTrade]] = {}
+        for fill in snapshot.fills:
+            if fill.trade_id not in booked and fill.exchange_order_id in known:
+                fresh.setdefault(known[fill.exchange_order_id], []).append(fill)
+        for identity, fills in fresh.items():
+            one = self._tracked(identity)
+            if one is not None:
+                events = [fill_report(fill) for fill in fills]
+                book.record(one, events, now_ms, source=book.broker.name)
+
+    def _tracked(self, identity: str) -> LiveOrder | None:
+        """Return an order that may be over already, as one that is tracked again."""
+        book = self._book
+        if identity in book.orders:
+            return book.orders[identity]
+        stored = stored_order(book.job.store, identity)
+        if stored is None:
+            return None
+        state = fold([from_json(event) for event in stored.events])
+        one = LiveOrder(TrackedOrder(stored.order, state, len(stored.events)))
+        book.orders[identity] = one
+        return one
+
+    def _adopt(self, found: OrderSnapshot, fills: tuple[OwnTrade, ...], now_ms: int) -> None:
+        """Take over an order of this installation that the file does not have."""
+        book = self._book
+        session, is_stop = book.job.session, found.stop_price is not None
+        order = Order(
+            client_order_id=found.client_order_id,
+            session=session.session,
+            mode=session.mode,
+            account=session.account,
+            exchange=session.exchange,
+            symbol=session.symbol,
+            timeframe=session.timeframe,
+            side=found.side,
+            type="stop_loss" if is_stop else "market",
+            status="intent",
+            decision=None,
+            signal_timestamp=book.job.timeframe.floor(max(found.created_ms, 0) // 1_000),
+            decided_ms=now_ms,
+            bid=None,
+            ask=None,
+            intended_price=found.stop_price or Decimal(0),
+            reason="taken over: its id is one of ours, and the database did not have it",
+            strategy=session.strategy,
+            parameters=session.parameters,
+            code_digest=session.code_digest,
+            entry_order_id=None if found.side == "buy" else book.entry_order_id,
+            ordered_amount=found.amount,
+            stop_price=found.stop_price,
+            is_protection=is_stop,
+        )
+        insert_order(book.job.store, order, book.fence)
+        one = LiveOrder(TrackedOrder(order, OrderState(found.amount), 1))
+        book.orders[order.client_order_id] = one
+        print_line(
+            f"order {found.client_order_id} ({found.side}) is ours and was not in the database: "
+            "taken over"
+        )
+        own = [fill for fill in fills if fill.exchange_order_id == found.exchange_order_id]
+        booked = sum((fill.amount for fill in own), Decimal(0))
+        events = [
+            Acknowledged(found.exchange_order_id),
+            *(fill_report(fill) for fill in own),
+            StatusReport(found.status, max(booked, found.filled or booked)),
+        ]
+        book.record(one, events, now_ms, source=book.broker.name)
+
+    def _look_for(self, text: str) -> None:
+        """Ask what became of stops that are not open any more."""
+        for one in self._book.stops:
+            if one.identity in text and one.state.stage == "open":
+                one.ask_soon()
+
+    def _report_missing(self, found: Difference, now_ms: int) -> None:
+        """Halt the symbol once coins are missing in more than one reading."""
+        book = self._book
+        self._is_soon = True
+        if self._missing < _PROOFS:
+            return
+        self._store(found, now_ms)
+        book.states.report(
+            COINS,
+            Problem(
+                f"coins are missing: {found.text}",
+                "nothing is sold or bought in this symbol any more",
+                "look at the account, then run: uv run trader reconcile",
+                is_final=True,
+            ),
+        )
+
+    def _judge(self, strange: list[Difference], now_ms: int, *, is_missing: bool) -> None:
+        """Report what belongs to others, and end differences that are over or were judged."""
+        book = self._book
+        account, job = book.job.session.account, book.job
+        for one in strange:
+            self._store(one, now_ms)
+        left = {(one.kind, one.subject) for one in strange}
+        waiting: list[str] = []
+        for stored in open_differences(job.store, account):
+            if stored.document.get("symbol") != job.key.symbol:
+                continue
+            is_there = (stored.kind, stored.subject) in left
+            is_over = stored.kind == "foreign order" and not is_there
+            if is_over or (stored.kind == "missing coins" and not is_missing):
+                end_difference(job.store, stored.number, ended_ms=now_ms)
+            elif stored.kind.startswith("foreign") and stored.answer is None:
+                waiting.append(str(stored.document.get("text")))
+        if not is_missing:
+            book.states.solve(COINS)
+        if not waiting:
+            book.states.solve(ACCOUNT)
+            return
+        book.states.report(
+            ACCOUNT,
+            Problem(
+                f"somebody else trades this symbol on the account: {waiting[-1]}",
+                "no entries; exits and stops go on",
+                "uv run trader reconcile shows it, and takes your answer",
+            ),
+        )
+
+    def _store(self, found: Difference, now_ms: int) -> None:
+        book = self._book
+        job = book.job
+        document = {"text": found.text, "symbol": job.key.symbol}
+        add_difference(
+            job.store,
+            book.fence,
+            job.session.account,
+            found.kind,
+            found.subject,
+            document,
+            seen_ms=now_ms,
+        )
+
+
+def _exchange_side(snapshot: AccountSnapshot, base: str) -> ExchangeSnapshot:
+    held = snapshot.balances.get(base, Balance(Decimal(0), Decimal(0)))
+    listed = (
+        *((order, True) for order in snapshot.open_orders),
+        *((order, order.status == "open") for order in snapshot.found),
+    )
+    by_number = {order.exchange_order_id: (order, is_open) for order, is_open in listed}
+    return ExchangeSnapshot(
+        base_total=held.total,
+        orders=tuple(
+            ExchangeOrder(order.exchange_order_id, order.client_order_id, is_open)
+            for order, is_open in by_number.values()
+        ),
+        fills={fill.trade_id: fill.exchange_order_id for fill in snapshot.fills},
+    )

@@ -1,0 +1,67 @@
+"""Finds out what became of orders: by look-ups alone, never by sending again.
+
+An order is absent only where the exchange has answered so twice, each time completely (the order
+by its id, own trades, balances), by its own clock after the order's deadline, with some seconds in
+between, and the second time a minute after the deadline: exchanges have been seen to deny orders
+that they had, for tens of seconds. A request that failed proves nothing.
+"""
+
+import time
+
+from onetape.cli.output import print_line
+from onetape.exchange.trading import RECEIVE_WINDOW_MS
+from onetape.execution.events import ProvenAbsent
+from onetape.store.live_accounts import known_order_numbers
+from trader.brokers.live import AbsenceAnswer
+from trader.live.book import LiveBook
+from trader.live.tracking import LiveOrder
+
+
+def chase(book: LiveBook, one: LiveOrder) -> None:
+    """Look an order up where its state is not known, or has lasted for long."""
+    broker, state = book.broker, one.state
+    if one.is_unsent or any(
+        broker.is_asking(what, one.identity) for what in ("submit", "cancel", "look_up")
+    ):
+        return
+    rests = one.order.is_protection and state.stage == "open"
+    if (rests and not one.is_look_needed) or not one.is_look_due:
+        return
+    one.note_look()
+    broker.look_up(one.identity, _sent_ms(one))
+
+
+def note_absences(book: LiveBook, now_ms: int) -> None:
+    """Take the answers without an order; conclude that there is none once that is proven."""
+    for answer in book.broker.absences():
+        one = book.orders.get(answer.client_order_id)
+        if one is None or one.state.stage not in ("sent", "unknown"):
+            continue
+        if _proves(book, one, answer):
+            reason = "the exchange has no such order, a minute after its deadline"
+            kind = "stop" if one.order.is_protection else one.order.side
+            print_line(f"the order ({kind}) never arrived: {reason}")
+            book.record(one, [ProvenAbsent(reason)], now_ms, source=book.broker.name)
+
+
+def _proves(book: LiveBook, one: LiveOrder, answer: AbsenceAnswer) -> bool:
+    """Return whether an answer completes the proof that there is no order."""
+    deadline_ms, times = one.state.deadline_ms, book.times
+    if deadline_ms is None or answer.asked_ms <= deadline_ms:
+        return False
+    job = book.job
+    known = known_order_numbers(job.store, job.key.exchange, job.key.symbol)
+    if any(fill.exchange_order_id not in known for fill in answer.fills):
+        # One of these executions may be of this very order.
+        return False
+    now = time.monotonic()
+    if one.absences and now - one.absences[-1] < times.absent_spacing:
+        return False
+    one.absences.append(now)
+    passed = book.exchange.clock.wall_seconds(answer.asked_ms - deadline_ms)
+    return len(one.absences) > 1 and passed >= times.absent
+
+
+def _sent_ms(one: LiveOrder) -> int:
+    """Return the exchange time at which an order may have arrived first."""
+    return (one.state.deadline_ms or 0) - RECEIVE_WINDOW_MS

@@ -1,0 +1,27 @@
+"""Time limits of live orders."""
+
+from msgspec import Struct
+
+
+class LiveTimes(Struct, frozen=True):
+    """How long things may take, wall seconds."""
+
+    absent: float = 60.0
+    """After an order's deadline, before the exchange is believed that there is none."""
+    absent_spacing: float = 5.0
+    """Between the two answers that prove it."""
+    stop_fires: float = 5.0
+    """A resting stop whose level was passed has so long to fire before the position is sold."""
+    acknowledge: float = 5.0
+    """A sell that is not acknowledged after this is replaced by the stop, as far as coins are
+    there."""
+    entry_waits: float = 10.0
+    """An entry whose turn it is waits so long for the account to be read."""
+    poll: float = 10.0
+    """Between two readings of the account."""
+    cancel_again: float = 2.0
+    """Before a cancellation without an effect is repeated."""
+    exit_again: float = 10.0
+    """Before an exit that was refused is sent again; doubles with each refusal, to 5 minutes."""
+    stop_again: float = 30.0
+    """Before a stop that was refused is placed again; doubles with each refusal, to an hour."""

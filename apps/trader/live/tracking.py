@@ -1,0 +1,77 @@
+"""A live order that is not over, with what only this process knows of it, and time limits."""
+
+import time
+from typing import Final
+
+from msgspec.structs import replace
+
+from onetape.core.trading import Order
+from onetape.execution.orders import OrderState
+from trader.executor import TrackedOrder
+
+#: Before the next look-up of one order, wall seconds: doubles from the first to the second value.
+FIRST_LOOK_SECONDS: Final = 0.5
+LONGEST_LOOK_SECONDS: Final = 10.0
+
+
+class LiveOrder:
+    """A tracked order and the requests about it."""
+
+    def __init__(self, tracked: TrackedOrder) -> None:
+        """Take an order; nothing has been asked about it by this process."""
+        self.tracked = tracked
+        self.begun = time.monotonic()
+        self.sent: float | None = None
+        self.cancelled: float | None = None
+        self.looked: float | None = None
+        self.looks = 0
+        self.absences: list[float] = []
+        self.is_look_needed = False
+        """Whether the exchange has to be asked for it, although it may rest for days."""
+
+    @property
+    def order(self) -> Order:
+        """Return the order as it was stored."""
+        return self.tracked.order
+
+    @property
+    def state(self) -> OrderState:
+        """Return what its events add up to."""
+        return self.tracked.state
+
+    @property
+    def identity(self) -> str:
+        """Return its client order id."""
+        return self.tracked.order.client_order_id
+
+    @property
+    def is_unsent(self) -> bool:
+        """Return whether the order is stored and was never sent."""
+        return self.state.stage == "intended"
+
+    @property
+    def is_resting_stop(self) -> bool:
+        """Return whether it is a stop that may be filled at any moment."""
+        return self.order.is_protection and not self.state.is_done
+
+    @property
+    def is_look_due(self) -> bool:
+        """Return whether it is time for another look-up."""
+        if self.looked is None:
+            return True
+        pause = min(FIRST_LOOK_SECONDS * 2**self.looks, LONGEST_LOOK_SECONDS)
+        return time.monotonic() - self.looked >= pause
+
+    def note_look(self) -> None:
+        """Note that a look-up begins."""
+        self.looked = time.monotonic()
+        self.looks += 1
+
+    def ask_soon(self) -> None:
+        """Let the next look-up come at once."""
+        self.looked, self.looks, self.is_look_needed = None, 0, True
+
+    def set_order(self, **changes: object) -> None:
+        """Change fields of the order that are known only now."""
+        order = replace(self.tracked.order, **changes)
+        self.tracked = TrackedOrder(order, self.tracked.state, self.tracked.events)

@@ -1,0 +1,114 @@
+"""Which stop should rest on the exchange, by the position, its level and the stops that rest there.
+
+A stop covers what is filled now, so it is placed while an entry still fills, and again as more
+fills. A higher level moves it only where that is worth a request: it has to rise by a part of the
+price, and some time has to pass between two changes. A lower level never moves it.
+"""
+
+from decimal import ROUND_DOWN, Decimal
+from typing import Final
+
+from msgspec import Struct
+
+from onetape.core.steps import MarketSteps
+
+_ZERO: Final = Decimal(0)
+
+
+class RestingStop(Struct, frozen=True):
+    """A stop that rests on the exchange, or is on its way there."""
+
+    client_order_id: str
+    amount: Decimal
+    price: Decimal
+
+
+class StopPolicy(Struct, frozen=True):
+    """How readily a resting stop is changed."""
+
+    min_rise: Decimal = Decimal("0.001")
+    """A level has to be higher by this part of the resting stop's price."""
+    pause_seconds: float = 10.0
+    """Between two changes because of a higher level."""
+
+
+class Place(Struct, frozen=True):
+    """Place a stop: none rests."""
+
+    amount: Decimal
+    price: Decimal
+
+
+class Withdraw(Struct, frozen=True):
+    """Cancel a resting stop: no position is left, or another stop has to take its place."""
+
+    client_order_id: str
+    reason: str
+
+
+class Unprotectable(Struct, frozen=True):
+    """No stop can rest: the market takes none of this size or price. Watch the level here."""
+
+    reason: str
+
+
+ProtectionStep = Place | Withdraw | Unprotectable | None
+
+
+def protection_step(
+    held: Decimal,
+    level: Decimal | None,
+    resting: tuple[RestingStop, ...],
+    steps: MarketSteps,
+    policy: StopPolicy,
+    seconds_since_change: float,
+) -> ProtectionStep:
+    """Return the next thing to do for the protection of a position; None: nothing.
+
+    Args:
+        held: What is held and was bought here, base currency, net of fees; 0 while flat.
+        level: Price of the stop, quote currency; None: the rules have none.
+        resting: The stops that are not over.
+        steps: Of the market.
+        policy: How readily a resting stop is changed.
+        seconds_since_change: Since a stop was last placed or cancelled.
+    """
+    amount = round_down(held, steps.amount_step)
+    if level is None or amount <= 0:
+        return Withdraw(resting[0].client_order_id, "no position is left") if resting else None
+    price = round_down(level, steps.price_step)
+    if not resting:
+        fault = _fault(amount, price, steps)
+        return Unprotectable(fault) if fault else Place(amount, price)
+    stop, *surplus = resting
+    if surplus:
+        return Withdraw(surplus[0].client_order_id, "more than one stop rests")
+    if stop.amount != amount and not _fault(amount, price, steps):
+        return Withdraw(stop.client_order_id, "the amount that is held has changed")
+    is_risen = price >= stop.price * (1 + policy.min_rise)
+    if is_risen and seconds_since_change >= policy.pause_seconds:
+        return Withdraw(stop.client_order_id, "the level has risen")
+    return None
+
+
+def sellable(held: Decimal, free: Decimal, steps: MarketSteps) -> Decimal:
+    """Return what can be sold of a position: never more than was bought, nor than is free."""
+    return round_down(max(min(held, free), _ZERO), steps.amount_step)
+
+
+def round_down(value: Decimal, step: Decimal | None) -> Decimal:
+    """Return a value as a whole number of steps, rounded towards zero."""
+    if step is None or not step:
+        return value
+    return (value / step).to_integral_value(rounding=ROUND_DOWN) * step
+
+
+def _fault(amount: Decimal, price: Decimal, steps: MarketSteps) -> str:
+    """Return why the market takes no such stop; empty where it does."""
+    if amount < steps.min_amount:
+        return f"{amount} is under the market's least amount {steps.min_amount}"
+    if amount * price < steps.min_notional:
+        return (
+            f"{amount * price:f} at the stop is under the market's least value {steps.min_notional}"
+        )
+    return ""

@@ -1,0 +1,118 @@
+"""What differs between our record of an account and the exchange's, and what follows from it.
+
+The exchange is right about money. A difference that leaves every position covered is a note; one
+that does not stops the symbol until a person has judged it.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Final, Literal
+
+from msgspec import Struct
+
+#: Differences of each kind lead to: entries stop, everything stops, or nothing.
+Consequence = Literal["note", "no entries", "halt"]
+DifferenceKind = Literal[
+    "own order", "own fills", "foreign order", "foreign fills", "missing coins", "missing order"
+]
+CONSEQUENCES: Final[dict[DifferenceKind, Consequence]] = {
+    "own order": "note",
+    "own fills": "note",
+    "foreign order": "no entries",
+    "foreign fills": "no entries",
+    "missing coins": "halt",
+    "missing order": "note",
+}
+
+
+class ExchangeOrder(Struct, frozen=True):
+    """An order that the exchange lists, or that an execution there names."""
+
+    exchange_order_id: str
+    client_order_id: str
+    is_open: bool
+
+
+class LedgerSnapshot(Struct, frozen=True):
+    """Our record of one market of an account."""
+
+    tag: str
+    """The first characters of the client order ids of this installation."""
+    known: Mapping[str, str]
+    """The exchange's ids of all our orders, each with its client order id."""
+    open_orders: frozenset[str]
+    """Client order ids of orders that should be open at the exchange."""
+    trade_ids: frozenset[str]
+    position: Decimal
+    """Held and bought here, base currency."""
+    base: str
+
+
+class ExchangeSnapshot(Struct, frozen=True):
+    """The exchange's record of the same market."""
+
+    base_total: Decimal
+    """Free and locked, base currency."""
+    orders: tuple[ExchangeOrder, ...]
+    fills: Mapping[str, str]
+    """Trade ids of executions, each with the exchange's id of its order."""
+
+
+class Difference(Struct, frozen=True):
+    """One difference."""
+
+    kind: DifferenceKind
+    subject: str
+    """Currency, or the exchange's id of the order."""
+    text: str
+
+    @property
+    def consequence(self) -> Consequence:
+        """Return what follows from the difference."""
+        return CONSEQUENCES[self.kind]
+
+
+def differences(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> list[Difference]:
+    """Return what differs, the most serious first.
+
+    Args:
+        ledger: Ours.
+        exchange: Theirs, read after it.
+    """
+    found: list[Difference] = []
+    if exchange.base_total < ledger.position:
+        text = (
+            f"{exchange.base_total:f} {ledger.base} are there, and the position is "
+            f"{ledger.position:f} {ledger.base}"
+        )
+        found.append(Difference("missing coins", ledger.base, text))
+    filled = _unknown_fills(ledger, exchange)
+    for order in exchange.orders:
+        if order.exchange_order_id in ledger.known:
+            continue
+        is_own = order.client_order_id.startswith(ledger.tag)
+        trades = filled.get(order.exchange_order_id, 0)
+        if not (order.is_open or trades):
+            continue
+        whose = "own" if is_own else "foreign"
+        what = "fills" if trades else "order"
+        text = (
+            f"order {order.client_order_id or order.exchange_order_id} is not in the database"
+            f"{', its id is one of ours' if is_own else ''}"
+        )
+        found.append(Difference(f"{whose} {what}", order.exchange_order_id, text))  # pyright: ignore[reportArgumentType] - one of the kinds
+    listed = {order.client_order_id for order in exchange.orders if order.is_open}
+    found += [
+        Difference("missing order", name, f"order {name} is not open at the exchange any more")
+        for name in sorted(ledger.open_orders - listed)
+    ]
+    return found
+
+
+def _unknown_fills(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> dict[str, int]:
+    """Return how many executions are not in our record, by the exchange's id of their order."""
+    counts: dict[str, int] = {}
+    for trade_id, order_id in exchange.fills.items():
+        if trade_id not in ledger.trade_ids:
+            counts[order_id] = counts.get(order_id, 0) + 1
+    return counts

@@ -1,0 +1,211 @@
+"""Accounts with real orders, the installation's tag, and differences from the exchange."""
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Literal
+from uuid import uuid4
+
+from msgspec import Struct
+
+from onetape.core.steps import decimal_text
+from onetape.store.connection import insert_row
+from onetape.store.database import Store
+from onetape.store.leases import Fence, check_lease
+
+Answer = Literal["adopt", "forget", "keep"]
+
+
+class LiveAccount(Struct, frozen=True):
+    """An account with real orders."""
+
+    account: str
+    exchange: str
+    exchange_account: str
+    """The exchange's own id of the account."""
+    baseline: Mapping[str, Decimal]
+    """What it held by currency when the first session began; none of it is ever sold."""
+    opened_ms: int
+    confirmed_ms: int | None
+    """When a person confirmed the first entry; None: not yet."""
+
+
+class StoredDifference(Struct, frozen=True):
+    """A difference between the file and the exchange that a person has to judge."""
+
+    number: int
+    account: str
+    kind: str
+    subject: str
+    document: Mapping[str, Any]
+    seen_ms: int
+    answer: Answer | None
+
+
+def installation_tag(store: Store) -> str:
+    """Return the tag of this file, which begins the client order ids of live orders.
+
+    Raises:
+        StoreError: the file cannot be read, or written the first time.
+    """
+    query = "SELECT tag FROM installation"
+    with store.read() as connection:
+        known = connection.execute(query).get
+    if known is not None:
+        return known
+    with store.write(durable=True) as connection:
+        connection.execute(
+            "INSERT OR IGNORE INTO installation (only_row, tag) VALUES (1, ?)", (uuid4().hex[:8],)
+        )
+        return connection.execute(query).get
+
+
+def read_live_account(store: Store, account: str) -> LiveAccount | None:
+    """Return an account with real orders, or None where no session has begun on it."""
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT account, exchange, exchange_account, baseline, opened_ms, confirmed_ms "
+            "FROM live_accounts WHERE account = ?",
+            (account,),
+        ).fetchall()
+    if not rows:
+        return None
+    values: list[Any] = list(rows[0])
+    values[3] = {name: Decimal(text) for name, text in json.loads(values[3]).items()}
+    return LiveAccount(*values)
+
+
+def open_live_account(store: Store, account: LiveAccount) -> None:
+    """Store an account with real orders; one that is stored stays as it is.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    baseline = {name: decimal_text(amount) for name, amount in account.baseline.items()}
+    with store.write(durable=True) as connection:
+        connection.execute(
+            "INSERT OR IGNORE INTO live_accounts (account, exchange, exchange_account, baseline, "
+            "opened_ms, confirmed_ms) VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                account.account,
+                account.exchange,
+                account.exchange_account,
+                json.dumps(baseline, sort_keys=True),
+                account.opened_ms,
+                account.confirmed_ms,
+            ),
+        )
+
+
+def confirm_live_account(store: Store, account: str, *, confirmed_ms: int) -> None:
+    """Store that a person has confirmed the first entry of an account.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    with store.write(durable=True) as connection:
+        connection.execute(
+            "UPDATE live_accounts SET confirmed_ms = ifnull(confirmed_ms, ?) WHERE account = ?",
+            (confirmed_ms, account),
+        )
+
+
+def add_difference(
+    store: Store, fence: Fence, account: str, kind: str, subject: str, document: Mapping[str, Any],
+    *, seen_ms: int,
+) -> bool:  # fmt: skip
+    """Store a difference; return False where it is stored already.
+
+    Raises:
+        SafetyRefusal: another process took the account over.
+        StoreError: the file cannot be written.
+    """
+    with store.write(durable=True) as connection:
+        check_lease(connection, fence)
+        known = connection.execute(
+            "SELECT 1 FROM account_differences WHERE account = ? AND kind = ? AND subject = ? "
+            "AND ended_ms IS NULL",
+            (account, kind, subject),
+        ).get
+        if known is not None:
+            return False
+        insert_row(
+            connection,
+            "account_differences",
+            {
+                "account": account,
+                "kind": kind,
+                "subject": subject,
+                "document": json.dumps(dict(document), sort_keys=True),
+                "seen_ms": seen_ms,
+            },
+        )
+        return True
+
+
+def open_differences(store: Store, account: str | None = None) -> list[StoredDifference]:
+    """Return the differences that are not over, oldest first.
+
+    Args:
+        store: The open database.
+        account: Of which account; None: of all.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT id, account, kind, subject, document, seen_ms, answer "
+            "FROM account_differences WHERE ended_ms IS NULL AND account = ifnull(?, account) "
+            "ORDER BY id",
+            (account,),
+        ).fetchall()
+    found: list[StoredDifference] = []
+    for row in rows:
+        values: list[Any] = [*row[:4], json.loads(row[4]), *row[5:]]
+        found.append(StoredDifference(*values))
+    return found
+
+
+def answer_difference(store: Store, number: int, answer: Answer, *, answered_ms: int) -> bool:
+    """Store what a person has decided; return whether there is such an open difference.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    with store.write(durable=True) as connection:
+        connection.execute(
+            "UPDATE account_differences SET answer = ?, answered_ms = ? "
+            "WHERE id = ? AND ended_ms IS NULL",
+            (answer, answered_ms, number),
+        )
+        return connection.changes() == 1
+
+
+def end_difference(store: Store, number: int, *, ended_ms: int) -> None:
+    """Store that a difference is over.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    with store.write(durable=True) as connection:
+        connection.execute(
+            "UPDATE account_differences SET ended_ms = ? WHERE id = ?", (ended_ms, number)
+        )
+
+
+def known_order_numbers(store: Store, exchange: str, symbol: str) -> dict[str, str]:
+    """Return the exchange's ids of all live orders in a market, each with its client order id."""
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT exchange_order_id, client_order_id FROM orders WHERE mode = 'live' "
+            "AND exchange = ? AND symbol = ? AND exchange_order_id IS NOT NULL",
+            (exchange, symbol),
+        ).fetchall()
+    return dict(rows)
+
+
+def is_live_order(store: Store, client_order_id: str) -> bool:
+    """Return whether an order of this client order id is stored."""
+    with store.read() as connection:
+        found = connection.execute(
+            "SELECT 1 FROM orders WHERE client_order_id = ?", (client_order_id,)
+        ).get
+    return found is not None

@@ -1,0 +1,316 @@
+"""The live orders of one symbol in a test: real store, real CCXT class, a simulator on loopback."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, cast
+from uuid import uuid4
+
+from msgspec import structs
+
+from onetape.core.candles import Candle, SeriesKey
+from onetape.core.timeframes import Timeframe
+from onetape.core.trading import ExitCause, ExitObligation, Order, Session, Trade
+from onetape.engine import AccountConfig, ExitConfig
+from onetape.exchange.clients import Endpoint
+from onetape.exchange.rest import RestExchange
+from onetape.exchange.trading import PrivateClient
+from onetape.exchange.trading_records import Credentials
+from onetape.simulator.faults.model import Fault
+from onetape.simulator.market.clock import make_clock
+from onetape.simulator.server.simulator import Simulator
+from onetape.store.accounts import Account, open_account
+from onetape.store.database import Store, open_store
+from onetape.store.live_accounts import installation_tag
+from onetape.store.obligations import open_obligation
+from onetape.store.orders import insert_order
+from onetape.store.sessions import start_session
+from trader.account_context import account_context
+from trader.brokers.live import LiveBroker
+from trader.job import Job
+from trader.lease import Lease
+from trader.live.executor import LiveExecutor
+from trader.live.times import LiveTimes
+from trader.settings import TraderSettings
+from trader.states import TraderStates
+
+#: 2024-03-01 00:20 UTC.
+START_MS = 1_709_252_400_000
+KEY = SeriesKey("simulator", "BTC/USDT", "1h")
+ACCOUNT = "live test"
+#: The account has coins of its own, and cash for ten orders: nothing hides behind a refusal.
+BALANCE = {"USDT": Decimal(50_000), "BTC": Decimal(2)}
+BASELINE = Decimal(2)
+QUICK = LiveTimes(
+    absent=0.0,
+    absent_spacing=0.02,
+    stop_fires=0.2,
+    acknowledge=0.4,
+    entry_waits=2.0,
+    poll=0.1,
+    cancel_again=0.1,
+    exit_again=0.2,
+    stop_again=0.2,
+)
+
+
+class LiveDesk:
+    """One symbol of a live account, and the simulator behind it."""
+
+    def __init__(
+        self, simulator: Simulator, exchange: RestExchange, job: Job, lease: Lease
+    ) -> None:
+        """Take all of it, open; `start` makes the executor."""
+        self.simulator = simulator
+        self.exchange = exchange
+        self.job = job
+        self.lease = lease
+        self.states = TraderStates(now_ms=exchange.now_ms, write=lambda rows: None)
+        self.executor: LiveExecutor
+
+    def start(self) -> LiveExecutor:
+        """Build the executor from the database, as at the start of the program."""
+        job = self.job
+        assert job.broker is not None
+        context = account_context([job])
+        self.states = TraderStates(now_ms=self.exchange.now_ms, write=lambda rows: None)
+        self.executor = LiveExecutor(
+            job,
+            self.lease.fence,
+            context.funds,
+            job.broker,
+            self.exchange,
+            self.states,
+            times=job.times,
+        )
+        self.executor.resume(self.exchange.now_ms(), "the session ended")
+        return self.executor
+
+    @property
+    def store(self) -> Store:
+        """Return the open database."""
+        return self.job.store
+
+    @property
+    def price(self) -> float:
+        """Return the last price of the market."""
+        account = self.simulator.account.exchange
+        found = account.price_of("BTC", "USDT", self.simulator.clock.now_ms())
+        assert found is not None
+        return float(found)
+
+    def intend_entry(self) -> Order:
+        """Store the intent of an order to buy and take it; nothing is sent."""
+        order = self._order("buy", "market")
+        insert_order(self.store, order, self.lease.fence)
+        self.executor.place(order, self.exchange.now_ms())
+        return order
+
+    def enter(self) -> Order:
+        """Store an order to buy and let it have its turn."""
+        order = self.intend_entry()
+        price = self.price
+        row = Candle(START_MS // 1_000 // 3_600 * 3_600, price, price, price, price, 1.0)
+        self.executor.fill_open_order(row, self.exchange.now_ms())
+        return order
+
+    def leave(self, cause: ExitCause = "market") -> Order:
+        """Store an order to sell the position with its obligation, and begin it."""
+        entry = self.executor.entry_order_id
+        assert entry is not None
+        order = self._order("sell", cause)
+        obligation = ExitObligation(
+            uuid4().hex, ACCOUNT, "live", *KEY.names[:2], entry, cause, order.signal_timestamp,
+            None, self.exchange.now_ms(), "the test",
+        )  # fmt: skip
+        order = structs.replace(order, entry_order_id=entry, obligation=obligation.obligation)
+        insert_order(self.store, order, self.lease.fence, obligation=obligation)
+        self.executor.place(order, self.exchange.now_ms())
+        return order
+
+    def resend(self) -> None:
+        """Send the exit that is owed again, if none is open, as the trader does each second."""
+        entry = self.executor.entry_order_id
+        owed = None if entry is None else open_obligation(self.store, self.job.session, entry)
+        order = self.executor.open_order
+        is_selling = order is not None and order.side == "sell"
+        if owed is None or is_selling or not self.executor.may_send_exit:
+            return
+        again = structs.replace(
+            self._order("sell", owed.cause), entry_order_id=entry, obligation=owed.obligation
+        )
+        insert_order(self.store, again, self.lease.fence)
+        self.executor.place(again, self.exchange.now_ms())
+
+    async def until(self, holds: Callable[[], Any], seconds: float = 20.0) -> None:
+        """Drive the orders until a condition holds."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while not holds():
+            if asyncio.get_running_loop().time() > deadline:
+                orders = "SELECT client_order_id, side, type, status, reason FROM orders"
+                raise AssertionError(f"did not come true in time: {self.query(orders)}")
+            self.lease.renew()
+            self.executor.drive(self.exchange.now_ms())
+            self.resend()
+            await asyncio.sleep(0.01)
+
+    async def drive(self, seconds: float) -> None:
+        """Drive the orders for a while."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        await self.until(lambda: asyncio.get_running_loop().time() >= deadline)
+
+    async def hold(self) -> None:
+        """Enter, and wait until the position is open with its stop at the exchange."""
+        self.enter()
+        await self.until(lambda: self.resting)
+
+    @property
+    def resting(self) -> list[Any]:
+        """Return the open orders at the simulator."""
+        return self.simulator.account.exchange.open_orders(None)
+
+    @property
+    def taken(self) -> list[str]:
+        """Return the client order ids of all orders that the simulator has taken."""
+        return [one.client_id for one in self.simulator.account.exchange.orders.values()]
+
+    @property
+    def coins(self) -> Decimal:
+        """Return what the simulator's account has of BTC beyond what it had at first."""
+        found = self.simulator.account.balances().get("BTC", {"free": "0", "locked": "0"})
+        return Decimal(str(found["free"])) + Decimal(str(found["locked"])) - BASELINE
+
+    @property
+    def trades(self) -> list[Trade]:
+        """Return the trades of the account."""
+        return self.executor.trades
+
+    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        with self.store.read() as connection:
+            return connection.execute(sql, values).fetchall()
+
+    def assert_ledgers_equal(self) -> None:
+        """Compare executions and coins with the simulator's own ledger."""
+        fills = self.simulator.account.exchange.fills
+        own = {str(one.id) for one in fills if one.order_id in self._own_numbers()}
+        booked = [row[0] for row in self.query("SELECT exchange_trade_id FROM trades")]
+        assert sorted(booked, key=int) == sorted(own, key=int)
+        assert self.executor.position.base == self.coins
+
+    def _own_numbers(self) -> set[int]:
+        tag, orders = self.job.tag, self.simulator.account.exchange.orders
+        return {number for number, one in orders.items() if one.client_id.startswith(tag)}
+
+    def _order(self, side: Any, type_: str) -> Order:
+        session = self.job.session
+        return Order(
+            client_order_id=self.executor.new_order_id(),
+            session=session.session,
+            mode="live",
+            account=ACCOUNT,
+            exchange=KEY.exchange,
+            symbol=KEY.symbol,
+            timeframe=KEY.timeframe,
+            side=side,
+            type=type_,
+            status="intent",
+            decision=None,
+            signal_timestamp=START_MS // 1_000 // 3_600 * 3_600,
+            decided_ms=self.exchange.now_ms(),
+            bid=None,
+            ask=None,
+            intended_price=Decimal(repr(self.price)),
+            reason="the test",
+            strategy="test",
+            parameters={},
+            code_digest="0",
+        )
+
+
+@asynccontextmanager
+async def live_desk(
+    db: Path,
+    *faults: Fault,
+    simulator: Simulator | None = None,
+    stop_loss: float | None = 0.05,
+    times: LiveTimes = QUICK,
+    number: int = 1,
+    timeout_ms: int = 300,
+    is_stepped: bool = True,
+    balance: Mapping[str, Decimal] = BALANCE,
+) -> AsyncGenerator[LiveDesk]:
+    """Open the desk on a simulator of its own, or on one that runs.
+
+    Args:
+        db: Path of the database.
+        faults: Of the simulator of its own.
+        simulator: One that runs.
+        stop_loss: Of the account's rules.
+        times: Time limits.
+        number: Of the session.
+        timeout_ms: Of private requests.
+        is_stepped: Whether the clock of the simulator of its own is stepped.
+        balance: Of the simulator of its own.
+    """
+    async with AsyncExitStack() as stack:
+        if simulator is None:
+            simulator = await stack.enter_async_context(_simulator(faults, is_stepped, balance))
+        endpoint = Endpoint("simulator", simulator.url)
+        exchange = await asyncio.to_thread(RestExchange, endpoint)
+        exchange.clock = simulator.clock
+        await stack.enter_async_context(exchange)
+        market = await exchange.market(KEY.symbol)
+        client = PrivateClient(
+            endpoint,
+            Credentials("simulator", "simulator"),
+            now_ms=exchange.now_ms,
+            timeout_ms=timeout_ms,
+        )
+        await stack.enter_async_context(client)
+        await client.load_markets()
+        store = stack.enter_context(open_store(db, create=True))
+        rules = AccountConfig(
+            cash=10_000.0, steps=market.steps, exits=ExitConfig(stop_loss=stop_loss),
+            sizing="quote_amount", quote_amount=2_000.0,
+        )  # fmt: skip
+        session = Session(
+            f"session-{number}", "trader", "live", ACCOUNT, *KEY.names, "test", {}, "0",
+            exchange.now_ms(),
+        )  # fmt: skip
+        job = Job(
+            settings=TraderSettings(exchange="simulator", account_name=ACCOUNT),
+            key=KEY,
+            timeframe=Timeframe.parse(KEY.timeframe),
+            market=market,
+            strategy=cast("Any", None),
+            evaluator=cast("Any", None),
+            rules=rules,
+            start_balance=Decimal(10_000),
+            store=store,
+            session=session,
+            broker=LiveBroker(client, KEY.symbol),
+            tag=installation_tag(store),
+            times=times,
+        )
+        lease = Lease(job)
+        stack.callback(lease.release)
+        opened = Account(
+            ACCOUNT, "live", *KEY.names, "test", "USDT", Decimal(10_000), exchange.now_ms()
+        )
+        open_account(store, opened, lease.fence)
+        start_session(store, session, lease.fence)
+        desk = LiveDesk(simulator, exchange, job, lease)
+        desk.start()
+        yield desk
+
+
+@asynccontextmanager
+async def _simulator(
+    faults: Iterable[Fault], is_stepped: bool, balance: Mapping[str, Decimal]
+) -> AsyncGenerator[Simulator]:
+    clock = make_clock(start_ms=START_MS, stepped=True) if is_stepped else None
+    async with Simulator(clock=clock, faults=faults, balance=balance) as simulator:
+        yield simulator
