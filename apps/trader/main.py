@@ -20,6 +20,7 @@ from trader.commands.control import (
 from trader.commands.explain import explain_moment
 from trader.commands.logs import show_logs
 from trader.commands.profit import show_profit
+from trader.commands.report import write_account_report
 from trader.commands.status import show_status
 from trader.commands.trades import list_trades
 from trader.settings import TraderSettings
@@ -78,6 +79,7 @@ app.command("trades")(list_trades)
 app.command("profit")(show_profit)
 app.command("accounts")(list_accounts)
 app.command("logs")(show_logs)
+app.command("report")(write_account_report)
 app.command("explain")(explain_moment)
 app.command("pause")(pause_entries)
 app.command("resume")(resume_entries)

@@ -26,6 +26,7 @@ from onetape.core.errors import (
     DataError,
     ExchangeError,
     ExchangeRefused,
+    OrderChanged,
     SafetyRefusal,
     StoreDamaged,
     StoreError,
@@ -76,6 +77,13 @@ _NO_ENTRIES: Final = "no entries meanwhile, exits go on"
 _EXITS_WAIT: Final = "no entries meanwhile, exits follow as soon as the file can be written"
 #: The first rule that fits an error counts.
 RULES: Final = (
+    Rule(
+        OrderChanged,
+        Reaction.REBUILD,
+        f"{_NO_ENTRIES}; everything is built again from the database, an exit that is owed is "
+        "sent again",
+        "look at the tables orders, order_events and trades",
+    ),
     Rule(SafetyRefusal, Reaction.END),
     Rule(StoreReplaced, Reaction.END),
     Rule(StoreOfOtherMarket, Reaction.END),

@@ -120,7 +120,7 @@ def explain_candle(
         order = (
             _what_followed(decisions[-1], orders, trades, digits)
             if decisions
-            else _why_undecided(store, account, sessions, row, opened)
+            else why_undecided(store, account, sessions, row, opened)
         )
     return TradedCandle(
         account=account,
@@ -263,7 +263,7 @@ def _position_text(trades: Sequence[Trade], account: Account, digits: Digits) ->
     return f"{digits.amount_text(held.base)} {base} at the close"
 
 
-def _why_undecided(
+def why_undecided(
     store: Store,
     account: Account,
     sessions: Sequence[StoredSession],

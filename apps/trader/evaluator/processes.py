@@ -49,9 +49,8 @@ class StrategyHelper:
 
     def start(self) -> None:
         """Start the process now, so that its imports run beside those of the trader."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None:
             return
-        self.close()
         control, theirs = socket.socketpair()
         hidden = ("ONETAPE_", "TRADER__")
         environment = {

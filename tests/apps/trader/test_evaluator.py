@@ -213,6 +213,45 @@ def test_a_helper_that_was_killed_is_started_again(run: Run) -> None:
     run(scene())
 
 
+def test_a_killed_helper_takes_its_workers_with_it(run: Run, tmp_path: Path) -> None:
+    name = write_hostile(tmp_path, f"note_process()\n            {hostile.ENDLESS}")
+
+    async def scene() -> None:
+        helper = StrategyHelper()
+        settings = strategy_evaluator(name).settings
+        evaluator = StrategyEvaluator(settings, "1h", helper, memory_mb=4_096)
+        try:
+            await evaluator.load()
+            running = asyncio.create_task(failure_of(evaluator))
+            await until(lambda: len(noted_processes(tmp_path)) == 1)
+            assert helper.process_id is not None
+            os.kill(helper.process_id, signal.SIGKILL)
+            await until(lambda: not any(map(is_running, noted_processes(tmp_path))))
+            assert (await running).kind == "ended"
+        finally:
+            await evaluator.close()
+            helper.close()
+
+    run(scene())
+
+
+def test_the_process_of_a_strategy_is_the_first_that_ends_where_memory_runs_out(
+    run: Run, tmp_path: Path
+) -> None:
+    name = write_hostile(tmp_path, f"note_process()\n            {hostile.ENDLESS}")
+
+    async def scene() -> None:
+        async with evaluating(name) as evaluator:
+            running = asyncio.create_task(failure_of(evaluator, 5.0))
+            await until(lambda: len(noted_processes(tmp_path)) == 1)
+            (process_id,) = noted_processes(tmp_path)
+            score = Path(f"/proc/{process_id}/oom_score_adj").read_text(encoding="ascii")
+            running.cancel()
+            assert int(score) == 1_000
+
+    run(scene())
+
+
 OWNER = """
 import asyncio, sys
 from desk import strategy_evaluator

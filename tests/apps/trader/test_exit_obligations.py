@@ -13,7 +13,7 @@ from onetape.core.clock import SteppedClock, SystemClock
 from onetape.core.trading import Order
 from onetape.engine import ExitConfig
 from onetape.execution.events import Acknowledged, OrderEvent, Submitted
-from onetape.store.database import open_store
+from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.orders import insert_order, store_change
 from order_changes import change_of
@@ -258,9 +258,20 @@ def test_an_exit_order_that_waits_survives_a_stop_and_is_filled_by_the_next_sess
     assert "the order to sell stays open" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("restarts", [True, False], ids=["between sessions", "in a session"])
 def test_an_obligation_whose_order_was_cancelled_is_sent_again_row_79(
-    run: Run, db: Path, scripted: Scripted
+    run: Run, db: Path, scripted: Scripted, *, restarts: bool
 ) -> None:
+    def cancel(store: Store) -> None:
+        with store.write() as connection:
+            connection.execute("UPDATE orders SET status = 'canceled' WHERE status = 'open'")
+
+    async def until_sold(trading: Desk) -> None:
+        await trading.until(lambda: sides(trading) == ["buy", "sell"])
+        assert is_only_sold_late(trading, "market")
+        entries = trading.query("SELECT DISTINCT entry_order_id FROM orders WHERE side = 'sell'")
+        assert entries == [(trading.trades()[0].client_order_id,)]
+
     async def scene() -> None:
         name = scripted([0], [2])
         async with market(0.25) as opened:
@@ -272,16 +283,15 @@ def test_an_obligation_whose_order_was_cancelled_is_sent_again_row_79(
                 await trading.until(lambda: not trading.is_live)
                 await opened.go_to(3.1)
                 await trading.until_decided(2)
-            opened.gate.refuses_sockets = False
-            with open_store(db, create=False) as store, store.write() as connection:
-                connection.execute("UPDATE orders SET status = 'canceled' WHERE status = 'open'")
+                opened.gate.refuses_sockets = False
+                if not restarts:
+                    cancel(trading.store)
+                    await until_sold(trading)
+                    return
+            with open_store(db, create=False) as store:
+                cancel(store)
             async with desk(opened, db, strategy=name, number=2) as trading:
-                await trading.until(lambda: sides(trading) == ["buy", "sell"])
-                assert is_only_sold_late(trading, "market")
-                entries = trading.query(
-                    "SELECT DISTINCT entry_order_id FROM orders WHERE side = 'sell'"
-                )
-                assert entries == [(trading.trades()[0].client_order_id,)]
+                await until_sold(trading)
 
     run(scene())
 

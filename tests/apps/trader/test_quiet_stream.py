@@ -83,6 +83,25 @@ def test_a_market_that_is_not_traded_any_more_is_reported_once_and_its_return_to
     assert sum(words in line and line.startswith("degraded: ") for line in lines) == 1
 
 
+def test_the_end_of_a_halt_is_noticed_soon_after_frames_come_again_row_27(
+    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trader.market_status.ASK_AGAIN_SECONDS", 0.1)
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db, stale_after_seconds=1.0) as trading:
+            await trading.until_live(opened)
+            number = opened.simulator.faults.add(kind="halted", symbol="BTC/USDT")
+            await trading.until(lambda: "halted" in states(trading)[-1][1])
+            # While no frame comes nothing is asked any more.
+            monkeypatch.setattr("trader.market_status.ASK_SECONDS", 3_600.0)
+            opened.simulator.faults.remove(number)
+            await opened.go_to(0.5)
+            await trading.until(lambda: states(trading)[-1][0] == "trading")
+
+    run(scene())
+
+
 def test_a_halted_market_is_the_reason_and_not_the_stream_that_sends_nothing(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -207,6 +207,23 @@ def test_the_exit_of_a_decision_is_owed_until_its_order_is_filled(ordered: Store
     assert open_obligation(ordered, SESSION, "o1") is None
 
 
+def test_a_second_cause_of_an_exit_that_is_owed_changes_nothing(ordered: Store) -> None:
+    second = replace(OBLIGATION, obligation="e2", cause="stop_loss", reason="stop")
+    assert restore_obligation(ordered, OBLIGATION, FENCE)
+    assert not restore_obligation(ordered, second, FENCE)
+    assert open_obligation(ordered, SESSION, "o1") == OBLIGATION
+    with ordered.read() as connection:
+        assert connection.execute("SELECT count(*) FROM exit_obligations").get == 1
+
+
+def test_an_exit_whose_decision_cannot_be_stored_is_not_owed(ordered: Store) -> None:
+    order = replace(ORDER, client_order_id="o2", side="sell", entry_order_id="o1")
+    sell = replace(DECISION, signal=-1, action="SELL")
+    with pytest.raises(StoreError):
+        insert_decision(ordered, sell, order, FENCE, obligation=OBLIGATION)
+    assert open_obligation(ordered, SESSION, "o1") is None
+
+
 def test_an_order_whose_row_was_changed_by_hand_is_not_filled(ordered: Store) -> None:
     with ordered.write() as connection:
         connection.execute("UPDATE orders SET status = 'canceled'")

@@ -98,7 +98,7 @@ ACTS: dict[tuple[int, str], Act] = {
     (-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed."): (
         lambda at: placed(at, symbol=None)
     ),
-    (-1116, "Invalid orderType."): lambda at: placed(at, type="LIMIT_MAKER", timeInForce=None),
+    (-1116, "Invalid orderType."): lambda at: placed(at, type="PEG", timeInForce=None),
 }  # fmt: skip
 LIMITED = "a request limit: tested in test_limits and test_order_limits"
 STATE = "the exchange's own trouble: a fault brings it about, tested with the faults"
@@ -184,10 +184,11 @@ def test_a_refusal_is_as_recorded(
         ({**MARKET, "quantity": None}, -1102, "Param 'quantity' or 'quoteOrderQty' must be sent"),
         ({"quantity": "0.01\n"}, -1100, "'quantity'"),
         ({"newClientOrderId": "mine\n"}, -1100, "'newClientOrderId'"),
-        ({"icebergQty": "0.001"}, -1104, "Not all sent parameters were read"),
+        ({"icebergQty": "0.001"}, -1013, "Iceberg orders are not supported"),
+        ({"nonsense": "1"}, -1104, "Not all sent parameters were read"),
         ({"newClientOrderId": "with space"}, -1100, "'newClientOrderId'"),
         ({"newClientOrderId": "x" * 37}, -1100, "'newClientOrderId'"),
-        ({"type": "TAKE_PROFIT", "timeInForce": None, "price": None}, -1116, "Invalid orderType"),
+        ({"type": "PEG", "timeInForce": None, "price": None}, -1116, "Invalid orderType"),
         ({"quantity": "9001"}, -1013, "LOT_SIZE"),
         ({"quantity": "500"}, -1013, "Filter failure: NOTIONAL"),
         ({"newOrderRespType": "ALL"}, -1138, "newOrderRespType"),

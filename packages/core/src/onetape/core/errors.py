@@ -131,3 +131,10 @@ class SafetyRefusal(OnetapeError):
     """Going on could lose money or repeat an order, so the program stops for a person."""
 
     exit_code = 7
+
+
+class OrderChanged(SafetyRefusal):
+    """The stored order is not what it was: another program, or a person, changed its rows.
+
+    Nothing of the change that was to be stored is stored. What is stored now can be read again.
+    """

@@ -31,7 +31,7 @@ from onetape.engine.measures import (
 )
 from onetape.engine.portfolio import Portfolio
 from onetape.engine.result import Result
-from onetape.engine.tally import Tally, tally_of
+from onetape.engine.tally import tally_of
 
 
 class Metrics(Struct, frozen=True):
@@ -148,8 +148,8 @@ def metrics_of(result: Result | Portfolio, background: Background | None = None)
     calendar = background.calendar
     tally = tally_of(parts)
     return Metrics(
-        **_of_equity(result.equity, result.start_cash, times, calendar),
-        **_of_trades(tally),
+        **equity_metrics(result.equity, result.start_cash, times, calendar),
+        **trade_metrics(tally.profits, tally.ratios, tally.bars),
         market_change=background.change,
         exposure=result.exposure,
         open_at_end=tally.open_positions > 0,
@@ -171,9 +171,18 @@ def _shared_background(portfolio: Portfolio) -> Background:
     return Background(calendar_of(times), _mean_change([part.candles for part in parts]), hold)
 
 
-def _of_equity(
-    equity: FloatArray, start: float, times: IntArray, calendar: Calendar
+def equity_metrics(
+    equity: FloatArray, start: float, times: IntArray, calendar: Calendar | None = None
 ) -> dict[str, Any]:
+    """Return the fields of `Metrics` that follow from an equity curve alone.
+
+    Args:
+        equity: Worth of the account at each close, quote currency, shape (n,).
+        start: Worth before the first candle.
+        times: Opens of the candles, epoch seconds, shape (n,).
+        calendar: Of these times, where it is known already.
+    """
+    calendar = calendar or calendar_of(times)
     final = float(equity[-1]) if len(equity) else start
     highs = highs_of(equity, start)
     longest = longest_fall_seconds(equity, times, start, highs)
@@ -195,8 +204,14 @@ def _of_equity(
     }
 
 
-def _of_trades(tally: Tally) -> dict[str, Any]:
-    profits, ratios = tally.profits, tally.ratios
+def trade_metrics(profits: FloatArray, ratios: FloatArray, bars: float) -> dict[str, Any]:
+    """Return the fields of `Metrics` that follow from the closed trades alone.
+
+    Args:
+        profits: After fees, quote currency, shape (n,).
+        ratios: Profits as parts of what was paid, shape (n,).
+        bars: Candles that the trades were held for, together.
+    """
     count = len(profits)
     won = profits > 0
     wins = int(won.sum())
@@ -210,7 +225,7 @@ def _of_trades(tally: Tally) -> dict[str, Any]:
         "average_trade": _mean(ratios),
         "average_win": _mean(ratios[won]),
         "average_loss": _mean(ratios[~won]),
-        "average_bars": tally.bars / count if count else None,
+        "average_bars": bars / count if count else None,
         "best_trade": float(ratios.max()) if count else None,
         "worst_trade": float(ratios.min()) if count else None,
     }

@@ -1,6 +1,8 @@
 """The self-contained HTML report: `ReportData` in, one file that works offline out."""
 
 from onetape.report.data import (
+    Comparison,
+    Difference,
     ExitKind,
     Headline,
     LevelSteps,
@@ -14,6 +16,8 @@ from onetape.report.render import render_report
 from onetape.report.write import write_report
 
 __all__ = [
+    "Comparison",
+    "Difference",
     "ExitKind",
     "Headline",
     "LevelSteps",

@@ -27,6 +27,8 @@ class ReportTitle(Struct, frozen=True):
     """The strategy's name as people say it, such as `RSI`."""
     generated_at_ms: int
     """When the run was made, epoch milliseconds UTC."""
+    kind: str = "Backtest of"
+    """What the page shows, before the market: `Backtest of`, `Paper trading of`."""
     parameters: Mapping[str, str] = field(default_factory=dict[str, str])
     """The strategy's parameters, in the order to show."""
     rules: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -113,6 +115,34 @@ class ReportTrade(Struct, frozen=True):
     """Where its target lay, drawn until the exit."""
 
 
+class Difference(Struct, frozen=True):
+    """One cause of a difference between what was traded and a backtest."""
+
+    timestamp: int
+    """Open of the candle of the entry, epoch seconds UTC."""
+    symbol: str
+    """CCXT symbol; empty where it concerns the whole account."""
+    what: str
+    """Which position, in words."""
+    cause: str
+    """Why it differs, in words."""
+    money: float
+    """What it added to the result of trading, quote currency; negative: the backtest is better."""
+
+
+class Comparison(Struct, frozen=True):
+    """A backtest of the same candles, beside what was traded."""
+
+    equity: FloatArray
+    """Equity of the backtest at each candle's close, quote currency; shape of the candles."""
+    rows: tuple[tuple[str, str, str], ...]
+    """Label, value of what was traded, and of the backtest, as texts."""
+    differences: tuple[Difference, ...]
+    """Oldest first; their money adds up to `total`."""
+    total: float
+    """Profit of what was traded less that of the backtest, quote currency."""
+
+
 class Charted(Struct, frozen=True, kw_only=True):
     """What the chart shows of one market. All arrays have the shape (n,) of the candles."""
 
@@ -184,6 +214,8 @@ class ReportData(Charted, frozen=True, kw_only=True):
     """In the order of entry."""
     others: tuple[OtherMarket, ...] = ()
     """The chart can be switched to each of them; their trades are among `trades`."""
+    comparison: Comparison | None = None
+    """A backtest of the same candles; None: the page shows one itself."""
 
     def __post_init__(self) -> None:
         """Check what is charted, and that every trade's market is there.
@@ -192,6 +224,9 @@ class ReportData(Charted, frozen=True, kw_only=True):
             ValueError: as for `Charted`, or a trade names an unknown symbol.
         """
         super().__post_init__()
+        if self.comparison is not None and self.comparison.equity.shape != self.equity.shape:
+            msg = f"report column backtest must have shape {self.equity.shape}"
+            raise ValueError(msg)
         for trade in self.trades:
             if trade.symbol and trade.symbol not in self.symbols:
                 known = ", ".join(self.symbols)

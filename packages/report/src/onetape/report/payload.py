@@ -81,7 +81,18 @@ def _account(data: ReportData, market: Charted, groups: Grouping) -> Json:
         "equity": rounded(groups.last(market.equity), decimals),
         "buy_and_hold": rounded(groups.last(market.buy_and_hold), decimals),
         "drawdown": rounded(groups.lowest(fall * 100.0), 3),
+        **_backtest(data, groups, decimals),
     }
+
+
+def _backtest(data: ReportData, groups: Grouping, decimals: int) -> Json:
+    """Return the equity of the backtest beside what was traded; nothing where there is none.
+
+    All markets of such a page have the same candle times.
+    """
+    if data.comparison is None:
+        return {}
+    return {"backtest": rounded(groups.last(data.comparison.equity), decimals)}
 
 
 def time_runs(timestamp: IntArray) -> Json:

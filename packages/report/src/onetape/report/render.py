@@ -7,6 +7,7 @@ from typing import Final
 
 from onetape.core.words import counted
 from onetape.report.columns import digits_of
+from onetape.report.comparison import comparison_section
 from onetape.report.data import MetricRow, ReportData, ReportTitle
 from onetape.report.frame import alarm_bar, asset, definitions, filled, framed
 from onetape.report.library import chart_library
@@ -61,6 +62,7 @@ def _body(data: ReportData) -> str:
             "headline": _headline(data),
             "banner": alarm_bar(data.title.warning, data.title.warning_text) + _banner(data.title),
             "drawn": _drawn(data),
+            "comparison": comparison_section(data),
             "keys": _keys(data),
             "months": monthly_table(
                 yearly_returns(
@@ -86,7 +88,7 @@ def _market(data: ReportData) -> str:
     words = f"{title.exchange} {title.symbol} {title.timeframe}"
     start, end = _moment(title.start_timestamp), _moment(title.end_timestamp)
     others = f" and {', '.join(data.symbols[1:])}" if data.others else ""
-    return f"Backtest of {escape(words + others)}, {start} to {end} UTC, end excluded"
+    return f"{escape(title.kind)} {escape(words + others)}, {start} to {end} UTC, end excluded"
 
 
 def _symbol_switch(symbols: tuple[str, ...]) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from onetape.core.errors import SafetyRefusal
+from onetape.core.errors import OrderChanged
 from onetape.core.steps import decimal_text
 from onetape.core.trading import ExitObligation, Order, OrderStatus, Session, Trade
 from onetape.store.connection import Connection, Value, insert_row
@@ -143,9 +143,9 @@ def store_change(store: Store, change: OrderChange, fence: Fence) -> None:
             ),
         )
         if connection.changes() != 1 or stored != change.number:
-            raise SafetyRefusal(
-                f"order {identity} is not as it was; another program changed it, and nothing was "
-                "written; look at the tables orders, order_events and trades"
+            raise OrderChanged(
+                f"order {identity} is not as it was, because another program changed it; nothing "
+                "was written; look at the tables orders, order_events and trades"
             )
         _add_events(connection, identity, change.events, change.number, change.at_ms, change.source)
         for trade in change.trades:

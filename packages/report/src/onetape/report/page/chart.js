@@ -94,6 +94,7 @@ function addMoneyPanes(view) {
     addLine(view, equity, label, values, data.money_decimals, paint, "LineSeries", {}).swatch = name;
   };
   add("buy and hold", data.buy_and_hold, "--hold", { lineStyle: 2 });
+  if (data.backtest) add("backtest", data.backtest, "--line-1", { lineWidth: 1 });
   add(`equity, ${data.quote}`, data.equity, "--line-0", {}); // added last, so drawn on top
   view.panes[equity].reverse();
   addDrawdown(view, view.panes.push([]) - 1);
@@ -115,7 +116,7 @@ function sizePanes(view) {
   view.element.style.height = `${Math.round(heights.reduce((sum, height) => sum + height, 30) * narrow)}px`;
   view.chart.panes().forEach((pane, index) => {
     pane.setStretchFactor(heights[index]);
-    const rows = narrow < 1 && view.panes[index].length > 1 ? 2 : 1;
+    const rows = narrow < 1 ? Math.min(view.panes[index].length, 3) : 1;
     const top = (rows * LEGEND_PIXELS) / (heights[index] * narrow);
     if (index > 0) view.panes[index][0].series.priceScale().applyOptions({ scaleMargins: { top, bottom: 0.06 } });
   });

@@ -12,7 +12,10 @@ from onetape.simulator.server.refusals import Refusal, invalid_symbol
 from onetape.simulator.server.wire import JsonObject, json_text
 from onetape.simulator.trading.order_refusals import market_closed
 
-_ORDERS: Final = ("/api/v3/order", "/api/v3/order/test")
+_ORDERS: Final = (
+    "/api/v3/order", "/api/v3/order/test", "/api/v3/order/cancelReplace", "/api/v3/order/oco",
+    "/api/v3/orderList/oco",
+)  # fmt: skip
 _TIMED: Final = ("/api/v3/time", "/api/v3/exchangeInfo")
 
 

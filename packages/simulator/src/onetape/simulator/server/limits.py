@@ -18,7 +18,7 @@ from onetape.core.clock import Clock
 from onetape.simulator.faults.rest import is_handshake
 from onetape.simulator.market.clock import clock_speed
 from onetape.simulator.server.exchange_info import RATE_LIMITS
-from onetape.simulator.server.weights import DIAL_WEIGHT, request_weight
+from onetape.simulator.server.weights import DIAL_WEIGHT, order_count, request_weight
 from onetape.simulator.server.wire import JsonObject, json_text
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -104,7 +104,6 @@ class _Client:
 
     weight: _Window
     raw: _Window
-    orders: tuple[_Window, ...]
     refusals: int = 0
     bans: int = 0
     banned_until: float = 0.0
@@ -137,7 +136,8 @@ class Limits:
         self._wall = WALL
         (self._weight,) = rates("REQUEST_WEIGHT")
         (self._raw,) = rates("RAW_REQUESTS")
-        self._orders = rates("ORDERS")
+        # Of the account, whatever key, process or address its orders come from.
+        self._orders = tuple(map(_Window, rates("ORDERS")))
         self._clients: dict[str, _Client] = {}
 
     @web.middleware
@@ -148,23 +148,23 @@ class Limits:
         if not request.path.startswith(("/api/", "/sapi/")):
             return await handler(request)
         address = request.remote or ""
-        orders = request.method == "POST" and request.path == "/api/v3/order"
+        orders = order_count(request.method, request.path)
         weight = request_weight(request.method, request.path, request.query)
         excess = self.count(address, weight, orders=orders)
         answer = await handler(request) if excess is None else _answer(excess)
         if not answer.prepared:
-            if orders and answer.status == 200:
-                self.count_order(address)
-            self._tell(address, answer, orders)
+            if orders and answer.status in (200, 409):
+                self.count_orders(orders)
+            self._write_headers(address, answer, orders)
         return answer
 
-    def count(self, address: str, weight: int, *, orders: bool) -> Excess | None:
+    def count(self, address: str, weight: int, *, orders: int) -> Excess | None:
         """Count a request of an address; return why it is refused, if it is.
 
         Args:
             address: Who asks.
             weight: What the request weighs.
-            orders: Whether it is a new order; `count_order` counts those that were taken.
+            orders: How many orders it places; `count_orders` counts those that were taken.
         """
         client, now = self._client(address), self._wall()
         if client.banned_until > now:
@@ -174,17 +174,17 @@ class Limits:
             window.used += used
         return self._excess(client, now, orders) if self.enforced else None
 
-    def count_order(self, address: str) -> None:
-        """Count an order that was taken."""
+    def count_orders(self, orders: int) -> None:
+        """Count orders of the account that were taken."""
         now = self._wall()
-        for window in self._client(address).orders:
+        for window in self._orders:
             window.at(now)
-            window.used += 1
+            window.used += orders
 
-    def used(self, address: str, *, orders: bool) -> list[JsonObject]:
+    def used(self, address: str, *, orders: int) -> list[JsonObject]:
         """Return the `rateLimits` of a reply: the limits that a request counts in."""
         client, now = self._client(address), self._wall()
-        windows = (*client.orders, client.weight) if orders else (client.weight,)
+        windows = (*self._orders, client.weight) if orders else (client.weight,)
         return [window.rate.document(window.at(now)) for window in windows]
 
     def is_banned(self, address: str) -> bool:
@@ -215,12 +215,10 @@ class Limits:
 
     def _client(self, address: str) -> _Client:
         if address not in self._clients:
-            self._clients[address] = _Client(
-                _Window(self._weight), _Window(self._raw), tuple(map(_Window, self._orders))
-            )
+            self._clients[address] = _Client(_Window(self._weight), _Window(self._raw))
         return self._clients[address]
 
-    def _excess(self, client: _Client, now: float, orders: bool) -> Excess | None:
+    def _excess(self, client: _Client, now: float, orders: int) -> Excess | None:
         over = next((one for one in (client.weight, client.raw) if one.used > one.rate.limit), None)
         if over is not None:
             client.refusals += 1
@@ -231,8 +229,8 @@ class Limits:
             client.refusals = 0
         if not orders:
             return None
-        for window in client.orders:
-            if window.at(now) >= window.rate.limit:
+        for window in self._orders:
+            if window.at(now) + orders > window.rate.limit:
                 rate = window.rate
                 text = (
                     f"Too many new orders; current limit is {rate.limit} orders per "
@@ -261,14 +259,14 @@ class Limits:
         speed = clock_speed(self._clock) or 1.0
         return self._clock.now_ms() + round(left_seconds * 1_000 * speed)
 
-    def _tell(self, address: str, answer: web.StreamResponse, orders: bool) -> None:
+    def _write_headers(self, address: str, answer: web.StreamResponse, orders: int) -> None:
         client = self._client(address)
         used = str(client.weight.used)
         answer.headers["X-MBX-USED-WEIGHT"] = used
         answer.headers[f"X-MBX-USED-WEIGHT-{self._weight.header}"] = used
         if not orders or answer.status != 200:
             return
-        for window in client.orders:
+        for window in self._orders:
             answer.headers[f"X-MBX-ORDER-COUNT-{window.rate.header}"] = str(window.used)
 
 

@@ -6,16 +6,20 @@ from onetape.simulator.server.wire import JsonObject
 class Refusal(Exception):
     """A request that is answered with an error, in Binance's form."""
 
-    def __init__(self, code: int, message: str, status: int = 400) -> None:
-        """Take Binance's error code, its text and the HTTP status."""
+    def __init__(
+        self, code: int, message: str, status: int = 400, data: JsonObject | None = None
+    ) -> None:
+        """Take Binance's error code, its text, the HTTP status and what the body has besides."""
         super().__init__(message)
         self.code = code
         self.message = message
         self.status = status
+        self.data = data
 
     def body(self) -> JsonObject:
         """Return the reply's body."""
-        return {"code": self.code, "msg": self.message}
+        body: JsonObject = {"code": self.code, "msg": self.message}
+        return body if self.data is None else body | {"data": self.data}
 
 
 def invalid_symbol() -> Refusal:

@@ -45,12 +45,21 @@ def _tested_order(query: Query) -> int:
     return 20 if query.get("computeCommissionRates") == "true" else 1
 
 
+#: How many orders a request places, over REST and over the WebSocket API.
+_PLACES: Final = {
+    ("POST", "/api/v3/order"): 1, ("POST", "/api/v3/order/cancelReplace"): 1,
+    ("POST", "/api/v3/order/oco"): 2, ("POST", "/api/v3/orderList/oco"): 2,
+}  # fmt: skip
+_METHOD_PLACES: Final = {
+    "order.place": 1, "order.cancelReplace": 1, "orderList.place": 2, "orderList.place.oco": 2,
+}  # fmt: skip
 #: What a dial of the WebSocket API weighs.
 DIAL_WEIGHT: Final = 2
 _FIXED: Final = {
     ("GET", "exchangeInfo"): 20, ("GET", "klines"): 2, ("GET", "uiKlines"): 2,
     ("GET", "trades"): 25, ("GET", "historicalTrades"): 25, ("GET", "aggTrades"): 4,
     ("GET", "avgPrice"): 2, ("GET", "account"): 20, ("GET", "order"): 4, ("GET", "allOrders"): 20,
+    ("GET", "orderList"): 4, ("GET", "allOrderList"): 20, ("GET", "openOrderList"): 6,
     ("GET", "account/commission"): 20, ("GET", "rateLimit/order"): 40, ("GET", "myFilters"): 40,
     ("POST", "userDataStream"): 2, ("PUT", "userDataStream"): 2, ("DELETE", "userDataStream"): 2,
 }  # fmt: skip
@@ -73,6 +82,9 @@ _SAME: Final = {
     "openOrders.status": ("GET", "openOrders"),
     "allOrders": ("GET", "allOrders"),
     "myTrades": ("GET", "myTrades"),
+    "orderList.status": ("GET", "orderList"),
+    "openOrderLists.status": ("GET", "openOrderList"),
+    "allOrderLists": ("GET", "allOrderList"),
     "userDataStream.subscribe.signature": ("POST", "userDataStream"),
     "userDataStream.unsubscribe": ("DELETE", "userDataStream"),
 }
@@ -90,3 +102,13 @@ def method_weight(method: str, params: Query) -> int:
     """Return the weight of a method of the WebSocket API; what is not listed weighs 1."""
     verb, path = _SAME.get(method, ("", ""))
     return request_weight(verb, path, params)
+
+
+def order_count(method: str, path: str) -> int:
+    """Return how many orders a request over REST places; 0 where it places none."""
+    return _PLACES.get((method, path), 0)
+
+
+def method_order_count(method: str) -> int:
+    """Return how many orders a method of the WebSocket API places; 0 where it places none."""
+    return _METHOD_PLACES.get(method, 0)

@@ -10,7 +10,7 @@ from onetape.simulator.faults.requests import RequestFaults
 from onetape.simulator.server.context import ServerContext
 from onetape.simulator.server.limits import WS_API_PATH, Excess
 from onetape.simulator.server.refusals import Refusal
-from onetape.simulator.server.weights import method_weight
+from onetape.simulator.server.weights import method_order_count, method_weight
 from onetape.simulator.server.wire import JsonObject, json_value
 from onetape.simulator.streams.sockets import Socket, Sockets
 from onetape.simulator.trading.account_api import TRADING, AccountApi
@@ -28,7 +28,9 @@ STREAM: Final = "user"
 #: Methods whose replies tell no `rateLimits`, as recorded.
 QUIET: Final = (SUBSCRIBE, UNSUBSCRIBE)
 #: Methods that a halted market refuses.
-NEW_ORDERS: Final = ("order.place", "order.test")
+NEW_ORDERS: Final = (
+    "order.place", "order.test", "order.cancelReplace", "orderList.place", "orderList.place.oco",
+)  # fmt: skip
 
 
 class WsApi(Sockets):
@@ -131,7 +133,7 @@ class ApiSocket(Socket):
 
     def _answer(self, number: object, method: str, params: dict[str, str]) -> JsonObject:
         """Return the reply to a request, in the form of the WebSocket API."""
-        orders = method == "order.place"
+        orders = method_order_count(method)
         excess = self._limits.count(self._address, method_weight(method, params), orders=orders)
         if excess is not None:
             reply = self._turned_away(number, excess)
@@ -140,7 +142,7 @@ class ApiSocket(Socket):
                 reply: JsonObject = {"id": number, "status": 200}
                 reply["result"] = self._done(method, params)
                 if orders:
-                    self._limits.count_order(self._address)
+                    self._limits.count_orders(orders)
             except Refusal as refusal:
                 reply = _refused(number, refusal)
         if params.get("returnRateLimits", self._returns_limits) == "false" or method in QUIET:

@@ -7,10 +7,10 @@ from onetape.core.clock import Clock
 from onetape.simulator.market.symbols import ACCEPTED_NAMES, STATED_NAMES, SpotSymbol
 from onetape.simulator.server import refusals
 from onetape.simulator.server.exchange_info import RATE_LIMITS
-from onetape.simulator.server.refusals import Refusal
 from onetape.simulator.server.wire import JsonObject
 from onetape.simulator.trading import order_refusals, replies
 from onetape.simulator.trading.exchange import Exchange
+from onetape.simulator.trading.list_api import ListApi, default_kind, response_kind
 from onetape.simulator.trading.money import text_8
 from onetape.simulator.trading.orders import Order
 from onetape.simulator.trading.params import (
@@ -18,15 +18,17 @@ from onetape.simulator.trading.params import (
     read_client_id,
     read_integer,
     read_order,
+    read_range,
     require,
 )
 
 _DAY_MS: Final = 86_400_000
-DEFAULT_ROWS: Final = 500
-MOST_ROWS: Final = 1_000
 Operation = Callable[[Params], object]
 #: Operations that a key needs the permission to trade for.
-TRADING: Final = frozenset({"order.place", "order.test", "order.cancel", "openOrders.cancelAll"})
+TRADING: Final = frozenset(
+    {"order.place", "order.test", "order.cancel", "openOrders.cancelAll", "order.cancelReplace",
+     "orderList.place", "orderList.place.oco", "orderList.cancel"}
+)  # fmt: skip
 
 
 class AccountApi:
@@ -50,6 +52,8 @@ class AccountApi:
             "allOrders": self._all_orders,
             "myTrades": self._my_trades,
         }
+        self._lists = ListApi(exchange, clock, self.symbol)
+        self.operations |= self._lists.operations
 
     def run(self, operation: str, params: Params) -> object:
         """Bring the account up to now, then carry out an operation.
@@ -123,10 +127,7 @@ class AccountApi:
     def _place(self, params: Params) -> JsonObject:
         symbol = self.symbol(params)
         request = read_order(params, symbol)
-        whole = request.type in ("MARKET", "LIMIT")
-        kind = params.get("newOrderRespType") or ("FULL" if whole else "ACK")
-        if kind not in ("ACK", "RESULT", "FULL"):
-            raise Refusal(-1138, "Invalid newOrderRespType.")
+        kind = response_kind(params, default_kind(request.type))
         now_ms, first = self._clock.now_ms(), len(self._exchange.fills)
         order = self._exchange.place(request, now_ms)
         return replies.new_order(order, kind, self._exchange.fills[first:], now_ms)
@@ -181,11 +182,17 @@ class AccountApi:
         orders = self._exchange.open_orders(self.symbol(params))
         if not orders:
             raise order_refusals.unknown_order()
-        return [self._canceled(order) for order in orders]
+        answers: list[JsonObject] = []
+        for order in orders:
+            if order.is_open and order.list is not None:
+                answers.append(self._lists.canceled(order.list))
+            elif order.is_open:
+                answers.append(self._canceled(order))
+        return answers
 
     def _all_orders(self, params: Params) -> list[JsonObject]:
         symbol = self.symbol(params)
-        start, end, limit = _range(params)
+        start, end, limit = read_range(params)
         from_id = read_integer(params, "orderId")
         found = [
             order
@@ -200,7 +207,7 @@ class AccountApi:
 
     def _my_trades(self, params: Params) -> list[JsonObject]:
         symbol = self.symbol(params)
-        start, end, limit = _range(params)
+        start, end, limit = read_range(params)
         from_id, order_id = read_integer(params, "fromId"), read_integer(params, "orderId")
         found = [
             fill
@@ -212,16 +219,5 @@ class AccountApi:
         ]
         oldest_first = from_id is not None or bool(params.get("startTime"))
         found = found[:limit] if oldest_first else found[-limit:]
-        return [replies.own_trade(fill) for fill in found]
-
-
-def _range(params: Params) -> tuple[int, int, int]:
-    """Return first and last time (milliseconds, inclusive) and how many rows."""
-    start, end = read_integer(params, "startTime"), read_integer(params, "endTime")
-    if start is not None and end is not None and end - start > _DAY_MS:
-        raise order_refusals.more_than_a_day()
-    limit = read_integer(params, "limit")
-    rows = DEFAULT_ROWS if limit is None else min(limit, MOST_ROWS)
-    if not rows:
-        raise refusals.not_valid("limit")
-    return start or 0, end if end is not None else 1 << 62, rows
+        orders = self._exchange.orders
+        return [replies.own_trade(fill, orders[fill.order_id].list_id) for fill in found]

@@ -7,11 +7,16 @@ from typing import Final
 
 from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.trading.accounts import Account
-from onetape.simulator.trading.events import account_position, balance_update, execution_report
+from onetape.simulator.trading.events import (
+    account_position,
+    balance_update,
+    execution_report,
+    list_status,
+)
 from onetape.simulator.trading.fees import BNB, Fees, PriceOf
 from onetape.simulator.trading.ledger import Ledger
 from onetape.simulator.trading.money import ZERO, scaled
-from onetape.simulator.trading.orders import Fill, Order, OrderRequest, booked_value
+from onetape.simulator.trading.orders import Fill, Order, OrderList, OrderRequest, booked_value
 
 _LETTERS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CLIENT_ID_LENGTH: Final = 22
@@ -27,6 +32,8 @@ class Books:
         self.fees = fees
         self.orders: dict[int, Order] = {}
         """All orders by their number, oldest first."""
+        self.lists: dict[int, OrderList] = {}
+        """All order lists by their number, oldest first."""
         self.fills: list[Fill] = []
         self.open: dict[str, dict[int, Order]] = {}
         """The open orders by market and number."""
@@ -48,6 +55,24 @@ class Books:
         self.orders[number] = order
         self.open.setdefault(order.symbol.id, {})[number] = order
         return order
+
+    def accept_list(
+        self, requests: tuple[OrderRequest, OrderRequest], client_id: str, now_ms: int
+    ) -> OrderList:
+        """Enter two orders of which one cancels the other, with what is set aside for them."""
+        first, second = (self.accept(request, now_ms) for request in requests)
+        number = len(self.lists) + 1
+        client_id = client_id or self.new_client_id("list", number)
+        made = self.lists[number] = OrderList(number, client_id, now_ms, (first, second))
+        for order in made.orders:
+            order.list = made
+        for order in made.orders:
+            order.working_ms = -1 if order.request.stop else now_ms
+            self.relock(order, now_ms, "order placed")
+        self.report_list(made, now_ms)
+        for order in made.orders:
+            self.report(order, "NEW", now_ms)
+        return made
 
     def new_client_id(self, kind: str, number: int) -> str:
         """Return a client id of the exchange's own making, as random as Binance's looks."""
@@ -118,6 +143,7 @@ class Books:
         if not order.is_open:
             del self.open[symbol.id][order.id]
         self.report(order, "TRADE", now_ms, fill=fill)
+        self._report_end(order, now_ms)
 
     def _bnb_to_spare(self, order: Order) -> Decimal:
         """Return the free BNB that the rest of an order that locks nothing does not need."""
@@ -134,7 +160,10 @@ class Books:
         order.update_ms = now_ms
         del self.open[order.symbol.id][order.id]
         self.relock(order, now_ms, f"order {event.lower()}")
+        if (sibling := order.sibling) is not None:
+            self.relock(sibling, now_ms, "other order of the list ended")
         self.report(order, event, now_ms, cancel_id=cancel_id)
+        self._report_end(order, now_ms)
 
     def relock(self, order: Order, now_ms: int, reason: str) -> None:
         """Set aside exactly what the rest of the order needs."""
@@ -165,6 +194,14 @@ class Books:
         self.account.change(now_ms, asset, reason, free=free, locked=locked, order_id=order.id)
         if free or locked:
             self._touched[asset] = None
+
+    def report_list(self, order_list: OrderList, now_ms: int) -> None:
+        """Write to the stream that an order list began or ended."""
+        self.ledger.events.append(list_status(order_list, now_ms))
+
+    def _report_end(self, order: Order, now_ms: int) -> None:
+        if order.list is not None and not order.list.is_open:
+            self.report_list(order.list, now_ms)
 
     def report(
         self,

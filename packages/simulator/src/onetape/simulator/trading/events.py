@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from onetape.simulator.server.wire import JsonObject, Texts
 from onetape.simulator.trading.money import text_8
-from onetape.simulator.trading.orders import Fill, Order
+from onetape.simulator.trading.orders import Fill, Order, OrderList
 
 #: Recorded orders carry it; nothing here trades with itself.
 SELF_TRADE_PREVENTION = "EXPIRE_MAKER"
@@ -43,7 +43,7 @@ def execution_report(
         "p": texts.price(request.price),
         "P": texts.price(request.stop),
         "F": zero,
-        "g": -1,
+        "g": order.list_id,
         "C": order.client_id if cancel_id else "",
         "x": execution,
         "X": order.status,
@@ -71,6 +71,28 @@ def execution_report(
     if execution == "EXPIRED":
         report["eR"] = order.expiry_reason
     return report
+
+
+def list_status(order_list: OrderList, time_ms: int) -> JsonObject:
+    """Return a `listStatus`: an order list began or ended."""
+    is_open = order_list.is_open
+    first = order_list.orders[0]
+    return {
+        "e": "listStatus",
+        "E": time_ms,
+        "s": first.symbol.id,
+        "g": order_list.id,
+        "c": "OCO",
+        "l": "EXEC_STARTED" if is_open else "ALL_DONE",
+        "L": "EXECUTING" if is_open else "ALL_DONE",
+        "r": "NONE",
+        "C": order_list.client_id,
+        "T": time_ms,
+        "O": [
+            {"s": order.symbol.id, "i": order.id, "c": order.client_id}
+            for order in order_list.orders
+        ],
+    }
 
 
 def account_position(rows: Iterable[tuple[str, Decimal, Decimal]], time_ms: int) -> JsonObject:

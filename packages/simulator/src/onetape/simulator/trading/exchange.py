@@ -11,12 +11,13 @@ done here changes them: the account is too small to be noticed.
 - Open orders of a market expire the moment it is delisted. In an outage, and while a
   fault halts a market, nothing happens to them.
 - A stop wakes at the first trade at its stop price or beyond, and takes what that trade left.
+- Of the two orders of a list (OCO) the first that trades or wakes ends the other.
 
 Orders are matched lazily: `settle(now_ms)` works off all trades since the last call, in time order
 over all markets, whether that is a moment or a year.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import partial
 from typing import Final
@@ -27,18 +28,25 @@ from onetape.simulator.trading import order_refusals
 from onetape.simulator.trading.books import Books
 from onetape.simulator.trading.fees import Fees
 from onetape.simulator.trading.filters import check_filters
-from onetape.simulator.trading.money import ZERO, scaled
-from onetape.simulator.trading.orders import LIMITS, STOPS, Order, OrderRequest, booked_value
+from onetape.simulator.trading.money import scaled
+from onetape.simulator.trading.orders import (
+    LIMITS,
+    STOPS,
+    TARGETS,
+    Order,
+    OrderList,
+    OrderRequest,
+)
+from onetape.simulator.trading.taker import LiquidityOf, Taker
 from onetape.simulator.trading.trade_feed import AFTER_ALL, Cursor, Side, Tick, TradeFeed
 
-Level = tuple[int, int]
 #: Since when a market stands still (epoch milliseconds), and whether for good; None: it trades.
 Stopped = Callable[[SpotSymbol], tuple[int, bool] | None]
 _NEVER: Final = 1 << 62
 
 
 class Exchange:
-    """One account and its orders. Every method is told the time; none may go back in it."""
+    """One account and its orders. Every method takes the time, which never goes back."""
 
     def __init__(
         self,
@@ -49,6 +57,7 @@ class Exchange:
         now_ms: int,
         fees: Fees | None = None,
         stopped: Stopped = lambda _: None,
+        liquidity: LiquidityOf = lambda _: None,
     ) -> None:
         """Open an account.
 
@@ -59,6 +68,7 @@ class Exchange:
             now_ms: The time, epoch milliseconds.
             fees: Fee rates; None is 0.1 % in the received coin.
             stopped: Which markets a fault has halted or delisted now.
+            liquidity: Which markets a fault has thinned out now, and to what.
         """
         self._stopped = stopped
         self._books = Books(balance, fees or Fees(), now_ms)
@@ -67,10 +77,12 @@ class Exchange:
         self.fees = self._books.fees
         self.orders = self._books.orders
         self.fills = self._books.fills
+        self.lists = self._books.lists
         self.open_orders = self._books.open_orders
         self.symbols = symbols
         self.opened_ms = now_ms
         self._feed = feed
+        self._taker = Taker(feed, self.account, liquidity)
         self._cursors: dict[str, Cursor] = {}
         self._settled_ms = now_ms
         self._by_name = {(symbol.base, symbol.quote): symbol for symbol in symbols}
@@ -99,6 +111,16 @@ class Exchange:
         Raises:
             Refusal: with Binance's code and text; nothing has changed.
         """
+        last = self.check_filters(request, now_ms)
+        self._check_at_market(request, last, now_ms)
+        return last
+
+    def check_filters(self, request: OrderRequest, now_ms: int) -> Tick:
+        """Return the market's last trade if an order passes the filters, else refuse it.
+
+        Raises:
+            Refusal: with Binance's code and text; nothing has changed.
+        """
         self.settle(now_ms)
         symbol = request.symbol
         last = self._feed.last(symbol, now_ms)
@@ -107,18 +129,27 @@ class Exchange:
         same = self._books.open.get(symbol.id, {}).values()
         average = self._feed.average(symbol, now_ms)
         check_filters(request, average, [order.request.type for order in same])
-        if request.client_id and any(order.client_id == request.client_id for order in same):
-            raise order_refusals.duplicate_order()
+        return last
+
+    def _check_at_market(self, request: OrderRequest, last: Tick, now_ms: int) -> None:
+        """Refuse what the matching engine does: a used id, a wrong price, too little money."""
+        self._check_client_id(request)
         trial = Order(request, 0, "", now_ms, request.quantity)
         if request.type in STOPS and trial.stopped_by(last.price):
             raise order_refusals.would_trigger()
+        if request.type == "LIMIT_MAKER" and next(self._taker.within_limit(trial, last), None):
+            raise order_refusals.would_take()
         if request.type == "MARKET":
-            _, spent = self._market_plan(request, last)
+            _, spent = self._taker.market_plan(request, last)
         else:
             spent = trial.needed_lock()
         if spent > self.account.free(trial.spends):
             raise order_refusals.insufficient_balance()
-        return last
+
+    def _check_client_id(self, request: OrderRequest) -> None:
+        same = self._books.open.get(request.symbol.id, {}).values()
+        if request.client_id and any(order.client_id == request.client_id for order in same):
+            raise order_refusals.duplicate_order()
 
     def place(self, request: OrderRequest, now_ms: int) -> Order:
         """Take an order, and fill of it at once what the market offers.
@@ -139,7 +170,7 @@ class Exchange:
         self._cursors.setdefault(order.symbol.id, (now_ms, AFTER_ALL))
         if request.type == "MARKET":
             order.working_ms = now_ms
-            levels, _ = self._market_plan(request, last)
+            levels, _ = self._taker.market_plan(request, last)
             order.quantity = request.quantity or sum(amount for _, amount in levels)
             self._books.report(order, "NEW", now_ms)
             for price, amount in levels:
@@ -155,8 +186,41 @@ class Exchange:
             self._take(order, last, now_ms)
         return order
 
+    def place_list(
+        self, requests: tuple[OrderRequest, OrderRequest], client_id: str, now_ms: int
+    ) -> OrderList:
+        """Take two orders of which one cancels the other (OCO).
+
+        Args:
+            requests: The order below the market's price, then the one above it.
+            client_id: Of the list; empty lets the exchange choose.
+            now_ms: The time, epoch milliseconds.
+
+        Raises:
+            Refusal: with Binance's code and text; nothing has changed.
+        """
+        last = self.check_filters(requests[0], now_ms)
+        self.check_filters(requests[1], now_ms)
+        for request in requests:
+            self._check_client_id(request)
+        if client_id and any(
+            one.is_open and one.client_id == client_id for one in self.lists.values()
+        ):
+            raise order_refusals.duplicate_order()
+        below, above = requests
+        target, stop = (above, below) if above.side == "SELL" else (below, above)
+        if target.type not in ("LIMIT_MAKER", *TARGETS) or stop.type in ("LIMIT_MAKER", *TARGETS):
+            raise order_refusals.bad_relation()
+        if not (below.stop or below.price) < last.price < (above.stop or above.price):
+            raise order_refusals.bad_relation()
+        trials = [Order(request, 0, "", now_ms, request.quantity) for request in requests]
+        if max(one.needed_lock() for one in trials) > self.account.free(trials[0].spends):
+            raise order_refusals.insufficient_balance()
+        self._cursors.setdefault(below.symbol.id, (now_ms, AFTER_ALL))
+        return self._books.accept_list(requests, client_id, now_ms)
+
     def cancel(self, order: Order, now_ms: int, cancel_id: str = "") -> str:
-        """Cancel an open order and return the client id of the cancellation.
+        """Cancel an open order, and the other of its list, and return the cancellation's client id.
 
         Raises:
             Refusal: it is no longer open.
@@ -165,7 +229,10 @@ class Exchange:
         if not order.is_open:
             raise order_refusals.unknown_order()
         cancel_id = cancel_id or self._books.new_client_id("cancel", order.id)
+        sibling = order.sibling
         self._books.end(order, "CANCELED", now_ms, cancel_id)
+        if sibling is not None:
+            self._books.end(sibling, "CANCELED", now_ms, cancel_id)
         return cancel_id
 
     def adjust(self, asset: str, change: Decimal, now_ms: int, reason: str) -> None:
@@ -220,7 +287,8 @@ class Exchange:
     def _close_market(self, name: str, now_ms: int) -> None:
         """Expire the open orders of a market that is delisted, as the exchange itself does."""
         for order in list(self._books.open[name].values()):
-            self._books.end(order, "EXPIRED", now_ms)
+            if order.is_open:
+                self._books.end(order, "EXPIRED", now_ms)
 
     def _next_hit(self, name: str, until_ms: int) -> Tick | None:
         """Return the next trade that fills or wakes an open order of a market."""
@@ -247,8 +315,10 @@ class Exchange:
         left = tick.amount
         for order in sorted(orders, key=_priority):
             price = order.request.price
-            if order.is_waiting or not (
-                tick.price < price if order.side == "BUY" else tick.price > price
+            if (
+                not order.is_open
+                or order.is_waiting
+                or not (tick.price < price if order.side == "BUY" else tick.price > price)
             ):
                 continue
             amount = min(left, order.remaining)
@@ -258,40 +328,26 @@ class Exchange:
         for order in orders:
             if order.is_open and order.is_waiting and order.stopped_by(tick.price):
                 order.working_ms = order.update_ms = tick.time_ms
+                self._end_sibling(order, tick.time_ms)
                 self._books.relock(order, tick.time_ms, "stop reached")
                 self._books.report(order, "TRIGGERED", tick.time_ms)
                 self._take(order, tick, tick.time_ms)
 
-    def _market_plan(self, request: OrderRequest, last: Tick) -> tuple[list[Level], Decimal]:
-        """Return what a market order takes (price, steps), and what it spends of its asset."""
-        symbol, side = request.symbol, request.side
-        levels: list[Level] = []
-        value = ZERO
-        wanted = request.quantity
-        for price, offered in self._feed.offers(symbol, last, side):
-            amount = min(offered, wanted)
-            if request.quote_quantity:
-                step_value = scaled(price, symbol.price_digits + symbol.amount_digits)
-                amount = min(offered, int((request.quote_quantity - value) // step_value))
-            if not amount:
-                break
-            levels.append((price, amount))
-            value += booked_value(symbol, price, amount)
-            wanted -= amount
-        if not levels:
-            raise order_refusals.filter_failure("LOT_SIZE")
-        if side == "BUY":
-            return levels, value
-        sold = request.quantity or sum(amount for _, amount in levels)
-        return levels, scaled(sold, symbol.amount_digits)
-
-    def _fill(self, order: Order, level: Level, now_ms: int, *, maker: bool) -> None:
+    def _fill(self, order: Order, level: tuple[int, int], now_ms: int, *, maker: bool) -> None:
+        self._end_sibling(order, now_ms)
         prices = partial(self.price_of, now_ms=now_ms)
         self._books.fill(order, level, now_ms, prices, maker=maker)
 
+    def _end_sibling(self, order: Order, now_ms: int) -> None:
+        """End the other order of a list as soon as this one trades or wakes."""
+        if (sibling := order.sibling) is not None:
+            # What is set aside for both passes to the one that goes on.
+            sibling.lost_to_sibling = True
+            self._books.end(sibling, "EXPIRED", now_ms)
+
     def _take(self, order: Order, tick: Tick, now_ms: int) -> None:
         """Take what the market offers within the order's limit; the rest stands or expires."""
-        levels = list(self._within_limit(order, tick))
+        levels = list(self._taker.within_limit(order, tick))
         kind = order.request.time_in_force
         enough = sum(amount for _, amount in levels) >= order.remaining
         if enough or kind != "FOK":
@@ -300,24 +356,6 @@ class Exchange:
         stands = order.request.type in LIMITS and kind == "GTC"
         if order.is_open and not stands:
             self._books.end(order, "EXPIRED", now_ms)
-
-    def _within_limit(self, order: Order, tick: Tick) -> Iterator[Level]:
-        """Yield the offers that an order takes after a trade, as far as the account can pay."""
-        limit, symbol, left = order.request.price, order.symbol, order.remaining
-        purse = self.account.free(order.spends) + order.locked
-        for price, offered in self._feed.offers(symbol, tick, order.side):
-            beyond = price > limit if order.side == "BUY" else price < limit
-            if not left or (limit and beyond):
-                return
-            amount = min(offered, left)
-            if order.side == "BUY":
-                step_value = scaled(price, symbol.price_digits + symbol.amount_digits)
-                amount = min(amount, int(purse // step_value))
-                purse -= booked_value(symbol, price, amount)
-            if not amount:
-                return
-            left -= amount
-            yield price, amount
 
 
 def _priority(order: Order) -> tuple[int, int]:

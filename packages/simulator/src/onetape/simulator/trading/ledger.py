@@ -48,6 +48,7 @@ class Ledger:
                 "value": text_8(order.value),
                 "locked": text_8(order.locked),
                 "reason": reason,
+                "order_list_id": order.list_id,
             }
         )
 

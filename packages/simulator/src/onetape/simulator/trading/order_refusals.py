@@ -1,6 +1,7 @@
 """Binance's replies to orders and signed requests that it refuses."""
 
 from onetape.simulator.server.refusals import Refusal
+from onetape.simulator.server.wire import JsonObject
 
 
 def filter_failure(name: str) -> Refusal:
@@ -26,6 +27,50 @@ def duplicate_order() -> Refusal:
 def would_trigger() -> Refusal:
     """Return the reply to a stop price that the market is already past."""
     return Refusal(-2010, "Order would trigger immediately.")
+
+
+def would_take() -> Refusal:
+    """Return the reply to a LIMIT_MAKER order that would not stand in the book."""
+    return Refusal(-2010, "Order would immediately match and take.")
+
+
+def bad_relation() -> Refusal:
+    """Return the reply to an order list whose prices are on the wrong sides of the market."""
+    return Refusal(-2010, "The relationship of the prices for the orders is not correct.")
+
+
+def no_trailing_stops() -> Refusal:
+    """Return the reply to an order with `trailingDelta`."""
+    return Refusal(-1013, "Trailing stop orders are not supported for this symbol.")
+
+
+def no_icebergs() -> Refusal:
+    """Return the reply to an order with `icebergQty`."""
+    return Refusal(-1013, "Iceberg orders are not supported for this symbol.")
+
+
+def no_pegs() -> Refusal:
+    """Return the reply to an order with a pegged price."""
+    return Refusal(-1013, "Pegged orders are not supported for this symbol.")
+
+
+def cancel_restricted() -> Refusal:
+    """Return the reply to a cancellation that its `cancelRestrictions` forbid."""
+    text = "Order was not canceled due to cancel restrictions."
+    return Refusal(-2011, text)
+
+
+def bad_restrictions() -> Refusal:
+    """Return the reply to `cancelRestrictions` that do not exist."""
+    return Refusal(-1145, "cancelRestrictions has to be either ONLY_NEW or ONLY_PARTIALLY_FILLED.")
+
+
+def replace_failed(data: JsonObject, *, partially: bool) -> Refusal:
+    """Return the reply to a cancelReplace of which both halves, or one, failed."""
+    if partially:
+        text = "Order cancel-replace partially failed."
+        return Refusal(-2021, text, status=409, data=data)
+    return Refusal(-2022, "Order cancel-replace failed.", data=data)
 
 
 def unknown_order() -> Refusal:

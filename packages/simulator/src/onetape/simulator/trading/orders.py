@@ -1,6 +1,6 @@
 """Orders and what became of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, Literal
 
@@ -8,13 +8,20 @@ from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.trading.money import ZERO, down, scaled, up
 from onetape.simulator.trading.trade_feed import Side
 
-OrderType = Literal["MARKET", "LIMIT", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"]
+OrderType = Literal[
+    "MARKET", "LIMIT", "LIMIT_MAKER", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT",
+    "TAKE_PROFIT_LIMIT",
+]  # fmt: skip
 TimeInForce = Literal["GTC", "IOC", "FOK"]
 Status = Literal["NEW", "PARTIALLY_FILLED", "FILLED", "CANCELED", "REJECTED", "EXPIRED"]
 #: Orders that wait until a price is reached.
-STOPS: Final = ("STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT")
+STOPS: Final = ("STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
+#: Orders that wait for a price better than the market's.
+TARGETS: Final = ("TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
+#: Orders that take any price once they trade.
+BY_MARKET: Final = ("MARKET", "STOP_LOSS", "TAKE_PROFIT")
 #: Orders that never pay more, or take less, than their own price.
-LIMITS: Final = ("LIMIT", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT")
+LIMITS: Final = ("LIMIT", "LIMIT_MAKER", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,22 @@ class Order:
     update_ms: int = 0
     working_ms: int = -1
     """When it began to trade or stood in the book; -1 while it waits for its stop price."""
+    list: "OrderList | None" = field(default=None, repr=False, compare=False)
+    """The order list (OCO) that it belongs to."""
+    lost_to_sibling: bool = False
+    """Whether the other order of its list traded or woke first."""
+
+    @property
+    def list_id(self) -> int:
+        """Number of its order list; -1 without one."""
+        return -1 if self.list is None else self.list.id
+
+    @property
+    def sibling(self) -> "Order | None":
+        """The other order of its list, while that is open."""
+        if self.list is None:
+            return None
+        return next((one for one in self.list.orders if one is not self and one.is_open), None)
 
     @property
     def symbol(self) -> SpotSymbol:
@@ -92,18 +115,20 @@ class Order:
     @property
     def falls_to_stop(self) -> bool:
         """Whether a falling price reaches its stop: a stop of a sale, a target of a purchase."""
-        return (self.request.type != "TAKE_PROFIT_LIMIT") == (self.side == "SELL")
+        return (self.request.type not in TARGETS) == (self.side == "SELL")
 
     @property
     def expiry_reason(self) -> str:
         """Why it expired, by Binance's name for it."""
         request = self.request
+        if self.lost_to_sibling:
+            return "OCO_TRIGGER"
         if self.is_waiting:
             return "EXCHANGE_CANCELED"  # its market was delisted
         if request.type in LIMITS:
             unfilled = {"IOC": "UNFILLED_IOC_QUANTITY_EXPIRED", "FOK": "UNFILLED_FOK_ORDER_EXPIRED"}
             return unfilled.get(request.time_in_force, "EXCHANGE_CANCELED")
-        if request.type == "STOP_LOSS" and self.side == "BUY":
+        if request.type in BY_MARKET and request.stop and self.side == "BUY":
             return "REJECTED"  # it woke, and the account could not pay what it cost by then
         return "INSUFFICIENT_LIQUIDITY"
 
@@ -113,14 +138,43 @@ class Order:
         return price <= stop if self.falls_to_stop else price >= stop
 
     def needed_lock(self) -> Decimal:
-        """Return what must be set aside for the rest of it, in the asset that it spends."""
+        """Return what must be set aside for the rest of it, in the asset that it spends.
+
+        The two orders of a list never both trade: the first open one sets aside for either.
+        """
+        sibling = self.sibling
+        if sibling is None or self.list is None or not self.is_open:
+            return self._own_lock()
+        if self is not self.list.orders[0]:
+            return ZERO
+        return max(self._own_lock(), sibling._own_lock())
+
+    def _own_lock(self) -> Decimal:
         kind = self.request.type
-        if not self.is_open or kind == "MARKET" or (kind == "STOP_LOSS" and not self.is_waiting):
+        by_market = kind == "MARKET" or (kind in BY_MARKET and not self.is_waiting)
+        if not self.is_open or by_market:
             return ZERO
         if self.side == "SELL":
             return scaled(self.remaining, self.symbol.amount_digits)
         price = self.request.price or self.request.stop
         return up(exact_value(self.symbol, price, self.remaining))
+
+
+@dataclass(slots=True, eq=False)
+class OrderList:
+    """Two orders of which one cancels the other (OCO)."""
+
+    id: int
+    client_id: str
+    time_ms: int
+    """When it came, epoch milliseconds."""
+    orders: tuple[Order, Order]
+    """The stop or target below the price first, then the order above it."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether one of its orders is open."""
+        return any(order.is_open for order in self.orders)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
 """The parameters of a request as Binance checks them, and orders read from them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from typing import Final, cast
 
 from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.server import refusals
+from onetape.simulator.server.refusals import Refusal
 from onetape.simulator.trading import order_refusals
 from onetape.simulator.trading.filters import steps_of, ticks_of
 from onetape.simulator.trading.money import ZERO
@@ -20,7 +21,9 @@ _CLIENT_ID: Final = "^[a-zA-Z0-9-_]{1,36}$"
 _NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "MARKET": (),
     "LIMIT": ("timeInForce", "quantity", "price"),
+    "LIMIT_MAKER": ("quantity", "price"),
     "STOP_LOSS": ("quantity", "stopPrice"),
+    "TAKE_PROFIT": ("quantity", "stopPrice"),
     "STOP_LOSS_LIMIT": ("timeInForce", "quantity", "price", "stopPrice"),
     "TAKE_PROFIT_LIMIT": ("timeInForce", "quantity", "price", "stopPrice"),
 }
@@ -28,15 +31,30 @@ _AMOUNTS: Final = ("timeInForce", "quantity", "quoteOrderQty", "price", "stopPri
 #: Read of every new order; the other side of a trade is never the account itself.
 _COMMON: Final = (
     "symbol", "side", "type", "newClientOrderId", "newOrderRespType", "selfTradePreventionMode",
-    "strategyId", "strategyType", "computeCommissionRates", "returnRateLimits",
-    "timestamp", "recvWindow", "signature", "apiKey",
+    "strategyId", "strategyType", "computeCommissionRates",
 )  # fmt: skip
+#: Read of every signed request.
+SIGNED: Final = frozenset({"timestamp", "recvWindow", "signature", "apiKey", "returnRateLimits"})
+#: Features of orders that `exchangeInfo` does not promise.
+_NOT_OFFERED: Final[dict[str, Callable[[], Refusal]]] = {
+    "trailingDelta": order_refusals.no_trailing_stops,
+    "icebergQty": order_refusals.no_icebergs,
+    "pegPriceType": order_refusals.no_pegs,
+}
+DEFAULT_ROWS: Final = 500
+MOST_ROWS: Final = 1_000
+_DAY_MS: Final = 86_400_000
 #: Digits of an asset's quantities (`baseAssetPrecision`).
 _DIGITS: Final = 8
 
 
-def read_order(params: Params, symbol: SpotSymbol) -> OrderRequest:
+def read_order(params: Params, symbol: SpotSymbol, more: Collection[str] = ()) -> OrderRequest:
     """Read a new order.
+
+    Args:
+        params: Of the request.
+        symbol: The market that they name.
+        more: Parameters of the request that are not the order's.
 
     Raises:
         Refusal: with Binance's code and text for the first thing that is wrong.
@@ -46,7 +64,7 @@ def read_order(params: Params, symbol: SpotSymbol) -> OrderRequest:
         raise order_refusals.invalid_side()
     if kind not in _NEEDS:
         raise order_refusals.invalid_type()
-    _check_names(params, kind)
+    _check_names(params, kind, more)
     time_in_force = params.get("timeInForce", "GTC")
     if time_in_force not in ("GTC", "IOC", "FOK"):
         raise order_refusals.invalid_time_in_force()
@@ -66,7 +84,21 @@ def read_order(params: Params, symbol: SpotSymbol) -> OrderRequest:
     )
 
 
-def _check_names(params: Params, kind: str) -> None:
+def check_known(params: Params, known: Collection[str]) -> None:
+    """Refuse a request with parameters that its endpoint does not read.
+
+    Raises:
+        Refusal: -1104, or what Binance says of an order feature that the market does not have.
+    """
+    for name, refusal in _NOT_OFFERED.items():
+        if any(one == name or one.endswith(name[:1].upper() + name[1:]) for one in params):
+            raise refusal()
+    read = sum(name in known or name in SIGNED for name in params)
+    if read < len(params):
+        raise order_refusals.unread(read, len(params))
+
+
+def _check_names(params: Params, kind: str, more: Collection[str]) -> None:
     """Refuse parameters that are missing, not wanted, or unknown."""
     needs = _NEEDS[kind]
     for name in needs:
@@ -80,9 +112,7 @@ def _check_names(params: Params, kind: str) -> None:
     for name in _AMOUNTS:
         if name in params and name not in may:
             raise order_refusals.not_required(name)
-    known = sum(name in _COMMON or name in may for name in params)
-    if known < len(params):
-        raise order_refusals.unread(known, len(params))
+    check_known(params, {*_COMMON, *may, *more})
 
 
 def require(params: Params, name: str) -> str:
@@ -148,3 +178,15 @@ def read_client_id(params: Params, name: str) -> str | None:
     if not re.fullmatch(_CLIENT_ID, text):
         raise refusals.illegal(name, _CLIENT_ID)
     return text
+
+
+def read_range(params: Params) -> tuple[int, int, int]:
+    """Return first and last time (milliseconds, inclusive) and how many rows."""
+    start, end = read_integer(params, "startTime"), read_integer(params, "endTime")
+    if start is not None and end is not None and end - start > _DAY_MS:
+        raise order_refusals.more_than_a_day()
+    limit = read_integer(params, "limit")
+    rows = DEFAULT_ROWS if limit is None else min(limit, MOST_ROWS)
+    if not rows:
+        raise refusals.not_valid("limit")
+    return start or 0, end if end is not None else 1 << 62, rows

@@ -6,7 +6,7 @@ from onetape.simulator.server.wire import JsonObject, Texts
 from onetape.simulator.trading.events import SELF_TRADE_PREVENTION
 from onetape.simulator.trading.fees import BNB_SHARE, Fees
 from onetape.simulator.trading.money import text_8
-from onetape.simulator.trading.orders import Fill, Order
+from onetape.simulator.trading.orders import Fill, Order, OrderList
 
 #: The account's number; there is only one.
 USER_ID = 354_937_868
@@ -17,7 +17,7 @@ def new_order(order: Order, kind: str, fills: Iterable[Fill], now_ms: int) -> Js
     reply: JsonObject = {
         "symbol": order.symbol.id,
         "orderId": order.id,
-        "orderListId": -1,
+        "orderListId": order.list_id,
         "clientOrderId": order.client_id,
         "transactTime": now_ms,
     }
@@ -41,7 +41,7 @@ def order_status(order: Order) -> JsonObject:
     return {
         "symbol": order.symbol.id,
         "orderId": order.id,
-        "orderListId": -1,
+        "orderListId": order.list_id,
         "clientOrderId": order.client_id,
         **state,
         "stopPrice": texts.price(order.request.stop),
@@ -62,7 +62,7 @@ def canceled_order(order: Order, cancel_id: str) -> JsonObject:
         "symbol": order.symbol.id,
         "origClientOrderId": order.client_id,
         "orderId": order.id,
-        "orderListId": -1,
+        "orderListId": order.list_id,
         "clientOrderId": cancel_id,
         "transactTime": order.update_ms,
         **_state(order),
@@ -73,14 +73,38 @@ def canceled_order(order: Order, cancel_id: str) -> JsonObject:
     return reply
 
 
-def own_trade(fill: Fill) -> JsonObject:
+def list_reply(order_list: OrderList, reports: list[JsonObject] | None = None) -> JsonObject:
+    """Return an order list as its endpoints show it.
+
+    Args:
+        order_list: As it is now.
+        reports: What became of its orders, in the reply to a placement or a cancellation.
+    """
+    is_open, symbol = order_list.is_open, order_list.orders[0].symbol.id
+    reply: JsonObject = {
+        "orderListId": order_list.id,
+        "contingencyType": "OCO",
+        "listStatusType": "EXEC_STARTED" if is_open else "ALL_DONE",
+        "listOrderStatus": "EXECUTING" if is_open else "ALL_DONE",
+        "listClientOrderId": order_list.client_id,
+        "transactionTime": order_list.time_ms,
+        "symbol": symbol,
+        "orders": [
+            {"symbol": symbol, "orderId": order.id, "clientOrderId": order.client_id}
+            for order in order_list.orders
+        ],
+    }
+    return reply if reports is None else reply | {"orderReports": reports}
+
+
+def own_trade(fill: Fill, list_id: int = -1) -> JsonObject:
     """Return an execution as `GET /api/v3/myTrades` shows it."""
     texts = Texts(fill.symbol)
     return {
         "symbol": fill.symbol.id,
         "id": fill.id,
         "orderId": fill.order_id,
-        "orderListId": -1,
+        "orderListId": list_id,
         "price": texts.price(fill.price),
         "qty": texts.amount(fill.quantity),
         "quoteQty": text_8(fill.value),

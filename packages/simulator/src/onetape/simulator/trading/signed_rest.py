@@ -28,6 +28,13 @@ _ENDPOINTS: Final = (
     ("DELETE", "/api/v3/openOrders", "openOrders.cancelAll"),
     ("GET", "/api/v3/allOrders", "allOrders"),
     ("GET", "/api/v3/myTrades", "myTrades"),
+    ("POST", "/api/v3/order/cancelReplace", "order.cancelReplace"),
+    ("POST", "/api/v3/order/oco", "orderList.place"),
+    ("POST", "/api/v3/orderList/oco", "orderList.place.oco"),
+    ("GET", "/api/v3/orderList", "orderList.status"),
+    ("DELETE", "/api/v3/orderList", "orderList.cancel"),
+    ("GET", "/api/v3/openOrderList", "openOrderLists.status"),
+    ("GET", "/api/v3/allOrderList", "allOrderLists"),
 )
 Answer = Callable[[Params, ApiKey], object]
 Handler = Callable[[web.Request], Awaitable[web.Response]]

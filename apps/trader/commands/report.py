@@ -1,0 +1,75 @@
+"""`trader report`: the page of what an account really traded, beside its backtest."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onetape.cli import options
+from trader.commands.common import ACCOUNTS, CONFIG, open_accounts, select_accounts
+
+if TYPE_CHECKING:
+    from onetape.store.accounts import Account
+
+
+def write_account_report(
+    *,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="HTML file.  [default: beside the database]"),
+    ] = None,
+    account: ACCOUNTS = None,
+    symbol: options.Symbols = None,
+    strategy: options.StrategyName = None,
+    exchange: options.Exchange = None,
+    db: options.Database = None,
+    config: CONFIG = None,
+    json_: options.Json = False,
+) -> None:
+    """Write the page of what an account really traded, and compare it with its backtest.
+
+    The backtest runs over the same candles with the settings of the last session. Each difference
+    has its cause and its amount of money.
+    """
+    from onetape.cli.output import print_json, print_line, terminal_width
+    from onetape.cli.stdout import claim_stdout
+    from onetape.report import write_report
+    from trader.commands.common import settings_strategy
+    from trader.rendering.report import report_document, report_text
+    from trader.traded_report.account import compare_account
+    from trader.traded_report.page import page_data
+
+    strategies = (strategy, settings_strategy(config))
+    claim_stdout()
+    with open_accounts(db, config, exchange) as store, store.read():
+        chosen = _one_account(select_accounts(store, account, symbol, exchange))
+        found = compare_account(store, chosen, strategies)
+        path = store.path
+    file = report or path.with_name(f"{path.stem}-{_file_name(chosen[0].name)}.html")
+    write_report(page_data(found), file)
+    if json_:
+        print_json({"database": path, **report_document(found, file)})
+        return
+    print_line(report_text(found, file, width=terminal_width()))
+
+
+def _one_account(chosen: "list[Account]") -> "list[Account]":
+    """Return the records of the only account that was chosen.
+
+    Raises:
+        UsageError: several were.
+    """
+    from onetape.core.errors import UsageError
+
+    names = list(dict.fromkeys(one.name for one in chosen))
+    if len(names) > 1:
+        raise UsageError(
+            f"a report is of one account, found {', '.join(names)}; choose one with --account NAME"
+        )
+    return chosen
+
+
+def _file_name(name: str) -> str:
+    """Return the name of an account as part of a file's name."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-") or "account"

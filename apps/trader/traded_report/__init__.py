@@ -1,0 +1,1 @@
+"""What an account really traded, compared with the backtest of the same candles."""

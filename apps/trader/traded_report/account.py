@@ -1,0 +1,216 @@
+"""What an account really traded, and the backtest of the same candles with the same settings."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
+
+from onetape.backtest.models import Backtest, SymbolRun
+from onetape.backtest.runner import run_backtest
+from onetape.core.candles import FloatArray
+from onetape.core.errors import DataError
+from onetape.core.symbols import base_and_quote
+from onetape.core.timeframes import Timeframe
+from onetape.engine import Metrics
+from onetape.engine.metrics import equity_metrics, trade_metrics
+from onetape.engine.time_axis import on_axis
+from onetape.report import Difference
+from onetape.store.account_reading import StoredSession
+from onetape.store.accounts import Account
+from onetape.store.candles import last_closed_before
+from onetape.store.database import Store
+from onetape.store.decision_reading import decided_range, read_orders, read_sessions
+from onetape.store.market_data import market_steps
+from trader.commands.account_backtest import backtest_config, find_choice
+from trader.commands.account_result import read_trades, series_of
+from trader.commands.round_trips import round_trips
+from trader.traded_report.causes import Causes
+from trader.traded_report.differences import BacktestTrade, symbol_differences
+from trader.traded_report.positions import (
+    TradedPosition,
+    filled_candle,
+    symbol_profit,
+    traded_positions,
+)
+
+#: After every stored moment, epoch seconds.
+_END = 2**40
+
+
+class TradedAccount(Struct, frozen=True):
+    """What an account traded, beside the backtest of the same candles."""
+
+    account: Account
+    """With the first of its symbols."""
+    session: StoredSession
+    """The last session of the first symbol; its settings are the backtest's."""
+    backtest: Backtest
+    positions: list[TradedPosition]
+    """Of all symbols, by entry."""
+    equity: FloatArray
+    """Equity of what was traded at the closes of the backtest's candles, quote currency."""
+    metrics: Metrics
+    """Of what was traded."""
+    differences: list[Difference]
+    """By time; their money adds up to `total`."""
+
+    @property
+    def total(self) -> float:
+        """Return the profit of what was traded less that of the backtest, quote currency."""
+        return self.metrics.final_equity - self.backtest.metrics.final_equity
+
+
+def compare_account(
+    store: Store, traded: Sequence[Account], strategies: Sequence[str | None] = ()
+) -> TradedAccount:
+    """Return what an account traded, beside the backtest of the same candles.
+
+    Args:
+        store: The open database.
+        traded: The account, one record for each symbol that is compared; at least one.
+        strategies: Names to try to load the strategy by.
+
+    Raises:
+        DataError: the account has no trade, or its symbols have several strategies.
+        OnetapeError: as for any backtest.
+    """
+    first = traded[0]
+    _check(store, traded)
+    sessions = [read_sessions(store, one) for one in traded]
+    session = sessions[0][-1]
+    start, end = _range(store, traded)
+    choice = find_choice(session, strategies)
+    backtest = run_backtest(backtest_config(store.path, traded, session, choice, start, end))
+    positions: list[TradedPosition] = []
+    differences: list[Difference] = []
+    start_balance = backtest.metrics.start_cash
+    equity = np.full(len(backtest.timestamp), start_balance)
+    for account, run, own in zip(traded, backtest.runs, sessions, strict=True):
+        found, profit, parts = _compare_symbol(store, account, run, own, start_balance)
+        positions += found
+        differences += parts
+        equity += on_axis(profit, run.result.candles.timestamp, backtest.timestamp, 0.0)
+    metrics = _metrics(backtest, positions, equity)
+    rest = metrics.final_equity - backtest.metrics.final_equity
+    rest -= sum(one.money for one in differences)
+    if abs(rest) > start_balance * 1e-8:
+        end_of_all = int(backtest.timestamp[-1])
+        differences.append(
+            Difference(end_of_all, "", "whole account", "amounts left over, and rounding", rest)
+        )
+    return TradedAccount(
+        account=first,
+        session=session,
+        backtest=backtest,
+        positions=sorted(positions, key=lambda one: one.entry_timestamp),
+        equity=equity,
+        metrics=metrics,
+        differences=sorted(differences, key=lambda one: one.timestamp),
+    )
+
+
+def _check(store: Store, traded: Sequence[Account]) -> None:
+    first = traded[0]
+    if first.start_balance is None:
+        raise DataError(
+            f"account {first.name!r} has no stored start balance, which the backtest needs; start "
+            "a trader on it once: uv run trader --help"
+        )
+    if not any(read_trades(store, one) for one in traded):
+        symbols = ", ".join(one.symbol for one in traded)
+        raise DataError(
+            f"account {first.name!r} has no trade of {symbols} yet, so there is nothing to report; "
+            "uv run trader status shows what its trader waits for"
+        )
+    strategies = list(dict.fromkeys(one.strategy for one in traded))
+    if len(strategies) > 1:
+        raise DataError(
+            f"account {first.name!r} trades with several strategies ({', '.join(strategies)}); "
+            "choose one with --symbol"
+        )
+
+
+def _range(store: Store, traded: Sequence[Account]) -> tuple[int, int]:
+    """Return the first candle that was decided on, and the end of the newest one that is closed."""
+    starts: list[int] = []
+    ends: list[int] = []
+    for one in traded:
+        known = decided_range(store, one)
+        last = last_closed_before(store, series_of(one), _END)
+        if known is not None and last is not None:
+            starts.append(known[0])
+            ends.append(Timeframe.parse(one.timeframe).next(last))
+    if not starts:
+        raise DataError(
+            f"account {traded[0].name!r} has decided on no stored candle; run: uv run backfiller"
+        )
+    return min(starts), max(ends)
+
+
+def _compare_symbol(
+    store: Store,
+    account: Account,
+    run: SymbolRun,
+    sessions: Sequence[StoredSession],
+    start_balance: float,
+) -> tuple[list[TradedPosition], FloatArray, list[Difference]]:
+    """Return the positions of one symbol, their profit at each close, and the differences."""
+    candles = run.result.candles
+    stored = read_orders(store, account, 0, _END)
+    orders = {one.client_order_id: one for one in stored}
+    last = int(candles.timestamp[-1])
+    # What was filled in a candle that has not closed is no part of the backtest yet.
+    trades = [
+        one
+        for one in read_trades(store, account)
+        if (filled_candle(one, orders, candles) or 0) <= last
+    ]
+    base, quote = base_and_quote(account.symbol)
+    steps = market_steps(store, account.exchange, account.symbol)
+    trips = round_trips(trades, base, quote, steps)
+    positions = traded_positions(trips, trades, orders, candles)
+    tested = tested_trades(run)
+    causes = Causes(store, account, sessions, stored)
+    differences = [
+        replace(one, symbol=account.symbol)
+        for one in symbol_differences(positions, tested, causes, start_balance)
+    ]
+    return positions, symbol_profit(trades, orders, candles), differences
+
+
+def tested_trades(run: SymbolRun) -> list[BacktestTrade]:
+    """Return the trades of one symbol of a backtest with the candles of their signals."""
+    result, last = run.result, float(run.result.candles.close[-1])
+    timeframe = Timeframe.parse(run.window.key.timeframe)
+    first = int(result.candles.timestamp[0])
+    found: list[BacktestTrade] = []
+    for trade in result.trades:
+        bar = int(result.book.signal_bars(np.array([trade.entry_index]))[0])
+        signal = int(result.candles.timestamp[bar]) if bar >= 0 else timeframe.floor(first - 1)
+        price = last if trade.exit_price is None else trade.exit_price
+        found.append(BacktestTrade(trade, signal, price))
+    return found
+
+
+def _metrics(
+    backtest: Backtest, positions: Sequence[TradedPosition], equity: FloatArray
+) -> Metrics:
+    """Return the metrics of what was traded; those that need a backtest stay as they are there."""
+    times = backtest.timestamp
+    closed = [one for one in positions if not one.is_open]
+    profits = np.array([one.profit for one in closed])
+    paid = np.array([one.entry_price * one.amount for one in closed])
+    bars = sum(
+        int(np.searchsorted(times, one.exit_timestamp or 0))
+        - int(np.searchsorted(times, one.entry_timestamp))
+        for one in closed
+    )
+    start = backtest.metrics.start_cash
+    return replace(
+        backtest.metrics,
+        **equity_metrics(equity, start, times),
+        **trade_metrics(profits, profits / paid, bars),
+        fees=sum(one.fees for one in positions),
+        open_at_end=any(one.is_open for one in positions),
+    )

@@ -1,0 +1,149 @@
+"""Why a trader and the backtest of the same candles differ, read from what the trader stored."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from onetape.core.clock import utc_text
+from onetape.core.timeframes import Timeframe
+from onetape.store.account_reading import StoredSession
+from onetape.store.accounts import Account
+from onetape.store.database import Store
+from onetape.store.decision_reading import OrderRecord, read_candle, read_decisions
+from trader.commands.account_result import series_of
+from trader.commands.explanation import why_undecided
+from trader.traded_report.positions import TradedPosition
+
+
+class Causes:
+    """Finds the named cause of each difference of one symbol."""
+
+    def __init__(
+        self,
+        store: Store,
+        account: Account,
+        sessions: Sequence[StoredSession],
+        orders: Sequence[OrderRecord],
+    ) -> None:
+        """Take what is stored.
+
+        Args:
+            store: The open database.
+            account: The account, in its symbol.
+            sessions: Of the symbol, oldest first; the last one's settings are the backtest's.
+            orders: Of the symbol, oldest first.
+        """
+        self._store = store
+        self._account = account
+        self._timeframe = Timeframe.parse(account.timeframe)
+        self._sessions = sessions
+        self._by_session = {one.session: one for one in sessions}
+        self._orders = orders
+
+    def of_missing_entry(self, signal_timestamp: int, held: Callable[[int], bool]) -> str:
+        """Return why the trader did not enter where the backtest did.
+
+        Args:
+            signal_timestamp: Candle whose signal the backtest followed.
+            held: Whether the trader held a position at the close of a candle.
+        """
+        if held(signal_timestamp):
+            return "the trader held a position already"
+        decisions = read_decisions(
+            self._store,
+            self._account,
+            signal_timestamp,
+            self._timeframe.next(signal_timestamp),
+        )
+        if not decisions:
+            row = read_candle(self._store, series_of(self._account), signal_timestamp)
+            return why_undecided(self._store, self._account, self._sessions, row, signal_timestamp)
+        decision = decisions[-1]
+        settings = self.of_settings(decision.session)
+        failed = decision.failed_gates
+        if "strategy" in failed:
+            return f"no signal: {failed['strategy']}"
+        if decision.signal <= 0:
+            corrected = decision.corrected_ms is not None
+            return settings or (
+                "another signal when it was decided, "
+                + ("candles were corrected since" if corrected else "candles or code changed since")
+            )
+        if failed:
+            name, why = next(iter(failed.items()))
+            return f"{name}: {why}"
+        order = next((one for one in self._orders if one.decision == decision.decision), None)
+        if order is None:
+            return settings or "the trader's own re-entry rule or slots"
+        reason = f": {order.reason}" if order.reason else ""
+        if order.filled_timestamp is not None:
+            return f"the order was filled {utc_text(order.filled_timestamp)}{reason}"
+        return f"order {order.status}{reason}"
+
+    def of_extra_entry(self, position: TradedPosition, held: Callable[[int], bool]) -> str:
+        """Return why the backtest did not enter where the trader did.
+
+        Args:
+            position: What the trader entered.
+            held: Whether the backtest held a position at the close of a candle.
+        """
+        signal = position.signal_timestamp
+        if signal is not None and held(signal):
+            return "the backtest held a position already"
+        settings = self.of_settings(position.session)
+        if settings:
+            return settings
+        if signal is not None:
+            decisions = read_decisions(
+                self._store, self._account, signal, self._timeframe.next(signal)
+            )
+            if decisions and decisions[-1].corrected_ms is not None:
+                result = decisions[-1].correction or "not evaluated again yet"
+                return f"candles were corrected after the decision: {result}"
+        return "another signal on the candles that are stored now, or another order of entries"
+
+    def of_settings(self, session: str) -> str:
+        """Return which settings of a session differ from the backtest's; empty where none does."""
+        own = self._by_session.get(session)
+        last = self._sessions[-1] if self._sessions else None
+        if own is None or last is None or own.session == last.session:
+            return ""
+        parts = [
+            *_changes(own.parameters, last.parameters),
+            *_changes(own.rules, last.rules),
+        ]
+        return f"other settings then: {', '.join(parts)}" if parts else ""
+
+    def of_entry_price(self, position: TradedPosition) -> str:
+        """Return why an entry in the same candle had another price."""
+        return self.of_settings(position.session) or "entry price: another open or other costs then"
+
+    def of_exit(self, position: TradedPosition, other: str) -> str:
+        """Return why a position was left in another way.
+
+        Args:
+            position: What the trader traded.
+            other: How the backtest left it, in words.
+        """
+        settings = self.of_settings(position.session)
+        more = f"; {settings}" if settings and position.exit_type != "command" else ""
+        if position.is_open:
+            return f"still open; backtest: {other}{more}"
+        reason = position.exit_reason or position.exit_type.replace("_", " ")
+        return f"sold {utc_text(position.exit_timestamp or 0)} ({reason}); backtest: {other}{more}"
+
+    def of_exit_price(self, position: TradedPosition) -> str:
+        """Return why an exit of the same kind in the same candle had another price."""
+        settings = self.of_settings(position.session)
+        return f"exit price: {settings or position.exit_reason or 'another price or costs then'}"
+
+
+def _changes(own: Mapping[str, Any], last: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name} {_shown(own.get(name))}, now {_shown(last.get(name))}"
+        for name in dict.fromkeys([*own, *last])
+        if own.get(name) != last.get(name)
+    ]
+
+
+def _shown(value: object) -> str:
+    return "none" if value is None else str(value)

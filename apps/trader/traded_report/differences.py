@@ -1,0 +1,181 @@
+"""The differences between what was traded and the backtest, each with its cause and its money.
+
+The money of all differences adds up to the difference of the profits: what no cause explains is a
+row of its own, the rounding.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from onetape.backtest.trades import EXIT_WORDS
+from onetape.core.clock import utc_text
+from onetape.engine import Trade
+from onetape.report import Difference
+from trader.traded_report.causes import Causes
+from trader.traded_report.positions import TradedPosition
+
+#: Parts of a difference under this part of the start balance are rounding.
+_LEAST_PART: Final = 1e-8
+
+
+class BacktestTrade(Struct, frozen=True):
+    """A trade of the backtest, with the candle of its signal."""
+
+    trade: Trade
+    signal_timestamp: int
+    """Candle whose signal it followed, epoch seconds."""
+    exit_price: float
+    """Quote currency; the last close of an open trade."""
+
+    def holds(self, timestamp: int) -> bool:
+        """Return whether the trade was open at the close of a candle (epoch seconds)."""
+        left = self.trade.exit_timestamp
+        return self.trade.entry_timestamp <= timestamp and (left is None or timestamp < left)
+
+    @property
+    def exit_text(self) -> str:
+        """Return when and by what it was left."""
+        trade = self.trade
+        if trade.exit_timestamp is None or trade.exit_kind is None:
+            return "still open"
+        return f"{EXIT_WORDS[trade.exit_kind]} {utc_text(trade.exit_timestamp)}"
+
+
+def symbol_differences(
+    traded: Sequence[TradedPosition],
+    tested: Sequence[BacktestTrade],
+    causes: Causes,
+    start_balance: float,
+) -> list[Difference]:
+    """Return the differences of one symbol, by time.
+
+    Args:
+        traded: Positions of the trader, oldest first.
+        tested: Trades of the backtest, oldest first.
+        causes: Names them.
+        start_balance: Quote currency; says what is too small to name.
+    """
+    pairs, only_traded, only_tested = match_trades(traded, tested)
+    least = start_balance * _LEAST_PART
+    found = [
+        part
+        for position, other in pairs
+        for part in _of_pair(position, other, causes)
+        if abs(part.money) > least
+    ]
+    found += [
+        Difference(
+            one.entry_timestamp,
+            one.symbol,
+            f"only traded: {_traded_text(one)}",
+            causes.of_extra_entry(one, lambda at: any(other.holds(at) for other in tested)),
+            one.profit,
+        )
+        for one in only_traded
+    ]
+    found += [
+        Difference(
+            one.trade.entry_timestamp,
+            one.trade.symbol,
+            f"only in the backtest: {_tested_text(one)}",
+            causes.of_missing_entry(
+                one.signal_timestamp, lambda at: any(_holds(other, at) for other in traded)
+            ),
+            -one.trade.profit,
+        )
+        for one in only_tested
+    ]
+    return sorted(found, key=lambda one: one.timestamp)
+
+
+def match_trades(
+    traded: Sequence[TradedPosition], tested: Sequence[BacktestTrade]
+) -> tuple[list[tuple[TradedPosition, BacktestTrade]], list[TradedPosition], list[BacktestTrade]]:
+    """Return pairs of the same position, and what is left on each side.
+
+    A position is the same where it was entered in the same candle or by the same signal; then
+    those that were open at the same time are, oldest first.
+    """
+    pairs: list[tuple[TradedPosition, BacktestTrade]] = []
+    left, others = list(traded), list(tested)
+
+    def take(is_same: Callable[[TradedPosition, BacktestTrade], bool]) -> None:
+        for one in list(left):
+            other = next((each for each in others if is_same(one, each)), None)
+            if other is not None:
+                pairs.append((one, other))
+                left.remove(one)
+                others.remove(other)
+
+    take(lambda one, other: one.entry_timestamp == other.trade.entry_timestamp)
+    take(lambda one, other: one.signal_timestamp == other.signal_timestamp)
+    take(_overlap)
+    return pairs, left, others
+
+
+def _of_pair(position: TradedPosition, other: BacktestTrade, causes: Causes) -> list[Difference]:
+    """Return the parts of the difference between two trades; together they are all of it."""
+    trade, amount = other.trade, position.amount
+    fees = trade.entry_fee + trade.exit_fee
+    is_same_exit = position.exit_timestamp == trade.exit_timestamp and (
+        position.is_open or position.exit_kind == trade.exit_kind
+    )
+    size = (amount - trade.amount) * (other.exit_price - trade.entry_price)
+    entry = amount * (trade.entry_price - position.entry_price)
+    left = amount * (position.exit_price - other.exit_price)
+    paid = fees - position.fees
+    rest = position.profit - trade.profit - (size + entry + left + paid)
+    late = position.entry_timestamp != trade.entry_timestamp
+    entry_cause = (
+        f"entered {utc_text(position.entry_timestamp)}, the backtest "
+        f"{utc_text(trade.entry_timestamp)}: "
+        f"{causes.of_missing_entry(other.signal_timestamp, lambda _: False)}"
+        if late
+        else causes.of_entry_price(position)
+    )
+    exit_cause = causes.of_exit(position, other.exit_text)
+    if is_same_exit:
+        exit_cause = causes.of_exit_price(position)
+    size_cause = "size: the account had another equity, after the differences before"
+    if amount == trade.amount:
+        size_cause = "fees: other costs, or of another price"
+    parts = [
+        (entry, entry_cause),
+        (left, exit_cause),
+        (size + paid, size_cause),
+        (rest, "fees in base currency, and rounding"),
+    ]
+    what = _traded_text(position)
+    return [
+        Difference(position.entry_timestamp, position.symbol, what, cause, money)
+        for money, cause in parts
+    ]
+
+
+def _overlap(position: TradedPosition, other: BacktestTrade) -> bool:
+    return other.holds(position.entry_timestamp) or _holds(position, other.trade.entry_timestamp)
+
+
+def _holds(position: TradedPosition, timestamp: int) -> bool:
+    left = position.exit_timestamp
+    return position.entry_timestamp <= timestamp and (left is None or timestamp < left)
+
+
+def _traded_text(one: TradedPosition) -> str:
+    return _span_text(one.entry_timestamp, one.exit_timestamp)
+
+
+def _tested_text(one: BacktestTrade) -> str:
+    return _span_text(one.trade.entry_timestamp, one.trade.exit_timestamp)
+
+
+def _span_text(entry: int, left: int | None) -> str:
+    """Return entry and exit; the day once where both are on one."""
+    start = utc_text(entry)
+    if left is None:
+        return f"{start}, still open"
+    end = utc_text(left)
+    day = len("2024-01-01 ")
+    return f"{start} to {end[day:] if end[:day] == start[:day] else end}"

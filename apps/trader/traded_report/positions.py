@@ -1,0 +1,153 @@
+"""The positions of an account as the report compares them: by the candles that filled them."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, localcontext
+from typing import get_args
+
+import numpy as np
+from msgspec import Struct
+
+from onetape.core.candles import Candles, FloatArray
+from onetape.core.symbols import base_and_quote
+from onetape.core.trading import Trade
+from onetape.execution.positions import position_of
+from onetape.report import ExitKind
+from onetape.store.decision_reading import OrderRecord
+from trader.commands.round_trips import PRECISION, RoundTrip
+
+
+class TradedPosition(Struct, frozen=True):
+    """One position that was really traded; times are opens of candles, epoch seconds."""
+
+    symbol: str
+    session: str
+    """Session that bought it."""
+    signal_timestamp: int | None
+    """Candle whose signal led to the entry; None where that is not stored."""
+    entry_timestamp: int
+    """Candle that filled the entry."""
+    exit_timestamp: int | None
+    """Candle that filled the last sell; None: open."""
+    entry_price: float
+    """Quote currency; the mean of several fills."""
+    exit_price: float
+    """Quote currency; the last close of an open position."""
+    amount: float
+    """Base currency bought, before a fee taken from it."""
+    fees: float
+    """Quote currency; a fee in base currency at the price of its fill."""
+    profit: float
+    """After fees, quote currency; an open position at the last close."""
+    exit_type: str
+    """Type of the order that closed it, such as `market`, `stop_loss` or `command`; empty: open."""
+    entry_reason: str
+    exit_reason: str
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the position is open at the end."""
+        return self.exit_timestamp is None
+
+    @property
+    def exit_kind(self) -> ExitKind:
+        """Return what closed the position, as the backtest names it; a command counts as signal."""
+        kinds: tuple[ExitKind, ...] = get_args(ExitKind)
+        for kind in kinds:
+            if kind == self.exit_type:
+                return kind
+        return "signal"
+
+
+def traded_positions(
+    trips: Sequence[RoundTrip],
+    trades: Sequence[Trade],
+    orders: Mapping[str, OrderRecord],
+    candles: Candles,
+) -> list[TradedPosition]:
+    """Return the round trips of one symbol with the candles and the orders that made them.
+
+    Args:
+        trips: Oldest first.
+        trades: Of the same symbol, oldest first.
+        orders: By client order id.
+        candles: Of the range; positions entered before it are left out.
+    """
+    found: list[TradedPosition] = []
+    for trip in trips:
+        own = [
+            one for one in trades if trip.opened_ms <= one.executed_ms <= (trip.closed_ms or 2**62)
+        ]
+        position = _position(trip, own, orders, candles)
+        if position is not None:
+            found.append(position)
+    return found
+
+
+def _position(
+    trip: RoundTrip, trades: Sequence[Trade], orders: Mapping[str, OrderRecord], candles: Candles
+) -> TradedPosition | None:
+    sells = [one for one in trades if one.side == "sell"]
+    entry = orders.get(trip.entry_order_id)
+    entered = filled_candle(trades[0], orders, candles)
+    if entered is None:
+        return None
+    left = orders.get(sells[-1].client_order_id) if sells else None
+    is_open = trip.closed_ms is None
+    last = float(candles.close[-1])
+    base, quote = base_and_quote(trades[0].symbol)
+    with localcontext(prec=PRECISION):
+        flow = float(trip.quote_flow)
+        held = float(position_of(trades, base, quote).base) if is_open else 0.0
+        fees = sum((_fee(one, base, quote) for one in trades), Decimal(0))
+    exit_price = trip.exit_price
+    return TradedPosition(
+        symbol=trades[0].symbol,
+        session=trades[0].session,
+        signal_timestamp=None if entry is None else entry.signal_timestamp,
+        entry_timestamp=entered,
+        exit_timestamp=None if is_open else filled_candle(sells[-1], orders, candles),
+        entry_price=float(trip.entry_price),
+        exit_price=last if is_open or exit_price is None else float(exit_price),
+        amount=float(trip.bought),
+        fees=float(fees),
+        profit=flow + held * last,
+        exit_type="" if is_open else "market" if left is None else left.type,
+        entry_reason="" if entry is None else entry.reason,
+        exit_reason="" if left is None or is_open else left.reason,
+    )
+
+
+def filled_candle(trade: Trade, orders: Mapping[str, OrderRecord], candles: Candles) -> int | None:
+    """Return the candle that filled a trade, epoch seconds; None where it lies before all candles.
+
+    Orders of earlier versions do not have it: theirs is the candle that the trade was executed in.
+    """
+    order = orders.get(trade.client_order_id)
+    if order is not None and order.filled_timestamp is not None:
+        found = order.filled_timestamp
+    else:
+        place = int(np.searchsorted(candles.timestamp, trade.executed_ms // 1_000, side="right"))
+        found = int(candles.timestamp[place - 1]) if place else -1
+    return found if len(candles) and found >= int(candles.timestamp[0]) else None
+
+
+def symbol_profit(
+    trades: Sequence[Trade], orders: Mapping[str, OrderRecord], candles: Candles
+) -> FloatArray:
+    """Return what the trades of one symbol had earned at each close, quote currency; shape (n,)."""
+    quote, base = np.zeros(len(candles)), np.zeros(len(candles))
+    for trade in trades:
+        candle = filled_candle(trade, orders, candles)
+        place = 0 if candle is None else int(np.searchsorted(candles.timestamp, candle))
+        if place < len(candles):
+            flow = position_of([trade], *base_and_quote(trade.symbol))
+            quote[place] += float(flow.quote)
+            base[place] += float(flow.base)
+    return np.cumsum(quote) + np.cumsum(base) * candles.close
+
+
+def _fee(trade: Trade, base: str, quote: str) -> Decimal:
+    """Return a fee in quote currency; one in a third currency counts nothing."""
+    if trade.fee_currency == quote:
+        return trade.fee
+    return trade.fee * trade.price if trade.fee_currency == base else Decimal(0)

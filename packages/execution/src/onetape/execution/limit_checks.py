@@ -1,0 +1,159 @@
+"""The limits as verdicts on one order: a list for entries and a list for exits.
+
+A verdict is `ok` or why not, in words. What is not known never passes an entry. An exit is only
+held back by what would make it wrong: selling more than the position has, or what is being sold.
+"""
+
+from decimal import Decimal
+
+from msgspec import Struct
+
+from onetape.execution.risk import OK
+from onetape.execution.risk_limits import RiskLimits
+from onetape.execution.risk_state import RiskState
+
+
+class EntryTerms(Struct, frozen=True):
+    """What a buy would take, at this moment."""
+
+    cost: Decimal
+    """Quote currency, fees included."""
+    min_cost: Decimal
+    """The market takes no smaller order, and no smaller sell of what it leaves."""
+    stop_cost: Decimal | None
+    """What the protective stop would bring at its limit price; None: the position has no stop."""
+    free: Decimal
+    """Quote currency that is free, less all reservations, those of other processes included."""
+    position: Decimal
+    """Of the symbol at today's price, quote currency, open orders included."""
+    positions: int
+    """Open positions of the account, those being opened included, this symbol's not."""
+
+
+class MarketView(Struct, frozen=True):
+    """What is known of the market; None: not known."""
+
+    bid: Decimal | None
+    ask: Decimal | None
+    quote_age_seconds: float | None
+    data_age_seconds: float | None
+    clock_skew_seconds: float | None
+    """How far the exchange's time is from the trader's, either way."""
+
+
+class ExitTerms(Struct, frozen=True):
+    """What a sell would take, base currency."""
+
+    amount: Decimal
+    held: Decimal
+    """Of the position, fees in coin deducted."""
+    free: Decimal | None
+    """At the exchange, of all that the account has of the coin; None: not known."""
+    selling: Decimal
+    """Of this position by orders that are open or unknown, and may still sell."""
+
+
+def allowed_cost(limits: RiskLimits, terms: EntryTerms) -> Decimal:
+    """Return what an entry may cost: as wanted, or as much as the limits and the money leave."""
+    caps = [terms.cost, terms.free]
+    if limits.max_order is not None:
+        caps.append(limits.max_order)
+    if limits.max_position is not None:
+        caps.append(limits.max_position - terms.position)
+    return max(min(caps), Decimal(0))
+
+
+def entry_limit_verdicts(
+    limits: RiskLimits, state: RiskState | None, terms: EntryTerms, market: MarketView
+) -> dict[str, str]:
+    """Return each limit that a buy must keep, with its verdict.
+
+    Args:
+        limits: Of the account.
+        state: Losses of the account; None: its equity is not known.
+        terms: With the cost after `allowed_cost`.
+        market: What is known of it now.
+    """
+    return {
+        "losses": "the equity is not known" if state is None else state.reason or OK,
+        "order size": _size_verdict(limits, terms),
+        "positions": (
+            OK if terms.positions < limits.max_positions
+            else f"{terms.positions} positions are open, allowed {limits.max_positions}"
+        ),
+        "stop size": _stop_verdict(terms),
+        "spread": _spread_verdict(limits, market),
+        "data age": _age_verdict(
+            "market data", market.data_age_seconds, limits.max_data_age_seconds
+        ),
+        "clock": _clock_verdict(limits, market),
+    }  # fmt: skip
+
+
+def exit_limit_verdicts(terms: ExitTerms) -> dict[str, str]:
+    """Return what a sell must keep, with its verdict."""
+    left = terms.held - terms.selling
+    free = terms.free
+    return {
+        "amount": OK if terms.amount > 0 else "there is nothing to sell",
+        "position": OK if terms.amount <= left else f"only {_text(left)} of the position is left",
+        "balance": (
+            OK if free is None or terms.amount <= free else f"only {_text(free)} is free"
+        ),
+    }  # fmt: skip
+
+
+def sellable_amount(terms: ExitTerms) -> Decimal:
+    """Return what may be sold: the amount, or less where position or balance have less."""
+    caps = [terms.amount, terms.held - terms.selling]
+    if terms.free is not None:
+        caps.append(terms.free)
+    return max(min(caps), Decimal(0))
+
+
+def _size_verdict(limits: RiskLimits, terms: EntryTerms) -> str:
+    if terms.cost > allowed_cost(limits, terms):
+        return f"{_text(terms.cost)} is over what limits and free money leave"
+    if terms.cost <= 0 or terms.cost < terms.min_cost:
+        return f"{_text(terms.cost)} is under the market's minimum of {_text(terms.min_cost)}"
+    return OK
+
+
+def _stop_verdict(terms: EntryTerms) -> str:
+    if terms.stop_cost is None or terms.stop_cost >= terms.min_cost:
+        return OK
+    return (
+        f"its stop would sell for {_text(terms.stop_cost)}, under the market's minimum of "
+        f"{_text(terms.min_cost)}"
+    )
+
+
+def _spread_verdict(limits: RiskLimits, market: MarketView) -> str:
+    bid, ask = market.bid, market.ask
+    if bid is None or ask is None or not 0 < bid <= ask:
+        return "bid and ask are not known"
+    stale = _age_verdict("bid and ask", market.quote_age_seconds, limits.max_quote_age_seconds)
+    if stale != OK:
+        return stale
+    spread = (ask - bid) / ((ask + bid) / 2)
+    if spread <= Decimal(str(limits.max_spread)):
+        return OK
+    return f"spread {spread:.2%}, allowed {limits.max_spread:.2%}"
+
+
+def _age_verdict(what: str, age: float | None, allowed: float) -> str:
+    if age is None:
+        return f"the age of {what} is not known"
+    # An age under 0 is a clock that has jumped; NaN compares with nothing.
+    return OK if -1 <= age <= allowed else f"{what} {age:.0f} s old, allowed {allowed:g} s"
+
+
+def _clock_verdict(limits: RiskLimits, market: MarketView) -> str:
+    skew, allowed = market.clock_skew_seconds, limits.max_clock_skew_seconds
+    if skew is None:
+        return "the exchange's time is not known"
+    return OK if abs(skew) <= allowed else f"clock {skew:+.1f} s off, allowed {allowed:g} s"
+
+
+def _text(value: Decimal) -> str:
+    return f"{value.normalize():f}"

@@ -1,0 +1,52 @@
+"""What orders that may still be filled hold back, so that no money is counted twice.
+
+An order whose fate is unknown keeps its reservation until it is found or proven absent.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from msgspec import Struct
+
+from onetape.core.trading import Side
+from onetape.execution.orders import Stage
+
+
+class PendingOrder(Struct, frozen=True):
+    """An order of the account, by the ledger."""
+
+    base: str
+    """Currency that it buys or sells."""
+    quote: str
+    side: Side
+    stage: Stage
+    amount: Decimal
+    """Base currency, as ordered."""
+    filled: Decimal
+    """Base currency."""
+    price: Decimal
+    """What a buy was sized with, slippage and fee included, quote currency."""
+
+
+def reserved_amounts(orders: Iterable[PendingOrder]) -> dict[str, Decimal]:
+    """Return what pending orders may still take, by currency."""
+    reserved: dict[str, Decimal] = {}
+    for order in orders:
+        left = order.amount - order.filled
+        if order.stage == "done" or left <= 0:
+            continue
+        currency = order.quote if order.side == "buy" else order.base
+        amount = left * order.price if order.side == "buy" else left
+        reserved[currency] = reserved.get(currency, Decimal(0)) + amount
+    return reserved
+
+
+def unreserved(free: Decimal, reserved: Decimal) -> Decimal:
+    """Return what may be spent of a currency.
+
+    Args:
+        free: Balance at the exchange that no order there holds.
+        reserved: Of this currency, by `reserved_amounts`. An order that the exchange holds already
+            counts twice until it is filled: better no entry than one that is not paid.
+    """
+    return max(free - reserved, Decimal(0))

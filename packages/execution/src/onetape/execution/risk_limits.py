@@ -1,0 +1,132 @@
+"""Limits that hold for every order of a trader, and the settings that declare them."""
+
+from decimal import Decimal
+from typing import Annotated, ClassVar
+from zoneinfo import ZoneInfo
+
+from onetape.core.errors import UsageError
+from onetape.core.setting import DeclaredStruct, Setting
+
+#: A larger amount of money is a slip of the keyboard.
+_MOST_MONEY = 1_000_000_000_000_000
+
+
+class RiskLimits(DeclaredStruct, frozen=True, kw_only=True):
+    """What no entry may exceed. Exits pass every limit; an exit is a position that ends."""
+
+    section: ClassVar[str] = "risk"
+
+    max_order: Annotated[
+        Decimal | None,
+        Setting(
+            "Largest entry; a larger one is made smaller.",
+            flag="--max-order",
+            metavar="AMOUNT",
+            empty="no limit",
+            gt=0,
+            most=_MOST_MONEY,
+            unit="quote currency",
+        ),
+    ] = None
+    max_position: Annotated[
+        Decimal | None,
+        Setting(
+            "Largest position of a symbol at today's price; an entry is made smaller.",
+            empty="no limit",
+            gt=0,
+            most=_MOST_MONEY,
+            unit="quote currency",
+        ),
+    ] = None
+    max_positions: Annotated[
+        int,
+        Setting("Open positions of the account at a time.", ge=1, unit="positions"),
+    ] = 10
+    max_orders_per_minute: Annotated[
+        int,
+        Setting(
+            "Orders of the account in a minute; more stop all entries until a person clears it.",
+            ge=1,
+            unit="orders",
+        ),
+    ] = 30
+    max_daily_loss: Annotated[
+        float,
+        Setting(
+            "Loss of a day, open losses counted, as a part of the equity at its start; a larger "
+            "one stops all entries until a person clears it.",
+            gt=0,
+            le=1,
+            hint="0.05 is 5 %",
+            unit="part",
+        ),
+    ] = 0.05
+    time_zone: Annotated[
+        str,
+        Setting("Time zone in which a day begins, such as Europe/Berlin.", unit="name"),
+    ] = "UTC"
+    max_drawdown: Annotated[
+        float,
+        Setting(
+            "Loss from the highest equity, open losses counted; a larger one stops all entries "
+            "until a person clears it.",
+            gt=0,
+            le=1,
+            hint="0.25 is 25 %",
+            unit="part",
+        ),
+    ] = 0.25
+    max_data_age_seconds: Annotated[
+        float,
+        Setting("No entry on market data older than this.", gt=0, unit="seconds"),
+    ] = 60.0
+    max_quote_age_seconds: Annotated[
+        float,
+        Setting("No entry on a bid and ask older than this.", gt=0, unit="seconds"),
+    ] = 5.0
+    max_spread: Annotated[
+        float,
+        Setting(
+            "No entry while bid and ask are further apart than this part of the price.",
+            gt=0,
+            lt=1,
+            hint="0.005 is 0.5 %",
+            unit="part",
+        ),
+    ] = 0.005
+    max_clock_skew_seconds: Annotated[
+        float,
+        Setting(
+            "No entry while the clock is further from the exchange's than this.",
+            gt=0,
+            unit="seconds",
+        ),
+    ] = 2.0
+
+    def __post_init__(self) -> None:
+        """Refuse a value outside its bounds, and a time zone that is not known.
+
+        Raises:
+            UsageError: the text names the setting and what was found.
+        """
+        super().__post_init__()
+        time_zone_of(self.time_zone)
+
+
+def time_zone_of(name: str) -> ZoneInfo:
+    """Return a time zone.
+
+    Raises:
+        UsageError: it is not known on this computer.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, LookupError) as error:
+        raise UsageError(
+            f"time_zone {name!r} is not known; write a name such as UTC or Europe/Berlin",
+            setting="risk.time_zone",
+        ) from error
+
+
+#: With every limit at its default.
+DEFAULT_LIMITS = RiskLimits()

@@ -1,0 +1,113 @@
+"""The losses of an account against its limits, as a fold: a breach stays until a person clears it.
+
+Equity is that of the trader's own ledger: what the account was opened with, and the profit of its
+trades, open ones at today's price. Deposits and other coins of the exchange account are no part of
+it, so that moving money is neither a loss nor a gain.
+"""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from onetape.execution.risk_limits import RiskLimits, time_zone_of
+
+#: Limits whose breach stays.
+LimitName = Literal["daily loss", "drawdown", "orders per minute"]
+
+
+class Breach(Struct, frozen=True):
+    """A limit that was passed; entries wait until a person clears it."""
+
+    limit: LimitName
+    at_ms: int
+    """Epoch milliseconds."""
+    reason: str
+
+
+class RiskState(Struct, frozen=True):
+    """What the limits of an account are measured from."""
+
+    day: str
+    """Day in the time zone of the limits, such as 2024-03-01."""
+    day_equity: Decimal
+    """Equity at the start of the day, or when a breach of that day was cleared."""
+    peak_equity: Decimal
+    """Highest equity since the start, or since a breach was cleared."""
+    equity: Decimal
+    """At the last look."""
+    breaches: tuple[Breach, ...] = ()
+    """At most one of each limit, oldest first."""
+
+    @property
+    def reason(self) -> str | None:
+        """Return why entries wait, in one line; None: they do not."""
+        return "; ".join(one.reason for one in self.breaches) or None
+
+
+def start_risk(limits: RiskLimits, equity: Decimal, now_ms: int) -> RiskState:
+    """Return the state of an account whose equity was never looked at before."""
+    return RiskState(day_of(limits, now_ms), equity, equity, equity)
+
+
+def advance_risk(
+    limits: RiskLimits, state: RiskState, equity: Decimal, now_ms: int, *, orders: int = 0
+) -> RiskState:
+    """Return the state after a look at the equity.
+
+    Args:
+        limits: Of the account.
+        state: Before.
+        equity: Quote currency, open positions at today's price.
+        now_ms: Epoch milliseconds.
+        orders: Sent by the account in the last minute.
+    """
+    day = day_of(limits, now_ms)
+    # A clock that was set back must not begin an earlier day again: its losses would be forgotten.
+    if day > state.day:
+        state = replace(state, day=day, day_equity=equity)
+    state = replace(state, peak_equity=max(state.peak_equity, equity), equity=equity)
+    found = (
+        _loss_breach("daily loss", limits.max_daily_loss, state.day_equity, equity, now_ms),
+        _loss_breach("drawdown", limits.max_drawdown, state.peak_equity, equity, now_ms),
+        _rate_breach(limits, orders, now_ms),
+    )
+    known = {one.limit for one in state.breaches}
+    fresh = tuple(one for one in found if one is not None and one.limit not in known)
+    return replace(state, breaches=state.breaches + fresh)
+
+
+def clear_breaches(limits: RiskLimits, state: RiskState, now_ms: int) -> RiskState:
+    """Return the state after a person has cleared the breaches: losses count from here on."""
+    if not state.breaches:
+        return state
+    day = max(state.day, day_of(limits, now_ms))
+    return RiskState(day, state.equity, state.equity, state.equity)
+
+
+def day_of(limits: RiskLimits, now_ms: int) -> str:
+    """Return the day of a moment in the time zone of the limits."""
+    moment = datetime.fromtimestamp(now_ms / 1_000, UTC)
+    return moment.astimezone(time_zone_of(limits.time_zone)).date().isoformat()
+
+
+def _loss_breach(
+    limit: LimitName, allowed: float, base: Decimal, equity: Decimal, now_ms: int
+) -> Breach | None:
+    loss = base - equity
+    if base > 0 and loss < base * Decimal(str(allowed)):
+        return None
+    if base <= 0 and loss <= 0:
+        return None
+    part = f"{loss / base:.2%}" if base > 0 else "all"
+    return Breach(limit, now_ms, f"{limit} {part}, allowed under {allowed:.2%}")
+
+
+def _rate_breach(limits: RiskLimits, orders: int, now_ms: int) -> Breach | None:
+    allowed = limits.max_orders_per_minute
+    if orders <= allowed:
+        return None
+    reason = f"{orders} orders in a minute, allowed {allowed}"
+    return Breach("orders per minute", now_ms, reason)

@@ -1,0 +1,77 @@
+"""The section of a page that compares what was traded with a backtest of the same candles."""
+
+from html import escape
+
+from onetape.core.words import counted
+from onetape.report.columns import digits_of
+from onetape.report.data import Comparison, Difference, ReportData
+
+
+def comparison_section(data: ReportData) -> str:
+    """Return the section; nothing for a page without a comparison."""
+    found = data.comparison
+    if found is None:
+        return ""
+    money = digits_of(data, data).money_text
+    quote = escape(data.title.quote)
+    total = _money(found.total, money(found.total, signed=True))
+    count = counted(len(found.differences), "cause")
+    return "\n".join(
+        [
+            '<section aria-labelledby="comparison-title">',
+            '<div class="bar">',
+            '<h2 id="comparison-title">Trading and backtest</h2>',
+            '<p class="hint"><span>The backtest ran over the same candles. '
+            f"Trading made {total} {quote} against it, by {count}.</span></p>",
+            "</div>",
+            '<div class="columns">',
+            _figures(found),
+            "</div>",
+            _differences(data, found, quote),
+            "</section>",
+        ]
+    )
+
+
+def _figures(found: Comparison) -> str:
+    rows = "\n".join(
+        f'<tr><th scope="row" class="text">{escape(label)}</th>'
+        f"<td>{escape(traded)}</td><td>{escape(tested)}</td></tr>"
+        for label, traded, tested in found.rows
+    )
+    return (
+        '<table id="comparison"><thead><tr><th scope="col" class="text">Figure</th>'
+        '<th scope="col">Traded</th><th scope="col">Backtest</th></tr></thead>\n'
+        f"<tbody>{rows}</tbody></table>"
+    )
+
+
+def _differences(data: ReportData, found: Comparison, quote: str) -> str:
+    if not found.differences:
+        return '<p class="hint">Every trade is the same.</p>'
+    symbol = '<th scope="col">Symbol</th>' if data.others else ""
+    head = (
+        f'<th scope="col" class="text">Position (UTC)</th>{symbol}'
+        f'<th scope="col">{quote}</th><th scope="col" class="text">Cause</th>'
+    )
+    rows = "\n".join(_row(one, data) for one in found.differences)
+    return (
+        '<h3>Differences</h3>\n<div class="scroll tall" tabindex="0" role="region" '
+        'aria-label="Differences between trading and backtest">\n'
+        f'<table id="differences"><thead><tr>{head}</tr></thead>\n'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _row(one: Difference, data: ReportData) -> str:
+    text = digits_of(data, data).money_text(one.money, signed=True)
+    symbol = f"<td>{escape(one.symbol)}</td>" if data.others else ""
+    return (
+        f'<tr><td class="text">{escape(one.what)}</td>{symbol}<td>{_money(one.money, text)}</td>'
+        f'<td class="text">{escape(one.cause)}</td></tr>'
+    )
+
+
+def _money(value: float, text: str) -> str:
+    name = "gain" if value > 0 else "loss" if value < 0 else ""
+    return f'<span class="figure {name}">{escape(text)}</span>' if name else escape(text)

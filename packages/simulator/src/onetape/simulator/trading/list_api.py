@@ -1,0 +1,177 @@
+"""Order lists (OCO) and cancelReplace, the same over REST and over the WebSocket API."""
+
+from collections.abc import Callable
+from typing import Final
+
+from onetape.core.clock import Clock
+from onetape.simulator.market.symbols import SpotSymbol
+from onetape.simulator.server import refusals
+from onetape.simulator.server.refusals import Refusal
+from onetape.simulator.server.wire import JsonObject
+from onetape.simulator.trading import order_refusals, replies
+from onetape.simulator.trading.exchange import Exchange
+from onetape.simulator.trading.list_params import Legs, read_oco, read_old_oco
+from onetape.simulator.trading.orders import Order, OrderList
+from onetape.simulator.trading.params import (
+    Params,
+    check_known,
+    read_client_id,
+    read_integer,
+    read_order,
+    read_range,
+    require,
+)
+
+_REPLACE: Final = (
+    "cancelReplaceMode", "cancelNewClientOrderId", "cancelOrigClientOrderId", "cancelOrderId",
+    "cancelRestrictions", "orderRateLimitExceededMode",
+)  # fmt: skip
+_RESTRICTIONS: Final = {"ONLY_NEW": "NEW", "ONLY_PARTIALLY_FILLED": "PARTIALLY_FILLED"}
+
+
+class ListApi:
+    """Operations by their name in the WebSocket API; each may raise a Refusal."""
+
+    def __init__(
+        self, exchange: Exchange, clock: Clock, symbol_of: Callable[[Params], SpotSymbol]
+    ) -> None:
+        """Answer for this account; `symbol_of` returns the market that a request names."""
+        self._exchange = exchange
+        self._clock = clock
+        self._symbol_of = symbol_of
+        self.operations: dict[str, Callable[[Params], object]] = {
+            "orderList.place.oco": lambda params: self._place(params, read_oco),
+            "orderList.place": lambda params: self._place(params, read_old_oco),
+            "orderList.status": self._status,
+            "orderList.cancel": self._cancel,
+            "openOrderLists.status": self._open,
+            "allOrderLists": self._all,
+            "order.cancelReplace": self._cancel_replace,
+        }
+
+    def _place(self, params: Params, read: Callable[[Params, SpotSymbol], Legs]) -> JsonObject:
+        legs = read(params, self._symbol_of(params))
+        kind = response_kind(params, "RESULT")
+        name = read_client_id(params, "listClientOrderId") or ""
+        now_ms = self._clock.now_ms()
+        placed = self._exchange.place_list(legs, name, now_ms)
+        reports = [replies.new_order(order, kind, (), now_ms) for order in placed.orders]
+        return replies.list_reply(placed, reports)
+
+    def _status(self, params: Params) -> JsonObject:
+        check_known(params, ("orderListId", "origClientOrderId"))
+        found = self._named(params, "origClientOrderId")
+        if found is None:
+            raise order_refusals.no_such_order()
+        return replies.list_reply(found)
+
+    def _cancel(self, params: Params) -> JsonObject:
+        check_known(params, ("symbol", "orderListId", "listClientOrderId", "newClientOrderId"))
+        symbol = self._symbol_of(params)
+        found = self._named(params, "listClientOrderId")
+        if found is None or not found.is_open or found.orders[0].symbol != symbol:
+            raise order_refusals.unknown_order()
+        wanted = read_client_id(params, "newClientOrderId") or ""
+        return self.canceled(found, wanted)
+
+    def canceled(self, order_list: OrderList, cancel_id: str = "") -> JsonObject:
+        """Cancel an open order list and return the reply."""
+        first = next(order for order in order_list.orders if order.is_open)
+        name = self._exchange.cancel(first, self._clock.now_ms(), cancel_id)
+        reports = [replies.canceled_order(order, name) for order in order_list.orders]
+        return replies.list_reply(order_list, reports)
+
+    def _open(self, params: Params) -> list[JsonObject]:
+        check_known(params, ())
+        return [replies.list_reply(one) for one in self._exchange.lists.values() if one.is_open]
+
+    def _all(self, params: Params) -> list[JsonObject]:
+        check_known(params, ("fromId", "startTime", "endTime", "limit"))
+        start, end, limit = read_range(params)
+        from_id = read_integer(params, "fromId")
+        found = [
+            one
+            for one in self._exchange.lists.values()
+            if start <= one.time_ms <= end and (from_id is None or one.id >= from_id)
+        ]
+        oldest_first = from_id is not None or bool(params.get("startTime"))
+        found = found[:limit] if oldest_first else found[-limit:]
+        return [replies.list_reply(one) for one in found]
+
+    def _named(self, params: Params, client_id: str) -> OrderList | None:
+        number, name = read_integer(params, "orderListId"), read_client_id(params, client_id)
+        if number is None and name is None:
+            raise order_refusals.both_missing(client_id, "orderListId")
+        if number is not None:
+            found = self._exchange.lists.get(number)
+            return found if found is None or name in (None, found.client_id) else None
+        named = (one for one in self._exchange.lists.values() if one.client_id == name)
+        return max(named, key=lambda one: one.id, default=None)
+
+    def _cancel_replace(self, params: Params) -> JsonObject:
+        """Cancel an order, then place another; filters come first, the matching engine after."""
+        symbol, exchange = self._symbol_of(params), self._exchange
+        mode = require(params, "cancelReplaceMode")
+        if mode not in ("STOP_ON_FAILURE", "ALLOW_FAILURE"):
+            raise refusals.not_valid("cancelReplaceMode")
+        request = read_order(params, symbol, _REPLACE)
+        kind = response_kind(params, default_kind(request.type))
+        now_ms = self._clock.now_ms()
+        canceling = self._order_to_replace(params, symbol)
+        exchange.check_filters(request, now_ms)
+        data: JsonObject = {"cancelResult": "SUCCESS", "newOrderResult": "NOT_ATTEMPTED"}
+        data |= {"cancelResponse": None, "newOrderResponse": None}
+        try:
+            data["cancelResponse"] = self._cancel_first(params, canceling, now_ms)
+        except Refusal as refusal:
+            data |= {"cancelResult": "FAILURE", "cancelResponse": refusal.body()}
+        if data["cancelResult"] == "SUCCESS" or mode == "ALLOW_FAILURE":
+            first = len(exchange.fills)
+            try:
+                order = exchange.place(request, now_ms)
+            except Refusal as refusal:
+                data |= {"newOrderResult": "FAILURE", "newOrderResponse": refusal.body()}
+            else:
+                reply = replies.new_order(order, kind, exchange.fills[first:], now_ms)
+                data |= {"newOrderResult": "SUCCESS", "newOrderResponse": reply}
+        done = (data["cancelResult"], data["newOrderResult"]).count("SUCCESS")
+        if done < 2:
+            raise order_refusals.replace_failed(data, partially=done == 1)
+        return data
+
+    def _order_to_replace(self, params: Params, symbol: SpotSymbol) -> Order | None:
+        number = read_integer(params, "cancelOrderId")
+        name = read_client_id(params, "cancelOrigClientOrderId")
+        if number is None and name is None:
+            raise order_refusals.both_missing("cancelOrigClientOrderId", "cancelOrderId")
+        found = self._exchange.find(symbol, number, name)
+        return found if found is None or name in (None, found.client_id) else None
+
+    def _cancel_first(self, params: Params, order: Order | None, now_ms: int) -> JsonObject:
+        wanted = params.get("cancelRestrictions")
+        if wanted is not None and wanted not in _RESTRICTIONS:
+            raise order_refusals.bad_restrictions()
+        if order is None or not order.is_open:
+            raise order_refusals.unknown_order()
+        if wanted is not None and order.status != _RESTRICTIONS[wanted]:
+            raise order_refusals.cancel_restricted()
+        cancel_id = read_client_id(params, "cancelNewClientOrderId") or ""
+        cancel_id = self._exchange.cancel(order, now_ms, cancel_id)
+        return replies.canceled_order(order, cancel_id)
+
+
+def response_kind(params: Params, default: str) -> str:
+    """Return how much of a new order its reply tells: ACK, RESULT or FULL.
+
+    Raises:
+        Refusal: it is something else.
+    """
+    kind = params.get("newOrderRespType") or default
+    if kind not in ("ACK", "RESULT", "FULL"):
+        raise Refusal(-1138, "Invalid newOrderRespType.")
+    return kind
+
+
+def default_kind(order_type: str) -> str:
+    """Return the kind of reply that an order gets where it asks for none."""
+    return "FULL" if order_type in ("MARKET", "LIMIT") else "ACK"

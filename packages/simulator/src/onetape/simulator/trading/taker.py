@@ -1,0 +1,95 @@
+"""What a taker finds: the offers that the market's last trade left, and how many an order takes."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+from onetape.simulator.market.symbols import SpotSymbol
+from onetape.simulator.trading import order_refusals
+from onetape.simulator.trading.accounts import Account
+from onetape.simulator.trading.money import ZERO, scaled
+from onetape.simulator.trading.orders import Order, OrderRequest, booked_value
+from onetape.simulator.trading.trade_feed import Side, Tick, TradeFeed
+
+Level = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Liquidity:
+    """A thin book: few offers on each side, in a running and in a stepped market alike."""
+
+    levels: int
+    """Number of offers on a side."""
+    amount: Decimal
+    """Amount of each offer, in base currency."""
+    ticks: int
+    """Distance between two offers, in price steps; the first is at the last trade's price."""
+
+
+#: The thin book of a market; None where its book is as usual.
+LiquidityOf = Callable[[SpotSymbol], Liquidity | None]
+
+
+class Taker:
+    """Plans what orders take of the book, within their limits and what the account can pay."""
+
+    def __init__(self, feed: TradeFeed, account: Account, liquidity: LiquidityOf) -> None:
+        """Read offers from the feed, unless `liquidity` thins them out."""
+        self._feed = feed
+        self._account = account
+        self._liquidity = liquidity
+
+    def offers(self, symbol: SpotSymbol, tick: Tick, side: Side) -> Iterator[Level]:
+        """Yield price (ticks) and amount (steps) of each offer after a trade, best first."""
+        thin = self._liquidity(symbol)
+        if thin is None:
+            yield from self._feed.offers(symbol, tick, side)
+            return
+        amount = max(int(thin.amount.scaleb(symbol.amount_digits)), 1)
+        step = thin.ticks if side == "BUY" else -thin.ticks
+        for level in range(thin.levels):
+            price = tick.price + level * step
+            if price < 1:
+                return
+            yield price, amount
+
+    def market_plan(self, request: OrderRequest, last: Tick) -> tuple[list[Level], Decimal]:
+        """Return what a market order takes (price, steps), and what it spends of its asset."""
+        symbol, side = request.symbol, request.side
+        levels: list[Level] = []
+        value = ZERO
+        wanted = request.quantity
+        for price, offered in self.offers(symbol, last, side):
+            amount = min(offered, wanted)
+            if request.quote_quantity:
+                step_value = scaled(price, symbol.price_digits + symbol.amount_digits)
+                amount = min(offered, int((request.quote_quantity - value) // step_value))
+            if not amount:
+                break
+            levels.append((price, amount))
+            value += booked_value(symbol, price, amount)
+            wanted -= amount
+        if not levels:
+            raise order_refusals.filter_failure("LOT_SIZE")
+        if side == "BUY":
+            return levels, value
+        sold = request.quantity or sum(amount for _, amount in levels)
+        return levels, scaled(sold, symbol.amount_digits)
+
+    def within_limit(self, order: Order, tick: Tick) -> Iterator[Level]:
+        """Yield the offers that an order takes after a trade, as far as the account can pay."""
+        limit, symbol, left = order.request.price, order.symbol, order.remaining
+        purse = self._account.free(order.spends) + order.locked
+        for price, offered in self.offers(symbol, tick, order.side):
+            beyond = price > limit if order.side == "BUY" else price < limit
+            if not left or (limit and beyond):
+                return
+            amount = min(offered, left)
+            if order.side == "BUY":
+                step_value = scaled(price, symbol.price_digits + symbol.amount_digits)
+                amount = min(amount, int(purse // step_value))
+                purse -= booked_value(symbol, price, amount)
+            if not amount:
+                return
+            left -= amount
+            yield price, amount
