@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from msgspec.structs import replace
 
+from onetape.cli.events import log_event
 from onetape.core.candles import Candle
 from onetape.core.clock import utc_text
 from onetape.core.digits import number_text
@@ -467,7 +468,24 @@ class Executor:
         if trades:
             self._trades = sorted([*self._trades, *trades], key=lambda trade: trade.executed_ms)
             self._position = self._position_now()
+            self._log_trades(trades)
         return None if is_settled else TrackedOrder(order, state, current.events + len(events))
+
+    def _log_trades(self, trades: list[Trade]) -> None:
+        """Log each trade as an event; what is printed of it is another one."""
+        for one in trades:
+            log_event(
+                "trade",
+                self._trade_words(one),
+                side=one.side,
+                amount=str(one.amount),
+                price=str(one.price),
+                fee=str(one.fee),
+                fee_currency=one.fee_currency,
+                order_id=one.client_order_id,
+                trade_id=one.exchange_trade_id,
+                executed_ms=one.executed_ms,
+            )
 
     def _candle_of(self, trades: list[Trade]) -> int | None:
         """Return the candle in which the first of some trades was executed, epoch seconds."""

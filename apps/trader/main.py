@@ -56,6 +56,7 @@ def trade(
         refuse_flags_before(context, "trader")
         return
     from onetape.cli.loading import load_settings, settings_file
+    from trader.monitoring.run import monitored
     from trader.run import check_settings, run_trader
 
     if live and dry_run:
@@ -71,7 +72,8 @@ def trade(
         )
     with loaded.places.naming_places():
         check_settings(loaded.settings)
-        run_trader(loaded.settings)
+        with monitored(loaded.settings.monitoring):
+            run_trader(loaded.settings)
 
 
 app.command("status")(show_status)

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
+from onetape.cli.events import Level, event_context, log_event
 from onetape.cli.output import prefixed, print_line
 from onetape.cli.stop import StopRequest, ended
 from onetape.core.errors import ConfigurationError, OnetapeError, SafetyRefusal, StoreError
@@ -38,6 +39,7 @@ from trader.job import Job
 from trader.lease import Lease
 from trader.live.executors import drive_orders, make_executor, settle_orders
 from trader.market_status import MarketStatus
+from trader.monitoring.heartbeat import beat
 from trader.outage import OutageNotice
 from trader.rest_price import RestPrice
 from trader.same_market import check_same_market
@@ -177,7 +179,14 @@ class _Trading:
 
     async def run(self, stop: StopRequest) -> None:
         """Trade until the stop, then store and print how it ended."""
-        with prefixed(self._job.prefix):
+        session = self._job.session
+        with (
+            prefixed(self._job.prefix),
+            event_context(account=session.account, symbol=session.symbol),
+        ):
+            log_event(
+                "session", f"session started with {session.strategy}", session=session.session
+            )
             await self._run(stop)
 
     async def _run(self, stop: StopRequest) -> None:
@@ -196,6 +205,8 @@ class _Trading:
         finally:
             await self._settle()
             self._end(reason)
+            level: Level = "INFO" if stop.name else "ERROR"
+            log_event("session", f"session ended: {reason}", level=level, reason=reason)
             if self._broker is not None:
                 print_line(closing_line(job, self._broker, stop.name or "an error"))
             self._journal.close()
@@ -322,6 +333,7 @@ class _Trading:
 
     async def _renew(self) -> None:
         self._lease.renew()
+        beat(self._job.session.account, self._job.key.symbol, self._states.state)
         self._states.remind()
         await asyncio.sleep(LOOP_SECONDS)
 
@@ -413,8 +425,20 @@ def _say(diary: Diary, verdict: Verdict) -> None:
     if verdict.is_missed and verdict.decision.action == "HOLD":
         # There may be thousands of them.
         return
-    for line in diary.lines(verdict):
-        print_line(line)
+    *notes, line = diary.lines(verdict)
+    for text in notes:
+        print_line(text)
+    decision = verdict.decision
+    print_line(
+        line,
+        event="candle",
+        candle=decision.timestamp,
+        close=verdict.close,
+        signal=decision.signal,
+        action=decision.action,
+        blocked=verdict.blocked,
+        indicators=dict(decision.indicators),
+    )
 
 
 def _print_fill(

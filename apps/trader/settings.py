@@ -17,6 +17,7 @@ from onetape.cli.common_settings import (
 from onetape.core.defaults import DEFAULT_EXCHANGE, DEFAULT_SYMBOL, DEFAULT_TIMEFRAME
 from onetape.core.setting import DeclaredStruct, Setting
 from onetape.engine.account_config import MAX_OPEN_TRADES, MOST_MONEY, AccountConfig
+from trader.monitoring.settings import MonitoringSettings
 
 _ONCE: Final = "and a trader trades on one exchange and timeframe; start one trader for each"
 
@@ -108,5 +109,7 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
         Setting("Memory that the strategy may use (address space of its process), MB.", ge=512),
     ] = 4_096
     ticker_days: Annotated[float, Setting("How long tickers are kept.", ge=0)] = 7.0
+    monitoring: MonitoringSettings = MonitoringSettings()
+    """JSON log, alerts and heartbeat."""
     db: Annotated[Path | None, DATABASE] = None
     simulator_url: Annotated[str | None, SIMULATOR_URL] = None

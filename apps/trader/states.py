@@ -11,6 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from onetape.cli.events import Level
 from onetape.cli.output import print_line
 from onetape.core.errors import ConfigurationError, StoreError
 from onetape.core.words import duration_text
@@ -102,7 +103,7 @@ class TraderStates:
         if not self._problems:
             self._since = self._reminded = time.monotonic()
         self._problems[source] = problem
-        print_line(f"{self.state}: {problem.line}")
+        self._print(f"{self.state}: {problem.line}", problem)
         self._add(f"{problem.reason}; {problem.measure}", problem.remedy)
 
     def solve(self, source: str) -> None:
@@ -115,11 +116,11 @@ class TraderStates:
             return
         if self._problems:
             left = next(reversed(self._problems.values()))
-            print_line(f"still {self.state}: {left.line} (over: {solved.reason})")
+            self._print(f"still {self.state}: {left.line} (over: {solved.reason})", left)
             self._add(f"{left.reason}; {left.measure} (over: {solved.reason})", left.remedy)
             return
         lasted = duration_text(time.monotonic() - self._since)
-        print_line(f"trading again after {lasted}; over: {solved.reason}")
+        self._print(f"trading again after {lasted}; over: {solved.reason}")
         self._add(f"over after {lasted}: {solved.reason}", "")
 
     def remind(self) -> None:
@@ -128,9 +129,20 @@ class TraderStates:
         if self._problems and now - self._reminded >= REMIND_SECONDS:
             self._reminded = now
             newest = next(reversed(self._problems.values()))
-            print_line(
-                f"still {self.state} after {duration_text(now - self._since)}: {newest.line}"
-            )
+            lasted = duration_text(now - self._since)
+            self._print(f"still {self.state} after {lasted}: {newest.line}", newest)
+
+    def _print(self, line: str, problem: Problem | None = None) -> None:
+        """Print a change of the state, or a reminder, as an event."""
+        level: Level = "WARNING" if self.state == "degraded" else "ERROR"
+        print_line(
+            line,
+            event="state",
+            level="INFO" if self.state == "trading" else level,
+            state=self.state,
+            reason="" if problem is None else problem.reason,
+            remedy="" if problem is None else problem.remedy,
+        )
 
     def _add(self, reason: str, remedy: str) -> None:
         self._unwritten.append(StateChange(self._now_ms(), self.state, reason, remedy))

@@ -116,6 +116,11 @@ def test_every_flag_of_a_setting_is_one_of_the_program(name: str) -> None:
         "symbols",
         "strategy_timeout_seconds",
         "strategy_memory_mb",
+        "monitoring.alert_command",
+        "monitoring.alert_timeout_seconds",
+        "monitoring.heartbeat_file",
+        "monitoring.heartbeat_url",
+        "monitoring.heartbeat_seconds",
     }
     assert without <= {"account.volatility_bars", *guards}
 

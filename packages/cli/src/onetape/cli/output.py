@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from onetape.cli.events import Level, log_event
 from onetape.cli.stdout import stdout
 from onetape.core.printable import columns_wide, printable, printable_json
 
@@ -26,8 +27,18 @@ def prefixed(prefix: str) -> Generator[None]:
         _prefix.reset(token)
 
 
-def print_line(text: str = "") -> None:
-    """Print lines on stdout at once, also into a pipe; no character controls the terminal."""
+def print_line(
+    text: str = "", *, event: str = "line", level: Level = "INFO", **fields: Any
+) -> None:
+    """Print lines on stdout at once, also into a pipe; no character controls the terminal.
+
+    Args:
+        text: What to print.
+        event: Kind of the event that the lines are for handlers of events.
+        level: Of that event.
+        **fields: Of that event.
+    """
+    log_event(event, text, level=level, **fields)
     out = stdout()
     safe = printable(f"{_prefix.get()}{text}", keep=_LAYOUT)
     # A terminal or pipe that is not UTF-8 shows what it has no character for as an escape.

@@ -1,0 +1,174 @@
+"""Alerts: a command of the user's is run at each change of state, trade and end of a session.
+
+Each one is a process of its own, in a session of its own, with a deadline. The threads that wait
+for them have nothing to do with trading: a notifier that hangs delays nothing.
+"""
+
+import contextlib
+import os
+import queue
+import shlex
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Generator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from onetape.cli.events import Event, handling_events
+from onetape.cli.output import print_line
+from onetape.core.errors import ConfigurationError
+from trader.monitoring.settings import MonitoringSettings
+
+#: Kinds of events that are alerts.
+KINDS: Final = ("state", "trade", "session")
+#: Alert commands that run side by side.
+WORKERS: Final = 4
+#: Alerts that wait; the oldest one is dropped for a new one.
+MOST_WAITING: Final = 100
+#: At the end of the program its last alerts have so long.
+END_SECONDS: Final = 1.0
+#: Fields that are variables of the command too.
+_VARIABLES: Final = ("account", "symbol", "state", "reason", "remedy", "side", "amount", "price")
+
+
+def check_alerts(settings: MonitoringSettings) -> None:
+    """Refuse a command that cannot be run.
+
+    Raises:
+        ConfigurationError: it cannot be read as a command, or its program is not found.
+    """
+    if settings.alert_command is None:
+        return
+    try:
+        words = shlex.split(settings.alert_command)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"alert_command {settings.alert_command!r} cannot be read: {error}"
+        ) from error
+    if not words or shutil.which(words[0]) is None:
+        raise ConfigurationError(
+            f"alert_command: the program {words[0] if words else ''!r} is not found; give its "
+            "path, and make it executable"
+        )
+
+
+@contextlib.contextmanager
+def sending_alerts(settings: MonitoringSettings) -> Generator[None]:
+    """Run the alert command at each alert while the block runs."""
+    if settings.alert_command is None:
+        yield
+        return
+    sender = _Sender(shlex.split(settings.alert_command), settings.alert_timeout_seconds)
+    with handling_events(sender.take):
+        try:
+            yield
+        finally:
+            sender.end()
+
+
+class _Sender:
+    """Runs alert commands in threads that wait for them."""
+
+    def __init__(self, command: list[str], timeout_seconds: float) -> None:
+        self._command = command
+        self._timeout_seconds = timeout_seconds
+        self._waiting: queue.Queue[Event] = queue.Queue(MOST_WAITING)
+        self._dropped = 0
+        self._failure = ""
+        self._lock = threading.Lock()
+        for number in range(WORKERS):
+            threading.Thread(target=self._work, name=f"alert-{number}", daemon=True).start()
+
+    def take(self, event: Event) -> None:
+        """Queue an event, if it is an alert; returns at once."""
+        if event.event not in KINDS:
+            return
+        while not self._put(event):
+            with contextlib.suppress(queue.Empty):
+                # An alert says how things are now: the oldest one makes room.
+                self._waiting.get_nowait()
+                self._waiting.task_done()
+                self._dropped += 1
+
+    def _put(self, event: Event) -> bool:
+        try:
+            self._waiting.put_nowait(event)
+        except queue.Full:
+            return False
+        return True
+
+    def end(self) -> None:
+        """Wait a moment for the last alerts; what still runs goes on without the trader."""
+        done = threading.Thread(target=self._waiting.join, daemon=True)
+        done.start()
+        done.join(END_SECONDS)
+
+    def _work(self) -> None:
+        while True:
+            event = self._waiting.get()
+            try:
+                self._report(self._run(event))
+            finally:
+                self._waiting.task_done()
+
+    def _run(self, event: Event) -> str:
+        """Run the command for one event; return what went wrong, empty where nothing did."""
+        dropped, self._dropped = self._dropped, 0
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the user's own command
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env={**os.environ, **_variables(event)},
+                start_new_session=True,
+            )
+        except OSError as error:
+            return str(error.strerror or error)
+        document = msgspec.json.encode({**as_document(event), "dropped": dropped}, enc_hook=str)
+        try:
+            _, said = process.communicate(document, timeout=self._timeout_seconds)
+        except subprocess.TimeoutExpired:
+            # With all that it has started.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            for pipe in (process.stdin, process.stderr):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):
+                        pipe.close()
+            return f"it did not end within {self._timeout_seconds:.0f} s and was killed"
+        if process.returncode == 0:
+            return ""
+        lines = said.decode("utf-8", "replace").strip().splitlines()
+        return f"exit code {process.returncode}" + (f": {lines[-1][:200]}" if lines else "")
+
+    def _report(self, failure: str) -> None:
+        """Print a failure once for each kind in a row."""
+        with self._lock:
+            is_new, self._failure = failure != self._failure, failure
+        if is_new and failure:
+            print_line(f"alert_command failed: {failure}", level="WARNING")
+
+
+def as_document(event: Event) -> dict[str, Any]:
+    """Return an event as a JSON document, for alerts and the JSON log."""
+    moment = datetime.fromtimestamp(event.at_ms / 1_000, tz=UTC)
+    return {
+        "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "level": event.level,
+        "event": event.event,
+        "text": event.text,
+        **event.fields,
+    }
+
+
+def _variables(event: Event) -> dict[str, str]:
+    """Return an event as variables of the environment; no character ends one early."""
+    values = {"level": event.level, "event": event.event, "text": event.text}
+    values |= {name: str(event.fields[name]) for name in _VARIABLES if name in event.fields}
+    return {f"ONETAPE_{name.upper()}": text.replace("\0", "") for name, text in values.items()}

@@ -1,0 +1,90 @@
+"""The JSON log: a document for each event, in a file that is rotated.
+
+A thread of its own writes, so that a slow disk delays nothing; what cannot be written is dropped,
+and the first failure is printed.
+"""
+
+import contextlib
+import logging
+import queue
+from collections.abc import Generator
+from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from onetape.cli.events import Event, handling_events
+from onetape.cli.output import note
+from onetape.core.errors import ConfigurationError
+from trader.monitoring.alerts import as_document
+from trader.monitoring.settings import MonitoringSettings
+
+#: A file of this size is renamed, bytes.
+MOST_BYTES: Final = 10_000_000
+#: Renamed files that are kept.
+KEPT_FILES: Final = 5
+#: Events that wait for a disk that does not answer; later ones are dropped.
+MOST_WAITING: Final = 10_000
+
+
+@contextlib.contextmanager
+def writing_json_log(settings: MonitoringSettings) -> Generator[None]:
+    """Write each event to the log file while the block runs.
+
+    Raises:
+        ConfigurationError: the file cannot be opened.
+    """
+    if settings.log_json is None:
+        yield
+        return
+    file = _open(settings.log_json)
+    waiting: queue.Queue[Any] = queue.Queue(MOST_WAITING)
+    sender = _DroppingQueueHandler(waiting)
+    listener = QueueListener(waiting, file)
+    listener.start()
+
+    def take(event: Event) -> None:
+        # NaN becomes null: handlers of events may not raise.
+        text = msgspec.json.encode(as_document(event), enc_hook=str).decode()
+        sender.handle(logging.makeLogRecord({"msg": text, "levelname": event.level}))
+
+    with handling_events(take):
+        try:
+            yield
+        finally:
+            listener.stop()
+            file.close()
+
+
+def _open(path: Path) -> RotatingFileHandler:
+    try:
+        file = _JsonFile(path, maxBytes=MOST_BYTES, backupCount=KEPT_FILES, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(
+            f"log_json {path} cannot be opened: {error.strerror or error}; name another file"
+        ) from error
+    file.setFormatter(logging.Formatter("%(message)s"))
+    return file
+
+
+class _JsonFile(RotatingFileHandler):
+    """A rotated file; what cannot be written is dropped, and printed once."""
+
+    has_failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - of the library
+        """Print the first failure on stderr: printed lines are events themselves."""
+        del record
+        if not self.has_failed:
+            self.has_failed = True
+            note(f"log_json {self.baseFilename} cannot be written; events are left out meanwhile")
+
+
+class _DroppingQueueHandler(QueueHandler):
+    """A queue for the thread that writes; a full one drops what comes."""
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Queue a record, unless the disk has not answered for ten thousand of them."""
+        with contextlib.suppress(queue.Full):
+            self.queue.put_nowait(record)

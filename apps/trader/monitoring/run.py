@@ -1,0 +1,23 @@
+"""Everything by which a person far away notices a trader, while it runs."""
+
+import contextlib
+from collections.abc import Generator
+
+from trader.monitoring.alerts import check_alerts, sending_alerts
+from trader.monitoring.heartbeat import check_heartbeat, sending_heartbeats
+from trader.monitoring.json_log import writing_json_log
+from trader.monitoring.settings import MonitoringSettings
+
+
+@contextlib.contextmanager
+def monitored(settings: MonitoringSettings) -> Generator[None]:
+    """Log, alert and send heartbeats while the block runs.
+
+    Raises:
+        UsageError: the address of the heartbeat is none.
+        ConfigurationError: a file or the alert command cannot be used.
+    """
+    check_alerts(settings)
+    check_heartbeat(settings)
+    with writing_json_log(settings), sending_alerts(settings), sending_heartbeats(settings):
+        yield

@@ -1,0 +1,259 @@
+"""JSON log, alerts and heartbeat: what each writes, runs and asks, and that none delays trading."""
+
+import json
+import os
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onetape.cli.events import event_context, log_event
+from onetape.core.errors import ConfigurationError, UsageError
+from trader.monitoring import heartbeat, json_log
+from trader.monitoring.heartbeat import beat
+from trader.monitoring.run import monitored
+from trader.monitoring.settings import MonitoringSettings
+
+PATIENCE_SECONDS = 60.0
+#: Appends stdin and a variable of the environment to a file.
+NOTIFIER = """
+import os, sys
+with open(sys.argv[1], "a") as file:
+    file.write(sys.stdin.read() + "|" + os.environ["ONETAPE_STATE"] + "\\n")
+"""
+
+
+def until(holds: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.005)
+
+
+def command(source: str, *arguments: str | Path) -> str:
+    return shlex.join([sys.executable, "-c", source, *map(str, arguments)])
+
+
+def lines_of(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def degraded(text: str = "degraded: the disk is full") -> None:
+    log_event("state", text, level="WARNING", state="degraded")
+
+
+def test_each_event_is_a_json_document_in_a_line_with_its_account(tmp_path: Path) -> None:
+    file = tmp_path / "trader.log"
+    with monitored(MonitoringSettings(log_json=file)), event_context(account="mine"):
+        log_event("candle", "14:00 close 61,240: HOLD", close=float("nan"), signal=0)
+    (line,) = lines_of(file)
+    document = json.loads(line)
+    assert document.pop("time").endswith("Z")
+    assert document == {
+        "level": "INFO",
+        "event": "candle",
+        "text": "14:00 close 61,240: HOLD",
+        "account": "mine",
+        "close": None,
+        "signal": 0,
+    }
+
+
+def test_a_full_log_file_is_renamed_and_the_oldest_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_log, "MOST_BYTES", 300)
+    monkeypatch.setattr(json_log, "KEPT_FILES", 2)
+    with monitored(MonitoringSettings(log_json=tmp_path / "trader.log")):
+        for number in range(20):
+            log_event("line", f"line {number}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "trader.log",
+        "trader.log.1",
+        "trader.log.2",
+    ]
+    assert json.loads(lines_of(tmp_path / "trader.log")[-1])["text"] == "line 19"
+
+
+def test_an_alert_is_the_event_on_stdin_and_in_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "alerts"
+    settings = MonitoringSettings(alert_command=command(NOTIFIER, file))
+    with monitored(settings):
+        log_event("candle", "no alert")
+        degraded()
+        until(lambda: lines_of(file))
+    (line,) = lines_of(file)
+    document, state = line.rsplit("|", 1)
+    assert json.loads(document)["text"] == "degraded: the disk is full"
+    assert state == "degraded"
+
+
+def test_a_notifier_that_hangs_delays_neither_the_trader_nor_the_next_alert(
+    tmp_path: Path,
+) -> None:
+    started, done = tmp_path / "started", tmp_path / "done"
+    hangs = f"""
+import os, sys, time
+text = sys.stdin.read()
+if "first" in text:
+    with open({str(started)!r}, "w") as file:
+        file.write(str(os.getpid()) + "\\n")
+    time.sleep(600)
+open({str(done)!r}, "w").close()
+"""
+    began = time.monotonic()
+    with monitored(MonitoringSettings(alert_command=command(hangs))):
+        degraded("first")
+        until(lambda: lines_of(started))
+        for _ in range(1_000):
+            log_event("line", "trading goes on")
+        degraded("second")
+        until(done.exists)
+        os.kill(int(lines_of(started)[0]), signal.SIGKILL)
+    assert time.monotonic() - began < PATIENCE_SECONDS
+
+
+def test_a_notifier_is_killed_with_what_it_started_at_its_deadline(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noted = tmp_path / "pid"
+    forks = f"""
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+open({str(noted)!r}, "w").write(str(child.pid))
+time.sleep(600)
+"""
+    settings = MonitoringSettings(alert_command=command(forks), alert_timeout_seconds=1.5)
+    printed: list[str] = []
+
+    def is_killed() -> bool:
+        printed.append(capsys.readouterr().out)
+        return "did not end within 2 s and was killed" in "".join(printed)
+
+    with monitored(settings):
+        degraded()
+        until(is_killed)
+        pid = int(noted.read_text(encoding="utf-8"))
+        until(lambda: not _runs(pid))
+
+
+def _runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def test_a_failing_notifier_is_printed_once_with_its_own_words(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fails = command("import sys; sys.exit('no such channel')")
+    printed: list[str] = []
+
+    def is_printed() -> bool:
+        printed.append(capsys.readouterr().out)
+        return "exit code 1: no such channel" in "".join(printed)
+
+    with monitored(MonitoringSettings(alert_command=fails)):
+        for _ in range(5):
+            degraded()
+        until(is_printed)
+    printed.append(capsys.readouterr().out)
+    assert "".join(printed).count("alert_command failed: ") == 1
+
+
+@contextmanager
+def counting_server() -> Generator[tuple[str, list[str]]]:
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - of the library
+            del format, args
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/ping", asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_trader_that_works_beats_in_a_file_and_elsewhere(tmp_path: Path) -> None:
+    file = tmp_path / "beat.json"
+    with counting_server() as (url, asked):
+        settings = MonitoringSettings(heartbeat_file=file, heartbeat_url=url, heartbeat_seconds=1)
+        with monitored(settings):
+            beat("mine", "BTC/USDT", "degraded")
+            until(lambda: asked and file.exists())
+    document = json.loads(file.read_text(encoding="utf-8"))
+    assert (document["process"], document["states"]) == (
+        os.getpid(),
+        {"mine, BTC/USDT": "degraded"},
+    )
+    assert asked[0] == "/ping"
+    assert [path.name for path in tmp_path.iterdir()] == ["beat.json"]
+
+
+@pytest.mark.parametrize("reason", ["halted", "stale"])
+def test_a_trader_that_is_halted_or_hangs_does_not_ask_the_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    file = tmp_path / "beat.json"
+    with counting_server() as (url, asked):
+        settings = MonitoringSettings(heartbeat_file=file, heartbeat_url=url, heartbeat_seconds=1)
+        sender = heartbeat._Sender(settings)  # pyright: ignore[reportPrivateUsage]
+        heartbeat._beats.clear()  # pyright: ignore[reportPrivateUsage]
+        beat("mine", "BTC/USDT", "halted" if reason == "halted" else "trading")
+        if reason == "stale":
+            monkeypatch.setattr(heartbeat, "STALE_SECONDS", -1.0)
+        assert sender._send() == (reason == "halted")  # pyright: ignore[reportPrivateUsage]
+    assert (asked, file.exists()) == ([], reason == "halted")
+
+
+def test_a_heartbeat_that_fails_is_printed_once_and_when_it_works_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    heartbeat._beats.clear()  # pyright: ignore[reportPrivateUsage]
+    beat("mine", "BTC/USDT", "trading")
+    with counting_server() as (url, _):
+        pass
+    sender = heartbeat._Sender(  # pyright: ignore[reportPrivateUsage]
+        MonitoringSettings(heartbeat_url=url)
+    )
+    for _ in range(3):
+        sender._send()  # pyright: ignore[reportPrivateUsage]
+    assert capsys.readouterr().out.count("no heartbeat: heartbeat_url: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "text"),
+    [
+        ({"alert_command": "no-such-notifier"}, ConfigurationError, "'no-such-notifier' is not"),
+        ({"alert_command": "echo 'open"}, ConfigurationError, "cannot be read"),
+        ({"heartbeat_url": "ftp://example.org"}, UsageError, "it looks like https://"),
+        ({"heartbeat_file": Path("/no/such/folder/beat")}, ConfigurationError, "its folder does"),
+        ({"log_json": Path("/no/such/folder/log")}, ConfigurationError, "cannot be opened"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line_before_trading_begins(
+    settings: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text) as found, monitored(MonitoringSettings(**settings)):
+        pass
+    assert "\n" not in str(found.value)
