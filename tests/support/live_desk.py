@@ -44,6 +44,8 @@ ACCOUNT = "live test"
 BALANCE = {"USDT": Decimal(50_000), "BTC": Decimal(2)}
 BASELINE = Decimal(2)
 QUICK = LiveTimes(
+    first_look=0.03,
+    longest_look=0.2,
     absent=0.0,
     absent_spacing=0.02,
     stop_fires=0.2,
@@ -52,6 +54,7 @@ QUICK = LiveTimes(
     poll=0.1,
     cancel_again=0.1,
     exit_again=0.2,
+    stop_moves=0.1,
     stop_again=0.2,
 )
 
@@ -111,10 +114,22 @@ class LiveDesk:
     def enter(self) -> Order:
         """Store an order to buy and let it have its turn."""
         order = self.intend_entry()
+        self.turn()
+        return order
+
+    def turn(self) -> None:
+        """Let the order to buy have its turn."""
         price = self.price
         row = Candle(START_MS // 1_000 // 3_600 * 3_600, price, price, price, price, 1.0)
         self.executor.fill_open_order(row, self.exchange.now_ms())
-        return order
+
+    async def until_sent(self, order: Order) -> None:
+        """Wait until an order has reached the simulator, without storing what it answers."""
+        deadline = asyncio.get_running_loop().time() + 20
+        while order.client_order_id not in self.taken:
+            if asyncio.get_running_loop().time() > deadline:
+                raise AssertionError("the order was not sent")
+            await asyncio.sleep(0.01)
 
     def leave(self, cause: ExitCause = "market") -> Order:
         """Store an order to sell the position with its obligation, and begin it."""
@@ -165,6 +180,30 @@ class LiveDesk:
         """Enter, and wait until the position is open with its stop at the exchange."""
         self.enter()
         await self.until(lambda: self.resting)
+
+    async def let_stop_fire(self) -> None:
+        """Move the market until the stop that rests has fired; nothing is read or stored here."""
+        (stop,) = self.resting
+        for _ in range(600):
+            await self.simulator.advance_to_ms(self.simulator.clock.now_ms() + 60_000)
+            self.simulator.account.balances()
+            if not stop.is_open:
+                return
+        raise AssertionError("the price did not fall")
+
+    @property
+    def sold(self) -> Decimal:
+        """Return what all sells of the simulator's account add up to, base currency."""
+        fills = self.simulator.account.exchange.fills
+        return sum(
+            (Decimal(one.quantity).scaleb(-5) for one in fills if one.side == "SELL"), Decimal(0)
+        )
+
+    @property
+    def problems(self) -> list[str]:
+        """Return the sources of problems that the trader has."""
+        names = ("protection", "exit", "account", "coins", "account reading")
+        return [name for name in names if self.states.has_problem(name)]
 
     @property
     def resting(self) -> list[Any]:

@@ -253,15 +253,20 @@ class LiveBroker:
         self, client_order_id: str, found: OrderSnapshot, fills: Iterable[OwnTrade]
     ) -> None:
         """Report an order as the exchange has it: that it exists, its fills, then its status."""
-        self._report(client_order_id, Acknowledged(found.exchange_order_id))
-        for fill in fills:
-            self._report(client_order_id, fill_report(fill))
-        known = sum((fill.amount for fill in fills), Decimal(0))
-        filled = known if found.filled is None else max(known, found.filled)
-        self._report(client_order_id, StatusReport(found.status, filled))
+        for event in events_of(found, fills):
+            self._report(client_order_id, event)
 
     def _report(self, client_order_id: str, event: OrderEvent) -> None:
         self._reports.append(OrderReport(client_order_id, event))
+
+
+def events_of(found: OrderSnapshot, fills: Iterable[OwnTrade]) -> list[OrderEvent]:
+    """Return an order as the exchange has it as events: it exists, its fills, then its status."""
+    reports = [fill_report(fill) for fill in fills]
+    known = sum((one.amount for one in reports), Decimal(0))
+    filled = known if found.filled is None else max(known, found.filled)
+    acknowledged = Acknowledged(found.exchange_order_id)
+    return [acknowledged, *reports, StatusReport(found.status, filled)]
 
 
 def fill_report(fill: OwnTrade) -> FillReport:

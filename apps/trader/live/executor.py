@@ -108,6 +108,11 @@ class LiveExecutor(LiveBook):
         return self._turn is not None or super().is_entry_in_flight
 
     @property
+    def balance_is_known(self) -> bool:
+        """Return whether what the account holds is known of now."""
+        return self._account.balance(self.job.market.quote) is not None
+
+    @property
     def is_at_rest(self) -> bool:
         """Return whether no order is on its way, and a position has what it should have."""
         moving = any(one.state.stage in ("sent", "unknown") for one in self.orders.values())

@@ -44,7 +44,7 @@ class Protector:
         """Begin; stops that rest are among the executor's orders."""
         self._book = book
         self._account = account
-        self._policy = policy or StopPolicy()
+        self._policy = policy or StopPolicy(pause_seconds=book.times.stop_moves)
         self._refusals = 0
         self._not_before = 0.0
         self._changed = -1e9

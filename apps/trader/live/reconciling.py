@@ -13,7 +13,7 @@ from typing import Final
 from onetape.cli.output import print_line
 from onetape.core.trading import Order
 from onetape.exchange.trading_records import Balance, OrderSnapshot, OwnTrade
-from onetape.execution.events import Acknowledged, StatusReport, from_json
+from onetape.execution.events import from_json
 from onetape.execution.orders import OrderState, fold
 from onetape.execution.reconcile import (
     Difference,
@@ -29,7 +29,7 @@ from onetape.store.live_accounts import (
     open_differences,
 )
 from onetape.store.orders import insert_order, stored_order
-from trader.brokers.live import AccountSnapshot, fill_report
+from trader.brokers.live import AccountSnapshot, events_of, fill_report
 from trader.executor import TrackedOrder
 from trader.live.book import LiveBook
 from trader.live.tracking import LiveOrder
@@ -144,6 +144,7 @@ class AccountCheck:
         """Take what is ours out of a reading, and judge the rest."""
         book = self._book
         self._snapshot = snapshot
+        self._take_orders(snapshot, now_ms)
         self._take_fills(snapshot, now_ms)
         found = differences(self._ledger(), _exchange_side(snapshot, self._base))
         orders = {one.exchange_order_id: one for one in (*snapshot.open_orders, *snapshot.found)}
@@ -184,6 +185,24 @@ class AccountCheck:
             position=Decimal(0) if position.is_flat else position.base,
             base=self._base,
         )
+
+    def _take_orders(self, snapshot: AccountSnapshot, now_ms: int) -> None:
+        """Store the exchange's number of our orders whose acknowledgement never came."""
+        book = self._book
+        key = book.job.key
+        known = known_order_numbers(book.job.store, key.exchange, key.symbol)
+        for found in (*snapshot.open_orders, *snapshot.found):
+            if found.exchange_order_id in known or not found.client_order_id.startswith(book.tag):
+                continue
+            one = self._tracked(found.client_order_id)
+            if one is not None:
+                own = [
+                    fill
+                    for fill in snapshot.fills
+                    if fill.exchange_order_id == found.exchange_order_id
+                ]
+                events = events_of(found, own)
+                book.record(one, events, now_ms, source=book.broker.name)
 
     def _take_fills(self, snapshot: AccountSnapshot, now_ms: int) -> None:
         """Book executions of known orders that no event has brought."""
@@ -252,13 +271,7 @@ class AccountCheck:
             "taken over"
         )
         own = [fill for fill in fills if fill.exchange_order_id == found.exchange_order_id]
-        booked = sum((fill.amount for fill in own), Decimal(0))
-        events = [
-            Acknowledged(found.exchange_order_id),
-            *(fill_report(fill) for fill in own),
-            StatusReport(found.status, max(booked, found.filled or booked)),
-        ]
-        book.record(one, events, now_ms, source=book.broker.name)
+        book.record(one, events_of(found, own), now_ms, source=book.broker.name)
 
     def _look_for(self, text: str) -> None:
         """Ask what became of stops that are not open any more."""

@@ -25,7 +25,7 @@ def chase(book: LiveBook, one: LiveOrder) -> None:
     ):
         return
     rests = one.order.is_protection and state.stage == "open"
-    if (rests and not one.is_look_needed) or not one.is_look_due:
+    if (rests and not one.is_look_needed) or not one.is_look_due(book.times):
         return
     one.note_look()
     broker.look_up(one.identity, _sent_ms(one))

@@ -6,6 +6,9 @@ from msgspec import Struct
 class LiveTimes(Struct, frozen=True):
     """How long things may take, wall seconds."""
 
+    first_look: float = 0.5
+    """Between the first two look-ups of an order; doubles to `longest_look`."""
+    longest_look: float = 10.0
     absent: float = 60.0
     """After an order's deadline, before the exchange is believed that there is none."""
     absent_spacing: float = 5.0
@@ -23,5 +26,7 @@ class LiveTimes(Struct, frozen=True):
     """Before a cancellation without an effect is repeated."""
     exit_again: float = 10.0
     """Before an exit that was refused is sent again; doubles with each refusal, to 5 minutes."""
+    stop_moves: float = 10.0
+    """Between two changes of a stop because its level has risen."""
     stop_again: float = 30.0
     """Before a stop that was refused is placed again; doubles with each refusal, to an hour."""

@@ -1,17 +1,13 @@
 """A live order that is not over, with what only this process knows of it, and time limits."""
 
 import time
-from typing import Final
 
 from msgspec.structs import replace
 
 from onetape.core.trading import Order
 from onetape.execution.orders import OrderState
 from trader.executor import TrackedOrder
-
-#: Before the next look-up of one order, wall seconds: doubles from the first to the second value.
-FIRST_LOOK_SECONDS: Final = 0.5
-LONGEST_LOOK_SECONDS: Final = 10.0
+from trader.live.times import LiveTimes
 
 
 class LiveOrder:
@@ -54,12 +50,11 @@ class LiveOrder:
         """Return whether it is a stop that may be filled at any moment."""
         return self.order.is_protection and not self.state.is_done
 
-    @property
-    def is_look_due(self) -> bool:
+    def is_look_due(self, times: LiveTimes) -> bool:
         """Return whether it is time for another look-up."""
         if self.looked is None:
             return True
-        pause = min(FIRST_LOOK_SECONDS * 2**self.looks, LONGEST_LOOK_SECONDS)
+        pause = min(times.first_look * 2 ** min(self.looks - 1, 10), times.longest_look)
         return time.monotonic() - self.looked >= pause
 
     def note_look(self) -> None:

@@ -1,0 +1,220 @@
+"""Stops at the exchange and exits: never naked for long, never more sold than bought."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from live_desk import LiveDesk
+from onetape.simulator.faults.model import Fault
+
+Run = Callable[..., None]
+
+
+def on_order(kind: str, **settings: Any) -> Fault:
+    """Return a fault of one order that is sent: the second one unless `nth` says otherwise."""
+    return Fault(kind, method="POST", path="/api/v3/order", count=1, **settings)
+
+
+def next_order(desk: LiveDesk, kind: str, **settings: Any) -> None:
+    """Let a fault happen to the next order that is sent."""
+    desk.simulator.faults.add(on_order(kind, **settings))
+
+
+async def cancel_by_hand(desk: LiveDesk) -> None:
+    """Cancel the stop that rests, as a person does on the exchange's page."""
+    await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+    (stop,) = desk.resting
+    desk.simulator.account.exchange.cancel(stop, desk.simulator.clock.now_ms())
+
+
+def test_an_exit_ends_the_stop_first_and_sells_what_was_bought(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        desk.leave()
+        await desk.until(lambda: desk.executor.position.is_flat)
+        await desk.until(lambda: not desk.executor.orders)
+        assert desk.resting == []
+        bought = desk.trades[0].amount - desk.trades[0].fee
+        assert bought - Decimal("0.00001") < desk.sold <= bought
+        assert desk.coins >= 0
+        desk.assert_ledgers_equal()
+        assert desk.query("SELECT end_reason FROM exit_obligations") == [("filled",)]
+
+    run(scenario)
+
+
+def test_a_stop_that_fires_closes_the_position(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        await desk.let_stop_fire()
+        await desk.until(lambda: desk.executor.position.is_flat)
+        await desk.until(lambda: not desk.executor.orders)
+        assert desk.trades[-1].side == "sell"
+        assert desk.resting == []
+        desk.assert_ledgers_equal()
+
+    run(scenario, stop_loss=0.001)
+
+
+def test_an_exit_after_a_stop_that_fired_unseen_sells_no_coin_of_the_user(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        await desk.let_stop_fire()
+        desk.leave()
+        await desk.until(lambda: desk.executor.position.is_flat)
+        await desk.until(lambda: not desk.executor.orders)
+        assert desk.coins >= 0
+        assert len([one for one in desk.taken if one]) == 2
+        desk.assert_ledgers_equal()
+        ended = desk.query("SELECT end_reason FROM exit_obligations")
+        assert ended == [("the position is closed",)]
+
+    run(scenario, stop_loss=0.001)
+
+
+def test_an_exit_at_the_level_of_the_stop_lets_the_stop_fire(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        desk.leave("stop_loss")
+        await desk.drive(0.05)
+        assert len(desk.resting) == 1
+        # It does not fire in time: the position is sold at the market.
+        await desk.until(lambda: desk.executor.position.is_flat)
+        desk.assert_ledgers_equal()
+
+    run(scenario)
+
+
+def test_a_stop_is_back_within_seconds_where_the_sell_is_refused(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        first = desk.resting[0].client_id
+        next_order(desk, "status", status=400, code=-2010, text="no", when="before")
+        desk.leave()
+        await desk.until(lambda: "exit" in desk.problems)
+        await desk.until(lambda: desk.resting and desk.resting[0].client_id != first)
+        # The exit is owed, and sent again after a pause.
+        await desk.until(lambda: desk.executor.position.is_flat)
+        await desk.until(lambda: not desk.executor.orders)
+        desk.assert_ledgers_equal()
+        assert desk.coins >= 0
+
+    run(scenario)
+
+
+def test_a_stop_is_back_where_the_sell_has_no_answer_and_the_coins_are_there(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        first = desk.resting[0].client_id
+        next_order(desk, "reset", when="before")
+        order = desk.leave()
+        await desk.until(lambda: desk.query("SELECT 1 FROM orders WHERE status = 'unknown'"))
+        # Before the deadline of the sell it may still arrive: no stop may hold the same coins.
+        await desk.drive(0.6)
+        assert desk.resting == []
+        await desk.simulator.advance_to_ms(desk.simulator.clock.now_ms() + 4_000)
+        await desk.until(lambda: desk.resting and desk.resting[0].client_id != first)
+        # Once it is proven absent, the exit is sent again, once.
+        await desk.until(lambda: desk.executor.position.is_flat)
+        assert order.client_order_id not in desk.taken
+        desk.assert_ledgers_equal()
+
+    run(scenario)
+
+
+def test_a_sell_whose_answer_is_lost_is_found_and_nothing_is_sold_twice(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        next_order(desk, "reset", when="after")
+        order = desk.leave()
+        await desk.until(lambda: desk.executor.position.is_flat)
+        await desk.until(lambda: not desk.executor.orders)
+        assert desk.taken.count(order.client_order_id) == 1
+        assert desk.resting == []
+        assert desk.coins >= 0
+        desk.assert_ledgers_equal()
+
+    run(scenario)
+
+
+def test_a_refused_stop_sells_nothing_is_reported_and_tried_again(run: Run) -> None:
+    refusal = on_order("status", status=400, code=-2010, text="stop", when="before", nth=2)
+
+    async def scenario(desk: LiveDesk) -> None:
+        desk.enter()
+        await desk.until(lambda: "protection" in desk.problems)
+        assert desk.sold == 0
+        assert desk.states.entry_obstacle is not None
+        await desk.until(lambda: desk.resting)
+        await desk.until(lambda: "protection" not in desk.problems)
+        assert desk.sold == 0
+
+    run(scenario, refusal)
+
+
+def test_a_stop_whose_answer_is_lost_is_not_placed_twice(run: Run) -> None:
+    lost = on_order("reset", when="after", nth=2)
+
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+        await desk.drive(0.5)
+        assert len(desk.taken) == 2
+
+    run(scenario, lost)
+
+
+def test_a_stop_that_somebody_cancels_is_set_again_once(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        await cancel_by_hand(desk)
+        await desk.until(lambda: desk.resting)
+        await cancel_by_hand(desk)
+        await desk.until(lambda: "protection" in desk.problems)
+        await desk.drive(0.5)
+        assert desk.resting == []
+        assert desk.sold == 0
+        assert desk.states.entry_obstacle is not None
+
+    run(scenario)
+
+
+def test_row_65_a_restart_with_a_position_takes_its_stop_over(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        stop = desk.resting[0].client_id
+        held = desk.executor.position
+        desk.start()
+        assert desk.executor.position == held
+        await desk.drive(0.4)
+        assert [one.client_id for one in desk.resting] == [stop]
+        assert len(desk.taken) == 2
+        desk.leave()
+        await desk.until(lambda: desk.executor.position.is_flat)
+        desk.assert_ledgers_equal()
+
+    run(scenario)
+
+
+def test_a_stop_that_fired_while_no_process_ran_is_booked_at_the_start(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        await desk.let_stop_fire()
+        desk.start()
+        await desk.until(lambda: desk.executor.position.is_flat)
+        desk.assert_ledgers_equal()
+
+    run(scenario, stop_loss=0.001)
+
+
+def test_a_raised_level_moves_the_stop_and_never_leaves_two(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        level = Decimal(repr(round(desk.price * 0.97, 2)))
+        desk.executor.set_level_source(lambda: ("trailing_stop", level))
+        await desk.until(
+            lambda: desk.resting and Decimal(desk.resting[0].request.stop).scaleb(-2) == level
+        )
+        assert len(desk.resting) == 1
+
+    run(scenario)
