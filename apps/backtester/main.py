@@ -1,27 +1,30 @@
 """The backtester: replay a strategy over stored candles."""
 
-import gc
 from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import typer
 
-from backtester.commands.check import check
-from backtester.commands.compare import compare_runs
-from backtester.commands.explain import explain_moment
-from backtester.commands.list import list_runs
-from backtester.commands.new_strategy import new_strategy
-from backtester.commands.optimize import optimize
-from backtester.commands.show import show_run
 from backtester.flags import take_flags
-from onetape.cli.program import refuse_flags_before, run_app
+from onetape.cli.commands import Command, commands_when_used
+from onetape.cli.program import refuse_flags_before, run_app, without_collection
 
 if TYPE_CHECKING:
     from onetape.backtest.config import BacktestConfig
     from onetape.backtest.models import Backtest
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+_COMMANDS: Final = {
+    "list": Command("backtester.commands.list", "list_runs"),
+    "show": Command("backtester.commands.show", "show_run"),
+    "compare": Command("backtester.commands.compare", "compare_runs"),
+    "explain": Command("backtester.commands.explain", "explain_moment", keeps_unknown=True),
+    "optimize": Command("backtester.commands.optimize", "optimize", keeps_unknown=True),
+    "check": Command("backtester.commands.check", "check", keeps_unknown=True),
+    "new-strategy": Command("backtester.commands.new_strategy", "new_strategy"),
+}
+
+app = typer.Typer(cls=commands_when_used(_COMMANDS), add_completion=False, rich_markup_mode=None)
 
 
 @app.callback(invoke_without_command=True)
@@ -37,8 +40,7 @@ def backtest(context: typer.Context, *, json_: bool, no_report: bool, **flags: A
         watch_backtest(context)
         return
     # A run makes few cycles and ends soon: to look for them takes a twentieth of its time.
-    gc.disable()
-    try:
+    with without_collection():
         from backtester.configuration import chosen_backtest
 
         chosen = chosen_backtest(context.params)
@@ -51,8 +53,6 @@ def backtest(context: typer.Context, *, json_: bool, no_report: bool, **flags: A
                 with_report=not no_report,
                 keep=flags["keep"],
             )
-    finally:
-        gc.enable()
 
 
 def _run(
@@ -107,21 +107,6 @@ def _write_report(backtest: "Backtest", path: Path) -> None:
     from onetape.backtest.report_data import write_backtest_report
 
     write_backtest_report(backtest, path)
-
-
-app.command("list")(list_runs)
-app.command("show")(show_run)
-app.command("compare")(compare_runs)
-app.command("explain", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
-    explain_moment
-)
-app.command(
-    "optimize", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
-)(optimize)
-app.command("check", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
-    check
-)
-app.command("new-strategy")(new_strategy)
 
 
 def run() -> NoReturn:

@@ -5,7 +5,7 @@ import keyword
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Final, TypeVar, cast, get_origin
+from typing import Any, Final, TypeVar, cast, get_origin
 
 import msgspec
 import typer
@@ -79,22 +79,28 @@ def _parameter(model: type[msgspec.Struct], one: Declared) -> inspect.Parameter:
     return inspect.Parameter(
         parameter_name(one),
         inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[base | None, option(one.setting, flag_help(model, one))],
+        # As the default, not in `Annotated`: an alias for each flag takes a millisecond in all.
+        default=option(one.setting, flag_help(model, one), is_default=True),
+        annotation=base | None,
     )
 
 
-def option(setting: Setting, text: str = "", *, is_several: bool = False) -> Any:
+def option(
+    setting: Setting, text: str = "", *, is_several: bool = False, is_default: bool = False
+) -> Any:
     """Return Typer's option of a setting, for a command that takes it as a parameter of its own.
 
     Args:
         setting: Its declaration.
         text: Its help; empty: as declared.
         is_several: Whether the flag may be repeated.
+        is_default: Whether it is the default of the parameter, instead of a part of `Annotated`.
     """
     text = text or with_default(setting.help, setting.empty)
     # Typer lists short forms first, whatever the order here.
+    names: list[Any] = [None] if is_default else []
     return typer.Option(
+        *names,
         setting.flag,
         *setting.short,
         metavar=setting.metavar or None,

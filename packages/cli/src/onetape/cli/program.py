@@ -3,12 +3,13 @@
 import atexit
 import contextlib
 import errno
+import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from onetape.cli.stdout import flush_all, own_process, stdout
+from onetape.cli.stdout import flush_all, is_own_process, own_process, stdout
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
 from onetape.core.printable import printable
 
@@ -50,6 +51,20 @@ def run_app(
             flush_all()
             os._exit(code)
     sys.exit(code)
+
+
+@contextlib.contextmanager
+def without_collection() -> Generator[None]:
+    """Collect no cyclic garbage inside, nor afterwards where the process runs only this program.
+
+    To collect at the end of a short run, before the process ends anyway, takes 4 % of its time.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        if not is_own_process():
+            gc.enable()
 
 
 def refuse_flags_before(context: "typer.Context", name: str) -> None:

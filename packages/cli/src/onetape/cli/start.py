@@ -3,6 +3,7 @@
 Imports nothing slow, so that hardly a moment passes before the signals are set.
 """
 
+import gc
 import importlib
 import os
 import signal
@@ -31,7 +32,11 @@ def start(module: str, stop: Handler | None = None) -> NoReturn:
     # NumPy's BLAS would start a thread for each core: 50 ms of the processor at each start, and
     # threads where a search forks. Nothing here multiplies matrices.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Imports leave no garbage worth a search, and what they made is not searched later either.
+    gc.disable()
     run = importlib.import_module(module).run
+    gc.freeze()
+    gc.enable()
     if stop is None and signal.SIGINT in heard:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     run()

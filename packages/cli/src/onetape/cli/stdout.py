@@ -28,6 +28,11 @@ def own_process() -> Generator[None]:
         _is_own_process = False
 
 
+def is_own_process() -> bool:
+    """Return whether this process does nothing but run the program."""
+    return _is_own_process
+
+
 def claim_stdout() -> None:
     """Keep stdout for the program, and let all else that is written there go to stderr.
 

@@ -1,0 +1,62 @@
+"""Commands of a program, each imported when it runs, or when the help lists it."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+
+
+class Command(NamedTuple):
+    """Where the function of a command is defined."""
+
+    module: str
+    """Name of the module."""
+    function: str
+    """Name of the function in the module."""
+    keeps_unknown: bool = False
+    """Whether the function gets unknown flags in `context.args`, instead of an error."""
+
+    def load(self) -> Callable[..., Any]:
+        """Return the function."""
+        return getattr(importlib.import_module(self.module), self.function)
+
+
+def commands_when_used(commands: Mapping[str, Command]) -> type[TyperGroup]:
+    """Return a group of commands for `typer.Typer(cls=...)`; it builds a command when it is used.
+
+    Args:
+        commands: The commands by name, in the order of the help.
+    """
+
+    class Group(TyperGroup):
+        def __init__(self, **options: Any) -> None:
+            given: dict[str, Any] = {**options, "commands": _Built(commands)}
+            super().__init__(**given)
+
+    return Group
+
+
+class _Built(dict[str, Any]):
+    """The commands of a group by name; `get` builds the command, iteration yields the names."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        found = super().get(name, default)
+        if isinstance(found, Command):
+            found = self[name] = _build(name, found)
+        return found
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self:
+            raise KeyError(name)
+        return self.get(name)
+
+
+def _build(name: str, command: Command) -> Any:
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    settings = {"allow_extra_args": True, "ignore_unknown_options": True}
+    alone.command(name, context_settings=settings if command.keeps_unknown else None)(
+        command.load()
+    )
+    return typer.main.get_command(alone)
