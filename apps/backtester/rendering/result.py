@@ -1,19 +1,20 @@
 """Render a backtest: text for a terminal, and one JSON document."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import Struct
 
-from onetape.backtest.metrics import metric_lines
 from onetape.backtest.records import RunSummary, TradeRecord
-from onetape.backtest.storage.runs import Run
 from onetape.backtest.warning_banner import warning_lines
 from onetape.cli.output import print_bytes, table
 from onetape.core.clock import day_text, utc_text
 from onetape.core.digits import Digits
 from onetape.core.words import counted
+
+if TYPE_CHECKING:
+    from onetape.backtest.storage.runs import Run
 
 #: Trades shown in the terminal; the report, --json and the run's folder have all of them.
 TRADES_SHOWN = 10
@@ -40,7 +41,7 @@ def plain(record: Struct) -> dict[str, Any]:
     return msgspec.to_builtins(record, enc_hook=str)
 
 
-def run_document(run: Run) -> dict[str, Any]:
+def run_document(run: "Run") -> dict[str, Any]:
     """Return a saved run as `--json` printed it."""
     return {**plain(run.summary), "trades": [plain(trade) for trade in run.trade_records()]}
 
@@ -81,6 +82,8 @@ def heading(summary: RunSummary) -> str:
 
 
 def _metrics_table(summary: RunSummary) -> str:
+    from onetape.backtest.metrics import metric_lines  # not for --json
+
     lines = metric_lines(summary.metrics, summary.quote, brief=True)
     rows = [("", summary.strategy, "buy and hold"), *(line[:3] for line in lines)]
     return table(rows, right=(1, 2))

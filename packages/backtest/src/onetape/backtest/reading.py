@@ -1,10 +1,10 @@
 """Read the symbols of a run from the store, and evaluate the strategy on each."""
 
 import time
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from onetape.backtest.common_range import CommonRange, common_range
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.data import load_window, series_has_volume
 from onetape.backtest.higher_timeframe import load_higher
@@ -17,6 +17,9 @@ from onetape.engine import Detail
 from onetape.store.database import Store
 from onetape.strategies import Strategy, lookback_of
 from onetape.strategies.segments import Segment, signals_by_segment
+
+if TYPE_CHECKING:
+    from onetape.backtest.common_range import CommonRange
 
 
 def read_symbols(
@@ -33,7 +36,11 @@ def read_symbols(
     Raises:
         OnetapeError: as the class of the error says.
     """
-    common = common_range(store, config) if len(config.symbols) > 1 else None
+    common = None
+    if len(config.symbols) > 1:
+        from onetape.backtest.common_range import common_range
+
+        common = common_range(store, config)
     inputs: list[SymbolInput] = []
     for key in config.keys:
         read = _read_symbol(store, config, key, strategy, common)
@@ -62,7 +69,7 @@ def _read_symbol(
     config: BacktestConfig,
     key: SeriesKey,
     strategy: Strategy,
-    common: CommonRange | None,
+    common: "CommonRange | None",
 ) -> SymbolInput:
     """Return one symbol, read and evaluated; `common` is the range of all, where there are several.
 

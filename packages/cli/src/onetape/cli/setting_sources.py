@@ -12,7 +12,7 @@ from onetape.core.words import did_you_mean
 #: May be written as one text, which then replaces one that came before rather than join it.
 TABLE: Final = dict[int, float]
 #: Ends a text in C; half a character, or a byte of an argument that is no UTF-8.
-_FORBIDDEN: Final = re.compile("[\0\ud800-\udfff]")
+_FORBIDDEN: Final = "[\0\ud800-\udfff]"
 
 
 class Source(NamedTuple):
@@ -81,8 +81,13 @@ def _check_text(value: object, key: str, source: Source) -> None:
         raise UsageError(
             f"{source.place(key)} is empty; give it a value, or leave it out", setting=key
         )
-    elif isinstance(value, str | Path) and _FORBIDDEN.search(str(value)):
+    elif isinstance(value, str | Path) and _is_no_text(str(value)):
         raise source.error(key, f"{key}: {str(value)!r} is no text in UTF-8; write it anew")
+
+
+def _is_no_text(text: str) -> bool:
+    # Nothing that is printable is forbidden, so that most values need no pattern.
+    return not text.isprintable() and re.search(_FORBIDDEN, text) is not None
 
 
 def environment_tree(app: str, environment: Mapping[str, str]) -> Tree:

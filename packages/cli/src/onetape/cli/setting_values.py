@@ -10,7 +10,7 @@ import msgspec
 from onetape.cli.setting_sources import TABLE, Source
 from onetape.core.setting import Declared
 
-_ENTRY: Final = re.compile(r"""\s*(["']?)([\w.-]+)\1\s*[=:]\s*(["']?)([^\s"'{}=:]+)\3\s*""")
+_ENTRY: Final = r"""\s*(["']?)([\w.-]+)\1\s*[=:]\s*(["']?)([^\s"'{}=:]+)\3\s*"""
 
 
 class Converted(NamedTuple):
@@ -91,7 +91,7 @@ def table_of(text: str) -> dict[str, str] | None:
             return {}
     table: dict[str, str] = {}
     for part in inside.split(","):
-        entry = _ENTRY.fullmatch(part)
+        entry = re.fullmatch(_ENTRY, part)
         if entry is None or entry[2] in table:
             return None
         table[entry[2]] = entry[4]

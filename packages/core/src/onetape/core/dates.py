@@ -8,8 +8,8 @@ from onetape.core.candles import LATEST_TIMESTAMP
 from onetape.core.errors import UsageError
 
 #: strptime would read 202411 as the first of January, one digit each.
-_EIGHT_DIGITS: Final = re.compile(r"[0-9]{8}(T|$)")
-_EPOCH: Final = re.compile(r"[0-9]{10}|[0-9]{13}")
+_EIGHT_DIGITS: Final = r"[0-9]{8}(T|$)"
+_EPOCH: Final = r"[0-9]{10}|[0-9]{13}"
 _COMPACT: Final = ("%Y%m%d", "%Y%m%dT%H%M", "%Y%m%dT%H%M%S")
 
 
@@ -36,9 +36,9 @@ def parse_moment(text: str, name: str) -> int:
 
 
 def _timestamp(text: str) -> int | None:
-    if _EPOCH.fullmatch(text):
+    if re.fullmatch(_EPOCH, text):
         return int(text[:10])
-    for pattern in _COMPACT if _EIGHT_DIGITS.match(text) else ():
+    for pattern in _COMPACT if re.match(_EIGHT_DIGITS, text) else ():
         try:
             return int(datetime.strptime(text, pattern).replace(tzinfo=UTC).timestamp())
         except ValueError:

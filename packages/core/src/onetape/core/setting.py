@@ -137,13 +137,31 @@ def _walk(model: type[msgspec.Struct], path: tuple[str, ...], prefix: str) -> It
         if is_struct(kind):
             section = next((note for note in notes if isinstance(note, Section)), Section())
             yield from _walk(kind, at, f"{section.key or prefix + field.encode_name}.")
-            continue
-        for setting in notes:
-            if isinstance(setting, Setting):
-                key = setting.key or prefix + field.encode_name
-                members = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-                [one] = [member for member in members if member is not NoneType]
-                yield Declared(key, at, one, NoneType in members, _default_of(field), setting)
+        else:
+            yield from _declared(field, kind, notes, at, prefix)
+
+
+def _own(model: type[msgspec.Struct]) -> Iterator[Declared]:
+    """Yield the settings of a struct's own fields."""
+    for field in msgspec.structs.fields(model):
+        kind, notes = _split(field.type)
+        if not is_struct(kind):
+            yield from _declared(field, kind, notes, (field.name,), "")
+
+
+def _declared(
+    field: "msgspec.structs.FieldInfo",
+    kind: Any,
+    notes: tuple[Any, ...],
+    path: tuple[str, ...],
+    prefix: str,
+) -> Iterator[Declared]:
+    for setting in notes:
+        if isinstance(setting, Setting):
+            key = setting.key or prefix + field.encode_name
+            members = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+            [one] = [member for member in members if member is not NoneType]
+            yield Declared(key, path, one, NoneType in members, _default_of(field), setting)
 
 
 def _split(kind: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -209,8 +227,7 @@ class DeclaredStruct(msgspec.Struct, frozen=True, kw_only=True):
 @cache
 def _checked(model: type[msgspec.Struct]) -> tuple[Declared, ...]:
     """Return the settings of a struct's own fields that have bounds or words."""
-    own = (one for one in _walk(model, (), "") if len(one.path) == 1)
-    return tuple(one for one in own if one.choices or _bounds(one.setting))
+    return tuple(one for one in _own(model) if one.choices or _bounds(one.setting))
 
 
 def _bounds(setting: Setting) -> list[float]:

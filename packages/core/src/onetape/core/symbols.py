@@ -1,7 +1,6 @@
 """Spot symbols as CCXT writes them, such as `BTC/USDT`."""
 
 import re
-import unicodedata
 from typing import Final
 
 from onetape.core.errors import UsageError
@@ -20,8 +19,12 @@ def spot_symbol(text: str) -> str:
     Raises:
         UsageError: a derivative (`BTC/USDT:USDT`), or no symbol at all.
     """
-    # File systems may write one character as two; exchanges do not.
-    symbol = unicodedata.normalize("NFC", text.strip().upper())
+    symbol = text.strip().upper()
+    if not symbol.isascii():
+        import unicodedata  # most symbols need no table of all characters
+
+        # File systems may write one character as two; exchanges do not.
+        symbol = unicodedata.normalize("NFC", symbol)
     if ":" in symbol:
         spot = symbol.partition(":")[0]
         raise UsageError(

@@ -1,7 +1,7 @@
 """Fill rules, accounting and metrics, the same for backtest and paper.
 
-The names of `onetape.engine.api`, loaded at their first use: what only knows an account's settings,
-as `--help` does, loads no NumPy.
+The names of `onetape.engine.api` and `step_api`, loaded at their first use: what only knows an
+account's settings, as `--help` does, loads no NumPy, and a backtest loads no stepper.
 """
 
 from importlib import import_module
@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onetape.engine.api import *  # noqa: F403  # pyright: ignore[reportWildcardImportFromLibrary]
+    from onetape.engine.step_api import *  # noqa: F403  # pyright: ignore[reportWildcardImportFromLibrary]
 
 
 def __getattr__(name: str) -> Any:
     if name.startswith("__"):
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    return getattr(import_module("onetape.engine.api"), name)
+    plain = import_module("onetape.engine.api")
+    if hasattr(plain, name):
+        return getattr(plain, name)
+    return getattr(import_module("onetape.engine.step_api"), name)

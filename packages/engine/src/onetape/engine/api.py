@@ -1,4 +1,4 @@
-"""All names that other packages use of the engine."""
+"""The names that a backtest uses of the engine; those of the stepper are in step_api."""
 
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.book import OpenPosition
@@ -29,33 +29,6 @@ from onetape.engine.portfolio import TIE_RULE, Portfolio, Series, simulate_toget
 from onetape.engine.refusals import RefusalKind, Refused
 from onetape.engine.result import Result, State
 from onetape.engine.simulation import simulate
-from onetape.engine.step_events import (
-    CandleClosed,
-    CandleForming,
-    CandlesOpened,
-    Enter,
-    EntryFilled,
-    EntryRefused,
-    Event,
-    Exit,
-    ExitDue,
-    ExitFilled,
-    ExitRefused,
-    ExitSent,
-    Intent,
-    OpenedCandle,
-    StrategySignal,
-)
-from onetape.engine.step_restore import CandleFacts, restore_state
-from onetape.engine.step_state import (
-    EntryObstacle,
-    HeldPosition,
-    StepRules,
-    StepState,
-    SymbolStepState,
-    entry_obstacle,
-)
-from onetape.engine.stepper import step
 from onetape.engine.trades import Trade
 from onetape.engine.volatility import volatility_before
 
@@ -67,62 +40,38 @@ __all__ = [
     "BarExit",
     "BookedFill",
     "BuyAndHold",
-    "CandleClosed",
-    "CandleFacts",
-    "CandleForming",
-    "CandlesOpened",
     "Detail",
     "Drawdown",
-    "Enter",
-    "EntryFilled",
-    "EntryObstacle",
-    "EntryRefused",
-    "Event",
-    "Exit",
     "ExitConfig",
-    "ExitDue",
-    "ExitFilled",
-    "ExitRefused",
-    "ExitSent",
     "Fill",
     "FillModel",
-    "HeldPosition",
-    "Intent",
     "Levels",
     "Market",
     "Metrics",
     "OpenPosition",
-    "OpenedCandle",
     "Portfolio",
     "RefusalKind",
     "Refused",
     "Result",
     "Series",
     "State",
-    "StepRules",
-    "StepState",
-    "StrategySignal",
-    "SymbolStepState",
     "Trade",
     "background_of",
     "booked_fill",
     "buy_and_hold_equity",
     "buy_fill",
     "drawdown_curve",
-    "entry_obstacle",
     "exit_at_open",
     "exit_in_bar",
     "final_exit",
     "levels_of",
     "max_drawdown",
     "metrics_of",
-    "restore_state",
     "rules_at",
     "rules_of_candle",
     "sell_fill",
     "shared_holding",
     "simulate",
     "simulate_together",
-    "step",
     "volatility_before",
 ]

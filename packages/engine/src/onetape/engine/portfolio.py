@@ -6,7 +6,7 @@ exits inside the candle come last: their money is not there at its open.
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from msgspec import Struct
@@ -19,12 +19,13 @@ from onetape.core.steps import MarketSteps
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.detail import Detail
 from onetape.engine.equity import equity_of
-from onetape.engine.independent import trade_independent
 from onetape.engine.result import Result
-from onetape.engine.shared_account import SharedAccount
 from onetape.engine.simulation import no_state, simulate, symbol_state
 from onetape.engine.time_axis import common_axis, is_whole, on_axis, places_on
 from onetape.engine.trades import Trade
+
+if TYPE_CHECKING:
+    from onetape.engine.shared_account import SharedAccount
 
 #: The tie rule, for every result that rests on it.
 TIE_RULE: Final = (
@@ -128,6 +129,10 @@ def simulate_together(
     """
     if len(series) == 1:
         return _portfolio_of_one(series[0], rules, max_open_trades)
+    # Most runs are over one symbol: the imports would cost each of them a millisecond.
+    from onetape.engine.independent import trade_independent
+    from onetape.engine.shared_account import SharedAccount
+
     empty = no_state(rules)
     own_rules = [replace(rules, steps=with_month_steps(one.steps, one.candles)) for one in series]
     symbols = [
@@ -191,7 +196,7 @@ def _portfolio_of_one(one: Series, rules: AccountConfig, max_open_trades: int | 
     )
 
 
-def _equity(account: SharedAccount) -> FloatArray:
+def _equity(account: "SharedAccount") -> FloatArray:
     """Return cash and all positions at each moment, quote currency."""
     equity = account.cash_on_axis()
     for symbol in account.symbols:

@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Generator
 from contextlib import closing, contextmanager
-from glob import escape
 from pathlib import Path
 
 import apsw
@@ -64,6 +63,8 @@ def check_pages(connection: Connection, path: Path) -> None:
 
 def _sweep(path: Path) -> None:
     """Delete the drafts of a file that processes left when they were killed."""
+    from glob import escape  # only what writes whole files needs it
+
     for stale in path.parent.glob(f".{escape(path.name)}.*.new*"):
         # Two processes may sweep at once.
         with contextlib.suppress(FileNotFoundError):

@@ -317,8 +317,10 @@ def _weighted_sums(values: FloatArray, window: int, ratio: float) -> FloatArray:
     cut into chunks that overlap by a window.
     """
     count = len(values)
-    sums = np.empty(count)
     rows = max(_CHUNK_ROWS, 4 * window)
+    if count <= rows:
+        return _chunk_sums(values, window, ratio)
+    sums = np.empty(count)
     for start in range(0, count, rows):
         left = max(0, start - window + 1)
         stop = min(start + rows, count)
@@ -330,7 +332,7 @@ def _chunk_sums(values: FloatArray, window: int, ratio: float) -> FloatArray:
     """Return the sums of one chunk: widths are doubled, and those that are needed added up."""
     count = len(values)
     sums = np.zeros(count)
-    power, grown, scratch = values, np.empty(count), np.empty(count)
+    power, grown, scratch = values, np.empty(count), sums if ratio == 1.0 else np.empty(count)
     width, taken = 1, 0
     while True:
         if window & width:
@@ -353,6 +355,9 @@ def _add_shifted(
     scratch: FloatArray,
 ) -> None:
     """Write base[i] + ratio**shift * addend[i - shift] to `out`; only base where i < shift."""
+    if shift == 0:
+        np.add(base, addend, out=out)
+        return
     kept = max(len(base) - shift, 0)
     shifted = addend[:kept]
     if ratio != 1.0:

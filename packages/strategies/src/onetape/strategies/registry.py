@@ -32,7 +32,7 @@ BUILT_IN: Final[Mapping[str, tuple[str, str]]] = {
 MOST_LOOKBACK: Final = 100_000
 #: Longest name of a strategy, which names reports too.
 LONGEST_NAME: Final = 60
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 
 
 def strategy_names(user_folder: Path | None = None) -> tuple[str, ...]:
@@ -191,7 +191,7 @@ def _own_files(user_folder: Path | None) -> dict[str, Path]:
 
 def _is_strategy_name(stem: str) -> bool:
     """Return whether a file is called like a strategy, not like the tests beside it."""
-    return bool(_NAME.fullmatch(stem)) and not stem.startswith("test_") and stem != "conftest"
+    return bool(re.fullmatch(_NAME, stem)) and not stem.startswith("test_") and stem != "conftest"
 
 
 def _class_in_file(path: Path, class_name: str | None) -> type[Strategy]:
@@ -268,7 +268,7 @@ def _usable(path: Path, cls: type[Strategy]) -> type[Strategy]:
     if "__dataclass_fields__" not in vars(cls):
         raise ConfigurationError(f"{where}: write @dataclass(frozen=True) above the class")
     name: Any = getattr(cls, "name", "")
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+    if not isinstance(name, str) or not re.fullmatch(_NAME, name) or len(name) > LONGEST_NAME:
         raise ConfigurationError(
             f'{where}: write name: ClassVar[str] = "{path.stem[:LONGEST_NAME]}" into it '
             f"(letters, digits and _, {LONGEST_NAME} at most)"

@@ -83,11 +83,12 @@ def _lanes(bars: list[int], window: int) -> list[list[int]]:
     """Return the bars in lists whose windows do not overlap, so that times increase."""
     lanes: list[list[int]] = []
     for bar in bars:
-        lane = next((one for one in lanes if bar - one[-1] >= window), None)
-        if lane is None:
-            lane = list[int]()
-            lanes.append(lane)
-        lane.append(bar)
+        for lane in lanes:
+            if bar - lane[-1] >= window:
+                lane.append(bar)
+                break
+        else:
+            lanes.append([bar])
     return lanes
 
 

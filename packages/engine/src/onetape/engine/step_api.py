@@ -1,0 +1,56 @@
+"""The names of the stepper, which trades event by event; a backtest loads none of it."""
+
+from onetape.engine.step_events import (
+    CandleClosed,
+    CandleForming,
+    CandlesOpened,
+    Enter,
+    EntryFilled,
+    EntryRefused,
+    Event,
+    Exit,
+    ExitDue,
+    ExitFilled,
+    ExitRefused,
+    ExitSent,
+    Intent,
+    OpenedCandle,
+    StrategySignal,
+)
+from onetape.engine.step_restore import CandleFacts, restore_state
+from onetape.engine.step_state import (
+    EntryObstacle,
+    HeldPosition,
+    StepRules,
+    StepState,
+    SymbolStepState,
+    entry_obstacle,
+)
+from onetape.engine.stepper import step
+
+__all__ = [
+    "CandleClosed",
+    "CandleFacts",
+    "CandleForming",
+    "CandlesOpened",
+    "Enter",
+    "EntryFilled",
+    "EntryObstacle",
+    "EntryRefused",
+    "Event",
+    "Exit",
+    "ExitDue",
+    "ExitFilled",
+    "ExitRefused",
+    "ExitSent",
+    "HeldPosition",
+    "Intent",
+    "OpenedCandle",
+    "StepRules",
+    "StepState",
+    "StrategySignal",
+    "SymbolStepState",
+    "entry_obstacle",
+    "restore_state",
+    "step",
+]
