@@ -78,6 +78,7 @@ async def _scene(
     in_bnb: bool = False,
     limits: bool = False,
     replay: Replay | None = None,
+    strict_timestamps: bool = False,
     **balance: str,
 ) -> AsyncGenerator[Scene]:
     clock = clock or make_clock(start_ms=MARCH_MS, stepped=True)
@@ -89,6 +90,7 @@ async def _scene(
         fees=Fees(in_bnb=in_bnb),
         limits=limits,
         replay=replay,
+        strict_timestamps=strict_timestamps,
     )
     async with simulator:
         at = Scene(simulator, lambda: _client(simulator, pro, key, secret or key))

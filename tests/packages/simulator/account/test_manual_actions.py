@@ -1,4 +1,4 @@
-"""A person's hand on the account, and the ledger that shows it."""
+"""Deposits, withdrawals and orders by hand, and the ledger that shows them."""
 
 import json
 from collections.abc import Callable, Coroutine

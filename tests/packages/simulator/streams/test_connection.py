@@ -45,7 +45,7 @@ def test_commands_are_answered_as_binance_answers(run: Run, stepped: Stepped) ->
             assert listed["result"] == [name]
             gone = await ask({"method": "UNSUBSCRIBE", "params": [name], "id": 4})
             assert gone == {"result": None, "id": 4}
-            bad = {"method": "SUBSCRIBE", "params": ["btcusdt@nope"], "id": 5}
+            bad = {"method": "SUBSCRIBE", "params": ["btcusdt nope"], "id": 5}
             assert await ask(bad) == {
                 "error": {"code": 2, "msg": "Invalid request: invalid stream"},
                 "id": 5,
@@ -70,11 +70,27 @@ def test_commands_are_answered_as_binance_answers(run: Run, stepped: Stepped) ->
     run(scene())  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["btcusdt@depth5", "btcusdt@avgPrice", "!miniTicker@arr"])
+def test_a_stream_that_is_not_served_is_ignored_beside_one_that_is(
+    run: Run, stepped: Stepped, name: str
+) -> None:
+    async def scene() -> None:
+        async with (
+            Simulator(clock=stepped(0)) as simulator,
+            socket(simulator, f"/stream?streams={name}/btcusdt@kline_1m") as opened,
+        ):
+            await opened.send_str('{"method": "LIST_SUBSCRIPTIONS", "id": 1}')
+            found = [reply for reply in await frames(opened, 2) if "result" in reply]
+            assert found == [{"result": [name, "btcusdt@kline_1m"], "id": 1}]
+
+    run(scene())
+
+
 def test_a_bad_stream_in_the_address_is_a_bad_request(run: Run, stepped: Stepped) -> None:
     async def scene() -> None:
         async with Simulator(clock=stepped(0)) as simulator:
             with pytest.raises(aiohttp.WSServerHandshakeError) as failure:
-                async with socket(simulator, "/ws/btcusdt@nope"):
+                async with socket(simulator, "/ws/btcusdt nope"):
                     pass
         assert failure.value.status == 400
 

@@ -148,6 +148,7 @@ def embedded_simulator(
     balance: "Mapping[str, Decimal] | None" = None,
     faults: "Faults | Iterable[Fault]" = (),
     limits: bool = False,
+    strict_timestamps: bool = False,
     replay: "Replay | None" = None,
 ) -> Generator[EmbeddedSimulator]:
     """Run a simulator on 127.0.0.1 in a thread of this process while the block lasts.
@@ -159,6 +160,7 @@ def embedded_simulator(
         balance: What the account holds; None is 10,000 USDT.
         faults: What goes wrong; more can be added while it runs.
         limits: Refuse what goes beyond Binance's limits.
+        strict_timestamps: Refuse old requests (-1021) in a stepped market too.
         replay: Recorded candles (`replay.read_replay`) in place of an invented market.
 
     Raises:
@@ -173,6 +175,7 @@ def embedded_simulator(
         balance=balance,
         faults=faults,
         limits=limits,
+        strict_timestamps=strict_timestamps,
         replay=replay,
     )
     thread = _Thread(simulated)

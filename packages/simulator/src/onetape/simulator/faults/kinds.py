@@ -21,6 +21,8 @@ CANDLE_SHAPES: Final = (
     "time_negative", "time_off_grid",
 )  # fmt: skip
 EVENT_SHAPES: Final = ("lost", "delayed", "duplicated", "reordered")
+#: What is seen late.
+HIDDEN_SHAPES: Final = ("all", "orders", "fills", "balances")
 REFUSE_SHAPES: Final = ("status", "page", "hang", "reset")
 
 #: Kinds of place `rest` that act on a request over the WebSocket API (place `request`) as well:
@@ -42,7 +44,7 @@ class Kind:
     """What one kind of fault takes."""
 
     place: str
-    """`rest`, `handshake`, `command`, `event`, `candles` or `state`; `rest` is a request."""
+    """`rest` (a request), `handshake`, `command`, `event`, `candles`, `reply` or `state`."""
     settings: frozenset[str] = frozenset()
     """Its own settings, beside those that every kind takes."""
     needs: frozenset[str] = frozenset()
@@ -100,6 +102,11 @@ KINDS: Final[dict[str, Kind]] = {
     "fills": _event("seconds", shapes=EVENT_SHAPES),
     "clock_skew": Kind("state", frozenset({"seconds"}), frozenset({"seconds"})),
     "maintenance": Kind("state", frozenset({"text"})),
+    "thin_book": Kind("state", frozenset({"levels", "amount", "ticks"})),
+    "visibility_delay": Kind(
+        "state", frozenset({"seconds"}), frozenset({"seconds"}), shapes=HIDDEN_SHAPES
+    ),
+    "ack_only": Kind("reply"),
     "halted": Kind("state", needs=frozenset({"symbol"})),
     "delisted": Kind("state", needs=frozenset({"symbol"})),
 }

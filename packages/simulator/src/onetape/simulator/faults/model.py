@@ -71,7 +71,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     when: str | None = None
     """`before` or `after` the exchange did what was asked, or inside the `body` of its answer."""
     seconds: float | None = None
-    """Real time: of a delay, of a silence, between two bytes; market time of `clock_skew`."""
+    """Real time: of a delay, of a silence, between two bytes; market time of the faults
+    `clock_skew` and `visibility_delay`."""
     jitter_seconds: float | None = None
     """Up to so much is added to `seconds`, drawn from the seed."""
     status: int | None = None
@@ -88,6 +89,12 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     """Size of a big frame."""
     per_second: int | None = None
     """Messages of a flood."""
+    levels: int | None = None
+    """Offers on each side of a thin book; 5 without it."""
+    amount: float | None = None
+    """Base currency in each offer of a thin book; 0.01 without it."""
+    ticks: int | None = None
+    """Price steps between two offers of a thin book; 1 without it."""
     candle_from: str | None = None
     """The first candle's open, market time; without it one candle of the page is drawn."""
     candle_to: str | None = None
@@ -106,6 +113,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         self._check_settings(kind)
         self._check_variant(kind)
         self._check_numbers()
+        self._check_amount()
         self._check_times()
 
     @property
@@ -151,7 +159,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     def _check_numbers(self) -> None:
         if not 0 < self.probability <= 1:
             raise FaultError("probability", f"above 0 and at most 1, found {self.probability:g}")
-        for key in ("nth", "count", "bytes", "per_second"):
+        for key in ("nth", "count", "bytes", "per_second", "levels", "ticks"):
             value = cast("int | None", getattr(self, key))
             if value is not None and value < 1:
                 raise FaultError(key, f"1 or more, found {value}")
@@ -167,6 +175,10 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
                 raise FaultError(key, f"a number of seconds, 0 or more, found {value:g}")
         if self.kind == "ws_close" and not 1_000 <= (self.code or 1_000) <= 4_999:
             raise FaultError("code", f"a close code of 1000 to 4999, found {self.code}")
+
+    def _check_amount(self) -> None:
+        if self.amount is not None and not 0 < self.amount < 1e12:
+            raise FaultError("amount", f"an amount above 0, found {self.amount:g}")
 
     def _check_times(self) -> None:
         for key in (*_MOMENTS, *_SPANS):

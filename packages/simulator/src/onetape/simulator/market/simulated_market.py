@@ -12,6 +12,7 @@ from onetape.core.timeframes import Timeframe
 from onetape.simulator.market.bars import NO_BARS, TIMEFRAMES, Bars, grouped, joined, opens_between
 from onetape.simulator.market.minutes import Minutes, minutes, minutes_of_many
 from onetape.simulator.market.outages import last_traded, minute_of, outage_at
+from onetape.simulator.market.price_moves import PriceMove, move_prices
 from onetape.simulator.market.price_path import END_SECONDS, ORIGIN_SECONDS
 from onetape.simulator.market.prng import IntArray
 from onetape.simulator.market.symbols import SYMBOLS, SpotSymbol, UnknownSymbol
@@ -63,6 +64,7 @@ class SimulatedMarket:
         # Of each market the day that was asked for last: its running minute, and the others.
         self._last_days: dict[str, tuple[int, LastDay]] = {}
         self._parts: OrderedDict[tuple[str, int], Minutes] = OrderedDict()
+        self._moves: dict[str, list[PriceMove]] = {}
 
     def symbol(self, name: str) -> SpotSymbol:
         """Return the market named `BTCUSDT` or `BTC/USDT`.
@@ -74,6 +76,17 @@ class SimulatedMarket:
             return self._named[name]
         except KeyError:
             raise UnknownSymbol(name) from None
+
+    def add_move(self, symbol: SpotSymbol, move: PriceMove) -> None:
+        """Script the price of a market; the move must begin after every moment read so far."""
+        self._moves.setdefault(symbol.id, []).append(move)
+        kept = (self._minute_days, self._hour_days, self._trades, self._last_days, self._parts)
+        for results in kept:
+            results.clear()
+
+    def _moved(self, symbol: SpotSymbol, found: Minutes) -> Minutes:
+        moves = self._moves.get(symbol.id)
+        return move_prices(found, moves) if moves else found
 
     def smallest(self, symbol: SpotSymbol) -> Timeframe:
         """Return the timeframe that all others of a market are built from."""
@@ -209,6 +222,7 @@ class SimulatedMarket:
                 max(first, min(minute_of(symbol.listed), index)),
                 min(last, max(minute_of(self.end(symbol)), index + 1)),
             )
+            found = self._moved(symbol, found)
             self._parts[symbol.id, block] = found
             if len(self._parts) > KEPT_PARTS:
                 self._parts.popitem(last=False)
@@ -245,7 +259,8 @@ class SimulatedMarket:
             return
         first, last = minute_of(minute - _DAY), minute_of(minute) + 1
         every = minutes_of_many(self.seed, wanted, first, last)
-        for symbol, found in zip(wanted, every, strict=True):
+        for symbol, unmoved in zip(wanted, every, strict=True):
+            found = self._moved(symbol, unmoved)
             whole = int(np.searchsorted(found.bars.timestamp, minute))
             self._keep_day(symbol, minute, found.bars[:whole])
             # The last trades too: of the running minute, or where it has none, of one before it.
@@ -312,7 +327,7 @@ class SimulatedMarket:
         if start >= stop:
             return NO_BARS
         first, last = (start - ORIGIN_SECONDS) // 60, (stop - ORIGIN_SECONDS) // 60
-        return minutes(self.seed, symbol, first, last).bars
+        return self._moved(symbol, minutes(self.seed, symbol, first, last)).bars
 
 
 def _same(bars: Bars) -> Bars:

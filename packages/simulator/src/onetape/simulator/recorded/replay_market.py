@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 import numpy as np
 
 from onetape.core.candles import FloatArray
+from onetape.core.errors import UsageError
 from onetape.core.timeframes import Timeframe
 from onetape.simulator.market.bars import (
     NO_BARS,
@@ -26,6 +27,7 @@ from onetape.simulator.market.bars import (
     with_quiet,
 )
 from onetape.simulator.market.minutes import Minutes
+from onetape.simulator.market.price_moves import PriceMove
 from onetape.simulator.market.prng import IntArray, hashed, key_of, part16
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.simulator.market.symbols import SpotSymbol
@@ -50,6 +52,15 @@ class ReplayMarket(SimulatedMarket):
         self._has_volume = {one.symbol.id: bool(one.candles.volume.any()) for one in replay.series}
         self._candle_trades: OrderedDict[tuple[str, int], Trades] = OrderedDict()
         self._candle_minutes: OrderedDict[tuple[str, int], Bars] = OrderedDict()
+
+    def add_move(self, symbol: SpotSymbol, move: PriceMove) -> None:
+        """Refuse to script a price: the candles are recorded.
+
+        Raises:
+            UsageError: always.
+        """
+        del symbol, move
+        raise UsageError("only an invented market has scripted prices; this one is a replay")
 
     def smallest(self, symbol: SpotSymbol) -> Timeframe:
         """Return the timeframe that was recorded."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from onetape.simulator.faults.registry import Faults
 from onetape.simulator.faults.states import States
 from onetape.simulator.server.limits import Limits
+from onetape.simulator.trading.rules import RuleBook
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,3 +17,5 @@ class ServerContext:
     limits: Limits
     sockets_end: bool
     """Whether a socket ends after 24 hours of market time, as Binance's do."""
+    rules: RuleBook
+    """Steps and smallest values of the markets."""

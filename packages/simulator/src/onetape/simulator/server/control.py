@@ -6,8 +6,10 @@ from aiohttp import web
 
 from onetape.core.clock import Clock, SteppedClock
 from onetape.core.errors import UsageError
+from onetape.simulator.faults.durations import span_ms
 from onetape.simulator.market.bars import TIMEFRAMES
 from onetape.simulator.market.clock import clock_kind, clock_speed
+from onetape.simulator.market.price_moves import PriceMove
 from onetape.simulator.market.price_path import END_SECONDS
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.simulator.market.symbols import UnknownSymbol
@@ -36,6 +38,9 @@ class Control:
       clock that runs by itself.
     - `POST /simulator/disconnect {"refuse_seconds": float}` (body optional): cuts every WebSocket
       at once, and resets new ones for so long (wall time). Answers `{"disconnected": int}`.
+    - `POST /simulator/price {"symbol": "BTC/USDT", "percent": -10, "after": "2m", "for": "5m"}`:
+      scripts the price of an invented market from the next whole minute on (or that after `after`),
+      without `for` for good. Answers `{"start_ms": int, "end_ms": int | null, "factor": float}`.
     - `GET /simulator/ledger?symbol=&interval=&startTime=&endTime=`: the closed candles that open in
       `[startTime, endTime)`, milliseconds; `symbol` as `BTC/USDT` or `BTCUSDT`. The oracle: rows
       like those of klines, and never the forming candle. At most 200,000 rows, else 400.
@@ -62,6 +67,7 @@ class Control:
         app.router.add_get("/simulator/recordings", self._get_recordings)
         app.router.add_post("/simulator/clock", self._post_clock)
         app.router.add_post("/simulator/disconnect", self._disconnect)
+        app.router.add_post("/simulator/price", self._price)
         app.router.add_get("/simulator/ledger", self._ledger)
 
     async def advance_to_ms(self, market_ms: int) -> None:
@@ -80,6 +86,23 @@ class Control:
         self._streams.wake()
         await self._streams.reached(self._clock.now_ms())
         await self._account.reached(self._clock.now_ms())
+
+    def move_price(
+        self, symbol: str, factor: float, start_ms: int | None = None, end_ms: int | None = None
+    ) -> PriceMove:
+        """Script the price of a market (see `Simulator.move_price`)."""
+        now_ms = self._clock.now_ms()
+        start = (now_ms if start_ms is None else start_ms) // 60_000 * 60 + 60
+        end = None if end_ms is None else -(-end_ms // 60_000) * 60
+        if not 0 < factor < 1_000:
+            raise UsageError(f"a factor above 0 and below 1,000, found {factor:g}")
+        if start * 1_000 <= now_ms or (end is not None and end <= start):
+            raise UsageError(
+                "a scripted price begins after the running minute, and lasts one or more"
+            )
+        move = PriceMove(start, end, factor)
+        self._market.add_move(self._market.symbol(symbol), move)
+        return move
 
     def disconnect(self, refuse_seconds: float) -> int:
         """Cut every WebSocket and refuse new ones for some wall time; return how many were cut."""
@@ -121,6 +144,29 @@ class Control:
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
             return _json({"error": "refuse_seconds must be a number, 0 or more"}, 400)
         return _json({"disconnected": self.disconnect(float(seconds))})
+
+    async def _price(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        try:
+            move = self._scripted(body)
+        except UnknownSymbol as error:
+            return _json({"error": f"there is no market {error}"}, 400)
+        except UsageError as error:
+            return _json({"error": str(error)}, 400)
+        except (KeyError, TypeError, ValueError):
+            example = '{"symbol": "BTC/USDT", "percent": -10, "after": "2m", "for": "5m"}'
+            return _json({"error": f"expected a body such as {example}"}, 400)
+        end_ms = None if move.end is None else move.end * 1_000
+        return _json({"start_ms": move.start * 1_000, "end_ms": end_ms, "factor": move.factor})
+
+    def _scripted(self, body: JsonObject) -> PriceMove:
+        if set(body) - {"symbol", "percent", "after", "for"}:
+            raise KeyError(*body)
+        start_ms = self._clock.now_ms() + span_ms(str(body.get("after", "0s")))
+        first_ms = (start_ms // 60_000 + 1) * 60_000
+        end_ms = first_ms + span_ms(str(body["for"])) if "for" in body else None
+        factor = 1 + float(str(body["percent"])) / 100
+        return self.move_price(str(body["symbol"]), factor, start_ms, end_ms)
 
     async def _ledger(self, request: web.Request) -> web.Response:
         query = request.query

@@ -5,6 +5,7 @@ from typing import Final
 
 from onetape.simulator.market.symbols import MOST_NOTIONAL, SpotSymbol
 from onetape.simulator.server.wire import JsonObject, JsonValue, Texts, decimal_8, json_text
+from onetape.simulator.trading.rules import RuleBook
 
 RATE_LIMITS: Final[list[JsonValue]] = [
     {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000},
@@ -45,13 +46,16 @@ def exchange_info(
 
 
 def exchange_info_text(
-    symbols: tuple[SpotSymbol, ...], now_ms: int, *, permission_sets: bool = True
+    symbols: tuple[SpotSymbol, ...], now_ms: int, rules: RuleBook, *, permission_sets: bool = True
 ) -> bytes:
     """Return the whole reply as JSON; the text of each market is made once and kept."""
     now = now_ms // 1_000
     head = json_text(exchange_info((), now_ms, permission_sets=permission_sets))
     entries = ",".join(
-        _symbol_text(symbol, permission_sets, symbol.status_at(now)) for symbol in symbols
+        _changed_text(symbol, permission_sets, symbol.status_at(now), rules)
+        if rules.is_changed(symbol)
+        else _symbol_text(symbol, permission_sets, symbol.status_at(now))
+        for symbol in symbols
     )
     return f"{head[:-2]}{entries}]}}".encode()
 
@@ -59,6 +63,20 @@ def exchange_info_text(
 @lru_cache(maxsize=8_192)
 def _symbol_text(symbol: SpotSymbol, permission_sets: bool, status: str) -> str:
     return json_text(_symbol_entry(symbol, permission_sets, status))
+
+
+def _changed_text(symbol: SpotSymbol, permission_sets: bool, status: str, rules: RuleBook) -> str:
+    """Return a market whose steps or smallest value were changed."""
+    entry = _symbol_entry(symbol, permission_sets, status)
+    price_step, amount_step, least = rules.steps_text(symbol)
+    changes: dict[str, JsonObject] = {
+        "PRICE_FILTER": {"minPrice": price_step, "tickSize": price_step},
+        "LOT_SIZE": {"minQty": amount_step, "stepSize": amount_step},
+        "NOTIONAL": {"minNotional": least},
+    }
+    filters = _filters(symbol)
+    entry["filters"] = [one | changes.get(str(one["filterType"]), {}) for one in filters]
+    return json_text(entry)
 
 
 def _symbol_entry(symbol: SpotSymbol, permission_sets: bool, status: str) -> JsonObject:

@@ -29,6 +29,7 @@ from onetape.simulator.server.exchange_info import PERMISSIONS, exchange_info_te
 from onetape.simulator.server.klines import Klines, limit_of, number_of
 from onetape.simulator.server.public_trades import aggregate_rows, last_rows, rows_from_id
 from onetape.simulator.server.wire import JsonObject, json_text, json_value
+from onetape.simulator.trading.rules import RuleBook
 
 DEFAULT_DEPTH: Final = 100
 DEFAULT_TRADES: Final = 500
@@ -53,8 +54,9 @@ class PublicRest:
     other path gets Binance's 404 page. There are no candles of one second.
     """
 
-    def __init__(self, market: SimulatedMarket, clock: Clock) -> None:
-        """Answer from this market at this clock's time."""
+    def __init__(self, market: SimulatedMarket, clock: Clock, rules: RuleBook) -> None:
+        """Answer from this market at this clock's time, with these trading rules."""
+        self._rules = rules
         self._market = market
         self._clock = clock
         self._pages = Klines(market)
@@ -93,7 +95,8 @@ class PublicRest:
             now = self._clock.now_ms() // 1_000
             symbols = tuple(symbol for symbol in symbols if symbol.status_at(now) == status)
         shown = query.get("showPermissionSets", "true") != "false"
-        return exchange_info_text(symbols, self._clock.now_ms(), permission_sets=shown)
+        now_ms = self._clock.now_ms()
+        return exchange_info_text(symbols, now_ms, self._rules, permission_sets=shown)
 
     async def _klines(self, request: web.Request) -> web.Response:
         query = request.query

@@ -16,6 +16,7 @@ from onetape.simulator.faults.registry import Faults
 from onetape.simulator.faults.rest import RestFaults
 from onetape.simulator.faults.states import States
 from onetape.simulator.market.clock import REAL, clock_kind
+from onetape.simulator.market.price_moves import PriceMove
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.simulator.market.symbols import SYMBOLS, SpotSymbol
 from onetape.simulator.recorded.replay import Replay
@@ -32,6 +33,8 @@ from onetape.simulator.streams.market_streams import Streams
 from onetape.simulator.trading.account_service import AccountService
 from onetape.simulator.trading.fees import Fees
 from onetape.simulator.trading.keys import DEFAULT_KEYS, ApiKey
+from onetape.simulator.trading.manual_control import ManualControl
+from onetape.simulator.trading.rules import RuleBook
 
 _NOT_FOUND: Final = "<html><body><h2>404 Not found</h2></body></html>"
 #: So often somebody looks whether maintenance has begun, seconds.
@@ -54,6 +57,7 @@ class Simulator:
         replay: Replay | None = None,
         faults: Faults | Iterable[Fault] = (),
         limits: bool = False,
+        strict_timestamps: bool = False,
         balance: Mapping[str, Decimal] | None = None,
         fees: Fees | None = None,
         keys: tuple[ApiKey, ...] = DEFAULT_KEYS,
@@ -75,6 +79,8 @@ class Simulator:
             keys: API keys that may use the account.
             limits: Refuse what goes beyond Binance's limits, ban who goes on, and end each socket
                 after 24 hours of market time (in real time that end comes in any case).
+            strict_timestamps: Refuse requests older than their recvWindow (-1021) in a stepped
+                market too, where the clocks of most clients run on.
 
         Raises:
             SafetyRefusal: the address is not loopback and `allow_remote` is not set.
@@ -90,10 +96,16 @@ class Simulator:
         self._states = States(self.faults, self.clock)
         self._limits = Limits(self.clock, enforced=limits)
         ends = limits or clock_kind(self.clock) == REAL
-        self.context = ServerContext(self.faults, self._states, self._limits, sockets_end=ends)
+        self.context = ServerContext(self.faults, self._states, self._limits, ends, RuleBook())
         self.streams = Streams(self.market, self.clock, self.context)
         self.account = AccountService(
-            self.market, self.clock, self.context, balance=balance, fees=fees, keys=keys
+            self.market,
+            self.clock,
+            self.context,
+            balance=balance,
+            fees=fees,
+            keys=keys,
+            strict_timestamps=strict_timestamps,
         )
         self._control = Control(self.market, self.clock, self.streams, self.account.sockets, replay)
         self._host = host
@@ -117,9 +129,10 @@ class Simulator:
         # Faults may keep a request from the exchange, or its answer from a client.
         faults = RestFaults(self.faults, self._states).middleware
         app = web.Application(middlewares=[guard, faults, self._limits.middleware, _binance_errors])
-        PublicRest(self.market, self.clock).add_to(app)
+        PublicRest(self.market, self.clock, self.context.rules).add_to(app)
         self.streams.add_to(app)
         self.account.add_to(app)
+        ManualControl(self.account).add_to(app)
         self._control.add_to(app)
         FaultControl(self.faults).add_to(app)
         self._runner, self._port = await listen(app, self._host, self._port)
@@ -147,6 +160,24 @@ class Simulator:
             UsageError: the market has no prices at that time.
         """
         await self._control.advance_to_ms(market_ms)
+
+    def move_price(
+        self, symbol: str, factor: float, *, start_ms: int | None = None, end_ms: int | None = None
+    ) -> PriceMove:
+        """Script the price of an invented market: a spike, or without an end a gap.
+
+        Args:
+            symbol: Such as `BTC/USDT`.
+            factor: What prices are multiplied by, such as 0.9.
+            start_ms: Market time from which on; None is the next minute. It counts from the next
+                whole minute.
+            end_ms: Market time up to which; None is for good.
+
+        Raises:
+            UnknownSymbol: there is no such market.
+            UsageError: the market is a replay, or the move does not lie in the future.
+        """
+        return self._control.move_price(symbol, factor, start_ms, end_ms)
 
     async def disconnect(self, refuse_seconds: float = 0.0) -> int:
         """Cut every WebSocket at once and return how many there were.

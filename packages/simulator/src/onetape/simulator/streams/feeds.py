@@ -22,6 +22,8 @@ LEAST_SECONDS: Final = 0.02
 SHOWN_PER_CANDLE: Final = 8
 #: Closed candles are read in pieces of this many.
 _PIECE: Final = 500
+#: What a name of a stream may look like, such as `btcusdt@depth5@100ms` or `!miniTicker@arr`.
+_FORM: Final = re.compile(r"!?[^\s/:,;@!]{1,60}(@[A-Za-z0-9_+:-]{1,40}){1,3}")
 _STREAM: Final = re.compile(
     r"([^\sA-Z/:,;@]{1,60})@(kline_(\w+)|ticker|miniTicker|bookTicker|trade|aggTrade)"
 )
@@ -180,7 +182,7 @@ class TradeEventFeed:
 
 
 class SilentFeed:
-    """A stream of a symbol that does not exist: Binance accepts it and never sends anything."""
+    """A stream that is not served: it is accepted, as Binance does, and never sends anything."""
 
     def events(self, now_ms: int) -> Iterator[JsonObject]:
         """Yield nothing."""
@@ -200,12 +202,16 @@ class InvalidStream(ValueError):
 def make_feed(name: str, market: SimulatedMarket) -> Feed:
     """Return a new subscription for a stream name such as `btcusdt@kline_1h`.
 
+    A stream of a kind, market or interval that is not served stays silent.
+
     Raises:
-        InvalidStream: the name has not this form, or names an unknown kind or interval.
+        InvalidStream: the name has not the form of any stream.
     """
+    if not _FORM.fullmatch(name):
+        raise InvalidStream(name)
     match = _STREAM.fullmatch(name)
     if match is None or (match[3] and match[3] not in TIMEFRAMES):
-        raise InvalidStream(name)
+        return SilentFeed()
     try:
         symbol = market.symbol(match[1].upper())
     except UnknownSymbol:

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from onetape.core.clock import Clock
+from onetape.simulator.faults.registry import Faults
 from onetape.simulator.market.symbols import ACCEPTED_NAMES, STATED_NAMES, SpotSymbol
 from onetape.simulator.server import refusals
 from onetape.simulator.server.exchange_info import RATE_LIMITS
 from onetape.simulator.server.wire import JsonObject
 from onetape.simulator.trading import order_refusals, replies
+from onetape.simulator.trading.account_reading import AccountReading
 from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.list_api import ListApi, default_kind, response_kind
 from onetape.simulator.trading.money import text_8
@@ -34,9 +36,10 @@ TRADING: Final = frozenset(
 class AccountApi:
     """Operations of the account by their name in the WebSocket API; each may raise a Refusal."""
 
-    def __init__(self, exchange: Exchange, clock: Clock) -> None:
-        """Answer for this account at this clock's time."""
+    def __init__(self, exchange: Exchange, clock: Clock, faults: Faults | None = None) -> None:
+        """Answer for this account at this clock's time; faults delay and shorten answers."""
         self._exchange = exchange
+        self._reading = AccountReading(exchange, clock, Faults() if faults is None else faults)
         self._clock = clock
         self._ids = {symbol.id: symbol for symbol in exchange.symbols}
         self.operations: dict[str, Operation] = {
@@ -86,7 +89,7 @@ class AccountApi:
             held |= {asset for one in self._exchange.symbols for asset in (one.base, one.quote)}
         balances = [
             {"asset": asset, "free": text_8(free), "locked": text_8(locked)}
-            for asset, free, locked in account.rows(sorted(held))
+            for asset, free, locked in self._reading.balances(sorted(held))
             if free or locked or params.get("omitZeroBalances") != "true"
         ]
         return {
@@ -128,6 +131,7 @@ class AccountApi:
         symbol = self.symbol(params)
         request = read_order(params, symbol)
         kind = response_kind(params, default_kind(request.type))
+        kind = "ACK" if self._reading.is_ack_only(symbol) else kind
         now_ms, first = self._clock.now_ms(), len(self._exchange.fills)
         order = self._exchange.place(request, now_ms)
         return replies.new_order(order, kind, self._exchange.fills[first:], now_ms)
@@ -149,6 +153,7 @@ class AccountApi:
 
     def _status(self, params: Params) -> JsonObject:
         order = self._named_order(params)
+        order = None if order is None else self._reading.order(order)
         if order is None:
             raise order_refusals.no_such_order()
         return replies.order_status(order)
@@ -176,7 +181,11 @@ class AccountApi:
 
     def _open_orders(self, params: Params) -> list[JsonObject]:
         symbol = self.symbol(params) if params.get("symbol") else None
-        return [replies.order_status(order) for order in self._exchange.open_orders(symbol)]
+        return [
+            replies.order_status(order)
+            for order in self._reading.orders()
+            if order.is_open and symbol in (None, order.symbol)
+        ]
 
     def _cancel_all(self, params: Params) -> list[JsonObject]:
         orders = self._exchange.open_orders(self.symbol(params))
@@ -196,7 +205,7 @@ class AccountApi:
         from_id = read_integer(params, "orderId")
         found = [
             order
-            for order in self._exchange.orders.values()
+            for order in self._reading.orders()
             if order.symbol == symbol
             and start <= order.time_ms <= end
             and (from_id is None or order.id >= from_id)
@@ -211,7 +220,7 @@ class AccountApi:
         from_id, order_id = read_integer(params, "fromId"), read_integer(params, "orderId")
         found = [
             fill
-            for fill in self._exchange.fills
+            for fill in self._reading.fills()
             if fill.symbol == symbol
             and start <= fill.time_ms <= end
             and (from_id is None or fill.id >= from_id)

@@ -1,16 +1,4 @@
-"""The account of a simulator and everything that reaches it: REST, WebSocket API, ledger, a hand.
-
-A person's hand on the account, and what the ledger says, under /simulator:
-
-- `GET /simulator/account`: `{"balances": {"USDT": {"free": "1.0", "locked": "0.0"}}}`.
-- `POST /simulator/account/deposit` and `/withdraw` `{"asset": "BTC", "amount": "0.5"}`.
-- `POST /simulator/account/buy` and `/sell` `{"symbol": "BTC/USDT", "quantity": "0.1"}`, or
-  `"quote"` for a value: a market order by hand, with a client id that begins with `web_`.
-- `POST /simulator/account/dust` `{"assets": ["DOGE"]}`: turns what is free of them into BNB.
-- `GET /simulator/ledger/orders`, `/fills`, `/balances` and `/events`: all rows so far.
-
-Amounts are decimals as strings. Binance's refusals come as on its own endpoints.
-"""
+"""The account of a simulator and what reaches it: REST, WebSocket API, manual actions."""
 
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
@@ -22,9 +10,9 @@ from onetape.core.clock import Clock
 from onetape.core.errors import UsageError
 from onetape.simulator.market.clock import STEPPED, clock_kind
 from onetape.simulator.market.simulated_market import SimulatedMarket
-from onetape.simulator.market.symbols import SpotSymbol, UnknownSymbol
+from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.server.context import ServerContext
-from onetape.simulator.server.wire import JsonObject, json_text, json_value
+from onetape.simulator.server.wire import JsonObject
 from onetape.simulator.streams.ws_api import WsApi
 from onetape.simulator.trading.account_api import AccountApi
 from onetape.simulator.trading.exchange import Exchange
@@ -34,13 +22,20 @@ from onetape.simulator.trading.manual_actions import ManualActions
 from onetape.simulator.trading.market_trade_feed import MarketTradeFeed
 from onetape.simulator.trading.money import UNIT, text_8
 from onetape.simulator.trading.orders import Order
-from onetape.simulator.trading.replies import order_status
 from onetape.simulator.trading.signed_rest import SignedRest
+from onetape.simulator.trading.taker import Liquidity
 from onetape.simulator.trading.trade_feed import Side
 
 #: What the account holds unless told otherwise.
 DEFAULT_BALANCE: Final = {"USDT": Decimal(10_000)}
-LEDGERS: Final = ("orders", "fills", "balances", "events")
+#: A campaign's account: coins that a trader never bought, and cash for ten orders, so that an
+#: order sent twice shows in the ledger and is not refused for want of money.
+CAMPAIGN_BALANCE: Final = {
+    "USDT": Decimal(100_000), "BTC": Decimal("0.5"), "ETH": Decimal(5), "BNB": Decimal(2),
+}  # fmt: skip
+#: A `thin_book` that says nothing else.
+THIN_LEVELS: Final = 5
+THIN_AMOUNT: Final = 0.01
 
 
 class AccountService:
@@ -55,6 +50,7 @@ class AccountService:
         balance: Mapping[str, Decimal] | None = None,
         fees: Fees | None = None,
         keys: tuple[ApiKey, ...] = DEFAULT_KEYS,
+        strict_timestamps: bool = False,
     ) -> None:
         """Open the account at the clock's time.
 
@@ -64,7 +60,8 @@ class AccountService:
             context: Faults, states and limits of its sockets; skewed time is checked as skewed.
             balance: What it holds; None is 10,000 USDT.
             fees: Fee rates; None is 0.1 % in the received coin.
-            keys: Who may ask.
+            keys: API keys of the account.
+            strict_timestamps: Whether a stepped market refuses old timestamps too (-1021).
         """
         self._market = market
         self._clock = clock
@@ -77,20 +74,19 @@ class AccountService:
             now_ms=clock.now_ms(),
             fees=fees,
             stopped=self._stopped,
+            liquidity=self._liquidity,
+            rules=context.rules,
         )
-        self._hands = ManualActions(self.exchange)
-        ring = KeyRing(keys, clock, context.states.skew_ms)
-        api = AccountApi(self.exchange, clock)
-        self.sockets = WsApi(self.exchange, api, ring, clock, context)
-        self._rest = SignedRest(self.exchange, api, ring, clock, self.sockets.wake)
+        self._actions = ManualActions(self.exchange)
+        self.keys = KeyRing(keys, clock, context.states.skew_ms, strict=strict_timestamps)
+        self._api = AccountApi(self.exchange, clock, context.faults)
+        self.sockets = WsApi(self.exchange, self._api, self.keys, clock, context)
+        self._rest = SignedRest(self.exchange, self._api, self.keys, clock, self.sockets.wake)
 
     def add_to(self, app: web.Application) -> None:
         """Add all endpoints to an application."""
         self._rest.add_to(app)
         self.sockets.add_to(app)
-        app.router.add_get("/simulator/account", self._get_account)
-        app.router.add_post("/simulator/account/{action}", self._post_account)
-        app.router.add_get("/simulator/ledger/{name}", self._get_ledger)
 
     def _stopped(self, symbol: SpotSymbol) -> tuple[int, bool] | None:
         """Return since when a fault stops a market with open orders, and whether for good."""
@@ -98,6 +94,14 @@ class AccountService:
             firings = self._faults.states(kind, "open orders", symbol.id)
             if firings:
                 return min(firing.began_ms for firing in firings), for_good
+        return None
+
+    def _liquidity(self, symbol: SpotSymbol) -> Liquidity | None:
+        """Return the thin book that a fault leaves of a market."""
+        for firing in self._faults.states("thin_book", "an order book", symbol.id):
+            fault = firing.fault
+            amount = Decimal(repr(THIN_AMOUNT if fault.amount is None else fault.amount))
+            return Liquidity(fault.levels or THIN_LEVELS, amount, fault.ticks or 1)
         return None
 
     def balances(self) -> dict[str, JsonObject]:
@@ -111,7 +115,7 @@ class AccountService:
 
     def deposit(self, asset: str, amount: Decimal) -> None:
         """Add to what is free."""
-        self._hands.deposit(asset, amount, self._clock.now_ms())
+        self._actions.deposit(asset, amount, self._clock.now_ms())
         self.sockets.wake()
 
     def withdraw(self, asset: str, amount: Decimal) -> None:
@@ -120,7 +124,7 @@ class AccountService:
         Raises:
             Refusal: -2010, not so much is free.
         """
-        self._hands.withdraw(asset, amount, self._clock.now_ms())
+        self._actions.withdraw(asset, amount, self._clock.now_ms())
         self.sockets.wake()
 
     def trade_by_hand(
@@ -137,11 +141,71 @@ class AccountService:
             UnknownSymbol: there is no such market.
             Refusal: Binance would refuse the order.
         """
-        order = self._hands.trade(
+        order = self._actions.trade(
             side, self._market.symbol(symbol), self._clock.now_ms(), quantity=quantity, quote=quote
         )
         self.sockets.wake()
         return order
+
+    def place_by_hand(self, params: Mapping[str, str]) -> JsonObject:
+        """Place an order of any type as a person would, with Binance's parameters; its reply.
+
+        Raises:
+            Refusal: Binance would refuse the order.
+        """
+        named = {"newClientOrderId": self._actions.new_client_id(), "newOrderRespType": "FULL"}
+        reply = self._api.run("order.place", {**named, **params})
+        self.sockets.wake()
+        return cast("JsonObject", reply)
+
+    def cancel_by_hand(
+        self, symbol: str, *, order_id: int | None = None, client_id: str | None = None
+    ) -> list[int]:
+        """Cancel an open order, or without an id all of a market, and return their numbers.
+
+        Raises:
+            UnknownSymbol: there is no such market.
+            Refusal: no such order is open.
+        """
+        market = self._market.symbol(symbol)
+        canceled = self._actions.cancel(market, order_id, client_id, self._clock.now_ms())
+        self.sockets.wake()
+        return canceled
+
+    def drain(self, asset: str) -> Decimal:
+        """Withdraw all that is free of an asset, and return how much it was."""
+        amount = self._actions.drain(asset, self._clock.now_ms())
+        self.sockets.wake()
+        return amount
+
+    def pay_fees_in_bnb(self, is_on: bool) -> None:
+        """Switch fees in BNB on or off."""
+        self.exchange.settle(self._clock.now_ms())
+        self.exchange.fees.in_bnb = is_on
+
+    def change_rules(
+        self,
+        symbol: str,
+        *,
+        price_step: Decimal | None = None,
+        amount_step: Decimal | None = None,
+        min_notional: Decimal | None = None,
+    ) -> tuple[str, str, str]:
+        """Change steps and the smallest value of a market's orders; open orders stay.
+
+        Returns:
+            Price step, amount step and smallest value now.
+
+        Raises:
+            UnknownSymbol: there is no such market.
+            ValueError: a step is no whole multiple of the market's own.
+        """
+        self.exchange.settle(self._clock.now_ms())
+        market, rules = self._market.symbol(symbol), self.exchange.rules
+        rules.change(
+            market, price_step=price_step, amount_step=amount_step, min_notional=min_notional
+        )
+        return rules.steps_text(market)
 
     def convert_dust(self, assets: list[str]) -> Decimal:
         """Turn all that is free of some assets into BNB, and return how much BNB came.
@@ -149,52 +213,9 @@ class AccountService:
         Raises:
             Refusal: one of them has no price.
         """
-        got = self._hands.convert_dust(assets, self._clock.now_ms())
+        got = self._actions.convert_dust(assets, self._clock.now_ms())
         self.sockets.wake()
         return got
-
-    async def _get_account(self, request: web.Request) -> web.Response:
-        del request
-        return _json({"balances": self.balances()})
-
-    async def _get_ledger(self, request: web.Request) -> web.Response:
-        name = request.match_info["name"]
-        if name not in LEDGERS:
-            return _json({"error": f"there are the ledgers {', '.join(LEDGERS)}"}, 404)
-        self.exchange.settle(self._clock.now_ms())
-        return _json(getattr(self.exchange.ledger, name))
-
-    async def _post_account(self, request: web.Request) -> web.Response:
-        try:
-            body = dict(cast("JsonObject", json_value(await request.text() or "{}")))
-            return _json(self._acted(request.match_info["action"], body))
-        except UnknownSymbol as error:
-            return _json({"error": f"there is no market {error}"}, 400)
-        except (KeyError, TypeError, ValueError, UsageError) as error:
-            text = str(error) if isinstance(error, UsageError) else _usage(request)
-            return _json({"error": text}, 400)
-
-    def _acted(self, action: str, body: JsonObject) -> JsonObject:
-        if action in ("deposit", "withdraw"):
-            act = self.deposit if action == "deposit" else self.withdraw
-            act(_asset(body["asset"]), amount(body["amount"]))
-        elif action in ("buy", "sell"):
-            quantity, quote = body.get("quantity"), body.get("quote")
-            if (quantity is None) == (quote is None):
-                raise ValueError(action)
-            order = self.trade_by_hand(
-                "BUY" if action == "buy" else "SELL",
-                str(body["symbol"]),
-                quantity=None if quantity is None else amount(quantity),
-                quote=None if quote is None else amount(quote),
-            )
-            return {"order": order_status(order), "balances": self.balances()}
-        elif action == "dust":
-            assets = [_asset(one) for one in cast("list[object]", body["assets"])]
-            return {"bnb": text_8(self.convert_dust(assets)), "balances": self.balances()}
-        else:
-            raise KeyError(action)
-        return {"balances": self.balances()}
 
 
 def parse_balance(text: str) -> dict[str, Decimal]:
@@ -209,7 +230,7 @@ def parse_balance(text: str) -> dict[str, Decimal]:
         if not separator or asset in balance:
             raise UsageError(f"--balance {text!r} was not understood; write USDT=10000,BTC=0.5")
         try:
-            balance[_asset(asset)] = amount(number)
+            balance[asset_name(asset)] = amount(number)
         except UsageError as error:
             raise UsageError(f"--balance {text!r}: {error}") from None
     return balance
@@ -233,19 +254,12 @@ def amount(value: object) -> Decimal:
     return found
 
 
-def _asset(value: object) -> str:
+def asset_name(value: object) -> str:
+    """Return an asset's name.
+
+    Raises:
+        UsageError: it is something else.
+    """
     if not isinstance(value, str) or not value.isalnum() or value != value.upper():
         raise UsageError(f'assets are named as in "BTC", found {value!r}')
     return value
-
-
-def _usage(request: web.Request) -> str:
-    return (
-        f"{request.path} with this body was not understood; there are deposit and withdraw "
-        '{"asset": "BTC", "amount": "0.5"}, buy and sell {"symbol": "BTC/USDT", "quantity": "0.1"} '
-        'or with "quote", and dust {"assets": ["DOGE"]}'
-    )
-
-
-def _json(value: object, status: int = 200) -> web.Response:
-    return web.Response(text=json_text(value), content_type="application/json", status=status)

@@ -1,9 +1,10 @@
 """The books of the account: every order, execution and movement of money is entered here."""
 
+import copy
 import hashlib
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Final
+from typing import Final, cast
 
 from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.trading.accounts import Account
@@ -37,6 +38,7 @@ class Books:
         self.fills: list[Fill] = []
         self.open: dict[str, dict[int, Order]] = {}
         """The open orders by market and number."""
+        self._history: dict[int, list[tuple[int, Order]]] = {}
         self._touched: dict[str, None] = {}
         for asset, amount in balance.items():
             self.account.change(now_ms, asset, "opening", free=amount)
@@ -46,6 +48,22 @@ class Books:
         names = self.open if symbol is None else [symbol.id]
         found = [order for name in names for order in self.open.get(name, {}).values()]
         return sorted(found, key=lambda order: order.id)
+
+    def orders_at(self, time_ms: int) -> list[Order]:
+        """Return all orders that there were at a time, as they were then, oldest first."""
+        found: list[Order] = []
+        for states in self._history.values():
+            past = [order for at_ms, order in states if at_ms <= time_ms]
+            found += past[-1:]
+        return found
+
+    def balances_at(self, time_ms: int) -> dict[str, tuple[Decimal, Decimal]]:
+        """Return free and locked by asset as they were at a time."""
+        found: dict[str, tuple[Decimal, Decimal]] = {}
+        for row in self.ledger.balances:
+            if cast("int", row["time_ms"]) <= time_ms:
+                found[str(row["asset"])] = Decimal(str(row["free"])), Decimal(str(row["locked"]))
+        return found
 
     def accept(self, request: OrderRequest, now_ms: int) -> Order:
         """Enter an order that was taken; nothing is set aside for it yet."""
@@ -214,6 +232,7 @@ class Books:
     ) -> None:
         """Write what happened to the ledger and the stream, with the balances after it."""
         self.ledger.order(order, event, now_ms)
+        self._history.setdefault(order.id, []).append((now_ms, copy.copy(order)))
         execution = "NEW" if event == "TRIGGERED" else event
         events = self.ledger.events
         events.append(execution_report(order, execution, now_ms, fill, cancel_id, len(events) + 1))

@@ -37,6 +37,7 @@ from onetape.simulator.trading.orders import (
     OrderList,
     OrderRequest,
 )
+from onetape.simulator.trading.rules import RuleBook
 from onetape.simulator.trading.taker import LiquidityOf, Taker
 from onetape.simulator.trading.trade_feed import AFTER_ALL, Cursor, Side, Tick, TradeFeed
 
@@ -58,6 +59,7 @@ class Exchange:
         fees: Fees | None = None,
         stopped: Stopped = lambda _: None,
         liquidity: LiquidityOf = lambda _: None,
+        rules: RuleBook | None = None,
     ) -> None:
         """Open an account.
 
@@ -69,6 +71,7 @@ class Exchange:
             fees: Fee rates; None is 0.1 % in the received coin.
             stopped: Which markets a fault has halted or delisted now.
             liquidity: Which markets a fault has thinned out now, and to what.
+            rules: Steps and smallest values; None is each market's own.
         """
         self._stopped = stopped
         self._books = Books(balance, fees or Fees(), now_ms)
@@ -78,11 +81,14 @@ class Exchange:
         self.orders = self._books.orders
         self.fills = self._books.fills
         self.lists = self._books.lists
+        self.orders_at = self._books.orders_at
+        self.balances_at = self._books.balances_at
         self.open_orders = self._books.open_orders
         self.symbols = symbols
         self.opened_ms = now_ms
         self._feed = feed
-        self._taker = Taker(feed, self.account, liquidity)
+        self.rules = RuleBook() if rules is None else rules
+        self._taker = Taker(feed, self.account, liquidity, self.rules)
         self._cursors: dict[str, Cursor] = {}
         self._settled_ms = now_ms
         self._by_name = {(symbol.base, symbol.quote): symbol for symbol in symbols}
@@ -128,7 +134,8 @@ class Exchange:
             raise order_refusals.market_closed()
         same = self._books.open.get(symbol.id, {}).values()
         average = self._feed.average(symbol, now_ms)
-        check_filters(request, average, [order.request.type for order in same])
+        open_types = [order.request.type for order in same]
+        check_filters(request, average, open_types, self.rules)
         return last
 
     def _check_at_market(self, request: OrderRequest, last: Tick, now_ms: int) -> None:

@@ -7,6 +7,7 @@ from onetape.simulator.market.symbols import MOST_NOTIONAL, SpotSymbol
 from onetape.simulator.trading import order_refusals
 from onetape.simulator.trading.money import scaled
 from onetape.simulator.trading.orders import STOPS, OrderRequest, exact_value
+from onetape.simulator.trading.rules import RuleBook
 
 #: PERCENT_PRICE_BY_SIDE: a limit price lies within these multiples of the five-minute mean.
 PRICE_UP: Final = 5
@@ -16,21 +17,25 @@ MOST_ORDERS: Final = 200
 MOST_STOPS: Final = 5
 
 
-def check_filters(request: OrderRequest, average: Decimal | None, open_types: list[str]) -> None:
+def check_filters(
+    request: OrderRequest, average: Decimal | None, open_types: list[str], rules: RuleBook
+) -> None:
     """Refuse an order outside the filters that `exchangeInfo` states.
 
     Args:
         request: In whole ticks and steps.
         average: Mean price of the last five minutes, in ticks; None lets every price pass.
         open_types: The type of each open order of the market.
+        rules: Steps and smallest value of each market.
 
     Raises:
         Refusal: with Binance's code and the name of the filter.
     """
-    _check_prices(request, average)
+    _check_prices(request, average, rules)
     if request.quantity:
+        rules.check_quantity(request.symbol, request.quantity)
         _check_quantity(request)
-    _check_value(request, average)
+    _check_value(request, average, rules.of(request.symbol).min_notional)
     if len(open_types) >= MOST_ORDERS:
         raise order_refusals.filter_failure("MAX_NUM_ORDERS")
     stops = sum(kind in STOPS for kind in open_types)
@@ -63,10 +68,11 @@ def _whole(value: Decimal, digits: int, name: str) -> int:
     return int(units)
 
 
-def _check_prices(request: OrderRequest, average: Decimal | None) -> None:
+def _check_prices(request: OrderRequest, average: Decimal | None, rules: RuleBook) -> None:
     symbol = request.symbol
     highest = Decimal(symbol.max_price)
     for price in (request.price, request.stop):
+        rules.check_price(symbol, price)
         if scaled(price, symbol.price_digits) > highest:
             raise order_refusals.filter_failure("PRICE_FILTER")
     if (
@@ -87,7 +93,7 @@ def _check_quantity(request: OrderRequest) -> None:
         raise order_refusals.filter_failure("MARKET_LOT_SIZE")
 
 
-def _check_value(request: OrderRequest, average: Decimal | None) -> None:
+def _check_value(request: OrderRequest, average: Decimal | None, least: Decimal) -> None:
     """Check NOTIONAL: by the limit, else by the stop price, else by the five-minute mean."""
     symbol = request.symbol
     limit = request.price or request.stop
@@ -100,5 +106,5 @@ def _check_value(request: OrderRequest, average: Decimal | None) -> None:
     else:
         return
     too_much = bool(request.price) and value > MOST_NOTIONAL
-    if value < Decimal(symbol.min_notional) or too_much:
+    if value < least or too_much:
         raise order_refusals.filter_failure("NOTIONAL")

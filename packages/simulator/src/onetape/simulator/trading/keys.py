@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from onetape.core.clock import Clock
@@ -32,6 +32,10 @@ class ApiKey:
     trading: bool = True
     """Spot trading."""
     withdrawals: bool = False
+    internal_transfer: bool = False
+    universal_transfer: bool = False
+    ip_restricted: bool = False
+    """What `apiRestrictions` says; requests are taken from every address all the same."""
 
 
 #: The keys of every simulator. Nothing is secret here: whoever reaches it may trade.
@@ -46,9 +50,22 @@ class KeyRing:
     """Checks who asks, whether they may, and whether the request is signed and fresh."""
 
     def __init__(
-        self, keys: tuple[ApiKey, ...], clock: Clock, skew_ms: Callable[[], int] = int
+        self,
+        keys: tuple[ApiKey, ...],
+        clock: Clock,
+        skew_ms: Callable[[], int] = int,
+        *,
+        strict: bool = False,
     ) -> None:
-        """Take the keys, the market's time, and how far the exchange's own clock is off."""
+        """Take the keys of the account.
+
+        Args:
+            keys: The keys at the start.
+            clock: The market's time.
+            skew_ms: How far the exchange's own clock is off.
+            strict: Whether a stepped market refuses old timestamps too.
+        """
+        self._strict = strict
         self._keys = {key.key: key for key in keys}
         self._clock = clock
         self._skew_ms = skew_ms
@@ -66,6 +83,40 @@ class KeyRing:
         if key is None or not key.reading or (trading and not key.trading):
             raise order_refusals.key_refused()
         return key
+
+    def all(self) -> list[ApiKey]:
+        """Return all keys of the account."""
+        return list(self._keys.values())
+
+    def named(self, name: str) -> ApiKey:
+        """Return a key.
+
+        Raises:
+            KeyError: there is no such key.
+        """
+        return self._keys[name]
+
+    def add(self, key: ApiKey) -> None:
+        """Add a key to the account, or replace the one of its name."""
+        self._keys[key.key] = key
+
+    def revoke(self, name: str) -> None:
+        """Remove a key: its requests are refused from now on.
+
+        Raises:
+            KeyError: there is no such key.
+        """
+        del self._keys[name]
+
+    def change(self, name: str, **changes: bool | str) -> ApiKey:
+        """Change the rights or the secret of a key and return it.
+
+        Raises:
+            KeyError: there is no such key.
+            TypeError: a key has no such right.
+        """
+        changed = self._keys[name] = replace(self._keys[name], **changes)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - names are checked by replace
+        return changed
 
     def check(self, key: ApiKey, params: Mapping[str, str], signed_text: str) -> None:
         """Check timestamp and signature of a request.
@@ -95,7 +146,7 @@ class KeyRing:
         if window > MOST_WINDOW_MS:
             raise order_refusals.window_too_long()
         now_ms = self._clock.now_ms() + self._skew_ms()
-        speed = clock_speed(self._clock)
+        speed = clock_speed(self._clock) or (1.0 if self._strict else 0.0)
         ahead = STANDING_MS if speed == 0 else AHEAD_MS * max(speed, 1.0)
         if sent > now_ms + ahead:
             raise order_refusals.ahead_of_server(AHEAD_MS)

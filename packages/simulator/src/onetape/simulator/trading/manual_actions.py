@@ -51,7 +51,6 @@ class ManualActions:
         Raises:
             Refusal: Binance would refuse it.
         """
-        self._orders += 1
         steps = 0 if quantity is None else steps_of(symbol, quantity)
         request = OrderRequest(
             symbol,
@@ -59,9 +58,44 @@ class ManualActions:
             "MARKET",
             quantity=steps,
             quote_quantity=quote or ZERO,
-            client_id=f"web_{self._orders:032d}",
+            client_id=self.new_client_id(),
         )
         return self._exchange.place(request, now_ms)
+
+    def new_client_id(self) -> str:
+        """Return the client id of the next order by hand, as the web page makes them."""
+        self._orders += 1
+        return f"web_{self._orders:032d}"
+
+    def cancel(
+        self, symbol: SpotSymbol, order_id: int | None, client_id: str | None, now_ms: int
+    ) -> list[int]:
+        """Cancel an open order, or without an id all of a market, and return their numbers.
+
+        Raises:
+            Refusal: no such order is open.
+        """
+        exchange = self._exchange
+        exchange.settle(now_ms)
+        if order_id is None and client_id is None:
+            orders = exchange.open_orders(symbol)
+        else:
+            found = exchange.find(symbol, order_id, client_id)
+            orders = [] if found is None or not found.is_open else [found]
+        if not orders:
+            raise order_refusals.unknown_order()
+        for order in orders:
+            if order.is_open:
+                exchange.cancel(order, now_ms)
+        return [order.id for order in orders]
+
+    def drain(self, asset: str, now_ms: int) -> Decimal:
+        """Take all that is free of an asset, and return how much it was."""
+        self._exchange.settle(now_ms)
+        free = self._exchange.account.free(asset)
+        if free:
+            self._exchange.adjust(asset, -free, now_ms, "withdrawal")
+        return free
 
     def convert_dust(self, assets: list[str], now_ms: int) -> Decimal:
         """Turn all that is free of some assets into BNB, less the fee, and return how much came.

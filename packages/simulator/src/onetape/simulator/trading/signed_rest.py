@@ -101,14 +101,14 @@ class SignedRest:
     def _restrictions(self, params: Params, key: ApiKey) -> JsonObject:
         del params
         return {
-            "ipRestrict": False,
+            "ipRestrict": key.ip_restricted,
             "createTime": self._exchange.opened_ms,
             "enableReading": key.reading,
             "enableWithdrawals": key.withdrawals,
-            "enableInternalTransfer": False,
+            "enableInternalTransfer": key.internal_transfer,
             "enableMargin": False,
             "enableFutures": False,
-            "permitsUniversalTransfer": False,
+            "permitsUniversalTransfer": key.universal_transfer,
             "enableVanillaOptions": False,
             "enableFixApiTrade": False,
             "enableFixReadOnly": False,

@@ -9,6 +9,7 @@ from onetape.simulator.trading import order_refusals
 from onetape.simulator.trading.accounts import Account
 from onetape.simulator.trading.money import ZERO, scaled
 from onetape.simulator.trading.orders import Order, OrderRequest, booked_value
+from onetape.simulator.trading.rules import RuleBook
 from onetape.simulator.trading.trade_feed import Side, Tick, TradeFeed
 
 Level = tuple[int, int]
@@ -33,11 +34,14 @@ LiquidityOf = Callable[[SpotSymbol], Liquidity | None]
 class Taker:
     """Plans what orders take of the book, within their limits and what the account can pay."""
 
-    def __init__(self, feed: TradeFeed, account: Account, liquidity: LiquidityOf) -> None:
+    def __init__(
+        self, feed: TradeFeed, account: Account, liquidity: LiquidityOf, rules: RuleBook
+    ) -> None:
         """Read offers from the feed, unless `liquidity` thins them out."""
         self._feed = feed
         self._account = account
         self._liquidity = liquidity
+        self._rules = rules
 
     def offers(self, symbol: SpotSymbol, tick: Tick, side: Side) -> Iterator[Level]:
         """Yield price (ticks) and amount (steps) of each offer after a trade, best first."""
@@ -64,6 +68,7 @@ class Taker:
             if request.quote_quantity:
                 step_value = scaled(price, symbol.price_digits + symbol.amount_digits)
                 amount = min(offered, int((request.quote_quantity - value) // step_value))
+                amount -= amount % self._rules.of(symbol).steps
             if not amount:
                 break
             levels.append((price, amount))

@@ -1,0 +1,66 @@
+"""What a client reads of the account: orders, fills and balances, late where a fault says so."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from onetape.core.clock import Clock
+from onetape.simulator.faults.registry import Call, Faults
+from onetape.simulator.market.symbols import SpotSymbol
+from onetape.simulator.trading.exchange import Exchange
+from onetape.simulator.trading.money import ZERO
+from onetape.simulator.trading.orders import Fill, Order
+
+
+class AccountReading:
+    """Reads the account as of now, or as of some seconds ago (`visibility_delay`, market time).
+
+    The exchange itself acts on what is true now: a hidden order fills and can be cancelled.
+    """
+
+    def __init__(self, exchange: Exchange, clock: Clock, faults: Faults) -> None:
+        """Read this account at this clock's time."""
+        self._exchange = exchange
+        self._clock = clock
+        self._faults = faults
+
+    def is_ack_only(self, symbol: SpotSymbol) -> bool:
+        """Return whether a new order is answered without status and fills (`ack_only`)."""
+        call = Call("reply", "a new order", symbol=symbol.id)
+        return any(one.fault.kind == "ack_only" for one in self._faults.fire(call))
+
+    def orders(self) -> Iterable[Order]:
+        """Return all visible orders as they are seen, oldest first."""
+        seen_ms = self._seen_ms("orders")
+        if seen_ms is None:
+            return self._exchange.orders.values()
+        return self._exchange.orders_at(seen_ms)
+
+    def order(self, order: Order) -> Order | None:
+        """Return an order as it is seen; None where it is not visible yet."""
+        if self._seen_ms("orders") is None:
+            return order
+        return next((one for one in self.orders() if one.id == order.id), None)
+
+    def fills(self) -> Iterable[Fill]:
+        """Return all visible executions, oldest first."""
+        seen_ms = self._seen_ms("fills")
+        if seen_ms is None:
+            return self._exchange.fills
+        return [fill for fill in self._exchange.fills if fill.time_ms <= seen_ms]
+
+    def balances(self, assets: Iterable[str]) -> list[tuple[str, Decimal, Decimal]]:
+        """Return asset, free and locked of these assets as they are seen."""
+        seen_ms = self._seen_ms("balances")
+        if seen_ms is None:
+            return self._exchange.account.rows(assets)
+        past = self._exchange.balances_at(seen_ms)
+        return [(asset, *past.get(asset, (ZERO, ZERO))) for asset in assets]
+
+    def _seen_ms(self, what: str) -> int | None:
+        """Return the time as of which something is read; None is now."""
+        delays = [
+            firing.fault.seconds or 0.0
+            for firing in self._faults.states("visibility_delay", f"reading {what}")
+            if firing.fault.variant in ("all", what)
+        ]
+        return self._clock.now_ms() - round(max(delays) * 1_000) if delays else None

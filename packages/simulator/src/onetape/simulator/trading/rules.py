@@ -1,0 +1,91 @@
+"""Trading rules that were changed while the simulator runs: coarser steps, another minimum."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from onetape.simulator.market.symbols import SpotSymbol
+from onetape.simulator.trading import order_refusals
+from onetape.simulator.trading.money import scaled
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules of one market."""
+
+    ticks: int
+    """Price step, in the market's own ticks."""
+    steps: int
+    """Amount step, in the market's own steps."""
+    min_notional: Decimal
+    """Smallest value of an order, quote currency."""
+
+
+class RuleBook:
+    """The rules of every market; those that nobody changed are the market's own."""
+
+    def __init__(self) -> None:
+        """Begin without a change."""
+        self._changed: dict[str, Rules] = {}
+
+    def of(self, symbol: SpotSymbol) -> Rules:
+        """Return the rules of a market."""
+        found = self._changed.get(symbol.id)
+        return Rules(1, 1, Decimal(symbol.min_notional)) if found is None else found
+
+    def is_changed(self, symbol: SpotSymbol) -> bool:
+        """Return whether a market's rules are others than its own."""
+        return symbol.id in self._changed
+
+    def change(
+        self,
+        symbol: SpotSymbol,
+        *,
+        price_step: Decimal | None = None,
+        amount_step: Decimal | None = None,
+        min_notional: Decimal | None = None,
+    ) -> Rules:
+        """Change some rules of a market and return all of them.
+
+        Raises:
+            ValueError: a step is no whole multiple of the market's own.
+        """
+        old = self.of(symbol)
+        ticks = old.ticks if price_step is None else _whole(price_step, symbol.price_digits)
+        steps = old.steps if amount_step is None else _whole(amount_step, symbol.amount_digits)
+        least = old.min_notional if min_notional is None else min_notional
+        rules = self._changed[symbol.id] = Rules(ticks, steps, least)
+        return rules
+
+    def check_price(self, symbol: SpotSymbol, price: int) -> None:
+        """Refuse a price (ticks) between two price steps.
+
+        Raises:
+            Refusal: PRICE_FILTER.
+        """
+        if price % self.of(symbol).ticks:
+            raise order_refusals.filter_failure("PRICE_FILTER")
+
+    def check_quantity(self, symbol: SpotSymbol, quantity: int) -> None:
+        """Refuse a quantity (steps) between two amount steps.
+
+        Raises:
+            Refusal: LOT_SIZE.
+        """
+        if quantity % self.of(symbol).steps:
+            raise order_refusals.filter_failure("LOT_SIZE")
+
+    def steps_text(self, symbol: SpotSymbol) -> tuple[str, str, str]:
+        """Return price step, amount step and smallest value as `exchangeInfo` writes them."""
+        rules = self.of(symbol)
+        return (
+            f"{scaled(rules.ticks, symbol.price_digits):.{symbol.price_places}f}",
+            f"{scaled(rules.steps, symbol.amount_digits):.8f}",
+            f"{rules.min_notional:.8f}",
+        )
+
+
+def _whole(step: Decimal, digits: int) -> int:
+    units = step.scaleb(digits)
+    if units < 1 or units % 1:
+        raise ValueError(f"a step is a multiple of {scaled(1, digits):f}, found {step}")
+    return int(units)
