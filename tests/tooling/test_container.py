@@ -48,3 +48,20 @@ def test_no_service_can_gain_rights_write_outside_its_volume_or_be_reached(repos
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert not service.keys() & {"ports", "privileged", "network_mode"}
+
+
+def test_another_trader_is_four_lines_and_has_the_health_check_of_the_first(
+    repository: Path,
+) -> None:
+    text = (repository / "docker-compose.yml").read_text(encoding="utf-8")
+    added = """
+  trader-eth-binance-4h:
+    <<: *trader
+    command: ["--symbol", "ETH/USDT", "--exchange", "binance", "--timeframe", "4h"]
+"""
+    services = yaml.safe_load(text.replace("\nvolumes:\n  tape:", f"{added}\nvolumes:\n  tape:"))[
+        "services"
+    ]
+    first, other = services["trader-btc-binance-1h"], services["trader-eth-binance-4h"]
+    assert {name for name in first if first[name] != other[name]} == {"command"}
+    assert first["healthcheck"]["test"] == ["CMD", "onetape", "status", "--here"]

@@ -26,6 +26,9 @@ def show_status(
     watch: Annotated[
         bool, typer.Option("--watch", help="Show the state again every 2 s until Ctrl-C.")
     ] = False,
+    here: Annotated[
+        bool, typer.Option("--here", help="Only traders that run on this computer or container.")
+    ] = False,
     account: ACCOUNTS = None,
     symbol: options.Symbols = None,
     exchange: options.Exchange = None,
@@ -44,7 +47,7 @@ def show_status(
     from trader.rendering.status import status_document
 
     def read() -> "tuple[Path, list[tuple[TraderStatus, Digits]]]":
-        return _read(db, config, exchange, account, symbol)
+        return _read(db, config, exchange, account, symbol, is_here=here)
 
     if watch and json_:
         raise UsageError("--watch shows text for a person; leave out --watch or --json")
@@ -86,14 +89,24 @@ def _read(
     exchange: str | None,
     account: list[str] | None,
     symbol: list[str] | None,
+    *,
+    is_here: bool,
 ) -> "tuple[Path, list[tuple[TraderStatus, Digits]]]":
     """Return the database, and the state of each chosen trader with the decimals of its market."""
+    from onetape.core.errors import DataError
     from trader.commands.account_result import read_digits
     from trader.commands.status_record import read_status
 
     with open_accounts(db, config, exchange) as store, store.read():
         chosen = select_accounts(store, account, symbol, exchange)
-        return store.path, [(read_status(store, one), read_digits(store, one)) for one in chosen]
+        found = [(read_status(store, one), read_digits(store, one)) for one in chosen]
+        if is_here:
+            found = [one for one in found if one[0].is_here]
+            if not found:
+                raise DataError(
+                    f"{store.path} holds no trader of this computer; leave out --here to see all"
+                )
+        return store.path, found
 
 
 def _clear() -> None:

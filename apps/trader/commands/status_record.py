@@ -1,6 +1,7 @@
 """The present state of a trader, read from its database."""
 
 import math
+import socket
 import time
 from collections.abc import Iterable
 from typing import Final, Literal
@@ -104,6 +105,11 @@ class TraderStatus(Struct, frozen=True):
     """Which command of a person forbids orders of any kind, in words; None: no command does."""
     now_ms: int
     """Market time; of a simulated market the newest time that is stored."""
+
+    @property
+    def is_here(self) -> bool:
+        """Return whether the process that traded the account last is one of this computer."""
+        return self.holder is not None and self.holder.endswith(f" on {socket.gethostname()}")
 
 
 def read_status(store: Store, account: Account) -> TraderStatus:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import socket
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -258,3 +259,12 @@ def test_the_age_of_the_last_candle_counts_from_its_close(trader: Run, folder: P
     assert shown["last_closed_candle"] == MARCH + 3_600
     assert shown["market_time_ms"] == at_ms(1)
     assert shown["candle_age_seconds"] == 0
+
+
+def test_here_are_only_traders_of_this_computer(trader: Run, account: TradedAccount) -> None:
+    refused = trader("status", "--here")
+    assert (refused.code, refused.err.count("\n")) == (4, 1)
+    with account.store.write() as connection:
+        holder = f"process 12 on {socket.gethostname()}"
+        connection.execute("UPDATE leases SET holder = ?", (holder,))
+    assert trader("status", "--here").code == 0
