@@ -1,4 +1,4 @@
-"""`backtester optimize`: try many combinations of parameters, and hold a part of the range out."""
+"""`backtester optimize`: try many combinations of parameters, and judge the best."""
 
 from typing import Annotated
 
@@ -18,28 +18,48 @@ def optimize(
             help="Values to try: 5:50:5 (from, to, step) or 20,50,100; repeat for several.",
         ),
     ] = None,
-    random: Annotated[
-        int | None,
+    sampler: Annotated[
+        str,
         typer.Option(
-            min=1,
-            metavar="N",
-            help="Try N combinations at random; a parameter that is not given is drawn from its "
-            "declared bounds.",
+            metavar="NAME",
+            help="grid tries every combination; random, tpe, cmaes, nsga2 and qmc propose --trials "
+            "of them, and draw a parameter that is not given from its declared bounds.",
+        ),
+    ] = "grid",
+    trials: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Combinations that a sampler proposes."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Random seed of sampler and statistics.")] = 1,
+    batch: Annotated[
+        int,
+        typer.Option(
+            min=2, max=10_000, metavar="N", help="Combinations that a sampler proposes together."
+        ),
+    ] = 32,
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION", help="Such as 'fast < slow'; repeat for several conditions."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the random draws.")] = 1,
     rank: Annotated[
-        str, typer.Option(metavar="METRIC", help="What the best is best at; see docs/metrics.md.")
-    ] = "sharpe",
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC",
+            help="Metric to rank by, docs/metrics.md; several make a Pareto front.  "
+            "[default: sharpe]",
+        ),
+    ] = None,
     out_of_sample: Annotated[
-        float, typer.Option(metavar="PART", help="Of the range, its end: never used to rank.")
+        float, typer.Option(metavar="PART", help="End of the range, not used to rank.")
     ] = 0.3,
     min_trades: Annotated[
         int,
         typer.Option(
             min=0,
             metavar="N",
-            help="Closed trades that a combination needs in the in-sample part to be ranked.",
+            help="Closed trades that a combination needs in-sample to be ranked.",
         ),
     ] = 20,
     jobs: Annotated[
@@ -58,21 +78,21 @@ def optimize(
     from backtester.rendering.optimization_page import show_optimization
     from backtester.rendering.optimization_progress import show_progress
     from onetape.backtest.parallel import count_processors
+    from onetape.optimization.constraints import parse_constraint
+    from onetape.optimization.options import SearchOptions
     from onetape.optimization.ranking import checked_metric
-    from onetape.optimization.run import (
-        SearchOptions,
-        checked_out_of_sample,
-        nothing_worked,
-        run_optimization,
-    )
+    from onetape.optimization.run import nothing_worked, run_optimization
 
     options = SearchOptions(
-        checked_metric(rank),
-        checked_out_of_sample(out_of_sample),
-        random,
-        seed,
-        jobs or count_processors(),
-        min_trades,
+        metrics=tuple(dict.fromkeys(checked_metric(name) for name in rank or ("sharpe",))),
+        processes=jobs or count_processors(),
+        out_of_sample=out_of_sample,
+        sampler=sampler,
+        trials=trials,
+        seed=seed,
+        batch=batch,
+        min_trades=min_trades,
+        constraints=tuple(parse_constraint(text) for text in constraint or ()),
     )
     own = [] if strategy is None else ["--strategy", strategy]
     for text in param or ():

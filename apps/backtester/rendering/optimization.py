@@ -34,19 +34,22 @@ def optimization_text(optimization: Optimization, page: Path, given: Sequence[st
     lines = [
         heading(optimization),
         *warning_lines(optimization.check),
+        trials_line(optimization),
+        *verdict_lines(optimization),
         *parts_lines(optimization),
         "",
         _table(optimization),
         "",
     ]
-    lines += luck_lines(optimization)
+    lines += trust_lines(optimization)
+    lines += evidence_lines(optimization)
     lines.append(f"market: {optimization.market}")
     lines += check_lines(optimization)
     lines += [f"note: {text}" for text in notes(optimization)]
     lines += [f"page: {page}", f"results: {optimization.folder}"]
     best = best_of(optimization)
     if best is not None:
-        first = "when it is mended, run it" if warning(optimization.check) else "run it"
+        first = "when it is fixed, run it" if warning(optimization.check) else "run it"
         lines.append(f"{first}: {command(optimization, best, given)}")
     return "\n".join(lines)
 
@@ -63,9 +66,10 @@ def optimization_document(
         "strategy": strategy_name(optimization),
         "parameters": {one.name: one.words for one in optimization.plan.ranges},
         "market": optimization.market,
-        "kind": "grid" if options.random is None else "random",
-        "seed": None if options.random is None else options.seed,
-        "rank": options.metric,
+        "sampler": options.sampler,
+        "seed": None if options.sampler == "grid" else options.seed,
+        "constraints": [one.text for one in options.constraints],
+        "rank": options.metric if len(options.metrics) == 1 else list(options.metrics),
         "best_is": "lowest" if options.metric in LOWER_IS_BETTER else "highest",
         "in_sample": {
             "from": window.start,
@@ -80,16 +84,20 @@ def optimization_document(
         "combinations": len(optimization.order) + len(optimization.failed),
         "invalid": optimization.plan.invalid,
         "failed": list(optimization.failed),
-        "tried": {
-            "here": optimization.tried_here,
-            "of_these_earlier": optimization.earlier,
-            "elsewhere": optimization.tried_elsewhere,
+        "trials": {
+            "here": len(optimization.plan.points) + len(optimization.plan.failed),
+            "earlier": optimization.earlier,
+            "repeated": optimization.plan.repeated,
+            **asdict(optimization.counts),
         },
         "min_trades": asdict(optimization.least),
-        "luck": asdict(rank_stability(optimization.order, options.metric, optimization.least)),
+        "judgement": None if optimization.judgement is None else optimization.judgement.as_dict(),
+        "rank_stability": asdict(
+            rank_stability(optimization.order, options.metric, optimization.least)
+        ),
         "check": None if optimization.check is None else asdict(optimization.check),
         "notes": notes(optimization),
-        "results": [{**one, "ranked": optimization.least.ranks(one)} for one in optimization.order],
+        "results": [_plain_result(optimization, one) for one in optimization.order],
         "command": None if best is None else command(optimization, best, given),
         "seconds": optimization.seconds,
         "database": str(optimization.config.database),
@@ -98,15 +106,21 @@ def optimization_document(
     }
 
 
+def _plain_result(optimization: Optimization, result: TrialResult) -> dict[str, Any]:
+    """Return a result for --json, without the details that only statistics use."""
+    kept = {name: value for name, value in result.items() if name != "details"}
+    return {**kept, "ranked": optimization.least.ranks(result)}
+
+
 def strategy_name(optimization: Optimization) -> str:
-    """Return the strategy's own name."""
-    return next(iter(optimization.plan.strategies.values())).name
+    """Return the name of the strategy."""
+    return optimization.plan.strategy.name
 
 
 def heading(optimization: Optimization) -> str:
     """Return what was optimized, in one line."""
     options = optimization.options
-    kind = "grid" if options.random is None else f"random, seed {options.seed}"
+    kind = "grid" if options.sampler == "grid" else f"{options.sampler}, seed {options.seed}"
     done = counted(len(optimization.order) + len(optimization.failed), "combination")
     left = [f"{optimization.plan.invalid:,} invalid left out"] if optimization.plan.invalid else []
     left += [f"{len(optimization.failed):,} failed"] if optimization.failed else []
@@ -135,11 +149,11 @@ def least_words(optimization: Optimization) -> str:
     return f", with at least {counted(least, 'trade')} (--min-trades)" if least else ""
 
 
-def luck_lines(optimization: Optimization) -> list[str]:
+def trust_lines(optimization: Optimization) -> list[str]:
     """Return how far the ranking can be trusted."""
     metric, count = optimization.options.metric, len(optimization.order)
     luck = rank_stability(optimization.order, metric, optimization.least)
-    lines = [tried_words(optimization)]
+    lines: list[str] = []
     if not count:
         return lines
     unranked = count - luck.ranked
@@ -178,18 +192,69 @@ def _correlation_words(optimization: Optimization, luck: RankStability) -> str:
     )
 
 
-def tried_words(optimization: Optimization) -> str:
-    """Return how many combinations were tried, in all: the best of many is luck in part."""
-    other = optimization.tried_here - len(optimization.order) - len(optimization.failed)
-    parts = [f"{counted(len(optimization.order) + len(optimization.failed), 'combination')} tried"]
-    if optimization.earlier:
-        parts.append(f"{optimization.earlier:,} of them by an earlier start")
-    if other > 0:
-        parts.append(f"{other:,} others on the same candles before")
-    elsewhere = optimization.tried_elsewhere
-    if elsewhere:
-        parts.append(f"{elsewhere:,} in other optimizations of it on this series")
-    return f"{', '.join(parts)}: the best of many is luck in part"
+def trials_line(optimization: Optimization) -> str:
+    """Return the number of trials and of looks: the best of many is luck in part."""
+    counts, plan = optimization.counts, optimization.plan
+    key = optimization.context.window.key
+    here = counted(len(plan.points) + len(plan.failed), "trial")
+    earlier = f" ({optimization.earlier:,} by an earlier start)" if optimization.earlier else ""
+    return (
+        f"trials: {here} here{earlier}, {counts.market:,} on {key.exchange} {key.symbol} in all, "
+        f"{counts.strategy:,} of them of {plan.strategy.name}; "
+        f"looks at this out-of-sample part: {counts.looks:,}"
+    )
+
+
+def verdict_lines(optimization: Optimization) -> list[str]:
+    """Return what is left of the best, in one line; none where no combination is ranked."""
+    judgement = optimization.judgement
+    return [] if judgement is None else [f"verdict: {judgement.verdict.summary}"]
+
+
+def evidence_lines(optimization: Optimization) -> list[str]:
+    """Return the statistics of the best: the rungs of the verdict, and what stands besides it."""
+    judgement = optimization.judgement
+    if judgement is None:
+        return []
+    sharpe = judgement.sharpe
+    lines = [*judgement.verdict.lines]
+    spread = "none" if sharpe.spread_of_trials is None else f"{sharpe.spread_of_trials:.2f}"
+    lines.append(
+        f"Sharpe spread: {spread} across the trials, {sharpe.spread_without_skill:.2f} of one "
+        "without skill (used); smallest true Sharpe that this range and number of trials detect: "
+        f"{sharpe.smallest_detectable:.2f}"
+    )
+    lines.append(
+        f"range for {counted(sharpe.trials, 'trial')}: {sharpe.minimum_backtest_years:.1f} years, "
+        "or the best without skill has a Sharpe of 1"
+    )
+    found = judgement.overfitting
+    if found is not None:
+        lines.append(
+            f"overfitting (CSCV, {counted(found.trials, 'trial')}, {found.splits:,} splits): the "
+            f"best of one half is below the median of the other in {found.probability:.0%}, and "
+            f"loses there in {found.probability_of_loss:.0%}"
+        )
+    spa = judgement.superior_ability
+    if spa is not None:
+        lines.append(
+            f"SPA: p {spa.consistent:.3f} that none of {counted(spa.trials, 'trial')} beats "
+            f"{spa.benchmark}"
+        )
+    ranges = judgement.intervals
+    if ranges is not None:
+        total, fall = ranges.total_return, ranges.max_drawdown
+        lines.append(
+            f"90 % intervals out of sample: return {total.low:+.1%} to {total.high:+.1%}, maximum "
+            f"drawdown {fall.low:.1%} to {fall.high:.1%}{_shuffled_words(optimization)}"
+        )
+    return lines
+
+
+def _shuffled_words(optimization: Optimization) -> str:
+    judgement = optimization.judgement
+    shuffled = None if judgement is None else judgement.shuffled_drawdown
+    return "" if shuffled is None else f" ({shuffled.low:.1%} to {shuffled.high:.1%} shuffled)"
 
 
 def best_words(optimization: Optimization, luck: RankStability) -> str:

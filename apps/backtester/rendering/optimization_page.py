@@ -8,9 +8,9 @@ import msgspec
 from backtester.rendering.optimization import (
     check_lines,
     command,
+    evidence_lines,
     heading,
     hold_row,
-    luck_lines,
     metric_text,
     money_places,
     notes,
@@ -19,6 +19,9 @@ from backtester.rendering.optimization import (
     parts_lines,
     place_text,
     strategy_name,
+    trials_line,
+    trust_lines,
+    verdict_lines,
 )
 from onetape.backtest.metrics import DEFINITIONS, LABELS
 from onetape.backtest.warning_banner import warning
@@ -77,7 +80,14 @@ def optimization_page(optimization: Optimization, given: Sequence[str]) -> Optim
         title=f"Optimization: {strategy_name(optimization)} on {key.symbol}",
         heading=heading(optimization),
         parts=parts_lines(optimization),
-        findings=[*luck_lines(optimization), *check_lines(optimization), *notes(optimization)],
+        findings=[
+            trials_line(optimization),
+            *verdict_lines(optimization),
+            *trust_lines(optimization),
+            *evidence_lines(optimization),
+            *check_lines(optimization),
+            *notes(optimization),
+        ],
         warning=warning(check),
         warning_text="" if check is None else f"Check of the best: {check.text}",
         origin=optimization.context.window.origin,

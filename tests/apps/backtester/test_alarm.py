@@ -143,7 +143,7 @@ def test_an_optimization_whose_best_cheats_warns_and_says_what_comes_before_a_ru
 ) -> None:
     lines = backtester("optimize", *SIMULATED, "-s", cheat, *GRID).out.splitlines()
     assert lines[1] == f"! {SAID} (below: check)"
-    assert lines[-1].startswith("when it is mended, run it: uv run backtester ")
+    assert lines[-1].startswith("when it is fixed, run it: uv run backtester ")
 
 
 def test_the_page_of_an_optimization_whose_best_cheats_has_the_red_bar(
@@ -153,7 +153,7 @@ def test_the_page_of_an_optimization_whose_best_cheats_has_the_red_bar(
     bar = page.run(BAR)
     assert bar["text"].startswith("Look-ahead: do not trust this result. Check of the best: ")
     assert (bar["after"], bar["red"]) == ("H1", True)
-    assert page.run("document.querySelector('h3').textContent") == "When it is mended, run the best"
+    assert page.run("document.querySelector('h3').textContent") == "When it is fixed, run the best"
     assert page.complaints() == []
 
 

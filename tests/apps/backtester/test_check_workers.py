@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from onetape.backtest import bias_check_workers
-from onetape.backtest.bias_check_workers import windows_shared
+from onetape.backtest.bias_check_workers import evaluate_windows_parallel
 from onetape.strategies import load_strategy
 from onetape.strategies.check import check_strategy
 from onetape.strategies.check_data import CheckData, Maker
@@ -59,7 +59,7 @@ def test_processes_find_what_one_process_finds(tmp_path: Path, data: CheckData, 
     make, bars = maker(tmp_path, BODIES[what]), np.arange(len(data.candles))
     reports: list[int] = []
     alone = check_strategy(make, data, bars)
-    together = check_strategy(make, data, bars, reports.append, windows_shared(2))
+    together = check_strategy(make, data, bars, reports.append, evaluate_windows_parallel(2))
     assert together == alone
     assert alone.is_clean == (what == "clean")
     assert reports[-1] == 1_900
@@ -74,7 +74,7 @@ def test_a_killed_process_changes_nothing(tmp_path: Path, data: CheckData) -> No
         + BODIES["clean"]
     )
     make, bars = maker(tmp_path, body), np.arange(len(data.candles))
-    assert check_strategy(make, data, bars, evaluate=windows_shared(2)).is_clean
+    assert check_strategy(make, data, bars, evaluate=evaluate_windows_parallel(2)).is_clean
 
 
 def test_few_bars_are_not_worth_a_process(
@@ -83,4 +83,4 @@ def test_few_bars_are_not_worth_a_process(
     make, bars = maker(tmp_path, BODIES["clean"]), np.arange(100, 300)
     alone = check_strategy(make, data, bars)
     monkeypatch.delattr(os, "fork")
-    assert check_strategy(make, data, bars, evaluate=windows_shared(2)) == alone
+    assert check_strategy(make, data, bars, evaluate=evaluate_windows_parallel(2)) == alone

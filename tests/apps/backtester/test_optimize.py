@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -57,6 +58,11 @@ def fragile(folder: Path, sleep: str = "0") -> str:
     path = folder / "fragile.py"
     path.write_text(FRAGILE.replace("SLEEP", sleep))
     return f"{path}:Fragile"
+
+
+def trials(found: Document) -> Document:
+    """Return the numbers of trials and looks."""
+    return {name: count for name, count in found["trials"].items() if name != "repeated"}
 
 
 def lines(folder: str | Path) -> list[Document]:
@@ -187,8 +193,8 @@ def test_a_failure_is_one_line_with_its_combination(
 
 def test_a_second_start_tries_nothing_again(optimize: Run) -> None:
     first, second = optimize(*GRID), optimize(*GRID, "--rank", "trades")
-    assert first["tried"] == {"here": 4, "of_these_earlier": 0, "elsewhere": 0}
-    assert second["tried"] == {"here": 4, "of_these_earlier": 4, "elsewhere": 0}
+    assert trials(first) == {"here": 4, "earlier": 0, "market": 4, "strategy": 4, "looks": 1}
+    assert trials(second) == {"here": 4, "earlier": 4, "market": 4, "strategy": 4, "looks": 2}
     assert len(lines(second["folder"])) == 4
 
 
@@ -196,7 +202,10 @@ def test_all_that_was_ever_tried_is_counted(optimize: Run) -> None:
     optimize(*GRID)
     optimize(*GRID, "--fee", "0.002")
     found = optimize("--strategy", "sma_cross", "--param", "fast=5,6", "--param", "slow=30")
-    assert found["tried"] == {"here": 5, "of_these_earlier": 1, "elsewhere": 4}
+    assert trials(found) == {"here": 2, "earlier": 1, "market": 9, "strategy": 9, "looks": 3}
+    shutil.rmtree("data/optimizations")
+    other = optimize("--strategy", "rsi", "--param", "period=7,9")
+    assert trials(other) == {"here": 2, "earlier": 0, "market": 11, "strategy": 2, "looks": 4}
 
 
 def test_a_half_written_line_is_tried_again(optimize: Run) -> None:
@@ -205,7 +214,7 @@ def test_a_half_written_line_is_tried_again(optimize: Run) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])
     second = optimize(*GRID)
-    assert second["tried"]["of_these_earlier"] == 3
+    assert second["trials"]["earlier"] == 3
     assert second["results"] == first["results"]
     # The half line is gone: nothing was appended to it.
     assert len(lines(first["folder"])) == 4
@@ -226,7 +235,7 @@ def test_a_killed_optimization_goes_on(optimize: Run, tape: Path, tmp_path: Path
         one.ends()
     found = optimize(*wanted, "--no-check")
     periods = sorted(line["parameters"]["period"] for line in lines(found["folder"]))
-    assert 5 <= found["tried"]["of_these_earlier"] < 40
+    assert 5 <= found["trials"]["earlier"] < 40
     assert periods == list(range(10, 50))
 
 
@@ -246,7 +255,7 @@ def test_changed_code_is_optimized_again(optimize: Run, tmp_path: Path) -> None:
     path.write_text(path.read_text() + "# changed\n")
     second = optimize(*wanted)
     assert first["folder"] != second["folder"]
-    assert second["tried"] == {"here": 2, "of_these_earlier": 0, "elsewhere": 2}
+    assert trials(second) == {"here": 2, "earlier": 0, "market": 4, "strategy": 4, "looks": 2}
 
 
 def test_a_random_search_is_the_same_again_and_a_longer_one_begins_with_it(
@@ -262,9 +271,11 @@ def test_a_random_search_is_the_same_again_and_a_longer_one_begins_with_it(
         "--seed",
         "7",
     )
-    short, long = optimize(*wanted, "--random", "4"), optimize(*wanted, "--random", "8")
-    assert (short["kind"], short["seed"]) == ("random", 7)
-    assert long["tried"] == {"here": 8, "of_these_earlier": 4, "elsewhere": 0}
+    short, long = (
+        optimize(*wanted, "--sampler", "random", "--trials", count) for count in ("4", "8")
+    )
+    assert (short["sampler"], short["seed"]) == ("random", 7)
+    assert trials(long) == {"here": 8, "earlier": 4, "market": 8, "strategy": 8, "looks": 2}
 
 
 def test_the_command_of_the_best_runs_it(optimize: Run, on_tape: Run) -> None:
@@ -283,7 +294,7 @@ def test_text_names_parts_luck_and_what_to_run(backtester: Run, tape: Path) -> N
     for words in (
         "sma_cross on simulator BTC/USDT 1h: 4 combinations (grid, 2 invalid left out)",
         "out-of-sample: 2024-03-25 to 2024-04-30 UTC, 864 candles",
-        "4 combinations tried: the best of many is luck in part",
+        "trials: 4 trials here, 4 on simulator BTC/USDT in all, 4 of them of sma_cross; looks at",
         "rank correlation of in-sample and out-of-sample: ",
         "check of the best: 2,880 of 2,880 bars clean",
         "run it: uv run backtester --strategy sma_cross --param fast=",
@@ -305,10 +316,10 @@ def test_combinations_that_hardly_trade_are_listed_after_all_others(
     assert 0 < sum(ranked) < len(ranked)
     sharpes = [one["in_sample"]["sharpe"] for one in found["results"]]
     assert max(sharpes[sum(ranked) :]) > sharpes[0]
-    assert found["luck"]["ranked"] == sum(ranked)
+    assert found["rank_stability"]["ranked"] == sum(ranked)
     text = backtester("optimize", "--exchange", "simulator", *PERIODS).out
     assert "highest first, with at least 20 trades (--min-trades)" in text
-    places = [line.split()[0] for line in text.splitlines()[5:10]]
+    places = [line.split()[0] for line in text.splitlines()[7:12]]
     assert places == ["1", "2", "3", "few", "few"]
     page = Path(found["page"]).read_text(encoding="utf-8")
     assert page.count("<td>few</td>") == 2
@@ -321,7 +332,7 @@ def test_an_optimization_in_which_none_trades_enough_has_no_best(
     flags = (*PERIODS, "--min-trades", "5000")
     found = optimize(*flags)
     assert found["command"] is None
-    assert found["luck"]["rank_correlation"] is None
+    assert found["rank_stability"]["rank_correlation"] is None
     text = backtester("optimize", "--exchange", "simulator", *flags).out
     assert "best: none, because no combination has 5,000 trades in the in-sample part" in text
     assert "run it:" not in text
@@ -353,7 +364,7 @@ def test_without_a_least_number_of_trades_all_are_ranked(optimize: Run, backtest
     ("arguments", "words"),
     [
         (("--rank", "sharp"), "--rank 'sharp' is no metric; did you mean 'sharpe'?"),
-        (("--out-of-sample", "1"), "--out-of-sample must be a part from 0.05 to 0.9, found 1"),
+        (("--out-of-sample", "1"), "--out-of-sample must be from 0.05 to 0.9, found 1"),
         (("--param", "slow=0:5"), "slow must be 2 to 5000, found '0'"),
         (("--param", "slwo=5"), "no parameter 'slwo'; did you mean 'slow'?"),
         (
@@ -404,7 +415,7 @@ def test_a_signal_ends_an_optimization_with_its_code_and_says_how_it_goes_on(
         assert (one.lines, one.errors) == ([], [said])
     assert children_of(os.getpid()) == before
     # The check would evaluate this slow strategy on 200 windows.
-    assert optimize(*wanted, "--no-check")["tried"]["of_these_earlier"] > 0
+    assert optimize(*wanted, "--no-check")["trials"]["earlier"] > 0
 
 
 def children_of(process_id: int) -> str:

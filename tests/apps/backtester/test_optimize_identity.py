@@ -17,7 +17,7 @@ LATER = ("--from", "2024-02-01")
 
 def earlier(found: dict[str, Any]) -> int:
     """Return how many combinations were not tried again."""
-    return found["tried"]["of_these_earlier"]
+    return found["trials"]["earlier"]
 
 
 def change_candle(tape: Path, moment: int) -> None:

@@ -115,7 +115,7 @@ def test_a_bar_moves_in_a_terminal_and_stdout_keeps_the_document(tape: Path, fol
 
 #: An optimization by random draws over wide bounds, whole numbers and others.
 MANY = (
-    *("--strategy", "many.py", "--random", "600", "--no-check"),
+    *("--strategy", "many.py", "--sampler", "random", "--trials", "600", "--no-check"),
     *("--param", "whole=5:163", "--param", "part=0.11:0.93"),
 )
 STRATEGY = """

@@ -1,10 +1,10 @@
-"""The windows of a check, shared among forked processes."""
+"""Windows of a bias check, evaluated in several processes."""
 
 from typing import Final
 
 import numpy as np
 
-from onetape.backtest.parallel import shared
+from onetape.backtest.parallel import map_unordered
 from onetape.core.candles import IntArray
 from onetape.strategies import SignalArray
 from onetape.strategies.check import Evaluate, Progress, windows_evaluated
@@ -14,8 +14,8 @@ from onetape.strategies.check_data import CheckData, Maker, Windows
 BARS_PER_JOB: Final = 2_000
 
 
-def windows_shared(processes: int) -> Evaluate:
-    """Return what evaluates windows as `windows_evaluated` does, in so many processes."""
+def evaluate_windows_parallel(processes: int) -> Evaluate:
+    """Return a function that evaluates windows as `windows_evaluated` does, in processes."""
 
     def evaluate(
         make: Maker, data: CheckData, bars: IntArray, windows: Windows, on_progress: Progress
@@ -29,8 +29,8 @@ def windows_shared(processes: int) -> Evaluate:
             return seen.tobytes() + failure.encode()
 
         answers: dict[int, bytes] = {}
-        for number, answer in shared(work, range(len(parts)), processes):
-            # The job of a process that was killed is done here.
+        for number, answer in map_unordered(work, range(len(parts)), processes):
+            # A job that killed its process is evaluated here.
             answers[number] = work(number) if answer is None else answer
             on_progress(sum(len(parts[done]) for done in answers))
         return _joined([answers[number] for number in range(len(parts))], list(map(len, parts)))

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from onetape.backtest.assumptions import pause_notes
 from onetape.backtest.bias_check import fresh_maker
-from onetape.backtest.bias_check_workers import windows_shared
+from onetape.backtest.bias_check_workers import evaluate_windows_parallel
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.data import open_run_database
 from onetape.backtest.parallel import count_processors
@@ -75,7 +75,9 @@ def check_series(
     strategy, data, notes = load_check_data(config)
     make, bars = fresh_maker(config), part_to_check(data, whole=whole)
     with show_progress(f"check {strategy.name}", len(bars)) as report:
-        result = check_strategy(make, data, bars, report, windows_shared(count_processors()))
+        result = check_strategy(
+            make, data, bars, report, evaluate_windows_parallel(count_processors())
+        )
     smallest = None
     if result.difference is not None and result.difference.kind == "warm-up":
         decided = np.setdiff1d(bars, result.failing)

@@ -1,263 +1,251 @@
-"""Work shared among forked processes, which have in memory what their parent had.
+"""Jobs evaluated by a pool of forked processes, which share the memory of their parent.
 
-Candles are handed over by the fork: nothing is copied or pickled. A job is a number, its answer a
-few bytes; each process has pipes of its own, so that the death of one is noticed at once. The death
-of the parent ends all: the system kills them where it can (Linux), and their pipes end. Jobs that
-follow each other go to one process as far as possible, because it may have use for what it worked
-out before.
+Candles are inherited by the fork: nothing is copied or pickled. Jobs and results travel through
+`concurrent.futures`. Jobs that follow each other go to one process in chunks, because a process
+remembers indicators. The death of a process costs only the job that killed it.
 """
 
 import contextlib
 import gc
-import itertools
 import os
-import select
 import signal
-import struct
 import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Sequence
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 from onetape.core.words import said
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ProcessPoolExecutor
+    from multiprocessing.process import BaseProcess
+
 #: Signals that end an optimization or a check in addition to Ctrl-C; worker processes ignore them.
 ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
-_JOB: Final = struct.Struct("<q")
-#: Number of the job, and how many bytes of an answer follow.
-_ANSWER: Final = struct.Struct("<qq")
-#: Jobs that a process is given ahead, so that it need not wait for the parent.
-_AHEAD: Final = 2
-#: The GNU C library's names of how large a piece of memory gets pages of its own, and of how much
-#: free memory is kept; and a size that no column reaches.
+#: Signals that may reach the whole group of processes: the parent alone handles them.
+_PARENT_SIGNALS: Final = (signal.SIGINT, *ENDING_SIGNALS)
+#: Chunks that a process gets in all where there are many jobs, and the most jobs of a chunk.
+_CHUNKS_PER_PROCESS: Final = 8
+_MOST_JOBS_PER_CHUNK: Final = 32
+#: Names of the GNU C library: how large a piece of memory gets pages of its own, and how much free
+#: memory is kept; and a size that no column reaches.
 _OWN_PAGES, _KEPT_FREE, _NEVER_BYTES = -3, -1, 1 << 30
-#: Signals that may reach the whole group: the parent alone decides what they mean.
-_PARENTS: Final = (signal.SIGINT, *ENDING_SIGNALS)
 #: Of Linux, `prctl(2)`: the signal that a process is sent when its parent is gone.
-_PARENT_GONE: Final = 1
+_PARENT_DEATH_SIGNAL: Final = 1
+
+#: Evaluates one job; set in worker processes alone.
+_work: Callable[[Any], bytes] | None = None
+
+#: Number and contents of some jobs that follow each other.
+_Chunk = list[tuple[int, Any]]
 
 
-class _Worker:
-    """A child process, and the parent's ends of its pipes."""
+class WorkerPool:
+    """Processes that evaluate jobs; a context manager, which ends them whatever they do."""
 
     def __init__(
-        self, work: Callable[[int], bytes], waiting: deque[int], not_its: Sequence[int]
+        self, work: Callable[[Any], bytes], processes: int, closed: Sequence[int] = ()
     ) -> None:
-        """Fork it; it closes the descriptors that are not its."""
-        their_jobs, self._jobs = os.pipe()
-        self.answers_end, their_answers = os.pipe()
-        self.waiting = waiting
-        """Jobs meant for it, which others take when they have none left."""
-        self.jobs: list[int] = []
-        """Given and not answered, in order."""
-        self.buffer = bytearray()
-        parent = os.getpid()
-        held = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-        try:
-            # One that comes now would run the parent's handler in the child.
-            signal.pthread_sigmask(signal.SIG_BLOCK, _PARENTS)
-            with warnings.catch_warnings():
-                # NumPy's threads are idle, and its BLAS knows of forks.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                self.process_id = os.fork()
-            if self.process_id == 0:
-                _begin(parent, held, (*not_its, *self.ends))
-                _serve(their_jobs, their_answers, work)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, held)
-        os.close(their_jobs)
-        os.close(their_answers)
+        """Take the work; `start` or the context forks the processes.
 
-    def give(self, job: int) -> None:
-        """Give it a job; a process that is gone is noticed when it is listened to."""
-        self.jobs.append(job)
-        with contextlib.suppress(BrokenPipeError):
-            os.write(self._jobs, _JOB.pack(job))
-
-    def answers(self) -> list[tuple[int, bytes]] | None:
-        """Return what it has answered since, or None where it is gone."""
-        received = os.read(self.answers_end, 1 << 20)
-        if not received:
-            return None
-        self.buffer += received
-        found: list[tuple[int, bytes]] = []
-        while len(self.buffer) >= _ANSWER.size:
-            job, length = _ANSWER.unpack_from(self.buffer)
-            end = _ANSWER.size + length
-            if len(self.buffer) < end:
-                break
-            found.append((job, bytes(self.buffer[_ANSWER.size : end])))
-            del self.buffer[:end]
-            self.jobs.remove(job)
-        return found
-
-    def kill(self) -> None:
-        """End it, whatever it is at."""
-        self.close()
-        os.kill(self.process_id, signal.SIGKILL)  # not waited for yet, so the number is still its
-
-    def wait(self) -> None:
-        """Wait for its end."""
-        os.waitpid(self.process_id, 0)
-
-    @property
-    def ends(self) -> tuple[int, int]:
-        """Return the parent's ends of its pipes."""
-        return self._jobs, self.answers_end
-
-    def close(self) -> None:
-        """Close the parent's ends: it ends when it has read that there are no more jobs."""
-        for end in self.ends:
-            os.close(end)
-
-
-class _Crew:
-    """The processes that share jobs."""
-
-    def __init__(self, work: Callable[[int], bytes], not_theirs: Sequence[int]) -> None:
-        """Begin with nobody."""
+        Args:
+            work: Returns the result of a job; runs in the processes. Where it raises, the job has
+                no result.
+            processes: Number of processes.
+            closed: Descriptors that the processes close, such as that of a lock: a process that
+                outlives its parent must not hold it.
+        """
         self._work = work
-        self._not_theirs = not_theirs
-        self._workers: dict[int, _Worker] = {}
-        """By the end of the pipe that their answers come from."""
-        self._poll = select.poll()
+        self._processes = processes
+        self._closed = closed
+        self._pool: ProcessPoolExecutor | None = None
+        self._children: list[BaseProcess] = []
 
-    def start(self, waiting: deque[int]) -> None:
-        """Start a process for these jobs."""
-        # A copy of a pipe's end would hide the parent's from the process that waits for it.
-        pipes = [end for worker in self._workers.values() for end in worker.ends]
-        worker = _Worker(self._work, waiting, (*self._not_theirs, *pipes))
-        self._workers[worker.answers_end] = worker
-        self._poll.register(worker.answers_end, select.POLLIN)
-        self._feed(worker)
+    def __enter__(self) -> "WorkerPool":
+        """Fork the processes."""
+        gc.freeze()  # else collecting garbage in a child would copy every page of the parent
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
 
-    def answers(self) -> Generator[tuple[int, bytes | None]]:
-        """Return each job with its answer; None for one that its process died at."""
-        while any(worker.jobs for worker in self._workers.values()):
-            for ready, _ in self._poll.poll():
-                worker = self._workers[ready]
-                answers = worker.answers()
-                if answers is None:
-                    self._replace(worker)
-                    yield from ((job, None) for job in worker.jobs[:1])
-                else:
-                    self._feed(worker)
-                    yield from answers
-
-    def end(self) -> None:
-        """End all of them, whatever they are at."""
-        for worker in self._workers.values():
-            worker.kill()
-        for worker in self._workers.values():
-            worker.wait()
-
-    def _feed(self, worker: _Worker) -> None:
-        while len(worker.jobs) < _AHEAD and (worker.waiting or self._take_over(worker.waiting)):
-            worker.give(worker.waiting.popleft())
-
-    def _take_over(self, waiting: deque[int]) -> bool:
-        """Move the last half of what another process has left here; return whether it was any."""
-        most = max((worker.waiting for worker in self._workers.values()), key=len)
-        waiting.extendleft([most.pop() for _ in range((len(most) + 1) // 2)])
-        return bool(waiting)
-
-    def _replace(self, dead: _Worker) -> None:
-        """Start another process for what one that died has left."""
-        self._poll.unregister(dead.answers_end)
-        del self._workers[dead.answers_end]
-        dead.kill()
-        dead.wait()
-        dead.waiting.extendleft(reversed(dead.jobs[1:]))
-        if dead.waiting or any(worker.waiting for worker in self._workers.values()):
-            self.start(dead.waiting)
-
-
-def shared(
-    work: Callable[[int], bytes],
-    jobs: Sequence[int],
-    processes: int,
-    not_theirs: Sequence[int] = (),
-) -> Generator[tuple[int, bytes | None]]:
-    """Return each job with its answer, in the order in which they are done.
-
-    A process that dies takes the job it was at with it: its answer is None, and another process
-    takes its place.
-
-    Args:
-        work: Gives the answer of a job; runs in the children and must not raise.
-        jobs: Their numbers.
-        processes: How many at a time; they are forked before this returns.
-        not_theirs: Descriptors that they close, such as that of a lock: one that outlives the
-            parent must not keep it.
-    """
-    answers = _shared(work, jobs, processes, not_theirs)
-    next(answers)
-    return answers
-
-
-def _shared(
-    work: Callable[[int], bytes], jobs: Sequence[int], processes: int, not_theirs: Sequence[int]
-) -> Generator[tuple[int, bytes | None]]:
-    """Give a first pair that means nothing once the processes are there, then as `shared`."""
-    crew = _Crew(work, not_theirs)
-    gc.freeze()  # else collecting garbage in a child would copy every page of the parent
-    try:
-        for waiting in _blocks(jobs, processes):
-            crew.start(waiting)
-        yield -1, None
-        yield from crew.answers()
-    finally:
-        crew.end()
+    def __exit__(self, *error: object) -> None:
+        """Kill the processes and wait for their end."""
+        self._stop()
         gc.unfreeze()
 
+    def map_unordered(self, jobs: Sequence[Any]) -> Generator[tuple[int, bytes | None]]:
+        """Yield the index and the result of each job, in the order in which they are done.
 
-def _blocks(jobs: Sequence[int], processes: int) -> list[deque[int]]:
-    """Return the jobs in as many parts as there are processes, none of them empty."""
-    count = min(processes, len(jobs))
-    ends = [len(jobs) * number // count for number in range(count + 1)] if count else [0]
-    return [deque(jobs[first:last]) for first, last in itertools.pairwise(ends)]
+        A result is None where the job killed its process, or where the work raised. Which job of
+        several killed a process is found by evaluating their chunks again, one at a time and by
+        halves.
+        """
+        size = len(jobs) // (self._processes * _CHUNKS_PER_PROCESS)
+        size = min(max(size, 1), _MOST_JOBS_PER_CHUNK)
+        waiting = deque(range(0, len(jobs), size))
+        running: dict[Future[list[bytes | None]], _Chunk] = {}
+        while waiting or running:
+            while waiting and len(running) < 2 * self._processes:
+                start = waiting.popleft()
+                chunk = [(number, jobs[number]) for number in range(start, len(jobs))[:size]]
+                self._submit(chunk, running)
+            done, broken = _collect(running)
+            yield from done
+            if broken:
+                self._restart()
+                for chunk in broken:
+                    yield from self._retry(chunk)
+
+    def _submit(self, chunk: _Chunk, running: "dict[Future[list[bytes | None]], _Chunk]") -> None:
+        from concurrent.futures.process import BrokenProcessPool
+
+        jobs = [job for _, job in chunk]
+        try:
+            assert self._pool is not None  # noqa: S101 - the context has started it
+            running[self._pool.submit(_evaluate, jobs)] = chunk
+        except BrokenProcessPool:  # a process has died since
+            from concurrent.futures import Future
+
+            failed: Future[list[bytes | None]] = Future()
+            failed.set_exception(BrokenProcessPool())
+            running[failed] = chunk
+
+    def _retry(self, chunk: _Chunk) -> Generator[tuple[int, bytes | None]]:
+        """Evaluate a chunk alone; where its process dies, by halves."""
+        running: dict[Future[list[bytes | None]], _Chunk] = {}
+        self._submit(chunk, running)
+        done, broken = _collect(running)
+        yield from done
+        if not broken:
+            return
+        self._restart()
+        if len(chunk) == 1:
+            yield chunk[0][0], None
+            return
+        middle = len(chunk) // 2
+        yield from self._retry(chunk[:middle])
+        yield from self._retry(chunk[middle:])
+
+    def _restart(self) -> None:
+        self._stop()
+        self._start()
+
+    def _start(self) -> None:
+        """Fork all processes, before this process has a thread of the pool."""
+        import multiprocessing
+        from concurrent.futures import ProcessPoolExecutor
+
+        before = set(multiprocessing.active_children())
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        self._pool = ProcessPoolExecutor(
+            self._processes,
+            mp_context=multiprocessing.get_context("fork"),
+            initializer=_begin,
+            initargs=(os.getpid(), held, tuple(self._closed), self._work),
+        )
+        try:
+            # A signal that comes now would run the parent's handler in a child; the pool's thread
+            # keeps them blocked.
+            signal.pthread_sigmask(signal.SIG_BLOCK, _PARENT_SIGNALS)
+            with warnings.catch_warnings():
+                # Other threads are idle: NumPy's, whose BLAS supports forks, and a progress bar's.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self._pool.submit(_evaluate, [])
+            children = set(multiprocessing.active_children()) - before
+            self._children = sorted(children, key=lambda child: child.pid or 0)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+    def _stop(self) -> None:
+        for child in self._children:
+            child.kill()
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+        for child in self._children:
+            child.join()
+        self._pool, self._children = None, []
 
 
-def _begin(parent: int, held: Collection[int], not_its: Sequence[int]) -> None:
-    """Let go of what is the parent's; the signals are blocked until then."""
+def map_unordered(
+    work: Callable[[Any], bytes], jobs: Sequence[Any], processes: int
+) -> Generator[tuple[int, bytes | None]]:
+    """Yield the index and the result of each job, evaluated by a pool of its own.
+
+    Args:
+        work: As for `WorkerPool`.
+        jobs: Jobs in the order in which neighbours share a process.
+        processes: Most processes; there are no more than jobs.
+    """
+    if jobs:
+        with WorkerPool(work, min(processes, len(jobs))) as pool:
+            yield from pool.map_unordered(jobs)
+
+
+def _collect(
+    running: "dict[Future[list[bytes | None]], _Chunk]",
+) -> tuple[list[tuple[int, bytes | None]], list[_Chunk]]:
+    """Wait for a chunk; return the results that are there, and the chunks of a broken pool."""
+    from concurrent.futures import FIRST_COMPLETED, wait
+    from concurrent.futures.process import BrokenProcessPool
+
+    results: list[tuple[int, bytes | None]] = []
+    broken: list[_Chunk] = []
+    for future in wait(running, return_when=FIRST_COMPLETED).done:
+        chunk = running.pop(future)
+        try:
+            found = future.result()
+        except BrokenProcessPool:
+            broken.append(chunk)
+        else:
+            results += [(number, one) for (number, _), one in zip(chunk, found, strict=True)]
+    if broken:  # the pool fails all that it had
+        broken += running.values()
+        running.clear()
+    return results, broken
+
+
+def _begin(
+    parent: int,
+    held: Collection[int],
+    closed: Sequence[int],
+    work: Callable[[Any], bytes],
+) -> None:
+    """Prepare a worker process; the signals are blocked until then."""
+    global _work  # a worker process evaluates one work
+    end_with_parent(parent)
+    for number in _PARENT_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, held)
+    for descriptor in closed:
+        os.close(descriptor)
+    _reuse_memory()
+    _work = work
+
+
+def _evaluate(jobs: Sequence[Any]) -> list[bytes | None]:
+    """Return the results of jobs, in a worker process; None where the work raised."""
+    return [_evaluate_one(job) for job in jobs]
+
+
+def _evaluate_one(job: Any) -> bytes | None:
+    assert _work is not None  # noqa: S101 - `_begin` has set it
     try:
-        end_with_parent(parent)
-        for number in _PARENTS:
-            signal.signal(number, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
-        for descriptor in not_its:
-            os.close(descriptor)
+        return _work(job)
     except BaseException as error:
-        _write_error(error)
-        os._exit(1)
+        sys.stderr.write(f"backtester: worker process: {type(error).__name__}: {said(error)}\n")
+        sys.stderr.flush()
+        return None
 
 
-def _serve(jobs_end: int, answers_end: int, work: Callable[[int], bytes]) -> NoReturn:
-    """Answer jobs until the parent has none, or is gone; never returns into the parent's code."""
-    code = 0
-    try:
-        _keep_memory()
-        with open(jobs_end, "rb") as jobs, open(answers_end, "wb") as answers:
-            while job := jobs.read(_JOB.size):
-                (number,) = _JOB.unpack(job)
-                answer = work(number)
-                answers.write(_ANSWER.pack(number, len(answer)) + answer)
-                answers.flush()
-    except OSError:
-        code = 1  # the parent is gone, and with it whoever wants the answer
-    except BaseException as error:
-        _write_error(error)
-        code = 1
-    finally:
-        os._exit(code)
+def _reuse_memory() -> None:
+    """Let the C library reuse freed columns, where it can.
 
-
-def _keep_memory() -> None:
-    """Let freed columns be used again, where the C library can be told to.
-
-    Else it gives each one back to the system, which has to clear every page of the next one: a
-    third of the time of a combination.
+    Else it returns each one to the system, which has to clear every page of the next one: a third
+    of the time of a combination.
     """
     import ctypes  # NumPy has imported it
 
@@ -267,24 +255,18 @@ def _keep_memory() -> None:
             c_library.mallopt(what, _NEVER_BYTES)
 
 
-def _write_error(error: BaseException) -> None:
-    """Write why a worker process ends, on stderr: its parent only sees that it is gone."""
-    sys.stderr.write(f"backtester: worker process: {type(error).__name__}: {said(error)}\n")
-    sys.stderr.flush()
-
-
 def end_with_parent(parent: int) -> None:
     """Let the system kill this process when its parent is gone, however that ended.
 
     Where the system cannot (it is not Linux), nothing changes.
 
     Args:
-        parent: Its process id; where it is gone already, this process ends.
+        parent: Process id of the parent; where it is gone already, this process ends.
     """
     import ctypes
 
     with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(_PARENT_GONE, int(signal.SIGKILL), 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, int(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
 

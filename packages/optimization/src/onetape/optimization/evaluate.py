@@ -1,6 +1,5 @@
 """Evaluate one combination: a backtest of the in-sample part and one of the out-of-sample part."""
 
-from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -8,20 +7,21 @@ import msgspec
 from msgspec import Struct
 
 from onetape.backtest.models import CandleWindow
-from onetape.core.candles import are_sound
+from onetape.core.candles import Candles, are_sound
 from onetape.core.errors import DataError, OnetapeError
 from onetape.core.timeframes import Timeframe
 from onetape.engine import (
     AccountConfig,
     Background,
     Detail,
-    Metrics,
+    Result,
     background_of,
     metrics_of,
     simulate,
 )
+from onetape.optimization.details import trial_details
 from onetape.optimization.space import ParameterSet
-from onetape.strategies import Higher, Strategy, higher_lookback_of, lookback_of
+from onetape.strategies import Higher, SignalArray, Strategy, higher_lookback_of, lookback_of
 from onetape.strategies.segments import (
     Holes,
     segments_of,
@@ -100,31 +100,58 @@ def parts_of(
     )
 
 
-def evaluate_parts(strategy: Strategy, context: SearchContext) -> tuple[Metrics, Metrics]:
-    """Return the metrics of the in-sample and of the out-of-sample part.
+def evaluate_parts(strategy: Strategy, context: SearchContext) -> tuple[Result, Result]:
+    """Return the backtests of the in-sample and of the out-of-sample part.
 
-    Each is evaluated on its own candles, so that not even a strategy that looks ahead sees what is
-    out-of-sample.
+    Each is evaluated on its own candles, so that not even a strategy that looks ahead sees the
+    out-of-sample part.
 
     Raises:
         OnetapeError: the strategy failed; the text says where.
     """
     lookback = max(lookback_of(strategy), context.closes_before)
-    in_sample, out_of_sample = parts_of(context, lookback)
-    return (
-        _part(strategy, context, in_sample, lookback, context.backgrounds[0]),
-        _part(strategy, context, out_of_sample, lookback, context.backgrounds[1]),
-    )
+    first, second = parts_of(context, lookback)
+    return simulate_part(strategy, context, first), simulate_part(strategy, context, second)
 
 
-def _part(
+def simulate_part(
     strategy: Strategy,
     context: SearchContext,
     part: tuple[int, int, int],
-    lookback: int,
-    background: Background,
-) -> Metrics:
-    first, traded, end = part
+    rules: AccountConfig | None = None,
+) -> Result:
+    """Return the backtest of a part of the range, evaluated on its own candles.
+
+    Args:
+        strategy: The strategy.
+        context: Candles and rules.
+        part: First candle read, first candle traded, and the end, as `parts_of` returns them.
+        rules: Rules of the account; None: those of the context.
+
+    Raises:
+        OnetapeError: the strategy failed; the text says where.
+    """
+    first, traded, _ = part
+    candles, signal = part_signals(strategy, context, part)
+    return simulate(
+        candles,
+        signal,
+        context.rules if rules is None else rules,
+        start_index=traded - first,
+        detail=context.detail,
+        has_volume=context.has_volume,
+    )
+
+
+def part_signals(
+    strategy: Strategy, context: SearchContext, part: tuple[int, int, int]
+) -> tuple[Candles, SignalArray]:
+    """Return the candles of a part, warm-up included, and the signals on them.
+
+    Raises:
+        OnetapeError: the strategy failed; the text says where.
+    """
+    first, _, end = part
     whole = context.window.candles
     candles = whole[first:end]
     higher: Higher = {}
@@ -136,46 +163,46 @@ def _part(
         }
     holes = context.holes.part(first, end)
     timeframe = Timeframe.parse(context.window.key.timeframe)
+    lookback = max(lookback_of(strategy), context.closes_before)
     segments = segments_of(candles, timeframe, holes, window_size(lookback), count)
     signals = signals_by_segment(strategy, candles, higher, segments, are_sound=context.are_sound)
-    orders = without_entries_before_holes(signals.signal, holes)
-    result = simulate(
-        candles,
-        orders,
-        context.rules,
-        start_index=traded - first,
-        detail=context.detail,
-        has_volume=context.has_volume,
-    )
-    return metrics_of(result, background)
+    return candles, without_entries_before_holes(signals.signal, holes)
 
 
-class Work:
-    """The combinations of an optimization, to be tried by number in any process."""
+class Job(Struct, frozen=True):
+    """One combination to evaluate."""
 
-    def __init__(
-        self,
-        points: Sequence[ParameterSet],
-        strategies: Mapping[int, Strategy],
-        context: SearchContext,
-    ) -> None:
-        """Keep what the processes share."""
-        self._points = points
-        self._strategies = strategies
-        self._ground = context
+    parameters: ParameterSet
+    has_details: bool = False
+    """Whether the result has daily returns and positions of the in-sample part."""
+
+
+class Evaluator:
+    """Evaluates combinations, in any process."""
+
+    def __init__(self, strategy: type[Strategy], context: SearchContext) -> None:
+        """Compute what all combinations share, once for all processes."""
+        self._strategy = strategy
+        self._context = context
         self._columns = SharedColumns((context.window.candles, *context.higher.values()))
-        _ = context.backgrounds, context.are_sound  # found here, once for all processes
+        _ = context.backgrounds, context.are_sound
 
-    def __call__(self, number: int) -> bytes:
-        """Return a line of the results, without its end: what came out, or why nothing did."""
-        line: dict[str, Any] = {"parameters": self._points[number]}
+    def __call__(self, job: Job) -> bytes:
+        """Return the line of the results, without its end: metrics of both parts, or the error."""
+        line: dict[str, Any] = {"parameters": job.parameters}
         try:
             with self._columns.used():
-                line["in_sample"], line["out_of_sample"] = evaluate_parts(
-                    self._strategies[number], self._ground
-                )
+                strategy = self._strategy(**job.parameters)
+                first, second = evaluate_parts(strategy, self._context)
+            backgrounds = self._context.backgrounds
+            line["in_sample"] = metrics_of(first, backgrounds[0])
+            line["out_of_sample"] = metrics_of(second, backgrounds[1])
+            details = trial_details(first, backgrounds[0].calendar) if job.has_details else None
+            if details is not None:
+                line["details"] = details
         except OnetapeError as error:
-            line["error"] = " ".join(str(error).split())
-        except Exception as error:
-            line["error"] = f"unexpected {type(error).__name__}: {error}"
+            line = {"parameters": job.parameters, "error": " ".join(str(error).split())}
+        except (Exception, SystemExit) as error:
+            text = f"unexpected {type(error).__name__}: {error}"
+            line = {"parameters": job.parameters, "error": " ".join(text.split())}
         return msgspec.json.encode(line)

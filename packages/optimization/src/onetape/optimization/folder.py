@@ -44,12 +44,6 @@ class _Line(Struct):
     error: str | None = None
 
 
-class _Named(Struct):
-    """What a line belongs to."""
-
-    parameters: msgspec.Raw
-
-
 def key_of(parameters: Mapping[str, Any]) -> str:
     """Return what names a combination among the results."""
     return msgspec.json.encode(parameters, order="sorted").decode()
@@ -62,6 +56,32 @@ def folder_name(context: Mapping[str, Any]) -> str:
     return f"{context['strategy']}_{symbol}_{context['timeframe']}_{digest[:_ID_DIGITS]}"
 
 
+class MemoryResults:
+    """Results in memory, of the Python functions."""
+
+    def __init__(self) -> None:
+        """Begin without results."""
+        self._by_key: dict[str, dict[str, Any]] = {}
+
+    def has(self, parameters: Mapping[str, Any]) -> bool:
+        """Return whether a combination has a result."""
+        return key_of(parameters) in self._by_key
+
+    def get(self, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the result of a combination; None where there is none."""
+        return self._by_key.get(key_of(parameters))
+
+    def result(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the result of a combination that was evaluated."""
+        return self._by_key[key_of(parameters)]
+
+    def add(self, line: bytes) -> dict[str, Any]:
+        """Take the line of one combination."""
+        result = msgspec.json.decode(line)
+        self._by_key[key_of(result["parameters"])] = result
+        return result
+
+
 class Results:
     """The results of one context: those that were there, and new ones as they come."""
 
@@ -70,18 +90,26 @@ class Results:
         self.folder = folder
         self.descriptor = descriptor
         """Of the file; it holds the lock."""
-        self.by_key: dict[str, dict[str, Any]] = {}
+        self._by_key: dict[str, dict[str, Any]] = {}
         content = (folder / RESULTS).read_bytes()
         whole = content.rfind(b"\n") + 1
         os.ftruncate(descriptor, whole)
         for line in content[:whole].splitlines():
             result = _checked(folder, line)
-            self.by_key[key_of(result["parameters"])] = result
+            self._by_key[key_of(result["parameters"])] = result
 
     def has(self, parameters: Mapping[str, Any]) -> bool:
         """Return whether a combination has a result; one that failed is tried again."""
-        found = self.by_key.get(key_of(parameters))
+        found = self._by_key.get(key_of(parameters))
         return found is not None and "error" not in found
+
+    def get(self, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the result of a combination; None where there is none."""
+        return self._by_key.get(key_of(parameters))
+
+    def result(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the result of a combination that was evaluated."""
+        return self._by_key[key_of(parameters)]
 
     def add(self, line: bytes) -> dict[str, Any]:
         """Append one combination's line; it is in the file when this returns.
@@ -91,12 +119,12 @@ class Results:
         """
         result = msgspec.json.decode(line)
         key = key_of(result["parameters"])
-        if result != self.by_key.get(key):  # else it failed again, in the same words
+        if result != self._by_key.get(key):  # else it failed again, in the same words
             try:
                 self._append(line + b"\n")
             except OSError as error:
                 raise _failed(self.folder, error) from error
-        self.by_key[key] = result
+        self._by_key[key] = result
         return result
 
     def _append(self, content: bytes) -> None:
@@ -161,32 +189,6 @@ def opened(root: Path, context: Mapping[str, Any]) -> Generator[Results]:
         yield Results(folder, descriptor)
     finally:
         os.close(descriptor)
-
-
-def tried_elsewhere(root: Path, context: Mapping[str, Any]) -> int:
-    """Return how many combinations other optimizations tried of this strategy on this series.
-
-    That is with other code, ranges, rules or splits.
-    """
-    combinations = 0
-    same = ("exchange", "symbol", "timeframe", "strategy")
-    for path in sorted(root.glob(f"*/{IDENTITY}")):
-        if path.parent.name == folder_name(context):
-            continue
-        try:
-            other = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-            lines = _named((path.parent / RESULTS).read_bytes())
-        except (OSError, msgspec.DecodeError):
-            continue  # not a folder of ours any more; it says nothing of what was tried
-        if all(other.get(name) == context[name] for name in same):
-            combinations += lines
-    return combinations
-
-
-def _named(content: bytes) -> int:
-    """Return how many combinations there are lines of; one that failed may have several."""
-    lines = content[: content.rfind(b"\n") + 1].splitlines()
-    return len({bytes(msgspec.json.decode(line, type=_Named).parameters) for line in lines})
 
 
 def _failed(folder: Path, error: OSError) -> ConfigurationError:

@@ -12,7 +12,7 @@ from onetape.core.candles import Candles, SeriesKey
 from onetape.core.digest import code_digest, data_digest
 from onetape.core.holes import holes_between
 from onetape.core.timeframes import Timeframe
-from onetape.optimization import evaluate
+from onetape.optimization import details, evaluate
 from onetape.optimization.evaluate import SearchContext
 from onetape.store.candles import last_closed
 from onetape.store.database import Store
@@ -64,4 +64,5 @@ def _engine_digest() -> str:
         Path(onetape.core.__path__[0]),
         Path(onetape.engine.__path__[0]),
         Path(evaluate.__file__),
+        Path(details.__file__),
     )

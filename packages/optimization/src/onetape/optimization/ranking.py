@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from onetape.backtest.metrics import LABELS
 from onetape.core.candles import FloatArray
@@ -101,16 +102,40 @@ def _plain(name: str) -> str:
 
 
 def ranked(
-    results: Sequence[TrialResult], metric: str, least: LeastTrades = ANY_TRADES
+    results: Sequence[TrialResult],
+    metrics: str | Sequence[str],
+    least: LeastTrades = ANY_TRADES,
 ) -> list[TrialResult]:
     """Return the combinations, best first; those that hardly trade come after all that do.
 
-    Of either kind those without the metric come last. Equal ones keep their order. Only the
-    in-sample part counts.
+    Of either kind those without a metric come last. Equal ones keep their order. Of several
+    metrics the Pareto front comes first. Only the in-sample part counts.
     """
-    keys = _keys(results, "in_sample", metric)
+    names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    keys = [_keys(results, "in_sample", name) for name in names]
     hardly_trades = np.array([not least.ranks(result) for result in results], dtype=np.bool_)
-    return [results[index] for index in np.lexsort((keys, hardly_trades))]
+    is_behind = np.zeros(len(results), dtype=np.bool_)
+    if len(names) > 1:
+        is_behind = ~is_on_front(np.column_stack(keys), ~hardly_trades)
+    return [results[index] for index in np.lexsort((keys[0], is_behind, hardly_trades))]
+
+
+def is_on_front(keys: FloatArray, counts: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which rows no other row dominates: at least as low in all columns, lower in one.
+
+    Args:
+        keys: A row per combination and a column per metric; lower is better.
+        counts: Rows that take part; rows with an infinite key do not.
+    """
+    front = np.zeros(len(keys), dtype=np.bool_)
+    left = np.flatnonzero(counts & np.isfinite(keys).all(axis=1))
+    # In the order of the columns nothing is dominated by a later row.
+    left = left[np.lexsort(keys[left].T[::-1])]
+    while len(left):
+        first = keys[left[0]]
+        front[left[(keys[left] == first).all(axis=1)]] = True
+        left = left[(keys[left] < first).any(axis=1)]
+    return front
 
 
 def rank_stability(
@@ -129,8 +154,8 @@ def rank_stability(
     sign = 1.0 if metric in LOWER_IS_BETTER else -1.0
     return RankStability(
         rank_correlation=spearman(inside[both], outside[both]),
-        best_in_sample=None if first is None else _value(first, "in_sample", metric),
-        best_out_of_sample=None if first is None else _value(first, "out_of_sample", metric),
+        best_in_sample=None if first is None else metric_value(first, "in_sample", metric),
+        best_out_of_sample=None if first is None else metric_value(first, "out_of_sample", metric),
         best_out_of_sample_rank=place,
         median_out_of_sample=sign * _median(known) if len(known) else None,
         ranked=len(order),
@@ -167,10 +192,11 @@ def _mean_ranks(values: FloatArray) -> FloatArray:
 def _keys(results: Sequence[TrialResult], part: str, metric: str) -> FloatArray:
     """Return a number for each that is smaller for the better one, and inf for none."""
     sign = 1.0 if metric in LOWER_IS_BETTER else -1.0
-    values = (_value(result, part, metric) for result in results)
+    values = (metric_value(result, part, metric) for result in results)
     return np.array([np.inf if value is None else sign * value for value in values], np.float64)
 
 
-def _value(result: TrialResult, part: str, metric: str) -> float | None:
+def metric_value(result: TrialResult, part: str, metric: str) -> float | None:
+    """Return a metric of one part of a result; None where it is not defined."""
     value = result[part][metric]
     return None if value is None else float(value)

@@ -15,14 +15,13 @@ from msgspec import Struct
 
 from onetape.core.errors import UsageError
 from onetape.core.words import did_you_mean
+from onetape.optimization.options import MOST_COMBINATIONS
 from onetape.strategies import ParameterInfo, Strategy, parameters_of
 from onetape.strategies.parameters import setting_key
 
 #: Values by the parameters' names: one combination.
 ParameterSet = dict[str, Any]
 
-#: An optimization of more is a slip of the keyboard; a grid of more is work for some random draws.
-MOST_COMBINATIONS: Final = 100_000
 #: Draws of a random search for each combination it wants, before it takes the space for exhausted.
 _DRAWS_FOR_ONE: Final = 100
 #: Digits that a random number has: enough to tell two apart, and short to type again.
@@ -31,7 +30,7 @@ _YES_NO: Final = {"true": True, "yes": True, "false": False, "no": False}
 
 
 class ParameterRange(Struct, frozen=True):
-    """One parameter: a few values, or for a random search all between two."""
+    """One parameter: listed values, or all between two bounds."""
 
     name: str
     values: tuple[Any, ...]
@@ -45,6 +44,16 @@ class ParameterRange(Struct, frozen=True):
     def is_fixed(self) -> bool:
         """Return whether there is nothing to choose."""
         return len(self.values) == 1
+
+    @property
+    def lowest(self) -> Any:
+        """Return the lower end of a range without listed values."""
+        return int(self.low) if self.is_whole else self.low
+
+    @property
+    def highest(self) -> Any:
+        """Return the upper end of a range without listed values."""
+        return int(self.high) if self.is_whole else self.high
 
     @property
     def words(self) -> str:
@@ -62,7 +71,15 @@ class ParameterRange(Struct, frozen=True):
             return random.choice(self.values)
         if self.is_whole:
             return random.randint(int(self.low), int(self.high))
-        return float(f"{random.uniform(self.low, self.high):.{_RANDOM_DIGITS}g}")
+        return rounded_draw(self, random.uniform(self.low, self.high))
+
+
+def rounded_draw(one: ParameterRange, value: Any) -> Any:
+    """Return a drawn value; one between two bounds is rounded to a few digits, inside them."""
+    if one.values or one.is_whole:
+        return value
+    rounded = float(f"{value:.{_RANDOM_DIGITS}g}")
+    return min(max(rounded, one.low), one.high)
 
 
 def value_text(value: Any) -> str:
@@ -117,7 +134,7 @@ def grid_points(ranges: tuple[ParameterRange, ...]) -> Iterator[ParameterSet]:
     if count > MOST_COMBINATIONS:
         raise UsageError(
             f"the grid has {count:,} combinations, more than {MOST_COMBINATIONS:,}; take larger "
-            "steps, or draw some of them: --random 1000"
+            "steps, or draw some of them: --sampler random --trials 1000"
         )
     names = [one.name for one in ranges]
     for values in itertools.product(*(one.values for one in ranges)):
@@ -127,16 +144,7 @@ def grid_points(ranges: tuple[ParameterRange, ...]) -> Iterator[ParameterSet]:
 def random_points(
     ranges: tuple[ParameterRange, ...], count: int, seed: int
 ) -> Iterator[ParameterSet]:
-    """Return seeded draws without repetition, as many as the space holds and `count` may need.
-
-    Raises:
-        UsageError: they are too many.
-    """
-    if count > MOST_COMBINATIONS:
-        raise UsageError(
-            f"--random {count:,} is more than {MOST_COMBINATIONS:,} combinations; draw fewer: "
-            "--random 1000"
-        )
+    """Return seeded draws without repetition, as many as the space holds and `count` may need."""
     random = Random(seed)  # noqa: S311 - not for secrets: the draws have to be the same again
     seen: set[tuple[Any, ...]] = set()
     for _ in range(count * _DRAWS_FOR_ONE):

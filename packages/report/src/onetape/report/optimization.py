@@ -100,7 +100,7 @@ def render_optimization_page(page: OptimizationPage) -> str:
         "count": escape(page.count),
         "table": _table(page),
         "rules": definitions(page.rules),
-        "run": "When it is mended, run the best" if alarm else "Run the best",
+        "run": "When it is fixed, run the best" if alarm else "Run the best",
         "command": escape(page.command),
     }
     return framed(

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from onetape.backtest.parallel import shared
+from onetape.backtest.parallel import map_unordered
 
 
 def process_of(jobs: int, processes: int, work: Callable[[int], object]) -> dict[int, int]:
@@ -18,7 +18,7 @@ def process_of(jobs: int, processes: int, work: Callable[[int], object]) -> dict
         work(job)
         return str(os.getpid()).encode()
 
-    answers = [*shared(told, range(jobs), processes)]
+    answers = [*map_unordered(told, range(jobs), processes)]
     assert sorted(job for job, _ in answers) == list(range(jobs))
     return {job: int(answer or 0) for job, answer in answers}
 
@@ -30,7 +30,7 @@ def test_each_job_is_answered_once(jobs: int, processes: int) -> None:
 
 
 def test_a_long_answer_arrives_whole() -> None:
-    answers = dict(shared(lambda job: b"%d" % job * 300_000, range(4), 2))
+    answers = dict(map_unordered(lambda job: b"%d" % job * 300_000, range(4), 2))
     assert answers == {job: b"%d" % job * 300_000 for job in range(4)}
 
 

@@ -1,0 +1,83 @@
+"""Details of a trial: daily returns and positions of the in-sample part, for statistics."""
+
+import base64
+from typing import Any, Final
+
+import numpy as np
+from msgspec import Struct
+
+from onetape.core.candles import Candles, FloatArray
+from onetape.engine import AccountConfig, Result
+from onetape.engine.measures import Calendar, period_returns
+from onetape.optimization.statistics.random_timing import TimedPositions
+
+#: Trials of an optimization that have details: the first ones in the order of the trials.
+DETAILED_TRIALS: Final = 1_000
+#: Closed trades beyond which a trial has no details: its line would be too long.
+_MOST_POSITIONS: Final = 5_000
+
+
+class TrialDetails(Struct, frozen=True):
+    """Details of one trial, in-sample."""
+
+    daily: str
+    """Base64 of the returns as little-endian float32, one per UTC day (or longer candle)."""
+    entries: list[int]
+    """Candles of the entries, counted from the first one that is traded."""
+    exits: list[int]
+    """Candles of the exits; one fewer where a position is open at the end."""
+
+
+def trial_details(result: Result, calendar: Calendar) -> TrialDetails | None:
+    """Return the details of a backtest; None where it has too many trades."""
+    entries, exits = result.book.entry_bars(), result.book.exit_bars()
+    if len(entries) > _MOST_POSITIONS:
+        return None
+    returns, _ = period_returns(result.start_cash, result.equity, calendar)
+    packed = base64.b64encode(returns.astype("<f4").tobytes()).decode()
+    return TrialDetails(packed, entries, exits)
+
+
+def daily_returns(details: dict[str, Any]) -> FloatArray:
+    """Return the daily returns of stored details."""
+    return np.frombuffer(base64.b64decode(details["daily"]), "<f4").astype(np.float64)
+
+
+def daily_matrix(details: list[dict[str, Any]]) -> FloatArray:
+    """Return the daily returns of trials, a column each; days after a total loss return 0."""
+    columns = [daily_returns(one) for one in details]
+    days = max((len(column) for column in columns), default=0)
+    matrix = np.zeros((days, len(columns)))
+    for number, column in enumerate(columns):
+        matrix[: len(column), number] = column
+    return matrix
+
+
+def market_returns(candles: Candles) -> FloatArray:
+    """Return the return of the market from each open to the next; of the last candle to its close.
+
+    Args:
+        candles: Candles that are traded.
+    """
+    ends = np.append(candles.open[1:], candles.close[-1])
+    return ends / candles.open - 1.0
+
+
+def timed_positions(
+    entries: list[int], exits: list[int], candles: int, rules: AccountConfig
+) -> TimedPositions:
+    """Return the positions of a trial over its candles, all in, with the costs of each fill.
+
+    Args:
+        entries: Candles of the entries.
+        exits: Candles of the exits.
+        candles: Number of candles.
+        rules: Fee, slippage and spread.
+    """
+    changes, costs = np.zeros(candles + 1), np.zeros(candles)
+    cost = rules.fee_rate + rules.slippage
+    for bars, change in ((entries, 1.0), (exits, -1.0)):
+        for bar in bars:
+            changes[max(bar, 0)] += change
+            costs[max(bar, 0)] += cost
+    return TimedPositions(np.clip(np.cumsum(changes[:-1]), 0.0, 1.0), costs)

@@ -1,0 +1,308 @@
+"""Judge the best combination: statistics of its returns, and the verdict."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import asdict, replace
+
+from onetape.core.candles import FloatArray
+from onetape.engine import AccountConfig, Metrics, Result, metrics_of
+from onetape.engine.measures import period_returns
+from onetape.optimization.details import (
+    daily_matrix,
+    market_returns,
+    timed_positions,
+)
+from onetape.optimization.evaluate import SearchContext, parts_of, simulate_part
+from onetape.optimization.ranking import TrialResult
+from onetape.optimization.statistics.bootstrap import (
+    BootstrapIntervals,
+    Interval,
+    bootstrap_intervals,
+    shuffled_drawdowns,
+)
+from onetape.optimization.statistics.cscv import Overfitting, overfitting
+from onetape.optimization.statistics.random_timing import RandomTiming, random_timing
+from onetape.optimization.statistics.sharpe import (
+    deflated_sharpe,
+    deflated_threshold,
+    minimum_backtest_years,
+    minimum_track_record,
+    probabilistic_sharpe,
+    return_moments,
+    smallest_detectable_sharpe,
+)
+from onetape.optimization.statistics.superior_ability import SuperiorAbility, superior_ability
+from onetape.optimization.verdict import Rung, Verdict, first_failure
+from onetape.strategies import Strategy, lookback_of
+
+#: Daily returns and closed trades in-sample under which nothing is judged.
+LEAST_RETURNS: Final = 60
+LEAST_CLOSED_TRADES: Final = 10
+#: Probability that a rung of statistics asks for.
+CONFIDENCE: Final = 0.95
+#: Trials that the statistics of many trials compare at most.
+_MOST_COMPARED: Final = 1_000
+
+
+class SharpeEvidence(Struct, frozen=True):
+    """Sharpe ratios of the best, annual, and what trials without skill reach."""
+
+    in_sample: float
+    """Sharpe ratio in-sample."""
+    out_of_sample: float
+    """Sharpe ratio out of sample."""
+    probabilistic: float
+    """Probability that the true ratio out of sample is above 0, for one trial."""
+    trials: int
+    """Number of trials that deflate the in-sample ratio."""
+    threshold: float
+    """Ratio that the best of so many trials without skill reaches on average."""
+    deflated: float
+    """Probability that the in-sample ratio is more than that."""
+    spread_of_trials: float | None
+    """Standard deviation of the ratios across the trials."""
+    spread_without_skill: float
+    """Standard error of a ratio of 0 (Lo); the threshold uses it."""
+    deflated_by_spread: float | None
+    """The deflated ratio with the spread of the trials instead, which misleads."""
+    minimum_track_record_days: float | None
+    """Days that the in-sample ratio needs to be above 0 at 95 %; None for a ratio below 0."""
+    minimum_backtest_years: float
+    """Years under which the best of so many trials without skill reaches a ratio of 1."""
+    smallest_detectable: float
+    """True ratio that this range and number of trials detect in 4 of 5 cases."""
+
+
+class Judgement(Struct, frozen=True):
+    """Statistics of the best combination, and the verdict."""
+
+    verdict: Verdict
+    sharpe: SharpeEvidence
+    overfitting: Overfitting | None
+    """Cross-validation of the compared trials; None for too few of them, or of days."""
+    random_timing: RandomTiming | None
+    """None where an earlier rung was not passed."""
+    superior_ability: SuperiorAbility | None
+    """SPA test of the compared trials against buying and holding."""
+    intervals: BootstrapIntervals | None
+    """Stationary bootstrap of the daily returns out of sample."""
+    shuffled_drawdown: Interval | None
+    """Maximum drawdown out of sample over shuffled trades."""
+    compared: int
+    """Trials that the statistics of many trials use: the first ones, in the order of trials."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return {**asdict(self), "verdict": self.verdict.as_dict()}
+
+
+class _Best(Struct, frozen=True):
+    """Backtests of the best combination."""
+
+    first: Result
+    second: Result
+    in_sample: Metrics
+    out_of_sample: Metrics
+    doubled: Metrics
+    """Metrics in-sample with doubled costs."""
+    returns: FloatArray
+    """Daily returns in-sample."""
+    later: FloatArray
+    """Daily returns out of sample."""
+    market: FloatArray
+    """Daily returns of the market in-sample."""
+    periods: float
+    """Returns in a year."""
+
+
+def judge(
+    best: Strategy,
+    found: Sequence[TrialResult],
+    context: SearchContext,
+    trials: int,
+    seed: int,
+    *,
+    is_by_sharpe: bool,
+) -> Judgement:
+    """Return statistics and verdict of the best combination.
+
+    Args:
+        best: Strategy of the best combination.
+        found: Results of all combinations, in the order of the trials.
+        context: Candles and rules of the evaluations.
+        trials: Number of trials on this market.
+        seed: Of the resamples.
+        is_by_sharpe: Whether the best was chosen by Sharpe ratio; else nothing is deflated.
+
+    Raises:
+        OnetapeError: the strategy fails now.
+    """
+    run = _backtests(best, context)
+    details = [one["details"] for one in found if "details" in one][:_MOST_COMPARED]
+    sharpe = _sharpe(run, found, max(trials, 1))
+    rungs = _money_rungs(run)
+    timing = None
+    if not first_failure(rungs):
+        timing = _timing(run, details, context)
+    rungs += [_timing_rung(timing), _later_rung(run, sharpe)]
+    rungs.append(_deflated_rung(sharpe, is_by_sharpe=is_by_sharpe))
+    matrix = daily_matrix(details)
+    days = min(len(matrix), len(run.market))
+    return Judgement(
+        verdict=Verdict(tuple(rungs)),
+        sharpe=sharpe,
+        overfitting=overfitting(matrix),
+        random_timing=timing,
+        superior_ability=superior_ability(matrix[:days], run.market[:days], "buy and hold", seed),
+        intervals=bootstrap_intervals(run.later, seed),
+        shuffled_drawdown=shuffled_drawdowns(_trade_returns(run.second), seed),
+        compared=len(details),
+    )
+
+
+def _backtests(best: Strategy, context: SearchContext) -> _Best:
+    lookback = max(lookback_of(best), context.closes_before)
+    parts = parts_of(context, lookback)
+    first, second = (simulate_part(best, context, part) for part in parts)
+    doubled = simulate_part(best, context, parts[0], doubled_costs(context.rules))
+    backgrounds = context.backgrounds
+    returns, periods = period_returns(first.start_cash, first.equity, backgrounds[0].calendar)
+    later, _ = period_returns(second.start_cash, second.equity, backgrounds[1].calendar)
+    candles = first.candles
+    market, _ = period_returns(float(candles.open[0]), candles.close, backgrounds[0].calendar)
+    return _Best(
+        first,
+        second,
+        metrics_of(first, backgrounds[0]),
+        metrics_of(second, backgrounds[1]),
+        metrics_of(doubled, backgrounds[0]),
+        returns,
+        later,
+        market,
+        periods,
+    )
+
+
+def doubled_costs(rules: AccountConfig) -> AccountConfig:
+    """Return the rules with doubled fees, slippage, spread and volume impact."""
+    maker = rules.maker_fee_rate
+    return replace(
+        rules,
+        fee_rate=min(2.0 * rules.fee_rate, 0.99),
+        maker_fee_rate=None if maker is None else min(2.0 * maker, 0.99),
+        slippage_bps=min(2.0 * rules.slippage_bps, 4_000.0),
+        spread_bps=min(2.0 * rules.spread_bps, 4_000.0),
+        volume_impact=min(2.0 * rules.volume_impact, 0.3),
+    )
+
+
+def _sharpe(run: _Best, found: Sequence[TrialResult], trials: int) -> SharpeEvidence:
+    moments, later = return_moments(run.returns), return_moments(run.later)
+    count, annual = max(moments.count, 2), math.sqrt(run.periods)
+    spread_without_skill = 1.0 / math.sqrt(count)
+    ratios = np.array(
+        [one["in_sample"]["sharpe"] for one in found if one["in_sample"]["sharpe"] is not None]
+    )
+    spread = float(ratios.std(ddof=1)) / annual if len(ratios) > 1 else None
+    track = minimum_track_record(moments)
+    return SharpeEvidence(
+        in_sample=moments.sharpe * annual,
+        out_of_sample=later.sharpe * annual,
+        probabilistic=probabilistic_sharpe(later),
+        trials=trials,
+        threshold=deflated_threshold(spread_without_skill**2, trials) * annual,
+        deflated=deflated_sharpe(moments, spread_without_skill**2, trials),
+        spread_of_trials=None if spread is None else spread * annual,
+        spread_without_skill=spread_without_skill * annual,
+        deflated_by_spread=None if spread is None else deflated_sharpe(moments, spread**2, trials),
+        minimum_track_record_days=None if math.isinf(track) else track * 365.0 / run.periods,
+        minimum_backtest_years=minimum_backtest_years(trials),
+        smallest_detectable=smallest_detectable_sharpe(count, trials) * annual,
+    )
+
+
+def _money_rungs(run: _Best) -> list[Rung]:
+    trades, count = run.in_sample.trades, len(run.returns)
+    exposure = run.in_sample.exposure
+    hold = float(np.prod(1.0 + exposure * run.market)) - 1.0
+    total, doubled = run.in_sample.total_return, run.doubled.total_return
+    return [
+        Rung(
+            "enough data",
+            count >= LEAST_RETURNS and trades >= LEAST_CLOSED_TRADES,
+            "too little data",
+            f"{count:,} returns and {trades:,} trades in-sample, "
+            f"{LEAST_RETURNS} and {LEAST_CLOSED_TRADES} needed",
+        ),
+        Rung("profitable after costs", total > 0, "loses after costs", f"{total:+.1%} in-sample"),
+        Rung(
+            "survives doubled costs",
+            doubled > 0,
+            "loses after doubled costs",
+            f"{doubled:+.1%} in-sample",
+        ),
+        Rung(
+            "beats buy and hold at equal exposure",
+            total > hold,
+            "does not beat buy and hold at equal exposure",
+            f"{total:+.1%} against {hold:+.1%} at {exposure:.0%} exposure, in-sample",
+        ),
+    ]
+
+
+def _timing(
+    run: _Best, details: Sequence[dict[str, Any]], context: SearchContext
+) -> RandomTiming | None:
+    """Compare the best of the trials with the best of them at every shift."""
+    candles, rules = run.first.candles, context.rules
+    own = (run.first.book.entry_bars(), run.first.book.exit_bars())
+    others = [(one["entries"], one["exits"]) for one in details]
+    trials = [own, *(one for one in others if one != own)]
+    count = len(candles)
+    timed = (timed_positions(*one, count, rules) for one in trials)
+    return random_timing(market_returns(candles), timed)
+
+
+def _timing_rung(timing: RandomTiming | None) -> Rung:
+    failure = "no better than random timing"
+    if timing is None:
+        return Rung("better than random timing", None, failure, "not computed")
+    text = (
+        f"p {timing.p_value:.3f}, best of {timing.trials:,} against "
+        f"{timing.shifts:,} shifts of all, 0.05 needed"
+    )
+    return Rung("better than random timing", timing.p_value <= 1.0 - CONFIDENCE, failure, text)
+
+
+def _later_rung(run: _Best, sharpe: SharpeEvidence) -> Rung:
+    total = run.out_of_sample.total_return
+    text = (
+        f"{total:+.1%} out of sample, true Sharpe above 0 with probability "
+        f"{sharpe.probabilistic:.2f}"
+    )
+    return Rung("holds out of sample", total > 0, "does not hold out of sample", text)
+
+
+def _deflated_rung(sharpe: SharpeEvidence, *, is_by_sharpe: bool) -> Rung:
+    name, failure = "not rejected after deflation", "could be the best of many without skill"
+    if not is_by_sharpe:
+        return Rung(name, None, "not judged by trials", "only where --rank is sharpe")
+    text = (
+        f"Sharpe {sharpe.in_sample:.2f} in-sample, the best of {sharpe.trials:,} without skill "
+        f"{sharpe.threshold:.2f}: deflated {sharpe.deflated:.2f}, {CONFIDENCE} needed"
+    )
+    return Rung(name, sharpe.deflated >= CONFIDENCE, failure, text)
+
+
+def _trade_returns(result: Result) -> FloatArray:
+    """Return the return of equity between the exits of closed trades."""
+    exits = [bar for bar in result.book.exit_bars() if bar < len(result.equity)]
+    if not exits:
+        return np.empty(0)
+    path = np.concatenate(([result.start_cash], result.equity[exits]))
+    path = path[: np.argmax(path <= 0) + 1] if (path <= 0).any() else path
+    return path[1:] / path[:-1] - 1.0

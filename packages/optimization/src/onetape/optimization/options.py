@@ -1,0 +1,96 @@
+"""Options of an optimization, in addition to the configuration of its backtests."""
+
+from typing import Final
+
+from msgspec import Struct
+
+from onetape.core.errors import UsageError
+from onetape.optimization.constraints import Constraint
+
+#: Bounds of the out-of-sample part.
+LEAST_PART: Final = 0.05
+MOST_PART: Final = 0.9
+#: Closed trades that a combination needs to be ranked, where the flag is not given.
+LEAST_TRADES: Final = 20
+#: Trials that are proposed together; results do not depend on the number of processes.
+BATCH: Final = 32
+#: Samplers: ours, and those of Optuna.
+OWN_SAMPLERS: Final = ("grid", "random")
+OPTUNA_SAMPLERS: Final = ("tpe", "cmaes", "nsga2", "qmc")
+#: More combinations are a mistake of typing; a larger grid is work for samplers.
+MOST_COMBINATIONS: Final = 100_000
+#: Trials beyond which TPE takes longer to propose a combination than to evaluate it.
+_MOST_TPE_TRIALS: Final = 5_000
+
+
+class SearchOptions(Struct, frozen=True, kw_only=True):
+    """Options of an optimization."""
+
+    metrics: tuple[str, ...]
+    """Metrics to rank by; several make a Pareto front."""
+    processes: int
+    """Number of worker processes."""
+    out_of_sample: float = 0.3
+    """Part of the range, its end, that the ranking does not use."""
+    sampler: str = "grid"
+    """What proposes combinations."""
+    trials: int | None = None
+    """Number of combinations; None: the whole grid."""
+    seed: int = 1
+    """Random seed of the sampler and of the statistics."""
+    batch: int = BATCH
+    """Combinations that a sampler proposes together."""
+    min_trades: int = LEAST_TRADES
+    """Closed trades in-sample that a combination needs to be ranked."""
+    constraints: tuple[Constraint, ...] = ()
+    """Conditions that a combination must meet."""
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            UsageError: one is invalid.
+        """
+        check_out_of_sample(self.out_of_sample, "--out-of-sample")
+        known = (*OWN_SAMPLERS, *OPTUNA_SAMPLERS)
+        if self.sampler not in known:
+            raise UsageError(f"--sampler must be one of {', '.join(known)}, found {self.sampler!r}")
+        if self.sampler == "grid" and self.trials is not None:
+            raise UsageError(
+                "--trials is for a sampler: a grid takes every combination; add --sampler random"
+            )
+        if self.sampler != "grid" and self.trials is None:
+            raise UsageError(f"--sampler {self.sampler} needs a number: --trials 1000")
+        self._check_trials(self.trials or 1)
+
+    def _check_trials(self, trials: int) -> None:
+        most = _MOST_TPE_TRIALS if self.sampler == "tpe" else MOST_COMBINATIONS
+        if trials > most:
+            why = (
+                "; tpe then takes longer to propose a combination than to evaluate it"
+                if self.sampler == "tpe"
+                else ""
+            )
+            raise UsageError(f"--trials {trials:,} is more than {most:,}{why}")
+        if len(self.metrics) > 1 and self.sampler == "cmaes":
+            raise UsageError("--sampler cmaes takes one --rank; take nsga2 for several")
+
+    @property
+    def metric(self) -> str:
+        """Return the metric that orders a list."""
+        return self.metrics[0]
+
+    @property
+    def is_random(self) -> bool:
+        """Return whether a parameter may take any value between its bounds."""
+        return self.sampler != "grid"
+
+
+def check_out_of_sample(part: float, name: str) -> None:
+    """Refuse a part that leaves too little on one side.
+
+    Raises:
+        UsageError: as said.
+    """
+    if not LEAST_PART <= part <= MOST_PART:
+        raise UsageError(f"{name} must be from {LEAST_PART:g} to {MOST_PART:g}, found {part:g}")

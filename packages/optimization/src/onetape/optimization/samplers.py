@@ -1,0 +1,44 @@
+"""Samplers propose combinations: the whole grid, seeded draws, or those of Optuna."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from onetape.optimization.options import SearchOptions
+from onetape.optimization.ranking import TrialResult
+from onetape.optimization.space import ParameterRange, ParameterSet, grid_points, random_points
+
+
+class Sampler(Protocol):
+    """Proposes combinations in batches, and may use the results of earlier batches."""
+
+    def propose(self) -> list[ParameterSet]:
+        """Return the next batch, in the order of the trials; empty at the end."""
+        ...
+
+    def learn(self, results: Sequence[TrialResult | None]) -> None:
+        """Take the results of the batch in the same order; None for refused combinations."""
+        ...
+
+
+def own_points(
+    ranges: tuple[ParameterRange, ...], options: SearchOptions
+) -> Iterator[ParameterSet]:
+    """Return the combinations of a grid or of random draws, which depend on no result.
+
+    Raises:
+        UsageError: a grid is too large.
+    """
+    if options.sampler == "random":
+        return random_points(ranges, options.trials or 1, options.seed)
+    return grid_points(ranges)
+
+
+def make_sampler(ranges: tuple[ParameterRange, ...], options: SearchOptions) -> Sampler:
+    """Return a sampler of Optuna.
+
+    Raises:
+        ConfigurationError: Optuna is not installed.
+    """
+    from onetape.optimization.optuna_sampler import OptunaSampler
+
+    return OptunaSampler(ranges, options)
