@@ -21,6 +21,7 @@ from onetape.backtest.metrics import DEFINITIONS, UNIT_WORDS
 from onetape.cli.flags import default_text, is_repeated, numbers_of
 from onetape.core.setting import Declared, declared_settings
 from onetape.engine.account_config import AccountConfig
+from onetape.execution.risk_limits import RiskLimits
 from trader.settings import TraderSettings
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -32,6 +33,7 @@ _COMMENT, _WIDTH = 26, 100
 _SECTION_NOTES: Final = {
     "account": "docs/rules.md: each key with its formula and its flag",
     "exits": "in addition to the strategy's SELL",
+    "risk": "limits of live entries; docs/rules.md",
 }
 
 
@@ -81,7 +83,7 @@ def generated(root: Path) -> dict[Path, str]:
     """
     files = {Path("config", f"{one.name}.yaml"): yaml_of(one) for one in PROGRAMS}
     rules, metrics = ((root / page).read_text(encoding="utf-8") for page in (RULES, METRICS))
-    for section in ("account", "exits"):
+    for section in ("account", "exits", "risk"):
         rules = with_lines(rules, f"settings: {section}", table_lines(section), RULES)
     return {**files, RULES: rules, METRICS: with_lines(metrics, "metrics", metric_rows(), METRICS)}
 
@@ -180,8 +182,8 @@ def metric_rows() -> Iterator[str]:
 
 
 def table_lines(section: str) -> Iterator[str]:
-    """Give the lines of the table of `account` or `exits`."""
-    declared = declared_settings(AccountConfig)
+    """Give the lines of the table of `account`, `exits` or `risk`."""
+    declared = declared_settings(RiskLimits if section == "risk" else AccountConfig)
     yield "| key | what it does | unit | default | flag |\n|---|---|---|---|---|\n"
     for one in _members(declared.values(), section):
         flag = _flag(one)
@@ -199,7 +201,7 @@ def _members(declared: Iterable[Declared], section: str) -> list[Declared]:
     return [
         one
         for one in declared
-        if one.path[0] == section or (len(one.path) == 1 and section == "account")
+        if one.path[0] == section or (len(one.path) == 1 and section in ("account", "risk"))
     ]
 
 

@@ -21,6 +21,7 @@ from trader.commands.explain import explain_moment
 from trader.commands.logs import show_logs
 from trader.commands.profit import show_profit
 from trader.commands.report import write_account_report
+from trader.commands.risk import show_risk
 from trader.commands.status import show_status
 from trader.commands.trades import list_trades
 from trader.settings import TraderSettings
@@ -83,6 +84,7 @@ app.command("accounts")(list_accounts)
 app.command("logs")(show_logs)
 app.command("report")(write_account_report)
 app.command("explain")(explain_moment)
+app.command("risk")(show_risk)
 app.command("pause")(pause_entries)
 app.command("resume")(resume_entries)
 app.command("exit")(exit_position)

@@ -17,6 +17,7 @@ from onetape.cli.common_settings import (
 from onetape.core.defaults import DEFAULT_EXCHANGE, DEFAULT_SYMBOL, DEFAULT_TIMEFRAME
 from onetape.core.setting import DeclaredStruct, Setting
 from onetape.engine.account_config import MAX_OPEN_TRADES, MOST_MONEY, AccountConfig
+from onetape.execution.risk_limits import RiskLimits
 from trader.monitoring.settings import MonitoringSettings
 
 _ONCE: Final = "and a trader trades on one exchange and timeframe; start one trader for each"
@@ -79,6 +80,8 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
     ] = None
     account: AccountConfig = AccountConfig()
     """Costs, sizes and exits of orders; the cash is that of the account."""
+    risk: RiskLimits = RiskLimits()
+    """Limits of live orders."""
     stale_after_seconds: Annotated[
         float,
         Setting("No message for this long: connect again, and enter no position meanwhile.", ge=1),

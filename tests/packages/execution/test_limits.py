@@ -191,7 +191,7 @@ def test_a_loss_of_the_day_stays_a_breach_until_it_is_cleared() -> None:
     recovered = advance_risk(DEFAULT_LIMITS, state, Decimal(1_200), NOON_MS + 3 * DAY_MS)
     assert recovered.reason == state.reason
     assert entry_obstacle(state=recovered) == state.reason
-    cleared = clear_breaches(DEFAULT_LIMITS, state, NOON_MS + 60_000)
+    cleared = clear_breaches(state)
     assert cleared == RiskState("2024-03-01", Decimal(950), Decimal(950), Decimal(950))
     again = advance_risk(DEFAULT_LIMITS, cleared, Decimal(950), NOON_MS + 120_000)
     assert again.reason is None

@@ -1,8 +1,8 @@
 """Limits that hold for every order of a trader, and the settings that declare them."""
 
+from datetime import UTC, tzinfo
 from decimal import Decimal
 from typing import Annotated, ClassVar
-from zoneinfo import ZoneInfo
 
 from onetape.core.errors import UsageError
 from onetape.core.setting import DeclaredStruct, Setting
@@ -113,12 +113,16 @@ class RiskLimits(DeclaredStruct, frozen=True, kw_only=True):
         time_zone_of(self.time_zone)
 
 
-def time_zone_of(name: str) -> ZoneInfo:
+def time_zone_of(name: str) -> tzinfo:
     """Return a time zone.
 
     Raises:
         UsageError: it is not known on this computer.
     """
+    if name == "UTC":
+        return UTC
+    from zoneinfo import ZoneInfo  # only who states another zone waits for it
+
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, LookupError) as error:

@@ -79,12 +79,11 @@ def advance_risk(
     return replace(state, breaches=state.breaches + fresh)
 
 
-def clear_breaches(limits: RiskLimits, state: RiskState, now_ms: int) -> RiskState:
+def clear_breaches(state: RiskState) -> RiskState:
     """Return the state after a person has cleared the breaches: losses count from here on."""
     if not state.breaches:
         return state
-    day = max(state.day, day_of(limits, now_ms))
-    return RiskState(day, state.equity, state.equity, state.equity)
+    return RiskState(state.day, state.equity, state.equity, state.equity)
 
 
 def day_of(limits: RiskLimits, now_ms: int) -> str:

@@ -230,3 +230,14 @@ CREATE TABLE reservations (
     reserved_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX reservations_by_account ON reservations (account, mode);
+
+-- What the losses of an account are measured from, and the limits that it has passed
+-- (onetape.execution.risk_state, JSON). cleared_by: who cleared the last ones.
+CREATE TABLE risk_states (
+    account TEXT PRIMARY KEY,
+    state TEXT NOT NULL CHECK (json_valid(state)),
+    updated_ms INTEGER NOT NULL,
+    cleared_ms INTEGER,
+    cleared_by TEXT,
+    CHECK ((cleared_ms IS NULL) = (cleared_by IS NULL))
+) STRICT, WITHOUT ROWID;

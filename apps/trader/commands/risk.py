@@ -1,0 +1,97 @@
+"""`trader risk`: the losses of live accounts against their limits, and how a person clears them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from onetape.cli import options
+from onetape.core.errors import UsageError
+from trader.commands.common import CONFIG
+
+if TYPE_CHECKING:
+    from onetape.store.risk_states import RiskRow
+
+ACCOUNT = Annotated[
+    str | None, typer.Option("--account", metavar="NAME", help="Account.  [default: all]")
+]
+CLEAR = Annotated[
+    bool,
+    typer.Option(
+        "--clear", help="Let entries go on after a limit was passed; losses count from now on."
+    ),
+]
+
+
+def show_risk(
+    *,
+    account: ACCOUNT = None,
+    clear: CLEAR = False,
+    json: options.Json = False,
+    exchange: options.Exchange = None,
+    db: options.Database = None,
+    config: CONFIG = None,
+) -> None:
+    """Show losses of live accounts and limits that were passed; --clear lets entries go on."""
+    from onetape.cli.loading import load_settings, settings_file
+    from onetape.cli.output import print_json, print_line
+    from onetape.core.folders import database_path
+    from onetape.store.database import open_store
+    from onetape.store.read_only import open_read_only
+    from onetape.store.risk_states import read_risk_states
+    from trader.command_rows import user_and_host
+    from trader.risk_guard import clear_risk
+    from trader.settings import TraderSettings
+
+    if clear and account is None:
+        raise UsageError("--clear needs --account NAME: say whose losses you have looked at")
+    settings = load_settings(
+        TraderSettings,
+        "trader",
+        settings_file("trader", config),
+        {"db": db, "exchange": exchange},
+    ).settings
+    path: Path = database_path(settings.db, settings.exchange)
+    if clear and account is not None:
+        with open_store(path, create=False) as store:
+            clear_risk(store, account, cleared_by=user_and_host())
+    with open_read_only(path) as store:
+        rows = [one for one in read_risk_states(store) if account in (None, one.account)]
+    if json:
+        print_json({"accounts": [_document(row) for row in rows]})
+        return
+    for row in rows:
+        for line in _lines(row):
+            print_line(line)
+    if not rows:
+        print_line(f"{path} has no risk state: no account of it has traded live")
+
+
+def _document(row: "RiskRow") -> dict[str, Any]:
+    from trader.risk_guard import risk_state_of
+
+    state = risk_state_of(row.state)
+    return {
+        "account": row.account,
+        "equity": state.equity,
+        "day": state.day,
+        "day_equity": state.day_equity,
+        "peak_equity": state.peak_equity,
+        "breaches": [{"limit": one.limit, "reason": one.reason} for one in state.breaches],
+        "cleared_by": row.cleared_by,
+    }
+
+
+def _lines(row: "RiskRow") -> list[str]:
+    from trader.risk_guard import risk_state_of
+
+    state = risk_state_of(row.state)
+    day, peak = state.equity - state.day_equity, state.equity - state.peak_equity
+    lines = [
+        f"{row.account}: equity {state.equity:,.2f}, {day:+,.2f} since the start of {state.day}, "
+        f"{peak:+,.2f} from its highest"
+    ]
+    lines += [f"  passed: {one.reason}; no entries" for one in state.breaches]
+    if state.breaches:
+        lines.append(f"  entries go on after: trader risk --clear --account {row.account}")
+    return lines

@@ -1,0 +1,128 @@
+"""Keeps the risk state of an account in the database, and says whether an order may be sent."""
+
+import time
+from collections import deque
+from decimal import Decimal
+
+import msgspec
+
+from onetape.core.errors import DataError
+from onetape.execution.limit_checks import (
+    EntryTerms,
+    ExitTerms,
+    MarketView,
+    allowed_cost,
+    entry_limit_verdicts,
+    exit_limit_verdicts,
+)
+from onetape.execution.risk import obstacle
+from onetape.execution.risk_limits import RiskLimits
+from onetape.execution.risk_state import RiskState, advance_risk, clear_breaches, start_risk
+from onetape.store.database import Store
+from onetape.store.risk_states import change_risk_state
+
+_MINUTE_MS = 60_000
+
+
+class RiskGuard:
+    """The limits of one account. Breaches are rows, so they survive the process."""
+
+    def __init__(self, store: Store, account: str, limits: RiskLimits) -> None:
+        """Begin; the stored state is read with the first look at the equity.
+
+        Args:
+            store: The open database.
+            account: Name of the account.
+            limits: Of the settings.
+        """
+        self._store = store
+        self._account = account
+        self.limits = limits
+        self._sent_ms: deque[int] = deque()
+        self.state: RiskState | None = None
+        """After the last look; None: the equity was not known yet."""
+
+    def note_order(self, now_ms: int) -> None:
+        """Count an order that is sent now (epoch milliseconds)."""
+        self._sent_ms.append(now_ms)
+
+    def look(self, equity: Decimal | None, now_ms: int) -> RiskState | None:
+        """Measure the equity against the limits and store the result; return the state.
+
+        Args:
+            equity: Of the account's own ledger, open positions at today's price; None: not known.
+            now_ms: Market time, epoch milliseconds.
+
+        Raises:
+            StoreError: the file cannot be written.
+        """
+        if equity is None:
+            return self.state
+        orders = self._orders_of_minute(now_ms)
+
+        def changed(stored: str | None) -> str:
+            if stored is None:
+                state = start_risk(self.limits, equity, now_ms)
+            else:
+                state = risk_state_of(stored)
+            return risk_document(advance_risk(self.limits, state, equity, now_ms, orders=orders))
+
+        document = change_risk_state(self._store, self._account, changed, now_ms=_wall_ms())
+        self.state = risk_state_of(document)
+        return self.state
+
+    def allowed_cost(self, terms: EntryTerms) -> Decimal:
+        """Return what an entry may cost: as wanted, or as much as the limits leave."""
+        return allowed_cost(self.limits, terms)
+
+    def entry_obstacle(self, terms: EntryTerms, market: MarketView) -> str | None:
+        """Return why a buy may not be sent, or None where it may."""
+        return obstacle(entry_limit_verdicts(self.limits, self.state, terms, market))
+
+    def exit_obstacle(self, terms: ExitTerms) -> str | None:
+        """Return what would make a sell wrong, or None."""
+        return obstacle(exit_limit_verdicts(terms))
+
+    def _orders_of_minute(self, now_ms: int) -> int:
+        sent = self._sent_ms
+        while sent and sent[0] <= now_ms - _MINUTE_MS:
+            sent.popleft()
+        return len(sent)
+
+
+def clear_risk(store: Store, account: str, *, cleared_by: str) -> RiskState:
+    """Clear the breaches of an account for a person; return the state after it.
+
+    Raises:
+        DataError: the account has no risk state.
+        StoreError: the file cannot be written.
+    """
+
+    def changed(stored: str | None) -> str:
+        if stored is None:
+            raise DataError(f"{account} has no limits that could be passed: it never traded live")
+        return risk_document(clear_breaches(risk_state_of(stored)))
+
+    document = change_risk_state(store, account, changed, now_ms=_wall_ms(), cleared_by=cleared_by)
+    return risk_state_of(document)
+
+
+def risk_state_of(document: str) -> RiskState:
+    """Return the risk state of a stored document.
+
+    Raises:
+        DataError: the document is of another version.
+    """
+    try:
+        return msgspec.json.decode(document, type=RiskState)
+    except msgspec.MsgspecError as error:
+        raise DataError(f"a risk state cannot be read ({error})") from error
+
+
+def risk_document(state: RiskState) -> str:
+    """Return a risk state as a JSON document."""
+    return msgspec.json.encode(state).decode()
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,75 @@
+"""The risk state of each account: one row, changed in a transaction that reads it first.
+
+A trader and a person who clears a breach change the same row, and neither change is lost.
+"""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from onetape.store.database import Store
+
+
+class RiskRow(Struct, frozen=True):
+    """The stored risk state of an account."""
+
+    account: str
+    state: str
+    """JSON document of `onetape.execution.risk_state`."""
+    updated_ms: int
+    """The computer's time, epoch milliseconds."""
+    cleared_ms: int | None
+    """When a person cleared breaches last; None: never."""
+    cleared_by: str | None
+
+
+def read_risk_states(store: Store) -> list[RiskRow]:
+    """Return the risk states of all accounts, by account.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT account, state, updated_ms, cleared_ms, cleared_by FROM risk_states "
+            "ORDER BY account"
+        ).fetchall()
+    return [RiskRow(*row) for row in rows]
+
+
+def change_risk_state(
+    store: Store,
+    account: str,
+    change: Callable[[str | None], str],
+    *,
+    now_ms: int,
+    cleared_by: str | None = None,
+) -> str:
+    """Replace the risk state of an account by what follows from it; return the new one.
+
+    Args:
+        store: The open database.
+        account: Name of the account.
+        change: Returns the new JSON document; its argument is the stored one, None: there is none.
+        now_ms: The computer's time, epoch milliseconds.
+        cleared_by: Who clears the breaches, where that is the change.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    with store.write(durable=True) as connection:
+        stored = connection.execute(
+            "SELECT state FROM risk_states WHERE account = ?", (account,)
+        ).get
+        state = change(stored)
+        if state != stored:
+            cleared_ms = None if cleared_by is None else now_ms
+            connection.execute(
+                "INSERT INTO risk_states (account, state, updated_ms, cleared_ms, cleared_by) "
+                "VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET state = excluded.state, "
+                "updated_ms = excluded.updated_ms, "
+                "cleared_ms = coalesce(excluded.cleared_ms, cleared_ms), "
+                "cleared_by = coalesce(excluded.cleared_by, cleared_by)",
+                (account, state, now_ms, cleared_ms, cleared_by),
+            )
+    return state
