@@ -132,7 +132,7 @@ def test_row_76_the_trading_client_writes_and_raises_no_secret(
                 lambda: client.cancel("BTC/USDT", ORDER),
                 lambda: client.look_up("BTC/USDT", ORDER),
                 client.balances,
-                client.rights,
+                client.permissions,
             ):
                 try:
                     await ask()
