@@ -245,7 +245,7 @@ def test_the_process_of_a_strategy_is_the_first_that_ends_where_memory_runs_out(
             running = asyncio.create_task(failure_of(evaluator, 5.0))
             await until(lambda: len(noted_processes(tmp_path)) == 1)
             (process_id,) = noted_processes(tmp_path)
-            score = Path(f"/proc/{process_id}/oom_score_adj").read_text(encoding="ascii")
+            score = Path(f"/proc/{process_id}/oom_score_adj").read_text("ascii")  # noqa: ASYNC240
             running.cancel()
             assert int(score) == 1_000
 
