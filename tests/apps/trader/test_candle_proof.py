@@ -8,6 +8,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from desk import HOUR, KEY, MARCH, Desk, Market, desk, market
 from gate import kline
 from onetape.core.candles import Candle
+from onetape.engine import ExitConfig
 from onetape.store.candles import replace_forming
 from onetape.store.revisions import revisions_of
 from onetape.store.stream_closes import uncompared
@@ -201,6 +203,87 @@ def first_fall_before_a_rise(opened: Market) -> int:
 
 def no_decision_again(*_: object, **__: object) -> list[str]:
     return []
+
+
+def is_other_candle(hour: int, frame: dict[str, Any]) -> bool:
+    return frame.get("k", {}).get("t") != (MARCH + hour * HOUR) * 1_000
+
+
+def test_a_corrected_sell_leaves_a_position_whose_buy_waited_for_a_trade(
+    run: Run, db: Path, strategy_file: StrategyFile
+) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened:
+            await opened.go_to(45)
+            fall = first_fall_before_a_rise(opened)
+        rise = fall + 1
+        async with (
+            market(fall + 0.25) as opened,
+            desk(opened, db, strategy=strategy_file()) as trading,
+        ):
+            await trading.until_live(opened)
+            opened.gate.lets_pass = partial(is_other_candle, rise)
+            await opened.go_to(rise + 0.1)
+            await trading.until_decided(fall)
+            # A mark of a candle without a trade: the order to buy waits, and the signal is HOLD.
+            await opened.gate.inject(kline((MARCH + rise * HOUR) * 1_000, 33_000, x=True, v="0"))
+            await opened.go_to(rise + 1 + 1 / 120)
+            await trading.until_decided(rise)
+            bought = "SELECT filled_timestamp FROM orders WHERE side = 'buy'"
+            await trading.until(lambda: trading.query(bought) == [(MARCH + (rise + 1) * HOUR,)])
+            await opened.go_to(rise + 1.1)
+            await trading.until(lambda: len(trading.trades()) == 2)
+            (_, text) = corrected(trading)[-1]
+            assert text == "signal HOLD -> SELL: the position is left"
+
+    run(scene())
+
+
+def fall_after_an_hour(opened: Market, share: float) -> tuple[int, float]:
+    """Return an hour and its close; in the next hour the price falls by a share, not at once."""
+    for hour in range(3, 30):
+        (bar,) = opened.truth(MARCH + hour * HOUR, MARCH + (hour + 1) * HOUR).values()
+        close = bar.close
+        start = MARCH + (hour + 1) * HOUR
+        minutes = opened.simulator.market.candles(KEY.symbol, "1m", start, start + HOUR).low
+        if minutes[:10].min() > close * (1 - share) > minutes.min():
+            return hour, close
+    raise AssertionError("the price does not fall so")
+
+
+def test_a_trailing_stop_forgets_a_high_that_was_corrected(run: Run, db: Path) -> None:
+    share, trailing = 0.0005, 0.03
+
+    async def scene() -> None:
+        async with market(0.25) as opened:
+            await opened.go_to(45)
+            hour, close = fall_after_an_hour(opened, share)
+        async with (
+            market(hour - 1.75) as opened,
+            desk(
+                opened, db, strategy="buy_and_hold", exits=ExitConfig(trailing_stop=trailing)
+            ) as trading,
+        ):
+            await trading.until_live(opened)
+            for passed in (hour - 1, hour):
+                await opened.go_to(passed + 0.1)
+                await trading.until_decided(passed - 1)
+            await trading.until(lambda: [each.side for each in trading.trades()] == ["buy"])
+            # With the high of this mark the stop is so near that the next hour reaches it.
+            high = round(close * (1 - share) / (1 - trailing), 2)
+            opened.gate.lets_pass = lambda frame: not frame.get("k", {}).get("x")
+            wrong = kline((MARCH + hour * HOUR) * 1_000, close, x=True, h=str(high))
+            await opened.gate.inject(wrong)
+            await opened.go_to(hour + 1 + 1 / 120)
+            await trading.until_decided(hour)
+            await opened.go_to(hour + 1.1)
+            await trading.until(lambda: corrected(trading))
+            await opened.go_to(hour + 2.1)
+            await trading.until_decided(hour + 1)
+            await asyncio.sleep(0.3)
+            assert [each.side for each in trading.trades()] == ["buy"]
+
+    run(scene())
 
 
 @pytest.mark.parametrize("guarded", [True, False])

@@ -11,7 +11,7 @@ import pytest
 from desk import ACCOUNT, HOUR, KEY, MARCH, Desk, Market, desk, market
 from onetape.core.clock import SteppedClock, SystemClock
 from onetape.core.trading import Order
-from onetape.engine import ExitConfig
+from onetape.engine import AccountConfig, ExitConfig
 from onetape.execution.events import Acknowledged, OrderEvent, Submitted
 from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, acquire_lease
@@ -381,6 +381,52 @@ def test_a_stop_does_not_wait_for_a_candle_that_stays_missing_row_83(
             assert max(trading.decided()) == MARCH + 6 * HOUR
             reached = "SELECT type, signal_timestamp FROM orders WHERE side = 'sell'"
             assert trading.query(reached) == [("stop_loss", MARCH + 10 * HOUR)]
+
+    run(scene())
+
+
+def test_an_entry_waits_for_a_candle_before_it_that_is_missing_row_83(
+    run: Run, db: Path, scripted: Scripted
+) -> None:
+    missing_ms = (MARCH + HOUR) * 1_000
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db, strategy=scripted([0], [])) as trading:
+            await trading.until_live(opened)
+            opened.gate.lets_pass = lambda frame: frame.get("k", {}).get("t") != missing_ms
+            opened.gate.hidden_candles = {missing_ms}
+            await opened.go_to(1.1)
+            await trading.until_decided(0)
+            await opened.go_to(2.1)
+            await trading.until(lambda: trading.source(2))
+            await asyncio.sleep(0.3)
+            assert trading.source(1) is None
+            assert sides(trading) == []
+            opened.gate.hidden_candles = set()
+            await trading.until(lambda: sides(trading) == ["buy"])
+            filled = trading.query("SELECT filled_timestamp FROM orders")
+            assert filled == [(MARCH + HOUR,)]
+
+    run(scene())
+
+
+def test_after_a_refused_exit_the_next_sell_is_sold(run: Run, db: Path, scripted: Scripted) -> None:
+    # 0.00015 BTC are bought over 33,333.33, and sold under it they are less than 5 USDT.
+    account = AccountConfig(sizing="quote_amount", quote_amount=5.2)
+    exits = ExitConfig(time_stop_bars=2)
+
+    async def scene() -> None:
+        async with (
+            market(16.25) as opened,
+            desk(
+                opened, db, strategy=scripted([16], [19]), account=account, exits=exits
+            ) as trading,
+        ):
+            await trading.until_live(opened)
+            await step_to(opened, trading, range(17, 21))
+            await trading.until(lambda: sides(trading) == ["buy", "sell"])
+            sold = trading.query("SELECT type, status FROM orders WHERE side = 'sell'")
+            assert sold == [("time_stop", "rejected"), ("market", "closed")]
 
     run(scene())
 

@@ -176,36 +176,35 @@ def test_restarts_with_an_open_position_change_nothing_about_its_exits(
     run(scene())
 
 
-def test_an_exit_that_the_market_refused_is_not_tried_again_after_a_restart(
-    run: Run, db: Path, strategy_file: StrategyFile
+@pytest.mark.parametrize(("sessions", "hours"), [(8, 4), (1, 32)], ids=["restarts", "one"])
+def test_an_exit_that_the_market_refused_is_not_tried_again_and_the_next_sell_is(
+    run: Run, db: Path, strategy_file: StrategyFile, sessions: int, hours: int
 ) -> None:
     # So little is bought that after a small fall it is under the market's least order.
     account = AccountConfig(sizing="quote_amount", quote_amount=5.2)
     exits = ExitConfig(time_stop_bars=2)
-    refused = (
-        "SELECT substr(client_order_id, 1, instr(client_order_id, '-exit-') - 1) FROM orders "
-        "WHERE status = 'rejected' AND type = 'time_stop'"
-    )
+    refused = "SELECT entry_order_id FROM orders WHERE status = 'rejected' AND type = 'time_stop'"
 
     async def scene() -> None:
         name = strategy_file(RUNS, "runs")
         async with market(0.05) as opened:
             hour = 0
-            for number in range(1, 9):
+            for number in range(1, sessions + 1):
                 async with desk(
                     opened, db, strategy=name, number=number, account=account, exits=exits
                 ) as trading:
                     await trading.until_live(opened)
                     if number > 1:
                         await until_decided_by_any(trading, hour - 1)
-                    await step_to(opened, trading, range(hour + 1, hour + 5))
-                    hour += 4
+                    await step_to(opened, trading, range(hour + 1, hour + hours + 1))
+                    hour += hours
                     entries = [entry for (entry,) in trading.query(refused)]
                     assert len(entries) == len(set(entries))
-                    if number == 8:
+                    if number == sessions:
                         assert entries
                         fills, trades = backtested(opened, trading, hour), on_paper(trading)
                         assert fills[: len(trades)] == trades
+                        assert len(fills) - len(trades) <= 1
 
     run(scene())
 

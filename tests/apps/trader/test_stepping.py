@@ -155,6 +155,18 @@ def test_a_run_that_has_entered_stays_used_over_candles_that_nobody_decided_on(
     assert obstacle(stored, left_after_a_buy(stored), 1, 1, 1, 1, 1, 1) == "run_used"
 
 
+def test_a_candle_that_nobody_knows_a_signal_of_does_not_end_a_run(stored: Stored) -> None:
+    stored.close(0, 1, 2, 3)
+    for hour in (0, 2):
+        stored.decide(hour, BUY)
+    stored.trade("buy", 1)
+    stored.trade("sell", 2)
+    stepper = stored.stepper()
+    stepper.open(candle(3))
+    stepper.close(candle(3))
+    assert stepper.obstacle(START + 3 * HOUR) == "run_used"
+
+
 def test_a_run_is_over_where_the_strategy_gives_a_candle_without_a_decision_another_signal(
     stored: Stored,
 ) -> None:
