@@ -74,6 +74,10 @@ requirements: ## Write requirements/ anew from uv.lock
 services: ## Start each service of docker-compose.yml as a plain process, offline
 	uv run python tools/check_services.py
 
+.PHONY: parity
+parity: ## Trade a month of five symbols on paper, late frames shuffled, and compare it with the backtest (an hour)
+	ONETAPE_PARITY_HOURS=720 uv run pytest -n 2 --dist load tests/apps/trader/test_parity.py
+
 .PHONY: paper
 paper: ## Trade a month on paper, on a stepped clock, and compare it with the backtest
 	ONETAPE_PAPER_HOURS=720 uv run pytest tests/apps/trader/test_exits.py -k equal_the_backtest

@@ -34,6 +34,9 @@ class Gate:
         """Swallow everything on the WebSockets, pings too, and keep them open."""
         self.lets_pass: Callable[[dict[str, Any]], bool] = lambda _: True
         """Frames for which it says no are swallowed."""
+        self.delay_seconds: Callable[[dict[str, Any]], float] = lambda _: 0.0
+        """How long a frame is held back; equal delays keep the frames of a stream in order."""
+        self._late: set[asyncio.Task[None]] = set()
         self.kline_requests: list[dict[str, str]] = []
         """The query of every request for candles, answered or not."""
         self.dials = 0
@@ -142,8 +145,21 @@ class Gate:
         async for message in upstream:
             if message.type is not WSMsgType.TEXT or self.is_half_open:
                 continue
-            if self.lets_pass(json.loads(message.data)):
+            frame = json.loads(message.data)
+            if not self.lets_pass(frame):
+                continue
+            seconds = self.delay_seconds(frame)
+            if not seconds:
                 await socket.send_str(message.data)
+                continue
+            late = asyncio.create_task(self._send_late(socket, message.data, seconds))
+            self._late.add(late)
+            late.add_done_callback(self._late.discard)
+
+    async def _send_late(self, socket: web.WebSocketResponse, text: str, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        if socket in self._sockets:
+            await socket.send_str(text)
 
 
 def kline(open_ms: int, close: float | str, **other: object) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from onetape.store.orders import insert_order, store_change
 from onetape.store.process_lock import ProcessLock
 from onetape.store.sessions import end_session, start_session
 from onetape.store.trader_states import StateChange, TraderState, insert_state_changes
-from order_changes import change_of, fill_of
+from order_changes import change_of, end_of, fill_of
 
 #: The usual database, from the folder that a program runs in.
 DATABASE = Path("data/onetape.db")
@@ -132,6 +132,11 @@ class TradedAccount:
         open_ = change_of(order_id, [Submitted(), Acknowledged("x1")], at_ms=at_ms(hours))
         store_change(self.store, open_, self.fence)
         return order_id
+
+    def cancel(self, order_id: str, *, hours: float) -> None:
+        """Store that an order of which the intent alone is stored was canceled without a fill."""
+        change = end_of(order_id, "canceled", at_ms=at_ms(hours), note="")
+        store_change(self.store, change, self.fence)
 
     def intend(self, side: Side, hours: float, *, reason: str = "", type_: str = "market") -> str:
         """Store the intent of an order; return its client order id."""

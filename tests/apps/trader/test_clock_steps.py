@@ -98,6 +98,7 @@ def test_a_clock_that_is_set_while_trading_changes_no_candle(
                     [TradedSymbol(KEY, settings.strategy)],
                     [evaluator],
                     [market],
+                    None,
                     stop,
                 )
             )

@@ -103,6 +103,38 @@ def test_an_entry_whose_exits_are_in_flight_until_its_candle_closes_is_dropped()
     assert account.open(3, "A") == []
 
 
+def test_a_slot_that_is_freed_inside_a_candle_is_free_from_the_next_open_on() -> None:
+    account = Stepping(AccountConfig(exits=EXITS), "AB", 1)
+    account.buy("A")
+    for symbol in "AB":
+        account.close(1, HOLD if symbol == "A" else BUY, symbol)
+    account.open(2, "A")
+    (stop,) = account.forms(2, 100, 90, 90)
+    assert isinstance(stop, Exit)
+    account.on(ExitFilled("A"))
+    assert account.open(2, "B") == []
+    account.close(2, BUY, "B")
+    assert account.open(3, "B") == [Enter("B", 180, 100.0)]
+
+
+def test_entries_that_are_held_back_have_their_turn_with_a_later_event() -> None:
+    account = Stepping(AccountConfig(), "AB", 1)
+    account.close(0, BUY, "B")
+    opened = CandlesOpened((OpenedCandle("B", 60, 100.0),))
+    account.state, intents = step(account.rules, account.state, opened, entries="later")
+    assert intents == []
+    assert account.on(CandlesOpened(())) == [Enter("B", 60, 100.0)]
+
+
+def test_an_exit_that_stays_in_flight_holds_up_entries_only_until_they_may_not_wait() -> None:
+    account = both_due(slots=None)
+    account.open(2, "A", "B")
+    account.state, intents = step(
+        account.rules, account.state, CandlesOpened(()), entries="at_once"
+    )
+    assert intents == [Enter("A", 120, 100.0)]
+
+
 def test_an_entry_that_is_refused_gives_its_slot_to_the_next_symbol() -> None:
     account = Stepping(AccountConfig(), "AB", 1)
     for symbol in "AB":

@@ -1,0 +1,93 @@
+"""What an entry may spend: cash and equity of the account as the backtest knows them at an open."""
+
+from collections.abc import Generator, Sequence
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from onetape.core.timeframes import Timeframe
+from onetape.core.trading import Trade
+from onetape.engine import AccountConfig, Refused, StepRules
+from onetape.execution.positions import Position, position_of
+from onetape.store.ledger import trades_of
+from traded_accounts import HOUR, MARCH, TradedAccount
+from trader.account_funds import AccountFunds
+from trader.account_rules import AccountRules
+
+
+class Traded:
+    """The trades of the symbol of an account."""
+
+    def __init__(self, account: TradedAccount) -> None:
+        self.account = account
+
+    @property
+    def trades(self) -> Sequence[Trade]:
+        return trades_of(self.account.store, self.account.name, self.account.key.symbol)
+
+    @property
+    def position(self) -> Position:
+        return position_of(self.trades, self.account.base, self.account.quote)
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Generator[TradedAccount]:
+    with TradedAccount(tmp_path / "data" / "onetape.db", cash="1000") as opened:
+        opened.candles((100, 100, 100, 100), (100, 120, 100, 120), (120, 120, 120, 120))
+        opened.fill("buy", "2", "100", 1)
+        yield opened
+
+
+def funds_of(account: TradedAccount, *, left_inside: int | None = None) -> AccountFunds:
+    """Return the money of the account; its position may be left inside a candle."""
+    symbols = account.key.symbol, "ETH/USDT"
+    hour = Timeframe.parse("1h")
+    rules = AccountRules(StepRules.of(AccountConfig(), symbols), hour, wait_seconds=0)
+    state = rules.state.symbols[account.key.symbol]
+    rules.replace(account.key.symbol, replace(state, left_inside=left_inside))
+    funds = AccountFunds(account.store, account.name, "paper", rules)
+    funds.attach(account.key, Traded(account))
+    return funds
+
+
+def known_at(account: TradedAccount, funds: AccountFunds, hour: int) -> tuple[float, float | None]:
+    """Return cash and equity at the open of a candle."""
+    seen: list[tuple[float, float | None]] = []
+
+    def size(cash: float, equity: float | None) -> Refused:
+        seen.append((cash, equity))
+        return Refused("volatility_unknown")
+
+    moment = MARCH + hour * HOUR
+    funds.reserve("no order", account.fence, size, moment=moment, now_ms=moment * 1_000)
+    return seen[0]
+
+
+def test_equity_counts_positions_at_the_last_close_before_the_open(account: TradedAccount) -> None:
+    assert known_at(account, funds_of(account), 1) == (800.0, 1_000.0)
+    assert known_at(account, funds_of(account), 2) == (800.0, 1_040.0)
+
+
+def test_an_account_without_a_position_is_worth_its_cash(account: TradedAccount) -> None:
+    account.fill("sell", "2", "130", 2)
+    assert known_at(account, funds_of(account), 3) == (1_060.0, None)
+
+
+def test_a_position_left_inside_a_candle_is_held_at_its_open_and_its_money_comes_later(
+    account: TradedAccount,
+) -> None:
+    account.fill("sell", "2", "130", 2, fee="1")
+    funds = funds_of(account, left_inside=MARCH + 2 * HOUR)
+    assert known_at(account, funds, 2) == (800.0, 1_040.0)
+    assert known_at(account, funds, 3) == (1_059.0, None)
+
+
+def test_positions_that_another_process_trades_count_too(account: TradedAccount) -> None:
+    symbols = ("ETH/USDT",)
+    hour = Timeframe.parse("1h")
+    rules = AccountRules(StepRules.of(AccountConfig(), symbols), hour, wait_seconds=0)
+    elsewhere = AccountFunds(account.store, account.name, "paper", rules)
+    assert elsewhere.cash() == Decimal(800)
+    assert known_at(account, elsewhere, 2) == (800.0, 1_040.0)

@@ -1,0 +1,186 @@
+"""Entries of several symbols take turns: they wait for late symbols, for a while."""
+
+import pytest
+
+from onetape.core.candles import Candle
+from onetape.core.timeframes import Timeframe
+from onetape.engine import (
+    AccountConfig,
+    CandleClosed,
+    CandlesOpened,
+    Enter,
+    EntryFilled,
+    EntryRefused,
+    ExitConfig,
+    ExitFilled,
+    OpenedCandle,
+    StepRules,
+    StrategySignal,
+)
+from trader.account_rules import AccountRules
+
+HOUR, START = 3_600, 1_709_251_200
+BUY, SELL, HOLD = 1, -1, 0
+
+
+class Trading:
+    """Symbols whose orders to buy are filled at once, in the order of their turns."""
+
+    def __init__(self, rules: AccountRules) -> None:
+        self.rules = rules
+        self.entered: list[str] = []
+        self.failures: list[Exception] = []
+        self.refuses: set[str] = set()
+        self.breaks: set[str] = set()
+        for symbol in rules.rules.symbols:
+            rules.attach(symbol, self)
+
+    def enter(self, entry: Enter) -> None:
+        if entry.symbol in self.breaks:
+            msg = f"no order of {entry.symbol} can be stored"
+            raise RuntimeError(msg)
+        if entry.symbol in self.refuses:
+            self.rules.step(entry.symbol, EntryRefused(entry.symbol))
+            return
+        self.entered.append(entry.symbol)
+        self.rules.step(entry.symbol, EntryFilled(entry.symbol, entry.price))
+
+    def fail(self, error: Exception) -> None:
+        self.failures.append(error)
+
+    def close(self, symbol: str, hour: int, signal: int | None) -> None:
+        """Close a candle of a symbol, and give its signal, if there is one yet."""
+        timestamp = START + hour * HOUR
+        self.rules.step(symbol, CandleClosed(symbol, Candle(timestamp, 100, 100, 100, 100, 1)))
+        if signal is not None:
+            self.signal(symbol, hour, signal)
+
+    def signal(self, symbol: str, hour: int, signal: int) -> None:
+        self.rules.step(symbol, StrategySignal(symbol, START + hour * HOUR, signal))
+
+    def open(self, symbol: str, hour: int) -> int:
+        """Open a candle of a symbol; return how many exits follow."""
+        opened = OpenedCandle(symbol, START + hour * HOUR, 100.0)
+        return len(self.rules.step(symbol, CandlesOpened((opened,))))
+
+
+def trading(
+    symbols: str = "AB",
+    places: int = 1,
+    *,
+    wait_seconds: float = 60.0,
+    held: str = "",
+    exits: ExitConfig | None = None,
+) -> Trading:
+    account = AccountConfig() if exits is None else AccountConfig(exits=exits)
+    rules = StepRules.of(account, tuple(symbols), places)
+    hour = Timeframe.parse("1h")
+    return Trading(AccountRules(rules, hour, wait_seconds=wait_seconds, held=held))
+
+
+def test_an_entry_waits_for_a_symbol_that_comes_before_it_and_is_late() -> None:
+    account = trading()
+    account.close("B", 0, BUY)
+    account.open("B", 1)
+    assert account.entered == []
+    account.close("A", 0, BUY)
+    assert account.entered == []
+    account.open("A", 1)
+    assert account.entered == ["A"]
+
+
+def test_a_late_symbol_without_a_signal_lets_the_others_enter_before_it_opens() -> None:
+    account = trading()
+    account.close("B", 0, BUY)
+    account.open("B", 1)
+    account.close("A", 0, None)
+    assert account.entered == []
+    account.signal("A", 0, HOLD)
+    assert account.entered == ["B"]
+
+
+def test_a_symbol_without_a_trade_in_the_candle_is_not_waited_for() -> None:
+    account = trading()
+    account.close("A", 0, BUY)
+    account.close("B", 0, BUY)
+    account.open("B", 1)
+    assert account.entered == []
+    account.rules.note_untraded("A", START + HOUR)
+    assert account.entered == ["B"]
+
+
+def test_an_entry_waits_for_the_exit_that_frees_its_place() -> None:
+    account = trading()
+    account.close("A", 0, BUY)
+    account.close("B", 0, HOLD)
+    account.open("A", 1)
+    assert account.entered == ["A"]
+    account.close("A", 1, SELL)
+    account.close("B", 1, BUY)
+    account.open("B", 2)
+    assert account.entered == ["A"]
+    assert account.open("A", 2) == 1
+    account.rules.step("A", ExitFilled("A"))
+    assert account.entered == ["A", "B"]
+
+
+def test_entries_wait_no_longer_than_they_may_and_the_latecomer_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    account = trading(wait_seconds=0.0)
+    account.close("B", 0, BUY)
+    account.open("B", 1)
+    assert account.entered == ["B"]
+    account.close("A", 0, BUY)
+    account.open("A", 1)
+    assert account.entered == ["B"]
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("entries at 2024-03-01 01:00 waited 0 s for A (the candle of ")
+    assert "2024-03-01 00:00 is not decided on)" in line
+
+
+def test_an_exit_waits_for_no_other_symbol() -> None:
+    account = trading(exits=ExitConfig(stop_loss=0.05), places=2)
+    account.close("A", 0, BUY)
+    account.close("B", 0, HOLD)
+    account.open("A", 1)
+    account.close("A", 1, SELL)
+    assert account.open("A", 2) == 1
+
+
+def test_a_position_takes_its_place_before_the_state_of_its_symbol_is_restored() -> None:
+    account = trading(held="A", wait_seconds=0.0)
+    account.close("B", 0, BUY)
+    account.open("B", 1)
+    assert account.entered == []
+
+
+def test_a_refused_entry_gives_its_turn_to_the_next_symbol() -> None:
+    account = trading("ABC")
+    account.refuses.add("A")
+    for symbol in "ABC":
+        account.close(symbol, 0, BUY)
+    for symbol in "CBA":
+        account.open(symbol, 1)
+    assert account.entered == ["B"]
+
+
+def test_an_error_of_one_symbol_is_its_own_and_the_others_enter() -> None:
+    account = trading("ABC", 3)
+    account.breaks.add("B")
+    for symbol in "ABC":
+        account.close(symbol, 0, BUY)
+    for symbol in "CAB":
+        account.open(symbol, 1)
+    assert account.entered == ["A", "C"]
+    assert [str(error) for error in account.failures] == ["no order of B can be stored"]
+
+
+def test_a_look_ahead_enters_nothing_and_leaves_the_rules_as_they_are() -> None:
+    account = trading("A")
+    account.close("A", 0, BUY)
+    ahead = account.rules.look_ahead()
+    ahead.step("A", CandlesOpened((OpenedCandle("A", START + HOUR, 100.0),)))
+    assert account.entered == []
+    account.open("A", 1)
+    assert account.entered == ["A"]

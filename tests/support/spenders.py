@@ -1,0 +1,172 @@
+"""Processes that trade symbols of their own with the money of one account, as fast as they can.
+
+`run_spenders` starts this file as a program, which forks the processes before it has opened
+anything. Each order reserves what it may spend, some are filled in part or whole, some are
+canceled, and some positions are sold; what is drawn depends on the seed alone.
+"""
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from onetape.core.trading import Order, Session, Side, Trade
+from onetape.execution.events import Acknowledged, FillReport, OrderEvent, StatusReport, Submitted
+from onetape.store.accounts import Account, open_account
+from onetape.store.database import Store, open_store
+from onetape.store.leases import Fence, acquire_lease, lease_name
+from onetape.store.orders import insert_order, store_change
+from onetape.store.reservations import AccountCash
+from onetape.store.sessions import start_session
+from order_changes import change_of
+
+ACCOUNT = "shared"
+START = Decimal(1_000)
+PRICE = Decimal(10)
+MOST_SECONDS = 900
+
+
+def run_spenders(
+    path: Path, *, processes: int, orders: int, seed: int, is_guarded: bool = True
+) -> int:
+    """Run the processes until each has sent its orders; return how many orders found no money.
+
+    Args:
+        path: The database.
+        processes: How many.
+        orders: Of all of them.
+        seed: Of what is drawn.
+        is_guarded: Whether reservations of other orders count.
+    """
+    done = subprocess.run(
+        [
+            sys.executable, __file__, str(path), str(processes), str(orders), str(seed),
+            str(int(is_guarded)),
+        ],
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=MOST_SECONDS,
+    )  # fmt: skip
+    return sum(json.loads(done.stdout))
+
+
+class Spender:
+    """One symbol of the account in one process."""
+
+    def __init__(self, store: Store, number: int, random: Random) -> None:
+        """Take the lease and begin a session; the first process opens the account."""
+        self.store = store
+        self.symbol = f"S{number}/USDT"
+        self.random = random
+        name = lease_name(ACCOUNT, self.symbol)
+        now_ms = time.time_ns() // 1_000_000
+        token = acquire_lease(store, name, f"process {number}", now_ms=now_ms, seconds=3_600)
+        self.fence = Fence(name, token)
+        key = "binance", self.symbol, "1h"
+        self.session = Session(
+            f"s{number}", "trader", "paper", ACCOUNT, *key, "rsi", {}, "0", number
+        )
+        account = Account(ACCOUNT, "paper", *key, "rsi", "USDT", START, 0)
+        open_account(store, account, self.fence)
+        start_session(store, self.session, self.fence)
+        self.cash = AccountCash(store, ACCOUNT, "paper")
+        self.held = Decimal(0)
+        self.sent = 0
+        self.refused = 0
+
+    def act(self) -> None:
+        """Sell the position, or buy for a part of the free money."""
+        if self.held and self.random.random() < 0.4:
+            sold, self.held = self.held, Decimal(0)
+            self._settle(self._intend("sell"), "sell", sold, sold)
+            return
+        order_id = self._intend("buy")
+        share = Decimal(self.random.randint(1, 10)) / 10
+        reserved = self.cash.reserve(
+            order_id,
+            self.fence,
+            lambda free: (free * share).quantize(Decimal(1), "ROUND_DOWN"),
+            reserved_ms=self.sent,
+        )
+        wanted = reserved / PRICE
+        self.refused += not wanted
+        bought = wanted * self.random.choice((0, 1, 1, 1))
+        if self.random.random() < 0.3:
+            bought = bought / 2
+        self.held += bought
+        self._settle(order_id, "buy", bought, wanted)
+
+    def _intend(self, side: Side) -> str:
+        self.sent += 1
+        order_id = f"{self.symbol}-{self.sent}"
+        session = self.session
+        order = Order(
+            order_id, session.session, "paper", ACCOUNT, "binance", self.symbol, "1h", side,
+            "market", "intent", None, 0, self.sent, None, None, PRICE, "", "rsi", {}, "0",
+        )  # fmt: skip
+        insert_order(self.store, order, self.fence)
+        return order_id
+
+    def _settle(self, order_id: str, side: Side, filled: Decimal, wanted: Decimal) -> None:
+        """Store the fill of an order and its end in one transaction."""
+        events: list[OrderEvent] = [Submitted(), Acknowledged("x")]
+        trades: tuple[Trade, ...] = ()
+        if filled:
+            events.append(FillReport(f"t-{order_id}", PRICE, filled, Decimal(0), "USDT"))
+            trades = (
+                Trade(
+                    "binance", self.symbol, f"t-{order_id}", order_id, self.session.session,
+                    "paper", ACCOUNT, side, PRICE, filled, Decimal(0), "USDT", self.sent,
+                ),
+            )  # fmt: skip
+        status = "closed" if filled == wanted and filled else "canceled"
+        events.append(StatusReport(status, filled))
+        change = change_of(order_id, events, at_ms=self.sent, trades=trades)
+        store_change(self.store, change, self.fence)
+
+
+def _spend(path: Path, number: int, orders: int, seed: int, refused: Any, begin: Any) -> None:
+    with open_store(path, create=False) as store:
+        store.patience_seconds = 120.0
+        spender = Spender(store, number, Random(f"{seed} {number}"))  # noqa: S311 - no secret
+        begin.wait()
+        for _ in range(orders):
+            spender.act()
+        refused[number] = spender.refused
+
+
+def _nothing(*_: object) -> Decimal:
+    return Decimal(0)
+
+
+def _main(path: Path, processes: int, orders: int, seed: int, is_guarded: int) -> None:
+    open_store(path, create=True).close()
+    if not is_guarded:
+        # Without the guard: what other orders have reserved counts as free.
+        setattr(AccountCash, "_reserved", _nothing)  # noqa: B010
+    context = multiprocessing.get_context("fork")
+    refused = context.Array("l", processes)
+    begin = context.Barrier(processes)
+    each = orders // processes
+    workers = [
+        context.Process(target=_spend, args=(path, number, each, seed, refused, begin))
+        for number in range(processes)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert all(worker.exitcode == 0 for worker in workers)
+    sys.stdout.write(json.dumps(refused[:]))
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]), *map(int, sys.argv[2:]))

@@ -1,0 +1,167 @@
+"""Sessions of several symbols on one account, on a simulator whose clock the test moves."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from msgspec import structs
+
+from desk import ACCOUNT, Desk, Market, strategy_evaluator
+from onetape.cli.stop import StopRequest
+from onetape.core.candles import Candle, Candles, SeriesKey
+from onetape.core.timeframes import Timeframe
+from onetape.core.trading import Session
+from onetape.engine import AccountConfig
+from onetape.exchange.clients import Endpoint
+from onetape.exchange.rest import RestExchange
+from onetape.store.database import open_store
+from onetape.store.ledger import trades_of
+from trader.account import asked_balance
+from trader.evaluator.evaluator import StrategyEvaluator
+from trader.job import Job
+from trader.run import account_config
+from trader.session import run_sessions
+from trader.settings import TraderSettings
+
+#: Kind (`buy`, or the type of the exit order), price, amount and fee of a fill.
+Made = tuple[str, Decimal, Decimal, Decimal]
+
+
+def key_of(symbol: str) -> SeriesKey:
+    """Return the series of a symbol."""
+    return SeriesKey("simulator", symbol, "1h")
+
+
+def candles_of(opened: Market, symbol: str, start: int, end: int) -> Candles:
+    """Return the simulator's own final candles that open in `[start, end)`, epoch seconds."""
+    bars = opened.simulator.market.candles(symbol, "1h", start, end)
+    columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
+    return Candles.from_columns(bars.timestamp, *columns)
+
+
+def rows_of(candles: Candles) -> list[Candle]:
+    """Return candles one by one."""
+    columns = (
+        candles.timestamp, candles.open, candles.high, candles.low, candles.close, candles.volume,
+    )  # fmt: skip
+    return [Candle(*row) for row in zip(*(one.tolist() for one in columns), strict=True)]
+
+
+class SymbolDesk:
+    """Running sessions, one for each symbol."""
+
+    def __init__(self, desks: Mapping[str, Desk]) -> None:
+        """Take the sessions by symbol."""
+        self.desks = desks
+
+    @property
+    def first(self) -> Desk:
+        """Return the session of the first symbol, for questions to the database."""
+        return next(iter(self.desks.values()))
+
+    async def until_decided(self, timestamp: int, symbols: Sequence[str] | None = None) -> None:
+        """Wait until the candle of a time was decided on for each of some symbols; None: all."""
+        for symbol in symbols or self.desks:
+            await self.desks[symbol].until(
+                lambda symbol=symbol: timestamp in self.desks[symbol].decided()
+            )
+
+    def made(self, symbol: str) -> list[Made]:
+        """Return the fills of a symbol, oldest first."""
+        types = dict(self.first.query("SELECT client_order_id, type FROM orders"))
+        account = self.first.job.session.account
+        return [
+            (
+                "buy" if trade.side == "buy" else types[trade.client_order_id],
+                trade.price,
+                trade.amount,
+                trade.fee,
+            )
+            for trade in trades_of(self.first.store, account, symbol)
+        ]
+
+
+@asynccontextmanager
+async def symbol_desk(
+    market: Market,
+    db: Path,
+    strategies: Mapping[str, str],
+    *,
+    account: AccountConfig | None = None,
+    number: int = 1,
+    account_name: str = ACCOUNT,
+    cash: str | None = None,
+    **settings: Any,
+) -> AsyncGenerator[SymbolDesk]:
+    """Run sessions while the block lasts; then stop them cleanly.
+
+    Args:
+        market: Where they trade.
+        db: Database file.
+        strategies: Symbols in the order of entries, each with the strategy that trades it.
+        account: Costs, sizes and exits.
+        number: Part of the ids of the sessions.
+        account_name: Name of the account.
+        cash: Its start balance.
+        settings: Other settings of the trader.
+    """
+    exchange = await asyncio.to_thread(
+        RestExchange,
+        Endpoint("simulator", market.gate.url),
+        first_pause_seconds=0.01,
+        patience_seconds=0.08,
+    )
+    exchange.clock = market.simulator.clock
+    stop = StopRequest()
+    values = TraderSettings(
+        exchange="simulator",
+        account_name=account_name,
+        account=account or AccountConfig(),
+        cash=None if cash is None else Decimal(cash),
+        **settings,
+    )
+    evaluators: dict[str, StrategyEvaluator] = {}
+    for name in strategies.values():
+        if name not in evaluators:
+            evaluators[name] = strategy_evaluator(name)
+            await evaluators[name].load()
+    async with exchange:
+        with open_store(db, create=True) as store:
+            jobs: list[Job] = []
+            for symbol, name in strategies.items():
+                info, chosen = await exchange.market(symbol), evaluators[name].strategy
+                key = key_of(symbol)
+                session = Session(
+                    f"session-{number}-{symbol}", "trader", "paper", account_name, *key.names,
+                    chosen.name, {}, "0", exchange.now_ms(),
+                )  # fmt: skip
+                job = Job(
+                    settings=values,
+                    key=key,
+                    timeframe=Timeframe.parse(key.timeframe),
+                    market=info,
+                    strategy=chosen,
+                    evaluator=evaluators[name],
+                    rules=account_config(values, info.steps),
+                    start_balance=asked_balance(values),
+                    store=store,
+                    session=session,
+                )
+                jobs.append(structs.replace(job, prefix=f"{symbol}: "))
+            task = asyncio.create_task(run_sessions(jobs, exchange, stop))
+            desks = {
+                job.key.symbol: Desk(job, strategies[job.key.symbol], stop, task, store)
+                for job in jobs
+            }
+            try:
+                yield SymbolDesk(desks)
+            finally:
+                stop.request("the test")
+                await asyncio.wait({task})
+                for evaluator in evaluators.values():
+                    await evaluator.close()
+    if not task.cancelled():
+        task.result()
