@@ -423,10 +423,12 @@ def test_after_a_refused_exit_the_next_sell_is_sold(run: Run, db: Path, scripted
             ) as trading,
         ):
             await trading.until_live(opened)
-            await step_to(opened, trading, range(17, 21))
+            await step_to(opened, trading, range(17, 20))
+            sells = "SELECT type, status FROM orders WHERE side = 'sell'"
+            await trading.until(lambda: trading.query(sells) == [("time_stop", "rejected")])
+            await step_to(opened, trading, range(20, 21))
             await trading.until(lambda: sides(trading) == ["buy", "sell"])
-            sold = trading.query("SELECT type, status FROM orders WHERE side = 'sell'")
-            assert sold == [("time_stop", "rejected"), ("market", "closed")]
+            assert trading.query(sells)[1:] == [("market", "closed")]
 
     run(scene())
 
