@@ -39,7 +39,7 @@ streams: ## 1,000 stream faults, 100,000 fuzzed frames, latency, memory (half an
 	ONETAPE_STREAM_FAULTS=1000 ONETAPE_FUZZED_FRAMES=100000 ONETAPE_PROOF_CANDLES=400 \
 		uv run pytest -rP -n 0 tests/apps/trader/test_stream_faults.py \
 		tests/apps/trader/test_candle_proof.py tests/packages/websocket/test_fuzzed_frames.py
-	uv run python benchmarks/stream.py latency
+	uv run python benchmarks/stream.py latency > benchmarks/results/stream.json
 	uv run python benchmarks/stream.py memory
 
 .PHONY: lint
