@@ -102,6 +102,34 @@ class AccountFunds:
         self._cash.reserve(client_order_id, fence, choose, reserved_ms=now_ms)
         return found[0]
 
+    def equity_at(
+        self, price_of: Callable[[SeriesKey], Decimal | None]
+    ) -> tuple[Decimal | None, int]:
+        """Return cash and positions at given prices, and the number of positions.
+
+        Args:
+            price_of: Returns the price of a series now, quote currency; None: not known.
+
+        Returns:
+            None in place of the equity where a price of a position is not known.
+
+        Raises:
+            StoreError: the file cannot be read.
+        """
+        own = [
+            (key, traded.position.base)
+            for key, traded in self._symbols.values()
+            if not traded.position.is_flat
+        ]
+        positions = [*own, *self._elsewhere()]
+        prices = [price_of(key) for key, _ in positions]
+        if None in prices:
+            return None, len(positions)
+        values = (
+            base * (price or Decimal(0)) for (_, base), price in zip(positions, prices, strict=True)
+        )
+        return sum(values, self.cash()), len(positions)
+
     def _left_inside(self, symbol: str, moment: int) -> Trade | None:
         """Return the trade that left a position inside the candle of an open, or None."""
         state = self._rules.state.symbols.get(symbol)

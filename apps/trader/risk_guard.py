@@ -1,7 +1,6 @@
 """Keeps the risk state of an account in the database, and says whether an order may be sent."""
 
 import time
-from collections import deque
 from decimal import Decimal
 
 import msgspec
@@ -21,8 +20,6 @@ from onetape.execution.risk_state import RiskState, advance_risk, clear_breaches
 from onetape.store.database import Store
 from onetape.store.risk_states import change_risk_state
 
-_MINUTE_MS = 60_000
-
 
 class RiskGuard:
     """The limits of one account. Breaches are rows, so they survive the process."""
@@ -38,27 +35,22 @@ class RiskGuard:
         self._store = store
         self._account = account
         self.limits = limits
-        self._sent_ms: deque[int] = deque()
         self.state: RiskState | None = None
         """After the last look; None: the equity was not known yet."""
 
-    def note_order(self, now_ms: int) -> None:
-        """Count an order that is sent now (epoch milliseconds)."""
-        self._sent_ms.append(now_ms)
-
-    def look(self, equity: Decimal | None, now_ms: int) -> RiskState | None:
+    def look(self, equity: Decimal | None, now_ms: int, *, orders: int = 0) -> RiskState | None:
         """Measure the equity against the limits and store the result; return the state.
 
         Args:
             equity: Of the account's own ledger, open positions at today's price; None: not known.
             now_ms: Market time, epoch milliseconds.
+            orders: Sent by the account in the last minute.
 
         Raises:
             StoreError: the file cannot be written.
         """
         if equity is None:
             return self.state
-        orders = self._orders_of_minute(now_ms)
 
         def changed(stored: str | None) -> str:
             if stored is None:
@@ -82,12 +74,6 @@ class RiskGuard:
     def exit_obstacle(self, terms: ExitTerms) -> str | None:
         """Return what would make a sell wrong, or None."""
         return obstacle(exit_limit_verdicts(terms))
-
-    def _orders_of_minute(self, now_ms: int) -> int:
-        sent = self._sent_ms
-        while sent and sent[0] <= now_ms - _MINUTE_MS:
-            sent.popleft()
-        return len(sent)
 
 
 def clear_risk(store: Store, account: str, *, cleared_by: str) -> RiskState:

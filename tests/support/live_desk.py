@@ -24,6 +24,7 @@ from onetape.simulator.server.simulator import Simulator
 from onetape.store.accounts import Account, open_account
 from onetape.store.database import Store, open_store
 from onetape.store.live_accounts import installation_tag
+from onetape.store.market_data import Ticker, insert_ticker
 from onetape.store.obligations import open_obligation
 from onetape.store.orders import insert_order
 from onetape.store.sessions import start_session
@@ -118,8 +119,10 @@ class LiveDesk:
         return order
 
     def turn(self) -> None:
-        """Let the order to buy have its turn."""
+        """Let the order to buy have its turn, with a fresh bid and ask."""
         price = self.price
+        ticker = Ticker(self.exchange.now_ms(), price * 0.9999, price * 1.0001, price)
+        insert_ticker(self.store, *KEY.names[:2], ticker)
         row = Candle(START_MS // 1_000 // 3_600 * 3_600, price, price, price, price, 1.0)
         self.executor.fill_open_order(row, self.exchange.now_ms())
 

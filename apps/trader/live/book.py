@@ -53,6 +53,7 @@ class LiveBook(Executor):
         self._where = f"on {job.key.exchange}"
         self.job = job
         self.fence = fence
+        self.funds = funds
         self.broker = broker
         self.exchange = exchange
         self.states = states

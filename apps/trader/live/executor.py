@@ -35,6 +35,7 @@ from trader.executor import TrackedOrder
 from trader.job import Job
 from trader.live.book import LiveBook, what_of
 from trader.live.exiting import ExitSender
+from trader.live.limits import EntryLimits
 from trader.live.protecting import Protector
 from trader.live.reconciling import AccountCheck
 from trader.live.resolving import chase, note_absences
@@ -61,6 +62,7 @@ class LiveExecutor(LiveBook):
         super().__init__(job, fence, funds, broker, exchange, states, times=times)
         self._account = AccountCheck(self)
         self._exits = ExitSender(self, self._account)
+        self._limits = EntryLimits(self)
         self._protector = Protector(self, self._account)
         self._turn: tuple[Candle, float] | None = None
         """The candle of the entry whose turn it is, and since when, monotonic; None: none."""
@@ -166,6 +168,7 @@ class LiveExecutor(LiveBook):
         self._take_reports(now_ms)
         note_absences(self, now_ms)
         self._account.work(now_ms)
+        self._limits.work(now_ms)
         self._send_entry(now_ms)
         for one in list(self.orders.values()):
             chase(self, one)
@@ -196,6 +199,8 @@ class LiveExecutor(LiveBook):
                     )
                 case CancelRefused():
                     one.ask_soon()
+                case StatusReport("rejected") if before.stage == "intended":
+                    pass  # the rules, a limit or the account refused it: the line is printed
                 case StatusReport("rejected", _, reason) if not before.is_done:
                     print_line(f"{what}: refused by the exchange: {reason}")
                     self._note_refused(one, reason)
@@ -252,4 +257,5 @@ class LiveExecutor(LiveBook):
             return fill.reason
         step = self.job.market.steps.amount_step
         # A float may miss the whole number of steps that it stands for.
-        return round_down(Decimal(repr(fill.amount)) + (step or Decimal(0)) / 1_000, step)
+        amount = round_down(Decimal(repr(fill.amount)) + (step or Decimal(0)) / 1_000, step)
+        return self._limits.limited(amount, price, free, now_ms)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from onetape.execution.risk_limits import DEFAULT_LIMITS, RiskLimits
+from onetape.execution.risk_limits import DEFAULT_LIMITS
 from onetape.store.database import open_store
 from traded_accounts import DATABASE, Ended, TradedAccount
 from trader.risk_guard import RiskGuard
@@ -67,24 +67,6 @@ def test_a_trader_and_a_person_change_the_same_row(folder: Path, losing: str, tr
         state = guard.look(Decimal(9_390), NOON_MS + 180_000)
         assert state is not None
         assert state.reason is None
-
-
-def test_orders_of_a_minute_are_counted_and_older_ones_forgotten(
-    folder: Path, account: TradedAccount
-) -> None:
-    del account
-    limits = RiskLimits(max_orders_per_minute=2)
-    with open_store(folder / DATABASE, create=False) as store:
-        guard = RiskGuard(store, "real", limits)
-        for second in (0, 20, 61):
-            guard.note_order(NOON_MS + second * 1_000)
-        calm = guard.look(Decimal(100), NOON_MS + 61_000)
-        assert calm is not None
-        assert calm.reason is None
-        guard.note_order(NOON_MS + 62_000)
-        state = guard.look(Decimal(100), NOON_MS + 62_000)
-        assert state is not None
-        assert state.reason == "3 orders in a minute, allowed 2"
 
 
 def test_an_unknown_equity_changes_nothing_and_lets_nothing_in(

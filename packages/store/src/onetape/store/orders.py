@@ -223,6 +223,24 @@ def signal_candle(store: Store, client_order_id: str) -> int | None:
         ).get
 
 
+def count_sent_orders(store: Store, account: str, since_ms: int) -> int:
+    """Return how many orders an account has sent after a moment, stops included.
+
+    Args:
+        store: The open database.
+        account: Name of the account.
+        since_ms: Market time, epoch milliseconds.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM orders WHERE account = ? AND sent_ms > ?", (account, since_ms)
+        )
+    return int(row.get or 0)
+
+
 def is_exit_rejected(store: Store, entry_order_id: str) -> bool:
     """Return whether the market refused an order that sells a position.
 

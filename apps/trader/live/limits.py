@@ -1,0 +1,134 @@
+"""The limits of a live account, asked before each entry is sent.
+
+Losses are looked at every few seconds; a limit that was passed is a problem of the trader, which
+status shows, until a person clears it with `trader risk --clear`.
+"""
+
+import time
+from decimal import Decimal
+from typing import Final
+
+from onetape.cli.output import print_line
+from onetape.core.candles import SeriesKey
+from onetape.engine.exits import levels_of
+from onetape.execution.limit_checks import EntryTerms, MarketView
+from onetape.execution.protection import round_down
+from onetape.store.candles import last_closed
+from onetape.store.market_data import Ticker, last_ticker
+from onetape.store.orders import count_sent_orders
+from trader.live.book import LiveBook
+from trader.risk_guard import RiskGuard
+from trader.states import Problem
+
+#: Source of the problem of a limit that was passed.
+RISK: Final = "risk"
+#: Between two looks at the equity, wall seconds.
+LOOK_SECONDS: Final = 5.0
+_MINUTE_MS: Final = 60_000
+
+
+class EntryLimits:
+    """The limits of one symbol's entries; losses are those of the whole account."""
+
+    def __init__(self, book: LiveBook) -> None:
+        """Begin; nothing is read yet."""
+        self._book = book
+        self._account = book.job.session.account
+        self._guard = RiskGuard(book.job.store, self._account, book.job.settings.risk)
+        self._looked = -1e9
+
+    def work(self, now_ms: int) -> None:
+        """Look at the losses of the account, where that is due.
+
+        Raises:
+            StoreError: the file cannot be read or written.
+        """
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        equity, _ = self._book.funds.equity_at(self._price)
+        orders = count_sent_orders(self._book.job.store, self._account, now_ms - _MINUTE_MS)
+        state = self._guard.look(equity, now_ms, orders=orders)
+        if state is None or state.reason is None:
+            self._book.states.solve(RISK)
+            return
+        self._book.states.report(
+            RISK,
+            Problem(
+                state.reason,
+                "no entries; exits and stops go on",
+                f"look at it, then: trader risk --clear --account {self._account}",
+            ),
+        )
+
+    def limited(self, amount: Decimal, price: float, free: Decimal, now_ms: int) -> Decimal | str:
+        """Return how much of an entry may be bought, base currency; or why nothing, in words.
+
+        Args:
+            amount: By the rules of the account.
+            price: That it was sized with, quote currency.
+            free: Quote currency that is free at the exchange.
+            now_ms: Market time.
+
+        Raises:
+            StoreError: the file cannot be read or written.
+        """
+        self._looked = -1e9
+        self.work(now_ms)
+        book, steps = self._book, self._book.job.market.steps
+        paid = Decimal(repr(price))
+        _, positions = book.funds.equity_at(self._price)
+        held = Decimal(0) if book.position.is_flat else book.position.base
+        terms = EntryTerms(
+            cost=amount * paid,
+            min_cost=max(steps.min_notional, steps.min_amount * paid),
+            stop_cost=None,
+            free=free,
+            position=held * paid,
+            positions=positions,
+        )
+        allowed = self._guard.allowed_cost(terms)
+        smaller = amount if allowed >= terms.cost else round_down(allowed / paid, steps.amount_step)
+        obstacle = self._guard.entry_obstacle(
+            EntryTerms(
+                smaller * paid, terms.min_cost, self._stop_cost(smaller, price), free,
+                terms.position, positions,
+            ),
+            self._market(now_ms),
+        )  # fmt: skip
+        if obstacle is not None:
+            return obstacle
+        if smaller < amount:
+            print_line(f"entry made smaller by a limit: {smaller:f} in place of {amount:f}")
+        return smaller
+
+    def _stop_cost(self, amount: Decimal, price: float) -> Decimal | None:
+        """Return what the stop of the entry would bring, quote currency; None without a stop."""
+        job = self._book.job
+        step = float(job.market.steps.price_step or 0)
+        stop = levels_of(job.rules.exits, price, price, 0, step).stop
+        return amount * Decimal(repr(stop)) if 0 < stop < price else None
+
+    def _market(self, now_ms: int) -> MarketView:
+        ticker = self._ticker(self._book.job.key)
+        clock = self._book.exchange.clock
+        age = None if ticker is None else clock.wall_seconds(now_ms - ticker.timestamp_ms)
+        skew_ms = getattr(clock, "skew_ms", 0)
+        return MarketView(
+            None if ticker is None or not ticker.bid else Decimal(repr(ticker.bid)),
+            None if ticker is None or not ticker.ask else Decimal(repr(ticker.ask)),
+            age,
+            age,
+            skew_ms / 1_000,
+        )
+
+    def _price(self, key: SeriesKey) -> Decimal | None:
+        """Return what a coin would bring now, by the newest bid, else by the newest close."""
+        ticker = self._ticker(key)
+        if ticker is not None and ticker.bid:
+            return Decimal(repr(ticker.bid))
+        known = last_closed(self._book.job.store, key, 1)
+        return Decimal(repr(float(known.close[-1]))) if len(known) else None
+
+    def _ticker(self, key: SeriesKey) -> Ticker | None:
+        return last_ticker(self._book.job.store, key.exchange, key.symbol)

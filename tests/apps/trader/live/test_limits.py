@@ -1,0 +1,118 @@
+"""Limits of live entries: made smaller, refused, and stopped until a person clears a loss."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from live_desk import ACCOUNT, KEY, LiveDesk, live_desk
+from onetape.execution.risk_limits import RiskLimits
+from onetape.store.market_data import Ticker, insert_ticker
+from onetape.store.risk_states import read_risk_states
+from trader.live import limits as live_limits
+from trader.risk_guard import clear_risk
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+@pytest.fixture(autouse=True)
+def look_at_each_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at the losses with each drive."""
+    monkeypatch.setattr(live_limits, "LOOK_SECONDS", 0.0)
+
+
+def scene(db: Path, play: Callable[[LiveDesk], Coroutine[Any, Any, None]], **limits: Any) -> None:
+    async def run() -> None:
+        async with live_desk(db) as desk:
+            settings = structs.replace(desk.job.settings, risk=RiskLimits(**limits))
+            desk.job = structs.replace(desk.job, settings=settings)
+            desk.start()
+            await play(desk)
+
+    asyncio.run(run())
+
+
+def refusals(desk: LiveDesk) -> str:
+    return " ".join(row[0] for row in desk.query("SELECT reason FROM orders WHERE side = 'buy'"))
+
+
+def test_an_entry_is_made_smaller_by_the_largest_order(tmp_path: Path) -> None:
+    async def play(desk: LiveDesk) -> None:
+        desk.enter()
+        await desk.until(lambda: desk.trades)
+        (bought,) = {trade.side for trade in desk.trades}
+        spent = sum(trade.amount * trade.price for trade in desk.trades)
+        assert bought == "buy"
+        assert Decimal(480) < spent <= Decimal("500.1")
+
+    scene(tmp_path / "live.db", play, max_order=Decimal(500))
+
+
+def test_an_entry_under_the_minimum_after_the_limit_is_not_sent(tmp_path: Path) -> None:
+    async def play(desk: LiveDesk) -> None:
+        order = desk.enter()
+        await desk.until(lambda: desk.executor.open_order is None)
+        assert order.client_order_id not in desk.taken
+        assert "under the market's minimum" in refusals(desk)
+
+    scene(tmp_path / "live.db", play, max_order=Decimal(3))
+
+
+def test_an_entry_without_a_bid_and_ask_is_not_sent(tmp_path: Path) -> None:
+    async def play(desk: LiveDesk) -> None:
+        order = desk.intend_entry()
+        quoteless = Ticker(desk.exchange.now_ms() + 1, None, None, desk.price)
+        insert_ticker(desk.store, *KEY.names[:2], quoteless)
+        desk.turn()
+        await desk.until(lambda: desk.executor.open_order is None)
+        assert order.client_order_id not in desk.taken
+        assert "bid and ask are not known" in refusals(desk)
+
+    scene(tmp_path / "live.db", play)
+
+
+def test_a_loss_of_the_day_stops_entries_over_a_restart_until_a_person_clears_it(
+    tmp_path: Path,
+) -> None:
+    async def play(desk: LiveDesk) -> None:
+        await desk.hold()
+        falling = Ticker(desk.exchange.now_ms() + 1, desk.price * 0.5, desk.price, desk.price)
+        insert_ticker(desk.store, *KEY.names[:2], falling)
+        await desk.until(lambda: desk.states.has_problem("risk"))
+        assert desk.resting, "the stop stays"
+        desk.leave()
+        await desk.until(lambda: desk.executor.position.is_flat)
+        desk.start()
+        order = desk.enter()
+        await desk.until(lambda: desk.executor.open_order is None)
+        assert order.client_order_id not in desk.taken
+        assert "daily loss" in refusals(desk)
+        clear_risk(desk.store, ACCOUNT, cleared_by="the test")
+        await desk.until(lambda: not desk.states.has_problem("risk"))
+        recovered = Ticker(falling.timestamp_ms + 1, desk.price, desk.price, desk.price)
+        insert_ticker(desk.store, *KEY.names[:2], recovered)
+        again = desk.enter()
+        await desk.until(lambda: again.client_order_id in desk.taken)
+        (row,) = read_risk_states(desk.store)
+        assert row.cleared_by == "the test"
+
+    scene(tmp_path / "live.db", play)
+
+
+def test_more_orders_of_a_minute_than_allowed_stop_entries_and_no_exit(tmp_path: Path) -> None:
+    async def play(desk: LiveDesk) -> None:
+        await desk.hold()
+        # The entry and its stop are two orders.
+        await desk.until(lambda: desk.states.has_problem("risk"))
+        desk.leave()
+        await desk.until(lambda: desk.executor.position.is_flat)
+        order = desk.enter()
+        await desk.until(lambda: desk.executor.open_order is None)
+        assert order.client_order_id not in desk.taken
+        assert "orders in a minute, allowed 1" in refusals(desk)
+
+    scene(tmp_path / "live.db", play, max_orders_per_minute=1)
