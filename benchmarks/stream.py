@@ -30,12 +30,12 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 
-from onetape.simulator.clock import make_clock
 from recording import machine, measure, print_document
 from stream_feed import HOURS
 
 from desk import MARCH, desk
 from onetape.cli.output import print_line
+from onetape.simulator.market.clock import make_clock
 from programs import Program
 
 #: Frames a second: in a quiet market, and in a busy one.
