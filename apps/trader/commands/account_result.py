@@ -14,8 +14,7 @@ from onetape.core.steps import IDEAL_MARKET, MarketSteps
 from onetape.core.symbols import base_and_quote
 from onetape.core.trading import Trade
 from onetape.execution.positions import position_of
-from onetape.store.account_reading import read_traded
-from onetape.store.accounts import Account
+from onetape.store.accounts import Account, read_account_series
 from onetape.store.candles import last_closed
 from onetape.store.database import Store
 from onetape.store.ledger import trades_of
@@ -97,8 +96,8 @@ def read_result(store: Store, account: Account) -> AccountResult:
         own = _read_symbol(store, account)
         others = [
             _read_symbol(store, one)
-            for one in read_traded(store, account.mode)
-            if one.name == account.name and series_of(one) != series_of(account)
+            for one in read_account_series(store, account.name)
+            if series_of(one) != series_of(account)
         ]
     return with_other_symbols(own, others)
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from onetape.core.candles import SeriesKey
 from onetape.core.trading import ExitObligation, Mode, Side
-from onetape.store.accounts import Account, read_account
+from onetape.store.accounts import ACCOUNT_COLUMNS, Account, account_of_row
 from onetape.store.database import Store
 from onetape.store.orders import EXIT_REJECTED
 from onetape.store.trader_states import StateChange
@@ -88,10 +88,10 @@ def read_accounts(store: Store, mode: Mode | None = None) -> list[Account]:
     """
     with store.read() as connection:
         rows = connection.execute(
-            "SELECT account FROM accounts WHERE mode = ifnull(?, mode) ORDER BY account", (mode,)
+            f"SELECT {ACCOUNT_COLUMNS} FROM accounts WHERE mode = ifnull(?, mode) ORDER BY account",
+            (mode,),
         ).fetchall()
-        found = [read_account(store, name) for (name,) in rows]
-    return [account for account in found if account is not None]
+    return [account_of_row(row) for row in rows]
 
 
 def read_traded(store: Store, mode: Mode | None = None) -> list[Account]:

@@ -1,7 +1,7 @@
 """Accounts of traders: the series that each one trades, and the start balance, stored once."""
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -10,6 +10,11 @@ from onetape.core.steps import decimal_text
 from onetape.core.trading import Mode
 from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease
+
+#: Columns of the table accounts, in the order of the fields of `Account`.
+ACCOUNT_COLUMNS: Final = (
+    "account, mode, exchange, symbol, timeframe, strategy, currency, start_balance, opened_ms"
+)
 
 
 class Account(Struct, frozen=True):
@@ -34,11 +39,9 @@ def read_account(store: Store, name: str) -> Account | None:
     """Return the account of this name with the series that it was opened for; None: not opened."""
     with store.read() as connection:
         rows = connection.execute(
-            "SELECT account, mode, exchange, symbol, timeframe, strategy, currency, "
-            "start_balance, opened_ms FROM accounts WHERE account = ?",
-            (name,),
+            f"SELECT {ACCOUNT_COLUMNS} FROM accounts WHERE account = ?", (name,)
         ).fetchall()
-    return _account(rows[0]) if rows else None
+    return account_of_row(rows[0]) if rows else None
 
 
 def read_account_series(store: Store, name: str) -> list[Account]:
@@ -67,7 +70,8 @@ def read_account_series(store: Store, name: str) -> list[Account]:
     ]
 
 
-def _account(row: tuple[Any, ...]) -> Account:
+def account_of_row(row: tuple[Any, ...]) -> Account:
+    """Return the account of a row of `ACCOUNT_COLUMNS`."""
     values: list[Any] = list(row)
     balance = values[7]
     values[7] = None if balance is None else Decimal(balance)
