@@ -38,23 +38,23 @@ def opening_lines(
         f"{session.mode} trading {job.key} with {session.strategy} ({parameters}){source}",
         f"account {session.account}: {_money(job, broker)}, {_held(job, broker)}, "
         f"{counted(len(broker.trades), 'trade')} so far",
-        *_tape_lines(job, new_candles, refused),
+        *_stored_candles_lines(job, new_candles, refused),
         f"it is {utc_text(exchange.now_ms() // 1_000)}; all times are UTC",
     ]
 
 
-def _tape_lines(job: Job, new_candles: int, refused: str) -> list[str]:
+def _stored_candles_lines(job: Job, new_candles: int, refused: str) -> list[str]:
     """Return how many of the candles that a decision needs are stored, and what is wrong."""
     stored = len(last_closed(job.store, job.key, job.history))
     if not stored:
-        return [f"tape: no closed candle, in {job.store.path}"]
+        return [f"candle store: no closed candle, in {job.store.path}"]
     new = f"{min(new_candles, stored)} of them new, in {job.store.path}"
     if stored == job.history:
-        lines = [f"tape: the last {stored} closed candles, {new}"]
+        lines = [f"candle store: the last {stored} closed candles, {new}"]
     else:
         lines = [
-            f"tape: only {stored} of the last {job.history} closed candles, {new}; there are no "
-            "others, and the first signals may differ from those after a full warm-up"
+            f"candle store: only {stored} of the last {job.history} closed candles, {new}; there are "
+            "no others, and the first signals may differ from those after a full warm-up"
         ]
     return [*lines, f"rows of the exchange: {refused}"] if refused else lines
 

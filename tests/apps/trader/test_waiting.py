@@ -46,9 +46,9 @@ def test_where_every_row_is_refused_the_commonest_fault_and_the_first_row_are_na
     assert "no row is a sound 1h candle" in line
     assert "the commonest fault: " in line
     assert "the first row: [" in line
-    (tape,) = lines_of(capsys, "tape: ", shown)
-    assert "399" not in tape
-    assert tape.startswith("tape: no closed candle, in ")
+    (stored,) = lines_of(capsys, "candle store: ", shown)
+    assert "399" not in stored
+    assert stored.startswith("candle store: no closed candle, in ")
 
 
 def test_a_candle_that_does_not_come_is_named_and_decided_on_once_it_does(
@@ -124,6 +124,6 @@ def test_too_few_candles_for_the_warm_up_are_counted_with_what_was_refused(
 
     run(scene())
     out = capsys.readouterr().out
-    assert "tape: only 3 of the last 399 closed candles, 3 of them new" in out
+    assert "candle store: only 3 of the last 399 closed candles, 3 of them new" in out
     assert "first signals may differ from those after a full warm-up" in out
     assert "rows of the exchange: 397 refused; the commonest fault" in out
