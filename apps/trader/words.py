@@ -53,8 +53,8 @@ def _stored_candles_lines(job: Job, new_candles: int, refused: str) -> list[str]
         lines = [f"candle store: the last {stored} closed candles, {new}"]
     else:
         lines = [
-            f"candle store: only {stored} of the last {job.history} closed candles, {new}; there are "
-            "no others, and the first signals may differ from those after a full warm-up"
+            f"candle store: only {stored} of the last {job.history} closed candles, {new}; there "
+            "are no others, and the first signals may differ from those after a full warm-up"
         ]
     return [*lines, f"rows of the exchange: {refused}"] if refused else lines
 
