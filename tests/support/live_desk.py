@@ -21,6 +21,7 @@ from onetape.exchange.trading_records import Credentials
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
+from onetape.simulator.trading.orders import OrderRequest
 from onetape.store.accounts import Account, open_account
 from onetape.store.database import Store, open_store
 from onetape.store.live_accounts import installation_tag
@@ -193,6 +194,16 @@ class LiveDesk:
             if not stop.is_open:
                 return
         raise AssertionError("the price did not fall")
+
+    def place_by_hand(self) -> Any:
+        """Place a limit order far above the price, as a person does on the exchange's page."""
+        exchange = self.simulator.account.exchange
+        symbol = next(one for one in exchange.symbols if one.id == "BTCUSDT")
+        request = OrderRequest(
+            symbol, "SELL", "LIMIT", quantity=50_000, price=int(self.price * 200),
+            time_in_force="GTC", client_id="web_1",
+        )  # fmt: skip
+        return exchange.place(request, self.simulator.clock.now_ms())
 
     @property
     def sold(self) -> Decimal:

@@ -224,6 +224,11 @@ class LiveExecutor(LiveBook):
         if one is None or turn is None:
             self._turn = None
             return
+        obstacle = self.states.entry_obstacle
+        if obstacle is not None:
+            self._turn = None
+            self._drop(one, obstacle, now_ms)
+            return
         row, since = turn
         balance = self._account.balance(self.job.market.quote)
         if balance is None:
@@ -237,8 +242,11 @@ class LiveExecutor(LiveBook):
         if isinstance(found, Decimal):
             self.send(one, found, now_ms)
             return
-        print_line(f"no buy: {found}")
-        self.record(one, [StatusReport("rejected", reason=found)], now_ms)
+        self._drop(one, found, now_ms)
+
+    def _drop(self, one: LiveOrder, reason: str, now_ms: int) -> None:
+        print_line(f"no buy: {reason}")
+        self.record(one, [StatusReport("rejected", reason=reason)], now_ms)
 
     def _entry_amount(
         self, one: LiveOrder, row: Candle, free: Decimal, now_ms: int

@@ -61,7 +61,7 @@ class ExitSender:
         if book.position.is_flat:
             self._forget(one, now_ms)
             return
-        if one is None or not one.is_unsent or not self.may_begin:
+        if one is None or not one.is_unsent or not self.may_begin or self._account.is_missing:
             return
         if book.stops:
             self._end_stops(one, now_ms)

@@ -71,7 +71,7 @@ class Protector:
     def work(self, now_ms: int) -> None:
         """Place, move or cancel the stop, where that is due."""
         book = self._book
-        if self._is_leaving():
+        if self._is_leaving() or self._account.is_missing:
             return
         level = self._level()
         held = Decimal(0) if book.position.is_flat else book.position.base

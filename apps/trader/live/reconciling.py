@@ -10,11 +10,7 @@ import time
 from decimal import Decimal
 from typing import Final
 
-from onetape.cli.output import print_line
-from onetape.core.trading import Order
-from onetape.exchange.trading_records import Balance, OrderSnapshot, OwnTrade
-from onetape.execution.events import from_json
-from onetape.execution.orders import OrderState, fold
+from onetape.exchange.trading_records import Balance, OwnTrade
 from onetape.execution.reconcile import (
     Difference,
     ExchangeOrder,
@@ -27,10 +23,10 @@ from onetape.store.live_accounts import (
     end_difference,
     known_order_numbers,
     open_differences,
+    read_live_account,
 )
-from onetape.store.orders import insert_order, stored_order
 from trader.brokers.live import AccountSnapshot, events_of, fill_report
-from trader.executor import TrackedOrder
+from trader.live.adopting import adopt, tracked_again, write_off
 from trader.live.book import LiveBook
 from trader.live.tracking import LiveOrder
 from trader.states import Problem
@@ -122,7 +118,9 @@ class AccountCheck:
             newest = max((trade.executed_ms for trade in book.trades), default=None)
             unresolved = [one.state.deadline_ms for one in book.orders.values()]
             times = [moment for moment in (newest, *unresolved) if moment is not None]
-            self._since_ms = min(times, default=now_ms)
+            account = read_live_account(book.job.store, book.job.session.account)
+            opened_ms = now_ms if account is None else account.opened_ms
+            self._since_ms = min(times, default=opened_ms)
         known = known_order_numbers(book.job.store, key.exchange, key.symbol)
         self._asked, self._is_soon = time.monotonic(), False
         book.broker.refresh(self._since_ms, known)
@@ -153,7 +151,7 @@ class AccountCheck:
         for one in found:
             match one.kind:
                 case "own order" | "own fills":
-                    self._adopt(orders[one.subject], snapshot.fills, now_ms)
+                    adopt(book, orders[one.subject], snapshot.fills, now_ms)
                 case "foreign order" | "foreign fills":
                     strange.append(one)
                 case "missing coins":
@@ -168,6 +166,18 @@ class AccountCheck:
         resolved = all(one.state.stage not in ("sent", "unknown") for one in book.orders.values())
         if resolved:
             self._since_ms = max(self._since_ms or 0, snapshot.asked_ms)
+
+    @property
+    def is_missing(self) -> bool:
+        """Return whether coins of the position are missing, so that nothing may be sold."""
+        return self._book.states.has_problem(COINS)
+
+    @property
+    def _total(self) -> Decimal:
+        """Return what was there of the base currency at the last reading."""
+        snapshot = self._snapshot
+        held = None if snapshot is None else snapshot.balances.get(self._base)
+        return Decimal(0) if held is None else held.total
 
     @property
     def _base(self) -> str:
@@ -194,7 +204,7 @@ class AccountCheck:
         for found in (*snapshot.open_orders, *snapshot.found):
             if found.exchange_order_id in known or not found.client_order_id.startswith(book.tag):
                 continue
-            one = self._tracked(found.client_order_id)
+            one = tracked_again(book, found.client_order_id)
             if one is not None:
                 own = [
                     fill
@@ -215,63 +225,10 @@ class AccountCheck:
             if fill.trade_id not in booked and fill.exchange_order_id in known:
                 fresh.setdefault(known[fill.exchange_order_id], []).append(fill)
         for identity, fills in fresh.items():
-            one = self._tracked(identity)
+            one = tracked_again(book, identity)
             if one is not None:
                 events = [fill_report(fill) for fill in fills]
                 book.record(one, events, now_ms, source=book.broker.name)
-
-    def _tracked(self, identity: str) -> LiveOrder | None:
-        """Return an order that may be over already, as one that is tracked again."""
-        book = self._book
-        if identity in book.orders:
-            return book.orders[identity]
-        stored = stored_order(book.job.store, identity)
-        if stored is None:
-            return None
-        state = fold([from_json(event) for event in stored.events])
-        one = LiveOrder(TrackedOrder(stored.order, state, len(stored.events)))
-        book.orders[identity] = one
-        return one
-
-    def _adopt(self, found: OrderSnapshot, fills: tuple[OwnTrade, ...], now_ms: int) -> None:
-        """Take over an order of this installation that the file does not have."""
-        book = self._book
-        session, is_stop = book.job.session, found.stop_price is not None
-        order = Order(
-            client_order_id=found.client_order_id,
-            session=session.session,
-            mode=session.mode,
-            account=session.account,
-            exchange=session.exchange,
-            symbol=session.symbol,
-            timeframe=session.timeframe,
-            side=found.side,
-            type="stop_loss" if is_stop else "market",
-            status="intent",
-            decision=None,
-            signal_timestamp=book.job.timeframe.floor(max(found.created_ms, 0) // 1_000),
-            decided_ms=now_ms,
-            bid=None,
-            ask=None,
-            intended_price=found.stop_price or Decimal(0),
-            reason="taken over: its id is one of ours, and the database did not have it",
-            strategy=session.strategy,
-            parameters=session.parameters,
-            code_digest=session.code_digest,
-            entry_order_id=None if found.side == "buy" else book.entry_order_id,
-            ordered_amount=found.amount,
-            stop_price=found.stop_price,
-            is_protection=is_stop,
-        )
-        insert_order(book.job.store, order, book.fence)
-        one = LiveOrder(TrackedOrder(order, OrderState(found.amount), 1))
-        book.orders[order.client_order_id] = one
-        print_line(
-            f"order {found.client_order_id} ({found.side}) is ours and was not in the database: "
-            "taken over"
-        )
-        own = [fill for fill in fills if fill.exchange_order_id == found.exchange_order_id]
-        book.record(one, events_of(found, own), now_ms, source=book.broker.name)
 
     def _look_for(self, text: str) -> None:
         """Ask what became of stops that are not open any more."""
@@ -310,6 +267,11 @@ class AccountCheck:
             is_there = (stored.kind, stored.subject) in left
             is_over = stored.kind == "foreign order" and not is_there
             if is_over or (stored.kind == "missing coins" and not is_missing):
+                end_difference(job.store, stored.number, ended_ms=now_ms)
+            elif stored.kind == "missing coins" and stored.answer in ("adopt", "forget"):
+                held = self._total
+                write_off(book, stored.answer, held, now_ms)
+                self._missing = 0
                 end_difference(job.store, stored.number, ended_ms=now_ms)
             elif stored.kind.startswith("foreign") and stored.answer is None:
                 waiting.append(str(stored.document.get("text")))

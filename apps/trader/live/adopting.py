@@ -1,0 +1,129 @@
+"""Orders without a decision: taken over from the exchange, or booked because a person said so."""
+
+from decimal import Decimal
+
+from onetape.cli.output import print_line
+from onetape.core.trading import Order, Side
+from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
+from onetape.execution.events import FillReport, StatusReport, from_json
+from onetape.execution.orders import OrderState, fold
+from onetape.store.orders import insert_order, stored_order
+from trader.brokers.live import events_of
+from trader.executor import TrackedOrder
+from trader.live.book import LiveBook
+from trader.live.tracking import LiveOrder
+
+
+def tracked_again(book: LiveBook, identity: str) -> LiveOrder | None:
+    """Return an order that may be over already, as one that is tracked again."""
+    if identity in book.orders:
+        return book.orders[identity]
+    stored = stored_order(book.job.store, identity)
+    if stored is None:
+        return None
+    state = fold([from_json(event) for event in stored.events])
+    one = LiveOrder(TrackedOrder(stored.order, state, len(stored.events)))
+    book.orders[identity] = one
+    return one
+
+
+def adopt(book: LiveBook, found: OrderSnapshot, fills: tuple[OwnTrade, ...], now_ms: int) -> None:
+    """Take over an order of this installation that the file does not have."""
+    is_stop = found.stop_price is not None
+    order = _order(
+        book,
+        found.client_order_id,
+        found.side,
+        type_="stop_loss" if is_stop else "market",
+        reason="taken over: its id is one of ours, and the database did not have it",
+        now_ms=now_ms,
+        amount=found.amount,
+        stop_price=found.stop_price,
+    )
+    insert_order(book.job.store, order, book.fence)
+    one = LiveOrder(TrackedOrder(order, OrderState(found.amount), 1))
+    book.orders[order.client_order_id] = one
+    print_line(
+        f"order {found.client_order_id} ({found.side}) is ours and was not in the database: "
+        "taken over"
+    )
+    own = [fill for fill in fills if fill.exchange_order_id == found.exchange_order_id]
+    book.record(one, events_of(found, own), now_ms, source=book.broker.name)
+
+
+def write_off(book: LiveBook, answer: str, held: Decimal, now_ms: int) -> None:
+    """Take missing coins out of the position, because a person said so.
+
+    Args:
+        book: The orders and trades of the symbol.
+        answer: `adopt`: the position is what is there; `forget`: there is no position.
+        held: What is there, base currency.
+        now_ms: Market time.
+    """
+    if book.position.is_flat:
+        return
+    left = min(held, book.position.base) if answer == "adopt" else Decimal(0)
+    amount = book.position.base - left
+    order = _order(
+        book,
+        book.new_order_id(),
+        "sell",
+        type_="correction",
+        reason=f"written off: a person answered {answer}",
+        now_ms=now_ms,
+        amount=amount,
+    )
+    insert_order(book.job.store, order, book.fence)
+    one = LiveOrder(TrackedOrder(order, OrderState(amount), 1))
+    book.orders[order.client_order_id] = one
+    price = book.entry_price(0.0)
+    fill = FillReport(
+        f"correction-{order.client_order_id}",
+        Decimal(repr(price)),
+        amount,
+        Decimal(0),
+        book.job.market.quote,
+        now_ms,
+    )
+    book.record(one, [fill, StatusReport("closed", amount)], now_ms)
+
+
+def _order(
+    book: LiveBook,
+    identity: str,
+    side: Side,
+    *,
+    type_: str,
+    reason: str,
+    now_ms: int,
+    amount: Decimal | None,
+    stop_price: Decimal | None = None,
+) -> Order:
+    """Return an order that no decision of this trader has led to."""
+    session = book.job.session
+    return Order(
+        client_order_id=identity,
+        session=session.session,
+        mode=session.mode,
+        account=session.account,
+        exchange=session.exchange,
+        symbol=session.symbol,
+        timeframe=session.timeframe,
+        side=side,
+        type=type_,
+        status="intent",
+        decision=None,
+        signal_timestamp=book.job.timeframe.floor(now_ms // 1_000),
+        decided_ms=now_ms,
+        bid=None,
+        ask=None,
+        intended_price=stop_price or Decimal(0),
+        reason=reason,
+        strategy=session.strategy,
+        parameters=session.parameters,
+        code_digest=session.code_digest,
+        entry_order_id=None if side == "buy" else book.entry_order_id,
+        ordered_amount=amount,
+        stop_price=stop_price,
+        is_protection=stop_price is not None,
+    )

@@ -1,0 +1,125 @@
+"""The account at the exchange against ours: what is taken over, what stops entries, what halts."""
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from live_desk import BALANCE, START_MS, LiveDesk, live_desk
+from onetape.simulator.market.clock import make_clock
+from onetape.simulator.server.simulator import Simulator
+from onetape.store.live_accounts import answer_difference, open_differences
+
+Run = Callable[..., None]
+
+
+def test_an_order_of_a_restored_backup_is_taken_over_and_protected(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        clock = make_clock(start_ms=START_MS, stepped=True)
+        async with Simulator(clock=clock, balance=BALANCE) as simulator:
+            path, backup = tmp_path / "x.db", tmp_path / "backup.db"
+            async with live_desk(path, simulator=simulator):
+                pass
+            shutil.copy(path, backup)
+            async with live_desk(path, simulator=simulator, number=2) as desk:
+                await desk.hold()
+                held = desk.executor.position
+            async with live_desk(backup, simulator=simulator, number=2) as desk:
+                await desk.until(lambda: desk.executor.entry_order_id)
+                await desk.until(lambda: desk.executor.stops)
+                await desk.drive(0.4)
+                assert desk.executor.position == held
+                assert len(desk.resting) == 1
+                assert len(desk.taken) == 2
+                assert desk.problems == []
+                desk.leave()
+                await desk.until(lambda: desk.executor.position.is_flat)
+                desk.assert_ledgers_equal()
+
+    asyncio.run(scenario())
+
+
+def test_an_order_of_somebody_else_stops_entries_while_it_is_open(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.until(lambda: desk.executor.balance_is_known)
+        assert desk.states.entry_obstacle is None
+        order = desk.place_by_hand()
+        await desk.until(lambda: "account" in desk.problems)
+        assert desk.states.entry_obstacle is not None
+        exchange = desk.simulator.account.exchange
+        exchange.cancel(order, desk.simulator.clock.now_ms())
+        await desk.until(lambda: "account" not in desk.problems)
+
+    run(scenario)
+
+
+def test_a_fill_of_somebody_else_stops_entries_until_a_person_has_judged_it(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        desk.simulator.account.trade_by_hand("BUY", "BTC/USDT", quantity=Decimal("0.1"))
+        await desk.until(lambda: "account" in desk.problems)
+        # Exits and stops go on, and sell nothing but what was bought here.
+        (found,) = open_differences(desk.store)
+        assert found.kind == "foreign fills"
+        assert answer_difference(desk.store, found.number, "keep", answered_ms=0)
+        await desk.until(lambda: "account" not in desk.problems)
+        held = desk.executor.position.base
+        desk.leave()
+        await desk.until(lambda: desk.executor.position.is_flat)
+        assert held - Decimal("0.00001") < desk.sold <= held
+
+    run(scenario)
+
+
+def test_missing_coins_halt_the_symbol_until_they_are_back(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        # All but what the stop holds, and a part of that: somebody has cancelled it and sold.
+        exchange = desk.simulator.account.exchange
+        (stop,) = desk.resting
+        exchange.cancel(stop, desk.simulator.clock.now_ms())
+        desk.simulator.account.trade_by_hand("SELL", "BTC/USDT", quantity=Decimal("2.03"))
+        await desk.until(lambda: "coins" in desk.problems)
+        assert desk.states.state == "halted"
+        desk.simulator.account.deposit("BTC", Decimal("2.03"))
+        await desk.until(lambda: "coins" not in desk.problems)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("answer", ["adopt", "forget"])
+def test_a_person_ends_a_halt_for_missing_coins(run: Run, answer: str) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        exchange = desk.simulator.account.exchange
+        exchange.cancel(desk.resting[0], desk.simulator.clock.now_ms())
+        desk.simulator.account.trade_by_hand("SELL", "BTC/USDT", quantity=Decimal("2.03"))
+        await desk.until(lambda: "coins" in desk.problems)
+        left = desk.coins + 2
+        for found in open_differences(desk.store):
+            chosen = answer if found.kind == "missing coins" else "keep"
+            answer_difference(desk.store, found.number, chosen, answered_ms=0)  # pyright: ignore[reportArgumentType] - one of the answers
+        await desk.until(lambda: "coins" not in desk.problems)
+        position = desk.executor.position
+        assert position.base == (left if answer == "adopt" else 0)
+        assert position.is_flat == (answer == "forget")
+
+    run(scenario)
+
+
+def test_deposits_and_sales_of_other_coins_change_nothing(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        account = desk.simulator.account
+        account.deposit("BTC", Decimal("0.5"))
+        account.deposit("ETH", Decimal(3))
+        account.withdraw("BTC", Decimal(2))
+        account.withdraw("USDT", Decimal(100))
+        await desk.drive(0.5)
+        assert desk.problems == []
+        assert len(desk.resting) == 1
+
+    run(scenario)
