@@ -74,6 +74,8 @@ class LiveDesk:
         self.lease = lease
         self.states = TraderStates(now_ms=exchange.now_ms, write=lambda rows: None)
         self.executor: LiveExecutor
+        self.fixed_price: float | None = None
+        """Price where the simulator is in another process."""
 
     def start(self) -> LiveExecutor:
         """Build the executor from the database, as at the start of the program."""
@@ -101,6 +103,8 @@ class LiveDesk:
     @property
     def price(self) -> float:
         """Return the last price of the market."""
+        if self.fixed_price is not None:
+            return self.fixed_price
         account = self.simulator.account.exchange
         found = account.price_of("BTC", "USDT", self.simulator.clock.now_ms())
         assert found is not None
@@ -214,6 +218,13 @@ class LiveDesk:
         )
 
     @property
+    def owes_exit(self) -> bool:
+        """Return whether an exit of the position is decided and not filled."""
+        entry = self.executor.entry_order_id
+        owed = None if entry is None else open_obligation(self.store, self.job.session, entry)
+        return owed is not None
+
+    @property
     def problems(self) -> list[str]:
         """Return the sources of problems that the trader has."""
         names = ("protection", "exit", "account", "coins", "account reading")
@@ -287,7 +298,7 @@ class LiveDesk:
 async def live_desk(
     db: Path,
     *faults: Fault,
-    simulator: Simulator | None = None,
+    simulator: Simulator | str | None = None,
     stop_loss: float | None = 0.05,
     times: LiveTimes = QUICK,
     number: int = 1,
@@ -300,7 +311,7 @@ async def live_desk(
     Args:
         db: Path of the database.
         faults: Of the simulator of its own.
-        simulator: One that runs.
+        simulator: One that runs, or the address of one in another process.
         stop_loss: Of the account's rules.
         times: Time limits.
         number: Of the session.
@@ -311,9 +322,11 @@ async def live_desk(
     async with AsyncExitStack() as stack:
         if simulator is None:
             simulator = await stack.enter_async_context(_simulator(faults, is_stepped, balance))
-        endpoint = Endpoint("simulator", simulator.url)
+        url = simulator if isinstance(simulator, str) else simulator.url
+        endpoint = Endpoint("simulator", url)
         exchange = await asyncio.to_thread(RestExchange, endpoint)
-        exchange.clock = simulator.clock
+        if not isinstance(simulator, str):
+            exchange.clock = simulator.clock
         await stack.enter_async_context(exchange)
         market = await exchange.market(KEY.symbol)
         client = PrivateClient(
@@ -355,7 +368,9 @@ async def live_desk(
         )
         open_account(store, opened, lease.fence)
         start_session(store, session, lease.fence)
-        desk = LiveDesk(simulator, exchange, job, lease)
+        desk = LiveDesk(cast("Simulator", simulator), exchange, job, lease)
+        if isinstance(simulator, str):
+            desk.fixed_price = (await exchange.ticker(KEY.symbol)).last
         desk.start()
         yield desk
 

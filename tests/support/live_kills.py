@@ -1,0 +1,147 @@
+"""A process that trades a fixed scene with real orders, and dies at a named point of it.
+
+`python live_kills.py` is a warm process: for each line of JSON on stdin it forks a child that plays
+the scene, and answers with the signal that ended the child (0: it played to the end).
+
+The scene: an entry, its stop, a higher stop in its place, an exit. Points are reached in the
+process itself, by SQLite's own hooks and around the requests; the program runs unchanged.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from live_desk import LiveDesk, live_desk
+from onetape.exchange.trading import PrivateClient
+
+#: What is counted at each point, whether the process dies before or after it, and the count.
+#: Orders of the scene: 1 the entry, 2 its stop, 3 the higher stop, 4 the exit. Cancellations: 1 for
+#: the higher stop, 2 for the exit.
+POINTS: Final[dict[str, tuple[str, str, int]]] = {
+    "before intent": ("commit intended", "before", 1),
+    "after intent": ("commit intended", "after", 1),
+    "send stored": ("commit submitted", "after", 1),
+    "after send": ("submit", "after", 1),
+    "during commit": ("commit acknowledged", "before", 1),
+    "after acknowledgement": ("commit acknowledged", "after", 1),
+    "stop: intent": ("commit intended", "after", 2),
+    "stop: sent": ("submit", "after", 2),
+    "stop replaced: asked": ("commit cancel_requested", "after", 1),
+    "stop replaced: cancelled": ("cancel", "after", 1),
+    "stop replaced: sent": ("submit", "after", 3),
+    "exit: intent": ("commit intended", "after", 4),
+    "exit: stop cancelled": ("cancel", "after", 2),
+    "exit: send stored": ("commit submitted", "after", 4),
+    "exit: sent": ("submit", "after", 4),
+    "exit: during commit": ("commit acknowledged", "before", 4),
+    "during reconcile": ("balances", "after", 2),
+}
+
+
+class Striker:
+    """Counts what is reached, and kills the process at one point."""
+
+    def __init__(self, point: str) -> None:
+        """Wait for a point of POINTS."""
+        self._what, self._moment, self._nth = POINTS[point]
+        self._counts: dict[str, int] = {}
+        self._kinds: set[str] = set()
+
+    def watch(self, connection: apsw.Connection) -> None:
+        """Look at the transactions of a new connection."""
+        connection.exec_trace = self._trace
+        connection.set_wal_hook(self._committed)
+
+    def count(self, what: str, moment: str) -> None:
+        """Count something that is about to happen, or has happened; die if it is the point."""
+        if moment == "before":
+            self._counts[what] = self._counts.get(what, 0) + 1
+        if (what, moment, self._counts.get(what, 0)) == (self._what, self._moment, self._nth):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def around(self, what: str, call: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
+        """Return a request that is counted before and after it."""
+
+        async def counted(*args: Any, **options: Any) -> Any:
+            self.count(what, "before")
+            found = await call(*args, **options)
+            self.count(what, "after")
+            return found
+
+        return counted
+
+    def _trace(self, _: Any, sql: str, bindings: Any) -> bool:
+        words = sql.lower().split()
+        if words[:1] == ["begin"]:
+            self._kinds = set()
+        elif words[:3] == ["insert", "into", "order_events"] and bindings:
+            self._kinds.add(str(bindings[3]))
+        elif words[:1] == ["commit"]:
+            for kind in sorted(self._kinds):
+                self.count(f"commit {kind}", "before")
+        return True
+
+    def _committed(self, *_: Any) -> int:
+        for kind in sorted(self._kinds):
+            self.count(f"commit {kind}", "after")
+        self._kinds = set()
+        return 0
+
+
+async def play(desk: LiveDesk) -> None:
+    """Play the scene to its end."""
+    executor = desk.executor
+    desk.enter()
+    await desk.until(lambda: _rests(executor))
+    level = Decimal(repr(round(desk.price * 0.97, 2)))
+    executor.set_level_source(lambda: ("trailing_stop", level))
+    await desk.until(lambda: _rests(executor) and executor.stops[0].order.stop_price == level)
+    desk.leave()
+    await desk.until(lambda: executor.position.is_flat and not executor.orders)
+
+
+def _rests(executor: Any) -> bool:
+    return any(one.state.stage == "open" for one in executor.stops)
+
+
+def _child(url: str, db: str, point: str) -> None:
+    striker = Striker(point)
+    apsw.connection_hooks.append(striker.watch)
+    for name in ("submit", "cancel", "balances"):
+        setattr(PrivateClient, name, striker.around(name, getattr(PrivateClient, name)))
+
+    async def run() -> None:
+        async with live_desk(Path(db), simulator=url) as desk:
+            await play(desk)
+
+    asyncio.run(run())
+
+
+def main() -> None:
+    """Fork a child for each line of stdin."""
+    for line in sys.stdin:
+        job = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                _child(job["url"], job["db"], job["point"])
+            except BaseException as error:
+                sys.stderr.write(f"{type(error).__name__}: {error}\n")
+                os._exit(1)
+            os._exit(0)
+        _, status = os.waitpid(pid, 0)
+        code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        sys.stderr.write(f"done {code}\n")
+        sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    main()
