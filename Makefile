@@ -82,6 +82,10 @@ parity: ## Trade a month of five symbols on paper, late frames shuffled, and com
 paper: ## Trade a month on paper, on a stepped clock, and compare it with the backtest
 	ONETAPE_PAPER_HOURS=720 uv run pytest tests/apps/trader/test_exits.py -k equal_the_backtest
 
+.PHONY: live-kills
+live-kills: ## Kill a trader with real orders 200 times at each named point
+	ONETAPE_LIVE_STRIKES=200 uv run pytest -q tests/apps/trader/live/test_live_kills.py
+
 .PHONY: exit-kills
 exit-kills: ## Kill a trader 20 times before and after each commit of an order
 	ONETAPE_POINT_STRIKES=20 uv run pytest -q --dist=load tests/apps/trader/test_commit_points.py
