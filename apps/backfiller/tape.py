@@ -4,6 +4,7 @@ from pathlib import Path
 
 from onetape.core.errors import OnetapeError
 from onetape.exchange.rest import RestExchange
+from onetape.history.request_budget import RequestBudget
 from onetape.history.silences import StoredSilences
 from onetape.store.candles import check_kind
 from onetape.store.database import Store, open_if_exists, open_store
@@ -60,7 +61,9 @@ class Tape:
         if self.store is None:
             self._waiting.append(exchange)
         else:
-            exchange.share_silences(StoredSilences(self.store, exchange.endpoint.exchange))
+            name = exchange.endpoint.exchange
+            exchange.share_silences(StoredSilences(self.store, name))
+            exchange.share_budget(RequestBudget(self.store, name).share)
 
     def close(self) -> None:
         """Close the file, where it is open."""

@@ -11,6 +11,7 @@ from typing import Final
 from onetape.cli.output import print_line
 from onetape.core.candles import SeriesKey
 from onetape.engine.exits import levels_of
+from onetape.exchange.dialects import dialect_of, entry_rate_obstacle
 from onetape.execution.limit_checks import EntryTerms, MarketView
 from onetape.execution.protection import round_down
 from onetape.store.candles import last_closed
@@ -89,7 +90,7 @@ class EntryLimits:
         )
         allowed = self._guard.allowed_cost(terms)
         smaller = amount if allowed >= terms.cost else round_down(allowed / paid, steps.amount_step)
-        obstacle = self._guard.entry_obstacle(
+        obstacle = self._rate_obstacle(now_ms) or self._guard.entry_obstacle(
             EntryTerms(
                 smaller * paid, terms.min_cost, self._stop_cost(smaller, price), free,
                 terms.position, positions,
@@ -101,6 +102,12 @@ class EntryLimits:
         if smaller < amount:
             print_line(f"entry made smaller by a limit: {smaller:f} in place of {amount:f}")
         return smaller
+
+    def _rate_obstacle(self, now_ms: int) -> str | None:
+        def sent_since(seconds: int) -> int:
+            return count_sent_orders(self._book.job.store, self._account, now_ms - seconds * 1_000)
+
+        return entry_rate_obstacle(dialect_of(self._book.job.key.exchange), sent_since)
 
     def _stop_cost(self, amount: Decimal, price: float) -> Decimal | None:
         """Return what the stop of the entry would bring, quote currency; None without a stop."""

@@ -12,7 +12,7 @@ import ccxt.async_support as ccxt_async
 import pytest
 
 from onetape.core.errors import UsageError
-from onetape.exchange.dialects import DIALECTS, check_evidence, dialect_of
+from onetape.exchange.dialects import DIALECTS, check_evidence, dialect_of, entry_rate_obstacle
 from onetape.exchange.order_calls import (
     CcxtCall,
     OrderTerms,
@@ -393,3 +393,12 @@ def test_live_orders_need_a_dialect_and_evidence_or_consent() -> None:
     check_evidence("kraken", is_untested_allowed=True)
     with pytest.raises(UsageError, match="--untested-exchange"):
         check_evidence("kraken", is_untested_allowed=False)
+
+
+def test_entries_use_at_most_half_of_the_exchanges_order_rate() -> None:
+    dialect = dialect_of("binance")
+    assert entry_rate_obstacle(dialect, lambda _: 24) is None
+    found = entry_rate_obstacle(dialect, lambda seconds: 25 if seconds == 10 else 0)
+    assert found is not None
+    assert found.startswith("25 orders in 10 s")
+    assert entry_rate_obstacle(dialect, lambda seconds: 0 if seconds == 10 else 80_000)

@@ -4,7 +4,8 @@ import pytest
 
 from onetape.core.errors import SafetyRefusal
 from onetape.store.database import Store
-from onetape.store.leases import acquire_lease, release_lease, renew_lease
+from onetape.store.leases import acquire_lease, lease_name, release_lease, renew_lease
+from onetape.store.live_accounts import LiveAccount, is_live_trader_running, open_live_account
 
 NAME = "paper/binance/BTC/USDT"
 
@@ -52,3 +53,20 @@ def test_an_old_holder_cannot_release_what_another_took(store: Store) -> None:
 def test_leases_of_different_names_do_not_meet(store: Store) -> None:
     take(store, "process 17", 0)
     assert acquire_lease(store, "another", "process 18", now_ms=0, seconds=30) == 1
+
+
+def test_a_live_trader_runs_while_it_holds_the_lease_of_a_live_account(store: Store) -> None:
+    account = LiveAccount("real", "binance", "77", {}, 0, None)
+    open_live_account(store, account)
+
+    def is_running(now_ms: int, exchange: str = "binance") -> bool:
+        return is_live_trader_running(store, exchange, now_ms)
+
+    assert not is_running(0)
+    # Another account, whose name begins in the same way.
+    acquire_lease(store, lease_name("realistic", "BTC/USDT"), "paper", now_ms=0, seconds=30)
+    assert not is_running(0)
+    acquire_lease(store, lease_name("real", "BTC/USDT"), "live", now_ms=0, seconds=30)
+    assert is_running(0)
+    assert not is_running(0, "kraken")
+    assert not is_running(30_000)

@@ -4,7 +4,7 @@ Each entry was read in CCXT's classes and is held by tests that compare the HTTP
 out. `order_calls` builds the calls from it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 from msgspec import Struct, field
@@ -74,6 +74,8 @@ class Dialect(Struct, frozen=True, kw_only=True):
     """Options that the CCXT client needs."""
     first_call: str | None = None
     """Method of CCXT that asks about the account before the first order; call it at the start."""
+    order_rates: tuple[tuple[int, int], ...]
+    """Orders that the exchange takes of an account in so many seconds; entries use half of it."""
     evidence: Evidence = "untested"
     corrections: tuple[str, ...] = ()
     """What CCXT sends wrongly where it is not corrected."""
@@ -92,6 +94,7 @@ _BINANCE: Final = Dialect(
     trades_path=(),
     trades_paging="fromId",
     has_fills=True,
+    order_rates=((50, 10), (160_000, 86_400)),
     evidence="tested against the simulator",
     corrections=(
         "edit_order of a market order ignores stopLossPrice: it replaces a stop by a market order",
@@ -116,6 +119,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         trades_limit=50,
         trades_path=("result", "trades"),
         trades_paging="ofs",
+        order_rates=((60, 60),),
         corrections=(
             "fetch_order ignores the client order id: it asks for userref=ID&txid=None",
             "triggerPrice is no stop: a market order goes out at once",
@@ -135,6 +139,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         trades_limit=100,
         trades_path=("data",),
         trades_paging="after",
+        order_rates=((60, 2),),
         corrections=(
             "stopLossPrice is a margin order (tdMode cross), triggerPrice one for cash",
             "the client order id of a stop goes out as clOrdId, where OKX reads algoClOrdId",
@@ -158,6 +163,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         trades_path=("result", "list"),
         trades_paging="cursor",
         trades_window_ms=7 * _DAY_MS,
+        order_rates=((10, 1),),
         client_options={"recvWindow": 5_000},
         first_call="is_unified_enabled",
         corrections=(
@@ -180,6 +186,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         trades_limit=250,
         trades_path=("fills",),
         trades_paging="cursor",
+        order_rates=((30, 1),),
         corrections=(
             "clientOrderId is dropped, so that an order gets an id of CCXT's",
             "triggerPrice of a sell is a stop upwards: it sells at once",
@@ -205,6 +212,25 @@ def dialect_of(exchange: str) -> Dialect:
             setting="exchange",
         )
     return dialect
+
+
+def entry_rate_obstacle(dialect: Dialect, sent_since: Callable[[int], int]) -> str | None:
+    """Return why an entry must wait for the exchange's order rate, or None.
+
+    Entries use at most half of it: the rest is for exits and stops.
+
+    Args:
+        dialect: Of the exchange.
+        sent_since: Returns how many orders the account has sent in the last so many seconds.
+    """
+    for most, seconds in dialect.order_rates:
+        sent = sent_since(seconds)
+        if 2 * (sent + 1) > most:
+            return (
+                f"{sent} orders in {seconds} s are half of what the exchange takes; the rest is "
+                "for exits"
+            )
+    return None
 
 
 def check_evidence(exchange: str, *, is_untested_allowed: bool) -> None:

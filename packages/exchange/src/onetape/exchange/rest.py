@@ -232,6 +232,20 @@ class RestExchange:
             silences.extend(own_ms, "asked for earlier")
         self._patience.silences = silences
 
+    def share_budget(self, share: Callable[[], float]) -> None:
+        """Use only a part of the exchange's request rate from now on.
+
+        Args:
+            share: Returns the part, over 0 and at most 1; called before each request.
+        """
+        client = self._client
+        cost: Callable[..., float] = client.calculate_rate_limiter_cost
+
+        def shared(*request: object) -> float:
+            return cost(*request) / share()
+
+        client.calculate_rate_limiter_cost = shared
+
     def note_once(self, text: str, *, about: str) -> None:
         """Say something about a series that stays true, the first time only."""
         if about not in self._noted:

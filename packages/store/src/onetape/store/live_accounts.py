@@ -209,3 +209,24 @@ def is_live_order(store: Store, client_order_id: str) -> bool:
             "SELECT 1 FROM orders WHERE client_order_id = ?", (client_order_id,)
         ).get
     return found is not None
+
+
+def is_live_trader_running(store: Store, exchange: str, now_ms: int) -> bool:
+    """Return whether a process that trades an account of an exchange live holds its lease.
+
+    Args:
+        store: The open database.
+        exchange: CCXT exchange id.
+        now_ms: The computer's time, epoch milliseconds.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        row = connection.execute(
+            "SELECT 1 FROM live_accounts a JOIN leases l "
+            "ON substr(l.name, 1, length(a.account) + 2) = a.account || ', ' "
+            "WHERE a.exchange = ? AND l.expires_ms > ? LIMIT 1",
+            (exchange, now_ms),
+        )
+    return row.get is not None
