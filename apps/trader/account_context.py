@@ -1,4 +1,4 @@
-"""What the sessions of one account share in one process: its rules and its money."""
+"""What the sessions of one account share in one process: rules, money, changes of settings."""
 
 from collections.abc import Sequence
 
@@ -10,13 +10,15 @@ from onetape.store.ledger import trades_of
 from trader.account_funds import AccountFunds
 from trader.account_rules import AccountRules
 from trader.job import Job
+from trader.settings_reload import SettingsReload
 
 
 class AccountContext(Struct, frozen=True):
-    """Rules and money of one account."""
+    """Rules and money of one account, and changes of its settings."""
 
     rules: AccountRules
     funds: AccountFunds
+    reload: SettingsReload
 
 
 def account_context(jobs: Sequence[Job]) -> AccountContext:
@@ -34,7 +36,9 @@ def account_context(jobs: Sequence[Job]) -> AccountContext:
         held=[one.key.symbol for one in jobs if _has_position(one)],
     )
     return AccountContext(
-        rules, AccountFunds(job.store, job.session.account, job.session.mode, rules)
+        rules,
+        AccountFunds(job.store, job.session.account, job.session.mode, rules),
+        SettingsReload(jobs, rules, lambda: not any(_has_position(one) for one in jobs)),
     )
 
 

@@ -1,4 +1,4 @@
-"""Carries out the commands of a person: pause, resume, exit, halt and flatten."""
+"""Carries out the commands of a person: pause, resume, exit, halt, flatten and reload."""
 
 import asyncio
 from typing import Final
@@ -12,6 +12,7 @@ from trader.control_state import pause_text, read_control_state
 from trader.exit_orders import ExitOrders
 from trader.exits import PaperExits
 from trader.job import Job
+from trader.settings_reload import SettingsReload
 from trader.states import TraderStates
 
 #: Between two looks for new commands, wall seconds.
@@ -28,6 +29,7 @@ class ControlWatch:
         orders: ExitOrders,
         exits: PaperExits,
         states: TraderStates,
+        reload: SettingsReload,
     ) -> None:
         """Begin; commands from before are read with the first look.
 
@@ -37,12 +39,14 @@ class ControlWatch:
             orders: Knows whether an exit is owed; cancels an order to buy.
             exits: Closes the position.
             states: Forbid entries while there is a pause.
+            reload: Applies changed settings to all symbols of the account.
         """
         self._job = job
         self._exchange = exchange
         self._orders = orders
         self._exits = exits
         self._states = states
+        self._reload = reload
 
     async def look(self) -> None:
         """Carry out what is new; then wait a moment.
@@ -59,6 +63,14 @@ class ControlWatch:
         self._pause(found.pause)
         for control in found.closing:
             self._close(control)
+        for control in found.reloads:
+            # It is of the whole account: the first symbol that looks carries it out.
+            finish_control(job.store, control.number, done_ms=self._exchange.now_ms())
+            for line in self._reload.reload(applies_to_open=control.applies_to_open):
+                print_line(line)
+        line = self._reload.apply_pending()
+        if line is not None:
+            print_line(line)
         await asyncio.sleep(LOOK_SECONDS)
 
     def _halt(self, halt: Control | None) -> None:

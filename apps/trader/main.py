@@ -2,7 +2,7 @@
 
 import signal
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -15,6 +15,7 @@ from trader.commands.control import (
     flatten_position,
     halt_orders,
     pause_entries,
+    reload_settings,
     resume_entries,
 )
 from trader.commands.explain import explain_moment
@@ -26,6 +27,9 @@ from trader.commands.status import show_status
 from trader.commands.trades import list_trades
 from trader.settings import TraderSettings
 from trader.start import stop_before_trading
+
+if TYPE_CHECKING:
+    from onetape.cli.loading import Loaded
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -59,6 +63,7 @@ def trade(
     from onetape.cli.loading import load_settings, settings_file
     from trader.monitoring.run import monitored
     from trader.run import check_settings, run_trader
+    from trader.settings_reload import reloading_with
 
     if live and dry_run:
         raise UsageError("--live and --dry-run exclude each other")
@@ -73,7 +78,10 @@ def trade(
         )
     with loaded.places.naming_places():
         check_settings(loaded.settings)
-        with monitored(loaded.settings.monitoring):
+        with (
+            monitored(loaded.settings.monitoring),
+            reloading_with(lambda: _checked(load_settings(TraderSettings, "trader", file, given))),
+        ):
             run_trader(loaded.settings)
 
 
@@ -89,7 +97,17 @@ app.command("pause")(pause_entries)
 app.command("resume")(resume_entries)
 app.command("exit")(exit_position)
 app.command("halt")(halt_orders)
+app.command("reload")(reload_settings)
 app.command("flatten")(flatten_position)
+
+
+def _checked(loaded: "Loaded[TraderSettings]") -> TraderSettings:
+    """Return settings that were read again, after the checks of a start."""
+    from trader.run import check_settings
+
+    with loaded.places.naming_places():
+        check_settings(loaded.settings)
+    return loaded.settings
 
 
 def _end_on_signals() -> None:

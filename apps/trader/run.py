@@ -14,7 +14,6 @@ from onetape.cli.stop import StopRequest
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import UsageError, naming_settings
 from onetape.core.folders import USER_FOLDER, database_path
-from onetape.core.setting import settings_tree
 from onetape.core.steps import MarketSteps
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.timeframes import Timeframe
@@ -49,6 +48,7 @@ from trader.live.opening import LiveAccess, check_live_exchange, hold_live_accou
 from trader.rate_limit_bans import SharedRateLimitBans
 from trader.session import run_sessions
 from trader.settings import TraderSettings
+from trader.settings_reload import session_rules
 from trader.traded_symbols import TradedSymbol, traded_symbols
 from trader.trading_thread import run_in_thread
 
@@ -239,11 +239,6 @@ def make_session(
         strategy: With its parameters.
         now_ms: Market time, epoch milliseconds.
     """
-    tree = settings_tree(settings)
-    rules = {**tree["account"], **tree["exits"]}
-    if settings.max_open_trades is not None:
-        rules["max_open_trades"] = settings.max_open_trades
-    del rules["cash"]
     return Session(
         session=uuid4().hex,
         app="trader",
@@ -256,5 +251,5 @@ def make_session(
         parameters=strategy.parameters,
         code_digest=strategy.code_digest,
         started_ms=now_ms,
-        rules=msgspec.to_builtins(rules, str_keys=True),
+        rules=session_rules(settings),
     )

@@ -261,7 +261,10 @@ class _Trading:
                     "market status", MarketStatus(job, exchange, recorder, self._states).check
                 ),
                 "controls": self._supervisor.repeat(
-                    "controls", ControlWatch(job, exchange, orders, exits, self._states).look
+                    "controls",
+                    ControlWatch(
+                        job, exchange, orders, exits, self._states, self._context.reload
+                    ).look,
                 ),
                 "price": self._supervisor.repeat(
                     "price over REST",

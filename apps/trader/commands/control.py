@@ -99,6 +99,27 @@ def flatten_position(
     _give(Command("flatten"), account, all_, exchange, db, config)
 
 
+def reload_settings(
+    *,
+    apply_to_open: Annotated[
+        bool,
+        typer.Option("--apply-to-open", help="Open trades get the changed stops and targets too."),
+    ] = False,
+    account: NAMED = None,
+    all_: ALL = False,
+    exchange: options.Exchange = None,
+    db: options.Database = None,
+    config: CONFIG = None,
+) -> None:
+    """Let a running trader read its settings file again.
+
+    It applies what is safe, and prints what needs a restart. An open trade keeps its own levels.
+    """
+    from trader.command_rows import Command
+
+    _give(Command("reload", applies_to_open=apply_to_open), account, all_, exchange, db, config)
+
+
 def _give(
     command: "Command",
     names: list[str] | None,

@@ -1,6 +1,7 @@
 """Sessions of a trader, and when it could not see the market. Times are epoch milliseconds."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from onetape.core.trading import Session
@@ -78,6 +79,18 @@ def last_session(store: Store, account: str, symbol: str) -> Session | None:
     head: list[Any] = list(rows[0])
     head[8], head[11] = json.loads(head[8]), json.loads(head[11])
     return Session(*head)
+
+
+def change_session_rules(store: Store, session: str, rules: Mapping[str, Any]) -> None:
+    """Replace the settings of order size, costs and exits of a session that goes on.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    with store.write() as connection:
+        connection.execute(
+            "UPDATE sessions SET rules = ? WHERE session = ?", (json.dumps(dict(rules)), session)
+        )
 
 
 def end_session(store: Store, session: str, *, ended_ms: int, reason: str) -> None:

@@ -1,0 +1,173 @@
+"""`trader reload`: what a changed settings file changes in a running trader, and what it does not.
+
+Limits of time hold at once. Costs, order sizes, exits and the number of positions hold for entries
+from then on; while a position is open they wait until the account is flat, so that an open trade
+keeps its own levels, unless the command says otherwise. Everything else needs a restart.
+"""
+
+import contextlib
+import json
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import force_setattr, replace
+
+from onetape.core.errors import OnetapeError
+from onetape.core.setting import declared_settings, settings_tree
+from onetape.engine import StepRules
+from onetape.store.sessions import change_session_rules
+from trader.account_rules import AccountRules
+from trader.job import Job
+from trader.settings import TraderSettings
+
+#: Settings that hold at once: they are read each time.
+AT_ONCE: Final = ("max_signal_age_seconds", "strategy_timeout_seconds", "ticker_days")
+#: Sections that make the rules of an account.
+_OF_RULES: Final = ("account.", "exits.")
+_load: Callable[[], TraderSettings] | None = None
+
+
+@contextlib.contextmanager
+def reloading_with(load: Callable[[], TraderSettings]) -> Generator[None]:
+    """Let reloads of this process read the settings by a function while the block runs."""
+    global _load
+    _load = load
+    try:
+        yield
+    finally:
+        _load = None
+
+
+class SettingsReload:
+    """Applies changed settings to the sessions of one account. In the trading thread only."""
+
+    def __init__(
+        self, jobs: Sequence[Job], rules: AccountRules, is_flat: Callable[[], bool]
+    ) -> None:
+        """Begin with the settings that the jobs have.
+
+        Args:
+            jobs: One for each symbol.
+            rules: Of the account.
+            is_flat: Whether no symbol has a position.
+        """
+        self._jobs = jobs
+        self._rules = rules
+        self._is_flat = is_flat
+        self._pending: TraderSettings | None = None
+        """Settings whose rules wait until the account is flat."""
+
+    def reload(self, *, applies_to_open: bool) -> list[str]:
+        """Read the settings again and apply what is safe; return what to print.
+
+        Args:
+            applies_to_open: Whether changed rules hold for open trades too.
+
+        Raises:
+            StoreError: the rules of a session could not be stored; they hold all the same.
+        """
+        if _load is None:
+            return ["reload: this trader was started without a settings file"]
+        try:
+            new = _load()
+        except OnetapeError as error:
+            return [f"reload: {error}; nothing is changed"]
+        old = self._jobs[0].settings
+        changes = changed_settings(old, new)
+        is_live = self._jobs[0].session.mode == "live"
+        at_once = {key: text for key, text in changes.items() if key in AT_ONCE}
+        of_rules = {key: text for key, text in changes.items() if not is_live and _is_of_rules(key)}
+        others = {key: text for key, text in changes.items() if key not in {**at_once, **of_rules}}
+        lines: list[str] = []
+        if at_once:
+            self._set_settings(replace(old, **{key: getattr(new, key) for key in at_once}))
+            lines.append(f"reload: {_joined(at_once)}")
+        if of_rules and (applies_to_open or self._is_flat()):
+            self._set_rules(new)
+            lines.append(f"reload: {_joined(of_rules)}")
+        elif of_rules:
+            self._pending = new
+            lines.append(
+                f"reload: {_joined(of_rules)}, once no position is open; an open trade keeps its "
+                "levels, unless trader reload has --apply-to-open"
+            )
+        if others:
+            lines.append(f"reload: needs a restart of the trader: {_joined(others)}")
+        return lines or ["reload: the settings are those that hold already"]
+
+    def apply_pending(self) -> str | None:
+        """Apply rules that waited until the account is flat; return what to print, or None.
+
+        Raises:
+            StoreError: as for `reload`.
+        """
+        if self._pending is None or not self._is_flat():
+            return None
+        new, self._pending = self._pending, None
+        self._set_rules(new)
+        return "reload: the changed costs, sizes and exits hold from now on"
+
+    def _set_settings(self, settings: TraderSettings) -> None:
+        for job in self._jobs:
+            # All that trades has the same jobs, and reads their settings each time.
+            force_setattr(job, "settings", settings)
+
+    def _set_rules(self, new: TraderSettings) -> None:
+        self._pending = None
+        old = self._jobs[0].settings
+        self._set_settings(replace(old, account=new.account, max_open_trades=new.max_open_trades))
+        for job in self._jobs:
+            rules = replace(new.account, cash=job.rules.cash, steps=job.rules.steps)
+            force_setattr(job, "rules", rules)
+        symbols = [job.key.symbol for job in self._jobs]
+        self._rules.rules = StepRules.of(self._jobs[0].rules, symbols, new.max_open_trades)
+        stored = session_rules(self._jobs[0].settings)
+        for job in self._jobs:
+            change_session_rules(job.store, job.session.session, stored)
+
+
+def session_rules(settings: TraderSettings) -> dict[str, Any]:
+    """Return the settings of order size, costs and exits, as a session stores them."""
+    tree = settings_tree(settings)
+    rules = {**tree["account"], **tree["exits"]}
+    if settings.max_open_trades is not None:
+        rules["max_open_trades"] = settings.max_open_trades
+    del rules["cash"]
+    return msgspec.to_builtins(rules, str_keys=True)
+
+
+def changed_settings(old: TraderSettings, new: TraderSettings) -> dict[str, str]:
+    """Return each setting that differs, as `key old -> new`, by its key."""
+    before, after = _values(old), _values(new)
+    return {
+        key: f"{key} {_shown(before[key])} -> {_shown(after[key])}"
+        for key in before
+        if before[key] != after[key]
+    }
+
+
+def _values(settings: TraderSettings) -> dict[str, Any]:
+    tree = settings_tree(settings)
+    return {key: _at(tree, key) for key in declared_settings(TraderSettings)}
+
+
+def _at(tree: Mapping[str, Any], key: str) -> Any:
+    value: Any = tree
+    for part in key.split("."):
+        value = value[part]
+    return value
+
+
+def _is_of_rules(key: str) -> bool:
+    return key == "max_open_trades" or (key.startswith(_OF_RULES) and key != "account.cash")
+
+
+def _joined(changes: Mapping[str, str]) -> str:
+    return ", ".join(changes.values())
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "none"
+    return str(value) if isinstance(value, (str, int, float)) else json.dumps(value, default=str)

@@ -1,0 +1,134 @@
+"""`trader reload`: what holds at once, what waits for an open trade, and what needs a restart."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from desk import ACCOUNT, OFTEN, Desk, Market, desk, market
+from onetape.core.errors import ConfigurationError
+from onetape.engine import ExitConfig
+from onetape.store.controls import NewControl, insert_controls
+from trader.settings import TraderSettings
+from trader.settings_reload import changed_settings, reloading_with
+
+Run = Callable[[Any], Any]
+Capture = pytest.CaptureFixture[str]
+
+
+@dataclass
+class Printed:
+    """All that was printed so far."""
+
+    capsys: Capture
+    text: str = field(default="")
+
+    def has(self, part: str) -> bool:
+        self.text += self.capsys.readouterr().out
+        return part in self.text
+
+
+async def reload(trading: Desk, printed: Printed, *, applies_to_open: bool = False) -> None:
+    row = NewControl(ACCOUNT, "reload", 1, "anna", applies_to_open=applies_to_open)
+    insert_controls(trading.store, [row])
+    waiting = "SELECT count(*) FROM controls WHERE done_ms IS NULL"
+    await trading.until(lambda: trading.query(waiting) == [(0,)])
+    await trading.until(lambda: printed.has("reload: "))
+
+
+async def step(opened: Market, trading: Desk, hour: int) -> None:
+    await opened.go_to(hour + 0.1)
+    await trading.until(lambda: trading.source(hour))
+    await trading.until_decided(hour - 1)
+    await trading.until_no_open_order("buy")
+
+
+def causes(trading: Desk) -> list[str]:
+    return [cause for (cause,) in trading.query("SELECT cause FROM exit_obligations")]
+
+
+@pytest.fixture
+def holds_long(strategy_file: Callable[..., str]) -> str:
+    """Return a strategy that buys on each candle and never sells."""
+    rule = "np.sign(candles.close - candles.open)"
+    source = OFTEN.replace(rule, "-np.ones(len(candles.close))")
+    assert source != OFTEN
+    return strategy_file(source, "often")
+
+
+@pytest.mark.parametrize("applies_to_open", [False, True])
+def test_changed_exits_wait_for_an_open_trade_unless_they_are_to_hold_for_it(
+    run: Run, db: Path, holds_long: str, capsys: Capture, applies_to_open: bool
+) -> None:
+    printed = Printed(capsys)
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db, strategy=holds_long) as trading:
+            await trading.until_live(opened)
+            await step(opened, trading, 1)
+            exits = ExitConfig(time_stop_bars=1)
+            old = trading.job.settings
+            new = replace(old, account=replace(old.account, exits=exits), timeframe="4h")
+            with reloading_with(lambda: new):
+                await reload(trading, printed, applies_to_open=applies_to_open)
+            for hour in range(2, 5):
+                await step(opened, trading, hour)
+            if not applies_to_open:
+                assert causes(trading) == []
+                insert_controls(trading.store, [NewControl(ACCOUNT, "exit", 1, "anna")])
+                await trading.until(lambda: printed.has("exits hold from now on"))
+            await trading.until(lambda: causes(trading))
+            expected = "time_stop" if applies_to_open else "command"
+            assert causes(trading)[0] == expected
+            (rules,) = trading.query("SELECT rules FROM sessions")[0]
+            assert '"time_stop_bars": 1' in rules
+
+    run(scene())
+    assert "reload: exits.time_stop_bars none -> 1" in printed.text
+    assert "reload: needs a restart of the trader: timeframe 1h -> 4h" in printed.text
+    assert ("keeps its levels" in printed.text) != applies_to_open
+
+
+def test_a_file_that_cannot_be_read_changes_nothing(
+    run: Run, db: Path, holds_long: str, capsys: Capture
+) -> None:
+    printed = Printed(capsys)
+
+    def fail() -> TraderSettings:
+        raise ConfigurationError("own.yaml:3: unknown key 'stop'")
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db, strategy=holds_long) as trading:
+            await trading.until_live(opened)
+            before = trading.job.settings
+            with reloading_with(fail):
+                await reload(trading, printed)
+            assert trading.job.settings == before
+
+    run(scene())
+    assert "reload: own.yaml:3: unknown key 'stop'; nothing is changed" in printed.text
+
+
+def test_limits_of_time_hold_at_once(run: Run, db: Path, holds_long: str, capsys: Capture) -> None:
+    printed = Printed(capsys)
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db, strategy=holds_long) as trading:
+            await trading.until_live(opened)
+            with reloading_with(lambda: replace(trading.job.settings, max_signal_age_seconds=7)):
+                await reload(trading, printed)
+
+    run(scene())
+    assert "reload: max_signal_age_seconds 60.0 -> 7" in printed.text
+
+
+def test_each_changed_setting_is_named_with_both_values() -> None:
+    old = TraderSettings()
+    new = replace(old, ticker_days=1.0, account=replace(old.account, fee_rate=0.002))
+    assert changed_settings(old, new) == {
+        "ticker_days": "ticker_days 7.0 -> 1.0",
+        "account.fee_rate": "account.fee_rate 0.001 -> 0.002",
+    }
