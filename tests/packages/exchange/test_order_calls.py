@@ -121,7 +121,7 @@ def one_request(exchange: str, call: CcxtCall) -> Request:
 
 
 #: What goes out in addition to the order, where the dialect has its deadline in the request.
-PINNED = {"timestamp": str(INTENDED_MS), "recvWindow": "5000"}
+PINNED = {"timestamp": str(INTENDED_MS), "recvWindow": "3000"}
 BY_AMOUNT = {
     "binance": (
         "/api/v3/order",

@@ -90,6 +90,7 @@ _BINANCE: Final = Dialect(
     cancel_id_param="origClientOrderId",
     queries=(OrderQuery("fetch_order", "origClientOrderId"),),
     deadline="timestamp",
+    window_ms=3_000,
     trades_limit=1_000,
     trades_path=(),
     trades_paging="fromId",

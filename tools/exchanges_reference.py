@@ -1,0 +1,182 @@
+"""Write docs/exchanges.md: what works on each exchange, and how far it was tried.
+
+    uv run python tools/exchanges_reference.py            # writes the file
+    uv run python tools/exchanges_reference.py --check    # ends with 6 where the file differs
+
+It comes from the data that the programs use (quirks, dialects, mark readers, CCXT's descriptions)
+and from `EVIDENCE`, where each claim names the test that shows it.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+import ccxt.pro
+
+from onetape.core.quirks import QUIRKS, quirks_of
+from onetape.core.symbols import SIMULATOR_ID
+from onetape.exchange.dialects import DIALECTS, Dialect, Evidence
+from onetape.websocket.marks import mark_reader_of
+from trader.live.opening import LIVE_EXCHANGES
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+PAGE: Final = Path("docs", "exchanges.md")
+Part = Literal["candles", "stream", "live"]
+
+
+class Shown(NamedTuple):
+    """How far a part was tried, and the file of the tests that show it."""
+
+    evidence: Evidence
+    test: str
+
+
+_SIMULATOR: Final = "tested against the simulator"
+#: Everything else is untested.
+EVIDENCE: Final[Mapping[tuple[str, Part], Shown]] = {
+    ("binance", "candles"): Shown(_SIMULATOR, "tests/packages/exchange/test_simulator.py"),
+    ("kraken", "candles"): Shown("recorded replies", "tests/packages/exchange/test_recorded.py"),
+    ("okx", "candles"): Shown("recorded replies", "tests/packages/exchange/test_recorded.py"),
+    ("binance", "stream"): Shown(_SIMULATOR, "tests/packages/websocket/test_stream.py"),
+    ("binance", "live"): Shown(_SIMULATOR, "tests/packages/exchange/test_trading.py"),
+}
+_BEGINNING: Final = """\
+# Exchanges
+
+<!-- Written by tools/exchanges_reference.py; a test compares it. -->
+
+What works where, and how far it was tried. *Tested against the simulator*: CCXT's unchanged class
+of that exchange against our simulator, which speaks Binance's protocol. *Recorded replies*: CCXT's
+class against answers that were recorded from the exchange. *Untested*: read in CCXT's source;
+nobody has tried it for Onetape. `backfiller exchanges` lists all exchanges of CCXT that serve
+candles.
+
+"""
+_LIVE: Final = """
+## Live orders
+
+Real orders go to {exchanges}. For the others below, tests compare the exact HTTP requests that CCXT
+would send (`tests/packages/exchange/test_order_calls.py`) and the meaning of their answers, but no
+order was ever sent to them: `trader --live` refuses them.
+
+"""
+_CORRECTIONS: Final = """
+## What CCXT sends wrongly
+
+Found by comparing the requests that go out; `onetape.exchange.order_calls` sends something else, or
+refuses.
+
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or compare it with `--check`; return the exit code."""
+    is_check = arguments == ["--check"]
+    if arguments and not is_check:
+        print(__doc__)
+        return 2
+    file, text = ROOT / PAGE, page_text()
+    if file.exists() and file.read_text(encoding="utf-8") == text:
+        return 0
+    if is_check:
+        print(f"{PAGE} differs; run: uv run python tools/exchanges_reference.py")
+        return 6
+    file.write_text(text, encoding="utf-8")
+    print(f"{PAGE} written")
+    return 0
+
+
+def page_text() -> str:
+    """Return the page."""
+    names = [SIMULATOR_ID, *(name for name in QUIRKS if name != SIMULATOR_ID)]
+    real = " and ".join(f"`{name}`" for name in LIVE_EXCHANGES)
+    return "".join(
+        [
+            _BEGINNING,
+            "| exchange | candles | stream | paper | live |\n|---|---|---|---|---|\n",
+            *(_row(name) for name in names),
+            _LIVE.format(exchanges=real),
+            "| exchange | market buy | stop | look-up by our id | late requests | tried |\n"
+            "|---|---|---|---|---|---|\n",
+            *(_live_row(name, dialect) for name, dialect in DIALECTS.items()),
+            _CORRECTIONS,
+            *_corrections(),
+        ]
+    )
+
+
+def _row(name: str) -> str:
+    candles, stream = _shown(name, "candles"), _shown(name, "stream")
+    # Paper needs both, and is as far tried as the part that was tried less.
+    paper = "untested" if "untested" in (candles, stream) else _less(candles, stream)
+    live = _shown(name, "live") if name in LIVE_EXCHANGES else "no"
+    newest = quirks_of(name).newest_only
+    limit = f"newest {newest} only, " if newest is not None else ""
+    cells = (f"`{name}`", f"{limit}{candles}", f"{_stream(name)}, {stream}", paper, live)
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _stream(name: str) -> str:
+    """Return what a live candle is made of."""
+    kind: Any = getattr(ccxt.pro, _ccxt_name(name))
+    if not kind().has.get("watchOHLCV"):
+        return "candles built from trades"
+    return "candles, marked when final" if mark_reader_of(kind) is not None else "candles"
+
+
+def _live_row(name: str, dialect: Dialect) -> str:
+    both = dialect.buys_by == "amount" and dialect.cost_params is not None
+    cells = (
+        f"`{name}`",
+        "by amount or by cost" if both else f"by {dialect.buys_by}",
+        " or ".join(f"stop {kind}" for kind in dialect.stop_kinds)
+        + (", a fired one is a new order" if dialect.is_fired_stop_new else ""),
+        _look_up(dialect),
+        _deadline(dialect),
+        dialect.evidence,
+    )
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _look_up(dialect: Dialect) -> str:
+    methods = [query.method for query in dialect.queries]
+    if methods == ["fetch_order"]:
+        return "yes"
+    if dialect.queries[0].id_param is None:
+        return "no: all orders since the intent are listed"
+    return "by lists that the exchange filters"
+
+
+def _deadline(dialect: Dialect) -> str:
+    seconds = dialect.window_ms // 1_000
+    how = {
+        "timestamp": "refused by the time that the request states",
+        "parameter": "refused by a deadline in the order",
+        "header": "refused by a deadline in a header",
+        "token": "refused by the age of its token",
+    }[dialect.deadline]
+    return f"{how}, {seconds} s"
+
+
+def _corrections() -> Iterator[str]:
+    for name, dialect in DIALECTS.items():
+        for text in dialect.corrections:
+            yield f"- `{name}`: {text}.\n"
+
+
+def _shown(name: str, part: Part) -> Evidence:
+    found = EVIDENCE.get((_ccxt_name(name), part))
+    return "untested" if found is None else found.evidence
+
+
+def _less(first: Evidence, second: Evidence) -> Evidence:
+    return first if first != _SIMULATOR else second
+
+
+def _ccxt_name(name: str) -> str:
+    return "binance" if name == SIMULATOR_ID else name
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
