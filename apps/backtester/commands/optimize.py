@@ -54,6 +54,22 @@ def optimize(
     out_of_sample: Annotated[
         float, typer.Option(metavar="PART", help="End of the range, not used to rank.")
     ] = 0.3,
+    walk_forward: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TRAIN/TEST",
+            help="Choose on a training part, trade the next one, as 365d/90d; repeat to the end.",
+        ),
+    ] = None,
+    anchored: Annotated[
+        bool, typer.Option("--anchored", help="Every training part begins with the range.")
+    ] = False,
+    boundary: Annotated[
+        str,
+        typer.Option(
+            metavar="RULE", help="Open position between test parts: close sells it, carry keeps it."
+        ),
+    ] = "close",
     min_trades: Annotated[
         int,
         typer.Option(
@@ -100,6 +116,16 @@ def optimize(
     chosen = chosen_by([*own, *context.args], "optimize")
     config = chosen.config
     goes_on = stoppable("stopped; it goes on where it was: run the same command again")
+    if walk_forward is not None:
+        from backtester.rendering.walk_forward_page import show_walk_forward
+        from onetape.optimization.walk_forward_run import run_walk_forward
+        from onetape.optimization.windows import parse_scheme
+
+        scheme = parse_scheme(walk_forward, is_anchored=anchored, boundary=boundary)
+        with chosen.places.naming_places(), goes_on:
+            walked = run_walk_forward(config, options, scheme, show_progress)
+        show_walk_forward(walked, as_json=json_)
+        return
     with chosen.places.naming_places(), goes_on:
         found = run_optimization(config, options, show_progress)
     show_optimization(found, context.args, as_json=json_)

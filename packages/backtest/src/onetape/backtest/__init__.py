@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from onetape.backtest.storage.compare import compare
     from onetape.backtest.storage.runs import load_run
     from onetape.optimization.api import OptimizationResult, optimize
+    from onetape.optimization.walk_forward_api import WalkForwardResult, walk_forward
     from onetape.strategies import indicators
     from onetape.strategies.functions import Entries, strategy_function
 
@@ -28,6 +29,7 @@ __all__ = [
     "Exits",
     "OptimizationResult",
     "StoredCandles",
+    "WalkForwardResult",
     "backtest",
     "backtest_signals",
     "compare",
@@ -37,6 +39,7 @@ __all__ = [
     "optimize",
     "strategy",
     "strategy_function",
+    "walk_forward",
 ]
 
 #: Module of each public name.
@@ -47,6 +50,7 @@ _MODULES: Final = {
     "Exits": "onetape.backtest.arguments",
     "OptimizationResult": "onetape.optimization.api",
     "StoredCandles": "onetape.backtest.candle_sources",
+    "WalkForwardResult": "onetape.optimization.walk_forward_api",
     "backtest": "onetape.backtest.api",
     "backtest_signals": "onetape.backtest.api",
     "compare": "onetape.backtest.storage.compare",
@@ -56,6 +60,7 @@ _MODULES: Final = {
     "optimize": "onetape.optimization.api",
     "strategy": "onetape.backtest.arguments",
     "strategy_function": "onetape.strategies.functions",
+    "walk_forward": "onetape.optimization.walk_forward_api",
 }
 
 

@@ -1,34 +1,26 @@
 """Optimization in Python: combinations of parameters over candles, as a DataFrame of results."""
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from onetape.backtest.arguments import Account, Exits, StrategyLike, account_of, choice_of, class_of
-from onetape.backtest.inputs import config_of, read_inputs
-from onetape.backtest.parallel import WorkerPool, count_processors
-from onetape.core.errors import ConfigurationError, DataError, UsageError
+from onetape.backtest.arguments import Account, Exits, StrategyLike, account_of, class_of
+from onetape.backtest.parallel import count_processors
+from onetape.core.errors import DataError
 from onetape.core.words import counted
 from onetape.engine.account_config import MarketKind
-from onetape.optimization.evaluate import Evaluator, SearchContext, in_sample_candles
-from onetape.optimization.folder import MemoryResults
-from onetape.optimization.judge import Judgement, judge
-from onetape.optimization.loop import Display, Trials
-from onetape.optimization.options import (
-    MOST_COMBINATIONS,
-    OWN_SAMPLERS,
-    SearchOptions,
-    check_out_of_sample,
+from onetape.optimization.evaluate import Evaluator, in_sample_candles
+from onetape.optimization.frame_search import (
+    FrameOptions,
+    evaluate_values,
+    failures_of,
+    load_context,
+    plan_values,
 )
-from onetape.optimization.plan import SearchPlan
+from onetape.optimization.judge import Judgement, judge
+from onetape.optimization.options import SearchOptions, check_out_of_sample
 from onetape.optimization.ranking import LeastTrades, TrialResult, checked_metric, ranked
-from onetape.optimization.samplers import make_sampler
-from onetape.optimization.space import ParameterRange, random_points
-from onetape.strategies import Strategy
-from onetape.strategies.parameters import converted_parameters
-from onetape.strategies.segments import Holes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,10 +139,9 @@ def optimize(
         ConfigurationError: no combination gives a result, or Optuna is not installed.
         OnetapeError: as for a backtest.
     """
-    names = (rank,) if isinstance(rank, str) else tuple(rank)
     check_out_of_sample(out_of_sample, "out_of_sample")
     options = SearchOptions(
-        metrics=tuple(checked_metric(name) for name in names),
+        metrics=_metrics(rank),
         processes=jobs or count_processors(),
         out_of_sample=out_of_sample,
         sampler=sampler,
@@ -159,37 +150,14 @@ def optimize(
         min_trades=min_trades,
     )
     cls = class_of(strategy)
-    plan = _plan(cls, params, options)
-    furthest = plan.furthest
-    config, frames = config_of(
-        candles,
-        choice_of(furthest, None),
-        start=start,
-        end=end,
-        account=account_of(account, exits),
-        market=market,
-        allow_gaps=allow_gaps,
-        check=False,
-    )
-    if len(config.symbols) > 1:
-        raise UsageError("optimize takes one symbol")
-    source = read_inputs(config, frames, furthest)[0]
-    window = source.window
-    context = SearchContext(
-        window,
-        in_sample_candles(window, out_of_sample),
-        replace(config.account, steps=source.steps),
-        source.higher.candles,
-        None,
-        config.account.closes_before,
-        Holes(window.holes, source.higher.holes),
-        source.has_volume,
-    )
-    found = _evaluate(plan, options, context)
-    failures = plan.refusals + [one["error"] for one in [*plan.failed, *found] if "error" in one]
+    plan = plan_values(cls, params, options)
+    given = FrameOptions(start, end, account_of(account, exits), market, allow_gaps)
+    context = load_context(candles, plan, given)
+    window = context.window
+    context = replace(context, in_sample=in_sample_candles(window, out_of_sample))
+    found = evaluate_values(plan, options, Evaluator(cls, context))
+    failures = failures_of(plan, found)
     good = [line for line in found if "error" not in line]
-    if not good:
-        raise ConfigurationError(f"no combination gave a result; first: {failures[0]}")
     outside = len(window.candles) - window.warm_up - context.in_sample
     least = LeastTrades.of(min_trades, context.in_sample, outside)
     order = ranked(good, options.metrics, least)
@@ -206,66 +174,9 @@ def optimize(
     return OptimizationResult(_frame(order, least), options.metric, failures, judgement)
 
 
-def _plan(
-    cls: type[Strategy], params: Mapping[str, Iterable[Any]], options: SearchOptions
-) -> SearchPlan:
-    """Return the combinations, converted to the types of the parameters.
-
-    Raises:
-        UsageError: there are no values, too many combinations, or none that can be evaluated.
-    """
-    values = {
-        name: [given] if isinstance(given, str | int | float | bool) else list(given)
-        for name, given in params.items()
-    }
-    empty = next((name for name, given in values.items() if not given), None)
-    if empty is not None or not values:
-        raise UsageError(f"params needs values to try{f' of {empty}' if empty else ''}")
-    count = 1
-    for given in values.values():
-        count *= len(given)
-    if options.sampler == "grid" and count > MOST_COMBINATIONS:
-        raise UsageError(f"{count:,} combinations are more than {MOST_COMBINATIONS:,}")
-    converted = {
-        name: tuple(dict.fromkeys(converted_parameters(cls, {name: one})[name] for one in given))
-        for name, given in values.items()
-    }
-    ranges = tuple(ParameterRange(name, given) for name, given in converted.items())
-    plan = SearchPlan(cls, ranges)
-    if options.sampler not in OWN_SAMPLERS:
-        plan.probe(options.seed)
-        return plan
-    if options.sampler == "random":
-        points = random_points(ranges, options.trials or 1, options.seed)
-    else:
-        products = itertools.product(*converted.values())
-        points = (dict(zip(converted, one, strict=True)) for one in products)
-    for point in points:
-        plan.add(point)
-        if len(plan.points) == options.trials:
-            break
-    plan.check_not_empty()
-    return plan
-
-
-def _evaluate(
-    plan: SearchPlan, options: SearchOptions, context: SearchContext
-) -> list[TrialResult]:
-    """Return the results in the order of the trials."""
-    plan.is_prepared = True
-    is_own = options.sampler in OWN_SAMPLERS
-    sampler = None if is_own else make_sampler(plan.ranges, options)
-    results = MemoryResults()
-    trials = Trials(plan, sampler, results, lambda _: None, options.trials)
-    missing = trials.prepare()
-    processes = max(1, min(options.processes, missing)) if is_own else options.processes
-    with WorkerPool(Evaluator(plan.strategy, context), processes) as pool:
-        trials.run(pool, Display(_show_nothing, _show_nothing))
-    return [results.result(point) for point in plan.points]
-
-
-def _show_nothing(value: object) -> None:
-    """Show no progress."""
+def _metrics(rank: str | Sequence[str]) -> tuple[str, ...]:
+    names = (rank,) if isinstance(rank, str) else tuple(rank)
+    return tuple(checked_metric(name) for name in names)
 
 
 def _frame(order: list[TrialResult], least: LeastTrades) -> "pd.DataFrame":

@@ -41,6 +41,7 @@ class _Line(Struct):
     parameters: dict[str, Any]
     in_sample: _Part | None = None
     out_of_sample: _Part | None = None
+    windows: list[_Part] | None = None
     error: str | None = None
 
 
@@ -151,7 +152,7 @@ def _checked(folder: Path, line: bytes) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _no_result(folder, str(error)) from error
     if form.error is None:
-        for part in (form.in_sample, form.out_of_sample):
+        for part in form.windows or (form.in_sample, form.out_of_sample):
             missing = sorted(_METRICS.difference(part or ()))
             if missing:
                 raise _no_result(folder, f"it lacks {missing[0]}")

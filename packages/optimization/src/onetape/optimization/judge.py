@@ -27,6 +27,7 @@ from onetape.optimization.statistics.bootstrap import (
 from onetape.optimization.statistics.cscv import Overfitting, overfitting
 from onetape.optimization.statistics.random_timing import RandomTiming, random_timing
 from onetape.optimization.statistics.sharpe import (
+    ReturnMoments,
     deflated_sharpe,
     deflated_threshold,
     minimum_backtest_years,
@@ -100,23 +101,35 @@ class Judgement(Struct, frozen=True):
         return {**asdict(self), "verdict": self.verdict.as_dict()}
 
 
+class Judged(Struct, frozen=True):
+    """What is judged: a backtest, the same one with doubled costs, and the market."""
+
+    metrics: Metrics
+    doubled: Metrics
+    """Metrics with doubled costs."""
+    returns: FloatArray
+    """Daily returns."""
+    market: FloatArray
+    """Daily returns of the market."""
+    periods: float
+    """Returns in a year."""
+
+    @property
+    def hold_return(self) -> float:
+        """Return the total return of holding the market at the exposure of the backtest."""
+        return float(np.prod(1.0 + self.metrics.exposure * self.market)) - 1.0
+
+
 class _Best(Struct, frozen=True):
     """Backtests of the best combination."""
 
+    judged: Judged
+    """In-sample part."""
     first: Result
     second: Result
-    in_sample: Metrics
     out_of_sample: Metrics
-    doubled: Metrics
-    """Metrics in-sample with doubled costs."""
-    returns: FloatArray
-    """Daily returns in-sample."""
     later: FloatArray
     """Daily returns out of sample."""
-    market: FloatArray
-    """Daily returns of the market in-sample."""
-    periods: float
-    """Returns in a year."""
 
 
 def judge(
@@ -143,21 +156,27 @@ def judge(
     """
     run = _backtests(best, context)
     details = [one["details"] for one in found if "details" in one][:_MOST_COMPARED]
-    sharpe = _sharpe(run, found, max(trials, 1))
-    rungs = _money_rungs(run)
+    judged = run.judged
+    ratios = [one["in_sample"]["sharpe"] for one in found]
+    sharpe = sharpe_evidence(
+        return_moments(judged.returns), ratios, judged.periods, trials, return_moments(run.later)
+    )
+    rungs = money_rungs(judged, "in-sample")
     timing = None
     if not first_failure(rungs):
         timing = _timing(run, details, context)
-    rungs += [_timing_rung(timing), _later_rung(run, sharpe)]
-    rungs.append(_deflated_rung(sharpe, is_by_sharpe=is_by_sharpe))
+    rungs += [timing_rung(timing), _later_rung(run, sharpe)]
+    rungs.append(deflated_rung(sharpe, "in-sample", "trials", is_by_sharpe=is_by_sharpe))
     matrix = daily_matrix(details)
-    days = min(len(matrix), len(run.market))
+    days = min(len(matrix), len(judged.market))
     return Judgement(
         verdict=Verdict(tuple(rungs)),
         sharpe=sharpe,
         overfitting=overfitting(matrix),
         random_timing=timing,
-        superior_ability=superior_ability(matrix[:days], run.market[:days], "buy and hold", seed),
+        superior_ability=superior_ability(
+            matrix[:days], judged.market[:days], "buy and hold", seed
+        ),
         intervals=bootstrap_intervals(run.later, seed),
         shuffled_drawdown=shuffled_drawdowns(_trade_returns(run.second), seed),
         compared=len(details),
@@ -174,17 +193,9 @@ def _backtests(best: Strategy, context: SearchContext) -> _Best:
     later, _ = period_returns(second.start_cash, second.equity, backgrounds[1].calendar)
     candles = first.candles
     market, _ = period_returns(float(candles.open[0]), candles.close, backgrounds[0].calendar)
-    return _Best(
-        first,
-        second,
-        metrics_of(first, backgrounds[0]),
-        metrics_of(second, backgrounds[1]),
-        metrics_of(doubled, backgrounds[0]),
-        returns,
-        later,
-        market,
-        periods,
-    )
+    metrics, costly = metrics_of(first, backgrounds[0]), metrics_of(doubled, backgrounds[0])
+    judged = Judged(metrics, costly, returns, market, periods)
+    return _Best(judged, first, second, metrics_of(second, backgrounds[1]), later)
 
 
 def doubled_costs(rules: AccountConfig) -> AccountConfig:
@@ -200,14 +211,27 @@ def doubled_costs(rules: AccountConfig) -> AccountConfig:
     )
 
 
-def _sharpe(run: _Best, found: Sequence[TrialResult], trials: int) -> SharpeEvidence:
-    moments, later = return_moments(run.returns), return_moments(run.later)
-    count, annual = max(moments.count, 2), math.sqrt(run.periods)
+def sharpe_evidence(
+    moments: ReturnMoments,
+    ratios: Sequence[float | None],
+    periods: float,
+    trials: int,
+    later: ReturnMoments | None = None,
+) -> SharpeEvidence:
+    """Return Sharpe ratios, annual, and what trials without skill reach.
+
+    Args:
+        moments: Moments of the judged returns.
+        ratios: Annual Sharpe ratios of the trials; None where one has none.
+        periods: Returns in a year.
+        trials: Number of trials.
+        later: Moments of the returns out of sample; None: the judged ones are out of sample.
+    """
+    trials, later = max(trials, 1), moments if later is None else later
+    count, annual = max(moments.count, 2), math.sqrt(periods)
     spread_without_skill = 1.0 / math.sqrt(count)
-    ratios = np.array(
-        [one["in_sample"]["sharpe"] for one in found if one["in_sample"]["sharpe"] is not None]
-    )
-    spread = float(ratios.std(ddof=1)) / annual if len(ratios) > 1 else None
+    known = np.array([one for one in ratios if one is not None], dtype=np.float64)
+    spread = float(known.std(ddof=1)) / annual if len(known) > 1 else None
     track = minimum_track_record(moments)
     return SharpeEvidence(
         in_sample=moments.sharpe * annual,
@@ -219,37 +243,42 @@ def _sharpe(run: _Best, found: Sequence[TrialResult], trials: int) -> SharpeEvid
         spread_of_trials=None if spread is None else spread * annual,
         spread_without_skill=spread_without_skill * annual,
         deflated_by_spread=None if spread is None else deflated_sharpe(moments, spread**2, trials),
-        minimum_track_record_days=None if math.isinf(track) else track * 365.0 / run.periods,
+        minimum_track_record_days=None if math.isinf(track) else track * 365.0 / periods,
         minimum_backtest_years=minimum_backtest_years(trials),
         smallest_detectable=smallest_detectable_sharpe(count, trials) * annual,
     )
 
 
-def _money_rungs(run: _Best) -> list[Rung]:
-    trades, count = run.in_sample.trades, len(run.returns)
-    exposure = run.in_sample.exposure
-    hold = float(np.prod(1.0 + exposure * run.market)) - 1.0
-    total, doubled = run.in_sample.total_return, run.doubled.total_return
+def money_rungs(judged: Judged, where: str) -> list[Rung]:
+    """Return the rungs about data and money.
+
+    Args:
+        judged: What is judged.
+        where: Part of the range, such as `in-sample`.
+    """
+    trades, count = judged.metrics.trades, len(judged.returns)
+    exposure, hold = judged.metrics.exposure, judged.hold_return
+    total, doubled = judged.metrics.total_return, judged.doubled.total_return
     return [
         Rung(
             "enough data",
             count >= LEAST_RETURNS and trades >= LEAST_CLOSED_TRADES,
             "too little data",
-            f"{count:,} returns and {trades:,} trades in-sample, "
+            f"{count:,} returns and {trades:,} trades {where}, "
             f"{LEAST_RETURNS} and {LEAST_CLOSED_TRADES} needed",
         ),
-        Rung("profitable after costs", total > 0, "loses after costs", f"{total:+.1%} in-sample"),
+        Rung("profitable after costs", total > 0, "loses after costs", f"{total:+.1%} {where}"),
         Rung(
             "survives doubled costs",
             doubled > 0,
             "loses after doubled costs",
-            f"{doubled:+.1%} in-sample",
+            f"{doubled:+.1%} {where}",
         ),
         Rung(
             "beats buy and hold at equal exposure",
             total > hold,
             "does not beat buy and hold at equal exposure",
-            f"{total:+.1%} against {hold:+.1%} at {exposure:.0%} exposure, in-sample",
+            f"{total:+.1%} against {hold:+.1%} at {exposure:.0%} exposure, {where}",
         ),
     ]
 
@@ -267,7 +296,8 @@ def _timing(
     return random_timing(market_returns(candles), timed)
 
 
-def _timing_rung(timing: RandomTiming | None) -> Rung:
+def timing_rung(timing: RandomTiming | None) -> Rung:
+    """Return the rung of random timing; None was not computed."""
     failure = "no better than random timing"
     if timing is None:
         return Rung("better than random timing", None, failure, "not computed")
@@ -287,13 +317,21 @@ def _later_rung(run: _Best, sharpe: SharpeEvidence) -> Rung:
     return Rung("holds out of sample", total > 0, "does not hold out of sample", text)
 
 
-def _deflated_rung(sharpe: SharpeEvidence, *, is_by_sharpe: bool) -> Rung:
+def deflated_rung(sharpe: SharpeEvidence, where: str, trials: str, *, is_by_sharpe: bool) -> Rung:
+    """Return the rung of the deflated Sharpe ratio.
+
+    Args:
+        sharpe: Sharpe ratios.
+        where: Part of the range, such as `in-sample`.
+        trials: What was tried, in the plural.
+        is_by_sharpe: Whether the choice was by Sharpe ratio; else the rung does not apply.
+    """
     name, failure = "not rejected after deflation", "could be the best of many without skill"
     if not is_by_sharpe:
         return Rung(name, None, "not judged by trials", "only where --rank is sharpe")
     text = (
-        f"Sharpe {sharpe.in_sample:.2f} in-sample, the best of {sharpe.trials:,} without skill "
-        f"{sharpe.threshold:.2f}: deflated {sharpe.deflated:.2f}, {CONFIDENCE} needed"
+        f"Sharpe {sharpe.in_sample:.2f} {where}, the best of {sharpe.trials:,} {trials} without "
+        f"skill {sharpe.threshold:.2f}: deflated {sharpe.deflated:.2f}, {CONFIDENCE} needed"
     )
     return Rung(name, sharpe.deflated >= CONFIDENCE, failure, text)
 

@@ -26,7 +26,7 @@ from onetape.core.folders import DATA_FOLDER
 from onetape.core.words import counted
 from onetape.optimization.best_check import check_best
 from onetape.optimization.constraints import parse_constraint
-from onetape.optimization.evaluate import Evaluator, SearchContext, in_sample_candles
+from onetape.optimization.evaluate import Evaluator, Job, SearchContext, in_sample_candles
 from onetape.optimization.folder import Results, opened
 from onetape.optimization.identity import identity_of
 from onetape.optimization.judge import Judgement, judge
@@ -110,8 +110,9 @@ def run_optimization(
     plan.is_prepared = True
     window, context = market.window, market.context
     ledger = TrialsLedger(TRIALS, window.key.exchange, window.key.symbol)
+    work = Evaluator(plan.strategy, context)
     with opened(OPTIMIZATIONS, market.identity) as results:
-        earlier = evaluate_all(plan, options, market, results, ledger, show_progress)
+        earlier = evaluate_all(plan, options, market, results, ledger, show_progress, work)
         found = [results.result(point) for point in plan.points]
     plan.check_not_empty()
     outside = len(window.candles) - window.warm_up - context.in_sample
@@ -122,7 +123,7 @@ def run_optimization(
         ledger.record_look(
             plan.strategy.name,
             window.key.timeframe,
-            _choice_digest(market, options, plan.points),
+            choice_digest(market, options, plan.points),
             context.split,
             window.end,
         )
@@ -218,6 +219,7 @@ def evaluate_all(
     results: Results,
     ledger: TrialsLedger,
     show_progress: ShowProgress,
+    work: Callable[[Job], bytes],
 ) -> int:
     """Evaluate all combinations without a result; return how many had one before."""
     name, timeframe = plan.strategy.name, market.window.key.timeframe
@@ -233,7 +235,6 @@ def evaluate_all(
     total = len(plan.points) if is_own else options.trials or 0
     # Later batches are as large as the first one, where there are any.
     processes = max(1, min(options.processes, missing)) if is_own else options.processes
-    work = Evaluator(plan.strategy, market.context)
     pool = WorkerPool(work, processes, [results.descriptor])
     # The processes are forked before the bar starts a thread.
     with pool, show_progress(total, len(plan.points) - missing) as display:
@@ -267,7 +268,7 @@ def _judgement(
         return None  # the bias check of the best reports the same error
 
 
-def _choice_digest(market: Market, options: SearchOptions, points: Sequence[ParameterSet]) -> bytes:
+def choice_digest(market: Market, options: SearchOptions, points: Sequence[ParameterSet]) -> bytes:
     """Return the digest of what was chosen from, and by what."""
     content = msgspec.json.encode(
         [market.identity, list(options.metrics), options.min_trades, list(points)], order="sorted"

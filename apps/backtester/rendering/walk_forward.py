@@ -1,0 +1,181 @@
+"""Render a finished walk-forward: text for a terminal, and a JSON document."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec.structs import asdict
+
+from onetape.backtest.assumptions import window_notes
+from onetape.backtest.metrics import DEFINITIONS, LABELS
+from onetape.backtest.metrics import value_text as metric_value_text
+from onetape.cli.output import table
+from onetape.core.clock import day_text
+from onetape.core.digits import money_decimals
+from onetape.core.symbols import base_and_quote
+from onetape.core.words import counted
+from onetape.optimization.space import value_text
+from onetape.optimization.walk_forward_run import WalkForwardRun
+
+_BY_FIELD: Final = {one.field: one for one in DEFINITIONS}
+#: Metrics of the stitched equity in the terminal.
+_SHOWN: Final = ("total_return", "cagr", "sharpe", "max_drawdown", "trades", "exposure")
+
+
+def walk_forward_text(run: WalkForwardRun, page: Path) -> str:
+    """Return what the terminal shows of a walk-forward."""
+    lines = [
+        heading(run),
+        trials_line(run),
+        verdict_line(run),
+        scheme_line(run),
+        "",
+        table(window_rows(run)),
+        "",
+        *stitched_lines(run),
+        *run.walk_forward.verdict.lines,
+        *stability_lines(run),
+        f"market: {run.market}",
+        *(f"note: {text}" for text in notes(run)),
+        f"page: {page}",
+        f"results: {run.folder}",
+    ]
+    return "\n".join(lines)
+
+
+def heading(run: WalkForwardRun) -> str:
+    """Return what was done, in one line."""
+    done = counted(len(run.plan.points), "combination")
+    invalid = f", {run.plan.invalid:,} invalid left out" if run.plan.invalid else ""
+    failed = f", {len(run.failed):,} failed" if run.failed else ""
+    windows = counted(len(run.walk_forward.windows), "window")
+    return (
+        f"{run.plan.strategy.name} on {run.context.window.key}: walk-forward, {windows}, {done} "
+        f"({run.options.sampler}{invalid}{failed}), {run.seconds:.2f} s"
+    )
+
+
+def trials_line(run: WalkForwardRun) -> str:
+    """Return the number of trials and of looks."""
+    counts, key = run.counts, run.context.window.key
+    return (
+        f"trials: {counted(len(run.plan.points), 'trial')} here, {counts.market:,} on "
+        f"{key.exchange} {key.symbol} in all; looks at these test parts: {counts.looks:,}"
+    )
+
+
+def verdict_line(run: WalkForwardRun) -> str:
+    """Return the verdict in one line."""
+    return f"verdict: {run.walk_forward.verdict.summary}"
+
+
+def scheme_line(run: WalkForwardRun) -> str:
+    """Return the lengths of the windows and the rule of a choice."""
+    scheme = run.walk_forward.scheme
+    held = "sold" if scheme.boundary == "close" else "carried over"
+    return (
+        f"windows: {scheme.text} (training/test); choice by {LABELS[run.options.metric]} of at "
+        f"least {counted(run.options.min_trades, 'trade')} (--min-trades); at a boundary an open "
+        f"position is {held} (--boundary)"
+    )
+
+
+def window_rows(run: WalkForwardRun) -> list[list[str]]:
+    """Return the table of the windows."""
+    names = [one.name for one in run.plan.ranges if not one.is_fixed]
+    metric = run.options.metric
+    rows = [
+        [
+            *("training from", "test from", "to", *names),
+            *(f"{LABELS[metric]} training", "return training", "return test", "efficiency"),
+        ]
+    ]
+    for one in run.walk_forward.windows:
+        chosen = one.parameters
+        values = ["none" if chosen is None else value_text(chosen[name]) for name in names]
+        known = one.in_sample_return
+        rows.append(
+            [
+                *(day_text(moment) for moment in (one.train_start, one.test_start, one.test_end)),
+                *values,
+                metric_text(run, metric, one.in_sample),
+                "" if known is None else f"{known:+.1%}",
+                f"{one.out_of_sample_return:+.1%}",
+                "" if one.efficiency is None else f"{one.efficiency:.0%}",
+            ]
+        )
+    return rows
+
+
+def stitched_lines(run: WalkForwardRun) -> list[str]:
+    """Return the metrics of the stitched equity, buying and holding, and the efficiency."""
+    found, hold = run.walk_forward, run.walk_forward.metrics.buy_and_hold
+    texts = [
+        f"{LABELS[name]} {metric_text(run, name, getattr(found.metrics, name))}" for name in _SHOWN
+    ]
+    lines = [f"stitched out of sample: {', '.join(texts)}"]
+    held = "none" if hold is None else f"{hold.total_return:+.1%}"
+    lines.append(f"buy and hold: {held}, at equal exposure {found.hold_return:+.1%}")
+    known = [one for one in found.windows if one.efficiency is not None]
+    efficiency = "none" if found.efficiency is None else f"{found.efficiency:.0%}"
+    lines.append(
+        f"efficiency: median {efficiency} over {counted(len(known), 'window')} with a training "
+        "part above 0 (annual return of the test part over that of the training part)"
+    )
+    return lines
+
+
+def stability_lines(run: WalkForwardRun) -> list[str]:
+    """Return how much the chosen parameters move."""
+    count = len(run.walk_forward.windows) - 1
+    return [
+        f"chosen {one.name}: {', '.join(map(_chosen_text, one.values))} "
+        f"(changed at {one.changes} of {count} boundaries)"
+        for one in run.walk_forward.stability
+        if count and len(set(map(str, one.values))) > 0
+    ]
+
+
+def _chosen_text(value: Any) -> str:
+    return "none" if value is None else value_text(value)
+
+
+def notes(run: WalkForwardRun) -> list[str]:
+    """Return what a reader must know to trust the numbers, in sentences."""
+    return window_notes(run.context.window, "some combinations ask")
+
+
+def metric_text(run: WalkForwardRun, metric: str, value: float | None) -> str:
+    """Return a metric's value for people."""
+    quote = base_and_quote(run.context.window.key.symbol)[1]
+    places = money_decimals(quote, run.context.rules.cash)
+    return metric_value_text(_BY_FIELD[metric], value, places) or "none"
+
+
+def walk_forward_document(run: WalkForwardRun, page: Path) -> dict[str, Any]:
+    """Return the walk-forward for --json; ratios are parts, times are epoch seconds."""
+    key, found = run.context.window.key, run.walk_forward
+    return {
+        "exchange": key.exchange,
+        "symbol": key.symbol,
+        "timeframe": key.timeframe,
+        "strategy": run.plan.strategy.name,
+        "parameters": {one.name: one.words for one in run.plan.ranges},
+        "market": run.market,
+        "sampler": run.options.sampler,
+        "rank": list(run.options.metrics),
+        "min_trades": run.options.min_trades,
+        "scheme": asdict(found.scheme),
+        "trials": {"here": len(run.plan.points), "earlier": run.earlier, **asdict(run.counts)},
+        "verdict": found.verdict.as_dict(),
+        "sharpe": asdict(found.sharpe),
+        "metrics": found.metrics.as_dict(),
+        "hold_return_at_equal_exposure": found.hold_return,
+        "efficiency": found.efficiency,
+        "windows": [asdict(one) for one in found.windows],
+        "stability": [asdict(one) for one in found.stability],
+        "failed": run.failed,
+        "notes": notes(run),
+        "seconds": run.seconds,
+        "folder": str(run.folder),
+        "page": str(page),
+    }

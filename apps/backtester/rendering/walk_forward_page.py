@@ -1,0 +1,76 @@
+"""Show a finished walk-forward: its page, and text or one document on stdout."""
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from backtester.rendering.walk_forward import (
+    heading,
+    notes,
+    scheme_line,
+    stability_lines,
+    stitched_lines,
+    trials_line,
+    verdict_line,
+    walk_forward_document,
+    walk_forward_text,
+    window_rows,
+)
+from onetape.cli.output import print_line
+from onetape.optimization.walk_forward import daily_equity
+from onetape.optimization.walk_forward_run import WalkForwardRun
+from onetape.report.walk_forward import WalkForwardPage, write_walk_forward_page
+
+PAGE: Final = "walk_forward.html"
+#: Points of the picture; more would not be seen.
+_MOST_POINTS: Final = 2_000
+
+
+def show_walk_forward(run: WalkForwardRun, *, as_json: bool) -> None:
+    """Write the page of a walk-forward, and print text or one document.
+
+    Raises:
+        ConfigurationError: the page cannot be written.
+    """
+    path = run.folder / PAGE
+    write_page(run, path)
+    if as_json:
+        encoded = msgspec.json.encode(walk_forward_document(run, path), enc_hook=str)
+        print_line(msgspec.json.format(encoded, indent=2).decode("utf-8"))
+    else:
+        print_line(walk_forward_text(run, path))
+
+
+def write_page(run: WalkForwardRun, path: Path) -> None:
+    """Write the page of a walk-forward.
+
+    Raises:
+        ConfigurationError: the file cannot be written.
+    """
+    found = run.walk_forward
+    times, equity, hold = daily_equity(found.result)
+    count = min(len(times), _MOST_POINTS)
+    shown = [round(at * (len(times) - 1) / max(count - 1, 1)) for at in range(count)]
+    rows = window_rows(run)
+    rules = {one.name: one.words for one in run.plan.ranges}
+    rules |= {"market": run.market, "database": str(run.config.database)}
+    key = run.context.window.key
+    page = WalkForwardPage(
+        title=f"Walk-forward: {run.plan.strategy.name} on {key.symbol}",
+        heading=heading(run),
+        scheme=scheme_line(run),
+        trials=trials_line(run),
+        verdict=verdict_line(run),
+        rungs=[line.strip() for line in found.verdict.lines],
+        findings=[*stitched_lines(run), *stability_lines(run), *notes(run)],
+        origin=run.context.window.origin,
+        head=rows[0],
+        rows=rows[1:],
+        rules=rules,
+        times=[times[at] for at in shown],
+        equity=[float(equity[at]) for at in shown],
+        hold=[float(hold[at]) for at in shown],
+        boundaries=[one.test_start for one in found.windows],
+    )
+    write_walk_forward_page(page, path)

@@ -1,0 +1,150 @@
+"""Combinations given as Python values over candles given as DataFrames or stored ones."""
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from onetape.backtest.arguments import choice_of
+from onetape.backtest.inputs import config_of, read_inputs
+from onetape.backtest.parallel import WorkerPool
+from onetape.core.errors import ConfigurationError, UsageError
+from onetape.engine import AccountConfig
+from onetape.engine.account_config import MarketKind
+from onetape.optimization.evaluate import Job, SearchContext
+from onetape.optimization.folder import MemoryResults
+from onetape.optimization.loop import Display, Trials
+from onetape.optimization.options import MOST_COMBINATIONS, OWN_SAMPLERS, SearchOptions
+from onetape.optimization.plan import SearchPlan
+from onetape.optimization.ranking import TrialResult
+from onetape.optimization.samplers import make_sampler
+from onetape.optimization.space import ParameterRange, random_points
+from onetape.strategies import Strategy
+from onetape.strategies.parameters import converted_parameters
+from onetape.strategies.segments import Holes
+
+if TYPE_CHECKING:
+    from onetape.backtest.inputs import CandlesLike
+
+
+class FrameOptions(Struct, frozen=True):
+    """Range, account and market of the backtests."""
+
+    start: Any
+    end: Any
+    account: AccountConfig
+    market: MarketKind
+    allow_gaps: bool
+
+
+def load_context(candles: "CandlesLike", plan: SearchPlan, given: FrameOptions) -> SearchContext:
+    """Return candles and rules of the combinations; the whole range is in-sample.
+
+    Raises:
+        UsageError: an argument is invalid, or there are several symbols.
+        OnetapeError: as for a backtest.
+    """
+    furthest = plan.furthest
+    config, frames = config_of(
+        candles,
+        choice_of(furthest, None),
+        start=given.start,
+        end=given.end,
+        account=given.account,
+        market=given.market,
+        allow_gaps=given.allow_gaps,
+        check=False,
+    )
+    if len(config.symbols) > 1:
+        raise UsageError("optimize takes one symbol")
+    source = read_inputs(config, frames, furthest)[0]
+    window = source.window
+    return SearchContext(
+        window,
+        len(window.candles) - window.warm_up,
+        replace(config.account, steps=source.steps),
+        source.higher.candles,
+        None,
+        config.account.closes_before,
+        Holes(window.holes, source.higher.holes),
+        source.has_volume,
+    )
+
+
+def plan_values(
+    cls: type[Strategy], params: Mapping[str, Iterable[Any]], options: SearchOptions
+) -> SearchPlan:
+    """Return the combinations, converted to the types of the parameters.
+
+    Raises:
+        UsageError: there are no values, too many combinations, or none that can be evaluated.
+    """
+    values = {
+        name: [given] if isinstance(given, str | int | float | bool) else list(given)
+        for name, given in params.items()
+    }
+    empty = next((name for name, given in values.items() if not given), None)
+    if empty is not None or not values:
+        raise UsageError(f"params needs values to try{f' of {empty}' if empty else ''}")
+    count = 1
+    for given in values.values():
+        count *= len(given)
+    if options.sampler == "grid" and count > MOST_COMBINATIONS:
+        raise UsageError(f"{count:,} combinations are more than {MOST_COMBINATIONS:,}")
+    converted = {
+        name: tuple(dict.fromkeys(converted_parameters(cls, {name: one})[name] for one in given))
+        for name, given in values.items()
+    }
+    ranges = tuple(ParameterRange(name, given) for name, given in converted.items())
+    plan = SearchPlan(cls, ranges)
+    if options.sampler not in OWN_SAMPLERS:
+        plan.probe(options.seed)
+        return plan
+    if options.sampler == "random":
+        points = random_points(ranges, options.trials or 1, options.seed)
+    else:
+        products = itertools.product(*converted.values())
+        points = (dict(zip(converted, one, strict=True)) for one in products)
+    for point in points:
+        plan.add(point)
+        if len(plan.points) == options.trials:
+            break
+    plan.check_not_empty()
+    return plan
+
+
+def evaluate_values(
+    plan: SearchPlan, options: SearchOptions, work: Callable[[Job], bytes]
+) -> list[TrialResult]:
+    """Return the results in the order of the trials, at least one of them without an error.
+
+    Raises:
+        ConfigurationError: no combination gives a result.
+    """
+    plan.is_prepared = True
+    is_own = options.sampler in OWN_SAMPLERS
+    sampler = None if is_own else make_sampler(plan.ranges, options)
+    results = MemoryResults()
+    trials = Trials(plan, sampler, results, lambda _: None, options.trials)
+    missing = trials.prepare()
+    processes = max(1, min(options.processes, missing)) if is_own else options.processes
+    with WorkerPool(work, processes) as pool:
+        trials.run(pool, Display(_show_nothing, _show_nothing))
+    found: list[TrialResult] = [results.result(point) for point in plan.points]
+    if all("error" in one for one in found):
+        raise ConfigurationError(
+            f"no combination gave a result; first: {failures_of(plan, found)[0]}"
+        )
+    return found
+
+
+def failures_of(plan: SearchPlan, found: Sequence[TrialResult]) -> list[str]:
+    """Return why combinations have no result, one sentence each."""
+    failed = [one["error"] for one in [*plan.failed, *found] if "error" in one]
+    return plan.refusals + failed
+
+
+def _show_nothing(value: object) -> None:
+    """Show no progress."""

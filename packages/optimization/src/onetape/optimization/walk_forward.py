@@ -1,0 +1,315 @@
+"""Walk-forward: choose on a training part, trade the next part, and stitch the test parts."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from onetape.core.candles import FloatArray
+from onetape.core.errors import OnetapeError
+from onetape.engine import (
+    AccountConfig,
+    Background,
+    Metrics,
+    Result,
+    background_of,
+    metrics_of,
+    simulate,
+)
+from onetape.engine.measures import calendar_of, period_returns
+from onetape.optimization.details import market_returns, timed_positions
+from onetape.optimization.evaluate import Job, SearchContext, part_signals, simulate_part
+from onetape.optimization.judge import (
+    Judged,
+    SharpeEvidence,
+    deflated_rung,
+    doubled_costs,
+    money_rungs,
+    sharpe_evidence,
+    timing_rung,
+)
+from onetape.optimization.ranking import LeastTrades, TrialResult, metric_value, ranked
+from onetape.optimization.statistics.random_timing import random_timing
+from onetape.optimization.statistics.sharpe import return_moments
+from onetape.optimization.verdict import Verdict, first_failure
+from onetape.optimization.windows import Scheme, Window
+from onetape.strategies import SELL, SignalArray, Strategy, lookback_of
+from onetape.strategies.sharing import SharedColumns
+from onetape.strategies.window import window_size
+
+_YEAR_SECONDS: Final = 365 * 86_400
+
+
+class WindowChoice(Struct, frozen=True):
+    """Choice of one window and what became of it."""
+
+    train_start: int
+    """Begin of the training part, epoch seconds."""
+    test_start: int
+    """Begin of the test part, and end of the training part."""
+    test_end: int
+    parameters: dict[str, Any] | None
+    """Chosen parameters; None where no combination has enough trades, so nothing is traded."""
+    in_sample: float | None
+    """Ranking metric of the choice in the training part."""
+    in_sample_return: float | None
+    """Total return of the choice in the training part."""
+    out_of_sample_return: float
+    """Total return of the test part, from the stitched equity."""
+    efficiency: float | None
+    """Annual return of the test part over that of the training part; None where the latter is not
+    positive."""
+
+
+class ParameterStability(Struct, frozen=True):
+    """How much a chosen parameter moves between windows."""
+
+    name: str
+    values: list[Any]
+    """Chosen value of each window; None where nothing was chosen."""
+    changes: int
+    """Windows whose value differs from that of the window before."""
+
+
+class WalkForward(Struct, frozen=True):
+    """Result of a walk-forward."""
+
+    scheme: Scheme
+    windows: list[WindowChoice]
+    metrics: Metrics
+    """Metrics of the stitched out-of-sample equity, which is one account over all test parts."""
+    hold_return: float
+    """Return of holding the market at the exposure of the stitched equity."""
+    efficiency: float | None
+    """Median of the windows' efficiencies; None where no training part was profitable."""
+    stability: list[ParameterStability]
+    sharpe: SharpeEvidence
+    verdict: Verdict
+    result: Result
+    """Backtest of the stitched signals."""
+
+
+class WindowEvaluator:
+    """Evaluates a combination on the training part of each window, in any process."""
+
+    def __init__(
+        self, strategy: type[Strategy], context: SearchContext, windows: Sequence[Window]
+    ) -> None:
+        """Compute what all combinations share."""
+        self._strategy, self._context, self._windows = strategy, context, windows
+        self._columns = SharedColumns((context.window.candles, *context.higher.values()))
+        self._backgrounds: list[Background] = [
+            background_of(context.window.candles[one.train_start : one.test_start], context.rules)
+            for one in windows
+        ]
+        _ = context.are_sound
+
+    def __call__(self, job: Job) -> bytes:
+        """Return the line of the results, without its end: metrics by window, or the error."""
+        line: dict[str, Any] = {"parameters": job.parameters}
+        try:
+            with self._columns.used():
+                strategy = self._strategy(**job.parameters)
+                line["windows"] = [
+                    metrics_of(simulate_part(strategy, self._context, part), background)
+                    for part, background in zip(
+                        (train_part(self._context, strategy, one) for one in self._windows),
+                        self._backgrounds,
+                        strict=True,
+                    )
+                ]
+        except OnetapeError as error:
+            line = {"parameters": job.parameters, "error": " ".join(str(error).split())}
+        except (Exception, SystemExit) as error:
+            text = f"unexpected {type(error).__name__}: {error}"
+            line = {"parameters": job.parameters, "error": " ".join(text.split())}
+        return msgspec.json.encode(line)
+
+
+def train_part(context: SearchContext, strategy: Strategy, window: Window) -> tuple[int, int, int]:
+    """Return the training part: first candle read, first one traded, end."""
+    return _part(context, strategy, window.train_start, window.test_start)
+
+
+def _part(context: SearchContext, strategy: Strategy, start: int, end: int) -> tuple[int, int, int]:
+    count = window_size(max(lookback_of(strategy), context.closes_before))
+    return max(0, start - count), start, end
+
+
+def walk_forward(
+    strategy: type[Strategy],
+    found: Sequence[TrialResult],
+    context: SearchContext,
+    windows: Sequence[Window],
+    scheme: Scheme,
+    metrics: Sequence[str],
+    min_trades: int,
+    looks: int,
+) -> WalkForward:
+    """Choose in each window, trade the test parts by one account, and judge the result.
+
+    Args:
+        strategy: Strategy of the combinations.
+        found: Results of the combinations that have one.
+        context: Candles and rules.
+        windows: Windows of the range.
+        scheme: Lengths of the windows, and what happens at a boundary.
+        metrics: Metrics to rank by.
+        min_trades: Closed trades that a combination needs in a training part to be chosen.
+        looks: Choices and schemes whose result on this range was computed, this one included.
+
+    Raises:
+        OnetapeError: a chosen strategy fails in its test part.
+    """
+    chosen = [_choose(found, number, metrics, min_trades) for number in range(len(windows))]
+    signals = _stitched_signals(strategy, chosen, context, windows, scheme)
+    result = _simulate(context, windows, signals, context.rules)
+    doubled = _simulate(context, windows, signals, doubled_costs(context.rules))
+    choices = [
+        _window_choice(context, one, best, metrics[0], result, windows[0].test_start)
+        for one, best in zip(windows, chosen, strict=True)
+    ]
+    judged = _judged(result, doubled)
+    evidence = sharpe_evidence(return_moments(judged.returns), [], judged.periods, looks)
+    rungs = money_rungs(judged, "out of sample")
+    timing = None
+    if not first_failure(rungs):
+        own = timed_positions(
+            result.book.entry_bars(),
+            result.book.exit_bars(),
+            len(result.candles),
+            context.rules,
+        )
+        timing = random_timing(market_returns(result.candles), [own])
+    rungs.append(timing_rung(timing))
+    rungs.append(deflated_rung(evidence, "out of sample", "walk-forwards", is_by_sharpe=True))
+    known = [one.efficiency for one in choices if one.efficiency is not None]
+    return WalkForward(
+        scheme,
+        choices,
+        judged.metrics,
+        judged.hold_return,
+        median(known) if known else None,
+        _stability(chosen),
+        evidence,
+        Verdict(tuple(rungs)),
+        result,
+    )
+
+
+def _choose(
+    found: Sequence[TrialResult], number: int, metrics: Sequence[str], min_trades: int
+) -> TrialResult | None:
+    """Return the best combination of a training part, in the form of an optimization's result."""
+    results = [
+        {"parameters": one["parameters"], "in_sample": one["windows"][number]} for one in found
+    ]
+    least = LeastTrades(in_sample=min_trades)
+    order = ranked(results, metrics, least)
+    return order[0] if order and least.ranks(order[0]) else None
+
+
+def _stitched_signals(
+    strategy: type[Strategy],
+    chosen: Sequence[TrialResult | None],
+    context: SearchContext,
+    windows: Sequence[Window],
+    scheme: Scheme,
+) -> SignalArray:
+    """Return the signals of the test parts, each by its choice; HOLD where nothing is chosen."""
+    begin = windows[0].test_start
+    signals = np.zeros(windows[-1].test_end - begin, dtype=np.int8)
+    for window, best in zip(windows, chosen, strict=True):
+        first, end = window.test_start - begin, window.test_end - begin
+        if best is not None:
+            one = strategy(**best["parameters"])
+            part = _part(context, one, window.test_start, window.test_end)
+            signals[first:end] = part_signals(one, context, part)[1][part[1] - part[0] :]
+        if scheme.boundary == "close" or best is None:
+            # Sold at the first open of the next part, at the costs of any market order.
+            signals[end - 1] = SELL
+    return signals
+
+
+def _simulate(
+    context: SearchContext,
+    windows: Sequence[Window],
+    signals: SignalArray,
+    rules: AccountConfig,
+) -> Result:
+    begin, end = windows[0].test_start, windows[-1].test_end
+    before = min(begin, context.closes_before)
+    padded = np.concatenate((np.zeros(before, dtype=np.int8), signals))
+    return simulate(
+        context.window.candles[begin - before : end],
+        padded,
+        rules,
+        start_index=before,
+        detail=context.detail,
+        has_volume=context.has_volume,
+    )
+
+
+def _window_choice(
+    context: SearchContext,
+    window: Window,
+    best: TrialResult | None,
+    metric: str,
+    result: Result,
+    begin: int,
+) -> WindowChoice:
+    times = context.window.candles.timestamp
+    equity = np.concatenate(([result.start_cash], result.equity))
+    first, last = equity[window.test_start - begin], equity[window.test_end - begin]
+    later = float(last / first) - 1.0 if first > 0 else 0.0
+    end = context.window.end if window.test_end == len(times) else int(times[window.test_end])
+    train_start, test_start = int(times[window.train_start]), int(times[window.test_start])
+    earlier = None if best is None else float(best["in_sample"]["total_return"])
+    efficiency = None
+    if earlier is not None and earlier > 0 and later > -1:
+        annual = math.log1p(later) / (end - test_start)
+        efficiency = annual / (math.log1p(earlier) / (test_start - train_start))
+    return WindowChoice(
+        train_start,
+        test_start,
+        end,
+        None if best is None else dict(best["parameters"]),
+        None if best is None else metric_value(best, "in_sample", metric),
+        earlier,
+        later,
+        efficiency,
+    )
+
+
+def _judged(result: Result, doubled: Result) -> Judged:
+    calendar = calendar_of(result.candles.timestamp)
+    returns, periods = period_returns(result.start_cash, result.equity, calendar)
+    market, _ = period_returns(float(result.candles.open[0]), result.candles.close, calendar)
+    return Judged(metrics_of(result), metrics_of(doubled), returns, market, periods)
+
+
+def _stability(chosen: Sequence[TrialResult | None]) -> list[ParameterStability]:
+    sets: list[Mapping[str, Any] | None] = [
+        None if one is None else one["parameters"] for one in chosen
+    ]
+    names: list[str] = next(([*one] for one in sets if one is not None), list[str]())
+    found: list[ParameterStability] = []
+    for name in names:
+        values = [None if one is None else one[name] for one in sets]
+        changes = sum(before != after for before, after in itertools.pairwise(values))
+        found.append(ParameterStability(name, values, changes))
+    return found
+
+
+def daily_equity(result: Result) -> tuple[list[int], FloatArray, FloatArray]:
+    """Return days, equity and holding at equal exposure, both from 1, for a picture."""
+    calendar = calendar_of(result.candles.timestamp)
+    times = [int(time) for time in result.candles.timestamp[calendar.measured]]
+    market, _ = period_returns(float(result.candles.open[0]), result.candles.close, calendar)
+    hold = np.cumprod(1.0 + result.exposure * market, dtype=np.float64)
+    return times, result.equity[calendar.measured] / result.start_cash, hold

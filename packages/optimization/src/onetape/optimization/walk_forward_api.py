@@ -1,0 +1,148 @@
+"""Walk-forward in Python: stitched out-of-sample equity, windows and verdict."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import asdict
+
+from onetape.backtest.arguments import Account, Exits, StrategyLike, account_of, class_of
+from onetape.backtest.parallel import count_processors
+from onetape.engine.account_config import MarketKind
+from onetape.optimization.frame_search import (
+    FrameOptions,
+    evaluate_values,
+    load_context,
+    plan_values,
+)
+from onetape.optimization.options import SearchOptions
+from onetape.optimization.ranking import checked_metric
+from onetape.optimization.walk_forward import WalkForward, WindowEvaluator
+from onetape.optimization.walk_forward import walk_forward as run
+from onetape.optimization.windows import parse_scheme, windows_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from onetape.backtest.inputs import CandlesLike
+
+
+class WalkForwardResult:
+    """Result of a walk-forward over one symbol."""
+
+    def __init__(self, found: WalkForward) -> None:
+        """Take the result."""
+        self.found = found
+
+    @property
+    def windows(self) -> "pd.DataFrame":
+        """One row per window: its parts, the chosen parameters, and what became of them."""
+        import pandas as pd
+
+        rows: list[dict[str, Any]] = []
+        for one in self.found.windows:
+            row = {key: value for key, value in asdict(one).items() if key != "parameters"}
+            rows.append({**row, **(one.parameters or {})})
+        frame = pd.DataFrame(rows)
+        for name in ("train_start", "test_start", "test_end"):
+            frame[name] = pd.to_datetime(frame[name], unit="s", utc=True)
+        return frame
+
+    @property
+    def equity(self) -> "pd.Series[float]":
+        """Stitched out-of-sample equity at each close."""
+        import pandas as pd
+
+        times = pd.to_datetime(self.found.result.candles.timestamp, unit="s", utc=True)
+        return pd.Series(self.found.result.equity, index=times, name="equity")
+
+    @property
+    def metrics(self) -> dict[str, object]:
+        """Metrics of the stitched equity, as of a backtest."""
+        return self.found.metrics.as_dict()
+
+    @property
+    def verdict(self) -> str:
+        """Verdict on the stitched equity, in one line."""
+        return self.found.verdict.summary
+
+    def __repr__(self) -> str:
+        """Return the windows and the verdict."""
+        return (
+            f"walk-forward {self.found.scheme.text}: {len(self.found.windows):,} windows, return "
+            f"{self.found.metrics.total_return:+.1%} out of sample\n{self.windows}\n"
+            f"verdict: {self.verdict}"
+        )
+
+
+def walk_forward(
+    strategy: StrategyLike,
+    candles: "CandlesLike",
+    params: Mapping[str, Iterable[Any]],
+    windows: str,
+    *,
+    anchored: bool = False,
+    boundary: str = "close",
+    rank: str | Sequence[str] = "sharpe",
+    min_trades: int = 20,
+    sampler: str = "grid",
+    trials: int | None = None,
+    seed: int = 1,
+    looks: int = 1,
+    start: Any = None,
+    end: Any = None,
+    account: Account | None = None,
+    exits: Exits | None = None,
+    market: MarketKind = "exchange",
+    allow_gaps: bool = False,
+    jobs: int | None = None,
+) -> WalkForwardResult:
+    """Choose parameters on a training part, trade the next part, and repeat to the end.
+
+    Args:
+        strategy: As for `backtest`.
+        candles: As for `backtest`; one symbol.
+        params: As for `optimize`.
+        windows: Lengths of training and test parts, such as `365d/90d`; h, d or w.
+        anchored: Whether every training part begins with the range.
+        boundary: What happens to an open position between test parts: `close` sells it, `carry`
+            keeps it.
+        rank: As for `optimize`.
+        min_trades: Closed trades that a combination needs in a training part to be chosen.
+        sampler: `grid` or `random`.
+        trials: Combinations that `random` draws.
+        seed: Random seed.
+        looks: Walk-forwards that you made over these test parts, this one included.
+        start: As for `optimize`.
+        end: As for `optimize`.
+        account: As for `backtest`.
+        exits: As for `backtest`.
+        market: As for `backtest`.
+        allow_gaps: As for `backtest`.
+        jobs: Processes; None: as many as processors.
+
+    Raises:
+        UsageError: an argument is invalid.
+        DataError: the range is shorter than one training and one test part.
+        ConfigurationError: no combination gives a result.
+        OnetapeError: as for a backtest.
+    """
+    names = (rank,) if isinstance(rank, str) else tuple(rank)
+    options = SearchOptions(
+        metrics=tuple(checked_metric(name) for name in names),
+        processes=jobs or count_processors(),
+        sampler=sampler,
+        trials=trials,
+        seed=seed,
+        min_trades=min_trades,
+    )
+    scheme = parse_scheme(windows, is_anchored=anchored, boundary=boundary)
+    cls = class_of(strategy)
+    plan = plan_values(cls, params, options)
+    given = FrameOptions(start, end, account_of(account, exits), market, allow_gaps)
+    context = load_context(candles, plan, given)
+    parts = windows_of(context.window, scheme)
+    found = evaluate_values(plan, options, WindowEvaluator(cls, context, parts))
+    good = [one for one in found if "error" not in one]
+    return WalkForwardResult(
+        run(cls, good, context, parts, scheme, options.metrics, min_trades, looks)
+    )

@@ -1,0 +1,118 @@
+"""Run a walk-forward over stored candles: plan, evaluate the training parts, choose, stitch."""
+
+import time
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
+
+from onetape.backtest.config import BacktestConfig
+from onetape.core.errors import ConfigurationError, UsageError
+from onetape.core.folders import DATA_FOLDER
+from onetape.core.words import counted
+from onetape.optimization.evaluate import SearchContext
+from onetape.optimization.folder import opened
+from onetape.optimization.ledger import TrialCounts, TrialsLedger
+from onetape.optimization.loop import failure_line
+from onetape.optimization.options import OWN_SAMPLERS, SearchOptions
+from onetape.optimization.plan import SearchPlan
+from onetape.optimization.ranking import TrialResult
+from onetape.optimization.run import (
+    TRIALS,
+    ShowProgress,
+    choice_digest,
+    evaluate_all,
+    load_market,
+    plan_search,
+)
+from onetape.optimization.walk_forward import WalkForward, WindowEvaluator, walk_forward
+from onetape.optimization.windows import Scheme, windows_of
+from onetape.strategies.hearing import printing_to_stderr
+
+WALK_FORWARDS: Final = DATA_FOLDER / "walk_forwards"
+
+
+class WalkForwardRun(Struct, frozen=True):
+    """A finished walk-forward over stored candles."""
+
+    config: BacktestConfig
+    options: SearchOptions
+    plan: SearchPlan
+    context: SearchContext
+    market: str
+    folder: Path
+    walk_forward: WalkForward
+    failed: list[TrialResult]
+    earlier: int
+    """Combinations that an earlier start had evaluated."""
+    counts: TrialCounts
+    seconds: float
+
+
+def run_walk_forward(
+    config: BacktestConfig, options: SearchOptions, scheme: Scheme, show_progress: ShowProgress
+) -> WalkForwardRun:
+    """Return the finished walk-forward; results in the folder are used again.
+
+    Args:
+        config: As for `run_optimization`.
+        options: As for `run_optimization`; the out-of-sample part is that of the windows.
+        scheme: Lengths of the windows.
+        show_progress: Opens the display of the progress.
+
+    Raises:
+        OnetapeError: as its class says.
+    """
+    began = time.monotonic()
+    if options.sampler not in OWN_SAMPLERS:
+        raise UsageError(
+            "--walk-forward takes --sampler grid or random: a window has its own choice"
+        )
+    plan = plan_search(config, options)
+    market = load_market(config, plan, options.out_of_sample)
+    window = market.window
+    windows = windows_of(window, scheme)
+    market = replace(market, identity={**market.identity, "walk_forward": asdict(scheme)})
+    context = market.context
+    ledger = TrialsLedger(TRIALS, window.key.exchange, window.key.symbol)
+    work = WindowEvaluator(plan.strategy, context, windows)
+    with opened(WALK_FORWARDS, market.identity) as results:
+        earlier = evaluate_all(plan, options, market, results, ledger, show_progress, work)
+        found = [results.result(point) for point in plan.points]
+    good = [one for one in found if "error" not in one]
+    failed = plan.failed + [one for one in found if "error" in one]
+    if not good:
+        first = failure_line(failed[0]).partition(": ")[2]
+        many = counted(len(failed), "combination")
+        raise ConfigurationError(f"no combination gave a result ({many} failed); first: {first}")
+    times = window.candles.timestamp
+    start, end = int(times[windows[0].test_start]), window.end
+    name = plan.strategy.name
+    choice = choice_digest(market, options, plan.points)
+    ledger.record_look(name, window.key.timeframe, choice, start, end)
+    counts = ledger.counts(name, start, end)
+    with printing_to_stderr():
+        result = walk_forward(
+            plan.strategy,
+            good,
+            context,
+            windows,
+            scheme,
+            options.metrics,
+            options.min_trades,
+            counts.looks,
+        )
+    return WalkForwardRun(
+        config=config,
+        options=options,
+        plan=plan,
+        context=context,
+        market=market.rounding,
+        folder=results.folder,
+        walk_forward=result,
+        failed=failed,
+        earlier=earlier,
+        counts=counts,
+        seconds=round(time.monotonic() - began, 3),
+    )

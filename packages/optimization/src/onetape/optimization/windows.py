@@ -1,0 +1,95 @@
+"""Windows of a walk-forward: training parts, and the test parts that follow them."""
+
+from typing import Final, Literal
+
+import numpy as np
+from msgspec import Struct
+
+from onetape.backtest.models import CandleWindow
+from onetape.core.errors import DataError, UsageError
+
+#: At a boundary between two test parts: close sells the position at the first open of the next
+#: part, carry leaves it to the next choice.
+Boundary = Literal["close", "carry"]
+
+_UNITS: Final = {"h": 3_600, "d": 86_400, "w": 604_800}
+#: A last test part that is shorter than this share of the others is left out.
+_LEAST_SHARE: Final = 0.5
+
+
+class Scheme(Struct, frozen=True):
+    """Lengths of the windows."""
+
+    train_seconds: int
+    test_seconds: int
+    is_anchored: bool = False
+    """Whether every training part begins with the range; else it moves with the test part."""
+    boundary: Boundary = "close"
+
+    @property
+    def text(self) -> str:
+        """Return such as `365d/90d, rolling`."""
+        kind = "anchored" if self.is_anchored else "rolling"
+        return f"{_text(self.train_seconds)}/{_text(self.test_seconds)}, {kind}"
+
+
+class Window(Struct, frozen=True):
+    """One training part and its test part, as indexes of candles; ends are exclusive."""
+
+    train_start: int
+    test_start: int
+    """End of the training part."""
+    test_end: int
+
+
+def parse_scheme(text: str, *, is_anchored: bool, boundary: str) -> Scheme:
+    """Return the scheme of a text such as `365d/90d`.
+
+    Raises:
+        UsageError: the text or the boundary is invalid.
+    """
+    parts = [_seconds(part) for part in text.split("/")]
+    if len(parts) != 2 or not all(parts):
+        raise UsageError(
+            f"--walk-forward must be two lengths such as 365d/90d (training/test; h, d or w), "
+            f"found {text!r}"
+        )
+    if boundary not in ("close", "carry"):
+        raise UsageError(f"--boundary must be close or carry, found {boundary!r}")
+    return Scheme(parts[0] or 0, parts[1] or 0, is_anchored, boundary)
+
+
+def windows_of(window: CandleWindow, scheme: Scheme) -> list[Window]:
+    """Return the windows of a range; the last test part may be shorter.
+
+    Raises:
+        DataError: the range is too short for one window.
+    """
+    times = window.candles.timestamp
+    begin, end = int(times[window.warm_up]), window.end
+    found: list[Window] = []
+    test = begin + scheme.train_seconds
+    while end - test >= _LEAST_SHARE * scheme.test_seconds:
+        train = begin if scheme.is_anchored else test - scheme.train_seconds
+        edges = np.searchsorted(times, (train, test, min(test + scheme.test_seconds, end)))
+        first, middle, last = (int(edge) for edge in edges)
+        if middle - first >= 2 and last - middle >= 2:
+            found.append(Window(max(first, window.warm_up), middle, last))
+        test += scheme.test_seconds
+    if not found:
+        need = scheme.train_seconds + _LEAST_SHARE * scheme.test_seconds
+        raise DataError(
+            f"{window.key} has {(end - begin) / 86_400:.0f} days in the range, and a walk-forward "
+            f"of {scheme.text} needs {need / 86_400:.0f}; choose a longer range or shorter windows"
+        )
+    return found
+
+
+def _seconds(text: str) -> int | None:
+    number, unit = text.strip()[:-1], text.strip()[-1:]
+    return int(number) * _UNITS[unit] or None if number.isdigit() and unit in _UNITS else None
+
+
+def _text(seconds: int) -> str:
+    unit = next(name for name in ("d", "h") if seconds % _UNITS[name] == 0)
+    return f"{seconds // _UNITS[unit]}{unit}"
