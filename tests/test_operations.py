@@ -106,6 +106,8 @@ def test_a_new_user_runs_asks_and_tells_with_the_page_alone(
             moment = run("trades", "--csv", "--symbol", "BTC/USDT").splitlines()[1][:16]
             assert "order:" in run("explain", "--at", moment, "--symbol", "BTC/USDT")
             assert "trading against backtest" in run("report", "--symbol", "BTC/USDT")
+            run("reload")
+            trader.until("", inside="reload: the settings are those that hold already")
             run("pause")
             trader.until("BTC/USDT", inside="paused by")
             run("resume")
