@@ -17,10 +17,12 @@ import contextlib
 import importlib
 import json
 import re
+import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from functools import partial
@@ -64,9 +66,10 @@ async def measure_latency(seconds: float, rounds: int) -> None:
     committed = record_commits()
     quiet: list[list[float]] = []
     busy: list[list[float]] = []
+    bare: list[list[float]] = []
     with contextlib.redirect_stdout(sys.stderr):
         for _ in range(rounds):
-            await measure_round(seconds, committed, quiet, busy)
+            await measure_round(seconds, committed, quiet, busy, bare)
     pairs = zip(busy, quiet, strict=True)
     shares = [percentile(one, 0.99) / statistics.median(other) for one, other in pairs]
     print_document(
@@ -88,6 +91,8 @@ async def measure_latency(seconds: float, rounds: int) -> None:
                 goal=5, wanted="below", of=f"the median with {QUIET} a second",
                 milliseconds=[1_000 * percentile(one, 0.99) for one in busy],
                 largest_milliseconds=[1_000 * max(one) for one in busy],
+                bare_commit_p99_milliseconds=[1_000 * percentile(one, 0.99) for one in bare],
+                bare_commit_largest_milliseconds=[1_000 * max(one) for one in bare],
             ),
         ],
     )  # fmt: skip
@@ -113,6 +118,7 @@ async def measure_round(
     committed: list[tuple[float, float]],
     quiet: list[list[float]],
     busy: list[list[float]],
+    bare: list[list[float]],
 ) -> None:
     """Run a session beside the exchange's process; add the seconds to each commit."""
     feed: Any = await asyncio.create_subprocess_exec(
@@ -131,13 +137,37 @@ async def measure_round(
             while not trading.query("SELECT 1 FROM ohlcv_data WHERE closed = 0"):
                 await command("send 5 0.2 500")
             await trading.until(lambda: trading.query("SELECT 1 FROM decisions"))
+            stop = threading.Event()
+            probe = asyncio.create_task(
+                asyncio.to_thread(commit_until, stop, Path(folder) / "bare.db")
+            )
             for found, per_second, first in ((quiet, QUIET, 1_000.0), (busy, BUSY, 2_000.0)):
                 committed.clear()
                 sent = await command(f"send {per_second} {seconds} {first}")
                 await trading.until(partial(has_arrived, committed, sent))
                 found.append(latencies(sent, committed))
+            stop.set()
+            bare.append(await probe)
     feed.stdin.close()
     await feed.wait()
+
+
+def commit_until(stop: threading.Event, path: Path) -> list[float]:
+    """Commit a row to a database of nobody else again and again; return the seconds of each.
+
+    It shows what the disk and the machine do meanwhile, whatever the trader does.
+    """
+    taken: list[float] = []
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("CREATE TABLE rows (id INTEGER PRIMARY KEY, value REAL)")
+    while not stop.wait(1 / BUSY):
+        began = time.monotonic()
+        connection.execute("INSERT OR REPLACE INTO rows VALUES (1, ?)", (began,))
+        taken.append(time.monotonic() - began)
+    connection.close()
+    return taken
 
 
 class Feed:
