@@ -125,14 +125,19 @@ def select_accounts(
 
 def _way_out(path: Path) -> str:
     """Return which other files hold accounts, or how to make the first one."""
+    found = other_databases(path)
+    if not found:
+        return "no database beside it holds one; start a trader first: uv run trader --help"
+    return f"these do, choose one with --db: {', '.join(found)}"
+
+
+def other_databases(path: Path) -> list[str]:
+    """Return the databases beside a file that hold accounts, each with their number."""
     from onetape.core.folders import DATA_FOLDER
 
     folders = dict.fromkeys((DATA_FOLDER, path.parent))
     files = dict.fromkeys(file for folder in folders for file in sorted(folder.glob("*.db")))
-    found = list(_with_accounts(file for file in files if file != path))
-    if not found:
-        return "no database beside it holds one; start a trader first: uv run trader --help"
-    return f"these do, choose one with --db: {', '.join(found)}"
+    return list(_with_accounts(file for file in files if file != path))
 
 
 def _with_accounts(files: "Iterable[Path]") -> "Iterable[str]":

@@ -14,6 +14,13 @@ def show_profit(
     timezone: Annotated[
         str, typer.Option(metavar="NAME", help="Where days begin, such as Europe/Berlin.")
     ] = "UTC",
+    currency: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CODE",
+            help="Add all up in one currency, by stored candles.  [default: a table for each]",
+        ),
+    ] = None,
     account: ACCOUNTS = None,
     symbol: options.Symbols = None,
     exchange: options.Exchange = None,
@@ -24,10 +31,11 @@ def show_profit(
     """Show profit by day, week or month.
 
     It is that of closed round trips, after fees, at the time of their last sell. Each quote
-    currency has a table of its own.
+    currency has a table of its own, unless --currency converts them.
     """
     from onetape.cli.output import print_json, print_line, terminal_width
     from trader.commands.account_result import read_digits, read_result
+    from trader.commands.conversion import Converter
     from trader.commands.periods import parse_period, parse_timezone, profit_by_period
     from trader.rendering.profit import CurrencyProfit, profit_document, profit_text
 
@@ -37,27 +45,35 @@ def show_profit(
         chosen = select_accounts(store, account, symbol, exchange)
         results = [read_result(store, one) for one in chosen]
         decimals = {one.currency: read_digits(store, one).money for one in chosen}
+        sources: list[str] = []
+        if currency is not None:
+            converter = Converter(store, currency.upper())
+            results = [converter.convert(one) for one in results]
+            sources = converter.sources
+            least = min(decimals.values())
+            decimals = {currency.upper(): decimals.get(currency.upper(), least)}
     currencies = [
         CurrencyProfit(
-            currency,
-            [result for result in results if result.account.currency == currency],
+            code,
+            [result for result in results if result.account.currency == code],
             profit_by_period(
                 (
                     trip
                     for result in results
-                    if result.account.currency == currency
+                    if result.account.currency == code
                     for trip in result.round_trips
                 ),
                 period,
                 zone,
             ),
-            decimals[currency],
+            decimals[code],
         )
-        for currency in sorted(decimals)
+        for code in sorted(decimals)
     ]
     if json_:
         parts = [profit_document(one) for one in currencies]
-        head = {"database": path, "by": period, "timezone": timezone}
+        head = {"database": path, "by": period, "timezone": timezone, "converted_by": sources}
         print_json({**head, "currencies": parts})
         return
-    print_line(profit_text(currencies, period, timezone, path, width=terminal_width()))
+    width = terminal_width()
+    print_line(profit_text(currencies, period, timezone, path, sources=sources, width=width))

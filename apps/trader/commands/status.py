@@ -61,6 +61,7 @@ def show_status(
         print_json({"database": path, "exit_code": code, "traders": traders})
     else:
         _print(path, found)
+        _print_other_files(path, code)
     return code
 
 
@@ -81,6 +82,20 @@ def _print(path: Path, found: "list[tuple[TraderStatus, Digits]]") -> None:
     from trader.rendering.status import status_text
 
     print_line(status_text(found, path, width=terminal_width()))
+
+
+def _print_other_files(path: Path, code: int) -> None:
+    """Print which other databases hold accounts, where no trader of this one runs."""
+    from onetape.cli.output import print_line
+    from trader.commands.common import other_databases
+    from trader.commands.status_record import EXIT_NOT_RUNNING
+
+    others = other_databases(path) if code == EXIT_NOT_RUNNING else []
+    if others:
+        print_line(
+            f"no trader of {path} runs; other databases with accounts, choose one with --db: "
+            f"{', '.join(others)}"
+        )
 
 
 def _read(

@@ -41,20 +41,23 @@ def profit_text(
     timezone: str,
     database: Path,
     *,
+    sources: Sequence[str] = (),
     width: int | None = None,
 ) -> str:
-    """Return a table of periods for each quote currency; currencies are never added up.
+    """Return a table of periods for each quote currency; different currencies are not added up.
 
     Args:
         currencies: At least one.
         period: Length of a period.
         timezone: Name of the time zone that decides when a day begins.
         database: The file that was read.
+        sources: Series that other currencies were converted by.
         width: Characters that a line may have; None: any.
     """
     parts = [_currency_text(one, period, width) for one in currencies]
     count = sum(len(one.results) for one in currencies)
-    last = f"database: {database}; {counted(count, 'account')}; days of {timezone}"
+    converted = f"; converted by the closes of {', '.join(sources)}" if sources else ""
+    last = f"database: {database}; {counted(count, 'account')}; days of {timezone}{converted}"
     return "\n\n".join([*parts, "\n".join(wrapped(last, "", "  ", width))])
 
 

@@ -1,7 +1,7 @@
 """`trader profit` and `trader accounts`: sums of round trips, exact in Decimal."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal, localcontext
 from typing import Any
 
@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onetape.core.candles import SeriesKey
 from onetape.core.steps import MarketSteps
 from onetape.core.trading import Side, Trade
 from onetape.execution.positions import position_of
@@ -182,3 +183,41 @@ def test_a_round_trip_is_open_where_the_trader_has_a_position(
             entry = position_of(trades[:count], "BTC", "USDT", steps).entry_order_id
             opened = [trip.entry_order_id for trip in trips if trip.closed_ms is None]
             assert opened == ([] if entry is None else [entry])
+
+
+@pytest.fixture
+def two_currencies(account: TradedAccount) -> Iterator[TradedAccount]:
+    """Return an account in USDT that earned 1, beside one in BTC that earned 0.5 an hour later."""
+    account.fill("buy", "1", "100", 1)
+    account.fill("sell", "1", "101", 2)
+    path = account.store.path
+    with TradedAccount(path, name="btc", symbol="ETH/BTC", cash="1") as other:
+        other.fill("buy", "1", "2", 1)
+        other.fill("sell", "1", "2.5", 3.5)
+        yield other
+
+
+@pytest.mark.parametrize("symbol", ["BTC/USDT", "USDT/BTC"])
+def test_profit_of_several_currencies_is_converted_at_the_close_before_the_sell(
+    trader: Run, two_currencies: TradedAccount, symbol: str
+) -> None:
+    closes = [10.0, 20.0, 40.0, 80.0]
+    prices = closes if symbol == "BTC/USDT" else [1 / close for close in closes]
+    two_currencies.key = SeriesKey("binance", symbol, "1h")
+    two_currencies.candles(*[(price, price, price, price) for price in prices])
+    assert len(document(trader("profit", "--json"))["currencies"]) == 2
+    (shown,) = document(trader("profit", "--currency", "usdt", "--json"))["currencies"]
+    # The candle of 02:00 has closed at 40, that of 03:00 is open at 03:30.
+    assert (shown["currency"], Decimal(shown["total"]["profit"])) == ("USDT", Decimal(21))
+    assert f"converted by the closes of binance {symbol} 1h" in trader(
+        "profit", "--currency", "USDT"
+    ).out.replace("\n  ", " ")
+
+
+def test_without_candles_of_both_currencies_nothing_is_converted(
+    trader: Run, two_currencies: TradedAccount
+) -> None:
+    del two_currencies
+    ended = trader("profit", "--currency", "EUR")
+    assert (ended.code, ended.out, ended.err.count("\n")) == (4, "", 1)
+    assert "uv run backfiller --symbol BTC/EUR" in ended.err

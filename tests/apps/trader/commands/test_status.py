@@ -268,3 +268,14 @@ def test_here_are_only_traders_of_this_computer(trader: Run, account: TradedAcco
         holder = f"process 12 on {socket.gethostname()}"
         connection.execute("UPDATE leases SET holder = ?", (holder,))
     assert trader("status", "--here").code == 0
+
+
+def test_where_no_trader_runs_other_databases_with_accounts_are_named(
+    trader: Run, account: TradedAccount
+) -> None:
+    account.end()
+    alone = trader("status")
+    assert (alone.code, "other databases" in alone.out) == (12, False)
+    with TradedAccount(account.store.path.with_name("other.db"), name="other"):
+        shown = trader("status").out
+    assert "choose one with --db: data/other.db (1 account)" in shown
