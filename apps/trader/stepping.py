@@ -227,7 +227,7 @@ class RuleStepper:
             # A SELL that is still owed is an obligation; orders to buy end with their session.
             signal=None if signal is None else max(signal, 0),
             can_enter=False,
-            entry_price=row.open if is_entry else None,
+            entry_price=self._broker.entry_price(row.open) if is_entry else None,
             exit=exit_,
         )
 

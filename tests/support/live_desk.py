@@ -302,7 +302,7 @@ async def live_desk(
     stop_loss: float | None = 0.05,
     times: LiveTimes = QUICK,
     number: int = 1,
-    timeout_ms: int = 300,
+    timeout_ms: int = 20_000,
     is_stepped: bool = True,
     balance: Mapping[str, Decimal] = BALANCE,
 ) -> AsyncGenerator[LiveDesk]:

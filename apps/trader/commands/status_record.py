@@ -4,6 +4,7 @@ import math
 import socket
 import time
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Final, Literal
 
 import msgspec
@@ -72,6 +73,15 @@ class Protection(Struct, frozen=True):
     """Whether the market refused an exit of this position: only a SELL of the strategy ends it."""
 
 
+class StopPlace(Struct, frozen=True):
+    """Where the stop of a live position is."""
+
+    place: Literal["exchange", "here", "none"]
+    """`here`: the level is watched by the running trader alone."""
+    price: Decimal | None
+    """Quote currency; None where there is no stop."""
+
+
 class TraderStatus(Struct, frozen=True):
     """The state of the trader of one account."""
 
@@ -94,6 +104,8 @@ class TraderStatus(Struct, frozen=True):
     """Market time since its close."""
     decision: StoredDecision | None
     """On the newest candle of this session."""
+    stop_place: StopPlace | None
+    """Where the stop of an open live position is; None on paper and while flat."""
     protection: Protection | None
     """None: no position, or no stop, target or time stop."""
     open_orders: list[OpenOrder]
@@ -142,6 +154,8 @@ def read_status(store: Store, account: Account) -> TraderStatus:
         renewed_ms = None if lease is None else lease.renewed_ms
         controls = read_control_state(store, account.name)
         pause, halt = controls.pause, controls.halt
+        orders = read_open_orders(store, account)
+        protection = None if session is None else _protection(store, result, session)
         return TraderStatus(
             result=result,
             condition=condition,
@@ -154,8 +168,9 @@ def read_status(store: Store, account: Account) -> TraderStatus:
             last_closed=opened,
             candle_age_seconds=age,
             decision=None if session is None else read_last_decision(store, session.session),
-            protection=None if session is None else _protection(store, result, session),
-            open_orders=read_open_orders(store, account),
+            stop_place=_stop_place(account, result, protection, orders, is_running=is_running),
+            protection=protection,
+            open_orders=orders,
             obligations=read_open_obligations(store, account),
             last_problem=read_last_problem(store, account.name, account.symbol),
             pause=None if pause is None else pause_text(pause),
@@ -209,6 +224,26 @@ def _condition(
     return state.state, state.at_ms, reason, state.remedy
 
 
+def _stop_place(
+    account: Account,
+    result: AccountResult,
+    protection: Protection | None,
+    orders: list[OpenOrder],
+    *,
+    is_running: bool,
+) -> StopPlace | None:
+    """Return where the stop of an open live position is."""
+    if account.mode != "live" or result.open_trip is None:
+        return None
+    resting = [one.stop_price for one in orders if one.stop_price and one.status == "open"]
+    if resting:
+        return StopPlace("exchange", resting[0])
+    level = None if protection is None else protection.stop
+    if level is None or not is_running:
+        return StopPlace("none", None)
+    return StopPlace("here", Decimal(repr(level)))
+
+
 def _protection(store: Store, result: AccountResult, session: StoredSession) -> Protection | None:
     """Return the levels of the open position by the rules of a session; None where none hold."""
     trip = result.open_trip
@@ -232,7 +267,9 @@ def _protection(store: Store, result: AccountResult, session: StoredSession) -> 
     highest, age = highest_since(store, key, row.timestamp)
     steps = market_steps(store, key.exchange, key.symbol)
     price_step = 0.0 if steps is None else float(steps.price_step or 0)
-    levels = levels_of(exits, row.open, max(highest, row.open), age, price_step)
+    # On paper levels are measured from the open, live from what was paid.
+    entered = float(trip.entry_price) if result.account.mode == "live" else row.open
+    levels = levels_of(exits, entered, max(highest, entered), age, price_step)
     bars = exits.time_stop_bars
     return Protection(
         stop=levels.stop if math.isfinite(levels.stop) else None,

@@ -15,6 +15,7 @@ from onetape.cli.credentials import KEY, SECRET, read_credentials
 from onetape.cli.output import print_line
 from onetape.core.errors import SafetyRefusal, UsageError
 from onetape.core.symbols import SIMULATOR_ID
+from onetape.exchange.clients import Endpoint
 from onetape.exchange.permissions import check_permissions
 from onetape.exchange.rest import RestExchange
 from onetape.exchange.trading import PrivateClient
@@ -77,7 +78,7 @@ async def open_access(
         print_line(note)
     account = await client.account_id()
     for symbol in symbols:
-        stack.callback(_locked(endpoint.exchange, account, symbol).release)
+        stack.callback(_locked(endpoint, account, symbol).release)
     return LiveAccess(client, account, await client.balances())
 
 
@@ -143,18 +144,20 @@ def credentials_of(exchange: str) -> Credentials:
     return Credentials(found.key, found.secret)
 
 
-def _locked(exchange: str, account: str, symbol: str) -> ProcessLock:
+def _locked(endpoint: Endpoint, account: str, symbol: str) -> ProcessLock:
     """Take the lock of a symbol of an account, whatever name or database it is traded under.
 
     Raises:
         SafetyRefusal: another process of this computer has it.
     """
     folder = Path(tempfile.gettempdir()) / f"onetape-accounts-{os.getuid()}"
+    # All simulators have the same account: each is an exchange of its own.
+    exchange = endpoint.simulator_url or endpoint.exchange
     lock = ProcessLock(folder, f"{exchange} {account} {symbol}")
     lock.acquire()
     if lock.is_taken:
         raise SafetyRefusal(
-            f"another process of this computer trades {symbol} on the same account of {exchange}; "
-            "stop it first: two traders would sell each other's coins"
+            f"another process of this computer trades {symbol} on the same account of "
+            f"{endpoint.exchange}; stop it first: two traders would sell each other's coins"
         )
     return lock

@@ -11,7 +11,7 @@ from onetape.core.symbols import base_and_quote
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted, duration_text
 from onetape.store.account_reading import OpenOrder
-from trader.commands.status_record import Protection, TraderStatus
+from trader.commands.status_record import Protection, StopPlace, TraderStatus
 from trader.rendering.blocks import block, fee_text, plain_fees, plain_text, wrapped
 
 
@@ -66,6 +66,12 @@ def status_document(status: TraderStatus) -> dict[str, Any]:
             "entry_price": plain_text(trip.entry_price),
             "opened_ms": trip.opened_ms,
         },
+        "stop": None
+        if status.stop_place is None
+        else {
+            "place": status.stop_place.place,
+            "price": plain_text(status.stop_place.price),
+        },
         "protection": protection,
         "open_orders": status.open_orders,
         "exit_obligations": status.obligations,
@@ -97,6 +103,7 @@ def _block(status: TraderStatus, digits: Digits, width: int | None) -> str:
         ("last candle", _candle(status)),
         ("last decision", _decision(status)),
         ("position", _position(status, digits)),
+        ("stop", _stop_place(status.stop_place, digits)),
         ("protection", _protection(status.protection, digits)),
         *(("open order", _order(order, digits)) for order in status.open_orders),
         *(
@@ -169,6 +176,17 @@ def _position(status: TraderStatus, digits: Digits) -> str:
         return text
     change = float(price / trip.entry_price - 1)
     return f"{text}; price now {digits.price_text(price)} ({change:+.2%})"
+
+
+def _stop_place(found: StopPlace | None, digits: Digits) -> str:
+    if found is None:
+        return ""
+    price = "" if found.price is None else digits.price_text(float(found.price))
+    if found.place == "exchange":
+        return f"stop {price} on the exchange"
+    if found.place == "here":
+        return f"stop {price} watched locally, by this process alone"
+    return "NONE"
 
 
 def _protection(protection: Protection | None, digits: Digits) -> str:

@@ -1,0 +1,108 @@
+"""The program itself with real orders: `trader --live` against a simulator's process."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onetape.store.database import open_store
+from programs import Program
+
+SPEED = "60"
+#: BUY in every sixth minute, SELL three candles later.
+SIXTHS = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onetape.strategies import Signals, Strategy
+
+
+@dataclass(frozen=True)
+class Sixths(Strategy):
+    name: ClassVar[str] = "sixths"
+
+    @property
+    def lookback(self):
+        return 1
+
+    def evaluate(self, candles, higher):
+        place = candles.timestamp // 60 % 6
+        return Signals(np.where(place == 0, 1, np.where(place == 3, -1, 0)).astype(np.int8), {})
+"""
+
+
+@pytest.fixture(scope="module")
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    """Return the address of a simulator's process."""
+    arguments = ("--port", "0", "--speed", SPEED, "--start", "2024-03-01T00:00:20")
+    balance = ("--balance", "USDT=50000,BTC=2")
+    folder = tmp_path_factory.mktemp("simulator")
+    with Program("simulator", *arguments, *balance, folder=folder) as program:
+        yield re.findall(r"http://[\d.:]+\d", program.until("simulator:"))[0]
+
+
+def trader(folder: Path, url: str, *flags: str) -> Program:
+    own = folder / "user" / "strategies"
+    own.mkdir(parents=True, exist_ok=True)
+    (own / "sixths.py").write_text(SIXTHS, encoding="utf-8")
+    return Program(
+        "trader", "--live", "--exchange", "simulator", "--simulator-url", url, "--timeframe", "1m",
+        "--strategy", "sixths", "--stop-loss", "0.2", "--cash", "1000", *flags, folder=folder,
+    )  # fmt: skip
+
+
+def ledger(url: str, name: str) -> list[dict[str, Any]]:
+    script = Path(sys.executable).parent / "simulator"
+    done = subprocess.run(
+        [str(script), "ledger", "--url", url, "--json"], capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)[name]
+
+
+def status(folder: Path) -> str:
+    script = Path(sys.executable).parent / "trader"
+    done = subprocess.run(
+        [str(script), "status", "--exchange", "simulator"],
+        cwd=folder,
+        env=os.environ | {"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout
+
+
+def test_the_program_trades_is_killed_goes_on_and_stops_with_its_stop_in_place(
+    tmp_path: Path, simulator: str
+) -> None:
+    with trader(tmp_path, simulator) as program:
+        program.until("entry: bought ")
+        program.until("exit: sold ")
+        program.until("entry: bought ")
+        program.send(signal.SIGKILL)
+        program.ends()
+    with trader(tmp_path, simulator) as program:
+        program.until("exit: sold ")
+        program.until("entry: bought ")
+        began = time.monotonic()
+        program.send(signal.SIGTERM)
+        assert program.ends() == 0
+        assert time.monotonic() - began < 8
+    assert "on the exchange" in status(tmp_path)
+    with open_store(tmp_path / "data" / "simulator.db", create=False) as store, store.read() as one:
+        booked = one.execute("SELECT exchange_trade_id FROM trades ORDER BY 1").fetchall()
+        ids = [row[0] for row in one.execute("SELECT client_order_id FROM orders")]
+    fills = ledger(simulator, "fills")
+    assert sorted(int(row[0]) for row in booked) == sorted(int(fill["trade_id"]) for fill in fills)
+    orders = ledger(simulator, "orders")
+    assert {order["client_order_id"] for order in orders} <= set(ids)

@@ -1,0 +1,108 @@
+"""Opening an account at an exchange: the key, whose it is, and that only one trader has it."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onetape.core.errors import SafetyRefusal, UsageError
+from onetape.exchange.clients import Endpoint
+from onetape.exchange.rest import RestExchange
+from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
+from onetape.store.database import open_store
+from trader.live.opening import (
+    check_live_exchange,
+    hold_live_account,
+    open_access,
+)
+from trader.settings import TraderSettings
+
+SYMBOL = "BTC/USDT"
+#: Opens the account of a simulator in another process and keeps it until its stdin ends.
+HOLDER = """
+import asyncio, sys
+from contextlib import AsyncExitStack
+from onetape.exchange.clients import Endpoint
+from onetape.exchange.rest import RestExchange
+from trader.live.opening import open_access
+
+async def main():
+    async with AsyncExitStack() as stack:
+        exchange = await stack.enter_async_context(RestExchange(Endpoint("simulator", sys.argv[1])))
+        await open_access(exchange, ["BTC/USDT"], stack)
+        sys.stdout.write("open\\n")
+        sys.stdout.flush()
+        await asyncio.to_thread(sys.stdin.read)
+
+asyncio.run(main())
+"""
+
+
+def opened(
+    simulator: EmbeddedSimulator, work: Callable[[Any], Coroutine[Any, Any, None]] | None = None
+) -> None:
+    async def run() -> None:
+        async with AsyncExitStack() as stack:
+            endpoint = Endpoint("simulator", simulator.url)
+            exchange = await stack.enter_async_context(RestExchange(endpoint))
+            access = await open_access(exchange, [SYMBOL], stack)
+            if work is not None:
+                await work(access)
+
+    asyncio.run(run())
+
+
+def test_row_67_a_second_trader_of_an_account_and_symbol_is_refused() -> None:
+    """Whatever name or database each of them has: the account is the exchange's."""
+    with embedded_simulator() as simulator:
+        holder = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, simulator.url],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        with holder:
+            assert holder.stdout is not None
+            assert holder.stdin is not None
+            while holder.stdout.readline() not in ("open\n", ""):
+                pass
+            with pytest.raises(SafetyRefusal, match="on the same account"):
+                opened(simulator)
+            # A killed one is proven dead by the kernel: no wait.
+            holder.kill()
+            holder.wait()
+        opened(simulator)
+
+
+def test_a_key_that_may_withdraw_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with embedded_simulator() as simulator:
+        for name, text in (("withdrawer", "move money out"), ("reader", "may not trade")):
+            monkeypatch.setenv("ONETAPE_API_KEY", name)
+            monkeypatch.setenv("ONETAPE_API_SECRET", name)
+            with pytest.raises(SafetyRefusal, match=text):
+                opened(simulator)
+
+
+def test_no_real_orders_go_where_they_were_never_tried() -> None:
+    with pytest.raises(UsageError, match="no real orders on kraken"):
+        check_live_exchange("kraken")
+
+
+def test_the_first_session_stores_what_the_account_held(tmp_path: Path) -> None:
+    balance = {"USDT": Decimal(700), "BTC": Decimal(3)}
+    settings = TraderSettings(exchange="simulator")
+
+    async def work(access: Any) -> None:
+        with open_store(tmp_path / "x.db", create=True) as store:
+            held = hold_live_account(store, settings, "mine", access, "USDT", 1)
+            assert held.cash == 700
+            with store.read() as connection:
+                (row,) = connection.execute("SELECT baseline FROM live_accounts").fetchall()
+            assert row == ('{"BTC": "3", "USDT": "700"}',)
+
+    with embedded_simulator(balance=balance) as simulator:
+        opened(simulator, work)
