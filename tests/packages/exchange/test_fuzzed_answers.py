@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from onetape.core.errors import ExchangeError
+from onetape.exchange.clients import Endpoint
 from onetape.exchange.dialects import dialect_of
 from onetape.exchange.order_calls import (
     CcxtCall,
@@ -30,7 +32,14 @@ from onetape.exchange.outcomes import (
     read_send,
 )
 from onetape.exchange.refusals import Refused
-from order_server import NOW_MS, Answer, OrderServer, private_client
+from onetape.exchange.trading import PrivateClient
+from onetape.exchange.trading_records import (
+    Credentials,
+    OrderRefused,
+    OrderRequest,
+    OrderUnknown,
+)
+from order_server import NOW_MS, Answer, OrderServer, market, private_client
 
 COUNT = int(os.environ.get("ONETAPE_FUZZED_ANSWERS", "1500"))
 BATCH = 2_000
@@ -232,3 +241,48 @@ def test_a_spoiled_refusal_is_a_refusal_or_unknown(
     found = run(work())
     assert found <= {Refused, Unknown}
     assert found == {Refused, Unknown}
+
+
+@pytest.mark.seeded
+def test_row_57_the_trading_client_never_takes_an_order_that_exists_for_refused(
+    run: Run, random_seed: int
+) -> None:
+    async def work(seed: int, count: int) -> None:
+        chosen = random.Random(seed)  # noqa: S311 - a test
+        answer, sent = Answer(b""), 0
+
+        def script(method: str, _: str) -> Answer:
+            nonlocal sent
+            sent += method in ("POST", "DELETE")
+            return answer
+
+        order = OrderRequest(ORDER, "BTC/USDT", "sell", Decimal("0.0123"), NOW_MS)
+        async with (
+            OrderServer(script) as server,
+            PrivateClient(
+                Endpoint("simulator", server.url), Credentials("k", "s"), now_ms=lambda: NOW_MS
+            ) as client,
+        ):
+            client._client.set_markets([market("BTCUSDT")])  # pyright: ignore[reportPrivateUsage]
+            for number in range(count):
+                answer, sent = fuzzed(chosen, "binance"), 0
+                ask = chosen.choice((client.submit, client.cancel, client.look_up))
+                place = f"{number} of seed {seed}: {ask.__name__}, {answer}"
+                try:
+                    if ask == client.submit:
+                        await client.submit(order)
+                    elif ask == client.cancel:
+                        await client.cancel("BTC/USDT", ORDER)
+                    else:
+                        assert await client.look_up("BTC/USDT", ORDER) is not None, place
+                except (OrderUnknown, ExchangeError):
+                    pass
+                except OrderRefused as error:
+                    raise AssertionError(place) from error
+                # aiohttp may repeat a DELETE whose connection was reset; an order is sent once.
+                assert sent <= (2 if ask == client.cancel else 1), place
+
+    left, seed = COUNT // 3, random_seed
+    while left > 0:
+        run(work(seed, min(left, BATCH)))
+        left, seed = left - BATCH, seed + 1

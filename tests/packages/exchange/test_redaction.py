@@ -186,6 +186,13 @@ def test_a_text_loses_addresses_and_signatures() -> None:
     assert redact("nothing secret") == "nothing secret"
 
 
+def test_a_long_answer_without_spaces_is_redacted_in_a_moment() -> None:
+    # A pattern took 18 s for a body of this length, and the event loop with it.
+    text = "[" * 400_000
+    assert redact(f"binance 418 {text}") == f"binance 418 {text}"
+    assert redact(f"{text}https://a.b") == "(address)"
+
+
 def test_a_cancelled_request_stays_cancelled(run: Run) -> None:
     async def work() -> None:
         waiting = asyncio.Event()
