@@ -49,7 +49,7 @@ def main() -> None:
 def strike_once(found: defaultdict[str, list[float]]) -> None:
     """Kill a trader once at each point; add what came of it."""
     running = subprocess.run(  # noqa: S603 - fixed arguments
-        [sys.executable, "-m", "pytest", "-v", "-n", "2", "--dist=load", "--tb=short", TESTS],
+        [sys.executable, "-m", "pytest", "-v", "-n", "0", "--tb=short", TESTS],
         cwd=ROOT,
         env=os.environ | {"ONETAPE_POINT_STRIKES": "1"},
         capture_output=True,
