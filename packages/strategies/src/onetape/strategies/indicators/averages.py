@@ -1,4 +1,4 @@
-"""Indicators in NumPy alone: averages, RSI, MACD, ATR, Bollinger's bands, highest and lowest.
+"""Simple, exponential and Wilder's averages, and where two lines cross, in NumPy alone.
 
 Everything with a memory comes down to one sum over a sliding window, weighted by powers of a ratio:
 
@@ -18,64 +18,20 @@ All arrays have shape (n,), oldest first; values are NaN until the first one is 
 """
 
 import math
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onetape.core.candles import FloatArray
-from onetape.strategies.rolling import deviation, highest, lowest, previous, wma
 from onetape.strategies.sharing import as_array, shareable
-
-__all__ = [
-    "NOISE",
-    "Bands",
-    "Macd",
-    "atr",
-    "atr_lookback",
-    "bollinger",
-    "crosses",
-    "deviation",
-    "ema",
-    "ema_lookback",
-    "highest",
-    "lowest",
-    "macd",
-    "macd_lookback",
-    "previous",
-    "rsi",
-    "rsi_lookback",
-    "sma",
-    "true_range",
-    "wilder",
-    "wma",
-]
 
 #: Weight that an exponential average may leave out: far below what a price carries in digits.
 MEMORY_TOLERANCE = 1e-12
 #: Relative difference of two prices or averages that rounding alone can make.
 NOISE = 1e-12
 #: Rows worked on at a time, so that the passes of one sum stay in the processor's cache.
-_CHUNK_ROWS = 16_384
-
-
-class Macd(NamedTuple):
-    """The three lines of MACD."""
-
-    macd: FloatArray
-    """Fast EMA minus slow EMA, in the unit of the prices."""
-    signal: FloatArray
-    """EMA of `macd`."""
-    histogram: FloatArray
-    """`macd` minus `signal`."""
-
-
-class Bands(NamedTuple):
-    """Bollinger's three lines, in the unit of the prices."""
-
-    upper: FloatArray
-    middle: FloatArray
-    lower: FloatArray
+CHUNK_ROWS = 16_384
 
 
 @shareable
@@ -92,8 +48,8 @@ def sma(values: FloatArray, window: int) -> FloatArray:
     Raises:
         ValueError: window is under 1.
     """
-    _require_positive(window)
-    sums = _weighted_sums(values, window, 1.0)
+    check_window(window)
+    sums = weighted_sums(values, window, 1.0)
     sums /= window
     sums[: window - 1] = np.nan
     return sums
@@ -112,8 +68,8 @@ def ema(values: FloatArray, window: int) -> FloatArray:
     Raises:
         ValueError: window is under 1.
     """
-    _require_positive(window)
-    return _exponential(values, window, 2.0 / (window + 1))
+    check_window(window)
+    return exponential(values, window, 2.0 / (window + 1))
 
 
 @shareable
@@ -125,92 +81,8 @@ def wilder(values: FloatArray, period: int) -> FloatArray:
     Raises:
         ValueError: period is under 1.
     """
-    _require_positive(period)
-    return _exponential(values, period, 1.0 / period)
-
-
-@shareable
-def rsi(close: FloatArray, period: int) -> FloatArray:
-    """Return Wilder's relative strength index, 0 to 100.
-
-    RSI = 100 g / (g + l), with g and l the Wilder averages of the gains and the losses. The first
-    value stands on bar `period`. Where no price moved within the averages' memory the index is
-    undefined and NaN (TA-Lib gives 0 there, which reads as a signal to buy a dead market).
-
-    Raises:
-        ValueError: period is under 1.
-    """
-    _require_positive(period)
-    index = np.full(len(close), np.nan)
-    if len(close) <= period:
-        return index
-    change = np.diff(close)
-    gain = wilder(np.maximum(change, 0.0), period)
-    np.negative(change, out=change)
-    loss = wilder(np.maximum(change, 0.0), period)
-    loss += gain
-    with np.errstate(invalid="ignore"):
-        np.divide(gain, loss, out=index[1:])
-    index *= 100.0
-    return index
-
-
-def macd(close: FloatArray, fast: int, slow: int, signal: int) -> Macd:
-    """Return moving average convergence and divergence, seeded as in TA-Lib.
-
-    Both EMAs begin on bar `slow - 1`, each with the mean of its own last bars; the signal line is
-    an EMA of their difference. All three lines begin on bar `slow + signal - 2`.
-
-    Raises:
-        ValueError: a window is under 1, or fast is not under slow.
-    """
-    _require_positive(min(fast, signal))
-    if fast >= slow:
-        raise ValueError(f"fast must be under slow, found {fast} and {slow}")
-    difference = np.full(len(close), np.nan)
-    if len(close) >= slow:
-        late = ema(close[slow - fast :], fast)[fast - 1 :]
-        difference[slow - 1 :] = late - ema(close, slow)[slow - 1 :]
-    line = ema(difference, signal)
-    difference[: slow + signal - 2] = np.nan
-    return Macd(difference, line, difference - line)
-
-
-def bollinger(close: FloatArray, window: int, width: float) -> Bands:
-    """Return the simple average, and `width` population deviations above and below it.
-
-    Source: John Bollinger, Bollinger on Bollinger Bands, 2001. TA-Lib gives the same.
-
-    Raises:
-        ValueError: window is under 1.
-    """
-    middle = sma(close, window)
-    reach = deviation(close, window) * width
-    return Bands(middle + reach, middle, middle - reach)
-
-
-@shareable
-def true_range(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArray:
-    """Return how far the price moved within each bar and from the close before it.
-
-    The first value is NaN: nothing is known of the bar before. All prices in one unit.
-    """
-    ranges = np.full(len(close), np.nan)
-    before = close[:-1]
-    np.subtract(np.maximum(high[1:], before), np.minimum(low[1:], before), out=ranges[1:])
-    return ranges
-
-
-@shareable
-def atr(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -> FloatArray:
-    """Return Wilder's average true range, in the unit of the prices.
-
-    The first value stands on bar `period`, the mean of the true ranges before it, as in TA-Lib.
-
-    Raises:
-        ValueError: period is under 1.
-    """
-    return wilder(true_range(high, low, close), period)
+    check_window(period, "period")
+    return exponential(values, period, 1.0 / period)
 
 
 def crosses(
@@ -233,14 +105,14 @@ def crosses(
     count = len(first)
     crossed = np.zeros(count, dtype=np.int8)
     # Neighbouring chunks share one bar, because a cross compares two.
-    for start in range(0, count - 1, _CHUNK_ROWS):
-        rows = slice(start, start + _CHUNK_ROWS + 1)
+    for start in range(0, count - 1, CHUNK_ROWS):
+        rows = slice(start, start + CHUNK_ROWS + 1)
         difference, reach = first[rows] - _rows(second, rows), _rows(noise, rows)
         over, not_over = difference > reach, difference <= reach
         np.negative(difference, out=difference)
         under, not_under = difference > reach, difference <= reach
         up, down = over[1:] & not_over[:-1], under[1:] & not_under[:-1]
-        out = crossed[start + 1 : start + _CHUNK_ROWS + 1]
+        out = crossed[start + 1 : start + CHUNK_ROWS + 1]
         np.subtract(up.view(np.int8), down.view(np.int8), out=out)
     return crossed
 
@@ -251,73 +123,72 @@ def _rows(values: FloatArray | float, rows: slice) -> FloatArray | float:
 
 def ema_lookback(window: int) -> int:
     """Return how many candles give the last EMA as exactly as all candles do."""
-    return window + _memory(1.0 - 2.0 / (window + 1))
+    return window + memory_of(1.0 - 2.0 / (window + 1))
 
 
-def rsi_lookback(period: int) -> int:
-    """Return how many candles give the last RSI as exactly as all candles do."""
-    return 1 + period + _memory(1.0 - 1.0 / period)
+def check_window(window: Any, name: str = "window", least: int = 1) -> None:
+    """Check a length in bars.
+
+    Raises:
+        ValueError: it is no whole number, or under the least allowed one.
+    """
+    if not isinstance(window, (int, np.integer)) or window < least:
+        bars = "bar" if least == 1 else "bars"
+        raise ValueError(f"{name} must be {least} {bars} or more, found {window}")
 
 
-def atr_lookback(period: int) -> int:
-    """Return how many candles give the last ATR as exactly as all candles do."""
-    return rsi_lookback(period)
-
-
-def macd_lookback(slow: int, signal: int) -> int:
-    """Return how many candles give the last MACD lines as exactly as all candles do."""
-    return ema_lookback(slow) + max(ema_lookback(signal) - signal, signal)
-
-
-def _require_positive(window: int) -> None:
-    if window < 1:
-        raise ValueError(f"a window must be 1 bar or more, found {window}")
-
-
-def _memory(ratio: float) -> int:
-    """Return the bars after which `ratio` has decayed to MEMORY_TOLERANCE.
+def memory_of(ratio: float, tolerance: float = MEMORY_TOLERANCE) -> int:
+    """Return the bars after which `ratio` has decayed to the tolerance.
 
     Rounded up to a number with at most three bits set, which saves passes over the array.
     """
     if ratio <= 0.0:
         return 1
-    bars = math.ceil(math.log(MEMORY_TOLERANCE) / math.log(ratio))
+    bars = math.ceil(math.log(tolerance) / math.log(ratio))
     grain = 1 << max(bars.bit_length() - 3, 0)
     return -(-bars // grain) * grain
 
 
-def _exponential(values: FloatArray, window: int, weight: float) -> FloatArray:
+def exponential(values: FloatArray, window: int, weight: float) -> FloatArray:
     """Return y[i] = weight x[i] + (1 - weight) y[i-1], seeded with the first window's mean."""
+    first = leading_nans(values) + window - 1
+    if first >= len(values):
+        return np.full(len(values), np.nan)
+    return decayed(values, first, values[first - window + 1 : first + 1].mean(), weight)
+
+
+def decayed(values: FloatArray, first: int, seed: float, weight: float) -> FloatArray:
+    """Return y[i] = weight x[i] + (1 - weight) y[i-1] from y[first] = seed on; NaN before."""
     average = np.full(len(values), np.nan)
-    first = _leading_nans(values) + window - 1
     if first >= len(values):
         return average
     ratio = 1.0 - weight
-    memory = _memory(ratio)
+    memory = memory_of(ratio)
     terms = values[first:] * weight
-    terms[0] = values[first - window + 1 : first + 1].mean()
-    sums = _weighted_sums(terms, memory, ratio)
+    terms[0] = seed
+    sums = weighted_sums(terms, memory, ratio)
     # From here on the oldest terms are left out: scale the weights of the others to one.
     sums[memory:] /= 1.0 - ratio**memory
     average[first:] = sums
     return average
 
 
-def _leading_nans(values: FloatArray) -> int:
+def leading_nans(values: FloatArray) -> int:
+    """Return how many values at the start are not finite; 0 where the first one is no NaN."""
     if len(values) == 0 or not math.isnan(values[0]):
         return 0
     known = np.isfinite(values)
     return int(known.argmax()) if known.any() else len(values)
 
 
-def _weighted_sums(values: FloatArray, window: int, ratio: float) -> FloatArray:
+def weighted_sums(values: FloatArray, window: int, ratio: float) -> FloatArray:
     """Return S_window of the module's docstring; the sums at the start have fewer terms.
 
     Each sum is the same to the last bit whatever stands outside its window, so the array may be
     cut into chunks that overlap by a window.
     """
     count = len(values)
-    rows = max(_CHUNK_ROWS, 4 * window)
+    rows = max(CHUNK_ROWS, 4 * window)
     if count <= rows:
         return _chunk_sums(values, window, ratio)
     sums = np.empty(count)

@@ -13,25 +13,23 @@ from typing import NamedTuple
 import numpy as np
 
 from onetape.core.candles import FloatArray
-from onetape.strategies.sharing import shareable
-
-#: Rows worked on at a time, so that the passes stay in the processor's cache.
-_CHUNK_ROWS = 16_384
+from onetape.strategies.indicators.averages import CHUNK_ROWS, check_window
+from onetape.strategies.sharing import as_array, shareable
 
 
-class _Part(NamedTuple):
+class WindowPart(NamedTuple):
     """What is known of windows of one width: how many bars, and a few columns of shape (n,)."""
 
     bars: int
     columns: tuple[FloatArray, ...]
 
-    def before(self, bars: int) -> "_Part":
+    def before(self, bars: int) -> "WindowPart":
         """Return the windows that end so many bars earlier; the first ones have no meaning."""
-        return _Part(self.bars, tuple(_shifted(column, bars) for column in self.columns))
+        return WindowPart(self.bars, tuple(_shifted(column, bars) for column in self.columns))
 
 
 #: Joins the columns of newer windows and of the older ones right before them.
-_Join = Callable[[_Part, _Part], tuple[FloatArray, ...]]
+JoinParts = Callable[[WindowPart, WindowPart], tuple[FloatArray, ...]]
 
 
 @shareable
@@ -96,6 +94,7 @@ def previous(values: FloatArray, bars: int = 1) -> FloatArray:
     Raises:
         ValueError: bars is under 1: that would be the future.
     """
+    values = as_array(values)
     if bars < 1:
         raise ValueError(f"look back 1 bar or more, found {bars}")
     earlier = np.full(len(values), np.nan)
@@ -114,15 +113,15 @@ def _extreme(values: FloatArray, window: int, further: np.ufunc) -> FloatArray:
     )
 
 
-def _joined_squares(newer: _Part, older: _Part) -> tuple[FloatArray, ...]:
-    """Join sums and sums of squared differences from the mean."""
+def _joined_squares(newer: WindowPart, older: WindowPart) -> tuple[FloatArray, ...]:
+    """JoinParts sums and sums of squared differences from the mean."""
     (sums, squares), (old_sums, old_squares) = newer.columns, older.columns
     apart = sums / newer.bars - old_sums / older.bars
     share = newer.bars * older.bars / (newer.bars + older.bars)
     return sums + old_sums, squares + old_squares + apart * apart * share
 
 
-def _joined_weights(newer: _Part, older: _Part) -> tuple[FloatArray, ...]:
+def _joined_weights(newer: WindowPart, older: WindowPart) -> tuple[FloatArray, ...]:
     """Join sums and weighted sums: the newer values weigh as much more as there are older ones."""
     (sums, weighted), (old_sums, old_weighted) = newer.columns, older.columns
     return sums + old_sums, weighted + sums * older.bars + old_weighted
@@ -132,25 +131,44 @@ def _rolled(
     values: FloatArray,
     window: int,
     begin: Callable[[FloatArray], tuple[FloatArray, ...]],
-    join: _Join,
-    end: Callable[[_Part], FloatArray],
+    join: JoinParts,
+    end: Callable[[WindowPart], FloatArray],
 ) -> FloatArray:
-    """Return `end` of the windows that `join` makes out of single bars, chunk by chunk."""
-    if window < 1:
-        raise ValueError(f"a window must be 1 bar or more, found {window}")
-    count = len(values)
-    rolled = np.full(count, np.nan)
-    rows = max(_CHUNK_ROWS, 4 * window)
-    for start in range(0, count, rows):
-        left = max(0, start - window + 1)
-        stop = min(start + rows, count)
-        part = _doubled(_Part(1, begin(values[left:stop])), window, join)
-        rolled[start:stop] = end(part)[start - left :]
+    """Return `end` of the windows that `join` makes out of single bars; NaN where not whole."""
+    check_window(window)
+    rolled = rolled_parts(len(values), window, lambda rows: begin(values[rows]), join, end)
     rolled[: window - 1] = np.nan
     return rolled
 
 
-def _doubled(single: _Part, window: int, join: _Join) -> _Part:
+def rolled_parts(
+    count: int,
+    window: int,
+    begin: Callable[[slice], tuple[FloatArray, ...]],
+    join: JoinParts,
+    end: Callable[[WindowPart], FloatArray],
+) -> FloatArray:
+    """Return `end` of the windows that `join` makes out of single bars, chunk by chunk.
+
+    Args:
+        count: How many bars.
+        window: Bars of a window, at least 1; those that begin before the first bar see that bar
+            several times.
+        begin: Returns the columns of the single bars in some rows.
+        join: Returns the columns of newer windows and of the older ones right before them.
+        end: Returns the result of whole windows.
+    """
+    rolled = np.empty(count)
+    rows = max(CHUNK_ROWS, 4 * window)
+    for start in range(0, count, rows):
+        left = max(0, start - window + 1)
+        stop = min(start + rows, count)
+        part = _doubled(WindowPart(1, begin(slice(left, stop))), window, join)
+        rolled[start:stop] = end(part)[start - left :]
+    return rolled
+
+
+def _doubled(single: WindowPart, window: int, join: JoinParts) -> WindowPart:
     """Return the windows of `window` bars; those at the start, which are not whole, are junk."""
     power, taken = single, None
     while True:
@@ -163,8 +181,8 @@ def _doubled(single: _Part, window: int, join: _Join) -> _Part:
     return single if taken is None else taken
 
 
-def _joined(newer: _Part, older: _Part, join: _Join) -> _Part:
-    return _Part(newer.bars + older.bars, join(newer, older.before(newer.bars)))
+def _joined(newer: WindowPart, older: WindowPart, join: JoinParts) -> WindowPart:
+    return WindowPart(newer.bars + older.bars, join(newer, older.before(newer.bars)))
 
 
 def _shifted(column: FloatArray, bars: int) -> FloatArray:

@@ -1,0 +1,110 @@
+"""Recursions that turn round, such as Parabolic SAR, each value from a window of fixed length.
+
+The value at bar i is that of a recursion which started at bar i - memory + 1. To run each of them
+would take `memory` passes; but two of them that come into one state, to the last bit, agree from
+there on. So a few reference recursions are run, each other one only until it agrees with one of
+them, and nothing but the reference's later values are needed.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from onetape.core.candles import FloatArray, IntArray
+
+#: Columns of a recursion: its state after a bar, the value at that bar included.
+State = tuple[FloatArray, ...]
+#: Recursions run at a time.
+_CHUNK_ROWS = 65_536
+
+
+def run_windows(
+    count: int,
+    memory: int,
+    start: Callable[[IntArray], State],
+    advance: Callable[[State, IntArray], State],
+) -> State:
+    """Return the state at each bar of a recursion over the last `memory` bars.
+
+    Near the first bar, where there are fewer, of a recursion over all bars.
+
+    Args:
+        count: How many bars.
+        memory: Bars of a window, at least 2.
+        start: Returns the states after their first bars.
+        advance: Returns the states after their next bars, which come with them.
+
+    Returns:
+        The columns of the states, each of shape (count,).
+    """
+    own, following = _references(count, memory, start, advance)
+    # A window begins in a block of `memory` bars and, but for the block's first, ends in the next.
+    found = tuple(column.copy() for column in following)
+    firsts = np.arange(memory - 1, count, memory)
+    for result, column in zip(found, own, strict=True):
+        result[:memory] = column[:memory]
+        result[firsts] = column[firsts]
+    starts = np.arange(max(count - memory + 1, 0))
+    starts = starts[starts % memory != 0]
+    for first in range(0, len(starts), _CHUNK_ROWS):
+        chunk = starts[first : first + _CHUNK_ROWS]
+        ends, state = _run_apart(chunk, memory, own, following, start, advance)
+        for result, column in zip(found, state, strict=True):
+            result[ends] = column
+    return found
+
+
+def _references(
+    count: int,
+    memory: int,
+    start: Callable[[IntArray], State],
+    advance: Callable[[State, IntArray], State],
+) -> tuple[State, State]:
+    """Return the states of recursions that start at every `memory`-th bar, each over two blocks.
+
+    The first columns hold the state of the one that starts in a bar's block, the second columns
+    that of the one from the block before.
+    """
+    bars = np.arange(0, count, memory)
+    state = start(bars)
+    own = tuple(np.full(count, np.nan) for _ in state)
+    following = tuple(np.full(count, np.nan) for _ in state)
+    for step in range(2 * memory):
+        if step:
+            bars = bars + 1
+            inside = int(np.searchsorted(bars, count))
+            bars = bars[:inside]
+            if inside == 0:
+                break
+            state = advance(tuple(column[:inside] for column in state), bars)
+        for result, column in zip(own if step < memory else following, state, strict=True):
+            result[bars] = column
+    return own, following
+
+
+def _run_apart(
+    starts: IntArray,
+    memory: int,
+    own: State,
+    following: State,
+    start: Callable[[IntArray], State],
+    advance: Callable[[State, IntArray], State],
+) -> tuple[IntArray, State]:
+    """Return the last bars and states of the windows that never come to agree with a reference."""
+    bars, state = starts, start(starts)
+    blocks = starts // memory
+    for step in range(memory):
+        if step:
+            bars = bars + 1
+            state = advance(state, bars)
+        is_own = bars // memory == blocks
+        apart = np.zeros(len(bars), dtype=np.bool_)
+        for column, mine, next_ones in zip(state, own, following, strict=True):
+            reference = np.where(is_own, mine[bars], next_ones[bars])
+            apart |= (column != reference) & ~(np.isnan(column) & np.isnan(reference))
+        if not apart.all():
+            bars, blocks = bars[apart], blocks[apart]
+            state = tuple(column[apart] for column in state)
+        if len(bars) == 0:
+            break
+    return bars, state
