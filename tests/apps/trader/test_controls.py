@@ -1,5 +1,6 @@
 """Commands of a person reach a running trader, survive a restart, and are carried out once."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from desk import ACCOUNT, Desk, Market, desk, market
 from onetape.engine import AccountConfig, ExitConfig
 from onetape.store.controls import NewControl, insert_controls
 from trader.command_file import command_file
+from trader.control_watch import ControlWatch
 
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
@@ -180,6 +182,35 @@ def test_commands_of_a_file_are_stored_once_and_lines_that_are_none_are_printed(
     lines = capsys.readouterr().out
     assert "-commands: 'puase' is no command; did you mean 'pause'?" in lines
     assert "paused by the file" in lines
+
+
+def test_after_a_restart_a_halt_holds_before_the_first_look_for_commands(
+    run: Run, db: Path, buys: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exits = ExitConfig(time_stop_bars=1)
+    look = ControlWatch.look
+
+    async def scene() -> None:
+        may_look = asyncio.Event()
+
+        async def look_later(watch: ControlWatch) -> None:
+            await may_look.wait()
+            await look(watch)
+
+        async with market(0.25) as opened:
+            async with desk(opened, db, strategy=buys, exits=exits) as trading:
+                await trading.until_live(opened)
+                await step_to(opened, trading, range(1, 2))
+                give(trading, "halt")
+                await step_to(opened, trading, range(2, 4))
+                await trading.until(lambda: trading.query("SELECT 1 FROM exit_obligations"))
+            monkeypatch.setattr(ControlWatch, "look", look_later)
+            async with desk(opened, db, strategy=buys, exits=exits, number=2) as trading:
+                await trading.until_live(opened)
+                await step_to(opened, trading, range(4, 5))
+                assert trading.query("SELECT count(*) FROM orders") == [(1,)]
+
+    run(scene())
 
 
 @pytest.mark.parametrize(("signals", "bought_again"), [("BUY", False), ("BUY, HOLD, BUY", True)])

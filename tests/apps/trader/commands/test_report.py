@@ -157,9 +157,11 @@ def test_the_money_of_all_differences_is_the_difference_of_the_profits(
     traded = [
         TradedPosition(
             KEY.symbol, "s", (hour - 1) * HOUR, hour * HOUR, left * HOUR, price, price_out, amount,
-            fee, amount * (price_out - price) - fee, "market", "", "",
+            fee, amount * (price_out - price) - fee + rest, "market", "", "",
         )
         for hour, left, price, price_out, amount, fee in own
+        # As of a fee in base currency, or of an amount that was left over.
+        for rest in [fee / 3]
     ]  # fmt: skip
     tested = [
         BacktestTrade(
