@@ -138,6 +138,39 @@ def test_a_filter_refuses_before_anything_is_cancelled(run: Run, scene: Opened) 
     run(play())
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("get", "order"), ("delete", "order"), ("get", "openorders"), ("get", "mytrades")],
+)
+def test_a_parameter_that_binance_does_not_read_is_refused(
+    run: Run, scene: Opened, method: str, path: str
+) -> None:
+    async def play() -> None:
+        async with scene() as at:
+            call = getattr(at.client, f"private_{method}_{path}")
+            with pytest.raises(ccxt.BaseError, match="-1104"):
+                await call({"symbol": "BTCUSDT", "orderId": 1, "nonsense": "1"})
+
+    run(play())
+
+
+@pytest.mark.parametrize(
+    ("restriction", "text"), [("ONLY_PARTIALLY_FILLED", "restrictions"), ("NEVER", "-1145")]
+)
+def test_a_cancellation_keeps_its_restrictions(
+    run: Run, scene: Opened, restriction: str, text: str
+) -> None:
+    async def play() -> None:
+        async with scene() as at:
+            await at.client.load_markets()
+            order = await resting_stop(at)
+            with pytest.raises(ccxt.BaseError, match=text):
+                await at.client.cancel_order(order["id"], BTC, {"cancelRestrictions": restriction})
+            assert len(await at.client.fetch_open_orders(BTC)) == 1
+
+    run(play())
+
+
 def test_ccxt_raises_when_only_the_cancellation_worked(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene(USDT="100", BTC="1") as at:

@@ -12,11 +12,17 @@ from onetape.simulator.server.wire import JsonObject
 from onetape.simulator.trading import order_refusals, replies
 from onetape.simulator.trading.account_reading import AccountReading
 from onetape.simulator.trading.exchange import Exchange
-from onetape.simulator.trading.list_api import ListApi, default_kind, response_kind
+from onetape.simulator.trading.list_api import (
+    ListApi,
+    check_restrictions,
+    default_kind,
+    response_kind,
+)
 from onetape.simulator.trading.money import text_8
 from onetape.simulator.trading.orders import Order
 from onetape.simulator.trading.params import (
     Params,
+    check_known,
     read_client_id,
     read_integer,
     read_order,
@@ -31,6 +37,22 @@ TRADING: Final = frozenset(
     {"order.place", "order.test", "order.cancel", "openOrders.cancelAll", "order.cancelReplace",
      "orderList.place", "orderList.place.oco", "orderList.cancel"}
 )  # fmt: skip
+
+
+#: What each operation reads; those that are missing here check by themselves.
+_READ: Final[dict[str, tuple[str, ...]]] = {
+    "account.status": ("omitZeroBalances",),
+    "account.commission": ("symbol",),
+    "account.rateLimits.orders": (),
+    "order.status": ("symbol", "orderId", "origClientOrderId"),
+    "order.cancel": (
+        "symbol", "orderId", "origClientOrderId", "newClientOrderId", "cancelRestrictions",
+    ),
+    "openOrders.status": ("symbol",),
+    "openOrders.cancelAll": ("symbol",),
+    "allOrders": ("symbol", "orderId", "startTime", "endTime", "limit"),
+    "myTrades": ("symbol", "orderId", "fromId", "startTime", "endTime", "limit"),
+}  # fmt: skip
 
 
 class AccountApi:
@@ -65,6 +87,8 @@ class AccountApi:
             Refusal: with Binance's code and text.
             KeyError: there is no such operation.
         """
+        if operation in _READ:
+            check_known(params, _READ[operation])
         self._exchange.settle(self._clock.now_ms())
         return self.operations[operation](params)
 
@@ -162,6 +186,7 @@ class AccountApi:
         order = self._named_order(params)
         if order is None:
             raise order_refusals.unknown_order()
+        check_restrictions(params, order)
         wanted = read_client_id(params, "newClientOrderId") or ""
         return self._canceled(order, wanted)
 

@@ -148,16 +148,27 @@ class ListApi:
         return found if found is None or name in (None, found.client_id) else None
 
     def _cancel_first(self, params: Params, order: Order | None, now_ms: int) -> JsonObject:
-        wanted = params.get("cancelRestrictions")
-        if wanted is not None and wanted not in _RESTRICTIONS:
-            raise order_refusals.bad_restrictions()
         if order is None or not order.is_open:
             raise order_refusals.unknown_order()
-        if wanted is not None and order.status != _RESTRICTIONS[wanted]:
-            raise order_refusals.cancel_restricted()
+        check_restrictions(params, order)
         cancel_id = read_client_id(params, "cancelNewClientOrderId") or ""
         cancel_id = self._exchange.cancel(order, now_ms, cancel_id)
         return replies.canceled_order(order, cancel_id)
+
+
+def check_restrictions(params: Params, order: Order) -> None:
+    """Refuse a cancellation that its `cancelRestrictions` forbid.
+
+    Raises:
+        Refusal: the order has another status, or there is no such restriction.
+    """
+    wanted = params.get("cancelRestrictions")
+    if wanted is None:
+        return
+    if wanted not in _RESTRICTIONS:
+        raise order_refusals.bad_restrictions()
+    if order.is_open and order.status != _RESTRICTIONS[wanted]:
+        raise order_refusals.cancel_restricted()
 
 
 def response_kind(params: Params, default: str) -> str:
