@@ -34,17 +34,47 @@ def with_tables(text: str, written: str) -> str:
 def _section(document: dict[str, Any]) -> str:
     machine = document["machine"]
     changed = ", with changes" if document["changed"] else ""
-    lines = [
+    head = [
         f"## {document['benchmark']}",
         "",
         f"`{document['command']}`, commit {document['commit'][:10]}{changed}, seed "
         f"{document['seed']}, {document['measured'][:10]}; {machine['cpus']} cores, Python "
         f"{machine['python']}, {machine['system']}, load {machine['load_before']:.1f} before.",
         "",
+    ]
+    if "outcomes" in document:
+        return "\n".join([*head, *_outcome_rows(document)]) + "\n"
+    lines = [
+        *head,
         "| measured | unit | median | worst | samples | goal |",
         "|---|---|---|---|---|---|",
     ]
     return "\n".join([*lines, *(_row(one) for one in document["measurements"])]) + "\n"
+
+
+def _outcome_rows(document: dict[str, Any]) -> list[str]:
+    """Return the table of what programs did after a fault, one row for each fault and program."""
+    programs = ", ".join(f"{name} {version}" for name, version in document["programs"].items())
+    rows = [
+        f"{programs}; watched for {document['watched_seconds']:.0f} s after the first order.",
+        "",
+        "| fault of the first order | program | buys | BTC unknown to it "
+        "| BTC without a stop at the end | s without a stop | next order after, s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for one in document["outcomes"]:
+        after = one["next_order_after_seconds"]
+        cells = (
+            one["fault"],
+            one["program"],
+            str(one["buys"]),
+            f"{float(one['orphaned_coins']):.5f}",
+            f"{float(one['coins_without_stop']):.5f}",
+            f"{one['unprotected_seconds']:.1f}",
+            "none" if after is None else f"{after:.1f}",
+        )
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
 
 
 def _row(measured: dict[str, Any]) -> str:

@@ -1,0 +1,213 @@
+"""What becomes of an order whose answer is lost: a live trading program on the simulator.
+
+    uv venv /tmp/freqtrade && uv pip install --python /tmp/freqtrade/bin/python freqtrade==2026.9
+    uv run python benchmarks/order_faults.py --freqtrade /tmp/freqtrade/bin/freqtrade \
+        > benchmarks/results/order_faults.json
+
+`--keep FILE` takes the outcomes of programs that are not run from an earlier document.
+
+Each run starts a simulator in real time with coins that the program did not buy, lets one thing go
+wrong at the program's first order, and looks at the exchange's ledger and at what the program
+itself has stored, 90 s later. Nothing leaves this machine. Another program is another `Driver`.
+"""
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from recording import SEED, git, machine
+from traders.freqtrade import Freqtrade
+from traders.onetape import Onetape
+from traders.runs import Driver, order_rows
+
+from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
+from onetape.simulator.trading.account_service import CAMPAIGN_BALANCE
+
+#: How long a program is watched after its first order reached the exchange, seconds.
+WATCHED_SECONDS: Final = 90.0
+#: How long a program has for its first order, seconds.
+START_SECONDS: Final = 180.0
+POLL_SECONDS: Final = 0.1
+ORDER: Final[dict[str, Any]] = {"method": "POST", "path": "/api/v3/order", "count": 1}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One thing that goes wrong."""
+
+    name: str
+    fault: dict[str, Any] | None = None
+    is_killed: bool = False
+    """Whether the program is killed as soon as its order is at the exchange, and started again."""
+
+
+SCENARIOS: Final = (
+    Scenario("nothing"),
+    Scenario("no answer (timeout)", {"kind": "timeout", "when": "after", **ORDER}),
+    Scenario("504 of a proxy", {"kind": "status", "status": 504, "when": "after", **ORDER}),
+    Scenario("connection reset", {"kind": "reset", "when": "after", **ORDER}),
+    Scenario("a page with status 200", {"kind": "wrong_body", "shape": "html", **ORDER}),
+    Scenario("SIGKILL after the send", {"kind": "timeout", "when": "after", **ORDER}, True),
+    Scenario("answer without status and fills", {"kind": "ack_only", "count": 1}),
+    Scenario("seen 15 s late", {"kind": "visibility_delay", "seconds": 15.0}),
+    Scenario(
+        "refused once: 429, -1003", {"kind": "status", "status": 429, "code": -1003, **ORDER}
+    ),
+)  # fmt: skip
+
+
+def main() -> None:
+    """Run every scenario and print the document."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--freqtrade", type=Path, metavar="PROGRAM", help="run freqtrade too")
+    parser.add_argument("--without-onetape", action="store_true", help="do not run our own trader")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="add to this document")
+    parser.add_argument("--only", metavar="NAME", help="scenarios whose name holds this text")
+    parser.add_argument("--at-once", type=int, default=2, metavar="N")
+    given = parser.parse_args()
+    before = machine()
+    drivers: list[Driver] = []
+    if given.freqtrade is not None:
+        drivers.append(Freqtrade(given.freqtrade.resolve()))
+    if not given.without_onetape:
+        drivers.append(Onetape(git("rev-parse", "HEAD")))
+    jobs = [
+        (driver, scenario)
+        for driver in drivers
+        for scenario in SCENARIOS
+        if given.only is None or given.only in scenario.name
+    ]
+    with ThreadPoolExecutor(given.at_once) as pool:
+        outcomes = list(pool.map(lambda job: outcome(*job), jobs))
+    programs = {driver.name: driver.version() for driver in drivers}
+    if given.keep is not None:
+        kept = json.loads(given.keep.read_text(encoding="utf-8"))
+        outcomes = [one for one in kept["outcomes"] if one["program"] not in programs] + outcomes
+        programs = {**kept["programs"], **programs}
+    document = {
+        "benchmark": "order_faults",
+        "command": "uv run python benchmarks/order_faults.py --freqtrade PROGRAM",
+        "commit": git("rev-parse", "HEAD"),
+        "changed": bool(git("status", "--porcelain", "packages/simulator", "benchmarks/*.py")),
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": before,
+        "seed": SEED,
+        "programs": programs,
+        "watched_seconds": WATCHED_SECONDS,
+        "outcomes": outcomes,
+    }
+    print(json.dumps(document, indent=1))  # noqa: T201 - this is what it is for
+
+
+def outcome(driver: Driver, scenario: Scenario) -> dict[str, Any]:
+    """Return what one program did in one scenario."""
+    with (
+        tempfile.TemporaryDirectory() as name,
+        embedded_simulator(seed=SEED, balance=CAMPAIGN_BALANCE) as simulator,
+    ):
+        if scenario.fault is not None:
+            simulator.faults.add(**scenario.fault)
+        folder = Path(name)
+        driver.prepare(folder, simulator.url)
+        found = _watched(driver, scenario, folder, simulator)
+    print(f"{driver.name}, {scenario.name}: {found}", file=sys.stderr)  # noqa: T201 - progress
+    return {"program": driver.name, "fault": scenario.name, **found}
+
+
+def _watched(
+    driver: Driver, scenario: Scenario, folder: Path, simulator: EmbeddedSimulator
+) -> dict[str, Any]:
+    process = driver.start(folder)
+    try:
+        began = _first_order(simulator, process)
+        if scenario.is_killed:
+            process.kill()
+            process.wait()
+            process = driver.start(folder)
+        unprotected, protected_since = 0.0, None
+        last = time.monotonic()
+        while time.monotonic() < began + WATCHED_SECONDS:
+            time.sleep(POLL_SECONDS)
+            now = time.monotonic()
+            bought, resting = _coins(simulator)
+            if bought - resting > bought / 100:
+                unprotected += now - last
+                protected_since = None
+            elif bought and protected_since is None:
+                protected_since = now - began
+            last = now
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    return _judged(driver, folder, simulator, unprotected, protected_since)
+
+
+def _judged(
+    driver: Driver,
+    folder: Path,
+    simulator: EmbeddedSimulator,
+    unprotected: float,
+    protected_since: float | None,
+) -> dict[str, Any]:
+    bought, resting = _coins(simulator)
+    rows = order_rows(simulator)
+    buys = {row["order_id"] for row in rows if row["side"] == "BUY" and row["event"] == "TRADE"}
+    accepted = [row["time_ms"] for row in rows if row["event"] == "NEW"]
+    again = (accepted[1] - accepted[0]) / 1_000 if len(accepted) > 1 else None
+    known = driver.known_coins(folder)
+    return {
+        "buys": len(buys),
+        "orphaned_coins": str(max(bought - known * Decimal("1.002"), Decimal(0))),
+        "coins": str(bought),
+        "coins_without_stop": str(max(bought - resting, Decimal(0))),
+        "unprotected_seconds": round(unprotected, 1),
+        "protected_after_seconds": None if protected_since is None else round(protected_since, 1),
+        "next_order_after_seconds": again,
+    }
+
+
+def _first_order(simulator: EmbeddedSimulator, process: "subprocess.Popen[bytes]") -> float:
+    """Wait until the first order is at the exchange, or was refused by the fault."""
+    give_up = time.monotonic() + START_SECONDS
+    while time.monotonic() < give_up:
+        if order_rows(simulator) or simulator.faults.log:
+            return time.monotonic()
+        if process.poll() is not None:
+            raise SystemExit(f"the program ended with {process.returncode} before its first order")
+        time.sleep(POLL_SECONDS)
+    raise SystemExit("no order came")
+
+
+def _coins(simulator: EmbeddedSimulator) -> tuple[Decimal, Decimal]:
+    """Return the coins that were bought and not sold, and how many of them a stop covers."""
+
+    def read(account: Any) -> tuple[Decimal, Decimal]:
+        balances = account.balances()["BTC"]
+        held = Decimal(balances["free"]) + Decimal(balances["locked"])
+        stops = [
+            order
+            for order in account.exchange.open_orders()
+            if order.side == "SELL" and order.request.stop
+        ]
+        covered = sum((order.locked for order in stops), Decimal(0))
+        return held - CAMPAIGN_BALANCE["BTC"], covered
+
+    return simulator.on_account(read)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Trading programs that the order-fault benchmark runs."""

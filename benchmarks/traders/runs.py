@@ -1,0 +1,35 @@
+"""What the order-fault benchmark needs of a trading program."""
+
+import subprocess
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Protocol
+
+from onetape.simulator.embedded import EmbeddedSimulator
+
+
+class Driver(Protocol):
+    """Runs one program live on a simulator: always long, one position, a stop on the exchange."""
+
+    name: str
+
+    def version(self) -> str:
+        """Return the program's version."""
+        ...
+
+    def prepare(self, folder: Path, url: str) -> None:
+        """Write the program's files for a simulator at this address."""
+        ...
+
+    def start(self, folder: Path) -> "subprocess.Popen[bytes]":
+        """Start the program, or start it again on the files it left."""
+        ...
+
+    def known_coins(self, folder: Path) -> Decimal:
+        """Return how many coins the program's own records say that it holds."""
+        ...
+
+
+def order_rows(simulator: EmbeddedSimulator) -> list[dict[str, Any]]:
+    """Return the exchange's ledger of orders."""
+    return simulator.on_account(lambda account: list(account.exchange.ledger.orders))
