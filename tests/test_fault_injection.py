@@ -1,4 +1,4 @@
-"""What docs/rehearse.md says is true: its flags, its timeline, and every kind with its variants."""
+"""What docs/fault-injection.md says is true: its flags, its timeline, and every kind with its variants."""
 
 import ast
 import re
@@ -16,7 +16,7 @@ from onetape.simulator.main import app
 @pytest.fixture(scope="module")
 def page(repository: Path) -> str:
     """Return the page."""
-    return (repository / "docs/rehearse.md").read_text(encoding="utf-8")
+    return (repository / "docs/fault-injection.md").read_text(encoding="utf-8")
 
 
 def test_its_timeline_can_be_read(page: str, tmp_path: Path) -> None:
