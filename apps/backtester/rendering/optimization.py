@@ -18,6 +18,7 @@ from onetape.core.clock import day_text
 from onetape.core.digits import money_decimals
 from onetape.core.symbols import base_and_quote
 from onetape.core.words import counted
+from onetape.optimization.neighbourhood import neighbour_medians
 from onetape.optimization.ranking import LOWER_IS_BETTER, RankStability, TrialResult, rank_stability
 from onetape.optimization.run import Optimization, best_of
 from onetape.optimization.space import value_text
@@ -42,6 +43,7 @@ def optimization_text(optimization: Optimization, page: Path, given: Sequence[st
         "",
     ]
     lines += trust_lines(optimization)
+    lines += neighbour_lines(optimization)
     lines += evidence_lines(optimization)
     lines.append(f"market: {optimization.market}")
     lines += check_lines(optimization)
@@ -97,7 +99,7 @@ def optimization_document(
         ),
         "check": None if optimization.check is None else asdict(optimization.check),
         "notes": notes(optimization),
-        "results": [_plain_result(optimization, one) for one in optimization.order],
+        "results": _plain_results(optimization),
         "command": None if best is None else command(optimization, best, given),
         "seconds": optimization.seconds,
         "database": str(optimization.config.database),
@@ -106,10 +108,17 @@ def optimization_document(
     }
 
 
-def _plain_result(optimization: Optimization, result: TrialResult) -> dict[str, Any]:
-    """Return a result for --json, without the details that only statistics use."""
-    kept = {name: value for name, value in result.items() if name != "details"}
-    return {**kept, "ranked": optimization.least.ranks(result)}
+def _plain_results(optimization: Optimization) -> list[dict[str, Any]]:
+    """Return the results for --json, without the details that only statistics use."""
+    medians = neighbour_medians(optimization.order, optimization.options.metric)
+    return [
+        {
+            **{name: value for name, value in one.items() if name != "details"},
+            "ranked": optimization.least.ranks(one),
+            "neighbours": around,
+        }
+        for one, around in zip(optimization.order, medians, strict=True)
+    ]
 
 
 def strategy_name(optimization: Optimization) -> str:
@@ -209,6 +218,20 @@ def verdict_lines(optimization: Optimization) -> list[str]:
     """Return what is left of the best, in one line; none where no combination is ranked."""
     judgement = optimization.judgement
     return [] if judgement is None else [f"verdict: {judgement.verdict.summary}"]
+
+
+def neighbour_lines(optimization: Optimization) -> list[str]:
+    """Return whether the best stands on a plateau, in one line; none without neighbours."""
+    best, metric = best_of(optimization), optimization.options.metric
+    medians = neighbour_medians(optimization.order, metric)
+    if best is None or medians[0] is None:
+        return []
+    return [
+        f"neighbours of the best (one step in one parameter): median {LABELS[metric]} "
+        f"{metric_text(optimization, metric, medians[0])} in-sample, the best "
+        f"{metric_text(optimization, metric, best['in_sample'][metric])}: a plateau where they are "
+        "close, a spike where not"
+    ]
 
 
 def evidence_lines(optimization: Optimization) -> list[str]:
@@ -325,6 +348,9 @@ def _table(optimization: Optimization) -> str:
     head = ["", *names]
     for column in columns:
         head += [LABELS[column], "out-of-sample"]
+    medians = neighbour_medians(optimization.order, metric)
+    has_neighbours = any(value is not None for value in medians)
+    head += ["neighbours"] if has_neighbours else []
     rows = [head]
     for place, result in enumerate(optimization.order[:SHOWN], start=1):
         row = [
@@ -336,8 +362,10 @@ def _table(optimization: Optimization) -> str:
                 metric_text(optimization, column, result[part][column])
                 for part in ("in_sample", "out_of_sample")
             ]
+        row += [metric_text(optimization, metric, medians[place - 1])] if has_neighbours else []
         rows.append(row)
-    rows.append(hold_row(optimization, columns, len(names)))
+    hold = hold_row(optimization, columns, len(names))
+    rows.append([*hold, ""] if has_neighbours else hold)
     more = len(optimization.order) - SHOWN
     rest = (
         f"\n({counted(more, 'more combination')} in the page and with --json)" if more > 0 else ""

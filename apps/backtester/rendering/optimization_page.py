@@ -13,6 +13,7 @@ from backtester.rendering.optimization import (
     hold_row,
     metric_text,
     money_places,
+    neighbour_lines,
     notes,
     optimization_document,
     optimization_text,
@@ -28,6 +29,7 @@ from onetape.backtest.warning_banner import warning
 from onetape.cli.output import print_line
 from onetape.core.words import counted
 from onetape.optimization.folder import PAGE
+from onetape.optimization.neighbourhood import neighbour_medians
 from onetape.optimization.ranking import LOWER_IS_BETTER
 from onetape.optimization.run import Optimization, best_of
 from onetape.optimization.space import value_text
@@ -74,15 +76,19 @@ def optimization_page(optimization: Optimization, given: Sequence[str]) -> Optim
     head = ["#", *names]
     for metric in metrics[:4]:
         head += [LABELS[metric], "out-of-sample"]
+    medians = neighbour_medians(optimization.order, metrics[0])
+    head.append("neighbours")
     rules = {one.name: one.words for one in optimization.plan.ranges}
     rules |= {"market": optimization.market, "database": str(optimization.config.database)}
     return OptimizationPage(
         title=f"Optimization: {strategy_name(optimization)} on {key.symbol}",
         heading=heading(optimization),
+        verdict="".join(verdict_lines(optimization))
+        or "verdict: none, because no combination is ranked",
+        trials=trials_line(optimization),
         parts=parts_lines(optimization),
         findings=[
-            trials_line(optimization),
-            *verdict_lines(optimization),
+            *neighbour_lines(optimization),
             *trust_lines(optimization),
             *evidence_lines(optimization),
             *check_lines(optimization),
@@ -94,10 +100,15 @@ def optimization_page(optimization: Optimization, given: Sequence[str]) -> Optim
         count=f"{counted(len(optimization.order), 'combination')}, best first",
         head=head,
         rows=[
-            _texts(optimization, place, names, metrics[:4])
+            [
+                *_texts(optimization, place, names, metrics[:4]),
+                metric_text(optimization, metrics[0], medians[place - 1]),
+            ]
             for place in range(1, min(len(optimization.order), _ROWS) + 1)
         ],
-        hold_row=hold_row(optimization, metrics[:4], len(names)) if optimization.order else None,
+        hold_row=[*hold_row(optimization, metrics[:4], len(names)), ""]
+        if optimization.order
+        else None,
         rules=rules,
         command="none is ranked" if best is None else command(optimization, best, given),
         names=names,

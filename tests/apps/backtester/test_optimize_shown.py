@@ -85,10 +85,45 @@ def test_page_and_terminal_call_a_metric_what_the_definitions_call_it(
     assert [
         LABELS[field] for field in ("sharpe", "total_return", "max_drawdown", "trades")
     ] == names
-    assert heads[3::2] == names
+    assert heads[3::2] == [*names, "neighbours"]
     assert options[:4] == names
-    assert "fast slow " + " ".join(f"{name} out-of-sample" for name in names) in printed
+    columns = " ".join(f"{name} out-of-sample" for name in names)
+    assert f"fast slow {columns} neighbours" in printed
     assert not [line for line in printed if "total_return" in line or "sharpe" in line]
+
+
+def test_maps_part_the_colours_at_zero_on_a_common_or_an_own_scale(
+    optimize: Run, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(Path(optimize("-s", "rsi", "--param", "period=2,5,7,14,30")["page"]).resolve())
+    fields = (
+        "[...document.querySelectorAll('.map td')].filter((one) => one.style.background)"
+        ".map((one) => [one.textContent, one.style.background])"
+    )
+    common = page.run(fields)
+    values = [
+        (float(text.replace("\u2212", "-").replace("%", "")), colour) for text, colour in common
+    ]
+    assert min(values)[0] < 0 < max(values)[0]
+    assert all(("--up" in colour) == (value >= 0) for value, colour in values if value)
+    page.run(
+        "(() => { const s = document.getElementById('scale'); s.value = 'own';"
+        "s.dispatchEvent(new Event('change')); })()"
+    )
+    own = page.run(fields)
+    assert [text for text, _ in own] == [text for text, _ in common]
+    assert [colour for _, colour in own] != [colour for _, colour in common]
+
+
+def test_a_heading_sorts_the_combinations(optimize: Run, open_page: Callable[..., Page]) -> None:
+    page = open_page(Path(optimize(*GRID)["page"]).resolve())
+    page.run("document.querySelectorAll('#combinations th')[2].click()")
+    slow = page.run(
+        "[...document.querySelectorAll('#combinations tbody tr:not(.hold) td:nth-child(3)')]"
+        ".map((one) => Number(one.textContent))"
+    )
+    assert slow == sorted(slow)
+    assert slow[0] != slow[-1]
 
 
 def test_another_metric_redraws_the_maps(optimize: Run, open_page: Callable[..., Page]) -> None:
@@ -261,6 +296,7 @@ def test_terminal_table_and_field_write_a_number_alike(
     told = page.run("[...document.querySelectorAll('#numbers dd')].map((one) => one.textContent)")
     lines = backtester("optimize", "--exchange", "simulator", *GRID).out.splitlines()
     (printed,) = [line.split() for line in lines if line.startswith("   1 ")]
-    assert row[3:] == wanted
-    assert printed[3:] == wanted
+    around = "{:,.2f}".format(best["neighbours"])
+    assert row[3:] == [*wanted, around]
+    assert printed[3:] == [*wanted, around]
     assert [text.partition(" ")[0] for text in told[:8]] == wanted

@@ -13,7 +13,7 @@ from onetape.core.words import error_text
 from onetape.report.frame import alarm_bar, asset, definitions, filled, framed, script_json
 from onetape.report.origin_banner import origin_banner
 
-_SCRIPTS: Final = ("start.js", "numbers.js", "fields.js", "cloud.js", "heat_maps.js")
+_SCRIPTS: Final = ("start.js", "numbers.js", "fields.js", "cloud.js", "heat_maps.js", "sort.js")
 
 
 class MetricChoice(Struct, frozen=True):
@@ -33,6 +33,10 @@ class OptimizationPage(Struct, frozen=True, kw_only=True):
     title: str
     heading: str
     """What was optimized, in one line."""
+    verdict: str
+    """What is left of the best, in one line."""
+    trials: str
+    """Number of trials and of looks."""
     parts: Sequence[str]
     """Ranges of both parts, one line each."""
     findings: Sequence[str]
@@ -96,7 +100,9 @@ def render_optimization_page(page: OptimizationPage) -> str:
         "market": "<br>".join(escape(line) for line in page.parts),
         "headline": escape(page.heading),
         "banner": alarm + banner,
-        "luck": "".join(f"<li>{escape(line)}</li>" for line in page.findings),
+        "verdict": escape(page.verdict),
+        "trials": escape(page.trials),
+        "findings": "".join(f"<li>{escape(line)}</li>" for line in page.findings),
         "count": escape(page.count),
         "table": _table(page),
         "rules": definitions(page.rules),

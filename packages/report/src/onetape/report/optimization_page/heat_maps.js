@@ -29,20 +29,30 @@ function draw() {
   for (const part of PARTS) {
     medians[part] = new Map([...groups].map(([key, members]) => [key, median(members.map((index) => data[part][index][column]))]));
   }
-  const known = PARTS.flatMap((part) => [...medians[part].values()]).filter((value) => value !== null);
-  const low = Math.min(...known), high = Math.max(...known);
-  const depth = (value) => {
-    const share = high > low ? (value - low) / (high - low) : 0.5;
-    return Math.round(6 + 64 * (data.lower_is_better.includes(metric) ? 1 - share : share));
-  };
+  const valuesOf = (parts) => parts.flatMap((part) => [...medians[part].values()]).filter((value) => value !== null);
+  const known = valuesOf(PARTS), isOwn = byId("scale").value === "own";
   const text = fieldFormat(metric, known);
   for (const part of PARTS) {
     byId(`unit-${part}`).textContent = `: ${data.labels[metric]}${fieldUnit(metric)}`;
-    map(part, across, down, groups, medians[part], depth, text);
+    map(part, across, down, groups, medians[part], colouring(metric, isOwn ? valuesOf([part]) : known), text);
   }
   arrange();
   for (const [key, members] of groups) if (members.includes(chosen)) choose(key, members);
   cloud(metric, column);
+}
+
+// Around zero two colours part; where all values have one sign, one colour deepens with the better.
+function colouring(metric, known) {
+  const low = Math.min(...known), high = Math.max(...known), isLower = data.lower_is_better.includes(metric);
+  const mix = (colour, share) => `color-mix(in srgb, var(--${colour}) ${Math.round(6 + 64 * share)}%, transparent)`;
+  if (low < 0 && high > 0) {
+    const most = Math.max(-low, high);
+    return (value) => mix((value >= 0) === isLower ? "down" : "up", Math.abs(value) / most);
+  }
+  return (value) => {
+    const share = high > low ? (value - low) / (high - low) : 0.5;
+    return mix("up", isLower ? 1 - share : share);
+  };
 }
 
 // Two maps stand side by side only where both have the room.
@@ -52,7 +62,7 @@ function arrange() {
   maps.classList.toggle("wide", [...maps.querySelectorAll(".scroll")].some((one) => one.scrollWidth > one.clientWidth));
 }
 
-function map(part, across, down, groups, values, depth, text) {
+function map(part, across, down, groups, values, colour, text) {
   const table = byId(`map-${part}`);
   const head = make("thead"), body = make("tbody"), top = make("tr");
   const corner = [byId("down").value, byId("across").value].filter(Boolean).join(" \\ ");
@@ -65,7 +75,7 @@ function map(part, across, down, groups, values, depth, text) {
       const cell = make("td"), key = row * across.names.length + at;
       if (groups.has(key)) {
         const value = values.get(key), button = make("button", value === null ? "–" : text(value));
-        if (value !== null) cell.style.background = `color-mix(in srgb, var(--up) ${depth(value)}%, transparent)`;
+        if (value !== null) cell.style.background = colour(value);
         cell.dataset.key = key;
         button.type = "button";
         button.addEventListener("click", () => choose(key, groups.get(key)));
@@ -106,6 +116,7 @@ function fill(select, names, value) {
 fill(byId("metric"), data.metrics, data.metrics[0]);
 fill(byId("across"), data.names, data.names[0]);
 fill(byId("down"), ["", ...data.names], data.names[1] || "");
+byId("scale").addEventListener("change", draw);
 draw();
 let drawnWidth = innerWidth;
 addEventListener("resize", () => {

@@ -20,7 +20,7 @@ function draw() {
   const y = (value) => (high > low ? bottom - ((Math.log(value) - low) / (high - low)) * (bottom - top) : (top + bottom) / 2);
   const path = (column) => column.map((value, at) => (value > 0 ? `${at ? "L" : "M"}${x(data.times[at]).toFixed(1)} ${y(value).toFixed(1)}` : "")).join("");
   const day = (time) => new Date(time * 1000).toISOString().slice(0, 10);
-  const change = (value) => `${value >= 1 ? "+" : ""}${((value - 1) * 100).toFixed(0)} %`;
+  const change = (value) => `${value > 1 ? "+" : ""}${((value - 1) * 100).toFixed(0)} %`;
   const shown = [Math.exp(low), 1, Math.exp(high)].filter((value, at, all) => at === 1 || Math.abs(y(value) - y(all[1])) > 14);
   svg.replaceChildren(
     ...data.boundaries.map((time) => drawn("line", { x1: x(time), x2: x(time), y1: top, y2: bottom })),

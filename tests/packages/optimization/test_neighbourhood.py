@@ -1,0 +1,73 @@
+"""Neighbours of a combination, conditions between parameters, and the Pareto front."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onetape.core.errors import UsageError
+from onetape.optimization.constraints import parse_constraint
+from onetape.optimization.neighbourhood import neighbour_medians
+from onetape.optimization.ranking import is_on_front
+from onetape.optimization.verdict import Rung, Verdict
+
+
+def result(fast: int, slow: int, sharpe: float | None) -> dict[str, object]:
+    return {"parameters": {"fast": fast, "slow": slow}, "in_sample": {"sharpe": sharpe}}
+
+
+def test_neighbours_are_one_step_away_in_one_parameter() -> None:
+    grid = {(5, 20): 1.0, (5, 50): 2.0, (9, 20): 3.0, (9, 50): 4.0, (12, 20): None, (12, 50): 9.0}
+    order = [result(*key, value) for key, value in grid.items()]
+    assert neighbour_medians(order, "sharpe") == [2.5, 2.5, 2.5, 3.0, 6.0, None]
+
+
+def test_scattered_combinations_have_no_neighbours() -> None:
+    order = [result(1, 7, 1.0), result(2, 9, 2.0), result(3, 8, 3.0)]
+    assert neighbour_medians(order, "sharpe") == [None] * 3
+    assert neighbour_medians([], "sharpe") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "is_met"),
+    [
+        ("fast < slow", True),
+        ("fast * 4 < slow", False),
+        ("1 < fast <= 5 < slow", True),
+        ("slow / fast == 4", True),
+        ("slow / (fast - 5) > 0", False),
+        ("-fast > -slow", True),
+        ("entry != 'below'", True),
+    ],
+)
+def test_a_condition_compares_parameters(text: str, is_met: bool) -> None:
+    values = {"fast": 5, "slow": 20, "entry": "cross_up"}
+    assert parse_constraint(text, values).is_met(values) is is_met
+
+
+@pytest.mark.parametrize("text", ["fast", "fast <", "fast() < 3", "fast < slow or 1", "[] < fast"])
+def test_another_expression_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="must compare parameters and numbers"):
+        parse_constraint(text)
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 6)), max_size=30))
+def test_no_row_of_the_front_is_dominated_and_every_other_row_is(
+    rows: list[tuple[int, int, int]],
+) -> None:
+    keys = np.array(rows, dtype=np.float64).reshape(-1, 3)
+    front = is_on_front(keys, np.ones(len(keys), dtype=np.bool_))
+    for number, row in enumerate(keys):
+        dominated = bool(((keys <= row).all(axis=1) & (keys < row).any(axis=1)).any())
+        assert front[number] == (not dominated)
+
+
+def rung(name: str, passed: bool | None) -> Rung:
+    return Rung(name, passed, f"{name} fails", f"{name} number")
+
+
+def test_a_verdict_names_the_first_rung_that_fails() -> None:
+    verdict = Verdict((rung("a", passed=True), rung("b", passed=None), rung("c", passed=False)))
+    assert (verdict.passed, verdict.reached) == (False, 1)
+    assert verdict.summary == "b fails (b number); 1 of 3 rungs"
+    assert Verdict((rung("a", passed=True),)).summary.startswith("not rejected (a number)")
