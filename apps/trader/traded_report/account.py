@@ -76,8 +76,8 @@ def compare_account(
         OnetapeError: as for any backtest.
     """
     first = traded[0]
-    _check(store, traded)
     sessions = [read_sessions(store, one) for one in traded]
+    _check(store, traded, [own[-1] for own in sessions if own])
     session = sessions[0][-1]
     start, end = _range(store, traded)
     choice = find_choice(session, strategies)
@@ -110,7 +110,7 @@ def compare_account(
     )
 
 
-def _check(store: Store, traded: Sequence[Account]) -> None:
+def _check(store: Store, traded: Sequence[Account], sessions: Sequence[StoredSession]) -> None:
     first = traded[0]
     if first.start_balance is None:
         raise DataError(
@@ -123,29 +123,35 @@ def _check(store: Store, traded: Sequence[Account]) -> None:
             f"account {first.name!r} has no trade of {symbols} yet, so there is nothing to report; "
             "uv run trader status shows what its trader waits for"
         )
-    strategies = list(dict.fromkeys(one.strategy for one in traded))
-    if len(strategies) > 1:
+    choices = {(one.strategy, repr(sorted(one.parameters.items()))) for one in sessions}
+    if len(choices) > 1:
+        strategies = sorted({name for name, _ in choices})
         raise DataError(
-            f"account {first.name!r} trades with several strategies ({', '.join(strategies)}); "
-            "choose one with --symbol"
+            f"account {first.name!r} trades its symbols with several strategies or parameters "
+            f"({', '.join(strategies)}); choose one with --symbol"
         )
 
 
 def _range(store: Store, traded: Sequence[Account]) -> tuple[int, int]:
-    """Return the first candle that was decided on, and the end of the newest one that is closed."""
+    """Return the first candle that was decided on, and the end of what can be compared.
+
+    That is the end of the candle after the last one that every symbol decided on, whose order
+    fills there, as far as candles are closed.
+    """
     starts: list[int] = []
     ends: list[int] = []
     for one in traded:
         known = decided_range(store, one)
         last = last_closed_before(store, series_of(one), _END)
         if known is not None and last is not None:
+            timeframe = Timeframe.parse(one.timeframe)
             starts.append(known[0])
-            ends.append(Timeframe.parse(one.timeframe).next(last))
+            ends.append(min(timeframe.next(last), timeframe.shift(known[1], 2)))
     if not starts:
         raise DataError(
             f"account {traded[0].name!r} has decided on no stored candle; run: uv run backfiller"
         )
-    return min(starts), max(ends)
+    return min(starts), min(ends)
 
 
 def _compare_symbol(
