@@ -77,7 +77,9 @@ class Protector:
         held = Decimal(0) if book.position.is_flat else book.position.base
         self._count_naked(needs_stop=held > 0 and level is not None)
         resting = tuple(
-            RestingStop(one.identity, one.order.ordered_amount, one.order.stop_price)
+            RestingStop(
+                one.identity, one.order.ordered_amount - one.state.booked, one.order.stop_price
+            )
             for one in book.stops
             if one.order.ordered_amount is not None and one.order.stop_price is not None
         )

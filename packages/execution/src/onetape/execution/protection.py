@@ -20,6 +20,7 @@ class RestingStop(Struct, frozen=True):
 
     client_order_id: str
     amount: Decimal
+    """What it may still sell, base currency."""
     price: Decimal
 
 
@@ -83,7 +84,9 @@ def protection_step(
     stop, *surplus = resting
     if surplus:
         return Withdraw(surplus[0].client_order_id, "more than one stop rests")
-    if stop.amount != amount and not _fault(amount, price, steps):
+    # One that sells more than is held would sell coins that were not bought here.
+    is_too_large = stop.amount > amount
+    if is_too_large or (stop.amount < amount and not _fault(amount, price, steps)):
         return Withdraw(stop.client_order_id, "the amount that is held has changed")
     is_risen = price >= stop.price * (1 + policy.min_rise)
     if is_risen and seconds_since_change >= policy.pause_seconds:

@@ -1,0 +1,127 @@
+"""Which stop should rest: it covers what is held, moves rarely, and never sells more."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onetape.core.steps import MarketSteps
+from onetape.execution.protection import (
+    Place,
+    ProtectionStep,
+    RestingStop,
+    StopPolicy,
+    Unprotectable,
+    Withdraw,
+    protection_step,
+    sellable,
+)
+
+STEPS = MarketSteps(
+    price_step=Decimal("0.01"), amount_step=Decimal("0.00001"), min_amount=Decimal("0.00001"),
+    min_notional=Decimal(5),
+)  # fmt: skip
+POLICY = StopPolicy()
+ONE = Decimal(1)
+LEVEL = Decimal(95)
+
+amounts = st.decimals(0, 2, places=7)
+prices = st.none() | st.decimals("0.01", 200, places=4)
+stops = st.lists(
+    st.builds(
+        RestingStop,
+        st.sampled_from(["a", "b"]),
+        st.decimals("0.00001", 2, places=5),
+        st.decimals("0.01", 200, places=2),
+    ),
+    max_size=2,
+)
+
+
+def step(
+    held: Decimal, level: Decimal | None, *resting: RestingStop, since: float = 60.0
+) -> ProtectionStep:
+    return protection_step(held, level, resting, STEPS, POLICY, since)
+
+
+def rests(amount: str, price: str, name: str = "a") -> RestingStop:
+    return RestingStop(name, Decimal(amount), Decimal(price))
+
+
+def test_a_position_without_a_stop_gets_one_of_what_is_held_rounded_down() -> None:
+    held = Decimal("0.9990009")
+    assert step(held, Decimal("95.129")) == Place(Decimal("0.99900"), Decimal("95.12"))
+
+
+def test_a_stop_that_covers_the_position_stays() -> None:
+    assert step(ONE, LEVEL, rests("1", "95")) is None
+
+
+@pytest.mark.parametrize("amount", ["0.5", "1.5"])
+def test_a_stop_of_another_amount_makes_room_for_one_that_covers_what_is_held(amount: str) -> None:
+    found = step(ONE, LEVEL, rests(amount, "95"))
+    assert isinstance(found, Withdraw)
+
+
+def test_a_stop_that_would_sell_more_than_is_held_goes_also_where_no_smaller_one_can_rest() -> None:
+    # A position of 0.01 is under the least value at the stop.
+    found = step(Decimal("0.01"), LEVEL, rests("1", "95"))
+    assert isinstance(found, Withdraw)
+    assert isinstance(step(Decimal("0.01"), LEVEL), Unprotectable)
+
+
+def test_a_small_rise_moves_nothing_and_a_large_one_waits_for_the_pause() -> None:
+    stop = rests("1", "95")
+    assert step(ONE, Decimal("95.09"), stop) is None
+    assert step(ONE, Decimal("95.1"), stop, since=9.9) is None
+    assert isinstance(step(ONE, Decimal("95.1"), stop, since=10.0), Withdraw)
+
+
+def test_a_lower_level_moves_nothing() -> None:
+    assert step(ONE, Decimal(80), rests("1", "95")) is None
+
+
+def test_without_a_position_or_a_level_no_stop_rests() -> None:
+    for held, level in ((Decimal(0), LEVEL), (ONE, None)):
+        assert step(held, level) is None
+        assert isinstance(step(held, level, rests("1", "95")), Withdraw)
+
+
+def test_of_two_stops_one_goes() -> None:
+    found = step(ONE, LEVEL, rests("1", "95"), rests("1", "94", "b"))
+    assert found == Withdraw("b", "more than one stop rests")
+
+
+@given(held=amounts, level=prices, resting=stops, since=st.floats(0, 100))
+def test_steps_end_with_one_stop_that_sells_at_most_what_is_held(
+    held: Decimal, level: Decimal | None, resting: list[RestingStop], since: float
+) -> None:
+    """Carry the steps out, with as much time as they want, until nothing is left to do."""
+    now = [*{one.client_order_id: one for one in resting}.values()]
+    for _ in range(8):
+        match protection_step(held, level, tuple(now), STEPS, POLICY, since):
+            case Place(amount, price):
+                assert 0 < amount <= held
+                assert level is not None
+                assert price <= level
+                now = [RestingStop("new", amount, price)]
+            case Withdraw(identity):
+                now = [one for one in now if one.client_order_id != identity]
+            case Unprotectable():
+                assert now == []
+                break
+            case _:
+                break
+        since = 100.0
+    else:
+        raise AssertionError("the steps do not end")
+    assert len(now) <= 1
+    assert sum((one.amount for one in now), Decimal(0)) <= held
+
+
+@given(held=amounts, free=amounts)
+def test_what_can_be_sold_was_bought_and_is_free(held: Decimal, free: Decimal) -> None:
+    found = sellable(held, free, STEPS)
+    assert 0 <= found <= min(held, free)
+    assert found % Decimal("0.00001") == 0

@@ -1,0 +1,85 @@
+"""Differences between our record and the exchange's, and what follows from each."""
+
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onetape.execution.reconcile import (
+    ExchangeOrder,
+    ExchangeSnapshot,
+    LedgerSnapshot,
+    differences,
+)
+
+TAG = "abcd1234"
+
+
+def ledger(**changes: Any) -> LedgerSnapshot:
+    fields: dict[str, Any] = {
+        "tag": TAG, "known": {"1": f"{TAG}0001"}, "open_orders": frozenset[str](),
+        "trade_ids": frozenset({"t1"}), "position": Decimal(1), "base": "BTC",
+    }  # fmt: skip
+    return LedgerSnapshot(**fields | changes)
+
+
+def exchange(**changes: Any) -> ExchangeSnapshot:
+    fields: dict[str, Any] = {"base_total": Decimal(1), "orders": (), "fills": {"t1": "1"}}
+    return ExchangeSnapshot(**fields | changes)
+
+
+def kinds(ours: LedgerSnapshot, theirs: ExchangeSnapshot) -> list[tuple[str, str]]:
+    return [(one.kind, one.consequence) for one in differences(ours, theirs)]
+
+
+def test_equal_records_and_more_coins_than_the_position_are_no_difference() -> None:
+    assert kinds(ledger(), exchange()) == []
+    assert kinds(ledger(), exchange(base_total=Decimal(5))) == []
+    assert kinds(ledger(position=Decimal(0)), exchange(base_total=Decimal(0))) == []
+
+
+def test_a_balance_below_the_position_halts() -> None:
+    found = kinds(ledger(), exchange(base_total=Decimal("0.999")))
+    assert found == [("missing coins", "halt")]
+
+
+def test_an_order_of_ours_that_the_file_lacks_is_taken_over() -> None:
+    order = ExchangeOrder("9", f"{TAG}0009", is_open=True)
+    assert kinds(ledger(), exchange(orders=(order,))) == [("own order", "note")]
+    filled = exchange(orders=(ExchangeOrder("9", f"{TAG}0009", False),), fills={"t9": "9"})
+    assert kinds(ledger(), filled) == [("own fills", "note")]
+
+
+def test_an_order_or_fill_of_others_stops_entries() -> None:
+    order = ExchangeOrder("9", "web_77", is_open=True)
+    assert kinds(ledger(), exchange(orders=(order,))) == [("foreign order", "no entries")]
+    filled = exchange(orders=(ExchangeOrder("9", "web_77", False),), fills={"t9": "9"})
+    assert kinds(ledger(), filled) == [("foreign fills", "no entries")]
+
+
+def test_an_order_of_others_that_is_over_without_a_fill_is_no_difference() -> None:
+    over = ExchangeOrder("9", "web_77", is_open=False)
+    assert kinds(ledger(), exchange(orders=(over,))) == []
+
+
+def test_an_open_order_of_ours_that_is_not_listed_is_looked_at() -> None:
+    ours = ledger(open_orders=frozenset({f"{TAG}0001"}))
+    assert kinds(ours, exchange()) == [("missing order", "note")]
+    listed = exchange(orders=(ExchangeOrder("1", f"{TAG}0001", True),))
+    assert kinds(ours, listed) == []
+
+
+@given(
+    position=st.decimals(0, 10, places=5),
+    total=st.decimals(0, 10, places=5),
+    names=st.lists(st.sampled_from([f"{TAG}0001", f"{TAG}0002", "web_1", ""]), max_size=4),
+    is_open=st.booleans(),
+)
+def test_a_position_that_is_covered_never_halts_and_one_that_is_not_always_does(
+    position: Decimal, total: Decimal, names: list[str], is_open: bool
+) -> None:
+    orders = tuple(ExchangeOrder(str(n), name, is_open) for n, name in enumerate(names, 2))
+    found = differences(ledger(position=position), exchange(base_total=total, orders=orders))
+    halts = [one for one in found if one.consequence == "halt"]
+    assert bool(halts) == (total < position)
