@@ -134,7 +134,7 @@ DOUBTS = {
     "cut": Answer(body_of(FILLED), ending="cut"),
     "reset": Answer(b"", ending="reset"),
     "duplicate": Answer(body_of({"code": -2010, "msg": "Duplicate order sent."}), 400),
-    "rejected for no known reason": Answer(body_of({"code": -2010, "msg": "Rejected."}), 400),
+    "rejected for no known reason": Answer(body_of({"code": -2010, "msg": ""}), 400),
     "code of a success": Answer(body_of({"code": 0, "msg": ""}), 400),
     "unknown code": Answer(body_of({"code": -9999, "msg": "?"}), 400),
     "conflict": Answer(body_of({"code": -2021, "msg": "partially failed"}), 409),

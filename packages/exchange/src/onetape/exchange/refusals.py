@@ -51,7 +51,7 @@ class _Codes(Struct, frozen=True):
 _DOUBTFUL_STATUSES: Final = frozenset({408, 409})
 #: An order of this id exists: it may be ours.
 _DUPLICATE: Final = ("uplicate", "already exist", "not unique")
-#: What the message says where one code has several meanings; `other` needs one of these.
+#: What the message says where one code has several meanings.
 _MESSAGES: Final[tuple[tuple[str, RefusalKind], ...]] = (
     ("nsufficient", "funds"), ("arket is closed", "market"), ("not permitted", "market"),
     ("is restricted", "market"), ("iquidity is less", "market"), ("not support", "rules"),
@@ -161,8 +161,10 @@ def _judged(codes: _Codes, error: _Error) -> Refused | None:
     kind = codes.kinds.get(error.code) or _prefixed(codes, error.code) or _in_ranges(codes, error)
     if kind is None:
         return None
+    if kind == "other" and "order sent" in error.message:
+        return None  # what is left of "Duplicate order sent."
     if kind in ("other", "rules"):
-        kind = _kind_by_message(error.message) or (None if kind == "other" else kind)
+        kind = _kind_by_message(error.message) or ("rules" if error.message else None)
     if kind is None:
         return None
     reason = printable(" ".join((error.message or error.code).split()))[:_LONGEST_MESSAGE]

@@ -21,6 +21,7 @@ from onetape.core.steps import decimal_text
 from onetape.exchange.clients import Endpoint, client_settings, redirect
 from onetape.exchange.permissions import PERMISSION_CALLS, KeyPermissions, permissions_in
 from onetape.exchange.redaction import redact_client
+from onetape.exchange.refusals import refusal_in
 from onetape.exchange.trading_records import (
     Balance,
     Credentials,
@@ -44,17 +45,16 @@ TIMEOUT_MS: Final = 5_000
 RECEIVE_WINDOW_MS: Final = 3_000
 #: Own trades that one request returns at most.
 TRADES_PER_PAGE: Final = 500
-#: Codes of Binance that do not say whether an order was carried out.
-_DOUBTFUL: Final = frozenset({-1000, -1001, -1004, -1006, -1007, -1008, -1016, -1099})
 #: Codes of Binance that say that there is no such order.
 _NO_SUCH_ORDER: Final = frozenset({-2013})
 _LONGEST_REASON: Final = 200
 
 
 class Reply:
-    """HTTP status and document of the last answer of one call."""
+    """HTTP status, text and document of the last answer of one call."""
 
     status: int | None = None
+    body: str = ""
     document: object = None
 
     @property
@@ -380,7 +380,7 @@ class PrivateClient:
             except OrderUnknown:
                 raise
             except Exception as error:
-                raise _classified(error, reply) from error
+                raise _classified(self.endpoint.exchange, error, reply) from error
 
         return await self._in_loop(acted)
 
@@ -404,21 +404,18 @@ def _client_class(name: str) -> Any:
         reply = _REPLY.get()
         if reply is not None:
             # Reason, address, method and headers come before the text of the answer.
-            reply.status, reply.document = code, rest[5]
+            reply.status, reply.body, reply.document = code, rest[4], rest[5]
         return base.handle_errors(self, code, *rest)
 
     return type(base.__name__, (base,), {"handle_errors": handle_errors})
 
 
-def _classified(error: Exception, reply: Reply) -> OrderRefused | OrderUnknown:
+def _classified(exchange: str, error: Exception, reply: Reply) -> OrderRefused | OrderUnknown:
     """Return whether a request that failed was certainly not carried out."""
     reason = " ".join(str(error).split())[:_LONGEST_REASON]
-    code, status = reply.code, reply.status
-    if status is None and isinstance(error, ccxt.InvalidOrder | ccxt.ArgumentsRequired):
+    if reply.status is None and isinstance(error, ccxt.InvalidOrder | ccxt.ArgumentsRequired):
         return OrderRefused(f"CCXT refused it before it was sent: {reason}")
-    if status is not None and 400 <= status < 500 and code is not None and code < 0:
-        message = fields_of(reply.document).get("msg")
-        own = f"{message} ({code})" if isinstance(message, str) else reason
-        is_doubtful = code in _DOUBTFUL or "duplicate order" in own.lower()
-        return OrderUnknown(own) if is_doubtful else OrderRefused(own, code)
+    refused = refusal_in(exchange, reply.status, reply.body)
+    if refused is not None:
+        return OrderRefused(f"{refused.reason} ({refused.code})", reply.code)
     return OrderUnknown(f"{type(error).__name__}: {reason}")
