@@ -11,8 +11,8 @@ from onetape.core.candles import FloatArray
 
 #: Blocks of time; 16 give 12,870 splits.
 BLOCKS: Final = 16
-#: Splits whose ratios are in memory at a time.
-_SPLITS_AT_A_TIME: Final = 512
+#: Halves whose ratios are in memory at a time.
+_HALVES_AT_A_TIME: Final = 256
 
 
 class Overfitting(Struct, frozen=True):
@@ -55,26 +55,31 @@ def overfitting(returns: FloatArray, blocks: int = BLOCKS) -> Overfitting | None
     squares = np.add.reduceat(returns**2, edges[:-1], axis=0)
     chosen = _halves(blocks)
     below = lost = 0
-    for start in range(0, len(chosen), _SPLITS_AT_A_TIME):
-        inside = chosen[start : start + _SPLITS_AT_A_TIME]
+    for start in range(0, len(chosen), _HALVES_AT_A_TIME):
+        inside = chosen[start : start + _HALVES_AT_A_TIME]
         first = _ratios(inside, lengths, sums, squares)
         second = _ratios(1.0 - inside, lengths, sums, squares)
-        rows = np.arange(len(inside))
-        values = second[rows, first.argmax(axis=1)]
-        # The mean rank of ties, so that equal trials stand in the middle.
-        lower = (second < values[:, None]).sum(axis=1)
-        equal = (second == values[:, None]).sum(axis=1)
-        ranks = lower + (equal + 1) / 2.0
-        below += int((ranks / (trials + 1) <= 0.5).sum())
-        lost += int((values < 0.0).sum())
-    return Overfitting(below / len(chosen), lost / len(chosen), trials, len(chosen))
+        for choice, other in ((first, second), (second, first)):
+            values = other[np.arange(len(inside)), choice.argmax(axis=1)]
+            # The mean rank of ties, so that equal trials stand in the middle.
+            lower = (other < values[:, None]).sum(axis=1)
+            equal = (other == values[:, None]).sum(axis=1)
+            ranks = lower + (equal + 1) / 2.0
+            below += int((ranks / (trials + 1) <= 0.5).sum())
+            lost += int((values < 0.0).sum())
+    splits = 2 * len(chosen)
+    return Overfitting(below / splits, lost / splits, trials, splits)
 
 
 def _halves(blocks: int) -> FloatArray:
-    """Return each way to choose half of the blocks: a row of 0 and 1 per split."""
-    splits = math.comb(blocks, blocks // 2)
-    masks = np.zeros((splits, blocks))
-    for row, chosen in enumerate(itertools.combinations(range(blocks), blocks // 2)):
+    """Return each way to cut the blocks into halves: a row with 1 for the half of the first block.
+
+    Either half may be the one that chooses, so a row stands for two splits.
+    """
+    masks = np.zeros((math.comb(blocks, blocks // 2) // 2, blocks))
+    masks[:, 0] = 1.0
+    others = itertools.combinations(range(1, blocks), blocks // 2 - 1)
+    for row, chosen in enumerate(others):
         masks[row, chosen] = 1.0
     return masks
 
