@@ -16,6 +16,7 @@ from onetape.simulator.market.clock import make_clock
 from onetape.simulator.recorded.replay import Replay
 from onetape.simulator.server.simulator import Simulator
 from onetape.simulator.trading.fees import Fees
+from onetape.simulator.trading.replies import USER_ID
 
 #: 2024-03-01 00:00 UTC, epoch milliseconds.
 MARCH_MS = 1_709_251_200_000
@@ -79,6 +80,7 @@ async def _scene(
     limits: bool = False,
     replay: Replay | None = None,
     strict_timestamps: bool = False,
+    account_id: int = USER_ID,
     **balance: str,
 ) -> AsyncGenerator[Scene]:
     clock = clock or make_clock(start_ms=MARCH_MS, stepped=True)
@@ -91,6 +93,7 @@ async def _scene(
         limits=limits,
         replay=replay,
         strict_timestamps=strict_timestamps,
+        account_id=account_id,
     )
     async with simulator:
         at = Scene(simulator, lambda: _client(simulator, pro, key, secret or key))

@@ -156,3 +156,12 @@ def test_a_key_tells_what_it_may(run: Run, scene: Opened) -> None:
         return found
 
     assert run(play()) == [(True, False), (False, False), (True, True)]
+
+
+def test_another_simulator_may_be_another_account(run: Run, scene: Opened) -> None:
+    async def play() -> None:
+        async with scene() as at, scene(account_id=77) as other:
+            numbers = [(await one.client.private_get_account())["uid"] for one in (at, other)]
+            assert numbers == [354937868, 77]
+
+    run(play())

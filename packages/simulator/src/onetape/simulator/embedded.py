@@ -149,6 +149,7 @@ def embedded_simulator(
     faults: "Faults | Iterable[Fault]" = (),
     limits: bool = False,
     strict_timestamps: bool = False,
+    account_id: int | None = None,
     replay: "Replay | None" = None,
 ) -> Generator[EmbeddedSimulator]:
     """Run a simulator on 127.0.0.1 in a thread of this process while the block lasts.
@@ -161,12 +162,14 @@ def embedded_simulator(
         faults: What goes wrong; more can be added while it runs.
         limits: Refuse what goes beyond Binance's limits.
         strict_timestamps: Refuse old requests (-1021) in a stepped market too.
+        account_id: The account's number; None is that of every simulator.
         replay: Recorded candles (`replay.read_replay`) in place of an invented market.
 
     Raises:
         ConfigurationError: the port cannot be used.
     """
     from onetape.simulator.server.simulator import Simulator
+    from onetape.simulator.trading.replies import USER_ID
 
     simulated = Simulator(
         seed=seed,
@@ -176,6 +179,7 @@ def embedded_simulator(
         faults=faults,
         limits=limits,
         strict_timestamps=strict_timestamps,
+        account_id=USER_ID if account_id is None else account_id,
         replay=replay,
     )
     thread = _Thread(simulated)

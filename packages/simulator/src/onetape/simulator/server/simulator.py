@@ -34,6 +34,7 @@ from onetape.simulator.trading.account_service import AccountService
 from onetape.simulator.trading.fees import Fees
 from onetape.simulator.trading.keys import DEFAULT_KEYS, ApiKey
 from onetape.simulator.trading.manual_control import ManualControl
+from onetape.simulator.trading.replies import USER_ID
 from onetape.simulator.trading.rules import RuleBook
 
 _NOT_FOUND: Final = "<html><body><h2>404 Not found</h2></body></html>"
@@ -58,6 +59,7 @@ class Simulator:
         faults: Faults | Iterable[Fault] = (),
         limits: bool = False,
         strict_timestamps: bool = False,
+        account_id: int = USER_ID,
         balance: Mapping[str, Decimal] | None = None,
         fees: Fees | None = None,
         keys: tuple[ApiKey, ...] = DEFAULT_KEYS,
@@ -79,6 +81,7 @@ class Simulator:
             keys: API keys that may use the account.
             limits: Refuse what goes beyond Binance's limits, ban who goes on, and end each socket
                 after 24 hours of market time (in real time that end comes in any case).
+            account_id: The account's number (`uid`), by which programs tell accounts apart.
             strict_timestamps: Refuse requests older than their recvWindow (-1021) in a stepped
                 market too, where the clocks of most clients run on.
 
@@ -106,6 +109,7 @@ class Simulator:
             fees=fees,
             keys=keys,
             strict_timestamps=strict_timestamps,
+            account_id=account_id,
         )
         self._control = Control(self.market, self.clock, self.streams, self.account.sockets, replay)
         self._host = host

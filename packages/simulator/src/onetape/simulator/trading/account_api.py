@@ -58,9 +58,16 @@ _READ: Final[dict[str, tuple[str, ...]]] = {
 class AccountApi:
     """Operations of the account by their name in the WebSocket API; each may raise a Refusal."""
 
-    def __init__(self, exchange: Exchange, clock: Clock, faults: Faults | None = None) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        clock: Clock,
+        faults: Faults | None = None,
+        account_id: int = replies.USER_ID,
+    ) -> None:
         """Answer for this account at this clock's time; faults delay and shorten answers."""
         self._exchange = exchange
+        self._account_id = account_id
         self._reading = AccountReading(exchange, clock, Faults() if faults is None else faults)
         self._clock = clock
         self._ids = {symbol.id: symbol for symbol in exchange.symbols}
@@ -132,7 +139,7 @@ class AccountApi:
             "accountType": "SPOT",
             "balances": balances,
             "permissions": ["SPOT"],
-            "uid": replies.USER_ID,
+            "uid": self._account_id,
         }
 
     def _commission(self, params: Params) -> JsonObject:

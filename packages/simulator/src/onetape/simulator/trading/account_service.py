@@ -22,6 +22,7 @@ from onetape.simulator.trading.manual_actions import ManualActions
 from onetape.simulator.trading.market_trade_feed import MarketTradeFeed
 from onetape.simulator.trading.money import UNIT, text_8
 from onetape.simulator.trading.orders import Order
+from onetape.simulator.trading.replies import USER_ID
 from onetape.simulator.trading.signed_rest import SignedRest
 from onetape.simulator.trading.taker import Liquidity
 from onetape.simulator.trading.trade_feed import Side
@@ -51,6 +52,7 @@ class AccountService:
         fees: Fees | None = None,
         keys: tuple[ApiKey, ...] = DEFAULT_KEYS,
         strict_timestamps: bool = False,
+        account_id: int = USER_ID,
     ) -> None:
         """Open the account at the clock's time.
 
@@ -62,6 +64,7 @@ class AccountService:
             fees: Fee rates; None is 0.1 % in the received coin.
             keys: API keys of the account.
             strict_timestamps: Whether a stepped market refuses old timestamps too (-1021).
+            account_id: The account's number.
         """
         self._market = market
         self._clock = clock
@@ -79,7 +82,7 @@ class AccountService:
         )
         self._actions = ManualActions(self.exchange)
         self.keys = KeyRing(keys, clock, context.states.skew_ms, strict=strict_timestamps)
-        self._api = AccountApi(self.exchange, clock, context.faults)
+        self._api = AccountApi(self.exchange, clock, context.faults, account_id)
         self.sockets = WsApi(self.exchange, self._api, self.keys, clock, context)
         self._rest = SignedRest(self.exchange, self._api, self.keys, clock, self.sockets.wake)
 

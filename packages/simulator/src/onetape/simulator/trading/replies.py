@@ -8,7 +8,7 @@ from onetape.simulator.trading.fees import BNB_SHARE, Fees
 from onetape.simulator.trading.money import text_8
 from onetape.simulator.trading.orders import Fill, Order, OrderList
 
-#: The account's number; there is only one.
+#: The number of an account, unless a simulator is made with another.
 USER_ID = 354_937_868
 
 
