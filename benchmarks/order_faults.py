@@ -13,6 +13,7 @@ itself has stored, 90 s later. Nothing leaves this machine. Another program is a
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -72,7 +73,7 @@ def main() -> None:
     parser.add_argument("--freqtrade", type=Path, metavar="PROGRAM", help="run freqtrade too")
     parser.add_argument("--without-onetape", action="store_true", help="do not run our own trader")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="add to this document")
-    parser.add_argument("--only", metavar="NAME", help="scenarios whose name holds this text")
+    parser.add_argument("--only", metavar="TEXT", action="append", help="faults that hold this")
     parser.add_argument("--at-once", type=int, default=2, metavar="N")
     given = parser.parse_args()
     before = machine()
@@ -85,7 +86,7 @@ def main() -> None:
         (driver, scenario)
         for driver in drivers
         for scenario in SCENARIOS
-        if given.only is None or given.only in scenario.name
+        if given.only is None or any(text in scenario.name for text in given.only)
     ]
     with ThreadPoolExecutor(given.at_once) as pool:
         outcomes = list(pool.map(lambda job: outcome(*job), jobs))
@@ -113,7 +114,12 @@ def outcome(driver: Driver, scenario: Scenario) -> dict[str, Any]:
     """Return what one program did in one scenario."""
     with (
         tempfile.TemporaryDirectory() as name,
-        embedded_simulator(seed=SEED, balance=CAMPAIGN_BALANCE) as simulator,
+        # An account of its own: our trader refuses a second process on one account.
+        embedded_simulator(
+            seed=SEED,
+            balance=CAMPAIGN_BALANCE,
+            account_id=10_000 * os.getpid() + SCENARIOS.index(scenario),
+        ) as simulator,
     ):
         if scenario.fault is not None:
             simulator.faults.add(**scenario.fault)

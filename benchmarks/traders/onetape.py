@@ -38,6 +38,8 @@ class Onetape:
     def prepare(self, folder: Path, url: str) -> None:
         """Write the program's files for a simulator at this address."""
         (folder / "always.py").write_text(_STRATEGY, encoding="utf-8")
+        # A machine that is busy with several runs starts the strategy's process slowly.
+        (folder / "trader.yaml").write_text("strategy_timeout_seconds: 50\n", encoding="utf-8")
         self._urls[folder] = url
 
     def start(self, folder: Path) -> "subprocess.Popen[bytes]":
@@ -49,7 +51,7 @@ class Onetape:
                 Path(sys.executable).parent / "trader", "--live", "--exchange", "simulator",
                 "--simulator-url", self._urls[folder], "--timeframe", "1m", "--strategy",
                 "always.py:always_long", "--stop-loss", "0.1", "--sizing", "quote_amount=1000",
-                "--reentry", "while_signal", "--db", "trades.db",
+                "--reentry", "while_signal", "--db", "trades.db", "--config", "trader.yaml",
             ],
             cwd=folder,
             stdout=log,
