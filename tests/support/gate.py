@@ -39,6 +39,8 @@ class Gate:
         self._late: set[asyncio.Task[None]] = set()
         self.kline_requests: list[dict[str, str]] = []
         """The query of every request for candles, answered or not."""
+        self.commands: list[dict[str, Any]] = []
+        """Every message that a program sent over a WebSocket."""
         self.dials = 0
         """WebSockets that were asked for, refused ones included."""
 
@@ -137,6 +139,7 @@ class Gate:
             if self.is_half_open:
                 continue
             if message.type is WSMsgType.TEXT:
+                self.commands.append(json.loads(message.data))
                 await upstream.send_str(message.data)
             elif message.type is WSMsgType.PING:
                 await socket.pong(message.data)

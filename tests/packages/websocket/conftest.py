@@ -101,11 +101,13 @@ class Misbehaving:
             return web.Response(status=self.dial_status)
         socket = web.WebSocketResponse()
         await socket.prepare(request)
-        # Each of the two streams is subscribed to by a message of its own.
-        for _ in range(2):
+        # The two streams are subscribed to by one message, or by two.
+        streams = 0
+        while streams < 2:
             message = await socket.receive()
             if message.type is not WSMsgType.TEXT:
                 return socket
+            streams += len(json.loads(message.data)["params"])
         self.sockets.append(socket)
         self._opened.set()
         if self.mute:

@@ -1,7 +1,8 @@
 """CCXT Pro's client of an exchange, with the hooks that make it safe to wait on.
 
 The hooks count connections, turn a malformed frame into a lost stream, keep each candle that the
-exchange marked as final as it was at that mark, and shorten the pauses between the first dials.
+exchange marked as final as it was at that mark, shorten the pauses between the first dials, and
+send few messages a second (sending.py).
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from ccxt import NetworkError
 from onetape.core.errors import UsageError
 from onetape.exchange.clients import Endpoint, client_settings, redirect
 from onetape.websocket.marks import CandleMark, MarkReader, final_opens, mark_reader_of
+from onetape.websocket.sending import PacedSender
 
 #: How long the other side may take to answer that it heard the end of a connection.
 CLOSE_SECONDS = 1.0
@@ -34,8 +36,9 @@ def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> A
 
     It has more attributes than CCXT's: `connections` counts them, `has_marks` says whether the
     exchange marks final candles, `candle_frames` are events that each candle frame sets,
-    `candle_sockets` are the sockets that brought candles, and `final_candles` has CCXT's rows that
-    the exchange marked as final, by symbol and timeframe, then by open in epoch milliseconds.
+    `candle_sockets` are the sockets that brought candles, `senders` send on the sockets, and
+    `final_candles` has CCXT's rows that the exchange marked as final, by symbol and timeframe, then
+    by open in epoch milliseconds.
 
     Args:
         endpoint: Which exchange.
@@ -53,7 +56,7 @@ def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> A
     reader = mark_reader_of(base)
 
     class Guarded(base):
-        """CCXT Pro's class with four hooks."""
+        """CCXT Pro's class with hooks."""
 
         connections = 0
 
@@ -86,6 +89,9 @@ def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> A
             if "handle_message" not in vars(client):
                 client.handle_message = _guard(client, client.handle_message)
                 client.open = _remembered(self.dials, client.open)
+                sender = PacedSender(client.send)
+                client.send = sender.send
+                self.senders.add(sender)
             return client
 
     client: Any = Guarded(client_settings(endpoint))
@@ -93,6 +99,7 @@ def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> A
     client.has_marks = reader is not None
     client.candle_frames = set[asyncio.Event]()
     client.candle_sockets = WeakSet[Any]()
+    client.senders = WeakSet[PacedSender]()
     client.final_candles = dict[tuple[str, str], dict[int, list[Any]]]()
     if endpoint.simulator_url is not None:
         redirect(client.urls["api"], endpoint.simulator_url)
@@ -122,6 +129,7 @@ async def close_client(client: Any) -> None:
         for task in client.dials:
             task.cancel()
         await asyncio.wait(client.dials, timeout=CLOSE_SECONDS)
+    await asyncio.gather(*(sender.close() for sender in list(client.senders)))
     closing = [asyncio.create_task(one.close()) for one in client.clients.values()]
     if closing:
         # A peer that is gone answers nothing; aiohttp alone would wait 10 s for it.

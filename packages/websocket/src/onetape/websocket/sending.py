@@ -1,0 +1,111 @@
+"""Messages of a client to an exchange: few enough a second, subscriptions merged into one.
+
+CCXT sends a message for each subscription. Binance closes a socket that gets more than five a
+second, and others have limits of their own; all of them take many streams in one message.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeGuard, cast
+
+#: Between two messages of a socket, seconds: four a second leave one for the answer to a ping.
+PAUSE_SECONDS: Final = 0.26
+#: Streams that one message subscribes to, at most: Binance takes messages of a few kilobytes.
+MOST_STREAMS: Final = 100
+#: Keys under which exchanges take a list of streams, and those that name what to do with it.
+_LISTS: Final = ("params", "args")
+_VERBS: Final = ("method", "op")
+
+Send = Callable[[Any], Awaitable[None]]
+
+
+class PacedSender:
+    """Sends the messages of one socket, in their order."""
+
+    def __init__(self, send: Send) -> None:
+        """Begin without a message.
+
+        Args:
+            send: Sends one message.
+        """
+        self._send = send
+        self._waiting: list[tuple[Any, asyncio.Future[None]]] = []
+        self._sending: asyncio.Task[None] | None = None
+        self._free_at = 0.0
+        """When the next message may leave, monotonic seconds."""
+
+    async def send(self, message: Any) -> None:
+        """Send a message, alone or merged with others; return once it is sent.
+
+        Raises:
+            Exception: what sending it raised.
+        """
+        sent = asyncio.get_running_loop().create_future()
+        self._waiting.append((message, sent))
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.create_task(self._send_all())
+        await sent
+
+    async def _send_all(self) -> None:
+        while self._waiting:
+            pause = self._free_at - time.monotonic()
+            if pause > 0:
+                await asyncio.sleep(pause)
+            self._free_at = time.monotonic() + PAUSE_SECONDS
+            message, senders = self._next()
+            try:
+                await self._send(message)
+            except Exception as error:
+                for sent in senders:
+                    if not sent.done():
+                        sent.set_exception(error)
+            else:
+                for sent in senders:
+                    if not sent.done():
+                        sent.set_result(None)
+
+    async def close(self) -> None:
+        """Send nothing any more; what waits to be sent is dropped."""
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.gather(self._sending, return_exceptions=True)
+        for _, sent in self._waiting:
+            sent.cancel()
+        self._waiting.clear()
+
+    def _next(self) -> tuple[Any, list[asyncio.Future[None]]]:
+        """Take the next message from those that wait, and what can be merged with it."""
+        message, first = self._waiting.pop(0)
+        senders = [first]
+        while self._waiting:
+            merged = merge(message, self._waiting[0][0])
+            if merged is None:
+                break
+            message = merged
+            senders.append(self._waiting.pop(0)[1])
+        return message, senders
+
+
+def merge(first: Any, second: Any) -> dict[str, Any] | None:
+    """Return two messages that subscribe to streams as one; None where they cannot be merged.
+
+    Args:
+        first: As CCXT sends it, such as `{"method": "SUBSCRIBE", "params": [...], "id": 1}`.
+        second: Likewise; its id is dropped.
+    """
+    if not (_is_object(first) and _is_object(second)):
+        return None
+    name = next((one for one in _LISTS if isinstance(first.get(one), list)), "")
+    verb = next((str(first[one]).lower() for one in _VERBS if one in first), "")
+    others = [{key: one[key] for key in one if key not in (name, "id")} for one in (first, second)]
+    if verb != "subscribe" or not isinstance(second.get(name), list) or others[0] != others[1]:
+        return None
+    streams: list[Any] = [*first[name], *second[name]]
+    return {**first, name: streams} if len(streams) <= MOST_STREAMS else None
+
+
+def _is_object(message: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(message, dict) and all(
+        isinstance(key, str) for key in cast("dict[Any, Any]", message)
+    )

@@ -1,0 +1,52 @@
+"""Many symbols over one socket: few messages, and every symbol is live."""
+
+import asyncio
+from contextlib import aclosing
+
+from gate import Gate
+from onetape.exchange.clients import Endpoint
+from onetape.exchange.rest import RestExchange
+from onetape.simulator.market.clock import make_clock
+from onetape.simulator.market.symbols import many_symbols
+from onetape.simulator.server.simulator import Simulator
+from onetape.websocket.events import CandleUpdate, TickerUpdate
+from onetape.websocket.websocket import WebSocketManager
+from watched import run_watched
+
+SYMBOLS = 60
+
+
+async def until_live(manager: WebSocketManager, symbol: str) -> None:
+    """Wait for a candle and a ticker of a symbol."""
+    kinds: set[type] = set()
+    async with aclosing(manager.events(symbol, "1h")) as events:
+        async for event in events:
+            kinds.add(type(event))
+            if {CandleUpdate, TickerUpdate} <= kinds:
+                return
+
+
+async def live_symbols(count: int) -> tuple[int, Gate]:
+    """Watch so many symbols until each is live; return how many of them are traded."""
+    # Each passing second of the computer is a minute of the market, in which all symbols trade.
+    clock = make_clock(start_ms=1_709_251_200_000, speed=60)
+    async with Simulator(clock=clock, symbols=many_symbols(count)) as simulator:  # noqa: SIM117
+        async with Gate(simulator.url) as gate:
+            endpoint = Endpoint("simulator", gate.url)
+            exchange = await asyncio.to_thread(RestExchange, endpoint)
+            async with exchange:
+                markets = await exchange.ccxt_markets()
+                names = [market["symbol"] for market in markets if market["active"]]
+                async with WebSocketManager(exchange, names) as manager:
+                    await asyncio.gather(*(until_live(manager, name) for name in names))
+            return len(names), gate
+
+
+def test_many_symbols_are_live_over_one_socket_after_few_messages() -> None:
+    count, gate = run_watched(live_symbols(SYMBOLS), 60.0)
+    assert count > SYMBOLS // 3
+    assert gate.dials == 1
+    streams = [stream for command in gate.commands for stream in command["params"]]
+    assert len(streams) == len(set(streams)) == 2 * count
+    # One for the first stream, and few for all others: Binance takes five a second.
+    assert len(gate.commands) <= 4
