@@ -133,6 +133,12 @@ def test_series_of_pandas_give_the_values_of_arrays():
         assert_array_equal(of_frame, of_arrays)
 
 
+def test_a_change_from_zero_has_no_rate():
+    assert_array_equal(
+        indicators.roc(np.array([0.0, 1.0, 2.0, 0.0]), 1), [np.nan, np.nan, 100, -100]
+    )
+
+
 REFUSED: dict[str, Callable[[Any], object]] = {
     "window must be 1 bar or more, found 0": lambda x: indicators.sma(x, 0),
     "window must be 2 bars or more, found 1": lambda x: indicators.hma(x, 1),

@@ -132,6 +132,12 @@ def test_a_users_file_with_the_name_of_a_built_in_strategy_is_not_taken_silently
     [
         ("class Mine(Strategy):", "class Mine(Strategy:", "mine.py, line 9: SyntaxError"),
         ("from typing", "import nothing_here\nfrom typing", "mine.py, line 3: ModuleNotFound"),
+        (
+            "from typing",
+            "import talib_no\nfrom typing",
+            "`uv pip install talib_no`, or correct the",
+        ),
+        ("from typing", "import onetape.nothing\nfrom typing", "'onetape.nothing'; mend the file"),
         ("@dataclass(frozen=True)", "", "write @dataclass(frozen=True) above the class"),
         ('    name: ClassVar[str] = "mine"\n', "", 'write name: ClassVar[str] = "mine" into it'),
         ("def lookback", "def look", "it must define lookback"),

@@ -12,11 +12,18 @@ from importlib.machinery import FileFinder, ModuleSpec, PathFinder, SourceFileLo
 from importlib.util import module_from_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from onetape.core.errors import ConfigurationError
 from onetape.strategies.hearing import printing_to_stderr
 from onetape.strategies.imports import imported_files
+
+#: Packages whose name in the index differs from that of their module.
+_PACKAGE_NAMES: Final = {
+    "sklearn": "scikit-learn",
+    "talib": "ta-lib",
+    "yaml": "pyyaml",
+}
 
 
 class OwnFile(SourceFileLoader):
@@ -127,10 +134,19 @@ def run_file(path: Path) -> ModuleType:
         del sys.modules[module_name]
         raise ConfigurationError(
             f"{_place(error, path, texts)}: {type(error).__name__}: "
-            f"{getattr(error, 'msg', error)}; mend the file"
+            f"{getattr(error, 'msg', error)}; {_remedy(error)}"
         ) from error
     loader.beside = texts
     return module
+
+
+def _remedy(error: BaseException) -> str:
+    """Return how to correct a file that cannot be run: install a missing package, or fix it."""
+    name = error.name if isinstance(error, ModuleNotFoundError) else None
+    top = (name or "").partition(".")[0]
+    if not top or top in sys.modules or PathFinder.find_spec(top) is not None:
+        return "mend the file"
+    return f"install it with `uv pip install {_PACKAGE_NAMES.get(top, top)}`, or correct the import"
 
 
 def sources(module: ModuleType) -> list[bytes]:

@@ -17,7 +17,7 @@ from onetape.strategies.indicators.averages import (
     wilder,
 )
 from onetape.strategies.indicators.columns import as_columns, divided, typical_price
-from onetape.strategies.indicators.rolling import highest, lowest, previous
+from onetape.strategies.indicators.rolling import highest, lowest
 from onetape.strategies.sharing import as_array, shareable
 
 
@@ -223,13 +223,22 @@ def _mean_distance(values: FloatArray, mean: FloatArray, window: int) -> FloatAr
 def roc(values: FloatArray, bars: int) -> FloatArray:
     """Return the rate of change in percent: 100 (x / x some bars earlier - 1).
 
-    The formula of TA-Lib's ROC. Lookback: bars + 1 candles.
+    The formula of TA-Lib's ROC; NaN where the earlier value is 0. Lookback: bars + 1 candles.
 
     Raises:
         ValueError: bars is under 1.
     """
     check_window(bars, "bars")
-    return (divided(values, previous(values, bars)) - 1.0) * 100.0
+    change = np.full(len(values), np.nan)
+    later = change[bars:]
+    earlier = values[: len(later)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        np.divide(values[bars:], earlier, out=later)
+    if not earlier.all():
+        later[earlier == 0.0] = np.nan
+    later -= 1.0
+    later *= 100.0
+    return change
 
 
 @shareable
@@ -242,7 +251,10 @@ def momentum(values: FloatArray, bars: int) -> FloatArray:
         ValueError: bars is under 1.
     """
     check_window(bars, "bars")
-    return values - previous(values, bars)
+    change = np.empty(len(values))
+    change[:bars] = np.nan
+    np.subtract(values[bars:], values[: max(len(values) - bars, 0)], out=change[bars:])
+    return change
 
 
 @shareable

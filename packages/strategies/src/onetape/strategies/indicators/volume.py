@@ -116,7 +116,8 @@ def session_vwap(
         return np.empty(0)
     sessions, is_whole = _sessions(opens, _time_zone(zone))
     price = typical_price(high, low, close)
-    average = divided(_added_up(price * volume, sessions), _added_up(volume, sessions))
+    counts = np.bincount(sessions)
+    average = divided(_added_up(price * volume, counts), _added_up(volume, counts))
     if not is_whole:
         average[sessions == 0] = np.nan
     return average
@@ -161,11 +162,14 @@ def _sessions(opens: IntArray, zone: tzinfo) -> tuple[IntArray, bool]:
     return np.cumsum(np.diff(sessions, prepend=sessions[:1]) != 0).astype(np.int64), is_whole
 
 
-def _added_up(values: FloatArray, sessions: IntArray) -> FloatArray:
-    """Return running sums from the first value of each session, added in the order of time."""
-    counts = np.bincount(sessions)
-    begins = np.cumsum(counts) - counts
-    places = np.arange(len(values)) - begins[sessions]
-    table = np.zeros((len(counts), int(counts.max())))
-    table[sessions, places] = values
-    return np.cumsum(table, axis=1)[sessions, places]
+def _added_up(values: FloatArray, counts: IntArray) -> FloatArray:
+    """Return running sums from the first value of each session, added in the order of time.
+
+    Args:
+        values: Those of all sessions, one session after the other.
+        counts: How many values each session has.
+    """
+    is_taken = np.arange(int(counts.max())) < counts[:, np.newaxis]
+    table = np.zeros(is_taken.shape)
+    table[is_taken] = values
+    return np.cumsum(table, axis=1, out=table)[is_taken]
