@@ -1,4 +1,4 @@
-"""What docs/fault-injection.md says is true: its flags, its timeline, and every kind with its variants."""
+"""What docs/fault-injection.md states: its flags, its timeline, every kind and its variants."""
 
 import ast
 import re
