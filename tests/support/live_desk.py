@@ -18,6 +18,7 @@ from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.exchange.trading import PrivateClient
 from onetape.exchange.trading_records import Credentials
+from onetape.execution.broker import OrderReport
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
@@ -167,6 +168,17 @@ class LiveDesk:
         insert_order(self.store, again, self.lease.fence)
         self.executor.place(again, self.exchange.now_ms())
 
+    async def next_reports(self) -> list[OrderReport]:
+        """Take what the broker reports next away from the executor."""
+        async with asyncio.timeout(20):
+            while not (found := self.executor.broker.events()):
+                await asyncio.sleep(0.01)
+        return found
+
+    def report(self, one: OrderReport) -> None:
+        """Report an event once more, as a stream does that repeats itself."""
+        self.executor.broker.add(one)
+
     async def until(self, holds: Callable[[], Any], seconds: float = 20.0) -> None:
         """Drive the orders until a condition holds."""
         deadline = asyncio.get_running_loop().time() + seconds
@@ -305,6 +317,7 @@ async def live_desk(
     timeout_ms: int = 20_000,
     is_stepped: bool = True,
     balance: Mapping[str, Decimal] = BALANCE,
+    quote_amount: float = 2_000.0,
 ) -> AsyncGenerator[LiveDesk]:
     """Open the desk on a simulator of its own, or on one that runs.
 
@@ -318,6 +331,7 @@ async def live_desk(
         timeout_ms: Of private requests.
         is_stepped: Whether the clock of the simulator of its own is stepped.
         balance: Of the simulator of its own.
+        quote_amount: Quote currency of each entry.
     """
     async with AsyncExitStack() as stack:
         if simulator is None:
@@ -340,7 +354,7 @@ async def live_desk(
         store = stack.enter_context(open_store(db, create=True))
         rules = AccountConfig(
             cash=10_000.0, steps=market.steps, exits=ExitConfig(stop_loss=stop_loss),
-            sizing="quote_amount", quote_amount=2_000.0,
+            sizing="quote_amount", quote_amount=quote_amount,
         )  # fmt: skip
         session = Session(
             f"session-{number}", "trader", "live", ACCOUNT, *KEY.names, "test", {}, "0",

@@ -152,6 +152,11 @@ class LiveBroker:
         """Return what has been reported since the last call, in the order of its arrival."""
         return _drained(self._reports)
 
+    def add(self, report: OrderReport) -> None:
+        """Add an event that came by another way, such as a stream; any thread may do so."""
+        self._reports.append(report)
+        self._set_reported()
+
     def absences(self) -> list[AbsenceAnswer]:
         """Return the answers without an order since the last call."""
         return _drained(self._absences)
@@ -181,9 +186,12 @@ class LiveBroker:
         try:
             await work
         finally:
-            # The loop may have ended; then nobody reads the events any more.
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self.reported.set)
+            self._set_reported()
+
+    def _set_reported(self) -> None:
+        # The loop may have ended; then nobody reads the events any more.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self.reported.set)
 
     async def _submit(self, request: OrderRequest) -> None:
         identity = request.client_order_id
