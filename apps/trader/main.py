@@ -21,6 +21,7 @@ from trader.commands.control import (
 from trader.commands.explain import explain_moment
 from trader.commands.logs import show_logs
 from trader.commands.profit import show_profit
+from trader.commands.reconcile import reconcile_account
 from trader.commands.report import write_account_report
 from trader.commands.risk import show_risk
 from trader.commands.status import show_status
@@ -85,6 +86,7 @@ def trade(
             run_trader(loaded.settings)
 
 
+app.command("reconcile")(reconcile_account)
 app.command("status")(show_status)
 app.command("trades")(list_trades)
 app.command("profit")(show_profit)

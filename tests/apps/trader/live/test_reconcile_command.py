@@ -1,0 +1,54 @@
+"""`trader reconcile`: lists what differs at the exchange, and takes one answer at a time."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from live_desk import ACCOUNT
+from onetape.store.database import open_store
+from onetape.store.leases import Fence, acquire_lease
+from onetape.store.live_accounts import add_difference
+from trader.main import app
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    path = tmp_path / "x.db"
+    with open_store(path, create=True) as store:
+        fence = Fence("test", acquire_lease(store, "test", "a test", now_ms=0, seconds=10))
+        for kind, subject in (("missing coins", "BTC"), ("foreign fills", "17")):
+            document = {"text": f"{kind} {Decimal(1)}", "symbol": "BTC/USDT"}
+            add_difference(store, fence, ACCOUNT, kind, subject, document, seen_ms=1)
+    return path
+
+
+def ask(db: Path, *flags: str) -> Any:
+    return CliRunner().invoke(app, ["reconcile", "--db", str(db), *flags])
+
+
+def test_differences_are_listed_with_what_can_be_answered(db: Path) -> None:
+    text = ask(db).output
+    assert "missing coins: missing coins 1" in text
+    assert "answer --adopt or --forget" in text
+    assert "answer --keep" in text
+
+
+def test_an_answer_is_stored_and_shown(db: Path) -> None:
+    assert ask(db, "--forget", "1").exit_code == 0
+    document = json.loads(ask(db, "--json").output)
+    assert [one["answer"] for one in document["differences"]] == ["forget", None]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("--keep", "1"), ("--adopt", "2"), ("--keep", "9"), ("--keep", "2", "--forget", "1")],
+)
+def test_an_answer_that_does_not_fit_is_refused(db: Path, flags: tuple[str, ...]) -> None:
+    result = ask(db, *flags)
+    assert result.exit_code != 0
+    document = json.loads(ask(db, "--json").output)
+    assert [one["answer"] for one in document["differences"]] == [None, None]
