@@ -170,10 +170,13 @@ class LiveDesk:
 
     async def next_reports(self) -> list[OrderReport]:
         """Take what the broker reports next away from the executor."""
+        broker = self.executor.broker
         async with asyncio.timeout(20):
-            while not (found := self.executor.broker.events()):
-                await asyncio.sleep(0.01)
-        return found
+            while True:
+                broker.reported.clear()
+                if found := broker.events():
+                    return found
+                await broker.reported.wait()
 
     def report(self, one: OrderReport) -> None:
         """Report an event once more, as a stream does that repeats itself."""
