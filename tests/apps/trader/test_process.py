@@ -238,7 +238,7 @@ CONFIGS = {
     "an idle timer of nothing": "stale_after_seconds: 0",
     "a signal age that is no number": "max_signal_age_seconds: .nan",
     "a bound that is infinite": "ticker_days: .inf",
-    "live trading": "mode: live",
+    "a mode that does not exist": "mode: lively",
     "a fee over 100 %": "account: {fee_rate: 2}",
     "no symbol": "symbol: BTCUSDT",
     "no strategy": "strategy: {name: rsii}",
