@@ -56,9 +56,9 @@ candles.
 _LIVE: Final = """
 ## Live orders
 
-Real orders go to {exchanges}. For the others below, tests compare the exact HTTP requests that CCXT
-would send (`tests/packages/exchange/test_order_calls.py`) and the meaning of their answers, but no
-order was ever sent to them: `trader --live` refuses them.
+Orders go to {exchanges}, which speaks Binance's protocol. For those below, tests compare the exact
+HTTP requests that CCXT would send (`tests/packages/exchange/test_order_calls.py`) and the meaning
+of their answers, but no order was ever sent to them: `trader --live` refuses them.
 
 """
 _CORRECTIONS: Final = """

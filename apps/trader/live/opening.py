@@ -27,7 +27,7 @@ from onetape.store.process_lock import ProcessLock
 from trader.settings import TraderSettings
 
 #: Exchanges whose orders were tried against the simulator.
-LIVE_EXCHANGES: Final = ("binance", SIMULATOR_ID)
+LIVE_EXCHANGES: Final = (SIMULATOR_ID,)
 
 
 class LiveAccess(Struct, frozen=True):
@@ -47,7 +47,8 @@ def check_live_exchange(exchange: str) -> None:
     """
     if exchange not in LIVE_EXCHANGES:
         raise UsageError(
-            f"no real orders on {exchange} yet: they go to {', '.join(LIVE_EXCHANGES)}",
+            f"no orders to {exchange} yet: this version sends orders to "
+            f"{', '.join(LIVE_EXCHANGES)} only (docs/live.md says what is missing)",
             setting="exchange",
         )
 

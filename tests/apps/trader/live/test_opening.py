@@ -88,7 +88,7 @@ def test_a_key_that_may_withdraw_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_no_real_orders_go_where_they_were_never_tried() -> None:
-    with pytest.raises(UsageError, match="no real orders on kraken"):
+    with pytest.raises(UsageError, match="no orders to kraken"):
         check_live_exchange("kraken")
 
 
