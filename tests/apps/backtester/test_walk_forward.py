@@ -54,15 +54,18 @@ def test_each_choice_is_the_best_of_backtests_of_its_training_part(
     for window in found["windows"][:2]:
         ends = ("--from", day(window["train_start"]), "--to", day(window["test_start"]))
         sharpes: dict[tuple[int, int], float] = {}
+        returns: dict[tuple[int, int], float] = {}
         for fast in (5, 10, 15):
             for slow in (20, 30):
                 flags = ("--param", f"fast={fast}", "--param", f"slow={slow}")
                 metrics = on_tape("-s", "sma_cross", *flags, *ends).document["metrics"]
                 if metrics["trades"] >= 5:
                     sharpes[fast, slow] = metrics["sharpe"]
+                    returns[fast, slow] = metrics["total_return"]
         best = max(sharpes, key=lambda pair: sharpes[pair])
         assert window["parameters"] == {"fast": best[0], "slow": best[1]}
         assert window["in_sample"] == pytest.approx(sharpes[best], rel=1e-12)
+        assert window["in_sample_return"] == pytest.approx(returns[best], rel=1e-12)
 
 
 def test_test_parts_follow_each_other_to_the_end_of_the_range(optimize: Run) -> None:
