@@ -185,7 +185,11 @@ def test_commands_of_a_file_are_stored_once_and_lines_that_are_none_are_printed(
 
 
 def test_after_a_restart_a_halt_holds_before_the_first_look_for_commands(
-    run: Run, db: Path, buys: str, monkeypatch: pytest.MonkeyPatch
+    run: Run,
+    db: Path,
+    buys: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     exits = ExitConfig(time_stop_bars=1)
     look = ControlWatch.look
@@ -202,6 +206,7 @@ def test_after_a_restart_a_halt_holds_before_the_first_look_for_commands(
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(1, 2))
                 give(trading, "halt")
+                await trading.until(lambda: "halted by anna" in capsys.readouterr().out)
                 await step_to(opened, trading, range(2, 4))
                 await trading.until(lambda: trading.query("SELECT 1 FROM exit_obligations"))
             monkeypatch.setattr(ControlWatch, "look", look_later)

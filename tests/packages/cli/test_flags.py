@@ -122,6 +122,7 @@ def test_every_flag_of_a_setting_is_one_of_the_program(name: str) -> None:
         "monitoring.heartbeat_url",
         "monitoring.heartbeat_seconds",
     }
+    guards |= {key for key in without if key.startswith("risk.")}
     assert without <= {"account.volatility_bars", *guards}
 
 

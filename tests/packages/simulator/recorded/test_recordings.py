@@ -178,7 +178,7 @@ async def of_streams(account: Account) -> dict[str, Any]:
         for message in await waiting_messages(socket):
             name = message["stream"].partition("@")[2].replace("kline_1m", "kline")
             found[f"stream {name}"] = message["data"]
-        await socket.send_json({"method": "SUBSCRIBE", "params": ["btcusdt@nope"], "id": 2})
+        await socket.send_json({"method": "SUBSCRIBE", "params": ["no stream"], "id": 2})
         found["refused stream"] = json.loads(await socket.receive_str(timeout=60))
     return found
 
