@@ -104,11 +104,11 @@ class EntrySearch:
             highest: Highest price of each position before the first bar to look at.
             at: First bar to look at; None: the entry's.
         """
-        end, _ = self._ends(entry)
+        end, kind = self._ends(entry)
         first = np.maximum(entry, 0) if at is None else at
         positions = Positions(entry, price, highest, first, end)
         found = self._search.run(positions) if self._exits.has_levels else Exits.unknown(end)
-        return self._completed(found, entry)
+        return self._completed(found, kind)
 
     def search(self) -> Searched:
         """Return the BUYs that are expected to enter, and how their positions end."""
@@ -135,7 +135,7 @@ class EntrySearch:
             following = self.following(numbers, known.bar[numbers])
             inside = following[following < len(orders.buys)]
             wanted = np.unique(inside[(known.bar[inside] < 0) & ~is_tried[inside]])
-        exits = self._completed(known.taken(numbers), orders.buys[numbers])
+        exits = self._completed(known.taken(numbers), self._ends(orders.buys[numbers])[1])
         return Searched(numbers, exits, following)
 
     def _ends(self, entry: IntArray) -> tuple[IntArray, NDArray[np.int8]]:
@@ -152,12 +152,17 @@ class EntrySearch:
         price = self._candles.open[entry]
         return Positions(entry, price, price, entry, self._ends(entry)[0])
 
-    def _completed(self, found: Exits, entry: IntArray) -> Exits:
-        """Return exits with kind and price also where no level ended the position."""
+    def _completed(self, found: Exits, kinds: NDArray[np.int8]) -> Exits:
+        """Return exits with kind and price also where no level ended the position.
+
+        Args:
+            found: Exits; their kind is negative where no level ended the position.
+            kinds: How each position ends without levels.
+        """
         if not len(self._candles):
             return found
         is_plain = found.kind < 0
-        kind = np.where(is_plain, self._ends(entry)[1], found.kind)
+        kind = np.where(is_plain, kinds, found.kind)
         opens = self._candles.open[np.minimum(found.bar, len(self._candles) - 1)]
         return Exits(found.bar, kind, np.where(is_plain, opens, found.price), found.is_ambiguous)
 
