@@ -46,7 +46,7 @@ def trade(
         bool, typer.Option("--dry-run", help="Trade on paper, which is the default.")
     ] = False,
     live: Annotated[
-        bool, typer.Option("--live", help="Send real orders; needs an API key.")
+        bool, typer.Option("--live", help="Send orders to the simulator's API; needs a key.")
     ] = False,
     config: Annotated[
         Path | None,

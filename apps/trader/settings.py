@@ -37,8 +37,8 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
     mode: Annotated[
         str,
         Setting(
-            "paper: orders are filled by the backtester's rules and reach no exchange. live: real "
-            "orders with real money."
+            "paper: orders are filled by the backtester's rules and reach no exchange. live: "
+            "orders go to an exchange's API, in this version to the simulator's alone."
         ),
     ] = "paper"
     symbol: Annotated[
