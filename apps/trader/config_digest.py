@@ -1,0 +1,28 @@
+"""The digest of what a drill tries: symbols, strategies, order sizes, costs and exits."""
+
+import hashlib
+import json
+
+import msgspec
+
+from trader.settings import TraderSettings
+from trader.settings_reload import session_rules
+from trader.traded_symbols import traded_symbols
+
+
+def config_digest(settings: TraderSettings) -> str:
+    """Return the digest of the settings that a drill tries; equal ones need no second drill.
+
+    Exchange, account, money, limits, files and monitoring are no part of it: they may differ
+    between the drill and the account that is traded.
+
+    Raises:
+        UsageError: a symbol or timeframe that cannot be read.
+    """
+    series = [
+        (one.key.symbol, one.key.timeframe, one.strategy.name, dict(one.strategy.parameters))
+        for one in traded_symbols(settings)
+    ]
+    document = msgspec.to_builtins([series, session_rules(settings)], str_keys=True)
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,60 @@
+"""Drills: a configuration that was tried against the simulator, and whether it passed."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from onetape.store.connection import insert_row
+from onetape.store.database import Store
+
+
+class StoredDrill(Struct, frozen=True):
+    """One drill of a configuration."""
+
+    config_digest: str
+    """Digest of the settings that were tried."""
+    finished_ms: int
+    """When it was over, the computer's time, epoch milliseconds."""
+    is_passed: bool
+    """Whether every part of it passed."""
+    results: Mapping[str, Any]
+    """What was seen, by part; a JSON document."""
+
+
+def insert_drill(store: Store, drill: StoredDrill) -> None:
+    """Store a drill.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    with store.write(durable=True) as connection:
+        insert_row(
+            connection,
+            "drills",
+            {
+                "config_digest": drill.config_digest,
+                "finished_ms": drill.finished_ms,
+                "is_passed": int(drill.is_passed),
+                "results": json.dumps(dict(drill.results), sort_keys=True),
+            },
+        )
+
+
+def last_drill(store: Store, config_digest: str) -> StoredDrill | None:
+    """Return the newest drill of a configuration, or None where it was never tried.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT config_digest, finished_ms, is_passed, results FROM drills "
+            "WHERE config_digest = ? ORDER BY id DESC LIMIT 1",
+            (config_digest,),
+        ).fetchall()
+    if not rows:
+        return None
+    digest, finished_ms, is_passed, results = rows[0]
+    return StoredDrill(digest, finished_ms, bool(is_passed), json.loads(results))

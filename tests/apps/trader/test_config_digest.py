@@ -1,0 +1,42 @@
+"""The digest of a configuration: what a drill tries changes it, and nothing else does."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from onetape.cli.common_settings import StrategySettings
+from onetape.engine import AccountConfig, ExitConfig
+from onetape.execution.risk_limits import RiskLimits
+from trader.config_digest import config_digest
+from trader.settings import SymbolSettings, TraderSettings
+
+PLAIN = TraderSettings()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(PLAIN, mode="live", exchange="simulator", db=Path("x.db")),
+        replace(PLAIN, account_name="mine", cash=Decimal(7), risk=RiskLimits(max_order=Decimal(9))),
+        replace(PLAIN, symbols=[SymbolSettings(symbol=PLAIN.symbol)]),
+    ],
+)
+def test_where_and_with_which_money_is_no_part_of_it(other: TraderSettings) -> None:
+    assert config_digest(other) == config_digest(PLAIN)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(PLAIN, symbol="ETH/USDT"),
+        replace(PLAIN, timeframe="5m"),
+        replace(PLAIN, strategy=StrategySettings(name="rsi", parameters={"period": "13"})),
+        replace(PLAIN, account=AccountConfig(exits=ExitConfig(stop_loss=0.05))),
+        replace(PLAIN, account=AccountConfig(sizing="equity_share", equity_share=0.5)),
+        replace(PLAIN, max_open_trades=3),
+    ],
+)
+def test_what_is_traded_how_much_and_its_stop_is_part_of_it(other: TraderSettings) -> None:
+    assert config_digest(other) != config_digest(PLAIN)
