@@ -77,7 +77,7 @@ async def each_exchange(
             async with RestExchange(
                 endpoints[exchange], patience_seconds=job.patience_seconds, note=display.note
             ) as rest:
-                tape.share_silences(rest)
+                tape.share_rate_limit_bans(rest)
                 display.tell(f"asking {exchange} for its markets")
                 ready, failures = await _prepare(job, rest, keys, display)
                 if not ready.keys:

@@ -5,7 +5,7 @@ from pathlib import Path
 from onetape.core.errors import OnetapeError
 from onetape.exchange.rest import RestExchange
 from onetape.history.request_budget import RequestBudget
-from onetape.history.silences import StoredSilences
+from onetape.history.stored_rate_limit_bans import StoredRateLimitBans
 from onetape.store.candles import check_kind
 from onetape.store.database import Store, open_if_exists, open_store
 
@@ -53,16 +53,16 @@ class Tape:
         if self.store is None:
             self.store = open_store(self._path, create=True)
             for exchange in self._waiting:
-                self.share_silences(exchange)
+                self.share_rate_limit_bans(exchange)
         return self.store
 
-    def share_silences(self, exchange: RestExchange) -> None:
-        """Let an exchange obey and tell the silences that all processes on the file know."""
+    def share_rate_limit_bans(self, exchange: RestExchange) -> None:
+        """Share the rate limit bans of an exchange with all processes on the file."""
         if self.store is None:
             self._waiting.append(exchange)
         else:
             name = exchange.endpoint.exchange
-            exchange.share_silences(StoredSilences(self.store, name))
+            exchange.share_rate_limit_bans(StoredRateLimitBans(self.store, name))
             exchange.share_budget(RequestBudget(self.store, name).share)
 
     def close(self) -> None:

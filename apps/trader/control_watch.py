@@ -10,8 +10,8 @@ from onetape.store.controls import finish_control
 from trader.command_file import take_command_file
 from trader.control_state import pause_text, read_control_state
 from trader.exit_orders import ExitOrders
-from trader.exits import PaperExits
 from trader.job import Job
+from trader.rule_runner import RuleRunner
 from trader.settings_reload import SettingsReload
 from trader.states import TraderStates
 
@@ -27,7 +27,7 @@ class ControlWatch:
         job: Job,
         exchange: RestExchange,
         orders: ExitOrders,
-        exits: PaperExits,
+        exits: RuleRunner,
         states: TraderStates,
         reload: SettingsReload,
     ) -> None:

@@ -34,12 +34,12 @@ from onetape.strategies import BUY, HOLD, SELL
 from trader.evaluations import MOST_ROWS, EvaluatedCandle, Evaluations
 from trader.executor import Executor
 from trader.exit_orders import ExitOrders
-from trader.exits import PaperExits
 from trader.gap_backfiller import NEVER
 from trader.job import Job
 from trader.lease import Lease
 from trader.reconsider import CorrectionReview
 from trader.reentry import command_obstacle
+from trader.rule_runner import RuleRunner
 from trader.states import TraderStates
 from trader.stream_recorder import StreamRecorder
 
@@ -73,7 +73,7 @@ class Decider:
         recorder: StreamRecorder,
         broker: Executor,
         lease: Lease,
-        exits: PaperExits,
+        exits: RuleRunner,
         exit_orders: ExitOrders,
         states: TraderStates,
         on_evaluated: Callable[[], None],

@@ -7,9 +7,9 @@ from typing import Final
 from onetape.core.errors import ExchangeUnreachable
 from onetape.exchange.rest import RestExchange
 from trader.exit_orders import ExitOrders
-from trader.exits import PaperExits
 from trader.job import Job
 from trader.market_status import MARKET
+from trader.rule_runner import RuleRunner
 from trader.states import TraderStates
 from trader.stream_recorder import StreamRecorder
 
@@ -28,7 +28,7 @@ class RestPrice:
         exchange: RestExchange,
         recorder: StreamRecorder,
         orders: ExitOrders,
-        exits: PaperExits,
+        exits: RuleRunner,
         states: TraderStates,
     ) -> None:
         """Begin; nothing is asked before an exit is owed.

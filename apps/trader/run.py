@@ -45,10 +45,10 @@ from trader.evaluator.messages import LoadedStrategy
 from trader.evaluator.processes import StrategyHelper
 from trader.job import Job
 from trader.live.opening import LiveAccess, check_live_exchange, hold_live_account, open_access
-from trader.rate_limit_bans import SharedRateLimitBans
 from trader.session import run_sessions
 from trader.settings import TraderSettings
 from trader.settings_reload import session_rules
+from trader.shared_rate_limit_bans import SharedRateLimitBans
 from trader.traded_symbols import TradedSymbol, traded_symbols
 from trader.trading_thread import run_in_thread
 
@@ -155,9 +155,9 @@ async def _trade(
     with closing(bans), taking_command_signals(path, account):
         # The trader asks again by itself, and its stream goes on meanwhile.
         async with RestExchange(
-            endpoint, patience_seconds=BRIEF_PATIENCE_SECONDS, sits_out_silence=False
+            endpoint, patience_seconds=BRIEF_PATIENCE_SECONDS, waits_for_ban_end=False
         ) as exchange:
-            exchange.share_silences(bans)
+            exchange.share_rate_limit_bans(bans)
             markets = await stop.unless_stopped(_ask(exchange, symbols))
             if markets is None:
                 print_line(f"{stop.name}: stopped before trading began")

@@ -33,7 +33,6 @@ from trader.decide import Decider, Verdict
 from trader.executor import Executor
 from trader.exit_journal import ExitJournal
 from trader.exit_orders import ExitOrders
-from trader.exits import PaperExits
 from trader.gap_backfiller import GapBackfiller
 from trader.job import Job
 from trader.lease import Lease
@@ -42,6 +41,7 @@ from trader.market_status import MarketStatus
 from trader.monitoring.heartbeat import beat
 from trader.outage import OutageNotice
 from trader.rest_price import RestPrice
+from trader.rule_runner import RuleRunner
 from trader.same_market import check_same_market
 from trader.states import TraderStates
 from trader.stream import MarketStreams
@@ -170,7 +170,7 @@ class _Trading:
         self._clock_watch = ClockWatch(exchange, states)
         self._notes = notes
         self._broker: Executor | None = None
-        self._exits: PaperExits | None = None
+        self._exits: RuleRunner | None = None
         self._journal = ExitJournal(job.store.path, lease_name(job.session.account, job.key.symbol))
         if self._journal.fault:
             notes.append(f"exits cannot be kept on a full disk: {self._journal.fault}")
@@ -232,7 +232,7 @@ class _Trading:
             for line in (*opening, *self._notes):
                 print_line(line)
         orders = ExitOrders(job, exchange, broker, lease, recorder, self._journal)
-        exits = self._exits = PaperExits(
+        exits = self._exits = RuleRunner(
             job, exchange, broker, orders, recorder, self._context.rules
         )
         decider = Decider(
@@ -394,7 +394,7 @@ async def _decide(
     broker: Executor,
     decider: Decider,
     lease: Lease,
-    exits: PaperExits,
+    exits: RuleRunner,
     orders: ExitOrders,
     supervisor: Supervisor,
 ) -> None:
@@ -447,7 +447,7 @@ def _say(diary: Diary, verdict: Verdict) -> None:
 def _print_fill(
     broker: Executor,
     orders: ExitOrders,
-    exits: PaperExits,
+    exits: RuleRunner,
     decided: int | None,
     *,
     is_live: bool,

@@ -30,7 +30,7 @@ COLUMNS = {
     "store_kind": "only_row, simulated",
 }
 #: Tables that a later version renamed.
-RENAMED = {"blind_intervals": "data_outages"}
+RENAMED = {"blind_intervals": "data_outages", "silences": "rate_limit_bans"}
 #: What later versions added.
 ADDED_COLUMNS = {
     2: {
@@ -44,10 +44,23 @@ ADDED_COLUMNS = {
         "recordings": "symbol, timeframe, digest",
         "early_reads": "exchange, symbol, timeframe, timestamp",
     },
+    4: {
+        "order_events": "client_order_id, number, at_ms, kind, payload, source",
+        "exit_obligations": "obligation, account, mode, exchange, symbol, entry_order_id, cause, "
+        "signal_timestamp, level, created_ms, reason, ended_ms, end_reason",
+        "trader_states": "id, session, at_ms, state, reason, remedy",
+        "controls": "id, account, verb, symbol, applies_to_open, at_ms, given_by, done_ms",
+        "stream_closes": "exchange, symbol, timeframe, timestamp, closed_ms",
+        "installation": "only_row, tag",
+        "live_accounts": "account, exchange, exchange_account, baseline, opened_ms, confirmed_ms",
+        "account_differences": "id, account, kind, subject, document, seen_ms, answer",
+        "reservations": "client_order_id, account, mode, amount, reserved_ms",
+        "risk_states": "account, state, updated_ms, cleared_ms, cleared_by",
+    },
 }
 SERIES = ("binance", "BTC/USDT", "1h")
-SCRIPTS = ("schema.sql", "schema_2.sql", "schema_3.sql")
-VERSIONS = (1, 2, 3)
+SCRIPTS = ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql")
+VERSIONS = (1, 2, 3, 4)
 
 
 def make_old_store(path: Path, version: int = 1, *, rows: bool = True) -> Path:
@@ -179,4 +192,18 @@ def _fill_3(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-_FILLS = {1: _fill, 2: _fill_2, 3: _fill_3}
+def _fill_4(connection: sqlite3.Connection) -> None:
+    for statement in (
+        "INSERT INTO trader_states VALUES (1, 's1', 5, 'degraded', 'locked', 'end it')",
+        "INSERT INTO controls VALUES (1, 'a', 'pause', NULL, 0, 5, 'command', 6)",
+        "INSERT INTO stream_closes VALUES ('binance', 'BTC/USDT', '1h', 3600, 5)",
+        "INSERT INTO installation VALUES (1, '01234567')",
+        "INSERT INTO live_accounts VALUES ('b', 'binance', '7', '{}', 5, NULL)",
+        "INSERT INTO account_differences VALUES (1, 'b', 'coin', 'BTC', '{}', 5, NULL, NULL, NULL)",
+        "INSERT INTO reservations VALUES ('o6', 'a', 'paper', '12.5', 5)",
+        "INSERT INTO risk_states VALUES ('b', '{}', 5, NULL, NULL)",
+    ):
+        connection.execute(statement)
+
+
+_FILLS = {1: _fill, 2: _fill_2, 3: _fill_3, 4: _fill_4}

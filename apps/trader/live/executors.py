@@ -9,10 +9,10 @@ from onetape.exchange.rest import RestExchange
 from onetape.store.leases import Fence
 from trader.account_funds import AccountFunds
 from trader.executor import Executor
-from trader.exits import PaperExits
 from trader.job import Job
 from trader.lease import Lease
 from trader.live.executor import LiveExecutor
+from trader.rule_runner import RuleRunner
 from trader.states import TraderStates
 
 #: Between two looks at the orders where nothing is reported, wall seconds.
@@ -39,7 +39,7 @@ def make_executor(
 
 
 async def drive_orders(
-    job: Job, executor: Executor, exits: PaperExits, exchange: RestExchange, lease: Lease
+    job: Job, executor: Executor, exits: RuleRunner, exchange: RestExchange, lease: Lease
 ) -> None:
     """Go on with live orders once, and wait until more is reported, for a moment at most.
 

@@ -22,7 +22,7 @@ from onetape.simulator.market.clock import make_clock
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import replace_forming
 from onetape.store.database import open_store
-from onetape.store.silences import silence
+from onetape.store.rate_limit_bans import save_rate_limit_ban
 from passing_faults import PASSING
 
 Run = Callable[..., Any]
@@ -167,11 +167,11 @@ def test_patience_that_is_used_up_ends_the_run_and_the_next_one_goes_on_row_10(
     assert (fetch().code, stored() == own()) == (0, True)
 
 
-def test_a_silence_of_another_process_is_obeyed_row_7(fetch: Run) -> None:
+def test_a_ban_of_another_process_is_obeyed_row_7(fetch: Run) -> None:
     fetch("--to", "2024-02-29")
     until = time.time() + 1.5
     with open_store(DATABASE, create=False) as store:
-        silence(store, "simulator", until_ms=int(until * 1_000), reason="HTTP 418")
+        save_rate_limit_ban(store, "simulator", until_ms=int(until * 1_000), reason="HTTP 418")
     ended = fetch()
     assert time.time() >= until
     assert ended.code == 0

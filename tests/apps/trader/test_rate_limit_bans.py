@@ -5,9 +5,9 @@ from pathlib import Path
 
 from held_lock import locked
 from onetape.store.database import open_store
-from onetape.store.silences import silence, silent_until_ms
+from onetape.store.rate_limit_bans import rate_limit_ban_end_ms, save_rate_limit_ban
 from programs import Program
-from trader.rate_limit_bans import SharedRateLimitBans
+from trader.shared_rate_limit_bans import SharedRateLimitBans
 
 
 def test_a_ban_that_another_process_stored_is_obeyed(tmp_path: Path) -> None:
@@ -15,8 +15,8 @@ def test_a_ban_that_another_process_stored_is_obeyed(tmp_path: Path) -> None:
     bans = SharedRateLimitBans(db, "binance")
     assert bans.until_ms() is None
     with open_store(db, create=True) as store:
-        silence(store, "binance", until_ms=5_000, reason="HTTP 418")
-        silence(store, "kraken", until_ms=9_000, reason="HTTP 418")
+        save_rate_limit_ban(store, "binance", until_ms=5_000, reason="HTTP 418")
+        save_rate_limit_ban(store, "kraken", until_ms=9_000, reason="HTTP 418")
     assert bans.until_ms() == 5_000
     bans.close()
 
@@ -27,7 +27,7 @@ def test_a_ban_is_stored_for_other_processes(tmp_path: Path) -> None:
         bans = SharedRateLimitBans(db, "binance")
         bans.extend(5_000, "HTTP 418")
         bans.extend(4_000, "HTTP 429")
-        assert silent_until_ms(store, "binance") == 5_000
+        assert rate_limit_ban_end_ms(store, "binance") == 5_000
         bans.close()
 
 
@@ -40,9 +40,9 @@ def test_a_ban_while_the_file_is_locked_holds_at_once_and_is_stored_later(tmp_pa
             bans.extend(5_000, "HTTP 418")
             assert bans.until_ms() == 5_000
             assert time.monotonic() - began < 0.5
-        assert silent_until_ms(store, "binance") is None
+        assert rate_limit_ban_end_ms(store, "binance") is None
         assert bans.until_ms() == 5_000
-        assert silent_until_ms(store, "binance") == 5_000
+        assert rate_limit_ban_end_ms(store, "binance") == 5_000
         bans.close()
 
 
@@ -51,7 +51,7 @@ def test_a_trader_asks_nothing_of_an_exchange_that_has_banned_another_process(
 ) -> None:
     with open_store(tmp_path / "data" / "onetape.db", create=True) as store:
         until_ms = time.time_ns() // 1_000_000 + 60_000
-        silence(store, "binance", until_ms=until_ms, reason="HTTP 418")
+        save_rate_limit_ban(store, "binance", until_ms=until_ms, reason="HTTP 418")
     with Program("trader", "--exchange", "binance", folder=tmp_path) as program:
         assert program.ends() == 5
     assert "asked not to be called until" in program.errors[0]

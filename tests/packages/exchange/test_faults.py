@@ -14,7 +14,7 @@ from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.market_clock import market_clock
 from onetape.exchange.rest import RestExchange
-from onetape.exchange.waiting import ComputerWall, OwnSilences, Wall
+from onetape.exchange.waiting import ComputerWall, ProcessRateLimitBans, Wall
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.simulator.market.clock import make_clock
 from passing_faults import PASSING
@@ -250,7 +250,7 @@ def test_row_6_of_fifty_tasks_at_most_one_more_asks_after_the_first_429(
     assert rows == 250
 
 
-def test_row_5_siblings_that_share_the_silences_pause_too(
+def test_row_5_siblings_that_share_the_bans_pause_too(
     run: Run, simulator: EmbeddedSimulator
 ) -> None:
     simulator.faults.add(
@@ -258,11 +258,11 @@ def test_row_5_siblings_that_share_the_silences_pause_too(
     )
 
     async def work(first: Bench) -> float:
-        shared = OwnSilences()
+        shared = ProcessRateLimitBans()
         sibling = Bench(simulator.url, wall=first.wall)
         sibling.wall = first.wall
-        first.exchange.share_silences(shared)
-        sibling.exchange.share_silences(shared)
+        first.exchange.share_rate_limit_bans(shared)
+        sibling.exchange.share_rate_limit_bans(shared)
         async with sibling.exchange:
             await sibling.exchange.market("BTC/USDT")
             times = asked_at(sibling)
@@ -301,7 +301,7 @@ def test_row_7_who_has_other_things_to_do_is_told_instead_of_kept(
                 await bench.hours()
         return times
 
-    times = on_bench(run, simulator.url, work, patience_seconds=4, sits_out_silence=False)
+    times = on_bench(run, simulator.url, work, patience_seconds=4, waits_for_ban_end=False)
     assert len(times) == 1
 
 

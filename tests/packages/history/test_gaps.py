@@ -19,7 +19,7 @@ from onetape.core.timeframes import Timeframe
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import fetch_closed, reread_from
 from onetape.history.gaps import APART_MS, ask_gaps, grouped
-from onetape.history.silences import StoredSilences
+from onetape.history.stored_rate_limit_bans import StoredRateLimitBans
 from onetape.store.candles import insert_closed, missing_between
 from onetape.store.database import Store, open_store
 from onetape.store.gaps import Evidence, confirmed_gaps, gaps_of, ledger_of, set_gap
@@ -416,9 +416,9 @@ def test_at_least_two_candles_are_read_again(ask: Ask, store: Store, exchange: A
 def test_row_7_a_ban_is_known_to_every_process_on_the_file(tmp_path: Path) -> None:
     path = tmp_path / "candles.db"
     with open_store(path, create=True) as one, open_store(path, create=False) as other:
-        mine, theirs = StoredSilences(one, "binance"), StoredSilences(other, "binance")
+        mine, theirs = StoredRateLimitBans(one, "binance"), StoredRateLimitBans(other, "binance")
         assert theirs.until_ms() is None
         mine.extend(START_MS, "HTTP 418")
         theirs.extend(START_MS - 1, "HTTP 429")
         assert mine.until_ms() == theirs.until_ms() == START_MS
-        assert StoredSilences(other, "kraken").until_ms() is None
+        assert StoredRateLimitBans(other, "kraken").until_ms() is None

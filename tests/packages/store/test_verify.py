@@ -175,11 +175,11 @@ def test_a_rule_of_another_table_that_is_broken_is_found(store: Store, foreign: 
     foreign(
         store.path,
         "PRAGMA ignore_check_constraints = ON",
-        "INSERT INTO silences VALUES ('', 1, '')",
+        "INSERT INTO rate_limit_bans VALUES ('', 1, '')",
         "INSERT INTO store_kind (only_row, simulated) VALUES (2, 0)",
     )
     assert sorted(one.text for one in verify(store)) == [
-        "CHECK constraint failed in silences: 1 row",
+        "CHECK constraint failed in rate_limit_bans: 1 row",
         "CHECK constraint failed in store_kind: 1 row",
     ]
 

@@ -1,8 +1,7 @@
-"""Reading patiently: growing pauses while a read may yet succeed, and silence where it is imposed.
+"""Reading patiently: growing pauses while a read may yet succeed, none during a rate limit ban.
 
-A refused request (429) or a ban (418) is answered by silence: no task, client or process that
-shares the silences asks again before its end. Everything else that may pass is tried again after a
-pause.
+After a refused request (429) or a ban (418), no task, client or process that shares the bans sends
+a request before the end of the ban. Everything else that may pass is tried again after a pause.
 """
 
 import asyncio
@@ -17,7 +16,7 @@ from typing import Final, TypeVar
 
 from onetape.core.errors import ExchangeUnreachable
 from onetape.exchange.translate import HttpRefusal, RateLimited, translated
-from onetape.exchange.waiting import OwnSilences, Silences, Wall
+from onetape.exchange.waiting import ProcessRateLimitBans, RateLimitBans, Wall
 
 #: Pauses double up to this.
 LONGEST_PAUSE_SECONDS: Final = 60.0
@@ -31,11 +30,11 @@ MOST_IN_FLIGHT: Final = 2
 #: Of a ban that does not say how long it lasts; Binance's shortest.
 BAN_SECONDS: Final = 120.0
 #: Binance's longest ban. Whoever asks for more has sent a wrong number.
-LONGEST_SILENCE_SECONDS: Final = 3 * 86_400.0
+LONGEST_BAN_SECONDS: Final = 3 * 86_400.0
 #: Who is banned again and again after waiting is banned for another reason.
 MOST_BANS: Final = 5
 #: Too many requests, a ban, and maintenance.
-_ASKING_FOR_SILENCE: Final = frozenset({429, 418, 503})
+_BANNING: Final = frozenset({429, 418, 503})
 _BANNED_UNTIL: Final = re.compile(r"banned until (\d{13})")
 
 T = TypeVar("T")
@@ -64,7 +63,7 @@ class Patience:
         note: Callable[[str], None],
         first_pause_seconds: float,
         patience_seconds: float,
-        sits_out_silence: bool,
+        waits_for_ban_end: bool,
     ) -> None:
         """Prepare.
 
@@ -75,17 +74,17 @@ class Patience:
             note: Told that a read waits, and why: once a minute at most.
             first_pause_seconds: Before the second attempt; doubles from then on.
             patience_seconds: How long a read may keep failing once the exchange has answered.
-            sits_out_silence: Wait for the end of an imposed silence, however far; otherwise a read
+            waits_for_ban_end: Wait for the end of a ban, however far; otherwise a read
                 fails at once, without a request, where it is further than the patience.
         """
-        self.silences: Silences = OwnSilences()
+        self.bans: RateLimitBans = ProcessRateLimitBans()
         self._exchange = exchange
         self._wall = wall
         self._random = random
         self._note = note
         self._first_pause_seconds = first_pause_seconds
         self._patience_seconds = patience_seconds
-        self._sits_out_silence = sits_out_silence
+        self._waits_for_ban_end = waits_for_ban_end
         self._turns = asyncio.Semaphore(MOST_IN_FLIGHT)
         # Reads run at the same time; each hears the answers to its own task alone.
         self._refusal: ContextVar[HttpRefusal | None] = ContextVar("refusal", default=None)
@@ -101,10 +100,10 @@ class Patience:
         """
         spell: _Spell | None = None
         while True:
-            await self._pass_silence()
+            await self._wait_for_ban_end()
             async with self._turns:
-                # The silence may have begun while this read waited for its turn.
-                if self._silent_seconds() > 0:
+                # The ban may have begun while this read waited for its turn.
+                if self._banned_seconds() > 0:
                     continue
                 asked = self._wall.seconds()
                 refusal = HttpRefusal()
@@ -125,14 +124,14 @@ class Patience:
         refusal = self._refusal.get()
         if refusal is not None:
             refusal.status, refusal.body = status, body
-        if status not in _ASKING_FOR_SILENCE:
+        if status not in _BANNING:
             return
         seconds = _retry_after_seconds(headers, self._wall.epoch_ms())
         banned = _BANNED_UNTIL.search(body) if status == 418 else None
         if banned is not None:
             seconds = max(seconds, (int(banned[1]) - self._wall.epoch_ms()) / 1_000)
         if seconds > 0:
-            self._be_silent(seconds, f"HTTP {status}")
+            self._add_ban(seconds, f"HTTP {status}")
 
     async def _pause(self, spell: _Spell, error: ExchangeUnreachable) -> None:
         """Wait before another attempt, or raise the error where patience is used up."""
@@ -142,10 +141,10 @@ class Patience:
         if isinstance(error, RateLimited):
             if error.is_ban:
                 spell.bans += 1
-                seconds = max(seconds, BAN_SECONDS if self._silent_seconds() <= 0 else 0.0)
-                spell.banned_seconds += max(seconds, self._silent_seconds())
+                seconds = max(seconds, BAN_SECONDS if self._banned_seconds() <= 0 else 0.0)
+                spell.banned_seconds += max(seconds, self._banned_seconds())
             # Siblings pause too: the exchange counts all of this address together.
-            self._be_silent(seconds, "HTTP 418" if error.is_ban else "HTTP 429")
+            self._add_ban(seconds, "HTTP 418" if error.is_ban else "HTTP 429")
             seconds = 0.0
         left = self._budget_seconds() - (self._wall.seconds() - spell.began - spell.banned_seconds)
         if spell.bans > MOST_BANS or (spell.failures > 1 and seconds > left):
@@ -158,22 +157,22 @@ class Patience:
         first = FIRST_PATIENCE_PAUSES * self._first_pause_seconds
         return self._patience_seconds if self._has_answered else min(first, self._patience_seconds)
 
-    def _silent_seconds(self) -> float:
+    def _banned_seconds(self) -> float:
         """Return how long nobody may ask, wall seconds; 0 or less where everybody may."""
-        until_ms = self.silences.until_ms()
+        until_ms = self.bans.until_ms()
         if until_ms is None:
             return 0.0
-        return min((until_ms - self._wall.epoch_ms()) / 1_000, LONGEST_SILENCE_SECONDS)
+        return min((until_ms - self._wall.epoch_ms()) / 1_000, LONGEST_BAN_SECONDS)
 
-    def _be_silent(self, seconds: float, reason: str) -> None:
-        wait_ms = int(min(seconds, LONGEST_SILENCE_SECONDS) * 1_000) + 1
-        self.silences.extend(self._wall.epoch_ms() + wait_ms, reason)
+    def _add_ban(self, seconds: float, reason: str) -> None:
+        wait_ms = int(min(seconds, LONGEST_BAN_SECONDS) * 1_000) + 1
+        self.bans.extend(self._wall.epoch_ms() + wait_ms, reason)
 
-    async def _pass_silence(self) -> None:
-        while (seconds := self._silent_seconds()) > 0:
+    async def _wait_for_ban_end(self) -> None:
+        while (seconds := self._banned_seconds()) > 0:
             until = datetime.fromtimestamp(self._wall.epoch_ms() / 1_000 + seconds, tz=UTC)
             text = f"{self._exchange} asked not to be called until {until:%Y-%m-%d %H:%M:%S} UTC"
-            if not self._sits_out_silence and seconds > self._patience_seconds:
+            if not self._waits_for_ban_end and seconds > self._patience_seconds:
                 raise ExchangeUnreachable(text)
             self._say(f"{text}; waiting")
             await self._wall.sleep(min(seconds, NOTE_EVERY_SECONDS))

@@ -22,7 +22,7 @@ from onetape.exchange.market_clock import SimulatorClock, market_clock
 from onetape.exchange.markets import Market as Market
 from onetape.exchange.markets import Ticker, market_of, ticker_of
 from onetape.exchange.patience import Patience
-from onetape.exchange.waiting import ComputerWall, Silences, Wall
+from onetape.exchange.waiting import ComputerWall, RateLimitBans, Wall
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ class RestExchange:
         *,
         first_pause_seconds: float = FIRST_PAUSE_SECONDS,
         patience_seconds: float = PATIENCE_SECONDS,
-        sits_out_silence: bool = True,
+        waits_for_ban_end: bool = True,
         timeout_seconds: float = REST_TIMEOUT_MS / 1_000,
         note: Callable[[str], None] = _say_nothing,
         wall: Wall | None = None,
@@ -93,7 +93,7 @@ class RestExchange:
             first_pause_seconds: Before the second attempt of a read; doubles from then on, to a
                 minute. Before the first answer a read gives up after eight of them.
             patience_seconds: How long a read may keep failing after the first answer.
-            sits_out_silence: Wait where the exchange asks for silence, however long; otherwise a
+            waits_for_ban_end: Wait where the exchange bans this computer, however long; otherwise a
                 read fails at once where that is longer than the patience.
             timeout_seconds: How long one request may take.
             note: Told in one line why a read waits, once a minute at most, and what an exchange
@@ -125,7 +125,7 @@ class RestExchange:
             note=note,
             first_pause_seconds=first_pause_seconds,
             patience_seconds=patience_seconds,
-            sits_out_silence=sits_out_silence,
+            waits_for_ban_end=waits_for_ban_end,
         )
         self._listener = Listener(
             client, self._patience.heard_refusal, plain_rows=self.quirks.plain_rows
@@ -225,12 +225,12 @@ class RestExchange:
         """
         return ticker_of(symbol, await self._read(lambda: self._client.fetch_ticker(symbol)))
 
-    def share_silences(self, silences: Silences) -> None:
-        """Obey silences that others know too, and tell them ours."""
-        own_ms = self._patience.silences.until_ms()
+    def share_rate_limit_bans(self, bans: RateLimitBans) -> None:
+        """Share rate limit bans with other clients: obey theirs, add this client's."""
+        own_ms = self._patience.bans.until_ms()
         if own_ms is not None:
-            silences.extend(own_ms, "asked for earlier")
-        self._patience.silences = silences
+            bans.extend(own_ms, "asked for earlier")
+        self._patience.bans = bans
 
     def share_budget(self, share: Callable[[], float]) -> None:
         """Use only a part of the exchange's request rate from now on.

@@ -1,4 +1,4 @@
-"""Wall time, and the silences that an exchange imposes: what a read waits by, and for whom.
+"""Wall time, and the rate limit bans of an exchange: what a read waits by, and for whom.
 
 Wall time is the computer's. Market time decides no pause.
 """
@@ -40,8 +40,8 @@ class ComputerWall:
         await asyncio.sleep(seconds)
 
 
-class Silences(Protocol):
-    """Until when nobody asks one exchange anything: it counts by address, not by program.
+class RateLimitBans(Protocol):
+    """Until when no request is sent to one exchange: it counts by address, not by program.
 
     Whoever shares one obeys it: clients in one process share the object, processes a file.
     """
@@ -51,12 +51,12 @@ class Silences(Protocol):
         ...
 
     def extend(self, until_ms: int, reason: str) -> None:
-        """Be silent until then at least; an end that is later stays."""
+        """Add a ban; one that ends later stays."""
         ...
 
 
-class OwnSilences:
-    """Silences that only this process knows."""
+class ProcessRateLimitBans:
+    """Rate limit bans that only this process knows."""
 
     def __init__(self) -> None:
         """Begin with none."""
@@ -67,6 +67,6 @@ class OwnSilences:
         return self._until_ms
 
     def extend(self, until_ms: int, reason: str) -> None:
-        """Be silent until then at least."""
+        """Add a ban; one that ends later stays."""
         del reason
         self._until_ms = max(until_ms, self._until_ms or 0)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from onetape.core.errors import ConfigurationError, StoreError
 from onetape.store.database import Store, open_if_exists
-from onetape.store.silences import silence, silent_until_ms
+from onetape.store.rate_limit_bans import rate_limit_ban_end_ms, save_rate_limit_ban
 
 
 class SharedRateLimitBans:
-    """The bans of one exchange, for `RestExchange.share_silences`; used by one thread.
+    """The bans of one exchange, for `RestExchange.share_rate_limit_bans`; used by one thread.
 
     It has a connection of its own, which never waits: where the file is locked or absent, a ban is
     kept in memory, and written when the file can be.
@@ -34,7 +34,7 @@ class SharedRateLimitBans:
         """Return the end of the latest ban (epoch ms, computer's time), past or not, or None."""
         try:
             store = self._opened()
-            stored = silent_until_ms(store, self._exchange) if store is not None else None
+            stored = rate_limit_ban_end_ms(store, self._exchange) if store is not None else None
             if store is not None and self._unwritten is not None:
                 self._write(store, *self._unwritten)
         except (StoreError, ConfigurationError):
@@ -62,7 +62,7 @@ class SharedRateLimitBans:
             self._store.close()
 
     def _write(self, store: Store, until_ms: int, reason: str) -> None:
-        silence(store, self._exchange, until_ms=until_ms, reason=reason)
+        save_rate_limit_ban(store, self._exchange, until_ms=until_ms, reason=reason)
         self._unwritten = None
 
     def _opened(self) -> Store | None:

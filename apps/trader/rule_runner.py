@@ -47,7 +47,7 @@ from trader.stream_recorder import StreamRecorder
 HOLE_PATIENCE_SECONDS = 5.0
 
 
-class PaperExits:
+class RuleRunner:
     """Runs the rules of one symbol: entries and exits."""
 
     def __init__(

@@ -1,10 +1,10 @@
-"""Silences: while an exchange bans this computer, no process on the file asks it for anything."""
+"""Rate limit bans: until when no process on the file sends a request to an exchange."""
 
 from onetape.store.database import Store
 
 
-def silence(store: Store, exchange: str, *, until_ms: int, reason: str) -> None:
-    """Keep every process on this file from asking an exchange; a longer silence stays.
+def save_rate_limit_ban(store: Store, exchange: str, *, until_ms: int, reason: str) -> None:
+    """Store that an exchange bans this computer; a ban that ends later stays.
 
     Args:
         store: The open database.
@@ -17,19 +17,19 @@ def silence(store: Store, exchange: str, *, until_ms: int, reason: str) -> None:
     """
     with store.write() as connection:
         connection.execute(
-            "INSERT INTO silences (exchange, until_ms, reason) VALUES (?, ?, ?) "
+            "INSERT INTO rate_limit_bans (exchange, until_ms, reason) VALUES (?, ?, ?) "
             "ON CONFLICT DO UPDATE SET until_ms = excluded.until_ms, reason = excluded.reason "
             "WHERE excluded.until_ms > until_ms",
             (exchange, until_ms, reason),
         )
 
 
-def silent_until_ms(store: Store, exchange: str) -> int | None:
-    """Return when the latest silence of an exchange ends or ended, or None where there was none.
+def rate_limit_ban_end_ms(store: Store, exchange: str) -> int | None:
+    """Return when the latest ban of an exchange ends or ended, or None where there was none.
 
     Compare it with the computer's time: epoch milliseconds, and it may be past.
     """
     with store.read() as connection:
         return connection.execute(
-            "SELECT until_ms FROM silences WHERE exchange = ?", (exchange,)
+            "SELECT until_ms FROM rate_limit_bans WHERE exchange = ?", (exchange,)
         ).get

@@ -1,0 +1,25 @@
+"""Rate limit bans kept in the store: every process on the file obeys them."""
+
+from onetape.store.database import Store
+from onetape.store.rate_limit_bans import rate_limit_ban_end_ms, save_rate_limit_ban
+
+
+class StoredRateLimitBans:
+    """The rate limit bans of one exchange; give it to `RestExchange.share_rate_limit_bans`."""
+
+    def __init__(self, store: Store, exchange: str) -> None:
+        """Keep the bans of an exchange (CCXT id) in an open store."""
+        self._store = store
+        self._exchange = exchange
+
+    def until_ms(self) -> int | None:
+        """Return the end (epoch milliseconds, computer's time), past or not, or None."""
+        return rate_limit_ban_end_ms(self._store, self._exchange)
+
+    def extend(self, until_ms: int, reason: str) -> None:
+        """Add a ban; one that ends later stays.
+
+        Raises:
+            StoreError: the file cannot be written.
+        """
+        save_rate_limit_ban(self._store, self._exchange, until_ms=until_ms, reason=reason)
