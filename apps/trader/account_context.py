@@ -34,6 +34,7 @@ def account_context(jobs: Sequence[Job]) -> AccountContext:
         job.timeframe,
         wait_seconds=job.settings.entry_wait_seconds,
         held=[one.key.symbol for one in jobs if _has_position(one)],
+        most_positions=job.settings.max_open_trades,
     )
     return AccountContext(
         rules,

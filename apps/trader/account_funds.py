@@ -18,7 +18,7 @@ from onetape.store.candles import last_closed
 from onetape.store.database import Store
 from onetape.store.leases import Fence
 from onetape.store.ledger import trades_of
-from onetape.store.reservations import AccountCash
+from onetape.store.reservations import AccountCash, reserved_symbols
 from trader.account_rules import AccountRules
 
 
@@ -70,16 +70,18 @@ class AccountFunds:
     def reserve(
         self,
         client_order_id: str,
+        symbol: str,
         fence: Fence,
         size: Callable[[float, float | None], Fill | Refused],
         *,
         moment: int,
         now_ms: int,
     ) -> Fill | Refused:
-        """Return the fill of an order to buy, after its money was reserved.
+        """Return the fill of an order to buy, after its money and its place were reserved.
 
         Args:
             client_order_id: The order, whose intent is stored.
+            symbol: That it buys.
             fence: The lease of account and symbol.
             size: Called with cash and equity (None: the cash), quote currency; returns the fill.
             moment: Open of the candle that fills the order, epoch seconds.
@@ -92,6 +94,10 @@ class AccountFunds:
         found: list[Fill | Refused] = []
 
         def choose(free: Decimal) -> Decimal:
+            no_place = self._place_refusal(symbol, moment)
+            if no_place is not None:
+                found.append(no_place)
+                return Decimal(0)
             cash = float(max(free - self._brought_inside(moment), Decimal(0)))
             fill = size(cash, self._equity(cash, moment))
             found.append(fill)
@@ -101,6 +107,20 @@ class AccountFunds:
 
         self._cash.reserve(client_order_id, fence, choose, reserved_ms=now_ms)
         return found[0]
+
+    def _place_refusal(self, symbol: str, moment: int) -> Refused | None:
+        """Return why the account may have no further position, all processes counted; or None."""
+        most = self._rules.most_positions
+        if most is None:
+            return None
+        elsewhere = {(key.exchange, key.symbol) for key, _ in self._elsewhere()}
+        elsewhere |= {
+            one
+            for one in reserved_symbols(self._store, self._account, self._mode)
+            if one[1] not in self._symbols
+        }
+        taken = self._rules.places_taken(symbol, moment) + len(elsewhere)
+        return Refused("places_taken", taken, most) if taken >= most else None
 
     def equity_at(
         self, price_of: Callable[[SeriesKey], Decimal | None]

@@ -84,6 +84,7 @@ class AccountRules(LookAhead):
         *,
         wait_seconds: float,
         held: Iterable[str] = (),
+        most_positions: int | None = None,
     ) -> None:
         """Begin before any candle.
 
@@ -92,12 +93,14 @@ class AccountRules(LookAhead):
             timeframe: Of the candles of all symbols.
             wait_seconds: How long entries wait for symbols that are late, wall clock.
             held: Symbols with a position: it takes a place before its own state is restored.
+            most_positions: Positions of the account in all processes; None: no limit.
         """
         state = StepState.of(rules)
         position = HeldPosition(0.0, 0.0, 0, has_levels=False)
         for symbol in held:
             state.symbols[symbol] = replace(state.symbols[symbol], position=position)
         super().__init__(rules, state)
+        self.most_positions = most_positions
         self._timeframe = timeframe
         self._wait_seconds = wait_seconds
         self._handlers: dict[str, EntryHandler] = {}
@@ -165,6 +168,16 @@ class AccountRules(LookAhead):
         """
         self._untraded[symbol] = timestamp
         self.let_enter()
+
+    def places_taken(self, symbol: str, moment: int) -> int:
+        """Return how many other symbols of this process take a place from an entry of a symbol.
+
+        Args:
+            symbol: That would enter.
+            moment: Open of the candle that fills the entry, epoch seconds.
+        """
+        states = self.state.symbols.items()
+        return sum(one.is_slot_taken(moment) for name, one in states if name != symbol)
 
     def places_text(self) -> str:
         """Return how many positions the account may have, in words."""

@@ -276,6 +276,7 @@ class Executor:
         if order.side == "buy":
             fill = self._funds.reserve(
                 order.client_order_id,
+                order.symbol,
                 self._fence,
                 lambda cash, equity: buy_fill(
                     rules, cash, row.open, replace(market, equity=equity)

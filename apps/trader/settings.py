@@ -52,7 +52,13 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
             file_example="[{symbol: BTC/USDT}, {symbol: ETH/USDT, strategy: {name: macd}}]",
         ),
     ] = msgspec.field(default_factory=list[SymbolSettings])
-    max_open_trades: Annotated[int | None, MAX_OPEN_TRADES] = None
+    max_open_trades: Annotated[
+        int | None,
+        MAX_OPEN_TRADES._replace(
+            help="Positions of the account at a time, in all its processes.",
+            empty="as many as symbols",
+        ),
+    ] = None
     exchange: Annotated[str, EXCHANGE._replace(once=_ONCE)] = DEFAULT_EXCHANGE
     timeframe: Annotated[str, TIMEFRAME._replace(once=_ONCE)] = DEFAULT_TIMEFRAME
     strategy: StrategySettings = StrategySettings()

@@ -122,6 +122,7 @@ class SettingsReload:
             force_setattr(job, "rules", rules)
         symbols = [job.key.symbol for job in self._jobs]
         self._rules.rules = StepRules.of(self._jobs[0].rules, symbols, new.max_open_trades)
+        self._rules.most_positions = new.max_open_trades
         stored = session_rules(self._jobs[0].settings)
         for job in self._jobs:
             change_session_rules(job.store, job.session.session, stored)

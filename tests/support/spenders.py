@@ -1,8 +1,9 @@
 """Processes that trade symbols of their own with the money of one account, as fast as they can.
 
 `run_spenders` starts this file as a program, which forks the processes before it has opened
-anything. Each order reserves what it may spend, some are filled in part or whole, some are
-canceled, and some positions are sold; what is drawn depends on the seed alone.
+anything. Each order reserves what it may spend, and a place where positions are limited; some are
+filled in part or whole, some are canceled, and some positions are sold. What is drawn depends on
+the seed alone.
 """
 
 import json
@@ -16,15 +17,23 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from onetape.core.candles import SeriesKey
+from onetape.core.symbols import base_and_quote
+from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Order, Session, Side, Trade
+from onetape.engine import AccountConfig, Market, Refused, StepRules, buy_fill
 from onetape.execution.events import Acknowledged, FillReport, OrderEvent, StatusReport, Submitted
+from onetape.execution.positions import Position, position_of
 from onetape.store.accounts import Account, open_account
 from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, acquire_lease, lease_name
+from onetape.store.ledger import trades_of
 from onetape.store.orders import insert_order, store_change
 from onetape.store.reservations import AccountCash
 from onetape.store.sessions import start_session
 from order_changes import change_of
+from trader.account_funds import AccountFunds
+from trader.account_rules import AccountRules
 
 ACCOUNT = "shared"
 START = Decimal(1_000)
@@ -33,9 +42,15 @@ MOST_SECONDS = 900
 
 
 def run_spenders(
-    path: Path, *, processes: int, orders: int, seed: int, is_guarded: bool = True
+    path: Path,
+    *,
+    processes: int,
+    orders: int,
+    seed: int,
+    is_guarded: bool = True,
+    most_positions: int = 0,
 ) -> int:
-    """Run the processes until each has sent its orders; return how many orders found no money.
+    """Run the processes until each has sent its orders; return how many found no money or place.
 
     Args:
         path: The database.
@@ -43,11 +58,12 @@ def run_spenders(
         orders: Of all of them.
         seed: Of what is drawn.
         is_guarded: Whether reservations of other orders count.
+        most_positions: Of the account; 0: any number.
     """
     done = subprocess.run(
         [
             sys.executable, __file__, str(path), str(processes), str(orders), str(seed),
-            str(int(is_guarded)),
+            str(int(is_guarded)), str(most_positions),
         ],
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
@@ -61,7 +77,9 @@ def run_spenders(
 class Spender:
     """One symbol of the account in one process."""
 
-    def __init__(self, store: Store, number: int, random: Random) -> None:
+    def __init__(
+        self, store: Store, number: int, random: Random, most_positions: int | None
+    ) -> None:
         """Take the lease and begin a session; the first process opens the account."""
         self.store = store
         self.symbol = f"S{number}/USDT"
@@ -78,6 +96,13 @@ class Spender:
         open_account(store, account, self.fence)
         start_session(store, self.session, self.fence)
         self.cash = AccountCash(store, ACCOUNT, "paper")
+        self.key = SeriesKey(*key)
+        step_rules = StepRules.of(AccountConfig(), (self.symbol,), most_positions)
+        hour = Timeframe.parse("1h")
+        rules = AccountRules(step_rules, hour, wait_seconds=0, most_positions=most_positions)
+        self.funds = AccountFunds(store, ACCOUNT, "paper", rules)
+        self.funds.attach(self.key, self)
+        self.is_place_taken = most_positions is not None
         self.held = Decimal(0)
         self.sent = 0
         self.refused = 0
@@ -90,11 +115,8 @@ class Spender:
             return
         order_id = self._intend("buy")
         share = Decimal(self.random.randint(1, 10)) / 10
-        reserved = self.cash.reserve(
-            order_id,
-            self.fence,
-            lambda free: (free * share).quantize(Decimal(1), "ROUND_DOWN"),
-            reserved_ms=self.sent,
+        reserved = (
+            self._reserve_place(order_id) if self.is_place_taken else self._reserve(order_id, share)
         )
         wanted = reserved / PRICE
         self.refused += not wanted
@@ -103,6 +125,37 @@ class Spender:
             bought = bought / 2
         self.held += bought
         self._settle(order_id, "buy", bought, wanted)
+
+    @property
+    def trades(self) -> list[Trade]:
+        """Return the trades of the symbol."""
+        return trades_of(self.store, ACCOUNT, self.symbol)
+
+    @property
+    def position(self) -> Position:
+        """Return what they add up to."""
+        return position_of(self.trades, *base_and_quote(self.symbol))
+
+    def _reserve(self, order_id: str, share: Decimal) -> Decimal:
+        return self.cash.reserve(
+            order_id,
+            self.fence,
+            lambda free: (free * share).quantize(Decimal(1), "ROUND_DOWN"),
+            reserved_ms=self.sent,
+        )
+
+    def _reserve_place(self, order_id: str) -> Decimal:
+        """Reserve a place, and money for one coin."""
+        rules = AccountConfig(sizing="quote_amount", quote_amount=float(PRICE))
+        found = self.funds.reserve(
+            order_id,
+            self.symbol,
+            self.fence,
+            lambda cash, _: buy_fill(rules, cash, float(PRICE), Market()),
+            moment=self.sent,
+            now_ms=self.sent,
+        )
+        return Decimal(0) if isinstance(found, Refused) else PRICE
 
     def _intend(self, side: Side) -> str:
         self.sent += 1
@@ -133,10 +186,19 @@ class Spender:
         store_change(self.store, change, self.fence)
 
 
-def _spend(path: Path, number: int, orders: int, seed: int, refused: Any, begin: Any) -> None:
+def _spend(
+    path: Path,
+    number: int,
+    orders: int,
+    seed: int,
+    most_positions: int | None,
+    refused: Any,
+    begin: Any,
+) -> None:
     with open_store(path, create=False) as store:
         store.patience_seconds = 120.0
-        spender = Spender(store, number, Random(f"{seed} {number}"))  # noqa: S311 - no secret
+        random = Random(f"{seed} {number}")  # noqa: S311 - no secret
+        spender = Spender(store, number, random, most_positions)
         begin.wait()
         for _ in range(orders):
             spender.act()
@@ -147,17 +209,27 @@ def _nothing(*_: object) -> Decimal:
     return Decimal(0)
 
 
-def _main(path: Path, processes: int, orders: int, seed: int, is_guarded: int) -> None:
+def _no_refusal(*_: object) -> None:
+    return None
+
+
+def _main(
+    path: Path, processes: int, orders: int, seed: int, is_guarded: int, most_positions: int
+) -> None:
     open_store(path, create=True).close()
     if not is_guarded:
         # Without the guard: what other orders have reserved counts as free.
         setattr(AccountCash, "_reserved", _nothing)  # noqa: B010
+        setattr(AccountFunds, "_place_refusal", _no_refusal)  # noqa: B010
     context = multiprocessing.get_context("fork")
     refused = context.Array("l", processes)
     begin = context.Barrier(processes)
     each = orders // processes
     workers = [
-        context.Process(target=_spend, args=(path, number, each, seed, refused, begin))
+        context.Process(
+            target=_spend,
+            args=(path, number, each, seed, most_positions or None, refused, begin),
+        )
         for number in range(processes)
     ]
     for worker in workers:

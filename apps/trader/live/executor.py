@@ -259,7 +259,7 @@ class LiveExecutor(LiveBook):
             return buy_fill(rules, min(cash, float(free)), price, replace(market, equity=equity))
 
         fill = self._funds.reserve(
-            one.identity, self.fence, size, moment=row.timestamp, now_ms=now_ms
+            one.identity, one.order.symbol, self.fence, size, moment=row.timestamp, now_ms=now_ms
         )
         if isinstance(fill, Refused):
             return fill.reason

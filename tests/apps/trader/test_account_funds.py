@@ -61,7 +61,9 @@ def known_at(account: TradedAccount, funds: AccountFunds, hour: int) -> tuple[fl
         return Refused("volatility_unknown")
 
     moment = MARCH + hour * HOUR
-    funds.reserve("no order", account.fence, size, moment=moment, now_ms=moment * 1_000)
+    funds.reserve(
+        "no order", account.key.symbol, account.fence, size, moment=moment, now_ms=moment * 1_000
+    )
     return seen[0]
 
 
@@ -82,6 +84,26 @@ def test_a_position_left_inside_a_candle_is_held_at_its_open_and_its_money_comes
     funds = funds_of(account, left_inside=MARCH + 2 * HOUR)
     assert known_at(account, funds, 2) == (800.0, 1_040.0)
     assert known_at(account, funds, 3) == (1_059.0, None)
+
+
+@pytest.mark.parametrize(("most", "is_refused"), [(1, True), (2, False), (None, False)])
+def test_an_entry_that_finds_the_places_taken_by_another_process_is_refused(
+    account: TradedAccount, most: int | None, *, is_refused: bool
+) -> None:
+    step_rules = StepRules.of(AccountConfig(), ("ETH/USDT",), most)
+    hour = Timeframe.parse("1h")
+    rules = AccountRules(step_rules, hour, wait_seconds=0, most_positions=most)
+    funds = AccountFunds(account.store, account.name, "paper", rules)
+    found = funds.reserve(
+        "no order",
+        "ETH/USDT",
+        account.fence,
+        lambda _cash, _equity: Refused("volatility_unknown"),
+        moment=MARCH + HOUR,
+        now_ms=0,
+    )
+    assert isinstance(found, Refused)
+    assert (found.kind == "places_taken") is is_refused
 
 
 def test_positions_that_another_process_trades_count_too(account: TradedAccount) -> None:

@@ -73,6 +73,34 @@ def test_without_reservations_money_is_spent_twice(tmp_path: Path) -> None:
     assert min(cash_after_each_trade(path)) < 0
 
 
+def positions_after_each_trade(path: Path) -> list[int]:
+    held: dict[str, Decimal] = {}
+    counts: list[int] = []
+    with open_store(path, create=False) as store, store.read() as connection:
+        for symbol, side, amount in connection.execute(
+            "SELECT symbol, side, amount FROM trades WHERE account = ? ORDER BY id", (ACCOUNT,)
+        ):
+            sign = 1 if side == "buy" else -1
+            held[symbol] = held.get(symbol, Decimal(0)) + sign * Decimal(amount)
+            counts.append(sum(one > 0 for one in held.values()))
+    return counts
+
+
+def test_processes_on_one_account_never_have_more_positions_than_it_may(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "onetape.db"
+    refused = run_spenders(path, processes=5, orders=150, seed=7, most_positions=2)
+    counts = positions_after_each_trade(path)
+    assert max(counts) == 2
+    # Places were scarce all the time.
+    assert refused > 20
+
+
+def test_without_places_in_the_database_an_account_has_too_many_positions(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "onetape.db"
+    run_spenders(path, processes=5, orders=50, seed=7, is_guarded=False, most_positions=2)
+    assert max(positions_after_each_trade(path)) > 2
+
+
 def test_what_an_order_has_reserved_no_other_order_may(account: TradedAccount) -> None:
     order_id = account.intend("buy", 1)
     assert reserve(account, order_id, "600.5") == Decimal("600.5")

@@ -12,7 +12,9 @@ from msgspec import structs
 from live_desk import ACCOUNT, KEY, LiveDesk, live_desk
 from onetape.execution.risk_limits import RiskLimits
 from onetape.store.market_data import Ticker, insert_ticker
+from onetape.store.orders import insert_order
 from onetape.store.risk_states import read_risk_states
+from onetape.store.sessions import start_session
 from trader.live import limits as live_limits
 from trader.risk_guard import clear_risk
 
@@ -25,10 +27,18 @@ def look_at_each_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_limits, "LOOK_SECONDS", 0.0)
 
 
-def scene(db: Path, play: Callable[[LiveDesk], Coroutine[Any, Any, None]], **limits: Any) -> None:
+def scene(
+    db: Path,
+    play: Callable[[LiveDesk], Coroutine[Any, Any, None]],
+    *,
+    most: int | None = None,
+    **limits: Any,
+) -> None:
     async def run() -> None:
         async with live_desk(db) as desk:
-            settings = structs.replace(desk.job.settings, risk=RiskLimits(**limits))
+            settings = structs.replace(
+                desk.job.settings, risk=RiskLimits(**limits), max_open_trades=most
+            )
             desk.job = structs.replace(desk.job, settings=settings)
             desk.start()
             await play(desk)
@@ -50,6 +60,35 @@ def test_an_entry_is_made_smaller_by_the_largest_order(tmp_path: Path) -> None:
         assert Decimal(480) < spent <= Decimal("500.1")
 
     scene(tmp_path / "live.db", play, max_order=Decimal(500))
+
+
+def test_an_entry_is_not_sent_while_another_process_has_the_only_place(tmp_path: Path) -> None:
+    async def play(desk: LiveDesk) -> None:
+        store, fence = desk.store, desk.lease.fence
+        other = structs.replace(desk.job.session, session="other", symbol="ETH/USDT")
+        start_session(store, other, fence)
+        order = structs.replace(
+            desk.intend_entry(), client_order_id="other-1", session="other", symbol="ETH/USDT"
+        )
+        desk.executor.cancel_entry(0, "not wanted")
+        insert_order(store, order, fence)
+        with store.write() as connection:
+            connection.execute(
+                "INSERT INTO reservations VALUES ('other-1', ?, 'live', '5', 0)", (ACCOUNT,)
+            )
+        refused = desk.enter()
+        await desk.until(lambda: desk.executor.open_order is None)
+        assert refused.client_order_id not in desk.taken
+        assert (
+            "no place for a position is free: the account may have 1, in all its processes"
+            in refusals(desk)
+        )
+        with store.write() as connection:
+            connection.execute("DELETE FROM reservations")
+        desk.enter()
+        await desk.until(lambda: desk.trades)
+
+    scene(tmp_path / "live.db", play, most=1)
 
 
 def test_an_entry_under_the_minimum_after_the_limit_is_not_sent(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ RefusalKind = Literal[
     "cash_below_order",
     "cash_below_cost",
     "volatility_unknown",
+    "places_taken",
     "buy_amount_too_small",
     "buy_value_too_small",
     "sell_amount_too_small",
@@ -25,6 +26,8 @@ _REASONS: Final[dict[RefusalKind, str]] = {
     "cash_below_order": "cash {found} is less than the order of {least}",
     "cash_below_cost": "cash {found} is less than the order's cost of {least}",
     "volatility_unknown": "the volatility is not known yet: too few closes before the order",
+    "places_taken": "no place for a position is free: the account may have {least}, in all "
+    "its processes",
     "buy_amount_too_small": "buy of {found} is under the market's least amount {least}",
     "buy_value_too_small": "buy worth {found} is under the market's least value {least}",
     "sell_amount_too_small": _SELL_AMOUNT,

@@ -123,6 +123,28 @@ class AccountCash:
             return sum((one for one in left if one > 0), Decimal(0))
 
 
+def reserved_symbols(store: Store, account: str, mode: Mode) -> set[tuple[str, str]]:
+    """Return exchange and symbol of the orders to buy that are sent or about to be, and not over.
+
+    Inside the transaction of a reservation no other process can add one meanwhile.
+
+    Args:
+        store: The open database.
+        account: Whose orders.
+        mode: Of the orders.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT o.exchange, o.symbol FROM reservations r JOIN orders o USING (client_order_id) "
+            "WHERE r.account = ? AND r.mode = ?",
+            (account, mode),
+        ).fetchall()
+    return {(exchange, symbol) for exchange, symbol in rows}
+
+
 def release_reservation(connection: Connection, client_order_id: str) -> None:
     """End the reservation of an order that is over, inside the transaction that stores its end."""
     connection.execute("DELETE FROM reservations WHERE client_order_id = ?", (client_order_id,))
