@@ -87,6 +87,8 @@ class Executor:
         self._where = "on paper"
         self._funds = funds
         funds.attach(job.key, self)
+        self.halt: str | None = None
+        """Which command of a person forbids orders of any kind, in words; None: no command does."""
         self._open: TrackedOrder | None = None
         self._known_waiting: str | None = None
         """Client order id of the order whose waiting was printed."""

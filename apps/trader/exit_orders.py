@@ -63,8 +63,7 @@ class ExitOrders:
         self._recorder = recorder
         self._journal = journal
         halt = read_control_state(job.store, job.session.account).halt
-        self.halt: str | None = None if halt is None else pause_text(halt)
-        """Which command of a person forbids orders of any kind, in words; None: no command does."""
+        self.halt = None if halt is None else pause_text(halt)
         end_obligations_of_closed_positions(
             job.store,
             job.session,
@@ -72,6 +71,15 @@ class ExitOrders:
             entry_order_id=broker.entry_order_id,
             ended_ms=exchange.now_ms(),
         )
+
+    @property
+    def halt(self) -> str | None:
+        """Return which command forbids orders of any kind, in words; None: no command does."""
+        return self._broker.halt
+
+    @halt.setter
+    def halt(self, text: str | None) -> None:
+        self._broker.halt = text
 
     @property
     def has_position(self) -> bool:

@@ -118,7 +118,8 @@ class LiveExecutor(LiveBook):
     def is_at_rest(self) -> bool:
         """Return whether no order is on its way, and a position has what it should have."""
         moving = any(one.state.stage in ("sent", "unknown") for one in self.orders.values())
-        return not moving and not self._protector.is_wanting
+        # An exit that has cancelled the stop and was not sent leaves the position without either.
+        return not moving and not self._protector.is_wanting and not self._exits.is_between
 
     def fill_late(self, row: Candle, now_ms: int, note: str) -> str | None:
         """Go on with the exit: a market order needs no price of ours."""
@@ -204,7 +205,9 @@ class LiveExecutor(LiveBook):
                 case StatusReport("rejected", _, reason) if not before.is_done:
                     print_line(f"{what}: refused by the exchange: {reason}")
                     self._note_refused(one, reason)
-                case StatusReport("canceled") if not (before.is_done or before.is_cancel_requested):
+                case StatusReport("canceled" | "expired") if not (
+                    before.is_done or before.is_cancel_requested
+                ):
                     if one.order.is_protection:
                         self._protector.note_cancelled_by_others(one)
                 case StatusReport():
@@ -224,7 +227,7 @@ class LiveExecutor(LiveBook):
         if one is None or turn is None:
             self._turn = None
             return
-        obstacle = self.states.entry_obstacle
+        obstacle = self.halt or self.states.entry_obstacle
         if obstacle is not None:
             self._turn = None
             self._drop(one, obstacle, now_ms)

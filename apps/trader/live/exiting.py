@@ -38,6 +38,14 @@ class ExitSender:
         """Return whether an exit may be sent by now, after one that was refused."""
         return time.monotonic() >= self._not_before
 
+    @property
+    def is_between(self) -> bool:
+        """Return whether an exit is stored, may be sent by now, and is not sent yet."""
+        one = self._book.exit
+        is_waiting = one is not None and one.is_unsent and not self._book.position.is_flat
+        is_free = self._book.halt is None and not self._account.is_missing
+        return is_waiting and self.may_begin and is_free
+
     def note_refused(self, reason: str) -> None:
         """Note that the exchange has refused an exit: it is owed, and sent again later."""
         pause = min(self._book.times.exit_again * 2**self._refusals, _LONGEST_PAUSE_SECONDS)
@@ -62,6 +70,9 @@ class ExitSender:
             self._forget(one, now_ms)
             return
         if one is None or not one.is_unsent or not self.may_begin or self._account.is_missing:
+            return
+        if book.halt is not None:
+            # Its order is dropped with the next look at the commands; the exit stays owed.
             return
         if book.stops:
             self._end_stops(one, now_ms)

@@ -110,11 +110,17 @@ class EntryLimits:
         return entry_rate_obstacle(dialect_of(self._book.job.key.exchange), sent_since)
 
     def _stop_cost(self, amount: Decimal, price: float) -> Decimal | None:
-        """Return what the stop of the entry would bring, quote currency; None without a stop."""
-        job = self._book.job
-        step = float(job.market.steps.price_step or 0)
-        stop = levels_of(job.rules.exits, price, price, 0, step).stop
-        return amount * Decimal(repr(stop)) if 0 < stop < price else None
+        """Return what the stop of the entry would bring, quote currency; None without a stop.
+
+        It covers what is left after a fee in the coin itself, in whole steps; 0 where that is less
+        than the market lets one sell.
+        """
+        job, steps = self._book.job, self._book.job.market.steps
+        stop = levels_of(job.rules.exits, price, price, 0, float(steps.price_step or 0)).stop
+        if not 0 < stop < price:
+            return None
+        held = round_down(amount * (1 - Decimal(repr(job.rules.fee_rate))), steps.amount_step)
+        return held * Decimal(repr(stop)) if held >= steps.min_amount else Decimal(0)
 
     def _market(self, now_ms: int) -> MarketView:
         ticker = self._ticker(self._book.job.key)

@@ -2,7 +2,8 @@
 
 A stop that is refused sells nothing: its level is watched here, as on paper, and the stop is tried
 again more and more rarely. A stop that somebody cancels is set again once; after that it stays
-away, and entries stop.
+away, and entries stop. While a person has forbidden orders (`trader halt`), what is filled keeps or
+gets its stop, and nothing else is sent.
 """
 
 import time
@@ -90,6 +91,7 @@ class Protector:
             book.job.market.steps,
             self._policy,
             time.monotonic() - self._changed,
+            is_halted=book.halt is not None,
         )
         match found:
             case Place(amount, price) if level is not None:
@@ -112,7 +114,9 @@ class Protector:
         one = book.exit
         if one is None:
             return False
-        if one.is_unsent or one.state.stage not in ("sent", "unknown"):
+        if one.is_unsent:
+            return book.halt is None
+        if one.state.stage not in ("sent", "unknown"):
             return True
         sent, amount = one.sent, one.order.ordered_amount
         waited = float("inf") if sent is None else time.monotonic() - sent
@@ -141,7 +145,15 @@ class Protector:
         entry = book.entry_order_id
         if entry is None or time.monotonic() < self._not_before:
             return
-        if count_stops_cancelled_by_others(book.job.store, entry) > _RESTORED:
+        cancelled = count_stops_cancelled_by_others(book.job.store, entry)
+        if cancelled and book.halt is not None:
+            self._watch_here(
+                f"the stop was cancelled, and not by this program; {book.halt}",
+                "NONE is set again before a resume",
+                remedy="uv run trader resume sets it again",
+            )
+            return
+        if cancelled > _RESTORED:
             self._watch_here(
                 "the stop was cancelled twice, and not by this program",
                 "NONE is set again",

@@ -101,6 +101,18 @@ def test_an_entry_under_the_minimum_after_the_limit_is_not_sent(tmp_path: Path) 
     scene(tmp_path / "live.db", play, max_order=Decimal(3))
 
 
+def test_row_62_an_entry_whose_stop_would_be_under_the_minimum_is_not_sent(tmp_path: Path) -> None:
+    async def play(desk: LiveDesk) -> None:
+        order = desk.enter()
+        await desk.until(lambda: desk.executor.open_order is None)
+        assert order.client_order_id not in desk.taken
+        assert "its stop would sell for" in refusals(desk)
+
+    # The entry and its stop are over the least value of 5 USDT; what is left after the fee in coin
+    # is one step less, and its stop under it.
+    scene(tmp_path / "live.db", play, max_order=Decimal("5.4"))
+
+
 def test_an_entry_without_a_bid_and_ask_is_not_sent(tmp_path: Path) -> None:
     async def play(desk: LiveDesk) -> None:
         order = desk.intend_entry()

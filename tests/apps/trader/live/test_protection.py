@@ -179,6 +179,21 @@ def test_a_stop_that_somebody_cancels_is_set_again_once(run: Run) -> None:
     run(scenario)
 
 
+def test_a_stop_that_the_exchange_expires_again_and_again_is_set_again_once(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        for _ in range(2):
+            await desk.until(lambda: desk.resting and desk.executor.stops[0].state.stage == "open")
+            books = vars(desk.simulator.account.exchange)["_books"]
+            books.end(desk.resting[0], "EXPIRED", desk.simulator.clock.now_ms())
+        await desk.until(lambda: "protection" in desk.problems)
+        await desk.drive(0.3)
+        assert desk.resting == []
+        assert len(desk.taken) == 3
+
+    run(scenario)
+
+
 def test_row_65_a_restart_with_a_position_takes_its_stop_over(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()

@@ -63,6 +63,8 @@ def protection_step(
     steps: MarketSteps,
     policy: StopPolicy,
     seconds_since_change: float,
+    *,
+    is_halted: bool = False,
 ) -> ProtectionStep:
     """Return the next thing to do for the protection of a position; None: nothing.
 
@@ -73,6 +75,8 @@ def protection_step(
         steps: Of the market.
         policy: How readily a resting stop is changed.
         seconds_since_change: Since a stop was last placed or cancelled.
+        is_halted: Whether a person has forbidden orders: what is filled keeps its stop, and a
+            stop rests for it, but none is moved because its level has risen.
     """
     amount = round_down(held, steps.amount_step)
     if level is None or amount <= 0:
@@ -88,6 +92,8 @@ def protection_step(
     is_too_large = stop.amount > amount
     if is_too_large or (stop.amount < amount and not _fault(amount, price, steps)):
         return Withdraw(stop.client_order_id, "the amount that is held has changed")
+    if is_halted:
+        return None
     is_risen = price >= stop.price * (1 + policy.min_rise)
     if is_risen and seconds_since_change >= policy.pause_seconds:
         return Withdraw(stop.client_order_id, "the level has risen")

@@ -185,7 +185,7 @@ def stored_order(store: Store, client_order_id: str) -> StoredOrder | None:
 
 
 def count_stops_cancelled_by_others(store: Store, entry_order_id: str) -> int:
-    """Return how many stops of a position were cancelled, and not by a trader.
+    """Return how many stops of a position were cancelled or expired, and not by a trader.
 
     Args:
         store: The open database.
@@ -194,7 +194,7 @@ def count_stops_cancelled_by_others(store: Store, entry_order_id: str) -> int:
     with store.read() as connection:
         return connection.execute(
             "SELECT count(*) FROM orders WHERE entry_order_id = ? AND is_protection "
-            "AND status = 'canceled' AND NOT is_cancel_requested",
+            "AND status IN ('canceled', 'expired') AND NOT is_cancel_requested",
             (entry_order_id,),
         ).get
 

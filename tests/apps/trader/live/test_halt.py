@@ -1,0 +1,105 @@
+"""`trader halt` and the end of the program: what is filled keeps its stop, nothing else is sent."""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import pytest
+
+from live_desk import LiveDesk
+from trader.live.executors import settle_orders
+
+Run = Callable[..., None]
+HALT = "halted by anna"
+
+
+def raise_level(desk: LiveDesk) -> Decimal:
+    """Raise the level of the stop by the rules; return it."""
+    level = Decimal(repr(round(desk.price * 0.97, 2)))
+    desk.executor.set_level_source(lambda: ("trailing_stop", level))
+    return level
+
+
+def test_row_71_a_halt_moves_no_stop_and_sends_no_order(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+        stop, sent = desk.resting[0].client_id, len(desk.taken)
+        desk.executor.halt = HALT
+        raise_level(desk)
+        await desk.drive(0.3)
+        assert [one.client_id for one in desk.resting] == [stop]
+        desk.leave()
+        await desk.drive(0.3)
+        assert [one.client_id for one in desk.resting] == [stop]
+        assert len(desk.taken) == sent
+        desk.executor.halt = None
+        await desk.until(lambda: desk.executor.position.is_flat)
+        desk.assert_ledgers_equal()
+
+    run(scenario)
+
+
+def test_what_an_entry_fills_after_a_halt_gets_its_stop(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.until(lambda: desk.executor.balance_is_known)
+        order = desk.enter()
+        await desk.until_sent(order)
+        desk.executor.halt = HALT
+        await desk.until(lambda: desk.resting)
+        later = desk.intend_entry()
+        desk.turn()
+        await desk.until(lambda: desk.executor.open_order is None)
+        assert later.client_order_id not in desk.taken
+
+    run(scenario)
+
+
+def test_an_exit_that_has_cancelled_the_stop_puts_it_back_after_a_halt(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        exit_ = desk.leave()
+        await desk.until(lambda: not desk.resting)
+        desk.executor.halt = HALT
+        desk.executor.cancel(desk.exchange.now_ms(), HALT)
+        await desk.until(lambda: desk.resting)
+        assert exit_.client_order_id not in desk.taken
+        assert desk.sold == 0
+
+    run(scenario)
+
+
+def test_a_stop_cancelled_by_hand_is_not_set_again_before_a_resume(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+        desk.executor.halt = HALT
+        desk.simulator.account.cancel_by_hand("BTC/USDT")
+        await desk.until(lambda: "protection" in desk.problems)
+        await desk.drive(0.3)
+        assert desk.resting == []
+        desk.executor.halt = None
+        await desk.until(lambda: desk.resting)
+        await desk.until(lambda: "protection" not in desk.problems)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("is_exit", [False, True])
+def test_row_68_the_end_of_the_program_leaves_no_position_naked(run: Run, is_exit: bool) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        if is_exit:
+            await desk.hold()
+            await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+            await desk.drive(0.05)
+            desk.leave()
+            # The stop is cancelled, and the sell waits for the account to be read.
+            await desk.until(lambda: not desk.resting)
+        else:
+            await desk.until(lambda: desk.executor.balance_is_known)
+            await desk.until_sent(desk.enter())
+        assert await settle_orders(desk.executor, desk.exchange, desk.lease)
+        assert desk.executor.position.is_flat == is_exit
+        assert len(desk.resting) == (not is_exit)
+        desk.assert_ledgers_equal()
+
+    run(scenario)
