@@ -95,6 +95,11 @@ class LiveBroker:
         """Return the exchange, stored as the source of events."""
         return self._client.endpoint.exchange
 
+    @property
+    def window_ms(self) -> int:
+        """Return how long after its timestamp an order may arrive and still have an effect."""
+        return self._client.window_ms
+
     def is_asking(self, what: str, subject: str) -> bool:
         """Return whether a request is under way.
 
@@ -124,19 +129,28 @@ class LiveBroker:
         )
         self._start("submit", order.client_order_id, self._submit(request))
 
-    def cancel(self, client_order_id: str) -> None:
-        """Ask for an open order to be cancelled."""
-        self._start("cancel", client_order_id, self._cancel(client_order_id))
+    def cancel(self, client_order_id: str, *, exchange_order_id: str | None, is_stop: bool) -> None:
+        """Ask for an open order to be cancelled.
 
-    def look_up(self, client_order_id: str, sent_ms: int) -> None:
+        Args:
+            client_order_id: Which order.
+            exchange_order_id: The exchange's own id of it, where that is known.
+            is_stop: Whether it is a protective stop.
+        """
+        work = self._cancel(client_order_id, exchange_order_id, is_stop=is_stop)
+        self._start("cancel", client_order_id, work)
+
+    def look_up(self, client_order_id: str, sent_ms: int, *, is_stop: bool) -> None:
         """Ask what has become of an order: status and fills, or an answer without it.
 
         Args:
             client_order_id: Which order.
             sent_ms: Executions since then are asked for where there is no such order.
+            is_stop: Whether it is a protective stop.
         """
         if not self.is_asking("look_up", client_order_id):
-            self._start("look_up", client_order_id, self._look_up(client_order_id, sent_ms))
+            work = self._look_up(client_order_id, sent_ms, is_stop=is_stop)
+            self._start("look_up", client_order_id, work)
 
     def refresh(self, since_ms: int, known: Iterable[str]) -> None:
         """Read balances, open orders and executions; nothing where that is under way.
@@ -206,11 +220,21 @@ class LiveBroker:
             self._report(identity, Unanswered(f"interrupted: {type(error).__name__}"))
             raise
         else:
-            self._report_order(identity, sent, sent.trades)
+            if sent.filled is not None:
+                self._report_order(identity, sent, sent.trades)
+                return
+            # The answer is an acknowledgement alone.
+            self._report(identity, Acknowledged(sent.exchange_order_id))
+            is_stop = request.stop_price is not None
+            await self._look_up(identity, request.timestamp_ms, is_stop=is_stop)
 
-    async def _cancel(self, client_order_id: str) -> None:
+    async def _cancel(
+        self, client_order_id: str, exchange_order_id: str | None, *, is_stop: bool
+    ) -> None:
         try:
-            ended = await self._client.cancel(self._symbol, client_order_id)
+            ended = await self._client.cancel(
+                self._symbol, client_order_id, exchange_order_id=exchange_order_id, is_stop=is_stop
+            )
         except OrderRefused as refused:
             self._report(client_order_id, CancelRefused(refused.reason))
         except OrderUnknown as unknown:
@@ -218,18 +242,22 @@ class LiveBroker:
         else:
             self._report_order(client_order_id, ended, ())
 
-    async def _look_up(self, client_order_id: str, sent_ms: int) -> None:
-        client, symbol = self._client, self._symbol
+    async def _look_up(self, client_order_id: str, sent_ms: int, *, is_stop: bool) -> None:
+        client, symbol, since_ms = self._client, self._symbol, sent_ms - OVERLAP_MS
         try:
             asked_ms = await client.server_ms()
-            found = await client.look_up(symbol, client_order_id)
+            found = await client.look_up(
+                symbol, client_order_id, since_ms=since_ms, is_stop=is_stop
+            )
             if found is not None:
                 fills = ()
                 if found.filled is None or found.filled > 0:
-                    fills = await client.fills_of(symbol, found.exchange_order_id)
+                    fills = await client.fills_since(
+                        symbol, since_ms=since_ms, exchange_order_id=found.exchange_order_id
+                    )
                 self._report_order(client_order_id, found, fills)
                 return
-            since = await client.fills_since(symbol, since_ms=sent_ms - OVERLAP_MS)
+            since = await client.fills_since(symbol, since_ms=since_ms)
             balances = await client.balances()
         except (ExchangeError, OrderUnknown) as error:
             # A failed look-up proves nothing; the order stays as it is, and is looked up again.

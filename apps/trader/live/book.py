@@ -7,7 +7,6 @@ from decimal import Decimal
 from onetape.cli.output import print_line
 from onetape.core.trading import Order
 from onetape.exchange.rest import RestExchange
-from onetape.exchange.trading import RECEIVE_WINDOW_MS
 from onetape.execution.events import CancelRequested, OrderEvent, Submitted
 from onetape.execution.orders import OrderState
 from onetape.store.leases import Fence
@@ -174,7 +173,7 @@ class LiveBook(Executor):
         """
         timestamp_ms = self.exchange.now_ms()
         one.set_order(ordered_amount=amount)
-        event = Submitted(timestamp_ms + RECEIVE_WINDOW_MS)
+        event = Submitted(timestamp_ms + self.broker.window_ms)
         self.record(one, [event], now_ms, sent_ms=timestamp_ms)
         one.sent = time.monotonic()
         self.broker.submit(one.order, timestamp_ms)
@@ -189,7 +188,11 @@ class LiveBook(Executor):
         if not one.state.is_cancel_requested:
             self.record(one, [CancelRequested(reason)], now_ms)
         one.cancelled = time.monotonic()
-        self.broker.cancel(one.identity)
+        self.broker.cancel(
+            one.identity,
+            exchange_order_id=one.state.exchange_order_id,
+            is_stop=one.order.is_protection,
+        )
 
 
 def what_of(order: Order) -> str:

@@ -9,7 +9,6 @@ that they had, for tens of seconds. A request that failed proves nothing.
 import time
 
 from onetape.cli.output import print_line
-from onetape.exchange.trading import RECEIVE_WINDOW_MS
 from onetape.execution.events import ProvenAbsent
 from onetape.store.live_accounts import known_order_numbers
 from trader.brokers.live import AbsenceAnswer
@@ -28,7 +27,9 @@ def chase(book: LiveBook, one: LiveOrder) -> None:
     if (rests and not one.is_look_needed) or not one.is_look_due(book.times):
         return
     one.note_look()
-    broker.look_up(one.identity, _sent_ms(one))
+    # When the order may have arrived first, by the exchange's time.
+    sent_ms = (one.state.deadline_ms or 0) - broker.window_ms
+    broker.look_up(one.identity, sent_ms, is_stop=one.order.is_protection)
 
 
 def note_absences(book: LiveBook, now_ms: int) -> None:
@@ -60,8 +61,3 @@ def _proves(book: LiveBook, one: LiveOrder, answer: AbsenceAnswer) -> bool:
     one.absences.append(now)
     passed = book.exchange.clock.wall_seconds(answer.asked_ms - deadline_ms)
     return len(one.absences) > 1 and passed >= times.absent
-
-
-def _sent_ms(one: LiveOrder) -> int:
-    """Return the exchange time at which an order may have arrived first."""
-    return (one.state.deadline_ms or 0) - RECEIVE_WINDOW_MS

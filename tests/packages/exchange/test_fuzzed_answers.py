@@ -275,7 +275,9 @@ def test_row_57_the_trading_client_never_takes_an_order_that_exists_for_refused(
                     elif ask == client.cancel:
                         await client.cancel("BTC/USDT", ORDER)
                     else:
-                        assert await client.look_up("BTC/USDT", ORDER) is not None, place
+                        assert await client.look_up("BTC/USDT", ORDER, since_ms=0) is not None, (
+                            place
+                        )
                 except (OrderUnknown, ExchangeError):
                     pass
                 except OrderRefused as error:

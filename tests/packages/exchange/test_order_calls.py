@@ -17,6 +17,7 @@ from onetape.exchange.order_calls import (
     CcxtCall,
     OrderTerms,
     cancel_order,
+    look_up_number,
     look_up_order,
     market_order,
     open_orders,
@@ -335,6 +336,35 @@ def test_own_trades_are_asked_for_by_pages(exchange: str) -> None:
     assert requests[0].values.items() >= TRADES[exchange].items()
     assert dialect.trades_paging not in requests[0].values
     assert requests[1].values[dialect.trades_paging] == "77"
+
+
+OF_ORDER = {"binance": "orderId", "okx": "ordId", "bybit": "orderId", "coinbase": "order_id"}
+
+
+@pytest.mark.parametrize("exchange", list(OF_ORDER))
+def test_own_trades_of_one_order_are_asked_for_by_its_number(exchange: str) -> None:
+    page = own_trades_page(
+        dialect_of(exchange), "BTC/USDT", since_ms=INTENDED_MS, exchange_order_id="EX-1"
+    )
+    assert one_request(exchange, page).values[OF_ORDER[exchange]] == "EX-1"
+
+
+NUMBERS: dict[str, tuple[str, dict[str, str]]] = {
+    "binance": ("/api/v3/order", {"orderId": "EX-1", "symbol": "BTCUSDT"}),
+    "kraken": ("/0/private/QueryOrders", {"txid": "EX-1"}),
+    "okx": ("/api/v5/trade/order", {"ordId": "EX-1", "instId": "BTC-USDT"}),
+    "bybit": ("/v5/order/realtime", {"orderId": "EX-1", "category": "spot"}),
+    "coinbase": ("/api/v3/brokerage/orders/historical/EX-1", {}),
+}
+
+
+@pytest.mark.parametrize("exchange", list(NUMBERS))
+def test_an_order_is_looked_up_by_the_exchanges_number(exchange: str) -> None:
+    path, values = NUMBERS[exchange]
+    call = look_up_number(dialect_of(exchange), "EX-1", "BTC/USDT")
+    request = one_request(exchange, call)
+    assert request.path == path
+    assert request.values.items() >= values.items()
 
 
 def test_binance_asks_for_a_later_page_by_id_alone() -> None:

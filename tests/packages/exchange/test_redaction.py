@@ -130,7 +130,7 @@ def test_row_76_the_trading_client_writes_and_raises_no_secret(
             for ask in (
                 lambda: client.submit(order),
                 lambda: client.cancel("BTC/USDT", ORDER),
-                lambda: client.look_up("BTC/USDT", ORDER),
+                lambda: client.look_up("BTC/USDT", ORDER, since_ms=0),
                 client.balances,
                 client.permissions,
             ):

@@ -87,10 +87,12 @@ def test_an_order_comes_back_with_its_fills_and_can_be_looked_up(
     async def work(client: PrivateClient) -> None:
         sent = await client.submit(request)
         assert (sent.status, sent.filled, sent.side) == ("closed", Decimal("0.01"), "buy")
-        found = await client.look_up(SYMBOL, request.client_order_id)
+        found = await client.look_up(SYMBOL, request.client_order_id, since_ms=0)
         assert found is not None
         assert found.exchange_order_id == sent.exchange_order_id
-        fills = await client.fills_of(SYMBOL, sent.exchange_order_id)
+        fills = await client.fills_since(
+            SYMBOL, since_ms=request.timestamp_ms, exchange_order_id=sent.exchange_order_id
+        )
         assert fills == sent.trades
         assert sum(fill.fee for fill in fills) == Decimal("0.00001")
         assert {fill.fee_currency for fill in fills} == {"BTC"}
@@ -102,7 +104,7 @@ def test_an_order_comes_back_with_its_fills_and_can_be_looked_up(
 
 
 def test_an_order_that_does_not_exist_is_none(simulator: EmbeddedSimulator) -> None:
-    assert run(simulator, lambda client: client.look_up(SYMBOL, uuid4().hex)) is None
+    assert run(simulator, lambda client: client.look_up(SYMBOL, uuid4().hex, since_ms=0)) is None
 
 
 def test_a_stop_rests_is_listed_and_cancelled_once(simulator: EmbeddedSimulator) -> None:
@@ -119,7 +121,7 @@ def test_a_stop_rests_is_listed_and_cancelled_once(simulator: EmbeddedSimulator)
         assert ended.status == "canceled"
         with pytest.raises(OrderRefused) as refused:
             await client.cancel(SYMBOL, request.client_order_id)
-        assert refused.value.code == -2011
+        assert refused.value.code == "-2011"
 
     run(simulator, work)
 
@@ -127,13 +129,13 @@ def test_a_stop_rests_is_listed_and_cancelled_once(simulator: EmbeddedSimulator)
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"amount": Decimal(5)}, -2010),
-        ({"amount": Decimal("0.00001")}, -1013),
-        ({"stop_price": Decimal(900_000), "side": "sell"}, -2010),
+        ({"amount": Decimal(5)}, "-2010"),
+        ({"amount": Decimal("0.00001")}, "-1013"),
+        ({"stop_price": Decimal(900_000), "side": "sell"}, "-2010"),
     ],
 )
 def test_a_refusal_by_the_exchange_is_refused_with_its_code(
-    simulator: EmbeddedSimulator, changes: dict[str, Any], code: int
+    simulator: EmbeddedSimulator, changes: dict[str, Any], code: str
 ) -> None:
     request = order(**changes)
     with pytest.raises(OrderRefused) as refused:
@@ -149,7 +151,7 @@ def test_a_request_that_arrives_after_its_deadline_is_dead_on_arrival(
     request = order(timestamp_ms=now_ms() - 4_000)
     with pytest.raises(OrderRefused) as refused:
         run(simulator, lambda client: client.submit(request))
-    assert refused.value.code == -1021
+    assert refused.value.code == "-1021"
     assert request.client_order_id not in orders_at(simulator)
 
 
@@ -180,7 +182,7 @@ def test_row_57_an_answer_that_leaves_a_doubt_is_unknown_and_sent_once(answer: s
         async def work(client: PrivateClient) -> object:
             with pytest.raises(OrderUnknown):
                 await client.submit(request)
-            return await client.look_up(SYMBOL, request.client_order_id)
+            return await client.look_up(SYMBOL, request.client_order_id, since_ms=0)
 
         found = run(simulator, work, timeout_ms=400)
         assert orders_at(simulator) == [request.client_order_id] * is_applied
@@ -200,7 +202,7 @@ def test_row_57_an_answer_that_leaves_a_doubt_is_unknown_and_sent_once(answer: s
 )
 def test_row_59_no_failed_look_up_is_a_proof_of_absence(fault: Fault) -> None:
     with simulated(fault) as simulator, pytest.raises((ExchangeError, OrderUnknown)):
-        run(simulator, lambda client: client.look_up(SYMBOL, uuid4().hex))
+        run(simulator, lambda client: client.look_up(SYMBOL, uuid4().hex, since_ms=0))
 
 
 @pytest.mark.parametrize("path", ["/api/v3/myTrades", "/api/v3/openOrders"])
@@ -209,7 +211,9 @@ def test_junk_is_no_empty_list(path: str, shape: str) -> None:
     fault = Fault("wrong_body", shape=shape, path=path)
 
     async def work(client: PrivateClient) -> None:
-        ask = client.open_orders(SYMBOL) if "open" in path else client.fills_since(SYMBOL)
+        ask = (
+            client.open_orders(SYMBOL) if "open" in path else client.fills_since(SYMBOL, since_ms=0)
+        )
         with pytest.raises(ExchangeUnreachable):
             await ask
 
@@ -222,7 +226,9 @@ def test_an_order_waits_behind_no_other_request() -> None:
     with simulated(slow) as simulator:
 
         async def work(client: PrivateClient) -> bool:
-            hanging = [asyncio.create_task(client.fills_since(SYMBOL)) for _ in range(3)]
+            hanging = [
+                asyncio.create_task(client.fills_since(SYMBOL, since_ms=0)) for _ in range(3)
+            ]
             await asyncio.sleep(0)
             await client.submit(order())
             is_first = not any(task.done() for task in hanging)

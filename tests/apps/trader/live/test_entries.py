@@ -221,3 +221,16 @@ def test_fees_in_a_third_coin_are_booked_in_it_and_leave_the_coins_whole(run: Ru
         desk.assert_ledgers_equal()
 
     run(scenario, balance={"USDT": Decimal(50_000), "BTC": Decimal(2), "BNB": Decimal(50)})
+
+
+def test_an_acknowledgement_alone_leads_to_a_look_up_and_is_no_doubt(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        order = desk.enter()
+        await desk.until(lambda: desk.resting)
+        await desk.until(lambda: order.client_order_id not in desk.executor.orders)
+        await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+        stages = {row[0] for row in desk.query("SELECT kind FROM order_events")}
+        assert "unanswered" not in stages
+        desk.assert_ledgers_equal()
+
+    run(scenario, Fault("ack_only"))

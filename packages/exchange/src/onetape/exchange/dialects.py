@@ -60,12 +60,18 @@ class Dialect(Struct, frozen=True, kw_only=True):
     deadline: DeadlineKind
     window_ms: int = 5_000
     """How long after its intent an order may still arrive and have an effect."""
+    number_params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Sent with a look-up by the exchange's own id."""
+    balances_path: tuple[str, ...]
+    """Where an answer has its balances."""
     trades_limit: int
     """Own trades in one answer at most."""
     trades_path: tuple[str, ...]
     """Where an answer has its own trades."""
     trades_paging: Literal["fromId", "ofs", "after", "cursor"]
     """Parameter that asks for the next page of own trades."""
+    trades_order_param: str | None = None
+    """Parameter that asks for the own trades of one order; None: there is none."""
     trades_window_ms: int | None = None
     """Longest range of one question for own trades; None: any."""
     has_fills: bool = False
@@ -91,6 +97,8 @@ _BINANCE: Final = Dialect(
     queries=(OrderQuery("fetch_order", "origClientOrderId"),),
     deadline="timestamp",
     window_ms=3_000,
+    balances_path=("balances",),
+    trades_order_param="orderId",
     trades_limit=1_000,
     trades_path=(),
     trades_paging="fromId",
@@ -117,6 +125,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
             ),
         ),
         deadline="parameter",
+        balances_path=("result",),
         trades_limit=50,
         trades_path=("result", "trades"),
         trades_paging="ofs",
@@ -137,6 +146,8 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         queries=(OrderQuery("fetch_order", "clientOrderId"),),
         stop_queries=(OrderQuery("fetch_order", "clientOrderId", {"trigger": True}),),
         deadline="header",
+        balances_path=("data",),
+        trades_order_param="ordId",
         trades_limit=100,
         trades_path=("data",),
         trades_paging="after",
@@ -160,6 +171,9 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
             ),
         ),
         deadline="timestamp",
+        number_params={"acknowledged": True},
+        balances_path=("result", "list"),
+        trades_order_param="orderId",
         trades_limit=100,
         trades_path=("result", "list"),
         trades_paging="cursor",
@@ -184,6 +198,8 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         queries=(OrderQuery("fetch_orders", None, {}, ("orders",)),),
         deadline="token",
         window_ms=120_000,
+        balances_path=("accounts",),
+        trades_order_param="order_id",
         trades_limit=250,
         trades_path=("fills",),
         trades_paging="cursor",

@@ -58,6 +58,8 @@ class CcxtCall(Struct, frozen=True):
     """HTTP headers in addition to those of CCXT."""
     list_path: tuple[str, ...] | None = None
     """Where a complete answer has its list; None: the answer is one order."""
+    is_page: bool = False
+    """Whether a complete list may go on with the next call."""
     is_pinned: bool = False
     """Whether the request states the time of its intent instead of that of the send."""
 
@@ -106,19 +108,12 @@ def stop_order(
     Raises:
         UsageError: the exchange has no such stop.
     """
-    _check_stop(dialect, terms, limit)
     params: dict[str, Any] = {
         **dict.fromkeys((dialect.id_param, *dialect.stop_id_params), terms.client_order_id),
         dialect.stop_price_param: text_of(trigger),
         **dialect.stop_params,
     }
-    args = (
-        terms.symbol,
-        "market" if limit is None else "limit",
-        "sell",
-        _amount_text(terms),
-        None if limit is None else text_of(limit),
-    )
+    args = _stop_args(dialect, terms, ("market", "limit"), limit)
     return _with_deadline(dialect, "create_order", args, params, intended_ms)
 
 
@@ -146,7 +141,6 @@ def replace_stop(
     Raises:
         UsageError: the exchange cannot do both in one request.
     """
-    _check_stop(dialect, terms, limit)
     if not dialect.is_stop_replaceable:
         raise UsageError("this exchange replaces no stop in one request: cancel it, then place one")
     params = {
@@ -154,14 +148,7 @@ def replace_stop(
         "cancelOrigClientOrderId": replaced_id,
         "stopPrice": text_of(trigger),
     }
-    args = (
-        None,
-        terms.symbol,
-        "STOP_LOSS" if limit is None else "STOP_LOSS_LIMIT",
-        "sell",
-        _amount_text(terms),
-        None if limit is None else text_of(limit),
-    )
+    args = (None, *_stop_args(dialect, terms, ("STOP_LOSS", "STOP_LOSS_LIMIT"), limit))
     return _with_deadline(dialect, "edit_order", args, params, intended_ms)
 
 
@@ -217,6 +204,17 @@ def look_up_order(
     return tuple(_query(one, client_order_id, symbol, since_ms) for one in queries)
 
 
+def look_up_number(dialect: Dialect, exchange_order_id: str, symbol: str) -> CcxtCall:
+    """Return the call that finds an order by the exchange's own id.
+
+    Args:
+        dialect: Of the exchange.
+        exchange_order_id: The exchange's id.
+        symbol: CCXT spot symbol.
+    """
+    return CcxtCall("fetch_order", (exchange_order_id, symbol), dialect.number_params)
+
+
 def open_orders(dialect: Dialect, symbol: str, *, of_stops: bool = False) -> CcxtCall:
     """Return the call that lists the open orders of a market, those of other programs included.
 
@@ -238,6 +236,7 @@ def own_trades_page(
     since_ms: int,
     until_ms: int | None = None,
     position: str | None = None,
+    exchange_order_id: str | None = None,
 ) -> CcxtCall:
     """Return the call for one page of the account's own trades in a market.
 
@@ -247,6 +246,7 @@ def own_trades_page(
         since_ms: First time, epoch milliseconds.
         until_ms: Last time; None where the dialect's window does not demand one.
         position: Where the page before ended, as the dialect's paging has it; None: first page.
+        exchange_order_id: Only trades of this order, where the exchange can be asked for them.
     """
     params: dict[str, Any] = {}
     since: int | None = since_ms
@@ -261,10 +261,16 @@ def own_trades_page(
             # Binance refuses an id together with times.
             since = None
             params.pop("until", None)
+    if exchange_order_id is not None and dialect.trades_order_param is not None:
+        params[dialect.trades_order_param] = exchange_order_id
+        if dialect.trades_paging == "fromId":
+            # Nor an order's id together with times.
+            since = None
     # Kraken's limit would only cut the answer, after the next page's position was computed.
     limit = None if dialect.trades_paging == "ofs" else dialect.trades_limit
     args = (symbol, since, limit)
-    return CcxtCall("fetch_my_trades", args, params, list_path=dialect.trades_path)
+    path = dialect.trades_path
+    return CcxtCall("fetch_my_trades", args, params, list_path=path, is_page=True)
 
 
 def text_of(value: Decimal) -> str:
@@ -311,13 +317,29 @@ def _check_terms(terms: OrderTerms) -> None:
         raise UsageError("an order states either its amount or its cost")
 
 
-def _check_stop(dialect: Dialect, terms: OrderTerms, limit: Decimal | None) -> None:
+def _stop_args(
+    dialect: Dialect, terms: OrderTerms, types: tuple[str, str], limit: Decimal | None
+) -> tuple[Any, ...]:
+    """Return symbol, type, side, amount and price of a stop.
+
+    Args:
+        dialect: Of the exchange.
+        terms: A sell.
+        types: Names of a stop that becomes a market order, and of one that becomes a limit order.
+        limit: Lowest price of the sell; None: a market sell.
+
+    Raises:
+        UsageError: the exchange has no such stop.
+    """
     _check_terms(terms)
     if terms.side != "sell" or terms.amount is None:
         raise UsageError("a protective stop is a sell that states its amount")
     kind = "market" if limit is None else "limit"
     if kind not in dialect.stop_kinds:
         raise UsageError(f"this exchange has no stop that becomes a {kind} order")
+    price = None if limit is None else text_of(limit)
+    type_ = types[0] if limit is None else types[1]
+    return terms.symbol, type_, "sell", _amount_text(terms), price
 
 
 def _amount_text(terms: OrderTerms) -> str | None:

@@ -123,7 +123,7 @@ def read_list(call: CcxtCall, result: CallResult) -> list[Mapping[str, Any]] | U
     """
     if result.error is not None:
         return Unknown(reason_of(result.error, result.record))
-    if not _has_list(result.record, call.list_path or ()):
+    if not _has_list(result.record, call.list_path or (), is_page=call.is_page):
         return Unknown("the answer holds no list")
     rows = [_row(row) for row in cast("list[Any]", result.value or [])]
     if None in rows:
@@ -207,15 +207,32 @@ def _is_ours(row: Mapping[str, Any], client_order_id: str) -> bool:
     return not found or client_order_id in found
 
 
-def _has_list(record: RequestRecord, path: tuple[str, ...]) -> bool:
-    if record.status != 200:
-        return False
-    document: Any = document_of(record.body)
+def has_place(record: RequestRecord, path: tuple[str, ...]) -> bool:
+    """Return whether an answer has a list or a table at a place.
+
+    Args:
+        record: Of the request.
+        path: Names that lead there; empty: the document itself.
+    """
+    return record.status == 200 and isinstance(_at(document_of(record.body), path), list | dict)
+
+
+def _at(document: Any, path: tuple[str, ...]) -> Any:
     place = document
     for name in path:
         place = _row_or_empty(place).get(name)
+    return place
+
+
+def _has_list(record: RequestRecord, path: tuple[str, ...], *, is_page: bool) -> bool:
+    if record.status != 200:
+        return False
+    document: Any = document_of(record.body)
+    place = _at(document, path)
     if not isinstance(place, dict if path[-1:] in _TABLES else list):
         return False
+    if is_page:
+        return True
     # Coinbase says that there is more; Kraken counts what it has.
     count = _row_or_empty(_row_or_empty(document).get("result")).get("count")
     is_cut = isinstance(count, int) and count > len(cast("list[Any]", place))

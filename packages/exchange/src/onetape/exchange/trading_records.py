@@ -1,5 +1,6 @@
 """Records of private requests and their answers, and CCXT's rows turned into them."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final, Literal, cast
 
@@ -30,7 +31,7 @@ class OrderRequest(Struct, frozen=True):
     amount: Decimal
     """Base currency, a whole number of the market's amount steps."""
     timestamp_ms: int
-    """Exchange time of the request: it is refused RECEIVE_WINDOW_MS later."""
+    """Exchange time of the request: the exchange refuses it a stated time (`window_ms`) later."""
     stop_price: Decimal | None = None
     """None: a market order."""
 
@@ -59,7 +60,7 @@ class OrderSnapshot(Struct, frozen=True):
     status: Literal["open", "closed", "canceled", "expired", "rejected"]
     amount: Decimal | None
     filled: Decimal | None
-    """None: the answer does not say."""
+    """None: the answer does not say, so the order has to be looked up."""
     stop_price: Decimal | None
     created_ms: int
     trades: tuple[OwnTrade, ...] = ()
@@ -81,7 +82,7 @@ class Balance(Struct, frozen=True):
 class OrderRefused(Exception):
     """The exchange has refused the request; it has not been carried out and will not be."""
 
-    def __init__(self, reason: str, code: int | None = None) -> None:
+    def __init__(self, reason: str, code: str = "") -> None:
         """Take the exchange's words and its code."""
         super().__init__(reason)
         self.reason = reason
@@ -102,26 +103,10 @@ def fields_of(document: object) -> dict[str, Any]:
     return cast("dict[str, Any]", document) if isinstance(document, dict) else {}
 
 
-def own_order(document: object, client_order_id: str) -> OrderSnapshot:
-    """Return an order that was asked for by its client order id.
-
-    Raises:
-        OrderUnknown: the answer is no order, or another one.
-    """
-    row = fields_of(document)
-    if not row.get("id") or not row.get("status"):
-        raise OrderUnknown("the exchange sent an answer without an order")
-    found = order_of(row)
-    # The answer to a cancellation carries an id of its own.
-    original = fields_of(row.get("info")).get("origClientOrderId")
-    if client_order_id not in (found.client_order_id, original):
-        raise OrderUnknown("the exchange sent another order than the one that was asked for")
-    return found
-
-
-def order_of(row: dict[str, Any]) -> OrderSnapshot:
-    """Return an order of CCXT, whose numbers are strings."""
-    side, moment = row["side"], row.get("timestamp")
+def order_of(row: Mapping[str, Any]) -> OrderSnapshot:
+    """Return an order of CCXT, whose numbers are strings; without a status it is open."""
+    side: Side = row["side"]
+    moment = row.get("timestamp")
     trades = tuple(
         trade_of({**trade, "side": side, "timestamp": moment}, str(row["id"]))
         for trade in row.get("trades") or ()
@@ -133,7 +118,7 @@ def order_of(row: dict[str, Any]) -> OrderSnapshot:
         client_order_id=str(row.get("clientOrderId") or ""),
         symbol=str(row["symbol"]),
         side=side,
-        status=row["status"] if row["status"] in _ENDS else "open",
+        status=row["status"] if row.get("status") in _ENDS else "open",
         amount=_decimal(row.get("amount")),
         filled=_decimal(row.get("filled")),
         stop_price=stop or None,
@@ -142,7 +127,7 @@ def order_of(row: dict[str, Any]) -> OrderSnapshot:
     )
 
 
-def trade_of(row: dict[str, Any], exchange_order_id: str | None = None) -> OwnTrade:
+def trade_of(row: Mapping[str, Any], exchange_order_id: str | None = None) -> OwnTrade:
     """Return an execution of CCXT, whose numbers are strings.
 
     Args:

@@ -1,0 +1,58 @@
+"""Pages of the account's own trades: where the next one begins, and which times are asked for."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from onetape.exchange.dialects import Dialect
+from onetape.exchange.refusals import document_of
+from onetape.exchange.trading_records import fields_of
+
+
+def time_windows(dialect: Dialect, since_ms: int, now_ms: int) -> Iterator[tuple[int, int | None]]:
+    """Give the time ranges that together reach from a time until now, epoch milliseconds.
+
+    Args:
+        dialect: Of the exchange, which may limit the length of a range.
+        since_ms: First time.
+        now_ms: The exchange's time.
+    """
+    length_ms = dialect.trades_window_ms
+    if length_ms is None:
+        yield since_ms, None
+        return
+    first_ms = since_ms
+    while True:
+        last_ms = first_ms + length_ms
+        yield first_ms, last_ms
+        if last_ms > now_ms:
+            return
+        # Both ends are inclusive, and a trade is kept by its id: the ranges overlap at one moment.
+        first_ms = last_ms
+
+
+def next_position(
+    dialect: Dialect, rows: Sequence[Mapping[str, Any]], body: str, rows_read: int
+) -> str | None:
+    """Return the position of the next page of own trades; None where this page was the last.
+
+    Args:
+        dialect: Of the exchange.
+        rows: Of this page, as CCXT has read them, oldest first.
+        body: Of the answer.
+        rows_read: Rows of this page and of those before it.
+    """
+    document = fields_of(document_of(body))
+    if dialect.trades_paging == "cursor":
+        # Bybit has the cursor in its result, Coinbase beside its list.
+        place = fields_of(document.get("result")) or document
+        return str(place.get("nextPageCursor") or place.get("cursor") or "") or None
+    if dialect.trades_paging == "ofs":
+        count = fields_of(document.get("result")).get("count")
+        is_last = not rows or not isinstance(count, int) or rows_read >= count
+        return None if is_last else str(rows_read)
+    if len(rows) < dialect.trades_limit:
+        return None
+    if dialect.trades_paging == "after":
+        # OKX goes from the newest trade to the oldest, by ids of its bills.
+        return str(fields_of(rows[0].get("info")).get("billId") or "") or None
+    return str(rows[-1]["id"])

@@ -1,0 +1,158 @@
+"""One CCXT client with an API key: performs private calls, each once, and reads their failures.
+
+The client has a connection of its own and no rate limiter of CCXT's: an order waits behind no other
+request.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import ccxt.async_support as ccxt_async
+
+from onetape.core.errors import ExchangeUnreachable
+from onetape.exchange.clients import Endpoint, client_settings, redirect
+from onetape.exchange.dialects import Dialect, dialect_of
+from onetape.exchange.order_calls import CcxtCall
+from onetape.exchange.outcomes import Unknown, read_list
+from onetape.exchange.redaction import redact_client
+from onetape.exchange.request_tap import CallResult, RequestTap
+from onetape.exchange.trading_records import Credentials
+from onetape.exchange.translate import translated
+
+T = TypeVar("T")
+
+#: How long one private request may take, milliseconds.
+TIMEOUT_MS: Final = 5_000
+
+
+class PrivateConnection:
+    """The CCXT client of one API key. Use it as an async context manager.
+
+    A caller in another thread's event loop waits there; the calls run in the loop of `async with`.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        credentials: Credentials,
+        *,
+        now_ms: Callable[[], int],
+        timeout_ms: int = TIMEOUT_MS,
+        dialect: Dialect | None = None,
+    ) -> None:
+        """Prepare; nothing is requested yet.
+
+        Args:
+            endpoint: Which exchange.
+            credentials: Of the account.
+            now_ms: Returns the exchange's time, epoch milliseconds.
+            timeout_ms: How long one request may take.
+            dialect: How private requests go to the exchange; None: as `DIALECTS` has it.
+
+        Raises:
+            UsageError: it is not known how private requests go to the exchange.
+        """
+        self.endpoint = endpoint
+        self.dialect = dialect or dialect_of(endpoint.exchange)
+        settings = client_settings(endpoint)
+        settings |= {
+            "apiKey": credentials.key,
+            "secret": credentials.secret,
+            "timeout": timeout_ms,
+            "enableRateLimit": False,
+            "maxRetriesOnFailure": 0,
+        }
+        settings["options"] |= self.dialect.client_options
+        self._client: Any = getattr(ccxt_async, endpoint.ccxt_class)(settings)
+        redact_client(self._client)
+        # Prices and amounts stay the exchange's own digits.
+        self._client.number = str
+        if endpoint.simulator_url is not None:
+            redirect(self._client.urls["api"], endpoint.simulator_url)
+            self._client.timeout_on_exit = 0
+        self._tap = RequestTap(self._client, now_ms)
+        self._now_ms = now_ms
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def __aenter__(self) -> Self:
+        """Return the client; its connections belong to the event loop that runs now."""
+        self._loop = asyncio.get_running_loop()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Return the event loop that the connections belong to."""
+        return self._loop or asyncio.get_running_loop()
+
+    async def load_markets(self) -> None:
+        """Load the markets, without the key: no signed request is made for them.
+
+        Raises:
+            ExchangeUnreachable: no usable answer.
+            ExchangeRefused: the exchange answered no.
+        """
+        await self._in_loop(self._load_markets)
+
+    async def perform(self, call: CcxtCall) -> CallResult:
+        """Carry out a call once and return how it ended; every error of it is in the result."""
+        return await self._in_loop(lambda: self._tap.perform(call))
+
+    async def read(self, call: CcxtCall) -> CallResult:
+        """Carry out a call that changes nothing, once.
+
+        Raises:
+            ExchangeUnreachable: no usable answer.
+            ExchangeRefused: the exchange answered no.
+        """
+        result = await self.perform(call)
+        if result.error is not None:
+            with translated(self.endpoint.exchange):
+                raise result.error
+        return result
+
+    async def read_rows(self, call: CcxtCall) -> tuple[list[Mapping[str, Any]], CallResult]:
+        """Return the rows of a list and the answer behind them.
+
+        Raises:
+            ExchangeUnreachable: no usable answer: CCXT reads a page of HTML as an empty list.
+            ExchangeRefused: the exchange answered no.
+        """
+        result = await self.read(call)
+        rows = read_list(call, result)
+        if isinstance(rows, Unknown):
+            raise ExchangeUnreachable(
+                f"{self.endpoint.exchange} sent an answer without data: {rows.reason}"
+            )
+        return rows, result
+
+    async def _load_markets(self) -> None:
+        key, secret = self._client.apiKey, self._client.secret
+        self._client.apiKey = self._client.secret = None
+        try:
+            with translated(self.endpoint.exchange):
+                await self._client.load_markets()
+        finally:
+            self._client.apiKey, self._client.secret = key, secret
+        if not self._client.markets:
+            raise ExchangeUnreachable(f"{self.endpoint.exchange} sent an empty list of markets")
+
+    async def _in_loop(self, work: Callable[[], Awaitable[T]]) -> T:
+        loop = self.loop
+
+        async def run() -> T:
+            return await work()
+
+        if loop is asyncio.get_running_loop():
+            return await run()
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run(), loop))
