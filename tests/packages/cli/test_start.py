@@ -22,6 +22,23 @@ class Slow:
             time.sleep(60)
 sys.meta_path.insert(0, Slow())
 """
+#: A program that makes 100 calls at each of 300 depths; it prints the most page faults at a depth.
+LOOPING = """
+import resource
+most = 0
+def nothing():
+    pass
+def run(depth=0):
+    global most
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(100):
+        nothing()
+    most = max(most, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    if depth < 300:
+        run(depth + 1)
+    if not depth:
+        print(most)
+"""
 
 
 @pytest.mark.parametrize(
@@ -81,3 +98,16 @@ def test_what_a_program_loads_before_its_signals_are_set_is_little() -> None:
         timeout=60,
     )
     assert not {"typer", "numpy", "asyncio", "msgspec", "yaml"} & set(done.stdout.split())
+
+
+def test_no_loop_of_a_program_runs_at_the_end_of_a_block_of_frames(tmp_path: Path) -> None:
+    (tmp_path / "looping.py").write_text(LOOPING)
+    done = subprocess.run(
+        [sys.executable, "-c", "from onetape.cli.start import start; start('looping')"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert int(done.stdout) < 50
