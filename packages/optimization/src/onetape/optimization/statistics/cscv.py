@@ -53,12 +53,17 @@ def overfitting(returns: FloatArray, blocks: int = BLOCKS) -> Overfitting | None
     lengths = np.diff(edges).astype(np.float64)
     sums = np.add.reduceat(returns, edges[:-1], axis=0)
     squares = np.add.reduceat(returns**2, edges[:-1], axis=0)
+    # A matrix product may round two equal columns differently, so each is computed once.
+    _, unique, column_of_trial = np.unique(
+        np.concatenate((sums, squares)), axis=1, return_index=True, return_inverse=True
+    )
+    sums, squares, column_of_trial = sums[:, unique], squares[:, unique], column_of_trial.ravel()
     chosen = _halves(blocks)
     below = lost = 0
     for start in range(0, len(chosen), _HALVES_AT_A_TIME):
         inside = chosen[start : start + _HALVES_AT_A_TIME]
-        first = _ratios(inside, lengths, sums, squares)
-        second = _ratios(1.0 - inside, lengths, sums, squares)
+        first = _ratios(inside, lengths, sums, squares)[:, column_of_trial]
+        second = _ratios(1.0 - inside, lengths, sums, squares)[:, column_of_trial]
         for choice, other in ((first, second), (second, first)):
             values = other[np.arange(len(inside)), choice.argmax(axis=1)]
             # The mean rank of ties, so that equal trials stand in the middle.
