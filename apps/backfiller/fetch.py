@@ -122,7 +122,7 @@ async def fetch_series(
     for part_start, part_end in plan.ranges:
 
         def report(page: Page, before: int = done, since: int = part_start) -> None:
-            progress(before + timeframe.count_between(since, page.reached), plan.candles)
+            progress(before + timeframe.count_between(since, page.covered_until), plan.candles)
             refused.update(page.refused)
 
         # One candle of overlap with what is stored: a late revision of it is seen.

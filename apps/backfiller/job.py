@@ -30,7 +30,7 @@ class Job(Struct, frozen=True):
     """Exclusive; None: the newest closed candle."""
     days: int | None
     """Instead of both: so many days before today, and today, by the exchange's clock."""
-    patience_seconds: float
+    retry_seconds: float
     """How long a read may keep failing once its exchange has answered."""
 
     @property
@@ -94,10 +94,10 @@ def job_of(settings: BackfillerSettings, *, days: int | None) -> Job:
         start=start,
         end=end,
         days=days,
-        patience_seconds=settings.patience_seconds,
+        retry_seconds=settings.retry_seconds,
     )
 
 
-def job_of_keys(keys: Sequence[SeriesKey], path: Path, *, patience_seconds: float) -> Job:
+def job_of_keys(keys: Sequence[SeriesKey], path: Path, *, retry_seconds: float) -> Job:
     """Return a job for stored series, whatever their range."""
-    return Job(tuple(keys), path, 0, None, None, patience_seconds)
+    return Job(tuple(keys), path, 0, None, None, retry_seconds)

@@ -75,7 +75,7 @@ async def each_exchange(
         keys = job.keys_of(exchange)
         try:
             async with RestExchange(
-                endpoints[exchange], patience_seconds=job.patience_seconds, note=display.note
+                endpoints[exchange], retry_seconds=job.retry_seconds, note=display.note
             ) as rest:
                 tape.share_rate_limit_bans(rest)
                 display.tell(f"asking {exchange} for its markets")

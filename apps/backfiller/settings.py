@@ -43,11 +43,11 @@ class BackfillerSettings(DeclaredStruct, frozen=True, kw_only=True):
             empty="run once",
         ),
     ] = None
-    patience_seconds: Annotated[
+    retry_seconds: Annotated[
         float,
         Setting(
             "How long an exchange that has answered may fail before its series are given up.",
-            flag="--patience",
+            flag="--retry-for",
             metavar="SECONDS",
             ge=0,
         ),

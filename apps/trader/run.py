@@ -21,7 +21,7 @@ from onetape.core.trading import Session
 from onetape.engine import AccountConfig
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import (
-    BRIEF_PATIENCE_SECONDS,
+    BRIEF_RETRY_SECONDS,
     Market,
     RestExchange,
     check_exchange,
@@ -155,7 +155,7 @@ async def _trade(
     with closing(bans), taking_command_signals(path, account):
         # The trader asks again by itself, and its stream goes on meanwhile.
         async with RestExchange(
-            endpoint, patience_seconds=BRIEF_PATIENCE_SECONDS, waits_for_ban_end=False
+            endpoint, retry_seconds=BRIEF_RETRY_SECONDS, waits_for_ban_end=False
         ) as exchange:
             exchange.share_rate_limit_bans(bans)
             markets = await stop.unless_stopped(_ask(exchange, symbols))

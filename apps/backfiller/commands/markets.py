@@ -97,7 +97,7 @@ async def _lines(endpoint: "Endpoint", quote: str | None, sort: str, limit: int)
     from onetape.exchange.rest import RestExchange
 
     tell(f"asking {endpoint.exchange} for its markets")
-    async with RestExchange(endpoint, patience_seconds=30.0, note=note) as exchange:
+    async with RestExchange(endpoint, retry_seconds=30.0, note=note) as exchange:
         markets = [
             market
             for market in await exchange.markets()

@@ -65,7 +65,7 @@ def repair_store(
         ]
         outcomes: Sequence[Repaired | Failure] = []
         if broken:
-            job = job_of_keys(broken, store.path, patience_seconds=settings.patience_seconds)
+            job = job_of_keys(broken, store.path, retry_seconds=settings.retry_seconds)
             endpoints = endpoints_of(job, url, stack)
             outcomes = asyncio.run(repair_all(job, endpoints, store, all_gaps=gaps))
         accepted = 0

@@ -159,7 +159,7 @@ def test_patience_that_is_used_up_ends_the_run_and_the_next_one_goes_on_row_10(
     fetch: Run, simulator: EmbeddedSimulator
 ) -> None:
     simulator.faults.add(kind="status", status=503, path=KLINES, nth=2, count=99)
-    ended = fetch("--patience", "0.5")
+    ended = fetch("--retry-for", "0.5")
     assert (ended.code, ended.out) == (5, "")
     assert ended.err.splitlines()[-1].startswith("backfiller: cannot reach simulator")
     assert len(stored()) == 1_000

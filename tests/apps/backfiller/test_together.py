@@ -144,7 +144,7 @@ def two_exchanges(simulator: EmbeddedSimulator, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.usefixtures("two_exchanges")
 def test_an_exchange_that_is_away_is_one_line_and_stops_no_other(backfiller: Run) -> None:
-    both = ("--exchange", "binanceus", "--exchange", "binance", "--json", "--patience", "0")
+    both = ("--exchange", "binanceus", "--exchange", "binance", "--json", "--retry-for", "0")
     ended = backfiller(*both, *SEVERAL)
     assert ended.code == 5
     away, last = [line for line in ended.err.splitlines() if line.startswith("backfiller: ")]
@@ -158,7 +158,7 @@ def test_an_exchange_that_is_away_is_one_line_and_stops_no_other(backfiller: Run
 @pytest.mark.usefixtures("two_exchanges")
 def test_a_list_of_exchanges_may_stand_in_the_settings(backfiller: Run, folder: Path) -> None:
     (folder / "my.yaml").write_text(
-        "exchange: [binanceus, binance]\nfrom: 2024-02-20\npatience_seconds: 0\n"
+        "exchange: [binanceus, binance]\nfrom: 2024-02-20\nretry_seconds: 0\n"
     )
     ended = backfiller("--config", "my.yaml", "--json")
     assert [one["exchange"] for one in ended.series] == ["binance"]

@@ -55,7 +55,7 @@ async def scene_at(hours: float = 0.0) -> AsyncGenerator[Scene]:
         with binance_at(simulator.url):
             wall = SteppedTime(clock.now_ms(), SPEED, time.monotonic)
             async with RestExchange(
-                Endpoint("binance"), wall=wall, first_pause_seconds=0.01, patience_seconds=30
+                Endpoint("binance"), wall=wall, first_pause_seconds=0.01, retry_seconds=30
             ) as exchange:
                 yield Scene(simulator, exchange, wall)
 

@@ -160,7 +160,7 @@ def ask(
 
     def asker(endpoint: Endpoint, question: Callable[[RestExchange], Coroutine[Any, Any, T]]) -> T:
         if endpoint not in opened:
-            opened[endpoint] = RestExchange(endpoint, patience_seconds=4, wall=QuickWall(), seed=1)
+            opened[endpoint] = RestExchange(endpoint, retry_seconds=4, wall=QuickWall(), seed=1)
         return run(question(opened[endpoint]))
 
     yield asker

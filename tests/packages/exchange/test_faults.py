@@ -162,7 +162,7 @@ def test_row_2_an_exchange_that_never_answers_ends_within_the_budget(
             await bench.hours()
         return bench
 
-    bench = on_bench(run, simulator.url, work, timeout_seconds=TIMEOUT_SECONDS, patience_seconds=20)
+    bench = on_bench(run, simulator.url, work, timeout_seconds=TIMEOUT_SECONDS, retry_seconds=20)
     assert max(bench.wall.slept) <= 16
     assert sum(bench.wall.slept) <= 20
 
@@ -301,7 +301,7 @@ def test_row_7_who_has_other_things_to_do_is_told_instead_of_kept(
                 await bench.hours()
         return times
 
-    times = on_bench(run, simulator.url, work, patience_seconds=4, waits_for_ban_end=False)
+    times = on_bench(run, simulator.url, work, retry_seconds=4, waits_for_ban_end=False)
     assert len(times) == 1
 
 
@@ -325,7 +325,7 @@ def test_row_10_two_hours_of_maintenance_are_outlived_with_a_note_a_minute(
 ) -> None:
     # Added once the client is made: its markets are known then.
     async def done() -> tuple[list[Candle], Bench, float]:
-        bench = Bench(simulator.url, patience_seconds=10_000)
+        bench = Bench(simulator.url, retry_seconds=10_000)
         async with bench.exchange:
             await bench.exchange.market("BTC/USDT")
             simulator.faults.add(kind="maintenance")

@@ -11,8 +11,8 @@ import ccxt
 import pytest
 
 from onetape.core.timeframes import Timeframe
-from onetape.exchange.answers import plain_table
 from onetape.exchange.pages import Page, closed_pages
+from onetape.exchange.responses import plain_table
 from onetape.simulator.recorded.player import Player
 from onetape.simulator.recorded.recordings import read_reel
 from real_clients import real_client
@@ -96,7 +96,7 @@ def test_kraken_serves_its_newest_and_says_from_when_on_it_can_be_had(
     )  # fmt: skip
     assert opens_of(pages) == [row[0] for row in rows[:-1]]
     assert pages[0].since == rows[0][0]
-    assert pages[-1].reached == forming
+    assert pages[-1].covered_until == forming
     assert len(player.asked) <= 2
     (note,) = notes
     assert "BTC/USDT 1m can be had from 2025-11-10 12:17 UTC on" in note
@@ -122,7 +122,7 @@ def test_okx_sends_its_newest_first_and_the_pages_are_oldest_first(
     )  # fmt: skip
     assert opens_of(pages) == opens
     assert pages[0].candles.close.tolist() == [float(row[4]) for row in reversed(rows)]
-    assert pages[-1].reached == opens[-1] + 60
+    assert pages[-1].covered_until == opens[-1] + 60
     assert player.missed == []
 
 

@@ -67,7 +67,7 @@ def test_the_pages_equal_the_simulators_own_candles(
     forming = Timeframe.parse(timeframe).floor(NOW)
     assert list(rows_of(walked).values()) == own(timeframe, start, forming)
     assert len(walked) <= most_pages
-    assert walked[-1].reached == forming
+    assert walked[-1].covered_until == forming
 
 
 def test_the_forming_candle_is_served_but_never_among_the_closed_ones(
@@ -101,7 +101,7 @@ def test_a_range_without_any_candle_is_asked_for_and_empty(ask: Ask, endpoint: E
     start = Timeframe.parse("1h").floor(listed) - 3_000 * HOUR
     walked = pages(ask, endpoint, "1h", start, start + 10 * HOUR)
     assert [page.rows for page in walked] == [[]]
-    assert walked[-1].reached == start + 10 * HOUR
+    assert walked[-1].covered_until == start + 10 * HOUR
 
 
 def test_a_closed_candle_is_certain_only_after_the_grace() -> None:

@@ -75,7 +75,7 @@ async def okx(server: Windowed) -> AsyncGenerator[RestExchange]:
 
 async def opens_of(client: RestExchange, start: int, end: int = NOW) -> list[int]:
     pages = [page async for page in closed_pages(client, "BTC/USDT", M1, start=start, end=end)]
-    assert pages[-1].reached >= end
+    assert pages[-1].covered_until >= end
     return sorted({time for page in pages for time in page.candles.timestamp.tolist()})
 
 

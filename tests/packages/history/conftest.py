@@ -141,7 +141,7 @@ def ask(
         with pytest.MonkeyPatch.context() as patch:
             # On a busy machine the clock would else take an old time for the moved one.
             patch.setattr("onetape.exchange.market_clock.TIMEOUT_SECONDS", 60.0)
-            client = RestExchange(_listening.endpoint, patience_seconds=4, wall=QuickWall(), seed=1)
+            client = RestExchange(_listening.endpoint, retry_seconds=4, wall=QuickWall(), seed=1)
 
         def asker(work: Callable[[RestExchange], Coroutine[Any, Any, T]]) -> T:
             return runner.run(asyncio.wait_for(work(client), 60))

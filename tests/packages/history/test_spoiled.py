@@ -56,7 +56,7 @@ def work(
     _simulator: EmbeddedSimulator, runner: Callable[[Any], Any]
 ) -> Generator[Callable[[Work[Any]], Any]]:
     client = RestExchange(
-        Endpoint("simulator", _simulator.url), patience_seconds=4, wall=QuickWall(), seed=1
+        Endpoint("simulator", _simulator.url), retry_seconds=4, wall=QuickWall(), seed=1
     )
     yield lambda task: runner(task(client))
     runner(client.__aexit__(None, None, None))

@@ -16,7 +16,7 @@ from onetape.core.candles import LATEST_TIMESTAMP, Candle, Candles, candle_fault
 from onetape.core.clock import utc_text
 from onetape.core.errors import ExchangeUnreachable
 from onetape.core.timeframes import Timeframe
-from onetape.exchange.answers import Batch
+from onetape.exchange.responses import CandleBatch
 from onetape.exchange.rest import RestExchange
 
 _DAY: Final = Timeframe.parse("1d")
@@ -29,24 +29,24 @@ _TURNS: Final = 3
 
 
 class Page(Struct, frozen=True):
-    """One answer, cut to the closed candles that were asked for."""
+    """One response, cut to the closed candles that were requested."""
 
     candles: Candles
-    """Sound ones, oldest first, each time once; empty where the exchange has nothing."""
+    """Valid candles, oldest first, each open time once; empty where the exchange has none."""
     refused: dict[Candle, str]
-    """Rows that break a rule, as far as they belong here or nowhere, with the exchange's text."""
+    """Invalid rows of this range or without a valid time, each with the exchange's text."""
     since: int
-    """Everything that opens from here (epoch seconds) on ..."""
-    reached: int
-    """... and before this has been asked for."""
+    """Start of the range that this request covers, epoch seconds, inclusive."""
+    covered_until: int
+    """End of the range that this request covers, epoch seconds, exclusive."""
     asked_ms: int
-    """Market time of the question, epoch milliseconds."""
+    """Market time of the request, epoch milliseconds."""
     opens: Sequence[int] = ()
-    """Opens of all rows of the answer from the time asked for on, the forming candle included."""
+    """Open times of all rows from the requested time on, forming candle included."""
 
     @property
     def rows(self) -> list[Candle]:
-        """All rows, the refused ones too, by time."""
+        """All rows, refused rows included, sorted by time."""
         columns = (self.candles.open, self.candles.high, self.candles.low, self.candles.close)
         values = [column.tolist() for column in (*columns, self.candles.volume)]
         sound = map(Candle, self.candles.timestamp.tolist(), *values)
@@ -69,15 +69,15 @@ async def closed_pages(
     only, the first page begins with the oldest of them, and the exchange's note says from when on.
 
     Raises:
-        ExchangeUnreachable: no usable answer until patience was used up, or page after page without
-            a candle later than the time asked for; earlier pages stand.
+        ExchangeUnreachable: no usable response within the time for retries, or page after page
+            without a candle later than the time asked for; earlier pages stand.
         ExchangeRefused: the exchange answered no.
     """
-    walk = _Walk(exchange, symbol, timeframe, start, end)
-    coming = asyncio.create_task(walk.next_page())
+    paginator = _Paginator(exchange, symbol, timeframe, start, end)
+    coming = asyncio.create_task(paginator.next_page())
     try:
         while (page := await coming) is not None:
-            coming = asyncio.create_task(walk.next_page())
+            coming = asyncio.create_task(paginator.next_page())
             for _ in range(_TURNS):
                 await asyncio.sleep(0)
             yield page
@@ -86,8 +86,8 @@ async def closed_pages(
         await asyncio.gather(coming, return_exceptions=True)
 
 
-class _Walk:
-    """A walk through history: where it stands, and how it goes on. Times are epoch seconds."""
+class _Paginator:
+    """State of a paged fetch: its position and its end. Times are epoch seconds."""
 
     def __init__(
         self, exchange: RestExchange, symbol: str, timeframe: Timeframe, start: int, end: int
@@ -98,7 +98,7 @@ class _Walk:
         self._timeframe = timeframe
         self._start = start
         self._end = end
-        # Known from an earlier walk where the exchange serves its newest candles only.
+        # Known from an earlier fetch where the exchange serves its newest candles only.
         served_from = exchange.served_from.get((symbol, timeframe.name), start)
         self._cursor = timeframe.ceil(max(start, served_from))
         self._now_ms = exchange.now_ms()
@@ -117,11 +117,11 @@ class _Walk:
         batch, since = await self._answer(stop)
         # A time after the forming candle is a fault: following it would skip what lies between.
         seen = _placed(batch, self._timeframe, self._cursor, self._timeframe.floor(now_ms // 1_000))
-        reached = min(await self._moved_on(batch, seen, stop), stop)
-        if reached >= stop:
+        covered_until = min(await self._moved_on(batch, seen, stop), stop)
+        if covered_until >= stop:
             self._cursor = self._end
         candles, refused = _cut(batch, self._timeframe, self._start, stop)
-        return Page(candles, refused, since, reached, now_ms, seen)
+        return Page(candles, refused, since, covered_until, now_ms, seen)
 
     def _time_ms(self) -> int:
         """Return the market time, taken before asking: what closes meanwhile may not be final.
@@ -133,7 +133,7 @@ class _Walk:
             self._now_ms = self._exchange.now_ms()
         return self._now_ms
 
-    async def _moved_on(self, batch: Batch, seen: list[int], stop: int) -> int:
+    async def _moved_on(self, batch: CandleBatch, seen: list[int], stop: int) -> int:
         """Move the cursor, by a candle at least; return before when all has been asked for.
 
         Raises:
@@ -191,12 +191,12 @@ class _Walk:
         """Return how many to ask for: one more than needed shows that history goes on."""
         return min(self._quirks.page_limit, self._timeframe.count_between(self._cursor, stop) + 1)
 
-    async def _ask(self, limit: int) -> Batch:
+    async def _ask(self, limit: int) -> CandleBatch:
         return await self._exchange.candles(
             self._symbol, self._timeframe.name, since_ms=self._cursor * 1_000, limit=limit
         )
 
-    async def _answer(self, stop: int) -> tuple[Batch, int]:
+    async def _answer(self, stop: int) -> tuple[CandleBatch, int]:
         """Ask for a page; return it, and from when on it holds all that the exchange has."""
         cursor, timeframe = self._cursor, self._timeframe
         batch = await self._ask(self._limit(stop))
@@ -248,7 +248,7 @@ async def first_open(
     One request where the exchange finds the next candle itself, else one for each page's length.
 
     Raises:
-        ExchangeUnreachable: no usable answer until patience was used up.
+        ExchangeUnreachable: no usable response within the time for retries.
         ExchangeRefused: the exchange answered no.
     """
     at, limit = timeframe.ceil(start), exchange.quirks.page_limit
@@ -264,7 +264,7 @@ async def first_open(
     return None
 
 
-def _placed(batch: Batch, timeframe: Timeframe, start: int, last: int) -> list[int]:
+def _placed(batch: CandleBatch, timeframe: Timeframe, start: int, last: int) -> list[int]:
     """Return the opens of a batch in `[start, last]` that are on the grid, sorted."""
     times = batch.timestamp
     times = times[(times >= start) & (times <= last)]
@@ -274,7 +274,7 @@ def _placed(batch: Batch, timeframe: Timeframe, start: int, last: int) -> list[i
 
 
 def _cut(
-    batch: Batch, timeframe: Timeframe, start: int, stop: int
+    batch: CandleBatch, timeframe: Timeframe, start: int, stop: int
 ) -> tuple[Candles, dict[Candle, str]]:
     """Return the sound candles of `[start, stop)`, and the rows that break a rule.
 

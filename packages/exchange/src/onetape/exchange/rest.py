@@ -15,13 +15,13 @@ from onetape.core.errors import ExchangeUnreachable, UsageError
 from onetape.core.quirks import Quirks, quirks_of
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.words import did_you_mean
-from onetape.exchange.answers import Batch, Listener
 from onetape.exchange.clients import REST_TIMEOUT_MS, Endpoint, client_settings, redirect
 from onetape.exchange.exchange_clock import ExchangeClock
 from onetape.exchange.market_clock import SimulatorClock, market_clock
 from onetape.exchange.markets import Market as Market
 from onetape.exchange.markets import Ticker, market_of, ticker_of
-from onetape.exchange.patience import Patience
+from onetape.exchange.responses import CandleBatch, ResponseTap
+from onetape.exchange.retry_policy import RetryPolicy
 from onetape.exchange.waiting import ComputerWall, RateLimitBans, Wall
 
 T = TypeVar("T")
@@ -29,11 +29,11 @@ T = TypeVar("T")
 #: Before the second attempt of a read; doubles from then on.
 FIRST_PAUSE_SECONDS = 0.5
 #: How long a read may keep failing once the exchange has answered in this session.
-PATIENCE_SECONDS = 600.0
+RETRY_SECONDS = 600.0
 #: Two times of an exchange agree if they differ by no more, after the time between the answers.
 AGREEMENT_MS = 1_000
 #: For a caller that tries again itself.
-BRIEF_PATIENCE_SECONDS = 4.0
+BRIEF_RETRY_SECONDS = 4.0
 
 
 def _say_nothing(text: str) -> None:
@@ -79,7 +79,7 @@ class RestExchange:
         endpoint: Endpoint,
         *,
         first_pause_seconds: float = FIRST_PAUSE_SECONDS,
-        patience_seconds: float = PATIENCE_SECONDS,
+        retry_seconds: float = RETRY_SECONDS,
         waits_for_ban_end: bool = True,
         timeout_seconds: float = REST_TIMEOUT_MS / 1_000,
         note: Callable[[str], None] = _say_nothing,
@@ -92,9 +92,9 @@ class RestExchange:
             endpoint: Which exchange.
             first_pause_seconds: Before the second attempt of a read; doubles from then on, to a
                 minute. Before the first answer a read gives up after eight of them.
-            patience_seconds: How long a read may keep failing after the first answer.
+            retry_seconds: How long a read may keep failing after the first answer.
             waits_for_ban_end: Wait where the exchange bans this computer, however long; otherwise a
-                read fails at once where that is longer than the patience.
+                read fails at once where that is longer than the time for retries.
             timeout_seconds: How long one request may take.
             note: Told in one line why a read waits, once a minute at most, and what an exchange
                 does not serve.
@@ -118,17 +118,17 @@ class RestExchange:
         self._noted: set[str] = set()
         self.served_from: dict[tuple[str, str], int] = {}
         """From when on (epoch seconds) candles of (symbol, timeframe) can be had, where learned."""
-        self._patience = Patience(
+        self._retry_policy = RetryPolicy(
             endpoint.exchange,
             wall=wall,
             random=random.Random(seed),  # noqa: S311 - jitter, no secret
             note=note,
             first_pause_seconds=first_pause_seconds,
-            patience_seconds=patience_seconds,
+            retry_seconds=retry_seconds,
             waits_for_ban_end=waits_for_ban_end,
         )
-        self._listener = Listener(
-            client, self._patience.heard_refusal, plain_rows=self.quirks.plain_rows
+        self._response_tap = ResponseTap(
+            client, self._retry_policy.record_refusal, plain_rows=self.quirks.plain_rows
         )
 
     async def __aenter__(self) -> Self:
@@ -227,10 +227,10 @@ class RestExchange:
 
     def share_rate_limit_bans(self, bans: RateLimitBans) -> None:
         """Share rate limit bans with other clients: obey theirs, add this client's."""
-        own_ms = self._patience.bans.until_ms()
+        own_ms = self._retry_policy.bans.until_ms()
         if own_ms is not None:
             bans.extend(own_ms, "asked for earlier")
-        self._patience.bans = bans
+        self._retry_policy.bans = bans
 
     def share_budget(self, share: Callable[[], float]) -> None:
         """Use only a part of the exchange's request rate from now on.
@@ -350,7 +350,9 @@ class RestExchange:
         known: list[str] = list(self._client.timeframes or {})
         return [name for name in known if name not in self.quirks.unserved_timeframes]
 
-    async def candles(self, symbol: str, timeframe: str, *, since_ms: int, limit: int) -> Batch:
+    async def candles(
+        self, symbol: str, timeframe: str, *, since_ms: int, limit: int
+    ) -> CandleBatch:
         """Return what the exchange answers when asked for candles from `since_ms` on.
 
         Nothing is checked, sorted or cut here: rows may be older than asked for, and more.
@@ -359,24 +361,24 @@ class RestExchange:
             symbol: CCXT spot symbol.
             timeframe: CCXT timeframe.
             since_ms: Epoch milliseconds.
-            limit: How many are asked for.
+            limit: Number of candles requested.
 
         Raises:
-            ExchangeUnreachable: no usable answer until patience was used up.
+            ExchangeUnreachable: no usable response within the time for retries.
             ExchangeRefused: the exchange answered no.
         """
 
-        async def fetch() -> Batch:
-            answer = self._listener.expect()
+        async def fetch() -> CandleBatch:
+            response = self._response_tap.capture()
             rows = await self._client.fetch_ohlcv(symbol, timeframe, since_ms, limit)
-            if not rows and not answer.is_data:
+            if not rows and not response.is_data:
                 # CCXT reads HTML, a cut body, null and {} alike as "no candles".
                 raise ExchangeUnreachable(
                     f"{self.endpoint.exchange} sent an answer without data (HTTP 200)"
                 )
-            if answer.table is not None:
-                return Batch.of_table(answer.table, answer.raw)
-            batch = Batch.of(rows, answer.raw)
+            if response.table is not None:
+                return CandleBatch.of_table(response.table, response.raw)
+            batch = CandleBatch.of(rows, response.raw)
             if not batch.is_readable:
                 raise ExchangeUnreachable(f"{self.endpoint.exchange} sent no candles but garbage")
             return batch
@@ -390,7 +392,7 @@ class RestExchange:
         that CCXT's connections belong to.
         """
         loop = self._loop
-        reading = self._patience.read(lambda: self._asked_in_time(ask))
+        reading = self._retry_policy.read(lambda: self._asked_in_time(ask))
         if loop is None or loop is asyncio.get_running_loop():
             return await reading
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(reading, loop))
@@ -414,4 +416,4 @@ class RestExchange:
 
 def candle_of(row: list[Any]) -> Candle:
     """Return a CCXT row (milliseconds first) as a candle; what is no number becomes NaN or -1."""
-    return Batch.of([row], [row]).candle(0)
+    return CandleBatch.of([row], [row]).candle(0)

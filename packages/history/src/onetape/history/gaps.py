@@ -64,7 +64,7 @@ class _Answers(Struct):
 
     def see(self, page: Page) -> None:
         """Take a page."""
-        self.asked.append((page.since, page.reached))
+        self.asked.append((page.since, page.covered_until))
         self.opens.update(page.opens)
         self.refused += [row.timestamp for row in page.refused]
 
@@ -83,9 +83,9 @@ class _Answers(Struct):
 
     def _cover(self, start: int, end: int) -> bool:
         cursor = start
-        for since, reached in sorted(self.asked):
+        for since, covered_until in sorted(self.asked):
             if since <= cursor:
-                cursor = max(cursor, reached)
+                cursor = max(cursor, covered_until)
         return cursor >= end
 
 

@@ -26,7 +26,7 @@ from onetape.core.errors import ExchangeRefused, ExchangeUnreachable, UsageError
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.words import did_you_mean
 from onetape.exchange.clients import Endpoint
-from onetape.exchange.rest import BRIEF_PATIENCE_SECONDS, RestExchange
+from onetape.exchange.rest import BRIEF_RETRY_SECONDS, RestExchange
 from onetape.websocket.built_candles import BuiltCandleFeed, PolledCandleFeed, PolledTickerFeed
 from onetape.websocket.client import close_client, drop, guarded_client
 from onetape.websocket.events import (
@@ -353,4 +353,4 @@ def _rest_of(exchange: str, simulator_url: str | None) -> RestExchange:
         endpoint = Endpoint(exchange, simulator_url or SIMULATOR_URL)
     else:
         endpoint = Endpoint(exchange)
-    return RestExchange(endpoint, patience_seconds=BRIEF_PATIENCE_SECONDS)
+    return RestExchange(endpoint, retry_seconds=BRIEF_RETRY_SECONDS)

@@ -1,7 +1,7 @@
-"""What an exchange really sent: heard before CCXT drops from it what it cannot read.
+"""Raw responses of an exchange, recorded before CCXT parses them.
 
-CCXT's `parse_ohlcvs` sorts, cuts and leaves out rows, and takes HTML, null and {} for "no candles".
-Here every row stays, in the order sent, with the exchange's own text; the pager decides.
+CCXT's `parse_ohlcvs` sorts and drops rows, and reads HTML, null and {} as "no candles". A
+`CandleBatch` keeps every row, in the order sent, with the exchange's own text; the pager selects.
 """
 
 import json
@@ -15,24 +15,24 @@ from msgspec import Struct, field
 
 from onetape.core.candles import Candle, Candles, FloatArray, IntArray
 
-#: Told the status, headers and body of each answer that is an error.
+#: Called with the status, headers and body of each response that is an HTTP error.
 OnRefusal = Callable[[int, Mapping[str, str], str], None]
 _COLUMNS: Final = 6
 
 
 @dataclass(slots=True)
-class Answer:
-    """What one read was answered."""
+class Response:
+    """The response to one read."""
 
     body: str = ""
     raw: Sequence[object] = field(default_factory=list[object])
-    """The rows before CCXT read them."""
+    """The rows before CCXT parsed them."""
     table: FloatArray | None = None
-    """What CCXT would read, shape (n, 6), where all rows were read at once."""
+    """CCXT's six columns, shape (n, 6), where all rows were parsed at once; otherwise None."""
 
     @property
     def is_data(self) -> bool:
-        """Whether the body is a list, or a document with something in it."""
+        """Whether the body is a JSON list or a JSON object that is not empty."""
         try:
             document: Any = json.loads(self.body)
         except ValueError:
@@ -40,18 +40,18 @@ class Answer:
         return isinstance(document, list) or (isinstance(document, dict) and document != {})
 
 
-class Batch(Struct, frozen=True):
-    """The candles of one answer as they were sent: in any order, perhaps twice, perhaps unsound."""
+class CandleBatch(Struct, frozen=True):
+    """The candles of one response as sent: unsorted, possibly repeated, possibly invalid."""
 
     timestamp: IntArray
-    """Open, epoch seconds, shape (n,); -1 where it was no time in whole seconds."""
+    """Open time, epoch seconds, shape (n,); -1 where the value was not a whole second."""
     values: FloatArray
-    """Open, high, low, close, volume, shape (n, 5); what was no number is NaN."""
+    """Open, high, low, close, volume, shape (n, 5); NaN where the value was not a number."""
     raw: Sequence[object]
     """The exchange's own rows, one for each candle."""
 
     @classmethod
-    def of(cls, rows: Sequence[Sequence[Any]], raw: Sequence[object]) -> "Batch":
+    def of(cls, rows: Sequence[Sequence[Any]], raw: Sequence[object]) -> "CandleBatch":
         """Return the batch of CCXT's rows (milliseconds first)."""
         try:
             table = np.array(rows, dtype=np.float64).reshape(len(rows), _COLUMNS)
@@ -61,7 +61,7 @@ class Batch(Struct, frozen=True):
         return cls.of_table(table, raw if len(raw) == len(rows) else list(rows))
 
     @classmethod
-    def of_table(cls, table: FloatArray, raw: Sequence[object]) -> "Batch":
+    def of_table(cls, table: FloatArray, raw: Sequence[object]) -> "CandleBatch":
         """Return the batch of a table: milliseconds, prices and volume, shape (n, 6)."""
         times_ms = table[:, 0]
         whole = np.isfinite(times_ms) & (np.abs(times_ms) < 2.0**53)
@@ -88,9 +88,9 @@ class Batch(Struct, frozen=True):
         rows = slice(None) if places is None else places
         return Candles(self.timestamp[rows], *self.values[rows].T)
 
-    def joined(self, later: "Batch") -> "Batch":
-        """Return these candles followed by those of another answer."""
-        return Batch(
+    def joined(self, later: "CandleBatch") -> "CandleBatch":
+        """Return the candles of this response followed by those of another one."""
+        return CandleBatch(
             np.concatenate((self.timestamp, later.timestamp)),
             np.concatenate((self.values, later.values)),
             [*self.raw, *later.raw],
@@ -102,39 +102,39 @@ class Batch(Struct, frozen=True):
 
     @property
     def is_readable(self) -> bool:
-        """Whether these are candles at all: one of them has a time, or prices."""
+        """Whether at least one row has a valid time or four finite prices, or there is no row."""
         if not len(self):
             return True
         return bool(np.any(self.timestamp != -1) or np.any(np.isfinite(self.values[:, :4]).all(1)))
 
 
-class Listener:
-    """Sits in a CCXT client and hears each answer in the task that asked for it."""
+class ResponseTap:
+    """Records the raw response to each request of a CCXT client, separately for each task."""
 
     def __init__(self, client: Any, on_refusal: OnRefusal, *, plain_rows: bool) -> None:
-        """Put ourselves into the two places of the client through which answers go.
+        """Install the tap in the two methods of the client that every response passes through.
 
         Args:
-            client: Of CCXT's asynchronous classes.
-            on_refusal: Called with each answer that is an error.
-            plain_rows: Rows begin with the columns that CCXT gives: it need not read each of them.
+            client: Instance of one of CCXT's asynchronous classes.
+            on_refusal: Called with each response that is an HTTP error.
+            plain_rows: Rows begin with CCXT's six columns, so that all rows are parsed at once.
         """
         self._plain_rows = plain_rows
         self._on_refusal = on_refusal
         self._parse_one: Callable[..., list[Any]] = client.parse_ohlcv
         self._parse_all: Callable[..., list[Any]] = client.parse_ohlcvs
-        # Tasks of one client run at the same time, and CCXT remembers the last answer only.
-        self._answer: ContextVar[Answer | None] = ContextVar("answer", default=None)
-        client.on_rest_response = self._heard
-        client.parse_ohlcvs = self._parsed
+        # Tasks of one client run at the same time, and CCXT stores the last response only.
+        self._response: ContextVar[Response | None] = ContextVar("response", default=None)
+        client.on_rest_response = self._record
+        client.parse_ohlcvs = self._parse
 
-    def expect(self) -> Answer:
-        """Return where the next answer to the running task will be."""
-        answer = Answer()
-        self._answer.set(answer)
-        return answer
+    def capture(self) -> Response:
+        """Return the object that will hold the next response to the running task."""
+        response = Response()
+        self._response.set(response)
+        return response
 
-    def _heard(
+    def _record(
         self,
         status: int,
         reason: str,
@@ -144,20 +144,20 @@ class Listener:
         body: str,
         *request: object,
     ) -> str:
-        """Take CCXT's place for a hook of its own: called with each answer, returns the body."""
+        """Implement CCXT's hook `on_rest_response`: called with each response, returns the body."""
         del reason, url, method, request
         if status >= 400:
             self._on_refusal(status, headers, body)
-        answer = self._answer.get()
-        if answer is not None:
-            answer.body = body
+        response = self._response.get()
+        if response is not None:
+            response.body = body
         return body.strip()
 
-    def _parsed(
+    def _parse(
         self, ohlcvs: Any, market: Any = None, timeframe: str = "1m", *rest: Any, **more: Any
     ) -> list[Any]:
-        answer = self._answer.get()
-        if answer is None:
+        response = self._response.get()
+        if response is None:
             return self._parse_all(ohlcvs, market, timeframe, *rest, **more)
         if ohlcvs is None:
             return []
@@ -165,17 +165,17 @@ class Listener:
             msg = f"candles came as {type(ohlcvs).__name__}"
             raise TypeError(msg)
         raw = cast("list[object]", ohlcvs)
-        answer.raw = raw
+        response.raw = raw
         parse = self._parse_one
         if self._plain_rows and raw:
-            answer.table = plain_table(raw)
-            # CCXT has the last word on what a row means: its reading of both ends must agree.
+            response.table = plain_table(raw)
+            # CCXT defines what a row means: its own parse of the first and last row must be equal.
             ends = (0, len(raw) - 1)
-            if answer.table is not None and all(
-                answer.table[place].tolist() == parse(raw[place], market) for place in ends
+            if response.table is not None and all(
+                response.table[place].tolist() == parse(raw[place], market) for place in ends
             ):
                 return raw
-            answer.table = None
+            response.table = None
         return [parse(row, market) for row in raw]
 
 

@@ -50,7 +50,7 @@ def one_page(ask: Ask, endpoint: Endpoint) -> list[Candle]:
     return ask(endpoint, fetched)
 
 
-def walk(ask: Ask, endpoint: Endpoint, start: int = START, end: int = FORMING) -> list[Page]:
+def paginator(ask: Ask, endpoint: Endpoint, start: int = START, end: int = FORMING) -> list[Page]:
     async def pages(exchange: RestExchange) -> list[Page]:
         hour = Timeframe.parse("1h")
         return [
@@ -260,19 +260,19 @@ def test_a_real_hole_inside_a_full_page_is_walked_over_and_nothing_is_lost(
 
     base = server.script({})
     server.script = page
-    walked = walk(ask, server.endpoint, start, last + HOUR)
+    walked = paginator(ask, server.endpoint, start, last + HOUR)
     opens = sorted({row.timestamp for one in walked for row in one.rows})
     assert opens == [row[0] // 1_000 for row in rows]
     holes = [(a, b) for a, b in pairwise(opens) if b - a != HOUR]
     assert [(b - a) // HOUR - 1 for a, b in holes] == [3]
     assert len(server.asked) == 2
-    assert walked[-1].reached == last + HOUR
+    assert walked[-1].covered_until == last + HOUR
 
 
 def test_row_19_rows_out_of_order_and_twice_are_put_in_order_once(ask: Ask, server: Any) -> None:
     opens = [START + 2 * HOUR, START, START + HOUR, START]
     answers(server, body=[kline(opened) for opened in opens])
-    (page, *_) = walk(ask, server.endpoint, START, START + 3 * HOUR)
+    (page, *_) = paginator(ask, server.endpoint, START, START + 3 * HOUR)
     assert [row.timestamp for row in page.rows] == sorted(set(opens))
 
 
@@ -284,7 +284,7 @@ def test_a_time_in_the_future_does_not_make_the_walker_skip_the_rest(ask: Ask, s
 
     base = server.script({})
     server.script = page
-    walked = walk(ask, server.endpoint)
+    walked = paginator(ask, server.endpoint)
     found = {time for one in walked for time in one.candles.timestamp.tolist()}
     assert found == set(range(START, FORMING, HOUR))
 
@@ -293,16 +293,16 @@ def test_a_row_without_a_readable_time_is_handed_on_for_the_quarantine(
     ask: Ask, server: Any
 ) -> None:
     answers(server, body=[kline(START), [START * 1_000 + 7, *kline(START)[1:]]])
-    page = walk(ask, server.endpoint, START, START + HOUR)[0]
+    page = paginator(ask, server.endpoint, START, START + HOUR)[0]
     assert [row.timestamp for row in page.rows] == [-1, START]
 
 
 def test_an_exchange_that_answers_twice_with_nothing_ends_the_walk(ask: Ask, server: Any) -> None:
     answers(server, body="[]")
-    walked = walk(ask, server.endpoint, FORMING - 2_500 * HOUR, FORMING)
+    walked = paginator(ask, server.endpoint, FORMING - 2_500 * HOUR, FORMING)
     assert [page.rows for page in walked] == [[], []]
     assert len(server.asked) == 2
-    assert walked[-1].reached == FORMING
+    assert walked[-1].covered_until == FORMING
 
 
 def test_what_is_no_number_becomes_one_that_the_store_refuses() -> None:

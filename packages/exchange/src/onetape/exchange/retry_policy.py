@@ -1,7 +1,7 @@
-"""Reading patiently: growing pauses while a read may yet succeed, none during a rate limit ban.
+"""Retries of reads: growing pauses between attempts, and no request during a rate limit ban.
 
-After a refused request (429) or a ban (418), no task, client or process that shares the bans sends
-a request before the end of the ban. Everything else that may pass is tried again after a pause.
+After HTTP 429 or 418 no task, client or process that shares the bans sends a request before the
+ban ends. Other errors that can pass are retried after a pause.
 """
 
 import asyncio
@@ -22,16 +22,16 @@ from onetape.exchange.waiting import ProcessRateLimitBans, RateLimitBans, Wall
 LONGEST_PAUSE_SECONDS: Final = 60.0
 #: Before the first answer a read gives up after so many first pauses, so after about 4 s: who has
 #: no network wants to know now.
-FIRST_PATIENCE_PAUSES: Final = 8
-#: Nothing is said of waiting more often than this.
+FIRST_RETRY_PAUSES: Final = 8
+#: Least time between two notes that a read waits.
 NOTE_EVERY_SECONDS: Final = 60.0
 #: Requests under way at once: after the first refusal at most one more can arrive.
 MOST_IN_FLIGHT: Final = 2
-#: Of a ban that does not say how long it lasts; Binance's shortest.
+#: Length of a ban whose response states no end: the shortest that Binance imposes.
 BAN_SECONDS: Final = 120.0
-#: Binance's longest ban. Whoever asks for more has sent a wrong number.
+#: The longest ban that Binance imposes; a longer one in a response is a wrong number.
 LONGEST_BAN_SECONDS: Final = 3 * 86_400.0
-#: Who is banned again and again after waiting is banned for another reason.
+#: So many bans in a row, each waited for, have another cause than the request rate.
 MOST_BANS: Final = 5
 #: Too many requests, a ban, and maintenance.
 _BANNING: Final = frozenset({429, 418, 503})
@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Spell:
-    """One read's failures in a row. Times in wall seconds."""
+    """Consecutive failures of one read. Times in wall seconds."""
 
     began: float
     pause_seconds: float
@@ -51,8 +51,8 @@ class _Spell:
     banned_seconds: float = 0.0
 
 
-class Patience:
-    """Runs the reads of one exchange, each until it succeeds, cannot, or patience is used up."""
+class RetryPolicy:
+    """Runs the reads of one exchange: repeats a failed read until its time for retries is over."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Patience:
         random: Random,
         note: Callable[[str], None],
         first_pause_seconds: float,
-        patience_seconds: float,
+        retry_seconds: float,
         waits_for_ban_end: bool,
     ) -> None:
         """Prepare.
@@ -73,9 +73,9 @@ class Patience:
             random: Of the jitter.
             note: Told that a read waits, and why: once a minute at most.
             first_pause_seconds: Before the second attempt; doubles from then on.
-            patience_seconds: How long a read may keep failing once the exchange has answered.
+            retry_seconds: How long a read may keep failing once the exchange has answered.
             waits_for_ban_end: Wait for the end of a ban, however far; otherwise a read
-                fails at once, without a request, where it is further than the patience.
+                fails at once, without a request, where it ends after the time for retries.
         """
         self.bans: RateLimitBans = ProcessRateLimitBans()
         self._exchange = exchange
@@ -83,7 +83,7 @@ class Patience:
         self._random = random
         self._note = note
         self._first_pause_seconds = first_pause_seconds
-        self._patience_seconds = patience_seconds
+        self._retry_seconds = retry_seconds
         self._waits_for_ban_end = waits_for_ban_end
         self._turns = asyncio.Semaphore(MOST_IN_FLIGHT)
         # Reads run at the same time; each hears the answers to its own task alone.
@@ -95,7 +95,7 @@ class Patience:
         """Return what a read returns, at the first attempt that succeeds.
 
         Raises:
-            ExchangeUnreachable: no usable answer until the patience was used up.
+            ExchangeUnreachable: no usable response within the time for retries.
             ExchangeRefused: the exchange answered no.
         """
         spell: _Spell | None = None
@@ -119,7 +119,7 @@ class Patience:
                     return result
             await self._pause(spell, failure)
 
-    def heard_refusal(self, status: int, headers: Mapping[str, str], body: str) -> None:
+    def record_refusal(self, status: int, headers: Mapping[str, str], body: str) -> None:
         """Take from an answer that is an error what it is, and for how long to ask nothing."""
         refusal = self._refusal.get()
         if refusal is not None:
@@ -134,7 +134,7 @@ class Patience:
             self._add_ban(seconds, f"HTTP {status}")
 
     async def _pause(self, spell: _Spell, error: ExchangeUnreachable) -> None:
-        """Wait before another attempt, or raise the error where patience is used up."""
+        """Wait before another attempt; raise the error where the time for retries is over."""
         spell.failures += 1
         seconds = spell.pause_seconds * self._random.uniform(0.5, 1.0)
         spell.pause_seconds = min(2 * spell.pause_seconds, LONGEST_PAUSE_SECONDS)
@@ -154,8 +154,8 @@ class Patience:
             await self._wall.sleep(seconds)
 
     def _budget_seconds(self) -> float:
-        first = FIRST_PATIENCE_PAUSES * self._first_pause_seconds
-        return self._patience_seconds if self._has_answered else min(first, self._patience_seconds)
+        first = FIRST_RETRY_PAUSES * self._first_pause_seconds
+        return self._retry_seconds if self._has_answered else min(first, self._retry_seconds)
 
     def _banned_seconds(self) -> float:
         """Return how long nobody may ask, wall seconds; 0 or less where everybody may."""
@@ -172,7 +172,7 @@ class Patience:
         while (seconds := self._banned_seconds()) > 0:
             until = datetime.fromtimestamp(self._wall.epoch_ms() / 1_000 + seconds, tz=UTC)
             text = f"{self._exchange} asked not to be called until {until:%Y-%m-%d %H:%M:%S} UTC"
-            if not self._waits_for_ban_end and seconds > self._patience_seconds:
+            if not self._waits_for_ban_end and seconds > self._retry_seconds:
                 raise ExchangeUnreachable(text)
             self._say(f"{text}; waiting")
             await self._wall.sleep(min(seconds, NOTE_EVERY_SECONDS))
