@@ -19,6 +19,7 @@ from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.messages import LoadedStrategy
 from trader.live.times import LiveTimes
 from trader.settings import TraderSettings
+from trader.states import Problem
 
 
 class Job(Struct, frozen=True):
@@ -42,6 +43,8 @@ class Job(Struct, frozen=True):
     """Client order ids of live orders begin with it."""
     times: LiveTimes = LiveTimes()
     """Time limits of live orders."""
+    entry_bans: tuple[Problem, ...] = ()
+    """Why nothing is entered until the trader is started again."""
     prefix: str = ""
     """Begins each line that is printed for the symbol; empty where it is the only one."""
 

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, ExitStack, closing, nullcontext
 from functools import partial
 from uuid import uuid4
 
-import msgspec
+from msgspec import structs
 
 from onetape.cli.addresses import check_simulator_url
 from onetape.cli.output import print_line
@@ -45,10 +45,12 @@ from trader.evaluator.messages import LoadedStrategy
 from trader.evaluator.processes import StrategyHelper
 from trader.job import Job
 from trader.live.opening import LiveAccess, check_live_exchange, hold_live_account, open_access
+from trader.live.start_plan import StartPlan, plan_start
 from trader.session import run_sessions
 from trader.settings import TraderSettings
 from trader.settings_reload import session_rules
 from trader.shared_rate_limit_bans import SharedRateLimitBans
+from trader.start_strategies import StrategyLoader
 from trader.traded_symbols import TradedSymbol, traded_symbols
 from trader.trading_thread import run_in_thread
 
@@ -61,51 +63,25 @@ def run_trader(settings: TraderSettings) -> None:
     """
     with naming_settings("exchange"):
         check_exchange(settings.exchange)
-    symbols = traded_symbols(settings)
+    plan = StartPlan(settings, tuple(traded_symbols(settings)))
     with ExitStack() as stack:
         helper = StrategyHelper()
         stack.callback(helper.close)
         helper.start()
         runner = stack.enter_context(asyncio.Runner())
-        evaluators = evaluators_of(settings, symbols, helper)
-        for evaluator in {id(one): one for one in evaluators}.values():
-            stack.callback(_close, runner, evaluator)
-            runner.run(evaluator.load())
         path = database_path(settings.db, settings.exchange)
+        if settings.mode == "live" and path.exists():
+            with open_store(path, create=False) as store:
+                plan = plan_start(store, settings, plan.symbols)
+        plan, evaluators = StrategyLoader(helper, runner, stack).load_plan(plan)
         if path.exists():
             # A file that cannot be used is named before the network is asked for anything.
             with open_store(path, create=False, whole=True) as store:
-                name = account_name(settings, [one.key for one in symbols])
-                account = read_account_series(store, name)
-                for one, evaluator in zip(symbols, evaluators, strict=True):
-                    check_account(account, settings, one.key, evaluator.strategy.name)
-        runner.run(_trade(settings, _endpoint(settings, stack), symbols, evaluators))
-
-
-def _close(runner: asyncio.Runner, evaluator: StrategyEvaluator) -> None:
-    runner.run(evaluator.close())
-
-
-def evaluators_of(
-    settings: TraderSettings, symbols: Sequence[TradedSymbol], helper: StrategyHelper
-) -> list[StrategyEvaluator]:
-    """Return the evaluator of each symbol; symbols of one strategy share one, and its process.
-
-    Args:
-        settings: Of the trader.
-        symbols: What is traded.
-        helper: Forks the processes.
-    """
-    known: dict[str, StrategyEvaluator] = {}
-    found: list[StrategyEvaluator] = []
-    for one in symbols:
-        choice = repr((one.strategy.name, sorted(one.strategy.parameters.items())))
-        if choice not in known:
-            known[choice] = StrategyEvaluator(
-                one.strategy, one.key.timeframe, helper, memory_mb=settings.strategy_memory_mb
-            )
-        found.append(known[choice])
-    return found
+                account = read_account_series(store, plan.account)
+                for one, evaluator in zip(plan.symbols, evaluators, strict=True):
+                    name = plan.stand_ins.get(one.key.symbol, evaluator.strategy.name)
+                    check_account(account, plan.settings, one.key, name)
+        runner.run(_trade(plan, _endpoint(plan.settings, stack), evaluators))
 
 
 def check_settings(settings: TraderSettings) -> None:
@@ -122,16 +98,15 @@ def check_settings(settings: TraderSettings) -> None:
     check_account_settings(settings)
     symbols = traded_symbols(settings)
     account_name(settings, [one.key for one in symbols])
-    for one in symbols:
+    # With a position open, a live trader starts with a strategy that cannot be loaded, too.
+    for one in symbols if settings.mode == "paper" else ():
         with naming_settings("symbols") if settings.symbols else nullcontext():
             check_choice(one.strategy.name, one.strategy.parameters, USER_FOLDER)
 
 
 def account_config(settings: TraderSettings, steps: MarketSteps) -> AccountConfig:
     """Return the account of these settings in a market with these steps."""
-    return msgspec.structs.replace(
-        settings.account, cash=float(asked_balance(settings)), steps=steps
-    )
+    return structs.replace(settings.account, cash=float(asked_balance(settings)), steps=steps)
 
 
 def _endpoint(settings: TraderSettings, stack: ExitStack) -> Endpoint:
@@ -143,14 +118,11 @@ def _endpoint(settings: TraderSettings, stack: ExitStack) -> Endpoint:
 
 
 async def _trade(
-    settings: TraderSettings,
-    endpoint: Endpoint,
-    symbols: Sequence[TradedSymbol],
-    evaluators: Sequence[StrategyEvaluator],
+    plan: StartPlan, endpoint: Endpoint, evaluators: Sequence[StrategyEvaluator]
 ) -> None:
     stop = StopRequest()
+    settings, account = plan.settings, plan.account
     path = database_path(settings.db, settings.exchange)
-    account = account_name(settings, [one.key for one in symbols])
     bans = SharedRateLimitBans(path, settings.exchange)
     with closing(bans), taking_command_signals(path, account):
         # The trader asks again by itself, and its stream goes on meanwhile.
@@ -158,43 +130,43 @@ async def _trade(
             endpoint, retry_seconds=BRIEF_RETRY_SECONDS, waits_for_ban_end=False
         ) as exchange:
             exchange.share_rate_limit_bans(bans)
-            markets = await stop.unless_stopped(_ask(exchange, symbols))
+            markets = await stop.unless_stopped(_ask(exchange, plan.symbols))
             if markets is None:
                 print_line(f"{stop.name}: stopped before trading began")
                 return
             async with AsyncExitStack() as stack:
-                names = [one.key.symbol for one in symbols]
+                names = [one.key.symbol for one in plan.symbols]
                 access = None
                 if settings.mode == "live":
-                    access = await open_access(exchange, names, stack)
+                    access = await open_access(
+                        exchange, names, stack, held_account=plan.exchange_account
+                    )
                 await run_in_thread(
-                    stop,
-                    partial(
-                        trade_in_sessions, settings, exchange, symbols, evaluators, markets, access
-                    ),
+                    stop, partial(trade_in_sessions, plan, exchange, evaluators, markets, access)
                 )
 
 
 async def trade_in_sessions(
-    settings: TraderSettings,
+    plan: StartPlan,
     exchange: RestExchange,
-    symbols: Sequence[TradedSymbol],
     evaluators: Sequence[StrategyEvaluator],
     markets: Sequence[Market],
     access: LiveAccess | None,
     stop: StopRequest,
 ) -> None:
     """Open the database and trade until the stop; runs in the trading thread."""
+    settings, account = plan.settings, plan.account
     with open_store(database_path(settings.db, settings.exchange), create=True) as store:
         check_kind(store, settings.exchange)
-        account = account_name(settings, [one.key for one in symbols])
         if access is not None:
             quote = markets[0].quote
             settings = hold_live_account(store, settings, account, access, quote, exchange.now_ms())
         jobs: list[Job] = []
-        for one, evaluator, market in zip(symbols, evaluators, markets, strict=True):
+        for one, evaluator, market in zip(plan.symbols, evaluators, markets, strict=True):
             key, strategy, now_ms = one.key, evaluator.strategy, exchange.now_ms()
+            strategy = structs.replace(strategy, name=plan.stand_ins.get(key.symbol, strategy.name))
             save_market(store, key.exchange, key.symbol, market.steps, now_ms)
+            bans = (None if access is None else access.entry_ban, plan.entry_ban(key.symbol))
             jobs.append(
                 Job(
                     settings=settings,
@@ -209,7 +181,8 @@ async def trade_in_sessions(
                     session=make_session(settings, account, key, strategy, now_ms),
                     broker=None if access is None else LiveBroker(access.client, key.symbol),
                     tag="" if access is None else installation_tag(store),
-                    prefix=f"{key.symbol}: " if len(symbols) > 1 else "",
+                    entry_bans=tuple(ban for ban in bans if ban is not None),
+                    prefix=f"{key.symbol}: " if len(plan.symbols) > 1 else "",
                 )
             )
         try:

@@ -131,6 +131,8 @@ def _begin(
     changes = changes_since_last_session(job)
     start_session(job.store, job.session, lease.fence, changes=changes)
     states.begin()
+    for number, ban in enumerate(job.entry_bans, 1):
+        states.report(f"start {number}", ban)
     if changes is not None:
         lines = [*lines, f"account {job.session.account}: {changes}"]
     return _Trading(job, exchange, lease, streams, context, states, lines)

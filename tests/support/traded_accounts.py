@@ -10,7 +10,7 @@ from typing import Any, Self
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.steps import MarketSteps
 from onetape.core.symbols import base_and_quote
-from onetape.core.trading import Decision, ExitObligation, Order, Session, Side, Trade
+from onetape.core.trading import Decision, ExitObligation, Mode, Order, Session, Side, Trade
 from onetape.execution.events import Acknowledged, Submitted
 from onetape.store.accounts import Account, open_account
 from onetape.store.candles import insert_closed
@@ -61,11 +61,14 @@ class TradedAccount:
         rules: Mapping[str, Any] | None = None,
         parameters: Mapping[str, Any] | None = None,
         opened_hours: float = 0,
+        mode: Mode = "paper",
     ) -> None:
         """Open the account and start a session of it, as a trader in this process."""
         self.store = open_store(db, create=True)
         self.key = SeriesKey(exchange, symbol, "1h")
         self.name = name
+        self.mode: Mode = mode
+        self._suffix = "" if symbol == "BTC/USDT" else f" {symbol}"
         self.base, self.quote = base_and_quote(symbol)
         lease = lease_name(name, symbol)
         self.lock = ProcessLock(db, lease)
@@ -80,11 +83,11 @@ class TradedAccount:
         )
         self.fence = Fence(lease, token)
         self.session = Session(
-            f"session of {name}", "trader", "paper", name, *self.key.names, strategy,
+            f"session of {name}{self._suffix}", "trader", mode, name, *self.key.names, strategy,
             parameters or {}, "0", at_ms(opened_hours), rules or {},
         )  # fmt: skip
         opened = Account(
-            name, "paper", *self.key.names, strategy, self.quote, Decimal(cash),
+            name, mode, *self.key.names, strategy, self.quote, Decimal(cash),
             at_ms(opened_hours),
         )  # fmt: skip
         open_account(self.store, opened, self.fence)
@@ -141,11 +144,11 @@ class TradedAccount:
     def intend(self, side: Side, hours: float, *, reason: str = "", type_: str = "market") -> str:
         """Store the intent of an order; return its client order id."""
         self._number += 1
-        order_id = f"{self.name}-{self._number}"
+        order_id = f"{self.name}{self._suffix}-{self._number}"
         if side == "buy":
             self._entry = order_id
         order = Order(
-            order_id, self.session.session, "paper", self.name, *self.key.names, side, type_,
+            order_id, self.session.session, self.mode, self.name, *self.key.names, side, type_,
             "intent", None, MARCH + int(hours) * HOUR - HOUR, at_ms(hours), None, None, Decimal(1),
             reason, "rsi", {}, "0", None if side == "buy" else self._entry,
         )  # fmt: skip
@@ -166,7 +169,7 @@ class TradedAccount:
         order_id = self.intend(side, hours)
         trade = Trade(
             self.key.exchange, self.key.symbol, f"fill-{order_id}", order_id, self.session.session,
-            "paper", self.name, side, Decimal(price), Decimal(amount), Decimal(fee),
+            self.mode, self.name, side, Decimal(price), Decimal(amount), Decimal(fee),
             fee_currency or self.quote, at_ms(hours),
         )  # fmt: skip
         change = fill_of(trade, at_ms=at_ms(hours), filled_timestamp=MARCH + int(hours) * HOUR)
@@ -184,7 +187,7 @@ class TradedAccount:
         """Store that the position must be sold by its stop loss."""
         assert self._entry is not None
         obligation = ExitObligation(
-            f"exit of {self._entry}", self.name, "paper", self.key.exchange, self.key.symbol,
+            f"exit of {self._entry}", self.name, self.mode, self.key.exchange, self.key.symbol,
             self._entry, "stop_loss", MARCH, Decimal(level), at_ms(hours), f"stop loss at {level}",
         )  # fmt: skip
         with self.store.write() as connection:

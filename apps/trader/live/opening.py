@@ -13,10 +13,10 @@ from msgspec import Struct, structs
 
 from onetape.cli.credentials import KEY, SECRET, read_credentials
 from onetape.cli.output import print_line
-from onetape.core.errors import SafetyRefusal, UsageError
+from onetape.core.errors import ExchangeRefused, SafetyRefusal, UsageError
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.exchange.clients import Endpoint
-from onetape.exchange.permissions import check_permissions
+from onetape.exchange.permissions import KeyMayNotTrade, check_permissions
 from onetape.exchange.rest import RestExchange
 from onetape.exchange.trading import PrivateClient
 from onetape.exchange.trading_records import Balance, Credentials
@@ -24,7 +24,9 @@ from onetape.store.accounts import read_account_series
 from onetape.store.database import Store
 from onetape.store.live_accounts import LiveAccount, open_live_account, read_live_account
 from onetape.store.process_lock import ProcessLock
+from trader.live.start_plan import exits_only_problem
 from trader.settings import TraderSettings
+from trader.states import Problem
 
 #: Exchanges whose orders were tried against the simulator.
 LIVE_EXCHANGES: Final = (SIMULATOR_ID,)
@@ -37,6 +39,9 @@ class LiveAccess(Struct, frozen=True):
     exchange_account: str
     """The exchange's own id of the account."""
     balances: dict[str, Balance]
+    """Empty where they could not be read, which is possible with a position or order open."""
+    entry_ban: Problem | None = None
+    """Why nothing is entered with this key."""
 
 
 def check_live_exchange(exchange: str) -> None:
@@ -54,14 +59,22 @@ def check_live_exchange(exchange: str) -> None:
 
 
 async def open_access(
-    exchange: RestExchange, symbols: Sequence[str], stack: AsyncExitStack
+    exchange: RestExchange,
+    symbols: Sequence[str],
+    stack: AsyncExitStack,
+    *,
+    held_account: str | None = None,
 ) -> LiveAccess:
     """Open the account of the key in the environment; the stack closes it.
+
+    With a position or an order open no key is refused: what is wrong with it bans entries.
 
     Args:
         exchange: Open; its clock dates requests.
         symbols: What is to be traded; no other process of this computer may trade them there.
         stack: Closes what is opened.
+        held_account: The exchange's id of the account with an open position or order; None: there
+            is none.
 
     Raises:
         UsageError: no live orders on this exchange.
@@ -74,13 +87,36 @@ async def open_access(
     client = PrivateClient(endpoint, credentials_of(endpoint.exchange), now_ms=exchange.now_ms)
     await stack.enter_async_context(client)
     await client.load_markets()
-    permissions = await client.permissions()
-    for note in check_permissions(endpoint.exchange, permissions, is_unknown_allowed=False):
-        print_line(note)
-    account = await client.account_id()
+    ban = None
+    try:
+        permissions = await client.permissions()
+        for note in check_permissions(endpoint.exchange, permissions, is_unknown_allowed=False):
+            print_line(note)
+    except (SafetyRefusal, ExchangeRefused) as error:
+        if held_account is None:
+            raise
+        ban = _ban_of(error)
+    try:
+        account, balances = await client.account_id(), await client.balances()
+    except ExchangeRefused as error:
+        if held_account is None:
+            raise
+        account, balances, ban = held_account, {}, _ban_of(error)
     for symbol in symbols:
         stack.callback(_locked(endpoint, account, symbol).release)
-    return LiveAccess(client, account, await client.balances())
+    return LiveAccess(client, account, balances, ban)
+
+
+def _ban_of(error: SafetyRefusal | ExchangeRefused) -> Problem:
+    """Return what a key that would be refused means for a trader with a position or order open."""
+    if isinstance(error, ExchangeRefused):
+        reason, advice = f"the API key is not accepted: {error}", "give the trader another key"
+    else:
+        reason, _, advice = str(error).replace("the key", "the API key", 1).partition(": ")
+    if isinstance(error, (ExchangeRefused, KeyMayNotTrade)):
+        measure = "nothing can be sent; a stop that rests on the exchange stays there"
+        return Problem(reason, measure, f"{advice}, then start the trader again", is_final=True)
+    return exits_only_problem(reason, f"{advice}, then start the trader again")
 
 
 def hold_live_account(

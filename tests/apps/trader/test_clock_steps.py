@@ -22,6 +22,7 @@ from onetape.store.database import open_store
 from onetape.store.trader_states import StateChange
 from real_endpoint import SteppedTime, binance_at
 from trader.clock_watch import ClockWatch
+from trader.live.start_plan import StartPlan
 from trader.run import trade_in_sessions
 from trader.settings import TraderSettings
 from trader.states import TraderStates
@@ -93,9 +94,8 @@ def test_a_clock_that_is_set_while_trading_changes_no_candle(
             await evaluator.load()
             trading = asyncio.create_task(
                 trade_in_sessions(
-                    settings,
+                    StartPlan(settings, (TradedSymbol(KEY, settings.strategy),)),
                     exchange,
-                    [TradedSymbol(KEY, settings.strategy)],
                     [evaluator],
                     [market],
                     None,

@@ -16,7 +16,7 @@ import pytest
 from onetape.store.database import open_store
 from programs import Program
 
-SPEED = "60"
+SPEED = "120"
 #: BUY in every sixth minute, SELL three candles later.
 SIXTHS = """
 from dataclasses import dataclass
@@ -51,13 +51,15 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
         yield re.findall(r"http://[\d.:]+\d", program.until("simulator:"))[0]
 
 
-def trader(folder: Path, url: str, *flags: str) -> Program:
+def trader(folder: Path, url: str, *flags: str, timeframe: str = "1m") -> Program:
     own = folder / "user" / "strategies"
     own.mkdir(parents=True, exist_ok=True)
     (own / "sixths.py").write_text(SIXTHS, encoding="utf-8")
     return Program(
-        "trader", "--live", "--exchange", "simulator", "--simulator-url", url, "--timeframe", "1m",
-        "--strategy", "sixths", "--stop-loss", "0.2", "--cash", "1000", *flags, folder=folder,
+        "trader", "--live", "--exchange", "simulator", "--simulator-url", url,
+        "--timeframe", timeframe, "--strategy", "sixths", "--stop-loss", "0.2",
+        "--cash", "1000", *flags,
+        folder=folder,
     )  # fmt: skip
 
 
@@ -83,7 +85,7 @@ def status(folder: Path) -> str:
 
 
 def test_the_program_trades_is_killed_goes_on_and_stops_with_its_stop_in_place(
-    tmp_path: Path, simulator: str
+    tmp_path: Path, simulator: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with trader(tmp_path, simulator) as program:
         program.until("entry: bought ")
@@ -99,6 +101,16 @@ def test_the_program_trades_is_killed_goes_on_and_stops_with_its_stop_in_place(
         assert program.ends() == 0
         assert time.monotonic() - began < 8
     assert "on the exchange" in status(tmp_path)
+    # Everything has changed: the account's name follows the timeframe, and the key may withdraw.
+    monkeypatch.setenv("ONETAPE_API_KEY", "withdrawer")
+    monkeypatch.setenv("ONETAPE_API_SECRET", "withdrawer")
+    with trader(tmp_path, simulator, timeframe="5m") as program:
+        program.until("degraded: exits only: ", inside="the API key may move money out")
+        program.until("exit: sold ")
+        program.until("", inside="HOLD (degraded: exits only")
+        assert "the timeframe is 5m now" in status(tmp_path)
+        program.send(signal.SIGTERM)
+        assert program.ends() == 0
     with open_store(tmp_path / "data" / "simulator.db", create=False) as store, store.read() as one:
         booked = one.execute("SELECT exchange_trade_id FROM trades ORDER BY 1").fetchall()
         ids = [row[0] for row in one.execute("SELECT client_order_id FROM orders")]

@@ -17,6 +17,7 @@ from onetape.exchange.rest import RestExchange
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.store.database import open_store
 from trader.live.opening import (
+    LiveAccess,
     check_live_exchange,
     hold_live_account,
     open_access,
@@ -45,17 +46,21 @@ asyncio.run(main())
 
 
 def opened(
-    simulator: EmbeddedSimulator, work: Callable[[Any], Coroutine[Any, Any, None]] | None = None
-) -> None:
-    async def run() -> None:
+    simulator: EmbeddedSimulator,
+    work: Callable[[Any], Coroutine[Any, Any, None]] | None = None,
+    *,
+    held_account: str | None = None,
+) -> LiveAccess:
+    async def run() -> LiveAccess:
         async with AsyncExitStack() as stack:
             endpoint = Endpoint("simulator", simulator.url)
             exchange = await stack.enter_async_context(RestExchange(endpoint))
-            access = await open_access(exchange, [SYMBOL], stack)
+            access = await open_access(exchange, [SYMBOL], stack, held_account=held_account)
             if work is not None:
                 await work(access)
+            return access
 
-    asyncio.run(run())
+    return asyncio.run(run())
 
 
 def test_row_67_a_second_trader_of_an_account_and_symbol_is_refused() -> None:
@@ -85,6 +90,26 @@ def test_a_key_that_may_withdraw_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
             monkeypatch.setenv("ONETAPE_API_SECRET", name)
             with pytest.raises(SafetyRefusal, match=text):
                 opened(simulator)
+
+
+@pytest.mark.parametrize(
+    ("key", "reason", "is_final"),
+    [
+        ("withdrawer", "exits only: the API key may move money out of simulator", False),
+        ("reader", "the API key may not trade", True),
+        ("revoked", "the API key is not accepted: ", True),
+    ],
+)
+def test_with_a_position_open_no_key_is_refused_and_entries_are_banned(
+    key: str, reason: str, is_final: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONETAPE_API_KEY", key)
+    monkeypatch.setenv("ONETAPE_API_SECRET", key)
+    with embedded_simulator() as simulator:
+        access = opened(simulator, held_account="1")
+    assert access.entry_ban is not None
+    assert access.entry_ban.reason.startswith(reason)
+    assert access.entry_ban.is_final is is_final
 
 
 def test_no_real_orders_go_where_they_were_never_tried() -> None:

@@ -9,6 +9,10 @@ from onetape.core.errors import SafetyRefusal
 from onetape.core.symbols import SIMULATOR_ID
 
 
+class KeyMayNotTrade(SafetyRefusal):
+    """The key may not place orders."""
+
+
 class KeyPermissions(Struct, frozen=True):
     """What a key may do; None: the exchange does not say."""
 
@@ -82,7 +86,7 @@ def check_permissions(
             "make one that may trade on spot markets and nothing else, and delete this one"
         )
     if permissions.may_trade is False:
-        raise SafetyRefusal(
+        raise KeyMayNotTrade(
             f"the key may not trade on {exchange}: allow spot trading for it there, and no "
             "withdrawals"
         )

@@ -173,6 +173,28 @@ def unfinished_orders(store: Store, session: Session) -> list[StoredOrder]:
         return [StoredOrder(order, _events(connection, order)) for order in orders]
 
 
+def has_unfinished_orders(store: Store, account: str, symbol: str) -> bool:
+    """Return whether an order of an account and symbol may still be open at the exchange.
+
+    An order whose send was not stored was never sent.
+
+    Args:
+        store: The open database.
+        account: Name of the account.
+        symbol: Of which market.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        row = connection.execute(
+            "SELECT 1 FROM orders WHERE account = ? AND symbol = ? "
+            "AND (status IN ('sent', 'open', 'unknown') OR filled <> booked) LIMIT 1",
+            (account, symbol),
+        )
+    return row.get is not None
+
+
 def stored_order(store: Store, client_order_id: str) -> StoredOrder | None:
     """Return an order with its events, or None where there is none of this id."""
     with store.read() as connection:

@@ -1,0 +1,168 @@
+"""What a start of a live trader trades, read from the file before anything is sent or asked.
+
+A position or an order that is open is looked after by every start, whatever has changed: its symbol
+goes on with the strategy and timeframe of its last session, and enters nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct, field, structs
+
+from onetape.cli.common_settings import StrategySettings
+from onetape.core.candles import SeriesKey
+from onetape.core.symbols import base_and_quote
+from onetape.execution.positions import position_of
+from onetape.store.account_reading import read_traded
+from onetape.store.accounts import Account, read_account_series
+from onetape.store.database import Store
+from onetape.store.ledger import trades_of
+from onetape.store.live_accounts import read_live_account
+from onetape.store.orders import has_unfinished_orders
+from onetape.store.sessions import last_session
+from trader.account import account_name
+from trader.settings import TraderSettings
+from trader.states import Problem
+from trader.traded_symbols import TradedSymbol
+
+
+class StartPlan(Struct, frozen=True):
+    """What a start trades, and which of its symbols only exit."""
+
+    settings: TraderSettings
+    symbols: tuple[TradedSymbol, ...]
+    """Those of the settings, then others with an open position or order."""
+    exits_only: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Why a symbol enters nothing, in words, by symbol."""
+    held: Mapping[str, TradedSymbol] = field(default_factory=dict[str, TradedSymbol])
+    """By symbol: series with an open position or order, as their last session traded them."""
+    stand_ins: Mapping[str, str] = field(default_factory=dict[str, str])
+    """By symbol: name of a strategy that cannot be loaded; another one without exits runs."""
+    exchange_account: str | None = None
+    """The exchange's own id of the account whose position or order is open."""
+
+    @property
+    def account(self) -> str:
+        """Return the name of the account."""
+        return account_name(self.settings, [one.key for one in self.symbols])
+
+    def entry_ban(self, symbol: str) -> Problem | None:
+        """Return why a symbol enters nothing, as a problem of its trader; None: it may enter."""
+        reason = self.exits_only.get(symbol)
+        return None if reason is None else exits_only_problem(reason)
+
+
+def exits_only_problem(
+    reason: str, remedy: str = "put it right, then start the trader again"
+) -> Problem:
+    """Return the problem of a trader that only exits.
+
+    Args:
+        reason: What has changed, in words.
+        remedy: What a person should do.
+    """
+    return Problem(f"exits only: {reason}", "no entries; exits and stops go on", remedy)
+
+
+def plan_start(
+    store: Store, settings: TraderSettings, symbols: Sequence[TradedSymbol]
+) -> StartPlan:
+    """Return what a live trader trades: what the settings say, and what is open.
+
+    Args:
+        store: The database of the trader.
+        settings: Of the trader.
+        symbols: Those of the settings.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    name = _account_that_goes_on(store, settings, symbols)
+    stored = [one for one in read_account_series(store, name) if is_open(store, one)]
+    if not stored:
+        return StartPlan(settings, tuple(symbols))
+    held = {one.symbol: _as_stored(store, one) for one in stored}
+    exits_only: dict[str, str] = {}
+    settings = structs.replace(
+        _with_stored_values(settings, stored[0], symbols, exits_only), account_name=name
+    )
+    planned = {
+        one.key.symbol: structs.replace(
+            one, key=structs.replace(one.key, timeframe=stored[0].timeframe)
+        )
+        for one in symbols
+    }
+    for symbol, one in held.items():
+        if symbol not in planned:
+            exits_only[symbol] = f"{symbol} is not in the settings any more"
+            planned[symbol] = one
+    account = read_live_account(store, name)
+    return StartPlan(
+        settings,
+        tuple(planned.values()),
+        exits_only,
+        held,
+        exchange_account=None if account is None else account.exchange_account,
+    )
+
+
+def is_open(store: Store, account: Account) -> bool:
+    """Return whether a series of an account has an open position, or an order that is not over."""
+    base, quote = base_and_quote(account.symbol)
+    trades = trades_of(
+        store, account.name, account.symbol, exchange=account.exchange, mode=account.mode
+    )
+    if not position_of(trades, base, quote).is_flat:
+        return True
+    return has_unfinished_orders(store, account.name, account.symbol)
+
+
+def _account_that_goes_on(
+    store: Store, settings: TraderSettings, symbols: Sequence[TradedSymbol]
+) -> str:
+    """Return the account of a start: it stays the same while a position of it is open.
+
+    An account without a name in the settings is named by its symbols and timeframe, so one whose
+    symbol was removed would get another name. Accounts that share no symbol with the settings may
+    belong to another trader.
+    """
+    name = account_name(settings, [one.key for one in symbols])
+    if settings.account_name is not None:
+        return name
+    wanted = {one.key.symbol for one in symbols}
+    stored = [one for one in read_traded(store, "live") if one.exchange == settings.exchange]
+    sharing = {one.name for one in stored if one.symbol in wanted}
+    holding = [one.name for one in stored if one.name in sharing and is_open(store, one)]
+    return name if name in holding or not holding else holding[0]
+
+
+def _with_stored_values(
+    settings: TraderSettings,
+    account: Account,
+    symbols: Sequence[TradedSymbol],
+    exits_only: dict[str, str],
+) -> TraderSettings:
+    """Return settings with the timeframe and the money that the position was entered with."""
+    found: list[str] = []
+    if settings.cash not in (None, account.start_balance):
+        found.append(
+            f"cash is {settings.cash} now, and the account was opened with {account.start_balance}"
+        )
+        settings = structs.replace(settings, cash=None)
+    if symbols[0].key.timeframe != account.timeframe:
+        found.append(
+            f"the timeframe is {settings.timeframe} now, and the position's is {account.timeframe}"
+        )
+        settings = structs.replace(settings, timeframe=account.timeframe)
+    if found:
+        exits_only.update((one.key.symbol, "; ".join(found)) for one in symbols)
+    return settings
+
+
+def _as_stored(store: Store, account: Account) -> TradedSymbol:
+    """Return a series with the strategy and parameters of its last session."""
+    session = last_session(store, account.name, account.symbol)
+    stored = {} if session is None else dict(session.parameters)
+    parameters = {name: str(value) for name, value in stored.items()}
+    strategy = StrategySettings(name=account.strategy, parameters=parameters)
+    key = SeriesKey(account.exchange, account.symbol, account.timeframe)
+    return TradedSymbol(key, strategy)

@@ -1,0 +1,99 @@
+"""Loads the strategies of a start: with a position open, one that fails ends nothing."""
+
+import asyncio
+from contextlib import ExitStack
+from typing import Final
+
+from msgspec import structs
+
+from onetape.cli.common_settings import StrategySettings
+from onetape.core.errors import OnetapeError
+from trader.evaluator.evaluator import StrategyEvaluator
+from trader.evaluator.processes import StrategyHelper
+from trader.live.start_plan import StartPlan
+from trader.traded_symbols import TradedSymbol
+
+#: Never sells: what is left of the exits are stop, target and time stop.
+_WITHOUT_EXITS: Final = StrategySettings(name="buy_and_hold")
+
+
+class StrategyLoader:
+    """Loads each strategy once; symbols of one strategy share an evaluator and its process."""
+
+    def __init__(self, helper: StrategyHelper, runner: asyncio.Runner, stack: ExitStack) -> None:
+        """Take what forks the processes, what runs them, and what closes them."""
+        self._helper = helper
+        self._runner = runner
+        self._stack = stack
+        self._known: dict[str, StrategyEvaluator] = {}
+
+    def load_plan(self, plan: StartPlan) -> tuple[StartPlan, list[StrategyEvaluator]]:
+        """Return the symbols of a plan that can be traded, with the evaluator of each.
+
+        A symbol with an open position or order goes on with the strategy that entered. Where a
+        strategy cannot be loaded while there is one, symbols without one are left out.
+
+        Args:
+            plan: What is to be traded.
+
+        Raises:
+            UsageError: no such strategy or parameter, or a value that it does not allow.
+            ConfigurationError: the file of a strategy cannot be used.
+        """
+        symbols: list[TradedSymbol] = []
+        evaluators: list[StrategyEvaluator] = []
+        exits_only, stand_ins = dict(plan.exits_only), dict(plan.stand_ins)
+        failed = ""
+        for one in plan.symbols:
+            symbol = one.key.symbol
+            try:
+                evaluator = self._load(plan, one)
+                entered = plan.held.get(symbol, one).strategy
+                if symbol in plan.held and evaluator.strategy.name != entered.name:
+                    exits_only.setdefault(
+                        symbol,
+                        f"the strategy is {evaluator.strategy.name} now, and the position is one "
+                        f"of {entered.name}",
+                    )
+                    evaluator = self._load(plan, plan.held[symbol])
+            except OnetapeError as error:
+                if not plan.held:
+                    raise
+                failed = f"a strategy cannot be loaded ({error})"
+                if symbol not in plan.held:
+                    continue
+                stand_ins[symbol] = plan.held[symbol].strategy.name
+                evaluator = self._load(plan, structs.replace(one, strategy=_WITHOUT_EXITS))
+            symbols.append(one)
+            evaluators.append(evaluator)
+        if failed:
+            exits_only |= {one.key.symbol: failed for one in symbols}
+        plan = structs.replace(
+            plan,
+            # A symbol that was left out shall not change the name of the account.
+            settings=structs.replace(plan.settings, account_name=plan.account)
+            if failed
+            else plan.settings,
+            symbols=tuple(symbols),
+            exits_only=exits_only,
+            stand_ins=stand_ins,
+        )
+        return plan, evaluators
+
+    def _load(self, plan: StartPlan, one: TradedSymbol) -> StrategyEvaluator:
+        choice = repr((one.strategy.name, sorted(one.strategy.parameters.items())))
+        if choice not in self._known:
+            evaluator = StrategyEvaluator(
+                one.strategy,
+                one.key.timeframe,
+                self._helper,
+                memory_mb=plan.settings.strategy_memory_mb,
+            )
+            self._stack.callback(_close, self._runner, evaluator)
+            self._runner.run(evaluator.load())
+            self._known[choice] = evaluator
+        return self._known[choice]
+
+
+def _close(runner: asyncio.Runner, evaluator: StrategyEvaluator) -> None:
+    runner.run(evaluator.close())

@@ -1,0 +1,138 @@
+"""A start with a position or an order open: whatever changed, all that is held is looked after."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from onetape.cli.common_settings import StrategySettings
+from onetape.core.errors import OnetapeError
+from traded_accounts import TradedAccount
+from trader.evaluator.evaluator import StrategyEvaluator
+from trader.evaluator.processes import StrategyHelper
+from trader.live.start_plan import StartPlan, plan_start
+from trader.settings import SymbolSettings, TraderSettings
+from trader.start_strategies import StrategyLoader
+from trader.traded_symbols import traded_symbols
+
+BOTH = "live binance BTC/USDT,ETH/USDT 1h"
+BITCOIN = "live binance BTC/USDT 1h"
+LIVE = TraderSettings(mode="live")
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Iterator[TradedAccount]:
+    """Yield the ETH/USDT half of an account of two symbols; it trades by sma_cross."""
+    db = tmp_path / "x.db"
+    with (
+        TradedAccount(db, BOTH, mode="live"),
+        TradedAccount(
+            db, BOTH, mode="live", symbol="ETH/USDT", strategy="sma_cross", parameters={"fast": 9}
+        ) as ether,
+    ):
+        yield ether
+
+
+def planned(account: TradedAccount, settings: TraderSettings) -> StartPlan:
+    return plan_start(account.store, settings, traded_symbols(settings))
+
+
+def test_without_a_position_a_start_trades_what_the_settings_say(both: TradedAccount) -> None:
+    plan = planned(both, LIVE)
+    assert plan.account == BITCOIN
+    assert [one.key.symbol for one in plan.symbols] == ["BTC/USDT"]
+    assert not plan.exits_only
+
+
+def test_a_symbol_that_left_the_settings_goes_on_under_its_account_and_only_exits(
+    both: TradedAccount,
+) -> None:
+    both.fill("buy", "2", "100", 1)
+    plan = planned(both, LIVE)
+    assert plan.account == BOTH
+    bitcoin, ether = plan.symbols
+    assert (bitcoin.key.symbol, ether.key.symbol) == ("BTC/USDT", "ETH/USDT")
+    assert ether.strategy == StrategySettings(name="sma_cross", parameters={"fast": "9"})
+    assert plan.entry_ban("BTC/USDT") is None
+    ban = plan.entry_ban("ETH/USDT")
+    assert ban is not None
+    assert ban.reason == "exits only: ETH/USDT is not in the settings any more"
+
+
+def test_an_order_that_may_be_at_the_exchange_counts_as_a_position(both: TradedAccount) -> None:
+    both.intend("buy", 1)
+    assert not planned(both, LIVE).held, "an intent was never sent"
+    both.order("buy", 2)
+    assert list(planned(both, LIVE).held) == ["ETH/USDT"]
+
+
+def test_another_timeframe_or_start_balance_refuses_no_start_while_a_position_is_open(
+    both: TradedAccount,
+) -> None:
+    both.fill("buy", "2", "100", 1)
+    settings = replace(LIVE, symbol="BTC/USDT,ETH/USDT", timeframe="5m", cash=Decimal(5))
+    plan = planned(both, settings)
+    assert plan.account == BOTH
+    assert {one.key.timeframe for one in plan.symbols} == {"1h"}
+    assert plan.settings.cash is None
+    for symbol in ("BTC/USDT", "ETH/USDT"):
+        ban = plan.entry_ban(symbol)
+        assert ban is not None
+        assert "cash is 5 now" in ban.reason
+        assert "the timeframe is 5m now" in ban.reason
+
+
+def test_an_account_that_shares_no_symbol_may_belong_to_another_trader(tmp_path: Path) -> None:
+    with TradedAccount(tmp_path / "x.db", BITCOIN, mode="live") as account:
+        account.fill("buy", "2", "100", 1)
+        settings = replace(LIVE, symbol="SOL/USDT")
+        assert planned(account, settings).account == "live binance SOL/USDT 1h"
+        assert not planned(account, settings).held
+
+
+def loaded(plan: StartPlan) -> tuple[StartPlan, list[str]]:
+    with ExitStack() as stack:
+        helper = StrategyHelper()
+        stack.callback(helper.close)
+        runner = stack.enter_context(asyncio.Runner())
+        found: tuple[StartPlan, list[StrategyEvaluator]]
+        found = StrategyLoader(helper, runner, stack).load_plan(plan)
+        return found[0], [one.strategy.name for one in found[1]]
+
+
+def test_a_position_goes_on_with_the_strategy_that_entered_or_without_one(
+    both: TradedAccount,
+) -> None:
+    both.fill("buy", "2", "100", 1)
+    other = [
+        SymbolSettings(symbol="BTC/USDT"),
+        SymbolSettings(symbol="ETH/USDT", strategy=StrategySettings(name="macd")),
+    ]
+    plan, names = loaded(planned(both, replace(LIVE, symbols=other)))
+    assert names == ["rsi", "sma_cross"]
+    assert list(plan.exits_only) == ["ETH/USDT"]
+    assert "the strategy is macd now" in plan.exits_only["ETH/USDT"]
+
+    wrong: Any = {"period": "none"}
+    settings = replace(LIVE, strategy=StrategySettings(name="rsi", parameters=wrong))
+    plan, names = loaded(planned(both, settings))
+    assert names == ["sma_cross"], "what cannot be loaded and holds nothing is left out"
+    assert plan.account == BOTH
+    assert "cannot be loaded" in plan.exits_only["ETH/USDT"]
+    with pytest.raises(OnetapeError, match="period"):
+        loaded(StartPlan(settings, tuple(traded_symbols(settings))))
+
+
+def test_a_position_whose_strategy_is_gone_keeps_its_stop_and_targets(tmp_path: Path) -> None:
+    with TradedAccount(tmp_path / "x.db", BITCOIN, mode="live", strategy="gone") as account:
+        account.fill("buy", "2", "100", 1)
+        settings = replace(LIVE, strategy=StrategySettings(name="gone"))
+        plan, names = loaded(planned(account, settings))
+        assert names == ["buy_and_hold"]
+        assert plan.stand_ins == {"BTC/USDT": "gone"}
+        assert "cannot be loaded" in plan.exits_only["BTC/USDT"]
