@@ -241,14 +241,3 @@ CREATE TABLE risk_states (
     cleared_by TEXT,
     CHECK ((cleared_ms IS NULL) = (cleared_by IS NULL))
 ) STRICT, WITHOUT ROWID;
-
--- Configurations that were tried against the simulator (trader drill): the digest of the settings, when
--- the drill was over (epoch milliseconds), whether it passed, and what was seen (JSON).
-CREATE TABLE drills (
-    id INTEGER PRIMARY KEY,
-    config_digest TEXT NOT NULL CHECK (config_digest <> ''),
-    finished_ms INTEGER NOT NULL,
-    is_passed INTEGER NOT NULL CHECK (is_passed IN (0, 1)),
-    results TEXT NOT NULL CHECK (json_valid(results))
-) STRICT;
-CREATE INDEX drills_by_config ON drills (config_digest, id);
