@@ -17,6 +17,7 @@ from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.orders import insert_order, store_change
 from order_changes import change_of
+from symbol_desk import symbol_desk
 
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
@@ -431,6 +432,40 @@ def test_after_a_refused_exit_the_next_sell_is_sold(run: Run, db: Path, scripted
             assert ("market", "closed") in trading.query(sells)
 
     run(scene())
+
+
+def test_after_a_refused_exit_the_entries_of_other_symbols_wait_for_it_no_longer(
+    run: Run, db: Path, strategy_file: StrategyFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account = AccountConfig(
+        sizing="quote_amount", quote_amount=5.2, exits=ExitConfig(time_stop_bars=2)
+    )
+
+    async def scene() -> None:
+        scripts = {"BTC/USDT": ([16], []), "ETH/USDT": ([20], [])}
+        names = {
+            symbol: strategy_file(
+                SCRIPTED.replace("BUYS", str(buys)).replace("SELLS", str(sells)), symbol[:3]
+            )
+            for symbol, (buys, sells) in scripts.items()
+        }
+        async with (
+            market(16.25) as opened,
+            symbol_desk(opened, db, names, account=account, max_open_trades=2) as trading,
+        ):
+            first = trading.first
+            await trading.until_decided(MARCH + 15 * HOUR)
+            await first.until(lambda: first.is_live)
+            for hour in range(17, 22):
+                await opened.go_to(hour + 0.1)
+                await trading.until_decided(MARCH + (hour - 1) * HOUR)
+                await first.until_no_open_order("buy")
+            refused = "SELECT symbol, type FROM orders WHERE status = 'rejected'"
+            assert first.query(refused) == [("BTC/USDT", "time_stop")]
+            await first.until(lambda: trading.made("ETH/USDT"))
+
+    run(scene())
+    assert " waited " not in capsys.readouterr().out
 
 
 def test_an_obligation_dies_with_its_position_row_81(
