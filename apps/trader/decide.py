@@ -18,20 +18,16 @@ from onetape.core.trading import Action, Decision, ExitObligation, Order
 from onetape.core.words import counted
 from onetape.exchange.rest import RestExchange
 from onetape.execution.risk import OK, OrderContext, entry_verdicts, exit_verdicts, obstacle
-from onetape.history.gaps import DECIDING_ANSWERS
 from onetape.store.account_reading import read_last_decision
 from onetape.store.candles import (
-    closed_timestamps,
     last_closed,
     last_closed_before,
-    missing_between,
 )
-from onetape.store.gaps import unexplained
 from onetape.store.ledger import insert_decision, last_decided
 from onetape.store.orders import signal_candle
 from onetape.store.sessions import open_data_outage
 from onetape.strategies import BUY, HOLD, SELL
-from trader.evaluations import MOST_ROWS, EvaluatedCandle, Evaluations
+from trader.evaluations import EvaluatedCandle, Evaluations
 from trader.executor import Executor
 from trader.exit_orders import ExitOrders
 from trader.gap_backfiller import NEVER
@@ -42,6 +38,7 @@ from trader.reentry import command_obstacle
 from trader.rule_runner import RuleRunner
 from trader.states import TraderStates
 from trader.stream_recorder import StreamRecorder
+from trader.window import fresh_candles
 
 #: Exits of the forming candle wait so long for the decision on the candle before, wall seconds.
 EXITS_WAIT_SECONDS: Final = 1.0
@@ -180,8 +177,7 @@ class Decider:
 
     def _fresh(self) -> list[int]:
         """Return the closed candles to decide on next, oldest first."""
-        fresh = closed_timestamps(self._job.store, self._job.key, after=self._decided or 0)
-        return self._contiguous(fresh)[:MOST_ROWS]
+        return fresh_candles(self._job, self._decided)
 
     def evaluate_again(self) -> list[str]:
         """Evaluate again the decisions whose candles were corrected; return what to print."""
@@ -235,16 +231,6 @@ class Decider:
             reason=f"{self._missed_because}; {passed} without a decision",
         )
         return True
-
-    def _contiguous(self, fresh: list[int]) -> list[int]:
-        """Return the candles before the first hole: a hole is filled, or known, before going on."""
-        if self._decided is None or not fresh:
-            return fresh
-        job = self._job
-        start = job.timeframe.next(self._decided)
-        holes = missing_between(job.store, job.key, start, fresh[-1])
-        missing = unexplained(job.store, job.key, holes, answers=DECIDING_ANSWERS)
-        return [timestamp for timestamp in fresh if not missing or timestamp < missing[0][0]]
 
     def _verdict(self, found: EvaluatedCandle) -> Verdict:
         """Return the decision on an evaluated candle, after it was stored."""

@@ -14,10 +14,10 @@ import numpy as np
 from msgspec import Struct
 
 from onetape.cli.stop import ended
-from onetape.core.candles import Candles
+from onetape.core.candles import Candle, Candles
 from onetape.exchange.rest import RestExchange
 from onetape.execution.risk import OK
-from onetape.strategies import Signals
+from onetape.strategies import HOLD, Signals
 from trader.evaluator.evaluator import Evaluation, EvaluationFailure
 from trader.evaluator.failures import STRATEGY, gate_of, problem_of
 from trader.evaluator.messages import CandleView
@@ -31,8 +31,6 @@ from trader.window import DecisionWindow, Warmup, decision_window
 DEADLINE_SHARE: Final = 0.1
 LEAST_DEADLINE_SECONDS: Final = 5.0
 MOST_DEADLINE_SECONDS: Final = 60.0
-#: At most so many closed candles are evaluated and decided on in one go.
-MOST_ROWS: Final = 1_000
 _NO_VIEW: Final = CandleView({}, "", "")
 _NO_SIGNAL: Final = Signals(np.zeros(1, dtype=np.int8))
 
@@ -57,6 +55,24 @@ class EvaluatedCandle(Struct, frozen=True):
     def timestamp(self) -> int:
         """Return the open of the candle, epoch seconds."""
         return int(self.candles.timestamp[-1])
+
+    @property
+    def candle(self) -> Candle:
+        """Return the candle that is decided on."""
+        last = self.candles[-1:]
+        columns = (last.timestamp, last.open, last.high, last.low, last.close, last.volume)
+        return Candle(*(column.tolist()[0] for column in columns))
+
+    def exit_signal(self, lookback: int) -> int:
+        """Return the signal; HOLD where a hole leaves fewer candles than the lookback.
+
+        It is the check that the SELL of a decision must pass (onetape.execution.risk).
+
+        Args:
+            lookback: Candles that the strategy needs for one signal.
+        """
+        is_short = len(self.candles) < lookback
+        return HOLD if self.warmup.missing and is_short else int(self.signals.signal[-1])
 
 
 class _Running(Struct, frozen=True):

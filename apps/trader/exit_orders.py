@@ -91,6 +91,11 @@ class ExitOrders:
         """Return whether an exit of the position is decided and not filled."""
         return self.obligation() is not None
 
+    @property
+    def journal_fault(self) -> str:
+        """Return why the journal could not take the last exit; empty where it could."""
+        return self._journal.fault
+
     def obligation(self) -> ExitObligation | None:
         """Return the open obligation of the position, or None."""
         entry = self._broker.entry_order_id

@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from onetape.core.candles import Candles
+from onetape.core.candles import Candles, SeriesKey
 from onetape.core.clock import utc_text
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted
@@ -98,6 +98,19 @@ def has_due_larger(job: Job, end: int, now_ms: int) -> bool:
         if due_gaps(job.store, key, start, larger.floor(end), now_ms=now_ms):
             return True
     return False
+
+
+def higher_starts(job: Job, first_open: int) -> list[tuple[SeriesKey, int]]:
+    """Return each higher-timeframe series with the first candle of it that is needed.
+
+    Args:
+        job: What is traded.
+        first_open: Open of the first traded candle of the window, epoch seconds.
+    """
+    return [
+        (replace(job.key, timeframe=larger.name), _first_needed(job, larger, first_open))
+        for larger in job.higher_timeframes
+    ]
 
 
 def first_traded(job: Job, newest: int) -> int:

@@ -18,9 +18,10 @@ from onetape.store.corrections import (
     store_correction,
 )
 from onetape.store.gaps import unexplained
-from onetape.strategies import BUY, HOLD, SELL
-from trader.evaluations import MOST_ROWS, EvaluatedCandle, Evaluations
+from onetape.strategies import BUY, SELL
+from trader.evaluations import Evaluations
 from trader.job import Job
+from trader.window import MOST_ROWS
 
 #: Effect of a correction that closes no position.
 NO_ORDER: Final = "nothing is ordered"
@@ -72,7 +73,7 @@ class CorrectionReview:
             self._failed_at = decided
             return []
         lines: list[str] = []
-        signals = {each.timestamp: self._signal_of(each) for each in found}
+        signals = {each.timestamp: each.exit_signal(self._job.strategy.lookback) for each in found}
         for each in self._under_review if signals else []:
             lines += self._settle(each, signals[each.timestamp])
         has_failed = decided is not None and decided == self._failed_at
@@ -91,14 +92,6 @@ class CorrectionReview:
     async def stop(self) -> None:
         """End the evaluation that is running."""
         await self._evaluations.stop()
-
-    def _signal_of(self, found: EvaluatedCandle) -> int:
-        """Return the signal of a candle; HOLD where a hole leaves fewer candles than the lookback.
-
-        It is the check that the SELL of a decision must pass (onetape.execution.risk).
-        """
-        is_short = len(found.candles) < self._job.strategy.lookback
-        return HOLD if found.warmup.missing and is_short else int(found.signals.signal[-1])
 
     def _start(self, decided: int | None) -> None:
         job = self._job

@@ -83,6 +83,8 @@ class RuleRunner:
         broker.set_level_source(self._stop_level)
         self._kept: str | None = None
         """Entry of the position whose exit is in the journal only."""
+        self._unkept: str | None = None
+        """Entry of the position whose exit the journal could not take."""
         self._is_outdated = False
         """Whether candles that the rules have taken were corrected since."""
         self._failure: Exception | None = None
@@ -204,6 +206,11 @@ class RuleRunner:
         timestamp = 0 if row is None else row.timestamp
         self._orders.send_late(*self._orders.make("command", timestamp, price, reason))
 
+    @property
+    def has_position(self) -> bool:
+        """Return whether a position is open."""
+        return self._broker.entry_order_id is not None
+
     def keep_passed(self, candle: Candle) -> str | None:
         """Keep the exit that a candle leads to in the journal, while the file cannot be written.
 
@@ -221,9 +228,39 @@ class RuleRunner:
         found = self._stepper.exit_in(candle, is_unwatched=False)
         if found is None or found.kind == "signal":
             return None
-        self._kept = entry
         reason = self._reason(found, candle)
-        self._orders.make(found.kind, candle.timestamp, Decimal(repr(found.price)), reason)
+        return self._keep(entry, found.kind, candle.timestamp, found.price, reason)
+
+    def keep_sell(self, candle: Candle, seen: str) -> str | None:
+        """Keep the SELL of the strategy in the journal, while the file cannot be written.
+
+        Once for each position.
+
+        Args:
+            candle: The closed candle that the strategy decided on.
+            seen: What the strategy has seen, in words.
+
+        Returns:
+            What happened, in words; None where there is no position, or its exit is decided.
+        """
+        entry = self._broker.entry_order_id
+        if entry is None or entry == self._kept or self._stepper.state.order is not None:
+            return None
+        reason = f"SELL on the candle of {utc_text(candle.timestamp)}"
+        reason = f"{reason}: {seen}" if seen else reason
+        return self._keep(entry, "market", candle.timestamp, candle.close, reason)
+
+    def _keep(
+        self, entry: str, cause: ExitCause, timestamp: int, price: float, reason: str
+    ) -> str | None:
+        """Write an exit to the journal alone; return what happened, in words, once."""
+        self._orders.make(cause, timestamp, Decimal(repr(price)), reason)
+        fault = self._orders.journal_fault
+        if fault:
+            # It is tried again with the next candle, or the next frame.
+            is_new, self._unkept = self._unkept != entry, entry
+            return f"{reason}: not kept for a restart, {fault}" if is_new else None
+        self._kept = entry
         return f"{reason}: kept in the journal until the database can be written"
 
     def entry_obstacle(self, timestamp: int, candles: Candles, signals: Signals) -> str | None:

@@ -33,6 +33,7 @@ from trader.decide import Decider, Verdict
 from trader.executor import Executor
 from trader.exit_journal import ExitJournal
 from trader.exit_orders import ExitOrders
+from trader.exit_watch import ExitWatch
 from trader.gap_backfiller import GapBackfiller
 from trader.job import Job
 from trader.lease import Lease
@@ -176,6 +177,9 @@ class _Trading:
         self._journal = ExitJournal(job.store.path, lease_name(job.session.account, job.key.symbol))
         if self._journal.fault:
             notes.append(f"exits cannot be kept on a full disk: {self._journal.fault}")
+        self._exit_watch = ExitWatch(
+            job, exchange, self._supervisor, states, self._events, lambda: self._exits
+        )
         self._is_open = False
         """Whether the opening lines are printed."""
 
@@ -196,7 +200,7 @@ class _Trading:
         job.store.patience_seconds = min(job.store.patience_seconds, WRITE_PATIENCE_SECONDS)
         reason = "an error"
         try:
-            await stop.unless_stopped(self._supervisor.run(self._trade, self._watch_exits))
+            await stop.unless_stopped(self._supervisor.run(self._trade, self._exit_watch.run))
             reason = stop.name
         except Exception as error:
             reason = str(error) if isinstance(error, OnetapeError) else type(error).__name__
@@ -218,10 +222,10 @@ class _Trading:
         job, exchange, lease = self._job, self._exchange, self._lease
         # Where the file cannot be written, nothing is asked of the exchange.
         lease.renew()
-        self._restore_exits()
         self._broker = broker = make_executor(
             job, lease.fence, self._context.funds, exchange, self._states
         )
+        self._restore_exits(broker)
         self._resume(broker)
         gap_backfiller = GapBackfiller(job, exchange)
         recorder = StreamRecorder(job, exchange, gap_backfiller)
@@ -290,24 +294,16 @@ class _Trading:
             }
         )
 
-    def _restore_exits(self) -> None:
-        """Store the exits that the journal kept while the file could not be written."""
+    def _restore_exits(self, broker: Executor) -> None:
+        """Store the exits that the journal kept, those of the open position: others have ended."""
         kept = self._journal.entries()
         for obligation in kept:
+            if obligation.entry_order_id != broker.entry_order_id:
+                continue
             if restore_obligation(self._job.store, obligation, self._lease.fence):
                 print_line(f"exit from the journal, owed now: {obligation.reason}")
         if kept:
             self._journal.clear()
-
-    async def _watch_exits(self) -> None:
-        """Watch the levels of the position while the file cannot be written."""
-        async with contextlib.aclosing(self._events()) as events:
-            async for event in events:
-                rows = event.rows if isinstance(event, CandleUpdate) else ()
-                for row in rows:
-                    line = self._exits and self._exits.keep_passed(row)
-                    if line is not None:
-                        print_line(line)
 
     def _resume(self, broker: Executor) -> None:
         """Go on with the orders that are not over; those to buy are cancelled."""

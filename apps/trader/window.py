@@ -1,5 +1,7 @@
 """The candles that a decision is made on: no window crosses an unexplained hole."""
 
+from typing import Final
+
 import numpy as np
 from msgspec import Struct
 
@@ -9,9 +11,12 @@ from onetape.core.holes import holes_between
 from onetape.core.timeframes import Timeframe
 from onetape.core.words import counted
 from onetape.history.gaps import DECIDING_ANSWERS
-from onetape.store.candles import last_closed
+from onetape.store.candles import closed_timestamps, last_closed, missing_between
 from onetape.store.gaps import unexplained
 from trader.job import Job
+
+#: At most so many closed candles are evaluated and decided on in one go.
+MOST_ROWS: Final = 1_000
 
 
 class Warmup(Struct, frozen=True):
@@ -51,6 +56,24 @@ def decision_window(job: Job, timestamp: int, rows: int = 1) -> DecisionWindow:
         _warmup(job, [hole for hole in missing if hole[0] > start], after) for start in starts
     ]
     return DecisionWindow(after[-(job.window + rows - 1) :], warmups)
+
+
+def fresh_candles(job: Job, decided: int | None) -> list[int]:
+    """Return the closed candles to decide on next, oldest first, epoch seconds.
+
+    They end before the first hole: a hole is filled, or known, before a decision on what follows.
+
+    Args:
+        job: What is traded.
+        decided: Open of the candle that was decided on last, epoch seconds, or None.
+    """
+    fresh = closed_timestamps(job.store, job.key, after=decided or 0)
+    if decided is not None and fresh:
+        start = job.timeframe.next(decided)
+        holes = missing_between(job.store, job.key, start, fresh[-1])
+        missing = unexplained(job.store, job.key, holes, answers=DECIDING_ANSWERS)
+        fresh = [timestamp for timestamp in fresh if not missing or timestamp < missing[0][0]]
+    return fresh[:MOST_ROWS]
 
 
 def _warmup(job: Job, missing: list[tuple[int, int]], after: Candles) -> Warmup:

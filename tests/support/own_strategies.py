@@ -22,3 +22,43 @@ class Larger(Strategy):
     def evaluate(self, candles, higher):
         return Signals(np.zeros(len(candles), dtype=np.int8), {})
 """
+
+
+#: BUY on the candles of one list of hours after March 2024, SELL on those of another.
+_SCRIPTED = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onetape.strategies import Signals, Strategy
+
+
+@dataclass(frozen=True)
+class Scripted(Strategy):
+    name: ClassVar[str] = "scripted"
+    higher_timeframes: ClassVar[tuple[str, ...]] = HIGHER
+
+    @property
+    def lookback(self):
+        return 1
+
+    def evaluate(self, candles, higher):
+        hour = (candles.timestamp - 1_709_251_200) // 3_600
+        signal = np.where(np.isin(hour, BUYS), 1, np.where(np.isin(hour, SELLS), -1, 0))
+        return Signals(signal.astype(np.int8), {})
+"""
+
+
+def scripted_source(
+    buys: list[int], sells: list[int], *, higher_timeframes: tuple[str, ...] = ()
+) -> str:
+    """Return a strategy that trades on candles of 1h.
+
+    Args:
+        buys: BUY on the candles of these hours after March 2024.
+        sells: SELL on those of these hours.
+        higher_timeframes: Higher timeframes that it asks for.
+    """
+    source = _SCRIPTED.replace("BUYS", str(buys)).replace("SELLS", str(sells))
+    return source.replace("HIGHER", repr(higher_timeframes))

@@ -17,41 +17,17 @@ from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.orders import insert_order, store_change
 from order_changes import change_of
+from own_strategies import scripted_source
 from symbol_desk import symbol_desk
 
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
 
-#: BUY on the candles of one list of hours after March 2024, SELL on those of another.
-SCRIPTED = """
-from dataclasses import dataclass
-from typing import ClassVar
-
-import numpy as np
-
-from onetape.strategies import Signals, Strategy
-
-
-@dataclass(frozen=True)
-class Scripted(Strategy):
-    name: ClassVar[str] = "scripted"
-
-    @property
-    def lookback(self):
-        return 1
-
-    def evaluate(self, candles, higher):
-        hour = (candles.timestamp - 1_709_251_200) // 3_600
-        signal = np.where(np.isin(hour, BUYS), 1, np.where(np.isin(hour, SELLS), -1, 0))
-        return Signals(signal.astype(np.int8), {})
-"""
-
 
 @pytest.fixture
 def scripted(strategy_file: StrategyFile) -> Callable[[list[int], list[int]], str]:
     def write(buys: list[int], sells: list[int]) -> str:
-        source = SCRIPTED.replace("BUYS", str(buys)).replace("SELLS", str(sells))
-        return strategy_file(source, "scripted")
+        return strategy_file(scripted_source(buys, sells), "scripted")
 
     return write
 
@@ -444,9 +420,7 @@ def test_after_a_refused_exit_the_entries_of_other_symbols_wait_for_it_no_longer
     async def scene() -> None:
         scripts = {"BTC/USDT": ([16], []), "ETH/USDT": ([20], [])}
         names = {
-            symbol: strategy_file(
-                SCRIPTED.replace("BUYS", str(buys)).replace("SELLS", str(sells)), symbol[:3]
-            )
+            symbol: strategy_file(scripted_source(buys, sells), symbol[:3])
             for symbol, (buys, sells) in scripts.items()
         }
         async with (

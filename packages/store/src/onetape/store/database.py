@@ -48,6 +48,8 @@ class Store:
         """How long a write waits for other processes in all."""
         self.log_limit_bytes = LOG_LIMIT_BYTES
         """A bulk write that finds the log larger than this waits for readers to let it be cut."""
+        self.uses_cache = True
+        """Whether long ranges are read from the columnar cache beside the file."""
         self._connection = connection
         self._identity = identity
 

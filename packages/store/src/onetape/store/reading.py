@@ -36,7 +36,8 @@ def closed_between(
         StoreError: the file cannot be read.
     """
     with store.read() as connection:
-        if not cached or not _is_long(connection, key, start, end):
+        is_cached = cached and store.uses_cache
+        if not is_cached or not _is_long(connection, key, start, end):
             return read_columns(connection, key, start, proven_end(connection, key, end))
     # Still in one: it is the caller's, who wants to go on seeing the same moment.
     if not connection.in_transaction:

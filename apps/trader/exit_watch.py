@@ -1,0 +1,174 @@
+"""Look for exits of the open position while the database cannot be written.
+
+The levels of the rules are compared with the prices of the stream, and the strategy is evaluated on
+the candles that close: on a copy of the newest candles in memory, where stream and REST are stored
+by the same rules as in the file. An exit is kept in the journal; it becomes an obligation of the
+position once the file can be written, in this session or in the next one.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
+from typing import Final
+
+from msgspec import structs
+
+from onetape.cli.output import print_line
+from onetape.core.candles import Candle
+from onetape.core.errors import StoreError
+from onetape.exchange.rest import RestExchange
+from onetape.store.candles import last_closed_before
+from onetape.store.ledger import last_decided
+from onetape.store.memory import MemoryStore, copy_to_memory
+from onetape.strategies import SELL
+from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost
+from trader.evaluations import EvaluatedCandle, Evaluations
+from trader.gap_backfiller import NEVER, GapBackfiller
+from trader.higher import first_traded, higher_starts
+from trader.job import Job
+from trader.rule_runner import RuleRunner
+from trader.states import TraderStates
+from trader.stream_recorder import StreamRecorder
+from trader.supervisor import Supervisor
+from trader.window import fresh_candles
+
+#: Pause before another look whether the strategy can be evaluated, and between two looks at REST.
+LOOK_SECONDS: Final = 1.0
+
+
+class ExitWatch:
+    """Keeps exits of one symbol in the journal. All of it runs in the trading thread."""
+
+    def __init__(
+        self,
+        job: Job,
+        exchange: RestExchange,
+        supervisor: Supervisor,
+        states: TraderStates,
+        events: Callable[[], AsyncGenerator[StreamEvent]],
+        runner: Callable[[], RuleRunner | None],
+    ) -> None:
+        """Prepare; nothing is read yet.
+
+        Args:
+            job: What is traded.
+            exchange: Closes candles over REST that the stream did not mark.
+            supervisor: Runs the tasks of the watch.
+            states: Problems of the strategy are reported there.
+            events: Subscribes to the stream; called once for each task that reads it.
+            runner: Returns the rules as they were when the file could be written last; None where
+                they have not been built yet.
+        """
+        self._job = job
+        self._exchange = exchange
+        self._supervisor = supervisor
+        self._states = states
+        self._events = events
+        self._runner = runner
+
+    async def run(self) -> None:
+        """Look for exits until it is cancelled.
+
+        Raises:
+            Exception: an error of a task; `run` may be called again.
+        """
+        await self._supervisor.run_tasks(
+            {"levels": self._watch_levels(), "strategy": self._watch_strategy()}
+        )
+
+    async def _watch_levels(self) -> None:
+        async with contextlib.aclosing(self._events()) as events:
+            async for event in events:
+                for row in event.rows if isinstance(event, CandleUpdate) else ():
+                    self._keep_passed(row)
+
+    def _keep_passed(self, row: Candle) -> None:
+        runner = self._runner()
+        line = None if runner is None else runner.keep_passed(row)
+        if line is not None:
+            print_line(line)
+
+    async def _watch_strategy(self) -> None:
+        """Evaluate the strategy on each candle that closes while a position is open."""
+        copied = self._copied()
+        while copied is None:
+            await asyncio.sleep(LOOK_SECONDS)
+            copied = self._copied()
+        with copied as store:
+            job, exchange = structs.replace(self._job, store=store), self._exchange
+            gap_backfiller = GapBackfiller(job, exchange)
+            recorder = StreamRecorder(job, exchange, gap_backfiller)
+            evaluations = Evaluations(job, exchange, self._states, gap_backfiller.closed.set)
+            repeat = self._supervisor.repeat
+            await self._supervisor.run_tasks(
+                {
+                    "candles": repeat("stream", partial(self._record, recorder), solves=False),
+                    "REST": repeat(
+                        "REST", partial(_close_overdue, gap_backfiller, recorder), solves=False
+                    ),
+                    "decisions": self._decide(job, gap_backfiller, evaluations),
+                }
+            )
+
+    def _copied(self) -> MemoryStore | None:
+        """Return a copy of the candles that the strategy needs; None where nothing can be decided.
+
+        There is no position, no closed candle, or the file cannot be read either, which is the
+        error that the trader is degraded by.
+        """
+        runner, job = self._runner(), self._job
+        if runner is None or not runner.has_position:
+            return None
+        try:
+            newest = last_closed_before(job.store, job.key, NEVER)
+            if newest is None:
+                return None
+            decided = last_decided(job.store, job.session) or newest
+            start = min(
+                job.timeframe.shift(decided, -job.history), first_traded(job, newest), decided
+            )
+            series = [(job.key, start), *higher_starts(job, job.timeframe.shift(start, -1))]
+            return copy_to_memory(job.store, series)
+        except StoreError:
+            return None
+
+    async def _record(self, recorder: StreamRecorder) -> None:
+        async with contextlib.aclosing(self._events()) as events:
+            async for event in events:
+                if isinstance(event, CandleUpdate | StreamLost):
+                    await recorder.handle(event)
+
+    async def _decide(
+        self, job: Job, gap_backfiller: GapBackfiller, evaluations: Evaluations
+    ) -> None:
+        decided = last_decided(self._job.store, job.session)
+        try:
+            while True:
+                gap_backfiller.closed.clear()
+                for found in evaluations.take():
+                    decided = found.timestamp
+                    self._keep_sell(found)
+                fresh = [] if evaluations.is_running else fresh_candles(job, decided)
+                if fresh:
+                    evaluations.start(fresh, is_repeated=False)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_SECONDS):
+                        await gap_backfiller.closed.wait()
+        finally:
+            await evaluations.stop()
+
+    def _keep_sell(self, found: EvaluatedCandle) -> None:
+        runner = self._runner()
+        if runner is None or found.exit_signal(self._job.strategy.lookback) != SELL:
+            return
+        line = runner.keep_sell(found.candle, found.view.holding)
+        if line is not None:
+            print_line(line)
+
+
+async def _close_overdue(gap_backfiller: GapBackfiller, recorder: StreamRecorder) -> None:
+    """Close over REST what the stream does not mark."""
+    await gap_backfiller.close_overdue()
+    await recorder.catch_up()
+    await asyncio.sleep(LOOK_SECONDS)

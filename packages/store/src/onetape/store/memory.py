@@ -1,0 +1,67 @@
+"""A copy of the newest candles in memory: it can be written while the file cannot."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import cast
+
+import apsw
+
+from onetape.core.candles import SeriesKey
+from onetape.store.connection import Connection
+from onetape.store.database import Store
+from onetape.store.migrations import migrate
+
+#: Tables that are copied whole: whose market the file holds, and the rules of markets.
+_WHOLE = ("store_kind", "markets", "recordings")
+
+
+class MemoryStore(Store):
+    """A database in memory. It has the path of the file that it was copied from, for messages."""
+
+    def __init__(self, path: Path, connection: Connection) -> None:
+        """Wrap an open connection; use `copy_to_memory`."""
+        super().__init__(path, connection, None)
+        # Files of the cache belong to the database file.
+        self.uses_cache = False
+
+    def _is_in_place(self) -> bool:
+        return True
+
+
+def copy_to_memory(store: Store, series: Iterable[tuple[SeriesKey, int]]) -> MemoryStore:
+    """Copy candles with what is known of their gaps; close the copy after use.
+
+    Args:
+        store: The open database; it is read only.
+        series: Each with the open of the first candle to copy, epoch seconds.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    connection = cast("Connection", apsw.Connection(":memory:"))
+    migrate(connection, store.path)
+    connection.execute("BEGIN")
+    with store.read() as source:
+        for table in _WHOLE:
+            _copy(source, connection, f"SELECT * FROM {table}", (), table)
+        for key, start in series:
+            of_series = "exchange = ? AND symbol = ? AND timeframe = ?"
+            rows = f"SELECT * FROM ohlcv_data WHERE {of_series} AND timestamp >= ?"
+            _copy(source, connection, rows, (*key.names, start), "ohlcv_data")
+            gaps = f"SELECT * FROM gaps WHERE {of_series}"
+            _copy(source, connection, gaps, key.names, "gaps")
+    connection.execute("COMMIT")
+    return MemoryStore(store.path, connection)
+
+
+def _copy(
+    source: Connection,
+    target: Connection,
+    query: str,
+    values: tuple[str | int, ...],
+    table: str,
+) -> None:
+    rows = source.execute(query, values).fetchall()
+    if rows:
+        places = ", ".join("?" for _ in rows[0])
+        target.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({places})", rows)

@@ -1,0 +1,183 @@
+"""A SELL that is decided while the database cannot be written outlives the process."""
+
+import asyncio
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from desk import ACCOUNT, HOUR, KEY, MARCH, Desk, Market, desk, market
+from held_lock import locked
+from onetape.core.trading import ExitObligation
+from onetape.store.database import open_store
+from onetape.store.leases import lease_name
+from own_strategies import scripted_source
+from programs import Program
+from trader.exit_journal import ExitJournal
+
+Run = Callable[[Any], Any]
+StrategyFile = Callable[..., str]
+KEPT = "kept in the journal until the database can be written"
+
+
+@pytest.fixture
+def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trader.session.WRITE_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("trader.session.TIDY_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("trader.supervisor.FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("trader.supervisor.LONGEST_DATABASE_PAUSE_SECONDS", 0.1)
+
+
+class Lines:
+    """What the session has printed."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self.text = ""
+
+    def have(self, part: str) -> bool:
+        self.text += self._capsys.readouterr().out
+        return part in self.text
+
+
+async def until_bought(opened: Market, trading: Desk) -> None:
+    await trading.until_live(opened)
+    await opened.go_to(1.1)
+    await trading.until(lambda: sides(trading) == ["buy"])
+
+
+def sides(trading: Desk) -> list[str]:
+    return [trade.side for trade in trading.trades()]
+
+
+def sells(trading: Desk) -> list[tuple[Any, ...]]:
+    return trading.query("SELECT type, status, signal_timestamp FROM orders WHERE side = 'sell'")
+
+
+@pytest.mark.parametrize("higher", [(), ("4h",)], ids=["one timeframe", "a higher one too"])
+@pytest.mark.usefixtures("quick_pauses")
+def test_a_sell_that_is_decided_while_the_file_is_locked_is_sold_once_after_it(
+    run: Run,
+    db: Path,
+    strategy_file: StrategyFile,
+    capsys: pytest.CaptureFixture[str],
+    higher: tuple[str, ...],
+) -> None:
+    lines = Lines(capsys)
+
+    async def scene() -> None:
+        name = strategy_file(scripted_source([0], [3], higher_timeframes=higher), "scripted")
+        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
+            await until_bought(opened, trading)
+            with locked(db):
+                await trading.until(lambda: lines.have("degraded: "))
+                for hour in range(2, 5):
+                    await opened.go_to(hour + 0.1)
+                    await asyncio.sleep(0.1)
+                await trading.until(lambda: lines.have(KEPT))
+                assert sides(trading) == ["buy"]
+            await trading.until(lambda: sides(trading) == ["buy", "sell"])
+            await opened.go_to(5.1)
+            await trading.until_decided(4)
+            assert sells(trading) == [("market", "closed", MARCH + 3 * HOUR)]
+
+    run(scene())
+    assert f"SELL on the candle of 2024-03-01 03:00: {KEPT}" in lines.text
+    assert lines.have("exit from the journal, owed now: SELL on the candle of 2024-03-01 03:00")
+
+
+@pytest.mark.usefixtures("quick_pauses")
+def test_an_exit_in_the_journal_ends_with_its_position(
+    run: Run, db: Path, strategy_file: StrategyFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scene() -> None:
+        name = strategy_file(scripted_source([0, 3], [1]), "scripted")
+        async with market(0.25) as opened:
+            async with desk(opened, db, strategy=name) as trading:
+                await until_bought(opened, trading)
+                entry = trading.trades()[0].client_order_id
+                for hour in range(2, 5):
+                    await opened.go_to(hour + 0.1)
+                    await trading.until_decided(hour - 1)
+                    await trading.until_no_open_order()
+                await trading.until(lambda: sides(trading) == ["buy", "sell", "buy"])
+            journal = ExitJournal(db, lease_name(ACCOUNT, KEY.symbol))
+            journal.add(
+                ExitObligation(
+                    "kept", ACCOUNT, "paper", "simulator", KEY.symbol, entry, "market",
+                    MARCH + HOUR, None, 7, "SELL",
+                )
+            )  # fmt: skip
+            async with desk(opened, db, strategy=name, number=2) as trading:
+                await opened.go_to(5.1)
+                await trading.until_decided(4)
+                assert sides(trading) == ["buy", "sell", "buy"]
+            assert journal.entries() == []
+            journal.close()
+
+    run(scene())
+    assert "owed now" not in capsys.readouterr().out
+
+
+#: BUY in every sixth minute; SELL four candles later, where it sells at all.
+SIXTHS = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onetape.strategies import Signals, Strategy
+
+
+@dataclass(frozen=True)
+class Sixths(Strategy):
+    name: ClassVar[str] = "sixths"
+
+    @property
+    def lookback(self):
+        return 1
+
+    def evaluate(self, candles, higher):
+        place = candles.timestamp // 60 % 6
+        sell = np.where((place >= 4) & SELLS, -1, 0)
+        return Signals(np.where(place == 0, 1, sell).astype(np.int8), {})
+"""
+
+
+def test_a_sell_that_is_decided_while_the_file_is_locked_outlives_a_kill(tmp_path: Path) -> None:
+    own = tmp_path / "user" / "strategies"
+    own.mkdir(parents=True)
+    path, db = own / "sixths.py", tmp_path / "data" / "simulator.db"
+
+    def trader(url: str) -> Program:
+        return Program(
+            "trader", "--exchange", "simulator", "--simulator-url", url, "--timeframe", "1m",
+            "--strategy", "sixths", folder=tmp_path,
+        )  # fmt: skip
+
+    path.write_text(SIXTHS.replace("SELLS", "True"), encoding="utf-8")
+    arguments = ("--port", "0", "--speed", "150", "--start", "2024-03-01T00:00:20")
+    with Program("simulator", *arguments, folder=tmp_path) as simulator:
+        url = re.findall(r"http://[\d.:]+\d", simulator.until("simulator:"))[0]
+        with trader(url) as program:
+            program.until("", inside="bought ")
+            with locked(db):
+                kept = program.until("SELL on the candle of ", inside=KEPT)
+                program.send(signal.SIGKILL)
+                assert program.ends() == -signal.SIGKILL
+        # The next session's strategy never sells: what was decided is done all the same.
+        path.write_text(SIXTHS.replace("SELLS", "False"), encoding="utf-8")
+        with trader(url) as program:
+            owed = program.until("exit from the journal, owed now: ")
+            program.until("", inside="sold ")
+            program.send(signal.SIGTERM)
+            assert program.ends() == 0
+    assert kept.split(": ")[0] in owed
+    with open_store(db, create=False) as store, store.read() as connection:
+        rows = connection.execute("SELECT side FROM trades ORDER BY id").fetchall()
+        ended = connection.execute("SELECT cause, end_reason FROM exit_obligations").fetchall()
+    assert rows[:2] == [("buy",), ("sell",)]
+    assert ended == [("market", "filled")]
