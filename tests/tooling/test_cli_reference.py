@@ -1,0 +1,28 @@
+"""docs/cli.md is the help text of every program and command."""
+
+from pathlib import Path
+
+import pytest
+
+import cli_reference
+from cli_reference import PAGE, main, page_text
+
+
+def test_the_page_is_the_help_of_every_command(repository: Path) -> None:
+    assert (repository / PAGE).read_text(encoding="utf-8") == page_text()
+
+
+def test_each_help_text_has_a_heading() -> None:
+    text = page_text()
+    assert text.count("\n```text\nUsage: ") == text.count("\n## ") + text.count("\n### ")
+
+
+def test_a_page_that_differs_is_named_and_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "docs").mkdir()
+    monkeypatch.setattr(cli_reference, "ROOT", tmp_path)
+    assert main(["--check"]) == 6
+    assert "docs/cli.md differs" in capsys.readouterr().out
+    assert main([]) == 0
+    assert main(["--check"]) == 0
