@@ -241,7 +241,7 @@ async def desk(
     endpoint = Endpoint("simulator", market.gate.url)
     # Asking for the time waits, and the simulator answers in this very loop: one clock for both.
     exchange = await asyncio.to_thread(
-        RestExchange, endpoint, first_pause_seconds=0.01, patience_seconds=0.08
+        RestExchange, endpoint, first_pause_seconds=0.01, retry_seconds=0.08
     )
     exchange.clock = market.simulator.clock
     stop = StopRequest()

@@ -112,7 +112,7 @@ async def symbol_desk(
         RestExchange,
         Endpoint("simulator", market.gate.url),
         first_pause_seconds=0.01,
-        patience_seconds=0.08,
+        retry_seconds=0.08,
     )
     exchange.clock = market.simulator.clock
     stop = StopRequest()
