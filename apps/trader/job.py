@@ -39,6 +39,8 @@ class Job(Struct, frozen=True):
     session: Session
     broker: LiveBroker | None = None
     """Sends real orders; None: on paper."""
+    exchange_account: str = ""
+    """The exchange and its own id of the account; empty: on paper."""
     tag: str = ""
     """Client order ids of live orders begin with it."""
     times: LiveTimes = LiveTimes()

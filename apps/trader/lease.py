@@ -3,8 +3,10 @@
 import os
 import socket
 import time
+from contextlib import ExitStack
 
-from onetape.store.leases import Fence, acquire_lease, lease_name, release_lease, renew_lease
+from onetape.store.database import Store
+from onetape.store.leases import Fence, acquire_lease, lease_name, release_lease, renew_leases
 from onetape.store.process_lock import ProcessLock
 from trader.job import Job
 
@@ -13,7 +15,11 @@ LEASE_SECONDS = 20.0
 
 
 class Lease:
-    """Kept alive by renewing it; whoever let it run out finds out before doing anything more."""
+    """Kept alive by renewing it; whoever let it run out finds out before doing anything more.
+
+    With real orders there are two: of our account, and of the account at the exchange, which may
+    have another name in another trader. The second is what each write proves.
+    """
 
     def __init__(self, job: Job) -> None:
         """Take it.
@@ -22,23 +28,17 @@ class Lease:
             SafetyRefusal: another process holds it.
         """
         self._store = job.store
-        name = lease_name(job.session.account, job.key.symbol)
-        holder = f"process {os.getpid()} on {socket.gethostname()}"
-        self._lock = ProcessLock(job.store.path, name)
-        self._lock.acquire()
+        names = [lease_name(job.session.account, job.key.symbol)]
+        if job.exchange_account:
+            names.append(lease_name(job.exchange_account, job.key.symbol))
+        self._parts: list[_Part] = []
         try:
-            token = acquire_lease(
-                job.store,
-                name,
-                holder,
-                now_ms=_wall_ms(),
-                seconds=LEASE_SECONDS,
-                lock=self._lock,
-            )
+            for name in names:
+                self._parts.append(_Part(job.store, name))
         except BaseException:
-            self._lock.release()
+            self.release()
             raise
-        self.fence = Fence(name, token)
+        self.fence = self._parts[-1].fence
         """What each write to the account proves first."""
 
     def renew(self) -> None:
@@ -50,15 +50,43 @@ class Lease:
         Raises:
             SafetyRefusal: it ran out, and another process took it.
         """
-        fence = self.fence
-        renew_lease(self._store, fence.name, fence.token, now_ms=_wall_ms(), seconds=LEASE_SECONDS)
+        fences = [part.fence for part in self._parts]
+        renew_leases(self._store, fences, now_ms=_wall_ms(), seconds=LEASE_SECONDS)
 
     def release(self) -> None:
         """Give it back.
 
         Raises:
-            StoreError: the file cannot be written; the kernel's lock is given back all the same.
+            StoreError: the file cannot be written; the kernel's locks are given back all the same.
         """
+        with ExitStack() as stack:
+            for part in self._parts:
+                stack.callback(part.release)
+
+
+class _Part:
+    """One lease with the kernel's lock of its name."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store = store
+        self._lock = ProcessLock(store.path, name)
+        self._lock.acquire()
+        holder = f"process {os.getpid()} on {socket.gethostname()}"
+        try:
+            token = acquire_lease(
+                store,
+                name,
+                holder,
+                now_ms=_wall_ms(),
+                seconds=LEASE_SECONDS,
+                lock=self._lock,
+            )
+        except BaseException:
+            self._lock.release()
+            raise
+        self.fence = Fence(name, token)
+
+    def release(self) -> None:
         try:
             release_lease(self._store, self.fence.name, self.fence.token)
         finally:

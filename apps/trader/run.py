@@ -180,6 +180,7 @@ async def trade_in_sessions(
                     store=store,
                     session=make_session(settings, account, key, strategy, now_ms),
                     broker=None if access is None else LiveBroker(access.client, key.symbol),
+                    exchange_account="" if access is None else access.account_name,
                     tag="" if access is None else installation_tag(store),
                     entry_bans=tuple(ban for ban in bans if ban is not None),
                     prefix=f"{key.symbol}: " if len(plan.symbols) > 1 else "",

@@ -43,6 +43,11 @@ class LiveAccess(Struct, frozen=True):
     entry_ban: Problem | None = None
     """Why nothing is entered with this key."""
 
+    @property
+    def account_name(self) -> str:
+        """Return exchange and account in words: what only one trader may trade."""
+        return _account_words(self.client.endpoint, self.exchange_account)
+
 
 def check_live_exchange(exchange: str) -> None:
     """Refuse real orders on an exchange where they were never tried.
@@ -188,9 +193,7 @@ def _locked(endpoint: Endpoint, account: str, symbol: str) -> ProcessLock:
         SafetyRefusal: another process of this computer has it.
     """
     folder = Path(tempfile.gettempdir()) / f"onetape-accounts-{os.getuid()}"
-    # All simulators have the same account: each is an exchange of its own.
-    exchange = endpoint.simulator_url or endpoint.exchange
-    lock = ProcessLock(folder, f"{exchange} {account} {symbol}")
+    lock = ProcessLock(folder, f"{_account_words(endpoint, account)}, {symbol}")
     lock.acquire()
     if lock.is_taken:
         raise SafetyRefusal(
@@ -198,3 +201,9 @@ def _locked(endpoint: Endpoint, account: str, symbol: str) -> ProcessLock:
             f"{endpoint.exchange}; stop it first: two traders would sell each other's coins"
         )
     return lock
+
+
+def _account_words(endpoint: Endpoint, account: str) -> str:
+    # All simulators have the same account: each is an exchange of its own.
+    exchange = endpoint.simulator_url or endpoint.exchange
+    return f"account {account} of {exchange}"

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
+from live_desk import LiveDesk
 from onetape.core.errors import SafetyRefusal, UsageError
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.store.database import open_store
+from trader.job import Job
+from trader.lease import Lease
 from trader.live.opening import (
     LiveAccess,
     check_live_exchange,
@@ -81,6 +85,27 @@ def test_row_67_a_second_trader_of_an_account_and_symbol_is_refused() -> None:
             holder.kill()
             holder.wait()
         opened(simulator)
+
+
+def test_row_67_two_names_of_one_account_cannot_trade_a_symbol_from_one_file(
+    run: Callable[..., None],
+) -> None:
+    """As two containers do, which share the database and no other folder."""
+
+    async def scenario(desk: LiveDesk) -> None:
+        def job(name: str, account: str) -> Job:
+            session = structs.replace(desk.job.session, account=name)
+            return structs.replace(desk.job, session=session, exchange_account=account)
+
+        held = Lease(job("first", "account 1 of binance"))
+        with pytest.raises(SafetyRefusal, match="account 1 of binance, BTC/USDT is traded by"):
+            Lease(job("second", "account 1 of binance"))
+        Lease(job("third", "account 2 of binance")).release()
+        held.renew()
+        held.release()
+        Lease(job("second", "account 1 of binance")).release()
+
+    run(scenario)
 
 
 def test_a_key_that_may_withdraw_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

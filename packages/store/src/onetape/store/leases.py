@@ -1,5 +1,6 @@
 """Leases: one process at a time trades a symbol of an account. Times are wall-clock, ms."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -113,13 +114,23 @@ def renew_lease(store: Store, name: str, token: int, *, now_ms: int, seconds: fl
     Raises:
         SafetyRefusal: it ran out and another process took it.
     """
+    renew_leases(store, [Fence(name, token)], now_ms=now_ms, seconds=seconds)
+
+
+def renew_leases(store: Store, fences: Sequence[Fence], *, now_ms: int, seconds: float) -> None:
+    """Extend several leases, all of them or none.
+
+    Raises:
+        SafetyRefusal: one of them ran out and another process took it.
+    """
     with store.write() as connection:
-        connection.execute(
-            "UPDATE leases SET expires_ms = ?, renewed_ms = ? WHERE name = ? AND token = ?",
-            (now_ms + int(seconds * 1_000), now_ms, name, token),
-        )
-        if connection.changes() != 1:
-            raise _lost(name)
+        for fence in fences:
+            connection.execute(
+                "UPDATE leases SET expires_ms = ?, renewed_ms = ? WHERE name = ? AND token = ?",
+                (now_ms + int(seconds * 1_000), now_ms, fence.name, fence.token),
+            )
+            if connection.changes() != 1:
+                raise _lost(fence.name)
 
 
 def check_lease(connection: Connection, fence: Fence) -> str:
