@@ -99,7 +99,7 @@ RULES: Final = (
         _EXITS_WAIT,
         "end the process that keeps the file locked, if this lasts",
     ),
-    Rule(StoreFull, Reaction.REBUILD, _EXITS_WAIT, "free some space"),
+    Rule(StoreFull, Reaction.REBUILD, _EXITS_WAIT, "free some space, or raise the quota"),
     Rule(StoreUnwritable, Reaction.REBUILD, _EXITS_WAIT, "make the file and its folder writable"),
     Rule(StoreError, Reaction.REBUILD, _EXITS_WAIT, "look at the disk, if this lasts"),
     Rule(ConfigurationError, Reaction.END),

@@ -299,7 +299,31 @@ def test_a_full_disk_degrades_the_trader_which_recovers(
     run(scene())
     line = next(line for line in seen if line.startswith("degraded: "))
     assert "the disk is full; no entries meanwhile" in line
-    assert line.endswith("; free some space")
+    assert line.endswith("; free some space, or raise the quota")
+
+
+def test_a_file_that_becomes_read_only_degrades_the_trader_which_recovers(
+    run: Run, db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_decided(-1)
+            trading.query("PRAGMA query_only = ON")
+            await wait_for_line(capsys, "degraded: ")
+            trading.query("PRAGMA query_only = OFF")
+            await trading.until(lambda: len(states_of(trading)) == 3)
+            assert states_of(trading) == ["trading", "degraded", "trading"]
+            await opened.go_to(2.1)
+            await trading.until_decided(1)
+
+    seen.clear()
+    run(scene())
+    (line,) = (line for line in seen if line.startswith("degraded: "))
+    assert line == (
+        f"degraded: cannot write {db} (attempt to write a readonly database); no entries "
+        "meanwhile, exits follow as soon as the file can be written; make the file and its folder "
+        "writable"
+    )
 
 
 seen: list[str] = []

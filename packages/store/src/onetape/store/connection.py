@@ -49,6 +49,11 @@ class Connection(Protocol):
         """Whether a transaction is open."""
         ...
 
+    @property
+    def system_errno(self) -> int:
+        """Error number of the operating system for the last read or write that failed."""
+        ...
+
     def execute(self, statements: str, bindings: Sequence[Value] = ()) -> Cursor:
         """Run SQL with `?` placeholders bound to values."""
         ...

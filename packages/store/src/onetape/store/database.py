@@ -63,7 +63,7 @@ class Store:
 
     def close(self) -> None:
         """Close the file; the last process to do so folds the write-ahead log into it."""
-        with translated(self.path):
+        with translated(self.path, self._connection):
             if not self._is_in_place():
                 # SQLite would delete the log by its name, which is that of the new file's by now.
                 self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
@@ -76,7 +76,7 @@ class Store:
         Raises:
             StoreError: the file cannot be read.
         """
-        with translated(self.path):
+        with translated(self.path, self._connection):
             if self._connection.in_transaction:
                 yield self._connection
                 return
@@ -105,7 +105,7 @@ class Store:
         """
         connection = self._connection
         self.check_in_place()
-        with translated(self.path):
+        with translated(self.path, self._connection):
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             # SQLite's own waiting naps for up to 100 ms, and busier writers go first meanwhile.
             connection.set_busy_timeout(0)

@@ -1,8 +1,11 @@
 """The one place where errors of SQLite are read: each becomes one of ours, with its remedy."""
 
+import errno
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import apsw
 
@@ -14,11 +17,21 @@ from onetape.core.errors import (
     StoreLocked,
     StoreUnwritable,
 )
+from onetape.store.connection import Connection
+
+#: SQLite calls these errors of the operating system a disk I/O error.
+_NO_SPACE: Final = frozenset({errno.EDQUOT, errno.EFBIG, errno.ENOSPC})
+_UNWRITABLE: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 @contextmanager
-def translated(path: Path) -> Generator[None]:
-    """Turn every error of SQLite inside into one of ours that names the file and the remedy."""
+def translated(path: Path, connection: Connection | None = None) -> Generator[None]:
+    """Turn every error of SQLite inside into one of ours that names the file and the remedy.
+
+    Args:
+        path: The file.
+        connection: Its connection; without it the cause of an I/O error is not known.
+    """
     try:
         yield
     except OnetapeError:
@@ -34,16 +47,33 @@ def translated(path: Path) -> Generator[None]:
             f"{path} stayed locked by another process; end that process, or try again"
         ) from error
     except (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError, apsw.AuthError) as error:
-        raise StoreUnwritable(
-            f"cannot write {path} ({error}); make the file and its folder writable, "
-            "or choose another file with --db"
-        ) from error
+        raise _unwritable(path, str(error)) from error
     except apsw.FullError as error:
         raise StoreFull(f"{path}: the disk is full; free some space and run again") from error
     except apsw.IOError as error:
-        raise StoreError(
-            f"{path} could not be read or written ({error}); look at the disk and its quota, then "
-            "run again"
-        ) from error
+        raise _io_error(path, connection, error) from error
     except apsw.Error as error:
         raise StoreError(f"{path}: {error}") from error
+
+
+def _unwritable(path: Path, reason: str) -> StoreUnwritable:
+    return StoreUnwritable(
+        f"cannot write {path} ({reason}); make the file and its folder writable, "
+        "or choose another file with --db"
+    )
+
+
+def _io_error(path: Path, connection: Connection | None, error: apsw.IOError) -> OnetapeError:
+    """Return our error for an I/O error: the operating system says more than SQLite."""
+    number = 0 if connection is None else connection.system_errno
+    if number in _NO_SPACE:
+        return StoreFull(
+            f"{path}: nothing more can be written ({os.strerror(number)}); "
+            "free some space, or raise the quota, and run again"
+        )
+    if number in _UNWRITABLE:
+        return _unwritable(path, os.strerror(number))
+    return StoreError(
+        f"{path} could not be read or written ({error}); look at the disk and its quota, then "
+        "run again"
+    )
