@@ -179,7 +179,11 @@ async def trade_in_sessions(
                     start_balance=asked_balance(settings),
                     store=store,
                     session=make_session(settings, account, key, strategy, now_ms),
-                    broker=None if access is None else LiveBroker(access.client, key.symbol),
+                    broker=(
+                        None
+                        if access is None
+                        else LiveBroker(access.client, key.symbol, access.stream)
+                    ),
                     exchange_account="" if access is None else access.account_name,
                     tag="" if access is None else installation_tag(store),
                     entry_bans=tuple(ban for ban in bans if ban is not None),

@@ -287,7 +287,9 @@ async def desk(
                     started_ms=exchange.now_ms(),
                     rules=rules or {},
                 ),
-                broker=None if access is None else LiveBroker(access.client, KEY.symbol),
+                broker=(
+                    None if access is None else LiveBroker(access.client, KEY.symbol, access.stream)
+                ),
                 tag="" if access is None else installation_tag(store),
                 times=live or LiveTimes(),
             )

@@ -30,6 +30,7 @@ from onetape.store.market_data import Ticker, insert_ticker
 from onetape.store.obligations import open_obligation
 from onetape.store.orders import insert_order
 from onetape.store.sessions import start_session
+from onetape.websocket.user_stream import UserStream
 from trader.account_context import account_context
 from trader.brokers.live import LiveBroker
 from trader.job import Job
@@ -55,6 +56,7 @@ QUICK = LiveTimes(
     acknowledge=0.4,
     entry_waits=2.0,
     poll=0.1,
+    poll_with_stream=0.1,
     cancel_again=0.1,
     exit_again=0.2,
     stop_moves=0.1,
@@ -222,7 +224,9 @@ class LiveDesk:
             symbol, "SELL", "LIMIT", quantity=50_000, price=int(self.price * 200),
             time_in_force="GTC", client_id="web_1",
         )  # fmt: skip
-        return exchange.place(request, self.simulator.clock.now_ms())
+        placed = exchange.place(request, self.simulator.clock.now_ms())
+        self.simulator.account.sockets.wake()
+        return placed
 
     @property
     def sold(self) -> Decimal:
@@ -321,6 +325,7 @@ async def live_desk(
     is_stepped: bool = True,
     balance: Mapping[str, Decimal] = BALANCE,
     quote_amount: float = 2_000.0,
+    has_stream: bool = False,
 ) -> AsyncGenerator[LiveDesk]:
     """Open the desk on a simulator of its own, or on one that runs.
 
@@ -335,6 +340,7 @@ async def live_desk(
         is_stepped: Whether the clock of the simulator of its own is stepped.
         balance: Of the simulator of its own.
         quote_amount: Quote currency of each entry.
+        has_stream: Whether the account's events are read in addition to the account.
     """
     async with AsyncExitStack() as stack:
         if simulator is None:
@@ -346,14 +352,14 @@ async def live_desk(
             exchange.clock = simulator.clock
         await stack.enter_async_context(exchange)
         market = await exchange.market(KEY.symbol)
-        client = PrivateClient(
-            endpoint,
-            Credentials("simulator", "simulator"),
-            now_ms=exchange.now_ms,
-            timeout_ms=timeout_ms,
-        )
+        key = Credentials("simulator", "simulator")
+        client = PrivateClient(endpoint, key, now_ms=exchange.now_ms, timeout_ms=timeout_ms)
         await stack.enter_async_context(client)
         await client.load_markets()
+        stream = None
+        if has_stream:
+            stream = UserStream(endpoint, key, client.markets, now_ms=exchange.now_ms)
+            await stack.enter_async_context(stream)
         store = stack.enter_context(open_store(db, create=True))
         rules = AccountConfig(
             cash=10_000.0, steps=market.steps, exits=ExitConfig(stop_loss=stop_loss),
@@ -374,7 +380,7 @@ async def live_desk(
             start_balance=Decimal(10_000),
             store=store,
             session=session,
-            broker=LiveBroker(client, KEY.symbol),
+            broker=LiveBroker(client, KEY.symbol, stream),
             tag=installation_tag(store),
             times=times,
         )

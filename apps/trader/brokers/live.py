@@ -35,6 +35,15 @@ from onetape.execution.events import (
     StatusReport,
     Unanswered,
 )
+from onetape.websocket.user_stream import (
+    BalanceMoved,
+    OrderChanged,
+    TradeMade,
+    UserEvent,
+    UserStream,
+    UserStreamLost,
+    UserStreamOpened,
+)
 
 T = TypeVar("T")
 
@@ -71,14 +80,18 @@ class AccountSnapshot(Struct, frozen=True):
 class LiveBroker:
     """One market of an account at an exchange."""
 
-    def __init__(self, client: PrivateClient, symbol: str) -> None:
+    def __init__(
+        self, client: PrivateClient, symbol: str, stream: UserStream | None = None
+    ) -> None:
         """Begin; nothing is asked yet. The event loop that runs now reads the events.
 
         Args:
             client: Of the account; open, maybe in another loop.
             symbol: The market.
+            stream: Events of the account, in the loop of the client; None: there is none.
         """
         self._client = client
+        self._stream = stream
         self._symbol = symbol
         self._loop = asyncio.get_running_loop()
         self.reported = asyncio.Event()
@@ -89,6 +102,11 @@ class LiveBroker:
         self._running: dict[tuple[str, str], Future[None]] = {}
         self.fault: str = ""
         """Why the account could not be read at the last attempt; empty where it could."""
+        self._is_reading_due = False
+        self.stream_opened_ms: int | None = None
+        """Since when the account's events arrive, exchange time; None: they do not."""
+        if stream is not None:
+            stream.listen(self._note_user_event)
 
     @property
     def name(self) -> str:
@@ -171,6 +189,17 @@ class LiveBroker:
         self._reports.append(report)
         self._set_reported()
 
+    def take_reading_due(self) -> bool:
+        """Return whether an event since the last call calls for a reading of the account."""
+        is_due, self._is_reading_due = self._is_reading_due, False
+        return is_due
+
+    def reconnect_stream(self, reason: str) -> None:
+        """Open the account's stream again, because it did not carry something that happened."""
+        self.stream_opened_ms = None
+        if self._stream is not None:
+            self._client.loop.call_soon_threadsafe(self._stream.reconnect, reason)
+
     def absences(self) -> list[AbsenceAnswer]:
         """Return the answers without an order since the last call."""
         return _drained(self._absences)
@@ -190,6 +219,28 @@ class LiveBroker:
             return True
         _, left = await asyncio.wait(running, timeout=seconds)
         return not left
+
+    def _note_user_event(self, event: UserEvent) -> None:
+        """Take an event of the account; one of an order that is not ours is sorted out later."""
+        match event:
+            case OrderChanged(order) if order.symbol == self._symbol:
+                for one in events_of(order, ()):
+                    self.add(OrderReport(order.client_order_id, one))
+            case TradeMade(trade, client_order_id) if trade.symbol == self._symbol:
+                if client_order_id is None:
+                    self._is_reading_due = True
+                else:
+                    self.add(OrderReport(client_order_id, fill_report(trade)))
+            case UserStreamOpened():
+                self.stream_opened_ms = self._client.now_ms()
+                self._is_reading_due = True
+            case UserStreamLost():
+                self.stream_opened_ms = None
+            case BalanceMoved():
+                self._is_reading_due = True
+            case _:
+                return
+        self._set_reported()
 
     def _start(self, what: str, subject: str, work: Coroutine[Any, Any, None]) -> None:
         self._running = {key: one for key, one in self._running.items() if not one.done()}

@@ -20,6 +20,7 @@ from onetape.engine import BarExit, Fill, Refused, buy_fill, rules_of_candle
 from onetape.exchange.rest import RestExchange
 from onetape.execution.events import (
     CancelRefused,
+    FillReport,
     OrderEvent,
     ProvenAbsent,
     StatusReport,
@@ -28,7 +29,7 @@ from onetape.execution.events import (
 from onetape.execution.orders import OrderState
 from onetape.execution.protection import round_down
 from onetape.store.leases import Fence
-from onetape.store.orders import insert_order
+from onetape.store.orders import insert_order, stored_order
 from trader.account_funds import AccountFunds
 from trader.brokers.live import LiveBroker
 from trader.executor import TrackedOrder
@@ -185,6 +186,15 @@ class LiveExecutor(LiveBook):
             one = self.orders.get(identity)
             if one is not None:
                 self.record(one, events, now_ms, source=self.broker.name)
+            elif self._is_news(identity, events):
+                self._account.read_soon()
+
+    def _is_news(self, identity: str, events: Sequence[OrderEvent]) -> bool:
+        """Return whether events of an order that is not open tell what is not known yet."""
+        booked = {trade.exchange_trade_id for trade in self._trades}
+        if any(isinstance(one, FillReport) and one.trade_id not in booked for one in events):
+            return True
+        return stored_order(self.job.store, identity) is None
 
     def react(self, one: LiveOrder, events: Sequence[OrderEvent], before: OrderState) -> None:
         """Note what events mean for what comes next, and print what no trade shows."""

@@ -24,6 +24,8 @@ from onetape.store.accounts import read_account_series
 from onetape.store.database import Store
 from onetape.store.live_accounts import LiveAccount, open_live_account, read_live_account
 from onetape.store.process_lock import ProcessLock
+from onetape.websocket.user_stream import UserStream
+from trader.live.account_stream import open_stream
 from trader.live.start_plan import exits_only_problem
 from trader.settings import TraderSettings
 from trader.states import Problem
@@ -40,6 +42,8 @@ class LiveAccess(Struct, frozen=True):
     """The exchange's own id of the account."""
     balances: dict[str, Balance]
     """Empty where they could not be read, which is possible with a position or order open."""
+    stream: UserStream
+    """Events of the account, as far as the exchange sends them."""
     entry_ban: Problem | None = None
     """Why nothing is entered with this key."""
 
@@ -89,7 +93,8 @@ async def open_access(
     """
     endpoint = exchange.endpoint
     check_live_exchange(endpoint.exchange)
-    client = PrivateClient(endpoint, credentials_of(endpoint.exchange), now_ms=exchange.now_ms)
+    credentials = credentials_of(endpoint.exchange)
+    client = PrivateClient(endpoint, credentials, now_ms=exchange.now_ms)
     await stack.enter_async_context(client)
     await client.load_markets()
     ban = None
@@ -109,7 +114,8 @@ async def open_access(
         account, balances, ban = held_account, {}, _ban_of(error)
     for symbol in symbols:
         stack.callback(_locked(endpoint, account, symbol).release)
-    return LiveAccess(client, account, balances, ban)
+    stream = await open_stream(client, credentials, stack)
+    return LiveAccess(client, account, balances, stream, ban)
 
 
 def _ban_of(error: SafetyRefusal | ExchangeRefused) -> Problem:

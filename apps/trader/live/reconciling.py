@@ -10,6 +10,7 @@ import time
 from decimal import Decimal
 from typing import Final
 
+from onetape.cli.output import print_line
 from onetape.exchange.trading_records import Balance, OwnTrade
 from onetape.execution.reconcile import (
     Difference,
@@ -106,7 +107,11 @@ class AccountCheck:
             self._read = time.monotonic()
             self._compare(snapshot, now_ms)
         self._report_unread()
-        if self._is_soon or time.monotonic() - self._asked >= self._book.times.poll:
+        book = self._book
+        self._is_soon |= book.broker.take_reading_due()
+        has_stream = book.broker.stream_opened_ms is not None
+        pause = book.times.poll_with_stream if has_stream else book.times.poll
+        if self._is_soon or time.monotonic() - self._asked >= pause:
             self._ask(now_ms)
 
     def _ask(self, now_ms: int) -> None:
@@ -224,11 +229,21 @@ class AccountCheck:
         for fill in snapshot.fills:
             if fill.trade_id not in booked and fill.exchange_order_id in known:
                 fresh.setdefault(known[fill.exchange_order_id], []).append(fill)
+                self._check_stream(fill, snapshot)
         for identity, fills in fresh.items():
             one = tracked_again(book, identity)
             if one is not None:
                 events = [fill_report(fill) for fill in fills]
                 book.record(one, events, now_ms, source=book.broker.name)
+
+    def _check_stream(self, fill: OwnTrade, snapshot: AccountSnapshot) -> None:
+        """Open the account's stream again where it has not carried an execution."""
+        book = self._book
+        opened_ms = book.broker.stream_opened_ms
+        late = book.exchange.clock.wall_seconds(snapshot.asked_ms - fill.executed_ms)
+        if opened_ms is not None and fill.executed_ms > opened_ms and late > book.times.event_late:
+            print_line("the account's stream has lost an execution: it is opened again")
+            book.broker.reconnect_stream("an execution came without an event")
 
     def _look_for(self, text: str) -> None:
         """Ask what became of stops that are not open any more."""

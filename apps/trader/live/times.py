@@ -21,7 +21,11 @@ class LiveTimes(Struct, frozen=True):
     entry_waits: float = 10.0
     """An entry whose turn it is waits so long for the account to be read."""
     poll: float = 10.0
-    """Between two readings of the account."""
+    """Between two readings of the account, without its stream of events."""
+    poll_with_stream: float = 20.0
+    """Between two readings of the account while its events arrive."""
+    event_late: float = 5.0
+    """An execution that no event has brought after this shows that the stream loses events."""
     cancel_again: float = 2.0
     """Before a cancellation without an effect is repeated."""
     exit_again: float = 10.0

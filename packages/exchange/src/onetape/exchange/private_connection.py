@@ -73,7 +73,8 @@ class PrivateConnection:
             redirect(self._client.urls["api"], endpoint.simulator_url)
             self._client.timeout_on_exit = 0
         self._tap = RequestTap(self._client, now_ms)
-        self._now_ms = now_ms
+        self.now_ms = now_ms
+        """Returns the exchange's time, epoch milliseconds."""
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Self:
@@ -94,6 +95,11 @@ class PrivateConnection:
     def loop(self) -> asyncio.AbstractEventLoop:
         """Return the event loop that the connections belong to."""
         return self._loop or asyncio.get_running_loop()
+
+    @property
+    def markets(self) -> Mapping[str, Any]:
+        """Return the markets, as CCXT has loaded them."""
+        return self._client.markets or {}
 
     async def load_markets(self) -> None:
         """Load the markets, without the key: no signed request is made for them.

@@ -187,7 +187,7 @@ class PrivateClient(PrivateConnection):
         """
         dialect = self.dialect
         found: dict[str, OwnTrade] = {}
-        for window in time_windows(dialect, since_ms, self._now_ms()):
+        for window in time_windows(dialect, since_ms, self.now_ms()):
             position: str | None = None
             rows_read = 0
             while True:

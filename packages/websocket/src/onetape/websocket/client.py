@@ -35,7 +35,8 @@ def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> A
     """Return CCXT Pro's client of the exchange, guarded against frames that end its loop.
 
     It has more attributes than CCXT's: `connections` counts them, `has_marks` says whether the
-    exchange marks final candles, `candle_frames` are events that each candle frame sets,
+    exchange marks final candles, `candle_frames` are events that each candle frame sets, `frames`
+    are events that every frame sets,
     `candle_sockets` are the sockets that brought candles, `senders` send on the sockets, and
     `final_candles` has CCXT's rows that the exchange marked as final, by symbol and timeframe, then
     by open in epoch milliseconds.
@@ -87,7 +88,7 @@ def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> A
             parent: Any = super()
             client: Any = parent.client(url)
             if "handle_message" not in vars(client):
-                client.handle_message = _guard(client, client.handle_message)
+                client.handle_message = _guard(client, client.handle_message, self.frames)
                 client.open = _remembered(self.dials, client.open)
                 sender = PacedSender(client.send)
                 client.send = sender.send
@@ -98,6 +99,7 @@ def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> A
     client.dials = set[asyncio.Task[Any]]()
     client.has_marks = reader is not None
     client.candle_frames = set[asyncio.Event]()
+    client.frames = set[asyncio.Event]()
     client.candle_sockets = WeakSet[Any]()
     client.senders = WeakSet[PacedSender]()
     client.final_candles = dict[tuple[str, str], dict[int, list[Any]]]()
@@ -172,13 +174,17 @@ def _keep_final(client: Any, mark: CandleMark) -> None:
             del finals[next(iter(finals))]
 
 
-def _guard(client: Any, handle: Callable[[Any], None]) -> Callable[[Any], None]:
+def _guard(
+    client: Any, handle: Callable[[Any], None], frames: set[asyncio.Event]
+) -> Callable[[Any], None]:
     def guarded(message: Any) -> None:
         try:
             handle(message)
         except Exception as error:
             # Whatever CCXT stumbles over, its loop would end silently: report the stream lost.
             client.on_error(NetworkError(f"bad frame ({type(error).__name__}: {error})"))
+        for frame in frames:
+            frame.set()
 
     return guarded
 

@@ -1,0 +1,41 @@
+"""Opens the account's own events for a trader, and prints when they are lost and back."""
+
+from contextlib import AsyncExitStack
+
+from onetape.cli.output import print_line
+from onetape.exchange.trading import PrivateClient
+from onetape.exchange.trading_records import Credentials
+from onetape.websocket.user_stream import (
+    UserEvent,
+    UserStream,
+    UserStreamLost,
+    UserStreamOpened,
+)
+
+
+async def open_stream(
+    client: PrivateClient, credentials: Credentials, stack: AsyncExitStack
+) -> UserStream:
+    """Return the events of an account, which are read from now on; the stack closes them."""
+    stream = UserStream(client.endpoint, credentials, client.markets, now_ms=client.now_ms)
+    stream.listen(_StreamLines().note)
+    return await stack.enter_async_context(stream)
+
+
+class _StreamLines:
+    """Prints that the account's events are lost, and that they are back."""
+
+    def __init__(self) -> None:
+        self._is_lost = False
+
+    def note(self, event: UserEvent) -> None:
+        """Print the line of an event, if there is one."""
+        if isinstance(event, UserStreamLost):
+            self._is_lost = True
+            print_line(
+                f"the account's events are lost ({event.reason}); orders, own trades and balances "
+                "are read until they are back"
+            )
+        elif isinstance(event, UserStreamOpened) and self._is_lost:
+            self._is_lost = False
+            print_line("the account's events are back")

@@ -1,0 +1,149 @@
+"""The account's events through CCXT Pro against the simulator."""
+
+import asyncio
+import io
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import redirect_stderr, redirect_stdout
+from decimal import Decimal
+from uuid import uuid4
+
+from onetape.exchange.clients import Endpoint
+from onetape.exchange.trading import PrivateClient
+from onetape.exchange.trading_records import Credentials, OrderRequest, OrderSnapshot
+from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
+from onetape.simulator.faults.model import Fault
+from onetape.websocket.user_stream import (
+    BalanceMoved,
+    OrderChanged,
+    TradeMade,
+    UserEvent,
+    UserStream,
+    UserStreamLost,
+    UserStreamOpened,
+)
+
+SYMBOL = "BTC/USDT"
+KEY = Credentials("simulator", "simulator")
+BALANCE = {"USDT": Decimal(50_000), "BTC": Decimal(1)}
+#: Five offers of 0.01 BTC on each side.
+THIN = Fault("thin_book", levels=5, amount=0.01, ticks=50)
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def order(side: str = "buy", stop: Decimal | None = None) -> OrderRequest:
+    amount = Decimal("0.03")
+    return OrderRequest(uuid4().hex, SYMBOL, side, amount, now_ms(), stop)  # pyright: ignore[reportArgumentType] - one of the two
+
+
+class Desk:
+    """A stream, its events so far, and a client of the same account."""
+
+    def __init__(self, client: PrivateClient, stream: UserStream) -> None:
+        self.client = client
+        self.stream = stream
+        self.events: list[UserEvent] = []
+        stream.listen(self.events.append)
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        async with asyncio.timeout(10):
+            while not holds():  # noqa: ASYNC110 - the events come by a plain function
+                await asyncio.sleep(0.01)
+
+    def count(self, kind: type[UserEvent]) -> int:
+        return sum(isinstance(one, kind) for one in self.events)
+
+
+def ends_in(events: list[UserEvent]) -> dict[str, OrderSnapshot]:
+    """Return the orders that are over, by client order id."""
+    orders = [one.order for one in events if isinstance(one, OrderChanged)]
+    return {one.client_order_id: one for one in orders if one.status != "open"}
+
+
+def run(
+    simulator: EmbeddedSimulator,
+    work: Callable[[Desk], Awaitable[None]],
+    *,
+    key: Credentials = KEY,
+) -> None:
+    async def done() -> None:
+        endpoint = Endpoint("simulator", simulator.url)
+        async with PrivateClient(endpoint, key, now_ms=now_ms) as client:
+            await client.load_markets()
+            stream = UserStream(endpoint, key, client.markets, now_ms=now_ms)
+            desk = Desk(client, stream)
+            async with stream:
+                await work(desk)
+
+    asyncio.run(done())
+
+
+def test_an_orders_life_arrives_as_events_with_the_exchanges_own_numbers() -> None:
+    async def work(desk: Desk) -> None:
+        await desk.until(lambda: desk.stream.is_open)
+        bought = await desk.client.submit(request := order())
+        stop = order("sell", Decimal(20_000))
+        await desk.client.submit(stop)
+        await desk.client.cancel(SYMBOL, stop.client_order_id)
+        await desk.until(lambda: desk.count(TradeMade) == 3)
+        made = [one for one in desk.events if isinstance(one, TradeMade)]
+        assert [one.trade for one in made] == list(bought.trades)
+        assert {one.client_order_id for one in made} == {request.client_order_id}
+        await desk.until(lambda: len(ends_in(desk.events)) == 2)
+        ends = ends_in(desk.events)
+        assert ends[request.client_order_id].filled == Decimal("0.03")
+        # The event of a cancellation has an id of its own, and names the order's.
+        assert ends[stop.client_order_id].status == "canceled"
+        assert ends[stop.client_order_id].stop_price == Decimal(20_000)
+        assert desk.count(BalanceMoved) == 0
+
+    with embedded_simulator(balance=BALANCE, faults=[THIN]) as simulator:
+        run(simulator, work)
+
+
+def test_a_stream_that_breaks_is_lost_once_and_opened_again() -> None:
+    broken = Fault("ws_garbage", shape="truncated", stream="user", count=1)
+    cut = Fault("ws_abort", stream="user", nth=6)
+
+    async def work(desk: Desk) -> None:
+        for number in (1, 2):
+            await desk.until(lambda count=number: desk.count(UserStreamOpened) == count)
+            while desk.count(UserStreamLost) < number:
+                await desk.client.submit(order())
+        await desk.until(lambda: desk.count(UserStreamOpened) == 3)
+        await desk.client.submit(order())
+        await desk.until(lambda: isinstance(desk.events[-1], TradeMade | OrderChanged))
+        reasons = [one.reason for one in desk.events if isinstance(one, UserStreamLost)]
+        assert "bad frame" in reasons[0]
+
+    with embedded_simulator(balance=BALANCE, faults=[broken, cut]) as simulator:
+        run(simulator, work)
+
+
+def test_row_76_a_key_that_is_not_accepted_is_reported_once_and_never_written() -> None:
+    secret = "CanarySecret0123456789"  # noqa: S105 - a canary
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    logging.root.addHandler(handler)
+    level = logging.root.level
+    logging.root.setLevel(logging.DEBUG)
+
+    async def work(desk: Desk) -> None:
+        await desk.until(lambda: desk.count(UserStreamLost))
+        # It is tried again, and the same failure is no news.
+        await asyncio.sleep(0.7)
+        assert desk.count(UserStreamLost) == 1
+        written.write(repr(desk.events))
+
+    try:
+        with embedded_simulator() as simulator, redirect_stdout(written), redirect_stderr(written):
+            run(simulator, work, key=Credentials("CanaryKey0123456789", secret))
+    finally:
+        logging.root.removeHandler(handler)
+        logging.root.setLevel(level)
+    assert "Canary" not in written.getvalue()
+    assert "signature" not in written.getvalue()
