@@ -197,6 +197,10 @@ class Executor:
         """Take what returns kind and price of the position's stop by the rules; unused on paper."""
         del source
 
+    def set_level_exit(self, leave: Callable[[str, Decimal, str], None]) -> None:
+        """Take what sells the position at a passed level (kind, price, reason); unused on paper."""
+        del leave
+
     def new_order_id(self) -> str:
         """Return a client order id that was never used."""
         return uuid4().hex

@@ -81,6 +81,7 @@ class RuleRunner:
         self._entering: Enter | None = None
         """The entry that was sent and is not over, or None."""
         broker.set_level_source(self._stop_level)
+        broker.set_level_exit(self._leave_at_level)
         self._kept: str | None = None
         """Entry of the position whose exit is in the journal only."""
         self._unkept: str | None = None
@@ -210,6 +211,23 @@ class RuleRunner:
     def has_position(self) -> bool:
         """Return whether a position is open."""
         return self._broker.entry_order_id is not None
+
+    def _leave_at_level(self, kind: str, level: Decimal, reason: str) -> None:
+        """Send the exit of a position whose level was passed while no candle came; once.
+
+        Args:
+            kind: `stop_loss` or `trailing_stop`.
+            level: Quote currency.
+            reason: In words.
+        """
+        order = self._broker.open_order
+        if self._orders.is_owed or (order is not None and order.side == "sell"):
+            return
+        row = newest_row(self._job.store, self._job.key)
+        timestamp = 0 if row is None else row.timestamp
+        cause: ExitCause = "trailing_stop" if kind == "trailing_stop" else "stop_loss"
+        print_line(f"{kind.replace('_', ' ')}: {reason}")
+        self._orders.send_late(*self._orders.make(cause, timestamp, level, reason))
 
     def keep_passed(self, candle: Candle) -> str | None:
         """Keep the exit that a candle leads to in the journal, while the file cannot be written.

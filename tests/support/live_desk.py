@@ -21,6 +21,7 @@ from onetape.exchange.trading_records import Credentials
 from onetape.execution.broker import OrderReport
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.clock import make_clock
+from onetape.simulator.market.price_moves import PriceMove
 from onetape.simulator.server.simulator import Simulator
 from onetape.simulator.trading.orders import OrderRequest
 from onetape.store.accounts import Account, open_account
@@ -31,6 +32,7 @@ from onetape.store.obligations import open_obligation
 from onetape.store.orders import insert_order
 from onetape.store.sessions import start_session
 from onetape.websocket.user_stream import UserStream
+from onetape.store.stop_states import StopState, read_stop_state
 from trader.account_context import account_context
 from trader.brokers.live import LiveBroker
 from trader.job import Job
@@ -61,6 +63,8 @@ QUICK = LiveTimes(
     exit_again=0.2,
     stop_moves=0.1,
     stop_again=0.2,
+    naked=0.5,
+    price_poll=0.05,
 )
 
 
@@ -227,6 +231,24 @@ class LiveDesk:
         placed = exchange.place(request, self.simulator.clock.now_ms())
         self.simulator.account.sockets.wake()
         return placed
+
+    async def pass_time(self, seconds: float) -> None:
+        """Move the market's time, and with it the clock."""
+        await self.simulator.advance_to_ms(self.simulator.clock.now_ms() + int(seconds * 1_000))
+
+    async def move_price(self, factor: float) -> None:
+        """Multiply the market's price from the next minute on, and go there."""
+        now_s = self.simulator.clock.now_ms() // 1_000
+        start = (now_s // 60 + 1) * 60
+        market = self.simulator.market
+        market.add_move(market.symbol("BTC/USDT"), PriceMove(start, None, factor))
+        await self.pass_time(start + 1 - now_s)
+
+    @property
+    def stop_state(self) -> StopState | None:
+        """Return where the stop of the open position is, as it is stored."""
+        entry = self.executor.entry_order_id
+        return None if entry is None else read_stop_state(self.store, entry)
 
     @property
     def sold(self) -> Decimal:

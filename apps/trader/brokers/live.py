@@ -107,6 +107,8 @@ class LiveBroker:
         """Since when the account's events arrive, exchange time; None: they do not."""
         if stream is not None:
             stream.listen(self._note_user_event)
+        self.last_price: tuple[Decimal, float] | None = None
+        """Price of the last trade over REST, with the monotonic time before it was asked for."""
 
     @property
     def name(self) -> str:
@@ -122,8 +124,8 @@ class LiveBroker:
         """Return whether a request is under way.
 
         Args:
-            what: `submit`, `cancel`, `look_up` or `refresh`.
-            subject: The client order id; the symbol of a refresh.
+            what: `submit`, `cancel`, `look_up`, `refresh` or `price`.
+            subject: The client order id; the symbol of a refresh or price.
         """
         running = self._running.get((what, subject))
         return running is not None and not running.done()
@@ -179,6 +181,11 @@ class LiveBroker:
         """
         if not self.is_asking("refresh", self._symbol):
             self._start("refresh", self._symbol, self._refresh(since_ms, frozenset(known)))
+
+    def ask_price(self) -> None:
+        """Read the price of the market's last trade; nothing where that is under way."""
+        if not self.is_asking("price", self._symbol):
+            self._start("price", self._symbol, self._ask_price())
 
     def events(self) -> list[OrderReport]:
         """Return what has been reported since the last call, in the order of its arrival."""
@@ -335,6 +342,12 @@ class LiveBroker:
         self._snapshots.append(
             AccountSnapshot(asked_ms, begun, balances, open_orders, fills, tuple(found))
         )
+
+    async def _ask_price(self) -> None:
+        begun = time.monotonic()
+        # A price that cannot be read gets old, which is noticed by its age.
+        with contextlib.suppress(ExchangeError):
+            self.last_price = await self._client.last_price(self._symbol), begun
 
     def _report_order(
         self, client_order_id: str, found: OrderSnapshot, fills: Iterable[OwnTrade]

@@ -36,6 +36,7 @@ from onetape.store.event_reading import CLEAN_ENDS
 from onetape.store.leases import lease_name
 from onetape.store.market_data import market_steps
 from onetape.store.process_lock import ProcessLock
+from onetape.store.stop_states import read_stop_state
 from onetape.store.trader_states import StateChange
 from trader.commands.account_result import AccountResult, read_result, series_of
 from trader.control_state import pause_text, read_control_state
@@ -80,6 +81,10 @@ class StopPlace(Struct, frozen=True):
     """`here`: the level is watched by the running trader alone."""
     price: Decimal | None
     """Quote currency; None where there is no stop."""
+    reason: str
+    """Why there is none at the exchange; empty where that is not known, or there is one."""
+    unprotected_seconds: float | None
+    """How long the position had none at the exchange, market time; None: not known."""
 
 
 class TraderStatus(Struct, frozen=True):
@@ -168,7 +173,9 @@ def read_status(store: Store, account: Account) -> TraderStatus:
             last_closed=opened,
             candle_age_seconds=age,
             decision=None if session is None else read_last_decision(store, session.session),
-            stop_place=_stop_place(account, result, protection, orders, is_running=is_running),
+            stop_place=_stop_place(
+                store, result, protection, orders, is_running=is_running, now_ms=now_ms
+            ),
             protection=protection,
             open_orders=orders,
             obligations=read_open_obligations(store, account),
@@ -225,23 +232,33 @@ def _condition(
 
 
 def _stop_place(
-    account: Account,
+    store: Store,
     result: AccountResult,
     protection: Protection | None,
     orders: list[OpenOrder],
     *,
     is_running: bool,
+    now_ms: int,
 ) -> StopPlace | None:
     """Return where the stop of an open live position is."""
-    if account.mode != "live" or result.open_trip is None:
+    trip = result.open_trip
+    if result.account.mode != "live" or trip is None:
         return None
+    state = read_stop_state(store, trip.entry_order_id)
+    unprotected = None if state is None else state.unprotected_at(now_ms) / 1_000
     resting = [one.stop_price for one in orders if one.stop_price and one.status == "open"]
     if resting:
-        return StopPlace("exchange", resting[0])
+        return StopPlace("exchange", resting[0], "", unprotected)
     level = None if protection is None else protection.stop
-    if level is None or not is_running:
-        return StopPlace("none", None)
-    return StopPlace("here", Decimal(repr(level)))
+    if state is None and level is None:
+        return StopPlace("none", None, "the rules have no stop", None)
+    if not is_running:
+        return StopPlace("none", None, "no trader runs", unprotected)
+    if state is None:
+        return StopPlace("here", Decimal(repr(level)), "", None)
+    if state.place == "none":
+        return StopPlace("none", None, state.reason, unprotected)
+    return StopPlace("here", state.price, state.reason, unprotected)
 
 
 def _protection(store: Store, result: AccountResult, session: StoredSession) -> Protection | None:

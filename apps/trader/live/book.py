@@ -21,6 +21,8 @@ from trader.states import TraderStates
 
 #: Kind and price of a stop.
 Level = tuple[str, Decimal]
+#: Sells the position at a passed level: kind and price of the stop, and why.
+LevelExit = Callable[[str, Decimal, str], None]
 
 
 class LiveBook(Executor):
@@ -65,6 +67,7 @@ class LiveBook(Executor):
         for one in self.orders.values():
             one.ask_soon()
         self.level_source: Callable[[], Level | None] = lambda: None
+        self.level_exit: LevelExit = _leave_nothing
 
     @property
     def open_order(self) -> Order | None:
@@ -102,6 +105,10 @@ class LiveBook(Executor):
     def set_level_source(self, source: Callable[[], Level | None]) -> None:
         """Take what returns kind and price of the position's stop by the rules."""
         self.level_source = source
+
+    def set_level_exit(self, leave: LevelExit) -> None:
+        """Take what sells the position at a level that was passed: kind, price and reason."""
+        self.level_exit = leave
 
     def new_order_id(self) -> str:
         """Return a client order id that was never used; it begins with the installation's tag."""
@@ -193,6 +200,11 @@ class LiveBook(Executor):
             exchange_order_id=one.state.exchange_order_id,
             is_stop=one.order.is_protection,
         )
+
+
+def _leave_nothing(kind: str, level: Decimal, reason: str) -> None:
+    """Sell nothing: the rules have not begun yet."""
+    del kind, level, reason
 
 
 def what_of(order: Order) -> str:

@@ -32,5 +32,11 @@ class LiveTimes(Struct, frozen=True):
     """Before an exit that was refused is sent again; doubles with each refusal, to 5 minutes."""
     stop_moves: float = 10.0
     """Between two changes of a stop because its level has risen."""
+    naked: float = 5.0
+    """A position without a stop at the exchange for so long is a problem that is reported."""
+    price_poll: float = 5.0
+    """Between two questions for the price while a position is open and the stream sends none."""
+    price_is_old: float = 30.0
+    """A level that is watched here, with a price older than this, is watched by nothing."""
     stop_again: float = 30.0
     """Before a stop that was refused is placed again; doubles with each refusal, to an hour."""

@@ -10,7 +10,7 @@ from onetape.core.symbols import base_and_quote
 from onetape.core.words import counted
 from trader.rendering.blocks import wrapped
 from trader.traded_report.account import TradedAccount
-from trader.traded_report.page import comparison_rows
+from trader.traded_report.page import comparison_rows, unprotected_lines
 
 
 def report_text(found: TradedAccount, file: Path, *, width: int | None = None) -> str:
@@ -49,7 +49,7 @@ def report_text(found: TradedAccount, file: Path, *, width: int | None = None) -
         money = fixed_text(one.money, decimals, signed=True)
         symbol = f"{one.symbol} " if several and one.symbol else ""
         lines += wrapped(f"{money} {quote}  {symbol}{one.what}: {one.cause}", "  ", "    ", width)
-    return "\n".join([*lines, f"report: {file}"])
+    return "\n".join([*lines, *unprotected_lines(found), f"report: {file}"])
 
 
 def report_document(found: TradedAccount, file: Path) -> dict[str, Any]:
@@ -63,5 +63,6 @@ def report_document(found: TradedAccount, file: Path) -> dict[str, Any]:
         "backtest": found.backtest.metrics.as_dict(),
         "difference": found.total,
         "differences": found.differences,
+        "unprotected": found.unprotected,
         "report": file,
     }

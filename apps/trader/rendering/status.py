@@ -71,6 +71,8 @@ def status_document(status: TraderStatus) -> dict[str, Any]:
         else {
             "place": status.stop_place.place,
             "price": plain_text(status.stop_place.price),
+            "reason": status.stop_place.reason,
+            "unprotected_seconds": status.stop_place.unprotected_seconds,
         },
         "protection": protection,
         "open_orders": status.open_orders,
@@ -103,7 +105,7 @@ def _block(status: TraderStatus, digits: Digits, width: int | None) -> str:
         ("last candle", _candle(status)),
         ("last decision", _decision(status)),
         ("position", _position(status, digits)),
-        ("stop", _stop_place(status.stop_place, digits)),
+        ("stop", stop_text(status.stop_place, digits)),
         ("protection", _protection(status.protection, digits)),
         *(("open order", _order(order, digits)) for order in status.open_orders),
         *(
@@ -178,15 +180,20 @@ def _position(status: TraderStatus, digits: Digits) -> str:
     return f"{text}; price now {digits.price_text(price)} ({change:+.2%})"
 
 
-def _stop_place(found: StopPlace | None, digits: Digits) -> str:
+def stop_text(found: StopPlace | None, digits: Digits) -> str:
+    """Return where the stop of a live position is; empty on paper and while flat."""
     if found is None:
         return ""
     price = "" if found.price is None else digits.price_text(float(found.price))
+    text = "NONE"
     if found.place == "exchange":
-        return f"stop {price} on the exchange"
-    if found.place == "here":
-        return f"stop {price} watched locally, by this process alone"
-    return "NONE"
+        text = f"stop {price} on the exchange"
+    elif found.place == "here":
+        text = f"stop {price} watched locally, by this process alone"
+    reason = f" ({found.reason})" if found.reason else ""
+    seconds = found.unprotected_seconds
+    naked = "" if seconds is None else f"; {seconds:,.1f} s without one on the exchange"
+    return f"{text}{reason}{naked}"
 
 
 def _protection(protection: Protection | None, digits: Digits) -> str:

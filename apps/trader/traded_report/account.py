@@ -22,6 +22,7 @@ from onetape.store.candles import last_closed_before
 from onetape.store.database import Store
 from onetape.store.decision_reading import decided_range, read_orders, read_sessions
 from onetape.store.market_data import market_steps
+from onetape.store.stop_states import UnprotectedTime, read_unprotected_time
 from trader.commands.account_backtest import backtest_config, find_choice
 from trader.commands.account_result import read_trades, series_of
 from trader.commands.round_trips import round_trips
@@ -54,6 +55,8 @@ class TradedAccount(Struct, frozen=True):
     """Of what was traded."""
     differences: list[Difference]
     """By time; their money adds up to `total`."""
+    unprotected: UnprotectedTime | None = None
+    """How long live positions had no stop at the exchange; None: on paper, or none is stored."""
 
     @property
     def total(self) -> float:
@@ -107,6 +110,7 @@ def compare_account(
         equity=equity,
         metrics=metrics,
         differences=sorted(differences, key=lambda one: one.timestamp),
+        unprotected=read_unprotected_time(store, first.name),
     )
 
 

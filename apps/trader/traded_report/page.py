@@ -11,6 +11,7 @@ from onetape.backtest.metrics import DEFINITIONS, label_of, value_text
 from onetape.backtest.report_data import report_data
 from onetape.core.digits import money_decimals
 from onetape.core.symbols import base_and_quote
+from onetape.core.words import counted
 from onetape.engine import Metrics
 from onetape.report import Comparison, Headline, MetricRow, ReportData, ReportTrade
 from trader.traded_report.account import TradedAccount
@@ -89,6 +90,18 @@ def _notes(found: TradedAccount) -> list[str]:
         "A fill counts for the candle whose price it took, so equity is comparable at each close; "
         "it was executed some moments later.",
         f"The backtest has the settings of the last session ({found.session.session[:8]}).",
+        *unprotected_lines(found),
+    ]
+
+
+def unprotected_lines(found: TradedAccount) -> list[str]:
+    """Return how long positions had no stop at the exchange; empty where none is known."""
+    time = found.unprotected
+    if time is None:
+        return []
+    return [
+        f"Without a stop at the exchange: {time.total_ms / 1_000:,.1f} s in "
+        f"{counted(time.positions, 'position')}, {time.longest_ms / 1_000:,.1f} s at most in one."
     ]
 
 

@@ -171,10 +171,12 @@ def test_a_stop_that_somebody_cancels_is_set_again_once(run: Run) -> None:
         await desk.until(lambda: desk.resting)
         await cancel_by_hand(desk)
         await desk.until(lambda: "protection" in desk.problems)
-        await desk.drive(0.5)
+        await desk.drive(0.3)
         assert desk.resting == []
         assert desk.sold == 0
         assert desk.states.entry_obstacle is not None
+        assert desk.stop_state is not None
+        assert desk.stop_state.place == "none"
 
     run(scenario)
 

@@ -228,6 +228,19 @@ class PrivateClient(PrivateConnection):
             }
         return {name: balance for name, balance in every.items() if balance.total}
 
+    async def last_price(self, symbol: str) -> Decimal:
+        """Return the price of the last trade in one market, quote currency.
+
+        Raises:
+            ExchangeUnreachable: no usable answer.
+            ExchangeRefused: the exchange answered no.
+        """
+        result = await self.read(CcxtCall("fetch_ticker", (symbol,), {}))
+        last = fields_of(result.value).get("last")
+        if not last:
+            raise ExchangeUnreachable(f"{self.endpoint.exchange} sent a ticker without a price")
+        return Decimal(str(last))
+
     async def account_id(self) -> str:
         """Return the exchange's own id of the account, the same for each of its keys.
 

@@ -1,4 +1,5 @@
--- Version 5: the field's name for the time in which an exchange gets no request, and drills.
+-- Version 5: the field's name for the time in which an exchange gets no request, drills, and where
+-- the stops of live positions are.
 
 -- Until when no process on this file sends a request to an exchange, by the computer's time.
 ALTER TABLE silences RENAME TO rate_limit_bans;
@@ -13,3 +14,16 @@ CREATE TABLE drills (
     results TEXT NOT NULL CHECK (json_valid(results))
 ) STRICT;
 CREATE INDEX drills_by_config ON drills (config_digest, id);
+
+-- Where the stop of a live position is: at the exchange, watched by the running trader ('here'), or
+-- nowhere. entry_order_id names the position. price is a TEXT decimal; unprotected_ms is how long the
+-- position had no stop at the exchange, until updated_ms. Times are market time.
+CREATE TABLE stop_states (
+    entry_order_id TEXT PRIMARY KEY REFERENCES orders (client_order_id),
+    place TEXT NOT NULL CHECK (place IN ('exchange', 'here', 'none')),
+    price TEXT,
+    reason TEXT NOT NULL,
+    since_ms INTEGER NOT NULL,
+    unprotected_ms INTEGER NOT NULL CHECK (unprotected_ms >= 0),
+    updated_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,55 @@
+"""The last price of a market for an open position: by the stream, and over REST where it is old.
+
+While the stream sends prices, the rules look at each candle and sell at a level by themselves. This
+is for the time in which they see nothing.
+"""
+
+import time
+from decimal import Decimal
+
+from msgspec import Struct
+
+from onetape.store.market_data import last_ticker
+from trader.live.book import LiveBook
+
+
+class KnownPrice(Struct, frozen=True):
+    """The last price of a market, and how old it is."""
+
+    price: Decimal
+    """Quote currency."""
+    age_seconds: float
+    """Wall seconds since the price was read or sent."""
+    is_by_rest: bool
+
+
+class PriceWatch:
+    """What is known of one market's price."""
+
+    def __init__(self, book: LiveBook) -> None:
+        """Begin; nothing is asked before a price is needed."""
+        self._book = book
+        self._asked = -1e9
+
+    def look(self, now_ms: int) -> KnownPrice | None:
+        """Return the newest price, and ask for another one where it is old; None: none is known."""
+        book = self._book
+        known = self._newest(now_ms)
+        is_old = known is None or known.is_by_rest or known.age_seconds > book.times.price_poll
+        is_due = time.monotonic() - self._asked >= book.times.price_poll
+        if is_old and is_due and not book.broker.is_asking("price", book.job.key.symbol):
+            self._asked = time.monotonic()
+            book.broker.ask_price()
+        return known
+
+    def _newest(self, now_ms: int) -> KnownPrice | None:
+        book = self._book
+        found: list[KnownPrice] = []
+        ticker = last_ticker(book.job.store, book.job.key.exchange, book.job.key.symbol)
+        if ticker is not None and ticker.last:
+            age = book.exchange.clock.wall_seconds(now_ms - ticker.timestamp_ms)
+            found.append(KnownPrice(Decimal(repr(ticker.last)), age, is_by_rest=False))
+        read = book.broker.last_price
+        if read is not None:
+            found.append(KnownPrice(read[0], time.monotonic() - read[1], is_by_rest=True))
+        return min(found, key=lambda one: one.age_seconds, default=None)

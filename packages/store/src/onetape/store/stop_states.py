@@ -1,0 +1,106 @@
+"""Where the stop of each live position is, and how long the position had none at the exchange."""
+
+from decimal import Decimal
+from typing import Literal
+
+from msgspec import Struct
+
+from onetape.core.steps import decimal_text
+from onetape.store.database import Store
+from onetape.store.leases import Fence, check_lease
+
+StopPlaceName = Literal["exchange", "here", "none"]
+
+
+class StopState(Struct, frozen=True):
+    """The stop of one position, by the trader that held the position last."""
+
+    entry_order_id: str
+    """Client order id of the order that opened the position."""
+    place: StopPlaceName
+    """`here`: the level is watched by the running trader alone; `none`: nothing sells at it."""
+    price: Decimal | None
+    """Of the stop or the level, quote currency; None: not known."""
+    reason: str
+    """Why no stop is at the exchange, in words; empty where one is."""
+    since_ms: int
+    """Market time since which the place is this one."""
+    unprotected_ms: int
+    """How long the position had no stop at the exchange, until `updated_ms`."""
+    updated_ms: int
+    """Market time of the last change."""
+
+    def unprotected_at(self, now_ms: int) -> int:
+        """Return how long an open position had no stop at the exchange, milliseconds.
+
+        Args:
+            now_ms: Market time.
+        """
+        added = 0 if self.place == "exchange" else max(0, now_ms - self.updated_ms)
+        return self.unprotected_ms + added
+
+
+class UnprotectedTime(Struct, frozen=True):
+    """How long the positions of an account had no stop at the exchange, milliseconds."""
+
+    positions: int
+    total_ms: int
+    longest_ms: int
+
+
+def store_stop_state(store: Store, state: StopState, fence: Fence) -> None:
+    """Store where the stop of a position is.
+
+    Raises:
+        SafetyRefusal: another process took the account over.
+        StoreError: the file cannot be written.
+    """
+    with store.write() as connection:
+        check_lease(connection, fence)
+        connection.execute(
+            "INSERT OR REPLACE INTO stop_states (entry_order_id, place, price, reason, since_ms, "
+            "unprotected_ms, updated_ms) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                state.entry_order_id,
+                state.place,
+                None if state.price is None else decimal_text(state.price),
+                state.reason,
+                state.since_ms,
+                state.unprotected_ms,
+                state.updated_ms,
+            ),
+        )
+
+
+def read_stop_state(store: Store, entry_order_id: str) -> StopState | None:
+    """Return where the stop of a position is; None where no trader has stored it.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT entry_order_id, place, price, reason, since_ms, unprotected_ms, updated_ms "
+            "FROM stop_states WHERE entry_order_id = ?",
+            (entry_order_id,),
+        ).fetchall()
+    if not rows:
+        return None
+    entry, place, price, *rest = rows[0]
+    return StopState(entry, place, None if price is None else Decimal(price), *rest)
+
+
+def read_unprotected_time(store: Store, account: str) -> UnprotectedTime | None:
+    """Return how long the positions of an account had no stop; None where none is stored.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT count(*), sum(s.unprotected_ms), max(s.unprotected_ms) FROM stop_states s "
+            "JOIN orders o ON o.client_order_id = s.entry_order_id WHERE o.account = ?",
+            (account,),
+        ).fetchall()
+    count, total, longest = rows[0]
+    return UnprotectedTime(count, total, longest) if count else None

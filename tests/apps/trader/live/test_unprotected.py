@@ -1,0 +1,131 @@
+"""A position without a stop at the exchange: measured, shown, reported, and sold at its level."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from live_desk import ACCOUNT, KEY, LiveDesk
+from onetape.core.digits import Digits
+from onetape.simulator.faults.model import Fault
+from onetape.store.accounts import Account
+from onetape.store.stop_states import read_unprotected_time
+from trader.commands.status_record import read_status
+from trader.rendering.status import stop_text
+
+Run = Callable[..., None]
+#: The exchange refuses every order but the first one, until the fault is removed.
+NO_STOPS = Fault(
+    "status", method="POST", path="/api/v3/order", nth=2, count=1_000, status=400,
+    code=-2010, text="Order would trigger immediately.", when="before",
+)  # fmt: skip
+NO_PRICE = Fault("status", path="/api/v3/ticker/24hr", status=503, when="before")
+
+
+def sell_at_levels(desk: LiveDesk) -> list[tuple[Any, ...]]:
+    """Let the desk send the exit of a level that was passed, once; return what was asked for."""
+    asked: list[tuple[Any, ...]] = []
+
+    def leave(kind: Any, *rest: Any) -> None:
+        if not asked:
+            asked.append((kind, *rest))
+            desk.leave(kind)
+
+    desk.executor.set_level_exit(leave)
+    return asked
+
+
+def silence(desk: LiveDesk) -> None:
+    """Forget what the stream has sent of the price: it is down."""
+    with desk.store.write() as connection:
+        connection.execute("DELETE FROM ticker_data")
+
+
+def shown(desk: LiveDesk) -> str:
+    """Return the line of `trader status` about the stop."""
+    account = Account(ACCOUNT, "live", *KEY.names, "test", "USDT", Decimal(10_000), 0)
+    found = read_status(desk.store, account).stop_place
+    return stop_text(found, Digits(2, 5, 2))
+
+
+def test_the_time_without_a_stop_is_a_number_of_each_position(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        desk.enter()
+        await desk.until(lambda: "protection" in desk.problems)
+        await desk.pass_time(7)
+        await desk.drive(0.1)
+        assert "watched locally" in shown(desk)
+        assert "Order would trigger immediately" in shown(desk)
+        desk.simulator.faults.clear()
+        await desk.until(lambda: desk.stop_state and desk.stop_state.place == "exchange")
+        state = desk.stop_state
+        assert state is not None
+        assert 7_000 <= state.unprotected_ms < 8_000
+        assert "on the exchange" in shown(desk)
+        assert "7.0 s without one" in shown(desk)
+        await desk.pass_time(50)
+        desk.start()
+        await desk.drive(0.2)
+        desk.leave()
+        await desk.until(lambda: desk.executor.position.is_flat)
+        await desk.drive(0.05)
+        time = read_unprotected_time(desk.store, ACCOUNT)
+        assert time is not None
+        assert (time.positions, time.longest_ms) == (1, time.total_ms)
+        # A restart with the stop at the exchange adds nothing, neither does a stepped clock.
+        assert 7_000 <= time.total_ms < 8_000
+
+    run(scenario, NO_STOPS)
+
+
+def test_a_level_without_a_fresh_price_is_none_and_reported(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        desk.enter()
+        await desk.until(lambda: "protection" in desk.problems)
+        silence(desk)
+        await desk.until(lambda: desk.stop_state and desk.stop_state.place == "none")
+        assert "NONE" in shown(desk)
+        assert "no price for over 30 s" in (desk.states.entry_obstacle or "")
+        assert desk.sold == 0
+
+    run(scenario, NO_STOPS, NO_PRICE)
+
+
+def test_a_refused_stop_sells_nothing_and_a_passed_level_does_without_the_stream(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        asked = sell_at_levels(desk)
+        desk.enter()
+        await desk.until(lambda: "protection" in desk.problems)
+        silence(desk)
+        await desk.drive(0.3)
+        assert desk.sold == 0
+        assert asked == []
+        desk.simulator.faults.clear()
+        desk.simulator.faults.add(
+            Fault("status", method="POST", path="/api/v3/order", count=1_000,
+                  status=400, code=-2010, text="no", when="before")
+        )  # fmt: skip
+        await desk.move_price(0.9)
+        await desk.until(lambda: asked)
+        desk.simulator.faults.clear()
+        await desk.until(lambda: desk.executor.position.is_flat)
+        assert [one[:2] for one in asked] == [("stop_loss", Decimal("31618.16"))]
+        desk.assert_ledgers_equal()
+
+    run(scenario, NO_STOPS)
+
+
+def test_a_stop_without_an_answer_is_reported_after_some_seconds(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        desk.enter()
+        await desk.until(lambda: "protection" in desk.problems)
+        assert "not acknowledged yet" in (desk.states.entry_obstacle or "")
+        desk.simulator.faults.clear()
+        await desk.pass_time(4)
+        await desk.until(lambda: "protection" not in desk.problems)
+        assert len(desk.resting) == 1
+
+    run(
+        scenario,
+        Fault("reset", method="POST", path="/api/v3/order", nth=2, count=1, when="before"),
+        Fault("status", method="GET", path="/api/v3/order", status=503, when="before"),
+    )
