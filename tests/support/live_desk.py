@@ -31,8 +31,8 @@ from onetape.store.market_data import Ticker, insert_ticker
 from onetape.store.obligations import open_obligation
 from onetape.store.orders import insert_order
 from onetape.store.sessions import start_session
-from onetape.websocket.user_stream import UserStream
 from onetape.store.stop_states import StopState, read_stop_state
+from onetape.websocket.user_stream import UserStream
 from trader.account_context import account_context
 from trader.brokers.live import LiveBroker
 from trader.job import Job
