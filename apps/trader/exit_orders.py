@@ -233,8 +233,9 @@ class ExitOrders:
         if order is None or order.side != "buy":
             return None
         self._lease.renew()
-        self._broker.cancel_entry(self._exchange.now_ms(), reason)
-        return f"the order to buy is cancelled: {reason}"
+        # An order that was sent to an exchange stays as it is.
+        done = self._broker.cancel_entry(self._exchange.now_ms(), reason)
+        return None if done is None else f"the order to buy is cancelled: {reason}"
 
     def halt_orders(self, halt: str) -> str | None:
         """Forbid orders of any kind and cancel the open one; return what happened, in words.

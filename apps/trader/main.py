@@ -18,6 +18,7 @@ from trader.commands.control import (
     reload_settings,
     resume_entries,
 )
+from trader.commands.drill import drill_settings
 from trader.commands.explain import explain_moment
 from trader.commands.logs import show_logs
 from trader.commands.profit import show_profit
@@ -86,6 +87,7 @@ def trade(
             run_trader(loaded.settings)
 
 
+app.command("drill")(drill_settings)
 app.command("reconcile")(reconcile_account)
 app.command("status")(show_status)
 app.command("trades")(list_trades)

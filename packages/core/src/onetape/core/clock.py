@@ -64,18 +64,27 @@ class ScaledClock:
 class SteppedClock:
     """Market time that stands still until somebody moves it forward."""
 
-    def __init__(self, now_ms: int) -> None:
-        """Start at `now_ms`, epoch milliseconds."""
+    def __init__(self, now_ms: int, *, pace: float = 0.0) -> None:
+        """Start at `now_ms`.
+
+        Args:
+            now_ms: Epoch milliseconds.
+            pace: How many times as fast as the wall clock the driver moves the clock on the whole;
+                0: at no pace that could be told.
+        """
         self._now_ms = now_ms
+        self.pace = pace
 
     def now_ms(self) -> int:
         """Return the market time in epoch milliseconds UTC."""
         return self._now_ms
 
     def wall_seconds(self, market_ms: int) -> float:
-        """Return zero: whoever moves the clock decides when, so nobody can wait for it."""
-        del market_ms
-        return 0.0
+        """Return how long `market_ms` take at the driver's pace; without one zero.
+
+        Whoever moves the clock decides when, so nobody can wait for it.
+        """
+        return market_ms / 1_000 / self.pace if self.pace else 0.0
 
     def advance_to(self, now_ms: int) -> None:
         """Move to `now_ms`; an earlier time leaves the clock where it is: it never runs back."""

@@ -72,7 +72,7 @@ def clock_kind(clock: Clock) -> str:
 
 
 def clock_speed(clock: Clock) -> float:
-    """Return how many times as fast as the wall clock it runs; 0 for a stepped clock."""
+    """Return how many times as fast as the wall clock it runs; of a stepped clock its pace."""
     if isinstance(clock, SteppedClock):
-        return 0.0
+        return clock.pace
     return clock.speed if isinstance(clock, ScaledClock) else 1.0

@@ -30,7 +30,8 @@ class Control:
     X-Onetape-Control (`request_guard`).
 
     - `GET /simulator/clock`: `{"kind": "real" | "accelerated" | "stepped", "market_ms": int,
-      "speed": float, "seed": int, "origin": "invented" | "recorded"}`; a stepped clock has speed 0.
+      "speed": float, "seed": int, "origin": "invented" | "recorded"}`; the speed of a
+      stepped clock is its driver's pace, or 0.
     - `GET /simulator/recordings`: `{"BTC/USDT": {"timeframe": "1h", "digest": sha256}}`, the
       recorded candles that are replayed; empty for an invented market.
     - `POST /simulator/clock {"advance_to_ms": int}`: moves a stepped clock forward and answers like

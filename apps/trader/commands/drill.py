@@ -1,0 +1,126 @@
+"""`trader drill`: try a configuration with live orders on the simulator while things go wrong."""
+
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from onetape.cli import options
+from onetape.cli.flags import flag_values, takes_settings
+from onetape.core.errors import CheckFailed, UsageError
+from trader.commands.common import CONFIG
+from trader.settings import TraderSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trader.drill.runner import PartResult
+    from trader.drill.scenarios import Scenario
+
+
+@takes_settings(TraderSettings, after={"config": "--db"})
+def drill_settings(
+    *,
+    config: CONFIG = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            metavar="TEXT",
+            help="Only parts whose name has this text; repeat for several. Not recorded.",
+        ),
+    ] = None,
+    at_once: Annotated[
+        int | None,
+        typer.Option(
+            "--at-once", metavar="N", min=1, help="Parts that run at a time.  [default: 4]"
+        ),
+    ] = None,
+    json: options.Json = False,
+    **flags: Any,
+) -> None:
+    """Try your strategy, sizes and stop with live orders on the simulator, while things go wrong.
+
+    It needs no key and no network, takes about three minutes, and records whether the settings
+    passed: an account's first live entry asks for that.
+
+    Exit codes: 0 passed, 6 a part did not pass.
+    """
+    from onetape.cli.loading import load_settings, settings_file
+    from onetape.cli.output import print_json, print_line, terminal_width
+    from trader.drill.runner import check_drill, make_drill, run_drill
+    from trader.drill.trader_process import COMMAND
+    from trader.rendering.drill import drill_document, drill_text
+    from trader.run import check_settings
+
+    file = settings_file("trader", config)
+    given = {**flag_values(TraderSettings, flags), "mode": "paper"}
+    loaded = load_settings(TraderSettings, "trader", file, given)
+    settings = loaded.settings
+    with loaded.places.naming_places():
+        check_settings(settings)
+        check_drill(settings)
+    scenarios = _chosen(only)
+    signal.signal(signal.SIGTERM, _end)
+    drill = make_drill(settings, COMMAND)
+    found = run_drill(drill, scenarios, at_once or 4, _report)
+    if only is None:
+        _record(settings, found)
+    failed = sum(not one.is_passed for one in found)
+    if json:
+        print_json(drill_document(settings, found, is_recorded=only is None))
+    else:
+        print_line(drill_text(settings, found, width=terminal_width(), is_recorded=only is None))
+    if failed:
+        raise CheckFailed(f"{failed} of {len(found)} parts of the drill did not pass")
+
+
+def _end(number: int, frame: object) -> None:
+    """End by an exception, which ends the traders of the drill and removes its files."""
+    del frame
+    sys.exit(128 + number)
+
+
+def _chosen(only: list[str] | None) -> "list[Scenario]":
+    """Return the parts to run.
+
+    Raises:
+        UsageError: no part has such a name.
+    """
+    from trader.drill.scenarios import SCENARIOS
+
+    playable = [one for one in SCENARIOS if one.is_playable]
+    chosen = [one for one in playable if only is None or any(text in one.name for text in only)]
+    if not chosen:
+        names = ", ".join(one.name for one in playable)
+        raise UsageError(f"--only: no part has that text in its name; there are: {names}")
+    return chosen
+
+
+def _report(result: "PartResult") -> None:
+    from onetape.cli.output import note
+
+    verdict = "passed" if result.is_passed else "NOT passed"
+    note(f"{result.name}: {verdict}, {result.seconds:.0f} s")
+
+
+def _record(settings: TraderSettings, found: "Sequence[PartResult]") -> Path:
+    """Store the drill in the database of these settings; return its path."""
+    from onetape.core.folders import database_path
+    from onetape.store.database import open_store
+    from onetape.store.drills import StoredDrill, insert_drill
+    from trader.config_digest import config_digest
+
+    path = database_path(settings.db, settings.exchange)
+    drill = StoredDrill(
+        config_digest(settings),
+        time.time_ns() // 1_000_000,
+        all(one.is_passed for one in found),
+        {f"{one.name}, {one.symbol}": one.seen for one in found},
+    )
+    with open_store(path, create=True) as store:
+        insert_drill(store, drill)
+    return path

@@ -1,0 +1,1 @@
+"""Tries a configuration with live orders against the simulator, while things go wrong."""

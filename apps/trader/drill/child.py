@@ -1,0 +1,11 @@
+"""Runs the trader of a drill; it ends with the drill, however that ends."""
+
+import sys
+
+from onetape.backtest.parallel import end_with_parent
+
+if __name__ == "__main__":
+    end_with_parent(int(sys.argv.pop(1)))
+    from trader.main import run
+
+    run()

@@ -1,0 +1,101 @@
+"""What is wrong after a part of a drill: the simulator's ledger against the trader's database."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec import Struct
+
+from onetape.store.read_only import open_read_only
+
+#: Begins the client order ids of orders by hand in the simulator.
+BY_HAND: Final = "web_"
+#: Begins the ids of what a person has written off.
+_CORRECTION: Final = "correction-"
+
+
+class OwnRecords(Struct, frozen=True):
+    """What the trader's database has."""
+
+    sends: frozenset[str]
+    """Client order ids of orders whose intent and send are stored."""
+    orders: frozenset[str]
+    trades: Mapping[str, tuple[Decimal, Decimal, Decimal, str]]
+    """Amount, price, fee and its currency of each execution, by the exchange's trade id."""
+
+
+class ExchangeRecords(Struct, frozen=True):
+    """The simulator's ledger of one account."""
+
+    orders: Sequence[Mapping[str, Any]]
+    fills: Sequence[Mapping[str, Any]]
+
+    @property
+    def own(self) -> dict[int, Mapping[str, Any]]:
+        """Return the last row of each order that a program placed, by its number."""
+        return {
+            row["order_id"]: row
+            for row in self.orders
+            if not row["client_order_id"].startswith(BY_HAND) and row["event"] != "REJECTED"
+        }
+
+    def buys(self) -> int:
+        """Return how many orders to buy of a program the exchange took."""
+        return sum(row["side"] == "BUY" for row in self.own.values())
+
+    def sells(self) -> int:
+        """Return how many orders to sell that are no stops a program placed."""
+        rows = self.own.values()
+        return sum(row["side"] == "SELL" and row["type"] == "MARKET" for row in rows)
+
+
+def read_own_records(db: Path) -> OwnRecords:
+    """Read the trader's database; nothing is written.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    with open_read_only(db) as store, store.read() as connection:
+        orders = connection.execute("SELECT client_order_id FROM orders").fetchall()
+        sent = connection.execute(
+            "SELECT client_order_id FROM order_events WHERE kind IN ('intended', 'submitted') "
+            "GROUP BY client_order_id HAVING count(DISTINCT kind) = 2"
+        ).fetchall()
+        trades = connection.execute(
+            "SELECT exchange_trade_id, amount, price, fee, fee_currency FROM trades"
+        ).fetchall()
+    return OwnRecords(
+        frozenset(str(row[0]) for row in sent),
+        frozenset(str(row[0]) for row in orders),
+        {
+            str(row[0]): (Decimal(row[1]), Decimal(row[2]), Decimal(row[3]), str(row[4]))
+            for row in trades
+        },
+    )
+
+
+def unstored_sends(exchange: ExchangeRecords, own: OwnRecords) -> list[str]:
+    """Return what is wrong: orders at the exchange whose intent or send is not stored."""
+    ids = sorted({row["client_order_id"] for row in exchange.own.values()} - own.sends)
+    return [f"sent without a stored intent: order {one}" for one in ids]
+
+
+def ledger_differences(exchange: ExchangeRecords, own: OwnRecords) -> list[str]:
+    """Return where the executions that are booked differ from those of the exchange."""
+    expected = {
+        str(row["trade_id"]): (
+            Decimal(row["quantity"]), Decimal(row["price"]), Decimal(row["fee"]), row["fee_asset"],
+        )
+        for row in exchange.fills
+        if row["order_id"] in exchange.own
+    }  # fmt: skip
+    orphans = sorted(set(expected) - set(own.trades))
+    booked = {one for one in own.trades if not one.startswith(_CORRECTION)}
+    invented = sorted(booked - set(expected))
+    found = [f"execution {one} of the exchange is not booked" for one in orphans]
+    found += [f"execution {one} is booked, and the exchange has none" for one in invented]
+    for one in sorted(set(expected) & set(own.trades)):
+        if expected[one] != own.trades[one]:
+            found.append(f"execution {one} is booked as {own.trades[one]}, not {expected[one]}")
+    return found

@@ -1,0 +1,98 @@
+"""A strategy that evaluates another one and signals at fixed candles.
+
+A strategy may signal once a month, and a drill has minutes. So the code of the user's strategy runs
+on every candle as in the trader, with its own lookback and higher timeframes, and its signals are
+replaced.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from msgspec import structs
+
+from onetape.core.candles import Candles
+from onetape.strategies import Signals, Strategy, load_strategy
+from onetape.strategies.higher import HigherCandles
+from trader.drill.schedule import Schedule
+
+#: A file that the drill writes for its trader; strategies are loaded from files.
+_FILE = '''"""The strategy of a drill: {name}, with signals at fixed candles."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from trader.drill.forced_signals import ForcedSignals, load
+
+
+@dataclass(frozen=True)
+class Drilled(ForcedSignals):
+    """{name}, with signals at fixed candles."""
+
+    name: ClassVar[str] = "drilled"
+    tried: ClassVar = load({name!r}, {parameters!r}, {folder!r})
+    higher_timeframes: ClassVar[tuple[str, ...]] = tried.higher_timeframes
+    buys: ClassVar[tuple[int, ...]] = {buys!r}
+    sells: ClassVar[tuple[int, ...]] = {sells!r}
+'''
+
+
+@dataclass(frozen=True)
+class ForcedSignals(Strategy):
+    """Evaluates a strategy, and replaces its signals."""
+
+    tried: ClassVar[Strategy]
+    """The strategy of the user."""
+    buys: ClassVar[tuple[int, ...]]
+    """Opens of the candles with a BUY, epoch seconds."""
+    sells: ClassVar[tuple[int, ...]]
+    """Opens of the candles with a SELL, epoch seconds."""
+
+    @property
+    def lookback(self) -> int:
+        """Return the lookback of the strategy."""
+        return type(self).tried.lookback
+
+    @property
+    def higher_lookback(self) -> int:
+        """Return the strategy's lookback in higher timeframes."""
+        return type(self).tried.higher_lookback
+
+    def evaluate(self, candles: Candles, higher: Mapping[str, HigherCandles]) -> Signals:
+        """Evaluate the strategy; arguments as of `Strategy.evaluate`."""
+        found = type(self).tried.evaluate(candles, higher)
+        is_buy = np.isin(candles.timestamp, type(self).buys)
+        is_sell = np.isin(candles.timestamp, type(self).sells)
+        return structs.replace(found, signal=is_buy.astype(np.int8) - is_sell.astype(np.int8))
+
+
+def load(name: str, parameters: Mapping[str, object], folder: str) -> Strategy:
+    """Return the strategy of the user; arguments and errors as of `load_strategy`."""
+    return load_strategy(name, dict(parameters), Path(folder))
+
+
+def strategy_file(
+    name: str, parameters: Mapping[str, object], folder: Path, schedule: Schedule
+) -> str:
+    """Return the text of a file with the strategy of a drill.
+
+    Args:
+        name: Of the user's strategy: built in, of `folder`, or `path/to/file.py:Class`.
+        parameters: Of the user's strategy.
+        folder: The user's folder.
+        schedule: When it signals.
+    """
+    path, colon, class_name = name.rpartition(":")
+    if colon and path.endswith(".py"):
+        name = f"{Path(path).resolve()}:{class_name}"
+    elif name.endswith(".py"):
+        name = str(Path(name).resolve())
+    return _FILE.format(
+        name=name,
+        parameters=dict(parameters),
+        folder=str(folder.resolve()),
+        buys=schedule.buys,
+        sells=schedule.sells,
+    )

@@ -1,0 +1,238 @@
+"""Runs the parts of a drill, several at a time, each with a simulator and files of its own."""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from itertools import count, cycle
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event
+from typing import Any, Final, cast
+
+import yaml
+from msgspec import Struct
+from msgspec.structs import replace
+
+from onetape.cli.common_settings import StrategySettings
+from onetape.core.clock import SteppedClock
+from onetape.core.errors import OnetapeError, UsageError
+from onetape.core.folders import USER_FOLDER
+from onetape.core.setting import settings_tree
+from onetape.core.symbols import SIMULATOR_ID, base_and_quote
+from onetape.core.timeframes import Timeframe
+from onetape.simulator.embedded import embedded_simulator
+from onetape.simulator.market.symbols import SYMBOLS
+from onetape.simulator.server.refusals import Refusal
+from onetape.strategies import load_strategy
+from trader.account import asked_balance
+from trader.drill.forced_signals import strategy_file
+from trader.drill.scenarios import SCENARIOS, Scenario
+from trader.drill.scene import Scene, SceneFailed
+from trader.drill.schedule import Schedule, make_schedule
+from trader.monitoring.settings import MonitoringSettings
+from trader.settings import TraderSettings
+from trader.traded_symbols import TradedSymbol, traded_symbols
+
+#: A market of the simulator for symbols that it does not have.
+OTHER_SYMBOL: Final = "BTC/USDT"
+#: A stream without a message for so long is silent, wall seconds; longer settings are cut to it.
+SILENCE_SECONDS: Final = 10.0
+#: The account holds money and coins for so many entries that were not asked for.
+_ENTRIES: Final = 10
+#: Lines of the trader that are kept of a part that did not pass.
+_SHOWN_LINES: Final = 4
+_NUMBERS: Final = count(1)
+
+
+class PartResult(Struct, frozen=True):
+    """What one part of a drill has shown."""
+
+    name: str
+    symbol: str
+    is_passed: bool
+    seen: str
+    """What was seen; where it did not pass, what went wrong comes first."""
+    seconds: float
+    """How long it took, wall seconds."""
+    unprotected_seconds: float
+    """How long coins were held without a stop at the exchange, wall seconds."""
+    last_lines: tuple[str, ...] = ()
+    """The last lines of the trader, where the part did not pass."""
+
+
+class Drill(Struct, frozen=True):
+    """What is tried: the settings, symbol by symbol, and how the trader is started."""
+
+    settings: TraderSettings
+    symbols: Sequence[TradedSymbol]
+    schedules: Mapping[str, Schedule]
+    program: Sequence[str]
+
+
+def check_drill(settings: TraderSettings) -> None:
+    """Refuse settings that cannot be tried.
+
+    Raises:
+        UsageError: they have no stop.
+    """
+    if not settings.account.exits.has_stop:
+        raise UsageError(
+            "a drill needs a stop that rests on the exchange: set exits.stop_loss or "
+            "exits.trailing_stop in the file, or give --stop-loss 0.05 (5 % under the entry)",
+            setting="exits.stop_loss",
+        )
+
+
+def make_drill(settings: TraderSettings, program: Sequence[str]) -> Drill:
+    """Return the drill of these settings.
+
+    Args:
+        settings: Of the trader; they have a stop.
+        program: Command line of the trader.
+
+    Raises:
+        UsageError: a symbol or timeframe that cannot be read, or a strategy that does not exist.
+        ConfigurationError: a strategy cannot be loaded.
+    """
+    symbols = traded_symbols(settings)
+    for one in symbols:
+        load_strategy(one.strategy.name, one.strategy.parameters, USER_FOLDER)
+    timeframe = Timeframe.parse(settings.timeframe)
+    exits, cool_down = settings.account.exits, settings.account.cool_down_bars
+    names = {simulated_symbol(one.key.symbol) for one in symbols}
+    schedules = {name: make_schedule(name, timeframe, exits, cool_down) for name in sorted(names)}
+    return Drill(settings, symbols, schedules, program)
+
+
+def simulated_symbol(symbol: str) -> str:
+    """Return a market of the simulator for a symbol: its own, or another one."""
+    return symbol if symbol in {one.name for one in SYMBOLS} else OTHER_SYMBOL
+
+
+def run_drill(
+    drill: Drill, scenarios: Sequence[Scenario], at_once: int, report: Callable[[PartResult], None]
+) -> list[PartResult]:
+    """Run parts of a drill and return what they have shown, in their order.
+
+    Args:
+        drill: What is tried.
+        scenarios: The parts; symbols take turns.
+        at_once: How many run at a time.
+        report: Called with each part that is over, in any thread.
+    """
+    jobs = list(zip(scenarios, cycle(drill.symbols), strict=False))
+    first = scenarios[:1]
+    jobs += [(one, symbol) for one in first if one is SCENARIOS[0] for symbol in drill.symbols[1:]]
+
+    stop = Event()
+
+    def run(job: tuple[Scenario, TradedSymbol]) -> PartResult:
+        found = _run_part(drill, *job, stop)
+        report(found)
+        return found
+
+    with ThreadPoolExecutor(at_once) as pool:
+        try:
+            return list(pool.map(run, jobs))
+        except BaseException:
+            # Such as Ctrl-C: parts that run end at once, and others do not begin.
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _run_part(drill: Drill, scenario: Scenario, traded: TradedSymbol, stop: Event) -> PartResult:
+    began = time.monotonic()
+    symbol = simulated_symbol(traded.key.symbol)
+    with (
+        TemporaryDirectory(prefix="onetape-drill-") as name,
+        embedded_simulator(
+            clock=SteppedClock(drill.schedules[symbol].start_ms, pace=1.0),
+            balance=_balance(drill.settings, symbol),
+            # The trader's lock is on the account: each part has one of its own.
+            account_id=1_000 * os.getpid() + next(_NUMBERS),
+        ) as simulator,
+    ):
+        folder = Path(name)
+        _write_files(folder, drill, traded, symbol, simulator.url)
+        scene = Scene(simulator, drill.schedules[symbol], folder, drill.program, symbol, stop)
+        fault = _play(scene, scenario)
+    return PartResult(
+        scenario.name,
+        traded.key.symbol,
+        not fault,
+        "; ".join(([fault] if fault else []) + scene.seen),
+        round(time.monotonic() - began, 1),
+        round(scene.unprotected_seconds, 1),
+        tuple(scene.trader.lines[-_SHOWN_LINES:]) if fault else (),
+    )
+
+
+def _play(scene: Scene, scenario: Scenario) -> str:
+    """Play a part to its end; return what went wrong, or nothing."""
+    try:
+        scene.until_started()
+        scenario.play(scene)
+        scene.finish()
+    except (SceneFailed, OnetapeError, Refusal) as error:
+        return str(error) or type(error).__name__
+    finally:
+        scene.close()
+    return ""
+
+
+def _balance(settings: TraderSettings, symbol: str) -> dict[str, Decimal]:
+    """Return what the account holds: money and coins that no order of the drill needs."""
+    money, (base, quote) = asked_balance(settings), base_and_quote(symbol)
+    market = next(one for one in SYMBOLS if one.name == symbol)
+    coins = money / Decimal(repr(market.anchor))
+    return {quote: money * _ENTRIES, base: round(coins * _ENTRIES, market.amount_digits)}
+
+
+def _write_files(folder: Path, drill: Drill, traded: TradedSymbol, symbol: str, url: str) -> None:
+    """Write the settings and the strategy of one trader."""
+    strategies = folder / USER_FOLDER / "strategies"
+    strategies.mkdir(parents=True)
+    text = strategy_file(
+        traded.strategy.name, traded.strategy.parameters, USER_FOLDER, drill.schedules[symbol]
+    )
+    (strategies / "drilled.py").write_text(text, encoding="utf-8")
+    settings = drilled_settings(drill.settings, symbol, url)
+    tree = _plain(settings_tree(settings))
+    (folder / "trader.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+
+
+def drilled_settings(settings: TraderSettings, symbol: str, url: str) -> TraderSettings:
+    """Return the settings of the trader of one part: the user's, on the simulator.
+
+    Args:
+        settings: Of the user.
+        symbol: A market of the simulator.
+        url: Where the simulator listens.
+    """
+    return replace(
+        settings,
+        mode="live",
+        symbol=symbol,
+        symbols=[],
+        exchange=SIMULATOR_ID,
+        strategy=StrategySettings(name="drilled"),
+        account_name=None,
+        cash=asked_balance(settings),
+        stale_after_seconds=min(settings.stale_after_seconds, SILENCE_SECONDS),
+        monitoring=MonitoringSettings(),
+        db=Path("drill.db"),
+        simulator_url=url,
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Return values as a YAML file has them."""
+    if isinstance(value, Mapping):
+        tree = cast("Mapping[Any, Any]", value)
+        return {key: _plain(one) for key, one in tree.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in cast("Sequence[Any]", value)]
+    return str(value) if isinstance(value, Decimal | Path) else value

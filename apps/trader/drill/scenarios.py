@@ -1,0 +1,255 @@
+"""What a drill lets go wrong. Each function is one part, and raises where it does not pass."""
+
+import resource
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Final
+
+from msgspec import Struct
+
+from onetape.execution.protection import round_down
+from onetape.simulator.trading.account_service import AccountService
+from onetape.simulator.trading.keys import ApiKey
+from trader.drill.scene import ACT_SECONDS, RESOLVE_SECONDS, Scene, SceneFailed
+from trader.drill.trader_process import SIMULATOR_KEY
+
+#: What is missing must be noticed within this time, wall seconds.
+NOTICE_SECONDS: Final = 60.0
+#: Files of a trader whose disk is full may not grow beyond this, bytes; its exit journal has them.
+_FULL_DISK_BYTES: Final = 32_768
+#: The exchange's clock is ahead by so much after its jump, market seconds.
+_JUMP_SECONDS: Final = 30.0
+#: A stop that was refused rests again within this time, wall seconds.
+_STOP_AGAIN_SECONDS: Final = 45.0
+
+
+class Scenario(Struct, frozen=True):
+    """One part of a drill."""
+
+    name: str
+    play: Callable[[Scene], None]
+    is_for_linux: bool = False
+    """Whether it needs what only Linux has."""
+
+    @property
+    def is_playable(self) -> bool:
+        """Return whether this computer can play it."""
+        return sys.platform == "linux" or not self.is_for_linux
+
+
+def trade(scene: Scene) -> None:
+    """Enter, protect and leave; nothing goes wrong."""
+    scene.enter()
+    scene.leave()
+
+
+def kill_before_arrival(scene: Scene) -> None:
+    """Kill the trader while its order is on the way; it never arrives."""
+    scene.fail_order("timeout", when="before")
+    scene.signal_buy()
+    scene.until_fault()
+    scene.kill()
+    scene.restart()
+    waited = scene.until(
+        lambda: scene.trader.has_line("the order (buy) never arrived"),
+        RESOLVE_SECONDS,
+        "the order that never arrived is found absent",
+    )
+    scene.seen.append(f"order found absent after {waited:.0f} s, not sent again")
+    scene.enter(1)
+    scene.leave(1)
+
+
+def kill_after_send(scene: Scene) -> None:
+    """Kill the trader after its order was filled and before it knew."""
+    scene.fail_order("timeout", when="after")
+    scene.signal_buy()
+    scene.until_fault()
+    scene.kill()
+    scene.restart()
+    scene.until_protected("after the restart")
+    scene.leave()
+
+
+def kill_during_exit(scene: Scene) -> None:
+    """Kill the trader when the stop is cancelled and nothing is sold yet."""
+    scene.enter()
+    scene.fail_order("timeout", method="DELETE", when="after")
+    scene.signal_sell()
+    scene.until_fault()
+    scene.kill()
+    scene.restart()
+    scene.until_flat("after the restart")
+
+
+def kill_after_sell(scene: Scene) -> None:
+    """Kill the trader after its sell was filled and before it knew."""
+    scene.enter()
+    scene.fail_order("timeout", when="after")
+    scene.signal_sell()
+    scene.until_fault()
+    scene.kill()
+    scene.restart()
+    scene.until_flat("after the restart")
+    if (sold := scene.records().sells()) != 1:
+        raise SceneFailed(f"sold {sold} times")
+
+
+def lose_answer(scene: Scene) -> None:
+    """Lose the answer to the entry; the trader runs on."""
+    scene.fail_order("timeout", when="after")
+    scene.signal_buy()
+    scene.until_protected("after the entry whose answer was lost")
+    scene.leave()
+
+
+def silence_stream(scene: Scene) -> None:
+    """Let the candle stream fall silent with a position, and the SELL come meanwhile."""
+    scene.enter()
+    fault = scene.simulator.faults.add(kind="ws_silence", stream="*@kline_*")
+    scene.leave(seconds=NOTICE_SECONDS)
+    scene.simulator.faults.remove(fault)
+    if not scene.simulator.faults.log:
+        raise SceneFailed("the stream was not silent: it sent nothing that could be lost")
+
+
+def lose_fills(scene: Scene) -> None:
+    """Answer orders without their fills, and send no fill on the stream."""
+    scene.simulator.faults.add(kind="ack_only")
+    scene.simulator.faults.add(kind="fills", shape="lost")
+    scene.enter()
+    scene.leave()
+
+
+def double_fills(scene: Scene) -> None:
+    """Report each fill twice."""
+    scene.simulator.faults.add(kind="fills", shape="duplicated")
+    scene.enter()
+    scene.leave()
+
+
+def sell_by_hand(scene: Scene) -> None:
+    """Cancel the stop and sell the coins by hand: the trader must stop trading them."""
+    scene.enter()
+
+    def sell(account: AccountService) -> None:
+        market = next(one for one in account.exchange.symbols if one.name == scene.symbol)
+        account.cancel_by_hand(scene.symbol)
+        free = Decimal(str(account.balances()[scene.base]["free"]))
+        amount = round_down(free, Decimal(1).scaleb(-market.amount_digits))
+        account.trade_by_hand("SELL", scene.symbol, quantity=amount)
+
+    scene.on_account(sell)
+    waited = scene.until(
+        lambda: scene.trader.has_line("halted", "coins are missing"),
+        NOTICE_SECONDS,
+        "the trader halts because coins are missing",
+    )
+    scene.seen.append(f"halted {waited:.0f} s after the sell by hand")
+    orders = len(scene.records().own)
+    scene.signal_sell()
+    scene.wait(3.0)
+    if len(scene.records().own) != orders:
+        raise SceneFailed("the trader sent an order although coins are missing")
+    scene.is_sold_by_hand = True
+
+
+def revoke_key(scene: Scene) -> None:
+    """Revoke the key with a position: the stop stays, and the exit comes with the key."""
+    scene.enter()
+    scene.on_account(lambda account: account.keys.revoke(SIMULATOR_KEY))
+    scene.signal_sell()
+    waited = scene.until(
+        lambda: scene.trader.has_line("the account cannot be read"),
+        NOTICE_SECONDS,
+        "the trader reports that the key is refused",
+    )
+    scene.seen.append(f"reported after {waited:.0f} s, stop in place")
+    if not scene.is_protected or not scene.trader.is_running:
+        raise SceneFailed("without the key the position has no stop, or the trader has ended")
+    key = ApiKey(SIMULATOR_KEY, SIMULATOR_KEY)
+    scene.on_account(lambda account: account.keys.add(key))
+    scene.until_flat("after the key was back", NOTICE_SECONDS)
+
+
+def refuse_stop(scene: Scene) -> None:
+    """Refuse the stop: it must sell nothing, be watched here, and be tried again."""
+    scene.fail_order("status", status=400, code=-2010, nth=2)
+    scene.signal_buy()
+    scene.until(
+        lambda: scene.trader.has_line("no stop at the exchange"),
+        ACT_SECONDS,
+        "the trader reports that the stop was refused",
+    )
+    if scene.held() <= 0:
+        raise SceneFailed("the refused stop has sold the position")
+    waited = scene.until(lambda: scene.is_protected, _STOP_AGAIN_SECONDS, "the stop is tried again")
+    scene.seen.append(f"level watched here, stop on the exchange after {waited:.0f} s")
+    scene.leave()
+
+
+def fill_disk(scene: Scene) -> None:
+    """Let no file grow with a position: nothing is sent unstored, and the exit comes later."""
+    scene.enter()
+    orders = len(scene.records().own)
+    unlimited = resource.RLIM_INFINITY
+    limits = (_FULL_DISK_BYTES, unlimited)
+    resource.prlimit(scene.trader.pid, resource.RLIMIT_FSIZE, limits)
+    scene.signal_sell()
+    waited = scene.until(
+        lambda: (
+            scene.trader.has_line("drill.db could not be read or written")
+            or scene.trader.has_line("the disk is full")
+        ),
+        NOTICE_SECONDS,
+        "the trader reports that the file cannot be written",
+    )
+    scene.seen.append(f"noticed after {waited:.0f} s, nothing sent, stop in place")
+    if len(scene.records().own) != orders or not scene.is_protected:
+        raise SceneFailed("an order was sent although the disk is full, or there is no stop")
+    resource.prlimit(scene.trader.pid, resource.RLIMIT_FSIZE, (unlimited, unlimited))
+    scene.until_flat("after there was room again", NOTICE_SECONDS)
+
+
+def jump_clock(scene: Scene) -> None:
+    """Let the exchange's clock jump ahead at the entry, and over the SELL with a position."""
+    fault = scene.simulator.faults.add(kind="clock_skew", seconds=_JUMP_SECONDS)
+    scene.signal_buy()
+    scene.until(
+        lambda: scene.trader.has_line("entry: ", "refused") or scene.held() > 0,
+        ACT_SECONDS,
+        "the entry is refused or filled",
+    )
+    refused = scene.held() == 0
+    scene.simulator.faults.remove(fault)
+    scene.seen.append(
+        f"entry {'refused and not sent again' if refused else 'filled'} {_JUMP_SECONDS:.0f} s ahead"
+    )
+    number = 1 if refused else 0
+    if refused:
+        scene.wait(3.0)
+        scene.enter(1)
+    else:
+        scene.until_protected("after the entry")
+    timeframe = scene.schedule.timeframe
+    scene.close_candle(timeframe.shift(scene.schedule.sells[number], 3))
+    scene.until_flat("after a jump of 4 candles")
+
+
+SCENARIOS: Final = (
+    Scenario("entry, stop and exit", trade),
+    Scenario("killed, order never arrives", kill_before_arrival),
+    Scenario("killed after the send", kill_after_send),
+    Scenario("killed with the stop cancelled", kill_during_exit),
+    Scenario("killed after the sell", kill_after_sell),
+    Scenario("answer lost", lose_answer),
+    Scenario("stream silent", silence_stream),
+    Scenario("fills lost", lose_fills),
+    Scenario("fills doubled", double_fills),
+    Scenario("sold by hand", sell_by_hand),
+    Scenario("key revoked", revoke_key),
+    Scenario("stop refused", refuse_stop),
+    Scenario("disk full", fill_disk, is_for_linux=True),
+    Scenario("clock jumps", jump_clock),
+)

@@ -1,0 +1,271 @@
+"""One part of a drill: a simulator, a trader, and what both have done.
+
+The clock of the simulator is stepped. While a scene waits, market time goes on as fast as the
+computer's; the end of a candle comes at once, when the scene lets it come.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from threading import Event
+from typing import Any, Final, TypeVar
+
+from onetape.core.symbols import base_and_quote
+from onetape.simulator.embedded import EmbeddedSimulator
+from onetape.simulator.trading.account_service import AccountService
+from trader.drill.findings import (
+    ExchangeRecords,
+    ledger_differences,
+    read_own_records,
+    unstored_sends,
+)
+from trader.drill.schedule import Schedule
+from trader.drill.trader_process import TraderProcess
+
+T = TypeVar("T")
+#: Market time moves on so often while a scene waits, wall seconds.
+STEP_SECONDS: Final = 0.1
+#: Market time jumps to this long before the close of a candle, milliseconds.
+BEFORE_CLOSE_MS: Final = 1_500
+#: A trader that has no decision by then does not start, wall seconds.
+START_SECONDS: Final = 90.0
+#: Exits and stops act within this time, wall seconds.
+ACT_SECONDS: Final = 10.0
+#: Entries of a symbol are resolved within this time, wall seconds.
+RESOLVE_SECONDS: Final = 75.0
+#: A trader that was asked to stop has ended by then, wall seconds.
+STOP_SECONDS: Final = 8.0
+#: Coins that no stop has to cover: less than this part of a position.
+_DUST: Final = Decimal("0.01")
+
+
+class SceneFailed(Exception):
+    """Something did not happen, or happened and must not."""
+
+
+class Scene:
+    """One part of a drill while it runs."""
+
+    def __init__(
+        self,
+        simulator: EmbeddedSimulator,
+        schedule: Schedule,
+        folder: Path,
+        program: Sequence[str],
+        symbol: str,
+        stop: Event,
+    ) -> None:
+        """Take a simulator whose clock is stepped, and a folder with the trader's files.
+
+        Args:
+            simulator: With an account that holds coins that the trader did not buy.
+            schedule: When the strategy signals.
+            folder: Of the trader.
+            program: Command line of the trader.
+            symbol: What the trader trades.
+            stop: Set when the drill ends early.
+        """
+        self.simulator = simulator
+        self.schedule = schedule
+        self.folder = folder
+        self.seen: list[str] = []
+        """What is worth telling, for a person."""
+        self.entries = 1
+        """How many orders to buy the exchange may have taken at the end."""
+        self.unprotected_seconds = 0.0
+        """How long coins were held without a stop, wall seconds."""
+        self.is_sold_by_hand = False
+        """Whether a person has sold coins that the trader did not buy."""
+        self.symbol = symbol
+        self.base = base_and_quote(symbol)[0]
+        self._program = program
+        self._stop = stop
+        self._baseline = self._balance()
+        self.trader = TraderProcess(program, folder)
+
+    @property
+    def db(self) -> Path:
+        """Return the trader's database."""
+        return self.folder / "drill.db"
+
+    def records(self) -> ExchangeRecords:
+        """Return the ledger of the exchange."""
+        return self.on_account(
+            lambda account: ExchangeRecords(
+                list(account.exchange.ledger.orders), list(account.exchange.ledger.fills)
+            )
+        )
+
+    def on_account(self, work: Callable[[AccountService], T]) -> T:
+        """Do something with the account of the exchange."""
+        return self.simulator.on_account(work)
+
+    def held(self) -> Decimal:
+        """Return how many coins the account has beyond those that it had at the start."""
+        return self._balance() - self._baseline
+
+    def covered(self) -> Decimal:
+        """Return how many coins stops at the exchange would sell."""
+
+        def read(account: AccountService) -> Decimal:
+            orders = account.exchange.open_orders()
+            stops = (one for one in orders if one.side == "SELL" and one.request.stop)
+            return sum((one.locked for one in stops), Decimal(0))
+
+        return self.on_account(read)
+
+    @property
+    def is_protected(self) -> bool:
+        """Return whether coins are held, and a stop at the exchange covers them."""
+        held = self.held()
+        return held > 0 and held - self.covered() <= held * _DUST
+
+    @property
+    def is_flat(self) -> bool:
+        """Return whether no coins are held but dust, and no order is open."""
+        bought = max((Decimal(row["quantity"]) for row in self.records().fills), default=Decimal(0))
+        is_open = self.on_account(lambda account: bool(account.exchange.open_orders()))
+        return not is_open and self.held() <= bought * _DUST
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        end = time.monotonic() + seconds
+        self.until(lambda: time.monotonic() >= end, seconds + 1, "time passes")
+
+    def until(self, holds: Callable[[], Any], seconds: float, what: str) -> float:
+        """Let time pass until a condition holds; return how long it took, wall seconds.
+
+        Raises:
+            SceneFailed: it did not come true in time; the text is `what`.
+        """
+        began = time.monotonic()
+        while not holds():
+            waited = time.monotonic() - began
+            if self._stop.is_set():
+                raise SceneFailed("the drill was stopped")
+            if waited > seconds:
+                raise SceneFailed(f"{what}: not within {seconds:.0f} s")
+            step = time.monotonic()
+            time.sleep(STEP_SECONDS)
+            self.simulator.advance_to_ms(self.simulator.clock.now_ms() + int(STEP_SECONDS * 1_000))
+            if self.held() > 0 and not self.is_protected:
+                self.unprotected_seconds += time.monotonic() - step
+        return time.monotonic() - began
+
+    def until_started(self) -> None:
+        """Wait for the first decision of the trader that was started last."""
+
+        def has_decided() -> bool:
+            if not self.trader.is_running:
+                last = self.trader.lines[-1] if self.trader.lines else "it printed nothing"
+                raise SceneFailed(f"the trader ended by itself: {last}")
+            return self.trader.has_line(", next ")
+
+        self.until(has_decided, START_SECONDS, "the trader decides on a candle")
+
+    def close_candle(self, candle: int) -> None:
+        """Let market time come to the end of a candle, with quotes that are fresh by then."""
+        close_ms = self.schedule.timeframe.next(candle) * 1_000
+        self.simulator.advance_to_ms(close_ms - BEFORE_CLOSE_MS)
+        self.until(lambda: self.simulator.clock.now_ms() > close_ms, ACT_SECONDS, "a candle closes")
+
+    def signal_buy(self, number: int = 0) -> None:
+        """Let the candle with a BUY end."""
+        self.close_candle(self.schedule.buys[number])
+
+    def signal_sell(self, number: int = 0) -> None:
+        """Let the candle with a SELL end."""
+        self.close_candle(self.schedule.sells[number])
+
+    def fail_order(self, kind: str, **settings: Any) -> None:
+        """Let something go wrong with the next order or cancellation at the exchange."""
+        self.simulator.faults.add(
+            kind=kind, **{"method": "POST", "path": "/api/v3/order", "count": 1, **settings}
+        )
+
+    def until_fault(self, count: int = 1) -> None:
+        """Wait until faults have happened, so many since the start."""
+        self.until(lambda: len(self.simulator.faults.log) >= count, ACT_SECONDS, "an order is sent")
+
+    def enter(self, number: int = 0) -> None:
+        """Enter a position, and wait until its stop rests at the exchange."""
+        self.signal_buy(number)
+        self.until_protected("after the entry")
+
+    def until_protected(self, when: str) -> None:
+        """Wait until the stop of the position rests at the exchange."""
+        waited = self.until(
+            lambda: self.is_protected, ACT_SECONDS, f"a stop at the exchange {when}"
+        )
+        self.seen.append(f"stop on the exchange {waited:.1f} s {when}")
+
+    def leave(self, number: int = 0, seconds: float = ACT_SECONDS) -> None:
+        """Let the strategy sell, and wait until the position is closed."""
+        self.signal_sell(number)
+        self.until_flat("after the SELL", seconds)
+
+    def until_flat(self, when: str, seconds: float = ACT_SECONDS) -> None:
+        """Wait until no coins are held and no order is open."""
+        waited = self.until(lambda: self.is_flat, seconds, f"the position is sold {when}")
+        self.seen.append(f"sold {waited:.1f} s {when}")
+
+    def kill(self) -> None:
+        """Kill the trader; each order that the exchange has must be stored before its send.
+
+        Raises:
+            SceneFailed: one is not.
+        """
+        self.trader.kill()
+        self.check_intents()
+
+    def check_intents(self) -> None:
+        """Refuse orders at the exchange whose intent is not stored.
+
+        Raises:
+            SceneFailed: there is one.
+        """
+        found = unstored_sends(self.records(), read_own_records(self.db))
+        if found:
+            raise SceneFailed("; ".join(found))
+
+    def restart(self) -> None:
+        """Start the trader again, and wait until it works."""
+        self.trader = TraderProcess(self._program, self.folder)
+        self.until_started()
+
+    def finish(self) -> None:
+        """Stop the trader, and compare what it has stored with the ledger of the exchange.
+
+        Raises:
+            SceneFailed: something is doubled, lost or not sold, or the trader did not stop.
+        """
+        code = self.trader.stop(STOP_SECONDS)
+        if code != 0:
+            how = "did not stop in time" if code is None else f"stopped with exit code {code}"
+            raise SceneFailed(f"the trader {how} after SIGTERM")
+        exchange, own = self.records(), read_own_records(self.db)
+        found = unstored_sends(exchange, own) + ledger_differences(exchange, own)
+        bought = exchange.buys()
+        if bought != self.entries:
+            found.append(f"{bought} orders to buy at the exchange, expected {self.entries}")
+        if self.held() < 0 and not self.is_sold_by_hand:
+            found.append(f"{-self.held():f} {self.base} were sold that were not bought")
+        if found:
+            raise SceneFailed("; ".join(found))
+        self.seen.append(f"{bought} bought, 0 doubled, ledgers equal")
+
+    def close(self) -> None:
+        """End the trader, whatever it does."""
+        self.trader.close()
+
+    def _balance(self) -> Decimal:
+        def read(account: AccountService) -> Decimal:
+            row = account.balances().get(self.base)
+            return (
+                Decimal(0)
+                if row is None
+                else Decimal(str(row["free"])) + Decimal(str(row["locked"]))
+            )
+
+        return self.on_account(read)

@@ -1,0 +1,73 @@
+"""When a drill's strategy signals: at candles after which the invented market moves little.
+
+A position of a drill is held over one candle. The market stands still while things go wrong, and
+moves on to the end of that candle; the stop and the target of the configuration should not be
+reached on the way, because a drill shows exits by itself.
+"""
+
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from onetape.core.candles import FloatArray
+from onetape.core.timeframes import Timeframe
+from onetape.engine import ExitConfig
+from onetape.simulator.defaults import DEFAULT_SEED
+from onetape.simulator.market.simulated_market import SimulatedMarket
+
+#: Quiet candles are looked for from here on: 2024-03-01 00:00 UTC.
+_FIRST: Final = 1_709_251_200
+_SEARCHED: Final = 150
+#: A stop or target is far enough where a candle uses up less than this part of the way to it.
+_SAFE: Final = 0.6
+
+
+class Schedule(Struct, frozen=True):
+    """Opens of the candles that signal, epoch seconds: BUY, SELL, BUY, SELL."""
+
+    timeframe: Timeframe
+    buys: tuple[int, int]
+    sells: tuple[int, int]
+
+    @property
+    def start_ms(self) -> int:
+        """Return the market time at which the trader starts, epoch milliseconds."""
+        return self.buys[0] * 1_000 + self.timeframe.average_seconds * 250
+
+
+def make_schedule(
+    symbol: str, timeframe: Timeframe, exits: ExitConfig, cool_down_bars: int
+) -> Schedule:
+    """Return a schedule whose positions meet no stop and no target, where there is one.
+
+    Args:
+        symbol: A market of the simulator.
+        timeframe: Of the candles.
+        exits: Stops and targets of the configuration.
+        cool_down_bars: Candles without an entry after an exit.
+    """
+    market = SimulatedMarket(DEFAULT_SEED)
+    second = 4 + cool_down_bars
+    first = timeframe.ceil(_FIRST)
+    end = timeframe.shift(first, _SEARCHED + second + 3)
+    candles = market.candles(symbol, timeframe.name, first, end)
+    used = _used(candles.open, candles.high, candles.low, exits)
+    held = np.maximum(used[1 : _SEARCHED + 1], used[second + 1 : second + 1 + _SEARCHED])
+    quiet = np.flatnonzero(held < _SAFE)
+    place = int(quiet[0]) if len(quiet) else int(np.argmin(held))
+    opens = [int(candles.timestamp[place + number]) for number in (0, 1, second, second + 1)]
+    return Schedule(timeframe, (opens[0], opens[2]), (opens[1], opens[3]))
+
+
+def _used(opened: FloatArray, high: FloatArray, low: FloatArray, exits: ExitConfig) -> FloatArray:
+    """Return for each candle how much of the way from its open to a stop or target it uses up."""
+    used = np.zeros(len(opened))
+    if exits.stop_loss is not None:
+        used = np.maximum(used, (1 - low / opened) / exits.stop_loss)
+    if exits.trailing_stop is not None:
+        used = np.maximum(used, (1 - low / high) / exits.trailing_stop)
+    targets = [one for one in (exits.take_profit, *exits.target_table.values()) if one and one > 0]
+    if targets:
+        used = np.maximum(used, (high / opened - 1) / min(targets))
+    return used

@@ -1,0 +1,102 @@
+"""The trader of a drill: the real program as a process of its own, with files of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+#: How a drill starts the trader, which ends with the drill; the trader's arguments follow.
+COMMAND: Final = (sys.executable, "-m", "trader.drill.child", str(os.getpid()))
+#: The trader reads these from the environment; a drill's trader has a file for all of it.
+_SETTINGS: Final = "TRADER__"
+_KEYS: Final = ("ONETAPE_API_KEY", "ONETAPE_API_SECRET")
+#: What the simulator takes as key and secret; nothing is secret there.
+SIMULATOR_KEY: Final = "simulator"
+
+
+class TraderProcess:
+    """One run of the trader in a folder; a killed one is started again as another."""
+
+    def __init__(self, program: Sequence[str], folder: Path) -> None:
+        """Start it.
+
+        Args:
+            program: Command line of the trader, without its arguments.
+            folder: With `trader.yaml` and the strategy; the database will be there.
+        """
+        self.started = time.monotonic()
+        self.lines: list[str] = []
+        """What it has printed, stderr included."""
+        self._process = subprocess.Popen(  # noqa: S603 - our own program
+            [*program, "--live", "--config", "trader.yaml"],
+            cwd=folder,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """Return the number of the process."""
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Return whether the process has not ended."""
+        return self._process.poll() is None
+
+    def has_line(self, *texts: str) -> bool:
+        """Return whether a line with all of these texts was printed."""
+        return any(all(text in line for text in texts) for line in list(self.lines))
+
+    def kill(self) -> None:
+        """Kill it at once, as a power cut does."""
+        self._process.kill()
+        self._end()
+
+    def stop(self, seconds: float) -> int | None:
+        """Ask it to stop; return its exit code, or None where it had to be killed."""
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return None
+        self._end()
+        return code
+
+    def close(self) -> None:
+        """Kill it if it has not ended."""
+        if self.is_running:
+            self._process.kill()
+        self._end()
+
+    def _end(self) -> None:
+        self._process.wait()
+        self._reader.join()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def _read(self) -> None:
+        for line in self._process.stdout or ():
+            self.lines.append(line.rstrip("\n"))
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of the trader: no settings and no keys of the user."""
+    secrets = {*_KEYS, *(f"{name}_FILE" for name in _KEYS)}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_SETTINGS) and name not in secrets
+    }
+    return {**kept, **dict.fromkeys(_KEYS, SIMULATOR_KEY), "PYTHONUNBUFFERED": "1"}

@@ -1,0 +1,67 @@
+"""Text and JSON of a drill: what was tried, whether it passed, and what was seen."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import structs
+
+from onetape.core.folders import database_path
+from trader.config_digest import config_digest
+from trader.drill.runner import PartResult, simulated_symbol
+from trader.rendering.blocks import block, wrapped
+from trader.settings import TraderSettings
+
+#: Lines of the trader that are shown below a part that did not pass.
+_INDENT = "    trader: "
+
+
+def drill_text(
+    settings: TraderSettings, found: Sequence[PartResult], *, width: int | None, is_recorded: bool
+) -> str:
+    """Return the result of a drill for a person.
+
+    Args:
+        settings: What was tried.
+        found: What the parts have shown.
+        width: Characters that a line may have; None: any.
+        is_recorded: Whether the result was stored.
+    """
+    failed = [one for one in found if not one.is_passed]
+    rows: list[tuple[str, str]] = []
+    for one in found:
+        verdict = "passed" if one.is_passed else "NOT PASSED"
+        rows.append((one.name, f"{verdict}: {one.seen} ({one.seconds:.0f} s)"))
+    lines = [block(_title(settings, found), rows, width)]
+    for one in failed:
+        lines += [f"  {one.name}, the last lines of the trader:"]
+        lines += [line for text in one.last_lines for line in wrapped(text, _INDENT, "    ", width)]
+    passed = len(found) - len(failed)
+    lines.append(f"{passed} of {len(found)} parts passed; {_place(settings, is_recorded)}")
+    return "\n".join(lines)
+
+
+def drill_document(
+    settings: TraderSettings, found: Sequence[PartResult], *, is_recorded: bool
+) -> dict[str, Any]:
+    """Return the result of a drill for --json; arguments as of `drill_text`."""
+    return {
+        "passed": all(one.is_passed for one in found),
+        "config_digest": config_digest(settings),
+        "database": database_path(settings.db, settings.exchange) if is_recorded else None,
+        "market": "invented",
+        "parts": [structs.asdict(one) for one in found],
+    }
+
+
+def _title(settings: TraderSettings, found: Sequence[PartResult]) -> str:
+    names = list(dict.fromkeys(one.symbol for one in found))
+    other = {name: simulated_symbol(name) for name in names if simulated_symbol(name) != name}
+    notes = [f"{name} is no market of the simulator: {one}" for name, one in other.items()]
+    text = f"drill of {', '.join(names)} {settings.timeframe}, orders on the simulator"
+    return "; ".join([text, *notes])
+
+
+def _place(settings: TraderSettings, is_recorded: bool) -> str:
+    if not is_recorded:
+        return "not recorded, because --only leaves parts out"
+    return f"recorded in {database_path(settings.db, settings.exchange)}"
