@@ -28,6 +28,7 @@ from onetape.exchange.rest import (
 )
 from onetape.store.accounts import read_account_series
 from onetape.store.candles import check_kind
+from onetape.store.checkpoints import checkpoints_in_thread
 from onetape.store.database import open_store
 from onetape.store.live_accounts import installation_tag
 from onetape.store.market_data import save_market
@@ -156,7 +157,8 @@ async def trade_in_sessions(
 ) -> None:
     """Open the database and trade until the stop; runs in the trading thread."""
     settings, account = plan.settings, plan.account
-    with open_store(database_path(settings.db, settings.exchange), create=True) as store:
+    path = database_path(settings.db, settings.exchange)
+    with open_store(path, create=True) as store, checkpoints_in_thread(store):
         check_kind(store, settings.exchange)
         if access is not None:
             quote = markets[0].quote

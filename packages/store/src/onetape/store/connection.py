@@ -66,6 +66,10 @@ class Connection(Protocol):
         """Wait this long for a lock before giving up."""
         ...
 
+    def set_wal_hook(self, hook: Callable[["Connection", str, int], int]) -> None:
+        """Call a function after each commit with the pages in the write-ahead log."""
+        ...
+
     def changes(self) -> int:
         """Return how many rows the last statement changed, its triggers' rows not counted."""
         ...

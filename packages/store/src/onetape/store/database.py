@@ -9,7 +9,7 @@ closing the other handle drops the locks of this one.
 import os
 import stat
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -126,6 +126,29 @@ class Store:
                 time.sleep(max(LEAST_YIELD_SECONDS, time.monotonic() - began))
             if bulk:
                 self._cut_log()
+
+    def set_log_watch(self, watch: Callable[[int], None]) -> None:
+        """Call a function after each commit with the number of pages in the write-ahead log.
+
+        From then on no commit of this store folds the log into the file: see `checkpoint`.
+        """
+
+        def hook(_: Connection, __: str, pages: int) -> int:
+            watch(pages)
+            return 0
+
+        self._connection.set_wal_hook(hook)
+
+    def checkpoint(self) -> None:
+        """Fold the log into the file as far as readers allow; nobody waits for it.
+
+        Raises:
+            StoreError: the file cannot be written, was deleted or replaced.
+        """
+        self.check_in_place()
+        with translated(self.path, self._connection):
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            self._cut_log()
 
     def check_in_place(self) -> None:
         """Look whether the path still leads to the open file; every write does so first.

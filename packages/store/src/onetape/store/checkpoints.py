@@ -1,0 +1,52 @@
+"""Fold the write-ahead log into the file in a thread, so that no commit waits for the disk.
+
+SQLite does it in the commit that finds 1,000 pages in the log: that commit writes them into the
+file and waits for two syncs, which takes a second where the disk is busy. What is left to commits
+is one sync when the log is begun again; that is rarer the longer the log may get.
+"""
+
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from onetape.core.errors import ConfigurationError, StoreError
+from onetape.store.database import Store, open_store
+
+#: The log is folded into the file once it has so many pages, 16 MB.
+LOG_PAGES: Final = 4_000
+#: Between two checkpoints at least: a reader may keep the log from being begun again.
+PAUSE_SECONDS: Final = 1.0
+
+
+@contextmanager
+def checkpoints_in_thread(store: Store) -> Generator[None]:
+    """Let a thread make the checkpoints of a store while the block lasts; its commits make none.
+
+    Args:
+        store: The open database; used by the thread that commits, as before.
+    """
+    is_due, is_over = threading.Event(), threading.Event()
+    with open_store(store.path, create=False) as own:
+        own.log_limit_bytes, store.log_limit_bytes = store.log_limit_bytes, 2**62
+        store.set_log_watch(lambda pages: is_due.set() if pages >= LOG_PAGES else None)
+        thread = threading.Thread(target=_run, args=(own, is_due, is_over), name="checkpoints")
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            is_due.set()
+            thread.join()
+
+
+def _run(store: Store, is_due: threading.Event, is_over: threading.Event) -> None:
+    while True:
+        is_due.wait()
+        if is_over.is_set():
+            return
+        is_due.clear()
+        # An error of the file is that of the next commit too, whose thread reports it.
+        with suppress(StoreError, ConfigurationError):
+            store.checkpoint()
+        is_over.wait(PAUSE_SECONDS)
