@@ -75,8 +75,13 @@ services: ## Start each service of docker-compose.yml as a plain process, offlin
 	uv run python tools/check_services.py
 
 .PHONY: parity
-parity: ## Trade a month of five symbols on paper, late frames shuffled, and compare it with the backtest (an hour)
-	ONETAPE_PARITY_HOURS=720 uv run pytest -n 2 --dist load tests/apps/trader/test_parity.py
+parity: ## Trade a month of one and of five symbols on paper, late frames shuffled, and compare it with the backtest (half an hour)
+	uv run python benchmarks/parity.py --keep /tmp/onetape-parity.jsonl > benchmarks/results/parity.json
+	uv run python benchmarks/tables.py
+
+.PHONY: live-parity
+live-parity: ## Trade a month with real orders on a stepped simulator, and compare it with the backtest (half an hour)
+	ONETAPE_LIVE_PARITY_HOURS=720 uv run pytest -n 2 --dist load tests/apps/trader/live/test_live_parity.py
 
 .PHONY: paper
 paper: ## Trade a month on paper, on a stepped clock, and compare it with the backtest

@@ -38,9 +38,9 @@ def refuse_slow_imports() -> None:
 
 def print_document(
     benchmark: str, command: str, measured_paths: list[str], machine: dict[str, Any],
-    measurements: list[dict[str, Any]],
+    measurements: list[dict[str, Any]], **more: Any,
 ) -> None:  # fmt: skip
-    """Print the document of a run: what goes into `results/`."""
+    """Print the document of a run: what goes into `results/`; `more` are further parts of it."""
     document = {
         "benchmark": benchmark,
         "command": command,
@@ -50,6 +50,7 @@ def print_document(
         "machine": machine,
         "seed": SEED,
         "measurements": measurements,
+        **more,
     }
     print(json.dumps(document, indent=1))  # noqa: T201 - this is what it is for
 

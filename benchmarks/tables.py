@@ -44,6 +44,8 @@ def _section(document: dict[str, Any]) -> str:
     ]
     if "outcomes" in document:
         return "\n".join([*head, *_outcome_rows(document)]) + "\n"
+    if "combinations" in document:
+        return "\n".join([*head, *_combination_rows(document)]) + "\n"
     lines = [
         *head,
         "| measured | unit | median | worst | samples | goal |",
@@ -72,6 +74,27 @@ def _outcome_rows(document: dict[str, Any]) -> list[str]:
             f"{float(one['coins_without_stop']):.5f}",
             f"{one['unprotected_seconds']:.1f}",
             "none" if after is None else f"{after:.1f}",
+        )
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def _combination_rows(document: dict[str, Any]) -> list[str]:
+    """Return the table of what was traded and compared with the backtest, one row for each."""
+    rows = [
+        "| traded | size of an entry | exits | hours | seed | fills | equal to the backtest | s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for one in document["combinations"]:
+        cells = (
+            one["symbols"],
+            one["sizing"],
+            one["exits"],
+            str(one["hours"]),
+            str(one["seed"]),
+            str(one["fills"]),
+            "yes" if one["equal"] else "no",
+            f"{one['seconds']:.0f}",
         )
         rows.append(f"| {' | '.join(cells)} |")
     return rows

@@ -4,6 +4,8 @@ Every closed candle since the last decision is decided on, in order, so that the
 holes. Only the newest one can become an entry; an exit comes from any of them.
 """
 
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Final
@@ -42,6 +44,9 @@ from trader.window import fresh_candles
 
 #: Exits of the forming candle wait so long for the decision on the candle before, wall seconds.
 EXITS_WAIT_SECONDS: Final = 1.0
+#: A BUY waits so long for the fill of an exit at an exchange, wall seconds: the longest time that a
+#: stop has to fire, and that a sell has to be acknowledged.
+BUY_WAIT_SECONDS: Final = 10.0
 
 
 class Verdict(Struct, frozen=True):
@@ -102,6 +107,10 @@ class Decider:
         self._missed_because = "no session ran"
         self._is_first = True
         self._evaluations = Evaluations(job, exchange, states, on_evaluated)
+        self._evaluated = deque[EvaluatedCandle]()
+        """Candles whose evaluation is done and that are not decided on, oldest first."""
+        self._waiting_since: float | None = None
+        """Since when a BUY waits for an exit, monotonic seconds; None: none does."""
         review = Evaluations(job, exchange, states, on_evaluated)
         self._review = CorrectionReview(
             job, review, self._leave_for, on_start=exits.note_correction
@@ -123,7 +132,9 @@ class Decider:
 
         It is the candle decided on last where none is being evaluated.
         """
-        return self._evaluations.newest or self._decided
+        is_waiting = self._waiting_since is not None
+        waiting = self._evaluated[0].timestamp if is_waiting else None
+        return waiting or self._evaluations.newest or self._decided
 
     @property
     def exits_watched_after(self) -> int | None:
@@ -133,7 +144,7 @@ class Decider:
         longer than exits may wait.
         """
         is_slow = self._evaluations.seconds > EXITS_WAIT_SECONDS
-        return self.started if is_slow else self._decided
+        return self.started if is_slow or self._waiting_since is not None else self._decided
 
     def decide_new(self) -> Iterator[Verdict]:
         """Yield the decisions on candles whose evaluation is done; start the next evaluation.
@@ -147,7 +158,14 @@ class Decider:
         Raises:
             OnetapeError: the strategy failed, and it has never been evaluated by this program.
         """
-        for found in self._evaluations.take():
+        self._evaluated.extend(self._evaluations.take())
+        while self._evaluated:
+            found = self._evaluated[0]
+            if not found.is_repeated:
+                self._exits.watch_closed(found.timestamp)
+            if self._waits_for_exit(found):
+                return
+            self._evaluated.popleft()
             if not found.is_repeated:
                 self._decided = found.timestamp
             yield self._verdict(found)
@@ -157,6 +175,25 @@ class Decider:
         if timestamps:
             self._is_first = False
             self._evaluations.start(timestamps, is_repeated=is_repeated)
+
+    def _waits_for_exit(self, found: EvaluatedCandle) -> bool:
+        """Return whether a BUY waits for the fill of an exit that is on its way to an exchange.
+
+        A stop that ends the position in the candle may be followed by an entry at the next open.
+        """
+        order = self._broker.open_order
+        is_leaving = self._broker.is_live and order is not None and order.side == "sell"
+        is_buy = not found.is_repeated and int(found.signals.signal[-1]) == BUY
+        if not (is_leaving and is_buy and found.verdict == OK):
+            self._waiting_since = None
+            return False
+        now = time.monotonic()
+        since = self._waiting_since = self._waiting_since or now
+        patience = min(BUY_WAIT_SECONDS, self._job.settings.max_signal_age_seconds / 2)
+        if now - since < patience:
+            return True
+        self._waiting_since = None
+        return False
 
     async def stop(self) -> None:
         """End the evaluation that is running."""
@@ -235,8 +272,6 @@ class Decider:
     def _verdict(self, found: EvaluatedCandle) -> Verdict:
         """Return the decision on an evaluated candle, after it was stored."""
         job, timestamp, is_repeated = self._job, found.timestamp, found.is_repeated
-        if not is_repeated:
-            self._exits.watch_closed(timestamp)
         holding = self._broker.entry_order_id is not None
         signal = int(found.signals.signal[-1])
         context = self._context(found)

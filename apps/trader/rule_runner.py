@@ -485,7 +485,7 @@ class RuleRunner:
             if state.order is None:
                 # An exit that was still owed has been filled before the rules made it due.
                 self._stepper.on(ExitSent(symbol))
-            self._stepper.on(ExitFilled(symbol))
+            self._stepper.on(ExitFilled(symbol, self._broker.last_exit))
             self._due = None
         elif state.order is not None and not self._orders.is_owed:
             self._stepper.on(ExitRefused(symbol))

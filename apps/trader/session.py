@@ -278,7 +278,10 @@ class _Trading:
                 ),
                 "clock": self._supervisor.repeat("clock comparison", self._look_at_clock),
                 "orders": self._supervisor.repeat(
-                    "orders", partial(drive_orders, job, broker, exits, exchange, lease)
+                    "orders",
+                    partial(
+                        drive_orders, job, broker, exits, exchange, lease, gap_backfiller.closed.set
+                    ),
                 ),
                 "lease": self._supervisor.repeat("lease", self._renew),
                 "strategy": _decide(

@@ -90,10 +90,21 @@ class Market:
 
 
 @asynccontextmanager
-async def market(hours: float = 0.25, replay: Replay | None = None) -> AsyncGenerator[Market]:
-    """Open a market that stands so many hours after March 2024; of recorded candles, if given."""
+async def market(
+    hours: float = 0.25, replay: Replay | None = None, **options: Any
+) -> AsyncGenerator[Market]:
+    """Open a market that stands so many hours after March 2024.
+
+    Args:
+        hours: Where its clock is held at first.
+        replay: Its recorded candles; None: an invented market.
+        options: Further ones of the simulator.
+    """
     clock = make_clock(start_ms=int((MARCH + hours * HOUR) * 1_000), stepped=True)
-    async with Simulator(clock=clock, replay=replay) as simulator, Gate(simulator.url) as gate:
+    async with (
+        Simulator(clock=clock, replay=replay, **options) as simulator,
+        Gate(simulator.url) as gate,
+    ):
         yield Market(simulator, gate)
 
 
@@ -131,7 +142,7 @@ class Desk:
 
     async def until_decided(self, hour: int) -> None:
         """Wait until the candle that opens so many hours after March 2024 was decided on."""
-        await self.until(lambda: MARCH + hour * HOUR in self.decided())
+        await self.until(lambda: self.has_decided(MARCH + hour * HOUR))
 
     async def until_no_open_order(self, side: str = "%") -> None:
         """Wait until each order is filled or refused: a decision comes before the next open."""
@@ -168,6 +179,11 @@ class Desk:
         )
         return [row[0] for row in rows]
 
+    def has_decided(self, timestamp: int) -> bool:
+        """Return whether this session decided on the candle that opens at a time, epoch seconds."""
+        sql = "SELECT 1 FROM decisions WHERE session = ? AND timestamp = ?"
+        return bool(self.query(sql, self.job.session.session, timestamp))
+
     def closed_rows(self) -> dict[int, Candle]:
         """Return every row of the tape that is marked closed."""
         rows = self.query(
@@ -177,9 +193,11 @@ class Desk:
 
     def source(self, hour: int) -> tuple[Any, ...] | None:
         """Return (closed, source) of a candle's row."""
-        rows = self.query(
-            "SELECT closed, source FROM ohlcv_data WHERE timestamp = ?", MARCH + hour * HOUR
+        sql = (
+            "SELECT closed, source FROM ohlcv_data "
+            "WHERE exchange = ? AND symbol = ? AND timeframe = ? AND timestamp = ?"
         )
+        rows = self.query(sql, *self.job.key.names, MARCH + hour * HOUR)
         return rows[0] if rows else None
 
     def trades(self) -> list[Trade]:

@@ -34,6 +34,8 @@ class Gate:
         """Swallow everything on the WebSockets, pings too, and keep them open."""
         self.lets_pass: Callable[[dict[str, Any]], bool] = lambda _: True
         """Frames for which it says no are swallowed."""
+        self.change: Callable[[dict[str, Any]], dict[str, Any]] = lambda frame: frame
+        """Returns what is sent in place of a frame; itself: the frame goes on as it is."""
         self.delay_seconds: Callable[[dict[str, Any]], float] = lambda _: 0.0
         """How long a frame is held back; equal delays keep the frames of a stream in order."""
         self._late: set[asyncio.Task[None]] = set()
@@ -63,6 +65,7 @@ class Gate:
         """Begin to listen."""
         app = web.Application()
         app.router.add_get("/stream/ws/{number}", self._stream)
+        app.router.add_get("/ws-api/v3", self._stream)
         app.router.add_route("*", "/{path:.*}", self._rest)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -152,10 +155,12 @@ class Gate:
             if not self.lets_pass(frame):
                 continue
             seconds = self.delay_seconds(frame)
+            changed = self.change(frame)
+            text = message.data if changed is frame else json.dumps(changed)
             if not seconds:
-                await socket.send_str(message.data)
+                await socket.send_str(text)
                 continue
-            late = asyncio.create_task(self._send_late(socket, message.data, seconds))
+            late = asyncio.create_task(self._send_late(socket, text, seconds))
             self._late.add(late)
             late.add_done_callback(self._late.discard)
 

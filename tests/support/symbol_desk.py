@@ -66,7 +66,7 @@ class SymbolDesk:
         """Wait until the candle of a time was decided on for each of some symbols; None: all."""
         for symbol in symbols or self.desks:
             await self.desks[symbol].until(
-                lambda symbol=symbol: timestamp in self.desks[symbol].decided()
+                lambda symbol=symbol: self.desks[symbol].has_decided(timestamp)
             )
 
     def made(self, symbol: str) -> list[Made]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from typing import Final
 
 from onetape.exchange.rest import RestExchange
@@ -39,9 +40,22 @@ def make_executor(
 
 
 async def drive_orders(
-    job: Job, executor: Executor, exits: RuleRunner, exchange: RestExchange, lease: Lease
+    job: Job,
+    executor: Executor,
+    exits: RuleRunner,
+    exchange: RestExchange,
+    lease: Lease,
+    on_exit: Callable[[], None],
 ) -> None:
     """Go on with live orders once, and wait until more is reported, for a moment at most.
+
+    Args:
+        job: What is traded.
+        executor: Has the orders.
+        exits: The rules; they take what became of the orders.
+        exchange: Its clock dates requests.
+        lease: Renewed before anything is sent.
+        on_exit: Called when a position has been sold: a BUY may wait for that.
 
     Raises:
         StoreError: the file cannot be written.
@@ -53,8 +67,11 @@ async def drive_orders(
     reported = job.broker.reported
     reported.clear()
     lease.renew()
+    held = executor.entry_order_id
     executor.drive(exchange.now_ms())
     exits.settle()
+    if held is not None and executor.entry_order_id is None:
+        on_exit()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DRIVE_SECONDS):
             await reported.wait()

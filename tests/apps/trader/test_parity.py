@@ -1,19 +1,18 @@
-"""Five symbols with two places trade on paper as in the backtest, trade for trade."""
+"""One symbol, and five with two places, trade on paper as in the backtest, trade for trade."""
 
 import os
+import zlib
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import numpy as np
 import pytest
 
+from backtest_fills import DIPS, EXITS, SIZINGS, account_of, backtest_fills
 from desk import HOUR, MARCH, Market, market
-from onetape.engine import AccountConfig, ExitConfig, Series, booked_fill, simulate_together
-from onetape.strategies import checked_signals, load_strategy
-from symbol_desk import Made, SymbolDesk, candles_of, symbol_desk
+from symbol_desk import SymbolDesk, symbol_desk
 from watched import run_watched
 
 StrategyFile = Callable[..., str]
@@ -21,71 +20,24 @@ StrategyFile = Callable[..., str]
 #: Hours of paper that are compared with the backtest; `make parity` trades a month.
 HOURS = int(os.environ.get("ONETAPE_PARITY_HOURS", "20"))
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT", "BNB/USDT")
-#: Candles before the first traded one that sizes depend on.
-BEFORE = 40
 #: Longest delay of a symbol's frames, seconds: much less than entries wait for it.
-LONGEST_DELAY_SECONDS = 0.08
-EXITS = {
-    "no exits": ExitConfig(),
-    "stop and target": ExitConfig(stop_loss=0.004, take_profit=0.006),
-    "trailing stop": ExitConfig(trailing_stop=0.006),
-    "time stop": ExitConfig(time_stop_bars=2, stop_loss=0.03),
-    "falling target": ExitConfig(target_table={0: 0.01, 2: 0.002}, stop_loss=0.02),
-}
-SIZINGS: dict[str, dict[str, float]] = {
-    "all_in": {},
-    "quote_amount": {"quote_amount": 4_000.0},
-    "base_amount": {"base_amount": 1.5},
-    "equity_share": {"equity_share": 0.5},
-    "risk_per_trade": {"risk_per_trade": 0.002},
-    "volatility_target": {"volatility_target": 0.2},
+LONGEST_DELAY_SECONDS = 0.02
+#: Symbols that share an account, how many of them may hold a position at a time, and cash for it.
+ACCOUNTS = {
+    "one symbol": (SYMBOLS[:1], 1, "60000"),
+    "five symbols, two places": (SYMBOLS, 2, "10000"),
 }
 #: Each exit rule, and the sizings that depend on what other symbols hold.
 SOME = [
-    ("all_in", "time stop"),
-    ("equity_share", "stop and target"),
-    ("risk_per_trade", "falling target"),
-    ("volatility_target", "trailing stop"),
+    ("five symbols, two places", "all_in", "time stop"),
+    ("five symbols, two places", "equity_share", "stop and target"),
+    ("five symbols, two places", "risk_per_trade", "falling target"),
+    ("five symbols, two places", "volatility_target", "trailing stop"),
 ]
 #: A risk per trade is measured by a stop.
-ALL = [pair for pair in product(SIZINGS, EXITS) if pair != ("risk_per_trade", "no exits")]
-#: Buys after a falling candle, so that many symbols want to enter at once; sells now and then.
-DIPS = """
-from dataclasses import dataclass
-from typing import ClassVar
-
-import numpy as np
-
-from onetape.strategies import Signals, Strategy
-
-
-@dataclass(frozen=True)
-class Dips(Strategy):
-    name: ClassVar[str] = "dips"
-
-    @property
-    def lookback(self):
-        return 1
-
-    def evaluate(self, candles, higher):
-        cents = np.rint(candles.close * 10_000).astype(np.int64)
-        hour = candles.timestamp // 3_600
-        sells = ((hour + cents) % 3 == 1).astype(np.int8)
-        return Signals(np.where(candles.close < candles.open, 1, -sells).astype(np.int8), {})
-"""
-
-
-def account_of(sizing: str, exits: str) -> AccountConfig:
-    numbers: dict[str, Any] = SIZINGS[sizing]
-    return AccountConfig(
-        slippage_bps=3,
-        maker_fee_rate=0.0005,
-        cool_down_bars=1,
-        sizing=sizing,  # pyright: ignore[reportArgumentType]
-        exits=EXITS[exits],
-        reentry="while_signal",
-        **numbers,
-    )
+ALL = [
+    each for each in product(ACCOUNTS, SIZINGS, EXITS) if each[1:] != ("risk_per_trade", "no exits")
+]
 
 
 def shuffle_delays(opened: Market, seed: int) -> None:
@@ -106,78 +58,57 @@ def shuffle_delays(opened: Market, seed: int) -> None:
 
 
 async def step_to(opened: Market, trading: SymbolDesk, hours: range) -> None:
+    """Move the market from hour to hour, each time until all that is due has happened."""
     waiting = "SELECT 1 FROM orders WHERE status IN ('intent', 'sent', 'open')"
     for hour in hours:
         await opened.go_to(hour + 0.1)
         await trading.until_decided(MARCH + (hour - 1) * HOUR)
-        await trading.first.until(
-            lambda hour=hour: (
-                len(
-                    trading.first.query(
-                        "SELECT 1 FROM ohlcv_data WHERE timestamp = ? AND closed = 0",
-                        MARCH + hour * HOUR,
-                    )
-                )
-                == len(trading.desks)
-            )
-        )
+        for one in trading.desks.values():
+            await one.until(lambda one=one, hour=hour: (one.source(hour) or (1,))[0] == 0)
         await trading.first.until(lambda: not trading.first.query(waiting))
 
 
-def backtested(
-    opened: Market, trading: SymbolDesk, places: int, last_hour: int
-) -> dict[str, list[Made]]:
-    """Return the engine's own fills by symbol."""
-    first = trading.first.query("SELECT min(timestamp) FROM decisions")[0][0]
-    series: list[Series] = []
-    for symbol, own in trading.desks.items():
-        start = first - BEFORE * HOUR
-        candles = candles_of(opened, symbol, start, MARCH + (last_hour + 1) * HOUR)
-        signal = checked_signals(load_strategy(own.job.evaluator.settings.name), candles).signal
-        signal = np.where(candles.timestamp < first, 0, signal).astype(np.int8)
-        series.append(Series(symbol, candles, signal, BEFORE, own.job.market.steps))
-    rules = trading.first.job.rules
-    found = simulate_together(series, rules, max_open_trades=places)
-    made: dict[str, list[Made]] = {}
-    for one, part in zip(series, found.parts, strict=True):
-        kinds = iter(part.exit_kinds)
-        own = trading.desks[one.symbol].job.rules
-        for fill in part.fills:
-            booked = booked_fill(fill, own)
-            kind = "buy" if fill.side == "buy" else next(kinds).replace("signal", "market")
-            made.setdefault(one.symbol, []).append((kind, booked.price, booked.amount, booked.fee))
-    return made
-
-
-@pytest.mark.parametrize(("sizing", "exits"), ALL if HOURS > 100 else SOME)
-def test_five_symbols_with_two_places_trade_as_in_the_backtest(
-    db: Path, strategy_file: StrategyFile, sizing: str, exits: str
+@pytest.mark.parametrize(("symbols", "sizing", "exits"), ALL if HOURS > 100 else SOME)
+def test_symbols_of_an_account_trade_as_in_the_backtest(
+    db: Path,
+    strategy_file: StrategyFile,
+    record_property: Callable[[str, object], None],
+    symbols: str,
+    sizing: str,
+    exits: str,
 ) -> None:
-    account = account_of(sizing, exits)
+    account = account_of(sizing, EXITS[exits], slippage_bps=3, maker_fee_rate=0.0005)
+    traded, places, cash = ACCOUNTS[symbols]
+    seed = zlib.crc32(f"{symbols} {sizing} {exits}".encode()) % 1_000
+    for name, value in {
+        "symbols": symbols, "sizing": sizing, "exits": exits, "hours": HOURS, "seed": seed,
+    }.items():  # fmt: skip
+        record_property(name, value)
 
     async def scene() -> None:
         name = strategy_file(DIPS, "dips")
         async with market(0.25) as opened:
-            shuffle_delays(opened, seed=HOURS)
+            shuffle_delays(opened, seed)
             async with symbol_desk(
                 opened,
                 db,
-                dict.fromkeys(SYMBOLS, name),
+                dict.fromkeys(traded, name),
                 account=account,
-                max_open_trades=2,
-                cash="10000",
+                max_open_trades=places,
+                cash=cash,
                 entry_wait_seconds=30.0,
             ) as trading:
                 await step_to(opened, trading, range(HOURS))
-                fills = backtested(opened, trading, 2, HOURS - 1)
-                on_paper = {symbol: trading.made(symbol) for symbol in SYMBOLS}
+                fills = backtest_fills(opened, trading.desks, places, HOURS - 1)
+                on_paper = {symbol: trading.made(symbol) for symbol in traded}
                 count = sum(map(len, on_paper.values()))
-                for symbol in SYMBOLS:
+                record_property("fills", count)
+                for symbol in traded:
                     made = on_paper[symbol]
                     expected = fills.get(symbol, [])
                     # The backtest knows the whole of the last candle, which has only begun.
                     assert expected[: len(made)] == made, symbol
                     assert len(expected) - len(made) <= 1
-                assert count > HOURS // 4
+                assert count > HOURS // 5
 
     run_watched(scene(), 60.0 + 2.0 * HOURS)

@@ -200,6 +200,28 @@ def test_a_buy_while_the_exit_is_in_flight_is_kept_back_by_the_cool_down() -> No
     assert account.open(3) == []
 
 
+def test_a_fill_that_is_reported_late_counts_for_the_candle_that_it_happened_in() -> None:
+    account = stop_in_flight(AccountConfig(exits=EXITS, cool_down_bars=1))
+    assert account.open(3) == []
+    assert account.on(ExitFilled("A", 120)) == []
+    assert account.close(3, BUY) == []
+    assert account.open(4) == [Enter("A", 240, 100.0)]
+
+
+def test_a_buy_whose_open_has_come_while_the_exit_was_in_flight_enters_once_it_is_filled() -> None:
+    account = stop_in_flight(AccountConfig(exits=EXITS))
+    assert account.open(3) == []
+    assert account.on(ExitFilled("A", 120)) == [Enter("A", 180, 100.0)]
+
+
+def test_a_buy_is_dropped_where_the_exit_was_filled_in_the_candle_that_has_opened() -> None:
+    account = stop_in_flight(AccountConfig(exits=EXITS))
+    assert account.open(3) == []
+    assert account.on(ExitFilled("A", 180)) == []
+    assert account.close(3, BUY) == []
+    assert account.open(4) == [Enter("A", 240, 100.0)]
+
+
 def test_a_stop_that_a_forming_candle_reached_sells_at_once() -> None:
     account = Stepping(AccountConfig(exits=EXITS))
     account.buy()

@@ -103,6 +103,9 @@ class ExitFilled(Struct, frozen=True, tag=True):
     """The order that sells the position has been filled."""
 
     symbol: str
+    timestamp: int | None = None
+    """Open of the candle that it was filled in, epoch seconds: a real exchange may report a fill
+    once later candles have opened. None: the candle that is open, or that has closed last."""
 
 
 class ExitRefused(Struct, frozen=True, tag=True):

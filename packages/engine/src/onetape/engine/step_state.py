@@ -133,8 +133,22 @@ class SymbolStepState(Struct, frozen=True):
         """Return for how many more closed candles a BUY may not enter."""
         free_from = self.free_from
         if self.order is not None and self.order.side == "sell":
-            free_from = self.number + 1 + rules.cool_down_bars
+            free_from = self.order.candle + 1 + rules.cool_down_bars
         return max(0, free_from - self.candles)
+
+    def number_of(self, timestamp: int | None) -> int:
+        """Return the number of the candle that holds a moment, as far back as that is known.
+
+        Args:
+            timestamp: Open of the candle, epoch seconds; None: the one that is open, or has closed
+                last.
+        """
+        order = self.order
+        if timestamp is None or (self.opened is not None and timestamp >= self.opened.timestamp):
+            return self.number
+        if self.closed is not None and timestamp >= self.closed:
+            return self.candles - 1
+        return self.number if order is None else order.candle
 
     def after_signal(
         self, rules: StepRules, timestamp: int, signal: int, *, can_enter: bool = True

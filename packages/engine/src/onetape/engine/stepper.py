@@ -108,14 +108,12 @@ def _after(rules: StepRules, state: SymbolStepState, event: Event) -> _Stepped:
         case ExitDue():
             return replace(state, sell_due=not state.is_flat), None
         case ExitSent():
-            if state.position is None or state.order is not None:
-                raise ValueError(f"{event.symbol} has no position that could be sold now")
-            inside = None if state.opened is None else state.opened.timestamp
-            order = OrderInFlight("sell", state.number, inside=inside)
-            return replace(state, order=order, sell_due=False), None
+            return _after_sent_exit(state, event), None
         case EntryFilled() | EntryRefused():
             return _after_entry(state, event), None
-        case ExitFilled() | ExitRefused():
+        case ExitFilled():
+            return _due_now(_after_exit(rules, state, event))
+        case ExitRefused():
             return _after_exit(rules, state, event), None
         case CandlesOpened():
             raise TypeError("candles that open are taken together, not symbol by symbol")
@@ -227,6 +225,14 @@ def _leave(
     return after, Exit(symbol, timestamp, kind, found.price, found.is_ambiguous)
 
 
+def _after_sent_exit(state: SymbolStepState, event: ExitSent) -> SymbolStepState:
+    if state.position is None or state.order is not None:
+        raise ValueError(f"{event.symbol} has no position that could be sold now")
+    inside = None if state.opened is None else state.opened.timestamp
+    order = OrderInFlight("sell", state.number, inside=inside)
+    return replace(state, order=order, sell_due=False)
+
+
 def _after_entry(state: SymbolStepState, event: EntryFilled | EntryRefused) -> SymbolStepState:
     order = state.order
     if order is None or order.side != "buy":
@@ -240,13 +246,20 @@ def _after_entry(state: SymbolStepState, event: EntryFilled | EntryRefused) -> S
 def _after_exit(
     rules: StepRules, state: SymbolStepState, event: ExitFilled | ExitRefused
 ) -> SymbolStepState:
+    """Return the state without the position, or with one that has no levels any more.
+
+    A BUY that came while the exit was in flight has its turn at once where the next candle has
+    opened already, unless the cool-down forbids that.
+    """
     order, held = state.order, state.position
     if order is None or order.side != "sell" or held is None:
         raise ValueError(f"{event.symbol} has no exit in flight that {event} could end")
     if isinstance(event, ExitRefused):
         return replace(state, position=replace(held, has_levels=False)).settled()
-    free_from = state.number + 1 + rules.cool_down_bars
-    return replace(state, position=None, free_from=free_from, left_inside=order.inside).settled()
+    free_from = state.number_of(event.timestamp) + 1 + rules.cool_down_bars
+    is_due = state.buy_due and (state.opened is None or free_from <= state.candles)
+    after = replace(state, position=None, free_from=free_from, left_inside=order.inside)
+    return replace(after, buy_due=is_due).settled()
 
 
 def _entries(

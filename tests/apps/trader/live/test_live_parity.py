@@ -1,0 +1,121 @@
+"""Real orders of one symbol make the trades of the backtest, on a stepped clock."""
+
+import os
+from collections.abc import Callable
+from decimal import Decimal
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backtest_fills import DIPS, SIZINGS, account_of, backtest_fills
+from desk import HOUR, KEY, MARCH, Desk, Market, desk, market
+from live_desk import QUICK
+from onetape.engine import ExitConfig
+from onetape.execution.risk_limits import RiskLimits
+from onetape.simulator.market.symbols import SpotSymbol
+from onetape.simulator.trading.fees import Fees
+from symbol_desk import SymbolDesk
+from tick_walk import tick_walk
+from watched import run_watched
+
+StrategyFile = Callable[..., str]
+
+#: Hours that are compared with the backtest; `make live-parity` trades a month.
+HOURS = int(os.environ.get("ONETAPE_LIVE_PARITY_HOURS", "12"))
+#: Each of them is filled at a price that the exchange itself knows: at an open, or at a stop.
+EXITS = {
+    "no exits": (ExitConfig(), 1),
+    "stop": (ExitConfig(stop_loss=0.004), 1),
+    "stop, no cool-down": (ExitConfig(stop_loss=0.004), 0),
+    "time stop": (ExitConfig(time_stop_bars=2, stop_loss=0.03), 1),
+}
+ALL = [pair for pair in product(SIZINGS, EXITS) if pair != ("risk_per_trade", "no exits")]
+NO_FEES = Fees(maker=Decimal(0), taker=Decimal(0))
+#: Coins of its own and cash for ten orders: nothing hides behind a refusal.
+BALANCE = {"USDT": Decimal(100_000), "BTC": Decimal(20)}
+#: What a random walk may lose is not what is tested.
+LIMITS = RiskLimits(max_daily_loss=1.0, max_drawdown=1.0, max_orders_per_minute=1_000)
+#: An order on its way; a position without its stop, where the rules have one.
+MOVING = """
+    SELECT 1 FROM orders WHERE status IN ('intent', 'sent', 'unknown')
+    UNION ALL SELECT 1 FROM orders WHERE status = 'open' AND NOT is_protection
+    UNION ALL SELECT 1 FROM exit_obligations WHERE ended_ms IS NULL
+"""
+HELD = "SELECT side = 'buy' FROM trades ORDER BY rowid DESC LIMIT 1"
+RESTING = "SELECT 1 FROM orders WHERE status = 'open' AND is_protection"
+
+
+def without_spread(frame: dict[str, Any]) -> dict[str, Any]:
+    """Return a ticker whose offers are at the last price, as fills on a stepped clock are."""
+    is_ticker = frame.get("e") == "24hrTicker"
+    return frame | {"b": frame["c"], "a": frame["c"]} if is_ticker else frame
+
+
+def first_trade_hours(opened: Market, hour: int) -> float:
+    """Return when the first trade of an hour happens, in hours after March 2024."""
+    simulated = opened.simulator.market
+    symbol: SpotSymbol = next(one for one in simulated.symbols if one.name == KEY.symbol)
+    moment = int(simulated.trades(symbol, MARCH + hour * HOUR).time_ms[0])
+    return (moment / 1_000 - MARCH) / HOUR
+
+
+async def step_to(opened: Market, trading: Desk, hours: range) -> None:
+    """Move the market from one first trade of an hour to the next, until nothing is due any more.
+
+    So each order is filled at the open of a candle, unless it is a stop.
+    """
+    has_stop = trading.job.rules.exits.first_stop is not None
+
+    def is_at_rest() -> bool:
+        held = trading.query(HELD) == [(1,)]
+        return not trading.query(MOVING) and bool(trading.query(RESTING)) == (held and has_stop)
+
+    for hour in hours:
+        await opened.go_to(first_trade_hours(opened, hour))
+        await trading.until_decided(hour - 1)
+        await trading.until(lambda hour=hour: (trading.source(hour) or (1,))[0] == 0)
+        await trading.until(is_at_rest)
+
+
+@pytest.mark.parametrize(
+    ("sizing", "exits"),
+    ALL if HOURS > 100 else [("all_in", "stop"), ("equity_share", "stop, no cool-down")],
+)
+def test_live_orders_with_ideal_fills_make_exactly_the_trades_of_the_backtest(
+    db: Path,
+    tmp_path: Path,
+    strategy_file: StrategyFile,
+    record_property: Callable[[str, object], None],
+    sizing: str,
+    exits: str,
+) -> None:
+    end = MARCH + (HOURS + 2) * HOUR
+    replay = tick_walk(tmp_path, MARCH - 10 * 24 * HOUR, end, seed=HOURS)
+    for name, value in {
+        "symbols": "one symbol, real orders", "sizing": sizing, "exits": exits, "hours": HOURS,
+        "seed": HOURS,
+    }.items():  # fmt: skip
+        record_property(name, value)
+
+    async def scene() -> None:
+        name = strategy_file(DIPS, "dips")
+        levels, cool_down = EXITS[exits]
+        account = account_of(sizing, levels, fee_rate=0.0, cool_down_bars=cool_down)
+        async with market(0.0, replay=replay, fees=NO_FEES, balance=BALANCE) as opened:
+            opened.gate.change = without_spread
+            await opened.go_to(first_trade_hours(opened, 0))
+            async with desk(
+                opened, db, strategy=name, account=account, cash="10000", live=QUICK, risk=LIMITS
+            ) as trading:
+                await step_to(opened, trading, range(HOURS))
+                made = SymbolDesk({KEY.symbol: trading}).made(KEY.symbol)
+                record_property("fills", len(made))
+                fills = backtest_fills(opened, {KEY.symbol: trading}, 1, HOURS - 1)[KEY.symbol]
+                assert fills[: len(made)] == made
+                # The backtest knows the whole of the last candle, which has only begun.
+                assert len(fills) - len(made) <= 1
+                assert len(made) > HOURS // 6
+
+    run_watched(scene(), 60.0 + 3.0 * HOURS)

@@ -1,0 +1,100 @@
+"""The fills of a backtest of the candles that sessions of the trader have traded."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from desk import HOUR, MARCH, Desk, Market
+from onetape.engine import AccountConfig, ExitConfig, Series, booked_fill, simulate_together
+from onetape.strategies import checked_signals, load_strategy
+from symbol_desk import Made, candles_of
+
+#: Candles before the first traded one that sizes depend on.
+BEFORE = 40
+EXITS = {
+    "no exits": ExitConfig(),
+    "stop and target": ExitConfig(stop_loss=0.004, take_profit=0.006),
+    "trailing stop": ExitConfig(trailing_stop=0.006),
+    "time stop": ExitConfig(time_stop_bars=2, stop_loss=0.03),
+    "falling target": ExitConfig(target_table={0: 0.01, 2: 0.002}, stop_loss=0.02),
+}
+SIZINGS: dict[str, dict[str, float]] = {
+    "all_in": {},
+    "quote_amount": {"quote_amount": 4_000.0},
+    "base_amount": {"base_amount": 1.5},
+    "equity_share": {"equity_share": 0.5},
+    "risk_per_trade": {"risk_per_trade": 0.002},
+    "volatility_target": {"volatility_target": 0.2},
+}
+#: Buys after a falling candle, so that many symbols want to enter at once; sells now and then.
+DIPS = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onetape.strategies import Signals, Strategy
+
+
+@dataclass(frozen=True)
+class Dips(Strategy):
+    name: ClassVar[str] = "dips"
+
+    @property
+    def lookback(self):
+        return 1
+
+    def evaluate(self, candles, higher):
+        cents = np.rint(candles.close * 10_000).astype(np.int64)
+        hour = candles.timestamp // 3_600
+        sells = ((hour + cents) % 3 == 1).astype(np.int8)
+        return Signals(np.where(candles.close < candles.open, 1, -sells).astype(np.int8), {})
+"""
+
+
+def account_of(
+    sizing: str, exits: ExitConfig, *, cool_down_bars: int = 1, **other: Any
+) -> AccountConfig:
+    """Return the rules of an account: any BUY may enter after the cool-down."""
+    numbers: dict[str, Any] = SIZINGS[sizing]
+    return AccountConfig(
+        sizing=sizing,  # pyright: ignore[reportArgumentType]
+        exits=exits,
+        reentry="while_signal",
+        cool_down_bars=cool_down_bars,
+        **numbers,
+        **other,
+    )
+
+
+def backtest_fills(
+    opened: Market, desks: Mapping[str, Desk], places: int, last_hour: int
+) -> dict[str, list[Made]]:
+    """Return the engine's own fills by symbol.
+
+    Args:
+        opened: Where was traded.
+        desks: The sessions by symbol, in the order of entries.
+        places: Positions at a time.
+        last_hour: Hours after March 2024 of the last candle, which may have only begun.
+    """
+    any_desk = next(iter(desks.values()))
+    first = any_desk.query("SELECT min(timestamp) FROM decisions")[0][0]
+    series: list[Series] = []
+    for symbol, own in desks.items():
+        start = first - BEFORE * HOUR
+        candles = candles_of(opened, symbol, start, MARCH + (last_hour + 1) * HOUR)
+        signal = checked_signals(load_strategy(own.job.evaluator.settings.name), candles).signal
+        signal = np.where(candles.timestamp < first, 0, signal).astype(np.int8)
+        series.append(Series(symbol, candles, signal, BEFORE, own.job.market.steps))
+    found = simulate_together(series, any_desk.job.rules, max_open_trades=places)
+    made: dict[str, list[Made]] = {}
+    for one, part in zip(series, found.parts, strict=True):
+        kinds = iter(part.exit_kinds)
+        own = desks[one.symbol].job.rules
+        for fill in part.fills:
+            booked = booked_fill(fill, own)
+            kind = "buy" if fill.side == "buy" else next(kinds).replace("signal", "market")
+            made.setdefault(one.symbol, []).append((kind, booked.price, booked.amount, booked.fee))
+    return made
