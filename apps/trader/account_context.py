@@ -1,11 +1,13 @@
 """What the sessions of one account share in one process: rules, money, changes of settings."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
+from onetape.core.clock import SystemClock
 from onetape.engine import StepRules
 from onetape.execution.positions import position_of
+from onetape.store.latecomers import insert_latecomers
 from onetape.store.ledger import trades_of
 from trader.account_funds import AccountFunds
 from trader.account_rules import AccountRules
@@ -21,13 +23,26 @@ class AccountContext(Struct, frozen=True):
     reload: SettingsReload
 
 
-def account_context(jobs: Sequence[Job]) -> AccountContext:
+def account_context(jobs: Sequence[Job], now_ms: Callable[[], int] | None = None) -> AccountContext:
     """Return what the sessions of an account share.
 
     Args:
         jobs: One for each symbol, in the order of entries at one moment; at least one.
+        now_ms: Returns the market time, epoch milliseconds; None: this computer's time.
     """
     job = jobs[0]
+    read_clock = now_ms or SystemClock().now_ms
+    sessions = {one.key.symbol: one.session.session for one in jobs}
+
+    def note_late(moment: int, late: Mapping[str, str]) -> None:
+        insert_latecomers(
+            job.store,
+            {sessions[symbol]: reason for symbol, reason in late.items()},
+            moment,
+            noted_ms=read_clock(),
+            waited_seconds=job.settings.entry_wait_seconds,
+        )
+
     symbols = [one.key.symbol for one in jobs]
     rules = AccountRules(
         StepRules.of(job.rules, symbols, job.settings.max_open_trades),
@@ -35,6 +50,7 @@ def account_context(jobs: Sequence[Job]) -> AccountContext:
         wait_seconds=job.settings.entry_wait_seconds,
         held=[one.key.symbol for one in jobs if _has_position(one)],
         most_positions=job.settings.max_open_trades,
+        note_late=note_late,
     )
     return AccountContext(
         rules,

@@ -7,7 +7,7 @@ next one where that may lead to an exit or an entry; at most for some seconds. E
 
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -85,6 +85,7 @@ class AccountRules(LookAhead):
         wait_seconds: float,
         held: Iterable[str] = (),
         most_positions: int | None = None,
+        note_late: Callable[[int, Mapping[str, str]], None] | None = None,
     ) -> None:
         """Begin before any candle.
 
@@ -94,6 +95,8 @@ class AccountRules(LookAhead):
             wait_seconds: How long entries wait for symbols that are late, wall clock.
             held: Symbols with a position: it takes a place before its own state is restored.
             most_positions: Positions of the account in all processes; None: no limit.
+            note_late: Stores which symbols entries do not wait for any longer: the open (epoch
+                seconds), and by symbol what is missing, in words. None: nothing is stored.
         """
         state = StepState.of(rules)
         position = HeldPosition(0.0, 0.0, 0, has_levels=False)
@@ -101,6 +104,7 @@ class AccountRules(LookAhead):
             state.symbols[symbol] = replace(state.symbols[symbol], position=position)
         super().__init__(rules, state)
         self.most_positions = most_positions
+        self._note_late = note_late
         self._timeframe = timeframe
         self._wait_seconds = wait_seconds
         self._handlers: dict[str, EntryHandler] = {}
@@ -111,7 +115,7 @@ class AccountRules(LookAhead):
         self._awaited: tuple[int, float] = (0, 0.0)
         """The open whose entries wait, epoch seconds, and since when, monotonic seconds."""
         self._printed = 0
-        """The newest open whose latecomers were printed, epoch seconds."""
+        """The newest open whose latecomers were stored and printed, epoch seconds."""
 
     def attach(self, symbol: str, handler: EntryHandler) -> None:
         """Let a handler carry out the entries of a symbol from now on."""
@@ -137,7 +141,7 @@ class AccountRules(LookAhead):
         if late is None or (late and self._is_waiting()):
             return
         if late:
-            self._print_late(late)
+            self._report_late(late)
         # An exit at the open has been waited for; one inside a candle brings nothing to its open.
         self.state, intents = step(self.rules, self.state, _TURN, entries="at_once")
         self._due.extend(intent for intent in intents if isinstance(intent, Enter))
@@ -227,11 +231,17 @@ class AccountRules(LookAhead):
     def _is_waiting(self) -> bool:
         return time.monotonic() - self._awaited[1] < self._wait_seconds
 
-    def _print_late(self, late: Mapping[str, str]) -> None:
-        """Print once for each open which symbols its entries did not wait for any longer."""
+    def _report_late(self, late: Mapping[str, str]) -> None:
+        """Store and print once for each open which symbols its entries did not wait for any longer.
+
+        Raises:
+            StoreError: the file cannot be written; nothing has entered.
+        """
         moment = self._awaited[0]
         if moment <= self._printed:
             return
+        if self._note_late is not None:
+            self._note_late(moment, late)
         self._printed = moment
         words = ", ".join(f"{symbol} ({text})" for symbol, text in late.items())
         print_line(

@@ -53,7 +53,9 @@ class MarketStatus:
             return
         self._asked = time.monotonic()
         try:
-            market = await self._exchange.current_market(self._job.key.symbol)
+            market = await self._exchange.current_market(
+                self._job.key.symbol, max_age_seconds=pause / 2
+            )
         except ExchangeUnreachable:
             # That REST is away is reported by the task that needs it.
             return

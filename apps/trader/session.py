@@ -88,7 +88,7 @@ async def run_sessions(jobs: Sequence[Job], exchange: RestExchange, stop: StopRe
     async with AsyncExitStack() as stack:
         leases = [_leased(job, stack) for job in jobs]
         held = [hold_account(job, lease.fence) for job, lease in zip(jobs, leases, strict=True)]
-        context = account_context([job for job, _ in held])
+        context = account_context([job for job, _ in held], exchange.now_ms)
         streams = await stack.enter_async_context(
             MarketStreams(
                 exchange,

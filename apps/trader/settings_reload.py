@@ -15,6 +15,7 @@ from msgspec.structs import force_setattr, replace
 
 from onetape.core.errors import OnetapeError
 from onetape.core.setting import declared_settings, settings_tree
+from onetape.core.symbols import spot_symbol
 from onetape.engine import StepRules
 from onetape.store.sessions import change_session_rules
 from trader.account_rules import AccountRules
@@ -129,11 +130,17 @@ class SettingsReload:
 
 
 def session_rules(settings: TraderSettings) -> dict[str, Any]:
-    """Return the settings of order size, costs and exits, as a session stores them."""
+    """Return the settings of order size, costs and exits, as a session stores them.
+
+    Of several symbols their order is one: it decides between entries at one moment.
+    """
     tree = settings_tree(settings)
     rules = {**tree["account"], **tree["exits"]}
     if settings.max_open_trades is not None:
         rules["max_open_trades"] = settings.max_open_trades
+    symbols = [one.symbol for one in settings.symbols] or settings.symbol.split(",")
+    if len(symbols) > 1:
+        rules["symbols"] = [spot_symbol(one.strip()) for one in symbols]
     del rules["cash"]
     return msgspec.to_builtins(rules, str_keys=True)
 

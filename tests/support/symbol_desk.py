@@ -25,6 +25,7 @@ from trader.job import Job
 from trader.run import account_config
 from trader.session import run_sessions
 from trader.settings import TraderSettings
+from trader.settings_reload import session_rules
 
 #: Kind (`buy`, or the type of the exit order), price, amount and fee of a fill.
 Made = tuple[str, Decimal, Decimal, Decimal]
@@ -118,6 +119,7 @@ async def symbol_desk(
     stop = StopRequest()
     values = TraderSettings(
         exchange="simulator",
+        symbol=",".join(strategies),
         account_name=account_name,
         account=account or AccountConfig(),
         cash=None if cash is None else Decimal(cash),
@@ -136,7 +138,7 @@ async def symbol_desk(
                 key = key_of(symbol)
                 session = Session(
                     f"session-{number}-{symbol}", "trader", "paper", account_name, *key.names,
-                    chosen.name, {}, "0", exchange.now_ms(),
+                    chosen.name, {}, "0", exchange.now_ms(), session_rules(values),
                 )  # fmt: skip
                 job = Job(
                     settings=values,

@@ -63,7 +63,7 @@ def backtest_config(
     database: Path,
     traded: Sequence[Account],
     session: StoredSession,
-    choice: StrategyChoice,
+    choices: Sequence[StrategyChoice],
     start: int,
     end: int,
 ) -> BacktestConfig:
@@ -72,8 +72,8 @@ def backtest_config(
     Args:
         database: The file that was traded with.
         traded: The account, one record for each symbol.
-        session: Its parameters and rules count.
-        choice: Its strategy.
+        session: Its rules count.
+        choices: Strategy and parameters of each symbol.
         start: Open of the first candle that is decided on, epoch seconds.
         end: Exclusive.
     """
@@ -86,7 +86,12 @@ def backtest_config(
         timeframe=first.timeframe,
         start=start,
         end=end,
-        strategy=choice,
+        strategy=choices[0],
+        own_strategies={
+            one.symbol: choice
+            for one, choice in zip(traded, choices, strict=True)
+            if choice != choices[0]
+        },
         account=account_config_of(session.rules, 10_000.0 if balance is None else float(balance)),
         max_open_trades=most if isinstance(most, int) else None,
         allow_gaps=True,

@@ -67,8 +67,8 @@ def open_accounts(db: Path | None, config: Path | None, exchange: str | None) ->
     return store
 
 
-def settings_strategy(config: Path | None) -> str:
-    """Return the name of the strategy in the settings.
+def settings_strategies(config: Path | None) -> list[str]:
+    """Return the names of the strategies in the settings, of all symbols.
 
     Raises:
         ConfigurationError: the settings cannot be read.
@@ -77,7 +77,9 @@ def settings_strategy(config: Path | None) -> str:
     from trader.settings import TraderSettings
 
     loaded = load_settings(TraderSettings, "trader", settings_file("trader", config), {})
-    return loaded.settings.strategy.name
+    found = loaded.settings
+    own = [one.strategy for one in found.symbols if one.strategy is not None]
+    return [found.strategy.name, *(one.name for one in own)]
 
 
 def select_accounts(

@@ -25,12 +25,12 @@ def explain_moment(
     from onetape.cli.output import print_json, print_line
     from onetape.cli.stdout import claim_stdout
     from onetape.core.dates import parse_moment
-    from trader.commands.common import settings_strategy
+    from trader.commands.common import settings_strategies
     from trader.commands.explanation import explain_candle
     from trader.rendering.explain import explanation_document, explanation_text
 
     moment = parse_moment(at, "--at")
-    strategies = (strategy, settings_strategy(config))
+    strategies = (strategy, *settings_strategies(config))
     claim_stdout()
     with open_accounts(db, config, exchange) as store, store.read():
         chosen = select_accounts(store, account, symbol, exchange)

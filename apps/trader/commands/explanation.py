@@ -30,6 +30,7 @@ from onetape.store.decision_reading import (
     read_outages,
     read_sessions,
 )
+from onetape.store.latecomers import read_latecomers
 from trader.commands.account_backtest import backtest_config, find_choice
 from trader.commands.account_result import read_digits, read_trades, series_of
 
@@ -70,6 +71,8 @@ class TradedCandle(Struct, frozen=True):
     """Position at the close, in words."""
     decisions: list[DecisionRecord]
     """On this candle; several where several sessions decided on it."""
+    latecomers: list[str]
+    """Symbols of the account that entries at the close did not wait for any longer, in words."""
     order: str
     """The order that followed and its fill, or why there was none, in words."""
     now: SignalNow | None
@@ -134,6 +137,7 @@ def explain_candle(
         ],
         position=_position_text(before_close, account, digits),
         decisions=decisions,
+        latecomers=[one.text for one in read_latecomers(store, account.name, closed, closed + 1)],
         order=order,
         now=now,
         note=note,
@@ -198,7 +202,7 @@ def _evaluate(
         window = window_size(lookback_of(choice.load()))
         seen = last_closed(store, series_of(account), window, up_to=opened)
         rows = SeenRows(len(seen), int(seen.timestamp[0])) if len(seen) else None
-        config = backtest_config(Path(store.path), [account], session, choice, opened, closed)
+        config = backtest_config(Path(store.path), [account], session, [choice], opened, closed)
         (part,) = explain(run_backtest(config), opened)
     except OnetapeError as error:
         return None, None, str(error)

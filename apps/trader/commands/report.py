@@ -35,12 +35,12 @@ def write_account_report(
     from onetape.cli.output import print_json, print_line, terminal_width
     from onetape.cli.stdout import claim_stdout
     from onetape.report import write_report
-    from trader.commands.common import settings_strategy
+    from trader.commands.common import settings_strategies
     from trader.rendering.report import report_document, report_text
     from trader.traded_report.account import compare_account
     from trader.traded_report.page import page_data
 
-    strategies = (strategy, settings_strategy(config))
+    strategies = (strategy, *settings_strategies(config))
     claim_stdout()
     with open_accounts(db, config, exchange) as store, store.read():
         chosen = _one_account(select_accounts(store, account, symbol, exchange))

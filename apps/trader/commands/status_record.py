@@ -33,6 +33,7 @@ from onetape.store.accounts import Account
 from onetape.store.candles import last_closed, row_at
 from onetape.store.database import Store
 from onetape.store.event_reading import CLEAN_ENDS
+from onetape.store.latecomers import Latecomer, read_latecomers
 from onetape.store.leases import lease_name
 from onetape.store.market_data import market_steps
 from onetape.store.process_lock import ProcessLock
@@ -116,6 +117,8 @@ class TraderStatus(Struct, frozen=True):
     open_orders: list[OpenOrder]
     obligations: list[ExitObligation]
     last_problem: StateChange | None
+    last_late: Latecomer | None
+    """When entries of the account went on without this symbol last; None: never."""
     pause: str | None
     """Which command of a person forbids entries, in words; None: no command does."""
     halt: str | None
@@ -180,6 +183,11 @@ def read_status(store: Store, account: Account) -> TraderStatus:
             open_orders=orders,
             obligations=read_open_obligations(store, account),
             last_problem=read_last_problem(store, account.name, account.symbol),
+            last_late=max(
+                read_latecomers(store, account.name, symbol=account.symbol),
+                key=lambda one: one.noted_ms,
+                default=None,
+            ),
             pause=None if pause is None else pause_text(pause),
             halt=None if halt is None else pause_text(halt),
             now_ms=now_ms,

@@ -43,6 +43,7 @@ def explanation_text(found: TradedCandle) -> str:
             lines.append(f"corrected:  {_time(decision.corrected_ms)}: {result}")
     lines += [
         f"position:   {found.position}",
+        *(f"late:       {text}" for text in found.latecomers),
         f"order:      {found.order}",
         f"backtest:   {_backtest(found)}",
     ]
@@ -67,6 +68,7 @@ def explanation_document(found: TradedCandle) -> dict[str, Any]:
         "inside": found.inside,
         "decisions": [{**asdict(one), "signal": _SIGNALS[one.signal]} for one in found.decisions],
         "position": found.position,
+        "latecomers": found.latecomers,
         "order": found.order,
         "signal_now": found.now,
         "note": found.note or None,

@@ -34,7 +34,7 @@ def report_text(found: TradedAccount, file: Path, *, width: int | None = None) -
     )
     times = found.backtest.timestamp
     head = (
-        f"{found.account.name}: {found.session.strategy}, from {utc_text(int(times[0]))} to "
+        f"{found.account.name}: {found.backtest.strategy_name}, from {utc_text(int(times[0]))} to "
         f"{utc_text(int(times[-1]))} UTC"
     )
     total = fixed_text(found.total, decimals, signed=True)
@@ -57,6 +57,8 @@ def report_document(found: TradedAccount, file: Path) -> dict[str, Any]:
     return {
         "account": found.account.name,
         "symbols": [run.symbol for run in found.backtest.runs],
+        "strategy": found.backtest.strategy_name,
+        "parameters": dict(found.backtest.parameters),
         "from": int(found.backtest.timestamp[0]),
         "to": found.backtest.config.end,
         "traded": found.metrics.as_dict(),

@@ -86,6 +86,7 @@ def status_document(status: TraderStatus) -> dict[str, Any]:
         "fees": plain_fees(result.fees),
         "round_trips": len(result.closed_trips),
         "last_problem": status.last_problem,
+        "last_late": status.last_late,
     }
 
 
@@ -114,6 +115,7 @@ def _block(status: TraderStatus, digits: Digits, width: int | None) -> str:
         ),
         ("profit", _profit(status, digits)),
         ("last problem", _last_problem(status)),
+        ("last late", "" if status.last_late is None else status.last_late.text),
     ]
     return block(_title(status), rows, width)
 

@@ -45,7 +45,7 @@ class TradedAccount(Struct, frozen=True):
     account: Account
     """With the first of its symbols."""
     session: StoredSession
-    """The last session of the first symbol; its settings are the backtest's."""
+    """The last session; its costs, sizes and exits are the backtest's."""
     backtest: Backtest
     positions: list[TradedPosition]
     """Of all symbols, by entry."""
@@ -75,16 +75,20 @@ def compare_account(
         strategies: Names to try to load the strategy by.
 
     Raises:
-        DataError: the account has no trade, or its symbols have several strategies.
+        DataError: the account has no trade, or its symbols have several timeframes.
         OnetapeError: as for any backtest.
     """
-    first = traded[0]
-    sessions = [read_sessions(store, one) for one in traded]
-    _check(store, traded, [own[-1] for own in sessions if own])
-    session = sessions[0][-1]
+    _check(store, traded)
+    by_symbol = {one.symbol: read_sessions(store, one) for one in traded}
+    traded = [one for one in traded if by_symbol[one.symbol]]
+    session = max((by_symbol[one.symbol][-1] for one in traded), key=lambda one: one.started_ms)
+    # The order of the symbols decides between entries at one moment.
+    listed = list(session.rules.get("symbols", ()))
+    traded.sort(key=lambda one: listed.index(one.symbol) if one.symbol in listed else len(listed))
+    first, sessions = traded[0], [by_symbol[one.symbol] for one in traded]
     start, end = _range(store, traded)
-    choice = find_choice(session, strategies)
-    backtest = run_backtest(backtest_config(store.path, traded, session, choice, start, end))
+    choices = [find_choice(own[-1], strategies) for own in sessions]
+    backtest = run_backtest(backtest_config(store.path, traded, session, choices, start, end))
     positions: list[TradedPosition] = []
     differences: list[Difference] = []
     start_balance = backtest.metrics.start_cash
@@ -114,7 +118,7 @@ def compare_account(
     )
 
 
-def _check(store: Store, traded: Sequence[Account], sessions: Sequence[StoredSession]) -> None:
+def _check(store: Store, traded: Sequence[Account]) -> None:
     first = traded[0]
     if first.start_balance is None:
         raise DataError(
@@ -127,12 +131,11 @@ def _check(store: Store, traded: Sequence[Account], sessions: Sequence[StoredSes
             f"account {first.name!r} has no trade of {symbols} yet, so there is nothing to report; "
             "uv run trader status shows what its trader waits for"
         )
-    choices = {(one.strategy, repr(sorted(one.parameters.items()))) for one in sessions}
-    if len(choices) > 1:
-        strategies = sorted({name for name, _ in choices})
+    timeframes = dict.fromkeys(one.timeframe for one in traded)
+    if len(timeframes) > 1:
         raise DataError(
-            f"account {first.name!r} trades its symbols with several strategies or parameters "
-            f"({', '.join(strategies)}); choose one with --symbol"
+            f"account {first.name!r} trades its symbols on several timeframes "
+            f"({', '.join(timeframes)}), which one backtest cannot; choose symbols with --symbol"
         )
 
 

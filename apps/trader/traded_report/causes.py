@@ -9,6 +9,7 @@ from onetape.store.account_reading import StoredSession
 from onetape.store.accounts import Account
 from onetape.store.database import Store
 from onetape.store.decision_reading import OrderRecord, read_candle, read_decisions
+from onetape.store.latecomers import read_latecomers
 from trader.commands.account_result import series_of
 from trader.commands.explanation import why_undecided
 from trader.traded_report.positions import TradedPosition
@@ -72,6 +73,9 @@ class Causes:
             name, why = next(iter(failed.items()))
             return f"{name}: {why}"
         order = next((one for one in self._orders if one.decision == decision.decision), None)
+        late = self._late_at(self._timeframe.next(signal_timestamp))
+        if late and (order is None or order.filled_timestamp is None):
+            return late
         if order is None:
             return settings or "the trader's own re-entry rule or slots"
         reason = f": {order.reason}" if order.reason else ""
@@ -99,7 +103,14 @@ class Causes:
             if decisions and decisions[-1].corrected_ms is not None:
                 result = decisions[-1].correction or "not evaluated again yet"
                 return f"candles were corrected after the decision: {result}"
-        return "another signal on the candles that are stored now, or another order of entries"
+        return self._late_at(position.entry_timestamp) or (
+            "another signal on the candles that are stored now, or another order of entries"
+        )
+
+    def _late_at(self, moment: int) -> str:
+        """Return which symbols were late for the entries at an open; empty where none was."""
+        late = read_latecomers(self._store, self._account.name, moment, moment + 1)
+        return f"late: {'; '.join(one.text for one in late)}" if late else ""
 
     def of_settings(self, session: str) -> str:
         """Return which settings of a session differ from the backtest's; empty where none does."""

@@ -1,5 +1,7 @@
 """Entries of several symbols take turns: they wait for late symbols, for a while."""
 
+from collections.abc import Callable, Mapping
+
 import pytest
 
 from onetape.core.candles import Candle
@@ -71,11 +73,14 @@ def trading(
     wait_seconds: float = 60.0,
     held: str = "",
     exits: ExitConfig | None = None,
+    note_late: Callable[[int, Mapping[str, str]], None] | None = None,
 ) -> Trading:
     account = AccountConfig() if exits is None else AccountConfig(exits=exits)
     rules = StepRules.of(account, tuple(symbols), places)
     hour = Timeframe.parse("1h")
-    return Trading(AccountRules(rules, hour, wait_seconds=wait_seconds, held=held))
+    return Trading(
+        AccountRules(rules, hour, wait_seconds=wait_seconds, held=held, note_late=note_late)
+    )
 
 
 def test_an_entry_waits_for_a_symbol_that_comes_before_it_and_is_late() -> None:
@@ -137,6 +142,21 @@ def test_entries_wait_no_longer_than_they_may_and_the_latecomer_is_named(
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("entries at 2024-03-01 01:00 waited 0 s for A (the candle of ")
     assert "2024-03-01 00:00 is not decided on)" in line
+
+
+def test_a_latecomer_is_stored_once_and_before_the_entries_that_go_on() -> None:
+    noted: list[tuple[int, dict[str, str], int]] = []
+    account = trading(
+        "ABC",
+        wait_seconds=0.0,
+        note_late=lambda moment, late: noted.append((moment, dict(late), len(account.entered))),
+    )
+    account.close("B", 0, BUY)
+    account.open("B", 1)
+    account.close("C", 0, BUY)
+    account.open("C", 1)
+    ((moment, late, entered),) = noted
+    assert (moment, sorted(late), entered) == (START + HOUR, ["A", "C"], 0)
 
 
 def test_an_exit_waits_for_no_other_symbol() -> None:

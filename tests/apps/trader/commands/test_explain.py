@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from traded_accounts import Ended, TradedAccount
+from onetape.store.latecomers import insert_latecomers
+from traded_accounts import MARCH, Ended, TradedAccount, at_ms
 
 Run = Callable[..., Ended]
 OPEN = (100.0, 101.0, 99.0, 100.5)
@@ -42,6 +43,29 @@ def test_a_check_that_failed_is_the_reason_why_there_was_no_order(
     shown = trader("explain", "--at", "2024-03-01T22:30").out
     assert "checks:     stream: the stream is not up; passed: strategy\n" in shown
     assert "rows seen:  23 closed candles, the first of 2024-03-01 00:00" in shown
+
+
+def test_a_symbol_that_entries_did_not_wait_for_is_named_and_shown_by_status(
+    trader: Run, traded: TradedAccount
+) -> None:
+    text = (
+        "the entries at 2024-03-01 21:00 went on without BTC/USDT after 5 s: its exit is not filled"
+    )
+    insert_latecomers(
+        traded.store,
+        {traded.session.session: "its exit is not filled"},
+        MARCH + 21 * 3_600,
+        noted_ms=at_ms(21.1),
+        waited_seconds=5.0,
+    )
+    assert explained(trader, 20)["latecomers"] == [text]
+    assert explained(trader, 22)["latecomers"] == []
+    assert f"late:       {text}\n" in trader("explain", "--at", "2024-03-01T20:30").out
+    status = trader("status")
+    assert "last late" in status.out
+    assert json.loads(trader("status", "--json").out)["traders"][0]["last_late"]["symbol"] == (
+        "BTC/USDT"
+    )
 
 
 def test_the_fill_of_a_candle_is_inside_it_and_hold_is_the_reason_of_no_order(

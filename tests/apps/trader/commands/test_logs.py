@@ -8,10 +8,11 @@ import pytest
 
 from onetape.core.errors import UsageError
 from onetape.store.corrections import decisions_to_evaluate_again, store_correction
+from onetape.store.latecomers import insert_latecomers
 from onetape.store.orders import store_change
 from onetape.store.sessions import close_data_outages, open_data_outage
 from order_changes import end_of
-from traded_accounts import DATABASE, Ended, TradedAccount, at_ms
+from traded_accounts import DATABASE, MARCH, Ended, TradedAccount, at_ms
 from trader.commands.logs import parse_since
 
 Run = Callable[..., Ended]
@@ -30,6 +31,10 @@ def eventful(account: TradedAccount) -> TradedAccount:
     session = account.session.session
     open_data_outage(account.store, session, from_ms=at_ms(2), reason="the stream was lost")
     close_data_outages(account.store, session, to_ms=at_ms(2.5))
+    missing = {session: "its exit is not filled"}
+    insert_latecomers(
+        account.store, missing, MARCH + 4 * 3_600, noted_ms=at_ms(4.1), waited_seconds=5
+    )
     refused = account.intend("buy", 8, reason="signal BUY")
     end = end_of(refused, "rejected", at_ms=at_ms(8), note="under the least order")
     store_change(account.store, end, account.fence)
@@ -57,10 +62,12 @@ def test_problems_are_shown_alone_in_the_order_of_time(
         "2024-03-01 02:00:00  no market data, until 2024-03-01 02:30: the stream was lost",
         "2024-03-01 04:00:00  signal BUY on the candle of 2024-03-01 03:00: no order, stream: "
         "the stream is not up",
+        "2024-03-01 04:06:00  late: the entries at 2024-03-01 04:00 went on without BTC/USDT after "
+        "5 s: its exit is not filled",
         "2024-03-01 08:00:00  order to buy (market) rejected: signal BUY; under the least order",
         "2024-03-01 09:00:00  a candle before the decision of 2024-03-01 03:00 was corrected: "
         "BUY is HOLD now",
-        "database: data/onetape.db; 6 problems since 2024-03-01 00:00; times are UTC",
+        "database: data/onetape.db; 7 problems since 2024-03-01 00:00; times are UTC",
     ]
 
 

@@ -10,15 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from desk import ACCOUNT, KEY, OFTEN, Market, desk, market
-from onetape.engine import Trade
+from onetape.engine import AccountConfig, Trade
 from onetape.report import render_report
 from onetape.store.account_reading import read_traded
 from onetape.store.accounts import Account
 from onetape.store.controls import NewControl, insert_controls
 from onetape.store.database import open_store
+from onetape.store.latecomers import insert_latecomers
 from onetape.store.market_data import save_market
 from repeatable import examples
-from traded_accounts import DATABASE, Ended, TradedAccount
+from symbol_desk import symbol_desk
+from traded_accounts import DATABASE, MARCH, Ended, TradedAccount, at_ms
 from trader.traded_report.account import TradedAccount as Compared
 from trader.traded_report.account import compare_account
 from trader.traded_report.causes import Causes
@@ -90,6 +92,72 @@ def test_a_difference_has_the_command_as_its_cause_and_all_of_them_add_up(
     assert "Paper trading of simulator BTC/USDT 1h" in page
     assert "Trading and backtest" in page
     assert "paused by anna on host" in page
+
+
+SELDOM = (
+    OFTEN.replace("class Often", "class Seldom")
+    .replace('"often"', '"seldom"')
+    .replace("-rose.astype(np.int8)", "np.where(candles.volume % 2 > 1, -rose, 0).astype(np.int8)")
+)
+
+
+def test_symbols_with_strategies_of_their_own_are_one_page_beside_one_backtest(
+    run: Run, db: Path, strategy_file: Callable[..., str]
+) -> None:
+    strategies = {
+        "ETH/USDT": strategy_file(OFTEN, "often"),
+        "BTC/USDT": strategy_file(SELDOM, "seldom"),
+    }
+
+    amounts = AccountConfig(sizing="quote_amount", quote_amount=3_000.0)
+
+    async def scene() -> None:
+        async with (
+            market(0.25) as opened,
+            symbol_desk(
+                opened, db, strategies, account=amounts, cash="10000", entry_wait_seconds=30.0
+            ) as trading,
+        ):
+            for desk_ in trading.desks.values():
+                save_market(desk_.store, *desk_.job.key.names[:2], desk_.job.market.steps, 0)
+                await desk_.until_live(opened)
+            for hour in range(1, 9):
+                await opened.go_to(hour + 0.1)
+                await trading.until_decided(MARCH + (hour - 1) * HOUR)
+                for desk_ in trading.desks.values():
+                    await desk_.until(lambda own=desk_, hour=hour: own.source(hour))
+                    await desk_.until_no_open_order("buy")
+
+    run(scene())
+    with open_store(db, create=False) as store:
+        found = compare_account(store, read_traded(store), tuple(strategies.values()))
+    assert found.backtest.strategy_name == "often, seldom"
+    assert dict(found.backtest.parameters) == {"ETH/USDT": "often", "BTC/USDT": "seldom"}
+    assert {one.symbol for one in found.positions} == set(strategies)
+    assert found.differences == []
+    assert found.total == pytest.approx(0.0, abs=1e-6)
+    page = render_report(page_data(found))
+    assert "often, seldom" in page
+
+
+def test_a_latecomer_is_the_cause_of_another_order_of_entries(
+    trader: Cli, account: TradedAccount
+) -> None:
+    account.candles(*[(100.0, 101.0, 99.0, 100.5)] * 30)
+    account.decide(20, 1, {"strategy": "ok"})
+    account.fill("buy", "2", "100", 21.01, fee="0.2")
+    insert_latecomers(
+        account.store,
+        {account.session.session: "the candle of 2024-03-01 20:00 is not decided on"},
+        MARCH + 21 * HOUR,
+        noted_ms=at_ms(21.01),
+        waited_seconds=5.0,
+    )
+    (only,) = json.loads(trader("report", "--json").out)["differences"]
+    assert only["cause"] == (
+        "late: the entries at 2024-03-01 21:00 went on without BTC/USDT after 5 s: "
+        "the candle of 2024-03-01 20:00 is not decided on"
+    )
 
 
 def test_an_account_without_trades_is_one_line_and_no_page(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from onetape.core.candles import SeriesKey
@@ -78,6 +78,8 @@ class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):
     end: int | None = None
     """End of the range, epoch seconds, exclusive; None: after the newest that all symbols have."""
     strategy: StrategyChoice
+    own_strategies: Mapping[str, StrategyChoice] = field(default_factory=dict[str, StrategyChoice])
+    """By symbol, those that another strategy trades than `strategy`."""
     account: AccountConfig
     """Account, costs, sizing and exits; the market's steps are those of each symbol."""
     max_open_trades: Annotated[int | None, MAX_OPEN_TRADES] = None
@@ -135,8 +137,9 @@ class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):
         return "" if self.db_flag is None else f" --db {shlex.quote(str(self.db_flag))}"
 
     def of_symbol(self, symbol: str) -> "BacktestConfig":
-        """Return the configuration of one of the symbols alone."""
-        return replace(self, symbols=(symbol,))
+        """Return the configuration of one symbol alone, with the strategy of that symbol."""
+        chosen = self.own_strategies.get(symbol, self.strategy)
+        return replace(self, symbols=(symbol,), strategy=chosen, own_strategies={})
 
     def intrabar_timeframe(self) -> Timeframe | None:
         """Return the timeframe of the finer candles, or None where none are wanted.

@@ -30,7 +30,7 @@ def read_symbols(
     Args:
         store: The open database.
         config: Configuration of the run.
-        strategy: The strategy.
+        strategy: The strategy of the symbols that have none of their own.
         with_indicators: Whether the signals keep the strategy's indicators.
 
     Raises:
@@ -43,7 +43,8 @@ def read_symbols(
         common = common_range(store, config)
     inputs: list[SymbolInput] = []
     for key in config.keys:
-        read = _read_symbol(store, config, key, strategy, common)
+        own = config.own_strategies.get(key.symbol)
+        read = _read_symbol(store, config, key, strategy if own is None else own.load(), common)
         inputs.append(read if with_indicators else _without_indicators(read))
     return inputs, () if common is None else common.notes
 

@@ -1,6 +1,7 @@
 """Run a backtest: read the candles, evaluate the strategy, simulate the account, measure."""
 
 import time
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -66,8 +67,8 @@ def _backtest_of(
     return Backtest(
         config=config,
         strategy=strategy,
-        strategy_name=strategy.name,
-        parameters={info.name: getattr(strategy, info.name) for info in parameters_of(strategy)},
+        strategy_name=strategy.name if not config.own_strategies else _names_text(config),
+        parameters=_parameters(config, strategy),
         runs=tuple(
             _symbol_run(one, part) for one, part in zip(inputs, portfolio.parts, strict=True)
         ),
@@ -77,6 +78,25 @@ def _backtest_of(
         strategy_note=_strategy_note(strategy),
         seconds=round(time.monotonic() - began, 3),
     )
+
+
+def _names_text(config: BacktestConfig) -> str:
+    """Return the names of the strategies of all symbols."""
+    chosen = [config.own_strategies.get(one, config.strategy) for one in config.symbols]
+    return ", ".join(dict.fromkeys(one.load().name for one in chosen))
+
+
+def _parameters(config: BacktestConfig, strategy: Strategy) -> dict[str, Any]:
+    """Return the parameters of the strategy; of several, the strategy of each symbol as text."""
+    if not config.own_strategies:
+        return {info.name: getattr(strategy, info.name) for info in parameters_of(strategy)}
+    loaded = {one: config.own_strategies.get(one, config.strategy).load() for one in config.symbols}
+    return {
+        symbol: " ".join(
+            [own.name, *(f"{info.name}={getattr(own, info.name)}" for info in parameters_of(own))]
+        )
+        for symbol, own in loaded.items()
+    }
 
 
 def _strategy_note(strategy: Strategy) -> str:

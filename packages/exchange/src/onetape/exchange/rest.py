@@ -1,7 +1,9 @@
 """CCXT's REST classes: markets, candles and the exchange's clock. Every read may be tried again."""
 
 import asyncio
+import math
 import random
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -114,6 +116,10 @@ class RestExchange:
         self._client = client = _client_of(endpoint, timeout_seconds, self._stamp_ms)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._known_ms: int | None = None
+        self._listing = asyncio.Lock()
+        """Held while the list of markets is asked for again."""
+        self._listed = -math.inf
+        """When the newest list of markets was asked for, monotonic seconds."""
         self._note = note
         self._noted: set[str] = set()
         self.served_from: dict[tuple[str, str], int] = {}
@@ -166,14 +172,23 @@ class RestExchange:
             )
         return market_of(symbol, info, self._client.precisionMode)
 
-    async def current_market(self, symbol: str) -> Market | None:
+    async def current_market(self, symbol: str, *, max_age_seconds: float = 0.0) -> Market | None:
         """Ask for the list of markets again; return a spot market, or None if it is not listed.
+
+        Many symbols may ask at one time: of an exchange with thousands of markets the list is long.
+
+        Args:
+            symbol: Which market.
+            max_age_seconds: A list that was asked for so many seconds ago, or is being asked for,
+                is new enough.
 
         Raises:
             ExchangeUnreachable: no usable answer.
             ExchangeRefused: the exchange answered no.
         """
-        await self._read(self._load_markets)
+        async with self._listing:
+            if time.monotonic() - self._listed > max_age_seconds:
+                await self._read(self._load_markets)
         info = self._client.markets.get(symbol)
         if info is None or not info.get("spot"):
             return None
@@ -409,7 +424,9 @@ class RestExchange:
             return await ask()
 
     async def _load_markets(self) -> None:
+        began = time.monotonic()
         await self._client.load_markets(True)
+        self._listed = began
         if not self._client.markets:
             raise ExchangeUnreachable(f"{self.endpoint.exchange} sent an empty list of markets")
 

@@ -15,9 +15,19 @@ from onetape.core.timeframes import Timeframe
 from onetape.store.accounts import Account
 from onetape.store.connection import Connection
 from onetape.store.database import Store
+from onetape.store.latecomers import read_latecomers
 
 EventKind = Literal[
-    "session", "state", "outage", "signal", "order", "trade", "exit", "correction", "control"
+    "session",
+    "state",
+    "outage",
+    "late",
+    "signal",
+    "order",
+    "trade",
+    "exit",
+    "correction",
+    "control",
 ]
 #: How a person ends a session, as its end reason.
 CLEAN_ENDS: Final = ("SIGTERM", "Ctrl-C")
@@ -44,6 +54,7 @@ _ORDER_OF_KINDS: Final = {
             "outage",
             "state",
             "correction",
+            "late",
             "signal",
             "exit",
             "order",
@@ -124,6 +135,7 @@ def read_events(store: Store, account: Account, since_ms: int) -> list[Event]:
             *_sessions(connection, account, since_ms),
             *_states(connection, account, since_ms),
             *_outages(connection, account, since_ms),
+            *_latecomers(store, account, since_ms),
             *_signals(connection, account, since_ms, candles_from),
             *_corrections(connection, account, since_ms, candles_from),
             *_exits(connection, account, since_ms),
@@ -174,6 +186,12 @@ def _outages(connection: Connection, account: Account, since_ms: int) -> Iterato
     for from_ms, to_ms, reason in rows:
         until = "still going on" if to_ms is None else f"until {utc_text(to_ms // 1_000)}"
         yield Event(from_ms, account.name, "outage", True, f"no market data, {until}: {reason}")
+
+
+def _latecomers(store: Store, account: Account, since_ms: int) -> Iterator[Event]:
+    for one in read_latecomers(store, account.name, symbol=account.symbol):
+        if one.noted_ms >= since_ms:
+            yield Event(one.noted_ms, account.name, "late", True, f"late: {one.text}")
 
 
 def _signals(

@@ -1,5 +1,5 @@
--- Version 5: the field's name for the time in which an exchange gets no request, drills, and where
--- the stops of live positions are.
+-- Version 5: the field's name for the time in which an exchange gets no request, drills, where the stops
+-- of live positions are, and late symbols.
 
 -- Until when no process on this file sends a request to an exchange, by the computer's time.
 ALTER TABLE silences RENAME TO rate_limit_bans;
@@ -26,4 +26,15 @@ CREATE TABLE stop_states (
     since_ms INTEGER NOT NULL,
     unprotected_ms INTEGER NOT NULL CHECK (unprotected_ms >= 0),
     updated_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Symbols that were late for the entries of their account at one open (epoch seconds): those entries waited so
+-- long, wall clock, then went on without them. session is that of the late symbol; noted_ms is market time.
+CREATE TABLE latecomers (
+    session TEXT NOT NULL REFERENCES sessions (session),
+    timestamp INTEGER NOT NULL,
+    noted_ms INTEGER NOT NULL,
+    waited_seconds REAL NOT NULL CHECK (waited_seconds >= 0),
+    reason TEXT NOT NULL,
+    PRIMARY KEY (session, timestamp)
 ) STRICT, WITHOUT ROWID;

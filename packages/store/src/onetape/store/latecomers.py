@@ -1,0 +1,89 @@
+"""Symbols that were late for the entries of their account: those entries went on without them.
+
+A backtest knows no latecomers, so an entry beside one may differ from it.
+"""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from onetape.core.clock import utc_text
+from onetape.store.database import Store
+
+
+class Latecomer(Struct, frozen=True):
+    """A symbol that the entries of its account at one open did not wait for any longer."""
+
+    symbol: str
+    timestamp: int
+    """The open, epoch SECONDS."""
+    noted_ms: int
+    """Market time at which the entries went on, epoch milliseconds."""
+    waited_seconds: float
+    """How long the entries had waited, wall clock."""
+    reason: str
+    """What was missing of the symbol, in words."""
+
+    @property
+    def text(self) -> str:
+        """Return what happened, in words."""
+        return (
+            f"the entries at {utc_text(self.timestamp)} went on without {self.symbol} after "
+            f"{self.waited_seconds:g} s: {self.reason}"
+        )
+
+
+def insert_latecomers(
+    store: Store,
+    reasons: Mapping[str, str],
+    timestamp: int,
+    *,
+    noted_ms: int,
+    waited_seconds: float,
+) -> None:
+    """Store which symbols were late at an open; one that is stored for it already stays.
+
+    Args:
+        store: The open database.
+        reasons: By session of the late symbol what was missing, in words.
+        timestamp: The open, epoch SECONDS.
+        noted_ms: Market time, epoch milliseconds.
+        waited_seconds: How long the entries have waited, wall clock.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    with store.write() as connection:
+        connection.executemany(
+            "INSERT OR IGNORE INTO latecomers VALUES (?, ?, ?, ?, ?)",
+            [
+                (session, timestamp, noted_ms, waited_seconds, reason)
+                for session, reason in reasons.items()
+            ],
+        )
+
+
+def read_latecomers(
+    store: Store, account: str, start: int = 0, end: int = 2**40, *, symbol: str | None = None
+) -> list[Latecomer]:
+    """Return the latecomers of an account at opens of a range, oldest first.
+
+    Args:
+        store: The open database.
+        account: Whose.
+        start: First open, epoch SECONDS.
+        end: Exclusive.
+        symbol: That was late; None: any.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT s.symbol, l.timestamp, l.noted_ms, l.waited_seconds, l.reason "
+            "FROM latecomers l JOIN sessions s USING (session) "
+            "WHERE s.account = ? AND s.symbol = ifnull(?, s.symbol) "
+            "AND l.timestamp >= ? AND l.timestamp < ? ORDER BY l.timestamp, s.symbol",
+            (account, symbol, start, end),
+        ).fetchall()
+    return [Latecomer(*row) for row in rows]
