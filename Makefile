@@ -88,8 +88,9 @@ paper: ## Trade a month on paper, on a stepped clock, and compare it with the ba
 	ONETAPE_PAPER_HOURS=720 uv run pytest tests/apps/trader/test_exits.py -k equal_the_backtest
 
 .PHONY: live-kills
-live-kills: ## Kill a trader with real orders 200 times at each named point
-	ONETAPE_LIVE_STRIKES=200 uv run pytest -q tests/apps/trader/live/test_live_kills.py
+live-kills: ## Kill a trader with real orders 200 times at each named point; goes on where it stopped
+	uv run python benchmarks/live_kills.py --strikes 200 --own-limits 2
+	uv run python benchmarks/tables.py
 
 .PHONY: exit-kills
 exit-kills: ## Kill a trader 20 times before and after each commit of an order

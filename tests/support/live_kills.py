@@ -44,6 +44,11 @@ POINTS: Final[dict[str, tuple[str, str, int]]] = {
     "exit: during commit": ("commit acknowledged", "before", 4),
     "during reconcile": ("balances", "after", 2),
 }
+#: Points of the entry, and that of a restart; others are parts of a replaced stop and of an exit.
+FIRST_POINTS: Final = (
+    "before intent", "after intent", "after send", "during commit", "after acknowledgement",
+    "during reconcile",
+)  # fmt: skip
 
 
 class Striker:
@@ -112,14 +117,19 @@ def _rests(executor: Any) -> bool:
     return any(one.state.stage == "open" for one in executor.stops)
 
 
-def _child(url: str, db: str, point: str) -> None:
-    striker = Striker(point)
+def _child(job: dict[str, Any]) -> None:
+    striker = Striker(job["point"])
     apsw.connection_hooks.append(striker.watch)
     for name in ("submit", "cancel", "balances"):
         setattr(PrivateClient, name, striker.around(name, getattr(PrivateClient, name)))
 
     async def run() -> None:
-        async with live_desk(Path(db), simulator=url) as desk:
+        async with live_desk(
+            Path(job["db"]),
+            simulator=job["url"],
+            quote_amount=job["quote_amount"],
+            stop_loss=job["stop_loss"],
+        ) as desk:
             await play(desk)
 
     asyncio.run(run())
@@ -132,7 +142,7 @@ def main() -> None:
         pid = os.fork()
         if pid == 0:
             try:
-                _child(job["url"], job["db"], job["point"])
+                _child(job)
             except BaseException as error:
                 sys.stderr.write(f"{type(error).__name__}: {error}\n")
                 os._exit(1)

@@ -198,10 +198,7 @@ def fill_disk(scene: Scene) -> None:
     resource.prlimit(scene.trader.pid, resource.RLIMIT_FSIZE, limits)
     scene.signal_sell()
     waited = scene.until(
-        lambda: (
-            scene.trader.has_line("drill.db could not be read or written")
-            or scene.trader.has_line("the disk is full")
-        ),
+        lambda: scene.trader.has_line("degraded: ", ".db"),
         NOTICE_SECONDS,
         "the trader reports that the file cannot be written",
     )

@@ -1,0 +1,196 @@
+"""One kill of a trader with real orders: played, recovered, and compared with the exchange."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+from msgspec import Struct
+
+from live_desk import BALANCE, QUICK, START_MS, LiveDesk, live_desk
+from onetape.core.clock import SteppedClock
+from onetape.simulator.server.simulator import Simulator
+from trader.live.times import LiveTimes
+
+SUPPORT: Final = Path(__file__).parent
+_DAY_MS: Final = 86_400_000
+#: How often the clock of the exchange moves on while a trader recovers, wall seconds.
+_STEP_SECONDS: Final = 0.1
+
+
+class Scene(Struct, frozen=True):
+    """What a seed makes of a scene."""
+
+    start_ms: int
+    """Market time, epoch milliseconds."""
+    quote_amount: float
+    """What the entry spends, quote currency."""
+    stop_loss: float
+    """How far the stop is under the entry, a part of the price."""
+
+    @classmethod
+    def of(cls, seed: int) -> "Scene":
+        """Return the scene of a seed; that of 0 is plain."""
+        if seed == 0:
+            return cls(START_MS, 2_000.0, 0.05)
+        chance = Random(seed)  # noqa: S311 - no secret
+        days = chance.randrange(700)
+        return cls(
+            START_MS + days * _DAY_MS + chance.randrange(_DAY_MS // 1_000) * 1_000,
+            round(chance.uniform(50.0, 5_000.0), 2),
+            round(chance.uniform(0.04, 0.2), 4),
+        )
+
+
+class Strike(Struct, frozen=True):
+    """What came of one kill."""
+
+    fault: str
+    """What is doubled, lost, unprotected or unequal; empty: nothing."""
+    safe_seconds: float | None
+    """From the restart to the stop at the exchange, or to the end of the exit; None: no coins."""
+    resolved_seconds: float
+    """From the restart until no order is unknown and the symbol may be entered again."""
+
+
+class WarmProcess:
+    """The process that forks what is killed."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        """Take it, running."""
+        self._process = process
+
+    async def play(self, url: str, db: Path, point: str, scene: Scene) -> int:
+        """Play the scene in a child; return what ended it."""
+        assert self._process.stdin is not None
+        assert self._process.stderr is not None
+        job: dict[str, Any] = {
+            "url": url, "db": str(db), "point": point,
+            "quote_amount": scene.quote_amount, "stop_loss": scene.stop_loss,
+        }  # fmt: skip
+        self._process.stdin.write(json.dumps(job).encode() + b"\n")
+        printed: list[str] = []
+        while line := (await self._process.stderr.readline()).decode():
+            if line.startswith("done "):
+                code = int(line.split()[1])
+                assert code <= 0, printed
+                return code
+            printed.append(line)
+        raise AssertionError(f"the warm process has ended: {printed}")
+
+
+@asynccontextmanager
+async def warm_process() -> AsyncGenerator[WarmProcess]:
+    """Start the process that forks what is killed; it ends with the block."""
+    path = os.pathsep.join([str(SUPPORT), *sys.path])
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(SUPPORT / "live_kills.py"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    try:
+        yield WarmProcess(process)
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        await process.wait()
+
+
+async def strike(
+    warm: WarmProcess,
+    folder: Path,
+    point: str,
+    seed: int = 0,
+    *,
+    times: LiveTimes = QUICK,
+    playing: asyncio.Lock | None = None,
+) -> Strike:
+    """Kill a trader at a point, let the next one recover, compare, and sell what is left.
+
+    Args:
+        warm: Forks the trader that is killed.
+        folder: Empty, for the database.
+        point: One of `live_kills.POINTS`.
+        seed: Of the scene.
+        times: Time limits of the trader that recovers. Those of a test are short, and let an
+            order be absent at once; with the program's own the exchange's clock runs on.
+        playing: Held while the warm process is used; for kills side by side.
+    """
+    scene, db = Scene.of(seed), folder / "x.db"
+    clock = SteppedClock(scene.start_ms, pace=1.0 if times.absent else 0.0)
+    async with Simulator(clock=clock, balance=BALANCE) as simulator:
+        async with playing or asyncio.Lock():
+            assert await warm.play(simulator.url, db, point, scene) == -signal.SIGKILL
+        # An order that was sent has its deadline behind it.
+        await simulator.advance_to_ms(clock.now_ms() + 5_000)
+        moving = asyncio.create_task(_move_on(simulator)) if times.absent else None
+        try:
+            async with live_desk(
+                db,
+                simulator=simulator,
+                number=2,
+                times=times,
+                quote_amount=scene.quote_amount,
+                stop_loss=scene.stop_loss,
+            ) as desk:
+                return await _recover(desk)
+        finally:
+            if moving is not None:
+                moving.cancel()
+
+
+async def _move_on(simulator: Simulator) -> None:
+    """Let the exchange's clock go as fast as the computer's."""
+    while True:
+        await asyncio.sleep(_STEP_SECONDS)
+        await simulator.advance_to_ms(simulator.clock.now_ms() + round(_STEP_SECONDS * 1_000))
+
+
+async def _recover(desk: LiveDesk) -> Strike:
+    began = time.monotonic()
+    held_first = desk.coins > 0
+    try:
+        await desk.until(lambda: desk.executor.balance_is_known)
+        await desk.until(lambda: _is_safe(desk), 90)
+        safe = time.monotonic() - began
+        await desk.until(lambda: desk.executor.is_at_rest and not desk.owes_exit, 90)
+        resolved = time.monotonic() - began
+        check(desk)
+        if not desk.executor.position.is_flat:
+            desk.leave()
+            await desk.until(lambda: desk.executor.position.is_flat)
+            await desk.until(lambda: not desk.executor.orders)
+        check(desk)
+    except AssertionError as error:
+        return Strike(str(error) or "an assertion failed", None, time.monotonic() - began)
+    return Strike("", round(safe, 3) if held_first else None, round(resolved, 3))
+
+
+def _is_safe(desk: LiveDesk) -> bool:
+    """Return whether all coins that were bought are covered by a stop, or sold."""
+    covered = sum(
+        (Decimal(one.quantity - one.filled).scaleb(-5) for one in desk.resting), Decimal(0)
+    )
+    return desk.coins - covered < Decimal("0.00001")
+
+
+def check(desk: LiveDesk) -> None:
+    """Compare with the simulator's ledger: nothing doubled, orphaned or unprotected."""
+    orders = desk.simulator.account.exchange.orders.values()
+    assert sum(one.side == "BUY" for one in orders) <= 1, "bought twice"
+    assert len(set(desk.taken)) == len(desk.taken), "an order was sent twice"
+    assert len(desk.resting) == (0 if desk.executor.position.is_flat else 1), "no stop, or two"
+    assert desk.coins >= 0, "sold what was not bought"
+    assert desk.problems == [], f"problems are left: {desk.problems}"
+    desk.assert_ledgers_equal()
