@@ -50,7 +50,7 @@ class Resampled(Struct, frozen=True):
     over_holes: int
     """Built although smaller candles are missing."""
     left_out: int
-    """Not built, because smaller ones are missing and nobody knows why."""
+    """Windows not built, because smaller candles are missing and the cause is unknown."""
     gaps: int
     """Holes of the larger timeframe in the range."""
     seconds: float

@@ -13,7 +13,8 @@ def back_up(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FILE]", help="Where to.  [default: backups/NAME-TIME.db beside the database]"
+            metavar="[FILE]",
+            help="File to write.  [default: backups/NAME-TIME.db in the folder of the database]",
         ),
     ] = None,
     *,
@@ -50,7 +51,7 @@ def put_back(
     config: CONFIG = None,
     json_: options.Json = False,
 ) -> None:
-    """Put a backup in the database's place; what was there is kept beside it."""
+    """Put a backup in the database's place; the replaced file stays in the same folder."""
     from onetape.cli.output import print_json, print_line
     from onetape.store.backup import restore
 

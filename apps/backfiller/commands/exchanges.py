@@ -15,7 +15,7 @@ def list_exchanges(
     ] = False,
     json_: options.Json = False,
 ) -> None:
-    """List CCXT's exchanges with their timeframes and candles per call; asks nobody."""
+    """List CCXT's exchanges with their timeframes and candles per call; needs no network."""
     import shutil
     import textwrap
 

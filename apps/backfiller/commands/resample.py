@@ -26,7 +26,7 @@ def resample_stored(
         bool,
         typer.Option(
             "--over-holes",
-            help="Build also where smaller candles are missing and nobody knows why.",
+            help="Build also where smaller candles are missing and the cause is unknown.",
         ),
     ] = False,
     db: options.Database = None,

@@ -35,7 +35,7 @@ KEEP = Annotated[
     typer.Option(
         "--keep",
         metavar="NUMBER",
-        help="Orders and fills of somebody else: leave them alone, entries go on.",
+        help="Leave orders and fills of other programs alone; entries go on.",
     ),
 ]
 _MEANINGS: Final = {

@@ -17,7 +17,7 @@ def write_account_report(
     *,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="HTML file.  [default: beside the database]"),
+        typer.Option(metavar="FILE", help="HTML file.  [default: in the folder of the database]"),
     ] = None,
     account: ACCOUNTS = None,
     symbol: options.Symbols = None,
