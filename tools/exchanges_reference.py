@@ -17,8 +17,9 @@ import ccxt.pro
 from onetape.core.quirks import QUIRKS, quirks_of
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.exchange.dialects import DIALECTS, Dialect, Evidence
+from onetape.exchange.permissions import ACCOUNT_EXCHANGES
 from onetape.websocket.marks import mark_reader_of
-from trader.live.opening import LIVE_EXCHANGES
+from trader.live.opening import LIVE_EXCHANGES, UNTESTED_EXCHANGES
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = Path("docs", "exchanges.md")
@@ -56,9 +57,11 @@ candles.
 _LIVE: Final = """
 ## Live orders
 
-Orders go to {exchanges}, which speaks Binance's protocol. For those below, tests compare the exact
-HTTP requests that CCXT would send (`tests/packages/exchange/test_order_calls.py`) and the meaning
-of their answers, but no order was ever sent to them: `trader --live` refuses them.
+`trader --live` sends orders to {tested}, and with `--untested-exchange` to {untested}. For those,
+tests compare the exact HTTP requests that CCXT would send
+(`tests/packages/exchange/test_order_calls.py`) and the meaning of their answers, but no order was
+ever sent there. Everything else is refused. No order of these tests left the machine: *tested
+against the simulator* is what our simulator takes for Binance, not Binance itself.
 
 """
 _CORRECTIONS: Final = """
@@ -90,13 +93,14 @@ def main(arguments: list[str]) -> int:
 def page_text() -> str:
     """Return the page."""
     names = [SIMULATOR_ID, *(name for name in QUIRKS if name != SIMULATOR_ID)]
-    real = " and ".join(f"`{name}`" for name in LIVE_EXCHANGES)
+    tested = " and ".join(f"`{name}`" for name in LIVE_EXCHANGES)
+    untested = " and ".join(f"`{name}`" for name in UNTESTED_EXCHANGES)
     return "".join(
         [
             _BEGINNING,
             "| exchange | candles | stream | paper | live |\n|---|---|---|---|---|\n",
             *(_row(name) for name in names),
-            _LIVE.format(exchanges=real),
+            _LIVE.format(tested=tested, untested=untested),
             "| exchange | market buy | stop | look-up by our id | late requests | tried |\n"
             "|---|---|---|---|---|---|\n",
             *(_live_row(name, dialect) for name, dialect in DIALECTS.items()),
@@ -110,11 +114,22 @@ def _row(name: str) -> str:
     candles, stream = _shown(name, "candles"), _shown(name, "stream")
     # Paper needs both, and is as far tried as the part that was tried less.
     paper = "untested" if "untested" in (candles, stream) else _less(candles, stream)
-    live = _shown(name, "live") if name in LIVE_EXCHANGES else "no"
+    live = _shown(name, "live") if name in LIVE_EXCHANGES else _not_live(name)
     newest = quirks_of(name).newest_only
     limit = f"newest {newest} only, " if newest is not None else ""
     cells = (f"`{name}`", f"{limit}{candles}", f"{_stream(name)}, {stream}", paper, live)
     return f"| {' | '.join(cells)} |\n"
+
+
+def _not_live(name: str) -> str:
+    """Return what live orders are like where none was ever sent."""
+    if name in UNTESTED_EXCHANGES:
+        return "untested, with `--untested-exchange`"
+    if name not in DIALECTS:
+        return "no"
+    if name not in ACCOUNT_EXCHANGES:
+        return "no: it does not state the account of a key"
+    return "no: market buys by amount and market stops are needed"
 
 
 def _stream(name: str) -> str:

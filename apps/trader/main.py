@@ -38,7 +38,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.callback(invoke_without_command=True)
 @takes_settings(
-    TraderSettings, after={"dry_run": "--reentry", "live": "--dry-run", "config": "--db"}
+    TraderSettings,
+    after={"dry_run": "--reentry", "live": "--dry-run", "yes": "--live", "config": "--db"},
 )
 def trade(
     context: typer.Context,
@@ -47,7 +48,13 @@ def trade(
         bool, typer.Option("--dry-run", help="Trade on paper, which is the default.")
     ] = False,
     live: Annotated[
-        bool, typer.Option("--live", help="Send orders to the simulator's API; needs a key.")
+        bool, typer.Option("--live", help="Send orders to the exchange; needs an API key.")
+    ] = False,
+    yes: Annotated[
+        bool,
+        typer.Option(
+            "--yes", help="Confirm an account's first live entry without a question (docs/live.md)."
+        ),
     ] = False,
     config: Annotated[
         Path | None,
@@ -84,7 +91,7 @@ def trade(
             monitored(loaded.settings.monitoring),
             reloading_with(lambda: _checked(load_settings(TraderSettings, "trader", file, given))),
         ):
-            run_trader(loaded.settings)
+            run_trader(loaded.settings, is_confirmed=yes)
 
 
 app.command("drill")(drill_settings)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack, closing, nullcontext
 from functools import partial
+from pathlib import Path
 from uuid import uuid4
 
 from msgspec import structs
@@ -30,7 +31,7 @@ from onetape.store.accounts import read_account_series
 from onetape.store.candles import check_kind
 from onetape.store.checkpoints import checkpoints_in_thread
 from onetape.store.database import open_store
-from onetape.store.live_accounts import installation_tag
+from onetape.store.live_accounts import confirm_live_account, installation_tag
 from onetape.store.market_data import save_market
 from onetape.strategies.registry import check_choice
 from trader.account import (
@@ -45,10 +46,11 @@ from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.messages import LoadedStrategy
 from trader.evaluator.processes import StrategyHelper
 from trader.job import Job
+from trader.live.confirmation import FirstEntry, check_first_entry, confirm_first_entry
 from trader.live.opening import LiveAccess, check_live_exchange, hold_live_account, open_access
 from trader.live.start_plan import StartPlan, plan_start
 from trader.session import run_sessions
-from trader.settings import TraderSettings
+from trader.settings import TraderSettings, trader_database
 from trader.settings_reload import session_rules
 from trader.shared_rate_limit_bans import SharedRateLimitBans
 from trader.start_strategies import StrategyLoader
@@ -56,8 +58,12 @@ from trader.traded_symbols import TradedSymbol, traded_symbols
 from trader.trading_thread import run_in_thread
 
 
-def run_trader(settings: TraderSettings) -> None:
+def run_trader(settings: TraderSettings, *, is_confirmed: bool = False) -> None:
     """Trade until SIGTERM or Ctrl-C.
+
+    Args:
+        settings: Of the trader.
+        is_confirmed: Whether a person has confirmed the first live entry of the account.
 
     Raises:
         OnetapeError: as its class says; what was stored before stays stored.
@@ -70,10 +76,8 @@ def run_trader(settings: TraderSettings) -> None:
         stack.callback(helper.close)
         helper.start()
         runner = stack.enter_context(asyncio.Runner())
-        path = database_path(settings.db, settings.exchange)
-        if settings.mode == "live" and path.exists():
-            with open_store(path, create=False) as store:
-                plan = plan_start(store, settings, plan.symbols)
+        path = trader_database(settings)
+        plan, first = _live_plan(plan, path, is_confirmed=is_confirmed)
         plan, evaluators = StrategyLoader(helper, runner, stack).load_plan(plan)
         if path.exists():
             # A file that cannot be used is named before the network is asked for anything.
@@ -82,7 +86,33 @@ def run_trader(settings: TraderSettings) -> None:
                 for one, evaluator in zip(plan.symbols, evaluators, strict=True):
                     name = plan.stand_ins.get(one.key.symbol, evaluator.strategy.name)
                     check_account(account, plan.settings, one.key, name)
-        runner.run(_trade(plan, _endpoint(plan.settings, stack), evaluators))
+        work = _trade(
+            plan, _endpoint(plan.settings, stack), evaluators, first, is_confirmed=is_confirmed
+        )
+        runner.run(work)
+
+
+def _live_plan(plan: StartPlan, path: Path, *, is_confirmed: bool) -> tuple[StartPlan, FirstEntry]:
+    """Return what a start trades with what is open, and what is known of the first live entry.
+
+    Raises:
+        SafetyRefusal: the first live entry of the account cannot be confirmed.
+        UsageError: the largest order of the first day must be stated.
+        StoreError: a file cannot be used.
+    """
+    settings = plan.settings
+    if settings.mode != "live":
+        return plan, FirstEntry(is_open=False)
+    with ExitStack() as stack:
+        # Drills of a configuration are stored where its candles of the real market are.
+        files = dict.fromkeys((path, database_path(settings.db, settings.exchange)))
+        stores = tuple(
+            stack.enter_context(open_store(file, create=False)) for file in files if file.exists()
+        )
+        own = stores[:1] if path.exists() else ()
+        if own:
+            plan = plan_start(own[0], settings, plan.symbols)
+        return check_first_entry(own, stores, plan, is_confirmed=is_confirmed)
 
 
 def check_settings(settings: TraderSettings) -> None:
@@ -94,7 +124,13 @@ def check_settings(settings: TraderSettings) -> None:
     if settings.mode not in ("paper", "live"):
         raise UsageError(f"mode is 'paper' or 'live', found {settings.mode!r}", setting="mode")
     if settings.mode == "live":
-        check_live_exchange(settings.exchange)
+        check_live_exchange(settings.exchange, is_untested_allowed=settings.untested_exchange)
+    if settings.sandbox and (settings.mode != "live" or settings.exchange == SIMULATOR_ID):
+        raise UsageError(
+            "sandbox is the test network of a real exchange, for live orders: add --live, or "
+            "leave it out",
+            setting="sandbox",
+        )
     check_simulator_url(settings.simulator_url)
     check_account_settings(settings)
     symbols = traded_symbols(settings)
@@ -112,18 +148,23 @@ def account_config(settings: TraderSettings, steps: MarketSteps) -> AccountConfi
 
 def _endpoint(settings: TraderSettings, stack: ExitStack) -> Endpoint:
     if settings.exchange != SIMULATOR_ID:
-        return Endpoint(settings.exchange)
+        return Endpoint(settings.exchange, is_sandbox=settings.sandbox)
     from onetape.simulator.embedded import find_or_start
 
     return Endpoint(SIMULATOR_ID, stack.enter_context(find_or_start(settings.simulator_url)))
 
 
 async def _trade(
-    plan: StartPlan, endpoint: Endpoint, evaluators: Sequence[StrategyEvaluator]
+    plan: StartPlan,
+    endpoint: Endpoint,
+    evaluators: Sequence[StrategyEvaluator],
+    first: FirstEntry,
+    *,
+    is_confirmed: bool,
 ) -> None:
     stop = StopRequest()
     settings, account = plan.settings, plan.account
-    path = database_path(settings.db, settings.exchange)
+    path = trader_database(settings)
     bans = SharedRateLimitBans(path, settings.exchange)
     with closing(bans), taking_command_signals(path, account):
         # The trader asks again by itself, and its stream goes on meanwhile.
@@ -140,8 +181,18 @@ async def _trade(
                 access = None
                 if settings.mode == "live":
                     access = await open_access(
-                        exchange, names, stack, held_account=plan.exchange_account
+                        exchange,
+                        names,
+                        stack,
+                        held_account=plan.exchange_account,
+                        is_unknown_allowed=settings.untested_exchange,
                     )
+                    if first.is_open and not await confirm_first_entry(
+                        plan, access, first, stop, is_confirmed=is_confirmed
+                    ):
+                        print_line(f"{stop.name}: stopped before trading began")
+                        return
+                    access = structs.replace(access, is_confirmed=first.is_open)
                 await run_in_thread(
                     stop, partial(trade_in_sessions, plan, exchange, evaluators, markets, access)
                 )
@@ -157,12 +208,14 @@ async def trade_in_sessions(
 ) -> None:
     """Open the database and trade until the stop; runs in the trading thread."""
     settings, account = plan.settings, plan.account
-    path = database_path(settings.db, settings.exchange)
+    path = trader_database(settings)
     with open_store(path, create=True) as store, checkpoints_in_thread(store):
-        check_kind(store, settings.exchange)
+        check_kind(store, settings.exchange, is_sandbox=settings.sandbox)
         if access is not None:
             quote = markets[0].quote
             settings = hold_live_account(store, settings, account, access, quote, exchange.now_ms())
+            if access.is_confirmed:
+                confirm_live_account(store, account, confirmed_ms=exchange.now_ms())
         jobs: list[Job] = []
         for one, evaluator, market in zip(plan.symbols, evaluators, markets, strict=True):
             key, strategy, now_ms = one.key, evaluator.strategy, exchange.now_ms()

@@ -15,6 +15,7 @@ from onetape.cli.common_settings import (
     StrategySettings,
 )
 from onetape.core.defaults import DEFAULT_EXCHANGE, DEFAULT_SYMBOL, DEFAULT_TIMEFRAME
+from onetape.core.folders import database_path
 from onetape.core.setting import DeclaredStruct, Setting
 from onetape.engine.account_config import MAX_OPEN_TRADES, MOST_MONEY, AccountConfig
 from onetape.execution.risk_limits import RiskLimits
@@ -38,7 +39,7 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
         str,
         Setting(
             "paper: orders are filled by the backtester's rules and reach no exchange. live: "
-            "orders go to an exchange's API, in this version to the simulator's alone."
+            "orders go to an exchange's API (docs/live.md)."
         ),
     ] = "paper"
     symbol: Annotated[
@@ -60,6 +61,21 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
         ),
     ] = None
     exchange: Annotated[str, EXCHANGE._replace(once=_ONCE)] = DEFAULT_EXCHANGE
+    sandbox: Annotated[
+        bool,
+        Setting(
+            "Live orders go to the exchange's test network, with keys of it and play money; the "
+            "database is data/sandbox.db.",
+            flag="--sandbox",
+        ),
+    ] = False
+    untested_exchange: Annotated[
+        bool,
+        Setting(
+            "Send live orders to an exchange where Onetape was never tried (docs/exchanges.md).",
+            flag="--untested-exchange",
+        ),
+    ] = False
     timeframe: Annotated[str, TIMEFRAME._replace(once=_ONCE)] = DEFAULT_TIMEFRAME
     strategy: StrategySettings = StrategySettings()
     account_name: Annotated[
@@ -122,3 +138,8 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
     """JSON log, alerts and heartbeat."""
     db: Annotated[Path | None, DATABASE] = None
     simulator_url: Annotated[str | None, SIMULATOR_URL] = None
+
+
+def trader_database(settings: TraderSettings) -> Path:
+    """Return the database file of a trader: the one named, or the default one of its exchange."""
+    return database_path(settings.db, settings.exchange, is_sandbox=settings.sandbox)

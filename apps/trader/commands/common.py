@@ -48,16 +48,15 @@ def open_accounts(db: Path | None, config: Path | None, exchange: str | None) ->
         StoreError: the file cannot be read.
     """
     from onetape.cli.loading import load_settings, settings_file
-    from onetape.core.folders import database_path
     from onetape.store.account_reading import read_accounts
     from onetape.store.read_only import open_read_only
-    from trader.settings import TraderSettings
+    from trader.settings import TraderSettings, trader_database
 
     given = {"db": db, "exchange": exchange}
     settings = load_settings(
         TraderSettings, "trader", settings_file("trader", config), given
     ).settings
-    path = database_path(settings.db, settings.exchange)
+    path = trader_database(settings)
     if not path.exists():
         raise DataError(f"{path} does not exist; {_way_out(path)}")
     store = open_read_only(path)

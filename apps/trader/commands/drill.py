@@ -57,7 +57,7 @@ def drill_settings(
     from trader.run import check_settings
 
     file = settings_file("trader", config)
-    given = {**flag_values(TraderSettings, flags), "mode": "paper"}
+    given = {**flag_values(TraderSettings, flags), "mode": "paper", "sandbox": False}
     loaded = load_settings(TraderSettings, "trader", file, given)
     settings = loaded.settings
     with loaded.places.naming_places():

@@ -62,10 +62,9 @@ def reconcile_account(
     """
     from onetape.cli.loading import load_settings, settings_file
     from onetape.cli.output import print_json, print_line
-    from onetape.core.folders import database_path
     from onetape.store.live_accounts import open_differences
     from onetape.store.read_only import open_read_only
-    from trader.settings import TraderSettings
+    from trader.settings import TraderSettings, trader_database
 
     answers = _given(adopt, forget, keep)
     if len(answers) > 1:
@@ -73,7 +72,7 @@ def reconcile_account(
     given = {"db": db, "exchange": exchange}
     file = settings_file("trader", config)
     settings = load_settings(TraderSettings, "trader", file, given).settings
-    path: Path = database_path(settings.db, settings.exchange)
+    path: Path = trader_database(settings)
     if not path.exists():
         raise DataError(f"{path} does not exist; name the database with --db")
     for number, answer in answers:

@@ -35,13 +35,12 @@ def show_risk(
     """Show losses of live accounts and limits that were passed; --clear lets entries go on."""
     from onetape.cli.loading import load_settings, settings_file
     from onetape.cli.output import print_json, print_line
-    from onetape.core.folders import database_path
     from onetape.store.database import open_store
     from onetape.store.read_only import open_read_only
     from onetape.store.risk_states import read_risk_states
     from trader.command_rows import user_and_host
     from trader.risk_guard import clear_risk
-    from trader.settings import TraderSettings
+    from trader.settings import TraderSettings, trader_database
 
     if clear and account is None:
         raise UsageError("--clear needs --account NAME: say whose losses you have looked at")
@@ -51,7 +50,7 @@ def show_risk(
         settings_file("trader", config),
         {"db": db, "exchange": exchange},
     ).settings
-    path: Path = database_path(settings.db, settings.exchange)
+    path: Path = trader_database(settings)
     if clear and account is not None:
         with open_store(path, create=False) as store:
             clear_risk(store, account, cleared_by=user_and_host())

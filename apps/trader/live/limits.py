@@ -15,9 +15,11 @@ from onetape.exchange.dialects import dialect_of, entry_rate_obstacle
 from onetape.execution.limit_checks import EntryTerms, MarketView
 from onetape.execution.protection import round_down
 from onetape.store.candles import last_closed
+from onetape.store.live_accounts import read_live_account
 from onetape.store.market_data import Ticker, last_ticker
 from onetape.store.orders import count_sent_orders
 from trader.live.book import LiveBook
+from trader.live.first_day import first_day_limit
 from trader.risk_guard import RiskGuard
 from trader.states import Problem
 
@@ -36,6 +38,7 @@ class EntryLimits:
         self._book = book
         self._account = book.job.session.account
         self._guard = RiskGuard(book.job.store, self._account, book.job.settings.risk)
+        self._opened = read_live_account(book.job.store, self._account)
         self._looked = -1e9
 
     def work(self, now_ms: int) -> None:
@@ -89,6 +92,11 @@ class EntryLimits:
             positions=positions,
         )
         allowed = self._guard.allowed_cost(terms)
+        first_day = first_day_limit(
+            book.job.settings.risk, self._opened, book.job.market.quote, now_ms
+        )
+        if first_day is not None:
+            allowed = min(allowed, first_day)
         smaller = amount if allowed >= terms.cost else round_down(allowed / paid, steps.amount_step)
         obstacle = self._rate_obstacle(now_ms) or self._guard.entry_obstacle(
             EntryTerms(

@@ -16,7 +16,12 @@ from onetape.cli.output import print_line
 from onetape.core.errors import ExchangeRefused, SafetyRefusal, UsageError
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.exchange.clients import Endpoint
-from onetape.exchange.permissions import KeyMayNotTrade, check_permissions
+from onetape.exchange.dialects import DIALECTS
+from onetape.exchange.permissions import (
+    ACCOUNT_EXCHANGES,
+    KeyMayNotTrade,
+    check_permissions,
+)
 from onetape.exchange.rest import RestExchange
 from onetape.exchange.trading import PrivateClient
 from onetape.exchange.trading_records import Balance, Credentials
@@ -30,8 +35,20 @@ from trader.live.start_plan import exits_only_problem
 from trader.settings import TraderSettings
 from trader.states import Problem
 
-#: Exchanges whose orders were tried against the simulator.
-LIVE_EXCHANGES: Final = (SIMULATOR_ID,)
+#: Exchanges whose orders were tried against the simulator, which speaks Binance's protocol.
+LIVE_EXCHANGES: Final = (SIMULATOR_ID, "binance")
+#: Exchanges whose requests are known and tested, and that no order was ever sent to. An order to
+#: buy states its amount, a stop becomes a market order, and the lease needs the id of the account.
+UNTESTED_EXCHANGES: Final = tuple(
+    name
+    for name, dialect in DIALECTS.items()
+    if name not in LIVE_EXCHANGES
+    and name in ACCOUNT_EXCHANGES
+    and dialect.buys_by == "amount"
+    and "market" in dialect.stop_kinds
+)
+#: Exchanges that give a password (passphrase) together with a key.
+PASSWORD_EXCHANGES: Final = ("okx",)
 
 
 class LiveAccess(Struct, frozen=True):
@@ -46,6 +63,8 @@ class LiveAccess(Struct, frozen=True):
     """Events of the account, as far as the exchange sends them."""
     entry_ban: Problem | None = None
     """Why nothing is entered with this key."""
+    is_confirmed: bool = False
+    """Whether a person has just confirmed the first entry of the account."""
 
     @property
     def account_name(self) -> str:
@@ -53,18 +72,29 @@ class LiveAccess(Struct, frozen=True):
         return _account_words(self.client.endpoint, self.exchange_account)
 
 
-def check_live_exchange(exchange: str) -> None:
+def check_live_exchange(exchange: str, *, is_untested_allowed: bool) -> None:
     """Refuse real orders on an exchange where they were never tried.
 
+    Args:
+        exchange: CCXT exchange id, or `simulator`.
+        is_untested_allowed: Whether a person wants them where only the requests are tested.
+
     Raises:
-        UsageError: the text lists the exchanges.
+        UsageError: the text says which exchanges there are.
     """
-    if exchange not in LIVE_EXCHANGES:
+    if exchange in LIVE_EXCHANGES or (exchange in UNTESTED_EXCHANGES and is_untested_allowed):
+        return
+    if exchange in UNTESTED_EXCHANGES:
         raise UsageError(
-            f"no orders to {exchange} yet: this version sends orders to "
-            f"{', '.join(LIVE_EXCHANGES)} only (docs/live.md says what is missing)",
+            f"no order was ever sent to {exchange} by this program, only its requests are tested; "
+            "add --untested-exchange if you want that (docs/exchanges.md)",
             setting="exchange",
         )
+    raise UsageError(
+        f"no orders to {exchange}: live orders go to {', '.join(LIVE_EXCHANGES)}, and with "
+        f"--untested-exchange to {', '.join(UNTESTED_EXCHANGES)} (docs/exchanges.md)",
+        setting="exchange",
+    )
 
 
 async def open_access(
@@ -73,6 +103,7 @@ async def open_access(
     stack: AsyncExitStack,
     *,
     held_account: str | None = None,
+    is_unknown_allowed: bool = False,
 ) -> LiveAccess:
     """Open the account of the key in the environment; the stack closes it.
 
@@ -84,6 +115,8 @@ async def open_access(
         stack: Closes what is opened.
         held_account: The exchange's id of the account with an open position or order; None: there
             is none.
+        is_unknown_allowed: Whether a key may be used of which the exchange does not say what it
+            may do.
 
     Raises:
         UsageError: no live orders on this exchange.
@@ -92,7 +125,6 @@ async def open_access(
         ExchangeError: the exchange does not accept the key, or cannot be reached.
     """
     endpoint = exchange.endpoint
-    check_live_exchange(endpoint.exchange)
     credentials = credentials_of(endpoint.exchange)
     client = PrivateClient(endpoint, credentials, now_ms=exchange.now_ms)
     await stack.enter_async_context(client)
@@ -100,7 +132,8 @@ async def open_access(
     ban = None
     try:
         permissions = await client.permissions()
-        for note in check_permissions(endpoint.exchange, permissions, is_unknown_allowed=False):
+        allowed = is_unknown_allowed or endpoint.is_sandbox
+        for note in check_permissions(endpoint.exchange, permissions, is_unknown_allowed=allowed):
             print_line(note)
     except (SafetyRefusal, ExchangeRefused) as error:
         if held_account is None:
@@ -186,10 +219,11 @@ def credentials_of(exchange: str) -> Credentials:
     if exchange == SIMULATOR_ID and not any(name in os.environ for name in names):
         return Credentials("simulator", "simulator")
     prompt = getpass.getpass if sys.stdin.isatty() else None
-    found = read_credentials(os.environ, prompt=prompt)
+    needs_password = exchange in PASSWORD_EXCHANGES
+    found = read_credentials(os.environ, needs_password=needs_password, prompt=prompt)
     for note in found.notes:
         print_line(note)
-    return Credentials(found.key, found.secret)
+    return Credentials(found.key, found.secret, found.password)
 
 
 def _locked(endpoint: Endpoint, account: str, symbol: str) -> ProcessLock:
@@ -212,4 +246,5 @@ def _locked(endpoint: Endpoint, account: str, symbol: str) -> ProcessLock:
 def _account_words(endpoint: Endpoint, account: str) -> str:
     # All simulators have the same account: each is an exchange of its own.
     exchange = endpoint.simulator_url or endpoint.exchange
-    return f"account {account} of {exchange}"
+    network = "the test network of " if endpoint.is_sandbox else ""
+    return f"account {account} of {network}{exchange}"

@@ -5,7 +5,12 @@ from typing import Any
 import pytest
 
 from onetape.core.errors import SafetyRefusal
-from onetape.exchange.permissions import KeyPermissions, check_permissions, permissions_in
+from onetape.exchange.permissions import (
+    KeyPermissions,
+    account_in,
+    check_permissions,
+    permissions_in,
+)
 
 BINANCE = {
     "ipRestrict": True, "enableReading": True, "enableSpotAndMarginTrading": True,
@@ -84,3 +89,21 @@ def test_a_key_that_works_from_everywhere_is_a_note() -> None:
         "binance", KeyPermissions(True, False, False), is_unknown_allowed=False
     )
     assert "every internet address" in note
+
+
+@pytest.mark.parametrize(
+    ("exchange", "document", "account"),
+    [
+        ("okx", {"data": [{"uid": "447", "perm": "trade"}]}, "447"),
+        ("bybit", {"result": {"userID": 24617703}}, "24617703"),
+        ("coinbase", {"portfolio_uuid": "1bc9"}, "1bc9"),
+        ("okx", {"data": []}, None),
+        ("bybit", {"result": None}, None),
+        ("coinbase", "<html>", None),
+        ("kraken", {"uid": "1"}, None),
+    ],
+)
+def test_the_account_of_a_key_is_read_where_the_exchange_states_it(
+    exchange: str, document: object, account: str | None
+) -> None:
+    assert account_in(exchange, document) == account

@@ -7,7 +7,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from onetape.core.errors import UsageError
 from onetape.exchange.clients import Endpoint, client_settings, redirect
+from onetape.exchange.rest import RestExchange
+from onetape.exchange.trading import PrivateClient
+from onetape.exchange.trading_records import Credentials
+from onetape.websocket.client import guarded_client
 
 NOW_MS = 1_709_252_400_000
 
@@ -69,3 +74,32 @@ def test_certificates_are_read_and_checked_for_every_address_but_a_plain_one_of_
     assert plain["verify"] is False
     for other in (Endpoint("simulator", "https://127.0.0.1:8790"), Endpoint("binance")):
         assert "verify" not in client_settings(other)
+
+
+def test_on_a_test_network_no_spot_address_leads_to_the_exchange_itself() -> None:
+    """REST, orders and streams: each client of ours, as it is constructed."""
+    endpoint = Endpoint("binance", is_sandbox=True)
+    credentials = Credentials("key", "secret")
+
+    async def scene() -> set[str]:
+        clients: list[Any] = [guarded_client(endpoint, on_connected=lambda: None)]
+        rest = RestExchange(endpoint)
+        private = PrivateClient(endpoint, credentials, now_ms=lambda: NOW_MS)
+        clients += [vars(rest)["_client"], vars(private)["_client"]]
+        hosts: set[str] = set()
+        for client in clients:
+            urls: Any = client.urls["api"]
+            assert "sapi" not in urls
+            used: list[Any] = [urls["public"], urls["private"]]
+            if "ws" in urls:
+                used.append(urls["ws"]["spot"])
+            hosts.update(urlsplit(str(one)).netloc for one in used)
+        await asyncio.gather(*(client.close() for client in clients))
+        return hosts
+
+    assert asyncio.run(scene()) == {"testnet.binance.vision", "stream.testnet.binance.vision"}
+
+
+def test_an_exchange_without_a_test_network_is_refused() -> None:
+    with pytest.raises(UsageError, match="no test network of kraken"):
+        RestExchange(Endpoint("kraken", is_sandbox=True))

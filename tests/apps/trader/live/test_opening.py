@@ -26,6 +26,7 @@ from trader.live.opening import (
     hold_live_account,
     open_access,
 )
+from trader.run import check_settings
 from trader.settings import TraderSettings
 
 SYMBOL = "BTC/USDT"
@@ -137,9 +138,27 @@ def test_with_a_position_open_no_key_is_refused_and_entries_are_banned(
     assert access.entry_ban.is_final is is_final
 
 
-def test_no_real_orders_go_where_they_were_never_tried() -> None:
-    with pytest.raises(UsageError, match="no orders to kraken"):
-        check_live_exchange("kraken")
+def test_orders_go_where_they_were_never_tried_only_if_a_person_wants_that() -> None:
+    for exchange in ("simulator", "binance"):
+        check_live_exchange(exchange, is_untested_allowed=False)
+    with pytest.raises(UsageError, match="add --untested-exchange if you want that"):
+        check_live_exchange("okx", is_untested_allowed=False)
+    check_live_exchange("okx", is_untested_allowed=True)
+    # Kraken states no account of a key, and Coinbase has no market stop.
+    for exchange in ("kraken", "coinbase", "kucoin"):
+        with pytest.raises(UsageError, match=f"no orders to {exchange}"):
+            check_live_exchange(exchange, is_untested_allowed=True)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [TraderSettings(sandbox=True), TraderSettings(sandbox=True, mode="live", exchange="simulator")],
+)
+def test_a_test_network_is_one_of_a_real_exchange_and_for_live_orders(
+    settings: TraderSettings,
+) -> None:
+    with pytest.raises(UsageError, match="test network of a real exchange"):
+        check_settings(settings)
 
 
 def test_the_first_session_stores_what_the_account_held(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ CONFIG_FOLDER: Final = Path("config")
 DATA_FOLDER: Final = Path("data")
 
 
-def database_path(db: Path | None, exchange: str) -> Path:
+def database_path(db: Path | None, exchange: str, *, is_sandbox: bool = False) -> Path:
     """Return the database file: the one named, or the default file for this kind of exchange.
 
     The data folder of a checkout is readable by every user; this makes it private to its owner.
@@ -21,11 +21,14 @@ def database_path(db: Path | None, exchange: str) -> Path:
     Args:
         db: The file named by the user; None: the default.
         exchange: CCXT exchange id, or `simulator`.
+        is_sandbox: Whether it is the exchange's test network, whose candles are not the real ones.
     """
     if db is not None:
         return db
     _make_private(DATA_FOLDER)
-    return DATA_FOLDER / ("simulator.db" if exchange == SIMULATOR_ID else "onetape.db")
+    if exchange == SIMULATOR_ID:
+        return DATA_FOLDER / "simulator.db"
+    return DATA_FOLDER / ("sandbox.db" if is_sandbox else "onetape.db")
 
 
 def _make_private(folder: Path) -> None:

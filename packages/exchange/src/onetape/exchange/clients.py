@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from onetape.core.errors import ConfigurationError
+from onetape.core.errors import ConfigurationError, UsageError
 from onetape.core.symbols import SIMULATOR_ID
 
 #: How long one REST request may take, milliseconds.
@@ -27,6 +27,8 @@ class Endpoint(Struct, frozen=True):
     """CCXT exchange id, or `simulator`."""
     simulator_url: str | None = None
     """Such as `http://127.0.0.1:8790`; only for the simulator."""
+    is_sandbox: bool = False
+    """Whether it is the exchange's test network, whose money is not real."""
 
     def __post_init__(self) -> None:
         """Refuse an address for anything but the simulator: it could send orders elsewhere."""
@@ -66,6 +68,26 @@ def client_settings(endpoint: Endpoint) -> dict[str, Any]:
         # One exchangeInfo call instead of four.
         settings["options"] |= {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False}
     return settings
+
+
+def point_client(client: Any, endpoint: Endpoint) -> None:
+    """Point a CCXT client at the simulator or at a test network, where the endpoint is one.
+
+    Raises:
+        UsageError: CCXT knows no test network of the exchange.
+    """
+    if endpoint.simulator_url is not None:
+        redirect(client.urls["api"], endpoint.simulator_url)
+        # CCXT would wait for the end of a TLS that is not there.
+        client.timeout_on_exit = 0
+    elif endpoint.is_sandbox:
+        if not client.urls.get("test"):
+            raise UsageError(
+                f"CCXT knows no test network of {endpoint.exchange}; leave --sandbox out, or "
+                "practise with --exchange simulator",
+                setting="sandbox",
+            )
+        client.set_sandbox_mode(True)
 
 
 def redirect(urls: dict[str, Any], simulator_url: str) -> None:

@@ -31,6 +31,14 @@ PERMISSION_CALLS: Final[Mapping[str, str]] = {
     "bybit": "private_get_v5_user_query_api",
     "coinbase": "v3_private_get_brokerage_key_permissions",
 }
+#: Where the answer to that question has the exchange's own id of the account.
+_ACCOUNT_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "okx": ("data", "uid"),
+    "bybit": ("result", "userID"),
+    "coinbase": ("portfolio_uuid",),
+}
+#: Exchanges that say which account a key belongs to; nobody else can keep two traders apart.
+ACCOUNT_EXCHANGES: Final = ("binance", *_ACCOUNT_FIELDS)
 #: Binance's names of rights that move money away from the account.
 _BINANCE_WITHDRAWS: Final = (
     "enableWithdrawals", "enableInternalTransfer", "permitsUniversalTransfer",
@@ -64,6 +72,22 @@ def permissions_in(exchange: str, document: object) -> KeyPermissions:
     if name == "coinbase":
         return KeyPermissions(_flag(fields, "can_trade"), _flag(fields, "can_transfer"))
     return KeyPermissions(None, None)
+
+
+def account_in(exchange: str, document: object) -> str | None:
+    """Return the exchange's own id of the account, or None where the answer does not have it.
+
+    Args:
+        exchange: CCXT exchange id.
+        document: The answer to the exchange's call of `PERMISSION_CALLS`.
+    """
+    value = document
+    for name in _ACCOUNT_FIELDS.get(exchange, ()):
+        value = _fields(value).get(name)
+        if isinstance(value, list):
+            rows = cast("list[object]", value)
+            value = rows[0] if rows else None
+    return str(value) if isinstance(value, (str, int)) and str(value) else None
 
 
 def check_permissions(

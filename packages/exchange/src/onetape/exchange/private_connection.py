@@ -12,7 +12,7 @@ from typing import Any, Final, Self, TypeVar
 import ccxt.async_support as ccxt_async
 
 from onetape.core.errors import ExchangeUnreachable
-from onetape.exchange.clients import Endpoint, client_settings, redirect
+from onetape.exchange.clients import Endpoint, client_settings, point_client
 from onetape.exchange.dialects import Dialect, dialect_of
 from onetape.exchange.order_calls import CcxtCall
 from onetape.exchange.outcomes import Unknown, read_list
@@ -60,6 +60,7 @@ class PrivateConnection:
         settings |= {
             "apiKey": credentials.key,
             "secret": credentials.secret,
+            "password": credentials.password or None,
             "timeout": timeout_ms,
             "enableRateLimit": False,
             "maxRetriesOnFailure": 0,
@@ -69,9 +70,7 @@ class PrivateConnection:
         redact_client(self._client)
         # Prices and amounts stay the exchange's own digits.
         self._client.number = str
-        if endpoint.simulator_url is not None:
-            redirect(self._client.urls["api"], endpoint.simulator_url)
-            self._client.timeout_on_exit = 0
+        point_client(self._client, endpoint)
         self._tap = RequestTap(self._client, now_ms)
         self.now_ms = now_ms
         """Returns the exchange's time, epoch milliseconds."""

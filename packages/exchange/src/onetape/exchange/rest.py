@@ -17,7 +17,7 @@ from onetape.core.errors import ExchangeUnreachable, UsageError
 from onetape.core.quirks import Quirks, quirks_of
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.words import did_you_mean
-from onetape.exchange.clients import REST_TIMEOUT_MS, Endpoint, client_settings, redirect
+from onetape.exchange.clients import REST_TIMEOUT_MS, Endpoint, client_settings, point_client
 from onetape.exchange.exchange_clock import ExchangeClock
 from onetape.exchange.market_clock import SimulatorClock, market_clock
 from onetape.exchange.markets import Market as Market
@@ -66,10 +66,7 @@ def _client_of(endpoint: Endpoint, timeout_seconds: float, market_ms: Callable[[
     client.timeout = int(timeout_seconds * 1_000)
     # CCXT stamps its requests with this time: the exchange's, not the computer's.
     client.milliseconds = market_ms
-    if endpoint.simulator_url is not None:
-        redirect(client.urls["api"], endpoint.simulator_url)
-        # CCXT would wait for the end of a TLS that is not there.
-        client.timeout_on_exit = 0
+    point_client(client, endpoint)
     return client
 
 

@@ -23,7 +23,13 @@ from onetape.exchange.outcomes import (
     read_send,
 )
 from onetape.exchange.own_trades import next_position, time_windows
-from onetape.exchange.permissions import PERMISSION_CALLS, KeyPermissions, permissions_in
+from onetape.exchange.permissions import (
+    ACCOUNT_EXCHANGES,
+    PERMISSION_CALLS,
+    KeyPermissions,
+    account_in,
+    permissions_in,
+)
 from onetape.exchange.private_connection import PrivateConnection
 from onetape.exchange.refusals import Refused
 from onetape.exchange.request_tap import CallResult
@@ -250,9 +256,13 @@ class PrivateClient(PrivateConnection):
             ConfigurationError: the exchange does not say whose the key is.
         """
         uid = None
-        if self.endpoint.ccxt_class == "binance":
+        name = self.endpoint.ccxt_class
+        if name == "binance":
             call = CcxtCall("private_get_account", (), {"omitZeroBalances": "true"})
             uid = fields_of((await self.read(call)).value).get("uid")
+        elif name in ACCOUNT_EXCHANGES:
+            call = CcxtCall(PERMISSION_CALLS[name], (), {})
+            uid = account_in(name, (await self.read(call)).value)
         if uid is None:
             raise ConfigurationError(
                 f"{self.endpoint.exchange} does not say which account the key belongs to"
@@ -268,7 +278,8 @@ class PrivateClient(PrivateConnection):
         """
         name = self.endpoint.ccxt_class
         method = PERMISSION_CALLS.get(name)
-        if method is None:
+        # Binance's test network has no such address.
+        if method is None or self.endpoint.is_sandbox:
             return KeyPermissions(None, None)
         return permissions_in(name, (await self.read(CcxtCall(method, (), {}))).value)
 

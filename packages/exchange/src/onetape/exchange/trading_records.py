@@ -16,9 +16,11 @@ class Credentials(Struct, frozen=True):
 
     key: str
     secret: str
+    password: str = ""
+    """Of exchanges that give one together with a key; otherwise empty."""
 
     def __repr__(self) -> str:
-        """Return a text without key and secret."""
+        """Return a text without any of it."""
         return "Credentials(...)"
 
 

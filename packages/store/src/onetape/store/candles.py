@@ -267,20 +267,38 @@ def closed_range(store: Store, key: SeriesKey) -> tuple[int, int] | None:
     return (ends[0], ends[1]) if ends else None
 
 
-def check_kind(store: Store, exchange: str) -> None:
-    """Refuse a file that holds the other kind of candles: a simulator's, or a real exchange's.
+def check_kind(store: Store, exchange: str, *, is_sandbox: bool = False) -> None:
+    """Refuse a file of other candles: a simulator's, a real exchange's, or a test network's.
+
+    A file without candles becomes one of the test network, if that is what is asked for.
 
     Raises:
         StoreOfOtherMarket: candles of this exchange may not go into the file.
+        StoreError: the file cannot be read or written.
     """
+    query = "SELECT simulated, is_sandbox FROM store_kind"
     with store.read() as connection:
-        simulated = connection.execute("SELECT simulated FROM store_kind").get
-    if simulated is not None and bool(simulated) != (exchange == SIMULATOR_ID):
-        kind = "candles of the simulator" if simulated else "candles of a real exchange"
-        raise StoreOfOtherMarket(
-            f"{store.path} holds {kind}, which never share a file with those of {exchange}; "
-            "choose another file with --db"
-        )
+        rows = connection.execute(query).fetchall()
+    if is_sandbox and not rows:
+        with store.write() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO store_kind (only_row, simulated, is_sandbox) "
+                "VALUES (1, 0, 1)"
+            )
+            rows = connection.execute(query).fetchall()
+    if not rows:
+        return
+    simulated, sandbox = (bool(value) for value in rows[0])
+    if (simulated, sandbox) == (exchange == SIMULATOR_ID, is_sandbox):
+        return
+    kind = "the simulator" if simulated else "a real exchange"
+    if sandbox:
+        kind = "an exchange's test network"
+    other = f"the test network of {exchange}" if is_sandbox else exchange
+    raise StoreOfOtherMarket(
+        f"{store.path} holds candles of {kind}, which never share a file with those of {other}; "
+        "choose another file with --db"
+    )
 
 
 class SeriesSummary(Struct, frozen=True):

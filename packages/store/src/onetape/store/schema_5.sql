@@ -38,3 +38,7 @@ CREATE TABLE latecomers (
     reason TEXT NOT NULL,
     PRIMARY KEY (session, timestamp)
 ) STRICT, WITHOUT ROWID;
+
+-- Candles of an exchange's test network are no real ones: they have files of their own.
+ALTER TABLE store_kind ADD COLUMN is_sandbox INTEGER NOT NULL DEFAULT 0
+    CHECK (is_sandbox IN (0, 1));

@@ -16,7 +16,7 @@ import ccxt.pro as ccxt_pro
 from ccxt import NetworkError
 
 from onetape.core.errors import UsageError
-from onetape.exchange.clients import Endpoint, client_settings, redirect
+from onetape.exchange.clients import Endpoint, client_settings, point_client
 from onetape.websocket.marks import CandleMark, MarkReader, final_opens, mark_reader_of
 from onetape.websocket.sending import PacedSender
 
@@ -103,8 +103,7 @@ def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> A
     client.candle_sockets = WeakSet[Any]()
     client.senders = WeakSet[PacedSender]()
     client.final_candles = dict[tuple[str, str], dict[int, list[Any]]]()
-    if endpoint.simulator_url is not None:
-        redirect(client.urls["api"], endpoint.simulator_url)
+    point_client(client, endpoint)
     return client
 
 

@@ -89,6 +89,7 @@ class UserStream:
         client = guarded_client(endpoint, on_connected=lambda: None)
         redact_client(client)
         client.apiKey, client.secret = credentials.key, credentials.secret
+        client.password = credentials.password or None
         client.milliseconds = now_ms
         # Prices and amounts stay the exchange's own digits.
         client.number = str

@@ -1,0 +1,228 @@
+"""An account's first entry at an exchange: a passed drill, and a person's yes to one screen.
+
+It is asked once for each account. With a position or an order open nothing waits for it: entries
+are banned until it has been given.
+"""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from decimal import Decimal
+
+from msgspec import Struct, structs
+
+from onetape.cli.output import print_line
+from onetape.cli.stop import StopRequest
+from onetape.core.clock import utc_text
+from onetape.core.errors import SafetyRefusal, UsageError
+from onetape.core.steps import decimal_text
+from onetape.core.symbols import SIMULATOR_ID, base_and_quote
+from onetape.engine import ExitConfig
+from onetape.execution.risk_limits import RiskLimits
+from onetape.store.database import Store
+from onetape.store.drills import last_drill
+from onetape.store.live_accounts import read_live_account
+from trader.config_digest import config_digest
+from trader.live.first_day import FIRST_DAY_MAX_ORDER, is_dollar
+from trader.live.opening import LiveAccess
+from trader.live.start_plan import StartPlan
+from trader.settings import TraderSettings
+
+
+class FirstEntry(Struct, frozen=True):
+    """What a start knows of the account's first entry."""
+
+    is_open: bool
+    """Whether it has to be confirmed."""
+    drill_ms: int = 0
+    """When the drill of these settings passed, epoch milliseconds."""
+
+
+def check_first_entry(
+    own: Sequence[Store], stores: Sequence[Store], plan: StartPlan, *, is_confirmed: bool
+) -> tuple[StartPlan, FirstEntry]:
+    """Look at all that shows before the exchange is asked for anything.
+
+    Args:
+        own: The database of the trader, where there is one.
+        stores: The databases that may have the drill.
+        plan: What is to be traded.
+        is_confirmed: Whether a person has confirmed with --yes.
+
+    Returns:
+        The plan, whose entries are banned where something is missing and a position or an order
+        is open.
+
+    Raises:
+        SafetyRefusal: there is no passed drill, or nobody who could confirm.
+        UsageError: the largest order of the first day must be stated.
+        StoreError: a file cannot be read.
+    """
+    if plan.settings.mode != "live" or plan.settings.exchange == SIMULATOR_ID:
+        return plan, FirstEntry(is_open=False)
+    account = next((read_live_account(one, plan.account) for one in own), None)
+    if account is not None and account.confirmed_ms is not None:
+        return plan, FirstEntry(is_open=False)
+    try:
+        first = FirstEntry(is_open=True, drill_ms=_passed_drill(stores, plan.settings))
+        _check_somebody(plan.settings, is_confirmed=is_confirmed)
+    except (SafetyRefusal, UsageError) as error:
+        if not plan.held:
+            raise
+        return _banned(plan, str(error)), FirstEntry(is_open=False)
+    if plan.held and not is_confirmed:
+        return _banned(plan, "the account's entries were never confirmed"), FirstEntry(False)
+    return plan, first
+
+
+async def confirm_first_entry(
+    plan: StartPlan, access: LiveAccess, first: FirstEntry, stop: StopRequest, *, is_confirmed: bool
+) -> bool:
+    """Print what the account may spend and lose; return whether a person has confirmed it.
+
+    Args:
+        plan: What is to be traded.
+        access: The account at the exchange.
+        first: What is known of the first entry.
+        stop: Ends the question.
+        is_confirmed: Whether a person has confirmed with --yes.
+
+    Raises:
+        SafetyRefusal: the answer was not yes.
+    """
+    for line in confirmation_lines(plan, access, first):
+        print_line(line)
+    if is_confirmed:
+        print_line("confirmed by --yes")
+        return True
+    print_line("type yes to let it trade; anything else ends it:")
+    answer = await stop.unless_stopped(_read_line())
+    if answer is None:
+        return False
+    if answer.strip().lower() != "yes":
+        raise SafetyRefusal("not confirmed; nothing was sent, and the account is as it was")
+    return True
+
+
+def confirmation_lines(plan: StartPlan, access: LiveAccess, first: FirstEntry) -> list[str]:
+    """Return the screen that a person confirms."""
+    settings, endpoint = plan.settings, access.client.endpoint
+    quote = base_and_quote(plan.symbols[0].key.symbol)[1]
+    balance = access.balances.get(quote)
+    free = Decimal(0) if balance is None else balance.free
+    network = "the test network of " if endpoint.is_sandbox else ""
+    traded = ", ".join(f"{one.key.symbol} by {one.strategy.name}" for one in plan.symbols)
+    spent = free if settings.cash is None else settings.cash
+    rows = (
+        ("account", f"{access.exchange_account} of {network}{endpoint.exchange}"),
+        ("trades", f"{traded}, {plan.symbols[0].key.timeframe} candles"),
+        ("may spend", f"{_money(spent)} {quote} of {_money(free)} {quote} that are free"),
+        ("largest order", _largest_order(settings.risk, quote)),
+        ("open positions", f"at most {settings.risk.max_positions}"),
+        ("stop", _stop(settings.account.exits)),
+        ("daily loss", _loss(settings.risk, spent, quote)),
+        ("drill", f"passed {utc_text(first.drill_ms // 1_000)} UTC"),
+    )
+    width = max(len(name) for name, _ in rows)
+    title = "the first orders of this account with real money; all of it can be lost"
+    if endpoint.is_sandbox:
+        title = "the first orders of this account, with the play money of a test network"
+    return [title, *(f"  {name:{width}}  {text}" for name, text in rows)]
+
+
+def _passed_drill(stores: Sequence[Store], settings: TraderSettings) -> int:
+    """Return when a drill of these settings passed.
+
+    Raises:
+        SafetyRefusal: none did.
+    """
+    digest = config_digest(settings)
+    found = [drill for store in stores if (drill := last_drill(store, digest)) is not None]
+    newest = max(found, key=lambda drill: drill.finished_ms, default=None)
+    if newest is None:
+        raise SafetyRefusal(
+            "these settings have passed no drill: run `uv run trader drill` with them (same "
+            "--config and flags), then start again; docs/live.md says what it tries"
+        )
+    if not newest.is_passed:
+        raise SafetyRefusal(
+            f"the last drill of these settings, {utc_text(newest.finished_ms // 1_000)} UTC, did "
+            "not pass: run `uv run trader drill` again, and start once it passes"
+        )
+    return newest.finished_ms
+
+
+def _check_somebody(settings: TraderSettings, *, is_confirmed: bool) -> None:
+    """Refuse a start that nobody can confirm, or with a largest order that means nothing.
+
+    Raises:
+        SafetyRefusal: there is no terminal and no --yes.
+        UsageError: the largest order of the first day must be stated.
+    """
+    symbol = settings.symbols[0].symbol if settings.symbols else settings.symbol.split(",")[0]
+    quote = base_and_quote(symbol)[1]
+    if settings.risk.max_order is None and not is_dollar(quote):
+        raise UsageError(
+            f"the first day needs --max-order: the default of {FIRST_DAY_MAX_ORDER} is meant for "
+            f"dollars and euros, not for {quote}",
+            setting="risk.max_order",
+        )
+    if not is_confirmed and not sys.stdin.isatty():
+        raise SafetyRefusal(
+            "an account's first entry has to be confirmed, and there is no terminal to ask in: "
+            "start it in one, or add --yes once you have read what docs/live.md says of it"
+        )
+
+
+def _banned(plan: StartPlan, reason: str) -> StartPlan:
+    bans = {one.key.symbol: reason for one in plan.symbols}
+    return structs.replace(plan, exits_only={**bans, **plan.exits_only})
+
+
+def _largest_order(limits: RiskLimits, quote: str) -> str:
+    if limits.max_order is not None:
+        return f"{_money(limits.max_order)} {quote}"
+    return (
+        f"{FIRST_DAY_MAX_ORDER} {quote} in the first 24 hours, then no limit (--max-order sets one)"
+    )
+
+
+def _stop(exits: ExitConfig) -> str:
+    found: list[str] = []
+    if exits.stop_loss is not None:
+        found.append(f"{100 * exits.stop_loss:.4g} % under the entry")
+    if exits.trailing_stop is not None:
+        found.append(f"{100 * exits.trailing_stop:.4g} % under the highest price since the entry")
+    if not found:
+        return "NONE: nothing at the exchange limits the loss of a position (--stop-loss sets one)"
+    return f"rests on the exchange, {' and '.join(found)}"
+
+
+def _loss(limits: RiskLimits, money: Decimal, quote: str) -> str:
+    lost = money * Decimal(repr(limits.max_daily_loss))
+    return (
+        f"after {_money(lost.quantize(Decimal('0.01')))} {quote} "
+        f"({100 * limits.max_daily_loss:.4g} %) no entries until a person clears it"
+    )
+
+
+def _money(amount: Decimal) -> str:
+    whole, _, decimals = decimal_text(amount).partition(".")
+    return f"{int(whole):,}" + (f".{decimals}" if decimals else "")
+
+
+async def _read_line() -> str:
+    """Return the next line of the terminal; a signal ends the wait, which a thread would not."""
+    loop = asyncio.get_running_loop()
+    read: asyncio.Future[str] = loop.create_future()
+
+    def take() -> None:
+        if not read.done():
+            read.set_result(sys.stdin.readline())
+
+    descriptor = sys.stdin.fileno()
+    loop.add_reader(descriptor, take)
+    try:
+        return await read
+    finally:
+        loop.remove_reader(descriptor)

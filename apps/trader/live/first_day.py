@@ -1,0 +1,36 @@
+"""The largest order on the first day of a live account, where no setting states one."""
+
+from decimal import Decimal
+from typing import Final
+
+from onetape.execution.risk_limits import RiskLimits
+from onetape.store.live_accounts import LiveAccount
+
+#: Largest entry within a day of the confirmation where no setting states one, quote currency.
+FIRST_DAY_MAX_ORDER: Final = Decimal(20)
+_DAY_MS: Final = 86_400_000
+#: Quote currencies that are worth about a dollar have one of these in their code.
+_DOLLARS: Final = ("USD", "EUR", "DAI")
+
+
+def first_day_limit(
+    limits: RiskLimits, account: LiveAccount | None, quote: str, now_ms: int
+) -> Decimal | None:
+    """Return the largest order within a day of the confirmation, quote currency; None: no limit.
+
+    Args:
+        limits: Of the settings; a largest order that they state holds instead.
+        account: The account at the exchange.
+        quote: Quote currency.
+        now_ms: Market time, epoch milliseconds.
+    """
+    if limits.max_order is not None or account is None or account.confirmed_ms is None:
+        return None
+    if now_ms - account.confirmed_ms >= _DAY_MS or not is_dollar(quote):
+        return None
+    return FIRST_DAY_MAX_ORDER
+
+
+def is_dollar(quote: str) -> bool:
+    """Return whether a currency is worth about a dollar, by its code."""
+    return any(part in quote for part in _DOLLARS)

@@ -1,0 +1,208 @@
+"""An account's first live entry: a passed drill, and a person's yes. No position waits for them."""
+
+import asyncio
+import os
+import pty
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from decimal import Decimal
+from pathlib import Path
+from typing import IO
+
+import pytest
+from msgspec.structs import replace
+
+from live_desk import LiveDesk
+from onetape.cli.stop import StopRequest
+from onetape.core.errors import SafetyRefusal, UsageError
+from onetape.exchange.clients import Endpoint
+from onetape.exchange.rest import RestExchange
+from onetape.execution.risk_limits import RiskLimits
+from onetape.simulator.embedded import embedded_simulator
+from onetape.store.database import open_store
+from onetape.store.drills import StoredDrill, insert_drill
+from onetape.store.live_accounts import LiveAccount, open_live_account
+from traded_accounts import TradedAccount
+from trader.config_digest import config_digest
+from trader.live.confirmation import FirstEntry, check_first_entry, confirm_first_entry
+from trader.live.first_day import first_day_limit
+from trader.live.opening import LiveAccess, open_access
+from trader.live.start_plan import StartPlan, plan_start
+from trader.run import run_trader
+from trader.settings import TraderSettings
+from trader.traded_symbols import traded_symbols
+
+NAME = "live binance BTC/USDT 1h"
+LIVE = TraderSettings(mode="live")
+DAY_MS = 86_400_000
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Iterator[TradedAccount]:
+    """Yield an account without a position."""
+    with TradedAccount(tmp_path / "x.db", NAME, mode="live") as one:
+        yield one
+
+
+def drilled(account: TradedAccount, *, is_passed: bool = True, finished_ms: int = 7) -> None:
+    insert_drill(account.store, StoredDrill(config_digest(LIVE), finished_ms, is_passed, {}))
+
+
+def checked(
+    account: TradedAccount, settings: TraderSettings = LIVE, *, is_confirmed: bool = False
+) -> tuple[StartPlan, FirstEntry]:
+    plan = plan_start(account.store, settings, traded_symbols(settings))
+    stores = (account.store,)
+    return check_first_entry(stores, stores, plan, is_confirmed=is_confirmed)
+
+
+def test_without_a_passed_drill_of_these_settings_nothing_is_sent(account: TradedAccount) -> None:
+    with pytest.raises(SafetyRefusal, match="passed no drill"):
+        checked(account, is_confirmed=True)
+    drilled(account)
+    assert checked(account, is_confirmed=True)[1] == FirstEntry(is_open=True, drill_ms=7)
+    with pytest.raises(SafetyRefusal, match="passed no drill"):
+        checked(account, replace(LIVE, timeframe="5m"), is_confirmed=True)
+    drilled(account, is_passed=False, finished_ms=8)
+    with pytest.raises(SafetyRefusal, match="did not pass"):
+        checked(account, is_confirmed=True)
+
+
+def test_somebody_has_to_confirm(account: TradedAccount) -> None:
+    drilled(account)
+    with pytest.raises(SafetyRefusal, match="no terminal"):
+        checked(account)
+    confirmed = LiveAccount(NAME, "binance", "1", {}, 1, 1)
+    open_live_account(account.store, confirmed)
+    assert checked(account)[1] == FirstEntry(is_open=False)
+    assert checked(account, replace(LIVE, timeframe="5m", account_name=NAME))[1].is_open is False
+
+
+@pytest.mark.parametrize("settings", [TraderSettings(), replace(LIVE, exchange="simulator")])
+def test_paper_and_the_simulator_ask_for_nothing(
+    account: TradedAccount, settings: TraderSettings
+) -> None:
+    assert checked(account, settings)[1] == FirstEntry(is_open=False)
+
+
+def test_a_coin_as_quote_currency_needs_a_largest_order(account: TradedAccount) -> None:
+    settings = replace(LIVE, symbol="ETH/BTC", account_name="coins")
+    drill = StoredDrill(config_digest(settings), 7, True, {})
+    insert_drill(account.store, drill)
+    with pytest.raises(UsageError, match="the first day needs --max-order"):
+        checked(account, settings, is_confirmed=True)
+    limited = replace(settings, risk=RiskLimits(max_order=Decimal("0.001")))
+    assert checked(account, limited, is_confirmed=True)[1].is_open
+
+
+def test_with_a_position_open_a_start_waits_for_neither(account: TradedAccount) -> None:
+    account.fill("buy", "2", "100", 1)
+    plan, first = checked(account)
+    assert not first.is_open
+    assert "passed no drill" in plan.exits_only["BTC/USDT"]
+    drilled(account)
+    plan, first = checked(account)
+    assert not first.is_open
+    assert "no terminal" in plan.exits_only["BTC/USDT"]
+    plan, first = checked(account, is_confirmed=True)
+    assert first.is_open
+    assert not plan.exits_only
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Make stdin a terminal; yield what types into it."""
+    master, slave = pty.openpty()
+    stdin: IO[str] = os.fdopen(slave, "r")
+    monkeypatch.setattr(sys, "stdin", stdin)
+    yield lambda text: (os.write(master, text.encode()), None)[1]
+    stdin.close()
+    os.close(master)
+
+
+def asked(work: Callable[[LiveAccess, StopRequest], None], settings: TraderSettings) -> bool:
+    async def run(url: str) -> bool:
+        async with AsyncExitStack() as stack:
+            endpoint = Endpoint("simulator", url)
+            exchange = await stack.enter_async_context(RestExchange(endpoint))
+            access = await open_access(exchange, ["BTC/USDT"], stack)
+            opened = asyncio.Event()
+            access.stream.listen(lambda event: opened.set())
+            await asyncio.wait_for(opened.wait(), 20)
+            stop = StopRequest(takes_signals=False)
+            work(access, stop)
+            plan = StartPlan(settings, tuple(traded_symbols(settings)))
+            first = FirstEntry(is_open=True, drill_ms=1_709_251_200_000)
+            return await confirm_first_entry(plan, access, first, stop, is_confirmed=False)
+
+    with embedded_simulator(balance={"USDT": Decimal("1240.5")}) as simulator:
+        return asyncio.run(run(simulator.url))
+
+
+def test_the_screen_says_what_may_be_spent_and_lost_and_takes_a_typed_yes(
+    terminal: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = replace(
+        LIVE,
+        cash=Decimal(1_000),
+        account=replace(LIVE.account, exits=replace(LIVE.account.exits, stop_loss=0.05)),
+    )
+    terminal("yes\n")
+    assert asked(lambda access, stop: None, settings)
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"  account         \d+ of simulator", lines[-9])
+    assert lines[-8:] == [
+        "  trades          BTC/USDT by rsi, 1h candles",
+        "  may spend       1,000 USDT of 1,240.5 USDT that are free",
+        "  largest order   20 USDT in the first 24 hours, then no limit (--max-order sets one)",
+        "  open positions  at most 10",
+        "  stop            rests on the exchange, 5 % under the entry",
+        "  daily loss      after 50 USDT (5 %) no entries until a person clears it",
+        "  drill           passed 2024-03-01 00:00 UTC",
+        "type yes to let it trade; anything else ends it:",
+    ]
+
+
+def test_another_answer_ends_the_start_and_a_signal_ends_the_question(
+    terminal: Callable[[str], None],
+) -> None:
+    terminal("y\n")
+    with pytest.raises(SafetyRefusal, match="not confirmed; nothing was sent"):
+        asked(lambda access, stop: None, LIVE)
+    assert not asked(lambda access, stop: stop.request("SIGTERM"), LIVE)
+
+
+def test_on_the_first_day_an_entry_is_small_unless_a_setting_says_otherwise(
+    run: Callable[..., None],
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        now_ms = desk.exchange.now_ms()
+        account = desk.job.session.account
+        opened = LiveAccount(account, "simulator", "1", {}, now_ms, now_ms)
+        open_live_account(desk.store, opened)
+        desk.start()
+        order = desk.enter()
+        await desk.until(lambda: desk.trades)
+        (bought,) = desk.trades
+        assert bought.client_order_id == order.client_order_id
+        assert 15 < bought.amount * bought.price <= 20
+
+        stated = RiskLimits(max_order=Decimal(500))
+        assert first_day_limit(stated, opened, "USDT", now_ms) is None
+        assert first_day_limit(RiskLimits(), opened, "USDT", now_ms + DAY_MS - 1) == 20
+        assert first_day_limit(RiskLimits(), opened, "USDT", now_ms + DAY_MS) is None
+
+    run(scenario)
+
+
+def test_real_money_is_refused_before_the_exchange_gets_a_request(tmp_path: Path) -> None:
+    settings = replace(LIVE, db=tmp_path / "x.db")
+    with pytest.raises(SafetyRefusal, match="these settings have passed no drill"):
+        run_trader(settings, is_confirmed=True)
+    assert not (tmp_path / "x.db").exists()
+    with open_store(tmp_path / "x.db", create=True) as store:
+        insert_drill(store, StoredDrill(config_digest(settings), 7, True, {}))
+    with pytest.raises(SafetyRefusal, match="there is no terminal to ask in"):
+        run_trader(settings)
