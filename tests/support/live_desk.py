@@ -258,6 +258,11 @@ class LiveDesk:
             (Decimal(one.quantity).scaleb(-5) for one in fills if one.side == "SELL"), Decimal(0)
         )
 
+    def state_of(self, identity: str) -> str:
+        """Return the stored status of an order."""
+        (row,) = self.query("SELECT status FROM orders WHERE client_order_id = ?", identity)
+        return row[0]
+
     @property
     def owes_exit(self) -> bool:
         """Return whether an exit of the position is decided and not filled."""
@@ -405,6 +410,7 @@ async def live_desk(
             broker=LiveBroker(client, KEY.symbol, stream),
             tag=installation_tag(store),
             times=times,
+            exchange_account="simulator 1",
         )
         lease = Lease(job)
         stack.callback(lease.release)

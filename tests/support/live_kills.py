@@ -1,7 +1,8 @@
-"""A process that trades a fixed scene with real orders, and dies at a named point of it.
+"""A process that trades a fixed scene with real orders, and dies or stands still at a point of it.
 
 `python live_kills.py` is a warm process: for each line of JSON on stdin it forks a child that plays
-the scene, and answers with the signal that ended the child (0: it played to the end).
+the scene, and answers with the signal that ended the child (0: it played to the end). Of a child
+that is suspended it first names the process.
 
 The scene: an entry, its stop, a higher stop in its place, an exit. Points are reached in the
 process itself, by SQLite's own hooks and around the requests; the program runs unchanged.
@@ -51,12 +52,30 @@ FIRST_POINTS: Final = (
 )  # fmt: skip
 
 
+#: Points around each send where a process is suspended while another takes over.
+SUSPENSIONS: Final[dict[str, tuple[str, str, int]]] = {
+    "suspended, entry: intent stored": ("commit intended", "after", 1),
+    "suspended, entry: send stored": ("commit submitted", "after", 1),
+    "suspended, entry: request made": ("submit", "before", 1),
+    "suspended, entry: answered": ("submit", "after", 1),
+    "suspended, stop: intent stored": ("commit intended", "after", 2),
+    "suspended, stop: send stored": ("commit submitted", "after", 2),
+    "suspended, stop: answered": ("submit", "after", 2),
+    "suspended, higher stop: send stored": ("commit submitted", "after", 3),
+    "suspended, exit: stop not cancelled yet": ("cancel", "before", 2),
+    "suspended, exit: send stored": ("commit submitted", "after", 4),
+    "suspended, exit: request made": ("submit", "before", 4),
+    "suspended, exit: answered": ("submit", "after", 4),
+}
+
+
 class Striker:
-    """Counts what is reached, and kills the process at one point."""
+    """Counts what is reached, and kills or suspends the process at one point."""
 
     def __init__(self, point: str) -> None:
-        """Wait for a point of POINTS."""
-        self._what, self._moment, self._nth = POINTS[point]
+        """Wait for a point of POINTS or SUSPENSIONS."""
+        self._what, self._moment, self._nth = (POINTS | SUSPENSIONS)[point]
+        self._signal = signal.SIGSTOP if point in SUSPENSIONS else signal.SIGKILL
         self._counts: dict[str, int] = {}
         self._kinds: set[str] = set()
 
@@ -70,7 +89,7 @@ class Striker:
         if moment == "before":
             self._counts[what] = self._counts.get(what, 0) + 1
         if (what, moment, self._counts.get(what, 0)) == (self._what, self._moment, self._nth):
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self._signal)
 
     def around(self, what: str, call: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
         """Return a request that is counted before and after it."""
@@ -147,7 +166,11 @@ def main() -> None:
                 sys.stderr.write(f"{type(error).__name__}: {error}\n")
                 os._exit(1)
             os._exit(0)
-        _, status = os.waitpid(pid, 0)
+        _, status = os.waitpid(pid, os.WUNTRACED)
+        if os.WIFSTOPPED(status):
+            sys.stderr.write(f"stopped {pid}\n")
+            sys.stderr.flush()
+            _, status = os.waitpid(pid, 0)
         code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
         sys.stderr.write(f"done {code}\n")
         sys.stderr.flush()

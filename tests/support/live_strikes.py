@@ -67,24 +67,42 @@ class WarmProcess:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         """Take it, running."""
         self._process = process
+        self.printed: list[str] = []
+        """What the child has written to stderr."""
 
     async def play(self, url: str, db: Path, point: str, scene: Scene) -> int:
         """Play the scene in a child; return what ended it."""
+        self._start(url, db, point, scene)
+        code = await self._wait_for("done")
+        assert code <= 0, self.printed
+        return code
+
+    async def suspend(self, url: str, db: Path, point: str, scene: Scene) -> int:
+        """Play the scene in a child until it is suspended; return its process id."""
+        self._start(url, db, point, scene)
+        return await self._wait_for("stopped")
+
+    async def resume(self, pid: int) -> int:
+        """Let a suspended child go on to its end; return its exit code."""
+        os.kill(pid, signal.SIGCONT)
+        return await self._wait_for("done")
+
+    def _start(self, url: str, db: Path, point: str, scene: Scene) -> None:
         assert self._process.stdin is not None
-        assert self._process.stderr is not None
         job: dict[str, Any] = {
             "url": url, "db": str(db), "point": point,
             "quote_amount": scene.quote_amount, "stop_loss": scene.stop_loss,
         }  # fmt: skip
+        self.printed.clear()
         self._process.stdin.write(json.dumps(job).encode() + b"\n")
-        printed: list[str] = []
+
+    async def _wait_for(self, word: str) -> int:
+        assert self._process.stderr is not None
         while line := (await self._process.stderr.readline()).decode():
-            if line.startswith("done "):
-                code = int(line.split()[1])
-                assert code <= 0, printed
-                return code
-            printed.append(line)
-        raise AssertionError(f"the warm process has ended: {printed}")
+            if line.startswith(f"{word} "):
+                return int(line.split()[1])
+            self.printed.append(line)
+        raise AssertionError(f"the warm process has ended: {self.printed}")
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from live_desk import QUICK, LiveDesk, live_desk
 from onetape.simulator.faults.model import Fault
 
 Run = Callable[..., None]
-COUNT = int(os.environ.get("ONETAPE_USER_STREAMS", "3"))
+COUNT = int(os.environ.get("ONETAPE_USER_STREAMS", "2"))
 #: Nothing is read of the account but at the start: what happens is known by events alone.
 BY_EVENTS = structs.replace(QUICK, poll=600.0, poll_with_stream=600.0)
 THIN = Fault("thin_book", levels=3, amount=0.01, ticks=50)
