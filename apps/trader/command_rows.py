@@ -60,6 +60,8 @@ def parse_command(line: str) -> Command:
     rest = words[1:]
     if rest and (verb != "exit" or len(rest) > 1):
         raise UsageError(f"{line!r}: {verb} takes nothing else, found {rest[-1]!r}")
+    if verb == "exit" and not rest:
+        raise UsageError(f"{line!r}: exit takes a symbol, or all")
     return Command(verb, parse_exit_symbol(rest[0] if rest else None), account, applies_to_open)
 
 

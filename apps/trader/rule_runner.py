@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from itertools import pairwise
 
+from onetape.cli.events import event_context
 from onetape.cli.output import prefixed, print_line
 from onetape.core.candles import Candle, Candles, candle_fault
 from onetape.core.clock import utc_text
@@ -413,7 +414,12 @@ class RuleRunner:
     def enter(self, entry: Enter) -> None:
         """Fill the order to buy; called with the event, of any symbol, that brought its turn."""
         candle = row_at(self._job.store, self._job.key, entry.timestamp)
-        with prefixed(self._job.prefix):
+        session = self._job.session
+        with (
+            prefixed(self._job.prefix),
+            # It runs in the task of whichever symbol's event brought the turn.
+            event_context(account=session.account, symbol=session.symbol),
+        ):
             line = None if candle is None else self._orders.fill_entry(candle)
             if line is not None:
                 print_line(line)

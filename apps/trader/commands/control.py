@@ -1,132 +1,129 @@
 """`trader pause`, `resume`, `exit`, `halt`, `flatten` and `reload`: commands to running traders."""
 
+import inspect
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from msgspec import Struct
 
 from onetape.cli import options
 from onetape.core.errors import UsageError
 from trader.commands.common import CONFIG, open_accounts, select_accounts
 
 if TYPE_CHECKING:
-    from trader.command_rows import Command
-
-NAMED = Annotated[
-    list[str] | None,
-    typer.Option("--account", metavar="NAME", help="Paper account; repeat for several."),
-]
-ALL = Annotated[bool, typer.Option("--all", help="Every paper account of the database.")]
+    from onetape.execution.controls import ControlVerb
 
 
-def pause_entries(
+class Chosen(Struct, frozen=True):
+    """For which accounts of which database a command is."""
+
+    names: list[str] | None
+    is_all: bool
+    exchange: str | None
+    db: Path | None
+    config: Path | None
+
+
+def _choose(
     *,
-    account: NAMED = None,
-    all_: ALL = False,
+    account: Annotated[
+        list[str] | None,
+        typer.Option("--account", metavar="NAME", help="Paper account; repeat for several."),
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every paper account of the database.")] = (
+        False
+    ),
     exchange: options.Exchange = None,
     db: options.Database = None,
     config: CONFIG = None,
-) -> None:
+) -> Chosen:
+    return Chosen(account, all_, exchange, db, config)
+
+
+def _for_accounts(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the flags of `_choose`, behind its own; its first argument is the result."""
+    flags = inspect.signature(_choose).parameters
+    _, *own = inspect.signature(function).parameters.values()
+    parameters = [*own, *flags.values()]
+
+    def run(**values: Any) -> None:
+        chosen = _choose(**{name: values.pop(name) for name in flags})
+        function(chosen, **values)
+
+    # Typer reads the first for the order and the second for the types.
+    run.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    run.__doc__ = function.__doc__
+    return run
+
+
+@_for_accounts
+def pause_entries(chosen: Chosen) -> None:
     """Enter no position until `trader resume`; exits, stops and targets go on."""
-    from trader.command_rows import Command
-
-    _give(Command("pause"), account, all_, exchange, db, config)
+    _give(chosen, "pause")
 
 
-def resume_entries(
-    *,
-    account: NAMED = None,
-    all_: ALL = False,
-    exchange: options.Exchange = None,
-    db: options.Database = None,
-    config: CONFIG = None,
-) -> None:
+@_for_accounts
+def resume_entries(chosen: Chosen) -> None:
     """End a pause, a halt or a flatten."""
-    from trader.command_rows import Command
-
-    _give(Command("resume"), account, all_, exchange, db, config)
+    _give(chosen, "resume")
 
 
+@_for_accounts
 def exit_position(
+    chosen: Chosen,
     *,
-    symbol: Annotated[
-        str, typer.Argument(metavar="[SYMBOL|all]", help="Whose position is sold.")
-    ] = "all",
-    account: NAMED = None,
-    all_: ALL = False,
-    exchange: options.Exchange = None,
-    db: options.Database = None,
-    config: CONFIG = None,
+    symbol: Annotated[str, typer.Argument(metavar="SYMBOL|all", help="Whose position is sold.")],
 ) -> None:
     """Close the open position at the newest price; the strategy goes on.
 
     It enters again with a BUY that follows another signal, not on the same run of BUYs.
     """
-    from trader.command_rows import Command, parse_exit_symbol
+    from trader.command_rows import parse_exit_symbol
 
-    _give(Command("exit", parse_exit_symbol(symbol)), account, all_, exchange, db, config)
+    _give(chosen, "exit", parse_exit_symbol(symbol))
 
 
-def halt_orders(
-    *,
-    account: NAMED = None,
-    all_: ALL = False,
-    exchange: options.Exchange = None,
-    db: options.Database = None,
-    config: CONFIG = None,
-) -> None:
+@_for_accounts
+def halt_orders(chosen: Chosen) -> None:
     """Send no order of any kind until `trader resume`, no stop either; open orders are cancelled.
 
     A stop, target or SELL that becomes due meanwhile is stored, and sold after the resume.
     """
-    from trader.command_rows import Command
-
-    _give(Command("halt"), account, all_, exchange, db, config)
+    _give(chosen, "halt")
 
 
-def flatten_position(
-    *,
-    account: NAMED = None,
-    all_: ALL = False,
-    exchange: options.Exchange = None,
-    db: options.Database = None,
-    config: CONFIG = None,
-) -> None:
+@_for_accounts
+def flatten_position(chosen: Chosen) -> None:
     """Close every open position at the newest price, and enter none until `trader resume`."""
-    from trader.command_rows import Command
-
-    _give(Command("flatten"), account, all_, exchange, db, config)
+    _give(chosen, "flatten")
 
 
+@_for_accounts
 def reload_settings(
+    chosen: Chosen,
     *,
     apply_to_open: Annotated[
         bool,
         typer.Option("--apply-to-open", help="Open trades get the changed stops and targets too."),
     ] = False,
-    account: NAMED = None,
-    all_: ALL = False,
-    exchange: options.Exchange = None,
-    db: options.Database = None,
-    config: CONFIG = None,
 ) -> None:
     """Let a running trader read its settings file again.
 
     It applies what is safe, and prints what needs a restart. An open trade keeps its own levels.
     """
-    from trader.command_rows import Command
-
-    _give(Command("reload", applies_to_open=apply_to_open), account, all_, exchange, db, config)
+    _give(chosen, "reload", applies_to_open=apply_to_open)
 
 
 def _give(
-    command: "Command",
-    names: list[str] | None,
-    all_: bool,
-    exchange: str | None,
-    db: Path | None,
-    config: Path | None,
+    chosen: Chosen,
+    verb: "ControlVerb",
+    symbol: str | None = None,
+    *,
+    applies_to_open: bool = False,
 ) -> None:
     """Store a command for each chosen account, and print whether its trader runs."""
     from onetape.cli.output import print_line
@@ -134,29 +131,31 @@ def _give(
     from onetape.store.controls import insert_controls
     from onetape.store.database import open_store
     from onetape.store.leases import lease_name
-    from trader.command_rows import rows_of, user_and_host
+    from trader.command_rows import Command, rows_of, user_and_host
     from trader.commands.status_record import is_alive
 
-    if names and all_:
+    names = chosen.names
+    if names and chosen.is_all:
         raise UsageError("--all and --account exclude each other; leave one of them out")
-    with open_accounts(db, config, exchange) as reading:
-        chosen = select_accounts(reading, names, None, exchange)
+    with open_accounts(chosen.db, chosen.config, chosen.exchange) as reading:
+        found = select_accounts(reading, names, None, chosen.exchange)
         path = reading.path
-    accounts = list(dict.fromkeys(one.name for one in chosen))
-    if len(accounts) > 1 and not names and not all_:
+    accounts = list(dict.fromkeys(one.name for one in found))
+    if len(accounts) > 1 and not names and not chosen.is_all:
         listed = ", ".join(accounts)
         raise UsageError(
             f"{path} holds {len(accounts)} paper accounts ({listed}); choose with --account NAME, "
             "or take all with --all"
         )
     wall_ms = time.time_ns() // 1_000_000
-    rows = rows_of(chosen, command, at_ms=wall_ms, given_by=user_and_host())
+    command = Command(verb, symbol, applies_to_open=applies_to_open)
+    rows = rows_of(found, command, at_ms=wall_ms, given_by=user_and_host())
     with open_store(path, create=False) as store:
         insert_controls(store, rows)
         for row in rows:
             traded = [
                 lease_name(one.name, one.symbol)
-                for one in chosen
+                for one in found
                 if one.name == row.account and row.symbol in (None, one.symbol)
             ]
             leases = [(name, read_lease(store, name)) for name in traded]

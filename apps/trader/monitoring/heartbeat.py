@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from onetape.cli.output import print_line
-from onetape.core.errors import ConfigurationError, UsageError
+from onetape.core.errors import UsageError
+from trader.monitoring.folders import make_folder_of
 from trader.monitoring.settings import MonitoringSettings
 
 #: A session that has not beaten for so long does not work, monotonic seconds.
@@ -46,11 +47,11 @@ def beat(account: str, symbol: str, state: str) -> None:
 
 
 def check_heartbeat(settings: MonitoringSettings) -> None:
-    """Refuse an address or a file that cannot be used.
+    """Refuse an address or a file that cannot be used; make the folder of the file.
 
     Raises:
         UsageError: the address is none of http or https.
-        ConfigurationError: the folder of the file does not exist.
+        ConfigurationError: the folder of the file cannot be made.
     """
     url, file = settings.heartbeat_url, settings.heartbeat_file
     if url is not None and not _is_address(url):
@@ -58,10 +59,8 @@ def check_heartbeat(settings: MonitoringSettings) -> None:
             f"heartbeat_url {url!r} is no address; it looks like https://example.org/ping/trader",
             setting="heartbeat_url",
         )
-    if file is not None and not file.absolute().parent.is_dir():
-        raise ConfigurationError(
-            f"heartbeat_file {file}: its folder does not exist; make it, or name another file"
-        )
+    if file is not None:
+        make_folder_of(file, "heartbeat_file")
 
 
 def _is_address(url: str) -> bool:

@@ -18,6 +18,7 @@ from onetape.cli.events import Event, handling_events
 from onetape.cli.output import note
 from onetape.core.errors import ConfigurationError
 from trader.monitoring.alerts import as_document
+from trader.monitoring.folders import make_folder_of
 from trader.monitoring.settings import MonitoringSettings
 
 #: A file of this size is renamed, bytes.
@@ -58,6 +59,7 @@ def writing_json_log(settings: MonitoringSettings) -> Generator[None]:
 
 
 def _open(path: Path) -> RotatingFileHandler:
+    make_folder_of(path, "log_json")
     try:
         file = _JsonFile(path, maxBytes=MOST_BYTES, backupCount=KEPT_FILES, encoding="utf-8")
     except OSError as error:

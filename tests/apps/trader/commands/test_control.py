@@ -22,11 +22,16 @@ def verbs(account: str) -> list[str]:
 def test_a_command_is_stored_for_the_only_account(
     trader: Run, account: TradedAccount, verb: str
 ) -> None:
-    ended = trader(verb)
+    ended = trader(verb, *(["all"] if verb == "exit" else []))
     name = account.session.account
     assert (ended.code, verbs(name)) == (0, [verb])
     symbol = " BTC/USDT" if verb in ("exit", "flatten") else ""
     assert ended.out.startswith(f"{name}: {verb}{symbol} stored")
+
+
+def test_an_exit_without_a_symbol_sells_nothing(trader: Run, account: TradedAccount) -> None:
+    ended = trader("exit")
+    assert (ended.code, ended.err.count("\n"), verbs(account.session.account)) == (2, 1, [])
 
 
 def test_a_pause_is_shown_by_status_until_it_ends(trader: Run, account: TradedAccount) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from desk import ACCOUNT, KEY, OFTEN, Market, desk, market
+from onetape.cli.events import Event, handling_events
 from onetape.engine import AccountConfig, Trade
 from onetape.report import render_report
 from onetape.store.account_reading import read_traded
@@ -128,7 +129,12 @@ def test_symbols_with_strategies_of_their_own_are_one_page_beside_one_backtest(
                     await desk_.until(lambda own=desk_, hour=hour: own.source(hour))
                     await desk_.until_no_open_order("buy")
 
-    run(scene())
+    events: list[Event] = []
+    with handling_events(events.append):
+        run(scene())
+    bought = [one for one in events if one.event == "trade"]
+    assert {one.fields["symbol"] for one in bought} == set(strategies)
+    assert all(f" {one.fields['symbol'].split('/')[0]} at " in one.text for one in bought)
     with open_store(db, create=False) as store:
         found = compare_account(store, read_traded(store), tuple(strategies.values()))
     assert found.backtest.strategy_name == "often, seldom"

@@ -72,15 +72,16 @@ def test_a_full_log_file_is_renamed_and_the_oldest_is_left_out(
 ) -> None:
     monkeypatch.setattr(json_log, "MOST_BYTES", 300)
     monkeypatch.setattr(json_log, "KEPT_FILES", 2)
-    with monitored(MonitoringSettings(log_json=tmp_path / "trader.log")):
+    with monitored(MonitoringSettings(log_json=tmp_path / "new" / "trader.log")):
         for number in range(20):
             log_event("line", f"line {number}")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+    folder = tmp_path / "new"
+    assert sorted(path.name for path in folder.iterdir()) == [
         "trader.log",
         "trader.log.1",
         "trader.log.2",
     ]
-    assert json.loads(lines_of(tmp_path / "trader.log")[-1])["text"] == "line 19"
+    assert json.loads(lines_of(folder / "trader.log")[-1])["text"] == "line 19"
 
 
 def test_an_alert_is_the_event_on_stdin_and_in_the_environment(tmp_path: Path) -> None:
@@ -247,8 +248,12 @@ def test_a_heartbeat_that_fails_is_printed_once_and_when_it_works_again(
         ({"alert_command": "no-such-notifier"}, ConfigurationError, "'no-such-notifier' is not"),
         ({"alert_command": "echo 'open"}, ConfigurationError, "cannot be read"),
         ({"heartbeat_url": "ftp://example.org"}, UsageError, "it looks like https://"),
-        ({"heartbeat_file": Path("/no/such/folder/beat")}, ConfigurationError, "its folder does"),
-        ({"log_json": Path("/no/such/folder/log")}, ConfigurationError, "cannot be opened"),
+        (
+            {"heartbeat_file": Path("/dev/null/no/beat")},
+            ConfigurationError,
+            "folder cannot be made",
+        ),
+        ({"log_json": Path("/dev/null/no/log")}, ConfigurationError, "folder cannot be made"),
     ],
 )
 def test_what_cannot_be_used_is_one_line_before_trading_begins(

@@ -1,0 +1,25 @@
+"""The folder of a file that a trader writes for people far away."""
+
+from pathlib import Path
+
+from onetape.core.errors import ConfigurationError
+
+
+def make_folder_of(file: Path, setting: str) -> None:
+    """Make the folder of a file where it does not exist, as that of the database is made.
+
+    Args:
+        file: The file, which is not touched.
+        setting: Which setting names it.
+
+    Raises:
+        ConfigurationError: the folder cannot be made.
+    """
+    folder = file.absolute().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{setting} {file}: its folder cannot be made: {error.strerror or error}; name another "
+            "file"
+        ) from error
