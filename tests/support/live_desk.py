@@ -119,7 +119,7 @@ class LiveDesk:
 
     def intend_entry(self) -> Order:
         """Store the intent of an order to buy and take it; nothing is sent."""
-        order = self._order("buy", "market")
+        order = self.order("buy", "market")
         insert_order(self.store, order, self.lease.fence)
         self.executor.place(order, self.exchange.now_ms())
         return order
@@ -135,8 +135,11 @@ class LiveDesk:
         price = self.price
         ticker = Ticker(self.exchange.now_ms(), price * 0.9999, price * 1.0001, price)
         insert_ticker(self.store, *KEY.names[:2], ticker)
-        row = Candle(START_MS // 1_000 // 3_600 * 3_600, price, price, price, price, 1.0)
-        self.executor.fill_open_order(row, self.exchange.now_ms())
+        self.executor.fill_open_order(self.row(price), self.exchange.now_ms())
+
+    def row(self, price: float) -> Candle:
+        """Return the candle that an order is filled in."""
+        return Candle(START_MS // 1_000 // 3_600 * 3_600, price, price, price, price, 1.0)
 
     async def until_sent(self, order: Order) -> None:
         """Wait until an order has reached the simulator, without storing what it answers."""
@@ -150,7 +153,7 @@ class LiveDesk:
         """Store an order to sell the position with its obligation, and begin it."""
         entry = self.executor.entry_order_id
         assert entry is not None
-        order = self._order("sell", cause)
+        order = self.order("sell", cause)
         obligation = ExitObligation(
             uuid4().hex, ACCOUNT, "live", *KEY.names[:2], entry, cause, order.signal_timestamp,
             None, self.exchange.now_ms(), "the test",
@@ -169,7 +172,7 @@ class LiveDesk:
         if owed is None or is_selling or not self.executor.may_send_exit:
             return
         again = structs.replace(
-            self._order("sell", owed.cause), entry_order_id=entry, obligation=owed.obligation
+            self.order("sell", owed.cause), entry_order_id=entry, obligation=owed.obligation
         )
         insert_order(self.store, again, self.lease.fence)
         self.executor.place(again, self.exchange.now_ms())
@@ -314,7 +317,8 @@ class LiveDesk:
         tag, orders = self.job.tag, self.simulator.account.exchange.orders
         return {number for number, one in orders.items() if one.client_id.startswith(tag)}
 
-    def _order(self, side: Any, type_: str) -> Order:
+    def order(self, side: Any, type_: str) -> Order:
+        """Return an order as the rules intend it; nothing is stored."""
         session = self.job.session
         return Order(
             client_order_id=self.executor.new_order_id(),

@@ -32,10 +32,11 @@ def scene(
     play: Callable[[LiveDesk], Coroutine[Any, Any, None]],
     *,
     most: int | None = None,
+    is_stepped: bool = True,
     **limits: Any,
 ) -> None:
     async def run() -> None:
-        async with live_desk(db) as desk:
+        async with live_desk(db, is_stepped=is_stepped) as desk:
             settings = structs.replace(
                 desk.job.settings, risk=RiskLimits(**limits), max_open_trades=most
             )
@@ -124,6 +125,38 @@ def test_an_entry_without_a_bid_and_ask_is_not_sent(tmp_path: Path) -> None:
         assert "bid and ask are not known" in refusals(desk)
 
     scene(tmp_path / "live.db", play)
+
+
+def test_an_entry_with_an_old_bid_and_ask_is_not_sent(tmp_path: Path) -> None:
+    async def play(desk: LiveDesk) -> None:
+        order = desk.intend_entry()
+        price = desk.price
+        old = Ticker(desk.exchange.now_ms() - 60_000, price * 0.9999, price * 1.0001, price)
+        insert_ticker(desk.store, *KEY.names[:2], old)
+        desk.executor.fill_open_order(desk.row(price), desk.exchange.now_ms())
+        await desk.until(lambda: desk.executor.open_order is None)
+        assert order.client_order_id not in desk.taken
+        assert "bid and ask 60 s old" in refusals(desk)
+
+    scene(tmp_path / "live.db", play, is_stepped=False)
+
+
+def test_an_entry_leaves_half_of_the_exchanges_order_rate_to_exits(tmp_path: Path) -> None:
+    async def play(desk: LiveDesk) -> None:
+        await desk.until(lambda: desk.executor.balance_is_known)
+        now_ms = desk.exchange.now_ms()
+        for _ in range(25):
+            insert_order(desk.store, desk.order("buy", "market"), desk.lease.fence)
+        with desk.store.write() as connection:
+            connection.execute(
+                "UPDATE orders SET status = 'rejected', sent_ms = ?, reason = 'the test'", (now_ms,)
+            )
+        order = desk.enter()
+        await desk.until(lambda: desk.executor.open_order is None)
+        assert order.client_order_id not in desk.taken
+        assert "25 orders in 10 s are half of what the exchange takes" in refusals(desk)
+
+    scene(tmp_path / "live.db", play, max_orders_per_minute=1_000)
 
 
 def test_a_loss_of_the_day_stops_entries_over_a_restart_until_a_person_clears_it(
