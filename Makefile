@@ -100,6 +100,10 @@ exit-kills: ## Kill a trader 20 times before and after each commit of an order
 answers: ## Read 100,000 fuzzed answers to orders, cancels and look-ups
 	ONETAPE_FUZZED_ANSWERS=100000 uv run pytest -q tests/packages/exchange/test_fuzzed_answers.py
 
+.PHONY: clients
+clients: ## Let foreign clients trade on the simulator, binance-connector included (needs a package index)
+	ONETAPE_CLIENTS=1 uv run pytest -q -n 0 tests/test_practice.py
+
 .PHONY: suspensions
 suspensions: ## Suspend a trader 5 times at each point around a send while another takes over
 	ONETAPE_SUSPENSIONS=5 uv run pytest -q -n 0 tests/apps/trader/live/test_suspended_processes.py
