@@ -10,7 +10,7 @@ from onetape.core.clock import day_text
 from onetape.core.defaults import DEFAULT_EXCHANGE, DEFAULT_SYMBOL, DEFAULT_TIMEFRAME
 from onetape.strategies import Higher, Signals, Strategy
 from onetape.strategies.hearing import silenced
-from onetape.strategies.segments import Segment
+from onetape.strategies.segments import WHOLE, Segment
 
 
 def fresh_maker(config: BacktestConfig) -> Callable[[], Strategy]:
@@ -49,7 +49,10 @@ def check_run(
     from onetape.strategies.check_data import CheckData
     from onetape.strategies.sample import quick_check, quick_text
 
-    data = CheckData(window.candles, higher, window.warm_up, tuple(segments))
+    # Who evaluates all candles at once finds out whether they are sound; a segment that is shorter
+    # than its warm-up is not evaluated.
+    are_known_sound = tuple(segments) == WHOLE
+    data = CheckData(window.candles, higher, window.warm_up, tuple(segments), are_known_sound)
     if not len(data):
         return BiasCheck.not_run(
             "not run: no bar is decided on, because no warm-up behind a hole is full"

@@ -37,6 +37,8 @@ class CheckData(Struct, frozen=True, dict=True):
     """The first candle after the warm-up."""
     segments: tuple[Segment, ...] = WHOLE
     """Parts of the candles without an unexplained hole; no window crosses from one to another."""
+    are_known_sound: bool = False
+    """Whether all candles have been found sound before."""
 
     def __len__(self) -> int:
         """Return the number of bars that can be checked."""
@@ -70,7 +72,7 @@ class CheckData(Struct, frozen=True, dict=True):
     @cached_property
     def are_sound(self) -> bool:
         """Return whether all candles are sound, so that no window need look."""
-        return are_sound(self.candles)
+        return self.are_known_sound or are_sound(self.candles)
 
     @property
     def seed(self) -> int:
@@ -104,7 +106,9 @@ class Windows(Struct, frozen=True):
 def signals_of(strategy: Strategy, data: CheckData) -> SignalArray:
     """Return the signals of all candles, as a backtest takes them."""
     with silenced():
-        return signals_by_segment(strategy, data.candles, data.higher, data.segments).signal
+        return signals_by_segment(
+            strategy, data.candles, data.higher, data.segments, are_sound=data.are_sound
+        ).signal
 
 
 def prefix_signal(strategy: Strategy, data: CheckData, bar: int) -> int:

@@ -27,6 +27,8 @@ def column_of(strategy: Strategy, what: str, values: object) -> Any:
     Raises:
         ConfigurationError: they are none, for example lists of different lengths.
     """
+    if type(values) is np.ndarray:
+        return values
     # By its name: a program that uses none should not load them.
     if any(kind.__name__ == "MaskedArray" for kind in type(values).__mro__):
         remedy = "fill what is masked: values.filled(0)"

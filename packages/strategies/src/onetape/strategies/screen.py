@@ -7,11 +7,13 @@ nothing, because such a series has gaps; the bar's own window does.
 """
 
 import random
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
-from onetape.core.candles import IntArray
+from onetape.core.candles import Candles, IntArray
 from onetape.core.errors import OnetapeError
 from onetape.strategies.check_data import CheckData, Maker, Windows
 from onetape.strategies.evaluation import checked_signals
@@ -97,17 +99,24 @@ def _unlike(
 ) -> list[int]:
     """Return those of the bars whose windows, behind each other, say something else."""
     ends: IntArray = np.array(bars, dtype=np.int64)
-    rows = (ends[:, None] - np.arange(window - 1, -1, -1)).ravel()
+    starts = ends - (window - 1)
     higher = {
-        name: HigherCandles.of(one, one.timeframe, one.visible[rows])
+        name: HigherCandles.of(one, one.timeframe, _in_windows(one.visible, starts, window))
         for name, one in data.higher.items()
     }
+    one = data.candles
+    columns = (one.timestamp, one.open, one.high, one.low, one.close, one.volume)
+    candles = Candles(*(_in_windows(column, starts, window) for column in columns))
     try:
         with silenced():
-            signals = checked_signals(
-                make(), data.candles.taken(rows), higher, are_sound=data.are_sound
-            ).signal
+            signals = checked_signals(make(), candles, higher, are_sound=data.are_sound).signal
     except OnetapeError:
         # A series with gaps may be too much for it: the sample sees what there is to see.
         return []
     return ends[signals[window - 1 :: window] != whole[ends]].tolist()
+
+
+def _in_windows(column: NDArray[Any], starts: IntArray, window: int) -> NDArray[Any]:
+    """Return the values of windows that start at some rows, one window behind the other."""
+    # Window by window: row by row takes four times as long.
+    return sliding_window_view(column, window)[starts].ravel()

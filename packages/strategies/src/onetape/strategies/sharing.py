@@ -104,7 +104,8 @@ def shareable(indicator: Callable[_P, FloatArray]) -> Callable[_P, FloatArray]:
 
     @wraps(indicator)
     def shared(*args: _P.args, **kwargs: _P.kwargs) -> FloatArray:
-        if any(hasattr(value, "to_numpy") for value in (*args, *kwargs.values())):
+        given: list[Any] = [*args, *kwargs.values()]
+        if any([hasattr(value, "to_numpy") for value in given]):  # noqa: C419 - quicker for so few
             return indicator(
                 *map(as_array, args),  # pyright: ignore[reportCallIssue] - of the same parameters
                 **{name: as_array(value) for name, value in kwargs.items()},
@@ -112,7 +113,6 @@ def shareable(indicator: Callable[_P, FloatArray]) -> Callable[_P, FloatArray]:
         columns = _USED.get()
         if columns is None:
             return indicator(*args, **kwargs)
-        given: list[Any] = [*args, *kwargs.values()]
         places = tuple(columns.place(value) for value in given)
         if None in places:
             return indicator(*args, **kwargs)
