@@ -37,7 +37,13 @@ PEERS: Final = {"backtesting": "backtesting==0.6.6", "vectorbt": "vectorbt==1.2.
 #: So much that whole coins, which backtesting.py trades, are fine enough for all-in.
 CASH: Final = "1e12"
 SIZES: Final = {100_000: ("all_in", "all_in"), 1_000_000: ("one_coin", "base_amount=1")}
+#: How many times the floor a whole process may take.
+OF_FLOOR: Final = {100_000: 1.8, 1_000_000: 2.2}
+#: Most memory of a whole process, MB.
+MOST_MEMORY: Final = 140
 GRID: Final = ("--param", "fast=5:50:5", "--param", "slow=60:240:20")
+#: What part of vectorbt's warm call a search may take.
+SEARCH_GOALS: Final = {"whole process": 1 / 6, "in process": 1 / 8}
 #: What vectorbt works out of the grid.
 WARM: Final = {"returns": "of total returns alone", "sharpe": "with Sharpe ratios"}
 SCRIPTS: Final = Path(__file__).resolve().parent / "peers"
@@ -172,7 +178,7 @@ def whole(
     for name, goal, words in (
         ("backtesting", least, "backtesting.py's"),
         ("vectorbt", least, "vectorbt's"),
-        ("floor", 2.5, "the floor"),
+        ("floor", OF_FLOOR[rows], "the floor"),
     ):
         for own, kind in (("onetape", ""), ("unchecked", ", --no-check")):
             yield measure(
@@ -182,7 +188,7 @@ def whole(
                 seconds_of=seconds[name], result=results[own], result_of=results[name],
             )  # fmt: skip
     yield measure(
-        f"memory at {rows:,} candles", "MB", memory["onetape"], goal=150, wanted="below",
+        f"memory at {rows:,} candles", "MB", memory["onetape"], goal=MOST_MEMORY, wanted="below",
         memory_of={name: statistics.median(memory[name]) for name in memory},
     )  # fmt: skip
 
@@ -210,7 +216,7 @@ def grid(folder: Path, pythons: dict[str, Path], rounds: int) -> Generator[dict[
             yield measure(
                 f"optimization of 100 pairs over 100,000 candles, {how}", "ratio",
                 [one / base for one, base in zip(own, warm[kind], strict=True)],
-                goal=1 / 6, wanted="below", of=f"vectorbt's warm broadcast {words}",
+                goal=SEARCH_GOALS[how], wanted="below", of=f"vectorbt's warm broadcast {words}",
                 seconds=own, seconds_of=warm[kind],
             )  # fmt: skip
 

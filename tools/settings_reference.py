@@ -18,7 +18,8 @@ import msgspec
 from backfiller.settings import BackfillerSettings
 from backtester.settings import BacktesterSettings
 from onetape.backtest.metrics import DEFINITIONS, UNIT_WORDS
-from onetape.cli.flags import default_text, is_repeated, numbers_of
+from onetape.cli.flag_values import is_repeated, numbers_of
+from onetape.cli.flags import default_text
 from onetape.core.setting import Declared, declared_settings
 from onetape.engine.account_config import AccountConfig
 from onetape.execution.risk_limits import RiskLimits

@@ -19,7 +19,8 @@ from backfiller.commands.revisions import list_revisions
 from backfiller.commands.verify import verify_store
 from backfiller.settings import BackfillerSettings
 from onetape.cli import options
-from onetape.cli.flags import flag_values, takes_settings
+from onetape.cli.flag_values import flag_values
+from onetape.cli.flags import takes_settings
 from onetape.cli.program import refuse_flags_before, run_app
 from onetape.core.errors import UsageError
 

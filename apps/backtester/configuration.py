@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from backtester.settings import BacktesterSettings
 from onetape.backtest.config import BacktestConfig, StrategyChoice
 from onetape.cli.dates import range_flags
-from onetape.cli.flags import flag_values
+from onetape.cli.flag_values import flag_values
 from onetape.cli.loading import Loaded, Places, load_settings, settings_file
 from onetape.cli.stdout import claim_stdout
 from onetape.core.dates import parse_moment

@@ -7,4 +7,4 @@ from onetape.cli.start import start
 
 def run() -> NoReturn:
     """Run the program."""
-    start("backtester.main")
+    start("backtester.entry")

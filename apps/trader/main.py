@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from onetape.cli.flags import flag_values, takes_settings
+from onetape.cli.flag_values import flag_values
+from onetape.cli.flags import takes_settings
 from onetape.cli.program import refuse_flags_before, run_app
 from onetape.core.errors import UsageError
 from trader.commands.accounts import list_accounts

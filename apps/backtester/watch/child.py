@@ -9,7 +9,7 @@ from onetape.backtest.parallel import end_with_parent
 def run() -> NoReturn:
     """Run the backtest; the first argument is the process id of the watch."""
     end_with_parent(int(sys.argv.pop(1)))
-    from backtester.main import run as run_backtester
+    from backtester.entry import run as run_backtester
 
     run_backtester()
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onetape.cli import options
-from onetape.cli.flags import flag_values, takes_settings
+from onetape.cli.flag_values import flag_values
+from onetape.cli.flags import takes_settings
 from onetape.core.errors import CheckFailed, UsageError
 from trader.commands.common import CONFIG
 from trader.settings import TraderSettings

@@ -47,7 +47,7 @@ DAY = ("--to", "2024-01-02")
 
 def command(*arguments: str, output: str = "") -> list[str]:
     """Return the program as a shell starts it."""
-    shell = ["sh", "-c", f'exec "$0" -m backtester.main "$@" {output}', sys.executable]
+    shell = ["sh", "-c", f'exec "$0" -m backtester.entry "$@" {output}', sys.executable]
     return [*shell, *arguments, "--exchange", "simulator", "--strategy", "intruder.py"]
 
 

@@ -28,7 +28,7 @@ def in_terminal(columns: int, *arguments: str, folder: Path) -> str:
     controller, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     sizeless = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-    command = [sys.executable, "-m", "backtester.main", *arguments]
+    command = [sys.executable, "-m", "backtester.entry", *arguments]
     subprocess.run(command, cwd=folder, stdout=terminal, env=sizeless, check=True, timeout=60)
     os.close(terminal)
     printed = b""

@@ -12,7 +12,7 @@ from backfiller.main import app as backfiller
 from backfiller.settings import BackfillerSettings
 from backtester.main import app as backtester
 from backtester.settings import BacktesterSettings
-from onetape.cli.flags import flag_values
+from onetape.cli.flag_values import flag_values
 from onetape.cli.loading import load_settings
 from onetape.core.errors import UsageError
 from onetape.core.setting import declared_settings, setting_value

@@ -17,7 +17,7 @@ SLOW = """
 import sys, time
 class Slow:
     def find_spec(self, name, path=None, target=None):
-        if name == "typer":
+        if name == "msgspec":
             print("importing", flush=True)
             time.sleep(60)
 sys.meta_path.insert(0, Slow())

@@ -1,19 +1,22 @@
 """Flags of a program, made from its declared settings."""
 
 import inspect
-import keyword
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, TypeVar, cast, get_origin
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 import typer
 
+from onetape.cli.flag_values import (
+    is_repeated,
+    numbers_of,
+    parameter_name,
+    settings_with_flags,
+)
 from onetape.cli.setting_sources import TABLE
-from onetape.core.errors import UsageError
-from onetape.core.setting import Declared, Setting, Tree, declared_settings
-from onetape.core.words import did_you_mean
+from onetape.core.setting import Declared, Setting
 
 F = TypeVar("F", bound=Callable[..., None])
 #: Types that Typer converts; values of others travel as text.
@@ -43,7 +46,7 @@ def takes_settings(
         }
         positional = [one for one in own.values() if one.kind is not inspect.Parameter.KEYWORD_ONLY]
         parameters = {parameter.name: parameter for parameter in positional}
-        for one in _with_flags(model):
+        for one in settings_with_flags(model):
             parameter = _parameter(model, one)
             parameters[parameter.name] = parameter
             parameters.update(_following(own, after, one.flag, parameters))
@@ -66,10 +69,6 @@ def _following(
     """Return a command's own parameters that stand after a flag."""
     names = [name for name, place in after.items() if place == flag and name not in known]
     return {name: own[name] for name in names}
-
-
-def _with_flags(model: type[msgspec.Struct]) -> list[Declared]:
-    return [one for one in declared_settings(model).values() if one.setting.flag]
 
 
 def _parameter(model: type[msgspec.Struct], one: Declared) -> inspect.Parameter:
@@ -108,18 +107,6 @@ def option(
     )
 
 
-def parameter_name(one: Declared) -> str:
-    """Return the name under which a command gets the value of a setting's flag."""
-    name = one.flag.removeprefix("--").replace("-", "_")
-    return f"{name}_" if keyword.iskeyword(name) else name
-
-
-def is_repeated(one: Declared) -> bool:
-    """Return whether the flag of a setting is read as a list."""
-    setting = one.setting
-    return get_origin(one.kind) in (list, dict) or setting.is_joined or bool(setting.once)
-
-
 def flag_help(model: type[msgspec.Struct], one: Declared) -> str:
     """Return the help of a setting's flag, with its default."""
     numbers = [f"{other.name}={other.setting.example}" for other in numbers_of(model, one)]
@@ -132,16 +119,6 @@ def flag_help(model: type[msgspec.Struct], one: Declared) -> str:
 def several(text: str) -> str:
     """Return the help of a flag that may be repeated."""
     return f"{text.removesuffix('.')}; repeat for several."
-
-
-def numbers_of(model: type[msgspec.Struct], one: Declared) -> list[Declared]:
-    """Return the settings whose numbers the flag of this one gives, too."""
-    section = one.key.removesuffix(one.name)
-    return [
-        other
-        for other in declared_settings(model).values()
-        if other.setting.number_of == one.name and other.key == section + other.name
-    ]
 
 
 def default_text(one: Declared) -> str:
@@ -159,89 +136,3 @@ def default_text(one: Declared) -> str:
 def with_default(text: str, default: str) -> str:
     """Return the help of a flag with its default, where it has one."""
     return f"{text}  [default: {default}]" if default else text
-
-
-def flag_values(model: type[msgspec.Struct], given: Mapping[str, Any]) -> Tree:
-    """Return the values that flags give, by dotted key, as `load_settings` takes them.
-
-    Args:
-        model: Struct of the program's settings.
-        given: Values of the flags by parameter name, as Typer read them; None: not given.
-
-    Raises:
-        UsageError: a flag is not written as it has to be, or is given too often.
-    """
-    values: Tree = {}
-    for one in _with_flags(model):
-        value = given.get(parameter_name(one))
-        if value is None or value == [] or value == ():
-            continue
-        numbers = numbers_of(model, one)
-        if numbers:
-            values.update(_kind_and_number(one, numbers, value))
-        else:
-            values[one.key] = _value(one, value)
-    return values
-
-
-def _value(one: Declared, value: Any) -> Any:
-    if not is_repeated(one):
-        return value
-    texts: Sequence[str] = value
-    if one.setting.once:
-        return _only(one, texts)
-    if one.kind == dict[str, str]:
-        return _named_values(one.flag, texts)
-    if get_origin(one.kind) is list:
-        return list(texts)
-    # An empty one of several makes all of it empty, which is refused. As one text, a table
-    # replaces that of a file rather than add to it.
-    return ",".join(texts) if all(text.strip() for text in texts) else ""
-
-
-def _only(one: Declared, values: Sequence[str]) -> str:
-    if len(values) > 1:
-        raise UsageError(
-            f"{one.flag} is given {len(values)} times ({', '.join(values)}), {one.setting.once}"
-        )
-    return values[0]
-
-
-def _named_values(flag: str, given: Sequence[str]) -> dict[str, str]:
-    """Return the values of `--param name=value` by name.
-
-    Raises:
-        UsageError: one is not written as name=value, or a name is given twice.
-    """
-    parsed: dict[str, str] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            raise UsageError(f"{flag} {text!r} was not understood; write name=value, as period=10")
-        if name.strip() in parsed:
-            raise UsageError(
-                f"{flag} {name.strip()} is given twice, as {parsed[name.strip()]} and as "
-                f"{value.strip()}; leave one out"
-            )
-        parsed[name.strip()] = value.strip()
-    return parsed
-
-
-def _kind_and_number(one: Declared, numbers: Sequence[Declared], given: str) -> dict[str, str]:
-    """Return the settings of `--sizing all_in` or `--sizing equity_share=0.5`, by key.
-
-    Raises:
-        UsageError: there is no such kind, or one that takes no number is given one.
-    """
-    if not given.strip():
-        return {one.key: given}
-    name, equals, value = (part.strip() for part in given.partition("="))
-    keys = {other.name: other.key for other in numbers}
-    plain = [choice for choice in one.choices if choice not in keys]
-    if name not in keys and (name not in plain or equals):
-        forms = ", ".join(f"{other.name}={other.setting.example}" for other in numbers)
-        raise UsageError(
-            f"{one.flag} {given!r} was not understood; write {' or '.join(plain)}, or a kind with "
-            f"its number: {forms}{did_you_mean(name, keys)}"
-        )
-    return {one.key: name, keys[name]: value} if equals else {one.key: name}

@@ -1,4 +1,4 @@
-"""Run a Typer app so that every failure is one line on stderr and a documented exit code."""
+"""Run a program so that every failure is one line on stderr and a documented exit code."""
 
 import atexit
 import contextlib
@@ -6,7 +6,7 @@ import errno
 import gc
 import os
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from onetape.cli.stdout import flush_all, is_own_process, own_process, stdout
@@ -45,12 +45,31 @@ def run_app(
     with own_process():
         code = exit_code_of(app, name, arguments)
     if at_once:
-        # What cannot be flushed is Python's to report, at an exit of the usual kind.
-        with contextlib.suppress(OSError):
-            atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage] - no other way to call them
-            flush_all()
-            os._exit(code)
+        _exit_at_once(code)
     sys.exit(code)
+
+
+def run_function(function: Callable[[], object], name: str) -> NoReturn:
+    """Run what a program does where Typer is not needed, and end the process at once.
+
+    Errors, exit codes and the end are those of `run_app`.
+
+    Args:
+        function: The program; it has read its command line already.
+        name: What the user typed to start it; it opens each error line.
+    """
+    with own_process():
+        code = _code_of(function, name)
+    _exit_at_once(code)
+    sys.exit(code)
+
+
+def _exit_at_once(code: int) -> None:
+    """End the process; what cannot be flushed is Python's to report, at an exit of its own."""
+    with contextlib.suppress(OSError):
+        atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage] - no other way to call them
+        flush_all()
+        os._exit(code)
 
 
 @contextlib.contextmanager
@@ -86,13 +105,42 @@ def refuse_flags_before(context: "typer.Context", name: str) -> None:
 
 def exit_code_of(app: "typer.Typer", name: str, arguments: Sequence[str] | None = None) -> int:
     """Run a Typer app and return its exit code; errors become one line on stderr."""
+    return _code_of(lambda: _result_of(app, name, arguments), name)
+
+
+def _code_of(function: Callable[[], object], name: str) -> int:
+    """Return the exit code of a function: what it returns, or that of its error; None is 0."""
     if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison] - `>&-` makes it None
         text = "standard output is closed; give it a file, or /dev/null"
         return _fail(name, text, ConfigurationError.exit_code)
-    return _ran(app, name, arguments)
+    try:
+        result = function()
+    except KeyboardInterrupt:
+        return _fail(name, "interrupted", EXIT_INTERRUPTED)
+    except OnetapeError as error:
+        return _fail(name, str(error), error.exit_code)
+    except SystemExit as ended:
+        # Typer ends with 1 where the reader of our output went away (`| head`): nothing is wrong.
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
+        _print_no_more()
+        return 0
+    except BrokenPipeError:
+        _print_no_more()
+        return 0
+    except OSError as error:
+        if error.errno not in _NO_OUTPUT or error.filename is not None:
+            return _unexpected(name, error)
+        _print_no_more()
+        text = f"standard output cannot be written: {error.strerror}; give it another place"
+        return _fail(name, text, ConfigurationError.exit_code)
+    except Exception as error:
+        return _unexpected(name, error)
+    return result if isinstance(result, int) else 0
 
 
-def _ran(app: "typer.Typer", name: str, arguments: Sequence[str] | None) -> int:
+def _result_of(app: "typer.Typer", name: str, arguments: Sequence[str] | None) -> object:
+    """Return what a Typer app returns, or the exit code of a command line that Typer refuses."""
     from typer.exceptions import Abort, TyperException
 
     try:
@@ -104,25 +152,9 @@ def _ran(app: "typer.Typer", name: str, arguments: Sequence[str] | None) -> int:
         return _fail(name, f"{text}; see {name} --help", UsageError.exit_code)
     except Abort:
         return _fail(name, "interrupted", EXIT_INTERRUPTED)
-    except OnetapeError as error:
-        return _fail(name, str(error), error.exit_code)
-    except SystemExit as ended:
-        # Typer ends with 1 where the reader of our output went away (`| head`): nothing is wrong.
-        if not isinstance(ended.__context__, BrokenPipeError):
-            raise
-        _print_no_more()
-        return 0
-    except OSError as error:
-        if error.errno not in _NO_OUTPUT or error.filename is not None:
-            return _unexpected(name, error)
-        _print_no_more()
-        text = f"standard output cannot be written: {error.strerror}; give it another place"
-        return _fail(name, text, ConfigurationError.exit_code)
-    except Exception as error:
-        return _unexpected(name, error)
     if result == EXIT_INTERRUPTED:  # which is how Typer reports Ctrl-C
         return _fail(name, "interrupted", EXIT_INTERRUPTED)
-    return result if isinstance(result, int) else 0
+    return result
 
 
 def _unexpected(name: str, error: Exception) -> int:

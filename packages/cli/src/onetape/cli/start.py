@@ -19,7 +19,7 @@ def start(module: str, stop: Handler | None = None) -> NoReturn:
     """Import a program's module and call its `run`.
 
     Args:
-        module: Such as `backtester.main`.
+        module: Such as `trader.main`.
         stop: What SIGTERM and Ctrl-C do during the import and until `run` decides; None: they end
             the process at once, as shells expect (143 and 130).
     """

@@ -1,0 +1,35 @@
+"""Where the backtester begins: a plain command line runs without Typer, any other one with it."""
+
+import sys
+from functools import partial
+from typing import Final, NoReturn
+
+from backtester.command import run_command
+from backtester.settings import BacktesterSettings
+from onetape.cli.plain_flags import PlainFlag, plain_flags, read_plain
+from onetape.cli.program import run_function
+
+#: Flags that are no settings, as `backtester.flags` declares them; `--watch` is for Typer.
+OWN_FLAGS: Final = {
+    "--timerange": PlainFlag("timerange"),
+    "--no-report": PlainFlag("no_report", bool),
+    "--keep": PlainFlag("keep", bool),
+    "--no-keep": PlainFlag("keep", bool, is_on=False),
+    "--config": PlainFlag("config"),
+    "-c": PlainFlag("config"),
+    "--json": PlainFlag("json_", bool),
+}
+
+
+def run() -> NoReturn:
+    """Run the program."""
+    given = read_plain(sys.argv[1:], plain_flags(BacktesterSettings, OWN_FLAGS))
+    if given is not None:
+        run_function(partial(run_command, given), "backtester")
+    from backtester.main import run as run_with_typer
+
+    run_with_typer()
+
+
+if __name__ == "__main__":
+    run()

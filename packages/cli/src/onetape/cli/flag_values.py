@@ -1,0 +1,127 @@
+"""Values that the flags of a command line give, by the settings that they belong to.
+
+Loads no Typer, as most backtests do not: `plain_flags.py`.
+"""
+
+import keyword
+from collections.abc import Mapping, Sequence
+from typing import Any, get_origin
+
+import msgspec
+
+from onetape.core.errors import UsageError
+from onetape.core.setting import Declared, Tree, declared_settings
+from onetape.core.words import did_you_mean
+
+
+def flag_values(model: type[msgspec.Struct], given: Mapping[str, Any]) -> Tree:
+    """Return the values that flags give, by dotted key, as `load_settings` takes them.
+
+    Args:
+        model: Struct of the program's settings.
+        given: Values of the flags by parameter name, as Typer read them; None: not given.
+
+    Raises:
+        UsageError: a flag is not written as it has to be, or is given too often.
+    """
+    values: Tree = {}
+    for one in settings_with_flags(model):
+        value = given.get(parameter_name(one))
+        if value is None or value == [] or value == ():
+            continue
+        numbers = numbers_of(model, one)
+        if numbers:
+            values.update(_kind_and_number(one, numbers, value))
+        else:
+            values[one.key] = _value(one, value)
+    return values
+
+
+def settings_with_flags(model: type[msgspec.Struct]) -> list[Declared]:
+    """Return the settings of a program that a flag gives, in the order of their declarations."""
+    return [one for one in declared_settings(model).values() if one.setting.flag]
+
+
+def parameter_name(one: Declared) -> str:
+    """Return the name under which a command gets the value of a setting's flag."""
+    name = one.flag.removeprefix("--").replace("-", "_")
+    return f"{name}_" if keyword.iskeyword(name) else name
+
+
+def is_repeated(one: Declared) -> bool:
+    """Return whether the flag of a setting is read as a list."""
+    setting = one.setting
+    return get_origin(one.kind) in (list, dict) or setting.is_joined or bool(setting.once)
+
+
+def numbers_of(model: type[msgspec.Struct], one: Declared) -> list[Declared]:
+    """Return the settings whose numbers the flag of this one gives, too."""
+    section = one.key.removesuffix(one.name)
+    return [
+        other
+        for other in declared_settings(model).values()
+        if other.setting.number_of == one.name and other.key == section + other.name
+    ]
+
+
+def _value(one: Declared, value: Any) -> Any:
+    if not is_repeated(one):
+        return value
+    texts: Sequence[str] = value
+    if one.setting.once:
+        return _only(one, texts)
+    if one.kind == dict[str, str]:
+        return _named_values(one.flag, texts)
+    if get_origin(one.kind) is list:
+        return list(texts)
+    # An empty one of several makes all of it empty, which is refused. As one text, a table
+    # replaces that of a file rather than add to it.
+    return ",".join(texts) if all(text.strip() for text in texts) else ""
+
+
+def _only(one: Declared, values: Sequence[str]) -> str:
+    if len(values) > 1:
+        raise UsageError(
+            f"{one.flag} is given {len(values)} times ({', '.join(values)}), {one.setting.once}"
+        )
+    return values[0]
+
+
+def _named_values(flag: str, given: Sequence[str]) -> dict[str, str]:
+    """Return the values of `--param name=value` by name.
+
+    Raises:
+        UsageError: one is not written as name=value, or a name is given twice.
+    """
+    parsed: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"{flag} {text!r} was not understood; write name=value, as period=10")
+        if name.strip() in parsed:
+            raise UsageError(
+                f"{flag} {name.strip()} is given twice, as {parsed[name.strip()]} and as "
+                f"{value.strip()}; leave one out"
+            )
+        parsed[name.strip()] = value.strip()
+    return parsed
+
+
+def _kind_and_number(one: Declared, numbers: Sequence[Declared], given: str) -> dict[str, str]:
+    """Return the settings of `--sizing all_in` or `--sizing equity_share=0.5`, by key.
+
+    Raises:
+        UsageError: there is no such kind, or one that takes no number is given one.
+    """
+    if not given.strip():
+        return {one.key: given}
+    name, equals, value = (part.strip() for part in given.partition("="))
+    keys = {other.name: other.key for other in numbers}
+    plain = [choice for choice in one.choices if choice not in keys]
+    if name not in keys and (name not in plain or equals):
+        forms = ", ".join(f"{other.name}={other.setting.example}" for other in numbers)
+        raise UsageError(
+            f"{one.flag} {given!r} was not understood; write {' or '.join(plain)}, or a kind with "
+            f"its number: {forms}{did_you_mean(name, keys)}"
+        )
+    return {one.key: name, keys[name]: value} if equals else {one.key: name}
