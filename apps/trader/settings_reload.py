@@ -74,6 +74,8 @@ class SettingsReload:
             new = _load()
         except OnetapeError as error:
             return [f"reload: {error}; nothing is changed"]
+        # What an earlier reload left waiting is not what the file has now.
+        self._pending = None
         old = self._jobs[0].settings
         changes = changed_settings(old, new)
         is_live = self._jobs[0].session.mode == "live"
@@ -149,10 +151,25 @@ def changed_settings(old: TraderSettings, new: TraderSettings) -> dict[str, str]
     """Return each setting that differs, as `key old -> new`, by its key."""
     before, after = _values(old), _values(new)
     return {
-        key: f"{key} {_shown(before[key])} -> {_shown(after[key])}"
+        key: _symbols_text(old, new)
+        if key == "symbols"
+        else f"{key} {_shown(before[key])} -> {_shown(after[key])}"
         for key in before
         if before[key] != after[key]
     }
+
+
+def _symbols_text(old: TraderSettings, new: TraderSettings) -> str:
+    """Return which symbols of the list are new, gone, or have another strategy."""
+    before = {one.symbol: one for one in old.symbols}
+    after = {one.symbol: one for one in new.symbols}
+    parts = [
+        f"{symbol} {'changed' if symbol in after else 'removed'}"
+        for symbol in before
+        if after.get(symbol) != before[symbol]
+    ]
+    parts += [f"{symbol} added" for symbol in after if symbol not in before]
+    return f"symbols ({', '.join(parts) or 'their order changed'})"
 
 
 def _values(settings: TraderSettings) -> dict[str, Any]:

@@ -85,6 +85,7 @@ class Converter:
     def _missing(self, source: str, at_ms: int | None) -> DataError:
         when = "" if at_ms is None else " for the time of every round trip"
         return DataError(
-            f"--currency {self._currency} needs candles of {source}/{self._currency}{when}, and "
-            f"none are stored; fetch them: uv run backfiller --symbol {source}/{self._currency}"
+            f"--currency {self._currency} needs candles of {source}/{self._currency} or "
+            f"{self._currency}/{source}{when}, and none are stored; fetch those "
+            f"that the exchange has: uv run backfiller --symbol {source}/{self._currency}"
         )

@@ -55,7 +55,7 @@ def profit_text(
         width: Characters that a line may have; None: any.
     """
     parts = [_currency_text(one, period, width) for one in currencies]
-    count = sum(len(one.results) for one in currencies)
+    count = len({each.account.name for one in currencies for each in one.results})
     converted = f"; converted by the closes of {', '.join(sources)}" if sources else ""
     last = f"database: {database}; {counted(count, 'account')}; days of {timezone}{converted}"
     return "\n\n".join([*parts, "\n".join(wrapped(last, "", "  ", width))])
@@ -66,7 +66,7 @@ def profit_document(one: CurrencyProfit) -> dict[str, Any]:
     total = total_of(one.periods)
     return {
         "currency": one.currency,
-        "accounts": [result.account.name for result in one.results],
+        "accounts": list(dict.fromkeys(result.account.name for result in one.results)),
         "periods": [_period_document(period) for period in one.periods],
         "total": None if total is None else _period_document(total),
         "unrealised_profit": plain_text(one.unrealised),

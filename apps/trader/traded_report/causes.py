@@ -104,7 +104,8 @@ class Causes:
                 result = decisions[-1].correction or "not evaluated again yet"
                 return f"candles were corrected after the decision: {result}"
         return self._late_at(position.entry_timestamp) or (
-            "another signal on the candles that are stored now, or another order of entries"
+            "the backtest had another signal on the candles that are stored now, or no money or "
+            "place for it, after the differences before"
         )
 
     def _late_at(self, moment: int) -> str:

@@ -9,10 +9,11 @@ import pytest
 from msgspec.structs import replace
 
 from desk import ACCOUNT, OFTEN, Desk, Market, desk, market
+from onetape.cli.common_settings import StrategySettings
 from onetape.core.errors import ConfigurationError
 from onetape.engine import ExitConfig
 from onetape.store.controls import NewControl, insert_controls
-from trader.settings import TraderSettings
+from trader.settings import SymbolSettings, TraderSettings
 from trader.settings_reload import changed_settings, reloading_with
 
 Run = Callable[[Any], Any]
@@ -92,6 +93,33 @@ def test_changed_exits_wait_for_an_open_trade_unless_they_are_to_hold_for_it(
     assert ("keeps its levels" in printed.text) != applies_to_open
 
 
+def test_a_change_that_waits_is_dropped_where_the_file_is_as_it_was_again(
+    run: Run, db: Path, holds_long: str, capsys: Capture
+) -> None:
+    printed = Printed(capsys)
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db, strategy=holds_long) as trading:
+            await trading.until_live(opened)
+            await step(opened, trading, 1)
+            old = trading.job.settings
+            new = replace(old, account=replace(old.account, exits=ExitConfig(time_stop_bars=1)))
+            with reloading_with(lambda: new):
+                await reload(trading, printed)
+            with reloading_with(lambda: old):
+                await reload(trading, printed)
+            insert_controls(trading.store, [NewControl(ACCOUNT, "exit", 1, "anna")])
+            await trading.until(lambda: causes(trading) == ["command"])
+            for hour in range(2, 4):
+                await step(opened, trading, hour)
+            assert trading.job.settings == old
+
+    run(scene())
+    assert "once no position is open" in printed.text
+    assert "the settings are those that hold already" in printed.text
+    assert "hold from now on" not in printed.text
+
+
 def test_a_file_that_cannot_be_read_changes_nothing(
     run: Run, db: Path, holds_long: str, capsys: Capture
 ) -> None:
@@ -132,3 +160,15 @@ def test_each_changed_setting_is_named_with_both_values() -> None:
         "ticker_days": "ticker_days 7.0 -> 1.0",
         "account.fee_rate": "account.fee_rate 0.001 -> 0.002",
     }
+
+
+def test_of_the_list_of_symbols_those_that_changed_are_named() -> None:
+    rsi, macd = StrategySettings(name="rsi"), StrategySettings(name="macd")
+    old = [SymbolSettings(symbol="BTC/USDT", strategy=rsi), SymbolSettings(symbol="ETH/USDT")]
+    new = [SymbolSettings(symbol="BTC/USDT", strategy=macd), SymbolSettings(symbol="SOL/USDT")]
+    text = "symbols (BTC/USDT changed, ETH/USDT removed, SOL/USDT added)"
+    assert changed_settings(TraderSettings(symbols=old), TraderSettings(symbols=new)) == {
+        "symbols": text
+    }
+    turned = changed_settings(TraderSettings(symbols=old), TraderSettings(symbols=old[::-1]))
+    assert turned == {"symbols": "symbols (their order changed)"}
