@@ -62,6 +62,7 @@ QUICK = LiveTimes(
     cancel_again=0.1,
     exit_again=0.2,
     stop_moves=0.1,
+    stop_grows=0.02,
     stop_again=0.2,
     naked=0.5,
     price_poll=0.05,

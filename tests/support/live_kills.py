@@ -24,8 +24,8 @@ from live_desk import LiveDesk, live_desk
 from onetape.exchange.trading import PrivateClient
 
 #: What is counted at each point, whether the process dies before or after it, and the count.
-#: Orders of the scene: 1 the entry, 2 its stop, 3 the higher stop, 4 the exit. Cancellations: 1 for
-#: the higher stop, 2 for the exit.
+#: Orders of the scene: 1 the entry, 2 its stop, 3 the higher stop, which one request puts in the
+#: place of the second, 4 the exit, before which the third is cancelled.
 POINTS: Final[dict[str, tuple[str, str, int]]] = {
     "before intent": ("commit intended", "before", 1),
     "after intent": ("commit intended", "after", 1),
@@ -36,12 +36,12 @@ POINTS: Final[dict[str, tuple[str, str, int]]] = {
     "stop: intent": ("commit intended", "after", 2),
     "stop: sent": ("submit", "after", 2),
     "stop replaced: asked": ("commit cancel_requested", "after", 1),
-    "stop replaced: cancelled": ("cancel", "after", 1),
-    "stop replaced: sent": ("submit", "after", 3),
+    "stop replaced: send stored": ("replace_stop", "before", 1),
+    "stop replaced: sent": ("replace_stop", "after", 1),
     "exit: intent": ("commit intended", "after", 4),
-    "exit: stop cancelled": ("cancel", "after", 2),
+    "exit: stop cancelled": ("cancel", "after", 1),
     "exit: send stored": ("commit submitted", "after", 4),
-    "exit: sent": ("submit", "after", 4),
+    "exit: sent": ("submit", "after", 3),
     "exit: during commit": ("commit acknowledged", "before", 4),
     "during reconcile": ("balances", "after", 2),
 }
@@ -139,7 +139,7 @@ def _rests(executor: Any) -> bool:
 def _child(job: dict[str, Any]) -> None:
     striker = Striker(job["point"])
     apsw.connection_hooks.append(striker.watch)
-    for name in ("submit", "cancel", "balances"):
+    for name in ("submit", "replace_stop", "cancel", "balances"):
         setattr(PrivateClient, name, striker.around(name, getattr(PrivateClient, name)))
 
     async def run() -> None:

@@ -124,7 +124,8 @@ class LiveBroker:
         """Return whether a request is under way.
 
         Args:
-            what: `submit`, `cancel`, `look_up`, `refresh` or `price`.
+            what: `submit`, `cancel`, `replace` (of the stop that rests), `look_up`, `refresh` or
+                `price`.
             subject: The client order id; the symbol of a refresh or price.
         """
         running = self._running.get((what, subject))
@@ -137,17 +138,25 @@ class LiveBroker:
             order: With its amount.
             timestamp_ms: Exchange time that the request carries.
         """
-        if order.ordered_amount is None:
-            raise ValueError("an order without an amount cannot be sent")
-        request = OrderRequest(
-            order.client_order_id,
-            order.symbol,
-            order.side,
-            order.ordered_amount,
-            timestamp_ms,
-            order.stop_price,
-        )
-        self._start("submit", order.client_order_id, self._submit(request))
+        work = self._submit(_request_of(order, timestamp_ms))
+        self._start("submit", order.client_order_id, work)
+
+    @property
+    def can_replace_stops(self) -> bool:
+        """Return whether one request cancels a stop and places the next."""
+        return self._client.dialect.is_stop_replaceable
+
+    def replace_stop(self, order: Order, timestamp_ms: int, replaced_id: str) -> None:
+        """Put a stop, whose intent and send are stored, in the place of another; once.
+
+        Args:
+            order: The new stop, with its amount.
+            timestamp_ms: Exchange time that the request carries.
+            replaced_id: Client order id of the stop that rests.
+        """
+        work = self._replace_stop(_request_of(order, timestamp_ms), replaced_id)
+        self._start("submit", order.client_order_id, work)
+        self._running["replace", replaced_id] = self._running["submit", order.client_order_id]
 
     def cancel(self, client_order_id: str, *, exchange_order_id: str | None, is_stop: bool) -> None:
         """Ask for an open order to be cancelled.
@@ -278,13 +287,40 @@ class LiveBroker:
             self._report(identity, Unanswered(f"interrupted: {type(error).__name__}"))
             raise
         else:
-            if sent.filled is not None:
-                self._report_order(identity, sent, sent.trades)
-                return
-            # The answer is an acknowledgement alone.
-            self._report(identity, Acknowledged(sent.exchange_order_id))
-            is_stop = request.stop_price is not None
-            await self._look_up(identity, request.timestamp_ms, is_stop=is_stop)
+            await self._report_sent(request, sent)
+
+    async def _report_sent(self, request: OrderRequest, sent: OrderSnapshot) -> None:
+        identity = request.client_order_id
+        if sent.filled is not None:
+            self._report_order(identity, sent, sent.trades)
+            return
+        # The answer is an acknowledgement alone.
+        self._report(identity, Acknowledged(sent.exchange_order_id))
+        is_stop = request.stop_price is not None
+        await self._look_up(identity, request.timestamp_ms, is_stop=is_stop)
+
+    async def _replace_stop(self, request: OrderRequest, replaced_id: str) -> None:
+        identity = request.client_order_id
+        try:
+            found = await self._client.replace_stop(request, replaced_id)
+        except BaseException as error:
+            reason = f"interrupted: {type(error).__name__}"
+            self._report(replaced_id, CancelRefused(reason))
+            self._report(identity, Unanswered(reason))
+            raise
+        # The old stop comes first: what the new one means depends on whether the old one rests.
+        if found.old == "cancelled":
+            self._report(replaced_id, StatusReport("canceled", found.old_filled))
+        else:
+            is_proven = found.old == "kept"
+            self._report(replaced_id, CancelRefused(found.reason, is_proven=is_proven))
+        match found.new:
+            case OrderRefused():
+                self._report(identity, StatusReport("rejected", reason=found.new.reason))
+            case OrderUnknown():
+                self._report(identity, Unanswered(found.new.reason))
+            case sent:
+                await self._report_sent(request, sent)
 
     async def _cancel(
         self, client_order_id: str, exchange_order_id: str | None, *, is_stop: bool
@@ -294,7 +330,7 @@ class LiveBroker:
                 self._symbol, client_order_id, exchange_order_id=exchange_order_id, is_stop=is_stop
             )
         except OrderRefused as refused:
-            self._report(client_order_id, CancelRefused(refused.reason))
+            self._report(client_order_id, CancelRefused(refused.reason, is_proven=True))
         except OrderUnknown as unknown:
             self._report(client_order_id, CancelRefused(f"no answer: {unknown.reason}"))
         else:
@@ -358,6 +394,19 @@ class LiveBroker:
 
     def _report(self, client_order_id: str, event: OrderEvent) -> None:
         self._reports.append(OrderReport(client_order_id, event))
+
+
+def _request_of(order: Order, timestamp_ms: int) -> OrderRequest:
+    if order.ordered_amount is None:
+        raise ValueError("an order without an amount cannot be sent")
+    return OrderRequest(
+        order.client_order_id,
+        order.symbol,
+        order.side,
+        order.ordered_amount,
+        timestamp_ms,
+        order.stop_price,
+    )
 
 
 def events_of(found: OrderSnapshot, fills: Iterable[OwnTrade]) -> list[OrderEvent]:

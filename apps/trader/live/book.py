@@ -168,11 +168,19 @@ class LiveBook(Executor):
             before: The order before them.
         """
 
-    def send(self, one: LiveOrder, amount: Decimal, now_ms: int) -> None:
+    def send(
+        self, one: LiveOrder, amount: Decimal, now_ms: int, *, replaces: LiveOrder | None = None
+    ) -> None:
         """Store the send of an order, then send it: once.
 
         The request carries the time from before it was stored. Where this process is suspended in
         between, it arrives too late to be taken.
+
+        Args:
+            one: The order, whose intent is stored.
+            amount: Base currency.
+            now_ms: Market time.
+            replaces: The stop that rests, which the same request cancels; None: nothing.
 
         Raises:
             StoreError: the send could not be stored; nothing was sent.
@@ -180,15 +188,21 @@ class LiveBook(Executor):
         """
         timestamp_ms = self.exchange.now_ms()
         one.set_order(ordered_amount=amount)
+        if replaces is not None:
+            self.record(replaces, [CancelRequested("another stop takes its place")], now_ms)
+            replaces.cancelled = time.monotonic()
         event = Submitted(timestamp_ms + self.broker.window_ms)
         self.record(one, [event], now_ms, sent_ms=timestamp_ms)
         one.sent = time.monotonic()
-        self.broker.submit(one.order, timestamp_ms)
+        if replaces is None:
+            self.broker.submit(one.order, timestamp_ms)
+        else:
+            self.broker.replace_stop(one.order, timestamp_ms, replaces.identity)
 
     def withdraw(self, one: LiveOrder, reason: str, now_ms: int) -> None:
         """Ask for an open order to be cancelled; again where that had no effect for a while."""
         asked, again = one.cancelled, self.times.cancel_again
-        if self.broker.is_asking("cancel", one.identity):
+        if any(self.broker.is_asking(what, one.identity) for what in ("cancel", "replace")):
             return
         if asked is not None and time.monotonic() - asked < again:
             return

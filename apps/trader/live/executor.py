@@ -227,7 +227,7 @@ class LiveExecutor(LiveBook):
 
     def _note_refused(self, one: LiveOrder, reason: str) -> None:
         if one.order.is_protection:
-            self._protector.note_refused(reason)
+            self._protector.note_refused(one, reason)
         elif one.order.side == "sell":
             self._exits.note_refused(reason)
 

@@ -11,13 +11,13 @@ import time
 from decimal import Decimal
 from typing import Final
 
-from msgspec import Struct
-
 from onetape.cli.output import print_line
+from onetape.core.trading import Order
 from onetape.engine.exits import EXIT_KINDS, levels_of
 from onetape.execution.orders import OrderState
 from onetape.execution.protection import (
     Place,
+    Replace,
     RestingStop,
     StopPolicy,
     Unprotectable,
@@ -30,27 +30,13 @@ from trader.executor import TrackedOrder
 from trader.live.book import Level, LiveBook
 from trader.live.price_watch import KnownPrice, PriceWatch
 from trader.live.reconciling import AccountCheck
-from trader.live.stop_log import StopLog
 from trader.live.stop_orders import stop_order
+from trader.live.stop_watch import Obstacle, StopWatch, is_doubtful
 from trader.live.tracking import LiveOrder
-from trader.states import Problem
 
-#: Source of problems with stops.
-PROTECTION: Final = "protection"
 _LONGEST_PAUSE_SECONDS: Final = 3_600.0
 #: A stop that others cancel is set again so many times.
 _RESTORED: Final = 1
-_KEEP_RUNNING: Final = "keep this program running: nothing else sells at the stop"
-
-
-class _Obstacle(Struct, frozen=True):
-    """Why no stop can rest at the exchange."""
-
-    reason: str
-    measure: str
-    remedy: str = _KEEP_RUNNING
-    is_given_up: bool = False
-    """Whether no stop is tried any more until a person acts."""
 
 
 class Protector:
@@ -62,31 +48,47 @@ class Protector:
         """Begin; stops that rest are among the executor's orders."""
         self._book = book
         self._account = account
-        self._policy = policy or StopPolicy(pause_seconds=book.times.stop_moves)
+        self._policy = policy or StopPolicy(
+            pause_seconds=book.times.stop_moves, grow_seconds=book.times.stop_grows
+        )
         self._prices = PriceWatch(book)
-        self._log = StopLog(book)
+        self._watch = StopWatch(book)
         self._refusals = 0
         self._not_before = 0.0
         self._changed = -1e9
-        self._naked_since: float | None = None
-        self._obstacle: _Obstacle | None = None
+        self._replaced: dict[str, Decimal] = {}
+        """Price of the stop that each stop on its way is to replace, by client order id."""
+        self._known_good: Decimal | None = None
+        """Price of a stop that the exchange took, after it refused the one in its place."""
+        self._move_refusals = 0
+        self._no_move_before = 0.0
 
     @property
     def is_wanting(self) -> bool:
         """Return whether the position needs a stop that can be placed and does not rest yet."""
-        return self._naked_since is not None and time.monotonic() >= self._not_before
+        return self._watch.naked_since is not None and time.monotonic() >= self._not_before
 
-    @property
-    def unprotected_ms(self) -> int:
-        """Return how long the open position has had no stop at the exchange, market time."""
-        return self._log.unprotected_ms
-
-    def note_refused(self, reason: str) -> None:
-        """Note that the exchange took no stop: the level is watched here."""
-        pause = min(self._book.times.stop_again * 2**self._refusals, _LONGEST_PAUSE_SECONDS)
+    def note_refused(self, one: LiveOrder, reason: str) -> None:
+        """Note that the exchange took no stop: another one stays, or the level is watched here."""
+        replaced = self._replaced.pop(one.identity, None)
+        if replaced is not None:
+            # The old one rests still, or its price is known to be taken: it is placed again.
+            self._known_good = replaced
+            pause = self._pause(self._move_refusals)
+            self._move_refusals += 1
+            self._no_move_before = time.monotonic() + pause
+            is_there = any(other.state.stage == "open" for other in self._book.stops)
+            done = f"the stop {'stays' if is_there else 'is put back'} at {replaced:f}"
+            print_line(f"{done}; it is moved again in {pause:.0f} s at the earliest")
+            return
+        self._known_good = None
+        pause = self._pause(self._refusals)
         self._refusals += 1
         self._not_before = time.monotonic() + pause
-        self._obstacle = _Obstacle(reason, f"the stop is tried again in {pause:.0f} s")
+        self._watch.obstacle = Obstacle(reason, f"the stop is tried again in {pause:.0f} s")
+
+    def _pause(self, refusals: int) -> float:
+        return min(self._book.times.stop_again * 2 ** min(refusals, 20), _LONGEST_PAUSE_SECONDS)
 
     def note_cancelled_by_others(self, one: LiveOrder) -> None:
         """Note that a stop was cancelled, and not by this program."""
@@ -95,37 +97,60 @@ class Protector:
     def work(self, now_ms: int) -> None:
         """Place, move or cancel the stop, where that is due, and watch the level without one."""
         level = self._level()
-        if not (self._is_leaving() or self._account.is_missing):
-            self._act(level, now_ms)
-        self._watch(level, now_ms)
+        known = None if level is None else self._prices.look(now_ms)
+        if not (self._is_leaving() or self._account.is_missing or self._is_waiting):
+            self._act(level, known, now_ms)
+        if self._watch.look(level, known, now_ms):
+            self._refusals, self._known_good = 0, None
 
-    def _act(self, level: Level | None, now_ms: int) -> None:
+    @property
+    def _is_waiting(self) -> bool:
+        """Return whether it is not known of a stop whether it rests, or how much it has sold."""
+        return any(
+            one.state.stage in ("sent", "unknown")
+            or one.state.outcome == "filled"
+            or is_doubtful(one, self._book)
+            for one in self._book.stops
+        )
+
+    def _act(self, level: Level | None, known: KnownPrice | None, now_ms: int) -> None:
         book = self._book
-        held = Decimal(0) if book.position.is_flat else book.position.base
+        # What cancelled stops have sold, and no execution is known of yet.
+        sold = sum((one.state.filled - one.state.booked for one in book.stops), Decimal(0))
+        held = Decimal(0) if book.position.is_flat else book.position.base - sold
         resting = tuple(
             RestingStop(
                 one.identity, one.order.ordered_amount - one.state.booked, one.order.stop_price
             )
             for one in book.stops
-            if one.order.ordered_amount is not None and one.order.stop_price is not None
+            if one.order.ordered_amount is not None
+            and one.order.stop_price is not None
+            and not one.state.is_done
         )
+        price = None if level is None else level[1]
+        is_fixed = book.halt is not None or time.monotonic() < self._no_move_before
+        if price is not None and known is not None and known.price <= price:
+            # The exchange would refuse a stop at its price; the rules sell there.
+            is_fixed = True
         found = protection_step(
             held,
-            None if level is None else level[1],
+            price if self._known_good is None or price is None else min(price, self._known_good),
             resting,
             book.job.market.steps,
             self._policy,
             time.monotonic() - self._changed,
-            is_halted=book.halt is not None,
+            is_fixed=is_fixed,
         )
         match found:
             case Place(amount, price) if level is not None:
                 self._place(level[0], amount, price, now_ms)
+            case Replace(identity, amount, price, reason) if level is not None:
+                self._replace(book.orders[identity], level[0], amount, price, reason, now_ms)
             case Withdraw(identity, reason):
                 self._changed = time.monotonic()
                 book.withdraw(book.orders[identity], reason, now_ms)
             case Unprotectable(reason):
-                self._obstacle = _Obstacle(reason, "the market takes no such stop")
+                self._watch.obstacle = Obstacle(reason, "the market takes no such stop")
             case _:
                 pass
 
@@ -172,93 +197,55 @@ class Protector:
             return
         given_up = self._cancelled_by_others(entry)
         if given_up is not None:
-            self._obstacle = given_up
+            self._watch.obstacle = given_up
             return
-        order = stop_order(book, kind, amount, price, now_ms)
+        self._send(stop_order(book, kind, amount, price, now_ms), amount, now_ms)
+
+    def _replace(
+        self,
+        old: LiveOrder,
+        kind: str,
+        amount: Decimal,
+        price: Decimal,
+        reason: str,
+        now_ms: int,
+    ) -> None:
+        """Put a stop in the place of one that rests; where that takes two requests, cancel it."""
+        book = self._book
+        if not book.broker.can_replace_stops or old.state.is_cancel_requested:
+            self._changed = time.monotonic()
+            book.withdraw(old, reason, now_ms)
+            return
+        order = stop_order(book, kind, amount, price, now_ms, f"protects the position: {reason}")
+        self._replaced = {order.client_order_id: old.order.stop_price or price}
+        self._send(order, amount, now_ms, replaces=old)
+
+    def _send(
+        self, order: Order, amount: Decimal, now_ms: int, *, replaces: LiveOrder | None = None
+    ) -> None:
+        book = self._book
         insert_order(book.job.store, order, book.fence)
         one = LiveOrder(TrackedOrder(order, OrderState(amount), 1))
         book.orders[order.client_order_id] = one
         self._changed = time.monotonic()
-        book.send(one, amount, now_ms)
+        book.send(one, amount, now_ms, replaces=replaces)
 
-    def _cancelled_by_others(self, entry: str) -> _Obstacle | None:
+    def _cancelled_by_others(self, entry: str) -> Obstacle | None:
         """Return why a stop that others have cancelled is not set again; None where it is."""
         book = self._book
         cancelled = count_stops_cancelled_by_others(book.job.store, entry)
         if cancelled and book.halt is not None:
-            return _Obstacle(
+            return Obstacle(
                 f"the stop was cancelled, and not by this program; {book.halt}",
                 "NONE is set again before a resume",
                 "uv run trader resume sets it again",
                 is_given_up=True,
             )
         if cancelled > _RESTORED:
-            return _Obstacle(
+            return Obstacle(
                 "the stop was cancelled twice, and not by this program",
                 "NONE is set again; this program sells when the price reaches the level",
                 "sell the position, or stop the program that cancels it",
                 is_given_up=True,
             )
         return None
-
-    def _watch(self, level: Level | None, now_ms: int) -> None:
-        """Note where the stop is, report a position without one, and sell at a passed level."""
-        book = self._book
-        if book.position.is_flat or level is None:
-            self._log.note_closed()
-            self._naked_since, self._obstacle, self._refusals = None, None, 0
-            book.states.solve(PROTECTION)
-            return
-        kind, price = level
-        resting = next((one for one in book.stops if _protects(one, book)), None)
-        known = self._prices.look(now_ms)
-        if resting is not None:
-            self._naked_since, self._obstacle, self._refusals = None, None, 0
-            book.states.solve(PROTECTION)
-            self._log.note("exchange", resting.order.stop_price, "", now_ms)
-            price = resting.order.stop_price or price
-        else:
-            self._note_naked(price, known, now_ms)
-        is_fresh = known is not None and known.age_seconds <= book.times.price_is_old
-        if known is not None and is_fresh and known.is_by_rest and known.price <= price:
-            book.level_exit(
-                kind, price, f"the price {known.price:f} has passed {price:f}, read over REST"
-            )
-
-    def _note_naked(self, level: Decimal, known: KnownPrice | None, now_ms: int) -> None:
-        """Note and report a position without a stop at the exchange."""
-        book, now = self._book, time.monotonic()
-        self._naked_since = self._naked_since or now
-        obstacle = self._obstacle or _Obstacle("it is not acknowledged yet", "it is looked up")
-        if book.exit is not None and self._obstacle is None:
-            obstacle = _Obstacle("an exit is on its way", "the position is being sold")
-        is_blind = known is None or known.age_seconds > book.times.price_is_old
-        # Both sources of prices need a moment after the start.
-        is_blind = is_blind and now - self._naked_since >= min(book.times.naked, 5.0)
-        is_none = is_blind or obstacle.is_given_up
-        reason = obstacle.reason
-        if is_blind:
-            reason += f"; no price for over {book.times.price_is_old:.0f} s"
-        self._log.note("none" if is_none else "here", level, reason, now_ms)
-        is_reported = self._obstacle is not None or now - self._naked_since >= book.times.naked
-        if not is_reported:
-            return
-        watched = f"the level is watched here; {obstacle.measure}"
-        measure = obstacle.measure if obstacle.is_given_up else watched
-        if is_blind:
-            measure = f"NONE: nothing sells at {level:f}; {obstacle.measure}"
-        book.states.report(
-            PROTECTION,
-            Problem(
-                f"no stop at the exchange: {reason}",
-                f"{measure}; no entries meanwhile",
-                obstacle.remedy,
-            ),
-        )
-
-
-def _protects(one: LiveOrder, book: LiveBook) -> bool:
-    """Return whether a stop rests at the exchange for all that is known."""
-    is_being_cancelled = book.broker.is_asking("cancel", one.identity)
-    is_doubtful = one.is_look_needed and one.state.is_cancel_requested
-    return one.state.stage == "open" and not (is_being_cancelled or is_doubtful)

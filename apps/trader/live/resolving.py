@@ -20,7 +20,7 @@ def chase(book: LiveBook, one: LiveOrder) -> None:
     """Look an order up where its state is not known, or has lasted for long."""
     broker, state = book.broker, one.state
     if one.is_unsent or any(
-        broker.is_asking(what, one.identity) for what in ("submit", "cancel", "look_up")
+        broker.is_asking(what, one.identity) for what in ("submit", "cancel", "replace", "look_up")
     ):
         return
     rests = one.order.is_protection and state.stage == "open"

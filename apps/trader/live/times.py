@@ -38,5 +38,7 @@ class LiveTimes(Struct, frozen=True):
     """Between two questions for the price while a position is open and the stream sends none."""
     price_is_old: float = 30.0
     """A level that is watched here, with a price older than this, is watched by nothing."""
+    stop_grows: float = 1.0
+    """Between two changes of a stop because more was filled."""
     stop_again: float = 30.0
     """Before a stop that was refused is placed again; doubles with each refusal, to an hour."""

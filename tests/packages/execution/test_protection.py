@@ -10,6 +10,7 @@ from onetape.core.steps import MarketSteps
 from onetape.execution.protection import (
     Place,
     ProtectionStep,
+    Replace,
     RestingStop,
     StopPolicy,
     Unprotectable,
@@ -59,9 +60,23 @@ def test_a_stop_that_covers_the_position_stays() -> None:
 
 
 @pytest.mark.parametrize("amount", ["0.5", "1.5"])
-def test_a_stop_of_another_amount_makes_room_for_one_that_covers_what_is_held(amount: str) -> None:
+def test_a_stop_of_another_amount_is_replaced_by_one_that_covers_what_is_held(amount: str) -> None:
     found = step(ONE, LEVEL, rests(amount, "95"))
-    assert isinstance(found, Withdraw)
+    assert isinstance(found, Replace)
+    assert (found.client_order_id, found.amount, found.price) == ("a", ONE, LEVEL)
+
+
+def test_a_stop_grows_with_an_entry_in_steps_of_some_time_and_shrinks_at_once() -> None:
+    assert step(ONE, LEVEL, rests("0.5", "95"), since=0.9) is None
+    assert isinstance(step(ONE, LEVEL, rests("0.5", "95"), since=1.0), Replace)
+    assert isinstance(step(ONE, LEVEL, rests("1.5", "95"), since=0.0), Replace)
+
+
+def test_a_fixed_stop_grows_and_shrinks_and_does_not_rise() -> None:
+    for amount, expected in (("1", None), ("0.5", Replace), ("1.5", Replace)):
+        resting = (rests(amount, "95"),)
+        found = protection_step(ONE, Decimal(99), resting, STEPS, POLICY, 60.0, is_fixed=True)
+        assert found is None if expected is None else isinstance(found, expected)
 
 
 def test_a_stop_that_would_sell_more_than_is_held_goes_also_where_no_smaller_one_can_rest() -> None:
@@ -75,7 +90,7 @@ def test_a_small_rise_moves_nothing_and_a_large_one_waits_for_the_pause() -> Non
     stop = rests("1", "95")
     assert step(ONE, Decimal("95.09"), stop) is None
     assert step(ONE, Decimal("95.1"), stop, since=9.9) is None
-    assert isinstance(step(ONE, Decimal("95.1"), stop, since=10.0), Withdraw)
+    assert isinstance(step(ONE, Decimal("95.1"), stop, since=10.0), Replace)
 
 
 def test_a_lower_level_moves_nothing() -> None:
@@ -108,6 +123,12 @@ def test_steps_end_with_one_stop_that_sells_at_most_what_is_held(
                 now = [RestingStop("new", amount, price)]
             case Withdraw(identity):
                 now = [one for one in now if one.client_order_id != identity]
+            case Replace(identity, amount, price):
+                assert [one.client_order_id for one in now] == [identity]
+                assert 0 < amount <= held
+                assert level is not None
+                assert price <= level
+                now = [RestingStop("new", amount, price)]
             case Unprotectable():
                 assert now == []
                 break

@@ -32,6 +32,7 @@ from onetape.exchange.permissions import (
 )
 from onetape.exchange.private_connection import PrivateConnection
 from onetape.exchange.refusals import Refused
+from onetape.exchange.replacements import read_replace
 from onetape.exchange.request_tap import CallResult
 from onetape.exchange.trading_records import (
     Balance,
@@ -40,6 +41,7 @@ from onetape.exchange.trading_records import (
     OrderSnapshot,
     OrderUnknown,
     OwnTrade,
+    Replacement,
     fields_of,
     order_of,
     trade_of,
@@ -62,19 +64,67 @@ class PrivateClient(PrivateConnection):
             OrderRefused: the exchange has refused it, or it was never sent.
             OrderUnknown: it may exist or not; look it up, and never send it again.
         """
-        name = request.client_order_id
         try:
             call = self._order_call(request)
         except UsageError as error:
             raise OrderRefused(f"not sent: {error}") from error
         result = await self.perform(call)
-        accepted = self._accepted(read_send(self.endpoint.exchange, result, name))
+        outcome = read_send(self.endpoint.exchange, result, request.client_order_id)
+        return self._placed(outcome, request)
+
+    def _placed(
+        self, outcome: Accepted | Refused | Unknown, request: OrderRequest
+    ) -> OrderSnapshot:
+        """Return an order that was sent, as the exchange has taken it.
+
+        Raises:
+            OrderRefused: the exchange has refused it, or it was never sent.
+            OrderUnknown: it may exist or not.
+        """
+        accepted, name = self._accepted(outcome), request.client_order_id
         # An acknowledgement alone has neither market nor side.
         known = {"symbol": request.symbol, "side": request.side, "clientOrderId": name}
         stated = {field: value for field, value in accepted.row.items() if value is not None}
         order = self._order_in(known | stated)
         # CCXT fills in 0 where the exchange has said nothing.
         return order if accepted.has_status else structs.replace(order, filled=None)
+
+    async def replace_stop(self, request: OrderRequest, replaced_id: str) -> Replacement:
+        """Put a stop in the place of another, by one request that is sent once.
+
+        Where the old stop cannot be cancelled, the exchange places nothing.
+
+        Args:
+            request: The new stop.
+            replaced_id: Client order id of the stop that is cancelled.
+
+        Raises:
+            UsageError: this exchange cannot do both in one request.
+        """
+        if request.stop_price is None:
+            raise UsageError("a stop needs a price")
+        terms = OrderTerms(request.client_order_id, request.symbol, request.side, request.amount)
+        call = order_calls.replace_stop(
+            self.dialect,
+            terms,
+            request.timestamp_ms,
+            replaced_id=replaced_id,
+            trigger=request.stop_price,
+        )
+        halves = read_replace(self.endpoint.exchange, await self.perform(call), replaced_id)
+        try:
+            new: OrderSnapshot | OrderRefused | OrderUnknown = self._placed(halves.new, request)
+        except (OrderRefused, OrderUnknown) as failure:
+            new = failure
+        match halves.old:
+            case Decimal():
+                return Replacement("cancelled", halves.old, "", new)
+            case Refused(_, reason):
+                return Replacement("kept", Decimal(0), reason, new)
+            case Unknown(reason):
+                return Replacement("unknown", Decimal(0), reason, new)
+            case _:
+                assert_never(halves.old)
 
     async def cancel(
         self,

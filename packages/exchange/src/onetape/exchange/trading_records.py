@@ -81,6 +81,17 @@ class Balance(Struct, frozen=True):
         return self.free + self.locked
 
 
+class Replacement(Struct, frozen=True):
+    """What has become of a stop and of the one that was to take its place."""
+
+    old: Literal["cancelled", "kept", "unknown"]
+    old_filled: Decimal
+    """What the cancelled stop had sold, base currency."""
+    reason: str
+    """Why the old one was not cancelled, or is not known to be; empty where it was."""
+    new: "OrderSnapshot | OrderRefused | OrderUnknown"
+
+
 class OrderRefused(Exception):
     """The exchange has refused the request; it has not been carried out and will not be."""
 

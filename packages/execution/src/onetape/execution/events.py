@@ -70,6 +70,8 @@ class CancelRefused(Struct, frozen=True, tag="cancel_refused"):
     """The exchange has not cancelled the order: it may be filled, or unknown there."""
 
     reason: str
+    is_proven: bool = False
+    """Whether the request has certainly had no effect; otherwise it had no clear answer."""
 
 
 class ProvenAbsent(Struct, frozen=True, tag="absent"):

@@ -139,8 +139,11 @@ def advance(state: OrderState, event: OrderEvent) -> tuple[OrderState, tuple[Eff
             after, effects = _filled(state, event)
         case CancelRequested():
             after, effects = replace(state, is_cancel_requested=True), ()
-        case CancelRefused(reason):
-            after, effects = state, () if state.is_done else (LookUp(reason),)
+        case CancelRefused(reason, is_proven):
+            # Where it is cancelled all the same, somebody else has done it.
+            is_requested = state.is_cancel_requested and not is_proven
+            after = replace(state, is_cancel_requested=is_requested)
+            effects = () if state.is_done else (LookUp(reason),)
         case ProvenAbsent():
             is_seen = _STAGES.index(state.stage) >= _STAGES.index("open")
             after, effects = state if is_seen else _ended(state, "absent"), ()

@@ -31,6 +31,8 @@ class StopPolicy(Struct, frozen=True):
     """A level has to be higher by this part of the resting stop's price."""
     pause_seconds: float = 10.0
     """Between two changes because of a higher level."""
+    grow_seconds: float = 1.0
+    """Between two changes because more was filled: an entry may be filled in many parts."""
 
 
 class Place(Struct, frozen=True):
@@ -41,9 +43,19 @@ class Place(Struct, frozen=True):
 
 
 class Withdraw(Struct, frozen=True):
-    """Cancel a resting stop: no position is left, or another stop has to take its place."""
+    """Cancel a resting stop: no position is left, or it sells what is not held."""
 
     client_order_id: str
+    reason: str
+
+
+class Replace(Struct, frozen=True):
+    """Put a stop in the place of one that rests; where that takes two requests, cancel it first."""
+
+    client_order_id: str
+    """Of the stop that rests."""
+    amount: Decimal
+    price: Decimal
     reason: str
 
 
@@ -53,7 +65,7 @@ class Unprotectable(Struct, frozen=True):
     reason: str
 
 
-ProtectionStep = Place | Withdraw | Unprotectable | None
+ProtectionStep = Place | Withdraw | Replace | Unprotectable | None
 
 
 def protection_step(
@@ -64,7 +76,7 @@ def protection_step(
     policy: StopPolicy,
     seconds_since_change: float,
     *,
-    is_halted: bool = False,
+    is_fixed: bool = False,
 ) -> ProtectionStep:
     """Return the next thing to do for the protection of a position; None: nothing.
 
@@ -75,8 +87,7 @@ def protection_step(
         steps: Of the market.
         policy: How readily a resting stop is changed.
         seconds_since_change: Since a stop was last placed or cancelled.
-        is_halted: Whether a person has forbidden orders: what is filled keeps its stop, and a
-            stop rests for it, but none is moved because its level has risen.
+        is_fixed: Whether no stop may be moved because its level has risen.
     """
     amount = round_down(held, steps.amount_step)
     if level is None or amount <= 0:
@@ -85,18 +96,21 @@ def protection_step(
     if not resting:
         fault = _fault(amount, price, steps)
         return Unprotectable(fault) if fault else Place(amount, price)
-    stop, *surplus = resting
+    stop, *surplus = sorted(resting, key=lambda one: one.price, reverse=True)
     if surplus:
         return Withdraw(surplus[0].client_order_id, "more than one stop rests")
-    # One that sells more than is held would sell coins that were not bought here.
-    is_too_large = stop.amount > amount
-    if is_too_large or (stop.amount < amount and not _fault(amount, price, steps)):
-        return Withdraw(stop.client_order_id, "the amount that is held has changed")
-    if is_halted:
+    fault = _fault(amount, price, steps)
+    changed = Replace(stop.client_order_id, amount, price, "the amount that is held has changed")
+    if stop.amount > amount:
+        # It would sell coins that were not bought here.
+        return Withdraw(stop.client_order_id, changed.reason) if fault else changed
+    if stop.amount < amount and not fault and seconds_since_change >= policy.grow_seconds:
+        return changed
+    if is_fixed:
         return None
     is_risen = price >= stop.price * (1 + policy.min_rise)
     if is_risen and seconds_since_change >= policy.pause_seconds:
-        return Withdraw(stop.client_order_id, "the level has risen")
+        return Replace(stop.client_order_id, amount, price, "the level has risen")
     return None
 
 

@@ -1,0 +1,124 @@
+"""Notes where the stop of a position is, reports a position without one, and watches its level."""
+
+import time
+from decimal import Decimal
+from typing import Final
+
+from msgspec import Struct
+
+from trader.live.book import Level, LiveBook
+from trader.live.price_watch import KnownPrice
+from trader.live.stop_log import StopLog
+from trader.live.tracking import LiveOrder
+from trader.states import Problem
+
+#: Source of problems with stops.
+PROTECTION: Final = "protection"
+_KEEP_RUNNING: Final = "keep this program running: nothing else sells at the stop"
+#: A price needs a moment to arrive after a position was found without a stop, wall seconds.
+_FIRST_PRICE_SECONDS: Final = 5.0
+
+
+class Obstacle(Struct, frozen=True):
+    """Why no stop can rest at the exchange."""
+
+    reason: str
+    measure: str
+    remedy: str = _KEEP_RUNNING
+    is_given_up: bool = False
+    """Whether no stop is tried any more until a person acts."""
+
+
+class StopWatch:
+    """Where the stop of one symbol's position is."""
+
+    def __init__(self, book: LiveBook) -> None:
+        """Begin; nothing has been looked at yet."""
+        self._book = book
+        self._log = StopLog(book)
+        self.obstacle: Obstacle | None = None
+        """Why no stop can rest at the exchange; None: nothing is known against one."""
+        self.naked_since: float | None = None
+        """Since when the position has no stop at the exchange, monotonic; None: it has one."""
+
+    def look(self, level: Level | None, known: KnownPrice | None, now_ms: int) -> bool:
+        """Note where the stop is, and sell where the price has passed it unseen by the stream.
+
+        Args:
+            level: Kind and price of the stop by the rules; None: there is no position, or no stop.
+            known: The newest price.
+            now_ms: Market time.
+
+        Returns:
+            Whether all is well: a stop rests, or none is needed.
+        """
+        book = self._book
+        if level is None:
+            self._log.note_closed()
+            self._solve()
+            return True
+        kind, price = level
+        resting = next((one for one in book.stops if protects(one, book)), None)
+        if resting is not None:
+            self._solve()
+            price = resting.order.stop_price or price
+            self._log.note("exchange", price, "", now_ms)
+        else:
+            self._note_naked(price, known, now_ms)
+        is_fresh = known is not None and known.age_seconds <= book.times.price_is_old
+        if known is not None and is_fresh and known.is_by_rest and known.price <= price:
+            book.level_exit(
+                kind, price, f"the price {known.price:f} has passed {price:f}, read over REST"
+            )
+        return resting is not None
+
+    def _solve(self) -> None:
+        self.naked_since = self.obstacle = None
+        self._book.states.solve(PROTECTION)
+
+    def _note_naked(self, level: Decimal, known: KnownPrice | None, now_ms: int) -> None:
+        """Note and report a position without a stop at the exchange."""
+        book, now = self._book, time.monotonic()
+        self.naked_since = self.naked_since or now
+        obstacle = self.obstacle or Obstacle("it is not acknowledged yet", "it is looked up")
+        if book.exit is not None and self.obstacle is None:
+            obstacle = Obstacle("an exit is on its way", "the position is being sold")
+        naked_seconds = now - self.naked_since
+        is_blind = known is None or known.age_seconds > book.times.price_is_old
+        is_blind = is_blind and naked_seconds >= min(book.times.naked, _FIRST_PRICE_SECONDS)
+        is_none = is_blind or obstacle.is_given_up
+        reason = obstacle.reason
+        if is_blind:
+            reason += f"; no price for over {book.times.price_is_old:.0f} s"
+        self._log.note("none" if is_none else "here", level, reason, now_ms)
+        is_reported = self.obstacle is not None or naked_seconds >= book.times.naked
+        if not is_reported:
+            return
+        watched = f"the level is watched here; {obstacle.measure}"
+        measure = obstacle.measure if obstacle.is_given_up else watched
+        if is_blind:
+            measure = f"NONE: nothing sells at {level:f}; {obstacle.measure}"
+        book.states.report(
+            PROTECTION,
+            Problem(
+                f"no stop at the exchange: {reason}",
+                f"{measure}; no entries meanwhile",
+                obstacle.remedy,
+            ),
+        )
+
+
+def protects(one: LiveOrder, book: LiveBook) -> bool:
+    """Return whether a stop rests at the exchange for all that is known.
+
+    One that is being replaced does: the exchange takes it away and places the next at once.
+    """
+    is_replaced = book.broker.is_asking("replace", one.identity)
+    return one.state.stage == "open" and (is_replaced or not is_doubtful(one, book))
+
+
+def is_doubtful(one: LiveOrder, book: LiveBook) -> bool:
+    """Return whether a stop that rested may be cancelled by a request of ours."""
+    is_asked = any(book.broker.is_asking(what, one.identity) for what in ("cancel", "replace"))
+    is_unanswered = one.is_look_needed and one.state.is_cancel_requested
+    return one.state.stage == "open" and (is_asked or is_unanswered)

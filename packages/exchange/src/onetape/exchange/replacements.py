@@ -1,0 +1,85 @@
+"""Reads the answer to a request that cancels one order and places another (Binance: cancelReplace).
+
+The answer states what became of each half, whatever its HTTP status is: the old order is cancelled
+or not, and the new one is placed, refused, or was not attempted. Everything else proves nothing.
+"""
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from msgspec import Struct
+
+from onetape.exchange.outcomes import Accepted, Unknown, failure_of
+from onetape.exchange.refusals import Refused, document_of, refusal_in
+from onetape.exchange.request_tap import CallResult
+from onetape.exchange.trading_records import fields_of
+
+
+class Halves(Struct, frozen=True):
+    """What has become of the two orders."""
+
+    old: Decimal | Refused | Unknown
+    """What the cancelled order had filled, base currency; or why it is not cancelled."""
+    new: Accepted | Refused | Unknown
+
+
+def read_replace(exchange: str, result: CallResult, replaced_id: str) -> Halves:
+    """Return what has become of both orders.
+
+    Args:
+        exchange: CCXT exchange id, or `simulator`.
+        result: Of the call that sent the request.
+        replaced_id: Client order id of the order to cancel.
+    """
+    found = _halves_in(result.record.body)
+    if found is None:
+        whole: Refused | Unknown = Unknown("the answer does not say what became of the orders")
+        if result.error is not None:
+            whole = failure_of(exchange, result.error, result.record)
+        return Halves(whole, whole)
+    old = _old(exchange, found, replaced_id)
+    return Halves(old, _new(exchange, found, result))
+
+
+def _halves_in(body: str) -> Mapping[str, Any] | None:
+    document = fields_of(document_of(body))
+    found = fields_of(document.get("data", document))
+    return found if "cancelResult" in found else None
+
+
+def _old(exchange: str, found: Mapping[str, Any], replaced_id: str) -> Decimal | Refused | Unknown:
+    fields = fields_of(found.get("cancelResponse"))
+    match found.get("cancelResult"):
+        case "SUCCESS" if fields.get("origClientOrderId") == replaced_id:
+            try:
+                return Decimal(str(fields.get("executedQty")))
+            except InvalidOperation:
+                return Unknown("the answer does not say how much the cancelled order had filled")
+        case "FAILURE":
+            return _refusal(exchange, fields)
+        case _:
+            return Unknown("the answer does not say what became of the order to cancel")
+
+
+def _new(
+    exchange: str, found: Mapping[str, Any], result: CallResult
+) -> Accepted | Refused | Unknown:
+    fields = fields_of(found.get("newOrderResponse"))
+    row = fields_of(result.value)
+    match found.get("newOrderResult"):
+        case "SUCCESS" if result.error is None and row.get("id"):
+            return Accepted(row, str(row["id"]))
+        case "FAILURE":
+            return _refusal(exchange, fields)
+        case "NOT_ATTEMPTED" if found.get("cancelResult") == "FAILURE":
+            return Refused("not sent", "the order that it was to replace could not be cancelled")
+        case _:
+            return Unknown("the answer does not say what became of the new order")
+
+
+def _refusal(exchange: str, fields: Mapping[str, Any]) -> Refused | Unknown:
+    """Return what an error inside of the answer proves."""
+    refused = refusal_in(exchange, 400, json.dumps(fields))
+    return refused or Unknown(f"an error that proves nothing: {fields.get('code')}")

@@ -1,0 +1,167 @@
+"""A stop that follows its level: moved by one request, and protected whatever its answer is."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from live_desk import LiveDesk
+from onetape.execution.broker import OrderReport
+from onetape.execution.events import Acknowledged
+from onetape.simulator.faults.model import Fault
+
+Run = Callable[..., None]
+REPLACE: dict[str, Any] = {"method": "POST", "path": "/api/v3/order/cancelReplace"}
+
+
+async def move(desk: LiveDesk, *faults: Fault) -> Decimal:
+    """Hold a position with its stop, then let its level rise; return the higher level."""
+    await desk.hold()
+    await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+    for one in faults:
+        desk.simulator.faults.add(one)
+    level = Decimal(repr(round(desk.price * 0.97, 2)))
+    desk.executor.set_level_source(lambda: ("trailing_stop", level))
+    return level
+
+
+def stops_of(desk: LiveDesk) -> list[tuple[Any, ...]]:
+    """Return status of every stop that is stored, and whether its cancel was sent."""
+    return desk.query("SELECT status, is_cancel_requested FROM orders WHERE is_protection")
+
+
+def price_of(desk: LiveDesk) -> Decimal | None:
+    """Return the price of the only stop that rests; None where none does."""
+    assert len(desk.resting) <= 1
+    return Decimal(desk.resting[0].request.stop).scaleb(-2) if desk.resting else None
+
+
+def assert_covered(desk: LiveDesk) -> None:
+    """Check that stops never held more than was bought, by the simulator's own ledger."""
+    fills = desk.simulator.account.exchange.fills
+    bought = sum(Decimal(one.quantity).scaleb(-5) for one in fills if one.side == "BUY")
+    held = [Decimal(one.quantity).scaleb(-5) for one in desk.resting]
+    assert sum(held) + desk.sold <= bought
+    assert desk.sold == 0
+
+
+def test_a_level_that_rises_moves_the_stop_by_one_request(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        level = await move(desk)
+        await desk.until(lambda: price_of(desk) == level and not desk.executor.stops[1:])
+        await desk.drive(0.1)
+        assert sorted(stops_of(desk)) == [("canceled", 1), ("open", 0)]
+        assert desk.stop_state is not None
+        assert desk.stop_state.unprotected_ms == 0
+        assert "protection" not in desk.problems
+        assert_covered(desk)
+
+    run(scenario)
+
+
+def test_a_stop_is_put_back_where_the_higher_one_is_refused_after_the_cancel(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+        first = price_of(desk)
+        # The trader does not know the price: the exchange cancels, then refuses a stop over it.
+        above = Decimal(repr(round(desk.price * 1.01, 2)))
+        desk.executor.set_level_source(lambda: ("trailing_stop", above))
+        with desk.store.write() as connection:
+            connection.execute("DELETE FROM ticker_data")
+        await desk.until(lambda: len(desk.taken) >= 3)
+        assert price_of(desk) == first
+        await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+        refused = desk.query("SELECT status FROM orders WHERE status = 'rejected'")
+        assert refused
+        assert_covered(desk)
+
+    run(scenario, Fault("status", path="/api/v3/ticker/24hr", status=503, when="before"))
+
+
+def test_a_stop_whose_cancel_is_refused_stays_one_and_is_looked_up(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        text = "Unknown order sent."
+        refusal = Fault(
+            "status", count=1, status=400, code=-2011, text=text, when="before", **REPLACE
+        )
+        level = await move(desk, refusal)
+        await desk.drive(0.1)
+        assert price_of(desk) not in (None, level)
+        assert "protection" not in desk.problems
+        # It is moved after a pause.
+        await desk.until(lambda: price_of(desk) == level)
+        assert_covered(desk)
+
+    run(scenario)
+
+
+def test_a_stop_that_is_cancelled_by_hand_while_it_is_moved_is_set_again(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        level = await move(desk)
+        desk.simulator.account.cancel_by_hand("BTC/USDT")
+        await desk.until(lambda: desk.resting and desk.executor.stops[0].state.stage == "open")
+        await desk.until(lambda: price_of(desk) == level)
+        assert_covered(desk)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("kind", ["reset", "status"])
+def test_row_56_a_move_without_an_answer_is_looked_up_and_leaves_one_stop(
+    run: Run, kind: str, when: str
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        extra: dict[str, Any] = {"status": 504} if kind == "status" else {}
+        fault = Fault(kind, count=1, when=when, **REPLACE, **extra)
+        level = await move(desk, fault)
+        await desk.until(lambda: len(stops_of(desk)) == 2)
+        await desk.drive(0.05)
+        assert len(desk.resting) == 1
+        assert_covered(desk)
+        # After its deadline a stop that never arrived is proven absent, and the next is sent.
+        await desk.pass_time(4)
+        await desk.until(lambda: price_of(desk) == level)
+        await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+        assert_covered(desk)
+        desk.leave()
+        await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
+        desk.assert_ledgers_equal()
+
+    run(scenario)
+
+
+def test_row_61_the_new_stop_is_known_before_the_end_of_the_old_one_and_both_are_kept(
+    run: Run,
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        # The account's event of the new stop comes while the answer is lost, and that of the old
+        # one never; look-ups of the old one fail for a while.
+        level = await move(desk, Fault("timeout", count=1, when="after", **REPLACE))
+        old = desk.executor.stops[0].identity
+        await desk.until(lambda: len(desk.executor.stops) == 2)
+        new = desk.executor.stops[1]
+        await desk.until(lambda: desk.taken.count(new.identity))
+        one = next(one for one in desk.resting if one.client_id == new.identity)
+        desk.report(OrderReport(new.identity, Acknowledged(str(one.id))))
+        await desk.drive(0.3)
+        assert old in desk.executor.orders
+        assert price_of(desk) == level
+        assert_covered(desk)
+
+    run(scenario)
+
+
+def test_an_exit_while_a_stop_is_moved_waits_for_both_ends(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await move(desk, Fault("reset", count=1, when="after", **REPLACE))
+        await desk.until(lambda: len(stops_of(desk)) == 2)
+        desk.leave()
+        await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
+        assert desk.resting == []
+        assert desk.coins >= 0
+        desk.assert_ledgers_equal()
+
+    run(scenario)
