@@ -36,9 +36,9 @@ class Resampled(Struct, frozen=True):
     exchange: str
     symbol: str
     timeframe: str
-    """Of the candles that were read."""
+    """Timeframe of the candles that are read."""
     into: str
-    """Of those that were built."""
+    """Timeframe of the candles that are built."""
     start: int
     end: int
     built: int

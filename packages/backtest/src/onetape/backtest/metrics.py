@@ -14,7 +14,7 @@ class Definition(NamedTuple):
     """One metric."""
 
     field: str
-    """Its name in the engine's `Metrics`, in `--json` and in a run's manifest."""
+    """Name of the metric in the engine's `Metrics`, in `--json` and in a run's manifest."""
     label: str
     unit: Unit
     formula: str

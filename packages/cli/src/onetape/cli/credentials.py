@@ -29,7 +29,7 @@ class ApiCredentials(Struct, frozen=True):
     key: str
     secret: str
     password: str = ""
-    """Of exchanges that give one together with a key; otherwise empty."""
+    """Passphrase that some exchanges issue together with a key; otherwise empty."""
     notes: tuple[str, ...] = ()
     """What a person should know of how they are kept."""
 

@@ -21,7 +21,7 @@ class Quirks(Struct, frozen=True):
     Otherwise it ends a page's length after that time, and an empty one says nothing of later.
     """
     plain_rows: bool = False
-    """Its rows begin with time in ms, open, high, low, close, volume: read all of them at once."""
+    """Candle rows begin with time in ms, open, high, low, close, volume: all are parsed at once."""
     newest_only: int | None = None
     """It serves so many newest candles and no others, whatever time is asked for."""
     unserved_timeframes: Mapping[str, str] = field(default_factory=dict[str, str])

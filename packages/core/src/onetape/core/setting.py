@@ -63,7 +63,7 @@ class Setting(NamedTuple):
     example: str = ""
     """A value that makes sense, as the flag takes it; `{example}` in the help stands for it."""
     file_example: str = ""
-    """The same as a YAML file has it, where that is another form."""
+    """Example of the value in a YAML file, where the YAML form differs from the flag's."""
     number_of: str = ""
     """Name of the field whose flag sets this one, too, as `--sizing equity_share=0.5`."""
     is_joined: bool = False

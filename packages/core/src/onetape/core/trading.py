@@ -28,7 +28,7 @@ class Session(Struct, frozen=True):
     app: str
     mode: Mode
     account: str
-    """Whose money it trades; trades of one account make its positions."""
+    """Name of the account; the fills of one account make its positions."""
     exchange: str
     symbol: str
     timeframe: str
@@ -89,13 +89,13 @@ class Order(Struct, frozen=True):
     parameters: Mapping[str, object]
     code_digest: str
     entry_order_id: str | None = None
-    """Of a sell: client order id of the order that opened the position; None for a buy."""
+    """Client order id of the buy that opened the position that is sold; None for a buy."""
     obligation: str | None = None
     """Id of the exit obligation that this order fulfils; None for a buy."""
     ordered_amount: Decimal | None = None
     """Base currency; None where the amount is computed when the order is sent."""
     stop_price: Decimal | None = None
-    """Of a stop that rests on the exchange, quote currency; None: it is filled at once."""
+    """Trigger price of a stop order that rests on the exchange, quote currency; otherwise None."""
     is_protection: bool = False
     """Whether it is the stop that rests on the exchange while a position is open."""
 

@@ -72,7 +72,7 @@ class Book:
         self.decided = 0
         """Bars that allow several exits, or none, of which finer candles decided for one."""
         self.wanting = 0
-        """Of the ambiguous ones, those where finer candles were asked and one was missing."""
+        """Number of ambiguous bars for which an intrabar candle was missing."""
         self.waited: dict[int, int] = {}
         """Candles that an order waited for a trade, by the bar that filled it."""
         self.waiting = 0

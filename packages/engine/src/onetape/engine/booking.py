@@ -14,7 +14,7 @@ _EXACT = Context(prec=80)
 
 
 class BookedFill(Struct, frozen=True):
-    """The same fill as it is written down; exact, and price times amount times rate is the fee."""
+    """A fill as it is booked, in exact numbers; its fee is price times amount times rate."""
 
     price: Decimal
     amount: Decimal

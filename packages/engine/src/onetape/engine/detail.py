@@ -32,9 +32,9 @@ class Detail(Struct, frozen=True):
     """Finer candles of the same market, read when they are needed."""
 
     timeframe: Timeframe
-    """Of the bars that are traded."""
+    """Timeframe of the traded bars."""
     finer: Timeframe
-    """Of the candles that tell."""
+    """Timeframe of the intrabar candles."""
     read: Callable[[int, int], Candles]
     """Returns the closed finer candles of a half-open range, epoch seconds."""
     absent: Sequence[tuple[int, int]] = ()

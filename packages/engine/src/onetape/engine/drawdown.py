@@ -17,7 +17,7 @@ class Drawdown(NamedTuple):
     ratio: float
     """Part of the high that was lost at the lowest point; zero or negative."""
     amount: float
-    """The same in quote currency; zero or negative."""
+    """Depth of the drawdown in quote currency; zero or negative."""
     peak: int
     """Last value at the high; -1 where that is the cash before the first value."""
     trough: int

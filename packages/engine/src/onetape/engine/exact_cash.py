@@ -144,9 +144,9 @@ class _StepChanges(Struct, frozen=True):
     bought: int
     """Change of one unit of price times one amount step, fee in quote currency included."""
     sold: int
-    """The same of a sell at the market."""
+    """Change by selling one unit of price times one amount step by a market order, fee included."""
     target: int
-    """The same of a limit order."""
+    """Change by selling one unit of price times one amount step by a limit order, fee included."""
 
     def change(self, numbers: Numbers, *, is_maker: bool) -> int:
         """Return the change of one fill; negative for a buy."""

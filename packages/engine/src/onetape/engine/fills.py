@@ -73,11 +73,11 @@ class Market(Struct, frozen=True, gc=False):
     """What an order meets, beside its price."""
 
     volume: float = 0.0
-    """Of the candle before the one that fills it, base currency."""
+    """Volume of the candle before the fill, base currency."""
     equity: float | None = None
     """What the account is worth; None: its cash."""
     volatility: float | None = None
-    """Of the market, a year, known before the order; None: not known."""
+    """Annual volatility of the market, known before the order; None: not known."""
 
 
 NO_MARKET = Market()

@@ -45,7 +45,7 @@ class Series(Struct, frozen=True):
     start_index: int
     """First candle that is traded."""
     steps: MarketSteps
-    """Of its market."""
+    """Price and amount rules of this symbol's market."""
     detail: Detail | None = None
     """Finer candles, asked about exits inside a bar."""
     has_volume: bool | None = None

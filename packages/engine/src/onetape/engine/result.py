@@ -59,7 +59,7 @@ class Result(Struct, frozen=True, dict=True):
     untraded: NDArray[np.bool_] | None = None
     """Which of `candles` hold no trade; None: each holds one."""
     symbol: str = ""
-    """Of the trades, in a run over several symbols."""
+    """Symbol of these trades in a run over several symbols; otherwise empty."""
 
     @property
     def indices(self) -> tuple[int, ...]:

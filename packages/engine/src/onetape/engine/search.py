@@ -38,7 +38,7 @@ class Positions(NamedTuple):
     entry: IntArray
     """Bar whose open filled the entry; before the first bar (negative) where it was carried in."""
     price: FloatArray
-    """Of the entry, before slippage."""
+    """Price of each entry before slippage, quote currency."""
     highest: FloatArray
     """Highest of it and of the highs of the bars before `at`."""
     at: IntArray

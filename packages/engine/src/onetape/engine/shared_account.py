@@ -70,7 +70,7 @@ class SharedAccount:
         self._awaited = [(ENTRY, NONE, 0, 0)] * len(symbols)
         """By symbol the event that it waits for: kind, row of its plan, bar, place on the axis."""
         self._fill_places = array("q")
-        """Of each fill: where its candle stands on the axis."""
+        """Index on the common time axis of each fill's candle."""
         self._cash_after = array("d", [self.cash])
         """At the start and after each fill."""
 

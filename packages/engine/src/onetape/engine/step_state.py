@@ -71,9 +71,9 @@ class OrderInFlight(Struct, frozen=True):
     candle: int
     """Number of the candle that was open, or had closed last, when the order was made."""
     run: int | None = None
-    """Of a buy: `run_start` of the run of BUYs that an entry uses up."""
+    """`run_start` of the run of BUYs that this entry uses up; None for a sell."""
     inside: int | None = None
-    """Of a sell inside a candle: open of that candle, epoch seconds; None: it sells at an open."""
+    """Open time, epoch seconds, of the candle inside which it sells; None: it sells at an open."""
 
 
 class SymbolStepState(Struct, frozen=True):

@@ -13,9 +13,9 @@ class Tally(Struct, frozen=True):
     """Sums over fills and closed trades; money in quote currency."""
 
     profits: FloatArray
-    """Of each closed trade, fees included, shape (m,)."""
+    """Profit of each closed trade, fees included, shape (m,)."""
     ratios: FloatArray
-    """The same over what was paid, shape (m,)."""
+    """Profit of each closed trade divided by its cost, shape (m,)."""
     bars: int
     """Candles that closed trades were held for, all together."""
     fees: float

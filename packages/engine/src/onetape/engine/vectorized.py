@@ -27,9 +27,9 @@ class Route(NamedTuple):
     exits: Exits
     """How each position ends."""
     price: FloatArray
-    """Of each buy, slippage included."""
+    """Price of each buy, slippage included."""
     out: FloatArray
-    """Of each sell, slippage included."""
+    """Price of each sell, slippage included."""
     rate: FloatArray
     """Fee rate of each sell."""
 

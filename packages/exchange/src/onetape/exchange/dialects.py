@@ -56,7 +56,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     queries: tuple[OrderQuery, ...]
     """Together they find any order; it is absent where all of them have answered without it."""
     stop_queries: tuple[OrderQuery, ...] = ()
-    """The same for stops; empty: as other orders."""
+    """Look-ups of stop orders; empty: the look-ups of other orders."""
     deadline: DeadlineKind
     window_ms: int = 5_000
     """How long after its intent an order may still arrive and have an effect."""

@@ -146,7 +146,7 @@ class SimulatedMarket(Struct, frozen=True):
 
     source: SimulatedSource
     now_ms: int
-    """Its market time, epoch milliseconds."""
+    """Market time of the simulator, epoch milliseconds."""
 
 
 def ask_simulator(endpoint: Endpoint) -> SimulatedMarket | None:

@@ -22,7 +22,7 @@ class RequestRecord:
     status: int | None = None
     """HTTP status of the answer; None: there was none."""
     body: str = ""
-    """Of the answer."""
+    """Body of the response."""
 
 
 @dataclass(frozen=True, slots=True)

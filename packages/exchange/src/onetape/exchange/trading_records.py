@@ -17,7 +17,7 @@ class Credentials(Struct, frozen=True):
     key: str
     secret: str
     password: str = ""
-    """Of exchanges that give one together with a key; otherwise empty."""
+    """Passphrase that some exchanges issue together with a key; otherwise empty."""
 
     def __repr__(self) -> str:
         """Return a text without any of it."""

@@ -25,7 +25,7 @@ class EntryTerms(Struct, frozen=True):
     free: Decimal
     """Quote currency that is free, less all reservations, those of other processes included."""
     position: Decimal
-    """Of the symbol at today's price, quote currency, open orders included."""
+    """Value of the symbol's position at today's price, quote currency, open orders included."""
     positions: int
     """Open positions of the account, those being opened included, this symbol's not."""
 
@@ -46,11 +46,11 @@ class ExitTerms(Struct, frozen=True):
 
     amount: Decimal
     held: Decimal
-    """Of the position, fees in coin deducted."""
+    """Amount of the position, fees in coin deducted, base currency."""
     free: Decimal | None
     """At the exchange, of all that the account has of the coin; None: not known."""
     selling: Decimal
-    """Of this position by orders that are open or unknown, and may still sell."""
+    """Amount that open or unknown orders may still sell of this position, base currency."""
 
 
 def allowed_cost(limits: RiskLimits, terms: EntryTerms) -> Decimal:

@@ -95,7 +95,7 @@ class OrderState(Struct, frozen=True):
     booked: Decimal = Decimal(0)
     """Sum of the known fills, base currency."""
     trade_ids: frozenset[str] = frozenset()
-    """Of the fills that are booked."""
+    """The exchange's trade ids of the booked fills."""
     is_cancel_requested: bool = False
     exchange_order_id: str | None = None
     deadline_ms: int | None = None

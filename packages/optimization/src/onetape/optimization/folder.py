@@ -90,7 +90,7 @@ class Results:
         """Read what is there; the half line of a killed optimization is cut off."""
         self.folder = folder
         self.descriptor = descriptor
-        """Of the file; it holds the lock."""
+        """File descriptor of the lock file; the lock is held while it is open."""
         self._by_key: dict[str, dict[str, Any]] = {}
         content = (folder / RESULTS).read_bytes()
         whole = content.rfind(b"\n") + 1

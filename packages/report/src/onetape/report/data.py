@@ -69,7 +69,7 @@ class MetricRow(Struct, frozen=True):
     strategy: str
     """The strategy's value as text."""
     buy_and_hold: str = ""
-    """The same for buying and holding; empty where it has no meaning."""
+    """Text of the value for buy and hold; empty where it has no meaning."""
     help: str = ""
     """One sentence that says how the number is made."""
 
@@ -151,7 +151,7 @@ class Charted(Struct, frozen=True, kw_only=True):
     equity: FloatArray
     """The account's worth at each candle's close, in quote currency."""
     buy_and_hold: FloatArray
-    """The same for buying at the start and holding."""
+    """Equity of buying at the start and holding, quote currency."""
     indicators: Mapping[str, FloatArray] = field(default_factory=dict[str, FloatArray])
     """Columns by name, in the order to draw; NaN where there is no value yet.
 

@@ -23,7 +23,7 @@ class Year(Struct, frozen=True):
     total: float
     """Ratio of the whole year, as far as the range has it."""
     held: float
-    """The same of buying and holding."""
+    """Return of buy and hold in this month."""
 
 
 def yearly_returns(

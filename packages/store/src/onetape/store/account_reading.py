@@ -77,7 +77,7 @@ class OpenOrder(Struct, frozen=True):
     decided_ms: int
     reason: str
     stop_price: Decimal | None = None
-    """Of a stop that rests on the exchange, quote currency; None for all other orders."""
+    """Trigger price of a stop that rests on the exchange, quote currency; None for other orders."""
 
 
 def read_accounts(store: Store, mode: Mode | None = None) -> list[Account]:

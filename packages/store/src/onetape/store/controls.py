@@ -20,7 +20,7 @@ class NewControl(Struct, frozen=True):
     """The computer's time, epoch milliseconds."""
     given_by: str
     symbol: str | None = None
-    """Whose position `exit` or `flatten` closes; None: every symbol of the account."""
+    """Symbol that `exit` or `flatten` sells; None: every symbol of the account."""
     applies_to_open: bool = False
     """Whether `reload` changes the levels of a trade that is open."""
 

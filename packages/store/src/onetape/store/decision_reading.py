@@ -63,7 +63,7 @@ class OrderRecord(Struct, frozen=True):
     decided_ms: int
     intended_price: Decimal | None
     entry_order_id: str | None
-    """Of an order to sell: the order that opened the position."""
+    """Client order id of the buy that opened the position that is sold; None for a buy."""
 
 
 class CandleRow(Struct, frozen=True):

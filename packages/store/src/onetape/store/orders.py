@@ -44,7 +44,7 @@ class OrderChange(Struct, frozen=True):
     """Status before these events."""
     status: OrderStatus
     filled: Decimal
-    """By the exchange's reports, base currency."""
+    """Filled amount that the exchange reported, base currency."""
     booked: Decimal
     """Sum of the stored fills, base currency."""
     is_cancel_requested: bool

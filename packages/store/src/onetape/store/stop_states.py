@@ -20,7 +20,7 @@ class StopState(Struct, frozen=True):
     place: StopPlaceName
     """`here`: the level is watched by the running trader alone; `none`: nothing sells at it."""
     price: Decimal | None
-    """Of the stop or the level, quote currency; None: not known."""
+    """Price of the stop order or of the watched level, quote currency; None: not known."""
     reason: str
     """Why no stop is at the exchange, in words; empty where one is."""
     since_ms: int

@@ -90,7 +90,7 @@ class Windows(Struct, frozen=True):
 
     candles: int
     higher: int
-    """Of each larger timeframe, before the first of `candles`."""
+    """Number of candles of each higher timeframe before the first of `candles`."""
 
     @classmethod
     def of(cls, strategy: Strategy) -> "Windows":

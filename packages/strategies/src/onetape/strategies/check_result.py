@@ -21,7 +21,7 @@ class Difference(Struct, frozen=True):
 
     index: int
     timestamp: int
-    """Its open, epoch seconds."""
+    """Open time of the bar, epoch seconds."""
     kind: Kind
     whole: int | None
     prefix: int | None

@@ -100,7 +100,10 @@ class Strategy(ABC):
 
     @property
     def higher_lookback(self) -> int:
-        """The same for the candles of each of `higher_timeframes`; by default as many."""
+        """Number of candles of each of `higher_timeframes` that the last signal depends on.
+
+        By default the number of `lookback`.
+        """
         return self.lookback
 
     @abstractmethod

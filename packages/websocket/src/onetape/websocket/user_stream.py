@@ -56,7 +56,7 @@ class TradeMade(Struct, frozen=True):
 
     trade: OwnTrade
     client_order_id: str | None
-    """Of its order; None where no event has named it."""
+    """Client order id of the fill's order; None where no event has named it."""
 
 
 class BalanceMoved(Struct, frozen=True):

@@ -46,11 +46,11 @@ class Kind:
     place: str
     """`rest` (a request), `handshake`, `command`, `event`, `candles`, `reply` or `state`."""
     settings: frozenset[str] = frozenset()
-    """Its own settings, beside those that every kind takes."""
+    """Names of the settings of this kind, in addition to those that every kind takes."""
     needs: frozenset[str] = frozenset()
     """Settings that it cannot do without."""
     shapes: tuple[str, ...] = ()
-    """Its variants; the first is the usual one."""
+    """Names of the variants of this kind; the first is the default."""
     whens: tuple[str, ...] = ()
     """When it may act: `before` the exchange did anything, `after`, or inside the answer (`body`).
 

@@ -52,7 +52,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     count: int | None = None
     """Fires so often and no more; without it as long as its time lasts."""
     probability: float = 1.0
-    """Of each call that fits; drawn from the seed and the numbers of the fault and the call."""
+    """Probability that a matching call is affected; drawn from the seed, the fault's and the
+    call's number."""
     market_from: str | None = None
     """Market time at which it begins: `2024-03-01T00:10` (UTC), or `+10m` after it was added."""
     market_to: str | None = None
@@ -123,7 +124,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
     @property
     def variant(self) -> str:
-        """Its shape, or the usual one of its kind."""
+        """The variant that was requested, or the default of the kind."""
         return self.shape or self.place.shapes[0]
 
     @property

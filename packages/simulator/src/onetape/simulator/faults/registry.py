@@ -35,7 +35,7 @@ class Call:
     event: str = ""
     symbol: str = ""
     opens_ms: tuple[int, int] = (0, 0)
-    """Of `candles`: the open of the first and the end of the last."""
+    """Open of the first and end of the last of `candles`, epoch milliseconds."""
     is_fill: bool = False
     """Whether an event of the user data stream tells of a fill."""
     socket: int = 0
@@ -58,7 +58,7 @@ class Fired:
     """Which call that fitted this fault it was, from 1."""
     market_ms: int
     seed: int
-    """Of the timeline; with `fault` and `call` it gives everything that was drawn."""
+    """Seed of the timeline; with `fault` and `call` it determines every random draw."""
 
     def document(self) -> JsonObject:
         """Return it as in `GET /simulator/faults/log`."""
@@ -105,7 +105,7 @@ class _Entry:
     market: tuple[float, float] = (0.0, 0.0)
     """First millisecond of its market time, and the first after it."""
     wall: tuple[float, float] = (0.0, 0.0)
-    """The same of real time, in seconds."""
+    """Start and end in real time, seconds."""
 
     def __post_init__(self) -> None:
         self.anchor(self.added_ms, self.added_wall)

@@ -21,7 +21,7 @@ class Timeline:
 
     faults: tuple[Fault, ...]
     seed: int | None = None
-    """Of everything that is drawn; None takes the market's."""
+    """Seed of every random draw; None: the seed of the market."""
 
 
 def read_timeline(file: Path) -> Timeline:

@@ -64,7 +64,7 @@ class Rate:
 
     @property
     def header(self) -> str:
-        """Its window as headers name it, such as `1M` or `10S`."""
+        """Window of the limit as HTTP headers name it, such as `1M` or `10S`."""
         return f"{self.count}{_LETTERS[self.unit]}"
 
 

@@ -29,7 +29,7 @@ class LinearRegression(NamedTuple):
     value: FloatArray
     """The line at the last bar, in the unit of the values."""
     slope: FloatArray
-    """Its rise per bar, in the unit of the values."""
+    """Rise of the line per bar, in the unit of the values."""
 
 
 @shareable
