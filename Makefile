@@ -81,7 +81,8 @@ parity: ## Trade a month of one and of five symbols on paper, late frames shuffl
 
 .PHONY: live-parity
 live-parity: ## Trade a month with real orders on a stepped simulator, and compare it with the backtest (half an hour)
-	ONETAPE_LIVE_PARITY_HOURS=720 uv run pytest -n 2 --dist load tests/apps/trader/live/test_live_parity.py
+	ONETAPE_LIVE_PARITY_HOURS=720 uv run pytest -n 2 --dist load tests/apps/trader/live/test_live_parity.py \
+		tests/apps/trader/live/test_live_differences.py
 
 .PHONY: paper
 paper: ## Trade a month on paper, on a stepped clock, and compare it with the backtest

@@ -38,8 +38,12 @@ class EntryHandler(Protocol):
         """Fill the order to buy, and feed the rules with the fill or the refusal."""
         ...
 
+    def drop_entry(self) -> None:
+        """Cancel the order to buy, for which no place was free in its turn."""
+        ...
+
     def fail(self, error: Exception) -> None:
-        """Take an error of `enter`, to be raised in the task of the symbol."""
+        """Take an error of `enter` or `drop_entry`, to be raised in the task of the symbol."""
         ...
 
 
@@ -143,10 +147,29 @@ class AccountRules(LookAhead):
         if late:
             self._report_late(late)
         # An exit at the open has been waited for; one inside a candle brings nothing to its open.
+        before = self.state.symbols
         self.state, intents = step(self.rules, self.state, _TURN, entries="at_once")
-        self._due.extend(intent for intent in intents if isinstance(intent, Enter))
+        entries = [intent for intent in intents if isinstance(intent, Enter)]
+        self._due.extend(entries)
+        self._drop_entries(before, {entry.symbol for entry in entries})
         if not self._is_entering:
             self._enter_all()
+
+    def _drop_entries(self, before: Mapping[str, SymbolStepState], entering: set[str]) -> None:
+        """Drop the entries that have had their turn without a free place.
+
+        Args:
+            before: States before the turn.
+            entering: Symbols that enter in it.
+        """
+        for symbol, state in before.items():
+            is_over = state.is_slot_awaited and not self.state.symbols[symbol].is_slot_awaited
+            if is_over and symbol not in entering:
+                handler = self._handlers[symbol]
+                try:
+                    handler.drop_entry()
+                except Exception as error:
+                    handler.fail(error)
 
     def _enter_all(self) -> None:
         """Carry out the entries that are due, in their order; each may bring others."""

@@ -180,17 +180,18 @@ class RuleRunner:
         if line is not None:
             print_line(line)
         self._settle()
-        self._drop_entry()
+        self.drop_entry()
         self._raise_failure()
 
-    def _drop_entry(self) -> None:
+    def drop_entry(self) -> None:
         """Cancel the order to buy that the rules have dropped: no place was free in its turn."""
         order, state = self._broker.open_order, self._stepper.state
         if order is None or order.side != "buy" or state.order is not None or state.buy_due:
             return
-        line = self._orders.cancel_entry(self._rules.places_text())
-        if line is not None:
-            print_line(line)
+        with prefixed(self._job.prefix):
+            line = self._orders.cancel_entry(self._rules.places_text())
+            if line is not None:
+                print_line(line)
 
     def leave_for_command(self, reason: str) -> None:
         """Send the exit of the position that a person asks for; it is filled at the newest price.

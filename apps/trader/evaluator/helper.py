@@ -130,6 +130,8 @@ class _Helper:
     def _left_running(self, worker: _Worker) -> int:
         """Return how many processes a worker has, or has left behind, in addition to itself."""
         spared = {one.process_id for one in self._workers.values()}
+        if _children(worker.process_id) == set() and _children(os.getpid()) == spared:
+            return 0
         parents = _parents()
         own = _descendants(worker.process_id, parents, ())
         return len(own) + len(_descendants(os.getpid(), parents, spared))
@@ -198,6 +200,20 @@ def _reason(status: int) -> str:
         return f"it ended its process with exit code {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
     return f"its process was ended by {name}"
+
+
+def _children(process_id: int) -> set[int] | None:
+    """Return the children of a process; None where the system does not list them.
+
+    That there are none is exact. Of several the list may lack some while others end.
+    """
+    found: set[int] = set()
+    try:
+        for thread in (_PROC / str(process_id) / "task").iterdir():
+            found.update(map(int, (thread / "children").read_bytes().split()))
+    except (OSError, ValueError):
+        return None
+    return found
 
 
 def _parents() -> dict[int, int]:

@@ -93,19 +93,26 @@ def compare_account(
     differences: list[Difference] = []
     start_balance = backtest.metrics.start_cash
     equity = np.full(len(backtest.timestamp), start_balance)
+    left_over = 0.0
     for account, run, own in zip(traded, backtest.runs, sessions, strict=True):
         found, profit, parts = _compare_symbol(store, account, run, own, start_balance)
         positions += found
         differences += parts
+        left_over += sum(one.left_over for one in found) * float(run.result.candles.close[-1])
         equity += on_axis(profit, run.result.candles.timestamp, backtest.timestamp, 0.0)
     metrics = _metrics(backtest, positions, equity)
     rest = metrics.final_equity - backtest.metrics.final_equity
     rest -= sum(one.money for one in differences)
-    if abs(rest) > start_balance * 1e-8:
-        end_of_all = int(backtest.timestamp[-1])
-        differences.append(
-            Difference(end_of_all, "", "whole account", "amounts left over, and rounding", rest)
-        )
+    parts = [
+        (left_over, "left over: coins that no sell took, at the last close"),
+        (rest - left_over, "rounding"),
+    ]
+    end_of_all = int(backtest.timestamp[-1])
+    differences += [
+        Difference(end_of_all, "", "whole account", cause, money)
+        for money, cause in parts
+        if abs(money) > start_balance * 1e-8
+    ]
     return TradedAccount(
         account=first,
         session=session,

@@ -1,10 +1,13 @@
 """Why a trader and the backtest of the same candles differ, read from what the trader stored."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from onetape.core.clock import utc_text
+from onetape.core.digits import number_text
+from onetape.core.symbols import base_and_quote
 from onetape.core.timeframes import Timeframe
+from onetape.report import ExitKind
 from onetape.store.account_reading import StoredSession
 from onetape.store.accounts import Account
 from onetape.store.database import Store
@@ -13,6 +16,11 @@ from onetape.store.latecomers import read_latecomers
 from trader.commands.account_result import series_of
 from trader.commands.explanation import why_undecided
 from trader.traded_report.positions import TradedPosition
+
+#: Exits by a stop, which rests at the exchange where orders are real.
+STOP_KINDS: Final = ("stop_loss", "trailing_stop")
+#: Part by which two fee rates may differ and be the same.
+_SAME_RATE: Final = 1e-3
 
 
 class Causes:
@@ -83,16 +91,21 @@ class Causes:
             return f"the order was filled {utc_text(order.filled_timestamp)}{reason}"
         return f"order {order.status}{reason}"
 
-    def of_extra_entry(self, position: TradedPosition, held: Callable[[int], bool]) -> str:
+    def of_extra_entry(
+        self, position: TradedPosition, held: Callable[[int], bool], exits: Iterable[int]
+    ) -> str:
         """Return why the backtest did not enter where the trader did.
 
         Args:
             position: What the trader entered.
             held: Whether the backtest held a position at the close of a candle.
+            exits: Candles in which the backtest left positions, epoch seconds.
         """
         signal = position.signal_timestamp
         if signal is not None and held(signal):
             return "the backtest held a position already"
+        if signal is not None and any(self._is_in_cooldown(signal, left) for left in exits):
+            return "the backtest was in the cool-down after an exit"
         settings = self.of_settings(position.session)
         if settings:
             return settings
@@ -107,6 +120,12 @@ class Causes:
             "the backtest had another signal on the candles that are stored now, or no money or "
             "place for it, after the differences before"
         )
+
+    def _is_in_cooldown(self, signal: int, left: int) -> bool:
+        """Return whether the settings let no BUY on a candle enter after an exit in another one."""
+        bars = self._sessions[-1].rules.get("cool_down_bars") if self._sessions else None
+        end = self._timeframe.shift(left, bars) if isinstance(bars, int) else left
+        return left <= signal < end
 
     def _late_at(self, moment: int) -> str:
         """Return which symbols were late for the entries at an open; empty where none was."""
@@ -125,28 +144,99 @@ class Causes:
         ]
         return f"other settings then: {', '.join(parts)}" if parts else ""
 
-    def of_entry_price(self, position: TradedPosition) -> str:
-        """Return why an entry in the same candle had another price."""
-        return self.of_settings(position.session) or "entry price: another open or other costs then"
+    def of_entry_price(self, position: TradedPosition, expected: float) -> str:
+        """Return why an entry in the same candle had another price.
 
-    def of_exit(self, position: TradedPosition, other: str) -> str:
+        Args:
+            position: What the trader traded.
+            expected: Price of the backtest, quote currency.
+        """
+        settings = self.of_settings(position.session)
+        if settings:
+            return settings
+        if self._is_live:
+            bought, rules = _texts(position.entry_price, expected)
+            return f"spread at the entry: bought at {bought}, by the rules at {rules}"
+        return "entry price: the candle had another open then"
+
+    def of_exit(self, position: TradedPosition, kind: ExitKind | None, other: str) -> str:
         """Return why a position was left in another way.
 
         Args:
             position: What the trader traded.
+            kind: What ended the trade of the backtest; None: it is open.
             other: How the backtest left it, in words.
         """
         settings = self.of_settings(position.session)
         more = f"; {settings}" if settings and position.exit_type != "command" else ""
         if position.is_open:
             return f"still open; backtest: {other}{more}"
-        reason = position.exit_reason or position.exit_type.replace("_", " ")
-        return f"sold {utc_text(position.exit_timestamp or 0)} ({reason}); backtest: {other}{more}"
+        sold = f"sold {utc_text(position.exit_timestamp or 0)}"
+        if self._is_live and not more:
+            if position.exit_type == kind == "target":
+                return f"target: {sold}, at the market after its candle; backtest: {other}"
+            if position.exit_type in STOP_KINDS and kind in STOP_KINDS:
+                return f"stop: {sold}, by the stop at the exchange; backtest: {other}"
+        reason = position.exit_reason
+        if not reason or position.exit_type in STOP_KINDS:
+            reason = position.exit_type.replace("_", " ")
+        return f"{sold} ({reason}); backtest: {other}{more}"
 
-    def of_exit_price(self, position: TradedPosition) -> str:
-        """Return why an exit of the same kind in the same candle had another price."""
+    def of_exit_price(self, position: TradedPosition, expected: float) -> str:
+        """Return why an exit of the same kind in the same candle had another price.
+
+        Args:
+            position: What the trader traded.
+            expected: Price of the backtest, quote currency.
+        """
         settings = self.of_settings(position.session)
-        return f"exit price: {settings or position.exit_reason or 'another price or costs then'}"
+        if settings or not self._is_live:
+            return f"exit price: {settings or position.exit_reason or 'another one then'}"
+        name = "stop" if position.exit_type in STOP_KINDS else "spread at the exit"
+        sold, rules = _texts(position.exit_price, expected)
+        return f"{name}: sold at {sold}, by the rules at {rules}"
+
+    def of_size(self, *, is_first: bool) -> str:
+        """Return why a position had another size.
+
+        Args:
+            is_first: Whether it is the trader's first, so that the equity was the backtest's.
+        """
+        if is_first and self._is_live:
+            return "size: ordered by the offers of the exchange, not by the open"
+        return "size: the account had another equity, after the differences before"
+
+    def of_fees(self, traded: float, tested: float) -> str:
+        """Return why the fees differ.
+
+        Args:
+            traded: Fees as a part of what was traded.
+            tested: The same of the backtest.
+        """
+        if abs(traded - tested) <= _SAME_RATE * tested:
+            return "fees: of other prices and amounts"
+        return f"fees: {traded:.4%} of what was traded, by the settings {tested:.4%}"
+
+    def of_fee_in_coin(self, position: TradedPosition) -> str:
+        """Return how a fee that was taken from the coins changed the result."""
+        base = base_and_quote(self._account.symbol)[0]
+        if not position.fee_base:
+            return f"fee in coin: the settings take it in {base}, the exchange did not"
+        return (
+            f"fee in coin: {number_text(position.fee_base)} {base}, worth another price at the exit"
+        )
+
+    def of_left_over(self, position: TradedPosition) -> str:
+        """Return which coins a sell left over, or took from earlier positions."""
+        base = base_and_quote(self._account.symbol)[0]
+        amount = f"{number_text(abs(position.left_over))} {base}"
+        if position.left_over < 0:
+            return f"left over: {amount} of earlier positions were sold with it"
+        return f"left over: {amount} are less than the market lets one sell"
+
+    @property
+    def _is_live(self) -> bool:
+        return self._account.mode == "live"
 
 
 def _changes(own: Mapping[str, Any], last: Mapping[str, Any]) -> list[str]:
@@ -155,6 +245,11 @@ def _changes(own: Mapping[str, Any], last: Mapping[str, Any]) -> list[str]:
         for name in dict.fromkeys([*own, *last])
         if own.get(name) != last.get(name)
     ]
+
+
+def _texts(*prices: float) -> list[str]:
+    """Return prices with as many digits as the mean of several fills deserves."""
+    return [number_text(price, commas=True) for price in prices]
 
 
 def _shown(value: object) -> str:

@@ -59,10 +59,11 @@ def symbol_differences(
     """
     pairs, only_traded, only_tested = match_trades(traded, tested)
     least = start_balance * _LEAST_PART
+    first = min((one.entry_timestamp for one in traded), default=0)
     found = [
         part
         for position, other in pairs
-        for part in _of_pair(position, other, causes)
+        for part in _of_pair(position, other, causes, is_first=position.entry_timestamp == first)
         if abs(part.money) > least
     ]
     found += [
@@ -70,7 +71,11 @@ def symbol_differences(
             one.entry_timestamp,
             one.symbol,
             f"only traded: {_traded_text(one)}",
-            causes.of_extra_entry(one, lambda at: any(other.holds(at) for other in tested)),
+            causes.of_extra_entry(
+                one,
+                lambda at: any(other.holds(at) for other in tested),
+                [other.trade.exit_timestamp for other in tested if other.trade.exit_timestamp],
+            ),
             one.profit,
         )
         for one in only_traded
@@ -115,43 +120,68 @@ def match_trades(
     return pairs, left, others
 
 
-def _of_pair(position: TradedPosition, other: BacktestTrade, causes: Causes) -> list[Difference]:
+def _of_pair(
+    position: TradedPosition, other: BacktestTrade, causes: Causes, *, is_first: bool
+) -> list[Difference]:
     """Return the parts of the difference between two trades; together they are all of it."""
     trade, amount = other.trade, position.amount
     fees = trade.entry_fee + trade.exit_fee
-    is_same_exit = position.exit_timestamp == trade.exit_timestamp and (
-        position.is_open or position.exit_kind == trade.exit_kind
-    )
     size = (amount - trade.amount) * (other.exit_price - trade.entry_price)
     entry = amount * (trade.entry_price - position.entry_price)
     left = amount * (position.exit_price - other.exit_price)
     paid = fees - position.fees
-    rest = position.profit - trade.profit - (size + entry + left + paid)
-    late = position.entry_timestamp != trade.entry_timestamp
-    entry_cause = (
-        f"entered {utc_text(position.entry_timestamp)}, the backtest "
-        f"{utc_text(trade.entry_timestamp)}: "
-        f"{causes.of_missing_entry(other.signal_timestamp, lambda _: False)}"
-        if late
-        else causes.of_entry_price(position)
-    )
-    exit_cause = causes.of_exit(position, other.exit_text)
-    if is_same_exit:
-        exit_cause = causes.of_exit_price(position)
-    size_cause = "size: the account had another equity, after the differences before"
-    if amount == trade.amount:
-        size_cause = "fees: other costs, or of another price"
+    # A fee in coin is worth the price of the exit in the end; the fees above count the entry's.
+    in_coin = -position.fee_base * (position.exit_price - position.entry_price)
+    in_coin -= trade.profit - trade.amount * (other.exit_price - trade.entry_price) + fees
+    left_over = -position.left_over * position.exit_price
+    rest = position.profit - trade.profit - (size + entry + left + paid + in_coin + left_over)
     parts = [
-        (entry, entry_cause),
-        (left, exit_cause),
-        (size + paid, size_cause),
-        (rest, "fees in base currency, and rounding"),
+        (entry, _entry_cause(position, other, causes)),
+        (left, _exit_cause(position, other, causes)),
+        (size, causes.of_size(is_first=is_first)),
+        (paid, causes.of_fees(_fee_rate(position), fees / _traded_value(other))),
+        (in_coin, causes.of_fee_in_coin(position)),
+        (left_over, causes.of_left_over(position)),
+        (rest, "rounding"),
     ]
     what = _traded_text(position)
     return [
         Difference(position.entry_timestamp, position.symbol, what, cause, money)
         for money, cause in parts
     ]
+
+
+def _entry_cause(position: TradedPosition, other: BacktestTrade, causes: Causes) -> str:
+    trade = other.trade
+    if position.entry_timestamp == trade.entry_timestamp:
+        return causes.of_entry_price(position, trade.entry_price)
+    return (
+        f"entered {utc_text(position.entry_timestamp)}, the backtest "
+        f"{utc_text(trade.entry_timestamp)}: "
+        f"{causes.of_missing_entry(other.signal_timestamp, lambda _: False)}"
+    )
+
+
+def _exit_cause(position: TradedPosition, other: BacktestTrade, causes: Causes) -> str:
+    trade = other.trade
+    is_same_exit = position.exit_timestamp == trade.exit_timestamp and (
+        position.is_open or position.exit_kind == trade.exit_kind
+    )
+    if is_same_exit:
+        return causes.of_exit_price(position, other.exit_price)
+    return causes.of_exit(position, trade.exit_kind, other.exit_text)
+
+
+def _fee_rate(position: TradedPosition) -> float:
+    """Return the fees as a part of what was bought and sold."""
+    value = position.amount * position.entry_price + position.sold * position.exit_price
+    return position.fees / value
+
+
+def _traded_value(other: BacktestTrade) -> float:
+    """Return what a trade of the backtest bought and sold, quote currency."""
+    trade = other.trade
+    return trade.amount * (trade.entry_price + (trade.exit_price or 0.0))
 
 
 def _overlap(position: TradedPosition, other: BacktestTrade) -> bool:

@@ -42,6 +42,16 @@ class TradedPosition(Struct, frozen=True):
     """Type of the order that closed it, such as `market`, `stop_loss` or `command`; empty: open."""
     entry_reason: str
     exit_reason: str
+    fee_base: float = 0.0
+    """Part of the fees that was taken from the coins, base currency."""
+    left_over: float = 0.0
+    """Base currency that was bought and not sold, less that fee; under 0: coins of earlier
+    positions were sold with it. 0 while open."""
+
+    @property
+    def sold(self) -> float:
+        """Return what was sold of a closed position, base currency; 0 while it is open."""
+        return 0.0 if self.is_open else self.amount - self.fee_base - self.left_over
 
     @property
     def is_open(self) -> bool:
@@ -99,6 +109,8 @@ def _position(
         flow = float(trip.quote_flow)
         held = float(position_of(trades, base, quote).base) if is_open else 0.0
         fees = sum((_fee(one, base, quote) for one in trades), Decimal(0))
+        fee_base = sum((one.fee for one in trades if one.fee_currency == base), Decimal(0))
+        left_over = Decimal(0) if is_open else trip.bought - trip.sold - fee_base
     exit_price = trip.exit_price
     return TradedPosition(
         symbol=trades[0].symbol,
@@ -114,6 +126,8 @@ def _position(
         exit_type="" if is_open else "market" if left is None else left.type,
         entry_reason="" if entry is None else entry.reason,
         exit_reason="" if left is None or is_open else left.reason,
+        fee_base=float(fee_base),
+        left_over=float(left_over),
     )
 
 

@@ -31,6 +31,7 @@ class Trading:
     def __init__(self, rules: AccountRules) -> None:
         self.rules = rules
         self.entered: list[str] = []
+        self.drops = 0
         self.failures: list[Exception] = []
         self.refuses: set[str] = set()
         self.breaks: set[str] = set()
@@ -46,6 +47,9 @@ class Trading:
             return
         self.entered.append(entry.symbol)
         self.rules.step(entry.symbol, EntryFilled(entry.symbol, entry.price))
+
+    def drop_entry(self) -> None:
+        self.drops += 1
 
     def fail(self, error: Exception) -> None:
         self.failures.append(error)
@@ -90,8 +94,11 @@ def test_an_entry_waits_for_a_symbol_that_comes_before_it_and_is_late() -> None:
     assert account.entered == []
     account.close("A", 0, BUY)
     assert account.entered == []
+    assert account.drops == 0
     account.open("A", 1)
     assert account.entered == ["A"]
+    # The only place is taken: the order of B is cancelled at once.
+    assert account.drops == 1
 
 
 def test_a_late_symbol_without_a_signal_lets_the_others_enter_before_it_opens() -> None:

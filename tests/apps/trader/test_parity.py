@@ -72,11 +72,14 @@ async def step_to(opened: Market, trading: SymbolDesk, hours: range) -> None:
 def test_symbols_of_an_account_trade_as_in_the_backtest(
     db: Path,
     strategy_file: StrategyFile,
+    monkeypatch: pytest.MonkeyPatch,
     record_property: Callable[[str, object], None],
     symbols: str,
     sizing: str,
     exits: str,
 ) -> None:
+    # What a session does is due to what happens; the looks in between take time on a busy computer.
+    monkeypatch.setattr("trader.session.LOOP_SECONDS", 1.0)
     account = account_of(sizing, EXITS[exits], slippage_bps=3, maker_fee_rate=0.0005)
     traded, places, cash = ACCOUNTS[symbols]
     seed = zlib.crc32(f"{symbols} {sizing} {exits}".encode()) % 1_000

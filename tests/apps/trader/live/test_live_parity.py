@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from backtest_fills import DIPS, SIZINGS, account_of, backtest_fills
-from desk import HOUR, KEY, MARCH, Desk, Market, desk, market
+from desk import HOUR, KEY, MARCH, desk, market
 from live_desk import QUICK
+from live_steps import BALANCE, LIMITS, first_trade_hours, step_hours
 from onetape.engine import ExitConfig
-from onetape.execution.risk_limits import RiskLimits
-from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.trading.fees import Fees
 from symbol_desk import SymbolDesk
 from tick_walk import tick_walk
@@ -33,50 +32,12 @@ EXITS = {
 }
 ALL = [pair for pair in product(SIZINGS, EXITS) if pair != ("risk_per_trade", "no exits")]
 NO_FEES = Fees(maker=Decimal(0), taker=Decimal(0))
-#: Coins of its own and cash for ten orders: nothing hides behind a refusal.
-BALANCE = {"USDT": Decimal(100_000), "BTC": Decimal(20)}
-#: What a random walk may lose is not what is tested.
-LIMITS = RiskLimits(max_daily_loss=1.0, max_drawdown=1.0, max_orders_per_minute=1_000)
-#: An order on its way; a position without its stop, where the rules have one.
-MOVING = """
-    SELECT 1 FROM orders WHERE status IN ('intent', 'sent', 'unknown')
-    UNION ALL SELECT 1 FROM orders WHERE status = 'open' AND NOT is_protection
-    UNION ALL SELECT 1 FROM exit_obligations WHERE ended_ms IS NULL
-"""
-HELD = "SELECT side = 'buy' FROM trades ORDER BY rowid DESC LIMIT 1"
-RESTING = "SELECT 1 FROM orders WHERE status = 'open' AND is_protection"
 
 
 def without_spread(frame: dict[str, Any]) -> dict[str, Any]:
     """Return a ticker whose offers are at the last price, as fills on a stepped clock are."""
     is_ticker = frame.get("e") == "24hrTicker"
     return frame | {"b": frame["c"], "a": frame["c"]} if is_ticker else frame
-
-
-def first_trade_hours(opened: Market, hour: int) -> float:
-    """Return when the first trade of an hour happens, in hours after March 2024."""
-    simulated = opened.simulator.market
-    symbol: SpotSymbol = next(one for one in simulated.symbols if one.name == KEY.symbol)
-    moment = int(simulated.trades(symbol, MARCH + hour * HOUR).time_ms[0])
-    return (moment / 1_000 - MARCH) / HOUR
-
-
-async def step_to(opened: Market, trading: Desk, hours: range) -> None:
-    """Move the market from one first trade of an hour to the next, until nothing is due any more.
-
-    So each order is filled at the open of a candle, unless it is a stop.
-    """
-    has_stop = trading.job.rules.exits.first_stop is not None
-
-    def is_at_rest() -> bool:
-        held = trading.query(HELD) == [(1,)]
-        return not trading.query(MOVING) and bool(trading.query(RESTING)) == (held and has_stop)
-
-    for hour in hours:
-        await opened.go_to(first_trade_hours(opened, hour))
-        await trading.until_decided(hour - 1)
-        await trading.until(lambda hour=hour: (trading.source(hour) or (1,))[0] == 0)
-        await trading.until(is_at_rest)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +70,7 @@ def test_live_orders_with_ideal_fills_make_exactly_the_trades_of_the_backtest(
             async with desk(
                 opened, db, strategy=name, account=account, cash="10000", live=QUICK, risk=LIMITS
             ) as trading:
-                await step_to(opened, trading, range(HOURS))
+                await step_hours(opened, trading, range(HOURS))
                 made = SymbolDesk({KEY.symbol: trading}).made(KEY.symbol)
                 record_property("fills", len(made))
                 fills = backtest_fills(opened, {KEY.symbol: trading}, 1, HOURS - 1)[KEY.symbol]

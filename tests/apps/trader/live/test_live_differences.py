@@ -1,0 +1,79 @@
+"""Real orders with spread, rounding and fees in coin: each difference has one named cause."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from backtest_fills import DIPS, EXITS, account_of
+from desk import KEY, desk, market
+from live_desk import QUICK
+from live_steps import BALANCE, LIMITS, first_trade_hours, step_hours
+from onetape.store.account_reading import read_traded
+from onetape.store.database import open_store
+from onetape.store.market_data import save_market
+from trader.settings import TraderSettings
+from trader.settings_reload import session_rules
+from trader.traded_report.account import compare_account
+from watched import run_watched
+
+StrategyFile = Callable[..., str]
+
+#: Hours that are compared with the backtest; `make live-parity` trades a month.
+HOURS = int(os.environ.get("ONETAPE_LIVE_PARITY_HOURS", "12"))
+
+
+#: What a cause begins with; `rounding` and `another signal` are none: nothing is left to them.
+NAMES = (
+    "spread at the entry: ",
+    "spread at the exit: ",
+    "stop: ",
+    "target: ",
+    "size: ",
+    "fees: ",
+    "fee in coin: ",
+    "left over: ",
+    "re-entry: ",
+    "entered ",
+    "sold ",
+    "still open; backtest: ",
+    "the trader held a position already",
+    "the backtest held a position already",
+    "the backtest was in the cool-down after an exit",
+)
+
+
+def name_of(cause: str) -> str:
+    (name,) = [one for one in NAMES if cause.startswith(one)] or pytest.fail(cause)
+    return name
+
+
+@pytest.mark.parametrize("exits", EXITS if HOURS > 100 else ["stop and target"])
+def test_each_difference_of_real_orders_has_one_named_cause(
+    db: Path, strategy_file: StrategyFile, exits: str
+) -> None:
+    name = strategy_file(DIPS, "dips")
+    account = account_of("all_in", EXITS[exits])
+    rules = session_rules(TraderSettings(exchange="simulator", account=account))
+
+    async def scene() -> None:
+        async with market(0.0, balance=BALANCE) as opened:
+            opened.simulator.faults.add(kind="thin_book", levels=1_000, amount=0.05, ticks=500)
+            await opened.go_to(first_trade_hours(opened, 0))
+            async with desk(
+                opened, db, strategy=name, account=account, cash="10000", live=QUICK, risk=LIMITS,
+                rules=rules,
+            ) as trading:  # fmt: skip
+                save_market(trading.store, *KEY.names[:2], trading.job.market.steps, 0)
+                await step_hours(opened, trading, range(HOURS))
+
+    run_watched(scene(), 60.0 + 3.0 * HOURS)
+    with open_store(db, create=False) as store:
+        found = compare_account(store, read_traded(store), (name,))
+    assert len(found.positions) > HOURS // 12
+    assert found.differences
+    parts = [(one.symbol, one.what, name_of(one.cause)) for one in found.differences]
+    assert len(set(parts)) == len(parts)
+    money = sum(one.money for one in found.differences)
+    assert money == pytest.approx(found.total, abs=1e-6)

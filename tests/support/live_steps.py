@@ -1,0 +1,46 @@
+"""Real orders on a stepped clock: the market moves from one first trade of an hour to the next."""
+
+from decimal import Decimal
+
+from desk import HOUR, KEY, MARCH, Desk, Market
+from onetape.execution.risk_limits import RiskLimits
+from onetape.simulator.market.symbols import SpotSymbol
+
+#: Coins of its own and cash for ten orders: nothing hides behind a refusal.
+BALANCE = {"USDT": Decimal(100_000), "BTC": Decimal(20)}
+#: What a random walk may lose is not what is tested.
+LIMITS = RiskLimits(max_daily_loss=1.0, max_drawdown=1.0, max_orders_per_minute=1_000)
+#: An order on its way, or an exit that is owed.
+MOVING = """
+    SELECT 1 FROM orders WHERE status IN ('intent', 'sent', 'unknown')
+    UNION ALL SELECT 1 FROM orders WHERE status = 'open' AND NOT is_protection
+    UNION ALL SELECT 1 FROM exit_obligations WHERE ended_ms IS NULL
+"""
+LAST_SIDE = "SELECT side FROM trades ORDER BY rowid DESC LIMIT 1"
+RESTING = "SELECT 1 FROM orders WHERE status = 'open' AND is_protection"
+
+
+def first_trade_hours(opened: Market, hour: int) -> float:
+    """Return when the first trade of an hour happens, in hours after March 2024."""
+    simulated = opened.simulator.market
+    symbol: SpotSymbol = next(one for one in simulated.symbols if one.name == KEY.symbol)
+    moment = int(simulated.trades(symbol, MARCH + hour * HOUR).time_ms[0])
+    return (moment / 1_000 - MARCH) / HOUR
+
+
+async def step_hours(opened: Market, trading: Desk, hours: range) -> None:
+    """Move the market from one first trade of an hour to the next, until nothing is due any more.
+
+    So each order is filled at the open of a candle, unless it is a stop.
+    """
+    has_stop = trading.job.rules.exits.first_stop is not None
+
+    def is_at_rest() -> bool:
+        held = trading.query(LAST_SIDE) == [("buy",)]
+        return not trading.query(MOVING) and bool(trading.query(RESTING)) == (held and has_stop)
+
+    for hour in hours:
+        await opened.go_to(first_trade_hours(opened, hour))
+        await trading.until_decided(hour - 1)
+        await trading.until(lambda hour=hour: (trading.source(hour) or (1,))[0] == 0)
+        await trading.until(is_at_rest)
