@@ -2,7 +2,8 @@
 
 Each app gets an environment made by docker/install.py, as in its image. The services run one after
 the other in one folder laid out like the image's, with `--exchange simulator` in their own
-command, so that no test needs a network; the simulator itself on loopback and any free port.
+command, so that no test needs a network; the simulator itself on loopback and any free port. Each
+trader runs twice: as it is, and with a mode and two secrets, which makes its orders real requests.
 """
 
 import os
@@ -32,6 +33,12 @@ RUN_TIMEOUT_SECONDS = 120
 WORK_TIMEOUT_SECONDS = 60
 STOP_TIMEOUT_SECONDS = 30
 GREETING = re.compile(r"^simulator: .* at (http://127\.0\.0\.1:\d+);")
+#: What a person sets for real orders: the mode. The secrets are files.
+LIVE = {"ONETAPE_MODE": "live"}
+#: What the simulator takes as key and as secret.
+SIMULATOR_SECRET = "simulator"  # noqa: S105 - no secret
+#: A variable of the compose file with its default.
+VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")
 #: What a service that stays has said when it has done its work for the first time.
 SIGNS = {"trader": re.compile(r": (BUY|SELL|HOLD)\b"), "backfiller": re.compile(r"^next run: ")}
 
@@ -46,6 +53,8 @@ class Service:
     program: str
     """What it starts: the app, or another program of its environment."""
     command: tuple[str, ...]
+    environment: dict[str, str]
+    """With variables that the compose file leaves open, such as `${ONETAPE_MODE:-paper}`."""
 
     @property
     def offline(self) -> list[str]:
@@ -56,6 +65,19 @@ class Service:
         words[words.index("--exchange") + 1] = OFFLINE
         return words
 
+    def variables(self, values: dict[str, str], secrets: Path) -> dict[str, str]:
+        """Return its environment with variables filled in.
+
+        Args:
+            values: Of the variables that a person sets.
+            secrets: Folder of the files that are at /run/secrets in a container.
+        """
+        found = {
+            name: VARIABLE.sub(lambda match: values.get(match[1], match[2]), text)
+            for name, text in self.environment.items()
+        }
+        return {name: text.replace("/run/secrets", str(secrets)) for name, text in found.items()}
+
 
 def read_services(file: Path) -> list[Service]:
     """Return the services of a compose file: backfiller, backtester, trader, then the simulator."""
@@ -64,7 +86,8 @@ def read_services(file: Path) -> list[Service]:
     for name, entry in document["services"].items():
         app = entry["build"]["args"]["APP"]
         program = entry.get("entrypoint", [app])[0]
-        services.append(Service(name, app, program, tuple(entry["command"])))
+        environment = {name: str(text) for name, text in entry.get("environment", {}).items()}
+        services.append(Service(name, app, program, tuple(entry["command"]), environment))
     return sorted(services, key=lambda service: (service.program != service.app, service.app))
 
 
@@ -80,16 +103,28 @@ def make_folder(folder: Path) -> None:
     shutil.copytree(ROOT / "config", folder / "config")
     (folder / "data").mkdir(mode=0o700)
     (folder / "user").mkdir()
+    secrets = folder / "secrets"
+    secrets.mkdir(mode=0o700)
+    for name in ("api_key", "api_secret"):
+        (secrets / name).write_text(SIMULATOR_SECRET, encoding="utf-8")
+        (secrets / name).chmod(0o400)
 
 
-def start(service: Service, environments: Path, folder: Path) -> "subprocess.Popen[str]":
-    """Start a service's command from its app's environment."""
+def start(
+    service: Service, environments: Path, folder: Path, values: dict[str, str] | None = None
+) -> "subprocess.Popen[str]":
+    """Start a service's command from its app's environment, with values of its variables."""
     programs = environments / service.app / "bin"
     kept = {key: os.environ[key] for key in ("HOME", "LANG", "TZ") if key in os.environ}
     return subprocess.Popen(
         [str(programs / service.program), *service.offline],
         cwd=folder,
-        env={**kept, "PATH": f"{programs}:{os.defpath}", "PYTHONUNBUFFERED": "1"},
+        env={
+            **kept,
+            **service.variables(values or {}, folder / "secrets"),
+            "PATH": f"{programs}:{os.defpath}",
+            "PYTHONUNBUFFERED": "1",
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -115,16 +150,29 @@ def check_run(service: Service, environments: Path, folder: Path) -> None:
     print(f"{service.name}: exit code 0, {stored_rows(folder):,} candles in the tape")
 
 
-def check_until_stopped(service: Service, environments: Path, folder: Path) -> None:
+def check_until_stopped(
+    service: Service, environments: Path, folder: Path, values: dict[str, str] | None = None
+) -> list[str]:
     """Run a service until it has worked once, then stop it as a container engine would.
+
+    Args:
+        service: What to run.
+        environments: Of the apps.
+        folder: Where it works.
+        values: Of the variables of the compose file.
+
+    Returns:
+        What it has printed.
 
     Raises:
         SystemExit: it did nothing in time, or its stop was not clean.
     """
-    process = start(service, environments, folder)
+    process = start(service, environments, folder, values)
+    lines: list[str] = []
     signs: list[str] = []
     settled = threading.Event()
-    reader = threading.Thread(target=watch, args=(process, SIGNS[service.app], signs, settled))
+    arguments = (process, SIGNS[service.app], lines, signs, settled)
+    reader = threading.Thread(target=watch, args=arguments)
     reader.start()
     settled.wait(WORK_TIMEOUT_SECONDS)
     process.send_signal(signal.SIGTERM)
@@ -143,6 +191,20 @@ def check_until_stopped(service: Service, environments: Path, folder: Path) -> N
     print(f"{service.name}: worked, and exit code 0 on SIGTERM, {rows:,} candles in the tape")
     if service.program == "backfiller":
         accept_gaps(environments, folder)
+    return lines
+
+
+def check_trader(service: Service, environments: Path, folder: Path) -> None:
+    """Run a trader on paper, then with a mode and two secrets.
+
+    Raises:
+        SystemExit: it did nothing in time, its stop was not clean, or its orders are not those
+            that the mode says.
+    """
+    for mode, values in (("paper", {}), ("live", LIVE)):
+        lines = check_until_stopped(service, environments, folder, values)
+        if not any(line.startswith(f"{mode} trading simulator ") for line in lines):
+            raise SystemExit(f"{service.name}: it does not trade {mode}")
 
 
 def accept_gaps(environments: Path, folder: Path) -> None:
@@ -187,12 +249,14 @@ def check_answers(service: Service, environments: Path, folder: Path) -> None:
 def watch(
     process: "subprocess.Popen[str]",
     sign: re.Pattern[str],
+    lines: list[str],
     signs: list[str],
     settled: threading.Event,
 ) -> None:
     """Print each line as it comes; settled is set at the first sign of work, or at the end."""
     for line in process.stdout or ():
         print(line, end="")
+        lines.append(line)
         if sign.search(line):
             signs.append(line)
             settled.set()
@@ -228,7 +292,7 @@ def main() -> None:
             words = " ".join([service.program, *service.offline])
             print(f"--- {service.name}: {words}")
             checks = {
-                "trader": check_until_stopped,
+                "trader": check_trader,
                 "backfiller": check_until_stopped,
                 "simulator": check_answers,
             }

@@ -1,13 +1,16 @@
 """What goes into an image, and what its services may do."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from check_services import read_services
+from check_services import LIVE, read_services
 from install import member_folders
+from onetape.cli.credentials import read_credentials
+from onetape.core.errors import ConfigurationError
 
 
 def test_an_image_holds_the_app_and_what_it_needs_and_no_other_app():
@@ -65,3 +68,35 @@ def test_another_trader_is_four_lines_and_has_the_health_check_of_the_first(
     first, other = services["trader-btc-binance-1h"], services["trader-eth-binance-4h"]
     assert {name for name in first if first[name] != other[name]} == {"command"}
     assert first["healthcheck"]["test"] == ["CMD", "onetape", "status", "--here"]
+
+
+def test_a_trader_goes_live_by_a_mode_and_two_secrets(repository: Path, tmp_path: Path) -> None:
+    (trader,) = (
+        one
+        for one in read_services(repository / "docker-compose.yml")
+        if one.program == one.app == "trader"
+    )
+    assert trader.name == "trader-btc-binance-1h"
+    assert trader.variables({}, tmp_path)["TRADER__MODE"] == "paper"
+    live = trader.variables(LIVE, tmp_path)
+    assert live == {
+        "TRADER__MODE": "live",
+        "TRADER__SANDBOX": "false",
+        "ONETAPE_API_KEY_FILE": str(tmp_path / "api_key"),
+        "ONETAPE_API_SECRET_FILE": str(tmp_path / "api_secret"),
+    }
+    text = (repository / "docker-compose.yml").read_text(encoding="utf-8")
+    document: dict[str, Any] = yaml.safe_load(text)
+    assert document["services"][trader.name]["secrets"] == list(document["secrets"])
+    # Without secrets of a person the service starts on paper all the same.
+    assert {one["file"].rpartition(":-")[2] for one in document["secrets"].values()} == {
+        "/dev/null}"
+    }
+
+
+def test_a_live_service_without_its_secrets_says_which_file_it_misses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ONETAPE_API_KEY_FILE", "/dev/null")
+    with pytest.raises(ConfigurationError, match="ONETAPE_API_KEY_FILE: /dev/null is no file"):
+        read_credentials(dict(os.environ))

@@ -128,6 +128,20 @@ def test_simulated_and_real_candles_never_meet(store: Store) -> None:
     check_kind(store, "kraken")
 
 
+def test_candles_of_a_test_network_have_a_file_of_their_own(store: Store) -> None:
+    check_kind(store, "binance", is_sandbox=True)
+    put(store, KEY, candle(0))
+    check_kind(store, "binance", is_sandbox=True)
+    with pytest.raises(StoreError, match=r"test network, which never share a file.* binance;"):
+        check_kind(store, "binance")
+
+
+def test_a_test_network_is_refused_where_there_are_other_candles(store: Store) -> None:
+    put(store, KEY, candle(0))
+    with pytest.raises(StoreError, match=r"real exchange.*test network of binance; choose another"):
+        check_kind(store, "binance", is_sandbox=True)
+
+
 def test_an_empty_file_takes_either_kind(store: Store) -> None:
     check_kind(store, "simulator")
     put(store, SeriesKey("simulator", "BTC/USDT", "1h"), candle(0))

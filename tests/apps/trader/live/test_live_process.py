@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from onetape.store.database import open_store
 from programs import Program
 
 SPEED = "120"
+KEY, SECRET = "CanaryKey0123456789", "CanarySecret0123456789"
 #: BUY in every sixth minute, SELL three candles later.
 SIXTHS = """
 from dataclasses import dataclass
@@ -63,6 +65,24 @@ def trader(folder: Path, url: str, *flags: str, timeframe: str = "1m") -> Progra
     )  # fmt: skip
 
 
+def control(url: str, verb: str, document: dict[str, Any]) -> None:
+    """Send a manual action to the simulator."""
+    request = urllib.request.Request(  # noqa: S310 - our own loopback
+        f"{url}/simulator/{verb}",
+        json.dumps(document).encode(),
+        {"Content-Type": "application/json", "X-Onetape-Control": "1"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        assert answer.status == 200
+
+
+def written_by(folder: Path, *programs: Program) -> bytes:
+    """Return all that programs have printed, and every file below their folder."""
+    printed = "\n".join(line for one in programs for line in (*one.lines, *one.errors))
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return printed.encode() + b"".join(path.read_bytes() for path in files)
+
+
 def ledger(url: str, name: str) -> list[dict[str, Any]]:
     script = Path(sys.executable).parent / "simulator"
     done = subprocess.run(
@@ -87,34 +107,47 @@ def status(folder: Path) -> str:
 def test_the_program_trades_is_killed_goes_on_and_stops_with_its_stop_in_place(
     tmp_path: Path, simulator: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with trader(tmp_path, simulator) as program:
-        program.until("entry: bought ")
-        program.until("exit: sold ")
-        program.until("entry: bought ")
-        program.send(signal.SIGKILL)
-        program.ends()
-    with trader(tmp_path, simulator) as program:
-        program.until("exit: sold ")
-        program.until("entry: bought ")
+    folder, secrets = tmp_path / "app", tmp_path / "secrets"
+    folder.mkdir()
+    secrets.mkdir()
+    control(simulator, "keys/create", {"key": KEY, "secret": SECRET, "trading": True})
+    for name, text in (("KEY", KEY), ("SECRET", SECRET)):
+        (secrets / name).write_text(f"{text}\n", encoding="utf-8")
+        (secrets / name).chmod(0o600)
+        monkeypatch.setenv(f"ONETAPE_API_{name}_FILE", str(secrets / name))
+    monkeypatch.setenv("ONETAPE_TRACEBACK", "1")
+    log = ("--log-json", "trader.jsonl")
+    with trader(folder, simulator, *log) as first:
+        first.until("entry: bought ")
+        first.until("exit: sold ")
+        first.until("entry: bought ")
+        first.send(signal.SIGKILL)
+        first.ends()
+    with trader(folder, simulator, *log) as second:
+        second.until("exit: sold ")
+        second.until("entry: bought ")
         began = time.monotonic()
-        program.send(signal.SIGTERM)
-        assert program.ends() == 0
+        second.send(signal.SIGTERM)
+        assert second.ends() == 0
         assert time.monotonic() - began < 8
-    assert "on the exchange" in status(tmp_path)
+    assert "on the exchange" in status(folder)
     # Everything has changed: the account's name follows the timeframe, and the key may withdraw.
-    monkeypatch.setenv("ONETAPE_API_KEY", "withdrawer")
-    monkeypatch.setenv("ONETAPE_API_SECRET", "withdrawer")
-    with trader(tmp_path, simulator, timeframe="5m") as program:
+    control(simulator, "keys/change", {"key": KEY, "withdrawals": True})
+    with trader(folder, simulator, *log, timeframe="5m") as program:
         program.until("degraded: exits only: ", inside="the API key may move money out")
         program.until("exit: sold ")
         program.until("", inside="HOLD (degraded: exits only")
-        assert "the timeframe is 5m now" in status(tmp_path)
+        assert "the timeframe is 5m now" in status(folder)
         program.send(signal.SIGTERM)
         assert program.ends() == 0
-    with open_store(tmp_path / "data" / "simulator.db", create=False) as store, store.read() as one:
+    with open_store(folder / "data" / "simulator.db", create=False) as store, store.read() as one:
         booked = one.execute("SELECT exchange_trade_id FROM trades ORDER BY 1").fetchall()
         ids = [row[0] for row in one.execute("SELECT client_order_id FROM orders")]
     fills = ledger(simulator, "fills")
     assert sorted(int(row[0]) for row in booked) == sorted(int(fill["trade_id"]) for fill in fills)
     orders = ledger(simulator, "orders")
     assert {order["client_order_id"] for order in orders} <= set(ids)
+    written = written_by(folder, first, second, program)
+    assert b"exits only" in written
+    for secret in (KEY, SECRET):
+        assert secret.encode() not in written
