@@ -93,6 +93,11 @@ live-kills: ## Kill a trader with real orders 200 times at each named point; goe
 	uv run python benchmarks/live_kills.py --strikes 200 --own-limits 2
 	uv run python benchmarks/tables.py
 
+.PHONY: live-orders
+live-orders: ## Send 10,000 real orders while a fifth of the requests goes wrong; goes on where it stopped
+	uv run python benchmarks/live_orders.py --orders 10000
+	uv run python benchmarks/tables.py
+
 .PHONY: exit-kills
 exit-kills: ## Kill a trader 20 times before and after each commit of an order
 	ONETAPE_POINT_STRIKES=20 uv run pytest -q --dist=load tests/apps/trader/test_commit_points.py

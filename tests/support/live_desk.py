@@ -19,6 +19,7 @@ from onetape.exchange.rest import RestExchange
 from onetape.exchange.trading import PrivateClient
 from onetape.exchange.trading_records import Credentials
 from onetape.execution.broker import OrderReport
+from onetape.execution.risk_limits import DEFAULT_LIMITS, RiskLimits
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.market.price_moves import PriceMove
@@ -358,6 +359,7 @@ async def live_desk(
     balance: Mapping[str, Decimal] = BALANCE,
     quote_amount: float = 2_000.0,
     has_stream: bool = False,
+    risk: RiskLimits = DEFAULT_LIMITS,
 ) -> AsyncGenerator[LiveDesk]:
     """Open the desk on a simulator of its own, or on one that runs.
 
@@ -373,6 +375,7 @@ async def live_desk(
         balance: Of the simulator of its own.
         quote_amount: Quote currency of each entry.
         has_stream: Whether the account's events are read in addition to the account.
+        risk: Limits of entries.
     """
     async with AsyncExitStack() as stack:
         if simulator is None:
@@ -402,7 +405,7 @@ async def live_desk(
             exchange.now_ms(),
         )  # fmt: skip
         job = Job(
-            settings=TraderSettings(exchange="simulator", account_name=ACCOUNT),
+            settings=TraderSettings(exchange="simulator", account_name=ACCOUNT, risk=risk),
             key=KEY,
             timeframe=Timeframe.parse(KEY.timeframe),
             market=market,
