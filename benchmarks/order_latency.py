@@ -13,6 +13,7 @@ exchange takes the order from the request; the simulator and the traders share t
 import argparse
 import asyncio
 import contextlib
+import importlib
 import os
 import statistics
 import subprocess
@@ -29,7 +30,6 @@ from recording import machine, measure, print_document, refuse_slow_imports
 
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
-from onetape.simulator.streams import feeds
 
 START_MS: Final = 1_709_252_400_000
 SPEED: Final = 30.0
@@ -55,6 +55,7 @@ class Clocks:
         self.due: dict[str, float] = {}
         self.seconds: list[float] = []
         self._candles: dict[str, tuple[int, bool]] = {}
+        feeds: Any = importlib.import_module("onetape.simulator.streams.feeds")
         kline_events = feeds.kline_events
 
         def noted(symbol: Any, *rest: Any, **named: Any) -> Iterator[Any]:
