@@ -41,6 +41,8 @@ class Gate:
         self._late: set[asyncio.Task[None]] = set()
         self.kline_requests: list[dict[str, str]] = []
         """The query of every request for candles, answered or not."""
+        self.signed_paths: list[str] = []
+        """Path of every REST request with an API key or a signature."""
         self.commands: list[dict[str, Any]] = []
         """Every message that a program sent over a WebSocket."""
         self.dials = 0
@@ -83,6 +85,8 @@ class Gate:
     async def _rest(self, request: web.Request) -> web.Response:
         if request.path.endswith("/klines"):
             self.kline_requests.append(dict(request.query))
+        if "X-MBX-APIKEY" in request.headers or "signature=" in request.query_string:
+            self.signed_paths.append(request.path)
         if self.rest_is_down:
             if request.transport is not None:
                 request.transport.abort()

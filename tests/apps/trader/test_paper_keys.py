@@ -1,0 +1,58 @@
+"""Paper with the keys of a real account in the environment."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from desk import desk, market
+from trader.live.times import LiveTimes
+
+Run = Callable[[Any], Any]
+#: BUY on every candle.
+ALWAYS = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onetape.strategies import Signals, Strategy
+
+
+@dataclass(frozen=True)
+class Always(Strategy):
+    name: ClassVar[str] = "always"
+
+    @property
+    def lookback(self):
+        return 1
+
+    def evaluate(self, candles, higher):
+        return Signals(np.ones(len(candles), dtype=np.int8), {})
+"""
+
+
+@pytest.mark.parametrize("mode", ["paper", "live"])
+def test_row_73_paper_sends_no_signed_request_whatever_keys_there_are(
+    run: Run,
+    db: Path,
+    strategy_file: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+) -> None:
+    """The same run with real orders shows that signed requests would be seen."""
+    monkeypatch.setenv("ONETAPE_API_KEY", "simulator")
+    monkeypatch.setenv("ONETAPE_API_SECRET", "simulator")
+    name = strategy_file(ALWAYS, "always")
+    live = LiveTimes() if mode == "live" else None
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db, strategy=name, live=live) as trading:
+            await trading.until(trading.trades)
+            assert [trade.mode for trade in trading.trades()] == [mode]
+            signed = opened.gate.signed_paths
+            assert ("/api/v3/order" in signed) is (mode == "live")
+            assert bool(signed) is (mode == "live")
+
+    run(scene())
