@@ -18,7 +18,7 @@ from onetape.execution.risk import obstacle
 from onetape.execution.risk_limits import RiskLimits
 from onetape.execution.risk_state import RiskState, advance_risk, clear_breaches, start_risk
 from onetape.store.database import Store
-from onetape.store.risk_states import change_risk_state
+from onetape.store.risk_states import change_risk_state, read_risk_states
 
 
 class RiskGuard:
@@ -42,22 +42,25 @@ class RiskGuard:
         """Measure the equity against the limits and store the result; return the state.
 
         Args:
-            equity: Of the account's own ledger, open positions at today's price; None: not known.
+            equity: Of the account's own ledger, open positions at today's price; None: not known,
+                so that the last known one counts on, with the breaches that other processes found.
             now_ms: Market time, epoch milliseconds.
             orders: Sent by the account in the last minute.
 
         Raises:
             StoreError: the file cannot be written.
         """
-        if equity is None:
-            return self.state
+        accounts = {row.account for row in read_risk_states(self._store)}
+        if equity is None and self._account not in accounts:
+            return None
 
         def changed(stored: str | None) -> str:
             if stored is None:
-                state = start_risk(self.limits, equity, now_ms)
+                state = start_risk(self.limits, equity or Decimal(0), now_ms)
             else:
                 state = risk_state_of(stored)
-            return risk_document(advance_risk(self.limits, state, equity, now_ms, orders=orders))
+            now = state.equity if equity is None else equity
+            return risk_document(advance_risk(self.limits, state, now, now_ms, orders=orders))
 
         document = change_risk_state(self._store, self._account, changed, now_ms=_wall_ms())
         self.state = risk_state_of(document)

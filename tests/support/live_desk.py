@@ -59,6 +59,7 @@ QUICK = LiveTimes(
     acknowledge=0.4,
     entry_waits=2.0,
     poll=0.1,
+    missing=0.05,
     poll_with_stream=0.1,
     cancel_again=0.1,
     exit_again=0.2,

@@ -253,6 +253,7 @@ class LiveExecutor(LiveBook):
             found = self._entry_amount(one, row, balance.free, now_ms)
         self._turn = None
         if isinstance(found, Decimal):
+            one.total_before = self._account.total_base
             self.send(one, found, now_ms)
             return
         self._drop(one, found, now_ms)

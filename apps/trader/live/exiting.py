@@ -118,6 +118,7 @@ class ExitSender:
         held = book.position.base
         amount = sellable(held, free, market.steps)
         if amount > 0 and amount >= least_amount(market.steps):
+            one.total_before = self._account.total_base
             book.send(one, amount, now_ms)
             return
         if sellable(held, held, market.steps) >= least_amount(market.steps):

@@ -228,6 +228,7 @@ class Protector:
         one = LiveOrder(TrackedOrder(order, OrderState(amount), 1))
         book.orders[order.client_order_id] = one
         self._changed = time.monotonic()
+        one.total_before = self._account.total_base
         book.send(one, amount, now_ms, replaces=replaces)
 
     def _cancelled_by_others(self, entry: str) -> Obstacle | None:

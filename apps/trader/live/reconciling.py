@@ -29,6 +29,7 @@ from onetape.store.live_accounts import (
 from trader.brokers.live import AccountSnapshot, events_of, fill_report
 from trader.live.adopting import adopt, tracked_again, write_off
 from trader.live.book import LiveBook
+from trader.live.resolving import coins_moved
 from trader.live.tracking import LiveOrder
 from trader.states import Problem
 
@@ -37,8 +38,6 @@ ACCOUNT: Final = "account"
 COINS: Final = "coins"
 #: The account could not be read for so long: a problem, wall seconds.
 UNREAD_SECONDS: Final = 30.0
-#: So many readings in a row have to miss coins: a balance may be shown late.
-_PROOFS: Final = 2
 
 
 class AccountCheck:
@@ -54,7 +53,10 @@ class AccountCheck:
         self._read = time.monotonic()
         self._changed = 0.0
         """When orders of ours last changed what is held or free, monotonic."""
-        self._missing = 0
+        self._missing_since: float | None = None
+        """Since when readings miss coins of the position, monotonic; None: they do not."""
+        self._missing_again = 0.0
+        """When the account is read again because coins are missing, monotonic."""
         self._since_ms: int | None = None
 
     @property
@@ -92,8 +94,10 @@ class AccountCheck:
         if snapshot is None or deadline_ms is None or snapshot.asked_ms <= deadline_ms:
             self._is_soon = True
             return False
-        held = snapshot.balances.get(self._book.job.market.base)
-        return held is not None and held.free >= amount
+        held = snapshot.balances.get(self._base)
+        # The account may have coins of its own: what is free alone does not show what was sold.
+        is_moved = coins_moved(self._book, one, snapshot.balances)
+        return held is not None and held.free >= amount and not is_moved
 
     @property
     def _fresh(self) -> AccountSnapshot | None:
@@ -111,7 +115,9 @@ class AccountCheck:
         self._is_soon |= book.broker.take_reading_due()
         has_stream = book.broker.stream_opened_ms is not None
         pause = book.times.poll_with_stream if has_stream else book.times.poll
-        if self._is_soon or time.monotonic() - self._asked >= pause:
+        now = time.monotonic()
+        is_again = self._missing_since is not None and now >= self._missing_again
+        if self._is_soon or is_again or now - self._asked >= pause:
             self._ask(now_ms)
 
     def _ask(self, now_ms: int) -> None:
@@ -161,12 +167,11 @@ class AccountCheck:
                     strange.append(one)
                 case "missing coins":
                     is_missing = True
-                    self._missing += 1
                     self._report_missing(one, now_ms)
                 case "missing order":
                     self._look_for(one.text)
         if not is_missing:
-            self._missing = 0
+            self._missing_since = None
         self._judge(strange, now_ms, is_missing=is_missing)
         resolved = all(one.state.stage not in ("sent", "unknown") for one in book.orders.values())
         if resolved:
@@ -178,7 +183,7 @@ class AccountCheck:
         return self._book.states.has_problem(COINS)
 
     @property
-    def _total(self) -> Decimal:
+    def total_base(self) -> Decimal:
         """Return what was there of the base currency at the last reading."""
         snapshot = self._snapshot
         held = None if snapshot is None else snapshot.balances.get(self._base)
@@ -252,10 +257,11 @@ class AccountCheck:
                 one.ask_soon()
 
     def _report_missing(self, found: Difference, now_ms: int) -> None:
-        """Halt the symbol once coins are missing in more than one reading."""
-        book = self._book
-        self._is_soon = True
-        if self._missing < _PROOFS:
+        """Halt the symbol once coins are missing in readings some seconds apart."""
+        book, now = self._book, time.monotonic()
+        self._missing_since = self._missing_since or now
+        if now - self._missing_since < book.times.missing:
+            self._missing_again = self._missing_since + book.times.missing
             return
         self._store(found, now_ms)
         book.states.report(
@@ -284,9 +290,8 @@ class AccountCheck:
             if is_over or (stored.kind == "missing coins" and not is_missing):
                 end_difference(job.store, stored.number, ended_ms=now_ms)
             elif stored.kind == "missing coins" and stored.answer in ("adopt", "forget"):
-                held = self._total
-                write_off(book, stored.answer, held, now_ms)
-                self._missing = 0
+                write_off(book, stored.answer, self.total_base, now_ms)
+                self._missing_since = None
                 end_difference(job.store, stored.number, ended_ms=now_ms)
             elif stored.kind.startswith("foreign") and stored.answer is None:
                 waiting.append(str(stored.document.get("text")))

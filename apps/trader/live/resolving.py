@@ -3,14 +3,18 @@
 An order is absent only where the exchange has answered so twice, each time completely (the order
 by its id, own trades, balances), by its own clock after the order's deadline, with some seconds in
 between, and the second time a minute after the deadline: exchanges have been seen to deny orders
-that they had, for tens of seconds. A request that failed proves nothing.
+that they had, for tens of seconds. A request that failed proves nothing, and neither does an answer
+with balances that have moved as the order would have moved them.
 """
 
 import time
+from collections.abc import Mapping
+from decimal import Decimal
 
 from onetape.cli.output import print_line
+from onetape.exchange.trading_records import Balance
 from onetape.execution.events import ProvenAbsent
-from onetape.store.live_accounts import known_order_numbers
+from onetape.store.live_accounts import known_order_numbers, read_live_account
 from trader.brokers.live import AbsenceAnswer
 from trader.live.book import LiveBook
 from trader.live.tracking import LiveOrder
@@ -30,6 +34,24 @@ def chase(book: LiveBook, one: LiveOrder) -> None:
     # When the order may have arrived first, by the exchange's time.
     sent_ms = (one.state.deadline_ms or 0) - broker.window_ms
     broker.look_up(one.identity, sent_ms, is_stop=one.order.is_protection)
+
+
+def coins_moved(book: LiveBook, one: LiveOrder, balances: Mapping[str, Balance]) -> bool:
+    """Return whether a balance has moved as if an order without an answer had been executed.
+
+    The account is compared with what it had before the send; after a restart with what it had
+    when it was opened and what was bought since.
+    """
+    base = book.job.market.base
+    before = one.total_before
+    if before is None:
+        account = read_live_account(book.job.store, book.job.session.account)
+        if account is None:
+            return False
+        before = account.baseline.get(base, Decimal(0)) + book.position.base
+    held = balances.get(base)
+    total = Decimal(0) if held is None else held.total
+    return total < before if one.order.side == "sell" else total > before
 
 
 def note_absences(book: LiveBook, now_ms: int) -> None:
@@ -55,9 +77,12 @@ def _proves(book: LiveBook, one: LiveOrder, answer: AbsenceAnswer) -> bool:
     if any(fill.exchange_order_id not in known for fill in answer.fills):
         # One of these executions may be of this very order.
         return False
+    passed = book.exchange.clock.wall_seconds(answer.asked_ms - deadline_ms)
+    if passed < times.balance_doubt and coins_moved(book, one, answer.balances):
+        # It may be executed and not visible yet. A deposit or withdrawal looks the same.
+        return False
     now = time.monotonic()
     if one.absences and now - one.absences[-1] < times.absent_spacing:
         return False
     one.absences.append(now)
-    passed = book.exchange.clock.wall_seconds(answer.asked_ms - deadline_ms)
     return len(one.absences) > 1 and passed >= times.absent

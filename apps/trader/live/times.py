@@ -11,6 +11,8 @@ class LiveTimes(Struct, frozen=True):
     longest_look: float = 10.0
     absent: float = 60.0
     """After an order's deadline, before the exchange is believed that there is none."""
+    balance_doubt: float = 600.0
+    """After an order's deadline, as long as balances have moved as if it had been executed."""
     absent_spacing: float = 5.0
     """Between the two answers that prove it."""
     stop_fires: float = 5.0
@@ -26,6 +28,8 @@ class LiveTimes(Struct, frozen=True):
     """Between two readings of the account while its events arrive."""
     event_late: float = 5.0
     """An execution that no event has brought after this shows that the stream loses events."""
+    missing: float = 5.0
+    """Coins are missing once readings so far apart lack them: a balance may be shown late."""
     cancel_again: float = 2.0
     """Before a cancellation without an effect is repeated."""
     exit_again: float = 10.0

@@ -1,6 +1,7 @@
 """A live order that is not over, with what only this process knows of it, and time limits."""
 
 import time
+from decimal import Decimal
 
 from msgspec.structs import replace
 
@@ -18,6 +19,8 @@ class LiveOrder:
         self.tracked = tracked
         self.begun = time.monotonic()
         self.sent: float | None = None
+        self.total_before: Decimal | None = None
+        """What the account had of the base currency before the send; None: it is not known."""
         self.cancelled: float | None = None
         self.looked: float | None = None
         self.looks = 0

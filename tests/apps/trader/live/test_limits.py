@@ -11,12 +11,13 @@ from msgspec import structs
 
 from live_desk import ACCOUNT, KEY, LiveDesk, live_desk
 from onetape.execution.risk_limits import RiskLimits
+from onetape.store.database import open_store
 from onetape.store.market_data import Ticker, insert_ticker
 from onetape.store.orders import insert_order
 from onetape.store.risk_states import read_risk_states
 from onetape.store.sessions import start_session
 from trader.live import limits as live_limits
-from trader.risk_guard import clear_risk
+from trader.risk_guard import RiskGuard, clear_risk
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -185,6 +186,24 @@ def test_a_loss_of_the_day_stops_entries_over_a_restart_until_a_person_clears_it
         assert row.cleared_by == "the test"
 
     scene(tmp_path / "live.db", play)
+
+
+def test_a_breach_of_another_process_counts_where_the_own_equity_is_not_known(
+    tmp_path: Path,
+) -> None:
+    with open_store(tmp_path / "x.db", create=True) as store:
+        other, own = (RiskGuard(store, ACCOUNT, RiskLimits()) for _ in range(2))
+        assert own.look(None, 0) is None
+        other.look(Decimal(1_000), 0)
+        own.look(Decimal(1_000), 1)
+        other.look(Decimal(900), 2)
+        found = own.look(None, 3)
+        assert found is not None
+        assert "daily loss" in (found.reason or "")
+        clear_risk(store, ACCOUNT, cleared_by="the test")
+        found = own.look(None, 4, orders=31)
+        assert found is not None
+        assert [one.limit for one in found.breaches] == ["orders per minute"]
 
 
 def test_more_orders_of_a_minute_than_allowed_stop_entries_and_no_exit(tmp_path: Path) -> None:

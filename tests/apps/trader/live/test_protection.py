@@ -122,6 +122,32 @@ def test_a_stop_is_back_where_the_sell_has_no_answer_and_the_coins_are_there(run
     run(scenario)
 
 
+def test_no_stop_is_put_back_over_coins_of_the_user_where_a_sell_is_not_visible(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        # The sell is executed; its answer, the order and its fills are not seen for a while. The
+        # account has two coins of its own, which are free.
+        for one in (
+            on_order("reset", when="after"),
+            Fault("visibility_delay", seconds=60, shape="orders"),
+            Fault("visibility_delay", seconds=60, shape="fills"),
+            Fault("events", shape="lost"),
+        ):
+            desk.simulator.faults.add(one)
+        desk.leave()
+        await desk.until(lambda: desk.query("SELECT 1 FROM orders WHERE status = 'unknown'"))
+        await desk.pass_time(4)
+        await desk.drive(0.8)
+        assert desk.sold > 0
+        assert desk.resting == []
+        desk.simulator.faults.clear()
+        await desk.until(lambda: desk.executor.position.is_flat)
+        assert desk.coins >= 0
+        desk.assert_ledgers_equal()
+
+    run(scenario)
+
+
 def test_a_sell_whose_answer_is_lost_is_found_and_nothing_is_sold_twice(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
