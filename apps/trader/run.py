@@ -1,8 +1,8 @@
 """One run of the trader: check what was asked for, open exchange and file, trade until stopped."""
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import AsyncExitStack, ExitStack, closing, nullcontext
+from collections.abc import Generator, Sequence
+from contextlib import AsyncExitStack, ExitStack, closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -13,7 +13,7 @@ from onetape.cli.addresses import check_simulator_url
 from onetape.cli.output import print_line
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import SeriesKey
-from onetape.core.errors import UsageError, naming_settings
+from onetape.core.errors import OnetapeError, UsageError, naming_settings
 from onetape.core.folders import USER_FOLDER, database_path
 from onetape.core.steps import MarketSteps
 from onetape.core.symbols import SIMULATOR_ID
@@ -137,8 +137,17 @@ def check_settings(settings: TraderSettings) -> None:
     account_name(settings, [one.key for one in symbols])
     # With a position open, a live trader starts with a strategy that cannot be loaded, too.
     for one in symbols if settings.mode == "paper" else ():
-        with naming_settings("symbols") if settings.symbols else nullcontext():
+        with _naming_symbol(one.key.symbol) if settings.symbols else nullcontext():
             check_choice(one.strategy.name, one.strategy.parameters, USER_FOLDER)
+
+
+@contextmanager
+def _naming_symbol(symbol: str) -> Generator[None]:
+    """Name the symbol of the list whose strategy cannot be used."""
+    try:
+        yield
+    except OnetapeError as error:
+        raise UsageError(f"{symbol}: {error}", setting="symbols") from error
 
 
 def account_config(settings: TraderSettings, steps: MarketSteps) -> AccountConfig:

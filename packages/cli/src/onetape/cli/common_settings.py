@@ -37,7 +37,7 @@ STRATEGY: Final = Setting(
 )
 
 
-class StrategySettings(msgspec.Struct, frozen=True, kw_only=True):
+class StrategySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which strategy, and its parameters."""
 
     name: Annotated[str, STRATEGY] = "rsi"

@@ -48,7 +48,22 @@ def converted_value(one: Declared, value: object, source: Source) -> Converted:
     try:
         return Converted(_convert(value, kind | None if one.is_optional else kind), [], True)
     except msgspec.ValidationError as error:
+        if isinstance(value, list):
+            raise _entry_refused(one, str(error), cast("list[object]", value), source) from error
         raise _refused(one.key, _expected(str(error)), value, source) from error
+
+
+def _entry_refused(one: Declared, text: str, value: list[object], source: Source) -> Exception:
+    """Return the error of an entry of a list, with its number and an example of the list."""
+    place = re.search(r" - at `\$\[(\d+)\](.*?)`$", text)
+    if place is None:
+        return _refused(one.key, _expected(text), value, source)
+    number = int(place[1])
+    key = f"{one.key}: entry {number + 1}{place[2]}"
+    example = one.setting.file_example
+    remedy = f"; an example is {one.key}: {example}" if example else ""
+    found = value[number] if number < len(value) else value
+    return source.error(one.key, f"{key}: {_expected(text)}, found {found!r}{remedy}")
 
 
 def _table(one: Declared, table: Mapping[str, object], source: Source) -> Converted:
@@ -111,6 +126,8 @@ def _expected(text: str) -> str:
     """Return what msgspec expected, in the words of a person."""
     expected = re.sub(r" - at `\$.*?`$", "", text)
     expected = re.sub(r"^Expected `(.*?)`.*$", r"expected \1", expected)
+    expected = re.sub(r"^Object missing required field `(.*?)`.*$", r"\1 is missing", expected)
+    expected = re.sub(r"^Object contains unknown field `(.*?)`.*$", r"unknown key \1", expected)
     expected = expected.replace(" | null", "").replace("float", "a number")
     return re.sub(r"^(Invalid decimal string|expected decimal)$", "expected a number", expected)
 
