@@ -23,10 +23,11 @@ from onetape.websocket.user_stream import (
     UserStreamLost,
     UserStreamOpened,
 )
+from watched import run_watched
 
 SYMBOL = "BTC/USDT"
 KEY = Credentials("simulator", "simulator")
-BALANCE = {"USDT": Decimal(50_000), "BTC": Decimal(1)}
+BALANCE = {"USDT": Decimal(50_000_000), "BTC": Decimal(1)}
 #: Five offers of 0.01 BTC on each side.
 THIN = Fault("thin_book", levels=5, amount=0.01, ticks=50)
 
@@ -79,7 +80,7 @@ def run(
             async with stream:
                 await work(desk)
 
-    asyncio.run(done())
+    run_watched(done(), 30.0)
 
 
 def test_an_orders_life_arrives_as_events_with_the_exchanges_own_numbers() -> None:
@@ -121,6 +122,17 @@ def test_a_stream_that_breaks_is_lost_once_and_opened_again() -> None:
         assert "bad frame" in reasons[0]
 
     with embedded_simulator(balance=BALANCE, faults=[broken, cut]) as simulator:
+        run(simulator, work)
+
+
+def test_dials_that_fail_are_one_loss_and_leave_nothing_behind() -> None:
+    refused = Fault("ws_refuse", path="/ws-api/v3", shape="reset", count=2)
+
+    async def work(desk: Desk) -> None:
+        await desk.until(lambda: desk.count(UserStreamOpened))
+        assert [type(one) for one in desk.events] == [UserStreamLost, UserStreamOpened]
+
+    with embedded_simulator(faults=[refused]) as simulator:
         run(simulator, work)
 
 

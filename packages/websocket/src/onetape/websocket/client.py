@@ -90,6 +90,7 @@ def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> A
             if "handle_message" not in vars(client):
                 client.handle_message = _guard(client, client.handle_message, self.frames)
                 client.open = _remembered(self.dials, client.open)
+                client.future = _consumed(client.future)
                 sender = PacedSender(client.send)
                 client.send = sender.send
                 self.senders.add(sender)
@@ -186,6 +187,26 @@ def _guard(
             frame.set()
 
     return guarded
+
+
+def _consumed(make: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return CCXT's maker of futures, whose errors asyncio never reports as unnoticed.
+
+    CCXT rejects futures that nobody waits for; who does wait gets the error all the same.
+    """
+
+    def made(message_hash: str) -> Any:
+        future = make(message_hash)
+        future.remove_done_callback(_take_error)
+        future.add_done_callback(_take_error)
+        return future
+
+    return made
+
+
+def _take_error(future: "asyncio.Future[Any]") -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 def _remembered(
