@@ -139,7 +139,11 @@ class LiveBook(Executor):
         sent_ms: int | None = None,
     ) -> None:
         """Store events of an order, print what they mean, and forget the order once it is over."""
-        before, known = one.state, {trade.exchange_trade_id for trade in self._trades}
+        was_flat, before, known = (
+            self.position.is_flat,
+            one.state,
+            {trade.exchange_trade_id for trade in self._trades},
+        )
         is_exit = one.order.side == "sell" and not one.order.is_protection
         after = self._store_events(
             one.tracked,
@@ -153,6 +157,12 @@ class LiveBook(Executor):
         for trade in self._trades:
             if trade.exchange_trade_id not in known:
                 print_line(f"{what_of(one.order)}: {self._trade_words(trade)}")
+        if self.position.dust > 0 and not was_flat:
+            base = self.job.market.base
+            print_line(
+                f"the position is closed; left as dust: {self.position.dust:f} {base}, less than "
+                "the market lets one sell"
+            )
         if after is None:
             self.orders.pop(one.identity, None)
         else:

@@ -27,6 +27,7 @@ from onetape.store.live_accounts import (
     read_live_account,
 )
 from trader.brokers.live import AccountSnapshot, events_of, fill_report
+from trader.live.account_notes import AccountNotes
 from trader.live.adopting import adopt, tracked_again, write_off
 from trader.live.book import LiveBook
 from trader.live.resolving import coins_moved
@@ -46,6 +47,7 @@ class AccountCheck:
     def __init__(self, book: LiveBook) -> None:
         """Begin; nothing has been read yet."""
         self._book = book
+        self._notes = AccountNotes(book)
         self._snapshot: AccountSnapshot | None = None
         self._asked = -1e9
         self._is_soon = True
@@ -173,6 +175,9 @@ class AccountCheck:
         if not is_missing:
             self._missing_since = None
         self._judge(strange, now_ms, is_missing=is_missing)
+        moving = any(one.state.stage in ("sent", "unknown") for one in book.orders.values())
+        if self._fresh is not None and not (is_missing or moving):
+            self._notes.look(snapshot.balances)
         resolved = all(one.state.stage not in ("sent", "unknown") for one in book.orders.values())
         if resolved:
             self._since_ms = max(self._since_ms or 0, snapshot.asked_ms)
@@ -291,6 +296,7 @@ class AccountCheck:
                 end_difference(job.store, stored.number, ended_ms=now_ms)
             elif stored.kind == "missing coins" and stored.answer in ("adopt", "forget"):
                 write_off(book, stored.answer, self.total_base, now_ms)
+                self._notes.forget()
                 self._missing_since = None
                 end_difference(job.store, stored.number, ended_ms=now_ms)
             elif stored.kind.startswith("foreign") and stored.answer is None:

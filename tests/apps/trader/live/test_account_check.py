@@ -110,16 +110,43 @@ def test_a_person_ends_a_halt_for_missing_coins(run: Run, answer: str) -> None:
     run(scenario)
 
 
-def test_deposits_and_sales_of_other_coins_change_nothing(run: Run) -> None:
+def test_deposits_and_sales_of_other_coins_are_notes_and_change_nothing(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def notes() -> list[str]:
+        lines = capsys.readouterr().out.splitlines()
+        return [line.partition(", and")[0] for line in lines if line.startswith("note: ")]
+
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
+        await desk.drive(0.4)
+        assert notes() == []
         account = desk.simulator.account
         account.deposit("BTC", Decimal("0.5"))
         account.deposit("ETH", Decimal(3))
+        account.trade_by_hand("BUY", "BNB/USDT", quantity=Decimal(1))
+        await desk.drive(0.4)
+        found = notes()
+        assert [line for line in found if "USDT" not in line] == [
+            "note: the account has 0.999 BNB more",
+            "note: the account has 0.5 BTC more",
+            "note: the account has 3 ETH more",
+        ]
+        assert any(line.endswith("USDT less") for line in found)
+        account.convert_dust(["ETH"])
         account.withdraw("BTC", Decimal(2))
         account.withdraw("USDT", Decimal(100))
-        await desk.drive(0.5)
+        await desk.drive(0.4)
+        found = notes()
+        assert "note: the account has 3 ETH less" in found
+        assert "note: the account has 2 BTC less" in found
+        assert "note: the account has 100 USDT less" in found
         assert desk.problems == []
         assert len(desk.resting) == 1
+        # A trade of the trader itself is no note.
+        desk.leave()
+        await desk.until(lambda: desk.executor.position.is_flat)
+        await desk.drive(0.4)
+        assert notes() == []
 
     run(scenario)

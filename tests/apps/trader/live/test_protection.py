@@ -4,6 +4,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from live_desk import LiveDesk
 from onetape.simulator.faults.model import Fault
 
@@ -27,7 +29,9 @@ async def cancel_by_hand(desk: LiveDesk) -> None:
     desk.simulator.account.exchange.cancel(stop, desk.simulator.clock.now_ms())
 
 
-def test_an_exit_ends_the_stop_first_and_sells_what_was_bought(run: Run) -> None:
+def test_an_exit_ends_the_stop_first_and_sells_all_but_named_dust(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         desk.leave()
@@ -39,6 +43,7 @@ def test_an_exit_ends_the_stop_first_and_sells_what_was_bought(run: Run) -> None
         assert desk.coins >= 0
         desk.assert_ledgers_equal()
         assert desk.query("SELECT end_reason FROM exit_obligations") == [("filled",)]
+        assert f"left as dust: {desk.coins:f} BTC" in capsys.readouterr().out
 
     run(scenario)
 

@@ -1,0 +1,75 @@
+"""Prints what changes on the account and leaves every position covered: deposits, other trades.
+
+What the account has beyond the trader's own trades changes only by what others do. A change counts
+once two readings in a row have it: one reading may fall between a trade and its booking.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from onetape.cli.output import print_line
+from onetape.exchange.trading_records import Balance
+from onetape.store.accounts import read_account_series
+from trader.live.book import LiveBook
+
+_ZERO = Decimal(0)
+
+
+class AccountNotes:
+    """What one symbol's session has seen of the account beyond its own trades."""
+
+    def __init__(self, book: LiveBook) -> None:
+        """Begin; the first reading is what later ones are compared with."""
+        self._book = book
+        self._known: dict[str, Decimal] | None = None
+        self._last: dict[str, Decimal] = {}
+
+    def forget(self) -> None:
+        """Begin again with the next reading: what counts as the trader's own has changed."""
+        self._known, self._last = None, {}
+
+    def look(self, balances: Mapping[str, Balance]) -> None:
+        """Compare a reading in which no order of ours was under way; print what others changed."""
+        found = self._beyond(balances)
+        if self._known is None:
+            self._known = self._last = found
+            return
+        for currency in sorted({*found, *self._known}):
+            amount = found.get(currency, _ZERO)
+            change = amount - self._known.get(currency, _ZERO)
+            if change and amount == self._last.get(currency, _ZERO):
+                self._known[currency] = amount
+                self._print(currency, change)
+        self._last = found
+
+    def _print(self, currency: str, change: Decimal) -> None:
+        more = "more" if change > 0 else "less"
+        text = (
+            f"note: the account has {abs(change.normalize()):f} {currency} {more}, and not by this "
+            "trader; every position is covered"
+        )
+        print_line(text, event="account", currency=currency, change=str(change))
+
+    def _beyond(self, balances: Mapping[str, Balance]) -> dict[str, Decimal]:
+        """Return what the account has beyond the trader's own trades, by currency.
+
+        Currencies that several symbols of the account share are those of its first symbol.
+        """
+        book = self._book
+        market, position = book.job.market, book.position
+        series = read_account_series(book.job.store, book.job.session.account)
+        symbols = [one.symbol for one in series] or [market.symbol]
+        others = {symbol.partition("/")[0] for symbol in symbols if symbol != market.symbol}
+        is_first = symbols[0] == market.symbol
+        found: dict[str, Decimal] = {}
+        for currency in {*balances, market.base, market.quote}:
+            held = balances.get(currency, Balance(_ZERO, _ZERO)).total
+            if currency == market.base:
+                found[currency] = held - position.base
+            elif currency in others or not is_first:
+                continue
+            elif currency == market.quote:
+                found[currency] = held - book.funds.cash()
+            else:
+                found[currency] = held + position.fees.get(currency, _ZERO)
+        return found
