@@ -418,10 +418,9 @@ def test_after_a_refused_exit_the_entries_of_other_symbols_wait_for_it_no_longer
     )
 
     async def scene() -> None:
-        scripts = {"BTC/USDT": ([16], []), "ETH/USDT": ([20], [])}
         names = {
-            symbol: strategy_file(scripted_source(buys, sells), symbol[:3])
-            for symbol, (buys, sells) in scripts.items()
+            symbol: strategy_file(scripted_source(buys, []), symbol[:3])
+            for symbol, buys in {"BTC/USDT": [16], "ETH/USDT": [20]}.items()
         }
         async with (
             market(16.25) as opened,
