@@ -41,6 +41,9 @@ _ANSWERS: Final[tuple[dict[str, Any], ...]] = (
     {"kind": "cut_body"},
     {"kind": "latency", "seconds": 0.05},
 )
+_WRITES: Final = (
+    ("POST", "/api/v3/order"), ("DELETE", "/api/v3/order"), ("POST", "/api/v3/order/cancelReplace"),
+)  # fmt: skip
 _READS: Final = ("/api/v3/order", "/api/v3/openOrders", "/api/v3/myTrades", "/api/v3/account")
 
 
@@ -64,8 +67,8 @@ def order_faults() -> list[Fault]:
     # Independent chances that come to the part that is wanted.
     chance = 1 - (1 - FAULTY) ** (1 / len(_ANSWERS))
     faults = [
-        Fault(method=method, path="/api/v3/order", probability=chance, **answer)
-        for method in ("POST", "DELETE")
+        Fault(method=method, path=path, probability=chance, **answer)
+        for method, path in _WRITES
         for answer in _ANSWERS
     ]
     reads = [
