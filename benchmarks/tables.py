@@ -57,26 +57,42 @@ def _section(document: dict[str, Any]) -> str:
 def _outcome_rows(document: dict[str, Any]) -> list[str]:
     """Return the table of what programs did after a fault, one row for each fault and program."""
     programs = ", ".join(f"{name} {version}" for name, version in document["programs"].items())
-    rows = [
-        f"{programs}; watched for {document['watched_seconds']:.0f} s after the first order.",
-        "",
-        "| fault of the first order | program | buys | BTC unknown to it "
-        "| BTC without a stop at the end | s without a stop | next order after, s |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for one in document["outcomes"]:
-        after = one["next_order_after_seconds"]
+        groups.setdefault((one["fault"], one["program"]), []).append(one)
+    rows = [
+        f"{programs}; watched for {document['watched_seconds']:.0f} s after the first order. "
+        "Of several runs the least and the most.",
+        "",
+        "| fault of the first order | program | runs | doubled | BTC unknown to it "
+        "| BTC without a stop at the end | s without a stop | next order after, s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for (fault, program), runs in groups.items():
+        doubled = sum(one["buys"] > 1 for one in runs)
+        after: list[float | None] = [one["next_order_after_seconds"] for one in runs]
+        sent: list[float] = [one for one in after if one is not None]
+        never = f"none in {len(after) - len(sent)}" if len(sent) < len(after) else ""
         cells = (
-            one["fault"],
-            one["program"],
-            str(one["buys"]),
-            f"{float(one['orphaned_coins']):.5f}",
-            f"{float(one['coins_without_stop']):.5f}",
-            f"{one['unprotected_seconds']:.1f}",
-            "none" if after is None else f"{after:.1f}",
+            fault,
+            program,
+            str(len(runs)),
+            f"{doubled} of {len(runs)}",
+            _range([float(one["orphaned_coins"]) for one in runs], 5),
+            _range([float(one["coins_without_stop"]) for one in runs], 5),
+            _range([one["unprotected_seconds"] for one in runs], 1),
+            ", ".join(text for text in (_range(sent, 1), never) if text),
         )
         rows.append(f"| {' | '.join(cells)} |")
     return rows
+
+
+def _range(values: list[float], decimals: int) -> str:
+    """Return the least and the most of some values, or the one that they are."""
+    if not values:
+        return ""
+    texts = [f"{one:.{decimals}f}" for one in (min(values), max(values))]
+    return " to ".join(dict.fromkeys(texts))
 
 
 def _combination_rows(document: dict[str, Any]) -> list[str]:

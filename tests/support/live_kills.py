@@ -62,10 +62,10 @@ SUSPENSIONS: Final[dict[str, tuple[str, str, int]]] = {
     "suspended, stop: send stored": ("commit submitted", "after", 2),
     "suspended, stop: answered": ("submit", "after", 2),
     "suspended, higher stop: send stored": ("commit submitted", "after", 3),
-    "suspended, exit: stop not cancelled yet": ("cancel", "before", 2),
+    "suspended, exit: stop not cancelled yet": ("cancel", "before", 1),
     "suspended, exit: send stored": ("commit submitted", "after", 4),
-    "suspended, exit: request made": ("submit", "before", 4),
-    "suspended, exit: answered": ("submit", "after", 4),
+    "suspended, exit: request made": ("submit", "before", 3),
+    "suspended, exit: answered": ("submit", "after", 3),
 }
 
 
