@@ -1,6 +1,7 @@
 """One run of the trader: check what was asked for, open exchange and file, trade until stopped."""
 
 import asyncio
+import time
 from collections.abc import Generator, Sequence
 from contextlib import AsyncExitStack, ExitStack, closing, contextmanager, nullcontext
 from functools import partial
@@ -48,7 +49,7 @@ from trader.evaluator.processes import StrategyHelper
 from trader.job import Job
 from trader.live.confirmation import FirstEntry, check_first_entry, confirm_first_entry
 from trader.live.opening import LiveAccess, check_live_exchange, hold_live_account, open_access
-from trader.live.start_plan import StartPlan, plan_start
+from trader.live.start_plan import StartPlan, plan_start, unattended_lines
 from trader.session import run_sessions
 from trader.settings import TraderSettings, trader_database
 from trader.settings_reload import session_rules
@@ -86,6 +87,8 @@ def run_trader(settings: TraderSettings, *, is_confirmed: bool = False) -> None:
                 for one, evaluator in zip(plan.symbols, evaluators, strict=True):
                     name = plan.stand_ins.get(one.key.symbol, evaluator.strategy.name)
                     check_account(account, plan.settings, one.key, name)
+                for line in unattended_lines(store, plan.account, time.time_ns() // 1_000_000):
+                    print_line(line, level="WARNING")
         work = _trade(
             plan, _endpoint(plan.settings, stack), evaluators, first, is_confirmed=is_confirmed
         )

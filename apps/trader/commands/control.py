@@ -127,12 +127,11 @@ def _give(
 ) -> None:
     """Store a command for each chosen account, and print whether its trader runs."""
     from onetape.cli.output import print_line
-    from onetape.store.account_reading import read_lease
+    from onetape.store.account_reading import is_alive, read_lease
     from onetape.store.controls import insert_controls
     from onetape.store.database import open_store
     from onetape.store.leases import lease_name
     from trader.command_rows import Command, rows_of, user_and_host
-    from trader.commands.status_record import is_alive
 
     names = chosen.names
     if names and chosen.is_all:

@@ -16,9 +16,9 @@ from onetape.core.trading import ExitObligation
 from onetape.store.account_reading import (
     OpenOrder,
     StoredDecision,
-    StoredLease,
     StoredSession,
     highest_since,
+    is_alive,
     read_entry,
     read_last_decision,
     read_last_problem,
@@ -36,7 +36,6 @@ from onetape.store.event_reading import CLEAN_ENDS
 from onetape.store.latecomers import Latecomer, read_latecomers
 from onetape.store.leases import lease_name
 from onetape.store.market_data import market_steps
-from onetape.store.process_lock import ProcessLock
 from onetape.store.stop_states import read_stop_state
 from onetape.store.trader_states import StateChange
 from trader.commands.account_result import AccountResult, read_result, series_of
@@ -192,18 +191,6 @@ def read_status(store: Store, account: Account) -> TraderStatus:
             halt=None if halt is None else pause_text(halt),
             now_ms=now_ms,
         )
-
-
-def is_alive(store: Store, name: str, lease: StoredLease, wall_ms: int) -> bool:
-    """Return whether the process that holds a lease lives.
-
-    The kernel's lock proves it on the same computer. Elsewhere the lease counts, which ends 20 s
-    after its last renewal.
-    """
-    is_held = ProcessLock(store.path, name).is_held(lease.kernel_lock)
-    if is_held is not None:
-        return is_held
-    return lease.expires_ms > wall_ms
 
 
 def exit_code_of(statuses: Iterable[TraderStatus]) -> int:

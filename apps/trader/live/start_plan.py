@@ -12,9 +12,10 @@ from onetape.cli.common_settings import StrategySettings
 from onetape.core.candles import SeriesKey
 from onetape.core.symbols import base_and_quote
 from onetape.execution.positions import position_of
-from onetape.store.account_reading import read_traded
+from onetape.store.account_reading import is_alive, read_lease, read_traded
 from onetape.store.accounts import Account, read_account_series
 from onetape.store.database import Store
+from onetape.store.leases import lease_name
 from onetape.store.ledger import trades_of
 from onetape.store.live_accounts import read_live_account
 from onetape.store.orders import has_unfinished_orders
@@ -114,6 +115,32 @@ def is_open(store: Store, account: Account) -> bool:
     if not position_of(trades, base, quote).is_flat:
         return True
     return has_unfinished_orders(store, account.name, account.symbol)
+
+
+def unattended_lines(store: Store, account: str, wall_ms: int) -> list[str]:
+    """Return a line for each live position or order of other accounts that no trader looks after.
+
+    Args:
+        store: The database of the trader.
+        account: Of the trader that starts.
+        wall_ms: The computer's time, epoch milliseconds.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    lines: list[str] = []
+    for one in read_traded(store, "live"):
+        if one.name == account or not is_open(store, one):
+            continue
+        name = lease_name(one.name, one.symbol)
+        lease = read_lease(store, name)
+        if lease is None or not is_alive(store, name, lease, wall_ms):
+            lines.append(
+                f"account {one.name} has an open position or order in {one.symbol}, and no trader "
+                "runs for it: a stop at the exchange stays, nothing else sells; start its trader, "
+                f'with --live --account "{one.name}"'
+            )
+    return lines
 
 
 def _account_that_goes_on(

@@ -1,6 +1,7 @@
 """A start with a position or an order open: whatever changed, all that is held is looked after."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from decimal import Decimal
@@ -15,7 +16,7 @@ from onetape.core.errors import OnetapeError
 from traded_accounts import TradedAccount
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.processes import StrategyHelper
-from trader.live.start_plan import StartPlan, plan_start
+from trader.live.start_plan import StartPlan, plan_start, unattended_lines
 from trader.settings import SymbolSettings, TraderSettings
 from trader.start_strategies import StrategyLoader
 from trader.traded_symbols import traded_symbols
@@ -93,6 +94,21 @@ def test_an_account_that_shares_no_symbol_may_belong_to_another_trader(tmp_path:
         settings = replace(LIVE, symbol="SOL/USDT")
         assert planned(account, settings).account == "live binance SOL/USDT 1h"
         assert not planned(account, settings).held
+
+
+def test_a_position_that_no_trader_looks_after_is_named_at_each_start(tmp_path: Path) -> None:
+    with TradedAccount(tmp_path / "x.db", BITCOIN, mode="live") as account:
+        account.fill("buy", "2", "100", 1)
+        wall_ms = time.time_ns() // 1_000_000
+        other = "paper binance SOL/USDT 1h"
+        assert unattended_lines(account.store, other, wall_ms) == [], "its process lives"
+        account.end()
+        account.lock.release()
+        (line,) = unattended_lines(account.store, other, wall_ms)
+        assert line.startswith(f"account {BITCOIN} has an open position or order in BTC/USDT")
+        assert unattended_lines(account.store, BITCOIN, wall_ms) == []
+        account.fill("sell", "2", "100", 2)
+        assert unattended_lines(account.store, other, wall_ms) == []
 
 
 def loaded(plan: StartPlan) -> tuple[StartPlan, list[str]]:

@@ -13,6 +13,7 @@ from onetape.core.trading import ExitObligation, Mode, Side
 from onetape.store.accounts import ACCOUNT_COLUMNS, Account, account_of_row
 from onetape.store.database import Store
 from onetape.store.orders import EXIT_REJECTED
+from onetape.store.process_lock import ProcessLock
 from onetape.store.trader_states import StateChange
 
 #: States of an order that nothing changes any more.
@@ -172,6 +173,18 @@ def read_lease(store: Store, account: str) -> StoredLease | None:
             (account,),
         ).fetchall()
     return StoredLease(*rows[0]) if rows else None
+
+
+def is_alive(store: Store, name: str, lease: StoredLease, wall_ms: int) -> bool:
+    """Return whether the process that holds a lease lives.
+
+    The kernel's lock proves it on the same computer. Elsewhere the lease counts, which ends 20 s
+    after its last renewal.
+    """
+    is_held = ProcessLock(store.path, name).is_held(lease.kernel_lock)
+    if is_held is not None:
+        return is_held
+    return lease.expires_ms > wall_ms
 
 
 def read_state(store: Store, session: str) -> StateChange | None:
