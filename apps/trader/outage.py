@@ -31,22 +31,24 @@ class OutageNotice:
         self._supervisor = supervisor
         self._patience_seconds = stale_after_seconds + MARGIN_SECONDS
         self._since = time.monotonic()
+        self._problem: Problem | None = None
+        """The outage that lasts, as it was reported."""
 
     def look(self) -> None:
         """Report an outage that has lasted, or the end of one."""
         recorder, now = self._recorder, time.monotonic()
         if recorder.live or recorder.is_quiet:
             self._since = now
-            self._supervisor.report(OUTAGE, None)
+            self._problem = None
         elif self._supervisor.has_problem(MARKET):
             # A market that is not traded sends nothing: that is the reason to show.
-            self._supervisor.report(OUTAGE, None)
-        elif now - self._since >= self._patience_seconds:
+            self._problem = None
+        elif self._problem is None and now - self._since >= self._patience_seconds:
             why = f": {recorder.lost_reason}" if recorder.lost_reason else ""
-            problem = Problem(
+            self._problem = Problem(
                 f"no market data from the stream for {self._patience_seconds:g} s{why}",
                 "no entries meanwhile, exits take the first price, of REST too; the stream is "
                 "opened again and again",
                 "check the network and the status page of the exchange, if this lasts",
             )
-            self._supervisor.report(OUTAGE, problem)
+        self._supervisor.report(OUTAGE, self._problem)

@@ -53,6 +53,8 @@ from trader.words import Diary, closing_line, opening_lines
 
 #: The strategy looks at least this often, and at once when a candle closes.
 LOOP_SECONDS = 1.0
+#: REST that refuses is asked at least this often, wall seconds.
+LONGEST_REST_PAUSE_SECONDS = 4.0
 #: How long the first decision waits for the stream, which it needs to become an order.
 FIRST_DECISION_PATIENCE_SECONDS = 3.0
 #: How long a write waits for another process. After that the trader is degraded and tries again.
@@ -170,6 +172,7 @@ class _Trading:
         self._context = context
         self._states = states
         self._supervisor = Supervisor(states)
+        streams.probe.on_recovery.append(self._supervisor.end_pauses)
         self._clock_watch = ClockWatch(exchange, states)
         self._notes = notes
         self._broker: Executor | None = None
@@ -261,7 +264,7 @@ class _Trading:
                     "REST",
                     partial(_close, gap_backfiller, recorder, self._supervisor),
                     solves=False,
-                    longest_pause=recorder.longest_rest_pause,
+                    longest_pause=lambda: LONGEST_REST_PAUSE_SECONDS,
                 ),
                 "market": self._supervisor.repeat(
                     "market status", MarketStatus(job, exchange, recorder, self._states).check
@@ -277,6 +280,7 @@ class _Trading:
                     RestPrice(job, exchange, recorder, orders, exits, self._states).look,
                 ),
                 "clock": self._supervisor.repeat("clock comparison", self._look_at_clock),
+                "probe": self._supervisor.repeat("probe", partial(self._probe_rest, recorder)),
                 "orders": self._supervisor.repeat(
                     "orders",
                     partial(
@@ -333,6 +337,11 @@ class _Trading:
 
     async def _look_at_clock(self) -> None:
         await self._clock_watch.look()
+        await asyncio.sleep(LOOP_SECONDS)
+
+    async def _probe_rest(self, recorder: StreamRecorder) -> None:
+        if not recorder.live and not recorder.is_quiet:
+            await self._streams.probe.look()
         await asyncio.sleep(LOOP_SECONDS)
 
     async def _renew(self) -> None:

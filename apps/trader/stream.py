@@ -15,6 +15,7 @@ from onetape.core.candles import SeriesKey
 from onetape.exchange.rest import RestExchange
 from onetape.websocket.events import StreamEvent
 from onetape.websocket.subscription import merged
+from trader.rest_probe import RestProbe
 
 if TYPE_CHECKING:
     from onetape.websocket.websocket import WebSocketManager
@@ -81,6 +82,9 @@ class MarketStreams:
         self._symbols = tuple(symbols)
         self._stale_after_seconds = stale_after_seconds
         self._manager: WebSocketManager | None = None
+        self.probe = RestProbe(exchange)
+        """Notices that the exchange can be reached again; then the streams dial at once."""
+        self.probe.on_recovery.append(self.dial_now)
 
     async def __aenter__(self) -> Self:
         """Return the streams."""
@@ -131,6 +135,15 @@ class MarketStreams:
                 self._exchange, self._symbols, stale_after_seconds=self._stale_after_seconds
             )
         return self._manager
+
+    def dial_now(self) -> None:
+        """Dial again at once where a stream waits for its next dial; from any thread."""
+
+        def dial() -> None:
+            if self._manager is not None:
+                self._manager.dial_now()
+
+        self._exchange.loop.call_soon_threadsafe(dial)
 
     async def _close(self) -> None:
         if self._manager is not None:

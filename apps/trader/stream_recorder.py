@@ -40,10 +40,6 @@ CLEAN_EVERY_MS = 3_600_000
 DAY_MS = 86_400_000
 #: A candle may open this long after now, on the wall clock: the computer's may be slow.
 CLOCK_TOLERANCE_SECONDS = 60.0
-#: REST that refuses or does not answer is asked at least this often: while frames come, and while
-#: none do, wall seconds. What it refuses keeps a stream that works from being used.
-PAUSE_WITH_STREAM_SECONDS: float = 4.0
-PAUSE_WITHOUT_STREAM_SECONDS: float = 60.0
 
 
 class StreamRecorder:
@@ -60,8 +56,6 @@ class StreamRecorder:
         """Candles held back until REST has filled the gap before them."""
         self._refused: int | None = None
         """The connection whose gap the exchange has refused to fill: the REST task asks again."""
-        self._has_frames = False
-        """Whether a frame has come since the stream was lost last."""
         self._newest = 0
         """Open of the newest candle of the connection, epoch seconds."""
         self._newest_is_closed = False
@@ -95,10 +89,6 @@ class StreamRecorder:
         """Return whether the stream is up and what it missed is filled in."""
         return self._went_live.is_set()
 
-    def longest_rest_pause(self) -> float:
-        """Return the longest pause before REST is asked again, wall seconds."""
-        return PAUSE_WITH_STREAM_SECONDS if self._has_frames else PAUSE_WITHOUT_STREAM_SECONDS
-
     async def handle(self, event: StreamEvent) -> None:
         """Store what a frame holds, and what the stream has become."""
         async with self._lock:
@@ -128,7 +118,6 @@ class StreamRecorder:
 
     def _note_frame(self) -> None:
         self.is_quiet = False
-        self._has_frames = True
         self._last_frame_ms = self._exchange.now_ms()
 
     async def catch_up(self) -> None:
@@ -290,12 +279,13 @@ class StreamRecorder:
     def _lost(self, reason: str) -> None:
         # Also where the socket stays the same: something may have been missed.
         self._connection = self._pending = self.watch = None
-        self._gap_backfiller.expects_marks = self.is_quiet = self._has_frames = False
+        self._gap_backfiller.expects_marks = self.is_quiet = False
         self._went_live.clear()
+        # Of an outage the newest reason counts: what was cut first may be refused now.
+        self.lost_reason = reason
         if self._has_outage:
             return
         self._has_outage = True
-        self.lost_reason = reason
         self._inserted_at_loss = self._gap_backfiller.inserted
         print_line(f"stream lost: {reason}; connecting again, no entries meanwhile")
         self._open_outage(reason)

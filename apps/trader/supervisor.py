@@ -9,8 +9,8 @@ stored, so it is built again from the file, as at the start of the program.
 """
 
 import asyncio
+import contextlib
 import os
-import time
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from enum import Enum
@@ -45,8 +45,6 @@ FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 #: A file may be usable again at any moment, and an exit may wait for it.
 LONGEST_DATABASE_PAUSE_SECONDS = 4.0
-#: How often a back-off is looked at whose longest duration may change, wall seconds.
-LOOK_SECONDS = 0.5
 #: Source of problems that are neither the exchange's nor the file's.
 PROGRAM: Final = "program"
 #: Source of problems of the watch over exits while the file cannot be used.
@@ -140,6 +138,8 @@ class Supervisor:
         self._meanwhile: asyncio.Task[None] | None = None
         """What runs while the file cannot be used."""
         self._ending: list[asyncio.Task[None]] = []
+        self._pause_end = asyncio.Event()
+        """Ends the pauses after errors."""
 
     async def run(
         self, work: Callable[[], Awaitable[None]], meanwhile: Callable[[], Awaitable[object]]
@@ -214,7 +214,7 @@ class Supervisor:
         step: Callable[[], Awaitable[None]],
         *,
         solves: bool = True,
-        longest_pause: Callable[[], float] | None = None,
+        longest_pause: Callable[[], float] = lambda: LONGEST_PAUSE_SECONDS,
     ) -> None:
         """Run one step of a task again and again; an error of the exchange costs a back-off only.
 
@@ -223,8 +223,7 @@ class Supervisor:
             step: Awaited each time; the pauses between steps are its own.
             solves: Whether a step that returns proves that the last problem is over; otherwise
                 the step calls `succeeded` itself.
-            longest_pause: Returns the longest back-off at present, seconds; one that is under way
-                ends once it has lasted as long. None: `LONGEST_PAUSE_SECONDS`.
+            longest_pause: Returns the longest back-off, seconds.
 
         Raises:
             OnetapeError: an error that is no matter of this task alone.
@@ -237,15 +236,22 @@ class Supervisor:
                 if rule.reaction is not Reaction.RETRY:
                     raise
                 self._report(error, rule, task=name)
-                await self._pause(name, LONGEST_PAUSE_SECONDS, longest_pause)
+                await self._pause(name, longest_pause())
             else:
                 if solves:
                     self.succeeded(name)
 
     def succeeded(self, name: str) -> None:
         """Note that a task works: its problem is over, its next back-off short again."""
-        self._pauses.pop(name, None)
+        has_failed = self._pauses.pop(name, None) is not None
         self._states.solve(name)
+        if has_failed:
+            self.end_pauses()
+
+    def end_pauses(self) -> None:
+        """Let every task that waits after an error run again at once: the exchange answers."""
+        self._pause_end.set()
+        self._pause_end = asyncio.Event()
 
     def report(self, source: str, problem: Problem | None) -> None:
         """Report a problem that is no error, or None where there is none any more."""
@@ -283,18 +289,12 @@ class Supervisor:
         )
         self._states.report(_source(error, task), problem)
 
-    async def _pause(
-        self, name: str, longest_seconds: float, longest_now: Callable[[], float] | None = None
-    ) -> None:
+    async def _pause(self, name: str, longest_seconds: float) -> None:
         seconds = min(self._pauses.get(name, FIRST_PAUSE_SECONDS), longest_seconds)
         self._pauses[name] = 2 * seconds
-        began = time.monotonic()
-        while True:
-            limit = seconds if longest_now is None else min(seconds, longest_now())
-            left = began + limit - time.monotonic()
-            if left <= 0:
-                return
-            await asyncio.sleep(min(left, LOOK_SECONDS))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._pause_end.wait()
 
 
 def rule_of(error: Exception) -> Rule:

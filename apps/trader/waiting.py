@@ -32,7 +32,8 @@ class WaitNotice:
         """
         self._job = job
         self._gap_backfiller = gap_backfiller
-        self._since: float | None = None
+        self._since: dict[tuple[str, bool], float] = {}
+        """When each reason was found first since the last decision, monotonic seconds."""
         self._problems: dict[tuple[str, bool], Problem] = {}
         """Found since the last decision, oldest first."""
 
@@ -44,14 +45,13 @@ class WaitNotice:
         """
         kind = self._kind(decided)
         if kind is None:
-            self._since = None
+            self._since.clear()
             self._problems.clear()
             return None
         now = time.monotonic()
-        if self._since is None:
-            self._since = now
-        is_over = kind == NOTHING or now - self._since >= PATIENCE_SECONDS
         reason = (kind, bool(self._gap_backfiller.refused))
+        since = self._since.setdefault(reason, now)
+        is_over = kind == NOTHING or now - since >= PATIENCE_SECONDS
         if is_over and reason not in self._problems:
             self._problems[reason] = Problem(
                 f"no decision: {self._words(kind, decided)}",

@@ -79,7 +79,7 @@ def test_long_after_rest_failed_first_it_is_still_asked_often_while_the_stream_w
     # The back-off of a task that has failed for long.
     monkeypatch.setattr("trader.supervisor.FIRST_PAUSE_SECONDS", 3_600.0)
     monkeypatch.setattr("trader.supervisor.LONGEST_PAUSE_SECONDS", 3_600.0)
-    monkeypatch.setattr("trader.stream_recorder.PAUSE_WITH_STREAM_SECONDS", 0.2)
+    monkeypatch.setattr("trader.session.LONGEST_REST_PAUSE_SECONDS", 0.2)
     monkeypatch.setattr("trader.gap_backfiller.LONGEST_PAUSE_SECONDS", 3_600.0)
     monkeypatch.setattr("trader.gap_backfiller.FIRST_PAUSE_SECONDS", 3_600.0)
 
@@ -99,6 +99,42 @@ def test_long_after_rest_failed_first_it_is_still_asked_often_while_the_stream_w
             faults.remove(name)
             await trading.until(lambda: reasons(trading)[-1][0] == "trading")
             await trading.until_decided(0)
+
+    run(scene())
+
+
+def long_pause(seconds: float, attempts: int) -> float:
+    """Return the pause before a dial: an hour after the first one that failed."""
+    return 3_600.0 if attempts else seconds
+
+
+def test_after_a_long_refusal_of_requests_and_dials_all_go_on_with_the_first_answer(
+    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The back-off of tasks and dials that have failed for long.
+    for name in ("FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS"):
+        monkeypatch.setattr(f"trader.supervisor.{name}", 3_600.0)
+    monkeypatch.setattr("trader.session.LONGEST_REST_PAUSE_SECONDS", 3_600.0)
+    monkeypatch.setattr("onetape.websocket.client._dial_pause", long_pause)
+    monkeypatch.setattr("trader.rest_probe.PROBE_SECONDS", 0.1)
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_live(opened)
+            faults = opened.simulator.faults
+            name = faults.add(kind="status", status=451, path="/api/v3/*")
+            opened.gate.refuses_sockets = True
+            opened.gate.cut()
+            await opened.go_to(2.1)
+            await trading.until(lambda: reasons(trading)[-1][0] == "degraded")
+            dials = opened.gate.dials
+            # The first dial is made at once, and refused.
+            await trading.until(lambda: opened.gate.dials > dials or len(faults.log) > 3)
+            opened.gate.refuses_sockets = False
+            faults.remove(name)
+            await trading.until(lambda: reasons(trading)[-1][0] == "trading", 10)
+            await trading.until(lambda: trading.is_live, 10)
+            await trading.until_decided(1)
 
     run(scene())
 

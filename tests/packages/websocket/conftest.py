@@ -72,6 +72,7 @@ class Misbehaving:
         self.dials = 0
         self.dial_status: int | None = None
         """Answer handshakes with this HTTP status."""
+        self.dial_headers: dict[str, str] = {}
         self.mute = False
         """Read nothing from a socket, so that not even a ping is answered."""
         self._opened = asyncio.Event()
@@ -98,7 +99,7 @@ class Misbehaving:
     async def stream(self, request: web.Request) -> web.StreamResponse:
         self.dials += 1
         if self.dial_status is not None:
-            return web.Response(status=self.dial_status)
+            return web.Response(status=self.dial_status, headers=self.dial_headers)
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         # The two streams are subscribed to by one message, or by two.

@@ -318,6 +318,43 @@ def test_the_idle_timer_leaves_a_dial_alone(
     run(scene())
 
 
+def long_pause(seconds: float, attempts: int) -> float:
+    """Return the pause before a dial: an hour after the first one that failed."""
+    return 3_600.0 if attempts else seconds
+
+
+@pytest.mark.parametrize("asked_to_wait", [False, True], ids=["refused", "with a Retry-After"])
+def test_a_pause_before_a_dial_ends_at_once_but_not_one_that_the_exchange_asked_for(
+    run: Run,
+    misbehaving: MisbehavingServer,
+    watching: Watching,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    asked_to_wait: bool,
+) -> None:
+    monkeypatch.setattr("onetape.websocket.client._dial_pause", long_pause)
+
+    async def scene() -> None:
+        async with misbehaving() as server:
+            server.dial_status = 403
+            server.dial_headers = {"Retry-After": "3600"} if asked_to_wait else {}
+            async with watching(server.url) as stream:
+                await stream.until(lost)
+                server.dial_status = None
+                # The next dial waits by now.
+                await asyncio.sleep(0.5)
+                assert server.dials == 1
+                stream.manager.dial_now()
+                if asked_to_wait:
+                    await asyncio.sleep(0.5)
+                    assert server.dials == 1
+                    return
+                await server.wait_for_socket()
+                assert server.dials == 2
+
+    run(scene())
+
+
 def test_a_close_by_the_server_is_told_with_its_code(
     run: Run, misbehaving: MisbehavingServer, watching: Watching
 ) -> None:

@@ -6,6 +6,7 @@ send few messages a second (sending.py).
 """
 
 import asyncio
+import contextlib
 import random
 import socket
 from collections.abc import Awaitable, Callable
@@ -36,7 +37,8 @@ def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> A
 
     It has more attributes than CCXT's: `connections` counts them, `has_marks` says whether the
     exchange marks final candles, `candle_frames` are events that each candle frame sets, `frames`
-    are events that every frame sets,
+    are events that every frame sets, `dial_waits` are events that end the pauses before dials,
+    `refused_until_later` are addresses that the exchange has refused with a Retry-After,
     `candle_sockets` are the sockets that brought candles, `senders` send on the sockets, and
     `final_candles` has CCXT's rows that the exchange marked as final, by symbol and timeframe, then
     by open in epoch milliseconds.
@@ -74,6 +76,11 @@ def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> A
             # CCXT makes the table of failed dials with its first look at it.
             seconds: float = parent.ws_dial_delay(url)
             attempts: int = self.ws_dial_backoff.get(url, {}).get("attempts", 0)
+            # What is longer than CCXT's own pause was asked for by the exchange (Retry-After).
+            if seconds > min(30.0, 0.1 * 2 ** min(attempts, 10)):
+                self.refused_until_later.add(url)
+                return seconds
+            self.refused_until_later.discard(url)
             return _dial_pause(seconds, attempts)
 
         def handle_ohlcv(self, client: Any, message: Any) -> None:
@@ -89,7 +96,7 @@ def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> A
             client: Any = parent.client(url)
             if "handle_message" not in vars(client):
                 client.handle_message = _guard(client, client.handle_message, self.frames)
-                client.open = _remembered(self.dials, client.open)
+                client.open = _remembered(self.dials, _early_dial(self, client, client.open))
                 client.future = _consumed(client.future)
                 sender = PacedSender(client.send)
                 client.send = sender.send
@@ -98,6 +105,8 @@ def guarded_client(endpoint: Endpoint, *, on_connected: Callable[[], None]) -> A
 
     client: Any = Guarded(client_settings(endpoint))
     client.dials = set[asyncio.Task[Any]]()
+    client.dial_waits = set[asyncio.Event]()
+    client.refused_until_later = set[str]()
     client.has_marks = reader is not None
     client.candle_frames = set[asyncio.Event]()
     client.frames = set[asyncio.Event]()
@@ -124,6 +133,19 @@ def drop(client: Any, error: NetworkError) -> None:
         return
 
 
+def dial_now(client: Any) -> None:
+    """End the pauses before the next dials, but those that the exchange has asked for.
+
+    Args:
+        client: A guarded client of an exchange.
+    """
+    backoff: dict[str, Any] = getattr(client, "ws_dial_backoff", None) or {}
+    for url in set(backoff) - client.refused_until_later:
+        del backoff[url]
+    for wait in client.dial_waits:
+        wait.set()
+
+
 async def close_client(client: Any) -> None:
     """Close a guarded client: its sockets, and the dials that CCXT would let go on."""
     while client.dials:
@@ -145,9 +167,7 @@ async def close_client(client: Any) -> None:
 
 def _dial_pause(seconds: float, attempts: int) -> float:
     """Return the pause before a dial of an outage, given CCXT's and the dials that have failed."""
-    ccxt_seconds = min(30.0, 0.1 * 2 ** min(attempts, 10))
-    if attempts > FIRST_DIALS or seconds > ccxt_seconds:
-        # What is longer than CCXT's own pause was asked for by the exchange (Retry-After).
+    if attempts > FIRST_DIALS:
         return seconds
     # Programs that were cut together dial apart.
     jitter = random.uniform(0.75, 1.0)  # noqa: S311 - no secret
@@ -207,6 +227,28 @@ def _consumed(make: Callable[[str], Any]) -> Callable[[str], Any]:
 def _take_error(future: "asyncio.Future[Any]") -> None:
     if not future.cancelled():
         future.exception()
+
+
+def _early_dial(
+    exchange: Any, client: Any, dial: Callable[..., Awaitable[None]]
+) -> Callable[..., Awaitable[None]]:
+    """Return the coroutine function that opens a connection, whose pause `dial_now` may end."""
+
+    async def early(session: Any, pause_seconds: float = 0.0) -> None:
+        if not pause_seconds or client.url in exchange.refused_until_later:
+            await dial(session, pause_seconds)
+            return
+        wait = asyncio.Event()
+        exchange.dial_waits.add(wait)
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_seconds):
+                    await wait.wait()
+        finally:
+            exchange.dial_waits.discard(wait)
+        await dial(session, 0.0)
+
+    return early
 
 
 def _remembered(

@@ -28,7 +28,7 @@ from onetape.core.words import did_you_mean
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import BRIEF_RETRY_SECONDS, RestExchange
 from onetape.websocket.built_candles import BuiltCandleFeed, PolledCandleFeed, PolledTickerFeed
-from onetape.websocket.client import close_client, drop, guarded_client
+from onetape.websocket.client import close_client, dial_now, drop, guarded_client
 from onetape.websocket.events import (
     CandleSource,
     CandleUpdate,
@@ -217,6 +217,13 @@ class WebSocketManager:
             for subscription in subscriptions:
                 self._open.pop(subscription, None)
                 await subscription.close()
+
+    def dial_now(self) -> None:
+        """Dial again at once where a stream waits for its next dial, but not before a Retry-After.
+
+        For a program that knows that the exchange can be reached again.
+        """
+        dial_now(self._client)
 
     async def _next(self, kind: type[Update], subscription: Subscription) -> Update:
         """Return the next update of a kind, after as many breaks as it takes."""
