@@ -212,3 +212,5 @@ def check(desk: LiveDesk) -> None:
     assert desk.coins >= 0, "sold what was not bought"
     assert desk.problems == [], f"problems are left: {desk.problems}"
     desk.assert_ledgers_equal()
+    by_others = "SELECT count(*) FROM orders WHERE status = 'canceled' AND NOT is_cancel_requested"
+    assert desk.query(by_others) == [(0,)], "a stop of ours counts as cancelled by others"

@@ -158,15 +158,24 @@ class LiveBroker:
         self._start("submit", order.client_order_id, work)
         self._running["replace", replaced_id] = self._running["submit", order.client_order_id]
 
-    def cancel(self, client_order_id: str, *, exchange_order_id: str | None, is_stop: bool) -> None:
+    def cancel(
+        self,
+        client_order_id: str,
+        *,
+        exchange_order_id: str | None,
+        is_stop: bool,
+        is_again: bool = False,
+    ) -> None:
         """Ask for an open order to be cancelled.
 
         Args:
             client_order_id: Which order.
             exchange_order_id: The exchange's own id of it, where that is known.
             is_stop: Whether it is a protective stop.
+            is_again: Whether that was asked before: then a refusal does not prove that somebody
+                else has cancelled it.
         """
-        work = self._cancel(client_order_id, exchange_order_id, is_stop=is_stop)
+        work = self._cancel(client_order_id, exchange_order_id, is_stop=is_stop, is_again=is_again)
         self._start("cancel", client_order_id, work)
 
     def look_up(self, client_order_id: str, sent_ms: int, *, is_stop: bool) -> None:
@@ -323,14 +332,14 @@ class LiveBroker:
                 await self._report_sent(request, sent)
 
     async def _cancel(
-        self, client_order_id: str, exchange_order_id: str | None, *, is_stop: bool
+        self, client_order_id: str, exchange_order_id: str | None, *, is_stop: bool, is_again: bool
     ) -> None:
         try:
             ended = await self._client.cancel(
                 self._symbol, client_order_id, exchange_order_id=exchange_order_id, is_stop=is_stop
             )
         except OrderRefused as refused:
-            self._report(client_order_id, CancelRefused(refused.reason, is_proven=True))
+            self._report(client_order_id, CancelRefused(refused.reason, is_proven=not is_again))
         except OrderUnknown as unknown:
             self._report(client_order_id, CancelRefused(f"no answer: {unknown.reason}"))
         else:

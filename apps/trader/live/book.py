@@ -216,13 +216,15 @@ class LiveBook(Executor):
             return
         if asked is not None and time.monotonic() - asked < again:
             return
-        if not one.state.is_cancel_requested:
+        is_again = one.state.is_cancel_requested
+        if not is_again:
             self.record(one, [CancelRequested(reason)], now_ms)
         one.cancelled = time.monotonic()
         self.broker.cancel(
             one.identity,
             exchange_order_id=one.state.exchange_order_id,
             is_stop=one.order.is_protection,
+            is_again=is_again,
         )
 
 
