@@ -23,6 +23,7 @@ def config_digest(settings: TraderSettings) -> str:
         (one.key.symbol, one.key.timeframe, one.strategy.name, dict(one.strategy.parameters))
         for one in traded_symbols(settings)
     ]
-    document = msgspec.to_builtins([series, session_rules(settings)], str_keys=True)
+    tried = [series, session_rules(settings), settings.stop_limit]
+    document = msgspec.to_builtins(tried, str_keys=True)
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -104,6 +104,19 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
     """Costs, sizes and exits of orders; the cash is that of the account."""
     risk: RiskLimits = RiskLimits()
     """Limits of live orders."""
+    stop_limit: Annotated[
+        float | None,
+        Setting(
+            "Live: a stop at the exchange becomes a limit order this part under its level. Where "
+            "the price jumps over that, the position is sold at the market 5 s later.",
+            flag="--stop-limit",
+            metavar="PART",
+            empty="a market order",
+            gt=0,
+            lt=1,
+            hint="0.01 is 1 %",
+        ),
+    ] = None
     stale_after_seconds: Annotated[
         float,
         Setting("No message for this long: connect again, and enter no position meanwhile.", ge=1),

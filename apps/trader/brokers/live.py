@@ -131,14 +131,17 @@ class LiveBroker:
         running = self._running.get((what, subject))
         return running is not None and not running.done()
 
-    def submit(self, order: Order, timestamp_ms: int) -> None:
+    def submit(
+        self, order: Order, timestamp_ms: int, *, limit_price: Decimal | None = None
+    ) -> None:
         """Send an order whose intent and whose send are stored; once, whatever happens.
 
         Args:
             order: With its amount.
             timestamp_ms: Exchange time that the request carries.
+            limit_price: Lowest price of a stop; None: it becomes a market order.
         """
-        work = self._submit(_request_of(order, timestamp_ms))
+        work = self._submit(_request_of(order, timestamp_ms, limit_price))
         self._start("submit", order.client_order_id, work)
 
     @property
@@ -146,15 +149,23 @@ class LiveBroker:
         """Return whether one request cancels a stop and places the next."""
         return self._client.dialect.is_stop_replaceable
 
-    def replace_stop(self, order: Order, timestamp_ms: int, replaced_id: str) -> None:
+    def replace_stop(
+        self,
+        order: Order,
+        timestamp_ms: int,
+        replaced_id: str,
+        *,
+        limit_price: Decimal | None = None,
+    ) -> None:
         """Put a stop, whose intent and send are stored, in the place of another; once.
 
         Args:
             order: The new stop, with its amount.
             timestamp_ms: Exchange time that the request carries.
             replaced_id: Client order id of the stop that rests.
+            limit_price: Lowest price of the new stop; None: it becomes a market order.
         """
-        work = self._replace_stop(_request_of(order, timestamp_ms), replaced_id)
+        work = self._replace_stop(_request_of(order, timestamp_ms, limit_price), replaced_id)
         self._start("submit", order.client_order_id, work)
         self._running["replace", replaced_id] = self._running["submit", order.client_order_id]
 
@@ -405,7 +416,7 @@ class LiveBroker:
         self._reports.append(OrderReport(client_order_id, event))
 
 
-def _request_of(order: Order, timestamp_ms: int) -> OrderRequest:
+def _request_of(order: Order, timestamp_ms: int, limit_price: Decimal | None) -> OrderRequest:
     if order.ordered_amount is None:
         raise ValueError("an order without an amount cannot be sent")
     return OrderRequest(
@@ -415,6 +426,7 @@ def _request_of(order: Order, timestamp_ms: int) -> OrderRequest:
         order.ordered_amount,
         timestamp_ms,
         order.stop_price,
+        limit_price,
     )
 
 

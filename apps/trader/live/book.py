@@ -9,6 +9,7 @@ from onetape.core.trading import Order
 from onetape.exchange.rest import RestExchange
 from onetape.execution.events import CancelRequested, OrderEvent, Submitted
 from onetape.execution.orders import OrderState
+from onetape.execution.protection import round_down
 from onetape.store.leases import Fence
 from trader.account_funds import AccountFunds
 from trader.brokers.live import LiveBroker
@@ -204,10 +205,22 @@ class LiveBook(Executor):
         event = Submitted(timestamp_ms + self.broker.window_ms)
         self.record(one, [event], now_ms, sent_ms=timestamp_ms)
         one.sent = time.monotonic()
+        limit = self.limit_of(one.order.stop_price)
         if replaces is None:
-            self.broker.submit(one.order, timestamp_ms)
+            self.broker.submit(one.order, timestamp_ms, limit_price=limit)
         else:
-            self.broker.replace_stop(one.order, timestamp_ms, replaces.identity)
+            self.broker.replace_stop(one.order, timestamp_ms, replaces.identity, limit_price=limit)
+
+    @property
+    def stop_limit(self) -> Decimal:
+        """Return how far under its level a stop still sells, as a part; 0: at any price."""
+        return Decimal(repr(self.job.settings.stop_limit or 0.0))
+
+    def limit_of(self, stop_price: Decimal | None) -> Decimal | None:
+        """Return the lowest price of a stop; None: it becomes a market order, or is no stop."""
+        if stop_price is None or not self.stop_limit:
+            return None
+        return round_down(stop_price * (1 - self.stop_limit), self.job.market.steps.price_step)
 
     def withdraw(self, one: LiveOrder, reason: str, now_ms: int) -> None:
         """Ask for an open order to be cancelled; again where that had no effect for a while."""

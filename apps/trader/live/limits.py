@@ -128,7 +128,8 @@ class EntryLimits:
         if not 0 < stop < price:
             return None
         held = round_down(amount * (1 - Decimal(repr(job.rules.fee_rate))), steps.amount_step)
-        return held * Decimal(repr(stop)) if held >= steps.min_amount else Decimal(0)
+        lowest = Decimal(repr(stop)) * (1 - self._book.stop_limit)
+        return held * lowest if held >= steps.min_amount else Decimal(0)
 
     def _market(self, now_ms: int) -> MarketView:
         ticker = self._ticker(self._book.job.key)

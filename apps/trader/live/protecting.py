@@ -49,7 +49,9 @@ class Protector:
         self._book = book
         self._account = account
         self._policy = policy or StopPolicy(
-            pause_seconds=book.times.stop_moves, grow_seconds=book.times.stop_grows
+            pause_seconds=book.times.stop_moves,
+            grow_seconds=book.times.stop_grows,
+            limit_offset=book.stop_limit,
         )
         self._prices = PriceWatch(book)
         self._watch = StopWatch(book)

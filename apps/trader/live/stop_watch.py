@@ -59,6 +59,9 @@ class StopWatch:
             return True
         kind, price = level
         resting = next((one for one in book.stops if protects(one, book)), None)
+        jumped = None if resting is None else self._jumped(resting, known)
+        if jumped is not None:
+            self.obstacle, resting = jumped, None
         if resting is not None:
             self._solve()
             price = resting.order.stop_price or price
@@ -71,6 +74,17 @@ class StopWatch:
                 kind, price, f"the price {known.price:f} has passed {price:f}, read over REST"
             )
         return resting is not None
+
+    def _jumped(self, stop: LiveOrder, known: KnownPrice | None) -> Obstacle | None:
+        """Return why a stop that has a lowest price does not sell: the price is under it."""
+        book = self._book
+        lowest = book.limit_of(stop.order.stop_price)
+        if lowest is None or known is None or known.price >= lowest:
+            return None
+        return Obstacle(
+            f"the price {known.price:f} has jumped over the lowest price {lowest:f} of the stop",
+            f"the position is sold at the market {book.times.stop_fires:.0f} s later",
+        )
 
     def _solve(self) -> None:
         self.naked_since = self.obstacle = None

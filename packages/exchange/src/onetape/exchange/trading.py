@@ -110,6 +110,7 @@ class PrivateClient(PrivateConnection):
             request.timestamp_ms,
             replaced_id=replaced_id,
             trigger=request.stop_price,
+            limit=request.limit_price,
         )
         halves = read_replace(self.endpoint.exchange, await self.perform(call), replaced_id)
         try:
@@ -348,7 +349,11 @@ class PrivateClient(PrivateConnection):
         if request.stop_price is None:
             return order_calls.market_order(self.dialect, terms, request.timestamp_ms)
         return order_calls.stop_order(
-            self.dialect, terms, request.timestamp_ms, trigger=request.stop_price
+            self.dialect,
+            terms,
+            request.timestamp_ms,
+            trigger=request.stop_price,
+            limit=request.limit_price,
         )
 
     def _accepted(self, outcome: Accepted | Refused | Unknown) -> Accepted:

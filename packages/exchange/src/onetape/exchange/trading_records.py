@@ -36,6 +36,8 @@ class OrderRequest(Struct, frozen=True):
     """Exchange time of the request: the exchange refuses it a stated time (`window_ms`) later."""
     stop_price: Decimal | None = None
     """None: a market order."""
+    limit_price: Decimal | None = None
+    """Lowest price of a stop, once its price is reached; None: it becomes a market order."""
 
 
 class OwnTrade(Struct, frozen=True):

@@ -33,6 +33,8 @@ class StopPolicy(Struct, frozen=True):
     """Between two changes because of a higher level."""
     grow_seconds: float = 1.0
     """Between two changes because more was filled: an entry may be filled in many parts."""
+    limit_offset: Decimal = _ZERO
+    """How far under its price a stop may sell, as a part: the market's least value counts there."""
 
 
 class Place(Struct, frozen=True):
@@ -94,12 +96,12 @@ def protection_step(
         return Withdraw(resting[0].client_order_id, "no position is left") if resting else None
     price = round_down(level, steps.price_step)
     if not resting:
-        fault = _fault(amount, price, steps)
+        fault = _fault(amount, price * (1 - policy.limit_offset), steps)
         return Unprotectable(fault) if fault else Place(amount, price)
     stop, *surplus = sorted(resting, key=lambda one: one.price, reverse=True)
     if surplus:
         return Withdraw(surplus[0].client_order_id, "more than one stop rests")
-    fault = _fault(amount, price, steps)
+    fault = _fault(amount, price * (1 - policy.limit_offset), steps)
     changed = Replace(stop.client_order_id, amount, price, "the amount that is held has changed")
     if stop.amount > amount:
         # It would sell coins that were not bought here.
