@@ -146,7 +146,7 @@ def _live_row(name: str, dialect: Dialect) -> str:
         f"`{name}`",
         "by amount or by cost" if both else f"by {dialect.buys_by}",
         " or ".join(f"stop {kind}" for kind in dialect.stop_kinds)
-        + (", a fired one is a new order" if dialect.is_fired_stop_new else ""),
+        + (", a fired one is a new order" if dialect.fired_order_field else ""),
         _look_up(dialect),
         _deadline(dialect),
         dialect.evidence,

@@ -48,8 +48,8 @@ class Dialect(Struct, frozen=True, kw_only=True):
     """What a triggered stop becomes."""
     is_stop_replaceable: bool = False
     """Whether one request cancels a stop and places the next."""
-    is_fired_stop_new: bool = False
-    """Whether a triggered stop becomes another order, whose id the stop's answer names."""
+    fired_order_field: str | None = None
+    """Where a triggered stop names the order that it has become; None: it stays the same order."""
     cancel_id_param: str | None
     """Parameter of `cancel_order` for the client order id; None: only the exchange's id works."""
     stop_cancel_params: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -78,6 +78,8 @@ class Dialect(Struct, frozen=True, kw_only=True):
     """Whether the answer to `create_order` has the fills, so that no look-up is needed."""
     client_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Options that the CCXT client needs."""
+    has_rising_nonces: bool = False
+    """Whether each request of a key must have a higher number than the one before it."""
     first_call: str | None = None
     """Method of CCXT that asks about the account before the first order; call it at the start."""
     order_rates: tuple[tuple[int, int], ...]
@@ -125,6 +127,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
             ),
         ),
         deadline="parameter",
+        has_rising_nonces=True,
         balances_path=("result",),
         trades_limit=50,
         trades_path=("result", "trades"),
@@ -140,7 +143,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         stop_id_params=("algoClOrdId",),
         stop_price_param="triggerPrice",
         cost_params={"tgtCcy": "quote_ccy"},
-        is_fired_stop_new=True,
+        fired_order_field="ordId",
         cancel_id_param="clientOrderId",
         stop_cancel_params={"trigger": True},
         queries=(OrderQuery("fetch_order", "clientOrderId"),),
@@ -155,6 +158,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         corrections=(
             "stopLossPrice is a margin order (tdMode cross), triggerPrice one for cash",
             "the client order id of a stop goes out as clOrdId, where OKX reads algoClOrdId",
+            "an order that a stop has become is read under the stop's id, its trades under its own",
         ),
     ),
     "bybit": Dialect(

@@ -71,7 +71,9 @@ class PrivateConnection:
         # Prices and amounts stay the exchange's own digits.
         self._client.number = str
         point_client(self._client, endpoint)
-        self._tap = RequestTap(self._client, now_ms)
+        self._tap = RequestTap(self._client, self._stamp_ms)
+        self._lane = asyncio.Lock()
+        self._stamped_ms = 0
         self.now_ms = now_ms
         """Returns the exchange's time, epoch milliseconds."""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -111,7 +113,22 @@ class PrivateConnection:
 
     async def perform(self, call: CcxtCall) -> CallResult:
         """Carry out a call once and return how it ended; every error of it is in the result."""
-        return await self._in_loop(lambda: self._tap.perform(call))
+        return await self._in_loop(lambda: self._perform(call))
+
+    async def _perform(self, call: CcxtCall) -> CallResult:
+        if not self.dialect.has_rising_nonces:
+            return await self._tap.perform(call)
+        # Of two requests on their way the second may arrive first: the other would be refused.
+        async with self._lane:
+            return await self._tap.perform(call)
+
+    def _stamp_ms(self) -> int:
+        """Return the time for a request; one more than the last, where it must be higher."""
+        now_ms = self.now_ms()
+        if self.dialect.has_rising_nonces:
+            now_ms = max(now_ms, self._stamped_ms + 1)
+            self._stamped_ms = now_ms
+        return now_ms
 
     async def read(self, call: CcxtCall) -> CallResult:
         """Carry out a call that changes nothing, once.

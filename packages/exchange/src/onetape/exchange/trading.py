@@ -1,4 +1,4 @@
-"""The account of one API key: orders, own trades and balances. An order is sent once, never again.
+"""Orders of the account of one API key. An order is sent once, never again.
 
 The one place that sends orders. `order_calls` says how each request goes out, `outcomes` what its
 answer proves: an order is refused where the exchange itself says so with an error code that leaves
@@ -11,46 +11,34 @@ from typing import Any, assert_never
 
 from msgspec import structs
 
-from onetape.core.errors import ConfigurationError, ExchangeUnreachable, UsageError
+from onetape.core.errors import ExchangeError, ExchangeUnreachable, UsageError
 from onetape.exchange import order_calls
+from onetape.exchange.account_reads import AccountReader
 from onetape.exchange.order_calls import CcxtCall, OrderTerms
 from onetape.exchange.outcomes import (
     Accepted,
     Unknown,
-    has_place,
     read_cancel,
     read_look_up,
     read_send,
 )
-from onetape.exchange.own_trades import next_position, time_windows
-from onetape.exchange.permissions import (
-    ACCOUNT_EXCHANGES,
-    PERMISSION_CALLS,
-    KeyPermissions,
-    account_in,
-    permissions_in,
-)
-from onetape.exchange.private_connection import PrivateConnection
 from onetape.exchange.refusals import Refused
 from onetape.exchange.replacements import read_replace
 from onetape.exchange.request_tap import CallResult
 from onetape.exchange.trading_records import (
-    Balance,
     OrderRefused,
     OrderRequest,
     OrderSnapshot,
     OrderUnknown,
-    OwnTrade,
     Replacement,
     fields_of,
     order_of,
-    trade_of,
 )
 from onetape.exchange.translate import translated
 
 
-class PrivateClient(PrivateConnection):
-    """The account of one API key. Use it as an async context manager."""
+class PrivateClient(AccountReader):
+    """Orders of the account of one API key. Use it as an async context manager."""
 
     @property
     def window_ms(self) -> int:
@@ -188,7 +176,7 @@ class PrivateClient(PrivateConnection):
             )
             match found:
                 case Accepted() if found.has_status:
-                    return self._order_in(found.row)
+                    return await self._current(symbol, client_order_id, found, is_stop=is_stop)
                 case Accepted():
                     raise OrderUnknown("the exchange sent no status of the order")
                 case Unknown(reason) if len(results) == len(calls):
@@ -197,152 +185,24 @@ class PrivateClient(PrivateConnection):
                     pass
         return None
 
-    async def look_up_number(self, symbol: str, exchange_order_id: str) -> OrderSnapshot:
-        """Return an order by the exchange's own id, which an execution of it names.
+    async def _current(
+        self, symbol: str, client_order_id: str, found: Accepted, *, is_stop: bool
+    ) -> OrderSnapshot:
+        """Return an order that was found, or the order that it has become as a fired stop.
 
         Raises:
-            ExchangeUnreachable: no usable answer.
-            ExchangeRefused: the exchange answered no.
+            OrderUnknown: an answer could not be read.
         """
-        call = order_calls.look_up_number(self.dialect, exchange_order_id, symbol)
-        row = fields_of((await self.read(call)).value)
-        if str(row.get("id")) != exchange_order_id or not row.get("status"):
-            raise ExchangeUnreachable(f"{self.endpoint.exchange} sent another order, or none")
-        with translated(self.endpoint.exchange):
-            return order_of(row)
-
-    async def open_orders(self, symbol: str) -> tuple[OrderSnapshot, ...]:
-        """Return the open orders of the account in one market.
-
-        Raises:
-            ExchangeUnreachable: no usable answer.
-            ExchangeRefused: the exchange answered no.
-        """
-        calls = [order_calls.open_orders(self.dialect, symbol)]
-        if self.dialect.stop_cancel_params:
-            calls.append(order_calls.open_orders(self.dialect, symbol, of_stops=True))
-        found: dict[str, OrderSnapshot] = {}
-        for call in calls:
-            rows, _ = await self.read_rows(call)
-            with translated(self.endpoint.exchange):
-                found.update((one.exchange_order_id, one) for one in map(order_of, rows))
-        return tuple(found.values())
-
-    async def fills_since(
-        self, symbol: str, *, since_ms: int, exchange_order_id: str | None = None
-    ) -> tuple[OwnTrade, ...]:
-        """Return the account's executions in one market, oldest first, page by page.
-
-        Args:
-            symbol: The market.
-            since_ms: From this exchange time on.
-            exchange_order_id: Only those of one order.
-
-        Raises:
-            ExchangeUnreachable: no usable answer.
-            ExchangeRefused: the exchange answered no.
-        """
-        dialect = self.dialect
-        found: dict[str, OwnTrade] = {}
-        for window in time_windows(dialect, since_ms, self.now_ms()):
-            position: str | None = None
-            rows_read = 0
-            while True:
-                call = order_calls.own_trades_page(
-                    dialect,
-                    symbol,
-                    since_ms=window[0],
-                    until_ms=window[1],
-                    position=position,
-                    exchange_order_id=exchange_order_id,
-                )
-                rows, result = await self.read_rows(call)
-                with translated(self.endpoint.exchange):
-                    found.update((one.trade_id, one) for one in map(trade_of, rows))
-                rows_read += len(rows)
-                after = next_position(dialect, rows, result.record.body, rows_read)
-                if after in (None, position):
-                    break
-                position = after
-        every = sorted(found.values(), key=lambda one: one.executed_ms)
-        wanted = exchange_order_id
-        return tuple(one for one in every if wanted in (None, one.exchange_order_id))
-
-    async def balances(self) -> dict[str, Balance]:
-        """Return what the account has, by currency; currencies without any are left out.
-
-        Raises:
-            ExchangeUnreachable: no usable answer.
-            ExchangeRefused: the exchange answered no.
-        """
-        result = await self.read(CcxtCall("fetch_balance", (), {}))
-        if not has_place(result.record, self.dialect.balances_path):
-            raise ExchangeUnreachable(f"{self.endpoint.exchange} sent no balances")
-        with translated(self.endpoint.exchange):
-            free, used = result.value["free"], result.value["used"]
-            every = {
-                name: Balance(Decimal(free[name] or 0), Decimal(used[name] or 0)) for name in free
-            }
-        return {name: balance for name, balance in every.items() if balance.total}
-
-    async def last_price(self, symbol: str) -> Decimal:
-        """Return the price of the last trade in one market, quote currency.
-
-        Raises:
-            ExchangeUnreachable: no usable answer.
-            ExchangeRefused: the exchange answered no.
-        """
-        result = await self.read(CcxtCall("fetch_ticker", (symbol,), {}))
-        last = fields_of(result.value).get("last")
-        if not last:
-            raise ExchangeUnreachable(f"{self.endpoint.exchange} sent a ticker without a price")
-        return Decimal(str(last))
-
-    async def account_id(self) -> str:
-        """Return the exchange's own id of the account, the same for each of its keys.
-
-        Raises:
-            ExchangeUnreachable: no usable answer.
-            ExchangeRefused: the exchange answered no.
-            ConfigurationError: the exchange does not say whose the key is.
-        """
-        uid = None
-        name = self.endpoint.ccxt_class
-        if name == "binance":
-            call = CcxtCall("private_get_account", (), {"omitZeroBalances": "true"})
-            uid = fields_of((await self.read(call)).value).get("uid")
-        elif name in ACCOUNT_EXCHANGES:
-            call = CcxtCall(PERMISSION_CALLS[name], (), {})
-            uid = account_in(name, (await self.read(call)).value)
-        if uid is None:
-            raise ConfigurationError(
-                f"{self.endpoint.exchange} does not say which account the key belongs to"
-            )
-        return str(uid)
-
-    async def permissions(self) -> KeyPermissions:
-        """Return what the key may do; nothing is known where the exchange has no such question.
-
-        Raises:
-            ExchangeUnreachable: no usable answer.
-            ExchangeRefused: the exchange answered no: the key is not valid, for example.
-        """
-        name = self.endpoint.ccxt_class
-        method = PERMISSION_CALLS.get(name)
-        # Binance's test network has no such address.
-        if method is None or self.endpoint.is_sandbox:
-            return KeyPermissions(None, None)
-        return permissions_in(name, (await self.read(CcxtCall(method, (), {}))).value)
-
-    async def server_ms(self) -> int:
-        """Return the exchange's own time, fetched now, epoch milliseconds.
-
-        Raises:
-            ExchangeUnreachable: no usable answer.
-        """
-        result = await self.read(CcxtCall("fetch_time", (), {}))
-        with translated(self.endpoint.exchange):
-            return int(result.value)
+        order = structs.replace(self._order_in(found.row), client_order_id=client_order_id)
+        field = self.dialect.fired_order_field
+        number = fields_of(found.row.get("info")).get(field or "")
+        if not is_stop or not number:
+            return order
+        try:
+            fired = await self.look_up_number(symbol, str(number))
+        except ExchangeError as error:
+            raise OrderUnknown(str(error)) from error
+        return structs.replace(fired, client_order_id=client_order_id, stop_price=order.stop_price)
 
     def _order_call(self, request: OrderRequest) -> CcxtCall:
         terms = OrderTerms(request.client_order_id, request.symbol, request.side, request.amount)
