@@ -5,7 +5,6 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import AsyncExitStack, ExitStack, closing, contextmanager, nullcontext
 from functools import partial
-from pathlib import Path
 from uuid import uuid4
 
 from msgspec import structs
@@ -15,7 +14,7 @@ from onetape.cli.output import print_line
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import OnetapeError, UsageError, naming_settings
-from onetape.core.folders import USER_FOLDER, database_path
+from onetape.core.folders import USER_FOLDER
 from onetape.core.steps import MarketSteps
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.timeframes import Timeframe
@@ -28,6 +27,7 @@ from onetape.exchange.rest import (
     RestExchange,
     check_exchange,
 )
+from onetape.exchange.trading_records import Credentials
 from onetape.store.accounts import read_account_series
 from onetape.store.candles import check_kind
 from onetape.store.checkpoints import checkpoints_in_thread
@@ -47,9 +47,10 @@ from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.messages import LoadedStrategy
 from trader.evaluator.processes import StrategyHelper
 from trader.job import Job
-from trader.live.confirmation import FirstEntry, check_first_entry, confirm_first_entry
+from trader.live.confirmation import FirstEntry, confirm_first_entry, plan_live_start
+from trader.live.keys import keys_for
 from trader.live.opening import LiveAccess, check_live_exchange, hold_live_account, open_access
-from trader.live.start_plan import StartPlan, plan_start, unattended_lines
+from trader.live.start_plan import StartPlan, unattended_lines
 from trader.session import run_sessions
 from trader.settings import TraderSettings, trader_database
 from trader.settings_reload import session_rules
@@ -78,7 +79,7 @@ def run_trader(settings: TraderSettings, *, is_confirmed: bool = False) -> None:
         helper.start()
         runner = stack.enter_context(asyncio.Runner())
         path = trader_database(settings)
-        plan, first = _live_plan(plan, path, is_confirmed=is_confirmed)
+        plan, first = plan_live_start(plan, path, is_confirmed=is_confirmed)
         plan, evaluators = StrategyLoader(helper, runner, stack).load_plan(plan)
         if path.exists():
             # A file that cannot be used is named before the network is asked for anything.
@@ -89,33 +90,11 @@ def run_trader(settings: TraderSettings, *, is_confirmed: bool = False) -> None:
                     check_account(account, plan.settings, one.key, name)
                 for line in unattended_lines(store, plan.account, time.time_ns() // 1_000_000):
                     print_line(line, level="WARNING")
-        work = _trade(
-            plan, _endpoint(plan.settings, stack), evaluators, first, is_confirmed=is_confirmed
-        )
+        # Before the event loop has the signals: one of them ends the question for a key at once.
+        credentials = keys_for(plan)
+        endpoint = _endpoint(plan.settings, stack)
+        work = _trade(plan, endpoint, evaluators, credentials, first, is_confirmed=is_confirmed)
         runner.run(work)
-
-
-def _live_plan(plan: StartPlan, path: Path, *, is_confirmed: bool) -> tuple[StartPlan, FirstEntry]:
-    """Return what a start trades with what is open, and what is known of the first live entry.
-
-    Raises:
-        SafetyRefusal: the first live entry of the account cannot be confirmed.
-        UsageError: the largest order of the first day must be stated.
-        StoreError: a file cannot be used.
-    """
-    settings = plan.settings
-    if settings.mode != "live":
-        return plan, FirstEntry(is_open=False)
-    with ExitStack() as stack:
-        # Drills of a configuration are stored where its candles of the real market are.
-        files = dict.fromkeys((path, database_path(settings.db, settings.exchange)))
-        stores = tuple(
-            stack.enter_context(open_store(file, create=False)) for file in files if file.exists()
-        )
-        own = stores[:1] if path.exists() else ()
-        if own:
-            plan = plan_start(own[0], settings, plan.symbols)
-        return check_first_entry(own, stores, plan, is_confirmed=is_confirmed)
 
 
 def check_settings(settings: TraderSettings) -> None:
@@ -170,6 +149,7 @@ async def _trade(
     plan: StartPlan,
     endpoint: Endpoint,
     evaluators: Sequence[StrategyEvaluator],
+    credentials: Credentials | None,
     first: FirstEntry,
     *,
     is_confirmed: bool,
@@ -191,11 +171,12 @@ async def _trade(
             async with AsyncExitStack() as stack:
                 names = [one.key.symbol for one in plan.symbols]
                 access = None
-                if settings.mode == "live":
+                if credentials is not None:
                     access = await open_access(
                         exchange,
                         names,
                         stack,
+                        credentials,
                         held_account=plan.exchange_account,
                         is_unknown_allowed=settings.untested_exchange,
                     )

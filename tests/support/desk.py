@@ -21,6 +21,7 @@ from onetape.core.trading import Mode, Session, Trade
 from onetape.engine import AccountConfig, ExitConfig
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
+from onetape.exchange.trading_records import Credentials
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.recorded.replay import Replay
 from onetape.simulator.server.simulator import Simulator
@@ -274,7 +275,13 @@ async def desk(
     mode: Mode = "paper" if live is None else "live"
     async with exchange, AsyncExitStack() as stack:
         info = await exchange.market(KEY.symbol)
-        access = None if live is None else await open_access(exchange, [KEY.symbol], stack)
+        access = (
+            None
+            if live is None
+            else await open_access(
+                exchange, [KEY.symbol], stack, Credentials("simulator", "simulator")
+            )
+        )
         evaluator = strategy_evaluator(strategy)
         chosen = await evaluator.load()
         with open_store(db, create=True) as store:

@@ -7,7 +7,9 @@ are banned until it has been given.
 import asyncio
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from decimal import Decimal
+from pathlib import Path
 
 from msgspec import Struct, structs
 
@@ -15,17 +17,18 @@ from onetape.cli.output import print_line
 from onetape.cli.stop import StopRequest
 from onetape.core.clock import utc_text
 from onetape.core.errors import SafetyRefusal, UsageError
+from onetape.core.folders import database_path
 from onetape.core.steps import decimal_text
 from onetape.core.symbols import SIMULATOR_ID, base_and_quote
 from onetape.engine import ExitConfig
 from onetape.execution.risk_limits import RiskLimits
-from onetape.store.database import Store
+from onetape.store.database import Store, open_store
 from onetape.store.drills import last_drill
 from onetape.store.live_accounts import read_live_account
 from trader.config_digest import config_digest
 from trader.live.first_day import FIRST_DAY_MAX_ORDER, is_dollar
 from trader.live.opening import LiveAccess
-from trader.live.start_plan import StartPlan
+from trader.live.start_plan import StartPlan, plan_start
 from trader.settings import TraderSettings
 
 
@@ -36,6 +39,36 @@ class FirstEntry(Struct, frozen=True):
     """Whether it has to be confirmed."""
     drill_ms: int = 0
     """When the drill of these settings passed, epoch milliseconds."""
+
+
+def plan_live_start(
+    plan: StartPlan, path: Path, *, is_confirmed: bool
+) -> tuple[StartPlan, FirstEntry]:
+    """Return what a start trades with what is open, and what is known of the first live entry.
+
+    Args:
+        plan: What the settings say.
+        path: Database of the trader.
+        is_confirmed: Whether a person has confirmed with --yes.
+
+    Raises:
+        SafetyRefusal: the first live entry of the account cannot be confirmed.
+        UsageError: the largest order of the first day must be stated.
+        StoreError: a file cannot be used.
+    """
+    settings = plan.settings
+    if settings.mode != "live":
+        return plan, FirstEntry(is_open=False)
+    with ExitStack() as stack:
+        # Drills of a configuration are stored where its candles of the real market are.
+        files = dict.fromkeys((path, database_path(settings.db, settings.exchange)))
+        stores = tuple(
+            stack.enter_context(open_store(file, create=False)) for file in files if file.exists()
+        )
+        own = stores[:1] if path.exists() else ()
+        if own:
+            plan = plan_start(own[0], settings, plan.symbols)
+        return check_first_entry(own, stores, plan, is_confirmed=is_confirmed)
 
 
 def check_first_entry(

@@ -1,8 +1,6 @@
 """Opens an account at an exchange before anything is traded on it: key, rights, whose it is."""
 
-import getpass
 import os
-import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -11,7 +9,6 @@ from typing import Final
 
 from msgspec import Struct, structs
 
-from onetape.cli.credentials import KEY, SECRET, read_credentials
 from onetape.cli.output import print_line
 from onetape.core.errors import ExchangeRefused, SafetyRefusal, UsageError
 from onetape.core.symbols import SIMULATOR_ID
@@ -47,8 +44,6 @@ UNTESTED_EXCHANGES: Final = tuple(
     and dialect.buys_by == "amount"
     and "market" in dialect.stop_kinds
 )
-#: Exchanges that give a password (passphrase) together with a key.
-PASSWORD_EXCHANGES: Final = ("okx",)
 
 
 class LiveAccess(Struct, frozen=True):
@@ -101,11 +96,12 @@ async def open_access(
     exchange: RestExchange,
     symbols: Sequence[str],
     stack: AsyncExitStack,
+    credentials: Credentials,
     *,
     held_account: str | None = None,
     is_unknown_allowed: bool = False,
 ) -> LiveAccess:
-    """Open the account of the key in the environment; the stack closes it.
+    """Open the account of a key; the stack closes it.
 
     With a position or an order open no key is refused: what is wrong with it bans entries.
 
@@ -113,6 +109,7 @@ async def open_access(
         exchange: Open; its clock dates requests.
         symbols: What is to be traded; no other process of this computer may trade them there.
         stack: Closes what is opened.
+        credentials: The key.
         held_account: The exchange's id of the account with an open position or order; None: there
             is none.
         is_unknown_allowed: Whether a key may be used of which the exchange does not say what it
@@ -120,12 +117,10 @@ async def open_access(
 
     Raises:
         UsageError: no live orders on this exchange.
-        ConfigurationError: there is no key.
         SafetyRefusal: the key may withdraw, or may not trade; or another process trades a symbol.
         ExchangeError: the exchange does not accept the key, or cannot be reached.
     """
     endpoint = exchange.endpoint
-    credentials = credentials_of(endpoint.exchange)
     client = PrivateClient(endpoint, credentials, now_ms=exchange.now_ms)
     await stack.enter_async_context(client)
     await client.load_markets()
@@ -205,25 +200,6 @@ def hold_live_account(
     if free is None or not free.free:
         raise UsageError(f"the account has no free {quote} to trade with")
     return structs.replace(settings, cash=free.free)
-
-
-def credentials_of(exchange: str) -> Credentials:
-    """Return the API key of the account, from the environment, from files or from a prompt.
-
-    Without any, the simulator has one that is no secret.
-
-    Raises:
-        ConfigurationError: there is none.
-    """
-    names = (KEY, f"{KEY}_FILE", SECRET, f"{SECRET}_FILE")
-    if exchange == SIMULATOR_ID and not any(name in os.environ for name in names):
-        return Credentials("simulator", "simulator")
-    prompt = getpass.getpass if sys.stdin.isatty() else None
-    needs_password = exchange in PASSWORD_EXCHANGES
-    found = read_credentials(os.environ, needs_password=needs_password, prompt=prompt)
-    for note in found.notes:
-        print_line(note)
-    return Credentials(found.key, found.secret, found.password)
 
 
 def _locked(endpoint: Endpoint, account: str, symbol: str) -> ProcessLock:

@@ -19,6 +19,7 @@ from onetape.cli.stop import StopRequest
 from onetape.core.errors import SafetyRefusal, UsageError
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
+from onetape.exchange.trading_records import Credentials
 from onetape.execution.risk_limits import RiskLimits
 from onetape.simulator.embedded import embedded_simulator
 from onetape.store.database import open_store
@@ -127,7 +128,9 @@ def asked(work: Callable[[LiveAccess, StopRequest], None], settings: TraderSetti
         async with AsyncExitStack() as stack:
             endpoint = Endpoint("simulator", url)
             exchange = await stack.enter_async_context(RestExchange(endpoint))
-            access = await open_access(exchange, ["BTC/USDT"], stack)
+            access = await open_access(
+                exchange, ["BTC/USDT"], stack, Credentials("simulator", "simulator")
+            )
             opened = asyncio.Event()
             access.stream.listen(lambda event: opened.set())
             await asyncio.wait_for(opened.wait(), 20)

@@ -1,6 +1,7 @@
 """Opening an account at an exchange: the key, whose it is, and that only one trader has it."""
 
 import asyncio
+import io
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
@@ -13,21 +14,25 @@ import pytest
 from msgspec import structs
 
 from live_desk import LiveDesk
-from onetape.core.errors import SafetyRefusal, UsageError
+from onetape.core.errors import ConfigurationError, SafetyRefusal, UsageError
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
+from onetape.exchange.trading_records import Credentials
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.store.database import open_store
 from trader.job import Job
 from trader.lease import Lease
+from trader.live.keys import keys_for
 from trader.live.opening import (
     LiveAccess,
     check_live_exchange,
     hold_live_account,
     open_access,
 )
+from trader.live.start_plan import StartPlan
 from trader.run import check_settings
 from trader.settings import TraderSettings
+from trader.traded_symbols import traded_symbols
 
 SYMBOL = "BTC/USDT"
 #: Opens the account of a simulator in another process and keeps it until its stdin ends.
@@ -36,12 +41,15 @@ import asyncio, sys
 from contextlib import AsyncExitStack
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
+from onetape.exchange.trading_records import Credentials
 from trader.live.opening import open_access
+
+KEY = Credentials("simulator", "simulator")
 
 async def main():
     async with AsyncExitStack() as stack:
         exchange = await stack.enter_async_context(RestExchange(Endpoint("simulator", sys.argv[1])))
-        await open_access(exchange, ["BTC/USDT"], stack)
+        await open_access(exchange, ["BTC/USDT"], stack, KEY)
         sys.stdout.write("open\\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.read)
@@ -54,13 +62,18 @@ def opened(
     simulator: EmbeddedSimulator,
     work: Callable[[Any], Coroutine[Any, Any, None]] | None = None,
     *,
+    key: str = "simulator",
     held_account: str | None = None,
 ) -> LiveAccess:
+    credentials = Credentials(key, key)
+
     async def run() -> LiveAccess:
         async with AsyncExitStack() as stack:
             endpoint = Endpoint("simulator", simulator.url)
             exchange = await stack.enter_async_context(RestExchange(endpoint))
-            access = await open_access(exchange, [SYMBOL], stack, held_account=held_account)
+            access = await open_access(
+                exchange, [SYMBOL], stack, credentials, held_account=held_account
+            )
             if work is not None:
                 await work(access)
             return access
@@ -109,13 +122,11 @@ def test_row_67_two_names_of_one_account_cannot_trade_a_symbol_from_one_file(
     run(scenario)
 
 
-def test_a_key_that_may_withdraw_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_may_withdraw_is_refused() -> None:
     with embedded_simulator() as simulator:
         for name, text in (("withdrawer", "move money out"), ("reader", "may not trade")):
-            monkeypatch.setenv("ONETAPE_API_KEY", name)
-            monkeypatch.setenv("ONETAPE_API_SECRET", name)
             with pytest.raises(SafetyRefusal, match=text):
-                opened(simulator)
+                opened(simulator, key=name)
 
 
 @pytest.mark.parametrize(
@@ -124,18 +135,34 @@ def test_a_key_that_may_withdraw_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
         ("withdrawer", "exits only: the API key may move money out of simulator", False),
         ("reader", "the API key may not trade", True),
         ("revoked", "the API key is not accepted: ", True),
+        ("", "the API key is not accepted: ", True),
     ],
 )
 def test_with_a_position_open_no_key_is_refused_and_entries_are_banned(
-    key: str, reason: str, is_final: bool, monkeypatch: pytest.MonkeyPatch
+    key: str, reason: str, is_final: bool
 ) -> None:
-    monkeypatch.setenv("ONETAPE_API_KEY", key)
-    monkeypatch.setenv("ONETAPE_API_SECRET", key)
     with embedded_simulator() as simulator:
-        access = opened(simulator, held_account="1")
+        access = opened(simulator, key=key, held_account="1")
     assert access.entry_ban is not None
     assert access.entry_ban.reason.startswith(reason)
     assert access.entry_ban.is_final is is_final
+
+
+def test_a_start_without_a_key_is_refused_unless_a_position_is_open(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    for name in ("KEY", "SECRET"):
+        monkeypatch.delenv(f"ONETAPE_API_{name}", raising=False)
+        monkeypatch.delenv(f"ONETAPE_API_{name}_FILE", raising=False)
+    settings = TraderSettings(mode="live")
+    symbols = tuple(traded_symbols(settings))
+    with pytest.raises(ConfigurationError, match="ONETAPE_API_KEY is not set"):
+        keys_for(StartPlan(settings, symbols))
+    held = StartPlan(settings, symbols, held={SYMBOL: symbols[0]})
+    assert keys_for(held) == Credentials("", "")
+    assert "no API key: ONETAPE_API_KEY is not set" in capsys.readouterr().out
+    assert keys_for(StartPlan(TraderSettings(), symbols)) is None
 
 
 def test_orders_go_where_they_were_never_tried_only_if_a_person_wants_that() -> None:
