@@ -110,6 +110,9 @@ class AccountCheck:
     def work(self, now_ms: int) -> None:
         """Compare what was read; read again where it is time."""
         for snapshot in self._book.broker.snapshots():
+            if snapshot.begun < self._began:
+                # It was asked for before the file was read: it may be older than what is stored.
+                continue
             self._read = time.monotonic()
             self._compare(snapshot, now_ms)
         self._report_unread()

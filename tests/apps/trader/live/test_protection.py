@@ -227,34 +227,6 @@ def test_a_stop_that_the_exchange_expires_again_and_again_is_set_again_once(run:
     run(scenario)
 
 
-def test_row_65_a_restart_with_a_position_takes_its_stop_over(run: Run) -> None:
-    async def scenario(desk: LiveDesk) -> None:
-        await desk.hold()
-        stop = desk.resting[0].client_id
-        held = desk.executor.position
-        desk.start()
-        assert desk.executor.position == held
-        await desk.drive(0.4)
-        assert [one.client_id for one in desk.resting] == [stop]
-        assert len(desk.taken) == 2
-        desk.leave()
-        await desk.until(lambda: desk.executor.position.is_flat)
-        desk.assert_ledgers_equal()
-
-    run(scenario)
-
-
-def test_a_stop_that_fired_while_no_process_ran_is_booked_at_the_start(run: Run) -> None:
-    async def scenario(desk: LiveDesk) -> None:
-        await desk.hold()
-        await desk.let_stop_fire()
-        desk.start()
-        await desk.until(lambda: desk.executor.position.is_flat)
-        desk.assert_ledgers_equal()
-
-    run(scenario, stop_loss=0.001)
-
-
 def test_a_raised_level_moves_the_stop_and_never_leaves_two(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
