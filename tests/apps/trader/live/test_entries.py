@@ -197,8 +197,8 @@ def test_a_send_that_a_suspended_process_makes_late_is_refused(run: Run) -> None
         # The process is suspended right after the send was stored: it leaves 4 s later.
         submit = desk.executor.broker.submit
 
-        def submit_late(order: Order, timestamp_ms: int) -> None:
-            submit(order, timestamp_ms - 4_000)
+        def submit_late(order: Order, timestamp_ms: int, **options: Any) -> None:
+            submit(order, timestamp_ms - 4_000, **options)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(desk.executor.broker, "submit", submit_late)

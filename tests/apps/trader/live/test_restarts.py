@@ -1,4 +1,4 @@
-"""A restart with a position: its stop goes on, and nothing is sent before the account is compared."""
+"""A restart with a position: its stop goes on, and the account is compared before any order."""
 
 from collections.abc import Callable
 
