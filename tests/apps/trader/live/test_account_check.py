@@ -42,6 +42,34 @@ def test_an_order_of_a_restored_backup_is_taken_over_and_protected(tmp_path: Pat
     asyncio.run(scenario())
 
 
+def test_round_trips_of_a_restored_backup_are_taken_over_in_their_order(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        clock = make_clock(start_ms=START_MS, stepped=True)
+        async with Simulator(clock=clock, balance=BALANCE) as simulator:
+            path, backup = tmp_path / "x.db", tmp_path / "backup.db"
+            async with live_desk(path, simulator=simulator):
+                pass
+            shutil.copy(path, backup)
+            async with live_desk(path, simulator=simulator, number=2) as desk:
+                await desk.hold()
+                desk.leave()
+                await desk.until(lambda: desk.executor.position.is_flat)
+                await desk.until(lambda: not desk.executor.orders)
+                await simulator.advance_to_ms(clock.now_ms() + 60_000)
+                await desk.hold()
+                held, sold = desk.executor.position, desk.sold
+            async with live_desk(backup, simulator=simulator, number=2) as desk:
+                await desk.until(lambda: desk.executor.position == held)
+                await desk.drive(0.4)
+                assert desk.problems == []
+                assert len(desk.resting) == 1
+                assert desk.sold == sold
+                assert len(desk.trades) == 3
+                desk.assert_ledgers_equal()
+
+    asyncio.run(scenario())
+
+
 def test_an_order_of_somebody_else_stops_entries_while_it_is_open(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.until(lambda: desk.executor.balance_is_known)
