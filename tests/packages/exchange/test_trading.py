@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from onetape.core.errors import ExchangeError, ExchangeUnreachable
+from onetape.core.errors import ExchangeError, ExchangeRefused, ExchangeUnreachable
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.trading import PrivateClient
 from onetape.exchange.trading_records import (
@@ -251,6 +251,21 @@ def test_what_a_key_may_do_and_whose_it_is(simulator: EmbeddedSimulator) -> None
     assert (others, same) == ([True, True], account)
     with pytest.raises(ExchangeError):
         run(simulator, work, key=Credentials("nobody", "x"))
+
+
+def test_row_69_a_key_that_is_revoked_is_named_and_not_taken_for_too_many_requests() -> None:
+    with simulated() as simulator:
+
+        async def work(client: PrivateClient) -> None:
+            await client.balances()
+            simulator.on_account(lambda account: account.keys.revoke("simulator"))
+            for _ in range(2):
+                with pytest.raises(ExchangeRefused, match=r"does not accept the API key.*-2015"):
+                    await client.balances()
+            with pytest.raises(OrderRefused, match=r"-2015"):
+                await client.submit(order())
+
+        run(simulator, work)
 
 
 def test_credentials_show_neither_key_nor_secret() -> None:

@@ -11,12 +11,13 @@ from typing import Any, Final, Self, TypeVar
 
 import ccxt.async_support as ccxt_async
 
-from onetape.core.errors import ExchangeUnreachable
+from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
 from onetape.exchange.clients import Endpoint, client_settings, point_client
 from onetape.exchange.dialects import Dialect, dialect_of
 from onetape.exchange.order_calls import CcxtCall
 from onetape.exchange.outcomes import Unknown, read_list
 from onetape.exchange.redaction import redact_client
+from onetape.exchange.refusals import refusal_in
 from onetape.exchange.request_tap import CallResult, RequestTap
 from onetape.exchange.trading_records import Credentials
 from onetape.exchange.translate import translated
@@ -138,10 +139,17 @@ class PrivateConnection:
             ExchangeRefused: the exchange answered no.
         """
         result = await self.perform(call)
-        if result.error is not None:
-            with translated(self.endpoint.exchange):
-                raise result.error
-        return result
+        if result.error is None:
+            return result
+        # After a good call CCXT takes an invalid key of Binance for too many requests.
+        refused = refusal_in(self.endpoint.exchange, result.record.status, result.record.body)
+        if refused is not None and refused.kind == "key":
+            raise ExchangeRefused(
+                f"{self.endpoint.exchange} does not accept the API key: {refused.reason} "
+                f"({refused.code})"
+            ) from result.error
+        with translated(self.endpoint.exchange):
+            raise result.error
 
     async def read_rows(self, call: CcxtCall) -> tuple[list[Mapping[str, Any]], CallResult]:
         """Return the rows of a list and the answer behind them.
