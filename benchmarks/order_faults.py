@@ -4,8 +4,7 @@
     uv run python benchmarks/order_faults.py --freqtrade /tmp/freqtrade/bin/freqtrade \
         > benchmarks/results/order_faults.json
 
-Each fault has several runs. `--keep FILE` takes the outcomes of programs that are not run from an
-earlier document.
+Each fault has several runs. `--keep FILE` takes what is not run from an earlier document.
 
 Each run starts a simulator in real time with coins that the program did not buy, lets one thing go
 wrong at the program's first order, and looks at the exchange's ledger and at what the program
@@ -62,6 +61,9 @@ SCENARIOS: Final = (
     Scenario("connection reset", {"kind": "reset", "when": "after", **ORDER}),
     Scenario("a page with status 200", {"kind": "wrong_body", "shape": "html", **ORDER}),
     Scenario("SIGKILL after the send", {"kind": "timeout", "when": "after", **ORDER}, True),
+    Scenario("half an answer", {"kind": "cut_body", **ORDER}),
+    Scenario("request lost (timeout)", {"kind": "timeout", "when": "before", **ORDER}),
+    Scenario("refused once: 400, -1021", {"kind": "status", "status": 400, "code": -1021, **ORDER}),
     Scenario("answer without status and fills", {"kind": "ack_only", "count": 1}),
     Scenario("seen 15 s late", {"kind": "visibility_delay", "seconds": 15.0}),
     Scenario(
@@ -95,12 +97,15 @@ def main() -> None:
     ]
     with ThreadPoolExecutor(given.at_once) as pool:
         outcomes = list(pool.map(lambda job: outcome(*job), jobs))
-    outcomes.sort(key=lambda one: (one["program"], _place(one), one["run"]))
     programs = {driver.name: driver.version() for driver in drivers}
     if given.keep is not None:
         kept = json.loads(given.keep.read_text(encoding="utf-8"))
-        outcomes = [one for one in kept["outcomes"] if one["program"] not in programs] + outcomes
+        measured = {(one["program"], one["fault"]) for one in outcomes}
+        outcomes += [
+            one for one in kept["outcomes"] if (one["program"], one["fault"]) not in measured
+        ]
         programs = {**kept["programs"], **programs}
+    outcomes.sort(key=lambda one: (_place(one), one["program"], one["run"]))
     document = {
         "benchmark": "order_faults",
         "command": "uv run python benchmarks/order_faults.py --freqtrade PROGRAM",

@@ -34,10 +34,11 @@ def with_tables(text: str, written: str) -> str:
 def _section(document: dict[str, Any]) -> str:
     machine = document["machine"]
     changed = ", with changes" if document["changed"] else ""
+    commits = " and ".join(one[:10] for one in document.get("commits", [document["commit"]]))
     head = [
         f"## {document['benchmark']}",
         "",
-        f"`{document['command']}`, commit {document['commit'][:10]}{changed}, seed "
+        f"`{document['command']}`, commit {commits}{changed}, seed "
         f"{document['seed']}, {document['measured'][:10]}; {machine['cpus']} cores, Python "
         f"{machine['python']}, {machine['system']}, load {machine['load_before']:.1f} before.",
         "",

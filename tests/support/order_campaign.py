@@ -26,7 +26,7 @@ FAULTY_READS: Final = 0.05
 LIMITS: Final = RiskLimits(max_orders_per_minute=100_000, max_daily_loss=1.0, max_drawdown=1.0)
 _DAY_MS: Final = 86_400_000
 #: The exchange's clock goes on so far, so often: milliseconds of the market, wall seconds.
-_STEP_MS, _STEP_SECONDS = 400, 0.02
+_STEP_MS, _STEP_SECONDS = 1_000, 0.05
 _ANSWERS: Final[tuple[dict[str, Any], ...]] = (
     {"kind": "timeout", "when": "before"},
     {"kind": "timeout", "when": "after"},
