@@ -10,21 +10,27 @@ from ccxt_addresses import redirect
 
 
 @contextmanager
-def binance_at(url: str) -> Generator[None]:
-    """Let CCXT's Binance classes, REST and streams, call a simulator while the block lasts."""
+def binance_at(url: str, network: str = "api") -> Generator[None]:
+    """Let CCXT's Binance classes, REST and streams, call a simulator while the block lasts.
+
+    Args:
+        url: Of the simulator.
+        network: Whose addresses are the simulator's: `api`, the exchange's, or `test`, those of
+            its test network.
+    """
     import ccxt.async_support as rest
     import ccxt.pro as pro
 
     with pytest.MonkeyPatch.context() as patch:
         for base in (rest.binance, pro.binance):
-            patch.setattr(base, "describe", _redirected(base.describe, url))
+            patch.setattr(base, "describe", _redirected(base.describe, url, network))
         yield
 
 
-def _redirected(describe: Any, url: str) -> Any:
+def _redirected(describe: Any, url: str, network: str) -> Any:
     def redirected(self: Any) -> dict[str, Any]:
         described: dict[str, Any] = describe(self)
-        redirect(described["urls"]["api"], url)
+        redirect(described["urls"][network], url)
         return described
 
     return redirected
