@@ -137,6 +137,20 @@ def test_dials_that_fail_are_one_loss_and_leave_nothing_behind() -> None:
         run(simulator, work)
 
 
+def test_events_that_the_exchange_ends_on_an_open_socket_are_lost_and_begun_again() -> None:
+    async def work(desk: Desk) -> None:
+        await desk.until(lambda: desk.stream.is_open)
+        (socket,) = desk.stream._client.clients.values()  # pyright: ignore[reportPrivateUsage]
+        ended = {"e": "eventStreamTerminated", "E": now_ms()}
+        socket.handle_message({"subscriptionId": 0, "event": ended})
+        await desk.until(lambda: desk.count(UserStreamOpened) == 2)
+        await desk.client.submit(order())
+        await desk.until(lambda: desk.count(TradeMade))
+
+    with embedded_simulator(balance=BALANCE) as simulator:
+        run(simulator, work)
+
+
 def test_row_76_a_key_that_is_not_accepted_is_reported_once_and_never_written() -> None:
     secret = "CanarySecret0123456789"  # noqa: S105 - a canary
     written = io.StringIO()

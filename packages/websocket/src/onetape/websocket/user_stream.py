@@ -90,6 +90,7 @@ class UserStream:
         redact_client(client)
         client.apiKey, client.secret = credentials.key, credentials.secret
         client.password = credentials.password or None
+        client.password = credentials.password or None
         client.milliseconds = now_ms
         # Prices and amounts stay the exchange's own digits.
         client.number = str
@@ -190,10 +191,22 @@ class UserStream:
                 for task in tasks:
                     if task.done():
                         task.result()
+                if not self._is_subscribed:
+                    raise NetworkError("the exchange has ended the events")
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def _is_subscribed(self) -> bool:
+        """Return whether CCXT still takes the events for subscribed to.
+
+        After Binance's `eventStreamTerminated` it does not, and wakes nobody who waits for one.
+        """
+        if self._client.id != "binance":
+            return True
+        return any("spot" in one.subscriptions for one in self._client.clients.values())
 
     def _take(self) -> None:
         """Pass on what CCXT's caches have that was not passed on before, orders first."""
