@@ -1,10 +1,12 @@
-"""The digest of what a drill tries: symbols, strategies, order sizes, costs and exits."""
+"""The digest of what a drill tries: symbols, strategies with their code, sizes, costs and exits."""
 
 import hashlib
 import json
 
 import msgspec
 
+from onetape.core.folders import USER_FOLDER
+from onetape.strategies.registry import strategy_file
 from trader.settings import TraderSettings
 from trader.settings_reload import session_rules
 from trader.traded_symbols import traded_symbols
@@ -20,10 +22,26 @@ def config_digest(settings: TraderSettings) -> str:
         UsageError: a symbol or timeframe that cannot be read.
     """
     series = [
-        (one.key.symbol, one.key.timeframe, one.strategy.name, dict(one.strategy.parameters))
+        (
+            one.key.symbol,
+            one.key.timeframe,
+            one.strategy.name,
+            dict(one.strategy.parameters),
+            _code_digest(one.strategy.name),
+        )
         for one in traded_symbols(settings)
     ]
     tried = [series, session_rules(settings), settings.stop_limit]
     document = msgspec.to_builtins(tried, str_keys=True)
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _code_digest(strategy: str) -> str:
+    """Return the digest of a user's strategy file; empty for a built-in one, or without a file."""
+    file = strategy_file(strategy, USER_FOLDER)
+    try:
+        return "" if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        # What loads the strategy says what is wrong with its file.
+        return ""

@@ -48,6 +48,7 @@ from trader.evaluator.messages import LoadedStrategy
 from trader.evaluator.processes import StrategyHelper
 from trader.job import Job
 from trader.live.confirmation import FirstEntry, confirm_first_entry, plan_live_start
+from trader.live.first_day import first_day_lines
 from trader.live.keys import keys_for
 from trader.live.opening import LiveAccess, check_live_exchange, hold_live_account, open_access
 from trader.live.start_plan import StartPlan, unattended_lines
@@ -209,6 +210,8 @@ async def trade_in_sessions(
             settings = hold_live_account(store, settings, account, access, quote, exchange.now_ms())
             if access.is_confirmed:
                 confirm_live_account(store, account, confirmed_ms=exchange.now_ms())
+            for line in first_day_lines(store, settings, account, quote, exchange.now_ms()):
+                print_line(line)
         jobs: list[Job] = []
         for one, evaluator, market in zip(plan.symbols, evaluators, markets, strict=True):
             key, strategy, now_ms = one.key, evaluator.strategy, exchange.now_ms()

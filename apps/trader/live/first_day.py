@@ -3,8 +3,11 @@
 from decimal import Decimal
 from typing import Final
 
+from onetape.core.clock import utc_text
 from onetape.execution.risk_limits import RiskLimits
-from onetape.store.live_accounts import LiveAccount
+from onetape.store.database import Store
+from onetape.store.live_accounts import LiveAccount, read_live_account
+from trader.settings import TraderSettings
 
 #: Largest entry within a day of the confirmation where no setting states one, quote currency.
 FIRST_DAY_MAX_ORDER: Final = Decimal(20)
@@ -29,6 +32,32 @@ def first_day_limit(
     if now_ms - account.confirmed_ms >= _DAY_MS or not is_dollar(quote):
         return None
     return FIRST_DAY_MAX_ORDER
+
+
+def first_day_lines(
+    store: Store, settings: TraderSettings, account: str, quote: str, now_ms: int
+) -> list[str]:
+    """Return a line that says how large entries may be today, where that is limited.
+
+    Args:
+        store: The open database.
+        settings: Of the trader.
+        account: Name of the account.
+        quote: Quote currency.
+        now_ms: Market time, epoch milliseconds.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    opened = read_live_account(store, account)
+    limit = first_day_limit(settings.risk, opened, quote, now_ms)
+    if limit is None or opened is None or opened.confirmed_ms is None:
+        return []
+    until = utc_text((opened.confirmed_ms + _DAY_MS) // 1_000)
+    return [
+        f"entries are at most {limit} {quote} large until {until} UTC, the account's first day; "
+        "--max-order states another limit"
+    ]
 
 
 def is_dollar(quote: str) -> bool:

@@ -40,3 +40,20 @@ def test_where_and_with_which_money_is_no_part_of_it(other: TraderSettings) -> N
 )
 def test_what_is_traded_how_much_and_its_stop_is_part_of_it(other: TraderSettings) -> None:
     assert config_digest(other) != config_digest(PLAIN)
+
+
+@pytest.mark.parametrize("name", ["mine", "user/strategies/mine.py:Mine"])
+def test_the_file_of_a_strategy_is_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "user" / "strategies" / "mine.py"
+    file.parent.mkdir(parents=True)
+    settings = replace(PLAIN, strategy=StrategySettings(name=name))
+    digests: set[str] = set()
+    for text in ("one", "two"):
+        file.write_text(text, encoding="utf-8")
+        digests.add(config_digest(settings))
+    file.unlink()
+    digests.add(config_digest(settings))
+    assert len(digests) == 3

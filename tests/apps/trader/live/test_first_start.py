@@ -63,6 +63,7 @@ def test_a_confirmed_account_trades_with_its_candles_in_their_own_file(
     # A test network does not say what a key may do.
     assert ("see that it cannot withdraw" in out) is is_sandbox
     assert "live trading binance BTC/USDT 1m with rsi" in out
+    assert "entries are at most 20 USDT large until " in out
     with open_store(db, create=False) as store, store.read() as connection:
         kind = connection.execute("SELECT simulated, is_sandbox FROM store_kind").fetchall()
         assert kind == [(0, int(is_sandbox))]

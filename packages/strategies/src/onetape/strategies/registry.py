@@ -155,6 +155,19 @@ def strategy_class(name: str, user_folder: Path | None = None) -> type[Strategy]
     )
 
 
+def strategy_file(name: str, user_folder: Path | None = None) -> Path | None:
+    """Return the user's file that a strategy is loaded from; None: it is built in, or not known.
+
+    Args:
+        name: As in `load_strategy`.
+        user_folder: As in `load_strategy`.
+    """
+    path_text, colon, _ = name.rpartition(":")
+    if colon and path_text.endswith(".py"):
+        return Path(path_text)
+    return Path(name) if name.endswith(".py") else _own_files(user_folder).get(name)
+
+
 def digest(strategy: Strategy) -> str:
     """Return the SHA-256, in hex, of the source that decides a strategy's signals.
 
