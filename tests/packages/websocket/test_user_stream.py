@@ -2,12 +2,15 @@
 
 import asyncio
 import io
+import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import redirect_stderr, redirect_stdout
 from decimal import Decimal
 from uuid import uuid4
+
+from aiohttp import WSMessage, WSMsgType
 
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.trading import PrivateClient
@@ -141,8 +144,9 @@ def test_events_that_the_exchange_ends_on_an_open_socket_are_lost_and_begun_agai
     async def work(desk: Desk) -> None:
         await desk.until(lambda: desk.stream.is_open)
         (socket,) = desk.stream._client.clients.values()  # pyright: ignore[reportPrivateUsage]
-        ended = {"e": "eventStreamTerminated", "E": now_ms()}
-        socket.handle_message({"subscriptionId": 0, "event": ended})
+        # As Binance documents it: the simulator never ends events by itself.
+        ended = {"subscriptionId": 0, "event": {"e": "eventStreamTerminated", "E": now_ms()}}
+        socket.handle_message(WSMessage(WSMsgType.TEXT, json.dumps(ended), ""))
         await desk.until(lambda: desk.count(UserStreamOpened) == 2)
         await desk.client.submit(order())
         await desk.until(lambda: desk.count(TradeMade))
