@@ -5,7 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onetape.cli.memory import keep_freed_memory
 from onetape.cli.program import without_collection
+from onetape.cli.stdout import is_own_process
 
 if TYPE_CHECKING:
     from onetape.backtest.config import BacktestConfig
@@ -25,6 +27,8 @@ def run_command(given: Mapping[str, Any]) -> None:
     with without_collection():
         from backtester.configuration import chosen_backtest
 
+        if is_own_process():
+            keep_freed_memory()
         chosen = chosen_backtest(given)
         with_report = not given["no_report"]
         with chosen.places.naming_places():

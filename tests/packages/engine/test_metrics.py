@@ -112,6 +112,11 @@ def test_returns_are_daily_where_candles_are_shorter():
     assert periods == 365
 
 
+def test_a_day_without_a_candle_has_no_return():
+    hours = np.array([0, 23, 24 * 3 + 1, 24 * 3 + 2, 24 * 4])
+    assert np.arange(5)[calendar_of(hours * 3_600).measured].tolist() == [1, 3, 4]
+
+
 def test_weekly_candles_are_measured_by_the_week():
     returns, periods = period_returns(1.0, np.ones(3), calendar_of(np.arange(3) * 7 * DAY))
     assert (len(returns), periods) == (3, pytest.approx(365 / 7))

@@ -100,18 +100,21 @@ class TradeRows(TradeSequence):
         columns["exit_kind"] = [*kinds, *nothing]
         columns["symbol"] = [self._result.symbol] * (stop - start)
         # Warm-up candles count too.
-        entered, left = (
-            _reasons(self._signals, self._result.book.signal_bars(bars[start:stop]) + self._warm_up)
-            for bars in (self._of_each["entry_index"], self._of_closed["exit_index"])
+        columns["entry_reason"], left = (
+            _reasons(
+                self._signals,
+                self._result.book.signal_bars(bars[start:stop]) + self._warm_up,
+                otherwise,
+            )
+            for bars, otherwise in (
+                (self._of_each["entry_index"], "buy signal"),
+                (self._of_closed["exit_index"], EXIT_WORDS["signal"]),
+            )
         )
-        columns["entry_reason"] = [text or "buy signal" for text in entered]
-        columns["exit_reason"] = [
-            *(
-                (text if kind == "signal" else "") or EXIT_WORDS[kind]
-                for text, kind in zip(left, kinds, strict=True)
-            ),
-            *([""] * len(nothing)),
-        ]
+        if kinds.count("signal") < len(kinds):
+            exits = zip(left, kinds, strict=True)
+            left = [text if kind == "signal" else EXIT_WORDS[kind] for text, kind in exits]
+        columns["exit_reason"] = left + [""] * len(nothing)
         return zip(*(columns[name] for name in TRADE_COLUMNS), strict=True)
 
 
@@ -176,13 +179,13 @@ def _columns(result: Result) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray
     return of_each, of_closed
 
 
-def _reasons(signals: Signals, bars: NDArray[np.int64]) -> list[str]:
-    """Return what the strategy said of some candles; empty where it said nothing."""
+def _reasons(signals: Signals, bars: NDArray[np.int64], otherwise: str) -> list[str]:
+    """Return what the strategy said of some candles, or another text where it said nothing."""
     if signals.reason is None:
-        return [""] * len(bars)
+        return [otherwise] * len(bars)
     # An order of the first candle that is traded has no candle before it.
     codes = np.where(bars >= 0, signals.reason[bars], -128).tolist()
-    texts = {code: signals.reason_texts.get(code, "") for code in set(codes)}
+    texts = {code: signals.reason_texts.get(code) or otherwise for code in set(codes)}
     return [texts[code] for code in codes]
 
 

@@ -7,14 +7,14 @@ what the flag takes. A test compares both on random command lines.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from onetape.cli.flag_values import is_repeated, parameter_name, settings_with_flags
 
 
-class PlainFlag(NamedTuple):
+class PlainFlag(msgspec.Struct, frozen=True):
     """What a flag gives."""
 
     parameter: str

@@ -143,7 +143,7 @@ class Book:
     @property
     def kinds(self) -> tuple[ExitKind, ...]:
         """Return how each sell came about."""
-        return tuple(EXIT_KINDS[kind] for kind in self.exit_kinds)
+        return tuple([EXIT_KINDS[kind] for kind in self.exit_kinds])
 
     def entry_bars(self) -> list[int]:
         """Return the bar of each buy; a carried position's lies before the first candle."""

@@ -36,9 +36,17 @@ def calendar_of(timestamp: IntArray) -> Calendar:
     span = int(timestamp[-1] - timestamp[0]) + seconds if len(timestamp) > 1 else 0
     measured: IntArray | slice = slice(None)
     if len(timestamp) and seconds < DAY_SECONDS:
-        day = timestamp // DAY_SECONDS
-        measured = np.append(np.flatnonzero(day[1:] != day[:-1]), len(day) - 1)
+        measured = _last_of_days(timestamp)
     return Calendar(seconds, span, measured)
+
+
+def _last_of_days(timestamp: IntArray) -> IntArray:
+    """Return the index of the last time of each UTC day that has one; at least one time."""
+    first, last = int(timestamp[0]) // DAY_SECONDS, int(timestamp[-1]) // DAY_SECONDS
+    # The few days are looked for among the times, not the other way round.
+    begins = np.arange(first + 1, last + 1) * DAY_SECONDS
+    ends = np.append(np.searchsorted(timestamp, begins), len(timestamp)) - 1
+    return ends[np.diff(ends, prepend=-1) > 0]
 
 
 def cagr(start: float, end: float, seconds: float) -> float | None:

@@ -1,7 +1,6 @@
 """Versioned migrations: `PRAGMA user_version` counts the scripts that a file has been through."""
 
 import time
-from glob import escape
 from pathlib import Path
 
 from onetape.core.errors import StoreError
@@ -91,6 +90,9 @@ def _kept_copy(path: Path, version: int) -> Path:
 
     Called under the write lock, so unfinished copies can only be left by a process that was killed.
     """
+    # Few starts bring a file up to date.
+    from glob import escape
+
     stem = f"{path.name}.v{version}-"
     for stale in path.parent.glob(f".{escape(stem)}*.new*"):
         stale.unlink(missing_ok=True)

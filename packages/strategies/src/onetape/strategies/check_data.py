@@ -66,7 +66,7 @@ class CheckData(Struct, frozen=True, dict=True):
         first, last = int(bars[0]), int(bars[-1])
         if last - first + 1 == len(bars):
             # A part without a break, as most are: no index for each of a million.
-            return np.flatnonzero(signals[first : last + 1]) + first
+            return np.flatnonzero(signals[first : last + 1] != HOLD) + first
         return bars[signals[bars] != HOLD]
 
     @cached_property

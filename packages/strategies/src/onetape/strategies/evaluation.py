@@ -1,6 +1,5 @@
 """Run a strategy and check what it returns, so that nothing behind it meets junk."""
 
-import traceback
 from typing import Any, Final
 
 import numpy as np
@@ -137,7 +136,7 @@ def _check_values(strategy: Strategy, candles: Candles, values: Any) -> None:
         wrong = (values > 1) | (values < -1)
     else:
         wrong = ~np.isin(values, (-1, 0, 1))
-    if wrong.any():
+    if np.count_nonzero(wrong):  # `any` takes a part of a check's time, of each bar
         index = int(wrong.argmax())
         raise junk(
             strategy,
@@ -152,6 +151,9 @@ def _bar(candles: Candles, index: int) -> str:
 
 def _place(error: BaseException) -> str:
     """Return ` (file, line n)` of the innermost frame of the strategy's own code."""
+    # Only a strategy that fails needs it.
+    import traceback
+
     frames = traceback.extract_tb(error.__traceback__)
     # The first frame is ours; NumPy's do not help the person who wrote the strategy either.
     own = [frame for frame in frames[1:] if "site-packages" not in frame.filename]
