@@ -91,6 +91,7 @@ class LiveBroker:
             stream: Events of the account, in the loop of the client; None: there is none.
         """
         self._client = client
+        client.symbols.add(symbol)
         self._stream = stream
         self._symbol = symbol
         self._loop = asyncio.get_running_loop()
@@ -114,6 +115,11 @@ class LiveBroker:
     def name(self) -> str:
         """Return the exchange, stored as the source of events."""
         return self._client.endpoint.exchange
+
+    @property
+    def symbols(self) -> int:
+        """Return in how many markets the account is traded and read."""
+        return len(self._client.symbols)
 
     @property
     def window_ms(self) -> int:

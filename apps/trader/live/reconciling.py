@@ -119,7 +119,10 @@ class AccountCheck:
         book = self._book
         self._is_soon |= book.broker.take_reading_due()
         has_stream = book.broker.stream_opened_ms is not None
-        pause = book.times.poll_with_stream if has_stream else book.times.poll
+        pause = max(
+            book.times.poll_with_stream if has_stream else book.times.poll,
+            book.times.poll_per_symbol * book.broker.symbols,
+        )
         now = time.monotonic()
         is_again = self._missing_since is not None and now >= self._missing_again
         if self._is_soon or is_again or now - self._asked >= pause:

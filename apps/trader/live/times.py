@@ -26,6 +26,9 @@ class LiveTimes(Struct, frozen=True):
     """Between two readings of the account, without its stream of events."""
     poll_with_stream: float = 20.0
     """Between two readings of the account while its events arrive."""
+    poll_per_symbol: float = 2.0
+    """Two readings are so long apart for each symbol of the account at least: a reading of Binance
+    weighs 47 of the 6,000 that it allows in a minute."""
     event_late: float = 5.0
     """An execution that no event has brought after this shows that the stream loses events."""
     missing: float = 5.0

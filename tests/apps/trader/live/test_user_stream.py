@@ -158,3 +158,20 @@ def test_a_deposit_leads_to_a_reading(run: Run) -> None:
         await desk.until(lambda: getattr(account.balance("USDT"), "total", 0) == total, seconds=5)
 
     run(scenario, has_stream=True, times=BY_EVENTS)
+
+
+def test_the_account_of_many_symbols_is_read_less_often(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.until(lambda: desk.executor.balance_is_known)
+        symbols = desk.executor.broker._client.symbols  # pyright: ignore[reportPrivateUsage]
+        others = {f"COIN{one}/USDT" for one in range(99)}
+        symbols |= others
+        await desk.drive(0.2)
+        account = desk.executor._account  # pyright: ignore[reportPrivateUsage]
+        before = account._snapshot  # pyright: ignore[reportPrivateUsage]
+        await desk.drive(0.5)
+        assert account._snapshot is before  # pyright: ignore[reportPrivateUsage]
+        symbols -= others
+        await desk.until(lambda: account._snapshot is not before)  # pyright: ignore[reportPrivateUsage]
+
+    run(scenario, times=structs.replace(QUICK, poll_per_symbol=0.1))

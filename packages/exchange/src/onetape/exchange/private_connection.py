@@ -77,6 +77,8 @@ class PrivateConnection:
         self._stamped_ms = 0
         self.now_ms = now_ms
         """Returns the exchange's time, epoch milliseconds."""
+        self.symbols = set[str]()
+        """Markets in which the account is traded by this client."""
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Self:
