@@ -134,8 +134,6 @@ def _begin(
     changes = changes_since_last_session(job)
     start_session(job.store, job.session, lease.fence, changes=changes)
     states.begin()
-    for number, ban in enumerate(job.entry_bans, 1):
-        states.report(f"start {number}", ban)
     if changes is not None:
         lines = [*lines, f"account {job.session.account}: {changes}"]
     return _Trading(job, exchange, lease, streams, context, states, lines)
@@ -200,6 +198,8 @@ class _Trading:
 
     async def _run(self, stop: StopRequest) -> None:
         job = self._job
+        for number, ban in enumerate(job.entry_bans, 1):
+            self._states.report(f"start {number}", ban)
         job.store.patience_seconds = min(job.store.patience_seconds, WRITE_PATIENCE_SECONDS)
         reason = "an error"
         try:
