@@ -45,37 +45,36 @@ class StrategyLoader:
         exits_only, stand_ins = dict(plan.exits_only), dict(plan.stand_ins)
         failed = ""
         for one in plan.symbols:
-            symbol = one.key.symbol
+            symbol, evaluator = one.key.symbol, None
+            held = plan.held.get(symbol)
             try:
                 evaluator = self._load(plan, one)
-                entered = plan.held.get(symbol, one).strategy
-                if symbol in plan.held and evaluator.strategy.name != entered.name:
-                    exits_only.setdefault(
-                        symbol,
-                        f"the strategy is {evaluator.strategy.name} now, and the position is one "
-                        f"of {entered.name}",
-                    )
-                    evaluator = self._load(plan, plan.held[symbol])
             except OnetapeError as error:
                 if not plan.held:
                     raise
                 failed = f"a strategy cannot be loaded ({error})"
-                if symbol not in plan.held:
-                    continue
-                stand_ins[symbol] = plan.held[symbol].strategy.name
-                evaluator = self._load(plan, structs.replace(one, strategy=_WITHOUT_EXITS))
-            symbols.append(one)
-            evaluators.append(evaluator)
-        if failed:
-            exits_only |= {one.key.symbol: failed for one in symbols}
+            if held is not None and _is_another(evaluator, held):
+                name = one.strategy.name if evaluator is None else evaluator.strategy.name
+                why = f"the strategy is {name} now, and the position is one of {held.strategy.name}"
+                try:
+                    evaluator = self._load(plan, held)
+                    exits_only.setdefault(symbol, why)
+                except OnetapeError as error:
+                    failed = f"a strategy cannot be loaded ({error})"
+                    stand_ins[symbol] = held.strategy.name
+                    without = structs.replace(held, strategy=_WITHOUT_EXITS)
+                    evaluator = self._load(plan, without)
+            if evaluator is not None:
+                symbols.append(one)
+                evaluators.append(evaluator)
+        # A symbol that is left out shall not change the name of the account.
+        name = plan.account if failed else plan.settings.account_name
+        bans = {one.key.symbol: failed for one in symbols} if failed else {}
         plan = structs.replace(
             plan,
-            # A symbol that was left out shall not change the name of the account.
-            settings=structs.replace(plan.settings, account_name=plan.account)
-            if failed
-            else plan.settings,
+            settings=structs.replace(plan.settings, account_name=name),
             symbols=tuple(symbols),
-            exits_only=exits_only,
+            exits_only={**exits_only, **bans},
             stand_ins=stand_ins,
         )
         return plan, evaluators
@@ -97,3 +96,8 @@ class StrategyLoader:
 
 def _close(runner: asyncio.Runner, evaluator: StrategyEvaluator) -> None:
     runner.run(evaluator.close())
+
+
+def _is_another(evaluator: StrategyEvaluator | None, held: TradedSymbol) -> bool:
+    """Return whether a strategy is not the one that has entered the position."""
+    return evaluator is None or evaluator.strategy.name != held.strategy.name

@@ -140,6 +140,11 @@ def test_a_position_goes_on_with_the_strategy_that_entered_or_without_one(
     assert names == ["sma_cross"], "what cannot be loaded and holds nothing is left out"
     assert plan.account == BOTH
     assert "cannot be loaded" in plan.exits_only["ETH/USDT"]
+    broken = SymbolSettings(symbol="ETH/USDT", strategy=settings.strategy)
+    plan, names = loaded(planned(both, replace(LIVE, symbols=[other[0], broken])))
+    assert names == ["rsi", "sma_cross"], "the one that entered can be loaded"
+    assert "cannot be loaded" in plan.exits_only["ETH/USDT"]
+    assert not plan.stand_ins
     with pytest.raises(OnetapeError, match="period"):
         loaded(StartPlan(settings, tuple(traded_symbols(settings))))
 
