@@ -24,6 +24,7 @@ from order_server import NOW_MS, Answer, OrderServer, market, private_client
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 ORDER = "da8e4ad59b78481c93e589746b0cf91f"
 KEY, SECRET = "CanaryKey0123456789", "CanarySecret0123456789"
+PASSWORD = "CanaryPassword0123456789"  # noqa: S105 - a canary
 ANSWERS = {
     "filled": Answer(
         b'{"orderId": 1, "symbol": "BTCUSDT", "clientOrderId": "%s"}' % ORDER.encode()
@@ -74,7 +75,13 @@ async def requests_of(exchange: str, answer: Answer, written: io.StringIO) -> se
     async with (
         OrderServer(script) as server,
         private_client(
-            exchange, server.url, before=redact_client, apiKey=KEY, secret=SECRET, timeout=2_000
+            exchange,
+            server.url,
+            before=redact_client,
+            apiKey=KEY,
+            secret=SECRET,
+            password=PASSWORD,
+            timeout=2_000,
         ) as tap,
     ):
         tap.client.verbose = True
@@ -107,6 +114,16 @@ def test_row_76_no_byte_of_a_secret_or_signature_is_written(
         assert secret not in text
 
 
+@pytest.mark.parametrize("name", ["refused", "page", "cut"])
+def test_row_76_no_byte_of_a_password_is_written(run: Run, written: io.StringIO, name: str) -> None:
+    """OKX gives a password together with a key, and both go out in headers."""
+    run(requests_of("okx", ANSWERS[name], written))
+    text = written.getvalue()
+    assert text
+    for secret in (KEY, SECRET, PASSWORD):
+        assert secret not in text
+
+
 @pytest.mark.parametrize("name", list(ANSWERS))
 def test_row_76_the_trading_client_writes_and_raises_no_secret(
     run: Run, written: io.StringIO, name: str
@@ -121,7 +138,9 @@ def test_row_76_the_trading_client_writes_and_raises_no_secret(
         async with (
             OrderServer(script) as server,
             PrivateClient(
-                Endpoint("simulator", server.url), Credentials(KEY, SECRET), now_ms=lambda: NOW_MS
+                Endpoint("simulator", server.url),
+                Credentials(KEY, SECRET, PASSWORD),
+                now_ms=lambda: NOW_MS,
             ) as client,
         ):
             client._client.set_markets([market("BTCUSDT")])  # pyright: ignore[reportPrivateUsage]
@@ -145,7 +164,7 @@ def test_row_76_the_trading_client_writes_and_raises_no_secret(
     signatures = {part[10:] for one in sent for part in one.replace("&", " ").split()
                   if part.startswith("signature=")}  # fmt: skip
     assert len(signatures) >= 3
-    for secret in (KEY, SECRET, *signatures):
+    for secret in (KEY, SECRET, PASSWORD, *signatures):
         assert secret not in text
 
 
