@@ -54,7 +54,7 @@ class Service:
     """What it starts: the app, or another program of its environment."""
     command: tuple[str, ...]
     environment: dict[str, str]
-    """With variables that the compose file leaves open, such as `${ONETAPE_MODE:-paper}`."""
+    """With variables that the compose file leaves open, such as `${ONETAPE_MODE:-}`."""
 
     @property
     def offline(self) -> list[str]:

@@ -10,6 +10,7 @@ import yaml
 from check_services import LIVE, read_services
 from install import member_folders
 from onetape.cli.credentials import read_credentials
+from onetape.cli.setting_sources import environment_tree
 from onetape.core.errors import ConfigurationError
 
 
@@ -77,11 +78,12 @@ def test_a_trader_goes_live_by_a_mode_and_two_secrets(repository: Path, tmp_path
         if one.program == one.app == "trader"
     )
     assert trader.name == "trader-btc-binance-1h"
-    assert trader.variables({}, tmp_path)["TRADER__MODE"] == "paper"
+    # Empty is not given: a mode or a test network of the settings file holds.
+    assert set(environment_tree("trader", trader.variables({}, tmp_path))) == set()
     live = trader.variables(LIVE, tmp_path)
     assert live == {
         "TRADER__MODE": "live",
-        "TRADER__SANDBOX": "false",
+        "TRADER__SANDBOX": "",
         "ONETAPE_API_KEY_FILE": str(tmp_path / "api_key"),
         "ONETAPE_API_SECRET_FILE": str(tmp_path / "api_secret"),
     }
