@@ -10,7 +10,7 @@ from onetape.execution.orders import OrderState, fold
 from onetape.store.orders import insert_order, stored_order
 from trader.brokers.live import events_of
 from trader.executor import TrackedOrder
-from trader.live.book import LiveBook
+from trader.live.book import CORRECTION, LiveBook
 from trader.live.tracking import LiveOrder
 
 
@@ -68,7 +68,7 @@ def write_off(book: LiveBook, answer: str, held: Decimal, now_ms: int) -> None:
         book,
         book.new_order_id(),
         "sell",
-        type_="correction",
+        type_=CORRECTION,
         reason=f"written off: a person answered {answer}",
         now_ms=now_ms,
         amount=amount,

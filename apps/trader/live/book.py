@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from typing import Final
 
 from onetape.cli.output import print_line
 from onetape.core.trading import Order
@@ -20,6 +21,8 @@ from trader.live.times import LiveTimes
 from trader.live.tracking import LiveOrder
 from trader.states import TraderStates
 
+#: Type of an order that takes missing coins out of a position, because a person said so.
+CORRECTION: Final = "correction"
 #: Kind and price of a stop.
 Level = tuple[str, Decimal]
 #: Sells the position at a passed level: kind and price of the stop, and why.
@@ -250,4 +253,6 @@ def what_of(order: Order) -> str:
     """Return what kind of order it is, for a line."""
     if order.is_protection:
         return f"stop at {order.stop_price:f}"
+    if order.type == CORRECTION:
+        return "written off, nothing was sent"
     return "entry" if order.side == "buy" else "exit"

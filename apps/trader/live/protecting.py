@@ -240,14 +240,14 @@ class Protector:
         if cancelled and book.halt is not None:
             return Obstacle(
                 f"the stop was cancelled, and not by this program; {book.halt}",
-                "NONE is set again before a resume",
+                "none is set again before a resume",
                 "uv run trader resume sets it again",
                 is_given_up=True,
             )
         if cancelled > _RESTORED:
             return Obstacle(
                 "the stop was cancelled twice, and not by this program",
-                "NONE is set again; this program sells when the price reaches the level",
+                "none is set again; this program sells when the price reaches the level",
                 "sell the position, or stop the program that cancels it",
                 is_given_up=True,
             )

@@ -194,7 +194,7 @@ def stop_text(found: StopPlace | None, digits: Digits) -> str:
         text = f"stop {price} watched locally, by this process alone"
     reason = f" ({found.reason})" if found.reason else ""
     seconds = found.unprotected_seconds
-    naked = "" if seconds is None else f"; {seconds:,.1f} s without one on the exchange"
+    naked = "" if seconds is None else f"; {seconds:,.1f} s without one there so far"
     return f"{text}{reason}{naked}"
 
 

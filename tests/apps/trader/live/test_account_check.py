@@ -112,6 +112,10 @@ def test_missing_coins_halt_the_symbol_until_they_are_back(run: Run) -> None:
         desk.simulator.account.trade_by_hand("SELL", "BTC/USDT", quantity=Decimal("2.03"))
         await desk.until(lambda: "coins" in desk.problems)
         assert desk.states.state == "halted"
+        sent = len(desk.taken)
+        desk.leave()
+        await desk.drive(0.3)
+        assert len(desk.taken) == sent
         desk.simulator.account.deposit("BTC", Decimal("2.03"))
         await desk.until(lambda: "coins" not in desk.problems)
 

@@ -5,8 +5,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec import structs
 
-from live_desk import LiveDesk
+from live_desk import QUICK, LiveDesk
 from onetape.simulator.faults.model import Fault
 
 Run = Callable[..., None]
@@ -64,6 +65,9 @@ def test_a_stop_that_fires_closes_the_position(run: Run) -> None:
 def test_an_exit_after_a_stop_that_fired_unseen_sells_no_coin_of_the_user(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
+        await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+        # What is free is known: coins of the user's own would be enough.
+        await desk.until(lambda: desk.executor.balance_is_known)
         await desk.let_stop_fire()
         desk.leave()
         await desk.until(lambda: desk.executor.position.is_flat)
@@ -125,6 +129,24 @@ def test_a_stop_is_back_where_the_sell_has_no_answer_and_the_coins_are_there(run
         desk.assert_ledgers_equal()
 
     run(scenario)
+
+
+def test_a_stop_is_back_after_seconds_and_not_after_the_minute_that_proves_absence(
+    run: Run,
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        next_order(desk, "reset", when="before")
+        exit_ = desk.leave()
+        await desk.until(lambda: desk.query("SELECT 1 FROM orders WHERE status = 'unknown'"))
+        assert desk.resting == []
+        await desk.pass_time(4)
+        await desk.until(lambda: desk.resting)
+        assert desk.executor.exit is not None
+        assert desk.executor.exit.identity == exit_.client_order_id
+        assert desk.executor.exit.state.stage == "unknown"
+
+    run(scenario, times=structs.replace(QUICK, absent=3_600.0))
 
 
 def test_no_stop_is_put_back_over_coins_of_the_user_where_a_sell_is_not_visible(run: Run) -> None:
