@@ -9,9 +9,9 @@ from onetape.execution.events import FillReport, StatusReport, from_json
 from onetape.execution.orders import OrderState, fold
 from onetape.store.orders import insert_order, stored_order
 from trader.brokers.live import events_of
-from trader.executor import TrackedOrder
 from trader.live.book import CORRECTION, LiveBook
 from trader.live.tracking import LiveOrder
+from trader.order_booking import TrackedOrder
 
 
 def tracked_again(book: LiveBook, identity: str) -> LiveOrder | None:

@@ -54,8 +54,7 @@ class LiveBook(Executor):
             states: Take problems; entries stop while there is one.
             times: Time limits.
         """
-        super().__init__(job, fence, funds)
-        self._where = f"on {job.key.exchange}"
+        super().__init__(job, fence, funds, where=f"on {job.key.exchange}")
         self.job = job
         self.fence = fence
         self.funds = funds

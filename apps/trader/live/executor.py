@@ -32,7 +32,6 @@ from onetape.store.leases import Fence
 from onetape.store.orders import insert_order, stored_order
 from trader.account_funds import AccountFunds
 from trader.brokers.live import LiveBroker
-from trader.executor import TrackedOrder
 from trader.job import Job
 from trader.live.book import LiveBook, what_of
 from trader.live.exiting import ExitSender
@@ -42,6 +41,7 @@ from trader.live.reconciling import AccountCheck
 from trader.live.resolving import chase, note_absences
 from trader.live.times import LiveTimes
 from trader.live.tracking import LiveOrder
+from trader.order_booking import TrackedOrder
 from trader.states import TraderStates
 
 

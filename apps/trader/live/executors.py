@@ -9,6 +9,7 @@ from typing import Final
 from onetape.exchange.rest import RestExchange
 from onetape.store.leases import Fence
 from trader.account_funds import AccountFunds
+from trader.brokers.paper_executor import PaperExecutor
 from trader.executor import Executor
 from trader.job import Job
 from trader.lease import Lease
@@ -35,7 +36,7 @@ def make_executor(
         states: Take problems with orders.
     """
     if job.broker is None:
-        return Executor(job, fence, funds)
+        return PaperExecutor(job, fence, funds)
     return LiveExecutor(job, fence, funds, job.broker, exchange, states, times=job.times)
 
 

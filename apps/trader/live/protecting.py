@@ -26,13 +26,13 @@ from onetape.execution.protection import (
     round_down,
 )
 from onetape.store.orders import count_stops_cancelled_by_others, insert_order
-from trader.executor import TrackedOrder
 from trader.live.book import Level, LiveBook
 from trader.live.price_watch import KnownPrice, PriceWatch
 from trader.live.reconciling import AccountCheck
 from trader.live.stop_orders import stop_order
 from trader.live.stop_watch import Obstacle, StopWatch, is_doubtful
 from trader.live.tracking import LiveOrder
+from trader.order_booking import TrackedOrder
 
 _LONGEST_PAUSE_SECONDS: Final = 3_600.0
 #: A stop that others cancel is set again so many times.

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from onetape.core.trading import Order
 from onetape.execution.orders import OrderState
-from trader.executor import TrackedOrder
 from trader.live.times import LiveTimes
+from trader.order_booking import TrackedOrder
 
 
 class LiveOrder:

@@ -22,8 +22,8 @@ from onetape.store.orders import insert_order
 from onetape.store.sessions import start_session
 from trader.account import asked_balance, hold_account
 from trader.account_context import account_context
+from trader.brokers.paper_executor import PaperExecutor
 from trader.evaluator.messages import LoadedStrategy
-from trader.executor import Executor
 from trader.job import Job
 from trader.run import account_config
 from trader.settings import TraderSettings
@@ -90,7 +90,7 @@ def test_an_entry_by_volatility_is_as_large_on_paper_as_in_a_backtest(
         )  # fmt: skip
         start_session(store, job.session, fence)
         job, _ = hold_account(job, fence)
-        broker = Executor(job, fence, account_context([job]).funds)
+        broker = PaperExecutor(job, fence, account_context([job]).funds)
         order = order_of(key, int(candles.timestamp[-2]))
         insert_order(store, order, fence)
         broker.place(order, 0)

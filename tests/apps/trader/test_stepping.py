@@ -24,8 +24,8 @@ from onetape.strategies import BUY, SELL, Signals
 from order_changes import end_of
 from trader.account import asked_balance, hold_account
 from trader.account_context import account_context
+from trader.brokers.paper_executor import PaperExecutor
 from trader.evaluator.messages import LoadedStrategy
-from trader.executor import Executor
 from trader.job import Job
 from trader.run import account_config
 from trader.settings import TraderSettings
@@ -88,8 +88,8 @@ class Stored:
             code_digest="0", entry_order_id=entry,
         )  # fmt: skip
 
-    def executor(self) -> Executor:
-        return Executor(self.job, self.fence, account_context([self.job]).funds)
+    def executor(self) -> PaperExecutor:
+        return PaperExecutor(self.job, self.fence, account_context([self.job]).funds)
 
     def trade(self, side: Side, hour: int, *, now_ms: int | None = None) -> None:
         """Fill an order at the open of a candle."""
@@ -101,7 +101,7 @@ class Stored:
 
     def stepper(self) -> RuleStepper:
         context = account_context([self.job])
-        executor = Executor(self.job, self.fence, context.funds)
+        executor = PaperExecutor(self.job, self.fence, context.funds)
         return RuleStepper(self.job, executor, context.rules, is_exit_owed=False)
 
     def window(self, *signals: int) -> tuple[Candles, Signals]:

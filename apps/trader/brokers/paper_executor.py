@@ -1,0 +1,232 @@
+"""The orders of one symbol on paper.
+
+A market order fills at the open of the candle that the trading rules name, which is what the
+backtester does.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+from uuid import uuid4
+
+from msgspec.structs import replace
+
+from onetape.core.candles import Candle
+from onetape.core.clock import utc_text
+from onetape.core.trading import ExitObligation, Order
+from onetape.engine import (
+    BarExit,
+    Fill,
+    Refused,
+    buy_fill,
+    rules_of_candle,
+    sell_fill,
+)
+from onetape.engine.exits import TARGET
+from onetape.execution.events import (
+    CancelRequested,
+    OrderEvent,
+    Submitted,
+)
+from onetape.execution.orders import OrderState
+from onetape.store.leases import Fence
+from onetape.store.orders import (
+    insert_order,
+)
+from trader.account_funds import AccountFunds
+from trader.brokers.paper import PaperExchange
+from trader.executor import Executor
+from trader.job import Job
+from trader.order_booking import TrackedOrder
+
+
+class PaperExecutor(Executor):
+    """Sends the orders of one symbol to an exchange on paper."""
+
+    def __init__(self, job: Job, fence: Fence, funds: AccountFunds) -> None:
+        """As for `OrderBooking`; the exchange on paper knows the orders that it acknowledged."""
+        super().__init__(job, fence, funds, where="on paper")
+        self._open: TrackedOrder | None = None
+        self._known_waiting: str | None = None
+        """Client order id of the order whose waiting was printed."""
+        self._broker = PaperExchange(
+            one.order.client_order_id for one in self._unfinished if one.state.stage == "open"
+        )
+
+    def resume(self, now_ms: int, reason: str) -> int:
+        """Look up the orders that an earlier session, or this one before an error, left behind."""
+        kept: TrackedOrder | None = None
+        for left in self._unfinished:
+            self._open = left
+            self._broker.look_up(left.order.client_order_id)
+            self._record([], now_ms)
+            if kept is None and self._closes_position(left.order):
+                kept = self._open
+            else:
+                self.cancel(now_ms, reason)
+        self._open = kept
+        entries = sum(left.order.side == "buy" for left in self._unfinished)
+        self._unfinished = []
+        return entries
+
+    def _closes_position(self, order: Order) -> bool:
+        """Return whether an order to sell belongs to the present position."""
+        entry = self.entry_order_id
+        # Of an order of an earlier version the entry may not be known.
+        return order.side == "sell" and entry is not None and order.entry_order_id in (None, entry)
+
+    @property
+    def is_live(self) -> bool:
+        """Return whether orders reach an exchange."""
+        return False
+
+    @property
+    def is_entry_in_flight(self) -> bool:
+        """Return whether an order to buy was sent and is not over: on paper none is."""
+        return False
+
+    @property
+    def may_send_exit(self) -> bool:
+        """Return whether an exit that is owed may be sent by now."""
+        return True
+
+    def entry_price(self, opened: float) -> float:
+        """Return the price that stops are measured from, quote currency."""
+        return opened
+
+    def set_level_source(self, source: Callable[[], tuple[str, Decimal] | None]) -> None:
+        """Take what returns kind and price of the position's stop by the rules; unused on paper."""
+        del source
+
+    def set_level_exit(self, leave: Callable[[str, Decimal, str], None]) -> None:
+        """Take what sells the position at a passed level (kind, price, reason); unused on paper."""
+        del leave
+
+    def new_order_id(self) -> str:
+        """Return a client order id that was never used."""
+        return uuid4().hex
+
+    @property
+    def open_order(self) -> Order | None:
+        """Return the order that waits for its price, or None."""
+        return None if self._open is None else self._open.order
+
+    def waiting_line(self, decided: int | None, *, is_live: bool) -> str | None:
+        """Return once for each order what it waits for, in words."""
+        order = self.open_order
+        if order is None or order.client_order_id == self._known_waiting:
+            return None
+        if order.side == "sell" and not is_live:
+            line = (
+                "the order to sell waits for a price, because the stream is down; REST is asked "
+                "for one"
+            )
+        elif decided is not None and decided > order.signal_timestamp:
+            line = (
+                f"the order to {order.side} waits for a trade: there was none in the candle of "
+                f"{utc_text(decided)}"
+            )
+        else:
+            return None
+        self._known_waiting = order.client_order_id
+        return line
+
+    def place(self, order: Order, now_ms: int) -> None:
+        """Send an order whose intent is stored already."""
+        self._open = TrackedOrder(order, OrderState(), 1)
+        self._broker.submit(order)
+        self._record([Submitted()], now_ms)
+
+    def fill_open_order(self, row: Candle, now_ms: int) -> str | None:
+        """Fill the open order at the open of a candle; return what happened, in words."""
+        order = self.open_order
+        if order is None:
+            return None
+        rules, market = rules_of_candle(self._job.rules, row), self._market(row)
+        if order.side == "buy":
+            fill = self._funds.reserve(
+                order.client_order_id,
+                order.symbol,
+                self._fence,
+                lambda cash, equity: buy_fill(
+                    rules, cash, row.open, replace(market, equity=equity)
+                ),
+                moment=row.timestamp,
+                now_ms=now_ms,
+            )
+        else:
+            fill = sell_fill(rules, float(self.position.base), row.open, market)
+        return self._finish(order, fill, row, now_ms)
+
+    def fill_late(self, row: Candle, now_ms: int, note: str) -> str | None:
+        """Fill the open order to sell at the newest price; return what happened, in words."""
+        order = self.open_order
+        if order is None:
+            return None
+        rules = rules_of_candle(self._job.rules, row)
+        fill = sell_fill(rules, float(self.position.base), row.close, self._market(row))
+        done = self._finish(order, fill, row, now_ms, note)
+        difference = f"; {note}" if note else ""
+        return f"exit ({order.reason or 'SELL of the strategy'}): {done}{difference}"
+
+    def leave(
+        self,
+        order: Order,
+        obligation: ExitObligation,
+        row: Candle,
+        found: BarExit,
+        now_ms: int,
+    ) -> str:
+        """Sell at a level that a candle reached; return what happened, in words."""
+        insert_order(self._job.store, order, self._fence, obligation=obligation)
+        self.place(order, now_ms)
+        fill = sell_fill(
+            rules_of_candle(self._job.rules, row),
+            float(self.position.base),
+            found.price,
+            self._market(row),
+            is_maker=found.kind == TARGET,
+        )
+        return self._finish(order, fill, row, now_ms)
+
+    def _finish(
+        self, order: Order, fill: Fill | Refused, row: Candle, now_ms: int, note: str = ""
+    ) -> str:
+        """Let the paper exchange execute the order; store and return what happened, in words."""
+        known = len(self._trades)
+        self._broker.execute(order, fill, row, self._job.rules, self._job.market)
+        self._record([], now_ms, row=row, note=note)
+        if isinstance(fill, Refused):
+            return f"no {order.side}: {fill.reason}"
+        return "; ".join(self._trade_words(trade) for trade in self._trades[known:])
+
+    def cancel_entry(self, now_ms: int, reason: str) -> str | None:
+        """Cancel the order to buy that still waits, if any; return what happened, in words."""
+        order = self.open_order
+        if order is None or order.side != "buy":
+            return None
+        self.cancel(now_ms, reason)
+        return "cancelled without a fill: the order to buy"
+
+    def cancel(self, now_ms: int, reason: str) -> None:
+        """Cancel the open order, if there is one."""
+        if self._open is None:
+            return
+        self._broker.cancel(self._open.order.client_order_id)
+        self._record([CancelRequested(reason)], now_ms, note=reason)
+
+    def _record(
+        self, own: list[OrderEvent], now_ms: int, *, row: Candle | None = None, note: str = ""
+    ) -> None:
+        """Store what the trader did with the open order, and what the broker reports of it."""
+        current = self._open
+        if current is None:
+            return
+        reports = [one.event for one in self._broker.events()]
+        try:
+            self._open = self._store_events(
+                current, [*own, *reports], now_ms, source=self._broker.name, row=row, note=note
+            )
+        except BaseException:
+            # Nothing of it is stored: the order is as before, and the events come again.
+            self._broker = PaperExchange([current.order.client_order_id])
+            raise

@@ -1,0 +1,277 @@
+"""The trades and orders of one symbol as they are stored: the only place that books them.
+
+What becomes of an order is read from the broker's events, made into a state by `advance`, and
+stored in one transaction with the fills and the end of the exit that they bring. Cash and position
+are sums of the stored trades.
+"""
+
+from collections.abc import Sequence
+
+from onetape.cli.events import log_event
+from onetape.core.candles import Candle
+from onetape.core.digits import number_text
+from onetape.core.trading import Order, Side, Trade
+from onetape.engine import (
+    Market,
+    volatility_before,
+)
+from onetape.execution.events import (
+    FillReport,
+    OrderEvent,
+    StatusReport,
+    from_json,
+    kind_of,
+    to_json,
+)
+from onetape.execution.orders import Book, OrderState, Settled, advance, fold
+from onetape.execution.positions import Position, least_amount, position_of
+from onetape.store.candles import last_closed
+from onetape.store.leases import Fence
+from onetape.store.ledger import trades_of
+from onetape.store.orders import (
+    OrderChange,
+    filled_candle,
+    store_change,
+    unfinished_orders,
+)
+from trader.account_funds import AccountFunds
+from trader.job import Job
+
+
+class TrackedOrder:
+    """An order that is not over, and what its events make of it."""
+
+    def __init__(self, order: Order, state: OrderState, events: int) -> None:
+        """Take an order whose intent is stored.
+
+        Args:
+            order: As it was stored.
+            state: What its stored events add up to.
+            events: How many of them are stored.
+        """
+        self.order = order
+        self.state = state
+        self.events = events
+
+
+class OrderBooking:
+    """Trades and position of one symbol, and the events of its orders."""
+
+    def __init__(self, job: Job, fence: Fence, funds: AccountFunds, *, where: str) -> None:
+        """Add the symbol's trades up, and take the orders that are not over.
+
+        Args:
+            job: What is traded.
+            fence: The lease of account and symbol; nothing is booked once it is lost.
+            funds: The money of the account.
+            where: Where orders are executed, for printed lines.
+        """
+        self._job = job
+        self._fence = fence
+        self._where = where
+        self._funds = funds
+        funds.attach(job.key, self)
+        self.halt: str | None = None
+        """Which command of a person forbids orders of any kind, in words; None: no command does."""
+        self._trades = trades_of(
+            job.store,
+            job.session.account,
+            job.key.symbol,
+            exchange=job.key.exchange,
+            mode=job.session.mode,
+        )
+        self._position = self._position_now()
+        stored = unfinished_orders(job.store, job.session)
+        tracked = [
+            TrackedOrder(
+                one.order, fold([from_json(event) for event in one.events]), len(one.events)
+            )
+            for one in stored
+        ]
+        self._unfinished: list[TrackedOrder] = [one for one in tracked if not one.state.is_settled]
+
+    @property
+    def trades(self) -> list[Trade]:
+        """Return the account's trades in the symbol, oldest first, earlier sessions included."""
+        return list(self._trades)
+
+    @property
+    def position(self) -> Position:
+        """Return what the trades add up to."""
+        return self._position
+
+    @property
+    def cash(self) -> float:
+        """Return the money of the account, quote currency."""
+        return float(self._funds.cash())
+
+    @property
+    def entry_order_id(self) -> str | None:
+        """Return the client order id of the order that opened the position, or None while flat."""
+        return self.position.entry_order_id
+
+    @property
+    def last_exit(self) -> int | None:
+        """Return the candle that the last position was left in, epoch seconds, or None.
+
+        While there is one, its end is not known.
+        """
+        return self._filled_last("sell") if self.position.is_flat else None
+
+    @property
+    def last_entry(self) -> int | None:
+        """Return the candle that filled the last buy, epoch seconds, or None."""
+        return self._filled_last("buy")
+
+    def _filled_last(self, side: Side) -> int | None:
+        """Return the candle that filled the last order of a side, epoch seconds, or None."""
+        trade = next((trade for trade in self._trades[::-1] if trade.side == side), None)
+        return None if trade is None else filled_candle(self._job.store, trade.client_order_id)
+
+    def _market(self, row: Candle) -> Market:
+        """Return what an order in a candle meets, known from the candles before it."""
+        job, rules = self._job, self._job.rules
+        by_volatility = rules.sizing == "volatility_target"
+        if not (rules.volume_impact or by_volatility):
+            return Market()
+        known = last_closed(job.store, job.key, rules.volatility_bars + 1, up_to=row.timestamp - 1)
+        volatility = None
+        if by_volatility:
+            volatility = volatility_before(
+                known.close, len(known), rules.volatility_bars, job.timeframe.average_seconds
+            )
+        return Market(float(known.volume[-1]) if len(known) else 0.0, None, volatility)
+
+    def _store_events(
+        self,
+        current: TrackedOrder,
+        events: Sequence[OrderEvent],
+        now_ms: int,
+        *,
+        source: str,
+        row: Candle | None = None,
+        note: str = "",
+        sent_ms: int | None = None,
+        is_owed_on: bool = False,
+    ) -> TrackedOrder | None:
+        """Store events of an order and what follows from them; return None once it is settled.
+
+        Args:
+            current: The order before the events.
+            events: Oldest first.
+            now_ms: Market time.
+            source: Where they came from.
+            row: The candle that fills the order; None where a fill says when it was executed.
+            note: Added to the reason of the order.
+            sent_ms: When the request was sent; None: not now.
+            is_owed_on: Whether an exit that was refused is still owed.
+        """
+        order, state = current.order, current.state
+        trades: list[Trade] = []
+        is_settled = False
+        for event in events:
+            state, effects = advance(state, event)
+            trades += [
+                self._trade(order, effect.fill, now_ms, row)
+                for effect in effects
+                if isinstance(effect, Book)
+            ]
+            is_settled = is_settled or Settled() in effects
+        refusals = [
+            event.reason
+            for event in events
+            if isinstance(event, StatusReport) and event.status == "rejected"
+        ]
+        filled = row.timestamp if row is not None else self._candle_of(trades)
+        change = OrderChange(
+            client_order_id=order.client_order_id,
+            events=tuple((kind_of(event), to_json(event)) for event in events),
+            number=current.events,
+            before=current.state.status,
+            status=state.status,
+            filled=state.filled,
+            booked=state.booked,
+            is_cancel_requested=state.is_cancel_requested,
+            exchange_order_id=state.exchange_order_id,
+            at_ms=now_ms,
+            source=source,
+            is_settled=is_settled,
+            trades=tuple(trades),
+            filled_timestamp=filled if trades else None,
+            note="; ".join(text for text in (note, *refusals) if text),
+            obligation_end=_obligation_end(
+                state, is_settled=is_settled, refusals=[] if is_owed_on else refusals
+            ),
+            sent_ms=sent_ms,
+            ordered_amount=order.ordered_amount,
+        )
+        store_change(self._job.store, change, self._fence)
+        if trades:
+            self._trades = sorted([*self._trades, *trades], key=lambda trade: trade.executed_ms)
+            self._position = self._position_now()
+            self._log_trades(trades)
+        return None if is_settled else TrackedOrder(order, state, current.events + len(events))
+
+    def _log_trades(self, trades: list[Trade]) -> None:
+        """Log each trade as an event; what is printed of it is another one."""
+        for one in trades:
+            log_event(
+                "trade",
+                self._trade_words(one),
+                side=one.side,
+                amount=str(one.amount),
+                price=str(one.price),
+                fee=str(one.fee),
+                fee_currency=one.fee_currency,
+                order_id=one.client_order_id,
+                trade_id=one.exchange_trade_id,
+                executed_ms=one.executed_ms,
+            )
+
+    def _candle_of(self, trades: list[Trade]) -> int | None:
+        """Return the candle in which the first of some trades was executed, epoch seconds."""
+        return self._job.timeframe.floor(trades[0].executed_ms // 1_000) if trades else None
+
+    def _position_now(self) -> Position:
+        market = self._job.market
+        return position_of(self._trades, market.base, market.quote, market.steps)
+
+    def _trade(self, order: Order, fill: FillReport, now_ms: int, row: Candle | None) -> Trade:
+        opened_ms = 0 if row is None else row.timestamp * 1_000
+        # Trades are added up in the order of these times, and a clock may be set back.
+        last_ms = max((trade.executed_ms for trade in self._trades[-1:]), default=0)
+        executed_ms = fill.executed_ms or max(now_ms, opened_ms, last_ms)
+        return Trade(
+            exchange=order.exchange,
+            symbol=order.symbol,
+            exchange_trade_id=fill.trade_id,
+            client_order_id=order.client_order_id,
+            session=order.session,
+            mode=order.mode,
+            account=order.account,
+            side=order.side,
+            price=fill.price,
+            amount=fill.amount,
+            fee=fill.fee,
+            fee_currency=fill.fee_currency,
+            executed_ms=executed_ms,
+            least_amount=least_amount(self._job.market.steps) if order.side == "sell" else None,
+        )
+
+    def _trade_words(self, trade: Trade) -> str:
+        job = self._job
+        verb = "bought" if trade.side == "buy" else "sold"
+        return (
+            f"{verb} {job.digits.amount_text(trade.amount)} {job.market.base} at "
+            f"{job.digits.price_text(trade.price)} {job.market.quote} {self._where}, fee "
+            f"{number_text(float(trade.fee), commas=True)} {trade.fee_currency}"
+        )
+
+
+def _obligation_end(state: OrderState, *, is_settled: bool, refusals: list[str]) -> str | None:
+    """Return why the exit obligation of an order ends; a cancelled order ends none."""
+    if not is_settled:
+        return None
+    if refusals:
+        return f"refused: {'; '.join(refusals)}"
+    return "filled" if state.outcome == "filled" else None
