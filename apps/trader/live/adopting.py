@@ -63,13 +63,32 @@ def write_off(book: LiveBook, answer: str, held: Decimal, now_ms: int) -> None:
     if book.position.is_flat:
         return
     left = min(held, book.position.base) if answer == "adopt" else Decimal(0)
-    amount = book.position.base - left
+    reason = f"written off: a person answered {answer}"
+    _correct(book, book.position.base - left, reason, now_ms)
+
+
+def leave_as_dust(book: LiveBook, reason: str, now_ms: int) -> None:
+    """Take a position that no order can sell out of the ledger; its coins stay on the account.
+
+    Args:
+        book: The orders and trades of the symbol.
+        reason: Why it cannot be sold, in words.
+        now_ms: Market time.
+    """
+    base, held = book.job.market.base, book.position.base
+    amount = f"{held.normalize():f} {base}"
+    print_line(f"left on the account as dust: {amount}, which no order can sell: {reason}")
+    _correct(book, held, f"left as dust: {reason}", now_ms)
+
+
+def _correct(book: LiveBook, amount: Decimal, reason: str, now_ms: int) -> None:
+    """Book a sale that no order has made, at the price of the entry."""
     order = _order(
         book,
         book.new_order_id(),
         "sell",
         type_=CORRECTION,
-        reason=f"written off: a person answered {answer}",
+        reason=reason,
         now_ms=now_ms,
         amount=amount,
     )

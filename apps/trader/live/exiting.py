@@ -5,6 +5,7 @@ bought here. Where the level of the stop itself was passed, it gets a moment to 
 """
 
 import time
+from decimal import Decimal
 from typing import Final
 
 from onetape.cli.output import print_line
@@ -12,6 +13,7 @@ from onetape.execution.events import ProvenAbsent, StatusReport
 from onetape.execution.positions import least_amount
 from onetape.execution.protection import sellable
 from onetape.store.obligations import end_obligations_of_closed_positions
+from trader.live.adopting import leave_as_dust
 from trader.live.book import LiveBook
 from trader.live.reconciling import AccountCheck
 from trader.live.tracking import LiveOrder
@@ -21,6 +23,8 @@ from trader.states import Problem
 EXIT: Final = "exit"
 _OF_STOPS: Final = ("stop_loss", "trailing_stop")
 _LONGEST_PAUSE_SECONDS: Final = 300.0
+#: What exchanges write about an order that is too small.
+_TOO_SMALL: Final = ("NOTIONAL", "LOT_SIZE", "minimum", "too small")
 
 
 class ExitSender:
@@ -32,6 +36,18 @@ class ExitSender:
         self._account = account
         self._refusals = 0
         self._not_before = 0.0
+        self._dust: str | None = None
+        """Why no order can sell the position, which is worth little; None: one may."""
+
+    @property
+    def _is_small(self) -> bool:
+        """Return whether the position was bought for less than two of the smallest orders.
+
+        Prices of today are no part of it: a wrong one must not make dust of a position.
+        """
+        steps = self._book.job.market.steps
+        bought = Decimal(repr(self._book.entry_price(0.0)))
+        return self._book.position.cost < 2 * max(steps.min_notional, steps.min_amount * bought)
 
     @property
     def may_begin(self) -> bool:
@@ -47,7 +63,13 @@ class ExitSender:
         return is_waiting and self.may_begin and is_free
 
     def note_refused(self, reason: str) -> None:
-        """Note that the exchange has refused an exit: it is owed, and sent again later."""
+        """Note that the exchange has refused an exit: it is owed, and sent again later.
+
+        A position that was bought for little and that the market takes no order for is dust.
+        """
+        if self._is_small and any(word in reason for word in _TOO_SMALL):
+            self._dust = reason
+            return
         pause = min(self._book.times.exit_again * 2**self._refusals, _LONGEST_PAUSE_SECONDS)
         self._refusals += 1
         self._not_before = time.monotonic() + pause
@@ -65,6 +87,11 @@ class ExitSender:
     def work(self, now_ms: int) -> None:
         """Do what is due for the exit that is stored and not sent, if there is one."""
         book = self._book
+        if self._dust is not None and book.exit is None and not book.position.is_flat:
+            leave_as_dust(book, self._dust, now_ms)
+            self._account.note_correction()
+            self._end_obligations(now_ms)
+        self._dust = None
         one = book.exit
         if book.position.is_flat:
             self._forget(one, now_ms)
@@ -87,6 +114,11 @@ class ExitSender:
         if one is None or not one.is_unsent:
             return
         book.record(one, [ProvenAbsent("not needed: the position is closed")], now_ms)
+        self._end_obligations(now_ms)
+
+    def _end_obligations(self, now_ms: int) -> None:
+        """End the exits that were owed by a position that is closed."""
+        book = self._book
         end_obligations_of_closed_positions(
             book.job.store,
             book.job.session,
@@ -127,4 +159,5 @@ class ExitSender:
             return
         reason = f"{held:f} {market.base} are less than the market lets one sell"
         print_line(f"no exit: {reason}")
+        self._dust = reason if self._is_small else None
         book.record(one, [StatusReport("rejected", reason=reason)], now_ms)

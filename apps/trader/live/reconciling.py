@@ -70,6 +70,10 @@ class AccountCheck:
         """Let the account be read at once."""
         self._is_soon = True
 
+    def note_correction(self) -> None:
+        """Note that coins were taken out of the ledger, so that they belong to the account."""
+        self._notes.forget()
+
     def note_change(self) -> None:
         """Note that an order of ours has changed what is held or free."""
         self._changed = time.monotonic()
@@ -302,7 +306,7 @@ class AccountCheck:
                 end_difference(job.store, stored.number, ended_ms=now_ms)
             elif stored.kind == "missing coins" and stored.answer in ("adopt", "forget"):
                 write_off(book, stored.answer, self.total_base, now_ms)
-                self._notes.forget()
+                self.note_correction()
                 self._missing_since = None
                 end_difference(job.store, stored.number, ended_ms=now_ms)
             elif stored.kind.startswith("foreign") and stored.answer is None:

@@ -62,6 +62,47 @@ def test_row_60_an_exit_that_is_filled_in_part_goes_on_until_all_is_sold(run: Ru
     run(scenario)
 
 
+def test_a_position_that_no_order_can_sell_is_named_dust_and_entries_go_on(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        desk.enter()
+        await desk.until(lambda: desk.executor.entry_order_id)
+        await desk.until(lambda: "protection" in desk.problems)
+        desk.simulator.faults.clear()
+        desk.leave()
+        await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
+        assert desk.sold == 0
+        assert "left on the account as dust: 0.0000999 BTC" in capsys.readouterr().out
+        await desk.until(lambda: not desk.problems)
+        assert desk.query("SELECT end_reason FROM exit_obligations") == [
+            ("the position is closed",)
+        ]
+        await desk.drive(0.3)
+        assert "note: " not in capsys.readouterr().out
+        await desk.hold()
+
+    # An offer of 3.30 USDT: less than the market lets one sell.
+    run(scenario, Fault("thin_book", levels=1, amount=0.0001, ticks=50))
+
+
+def test_a_large_position_is_never_dust_whatever_the_exchange_answers(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        desk.simulator.faults.add(
+            Fault("status", method="POST", path="/api/v3/order", count=1, when="before",
+                  status=400, code=-1013, text="Filter failure: NOTIONAL")
+        )  # fmt: skip
+        desk.leave()
+        await desk.until(lambda: "exit" in desk.problems)
+        assert not desk.executor.position.is_flat
+        await desk.until(lambda: desk.executor.position.is_flat)
+        assert desk.sold > 0
+        desk.assert_ledgers_equal()
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("shape", ["orders", "fills", "balances", "all"])
 def test_what_is_seen_late_is_neither_lost_nor_done_twice(run: Run, shape: str) -> None:
     hidden = Fault("visibility_delay", seconds=5, shape=shape)
