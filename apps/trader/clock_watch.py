@@ -51,8 +51,9 @@ class ClockWatch:
         if abs(step_ms) > STEP_MS:
             self._was_set = True
             print_line(
-                f"this computer's clock was set {_by(step_ms)}, or the computer slept; candles go "
-                f"by the time of {self._exchange.endpoint.exchange}, which is asked for again"
+                f"{_step_text(step_ms)}; candles go by the time of "
+                f"{self._exchange.endpoint.exchange}, which is asked for again; the stream may be "
+                "opened again"
             )
         if not self._was_set and time.monotonic() < self._due:
             return
@@ -82,8 +83,11 @@ class ClockWatch:
             print_line(f"{where}; candles go by the time of the exchange; set the clock (NTP)")
 
 
-def _by(step_ms: int) -> str:
-    return f"{'forward' if step_ms > 0 else 'back'} by {abs(step_ms) / 1_000:,.1f} s"
+def _step_text(step_ms: int) -> str:
+    span = f"by {abs(step_ms) / 1_000:,.1f} s"
+    if step_ms < 0:
+        return f"this computer's clock was set back {span}"
+    return f"this computer's clock was set forward {span}, or the computer slept"
 
 
 def _off(skew_ms: int) -> str:

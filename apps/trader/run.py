@@ -204,6 +204,8 @@ async def trade_in_sessions(
     settings, account = plan.settings, plan.account
     path = trader_database(settings)
     with open_store(path, create=True) as store, checkpoints_in_thread(store):
+        # Its own leases run, and nothing sleeps in the thread that trades.
+        store.yields_to_traders = False
         check_kind(store, settings.exchange, is_sandbox=settings.sandbox)
         if access is not None:
             quote = markets[0].quote

@@ -62,6 +62,12 @@ SIGNALS = (
     "[os.kill(pid, number) for pid in (0, os.getppid()) "
     "for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]"
 )
+FLOODS = "[os.write(1, b'x' * 1_000_000) for _ in range(100)]"
+STOPS_HELPER = "os.kill(os.getppid(), signal.SIGSTOP)"
+KILLS_HELPER = "os.kill(os.getppid(), signal.SIGKILL); time.sleep(60)"
+EXITS = "raise SystemExit(3)"
+CHANGES_FOLDER = "os.chdir('/')"
+CRASHES = "ctypes.string_at(0)"
 THREADS = """def spin():
                 while True:
                     time.sleep(0.0001)

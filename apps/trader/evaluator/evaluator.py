@@ -26,6 +26,7 @@ from trader.evaluator.messages import (
     evaluate_request,
 )
 from trader.evaluator.processes import (
+    HelperEnded,
     StrategyHelper,
     WorkerConnection,
     WorkerEnded,
@@ -125,7 +126,12 @@ class StrategyEvaluator:
             str(USER_FOLDER),
             self._timeframe,
         )
-        reply = await self._call(encode(request), LOAD_SECONDS)
+        try:
+            reply = await self._call(encode(request), LOAD_SECONDS)
+        except HelperEnded:
+            # It was asked for the worker while it ended; there is another helper by now.
+            await self._discard()
+            reply = await self._call(encode(request), LOAD_SECONDS)
         if isinstance(reply, Failure):
             raise _error_of(reply)
         if not isinstance(reply, LoadedStrategy):
@@ -174,6 +180,7 @@ class StrategyEvaluator:
             await self._discard()
             raise
         if self._worker is not None:
+            self._helper.resume()
             self._check = asyncio.create_task(self._worker.is_clean())
         if isinstance(reply, Failure):
             return EvaluationFailure("failed", reply.text, _error_of(reply))

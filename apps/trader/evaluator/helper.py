@@ -29,6 +29,7 @@ from typing import Final, NoReturn
 
 from msgspec import Struct
 
+from trader.evaluator.output import StrategyOutput
 from trader.evaluator.worker import serve
 
 #: Message that starts a worker: its memory limit, bytes.
@@ -54,9 +55,15 @@ class _Worker(Struct):
 class _Helper:
     """The workers of one trader."""
 
-    def __init__(self, control: socket.socket) -> None:
-        """Prepare; `control` is the socket that start messages come from."""
+    def __init__(self, control: socket.socket, output: StrategyOutput) -> None:
+        """Prepare.
+
+        Args:
+            control: The socket that start messages come from.
+            output: What the strategies print.
+        """
         self._control = control
+        self._output = output
         self._workers: dict[int, _Worker] = {}
         """By the file descriptor of the status socket."""
         self._exit_codes: dict[int, int] = {}
@@ -67,7 +74,7 @@ class _Helper:
         signal.signal(signal.SIGCHLD, _ignore_signal)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         self._poll = select.poll()
-        for descriptor in (control.fileno(), self._child_ended):
+        for descriptor in (control.fileno(), self._child_ended, output.descriptor):
             self._poll.register(descriptor, select.POLLIN)
 
     def run(self) -> None:
@@ -81,6 +88,8 @@ class _Helper:
                     with contextlib.suppress(BlockingIOError):
                         os.read(descriptor, 1 << 16)
                     self._reap()
+                elif descriptor == self._output.descriptor:
+                    self._output.pass_on()
                 elif descriptor in self._workers:
                     self._obey(self._workers[descriptor])
         for worker in list(self._workers.values()):
@@ -103,6 +112,7 @@ class _Helper:
                 other.status.close()
             for descriptor in (self._child_ended, self._wake):
                 os.close(descriptor)
+            self._output.close()
             _work(connection, helper, memory_bytes)
         connection.close()
         status.setblocking(False)
@@ -284,12 +294,16 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
-    # What a strategy prints goes to stderr, also where C code prints it.
-    with contextlib.suppress(OSError):
-        os.dup2(2, 1)
     _prctl(_SET_CHILD_SUBREAPER, 1)
+    # A helper that a strategy has stopped goes on when the trader dies, and ends all.
+    _prctl(_SET_PDEATHSIG, int(signal.SIGCONT))
+    # What a strategy prints goes to stderr, also where C code prints it.
+    output = StrategyOutput()
     gc.freeze()
-    _Helper(control).run()
+    try:
+        _Helper(control, output).run()
+    finally:
+        output.end()
 
 
 if __name__ == "__main__":

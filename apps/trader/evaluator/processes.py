@@ -4,6 +4,7 @@ import asyncio
 import atexit
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -32,6 +33,10 @@ class WorkerLate(Exception):
 
 class WorkerEnded(Exception):
     """A worker has ended; the text is the reason."""
+
+
+class HelperEnded(WorkerEnded):
+    """A worker has ended because the helper process has."""
 
 
 class StrategyHelper:
@@ -97,9 +102,17 @@ class StrategyHelper:
         self.start()
         if self._control is not None:
             socket.send_fds(self._control, [START.pack(memory_mb * MEGABYTE)], descriptors)
+        self.resume()
+
+    def resume(self) -> None:
+        """Let the process go on, where the code of a strategy has stopped it (SIGSTOP)."""
+        if self._process is not None:
+            with contextlib.suppress(OSError):
+                self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         """End the process, with all workers and what they started."""
+        self.resume()
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -150,6 +163,8 @@ class WorkerConnection(Struct, eq=False):
                     return reply
                 await asyncio.wait((status,), timeout=REASON_SECONDS)
             if status.done():
+                if not status.result():
+                    raise HelperEnded("the helper process ended")
                 raise WorkerEnded(status.result())
             if exchange.done():
                 raise WorkerEnded("it closed its connection to the trader")
@@ -198,10 +213,10 @@ class WorkerConnection(Struct, eq=False):
         return bytes(found)
 
     async def _ended(self) -> str:
-        """Return why the worker ended, once it has."""
+        """Return why the worker ended, once it has; empty where the helper ended."""
         loop = asyncio.get_running_loop()
         try:
             reason = await loop.sock_recv(self.status, MOST_REASON)
         except OSError:
             reason = b""
-        return reason.decode(errors="replace") or "the helper process ended"
+        return reason.decode(errors="replace")

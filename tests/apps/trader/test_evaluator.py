@@ -16,6 +16,7 @@ import pytest
 import hostile_strategies as hostile
 from desk import strategy_evaluator
 from hostile_strategies import is_running, noted_processes, write_hostile
+from onetape.cli.common_settings import StrategySettings
 from onetape.core.errors import ConfigurationError, UsageError
 from onetape.strategies import checked_signals, load_strategy
 from onetape.strategies.testing import random_candles
@@ -103,6 +104,11 @@ ATTACKS: dict[str, tuple[str, str | None, str]] = {
     "starts threads": (hostile.THREADS, None, ""),
     "prints": (hostile.PRINTS, None, ""),
     "signals its group and its parent": (hostile.SIGNALS, None, ""),
+    "stops its parent": (hostile.STOPS_HELPER, None, ""),
+    "kills its parent": (hostile.KILLS_HELPER, "ended", "the helper process ended"),
+    "raises SystemExit": (hostile.EXITS, "failed", "SystemExit: 3"),
+    "changes its working folder": (hostile.CHANGES_FOLDER, None, ""),
+    "crashes": (hostile.CRASHES, "ended", "its process was ended by SIGSEGV"),
 }
 
 
@@ -138,6 +144,30 @@ def test_the_event_loop_goes_on_and_the_next_candle_is_evaluated_when_a_strategy
     run(scene())
     assert max(stalls, default=0.0) < 0.25
     assert capfd.readouterr().out == ""
+
+
+def test_of_what_a_strategy_prints_without_end_a_part_reaches_stderr(
+    run: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    name = write_hostile(tmp_path, f"print('first', flush=True); {hostile.FLOODS}")
+
+    async def scene() -> None:
+        # A helper of its own: those of other tests print elsewhere.
+        helper = StrategyHelper()
+        evaluator = StrategyEvaluator(StrategySettings(name=name), "1h", helper, memory_mb=4_096)
+        try:
+            await evaluator.load()
+            assert await signal_of(evaluator) == 1
+        finally:
+            await evaluator.close()
+            helper.close()
+
+    run(scene())
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("first\nxxxx")
+    assert "the rest is dropped" in printed.err
+    assert len(printed.err) < 1_000_000
 
 
 def test_processes_that_a_strategy_leaves_running_are_ended_after_the_candle(

@@ -114,6 +114,14 @@ def test_a_bulk_writer_rests_after_each_commit_while_a_lease_runs(
     assert rest >= LEAST_YIELD_SECONDS
 
 
+def test_a_trader_does_not_rest_in_the_thread_that_trades(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acquire_lease(store, "paper", "a trader", now_ms=2**50, seconds=20)
+    store.yields_to_traders = False
+    assert seconds_of_insert(store, monkeypatch) == []
+
+
 def test_a_bulk_writer_that_is_alone_does_not_rest(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,6 +48,8 @@ class Store:
         """How long a write waits for other processes in all."""
         self.log_limit_bytes = LOG_LIMIT_BYTES
         """A bulk write that finds the log larger than this waits for readers to let it be cut."""
+        self.yields_to_traders = True
+        """Whether a bulk write sleeps after its commit while a trader's lease runs."""
         self.uses_cache = True
         """Whether long ranges are read from the columnar cache beside the file."""
         self._connection = connection
@@ -116,7 +118,7 @@ class Store:
             began = time.monotonic()
             try:
                 yield connection
-                others = bulk and _others_trade(connection)
+                others = bulk and self.yields_to_traders and _others_trade(connection)
                 patiently(lambda: connection.execute("COMMIT"), self.patience_seconds)
             except BaseException:
                 if connection.in_transaction:

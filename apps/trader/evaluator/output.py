@@ -1,0 +1,65 @@
+"""What strategies print, on its way to stderr: a few lines a second, however much it is."""
+
+import os
+import select
+import time
+from typing import Final
+
+#: So many bytes are passed on at once, and so many more each second; the rest is dropped.
+BURST_BYTES: Final = 65_536
+BYTES_PER_SECOND: Final = 16_384
+#: A pipe that has room takes so many bytes without waiting.
+_PIECE: Final = 4_096
+_CUT: Final = b"\n(the strategies print more than 16 KiB a second: the rest is dropped)\n"
+
+
+class StrategyOutput:
+    """A pipe that takes the place of stdout and stderr, so that no reader holds a strategy up."""
+
+    def __init__(self) -> None:
+        """Let what this process and its children print go through the pipe from now on."""
+        self._stderr = os.dup(2)
+        self.descriptor, write = os.pipe()
+        """Has something to pass on when it can be read."""
+        os.set_blocking(self.descriptor, False)
+        for standard in (1, 2):
+            os.dup2(write, standard)
+        os.close(write)
+        self._budget = float(BURST_BYTES)
+        self._filled = time.monotonic()
+        self._is_cut = False
+
+    def pass_on(self) -> None:
+        """Write what is there to stderr, as far as it may be."""
+        for _ in range(16):
+            try:
+                piece = os.read(self.descriptor, _PIECE)
+            except BlockingIOError:
+                return
+            self._write(piece)
+
+    def end(self) -> None:
+        """Let what is printed go to stderr directly again."""
+        self.pass_on()
+        for standard in (1, 2):
+            os.dup2(self._stderr, standard)
+
+    def close(self) -> None:
+        """Close what only the helper needs; in a forked worker."""
+        os.close(self._stderr)
+        os.close(self.descriptor)
+
+    def _write(self, piece: bytes) -> None:
+        now = time.monotonic()
+        refill = (now - self._filled) * BYTES_PER_SECOND
+        self._budget, self._filled = min(self._budget + refill, BURST_BYTES), now
+        if len(piece) <= self._budget:
+            self._budget -= len(piece)
+            self._is_cut = False
+        elif self._is_cut:
+            return
+        else:
+            self._is_cut, piece = True, _CUT
+        # Where nobody reads stderr, what is printed is dropped.
+        if select.select((), (self._stderr,), (), 0)[1]:
+            os.write(self._stderr, piece)
