@@ -245,7 +245,8 @@ def main() -> None:
         if 100_000 in asked.rows:
             measurements += grid(folder, pythons, asked.rounds)
     command = f"uv run python benchmarks/backtest.py --peers FOLDER --rounds {asked.rounds}"
-    paths = ["packages/store", "packages/core", "packages/engine", "packages/strategies"]
+    libraries = ("backtest", "cli", "core", "engine", "optimization", "store", "strategies")
+    paths = [f"packages/{name}" for name in libraries]
     print_document("backtest", command, [*paths, "apps/backtester"], before, measurements)
 
 
