@@ -55,6 +55,7 @@ QUICK = LiveTimes(
     longest_look=0.2,
     absent=0.0,
     absent_spacing=0.02,
+    nowhere=0.05,
     stop_fires=0.2,
     acknowledge=0.4,
     entry_waits=2.0,

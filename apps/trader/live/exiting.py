@@ -101,7 +101,7 @@ class ExitSender:
         if book.halt is not None:
             # Its order is dropped with the next look at the commands; the exit stays owed.
             return
-        if book.stops:
+        if not all(stop.is_nowhere for stop in book.stops):
             self._end_stops(one, now_ms)
             return
         self._sell(one, now_ms)

@@ -109,7 +109,7 @@ class Protector:
     def _is_waiting(self) -> bool:
         """Return whether it is not known of a stop whether it rests, or how much it has sold."""
         return any(
-            one.state.stage in ("sent", "unknown")
+            (one.state.stage in ("sent", "unknown") and not one.is_nowhere)
             or one.state.outcome == "filled"
             or is_doubtful(one, self._book)
             for one in self._book.stops
@@ -128,6 +128,7 @@ class Protector:
             if one.order.ordered_amount is not None
             and one.order.stop_price is not None
             and not one.state.is_done
+            and not one.is_nowhere
         )
         price = None if level is None else level[1]
         is_fixed = book.halt is not None or time.monotonic() < self._no_move_before

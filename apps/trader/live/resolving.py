@@ -76,13 +76,23 @@ def _proves(book: LiveBook, one: LiveOrder, answer: AbsenceAnswer) -> bool:
     known = known_order_numbers(job.store, job.key.exchange, job.key.symbol)
     if any(fill.exchange_order_id not in known for fill in answer.fills):
         # One of these executions may be of this very order.
+        one.note_nowhere(times, is_nowhere=False)
         return False
     passed = book.exchange.clock.wall_seconds(answer.asked_ms - deadline_ms)
     if passed < times.balance_doubt and coins_moved(book, one, answer.balances):
         # It may be executed and not visible yet. A deposit or withdrawal looks the same.
+        one.note_nowhere(times, is_nowhere=False)
         return False
+    if one.order.is_protection:
+        one.note_nowhere(times, is_nowhere=not _locks_coins(book, one, answer))
     now = time.monotonic()
     if one.absences and now - one.absences[-1] < times.absent_spacing:
         return False
     one.absences.append(now)
     return len(one.absences) > 1 and passed >= times.absent
+
+
+def _locks_coins(book: LiveBook, one: LiveOrder, answer: AbsenceAnswer) -> bool:
+    """Return whether so many coins are locked that the stop may rest, although it is not shown."""
+    held, amount = answer.balances.get(book.job.market.base), one.order.ordered_amount
+    return amount is None or (held is not None and held.locked >= amount)

@@ -15,6 +15,9 @@ class LiveTimes(Struct, frozen=True):
     """After an order's deadline, as long as balances have moved as if it had been executed."""
     absent_spacing: float = 5.0
     """Between the two answers that prove it."""
+    nowhere: float = 2.0
+    """Between two answers that show nothing of a stop without an answer, before another one is
+    placed or the coins are sold; the order itself stays unknown until it is proven absent."""
     stop_fires: float = 5.0
     """A resting stop whose level was passed has so long to fire before the position is sold."""
     acknowledge: float = 5.0

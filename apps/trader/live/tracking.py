@@ -25,6 +25,8 @@ class LiveOrder:
         self.looked: float | None = None
         self.looks = 0
         self.absences: list[float] = []
+        self._nowhere_since: float | None = None
+        self._is_nowhere = False
         self.is_look_needed = False
         """Whether the exchange has to be asked for it, although it may rest for days."""
 
@@ -47,6 +49,25 @@ class LiveOrder:
     def is_unsent(self) -> bool:
         """Return whether the order is stored and was never sent."""
         return self.state.stage == "intended"
+
+    @property
+    def is_nowhere(self) -> bool:
+        """Return whether the exchange shows nothing of a stop whose send has no answer.
+
+        No order, no execution, no locked coins, in two answers after its deadline: it protects
+        nothing, and holds back no coins.
+        """
+        return self._is_nowhere and self.state.stage in ("sent", "unknown")
+
+    def note_nowhere(self, times: LiveTimes, *, is_nowhere: bool) -> None:
+        """Note what a complete answer without the stop has shown of locked coins."""
+        now = time.monotonic()
+        if not is_nowhere:
+            self._nowhere_since, self._is_nowhere = None, False
+        elif self._nowhere_since is None:
+            self._nowhere_since = now
+        elif now - self._nowhere_since >= times.nowhere:
+            self._is_nowhere = True
 
     @property
     def is_resting_stop(self) -> bool:

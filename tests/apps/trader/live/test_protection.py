@@ -260,3 +260,63 @@ def test_a_raised_level_moves_the_stop_and_never_leaves_two(run: Run) -> None:
         assert len(desk.resting) == 1
 
     run(scenario)
+
+
+#: No time passes on the wall clock of a stepped market: no order is ever proven absent.
+NEVER_ABSENT = structs.replace(QUICK, absent=60.0)
+
+
+def test_a_stop_of_which_the_exchange_shows_nothing_is_placed_again_before_it_is_absent(
+    run: Run,
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        desk.enter()
+        await desk.until(lambda: desk.executor.stops)
+        (first,) = desk.executor.stops
+        await desk.until(lambda: first.state.stage == "unknown")
+        # Before its deadline it may still arrive.
+        await desk.drive(0.3)
+        assert desk.resting == []
+        await desk.simulator.advance_to_ms(desk.simulator.clock.now_ms() + 4_000)
+        await desk.until(lambda: desk.resting)
+        assert first.state.stage == "unknown"
+        assert len(desk.resting) == 1
+        assert first.identity not in desk.taken
+
+    run(scenario, on_order("reset", when="before", nth=2), times=NEVER_ABSENT)
+
+
+def test_an_exit_does_not_wait_for_a_stop_of_which_the_exchange_shows_nothing(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        desk.enter()
+        await desk.until(lambda: desk.executor.stops)
+        (first,) = desk.executor.stops
+        await desk.until(lambda: first.state.stage == "unknown")
+        desk.leave()
+        await desk.drive(0.3)
+        assert desk.sold == 0
+        await desk.simulator.advance_to_ms(desk.simulator.clock.now_ms() + 4_000)
+        await desk.until(lambda: desk.executor.position.is_flat)
+        assert first.state.stage == "unknown"
+        assert desk.coins >= 0
+        desk.assert_ledgers_equal()
+
+    run(scenario, on_order("reset", when="before", nth=2), times=NEVER_ABSENT)
+
+
+def test_a_stop_that_is_hidden_but_locks_its_coins_is_waited_for(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        hidden = Fault("visibility_delay", seconds=30, shape="orders")
+        await desk.simulator.advance_to_ms(desk.simulator.clock.now_ms() + 60_000)
+        await desk.until(lambda: desk.executor.balance_is_known)
+        desk.enter()
+        await desk.until(lambda: desk.executor.stops)
+        (first,) = desk.executor.stops
+        desk.simulator.faults.add(hidden)
+        await desk.until(lambda: first.state.stage == "unknown")
+        await desk.simulator.advance_to_ms(desk.simulator.clock.now_ms() + 5_000)
+        await desk.drive(0.5)
+        assert not first.is_nowhere
+        assert len(desk.taken) == 2
+
+    run(scenario, on_order("reset", when="after", nth=2), times=NEVER_ABSENT)
