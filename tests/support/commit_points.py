@@ -1,8 +1,8 @@
 """Kill a program at a named commit: right before SQLite makes it, or right after.
 
-SQLite reports each statement of a connection (its trace) and each commit (its hook of the
-write-ahead log). A commit is named by the tables that its transaction writes, so the program itself
-knows nothing of the points and runs unchanged.
+SQLite reports each statement of a connection before it runs (its trace) and after it (its profile).
+Its hook of the write-ahead log belongs to the store, which has one. A commit is named by the tables
+that its transaction writes, so the program itself knows nothing of the points and runs unchanged.
 """
 
 import os
@@ -47,7 +47,7 @@ class Striker:
     def watch(self, connection: apsw.Connection) -> None:
         """Look at a new connection of the process."""
         connection.exec_trace = self._trace
-        connection.set_wal_hook(self._committed)
+        connection.set_profile(self._done)
 
     def _trace(self, _: Any, sql: str, __: Any) -> bool:
         words = sql.lower().split()
@@ -64,12 +64,13 @@ class Striker:
             _kill()
         return True
 
-    def _committed(self, *_: Any) -> int:
+    def _done(self, sql: str, _: int) -> None:
+        if not sql.lower().startswith("commit"):
+            return
         if self._moment == "after" and self._is_point():
             _kill()
         self._has_obligation = self._has_obligation or "insert exit_obligations" in self._seen
         self._seen = set()
-        return 0
 
     def _is_point(self) -> bool:
         if "create" in self._seen or (self._needs_obligation and not self._has_obligation):
