@@ -151,13 +151,13 @@ def test_deposits_and_sales_of_other_coins_are_notes_and_change_nothing(
 
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
-        await desk.drive(0.4)
+        await desk.drive(0.3)
         assert notes() == []
         account = desk.simulator.account
         account.deposit("BTC", Decimal("0.5"))
         account.deposit("ETH", Decimal(3))
         account.trade_by_hand("BUY", "BNB/USDT", quantity=Decimal(1))
-        await desk.drive(0.4)
+        await desk.drive(0.3)
         found = notes()
         assert [line for line in found if "USDT" not in line] == [
             "note: the account has 0.999 BNB more",
@@ -168,7 +168,7 @@ def test_deposits_and_sales_of_other_coins_are_notes_and_change_nothing(
         account.convert_dust(["ETH"])
         account.withdraw("BTC", Decimal(2))
         account.withdraw("USDT", Decimal(100))
-        await desk.drive(0.4)
+        await desk.drive(0.3)
         found = notes()
         assert "note: the account has 3 ETH less" in found
         assert "note: the account has 2 BTC less" in found
@@ -178,7 +178,7 @@ def test_deposits_and_sales_of_other_coins_are_notes_and_change_nothing(
         # A trade of the trader itself is no note.
         desk.leave()
         await desk.until(lambda: desk.executor.position.is_flat)
-        await desk.drive(0.4)
+        await desk.drive(0.3)
         assert notes() == []
 
     run(scenario)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from live_desk import LiveDesk
+from onetape.core.trading import Order
 from onetape.execution.broker import OrderReport
 from onetape.execution.events import Acknowledged
 from onetape.simulator.faults.model import Fault
@@ -108,8 +109,7 @@ def test_a_stop_that_is_cancelled_by_hand_while_it_is_moved_is_set_again(run: Ru
     run(scenario)
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("kind", ["reset", "status"])
+@pytest.mark.parametrize(("kind", "when"), [("reset", "after"), ("status", "before")])
 def test_row_56_a_move_without_an_answer_is_looked_up_and_leaves_one_stop(
     run: Run, kind: str, when: str
 ) -> None:
@@ -152,6 +152,31 @@ def test_row_61_the_new_stop_is_known_before_the_end_of_the_old_one_and_both_are
         assert_covered(desk)
 
     run(scenario)
+
+
+def test_a_move_that_a_suspended_process_makes_late_is_refused_and_the_stop_stays(
+    run: Run,
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+        first, replace_stop = price_of(desk), desk.executor.broker.replace_stop
+
+        def replace_late(order: Order, timestamp_ms: int, old: str, **options: Any) -> None:
+            replace_stop(order, timestamp_ms - 4_000, old, **options)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(desk.executor.broker, "replace_stop", replace_late)
+            level = Decimal(repr(round(desk.price * 0.97, 2)))
+            desk.executor.set_level_source(lambda: ("trailing_stop", level))
+            refused = "SELECT reason FROM orders WHERE status = 'rejected'"
+            await desk.until(lambda: desk.query(refused))
+        assert "(-1021)" in desk.query(refused)[0][0]
+        assert price_of(desk) == first
+        assert "protection" not in desk.problems
+        assert_covered(desk)
+
+    run(scenario, is_stepped=False)
 
 
 def test_an_exit_while_a_stop_is_moved_waits_for_both_ends(run: Run) -> None:
