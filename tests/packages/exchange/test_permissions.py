@@ -19,8 +19,16 @@ BINANCE = {
 STATEMENTS: list[tuple[str, Any, KeyPermissions]] = [
     ("binance", BINANCE, KeyPermissions(True, False, True)),
     ("simulator", {**BINANCE, "ipRestrict": False}, KeyPermissions(True, False, False)),
-    ("binance", {**BINANCE, "enableWithdrawals": True}, KeyPermissions(True, True, True)),
-    ("binance", {**BINANCE, "permitsUniversalTransfer": True}, KeyPermissions(True, True, True)),
+    (
+        "binance",
+        {**BINANCE, "enableWithdrawals": True},
+        KeyPermissions(True, True, True, ("enableWithdrawals",)),
+    ),
+    (
+        "binance",
+        {**BINANCE, "permitsUniversalTransfer": True},
+        KeyPermissions(True, True, True, ("permitsUniversalTransfer",)),
+    ),
     (
         "binance",
         {**BINANCE, "enableSpotAndMarginTrading": False},
@@ -66,6 +74,13 @@ def test_a_key_that_may_withdraw_is_refused_whatever_else_it_may() -> None:
     for trade in (True, False, None):
         with pytest.raises(SafetyRefusal, match="may move money out of binance"):
             check_permissions("binance", KeyPermissions(trade, True), is_unknown_allowed=True)
+
+
+def test_the_rights_to_take_away_are_named() -> None:
+    rights = {**BINANCE, "enableWithdrawals": True, "enableInternalTransfer": True}
+    permissions = permissions_in("binance", rights)
+    with pytest.raises(SafetyRefusal, match=r"\(enableWithdrawals, enableInternalTransfer\): "):
+        check_permissions("binance", permissions, is_unknown_allowed=False)
 
 
 def test_a_key_that_may_not_trade_is_named() -> None:

@@ -22,6 +22,8 @@ class KeyPermissions(Struct, frozen=True):
     """Move money out of the exchange, or to other accounts."""
     is_address_bound: bool | None = None
     """Whether it works from stated internet addresses only."""
+    withdraw_rights: tuple[str, ...] = ()
+    """The exchange's names of the rights that move money, where it has several."""
 
 
 #: Method of CCXT that asks for it, by exchange.
@@ -62,6 +64,7 @@ def permissions_in(exchange: str, document: object) -> KeyPermissions:
             _flag(fields, "enableSpotAndMarginTrading"),
             _any(one for one in known if one is not None),
             _flag(fields, "ipRestrict"),
+            tuple(right for right in _BINANCE_WITHDRAWS if _flag(fields, right)),
         )
     if name == "okx":
         rows = fields.get("data")
@@ -105,9 +108,11 @@ def check_permissions(
         SafetyRefusal: the text says which right to take away or to add.
     """
     if permissions.may_withdraw:
+        rights = ", ".join(permissions.withdraw_rights)
+        named = f" ({rights})" if rights else ""
         raise SafetyRefusal(
-            f"the key may move money out of {exchange}: whoever steals it can take everything; "
-            "make one that may trade on spot markets and nothing else, and delete this one"
+            f"the key may move money out of {exchange}{named}: "
+            "whoever steals it can take everything; make one that may trade on spot markets and nothing else, and delete this one"
         )
     if permissions.may_trade is False:
         raise KeyMayNotTrade(
