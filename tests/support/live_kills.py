@@ -34,6 +34,7 @@ POINTS: Final[dict[str, tuple[str, str, int]]] = {
     "during commit": ("commit acknowledged", "before", 1),
     "after acknowledgement": ("commit acknowledged", "after", 1),
     "stop: intent": ("commit intended", "after", 2),
+    "stop: send stored": ("commit submitted", "after", 2),
     "stop: sent": ("submit", "after", 2),
     "stop replaced: asked": ("commit cancel_requested", "after", 1),
     "stop replaced: send stored": ("replace_stop", "before", 1),
