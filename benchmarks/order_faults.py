@@ -37,11 +37,15 @@ from onetape.simulator.trading.account_service import CAMPAIGN_BALANCE
 #: How long a program is watched after its first order reached the exchange, seconds.
 WATCHED_SECONDS: Final = 90.0
 #: How long a program has for its first order, seconds.
-START_SECONDS: Final = 180.0
+START_SECONDS: Final = 300.0
 POLL_SECONDS: Final = 0.1
 #: A fault and the order that it is about are this close, milliseconds.
 SAME_REQUEST_MS: Final = 500
 ORDER: Final[dict[str, Any]] = {"method": "POST", "path": "/api/v3/order", "count": 1}
+
+
+class NoOrder(Exception):
+    """A program sent no order, so that nothing could go wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,8 @@ def main() -> None:
         if given.only is None or any(text in scenario.name for text in given.only)
     ]
     with ThreadPoolExecutor(given.at_once) as pool:
-        outcomes = list(pool.map(lambda job: outcome(*job), jobs))
+        found = list(pool.map(lambda job: outcome(*job), jobs))
+    outcomes = [one for one in found if one is not None]
     programs = {driver.name: driver.version() for driver in drivers}
     if given.keep is not None:
         kept = json.loads(given.keep.read_text(encoding="utf-8"))
@@ -125,8 +130,8 @@ def _place(one: dict[str, Any]) -> int:
     return [scenario.name for scenario in SCENARIOS].index(one["fault"])
 
 
-def outcome(driver: Driver, scenario: Scenario, run: int) -> dict[str, Any]:
-    """Return what one program did in one scenario, in its run of this number."""
+def outcome(driver: Driver, scenario: Scenario, run: int) -> dict[str, Any] | None:
+    """Return what one program did in one scenario; None where it sent no order in time."""
     with (
         tempfile.TemporaryDirectory() as name,
         # An account of its own: our trader refuses a second process on one account.
@@ -140,7 +145,11 @@ def outcome(driver: Driver, scenario: Scenario, run: int) -> dict[str, Any]:
             simulator.faults.add(**scenario.fault)
         folder = Path(name)
         driver.prepare(folder, simulator.url)
-        found = _watched(driver, scenario, folder, simulator)
+        try:
+            found = _watched(driver, scenario, folder, simulator)
+        except NoOrder as error:
+            print(f"{driver.name}, {scenario.name}: {error}", file=sys.stderr)  # noqa: T201
+            return None
     print(f"{driver.name}, {scenario.name}: {found}", file=sys.stderr)  # noqa: T201 - progress
     return {"program": driver.name, "fault": scenario.name, "run": run, **found}
 
@@ -220,9 +229,9 @@ def _first_order(simulator: EmbeddedSimulator, process: "subprocess.Popen[bytes]
         if order_rows(simulator) or simulator.faults.log:
             return time.monotonic()
         if process.poll() is not None:
-            raise SystemExit(f"the program ended with {process.returncode} before its first order")
+            raise NoOrder(f"the program ended with {process.returncode} before its first order")
         time.sleep(POLL_SECONDS)
-    raise SystemExit("no order came")
+    raise NoOrder("no order came")
 
 
 def _coins(simulator: EmbeddedSimulator) -> tuple[Decimal, Decimal]:
