@@ -112,7 +112,8 @@ def check_permissions(
         named = f" ({rights})" if rights else ""
         raise SafetyRefusal(
             f"the key may move money out of {exchange}{named}: "
-            "whoever steals it can take everything; make one that may trade on spot markets and nothing else, and delete this one"
+            "whoever steals it can take everything; make one that may trade on spot markets and "
+            "nothing else, and delete this one"
         )
     if permissions.may_trade is False:
         raise KeyMayNotTrade(
