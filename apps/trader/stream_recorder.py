@@ -176,6 +176,9 @@ class StreamRecorder:
         if fault is not None:
             now_ms = self._exchange.now_ms()
             quarantine(job.store, job.key, row, source="ws", fault=fault, seen_ms=now_ms)
+            if not self.live:
+                # The stream works, and carries nothing that may be stored.
+                self.lost_reason = f"its candles are not sound ({fault})"
             return False
         return True
 

@@ -1,5 +1,6 @@
 """Faults that ended a trader once: it is degraded, says so, and recovers by itself."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -174,6 +175,30 @@ def test_a_stream_that_stays_down_degrades_until_it_is_back(
             await opened.go_to(0.5)
             await trading.until(lambda: reasons(trading)[-1][0] == "trading")
             assert len(reasons(trading)) == 3
+
+    run(scene())
+
+
+def test_a_stream_that_carries_unsound_candles_alone_degrades_with_that_reason(
+    run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trader.outage.MARGIN_SECONDS", -29.0)
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until_live(opened)
+            faults = opened.simulator.faults
+            number = faults.add(kind="candles", shape="time_huge", stream="*@kline_*")
+            opened.gate.cut()
+            hours = 0.5
+            while reasons(trading)[-1][0] != "degraded":
+                hours += 0.01
+                await opened.go_to(hours)
+                await asyncio.sleep(0.02)
+            assert "its candles are not sound (time " in reasons(trading)[-1][1]
+            faults.remove(number)
+            await opened.go_to(0.9)
+            await trading.until(lambda: reasons(trading)[-1][0] == "trading")
 
     run(scene())
 
