@@ -25,11 +25,12 @@ from onetape.store.obligations import restore_obligation
 from onetape.store.sessions import close_data_outages, end_session, start_session
 from onetape.store.trader_states import insert_state_changes
 from onetape.websocket.events import CandleUpdate, StreamEvent
+from trader import decision_loop
 from trader.account import changes_since_last_session, hold_account
 from trader.account_context import AccountContext, account_context
 from trader.clock_watch import ClockWatch
 from trader.control_watch import ControlWatch
-from trader.decide import Decider, Verdict
+from trader.decide import Decider
 from trader.executor import Executor
 from trader.exit_journal import ExitJournal
 from trader.exit_orders import ExitOrders
@@ -40,7 +41,6 @@ from trader.lease import Lease
 from trader.live.executors import drive_orders, make_executor, settle_orders
 from trader.market_status import MarketStatus
 from trader.monitoring.heartbeat import beat
-from trader.outage import OutageNotice
 from trader.rest_price import RestPrice
 from trader.rule_runner import RuleRunner
 from trader.same_market import check_same_market
@@ -48,15 +48,10 @@ from trader.states import TraderStates
 from trader.stream import MarketStreams
 from trader.stream_recorder import StreamRecorder
 from trader.supervisor import Supervisor
-from trader.waiting import CANDLES, WaitNotice
-from trader.words import Diary, closing_line, opening_lines
+from trader.words import closing_line, opening_lines
 
-#: The strategy looks at least this often, and at once when a candle closes.
-LOOP_SECONDS = 1.0
 #: REST that refuses is asked at least this often, wall seconds.
 LONGEST_REST_PAUSE_SECONDS = 4.0
-#: How long the first decision waits for the stream, which it needs to become an order.
-FIRST_DECISION_PATIENCE_SECONDS = 3.0
 #: How long a write waits for another process. After that the trader is degraded and tries again.
 WRITE_PATIENCE_SECONDS = 1.0
 #: The same at the end of a session, which shall not take long.
@@ -262,7 +257,9 @@ class _Trading:
                 ),
                 "REST": self._supervisor.repeat(
                     "REST",
-                    partial(_close, gap_backfiller, recorder, self._supervisor),
+                    partial(
+                        decision_loop.close_candles, gap_backfiller, recorder, self._supervisor
+                    ),
                     solves=False,
                     longest_pause=lambda: LONGEST_REST_PAUSE_SECONDS,
                 ),
@@ -288,7 +285,7 @@ class _Trading:
                     ),
                 ),
                 "lease": self._supervisor.repeat("lease", self._renew),
-                "strategy": _decide(
+                "strategy": decision_loop.run_decisions(
                     recorder,
                     gap_backfiller,
                     broker,
@@ -337,18 +334,18 @@ class _Trading:
 
     async def _look_at_clock(self) -> None:
         await self._clock_watch.look()
-        await asyncio.sleep(LOOP_SECONDS)
+        await asyncio.sleep(decision_loop.LOOP_SECONDS)
 
     async def _probe_rest(self, recorder: StreamRecorder) -> None:
         if not recorder.live and not recorder.is_quiet:
             await self._streams.probe.look()
-        await asyncio.sleep(LOOP_SECONDS)
+        await asyncio.sleep(decision_loop.LOOP_SECONDS)
 
     async def _renew(self) -> None:
         self._lease.renew()
         beat(self._job.session.account, self._job.key.symbol, self._states.state)
         self._states.remind()
-        await asyncio.sleep(LOOP_SECONDS)
+        await asyncio.sleep(decision_loop.LOOP_SECONDS)
 
     async def _settle(self) -> None:
         """Let orders that are on their way come to an end, and protect what they have filled."""
@@ -386,92 +383,6 @@ async def _warm_up(gap_backfiller: GapBackfiller, since: int | None) -> int:
     return new_candles
 
 
-async def _close(
-    gap_backfiller: GapBackfiller, recorder: StreamRecorder, supervisor: Supervisor
-) -> None:
-    """Close over REST what the stream does not; the strategy never waits for it."""
-    recorder.ended.clear()
-    await gap_backfiller.close_overdue()
-    await recorder.catch_up()
-    if not gap_backfiller.is_refused:
-        supervisor.succeeded("REST")
-    await _within(LOOP_SECONDS, recorder.ended)
-
-
-async def _decide(
-    recorder: StreamRecorder,
-    gap_backfiller: GapBackfiller,
-    broker: Executor,
-    decider: Decider,
-    lease: Lease,
-    exits: RuleRunner,
-    orders: ExitOrders,
-    supervisor: Supervisor,
-) -> None:
-    """Run the strategy every second, and at once when a candle closes, for ever."""
-    await recorder.wait_until_live(FIRST_DECISION_PATIENCE_SECONDS)
-    lease.renew()
-    diary, waiting = Diary(decider.job), WaitNotice(decider.job, gap_backfiller)
-    stale_after_seconds = decider.job.settings.stale_after_seconds
-    outage = OutageNotice(recorder, supervisor, stale_after_seconds=stale_after_seconds)
-    try:
-        while True:
-            gap_backfiller.closed.clear()
-            lease.renew()
-            for line in decider.evaluate_again():
-                print_line(line)
-            _print_fill(broker, orders, exits, decider.decided, is_live=recorder.live)
-            for verdict in decider.decide_new():
-                _say(diary, verdict)
-                _print_fill(broker, orders, exits, decider.decided, is_live=recorder.live)
-            exits.watch_forming(decider.exits_watched_after)
-            _print_fill(broker, orders, exits, decider.decided, is_live=recorder.live)
-            supervisor.works()
-            supervisor.report(CANDLES, waiting.problem(decider.started))
-            outage.look()
-            await _within(LOOP_SECONDS, gap_backfiller.closed)
-    finally:
-        await decider.stop()
-
-
-def _say(diary: Diary, verdict: Verdict) -> None:
-    if verdict.is_missed and verdict.decision.action == "HOLD":
-        # There may be thousands of them.
-        return
-    *notes, line = diary.lines(verdict)
-    for text in notes:
-        print_line(text)
-    decision = verdict.decision
-    print_line(
-        line,
-        event="candle",
-        candle=decision.timestamp,
-        close=verdict.close,
-        signal=decision.signal,
-        action=decision.action,
-        blocked=verdict.blocked,
-        indicators=dict(decision.indicators),
-    )
-
-
-def _print_fill(
-    broker: Executor,
-    orders: ExitOrders,
-    exits: RuleRunner,
-    decided: int | None,
-    *,
-    is_live: bool,
-) -> None:
-    """Send an exit that is still owed, fill the order to sell if its price has come, print both."""
-    sent = orders.resend()
-    if sent is not None:
-        print_line(sent)
-    exits.fill()
-    waiting = broker.waiting_line(decided, is_live=is_live)
-    if waiting is not None:
-        print_line(waiting)
-
-
 @contextlib.contextmanager
 def _tidying(job: Job, *, is_silent: bool = False) -> Generator[None]:
     """Let a session store how it ended, also where the file cannot be written or the lease is lost.
@@ -486,10 +397,3 @@ def _tidying(job: Job, *, is_silent: bool = False) -> Generator[None]:
     except (StoreError, ConfigurationError, SafetyRefusal) as error:
         if ending is None and not is_silent:
             print_line(f"the end of the session is not stored; the next one stores it: {error}")
-
-
-async def _within(seconds: float, event: asyncio.Event) -> None:
-    """Wait for an event, at most this long."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()

@@ -79,7 +79,7 @@ def test_symbols_of_an_account_trade_as_in_the_backtest(
     exits: str,
 ) -> None:
     # What a session does is due to what happens; the looks in between take time on a busy computer.
-    monkeypatch.setattr("trader.session.LOOP_SECONDS", 1.0)
+    monkeypatch.setattr("trader.decision_loop.LOOP_SECONDS", 1.0)
     account = account_of(sizing, EXITS[exits], slippage_bps=3, maker_fee_rate=0.0005)
     traded, places, cash = ACCOUNTS[symbols]
     seed = zlib.crc32(f"{symbols} {sizing} {exits}".encode()) % 1_000

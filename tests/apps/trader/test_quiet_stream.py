@@ -106,7 +106,7 @@ def test_a_halted_market_is_the_reason_and_not_the_stream_that_sends_nothing(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trader.outage.MARGIN_SECONDS", -7.0)
-    monkeypatch.setattr("trader.session.LOOP_SECONDS", 0.05)
+    monkeypatch.setattr("trader.decision_loop.LOOP_SECONDS", 0.05)
 
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db, stale_after_seconds=9.0) as trading:

@@ -1,0 +1,115 @@
+"""The loops that close candles over REST and decide on closed ones, of one symbol."""
+
+import asyncio
+import contextlib
+
+from onetape.cli.output import print_line
+from trader.decide import Decider, Verdict
+from trader.executor import Executor
+from trader.exit_orders import ExitOrders
+from trader.gap_backfiller import GapBackfiller
+from trader.lease import Lease
+from trader.outage import OutageNotice
+from trader.rule_runner import RuleRunner
+from trader.stream_recorder import StreamRecorder
+from trader.supervisor import Supervisor
+from trader.waiting import CANDLES, WaitNotice
+from trader.words import Diary
+
+#: The strategy looks at least this often, and at once when a candle closes.
+LOOP_SECONDS = 1.0
+#: How long the first decision waits for the stream, which it needs to become an order.
+FIRST_DECISION_PATIENCE_SECONDS = 3.0
+
+
+async def close_candles(
+    gap_backfiller: GapBackfiller, recorder: StreamRecorder, supervisor: Supervisor
+) -> None:
+    """Close over REST what the stream does not; the strategy never waits for it."""
+    recorder.ended.clear()
+    await gap_backfiller.close_overdue()
+    await recorder.catch_up()
+    if not gap_backfiller.is_refused:
+        supervisor.succeeded("REST")
+    await _within(LOOP_SECONDS, recorder.ended)
+
+
+async def run_decisions(
+    recorder: StreamRecorder,
+    gap_backfiller: GapBackfiller,
+    broker: Executor,
+    decider: Decider,
+    lease: Lease,
+    exits: RuleRunner,
+    orders: ExitOrders,
+    supervisor: Supervisor,
+) -> None:
+    """Run the strategy every second, and at once when a candle closes, for ever."""
+    await recorder.wait_until_live(FIRST_DECISION_PATIENCE_SECONDS)
+    lease.renew()
+    diary, waiting = Diary(decider.job), WaitNotice(decider.job, gap_backfiller)
+    stale_after_seconds = decider.job.settings.stale_after_seconds
+    outage = OutageNotice(recorder, supervisor, stale_after_seconds=stale_after_seconds)
+    try:
+        while True:
+            gap_backfiller.closed.clear()
+            lease.renew()
+            for line in decider.evaluate_again():
+                print_line(line)
+            _print_fill(broker, orders, exits, decider.decided, is_live=recorder.live)
+            for verdict in decider.decide_new():
+                _say(diary, verdict)
+                _print_fill(broker, orders, exits, decider.decided, is_live=recorder.live)
+            exits.watch_forming(decider.exits_watched_after)
+            _print_fill(broker, orders, exits, decider.decided, is_live=recorder.live)
+            supervisor.works()
+            supervisor.report(CANDLES, waiting.problem(decider.started))
+            outage.look()
+            await _within(LOOP_SECONDS, gap_backfiller.closed)
+    finally:
+        await decider.stop()
+
+
+def _say(diary: Diary, verdict: Verdict) -> None:
+    if verdict.is_missed and verdict.decision.action == "HOLD":
+        # There may be thousands of them.
+        return
+    *notes, line = diary.lines(verdict)
+    for text in notes:
+        print_line(text)
+    decision = verdict.decision
+    print_line(
+        line,
+        event="candle",
+        candle=decision.timestamp,
+        close=verdict.close,
+        signal=decision.signal,
+        action=decision.action,
+        blocked=verdict.blocked,
+        indicators=dict(decision.indicators),
+    )
+
+
+def _print_fill(
+    broker: Executor,
+    orders: ExitOrders,
+    exits: RuleRunner,
+    decided: int | None,
+    *,
+    is_live: bool,
+) -> None:
+    """Send an exit that is still owed, fill the order to sell if its price has come, print both."""
+    sent = orders.resend()
+    if sent is not None:
+        print_line(sent)
+    exits.fill()
+    waiting = broker.waiting_line(decided, is_live=is_live)
+    if waiting is not None:
+        print_line(waiting)
+
+
+async def _within(seconds: float, event: asyncio.Event) -> None:
+    """Wait for an event, at most this long."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
