@@ -206,7 +206,7 @@ class ExitOrders:
         self._lease.renew()
         insert_order(self._job.store, again, self._lease.fence)
         self._broker.place(again, self._exchange.now_ms())
-        return f"exit still owed, sent again: {owed.reason}"
+        return f"exit still owed, sent now: {owed.reason}"
 
     def fill_entry(self, candle: Candle) -> str | None:
         """Fill the open order to buy at the open of a candle; return what happened, in words.

@@ -162,7 +162,7 @@ def test_a_halt_sends_no_order_also_after_a_restart_and_what_became_due_is_sold_
                 await trading.until(lambda: sides(trading) == ["buy", "sell"])
 
     run(scene())
-    assert "exit still owed, sent again: time stop" in capsys.readouterr().out
+    assert "exit still owed, sent now: time stop" in capsys.readouterr().out
 
 
 def test_commands_of_a_file_are_stored_once_and_lines_that_are_none_are_printed(
