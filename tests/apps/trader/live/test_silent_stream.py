@@ -1,0 +1,64 @@
+"""A session whose stop was refused and whose stream is down: the level still sells, once."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+from msgspec import structs
+
+from desk import HOUR, MARCH, Desk, Market, desk, market
+from live_desk import BALANCE, QUICK
+from onetape.engine import ExitConfig
+from onetape.simulator.faults.model import Fault
+from onetape.simulator.market.price_moves import PriceMove
+from own_strategies import scripted_source
+from watched import run_watched
+
+REFUSED = Fault(
+    "status", method="POST", path="/api/v3/order", nth=2, count=1, when="before", status=400,
+    code=-2010, text="Order would trigger immediately.",
+)  # fmt: skip
+
+
+async def fall(opened: Market, trading: Desk) -> None:
+    """Cut the stream, forget its prices, and let the market fall by a tenth within the hour."""
+    opened.gate.refuses_sockets = True
+    opened.gate.cut()
+    await trading.until(lambda: not trading.is_live)
+    with trading.store.write() as connection:
+        connection.execute("DELETE FROM ticker_data")
+    symbol = opened.simulator.market.symbol("BTC/USDT")
+    start = MARCH + HOUR + HOUR // 2
+    opened.simulator.market.add_move(symbol, PriceMove(start, None, 0.9))
+    await opened.go_to(1.6)
+
+
+def test_a_level_that_the_price_passes_while_the_stream_is_down_sells_once_by_the_rules(
+    db: Path, strategy_file: Callable[..., str]
+) -> None:
+    async def scene() -> None:
+        async with (
+            market(0.25, balance=BALANCE, faults=[REFUSED]) as opened,
+            desk(
+                opened,
+                db,
+                strategy=strategy_file(scripted_source([0], [3]), "scripted"),
+                exits=ExitConfig(stop_loss=0.05),
+                cash="1000",
+                live=structs.replace(QUICK, stop_again=3_600.0),
+            ) as trading,
+        ):
+            await trading.until_live(opened)
+            await opened.go_to(1.1)
+            await trading.until(lambda: trading.trades())
+            await trading.until(
+                lambda: trading.query("SELECT 1 FROM stop_states WHERE place = 'here'")
+            )
+            await fall(opened, trading)
+            await trading.until(lambda: [one.side for one in trading.trades()] == ["buy", "sell"])
+            (bought, sold) = trading.trades()
+            assert sold.price < bought.price * Decimal("0.95")
+            cause = "SELECT cause, end_reason FROM exit_obligations"
+            await trading.until(lambda: trading.query(cause) == [("stop_loss", "filled")])
+
+    run_watched(scene(), 60.0)
