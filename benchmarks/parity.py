@@ -6,7 +6,8 @@ Runs the long forms of two tests. Each combination trades a month on a stepped c
 kind, price, amount and fee of every fill: on paper one symbol and five, whose candles are held back
 by times that a seed draws, and with real orders one symbol, in a market that a seed draws.
 With `--keep` each combination is appended to a file as soon as it has ended, and combinations that
-the file has are not traded again. Prints one JSON document.
+the file has are not traded again, so that a run may be cut into several by `--minutes`. Prints one
+JSON document.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +40,9 @@ def main() -> None:
     parser.add_argument("--hours", type=int, default=720)
     parser.add_argument("--keep", type=Path, metavar="FILE", help="results so far, a line for each")
     parser.add_argument("--at-once", type=int, default=2, metavar="N", help="processes")
+    parser.add_argument("--minutes", type=float, default=120.0, help="then nothing more begins")
     options = parser.parse_args()
+    deadline = time.monotonic() + 60 * options.minutes
     hours = str(options.hours)
     environment = os.environ | {
         "ONETAPE_PARITY_HOURS": hours,
@@ -52,12 +56,16 @@ def main() -> None:
         found = {one["test"]: one for one in lines if one["hours"] == options.hours}
     left = [name for name in tests if name not in found]
     for start in range(0, len(left), IN_A_RUN):
+        if time.monotonic() > deadline:
+            break
         for one in trade(left[start : start + IN_A_RUN], environment, options.at_once):
             found[one["test"]] = one
             if options.keep is not None:
                 with options.keep.open("a", encoding="utf-8") as kept:
                     kept.write(json.dumps(one) + "\n")
-    command = f"uv run python benchmarks/parity.py --hours {options.hours}"
+    command = (
+        f"uv run python benchmarks/parity.py --hours {options.hours} --minutes {options.minutes:g}"
+    )
     combinations = [found[name] for name in tests if name in found]
     print_document("parity", command, PATHS, before, [], combinations=combinations)
 
