@@ -29,7 +29,13 @@ def test_every_result_says_how_it_was_made() -> None:
         assert len(document["commit"]) == 40
         assert isinstance(document["seed"], int)
         assert all(measured["samples"] for measured in document.get("measurements", []))
-        assert document.get("measurements") or document["outcomes"]
+        parts = ("measurements", "outcomes", "combinations")
+        assert any(document.get(part) for part in parts)
+
+
+def test_every_combination_that_was_traded_equals_the_backtest() -> None:
+    document = json.loads((BENCHMARKS / "results" / "parity.json").read_text())
+    assert all(one["equal"] and one["fills"] for one in document["combinations"])
 
 
 RATE = {"name": "n", "unit": "1/s", "goal": 5, "wanted": "above", "samples": [3, 900, 200]}
