@@ -63,6 +63,8 @@ SUSPENSIONS: Final[dict[str, tuple[str, str, int]]] = {
     "suspended, stop: send stored": ("commit submitted", "after", 2),
     "suspended, stop: answered": ("submit", "after", 2),
     "suspended, higher stop: send stored": ("commit submitted", "after", 3),
+    "suspended, higher stop: request made": ("replace_stop", "before", 1),
+    "suspended, higher stop: answered": ("replace_stop", "after", 1),
     "suspended, exit: stop not cancelled yet": ("cancel", "before", 1),
     "suspended, exit: send stored": ("commit submitted", "after", 4),
     "suspended, exit: request made": ("submit", "before", 3),
