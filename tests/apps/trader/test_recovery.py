@@ -125,12 +125,17 @@ def test_after_a_long_refusal_of_requests_and_dials_all_go_on_with_the_first_ans
             faults = opened.simulator.faults
             name = faults.add(kind="status", status=451, path="/api/v3/*")
             opened.gate.refuses_sockets = True
+            dials = opened.gate.dials
             opened.gate.cut()
             await opened.go_to(2.1)
             await trading.until(lambda: reasons(trading)[-1][0] == "degraded")
-            dials = opened.gate.dials
-            # The first dial is made at once, and refused.
-            await trading.until(lambda: opened.gate.dials > dials or len(faults.log) > 3)
+            # The first dial is made at once and refused, and so is a request for the time.
+            await trading.until(
+                lambda: (
+                    opened.gate.dials > dials
+                    and any("/api/v3/time" in one.line() for one in faults.log)
+                )
+            )
             opened.gate.refuses_sockets = False
             faults.remove(name)
             await trading.until(lambda: reasons(trading)[-1][0] == "trading", 10)
