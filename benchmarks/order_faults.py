@@ -58,6 +58,9 @@ class Scenario:
     """Whether the program is killed as soon as its order is at the exchange, and started again."""
 
 
+#: A program, what goes wrong, and the number of the run.
+Job = tuple[Driver, Scenario, int]
+
 SCENARIOS: Final = (
     Scenario("nothing"),
     Scenario("no answer (timeout)", {"kind": "timeout", "when": "after", **ORDER}),
@@ -92,7 +95,7 @@ def main() -> None:
         drivers.append(Freqtrade(given.freqtrade.resolve()))
     if not given.without_onetape:
         drivers.append(Onetape(git("rev-parse", "HEAD")))
-    jobs = [
+    jobs: list[Job] = [
         (driver, scenario, run)
         for run in range(given.runs)
         for scenario in SCENARIOS
@@ -100,7 +103,7 @@ def main() -> None:
         if given.only is None or any(text in scenario.name for text in given.only)
     ]
     with ThreadPoolExecutor(given.at_once) as pool:
-        found = list(pool.map(lambda job: outcome(*job), jobs))
+        found = list(pool.map(outcome_of, jobs))
     outcomes = [one for one in found if one is not None]
     programs = {driver.name: driver.version() for driver in drivers}
     if given.keep is not None:
@@ -128,6 +131,11 @@ def main() -> None:
 
 def _place(one: dict[str, Any]) -> int:
     return [scenario.name for scenario in SCENARIOS].index(one["fault"])
+
+
+def outcome_of(job: Job) -> dict[str, Any] | None:
+    """Return what one program did in one scenario; None where it sent no order in time."""
+    return outcome(*job)
 
 
 def outcome(driver: Driver, scenario: Scenario, run: int) -> dict[str, Any] | None:
@@ -209,13 +217,18 @@ def _judged(
     }
 
 
+def _faults_of_orders(simulator: EmbeddedSimulator) -> list[int]:
+    """Return when a fault met an order that was sent, market milliseconds; not one of a reading."""
+    return [one.market_ms for one in simulator.faults.log if one.on.startswith("POST")]
+
+
 def _next_order_seconds(simulator: EmbeddedSimulator, rows: list[dict[str, Any]]) -> float | None:
     """Return how long after its first request the program sent an order that was accepted.
 
     The order of the first request is not counted, if it was accepted.
     """
     accepted = [row["time_ms"] for row in rows if row["event"] == "NEW"]
-    fired = [one.market_ms for one in simulator.faults.log]
+    fired = _faults_of_orders(simulator)
     began_ms = min([*fired, *accepted], default=0)
     if accepted and accepted[0] - began_ms < SAME_REQUEST_MS:
         accepted = accepted[1:]
@@ -226,7 +239,7 @@ def _first_order(simulator: EmbeddedSimulator, process: "subprocess.Popen[bytes]
     """Wait until the first order is at the exchange, or was refused by the fault."""
     give_up = time.monotonic() + START_SECONDS
     while time.monotonic() < give_up:
-        if order_rows(simulator) or simulator.faults.log:
+        if order_rows(simulator) or _faults_of_orders(simulator):
             return time.monotonic()
         if process.poll() is not None:
             raise NoOrder(f"the program ended with {process.returncode} before its first order")
