@@ -1,0 +1,167 @@
+"""Measure one trader of many symbols: its memory with many strategies, and how fast it is live.
+
+    uv run python benchmarks/many_symbols.py > benchmarks/results/many_symbols.json
+
+The simulator and the trader are processes of their own.
+"""
+
+import asyncio
+import re
+import sqlite3
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any, Final
+
+from market_programs import simulator, symbols_of, trader
+from recording import machine, measure, print_document, refuse_slow_imports
+
+from gate import Gate
+from programs import Program
+
+COMMAND: Final = "uv run python benchmarks/many_symbols.py"
+
+
+def main() -> None:
+    """Measure, and print the document."""
+    refuse_slow_imports()
+    before = machine()
+    with tempfile.TemporaryDirectory() as name:
+        found = [*measure_strategies(Path(name)), *asyncio.run(measure_symbols(Path(name)))]
+    print_document("many_symbols", COMMAND, ["apps/trader", "packages"], before, found)
+
+
+def measure_strategies(parent: Path) -> list[dict[str, Any]]:
+    """Return the memory of a trader of 20 symbols, each with a strategy of its own."""
+    folder = parent / "strategies"
+    folder.mkdir()
+    with ExitStack() as stack:
+        url = stack.enter_context(simulator(folder, symbols=250, speed=20))
+        listed = [
+            f"  - {{symbol: {symbol}, strategy: {{name: {name}, parameters: {parameters}}}}}"
+            for symbol, (name, parameters) in zip(symbols_of(url, 20), STRATEGIES, strict=True)
+        ]
+        (folder / "trader.yaml").write_text("\n".join(["symbols:", *listed]), encoding="utf-8")
+        words = ("--config", "trader.yaml", "--exchange", "simulator", "--simulator-url", url)
+        program = stack.enter_context(
+            Program(
+                "trader", *words, "-t", "1m", "--db", "data.db", "--account", "20", folder=folder
+            )
+        )
+        program.until("", inside="candles:")
+        samples: list[float] = []
+        for _ in range(10):
+            time.sleep(6)
+            samples.append(tree_pss(program.pid))
+    name = "memory (PSS) of a trader of 20 symbols with 20 strategies, all its processes"
+    return [measure(name, "MB", samples, goal=300, wanted="below")]
+
+
+STRATEGIES: Final = [
+    *[("rsi", f"{{period: {period}}}") for period in range(10, 20)],
+    *[("sma_cross", f"{{fast: {fast}, slow: 60}}") for fast in range(10, 16)],
+    *[("ema_cross", f"{{fast: {fast}, slow: 40}}") for fast in range(10, 14)],
+]
+
+
+def tree_pss(pid: int) -> float:
+    """Return the proportional set size of a process and all that it has started, MB."""
+    total = 0.0
+    waiting = [pid]
+    while waiting:
+        one = waiting.pop()
+        try:
+            text = Path(f"/proc/{one}/smaps_rollup").read_text()
+            for task in Path(f"/proc/{one}/task").iterdir():
+                waiting += map(int, (task / "children").read_text().split())
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        total += int(re.findall(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)[0]) / 1_024
+    return total
+
+
+async def measure_symbols(parent: Path) -> list[dict[str, Any]]:
+    """Return how fast a trader of 200 symbols subscribes, and when all of them are live.
+
+    Two runs: the proxy that counts messages is slower than what it stands before.
+    """
+    folder = parent / "symbols"
+    folder.mkdir()
+    with ExitStack() as stack:
+        url = stack.enter_context(simulator(folder, symbols=2_500, speed=1))
+        names = symbols_of(url, 200)
+        began = time.monotonic()
+        with trader(folder, url, folder / "live.db", names) as program:
+            live = wait_until_live(program, folder / "live.db", len(names))
+            seconds = live - began
+        async with CountingGate(url) as gate:
+            with trader(folder, gate.url, folder / "counted.db", names) as program:
+                while sum(len(one.get("params", ())) for one in gate.commands) < 2 * len(names):
+                    if time.monotonic() - began > 400:
+                        raise SystemExit(f"not all are subscribed: {program.lines[-5:]}")
+                    await asyncio.sleep(0.5)
+    name = "a trader of 200 symbols"
+    return [
+        measure(f"{name}: messages sent in a second, most", "1/s",
+                [most_within_a_second(gate.sent)], goal=5.1, wanted="below",
+                messages=len(gate.sent)),
+        measure(f"{name}: from its start until all are live", "s", [seconds], goal=60,
+                wanted="below"),
+    ]  # fmt: skip
+
+
+def wait_until_live(program: Program, db: Path, count: int) -> float:
+    """Wait until the stream has brought a forming candle of each symbol; return when that was."""
+    ends = time.monotonic() + 300
+    while (known := live_symbols(db)) < count:
+        if time.monotonic() > ends:
+            raise SystemExit(f"{known} of {count} are live: {program.lines[-5:], program.errors}")
+        time.sleep(0.5)
+    return time.monotonic()
+
+
+class CountingGate(Gate):
+    """Notes when each message of the trader came."""
+
+    def __init__(self, behind: str) -> None:
+        """Stand before the simulator."""
+        super().__init__(behind)
+        self.sent: list[float] = []
+        self.commands = Noting(self.sent)
+
+
+class Noting(list[dict[str, Any]]):
+    """A list that notes when each element was added."""
+
+    def __init__(self, times: list[float]) -> None:
+        """Add the times to a list."""
+        super().__init__()
+        self._times = times
+
+    def append(self, command: dict[str, Any]) -> None:
+        """Add an element."""
+        self._times.append(time.monotonic())
+        super().append(command)
+
+
+def most_within_a_second(times: Sequence[float]) -> int:
+    """Return the largest number of moments within any second."""
+    return max(sum(first <= one < first + 1 for one in times) for first in times)
+
+
+def live_symbols(db: Path) -> int:
+    """Return of how many symbols the stream has brought a candle that still forms."""
+    if not db.exists():
+        return 0
+    with closing(sqlite3.connect(f"file:{db}?mode=ro", uri=True)) as connection:
+        try:
+            rows = "SELECT count(DISTINCT symbol) FROM ohlcv_data WHERE source = 'ws'"
+            return connection.execute(rows).fetchone()[0]
+        except sqlite3.OperationalError:
+            return 0
+
+
+if __name__ == "__main__":
+    main()
