@@ -33,7 +33,7 @@ from onetape.store.accounts import Account
 from onetape.store.candles import last_closed, row_at
 from onetape.store.database import Store
 from onetape.store.event_reading import CLEAN_ENDS
-from onetape.store.latecomers import Latecomer, read_latecomers
+from onetape.store.latecomers import Latecomer, read_last_latecomer
 from onetape.store.leases import lease_name
 from onetape.store.market_data import market_steps
 from onetape.store.stop_states import read_stop_state
@@ -182,11 +182,7 @@ def read_status(store: Store, account: Account) -> TraderStatus:
             open_orders=orders,
             obligations=read_open_obligations(store, account),
             last_problem=read_last_problem(store, account.name, account.symbol),
-            last_late=max(
-                read_latecomers(store, account.name, symbol=account.symbol),
-                key=lambda one: one.noted_ms,
-                default=None,
-            ),
+            last_late=read_last_latecomer(store, account.name, account.symbol),
             pause=None if pause is None else pause_text(pause),
             halt=None if halt is None else pause_text(halt),
             now_ms=now_ms,

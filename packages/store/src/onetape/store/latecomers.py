@@ -87,3 +87,19 @@ def read_latecomers(
             (account, symbol, start, end),
         ).fetchall()
     return [Latecomer(*row) for row in rows]
+
+
+def read_last_latecomer(store: Store, account: str, symbol: str) -> Latecomer | None:
+    """Return when entries of an account went on without a symbol last; None: never.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT symbol, timestamp, noted_ms, waited_seconds, reason FROM latecomers "
+            "JOIN sessions USING (session) WHERE account = ? AND symbol = ? "
+            "ORDER BY noted_ms DESC LIMIT 1",
+            (account, symbol),
+        ).fetchall()
+    return Latecomer(*rows[0]) if rows else None
