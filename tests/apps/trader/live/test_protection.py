@@ -309,14 +309,16 @@ def test_a_stop_that_is_hidden_but_locks_its_coins_is_waited_for(run: Run) -> No
         hidden = Fault("visibility_delay", seconds=30, shape="orders")
         await desk.simulator.advance_to_ms(desk.simulator.clock.now_ms() + 60_000)
         await desk.until(lambda: desk.executor.balance_is_known)
+        desk.simulator.faults.add(hidden)
         desk.enter()
         await desk.until(lambda: desk.executor.stops)
         (first,) = desk.executor.stops
-        desk.simulator.faults.add(hidden)
         await desk.until(lambda: first.state.stage == "unknown")
         await desk.simulator.advance_to_ms(desk.simulator.clock.now_ms() + 5_000)
         await desk.drive(0.5)
         assert not first.is_nowhere
         assert len(desk.taken) == 2
 
-    run(scenario, on_order("reset", when="after", nth=2), times=NEVER_ABSENT)
+    # The account's events would show the stop.
+    lost = Fault("events", shape="lost")
+    run(scenario, on_order("reset", when="after", nth=2), lost, times=NEVER_ABSENT)
