@@ -202,7 +202,7 @@ def test_a_stream_that_carries_unsound_candles_alone_degrades_with_that_reason(
                 await asyncio.sleep(0.02)
             assert "its candles are not sound (time " in reasons(trading)[-1][1]
             faults.remove(number)
-            await opened.go_to(0.9)
+            await opened.go_to(hours + 0.1)
             await trading.until(lambda: reasons(trading)[-1][0] == "trading")
 
     run(scene())
