@@ -54,6 +54,8 @@ class Scenario:
 
     name: str
     fault: dict[str, Any] | None = None
+    settle_seconds: float = 0.0
+    """How long the simulator runs before the program starts."""
     is_killed: bool = False
     """Whether the program is killed as soon as its order is at the exchange, and started again."""
 
@@ -67,12 +69,12 @@ SCENARIOS: Final = (
     Scenario("504 of a proxy", {"kind": "status", "status": 504, "when": "after", **ORDER}),
     Scenario("connection reset", {"kind": "reset", "when": "after", **ORDER}),
     Scenario("a page with status 200", {"kind": "wrong_body", "shape": "html", **ORDER}),
-    Scenario("SIGKILL after the send", {"kind": "timeout", "when": "after", **ORDER}, True),
+    Scenario("SIGKILL after the send", {"kind": "timeout", "when": "after", **ORDER}, 0.0, True),
     Scenario("half an answer", {"kind": "cut_body", **ORDER}),
     Scenario("request lost (timeout)", {"kind": "timeout", "when": "before", **ORDER}),
     Scenario("refused once: 400, -1021", {"kind": "status", "status": 400, "code": -1021, **ORDER}),
     Scenario("answer without status and fills", {"kind": "ack_only", "count": 1}),
-    Scenario("seen 15 s late", {"kind": "visibility_delay", "seconds": 15.0}),
+    Scenario("seen 15 s late", {"kind": "visibility_delay", "seconds": 15.0}, 16.0),
     Scenario(
         "refused once: 429, -1003", {"kind": "status", "status": 429, "code": -1003, **ORDER}
     ),
@@ -153,6 +155,8 @@ def outcome(driver: Driver, scenario: Scenario, run: int) -> dict[str, Any] | No
             simulator.faults.add(**scenario.fault)
         folder = Path(name)
         driver.prepare(folder, simulator.url)
+        # What the account holds from the start is visible before the program starts.
+        time.sleep(scenario.settle_seconds)
         try:
             found = _watched(driver, scenario, folder, simulator)
         except NoOrder as error:
