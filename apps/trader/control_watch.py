@@ -47,6 +47,8 @@ class ControlWatch:
         self._exits = exits
         self._states = states
         self._reload = reload
+        self._waiting: set[int] = set()
+        """Numbers of the commands to close that wait for an entry; each is printed once."""
 
     async def look(self) -> None:
         """Carry out what is new; then wait a moment.
@@ -100,10 +102,21 @@ class ControlWatch:
             print_line(cancelled)
 
     def _close(self, control: Control) -> None:
-        """Close the position for a command; where the program is killed meanwhile, once only."""
+        """Close the position for a command; where the program is killed meanwhile, once only.
+
+        While it is not known what an entry at the exchange has filled, the command stays open: the
+        whole position is closed once that is known, by the next session where this one ends before.
+        """
         reason = f"{control.verb} by {control.given_by}"
+        if self._orders.is_entry_in_flight:
+            if control.number not in self._waiting:
+                self._waiting.add(control.number)
+                what = "what the order to buy has filled is sold once that is known"
+                print_line(f"{reason}: {what}")
+            return
         if not self._orders.has_position:
-            print_line(f"{reason}: there is no position to close")
+            later = "; the order to buy that waits goes on" if self._orders.is_buying else ""
+            print_line(f"{reason}: there is no position to close{later}")
         elif self._orders.is_owed:
             print_line(f"{reason}: an exit is owed already")
         else:

@@ -167,8 +167,8 @@ class Executor(OrderBooking, ABC):
         ...
 
     @abstractmethod
-    def cancel(self, now_ms: int, reason: str) -> None:
-        """Cancel the open order, if there is one.
+    def cancel(self, now_ms: int, reason: str) -> bool:
+        """Cancel the open order, if there is one that can be; return whether there was.
 
         Raises:
             StoreError: the order could not be cancelled; it stays open.

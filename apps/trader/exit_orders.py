@@ -62,6 +62,8 @@ class ExitOrders:
         self._lease = lease
         self._recorder = recorder
         self._journal = journal
+        self._halted: str | None = None
+        """Client order id of the order that a halt came too late for, once that is printed."""
         halt = read_control_state(job.store, job.session.account).halt
         self.halt = None if halt is None else pause_text(halt)
         end_obligations_of_closed_positions(
@@ -85,6 +87,17 @@ class ExitOrders:
     def has_position(self) -> bool:
         """Return whether there is a position to close."""
         return self._broker.entry_order_id is not None
+
+    @property
+    def is_buying(self) -> bool:
+        """Return whether an order to buy is open, sent or not."""
+        order = self._broker.open_order
+        return order is not None and order.side == "buy"
+
+    @property
+    def is_entry_in_flight(self) -> bool:
+        """Return whether an order to buy was sent and is not over: on paper none is."""
+        return self._broker.is_entry_in_flight
 
     @property
     def is_owed(self) -> bool:
@@ -240,7 +253,8 @@ class ExitOrders:
     def halt_orders(self, halt: str) -> str | None:
         """Forbid orders of any kind and cancel the open one; return what happened, in words.
 
-        An exit whose order is cancelled stays owed.
+        An exit whose order is cancelled stays owed. An order that was sent to an exchange is
+        reported once, and stays as it is.
 
         Args:
             halt: Which command forbids them, in words.
@@ -254,8 +268,13 @@ class ExitOrders:
         if order is None:
             return None
         self._lease.renew()
-        self._broker.cancel(self._exchange.now_ms(), halt)
-        return f"the order to {order.side} is cancelled: {halt}"
+        what = f"the order to {order.side}"
+        if self._broker.cancel(self._exchange.now_ms(), halt):
+            return f"{what} is cancelled: {halt}"
+        if self._halted == order.client_order_id:
+            return None
+        self._halted = order.client_order_id
+        return f"{what} was sent already and cannot be taken back; it is looked up: {halt}"
 
     def fill_exit(self, due: Candle | None, rest_price: float | None = None) -> str | None:
         """Fill the open order to sell if its price has come; return what happened, in words.

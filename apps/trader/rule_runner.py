@@ -89,6 +89,8 @@ class RuleRunner:
         """Entry of the position whose exit the journal could not take."""
         self._is_outdated = False
         """Whether candles that the rules have taken were corrected since."""
+        self._looked_for: tuple[str, int] | None = None
+        """Entry that the rules were rebuilt for, and the candle that was closed then; or None."""
         self._failure: Exception | None = None
         """Error of an entry whose turn came with an event of another symbol."""
         rules.attach(job.key.symbol, self)
@@ -103,6 +105,7 @@ class RuleRunner:
 
     def watch_closed(self, timestamp: int) -> None:
         """Look at the closed candles up to one that is decided on next."""
+        self._note_found_position(timestamp)
         if self._is_outdated and self._broker.open_order is None:
             self._is_outdated = False
             self._stepper = self._new_stepper()
@@ -116,6 +119,22 @@ class RuleRunner:
         for candle in rows_of(closed_between(job.store, job.key, start, end)):
             self._feed_first(candle)
             self._carry_out(self._stepper.close(candle), candle)
+
+    def _note_found_position(self, timestamp: int) -> None:
+        """Rebuild the state of the rules where it lacks the position that is open.
+
+        The entry was sent by an earlier session, or taken for absent, and was found later. Where
+        the candle that filled it is not stored yet, the next candle leads to another attempt.
+
+        Args:
+            timestamp: Open of the newest candle to look at, epoch seconds.
+        """
+        entry = self._broker.entry_order_id
+        if entry is None or self._entering is not None or self._stepper.state.position is not None:
+            return
+        if self._looked_for != (entry, timestamp):
+            self._looked_for = entry, timestamp
+            self.note_correction()
 
     def watch_forming(self, decided: int | None) -> None:
         """Look at the candle after the one that was decided on last.

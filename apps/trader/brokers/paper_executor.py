@@ -207,12 +207,13 @@ class PaperExecutor(Executor):
         self.cancel(now_ms, reason)
         return "cancelled without a fill: the order to buy"
 
-    def cancel(self, now_ms: int, reason: str) -> None:
-        """Cancel the open order, if there is one."""
+    def cancel(self, now_ms: int, reason: str) -> bool:
+        """Cancel the open order, if there is one; return whether there was."""
         if self._open is None:
-            return
+            return False
         self._broker.cancel(self._open.order.client_order_id)
         self._record([CancelRequested(reason)], now_ms, note=reason)
+        return True
 
     def _record(
         self, own: list[OrderEvent], now_ms: int, *, row: Candle | None = None, note: str = ""

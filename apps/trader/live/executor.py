@@ -149,11 +149,17 @@ class LiveExecutor(LiveBook):
         self.record(one, [ProvenAbsent(f"it was never sent: {reason}")], now_ms, note=reason)
         return "not sent: the order to buy"
 
-    def cancel(self, now_ms: int, reason: str) -> None:
-        """Drop the entry or exit if it was not sent yet: a market order that was is filled."""
-        one = self.working
-        if one is not None and one.is_unsent:
-            self.record(one, [ProvenAbsent(f"it was never sent: {reason}")], now_ms, note=reason)
+    def cancel(self, now_ms: int, reason: str) -> bool:
+        """Drop the entry or exit that was not sent yet: a market order that was is filled.
+
+        Returns:
+            Whether there was one.
+        """
+        one = self.exit or self.working
+        if one is None or not one.is_unsent:
+            return False
+        self.record(one, [ProvenAbsent(f"it was never sent: {reason}")], now_ms, note=reason)
+        return True
 
     @property
     def may_send_exit(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from desk import ACCOUNT, Desk, Market, desk, market
+from desk import ACCOUNT, HOUR, MARCH, Desk, Market, desk, market
 from onetape.engine import AccountConfig, ExitConfig
 from onetape.store.controls import NewControl, insert_controls
 from trader.command_file import command_file
@@ -133,6 +133,43 @@ def test_a_pause_keeps_the_position_and_an_exit_without_one_closes_nothing(
 
     run(scene())
     assert "exit by anna on host: there is no position to close" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", ["flatten", "halt", "exit"])
+def test_a_command_while_an_order_to_buy_is_due_cancels_it_or_says_that_it_goes_on(
+    run: Run, db: Path, buys: str, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    next_ms = (MARCH + HOUR) * 1_000
+
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db, strategy=buys) as trading:
+            await trading.until_live(opened)
+            # The order waits for the first trade of a candle that does not come.
+            opened.gate.lets_pass = lambda frame: frame.get("k", {}).get("t") != next_ms
+            opened.gate.hidden_candles = {next_ms}
+            await opened.go_to(1.1)
+            await trading.until_decided(0)
+            assert trading.query("SELECT side, status FROM orders") == [("buy", "open")]
+            give(trading, verb)
+            if verb == "exit":
+                await trading.until(lambda: done(trading) == [("exit", 1)])
+            else:
+                await trading.until(
+                    lambda: trading.query("SELECT status FROM orders")[0][0] != "open"
+                )
+            opened.gate.lets_pass = lambda frame: True
+            opened.gate.hidden_candles = set()
+            await opened.go_to(2.1)
+            await trading.until_decided(1)
+            await trading.until_no_open_order()
+            assert sides(trading) == (["buy"] if verb == "exit" else [])
+
+    run(scene())
+    lines = capsys.readouterr().out
+    if verb == "exit":
+        assert "no position to close; the order to buy that waits goes on" in lines
+    else:
+        assert lines.count("the order to buy is cancelled: ") == 1
 
 
 def test_a_halt_sends_no_order_also_after_a_restart_and_what_became_due_is_sold_after_it(
