@@ -122,33 +122,44 @@ class AccountFunds:
         taken = self._rules.places_taken(symbol, moment) + len(elsewhere)
         return Refused("places_taken", taken, most) if taken >= most else None
 
-    def equity_at(
-        self, price_of: Callable[[SeriesKey], Decimal | None]
-    ) -> tuple[Decimal | None, int]:
-        """Return cash and positions at given prices, and the number of positions.
+    def equity_at(self, price_of: Callable[[SeriesKey], Decimal | None]) -> Decimal | None:
+        """Return cash and positions at given prices; None where one of these is not known.
 
         Args:
             price_of: Returns the price of a series now, quote currency; None: not known.
 
-        Returns:
-            None in place of the equity where a price of a position is not known.
+        Raises:
+            StoreError: the file cannot be read.
+        """
+        positions = self._open_positions()
+        prices = [price_of(key) for key, _ in positions]
+        if None in prices:
+            return None
+        values = (
+            base * (price or Decimal(0)) for (_, base), price in zip(positions, prices, strict=True)
+        )
+        return sum(values, self.cash())
+
+    def count_other_positions(self, symbol: str) -> int:
+        """Return how many other symbols of the account have a position or an entry on its way.
+
+        All processes count. Inside the transaction of a reservation no entry can join meanwhile.
 
         Raises:
             StoreError: the file cannot be read.
         """
+        taken = {(key.exchange, key.symbol) for key, _ in self._open_positions()}
+        taken |= reserved_symbols(self._store, self._account, self._mode)
+        return sum(other != symbol for _, other in taken)
+
+    def _open_positions(self) -> list[tuple[SeriesKey, Decimal]]:
+        """Return the open positions of the account, those of other processes too."""
         own = [
             (key, traded.position.base)
             for key, traded in self._symbols.values()
             if not traded.position.is_flat
         ]
-        positions = [*own, *self._elsewhere()]
-        prices = [price_of(key) for key, _ in positions]
-        if None in prices:
-            return None, len(positions)
-        values = (
-            base * (price or Decimal(0)) for (_, base), price in zip(positions, prices, strict=True)
-        )
-        return sum(values, self.cash()), len(positions)
+        return [*own, *self._elsewhere()]
 
     def _left_inside(self, symbol: str, moment: int) -> Trade | None:
         """Return the trade that left a position inside the candle of an open, or None."""

@@ -36,7 +36,7 @@ from trader.stream_lines import QuietLines, source_line
 
 #: Old tickers are deleted this often, milliseconds of market time.
 CLEAN_EVERY_MS = 3_600_000
-#: A ticker's own time counts if it is this near to the market's, milliseconds.
+#: A ticker's own time counts if it is at most this far before the market's, milliseconds.
 DAY_MS = 86_400_000
 #: A candle may open this long after now, on the wall clock: the computer's may be slow.
 CLOCK_TOLERANCE_SECONDS = 60.0
@@ -262,7 +262,8 @@ class StreamRecorder:
     def _ticker(self, update: TickerUpdate) -> None:
         now_ms = self._exchange.now_ms()
         time_ms = update.timestamp_ms
-        if time_ms is None or abs(time_ms - now_ms) > DAY_MS:
+        # One that is dated ahead would hide all that come until then.
+        if time_ms is None or not 0 <= now_ms - time_ms <= DAY_MS:
             time_ms = now_ms
         ticker = Ticker(time_ms, _price(update.bid), _price(update.ask), _price(update.last))
         self.ticker = ticker

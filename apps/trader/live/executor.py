@@ -274,8 +274,12 @@ class LiveExecutor(LiveBook):
         """Return what to buy, base currency, with its money reserved; or why nothing, in words."""
         price = max(one.order.ask or row.close, row.close)
         rules, market = rules_of_candle(self.job.rules, row), self._market(row)
+        positions = 0
 
         def size(cash: float, equity: float | None) -> Fill | Refused:
+            # In the transaction that reserves the place: of two entries at once one is the second.
+            nonlocal positions
+            positions = self._funds.count_other_positions(one.order.symbol)
             return buy_fill(rules, min(cash, float(free)), price, replace(market, equity=equity))
 
         fill = self._funds.reserve(
@@ -286,4 +290,4 @@ class LiveExecutor(LiveBook):
         step = self.job.market.steps.amount_step
         # A float may miss the whole number of steps that it stands for.
         amount = round_down(Decimal(repr(fill.amount)) + (step or Decimal(0)) / 1_000, step)
-        return self._limits.limited(amount, price, free, now_ms)
+        return self._limits.limited(amount, price, free, now_ms, positions=positions)

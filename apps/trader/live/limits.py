@@ -50,7 +50,7 @@ class EntryLimits:
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
         self._looked = time.monotonic()
-        equity, _ = self._book.funds.equity_at(self._price)
+        equity = self._book.funds.equity_at(self._price)
         orders = count_sent_orders(self._book.job.store, self._account, now_ms - _MINUTE_MS)
         state = self._guard.look(equity, now_ms, orders=orders)
         if state is None or state.reason is None:
@@ -65,7 +65,9 @@ class EntryLimits:
             ),
         )
 
-    def limited(self, amount: Decimal, price: float, free: Decimal, now_ms: int) -> Decimal | str:
+    def limited(
+        self, amount: Decimal, price: float, free: Decimal, now_ms: int, *, positions: int
+    ) -> Decimal | str:
         """Return how much of an entry may be bought, base currency; or why nothing, in words.
 
         Args:
@@ -73,6 +75,7 @@ class EntryLimits:
             price: That it was sized with, quote currency.
             free: Quote currency that is free at the exchange.
             now_ms: Market time.
+            positions: Of the account's other symbols, those being opened included.
 
         Raises:
             StoreError: the file cannot be read or written.
@@ -81,7 +84,6 @@ class EntryLimits:
         self.work(now_ms)
         book, steps = self._book, self._book.job.market.steps
         paid = Decimal(repr(price))
-        _, positions = book.funds.equity_at(self._price)
         held = Decimal(0) if book.position.is_flat else book.position.base
         terms = EntryTerms(
             cost=amount * paid,
@@ -153,4 +155,5 @@ class EntryLimits:
         return Decimal(repr(float(known.close[-1]))) if len(known) else None
 
     def _ticker(self, key: SeriesKey) -> Ticker | None:
-        return last_ticker(self._book.job.store, key.exchange, key.symbol)
+        now_ms = self._book.exchange.now_ms()
+        return last_ticker(self._book.job.store, key.exchange, key.symbol, now_ms=now_ms)

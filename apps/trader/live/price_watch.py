@@ -45,7 +45,8 @@ class PriceWatch:
     def _newest(self, now_ms: int) -> KnownPrice | None:
         book = self._book
         found: list[KnownPrice] = []
-        ticker = last_ticker(book.job.store, book.job.key.exchange, book.job.key.symbol)
+        key = book.job.key
+        ticker = last_ticker(book.job.store, key.exchange, key.symbol, now_ms=now_ms)
         if ticker is not None and ticker.last:
             age = book.exchange.clock.wall_seconds(now_ms - ticker.timestamp_ms)
             found.append(KnownPrice(Decimal(repr(ticker.last)), age, is_by_rest=False))

@@ -143,7 +143,8 @@ class AccountCheck:
             times = [moment for moment in (newest, *unresolved) if moment is not None]
             account = read_live_account(book.job.store, book.job.session.account)
             opened_ms = now_ms if account is None else account.opened_ms
-            self._since_ms = min(times, default=opened_ms)
+            # An execution dated ahead must not hide those that come until then.
+            self._since_ms = min(opened_ms if not times else min(times), now_ms)
         known = known_order_numbers(book.job.store, key.exchange, key.symbol)
         self._asked, self._is_soon = time.monotonic(), False
         book.broker.refresh(self._since_ms, known)

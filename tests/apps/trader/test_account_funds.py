@@ -106,6 +106,23 @@ def test_an_entry_that_finds_the_places_taken_by_another_process_is_refused(
     assert (found.kind == "places_taken") is is_refused
 
 
+def test_entries_on_their_way_count_as_positions_of_the_other_symbols(
+    account: TradedAccount,
+) -> None:
+    funds = funds_of(account)
+    assert funds.count_other_positions("ETH/USDT") == 1
+    assert funds.count_other_positions(account.key.symbol) == 0
+    account.fill("sell", "2", "130", 2)
+    assert funds.count_other_positions("ETH/USDT") == 0
+    order = account.order("buy", 3)
+    with account.store.write() as connection:
+        connection.execute(
+            "INSERT INTO reservations VALUES (?, ?, 'paper', '5', 0)", (order, account.name)
+        )
+    assert funds.count_other_positions("ETH/USDT") == 1
+    assert funds.count_other_positions(account.key.symbol) == 0
+
+
 def test_positions_that_another_process_trades_count_too(account: TradedAccount) -> None:
     symbols = ("ETH/USDT",)
     hour = Timeframe.parse("1h")

@@ -36,12 +36,28 @@ def test_tickers_are_stored_at_most_once_a_second_and_for_a_time(run: Run, db: P
     run(scene())
 
 
+def test_a_ticker_dated_ahead_is_stored_as_of_now(run: Run, db: Path) -> None:
+    async def scene() -> None:
+        async with market(0.25) as opened, desk(opened, db) as trading:
+            await trading.until(lambda: trading.source(0) == (0, "ws"))
+            now_ms = opened.simulator.clock.now_ms()
+            ticker = {"e": "24hrTicker", "s": "BTCUSDT", "b": "98", "a": "100", "c": "99"}
+            # Of one second only one is stored: the first takes the second of now away.
+            for time_ms in (now_ms - 5_000, now_ms + HOUR_MS):
+                await opened.gate.inject({**ticker, "E": time_ms, "C": time_ms})
+            stored = "SELECT timestamp_ms FROM ticker_data WHERE last = 99.0 ORDER BY 1"
+            await trading.until(lambda: len(trading.query(stored)) == 2)
+            assert trading.query(stored) == [(now_ms - 5_000,), (now_ms,)]
+
+    run(scene())
+
+
 @pytest.mark.parametrize("bid", ["0.00000000", "-1", "1e300"])
 def test_a_ticker_with_an_empty_side_is_stored_without_it(run: Run, db: Path, bid: str) -> None:
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:
             await trading.until(lambda: trading.source(0) == (0, "ws"))
-            now_ms = MARCH_MS + HOUR_MS // 4 + 5_000
+            now_ms = MARCH_MS + HOUR_MS // 4 - 5_000
             await opened.gate.inject(
                 {
                     "e": "24hrTicker",

@@ -289,9 +289,24 @@ def test_a_session_has_its_data_outages_and_how_it_ended(ordered: Store) -> None
 def test_tickers_are_read_newest_first_and_old_ones_go(store: Store) -> None:
     for moment, bid in ((1, 10.0), (3, 30.0), (2, 20.0)):
         insert_ticker(store, "binance", "BTC/USDT", Ticker(moment, bid, None, None))
-    assert last_ticker(store, "binance", "BTC/USDT") == Ticker(3, 30.0, None, None)
+    assert last_ticker(store, "binance", "BTC/USDT", now_ms=3) == Ticker(3, 30.0, None, None)
     assert delete_tickers_before(store, "binance", "BTC/USDT", 3) == 2
-    assert last_ticker(store, "binance", "ETH/USDT") is None
+    assert last_ticker(store, "binance", "ETH/USDT", now_ms=3) is None
+
+
+def test_a_ticker_dated_ahead_hides_no_newer_one_until_its_time_has_come(store: Store) -> None:
+    now_ms, ahead_ms = 1_000_000, 1_000_000 + 3_600_000
+    for moment in (now_ms, now_ms + 1_000, ahead_ms):
+        insert_ticker(store, "binance", "BTC/USDT", Ticker(moment, 1.0, None, None))
+
+    def known(now_ms: int) -> int | None:
+        ticker = last_ticker(store, "binance", "BTC/USDT", now_ms=now_ms)
+        return None if ticker is None else ticker.timestamp_ms
+
+    assert known(now_ms - 1_001) is None
+    assert known(now_ms) == now_ms + 1_000, "clocks may differ by a second"
+    assert known(ahead_ms - 1_001) == now_ms + 1_000
+    assert known(ahead_ms) == ahead_ms
 
 
 def test_a_ticker_with_a_price_of_zero_is_refused(store: Store) -> None:

@@ -102,6 +102,20 @@ def test_a_fill_of_somebody_else_stops_entries_until_a_person_has_judged_it(run:
     run(scenario)
 
 
+def test_an_execution_dated_ahead_hides_no_later_fill_after_a_restart(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        desk.leave()
+        await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
+        with desk.store.write() as connection:
+            connection.execute("UPDATE trades SET executed_ms = executed_ms + 3600000")
+        desk.start()
+        desk.simulator.account.trade_by_hand("BUY", "BTC/USDT", quantity=Decimal("0.1"))
+        await desk.until(lambda: "account" in desk.problems)
+
+    run(scenario)
+
+
 def test_missing_coins_halt_the_symbol_until_they_are_back(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()

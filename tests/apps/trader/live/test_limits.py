@@ -17,6 +17,7 @@ from onetape.store.orders import insert_order
 from onetape.store.risk_states import read_risk_states
 from onetape.store.sessions import start_session
 from trader.live import limits as live_limits
+from trader.live.price_watch import PriceWatch
 from trader.risk_guard import RiskGuard, clear_risk
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -64,7 +65,19 @@ def test_an_entry_is_made_smaller_by_the_largest_order(tmp_path: Path) -> None:
     scene(tmp_path / "live.db", play, max_order=Decimal(500))
 
 
-def test_an_entry_is_not_sent_while_another_process_has_the_only_place(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (
+            {"most": 1},
+            "no place for a position is free: the account may have 1, in all its processes",
+        ),
+        ({"max_positions": 1}, "1 positions are open or being opened, allowed 1"),
+    ],
+)
+def test_an_entry_is_not_sent_while_an_entry_of_another_process_has_the_only_place(
+    tmp_path: Path, limits: dict[str, Any], reason: str
+) -> None:
     async def play(desk: LiveDesk) -> None:
         store, fence = desk.store, desk.lease.fence
         other = structs.replace(desk.job.session, session="other", symbol="ETH/USDT")
@@ -81,16 +94,35 @@ def test_an_entry_is_not_sent_while_another_process_has_the_only_place(tmp_path:
         refused = desk.enter()
         await desk.until(lambda: desk.executor.open_order is None)
         assert refused.client_order_id not in desk.taken
-        assert (
-            "no place for a position is free: the account may have 1, in all its processes"
-            in refusals(desk)
-        )
+        assert reason in refusals(desk)
         with store.write() as connection:
             connection.execute("DELETE FROM reservations")
         desk.enter()
         await desk.until(lambda: desk.trades)
 
-    scene(tmp_path / "live.db", play, most=1)
+    scene(tmp_path / "live.db", play, **limits)
+
+
+def test_a_ticker_dated_ahead_neither_prices_the_account_nor_blinds_the_watch_of_a_level(
+    tmp_path: Path,
+) -> None:
+    async def play(desk: LiveDesk) -> None:
+        await desk.hold()
+        price, now_ms = desk.price, desk.exchange.now_ms()
+        watch = PriceWatch(desk.executor)
+        ahead = Ticker(now_ms + 3_600_000, price * 0.5, price * 0.6, price * 0.5)
+        insert_ticker(desk.store, *KEY.names[:2], ahead)
+        newest = watch.look(now_ms)
+        assert newest is not None
+        assert newest.price == Decimal(repr(price))
+        assert not newest.is_by_rest
+        await desk.drive(0.1)
+        assert not desk.states.has_problem("risk"), "half the price would be a loss of the day"
+        with desk.store.write() as connection:
+            connection.execute("DELETE FROM ticker_data WHERE timestamp_ms <= ?", (now_ms,))
+        await desk.until(lambda: (found := watch.look(now_ms)) and found.is_by_rest)
+
+    scene(tmp_path / "live.db", play)
 
 
 def test_an_entry_under_the_minimum_after_the_limit_is_not_sent(tmp_path: Path) -> None:

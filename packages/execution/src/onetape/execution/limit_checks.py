@@ -79,7 +79,8 @@ def entry_limit_verdicts(
         "order size": _size_verdict(limits, terms),
         "positions": (
             OK if terms.positions < limits.max_positions
-            else f"{terms.positions} positions are open, allowed {limits.max_positions}"
+            else f"{terms.positions} positions are open or being opened, "
+            f"allowed {limits.max_positions}"
         ),
         "stop size": _stop_verdict(terms),
         "spread": _spread_verdict(limits, market),

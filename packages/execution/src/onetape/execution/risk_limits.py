@@ -40,7 +40,11 @@ class RiskLimits(DeclaredStruct, frozen=True, kw_only=True):
     ] = None
     max_positions: Annotated[
         int,
-        Setting("Open positions of the account at a time.", ge=1, unit="positions"),
+        Setting(
+            "Open positions of the account at a time, those being opened included.",
+            ge=1,
+            unit="positions",
+        ),
     ] = 10
     max_orders_per_minute: Annotated[
         int,

@@ -11,6 +11,9 @@ from onetape.store.database import Store
 #: second, is gone after five calls, and a call takes about a tenth of a second.
 DELETED_A_TIME = 500
 MOST_DELETED = 20_000
+#: A ticker counts if it is dated at most this long after now, milliseconds: one dated further ahead
+#: would hide all that come until then.
+AHEAD_MS = 1_000
 
 
 class Ticker(Struct, frozen=True):
@@ -71,13 +74,18 @@ def _delete_oldest_tickers(
         return connection.changes()
 
 
-def last_ticker(store: Store, exchange: str, symbol: str) -> Ticker | None:
-    """Return the newest ticker, or None."""
+def last_ticker(store: Store, exchange: str, symbol: str, *, now_ms: int) -> Ticker | None:
+    """Return the newest ticker, or None; those that are dated after now (market time) do not count.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
     with store.read() as connection:
         rows = connection.execute(
             "SELECT timestamp_ms, bid, ask, last FROM ticker_data "
-            "WHERE exchange = ? AND symbol = ? ORDER BY timestamp_ms DESC LIMIT 1",
-            (exchange, symbol),
+            "WHERE exchange = ? AND symbol = ? AND timestamp_ms <= ? "
+            "ORDER BY timestamp_ms DESC LIMIT 1",
+            (exchange, symbol, now_ms + AHEAD_MS),
         ).fetchall()
     return Ticker(*rows[0]) if rows else None
 
