@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from live_desk import ACCOUNT
+from onetape.cli.program import HELP_NAMES
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.live_accounts import add_difference
@@ -27,7 +28,9 @@ def db(tmp_path: Path) -> Path:
 
 
 def ask(db: Path, *flags: str) -> Any:
-    return CliRunner().invoke(app, ["reconcile", "--db", str(db), *flags])
+    arguments = ["reconcile", "--db", str(db), *flags]
+    # A command keeps the names of its first call, also for the help texts of later tests.
+    return CliRunner().invoke(app, arguments, help_option_names=HELP_NAMES)
 
 
 def test_differences_are_listed_with_what_can_be_answered(db: Path) -> None:
