@@ -27,7 +27,7 @@ from onetape.simulator.server.simulator import Simulator
 from onetape.simulator.trading.orders import OrderRequest
 from onetape.store.accounts import Account, open_account
 from onetape.store.database import Store, open_store
-from onetape.store.live_accounts import installation_tag
+from onetape.store.live_accounts import LiveAccount, installation_tag, open_live_account
 from onetape.store.market_data import Ticker, insert_ticker
 from onetape.store.obligations import open_obligation
 from onetape.store.orders import insert_order
@@ -360,6 +360,7 @@ async def live_desk(
     timeout_ms: int = 20_000,
     is_stepped: bool = True,
     balance: Mapping[str, Decimal] = BALANCE,
+    baseline: Mapping[str, Decimal] | None = None,
     quote_amount: float = 2_000.0,
     has_stream: bool = False,
     risk: RiskLimits = DEFAULT_LIMITS,
@@ -376,6 +377,7 @@ async def live_desk(
         timeout_ms: Of private requests.
         is_stepped: Whether the clock of the simulator of its own is stepped.
         balance: Of the simulator of its own.
+        baseline: What the account is stored with as its own coins; None: it is not stored.
         quote_amount: Quote currency of each entry.
         has_stream: Whether the account's events are read in addition to the account.
         risk: Limits of entries.
@@ -429,6 +431,11 @@ async def live_desk(
             ACCOUNT, "live", *KEY.names, "test", "USDT", Decimal(10_000), exchange.now_ms()
         )
         open_account(store, opened, lease.fence)
+        if baseline is not None:
+            now_ms = exchange.now_ms() - 2 * 86_400_000
+            open_live_account(
+                store, LiveAccount(ACCOUNT, "simulator", "simulator 1", baseline, now_ms, now_ms)
+            )
         start_session(store, session, lease.fence)
         desk = LiveDesk(cast("Simulator", simulator), exchange, job, lease)
         if isinstance(simulator, str):

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from onetape.core.steps import MarketSteps
 from onetape.core.trading import Trade
-from onetape.execution.positions import least_amount, position_of
+from onetape.execution.positions import dust_left, least_amount, position_of
 
 #: Digits of sums and products: amounts and prices have at most 30 digits each.
 PRECISION: Final = 80
@@ -49,8 +49,7 @@ def round_trips(
     """Return the positions of an account in one symbol, oldest first.
 
     A position begins and ends as `onetape.execution.positions.position_of` has it: with the first
-    buy after flat, and when less is left than the market lets one sell. What is left then belongs
-    to the next position.
+    buy after flat, and when less is left of what was bought for it than the market lets one sell.
 
     Args:
         trades: Of one account and symbol, oldest first.
@@ -60,19 +59,22 @@ def round_trips(
     """
     found: list[RoundTrip] = []
     fills: list[Trade] = []
-    held = bought = Decimal(0)
+    held = bought = carried = Decimal(0)
     today = least_amount(steps)
     with localcontext(prec=PRECISION):
         for trade in trades:
             is_sell = trade.side == "sell"
             fills.append(trade)
+            if not (is_sell or bought):
+                carried = max(held, Decimal(0))
             held += -trade.amount if is_sell else trade.amount
             held -= trade.fee if trade.fee_currency == base else 0
             bought += 0 if is_sell else trade.amount
             least = today if trade.least_amount is None else trade.least_amount
-            if is_sell and held < max(least, bought * NOISE):
+            carried = dust_left(carried, held)
+            if is_sell and held - carried < max(least, bought * NOISE):
                 found += _round_trip(fills, base, quote, is_closed=True)
-                fills, bought = [], Decimal(0)
+                fills, bought, carried = [], Decimal(0), Decimal(0)
         return [*found, *_round_trip(fills, base, quote, is_closed=False)]
 
 

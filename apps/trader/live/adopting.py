@@ -57,14 +57,14 @@ def write_off(book: LiveBook, answer: str, held: Decimal, now_ms: int) -> None:
     Args:
         book: The orders and trades of the symbol.
         answer: `adopt`: the position is what is there; `forget`: there is no position.
-        held: What is there, base currency.
+        held: What is there of the position, base currency.
         now_ms: Market time.
     """
     if book.position.is_flat:
         return
-    left = min(held, book.position.base) if answer == "adopt" else Decimal(0)
+    left = min(held, book.position.own) if answer == "adopt" else Decimal(0)
     reason = f"written off: a person answered {answer}"
-    _correct(book, book.position.base - left, reason, now_ms)
+    _correct(book, book.position.own - left, reason, now_ms)
 
 
 def leave_as_dust(book: LiveBook, reason: str, now_ms: int) -> None:

@@ -59,7 +59,7 @@ class ExitSender:
         """Return whether an exit is stored, may be sent by now, and is not sent yet."""
         one = self._book.exit
         is_waiting = one is not None and one.is_unsent and not self._book.position.is_flat
-        is_free = self._book.halt is None and not self._account.is_missing
+        is_free = self._book.halt is None and not self._account.bars_exits
         return is_waiting and self.may_begin and is_free
 
     def note_refused(self, reason: str) -> None:
@@ -96,7 +96,7 @@ class ExitSender:
         if book.position.is_flat:
             self._forget(one, now_ms)
             return
-        if one is None or not one.is_unsent or not self.may_begin or self._account.is_missing:
+        if one is None or not one.is_unsent or not self.may_begin or self._account.bars_exits:
             return
         if book.halt is not None:
             # Its order is dropped with the next look at the commands; the exit stays owed.
@@ -147,7 +147,7 @@ class ExitSender:
             self._account.read_soon()
             return
         market = book.job.market
-        held = book.position.base
+        held = self._account.sellable_base()
         amount = sellable(held, free, market.steps)
         if amount > 0 and amount >= least_amount(market.steps):
             one.total_before = self._account.total_base

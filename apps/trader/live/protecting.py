@@ -100,7 +100,7 @@ class Protector:
         """Place, move or cancel the stop, where that is due, and watch the level without one."""
         level = self._level()
         known = None if level is None else self._prices.look(now_ms)
-        if not (self._is_leaving() or self._account.is_missing or self._is_waiting):
+        if not (self._is_leaving() or self._is_waiting):
             self._act(level, known, now_ms)
         if self._watch.look(level, known, now_ms):
             self._refusals, self._known_good = 0, None
@@ -119,7 +119,7 @@ class Protector:
         book = self._book
         # What cancelled stops have sold, and no execution is known of yet.
         sold = sum((one.state.filled - one.state.booked for one in book.stops), Decimal(0))
-        held = Decimal(0) if book.position.is_flat else book.position.base - sold
+        held = self._account.sellable_base() - sold
         resting = tuple(
             RestingStop(
                 one.identity, one.order.ordered_amount - one.state.booked, one.order.stop_price

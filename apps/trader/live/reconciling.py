@@ -3,7 +3,7 @@
 The exchange is right about money. What belongs to us is taken over: executions that no event has
 brought, and orders of this installation that the file does not have, because a backup was restored.
 What belongs to others stays untouched and stops entries. Coins that are missing stop everything in
-this symbol until a person has looked.
+this symbol until a person has looked, but for a stop for the coins of the position that are there.
 """
 
 import time
@@ -17,6 +17,7 @@ from onetape.execution.reconcile import (
     ExchangeOrder,
     ExchangeSnapshot,
     LedgerSnapshot,
+    covered,
     differences,
 )
 from onetape.store.live_accounts import (
@@ -30,6 +31,7 @@ from trader.brokers.live import AccountSnapshot, events_of, fill_report
 from trader.live.account_notes import AccountNotes
 from trader.live.adopting import adopt, tracked_again, write_off
 from trader.live.book import LiveBook
+from trader.live.fills_of_others import FillsOfOthers, first_bought_ms
 from trader.live.resolving import coins_moved
 from trader.live.tracking import LiveOrder
 from trader.states import Problem
@@ -48,6 +50,7 @@ class AccountCheck:
         """Begin; nothing has been read yet."""
         self._book = book
         self._notes = AccountNotes(book)
+        self._others = FillsOfOthers(book)
         self._snapshot: AccountSnapshot | None = None
         self._asked = -1e9
         self._is_soon = True
@@ -60,6 +63,12 @@ class AccountCheck:
         self._missing_again = 0.0
         """When the account is read again because coins are missing, monotonic."""
         self._since_ms: int | None = None
+        self._baseline: Decimal | None = None
+        self._covered = Decimal(0)
+        """What is there of the position by the last reading, base currency."""
+        self._is_sold_by_others = False
+        self._missing = Decimal(0)
+        """What a stop must leave out of the position by the last reading, base currency."""
 
     @property
     def is_checked(self) -> bool:
@@ -139,6 +148,9 @@ class AccountCheck:
             return
         if self._since_ms is None:
             newest = max((trade.executed_ms for trade in book.trades), default=None)
+            if not book.position.is_flat:
+                # What others have sold since then may be coins of the position.
+                newest = first_bought_ms(book)
             unresolved = [one.state.deadline_ms for one in book.orders.values()]
             times = [moment for moment in (newest, *unresolved) if moment is not None]
             account = read_live_account(book.job.store, book.job.session.account)
@@ -168,7 +180,9 @@ class AccountCheck:
         self._snapshot = snapshot
         self._take_orders(snapshot, now_ms)
         self._take_fills(snapshot, now_ms)
-        found = differences(self._ledger(), _exchange_side(snapshot, self._base))
+        ledger = self._ledger(snapshot)
+        found = differences(ledger, _exchange_side(snapshot, self._base))
+        self._measure(ledger)
         orders = {one.exchange_order_id: one for one in (*snapshot.open_orders, *snapshot.found)}
         strange: list[Difference] = []
         is_missing = False
@@ -199,6 +213,11 @@ class AccountCheck:
         return self._book.states.has_problem(COINS)
 
     @property
+    def bars_exits(self) -> bool:
+        """Return whether an exit might sell coins of the account's own in place of missing ones."""
+        return self.is_missing or self._is_sold_by_others
+
+    @property
     def total_base(self) -> Decimal:
         """Return what was there of the base currency at the last reading."""
         snapshot = self._snapshot
@@ -209,17 +228,55 @@ class AccountCheck:
     def _base(self) -> str:
         return self._book.job.market.base
 
-    def _ledger(self) -> LedgerSnapshot:
+    def sellable_base(self) -> Decimal:
+        """Return what an order may sell of the base currency; coins of the account's own never.
+
+        Dust of earlier positions counts as far as the account has it beyond its own coins and the
+        position: it may have been converted. Coins that are missing are left out.
+        """
+        position = self._book.position
+        if position.is_flat:
+            return Decimal(0)
+        beyond = self.total_base - (self._own_coins or Decimal(0)) - position.own
+        dust = max(min(position.carried, beyond), Decimal(0))
+        missing = self._missing if self.is_missing else Decimal(0)
+        return max(position.own - missing, Decimal(0)) + dust
+
+    @property
+    def _own_coins(self) -> Decimal | None:
+        """Return what the account had before its first session; None where that is not stored."""
+        if self._baseline is None:
+            account = read_live_account(self._book.job.store, self._book.job.session.account)
+            if account is not None:
+                self._baseline = account.baseline.get(self._base, Decimal(0))
+        return self._baseline
+
+    def _measure(self, ledger: LedgerSnapshot) -> None:
+        """Note how much of the position is there, and how much of it a stop may cover."""
+        total = self.total_base
+        self._covered = covered(ledger, total)
+        self._is_sold_by_others = self._covered < ledger.position <= total
+        safe = self._covered
+        if total < ledger.position:
+            # What is there may be coins of the account's own.
+            own = self._own_coins
+            safe = Decimal(0) if own is None else max(total - own, Decimal(0))
+        self._missing = ledger.position - safe
+
+    def _ledger(self, snapshot: AccountSnapshot) -> LedgerSnapshot:
         book = self._book
         key = book.job.key
-        position = book.position
+        known = known_order_numbers(book.job.store, key.exchange, key.symbol)
+        self._others.add(snapshot.fills, (*snapshot.open_orders, *snapshot.found), known)
         return LedgerSnapshot(
             tag=book.tag,
-            known=known_order_numbers(book.job.store, key.exchange, key.symbol),
+            known=known,
             open_orders=frozenset(one.identity for one in book.stops if one.state.stage == "open"),
             trade_ids=frozenset(trade.exchange_trade_id for trade in book.trades),
-            position=Decimal(0) if position.is_flat else position.base,
+            position=book.position.own,
             base=self._base,
+            baseline=self._own_coins or Decimal(0),
+            sold_by_others=self._others.sold(),
         )
 
     def _take_orders(self, snapshot: AccountSnapshot, now_ms: int) -> None:
@@ -284,7 +341,7 @@ class AccountCheck:
             COINS,
             Problem(
                 f"coins are missing: {found.text}",
-                "nothing is sold or bought in this symbol any more",
+                "nothing is bought in this symbol any more, and only a stop sells what is left",
                 "look at the account, then run: uv run trader reconcile",
                 is_final=True,
             ),
@@ -306,9 +363,9 @@ class AccountCheck:
             if is_over or (stored.kind == "missing coins" and not is_missing):
                 end_difference(job.store, stored.number, ended_ms=now_ms)
             elif stored.kind == "missing coins" and stored.answer in ("adopt", "forget"):
-                write_off(book, stored.answer, self.total_base, now_ms)
+                write_off(book, stored.answer, self._covered, now_ms)
                 self.note_correction()
-                self._missing_since = None
+                self._missing_since, self._missing = None, Decimal(0)
                 end_difference(job.store, stored.number, ended_ms=now_ms)
             elif stored.kind.startswith("foreign") and stored.answer is None:
                 waiting.append(str(stored.document.get("text")))

@@ -55,6 +55,18 @@ def test_less_than_the_market_lets_one_sell_is_dust_and_no_position() -> None:
     assert (position.is_flat, position.dust, position.cost) == (True, Decimal("0.0015"), 0)
     again = position_of([*trades, trade("buy", "0.2", "90", order="second")], "BTC", "USDT", STEPS)
     assert (again.entry_order_id, again.base) == ("second", Decimal("0.2015"))
+    assert (again.carried, again.own) == (Decimal("0.0015"), Decimal("0.2"))
+
+
+def test_a_position_ends_when_what_was_bought_for_it_is_sold_whatever_dust_was_there() -> None:
+    trades = [trade("buy", "0.1015", "100"), trade("sell", "0.1", "100")]
+    trades += [trade("buy", "0.1007", "90", order="second"), trade("sell", "0.1", "95")]
+    position = position_of(trades, "BTC", "USDT", STEPS)
+    assert (position.is_flat, position.dust) == (True, Decimal("0.0022"))
+    # The next sell takes it along.
+    trades += [trade("buy", "0.1", "90", order="third"), trade("sell", "0.102", "95")]
+    position = position_of(trades, "BTC", "USDT", STEPS)
+    assert (position.is_flat, position.dust) == (True, Decimal("0.0002"))
 
 
 def test_dust_stays_dust_when_the_exchange_makes_its_amount_step_finer() -> None:

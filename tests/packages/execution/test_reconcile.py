@@ -10,6 +10,7 @@ from onetape.execution.reconcile import (
     ExchangeOrder,
     ExchangeSnapshot,
     LedgerSnapshot,
+    covered,
     differences,
 )
 
@@ -42,6 +43,23 @@ def test_equal_records_and_more_coins_than_the_position_are_no_difference() -> N
 def test_a_balance_below_the_position_halts() -> None:
     found = kinds(ledger(), exchange(base_total=Decimal("0.999")))
     assert found == [("missing coins", "halt")]
+
+
+def test_coins_that_others_have_sold_are_missing_where_coins_of_before_hide_it() -> None:
+    ours = ledger(baseline=Decimal(5), sold_by_others=Decimal("0.4"))
+    assert kinds(ours, exchange(base_total=Decimal("5.6"))) == [("missing coins", "halt")]
+    assert covered(ours, Decimal("5.6")) == Decimal("0.6")
+    # Of what else is not there, a withdrawal may be the cause.
+    assert covered(ours, Decimal(3)) == Decimal("0.6")
+    # A deposit or a buy has made up for the sale.
+    assert kinds(ours, exchange(base_total=Decimal(6))) == []
+    assert covered(ours, Decimal("0.5")) == Decimal("0.5")
+
+
+def test_a_withdrawal_of_coins_of_before_leaves_the_position_covered() -> None:
+    ours = ledger(baseline=Decimal(5))
+    assert kinds(ours, exchange(base_total=Decimal(1))) == []
+    assert covered(ours, Decimal(1)) == 1
 
 
 def test_an_order_of_ours_that_the_file_lacks_is_taken_over() -> None:

@@ -1,8 +1,8 @@
 """What fills of one market add up to. Amounts are Decimals; the fold adds nothing up twice.
 
-A position begins with the first buy after flat and ends when less is left than the market lets one
-sell. What is left then is dust: no position, but part of the account, and the next sell may take it
-along.
+A position begins with the first buy after flat and ends when less is left of what was bought for it
+than the market lets one sell. What is left then is dust: no position, but part of the account. The
+next sell may take it along; the next position does not need it, because it may leave the account.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,6 +32,13 @@ class Position(Struct, frozen=True):
     entry_order_id: str | None = None
     """Client order id of the order that opened the position; None while flat."""
     fills: int = 0
+    carried: Decimal = Decimal(0)
+    """Dust of earlier positions in `base` while a position is open; 0 while flat."""
+
+    @property
+    def own(self) -> Decimal:
+        """Return what is held of the open position without earlier dust, base currency."""
+        return Decimal(0) if self.is_flat else self.base - self.carried
 
     @property
     def is_flat(self) -> bool:
@@ -56,7 +63,7 @@ def position_of(
         steps: Of the market today; they tell dust from a position after a sell that does not say
             what could be sold at least then. None: any amount could be sold.
     """
-    held = money = cost = bought = Decimal(0)
+    held = money = cost = bought = carried = Decimal(0)
     today = least_amount(steps)
     fees: dict[str, Decimal] = {}
     entry: str | None = None
@@ -66,6 +73,7 @@ def position_of(
         value = fill.amount * fill.price
         before = held
         if fill.side == "buy":
+            carried = max(held, Decimal(0)) if entry is None else carried
             held, money, cost, bought = (
                 held + fill.amount, money - value, cost + value, bought + fill.amount,
             )  # fmt: skip
@@ -78,10 +86,16 @@ def position_of(
             held -= fill.fee
         elif fill.fee_currency == quote:
             money -= fill.fee
+        carried = dust_left(carried, held)
         least = today if fill.least_amount is None else fill.least_amount
-        if fill.side == "sell" and held < max(least, bought * _NOISE):
-            cost, bought, entry = Decimal(0), Decimal(0), None
-    return Position(held, money, cost, fees, entry, count)
+        if fill.side == "sell" and held - carried < max(least, bought * _NOISE):
+            cost, bought, carried, entry = Decimal(0), Decimal(0), Decimal(0), None
+    return Position(held, money, cost, fees, entry, count, carried)
+
+
+def dust_left(carried: Decimal, held: Decimal) -> Decimal:
+    """Return what is left of earlier dust: what was bought for the position is sold first."""
+    return max(min(carried, held), Decimal(0))
 
 
 def least_amount(steps: MarketSteps | None) -> Decimal:

@@ -44,8 +44,12 @@ class LedgerSnapshot(Struct, frozen=True):
     """Client order ids of orders that should be open at the exchange."""
     trade_ids: frozenset[str]
     position: Decimal
-    """Held and bought here, base currency."""
+    """Held and bought here for the open position, base currency."""
     base: str
+    baseline: Decimal = Decimal(0)
+    """What the account had before its first session, base currency; none of it is ever sold."""
+    sold_by_others: Decimal = Decimal(0)
+    """What others have sold in this market, net, while the position was open, base currency."""
 
 
 class ExchangeSnapshot(Struct, frozen=True):
@@ -80,11 +84,17 @@ def differences(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> list[Diff
         exchange: Theirs, read after it.
     """
     found: list[Difference] = []
-    if exchange.base_total < ledger.position:
+    if covered(ledger, exchange.base_total) < ledger.position:
         text = (
             f"{exchange.base_total:f} {ledger.base} are there, and the position is "
             f"{ledger.position:f} {ledger.base}"
         )
+        if exchange.base_total >= ledger.position:
+            text += (
+                f"; {ledger.baseline:f} {ledger.base} were there before it, and others have sold "
+                f"{ledger.sold_by_others:f} {ledger.base} since (where these were no coins of the "
+                "position, answer --keep to their fills)"
+            )
         found.append(Difference("missing coins", ledger.base, text))
     filled = _unknown_fills(ledger, exchange)
     for order in exchange.orders:
@@ -107,6 +117,19 @@ def differences(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> list[Diff
         for name in sorted(ledger.open_orders - listed)
     ]
     return found
+
+
+def covered(ledger: LedgerSnapshot, base_total: Decimal) -> Decimal:
+    """Return how much of a position is there, base currency.
+
+    Coins of the account's own hide it where somebody sells the position by hand: what others have
+    sold counts then, as far as the account has less than its own coins and the position. A
+    withdrawal alone, or a sale that a deposit or a buy makes up for, leaves the position covered.
+    """
+    if base_total < ledger.position:
+        return base_total
+    gone = min(ledger.sold_by_others, ledger.baseline + ledger.position - base_total)
+    return ledger.position - max(min(gone, ledger.position), Decimal(0))
 
 
 def _unknown_fills(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> dict[str, int]:

@@ -1,0 +1,68 @@
+"""Executions of others in a traded symbol: what they have sold while a position was open."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Final
+
+from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
+from onetape.store.live_accounts import open_differences
+from trader.live.book import LiveBook
+
+#: What trade ids of corrections begin with: sales that a person has had written off.
+CORRECTED: Final = "correction-"
+
+
+class FillsOfOthers:
+    """What one symbol's session has read of executions that are not the trader's."""
+
+    def __init__(self, book: LiveBook) -> None:
+        """Begin; a session's first reading goes back to where its position was opened."""
+        self._book = book
+        self._fills: dict[str, OwnTrade] = {}
+
+    def add(
+        self, fills: Iterable[OwnTrade], orders: Iterable[OrderSnapshot], known: Iterable[str]
+    ) -> None:
+        """Take the executions of a reading.
+
+        Args:
+            fills: All of the reading.
+            orders: All of the reading.
+            known: The exchange's ids of the trader's own orders.
+        """
+        tag = self._book.tag
+        names = {one.exchange_order_id: one.client_order_id for one in orders}
+        own = {number for number, name in names.items() if name.startswith(tag)} | set(known)
+        for fill in fills:
+            if fill.exchange_order_id in names and fill.exchange_order_id not in own:
+                self._fills[fill.trade_id] = fill
+
+    def sold(self) -> Decimal:
+        """Return what others have sold, less what they have bought, base currency; at least 0.
+
+        What was executed before the position was opened does not count, nor before a person has
+        had missing coins written off, nor what a person has answered.
+        """
+        book = self._book
+        if book.position.is_flat or not self._fills:
+            return Decimal(0)
+        corrected = (
+            one.executed_ms for one in book.trades if one.exchange_trade_id.startswith(CORRECTED)
+        )
+        first_ms = max(first_bought_ms(book), max(corrected, default=0) + 1)
+        stored = open_differences(book.job.store, book.job.session.account)
+        answered = {
+            one.subject for one in stored if one.kind == "foreign fills" and one.answer is not None
+        }
+        total, base = Decimal(0), book.job.market.base
+        for fill in self._fills.values():
+            if fill.executed_ms >= first_ms and fill.exchange_order_id not in answered:
+                fee = fill.fee if fill.fee_currency == base else Decimal(0)
+                total += fee + (fill.amount if fill.side == "sell" else -fill.amount)
+        return max(total, Decimal(0))
+
+
+def first_bought_ms(book: LiveBook) -> int:
+    """Return when the open position was bought first, epoch milliseconds; 0 while flat."""
+    entry = book.position.entry_order_id
+    return min((one.executed_ms for one in book.trades if one.client_order_id == entry), default=0)

@@ -1,0 +1,155 @@
+"""Coins that the trader did not buy, or that left the account, are neither sold nor needed."""
+
+import asyncio
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from live_desk import BALANCE, LiveDesk, live_desk
+from onetape.store.live_accounts import answer_difference, open_differences
+
+Run = Callable[..., None]
+CASH = {"USDT": Decimal(50_000)}
+
+
+def stop_amount(desk: LiveDesk) -> Decimal:
+    (stop,) = desk.resting
+    return Decimal(stop.quantity).scaleb(-5)
+
+
+def sell_by_hand(desk: LiveDesk, amount: Decimal) -> None:
+    desk.simulator.account.trade_by_hand("SELL", "BTC/USDT", quantity=amount)
+
+
+def answer(desk: LiveDesk, kind: str, chosen: str) -> None:
+    (found,) = [one for one in open_differences(desk.store) if one.kind == kind]
+    assert answer_difference(desk.store, found.number, chosen, answered_ms=0)  # pyright: ignore[reportArgumentType] - one of the answers
+
+
+def test_a_position_after_dust_was_converted_gets_its_stop_and_its_exit(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        desk.leave()
+        await desk.until(lambda: desk.executor.position.is_flat)
+        await desk.until(lambda: not desk.executor.orders)
+        dust = desk.executor.position.dust
+        assert dust > 0
+        desk.simulator.account.convert_dust(["BTC"])
+        await desk.hold()
+        await desk.drive(0.3)
+        position = desk.executor.position
+        assert (position.carried, position.own) == (dust, position.base - dust)
+        step = Decimal("0.00001")
+        assert position.own - step < stop_amount(desk) <= position.own
+        assert desk.problems == []
+        desk.leave()
+        await desk.until(lambda: desk.executor.position.is_flat)
+        await desk.drive(0.2)
+        assert desk.problems == []
+
+    run(scenario, balance=CASH, baseline=CASH)
+
+
+def test_dust_that_is_still_there_is_sold_along_and_coins_of_before_are_not(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        for _ in range(4):
+            await desk.hold()
+            desk.leave()
+            await desk.until(lambda: desk.executor.position.is_flat)
+            await desk.until(lambda: not desk.executor.orders)
+            assert desk.executor.position.dust == desk.coins
+            assert 0 <= desk.coins < Decimal("0.00001")
+
+    run(scenario, baseline=BALANCE)
+
+
+def test_a_position_sold_by_hand_is_not_sold_again_out_of_coins_of_before(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        sell_by_hand(desk, stop_amount(desk))
+        await desk.until(lambda: "coins" in desk.problems)
+        assert desk.states.state == "halted"
+        # The stop would sell coins of before now.
+        await desk.until(lambda: not desk.resting)
+        desk.leave()
+        await desk.drive(0.4)
+        assert desk.resting == []
+        before = desk.sold
+        answer(desk, "missing coins", "adopt")
+        await desk.until(lambda: "coins" not in desk.problems)
+        await desk.drive(0.2)
+        assert desk.executor.position.is_flat
+        assert desk.sold == before
+        assert abs(desk.coins) < Decimal("0.0001")
+
+    run(scenario, baseline=BALANCE)
+
+
+def test_what_a_hand_has_left_of_a_position_keeps_its_stop_and_is_adopted(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        sell_by_hand(desk, Decimal("0.01"))
+        await desk.until(lambda: "coins" in desk.problems)
+        left = desk.coins
+        await desk.until(lambda: desk.resting and stop_amount(desk) <= left)
+        answer(desk, "missing coins", "adopt")
+        await desk.until(lambda: "coins" not in desk.problems)
+        await desk.drive(0.3)
+        assert desk.problems == ["account"]
+        assert desk.executor.position.base == left
+        desk.leave()
+        await desk.until(lambda: desk.executor.position.is_flat)
+        assert 0 <= desk.coins < Decimal("0.00001")
+
+    run(scenario, baseline=BALANCE)
+
+
+def test_a_sale_of_coins_of_before_is_kept_and_the_position_gets_its_stop_back(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        held = stop_amount(desk)
+        sell_by_hand(desk, Decimal("0.5"))
+        await desk.until(lambda: "coins" in desk.problems)
+        answer(desk, "foreign fills", "keep")
+        await desk.until(lambda: desk.problems == [])
+        await desk.until(lambda: desk.resting and stop_amount(desk) == held)
+        assert open_differences(desk.store)[0].answer == "keep"
+
+    run(scenario, baseline=BALANCE)
+
+
+def test_a_halt_for_coins_sold_by_hand_outlasts_a_restart(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "x.db"
+        async with live_desk(path, baseline=BALANCE) as desk:
+            await desk.hold()
+            sell_by_hand(desk, stop_amount(desk))
+            await desk.until(lambda: "coins" in desk.problems)
+            await desk.until(lambda: not desk.executor.stops)
+            desk.start()
+            await desk.until(lambda: "coins" in desk.problems)
+            await desk.drive(0.2)
+            assert desk.resting == []
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("hand", ["withdrawal", "bought back"])
+def test_a_withdrawal_or_a_sale_that_is_bought_back_leaves_the_position_covered(
+    run: Run, hand: str
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.hold()
+        account = desk.simulator.account
+        if hand == "withdrawal":
+            account.withdraw("BTC", Decimal(2))
+        else:
+            account.trade_by_hand("BUY", "BTC/USDT", quantity=Decimal("0.2"))
+            sell_by_hand(desk, Decimal("0.1"))
+        await desk.drive(0.4)
+        assert "coins" not in desk.problems
+        assert len(desk.resting) == 1
+
+    run(scenario, baseline=BALANCE)
