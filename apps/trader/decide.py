@@ -156,7 +156,8 @@ class Decider:
         decision is made when it is asked for: before the next one an order may be filled.
 
         Raises:
-            OnetapeError: the strategy failed, and it has never been evaluated by this program.
+            OnetapeError: the strategy failed, it has never been evaluated by this program, and the
+                account has no open position or order.
         """
         self._evaluated.extend(self._evaluations.take())
         while self._evaluated:

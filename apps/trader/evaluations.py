@@ -23,6 +23,7 @@ from trader.evaluator.failures import STRATEGY, gate_of, problem_of
 from trader.evaluator.messages import CandleView
 from trader.higher import Absent, larger_candles
 from trader.job import Job
+from trader.live.start_plan import has_open_series
 from trader.states import TraderStates
 from trader.window import DecisionWindow, Warmup, decision_window
 
@@ -114,6 +115,8 @@ class Evaluations:
         self._running: _Running | None = None
         self._failure: str | None = None
         """Kind of failure of the last evaluation, or None."""
+        self._goes_on = False
+        """Whether a failure ends nothing: at an earlier one a position or order was open."""
 
     @property
     def is_running(self) -> bool:
@@ -165,7 +168,8 @@ class Evaluations:
         """Yield the candles whose evaluation is done, oldest first; nothing where none is.
 
         Raises:
-            OnetapeError: the strategy failed, and it has never been evaluated by this program.
+            OnetapeError: the strategy failed, it has never been evaluated by this program, and the
+                account has no open position or order.
         """
         running = self._running
         if running is None or not running.task.done():
@@ -217,7 +221,10 @@ class Evaluations:
             self._states.solve(STRATEGY)
             return
         if found.kind == "failed" and not self._job.evaluator.has_evaluated:
-            raise found.error
+            # The stop, the targets and the time stop of what is open need no signal.
+            self._goes_on |= has_open_series(self._job.store, self._job.session.account)
+            if not self._goes_on:
+                raise found.error
         if self._failure != found.kind:
             self._failure = found.kind
             self._states.report(STRATEGY, problem_of(found))

@@ -77,7 +77,8 @@ async def run_sessions(jobs: Sequence[Job], exchange: RestExchange, stop: StopRe
         SafetyRefusal: another process trades a symbol, or the account was opened for something
             else.
         DataError: the file holds candles of another market, or was deleted or replaced.
-        ConfigurationError: the first evaluation of a strategy failed, or returned junk.
+        ConfigurationError: the first evaluation of a strategy failed, or returned junk, with
+            nothing open in the account.
         OnetapeError: the sessions cannot begin.
     """
     for job in jobs:

@@ -117,6 +117,11 @@ def is_open(store: Store, account: Account) -> bool:
     return has_unfinished_orders(store, account.name, account.symbol)
 
 
+def has_open_series(store: Store, account: str) -> bool:
+    """Return whether an account has an open position or order in any of its series."""
+    return any(is_open(store, one) for one in read_account_series(store, account))
+
+
 def unattended_lines(store: Store, account: str, wall_ms: int) -> list[str]:
     """Return a line for each live position or order of other accounts that no trader looks after.
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from desk import HOUR, KEY, MARCH, OFTEN, Desk, desk, market
+from live_desk import BALANCE, QUICK
 from onetape.core.candles import Candle
 from onetape.core.errors import (
     ConfigurationError,
@@ -14,8 +15,10 @@ from onetape.core.errors import (
     OnetapeError,
     SafetyRefusal,
 )
+from onetape.engine import ExitConfig
 from onetape.store.candles import insert_closed
 from onetape.store.database import open_store
+from trader.live.times import LiveTimes
 
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
@@ -126,6 +129,48 @@ def test_a_strategy_that_fails_on_its_first_candle_ends_the_session_with_one_lin
     with open_store(db, create=False) as store, store.read() as connection:
         assert connection.execute("SELECT end_reason FROM sessions").fetchall() == [(text,)]
         assert connection.execute("SELECT expires_ms FROM leases").get == 0
+
+
+@pytest.mark.parametrize("live", [None, QUICK], ids=["paper", "live"])
+def test_a_strategy_that_fails_on_its_first_candle_ends_nothing_while_a_position_is_open(
+    run: Run, db: Path, strategy_file: StrategyFile, live: LiveTimes | None
+) -> None:
+    sound = UNTIL_ONE.format(evaluate="pass", describe="pass")
+    failing = sound.replace("signals = Signals(", "signals = (")
+    time_stop = ExitConfig(time_stop_bars=1)
+
+    async def scene() -> None:
+        async with market(0.25, balance=BALANCE) as opened:
+            for number, source in enumerate((sound, failing), 1):
+                name = strategy_file(source, "until_one")
+                async with desk(
+                    opened,
+                    db,
+                    strategy=name,
+                    exits=time_stop,
+                    number=number,
+                    cash="1000",
+                    live=live,
+                ) as trading:
+                    await trading.until(trading.trades)
+                    if number == 1:
+                        continue
+                    await trading.until_live(opened)
+                    await opened.go_to(1.1)
+                    await trading.until(lambda: len(trading.trades()) == 2)
+                    await trading.until_decided(0)
+                    await opened.go_to(2.1)
+                    await trading.until_decided(1)
+                    assert trading.query("SELECT DISTINCT cause FROM exit_obligations") == [
+                        ("time_stop",)
+                    ]
+                    assert trading.query(
+                        "SELECT DISTINCT json_extract(gates, '$.strategy') FROM decisions "
+                        "WHERE timestamp >= ?",
+                        MARCH,
+                    ) == [("strategy failed",)]
+
+    run(scene())
 
 
 def test_a_session_whose_lease_was_taken_places_no_order(
