@@ -1,6 +1,7 @@
 """The user data stream, opened as CCXT Pro opens it, tells what REST tells."""
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -153,15 +154,30 @@ def test_a_running_market_tells_of_fills_that_nobody_asked_for(run: Run, scene: 
         clock = make_clock(start_ms=MARCH_MS, speed=600)
         async with scene(clock=clock, pro=True) as at:
             await subscribed(at)
-            price = float((await at.last() * Decimal("0.9998")).quantize(Decimal("0.01")))
-            await at.client.create_order(BTC, "limit", "buy", 0.01, price)
-            while True:
-                # A busy machine gets several at once.
-                trades = await at.client.watch_my_trades(BTC)
-                made = [trade["price"] for trade in trades if trade["takerOrMaker"] == "maker"]
-                if made:
-                    assert made[0] == price
-                    return
+            placed: dict[str, float] = {}
+
+            async def place_orders() -> None:
+                # The price may rise for good or fall meanwhile, so one order is not enough.
+                while True:
+                    price = float((await at.last() * Decimal("0.9998")).quantize(Decimal("0.01")))
+                    terms = (BTC, "limit", "buy", 0.01, price)
+                    with contextlib.suppress(ccxt.InvalidOrder):
+                        order = await at.client.create_order(*terms, {"postOnly": True})
+                        placed[order["id"]] = price
+                    await asyncio.sleep(0.5)
+
+            placing = asyncio.create_task(place_orders())
+            try:
+                trades: list[Any] = []
+                while not any(trade["takerOrMaker"] == "maker" for trade in trades):
+                    trades = await at.client.watch_my_trades(BTC)
+            finally:
+                placing.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await placing
+            assert {trade["price"] for trade in trades if trade["order"] in placed} <= set(
+                placed.values()
+            )
 
     run(play())
 
