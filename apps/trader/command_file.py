@@ -1,12 +1,14 @@
 """Commands that a person writes into a file beside the database.
 
 The file is named as the database with `-commands` behind it, and has a command in each line, such
-as `exit BTC/USDT`. The first trader that looks stores the commands as rows and removes the file, in
+as `exit BTC/USDT`. The first trader that looks renames the file, so that lines that are added from
+then on begin another one. A moment later a trader stores its commands as rows and removes it, in
 one transaction: a second trader on the same database finds nothing.
 """
 
 import time
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +22,8 @@ from trader.command_rows import parse_command, rows_of
 MOST_BYTES: Final = 4_096
 #: A file whose last line has no end may still be written; it is read after so many wall seconds.
 UNFINISHED_SECONDS: Final = 2.0
+#: A renamed file is read after so many wall seconds: who had opened it before may still write.
+SETTLED_SECONDS: Final = 0.2
 
 
 def command_file(database: Path) -> Path:
@@ -27,8 +31,13 @@ def command_file(database: Path) -> Path:
     return database.with_name(f"{database.name}-commands")
 
 
+def renamed_file(database: Path) -> Path:
+    """Return what the command file beside a database is called while it waits to be read."""
+    return database.with_name(f"{database.name}-commands-taken")
+
+
 def take_command_file(store: Store) -> list[str]:
-    """Store the commands of the file beside a database, and remove it.
+    """Rename the command file beside a database, or store the commands of the renamed one.
 
     Lines that are no command are left out; empty ones and those that begin with # are too.
 
@@ -37,11 +46,19 @@ def take_command_file(store: Store) -> list[str]:
 
     Raises:
         StoreError: the database cannot be read or written; the file stays.
-        StoreUnwritable: the file cannot be removed; its commands are not stored.
+        StoreUnwritable: the file cannot be renamed or removed; its commands are not stored.
     """
-    path = command_file(store.path)
-    if not _is_ready(path):
-        return []
+    path, renamed = command_file(store.path), renamed_file(store.path)
+    if _is_ready(path):
+        # One at a time, or one file that was renamed would replace another.
+        with store.write(), _naming_folder(path):
+            if path.exists() and not renamed.exists():
+                path.rename(renamed)
+    return _store_commands(store, path.name, renamed) if _is_settled(renamed) else []
+
+
+def _store_commands(store: Store, name: str, path: Path) -> list[str]:
+    """Store the commands of a file and remove it; return what to print, with this name of it."""
     printed: list[str] = []
     traded = read_traded(store)
     with store.write(durable=True) as connection:
@@ -59,21 +76,37 @@ def take_command_file(store: Store) -> list[str]:
                     traded,
                     command,
                     at_ms=time.time_ns() // 1_000_000,
-                    given_by=f"the file {path.name}",
+                    given_by=f"the file {name}",
                 )
             except UsageError as error:
-                printed.append(f"{path.name}: {error}")
+                printed.append(f"{name}: {error}")
                 continue
             add_controls(connection, rows)
-            printed.append(f"{path.name}: {line}")
-        try:
+            printed.append(f"{name}: {line}")
+        # Where it stays, nothing is stored: the commands would be again with each look.
+        with _naming_folder(path):
             path.unlink(missing_ok=True)
-        except OSError as error:
-            # The commands are not stored: they would be again with each look.
-            raise StoreUnwritable(
-                f"{path} cannot be removed ({error.strerror}); make its folder writable"
-            ) from error
     return printed
+
+
+@contextmanager
+def _naming_folder(path: Path) -> Generator[None]:
+    """Raise an error of the system as one that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnwritable(
+            f"{path} cannot be removed ({error.strerror}); make its folder writable"
+        ) from error
+
+
+def _is_settled(path: Path) -> bool:
+    """Return whether there is a renamed file that nobody writes to any more."""
+    with suppress(OSError):
+        # A rename changes this time; one after now is of a clock that was set back.
+        age = time.time() - path.stat().st_ctime
+        return not 0 <= age < SETTLED_SECONDS and _is_ready(path)
+    return False
 
 
 def _is_ready(path: Path) -> bool:
