@@ -57,6 +57,7 @@ QUICK = LiveTimes(
     absent_spacing=0.02,
     nowhere=0.05,
     stop_fires=0.2,
+    read_again=0.05,
     acknowledge=0.4,
     entry_waits=2.0,
     poll=0.1,

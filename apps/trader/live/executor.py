@@ -64,7 +64,7 @@ class LiveExecutor(LiveBook):
         self._account = AccountCheck(self)
         self._exits = ExitSender(self, self._account)
         self._limits = EntryLimits(self)
-        self._protector = Protector(self, self._account)
+        self._protector = Protector(self, self._account, self._exits)
         self._turn: tuple[Candle, float] | None = None
         """The candle of the entry whose turn it is, and since when, monotonic; None: none."""
 
@@ -160,6 +160,14 @@ class LiveExecutor(LiveBook):
             return False
         self.record(one, [ProvenAbsent(f"it was never sent: {reason}")], now_ms, note=reason)
         return True
+
+    def drop_exit(self, now_ms: int, reason: str) -> None:
+        """Drop an exit that is not sent yet: it is owed, and its stop is put back.
+
+        Before the account is compared no stop may be placed, so that it is kept.
+        """
+        if self._account.is_checked:
+            self._exits.drop(now_ms, reason)
 
     @property
     def may_send_exit(self) -> bool:

@@ -21,6 +21,8 @@ from trader.states import TraderStates
 DRIVE_SECONDS: Final = 0.25
 #: How long a stop of the program waits for orders that are on their way, wall seconds.
 SETTLE_SECONDS: Final = 3.5
+#: An exit that is not sent by then is left to the next start: its stop has to be put back.
+LEAVE_SECONDS: Final = 1.75
 
 
 def make_executor(
@@ -81,15 +83,20 @@ async def drive_orders(
 async def settle_orders(executor: Executor | None, exchange: RestExchange, lease: Lease) -> bool:
     """Wait at the end until no order is on its way and what is filled has its stop.
 
+    An exit that cannot be sent in time is dropped and stays owed, so that its stop is put back.
+
     Returns:
         Whether that came true in time.
     """
     if not isinstance(executor, LiveExecutor):
         return True
-    deadline = time.monotonic() + SETTLE_SECONDS
+    began = time.monotonic()
+    deadline = began + SETTLE_SECONDS
     while not executor.is_at_rest and time.monotonic() < deadline:
         executor.broker.reported.clear()
         lease.renew()
+        if time.monotonic() - began >= LEAVE_SECONDS:
+            executor.drop_exit(exchange.now_ms(), "the program ends")
         executor.drive(exchange.now_ms())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRIVE_SECONDS / 5):

@@ -1,7 +1,9 @@
 """Sells a position: first the stop that rests is cancelled and its end is known, then one order.
 
 While the stop may still be filled, nothing is sold: both together would sell coins that were not
-bought here. Where the level of the stop itself was passed, it gets a moment to fire.
+bought here. Where the level of the stop itself was passed, it gets a moment to fire. The stop is
+kept until the account was read; an exit that cannot be sent within seconds after the stop is gone
+is put off, and the stop put back.
 """
 
 import time
@@ -70,7 +72,12 @@ class ExitSender:
         if self._is_small and any(word in reason for word in _TOO_SMALL):
             self._dust = reason
             return
-        pause = min(self._book.times.exit_again * 2**self._refusals, _LONGEST_PAUSE_SECONDS)
+        self._pause(f"the exchange refused to sell the position: {reason}")
+
+    def _pause(self, text: str) -> None:
+        """Let an exit that is owed wait, longer each time, and report it."""
+        times = self._book.times
+        pause = min(times.exit_again * 2 ** min(self._refusals, 20), _LONGEST_PAUSE_SECONDS)
         self._refusals += 1
         self._not_before = time.monotonic() + pause
         # What is free may have been less than was known.
@@ -78,11 +85,41 @@ class ExitSender:
         self._book.states.report(
             EXIT,
             Problem(
-                f"the exchange refused to sell the position: {reason}",
+                text,
                 f"it is tried again in {pause:.0f} s; the stop is put back meanwhile",
                 "sell it by hand where this lasts, then run: uv run trader reconcile",
             ),
         )
+
+    def keeps_stop_away(self, one: LiveOrder) -> bool:
+        """Return whether no stop may be placed or moved because of an exit that is not sent yet.
+
+        Until it begins to cancel the stops, they are kept and moved as without it.
+        """
+        if self._book.halt is not None or self._account.is_missing or not self.may_begin:
+            return False
+        return one.has_begun or self._may_fire(one) or self._is_bare
+
+    def put_off_overdue(self, now_ms: int) -> None:
+        """Put an exit off that could not be sent for seconds while no stop rests."""
+        one, limit = self._book.exit, self._book.times.acknowledge
+        if one is None or not one.is_unsent or one.bare_since is None:
+            return
+        if time.monotonic() - one.bare_since >= limit:
+            self._put_off(now_ms, f"the account could not be read for {limit:.0f} s")
+
+    def _put_off(self, now_ms: int, reason: str) -> None:
+        """Drop an exit that cannot be sent: it is owed, and begins again after a pause."""
+        self.drop(now_ms, reason)
+        self._pause(f"the position could not be sold: {reason}")
+
+    def drop(self, now_ms: int, reason: str) -> None:
+        """Drop the exit if it is not sent yet; it stays owed."""
+        one = self._book.exit
+        if one is None or not one.is_unsent:
+            return
+        print_line(f"the exit is not sent: {reason}; it is owed, and begins again later")
+        self._book.record(one, [ProvenAbsent(f"it was never sent: {reason}")], now_ms, note=reason)
 
     def work(self, now_ms: int) -> None:
         """Do what is due for the exit that is stored and not sent, if there is one."""
@@ -96,11 +133,16 @@ class ExitSender:
         if book.position.is_flat:
             self._forget(one, now_ms)
             return
-        if one is None or not one.is_unsent or not self.may_begin or self._account.bars_exits:
+        if one is None or not one.is_unsent or not self.may_begin:
             return
-        if book.halt is not None:
-            # Its order is dropped with the next look at the commands; the exit stays owed.
+        if book.halt is not None or self._account.bars_exits:
+            # At a halt its order is dropped with the next look at the commands; it stays owed.
+            one.has_begun, one.bare_since = False, None
             return
+        if self._is_bare:
+            one.bare_since = one.bare_since or time.monotonic()
+        else:
+            one.bare_since = None
         if not all(stop.is_nowhere for stop in book.stops):
             self._end_stops(one, now_ms)
             return
@@ -130,14 +172,45 @@ class ExitSender:
     def _end_stops(self, one: LiveOrder, now_ms: int) -> None:
         """Cancel the stops, or let one fire whose level was passed."""
         book = self._book
-        waited = time.monotonic() - one.begun
-        for stop in book.stops:
-            if one.order.type in _OF_STOPS and waited < book.times.stop_fires:
+        if self._may_fire(one):
+            for stop in book.stops:
                 stop.is_look_needed = True
-            elif stop.is_unsent:
+            return
+        if not (one.has_begun or self._may_take_stops(one)):
+            return
+        one.has_begun = True
+        for stop in book.stops:
+            if stop.is_unsent:
                 book.record(stop, [ProvenAbsent("not needed: the position is sold")], now_ms)
-            else:
+            elif not stop.state.is_done:
                 book.withdraw(stop, "the position is sold", now_ms)
+
+    @property
+    def _is_bare(self) -> bool:
+        """Return whether no stop rests, as far as is known; executions of one may be missing."""
+        return all(stop.is_nowhere or stop.state.is_done for stop in self._book.stops)
+
+    def _may_fire(self, one: LiveOrder) -> bool:
+        """Return whether an exit waits for the stop itself to fire, whose level was passed."""
+        times = self._book.times
+        waited = time.monotonic() - one.begun
+        return one.order.type in _OF_STOPS and not self._is_bare and waited < times.stop_fires
+
+    def _may_take_stops(self, one: LiveOrder) -> bool:
+        """Return whether the stops may be cancelled: without a reading nothing can be sold."""
+        if self._account.is_readable:
+            return True
+        self._account.read_soon()
+        if time.monotonic() - one.begun >= self._book.times.acknowledge:
+            self._book.states.report(
+                EXIT,
+                Problem(
+                    "an exit waits: the account cannot be read",
+                    "the stop is kept; the position is sold once the account is read",
+                    "check the network and the API key, if this lasts",
+                ),
+            )
+        return False
 
     def _sell(self, one: LiveOrder, now_ms: int) -> None:
         """Send the exit for what is held and free."""
@@ -155,7 +228,7 @@ class ExitSender:
             return
         if sellable(held, held, market.steps) >= least_amount(market.steps):
             # The coins are locked or gone: the comparison of the account reports it.
-            self.note_refused(f"only {free:f} {market.base} of {held:f} are free")
+            self._put_off(now_ms, f"only {free:f} {market.base} of {held:f} are free")
             return
         reason = f"{held:f} {market.base} are less than the market lets one sell"
         print_line(f"no exit: {reason}")

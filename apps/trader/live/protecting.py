@@ -27,6 +27,7 @@ from onetape.execution.protection import (
 )
 from onetape.store.orders import count_stops_cancelled_by_others, insert_order
 from trader.live.book import Level, LiveBook
+from trader.live.exiting import ExitSender
 from trader.live.price_watch import KnownPrice, PriceWatch
 from trader.live.reconciling import AccountCheck
 from trader.live.stop_orders import stop_order
@@ -43,11 +44,16 @@ class Protector:
     """The stop of one symbol's position."""
 
     def __init__(
-        self, book: LiveBook, account: AccountCheck, policy: StopPolicy | None = None
+        self,
+        book: LiveBook,
+        account: AccountCheck,
+        exits: ExitSender,
+        policy: StopPolicy | None = None,
     ) -> None:
         """Begin; stops that rest are among the executor's orders."""
         self._book = book
         self._account = account
+        self._exits = exits
         self._policy = policy or StopPolicy(
             pause_seconds=book.times.stop_moves,
             grow_seconds=book.times.stop_grows,
@@ -100,10 +106,20 @@ class Protector:
         """Place, move or cancel the stop, where that is due, and watch the level without one."""
         level = self._level()
         known = None if level is None else self._prices.look(now_ms)
+        if level is not None and self._may_try:
+            self._exits.put_off_overdue(now_ms)
         if not (self._is_leaving() or self._is_waiting):
             self._act(level, known, now_ms)
         if self._watch.look(level, known, now_ms):
             self._refusals, self._known_good = 0, None
+
+    @property
+    def _may_try(self) -> bool:
+        """Return whether a stop may be placed by now for all that is known against one."""
+        obstacle = self._watch.obstacle
+        is_given_up = obstacle is not None and obstacle.is_given_up
+        is_late = time.monotonic() >= self._not_before
+        return is_late and not (is_given_up or self._is_waiting)
 
     @property
     def _is_waiting(self) -> bool:
@@ -160,6 +176,7 @@ class Protector:
     def _is_leaving(self) -> bool:
         """Return whether an exit is on its way, so that no stop may sell the same coins.
 
+        One that is not sent yet counts for a few seconds alone: then it is put off.
         An exit that is not acknowledged in time counts no more once the account shows that the
         coins are still there, after the exit's deadline.
         """
@@ -168,7 +185,7 @@ class Protector:
         if one is None:
             return False
         if one.is_unsent:
-            return book.halt is None
+            return self._exits.keeps_stop_away(one)
         if one.state.stage not in ("sent", "unknown"):
             return True
         sent, amount = one.sent, one.order.ordered_amount

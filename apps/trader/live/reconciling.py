@@ -32,6 +32,7 @@ from trader.live.account_notes import AccountNotes
 from trader.live.adopting import adopt, tracked_again, write_off
 from trader.live.book import LiveBook
 from trader.live.fills_of_others import FillsOfOthers, first_bought_ms
+from trader.live.reading_pause import ReadingPause
 from trader.live.resolving import coins_moved
 from trader.live.tracking import LiveOrder
 from trader.states import Problem
@@ -54,6 +55,7 @@ class AccountCheck:
         self._snapshot: AccountSnapshot | None = None
         self._asked = -1e9
         self._is_soon = True
+        self._pause = ReadingPause(book.times.read_again)
         self._began = time.monotonic()
         self._read = time.monotonic()
         self._changed = 0.0
@@ -75,8 +77,13 @@ class AccountCheck:
         """Return whether the account has been compared since the start."""
         return self._snapshot is not None
 
+    @property
+    def is_readable(self) -> bool:
+        """Return whether what the account holds is known of now, and the last reading went well."""
+        return self._fresh is not None and not self._pause.has_failed
+
     def read_soon(self) -> None:
-        """Let the account be read at once."""
+        """Let the account be read at once; where readings fail, after their pause."""
         self._is_soon = True
 
     def note_correction(self) -> None:
@@ -122,23 +129,29 @@ class AccountCheck:
 
     def work(self, now_ms: int) -> None:
         """Compare what was read; read again where it is time."""
-        for snapshot in self._book.broker.snapshots():
+        book = self._book
+        # It ends after what it has read was added.
+        is_reading = book.broker.is_asking("refresh", book.job.key.symbol)
+        for snapshot in book.broker.snapshots():
             if snapshot.begun < self._began:
                 # It was asked for before the file was read: it may be older than what is stored.
                 continue
             self._read = time.monotonic()
+            self._pause.note_read()
             self._compare(snapshot, now_ms)
         self._report_unread()
-        book = self._book
         self._is_soon |= book.broker.take_reading_due()
         has_stream = book.broker.stream_opened_ms is not None
         pause = max(
             book.times.poll_with_stream if has_stream else book.times.poll,
             book.times.poll_per_symbol * book.broker.symbols,
         )
+        if not is_reading:
+            self._pause.note_ended(pause)
         now = time.monotonic()
         is_again = self._missing_since is not None and now >= self._missing_again
-        if self._is_soon or is_again or now - self._asked >= pause:
+        is_due = self._is_soon or is_again or now - self._asked >= pause
+        if is_due and self._pause.is_over:
             self._ask(now_ms)
 
     def _ask(self, now_ms: int) -> None:
@@ -159,6 +172,7 @@ class AccountCheck:
             self._since_ms = min(opened_ms if not times else min(times), now_ms)
         known = known_order_numbers(book.job.store, key.exchange, key.symbol)
         self._asked, self._is_soon = time.monotonic(), False
+        self._pause.note_begun()
         book.broker.refresh(self._since_ms, known)
 
     def _report_unread(self) -> None:

@@ -32,6 +32,9 @@ class LiveTimes(Struct, frozen=True):
     poll_per_symbol: float = 2.0
     """Two readings are so long apart for each symbol of the account at least: a reading of Binance
     weighs 47 of the 6,000 that it allows in a minute."""
+    read_again: float = 1.0
+    """Before the account is read again after a reading that failed; doubles with each one, up to
+    the pause between two readings."""
     event_late: float = 5.0
     """An execution that no event has brought after this shows that the stream loses events."""
     missing: float = 5.0

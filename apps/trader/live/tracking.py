@@ -22,6 +22,10 @@ class LiveOrder:
         self.total_before: Decimal | None = None
         """What the account had of the base currency before the send; None: it is not known."""
         self.cancelled: float | None = None
+        self.has_begun = False
+        """Whether the stops are cancelled so that this exit can be sent."""
+        self.bare_since: float | None = None
+        """Since when this exit could not be sent although no stop rests, monotonic."""
         self.looked: float | None = None
         self.looks = 0
         self.absences: list[float] = []

@@ -1,0 +1,54 @@
+"""Paces readings of the account that fail: the next one waits a second, then twice as long.
+
+Many things call for a reading at once. While readings fail, each of them would start one more as
+soon as the last has ended, which exhausts the exchange's request rate and prolongs a ban.
+"""
+
+import time
+
+
+class ReadingPause:
+    """How long the next reading of one symbol's account waits because readings fail."""
+
+    def __init__(self, first_seconds: float) -> None:
+        """Begin; none has failed.
+
+        Args:
+            first_seconds: After the first failure; doubles with each one that follows.
+        """
+        self._first_seconds = first_seconds
+        self._failures = 0
+        self._not_before = 0.0
+        self._is_under_way = False
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether a reading may begin by now."""
+        return time.monotonic() >= self._not_before
+
+    @property
+    def has_failed(self) -> bool:
+        """Return whether the last reading that ended has failed."""
+        return self._failures > 0
+
+    def note_begun(self) -> None:
+        """Note that a reading begins."""
+        self._is_under_way = True
+
+    def note_read(self) -> None:
+        """Note that the account was read."""
+        self._is_under_way = False
+        self._failures, self._not_before = 0, 0.0
+
+    def note_ended(self, longest_seconds: float) -> None:
+        """Note that no reading is under way: one that has brought nothing has failed.
+
+        Args:
+            longest_seconds: A pause is no longer than this.
+        """
+        if not self._is_under_way:
+            return
+        self._is_under_way = False
+        pause = min(self._first_seconds * 2 ** min(self._failures, 20), longest_seconds)
+        self._failures += 1
+        self._not_before = time.monotonic() + pause

@@ -1,0 +1,175 @@
+"""An exit that is stored and cannot be sent: the stop stays, or is back within seconds."""
+
+import time
+from collections.abc import Callable
+from decimal import Decimal
+
+import pytest
+from msgspec import structs
+
+from live_desk import BASELINE, QUICK, LiveDesk
+from onetape.simulator.faults.model import Fault
+from trader.live.executors import SETTLE_SECONDS, settle_orders
+
+Run = Callable[..., None]
+#: The account has no coins of its own: what is locked is not free.
+NO_COINS = {"USDT": Decimal(50_000)}
+NO_FILLS = Fault("status", path="/api/v3/myTrades", status=503, when="before")
+#: As in practice: an exit that cannot be sent has more time than the end of the program.
+SLOW = structs.replace(QUICK, acknowledge=5.0, exit_again=10.0)
+
+
+async def hold(desk: LiveDesk) -> str:
+    """Hold a position whose stop rests, in an account that was read; return the stop's id."""
+    await desk.hold()
+    await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+    await desk.until(lambda: desk.executor.balance_is_known)
+    return desk.resting[0].client_id
+
+
+def assert_covered(desk: LiveDesk) -> None:
+    """Check that one stop rests for all that is held, and that nothing was sold by an exit."""
+    (stop,) = desk.resting
+    held = desk.executor.position.base
+    amount = Decimal(stop.quantity).scaleb(-5)
+    assert held - Decimal("0.00001") < amount <= held
+    assert desk.owes_exit
+
+
+def test_the_stop_is_back_where_the_account_cannot_be_read_after_its_cancellation(
+    run: Run,
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await hold(desk)
+        exit_ = desk.leave()
+        await desk.until(lambda: not desk.resting)
+        number = desk.simulator.faults.add(NO_FILLS)
+        began = time.monotonic()
+        await desk.until(lambda: desk.resting)
+        assert QUICK.acknowledge * 0.9 < time.monotonic() - began < QUICK.acknowledge + 1
+        assert desk.state_of(exit_.client_order_id) == "absent"
+        assert "exit" in desk.problems
+        stop = desk.resting[0].client_id
+        # While readings fail the next one takes no stop away.
+        await desk.drive(0.5)
+        assert desk.resting[0].client_id == stop
+        assert desk.sold == 0
+        assert_covered(desk)
+        desk.simulator.faults.remove(number)
+        await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
+        assert "exit" not in desk.problems
+        assert desk.resting == []
+        assert desk.coins >= 0
+        desk.assert_ledgers_equal()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_no_stop_is_cancelled_for_an_exit_before_the_account_is_read(
+    run: Run, is_restarted: bool
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        stop = await hold(desk)
+        number = desk.simulator.faults.add(NO_FILLS)
+        if is_restarted:
+            desk.start()
+        else:
+            await desk.drive(0.25)
+        desk.leave()
+        await desk.drive(0.5)
+        assert [one.client_id for one in desk.resting] == [stop]
+        assert_covered(desk)
+        assert ("exit" in desk.problems) == (not is_restarted)
+        desk.simulator.faults.remove(number)
+        await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
+        desk.assert_ledgers_equal()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("is_ending", [False, True])
+def test_the_stop_is_back_where_a_late_balance_shows_locked_coins(
+    run: Run, is_ending: bool
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        first = await hold(desk)
+        await desk.pass_time(60)
+        await desk.drive(0.25)
+        late = Fault("visibility_delay", seconds=30, shape="balances")
+        number = desk.simulator.faults.add(late)
+        exit_ = desk.leave()
+        await desk.until(lambda: "exit" in desk.problems)
+        assert desk.state_of(exit_.client_order_id) == "absent"
+        if is_ending:
+            assert await settle_orders(desk.executor, desk.exchange, desk.lease)
+        else:
+            await desk.until(lambda: desk.resting)
+        assert desk.resting[0].client_id != first
+        assert_covered(desk)
+        desk.simulator.faults.remove(number)
+        if not is_ending:
+            await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
+            assert desk.coins + BASELINE == desk.executor.position.base
+
+    run(scenario, balance=NO_COINS, times=structs.replace(QUICK, exit_again=0.5))
+
+
+def test_the_end_of_the_program_puts_the_stop_back_where_the_exit_cannot_be_sent(
+    run: Run,
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await hold(desk)
+        exit_ = desk.leave()
+        await desk.until(lambda: not desk.resting)
+        desk.simulator.faults.add(NO_FILLS)
+        began = time.monotonic()
+        assert await settle_orders(desk.executor, desk.exchange, desk.lease)
+        assert time.monotonic() - began < SETTLE_SECONDS
+        assert desk.state_of(exit_.client_order_id) == "absent"
+        assert desk.sold == 0
+        assert_covered(desk)
+
+    run(scenario, times=SLOW)
+
+
+def test_a_stop_is_back_for_what_a_part_of_the_old_one_has_left(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        settings = structs.replace(desk.job.settings, stop_limit=0.01)
+        desk.job = structs.replace(desk.job, settings=settings)
+        desk.start()
+        await hold(desk)
+        thin = desk.simulator.faults.add(Fault("thin_book", levels=1, amount=0.01))
+        await desk.move_price(0.945)
+        desk.simulator.account.balances()
+        (stop,) = desk.resting
+        assert 0 < stop.filled < stop.quantity
+        desk.simulator.faults.remove(thin)
+        level = Decimal(repr(round(desk.price * 0.9, 2)))
+        desk.executor.set_level_source(lambda: ("stop_loss", level))
+        # The stop's own executions cannot be read after its cancellation.
+        number = desk.simulator.faults.add(NO_FILLS)
+        desk.leave()
+        await desk.until(lambda: desk.resting and desk.resting[0].client_id != stop.client_id)
+        assert desk.resting[0].quantity == stop.quantity - stop.filled
+        assert desk.owes_exit
+        desk.simulator.faults.remove(number)
+        await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
+        assert 0 <= desk.coins < Decimal("0.00001")
+        desk.assert_ledgers_equal()
+
+    run(scenario)
+
+
+def test_readings_that_fail_wait_longer_each_time(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await hold(desk)
+        desk.leave()
+        await desk.until(lambda: not desk.resting)
+        desk.simulator.faults.add(NO_FILLS)
+        await desk.drive(0.5)
+        # At once, after 0.1 s and after 0.3 s; the look-up of an order may read fills too.
+        failed = [one for one in desk.simulator.faults.log if "myTrades" in one.on]
+        assert 2 <= len(failed) <= 4
+
+    run(scenario, times=structs.replace(SLOW, read_again=0.1, poll=5.0, poll_with_stream=5.0))
