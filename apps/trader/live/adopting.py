@@ -67,6 +67,22 @@ def write_off(book: LiveBook, answer: str, held: Decimal, now_ms: int) -> None:
     _correct(book, book.position.own - left, reason, now_ms)
 
 
+def pay_fees(book: LiveBook, amount: Decimal, now_ms: int) -> None:
+    """Take coins out of the position that fees of other symbols were paid with.
+
+    No money comes for them.
+
+    Args:
+        book: The orders and trades of the symbol.
+        amount: Base currency.
+        now_ms: Market time.
+    """
+    base = book.job.market.base
+    reason = f"{amount.normalize():f} {base} have paid fees of other symbols of the account"
+    print_line(f"taken out of the position: {reason}")
+    _correct(book, amount, reason, now_ms, is_paid=False)
+
+
 def leave_as_dust(book: LiveBook, reason: str, now_ms: int) -> None:
     """Take a position that no order can sell out of the ledger; its coins stay on the account.
 
@@ -81,8 +97,18 @@ def leave_as_dust(book: LiveBook, reason: str, now_ms: int) -> None:
     _correct(book, held, f"left as dust: {reason}", now_ms)
 
 
-def _correct(book: LiveBook, amount: Decimal, reason: str, now_ms: int) -> None:
-    """Book a sale that no order has made, at the price of the entry."""
+def _correct(
+    book: LiveBook, amount: Decimal, reason: str, now_ms: int, *, is_paid: bool = True
+) -> None:
+    """Book a sale that no order has made, at the price of the entry.
+
+    Args:
+        book: The orders and trades of the symbol.
+        amount: Base currency.
+        reason: In words.
+        now_ms: Market time.
+        is_paid: Whether the price is money of the account; otherwise it is a fee.
+    """
     order = _order(
         book,
         book.new_order_id(),
@@ -95,12 +121,12 @@ def _correct(book: LiveBook, amount: Decimal, reason: str, now_ms: int) -> None:
     insert_order(book.job.store, order, book.fence)
     one = LiveOrder(TrackedOrder(order, OrderState(amount), 1))
     book.orders[order.client_order_id] = one
-    price = book.entry_price(0.0)
+    price = Decimal(repr(book.entry_price(0.0)))
     fill = FillReport(
         f"correction-{order.client_order_id}",
-        Decimal(repr(price)),
+        price,
         amount,
-        Decimal(0),
+        Decimal(0) if is_paid else price * amount,
         book.job.market.quote,
         now_ms,
     )

@@ -1,10 +1,12 @@
-"""Executions of others in a traded symbol: what they have sold while a position was open."""
+"""What others than a symbol's trader have taken of its coins while a position was open."""
 
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
 from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
+from onetape.store.accounts import read_account_series
+from onetape.store.ledger import trades_of
 from onetape.store.live_accounts import open_differences
 from trader.live.book import LiveBook
 
@@ -46,10 +48,7 @@ class FillsOfOthers:
         book = self._book
         if book.position.is_flat or not self._fills:
             return Decimal(0)
-        corrected = (
-            one.executed_ms for one in book.trades if one.exchange_trade_id.startswith(CORRECTED)
-        )
-        first_ms = max(first_bought_ms(book), max(corrected, default=0) + 1)
+        first_ms = first_counted_ms(book)
         stored = open_differences(book.job.store, book.job.session.account)
         answered = {
             one.subject for one in stored if one.kind == "foreign fills" and one.answer is not None
@@ -60,6 +59,36 @@ class FillsOfOthers:
                 fee = fill.fee if fill.fee_currency == base else Decimal(0)
                 total += fee + (fill.amount if fill.side == "sell" else -fill.amount)
         return max(total, Decimal(0))
+
+
+def fees_elsewhere(book: LiveBook) -> Decimal:
+    """Return the fees that other symbols of the account paid with coins like the position's.
+
+    Base currency, since the position was opened or corrected: an exchange takes fees in its own
+    coin from what the account has of it.
+    """
+    job, first_ms = book.job, first_counted_ms(book)
+    total = Decimal(0)
+    for one in read_account_series(job.store, job.session.account):
+        if one.symbol == job.key.symbol:
+            continue
+        trades = trades_of(
+            job.store, one.name, one.symbol, exchange=job.key.exchange, mode=job.session.mode
+        )
+        total += sum(
+            trade.fee
+            for trade in trades
+            if trade.fee_currency == job.market.base and trade.executed_ms >= first_ms
+        )
+    return total
+
+
+def first_counted_ms(book: LiveBook) -> int:
+    """Return from when on others may have taken coins of the position, epoch milliseconds."""
+    corrected = (
+        one.executed_ms for one in book.trades if one.exchange_trade_id.startswith(CORRECTED)
+    )
+    return max(first_bought_ms(book), max(corrected, default=0) + 1)
 
 
 def first_bought_ms(book: LiveBook) -> int:

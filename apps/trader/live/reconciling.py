@@ -17,7 +17,6 @@ from onetape.execution.reconcile import (
     ExchangeOrder,
     ExchangeSnapshot,
     LedgerSnapshot,
-    covered,
     differences,
 )
 from onetape.store.live_accounts import (
@@ -29,9 +28,10 @@ from onetape.store.live_accounts import (
 )
 from trader.brokers.live import AccountSnapshot, events_of, fill_report
 from trader.live.account_notes import AccountNotes
-from trader.live.adopting import adopt, tracked_again, write_off
+from trader.live.adopting import adopt, pay_fees, tracked_again, write_off
 from trader.live.book import LiveBook
-from trader.live.fills_of_others import FillsOfOthers, first_bought_ms
+from trader.live.fills_of_others import FillsOfOthers, fees_elsewhere, first_bought_ms
+from trader.live.position_coins import PositionCoins
 from trader.live.reading_pause import ReadingPause
 from trader.live.resolving import coins_moved
 from trader.live.tracking import LiveOrder
@@ -52,6 +52,7 @@ class AccountCheck:
         self._book = book
         self._notes = AccountNotes(book)
         self._others = FillsOfOthers(book)
+        self._coins = PositionCoins(book)
         self._snapshot: AccountSnapshot | None = None
         self._asked = -1e9
         self._is_soon = True
@@ -65,12 +66,6 @@ class AccountCheck:
         self._missing_again = 0.0
         """When the account is read again because coins are missing, monotonic."""
         self._since_ms: int | None = None
-        self._baseline: Decimal | None = None
-        self._covered = Decimal(0)
-        """What is there of the position by the last reading, base currency."""
-        self._is_sold_by_others = False
-        self._missing = Decimal(0)
-        """What a stop must leave out of the position by the last reading, base currency."""
 
     @property
     def is_checked(self) -> bool:
@@ -89,6 +84,8 @@ class AccountCheck:
     def note_correction(self) -> None:
         """Note that coins were taken out of the ledger, so that they belong to the account."""
         self._notes.forget()
+        self._coins.note_correction()
+        self._missing_since = None
 
     def note_change(self) -> None:
         """Note that an order of ours has changed what is held or free."""
@@ -196,7 +193,7 @@ class AccountCheck:
         self._take_fills(snapshot, now_ms)
         ledger = self._ledger(snapshot)
         found = differences(ledger, _exchange_side(snapshot, self._base))
-        self._measure(ledger)
+        self._coins.measure(ledger, self.total_base)
         orders = {one.exchange_order_id: one for one in (*snapshot.open_orders, *snapshot.found)}
         strange: list[Difference] = []
         is_missing = False
@@ -229,7 +226,7 @@ class AccountCheck:
     @property
     def bars_exits(self) -> bool:
         """Return whether an exit might sell coins of the account's own in place of missing ones."""
-        return self.is_missing or self._is_sold_by_others
+        return self.is_missing or self._coins.is_sold_by_others
 
     @property
     def total_base(self) -> Decimal:
@@ -243,39 +240,8 @@ class AccountCheck:
         return self._book.job.market.base
 
     def sellable_base(self) -> Decimal:
-        """Return what an order may sell of the base currency; coins of the account's own never.
-
-        Dust of earlier positions counts as far as the account has it beyond its own coins and the
-        position: it may have been converted. Coins that are missing are left out.
-        """
-        position = self._book.position
-        if position.is_flat:
-            return Decimal(0)
-        beyond = self.total_base - (self._own_coins or Decimal(0)) - position.own
-        dust = max(min(position.carried, beyond), Decimal(0))
-        missing = self._missing if self.is_missing else Decimal(0)
-        return max(position.own - missing, Decimal(0)) + dust
-
-    @property
-    def _own_coins(self) -> Decimal | None:
-        """Return what the account had before its first session; None where that is not stored."""
-        if self._baseline is None:
-            account = read_live_account(self._book.job.store, self._book.job.session.account)
-            if account is not None:
-                self._baseline = account.baseline.get(self._base, Decimal(0))
-        return self._baseline
-
-    def _measure(self, ledger: LedgerSnapshot) -> None:
-        """Note how much of the position is there, and how much of it a stop may cover."""
-        total = self.total_base
-        self._covered = covered(ledger, total)
-        self._is_sold_by_others = self._covered < ledger.position <= total
-        safe = self._covered
-        if total < ledger.position:
-            # What is there may be coins of the account's own.
-            own = self._own_coins
-            safe = Decimal(0) if own is None else max(total - own, Decimal(0))
-        self._missing = ledger.position - safe
+        """Return what an order may sell of the base currency; coins of the account's own never."""
+        return self._coins.sellable(self.total_base, is_missing=self.is_missing)
 
     def _ledger(self, snapshot: AccountSnapshot) -> LedgerSnapshot:
         book = self._book
@@ -289,7 +255,7 @@ class AccountCheck:
             trade_ids=frozenset(trade.exchange_trade_id for trade in book.trades),
             position=book.position.own,
             base=self._base,
-            baseline=self._own_coins or Decimal(0),
+            baseline=self._coins.before or Decimal(0),
             sold_by_others=self._others.sold(),
         )
 
@@ -350,6 +316,11 @@ class AccountCheck:
         if now - self._missing_since < book.times.missing:
             self._missing_again = self._missing_since + book.times.missing
             return
+        short = book.position.own - self.total_base
+        if self._fresh is not None and 0 < short <= fees_elsewhere(book):
+            pay_fees(book, short, now_ms)
+            self.note_correction()
+            return
         self._store(found, now_ms)
         book.states.report(
             COINS,
@@ -377,9 +348,8 @@ class AccountCheck:
             if is_over or (stored.kind == "missing coins" and not is_missing):
                 end_difference(job.store, stored.number, ended_ms=now_ms)
             elif stored.kind == "missing coins" and stored.answer in ("adopt", "forget"):
-                write_off(book, stored.answer, self._covered, now_ms)
+                write_off(book, stored.answer, self._coins.covered, now_ms)
                 self.note_correction()
-                self._missing_since, self._missing = None, Decimal(0)
                 end_difference(job.store, stored.number, ended_ms=now_ms)
             elif stored.kind.startswith("foreign") and stored.answer is None:
                 waiting.append(str(stored.document.get("text")))

@@ -6,9 +6,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from live_desk import BALANCE, LiveDesk, live_desk
+from onetape.core.trading import Trade
+from onetape.store.connection import insert_row
 from onetape.store.live_accounts import answer_difference, open_differences
+from onetape.store.sessions import start_session
 
 Run = Callable[..., None]
 CASH = {"USDT": Decimal(50_000)}
@@ -153,3 +157,39 @@ def test_a_withdrawal_or_a_sale_that_is_bought_back_leaves_the_position_covered(
         assert len(desk.resting) == 1
 
     run(scenario, baseline=BALANCE)
+
+
+def pay_fee_elsewhere(desk: LiveDesk, amount: Decimal) -> None:
+    """Take coins from the account, and store them as the fee of a trade of another symbol."""
+    session = structs.replace(desk.job.session, session="another", symbol="ETH/USDT")
+    start_session(desk.store, session, desk.lease.fence)
+    (bought,) = desk.trades
+    trade = structs.replace(
+        bought, exchange_trade_id="another", symbol="ETH/USDT", session="another", fee=amount
+    )
+    values = {name: getattr(trade, name) for name in Trade.__struct_fields__}
+    texts = {name: str(values[name]) for name in ("price", "amount", "fee")}
+    with desk.store.write() as connection:
+        insert_row(connection, "trades", values | texts)
+    desk.simulator.account.withdraw("BTC", amount)
+
+
+def test_coins_that_paid_fees_of_other_symbols_are_taken_out_of_the_position(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        desk.enter()
+        await desk.until(lambda: not desk.executor.position.is_flat)
+        await desk.until(lambda: not desk.executor.orders)
+        held, money = desk.executor.position.own, desk.executor.position.quote
+        fee = Decimal("0.0002")
+        pay_fee_elsewhere(desk, fee)
+        await desk.until(lambda: desk.executor.position.own < held)
+        position = desk.executor.position
+        assert (position.own, position.quote) == (held - fee, money)
+        await desk.drive(0.2)
+        assert (desk.problems, desk.executor.position.own) == ([], held - fee)
+        # More than fees explain is missing.
+        desk.simulator.account.withdraw("BTC", Decimal("0.0001"))
+        await desk.until(lambda: desk.problems == ["coins"])
+        assert desk.executor.position.own == held - fee
+
+    run(scenario, balance=CASH, baseline=CASH, stop_loss=None)

@@ -1,0 +1,66 @@
+"""How much of a position is on the account, and how much of it an order may sell."""
+
+from decimal import Decimal
+
+from onetape.execution.reconcile import LedgerSnapshot, covered
+from onetape.store.live_accounts import read_live_account
+from trader.live.book import LiveBook
+
+_ZERO = Decimal(0)
+
+
+class PositionCoins:
+    """What one symbol's last reading of the account has of the position."""
+
+    def __init__(self, book: LiveBook) -> None:
+        """Begin; nothing is missing before the first reading."""
+        self._book = book
+        self._before: Decimal | None = None
+        self.covered = _ZERO
+        """What is there of the position, base currency."""
+        self.is_sold_by_others = False
+        """Whether coins are missing that others have sold, hidden by the account's own coins."""
+        self._missing = _ZERO
+        """What no order may sell of the position, base currency."""
+
+    @property
+    def before(self) -> Decimal | None:
+        """Return what the account had before its first session; None where that is not stored."""
+        if self._before is None:
+            job = self._book.job
+            account = read_live_account(job.store, job.session.account)
+            if account is not None:
+                self._before = account.baseline.get(job.market.base, _ZERO)
+        return self._before
+
+    def measure(self, ledger: LedgerSnapshot, total: Decimal) -> None:
+        """Compare the position with what the account has of its base currency."""
+        self.covered = covered(ledger, total)
+        self.is_sold_by_others = self.covered < ledger.position <= total
+        safe = self.covered
+        if total < ledger.position:
+            # What is there may be coins of the account's own.
+            safe = _ZERO if self.before is None else max(total - self.before, _ZERO)
+        self._missing = ledger.position - safe
+
+    def note_correction(self) -> None:
+        """Note that missing coins were taken out of the position."""
+        self._missing = _ZERO
+
+    def sellable(self, total: Decimal, *, is_missing: bool) -> Decimal:
+        """Return what an order may sell of the base currency; coins of the account's own never.
+
+        Dust of earlier positions counts as far as the account has it beyond its own coins and the
+        position: it may have been converted.
+
+        Args:
+            total: What the account has.
+            is_missing: Whether coins of the position are known to be missing; they are left out.
+        """
+        position = self._book.position
+        if position.is_flat:
+            return _ZERO
+        beyond = total - (self.before or _ZERO) - position.own
+        dust = max(min(position.carried, beyond), _ZERO)
+        missing = self._missing if is_missing else _ZERO
+        return max(position.own - missing, _ZERO) + dust
