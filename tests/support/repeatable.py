@@ -23,11 +23,11 @@ BY_SEED = 100
 
 
 def examples(count: int) -> int:
-    """Return how many examples a property is tried with: all by a given seed, else a third.
+    """Return how many examples a property is tried with: all by a given seed, else a fourth.
 
     A run without a seed draws the same examples each time; new ones come from `make explore`.
     """
-    return count if settings.get_current_profile_name() == "by seed" else -(-count // 3)
+    return count if settings.get_current_profile_name() == "by seed" else -(-count // 4)
 
 
 def set_up_hypothesis() -> None:

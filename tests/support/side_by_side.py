@@ -8,6 +8,15 @@ import pytest
 
 #: Files that take longest: they begin first, or one of them would end last and alone.
 LONGEST_FIRST = (
+    "apps/trader/test_commit_points.py",
+    "apps/trader/test_exits.py",
+    "packages/backtest/test_api_docs.py",
+    "apps/trader/live/test_order_campaign.py",
+    "apps/trader/test_stop_in_each_state.py",
+    "apps/trader/live/test_live_process.py",
+    "apps/trader/live/test_live_kills.py",
+    "test_operations.py",
+    "packages/store/test_migrations.py",
     "apps/trader/test_same_market.py",
     "apps/trader/test_process.py",
     "apps/backtester/test_watch.py",
@@ -25,7 +34,6 @@ LONGEST_FIRST = (
     "apps/trader/test_waiting.py",
     "packages/store/test_many_processes.py",
     "packages/websocket/test_faults.py",
-    "apps/trader/test_exits.py",
     "apps/backfiller/test_kills.py",
     "packages/store/test_cache_properties.py",
     "apps/backfiller/test_candle_files.py",
@@ -38,6 +46,9 @@ LONGEST_FIRST = (
     "apps/backtester/test_check.py",
     "tooling/test_repeatable.py",
     "packages/simulator/test_main.py",
+    "packages/simulator/clients/test_python_binance.py",
+    "apps/trader/commands/test_drill.py",
+    "apps/trader/test_exit_watch.py",
     "packages/engine/test_exact.py",
     "packages/report/test_looks.py",
     "apps/backtester/test_ending.py",
