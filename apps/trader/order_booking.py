@@ -210,7 +210,10 @@ class OrderBooking:
             self._trades = sorted([*self._trades, *trades], key=lambda trade: trade.executed_ms)
             self._position = self._position_now()
             self._log_trades(trades)
-        return None if is_settled else TrackedOrder(order, state, current.events + len(events))
+        # An order that was settled before, and still is, has nothing left to wait for either.
+        if is_settled or state.is_settled:
+            return None
+        return TrackedOrder(order, state, current.events + len(events))
 
     def _log_trades(self, trades: list[Trade]) -> None:
         """Log each trade as an event; what is printed of it is another one."""

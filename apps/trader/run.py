@@ -1,7 +1,6 @@
 """One run of the trader: check what was asked for, open exchange and file, trade until stopped."""
 
 import asyncio
-import time
 from collections.abc import Generator, Sequence
 from contextlib import AsyncExitStack, ExitStack, closing, contextmanager, nullcontext
 from functools import partial
@@ -28,7 +27,6 @@ from onetape.exchange.rest import (
     check_exchange,
 )
 from onetape.exchange.trading_records import Credentials
-from onetape.store.accounts import read_account_series
 from onetape.store.candles import check_kind
 from onetape.store.checkpoints import checkpoints_in_thread
 from onetape.store.database import open_store
@@ -38,7 +36,6 @@ from onetape.strategies.registry import check_choice
 from trader.account import (
     account_name,
     asked_balance,
-    check_account,
     check_account_settings,
 )
 from trader.brokers.live import LiveBroker
@@ -51,13 +48,14 @@ from trader.live.confirmation import FirstEntry, confirm_first_entry, plan_live_
 from trader.live.first_day import first_day_lines
 from trader.live.keys import keys_for
 from trader.live.opening import LiveAccess, check_live_exchange, hold_live_account, open_access
-from trader.live.start_plan import StartPlan, unattended_lines
+from trader.live.start_checks import Start, ask_markets, check_accounts, check_other_accounts
+from trader.live.start_plan import StartPlan
 from trader.session import run_sessions
 from trader.settings import TraderSettings, trader_database
 from trader.settings_reload import session_rules
 from trader.shared_rate_limit_bans import SharedRateLimitBans
 from trader.start_strategies import StrategyLoader
-from trader.traded_symbols import TradedSymbol, traded_symbols
+from trader.traded_symbols import traded_symbols
 from trader.trading_thread import run_in_thread
 
 
@@ -82,19 +80,15 @@ def run_trader(settings: TraderSettings, *, is_confirmed: bool = False) -> None:
         path = trader_database(settings)
         plan, first = plan_live_start(plan, path, is_confirmed=is_confirmed)
         plan, evaluators = StrategyLoader(helper, runner, stack).load_plan(plan)
+        start = Start(plan, tuple(evaluators))
         if path.exists():
             # A file that cannot be used is named before the network is asked for anything.
             with open_store(path, create=False, whole=True) as store:
-                account = read_account_series(store, plan.account)
-                for one, evaluator in zip(plan.symbols, evaluators, strict=True):
-                    name = plan.stand_ins.get(one.key.symbol, evaluator.strategy.name)
-                    check_account(account, plan.settings, one.key, name)
-                for line in unattended_lines(store, plan.account, time.time_ns() // 1_000_000):
-                    print_line(line, level="WARNING")
+                start = check_accounts(store, start)
         # Before the event loop has the signals: one of them ends the question for a key at once.
-        credentials = keys_for(plan)
-        endpoint = _endpoint(plan.settings, stack)
-        work = _trade(plan, endpoint, evaluators, credentials, first, is_confirmed=is_confirmed)
+        credentials = keys_for(start.plan)
+        endpoint = _endpoint(start.plan.settings, stack)
+        work = _trade(start, endpoint, credentials, first, is_confirmed=is_confirmed)
         runner.run(work)
 
 
@@ -147,16 +141,15 @@ def _endpoint(settings: TraderSettings, stack: ExitStack) -> Endpoint:
 
 
 async def _trade(
-    plan: StartPlan,
+    start: Start,
     endpoint: Endpoint,
-    evaluators: Sequence[StrategyEvaluator],
     credentials: Credentials | None,
     first: FirstEntry,
     *,
     is_confirmed: bool,
 ) -> None:
     stop = StopRequest()
-    settings, account = plan.settings, plan.account
+    settings, account = start.plan.settings, start.plan.account
     path = trader_database(settings)
     bans = SharedRateLimitBans(path, settings.exchange)
     with closing(bans), taking_command_signals(path, account):
@@ -165,10 +158,11 @@ async def _trade(
             endpoint, retry_seconds=BRIEF_RETRY_SECONDS, waits_for_ban_end=False
         ) as exchange:
             exchange.share_rate_limit_bans(bans)
-            markets = await stop.unless_stopped(_ask(exchange, plan.symbols))
-            if markets is None:
+            found = await stop.unless_stopped(ask_markets(exchange, start))
+            if found is None:
                 print_line(f"{stop.name}: stopped before trading began")
                 return
+            (start, markets), plan = found, found[0].plan
             async with AsyncExitStack() as stack:
                 names = [one.key.symbol for one in plan.symbols]
                 access = None
@@ -181,12 +175,14 @@ async def _trade(
                         held_account=plan.exchange_account,
                         is_unknown_allowed=settings.untested_exchange,
                     )
+                    plan = check_other_accounts(plan, path, access.exchange_account)
                     if first.is_open and not await confirm_first_entry(
                         plan, access, first, stop, is_confirmed=is_confirmed
                     ):
                         print_line(f"{stop.name}: stopped before trading began")
                         return
                     access = structs.replace(access, is_confirmed=first.is_open)
+                evaluators = start.evaluators
                 await run_in_thread(
                     stop, partial(trade_in_sessions, plan, exchange, evaluators, markets, access)
                 )
@@ -248,14 +244,6 @@ async def trade_in_sessions(
         finally:
             for evaluator in evaluators:
                 await evaluator.close()
-
-
-async def _ask(exchange: RestExchange, symbols: Sequence[TradedSymbol]) -> list[Market]:
-    """Return the markets, after a look at the exchange's timeframes and clock."""
-    markets = [await exchange.market(one.key.symbol) for one in symbols]
-    exchange.check_timeframe(symbols[0].key.timeframe)
-    await exchange.compare_clocks()
-    return markets
 
 
 def make_session(

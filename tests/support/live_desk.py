@@ -161,8 +161,8 @@ class LiveDesk:
         assert entry is not None
         order = self.order("sell", cause)
         obligation = ExitObligation(
-            uuid4().hex, ACCOUNT, "live", *KEY.names[:2], entry, cause, order.signal_timestamp,
-            None, self.exchange.now_ms(), "the test",
+            uuid4().hex, order.account, "live", *KEY.names[:2], entry, cause,
+            order.signal_timestamp, None, self.exchange.now_ms(), "the test",
         )  # fmt: skip
         order = structs.replace(order, entry_order_id=entry, obligation=obligation.obligation)
         insert_order(self.store, order, self.lease.fence, obligation=obligation)
@@ -330,7 +330,7 @@ class LiveDesk:
             client_order_id=self.executor.new_order_id(),
             session=session.session,
             mode="live",
-            account=ACCOUNT,
+            account=session.account,
             exchange=KEY.exchange,
             symbol=KEY.symbol,
             timeframe=KEY.timeframe,
@@ -358,6 +358,7 @@ async def live_desk(
     stop_loss: float | None = 0.05,
     times: LiveTimes = QUICK,
     number: int = 1,
+    account: str = ACCOUNT,
     timeout_ms: int = 20_000,
     is_stepped: bool = True,
     balance: Mapping[str, Decimal] = BALANCE,
@@ -375,6 +376,7 @@ async def live_desk(
         stop_loss: Of the account's rules.
         times: Time limits.
         number: Of the session.
+        account: Name of the account.
         timeout_ms: Of private requests.
         is_stepped: Whether the clock of the simulator of its own is stepped.
         balance: Of the simulator of its own.
@@ -407,11 +409,11 @@ async def live_desk(
             sizing="quote_amount", quote_amount=quote_amount,
         )  # fmt: skip
         session = Session(
-            f"session-{number}", "trader", "live", ACCOUNT, *KEY.names, "test", {}, "0",
+            f"session-{number}", "trader", "live", account, *KEY.names, "test", {}, "0",
             exchange.now_ms(),
         )  # fmt: skip
         job = Job(
-            settings=TraderSettings(exchange="simulator", account_name=ACCOUNT, risk=risk),
+            settings=TraderSettings(exchange="simulator", account_name=account, risk=risk),
             key=KEY,
             timeframe=Timeframe.parse(KEY.timeframe),
             market=market,
@@ -429,7 +431,7 @@ async def live_desk(
         lease = Lease(job)
         stack.callback(lease.release)
         opened = Account(
-            ACCOUNT, "live", *KEY.names, "test", "USDT", Decimal(10_000), exchange.now_ms()
+            account, "live", *KEY.names, "test", "USDT", Decimal(10_000), exchange.now_ms()
         )
         open_account(store, opened, lease.fence)
         if baseline is not None:

@@ -15,11 +15,15 @@ from trader.order_booking import TrackedOrder
 
 
 def tracked_again(book: LiveBook, identity: str) -> LiveOrder | None:
-    """Return an order that may be over already, as one that is tracked again."""
+    """Return an order that may be over already, as one that is tracked again.
+
+    None where none of this id is stored, and where it is one of another account: the executor of
+    that account books it.
+    """
     if identity in book.orders:
         return book.orders[identity]
     stored = stored_order(book.job.store, identity)
-    if stored is None:
+    if stored is None or stored.order.account != book.job.session.account:
         return None
     state = fold([from_json(event) for event in stored.events])
     one = LiveOrder(TrackedOrder(stored.order, state, len(stored.events)))
@@ -28,7 +32,12 @@ def tracked_again(book: LiveBook, identity: str) -> LiveOrder | None:
 
 
 def adopt(book: LiveBook, found: OrderSnapshot, fills: tuple[OwnTrade, ...], now_ms: int) -> None:
-    """Take over an order of this installation that the file does not have."""
+    """Take over an order of this installation that the file does not have.
+
+    One that the file has belongs to another account, and has no answer yet: it is left alone.
+    """
+    if stored_order(book.job.store, found.client_order_id) is not None:
+        return
     is_stop = found.stop_price is not None
     order = _order(
         book,

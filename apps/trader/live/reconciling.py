@@ -281,7 +281,8 @@ class AccountCheck:
         """Book executions of known orders that no event has brought."""
         book = self._book
         key = book.job.key
-        known = known_order_numbers(book.job.store, key.exchange, key.symbol)
+        account = book.job.session.account
+        known = known_order_numbers(book.job.store, key.exchange, key.symbol, account=account)
         booked = {trade.exchange_trade_id for trade in book.trades}
         fresh: dict[str, list[OwnTrade]] = {}
         for fill in snapshot.fills:

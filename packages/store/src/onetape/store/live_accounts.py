@@ -191,13 +191,23 @@ def end_difference(store: Store, number: int, *, ended_ms: int) -> None:
         )
 
 
-def known_order_numbers(store: Store, exchange: str, symbol: str) -> dict[str, str]:
-    """Return the exchange's ids of all live orders in a market, each with its client order id."""
+def known_order_numbers(
+    store: Store, exchange: str, symbol: str, *, account: str | None = None
+) -> dict[str, str]:
+    """Return the exchange's ids of live orders in a market, each with its client order id.
+
+    Args:
+        store: The open database.
+        exchange: CCXT exchange id.
+        symbol: Of which market.
+        account: Of which account; None: of all.
+    """
     with store.read() as connection:
         rows = connection.execute(
             "SELECT exchange_order_id, client_order_id FROM orders WHERE mode = 'live' "
-            "AND exchange = ? AND symbol = ? AND exchange_order_id IS NOT NULL",
-            (exchange, symbol),
+            "AND exchange = ? AND symbol = ? AND exchange_order_id IS NOT NULL "
+            "AND account = ifnull(?, account)",
+            (exchange, symbol, account),
         ).fetchall()
     return dict(rows)
 

@@ -1,0 +1,154 @@
+"""What a start is refused for; with a position open, what it leaves out instead.
+
+A start that holds a position or an order is not refused because of a symbol that holds nothing:
+that symbol is left out, and the others enter nothing until a person has put it right.
+"""
+
+import time
+from pathlib import Path
+
+from msgspec import Struct, structs
+
+from onetape.cli.output import print_line
+from onetape.core.errors import SafetyRefusal, UsageError
+from onetape.exchange.rest import Market, RestExchange
+from onetape.store.account_reading import read_traded
+from onetape.store.accounts import read_account_series
+from onetape.store.database import Store, open_store
+from onetape.store.live_accounts import read_live_account
+from trader.account import check_account
+from trader.evaluator.evaluator import StrategyEvaluator
+from trader.live.start_plan import StartPlan, is_open, unattended_lines
+
+
+class Start(Struct, frozen=True):
+    """What a start trades, with the evaluator of each symbol."""
+
+    plan: StartPlan
+    evaluators: tuple[StrategyEvaluator, ...]
+    """In the order of the plan's symbols."""
+
+    def without(self, symbol: str, reason: str) -> "Start":
+        """Return the start without a symbol that holds nothing; the others enter nothing.
+
+        Args:
+            symbol: Which one.
+            reason: Why it is left out, in words.
+        """
+        plan = self.plan
+        pairs = zip(plan.symbols, self.evaluators, strict=True)
+        left = [(one, evaluator) for one, evaluator in pairs if one.key.symbol != symbol]
+        found = f"{symbol} is left out: {reason}"
+        bans = {
+            name: f"{plan.exits_only[name]}; {found}" if name in plan.exits_only else found
+            for name in (one.key.symbol for one, _ in left)
+        }
+        plan = structs.replace(
+            plan,
+            # A symbol that is left out shall not change the name of the account.
+            settings=structs.replace(plan.settings, account_name=plan.account),
+            symbols=tuple(one for one, _ in left),
+            exits_only={**plan.exits_only, **bans},
+        )
+        return Start(plan, tuple(evaluator for _, evaluator in left))
+
+    def may_leave_out(self, symbol: str) -> bool:
+        """Return whether a symbol holds nothing while another one does.
+
+        A position at another exchange does not count: this start cannot sell it.
+        """
+        plan = self.plan
+        exchanges = {one.key.exchange for one in plan.held.values()}
+        return exchanges == {plan.settings.exchange} and symbol not in plan.held
+
+
+def check_accounts(store: Store, start: Start) -> Start:
+    """Compare the symbols of a start with the account that is stored; return what is traded.
+
+    Args:
+        store: The database of the trader.
+        start: What is to be traded.
+
+    Raises:
+        SafetyRefusal: the account was opened for something else.
+        StoreError: the file cannot be read.
+    """
+    plan, stored = start.plan, read_account_series(store, start.plan.account)
+    for one, evaluator in zip(plan.symbols, start.evaluators, strict=True):
+        symbol = one.key.symbol
+        name = plan.stand_ins.get(symbol, evaluator.strategy.name)
+        try:
+            check_account(stored, plan.settings, one.key, name)
+        except SafetyRefusal as error:
+            if not start.may_leave_out(symbol):
+                raise
+            start = start.without(symbol, str(error))
+    for line in unattended_lines(store, plan.account, time.time_ns() // 1_000_000):
+        print_line(line, level="WARNING")
+    return start
+
+
+async def ask_markets(exchange: RestExchange, start: Start) -> tuple[Start, list[Market]]:
+    """Return what is traded with its markets, after a look at timeframes and clock.
+
+    Args:
+        exchange: Open.
+        start: What is to be traded.
+
+    Raises:
+        UsageError: the exchange has no such market or timeframe.
+        ExchangeError: the exchange cannot be reached, or its clock is not ours.
+    """
+    markets: list[Market] = []
+    for one in start.plan.symbols:
+        try:
+            markets.append(await exchange.market(one.key.symbol))
+        except UsageError as error:
+            if not start.may_leave_out(one.key.symbol):
+                raise
+            start = start.without(one.key.symbol, str(error))
+    exchange.check_timeframe(start.plan.symbols[0].key.timeframe)
+    await exchange.compare_clocks()
+    return start, markets
+
+
+def check_other_accounts(plan: StartPlan, path: Path, exchange_account: str) -> StartPlan:
+    """Refuse a symbol in which another account of the same account at the exchange is open.
+
+    Two accounts in one symbol of one account at the exchange have their coins in one balance. A
+    start that holds a position itself goes on, and enters nothing in such a symbol.
+
+    Args:
+        plan: What is to be traded.
+        path: Database of the trader.
+        exchange_account: The exchange's own id of the account of the key.
+
+    Raises:
+        SafetyRefusal: the text names the account to go on with.
+        StoreError: the file cannot be used.
+    """
+    if not path.exists():
+        return plan
+    with open_store(path, create=False) as store:
+        reasons = _held_by_others(store, plan, exchange_account)
+    if reasons and not plan.held:
+        raise SafetyRefusal(next(iter(reasons.values())))
+    return structs.replace(plan, exits_only={**reasons, **plan.exits_only})
+
+
+def _held_by_others(store: Store, plan: StartPlan, exchange_account: str) -> dict[str, str]:
+    """Return by symbol which other account has a position or an order there, in words."""
+    wanted = {one.key.symbol for one in plan.symbols}
+    reasons: dict[str, str] = {}
+    for one in read_traded(store, "live"):
+        is_other = one.name != plan.account and one.exchange == plan.settings.exchange
+        if not is_other or one.symbol not in wanted or not is_open(store, one):
+            continue
+        account = read_live_account(store, one.name)
+        if account is not None and account.exchange_account == exchange_account:
+            reasons[one.symbol] = (
+                f"account {one.name} has an open position or order in {one.symbol} on the same "
+                f"account of {one.exchange}, and two accounts in one symbol would sell each "
+                f'other\'s coins; go on with it: --account "{one.name}"'
+            )
+    return reasons

@@ -1,0 +1,100 @@
+"""Two names for one account at the exchange, in one file: each books its own orders alone."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from live_desk import LiveDesk, live_desk
+from onetape.execution.events import StatusReport
+from trader.live.adopting import tracked_again
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    return tmp_path / "x.db"
+
+
+@asynccontextmanager
+async def another(db: Path, desk: LiveDesk) -> AsyncGenerator[LiveDesk]:
+    """Open another account on the same file and simulator; the first one has ended."""
+    desk.lease.release()
+    async with live_desk(
+        db, simulator=desk.simulator, stop_loss=0.2, number=2, account="another"
+    ) as found:
+        yield found
+
+
+def booked(desk: LiveDesk) -> list[tuple[Any, ...]]:
+    return desk.query("SELECT account, side FROM trades ORDER BY executed_ms")
+
+
+def test_a_stop_of_another_account_that_fires_sells_nothing_of_this_one(db: Path) -> None:
+    async def scenario() -> None:
+        async with live_desk(db, stop_loss=0.02) as desk:
+            await desk.hold()
+            await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+            async with another(db, desk) as other:
+                other.enter()
+                await other.until(lambda: len(other.resting) == 2)
+                await other.until(lambda: other.executor.stops[0].state.stage == "open")
+                held = other.executor.position
+                await other.move_price(0.95)
+                await other.until(lambda: len(other.resting) == 1)
+                await other.drive(0.5)
+                assert other.executor.position == held
+                assert booked(other) == [("live test", "buy"), ("another", "buy")]
+                (stop,) = other.resting
+                assert [one.identity for one in other.executor.stops] == [stop.client_id]
+
+    asyncio.run(scenario())
+
+
+def test_orders_that_another_account_has_just_filled_keep_this_one_from_nothing(db: Path) -> None:
+    async def scenario() -> None:
+        async with live_desk(db) as desk:
+            await desk.hold()
+            desk.leave()
+            await desk.until(lambda: desk.executor.position.is_flat)
+            async with another(db, desk) as other:
+                await other.drive(0.3)
+                assert not other.executor.orders
+                assert other.executor.balance_is_known
+                await other.hold()
+                assert not other.problems
+
+    asyncio.run(scenario())
+
+
+def test_an_order_of_another_account_without_an_answer_is_not_taken_over(db: Path) -> None:
+    async def scenario() -> None:
+        async with live_desk(db) as desk:
+            await desk.until(lambda: desk.executor.balance_is_known)
+            order = desk.enter()
+            await desk.until_sent(order)
+            async with another(db, desk) as other:
+                await other.drive(0.5)
+                assert not other.executor.orders
+                assert not booked(other)
+                assert other.state_of(order.client_order_id) == "sent"
+
+    asyncio.run(scenario())
+
+
+def test_an_event_of_an_order_that_is_over_does_not_open_it_again(db: Path) -> None:
+    async def scenario() -> None:
+        async with live_desk(db) as desk:
+            await desk.hold()
+            entry = desk.executor.entry_order_id
+            assert entry is not None
+            one = tracked_again(desk.executor, entry)
+            assert one is not None
+            again = StatusReport("closed", one.state.filled)
+            desk.executor.record(one, [again], desk.exchange.now_ms())
+            assert entry not in desk.executor.orders
+            assert desk.executor.working is None
+
+    asyncio.run(scenario())
