@@ -1,5 +1,6 @@
 """The full check and the check of a plain backtest name each way to cheat by the same word."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from onetape.strategies.check_data import CheckData
 from onetape.strategies.check_result import CheckResult
 from onetape.strategies.check_words import check_line
 from onetape.strategies.registry import BUILT_IN
+from onetape.strategies.repeats import unlike_again
 from onetape.strategies.sample import WHOLE_BARS, quick_check, quick_text, sample_check
 from onetape.strategies.testing import random_candles
 
@@ -65,6 +67,19 @@ def test_a_plain_backtest_of_a_long_range_names_the_cheat(write: Callable[[str],
     result = plain(write(body), LONG)
     assert kind(result) == expected
     assert f"({expected})" in quick_text(result, "X")
+
+
+@pytest.mark.parametrize("seconds_later", [0, 1])
+def test_the_clock_is_seen_whatever_second_the_check_begins_in(
+    write: Callable[[str], Make], monkeypatch: pytest.MonkeyPatch, seconds_later: int
+):
+    make = write(CHEATS["the second"][0])
+    monkeypatch.setattr(time, "time", lambda: 1_001.0)
+    data, whole = CheckData(LONG), checked_signals(make(), LONG).signal
+    monkeypatch.setattr(time, "time", lambda: 1_001.0 + seconds_later)
+    found = unlike_again(make, data, data.bars, whole, briefly=True)
+    assert found is not None
+    assert found.kind == "not repeatable"
 
 
 def test_a_failure_on_few_candles_hides_no_look_ahead_from_the_full_check(

@@ -28,15 +28,19 @@ def unlike_again(
         data: The candles.
         bars: The bars that count.
         whole: What it said.
-        briefly: One fresh instance only.
+        briefly: Two fresh instances, at two other times of day, and no more.
     """
     again = make()
-    for ahead_seconds in (AHEAD_SECONDS, FURTHER_SECONDS):
+    # An odd and an even number of seconds: the second may have changed since `whole` was computed.
+    brief = (AHEAD_SECONDS, AHEAD_SECONDS + 1)
+    for ahead_seconds in brief if briefly else (*brief, FURTHER_SECONDS):
         with moved_clock(ahead_seconds):
             again = make()
             found = _unlike(again, data, bars, whole, "not repeatable")
-        if found is not None or briefly:
+        if found is not None:
             return found
+    if briefly:
+        return None
     found = _unlike(again, data, bars, whole, "state")
     if found is None:
         return None
