@@ -4,17 +4,17 @@ import asyncio
 import contextlib
 
 from onetape.cli.output import print_line
-from trader.decide import Decider, Verdict
+from trader.decision_lines import DecisionLog
 from trader.executor import Executor
 from trader.exit_orders import ExitOrders
 from trader.gap_backfiller import GapBackfiller
 from trader.lease import Lease
 from trader.outage import OutageNotice
 from trader.rule_runner import RuleRunner
+from trader.strategy_runner import DecisionReport, StrategyRunner
 from trader.stream_recorder import StreamRecorder
 from trader.supervisor import Supervisor
 from trader.waiting import CANDLES, WaitNotice
-from trader.words import Diary
 
 #: The strategy looks at least this often, and at once when a candle closes.
 LOOP_SECONDS = 1.0
@@ -38,7 +38,7 @@ async def run_decisions(
     recorder: StreamRecorder,
     gap_backfiller: GapBackfiller,
     broker: Executor,
-    decider: Decider,
+    runner: StrategyRunner,
     lease: Lease,
     exits: RuleRunner,
     orders: ExitOrders,
@@ -47,45 +47,45 @@ async def run_decisions(
     """Run the strategy every second, and at once when a candle closes, for ever."""
     await recorder.wait_until_live(FIRST_DECISION_PATIENCE_SECONDS)
     lease.renew()
-    diary, waiting = Diary(decider.job), WaitNotice(decider.job, gap_backfiller)
-    stale_after_seconds = decider.job.settings.stale_after_seconds
+    log, waiting = DecisionLog(runner.job), WaitNotice(runner.job, gap_backfiller)
+    stale_after_seconds = runner.job.settings.stale_after_seconds
     outage = OutageNotice(recorder, supervisor, stale_after_seconds=stale_after_seconds)
     try:
         while True:
             gap_backfiller.closed.clear()
             lease.renew()
-            for line in decider.evaluate_again():
+            for line in runner.evaluate_again():
                 print_line(line)
-            _print_fill(broker, orders, exits, decider.decided, is_live=recorder.live)
-            for verdict in decider.decide_new():
-                _say(diary, verdict)
-                _print_fill(broker, orders, exits, decider.decided, is_live=recorder.live)
-            exits.watch_forming(decider.exits_watched_after)
-            _print_fill(broker, orders, exits, decider.decided, is_live=recorder.live)
+            _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
+            for report in runner.decide_new():
+                _say(log, report)
+                _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
+            exits.watch_forming(runner.exits_watched_after)
+            _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
             supervisor.works()
-            supervisor.report(CANDLES, waiting.problem(decider.started))
+            supervisor.report(CANDLES, waiting.problem(runner.started))
             outage.look()
             await _within(LOOP_SECONDS, gap_backfiller.closed)
     finally:
-        await decider.stop()
+        await runner.stop()
 
 
-def _say(diary: Diary, verdict: Verdict) -> None:
-    if verdict.is_missed and verdict.decision.action == "HOLD":
+def _say(log: DecisionLog, report: DecisionReport) -> None:
+    if report.is_missed and report.decision.action == "HOLD":
         # There may be thousands of them.
         return
-    *notes, line = diary.lines(verdict)
+    *notes, line = log.lines(report)
     for text in notes:
         print_line(text)
-    decision = verdict.decision
+    decision = report.decision
     print_line(
         line,
         event="candle",
         candle=decision.timestamp,
-        close=verdict.close,
+        close=report.close,
         signal=decision.signal,
         action=decision.action,
-        blocked=verdict.blocked,
+        blocked=report.blocked,
         indicators=dict(decision.indicators),
     )
 

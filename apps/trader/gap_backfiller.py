@@ -17,10 +17,10 @@ from onetape.history.gaps import DECIDING_ANSWERS, due_gaps, fetch_noting
 from onetape.store.candles import closed_range, missing_between
 from onetape.store.corrections import accept_corrections
 from onetape.store.gaps import unexplained
+from trader.backoff import Backoff
 from trader.comparison import RestComparison, correction_line
 from trader.higher import first_traded, has_due_larger, warm_up_larger
 from trader.job import Job
-from trader.pause import Pause
 
 #: Pauses between two requests for a candle that does not come: first and longest, wall seconds.
 FIRST_PAUSE_SECONDS = 1.0
@@ -44,8 +44,8 @@ class GapBackfiller:
         self._exchange = exchange
         self._lock = asyncio.Lock()
         self._complete_until: int | None = None
-        self._absent = _pause(LONGEST_PAUSE_SECONDS)
-        self._failed = _pause(LONGEST_FAILED_PAUSE_SECONDS)
+        self._absent = _backoff(LONGEST_PAUSE_SECONDS)
+        self._failed = _backoff(LONGEST_FAILED_PAUSE_SECONDS)
         self._noted: float | None = None
         """When a failure of REST was printed last, monotonic seconds."""
         self._ended: tuple[int, float] = (0, 0.0)
@@ -233,5 +233,5 @@ def _refused_words(job: Job, refused: dict[Candle, str], fetched: FetchReport) -
     return refused_text(faults, next(iter(refused.values())), job.key.timeframe, sound=sound)
 
 
-def _pause(longest_seconds: float) -> Pause:
-    return Pause(first_seconds=FIRST_PAUSE_SECONDS, longest_seconds=longest_seconds)
+def _backoff(longest_seconds: float) -> Backoff:
+    return Backoff(first_seconds=FIRST_PAUSE_SECONDS, longest_seconds=longest_seconds)

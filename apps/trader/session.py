@@ -30,7 +30,7 @@ from trader.account import changes_since_last_session, hold_account
 from trader.account_context import AccountContext, account_context
 from trader.clock_watch import ClockWatch
 from trader.control_watch import ControlWatch
-from trader.decide import Decider
+from trader.decision_lines import closing_line, opening_lines
 from trader.executor import Executor
 from trader.exit_journal import ExitJournal
 from trader.exit_orders import ExitOrders
@@ -39,16 +39,16 @@ from trader.gap_backfiller import GapBackfiller
 from trader.job import Job
 from trader.lease import Lease
 from trader.live.executors import drive_orders, make_executor, settle_orders
+from trader.market_guard import check_same_market
 from trader.market_status import MarketStatus
 from trader.monitoring.heartbeat import beat
 from trader.rest_price import RestPrice
 from trader.rule_runner import RuleRunner
-from trader.same_market import check_same_market
 from trader.states import TraderStates
+from trader.strategy_runner import StrategyRunner
 from trader.stream import MarketStreams
 from trader.stream_recorder import StreamRecorder
 from trader.supervisor import Supervisor
-from trader.words import closing_line, opening_lines
 
 #: REST that refuses is asked at least this often, wall seconds.
 LONGEST_REST_PAUSE_SECONDS = 4.0
@@ -240,7 +240,7 @@ class _Trading:
         exits = self._exits = RuleRunner(
             job, exchange, broker, orders, recorder, self._context.rules
         )
-        decider = Decider(
+        strategy_runner = StrategyRunner(
             job,
             exchange,
             recorder,
@@ -290,7 +290,7 @@ class _Trading:
                     recorder,
                     gap_backfiller,
                     broker,
-                    decider,
+                    strategy_runner,
                     lease,
                     exits,
                     orders,

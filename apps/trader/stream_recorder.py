@@ -31,7 +31,7 @@ from onetape.websocket.events import (
 from trader.gap_backfiller import NEVER, GapBackfiller
 from trader.job import Job
 from trader.lateness import Watch, watch_from
-from trader.same_market import check_same_market
+from trader.market_guard import check_same_market
 from trader.stream_lines import QuietLines, source_line
 
 #: Old tickers are deleted this often, milliseconds of market time.

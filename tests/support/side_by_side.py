@@ -17,7 +17,7 @@ LONGEST_FIRST = (
     "apps/trader/live/test_live_kills.py",
     "test_operations.py",
     "packages/store/test_migrations.py",
-    "apps/trader/test_same_market.py",
+    "apps/trader/test_market_guard.py",
     "apps/trader/test_process.py",
     "apps/backtester/test_watch.py",
     "apps/backfiller/test_every.py",

@@ -8,9 +8,9 @@ from onetape.core.words import counted
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import last_closed
 from onetape.store.simulated_source import read_origin
-from trader.decide import Verdict
 from trader.executor import Executor
 from trader.job import Job
+from trader.strategy_runner import DecisionReport
 
 DAY_SECONDS = 86_400
 
@@ -59,7 +59,7 @@ def _stored_candles_lines(job: Job, new_candles: int, refused: str) -> list[str]
     return [*lines, f"rows of the exchange: {refused}"] if refused else lines
 
 
-class Diary:
+class DecisionLog:
     """The lines of the decisions, after a line for each new day and each hole in the warm-up."""
 
     def __init__(self, job: Job) -> None:
@@ -68,35 +68,35 @@ class Diary:
         self._wait = ""
         self._day = utc_text(job.session.started_ms // 1_000)[:10]
 
-    def lines(self, verdict: Verdict) -> list[str]:
+    def lines(self, report: DecisionReport) -> list[str]:
         """Return the line of a decision; before it, each once, a new day and a wait for orders."""
-        return [*self._new_wait(verdict), *self._new_day(verdict)]
+        return [*self._new_wait(report), *self._new_day(report)]
 
-    def _new_wait(self, verdict: Verdict) -> list[str]:
+    def _new_wait(self, report: DecisionReport) -> list[str]:
         """Return since when orders are possible after a hole, where it is not printed yet."""
-        is_new = verdict.wait not in ("", self._wait)
-        self._wait = verdict.wait
-        return [verdict.wait] if is_new else []
+        is_new = report.wait not in ("", self._wait)
+        self._wait = report.wait
+        return [report.wait] if is_new else []
 
-    def _new_day(self, verdict: Verdict) -> list[str]:
-        closed = self._job.timeframe.next(verdict.decision.timestamp)
+    def _new_day(self, report: DecisionReport) -> list[str]:
+        closed = self._job.timeframe.next(report.decision.timestamp)
         day = utc_text(closed)[:10]
-        line = decision_line(self._job, verdict)
+        line = decision_line(self._job, report)
         if day == self._day or self._job.timeframe.seconds >= DAY_SECONDS:
             return [line]
         self._day = day
         return [day, line]
 
 
-def decision_line(job: Job, verdict: Verdict) -> str:
+def decision_line(job: Job, report: DecisionReport) -> str:
     """Return such as `14:00 close 61,240 RSI 41.2 (buys under 30): HOLD, next 15:00`."""
-    decision = verdict.decision
+    decision = report.decision
     closed = job.timeframe.next(decision.timestamp)
     following = job.timeframe.next(closed)
-    blocked = f" ({verdict.blocked}: no order)" if verdict.blocked else ""
-    seen = f" {verdict.seen}" if verdict.seen else ""
+    blocked = f" ({report.blocked}: no order)" if report.blocked else ""
+    seen = f" {report.seen}" if report.seen else ""
     return (
-        f"{_time(job.timeframe, closed)} close {job.digits.price_text(verdict.close)}{seen}: "
+        f"{_time(job.timeframe, closed)} close {job.digits.price_text(report.close)}{seen}: "
         f"{decision.action}{blocked}, next {_time(job.timeframe, following)}"
     )
 

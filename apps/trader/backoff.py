@@ -3,7 +3,7 @@
 import time
 
 
-class Pause:
+class Backoff:
     """When something may be tried again."""
 
     def __init__(self, *, first_seconds: float, longest_seconds: float) -> None:

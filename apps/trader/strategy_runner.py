@@ -49,7 +49,7 @@ EXITS_WAIT_SECONDS: Final = 1.0
 BUY_WAIT_SECONDS: Final = 10.0
 
 
-class Verdict(Struct, frozen=True):
+class DecisionReport(Struct, frozen=True):
     """A decision with what is needed to put it into words."""
 
     decision: Decision
@@ -65,7 +65,7 @@ class Verdict(Struct, frozen=True):
     """Whether the candle closed while no session ran, or while the trader could not decide."""
 
 
-class Decider:
+class StrategyRunner:
     """Turns closed candles into decisions and orders. It never waits for the strategy."""
 
     def __init__(
@@ -146,7 +146,7 @@ class Decider:
         is_slow = self._evaluations.seconds > EXITS_WAIT_SECONDS
         return self.started if is_slow or self._waiting_since is not None else self._decided
 
-    def decide_new(self) -> Iterator[Verdict]:
+    def decide_new(self) -> Iterator[DecisionReport]:
         """Yield the decisions on candles whose evaluation is done; start the next evaluation.
 
         The first candle is the newest closed one. Where an earlier session of the account decided
@@ -169,7 +169,7 @@ class Decider:
             self._evaluated.popleft()
             if not found.is_repeated:
                 self._decided = found.timestamp
-            yield self._verdict(found)
+            yield self._report(found)
         if self._evaluations.is_running:
             return
         timestamps, is_repeated = self._first() if self._is_first else (self._fresh(), False)
@@ -270,7 +270,7 @@ class Decider:
         )
         return True
 
-    def _verdict(self, found: EvaluatedCandle) -> Verdict:
+    def _report(self, found: EvaluatedCandle) -> DecisionReport:
         """Return the decision on an evaluated candle, after it was stored."""
         job, timestamp, is_repeated = self._job, found.timestamp, found.is_repeated
         holding = self._broker.entry_order_id is not None
@@ -313,7 +313,7 @@ class Decider:
                 can_enter=action == "BUY",
             )
         is_blocked = wanted != action or found.verdict != OK
-        return Verdict(
+        return DecisionReport(
             decision,
             float(found.candles.close[-1]),
             seen,
