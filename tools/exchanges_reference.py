@@ -60,7 +60,8 @@ _LIVE: Final = """
 `trader --live` sends orders to {tested}, and with `--untested-exchange` to {untested}. For those,
 tests compare the exact HTTP requests that CCXT would send
 (`tests/packages/exchange/test_order_calls.py`) and the meaning of their answers, but no order was
-ever sent there. Everything else is refused. No order of these tests left the machine: *tested
+ever sent there. Everything else is refused. Real money needs `--untested-exchange` everywhere
+([live.md](live.md#known-faults)). No order of these tests left the machine: *tested
 against the simulator* is what our simulator takes for Binance, not Binance itself.
 
 """

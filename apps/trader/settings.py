@@ -72,7 +72,8 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
     untested_exchange: Annotated[
         bool,
         Setting(
-            "Send live orders to an exchange where Onetape was never tried (docs/exchanges.md).",
+            "Send live orders where Onetape was never tried: with real money, or to an exchange "
+            "of which only the requests are tested (docs/exchanges.md).",
             flag="--untested-exchange",
         ),
     ] = False

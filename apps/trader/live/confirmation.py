@@ -87,7 +87,8 @@ def check_first_entry(
         is open.
 
     Raises:
-        SafetyRefusal: there is no passed drill, or nobody who could confirm.
+        SafetyRefusal: real money without --untested-exchange, no passed drill, or no terminal and
+            no --yes.
         UsageError: the largest order of the first day must be stated.
         StoreError: a file cannot be read.
     """
@@ -97,6 +98,7 @@ def check_first_entry(
     if account is not None and account.confirmed_ms is not None:
         return plan, FirstEntry(is_open=False)
     try:
+        _check_real_money(plan.settings)
         first = FirstEntry(is_open=True, drill_ms=_passed_drill(stores, plan.settings))
         _check_somebody(plan.settings, is_confirmed=is_confirmed)
     except (SafetyRefusal, UsageError) as error:
@@ -106,6 +108,16 @@ def check_first_entry(
     if plan.held and not is_confirmed:
         return _banned(plan, "the account's entries were never confirmed"), FirstEntry(False)
     return plan, first
+
+
+def _check_real_money(settings: TraderSettings) -> None:
+    """Refuse real money while faults are known, unless a person wants it all the same."""
+    if not settings.sandbox and not settings.untested_exchange:
+        raise SafetyRefusal(
+            "no order was ever sent with real money by this program, and docs/live.md lists faults "
+            "that are not fixed yet; use --sandbox or --exchange simulator, or add "
+            "--untested-exchange if you want it all the same"
+        )
 
 
 async def confirm_first_entry(

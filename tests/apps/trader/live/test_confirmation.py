@@ -36,7 +36,7 @@ from trader.settings import TraderSettings
 from trader.traded_symbols import traded_symbols
 
 NAME = "live binance BTC/USDT 1h"
-LIVE = TraderSettings(mode="live")
+LIVE = TraderSettings(mode="live", untested_exchange=True)
 DAY_MS = 86_400_000
 
 
@@ -69,6 +69,18 @@ def test_without_a_passed_drill_of_these_settings_nothing_is_sent(account: Trade
     drilled(account, is_passed=False, finished_ms=8)
     with pytest.raises(SafetyRefusal, match="did not pass"):
         checked(account, is_confirmed=True)
+
+
+def test_real_money_needs_a_flag_and_the_test_network_does_not(account: TradedAccount) -> None:
+    drilled(account)
+    plain = replace(LIVE, untested_exchange=False)
+    with pytest.raises(SafetyRefusal, match="use --sandbox"):
+        checked(account, plain, is_confirmed=True)
+    assert checked(account, replace(plain, sandbox=True), is_confirmed=True)[1].is_open
+    account.fill("buy", "2", "100", 1)
+    plan, first = checked(account, plain, is_confirmed=True)
+    assert not first.is_open
+    assert "--untested-exchange" in plan.exits_only["BTC/USDT"]
 
 
 def test_somebody_has_to_confirm(account: TradedAccount) -> None:

@@ -40,7 +40,13 @@ def test_a_confirmed_account_trades_with_its_candles_in_their_own_file(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ONETAPE_API_KEY", "simulator")
     monkeypatch.setenv("ONETAPE_API_SECRET", "simulator")
-    settings = TraderSettings(mode="live", sandbox=is_sandbox, timeframe="1m", account=STOP)
+    settings = TraderSettings(
+        mode="live",
+        sandbox=is_sandbox,
+        untested_exchange=not is_sandbox,
+        timeframe="1m",
+        account=STOP,
+    )
     check_settings(settings)
     drilled = trader_database(replace(settings, sandbox=False))
     drilled.parent.mkdir(mode=0o700)
