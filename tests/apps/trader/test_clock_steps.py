@@ -1,6 +1,7 @@
 """A computer whose clock is set while it trades a real exchange: candles stay right."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -118,7 +119,9 @@ def test_a_clock_that_is_set_while_trading_changes_no_candle(
     assert stored == truth
     out = capsys.readouterr().out
     direction = "forward" if step_seconds > 0 else "back"
-    assert f"this computer's clock was set {direction} by {abs(step_seconds):,}.0 s" in out
+    (seconds,) = re.findall(rf"this computer's clock was set {direction} by ([\d,.]+) s", out)
+    # A busy machine takes a while to compare the clocks.
+    assert abs(float(seconds.replace(",", "")) - abs(step_seconds)) < 2
 
 
 def test_market_time_follows_the_exchange_and_no_step_of_the_clock(run: Run) -> None:
