@@ -17,12 +17,12 @@ from onetape.core.candles import FloatArray, IntArray
 from onetape.core.price_steps import with_month_steps
 from onetape.core.steps import MarketSteps
 from onetape.engine import AccountConfig, Portfolio, Result, Series
-from onetape.engine.account import SymbolState
+from onetape.engine.entry_plan import NONE
 from onetape.engine.equity import equity_of
 from onetape.engine.exits import TARGET
 from onetape.engine.fills import Numbers
-from onetape.engine.plan import NONE
 from onetape.engine.simulation import no_state, symbol_state
+from onetape.engine.symbol_state import SymbolState
 
 _EXIT_AT_OPEN, _ENTRY, _EXIT_INSIDE = range(3)
 #: Part of the cash that an order without an amount step may leave by rounding alone.

@@ -20,8 +20,8 @@ from onetape.engine import (
     exit_in_bar,
     levels_of,
 )
+from onetape.engine.annual_volatility import volatility_before
 from onetape.engine.exits import EXIT_KINDS, SIGNAL, TARGET, TIME_STOP
-from onetape.engine.volatility import volatility_before
 from untraded import untraded_stretches
 
 

@@ -41,7 +41,7 @@ from onetape.engine import (
     volatility_before,
 )
 from onetape.engine.exact_cash import ExactCash
-from onetape.engine.measures import candle_seconds
+from onetape.engine.ratios import candle_seconds
 
 #: Side, bar, price, amount and kind of a fill; the price and amount of a refused order are 0.
 Made = tuple[str, int, float, float, str]

@@ -11,7 +11,7 @@ from onetape.core.resample import resample
 from onetape.core.steps import IDEAL_MARKET, MarketSteps
 from onetape.core.timeframes import Timeframe
 from onetape.engine import AccountConfig, Detail, ExitConfig, Series
-from onetape.engine.detail import reader_of
+from onetape.engine.intrabar import reader_of
 from plain_engine import STEPS, signals_of, walk
 
 #: A least order that is a large part of a small account.

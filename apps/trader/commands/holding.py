@@ -6,7 +6,7 @@ from typing import Any, Final
 from onetape.core.steps import IDEAL_MARKET
 from onetape.core.timeframes import Timeframe
 from onetape.engine import AccountConfig
-from onetape.engine.holding import buy_and_hold
+from onetape.engine.buy_and_hold import buy_and_hold
 from onetape.store.account_reading import read_last_session
 from onetape.store.accounts import Account
 from onetape.store.batches import columns_of

@@ -20,7 +20,7 @@ OURS = {"onetape", "backtester"}
 UNUSED = {
     *("csv", "unicodedata", "yaml"),
     *("typer", "subprocess", "shutil", "gettext", "difflib"),
-    *("onetape.engine.step_api", "onetape.engine.step_events", "onetape.engine.step_restore"),
+    *("onetape.engine.step_exports", "onetape.engine.step_events", "onetape.engine.step_restore"),
     *("onetape.engine.step_state", "onetape.engine.stepper"),
     *("onetape.engine.exact_cash", "onetape.engine.independent", "onetape.engine.shared_account"),
     *("onetape.backtest.common_range", "onetape.backtest.intrabar", "onetape.backtest.metrics"),

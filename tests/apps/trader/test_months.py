@@ -12,7 +12,7 @@ from onetape.core.steps import IDEAL_MARKET
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Order, Session
 from onetape.engine import AccountConfig, booked_fill, simulate
-from onetape.engine.measures import candle_seconds
+from onetape.engine.ratios import candle_seconds
 from onetape.exchange.markets import Market
 from onetape.store.candles import insert_closed, row_at
 from onetape.store.database import open_store

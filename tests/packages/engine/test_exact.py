@@ -25,7 +25,7 @@ from onetape.engine import (
     simulate,
     simulate_together,
 )
-from onetape.engine.holding import buy_and_hold
+from onetape.engine.buy_and_hold import buy_and_hold
 from plain_engine import engine_rules, signals_of
 from repeatable import examples
 

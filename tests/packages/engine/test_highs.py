@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from onetape.core.candles import FloatArray
 from onetape.engine.drawdown import highs_of, max_drawdown, running_high
-from onetape.engine.measures import longest_fall_seconds
+from onetape.engine.ratios import longest_fall_seconds
 
 seeds = st.integers(0, 2**32 - 1)
 counts = st.integers(0, 700)

@@ -5,7 +5,6 @@ import sys
 from importlib.util import find_spec
 
 from onetape import engine
-from onetape.engine import api
 
 
 def test_an_accounts_settings_are_known_without_numpy() -> None:
@@ -14,6 +13,6 @@ def test_an_accounts_settings_are_known_without_numpy() -> None:
 
 
 def test_every_public_name_is_there_and_none_is_hidden_by_a_module_of_its_name() -> None:
-    for name in api.__all__:
-        assert getattr(engine, name) is getattr(api, name)
+    for name in exports.__all__:
+        assert getattr(engine, name) is getattr(exports, name)
         assert find_spec(f"onetape.engine.{name}") is None

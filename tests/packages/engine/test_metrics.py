@@ -8,7 +8,7 @@ import pytest
 
 from onetape.core.candles import Candles
 from onetape.engine import AccountConfig, max_drawdown, metrics_of, simulate
-from onetape.engine.measures import (
+from onetape.engine.ratios import (
     cagr,
     calendar_of,
     period_returns,

@@ -13,7 +13,7 @@ from onetape.core.steps import IDEAL_MARKET
 from onetape.engine import AccountConfig, Result, buy_fill, metrics_of, sell_fill, simulate
 from onetape.engine.drawdown import drawdown_curve, max_drawdown
 from onetape.engine.fills import Fill
-from onetape.engine.measures import cagr, expectancy_ratio
+from onetape.engine.ratios import cagr, expectancy_ratio
 from onetape.strategies import Strategy, checked_signals, load_strategy
 
 RUNS = ["btc_1d_sma_20_50", "eth_1d_rsi14_30_70", "btc_1h_sma_50_200", "eth_1h_macd"]

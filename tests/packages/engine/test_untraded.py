@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from onetape.core.candles import Candles
 from onetape.core.untraded import untraded_rows
 from onetape.engine import AccountConfig, ExitConfig, Result, metrics_of, simulate
-from onetape.engine.holding import buy_and_hold_equity
+from onetape.engine.buy_and_hold import buy_and_hold_equity
 from plain_engine import engine_rules, signals_of, walk
 from repeatable import examples
 

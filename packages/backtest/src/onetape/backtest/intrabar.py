@@ -15,8 +15,8 @@ from onetape.core.digits import Digits
 from onetape.core.errors import DataError
 from onetape.core.timeframes import Timeframe
 from onetape.engine import BarExit, Detail, Levels, exit_in_bar
-from onetape.engine.detail import reader_of
 from onetape.engine.exits import TARGET, TRAILING_STOP
+from onetape.engine.intrabar import reader_of
 from onetape.store.candles import closed_range, last_closed_before, stored_series
 from onetape.store.database import Store
 from onetape.store.gaps import explained_gaps

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.price_steps import price_step_column
 from onetape.engine.account_config import AccountConfig
+from onetape.engine.due_orders import OrderBars
+from onetape.engine.exit_search import Exits, LevelSearch, Positions
 from onetape.engine.exits import SIGNAL, TIME_STOP
-from onetape.engine.search import Exits, LevelSearch, Positions
-from onetape.engine.waiting import OrderBars
 
 #: The exit of a BUY that has not been searched.
 _UNKNOWN: Final = -1

@@ -3,7 +3,7 @@
 import numpy as np
 
 from onetape.core.candles import Candles, FloatArray
-from onetape.engine.book import Book
+from onetape.engine.fill_log import Book
 
 
 def equity_of(

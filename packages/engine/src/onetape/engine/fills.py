@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from onetape.core.steps import ceil_count, floor_count, multiple
 from onetape.engine.account_config import AccountConfig, Sizing
-from onetape.engine.refusals import Refused
+from onetape.engine.refused_orders import Refused
 
 #: Relative part of the cash by which rounding may miss it.
 CASH_NOISE = 1e-12

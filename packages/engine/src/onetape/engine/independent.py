@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onetape.core.candles import FloatArray, IntArray
-from onetape.engine.account import SymbolState
-from onetape.engine.book import FillColumns
+from onetape.engine.entry_plan import NONE
 from onetape.engine.exits import SIGNAL, TIME_STOP
+from onetape.engine.fill_log import FillColumns
 from onetape.engine.fills import CASH_NOISE
-from onetape.engine.plan import NONE
 from onetape.engine.shared_account import ENTRY, EXIT_AT_OPEN, EXIT_INSIDE, SharedAccount
+from onetape.engine.symbol_state import SymbolState
 from onetape.engine.time_axis import is_whole, places_on
 from onetape.engine.vectorized import (
     FIXED_SIZINGS,

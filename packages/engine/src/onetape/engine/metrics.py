@@ -14,9 +14,10 @@ from msgspec.structs import asdict
 
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.engine.account_config import AccountConfig
+from onetape.engine.buy_and_hold import BuyAndHold, buy_and_hold, holding_of, shared_holding
 from onetape.engine.drawdown import Drawdown, highs_of, max_drawdown
-from onetape.engine.holding import BuyAndHold, buy_and_hold, holding_of, shared_holding
-from onetape.engine.measures import (
+from onetape.engine.portfolio import Portfolio
+from onetape.engine.ratios import (
     Calendar,
     cagr,
     calendar_of,
@@ -29,9 +30,8 @@ from onetape.engine.measures import (
     turnover,
     volatility,
 )
-from onetape.engine.portfolio import Portfolio
-from onetape.engine.result import Result
-from onetape.engine.tally import tally_of
+from onetape.engine.simulation_result import Result
+from onetape.engine.trade_stats import tally_of
 
 
 class Metrics(Struct, frozen=True):

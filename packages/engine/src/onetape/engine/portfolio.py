@@ -17,12 +17,12 @@ from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.price_steps import with_month_steps
 from onetape.core.steps import MarketSteps
 from onetape.engine.account_config import AccountConfig
-from onetape.engine.detail import Detail
 from onetape.engine.equity import equity_of
-from onetape.engine.result import Result
+from onetape.engine.intrabar import Detail
+from onetape.engine.round_trips import Trade
 from onetape.engine.simulation import no_state, simulate, symbol_state
+from onetape.engine.simulation_result import Result
 from onetape.engine.time_axis import common_axis, is_whole, on_axis, places_on
-from onetape.engine.trades import Trade
 
 if TYPE_CHECKING:
     from onetape.engine.shared_account import SharedAccount

@@ -9,11 +9,11 @@ from typing import Final
 import numpy as np
 
 from onetape.core.candles import FloatArray, IntArray
-from onetape.engine.account import SymbolState
 from onetape.engine.account_config import AccountConfig
+from onetape.engine.entry_plan import NONE
 from onetape.engine.exact_cash import ExactCash
 from onetape.engine.exits import TARGET
-from onetape.engine.plan import NONE
+from onetape.engine.symbol_state import SymbolState
 from onetape.engine.time_axis import is_whole, places_on
 
 #: What happens at one moment, in this order.

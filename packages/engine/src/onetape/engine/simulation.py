@@ -7,16 +7,16 @@ from numpy.typing import NDArray
 from onetape.core.candles import Candles
 from onetape.core.price_steps import with_month_steps
 from onetape.core.untraded import untraded_rows
-from onetape.engine.account import SymbolState, trade_alone
 from onetape.engine.account_config import AccountConfig
-from onetape.engine.book import Book, OpenPosition
-from onetape.engine.detail import Detail
+from onetape.engine.due_orders import DueOrders, order_bars, orders_of, without_untraded
+from onetape.engine.entry_plan import NONE, Plan
 from onetape.engine.equity import equity_of
+from onetape.engine.fill_log import Book, OpenPosition
 from onetape.engine.fills import FillModel
-from onetape.engine.plan import NONE, Plan
-from onetape.engine.result import Result, State
+from onetape.engine.intrabar import Detail
+from onetape.engine.simulation_result import Result, State
+from onetape.engine.symbol_state import SymbolState, trade_alone
 from onetape.engine.vectorized import trade_vectorized
-from onetape.engine.waiting import DueOrders, order_bars, orders_of, without_untraded
 
 __all__ = ["Result", "State", "simulate"]
 
@@ -34,7 +34,7 @@ def simulate(
     """Trade a strategy's signals: known at the close of bar t, filled at the open of bar t + 1.
 
     The next bar is the next one stored, across a gap too; an order that is due in a candle without
-    a trade waits for the next traded one (waiting.py). BUY while long and SELL while flat do
+    a trade waits for the next traded one (due_orders.py). BUY while long and SELL while flat do
     nothing. Which BUY enters after an exit is the rule `reentry` (entry_search.py). A buy that is
     refused has not entered, so the next BUY may. A position whose sell the market refuses is left
     to the strategy's next SELL. A signal on the last bar fills nothing; nothing is closed by force

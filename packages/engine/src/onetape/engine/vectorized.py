@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from onetape.core.candles import FloatArray, IntArray
-from onetape.engine.account import SymbolState
-from onetape.engine.book import FillColumns
+from onetape.engine.entry_plan import NONE
+from onetape.engine.exit_search import Exits
 from onetape.engine.exits import TARGET
-from onetape.engine.plan import NONE
-from onetape.engine.search import Exits
+from onetape.engine.fill_log import FillColumns
+from onetape.engine.symbol_state import SymbolState
 
 #: Sizings of a buy that does not depend on the account, as long as its cash pays it.
 FIXED_SIZINGS = ("quote_amount", "base_amount")

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from onetape.core.candles import Candles, FloatArray
 from onetape.engine import AccountConfig, Result
-from onetape.engine.measures import Calendar, period_returns
+from onetape.engine.ratios import Calendar, period_returns
 from onetape.optimization.statistics.random_timing import TimedPositions
 
 #: Trials of an optimization that have details: the first ones in the order of the trials.

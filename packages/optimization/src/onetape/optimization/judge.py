@@ -10,7 +10,7 @@ from msgspec.structs import asdict, replace
 
 from onetape.core.candles import FloatArray
 from onetape.engine import AccountConfig, Metrics, Result, metrics_of
-from onetape.engine.measures import period_returns
+from onetape.engine.ratios import period_returns
 from onetape.optimization.details import (
     daily_matrix,
     market_returns,

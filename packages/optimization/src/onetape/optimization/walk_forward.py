@@ -21,7 +21,7 @@ from onetape.engine import (
     metrics_of,
     simulate,
 )
-from onetape.engine.measures import calendar_of, period_returns
+from onetape.engine.ratios import calendar_of, period_returns
 from onetape.optimization.details import market_returns, timed_positions
 from onetape.optimization.evaluate import Job, SearchContext, part_signals, simulate_part
 from onetape.optimization.judge import (

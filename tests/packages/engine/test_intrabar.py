@@ -28,8 +28,8 @@ from onetape.engine import (
     simulate,
     simulate_together,
 )
-from onetape.engine.detail import exit_told, reader_of
 from onetape.engine.exits import STOP_LOSS, TARGET, TRAILING_STOP
+from onetape.engine.intrabar import exit_told, reader_of
 from plain_engine import PlainLoop, engine_rules, signals_of, walk
 from repeatable import examples
 

@@ -1,8 +1,8 @@
 """What signals ask for, bar by bar, before an account has its say: entries, and their exits.
 
-A row is one possible entry, on a bar whose open fills a BUY (waiting.py). Rows that are expected to
-be taken have their exits searched together; what an account that refuses orders needs in addition
-is searched when it asks.
+A row is one possible entry, on a bar whose open fills a BUY (due_orders.py). Rows that are expected
+to be taken have their exits searched together; what an account that refuses orders needs in
+addition is searched when it asks.
 """
 
 from array import array
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.engine.account_config import AccountConfig
+from onetape.engine.due_orders import OrderBars
 from onetape.engine.entry_search import EntrySearch
+from onetape.engine.exit_search import Exits
 from onetape.engine.exits import SIGNAL, BarExit
-from onetape.engine.search import Exits
-from onetape.engine.waiting import OrderBars
 
 #: The exit of a row that nobody has asked for yet.
 _UNKNOWN: Final = -1

@@ -6,21 +6,21 @@ from typing import Final
 from onetape.core.candles import Candles
 from onetape.core.price_steps import price_step_at
 from onetape.engine.account_config import AccountConfig
-from onetape.engine.book import Book
-from onetape.engine.detail import Detail, Told, exit_told
+from onetape.engine.annual_volatility import volatility_before
+from onetape.engine.due_orders import DueOrders
+from onetape.engine.entry_plan import NONE, Plan
 from onetape.engine.exits import SIGNAL, TARGET, TIME_STOP, levels_of
+from onetape.engine.fill_log import Book
 from onetape.engine.fills import (
     NO_MARKET,
     FillModel,
     Market,
     Numbers,
 )
-from onetape.engine.measures import candle_seconds
+from onetape.engine.intrabar import Detail, Told, exit_told
 from onetape.engine.month_models import MonthModels
-from onetape.engine.plan import NONE, Plan
-from onetape.engine.refusals import Refused
-from onetape.engine.volatility import volatility_before
-from onetape.engine.waiting import DueOrders
+from onetape.engine.ratios import candle_seconds
+from onetape.engine.refused_orders import Refused
 
 #: Exits that are orders of an open.
 _AT_OPEN: Final = (SIGNAL, TIME_STOP)

@@ -12,7 +12,7 @@ from onetape.core.untraded import untraded_rows
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.drawdown import max_drawdown
 from onetape.engine.fills import FillModel, Market
-from onetape.engine.refusals import Refused
+from onetape.engine.refused_orders import Refused
 from onetape.engine.time_axis import on_axis
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from msgspec import Struct
 
 from onetape.core.candles import FloatArray
-from onetape.engine.result import Result
+from onetape.engine.simulation_result import Result
 
 
 class Tally(Struct, frozen=True):

@@ -8,10 +8,10 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from onetape.core.candles import FloatArray, IntArray
-from onetape.engine.detail import Told
 from onetape.engine.exits import EXIT_KINDS, TARGET, ExitKind
 from onetape.engine.fills import Fill, FillModel, Numbers
-from onetape.engine.refusals import Refused
+from onetape.engine.intrabar import Told
+from onetape.engine.refused_orders import Refused
 
 
 class OpenPosition(Struct, frozen=True):

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray
 from onetape.engine.account_config import AccountConfig
-from onetape.engine.book import Book, OpenPosition
 from onetape.engine.exits import ExitKind
+from onetape.engine.fill_log import Book, OpenPosition
 from onetape.engine.fills import Fill
-from onetape.engine.refusals import Refused
-from onetape.engine.trades import Bought, Sold, Trade, trade_of
+from onetape.engine.refused_orders import Refused
+from onetape.engine.round_trips import Bought, Sold, Trade, trade_of
 
 
 class State(Struct, frozen=True):

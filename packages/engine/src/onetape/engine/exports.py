@@ -1,9 +1,9 @@
-"""The names that a backtest uses of the engine; those of the stepper are in step_api."""
+"""The names that a backtest uses of the engine; those of the stepper are in step_exports."""
 
 from onetape.engine.account_config import AccountConfig
-from onetape.engine.book import OpenPosition
+from onetape.engine.annual_volatility import volatility_before
 from onetape.engine.booking import BookedFill, booked_fill
-from onetape.engine.detail import Detail
+from onetape.engine.buy_and_hold import BuyAndHold, buy_and_hold_equity, shared_holding
 from onetape.engine.drawdown import Drawdown, drawdown_curve, max_drawdown
 from onetape.engine.exit_config import ExitConfig
 from onetape.engine.exits import (
@@ -15,6 +15,7 @@ from onetape.engine.exits import (
     final_exit,
     levels_of,
 )
+from onetape.engine.fill_log import OpenPosition
 from onetape.engine.fills import (
     Fill,
     FillModel,
@@ -22,15 +23,14 @@ from onetape.engine.fills import (
     buy_fill,
     sell_fill,
 )
-from onetape.engine.holding import BuyAndHold, buy_and_hold_equity, shared_holding
+from onetape.engine.intrabar import Detail
 from onetape.engine.metrics import Background, Metrics, background_of, metrics_of
 from onetape.engine.month_models import rules_at, rules_of_candle
 from onetape.engine.portfolio import TIE_RULE, Portfolio, Series, simulate_together
-from onetape.engine.refusals import RefusalKind, Refused
-from onetape.engine.result import Result, State
+from onetape.engine.refused_orders import RefusalKind, Refused
+from onetape.engine.round_trips import Trade
 from onetape.engine.simulation import simulate
-from onetape.engine.trades import Trade
-from onetape.engine.volatility import volatility_before
+from onetape.engine.simulation_result import Result, State
 
 __all__ = [
     "EXIT_KINDS",
