@@ -5,6 +5,7 @@ import sys
 from importlib.util import find_spec
 
 from onetape import engine
+from onetape.engine import exports
 
 
 def test_an_accounts_settings_are_known_without_numpy() -> None:
