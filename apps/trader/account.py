@@ -19,7 +19,7 @@ from onetape.store.accounts import Account, open_account, read_account_series
 from onetape.store.leases import Fence
 from onetape.store.ledger import trades_of
 from onetape.store.sessions import last_session
-from trader.job import Job
+from trader.session_context import SessionContext
 from trader.settings import TraderSettings
 
 #: Start balance of a new account where no setting names one, quote currency.
@@ -116,57 +116,60 @@ def check_account(
         )
 
 
-def hold_account(job: Job, fence: Fence) -> tuple[Job, list[str]]:
-    """Open the account, or go on with the stored one; return the job with its start balance.
+def hold_account(context: SessionContext, fence: Fence) -> tuple[SessionContext, list[str]]:
+    """Open the account, or go on with the stored one; return the context with its start balance.
 
     Args:
-        job: What is traded; its settings may name a start balance.
+        context: What is traded; its settings may name a start balance.
         fence: The lease of account and symbol.
 
     Returns:
-        The job with the stored start balance, and lines that a person should read.
+        The context with the stored start balance, and lines that a person should read.
 
     Raises:
         SafetyRefusal: the account was opened for something else, or another process took it over.
         StoreError: the file cannot be read or written.
     """
-    session, currency = job.session, job.market.quote
-    name, key = session.account, job.key
-    stored = read_account_series(job.store, name)
-    check_account(stored, job.settings, key, session.strategy)
+    session, currency = context.session, context.market.quote
+    name, key = session.account, context.key
+    stored = read_account_series(context.store, name)
+    check_account(stored, context.settings, key, session.strategy)
     balance = stored[0].start_balance if stored else None
     is_known = any(one.symbol == key.symbol for one in stored)
     if balance is not None:
         new = f"account {name}: {key.symbol} is traded with its money from now on"
-        return _with_balance(job, balance), [] if is_known else [new]
+        return _with_balance(context, balance), [] if is_known else [new]
     if stored:
-        _check_covers_trades(job, asked_balance(job.settings))
+        _check_covers_trades(context, asked_balance(context.settings))
     opened = Account(
         name,
         session.mode,
         *key.names,
         session.strategy,
         currency,
-        asked_balance(job.settings),
+        asked_balance(context.settings),
         session.started_ms,
     )
-    open_account(job.store, opened, fence)
+    open_account(context.store, opened, fence)
     # Another process may have opened the account meanwhile.
-    kept = read_account_series(job.store, name)
-    check_account(kept, job.settings, key, session.strategy)
-    balance = kept[0].start_balance or asked_balance(job.settings)
+    kept = read_account_series(context.store, name)
+    check_account(kept, context.settings, key, session.strategy)
+    balance = kept[0].start_balance or asked_balance(context.settings)
     line = f"account {name}: opened with {_money(balance)} {currency}"
     if stored:
         line = (
             f"account {name}: an earlier version opened it and did not store its start balance; "
             f"{_money(balance)} {currency} is stored now and stays"
         )
-    return _with_balance(job, balance), [line]
+    return _with_balance(context, balance), [line]
 
 
-def changes_since_last_session(job: Job) -> str | None:
+def changes_since_last_session(context: SessionContext) -> str | None:
     """Return what differs from the account's session before, in words; None where nothing does."""
-    before, now = last_session(job.store, job.session.account, job.key.symbol), job.session
+    before, now = (
+        last_session(context.store, context.session.account, context.key.symbol),
+        context.session,
+    )
     if before is None:
         return None
     pairs = ((before.parameters, now.parameters), (before.rules, now.rules))
@@ -190,28 +193,32 @@ def _is_name(name: str) -> bool:
     return len(name) <= LONGEST_NAME and name.isprintable() and name == name.strip() != ""
 
 
-def _with_balance(job: Job, balance: Decimal) -> Job:
-    rules = structs.replace(job.rules, cash=float(balance))
-    return structs.replace(job, start_balance=balance, rules=rules)
+def _with_balance(context: SessionContext, balance: Decimal) -> SessionContext:
+    rules = structs.replace(context.rules, cash=float(balance))
+    return structs.replace(context, start_balance=balance, rules=rules)
 
 
-def _check_covers_trades(job: Job, balance: Decimal) -> None:
+def _check_covers_trades(context: SessionContext, balance: Decimal) -> None:
     """Refuse a start balance that the stored trades of an account prove wrong.
 
     Raises:
         SafetyRefusal: one of its buys cost more than the account had.
     """
-    key, market = job.key, job.market
+    key, market = context.key, context.market
     trades = trades_of(
-        job.store, job.session.account, key.symbol, exchange=key.exchange, mode=job.session.mode
+        context.store,
+        context.session.account,
+        key.symbol,
+        exchange=key.exchange,
+        mode=context.session.mode,
     )
     flows = (position_of([trade], market.base, market.quote).quote for trade in trades)
     needed = -min(accumulate(flows), default=Decimal())
     if needed > balance:
         raise SafetyRefusal(
-            f"account {job.session.account}: an earlier version opened it and did not store its "
-            f"start balance, which cannot be {_money(balance)} {market.quote}, because its trades "
-            f"took {_money(needed)}; give the right one with --cash, or {WAY_OUT}"
+            f"account {context.session.account}: an earlier version opened it and did not store "
+            f"its start balance, which cannot be {_money(balance)} {market.quote}, because its "
+            f"trades took {_money(needed)}; give the right one with --cash, or {WAY_OUT}"
         )
 
 

@@ -11,7 +11,7 @@ from onetape.store.latecomers import insert_latecomers
 from onetape.store.ledger import trades_of
 from trader.account_funds import AccountFunds
 from trader.account_rules import AccountRules
-from trader.job import Job
+from trader.session_context import SessionContext
 from trader.settings_reload import SettingsReload
 
 
@@ -23,45 +23,51 @@ class AccountContext(Struct, frozen=True):
     reload: SettingsReload
 
 
-def account_context(jobs: Sequence[Job], now_ms: Callable[[], int] | None = None) -> AccountContext:
+def build_account_context(
+    contexts: Sequence[SessionContext], now_ms: Callable[[], int] | None = None
+) -> AccountContext:
     """Return what the sessions of an account share.
 
     Args:
-        jobs: One for each symbol, in the order of entries at one moment; at least one.
+        contexts: One for each symbol, in the order of entries at one moment; at least one.
         now_ms: Returns the market time, epoch milliseconds; None: this computer's time.
     """
-    job = jobs[0]
+    context = contexts[0]
     read_clock = now_ms or SystemClock().now_ms
-    sessions = {one.key.symbol: one.session.session for one in jobs}
+    sessions = {one.key.symbol: one.session.session for one in contexts}
 
     def note_late(moment: int, late: Mapping[str, str]) -> None:
         insert_latecomers(
-            job.store,
+            context.store,
             {sessions[symbol]: reason for symbol, reason in late.items()},
             moment,
             noted_ms=read_clock(),
-            waited_seconds=job.settings.entry_wait_seconds,
+            waited_seconds=context.settings.entry_wait_seconds,
         )
 
-    symbols = [one.key.symbol for one in jobs]
+    symbols = [one.key.symbol for one in contexts]
     rules = AccountRules(
-        StepRules.of(job.rules, symbols, job.settings.max_open_trades),
-        job.timeframe,
-        wait_seconds=job.settings.entry_wait_seconds,
-        held=[one.key.symbol for one in jobs if _has_position(one)],
-        most_positions=job.settings.max_open_trades,
+        StepRules.of(context.rules, symbols, context.settings.max_open_trades),
+        context.timeframe,
+        wait_seconds=context.settings.entry_wait_seconds,
+        held=[one.key.symbol for one in contexts if _has_position(one)],
+        most_positions=context.settings.max_open_trades,
         note_late=note_late,
     )
     return AccountContext(
         rules,
-        AccountFunds(job.store, job.session.account, job.session.mode, rules),
-        SettingsReload(jobs, rules, lambda: not any(_has_position(one) for one in jobs)),
+        AccountFunds(context.store, context.session.account, context.session.mode, rules),
+        SettingsReload(contexts, rules, lambda: not any(_has_position(one) for one in contexts)),
     )
 
 
-def _has_position(job: Job) -> bool:
-    session, market = job.session, job.market
+def _has_position(context: SessionContext) -> bool:
+    session, market = context.session, context.market
     trades = trades_of(
-        job.store, session.account, job.key.symbol, exchange=job.key.exchange, mode=session.mode
+        context.store,
+        session.account,
+        context.key.symbol,
+        exchange=context.key.exchange,
+        mode=session.mode,
     )
     return not position_of(trades, market.base, market.quote, market.steps).is_flat

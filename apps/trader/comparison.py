@@ -14,7 +14,7 @@ from onetape.store.corrections import Correction
 from onetape.store.ledger import last_side
 from onetape.store.ranks import SETTLED_MS
 from onetape.store.stream_closes import uncompared
-from trader.job import Job
+from trader.session_context import SessionContext
 
 #: A candle without a position is compared this many candles after its close.
 COMPARE_AFTER_CANDLES = 5
@@ -29,9 +29,9 @@ LONGEST_PAUSE_SECONDS = 60.0
 class RestComparison:
     """Asks REST again for the candles of one series that only the stream has closed."""
 
-    def __init__(self, job: Job, exchange: RestExchange) -> None:
+    def __init__(self, context: SessionContext, exchange: RestExchange) -> None:
         """Prepare; what an earlier session left uncompared is in the file."""
-        self._job = job
+        self._context = context
         self._exchange = exchange
         self._next_after = 0.0
         self._pause_seconds = FIRST_PAUSE_SECONDS
@@ -55,16 +55,16 @@ class RestComparison:
         pause = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS) if again else 0.0
         self._oldest, self._pause_seconds = due[0], max(pause, FIRST_PAUSE_SECONDS)
         self._next_after = time.monotonic() + max(shortest, self._pause_seconds)
-        job = self._job
-        end = job.timeframe.next(due[-1])
-        await fetch_noting(self._exchange, job.store, job.key, start=due[0], end=end)
+        context = self._context
+        end = context.timeframe.next(due[-1])
+        await fetch_noting(self._exchange, context.store, context.key, start=due[0], end=end)
 
     def _due(self) -> list[int]:
         """Return the candles to compare now, oldest first; none while the oldest may wait."""
-        job, timeframe = self._job, self._job.timeframe
+        context, timeframe = self._context, self._context.timeframe
         now_ms = self._exchange.now_ms()
         settled = timeframe.floor(max(now_ms - SETTLED_MS, 0) // 1_000)
-        found = uncompared(job.store, job.key, end=settled)
+        found = uncompared(context.store, context.key, end=settled)
         if not found:
             return []
         limit = self._exchange.quirks.page_limit
@@ -74,21 +74,21 @@ class RestComparison:
         return []
 
     def _has_position(self) -> bool:
-        key, account = self._job.key, self._job.session.account
-        return last_side(self._job.store, account, key.exchange, key.symbol) == "buy"
+        key, account = self._context.key, self._context.session.account
+        return last_side(self._context.store, account, key.exchange, key.symbol) == "buy"
 
 
-def correction_line(job: Job, correction: Correction) -> str:
+def correction_line(context: SessionContext, correction: Correction) -> str:
     """Return a line about a candle that was corrected."""
     before, after = correction.before, correction.after
     names = ("open", "high", "low", "close", "volume")
     changes = ", ".join(
-        f"{name} {_text(job, name, old)} -> {_text(job, name, new)}"
+        f"{name} {_text(context, name, old)} -> {_text(context, name, new)}"
         for name, old, new in zip(names, before[1:], after[1:], strict=True)
         if old != new
     )
     return f"the candle of {utc_text(after.timestamp)} was corrected: {changes}"
 
 
-def _text(job: Job, name: str, value: float) -> str:
-    return f"{value:,}" if name == "volume" else job.digits.price_text(value)
+def _text(context: SessionContext, name: str, value: float) -> str:
+    return f"{value:,}" if name == "volume" else context.digits.price_text(value)

@@ -10,8 +10,8 @@ from onetape.store.controls import finish_control
 from trader.command_file import take_command_file
 from trader.control_state import pause_text, read_control_state
 from trader.exit_orders import ExitOrders
-from trader.job import Job
 from trader.rule_runner import RuleRunner
+from trader.session_context import SessionContext
 from trader.settings_reload import SettingsReload
 from trader.states import TraderStates
 
@@ -24,7 +24,7 @@ class ControlWatch:
 
     def __init__(
         self,
-        job: Job,
+        context: SessionContext,
         exchange: RestExchange,
         orders: ExitOrders,
         exits: RuleRunner,
@@ -34,14 +34,14 @@ class ControlWatch:
         """Begin; commands from before are read with the first look.
 
         Args:
-            job: What is traded.
+            context: What is traded.
             exchange: Its clock dates what was carried out.
             orders: Knows whether an exit is owed; cancels an order to buy.
             exits: Closes the position.
             states: Forbid entries while there is a pause.
             reload: Applies changed settings to all symbols of the account.
         """
-        self._job = job
+        self._context = context
         self._exchange = exchange
         self._orders = orders
         self._exits = exits
@@ -57,17 +57,17 @@ class ControlWatch:
             StoreError: the file cannot be read or written; nothing of the command is lost.
             SafetyRefusal: another process trades the account.
         """
-        job = self._job
-        for line in take_command_file(job.store):
+        context = self._context
+        for line in take_command_file(context.store):
             print_line(line)
-        found = read_control_state(job.store, job.session.account, job.key.symbol)
+        found = read_control_state(context.store, context.session.account, context.key.symbol)
         self._halt(found.halt)
         self._pause(found.pause)
         for control in found.closing:
             self._close(control)
         for control in found.reloads:
             # It is of the whole account: the first symbol that looks carries it out.
-            finish_control(job.store, control.number, done_ms=self._exchange.now_ms())
+            finish_control(context.store, control.number, done_ms=self._exchange.now_ms())
             for line in self._reload.reload(applies_to_open=control.applies_to_open):
                 print_line(line)
         line = self._reload.apply_pending()
@@ -92,7 +92,7 @@ class ControlWatch:
         if text is None:
             print_line("resumed: entries are allowed again")
             return
-        account = self._job.session.account
+        account = self._context.session.account
         what = "no entries; exits, stops and targets go on"
         if self._orders.halt is not None:
             what = "no order of any kind; an exit that becomes due is owed until then"
@@ -129,5 +129,5 @@ class ControlWatch:
                 )
             )
             self._exits.leave_for_command(reason)
-        finish_control(self._job.store, control.number, done_ms=self._exchange.now_ms())
+        finish_control(self._context.store, control.number, done_ms=self._exchange.now_ms())
         self._exits.fill()

@@ -9,52 +9,56 @@ from onetape.exchange.rest import RestExchange
 from onetape.store.candles import last_closed
 from onetape.store.simulated_source import read_origin
 from trader.executor import Executor
-from trader.job import Job
+from trader.session_context import SessionContext
 from trader.strategy_runner import DecisionReport
 
 DAY_SECONDS = 86_400
 
 
 def opening_lines(
-    job: Job, exchange: RestExchange, broker: Executor, new_candles: int, refused: str
+    context: SessionContext,
+    exchange: RestExchange,
+    broker: Executor,
+    new_candles: int,
+    refused: str,
 ) -> list[str]:
     """Return what a person should know before the first decision.
 
     Args:
-        job: What is traded.
+        context: What is traded.
         exchange: Its clock has the market time.
         broker: Holds the account.
         new_candles: How many candles the warm-up has added.
         refused: Why rows of the warm-up were refused; empty where none was.
     """
-    session = job.session
-    url, origin = exchange.endpoint.simulator_url, read_origin(job.store, job.key)
+    session = context.session
+    url, origin = exchange.endpoint.simulator_url, read_origin(context.store, context.key)
     source = ""
     if origin is not None:
         words = ORIGIN_WORDS[origin].replace("the simulator", f"the simulator at {url}")
         source = f", market {words.replace('invented', 'INVENTED')}"
     parameters = ", ".join(f"{name} {value}" for name, value in session.parameters.items())
     return [
-        f"{session.mode} trading {job.key} with {session.strategy} ({parameters}){source}",
-        f"account {session.account}: {_money(job, broker)}, {_held(job, broker)}, "
+        f"{session.mode} trading {context.key} with {session.strategy} ({parameters}){source}",
+        f"account {session.account}: {_money(context, broker)}, {_held(context, broker)}, "
         f"{counted(len(broker.trades), 'trade')} so far",
-        *_stored_candles_lines(job, new_candles, refused),
+        *_stored_candles_lines(context, new_candles, refused),
         f"it is {utc_text(exchange.now_ms() // 1_000)}; all times are UTC",
     ]
 
 
-def _stored_candles_lines(job: Job, new_candles: int, refused: str) -> list[str]:
+def _stored_candles_lines(context: SessionContext, new_candles: int, refused: str) -> list[str]:
     """Return how many of the candles that a decision needs are stored, and what is wrong."""
-    stored = len(last_closed(job.store, job.key, job.history))
+    stored = len(last_closed(context.store, context.key, context.history))
     if not stored:
-        return [f"candle store: no closed candle, in {job.store.path}"]
-    new = f"{min(new_candles, stored)} of them new, in {job.store.path}"
-    if stored == job.history:
+        return [f"candle store: no closed candle, in {context.store.path}"]
+    new = f"{min(new_candles, stored)} of them new, in {context.store.path}"
+    if stored == context.history:
         lines = [f"candle store: the last {stored} closed candles, {new}"]
     else:
         lines = [
-            f"candle store: only {stored} of the last {job.history} closed candles, {new}; there "
-            "are no others, and the first signals may differ from those after a full warm-up"
+            f"candle store: only {stored} of the last {context.history} closed candles, {new}; "
+            "there are no others, and the first signals may differ from those after a full warm-up"
         ]
     return [*lines, f"rows of the exchange: {refused}"] if refused else lines
 
@@ -62,11 +66,11 @@ def _stored_candles_lines(job: Job, new_candles: int, refused: str) -> list[str]
 class DecisionLog:
     """The lines of the decisions, after a line for each new day and each hole in the warm-up."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, context: SessionContext) -> None:
         """Begin without a day."""
-        self._job = job
+        self._context = context
         self._wait = ""
-        self._day = utc_text(job.session.started_ms // 1_000)[:10]
+        self._day = utc_text(context.session.started_ms // 1_000)[:10]
 
     def lines(self, report: DecisionReport) -> list[str]:
         """Return the line of a decision; before it, each once, a new day and a wait for orders."""
@@ -79,42 +83,43 @@ class DecisionLog:
         return [report.wait] if is_new else []
 
     def _new_day(self, report: DecisionReport) -> list[str]:
-        closed = self._job.timeframe.next(report.decision.timestamp)
+        closed = self._context.timeframe.next(report.decision.timestamp)
         day = utc_text(closed)[:10]
-        line = decision_line(self._job, report)
-        if day == self._day or self._job.timeframe.seconds >= DAY_SECONDS:
+        line = decision_line(self._context, report)
+        if day == self._day or self._context.timeframe.seconds >= DAY_SECONDS:
             return [line]
         self._day = day
         return [day, line]
 
 
-def decision_line(job: Job, report: DecisionReport) -> str:
+def decision_line(context: SessionContext, report: DecisionReport) -> str:
     """Return such as `14:00 close 61,240 RSI 41.2 (buys under 30): HOLD, next 15:00`."""
     decision = report.decision
-    closed = job.timeframe.next(decision.timestamp)
-    following = job.timeframe.next(closed)
+    closed = context.timeframe.next(decision.timestamp)
+    following = context.timeframe.next(closed)
     blocked = f" ({report.blocked}: no order)" if report.blocked else ""
     seen = f" {report.seen}" if report.seen else ""
     return (
-        f"{_time(job.timeframe, closed)} close {job.digits.price_text(report.close)}{seen}: "
-        f"{decision.action}{blocked}, next {_time(job.timeframe, following)}"
+        f"{_time(context.timeframe, closed)} close "
+        f"{context.digits.price_text(report.close)}{seen}: "
+        f"{decision.action}{blocked}, next {_time(context.timeframe, following)}"
     )
 
 
-def closing_line(job: Job, broker: Executor, reason: str) -> str:
+def closing_line(context: SessionContext, broker: Executor, reason: str) -> str:
     """Return what is left when a session ends."""
     return (
-        f"{reason}: stopped with {_money(job, broker)} and {_held(job, broker)}, "
+        f"{reason}: stopped with {_money(context, broker)} and {_held(context, broker)}, "
         f"{counted(len(broker.trades), 'trade')}"
     )
 
 
-def _money(job: Job, broker: Executor) -> str:
-    return f"{job.digits.money_text(broker.cash)} {job.market.quote}"
+def _money(context: SessionContext, broker: Executor) -> str:
+    return f"{context.digits.money_text(broker.cash)} {context.market.quote}"
 
 
-def _held(job: Job, broker: Executor) -> str:
-    base = job.market.base
+def _held(context: SessionContext, broker: Executor) -> str:
+    base = context.market.base
     return (
         f"{decimal_text(broker.position.base)} {base}"
         if broker.entry_order_id is not None

@@ -47,8 +47,8 @@ async def run_decisions(
     """Run the strategy every second, and at once when a candle closes, for ever."""
     await recorder.wait_until_live(FIRST_DECISION_PATIENCE_SECONDS)
     lease.renew()
-    log, waiting = DecisionLog(runner.job), WaitNotice(runner.job, gap_backfiller)
-    stale_after_seconds = runner.job.settings.stale_after_seconds
+    log, waiting = DecisionLog(runner.context), WaitNotice(runner.context, gap_backfiller)
+    stale_after_seconds = runner.context.settings.stale_after_seconds
     outage = OutageNotice(recorder, supervisor, stale_after_seconds=stale_after_seconds)
     try:
         while True:

@@ -22,8 +22,8 @@ from trader.evaluator.evaluator import Evaluation, EvaluationFailure
 from trader.evaluator.failures import STRATEGY, gate_of, problem_of
 from trader.evaluator.messages import CandleView
 from trader.higher import Absent, larger_candles
-from trader.job import Job
 from trader.live.start_plan import has_open_series
+from trader.session_context import SessionContext
 from trader.states import TraderStates
 from trader.window import DecisionWindow, Warmup, decision_window
 
@@ -95,7 +95,7 @@ class Evaluations:
 
     def __init__(
         self,
-        job: Job,
+        context: SessionContext,
         exchange: RestExchange,
         states: TraderStates,
         on_done: Callable[[], None],
@@ -103,12 +103,12 @@ class Evaluations:
         """Begin without an evaluation.
 
         Args:
-            job: What is traded; its evaluator runs the strategy.
+            context: What is traded; its evaluator runs the strategy.
             exchange: Its clock dates candles, and tells how long a timeframe takes.
             states: A failed evaluation degrades the trader.
             on_done: Called when an evaluation is done, so that `take` is called soon.
         """
-        self._job = job
+        self._context = context
         self._exchange = exchange
         self._states = states
         self._on_done = on_done
@@ -148,16 +148,18 @@ class Evaluations:
         Raises:
             StoreError: the file cannot be read or written.
         """
-        job, rows = self._job, len(timestamps)
-        window = decision_window(job, timestamps[-1], rows)
+        context, rows = self._context, len(timestamps)
+        window = decision_window(context, timestamps[-1], rows)
         seen_ms = self._exchange.now_ms()
-        higher, missing = larger_candles(job, window.candles, seen_ms=seen_ms)
+        higher, missing = larger_candles(context, window.candles, seen_ms=seen_ms)
         absent = [missing] * rows
         if rows > 1 and higher:
             # The newest candle alone needs fewer higher-timeframe candles.
-            _, absent[-1] = larger_candles(job, window.candles[-job.window :], seen_ms=seen_ms)
+            _, absent[-1] = larger_candles(
+                context, window.candles[-context.window :], seen_ms=seen_ms
+            )
         task = asyncio.create_task(
-            job.evaluator.evaluate(window.candles, higher, rows, self._deadline_seconds())
+            context.evaluator.evaluate(window.candles, higher, rows, self._deadline_seconds())
         )
         task.add_done_callback(lambda _: self._on_done())
         self._running = _Running(
@@ -203,10 +205,10 @@ class Evaluations:
 
     def _deadline_seconds(self) -> float:
         """Return how long the strategy may take, wall clock."""
-        chosen = self._job.settings.strategy_timeout_seconds
+        chosen = self._context.settings.strategy_timeout_seconds
         if chosen is not None:
             return chosen
-        candle_ms = int(self._job.timeframe.average_seconds * 1_000)
+        candle_ms = int(self._context.timeframe.average_seconds * 1_000)
         share = self._exchange.clock.wall_seconds(candle_ms) * DEADLINE_SHARE
         return min(max(share, LEAST_DEADLINE_SECONDS), MOST_DEADLINE_SECONDS)
 
@@ -220,9 +222,9 @@ class Evaluations:
             self._failure = None
             self._states.solve(STRATEGY)
             return
-        if found.kind == "failed" and not self._job.evaluator.has_evaluated:
+        if found.kind == "failed" and not self._context.evaluator.has_evaluated:
             # The stop, the targets and the time stop of what is open need no signal.
-            self._goes_on |= has_open_series(self._job.store, self._job.session.account)
+            self._goes_on |= has_open_series(self._context.store, self._context.session.account)
             if not self._goes_on:
                 raise found.error
         if self._failure != found.kind:

@@ -24,9 +24,9 @@ from onetape.store.reading import first_traded_after, has_volume, newest_row
 from trader.control_state import pause_text, read_control_state
 from trader.executor import Executor
 from trader.exit_journal import ExitJournal
-from trader.job import Job
 from trader.lateness import late_note
 from trader.lease import Lease
+from trader.session_context import SessionContext
 from trader.stream_recorder import StreamRecorder
 
 
@@ -35,7 +35,7 @@ class ExitOrders:
 
     def __init__(
         self,
-        job: Job,
+        context: SessionContext,
         exchange: RestExchange,
         broker: Executor,
         lease: Lease,
@@ -45,7 +45,7 @@ class ExitOrders:
         """Go on with the exits of earlier sessions; those of closed positions end.
 
         Args:
-            job: What is traded.
+            context: What is traded.
             exchange: Its clock dates the exits.
             broker: Holds the position and the open order.
             lease: Proven right before an order is stored or filled.
@@ -56,7 +56,7 @@ class ExitOrders:
             SafetyRefusal: another process took the account over.
             StoreError: the file cannot be written.
         """
-        self._job = job
+        self._context = context
         self._exchange = exchange
         self._broker = broker
         self._lease = lease
@@ -64,11 +64,11 @@ class ExitOrders:
         self._journal = journal
         self._halted: str | None = None
         """Client order id of the order that a halt came too late for, once that is printed."""
-        halt = read_control_state(job.store, job.session.account).halt
+        halt = read_control_state(context.store, context.session.account).halt
         self.halt = None if halt is None else pause_text(halt)
         end_obligations_of_closed_positions(
-            job.store,
-            job.session,
+            context.store,
+            context.session,
             lease.fence,
             entry_order_id=broker.entry_order_id,
             ended_ms=exchange.now_ms(),
@@ -114,7 +114,7 @@ class ExitOrders:
         entry = self._broker.entry_order_id
         if entry is None:
             return None
-        return open_obligation(self._job.store, self._job.session, entry)
+        return open_obligation(self._context.store, self._context.session, entry)
 
     def make(
         self,
@@ -142,7 +142,7 @@ class ExitOrders:
         entry = self._broker.entry_order_id
         if entry is None:
             raise ValueError("an exit needs a position")
-        session = self._job.session
+        session = self._context.session
         obligation = ExitObligation(
             obligation=uuid4().hex,
             account=session.account,
@@ -189,12 +189,12 @@ class ExitOrders:
         if self.halt is not None:
             self._owe(obligation)
             return
-        insert_order(self._job.store, order, self._lease.fence, obligation=obligation)
+        insert_order(self._context.store, order, self._lease.fence, obligation=obligation)
         self._broker.place(order, self._exchange.now_ms())
 
     def _owe(self, obligation: ExitObligation) -> str:
         """Store an exit while orders are forbidden; return what it waits for, in words."""
-        restore_obligation(self._job.store, obligation, self._lease.fence)
+        restore_obligation(self._context.store, obligation, self._lease.fence)
         return f"no order, {self.halt}; the exit is owed, and sent after a resume"
 
     def resend(self) -> str | None:
@@ -213,11 +213,11 @@ class ExitOrders:
             return None
         price = owed.level
         if price is None:
-            row = newest_row(self._job.store, self._job.key)
+            row = newest_row(self._context.store, self._context.key)
             price = Decimal(repr(row.close)) if row is not None else Decimal(0)
         again = self._order(owed, price, None)
         self._lease.renew()
-        insert_order(self._job.store, again, self._lease.fence)
+        insert_order(self._context.store, again, self._lease.fence)
         self._broker.place(again, self._exchange.now_ms())
         return f"exit still owed, sent now: {owed.reason}"
 
@@ -295,16 +295,16 @@ class ExitOrders:
         now_ms = self._exchange.now_ms()
         if self._broker.is_live:
             # A market order needs no price of ours, and waits for none.
-            newest = newest_row(self._job.store, self._job.key)
+            newest = newest_row(self._context.store, self._context.key)
             return None if newest is None else self._broker.fill_late(newest, now_ms, "")
         passed = self._passed(order)
         if rest_price is not None:
-            opened = self._job.timeframe.floor(now_ms // 1_000)
+            opened = self._context.timeframe.floor(now_ms // 1_000)
             row = Candle(opened, rest_price, rest_price, rest_price, rest_price, 0.0)
             return self._fill_late(order, passed, row, now_ms)
         if passed is None and order.type != "command":
             return None
-        newest = newest_row(self._job.store, self._job.key)
+        newest = newest_row(self._context.store, self._context.key)
         if newest is None:
             return None
         if passed is not None and not self._is_late(order, passed, newest):
@@ -322,13 +322,17 @@ class ExitOrders:
             newest: Its close is the newest price.
             now_ms: Market time.
         """
-        job = self._job
+        context = self._context
         if order.type == "command":
             return self._broker.fill_late(newest, now_ms, "")
         is_at_open = passed is not None and order.type == "market"
         expected = passed.open if passed and is_at_open else float(order.intended_price)
-        timestamp = job.timeframe.next(order.signal_timestamp) if not passed else passed.timestamp
-        note = late_note(newest.close, expected, timestamp, now_ms, job.digits, job.market.quote)
+        timestamp = (
+            context.timeframe.next(order.signal_timestamp) if not passed else passed.timestamp
+        )
+        note = late_note(
+            newest.close, expected, timestamp, now_ms, context.digits, context.market.quote
+        )
         return self._broker.fill_late(newest, now_ms, note)
 
     def passed_candle(self) -> Candle | None:
@@ -338,7 +342,7 @@ class ExitOrders:
 
     def _passed(self, order: Order) -> Candle | None:
         """Return the candle whose price the order was decided for; None while there is none."""
-        store, key, timestamp = self._job.store, self._job.key, order.signal_timestamp
+        store, key, timestamp = self._context.store, self._context.key, order.signal_timestamp
         return first_traded_after(
             store, key, timestamp if order.type == "market" else timestamp - 1
         )
@@ -347,24 +351,24 @@ class ExitOrders:
         """Return whether the price of an open sell order has passed already."""
         if order.type != "market" or passed.timestamp < newest.timestamp:
             return True
-        if order.session != self._job.session.session:
+        if order.session != self._context.session.session:
             return True
         watch = self._recorder.watch
         if watch is None or passed.timestamp <= watch.first.timestamp:
             return True
-        closed_ms = self._job.timeframe.next(order.signal_timestamp) * 1_000
+        closed_ms = self._context.timeframe.next(order.signal_timestamp) * 1_000
         age_seconds = self._exchange.clock.wall_seconds(max(0, order.decided_ms - closed_ms))
-        return age_seconds > self._job.settings.max_signal_age_seconds
+        return age_seconds > self._context.settings.max_signal_age_seconds
 
     def _is_fresh(self, newest: Candle) -> bool:
         """Return whether the newest candle's price is one of the present watch, and was traded."""
         watch = self._recorder.watch
         if watch is None or newest.timestamp < watch.first.timestamp:
             return False
-        return not (is_untraded(newest) and has_volume(self._job.store, self._job.key))
+        return not (is_untraded(newest) and has_volume(self._context.store, self._context.key))
 
     def _order(self, owed: ExitObligation, price: Decimal, decision: str | None) -> Order:
-        session, ticker = self._job.session, self._recorder.ticker
+        session, ticker = self._context.session, self._recorder.ticker
         return Order(
             client_order_id=self._broker.new_order_id(),
             session=session.session,

@@ -26,8 +26,8 @@ from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost
 from trader.evaluations import EvaluatedCandle, Evaluations
 from trader.gap_backfiller import NEVER, GapBackfiller
 from trader.higher import first_traded, higher_starts
-from trader.job import Job
 from trader.rule_runner import RuleRunner
+from trader.session_context import SessionContext
 from trader.states import TraderStates
 from trader.stream_recorder import StreamRecorder
 from trader.supervisor import Supervisor
@@ -42,7 +42,7 @@ class ExitWatch:
 
     def __init__(
         self,
-        job: Job,
+        context: SessionContext,
         exchange: RestExchange,
         supervisor: Supervisor,
         states: TraderStates,
@@ -52,7 +52,7 @@ class ExitWatch:
         """Prepare; nothing is read yet.
 
         Args:
-            job: What is traded.
+            context: What is traded.
             exchange: Closes candles over REST that the stream did not mark.
             supervisor: Runs the tasks of the watch.
             states: Problems of the strategy are reported there.
@@ -60,7 +60,7 @@ class ExitWatch:
             runner: Returns the rules as they were when the file could be written last; None where
                 they have not been built yet.
         """
-        self._job = job
+        self._context = context
         self._exchange = exchange
         self._supervisor = supervisor
         self._states = states
@@ -96,10 +96,10 @@ class ExitWatch:
             await asyncio.sleep(LOOK_SECONDS)
             copied = self._copied()
         with copied as store:
-            job, exchange = structs.replace(self._job, store=store), self._exchange
-            gap_backfiller = GapBackfiller(job, exchange)
-            recorder = StreamRecorder(job, exchange, gap_backfiller)
-            evaluations = Evaluations(job, exchange, self._states, gap_backfiller.closed.set)
+            context, exchange = structs.replace(self._context, store=store), self._exchange
+            gap_backfiller = GapBackfiller(context, exchange)
+            recorder = StreamRecorder(context, exchange, gap_backfiller)
+            evaluations = Evaluations(context, exchange, self._states, gap_backfiller.closed.set)
             repeat = self._supervisor.repeat
             await self._supervisor.run_tasks(
                 {
@@ -107,7 +107,7 @@ class ExitWatch:
                     "REST": repeat(
                         "REST", partial(_close_overdue, gap_backfiller, recorder), solves=False
                     ),
-                    "decisions": self._decide(job, gap_backfiller, evaluations),
+                    "decisions": self._decide(context, gap_backfiller, evaluations),
                 }
             )
 
@@ -117,19 +117,24 @@ class ExitWatch:
         There is no position, no closed candle, or the file cannot be read either, which is the
         error that the trader is degraded by.
         """
-        runner, job = self._runner(), self._job
+        runner, context = self._runner(), self._context
         if runner is None or not runner.has_position:
             return None
         try:
-            newest = last_closed_before(job.store, job.key, NEVER)
+            newest = last_closed_before(context.store, context.key, NEVER)
             if newest is None:
                 return None
-            decided = last_decided(job.store, job.session) or newest
+            decided = last_decided(context.store, context.session) or newest
             start = min(
-                job.timeframe.shift(decided, -job.history), first_traded(job, newest), decided
+                context.timeframe.shift(decided, -context.history),
+                first_traded(context, newest),
+                decided,
             )
-            series = [(job.key, start), *higher_starts(job, job.timeframe.shift(start, -1))]
-            return copy_to_memory(job.store, series)
+            series = [
+                (context.key, start),
+                *higher_starts(context, context.timeframe.shift(start, -1)),
+            ]
+            return copy_to_memory(context.store, series)
         except StoreError:
             return None
 
@@ -140,16 +145,16 @@ class ExitWatch:
                     await recorder.handle(event)
 
     async def _decide(
-        self, job: Job, gap_backfiller: GapBackfiller, evaluations: Evaluations
+        self, context: SessionContext, gap_backfiller: GapBackfiller, evaluations: Evaluations
     ) -> None:
-        decided = last_decided(self._job.store, job.session)
+        decided = last_decided(self._context.store, context.session)
         try:
             while True:
                 gap_backfiller.closed.clear()
                 for found in evaluations.take():
                     decided = found.timestamp
                     self._keep_sell(found)
-                fresh = [] if evaluations.is_running else fresh_candles(job, decided)
+                fresh = [] if evaluations.is_running else fresh_candles(context, decided)
                 if fresh:
                     evaluations.start(fresh, is_repeated=False)
                 with contextlib.suppress(TimeoutError):
@@ -160,7 +165,7 @@ class ExitWatch:
 
     def _keep_sell(self, found: EvaluatedCandle) -> None:
         runner = self._runner()
-        if runner is None or found.exit_signal(self._job.strategy.lookback) != SELL:
+        if runner is None or found.exit_signal(self._context.strategy.lookback) != SELL:
             return
         line = runner.keep_sell(found.candle, found.view.holding)
         if line is not None:

@@ -20,7 +20,7 @@ from onetape.store.gaps import unexplained
 from trader.backoff import Backoff
 from trader.comparison import RestComparison, correction_line
 from trader.higher import first_traded, has_due_larger, warm_up_larger
-from trader.job import Job
+from trader.session_context import SessionContext
 
 #: Pauses between two requests for a candle that does not come: first and longest, wall seconds.
 FIRST_PAUSE_SECONDS = 1.0
@@ -38,9 +38,9 @@ NEVER = 2**62
 class GapBackfiller:
     """Fetches the closed candles of one series. Its methods may run as tasks of one loop."""
 
-    def __init__(self, job: Job, exchange: RestExchange) -> None:
+    def __init__(self, context: SessionContext, exchange: RestExchange) -> None:
         """Prepare; nothing is read or written yet."""
-        self._job = job
+        self._context = context
         self._exchange = exchange
         self._lock = asyncio.Lock()
         self._complete_until: int | None = None
@@ -50,7 +50,7 @@ class GapBackfiller:
         """When a failure of REST was printed last, monotonic seconds."""
         self._ended: tuple[int, float] = (0, 0.0)
         """The newest candle that has ended, and when that was seen first, monotonic seconds."""
-        self._comparison = RestComparison(job, exchange)
+        self._comparison = RestComparison(context, exchange)
         self.expects_marks = False
         """Whether the stream is up and marks candles as final."""
         self.is_refused = False
@@ -72,9 +72,11 @@ class GapBackfiller:
         Raises:
             ExchangeUnreachable: no usable answer.
         """
-        job, newest = self._job, self.newest_due()
-        await warm_up_larger(job, self._exchange, newest)
-        start = min(job.timeframe.shift(newest, 1 - job.history), first_traded(job, newest))
+        context, newest = self._context, self.newest_due()
+        await warm_up_larger(context, self._exchange, newest)
+        start = min(
+            context.timeframe.shift(newest, 1 - context.history), first_traded(context, newest)
+        )
         if since is not None:
             self._complete_until = since
             start = min(start, since)
@@ -93,8 +95,8 @@ class GapBackfiller:
                 return False
             due = self.newest_due()
             try:
-                if has_due_larger(self._job, due, self._exchange.now_ms()):
-                    await warm_up_larger(self._job, self._exchange, due)
+                if has_due_larger(self._context, due, self._exchange.now_ms()):
+                    await warm_up_larger(self._context, self._exchange, due)
                 await self._fetch(self.first_missing() or due)
             except ExchangeUnreachable as error:
                 self._note_failure(error, self._failed.lengthen())
@@ -119,7 +121,7 @@ class GapBackfiller:
             await self.fill()
             return
         due = self.newest_due()
-        larger = has_due_larger(self._job, due, self._exchange.now_ms())
+        larger = has_due_larger(self._context, due, self._exchange.now_ms())
         missing = self.first_missing()
         if missing is None and not larger:
             self._absent.reset()
@@ -158,17 +160,17 @@ class GapBackfiller:
             self._accept_corrections()
 
     def _accept_corrections(self) -> None:
-        job = self._job
+        context = self._context
         corrections = accept_corrections(
-            job.store,
-            job.key,
-            account=job.session.account,
-            window=job.window,
-            higher=job.higher_timeframes,
+            context.store,
+            context.key,
+            account=context.session.account,
+            window=context.window,
+            higher=context.higher_timeframes,
             corrected_ms=self._exchange.now_ms(),
         )
         for each in corrections:
-            print_line(correction_line(job, each))
+            print_line(correction_line(context, each))
         if corrections:
             self.closed.set()
 
@@ -184,7 +186,7 @@ class GapBackfiller:
     def newest_due(self) -> int:
         """Return the open (epoch seconds) of the newest candle that ended by the clock."""
         grace_ms = self._exchange.quirks.close_grace_ms
-        return last_closed_open(self._job.timeframe, self._exchange.now_ms(), grace_ms)
+        return last_closed_open(self._context.timeframe, self._exchange.now_ms(), grace_ms)
 
     def first_missing(self) -> int | None:
         """Return the first candle that REST should be asked for, epoch seconds, or None.
@@ -193,44 +195,46 @@ class GapBackfiller:
         longer break of this session; not those before the first one that the exchange has. One that
         enough answers have left out is asked for again when the next answer may prove the gap.
         """
-        job = self._job
+        context = self._context
         due = self.newest_due()
-        start = job.timeframe.shift(due, 1 - job.history)
+        start = context.timeframe.shift(due, 1 - context.history)
         if self._complete_until is not None:
             start = min(start, self._complete_until)
-        end = job.timeframe.next(due)
-        stored = closed_range(job.store, job.key)
+        end = context.timeframe.next(due)
+        stored = closed_range(context.store, context.key)
         if stored is not None:
             start = max(start, stored[0])
-        holes = missing_between(job.store, job.key, start, end)
-        missing = unexplained(job.store, job.key, holes, answers=DECIDING_ANSWERS)
+        holes = missing_between(context.store, context.key, start, end)
+        missing = unexplained(context.store, context.key, holes, answers=DECIDING_ANSWERS)
         self._complete_until = missing[0][0] if missing else end
-        again = due_gaps(job.store, job.key, start, end, now_ms=self._exchange.now_ms())
+        again = due_gaps(context.store, context.key, start, end, now_ms=self._exchange.now_ms())
         return min((low for low, _ in [*missing, *again]), default=None)
 
     async def _fetch(self, start: int) -> int:
         """Store the closed candles from `start` on; return how many were new."""
-        job = self._job
+        context = self._context
         refused: dict[Candle, str] = {}
         fetched = await fetch_noting(
             self._exchange,
-            job.store,
-            job.key,
+            context.store,
+            context.key,
             start=start,
             end=NEVER,
             on_page=lambda page: refused.update(page.refused),
         )
-        self.refused = _refused_words(job, refused, fetched) if refused else ""
+        self.refused = _refused_words(context, refused, fetched) if refused else ""
         self.inserted += fetched.inserted
         if fetched.inserted:
             self.closed.set()
         return fetched.inserted
 
 
-def _refused_words(job: Job, refused: dict[Candle, str], fetched: FetchReport) -> str:
-    faults = [candle_fault(row, job.timeframe) or "" for row in refused]
+def _refused_words(
+    context: SessionContext, refused: dict[Candle, str], fetched: FetchReport
+) -> str:
+    faults = [candle_fault(row, context.timeframe) or "" for row in refused]
     sound = fetched.inserted + fetched.present
-    return refused_text(faults, next(iter(refused.values())), job.key.timeframe, sound=sound)
+    return refused_text(faults, next(iter(refused.values())), context.key.timeframe, sound=sound)
 
 
 def _backoff(longest_seconds: float) -> Backoff:

@@ -18,7 +18,7 @@ from onetape.history.gaps import DECIDING_ANSWERS, due_gaps, fetch_noting
 from onetape.store.higher import LargerCandles, keep_built, larger_between
 from onetape.strategies import Higher, HigherCandles, beside
 from onetape.strategies.window import window_size
-from trader.job import Job
+from trader.session_context import SessionContext
 from trader.window import wait_text
 
 
@@ -30,13 +30,15 @@ class Absent(Struct, frozen=True):
     """Since when orders are possible again."""
 
 
-def larger_candles(job: Job, candles: Candles, *, seen_ms: int) -> tuple[Higher, Absent]:
+def larger_candles(
+    context: SessionContext, candles: Candles, *, seen_ms: int
+) -> tuple[Higher, Absent]:
     """Return the larger candles beside these ones, and what is missing of them.
 
     Those before an unexplained hole are left out: no window crosses it.
 
     Args:
-        job: What is traded.
+        context: What is traded.
         candles: The window that the strategy is given.
         seen_ms: Market time, epoch milliseconds.
 
@@ -45,28 +47,30 @@ def larger_candles(job: Job, candles: Candles, *, seen_ms: int) -> tuple[Higher,
     """
     found: dict[str, HigherCandles] = {}
     absent = Absent()
-    for larger in job.higher_timeframes:
-        start = _first_needed(job, larger, int(candles.timestamp[0]))
-        end = job.timeframe.next(int(candles.timestamp[-1]))
-        known = larger_between(job.store, job.key, larger, start, end)
-        keep_built(job.store, known, seen_ms=seen_ms)
+    for larger in context.higher_timeframes:
+        start = _first_needed(context, larger, int(candles.timestamp[0]))
+        end = context.timeframe.next(int(candles.timestamp[-1]))
+        known = larger_between(context.store, context.key, larger, start, end)
+        keep_built(context.store, known, seen_ms=seen_ms)
         if known.missing:
             # To decide, as of the traded candles; not to store: the missing ones may still come.
-            known = larger_between(job.store, job.key, larger, start, end, answers=DECIDING_ANSWERS)
+            known = larger_between(
+                context.store, context.key, larger, start, end, answers=DECIDING_ANSWERS
+            )
         seen = known.candles
         if known.holes:
             seen = seen[int(np.searchsorted(seen.timestamp, known.holes[-1][1])) :]
-        found[larger.name] = beside(candles, job.timeframe, seen, larger)
+        found[larger.name] = beside(candles, context.timeframe, seen, larger)
         if not absent.gate:
-            absent = _absent(job, known, larger)
+            absent = _absent(context, known, larger)
     return found, absent
 
 
-async def warm_up_larger(job: Job, exchange: RestExchange, end: int) -> None:
+async def warm_up_larger(context: SessionContext, exchange: RestExchange, end: int) -> None:
     """Fetch the closed larger candles that the strategy needs.
 
     Args:
-        job: What is traded.
+        context: What is traded.
         exchange: Where they come from.
         end: Open of the newest traded candle, epoch seconds.
 
@@ -74,70 +78,70 @@ async def warm_up_larger(job: Job, exchange: RestExchange, end: int) -> None:
         ExchangeUnreachable: no usable answer.
         ExchangeRefused: the exchange has no candles of that length.
     """
-    for larger in job.higher_timeframes:
+    for larger in context.higher_timeframes:
         exchange.check_timeframe(larger.name)
-        key = replace(job.key, timeframe=larger.name)
-        first_open = job.timeframe.shift(end, 1 - job.window)
-        start = _first_needed(job, larger, first_open)
+        key = replace(context.key, timeframe=larger.name)
+        first_open = context.timeframe.shift(end, 1 - context.window)
+        start = _first_needed(context, larger, first_open)
         # The one that is under way, and whatever REST is late with, are made of traded candles.
         stop = larger.floor(end)
-        await fetch_noting(exchange, job.store, key, start=start, end=stop)
+        await fetch_noting(exchange, context.store, key, start=start, end=stop)
 
 
-def has_due_larger(job: Job, end: int, now_ms: int) -> bool:
+def has_due_larger(context: SessionContext, end: int, now_ms: int) -> bool:
     """Return whether the exchange should be asked again for a larger candle that it left out.
 
     Args:
-        job: What is traded.
+        context: What is traded.
         end: Open of the newest traded candle, epoch seconds.
         now_ms: Market time, epoch milliseconds.
     """
-    for larger in job.higher_timeframes:
-        key = replace(job.key, timeframe=larger.name)
-        start = _first_needed(job, larger, job.timeframe.shift(end, 1 - job.window))
-        if due_gaps(job.store, key, start, larger.floor(end), now_ms=now_ms):
+    for larger in context.higher_timeframes:
+        key = replace(context.key, timeframe=larger.name)
+        start = _first_needed(context, larger, context.timeframe.shift(end, 1 - context.window))
+        if due_gaps(context.store, key, start, larger.floor(end), now_ms=now_ms):
             return True
     return False
 
 
-def higher_starts(job: Job, first_open: int) -> list[tuple[SeriesKey, int]]:
+def higher_starts(context: SessionContext, first_open: int) -> list[tuple[SeriesKey, int]]:
     """Return each higher-timeframe series with the first candle of it that is needed.
 
     Args:
-        job: What is traded.
+        context: What is traded.
         first_open: Open of the first traded candle of the window, epoch seconds.
     """
     return [
-        (replace(job.key, timeframe=larger.name), _first_needed(job, larger, first_open))
-        for larger in job.higher_timeframes
+        (replace(context.key, timeframe=larger.name), _first_needed(context, larger, first_open))
+        for larger in context.higher_timeframes
     ]
 
 
-def first_traded(job: Job, newest: int) -> int:
+def first_traded(context: SessionContext, newest: int) -> int:
     """Return the first traded candle of the larger ones that are under way, epoch seconds.
 
     Args:
-        job: What is traded.
+        context: What is traded.
         newest: Open of the newest traded candle, epoch seconds.
     """
-    larger = job.higher_timeframes
+    larger = context.higher_timeframes
     return min([newest, *(timeframe.floor(newest) for timeframe in larger)])
 
 
-def _first_needed(job: Job, larger: Timeframe, first_open: int) -> int:
-    count = window_size(job.strategy.higher_lookback)
+def _first_needed(context: SessionContext, larger: Timeframe, first_open: int) -> int:
+    count = window_size(context.strategy.higher_lookback)
     return max(0, larger.shift(first_open, -count))
 
 
-def _absent(job: Job, known: LargerCandles, larger: Timeframe) -> Absent:
+def _absent(context: SessionContext, known: LargerCandles, larger: Timeframe) -> Absent:
     """Return what is missing; not before the first candle of a market, which is new then."""
     if not len(known.candles):
         return Absent(f"no {larger.name} candle is known yet")
     if not known.holes:
         return Absent()
-    count = window_size(job.strategy.higher_lookback)
-    full = job.timeframe.shift(larger.shift(known.holes[-1][1], count), job.window)
-    warm_up = f"{count} {larger.name} candles and {counted(job.window, 'traded candle')}"
+    count = window_size(context.strategy.higher_lookback)
+    full = context.timeframe.shift(larger.shift(known.holes[-1][1], count), context.window)
+    warm_up = f"{count} {larger.name} candles and {counted(context.window, 'traded candle')}"
     return Absent(
         f"{larger.name} candles missing from {utc_text(known.holes[0][0])}",
         wait_text(larger, known.holes[-1], full, warm_up),

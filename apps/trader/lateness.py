@@ -11,7 +11,7 @@ from onetape.core.candles import Candle
 from onetape.core.clock import utc_text
 from onetape.core.digits import Digits
 from onetape.store.candles import row_at
-from trader.job import Job
+from trader.session_context import SessionContext
 
 
 class Watch(Struct, frozen=True):
@@ -23,14 +23,14 @@ class Watch(Struct, frozen=True):
     """The same candle as an earlier watch had stored it, or None."""
 
 
-def watch_from(job: Job, first: Candle) -> Watch:
+def watch_from(context: SessionContext, first: Candle) -> Watch:
     """Return the watch that begins now, before its first candle is stored.
 
     Args:
-        job: What is traded.
+        context: What is traded.
         first: The newest candle of the stream.
     """
-    return Watch(first, row_at(job.store, job.key, first.timestamp))
+    return Watch(first, row_at(context.store, context.key, first.timestamp))
 
 
 def late_note(

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from onetape.store.database import Store
 from onetape.store.leases import Fence, acquire_lease, lease_name, release_lease, renew_leases
 from onetape.store.process_lock import ProcessLock
-from trader.job import Job
+from trader.session_context import SessionContext
 
 #: A symbol of a trader that cannot be proven dead is free again after this.
 LEASE_SECONDS = 20.0
@@ -21,20 +21,20 @@ class Lease:
     have another name in another trader. The second is what each write proves.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, context: SessionContext) -> None:
         """Take it.
 
         Raises:
             SafetyRefusal: another process holds it.
         """
-        self._store = job.store
-        names = [lease_name(job.session.account, job.key.symbol)]
-        if job.exchange_account:
-            names.append(lease_name(job.exchange_account, job.key.symbol))
+        self._store = context.store
+        names = [lease_name(context.session.account, context.key.symbol)]
+        if context.exchange_account:
+            names.append(lease_name(context.exchange_account, context.key.symbol))
         self._parts: list[_Part] = []
         try:
             for name in names:
-                self._parts.append(_Part(job.store, name))
+                self._parts.append(_Part(context.store, name))
         except BaseException:
             self.release()
             raise

@@ -13,10 +13,10 @@ from onetape.exchange.rest import RestExchange
 from onetape.store.candles import last_closed_before
 from onetape.store.simulated_source import hold_to_source
 from trader.gap_backfiller import NEVER
-from trader.job import Job
+from trader.session_context import SessionContext
 
 
-async def check_same_market(job: Job, exchange: RestExchange) -> None:
+async def check_same_market(context: SessionContext, exchange: RestExchange) -> None:
     """Refuse a market that is not the one the file holds.
 
     Raises:
@@ -29,23 +29,23 @@ async def check_same_market(job: Job, exchange: RestExchange) -> None:
     if simulated is None:
         # Market time goes on from the answer, so that no closed candle seems to lie in the future.
         await exchange.compare_clocks()
-        _check_time(job, exchange.now_ms())
+        _check_time(context, exchange.now_ms())
     else:
-        hold_to_source(job.store, simulated.source)
-        _check_time(job, simulated.now_ms)
+        hold_to_source(context.store, simulated.source)
+        _check_time(context, simulated.now_ms)
 
 
-def _check_time(job: Job, now_ms: int) -> None:
-    newest = last_closed_before(job.store, job.key, NEVER)
+def _check_time(context: SessionContext, now_ms: int) -> None:
+    newest = last_closed_before(context.store, context.key, NEVER)
     if newest is None:
         return
-    simulated = job.key.exchange == SIMULATOR_ID
+    simulated = context.key.exchange == SIMULATOR_ID
     # The clock of the simulator is its market's own; the computer's may be slow by a little.
-    known = job.timeframe.next(newest) if simulated else newest
+    known = context.timeframe.next(newest) if simulated else newest
     now = now_ms // 1_000
     if known > now:
         remedy = "start the simulator with a later --start" if simulated else "set the clock"
         raise DataError(
-            f"{job.store.path} holds {job.key} candles up to {utc_text(newest)}, but the market's "
-            f"time is {utc_text(now)}; {remedy}, or choose another file with --db"
+            f"{context.store.path} holds {context.key} candles up to {utc_text(newest)}, but the "
+            f"market's time is {utc_text(now)}; {remedy}, or choose another file with --db"
         )

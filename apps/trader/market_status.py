@@ -9,7 +9,7 @@ from onetape.core.steps import decimal_text
 from onetape.exchange.rest import RestExchange
 from onetape.execution.positions import position_of
 from onetape.store.ledger import trades_of
-from trader.job import Job
+from trader.session_context import SessionContext
 from trader.states import Problem, TraderStates
 from trader.stream_recorder import StreamRecorder
 
@@ -27,17 +27,21 @@ class MarketStatus:
     """Asks for the market's status while no frame comes; one that is not traded is a problem."""
 
     def __init__(
-        self, job: Job, exchange: RestExchange, recorder: StreamRecorder, states: TraderStates
+        self,
+        context: SessionContext,
+        exchange: RestExchange,
+        recorder: StreamRecorder,
+        states: TraderStates,
     ) -> None:
         """Begin with a market that is traded.
 
         Args:
-            job: What is traded.
+            context: What is traded.
             exchange: Asked for its markets.
             recorder: Knows whether frames come.
             states: Takes the problem.
         """
-        self._job = job
+        self._context = context
         self._exchange = exchange
         self._recorder = recorder
         self._states = states
@@ -54,7 +58,7 @@ class MarketStatus:
         self._asked = time.monotonic()
         try:
             market = await self._exchange.current_market(
-                self._job.key.symbol, max_age_seconds=pause / 2
+                self._context.key.symbol, max_age_seconds=pause / 2
             )
         except ExchangeUnreachable:
             # That REST is away is reported by the task that needs it.
@@ -66,13 +70,17 @@ class MarketStatus:
             self._states.report(MARKET, self._problem(is_listed=market is not None))
 
     def _problem(self, *, is_listed: bool) -> Problem:
-        job, key = self._job, self._job.key
+        context, key = self._context, self._context.key
         what = "halted (listed, not traded)" if is_listed else "not listed any more"
-        trades = trades_of(job.store, job.session.account, key.symbol, exchange=key.exchange)
-        position = position_of(trades, job.market.base, job.market.quote, job.market.steps)
+        trades = trades_of(
+            context.store, context.session.account, key.symbol, exchange=key.exchange
+        )
+        position = position_of(
+            trades, context.market.base, context.market.quote, context.market.steps
+        )
         measure = "no entries"
         if not position.is_flat:
-            amount = f"{decimal_text(position.base)} {job.market.base}"
+            amount = f"{decimal_text(position.base)} {context.market.base}"
             measure = f"no entries; the position of {amount} cannot be sold while that lasts"
         return Problem(
             f"{key.symbol} is {what} on {key.exchange}",

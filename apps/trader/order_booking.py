@@ -35,7 +35,7 @@ from onetape.store.orders import (
     unfinished_orders,
 )
 from trader.account_funds import AccountFunds
-from trader.job import Job
+from trader.session_context import SessionContext
 
 
 class TrackedOrder:
@@ -57,31 +57,33 @@ class TrackedOrder:
 class OrderBooking:
     """Trades and position of one symbol, and the events of its orders."""
 
-    def __init__(self, job: Job, fence: Fence, funds: AccountFunds, *, where: str) -> None:
+    def __init__(
+        self, context: SessionContext, fence: Fence, funds: AccountFunds, *, where: str
+    ) -> None:
         """Add the symbol's trades up, and take the orders that are not over.
 
         Args:
-            job: What is traded.
+            context: What is traded.
             fence: The lease of account and symbol; nothing is booked once it is lost.
             funds: The money of the account.
             where: Where orders are executed, for printed lines.
         """
-        self._job = job
+        self._context = context
         self._fence = fence
         self._where = where
         self._funds = funds
-        funds.attach(job.key, self)
+        funds.attach(context.key, self)
         self.halt: str | None = None
         """Which command of a person forbids orders of any kind, in words; None: no command does."""
         self._trades = trades_of(
-            job.store,
-            job.session.account,
-            job.key.symbol,
-            exchange=job.key.exchange,
-            mode=job.session.mode,
+            context.store,
+            context.session.account,
+            context.key.symbol,
+            exchange=context.key.exchange,
+            mode=context.session.mode,
         )
         self._position = self._position_now()
-        stored = unfinished_orders(job.store, job.session)
+        stored = unfinished_orders(context.store, context.session)
         tracked = [
             TrackedOrder(
                 one.order, fold([from_json(event) for event in one.events]), len(one.events)
@@ -126,19 +128,21 @@ class OrderBooking:
     def _filled_last(self, side: Side) -> int | None:
         """Return the candle that filled the last order of a side, epoch seconds, or None."""
         trade = next((trade for trade in self._trades[::-1] if trade.side == side), None)
-        return None if trade is None else filled_candle(self._job.store, trade.client_order_id)
+        return None if trade is None else filled_candle(self._context.store, trade.client_order_id)
 
     def _market(self, row: Candle) -> Market:
         """Return what an order in a candle meets, known from the candles before it."""
-        job, rules = self._job, self._job.rules
+        context, rules = self._context, self._context.rules
         by_volatility = rules.sizing == "volatility_target"
         if not (rules.volume_impact or by_volatility):
             return Market()
-        known = last_closed(job.store, job.key, rules.volatility_bars + 1, up_to=row.timestamp - 1)
+        known = last_closed(
+            context.store, context.key, rules.volatility_bars + 1, up_to=row.timestamp - 1
+        )
         volatility = None
         if by_volatility:
             volatility = volatility_before(
-                known.close, len(known), rules.volatility_bars, job.timeframe.average_seconds
+                known.close, len(known), rules.volatility_bars, context.timeframe.average_seconds
             )
         return Market(float(known.volume[-1]) if len(known) else 0.0, None, volatility)
 
@@ -205,7 +209,7 @@ class OrderBooking:
             sent_ms=sent_ms,
             ordered_amount=order.ordered_amount,
         )
-        store_change(self._job.store, change, self._fence)
+        store_change(self._context.store, change, self._fence)
         if trades:
             self._trades = sorted([*self._trades, *trades], key=lambda trade: trade.executed_ms)
             self._position = self._position_now()
@@ -233,10 +237,10 @@ class OrderBooking:
 
     def _candle_of(self, trades: list[Trade]) -> int | None:
         """Return the candle in which the first of some trades was executed, epoch seconds."""
-        return self._job.timeframe.floor(trades[0].executed_ms // 1_000) if trades else None
+        return self._context.timeframe.floor(trades[0].executed_ms // 1_000) if trades else None
 
     def _position_now(self) -> Position:
-        market = self._job.market
+        market = self._context.market
         return position_of(self._trades, market.base, market.quote, market.steps)
 
     def _trade(self, order: Order, fill: FillReport, now_ms: int, row: Candle | None) -> Trade:
@@ -258,15 +262,15 @@ class OrderBooking:
             fee=fill.fee,
             fee_currency=fill.fee_currency,
             executed_ms=executed_ms,
-            least_amount=least_amount(self._job.market.steps) if order.side == "sell" else None,
+            least_amount=least_amount(self._context.market.steps) if order.side == "sell" else None,
         )
 
     def _trade_words(self, trade: Trade) -> str:
-        job = self._job
+        context = self._context
         verb = "bought" if trade.side == "buy" else "sold"
         return (
-            f"{verb} {job.digits.amount_text(trade.amount)} {job.market.base} at "
-            f"{job.digits.price_text(trade.price)} {job.market.quote} {self._where}, fee "
+            f"{verb} {context.digits.amount_text(trade.amount)} {context.market.base} at "
+            f"{context.digits.price_text(trade.price)} {context.market.quote} {self._where}, fee "
             f"{number_text(float(trade.fee), commas=True)} {trade.fee_currency}"
         )
 

@@ -20,7 +20,7 @@ from onetape.store.corrections import (
 from onetape.store.gaps import unexplained
 from onetape.strategies import BUY, SELL
 from trader.evaluations import Evaluations
-from trader.job import Job
+from trader.session_context import SessionContext
 from trader.window import MOST_ROWS
 
 #: Effect of a correction that closes no position.
@@ -33,7 +33,7 @@ class CorrectionReview:
 
     def __init__(
         self,
-        job: Job,
+        context: SessionContext,
         evaluations: Evaluations,
         owe_exit: Callable[[int, str], bool],
         *,
@@ -42,14 +42,14 @@ class CorrectionReview:
         """Begin without an evaluation.
 
         Args:
-            job: What is traded.
+            context: What is traded.
             evaluations: Runs the strategy; nothing else uses it.
             owe_exit: Called with the open of a candle, epoch seconds, and the reason where the
                 decision on it turned into SELL; returns whether the position that is open has to
                 be left for it.
             on_start: Called when an evaluation starts, because candles were corrected.
         """
-        self._job = job
+        self._context = context
         self._evaluations = evaluations
         self._owe_exit = owe_exit
         self._on_start = on_start
@@ -73,7 +73,9 @@ class CorrectionReview:
             self._failed_at = decided
             return []
         lines: list[str] = []
-        signals = {each.timestamp: each.exit_signal(self._job.strategy.lookback) for each in found}
+        signals = {
+            each.timestamp: each.exit_signal(self._context.strategy.lookback) for each in found
+        }
         for each in self._under_review if signals else []:
             lines += self._settle(each, signals[each.timestamp])
         has_failed = decided is not None and decided == self._failed_at
@@ -94,16 +96,18 @@ class CorrectionReview:
         await self._evaluations.stop()
 
     def _start(self, decided: int | None) -> None:
-        job = self._job
-        marked = decisions_to_evaluate_again(job.store, job.key, account=job.session.account)
+        context = self._context
+        marked = decisions_to_evaluate_again(
+            context.store, context.key, account=context.session.account
+        )
         if not marked:
             return
         # Up to the newest: a strategy that fails while this candle is its last one returns the
         # signal of it later.
         first, last = marked[0].timestamp, max(marked[-1].timestamp, decided or 0)
-        candles = closed_timestamps(job.store, job.key, after=first - 1, limit=MOST_ROWS)
-        holes = missing_between(job.store, job.key, first, last)
-        missing = unexplained(job.store, job.key, holes, answers=DECIDING_ANSWERS)
+        candles = closed_timestamps(context.store, context.key, after=first - 1, limit=MOST_ROWS)
+        holes = missing_between(context.store, context.key, first, last)
+        missing = unexplained(context.store, context.key, holes, answers=DECIDING_ANSWERS)
         end = min(last, missing[0][0] - 1) if missing else last
         together = [opened for opened in candles if opened <= end]
         self._under_review = [each for each in marked if each.timestamp in together]
@@ -114,11 +118,11 @@ class CorrectionReview:
 
     def _settle(self, marked: CorrectedDecision, signal: int) -> list[str]:
         """Store what the correction changes of a decision; return the line to print, if any."""
-        job = self._job
+        context = self._context
         if signal == marked.signal:
-            store_correction(job.store, marked, f"signal {_name(signal)} as before")
+            store_correction(context.store, marked, f"signal {_name(signal)} as before")
             return []
-        closed = utc_text(job.timeframe.next(marked.timestamp))
+        closed = utc_text(context.timeframe.next(marked.timestamp))
         text = f"signal {_name(marked.signal)} -> {_name(signal)}"
         cause, how = "corrected candle", "on the corrected candles"
         if marked.failure is not None:
@@ -126,7 +130,7 @@ class CorrectionReview:
         effect = NO_ORDER
         if signal == SELL and self._owe_exit(marked.timestamp, f"{cause}: {text}"):
             effect = "the position is left"
-        store_correction(job.store, marked, f"{text}: {effect}")
+        store_correction(context.store, marked, f"{text}: {effect}")
         if marked.failure is not None and effect == NO_ORDER:
             # After an outage there may be a thousand of them.
             return []

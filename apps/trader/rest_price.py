@@ -7,9 +7,9 @@ from typing import Final
 from onetape.core.errors import ExchangeUnreachable
 from onetape.exchange.rest import RestExchange
 from trader.exit_orders import ExitOrders
-from trader.job import Job
 from trader.market_status import MARKET
 from trader.rule_runner import RuleRunner
+from trader.session_context import SessionContext
 from trader.states import TraderStates
 from trader.stream_recorder import StreamRecorder
 
@@ -24,7 +24,7 @@ class RestPrice:
 
     def __init__(
         self,
-        job: Job,
+        context: SessionContext,
         exchange: RestExchange,
         recorder: StreamRecorder,
         orders: ExitOrders,
@@ -34,14 +34,14 @@ class RestPrice:
         """Begin; nothing is asked before an exit is owed.
 
         Args:
-            job: What is traded.
+            context: What is traded.
             exchange: Asked for the ticker.
             recorder: Knows whether the stream is up.
             orders: Knows whether an exit is owed.
             exits: Fills the exit.
             states: Know whether the market is traded: the ticker of a halted one is old.
         """
-        self._job = job
+        self._context = context
         self._exchange = exchange
         self._recorder = recorder
         self._orders = orders
@@ -58,7 +58,7 @@ class RestPrice:
         """
         if self._has_waited():
             try:
-                ticker = await self._exchange.ticker(self._job.key.symbol)
+                ticker = await self._exchange.ticker(self._context.key.symbol)
             except ExchangeUnreachable:
                 # That REST is away is reported by the task that needs it.
                 ticker = None

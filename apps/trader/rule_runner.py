@@ -39,8 +39,8 @@ from onetape.strategies import Signals
 from trader.account_rules import AccountRules
 from trader.executor import Executor
 from trader.exit_orders import ExitOrders
-from trader.job import Job
 from trader.reentry import obstacle_text
+from trader.session_context import SessionContext
 from trader.stepping import RuleStepper, rows_of
 from trader.stream_recorder import StreamRecorder
 
@@ -53,7 +53,7 @@ class RuleRunner:
 
     def __init__(
         self,
-        job: Job,
+        context: SessionContext,
         exchange: RestExchange,
         broker: Executor,
         orders: ExitOrders,
@@ -63,14 +63,14 @@ class RuleRunner:
         """Begin; what earlier sessions have decided on, they have looked at.
 
         Args:
-            job: What is traded.
+            context: What is traded.
             exchange: Its clock says how old a candle is.
             broker: Holds the position.
             orders: Sends the exits and fills orders.
             recorder: Knows since when the market is watched.
             rules: Of all symbols of the account; entries are carried out in their order.
         """
-        self._job = job
+        self._context = context
         self._exchange = exchange
         self._broker = broker
         self._orders = orders
@@ -93,11 +93,13 @@ class RuleRunner:
         """Entry that the rules were rebuilt for, and the candle that was closed then; or None."""
         self._failure: Exception | None = None
         """Error of an entry whose turn came with an event of another symbol."""
-        rules.attach(job.key.symbol, self)
+        rules.attach(context.key.symbol, self)
 
     def _new_stepper(self) -> RuleStepper:
         """Return the rules in the state that the store leads to."""
-        return RuleStepper(self._job, self._broker, self._rules, is_exit_owed=self._orders.is_owed)
+        return RuleStepper(
+            self._context, self._broker, self._rules, is_exit_owed=self._orders.is_owed
+        )
 
     def note_correction(self) -> None:
         """Rebuild the state of the rules before the next candle: one of the store was corrected."""
@@ -109,14 +111,14 @@ class RuleRunner:
         if self._is_outdated and self._broker.open_order is None:
             self._is_outdated = False
             self._stepper = self._new_stepper()
-        job, state = self._job, self._stepper.state
+        context, state = self._context, self._stepper.state
         start = timestamp if state.closed is None else state.closed + 1
         if state.opened is not None:
             start = state.opened.timestamp
-        end = job.timeframe.next(timestamp)
+        end = context.timeframe.next(timestamp)
         if start >= end:
             return
-        for candle in rows_of(closed_between(job.store, job.key, start, end)):
+        for candle in rows_of(closed_between(context.store, context.key, start, end)):
             self._feed_first(candle)
             self._carry_out(self._stepper.close(candle), candle)
 
@@ -146,9 +148,9 @@ class RuleRunner:
         self._raise_failure()
         if decided is None:
             return
-        job = self._job
+        context = self._context
         self.watch_closed(decided)
-        candle = first_row_after(job.store, job.key, decided)
+        candle = first_row_after(context.store, context.key, decided)
         if candle is None:
             return
         if self._is_hole_before(candle, decided):
@@ -158,7 +160,7 @@ class RuleRunner:
         else:
             self._feed_first(candle)
             self._carry_out(self._stepper.form(candle), candle)
-        ended = job.timeframe.next(candle.timestamp)
+        ended = context.timeframe.next(candle.timestamp)
         if self._has_waited(ended):
             self._watch_later(candle, ended)
 
@@ -169,11 +171,11 @@ class RuleRunner:
             candle: That candle.
             ended: When it ended, epoch seconds.
         """
-        job = self._job
-        newest = newest_row(job.store, job.key)
+        context = self._context
+        newest = newest_row(context.store, context.key)
         if newest is None or newest.timestamp < ended:
             return
-        later = rows_of(closed_between(job.store, job.key, ended, newest.timestamp))
+        later = rows_of(closed_between(context.store, context.key, ended, newest.timestamp))
         ahead = self._stepper.copy()
         for before, row in pairwise((candle, *later, newest)):
             ahead.open(before)
@@ -192,7 +194,7 @@ class RuleRunner:
         is_held = state.position is not None and state.order is None
         if is_held and not state.sell_due and self._orders.is_owed:
             # It is owed for another reason than the rules: by a correction, for example.
-            self._stepper.on(ExitSent(self._job.key.symbol))
+            self._stepper.on(ExitSent(self._context.key.symbol))
         if due is None and self._stepper.state.order is not None:
             due = self._orders.passed_candle()
         line = self._orders.fill_exit(due, rest_price)
@@ -207,7 +209,7 @@ class RuleRunner:
         order, state = self._broker.open_order, self._stepper.state
         if order is None or order.side != "buy" or state.order is not None or state.buy_due:
             return
-        with prefixed(self._job.prefix):
+        with prefixed(self._context.prefix):
             line = self._orders.cancel_entry(self._rules.places_text())
             if line is not None:
                 print_line(line)
@@ -223,7 +225,7 @@ class RuleRunner:
             StoreError: the order could not be stored.
             SafetyRefusal: another process trades the account.
         """
-        row = newest_row(self._job.store, self._job.key)
+        row = newest_row(self._context.store, self._context.key)
         price = Decimal(0) if row is None else Decimal(repr(row.close))
         timestamp = 0 if row is None else row.timestamp
         self._orders.send_late(*self._orders.make("command", timestamp, price, reason))
@@ -244,7 +246,7 @@ class RuleRunner:
         order = self._broker.open_order
         if self._orders.is_owed or (order is not None and order.side == "sell"):
             return
-        row = newest_row(self._job.store, self._job.key)
+        row = newest_row(self._context.store, self._context.key)
         timestamp = 0 if row is None else row.timestamp
         cause: ExitCause = "trailing_stop" if kind == "trailing_stop" else "stop_loss"
         print_line(f"{kind.replace('_', ' ')}: {reason}")
@@ -259,7 +261,9 @@ class RuleRunner:
             What happened, in words; None where the candle ends no position.
         """
         entry, now_s = self._broker.entry_order_id, self._exchange.now_ms() // 1_000
-        is_usable = candle_fault(candle, self._job.timeframe) is None and candle.timestamp <= now_s
+        is_usable = (
+            candle_fault(candle, self._context.timeframe) is None and candle.timestamp <= now_s
+        )
         if entry is None or entry == self._kept or not is_usable:
             return None
         if self._stepper.state.order is not None:
@@ -337,7 +341,7 @@ class RuleRunner:
             line = self._orders.cancel_entry("a SELL came while it waited for a trade")
             if line is not None:
                 print_line(line)
-        candle = first_row_after(self._job.store, self._job.key, timestamp)
+        candle = first_row_after(self._context.store, self._context.key, timestamp)
         if candle is not None:
             self._carry_out(exits, candle)
 
@@ -351,11 +355,11 @@ class RuleRunner:
 
     def _is_hole_before(self, candle: Candle, decided: int) -> bool:
         """Return whether candles are missing before this one and nobody knows why."""
-        job, start = self._job, self._job.timeframe.next(decided)
+        context, start = self._context, self._context.timeframe.next(decided)
         if candle.timestamp <= start:
             return False
-        holes = missing_between(job.store, job.key, start, candle.timestamp)
-        return bool(unexplained(job.store, job.key, holes, answers=DECIDING_ANSWERS))
+        holes = missing_between(context.store, context.key, start, candle.timestamp)
+        return bool(unexplained(context.store, context.key, holes, answers=DECIDING_ANSWERS))
 
     def _leave_ahead(self, ahead: RuleStepper, candle: Candle) -> bool:
         """Leave the position where a candle ends it, though one before it is not known.
@@ -373,7 +377,7 @@ class RuleRunner:
         is_late = found is not None
         found = found or ahead.exit_in(candle, is_unwatched=False)
         if found is not None:
-            self._stepper.on(ExitSent(self._job.key.symbol))
+            self._stepper.on(ExitSent(self._context.key.symbol))
             self._carry_out([found], candle, is_late=is_late)
         return found is not None
 
@@ -410,10 +414,10 @@ class RuleRunner:
 
     def _is_old(self, candle: Candle) -> bool:
         """Return whether a candle ended so long ago that its price is gone."""
-        ended_ms = self._job.timeframe.next(candle.timestamp) * 1_000
+        ended_ms = self._context.timeframe.next(candle.timestamp) * 1_000
         age_ms = max(0, self._exchange.now_ms() - ended_ms)
         age_seconds = self._exchange.clock.wall_seconds(age_ms)
-        return age_seconds > self._job.settings.max_signal_age_seconds
+        return age_seconds > self._context.settings.max_signal_age_seconds
 
     def _carry_out(self, exits: Sequence[Exit], candle: Candle, *, is_late: bool = False) -> None:
         """Carry out exits that a candle leads to.
@@ -433,10 +437,10 @@ class RuleRunner:
 
     def enter(self, entry: Enter) -> None:
         """Fill the order to buy; called with the event, of any symbol, that brought its turn."""
-        candle = row_at(self._job.store, self._job.key, entry.timestamp)
-        session = self._job.session
+        candle = row_at(self._context.store, self._context.key, entry.timestamp)
+        session = self._context.session
         with (
-            prefixed(self._job.prefix),
+            prefixed(self._context.prefix),
             # It runs in the task of whichever symbol's event brought the turn.
             event_context(account=session.account, symbol=session.symbol),
         ):
@@ -493,7 +497,7 @@ class RuleRunner:
         self._settle()
 
     def _reason(self, exit_: Exit, candle: Candle) -> str:
-        price = self._job.digits.price_text(exit_.price)
+        price = self._context.digits.price_text(exit_.price)
         name = exit_.kind.replace("_", " ")
         return f"{name} at {price} in the candle of {utc_text(candle.timestamp)}"
 
@@ -504,7 +508,7 @@ class RuleRunner:
 
     def _settle(self) -> None:
         """Note in the rules what became of the exit that is in flight, if it has ended."""
-        state, symbol = self._stepper.state, self._job.key.symbol
+        state, symbol = self._stepper.state, self._context.key.symbol
         if state.position is None:
             return
         if self._broker.entry_order_id is None:

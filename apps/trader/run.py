@@ -43,7 +43,6 @@ from trader.command_signals import taking_command_signals
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.messages import LoadedStrategy
 from trader.evaluator.processes import StrategyHelper
-from trader.job import Job
 from trader.live.confirmation import FirstEntry, confirm_first_entry, plan_live_start
 from trader.live.first_day import first_day_lines
 from trader.live.keys import keys_for
@@ -51,6 +50,7 @@ from trader.live.opening import LiveAccess, check_live_exchange, hold_live_accou
 from trader.live.start_checks import Start, ask_markets, check_accounts, check_other_accounts
 from trader.live.start_plan import StartPlan
 from trader.session import run_sessions
+from trader.session_context import SessionContext
 from trader.settings import TraderSettings, trader_database
 from trader.settings_reload import session_rules
 from trader.shared_rate_limit_bans import SharedRateLimitBans
@@ -210,14 +210,14 @@ async def trade_in_sessions(
                 confirm_live_account(store, account, confirmed_ms=exchange.now_ms())
             for line in first_day_lines(store, settings, account, quote, exchange.now_ms()):
                 print_line(line)
-        jobs: list[Job] = []
+        contexts: list[SessionContext] = []
         for one, evaluator, market in zip(plan.symbols, evaluators, markets, strict=True):
             key, strategy, now_ms = one.key, evaluator.strategy, exchange.now_ms()
             strategy = structs.replace(strategy, name=plan.stand_ins.get(key.symbol, strategy.name))
             save_market(store, key.exchange, key.symbol, market.steps, now_ms)
             bans = (None if access is None else access.entry_ban, plan.entry_ban(key.symbol))
-            jobs.append(
-                Job(
+            contexts.append(
+                SessionContext(
                     settings=settings,
                     key=key,
                     timeframe=Timeframe.parse(key.timeframe),
@@ -240,7 +240,7 @@ async def trade_in_sessions(
                 )
             )
         try:
-            await run_sessions(jobs, exchange, stop)
+            await run_sessions(contexts, exchange, stop)
         finally:
             for evaluator in evaluators:
                 await evaluator.close()

@@ -27,7 +27,7 @@ from onetape.store.trader_states import insert_state_changes
 from onetape.websocket.events import CandleUpdate, StreamEvent
 from trader import decision_loop
 from trader.account import changes_since_last_session, hold_account
-from trader.account_context import AccountContext, account_context
+from trader.account_context import AccountContext, build_account_context
 from trader.clock_watch import ClockWatch
 from trader.control_watch import ControlWatch
 from trader.decision_lines import closing_line, opening_lines
@@ -36,7 +36,6 @@ from trader.exit_journal import ExitJournal
 from trader.exit_orders import ExitOrders
 from trader.exit_watch import ExitWatch
 from trader.gap_backfiller import GapBackfiller
-from trader.job import Job
 from trader.lease import Lease
 from trader.live.executors import drive_orders, make_executor, settle_orders
 from trader.market_guard import check_same_market
@@ -44,6 +43,7 @@ from trader.market_status import MarketStatus
 from trader.monitoring.heartbeat import beat
 from trader.rest_price import RestPrice
 from trader.rule_runner import RuleRunner
+from trader.session_context import SessionContext
 from trader.states import TraderStates
 from trader.strategy_runner import StrategyRunner
 from trader.stream import MarketStreams
@@ -58,18 +58,20 @@ WRITE_PATIENCE_SECONDS = 1.0
 TIDY_PATIENCE_SECONDS = 0.5
 
 
-async def run_session(job: Job, exchange: RestExchange, stop: StopRequest) -> None:
+async def run_session(context: SessionContext, exchange: RestExchange, stop: StopRequest) -> None:
     """Trade one symbol; as `run_sessions`."""
-    await run_sessions([job], exchange, stop)
+    await run_sessions([context], exchange, stop)
 
 
-async def run_sessions(jobs: Sequence[Job], exchange: RestExchange, stop: StopRequest) -> None:
+async def run_sessions(
+    contexts: Sequence[SessionContext], exchange: RestExchange, stop: StopRequest
+) -> None:
     """Trade symbols of one account until SIGTERM or Ctrl-C, then store how their sessions ended.
 
     An error that ends the session of one symbol ends all of them.
 
     Args:
-        jobs: One for each symbol, in the order of entries at one moment.
+        contexts: One for each symbol, in the order of entries at one moment.
         exchange: Open; its event loop may be that of another thread.
         stop: Ends the sessions.
 
@@ -81,58 +83,61 @@ async def run_sessions(jobs: Sequence[Job], exchange: RestExchange, stop: StopRe
             nothing open in the account.
         OnetapeError: the sessions cannot begin.
     """
-    for job in jobs:
-        await check_same_market(job, exchange)
+    for context in contexts:
+        await check_same_market(context, exchange)
     async with AsyncExitStack() as stack:
-        leases = [_leased(job, stack) for job in jobs]
-        held = [hold_account(job, lease.fence) for job, lease in zip(jobs, leases, strict=True)]
-        context = account_context([job for job, _ in held], exchange.now_ms)
+        leases = [_leased(context, stack) for context in contexts]
+        held = [
+            hold_account(context, lease.fence)
+            for context, lease in zip(contexts, leases, strict=True)
+        ]
+        account_context = build_account_context([context for context, _ in held], exchange.now_ms)
         streams = await stack.enter_async_context(
             MarketStreams(
                 exchange,
-                [job.key.symbol for job in jobs],
-                stale_after_seconds=jobs[0].settings.stale_after_seconds,
+                [context.key.symbol for context in contexts],
+                stale_after_seconds=contexts[0].settings.stale_after_seconds,
             )
         )
         sessions = [
-            _begin(job, exchange, lease, streams, context, lines)
-            for (job, lines), lease in zip(held, leases, strict=True)
+            _begin(context, exchange, lease, streams, account_context, lines)
+            for (context, lines), lease in zip(held, leases, strict=True)
         ]
         await _run_all([session.run(stop) for session in sessions])
 
 
-def _leased(job: Job, stack: AsyncExitStack) -> Lease:
+def _leased(context: SessionContext, stack: AsyncExitStack) -> Lease:
     """Take the lease of a symbol; the stack gives it back."""
 
     def release() -> None:
         # The end of the session has met what the release meets, and printed it.
-        with _tidying(job, is_silent=True):
+        with _tidying(context, is_silent=True):
             lease.release()
 
-    lease = Lease(job)
+    lease = Lease(context)
     stack.callback(release)
     return lease
 
 
 def _begin(
-    job: Job,
+    context: SessionContext,
     exchange: RestExchange,
     lease: Lease,
     streams: MarketStreams,
-    context: AccountContext,
+    account_context: AccountContext,
     lines: list[str],
 ) -> "_Trading":
     """Store that the session of a symbol begins; return what trades in it."""
     states = TraderStates(
         now_ms=exchange.now_ms,
-        write=partial(insert_state_changes, job.store, job.session.session),
+        write=partial(insert_state_changes, context.store, context.session.session),
     )
-    changes = changes_since_last_session(job)
-    start_session(job.store, job.session, lease.fence, changes=changes)
+    changes = changes_since_last_session(context)
+    start_session(context.store, context.session, lease.fence, changes=changes)
     states.begin()
     if changes is not None:
-        lines = [*lines, f"account {job.session.account}: {changes}"]
-    return _Trading(job, exchange, lease, streams, context, states, lines)
+        lines = [*lines, f"account {context.session.account}: {changes}"]
+    return _Trading(context, exchange, lease, streams, account_context, states, lines)
 
 
 async def _run_all(sessions: Sequence[Coroutine[Any, Any, None]]) -> None:
@@ -151,19 +156,19 @@ class _Trading:
 
     def __init__(
         self,
-        job: Job,
+        context: SessionContext,
         exchange: RestExchange,
         lease: Lease,
         streams: MarketStreams,
-        context: AccountContext,
+        account_context: AccountContext,
         states: TraderStates,
         notes: list[str],
     ) -> None:
-        self._job = job
+        self._context = context
         self._exchange = exchange
         self._lease = lease
         self._streams = streams
-        self._context = context
+        self._account_context = account_context
         self._states = states
         self._supervisor = Supervisor(states)
         streams.probe.on_recovery.append(self._supervisor.end_pauses)
@@ -171,20 +176,22 @@ class _Trading:
         self._notes = notes
         self._broker: Executor | None = None
         self._exits: RuleRunner | None = None
-        self._journal = ExitJournal(job.store.path, lease_name(job.session.account, job.key.symbol))
+        self._journal = ExitJournal(
+            context.store.path, lease_name(context.session.account, context.key.symbol)
+        )
         if self._journal.fault:
             notes.append(f"exits cannot be kept on a full disk: {self._journal.fault}")
         self._exit_watch = ExitWatch(
-            job, exchange, self._supervisor, states, self._events, lambda: self._exits
+            context, exchange, self._supervisor, states, self._events, lambda: self._exits
         )
         self._is_open = False
         """Whether the opening lines are printed."""
 
     async def run(self, stop: StopRequest) -> None:
         """Trade until the stop, then store and print how it ended."""
-        session = self._job.session
+        session = self._context.session
         with (
-            prefixed(self._job.prefix),
+            prefixed(self._context.prefix),
             event_context(account=session.account, symbol=session.symbol),
         ):
             log_event(
@@ -193,10 +200,10 @@ class _Trading:
             await self._run(stop)
 
     async def _run(self, stop: StopRequest) -> None:
-        job = self._job
-        for number, ban in enumerate(job.entry_bans, 1):
+        context = self._context
+        for number, ban in enumerate(context.entry_bans, 1):
             self._states.report(f"start {number}", ban)
-        job.store.patience_seconds = min(job.store.patience_seconds, WRITE_PATIENCE_SECONDS)
+        context.store.patience_seconds = min(context.store.patience_seconds, WRITE_PATIENCE_SECONDS)
         reason = "an error"
         try:
             await stop.unless_stopped(self._supervisor.run(self._trade, self._exit_watch.run))
@@ -213,35 +220,35 @@ class _Trading:
             level: Level = "INFO" if stop.name else "ERROR"
             log_event("session", f"session ended: {reason}", level=level, reason=reason)
             if self._broker is not None:
-                print_line(closing_line(job, self._broker, stop.name or "an error"))
+                print_line(closing_line(context, self._broker, stop.name or "an error"))
             self._journal.close()
 
     async def _trade(self) -> None:
         """Build what trades from the file, and run it for ever."""
-        job, exchange, lease = self._job, self._exchange, self._lease
+        context, exchange, lease = self._context, self._exchange, self._lease
         # Where the file cannot be written, nothing is asked of the exchange.
         lease.renew()
         self._broker = broker = make_executor(
-            job, lease.fence, self._context.funds, exchange, self._states
+            context, lease.fence, self._account_context.funds, exchange, self._states
         )
         self._restore_exits(broker)
         self._resume(broker)
-        gap_backfiller = GapBackfiller(job, exchange)
-        recorder = StreamRecorder(job, exchange, gap_backfiller)
+        gap_backfiller = GapBackfiller(context, exchange)
+        recorder = StreamRecorder(context, exchange, gap_backfiller)
         # With a position open, the candles since the last decision are looked at for an exit.
-        since = last_decided(job.store, job.session) if broker.entry_order_id else None
+        since = last_decided(context.store, context.session) if broker.entry_order_id else None
         new_candles = await _warm_up(gap_backfiller, since)
         if not self._is_open:
             self._is_open = True
-            opening = opening_lines(job, exchange, broker, new_candles, gap_backfiller.refused)
+            opening = opening_lines(context, exchange, broker, new_candles, gap_backfiller.refused)
             for line in (*opening, *self._notes):
                 print_line(line)
-        orders = ExitOrders(job, exchange, broker, lease, recorder, self._journal)
+        orders = ExitOrders(context, exchange, broker, lease, recorder, self._journal)
         exits = self._exits = RuleRunner(
-            job, exchange, broker, orders, recorder, self._context.rules
+            context, exchange, broker, orders, recorder, self._account_context.rules
         )
         strategy_runner = StrategyRunner(
-            job,
+            context,
             exchange,
             recorder,
             broker,
@@ -265,24 +272,30 @@ class _Trading:
                     longest_pause=lambda: LONGEST_REST_PAUSE_SECONDS,
                 ),
                 "market": self._supervisor.repeat(
-                    "market status", MarketStatus(job, exchange, recorder, self._states).check
+                    "market status", MarketStatus(context, exchange, recorder, self._states).check
                 ),
                 "controls": self._supervisor.repeat(
                     "controls",
                     ControlWatch(
-                        job, exchange, orders, exits, self._states, self._context.reload
+                        context, exchange, orders, exits, self._states, self._account_context.reload
                     ).look,
                 ),
                 "price": self._supervisor.repeat(
                     "price over REST",
-                    RestPrice(job, exchange, recorder, orders, exits, self._states).look,
+                    RestPrice(context, exchange, recorder, orders, exits, self._states).look,
                 ),
                 "clock": self._supervisor.repeat("clock comparison", self._look_at_clock),
                 "probe": self._supervisor.repeat("probe", partial(self._probe_rest, recorder)),
                 "orders": self._supervisor.repeat(
                     "orders",
                     partial(
-                        drive_orders, job, broker, exits, exchange, lease, gap_backfiller.closed.set
+                        drive_orders,
+                        context,
+                        broker,
+                        exits,
+                        exchange,
+                        lease,
+                        gap_backfiller.closed.set,
                     ),
                 ),
                 "lease": self._supervisor.repeat("lease", self._renew),
@@ -305,7 +318,7 @@ class _Trading:
         for obligation in kept:
             if obligation.entry_order_id != broker.entry_order_id:
                 continue
-            if restore_obligation(self._job.store, obligation, self._lease.fence):
+            if restore_obligation(self._context.store, obligation, self._lease.fence):
                 print_line(f"exit from the journal, owed now: {obligation.reason}")
         if kept:
             self._journal.clear()
@@ -331,7 +344,7 @@ class _Trading:
                     self._supervisor.succeeded("stream")
 
     def _events(self) -> AsyncGenerator[StreamEvent]:
-        return self._streams.events(self._job.key)
+        return self._streams.events(self._context.key)
 
     async def _look_at_clock(self) -> None:
         await self._clock_watch.look()
@@ -344,7 +357,7 @@ class _Trading:
 
     async def _renew(self) -> None:
         self._lease.renew()
-        beat(self._job.session.account, self._job.key.symbol, self._states.state)
+        beat(self._context.session.account, self._context.key.symbol, self._states.state)
         self._states.remind()
         await asyncio.sleep(decision_loop.LOOP_SECONDS)
 
@@ -352,7 +365,7 @@ class _Trading:
         """Let orders that are on their way come to an end, and protect what they have filled."""
         if sys.exception() is not None and isinstance(sys.exception(), SafetyRefusal):
             return
-        with _tidying(self._job):
+        with _tidying(self._context):
             if not await settle_orders(self._broker, self._exchange, self._lease):
                 print_line(
                     "an order is on its way, or a position has no stop at the exchange; the next "
@@ -361,10 +374,10 @@ class _Trading:
 
     def _end(self, reason: str) -> None:
         """Store how the session ended."""
-        job, now_ms = self._job, self._exchange.now_ms()
-        with _tidying(job):
-            close_data_outages(job.store, job.session.session, to_ms=now_ms)
-            end_session(job.store, job.session.session, ended_ms=now_ms, reason=reason)
+        context, now_ms = self._context, self._exchange.now_ms()
+        with _tidying(context):
+            close_data_outages(context.store, context.session.session, to_ms=now_ms)
+            end_session(context.store, context.session.session, ended_ms=now_ms, reason=reason)
             broker = self._broker
             if broker is None:
                 return
@@ -385,13 +398,13 @@ async def _warm_up(gap_backfiller: GapBackfiller, since: int | None) -> int:
 
 
 @contextlib.contextmanager
-def _tidying(job: Job, *, is_silent: bool = False) -> Generator[None]:
+def _tidying(context: SessionContext, *, is_silent: bool = False) -> Generator[None]:
     """Let a session store how it ended, also where the file cannot be written or the lease is lost.
 
     It is tried for a moment only: a stop shall not take long. What could not be written is printed,
     unless it is the error that ends the program; the next session of the account tidies up.
     """
-    job.store.patience_seconds = min(job.store.patience_seconds, TIDY_PATIENCE_SECONDS)
+    context.store.patience_seconds = min(context.store.patience_seconds, TIDY_PATIENCE_SECONDS)
     ending = sys.exception()
     try:
         yield

@@ -19,7 +19,7 @@ from onetape.core.symbols import spot_symbol
 from onetape.engine import StepRules
 from onetape.store.sessions import change_session_rules
 from trader.account_rules import AccountRules
-from trader.job import Job
+from trader.session_context import SessionContext
 from trader.settings import TraderSettings
 
 #: Settings that hold at once: they are read each time.
@@ -44,16 +44,16 @@ class SettingsReload:
     """Applies changed settings to the sessions of one account. In the trading thread only."""
 
     def __init__(
-        self, jobs: Sequence[Job], rules: AccountRules, is_flat: Callable[[], bool]
+        self, contexts: Sequence[SessionContext], rules: AccountRules, is_flat: Callable[[], bool]
     ) -> None:
-        """Begin with the settings that the jobs have.
+        """Begin with the settings of the sessions.
 
         Args:
-            jobs: One for each symbol.
+            contexts: Of each symbol's session.
             rules: Of the account.
             is_flat: Whether no symbol has a position.
         """
-        self._jobs = jobs
+        self._contexts = contexts
         self._rules = rules
         self._is_flat = is_flat
         self._pending: TraderSettings | None = None
@@ -76,9 +76,9 @@ class SettingsReload:
             return [f"reload: {error}; nothing is changed"]
         # What an earlier reload left waiting is not what the file has now.
         self._pending = None
-        old = self._jobs[0].settings
+        old = self._contexts[0].settings
         changes = changed_settings(old, new)
-        is_live = self._jobs[0].session.mode == "live"
+        is_live = self._contexts[0].session.mode == "live"
         at_once = {key: text for key, text in changes.items() if key in AT_ONCE}
         of_rules = {key: text for key, text in changes.items() if not is_live and _is_of_rules(key)}
         others = {key: text for key, text in changes.items() if key not in {**at_once, **of_rules}}
@@ -112,23 +112,23 @@ class SettingsReload:
         return "reload: the changed costs, sizes and exits hold from now on"
 
     def _set_settings(self, settings: TraderSettings) -> None:
-        for job in self._jobs:
-            # All that trades has the same jobs, and reads their settings each time.
-            force_setattr(job, "settings", settings)
+        for context in self._contexts:
+            # Everything that trades reads the settings from its session's context each time.
+            force_setattr(context, "settings", settings)
 
     def _set_rules(self, new: TraderSettings) -> None:
         self._pending = None
-        old = self._jobs[0].settings
+        old = self._contexts[0].settings
         self._set_settings(replace(old, account=new.account, max_open_trades=new.max_open_trades))
-        for job in self._jobs:
-            rules = replace(new.account, cash=job.rules.cash, steps=job.rules.steps)
-            force_setattr(job, "rules", rules)
-        symbols = [job.key.symbol for job in self._jobs]
-        self._rules.rules = StepRules.of(self._jobs[0].rules, symbols, new.max_open_trades)
+        for context in self._contexts:
+            rules = replace(new.account, cash=context.rules.cash, steps=context.rules.steps)
+            force_setattr(context, "rules", rules)
+        symbols = [context.key.symbol for context in self._contexts]
+        self._rules.rules = StepRules.of(self._contexts[0].rules, symbols, new.max_open_trades)
         self._rules.most_positions = new.max_open_trades
-        stored = session_rules(self._jobs[0].settings)
-        for job in self._jobs:
-            change_session_rules(job.store, job.session.session, stored)
+        stored = session_rules(self._contexts[0].settings)
+        for context in self._contexts:
+            change_session_rules(context.store, context.session.session, stored)
 
 
 def session_rules(settings: TraderSettings) -> dict[str, Any]:

@@ -35,31 +35,36 @@ from onetape.store.reading import closed_between, has_volume
 from onetape.strategies import BUY, Signals
 from trader.account_rules import AccountRules, LookAhead
 from trader.executor import Executor
-from trader.job import Job
+from trader.session_context import SessionContext
 
 
 class RuleStepper:
     """The state of the rules of one symbol, moved on by candles, signals and fills."""
 
     def __init__(
-        self, job: Job, broker: Executor, account: AccountRules, *, is_exit_owed: bool
+        self,
+        context: SessionContext,
+        broker: Executor,
+        account: AccountRules,
+        *,
+        is_exit_owed: bool,
     ) -> None:
         """Go on after the candle that sessions of the account decided on last.
 
         Args:
-            job: What is traded.
+            context: What is traded.
             broker: Has the account's trades in the symbol.
             account: The rules of all symbols; they carry out entries.
             is_exit_owed: Whether an exit of the position is decided and not filled.
         """
-        self._job = job
+        self._context = context
         self._broker = broker
         self._account: LookAhead = account
         self._has_signals = False
         """Whether the strategy's signals on candles without a decision have been taken in."""
-        self._restore(last_decided(job.store, job.session), {})
+        self._restore(last_decided(context.store, context.session), {})
         if is_exit_owed and self.state.position is not None:
-            self.on(ExitSent(job.key.symbol))
+            self.on(ExitSent(context.key.symbol))
 
     @property
     def rules(self) -> StepRules:
@@ -69,7 +74,7 @@ class RuleStepper:
     @property
     def state(self) -> SymbolStepState:
         """Return the state of the series."""
-        return self._account.state.symbols[self._job.key.symbol]
+        return self._account.state.symbols[self._context.key.symbol]
 
     def copy(self) -> "RuleStepper":
         """Return the same rules in the same state, for a look at what would follow."""
@@ -79,7 +84,7 @@ class RuleStepper:
 
     def on(self, event: Event) -> list[Exit]:
         """Take an event and carry out the entries whose turn it is; return the exits due now."""
-        return self._account.step(self._job.key.symbol, event)
+        return self._account.step(self._context.key.symbol, event)
 
     def open(self, candle: Candle) -> list[Exit]:
         """Take the first trade of a candle, once; return the exits due now."""
@@ -87,9 +92,9 @@ class RuleStepper:
         if self.state.opened is not None:
             return []
         if self.is_untraded(candle):
-            self._account.note_untraded(self._job.key.symbol, candle.timestamp)
+            self._account.note_untraded(self._context.key.symbol, candle.timestamp)
             return []
-        symbol, price_step = self._job.key.symbol, self._price_step(candle)
+        symbol, price_step = self._context.key.symbol, self._price_step(candle)
         first = OpenedCandle(symbol, candle.timestamp, candle.open, price_step)
         return self.on(CandlesOpened((first,)))
 
@@ -98,7 +103,7 @@ class RuleStepper:
         opened = self.state.opened
         if opened is None or opened.timestamp != candle.timestamp:
             return []
-        symbol, price_step = self._job.key.symbol, self._price_step(candle)
+        symbol, price_step = self._context.key.symbol, self._price_step(candle)
         return self.on(CandleForming(symbol, candle, price_step, is_unwatched))
 
     def close(self, candle: Candle) -> list[Exit]:
@@ -108,7 +113,7 @@ class RuleStepper:
         if opened is not None and opened.timestamp != candle.timestamp:
             # It came after a later one had opened: too late for the rules.
             return []
-        return self.on(CandleClosed(self._job.key.symbol, candle, self._price_step(candle)))
+        return self.on(CandleClosed(self._context.key.symbol, candle, self._price_step(candle)))
 
     def exit_in(self, candle: Candle, *, is_unwatched: bool) -> Exit | None:
         """Return the exit that a candle would lead to, and change nothing.
@@ -132,7 +137,7 @@ class RuleStepper:
 
     def decide(self, timestamp: int, signal: int, *, can_enter: bool) -> list[Exit]:
         """Take the signal on a closed candle; return the exits due now."""
-        symbol = self._job.key.symbol
+        symbol = self._context.key.symbol
         return self.on(StrategySignal(symbol, timestamp, signal, can_enter))
 
     def add_signals(self, candles: Candles, signals: Signals) -> None:
@@ -144,14 +149,14 @@ class RuleStepper:
             candles: Those that the strategy was given, oldest first, shape (n,).
             signals: What it made of them.
         """
-        first = self._job.strategy.lookback - 1
+        first = self._context.strategy.lookback - 1
         times, values = candles.timestamp[first:-1].tolist(), signals.signal[first:-1].tolist()
         known = dict(zip(times, values, strict=True))
         if not self._has_signals and self._broker.last_entry is not None:
             is_sent = self.state.order is not None
             self._restore(int(candles.timestamp[-1]), known, is_last_undecided=True)
             if is_sent and self.state.position is not None:
-                self.on(ExitSent(self._job.key.symbol))
+                self.on(ExitSent(self._context.key.symbol))
         self._has_signals = True
         for timestamp in self.state.undecided[:-1]:
             if timestamp in known:
@@ -163,17 +168,17 @@ class RuleStepper:
 
     def is_untraded(self, candle: Candle) -> bool:
         """Return whether nothing was traded in a candle so far."""
-        return is_untraded(candle) and has_volume(self._job.store, self._job.key)
+        return is_untraded(candle) and has_volume(self._context.store, self._context.key)
 
     def _drop_vanished(self, candle: Candle) -> None:
         """Forget the open candle where its row has been taken back: a later one has come."""
         opened = self.state.opened
         if opened is not None and opened.timestamp < candle.timestamp:
             state = replace(self.state, opened=None, is_slot_awaited=False)
-            self._account.replace(self._job.key.symbol, state)
+            self._account.replace(self._context.key.symbol, state)
 
     def _price_step(self, candle: Candle) -> float:
-        return float(rules_of_candle(self._job.rules, candle).steps.price_step or 0)
+        return float(rules_of_candle(self._context.rules, candle).steps.price_step or 0)
 
     def _restore(
         self, until: int | None, signals: Mapping[int, int], *, is_last_undecided: bool = False
@@ -187,18 +192,18 @@ class RuleStepper:
             signals: Of candles without a decision, by their opens.
             is_last_undecided: Whether the signal of that candle comes next.
         """
-        job, entered, left = self._job, self._broker.last_entry, self._broker.last_exit
-        symbol = job.key.symbol
+        context, entered, left = self._context, self._broker.last_entry, self._broker.last_exit
+        symbol = context.key.symbol
         if entered is None:
             self._account.replace(symbol, SymbolStepState())
             return
-        before = last_closed_before(job.store, job.key, entered)
+        before = last_closed_before(context.store, context.key, entered)
         start = entered if before is None else before
         facts: list[CandleFacts] = []
         if until is not None and until >= start:
-            end = job.timeframe.next(until)
-            rows = rows_of(closed_between(job.store, job.key, start, end))
-            known = {**signals, **decided_signals(job.store, job.session, start, end)}
+            end = context.timeframe.next(until)
+            rows = rows_of(closed_between(context.store, context.key, start, end))
+            known = {**signals, **decided_signals(context.store, context.session, start, end)}
             signal = 0
             for row in rows:
                 # What nobody knows of is taken for more of the same.
@@ -207,11 +212,11 @@ class RuleStepper:
                 facts.append(self._facts_of(row, signal if is_decided else None, entered, left))
         newest = max(entered, left or 0)
         if until is None or newest > until:
-            row = row_at(job.store, job.key, newest)
+            row = row_at(context.store, context.key, newest)
             if row is not None:
                 opened = self._facts_of(row, None, entered, left)
                 facts.append(replace(opened, is_open=True))
-        own = StepRules.of(job.rules, [symbol])
+        own = StepRules.of(context.rules, [symbol])
         self._account.replace(symbol, restore_state(own, {symbol: facts}).symbols[symbol])
 
     def _facts_of(
@@ -219,7 +224,7 @@ class RuleStepper:
     ) -> CandleFacts:
         is_entry = row.timestamp == entered
         entry = self._broker.entry_order_id
-        is_refused = is_entry and entry is not None and is_exit_rejected(self._job.store, entry)
+        is_refused = is_entry and entry is not None and is_exit_rejected(self._context.store, entry)
         exit_ = "filled" if row.timestamp == left else "refused" if is_refused else ""
         return CandleFacts(
             row,

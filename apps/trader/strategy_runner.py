@@ -33,11 +33,11 @@ from trader.evaluations import EvaluatedCandle, Evaluations
 from trader.executor import Executor
 from trader.exit_orders import ExitOrders
 from trader.gap_backfiller import NEVER
-from trader.job import Job
 from trader.lease import Lease
 from trader.reconsider import CorrectionReview
 from trader.reentry import command_obstacle
 from trader.rule_runner import RuleRunner
+from trader.session_context import SessionContext
 from trader.states import TraderStates
 from trader.stream_recorder import StreamRecorder
 from trader.window import fresh_candles
@@ -70,7 +70,7 @@ class StrategyRunner:
 
     def __init__(
         self,
-        job: Job,
+        context: SessionContext,
         exchange: RestExchange,
         recorder: StreamRecorder,
         broker: Executor,
@@ -83,7 +83,7 @@ class StrategyRunner:
         """Go on where an earlier session of the account stopped deciding.
 
         Args:
-            job: What is traded.
+            context: What is traded.
             exchange: Its clock dates the decisions.
             recorder: Tells whether the stream is up.
             broker: Takes the orders.
@@ -93,7 +93,7 @@ class StrategyRunner:
             states: While there is a problem, no position is entered.
             on_evaluated: Called when an evaluation is done, so that `decide_new` is called soon.
         """
-        self._job = job
+        self._context = context
         self._lease = lease
         self._exchange = exchange
         self._recorder = recorder
@@ -101,25 +101,25 @@ class StrategyRunner:
         self._exits = exits
         self._exit_orders = exit_orders
         self._states = states
-        self._decided = last_decided(job.store, job.session)
+        self._decided = last_decided(context.store, context.session)
         self._missed_until = 0
         """Candles before this one, epoch seconds, closed while nobody could decide on them."""
         self._missed_because = "no session ran"
         self._is_first = True
-        self._evaluations = Evaluations(job, exchange, states, on_evaluated)
+        self._evaluations = Evaluations(context, exchange, states, on_evaluated)
         self._evaluated = deque[EvaluatedCandle]()
         """Candles whose evaluation is done and that are not decided on, oldest first."""
         self._waiting_since: float | None = None
         """Since when a BUY waits for an exit, monotonic seconds; None: none does."""
-        review = Evaluations(job, exchange, states, on_evaluated)
+        review = Evaluations(context, exchange, states, on_evaluated)
         self._review = CorrectionReview(
-            job, review, self._leave_for, on_start=exits.note_correction
+            context, review, self._leave_for, on_start=exits.note_correction
         )
 
     @property
-    def job(self) -> Job:
+    def context(self) -> SessionContext:
         """Return what is traded."""
-        return self._job
+        return self._context
 
     @property
     def decided(self) -> int | None:
@@ -190,7 +190,7 @@ class StrategyRunner:
             return False
         now = time.monotonic()
         since = self._waiting_since = self._waiting_since or now
-        patience = min(BUY_WAIT_SECONDS, self._job.settings.max_signal_age_seconds / 2)
+        patience = min(BUY_WAIT_SECONDS, self._context.settings.max_signal_age_seconds / 2)
         if now - since < patience:
             return True
         self._waiting_since = None
@@ -203,7 +203,7 @@ class StrategyRunner:
 
     def _first(self) -> tuple[list[int], bool]:
         """Return the first candles to decide on, and whether an earlier session decided on them."""
-        newest = last_closed_before(self._job.store, self._job.key, NEVER)
+        newest = last_closed_before(self._context.store, self._context.key, NEVER)
         if newest is None:
             return [], False
         if self._decided is not None and self._decided >= newest:
@@ -215,7 +215,7 @@ class StrategyRunner:
 
     def _fresh(self) -> list[int]:
         """Return the closed candles to decide on next, oldest first."""
-        return fresh_candles(self._job, self._decided)
+        return fresh_candles(self._context, self._decided)
 
     def evaluate_again(self) -> list[str]:
         """Evaluate again the decisions whose candles were corrected; return what to print."""
@@ -232,11 +232,13 @@ class StrategyRunner:
                 print_line(cancelled)
         entry = self._broker.entry_order_id
         # The fill may have come later: an order waits for a candle with a trade in it.
-        bought = None if entry is None else signal_candle(self._job.store, entry)
+        bought = None if entry is None else signal_candle(self._context.store, entry)
         if bought is None or timestamp < bought:
             return False
         if not self._exit_orders.is_owed:
-            close = last_closed(self._job.store, self._job.key, 1, up_to=timestamp).close[-1]
+            close = last_closed(self._context.store, self._context.key, 1, up_to=timestamp).close[
+                -1
+            ]
             price = Decimal(repr(float(close)))
             self._exit_orders.send_late(*self._exit_orders.make("market", timestamp, price, reason))
         return True
@@ -246,7 +248,7 @@ class StrategyRunner:
 
         Nobody enters on them any more; with a position open each is looked at for an exit.
         """
-        timeframe = self._job.timeframe
+        timeframe = self._context.timeframe
         if self._decided is None or timeframe.next(self._decided) >= timestamp:
             return False
         start = timeframe.next(self._decided)
@@ -255,15 +257,15 @@ class StrategyRunner:
         what = "not decided on"
         if self._broker.entry_order_id is not None:
             what = "looked at for an exit of the open position, none for an entry"
-        job = self._job
-        if read_last_decision(job.store, job.session.session) is not None:
+        context = self._context
+        if read_last_decision(context.store, context.session.session) is not None:
             # This session had begun: an error of the file kept it from deciding.
             self._missed_because = "the trader could not decide"
         print_line(f"{self._missed_because} from {span}: {passed} {what}")
         self._missed_until = timestamp
         open_data_outage(
-            self._job.store,
-            self._job.session.session,
+            self._context.store,
+            self._context.session.session,
             from_ms=start * 1_000,
             to_ms=timestamp * 1_000,
             reason=f"{self._missed_because}; {passed} without a decision",
@@ -272,18 +274,18 @@ class StrategyRunner:
 
     def _report(self, found: EvaluatedCandle) -> DecisionReport:
         """Return the decision on an evaluated candle, after it was stored."""
-        job, timestamp, is_repeated = self._job, found.timestamp, found.is_repeated
+        context, timestamp, is_repeated = self._context, found.timestamp, found.is_repeated
         holding = self._broker.entry_order_id is not None
         signal = int(found.signals.signal[-1])
-        context = self._context(found)
+        order_context = self._order_context(found)
         gates = {"strategy": found.verdict}
-        gates |= exit_verdicts(context) if signal == SELL else entry_verdicts(context)
+        gates |= exit_verdicts(order_context) if signal == SELL else entry_verdicts(order_context)
         if signal == BUY:
             gates["state"] = self._states.entry_obstacle or OK
         if signal == BUY and not holding and not is_repeated:
             reentry = self._exits.entry_obstacle(
                 timestamp, found.candles, found.signals
-            ) or command_obstacle(job.store, job.session, self._broker.trades, timestamp)
+            ) or command_obstacle(context.store, context.session, self._broker.trades, timestamp)
             gates["re-entry"] = reentry or OK
         blocked = obstacle(gates)
         wanted = _action(signal, holding=holding)
@@ -291,7 +293,7 @@ class StrategyRunner:
         seen = found.view.holding if holding else found.view.flat
         decision = Decision(
             decision=uuid4().hex,
-            session=job.session.session,
+            session=context.session.session,
             timestamp=timestamp,
             signal=signal,
             indicators=found.view.indicators,
@@ -322,12 +324,12 @@ class StrategyRunner:
             is_missed=timestamp < self._missed_until,
         )
 
-    def _context(self, found: EvaluatedCandle) -> OrderContext:
+    def _order_context(self, found: EvaluatedCandle) -> OrderContext:
         """Return what the checks before an order depend on."""
-        job, timestamp = self._job, found.timestamp
-        close_ms = job.timeframe.next(timestamp) * 1_000
+        context, timestamp = self._context, found.timestamp
+        close_ms = context.timeframe.next(timestamp) * 1_000
         age_ms = max(0, self._exchange.now_ms() - close_ms)
-        is_newest = timestamp == last_closed_before(job.store, job.key, NEVER)
+        is_newest = timestamp == last_closed_before(context.store, context.key, NEVER)
         late = "learned too late, after a break"
         if timestamp < self._missed_until:
             late = f"{self._missed_because} when it closed"
@@ -338,11 +340,11 @@ class StrategyRunner:
             late_reason=None if is_newest else late,
             # On the wall clock: in a simulation that runs fast, an hour may pass while we think.
             age_seconds=self._exchange.clock.wall_seconds(age_ms),
-            max_age_seconds=job.settings.max_signal_age_seconds,
+            max_age_seconds=context.settings.max_signal_age_seconds,
             missing_since=missing[0][0] if missing else None,
             candles=len(found.candles),
-            lookback=job.strategy.lookback,
-            higher_obstacle=found.absent.gate if job.strategy.higher_timeframes else None,
+            lookback=context.strategy.lookback,
+            higher_obstacle=found.absent.gate if context.strategy.higher_timeframes else None,
             is_stream_up=self._recorder.live,
             open_order=None if order is None else order.side,
         )
@@ -361,13 +363,15 @@ class StrategyRunner:
                 order = None
         if order is not None:
             self._lease.renew()
-        insert_decision(self._job.store, decision, order, self._lease.fence, obligation=obligation)
+        insert_decision(
+            self._context.store, decision, order, self._lease.fence, obligation=obligation
+        )
         if order is not None:
             self._broker.place(order, self._exchange.now_ms())
 
     def _entry_order(self, decision: Decision, close: Decimal, seen: str) -> Order:
-        job = self._job
-        session = job.session
+        context = self._context
+        session = context.session
         ticker = self._recorder.ticker
         return Order(
             client_order_id=self._broker.new_order_id(),

@@ -29,9 +29,9 @@ from onetape.websocket.events import (
     TradeUpdate,
 )
 from trader.gap_backfiller import NEVER, GapBackfiller
-from trader.job import Job
 from trader.lateness import Watch, watch_from
 from trader.market_guard import check_same_market
+from trader.session_context import SessionContext
 from trader.stream_lines import QuietLines, source_line
 
 #: Old tickers are deleted this often, milliseconds of market time.
@@ -45,9 +45,11 @@ CLOCK_TOLERANCE_SECONDS = 60.0
 class StreamRecorder:
     """Stores live candles and tickers of one series. Its methods may run as tasks of one loop."""
 
-    def __init__(self, job: Job, exchange: RestExchange, gap_backfiller: GapBackfiller) -> None:
+    def __init__(
+        self, context: SessionContext, exchange: RestExchange, gap_backfiller: GapBackfiller
+    ) -> None:
         """Prepare; nothing is read or written yet."""
-        self._job = job
+        self._context = context
         self._exchange = exchange
         self._gap_backfiller = gap_backfiller
         self._connection: int | None = None
@@ -171,11 +173,11 @@ class StreamRecorder:
 
     def _is_sound(self, row: Candle) -> bool:
         """Return whether a row may be written and reasoned from; others go to quarantine."""
-        job = self._job
-        fault = candle_fault(row, job.timeframe) or self._misplaced(row)
+        context = self._context
+        fault = candle_fault(row, context.timeframe) or self._misplaced(row)
         if fault is not None:
             now_ms = self._exchange.now_ms()
-            quarantine(job.store, job.key, row, source="ws", fault=fault, seen_ms=now_ms)
+            quarantine(context.store, context.key, row, source="ws", fault=fault, seen_ms=now_ms)
             if not self.live:
                 # The stream works, and carries nothing that may be stored.
                 self.lost_reason = f"its candles are not sound ({fault})"
@@ -184,12 +186,12 @@ class StreamRecorder:
 
     def _misplaced(self, row: Candle) -> str | None:
         """Return why a row cannot be of now: it would prove candles closed, or fill an order."""
-        job = self._job
+        context = self._context
         now_ms = self._exchange.now_ms()
         ahead_ms = row.timestamp * 1_000 - now_ms
         if self._exchange.clock.wall_seconds(ahead_ms) > CLOCK_TOLERANCE_SECONDS:
             return "time is in the future"
-        if row.timestamp < job.timeframe.shift(now_ms // 1_000, -job.window):
+        if row.timestamp < context.timeframe.shift(now_ms // 1_000, -context.window):
             return "time is long past"
         return None
 
@@ -197,7 +199,7 @@ class StreamRecorder:
         """Return whether a candle is missing between our newest row and those that came."""
         last = self._newest
         for row in rows:
-            if last and row.timestamp > self._job.timeframe.next(last):
+            if last and row.timestamp > self._context.timeframe.next(last):
                 return True
             last = max(last, row.timestamp)
         return False
@@ -208,7 +210,7 @@ class StreamRecorder:
         self._went_live.clear()
         before = self._gap_backfiller.inserted
         try:
-            await check_same_market(self._job, self._exchange)
+            await check_same_market(self._context, self._exchange)
         except ExchangeUnreachable:
             return  # to be tried again, as below
         if not await self._gap_backfiller.fill():
@@ -216,7 +218,7 @@ class StreamRecorder:
             return
         self._refused = None
         self._connection = update.connection
-        self.watch = watch_from(self._job, update.rows[-1])
+        self.watch = watch_from(self._context, update.rows[-1])
         self._newest = 0
         self._gap_backfiller.expects_marks = self._has_marks
         self._went_live.set()
@@ -225,7 +227,7 @@ class StreamRecorder:
             self._open_outage("the connection was made again unnoticed")
         self._has_outage = False
         close_data_outages(
-            self._job.store, self._job.session.session, to_ms=self._exchange.now_ms()
+            self._context.store, self._context.session.session, to_ms=self._exchange.now_ms()
         )
         if self._was_live:
             what = "stream is back" if is_new else "the stream left candles out"
@@ -235,19 +237,19 @@ class StreamRecorder:
         self._inserted_at_loss = NEVER
 
     def _row(self, row: Candle, *, is_marked: bool) -> None:
-        job, opened = self._job, row.timestamp
+        context, opened = self._context, row.timestamp
         if opened > self._newest > 0 and not self._newest_is_closed:
             self.ended.set()
         now_ms = self._exchange.now_ms()
         if is_marked and self._has_ended(opened, now_ms):
             self._has_marks = self._gap_backfiller.expects_marks = True
-            store_marked(job.store, job.key, row, closed_ms=now_ms)
+            store_marked(context.store, context.key, row, closed_ms=now_ms)
             self._gap_backfiller.closed.set()
-        elif opened < self._newest and is_closed(job.store, job.key, opened):
+        elif opened < self._newest and is_closed(context.store, context.key, opened):
             # A late frame of a candle that is proven already.
             return
         else:
-            replace_forming(job.store, job.key, row, seen_ms=now_ms)
+            replace_forming(context.store, context.key, row, seen_ms=now_ms)
         if opened > self._newest:
             # Its open fills what was decided on the candle before.
             self._gap_backfiller.closed.set()
@@ -256,7 +258,7 @@ class StreamRecorder:
 
     def _has_ended(self, opened: int, now_ms: int) -> bool:
         """Return whether a candle that the exchange calls final has ended by the market's clock."""
-        left_ms = self._job.timeframe.next(opened) * 1_000 - now_ms
+        left_ms = self._context.timeframe.next(opened) * 1_000 - now_ms
         return self._exchange.clock.wall_seconds(left_ms) <= CLOCK_TOLERANCE_SECONDS
 
     def _ticker(self, update: TickerUpdate) -> None:
@@ -273,12 +275,12 @@ class StreamRecorder:
         if second == self._ticker_second:
             return
         self._ticker_second = second
-        key = self._job.key
-        insert_ticker(self._job.store, key.exchange, key.symbol, ticker)
+        key = self._context.key
+        insert_ticker(self._context.store, key.exchange, key.symbol, ticker)
         if now_ms - self._cleaned_ms >= CLEAN_EVERY_MS:
             self._cleaned_ms = now_ms
-            oldest_ms = now_ms - int(self._job.settings.ticker_days * DAY_MS)
-            delete_tickers_before(self._job.store, key.exchange, key.symbol, oldest_ms)
+            oldest_ms = now_ms - int(self._context.settings.ticker_days * DAY_MS)
+            delete_tickers_before(self._context.store, key.exchange, key.symbol, oldest_ms)
 
     def _lost(self, reason: str) -> None:
         # Also where the socket stays the same: something may have been missed.
@@ -298,8 +300,8 @@ class StreamRecorder:
         """Store that nothing is known of the market since the last frame."""
         now_ms = self._exchange.now_ms()
         open_data_outage(
-            self._job.store,
-            self._job.session.session,
+            self._context.store,
+            self._context.session.session,
             from_ms=now_ms if self._last_frame_ms is None else self._last_frame_ms,
             reason=reason,
         )

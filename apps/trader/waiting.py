@@ -6,7 +6,7 @@ from typing import Final
 from onetape.core.clock import utc_text
 from onetape.store.candles import last_closed_before
 from trader.gap_backfiller import NEVER, GapBackfiller
-from trader.job import Job
+from trader.session_context import SessionContext
 from trader.states import Problem
 
 #: Source of the problem.
@@ -23,14 +23,14 @@ HOLE: Final = "a hole"
 class WaitNotice:
     """Finds out why a candle that ended is not decided on."""
 
-    def __init__(self, job: Job, gap_backfiller: GapBackfiller) -> None:
+    def __init__(self, context: SessionContext, gap_backfiller: GapBackfiller) -> None:
         """Begin without a reason.
 
         Args:
-            job: What is traded.
+            context: What is traded.
             gap_backfiller: Has what REST returned, and what of it was refused.
         """
-        self._job = job
+        self._context = context
         self._gap_backfiller = gap_backfiller
         self._since: dict[tuple[str, bool], float] = {}
         """When each reason was found first since the last decision, monotonic seconds."""
@@ -62,8 +62,8 @@ class WaitNotice:
         return next(reversed(self._problems.values()), None)
 
     def _kind(self, decided: int | None) -> str | None:
-        job = self._job
-        newest = last_closed_before(job.store, job.key, NEVER)
+        context = self._context
+        newest = last_closed_before(context.store, context.key, NEVER)
         if newest is None:
             return NOTHING
         if decided is None or decided >= self._gap_backfiller.newest_due():
@@ -71,11 +71,11 @@ class WaitNotice:
         return HOLE if newest > decided else LATE
 
     def _words(self, kind: str, decided: int | None) -> str:
-        job, refused = self._job, self._gap_backfiller.refused
+        context, refused = self._context, self._gap_backfiller.refused
         if kind == NOTHING or decided is None:
             why = refused or "the exchange has returned none yet"
-            return f"no closed candle of {job.key} is stored: {why}"
-        absent = utc_text(job.timeframe.next(decided))
+            return f"no closed candle of {context.key} is stored: {why}"
+        absent = utc_text(context.timeframe.next(decided))
         why = f": {refused}" if refused else ""
         if kind == HOLE:
             return f"the candle of {absent} is missing and not proven absent{why}"

@@ -13,7 +13,7 @@ from onetape.core.words import counted
 from onetape.history.gaps import DECIDING_ANSWERS
 from onetape.store.candles import closed_timestamps, last_closed, missing_between
 from onetape.store.gaps import unexplained
-from trader.job import Job
+from trader.session_context import SessionContext
 
 #: At most so many closed candles are evaluated and decided on in one go.
 MOST_ROWS: Final = 1_000
@@ -37,51 +37,51 @@ class DecisionWindow(Struct, frozen=True):
     """One for each candle that is decided on, oldest first."""
 
 
-def decision_window(job: Job, timestamp: int, rows: int = 1) -> DecisionWindow:
+def decision_window(context: SessionContext, timestamp: int, rows: int = 1) -> DecisionWindow:
     """Return the candles to decide on candles with; they are evaluated once.
 
     Args:
-        job: What is traded.
+        context: What is traded.
         timestamp: Open of a closed candle, epoch seconds.
         rows: How many closed candles up to it are decided on, without an unexplained hole between
             them.
     """
-    known = last_closed(job.store, job.key, job.history + rows - 1, up_to=timestamp)
-    holes = holes_between(known.timestamp, job.timeframe, int(known.timestamp[0]), timestamp)
-    missing = unexplained(job.store, job.key, holes, answers=DECIDING_ANSWERS)
+    known = last_closed(context.store, context.key, context.history + rows - 1, up_to=timestamp)
+    holes = holes_between(known.timestamp, context.timeframe, int(known.timestamp[0]), timestamp)
+    missing = unexplained(context.store, context.key, holes, answers=DECIDING_ANSWERS)
     after = known[int(np.searchsorted(known.timestamp, missing[-1][0])) :] if missing else known
-    first = len(known) - rows + 1 - job.history
+    first = len(known) - rows + 1 - context.history
     starts = (int(known.timestamp[max(0, first + row)]) for row in range(rows))
     warmups = [
-        _warmup(job, [hole for hole in missing if hole[0] > start], after) for start in starts
+        _warmup(context, [hole for hole in missing if hole[0] > start], after) for start in starts
     ]
-    return DecisionWindow(after[-(job.window + rows - 1) :], warmups)
+    return DecisionWindow(after[-(context.window + rows - 1) :], warmups)
 
 
-def fresh_candles(job: Job, decided: int | None) -> list[int]:
+def fresh_candles(context: SessionContext, decided: int | None) -> list[int]:
     """Return the closed candles to decide on next, oldest first, epoch seconds.
 
     They end before the first hole: a hole is filled, or known, before a decision on what follows.
 
     Args:
-        job: What is traded.
+        context: What is traded.
         decided: Open of the candle that was decided on last, epoch seconds, or None.
     """
-    fresh = closed_timestamps(job.store, job.key, after=decided or 0)
+    fresh = closed_timestamps(context.store, context.key, after=decided or 0)
     if decided is not None and fresh:
-        start = job.timeframe.next(decided)
-        holes = missing_between(job.store, job.key, start, fresh[-1])
-        missing = unexplained(job.store, job.key, holes, answers=DECIDING_ANSWERS)
+        start = context.timeframe.next(decided)
+        holes = missing_between(context.store, context.key, start, fresh[-1])
+        missing = unexplained(context.store, context.key, holes, answers=DECIDING_ANSWERS)
         fresh = [timestamp for timestamp in fresh if not missing or timestamp < missing[0][0]]
     return fresh[:MOST_ROWS]
 
 
-def _warmup(job: Job, missing: list[tuple[int, int]], after: Candles) -> Warmup:
+def _warmup(context: SessionContext, missing: list[tuple[int, int]], after: Candles) -> Warmup:
     if not missing:
         return Warmup([], "")
-    full = job.timeframe.shift(int(after.timestamp[0]), job.history)
-    warm_up = counted(job.history, "candle")
-    return Warmup(missing, wait_text(job.timeframe, missing[-1], full, warm_up))
+    full = context.timeframe.shift(int(after.timestamp[0]), context.history)
+    warm_up = counted(context.history, "candle")
+    return Warmup(missing, wait_text(context.timeframe, missing[-1], full, warm_up))
 
 
 def wait_text(timeframe: Timeframe, hole: tuple[int, int], full: int, warm_up: str) -> str:

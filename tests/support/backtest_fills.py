@@ -85,14 +85,14 @@ def backtest_fills(
     for symbol, own in desks.items():
         start = first - BEFORE * HOUR
         candles = candles_of(opened, symbol, start, MARCH + (last_hour + 1) * HOUR)
-        signal = checked_signals(load_strategy(own.job.evaluator.settings.name), candles).signal
+        signal = checked_signals(load_strategy(own.context.evaluator.settings.name), candles).signal
         signal = np.where(candles.timestamp < first, 0, signal).astype(np.int8)
-        series.append(Series(symbol, candles, signal, BEFORE, own.job.market.steps))
-    found = simulate_together(series, any_desk.job.rules, max_open_trades=places)
+        series.append(Series(symbol, candles, signal, BEFORE, own.context.market.steps))
+    found = simulate_together(series, any_desk.context.rules, max_open_trades=places)
     made: dict[str, list[Made]] = {}
     for one, part in zip(series, found.parts, strict=True):
         kinds = iter(part.exit_kinds)
-        own = desks[one.symbol].job.rules
+        own = desks[one.symbol].context.rules
         for fill in part.fills:
             booked = booked_fill(fill, own)
             kind = "buy" if fill.side == "buy" else next(kinds).replace("signal", "market")

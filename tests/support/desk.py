@@ -33,11 +33,11 @@ from trader.account import asked_balance
 from trader.brokers.live import LiveBroker
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.processes import StrategyHelper
-from trader.job import Job
 from trader.live.opening import hold_live_account, open_access
 from trader.live.times import LiveTimes
 from trader.run import account_config
 from trader.session import run_session
+from trader.session_context import SessionContext
 from trader.settings import TraderSettings
 from trader.trading_thread import run_in_thread
 
@@ -114,7 +114,7 @@ class Desk:
 
     def __init__(
         self,
-        job: Job,
+        context: SessionContext,
         strategy: str,
         stop: StopRequest,
         task: "asyncio.Task[None]",
@@ -124,7 +124,7 @@ class Desk:
 
         `store` is for the test's own queries.
         """
-        self.job = job
+        self.context = context
         self.strategy: Strategy = load_strategy(strategy)
         self.store = store
         self.stop = stop
@@ -176,14 +176,14 @@ class Desk:
         """Return the candles that this session decided on, in the order of deciding."""
         rows = self.query(
             "SELECT timestamp FROM decisions WHERE session = ? ORDER BY decided_ms, timestamp",
-            self.job.session.session,
+            self.context.session.session,
         )
         return [row[0] for row in rows]
 
     def has_decided(self, timestamp: int) -> bool:
         """Return whether this session decided on the candle that opens at a time, epoch seconds."""
         sql = "SELECT 1 FROM decisions WHERE session = ? AND timestamp = ?"
-        return bool(self.query(sql, self.job.session.session, timestamp))
+        return bool(self.query(sql, self.context.session.session, timestamp))
 
     def closed_rows(self) -> dict[int, Candle]:
         """Return every row of the tape that is marked closed."""
@@ -198,12 +198,12 @@ class Desk:
             "SELECT closed, source FROM ohlcv_data "
             "WHERE exchange = ? AND symbol = ? AND timeframe = ? AND timestamp = ?"
         )
-        rows = self.query(sql, *self.job.key.names, MARCH + hour * HOUR)
+        rows = self.query(sql, *self.context.key.names, MARCH + hour * HOUR)
         return rows[0] if rows else None
 
     def trades(self) -> list[Trade]:
         """Return the account's trades."""
-        return trades_of(self.store, self.job.session.account, KEY.symbol)
+        return trades_of(self.store, self.context.session.account, KEY.symbol)
 
     @property
     def is_live(self) -> bool:
@@ -224,12 +224,12 @@ def strategy_evaluator(name: str, timeframe: str = KEY.timeframe) -> StrategyEva
     return StrategyEvaluator(settings, timeframe, strategy_helper(), memory_mb=4_096)
 
 
-async def _run_session(job: Job, exchange: RestExchange, stop: StopRequest) -> None:
+async def _run_session(context: SessionContext, exchange: RestExchange, stop: StopRequest) -> None:
     """Run a session and then end the process of its strategy, in the event loop of the session."""
     try:
-        await run_session(job, exchange, stop)
+        await run_session(context, exchange, stop)
     finally:
-        await job.evaluator.close()
+        await context.evaluator.close()
 
 
 @asynccontextmanager
@@ -288,7 +288,7 @@ async def desk(
             if access is not None:
                 now_ms = exchange.now_ms()
                 values = hold_live_account(store, values, account_name, access, "USDT", now_ms)
-            job = Job(
+            context = SessionContext(
                 settings=values,
                 key=KEY,
                 timeframe=Timeframe.parse(KEY.timeframe),
@@ -319,12 +319,12 @@ async def desk(
                 times=live or LiveTimes(),
             )
             work = (
-                run_in_thread(stop, partial(_run_session, job, exchange))
+                run_in_thread(stop, partial(_run_session, context, exchange))
                 if in_thread
-                else _run_session(job, exchange, stop)
+                else _run_session(context, exchange, stop)
             )
             with open_store(db, create=False) if in_thread else nullcontext(store) as own:
-                running = Desk(job, strategy, stop, asyncio.create_task(work), own)
+                running = Desk(context, strategy, stop, asyncio.create_task(work), own)
                 try:
                     yield running
                 finally:

@@ -34,12 +34,12 @@ from onetape.store.orders import insert_order
 from onetape.store.sessions import start_session
 from onetape.store.stop_states import StopState, read_stop_state
 from onetape.websocket.user_stream import UserStream
-from trader.account_context import account_context
+from trader.account_context import build_account_context
 from trader.brokers.live import LiveBroker
-from trader.job import Job
 from trader.lease import Lease
 from trader.live.executor import LiveExecutor
 from trader.live.times import LiveTimes
+from trader.session_context import SessionContext
 from trader.settings import TraderSettings
 from trader.states import TraderStates
 
@@ -78,12 +78,12 @@ class LiveDesk:
     """One symbol of a live account, and the simulator behind it."""
 
     def __init__(
-        self, simulator: Simulator, exchange: RestExchange, job: Job, lease: Lease
+        self, simulator: Simulator, exchange: RestExchange, context: SessionContext, lease: Lease
     ) -> None:
         """Take all of it, open; `start` makes the executor."""
         self.simulator = simulator
         self.exchange = exchange
-        self.job = job
+        self.context = context
         self.lease = lease
         self.states = TraderStates(now_ms=exchange.now_ms, write=lambda rows: None)
         self.executor: LiveExecutor
@@ -92,18 +92,18 @@ class LiveDesk:
 
     def start(self) -> LiveExecutor:
         """Build the executor from the database, as at the start of the program."""
-        job = self.job
-        assert job.broker is not None
-        context = account_context([job])
+        context = self.context
+        assert context.broker is not None
+        account_context = build_account_context([context])
         self.states = TraderStates(now_ms=self.exchange.now_ms, write=lambda rows: None)
         self.executor = LiveExecutor(
-            job,
+            context,
             self.lease.fence,
-            context.funds,
-            job.broker,
+            account_context.funds,
+            context.broker,
             self.exchange,
             self.states,
-            times=job.times,
+            times=context.times,
         )
         self.executor.resume(self.exchange.now_ms(), "the session ended")
         return self.executor
@@ -111,7 +111,7 @@ class LiveDesk:
     @property
     def store(self) -> Store:
         """Return the open database."""
-        return self.job.store
+        return self.context.store
 
     @property
     def price(self) -> float:
@@ -172,7 +172,7 @@ class LiveDesk:
     def resend(self) -> None:
         """Send the exit that is owed again, if none is open, as the trader does each second."""
         entry = self.executor.entry_order_id
-        owed = None if entry is None else open_obligation(self.store, self.job.session, entry)
+        owed = None if entry is None else open_obligation(self.store, self.context.session, entry)
         order = self.executor.open_order
         is_selling = order is not None and order.side == "sell"
         if owed is None or is_selling or not self.executor.may_send_exit:
@@ -276,7 +276,7 @@ class LiveDesk:
     def owes_exit(self) -> bool:
         """Return whether an exit of the position is decided and not filled."""
         entry = self.executor.entry_order_id
-        owed = None if entry is None else open_obligation(self.store, self.job.session, entry)
+        owed = None if entry is None else open_obligation(self.store, self.context.session, entry)
         return owed is not None
 
     @property
@@ -320,12 +320,12 @@ class LiveDesk:
         assert self.executor.position.base == self.coins
 
     def _own_numbers(self) -> set[int]:
-        tag, orders = self.job.tag, self.simulator.account.exchange.orders
+        tag, orders = self.context.tag, self.simulator.account.exchange.orders
         return {number for number, one in orders.items() if one.client_id.startswith(tag)}
 
     def order(self, side: Any, type_: str) -> Order:
         """Return an order as the rules intend it; nothing is stored."""
-        session = self.job.session
+        session = self.context.session
         return Order(
             client_order_id=self.executor.new_order_id(),
             session=session.session,
@@ -412,7 +412,7 @@ async def live_desk(
             f"session-{number}", "trader", "live", account, *KEY.names, "test", {}, "0",
             exchange.now_ms(),
         )  # fmt: skip
-        job = Job(
+        context = SessionContext(
             settings=TraderSettings(exchange="simulator", account_name=account, risk=risk),
             key=KEY,
             timeframe=Timeframe.parse(KEY.timeframe),
@@ -428,7 +428,7 @@ async def live_desk(
             times=times,
             exchange_account="simulator 1",
         )
-        lease = Lease(job)
+        lease = Lease(context)
         stack.callback(lease.release)
         opened = Account(
             account, "live", *KEY.names, "test", "USDT", Decimal(10_000), exchange.now_ms()
@@ -440,7 +440,7 @@ async def live_desk(
                 store, LiveAccount(ACCOUNT, "simulator", "simulator 1", baseline, now_ms, now_ms)
             )
         start_session(store, session, lease.fence)
-        desk = LiveDesk(cast("Simulator", simulator), exchange, job, lease)
+        desk = LiveDesk(cast("Simulator", simulator), exchange, context, lease)
         if isinstance(simulator, str):
             desk.fixed_price = (await exchange.ticker(KEY.symbol)).last
         desk.start()

@@ -33,7 +33,7 @@ async def step_hours(opened: Market, trading: Desk, hours: range) -> None:
 
     So each order is filled at the open of a candle, unless it is a stop.
     """
-    has_stop = trading.job.rules.exits.first_stop is not None
+    has_stop = trading.context.rules.exits.first_stop is not None
 
     def is_at_rest() -> bool:
         held = trading.query(LAST_SIDE) == [("buy",)]

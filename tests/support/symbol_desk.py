@@ -21,9 +21,9 @@ from onetape.store.database import open_store
 from onetape.store.ledger import trades_of
 from trader.account import asked_balance
 from trader.evaluator.evaluator import StrategyEvaluator
-from trader.job import Job
 from trader.run import account_config
 from trader.session import run_sessions
+from trader.session_context import SessionContext
 from trader.settings import TraderSettings
 from trader.settings_reload import session_rules
 
@@ -73,7 +73,7 @@ class SymbolDesk:
     def made(self, symbol: str) -> list[Made]:
         """Return the fills of a symbol, oldest first."""
         types = dict(self.first.query("SELECT client_order_id, type FROM orders"))
-        account = self.first.job.session.account
+        account = self.first.context.session.account
         return [
             (
                 "buy" if trade.side == "buy" else types[trade.client_order_id],
@@ -132,7 +132,7 @@ async def symbol_desk(
             await evaluators[name].load()
     async with exchange:
         with open_store(db, create=True) as store:
-            jobs: list[Job] = []
+            contexts: list[SessionContext] = []
             for symbol, name in strategies.items():
                 info, chosen = await exchange.market(symbol), evaluators[name].strategy
                 key = key_of(symbol)
@@ -140,7 +140,7 @@ async def symbol_desk(
                     f"session-{number}-{symbol}", "trader", "paper", account_name, *key.names,
                     chosen.name, {}, "0", exchange.now_ms(), session_rules(values),
                 )  # fmt: skip
-                job = Job(
+                context = SessionContext(
                     settings=values,
                     key=key,
                     timeframe=Timeframe.parse(key.timeframe),
@@ -152,11 +152,11 @@ async def symbol_desk(
                     store=store,
                     session=session,
                 )
-                jobs.append(structs.replace(job, prefix=f"{symbol}: "))
-            task = asyncio.create_task(run_sessions(jobs, exchange, stop))
+                contexts.append(structs.replace(context, prefix=f"{symbol}: "))
+            task = asyncio.create_task(run_sessions(contexts, exchange, stop))
             desks = {
-                job.key.symbol: Desk(job, strategies[job.key.symbol], stop, task, store)
-                for job in jobs
+                context.key.symbol: Desk(context, strategies[context.key.symbol], stop, task, store)
+                for context in contexts
             }
             try:
                 yield SymbolDesk(desks)

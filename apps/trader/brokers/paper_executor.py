@@ -35,16 +35,16 @@ from onetape.store.orders import (
 from trader.account_funds import AccountFunds
 from trader.brokers.paper import PaperExchange
 from trader.executor import Executor
-from trader.job import Job
 from trader.order_booking import TrackedOrder
+from trader.session_context import SessionContext
 
 
 class PaperExecutor(Executor):
     """Sends the orders of one symbol to an exchange on paper."""
 
-    def __init__(self, job: Job, fence: Fence, funds: AccountFunds) -> None:
+    def __init__(self, context: SessionContext, fence: Fence, funds: AccountFunds) -> None:
         """As for `OrderBooking`; the exchange on paper knows the orders that it acknowledged."""
-        super().__init__(job, fence, funds, where="on paper")
+        super().__init__(context, fence, funds, where="on paper")
         self._open: TrackedOrder | None = None
         self._known_waiting: str | None = None
         """Client order id of the order whose waiting was printed."""
@@ -141,7 +141,7 @@ class PaperExecutor(Executor):
         order = self.open_order
         if order is None:
             return None
-        rules, market = rules_of_candle(self._job.rules, row), self._market(row)
+        rules, market = rules_of_candle(self._context.rules, row), self._market(row)
         if order.side == "buy":
             fill = self._funds.reserve(
                 order.client_order_id,
@@ -162,7 +162,7 @@ class PaperExecutor(Executor):
         order = self.open_order
         if order is None:
             return None
-        rules = rules_of_candle(self._job.rules, row)
+        rules = rules_of_candle(self._context.rules, row)
         fill = sell_fill(rules, float(self.position.base), row.close, self._market(row))
         done = self._finish(order, fill, row, now_ms, note)
         difference = f"; {note}" if note else ""
@@ -177,10 +177,10 @@ class PaperExecutor(Executor):
         now_ms: int,
     ) -> str:
         """Sell at a level that a candle reached; return what happened, in words."""
-        insert_order(self._job.store, order, self._fence, obligation=obligation)
+        insert_order(self._context.store, order, self._fence, obligation=obligation)
         self.place(order, now_ms)
         fill = sell_fill(
-            rules_of_candle(self._job.rules, row),
+            rules_of_candle(self._context.rules, row),
             float(self.position.base),
             found.price,
             self._market(row),
@@ -193,7 +193,7 @@ class PaperExecutor(Executor):
     ) -> str:
         """Let the paper exchange execute the order; store and return what happened, in words."""
         known = len(self._trades)
-        self._broker.execute(order, fill, row, self._job.rules, self._job.market)
+        self._broker.execute(order, fill, row, self._context.rules, self._context.market)
         self._record([], now_ms, row=row, note=note)
         if isinstance(fill, Refused):
             return f"no {order.side}: {fill.reason}"

@@ -56,8 +56,8 @@ class AccountNotes:
         Currencies that several symbols of the account share are those of its first symbol.
         """
         book = self._book
-        market, position = book.job.market, book.position
-        series = read_account_series(book.job.store, book.job.session.account)
+        market, position = book.context.market, book.position
+        series = read_account_series(book.context.store, book.context.session.account)
         symbols = [one.symbol for one in series] or [market.symbol]
         others = {symbol.partition("/")[0] for symbol in symbols if symbol != market.symbol}
         is_first = symbols[0] == market.symbol

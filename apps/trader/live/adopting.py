@@ -22,8 +22,8 @@ def tracked_again(book: LiveBook, identity: str) -> LiveOrder | None:
     """
     if identity in book.orders:
         return book.orders[identity]
-    stored = stored_order(book.job.store, identity)
-    if stored is None or stored.order.account != book.job.session.account:
+    stored = stored_order(book.context.store, identity)
+    if stored is None or stored.order.account != book.context.session.account:
         return None
     state = fold([from_json(event) for event in stored.events])
     one = LiveOrder(TrackedOrder(stored.order, state, len(stored.events)))
@@ -36,7 +36,7 @@ def adopt(book: LiveBook, found: OrderSnapshot, fills: tuple[OwnTrade, ...], now
 
     One that the file has belongs to another account, and has no answer yet: it is left alone.
     """
-    if stored_order(book.job.store, found.client_order_id) is not None:
+    if stored_order(book.context.store, found.client_order_id) is not None:
         return
     is_stop = found.stop_price is not None
     order = _order(
@@ -49,7 +49,7 @@ def adopt(book: LiveBook, found: OrderSnapshot, fills: tuple[OwnTrade, ...], now
         amount=found.amount,
         stop_price=found.stop_price,
     )
-    insert_order(book.job.store, order, book.fence)
+    insert_order(book.context.store, order, book.fence)
     one = LiveOrder(TrackedOrder(order, OrderState(found.amount), 1))
     book.orders[order.client_order_id] = one
     print_line(
@@ -86,7 +86,7 @@ def pay_fees(book: LiveBook, amount: Decimal, now_ms: int) -> None:
         amount: Base currency.
         now_ms: Market time.
     """
-    base = book.job.market.base
+    base = book.context.market.base
     reason = f"{amount.normalize():f} {base} have paid fees of other symbols of the account"
     print_line(f"taken out of the position: {reason}")
     _correct(book, amount, reason, now_ms, is_paid=False)
@@ -100,7 +100,7 @@ def leave_as_dust(book: LiveBook, reason: str, now_ms: int) -> None:
         reason: Why it cannot be sold, in words.
         now_ms: Market time.
     """
-    base, held = book.job.market.base, book.position.base
+    base, held = book.context.market.base, book.position.base
     amount = f"{held.normalize():f} {base}"
     print_line(f"left on the account as dust: {amount}, which no order can sell: {reason}")
     _correct(book, held, f"left as dust: {reason}", now_ms)
@@ -127,7 +127,7 @@ def _correct(
         now_ms=now_ms,
         amount=amount,
     )
-    insert_order(book.job.store, order, book.fence)
+    insert_order(book.context.store, order, book.fence)
     one = LiveOrder(TrackedOrder(order, OrderState(amount), 1))
     book.orders[order.client_order_id] = one
     price = Decimal(repr(book.entry_price(0.0)))
@@ -136,7 +136,7 @@ def _correct(
         price,
         amount,
         Decimal(0) if is_paid else price * amount,
-        book.job.market.quote,
+        book.context.market.quote,
         now_ms,
     )
     book.record(one, [fill, StatusReport("closed", amount)], now_ms)
@@ -154,7 +154,7 @@ def _order(
     stop_price: Decimal | None = None,
 ) -> Order:
     """Return an order that no decision of this trader has led to."""
-    session = book.job.session
+    session = book.context.session
     return Order(
         client_order_id=identity,
         session=session.session,
@@ -167,7 +167,7 @@ def _order(
         type=type_,
         status="intent",
         decision=None,
-        signal_timestamp=book.job.timeframe.floor(now_ms // 1_000),
+        signal_timestamp=book.context.timeframe.floor(now_ms // 1_000),
         decided_ms=now_ms,
         bid=None,
         ask=None,

@@ -15,10 +15,10 @@ from onetape.store.leases import Fence
 from trader.account_funds import AccountFunds
 from trader.brokers.live import LiveBroker
 from trader.executor import Executor
-from trader.job import Job
 from trader.live.order_ids import new_order_id
 from trader.live.times import LiveTimes
 from trader.live.tracking import LiveOrder
+from trader.session_context import SessionContext
 from trader.states import TraderStates
 
 #: Type of an order that takes missing coins out of a position, because a person said so.
@@ -34,7 +34,7 @@ class LiveBook(Executor):
 
     def __init__(
         self,
-        job: Job,
+        context: SessionContext,
         fence: Fence,
         funds: AccountFunds,
         broker: LiveBroker,
@@ -46,7 +46,7 @@ class LiveBook(Executor):
         """Add the account's trades up, and take the orders that are not over.
 
         Args:
-            job: What is traded.
+            context: What is traded.
             fence: The lease of the account; nothing is sent or booked once it is lost.
             funds: The money of the account.
             broker: Sends requests; it outlives this object where everything is built again.
@@ -54,14 +54,14 @@ class LiveBook(Executor):
             states: Take problems; entries stop while there is one.
             times: Time limits.
         """
-        super().__init__(job, fence, funds, where=f"on {job.key.exchange}")
-        self.job = job
+        super().__init__(context, fence, funds, where=f"on {context.key.exchange}")
+        self.context = context
         self.fence = fence
         self.funds = funds
         self.broker = broker
         self.exchange = exchange
         self.states = states
-        self.tag = job.tag
+        self.tag = context.tag
         self.times = times
         self.orders: dict[str, LiveOrder] = {
             one.order.client_order_id: LiveOrder(one) for one in self._unfinished
@@ -161,7 +161,7 @@ class LiveBook(Executor):
             if trade.exchange_trade_id not in known:
                 print_line(f"{what_of(one.order)}: {self._trade_words(trade)}")
         if self.position.dust > 0 and not was_flat:
-            base = self.job.market.base
+            base = self.context.market.base
             print_line(
                 f"the position is closed; left as dust: {self.position.dust:f} {base}, less than "
                 "the market lets one sell"
@@ -216,13 +216,13 @@ class LiveBook(Executor):
     @property
     def stop_limit(self) -> Decimal:
         """Return how far under its level a stop still sells, as a part; 0: at any price."""
-        return Decimal(repr(self.job.settings.stop_limit or 0.0))
+        return Decimal(repr(self.context.settings.stop_limit or 0.0))
 
     def limit_of(self, stop_price: Decimal | None) -> Decimal | None:
         """Return the lowest price of a stop; None: it becomes a market order, or is no stop."""
         if stop_price is None or not self.stop_limit:
             return None
-        return round_down(stop_price * (1 - self.stop_limit), self.job.market.steps.price_step)
+        return round_down(stop_price * (1 - self.stop_limit), self.context.market.steps.price_step)
 
     def withdraw(self, one: LiveOrder, reason: str, now_ms: int) -> None:
         """Ask for an open order to be cancelled; again where that had no effect for a while."""

@@ -32,7 +32,6 @@ from onetape.store.leases import Fence
 from onetape.store.orders import insert_order, stored_order
 from trader.account_funds import AccountFunds
 from trader.brokers.live import LiveBroker
-from trader.job import Job
 from trader.live.book import LiveBook, what_of
 from trader.live.exiting import ExitSender
 from trader.live.limits import EntryLimits
@@ -42,6 +41,7 @@ from trader.live.resolving import chase, note_absences
 from trader.live.times import LiveTimes
 from trader.live.tracking import LiveOrder
 from trader.order_booking import TrackedOrder
+from trader.session_context import SessionContext
 from trader.states import TraderStates
 
 
@@ -50,7 +50,7 @@ class LiveExecutor(LiveBook):
 
     def __init__(
         self,
-        job: Job,
+        context: SessionContext,
         fence: Fence,
         funds: AccountFunds,
         broker: LiveBroker,
@@ -60,7 +60,7 @@ class LiveExecutor(LiveBook):
         times: LiveTimes,
     ) -> None:
         """As for `LiveBook`."""
-        super().__init__(job, fence, funds, broker, exchange, states, times=times)
+        super().__init__(context, fence, funds, broker, exchange, states, times=times)
         self._account = AccountCheck(self)
         self._exits = ExitSender(self, self._account)
         self._limits = EntryLimits(self)
@@ -113,7 +113,7 @@ class LiveExecutor(LiveBook):
     @property
     def balance_is_known(self) -> bool:
         """Return whether what the account holds is known of now."""
-        return self._account.balance(self.job.market.quote) is not None
+        return self._account.balance(self.context.market.quote) is not None
 
     @property
     def is_at_rest(self) -> bool:
@@ -133,7 +133,7 @@ class LiveExecutor(LiveBook):
     ) -> str:
         """Store and begin an exit whose level was reached; return what happens, in words."""
         del row, found
-        insert_order(self.job.store, order, self.fence, obligation=obligation)
+        insert_order(self.context.store, order, self.fence, obligation=obligation)
         self.place(order, now_ms)
         return "the exit has begun"
 
@@ -208,7 +208,7 @@ class LiveExecutor(LiveBook):
         booked = {trade.exchange_trade_id for trade in self._trades}
         if any(isinstance(one, FillReport) and one.trade_id not in booked for one in events):
             return True
-        return stored_order(self.job.store, identity) is None
+        return stored_order(self.context.store, identity) is None
 
     def react(self, one: LiveOrder, events: Sequence[OrderEvent], before: OrderState) -> None:
         """Note what events mean for what comes next, and print what no trade shows."""
@@ -257,7 +257,7 @@ class LiveExecutor(LiveBook):
             self._drop(one, obstacle, now_ms)
             return
         row, since = turn
-        balance = self._account.balance(self.job.market.quote)
+        balance = self._account.balance(self.context.market.quote)
         if balance is None:
             self._account.read_soon()
             if time.monotonic() - since < self.times.entry_waits:
@@ -281,7 +281,7 @@ class LiveExecutor(LiveBook):
     ) -> Decimal | str:
         """Return what to buy, base currency, with its money reserved; or why nothing, in words."""
         price = max(one.order.ask or row.close, row.close)
-        rules, market = rules_of_candle(self.job.rules, row), self._market(row)
+        rules, market = rules_of_candle(self.context.rules, row), self._market(row)
         positions = 0
 
         def size(cash: float, equity: float | None) -> Fill | Refused:
@@ -295,7 +295,7 @@ class LiveExecutor(LiveBook):
         )
         if isinstance(fill, Refused):
             return fill.reason
-        step = self.job.market.steps.amount_step
+        step = self.context.market.steps.amount_step
         # A float may miss the whole number of steps that it stands for.
         amount = round_down(Decimal(repr(fill.amount)) + (step or Decimal(0)) / 1_000, step)
         return self._limits.limited(amount, price, free, now_ms, positions=positions)

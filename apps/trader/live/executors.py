@@ -11,10 +11,10 @@ from onetape.store.leases import Fence
 from trader.account_funds import AccountFunds
 from trader.brokers.paper_executor import PaperExecutor
 from trader.executor import Executor
-from trader.job import Job
 from trader.lease import Lease
 from trader.live.executor import LiveExecutor
 from trader.rule_runner import RuleRunner
+from trader.session_context import SessionContext
 from trader.states import TraderStates
 
 #: Between two looks at the orders where nothing is reported, wall seconds.
@@ -26,24 +26,30 @@ LEAVE_SECONDS: Final = 1.75
 
 
 def make_executor(
-    job: Job, fence: Fence, funds: AccountFunds, exchange: RestExchange, states: TraderStates
+    context: SessionContext,
+    fence: Fence,
+    funds: AccountFunds,
+    exchange: RestExchange,
+    states: TraderStates,
 ) -> Executor:
     """Return what sends and books the orders of a symbol.
 
     Args:
-        job: What is traded; with a broker, orders are real.
+        context: What is traded; with a broker, orders are real.
         fence: The lease of account and symbol.
         funds: The money of the account.
         exchange: Its clock dates requests.
         states: Take problems with orders.
     """
-    if job.broker is None:
-        return PaperExecutor(job, fence, funds)
-    return LiveExecutor(job, fence, funds, job.broker, exchange, states, times=job.times)
+    if context.broker is None:
+        return PaperExecutor(context, fence, funds)
+    return LiveExecutor(
+        context, fence, funds, context.broker, exchange, states, times=context.times
+    )
 
 
 async def drive_orders(
-    job: Job,
+    context: SessionContext,
     executor: Executor,
     exits: RuleRunner,
     exchange: RestExchange,
@@ -53,7 +59,7 @@ async def drive_orders(
     """Go on with live orders once, and wait until more is reported, for a moment at most.
 
     Args:
-        job: What is traded.
+        context: What is traded.
         executor: Has the orders.
         exits: The rules; they take what became of the orders.
         exchange: Its clock dates requests.
@@ -64,10 +70,10 @@ async def drive_orders(
         StoreError: the file cannot be written.
         SafetyRefusal: another process trades the account.
     """
-    if not isinstance(executor, LiveExecutor) or job.broker is None:
+    if not isinstance(executor, LiveExecutor) or context.broker is None:
         await asyncio.Event().wait()
         return
-    reported = job.broker.reported
+    reported = context.broker.reported
     reported.clear()
     lease.renew()
     held = executor.entry_order_id

@@ -47,7 +47,7 @@ class ExitSender:
 
         Prices of today are no part of it: a wrong one must not make dust of a position.
         """
-        steps = self._book.job.market.steps
+        steps = self._book.context.market.steps
         bought = Decimal(repr(self._book.entry_price(0.0)))
         return self._book.position.cost < 2 * max(steps.min_notional, steps.min_amount * bought)
 
@@ -162,8 +162,8 @@ class ExitSender:
         """End the exits that were owed by a position that is closed."""
         book = self._book
         end_obligations_of_closed_positions(
-            book.job.store,
-            book.job.session,
+            book.context.store,
+            book.context.session,
             book.fence,
             entry_order_id=None,
             ended_ms=now_ms,
@@ -219,7 +219,7 @@ class ExitSender:
         if free is None:
             self._account.read_soon()
             return
-        market = book.job.market
+        market = book.context.market
         held = self._account.sellable_base()
         amount = sellable(held, free, market.steps)
         if amount > 0 and amount >= least_amount(market.steps):

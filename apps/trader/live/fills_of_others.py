@@ -49,11 +49,11 @@ class FillsOfOthers:
         if book.position.is_flat or not self._fills:
             return Decimal(0)
         first_ms = first_counted_ms(book)
-        stored = open_differences(book.job.store, book.job.session.account)
+        stored = open_differences(book.context.store, book.context.session.account)
         answered = {
             one.subject for one in stored if one.kind == "foreign fills" and one.answer is not None
         }
-        total, base = Decimal(0), book.job.market.base
+        total, base = Decimal(0), book.context.market.base
         for fill in self._fills.values():
             if fill.executed_ms >= first_ms and fill.exchange_order_id not in answered:
                 fee = fill.fee if fill.fee_currency == base else Decimal(0)
@@ -67,18 +67,22 @@ def fees_elsewhere(book: LiveBook) -> Decimal:
     Base currency, since the position was opened or corrected: an exchange takes fees in its own
     coin from what the account has of it.
     """
-    job, first_ms = book.job, first_counted_ms(book)
+    context, first_ms = book.context, first_counted_ms(book)
     total = Decimal(0)
-    for one in read_account_series(job.store, job.session.account):
-        if one.symbol == job.key.symbol:
+    for one in read_account_series(context.store, context.session.account):
+        if one.symbol == context.key.symbol:
             continue
         trades = trades_of(
-            job.store, one.name, one.symbol, exchange=job.key.exchange, mode=job.session.mode
+            context.store,
+            one.name,
+            one.symbol,
+            exchange=context.key.exchange,
+            mode=context.session.mode,
         )
         total += sum(
             trade.fee
             for trade in trades
-            if trade.fee_currency == job.market.base and trade.executed_ms >= first_ms
+            if trade.fee_currency == context.market.base and trade.executed_ms >= first_ms
         )
     return total
 

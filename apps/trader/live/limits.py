@@ -36,9 +36,9 @@ class EntryLimits:
     def __init__(self, book: LiveBook) -> None:
         """Begin; nothing is read yet."""
         self._book = book
-        self._account = book.job.session.account
-        self._guard = RiskGuard(book.job.store, self._account, book.job.settings.risk)
-        self._opened = read_live_account(book.job.store, self._account)
+        self._account = book.context.session.account
+        self._guard = RiskGuard(book.context.store, self._account, book.context.settings.risk)
+        self._opened = read_live_account(book.context.store, self._account)
         self._looked = -1e9
 
     def work(self, now_ms: int) -> None:
@@ -51,7 +51,7 @@ class EntryLimits:
             return
         self._looked = time.monotonic()
         equity = self._book.funds.equity_at(self._price)
-        orders = count_sent_orders(self._book.job.store, self._account, now_ms - _MINUTE_MS)
+        orders = count_sent_orders(self._book.context.store, self._account, now_ms - _MINUTE_MS)
         state = self._guard.look(equity, now_ms, orders=orders)
         if state is None or state.reason is None:
             self._book.states.solve(RISK)
@@ -82,7 +82,7 @@ class EntryLimits:
         """
         self._looked = -1e9
         self.work(now_ms)
-        book, steps = self._book, self._book.job.market.steps
+        book, steps = self._book, self._book.context.market.steps
         paid = Decimal(repr(price))
         held = Decimal(0) if book.position.is_flat else book.position.base
         terms = EntryTerms(
@@ -95,7 +95,7 @@ class EntryLimits:
         )
         allowed = self._guard.allowed_cost(terms)
         first_day = first_day_limit(
-            book.job.settings.risk, self._opened, book.job.market.quote, now_ms
+            book.context.settings.risk, self._opened, book.context.market.quote, now_ms
         )
         if first_day is not None:
             allowed = min(allowed, first_day)
@@ -115,9 +115,11 @@ class EntryLimits:
 
     def _rate_obstacle(self, now_ms: int) -> str | None:
         def sent_since(seconds: int) -> int:
-            return count_sent_orders(self._book.job.store, self._account, now_ms - seconds * 1_000)
+            return count_sent_orders(
+                self._book.context.store, self._account, now_ms - seconds * 1_000
+            )
 
-        return entry_rate_obstacle(dialect_of(self._book.job.key.exchange), sent_since)
+        return entry_rate_obstacle(dialect_of(self._book.context.key.exchange), sent_since)
 
     def _stop_cost(self, amount: Decimal, price: float) -> Decimal | None:
         """Return what the stop of the entry would bring, quote currency; None without a stop.
@@ -125,16 +127,16 @@ class EntryLimits:
         It covers what is left after a fee in the coin itself, in whole steps; 0 where that is less
         than the market lets one sell.
         """
-        job, steps = self._book.job, self._book.job.market.steps
-        stop = levels_of(job.rules.exits, price, price, 0, float(steps.price_step or 0)).stop
+        context, steps = self._book.context, self._book.context.market.steps
+        stop = levels_of(context.rules.exits, price, price, 0, float(steps.price_step or 0)).stop
         if not 0 < stop < price:
             return None
-        held = round_down(amount * (1 - Decimal(repr(job.rules.fee_rate))), steps.amount_step)
+        held = round_down(amount * (1 - Decimal(repr(context.rules.fee_rate))), steps.amount_step)
         lowest = Decimal(repr(stop)) * (1 - self._book.stop_limit)
         return held * lowest if held >= steps.min_amount else Decimal(0)
 
     def _market(self, now_ms: int) -> MarketView:
-        ticker = self._ticker(self._book.job.key)
+        ticker = self._ticker(self._book.context.key)
         clock = self._book.exchange.clock
         age = None if ticker is None else clock.wall_seconds(now_ms - ticker.timestamp_ms)
         skew_ms = getattr(clock, "skew_ms", 0)
@@ -151,9 +153,9 @@ class EntryLimits:
         ticker = self._ticker(key)
         if ticker is not None and ticker.bid:
             return Decimal(repr(ticker.bid))
-        known = last_closed(self._book.job.store, key, 1)
+        known = last_closed(self._book.context.store, key, 1)
         return Decimal(repr(float(known.close[-1]))) if len(known) else None
 
     def _ticker(self, key: SeriesKey) -> Ticker | None:
         now_ms = self._book.exchange.now_ms()
-        return last_ticker(self._book.job.store, key.exchange, key.symbol, now_ms=now_ms)
+        return last_ticker(self._book.context.store, key.exchange, key.symbol, now_ms=now_ms)

@@ -27,10 +27,10 @@ class PositionCoins:
     def before(self) -> Decimal | None:
         """Return what the account had before its first session; None where that is not stored."""
         if self._before is None:
-            job = self._book.job
-            account = read_live_account(job.store, job.session.account)
+            context = self._book.context
+            account = read_live_account(context.store, context.session.account)
             if account is not None:
-                self._before = account.baseline.get(job.market.base, _ZERO)
+                self._before = account.baseline.get(context.market.base, _ZERO)
         return self._before
 
     def measure(self, ledger: LedgerSnapshot, total: Decimal) -> None:

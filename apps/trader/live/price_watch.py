@@ -37,7 +37,7 @@ class PriceWatch:
         known = self._newest(now_ms)
         is_old = known is None or known.is_by_rest or known.age_seconds > book.times.price_poll
         is_due = time.monotonic() - self._asked >= book.times.price_poll
-        if is_old and is_due and not book.broker.is_asking("price", book.job.key.symbol):
+        if is_old and is_due and not book.broker.is_asking("price", book.context.key.symbol):
             self._asked = time.monotonic()
             book.broker.ask_price()
         return known
@@ -45,8 +45,8 @@ class PriceWatch:
     def _newest(self, now_ms: int) -> KnownPrice | None:
         book = self._book
         found: list[KnownPrice] = []
-        key = book.job.key
-        ticker = last_ticker(book.job.store, key.exchange, key.symbol, now_ms=now_ms)
+        key = book.context.key
+        ticker = last_ticker(book.context.store, key.exchange, key.symbol, now_ms=now_ms)
         if ticker is not None and ticker.last:
             age = book.exchange.clock.wall_seconds(now_ms - ticker.timestamp_ms)
             found.append(KnownPrice(Decimal(repr(ticker.last)), age, is_by_rest=False))

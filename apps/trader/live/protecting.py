@@ -155,7 +155,7 @@ class Protector:
             held,
             price if self._known_good is None or price is None else min(price, self._known_good),
             resting,
-            book.job.market.steps,
+            book.context.market.steps,
             self._policy,
             time.monotonic() - self._changed,
             is_fixed=is_fixed,
@@ -199,12 +199,12 @@ class Protector:
         book = self._book
         if book.position.is_flat:
             return None
-        steps = book.job.market.steps
+        steps = book.context.market.steps
         found = book.level_source()
         if found is None:
             price = book.entry_price(0.0)
             step = float(steps.price_step or 0)
-            levels = levels_of(book.job.rules.exits, price, price, 0, step)
+            levels = levels_of(book.context.rules.exits, price, price, 0, step)
             if not 0 < levels.stop < price:
                 return None
             found = EXIT_KINDS[levels.stop_kind], Decimal(repr(levels.stop))
@@ -244,7 +244,7 @@ class Protector:
         self, order: Order, amount: Decimal, now_ms: int, *, replaces: LiveOrder | None = None
     ) -> None:
         book = self._book
-        insert_order(book.job.store, order, book.fence)
+        insert_order(book.context.store, order, book.fence)
         one = LiveOrder(TrackedOrder(order, OrderState(amount), 1))
         book.orders[order.client_order_id] = one
         self._changed = time.monotonic()
@@ -254,7 +254,7 @@ class Protector:
     def _cancelled_by_others(self, entry: str) -> Obstacle | None:
         """Return why a stop that others have cancelled is not set again; None where it is."""
         book = self._book
-        cancelled = count_stops_cancelled_by_others(book.job.store, entry)
+        cancelled = count_stops_cancelled_by_others(book.context.store, entry)
         if cancelled and book.halt is not None:
             return Obstacle(
                 f"the stop was cancelled, and not by this program; {book.halt}",

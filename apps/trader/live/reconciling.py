@@ -101,7 +101,7 @@ class AccountCheck:
 
     def free_base(self) -> Decimal | None:
         """Return what of the base currency could be sold; None where that is not known of now."""
-        found = self.balance(self._book.job.market.base)
+        found = self.balance(self._book.context.market.base)
         return None if found is None else found.free
 
     def shows_unsold(self, one: LiveOrder, amount: Decimal) -> bool:
@@ -128,7 +128,7 @@ class AccountCheck:
         """Compare what was read; read again where it is time."""
         book = self._book
         # It ends after what it has read was added.
-        is_reading = book.broker.is_asking("refresh", book.job.key.symbol)
+        is_reading = book.broker.is_asking("refresh", book.context.key.symbol)
         for snapshot in book.broker.snapshots():
             if snapshot.begun < self._began:
                 # It was asked for before the file was read: it may be older than what is stored.
@@ -153,7 +153,7 @@ class AccountCheck:
 
     def _ask(self, now_ms: int) -> None:
         book = self._book
-        key = book.job.key
+        key = book.context.key
         if book.broker.is_asking("refresh", key.symbol):
             return
         if self._since_ms is None:
@@ -163,11 +163,11 @@ class AccountCheck:
                 newest = first_bought_ms(book)
             unresolved = [one.state.deadline_ms for one in book.orders.values()]
             times = [moment for moment in (newest, *unresolved) if moment is not None]
-            account = read_live_account(book.job.store, book.job.session.account)
+            account = read_live_account(book.context.store, book.context.session.account)
             opened_ms = now_ms if account is None else account.opened_ms
             # An execution dated ahead must not hide those that come until then.
             self._since_ms = min(opened_ms if not times else min(times), now_ms)
-        known = known_order_numbers(book.job.store, key.exchange, key.symbol)
+        known = known_order_numbers(book.context.store, key.exchange, key.symbol)
         self._asked, self._is_soon = time.monotonic(), False
         self._pause.note_begun()
         book.broker.refresh(self._since_ms, known)
@@ -237,7 +237,7 @@ class AccountCheck:
 
     @property
     def _base(self) -> str:
-        return self._book.job.market.base
+        return self._book.context.market.base
 
     def sellable_base(self) -> Decimal:
         """Return what an order may sell of the base currency; coins of the account's own never."""
@@ -245,8 +245,8 @@ class AccountCheck:
 
     def _ledger(self, snapshot: AccountSnapshot) -> LedgerSnapshot:
         book = self._book
-        key = book.job.key
-        known = known_order_numbers(book.job.store, key.exchange, key.symbol)
+        key = book.context.key
+        known = known_order_numbers(book.context.store, key.exchange, key.symbol)
         self._others.add(snapshot.fills, (*snapshot.open_orders, *snapshot.found), known)
         return LedgerSnapshot(
             tag=book.tag,
@@ -262,8 +262,8 @@ class AccountCheck:
     def _take_orders(self, snapshot: AccountSnapshot, now_ms: int) -> None:
         """Store the exchange's number of our orders whose acknowledgement never came."""
         book = self._book
-        key = book.job.key
-        known = known_order_numbers(book.job.store, key.exchange, key.symbol)
+        key = book.context.key
+        known = known_order_numbers(book.context.store, key.exchange, key.symbol)
         for found in (*snapshot.open_orders, *snapshot.found):
             if found.exchange_order_id in known or not found.client_order_id.startswith(book.tag):
                 continue
@@ -280,9 +280,9 @@ class AccountCheck:
     def _take_fills(self, snapshot: AccountSnapshot, now_ms: int) -> None:
         """Book executions of known orders that no event has brought."""
         book = self._book
-        key = book.job.key
-        account = book.job.session.account
-        known = known_order_numbers(book.job.store, key.exchange, key.symbol, account=account)
+        key = book.context.key
+        account = book.context.session.account
+        known = known_order_numbers(book.context.store, key.exchange, key.symbol, account=account)
         booked = {trade.exchange_trade_id for trade in book.trades}
         fresh: dict[str, list[OwnTrade]] = {}
         for fill in snapshot.fills:
@@ -336,22 +336,22 @@ class AccountCheck:
     def _judge(self, strange: list[Difference], now_ms: int, *, is_missing: bool) -> None:
         """Report what belongs to others, and end differences that are over or were judged."""
         book = self._book
-        account, job = book.job.session.account, book.job
+        account, context = book.context.session.account, book.context
         for one in strange:
             self._store(one, now_ms)
         left = {(one.kind, one.subject) for one in strange}
         waiting: list[str] = []
-        for stored in open_differences(job.store, account):
-            if stored.document.get("symbol") != job.key.symbol:
+        for stored in open_differences(context.store, account):
+            if stored.document.get("symbol") != context.key.symbol:
                 continue
             is_there = (stored.kind, stored.subject) in left
             is_over = stored.kind == "foreign order" and not is_there
             if is_over or (stored.kind == "missing coins" and not is_missing):
-                end_difference(job.store, stored.number, ended_ms=now_ms)
+                end_difference(context.store, stored.number, ended_ms=now_ms)
             elif stored.kind == "missing coins" and stored.answer in ("adopt", "forget"):
                 write_off(book, stored.answer, self._coins.covered, now_ms)
                 self.note_correction()
-                end_difference(job.store, stored.number, ended_ms=now_ms)
+                end_difference(context.store, stored.number, ended_ms=now_ms)
             elif stored.kind.startswith("foreign") and stored.answer is None:
                 waiting.append(str(stored.document.get("text")))
         if not is_missing:
@@ -370,12 +370,12 @@ class AccountCheck:
 
     def _store(self, found: Difference, now_ms: int) -> None:
         book = self._book
-        job = book.job
-        document = {"text": found.text, "symbol": job.key.symbol}
+        context = book.context
+        document = {"text": found.text, "symbol": context.key.symbol}
         add_difference(
-            job.store,
+            context.store,
             book.fence,
-            job.session.account,
+            context.session.account,
             found.kind,
             found.subject,
             document,

@@ -42,10 +42,10 @@ def coins_moved(book: LiveBook, one: LiveOrder, balances: Mapping[str, Balance])
     The account is compared with what it had before the send; after a restart with what it had
     when it was opened and what was bought since.
     """
-    base = book.job.market.base
+    base = book.context.market.base
     before = one.total_before
     if before is None:
-        account = read_live_account(book.job.store, book.job.session.account)
+        account = read_live_account(book.context.store, book.context.session.account)
         if account is None:
             return False
         before = account.baseline.get(base, Decimal(0)) + book.position.base
@@ -72,8 +72,8 @@ def _proves(book: LiveBook, one: LiveOrder, answer: AbsenceAnswer) -> bool:
     deadline_ms, times = one.state.deadline_ms, book.times
     if deadline_ms is None or answer.asked_ms <= deadline_ms:
         return False
-    job = book.job
-    known = known_order_numbers(job.store, job.key.exchange, job.key.symbol)
+    context = book.context
+    known = known_order_numbers(context.store, context.key.exchange, context.key.symbol)
     if any(fill.exchange_order_id not in known for fill in answer.fills):
         # One of these executions may be of this very order.
         one.note_nowhere(times, is_nowhere=False)
@@ -94,5 +94,5 @@ def _proves(book: LiveBook, one: LiveOrder, answer: AbsenceAnswer) -> bool:
 
 def _locks_coins(book: LiveBook, one: LiveOrder, answer: AbsenceAnswer) -> bool:
     """Return whether so many coins are locked that the stop may rest, although it is not shown."""
-    held, amount = answer.balances.get(book.job.market.base), one.order.ordered_amount
+    held, amount = answer.balances.get(book.context.market.base), one.order.ordered_amount
     return amount is None or (held is not None and held.locked >= amount)

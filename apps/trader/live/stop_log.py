@@ -25,7 +25,7 @@ class StopLog:
         """Go on with the position that is open, if it was stored."""
         self._book = book
         entry = book.entry_order_id
-        self._state = None if entry is None else read_stop_state(book.job.store, entry)
+        self._state = None if entry is None else read_stop_state(book.context.store, entry)
         self._written = -1e9
 
     @property
@@ -84,7 +84,7 @@ class StopLog:
 
     def _write(self, state: StopState) -> None:
         self._written = time.monotonic()
-        store_stop_state(self._book.job.store, state, self._book.fence)
+        store_stop_state(self._book.context.store, state, self._book.fence)
 
     def _opened_ms(self, entry: str, now_ms: int) -> int:
         """Return when the first of a position's coins were bought, epoch milliseconds."""

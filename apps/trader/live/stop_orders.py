@@ -24,7 +24,7 @@ def stop_order(
         now_ms: Market time.
         reason: In words.
     """
-    session = book.job.session
+    session = book.context.session
     return Order(
         client_order_id=book.new_order_id(),
         session=session.session,
@@ -37,7 +37,7 @@ def stop_order(
         type=kind,
         status="intent",
         decision=None,
-        signal_timestamp=book.job.timeframe.floor(now_ms // 1_000),
+        signal_timestamp=book.context.timeframe.floor(now_ms // 1_000),
         decided_ms=now_ms,
         bid=None,
         ask=None,

@@ -227,7 +227,7 @@ def test_two_accounts_of_one_symbol_in_one_file_do_not_mix(
             for trading, most in ((first, 1_000), (second, 50)):
                 trades = trading.trades()
                 assert trades
-                assert {trade.session for trade in trades} == {trading.job.session.session}
+                assert {trade.session for trade in trades} == {trading.context.session.session}
                 sides = [trade.side for trade in trades]
                 assert sides == [("buy", "sell")[place % 2] for place in range(len(sides))]
                 assert trades[0].price * trades[0].amount <= most

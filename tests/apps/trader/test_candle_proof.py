@@ -73,12 +73,12 @@ def closed_by_a_later_candle(self: StreamRecorder, row: Candle, *, is_marked: bo
     """Close a candle when a later one comes, as version 0.3 did: the guard switched off."""
     del is_marked
     recorder: Any = self
-    job, newest = recorder._job, recorder._newest
+    context, newest = recorder._context, recorder._newest
     if row.timestamp > newest > 0:
-        with job.store.write() as connection:
+        with context.store.write() as connection:
             connection.execute("UPDATE ohlcv_data SET closed = 1 WHERE timestamp = ?", (newest,))
         recorder._gap_backfiller.closed.set()
-    replace_forming(job.store, job.key, row, seen_ms=recorder._exchange.now_ms())
+    replace_forming(context.store, context.key, row, seen_ms=recorder._exchange.now_ms())
     recorder._newest = max(newest, row.timestamp)
 
 

@@ -71,8 +71,8 @@ def backtest(opened: Market, trading: Desk, last_hour: int) -> list[tuple[str, B
     first = trading.decided()[0]
     candles = candles_of(opened, first - EARLIER * HOUR, MARCH + (last_hour + 1) * HOUR)
     signals = checked_signals(trading.strategy, candles)
-    result = simulate(candles, signals.signal, trading.job.rules, start_index=EARLIER)
-    return [(fill.side, booked_fill(fill, trading.job.rules)) for fill in result.fills]
+    result = simulate(candles, signals.signal, trading.context.rules, start_index=EARLIER)
+    return [(fill.side, booked_fill(fill, trading.context.rules)) for fill in result.fills]
 
 
 def as_booked(trade: Trade) -> tuple[str, BookedFill]:
@@ -406,8 +406,8 @@ def test_random_restarts_change_nothing_about_the_trades(
                     if number == 7:
                         candles = candles_of(opened, first, MARCH + (hour + 1) * HOUR)
                         signals = checked_signals(trading.strategy, candles)
-                        result = simulate(candles, signals.signal, trading.job.rules)
-                        rules = trading.job.rules
+                        result = simulate(candles, signals.signal, trading.context.rules)
+                        rules = trading.context.rules
                         fills = [(one.side, booked_fill(one, rules)) for one in result.fills]
                         trades = [as_booked(trade) for trade in trading.trades()]
                         assert trades == fills

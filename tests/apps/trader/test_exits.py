@@ -72,7 +72,7 @@ def backtested(opened: Market, trading: Desk, last_hour: int) -> list[Sold]:
     """Return kind, price, amount and fee of the engine's own fills."""
     first = trading.query("SELECT min(timestamp) FROM decisions")[0][0]
     candles = candles_of(opened, first - HOUR, MARCH + (last_hour + 1) * HOUR)
-    rules = trading.job.rules
+    rules = trading.context.rules
     signals = checked_signals(trading.strategy, candles)
     result = simulate(candles, signals.signal, rules, start_index=1)
     kinds = iter(result.exit_kinds)

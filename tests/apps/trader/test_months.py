@@ -21,11 +21,11 @@ from onetape.store.ledger import trades_of
 from onetape.store.orders import insert_order
 from onetape.store.sessions import start_session
 from trader.account import asked_balance, hold_account
-from trader.account_context import account_context
+from trader.account_context import build_account_context
 from trader.brokers.paper_executor import PaperExecutor
 from trader.evaluator.messages import LoadedStrategy
-from trader.job import Job
 from trader.run import account_config
+from trader.session_context import SessionContext
 from trader.settings import TraderSettings
 
 START = 1_609_459_200  # 2021-01-01
@@ -72,7 +72,7 @@ def test_an_entry_by_volatility_is_as_large_on_paper_as_in_a_backtest(
         rows = zip(*(one.tolist() for one in (*columns, candles.volume)), strict=True)
         insert_closed(store, key, [Candle(*row) for row in rows], source="rest", seen_ms=0)
         fence = Fence("a", acquire_lease(store, "a", "a test", now_ms=0, seconds=1e9))
-        job = Job(
+        context = SessionContext(
             settings=settings,
             key=key,
             timeframe=timeframe,
@@ -88,9 +88,9 @@ def test_an_entry_by_volatility_is_as_large_on_paper_as_in_a_backtest(
                 code_digest="0", started_ms=0,
             ),
         )  # fmt: skip
-        start_session(store, job.session, fence)
-        job, _ = hold_account(job, fence)
-        broker = PaperExecutor(job, fence, account_context([job]).funds)
+        start_session(store, context.session, fence)
+        context, _ = hold_account(context, fence)
+        broker = PaperExecutor(context, fence, build_account_context([context]).funds)
         order = order_of(key, int(candles.timestamp[-2]))
         insert_order(store, order, fence)
         broker.place(order, 0)

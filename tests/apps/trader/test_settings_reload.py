@@ -71,7 +71,7 @@ def test_changed_exits_wait_for_an_open_trade_unless_they_are_to_hold_for_it(
             await trading.until_live(opened)
             await step(opened, trading, 1)
             exits = ExitConfig(time_stop_bars=1)
-            old = trading.job.settings
+            old = trading.context.settings
             new = replace(old, account=replace(old.account, exits=exits), timeframe="4h")
             with reloading_with(lambda: new):
                 await reload(trading, printed, applies_to_open=applies_to_open)
@@ -102,7 +102,7 @@ def test_a_change_that_waits_is_dropped_where_the_file_is_as_it_was_again(
         async with market(0.25) as opened, desk(opened, db, strategy=holds_long) as trading:
             await trading.until_live(opened)
             await step(opened, trading, 1)
-            old = trading.job.settings
+            old = trading.context.settings
             new = replace(old, account=replace(old.account, exits=ExitConfig(time_stop_bars=1)))
             with reloading_with(lambda: new):
                 await reload(trading, printed)
@@ -112,7 +112,7 @@ def test_a_change_that_waits_is_dropped_where_the_file_is_as_it_was_again(
             await trading.until(lambda: causes(trading) == ["command"])
             for hour in range(2, 4):
                 await step(opened, trading, hour)
-            assert trading.job.settings == old
+            assert trading.context.settings == old
 
     run(scene())
     assert "once no position is open" in printed.text
@@ -131,10 +131,10 @@ def test_a_file_that_cannot_be_read_changes_nothing(
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db, strategy=holds_long) as trading:
             await trading.until_live(opened)
-            before = trading.job.settings
+            before = trading.context.settings
             with reloading_with(fail):
                 await reload(trading, printed)
-            assert trading.job.settings == before
+            assert trading.context.settings == before
 
     run(scene())
     assert "reload: own.yaml:3: unknown key 'stop'; nothing is changed" in printed.text
@@ -146,7 +146,9 @@ def test_limits_of_time_hold_at_once(run: Run, db: Path, holds_long: str, capsys
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db, strategy=holds_long) as trading:
             await trading.until_live(opened)
-            with reloading_with(lambda: replace(trading.job.settings, max_signal_age_seconds=7)):
+            with reloading_with(
+                lambda: replace(trading.context.settings, max_signal_age_seconds=7)
+            ):
                 await reload(trading, printed)
 
     run(scene())

@@ -96,7 +96,7 @@ def test_candles_of_an_outage_are_evaluated_at_once_as_one_by_one(
             )
             assert len(rows) == 12
             for timestamp, signal, indicators in rows:
-                window = last_closed(trading.store, KEY, trading.job.window, up_to=timestamp)
+                window = last_closed(trading.store, KEY, trading.context.window, up_to=timestamp)
                 alone = checked_signals(trading.strategy, window)
                 assert signal == alone.signal[-1]
                 assert json.loads(indicators) == {"change": alone.indicators["change"][-1]}

@@ -23,11 +23,11 @@ from onetape.store.sessions import start_session
 from onetape.strategies import BUY, SELL, Signals
 from order_changes import end_of
 from trader.account import asked_balance, hold_account
-from trader.account_context import account_context
+from trader.account_context import build_account_context
 from trader.brokers.paper_executor import PaperExecutor
 from trader.evaluator.messages import LoadedStrategy
-from trader.job import Job
 from trader.run import account_config
+from trader.session_context import SessionContext
 from trader.settings import TraderSettings
 from trader.stepping import RuleStepper
 
@@ -50,7 +50,7 @@ class Stored:
             symbol=KEY.symbol, timeframe=KEY.timeframe, strategy="buy_and_hold", parameters={},
             code_digest="0", started_ms=0,
         )  # fmt: skip
-        self.job = Job(
+        self.context = SessionContext(
             settings=self.settings,
             key=KEY,
             timeframe=Timeframe.parse(KEY.timeframe),
@@ -64,18 +64,18 @@ class Stored:
         )
         self.fence = Fence("a", acquire_lease(store, "a", "a test", now_ms=0, seconds=1e9))
         start_session(store, session, self.fence)
-        hold_account(self.job, self.fence)
+        hold_account(self.context, self.fence)
 
     def close(self, *hours: int) -> None:
         rows = [candle(hour) for hour in hours]
-        insert_closed(self.job.store, KEY, rows, source="rest", seen_ms=0)
+        insert_closed(self.context.store, KEY, rows, source="rest", seen_ms=0)
 
     def decide(self, hour: int, signal: int) -> None:
         decision = Decision(
             decision=f"d{hour}", session="s", timestamp=START + hour * HOUR, signal=signal,
             indicators={}, gates={}, action="HOLD", decided_ms=0,
         )  # fmt: skip
-        insert_decision(self.job.store, decision, None, self.fence)
+        insert_decision(self.context.store, decision, None, self.fence)
 
     def order(self, side: Side, hour: int, *, entry: str | None = None) -> Order:
         """Return an order that a candle is to fill."""
@@ -89,20 +89,20 @@ class Stored:
         )  # fmt: skip
 
     def executor(self) -> PaperExecutor:
-        return PaperExecutor(self.job, self.fence, account_context([self.job]).funds)
+        return PaperExecutor(self.context, self.fence, build_account_context([self.context]).funds)
 
     def trade(self, side: Side, hour: int, *, now_ms: int | None = None) -> None:
         """Fill an order at the open of a candle."""
         order, now_ms = self.order(side, hour), now_ms or hour
         executor = self.executor()
-        insert_order(self.job.store, order, self.fence)
+        insert_order(self.context.store, order, self.fence)
         executor.place(order, now_ms)
         assert executor.fill_open_order(candle(hour), now_ms) is not None
 
     def stepper(self) -> RuleStepper:
-        context = account_context([self.job])
-        executor = PaperExecutor(self.job, self.fence, context.funds)
-        return RuleStepper(self.job, executor, context.rules, is_exit_owed=False)
+        account_context = build_account_context([self.context])
+        executor = PaperExecutor(self.context, self.fence, account_context.funds)
+        return RuleStepper(self.context, executor, account_context.rules, is_exit_owed=False)
 
     def window(self, *signals: int) -> tuple[Candles, Signals]:
         """Return the candles from hour 0 on, and a strategy's signals on them."""
@@ -121,7 +121,7 @@ def stored(tmp_path: Path) -> Generator[Stored]:
 def test_an_entry_of_the_candle_that_is_open_keeps_its_stop_over_a_restart(stored: Stored) -> None:
     stored.close(0)
     stored.decide(0, BUY)
-    replace_forming(stored.job.store, KEY, candle(1), seen_ms=0)
+    replace_forming(stored.context.store, KEY, candle(1), seen_ms=0)
     stored.trade("buy", 1)
     (stop,) = stored.stepper().form(candle(1, low=90.0))
     assert isinstance(stop, Exit)
@@ -208,9 +208,9 @@ def test_levels_end_with_a_refused_sell_of_the_strategy_over_a_restart(stored: S
     for hour, signal in ((0, BUY), (1, SELL)):
         stored.decide(hour, signal)
     stored.trade("buy", 1)
-    insert_order(stored.job.store, stored.order("sell", 2, entry="buy1"), stored.fence)
+    insert_order(stored.context.store, stored.order("sell", 2, entry="buy1"), stored.fence)
     refused = end_of("sell2", "rejected", at_ms=2, note="too small")
-    store_change(stored.job.store, refused, stored.fence)
+    store_change(stored.context.store, refused, stored.fence)
     stepper = stored.stepper()
     stepper.open(candle(2))
     assert stepper.form(candle(2, low=90.0)) == []

@@ -216,7 +216,7 @@ def test_a_break_longer_than_the_window_is_filled_whole(
         async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
             await go_live(opened, trading, 0)
             await trading.until_decided(-1)
-            assert trading.job.window == 100
+            assert trading.context.window == 100
             opened.gate.refuses_sockets = True
             opened.gate.rest_is_down = True
             opened.gate.cut()

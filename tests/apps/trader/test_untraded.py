@@ -83,7 +83,7 @@ def backtested(opened: Market, trading: Desk, last_hour: int) -> Result:
     candles = candles_of(opened, last_hour)
     start = int(np.searchsorted(candles.timestamp, first))
     signals = checked_signals(trading.strategy, candles)
-    return simulate(candles, signals.signal, trading.job.rules, start_index=start)
+    return simulate(candles, signals.signal, trading.context.rules, start_index=start)
 
 
 async def step(opened: Market, trading: Desk, hours: range) -> None:

@@ -17,25 +17,25 @@ def test_a_window_begins_after_the_last_unexplained_hole(run: Run, db: Path) -> 
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:
             await trading.until_decided(-1)
-            job, newest = trading.job, MARCH - HOUR
-            assert len(decision_window(job, newest).candles) == job.window
+            context, newest = trading.context, MARCH - HOUR
+            assert len(decision_window(context, newest).candles) == context.window
             with trading.store.write() as connection:
                 connection.execute(
                     "DELETE FROM ohlcv_data WHERE timestamp IN (?, ?, ?)",
                     (MARCH - 60 * HOUR, MARCH - 50 * HOUR, MARCH - 49 * HOUR),
                 )
-            found = decision_window(job, newest)
+            found = decision_window(context, newest)
             assert found.candles.timestamp.tolist() == [
                 MARCH + hour * HOUR for hour in range(-48, 0)
             ]
             assert found.warmups[-1].missing[0] == (MARCH - 60 * HOUR, MARCH - 59 * HOUR)
-            full = MARCH + (job.history - 48) * HOUR
-            assert job.timeframe.shift(int(found.candles.timestamp[0]), job.history) == full
+            full = MARCH + (context.history - 48) * HOUR
+            assert context.timeframe.shift(int(found.candles.timestamp[0]), context.history) == full
             set_gap(
                 trading.store, KEY, MARCH - 60 * HOUR, MARCH - 48 * HOUR,
                 state="none at exchange", asked_ms=1,
             )  # fmt: skip
-            crossed = decision_window(job, newest)
+            crossed = decision_window(context, newest)
             assert crossed.warmups == [Warmup([], "")]
             assert int(crossed.candles.timestamp[0]) < MARCH - 60 * HOUR
 
@@ -57,7 +57,7 @@ def test_one_line_says_since_when_orders_are_possible_after_a_hole(
             for hour in (2, 3):
                 await opened.go_to(hour + 0.1)
                 await trading.until_decided(hour - 1)
-            return trading.job.history
+            return trading.context.history
 
     history = run(scene())
     lines = [line for line in capsys.readouterr().out.splitlines() if "no orders before" in line]

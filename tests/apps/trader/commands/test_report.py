@@ -41,7 +41,7 @@ async def trade(
     """Trade twelve hours on a stepped clock; a pause begins at an hour, where one is given."""
     async with desk(opened, db, strategy=strategy) as trading:
         # The program stores the steps of its market before a session begins.
-        save_market(trading.store, *KEY.names[:2], trading.job.market.steps, 0)
+        save_market(trading.store, *KEY.names[:2], trading.context.market.steps, 0)
         await trading.until_live(opened)
         for hour in range(1, 13):
             if hour == pauses:
@@ -120,7 +120,9 @@ def test_symbols_with_strategies_of_their_own_are_one_page_beside_one_backtest(
             ) as trading,
         ):
             for desk_ in trading.desks.values():
-                save_market(desk_.store, *desk_.job.key.names[:2], desk_.job.market.steps, 0)
+                save_market(
+                    desk_.store, *desk_.context.key.names[:2], desk_.context.market.steps, 0
+                )
                 await desk_.until_live(opened)
             for hour in range(1, 9):
                 await opened.go_to(hour + 0.1)

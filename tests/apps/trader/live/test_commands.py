@@ -16,7 +16,7 @@ from onetape.simulator.faults.model import Fault
 from onetape.store.candles import insert_closed, replace_forming
 from onetape.store.controls import NewControl, insert_controls
 from onetape.strategies import Signals
-from trader.account_context import AccountContext, account_context
+from trader.account_context import AccountContext, build_account_context
 from trader.control_watch import ControlWatch
 from trader.evaluator.messages import LoadedStrategy
 from trader.exit_journal import ExitJournal
@@ -36,18 +36,20 @@ class Rules:
     """The rules of a live symbol and the commands to it, as a session builds them."""
 
     def __init__(self, desk: LiveDesk, journal: ExitJournal, exits: ExitConfig) -> None:
-        job = structs.replace(
-            desk.job,
-            rules=structs.replace(desk.job.rules, exits=exits),
+        context = structs.replace(
+            desk.context,
+            rules=structs.replace(desk.context.rules, exits=exits),
             strategy=LoadedStrategy("test", 1, 0, (), {}, "0"),
         )
-        context: AccountContext = account_context([job])
-        recorder = StreamRecorder(job, desk.exchange, GapBackfiller(job, desk.exchange))
+        account_context: AccountContext = build_account_context([context])
+        recorder = StreamRecorder(context, desk.exchange, GapBackfiller(context, desk.exchange))
         executor, exchange, lease = desk.executor, desk.exchange, desk.lease
-        self.orders = ExitOrders(job, exchange, executor, lease, recorder, journal)
-        self.runner = RuleRunner(job, exchange, executor, self.orders, recorder, context.rules)
+        self.orders = ExitOrders(context, exchange, executor, lease, recorder, journal)
+        self.runner = RuleRunner(
+            context, exchange, executor, self.orders, recorder, account_context.rules
+        )
         self.commands = ControlWatch(
-            job, exchange, self.orders, self.runner, desk.states, context.reload
+            context, exchange, self.orders, self.runner, desk.states, account_context.reload
         )
         self._desk = desk
 

@@ -194,7 +194,7 @@ def test_on_the_first_day_an_entry_is_small_unless_a_setting_says_otherwise(
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
         now_ms = desk.exchange.now_ms()
-        account = desk.job.session.account
+        account = desk.context.session.account
         opened = LiveAccount(account, "simulator", "1", {}, now_ms, now_ms)
         open_live_account(desk.store, opened)
         desk.start()

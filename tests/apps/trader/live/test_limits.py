@@ -40,9 +40,9 @@ def scene(
     async def run() -> None:
         async with live_desk(db, is_stepped=is_stepped) as desk:
             settings = structs.replace(
-                desk.job.settings, risk=RiskLimits(**limits), max_open_trades=most
+                desk.context.settings, risk=RiskLimits(**limits), max_open_trades=most
             )
-            desk.job = structs.replace(desk.job, settings=settings)
+            desk.context = structs.replace(desk.context, settings=settings)
             desk.start()
             await play(desk)
 
@@ -80,7 +80,7 @@ def test_an_entry_is_not_sent_while_an_entry_of_another_process_has_the_only_pla
 ) -> None:
     async def play(desk: LiveDesk) -> None:
         store, fence = desk.store, desk.lease.fence
-        other = structs.replace(desk.job.session, session="other", symbol="ETH/USDT")
+        other = structs.replace(desk.context.session, session="other", symbol="ETH/USDT")
         start_session(store, other, fence)
         order = structs.replace(
             desk.intend_entry(), client_order_id="other-1", session="other", symbol="ETH/USDT"

@@ -20,7 +20,6 @@ from onetape.exchange.rest import RestExchange
 from onetape.exchange.trading_records import Credentials
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.store.database import open_store
-from trader.job import Job
 from trader.lease import Lease
 from trader.live.keys import keys_for
 from trader.live.opening import (
@@ -31,6 +30,7 @@ from trader.live.opening import (
 )
 from trader.live.start_plan import StartPlan
 from trader.run import check_settings
+from trader.session_context import SessionContext
 from trader.settings import TraderSettings
 from trader.traded_symbols import traded_symbols
 
@@ -107,17 +107,17 @@ def test_row_67_two_names_of_one_account_cannot_trade_a_symbol_from_one_file(
     """As two containers do, which share the database and no other folder."""
 
     async def scenario(desk: LiveDesk) -> None:
-        def job(name: str, account: str) -> Job:
-            session = structs.replace(desk.job.session, account=name)
-            return structs.replace(desk.job, session=session, exchange_account=account)
+        def context(name: str, account: str) -> SessionContext:
+            session = structs.replace(desk.context.session, account=name)
+            return structs.replace(desk.context, session=session, exchange_account=account)
 
-        held = Lease(job("first", "account 1 of binance"))
+        held = Lease(context("first", "account 1 of binance"))
         with pytest.raises(SafetyRefusal, match="account 1 of binance, BTC/USDT is traded by"):
-            Lease(job("second", "account 1 of binance"))
-        Lease(job("third", "account 2 of binance")).release()
+            Lease(context("second", "account 1 of binance"))
+        Lease(context("third", "account 2 of binance")).release()
         held.renew()
         held.release()
-        Lease(job("second", "account 1 of binance")).release()
+        Lease(context("second", "account 1 of binance")).release()
 
     run(scenario)
 

@@ -161,7 +161,7 @@ def test_a_withdrawal_or_a_sale_that_is_bought_back_leaves_the_position_covered(
 
 def pay_fee_elsewhere(desk: LiveDesk, amount: Decimal) -> None:
     """Take coins from the account, and store them as the fee of a trade of another symbol."""
-    session = structs.replace(desk.job.session, session="another", symbol="ETH/USDT")
+    session = structs.replace(desk.context.session, session="another", symbol="ETH/USDT")
     start_session(desk.store, session, desk.lease.fence)
     (bought,) = desk.trades
     trade = structs.replace(

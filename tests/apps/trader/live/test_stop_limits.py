@@ -18,8 +18,8 @@ def scene(db: Path, play: Callable[[LiveDesk], Coroutine[Any, Any, None]], *faul
 
     async def run() -> None:
         async with live_desk(db, *faults) as desk:
-            settings = structs.replace(desk.job.settings, stop_limit=0.01)
-            desk.job = structs.replace(desk.job, settings=settings)
+            settings = structs.replace(desk.context.settings, stop_limit=0.01)
+            desk.context = structs.replace(desk.context, settings=settings)
             desk.start()
             await play(desk)
 

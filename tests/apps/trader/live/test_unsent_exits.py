@@ -138,8 +138,8 @@ def test_the_end_of_the_program_puts_the_stop_back_and_readings_that_fail_wait(
 
 def test_a_stop_is_back_for_what_a_part_of_the_old_one_has_left(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
-        settings = structs.replace(desk.job.settings, stop_limit=0.01)
-        desk.job = structs.replace(desk.job, settings=settings)
+        settings = structs.replace(desk.context.settings, stop_limit=0.01)
+        desk.context = structs.replace(desk.context, settings=settings)
         desk.start()
         await hold(desk)
         thin = desk.simulator.faults.add(Fault("thin_book", levels=1, amount=0.01))

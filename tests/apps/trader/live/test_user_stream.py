@@ -69,7 +69,7 @@ def test_row_61_lost_doubled_late_and_reordered_events_change_nothing(
             for _ in range(2):
                 await trade(desk, chosen)
             desk.assert_ledgers_equal()
-            own = [one for one in desk.taken if one.startswith(desk.job.tag)]
+            own = [one for one in desk.taken if one.startswith(desk.context.tag)]
             assert len(own) == len(set(own))
             entries = [row[0] for row in desk.query("SELECT side FROM orders WHERE side = 'buy'")]
             assert len(entries) == 2

@@ -1,4 +1,4 @@
-"""What one trader works on: the market, the strategy, the money and the file."""
+"""What one session of the trader works with: market, strategy, money, file, settings."""
 
 from decimal import Decimal
 
@@ -22,8 +22,8 @@ from trader.settings import TraderSettings
 from trader.states import Problem
 
 
-class Job(Struct, frozen=True):
-    """Everything that stays the same while a trader runs."""
+class SessionContext(Struct, frozen=True):
+    """Market, strategy, account and file of one symbol; only a reload of settings changes it."""
 
     settings: TraderSettings
     key: SeriesKey
